@@ -1,0 +1,155 @@
+"""What is computed (`Settings`) and how and where the run goes (`RunOptions`).
+
+`Settings` is all that the numbers depend on: it is stored in the provenance of every file written,
+and two runs with equal settings on equal input give equal output. Nothing in `RunOptions` changes
+a number beyond rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from gaecli.errors import UsageError
+
+Bootstrap = Literal["zero", "current", "error"]
+DoneAt = Literal["end", "start"]
+LayoutName = Literal["auto", "long", "nested", "time-major", "batch-major"]
+MaskMode = Literal["skip", "zero"]
+NormalizeScope = Literal["none", "all", "file", "episode"]
+NormFloor = Literal["add", "clamp", "rsqrt"]
+Precision = Literal["double", "single"]
+OnNan = Literal["error", "drop-episode"]
+
+#: The roles a column can play, in the order in which messages list them.
+ROLES = (
+    "reward",
+    "value",
+    "next_value",
+    "bootstrap_value",
+    "done",
+    "terminated",
+    "truncated",
+    "final_done",
+    "episode",
+    "env",
+    "step",
+    "mask",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides the numbers. Field names are those of the flags and of `--json`."""
+
+    gamma: float = 0.99
+    lam: float = 0.95
+    preset: str = "exact"
+    estimator: str = "gae"
+    bootstrap: Bootstrap = "zero"
+    done_at: DoneAt | None = None
+    layout: LayoutName = "auto"
+    mask_mode: MaskMode | None = None
+
+    #: Role -> column name, for the roles that the user named; the others resolve by alias.
+    columns: Mapping[str, str] = field(default_factory=dict)
+    advantage_column: str = "advantage"
+    return_column: str = "return"
+
+    normalize: NormalizeScope = "none"
+    normalize_by: str | None = None
+    norm_ddof: int = 1
+    norm_eps: float = 1e-8
+    norm_floor: NormFloor = "add"
+    keep_raw: bool = False
+
+    join: bool | None = None
+    precision: Precision = "double"
+    on_nan: OnNan = "error"
+
+    def __post_init__(self) -> None:
+        for name in ("gamma", "lam"):
+            number = getattr(self, name)
+            if not (isinstance(number, int | float) and 0.0 <= number <= 1.0):
+                flag = {"gamma": "--gamma", "lam": "--lam"}[name]
+                raise UsageError(
+                    f"`{flag}` is {number}; it must lie in [0, 1]",
+                    hint="usual values: `--gamma 0.99 --lam 0.95`",
+                )
+        choices: dict[str, Any] = {
+            "bootstrap": Bootstrap,
+            "layout": LayoutName,
+            "normalize": NormalizeScope,
+            "norm_floor": NormFloor,
+            "precision": Precision,
+            "on_nan": OnNan,
+        }
+        for name, literal in choices.items():
+            _check_choice(name, getattr(self, name), get_args(literal))
+        if self.done_at is not None:
+            _check_choice("done_at", self.done_at, get_args(DoneAt))
+        if self.mask_mode is not None:
+            _check_choice("mask_mode", self.mask_mode, get_args(MaskMode))
+        if self.norm_ddof not in (0, 1):
+            raise UsageError(f"`--norm-ddof` is {self.norm_ddof}; it must be 0 or 1")
+        if not (math.isfinite(self.norm_eps) and self.norm_eps >= 0):
+            raise UsageError(f"`--norm-eps` is {self.norm_eps}; it must be finite and not negative")
+        for role in self.columns:
+            if role not in ROLES:
+                raise UsageError(f"no column role `{role}`", hint=f"roles: {', '.join(ROLES)}")
+        names = self.output_columns
+        if len(set(names)) != len(names) or "" in names:
+            raise UsageError(f"the output columns need different names, not {', '.join(map(repr, names))}")
+        if self.normalize_by is not None and self.normalize == "episode":
+            raise UsageError(
+                "`--normalize episode` and `--normalize-by` ask for two different groupings",
+                hint="drop one of them",
+            )
+
+    @property
+    def normalizes(self) -> bool:
+        return self.normalize != "none" or self.normalize_by is not None
+
+    @property
+    def raw_column(self) -> str | None:
+        """Name of the column that keeps the advantage before normalisation, if one is written."""
+        keeps = self.keep_raw and self.normalizes
+        return f"{self.advantage_column}_raw" if keeps else None
+
+    @property
+    def output_columns(self) -> tuple[str, ...]:
+        names = (self.advantage_column, self.return_column)
+        return names if self.raw_column is None else (*names, self.raw_column)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "columns": dict(self.columns)}
+
+    def replace(self, **changes: Any) -> Settings:
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How and where a run goes; none of it changes a number beyond rounding."""
+
+    device: str = "auto"
+    memory_bytes: int = 1 << 30
+    jobs: int | None = None
+    engine: str = "local"
+    output: Path | str | None = None
+    sidecar: bool = False
+    overwrite: bool = False
+    dry_run: bool = False
+
+
+SETTING_NAMES = frozenset(f.name for f in fields(Settings))
+OPTION_NAMES = frozenset(f.name for f in fields(RunOptions))
+
+
+def _check_choice(name: str, given: object, choices: tuple[str, ...]) -> None:
+    if given not in choices:
+        flag = "--" + name.replace("_", "-")
+        raise UsageError(f"`{flag}` is `{given}`; it must be one of {', '.join(choices)}")

@@ -1,0 +1,166 @@
+"""What a run reports: plain numbers, no arrays of rows, nothing that knows how it is shown.
+
+`gaecli.report` turns a `Summary` into a table or into JSON; `gaecli.compute` returns it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+SCHEMA_VERSION = 1
+
+Status = Literal["written", "up to date", "dry run", "failed", "not written"]
+
+
+@dataclass(frozen=True)
+class EpisodeCounts:
+    """Steps and trajectories, and how the trajectories ended. terminated + truncated + open = episodes."""
+
+    steps: int = 0
+    episodes: int = 0
+    terminated: int = 0
+    truncated: int = 0
+    open: int = 0
+
+    def __add__(self, other: EpisodeCounts) -> EpisodeCounts:
+        return EpisodeCounts(
+            self.steps + other.steps,
+            self.episodes + other.episodes,
+            self.terminated + other.terminated,
+            self.truncated + other.truncated,
+            self.open + other.open,
+        )
+
+
+@dataclass(frozen=True)
+class BootstrapCounts:
+    """Non-terminated ends of trajectories, by what stood in for V(s_{t+1}) there."""
+
+    next_value: int = 0
+    zero: int = 0
+    current: int = 0
+
+    def __add__(self, other: BootstrapCounts) -> BootstrapCounts:
+        return BootstrapCounts(
+            self.next_value + other.next_value, self.zero + other.zero, self.current + other.current
+        )
+
+
+@dataclass(frozen=True)
+class ColumnStatistics:
+    """Of one column over all files. Numbers are None where the count is 0 (never NaN)."""
+
+    count: int
+    mean: float | None
+    std: float | None
+    min: float | None
+    max: float | None
+    #: Median and histogram come from `sample_count` evenly spread rows; from all rows if it equals `count`.
+    median: float | None = None
+    sample_count: int = 0
+    #: Counts in equal bins from `histogram_range[0]` to `histogram_range[1]`; empty if nothing was sampled.
+    histogram: Sequence[int] = ()
+    histogram_range: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class FileSummary:
+    """One input file."""
+
+    input: str
+    output: str | None
+    status: Status
+    format: str | None = None
+    layout: str | None = None
+    counts: EpisodeCounts = field(default_factory=EpisodeCounts)
+    #: How it was (or would be) written: "splice", "rewrite: <why>", "archive", ...
+    method: str | None = None
+    error: str | None = None
+    hint: str | None = None
+    exit_code: int = 0
+    #: Role -> column that plays it, e.g. {"reward": "rewards"}.
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WarningNote:
+    """Something the user should know; `count` rows, files or episodes are concerned."""
+
+    code: str
+    message: str
+    file: str | None = None
+    count: int = 0
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class NormalizationGroup:
+    """Constants with which one scope was normalised: out = (A - mean) * scale."""
+
+    label: str
+    count: int
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """`scope` is "none", "all", "file", "episode" or "by <column>"."""
+
+    scope: str
+    ddof: int
+    eps: float
+    floor: str
+    #: None where there is more than one group, or none.
+    mean: float | None = None
+    std: float | None = None
+    num_groups: int = 0
+    #: At most a few dozen, in order of appearance; all of them are counted in `num_groups`.
+    groups: Sequence[NormalizationGroup] = ()
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Wall time. Phases overlap, so they need not add up to the total."""
+
+    total: float = 0.0
+    read: float = 0.0
+    kernel: float = 0.0
+    write: float = 0.0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The result of one `gae compute`."""
+
+    settings: Mapping[str, Any]
+    #: "cpu", "cuda:0", "mps"; with what computes there in `backend`, "torch 2.13.0" or "numpy 2.4.1".
+    device: str
+    backend: str
+    files: Sequence[FileSummary]
+    bootstrapped: BootstrapCounts
+    #: Keys "reward", "value", "advantage", "return", in this order; missing when nothing was computed.
+    columns: Mapping[str, ColumnStatistics]
+    explained_variance: float | None
+    normalization: Normalization
+    warnings: Sequence[WarningNote] = ()
+    seconds: Seconds = field(default_factory=Seconds)
+    #: One line on how several inputs relate: "3 independent files", "one stream of 3 files".
+    streams: str = ""
+    #: One line on why this device: "numpy below 20,000,000 steps", "asked for", ...
+    device_reason: str = ""
+    exit_code: int = 0
+    interrupted: bool = False
+
+    @property
+    def totals(self) -> EpisodeCounts:
+        total = EpisodeCounts()
+        for file in self.files:
+            total += file.counts
+        return total
+
+    @property
+    def steps_per_second(self) -> float | None:
+        return self.totals.steps / self.seconds.total if self.seconds.total > 0 else None
