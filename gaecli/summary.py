@@ -164,3 +164,23 @@ class Summary:
     @property
     def steps_per_second(self) -> float | None:
         return self.totals.steps / self.seconds.total if self.seconds.total > 0 else None
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What is in a file, by its headers alone; what `gaecli.inspect` returns."""
+
+    path: str
+    format: str
+    #: None where the columns that decide it are missing; `problem` then says what `compute` would say.
+    layout: str | None
+    num_rows: int
+    num_bytes: int
+    #: Every column with its type.
+    columns: Mapping[str, str]
+    #: Role -> column that plays it.
+    roles: Mapping[str, str]
+    problem: str | None = None
+    hint: str | None = None
+    #: What an earlier run left in the file.
+    provenance: Mapping[str, Any] | None = None

@@ -1,0 +1,49 @@
+"""Showing a `Summary`: as a table, as JSON, and as messages on stderr.
+
+Sees summaries only, never a file or an array. Names load on first use: a `--json` run needs no rich,
+and `gae --help` needs nothing of this.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gaecli.report.console import error_console, output_console
+    from gaecli.report.document import summary_to_dict, to_json
+    from gaecli.report.messages import print_error, print_failure, print_warning
+    from gaecli.report.progress import FileProgress
+    from gaecli.report.table import render_summary, render_warnings
+
+_HOMES = {
+    "FileProgress": "progress",
+    "error_console": "console",
+    "output_console": "console",
+    "print_error": "messages",
+    "print_failure": "messages",
+    "print_warning": "messages",
+    "render_summary": "table",
+    "render_warnings": "table",
+    "summary_to_dict": "document",
+    "to_json": "document",
+}
+
+__all__ = [
+    "FileProgress",
+    "error_console",
+    "output_console",
+    "print_error",
+    "print_failure",
+    "print_warning",
+    "render_summary",
+    "render_warnings",
+    "summary_to_dict",
+    "to_json",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

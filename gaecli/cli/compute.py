@@ -1,0 +1,182 @@
+"""`gae compute`: flags in, one library call, the summary out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from gaecli.cli import options as flags
+from gaecli.errors import UsageError
+from gaecli.settings import RunOptions, Settings
+from gaecli.summary import Summary
+
+
+def compute(
+    inputs: flags.Inputs = [],  # noqa: B006 - typer wants a list
+    gamma: flags.Gamma = 0.99,
+    lam: flags.Lam = 0.95,
+    bootstrap: flags.Bootstrap = "zero",
+    done_at: flags.DoneAt = None,
+    layout: flags.Layout = "auto",
+    mask_mode: flags.MaskMode = None,
+    reward_column: flags.RewardColumn = None,
+    value_column: flags.ValueColumn = None,
+    next_value_column: flags.NextValueColumn = None,
+    bootstrap_value_column: flags.BootstrapColumn = None,
+    done_column: flags.DoneColumn = None,
+    terminated_column: flags.TerminatedColumn = None,
+    truncated_column: flags.TruncatedColumn = None,
+    final_done_column: flags.FinalDoneColumn = None,
+    episode_column: flags.EpisodeColumn = None,
+    env_column: flags.EnvColumn = None,
+    step_column: flags.StepColumn = None,
+    mask_column: flags.MaskColumn = None,
+    advantage_column: flags.AdvantageColumn = "advantage",
+    return_column: flags.ReturnColumn = "return",
+    normalize: flags.Normalize = "none",
+    normalize_by: flags.NormalizeBy = None,
+    norm_ddof: flags.NormDdof = 1,
+    norm_eps: flags.NormEps = 1e-8,
+    norm_floor: flags.NormFloor = "add",
+    keep_raw: flags.KeepRaw = False,
+    device: flags.Device = "auto",
+    precision: flags.Precision = "double",
+    memory: flags.Memory = "1GiB",
+    jobs: flags.Jobs = None,
+    files_from: flags.FilesFrom = None,
+    join: flags.Join = None,
+    output: flags.Output = None,
+    sidecar: flags.Sidecar = False,
+    overwrite: flags.Overwrite = False,
+    dry_run: flags.DryRun = False,
+    json: flags.Json = False,
+    quiet: flags.Quiet = False,
+    no_progress: flags.NoProgress = False,
+    on_nan: flags.OnNan = "error",
+) -> None:
+    """Compute GAE advantages and returns, and write them into the file.
+
+    Advantage: A = δ + γλ A', with δ = r + γ V' - V. Return: A + V. All other data stays as it is.
+    """
+    named = {
+        "reward": reward_column,
+        "value": value_column,
+        "next_value": next_value_column,
+        "bootstrap_value": bootstrap_value_column,
+        "done": done_column,
+        "terminated": terminated_column,
+        "truncated": truncated_column,
+        "final_done": final_done_column,
+        "episode": episode_column,
+        "env": env_column,
+        "step": step_column,
+        "mask": mask_column,
+    }
+    settings = Settings(
+        gamma=gamma,
+        lam=lam,
+        bootstrap=bootstrap,  # type: ignore[arg-type]
+        done_at=done_at,  # type: ignore[arg-type]
+        layout=layout,  # type: ignore[arg-type]
+        mask_mode=mask_mode,  # type: ignore[arg-type]
+        columns={role: name for role, name in named.items() if name is not None},
+        advantage_column=advantage_column,
+        return_column=return_column,
+        normalize=_scope(normalize, normalize_by),  # type: ignore[arg-type]
+        normalize_by=normalize_by,
+        norm_ddof=norm_ddof,
+        norm_eps=norm_eps,
+        norm_floor=norm_floor,  # type: ignore[arg-type]
+        keep_raw=keep_raw,
+        join=join,
+        precision=precision,  # type: ignore[arg-type]
+        on_nan=on_nan,  # type: ignore[arg-type]
+    )
+    run_options = RunOptions(
+        device=device,
+        memory_bytes=flags.parse_size(memory),
+        jobs=_positive(jobs),
+        output=output,
+        sidecar=sidecar,
+        overwrite=overwrite,
+        dry_run=dry_run,
+    )
+    sources = [*inputs, *_names_from(files_from)]
+    if not sources:
+        raise UsageError(
+            "no input given",
+            hint="gae compute FILE…, a directory, or `--files-from`; see `gae compute --help`",
+        )
+    summary = _run(sources, settings, run_options, show_progress=not (no_progress or quiet or json))
+    show(summary, as_json=json, quiet=quiet)
+    raise typer.Exit(summary.exit_code)
+
+
+def show(summary: Summary, *, as_json: bool, quiet: bool) -> None:
+    """stdout carries one thing: the table or the JSON document. Failures and warnings go to stderr."""
+    from gaecli.report.messages import print_failure, print_warning
+
+    if as_json:
+        from gaecli.report.document import summary_to_dict, to_json
+
+        sys.stdout.write(to_json(summary_to_dict(summary)) + "\n")
+    elif not quiet and not _is_single_failure(summary):
+        from gaecli.report.console import output_console
+        from gaecli.report.table import render_summary
+
+        render_summary(summary, output_console())
+    if as_json or quiet:
+        for note in summary.warnings:
+            print_warning(note)
+    for file in summary.files:
+        if file.status == "failed":
+            print_failure(file)
+
+
+def _is_single_failure(summary: Summary) -> bool:
+    return len(summary.files) == 1 and summary.files[0].status == "failed"
+
+
+def _run(sources: Sequence[str], settings: Settings, options: RunOptions, *, show_progress: bool) -> Summary:
+    from gaecli.pipeline.inputs import plan_streams
+    from gaecli.pipeline.run import compute as run
+
+    total = sum(len(plan.paths) for plan in plan_streams(sources, settings.join))
+    if not show_progress or total < 2:
+        return run(sources, settings, options)
+    from gaecli.report.progress import FileProgress
+
+    with FileProgress(total) as progress:
+        return run(sources, settings, options, progress=progress.advance)
+
+
+def _scope(normalize: str, normalize_by: str | None) -> str:
+    if normalize_by is not None and normalize not in ("none", "all"):
+        raise UsageError(
+            f"`--normalize {normalize}` and `--normalize-by` ask for two different groupings",
+            hint="drop one of them",
+        )
+    return normalize
+
+
+def _positive(jobs: int | None) -> int | None:
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"`--jobs` is {jobs}; it must be 1 at least")
+    return jobs
+
+
+def _names_from(files_from: str | None) -> list[str]:
+    if files_from is None:
+        return []
+    try:
+        if files_from == "-":
+            text = sys.stdin.read()
+        else:
+            with open(files_from, encoding="utf-8", errors="surrogateescape") as file:
+                text = file.read()
+    except OSError as error:
+        raise UsageError(f"`--files-from {files_from}` cannot be read: {error.strerror}") from error
+    separator = "\0" if "\0" in text else "\n"
+    return [name for name in text.split(separator) if name.strip()]

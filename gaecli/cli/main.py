@@ -1,0 +1,87 @@
+"""The command `gae`: its subcommands, its exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from gaecli import __version__
+from gaecli.cli.compute import compute
+from gaecli.errors import GaeError
+
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="gae",
+    help="Advantages and returns for reinforcement-learning rollout files.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gae {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", "-V", help="Print the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Advantages and returns for reinforcement-learning rollout files."""
+
+
+app.command("compute")(compute)
+
+
+def run() -> NoReturn:
+    """Run the command line and end the process with its exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+        code = 0
+    except SystemExit as stop:
+        code = _code_of(stop)
+    except GaeError as error:
+        from gaecli.report.messages import print_error
+
+        print_error(error)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; nothing was left half-written\n")
+        code = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        code = 128 + signal.SIGPIPE
+    _leave(code)
+
+
+def _code_of(stop: SystemExit) -> int:
+    if stop.code is None:
+        return 0
+    return stop.code if isinstance(stop.code, int) else 1
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _leave(code: int) -> NoReturn:
+    """Flush and go: tearing down the interpreter would wait for `import torch` and take its time."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (BrokenPipeError, ValueError):
+            code = code or 128 + signal.SIGPIPE
+    os._exit(code)

@@ -1,0 +1,231 @@
+"""Every flag, declared once: its names, its help, its place in the help page."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gaecli.errors import UsageError
+
+ESTIMATOR = "Estimator"
+COLUMNS = "Columns"
+NORMALIZE = "Normalisation"
+RUN = "Run"
+OUTPUT = "Output"
+
+_SIZES = {
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KIB": 1 << 10,
+    "MIB": 1 << 20,
+    "GIB": 1 << 30,
+}
+
+
+def parse_size(text: str) -> int:
+    """`1GiB`, `512MiB`, `2e9` in bytes."""
+    number = text.strip()
+    unit = ""
+    while number and (number[-1].isalpha()):
+        unit, number = number[-1] + unit, number[:-1]
+    try:
+        size = float(number) * _SIZES[unit.upper()]
+    except (ValueError, KeyError) as error:
+        raise UsageError(f"`--memory` is `{text}`; it is a size such as 512MiB or 2GiB") from error
+    if not size >= 1 << 20:
+        raise UsageError(f"`--memory` is `{text}`; it must be 1MiB at least")
+    return int(size)
+
+
+def _option(*names: str, help: str, panel: str, metavar: str | None = None) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(
+        *names, help=help, rich_help_panel=panel, metavar=metavar, show_default=True
+    )
+    return option
+
+
+def _column(role: str, what: str) -> typer.models.OptionInfo:
+    name = f"--{role.replace('_', '-')}-column"
+    return _option(name, help=f"Column with {what}.", panel=COLUMNS, metavar="NAME")
+
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(metavar="INPUT...", help="Files, quoted globs or directories.", show_default=False),
+]
+Gamma = Annotated[float, _option("--gamma", "-g", help="Discount γ.", panel=ESTIMATOR)]
+Lam = Annotated[float, _option("--lam", "--lambda", "--gae-lambda", "-l", help="GAE's λ.", panel=ESTIMATOR)]
+Bootstrap = Annotated[
+    str,
+    _option(
+        "--bootstrap",
+        help="V after an end that is not terminal and has no next value: `zero`, `current` (V of the last "
+        "state), or `error`.",
+        panel=ESTIMATOR,
+        metavar="zero|current|error",
+    ),
+]
+DoneAt = Annotated[
+    str | None,
+    _option(
+        "--done-at",
+        help="A done flag says that its step ended the episode (`end`) or that its observation begins "
+        "one (`start`). Default: by name, checked against episode ids.",
+        panel=ESTIMATOR,
+        metavar="end|start",
+    ),
+]
+Layout = Annotated[
+    str,
+    _option(
+        "--layout",
+        help="How steps are laid out; `auto` goes by shapes and asks where they leave it open.",
+        panel=ESTIMATOR,
+        metavar="auto|long|nested|time-major|batch-major",
+    ),
+]
+MaskMode = Annotated[
+    str | None,
+    _option(
+        "--mask-mode",
+        help="Masked tokens do not exist (`skip`, the default) or count as 0 while time goes on (`zero`).",
+        panel=ESTIMATOR,
+        metavar="skip|zero",
+    ),
+]
+
+RewardColumn = Annotated[str | None, _column("reward", "the reward after the step")]
+ValueColumn = Annotated[
+    str | None, _column("value", "the value of the state before the step; `infos.value` reaches into structs")
+]
+NextValueColumn = Annotated[str | None, _column("next_value", "V of the next state, where the file has it")]
+BootstrapColumn = Annotated[
+    str | None, _column("bootstrap_value", "V after the end, per trajectory or environment")
+]
+DoneColumn = Annotated[
+    str | None, _column("done", "the flag for an end of whatever kind; `none`: there is none")
+]
+TerminatedColumn = Annotated[str | None, _column("terminated", "the flag for a terminal next state")]
+TruncatedColumn = Annotated[str | None, _column("truncated", "the flag for an episode cut by a limit")]
+FinalDoneColumn = Annotated[
+    str | None, _column("final_done", "the start flags after the last step, per environment")
+]
+EpisodeColumn = Annotated[str | None, _column("episode", "the id of the episode")]
+EnvColumn = Annotated[str | None, _column("env", "the id of the environment")]
+StepColumn = Annotated[str | None, _column("step", "the number of the step; orders the rows of a trajectory")]
+MaskColumn = Annotated[str | None, _column("mask", "1 for steps that take part")]
+AdvantageColumn = Annotated[
+    str, _option("--advantage-column", help="Name of the column written.", panel=COLUMNS, metavar="NAME")
+]
+ReturnColumn = Annotated[
+    str, _option("--return-column", help="Name of the column written.", panel=COLUMNS, metavar="NAME")
+]
+
+Normalize = Annotated[
+    str,
+    _option(
+        "--normalize",
+        help="Normalise advantages over `all` inputs of this command, per `file`, or per `episode`.",
+        panel=NORMALIZE,
+        metavar="none|all|file|episode",
+    ),
+]
+NormalizeBy = Annotated[
+    str | None,
+    _option(
+        "--normalize-by", help="Normalise over equal values of a column.", panel=NORMALIZE, metavar="COLUMN"
+    ),
+]
+NormDdof = Annotated[
+    int,
+    _option(
+        "--norm-ddof", help="Divisor of the variance is n - ddof: 1 as torch, 0 as NumPy.", panel=NORMALIZE
+    ),
+]
+NormEps = Annotated[float, _option("--norm-eps", help="Keeps the divisor from 0.", panel=NORMALIZE)]
+NormFloor = Annotated[
+    str,
+    _option(
+        "--norm-floor",
+        help="Divisor: std + eps (`add`), max(std, eps) (`clamp`), or sqrt(var + eps) (`rsqrt`).",
+        panel=NORMALIZE,
+        metavar="add|clamp|rsqrt",
+    ),
+]
+KeepRaw = Annotated[
+    bool, _option("--keep-raw", help="Also write the raw advantage, as `advantage_raw`.", panel=NORMALIZE)
+]
+
+FilesFrom = Annotated[
+    str | None,
+    _option(
+        "--files-from",
+        help="Read names of inputs from a file, or `-` for stdin; NUL or newline between.",
+        panel=OUTPUT,
+        metavar="FILE|-",
+    ),
+]
+Join = Annotated[
+    bool | None,
+    _option(
+        "--join/--no-join",
+        help="All files are one stream in which trajectories run on, or every file stands alone. "
+        "Default: shards of one data set are joined, other files are not.",
+        panel=OUTPUT,
+    ),
+]
+Device = Annotated[
+    str,
+    _option(
+        "--device",
+        help="`auto` computes with NumPy and leaves torch unimported where that is faster (the summary says "
+        "so); every other name means torch.",
+        panel=RUN,
+        metavar="auto|cpu|cuda|cuda:N|mps",
+    ),
+]
+Precision = Annotated[
+    str,
+    _option(
+        "--precision",
+        help="float64 or float32 arithmetic; columns are float32.",
+        panel=RUN,
+        metavar="double|single",
+    ),
+]
+Memory = Annotated[str, _option("--memory", help="Working set, about.", panel=RUN, metavar="SIZE")]
+Jobs = Annotated[int | None, _option("--jobs", "-j", help="Threads. Default: one per core.", panel=RUN)]
+
+Output = Annotated[
+    str | None,
+    _option(
+        "--output",
+        "-o",
+        help="File or directory to write to, instead of the input.",
+        panel=OUTPUT,
+        metavar="FILE|DIR",
+    ),
+]
+Sidecar = Annotated[
+    bool, _option("--sidecar", help="Write keys and new columns to `<stem>.gae.parquet`.", panel=OUTPUT)
+]
+Overwrite = Annotated[
+    bool, _option("--overwrite", help="Replace columns or files that gaecli did not write.", panel=OUTPUT)
+]
+DryRun = Annotated[bool, _option("--dry-run", help="Compute and report, write nothing.", panel=OUTPUT)]
+Json = Annotated[bool, _option("--json", help="Print the summary as one JSON document.", panel=OUTPUT)]
+Quiet = Annotated[bool, _option("--quiet", "-q", help="Print no table.", panel=OUTPUT)]
+NoProgress = Annotated[bool, _option("--no-progress", help="Show no progress bar.", panel=OUTPUT)]
+OnNan = Annotated[
+    str,
+    _option(
+        "--on-nan",
+        help="NaN, infinite and null cells are an error, or leave their episode out.",
+        panel=OUTPUT,
+        metavar="error|drop-episode",
+    ),
+]

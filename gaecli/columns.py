@@ -1,0 +1,223 @@
+"""Which column plays which role.
+
+Order: the user's option, then exact alias in the order of the table, then alias without regard to
+case, else an error. Never by substring: `value_target` is not a value. The table is data; what is
+not in it has to be named by a flag.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gaecli.errors import DataError, UsageError
+from gaecli.formats.base import ColumnInfo, RolloutFile
+from gaecli.settings import ROLES, DoneAt, Settings
+
+#: Role -> aliases in order of preference (`done` at the end of a step, `done_start` at its start).
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "reward": ("reward", "rewards", "next.reward", "token_level_rewards", "rew", "rews", "r"),
+    "value": ("value", "values", "vf_preds", "state_value", "value_current", "v_s", "vpred"),
+    "next_value": ("next_value", "next_values", "next.state_value", "values_bootstrapped", "terminal_values"),
+    "bootstrap_value": ("bootstrap_value", "last_value", "last_values"),
+    "terminated": (
+        "terminated",
+        "terminateds",
+        "terminations",
+        "terminals",
+        "terminal",
+        "next.terminated",
+        "is_terminal",
+    ),
+    "truncated": ("truncated", "truncateds", "truncations", "timeouts", "timeout", "next.truncated"),
+    "done": ("done", "next.done", "is_last", "dones"),
+    "done_start": ("episode_start", "episode_starts", "is_first"),
+    "final_done": ("last_dones", "next_done"),
+    "episode": (
+        "episode_index",
+        "episode_id",
+        "eps_id",
+        "ep_id",
+        "episode",
+        "traj_id",
+        "trajectory_id",
+    ),
+    "env": ("env_id", "env", "env_index", "env_idx", "actor_id", "worker_id"),
+    "step": ("frame_index", "step", "t", "timestep", "step_index", "time_step"),
+    "mask": ("response_mask", "action_mask", "loss_mask", "mask", "token_loss_mask"),
+}
+
+#: Parts of the trajectory key beside the episode, where they hold anything.
+KEY_PARTS = ("unroll_id", "agent_id", "agent_index")
+
+#: Names that begin an episode by definition; every other flag defaults to the end of its step.
+START_FLAGS = frozenset(ALIASES["done_start"])
+
+FLAG_ROLES = ("terminated", "truncated", "done", "done_start", "final_done")
+NUMBER_ROLES = ("reward", "value", "next_value", "bootstrap_value")
+
+#: What people call these things and what the table leaves out on purpose; only ever suggested.
+_SUGGESTED = {
+    "reward": ("rew", "score", "return"),
+    "value": ("vf", "critic", "baseline", "v_", "val"),
+}
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The resolved columns of one input."""
+
+    names: Mapping[str, str]
+    #: Further aliases of a role that are there too: they must agree, block by block.
+    alternates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    key_parts: tuple[str, ...] = ()
+    #: Roles that the user named by a flag.
+    explicit: frozenset[str] = frozenset()
+
+    def get(self, role: str) -> str | None:
+        return self.names.get(role)
+
+    @property
+    def row_columns(self) -> tuple[str, ...]:
+        """Every column that is read row by row."""
+        alternates = [name for names in self.alternates.values() for name in names]
+        return tuple(dict.fromkeys([*self.names.values(), *alternates, *self.key_parts]))
+
+    def without(self, *roles: str) -> Roles:
+        return Roles(
+            {role: name for role, name in self.names.items() if role not in roles},
+            {role: names for role, names in self.alternates.items() if role not in roles},
+            self.key_parts,
+            self.explicit,
+        )
+
+
+def resolve(file: RolloutFile, settings: Settings) -> Roles:
+    """Find the columns of `file`. `UsageError` where one is missing or two claim a role."""
+    names: dict[str, str] = {}
+    alternates: dict[str, tuple[str, ...]] = {}
+    for role in ALIASES:
+        option = "done" if role == "done_start" else role
+        if option in settings.columns:
+            if role == option:
+                names[role] = _named(file, role, settings.columns[option])
+            continue
+        found = _by_alias(file.columns, ALIASES[role])
+        if found:
+            names[role], *others = found
+            if others:
+                alternates[role] = tuple(others)
+    for role in ("reward", "value"):
+        if role not in names:
+            raise _missing(file, role)
+    names = {role: name for role, name in names.items() if name}
+    roles = Roles(names, alternates, _key_parts(file), frozenset(settings.columns))
+    return _check_kinds(file, roles)
+
+
+def done_at(roles: Roles, settings: Settings) -> DoneAt:
+    """Whether the done flag of a row belongs to the end of its step or to the start."""
+    if settings.done_at is not None:
+        return settings.done_at
+    name = roles.get("done")
+    if name is None:
+        return "start" if roles.get("done_start") is not None else "end"
+    return "start" if name in START_FLAGS else "end"
+
+
+def _named(file: RolloutFile, role: str, name: str) -> str:
+    """A column that the user named; `none` says that no column plays this role."""
+    if file.find(name) is not None:
+        return name
+    if name == "none" and role not in ("reward", "value"):
+        return ""
+    raise UsageError(
+        f"column `{name}` not found in `{file.path}`\n       columns there: {_listed(file)}",
+        hint=_did_you_mean(name, role, file),
+    )
+
+
+def _did_you_mean(name: str, role: str, file: RolloutFile) -> str:
+    flag = flag_of(role)
+    near = difflib.get_close_matches(name, list(file.columns), n=1, cutoff=0.4)
+    return f"pass `{flag} {near[0]}`" if near else f"name one of them with `{flag}`"
+
+
+def flag_of(role: str) -> str:
+    return f"--{role.replace('_', '-')}-column" if role in ROLES else "--done-column"
+
+
+def _by_alias(columns: Mapping[str, ColumnInfo], aliases: Iterable[str]) -> list[str]:
+    exact = [alias for alias in aliases if alias in columns]
+    if exact:
+        return exact
+    lowered: dict[str, list[str]] = {}
+    for name in columns:
+        lowered.setdefault(name.lower(), []).append(name)
+    return [name for alias in aliases for name in lowered.get(alias, [])]
+
+
+def _key_parts(file: RolloutFile) -> tuple[str, ...]:
+    usable = [name for name in KEY_PARTS if name in file.columns and file.columns[name].kind != "null"]
+    # agent_index is RLlib's number for agent_id: one of them is enough.
+    return tuple(name for name in usable if name != "agent_index" or "agent_id" not in usable)
+
+
+def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
+    """Roles need numbers, flags or ids. An alias of the wrong kind in an optional role is passed over."""
+    dropped = []
+    for role, name in roles.names.items():
+        info = file.find(name)
+        assert info is not None
+        needs_number = role in (*NUMBER_ROLES, *FLAG_ROLES, "step", "mask")
+        fits = info.unusable is None and (not needs_number or info.kind in ("float", "int", "bool", "null"))
+        if role == "step" and role not in roles.explicit and info.kind == "float":
+            fits = False  # timestamps and the like
+        if fits:
+            continue
+        optional = role in ("step", "env", "episode", "mask", "final_done", "bootstrap_value")
+        if optional and role not in roles.explicit:
+            dropped.append(role)
+            continue
+        reason = info.unusable or f"its type is {info.type_name}, and a {role.replace('_', ' ')} is a number"
+        raise DataError(
+            f"column `{name}` of `{file.path}` cannot be the {role.replace('_', ' ')}: {reason}",
+            hint=f"name another column with `{flag_of(role)}`",
+        )
+    return roles.without(*dropped)
+
+
+def _missing(file: RolloutFile, role: str) -> UsageError:
+    numbers = [name for name, info in file.columns.items() if info.kind in ("float", "int")]
+    near = _nearest(role, numbers)
+    flag = flag_of(role)
+    if near is not None:
+        hint = f"if it is `{near}`: pass `{flag} {near}`"
+    elif _is_packed(file):
+        hint = (
+            "this is RLlib's packed episode format (one msgpack column); record with "
+            "`output_write_episodes=False` to get columns"
+        )
+    else:
+        hint = f"name it with `{flag}`, or add a {role} column: GAE needs one {role} per step"
+    return UsageError(f"no {role} column in `{file.path}`\n       columns there: {_listed(file)}", hint=hint)
+
+
+def _nearest(role: str, names: Sequence[str]) -> str | None:
+    for part in _SUGGESTED[role]:
+        for name in names:
+            if part in name.lower() and not any(word in name.lower() for word in ("target", "next", "prev")):
+                return name
+    near = difflib.get_close_matches(role, names, n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
+def _is_packed(file: RolloutFile) -> bool:
+    return list(file.columns) == ["item"]
+
+
+def _listed(file: RolloutFile, most: int = 24) -> str:
+    names = list(file.columns)
+    more = f", … ({len(names) - most} more)" if len(names) > most else ""
+    return ", ".join(names[:most]) + more if names else "none"

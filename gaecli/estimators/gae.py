@@ -1,0 +1,148 @@
+"""Generalized advantage estimation of blocks, and what crosses their borders.
+
+    δₜ = rₜ + γ (1 - dₜ) V(sₜ₊₁) - V(sₜ)
+    Aₜ = δₜ + γλ (1 - cutₜ) Aₜ₊₁                Rₜ = Aₜ + V(sₜ)
+
+Schulman et al. 2016, https://arxiv.org/abs/1506.02438. Of all that lies behind the last step of a
+lane, only V and A of the very next step enter, as one number: the inflow
+
+    z = w_V · V(sₜ₊₁) + w_A · Aₜ₊₁,     w_V = γ unless sₜ₊₁ is terminal or its value is given,
+                                        w_A = γλ unless step t is cut
+
+and what the lane hands to its predecessor is affine in it: A_first = β + α z, with α = (γλ)^(n - 1)
+if no cut stands between, else 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gaecli.estimators.recursion import gae_block
+from gaecli.kernels.devices import Device
+from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
+from gaecli.settings import Precision
+
+#: More lanes than this are scanned again as a whole rather than one open tail at a time.
+_MAX_TAILS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Borders:
+    """The affine map of every lane of a block; all arrays have one entry per lane."""
+
+    value_weights: FloatArray  # w_V
+    trace_weights: FloatArray  # w_A
+    offsets: FloatArray  # β
+    gains: FloatArray  # α
+    last_cut: BoolArray
+    first_values: FloatArray
+    last_values: FloatArray
+    #: No cut before the last step: one trajectory runs through the whole lane.
+    is_through: BoolArray
+
+
+@dataclass(frozen=True)
+class Gae:
+    """The estimator with its settings."""
+
+    gamma: float
+    lam: float
+    precision: Precision
+    device: Device
+
+    def advantages(self, block: Block, threads: int = 1) -> FloatArray:
+        """[N] Aₜ as if nothing came after the block."""
+        return self._scan(block, self._scan_cuts(block), threads)
+
+    def borders(self, block: Block, advantages: FloatArray) -> Borders:
+        lanes = block.lanes
+        first, last = lanes.starts, lanes.stops - 1
+        cut_before = np.concatenate(([0], np.cumsum(block.cuts)))
+        cuts_inside = cut_before[last] - cut_before[first]
+        wants_value = ~block.terminated[last]
+        if block.next_values is not None:
+            wants_value &= np.isnan(block.next_values[last])
+        last_cut = block.cuts[last]
+        decay = self.gamma * self.lam
+        return Borders(
+            value_weights=np.where(wants_value, self.gamma, 0.0),
+            trace_weights=np.where(last_cut, 0.0, decay),
+            offsets=advantages[first].astype(np.float64),
+            gains=np.where(cuts_inside == 0, decay ** (last - first).astype(np.float64), 0.0),
+            last_cut=last_cut,
+            first_values=block.values[first].astype(np.float64),
+            last_values=block.values[last].astype(np.float64),
+            is_through=cuts_inside == 0,
+        )
+
+    def settle(
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+    ) -> FloatArray:
+        """Aₜ with what enters at the end of each lane: only the tails after the last cut change."""
+        lanes = block.lanes
+        entered = np.flatnonzero(inflow)
+        if not len(entered):
+            return advantages
+        if len(entered) > _MAX_TAILS:
+            return self._scan(
+                block, self._scan_cuts(block), threads, lanes.stops[entered] - 1, inflow[entered]
+            )
+        settled = advantages.copy()
+        for lane in entered.tolist():
+            stop = int(lanes.stops[lane])
+            inside = block.cuts[int(lanes.starts[lane]) : stop - 1]
+            cut = len(inside) - int(np.argmax(inside[::-1])) if inside.any() else 0
+            tail = slice(int(lanes.starts[lane]) + cut, stop)
+            settled[tail] = self._scan_tail(block, tail, float(inflow[lane]), threads)
+        return settled
+
+    def _scan_cuts(self, block: Block) -> BoolArray:
+        cuts = block.cuts.copy()
+        cuts[block.lanes.stops - 1] = True
+        return cuts
+
+    def _scan(
+        self,
+        block: Block,
+        cuts: BoolArray,
+        threads: int,
+        inflow_rows: IndexArray | None = None,
+        inflow: FloatArray | None = None,
+    ) -> FloatArray:
+        return gae_block(
+            block.rewards,
+            block.values,
+            cuts=cuts,
+            terminated=block.terminated if block.terminated.any() else None,
+            next_values=block.next_values,
+            is_step=block.is_step,
+            gamma=self.gamma,
+            lam=self.lam,
+            inflow_rows=inflow_rows,
+            inflow=inflow,
+            precision=self.precision,
+            device=self.device,
+            threads=threads,
+        )
+
+    def _scan_tail(self, block: Block, tail: slice, inflow: float, threads: int) -> FloatArray:
+        num_steps = tail.stop - tail.start
+        cuts = np.zeros(num_steps, np.bool_)
+        cuts[-1] = True
+        return gae_block(
+            block.rewards[tail],
+            block.values[tail],
+            cuts=cuts,
+            terminated=None,
+            next_values=None if block.next_values is None else block.next_values[tail],
+            is_step=None if block.is_step is None else block.is_step[tail],
+            gamma=self.gamma,
+            lam=self.lam,
+            inflow_rows=np.array([num_steps - 1], np.int64),
+            inflow=np.array([inflow]),
+            precision=self.precision,
+            device=self.device,
+            threads=threads,
+        )

@@ -1,0 +1,65 @@
+"""Normalised advantages: out = (A - mean) · scale, over one group of steps.
+
+    add:    scale = 1 / (σ + ε)        clamp: 1 / max(σ, ε)        rsqrt: 1 / √(σ² + ε)
+
+with σ² = Σ (A - mean)² / (n - ddof). A group that holds one step, or no variance, gives exactly 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from gaecli.moments import GroupedMoments, Moments
+from gaecli.rollouts import FloatArray, IndexArray
+from gaecli.settings import NormFloor
+
+#: A spread below this many units in the last place of the mean is rounding, not variance.
+_ROUNDING = 8 * np.finfo(np.float64).eps
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a standard deviation becomes a scale."""
+
+    ddof: int
+    eps: float
+    floor: NormFloor
+
+    def constants(self, moments: Moments) -> Constants:
+        std = moments.std(self.ddof)
+        if std is None or std <= _ROUNDING * abs(moments.mean):
+            return Constants(moments.count, moments.mean, 0.0, 0.0, is_degenerate=True)
+        return Constants(moments.count, moments.mean, std, 1.0 / self._denominator(std), is_degenerate=False)
+
+    def _denominator(self, std: float) -> float:
+        if self.floor == "add":
+            return std + self.eps
+        return max(std, self.eps) if self.floor == "clamp" else math.sqrt(std * std + self.eps)
+
+    def per_group(self, moments: GroupedMoments) -> list[Constants]:
+        return [self.constants(moments.group(index)) for index in range(len(moments.counts))]
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What one group is normalised with."""
+
+    count: int
+    mean: float
+    std: float
+    scale: float
+    is_degenerate: bool
+
+
+def normalize(advantages: FloatArray, constants: Constants) -> FloatArray:
+    return (advantages - constants.mean) * constants.scale
+
+
+def normalize_groups(advantages: FloatArray, groups: IndexArray, constants: list[Constants]) -> FloatArray:
+    means = np.array([group.mean for group in constants])
+    scales = np.array([group.scale for group in constants])
+    result: FloatArray = (advantages - means[groups]) * scales[groups]
+    return result

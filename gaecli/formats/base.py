@@ -1,0 +1,144 @@
+"""What a file format has to offer, and the columns it hands over.
+
+A format turns a file into a schema (`ColumnInfo`) and, on demand, blocks of rows (`Column`), and it
+writes a copy of the file with new columns. It knows nothing of rewards or advantages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from gaecli.rollouts import Array, BoolArray, IndexArray
+
+#: "id" is anything that can be compared but not computed with: strings, dates, binary.
+Kind = Literal["float", "int", "bool", "id", "null", "other"]
+
+
+@dataclass(frozen=True)
+class ColumnInfo:
+    """One column (or array) of a file, without its content.
+
+    `shape` is that of the whole array for NPZ, (rows,) for table columns. `is_list` marks columns
+    whose rows are lists; `kind` is then that of the items.
+    """
+
+    name: str
+    kind: Kind
+    type_name: str
+    shape: tuple[int, ...]
+    is_list: bool = False
+    #: Why this column cannot be used in any role, e.g. "object array: needs pickle".
+    unusable: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """Rows of one column. Nulls are counted apart: to NumPy they would look like NaN.
+
+    `values` is [n] for scalars, [n, ...] for dense arrays, the flattened items for lists (then
+    `offsets` is [n + 1]). Ids that are not numbers come as codes into `categories`.
+    """
+
+    values: Array
+    is_null: BoolArray | None = None
+    offsets: IndexArray | None = None
+    null_lists: BoolArray | None = None
+    categories: Sequence[Any] | None = None
+
+    def label(self, index: int) -> Any:
+        """The value at one row as a plain Python value."""
+        if self.is_null is not None and self.is_null[index]:
+            return None
+        item = self.values[index]
+        return self.categories[int(item)] if self.categories is not None else item.item()
+
+
+@dataclass(frozen=True, eq=False)
+class OutputColumn:
+    """New values for one column and a run of rows; lists where `offsets` is given."""
+
+    values: Array
+    is_null: BoolArray | None = None
+    offsets: IndexArray | None = None
+    null_lists: BoolArray | None = None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Rows that one task reads: whole row groups, or all of an array file."""
+
+    start: int
+    stop: int
+    parts: tuple[int, ...] = ()
+
+    @property
+    def num_rows(self) -> int:
+        return self.stop - self.start
+
+
+class RolloutFile(Protocol):
+    """An opened input. Opening reads headers or footers only."""
+
+    path: Path
+    format_name: str
+    num_rows: int
+    #: (size, mtime in ns, inode) when opened; compared before anything is committed.
+    identity: tuple[int, int, int]
+
+    @property
+    def columns(self) -> Mapping[str, ColumnInfo]: ...
+
+    @property
+    def provenance(self) -> dict[str, Any] | None:
+        """What an earlier `gae compute` stored in this file, if it did."""
+
+    def fingerprint(self, own_columns: Sequence[str]) -> str:
+        """Changes whenever anything but `own_columns` changed since they were written."""
+
+    def find(self, name: str) -> ColumnInfo | None:
+        """A column by its literal name, else by a struct path such as `infos.value`."""
+
+    def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
+        """How the rows of column `like` are best read, in order."""
+
+    def blocks(
+        self, unit: Unit, names: Sequence[str], rows_per_block: int
+    ) -> Iterator[tuple[int, int, dict[str, Column]]]:
+        """(start, stop, columns) of consecutive blocks of at most `rows_per_block` rows."""
+
+    def read_whole(self, name: str) -> Column:
+        """One column in full: companions such as `last_values`."""
+
+    def writer(self, temporary: Path, plan: WritePlan) -> FileWriter: ...
+
+
+@dataclass(frozen=True)
+class WritePlan:
+    """What will be added to a copy of a file."""
+
+    #: Column name -> NumPy type of its items; in the order in which they are appended.
+    new_columns: Mapping[str, np.dtype[Any]]
+    #: List columns take the type of this column ("list", "large_list"); None for scalars.
+    like_column: str | None = None
+    #: Columns of earlier runs that are replaced.
+    own_columns: Sequence[str] = ()
+    #: Columns of somebody else that are replaced (`--overwrite`).
+    drop_columns: Sequence[str] = ()
+
+
+class FileWriter(Protocol):
+    """Writes one copy under a temporary name; the pipeline renames it."""
+
+    method: str
+
+    def write(self, columns: Mapping[str, OutputColumn]) -> None:
+        """Rows in file order, in pieces of any size."""
+
+    def finish(self, provenance: dict[str, Any]) -> None: ...
+
+    def abort(self) -> None: ...

@@ -1,0 +1,201 @@
+"""Parquet: read a projection in blocks, write by splicing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from gaecli.errors import DataError, FileError
+from gaecli.formats.arrow import column_info, nested_info, output_array, output_type, to_column
+from gaecli.formats.base import Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.parquet_footer import read_footer
+from gaecli.formats.parquet_splice import ParquetAppender, fingerprint
+
+#: Column chunks are streamed through a buffer of this size: a row group may be larger than memory.
+READ_BUFFER_BYTES = 1 << 20
+
+PROVENANCE_KEY = b"gaecli"
+
+
+class ParquetInput:
+    """One Parquet file, opened by its footer."""
+
+    format_name = "parquet"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            status = path.stat()
+            self._file = pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_BUFFER_BYTES)
+            self.schema: pa.Schema = self._file.schema_arrow
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise _unreadable(path, error) from error
+        self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
+        self._metadata = self._file.metadata
+        self.num_rows = self._metadata.num_rows
+        self._duplicates = _duplicates(self.schema.names)
+        self.columns: Mapping[str, ColumnInfo] = {
+            field.name: column_info(field.name, field.type, self.num_rows, self._unusable(field.name))
+            for field in self.schema
+        }
+
+    def _unusable(self, name: str) -> str | None:
+        return "two columns have this name" if name in self._duplicates else None
+
+    @property
+    def provenance(self) -> dict[str, Any] | None:
+        stored = (self._metadata.metadata or {}).get(PROVENANCE_KEY)
+        if stored is None:
+            return None
+        try:
+            document = json.loads(stored)
+        except ValueError:
+            return None
+        return document if isinstance(document, dict) else None
+
+    def fingerprint(self, own_columns: Sequence[str]) -> str:
+        return fingerprint(read_footer(self.path), own_columns)
+
+    def find(self, name: str) -> ColumnInfo | None:
+        """A literal column name first (`next.reward` in LeRobot), then a struct path (`infos.value`)."""
+        if name in self.columns:
+            return self.columns[name]
+        return nested_info(name, self.schema, self.num_rows)
+
+    def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
+        """Small row groups are read together, a large one is a unit of its own."""
+        units: list[Unit] = []
+        start = row = 0
+        parts: list[int] = []
+        for index in range(self._metadata.num_row_groups):
+            rows = self._metadata.row_group(index).num_rows
+            if parts and row + rows - start > rows_per_block:
+                units.append(Unit(start, row, tuple(parts)))
+                start, parts = row, []
+            parts.append(index)
+            row += rows
+        if row > start:
+            units.append(Unit(start, row, tuple(parts)))
+        return units
+
+    def blocks(
+        self, unit: Unit, names: Sequence[str], rows_per_block: int
+    ) -> Iterator[tuple[int, int, dict[str, Column]]]:
+        """Opens the file anew, so that several threads can read units of one input."""
+        try:
+            with pq.ParquetFile(
+                self.path, metadata=self._metadata, pre_buffer=False, buffer_size=READ_BUFFER_BYTES
+            ) as file:
+                row = unit.start
+                for batch in _batches(file, unit, names, rows_per_block):
+                    stop = row + batch.num_rows
+                    yield row, stop, {name: to_column(_pick(batch, name)) for name in names}
+                    row = stop
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(self.path, error) from error
+        if row != unit.stop:
+            raise FileError(
+                f"`{self.path}` is damaged: rows {unit.start} to {unit.stop} should be there, but only "
+                f"{row - unit.start} could be read",
+                hint="write the file again from its source",
+            )
+
+    def read_whole(self, name: str) -> Column:
+        pieces = list(self.blocks(Unit(0, self.num_rows, self._all_groups()), [name], max(self.num_rows, 1)))
+        if len(pieces) != 1:
+            raise DataError(f"column `{name}` of `{self.path}` is empty")
+        return pieces[0][2][name]
+
+    def _all_groups(self) -> tuple[int, ...]:
+        return tuple(range(self._metadata.num_row_groups))
+
+    def writer(self, temporary: Path, plan: WritePlan) -> ParquetOutput:
+        return ParquetOutput(self, temporary, plan)
+
+
+class ParquetOutput:
+    """A copy of a Parquet file with new columns, under a temporary name."""
+
+    def __init__(self, source: ParquetInput, temporary: Path, plan: WritePlan) -> None:
+        like = source.find(plan.like_column) if plan.like_column is not None else None
+        like_type = source.schema.field(like.name).type if like is not None else None
+        self._schema = pa.schema(
+            [
+                pa.field(name, output_type(pa.from_numpy_dtype(dtype), like_type))
+                for name, dtype in plan.new_columns.items()
+            ]
+        )
+        earlier = source.provenance or {}
+        self._appender = ParquetAppender(
+            source.path,
+            temporary,
+            self._schema,
+            drop_columns=plan.drop_columns,
+            own_columns=plan.own_columns,
+            payload_end=earlier.get("payload_end"),
+        )
+        self.method = self._appender.method
+        replaced = (*plan.own_columns, *plan.drop_columns)
+        self._payload = source.fingerprint(replaced) if self.method == "splice" else ""
+
+    def write(self, columns: Mapping[str, OutputColumn]) -> None:
+        arrays = [output_array(columns[field.name], field.type) for field in self._schema]
+        self._appender.write(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+
+    def finish(self, provenance: dict[str, Any]) -> None:
+        stored = {**provenance, "payload": self._payload, "payload_end": self._appender.payload_end}
+        text = json.dumps(stored, allow_nan=False, separators=(",", ":"))
+        self._appender.finish({PROVENANCE_KEY.decode(): text})
+
+    def abort(self) -> None:
+        self._appender.abort()
+
+
+def _batches(
+    file: pq.ParquetFile, unit: Unit, names: Sequence[str], rows_per_block: int
+) -> Iterator[pa.Table | pa.RecordBatch]:
+    """Small row groups as one table; a large one as a stream, so that it need not fit into memory."""
+    if unit.num_rows <= rows_per_block:
+        yield file.read_row_groups(list(unit.parts), columns=list(names), use_threads=False)
+        return
+    yield from file.iter_batches(
+        rows_per_block, row_groups=list(unit.parts), columns=list(names), use_threads=False
+    )
+
+
+def _pick(batch: pa.Table | pa.RecordBatch, name: str) -> pa.Array | pa.ChunkedArray:
+    index = batch.schema.get_field_index(name)
+    if index >= 0:
+        return batch.column(index)
+    head, *rest = name.split(".")
+    array = batch.column(batch.schema.get_field_index(head))
+    for part in rest:
+        array = _struct_child(array, part)
+    return array
+
+
+def _struct_child(array: pa.Array | pa.ChunkedArray, part: str) -> pa.Array | pa.ChunkedArray:
+    # Not `.field(part)`: it ignores the nulls and the slice of the struct itself.
+    return pc.struct_field(array, [part])
+
+
+def _duplicates(names: Sequence[str]) -> frozenset[str]:
+    return frozenset(name for name in names if names.count(name) > 1)
+
+
+def _unreadable(path: Path, error: Exception) -> FileError:
+    if isinstance(error, FileNotFoundError):
+        return FileError(f"`{path}` does not exist")
+    if isinstance(error, PermissionError):
+        return FileError(f"no permission to read `{path}`")
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return FileError(
+        f"`{path}` cannot be read as Parquet: {reason}",
+        hint="the file may be truncated or of another format; `parquet-tools` or pyarrow show more",
+    )

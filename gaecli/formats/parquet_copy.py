@@ -1,0 +1,128 @@
+"""Bytes from one file to another at given offsets, in the background when there are many.
+
+`os.copy_file_range` leaves the copy to the kernel, which shares blocks where the file system can; where it
+is not to be had (other systems, across some devices), bytes are read and written.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from gaecli.errors import FileError
+
+#: Below this a thread costs more than the copy.
+SYNCHRONOUS_BYTES = 1 << 20
+_CALL_BYTES = 64 << 20
+_BLOCK_BYTES = 4 << 20
+_KERNEL_CANNOT = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
+
+
+class Copy(NamedTuple):
+    """`length` bytes at `source` of one file go to `target` of the other."""
+
+    source: int
+    target: int
+    length: int
+
+
+class Copier:
+    """Makes the copies at once, or, where they are large, in a thread of its own until `join` or `stop`."""
+
+    def __init__(self, source: BinaryIO, name: str, target: Path, copies: Sequence[Copy]) -> None:
+        self._source = source
+        self._name = name
+        self._target = target
+        self._copies = copies
+        self._stopped = threading.Event()
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        if sum(copy.length for copy in copies) < SYNCHRONOUS_BYTES:
+            self._copy()
+        else:
+            # A daemon, so that an interrupted command does not wait for the rest of a large file.
+            self._thread = threading.Thread(target=self._run, name="parquet-copy", daemon=True)
+            self._thread.start()
+
+    def check(self) -> None:
+        """Raise at once what went wrong so far."""
+        if self._error is not None:
+            raise self._error
+
+    def join(self) -> None:
+        """Wait for the copies; raises what went wrong with them."""
+        if self._thread is not None:
+            self._thread.join()
+        self.check()
+
+    def stop(self) -> None:
+        """Give up what is not yet copied and wait until the files are let go."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._copy()
+        except BaseException as error:  # handed on to whoever joins
+            self._error = error
+
+    def _copy(self) -> None:
+        with self._target.open("r+b", buffering=0) as target:
+            for copy in self._copies:
+                copy_range(self._source, target, copy, self._name, self._stopped)
+
+
+def copy_range(
+    source: BinaryIO, target: BinaryIO, copy: Copy, name: str, stopped: threading.Event | None = None
+) -> None:
+    """Copy one range between two unbuffered files, in calls small enough to be stopped between them."""
+    kernel_copies = hasattr(os, "copy_file_range")
+    done = 0
+    while done < copy.length and not (stopped is not None and stopped.is_set()):
+        count = 0
+        if kernel_copies:
+            length = min(copy.length - done, _CALL_BYTES)
+            count = _kernel_copy(source, target, Copy(copy.source + done, copy.target + done, length))
+            # 0 means the end of the file, or a file system that pretends: reading will tell.
+            kernel_copies = count > 0
+        if not count:
+            source.seek(copy.source + done)
+            block = source.read(min(copy.length - done, _BLOCK_BYTES))
+            if not block:
+                raise changed(name)
+            write_at(target, block, copy.target + done)
+            count = len(block)
+        done += count
+
+
+def write_at(target: BinaryIO, block: bytes, offset: int) -> None:
+    """Write all of `block`; an unbuffered file may take it in parts."""
+    target.seek(offset)
+    rest = memoryview(block)
+    while rest:
+        rest = rest[target.write(rest) :]
+
+
+def _kernel_copy(source: BinaryIO, target: BinaryIO, copy: Copy) -> int:
+    try:
+        return os.copy_file_range(source.fileno(), target.fileno(), copy.length, copy.source, copy.target)
+    except OSError as error:
+        if error.errno in _KERNEL_CANNOT:
+            return 0
+        raise
+
+
+def identity(file: BinaryIO) -> tuple[int, int]:
+    """Differs once the open file was written to."""
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
+
+
+def changed(name: str) -> FileError:
+    """The error for a file that did not stay what it was while it was read."""
+    return FileError(f"`{name}` was changed while it was read", hint="run again once nothing writes to it")

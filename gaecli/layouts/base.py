@@ -1,0 +1,24 @@
+"""What a layout does: it turns the columns of a file into a `Block` of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from gaecli.columns import Roles
+from gaecli.formats.base import Column
+from gaecli.rollouts import Block
+
+
+class Layout(Protocol):
+    """One way in which rows hold steps. Instances belong to one file and keep no state between blocks."""
+
+    name: str
+    roles: Roles
+    #: Columns to read for every block.
+    row_columns: tuple[str, ...]
+    #: The column whose list type and shape the new columns take; None for one number per row.
+    like_column: str | None
+
+    def block(self, start: int, columns: Mapping[str, Column]) -> Block:
+        """The steps of the rows from `start` on. Raises `DataError` on cells that cannot be used."""

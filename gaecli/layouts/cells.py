@@ -1,0 +1,119 @@
+"""Cells of the used columns: the check at the door. Inside, everything is finite and of one type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gaecli.columns import flag_of
+from gaecli.errors import DataError
+from gaecli.formats.base import Column
+from gaecli.rollouts import Array, BoolArray
+
+#: Says where a cell is, e.g. "row 48213 (episode 17, step 212)", from its index in the block.
+Locate = Callable[[int], str]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Access to the cells of one block, with what an error message needs to know."""
+
+    path: Path
+    locate: Locate
+    #: `--on-nan drop-episode`: unusable cells mark their trajectory instead of raising.
+    drops: bool = False
+
+    def numbers(
+        self, column: Column, name: str, role: str, used: BoolArray | None = None
+    ) -> tuple[Array, BoolArray | None]:
+        """Values of a reward or value column, and where they cannot be used (None: all can)."""
+        values = _numeric(column.values)
+        bad = _not_finite(values)
+        if column.is_null is not None:
+            bad = column.is_null if bad is None else bad | column.is_null
+        if bad is not None and used is not None:
+            bad = bad & used
+        if bad is None or not bad.any():
+            return values, None
+        if not self.drops:
+            raise self._unusable(column, name, role, values, bad)
+        return np.where(bad, values.dtype.type(0), values), bad
+
+    def optional_numbers(self, column: Column, name: str) -> Array:
+        """Next values: null and NaN both say "not given here"; they come back as NaN."""
+        values = _numeric(column.values)
+        if values.dtype.kind != "f":
+            values = values.astype(np.float64)
+        if column.is_null is not None:
+            values = np.where(column.is_null, values.dtype.type(np.nan), values)
+        return values
+
+    def check_next_values(self, values: Array, used: BoolArray, name: str) -> BoolArray | None:
+        """Infinite next values are an error where they are used."""
+        if not np.isinf(values).any():
+            return None
+        bad = np.isinf(values) & used
+        if not bad.any():
+            return None
+        if not self.drops:
+            raise self._error(name, "is infinite", bad, hint=DROP_HINT)
+        return bad
+
+    def flags(self, column: Column, name: str) -> tuple[BoolArray, BoolArray | None]:
+        """A flag column as bool; only 0, 1, False and True are flags."""
+        values = column.values
+        bad = column.is_null
+        if values.dtype != np.bool_:
+            odd = (values != 0) & (values != 1)
+            if column.is_null is not None:
+                odd &= ~column.is_null
+            if odd.any():
+                index = int(np.argmax(odd))
+                raise self._error(
+                    name,
+                    f"is {values.reshape(-1)[index]!s}, which is not a flag (0 or 1),",
+                    odd,
+                    hint="end-of-episode flags are 0 or 1; name another column with `--done-column`",
+                )
+            values = values != 0
+        if bad is not None and bad.any():
+            if not self.drops:
+                raise self._error(name, "is null", bad, hint=DROP_HINT)
+            return values & ~bad, bad
+        return values, None
+
+    def _unusable(self, column: Column, name: str, role: str, values: Array, bad: BoolArray) -> DataError:
+        index = int(np.argmax(bad))
+        if column.is_null is not None and column.is_null.reshape(-1)[index]:
+            what = "is null"
+        else:
+            what = "is NaN" if np.isnan(values.reshape(-1)[index]) else "is infinite"
+        hint = f"{DROP_HINT}, or name another column with `{flag_of(role)}`"
+        return self._error(name, what, bad, hint=hint)
+
+    def _error(self, name: str, what: str, bad: BoolArray, hint: str) -> DataError:
+        count = int(np.count_nonzero(bad))
+        place = self.locate(int(np.argmax(bad)))
+        return DataError(f"`{name}` {what} at {place} of `{self.path}`; {count:,} such in all", hint=hint)
+
+
+DROP_HINT = "repair the file, or pass `--on-nan drop-episode` to leave such episodes out"
+
+
+def _numeric(values: Array) -> Array:
+    """float32 and float64 as they are; everything else exactly as float64 (float16 as float32)."""
+    if values.dtype in (np.float32, np.float64):
+        return values
+    return values.astype(np.float32 if values.dtype == np.float16 else np.float64)
+
+
+def _not_finite(values: Array) -> BoolArray | None:
+    # A sum is non-finite if any term is, and costs no array of flags: the common case ends here.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(values.sum(dtype=np.float64)):
+            return None
+    bad = ~np.isfinite(values)
+    return bad if bad.any() else None

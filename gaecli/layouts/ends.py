@@ -1,0 +1,101 @@
+"""How trajectories end: terminated and truncated out of whatever flags there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from gaecli.columns import Roles, done_at
+from gaecli.errors import DataError
+from gaecli.formats.base import Column
+from gaecli.layouts.cells import Cells
+from gaecli.rollouts import BoolArray
+from gaecli.settings import DoneAt, Settings
+
+
+@dataclass(frozen=True)
+class FlagColumns:
+    """Which flag columns are used, and to which end of a step the done flag belongs."""
+
+    terminated: str | None
+    truncated: str | None
+    done: str | None
+    done_at: DoneAt
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name in (self.terminated, self.truncated, self.done) if name is not None)
+
+    @property
+    def any(self) -> bool:
+        return bool(self.names)
+
+
+def flag_columns(roles: Roles, settings: Settings) -> FlagColumns:
+    """End flags are preferred to start flags: they need no look at the next row."""
+    at = done_at(roles, settings)
+    terminated, truncated = roles.get("terminated"), roles.get("truncated")
+    done = roles.get("done")
+    if done is None and terminated is None and truncated is None:
+        done = roles.get("done_start")
+    return FlagColumns(terminated, truncated, done, at)
+
+
+@dataclass(frozen=True, eq=False)
+class Flags:
+    """Flags of the steps of a block, in file order, as stored: `done` still at its own end of the step."""
+
+    terminated: BoolArray | None
+    truncated: BoolArray | None
+    done: BoolArray | None
+    bad: BoolArray | None
+
+
+def read_flags(columns: Mapping[str, Column], names: FlagColumns, cells: Cells) -> Flags:
+    bad: BoolArray | None = None
+    found: dict[str, BoolArray | None] = {}
+    for role in ("terminated", "truncated", "done"):
+        name = getattr(names, role)
+        if name is None:
+            found[role] = None
+            continue
+        found[role], missing = cells.flags(columns[name], name)
+        if missing is not None:
+            bad = missing if bad is None else bad | missing
+    return Flags(found["terminated"], found["truncated"], found["done"], bad)
+
+
+def split_ends(
+    terminated: BoolArray | None,
+    truncated: BoolArray | None,
+    done: BoolArray | None,
+    num_steps: int,
+    names: FlagColumns,
+    cells: Cells,
+) -> tuple[BoolArray, BoolArray]:
+    """(terminated, truncated) from two or three end flags; terminated wins where both are set.
+
+    terminated + done: truncated = done and not terminated. truncated + done: terminated = done and
+    not truncated. A lone done counts as terminated. All three must agree.
+    """
+    if done is not None and terminated is not None and truncated is not None:
+        differs = done != (terminated | truncated)
+        if differs.any():
+            first = int(np.argmax(differs))
+            raise DataError(
+                f"`{names.done}` of `{cells.path}` disagrees with `{names.terminated}` or "
+                f"`{names.truncated}` at {cells.locate(first)}; {int(differs.sum()):,} such in all",
+                hint="leave one of them out, for example with `--done-column none`",
+            )
+    if terminated is None:
+        if done is None:
+            terminated = np.zeros(num_steps, np.bool_)
+        else:
+            terminated = done if truncated is None else done & ~truncated
+    if truncated is None:
+        truncated = np.zeros(num_steps, np.bool_) if done is None else done & ~terminated
+    else:
+        truncated = truncated & ~terminated
+    return terminated, truncated

@@ -1,0 +1,198 @@
+"""Nested tables: one row per trajectory, steps in list columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from gaecli.columns import Roles
+from gaecli.errors import DataError
+from gaecli.formats.base import Column, RolloutFile
+from gaecli.layouts.alternates import check_alternates
+from gaecli.layouts.cells import Cells
+from gaecli.layouts.drops import spread_to_trajectories
+from gaecli.layouts.ends import FlagColumns, flag_columns, split_ends
+from gaecli.layouts.masks import MaskRule, masked_steps
+from gaecli.layouts.next_values import merge_next_values
+from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, IndexArray, Placement
+from gaecli.settings import Settings
+
+
+class NestedLayout:
+    """A trajectory is a row; nothing goes on beyond it."""
+
+    name = "nested"
+
+    def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:
+        # Episode, env and step say nothing here: the row is the trajectory.
+        self.roles = roles.without("episode", "env", "step")
+        self.like_column: str | None = roles.names["reward"]
+        self._path = file.path
+        self._drops = settings.on_nan == "drop-episode"
+        self._flags: FlagColumns = flag_columns(roles, settings)
+        self._mask_rule = MaskRule.of(settings)
+        self._group = settings.normalize_by
+        names = [name for name in self.roles.names.values()]
+        self.row_columns = tuple(dict.fromkeys([*names, *filter(None, [self._group])]))
+
+    def block(self, start: int, columns: Mapping[str, Column]) -> Block:
+        names = self.roles.names
+        reward = columns[names["reward"]]
+        offsets = reward.offsets
+        assert offsets is not None
+        cells = Cells(self._path, _locator(start, offsets), self._drops)
+        check_alternates(columns, self.roles, cells)
+        mask = None
+        if (mask_name := self.roles.get("mask")) is not None:
+            mask, _ = cells.flags(self._items(columns, mask_name, offsets, start), mask_name)
+        rewards, bad = cells.numbers(reward, names["reward"], "reward", mask)
+        value = self._items(columns, names["value"], offsets, start)
+        values, bad_values = cells.numbers(value, names["value"], "value", mask)
+
+        last = _last_items(offsets)
+        cuts = np.zeros(len(rewards), np.bool_)
+        cuts[last] = True
+        terminated, truncated = self._ends(columns, offsets, start, cells)
+        cuts |= terminated | truncated
+        next_values, bad_next = self._next_values(columns, offsets, start, terminated, cuts, cells)
+        dropped = None
+        if self._drops:
+            bad_steps = [part for part in (bad, bad_values, bad_next) if part is not None]
+            dropped = spread_to_trajectories(bad_steps, cuts, last + 1)
+            if dropped is not None:
+                rewards, values = np.where(dropped, 0, rewards), np.where(dropped, 0, values)
+        groups, labels = self._groups(columns, offsets)
+        block = Block(
+            rewards=rewards,
+            values=values,
+            terminated=terminated,
+            truncated=truncated,
+            cuts=cuts,
+            next_values=next_values,
+            lanes=NO_LANES,
+            placement=Placement(len(rewards)),
+            dropped=dropped,
+            groups=groups,
+            group_labels=labels,
+            list_offsets=offsets,
+            null_lists=reward.null_lists,
+            facts=BlockFacts(),
+        )
+        return block if mask is None else masked_steps(block, mask, self._mask_rule)
+
+    def _items(self, columns: Mapping[str, Column], name: str, offsets: IndexArray, start: int) -> Column:
+        """A list column with the same lengths as the rewards."""
+        column = columns[name]
+        if column.offsets is None:
+            raise DataError(
+                f"`{name}` of `{self._path}` has one number per row, but `{self.roles.names['reward']}` has lists",
+                hint="all step columns of a nested table are lists; name another one with its `--…-column`",
+            )
+        differs = np.diff(column.offsets) != np.diff(offsets)
+        if differs.any():
+            row = int(np.argmax(differs))
+            raise DataError(
+                f"`{name}` has {int(np.diff(column.offsets)[row])} items at row {start + row} of "
+                f"`{self._path}`, `{self.roles.names['reward']}` has {int(np.diff(offsets)[row])}; "
+                f"{int(differs.sum()):,} such rows in all",
+                hint="every step needs a reward and a value",
+            )
+        return column
+
+    def _ends(
+        self, columns: Mapping[str, Column], offsets: IndexArray, start: int, cells: Cells
+    ) -> tuple[BoolArray, BoolArray]:
+        found: dict[str, BoolArray | None] = {"terminated": None, "truncated": None, "done": None}
+        for role in found:
+            name = getattr(self._flags, role)
+            if name is None:
+                continue
+            flags, _ = cells.flags(self._flag_items(columns, name, offsets, start), name)
+            if role == "done" and self._flags.done_at == "start":
+                flags = _ends_of_starts(flags, offsets)
+            found[role] = flags
+        # A list of end flags beside scalar ones only repeats where the list ends.
+        if found["done"] is not None and found["terminated"] is not None and found["truncated"] is not None:
+            found["done"] = None
+        return split_ends(
+            found["terminated"], found["truncated"], found["done"], int(offsets[-1]), self._flags, cells
+        )
+
+    def _flag_items(
+        self, columns: Mapping[str, Column], name: str, offsets: IndexArray, start: int
+    ) -> Column:
+        column = columns[name]
+        if column.offsets is not None:
+            return self._items(columns, name, offsets, start)
+        return _on_last_items(column, offsets, fill=False)
+
+    def _next_values(
+        self,
+        columns: Mapping[str, Column],
+        offsets: IndexArray,
+        start: int,
+        terminated: BoolArray,
+        cuts: BoolArray,
+        cells: Cells,
+    ) -> tuple[Array | None, BoolArray | None]:
+        found = []
+        for role in ("next_value", "bootstrap_value"):
+            name = self.roles.get(role)
+            if name is None:
+                continue
+            column = columns[name]
+            if column.offsets is None:
+                column = _on_last_items(Column(cells.optional_numbers(column, name)), offsets, fill=np.nan)
+            else:
+                column = self._items(columns, name, offsets, start)
+            found.append((name, cells.optional_numbers(column, name)))
+        return merge_next_values(found, terminated, cuts, cells)
+
+    def _groups(
+        self, columns: Mapping[str, Column], offsets: IndexArray
+    ) -> tuple[IndexArray | None, list[object]]:
+        if self._group is None:
+            return None, []
+        from gaecli.layouts.groups import group_codes
+
+        lengths = np.diff(offsets)
+        column = columns[self._group]
+        expand = (
+            (lambda rows: rows) if column.offsets is not None else (lambda rows: np.repeat(rows, lengths))
+        )
+        codes, labels = group_codes(columns, self._group, expand)
+        return codes, list(labels)
+
+
+def _locator(start: int, offsets: IndexArray):  # type: ignore[no-untyped-def]
+    def locate(item: int) -> str:
+        row = int(np.searchsorted(offsets, item, side="right")) - 1
+        return f"row {start + row}, item {item - int(offsets[row])}"
+
+    return locate
+
+
+def _last_items(offsets: IndexArray) -> IndexArray:
+    """Index of the last item of every list that has one."""
+    return offsets[1:][np.diff(offsets) > 0] - 1
+
+
+def _on_last_items(column: Column, offsets: IndexArray, fill: object) -> Column:
+    """One number per row, moved to the last item of its list."""
+    has_items = np.diff(offsets) > 0
+    last = _last_items(offsets)
+    values = np.full(int(offsets[-1]), fill, dtype=column.values.dtype)
+    values[last] = column.values[has_items]
+    is_null = None
+    if column.is_null is not None:
+        is_null = np.zeros(len(values), np.bool_)
+        is_null[last] = column.is_null[has_items]
+    return Column(values, is_null)
+
+
+def _ends_of_starts(starts: BoolArray, offsets: IndexArray) -> BoolArray:
+    ends = np.zeros_like(starts)
+    ends[:-1] = starts[1:]
+    ends[_last_items(offsets)] = False
+    return ends

@@ -1,0 +1,150 @@
+"""Summarise: one look at every block. What it needs from its neighbours, what they need from it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from gaecli.errors import DataError
+from gaecli.estimators.bootstrap import fill_bootstrap, needs_bootstrap
+from gaecli.estimators.gae import Borders, Gae
+from gaecli.formats.base import RolloutFile, Unit
+from gaecli.layouts.base import Layout
+from gaecli.pipeline.clock import Stopwatch
+from gaecli.rollouts import Block, BlockFacts, FloatArray, Lanes
+from gaecli.settings import Bootstrap
+
+
+@dataclass(frozen=True)
+class BlockAddress:
+    """Where a block stands: the file of the stream, the unit of the file, the number within the unit."""
+
+    file: int
+    unit: int
+    part: int
+
+
+@dataclass(frozen=True, eq=False)
+class BlockSummary:
+    """All that the other blocks and the driver learn of a block. No array of rows."""
+
+    address: BlockAddress
+    start: int
+    num_rows: int
+    lanes: Lanes
+    borders: Borders
+    facts: BlockFacts
+    #: Rows of the file (flat) at the end of each lane, for messages.
+    last_rows: tuple[int, ...]
+    head_dropped: tuple[bool, ...]
+    tail_dropped: tuple[bool, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Scanned:
+    """A block with its advantages as if nothing came after it."""
+
+    start: int
+    block: Block
+    advantages: FloatArray
+
+    @property
+    def num_bytes(self) -> int:
+        block = self.block
+        arrays = [block.rewards, block.values, block.next_values, self.advantages, block.groups]
+        flags = 6 * block.num_steps
+        return flags + sum(array.nbytes for array in arrays if array is not None)
+
+
+class BlockStore:
+    """Scanned blocks that fit into the memory limit are kept for the second look; the others are read again."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._left = limit_bytes
+        self._kept: dict[tuple[int, BlockAddress], Scanned] = {}
+        self._lock = threading.Lock()
+
+    def keep(self, stream: int, address: BlockAddress, scanned: Scanned) -> None:
+        with self._lock:
+            if scanned.num_bytes <= self._left:
+                self._left -= scanned.num_bytes
+                self._kept[stream, address] = scanned
+
+    def get(self, stream: int, address: BlockAddress) -> Scanned | None:
+        return self._kept.get((stream, address))
+
+    def take(self, stream: int, address: BlockAddress) -> Scanned | None:
+        """The block, given up by the store."""
+        with self._lock:
+            scanned = self._kept.pop((stream, address), None)
+            if scanned is not None:
+                self._left += scanned.num_bytes
+            return scanned
+
+
+@dataclass(frozen=True)
+class BlockReader:
+    """Reads and scans the blocks of one file; the same blocks on every call."""
+
+    file: RolloutFile
+    layout: Layout
+    estimator: Gae
+    bootstrap: Bootstrap
+    rows_per_block: int
+
+    def scan(self, unit: Unit, clock: Stopwatch, threads: int) -> Iterator[Scanned]:
+        pieces = self.file.blocks(unit, self.layout.row_columns, self.rows_per_block)
+        while True:
+            with clock("read"):
+                piece = next(pieces, None)
+                if piece is None:
+                    return
+                start, _, columns = piece
+                block = self.layout.block(start, columns)
+                self._check_bootstrap(start, block)
+                block = fill_bootstrap(block, self.bootstrap)
+            with clock("kernel"):
+                advantages = self.estimator.advantages(block, threads)
+            yield Scanned(start, block, advantages)
+
+    def _check_bootstrap(self, start: int, block: Block) -> None:
+        """`--bootstrap error`, for ends that are known in the block; those at its border come later."""
+        if self.bootstrap != "error":
+            return
+        needs = needs_bootstrap(block)
+        needs[block.lanes.stops[np.array(block.lanes.open_ends, np.bool_)] - 1] = False
+        if needs.any():
+            step = int(np.argmax(needs))
+            raise missing_bootstrap(
+                start + block.placement.row_of_step(step), str(self.file.path), int(needs.sum())
+            )
+
+
+def missing_bootstrap(row: int, path: str, count: int) -> DataError:
+    return DataError(
+        f"the trajectory that ends at row {row} of `{path}` has neither a terminal flag nor a next value; "
+        f"{count:,} such in its block",
+        hint="name a column with `--next-value-column`, or pass `--bootstrap zero` or `--bootstrap current`",
+    )
+
+
+def summarise(scanned: Scanned, address: BlockAddress, estimator: Gae) -> BlockSummary:
+    block = scanned.block
+    lanes = block.lanes
+    dropped = block.dropped
+    first, last = lanes.starts, lanes.stops - 1
+    nothing = (False,) * lanes.count
+    return BlockSummary(
+        address=address,
+        start=scanned.start,
+        num_rows=block.placement.num_rows,
+        lanes=lanes,
+        borders=estimator.borders(block, scanned.advantages),
+        facts=block.facts,
+        last_rows=tuple(scanned.start + block.placement.row_of_step(int(step)) for step in last),
+        head_dropped=nothing if dropped is None else tuple(dropped[first].tolist()),
+        tail_dropped=nothing if dropped is None else tuple(dropped[last].tolist()),
+    )

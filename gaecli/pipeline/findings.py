@@ -1,0 +1,117 @@
+"""Warnings about numbers that were computed and may still not mean what the user thinks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gaecli.kernels.devices import Device
+from gaecli.pipeline.stream import Stream
+from gaecli.settings import Settings
+from gaecli.summary import WarningNote
+
+if TYPE_CHECKING:
+    from gaecli.pipeline.outcome import Outcome
+
+
+def findings(stream: Stream, outcome: Outcome, settings: Settings, device: Device) -> list[WarningNote]:
+    file = str(stream.plan.paths[0]) if len(stream.plan.paths) == 1 else None
+    notes = [
+        *_bootstraps(outcome, file),
+        *_degenerate(outcome, settings, file),
+        *_dropped(outcome, file),
+    ]
+    if settings.precision == "double" and not device.has_float64:
+        notes.append(
+            WarningNote(
+                "single-precision",
+                f"device {device.name} has no float64: computed in float32",
+                hint="pass `--device cpu` for float64",
+            )
+        )
+    return notes
+
+
+def _bootstraps(outcome: Outcome, file: str | None) -> list[WarningNote]:
+    counts = outcome.report.bootstrapped
+    notes = []
+    if counts.zero:
+        notes.append(
+            WarningNote(
+                "bootstrap-zero",
+                f"{counts.zero:,} of {outcome.report.counts.episodes:,} episodes end without a terminal flag and "
+                "without a next value: 0 was used for V of the state after them",
+                file,
+                counts.zero,
+                hint="name a column with `--next-value-column`, or pass `--bootstrap current` or `--bootstrap error`",
+            )
+        )
+    if counts.current:
+        notes.append(
+            WarningNote(
+                "bootstrap-current",
+                f"{counts.current:,} of {outcome.report.counts.episodes:,} episodes end without a terminal flag and "
+                "without a next value: V of their last state was used for the state after it",
+                file,
+                counts.current,
+            )
+        )
+    return notes
+
+
+def _degenerate(outcome: Outcome, settings: Settings, file: str | None) -> list[WarningNote]:
+    if not settings.normalizes:
+        return []
+    count = outcome.report.degenerate_groups
+    count += sum(group.is_degenerate for group in outcome.constants.values())
+    if not count:
+        return []
+    what = "the advantages have" if count == 1 and len(outcome.constants) == 1 else f"{count:,} groups have"
+    return [
+        WarningNote(
+            "zero-variance",
+            f"{what} no variance, or a single step: normalised to 0",
+            file,
+            count,
+        )
+    ]
+
+
+def _dropped(outcome: Outcome, file: str | None) -> list[WarningNote]:
+    report = outcome.report
+    if not report.dropped_episodes:
+        return []
+    return [
+        WarningNote(
+            "dropped-episodes",
+            f"{report.dropped_episodes:,} episodes ({report.dropped_steps:,} steps) hold cells that cannot be used; "
+            "their new columns are null, and they are left out of all statistics",
+            file,
+            report.dropped_episodes,
+        )
+    ]
+
+
+def stored_settings(stream: Stream, settings: Settings) -> list[WarningNote]:
+    """`gamma` and `gae_lambda` scalars in an archive are shown, never used."""
+    notes = []
+    for opened in stream.files:
+        for name, flag, used in (
+            ("gamma", "--gamma", settings.gamma),
+            ("gae_lambda", "--lam", settings.lam),
+            ("lam", "--lam", settings.lam),
+        ):
+            info = opened.file.columns.get(name)
+            if info is None or info.shape != () or info.kind not in ("float", "int"):
+                continue
+            stored = float(opened.file.read_whole(name).values)
+            if abs(stored - used) > 1e-9:
+                notes.append(
+                    WarningNote(
+                        f"stored-{name}",
+                        f"`{name}` in the file is {stored:g}, computed with {used:g}",
+                        str(opened.file.path),
+                        1,
+                        hint=f"pass `{flag} {stored:g}` to use it",
+                    )
+                )
+    return notes

@@ -1,0 +1,193 @@
+"""What became of each stream, and the summary of them all."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gaecli.errors import GaeError
+from gaecli.estimators.normalization import Constants
+from gaecli.kernels.devices import Device
+from gaecli.pipeline.apply import Report
+from gaecli.pipeline.clock import Stopwatch
+from gaecli.pipeline.statistics import explained_variance
+from gaecli.pipeline.stream import Stream
+from gaecli.pipeline.targets import Target
+from gaecli.settings import Settings
+from gaecli.summary import (
+    BootstrapCounts,
+    EpisodeCounts,
+    FileSummary,
+    Normalization,
+    NormalizationGroup,
+    Seconds,
+    Status,
+    Summary,
+    WarningNote,
+)
+
+if TYPE_CHECKING:
+    from gaecli.pipeline.run import _Pending
+
+MAX_GROUPS_SHOWN = 32
+
+
+@dataclass(eq=False)
+class Outcome:
+    """One stream, done or failed."""
+
+    files: list[FileSummary]
+    report: Report = field(default_factory=Report)
+    constants: Mapping[Hashable, Constants] = field(default_factory=dict)
+    warnings: list[WarningNote] = field(default_factory=list)
+
+    @classmethod
+    def failed(cls, stream: Stream, targets: Mapping[Path, Target], error: GaeError) -> Outcome:
+        files = [
+            FileSummary(
+                input=str(path),
+                output=None,
+                status="failed" if index == 0 else "not written",
+                error=error.message if index == 0 else f"`{stream.plan.paths[0]}` of the same stream failed",
+                hint=error.hint if index == 0 else None,
+                exit_code=error.exit_code,
+            )
+            for index, path in enumerate(stream.plan.paths)
+        ]
+        return cls(files)
+
+    @classmethod
+    def up_to_date(
+        cls, stream: Stream, targets: Mapping[Path, Target], entries: Sequence[Mapping[str, Any]]
+    ) -> Outcome:
+        files = []
+        report = Report()
+        for opened, entry in zip(stream.files, entries, strict=True):
+            counts = _stored(EpisodeCounts, entry.get("counts"))
+            report.bootstrapped += _stored(BootstrapCounts, entry.get("bootstrapped"))
+            files.append(
+                _file(opened.file.path, stream, targets, "up to date", counts, opened.file.format_name)
+            )
+        return cls(files, report)
+
+    @classmethod
+    def done(
+        cls, stream: Stream, targets: Mapping[Path, Target], pending: Sequence[_Pending], *, dry_run: bool
+    ) -> Outcome:
+        files = []
+        report = Report()
+        constants: dict[Hashable, Constants] = {}
+        for one in pending:
+            report.merge(one.report)
+            constants.update(one.constants)
+            method = one.writer.method if one.writer is not None else None
+            status: Status = "dry run" if dry_run else "written"
+            path = one.opened.file.path
+            files.append(
+                _file(path, stream, targets, status, one.report.counts, one.opened.file.format_name, method)
+            )
+        return cls(files, report, constants, list(stream.warnings))
+
+
+def summarize(
+    outcomes: Sequence[Outcome],
+    *,
+    settings: Settings,
+    device: Device,
+    streams: str,
+    clock: Stopwatch,
+    total_seconds: float,
+) -> Summary:
+    report = Report()
+    constants: dict[Hashable, Constants] = {}
+    for outcome in outcomes:
+        report.merge(outcome.report)
+        constants.update(outcome.constants)
+    files = [file for outcome in outcomes for file in outcome.files]
+    return Summary(
+        settings=settings.to_dict(),
+        device=device.name,
+        backend=device.backend,
+        files=files,
+        bootstrapped=report.bootstrapped,
+        columns={name: tally.statistics() for name, tally in report.tallies.items()},
+        explained_variance=explained_variance(report.raw_advantages, report.returns),
+        normalization=_normalization(settings, constants, report, len(outcomes)),
+        warnings=_merged([note for outcome in outcomes for note in outcome.warnings]),
+        seconds=Seconds(total_seconds, clock["read"], clock["kernel"], clock["write"]),
+        streams=streams,
+        device_reason=device.reason,
+        exit_code=max((file.exit_code for file in files), default=0),
+    )
+
+
+def _file(
+    path: Path,
+    stream: Stream,
+    targets: Mapping[Path, Target],
+    status: Status,
+    counts: EpisodeCounts,
+    format_name: str,
+    method: str | None = None,
+) -> FileSummary:
+    layout = stream.files[0].layout
+    return FileSummary(
+        input=str(path),
+        output=str(targets[path].path),
+        status=status,
+        format=format_name,
+        layout=layout.name,
+        counts=counts,
+        method=method,
+        columns=dict(layout.roles.names),
+    )
+
+
+def _normalization(
+    settings: Settings, constants: Mapping[Hashable, Constants], report: Report, num_streams: int
+) -> Normalization:
+    scope = f"by {settings.normalize_by}" if settings.normalize_by is not None else settings.normalize
+    rule = (settings.norm_ddof, settings.norm_eps, settings.norm_floor)
+    if not settings.normalizes:
+        return Normalization("none", *rule)
+    whole = constants.get(()) if settings.normalize_by is None else None
+    several_files = settings.normalize == "file" and num_streams > 1
+    groups = [
+        NormalizationGroup(str(label), group.count, group.mean, group.std)
+        for label, group in list(constants.items())[:MAX_GROUPS_SHOWN]
+        if settings.normalize_by is not None
+    ]
+    is_single = whole is not None and not several_files
+    return Normalization(
+        scope,
+        *rule,
+        mean=whole.mean if is_single and whole is not None else None,
+        std=whole.std if is_single and whole is not None else None,
+        num_groups=num_streams if several_files else report.local_groups + len(constants),
+        groups=groups,
+    )
+
+
+def _merged(notes: Sequence[WarningNote]) -> list[WarningNote]:
+    """One note per code: the same warning about a thousand files is one warning."""
+    by_code: dict[str, list[WarningNote]] = {}
+    for note in notes:
+        by_code.setdefault(note.code, []).append(note)
+    merged = []
+    for code, same in by_code.items():
+        first = same[0]
+        count = sum(note.count for note in same)
+        file = first.file if len({note.file for note in same}) == 1 else None
+        message = first.message if len(same) == 1 else f"{first.message} (in {len(same):,} inputs)"
+        merged.append(WarningNote(code, message, file, count, first.hint))
+    return merged
+
+
+def _stored(kind: type[Any], document: object) -> Any:
+    """Counts from a provenance, which anybody may have edited."""
+    if not isinstance(document, dict):
+        return kind()
+    names = kind.__dataclass_fields__
+    return kind(**{k: v for k, v in document.items() if k in names and isinstance(v, int)})

@@ -1,0 +1,112 @@
+"""What a run leaves in the files it writes, and how the next run recognises its own work."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from gaecli import __version__
+from gaecli.estimators.normalization import Constants
+from gaecli.settings import Settings
+from gaecli.summary import BootstrapCounts, EpisodeCounts
+
+PROVENANCE_SCHEMA = 1
+#: Constants of this many groups are stored; `num_groups` counts all.
+MAX_GROUPS = 64
+
+
+def make_provenance(
+    settings: Settings,
+    *,
+    layout: str,
+    roles: Mapping[str, str],
+    source: str,
+    inputs: str,
+    counts: EpisodeCounts,
+    bootstrapped: BootstrapCounts,
+    constants: Mapping[Any, Constants],
+    earlier: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """The document stored under the key `gaecli`.
+
+    `source` is the fingerprint of the input, `inputs` that of all files the numbers depend on if they
+    are several. The writer adds `payload`, the fingerprint of all that is in the new file but our columns.
+    Columns of earlier runs that stay in the file keep their own entry under `earlier`.
+    """
+    document: dict[str, Any] = {
+        "schema": PROVENANCE_SCHEMA,
+        "version": __version__,
+        "settings": settings.to_dict(),
+        "columns": list(settings.output_columns),
+        "layout": layout,
+        "roles": dict(roles),
+        "source": source,
+        "inputs": inputs,
+        "counts": asdict(counts),
+        "bootstrapped": asdict(bootstrapped),
+        "normalization": [
+            {"group": str(label), "count": group.count, "mean": group.mean, "std": group.std}
+            for label, group in list(constants.items())[:MAX_GROUPS]
+        ],
+        "num_groups": len(constants),
+    }
+    kept = [
+        entry
+        for entry in _entries(earlier)
+        if not set(entry.get("columns", ())) & set(settings.output_columns)
+    ]
+    if kept:
+        document["earlier"] = [
+            {key: value for key, value in entry.items() if key != "earlier"} for entry in kept
+        ]
+    return document
+
+
+def own_columns(provenance: dict[str, Any] | None) -> tuple[str, ...]:
+    """All columns of a file that gaecli wrote."""
+    names = [
+        name for entry in _entries(provenance) for name in entry.get("columns", ()) if isinstance(name, str)
+    ]
+    return tuple(dict.fromkeys(names))
+
+
+def is_up_to_date(
+    provenance: dict[str, Any] | None,
+    settings: Settings,
+    *,
+    payload: str,
+    source: str | None,
+    inputs: str,
+    names: Sequence[str],
+) -> dict[str, Any] | None:
+    """The entry of an earlier run that did just this on just these inputs, if there is one.
+
+    `payload` is the fingerprint of the file without gaecli's columns. `source` is that of the input,
+    where the output is another file.
+    """
+    wanted = settings.to_dict()
+    for entry in _entries(provenance):
+        if (
+            entry.get("settings") == wanted
+            and entry.get("version") == __version__
+            and entry.get("payload") == payload
+            and (source is None or entry.get("source") == source)
+            and entry.get("inputs") == inputs
+            and set(settings.output_columns) <= set(names)
+        ):
+            return entry
+    return None
+
+
+def combined_fingerprint(fingerprints: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()
+
+
+def _entries(provenance: dict[str, Any] | None) -> list[dict[str, Any]]:
+    if provenance is None:
+        return []
+    earlier = provenance.get("earlier")
+    more = [entry for entry in earlier if isinstance(entry, dict)] if isinstance(earlier, list) else []
+    return [provenance, *more]

@@ -1,0 +1,89 @@
+"""Statistics of one column over all blocks: merged exactly, but for median and histogram, which sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gaecli.moments import Moments
+from gaecli.rollouts import Array, FloatArray
+from gaecli.summary import ColumnStatistics
+
+#: Median and histogram are exact up to this many rows, and taken from every 2ᵏ-th row beyond.
+MAX_SAMPLE = 1 << 17
+HISTOGRAM_BINS = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """What is known of the numbers seen so far. Merging in a fixed order gives fixed results."""
+
+    moments: Moments = field(default_factory=Moments)
+    minimum: float = np.inf
+    maximum: float = -np.inf
+    sample: FloatArray = field(default_factory=lambda: np.zeros(0))
+    stride: int = 1
+
+    @classmethod
+    def of(cls, numbers: Array) -> Tally:
+        if not len(numbers):
+            return cls()
+        stride = 1
+        while len(numbers) > MAX_SAMPLE * stride:
+            stride *= 2
+        return cls(
+            Moments.of(numbers),
+            float(numbers.min()),
+            float(numbers.max()),
+            numbers[::stride].astype(np.float64),
+            stride,
+        )
+
+    def merge(self, other: Tally) -> Tally:
+        stride = max(self.stride, other.stride)
+        samples = [part.sample[:: stride // part.stride] for part in (self, other)]
+        sample = np.concatenate(samples)
+        while len(sample) > MAX_SAMPLE:
+            sample, stride = sample[::2], stride * 2
+        return Tally(
+            self.moments.merge(other.moments),
+            min(self.minimum, other.minimum),
+            max(self.maximum, other.maximum),
+            sample,
+            stride,
+        )
+
+    def statistics(self) -> ColumnStatistics:
+        """Plain numbers; the standard deviation with ddof 1, as torch and pandas have it."""
+        count = self.moments.count
+        if not count:
+            return ColumnStatistics(0, None, None, None, None)
+        low, high = float(self.sample.min()), float(self.sample.max())
+        counts = np.array([len(self.sample)])  # a constant column is one bar
+        if high > low:
+            counts, _ = np.histogram(self.sample, bins=HISTOGRAM_BINS, range=(low, high))
+        return ColumnStatistics(
+            count=count,
+            mean=_finite(self.moments.mean),
+            std=_finite(self.moments.std(1)),
+            min=_finite(self.minimum),
+            max=_finite(self.maximum),
+            median=_finite(float(np.median(self.sample))),
+            sample_count=len(self.sample),
+            histogram=tuple(int(number) for number in counts),
+            histogram_range=(low, high),
+        )
+
+
+def explained_variance(advantages: Moments, returns: Moments) -> float | None:
+    """1 - Var(R - V) / Var(R), where R - V is the advantage; None where the returns do not vary."""
+    spread = returns.variance()
+    error = advantages.variance()
+    if spread is None or error is None or spread == 0:
+        return None
+    return _finite(1 - error / spread)
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and np.isfinite(number) else None

@@ -1,0 +1,227 @@
+"""One stream of files on its way: opened, summarised, combined, measured, applied, committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from gaecli.columns import Roles, resolve
+from gaecli.errors import DataError, UsageError
+from gaecli.estimators.gae import Gae
+from gaecli.estimators.normalization import Constants, Rule
+from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, Unit
+from gaecli.formats.registry import open_file
+from gaecli.layouts.base import Layout
+from gaecli.layouts.registry import choose_layout
+from gaecli.moments import Moments
+from gaecli.pipeline.apply import Report, Settled, finish_block, group_keys, measure, normalized, settle
+from gaecli.pipeline.blocks import BlockAddress, BlockReader, BlockStore, BlockSummary, Scanned, summarise
+from gaecli.pipeline.clock import Stopwatch
+from gaecli.pipeline.combine import Carry, Combined, combine
+from gaecli.pipeline.inputs import StreamPlan
+from gaecli.pipeline.judge import Case, judge
+from gaecli.settings import Settings
+from gaecli.summary import WarningNote
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: Runs a function over tasks and yields results in the order of the tasks.
+Runner = Callable[[Callable[[T], R], Sequence[T]], Iterator[R]]
+
+
+@dataclass(frozen=True, eq=False)
+class Workshop:
+    """What every phase of every stream works with."""
+
+    estimator: Gae
+    rows_per_block: int
+    store: BlockStore
+    run: Runner[Any, Any]
+    clock: Stopwatch
+    #: Threads within one block; more than one only where blocks are not worked on side by side.
+    threads: int
+
+
+@dataclass(eq=False)
+class OpenFile:
+    """One file of a stream with what was decided about it."""
+
+    file: RolloutFile
+    layout: Layout
+    units: Sequence[Unit]
+
+
+@dataclass(eq=False)
+class Stream:
+    """A stream between opening and commit. Lives in one thread at a time."""
+
+    number: int
+    plan: StreamPlan
+    settings: Settings
+    files: list[OpenFile] = field(default_factory=list)
+    summaries: list[BlockSummary] = field(default_factory=list)
+    combined: Combined | None = None
+    warnings: list[WarningNote] = field(default_factory=list)
+    #: The file is one block, because its rows are out of order.
+    is_whole: bool = False
+
+    @property
+    def num_rows(self) -> int:
+        return sum(unit.num_rows for opened in self.files for unit in opened.units)
+
+    @property
+    def roles(self) -> Roles:
+        return self.files[0].layout.roles
+
+    def open(self, rows_per_block: int, *, is_whole: bool = False) -> None:
+        """Read footers and headers, find the columns, choose the layout."""
+        self.is_whole = is_whole
+        self.files = []
+        for path in self.plan.paths:
+            file = open_file(path)
+            roles = resolve(file, self.settings)
+            _check_group_column(file, self.settings)
+            layout = choose_layout(file, roles, self.settings, is_whole=is_whole)
+            units = file.units(rows_per_block, roles.names["reward"])
+            self.files.append(OpenFile(file, layout, units))
+        _check_same_columns(self.files)
+
+    def summarise(self, shop: Workshop) -> None:
+        """The first look: every cell that is used is checked before anything is written."""
+
+        def task(address: tuple[int, int]) -> list[BlockSummary]:
+            summaries = []
+            for block_address, scanned in self._scan(*address, shop):
+                summaries.append(summarise(scanned, block_address, shop.estimator))
+                shop.store.keep(self.number, block_address, scanned)
+            return summaries
+
+        self.summaries = [summary for summaries in shop.run(task, self._tasks()) for summary in summaries]
+        paths = [str(path) for path in self.plan.paths]
+        self.combined = combine(self.summaries, self.settings.bootstrap, paths)
+        self.warnings += judge(
+            Case(self.plan.paths, self.roles, self.settings, self.summaries, self.combined)
+        )
+
+    def measure(self, shop: Workshop, *, only_file: int | None = None) -> dict[Hashable, Moments]:
+        """Moments of the raw advantages by normalisation group, merged in the order of the blocks."""
+
+        def task(address: tuple[int, int]) -> list[dict[Hashable, Moments]]:
+            found = []
+            for scanned, carry in self._blocks(*address, shop, last=False):
+                with shop.clock("kernel"):
+                    settled = settle(scanned, carry, shop.estimator, shop.threads)
+                    found.append(measure(settled, group_keys(settled, carry, self.settings)))
+            return found
+
+        tasks = [address for address in self._tasks() if only_file in (None, address[0])]
+        total: dict[Hashable, Moments] = {}
+        for found in shop.run(task, tasks):
+            for groups in found:
+                for key, moments in groups.items():
+                    total[key] = total.get(key, Moments()).merge(moments)
+        return total
+
+    def apply(
+        self,
+        index: int,
+        writer: FileWriter | None,
+        shop: Workshop,
+        constants: Mapping[Hashable, Constants],
+        rule: Rule,
+    ) -> Report:
+        """The second look: the final columns of one file, written in the order of its rows."""
+
+        def task(number: int) -> list[tuple[dict[str, OutputColumn], Report]]:
+            finished = []
+            for scanned, carry in self._blocks(index, number, shop):
+                with shop.clock("kernel"):
+                    settled = settle(scanned, carry, shop.estimator, shop.threads)
+                    finished.append(self._finish(settled, carry, constants, rule))
+            return finished
+
+        report = Report()
+        for finished in shop.run(task, range(len(self.files[index].units))):
+            for columns, block_report in finished:
+                report.merge(block_report)
+                if writer is not None:
+                    with shop.clock("write"):
+                        writer.write(columns)
+        return report
+
+    def _finish(
+        self, settled: Settled, carry: Carry, constants: Mapping[Hashable, Constants], rule: Rule
+    ) -> tuple[dict[str, OutputColumn], Report]:
+        if not self.settings.normalizes:
+            return finish_block(settled, None, self.settings)
+        groups = group_keys(settled, carry, self.settings)
+        written, num_local, num_degenerate = normalized(settled, groups, constants, rule)
+        columns, report = finish_block(settled, written, self.settings)
+        report.local_groups, report.degenerate_groups = num_local, num_degenerate
+        return columns, report
+
+    def _tasks(self) -> list[tuple[int, int]]:
+        return [(index, unit) for index, opened in enumerate(self.files) for unit in range(len(opened.units))]
+
+    def _scan(self, index: int, number: int, shop: Workshop) -> Iterator[tuple[BlockAddress, Scanned]]:
+        opened = self.files[index]
+        reader = BlockReader(
+            opened.file, opened.layout, shop.estimator, self.settings.bootstrap, shop.rows_per_block
+        )
+        for part, scanned in enumerate(reader.scan(opened.units[number], shop.clock, shop.threads)):
+            yield BlockAddress(index, number, part), scanned
+
+    def _blocks(
+        self, index: int, number: int, shop: Workshop, *, last: bool = True
+    ) -> Iterator[tuple[Scanned, Carry]]:
+        """The blocks of a unit with their carries: kept ones from the store, or all of them read again."""
+        assert self.combined is not None
+        carries = {
+            summary.address: carry
+            for summary, carry in zip(self.summaries, self.combined.carries, strict=True)
+            if (summary.address.file, summary.address.unit) == (index, number)
+        }
+        kept = {address: shop.store.get(self.number, address) for address in carries}
+        if all(scanned is not None for scanned in kept.values()):
+            for address, carry in carries.items():
+                scanned = (shop.store.take if last else shop.store.get)(self.number, address)
+                assert scanned is not None
+                yield scanned, carry
+            return
+        for address, scanned in self._scan(index, number, shop):
+            yield scanned, carries[address]
+
+
+def _check_same_columns(files: Sequence[OpenFile]) -> None:
+    first = files[0]
+    for other in files[1:]:
+        if dict(other.layout.roles.names) != dict(first.layout.roles.names):
+            raise DataError(
+                f"`{other.file.path}` and `{first.file.path}` belong to one stream but have different columns: "
+                f"{_named(other)}; {_named(first)}",
+                hint="name the columns by flags, or pass `--no-join` if the files are independent",
+            )
+        if other.layout.name != first.layout.name:
+            raise DataError(
+                f"`{other.file.path}` is {other.layout.name} and `{first.file.path}` is {first.layout.name}, "
+                "but they belong to one stream",
+                hint="pass `--no-join` if the files are independent",
+            )
+
+
+def _named(opened: OpenFile) -> str:
+    return ", ".join(f"{role} `{name}`" for role, name in opened.layout.roles.names.items())
+
+
+def _check_group_column(file: RolloutFile, settings: Settings) -> None:
+    name = settings.normalize_by
+    if name is None:
+        return
+    info = file.find(name)
+    if info is None or info.unusable is not None:
+        raise UsageError(
+            f"column `{name}` not found in `{file.path}`\n       columns there: {', '.join(list(file.columns)[:24])}",
+            hint="`--normalize-by` names the column whose values are the groups",
+        )

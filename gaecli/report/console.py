@@ -1,0 +1,53 @@
+"""How the consoles for stdout and stderr are made.
+
+Rich itself honours NO_COLOR, FORCE_COLOR and TERM=dumb. What it does not settle is the width of a pipe:
+it would ask whichever terminal stands behind stdin, so the same command would write other lines to a
+file depending on the size of the window.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TextIO
+
+from rich.console import Console
+
+PIPE_WIDTH = 100
+
+
+def output_console() -> Console:
+    """For the one thing that goes to stdout."""
+    return make_console(sys.stdout)
+
+
+def error_console() -> Console:
+    """For messages and progress."""
+    return make_console(sys.stderr)
+
+
+def make_console(stream: TextIO) -> Console:
+    width = None if is_terminal(stream) else pipe_width()
+    return Console(
+        file=stream,
+        width=width,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        # A legacy Windows console takes one column away and draws through an API of its own.
+        legacy_windows=False,
+    )
+
+
+def pipe_width() -> int:
+    """Width of lines that go to a file or a pipe: COLUMNS if that is a number, else 100."""
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdecimal() and int(columns) > 0 else PIPE_WIDTH
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person looks at `stream`. FORCE_COLOR colours a pipe but makes no terminal of it."""
+    try:
+        return stream.isatty()
+    except ValueError:  # a closed file
+        return False

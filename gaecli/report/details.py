@@ -1,0 +1,226 @@
+"""What lies behind the numbers: explained variance, bootstraps, normalisation, columns, settings, time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from gaecli.report.charts import (
+    align_decimals,
+    format_count,
+    format_number,
+    format_rate,
+    format_seconds,
+    format_setting,
+    gauge_bar,
+)
+from gaecli.report.layout import Column, Grid, flow, labelled
+from gaecli.report.statistics import has_statistics
+from gaecli.report.text import BAD, BAR, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
+from gaecli.settings import Settings
+from gaecli.summary import Normalization, NormalizationGroup, Summary
+
+LABEL_WIDTH = len("explained variance") + 2
+GAUGE_WIDTH = 10
+MOST_GROUPS = 8
+MOST_METHODS = 3
+#: Cells that a group's name should get before its table moves to the left edge.
+WIDTH_OF_GROUP = 16
+
+#: From which explained variance on a word holds, and the style of the word.
+READINGS = (
+    (0.7, "good", GOOD),
+    (0.3, "fair", STRONG),
+    (0.05, "weak", CAUTION),
+    (0.0, "none: no better than a constant", CAUTION),
+    (float("-inf"), "negative: worse than a constant", BAD),
+)
+#: These stand in the header whatever they are.
+HEADER_SETTINGS = ("gamma", "lam", "preset", "estimator")
+
+
+def detail_lines(summary: Summary, canvas: Canvas) -> list[Text]:
+    rows = [
+        ("explained variance", _explained_variance(summary, canvas)),
+        ("bootstrapped", _bootstrapped(summary)),
+        ("normalised", _normalized(summary, canvas)),
+        ("columns", _column_roles(summary, canvas)),
+        ("settings", _changed_settings(summary, canvas)),
+        ("method", _methods(summary, canvas)),
+        ("time", _time(summary, canvas)),
+    ]
+    lines: list[Text] = []
+    for label, items in rows:
+        if items:
+            value = flow(items, canvas.width - LABEL_WIDTH, canvas.glyphs.separator)
+            lines += labelled(label, value, LABEL_WIDTH)
+        if label == "normalised":
+            lines += _groups(summary.normalization, canvas)
+    return lines
+
+
+def read_explained_variance(explained_variance: float | None) -> tuple[str, str]:
+    """A word for 1 - Var(A) / Var(R), and its style."""
+    if explained_variance is None or explained_variance != explained_variance:
+        return "not known", ""
+    return next((word, style) for least, word, style in READINGS if explained_variance >= least)
+
+
+def _explained_variance(summary: Summary, canvas: Canvas) -> list[Text]:
+    """Number, gauge and word: the fastest check of the values that the advantages rest on."""
+    explained = summary.explained_variance
+    if explained is None:
+        return []
+    word, style = read_explained_variance(explained)
+    gauge = gauge_bar(explained, GAUGE_WIDTH, canvas.glyphs.gauge)
+    number = Text(format_number(explained), STRONG)
+    return [Text.assemble(number, "  ", (gauge, BAR)), Text(word, style)]
+
+
+def _bootstrapped(summary: Summary) -> list[Text]:
+    """Ends of trajectories that needed a value, by what stood in for it."""
+    counts = summary.bootstrapped
+    items = [
+        Text(f"{count:,} {words}", style)
+        for count, words, style in (
+            (counts.next_value, "with the next value", ""),
+            (counts.zero, "with zero", CAUTION),
+            (counts.current, "with the current value", CAUTION),
+        )
+        if count
+    ]
+    if items or not has_statistics(summary):
+        return items
+    totals = summary.totals
+    reason = ": every trajectory ends in a terminal state" if totals.terminated == totals.episodes else ""
+    return [Text(f"nothing{reason}")]
+
+
+def _normalized(summary: Summary, canvas: Canvas) -> list[Text]:
+    """`over all inputs · (A - 0.1234) / (1.552 + 1e-8) · ddof 1`"""
+    normalization = summary.normalization
+    if normalization.scope == "none":
+        return [Text("no")] if has_statistics(summary) else []
+    scopes = {"all": "over all inputs", "file": "per file", "episode": "per episode"}
+    scope = scopes.get(normalization.scope, canvas.clean(normalization.scope))
+    items = [Text(scope, STRONG), Text(_formula(normalization, canvas))]
+    items.append(Text(f"ddof {normalization.ddof}"))
+    if normalization.num_groups > 1:
+        items.append(Text(plural(normalization.num_groups, "group")))
+    return items
+
+
+def _formula(normalization: Normalization, canvas: Canvas) -> str:
+    glyphs = canvas.glyphs
+    mean = "mean" if normalization.mean is None else format_number(normalization.mean)
+    std = "std" if normalization.std is None else format_number(normalization.std)
+    eps = format_setting(normalization.eps)
+    denominators = {
+        "add": f"({std} + {eps})",
+        "clamp": f"max({std}, {eps})",
+        "rsqrt": f"{glyphs.root}({std}{glyphs.squared} + {eps})",
+    }
+    sign = "+" if mean.startswith("-") else glyphs.minus
+    return f"(A {sign} {mean.removeprefix('-')}) / {denominators.get(normalization.floor, std)}"
+
+
+def _groups(normalization: Normalization, canvas: Canvas) -> list[Text]:
+    """A row per group, where there are several."""
+    if normalization.num_groups <= 1 or not normalization.groups:
+        return []
+    shown = normalization.groups[:MOST_GROUPS]
+    columns = _group_columns(shown, aligned=True)
+    indent = LABEL_WIDTH
+    if Grid(columns).width + indent + WIDTH_OF_GROUP > canvas.width:
+        columns = _group_columns(shown, aligned=False)
+        indent = 2
+    room = max(canvas.width - indent - Grid(columns).width - 2, len("group"))
+    labels = [Text(canvas.shorten(group.label, room)) for group in shown]
+    grid = Grid([Column("group", labels, align="left"), *columns])
+    heading, *rows = grid.lines()
+    lines = [heading, Text(canvas.glyphs.rule * grid.width, QUIET), *rows]
+    num_more = normalization.num_groups - len(shown)
+    if num_more > 0:
+        lines.append(Text(f"{canvas.glyphs.ellipsis} {plural(num_more, 'more group')}", "italic"))
+    return labelled("", lines, indent)
+
+
+def _group_columns(groups: Sequence[NormalizationGroup], *, aligned: bool) -> list[Column]:
+    means = [format_number(group.mean, scale=group.std) for group in groups]
+    stds = [format_number(group.std) for group in groups]
+    if aligned:
+        means, stds = align_decimals(means), align_decimals(stds)
+    return [
+        Column("count", [Text(format_count(group.count)) for group in groups]),
+        Column("mean", [Text(mean) for mean in means]),
+        Column("std", [Text(std) for std in stds]),
+    ]
+
+
+def _column_roles(summary: Summary, canvas: Canvas) -> list[Text]:
+    """Which column was taken for what; a wrong guess here explains every wrong number."""
+    resolved = [file.columns for file in summary.files if file.columns]
+    if not resolved:
+        return []
+    roles = resolved[0]
+    items = [_role(role, name, canvas) for role, name in roles.items()]
+    num_others = sum(columns != roles for columns in resolved)
+    if num_others:
+        items.append(Text(f"otherwise in {plural(num_others, 'file')}", CAUTION))
+    return items
+
+
+def _role(role: str, name: str, canvas: Canvas) -> Text:
+    words = role.replace("_", " ")
+    shown = canvas.shorten(name, canvas.width - LABEL_WIDTH)
+    return Text(words) if name == role else Text.assemble(f"{words} = ", (shown, STRONG))
+
+
+def _changed_settings(summary: Summary, canvas: Canvas) -> list[Text]:
+    """As flags, so that they can be typed again."""
+    defaults = Settings().to_dict()
+    items: list[Text] = []
+    for name, value in summary.settings.items():
+        if name in HEADER_SETTINGS or value == defaults.get(name) or value is None:
+            continue
+        flag = "--" + name.replace("_", "-")
+        if name == "columns":
+            named = value.items()
+            items += [Text(f"--{role.replace('_', '-')}-column {canvas.clean(col)}") for role, col in named]
+        elif isinstance(value, bool):
+            items.append(Text(flag if value else f"--no-{flag[2:]}"))
+        else:
+            shown = format_setting(value) if isinstance(value, float) else canvas.clean(str(value))
+            items.append(Text(f"{flag} {shown}"))
+    return items
+
+
+def _methods(summary: Summary, canvas: Canvas) -> list[Text]:
+    """How files are written, dim: it matters to who wonders why a file took long."""
+    used = (file.method for file in summary.files if file.method and file.status != "failed")
+    methods = Counter(used).most_common()
+    if len(summary.files) == 1:
+        return [Text(canvas.clean(method), QUIET) for method, _ in methods]
+    items = [f"{canvas.clean(method)} ({plural(count, 'file')})" for method, count in methods[:MOST_METHODS]]
+    num_more = sum(count for _, count in methods[MOST_METHODS:])
+    if num_more:
+        items.append(f"otherwise ({plural(num_more, 'file')})")
+    return [Text(item, QUIET) for item in items]
+
+
+def _time(summary: Summary, canvas: Canvas) -> list[Text]:
+    seconds = summary.seconds
+    if seconds.total <= 0:
+        return []
+    phases: Sequence[tuple[str, float]] = (
+        ("read", seconds.read),
+        ("kernel", seconds.kernel),
+        ("write", seconds.write),
+    )
+    items = [Text(format_seconds(seconds.total), STRONG)]
+    if summary.steps_per_second and has_statistics(summary):
+        items.append(Text(format_rate(summary.steps_per_second)))
+    items += [Text(f"{name} {format_seconds(phase)}") for name, phase in phases if phase > 0]
+    return items

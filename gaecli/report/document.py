@@ -1,0 +1,93 @@
+"""The summary of `gae compute` for a program: the document that `--json` prints.
+
+document = summary_to_dict(summary)
+print(to_json(document))
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Set
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from gaecli.summary import SCHEMA_VERSION, FileSummary, Summary
+
+#: A list of nothing but numbers as `json.dumps` indents it, one to a line. No string holds a line break.
+_NUMBER_LIST = re.compile(r"\[\s*\n\s*[-\d][^\[\]{}\"]*\]")
+
+
+def summary_to_dict(summary: Summary) -> dict[str, Any]:
+    """Plain dicts, lists, strings and finite numbers; keys are added over time, never renamed."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "exit_code": summary.exit_code,
+        "interrupted": summary.interrupted,
+        "settings": summary.settings,
+        "device": summary.device,
+        "backend": summary.backend,
+        "device_reason": summary.device_reason,
+        "streams": summary.streams,
+        "files": [_file(file) for file in summary.files],
+        "totals": summary.totals,
+        "bootstrapped": summary.bootstrapped,
+        "columns": summary.columns,
+        "explained_variance": summary.explained_variance,
+        "normalization": summary.normalization,
+        "warnings": summary.warnings,
+        "seconds": summary.seconds,
+        "steps_per_second": summary.steps_per_second,
+    }
+    plain: dict[str, Any] = plain_value(document)
+    return plain
+
+
+def to_json(document: Mapping[str, Any]) -> str:
+    """Indented, a list of numbers to a line; in ASCII, which any locale prints whatever a file is called."""
+    text = json.dumps(plain_value(document), indent=2, allow_nan=False)
+    return _NUMBER_LIST.sub(lambda match: _on_one_line(match.group()), text)
+
+
+def plain_value(value: Any) -> Any:
+    """`value` in the types of JSON. What is not finite becomes null: JSON has no NaN."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_value(item) for item in value]
+    if isinstance(value, Set):
+        return sorted((plain_value(item) for item in value), key=str)
+    if is_dataclass(value) and not isinstance(value, type):
+        # Not dataclasses.asdict: it copies deeply, which a read-only mapping refuses.
+        return plain_value({field.name: getattr(value, field.name) for field in fields(value)})
+    if hasattr(value, "item"):  # a NumPy scalar; this room does not import NumPy
+        return plain_value(value.item())
+    return str(value)
+
+
+def _file(file: FileSummary) -> dict[str, Any]:
+    """The counts of a file stand beside its name, not one level deeper."""
+    return {
+        "input": file.input,
+        "output": file.output,
+        "status": file.status,
+        "format": file.format,
+        "layout": file.layout,
+        **plain_value(file.counts),
+        "error": file.error,
+        "hint": file.hint,
+        "exit_code": file.exit_code,
+        "method": file.method,
+        "columns": file.columns,
+    }
+
+
+def _on_one_line(numbers: str) -> str:
+    return re.sub(r"\s+", " ", numbers).replace("[ ", "[").replace(" ]", "]")

@@ -1,0 +1,169 @@
+"""Which files were read, how long they are, how their episodes end, and what became of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from gaecli.report.charts import format_count
+from gaecli.report.layout import Column, Grid, flow, hanging, paragraph
+from gaecli.report.names import common_directory, fitted_names
+from gaecli.report.text import BAD, QUIET, STATUS_STYLES, STRONG, Canvas, plural
+from gaecli.summary import EpisodeCounts, FileSummary, Summary
+
+#: With more files than this, only the first, the last and the failed ones are listed.
+MOST_FILES = 20
+FIRST_FILES = 10
+LAST_FILES = 5
+#: A table whose names get fewer cells than this gives way to a block per file.
+NARROWEST_NAME = 12
+
+COUNT_NAMES = ("steps", "episodes", "terminated", "truncated", "open")
+SHORT_HEADINGS = ("steps", "episodes", "term.", "trunc.", "open")
+
+
+def file_lines(summary: Summary, canvas: Canvas) -> list[Text]:
+    """One file as a block, several as a table, or as blocks where a table has no room."""
+    if not summary.files:
+        return [Text("no input files")]
+    if len(summary.files) == 1:
+        return _block(summary.files[0], summary.files[0].input, canvas, show_status=False)
+    selection = _select(summary.files)
+    lines = _table(summary, selection, canvas) or _blocks(summary, selection, canvas)
+    if selection.directory:
+        directory = canvas.shorten(selection.directory, canvas.width - len("in "))
+        lines = [Text(f"in {directory}"), *lines]
+    return lines
+
+
+def status_counts(files: Sequence[FileSummary]) -> str:
+    """`2 written, 1 failed`, the most frequent first."""
+    counted = Counter(file.status for file in files).most_common()
+    return ", ".join(f"{count:,} {status}" for status, count in counted)
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """The files to list, and what is left out after the first ten."""
+
+    shown: Sequence[FileSummary]
+    hidden: Sequence[FileSummary]
+    directory: str
+
+    @property
+    def names(self) -> list[str]:
+        return [file.input.removeprefix(self.directory) for file in self.shown]
+
+    def gap_before(self, position: int, canvas: Canvas) -> list[Text]:
+        if not self.hidden or position != FIRST_FILES:
+            return []
+        words = f"{canvas.glyphs.ellipsis} {len(self.hidden):,} more: {status_counts(self.hidden)}"
+        return paragraph(Text(words, "italic"), canvas.width)
+
+
+def _select(files: Sequence[FileSummary]) -> _Selection:
+    """All of a few files; of many the first, the last, and in between every one that failed."""
+    directory = common_directory([file.input for file in files])
+    if len(files) <= MOST_FILES:
+        return _Selection(files, [], directory)
+    middle = files[FIRST_FILES:-LAST_FILES]
+    failed = [file for file in middle if file.status == "failed"]
+    hidden = [file for file in middle if file.status != "failed"]
+    return _Selection([*files[:FIRST_FILES], *failed, *files[-LAST_FILES:]], hidden, directory)
+
+
+def _table(summary: Summary, selection: _Selection, canvas: Canvas) -> list[Text] | None:
+    """None if even short headings leave too little room for the names."""
+    longest = max(cell_len(canvas.clean(name)) for name in [*selection.names, "total"])
+    for headings in (COUNT_NAMES, SHORT_HEADINGS):
+        columns = _columns(summary, selection, canvas, headings)
+        room = canvas.width - Grid(columns).width - 2
+        if room < longest and (headings is COUNT_NAMES or room < NARROWEST_NAME):
+            continue
+        names = fitted_names(selection.names, room, canvas)
+        if names is not None:
+            total = f"total, {plural(len(summary.files), 'file')}"
+            cells = [Text(name) for name in [*names, total if len(total) <= room else "total"]]
+            return _ruled(Grid([Column("file", cells, align="left"), *columns]), selection, canvas)
+    return None
+
+
+def _columns(
+    summary: Summary, selection: _Selection, canvas: Canvas, headings: Sequence[str]
+) -> list[Column]:
+    """All but the names; the last cell of each is that of the total row."""
+    rows = [_counts(file.counts, canvas, known=file.status != "failed") for file in selection.shown]
+    rows.append(_counts(summary.totals, canvas, known=True))
+    columns = [
+        Column(heading, [Text(row[position]) for row in rows]) for position, heading in enumerate(headings)
+    ]
+    statuses = [_status(file, canvas) for file in selection.shown]
+    return [*columns, Column("status", [*statuses, Text()], align="left")]
+
+
+def _ruled(grid: Grid, selection: _Selection, canvas: Canvas) -> list[Text]:
+    """The lines of `grid` between rules, with the error of a failed file right beneath its row."""
+    heading, *rows, total = grid.lines()
+    total.stylize(STRONG)
+    rule = Text(canvas.glyphs.rule * grid.width, QUIET)
+    lines = [heading, rule]
+    for position, (file, row) in enumerate(zip(selection.shown, rows, strict=True)):
+        lines += [*selection.gap_before(position, canvas), row, *_error(file, canvas)]
+    return [*lines, rule, total]
+
+
+def _blocks(summary: Summary, selection: _Selection, canvas: Canvas) -> list[Text]:
+    lines: list[Text] = []
+    for position, (file, name) in enumerate(zip(selection.shown, selection.names, strict=True)):
+        lines += selection.gap_before(position, canvas)
+        lines += _block(file, name, canvas, show_status=True)
+    lines.append(Text(f"total, {plural(len(summary.files), 'file')}", STRONG))
+    return lines + hanging(Text("  "), _phrase(summary.totals, canvas))
+
+
+def _block(file: FileSummary, name: str, canvas: Canvas, *, show_status: bool) -> list[Text]:
+    """Name, counts and, where it went wrong, why."""
+    ending = Text.assemble("  ", _status(file, canvas)) if show_status else Text()
+    shown = canvas.shorten(name, canvas.width - ending.cell_len)
+    heading = Text.assemble((shown, STRONG), ending)
+    if file.status == "failed":
+        return [heading, *_error(file, canvas)]
+    return [heading, *hanging(Text("  "), _phrase(file.counts, canvas))]
+
+
+def _status(file: FileSummary, canvas: Canvas) -> Text:
+    """Mark and word: colour is never what tells a failed file from a written one."""
+    return Text(f"{canvas.glyphs.mark(file.status)} {file.status}", STATUS_STYLES[file.status])
+
+
+def _phrase(counts: EpisodeCounts, canvas: Canvas) -> list[Text]:
+    """`1,000 steps · 12 episodes · 9 terminated · 2 truncated · 1 open`"""
+    ends = [("terminated", counts.terminated), ("truncated", counts.truncated), ("open", counts.open)]
+    words = [plural(counts.steps, "step"), plural(counts.episodes, "episode")]
+    words += [f"{count:,} {name}" for name, count in ends]
+    return flow([Text(word) for word in words], canvas.width - 2, canvas.glyphs.separator)
+
+
+def _error(file: FileSummary, canvas: Canvas) -> list[Text]:
+    """Why a file failed, with the exit code its error stands for, and the hint."""
+    if file.status != "failed":
+        return []
+    room = canvas.width - 2
+    code = Text(f"exit code {file.exit_code}: ", BAD)
+    first, *others = canvas.clean_lines(file.error or "") or ["no reason given"]
+    lines = paragraph(Text.assemble(code, first), room)
+    for line in others:
+        lines += paragraph(Text(line), room)
+    for line in canvas.clean_lines(file.hint or ""):
+        mark = Text(f"{canvas.glyphs.hint} ")
+        lines += hanging(mark, paragraph(Text(line), room - mark.cell_len))
+    return hanging(Text("  "), lines)
+
+
+def _counts(counts: EpisodeCounts, canvas: Canvas, *, known: bool) -> list[str]:
+    missing = canvas.glyphs.missing
+    return [format_count(getattr(counts, name) if known else None, missing=missing) for name in COUNT_NAMES]

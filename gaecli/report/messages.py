@@ -1,0 +1,64 @@
+"""Errors and warnings on stderr, one form for all.
+
+    error: column `value` not found in `runs/ppo.parquet`
+           columns there: episode, t, reward, vf_pred, done
+
+    hint: pass `--value-column vf_pred`
+
+Never wrapped here (a terminal does that, and a log keeps one line per message), never read as markup:
+`run[a].parquet` stays as it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from gaecli.report.text import BAD, CAUTION, STRONG, Canvas
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gaecli.errors import GaeError
+    from gaecli.summary import FileSummary, WarningNote
+
+
+def print_error(error: GaeError, console: Console | None = None) -> None:
+    _print("error", BAD, error.message, error.hint, console)
+
+
+def print_failure(file: FileSummary, console: Console | None = None) -> None:
+    """The error of one file among several, as `print_error` would show it."""
+    message = file.error or "no reason given"
+    if file.input not in message:
+        message = f"`{file.input}`: {message}"
+    _print("error", BAD, message, file.hint, console)
+
+
+def print_warning(note: WarningNote, console: Console | None = None) -> None:
+    message = note.message
+    if note.file is not None and note.file not in message:
+        message = f"`{note.file}`: {message}"
+    _print("warning", CAUTION, message, note.hint, console)
+
+
+def message_lines(kind: str, style: str, message: str, hint: str | None, canvas: Canvas) -> list[Text]:
+    """`kind: ` before the first line of the message, the others in line with it; the hint apart."""
+    lead = f"{kind}: "
+    first, *others = canvas.clean_lines(message) or ["no message"]
+    lines = [Text.assemble((lead, style), first)]
+    lines += [Text(" " * len(lead) + line) for line in others]
+    if hint:
+        first, *others = canvas.clean_lines(hint) or [""]
+        lines += [Text(), Text.assemble(("hint: ", STRONG), first)]
+        lines += [Text(" " * len("hint: ") + line) for line in others]
+    return lines
+
+
+def _print(kind: str, style: str, message: str, hint: str | None, console: Console | None) -> None:
+    from gaecli.report.console import error_console
+
+    target = console or error_console()
+    for line in message_lines(kind, style, message, hint, Canvas.of(target)):
+        target.print(line, soft_wrap=True, markup=False, highlight=False)

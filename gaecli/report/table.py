@@ -1,0 +1,130 @@
+"""The summary of `gae compute` for a person: can the numbers be trusted?
+
+From top to bottom: what was done, to which files, what came out, what it rests on, what to look at,
+and in the last line, next to the prompt, whether it went well.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from gaecli.report.charts import format_setting
+from gaecli.report.details import detail_lines
+from gaecli.report.files import file_lines, status_counts
+from gaecli.report.layout import flow
+from gaecli.report.notes import grouped, warning_lines
+from gaecli.report.statistics import statistics_lines
+from gaecli.report.text import BAD, CAUTION, STATUS_STYLES, STRONG, Canvas, plural
+from gaecli.summary import FileSummary, Summary, WarningNote
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def render_summary(summary: Summary, console: Console) -> None:
+    print_lines(summary_lines(summary, Canvas.of(console)), console)
+
+
+def render_warnings(notes: Sequence[WarningNote], console: Console) -> None:
+    """The block of warnings by itself."""
+    print_lines(warning_lines(notes, Canvas.of(console)), console)
+
+
+def summary_lines(summary: Summary, canvas: Canvas) -> list[Text]:
+    blocks = [
+        header_lines(summary, canvas),
+        file_lines(summary, canvas),
+        statistics_lines(summary, canvas),
+        detail_lines(summary, canvas),
+        warning_lines(summary.warnings, canvas),
+        verdict_lines(summary, canvas),
+    ]
+    lines: list[Text] = []
+    for block in blocks:
+        if block:
+            lines += [Text(), *block] if lines else block
+    return lines
+
+
+def print_lines(lines: Iterable[Text], console: Console) -> None:
+    """Lines are already as wide as they should be; the console must not fold them once more."""
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def header_lines(summary: Summary, canvas: Canvas) -> list[Text]:
+    """What was computed; where and why there; how the inputs belong together."""
+    glyphs = canvas.glyphs
+    settings = summary.settings
+    estimator = canvas.clean(str(settings.get("estimator", "gae")))
+    what = [Text(estimator.upper() if estimator == "gae" else estimator, STRONG)]
+    for symbol, name in ((glyphs.gamma, "gamma"), (glyphs.lam, "lam")):
+        if name in settings:
+            what.append(Text.assemble(f"{symbol} ", (format_setting(settings[name]), STRONG)))
+    if settings.get("preset", "exact") != "exact":
+        what.append(Text.assemble("preset ", (canvas.clean(str(settings["preset"])), STRONG)))
+    layouts = Counter(file.layout for file in summary.files if file.layout)
+    if layouts:
+        what.append(Text(f"{', '.join(canvas.clean(layout) for layout in layouts)} layout"))
+    device = f"{summary.device}, {summary.backend}".strip(", ")
+    if summary.device_reason:
+        device += f" ({summary.device_reason})"
+    where = [Text(canvas.clean(device))] if device else []
+    if summary.streams:
+        where.append(Text(canvas.clean(summary.streams)))
+    return [line for items in (what, where) for line in flow(items, canvas.width, glyphs.separator)]
+
+
+def verdict_lines(summary: Summary, canvas: Canvas) -> list[Text]:
+    """The line to look at when there is no time for the others."""
+    items = [_outcome(summary, canvas)]
+    output = _output(summary.files)
+    if output:
+        items.append(Text(f"{canvas.glyphs.hint} {canvas.shorten(output, canvas.width - 4)}"))
+    num_warnings = len(grouped(summary.warnings))
+    if num_warnings:
+        items.append(Text(f"{canvas.glyphs.warning} {plural(num_warnings, 'warning')}", CAUTION))
+    return flow(items, canvas.width, canvas.glyphs.separator)
+
+
+def _outcome(summary: Summary, canvas: Canvas) -> Text:
+    glyphs = canvas.glyphs
+    counts = Counter(file.status for file in summary.files)
+    num_files, num_failed = len(summary.files), counts["failed"]
+    statuses = status_counts(summary.files)
+    ending = f"; exit code {summary.exit_code}" if summary.exit_code else ""
+    if summary.interrupted:
+        return Text(f"{glyphs.failed} interrupted: {statuses or 'nothing done'}{ending}", BAD)
+    if num_failed:
+        others = status_counts([file for file in summary.files if file.status != "failed"])
+        which = f"{num_failed:,} of {plural(num_files, 'file')} failed" if num_files > 1 else "failed"
+        return Text(f"{glyphs.failed} {which}{', ' + others if others else ''}{ending}", BAD)
+    if len(counts) == 1:
+        status = next(iter(counts))
+        which = {
+            "written": f"{plural(num_files, 'file')} written",
+            "up to date": f"{plural(num_files, 'file')} up to date, nothing to do",
+            "dry run": f"dry run of {plural(num_files, 'file')}, nothing written",
+            "not written": f"{plural(num_files, 'file')} not written",
+        }[status]
+        return Text(f"{glyphs.mark(status)} {which}{ending}", STATUS_STYLES[status])
+    if not num_files:
+        return Text(f"{glyphs.not_written} nothing to do{ending}", CAUTION)
+    mark = glyphs.failed if summary.exit_code else glyphs.written
+    style = BAD if summary.exit_code else STATUS_STYLES["written"]
+    return Text(f"{mark} {plural(num_files, 'file')}: {statuses}{ending}", style)
+
+
+def _output(files: Sequence[FileSummary]) -> str | None:
+    """Where the results went if not back into the inputs: the file, or the directory of several."""
+    outputs = [file.output for file in files if file.output and file.status in ("written", "dry run")]
+    if not outputs or all(file.output in (None, file.input) for file in files):
+        return None
+    if len(set(outputs)) == 1:
+        return outputs[0]
+    parents = {output.rpartition("/")[0] for output in outputs}
+    return parents.pop() + "/" if len(parents) == 1 else None

@@ -1,0 +1,188 @@
+"""Rollout data as the estimators see it: flat arrays, whatever the file looked like.
+
+A `Block` is a contiguous piece of one input. Its steps stand in *lane* order: a lane is a run of
+steps that follow one another in time (one environment, one list row, or simply the whole block),
+and lanes stand one after the other. What happens at the border of a block, where a trajectory may
+go on in the next block or file, is described by `Lanes` and settled by the pipeline, because no
+block can know it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+IndexArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where the steps of a block stand among the rows of the file.
+
+    Exactly one form holds: `order` is None and `dense_shape` is None (step i is row i), `order`
+    (step i is row order[i]; rows that are not named hold no step), or `dense_shape` = (T, N): the
+    steps are the transposed [N, T] of a time-major array.
+    """
+
+    num_rows: int
+    order: IndexArray | None = None
+    dense_shape: tuple[int, int] | None = None
+
+    def to_steps(self, rows: Array) -> Array:
+        """Per-row values in the order of the steps."""
+        if self.dense_shape is not None:
+            return np.ascontiguousarray(rows.reshape(self.dense_shape).T).reshape(-1)
+        return rows if self.order is None else rows[self.order]
+
+    def to_rows(self, steps: Array, fill: Any = np.nan) -> Array:
+        """Per-step values in the order of the file's rows; `fill` where a row holds no step."""
+        if self.dense_shape is not None:
+            num_times, num_lanes = self.dense_shape
+            return np.ascontiguousarray(steps.reshape(num_lanes, num_times).T).reshape(-1)
+        if self.order is None:
+            return steps
+        rows = np.full(self.num_rows, fill, dtype=steps.dtype)
+        rows[self.order] = steps
+        return rows
+
+    def row_of_step(self, step: int) -> int:
+        """Index among the block's rows (flat, for dense arrays) of one step."""
+        if self.dense_shape is not None:
+            num_times, num_lanes = self.dense_shape
+            lane, time = divmod(step, num_times)
+            return time * num_lanes + lane
+        return step if self.order is None else int(self.order[step])
+
+
+@dataclass(frozen=True, eq=False)
+class Lanes:
+    """What stands at the two ends of each lane that may go on beyond the block.
+
+    All sequences have one entry per lane. A trajectory goes on from this block's lane into a later
+    block's lane when the `keys` are equal, the last step here is not cut, and `last_ids` here equals
+    `first_ids` there. Steps that stand in no lane belong to trajectories that are whole in this block.
+    """
+
+    #: Lane k is steps starts[k] up to stops[k].
+    starts: IndexArray
+    stops: IndexArray
+    keys: Sequence[Hashable]
+    #: What tells trajectories of one lane apart, at the first and at the last step.
+    first_ids: Sequence[Hashable]
+    last_ids: Sequence[Hashable]
+    #: False where the trajectory of the last step is known to end there.
+    open_ends: Sequence[bool]
+    #: Start-flag data: the first step of the lane begins a trajectory, so the step before it ended one.
+    first_is_start: Sequence[bool]
+    #: The first step of the lane is a padding row, which holds the last state of the trajectory before
+    #: it: True if that state is terminal, False if its value is the bootstrap; None for a real step.
+    first_padding: Sequence[bool | None]
+    #: Step column at both ends, for the check that nothing is missing or doubled in between.
+    first_steps: Sequence[int] | None = None
+    last_steps: Sequence[int] | None = None
+
+    @property
+    def count(self) -> int:
+        return len(self.keys)
+
+
+_NONE = np.zeros(0, np.int64)
+NO_LANES = Lanes(_NONE, _NONE, (), (), (), (), (), ())
+
+
+@dataclass(frozen=True)
+class BlockFacts:
+    """What a block saw that only all blocks together can judge (FORMATS: which step a flag belongs to).
+
+    Rows count from the start of the file; None where there was none.
+    """
+
+    #: Trajectories (by id) whose first row lies in this block, and how many carry a done flag there.
+    id_starts: int = 0
+    flagged_id_starts: int = 0
+    #: End flags on a row whose successor has the same id.
+    flags_inside: int = 0
+    first_flag_inside: int | None = None
+    flagged_steps: int = 0
+    #: The done flag is set on the very first step of a lane.
+    flagged_lane_starts: int = 0
+    #: Distance of the step column between neighbours of a trajectory, if it was seen.
+    step_stride: int | None = None
+    #: Ids of the runs in this block, where ids may not come back (None: interleaved, they may).
+    run_labels: Array | Sequence[Hashable] | None = None
+    #: Ends followed by a step with reward 0, and all ends that are followed by a step.
+    zero_after_end: int = 0
+    followed_ends: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """A contiguous piece of rollout data: N steps, trajectories contiguous within their lane.
+
+    Attributes:
+        rewards, values: [N] rₜ and V(sₜ), in the type in which they are stored.
+        terminated: [N] sₜ₊₁ is terminal.
+        cuts: [N] the last step of a trajectory, as far as this block can tell. The last step of a
+            lane that may go on is only cut here if a flag says so.
+        truncated: [N] the part of `cuts` that a truncation flag accounts for.
+        next_values: [N] V(sₜ₊₁) where it is given explicitly, NaN elsewhere; None if nowhere.
+        is_step: [N] False for rows that hold a state but no action (the padding row after the last
+            step of a trajectory): their advantage does not exist, their value is the bootstrap.
+        dropped: [N] steps of trajectories that are left out (`--on-nan drop-episode`).
+        masked: [N] steps that a mask leaves out of the statistics (`--mask-mode zero`).
+        filled: [N] next values that a bootstrap policy put in, not the file.
+        groups: [N] label of the normalisation group, as an index into `group_labels`.
+        lanes: the lanes that may go on into other blocks; steps of closed lanes end in a cut.
+        placement: where the steps stand in the file.
+        list_offsets: [rows + 1] for list columns: row i of the file holds items list_offsets[i:i+1].
+    """
+
+    rewards: Array
+    values: Array
+    terminated: BoolArray
+    truncated: BoolArray
+    cuts: BoolArray
+    next_values: Array | None
+    lanes: Lanes
+    placement: Placement
+    is_step: BoolArray | None = None
+    dropped: BoolArray | None = None
+    masked: BoolArray | None = None
+    filled: BoolArray | None = None
+    groups: IndexArray | None = None
+    group_labels: Sequence[Hashable] = ()
+    list_offsets: IndexArray | None = None
+    null_lists: BoolArray | None = None
+    facts: BlockFacts = field(default_factory=lambda: BlockFacts())
+
+    @property
+    def num_steps(self) -> int:
+        return len(self.rewards)
+
+
+@dataclass(frozen=True, eq=False)
+class Rollouts:
+    """All steps of one input, in memory; what `gaecli.read` returns.
+
+    Attributes:
+        rewards, values: [N] float64.
+        terminated, truncated: [N] flags after the step; both False at an open end.
+        next_values: [N] V(sₜ₊₁) where given explicitly, NaN elsewhere.
+        offsets: [S + 1] trajectory k is steps offsets[k] up to offsets[k + 1].
+        rows: [N] the row of the input that each step comes from (flat index for dense arrays).
+    """
+
+    rewards: FloatArray
+    values: FloatArray
+    terminated: BoolArray
+    truncated: BoolArray
+    next_values: FloatArray
+    offsets: IndexArray
+    rows: IndexArray

@@ -1,0 +1,95 @@
+"""What every suite shares: the sample data, and the installed `gae` run as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).parents[1]
+SAMPLE_DATA = ROOT / "sample_data"
+
+#: What makes a terminal of a pipe, or another width, colour or language of the same output.
+SHELL_VARIABLES = (
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "PY_COLORS",
+    "GITHUB_ACTIONS",
+    "COLUMNS",
+    "LINES",
+    "TERMINAL_WIDTH",
+)
+
+# The same examples in every run and on every machine; `HYPOTHESIS_PROFILE=explore pytest` looks for new ones.
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("explore", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(scope="session")
+def sample_data() -> Path:
+    """The folder `sample_data/`. `gae compute` writes into its input: use `copy_sample` for that."""
+    return SAMPLE_DATA
+
+
+@pytest.fixture
+def copy_sample(tmp_path: Path) -> Callable[[str], Path]:
+    """copy_sample("cartpole.parquet") is a copy of that sample file that may be written to."""
+
+    def copy(name: str) -> Path:
+        target = tmp_path / Path(name).name
+        shutil.copyfile(SAMPLE_DATA / name, target)
+        return target
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def gae_command() -> Path:
+    """The `gae` that was installed with the Python that runs the tests."""
+    folder = Path(sys.executable).parent
+    command = shutil.which("gae", path=str(folder))
+    assert command is not None, f"no `gae` in {folder}: install the project there (CONTRIBUTING.md)"
+    return Path(command)
+
+
+@pytest.fixture(scope="session")
+def run_gae(gae_command: Path) -> Callable[..., subprocess.CompletedProcess[Any]]:
+    """run_gae("compute", path, env={"NO_COLOR": "1"}).stdout
+
+    Never raises for an exit code: assert it. `env` comes on top of the environment, less what a
+    developer's shell or a CI service sets to change how output looks. `input` is what stdin gives
+    (nothing by default). `text=False` gives and takes bytes, for data on a pipe.
+    """
+
+    def run(
+        *args: str | Path,
+        cwd: str | Path | None = None,
+        env: Mapping[str, str] | None = None,
+        input: str | bytes | None = None,
+        text: bool = True,
+        timeout: float = 120,
+    ) -> subprocess.CompletedProcess[Any]:
+        plain = {name: value for name, value in os.environ.items() if name not in SHELL_VARIABLES}
+        return subprocess.run(
+            [gae_command, *map(str, args)],
+            cwd=cwd,
+            env={**plain, **(env or {})},
+            # An empty stdin rather than the test runner's: a command that reads it must not hang.
+            input=input if input is not None else ("" if text else b""),
+            capture_output=True,
+            encoding="utf-8" if text else None,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run

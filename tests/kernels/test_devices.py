@@ -1,0 +1,115 @@
+"""Which device is chosen, without needing any but the CPU."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from gaecli.errors import DeviceError, UsageError
+from gaecli.kernels import devices
+from gaecli.kernels.devices import BREAK_EVEN_STEPS, choose_device, start_torch_import, torch_module
+
+
+@pytest.fixture
+def no_accelerator(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("action", ["pass", f"devices.choose_device('auto', {BREAK_EVEN_STEPS - 1})"])
+def test_torch_is_not_imported_until_it_is_needed(action):
+    code = f"import sys; from gaecli.kernels import devices; {action}; print('torch' in sys.modules)"
+    assert run_python(code).strip() == "False"
+
+
+def test_starting_the_import_makes_torch_available():
+    code = (
+        "import sys; from gaecli.kernels import devices; devices.start_torch_import(); "
+        "devices.start_torch_import(); print(devices.torch_module() is sys.modules['torch'])"
+    )
+    assert run_python(code).strip() == "True"
+
+
+def test_auto_below_the_break_even_is_numpy():
+    device = choose_device("auto", 1000)
+    assert (device.name, device.uses_torch, device.has_float64) == ("cpu", False, True)
+    assert device.backend.startswith("numpy ")
+    assert "fewer than" in device.reason
+
+
+@pytest.mark.usefixtures("no_accelerator")
+def test_auto_without_a_gpu_is_numpy_for_any_size():
+    device = choose_device("auto", BREAK_EVEN_STEPS)
+    assert (device.name, device.uses_torch) == ("cpu", False)
+    assert "no CUDA device" in device.reason
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_auto_from_the_break_even_on_takes_the_first_gpu():
+    device = choose_device("auto", BREAK_EVEN_STEPS)
+    assert (device.name, device.uses_torch) == ("cuda:0", True)
+    assert choose_device("auto", BREAK_EVEN_STEPS - 1).name == "cpu"
+
+
+def test_cpu_means_torch_whatever_the_size():
+    device = choose_device("cpu", 1)
+    assert (device.name, device.uses_torch, device.has_float64) == ("cpu", True, True)
+    assert device.backend == f"torch {torch.__version__}"
+    assert device.reason == "as requested"
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(("requested", "name"), [("cuda", "cuda:0"), ("cuda:1", "cuda:1")])
+def test_cuda_is_named_with_its_index(requested, name):
+    assert choose_device(requested, 1).name == name
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_an_index_that_is_not_there_lists_what_is():
+    with pytest.raises(DeviceError, match=r"`cuda:2` is not available; devices here: cpu, cuda:0, cuda:1"):
+        choose_device("cuda:2", 1)
+
+
+@pytest.mark.usefixtures("no_accelerator")
+@pytest.mark.parametrize("requested", ["cuda", "cuda:0", "mps"])
+def test_an_absent_device_is_an_error_with_a_hint(requested):
+    with pytest.raises(DeviceError, match=rf"`{requested}` is not available; devices here: cpu") as caught:
+        choose_device(requested, 1)
+    assert caught.value.hint is not None
+    assert "--device auto" in caught.value.hint
+    assert caught.value.exit_code == 5
+
+
+def test_mps_has_no_float64(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    device = choose_device("mps", 1)
+    assert (device.name, device.uses_torch, device.has_float64) == ("mps", True, False)
+
+
+@pytest.mark.parametrize("requested", ["", "gpu", "CUDA", "cuda:", "cuda:x", "cpu:0", "auto "])
+def test_an_unknown_name_is_a_usage_error(requested):
+    with pytest.raises(UsageError, match="it must be auto, cpu, cuda, cuda:N or mps"):
+        choose_device(requested, 1)
+
+
+def test_a_torch_that_cannot_be_imported_is_a_device_error(monkeypatch):
+    monkeypatch.setattr(devices, "_started", None)
+    monkeypatch.setitem(sys.modules, "torch", None)  # makes `import torch` fail
+    start_torch_import()  # must not raise: the error is for whoever needs torch
+    with pytest.raises(DeviceError, match="torch cannot be imported") as caught:
+        torch_module()
+    assert isinstance(caught.value.__cause__, ImportError)
+    assert choose_device("auto", 1).uses_torch is False

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from report.examples import EncodedFile, failed_file
+from rich.console import Console
+
+from gaecli.errors import DataError, UsageError
+from gaecli.report import print_error, print_failure, print_warning
+from gaecli.summary import WarningNote
+
+
+@pytest.fixture(autouse=True)
+def no_colour_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_an_error_with_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    message = (
+        "column `value` not found in `runs/ppo.parquet`\ncolumns there: episode, t, reward, vf_pred, done"
+    )
+    print_error(UsageError(message, hint="pass `--value-column vf_pred`"))
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == (
+        "error: column `value` not found in `runs/ppo.parquet`\n"
+        "       columns there: episode, t, reward, vf_pred, done\n"
+        "\n"
+        "hint: pass `--value-column vf_pred`\n"
+    )
+
+
+def test_an_error_without_a_hint_is_one_line_however_long(capsys: pytest.CaptureFixture[str]) -> None:
+    message = "`reward` is NaN " + "at row 48213 (episode 17, step 212) " * 20
+    print_error(DataError(message))
+    assert capsys.readouterr().err == f"error: {message.strip()}\n"
+
+
+def test_an_indent_that_a_message_brings_along_is_not_doubled(capsys: pytest.CaptureFixture[str]) -> None:
+    print_error(UsageError("first\n       second"))
+    assert capsys.readouterr().err == "error: first\n       second\n"
+
+
+def test_a_warning_names_its_file_once(capsys: pytest.CaptureFixture[str]) -> None:
+    print_warning(WarningNote("code", "2 ends count as 0", file="run[a].parquet", hint="pass `-x`\nor `-y`"))
+    print_warning(WarningNote("code", "2 ends in `a.npz` count as 0", file="a.npz"))
+    assert capsys.readouterr().err == (
+        "warning: `run[a].parquet`: 2 ends count as 0\n"
+        "\n"
+        "hint: pass `-x`\n"
+        "      or `-y`\n"
+        "warning: 2 ends in `a.npz` count as 0\n"
+    )
+
+
+def test_a_failed_file_reads_like_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    print_failure(failed_file("b.npz", error="not a zip file", hint=None))
+    assert capsys.readouterr().err == "error: `b.npz`: not a zip file\n"
+
+
+def test_brackets_are_not_markup_and_control_characters_are_escaped(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_error(UsageError("no [bold]x[/bold] in `a\x1b[2J\r\u202e`", hint="[red]"))
+    assert capsys.readouterr().err == "error: no [bold]x[/bold] in `a\\x1b[2J\\r\\u202e`\n\nhint: [red]\n"
+
+
+def test_an_error_about_a_chinese_name_does_not_end_an_ascii_console() -> None:
+    file = EncodedFile("ascii")
+    print_error(UsageError("no `軌`"), Console(file=file))
+    assert file.getvalue() == "error: no `\\u8ecc`\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_coloured"),
+    [({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False), ({}, False)],
+)
+def test_colour_follows_the_environment(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], is_coloured: bool
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    print_error(UsageError("wrong"))
+    assert ("\x1b[1;31m" in stream.getvalue()) == is_coloured
+    assert "wrong" in stream.getvalue()

@@ -1,0 +1,187 @@
+"""What is shipped, and what is imported when: `import torch` takes longer than all else together."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import gaecli
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {"torch", "pyarrow", "numpy", "pandas"}
+
+# Python runs a `sitecustomize` on PYTHONPATH before anything else. It logs each package whose code is
+# run, at once: in any thread, by any road (`import`, importlib, C), and whether or not the process
+# comes to an orderly end, which a look at sys.modules or at `-X importtime` would need. Only asking
+# whether a package is there (`importlib.util.find_spec`) runs nothing of it.
+SPY = """
+import os, sys
+
+def log_package(event, args, log=os.environ["IMPORT_LOG"], tail=os.sep + "__init__.py"):
+    if event == "exec":
+        filename = getattr(args[0], "co_filename", "")
+        if filename.endswith(tail):
+            folder, name = os.path.split(filename[: -len(tail)])
+            if os.path.basename(folder) in ("site-packages", "dist-packages"):
+                file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+                os.write(file, (name + "\\n").encode())
+                os.close(file)
+
+sys.addaudithook(log_package)
+"""
+
+
+@pytest.fixture
+def spy(tmp_path):
+    """`spy.env` makes a Python process tell what it imports, `spy.packages()` says what that was."""
+    return Spy(tmp_path / "spy")
+
+
+class Spy:
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(SPY, encoding="utf-8")
+        self.log = folder / "imports.log"
+        self.env = {"PYTHONPATH": str(folder), "IMPORT_LOG": str(self.log)}
+
+    def packages(self) -> set[str]:
+        return set(self.log.read_text(encoding="utf-8").split()) if self.log.exists() else set()
+
+    def python(self, code: str) -> set[str]:
+        """The packages that `code` imports, in a new process."""
+        command = [sys.executable, "-c", code]
+        subprocess.run(command, env={**os.environ, **self.env}, check=True, timeout=60)
+        return self.packages()
+
+
+class TestTheSpy:
+    """Nothing below means anything if the spy is blind."""
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "import numpy",
+            "import importlib; importlib.import_module('numpy')",
+            "import threading; t = threading.Thread(target=__import__, args=('numpy',)); t.start(); t.join()",
+            "import numpy, os; os._exit(0)",
+        ],
+    )
+    def test_sees_an_import(self, spy, code):
+        assert "numpy" in spy.python(code)
+
+    def test_sees_imports_of_the_console_script(self, spy, run_gae):
+        assert run_gae("--version", env=spy.env).returncode == 0
+        assert "typer" in spy.packages()
+
+    def test_asking_whether_a_package_is_there_is_no_import(self, spy):
+        assert "numpy" not in spy.python("import importlib.util; importlib.util.find_spec('numpy')")
+
+
+class TestLazyImports:
+    def test_import_gaecli_imports_nothing_heavy(self, spy):
+        packages = spy.python("import gaecli; gaecli.__version__; dir(gaecli)")
+        assert not packages & HEAVY
+
+    @pytest.mark.parametrize("args", ["--help", "--version", "compute --help", "inspect --help"])
+    def test_help_imports_nothing_heavy(self, spy, run_gae, args):
+        result = run_gae(*args.split(), env=spy.env)
+        assert result.returncode == 0, result.stderr
+        assert not spy.packages() & HEAVY
+
+    def test_presets_are_data(self, spy, run_gae):
+        assert run_gae("presets", env=spy.env).returncode == 0
+        assert "torch" not in spy.packages()
+
+    @pytest.mark.parametrize(
+        ("args", "exit_code"),
+        [
+            (("compute", "no-such-file.parquet"), 4),
+            (("compute", "{sample}", "--gamma", "1.5"), 2),
+            (("compute", "{sample}", "--no-such-flag"), 2),
+            (("compute", "{sample}", "--reward-column", "no_such_column"), 2),
+            (("compute", "{sample}", "--preset", "no-such-preset"), 2),
+            (("compute", "{text}"), 4),
+            (("inspect", "no-such-file.parquet"), 4),
+        ],
+        ids=lambda given: " ".join(given) if isinstance(given, tuple) else str(given),
+    )
+    def test_errors_come_before_torch(self, spy, run_gae, copy_sample, tmp_path, args, exit_code):
+        text = tmp_path / "notes.parquet"
+        text.write_text("not a Parquet file\n", encoding="utf-8")
+        sample = copy_sample("cartpole.parquet")
+        before = sample.read_bytes()
+        args = [arg.format(sample=sample, text=text) for arg in args]
+        result = run_gae(*args, cwd=tmp_path, env=spy.env)
+        assert result.returncode == exit_code, result.stderr
+        assert "Traceback" not in result.stderr
+        assert "torch" not in spy.packages()
+        assert sample.read_bytes() == before
+
+    @pytest.mark.parametrize("command", ["inspect", "compute"])
+    def test_a_small_file_needs_no_torch(self, spy, run_gae, copy_sample, command):
+        # Below the break-even the same kernel runs on NumPy arrays; `--device cpu` always means torch.
+        result = run_gae(command, copy_sample("cartpole.parquet"), env=spy.env)
+        assert result.returncode == 0, result.stderr
+        assert "pyarrow" in spy.packages()
+        assert "torch" not in spy.packages()
+
+    @pytest.mark.parametrize("command", ["inspect", "compute"])
+    def test_pandas_stays_out(self, spy, run_gae, copy_sample, command):
+        # Where pandas is installed, pyarrow imports it by itself in `pa.array`, `Array.to_numpy` and
+        # `pq.read_table`; `Array.from_buffers`, `np.from_dlpack` and `pq.ParquetFile` do not.
+        result = run_gae(command, copy_sample("cartpole.parquet"), env=spy.env)
+        assert result.returncode == 0, result.stderr
+        assert "pandas" not in spy.packages()
+
+
+class TestVersion:
+    def test_the_command_the_module_and_the_metadata_agree(self, run_gae):
+        result = run_gae("--version")
+        assert result.returncode == 0, result.stderr
+        assert gaecli.__version__ in result.stdout.split()
+        assert importlib.metadata.version("gaecli") == gaecli.__version__
+
+    def test_python_m_gaecli_is_the_command(self):
+        command = [sys.executable, "-m", "gaecli", "--version"]
+        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        assert gaecli.__version__ in result.stdout.split()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Name -> bytes of what is in the wheel, built from this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    (path,) = folder.glob("*.whl")
+    assert path.name == f"gaecli-{gaecli.__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+class TestWheel:
+    info = f"gaecli-{gaecli.__version__}.dist-info"
+
+    def test_holds_the_package_with_its_type_marker(self, wheel):
+        modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gaecli").rglob("*.py")}
+        assert modules
+        assert modules | {"gaecli/py.typed"} <= wheel.keys()
+
+    def test_holds_nothing_else(self, wheel):
+        assert {name.split("/")[0] for name in wheel} == {"gaecli", self.info}
+
+    def test_carries_the_licence_and_the_command(self, wheel):
+        assert f"{self.info}/licenses/LICENSE" in wheel
+        assert b"gae = gaecli.__main__:main" in wheel[f"{self.info}/entry_points.txt"]
+
+    def test_every_extra_is_declared(self, wheel):
+        metadata = wheel[f"{self.info}/METADATA"].decode()
+        extras = set(re.findall(r"^Provides-Extra: (\S+)$", metadata, re.MULTILINE))
+        assert {"hdf5", "s3", "plot", "ray", "samples", "test", "dev"} <= extras
