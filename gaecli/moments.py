@@ -32,7 +32,9 @@ class Moments:
             piece = numbers[start : start + _PIECE].astype(np.float64)
             mean = float(piece.mean())
             piece -= mean
-            total = total.merge(cls(len(piece), mean, float(np.dot(piece, piece))))
+            # Not `dot`: BLAS starts threads for it, which wait for each other when all cores are busy.
+            np.square(piece, out=piece)
+            total = total.merge(cls(len(piece), mean, float(piece.sum())))
         return total
 
     def merge(self, other: Moments) -> Moments:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_segments_equal_segments_run_one_by_one(lengths, seed):
     terminated = rng.random(num_rows) < 0.2
     bootstrap = rng.normal(size=len(lengths))
     together = gae(rewards, values, terminated=terminated, bootstrap=bootstrap, offsets=offsets)
-    for k, (start, stop) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+    for k, (start, stop) in enumerate(pairwise(offsets)):
         rows = slice(start, stop)
         alone = gae(rewards[rows], values[rows], terminated=terminated[rows], bootstrap=bootstrap[k])
         np.testing.assert_allclose(together.advantages[rows], alone.advantages, rtol=1e-12, atol=1e-12)

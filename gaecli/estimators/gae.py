@@ -59,8 +59,7 @@ class Gae:
     def borders(self, block: Block, advantages: FloatArray) -> Borders:
         lanes = block.lanes
         first, last = lanes.starts, lanes.stops - 1
-        cut_before = np.concatenate(([0], np.cumsum(block.cuts)))
-        cuts_inside = cut_before[last] - cut_before[first]
+        has_cut = _any_between(block.cuts, first, last)
         wants_value = ~block.terminated[last]
         if block.next_values is not None:
             wants_value &= np.isnan(block.next_values[last])
@@ -70,11 +69,11 @@ class Gae:
             value_weights=np.where(wants_value, self.gamma, 0.0),
             trace_weights=np.where(last_cut, 0.0, decay),
             offsets=advantages[first].astype(np.float64),
-            gains=np.where(cuts_inside == 0, decay ** (last - first).astype(np.float64), 0.0),
+            gains=np.where(has_cut, 0.0, decay ** (last - first).astype(np.float64)),
             last_cut=last_cut,
             first_values=block.values[first].astype(np.float64),
             last_values=block.values[last].astype(np.float64),
-            is_through=cuts_inside == 0,
+            is_through=~has_cut,
         )
 
     def settle(
@@ -146,3 +145,12 @@ class Gae:
             device=self.device,
             threads=threads,
         )
+
+
+def _any_between(flags: BoolArray, first: IndexArray, last: IndexArray) -> BoolArray:
+    """[K] whether a flag is set among the steps first[k] … last[k] - 1."""
+    if len(first) <= _MAX_TAILS:
+        return np.array([bool(flags[start:stop].any()) for start, stop in zip(first, last, strict=True)], np.bool_)
+    before = np.concatenate(([0], np.cumsum(flags)))
+    found: BoolArray = before[last] > before[first]
+    return found

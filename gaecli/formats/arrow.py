@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from gaecli.formats.arrow_buffers import nulls_of, primitive_array, validity_buffer, values_of
 from gaecli.formats.base import Column, ColumnInfo, Kind, OutputColumn
-from gaecli.rollouts import Array, BoolArray
 
 
 def column_info(name: str, data_type: pa.DataType, num_rows: int, unusable: str | None = None) -> ColumnInfo:
@@ -39,11 +38,7 @@ def to_column(array: pa.Array) -> Column:
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     if pa.types.is_fixed_size_list(array.type) and array.type.list_size == 1:
-        size = array.type.list_size
-        items = array.values.slice(array.offset * size, len(array) * size)
-        if array.null_count:
-            items = pc.if_else(array.is_null(), pa.scalar(None, items.type), items)
-        return to_column(items)
+        return _single_items(array)
     if _is_list(array.type):
         return _list_column(array)
     return _scalar_column(array)
@@ -61,11 +56,11 @@ def output_type(item: pa.DataType, like: pa.DataType | None) -> pa.DataType:
 
 
 def output_array(column: OutputColumn, data_type: pa.DataType) -> pa.Array:
-    """A new column as an Arrow array, made from buffers: `pa.array` would import pandas, if it is installed."""
+    """A new column as an Arrow array; lists where it has offsets."""
     if column.offsets is None:
-        return _primitive(column.values, data_type, column.is_null)
-    items = _primitive(column.values, data_type.value_type, column.is_null)
-    validity = _validity(column.null_lists)
+        return primitive_array(column.values, data_type, column.is_null)
+    items = primitive_array(column.values, data_type.value_type, column.is_null)
+    validity = validity_buffer(column.null_lists)
     num_lists = len(column.offsets) - 1
     if pa.types.is_fixed_size_list(data_type):
         return pa.Array.from_buffers(data_type, num_lists, [validity], children=[items])
@@ -75,57 +70,47 @@ def output_array(column: OutputColumn, data_type: pa.DataType) -> pa.Array:
     return pa.Array.from_buffers(data_type, num_lists, buffers, children=[items])
 
 
-def _primitive(values: Array, data_type: pa.DataType, is_null: BoolArray | None) -> pa.Array:
-    buffers = [_validity(is_null), pa.py_buffer(np.ascontiguousarray(values))]
-    return pa.Array.from_buffers(data_type, len(values), buffers)
-
-
-def _validity(is_null: BoolArray | None) -> pa.Buffer | None:
-    return None if is_null is None else pa.py_buffer(np.packbits(~is_null, bitorder="little"))
-
-
-def _numpy(array: pa.Array) -> Array:
-    """The values of a primitive array without nulls; `Array.to_numpy` would import pandas."""
-    if pa.types.is_boolean(array.type):
-        return _numpy(array.cast(pa.uint8())).view(np.bool_)
-    dtype = np.dtype(array.type.to_pandas_dtype())
-    if not len(array):
-        return np.zeros(0, dtype)
-    return np.frombuffer(array.buffers()[1], dtype)[array.offset : array.offset + len(array)]
+def _single_items(array: pa.FixedSizeListArray) -> Column:
+    """Lists of one item as scalars; a null list is a null."""
+    items = to_column(array.values.slice(array.offset, len(array)))
+    null_lists = nulls_of(array)
+    if null_lists is None:
+        return items
+    is_null = null_lists if items.is_null is None else items.is_null | null_lists
+    return Column(items.values, is_null, categories=items.categories)
 
 
 def _scalar_column(array: pa.Array) -> Column:
     data_type = array.type
-    if pa.types.is_dictionary(data_type):
-        if _kind(data_type.value_type) != "id":
-            return _scalar_column(array.dictionary_decode())
-        return _coded(array)
-    if pa.types.is_decimal(data_type):
-        array = array.cast(pa.float64())
-    elif _kind(data_type) == "id":
-        return _coded(array.dictionary_encode())
     if pa.types.is_null(data_type):
         return Column(np.zeros(len(array)), is_null=np.ones(len(array), np.bool_))
-    is_null = None
-    if array.null_count:
-        is_null = _numpy(array.is_null())
-        if pa.types.is_float16(array.type):
-            array = array.cast(pa.float32())  # exact; float16 has no fill_null
-        array = array.fill_null(False if pa.types.is_boolean(array.type) else 0)
-    return Column(_numpy(array), is_null)
+    if pa.types.is_dictionary(data_type):
+        return _scalar_column(array.dictionary_decode()) if _kind(data_type) != "id" else _coded(array)
+    if _kind(data_type) == "id":
+        return _coded(array.dictionary_encode())
+    if pa.types.is_decimal(data_type):
+        array = array.cast(pa.float64())
+    return Column(values_of(array), nulls_of(array))
 
 
 def _coded(array: pa.DictionaryArray) -> Column:
-    is_null = _numpy(array.is_null()) if array.null_count else None
-    codes = _numpy(array.indices.fill_null(-1))
-    return Column(codes.astype(np.int64), is_null, categories=array.dictionary.to_pylist())
+    is_null = nulls_of(array.indices)
+    codes = values_of(array.indices).astype(np.int64)
+    if is_null is not None:
+        codes = np.where(is_null, -1, codes)
+    return Column(codes, is_null, categories=array.dictionary.to_pylist())
 
 
 def _list_column(array: pa.Array) -> Column:
-    lengths = _numpy(pc.fill_null(pc.list_value_length(array), 0))
+    null_lists = nulls_of(array)
+    if pa.types.is_fixed_size_list(array.type):
+        lengths = np.full(len(array), array.type.list_size)
+    else:
+        lengths = np.diff(values_of(array.offsets))
+    if null_lists is not None:
+        lengths = np.where(null_lists, 0, lengths)
     offsets = np.zeros(len(array) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
-    null_lists = _numpy(array.is_null()) if array.null_count else None
     # `flatten` honours slices and leaves out the items of null lists, as the lengths above do.
     items = to_column(array.flatten())
     return Column(items.values, items.is_null, offsets, null_lists, items.categories)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gaecli.errors import DataError, FileError
@@ -180,9 +179,11 @@ def _pick(batch: pa.Table | pa.RecordBatch, name: str) -> pa.Array | pa.ChunkedA
     return array
 
 
-def _struct_child(array: pa.Array | pa.ChunkedArray, part: str) -> pa.Array | pa.ChunkedArray:
+def _struct_child(array: pa.Array | pa.ChunkedArray, part: str) -> pa.Array:
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
     # Not `.field(part)`: it ignores the nulls and the slice of the struct itself.
-    return pc.struct_field(array, [part])
+    return array.flatten()[array.type.get_field_index(part)]
 
 
 def _duplicates(names: Sequence[str]) -> frozenset[str]:

@@ -357,7 +357,7 @@ def data_extent(chunk: Struct) -> Extent:
     meta: Struct = chunk.value(ColumnChunk.META_DATA)
     start: int = meta.value(ColumnMetaData.DATA_PAGE_OFFSET)
     dictionary: int = meta.value(ColumnMetaData.DICTIONARY_PAGE_OFFSET, 0)
-    # 0 stands for "none": some writers put it for no dictionary, pyarrow for no data page (a chunk without rows).
+    # 0 stands for "none": some writers put it for no dictionary, pyarrow for no data page (without rows).
     if dictionary and (dictionary < start or not start):
         start = dictionary
     return Extent(start, start + meta.value(ColumnMetaData.TOTAL_COMPRESSED_SIZE))

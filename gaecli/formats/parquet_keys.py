@@ -105,9 +105,7 @@ def _with_fields(
         # Readers ignored it so far. With columns added, the numbers might agree by accident.
         return None
     fields = [field for index, field in enumerate(schema) if index not in dropped]
-    metadata = schema.metadata
-    if metadata:
-        metadata = {**metadata, **changed}
+    metadata = {**schema.metadata, **changed} if schema.metadata else None
     return pa.schema([*fields, *added], metadata=metadata)
 
 
@@ -126,7 +124,7 @@ def _with_features(text: bytes | None, gone: Collection[str], added: pa.Schema) 
     document = _loads(text)
     info = document.get("info") if isinstance(document, dict) else None
     features = info.get("features") if isinstance(info, dict) else None
-    if not isinstance(features, dict):
+    if info is None or not isinstance(features, dict):
         return None
     list_type = "List" if b'"_type": "List"' in (text or b"") else "Sequence"
     kept = {name: feature for name, feature in features.items() if name not in gone}

@@ -101,7 +101,7 @@ def _value_bytes(data_type: pa.DataType) -> int:
 
 def spool_file(beside: Path) -> BinaryIO:
     """A file without a name on the disk of `beside`: gone when it is closed, however that comes about."""
-    return tempfile.TemporaryFile(dir=beside.parent, buffering=1 << 18)
+    return tempfile.TemporaryFile(dir=beside.parent, buffering=1 << 18)  # type: ignore[return-value]
 
 
 def placed_chunks(stream: Footer, target: BinaryIO, delta: int) -> tuple[list[list[Struct]], int]:

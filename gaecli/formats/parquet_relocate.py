@@ -30,8 +30,6 @@ from gaecli.formats.parquet_merge import shifted, without_columns
 from gaecli.formats.parquet_pieces import OffsetIndex, moved_locations
 from gaecli.formats.thrift_compact import List, Struct
 
-_READ_BUFFER_BYTES = 8 << 20
-
 
 class Base(NamedTuple):
     """What new columns are put behind: the old ones, where they end, and the bytes to be copied."""
@@ -55,19 +53,23 @@ def relocate(source: BinaryIO, name: str, footer: Footer, dropped: Collection[in
     try:
         groups = [planner.move_pages(group) for group in tree.value(FileMetaData.ROW_GROUPS)]
         for group in groups:
-            for chunk, delta in group.moved:
-                planner.move_indexes(chunk, delta)
+            for moved in group.moved:
+                planner.move_indexes(*moved)
     except ValueError as error:
         raise FileError(f"`{name}` is damaged: {error}", hint="write the file again") from error
     tree.put(FileMetaData.ROW_GROUPS, thrift.LIST, List(thrift.STRUCT, [group.tree for group in groups]))
-    if sum(copy.length for copy in planner.copies) > footer.start:
-        raise FileError(f"`{name}` is damaged: its column chunks overlap", hint="write the file again")
     return Base(tree, planner.position, planner.copies)
+
+
+class _Moved(NamedTuple):
+    old: Struct
+    new: Struct
+    delta: int  # of its pages
 
 
 class _MovedGroup(NamedTuple):
     tree: Struct
-    moved: list[tuple[Struct, int]]  # the chunks in it, and by how much their pages moved
+    moved: list[_Moved]
 
 
 class _Relocation:
@@ -84,52 +86,55 @@ class _Relocation:
         group = Struct(group)
         if RowGroup.FILE_OFFSET in group:
             group.put(RowGroup.FILE_OFFSET, thrift.I64, self.position)
-        moved: list[tuple[Struct, int]] = []
+        moved: list[_Moved] = []
         for chunk in group.value(RowGroup.COLUMNS):
             start, end = data_extent(chunk)
             delta = self._take(start, end - start) - start
             copied = shifted(chunk, delta)
             if ColumnChunk.FILE_OFFSET in copied:  # deprecated, and its meaning differed between writers
                 copied.put(ColumnChunk.FILE_OFFSET, thrift.I64, 0)
-            moved.append((copied, delta))
-        chunks = List(thrift.STRUCT, [chunk for chunk, _ in moved])
+            moved.append(_Moved(chunk, copied, delta))
+        chunks = List(thrift.STRUCT, [chunk.new for chunk in moved])
         group.put(RowGroup.COLUMNS, thrift.LIST, chunks)
         return _MovedGroup(group, moved)
 
-    def move_indexes(self, chunk: Struct, delta: int) -> None:
-        """Bloom filter and column index as they are, the offset index with the pages' new offsets.
-
-        `shifted` lowered their offsets with the pages; they went elsewhere.
-        """
-        meta = chunk.value(ColumnChunk.META_DATA)
-        if offset := meta.value(ColumnMetaData.BLOOM_FILTER_OFFSET, 0):
-            start = offset - delta
-            length = meta.value(ColumnMetaData.BLOOM_FILTER_LENGTH) or self._bloom_filter_length(start)
-            meta.put(ColumnMetaData.BLOOM_FILTER_OFFSET, thrift.I64, self._take(start, length))
-        if offset := chunk.value(ColumnChunk.COLUMN_INDEX_OFFSET, 0):
-            length = chunk.value(ColumnChunk.COLUMN_INDEX_LENGTH, 0)
-            chunk.put(ColumnChunk.COLUMN_INDEX_OFFSET, thrift.I64, self._take(offset - delta, length))
-        if offset := chunk.value(ColumnChunk.OFFSET_INDEX_OFFSET, 0):
-            index = self._read_struct(offset - delta, chunk.value(ColumnChunk.OFFSET_INDEX_LENGTH, 0))
+    def move_indexes(self, old: Struct, new: Struct, delta: int) -> None:
+        """Bloom filter and column index as they are, the offset index with the pages' new offsets."""
+        old_meta, new_meta = (chunk.value(ColumnChunk.META_DATA) for chunk in (old, new))
+        if start := old_meta.value(ColumnMetaData.BLOOM_FILTER_OFFSET, 0):
+            length = old_meta.value(ColumnMetaData.BLOOM_FILTER_LENGTH) or self._bloom_filter_length(start)
+            new_meta.put(ColumnMetaData.BLOOM_FILTER_OFFSET, thrift.I64, self._take(start, length))
+        if start := old.value(ColumnChunk.COLUMN_INDEX_OFFSET, 0):
+            length = old.value(ColumnChunk.COLUMN_INDEX_LENGTH, 0)
+            new.put(ColumnChunk.COLUMN_INDEX_OFFSET, thrift.I64, self._take(start, length))
+        if start := old.value(ColumnChunk.OFFSET_INDEX_OFFSET, 0):
+            index = self._read_struct(start, old.value(ColumnChunk.OFFSET_INDEX_LENGTH, 0))
             locations = List(thrift.STRUCT, moved_locations(index, delta))
             index.put(OffsetIndex.PAGE_LOCATIONS, thrift.LIST, locations)
             raw = thrift.encode(index)
-            write_at(self._target, raw, self.position)
-            chunk.put(ColumnChunk.OFFSET_INDEX_OFFSET, thrift.I64, self.position)
-            chunk.put(ColumnChunk.OFFSET_INDEX_LENGTH, thrift.I32, len(raw))
-            self.position += len(raw)
+            new.put(ColumnChunk.OFFSET_INDEX_OFFSET, thrift.I64, self.position)
+            new.put(ColumnChunk.OFFSET_INDEX_LENGTH, thrift.I32, len(raw))
+            write_at(self._target, raw, self._advance(len(raw)))
 
     def _take(self, start: int, length: int) -> int:
         """Put bytes of the source next, and return where that is."""
-        if not 0 <= start <= start + length <= self._payload_end:
+        if start + length > self._payload_end:
             raise MalformedError("a part of a column chunk lies outside the file")
-        position = self.position
+        position = self._advance(length)
         last = self.copies[-1]
         if last.source + last.length == start and last.target + last.length == position:
             self.copies[-1] = last._replace(length=last.length + length)
         elif length:
             self.copies.append(Copy(start, position, length))
+        return position
+
+    def _advance(self, length: int) -> int:
+        """Reserve the next bytes, and return where they are."""
+        position = self.position
         self.position += length
+        # A part of the file is smaller than the file, but for offset indexes, which may grow by some bytes.
+        if self.position > 2 * self._payload_end:
+            raise MalformedError("its column chunks overlap")
         return position
 
     def _read_struct(self, start: int, length: int) -> Struct:

@@ -8,7 +8,8 @@ the source's row groups. That stream goes straight into the new file at p - 4: i
 bytes, is left out, so what pyarrow believes to be at offset x is at x + p - 4, and p - 4 is all that has to
 be added to the offsets in the new chunks and in their offset indexes. The old ones stand where they stood.
 
-A file that cannot be treated so is rewritten first (`parquet_rewrite`), and then treated so.
+Columns to be left out that stand among the others are taken out first (`parquet_relocate`), and a footer that
+cannot be edited byte by byte is made anew with its file (`parquet_rewrite`).
 """
 
 from __future__ import annotations
@@ -256,8 +257,8 @@ class _ColumnStream:
             num_rows = self._expected.pop()
             pending = pa.concat_tables(self._pending) if self._pending else self._schema.empty_table()
             self._writer.write_table(pending.slice(0, num_rows), row_group_size=max(num_rows, 1))
-            self._pending = [pending.slice(num_rows)]
             self._num_pending -= num_rows
+            self._pending = [pending.slice(num_rows)] if self._num_pending else []
 
     def finish(self, target: BinaryIO) -> tuple[Struct, list[list[Struct]], int]:
         """The stream's tree, its chunks by row group as they are in the target, and where they end there."""
