@@ -6,6 +6,7 @@ Each screen is what `gae compute --dry-run` prints for a file of `sample_data/`,
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,10 +77,13 @@ SCREENS = (
 
 def main(output: Path = ROOT / "docs" / "screens", sample_data: Path = ROOT / "sample_data") -> None:
     """Draw every screen, dark and light."""
+    output = output.resolve()
     output.mkdir(parents=True, exist_ok=True)
     for screen in SCREENS:
-        paths = [sample_data / source for source in screen.sources]
-        summary = gaecli.compute(paths[0] if len(paths) == 1 else paths, dry_run=True)
+        # From within, so that a picture does not show where this checkout lies.
+        with contextlib.chdir(sample_data):
+            source: str | list[str] = screen.sources[0] if len(screen.sources) == 1 else list(screen.sources)
+            summary = gaecli.compute(source, dry_run=True)
         for theme_name, theme in THEMES.items():
             svg = draw(summary, screen.command, screen.width, theme, f"{screen.name}-{theme_name}")
             (output / f"{screen.name}-{theme_name}.svg").write_text(svg, encoding="utf-8")

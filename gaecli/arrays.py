@@ -104,7 +104,8 @@ def gae(
         device=choose_device(device, len(rollout.rewards)),
         threads=min(_num_cores(), MOST_THREADS),
     )
-    returns = np.add(advantages, rollout.values, dtype=advantages.dtype)
+    returns = np.empty(len(advantages), rollout.result_dtype)
+    np.add(advantages, rollout.values, out=returns, dtype=advantages.dtype, casting="same_kind")
     return GaeResult(*(rollout.like_rewards(result) for result in (advantages, returns)))
 
 
@@ -147,7 +148,7 @@ class _Rollout:
 
     def like_rewards(self, flat: NDArray[Any]) -> Any:
         """A result in the shape, kind, device and dtype that the caller gets."""
-        flat = flat.astype(self._result_dtype(), copy=False)
+        flat = flat.astype(self.result_dtype, copy=False)
         is_transposed = self._layout == "time-major"
         shaped = flat.reshape(self._shape[::-1]).T if is_transposed else flat.reshape(self._shape)
         shaped = np.ascontiguousarray(shaped)
@@ -155,7 +156,8 @@ class _Rollout:
             return shaped
         return sys.modules["torch"].from_numpy(shaped).to(self._original.device)
 
-    def _result_dtype(self) -> Any:
+    @property
+    def result_dtype(self) -> Any:
         floats = [array.dtype for array in (self.rewards, self.values) if array.dtype.kind == "f"]
         is_double = not floats or any(dtype.itemsize > 4 for dtype in floats)
         on_mps = _is_tensor(self._original) and self._original.device.type == "mps"

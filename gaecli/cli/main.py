@@ -21,7 +21,7 @@ app = typer.Typer(
     help="Advantages and returns for reinforcement-learning rollout files.",
     no_args_is_help=True,
     add_completion=True,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )

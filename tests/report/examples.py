@@ -34,7 +34,7 @@ class EncodedFile(io.StringIO):
         self._encoding = encoding
 
     @property
-    def encoding(self) -> str:
+    def encoding(self) -> str:  # type: ignore[override]
         return self._encoding
 
     def write(self, text: str) -> int:

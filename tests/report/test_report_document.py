@@ -107,6 +107,8 @@ def test_a_histogram_takes_one_line() -> None:
     text = to_json({"histogram": list(range(50)), "names": ["a", "b"], "text": "[\n  1,\n  2\n]"})
     assert f'"histogram": {list(range(50))}' in text
     assert json.loads(text)["text"] == "[\n  1,\n  2\n]"
+    spaced = {"names": ["1  2", "a   b"], "mixed": [1, "2  3", None], "nothing": []}
+    assert json.loads(to_json(spaced)) == spaced
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])

@@ -16,9 +16,11 @@ from report.examples import (
 )
 from rich.cells import cell_len
 from rich.console import Console
+from rich.text import Text
 
 from gaecli.report import render_warnings
 from gaecli.report.details import read_explained_variance
+from gaecli.report.layout import flow
 from gaecli.report.names import common_directory, fitted_names
 from gaecli.report.text import ASCII, UNICODE, Canvas, shorten
 from gaecli.settings import Settings
@@ -28,6 +30,7 @@ from gaecli.summary import (
     Normalization,
     NormalizationGroup,
     Seconds,
+    Status,
     Summary,
     WarningNote,
 )
@@ -264,6 +267,7 @@ def test_a_sampled_median_says_so() -> None:
     columns = {"reward": column_statistics(sample_count=20_000), "value": column_statistics()}
     text = rendered(summary(columns=columns))
     assert "≈0.001234" in line_with(text, "reward  ")
+    assert line_with(text, "reward  ").count("≈") == 1
     assert "≈" not in line_with(text, "value  ")
     assert "≈ from a sample of 20,000 rows" in text
 
@@ -333,6 +337,7 @@ def test_of_many_files_the_first_the_last_and_all_failed_ones_are_listed(width: 
     positions = [int(name.removeprefix("seed-")[:3]) for name in listed]
     assert positions == [*range(10), 50, 120, *range(195, 200)]
     assert "… 183 more: 183 written" in text
+    assert not too_wide(text, width)
     assert "total, 200 files" in text
     assert f"{196 * 48_213:,}" in text
     assert "4 of 200 files failed, 196 written; exit code 2" in last_line(text)
@@ -359,11 +364,13 @@ def test_short_names_stay_different_or_there_are_none() -> None:
     assert fitted_names(shards, 40, canvas) == shards
     assert fitted_names(shards, 16, canvas) == ["rollouts-00000…", "rollouts-00001…", "rollouts-00002…"]
     assert fitted_names([f"{'a' * 30}{k}{'b' * 30}" for k in range(9)], 12, canvas) is None
-    assert fitted_names(["run[a].parquet", "a-much-longer-name.parquet"], 14, canvas)[0] == "run[a].parquet"
+    names = fitted_names(["run[a].parquet", "a-much-longer-name.parquet"], 14, canvas)
+    assert names == ["run[a].parquet", "a-muc…er-name…"]
 
 
 @pytest.mark.parametrize(
-    ("text", "width", "shown"), [("abcdefghij", 10, "abcdefghij"), ("abcdefghij", 6, "ab…hij")]
+    ("text", "width", "shown"),
+    [("abcdefghij", 10, "abcdefghij"), ("abcdefghij", 6, "ab…hij"), ("軌跡軌跡軌跡", 8, "軌…軌跡")],
 )
 def test_names_are_shortened_in_the_middle(text: str, width: int, shown: str) -> None:
     assert shorten(text, width) == shown
@@ -455,7 +462,8 @@ def test_normalisation_is_shown_as_what_was_done(floor: str, mean: float, formul
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_of_many_groups_eight_are_listed_and_the_others_counted(width: int) -> None:
-    groups = [NormalizationGroup(f"task [{k}]", 10**10 + k, -1e12, 1e-9) for k in range(12)]
+    means = [-1.2345e-100, -123_456.0] * 6
+    groups = [NormalizationGroup(f"task [{k}]", 10**10 + k, mean, abs(mean)) for k, mean in enumerate(means)]
     normalization = Normalization("by task", 1, 1e-8, "add", num_groups=90, groups=groups)
     text = rendered(summary(normalization=normalization), width)
     assert not too_wide(text, width)
@@ -487,7 +495,9 @@ def test_what_was_taken_for_what_is_shown() -> None:
 
 def test_time_is_shown_by_phase() -> None:
     slow = Seconds(total=83.2, read=40.0, kernel=2.0, write=0.0)
-    line = line_with(rendered(summary(seconds=slow)), "time  ")
+    text = rendered(summary(seconds=slow))
+    line = line_with(text, "time  ")
+    assert "write" not in text.split("time  ")[1].split("\n\n")[0]
     assert line.split("  ")[-1].strip() == "1 min 23 s · 579 steps/s · read 40.0 s · kernel 2.00 s"
 
 
@@ -562,6 +572,20 @@ def test_colour_is_never_the_only_signal() -> None:
     assert "\x1b[" in coloured
     assert "\x1b[" not in plain
     assert "failed" in plain
+
+
+def test_the_style_of_one_item_does_not_reach_the_next() -> None:
+    (line,) = flow([Text("GAE", "bold"), Text("long layout")], 80)
+    assert line.style == ""
+    assert [(span.start, span.end) for span in line.spans if span.style == "bold"] == [(0, 3)]
+
+
+def test_what_is_left_out_is_told_in_lines_that_fit() -> None:
+    statuses: list[Status] = ["written", "up to date", "dry run", "not written"]
+    files = [file_summary(f"{k}.npz", status=statuses[k % 4]) for k in range(10_000)]
+    text = rendered(summary(*files), 60)
+    assert not too_wide(text, 60)
+    assert "9,985 more:" in text
 
 
 def test_no_line_ends_in_spaces() -> None:
