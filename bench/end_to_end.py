@@ -73,7 +73,9 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
     show(results, options, source.stat().st_size)
 
 
-def show(results: dict[str, list[tuple[float, float, float]]], options: argparse.Namespace, size: int) -> None:
+def show(
+    results: dict[str, list[tuple[float, float, float]]], options: argparse.Namespace, size: int
+) -> None:
     print(f"{options.rows:,} rows, {size / options.rows:.0f} bytes each, {options.repeats} repeats")
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
     print("| contender | wall s (median) | CPU s | peak MiB | wall / polars + numba (median, min-max) |")

@@ -163,12 +163,75 @@ class Summary:
 
     @property
     def steps_per_second(self) -> float | None:
-        return self.totals.steps / self.seconds.total if self.seconds.total > 0 else None
+        """Of the files that were computed; those that were up to date took no time worth counting."""
+        steps = sum(file.counts.steps for file in self.files if file.status in ("written", "dry run"))
+        return steps / self.seconds.total if self.seconds.total > 0 else None
+
+
+@dataclass(frozen=True)
+class EpisodeInfo:
+    """One trajectory. `row` is that of its first step, counted from the start of `file`."""
+
+    file: str
+    row: int
+    #: What the file calls it; None where nothing but flags tells trajectories apart.
+    id: str | None
+    length: int
+    #: "terminated", "truncated" or "open".
+    end: str
+    #: Sum of its rewards, not discounted.
+    total_reward: float
+    mean_value: float
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """One row as it stands in the file, by role. A cell is None where it is null."""
+
+    row: int
+    cells: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ExistingColumn:
+    """A column that holds, or by its name could hold, advantages or returns."""
+
+    name: str
+    type: str
+    #: gaecli wrote it; then `provenance` is what that run stored.
+    is_own: bool
+    provenance: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class ComputePlan:
+    """What `gae compute` would do with these files as they are: write, nothing, or ask."""
+
+    action: Literal["write", "up to date", "refuse"]
+    settings: Mapping[str, Any]
+    target: str | None = None
+    #: "splice", "rewrite: <why>", "archive".
+    method: str | None = None
+    new_columns: Sequence[str] = ()
+    replaced_columns: Sequence[str] = ()
+    #: Ends without a terminal flag, by what would stand in for the value after them.
+    bootstrapped: BootstrapCounts = field(default_factory=BootstrapCounts)
+    error: str | None = None
+    hint: str | None = None
+    exit_code: int = 0
+
+
+#: How a column came to its role: the user named it, its name is an alias, or one but for case.
+RoleReason = Literal["flag", "name", "case"]
 
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What is in a file, by its headers alone; what `gaecli.inspect` returns."""
+    """What is in a file, or in the files of one stream; what `gaecli.inspect` returns.
+
+    All from `counts` on needs the rows to be read; it is None or empty where `compute` would refuse
+    the file, but for the statistics of the cells that can be read.
+    """
 
     path: str
     format: str
@@ -184,3 +247,26 @@ class FileInfo:
     hint: str | None = None
     #: What an earlier run left in the file.
     provenance: Mapping[str, Any] | None = None
+    #: All files of the stream, in order.
+    files: Sequence[str] = ()
+    #: How the layout was recognised, in a few words.
+    layout_reason: str | None = None
+    #: None for formats without row groups.
+    num_row_groups: int | None = None
+    #: Role -> why its column was chosen.
+    role_reasons: Mapping[str, RoleReason] = field(default_factory=dict)
+    counts: EpisodeCounts | None = None
+    #: Steps per episode.
+    lengths: ColumnStatistics | None = None
+    #: Rewards of an episode summed, not discounted.
+    episode_rewards: ColumnStatistics | None = None
+    #: "reward" and "value".
+    statistics: Mapping[str, ColumnStatistics] = field(default_factory=dict)
+    #: 1 - Var(R - V) / Var(R) with R the return at λ = 1, bootstrapped as `plan` says.
+    explained_variance: float | None = None
+    existing: Sequence[ExistingColumn] = ()
+    plan: ComputePlan | None = None
+    warnings: Sequence[WarningNote] = ()
+    #: Where asked for.
+    episodes: Sequence[EpisodeInfo] = ()
+    head: Sequence[StepInfo] = ()

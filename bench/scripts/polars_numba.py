@@ -22,9 +22,7 @@ def gae(rewards, values, dones, gamma, lam):
 
 path = sys.argv[1]
 frame = pl.read_parquet(path)
-advantages = gae(
-    frame["reward"].to_numpy(), frame["value"].to_numpy(), frame["done"].to_numpy(), 0.99, 0.95
-)
+advantages = gae(frame["reward"].to_numpy(), frame["value"].to_numpy(), frame["done"].to_numpy(), 0.99, 0.95)
 frame = frame.with_columns(
     pl.Series("advantage", advantages), pl.Series("return", advantages + frame["value"].to_numpy())
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 
@@ -127,6 +128,8 @@ def show(summary: Summary, *, as_json: bool, quiet: bool) -> None:
         from gaecli.report.table import render_summary
 
         render_summary(summary, output_console())
+        if sys.stdout.isatty() and sys.stderr.isatty():
+            return  # the table has said it all, on the same screen
     if as_json or quiet:
         for note in summary.warnings:
             print_warning(note)
@@ -174,8 +177,7 @@ def _names_from(files_from: str | None) -> list[str]:
         if files_from == "-":
             text = sys.stdin.read()
         else:
-            with open(files_from, encoding="utf-8", errors="surrogateescape") as file:
-                text = file.read()
+            text = Path(files_from).read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise UsageError(f"`--files-from {files_from}` cannot be read: {error.strerror}") from error
     separator = "\0" if "\0" in text else "\n"

@@ -70,7 +70,7 @@ def choose_device(requested: str, num_steps: int) -> Device:
 def _automatic_device(num_steps: int) -> Device:
     numpy_backend = f"numpy {np.__version__}"
     if num_steps < BREAK_EVEN_STEPS:
-        reason = f"fewer than {BREAK_EVEN_STEPS:,} steps: importing torch would cost more than it gains"
+        reason = f"torch only pays from {BREAK_EVEN_STEPS:,} steps on"
         return Device("cpu", numpy_backend, reason, uses_torch=False)
     torch = torch_module()
     cuda = [name for name in _available_devices(torch) if name.startswith("cuda")]

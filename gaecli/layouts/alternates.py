@@ -36,7 +36,8 @@ def check_alternates(columns: Mapping[str, Column], roles: Roles, cells: Cells) 
 def _differences(one: Column, other: Column, role: str) -> BoolArray | None:
     if role in _ID_ROLES:
         first, second = change_points([one]), change_points([other])
-        assert first is not None and second is not None
+        assert first is not None
+        assert second is not None
         return np.concatenate(([False], first != second))
     if one.values.shape != other.values.shape:
         return np.ones(1, np.bool_)

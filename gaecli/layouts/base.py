@@ -15,6 +15,8 @@ class Layout(Protocol):
 
     name: str
     roles: Roles
+    #: A trajectory may go on in the next block or file.
+    crosses_blocks: bool
     #: Columns to read for every block.
     row_columns: tuple[str, ...]
     #: The column whose list type and shape the new columns take; None for one number per row.

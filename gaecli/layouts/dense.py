@@ -41,6 +41,7 @@ class DenseLayout:
         self.like_column: str | None = roles.names["reward"]
         self._path = file.path
         self._shape = shape
+        self.crosses_blocks = is_time_major
         self._is_time_major = is_time_major
         self._drops = settings.on_nan == "drop-episode"
         self._flags: FlagColumns = flag_columns(roles, settings)
@@ -58,18 +59,19 @@ class DenseLayout:
         cells = Cells(self._path, self._locate, self._drops)
         names = self.roles.names
         check_alternates(columns, self.roles, cells)
-        mask = self._mask(columns, cells)
+        mask, used = self._mask(columns, cells)
         rewards, bad = cells.numbers(
-            self._per_step(columns, names["reward"]), names["reward"], "reward", mask
+            self._per_step(columns, names["reward"]), names["reward"], "reward", used
         )
         values_column, beyond = self._split_off_last(columns, names["value"])
-        values, bad_values = cells.numbers(values_column, names["value"], "value", mask)
+        values, bad_values = cells.numbers(values_column, names["value"], "value", used)
 
         terminated, truncated, starts = self._ends(columns, cells)
         ended = terminated | truncated
         cuts = ended.copy()
         last = np.arange(1, self._num_lanes + 1) * self._num_times - 1
-        if not self._is_time_major:
+        goes_on = self._is_time_major and mask is None
+        if not goes_on:
             cuts[last] = True
         next_values, bad_next = self._next_values(columns, values, terminated, cuts, last, beyond, cells)
         dropped = None
@@ -86,11 +88,12 @@ class DenseLayout:
             truncated=truncated,
             cuts=cuts,
             next_values=next_values,
-            lanes=self._lanes(starts) if self._is_time_major else NO_LANES,
+            lanes=self._lanes(starts) if goes_on else NO_LANES,
             placement=Placement(len(rewards), dense_shape=self._shape)
             if self._is_time_major
             else Placement(len(rewards)),
             dropped=dropped,
+            stream_ends=last,
             facts=BlockFacts(
                 flagged_steps=int(np.count_nonzero(ended)),
                 flagged_lane_starts=0
@@ -98,7 +101,7 @@ class DenseLayout:
                 else int(ended[last + 1 - self._num_times].sum()),
             ),
         )
-        return block if mask is None else masked_steps(block, mask, self._mask_rule)
+        return block if mask is None or used is None else masked_steps(block, mask, used, self._mask_rule)
 
     def _locate(self, step: int) -> str:
         lane, time = divmod(step, self._num_times)
@@ -195,9 +198,16 @@ class DenseLayout:
             found.append((final_name, final))
         return merge_next_values(found, terminated, at_end, cells)
 
-    def _mask(self, columns: Mapping[str, Column], cells: Cells) -> BoolArray | None:
+    def _mask(
+        self, columns: Mapping[str, Column], cells: Cells
+    ) -> tuple[BoolArray | None, BoolArray | None]:
+        """(the mask, the cells whose numbers enter)."""
         name = self.roles.get("mask")
-        return None if name is None else cells.flags(self._per_step(columns, name), name)[0]
+        if name is None:
+            return None, None
+        lanes = np.arange(self._num_lanes + 1, dtype=np.int64) * self._num_times
+        mask = self._mask_rule.shifted(cells.flags(self._per_step(columns, name), name)[0], lanes)
+        return mask, self._mask_rule.used(mask, lanes)
 
     def _lanes(self, starts: BoolArray | None) -> Lanes:
         first = np.arange(self._num_lanes, dtype=np.int64) * self._num_times

@@ -29,6 +29,7 @@ class LongLayout:
     """One row per step."""
 
     name = "long"
+    crosses_blocks = True
     like_column: str | None = None
 
     def __init__(
@@ -83,6 +84,7 @@ class LongLayout:
             lanes=_lanes(arrangement, starts, steps),
             placement=arrangement.placement,
             dropped=dropped,
+            stream_ends=None if arrangement.adjacent is None else np.flatnonzero(~arrangement.adjacent),
             groups=groups,
             group_labels=labels,
             facts=self._facts(start, flags, ended, starts, same, stride, rewards, arrangement),

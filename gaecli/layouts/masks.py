@@ -6,51 +6,87 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gaecli.rollouts import Array, Block, BoolArray, Placement
-from gaecli.settings import Settings
+from gaecli.rollouts import Array, Block, BoolArray, IndexArray, MaskedSlots, Placement
+from gaecli.settings import MaskMode, Settings
 
 
 @dataclass(frozen=True)
 class MaskRule:
-    """`skip`: steps that are masked out do not exist. `zero`: their reward and value are 0, time goes on."""
+    """`skip`: masked steps do not exist. `zero`, `gated`: their reward and value are 0. `keep`: they count.
 
-    keeps_gaps: bool
+    The recursion may use a slot more than the mask says (`reach`, after the last kept one of a row), or
+    the mask of the slot after each (`shift`).
+    """
+
+    mode: MaskMode
+    reach: bool
+    shift: bool
+    #: Masked rows hold numbers.
+    fills: bool
 
     @classmethod
     def of(cls, settings: Settings) -> MaskRule:
-        return cls(keeps_gaps=settings.mask_mode == "zero")
+        convention = settings.convention
+        return cls(
+            settings.mask_mode or "skip",
+            convention.mask_reach,
+            convention.mask_shift,
+            settings.mask_fill != "null",
+        )
+
+    def shifted(self, mask: BoolArray, offsets: IndexArray) -> BoolArray:
+        """The mask as the recursion and the statistics mean it; row i of the file is offsets[i:i+1]."""
+        return _shift(mask, offsets) if self.shift else mask
+
+    def used(self, mask: BoolArray, offsets: IndexArray) -> BoolArray:
+        """[N] cells whose reward and value enter, so that they must be numbers."""
+        if self.mode == "keep":
+            return np.ones_like(mask)
+        return _reach(mask, offsets) if self.reach else mask
 
 
-def masked_steps(block: Block, mask: BoolArray, rule: MaskRule) -> Block:
-    """The block under a mask of its steps."""
-    if rule.keeps_gaps:
-        return _zeroed(block, mask)
-    return _compressed(block, mask)
-
-
-def _zeroed(block: Block, mask: BoolArray) -> Block:
+def masked_steps(block: Block, mask: BoolArray, used: BoolArray, rule: MaskRule) -> Block:
+    """The block under a mask of its steps; `used` as from `MaskRule.used`."""
+    if rule.mode == "skip":
+        return _compressed(block, mask, rule)
     return replace(
         block,
-        rewards=np.where(mask, block.rewards, block.rewards.dtype.type(0)),
-        values=np.where(mask, block.values, block.values.dtype.type(0)),
+        rewards=np.where(used, block.rewards, block.rewards.dtype.type(0)),
+        values=np.where(used, block.values, block.values.dtype.type(0)),
         masked=~mask,
     )
 
 
-def _compressed(block: Block, mask: BoolArray) -> Block:
+def _shift(mask: BoolArray, offsets: IndexArray) -> BoolArray:
+    shifted = np.zeros_like(mask)
+    shifted[:-1] = mask[1:]
+    shifted[offsets[1:][np.diff(offsets) > 0] - 1] = False
+    return shifted
+
+
+def _reach(mask: BoolArray, offsets: IndexArray) -> BoolArray:
+    """The mask and, in each row, the slot after the last one kept."""
+    kept = np.flatnonzero(mask)
+    rows = np.searchsorted(offsets, kept, side="right")
+    last = kept[np.append(rows[1:] != rows[:-1], True)[: len(kept)]]
+    following = last + 1
+    reached = mask.copy()
+    reached[following[following < offsets[np.searchsorted(offsets, last, side="right")]]] = True
+    return reached
+
+
+def _compressed(block: Block, mask: BoolArray, rule: MaskRule) -> Block:
     """Only the steps with mask 1; an end that is masked out moves to the kept step before it."""
     kept = np.flatnonzero(mask)
-    trajectory = np.concatenate(([0], np.cumsum(block.cuts[:-1])))
+    trajectory = np.concatenate(([0], np.cumsum(block.cuts[:-1]))).astype(np.int64)[: block.num_steps]
     last_kept = np.concatenate((trajectory[kept][1:] != trajectory[kept][:-1], [True]))[: len(kept)]
     ends_terminated = _any_per_trajectory(block.terminated, trajectory)
     ends_truncated = _any_per_trajectory(block.truncated, trajectory)
     next_values = None
-    if block.next_values is not None:
-        next_values = block.next_values[kept].astype(np.float64)
-        final = _final_next_value(block, trajectory)[trajectory[kept]]
+    if block.next_values is not None or rule.shift:
+        final = _final_next_value(block, trajectory, rule)[trajectory[kept]]
         next_values = np.where(last_kept, final, np.nan)
-    placement = block.placement
-    rows = np.arange(block.num_steps) if placement.order is None else placement.order
+    rows = block.placement.to_steps(np.arange(block.placement.num_rows, dtype=np.int64))
     return replace(
         block,
         rewards=block.rewards[kept],
@@ -61,8 +97,36 @@ def _compressed(block: Block, mask: BoolArray) -> Block:
         next_values=next_values,
         dropped=None if block.dropped is None else block.dropped[kept],
         groups=None if block.groups is None else block.groups[kept],
-        placement=Placement(placement.num_rows, order=rows[kept]),
+        slots=_slots(block.values, kept, trajectory, rows) if rule.fills else None,
+        stream_ends=_compressed_ends(block, kept),
+        placement=Placement(block.placement.num_rows, order=rows[kept]),
     )
+
+
+def _slots(values: Array, kept: IndexArray, trajectory: IndexArray, rows: IndexArray) -> MaskedSlots:
+    """What each row carries, as verl, NeMo-RL and AReaL do: the accumulator passes a masked slot unchanged."""
+    following = np.searchsorted(kept, np.arange(len(values)))
+    sources = _within(following, kept, trajectory)
+    owners = np.where(sources < 0, _within(following - 1, kept, trajectory), -1)
+    slots = MaskedSlots(np.empty_like(sources), np.empty_like(owners), np.empty_like(values))
+    slots.sources[rows], slots.owners[rows], slots.values[rows] = sources, owners, values
+    return slots
+
+
+def _within(candidates: IndexArray, kept: IndexArray, trajectory: IndexArray) -> IndexArray:
+    """[N] the candidate among the kept steps if it belongs to the same trajectory, else -1."""
+    if not len(kept):
+        return np.full(len(candidates), -1, np.int64)
+    exists = (candidates >= 0) & (candidates < len(kept))
+    steps = kept[np.where(exists, candidates, 0)]
+    return np.where(exists & (trajectory[steps] == trajectory), candidates, -1)
+
+
+def _compressed_ends(block: Block, kept: IndexArray) -> IndexArray | None:
+    if block.stream_ends is None:
+        return None
+    stream = np.searchsorted(block.stream_ends, kept)
+    return np.flatnonzero(stream[1:] != stream[:-1])
 
 
 def _any_per_trajectory(flags: BoolArray, trajectory: Array) -> BoolArray:
@@ -71,10 +135,17 @@ def _any_per_trajectory(flags: BoolArray, trajectory: Array) -> BoolArray:
     return found
 
 
-def _final_next_value(block: Block, trajectory: Array) -> Array:
-    """V beyond the last step of each trajectory, masked out or not."""
-    assert block.next_values is not None
-    final = np.full(int(trajectory[-1]) + 1, np.nan)
+def _final_next_value(block: Block, trajectory: Array, rule: MaskRule) -> Array:
+    """V beyond the last step of each trajectory, masked out or not.
+
+    With a shifted mask the last slot is never a step; where the trajectory was cut by length, its own
+    V is what lies beyond the last step.
+    """
+    final = np.full(int(trajectory[-1]) + 1 if len(trajectory) else 0, np.nan)
     last = np.flatnonzero(block.cuts)
-    final[trajectory[last]] = block.next_values[last]
+    if rule.shift:
+        last = last[block.truncated[last]]
+        final[trajectory[last]] = block.values[last]
+    elif block.next_values is not None:
+        final[trajectory[last]] = block.next_values[last]
     return final

@@ -23,6 +23,7 @@ class NestedLayout:
     """A trajectory is a row; nothing goes on beyond it."""
 
     name = "nested"
+    crosses_blocks = False
 
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:
         # Episode, env and step say nothing here: the row is the trajectory.
@@ -33,8 +34,7 @@ class NestedLayout:
         self._flags: FlagColumns = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
         self._group = settings.normalize_by
-        names = [name for name in self.roles.names.values()]
-        self.row_columns = tuple(dict.fromkeys([*names, *filter(None, [self._group])]))
+        self.row_columns = tuple(dict.fromkeys([*self.roles.names.values(), *filter(None, [self._group])]))
 
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
         names = self.roles.names
@@ -43,12 +43,14 @@ class NestedLayout:
         assert offsets is not None
         cells = Cells(self._path, _locator(start, offsets), self._drops)
         check_alternates(columns, self.roles, cells)
-        mask = None
+        mask = used = None
         if (mask_name := self.roles.get("mask")) is not None:
             mask, _ = cells.flags(self._items(columns, mask_name, offsets, start), mask_name)
-        rewards, bad = cells.numbers(reward, names["reward"], "reward", mask)
+            mask = self._mask_rule.shifted(mask, offsets)
+            used = self._mask_rule.used(mask, offsets)
+        rewards, bad = cells.numbers(reward, names["reward"], "reward", used)
         value = self._items(columns, names["value"], offsets, start)
-        values, bad_values = cells.numbers(value, names["value"], "value", mask)
+        values, bad_values = cells.numbers(value, names["value"], "value", used)
 
         last = _last_items(offsets)
         cuts = np.zeros(len(rewards), np.bool_)
@@ -73,13 +75,14 @@ class NestedLayout:
             lanes=NO_LANES,
             placement=Placement(len(rewards)),
             dropped=dropped,
+            stream_ends=last,
             groups=groups,
             group_labels=labels,
             list_offsets=offsets,
             null_lists=reward.null_lists,
             facts=BlockFacts(),
         )
-        return block if mask is None else masked_steps(block, mask, self._mask_rule)
+        return block if mask is None or used is None else masked_steps(block, mask, used, self._mask_rule)
 
     def _items(self, columns: Mapping[str, Column], name: str, offsets: IndexArray, start: int) -> Column:
         """A list column with the same lengths as the rewards."""

@@ -35,8 +35,8 @@ def merge_next_values(
         if name in ENDS_ONLY:
             # The last step of a lane may be an end: only its successor, if there is one, knows.
             unused |= ~cuts & _has_successor(len(cuts))
-        given = np.where(unused, given.dtype.type(np.nan), given)
-        merged = given if merged is None else np.where(np.isnan(merged), given, merged)
+        used = np.where(unused, given.dtype.type(np.nan), given)
+        merged = used if merged is None else np.where(np.isnan(merged), used, merged)
     return merged, bad
 
 

@@ -35,6 +35,22 @@ def choose_layout(file: RolloutFile, roles: Roles, settings: Settings, *, is_who
     return LongLayout(file, roles, settings, is_whole=is_whole)
 
 
+def why_layout(file: RolloutFile, layout: Layout, settings: Settings) -> str:
+    """How the layout was recognised, in a few words."""
+    reward = file.find(layout.roles.names["reward"])
+    assert reward is not None
+    if layout.name == "nested":
+        return f"`{reward.name}` holds a list per row"
+    shape = _squeezed_shape(reward.shape)
+    if layout.name == "long":
+        return f"`{reward.name}` is one number per row"
+    if settings.layout != "auto":
+        return "asked for with `--layout`"
+    votes = _companion_votes(file, layout.roles, (shape[0], shape[1]))
+    names = ", ".join(f"`{name}` {file.columns[name].shape}" for name in votes)
+    return f"`{reward.name}` is {shape[0]} by {shape[1]}, and {names} says which axis is time"
+
+
 def _squeezed_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     while len(shape) > 2 and shape[-1] == 1:
         shape = shape[:-1]
@@ -102,7 +118,7 @@ def _per_lane_next_value(file: RolloutFile, roles: Roles, shape: tuple[int, int]
     return Roles(names, roles.alternates, roles.key_parts, roles.explicit)
 
 
-def _by_companions(file: RolloutFile, roles: Roles, shape: tuple[int, int]) -> str:
+def _companion_votes(file: RolloutFile, roles: Roles, shape: tuple[int, int]) -> dict[str, str]:
     """Arrays with one number per lane, or one time more than the rewards, tell which axis is time."""
     rows, columns = shape
     votes: dict[str, str] = {}
@@ -127,6 +143,12 @@ def _by_companions(file: RolloutFile, roles: Roles, shape: tuple[int, int]) -> s
             votes[name] = "batch-major"
     if roles.get("mask") is not None:
         votes[roles.names["mask"]] = "batch-major"
+    return votes
+
+
+def _by_companions(file: RolloutFile, roles: Roles, shape: tuple[int, int]) -> str:
+    rows, columns = shape
+    votes = _companion_votes(file, roles, shape)
     if len(set(votes.values())) == 1:
         return next(iter(votes.values()))
     reason = (

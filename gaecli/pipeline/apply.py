@@ -19,6 +19,9 @@ from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.summary import BootstrapCounts, EpisodeCounts
 
+#: Key of groups that are whole within one block. Not None: that is the label of a null.
+LOCAL: Hashable = object()
+
 #: What is written, unless a format has another idea.
 OUTPUT_DTYPE = np.dtype(np.float32)
 
@@ -65,7 +68,7 @@ def trajectory_numbers(block: Block) -> IndexArray:
 class GroupKeys:
     """Groups of one block for normalisation: index per step, and a key per index that other blocks know.
 
-    A key of None is a group that no other block shares.
+    The key `LOCAL` is a group that no other block shares.
     """
 
     indices: IndexArray
@@ -77,7 +80,7 @@ def group_keys(settled: Settled, carry: Carry, settings: Settings) -> GroupKeys 
     block = settled.block
     if settings.normalize == "episode":
         indices = trajectory_numbers(block)
-        keys: list[Hashable] = [None] * (int(indices[-1]) + 1 if len(indices) else 0)
+        keys: list[Hashable] = [LOCAL] * (int(indices[-1]) + 1 if len(indices) else 0)
         for lane in range(block.lanes.count):
             if carry.head_chains[lane] >= 0:
                 keys[indices[block.lanes.starts[lane]]] = ("chain", int(carry.head_chains[lane]))
@@ -98,7 +101,7 @@ def measure(settled: Settled, groups: GroupKeys | None) -> dict[Hashable, Moment
 
 
 def _is_local(key: Hashable) -> bool:
-    return key is None
+    return key is LOCAL
 
 
 def _grouped(settled: Settled, groups: GroupKeys) -> GroupedMoments:
@@ -114,14 +117,8 @@ def normalized(
     if groups is None:
         return normalize(settled.advantages, constants[()]), 0, 0
     local = [index for index, key in enumerate(groups.keys) if _is_local(key)]
-    found: list[Constants] = []
-    if local:
-        found = rule.per_group(_grouped(settled, groups))
-    else:
-        found = [constants[key] for key in groups.keys]
-    for index, key in enumerate(groups.keys):
-        if not _is_local(key):
-            found[index] = constants[key]
+    measured = rule.per_group(_grouped(settled, groups)) if local else []
+    found = [measured[index] if _is_local(key) else constants[key] for index, key in enumerate(groups.keys)]
     whole = [found[index] for index in local if found[index].count]
     degenerate = sum(group.is_degenerate for group in whole)
     return normalize_groups(settled.advantages, groups.indices, found), len(whole), degenerate

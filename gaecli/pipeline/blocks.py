@@ -76,6 +76,12 @@ class BlockStore:
     def get(self, stream: int, address: BlockAddress) -> Scanned | None:
         return self._kept.get((stream, address))
 
+    def forget(self, stream: int) -> None:
+        """Give up all blocks of a stream: it failed, or it will be cut into other blocks."""
+        with self._lock:
+            for key in [key for key in self._kept if key[0] == stream]:
+                self._left += self._kept.pop(key).num_bytes
+
     def take(self, stream: int, address: BlockAddress) -> Scanned | None:
         """The block, given up by the store."""
         with self._lock:

@@ -8,6 +8,7 @@ by the next run that writes into that directory.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -18,65 +19,85 @@ from pathlib import Path
 from gaecli.errors import FileError
 
 #: Ignored by LeRobot, `datasets` and Minari, which read whatever else matches their patterns.
-_TEMPORARY = re.compile(r"^\..+\.[0-9a-f]{16}\.tmp$")
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp", re.DOTALL)  # names may hold line breaks
+#: File systems allow names of 255 bytes; what goes around the target's name takes 22.
+_MAX_NAME_BYTES = 220
 
 
 class NewFile:
-    """A file that will take the place of `target`, or not appear."""
+    """A file that will take the place of `target`, or not appear.
+
+    It is there from the start, empty, and locked for as long as this process lives: that tells other
+    runs, which sweep the directory, that it is in use.
+    """
 
     def __init__(self, target: Path) -> None:
         # The link stays, what it points to is replaced.
         self.target = Path(os.path.realpath(target))
-        self.temporary = self.target.parent / f".{self.target.name}.{secrets.token_hex(8)}.tmp"
-        self._lock: int | None = None
+        while True:
+            self.temporary = self.target.parent / _temporary_name(self.target.name)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            self._handle: int | None = os.open(self.temporary, flags, 0o666)
+            self._usual_mode = stat.S_IMODE(os.fstat(self._handle).st_mode)  # what the umask leaves of 0666
+            with contextlib.suppress(OSError):  # not every file system can
+                os.fchmod(self._handle, 0o600)
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(self._handle).st_nlink:
+                return
+            os.close(self._handle)  # swept by another run between its first two breaths
 
-    def lock(self) -> None:
-        """Tell other runs that this temporary file is in use; for as long as this process lives."""
-        with contextlib.suppress(OSError):
-            self._lock = os.open(self.temporary, os.O_RDONLY | os.O_CLOEXEC)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def seal(self) -> None:
+        """Give the complete file the mode and owner of the old one, and see that the disk has all of it."""
+        assert self._handle is not None
+        self._take_over_mode(self._handle)
+        os.fsync(self._handle)
 
     def commit(self) -> None:
-        """Sync, give it the mode and owner of the old file, rename, sync the directory."""
-        self._take_over_mode()
-        with self.temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        """Rename the sealed file over its target."""
         self.temporary.replace(self.target)
-        self.unlock()
+        self._close()
         _sync_directory(self.target.parent)
 
     def discard(self) -> None:
-        with contextlib.suppress(OSError):
-            self.temporary.unlink(missing_ok=True)
-        self.unlock()
+        if self._handle is not None:
+            with contextlib.suppress(OSError):
+                self.temporary.unlink(missing_ok=True)
+        self._close()
 
-    def unlock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+    def _close(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
-    def _take_over_mode(self) -> None:
+    def _take_over_mode(self, handle: int) -> None:
         try:
             old = self.target.stat()
         except FileNotFoundError:
-            self.temporary.chmod(0o666 & ~_umask())
+            os.fchmod(handle, self._usual_mode)
             return
-        self.temporary.chmod(stat.S_IMODE(old.st_mode))
-        with contextlib.suppress(OSError):  # only root may give files away
-            os.chown(self.temporary, old.st_uid, old.st_gid)
+        for owner in ((old.st_uid, old.st_gid), (-1, old.st_gid)):  # only root may give files away
+            with contextlib.suppress(OSError):
+                os.fchown(handle, *owner)
+                break
+        os.fchmod(handle, stat.S_IMODE(old.st_mode))
+
+
+def _temporary_name(name: str) -> str:
+    short = os.fsdecode(os.fsencode(name)[:_MAX_NAME_BYTES])
+    return f".{short}.{secrets.token_hex(8)}.tmp"
 
 
 def sweep(directory: Path) -> None:
     """Remove temporary files that a killed run left in a directory; those in use are locked."""
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
-        stale = [Path(entry.path) for entry in entries if _TEMPORARY.match(entry.name)]
+        stale = [Path(entry.path) for entry in entries if _TEMPORARY.fullmatch(entry.name)]
         for path in stale:
             _remove_if_unlocked(path)
 
 
 def _remove_if_unlocked(path: Path) -> None:
     with contextlib.suppress(OSError):
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
@@ -97,10 +118,28 @@ def check_unchanged(path: Path, identity: tuple[int, int, int]) -> None:
         )
 
 
+def check_writable(path: Path) -> None:
+    """Raise where a file may not be replaced, before any work is done for it.
+
+    A rename needs leave of the directory only. A file that is protected is left alone all the same: that is
+    what its owner asked for.
+    """
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise FileError(
+            f"`{path}` is not a regular file, so it cannot be replaced by one",
+            hint="name a file or a directory with `--output`",
+        )
+    if not os.access(path, os.W_OK):
+        raise FileError(
+            f"`{path}` is read-only; the file is as it was",
+            hint="give leave with `chmod u+w`, or write elsewhere with `--output`",
+        )
+
+
 def explain(error: OSError, target: Path) -> FileError:
     """An error of the operating system in words that say what to do."""
-    import errno
-
     if error.errno == errno.ENOSPC:
         return FileError(
             f"no space left to write `{target}`; the file is as it was",
@@ -113,6 +152,11 @@ def explain(error: OSError, target: Path) -> FileError:
         )
     if error.errno == errno.EDQUOT:
         return FileError(f"the disk quota is used up: `{target}` was not written; the file is as it was")
+    if error.errno == errno.EFBIG:
+        return FileError(
+            f"`{target}` would be larger than a file may be here; the file is as it was",
+            hint="see `ulimit -f`, or write elsewhere with `--output`",
+        )
     return FileError(f"`{target}` cannot be written: {error.strerror or error}; the file is as it was")
 
 
@@ -130,9 +174,3 @@ def _sync_directory(directory: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -44,7 +44,7 @@ def plan_streams(sources: Sequence[str | Path], join: bool | None) -> list[Strea
     seen: set[Path] = set()
     for source in sources:
         for file in _expand(source):
-            key = Path(os.path.abspath(file.path))
+            key = file.path.absolute()
             if key not in seen:
                 seen.add(key)
                 found.append(file)

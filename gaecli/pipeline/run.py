@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -108,7 +107,7 @@ class _Run:
         self.targets = plan_targets(plans, self.options)
         self._sweep()
         streams = [Stream(number, plan, self.settings) for number, plan in enumerate(plans)]
-        self.device = choose_device(self.options.device, _bound_on_steps(plans))
+        self.device = choose_device(self.options.device, _guess_of_steps(plans))
         self.num_files = sum(len(plan.paths) for plan in plans)
         outcomes = (
             self._together(streams) if self._spans_streams and len(streams) > 1 else self._apart(streams)
@@ -421,11 +420,11 @@ def _merge(total: dict[Hashable, Moments], found: Mapping[Hashable, Moments]) ->
         total[key] = total.get(key, Moments()).merge(moments)
 
 
-def _bound_on_steps(plans: Sequence[StreamPlan]) -> int:
-    """At most so many steps, by the size of the files: opening all of them only for this would cost more."""
+def _guess_of_steps(plans: Sequence[StreamPlan]) -> int:
+    """About how many steps, by the size of the files: to open all of them only for this would cost more."""
     total = 0
     for plan in plans:
         for path in plan.paths:
             with contextlib.suppress(OSError):
-                total += os.stat(path).st_size
+                total += path.stat().st_size
     return min(total // 9, BREAK_EVEN_STEPS * 4)  # a reward, a value and a flag take 9 bytes as they are

@@ -36,12 +36,13 @@ class Workshop:
     """What every phase of every stream works with."""
 
     estimator: Gae
-    rows_per_block: int
     store: BlockStore
     run: Runner[Any, Any]
     clock: Stopwatch
     #: Threads within one block; more than one only where blocks are not worked on side by side.
     threads: int
+    #: Called between blocks; raises once the run is to end.
+    check_stop: Callable[[], None]
 
 
 @dataclass(eq=False)
@@ -66,6 +67,7 @@ class Stream:
     warnings: list[WarningNote] = field(default_factory=list)
     #: The file is one block, because its rows are out of order.
     is_whole: bool = False
+    rows_per_block: int = 0
 
     @property
     def num_rows(self) -> int:
@@ -78,6 +80,7 @@ class Stream:
     def open(self, rows_per_block: int, *, is_whole: bool = False) -> None:
         """Read footers and headers, find the columns, choose the layout."""
         self.is_whole = is_whole
+        self.rows_per_block = rows_per_block
         self.files = []
         for path in self.plan.paths:
             file = open_file(path)
@@ -124,6 +127,20 @@ class Stream:
                     total[key] = total.get(key, Moments()).merge(moments)
         return total
 
+    def visit(self, shop: Workshop, look: Callable[[int, int, Settled, Carry], R]) -> Iterator[R]:
+        """look(file, start row, block, carry) of every block, in the order of the blocks."""
+
+        def task(address: tuple[int, int]) -> list[R]:
+            found = []
+            for scanned, carry in self._blocks(*address, shop):
+                with shop.clock("kernel"):
+                    settled = settle(scanned, carry, shop.estimator, shop.threads)
+                    found.append(look(address[0], scanned.start, settled, carry))
+            return found
+
+        for found in shop.run(task, self._tasks()):
+            yield from found
+
     def apply(
         self,
         index: int,
@@ -134,16 +151,18 @@ class Stream:
     ) -> Report:
         """The second look: the final columns of one file, written in the order of its rows."""
 
-        def task(number: int) -> list[tuple[dict[str, OutputColumn], Report]]:
-            finished = []
+        def blocks(number: int) -> Iterator[tuple[dict[str, OutputColumn], Report]]:
             for scanned, carry in self._blocks(index, number, shop):
                 with shop.clock("kernel"):
                     settled = settle(scanned, carry, shop.estimator, shop.threads)
-                    finished.append(self._finish(settled, carry, constants, rule))
-            return finished
+                    finished = self._finish(settled, carry, constants, rule)
+                yield finished
 
+        units = range(len(self.files[index].units))
+        # One unit may be a row group larger than memory: its blocks are written one by one.
+        done = map(blocks, units) if len(units) == 1 else shop.run(lambda unit: list(blocks(unit)), units)
         report = Report()
-        for finished in shop.run(task, range(len(self.files[index].units))):
+        for finished in done:
             for columns, block_report in finished:
                 report.merge(block_report)
                 if writer is not None:
@@ -168,9 +187,10 @@ class Stream:
     def _scan(self, index: int, number: int, shop: Workshop) -> Iterator[tuple[BlockAddress, Scanned]]:
         opened = self.files[index]
         reader = BlockReader(
-            opened.file, opened.layout, shop.estimator, self.settings.bootstrap, shop.rows_per_block
+            opened.file, opened.layout, shop.estimator, self.settings.bootstrap, self.rows_per_block
         )
         for part, scanned in enumerate(reader.scan(opened.units[number], shop.clock, shop.threads)):
+            shop.check_stop()
             yield BlockAddress(index, number, part), scanned
 
     def _blocks(
