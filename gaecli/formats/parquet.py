@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gaecli.errors import DataError, FileError
-from gaecli.formats.arrow import column_info, nested_info, output_array, output_type, to_column
-from gaecli.formats.base import Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.arrow import nested_info, output_array, output_type, pick, schema_columns, type_of
+from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
 from gaecli.formats.parquet_footer import read_footer
-from gaecli.formats.parquet_splice import ParquetAppender, fingerprint
+from gaecli.formats.parquet_mark import payload_fingerprint
+from gaecli.formats.parquet_splice import ParquetAppender
 
 #: Column chunks are streamed through a buffer of this size: a row group may be larger than memory.
 READ_BUFFER_BYTES = 1 << 20
@@ -26,26 +29,21 @@ class ParquetInput:
     """One Parquet file, opened by its footer."""
 
     format_name = "parquet"
+    known_roles = NO_ROLES
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             status = path.stat()
-            self._file = pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_BUFFER_BYTES)
-            self.schema: pa.Schema = self._file.schema_arrow
+            # Closed again: a data set may have more files than a process may have open.
+            with _parquet_file(path) as file:
+                self.schema: pa.Schema = file.schema_arrow
+                self._metadata = file.metadata
+            self.num_rows = self._metadata.num_rows
+            self.columns: Mapping[str, ColumnInfo] = schema_columns(self.schema, self.num_rows)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
-        self._metadata = self._file.metadata
-        self.num_rows = self._metadata.num_rows
-        self._duplicates = _duplicates(self.schema.names)
-        self.columns: Mapping[str, ColumnInfo] = {
-            field.name: column_info(field.name, field.type, self.num_rows, self._unusable(field.name))
-            for field in self.schema
-        }
-
-    def _unusable(self, name: str) -> str | None:
-        return "two columns have this name" if name in self._duplicates else None
 
     @property
     def provenance(self) -> dict[str, Any] | None:
@@ -59,7 +57,7 @@ class ParquetInput:
         return document if isinstance(document, dict) else None
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
-        return fingerprint(read_footer(self.path), own_columns)
+        return payload_fingerprint(read_footer(self.path), own_columns)
 
     def find(self, name: str) -> ColumnInfo | None:
         """A literal column name first (`next.reward` in LeRobot), then a struct path (`infos.value`)."""
@@ -88,13 +86,11 @@ class ParquetInput:
     ) -> Iterator[tuple[int, int, dict[str, Column]]]:
         """Opens the file anew, so that several threads can read units of one input."""
         try:
-            with pq.ParquetFile(
-                self.path, metadata=self._metadata, pre_buffer=False, buffer_size=READ_BUFFER_BYTES
-            ) as file:
+            with _parquet_file(self.path, self._metadata) as file:
                 row = unit.start
-                for batch in _batches(file, unit, names, rows_per_block):
+                for batch in _batches(file, unit, [self._leaf(name) for name in names], rows_per_block):
                     stop = row + batch.num_rows
-                    yield row, stop, {name: to_column(_pick(batch, name)) for name in names}
+                    yield row, stop, {name: pick(batch, name) for name in names}
                     row = stop
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(self.path, error) from error
@@ -104,6 +100,17 @@ class ParquetInput:
                 f"{row - unit.start} could be read",
                 hint="write the file again from its source",
             )
+
+    def _leaf(self, name: str) -> str:
+        """What pyarrow calls a column: in a list of structs, levels of the file's own stand between."""
+        if name in self.schema.names or "." not in name:
+            return name
+        for index in range(len(self._metadata.schema)):
+            path: str = self._metadata.schema.column(index).path
+            head, *inner = path.split(".")
+            if ".".join([head, *inner[2:]]) == name:
+                return path
+        return name
 
     def read_whole(self, name: str) -> Column:
         pieces = list(self.blocks(Unit(0, self.num_rows, self._all_groups()), [name], max(self.num_rows, 1)))
@@ -122,8 +129,7 @@ class ParquetOutput:
     """A copy of a Parquet file with new columns, under a temporary name."""
 
     def __init__(self, source: ParquetInput, temporary: Path, plan: WritePlan) -> None:
-        like = source.find(plan.like_column) if plan.like_column is not None else None
-        like_type = source.schema.field(like.name).type if like is not None else None
+        like_type = type_of(plan.like_column, source.schema) if plan.like_column is not None else None
         self._schema = pa.schema(
             [
                 pa.field(name, output_type(pa.from_numpy_dtype(dtype), like_type))
@@ -140,8 +146,7 @@ class ParquetOutput:
             payload_end=earlier.get("payload_end"),
         )
         self.method = self._appender.method
-        replaced = (*plan.own_columns, *plan.drop_columns)
-        self._payload = source.fingerprint(replaced) if self.method == "splice" else ""
+        self._payload = self._appender.payload_fingerprint(plan.kept_own_columns)
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
         arrays = [output_array(columns[field.name], field.type) for field in self._schema]
@@ -156,6 +161,16 @@ class ParquetOutput:
         self._appender.abort()
 
 
+@contextlib.contextmanager
+def _parquet_file(path: Path, metadata: pq.FileMetaData | None = None) -> Iterator[pq.ParquetFile]:
+    # By bytes: given a name, pyarrow wants UTF-8, and looks for a file system each time.
+    with (
+        pa.OSFile(os.fsencode(path)) as source,
+        pq.ParquetFile(source, metadata=metadata, pre_buffer=False, buffer_size=READ_BUFFER_BYTES) as file,
+    ):
+        yield file
+
+
 def _batches(
     file: pq.ParquetFile, unit: Unit, names: Sequence[str], rows_per_block: int
 ) -> Iterator[pa.Table | pa.RecordBatch]:
@@ -166,28 +181,6 @@ def _batches(
     yield from file.iter_batches(
         rows_per_block, row_groups=list(unit.parts), columns=list(names), use_threads=False
     )
-
-
-def _pick(batch: pa.Table | pa.RecordBatch, name: str) -> pa.Array | pa.ChunkedArray:
-    index = batch.schema.get_field_index(name)
-    if index >= 0:
-        return batch.column(index)
-    head, *rest = name.split(".")
-    array = batch.column(batch.schema.get_field_index(head))
-    for part in rest:
-        array = _struct_child(array, part)
-    return array
-
-
-def _struct_child(array: pa.Array | pa.ChunkedArray, part: str) -> pa.Array:
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
-    # Not `.field(part)`: it ignores the nulls and the slice of the struct itself.
-    return array.flatten()[array.type.get_field_index(part)]
-
-
-def _duplicates(names: Sequence[str]) -> frozenset[str]:
-    return frozenset(name for name in names if names.count(name) > 1)
 
 
 def _unreadable(path: Path, error: Exception) -> FileError:

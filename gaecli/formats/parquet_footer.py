@@ -64,8 +64,8 @@ class KeyValue:
     KEY, VALUE = 1, 2
 
 
-#: The codecs by their number in a footer, under the names that pyarrow's writer takes.
-CODECS = ("NONE", "SNAPPY", "GZIP", "LZO", "BROTLI", "LZ4_HADOOP", "ZSTD", "LZ4_RAW")
+#: The codecs by their number in a footer, under the names that pyarrow's writer takes ("LZ4" means LZ4_RAW).
+CODECS = ("NONE", "SNAPPY", "GZIP", "LZO", "BROTLI", "LZ4_HADOOP", "ZSTD", "LZ4")
 
 _FINGERPRINTED = (
     ColumnMetaData.DATA_PAGE_OFFSET,
@@ -407,4 +407,7 @@ def fingerprint(footer: Footer, ignore_columns: Collection[str] = ()) -> str:
                 meta = chunk.value(ColumnChunk.META_DATA)
                 facts = [meta.value(field_id) for field_id in _FINGERPRINTED]
                 digest.update(repr((leaf.path, facts)).encode("utf-8", "surrogateescape"))
+                statistics = meta.value(ColumnMetaData.STATISTICS)
+                if isinstance(statistics, Struct):  # new numbers can take the very space of the old ones
+                    digest.update(thrift.encode(statistics))
     return digest.hexdigest()

@@ -214,7 +214,8 @@ def _merged_chunk(pieces: Sequence[Piece]) -> Struct:
 
 def _merged_statistics(parts: Sequence[Struct], physical_type: int) -> Struct:
     """Pieces without a minimum hold only nulls or NaN, neither of which counts."""
-    merged = Struct(parts[0])
+    fullest: Struct = max(parts, key=len)
+    merged = Struct(fullest)
     merged.pop(_Statistics.DISTINCT_COUNT, None)
     if all(_Statistics.NULL_COUNT in part for part in parts):
         null_count = sum(part.value(_Statistics.NULL_COUNT) for part in parts)

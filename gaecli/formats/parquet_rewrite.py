@@ -38,7 +38,6 @@ from gaecli.formats.parquet_footer import (
     codec_name,
     read_open_footer,
 )
-from gaecli.formats.parquet_keys import ARROW_SCHEMA
 from gaecli.formats.parquet_merge import without_columns
 from gaecli.formats.thrift_compact import List, Struct
 
@@ -120,16 +119,13 @@ def _writer_options(
     kept = [index for index, leaf in enumerate(footer.leaves) if leaf.column not in dropped]
     chunks = [group.value(RowGroup.COLUMNS) for group in footer.row_groups]
     old_paths = [footer.leaves[index].path for index in kept]
-    # The same Arrow schema makes the same leaves in the same order; only names within lists may differ.
-    compliant, paths = max(
-        ((flag, _leaf_paths(schema, flag)) for flag in (True, False)),
-        key=lambda choice: sum(new == ".".join(old) for new, old in zip(choice[1], old_paths, strict=False)),
-    )
+    # The same Arrow schema makes the same leaves in the same order.
+    paths = _leaf_paths(schema)
     options: dict[str, Any] = {
         "version": "2.6",  # physical types stay as they are; the number itself is put back
-        "use_compliant_nested_type": compliant,
+        "use_compliant_nested_type": False,  # names within lists stay as read, compliant or not
         "write_page_index": footer.has_page_index,
-        "store_schema": ARROW_SCHEMA in footer.pairs,
+        "store_schema": False,  # the old one is put back
         "data_page_version": "2.0" if _has_pages_v2(source, footer) else "1.0",
         "use_deprecated_int96_timestamps": _has_int96(footer, dropped),
     }
@@ -149,13 +145,13 @@ def _writer_options(
 
 def _writable(codec: str) -> str:
     """LZO and Hadoop's LZ4 can only be read."""
-    return {"LZO": "SNAPPY", "LZ4_HADOOP": "LZ4_RAW"}.get(codec, codec)
+    return {"LZO": "SNAPPY", "LZ4_HADOOP": "LZ4"}.get(codec, codec)
 
 
-def _leaf_paths(schema: pa.Schema, compliant: bool) -> list[str]:
+def _leaf_paths(schema: pa.Schema) -> list[str]:
     """The dotted leaf paths that pyarrow's writer makes of a schema."""
     sink = io.BytesIO()
-    pq.ParquetWriter(sink, schema, use_compliant_nested_type=compliant, store_schema=False).close()
+    pq.ParquetWriter(sink, schema, use_compliant_nested_type=False, store_schema=False).close()
     written = pq.ParquetFile(sink).schema
     return [written.column(index).path for index in range(len(written))]
 

@@ -47,16 +47,18 @@ from gaecli.formats.parquet_keys import (
     to_thrift,
     updated_keys,
 )
+from gaecli.formats.parquet_mark import marked, payload_fingerprint
 from gaecli.formats.parquet_merge import with_columns, without_columns
 from gaecli.formats.parquet_pieces import merge_pieces, piece_rows, placed_chunks, spool_file
 from gaecli.formats.parquet_relocate import Base, relocate
 from gaecli.formats.parquet_rewrite import reencode
 from gaecli.formats.thrift_compact import Struct
 
-__all__ = ["ParquetAppender", "fingerprint"]
+__all__ = ["ParquetAppender", "choose_method", "fingerprint"]
 
+_SPLICE = "splice"
 _WRITE_BUFFER_BYTES = 1 << 18
-_USABLE_CODECS = ("SNAPPY", "GZIP", "BROTLI", "ZSTD", "LZ4_RAW")
+_USABLE_CODECS = ("SNAPPY", "GZIP", "BROTLI", "ZSTD", "LZ4")
 
 
 class ParquetAppender:
@@ -111,7 +113,8 @@ class ParquetAppender:
             _check_names(self._footer, self._dropped, new_schema)
             self._target = undo.enter_context(_create(temporary, self._source))
             undo.callback(temporary.unlink, missing_ok=True)
-            self._base = self._choose_base(foreign, own, payload_end)
+            self.method, end = choose_method(self._footer, foreign, own, payload_end)
+            self._base = self._lay_base(foreign, own, end)
             self._copier = Copier(self._source, str(source), temporary, self._base.copies)
             undo.callback(self._copier.stop)
             self._stream = _ColumnStream(temporary, self._base.payload_end, new_schema, self._footer)
@@ -146,7 +149,7 @@ class ParquetAppender:
         self._copier.join()
         if identity(self._source) != self._identity:
             raise changed(str(self._source_path))
-        tree = with_columns(self._base.tree, added, chunks)
+        tree = with_columns(self._base.tree, added, marked(chunks))
         if pairs := self._pairs({key.encode(): value.encode() for key, value in metadata.items()}):
             tree.put(FileMetaData.KEY_VALUE_METADATA, thrift.LIST, to_thrift(pairs))
         footer = thrift.encode(tree)
@@ -156,6 +159,13 @@ class ParquetAppender:
         self._target.close()
         self._source.close()
         self._undo.pop_all()
+
+    def payload_fingerprint(self, ignore_columns: Sequence[str] = ()) -> str:
+        """What `payload_fingerprint` will say of the new file without its new columns and without these."""
+        base = self._base.tree
+        is_as_read = base is self._footer.tree
+        footer = self._footer if is_as_read else parse_footer(thrift.encode(base), self._base.payload_end)
+        return payload_fingerprint(footer, ignore_columns)
 
     def abort(self) -> None:
         """Stop, close what is open and delete the temporary file. Does nothing after `finish`."""
@@ -170,28 +180,16 @@ class ParquetAppender:
         # Also without an error: what was not finished is not a file.
         self.abort()
 
-    def _choose_base(self, foreign: set[int], own: set[int], payload_end: object) -> Base:
-        """Decide what the new columns are put behind, and set `method`."""
+    def _lay_base(self, foreign: set[int], own: set[int], end: int) -> Base:
+        """What the new columns are put behind, by the method that was chosen."""
         footer = self._footer
-        dropped = foreign | own
-        end = footer.start
-        if own and isinstance(payload_end, int) and len(MAGIC) <= payload_end <= end:
-            is_last = own == set(range(len(footer.columns) - len(own), len(footer.columns)))
-            if is_last and stands_behind(footer, own, payload_end):
-                end = payload_end
-                own = set()
+        if self.method == _SPLICE:
+            tree = without_columns(footer, own) if own else footer.tree
+            return Base(tree, end, [Copy(0, 0, end)])
         if not footer.is_canonical:
-            self.method = "rewrite: the footer is in an unusual form"
-            new = reencode(self._source_path, self._source, footer, dropped, self._temporary)
+            new = reencode(self._source_path, self._source, footer, foreign | own, self._temporary)
             return Base(new.tree, new.start, [])
-        if foreign or own:
-            reason = "foreign" if foreign else "displaced"
-            names = ", ".join(f"`{footer.columns[index]}`" for index in sorted(foreign or own))
-            self.method = f"rewrite: {reason} column{'s' if len(foreign or own) > 1 else ''} {names} replaced"
-            return relocate(self._source, str(self._source_path), footer, dropped, self._target)
-        self.method = "splice"
-        tree = without_columns(footer, dropped) if dropped else footer.tree
-        return Base(tree, end, [Copy(0, 0, end)])
+        return relocate(self._source, str(self._source_path), footer, foreign | own, self._target)
 
     def _pairs(self, extra: Mapping[bytes, bytes]) -> Mapping[bytes, bytes | None]:
         """The key-value metadata of the new file."""
@@ -208,6 +206,31 @@ class ParquetAppender:
         except ValueError as error:
             raise FileError(f"the metadata of `{self._source_path}` is damaged: {error}") from error
         return pairs
+
+
+def choose_method(
+    footer: Footer, foreign: set[int], own: set[int], payload_end: Any = None
+) -> tuple[str, int]:
+    """How a file is written that loses these top-level columns, without writing it.
+
+    Args:
+        foreign, own: the positions of `drop_columns` and `own_columns`.
+        payload_end: as recorded, so it may be anything.
+
+    Returns:
+        The `method`, and where the bytes that a splice copies end.
+    """
+    if not footer.is_canonical:
+        return "rewrite: the footer is in an unusual form", footer.start
+    displaced = foreign or own
+    if not displaced:
+        return _SPLICE, footer.start
+    is_offset = isinstance(payload_end, int) and len(MAGIC) <= payload_end <= footer.start
+    if is_offset and not foreign and stands_behind(footer, own, payload_end):
+        return _SPLICE, payload_end
+    names = ", ".join(f"`{footer.columns[index]}`" for index in sorted(displaced))
+    plural = "s" if len(displaced) > 1 else ""
+    return f"rewrite: {'foreign' if foreign else 'displaced'} column{plural} {names} replaced", footer.start
 
 
 class _ColumnStream:
@@ -280,11 +303,10 @@ class _ColumnStream:
         return parse_footer(self._file.read(size), end - size)
 
     def abandon(self) -> None:
-        """Close without writing any more: pyarrow's writer writes a footer when it is closed or collected."""
-        self._sink.is_discarding = True
-        with contextlib.suppress(Exception):
-            self._writer.close()
-        self.close()
+        """Close what may be broken: pyarrow's writer writes a footer now, or else when it is collected."""
+        for close in (self._writer.close, self.close):
+            with contextlib.suppress(Exception):
+                close()
 
     def close(self) -> None:
         self._file.close()
@@ -299,14 +321,12 @@ class _Sink:
         self._file = file
         self._skip = skip
         self.num_written = 0
-        self.is_discarding = False
 
     def write(self, block: Any) -> int:
         size = len(block)
-        if not self.is_discarding:
-            before = max(0, self._skip - self.num_written)
-            self._file.write(memoryview(block)[before:] if before else block)
-            self.num_written += size
+        before = max(0, self._skip - self.num_written)
+        self._file.write(memoryview(block)[before:] if before else block)
+        self.num_written += size
         return size
 
     def flush(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gaecli.formats import thrift_compact as thrift
-from gaecli.formats.parquet_footer import ColumnChunk, ColumnMetaData, Footer, RowGroup
+from gaecli.formats.parquet_footer import ColumnChunk, ColumnMetaData, Footer, RowGroup, chunk_extents
 from gaecli.formats.parquet_splice import ParquetAppender
 
 NEW_SCHEMA = pa.schema([pa.field("advantage", pa.float32()), pa.field("return", pa.float32())])
@@ -32,7 +33,7 @@ def rich_table(num_rows: int) -> pa.Table:
         "step": pa.array(rows, pa.int64()),
         "reward": pa.array(np.arange(num_rows) * 0.5, pa.float32()),
         "flag": column(lambda row: row % 2 == 0, pa.bool_()),
-        "half": column(float, pa.float16()),
+        "half": column(np.float16, pa.float16()),
         "list": column(lambda row: [float(row)] * (row % 4), pa.list_(pa.float32())),
         "large_list": column(lambda row: [row] * (row % 3), pa.large_list(pa.int16())),
         "fixed": column(lambda row: [float(row), 1.0], pa.list_(pa.float32(), 2)),
@@ -156,7 +157,7 @@ def pages(path: Path, chunk: Any) -> Iterator[tuple[int, Any, int]]:
     meta = chunk.value(ColumnChunk.META_DATA)
     offset = meta.value(ColumnMetaData.DATA_PAGE_OFFSET)
     dictionary = meta.value(ColumnMetaData.DICTIONARY_PAGE_OFFSET, 0)
-    if 0 < dictionary < offset:
+    if dictionary and (dictionary < offset or not offset):
         offset = dictionary
     end = offset + meta.value(ColumnMetaData.TOTAL_COMPRESSED_SIZE)
     while offset < end:
@@ -172,20 +173,28 @@ def assert_page_index_fits(path: Path, footer: Footer) -> int:
     data = path.read_bytes()
     num_pages = 0
     for group in footer.row_groups:
-        for chunk in group.value(RowGroup.COLUMNS):
+        for leaf, chunk in zip(footer.leaves, group.value(RowGroup.COLUMNS), strict=True):
             if not (start := chunk.value(ColumnChunk.OFFSET_INDEX_OFFSET, 0)):
                 continue
             index, end = thrift.decode(data, start)
             assert end - start == chunk.value(ColumnChunk.OFFSET_INDEX_LENGTH)
             listed = [(page.value(1), page.value(2)) for page in index.value(1)]
-            found = [(at, size) for at, header, size in pages(path, chunk) if header.value(1) != 2]
-            assert listed == found
+            found = [(at, header, size) for at, header, size in pages(path, chunk) if header.value(1) != 2]
+            assert listed == [(at, size) for at, _, size in found]
             first_rows = [page.value(3) for page in index.value(1)]
-            assert first_rows == sorted(first_rows)
-            assert first_rows[0] == 0
-            assert first_rows[-1] < group.value(RowGroup.NUM_ROWS)
+            assert first_rows == sorted(set(first_rows))
+            if len(leaf.path) == 1:  # a value for each row; the header of page v1 is field 5, of v2 field 8
+                num_values = [(header.value(5) or header.value(8)).value(1) for _, header, _ in found]
+                assert first_rows == [0, *itertools.accumulate(num_values[:-1])]
+                assert sum(num_values) == group.value(RowGroup.NUM_ROWS)
             num_pages += len(listed)
     return num_pages
+
+
+def assert_no_gaps(footer: Footer) -> None:
+    """Every byte between the first magic and the footer belongs to a column, and to one only."""
+    extents = sorted(extent for chunk in footer.chunks() for extent in chunk_extents(chunk))
+    assert [4, *(extent.end for extent in extents)] == [*(extent.start for extent in extents), footer.start]
 
 
 def put_footer(path: Path, raw: bytes, target: Path | None = None) -> Path:

@@ -173,6 +173,30 @@ def test_chunks_that_overlap_do_not_make_a_larger_file(source: Path, target: Pat
     assert not target.exists()
 
 
+BLOOM_FILTER_HEADERS = {
+    "outside the file": b"\x15\xfe\xff\xff\xff\x0f\x00",  # 2 GiB
+    "negative": b"\x15\x01\x00",
+    "64 bits": b"\x16" + b"\xff" * 11,
+    "missing": b"\x00",
+    "unknown type": b"\xff" * 300,
+}
+
+
+@pytest.mark.parametrize("reason", BLOOM_FILTER_HEADERS)
+def test_a_bloom_filter_that_cannot_be_measured_is_refused(reason: str, source: Path, target: Path) -> None:
+    """Its size is in its header if it is not in the footer."""
+    header = BLOOM_FILTER_HEADERS[reason]
+    pq.write_table(flat_table(1000), source)
+    footer = read_footer(source)
+    meta = footer.chunks()[0].value(ColumnChunk.META_DATA)
+    meta.put(ColumnMetaData.BLOOM_FILTER_OFFSET, thrift.I64, footer.start)
+    source.write_bytes(source.read_bytes()[: footer.start] + header + bytes(12))
+    put_footer(source, thrift.encode(footer.tree))
+    with pytest.raises(FileError, match=rf"`.*source\.parquet` is damaged: .*{reason}"):
+        append(source, target, pa.table({"x": pa.nulls(1000, pa.float32())}), drop_columns=["word"])
+    assert not target.exists()
+
+
 @pytest.mark.parametrize("field_id", [FileMetaData.ENCRYPTION_ALGORITHM, None])
 def test_an_encrypted_file_is_named_as_such(field_id: int | None, source: Path, target: Path) -> None:
     pq.write_table(flat_table(10), source)

@@ -14,6 +14,7 @@ from formats.parquet_files import (
     WRITERS,
     append,
     flat_table,
+    rich_table,
 )
 
 from gaecli.formats.parquet_footer import read_footer

@@ -16,14 +16,17 @@ from formats.parquet_files import (
     WRITERS,
     append,
     new_columns,
+    put_footer,
     rich_table,
     row_counts,
 )
 
 from gaecli.errors import FileError
-from gaecli.formats import parquet_copy, thrift_compact
+from gaecli.formats import parquet_copy
+from gaecli.formats import thrift_compact as thrift
 from gaecli.formats.parquet_footer import FileMetaData, fingerprint, read_footer
 from gaecli.formats.parquet_splice import ParquetAppender
+from gaecli.formats.thrift_compact import List, Struct
 
 EVERY_WRITER = pytest.mark.parametrize("writer", WRITERS)
 
@@ -45,7 +48,7 @@ def test_the_footer_of_every_writer_survives_byte_for_byte(writer: str, tmp_path
     path = tmp_path / "a.parquet"
     WRITERS[writer](path)
     footer = read_footer(path)
-    assert thrift_compact.encode(footer.tree) == footer.raw == path.read_bytes()[footer.start : -8]
+    assert thrift.encode(footer.tree) == footer.raw == path.read_bytes()[footer.start : -8]
     assert footer.is_canonical
 
 
@@ -80,6 +83,29 @@ def test_old_bytes_offsets_and_row_groups_stay(writer: str, tmp_path: Path, targ
     same = [FileMetaData.VERSION, FileMetaData.NUM_ROWS, FileMetaData.CREATED_BY]
     assert [new.tree.get(field) for field in same] == [old.tree.get(field) for field in same]
     assert fingerprint(new, ["advantage", "return"]) == fingerprint(old)
+
+
+def test_a_file_without_columns_gets_some(tmp_path: Path, target: Path) -> None:
+    # Its footer is shorter than the one that pyarrow writes behind the new columns.
+    path = tmp_path / "a.parquet"
+    group = Struct({1: (thrift.LIST, List(thrift.STRUCT)), 2: (thrift.I64, 0), 3: (thrift.I64, 3)})
+    root = Struct({4: (thrift.BINARY, b"r")})
+    tree = Struct(
+        {
+            FileMetaData.VERSION: (thrift.I32, 2),
+            FileMetaData.SCHEMA: (thrift.LIST, List(thrift.STRUCT, [root])),
+            FileMetaData.NUM_ROWS: (thrift.I64, 3),
+            FileMetaData.ROW_GROUPS: (thrift.LIST, List(thrift.STRUCT, [group])),
+        }
+    )
+    path.write_bytes(b"PAR1" + b"\0" * 12)
+    put_footer(path, thrift.encode(tree))
+    with ParquetAppender(path, target, NEW_SCHEMA) as appender:
+        appender.write(new_columns(3))
+        appender.finish({})
+    assert pq.read_table(target).equals(new_columns(3))
+    assert read_footer(target).pairs == {}
+    assert read_footer(target).is_canonical, "nothing is left of the longer footer"
 
 
 @EVERY_WRITER
@@ -202,13 +228,13 @@ def test_own_columns_may_be_replaced_by_fewer_of_other_types(source: Path, tmp_p
     assert pq.read_table(twice, columns=["return"]).equals(columns)
 
 
-@pytest.mark.parametrize("wrong_end", [None, -4, 0, 4, "end", 2**62, "source size", True])
+@pytest.mark.parametrize("wrong_end", [None, -4, 0, 4, "end", 2**62, "later", True])
 def test_own_columns_elsewhere_are_taken_out_by_a_rewrite(
     wrong_end: object, source: Path, tmp_path: Path
 ) -> None:
     once, twice = tmp_path / "once", tmp_path / "twice"
-    append(source, once)
-    end: Any = source.stat().st_size if wrong_end == "source size" else wrong_end
+    right_end = append(source, once).payload_end
+    end: Any = right_end + 10 if wrong_end == "later" else wrong_end
     again = append(once, twice, own_columns=["advantage", "return"], payload_end=end)
     assert again.method == "rewrite: displaced columns `advantage`, `return` replaced"
     assert pq.read_table(twice).equals(pq.read_table(once))
@@ -234,9 +260,13 @@ def test_a_name_that_is_there_already_is_refused(source: Path, target: Path) -> 
         assert not target.exists()
 
 
-@pytest.mark.parametrize("num_rows", [0, 99, 101])
-def test_row_counts_that_do_not_add_up_are_refused(num_rows: int, source: Path, target: Path) -> None:
-    with pytest.raises(ValueError, match="row"):
+@pytest.mark.parametrize(
+    ("num_rows", "reason"), [(0, "100 rows are missing"), (99, "1 rows"), (101, "more rows")]
+)
+def test_row_counts_that_do_not_add_up_are_refused(
+    num_rows: int, reason: str, source: Path, target: Path
+) -> None:
+    with pytest.raises(ValueError, match=reason):
         append(source, target, new_columns(num_rows))
     assert not target.exists()
 
@@ -398,7 +428,15 @@ def test_the_fingerprint_changes_with_the_payload_and_not_with_own_columns(
     assert fingerprint(read_footer(target), ["advantage", "return"]) == before
     assert fingerprint(read_footer(target), ["advantage"]) != before
     assert fingerprint(read_footer(source), ["reward"]) != before
+    assert fingerprint(read_footer(source), rich_table(0).column_names) != before
     changed = tmp_path / "changed.parquet"
+    numbers = pa.array([1, 2, 3])
+    prints = set()
+    for column, size in ((numbers, 3), (numbers, 2), (numbers.cast(pa.timestamp("us")), 3)):
+        pq.write_table(pa.table({"x": column}), changed, row_group_size=size)
+        prints.add(fingerprint(read_footer(changed)))
+        prints.add(fingerprint(read_footer(changed), ["x"]))
+    assert len(prints) == 5, "row groups count, without any column too, and so do logical types"
     for table, options in (
         (rich_table(99), {}),
         (rich_table(100), {"row_group_size": 50}),

@@ -85,6 +85,21 @@ def test_bytes_worked_out_by_hand() -> None:
     assert encode(tree) == raw
 
 
+@pytest.mark.parametrize(
+    ("field_id", "header"), [(1, b"\x15"), (15, b"\xf5"), (16, b"\x05\x20"), (-1, b"\x05\x01")]
+)
+def test_field_ids_take_the_shortest_form(field_id: int, header: bytes) -> None:
+    assert encode(Struct({field_id: (thrift.I32, 0)})) == header + b"\x00\x00"
+
+
+@pytest.mark.parametrize(
+    ("size", "header"), [(0, b"\x05"), (14, b"\xe5"), (15, b"\xf5\x0f"), (128, b"\xf5\x80\x01")]
+)
+def test_list_sizes_take_the_shortest_form(size: int, header: bytes) -> None:
+    raw = encode(Struct({1: (thrift.LIST, List(thrift.I32, [0] * size))}))
+    assert raw == b"\x19" + header + b"\x00" * size + b"\x00"
+
+
 @given(structs().filter(bool), st.binary(max_size=3))
 def test_a_struct_ends_where_it_ends(tree: Struct, rest: bytes) -> None:
     raw = encode(tree)
