@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
 from gaecli.formats.arrow_buffers import nulls_of, primitive_array, validity_buffer, values_of
-from gaecli.formats.base import Column, ColumnInfo, Kind, OutputColumn
+from gaecli.formats.base import TWO_COLUMNS, Column, ColumnInfo, Kind, OutputColumn
 
 
 def column_info(name: str, data_type: pa.DataType, num_rows: int, unusable: str | None = None) -> ColumnInfo:
@@ -18,25 +20,68 @@ def column_info(name: str, data_type: pa.DataType, num_rows: int, unusable: str 
     return ColumnInfo(name, kind, str(data_type), (num_rows,), is_list, unusable)
 
 
+def schema_columns(schema: pa.Schema, num_rows: int) -> dict[str, ColumnInfo]:
+    """Every top-level column, and the fields of `steps` where that is a list of structs, as RLDS has it."""
+    columns: dict[str, ColumnInfo] = {}
+    for field in schema:
+        reason = TWO_COLUMNS if field.name in columns else None
+        columns[field.name] = column_info(field.name, field.type, num_rows, reason)
+    steps = schema.field("steps").type if schema.get_field_index("steps") >= 0 else None
+    if steps is not None and _is_list(steps) and pa.types.is_struct(steps.value_type):
+        for child in steps.value_type:
+            name = f"steps.{child.name}"
+            columns.setdefault(name, column_info(name, output_type(child.type, steps), num_rows))
+    return columns
+
+
 def nested_info(name: str, schema: pa.Schema, num_rows: int) -> ColumnInfo | None:
-    """A struct child by its dotted path, or None."""
-    head, *rest = name.split(".")
-    if not rest or schema.get_field_index(head) < 0:
+    """A child of structs by its dotted path, or None; structs may stand in a list."""
+    data_type = type_of(name, schema)
+    return None if data_type is None else column_info(name, data_type, num_rows)
+
+
+def type_of(name: str, schema: pa.Schema) -> pa.DataType | None:
+    """The type of a column by its literal name, else by its path; in a list of structs, a list of the child."""
+    if schema.get_field_index(name) >= 0:
+        return schema.field(name).type
+    head, *path = name.split(".")
+    if schema.get_field_index(head) < 0:
         return None
-    data_type = schema.field(head).type
-    for part in rest:
-        if not pa.types.is_struct(data_type) or data_type.get_field_index(part) < 0:
-            return None
-        data_type = data_type.field(part).type
-    return column_info(name, data_type, num_rows)
+    return _type_at(schema.field(head).type, path)
 
 
-def to_column(array: pa.Array) -> Column:
-    """Values, nulls and list offsets of an Arrow array as NumPy arrays."""
+def _type_at(data_type: pa.DataType, path: Sequence[str]) -> pa.DataType | None:
+    if not path:
+        return data_type
+    if pa.types.is_struct(data_type):
+        index = data_type.get_field_index(path[0])
+        return None if index < 0 else _type_at(data_type.field(index).type, path[1:])
+    if _is_list(data_type):
+        inner = _type_at(data_type.value_type, path)
+        return None if inner is None else output_type(inner, data_type)
+    return None
+
+
+def pick(batch: pa.Table | pa.RecordBatch, name: str) -> Column:
+    """A column of `batch` by its literal name, else by its path."""
+    index = batch.schema.get_field_index(name)
+    if index >= 0:
+        return to_column(batch.column(index))
+    head, *path = name.split(".")
+    return to_column(batch.column(batch.schema.get_field_index(head)), path)
+
+
+def to_column(array: pa.Array, path: Sequence[str] = ()) -> Column:
+    """Values, nulls and list offsets of an Arrow array, or of what stands at `path` within its structs."""
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
+    if path and pa.types.is_struct(array.type):
+        # Not `.field(part)`: it ignores the nulls and the slice of the struct itself.
+        return to_column(array.flatten()[array.type.get_field_index(path[0])], path[1:])
+    if path:
+        return _list_column(array, path)
     if pa.types.is_fixed_size_list(array.type) and array.type.list_size == 1:
         return _single_items(array)
     if _is_list(array.type):
@@ -101,7 +146,7 @@ def _coded(array: pa.DictionaryArray) -> Column:
     return Column(codes, is_null, categories=array.dictionary.to_pylist())
 
 
-def _list_column(array: pa.Array) -> Column:
+def _list_column(array: pa.Array, path: Sequence[str] = ()) -> Column:
     null_lists = nulls_of(array)
     if pa.types.is_fixed_size_list(array.type):
         lengths = np.full(len(array), array.type.list_size)
@@ -112,7 +157,7 @@ def _list_column(array: pa.Array) -> Column:
     offsets = np.zeros(len(array) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     # `flatten` honours slices and leaves out the items of null lists, as the lengths above do.
-    items = to_column(array.flatten())
+    items = to_column(array.flatten(), path)
     return Column(items.values, items.is_null, offsets, null_lists, items.categories)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from types import MappingProxyType
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -34,6 +35,8 @@ class ColumnInfo:
     is_list: bool = False
     #: Why this column cannot be used in any role, e.g. "object array: needs pickle".
     unusable: str | None = None
+    #: What reading it takes in memory, where it is read in one piece; 0 where it comes in blocks.
+    whole_bytes: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +84,13 @@ class Unit:
         return self.stop - self.start
 
 
+#: Why a column whose name another one has too cannot be used: nothing tells which one is meant.
+TWO_COLUMNS = "two columns have this name"
+
+#: For formats whose files know of no roles.
+NO_ROLES: Mapping[str, str] = MappingProxyType({})
+
+
 class RolloutFile(Protocol):
     """An opened input. Opening reads headers or footers only."""
 
@@ -94,6 +104,10 @@ class RolloutFile(Protocol):
     def columns(self) -> Mapping[str, ColumnInfo]: ...
 
     @property
+    def known_roles(self) -> Mapping[str, str]:
+        """Role -> column, where the data set that the file belongs to decides it and not a name."""
+
+    @property
     def provenance(self) -> dict[str, Any] | None:
         """What an earlier `gae compute` stored in this file, if it did."""
 
@@ -101,7 +115,7 @@ class RolloutFile(Protocol):
         """Changes whenever anything but `own_columns` changed since they were written."""
 
     def find(self, name: str) -> ColumnInfo | None:
-        """A column by its literal name, else by a struct path such as `infos.value`."""
+        """A column by its literal name, else by a path into structs (`infos.value`, `steps.reward`)."""
 
     def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
         """How the rows of column `like` are best read, in order."""
@@ -129,6 +143,8 @@ class WritePlan:
     own_columns: Sequence[str] = ()
     #: Columns of somebody else that are replaced (`--overwrite`).
     drop_columns: Sequence[str] = ()
+    #: Columns of earlier runs that stay: as little part of the payload as the new ones.
+    kept_own_columns: Sequence[str] = ()
 
 
 class FileWriter(Protocol):
@@ -142,3 +158,11 @@ class FileWriter(Protocol):
     def finish(self, provenance: dict[str, Any]) -> None: ...
 
     def abort(self) -> None: ...
+
+
+@runtime_checkable
+class SidecarWriter(FileWriter, Protocol):
+    """Writes the rows of several files into one."""
+
+    def go_on(self, source: RolloutFile, units: Sequence[Unit]) -> None:
+        """The rows of one more file follow."""

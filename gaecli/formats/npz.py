@@ -1,45 +1,65 @@
-"""NPZ: a zip of `.npy` arrays. Headers tell shape and type; nothing is ever unpickled."""
+"""NPZ: a zip of `.npy` arrays. Headers tell shape and type; nothing is ever unpickled, nothing extracted."""
 
 from __future__ import annotations
 
+import copy
+import io
 import json
+import lzma
 import math
 import struct
+import warnings
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
 
 from gaecli.errors import DataError, FileError
-from gaecli.formats.base import Column, ColumnInfo, Kind, OutputColumn, Unit, WritePlan
+from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, Kind, OutputColumn, Unit, WritePlan
 from gaecli.rollouts import Array
 
 COPY_BYTES = 1 << 20
 #: The zip format holds the archive comment, and so the provenance, in 16 bits of length.
 MAX_COMMENT_BYTES = 65_535
+#: Longer headers are not read: that of an array of a thousand named fields is shorter.
+MAX_HEADER_BYTES = 1 << 16
 _SUFFIX = ".npy"
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, struct.error, NotImplementedError)
+_UTF8_NAME = 0x800  # flag of a member whose name is in UTF-8
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature; lengths of name and extra field
+#: What zipfile, its decompressors and NumPy raise for bytes that are not what they should be.
+_MALFORMED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    ValueError,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,  # encrypted
+)
+_DAMAGE = (*_MALFORMED, OSError)
 
 
 class NpzInput:
     """One NPZ archive, opened by its directory and the headers of its arrays."""
 
     format_name = "npz"
+    known_roles = NO_ROLES
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             status = path.stat()
             with zipfile.ZipFile(path) as archive:
-                self._members = {_array_name(info.filename): info for info in archive.infolist()}
+                self._infos = archive.infolist()
+                self._members = {_array_name(info.filename): info for info in self._infos}
                 self._comment = archive.comment
-                self.columns: Mapping[str, ColumnInfo] = {
-                    name: _read_info(archive, name, info) for name, info in self._members.items()
-                }
+                self.columns: Mapping[str, ColumnInfo] = _read_infos(archive)
         except _DAMAGE as error:
             raise _unreadable(path, error) from error
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
@@ -47,19 +67,26 @@ class NpzInput:
 
     @property
     def provenance(self) -> dict[str, Any] | None:
+        stored = self.comment_document.get("gaecli")
+        return stored if isinstance(stored, dict) else None
+
+    @property
+    def comment_document(self) -> dict[str, Any]:
+        """The comment of the archive; one of somebody else stands under `comment`."""
         try:
             document = json.loads(self._comment)
-        except ValueError:
-            return None
-        stored = document.get("gaecli") if isinstance(document, dict) else None
-        return stored if isinstance(stored, dict) else None
+        except (ValueError, RecursionError):
+            document = None
+        if isinstance(document, dict):
+            return document
+        return {"comment": self._comment.decode("utf-8", "replace")} if self._comment else {}
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         """Names, sizes and checksums of all other members: the zip directory keeps them."""
         lines = sorted(
             f"{info.filename}:{info.file_size}:{info.CRC:08x}"
-            for name, info in self._members.items()
-            if name not in own_columns
+            for info in self._infos
+            if _array_name(info.filename) not in own_columns
         )
         import hashlib
 
@@ -83,7 +110,9 @@ class NpzInput:
             raise DataError(f"array `{name}` of `{self.path}` cannot be used: {info.unusable}")
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(self._members[name]) as member:
-                values = npy.read_array(member, allow_pickle=False)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of a header that Python 2 wrote
+                    values = npy.read_array(member, allow_pickle=False)
         except _DAMAGE as error:
             raise _unreadable(self.path, error, member=name) from error
         if info.kind == "id":
@@ -116,15 +145,19 @@ class NpzOutput:
 
     def finish(self, provenance: dict[str, Any]) -> None:
         replaced = {*self._plan.own_columns, *self._plan.drop_columns, *self._plan.new_columns}
+        ours = (*replaced, *self._plan.kept_own_columns)
+        document = {**provenance, "payload": self._source.fingerprint(ours)}
         path = self._source.path
-        with zipfile.ZipFile(path) as archive, zipfile.ZipFile(self._temporary, "w") as copy:
-            for info in archive.infolist():
-                if _array_name(info.filename) not in replaced:
-                    _copy_member(archive, info, copy)
-            compression = _usual_compression(archive.infolist())
-            for name, pieces in self._pieces.items():
-                _write_array(copy, name, self._shaped(name, pieces), compression)
-            copy.comment = _comment({**provenance, "payload": self._source.fingerprint(tuple(replaced))})
+        try:
+            with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+                infos = archive.infolist()
+                with zipfile.ZipFile(self._temporary, "w") as target:
+                    _copy_members(file, archive, target, replaced)
+                    for name, pieces in self._pieces.items():
+                        _write_array(target, name, self._shaped(name, pieces), _usual_compression(infos))
+                    target.comment = _comment(document, self._source.comment_document)
+        except _MALFORMED as error:
+            raise _unreadable(path, error) from error
 
     def _shaped(self, name: str, pieces: list[Array]) -> Array:
         """One array in the shape of the array that it stands beside."""
@@ -142,33 +175,54 @@ def _array_name(filename: str) -> str:
     return filename.removesuffix(_SUFFIX)
 
 
+def _read_infos(archive: zipfile.ZipFile) -> dict[str, ColumnInfo]:
+    infos = archive.infolist()
+    counts = Counter(_array_name(info.filename) for info in infos)
+    found = {}
+    for info in infos:
+        name = _array_name(info.filename)
+        if counts[name] > 1:
+            found[name] = ColumnInfo(name, "other", "?", (), unusable="two arrays have this name")
+        else:
+            found[name] = _read_info(archive, name, info)
+    return found
+
+
 def _read_info(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> ColumnInfo:
     """Shape and type from the header; the size in the zip directory must agree with it."""
     try:
         with archive.open(info) as member:
             shape, dtype, header_bytes = _read_header(member)
-    except (*_DAMAGE, RuntimeError) as error:
+    except Exception as error:  # whatever: a header is evaluated, and anybody may have written it
         return ColumnInfo(name, "other", "not an array", (), unusable=f"not a NumPy array ({error})")
     if dtype.hasobject:
         reason = "object array: reading it would mean unpickling, which can run code"
         return ColumnInfo(name, "other", "object", shape, unusable=reason)
-    if header_bytes + math.prod(shape) * dtype.itemsize != info.file_size:
+    num_bytes = math.prod(shape) * dtype.itemsize
+    if header_bytes + num_bytes != info.file_size or any(length < 0 for length in shape):
         reason = "its header and its size disagree"
         return ColumnInfo(name, "other", str(dtype), shape, unusable=reason)
     kind = _kind(dtype)
     unusable = f"type {dtype} holds no numbers" if kind == "other" else None
-    return ColumnInfo(name, kind, str(dtype), shape, unusable=unusable)
+    return ColumnInfo(name, kind, str(dtype), shape, unusable=unusable, whole_bytes=num_bytes)
 
 
 def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    version = npy.read_magic(member)
-    if version == (1, 0):
-        shape, _, dtype = npy.read_array_header_1_0(member)
-    elif version in ((2, 0), (3, 0)):
-        shape, _, dtype = npy.read_array_header_2_0(member)
-    else:
+    """Shape, type, and the length of the header with all that stands before it."""
+    magic = member.read(npy.MAGIC_LEN)
+    version = npy.read_magic(io.BytesIO(magic))
+    if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f".npy version {version} is unknown")
-    return tuple(int(length) for length in shape), dtype, member.tell()
+    size = member.read(2 if version == (1, 0) else 4)
+    length = int.from_bytes(size, "little")
+    if length > MAX_HEADER_BYTES:  # NumPy reads it before it looks at its length
+        raise ValueError(f"its header claims {length:,} bytes")
+    header = io.BytesIO(size + member.read(length))
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a header that Python 2 wrote
+        shape, _, dtype = read(header, max_header_size=MAX_HEADER_BYTES)
+    return tuple(int(axis) for axis in shape), dtype, len(magic) + len(size) + length
 
 
 def _kind(dtype: np.dtype[Any]) -> Kind:
@@ -181,15 +235,56 @@ def _kind(dtype: np.dtype[Any]) -> Kind:
     return "id" if dtype.kind in "USMm" else "other"
 
 
-def _copy_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, copy: zipfile.ZipFile) -> None:
+def _copy_members(
+    file: BinaryIO, archive: zipfile.ZipFile, target: zipfile.ZipFile, replaced: set[str]
+) -> None:
+    """All members but those replaced, as the bytes that they are: not inflated, not compressed again."""
+    in_file_order = sorted(archive.infolist(), key=lambda info: info.header_offset)
+    ends = [info.header_offset for info in in_file_order[1:]] + [archive.start_dir]
+    end_of = {id(info): end for info, end in zip(in_file_order, ends, strict=True)}
+    for info in archive.infolist():
+        if _array_name(info.filename) in replaced:
+            continue
+        if info.flag_bits & _UTF8_NAME or info.filename.isascii():
+            _copy_raw(file, info, end_of[id(info)], target)
+        else:  # zipfile would write the name in two encodings
+            _copy_content(archive, info, target)
+
+
+def _copy_raw(file: BinaryIO, info: zipfile.ZipInfo, end: int, target: zipfile.ZipFile) -> None:
+    """Local header, data and what follows up to the next member, and an entry in the new directory."""
+    file.seek(info.header_offset)
+    signature, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+    needed = _LOCAL_HEADER.size + name_bytes + extra_bytes + info.compress_size
+    if signature != b"PK\x03\x04" or info.header_offset + needed > end:
+        raise zipfile.BadZipFile(f"`{info.filename}` overlaps with another member, or has no header")
+    output = target.fp
+    assert output is not None
+    output.seek(target.start_dir)
+    twin = copy.copy(info)
+    twin.header_offset = target.start_dir
+    file.seek(info.header_offset)
+    left = end - info.header_offset
+    while left:
+        piece = file.read(min(left, COPY_BYTES))
+        if not piece:
+            raise EOFError("it ends too early")
+        output.write(piece)
+        left -= len(piece)
+    target.start_dir = output.tell()
+    target.filelist.append(twin)
+    target.NameToInfo[twin.filename] = twin
+
+
+def _copy_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: zipfile.ZipFile) -> None:
     twin = zipfile.ZipInfo(info.filename, info.date_time)
     twin.compress_type = info.compress_type
     twin.external_attr = info.external_attr
     twin.comment = info.comment
     twin.file_size = info.file_size
-    with archive.open(info) as source, copy.open(twin, "w") as target:
+    with archive.open(info) as source, target.open(twin, "w") as member:
         while piece := source.read(COPY_BYTES):
-            target.write(piece)
+            member.write(piece)
 
 
 def _usual_compression(infos: Sequence[zipfile.ZipInfo]) -> int:
@@ -197,18 +292,22 @@ def _usual_compression(infos: Sequence[zipfile.ZipInfo]) -> int:
     return max(set(kinds), key=kinds.count) if kinds else zipfile.ZIP_STORED
 
 
-def _write_array(copy: zipfile.ZipFile, name: str, values: Array, compression: int) -> None:
+def _write_array(target: zipfile.ZipFile, name: str, values: Array, compression: int) -> None:
     info = zipfile.ZipInfo(name + _SUFFIX)
     info.compress_type = compression
     info.external_attr = 0o600 << 16
     # The size is known only after writing: let the entry grow beyond 2 GiB.
-    with copy.open(info, "w", force_zip64=values.nbytes > (1 << 30)) as member:
+    with target.open(info, "w", force_zip64=values.nbytes > (1 << 30)) as member:
         npy.write_array(member, values, allow_pickle=False)
 
 
-def _comment(provenance: dict[str, Any]) -> bytes:
-    comment = json.dumps({"gaecli": provenance}, allow_nan=False, separators=(",", ":")).encode()
-    return comment if len(comment) <= MAX_COMMENT_BYTES else b""
+def _comment(provenance: dict[str, Any], other: Mapping[str, Any]) -> bytes:
+    """The new comment; what else stood there stays if there is room for both."""
+    for document in ({**other, "gaecli": provenance}, {"gaecli": provenance}):
+        comment = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+        if len(comment) <= MAX_COMMENT_BYTES:
+            return comment
+    return b""
 
 
 def _unreadable(path: Path, error: Exception, member: str | None = None) -> FileError:

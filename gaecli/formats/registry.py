@@ -1,35 +1,95 @@
-"""Which format a file is. One line here registers a format.
+"""Which format a file is. One line in `FORMATS` registers a format.
 
 The content decides (magic bytes), not the name: a wrong suffix must not make a wrong reader.
 """
 
 from __future__ import annotations
 
+import importlib
+from dataclasses import dataclass
 from pathlib import Path
 
-from gaecli.errors import FileError, MissingExtraError
+from gaecli.errors import FileError
 from gaecli.formats.base import RolloutFile
 
-PARQUET_SUFFIXES = (".parquet", ".pq")
-NPZ_SUFFIXES = (".npz",)
-#: Suffixes that are picked up from a directory.
-SUFFIXES = (*PARQUET_SUFFIXES, *NPZ_SUFFIXES)
+
+@dataclass(frozen=True)
+class Format:
+    """How a format is recognised, and the class that reads it."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    magic: tuple[bytes, ...]
+    #: `module:class`; imported when the first file of this format is opened.
+    reader: str
+    #: Files of this kind are as often something else: a folder's count only where no others are there.
+    is_secondary: bool = False
+
+
+FORMATS = (
+    Format("parquet", (".parquet", ".pq"), (b"PAR1", b"PARE"), "gaecli.formats.parquet:ParquetInput"),
+    Format(
+        "arrow",
+        (".arrow", ".feather", ".ipc", ".arrows"),
+        (b"ARROW1\0\0", b"\xff\xff\xff\xff"),
+        "gaecli.formats.arrow_ipc:ArrowInput",
+    ),
+    Format(
+        "jsonl",
+        (".jsonl", ".ndjson"),
+        (b"{",),
+        "gaecli.formats.json_lines:JsonLinesInput",
+        is_secondary=True,
+    ),
+    Format(
+        "hdf5",
+        (".hdf5", ".h5"),
+        (b"\x89HDF\r\n\x1a\n",),
+        "gaecli.formats.hdf5:Hdf5Input",
+        is_secondary=True,
+    ),
+    Format("npz", (".npz",), (b"PK\x03\x04", b"PK\x05\x06"), "gaecli.formats.npz:NpzInput"),
+)
+
+#: Suffixes that are picked up from a directory, and those that are if no file has one of the others.
+SUFFIXES = tuple(suffix for one in FORMATS if not one.is_secondary for suffix in one.suffixes)
+SECONDARY_SUFFIXES = tuple(suffix for one in FORMATS if one.is_secondary for suffix in one.suffixes)
 
 _MAGIC_BYTES = 16
+_NAMES = "Parquet, NPZ, Arrow IPC, JSON lines, HDF5"
+_OTHERS = {
+    b"\x93NUMPY": "a single NumPy array (.npy)",
+    b"FEA1": "Feather version 1, which holds no metadata; write it again as version 2",
+    b"\x1f\x8b": "compressed with gzip; unpack it first",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it first",
+    b"BZh": "compressed with bzip2; unpack it first",
+    b"\xfd7zXZ\x00": "compressed with xz; unpack it first",
+    b"\x04\x22\x4d\x18": "compressed with lz4; unpack it first",
+    b"[": "one JSON array; write one object per line instead",
+}
 
 
 def open_file(path: Path) -> RolloutFile:
     """Open a rollout file by its magic bytes; `FileError` says what it is instead."""
+    found = format_of(path)
+    module, name = found.reader.split(":")
+    reader: RolloutFile = getattr(importlib.import_module(module), name)(path)
+    return reader
+
+
+def format_of(path: Path) -> Format:
+    """The format of a file, by its first bytes."""
     magic = _read_magic(path)
-    if magic.startswith((b"PAR1", b"PARE")):
-        from gaecli.formats.parquet import ParquetInput
-
-        return ParquetInput(path)
-    if magic.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        from gaecli.formats.npz import NpzInput
-
-        return NpzInput(path)
+    for known in FORMATS:
+        if magic.startswith(known.magic):
+            return known
     raise _not_a_rollout_file(path, magic)
+
+
+def suffix_format(path: Path) -> Format | None:
+    """The format that the name of a file promises."""
+    suffix = path.suffix.lower()
+    return next((known for known in FORMATS if suffix in known.suffixes), None)
 
 
 def _read_magic(path: Path) -> bytes:
@@ -44,25 +104,14 @@ def _read_magic(path: Path) -> bytes:
         raise FileError(f"`{path}` cannot be read: {error.strerror}") from error
 
 
-def _not_a_rollout_file(path: Path, magic: bytes) -> Exception:
-    known = {
-        b"\x89HDF\r\n\x1a\n": "HDF5",
-        b"ARROW1": "Arrow IPC",
-        b"\x93NUMPY": "a single NumPy array (.npy)",
-        b"\x80": "a pickle",
-        b"\x1f\x8b": "gzip",
-    }
+def _not_a_rollout_file(path: Path, magic: bytes) -> FileError:
     if not magic:
-        return FileError(f"`{path}` is empty: 0 bytes", hint="expected a Parquet or NPZ file")
-    kind = next((name for start, name in known.items() if magic.startswith(start)), None)
-    if kind == "HDF5":
-        return MissingExtraError(
-            f"`{path}` is HDF5, which needs the extra `hdf5`", hint="pip install 'gaecli[hdf5]'"
-        )
-    if kind == "a pickle":
+        return FileError(f"`{path}` is empty: 0 bytes", hint=f"expected one of {_NAMES}")
+    if magic.startswith(b"\x80"):
         return FileError(
             f"`{path}` is a pickle; reading one can run code, so it is never loaded",
             hint="save the arrays with `numpy.savez` or as Parquet",
         )
-    what = f"it looks like {kind}" if kind else "it does not start like one"
-    return FileError(f"`{path}` is not a Parquet or NPZ file: {what}")
+    kind = next((name for start, name in _OTHERS.items() if magic.startswith(start)), None)
+    what = f"it is {kind}" if kind else "it does not start like one"
+    return FileError(f"`{path}` is not a rollout file ({_NAMES}): {what}")

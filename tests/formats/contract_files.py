@@ -1,0 +1,170 @@
+"""One small rollout file in every format: how it is made, and how its content is read back.
+
+A new format needs an entry in `BUILDERS`; the contract tests then run over it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+Rows = Mapping[str, list[Any]]
+
+#: Two episodes: a terminated one, and one that is cut with a value beyond its end.
+NESTED: Rows = {
+    "rewards": [[1.0, 0.5, -1.0], [2.0, 0.25]],
+    "values": [[0.1, 0.2, 0.3], [0.4, 0.5]],
+    "terminated": [[False, False, True], [False, False]],
+    "next_values": [[None, None, None], [None, 3.0]],
+}
+
+
+def flat(rows: Rows) -> dict[str, list[Any]]:
+    """The same steps in rows of their own, with the number of the episode."""
+    steps = {name: [cell for row in lists for cell in row] for name, lists in rows.items()}
+    episodes = [number for number, row in enumerate(rows["rewards"]) for _ in row]
+    return {**steps, "episode_id": episodes}
+
+
+@dataclass(frozen=True)
+class Builder:
+    """`write(path, extra)` makes the file; `extra` names a column of somebody else to be in it."""
+
+    suffix: str
+    write: Callable[[Path, str | None], None]
+    #: Numbers of a column, episode by episode.
+    column: Callable[[Path, str], list[float]]
+    #: All content that is not gaecli's, in a form that can be compared.
+    other: Callable[[Path], Any]
+
+
+def table_of(rows: Rows, extra: str | None) -> pa.Table:
+    columns = dict(rows)
+    if extra is not None:
+        columns[extra] = rows["rewards"]
+    return pa.table({**columns, "note": ["ä", None][: len(rows["rewards"])]})
+
+
+def numbers(column: pa.ChunkedArray) -> list[float]:
+    return column.combine_chunks().flatten().to_pylist()
+
+
+OURS = ("advantage", "return")
+
+
+def kept(table: pa.Table) -> Any:
+    names = [name for name in table.column_names if name not in OURS]
+    metadata = {key: value for key, value in (table.schema.metadata or {}).items() if key != b"gaecli"}
+    return table.select(names).to_pydict(), [table.schema.field(name) for name in names], metadata
+
+
+def write_parquet(path: Path, extra: str | None) -> None:
+    pq.write_table(table_of(NESTED, extra).replace_schema_metadata({"mine": "1"}), path, compression="zstd")
+
+
+def write_arrow_file(path: Path, extra: str | None) -> None:
+    table = table_of(NESTED, extra).replace_schema_metadata({"mine": "1"})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=1)
+
+
+def write_json_lines(path: Path, extra: str | None) -> None:
+    lines = []
+    for row in table_of(NESTED, extra).to_pylist():
+        lines.append(json.dumps({**row, "price": 1.50}, ensure_ascii=False))
+    lines[1] = lines[1].replace(": ", ":").replace(", ", ",").replace("1.5", "1.50")
+    path.write_text("\n".join(lines) + "\n")
+
+
+def read_json_lines(path: Path, name: str) -> list[float]:
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return [cell for row in rows for cell in row[name]]
+
+
+def json_text_without_ours(path: Path) -> list[str]:
+    """The beginning of every line, up to the first of our fields."""
+    return [line.split('"advantage"')[0].rstrip(", }") for line in path.read_text().splitlines()]
+
+
+def write_npz(path: Path, extra: str | None) -> None:
+    arrays = {name: np.array(cells, float) for name, cells in flat(NESTED).items()}
+    if extra is not None:
+        arrays[extra] = arrays["rewards"]
+    np.savez_compressed(path, note=np.array("ä"), **arrays)
+
+
+def read_npz(path: Path, name: str) -> list[float]:
+    with np.load(path) as arrays:
+        return arrays[name].tolist()
+
+
+def npz_members(path: Path) -> dict[str, str]:
+    with np.load(path) as arrays:
+        return {name: str(arrays[name].tolist()) for name in arrays.files if name not in OURS}
+
+
+def write_hdf5(path: Path, extra: str | None) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        file.attrs["mine"] = "1"
+        for number in range(2):
+            group = file.create_group(f"episode_{number}")
+            group.attrs["seed"] = number
+            for name, lists in NESTED.items():
+                group.create_dataset(name, data=np.array(lists[number], float))
+            group.create_dataset("observations", data=np.ones((4, 3), np.uint8), compression="gzip")
+            if extra is not None:
+                group.create_dataset(extra, data=np.zeros(len(NESTED["rewards"][number])))
+
+
+def read_hdf5(path: Path, name: str) -> list[float]:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path) as file:
+        return [float(cell) for number in range(2) for cell in file[f"episode_{number}"][name][()]]
+
+
+def hdf5_content(path: Path) -> Any:
+    h5py = pytest.importorskip("h5py")
+    found: dict[str, Any] = {}
+
+    def visit(name: str, item: Any) -> None:
+        content = item[()].tolist() if isinstance(item, h5py.Dataset) else None
+        if name.split("/")[-1] not in OURS:
+            found[name] = ({key: str(value) for key, value in item.attrs.items()}, str(content))
+
+    with h5py.File(path) as file:
+        file.visititems(visit)
+        return found, file.attrs["mine"]
+
+
+def read_arrow(path: Path) -> pa.Table:
+    with pa.OSFile(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()
+
+
+#: Format name -> how its files are made. Every registered format has an entry.
+BUILDERS: Mapping[str, Builder] = {
+    "parquet": Builder(
+        ".parquet",
+        write_parquet,
+        lambda path, name: numbers(pq.read_table(path).column(name)),
+        lambda path: kept(pq.read_table(path)),
+    ),
+    "arrow": Builder(
+        ".arrow",
+        write_arrow_file,
+        lambda path, name: numbers(read_arrow(path).column(name)),
+        lambda path: kept(read_arrow(path)),
+    ),
+    "jsonl": Builder(".jsonl", write_json_lines, read_json_lines, json_text_without_ours),
+    "npz": Builder(".npz", write_npz, read_npz, npz_members),
+    "hdf5": Builder(".hdf5", write_hdf5, read_hdf5, hdf5_content),
+}

@@ -1,0 +1,192 @@
+"""What every registered format has to do: be read, be given columns, keep all else, know its own work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from formats.contract_files import BUILDERS, NESTED, Builder
+
+from gaecli.formats.registry import FORMATS, Format, format_of, open_file
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture(params=FORMATS, ids=lambda known: known.name)
+def known(request: pytest.FixtureRequest) -> Format:
+    return request.param
+
+
+@pytest.fixture
+def builder(known: Format) -> Builder:
+    return BUILDERS[known.name]
+
+
+@pytest.fixture
+def path(builder: Builder, tmp_path: Path) -> Path:
+    place = tmp_path / f"rollouts{builder.suffix}"
+    builder.write(place, None)
+    return place
+
+
+def oracle(gamma: float, lam: float) -> tuple[list[float], list[float]]:
+    """Plain loops over the steps of both episodes."""
+    advantages: list[float] = []
+    for rewards, values, terminated, given in zip(*NESTED.values(), strict=True):
+        following, found = 0.0, []
+        for t in reversed(range(len(rewards))):
+            last = t == len(rewards) - 1
+            beyond = 0.0 if terminated[t] else given[t] if last else values[t + 1]
+            following = rewards[t] + gamma * beyond - values[t] + (0.0 if last else gamma * lam * following)
+            found.append(following)
+        advantages += found[::-1]
+    values = [value for row in NESTED["values"] for value in row]
+    return advantages, [a + v for a, v in zip(advantages, values, strict=True)]
+
+
+def compute(run_gae: Run, *args: Any) -> dict[str, Any]:
+    done = run_gae("compute", *args, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def assert_result(builder: Builder, path: Path, gamma: float = 0.99, lam: float = 0.95) -> None:
+    advantages, returns = oracle(gamma, lam)
+    np.testing.assert_allclose(builder.column(path, "advantage"), advantages, rtol=1e-6)
+    np.testing.assert_allclose(builder.column(path, "return"), returns, rtol=1e-6)
+
+
+def test_every_format_has_a_builder() -> None:
+    assert set(BUILDERS) == {known.name for known in FORMATS}
+
+
+def test_no_two_formats_share_a_suffix_or_a_beginning() -> None:
+    for group in ("suffixes", "magic"):
+        everything = [item for known in FORMATS for item in getattr(known, group)]
+        assert len(set(everything)) == len(everything)
+
+
+def test_the_content_says_what_it_is(known: Format, path: Path) -> None:
+    nameless = path.rename(path.with_name("rollouts"))
+    assert format_of(nameless) is known
+    assert open_file(nameless).format_name == known.name
+
+
+def test_columns_are_added_and_all_else_is_kept(builder: Builder, path: Path, run_gae: Run) -> None:
+    before = builder.other(path)
+    summary = compute(run_gae, path)
+    assert builder.other(path) == before
+    assert_result(builder, path)
+    (file,) = summary["files"]
+    assert (file["status"], file["episodes"], file["terminated"], file["open"]) == ("written", 2, 1, 1)
+    assert summary["bootstrapped"] == {"next_value": 1, "zero": 0, "current": 0}
+
+
+def test_the_same_command_again_changes_nothing(builder: Builder, path: Path, run_gae: Run) -> None:
+    compute(run_gae, path)
+    before = path.read_bytes()
+    (file,) = compute(run_gae, path)["files"]
+    assert file["status"] == "up to date"
+    assert path.read_bytes() == before
+
+
+def test_other_settings_replace_our_columns(builder: Builder, path: Path, run_gae: Run) -> None:
+    before = builder.other(path)
+    compute(run_gae, path)
+    compute(run_gae, path, "-g", "0.5", "-l", "0.1")
+    assert_result(builder, path, 0.5, 0.1)
+    assert builder.other(path) == before
+    compute(run_gae, path)
+    assert_result(builder, path)
+
+
+def test_columns_under_another_name_stand_beside_the_first_ones(
+    builder: Builder, path: Path, run_gae: Run
+) -> None:
+    compute(run_gae, path)
+    other = ("--advantage-column", "adv", "--return-column", "ret", "-g", "0.5", "-l", "0.1")
+    compute(run_gae, path, *other)
+    assert_result(builder, path)
+    np.testing.assert_allclose(builder.column(path, "adv"), oracle(0.5, 0.1)[0], rtol=1e-6)
+    assert compute(run_gae, path, *other)["files"][0]["status"] == "up to date"
+    assert compute(run_gae, path)["files"][0]["status"] == "up to date"
+
+
+def test_an_edited_file_is_computed_again(builder: Builder, path: Path, run_gae: Run) -> None:
+    compute(run_gae, path)
+    builder.write(path, None)
+    compute(run_gae, path)
+    provenance = open_file(path).provenance
+    assert provenance is not None
+    builder.write(path, "somebody")
+    (file,) = compute(run_gae, path)["files"]
+    assert file["status"] == "written"
+
+
+def test_a_column_of_somebody_else_is_not_replaced(builder: Builder, tmp_path: Path, run_gae: Run) -> None:
+    path = tmp_path / f"foreign{builder.suffix}"
+    builder.write(path, "advantage")
+    before = path.read_bytes()
+    done = run_gae("compute", path)
+    assert done.returncode == 2
+    assert "`advantage`" in done.stderr
+    assert "--overwrite" in done.stderr
+    assert path.read_bytes() == before
+    compute(run_gae, path, "--overwrite")
+    assert_result(builder, path)
+
+
+def test_the_result_may_go_elsewhere(builder: Builder, path: Path, tmp_path: Path, run_gae: Run) -> None:
+    before = path.read_bytes()
+    target = tmp_path / f"out{builder.suffix}"
+    compute(run_gae, path, "-o", target)
+    assert path.read_bytes() == before
+    assert_result(builder, target)
+    assert open_file(target).provenance is not None
+
+
+def test_a_sidecar_leaves_the_file_alone(builder: Builder, path: Path, run_gae: Run) -> None:
+    before = path.read_bytes()
+    compute(run_gae, path, "--sidecar")
+    assert path.read_bytes() == before
+    assert path.with_name("rollouts.gae.parquet").exists()
+
+
+def test_the_memory_limit_does_not_change_the_numbers(builder: Builder, path: Path, run_gae: Run) -> None:
+    compute(run_gae, path, "--memory", "1MiB")
+    assert_result(builder, path)
+
+
+@pytest.mark.parametrize("part", [0.9, 0.5, 0.1])
+def test_a_truncated_file_is_an_error_of_the_file(
+    builder: Builder, path: Path, run_gae: Run, part: float
+) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * part)])
+    before = path.read_bytes()
+    done = run_gae("compute", path)
+    # Lines that are there may be a rollout file of their own.
+    assert done.returncode == 4 or builder.suffix == ".jsonl", done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0 or path.read_bytes() == before
+
+
+def test_damage_anywhere_never_crashes(builder: Builder, path: Path, tmp_path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    from gaecli import compute as compute_in_process
+    from gaecli.errors import GaeError
+
+    step = max(1, len(content) // 60)
+    for position in range(0, len(content), step):
+        damaged = bytearray(content)
+        damaged[position] ^= 0xFF
+        place = tmp_path / f"damaged{builder.suffix}"
+        place.write_bytes(damaged)
+        try:
+            compute_in_process(place, dry_run=True)
+        except GaeError as error:
+            assert error.exit_code in (2, 3, 4)
