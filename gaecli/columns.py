@@ -8,12 +8,13 @@ not in it has to be named by a flag.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gaecli.errors import DataError, UsageError
-from gaecli.formats.base import ColumnInfo, RolloutFile
+from gaecli.formats.base import TWO_COLUMNS, ColumnInfo, RolloutFile
 from gaecli.settings import ROLES, DoneAt, Settings
+from gaecli.summary import RoleReason
 
 #: Role -> aliases in order of preference (`done` at the end of a step, `done_start` at its start).
 ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -54,8 +55,20 @@ KEY_PARTS = ("unroll_id", "agent_id", "agent_index")
 #: Names that begin an episode by definition; every other flag defaults to the end of its step.
 START_FLAGS = frozenset(ALIASES["done_start"])
 
-FLAG_ROLES = ("terminated", "truncated", "done", "done_start", "final_done")
+FLAG_ROLES = (
+    "terminated",
+    "truncated",
+    "done",
+    "done_start",
+    "final_done",
+    "first",
+    "padding",
+    "padding_terminal",
+)
 NUMBER_ROLES = ("reward", "value", "next_value", "bootstrap_value")
+
+#: Roles that a file can do without: a column that has the name and cannot play it is passed over.
+_OPTIONAL = ("step", "env", "episode", "mask", "final_done", "bootstrap_value", "next_value")
 
 #: What people call these things and what the table leaves out on purpose; only ever suggested.
 _SUGGESTED = {
@@ -95,35 +108,72 @@ class Roles:
 
 def resolve(file: RolloutFile, settings: Settings) -> Roles:
     """Find the columns of `file`. `UsageError` where one is missing or two claim a role."""
+    roles = find_roles(file, settings)
+    for role in ("reward", "value"):
+        if role not in roles.names:
+            raise _missing(file, role)
+    return _check_kinds(file, roles)
+
+
+def find_roles(file: RolloutFile, settings: Settings) -> Roles:
+    """The columns by option and alias, whether or not they are enough and fit their roles."""
     names: dict[str, str] = {}
     alternates: dict[str, tuple[str, ...]] = {}
+    padding = _padding(file, settings)
     for role in ALIASES:
         option = "done" if role == "done_start" else role
         if option in settings.columns:
             if role == option:
                 names[role] = _named(file, role, settings.columns[option])
             continue
-        found = _by_alias(file.columns, ALIASES[role])
+        found = [name for name in _by_alias(file, role) if name not in padding.values()]
         if found:
             names[role], *others = found
             if others:
                 alternates[role] = tuple(others)
-    for role in ("reward", "value"):
-        if role not in names:
-            raise _missing(file, role)
-    names = {role: name for role, name in names.items() if name}
-    roles = Roles(names, alternates, _key_parts(file), frozenset(settings.columns))
-    return _check_kinds(file, roles)
+    known = {role: name for role, name in file.known_roles.items() if role not in settings.columns}
+    names = {role: name for role, name in {**names, **padding, **known}.items() if name}
+    return Roles(names, alternates, _key_parts(file), frozenset(settings.columns))
+
+
+def _padding(file: RolloutFile, settings: Settings) -> dict[str, str]:
+    """RLDS: where `is_first`, `is_last` and `is_terminal` are all there, the last row of an episode is no step.
+
+    It holds the last observation: its value is the bootstrap, unless it is terminal. Who names an end flag
+    says that every row is a step.
+    """
+    if {"done", "terminated", "truncated"} & settings.columns.keys():
+        return {}
+    there = _candidates(file)
+    roles = {"first": "is_first", "padding": "is_last", "padding_terminal": "is_terminal"}
+    if not all(name in there for name in roles.values()):
+        return {}
+    return {role: there[name] for role, name in roles.items()}
+
+
+def why_found(roles: Roles, role: str) -> RoleReason:
+    """How the column of a role was found."""
+    if role in roles.explicit or (role == "done_start" and "done" in roles.explicit):
+        return "flag"
+    is_alias = any(roles.names[role] in aliases for aliases in ALIASES.values())
+    return "name" if is_alias else "case"
 
 
 def done_at(roles: Roles, settings: Settings) -> DoneAt:
-    """Whether the done flag of a row belongs to the end of its step or to the start."""
+    """Whether the done flag of a row belongs to the end of its step or to the start.
+
+    A preset decides only over a lone flag called `done` or the like: beside `terminated` or `truncated` it
+    repeats what those say of the end.
+    """
     if settings.done_at is not None:
         return settings.done_at
     name = roles.get("done")
     if name is None:
         return "start" if roles.get("done_start") is not None else "end"
-    return "start" if name in START_FLAGS else "end"
+    if name in START_FLAGS:
+        return "start"
+    is_alone = roles.get("terminated") is None and roles.get("truncated") is None
+    return (settings.convention.done_at if is_alone else None) or "end"
 
 
 def _named(file: RolloutFile, role: str, name: str) -> str:
@@ -148,14 +198,43 @@ def flag_of(role: str) -> str:
     return f"--{role.replace('_', '-')}-column" if role in ROLES else "--done-column"
 
 
-def _by_alias(columns: Mapping[str, ColumnInfo], aliases: Iterable[str]) -> list[str]:
-    exact = [alias for alias in aliases if alias in columns]
-    if exact:
-        return exact
-    lowered: dict[str, list[str]] = {}
-    for name in columns:
-        lowered.setdefault(name.lower(), []).append(name)
-    return [name for alias in aliases for name in lowered.get(alias, [])]
+def _by_alias(file: RolloutFile, role: str) -> list[str]:
+    """Columns whose name is an alias of the role, those that fit it before all others."""
+    aliases, there = ALIASES[role], _candidates(file)
+    found = [there[alias] for alias in aliases if alias in there]
+    if not found:
+        # `next.reward` may also be a field of a struct `next`, as torchrl's tensors are stored.
+        found = [alias for alias in aliases if "." in alias and file.find(alias) is not None]
+    if not found:
+        lowered: dict[str, list[str]] = {}
+        for name, column in there.items():
+            lowered.setdefault(name.lower(), []).append(column)
+        found = [name for alias in aliases for name in lowered.get(alias, [])]
+    fitting = [name for name in found if _fits(file.find(name), role)]
+    return fitting or found[:1]
+
+
+def _candidates(file: RolloutFile) -> dict[str, str]:
+    """What may be an alias -> its column: the names there, and the fields of the structs in a list `steps`."""
+    found = {name: name for name in file.columns}
+    for name in file.columns:
+        head, _, field_name = name.partition(".")
+        if head == "steps" and field_name and "steps" in file.columns:
+            found.setdefault(field_name, name)
+    return found
+
+
+def _fits(info: ColumnInfo | None, role: str) -> bool:
+    """Whether a column found by its name can play the role."""
+    if info is None:
+        return False
+    if info.unusable == TWO_COLUMNS:
+        return True  # to be refused, and not passed over
+    needs_number = role in (*NUMBER_ROLES, *FLAG_ROLES, "step", "mask")
+    if info.unusable is not None or (needs_number and info.kind not in ("float", "int", "bool", "null")):
+        return False
+    # Timestamps and the like count no steps; a column of nulls says nothing.
+    return not (role == "step" and info.kind == "float") and not (role in _OPTIONAL and info.kind == "null")
 
 
 def _key_parts(file: RolloutFile) -> tuple[str, ...]:
@@ -170,14 +249,11 @@ def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
     for role, name in roles.names.items():
         info = file.find(name)
         assert info is not None
-        needs_number = role in (*NUMBER_ROLES, *FLAG_ROLES, "step", "mask")
-        fits = info.unusable is None and (not needs_number or info.kind in ("float", "int", "bool", "null"))
-        if role == "step" and role not in roles.explicit and info.kind == "float":
-            fits = False  # timestamps and the like
-        if fits:
+        if _fits(info, role) and info.unusable is None:
             continue
-        optional = role in ("step", "env", "episode", "mask", "final_done", "bootstrap_value")
-        if optional and role not in roles.explicit:
+        if role in roles.explicit and info.unusable is None and info.kind in ("float", "null"):
+            continue  # named: the cells will tell
+        if role in _OPTIONAL and role not in roles.explicit and info.unusable != TWO_COLUMNS:
             dropped.append(role)
             continue
         reason = info.unusable or f"its type is {info.type_name}, and a {role.replace('_', ' ')} is a number"

@@ -1,19 +1,21 @@
 """Rows of a long table into lanes: steps that follow one another in time stand one after the other.
 
-Keys decide. With an environment column every environment is a lane, whatever else there is. With
-ids alone (episode, unroll, agent), rows of one id usually stand together; if an id comes back, the
-rows are interleaved and every id is a lane. Without keys all rows are one lane, cut by flags.
+Keys decide. With an environment column every environment is a lane. With ids alone (episode, unroll,
+agent), rows of one id usually stand together, and all rows are one lane in which the id changes. Where
+an id comes back (within its environment, if there are any), the rows are interleaved: they are
+scattered, and every key is a lane. All blocks of a stream must be taken in the same way, or what is
+open in one finds no continuation in the next. Without keys all rows are one lane, cut by flags.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gaecli.formats.base import Column
-from gaecli.layouts.keys import change_points, codes, labels_at, regular_period, runs
+from gaecli.layouts.keys import change_points, codes, has_duplicates, labels_at, regular_period, runs
 from gaecli.rollouts import Array, BoolArray, IndexArray, Placement
 
 
@@ -32,7 +34,8 @@ class Arrangement:
     id_changes: BoolArray | None
     #: Key columns that tell trajectories of a lane apart.
     id_columns: Sequence[Column]
-    is_interleaved: bool
+    #: Ids come back after others: the rows have to be taken by key.
+    is_scattered: bool = False
     #: Ids of the runs of rows, where rows of one id stand together; None where they need not.
     run_labels: Array | Sequence[Hashable] | None = None
 
@@ -45,8 +48,7 @@ class Arrangement:
     def ids_at(self, steps: IndexArray) -> Sequence[Hashable]:
         if not self.id_columns:
             return [None] * len(steps)
-        rows = np.array([self.row(int(step)) for step in steps], np.int64)
-        return labels_at(self.id_columns, rows)
+        return labels_at(self.id_columns, self.placement.rows_of_steps(steps))
 
     def same_trajectory(self, num_steps: int) -> BoolArray:
         """[n - 1] by lanes and ids alone, not by flags."""
@@ -65,7 +67,14 @@ def arrange(env: Column | None, ids: Sequence[Column], num_rows: int) -> Arrange
     if ids:
         return _by_id(ids, num_rows)
     everything = np.array([0], np.int64), np.array([num_rows], np.int64)
-    return Arrangement(Placement(num_rows), *everything, [()], [True], None, None, (), False)
+    return Arrangement(Placement(num_rows), *everything, [()], [True], None, None, ())
+
+
+def arrange_by_key(env: Column | None, ids: Sequence[Column], num_rows: int) -> Arrangement:
+    """A lane for every key, wherever its rows stand; in file order within the lane."""
+    columns = [*([env] if env is not None else []), *ids]
+    lane = codes(columns, num_rows)
+    return _lanes_of(np.argsort(lane, kind="stable"), lane, columns, ids)
 
 
 def arrange_by_step(env: Column | None, ids: Sequence[Column], steps: Array, num_rows: int) -> Arrangement:
@@ -93,22 +102,20 @@ def _by_env(env: Column, ids: Sequence[Column], num_rows: int) -> Arrangement:
 
 def _by_id(ids: Sequence[Column], num_rows: int) -> Arrangement:
     id_runs = runs(ids, num_rows)
-    if id_runs.reappears:
-        lane = codes(ids, num_rows)
-        return _lanes_of(np.argsort(lane, kind="stable"), lane, ids, ids)
-    # Only the first and the last run can touch another block; what stands between is whole.
+    # Only the first and the last run can touch another block; what stands between is whole. Both are of
+    # the one lane that all rows stand in: a start flag at the head of the next block ends what is open here.
     ends = [0] if id_runs.count == 1 else [0, -1]
     starts, stops = id_runs.starts[:-1][ends], id_runs.starts[1:][ends]
     return Arrangement(
         Placement(num_rows),
         starts,
         stops,
-        keys=labels_at(ids, starts),
+        keys=[()] * len(ends),
         open_ends=[False] * (len(ends) - 1) + [True],
         adjacent=None,
         id_changes=change_points(ids),
         id_columns=ids,
-        is_interleaved=False,
+        is_scattered=id_runs.reappears,
         run_labels=id_runs.labels(),
     )
 
@@ -130,7 +137,7 @@ def _whole_lanes(
     adjacent = np.ones(max(placement.num_rows - 1, 0), np.bool_)
     adjacent[bounds[1:-1] - 1] = False
     moved = [_in_lanes(column, placement) for column in ids]
-    return Arrangement(
+    arrangement = Arrangement(
         placement,
         bounds[:-1],
         bounds[1:],
@@ -139,8 +146,21 @@ def _whole_lanes(
         adjacent=adjacent,
         id_changes=change_points(moved),
         id_columns=ids,
-        is_interleaved=True,
     )
+    if not ids:
+        return arrangement
+    labels = _run_labels(arrangement)
+    return replace(arrangement, run_labels=labels, is_scattered=has_duplicates(labels))
+
+
+def _run_labels(arrangement: Arrangement) -> list[Hashable]:
+    """(lane, id) of every run of rows with one id."""
+    assert arrangement.id_changes is not None
+    assert arrangement.adjacent is not None
+    first = np.flatnonzero(np.concatenate(([True], arrangement.id_changes | ~arrangement.adjacent)))
+    lanes = np.searchsorted(arrangement.starts, first, side="right") - 1
+    keys = [arrangement.keys[lane] for lane in lanes.tolist()]
+    return list(zip(keys, arrangement.ids_at(first), strict=True))
 
 
 def _in_lanes(column: Column, placement: Placement) -> Column:

@@ -67,6 +67,9 @@ class Cells:
         values = column.values
         bad = column.is_null
         if values.dtype != np.bool_:
+            if values.dtype.kind == "f" and np.isnan(values).any():
+                bad = np.isnan(values) if bad is None else bad | np.isnan(values)
+                values = np.where(bad, values.dtype.type(0), values)
             odd = (values != 0) & (values != 1)
             if column.is_null is not None:
                 odd &= ~column.is_null
@@ -81,7 +84,7 @@ class Cells:
             values = values != 0
         if bad is not None and bad.any():
             if not self.drops:
-                raise self._error(name, "is null", bad, hint=DROP_HINT)
+                raise self._error(name, "is null or NaN", bad, hint=DROP_HINT)
             return values & ~bad, bad
         return values, None
 

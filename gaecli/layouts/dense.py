@@ -198,9 +198,7 @@ class DenseLayout:
             found.append((final_name, final))
         return merge_next_values(found, terminated, at_end, cells)
 
-    def _mask(
-        self, columns: Mapping[str, Column], cells: Cells
-    ) -> tuple[BoolArray | None, BoolArray | None]:
+    def _mask(self, columns: Mapping[str, Column], cells: Cells) -> tuple[BoolArray | None, BoolArray | None]:
         """(the mask, the cells whose numbers enter)."""
         name = self.roles.get("mask")
         if name is None:

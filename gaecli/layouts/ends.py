@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from gaecli.columns import Roles, done_at
-from gaecli.errors import DataError
+from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
 from gaecli.rollouts import BoolArray
@@ -38,6 +38,9 @@ def flag_columns(roles: Roles, settings: Settings) -> FlagColumns:
     at = done_at(roles, settings)
     terminated, truncated = roles.get("terminated"), roles.get("truncated")
     done = roles.get("done")
+    if settings.convention.arrival_rows and settings.done_at is None:
+        # All flags came with the observation that follows their action, whatever they are called.
+        return FlagColumns(None, None, done or terminated or roles.get("done_start"), "start")
     if done is None and terminated is None and truncated is None:
         done = roles.get("done_start")
     return FlagColumns(terminated, truncated, done, at)
@@ -99,3 +102,37 @@ def split_ends(
     else:
         truncated = truncated & ~terminated
     return terminated, truncated
+
+
+def check_starts(
+    columns: Mapping[str, Column],
+    roles: Roles,
+    names: FlagColumns,
+    ended: BoolArray,
+    follows: BoolArray,
+    id_changes: BoolArray | None,
+    in_lanes: Callable[[BoolArray], BoolArray],
+    cells: Cells,
+) -> None:
+    """End flags and start flags in one file must tell the same story.
+
+    `follows`: [N - 1] step t + 1 is the next row of the same stream. Where the id changes no end flag is
+    needed, for the trajectory may be cut.
+    """
+    name = roles.get("done_start")
+    if name is None or not names.any or name in names.names or names.done_at == "start":
+        return
+    starts = in_lanes(cells.flags(columns[name], name)[0])
+    differs = follows & (starts[1:] != ended[:-1])
+    if id_changes is not None:
+        differs &= ~id_changes
+    if differs.any():
+        first = int(np.argmax(differs))
+        ends_there = "ends" if ended[first] else "does not end"
+        begins = "begins" if starts[first + 1] else "does not begin"
+        raise UsageError(
+            f"`{names.names[0]}` of `{cells.path}` {ends_there} an episode at {cells.locate(first)}, and `{name}` "
+            f"{begins} one right after it; {int(differs.sum()):,} such in all",
+            hint=f"say which one is meant: `--done-column {name} --done-at start`, or "
+            f"`--done-column {names.done or 'none'} --done-at end`",
+        )

@@ -17,12 +17,16 @@ def group_codes(
     if name is None:
         return None, ()
     column = columns[name]
-    distinct, codes = np.unique(column.values, return_inverse=True)
+    is_given = None if column.is_null is None else ~column.is_null.reshape(-1)
+    values = column.values.reshape(-1)
+    # Without the nulls: what stands in their place is no label.
+    distinct, found = np.unique(values if is_given is None else values[is_given], return_inverse=True)
     labels: list[Hashable] = distinct.tolist()
     if column.categories is not None:
-        labels = [column.categories[code] if code >= 0 else None for code in distinct.tolist()]
-    codes = codes.reshape(-1).astype(np.int64)
-    if column.is_null is not None and column.categories is None:
-        codes = np.where(column.is_null, len(labels), codes)
+        labels = [column.categories[code] for code in distinct.tolist()]
+    codes = found.reshape(-1).astype(np.int64)
+    if is_given is not None:
+        codes = np.full(len(values), len(labels), np.int64)
+        codes[is_given] = found.reshape(-1)
         labels.append(None)
     return in_lanes(codes), labels

@@ -46,6 +46,16 @@ def has_duplicates(labels: Array | Sequence[Hashable]) -> bool:
     return len(np.unique(labels)) < len(labels)
 
 
+def first_duplicate(labels: Array | Sequence[Hashable]) -> Hashable:
+    """The first label that was there before; None if there is none."""
+    seen: set[Hashable] = set()
+    for label in labels.tolist() if isinstance(labels, np.ndarray) else labels:
+        if label in seen:
+            return label
+        seen.add(label)
+    return None
+
+
 def change_points(columns: Sequence[Column]) -> BoolArray | None:
     """[n - 1] True where the key of row t + 1 differs from that of row t; None without key columns."""
     changes: BoolArray | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,19 +11,47 @@ from gaecli.columns import Roles
 from gaecli.errors import DataError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.alternates import check_alternates
-from gaecli.layouts.arrange import Arrangement, arrange, arrange_by_step
+from gaecli.layouts.arrange import Arrangement, arrange, arrange_by_key, arrange_by_step
 from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.drops import spread_to_trajectories
-from gaecli.layouts.ends import Flags, flag_columns, read_flags, split_ends
+from gaecli.layouts.ends import Flags, check_starts, flag_columns, read_flags, split_ends
+from gaecli.layouts.facts import Ends, facts_of
 from gaecli.layouts.groups import group_codes
-from gaecli.layouts.next_values import merge_next_values
-from gaecli.layouts.steps import agree_on_order, as_integers, falls, stride_of
-from gaecli.rollouts import Array, Block, BlockFacts, BoolArray, IndexArray, Lanes
+from gaecli.layouts.keys import codes, first_duplicate
+from gaecli.layouts.masks import MaskRule, masked_rows
+from gaecli.layouts.next_values import merge_next_values, values_beyond
+from gaecli.layouts.padding import Padding, used_cells
+from gaecli.layouts.steps import are_unique, check_order, counting, falls, read_steps, stride_of
+from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray, Lanes
 from gaecli.settings import Settings
 
 
 class NeedsWholeStream(Exception):
     """Rows are out of order, so that no block can be looked at alone."""
+
+
+class NeedsKeys(Exception):
+    """Ids come back after others, so that every block has to be taken key by key."""
+
+
+def id_comes_back(label: Hashable, path: str) -> DataError:
+    """Without flags or steps, nothing tells rows that alternate from rows that are mixed up."""
+    if isinstance(label, tuple):
+        label = label[-1] if len(label) != 1 else label[0]
+    name = label[0] if isinstance(label, tuple) and len(label) == 1 else label
+    return DataError(
+        f"episode id {name!r} of `{path}` comes back after other episodes",
+        hint="sort the rows by episode; or name what orders them with `--step-column`, what ends them with "
+        "`--done-column`, or the environment with `--env-column`; `--episode-column none` goes by the flags alone",
+    )
+
+
+@dataclass(frozen=True)
+class Taking:
+    """How the rows of a stream are taken: as they come, key by key, or all of them at once and sorted."""
+
+    is_whole: bool = False
+    by_key: bool = False
 
 
 class LongLayout:
@@ -32,63 +61,74 @@ class LongLayout:
     crosses_blocks = True
     like_column: str | None = None
 
-    def __init__(
-        self, file: RolloutFile, roles: Roles, settings: Settings, *, is_whole: bool = False
-    ) -> None:
+    def __init__(self, file: RolloutFile, roles: Roles, settings: Settings, taking: Taking) -> None:
         self.roles = roles
         self.like_column = roles.names["reward"] if file.format_name == "npz" else None
         self._path = file.path
         self._drops = settings.on_nan == "drop-episode"
         self._group = settings.normalize_by
         self._flags = flag_columns(roles, settings)
-        self._is_whole = is_whole
+        self._mask_rule = MaskRule.of(settings)
+        self._taking = taking
         episode = roles.get("episode")
         self._ids = (*((episode,) if episode is not None else ()), *roles.key_parts)
         self.row_columns = tuple(dict.fromkeys([*roles.row_columns, *filter(None, [self._group])]))
 
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
-        rewards_column = columns[self.roles.names["reward"]]
-        num_steps = len(rewards_column.values)
+        names = self.roles.names
+        num_steps = len(columns[names["reward"]].values)
         cells = Cells(self._path, self._locate(start, columns), self._drops)
         check_alternates(columns, self.roles, cells)
-        rewards, bad = cells.numbers(rewards_column, self.roles.names["reward"], "reward")
-        values, bad_values = cells.numbers(
-            columns[self.roles.names["value"]], self.roles.names["value"], "value"
-        )
+        mask = masked_rows(columns, self.roles, self._mask_rule, cells)
+        kept = mask if self._mask_rule.mode == "zero" else None
+        used = used_cells(columns, self.roles, cells, kept)
+        rewards, bad = cells.numbers(columns[names["reward"]], names["reward"], "reward", used)
+        values, bad_values = cells.numbers(columns[names["value"]], names["value"], "value", used)
         flags = read_flags(columns, self._flags, cells)
-        arrangement = self._arrange(columns, num_steps, flags, cells)
+        steps = read_steps(columns, self.roles, cells)
+        arrangement = self._arrange(columns, num_steps, steps, flags)
         in_lanes = arrangement.in_lane_order
         lane_cells = Cells(self._path, lambda step: cells.locate(arrangement.row(step)), self._drops)
 
         terminated, truncated, starts = self._ends(flags, arrangement, num_steps, lane_cells)
-        ended = terminated | truncated
         same = arrangement.same_trajectory(num_steps)
-        cuts = _cuts(ended, same, arrangement)
+        padding = Padding.read(columns, self.roles, cells, in_lanes, same)
+        if padding is not None:
+            terminated, truncated = padding.ends(terminated, truncated)
+            same = padding.uncut(same)
+        ended = terminated | truncated
+        self._check_starts(columns, ended, arrangement, lane_cells)
+        cuts = _cuts(ended, same, arrangement, padding)
         rewards, values = in_lanes(rewards), in_lanes(values)
 
-        next_values, bad_next = self._next_values(columns, arrangement, terminated, cuts, lane_cells)
+        given = self._given_values(columns, in_lanes, padding, lane_cells)
+        next_values, bad_next = merge_next_values(given, terminated, cuts, lane_cells)
         dropped = self._dropped([bad, bad_values, flags.bad], bad_next, arrangement, cuts)
         if dropped is not None:
             rewards, values = _zeroed(rewards, dropped), _zeroed(values, dropped)
             next_values = None if next_values is None else _zeroed(next_values, dropped)
-        steps = self._steps(columns, arrangement)
-        stride = self._check_steps(columns, steps, same & ~ended[:-1], arrangement, lane_cells)
+        first_and_last, stride = self._check_steps(steps, same & ~ended[:-1], arrangement, lane_cells)
         groups, labels = group_codes(columns, self._group, in_lanes)
-        return Block(
+        is_step = None if padding is None else ~padding.rows
+        ends = Ends(ended, None if flags.done is None else in_lanes(flags.done), same, is_step)
+        beyond = values_beyond(given, arrangement.stops - 1)
+        block = Block(
             rewards=rewards,
             values=values,
             terminated=terminated,
             truncated=truncated,
             cuts=cuts,
             next_values=next_values,
-            lanes=_lanes(arrangement, starts, steps),
+            lanes=_lanes(arrangement, starts, padding, first_and_last, beyond),
             placement=arrangement.placement,
+            is_step=is_step,
             dropped=dropped,
             stream_ends=None if arrangement.adjacent is None else np.flatnonzero(~arrangement.adjacent),
             groups=groups,
             group_labels=labels,
-            facts=self._facts(start, flags, ended, starts, same, stride, rewards, arrangement),
+            facts=facts_of(start, ends, stride, rewards, arrangement),
         )
+        return block if mask is None else self._mask_rule.zeroed(block, in_lanes(mask))
 
     def _locate(self, start: int, columns: Mapping[str, Column]) -> Locate:
         episode, step = self.roles.get("episode"), self.roles.get("step")
@@ -104,62 +144,56 @@ class LongLayout:
         return locate
 
     def _arrange(
-        self, columns: Mapping[str, Column], num_rows: int, flags: Flags, cells: Cells
+        self, columns: Mapping[str, Column], num_rows: int, steps: Mapping[str, IndexArray], flags: Flags
     ) -> Arrangement:
         env_name = self.roles.get("env")
         env = columns[env_name] if env_name is not None else None
         ids = [columns[name] for name in self._ids]
-        arrangement = arrange(env, ids, num_rows)
-        steps = self._steps(columns, arrangement)
-        if steps is None or not self._is_unordered(steps, flags, arrangement, num_rows, cells):
+        arrangement = (
+            arrange_by_key(env, ids, num_rows) if self._taking.by_key else arrange(env, ids, num_rows)
+        )
+        if arrangement.is_scattered and not self._taking.by_key:
+            if not steps and not self._flags.any:
+                labels = arrangement.run_labels
+                raise id_comes_back(first_duplicate(labels if labels is not None else ()), str(self._path))
+            if not self._taking.is_whole:
+                raise NeedsKeys
+            arrangement = arrange_by_key(env, ids, num_rows)
+        moved = {name: arrangement.in_lane_order(numbers) for name, numbers in steps.items()}
+        found = counting(moved, arrangement.same_trajectory(num_rows), self.roles)
+        if found is None or not self._is_unordered(found[1], flags, arrangement):
             return arrangement
-        if not self._is_whole:
+        if not self._taking.is_whole:
             raise NeedsWholeStream
-        name = self.roles.names["step"]
-        return arrange_by_step(env, ids, as_integers(columns[name].values), num_rows)
+        return arrange_by_step(env, ids, steps[found[0]], num_rows)
 
-    def _is_unordered(
-        self, steps: IndexArray, flags: Flags, arrangement: Arrangement, num_rows: int, cells: Cells
-    ) -> bool:
-        """Rows of one id are out of order. Without ids, a step that falls is a reset without a flag."""
-        if not arrangement.id_columns:
+    def _is_unordered(self, steps: IndexArray, flags: Flags, arrangement: Arrangement) -> bool:
+        """Rows of a trajectory are out of order, and the steps tell which order it was."""
+        same = arrangement.same_trajectory(len(steps))
+        if not falls(steps, same):
             return False
-        same = arrangement.same_trajectory(num_rows)
-        return falls(steps, same) or (arrangement.is_interleaved and self._has_scattered_ids(arrangement))
-
-    def _has_scattered_ids(self, arrangement: Arrangement) -> bool:
-        if arrangement.id_changes is None or arrangement.adjacent is None:
-            return False
-        first = np.flatnonzero(np.concatenate(([True], arrangement.id_changes | ~arrangement.adjacent)))
-        lanes = np.searchsorted(arrangement.starts, first, side="right").tolist()
-        labels = list(zip(lanes, arrangement.ids_at(first), strict=True))
-        return len(set(labels)) < len(labels)
-
-    def _steps(self, columns: Mapping[str, Column], arrangement: Arrangement) -> IndexArray | None:
-        name = self.roles.get("step")
-        if name is None or columns[name].is_null is not None:
-            return None
-        return arrangement.in_lane_order(as_integers(columns[name].values))
+        if arrangement.id_columns:
+            return True
+        # Without ids, a step that falls may be a reset: after an end it is one.
+        for flag in (flags.terminated, flags.truncated, flags.done):
+            if flag is not None:
+                same = same & ~arrangement.in_lane_order(flag)[:-1]
+        lanes = np.searchsorted(arrangement.starts, np.arange(len(steps)), side="right")
+        return falls(steps, same) and are_unique(steps, codes([Column(lanes)], len(steps)))
 
     def _check_steps(
-        self,
-        columns: Mapping[str, Column],
-        steps: IndexArray | None,
-        same: BoolArray,
-        arrangement: Arrangement,
-        cells: Cells,
-    ) -> int | None:
-        if steps is None:
-            return None
-        name = self.roles.names["step"]
-        for other in self.roles.alternates.get("step", ()):
-            others = arrangement.in_lane_order(as_integers(columns[other].values))
-            if not agree_on_order(steps, others, same):
-                raise DataError(
-                    f"`{name}` and `{other}` of `{self._path}` order the rows differently",
-                    hint=f"say which one counts the steps: `--step-column {name}` or `--step-column {other}`",
-                )
-        return stride_of(steps, same, name, self._path, cells.locate)
+        self, steps: Mapping[str, IndexArray], same: BoolArray, arrangement: Arrangement, cells: Cells
+    ) -> tuple[tuple[list[int], list[int]] | None, int | None]:
+        """(steps at both ends of each lane, their distance within trajectories)."""
+        moved = {name: arrangement.in_lane_order(numbers) for name, numbers in steps.items()}
+        check_order(moved, same, self.roles, self._path)
+        found = counting(moved, same, self.roles)
+        if found is None:
+            return None, None
+        name, numbers = found
+        stride = stride_of(numbers, same, name, self._path, cells.locate)
+        at_ends = numbers[arrangement.starts].tolist(), numbers[arrangement.stops - 1].tolist()
+        return at_ends, stride
 
     def _ends(
         self, flags: Flags, arrangement: Arrangement, num_steps: int, cells: Cells
@@ -179,20 +213,35 @@ class LongLayout:
         terminated, truncated = split_ends(terminated, truncated, done, num_steps, self._flags, cells)
         return terminated, truncated, starts
 
-    def _next_values(
+    def _check_starts(
+        self, columns: Mapping[str, Column], ended: BoolArray, arrangement: Arrangement, cells: Cells
+    ) -> None:
+        follows = arrangement.adjacent
+        if follows is None:
+            follows = np.ones(max(len(ended) - 1, 0), np.bool_)
+        changes = arrangement.id_changes
+        check_starts(
+            columns, self.roles, self._flags, ended, follows, changes, arrangement.in_lane_order, cells
+        )
+
+    def _given_values(
         self,
         columns: Mapping[str, Column],
-        arrangement: Arrangement,
-        terminated: BoolArray,
-        cuts: BoolArray,
+        in_lanes: Callable[[Array], Array],
+        padding: Padding | None,
         cells: Cells,
-    ) -> tuple[Array | None, BoolArray | None]:
+    ) -> list[tuple[str, Array]]:
+        """V(sₜ₊₁) as far as columns and padding rows give it, in the order in which they count."""
         found = [
-            (name, arrangement.in_lane_order(cells.optional_numbers(columns[name], name)))
+            (name, in_lanes(cells.optional_numbers(columns[name], name)))
             for role in ("next_value", "bootstrap_value")
             if (name := self.roles.get(role)) is not None
         ]
-        return merge_next_values(found, terminated, cuts, cells)
+        if padding is not None:
+            name = self.roles.names["value"]
+            values = in_lanes(cells.optional_numbers(columns[name], name))
+            found.append((name, padding.next_values(values)))
+        return found
 
     def _dropped(
         self,
@@ -208,60 +257,43 @@ class LongLayout:
             bad.append(bad_steps)
         return spread_to_trajectories(bad, cuts, arrangement.stops)
 
-    def _facts(
-        self,
-        start: int,
-        flags: Flags,
-        ended: BoolArray,
-        starts: BoolArray | None,
-        same: BoolArray,
-        stride: int | None,
-        rewards: Array,
-        arrangement: Arrangement,
-    ) -> BlockFacts:
-        has_ids = bool(arrangement.id_columns)
-        inside = np.flatnonzero(ended[:-1] & same) if has_ids else np.zeros(0, np.int64)
-        first_rows = np.flatnonzero(arrangement.id_changes) + 1 if arrangement.id_changes is not None else ()
-        done = None if flags.done is None else arrangement.in_lane_order(flags.done)
-        follows = ended[:-1] if arrangement.adjacent is None else ended[:-1] & arrangement.adjacent
-        after = np.flatnonzero(follows) + 1
-        lane_starts = arrangement.starts
-        return BlockFacts(
-            id_starts=len(first_rows),
-            flagged_id_starts=0 if done is None or not len(first_rows) else int(done[first_rows].sum()),
-            flags_inside=len(inside),
-            first_flag_inside=start + arrangement.row(int(inside[0])) if len(inside) else None,
-            flagged_steps=0 if done is None else int(np.count_nonzero(done)),
-            flagged_lane_starts=0 if done is None else int(done[lane_starts].sum()),
-            step_stride=stride,
-            run_labels=arrangement.run_labels,
-            zero_after_end=int(np.count_nonzero(rewards[after] == 0)),
-            followed_ends=len(after),
-        )
 
-
-def _cuts(ended: BoolArray, same: BoolArray, arrangement: Arrangement) -> BoolArray:
+def _cuts(ended: BoolArray, same: BoolArray, arrangement: Arrangement, padding: Padding | None) -> BoolArray:
     """Flags and changes of id cut. The last step of a lane that may go on is cut by its flag only."""
     cuts = ended.copy()
     cuts[:-1] |= ~same
     last = arrangement.stops[np.array(arrangement.open_ends, np.bool_)] - 1
     cuts[last] = ended[last]
-    return cuts
+    return cuts if padding is None else cuts | padding.rows
 
 
-def _lanes(arrangement: Arrangement, starts: BoolArray | None, steps: IndexArray | None) -> Lanes:
+def _lanes(
+    arrangement: Arrangement,
+    starts: BoolArray | None,
+    padding: Padding | None,
+    first_and_last: tuple[list[int], list[int]] | None,
+    beyond: FloatArray | None,
+) -> Lanes:
     first, last = arrangement.starts, arrangement.stops - 1
+    first_ids = arrangement.ids_at(first)
+    if padding is not None and padding.starts is not None:
+        # What begins an episode is not what the block before goes on with, ids or not.
+        begins = padding.starts[first].tolist()
+        first_ids = [
+            ("begins", name) if is_first else name for name, is_first in zip(first_ids, begins, strict=True)
+        ]
     return Lanes(
         arrangement.starts,
         arrangement.stops,
         arrangement.keys,
-        arrangement.ids_at(first),
+        first_ids,
         arrangement.ids_at(last),
         arrangement.open_ends,
         [False] * len(first) if starts is None else starts[first].tolist(),
-        [None] * len(first),
-        None if steps is None else steps[first].tolist(),
-        None if steps is None else steps[last].tolist(),
+        [None] * len(first) if padding is None else padding.of_first(first),
+        None if beyond is None else beyond.tolist(),
+        None if first_and_last is None else first_and_last[0],
+        None if first_and_last is None else first_and_last[1],
     )
 
 

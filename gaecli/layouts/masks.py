@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gaecli.columns import Roles
+from gaecli.errors import UsageError
+from gaecli.formats.base import Column
+from gaecli.layouts.cells import Cells
 from gaecli.rollouts import Array, Block, BoolArray, IndexArray, MaskedSlots, Placement
 from gaecli.settings import MaskMode, Settings
 
@@ -43,6 +48,35 @@ class MaskRule:
         if self.mode == "keep":
             return np.ones_like(mask)
         return _reach(mask, offsets) if self.reach else mask
+
+    def zeroed(self, block: Block, mask: BoolArray) -> Block:
+        """A block with steps of trajectories that may go on elsewhere."""
+        if self.mode == "keep":
+            return replace(block, masked=~mask)
+        return masked_steps(block, mask, mask, self)
+
+
+def masked_rows(
+    columns: Mapping[str, Column], roles: Roles, rule: MaskRule, cells: Cells
+) -> BoolArray | None:
+    """The mask of a long table, in the order of its rows; None where it leaves nothing out.
+
+    `UsageError` for what needs to see trajectories whole: long tables are read in blocks.
+    """
+    name = roles.get("mask")
+    if name is None:
+        return None
+    mask, _ = cells.flags(columns[name], name)
+    if mask.all():
+        return None
+    if rule.mode not in ("zero", "keep") or rule.reach or rule.shift:
+        raise UsageError(
+            f"`{name}` of `{cells.path}` masks {int(np.count_nonzero(~mask)):,} rows, the first at "
+            f"{cells.locate(int(np.argmin(mask)))}, and in a table with a row per step they cannot be skipped",
+            hint="pass `--mask-mode zero` to count them as 0, leave the rows out of the file, or pass "
+            "`--mask-column none` if they are steps like all others",
+        )
+    return mask
 
 
 def masked_steps(block: Block, mask: BoolArray, used: BoolArray, rule: MaskRule) -> Block:

@@ -15,6 +15,7 @@ from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import FlagColumns, flag_columns, split_ends
 from gaecli.layouts.masks import MaskRule, masked_steps
 from gaecli.layouts.next_values import merge_next_values
+from gaecli.layouts.padding import Padding
 from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, IndexArray, Placement
 from gaecli.settings import Settings
 
@@ -27,14 +28,15 @@ class NestedLayout:
 
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:
         # Episode, env and step say nothing here: the row is the trajectory.
-        self.roles = roles.without("episode", "env", "step")
+        roles = roles.without("episode", "env", "step")
+        self.roles = Roles(roles.names, roles.alternates, (), roles.explicit)
         self.like_column: str | None = roles.names["reward"]
         self._path = file.path
         self._drops = settings.on_nan == "drop-episode"
         self._flags: FlagColumns = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
         self._group = settings.normalize_by
-        self.row_columns = tuple(dict.fromkeys([*self.roles.names.values(), *filter(None, [self._group])]))
+        self.row_columns = tuple(dict.fromkeys([*self.roles.row_columns, *filter(None, [self._group])]))
 
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
         names = self.roles.names
@@ -43,24 +45,36 @@ class NestedLayout:
         assert offsets is not None
         cells = Cells(self._path, _locator(start, offsets), self._drops)
         check_alternates(columns, self.roles, cells)
+        bad_flags: list[BoolArray] = []
         mask = used = None
         if (mask_name := self.roles.get("mask")) is not None:
             mask, _ = cells.flags(self._items(columns, mask_name, offsets, start), mask_name)
             mask = self._mask_rule.shifted(mask, offsets)
             used = self._mask_rule.used(mask, offsets)
-        rewards, bad = cells.numbers(reward, names["reward"], "reward", used)
-        value = self._items(columns, names["value"], offsets, start)
-        values, bad_values = cells.numbers(value, names["value"], "value", used)
+        inner = _has_next_item(offsets)
+        padding = self._padding(columns, offsets, start, inner, cells)
+        counted = used
+        if padding is not None:
+            counted = ~padding.rows if used is None else used & ~padding.rows
+        rewards, bad = cells.numbers(reward, names["reward"], "reward", counted)
+        value, beyond = self._values(columns, offsets, start)
+        values, bad_values = cells.numbers(value, names["value"], "value", counted)
 
         last = _last_items(offsets)
         cuts = np.zeros(len(rewards), np.bool_)
         cuts[last] = True
-        terminated, truncated = self._ends(columns, offsets, start, cells)
-        cuts |= terminated | truncated
-        next_values, bad_next = self._next_values(columns, offsets, start, terminated, cuts, cells)
+        terminated, truncated = self._ends(columns, offsets, start, bad_flags, cells)
+        if padding is not None:
+            terminated, truncated = padding.ends(terminated, truncated)
+            inner = padding.uncut(inner)
+            cuts[:-1] |= ~inner
+        goes_on = inner if used is None else inner & _has_later(used, offsets)[:-1]
+        self._check_ends_inside(terminated | truncated, goes_on, cells)
+        given = self._given_values(columns, offsets, start, padding, beyond, cells)
+        next_values, bad_next = merge_next_values(given, terminated, cuts, cells)
         dropped = None
         if self._drops:
-            bad_steps = [part for part in (bad, bad_values, bad_next) if part is not None]
+            bad_steps = [part for part in (bad, bad_values, bad_next, *bad_flags) if part is not None]
             dropped = spread_to_trajectories(bad_steps, cuts, last + 1)
             if dropped is not None:
                 rewards, values = np.where(dropped, 0, rewards), np.where(dropped, 0, values)
@@ -74,6 +88,7 @@ class NestedLayout:
             next_values=next_values,
             lanes=NO_LANES,
             placement=Placement(len(rewards)),
+            is_step=None if padding is None else ~padding.rows,
             dropped=dropped,
             stream_ends=last,
             groups=groups,
@@ -103,21 +118,59 @@ class NestedLayout:
             )
         return column
 
+    def _values(
+        self, columns: Mapping[str, Column], offsets: IndexArray, start: int
+    ) -> tuple[Column, Column | None]:
+        """(V(sₜ) of every step, V(s_T) of every row where the lists have one value more than rewards)."""
+        name = self.roles.names["value"]
+        column = columns[name]
+        is_longer = column.offsets is not None and (np.diff(column.offsets) == np.diff(offsets) + 1).all()
+        if column.offsets is None or not is_longer or not len(offsets) - 1:
+            return self._items(columns, name, offsets, start), None
+        last = column.offsets[1:] - 1
+        inner = np.ones(len(column.values), np.bool_)
+        inner[last] = False
+        null = column.is_null
+        steps = Column(column.values[inner], None if null is None else null[inner])
+        return steps, Column(column.values[last], None if null is None else null[last])
+
+    def _padding(
+        self, columns: Mapping[str, Column], offsets: IndexArray, start: int, inner: BoolArray, cells: Cells
+    ) -> Padding | None:
+        names = [self.roles.get(role) for role in ("padding", "padding_terminal", "first")]
+        lists = {name: self._items(columns, name, offsets, start) for name in names if name is not None}
+        return Padding.read(lists, self.roles, cells, lambda rows: rows, inner)
+
+    def _check_ends_inside(self, ended: BoolArray, goes_on: BoolArray, cells: Cells) -> None:
+        """A row is one trajectory, so that an end can only be at its end."""
+        inside = ended[:-1] & goes_on
+        if inside.any():
+            first = int(np.argmax(inside))
+            raise DataError(
+                f"{', '.join(f'`{name}`' for name in self._flags.names)} of `{self._path}` ends an episode at "
+                f"{cells.locate(first)}, but the list goes on; {int(inside.sum()):,} such in all",
+                hint="a row is one trajectory; split it, or leave the flag out with `--done-column none`",
+            )
+
     def _ends(
-        self, columns: Mapping[str, Column], offsets: IndexArray, start: int, cells: Cells
+        self,
+        columns: Mapping[str, Column],
+        offsets: IndexArray,
+        start: int,
+        bad: list[BoolArray],
+        cells: Cells,
     ) -> tuple[BoolArray, BoolArray]:
+        """Flags that cannot be read are added to `bad`."""
         found: dict[str, BoolArray | None] = {"terminated": None, "truncated": None, "done": None}
         for role in found:
             name = getattr(self._flags, role)
             if name is None:
                 continue
-            flags, _ = cells.flags(self._flag_items(columns, name, offsets, start), name)
+            flags, missing = cells.flags(self._flag_items(columns, name, offsets, start), name)
+            bad += [] if missing is None else [missing]
             if role == "done" and self._flags.done_at == "start":
                 flags = _ends_of_starts(flags, offsets)
             found[role] = flags
-        # A list of end flags beside scalar ones only repeats where the list ends.
-        if found["done"] is not None and found["terminated"] is not None and found["truncated"] is not None:
-            found["done"] = None
         return split_ends(
             found["terminated"], found["truncated"], found["done"], int(offsets[-1]), self._flags, cells
         )
@@ -130,15 +183,16 @@ class NestedLayout:
             return self._items(columns, name, offsets, start)
         return _on_last_items(column, offsets, fill=False)
 
-    def _next_values(
+    def _given_values(
         self,
         columns: Mapping[str, Column],
         offsets: IndexArray,
         start: int,
-        terminated: BoolArray,
-        cuts: BoolArray,
+        padding: Padding | None,
+        beyond: Column | None,
         cells: Cells,
-    ) -> tuple[Array | None, BoolArray | None]:
+    ) -> list[tuple[str, Array]]:
+        """V(sₜ₊₁) as far as columns, padding rows and a value more than rewards give it, in this order."""
         found = []
         for role in ("next_value", "bootstrap_value"):
             name = self.roles.get(role)
@@ -150,7 +204,14 @@ class NestedLayout:
             else:
                 column = self._items(columns, name, offsets, start)
             found.append((name, cells.optional_numbers(column, name)))
-        return merge_next_values(found, terminated, cuts, cells)
+        name = self.roles.names["value"]
+        if padding is not None:
+            values = cells.optional_numbers(self._values(columns, offsets, start)[0], name)
+            found.append((name, padding.next_values(values)))
+        if beyond is not None:
+            column = _on_last_items(Column(cells.optional_numbers(beyond, name)), offsets, fill=np.nan)
+            found.append((name, column.values))
+        return found
 
     def _groups(
         self, columns: Mapping[str, Column], offsets: IndexArray
@@ -179,6 +240,22 @@ def _locator(start: int, offsets: IndexArray):  # type: ignore[no-untyped-def]
 def _last_items(offsets: IndexArray) -> IndexArray:
     """Index of the last item of every list that has one."""
     return offsets[1:][np.diff(offsets) > 0] - 1
+
+
+def _has_next_item(offsets: IndexArray) -> BoolArray:
+    """[items - 1] the next item is of the same list."""
+    has = np.ones(max(int(offsets[-1]) - 1, 0), np.bool_)
+    last = _last_items(offsets)
+    has[last[last < len(has)]] = False
+    return has
+
+
+def _has_later(used: BoolArray, offsets: IndexArray) -> BoolArray:
+    """[items] a later item of the same list takes part."""
+    until = np.concatenate(([0], np.cumsum(used)))
+    at_end = np.repeat(until[offsets[1:]], np.diff(offsets))
+    has: BoolArray = until[1:] < at_end
+    return has
 
 
 def _on_last_items(column: Column, offsets: IndexArray, fill: object) -> Column:

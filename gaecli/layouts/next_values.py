@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gaecli.layouts.cells import Cells
-from gaecli.rollouts import Array, BoolArray
+from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 
 #: Columns that are filled at the end of a trajectory only; what stands in their other rows is filler.
 ENDS_ONLY = frozenset(
@@ -33,15 +33,22 @@ def merge_next_values(
         bad = wrong if bad is None else bad if wrong is None else bad | wrong
         unused = terminated | ~np.isfinite(given)
         if name in ENDS_ONLY:
-            # The last step of a lane may be an end: only its successor, if there is one, knows.
-            unused |= ~cuts & _has_successor(len(cuts))
+            unused |= ~cuts
         used = np.where(unused, given.dtype.type(np.nan), given)
         merged = used if merged is None else np.where(np.isnan(merged), used, merged)
     return merged, bad
 
 
-def _has_successor(num_steps: int) -> BoolArray:
-    has = np.ones(num_steps, np.bool_)
-    if num_steps:
-        has[-1] = False
-    return has
+def values_beyond(found: Sequence[tuple[str, Array]], last: IndexArray) -> FloatArray | None:
+    """V(sₜ₊₁) of the last step of each lane from columns that hold it at ends only, NaN where not given.
+
+    Whether that step is an end, only the blocks after this one know. None without such columns.
+    """
+    beyond: FloatArray | None = None
+    for name, given in found:
+        if name not in ENDS_ONLY:
+            continue
+        at_last = given[last].astype(np.float64)
+        at_last[~np.isfinite(at_last)] = np.nan
+        beyond = at_last if beyond is None else np.where(np.isnan(beyond), at_last, beyond)
+    return beyond

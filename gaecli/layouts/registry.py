@@ -9,19 +9,25 @@ from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.layouts.base import Layout
 from gaecli.layouts.dense import DenseLayout
-from gaecli.layouts.long import LongLayout
+from gaecli.layouts.long import LongLayout, Taking
 from gaecli.layouts.nested import NestedLayout
 from gaecli.settings import Settings
 
+#: A mask that people have beside that of the response, and that is no mask of actions.
+_PROMPT_MASK = "attention_mask"
 
-def choose_layout(file: RolloutFile, roles: Roles, settings: Settings, *, is_whole: bool = False) -> Layout:
-    """The layout of a file whose columns are resolved."""
+
+def choose_layout(
+    file: RolloutFile, roles: Roles, settings: Settings, taking: Taking | None = None
+) -> Layout:
+    """The layout of a file whose columns are resolved. `taking`: how the rows of a long table are taken."""
     reward = file.find(roles.names["reward"])
     assert reward is not None
     shape = _squeezed_shape(reward.shape)
     wanted = settings.layout
     if reward.is_list:
         _check_wanted(wanted, ("nested",), file, "its reward column holds lists, one trajectory per row")
+        _refuse_prompt_mask(file, roles)
         return NestedLayout(file, roles, settings)
     if len(shape) == 2:
         return _dense(file, roles, settings, (shape[0], shape[1]))
@@ -31,8 +37,9 @@ def choose_layout(file: RolloutFile, roles: Roles, settings: Settings, *, is_who
         )
     _check_wanted(wanted, ("long",), file, "its rewards are one number per row")
     roles = _fit_lengths(file, roles, reward)
+    roles = _only_scalars(file, roles, reward)
     _need_ends(file, roles, settings)
-    return LongLayout(file, roles, settings, is_whole=is_whole)
+    return LongLayout(file, roles, settings, taking or Taking())
 
 
 def why_layout(file: RolloutFile, layout: Layout, settings: Settings) -> str:
@@ -57,6 +64,39 @@ def _squeezed_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
+def _refuse_prompt_mask(file: RolloutFile, roles: Roles) -> None:
+    """`attention_mask` covers the prompt as well: GAE over it would take the prompt for actions."""
+    mask = roles.get("mask")
+    is_named = mask is not None and mask.rpartition(".")[2].lower() == _PROMPT_MASK
+    is_alone = mask is None and "mask" not in roles.explicit and _PROMPT_MASK in file.columns
+    if is_named or is_alone:
+        raise UsageError(
+            f"`{_PROMPT_MASK}` of `{file.path}` covers the prompt as well as the response, so it does not say "
+            "which tokens are actions",
+            hint="name the mask of the response with `--mask-column`, or pass `--mask-column none` if every "
+            "token is one",
+        )
+
+
+def _only_scalars(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
+    """A table with a row per step has one number per row in every role."""
+    for role, name in roles.names.items():
+        info = file.find(name)
+        if info is None or not info.is_list:
+            continue
+        if (
+            role in ("mask", "bootstrap_value", "final_done", "step", "next_value")
+            and role not in roles.explicit
+        ):
+            roles = roles.without(role)
+            continue
+        raise DataError(
+            f"`{name}` of `{file.path}` holds lists, but `{reward.name}` one number per row",
+            hint="every role has one number per row; name another column with its `--…-column`",
+        )
+    return roles
+
+
 def _check_wanted(wanted: str, fitting: tuple[str, ...], file: RolloutFile, why: str) -> None:
     if wanted not in ("auto", *fitting):
         raise UsageError(
@@ -66,7 +106,7 @@ def _check_wanted(wanted: str, fitting: tuple[str, ...], file: RolloutFile, why:
 
 def _need_ends(file: RolloutFile, roles: Roles, settings: Settings) -> None:
     """A long table without flags and keys could be one trajectory or a hundred."""
-    tells = ("terminated", "truncated", "done", "done_start", "episode", "env")
+    tells = ("terminated", "truncated", "done", "done_start", "padding", "episode", "env")
     if settings.layout == "long" or roles.key_parts or any(roles.get(role) for role in tells):
         return
     raise UsageError(
@@ -87,7 +127,7 @@ def _fit_lengths(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
         assert info is not None
         if math.prod(info.shape) == num_rows:
             continue
-        if role in ("bootstrap_value", "final_done", "step", "mask") and role not in roles.explicit:
+        if role in ("bootstrap_value", "final_done", "step") and role not in roles.explicit:
             roles = roles.without(role)
             continue
         raise DataError(
@@ -99,6 +139,7 @@ def _fit_lengths(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
 
 def _dense(file: RolloutFile, roles: Roles, settings: Settings, shape: tuple[int, int]) -> Layout:
     roles = roles.without("episode", "env", "step")
+    _refuse_prompt_mask(file, roles)
     if settings.layout in ("long", "nested"):
         _check_wanted(settings.layout, ("time-major", "batch-major"), file, f"its rewards are {shape}")
     roles = _per_lane_next_value(file, roles, shape)
@@ -166,7 +207,10 @@ def _by_companions(file: RolloutFile, roles: Roles, shape: tuple[int, int]) -> s
 def _decide_dones(file: RolloutFile, roles: Roles, settings: Settings) -> None:
     """`dones` of dense arrays is a start flag for CleanRL and an end flag for others: nothing tells."""
     done = roles.get("done")
-    if done is not None and done.lower() == "dones" and settings.done_at is None:
+    if roles.get("terminated") is not None and roles.get("truncated") is not None:
+        return  # both are there to check it against
+    is_said = settings.done_at is not None or settings.convention.done_at is not None
+    if done is not None and done.lower() == "dones" and not is_said:
         _ask_done_at(file, done)
 
 
@@ -174,5 +218,5 @@ def _ask_done_at(file: RolloutFile, done: str) -> None:
     raise UsageError(
         f"`{done}` of `{file.path}` has two meanings in use: the step ended the episode (Gymnasium, RLlib), "
         "or its observation begins one (CleanRL, Stable-Baselines3)",
-        hint="pass `--done-at end` or `--done-at start`",
+        hint="pass `--done-at end` or `--done-at start`, or the `--preset` of the library that wrote it",
     )

@@ -1,0 +1,59 @@
+"""Which data set a folder is, or a file belongs to. One line here registers a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gaecli.datasets import hive, lerobot, minari, rllib, shards
+from gaecli.datasets.base import DataSet
+from gaecli.errors import GaeError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a data set is told from its root, and its root from one of its files."""
+
+    name: str
+    recognise: Callable[[Path], DataSet | None]
+    root_of: Callable[[Path], Path | None]
+    #: Something at the root says so, so that it is also found below a plain folder.
+    has_mark: bool = True
+
+
+#: In this order: what says what it is comes before what only looks like it.
+KINDS = (
+    Kind("lerobot", lerobot.recognise, lerobot.root_of),
+    Kind("minari", minari.recognise, minari.root_of),
+    Kind("rllib", rllib.recognise, rllib.root_of),
+    Kind("hive", hive.recognise, hive.root_of),
+    Kind("shards", shards.recognise, shards.root_of, has_mark=False),
+)
+
+
+def recognise(directory: Path, *, by_mark: bool = False) -> DataSet | None:
+    """The data set whose root `directory` is; None for a plain folder."""
+    for kind in KINDS:
+        found = kind.recognise(directory) if kind.has_mark or not by_mark else None
+        if found is not None:
+            return found
+    return None
+
+
+def data_set_of(path: Path) -> DataSet | None:
+    """The data set that a file belongs to, with all of its files."""
+    for kind in KINDS:
+        root = kind.root_of(path)
+        found = _try(kind, root) if root is not None else None
+        if found is not None and path.absolute() in {file.absolute() for file in found.paths}:
+            return found
+    return None
+
+
+def _try(kind: Kind, root: Path) -> DataSet | None:
+    """What is wrong elsewhere in a data set is no matter of one of its files."""
+    try:
+        return kind.recognise(root)
+    except GaeError:
+        return None

@@ -1,0 +1,101 @@
+"""Columns that stand in a file's place rather than in the file: the same for all its rows, or counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gaecli.formats.base import Column, ColumnInfo, FileWriter, RolloutFile, Unit, WritePlan
+from gaecli.rollouts import Array, IndexArray
+
+#: Where a virtual column takes its cells from.
+ROW_NUMBER = "row number"
+IS_LAST_ROW = "last row"
+
+
+class VirtualColumns:
+    """A rollout file with further columns, which are never written into it.
+
+    A column of the file wins over a virtual one of the same name.
+
+    Args:
+        file: the file as it is.
+        constants: name -> the value of all rows: a whole number, a text or None.
+        counted: name -> `ROW_NUMBER` or `IS_LAST_ROW`.
+        known_roles: roles that the data set decides; of columns that are there, virtual or not.
+    """
+
+    def __init__(
+        self,
+        file: RolloutFile,
+        constants: Mapping[str, int | str | None],
+        counted: Mapping[str, str] | None = None,
+        known_roles: Mapping[str, str] | None = None,
+    ) -> None:
+        self._file = file
+        self._constants = {name: value for name, value in constants.items() if name not in file.columns}
+        self._counted = {name: kind for name, kind in (counted or {}).items() if name not in file.columns}
+        self.path: Path = file.path
+        self.format_name = file.format_name
+        self.num_rows = file.num_rows
+        self.identity = file.identity
+        self.known_roles = {**file.known_roles, **(known_roles or {})}
+        self._infos = {name: self._info(name) for name in (*self._constants, *self._counted)}
+        self.columns: Mapping[str, ColumnInfo] = {**file.columns, **self._infos}
+
+    def _info(self, name: str) -> ColumnInfo:
+        if name in self._counted:
+            is_flag = self._counted[name] == IS_LAST_ROW
+            kind, type_name = ("bool", "bool") if is_flag else ("int", "int64")
+        else:
+            is_number = isinstance(self._constants[name], int)
+            kind, type_name = ("int", "int64") if is_number else ("id", "string")
+        return ColumnInfo(name, kind, type_name, (self.num_rows,))  # type: ignore[arg-type]
+
+    @property
+    def provenance(self) -> dict[str, Any] | None:
+        return self._file.provenance
+
+    def fingerprint(self, own_columns: Sequence[str]) -> str:
+        return self._file.fingerprint(own_columns)
+
+    def find(self, name: str) -> ColumnInfo | None:
+        return self._infos.get(name) or self._file.find(name)
+
+    def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
+        return self._file.units(rows_per_block, like)
+
+    def blocks(
+        self, unit: Unit, names: Sequence[str], rows_per_block: int
+    ) -> Iterator[tuple[int, int, dict[str, Column]]]:
+        stored = [name for name in names if name not in self._infos]
+        virtual = [name for name in names if name in self._infos]
+        for start, stop, columns in self._file.blocks(unit, stored, rows_per_block):
+            yield start, stop, {**columns, **{name: self._column(name, start, stop) for name in virtual}}
+
+    def _column(self, name: str, start: int, stop: int) -> Column:
+        if name in self._counted:
+            rows: IndexArray = np.arange(start, stop, dtype=np.int64)
+            is_flag = self._counted[name] == IS_LAST_ROW
+            return Column(rows == self.num_rows - 1 if is_flag else rows)
+        return _constant(self._constants[name], stop - start)
+
+    def read_whole(self, name: str) -> Column:
+        if name in self._infos:
+            return self._column(name, 0, self.num_rows)
+        return self._file.read_whole(name)
+
+    def writer(self, temporary: Path, plan: WritePlan) -> FileWriter:
+        return self._file.writer(temporary, plan)
+
+
+def _constant(value: int | str | None, num_rows: int) -> Column:
+    if isinstance(value, int):
+        return Column(np.full(num_rows, value, np.int64))
+    codes: Array = np.zeros(num_rows, np.int64)
+    if value is None:
+        return Column(codes - 1, np.ones(num_rows, np.bool_), categories=[])
+    return Column(codes, categories=[value])

@@ -1,0 +1,54 @@
+"""What a block of a long table saw that only all blocks together can judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gaecli.layouts.arrange import Arrangement
+from gaecli.rollouts import Array, BlockFacts, BoolArray
+
+
+@dataclass(frozen=True, eq=False)
+class Ends:
+    """Ends of the steps of a block, in lane order."""
+
+    #: [N] terminated or truncated.
+    ended: BoolArray
+    #: [N] the done flag as stored, if there is one.
+    done: BoolArray | None
+    #: [N - 1] the steps t and t + 1 belong to one trajectory, going by lanes and ids.
+    same: BoolArray
+    #: [N] rows that are steps. None: all.
+    is_step: BoolArray | None
+
+
+def facts_of(
+    start: int, ends: Ends, stride: int | None, rewards: Array, arrangement: Arrangement
+) -> BlockFacts:
+    done = ends.done
+    inside = np.flatnonzero(ends.ended[:-1] & ends.same) if arrangement.id_columns else np.zeros(0, np.int64)
+    changes = arrangement.id_changes
+    first_rows = np.flatnonzero(changes) + 1 if changes is not None else ()
+    after = np.flatnonzero(_followed(ends, arrangement)) + 1
+    return BlockFacts(
+        id_starts=len(first_rows),
+        flagged_id_starts=0 if done is None or not len(first_rows) else int(done[first_rows].sum()),
+        flags_inside=len(inside),
+        first_flag_inside=start + arrangement.row(int(inside[0])) if len(inside) else None,
+        flagged_steps=0 if done is None else int(np.count_nonzero(done)),
+        flagged_lane_starts=0 if done is None else int(done[arrangement.starts].sum()),
+        step_stride=stride,
+        run_labels=arrangement.run_labels,
+        zero_after_end=int(np.count_nonzero(rewards[after] == 0)),
+        followed_ends=len(after),
+    )
+
+
+def _followed(ends: Ends, arrangement: Arrangement) -> BoolArray:
+    """[N - 1] ends after which a step comes, of whatever trajectory."""
+    followed = ends.ended[:-1]
+    if arrangement.adjacent is not None:
+        followed = followed & arrangement.adjacent
+    return followed if ends.is_step is None else followed & ends.is_step[1:]

@@ -1,0 +1,115 @@
+"""Rows that hold a state and no action: the last row of an episode in Minari tables and in RLDS.
+
+Its value is V(s_T), the bootstrap of the step before it, unless that state is terminal. Reward and flags
+of the row itself mean nothing, and it gets no advantage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from gaecli.columns import Roles
+from gaecli.errors import DataError
+from gaecli.formats.base import Column
+from gaecli.layouts.cells import Cells
+from gaecli.rollouts import Array, BoolArray, IndexArray
+
+
+@dataclass(frozen=True, eq=False)
+class Padding:
+    """The padding rows of a block, in the order of its steps."""
+
+    #: [N] the row is padding.
+    rows: BoolArray
+    #: [N] its state is terminal. None: the flags of the step before it say so.
+    terminal: BoolArray | None
+    #: [N] the observation begins an episode. None: nothing says so.
+    starts: BoolArray | None
+    #: Steps whose next row is the padding row of their trajectory.
+    before: IndexArray
+
+    @classmethod
+    def read(
+        cls,
+        columns: Mapping[str, Column],
+        roles: Roles,
+        cells: Cells,
+        in_lanes: Callable[[BoolArray], BoolArray],
+        same: BoolArray,
+    ) -> Padding | None:
+        """`same`: [N - 1] the steps t and t + 1 belong to one trajectory, going by lanes and ids."""
+        name = roles.get("padding")
+        if name is None:
+            return None
+        found = {
+            role: cells.flags(columns[column], column)[0]
+            for role in ("padding", "padding_terminal", "first")
+            if (column := roles.get(role)) is not None
+        }
+        _check_terminal(found, roles, cells)
+        rows = in_lanes(found["padding"])
+        terminal = in_lanes(found["padding_terminal"]) if "padding_terminal" in found else None
+        starts = in_lanes(found["first"]) if "first" in found else None
+        follows = same & rows[1:] & ~rows[:-1]
+        if starts is not None:
+            follows &= ~starts[1:]
+        return cls(rows, terminal, starts, np.flatnonzero(follows))
+
+    def ends(self, terminated: BoolArray, truncated: BoolArray) -> tuple[BoolArray, BoolArray]:
+        """The end flags of the steps: what stands on a padding row is about the step before it, or nothing."""
+        terminated, truncated = terminated & ~self.rows, truncated & ~self.rows
+        if self.terminal is not None:
+            terminated[self.before] |= self.terminal[self.before + 1]
+            truncated &= ~terminated
+        return terminated, truncated
+
+    def uncut(self, same: BoolArray) -> BoolArray:
+        """[N - 1] neighbours that are steps of one trajectory."""
+        joined: BoolArray = same & ~self.rows[1:] & ~self.rows[:-1]
+        if self.starts is not None:
+            joined &= ~self.starts[1:]
+        return joined
+
+    def next_values(self, values: Array) -> Array:
+        """[N] V(sₜ₊₁) where the next row is padding, NaN elsewhere. `values`: NaN where not given."""
+        given = np.full(len(values), np.nan)
+        given[self.before] = values[self.before + 1]
+        return given
+
+    def of_first(self, lane_starts: IndexArray) -> list[bool | None]:
+        """Per lane: whether its first row is padding, and of a terminal state."""
+        terminal = self.rows & False if self.terminal is None else self.terminal
+        return [
+            is_terminal if is_padding else None
+            for is_padding, is_terminal in zip(
+                self.rows[lane_starts].tolist(), terminal[lane_starts].tolist(), strict=True
+            )
+        ]
+
+
+def used_cells(
+    columns: Mapping[str, Column], roles: Roles, cells: Cells, kept: BoolArray | None
+) -> BoolArray | None:
+    """[rows] whose reward and value must be numbers, of those that a mask keeps; None: all."""
+    name = roles.get("padding")
+    if name is None:
+        return kept
+    steps = ~cells.flags(columns[name], name)[0]
+    return steps if kept is None else steps & kept
+
+
+def _check_terminal(found: Mapping[str, BoolArray], roles: Roles, cells: Cells) -> None:
+    if "padding_terminal" not in found:
+        return
+    odd = found["padding_terminal"] & ~found["padding"]
+    if odd.any():
+        first = int(np.argmax(odd))
+        raise DataError(
+            f"`{roles.names['padding_terminal']}` is set at {cells.locate(first)} of `{cells.path}`, where "
+            f"`{roles.names['padding']}` is not; {int(odd.sum()):,} such in all",
+            hint="in RLDS the last row of an episode holds its last state; if every row is a step here, pass "
+            f"`--done-column {roles.names['padding']}`",
+        )
