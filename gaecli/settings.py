@@ -14,11 +14,19 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from gaecli.errors import UsageError
+from gaecli.presets import Preset, find_preset
 
 Bootstrap = Literal["zero", "current", "error"]
 DoneAt = Literal["end", "start"]
 LayoutName = Literal["auto", "long", "nested", "time-major", "batch-major"]
-MaskMode = Literal["skip", "zero"]
+#: What a truncated end means to the recursion: its next state has a value (`exact`); that value is
+#: V(sₜ) (`current`); it is terminal (`zero`); its step has no advantage (`drop`); it is no end (`leak`).
+Truncation = Literal["exact", "current", "zero", "drop", "leak"]
+#: A masked step does not exist (`skip`); counts as 0 (`zero`), letting the trace pass (`gated`); or is
+#: left out of the statistics only (`keep`).
+MaskMode = Literal["skip", "zero", "gated", "keep"]
+#: What a masked row gets: nothing, 0, or what the recursion carries through it.
+MaskFill = Literal["null", "zero", "carry"]
 NormalizeScope = Literal["none", "all", "file", "episode"]
 NormFloor = Literal["add", "clamp", "rsqrt"]
 Precision = Literal["double", "single"]
@@ -43,16 +51,23 @@ ROLES = (
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides the numbers. Field names are those of the flags and of `--json`."""
+    """Everything that decides the numbers. Field names are those of the flags and of `--json`.
+
+    The defaults are those of the preset `exact`; `Settings.from_preset` takes those of another one.
+    """
 
     gamma: float = 0.99
     lam: float = 0.95
+    #: λ of a trajectory of n steps is 1 - 1 / max(lam_alpha · n, 1); `lam` is then not used.
+    lam_alpha: float | None = None
     preset: str = "exact"
     estimator: str = "gae"
+    truncation: Truncation = "exact"
     bootstrap: Bootstrap = "zero"
     done_at: DoneAt | None = None
     layout: LayoutName = "auto"
     mask_mode: MaskMode | None = None
+    mask_fill: MaskFill = "null"
 
     #: Role -> column name, for the roles that the user named; the others resolve by alias.
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -70,7 +85,18 @@ class Settings:
     precision: Precision = "double"
     on_nan: OnNan = "error"
 
+    @classmethod
+    def from_preset(cls, name: str, **explicit: Any) -> Settings:
+        """What the preset says, but for what is given here and not None: that wins."""
+        preset = find_preset(name)
+        given = {field: value for field, value in explicit.items() if value is not None}
+        chosen = preset.settings()
+        if "lam" in given:
+            chosen["lam_alpha"] = None
+        return cls(**{**chosen, **given, "preset": preset.name})
+
     def __post_init__(self) -> None:
+        find_preset(self.preset)
         for name in ("gamma", "lam"):
             number = getattr(self, name)
             if not (isinstance(number, int | float) and 0.0 <= number <= 1.0):
@@ -81,6 +107,8 @@ class Settings:
                 )
         choices: dict[str, Any] = {
             "bootstrap": Bootstrap,
+            "truncation": Truncation,
+            "mask_fill": MaskFill,
             "layout": LayoutName,
             "normalize": NormalizeScope,
             "norm_floor": NormFloor,
@@ -93,6 +121,8 @@ class Settings:
             _check_choice("done_at", self.done_at, get_args(DoneAt))
         if self.mask_mode is not None:
             _check_choice("mask_mode", self.mask_mode, get_args(MaskMode))
+        if self.lam_alpha is not None and not (math.isfinite(self.lam_alpha) and self.lam_alpha > 0):
+            raise UsageError(f"`--lam-alpha` is {self.lam_alpha}; it must be finite and more than 0")
         if self.norm_ddof not in (0, 1):
             raise UsageError(f"`--norm-ddof` is {self.norm_ddof}; it must be 0 or 1")
         if not (math.isfinite(self.norm_eps) and self.norm_eps >= 0):
@@ -108,6 +138,17 @@ class Settings:
                 "`--normalize episode` and `--normalize-by` ask for two different groupings",
                 hint="drop one of them",
             )
+
+    @property
+    def convention(self) -> Preset:
+        """The row of the table: what no setting can change, such as the recursion."""
+        return find_preset(self.preset)
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The settings that the preset decides and that are not as it says."""
+        usual = self.convention.settings()
+        return {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}
 
     @property
     def normalizes(self) -> bool:
@@ -143,6 +184,8 @@ class RunOptions:
     sidecar: bool = False
     overwrite: bool = False
     dry_run: bool = False
+    #: Keep in the summary what pictures are drawn from.
+    gallery: bool = False
 
 
 SETTING_NAMES = frozenset(f.name for f in fields(Settings))

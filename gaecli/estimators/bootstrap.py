@@ -22,11 +22,17 @@ def needs_bootstrap(block: Block) -> BoolArray:
     return needs
 
 
-def fill_bootstrap(block: Block, policy: Bootstrap) -> Block:
-    """V(sₜ₊₁) := V(sₜ) at those ends under `current`; under `zero` they stay without a value, which is 0."""
+def fill_bootstrap(block: Block, policy: Bootstrap, *, is_whole_stream: bool = False) -> Block:
+    """V(sₜ₊₁) := V(sₜ) at those ends under `current`; under `zero` they stay without a value, which is 0.
+
+    The last step of an open lane is left alone unless nothing can come after the block: the value may
+    stand at the head of the next one.
+    """
     if policy != "current":
         return block
     needs = needs_bootstrap(block)
+    if not is_whole_stream:
+        needs[block.lanes.stops[np.array(block.lanes.open_ends, np.bool_)] - 1] = False
     if not needs.any():
         return block
     absent = np.full(block.num_steps, np.nan) if block.next_values is None else block.next_values

@@ -16,13 +16,16 @@ if no cut stands between, else 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from gaecli.estimators.bootstrap import fill_bootstrap
+from gaecli.estimators.conventions import read_as
 from gaecli.estimators.recursion import gae_block
 from gaecli.kernels.devices import Device
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
-from gaecli.settings import Precision
+from gaecli.settings import Settings
 
 #: More lanes than this are scanned again as a whole rather than one open tail at a time.
 _MAX_TAILS = 64
@@ -43,18 +46,27 @@ class Borders:
     is_through: BoolArray
 
 
+class Estimates(NamedTuple):
+    """[N] each; `returns` is None where it is A + V."""
+
+    advantages: FloatArray
+    returns: FloatArray | None = None
+
+
 @dataclass(frozen=True)
 class Gae:
     """The estimator with its settings."""
 
-    gamma: float
-    lam: float
-    precision: Precision
+    settings: Settings
     device: Device
 
-    def advantages(self, block: Block, threads: int = 1) -> FloatArray:
-        """[N] Aₜ as if nothing came after the block."""
-        return self._scan(block, self._scan_cuts(block), threads)
+    def prepare(self, block: Block) -> Block:
+        """The block as the convention reads it; the block itself where that is what it says."""
+        return fill_bootstrap(read_as(block, self.settings), self.settings.bootstrap)
+
+    def estimate(self, block: Block, threads: int = 1) -> Estimates:
+        """Of a prepared block, as if nothing came after it."""
+        return Estimates(self._scan(block, self._scan_cuts(block), threads))
 
     def borders(self, block: Block, advantages: FloatArray) -> Borders:
         lanes = block.lanes
@@ -64,9 +76,10 @@ class Gae:
         if block.next_values is not None:
             wants_value &= np.isnan(block.next_values[last])
         last_cut = block.cuts[last]
-        decay = self.gamma * self.lam
+        gamma = self.settings.gamma
+        decay = gamma * self.settings.lam
         return Borders(
-            value_weights=np.where(wants_value, self.gamma, 0.0),
+            value_weights=np.where(wants_value, gamma, 0.0),
             trace_weights=np.where(last_cut, 0.0, decay),
             offsets=advantages[first].astype(np.float64),
             gains=np.where(has_cut, 0.0, decay ** (last - first).astype(np.float64)),
@@ -117,11 +130,11 @@ class Gae:
             terminated=block.terminated if block.terminated.any() else None,
             next_values=block.next_values,
             is_step=block.is_step,
-            gamma=self.gamma,
-            lam=self.lam,
+            gamma=self.settings.gamma,
+            lam=self.settings.lam,
             inflow_rows=inflow_rows,
             inflow=inflow,
-            precision=self.precision,
+            precision=self.settings.precision,
             device=self.device,
             threads=threads,
         )
@@ -137,11 +150,11 @@ class Gae:
             terminated=None,
             next_values=None if block.next_values is None else block.next_values[tail],
             is_step=None if block.is_step is None else block.is_step[tail],
-            gamma=self.gamma,
-            lam=self.lam,
+            gamma=self.settings.gamma,
+            lam=self.settings.lam,
             inflow_rows=np.array([num_steps - 1], np.int64),
             inflow=np.array([inflow]),
-            precision=self.precision,
+            precision=self.settings.precision,
             device=self.device,
             threads=threads,
         )
@@ -150,7 +163,9 @@ class Gae:
 def _any_between(flags: BoolArray, first: IndexArray, last: IndexArray) -> BoolArray:
     """[K] whether a flag is set among the steps first[k] … last[k] - 1."""
     if len(first) <= _MAX_TAILS:
-        return np.array([bool(flags[start:stop].any()) for start, stop in zip(first, last, strict=True)], np.bool_)
+        return np.array(
+            [bool(flags[start:stop].any()) for start, stop in zip(first, last, strict=True)], np.bool_
+        )
     before = np.concatenate(([0], np.cumsum(flags)))
     found: BoolArray = before[last] > before[first]
     return found

@@ -1,0 +1,92 @@
+"""A block as a convention reads it: what libraries differ in, put into the terms of one recursion.
+
+Flags and values are replaced on a copy; the block itself keeps what the file says. Where the rules are
+those of `exact` the block comes back as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from gaecli.rollouts import Block, BoolArray
+from gaecli.settings import Settings
+
+
+def read_as(block: Block, settings: Settings) -> Block:
+    """The block under the rules of the preset and of `--truncation`."""
+    convention = settings.convention
+    if block.truncated.any():
+        block = _TRUNCATION_RULES[settings.truncation](block)
+    if convention.open_ends == "terminal":
+        block = _ends_as_terminal(block)
+    if convention.arrival_rows:
+        block = _arrived(block)
+    return block
+
+
+def _as_terminal(block: Block) -> Block:
+    """δ = r - V(s) at a truncated end."""
+    return replace(block, terminated=block.terminated | block.truncated)
+
+
+def _as_same_state(block: Block) -> Block:
+    """V(sₜ₊₁) := V(sₜ) at a truncated end: δ = r + (γ - 1) V(s)."""
+    absent = np.full(block.num_steps, np.nan) if block.next_values is None else block.next_values
+    next_values = np.where(block.truncated, block.values, absent)
+    return replace(block, next_values=next_values, filled=block.truncated)
+
+
+def _without_step(block: Block) -> Block:
+    """δ = 0 and A = 0 at a truncated end. The step before it bootstraps from its value as usual."""
+    is_step = ~block.truncated if block.is_step is None else block.is_step & ~block.truncated
+    return replace(block, is_step=is_step, terminated=block.terminated | block.truncated)
+
+
+def _uncut(block: Block) -> Block:
+    """A truncated step is followed by the next step of its stream, whatever trajectory that belongs to."""
+    leaks = block.truncated & block.has_successor()
+    return replace(block, cuts=block.cuts & ~leaks, next_values=_forgotten(block, leaks))
+
+
+def _forgotten(block: Block, where: BoolArray) -> np.ndarray | None:
+    if block.next_values is None:
+        return None
+    return np.where(where, block.next_values.dtype.type(np.nan), block.next_values)
+
+
+_TRUNCATION_RULES: Mapping[str, Callable[[Block], Block]] = {
+    "exact": lambda block: block,
+    "current": _as_same_state,
+    "zero": _as_terminal,
+    "drop": _without_step,
+    "leak": _uncut,
+}
+
+
+def _ends_as_terminal(block: Block) -> Block:
+    """A trajectory that merely stops has no value beyond its end."""
+    open_ends = block.cuts & ~block.truncated & ~block.terminated
+    return replace(block, terminated=block.terminated | open_ends) if open_ends.any() else block
+
+
+def _arrived(block: Block) -> Block:
+    """rₜ is the reward of row t + 1; the last row of a stream has no transition.
+
+    Values are those of the rows, never a next-value column. The flags are start flags, so that layouts
+    have them at the end of their step already.
+    """
+    follows = block.has_successor()
+    rewards = np.zeros_like(block.rewards)
+    rewards[:-1] = block.rewards[1:]
+    is_step = follows if block.is_step is None else block.is_step & follows
+    return replace(
+        block,
+        rewards=np.where(follows, rewards, rewards.dtype.type(0)),
+        next_values=None,
+        is_step=is_step,
+        cuts=block.cuts & (block.terminated | ~follows),
+        terminated=block.terminated | ~follows,
+    )

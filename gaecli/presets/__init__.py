@@ -1,0 +1,33 @@
+"""The presets: one table of data, each row a library's convention. Nothing is computed here.
+
+A new preset is a row in one of the files; `tests/parity/` then asks for its recurrence as a plain loop.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from gaecli.errors import UsageError
+from gaecli.presets.base import Preset
+from gaecli.presets.robots import ROBOT_PRESETS
+from gaecli.presets.steps import STEP_PRESETS
+from gaecli.presets.tokens import TOKEN_PRESETS
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {preset.name: preset for preset in (*STEP_PRESETS, *ROBOT_PRESETS, *TOKEN_PRESETS)}
+)
+
+__all__ = ["PRESETS", "Preset", "find_preset"]
+
+
+def find_preset(name: str) -> Preset:
+    """The preset of that name; `UsageError` with the nearest names if there is none."""
+    if name in PRESETS:
+        return PRESETS[name]
+    plain = name.lower().replace("_", "-")
+    near = [known for known in PRESETS if known.startswith(plain)]
+    near = near or difflib.get_close_matches(plain, list(PRESETS), n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(f'`{known}`' for known in near)}?" if near else None
+    raise UsageError(f"no preset `{name}`", hint=hint or "`gae presets` lists them")

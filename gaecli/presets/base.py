@@ -1,0 +1,82 @@
+"""What a preset says: the rules by which one library computes advantages, and what to know about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from gaecli.settings import DoneAt, MaskFill, MaskMode, NormalizeScope, NormFloor, Truncation
+
+#: `gae`: A is the scan of δ. `accumulated`: A is one step on the λ-return of the next step (brax).
+#: `finite-horizon`: the mean of the k-step advantages, weights renormalised at the end of the episode.
+Recursion = Literal["gae", "accumulated", "finite-horizon"]
+#: `sum`: A + V. `reward-to-go`: the discounted sum of rewards and of the bootstrap value.
+ReturnRule = Literal["sum", "reward-to-go"]
+OpenEnds = Literal["bootstrap", "terminal"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """One row of the table. Whatever a flag can change is also a field of `Settings` of the same name.
+
+    In the formulas: γ and λ; r, V and A of step t, a prime for those of step t + 1; d, `term` and
+    `trunc` for the flags of step t, as 0 or 1; `cut` for the last step of a trajectory.
+    """
+
+    name: str
+    library: str
+    #: One line for the list.
+    summary: str
+    source: str
+    delta: str
+    recursion_text: str
+    returns_text: str = "A + V"
+    bootstrap_text: str
+    #: Where the library normalises, and over what.
+    normalization_text: str
+    traps: tuple[str, ...] = ()
+
+    gamma: float = 0.99
+    lam: float = 0.95
+    #: False: the library has no defaults of its own for γ and λ; these are gaecli's.
+    has_own_defaults: bool = True
+    truncation: Truncation = "exact"
+    lam_alpha: float | None = None
+    mask_mode: MaskMode | None = None
+    mask_fill: MaskFill = "null"
+    normalize: NormalizeScope = "none"
+    norm_ddof: int = 1
+    norm_eps: float = 1e-8
+    norm_floor: NormFloor = "add"
+
+    #: To which end of a step a flag called `done` belongs, where its name does not tell.
+    done_at: DoneAt | None = None
+    recursion: Recursion = "gae"
+    returns: ReturnRule = "sum"
+    #: `terminal`: a trajectory that ends without a flag has no value beyond its end.
+    open_ends: OpenEnds = "bootstrap"
+    #: Reward and flags are stored with the observation they arrived with.
+    arrival_rows: bool = False
+    #: The mask of a step is that of the token after it.
+    mask_shift: bool = False
+    #: The recursion goes on to the slot after the last one kept.
+    mask_reach: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """The fields of `Settings` that this preset decides."""
+        return {name: getattr(self, name) for name in SETTING_FIELDS}
+
+
+SETTING_FIELDS = (
+    "gamma",
+    "lam",
+    "truncation",
+    "lam_alpha",
+    "mask_mode",
+    "mask_fill",
+    "normalize",
+    "norm_ddof",
+    "norm_eps",
+    "norm_floor",
+)

@@ -1,0 +1,206 @@
+"""`gae compute --preset NAME` on real files, against the loops."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from parity.loops import STEP_LOOPS, arrival_rows, sample_factory
+from parity.rollouts import Rollout, random_rollout
+from parity.token_loops import TOKEN_LOOPS
+
+import gaecli
+from gaecli.settings import Settings
+
+#: What is written is float32.
+TOLERANCE = {"rtol": 2e-6, "atol": 2e-6}
+
+
+def write_dense(path, rollout: Rollout, **more) -> None:
+    """[T, N] with flags at the end of their step, and V of the last observations."""
+    given = np.where(rollout.ended, rollout.following, np.nan)
+    np.savez(
+        path,
+        rewards=rollout.rewards.T,
+        values=rollout.values.T,
+        terminated=rollout.terminated.T,
+        truncated=rollout.truncated.T,
+        terminal_values=given.T,
+        last_values=rollout.last_values,
+        **more,
+    )
+
+
+def write_starts(path, rollout: Rollout, rewards=None, name="dones") -> None:
+    """[T, N] as SB3, CleanRL and PufferLib hold it: start flags and nothing else."""
+    starts = np.zeros(rollout.shape, bool)
+    starts[:, 1:] = rollout.ended[:, :-1]
+    np.savez(
+        path,
+        rewards=(rollout.rewards if rewards is None else rewards).T,
+        values=rollout.values.T,
+        last_values=rollout.last_values,
+        next_done=rollout.ended[:, -1],
+        **{name: starts.T.astype(np.float32)},
+    )
+
+
+def write_long(path, rollout: Rollout) -> None:
+    """A row per step, one environment after the other."""
+    num_envs, num_steps = rollout.shape
+    ended = np.zeros(rollout.shape, bool)
+    ended[:, 1:] = rollout.ended[:, :-1]
+    cut = rollout.ended.copy()
+    cut[:, -1] = True
+    columns = {
+        "env_id": np.repeat(np.arange(num_envs), num_steps),
+        "t": np.tile(np.arange(num_steps), num_envs),
+        "reward": rollout.rewards.reshape(-1),
+        "value": rollout.values.reshape(-1),
+        "next_value": np.where(cut, rollout.following, np.nan).reshape(-1),
+        "terminated": rollout.terminated.reshape(-1),
+        "truncated": rollout.truncated.reshape(-1),
+    }
+    pq.write_table(pa.table(columns), path, row_group_size=1000)
+
+
+def expected(name, rollout: Rollout, settings: Settings) -> list[np.ndarray]:
+    """[N, T] advantages and returns, normalised where the settings say so."""
+    rows = [
+        STEP_LOOPS[name](**rollout.env(env), gamma=settings.gamma, lam=settings.lam)
+        for env in range(rollout.shape[0])
+    ]
+    advantages, returns = (np.array([row[part] for row in rows]) for part in (0, 1))
+    if settings.normalize == "all":
+        std = advantages.std(ddof=settings.norm_ddof)
+        divisor = max(std, settings.norm_eps) if settings.norm_floor == "clamp" else std + settings.norm_eps
+        advantages = (advantages - advantages.mean()) / divisor
+    return [advantages, returns]
+
+
+class TestTimeMajorNpz:
+    @pytest.mark.parametrize("name", ["rsl-rl", "skrl-2.1", "skrl-1.4", "brax"])
+    def test_end_flags_of_both_kinds(self, tmp_path, run_gae, name):
+        rollout = random_rollout(21, num_envs=4, num_steps=64)
+        write_dense(tmp_path / "r.npz", rollout)
+        result = run_gae("compute", tmp_path / "r.npz", "--preset", name)
+        assert result.returncode == 0, result.stderr
+        arrays = np.load(tmp_path / "r.npz")
+        for found, numbers in zip(
+            ("advantage", "return"), expected(name, rollout, Settings.from_preset(name)), strict=True
+        ):
+            np.testing.assert_allclose(arrays[found].T, numbers, **TOLERANCE)
+
+    @pytest.mark.parametrize("name", ["cleanrl", "baselines-ppo2"])
+    def test_dones_that_are_start_flags(self, tmp_path, run_gae, name):
+        rollout = random_rollout(22, num_envs=4, num_steps=64)
+        write_starts(tmp_path / "r.npz", rollout)
+        assert run_gae("compute", tmp_path / "r.npz").returncode == 2, "without a preset it must ask"
+        result = run_gae("compute", tmp_path / "r.npz", "--preset", name)
+        assert result.returncode == 0, result.stderr
+        arrays = np.load(tmp_path / "r.npz")
+        for found, numbers in zip(
+            ("advantage", "return"), expected(name, rollout, Settings.from_preset(name)), strict=True
+        ):
+            np.testing.assert_allclose(arrays[found].T, numbers, **TOLERANCE)
+
+    def test_arrival_rows(self, tmp_path, run_gae):
+        rollout = random_rollout(23, num_envs=4, num_steps=64)
+        rollout = Rollout(
+            rollout.rewards, rollout.values, rollout.following, rollout.ended, np.zeros_like(rollout.ended)
+        )
+        stored = [
+            arrival_rows(row.tolist(), end.tolist())[0]
+            for row, end in zip(rollout.rewards, rollout.terminated, strict=True)
+        ]
+        write_starts(tmp_path / "r.npz", rollout, np.array(stored), name="terminals")
+        result = run_gae("compute", tmp_path / "r.npz", "--preset", "pufferlib", "--json")
+        assert result.returncode == 0, result.stderr
+        arrays = np.load(tmp_path / "r.npz")
+        advantages, returns = expected("pufferlib", rollout, Settings.from_preset("pufferlib"))
+        np.testing.assert_allclose(arrays["advantage"].T, advantages, **TOLERANCE)
+        np.testing.assert_allclose(arrays["return"].T, returns, **TOLERANCE)
+        notes = {note["code"]: note["count"] for note in json.loads(result.stdout)["warnings"]}
+        assert notes["preset-last-rows"] == 4
+
+    def test_invalid_steps(self, tmp_path, run_gae):
+        rollout = random_rollout(24, num_envs=4, num_steps=64)
+        valids = np.random.default_rng(24).random(rollout.shape) < 0.7
+        write_dense(tmp_path / "r.npz", rollout, valids=valids.T)
+        result = run_gae(
+            "compute", tmp_path / "r.npz", "--preset", "sample-factory", "--mask-column", "valids",
+            "--layout", "time-major",
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        advantages = [
+            sample_factory(**rollout.env(env), gamma=0.99, lam=0.95, valids=valids[env].tolist())[0]
+            for env in range(4)
+        ]
+        np.testing.assert_allclose(np.load(tmp_path / "r.npz")["advantage"].T, advantages, **TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["spinup", "rllib", "tianshou-npg", "finite-horizon"])
+def test_long_parquet(tmp_path, run_gae, name):
+    rollout = random_rollout(25, num_envs=3, num_steps=200)
+    write_long(tmp_path / "r.parquet", rollout)
+    result = run_gae("compute", tmp_path / "r.parquet", "--preset", name)
+    assert result.returncode == 0, result.stderr
+    table = pq.read_table(tmp_path / "r.parquet")
+    for found, numbers in zip(
+        ("advantage", "return"), expected(name, rollout, Settings.from_preset(name)), strict=True
+    ):
+        np.testing.assert_allclose(table[found].to_numpy(), numbers.reshape(-1), **TOLERANCE)
+
+
+def test_nested_tokens(tmp_path, run_gae):
+    rows = {
+        "rewards": [[0.0, 0.5, 1.0, 0.0]],
+        "values": [[0.1, 0.2, 0.3, 0.4]],
+        "response_mask": [[1, 0, 1, 0]],
+    }
+    pq.write_table(pa.table(rows), tmp_path / "r.parquet")
+    result = run_gae("compute", tmp_path / "r.parquet", "--preset", "verl", "--normalize", "none")
+    assert result.returncode == 0, result.stderr
+    mask = [True, False, True, False]
+    advantages, returns = TOKEN_LOOPS["verl"](rows["rewards"][0], rows["values"][0], mask, 1.0, 1.0)
+    table = pq.read_table(tmp_path / "r.parquet")
+    assert table["advantage"].to_pylist()[0] == pytest.approx(advantages, abs=1e-6)
+    assert table["return"].to_pylist()[0] == pytest.approx(returns, abs=1e-6)
+
+
+class TestBorders:
+    """Blocks and row groups cut episodes; numbers must not show it."""
+
+    @pytest.mark.parametrize("name", ["cleanrl", "rsl-rl", "skrl-2.1", "brax", "spinup", "finite-horizon"])
+    @pytest.mark.parametrize("bootstrap", ["zero", "current"])
+    def test_small_blocks_give_the_same_numbers(self, tmp_path, name, bootstrap):
+        # The least memory makes blocks of 4,096 rows; what needs one block takes 150 bytes per row.
+        rollout = random_rollout(26, num_envs=3, num_steps=5_000, end_rate=0.01)
+        path = tmp_path / "r.parquet"
+        write_long(path, rollout)
+        found = []
+        for memory in (4 << 20, 1 << 30):
+            gaecli.compute(path, preset=name, bootstrap=bootstrap, memory_bytes=memory, overwrite=True)
+            table = pq.read_table(path)
+            found.append([table[column].to_numpy() for column in ("advantage", "return")])
+        np.testing.assert_array_equal(found[0], found[1])
+        for got, numbers in zip(found[0], expected(name, rollout, Settings.from_preset(name)), strict=True):
+            np.testing.assert_allclose(got, numbers.reshape(-1), **TOLERANCE)
+
+    def test_a_whole_stream_that_does_not_fit_is_refused(self, tmp_path):
+        path = tmp_path / "r.parquet"
+        write_long(path, random_rollout(27, num_envs=2, num_steps=5_000))
+        with pytest.raises(gaecli.UsageError, match="whole streams") as failure:
+            gaecli.compute(path, preset="spinup", memory_bytes=1 << 20)
+        assert "--memory" in str(failure.value.hint)
+
+    def test_whole_streams_over_several_files_are_refused(self, tmp_path):
+        for index in range(2):
+            write_long(tmp_path / f"r-0000{index}-of-00002.parquet", random_rollout(28))
+        summary = gaecli.compute(tmp_path / "r-0000*.parquet", preset="brax")
+        assert summary.exit_code == 2
+        assert "2 files" in summary.files[0].error
+        assert "--no-join" in summary.files[0].hint

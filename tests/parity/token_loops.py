@@ -1,0 +1,101 @@
+"""The published recurrences over tokens as plain loops over floats, one per preset.
+
+Every loop takes one response as lists and returns (advantages, returns) of every slot, masked ones
+included, as the library stores them before it normalises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def carry(rewards, values, mask, gamma, lam) -> tuple[list[float], list[float]]:
+    """verl/trainer/ppo/core_algos.py, compute_gae_advantage_return; NeMo-RL's `_compute_gae` is the same."""
+    next_value = last = 0.0
+    advantages = []
+    for reward, value, kept in zip(reversed(rewards), reversed(values), reversed(mask), strict=True):
+        delta = reward + gamma * next_value - value
+        candidate = delta + gamma * lam * last
+        next_value = value if kept else next_value
+        last = candidate if kept else last
+        advantages.append(last)
+    advantages.reverse()
+    return advantages, [a + v for a, v in zip(advantages, values, strict=True)]
+
+
+def nemo(rewards, values, mask, gamma, lam) -> tuple[list[float], list[float]]:
+    """nemo_rl/algorithms/advantage_estimator.py, compute_advantage: masked A become 0, returns stay."""
+    advantages, returns = carry(rewards, values, mask, gamma, lam)
+    return [a if kept else 0.0 for a, kept in zip(advantages, mask, strict=True)], returns
+
+
+def vapo(rewards, values, mask, gamma, lam, alpha=0.05) -> tuple[list[float], list[float]]:
+    """The same file: `_resolve_lambda_policy` with `length_adaptive_alpha`, `gae_lambda_value` 1."""
+    length = max(sum(mask), 0)
+    lam_policy = min(max(1.0 - 1.0 / max(alpha * length, 1.0), 0.0), 1.0)
+    advantages, _ = nemo(rewards, values, mask, gamma, lam_policy)
+    _, returns = carry(rewards, values, mask, gamma, 1.0)
+    return advantages, returns
+
+
+def openrlhf(rewards, values, mask, gamma, lam) -> tuple[list[float], list[float]]:
+    """openrlhf/trainer/ppo_utils/experience_maker.py, get_advantages_and_returns."""
+    values = [value if kept else 0.0 for value, kept in zip(values, mask, strict=True)]
+    rewards = [reward if kept else 0.0 for reward, kept in zip(rewards, mask, strict=True)]
+    return _plain(rewards, values, gamma, lam)
+
+
+def trl(rewards, values, mask, gamma, lam) -> tuple[list[float], list[float]]:
+    """trl/experimental/ppo/ppo_trainer.py: right padding; values kept up to the slot after the last token.
+
+    Rewards beyond that slot are 0 as the trainer makes them.
+    """
+    length = sum(mask)
+    values = [value if index <= length else 0.0 for index, value in enumerate(values)]
+    rewards = [reward if index <= length else 0.0 for index, reward in enumerate(rewards)]
+    advantages, returns = _plain(rewards, values, gamma, lam)
+    return [a if kept else 0.0 for a, kept in zip(advantages, mask, strict=True)], returns
+
+
+def slime(rewards, values, mask, gamma, lam) -> tuple[list[float], list[float]]:
+    """slime/utils/ppo_utils.py, vanilla_gae: the mask plays no part."""
+    return _plain(rewards, values, gamma, lam)
+
+
+def areal(rewards, values, mask, gamma, lam, fills_row=False) -> tuple[list[float], list[float]]:
+    """areal/trainer/ppo/actor.py, compute_advantages: loss_mask rolled by one, column L - 1 left out.
+
+    The roll brings the mask of the first slot, which belongs to the prompt, to the last one: unused there.
+    """
+    rolled = [*mask[1:], mask[0]]
+    next_value = values[-1] if fills_row else 0.0
+    last, advantages = 0.0, [0.0]
+    for t in reversed(range(len(rewards) - 1)):
+        candidate = rewards[t] + gamma * next_value - values[t] + gamma * lam * last
+        next_value = values[t] if rolled[t] else next_value
+        last = candidate if rolled[t] else last
+        advantages.append(last)
+    advantages.reverse()
+    return advantages, [a + v for a, v in zip(advantages, values, strict=True)]
+
+
+def _plain(rewards, values, gamma, lam) -> tuple[list[float], list[float]]:
+    last, advantages = 0.0, []
+    for t in reversed(range(len(rewards))):
+        next_value = values[t + 1] if t + 1 < len(rewards) else 0.0
+        last = rewards[t] + gamma * next_value - values[t] + gamma * lam * last
+        advantages.append(last)
+    advantages.reverse()
+    return advantages, [a + v for a, v in zip(advantages, values, strict=True)]
+
+
+TOKEN_LOOPS: dict[str, Callable[..., Any]] = {
+    "verl": carry,
+    "nemo": nemo,
+    "vapo": vapo,
+    "openrlhf": openrlhf,
+    "trl": trl,
+    "slime": slime,
+    "areal": areal,
+}
