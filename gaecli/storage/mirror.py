@@ -1,0 +1,227 @@
+"""Objects of stores as local files, of which only the bytes that were needed are there.
+
+`s3://bucket/runs/a.parquet` is `SPOOL/s3/bucket/runs/a.parquet`: a sparse file with the size of the object.
+All else in gaecli works on that path as on any other; going back to the URI is a matter of text.
+
+    add      what a URI names becomes empty sparse files
+    attach   the first and the last bytes: enough to open a file by its footer
+    fill     the bytes of some columns, or all
+
+A read that comes too early meets zeros, and neither a footer nor a column chunk starts with zeros, so it
+fails. What is copied byte by byte has to be filled whole first.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import threading
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gaecli.errors import FileError, UsageError
+from gaecli.storage.extents import Range, column_extents, merged, missing
+from gaecli.storage.objects import ObjectInfo, ObjectStore, changed
+from gaecli.storage.schemes import SCHEMES, scheme_of
+
+#: Objects up to this size come with one request, and so do the ends of larger ones.
+SMALL_BYTES = 4 << 20
+_TAIL_BYTES = 64 << 10
+_HEAD_BYTES = 16
+_LOOKS_AT_ONCE = 8
+_PARQUET = b"PAR1"
+
+
+@dataclass(eq=False)
+class _Copy:
+    """An object and what is there of it."""
+
+    info: ObjectInfo
+    path: Path
+    present: list[Range] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        return not missing([(0, self.info.size)], self.present)
+
+
+class Mirror:
+    """The part of the world's stores that a run looks at, below one local directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._copies: dict[Path, _Copy] = {}
+        self._looked_up: set[Path] = set()
+        self._stores: dict[str, ObjectStore] = {}
+        self._lock = threading.Lock()
+
+    def holds(self, path: Path) -> bool:
+        return path in self._copies or self._scheme_name(path) is not None
+
+    def path_of(self, uri: str) -> Path:
+        """Where a URI lies in the mirror, whether or not it exists."""
+        scheme = scheme_of(uri)
+        rest = uri.partition("://")[2]
+        parts = rest.rstrip("/").split("/")
+        if not rest or any(part in ("", ".", "..") for part in parts) or "\0" in rest:
+            raise UsageError(f"`{uri}` is not a name that gaecli can take", hint="expected s3://BUCKET/KEY")
+        return self.root.joinpath(scheme.name, *parts)
+
+    def uri_of(self, path: Path) -> str:
+        scheme, *rest = path.relative_to(self.root).parts
+        return f"{scheme}://{'/'.join(rest)}"
+
+    def can_write(self, path: Path) -> bool:
+        return scheme_of(self.uri_of(path)).can_write
+
+    def add(self, uris: Sequence[str]) -> list[str]:
+        """Local paths, directories and patterns that name the same objects; raises if one names nothing."""
+        if len(uris) == 1:
+            return [self._add(uris[0])]
+        with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
+            return list(pool.map(self._add, uris))
+
+    def _add(self, uri: str) -> str:
+        path = self.path_of(uri)
+        store = self._store(uri)
+        if not uri.endswith("/") and (info := store.info(uri)) is not None:
+            self._register(info)
+            return str(path)
+        if glob.has_magic(uri):
+            found = store.matching(uri)
+        elif store.is_prefix(uri):
+            path.mkdir(parents=True, exist_ok=True)
+            found = store.below(uri)
+        else:
+            raise FileError(f"`{uri}` does not exist")
+        for info in found:
+            self._register(info)
+            if _tells_of_others(info):
+                self.attach(self.path_of(info.uri))
+        return str(path)
+
+    def look_up(self, path: Path) -> bool:
+        """Whether there is an object where a result is to go; by its ends then, it can be opened."""
+        if path not in self._looked_up:
+            self._looked_up.add(path)
+            uri = self.uri_of(path)
+            if path not in self._copies and (info := self._store(uri).info(uri)) is not None:
+                self._register(info)
+                self.attach(path)
+        return path in self._copies
+
+    def look_for_directory(self, path: Path) -> None:
+        """Make a name below which objects lie a directory."""
+        uri = self.uri_of(path)
+        if self._store(uri).is_prefix(uri):
+            path.mkdir(parents=True, exist_ok=True)
+
+    def attach(self, path: Path) -> None:
+        """The bytes by which a file is recognised and opened."""
+        copy = self._copies[path]
+        size = copy.info.size
+        if size <= SMALL_BYTES:
+            self._fetch(copy, [(0, size)])
+            return
+        self._fetch(copy, [(0, _HEAD_BYTES), (size - _TAIL_BYTES, size)])
+        with path.open("rb") as file:
+            is_parquet = file.read(len(_PARQUET)) == _PARQUET
+            file.seek(-8, os.SEEK_END)
+            footer_bytes = int.from_bytes(file.read(4), "little")
+        start = max(0, size - 8 - footer_bytes)
+        self._fetch(copy, [(start if is_parquet else 0, size)])
+
+    def fill(self, path: Path, columns: Collection[str] | None = None) -> None:
+        """The bytes of these columns, if the format keeps them apart, or all."""
+        copy = self._copies[path]
+        if copy.is_whole:
+            return
+        size = copy.info.size
+        self._fetch(copy, [(0, size)] if columns is None else column_extents(path, columns))
+
+    def fetch_all(self) -> None:
+        """All bytes of all objects that were added."""
+        with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
+            list(pool.map(self.fill, self._copies))
+
+    def check_unchanged(self, path: Path) -> None:
+        """Raise if the object is not the one that was read."""
+        info = self._copies[path].info
+        now = self._store(info.uri).info(info.uri)
+        if now is None:
+            raise FileError(f"`{info.uri}` was removed while it was read; nothing was written")
+        if not now.is_same(info):
+            raise changed(info.uri)
+
+    def release(self, path: Path) -> None:
+        """Give back the disk space; the file is done."""
+        if self._copies.pop(path, None) is not None:
+            path.unlink(missing_ok=True)
+
+    def store_of(self, path: Path) -> ObjectStore:
+        return self._store(self.uri_of(path))
+
+    def _register(self, info: ObjectInfo) -> None:
+        path = self.path_of(info.uri)
+        if path in self._copies:
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                file.truncate(info.size)
+        except OSError as error:
+            raise FileError(
+                f"`{info.uri}` has no name that can be copied to a local file: {error.strerror}"
+            ) from error
+        copy = _Copy(info, path)
+        _stamp(copy)
+        self._copies[path] = copy
+
+    def _fetch(self, copy: _Copy, wanted: Sequence[Range]) -> None:
+        extents = missing(wanted, copy.present)
+        if not extents:
+            return
+        try:
+            with copy.path.open("r+b", buffering=0) as file:
+                self._store(copy.info.uri).read(copy.info, extents, file)
+        except OSError as error:
+            raise _no_room(error, copy) from error
+        copy.present = merged([*copy.present, *extents])
+        _stamp(copy)
+
+    def _store(self, uri: str) -> ObjectStore:
+        place = "/".join(uri.split("/", 3)[:3])
+        with self._lock:
+            if place not in self._stores:
+                self._stores[place] = ObjectStore(uri)
+            return self._stores[place]
+
+    def _scheme_name(self, path: Path) -> str | None:
+        """The scheme that a path is of, if it lies in the mirror."""
+        root = f"{self.root}{os.sep}"
+        text = str(path)
+        name = text[len(root) :].partition(os.sep)[0] if text.startswith(root) else ""
+        return name if name in SCHEMES else None
+
+
+def _tells_of_others(info: ObjectInfo) -> bool:
+    """Small documents by which a data set is recognised, before any of its files is opened."""
+    *folders, name = info.uri.split("/")
+    return info.size <= SMALL_BYTES and (name.endswith((".json", ".jsonl")) or "meta" in folders)
+
+
+def _stamp(copy: _Copy) -> None:
+    """The time of the object: more of it coming in is no change of the file."""
+    os.utime(copy.path, ns=(copy.info.modified_ns, copy.info.modified_ns))
+
+
+def _no_room(error: OSError, copy: _Copy) -> FileError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return FileError(
+            f"no space left in the temporary directory for a copy of `{copy.info.uri}`",
+            hint=f"set TMPDIR to a place with {copy.info.size * 2 / 1e6:,.0f} MB",
+        )
+    return FileError(f"a copy of `{copy.info.uri}` cannot be written: {error.strerror or error}")

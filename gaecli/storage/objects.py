@@ -1,0 +1,226 @@
+"""One object store: what is there, its bytes, and uploads that appear whole or not at all.
+
+Never pyarrow's S3 output stream: it completes the upload when an exception passes through it, or when
+it is collected, and leaves a valid, truncated file under the final name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from gaecli.errors import FileError, GaeError
+from gaecli.storage.schemes import Scheme, open_store, scheme_of
+
+READ_BYTES = 8 << 20
+#: Requests under way at a time for one object; with READ_BYTES this bounds the memory.
+_READS_AT_ONCE = 4
+PART_BYTES = 16 << 20
+MAX_PARTS = 10_000
+_PIECE_BYTES = 1 << 20
+#: What tells one version of an object from the next, best first, by the names that stores use.
+_VERSION_KEYS = ("ETag", "etag", "generation", "md5Hash", "content_md5", "blob_id")
+_TIME_KEYS = ("LastModified", "last_modified", "updated", "mtime")
+#: What an object keeps when it is written anew.
+_KEPT_HEADERS = (
+    "CacheControl",
+    "ContentDisposition",
+    "ContentEncoding",
+    "ContentLanguage",
+    "ContentType",
+    "Metadata",
+    "StorageClass",
+    "ServerSideEncryption",
+    "SSEKMSKeyId",
+)
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """An object as it was when it was looked at."""
+
+    uri: str
+    size: int
+    version: str
+    modified: str
+
+    @property
+    def modified_ns(self) -> int:
+        """Whole seconds: stores tell fractions in one answer and not in another."""
+        with contextlib.suppress(ValueError, OverflowError):
+            return int(datetime.fromisoformat(self.modified).timestamp()) * 10**9
+        return 0
+
+    def is_same(self, other: ObjectInfo) -> bool:
+        """Whether nobody wrote it in between."""
+        if self.version or other.version:
+            return (self.version, self.size) == (other.version, other.size)
+        return (self.modified_ns, self.size) == (other.modified_ns, other.size)
+
+
+class ObjectStore:
+    """The objects of one store; every failure comes as a `GaeError` that names the URI."""
+
+    def __init__(self, uri: str) -> None:
+        self.scheme: Scheme = scheme_of(uri)
+        self._fs: Any = open_store(uri)
+
+    def info(self, uri: str) -> ObjectInfo | None:
+        """None if there is no object of just this name."""
+        with _told("read", uri):
+            self._fs.invalidate_cache()
+            try:
+                entry = self._fs.info(self._path(uri))
+            except FileNotFoundError:
+                return None
+            return _info(uri, entry) if entry["type"] == "file" else None
+
+    def is_prefix(self, uri: str) -> bool:
+        """Whether objects lie below this name."""
+        with _told("read", uri):
+            return bool(self._fs.isdir(self._path(uri)))
+
+    def below(self, uri: str) -> list[ObjectInfo]:
+        with _told("list", uri):
+            return self._listed(self._fs.find(self._path(uri), detail=True))
+
+    def matching(self, pattern: str) -> list[ObjectInfo]:
+        with _told("list", pattern):
+            return self._listed(self._fs.glob(self._path(pattern), detail=True))
+
+    def read(self, info: ObjectInfo, extents: Sequence[tuple[int, int]], target: BinaryIO) -> None:
+        """Copy ranges of an object to the same places of a file."""
+        pieces = [
+            (start, min(start + READ_BYTES, end))
+            for first, end in extents
+            for start in range(first, end, READ_BYTES)
+        ]
+        path = self._path(info.uri)
+        for index in range(0, len(pieces), _READS_AT_ONCE):
+            some = pieces[index : index + _READS_AT_ONCE]
+            starts, ends = [start for start, _ in some], [end for _, end in some]
+            with _told("read", info.uri):
+                blocks = self._fs.cat_ranges([path] * len(some), starts, ends, on_error="raise")
+            for (start, end), block in zip(some, blocks, strict=True):
+                if len(block) != end - start:
+                    raise changed(info.uri)
+                target.seek(start)
+                target.write(block)
+
+    def upload(self, uri: str, source: Path) -> Upload:
+        return Upload(self._fs, self.scheme, uri, self._path(uri), source)
+
+    def _path(self, uri: str) -> str:
+        return str(self._fs._strip_protocol(uri))
+
+    def _listed(self, entries: Mapping[str, Mapping[str, Any]]) -> list[ObjectInfo]:
+        return [
+            _info(f"{self.scheme.name}://{name.lstrip('/')}", entry)
+            for name, entry in entries.items()
+            if entry["type"] == "file"
+        ]
+
+
+class Upload:
+    """An object on its way: sent in full first, then made visible at once, or taken back."""
+
+    def __init__(self, fs: Any, scheme: Scheme, uri: str, path: str, source: Path) -> None:
+        self._fs = fs
+        self._scheme = scheme
+        self._uri = uri
+        self._path = path
+        self._source = source
+        self._file: Any = None
+
+    def send(self) -> None:
+        """All bytes; the object that is there stays as it is."""
+        size = self._source.stat().st_size
+        with _told("write", self._uri):
+            self._file = self._fs.open(
+                self._path, "wb", autocommit=False, block_size=part_bytes(size), **self._headers()
+            )
+            with self._source.open("rb") as source:
+                while piece := source.read(_PIECE_BYTES):
+                    self._file.write(piece)
+            if not self._scheme.commits_on_close:
+                self._file.close()
+
+    def commit(self) -> None:
+        with _told("write", self._uri):
+            if self._scheme.commits_on_close:
+                self._file.close()
+            else:
+                self._file.commit()
+        self._file = None
+
+    def discard(self) -> None:
+        """Take back what was sent. Does nothing after `commit`."""
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        # Closing, which collecting the file does as well, would send the rest of it.
+        with contextlib.suppress(Exception):
+            file.closed = True
+        with contextlib.suppress(Exception):
+            file.discard()
+
+    def _headers(self) -> dict[str, Any]:
+        """Content type, user metadata and the like of the object that is replaced."""
+        if not self._scheme.has_s3_headers:
+            return {}
+        bucket, key, _ = self._fs.split_path(self._path)
+        try:
+            old = self._fs.call_s3("head_object", Bucket=bucket, Key=key)
+        except FileNotFoundError:
+            return {}
+        return {name: old[name] for name in _KEPT_HEADERS if old.get(name)}
+
+
+def part_bytes(size: int) -> int:
+    """Whole MiB, and few enough parts for S3."""
+    needed = math.ceil(size / MAX_PARTS / (1 << 20)) << 20
+    return max(PART_BYTES, needed)
+
+
+def changed(uri: str) -> FileError:
+    return FileError(
+        f"`{uri}` was changed by somebody else while it was read; nothing was written",
+        hint="run the command again when nothing else writes to it",
+    )
+
+
+def _info(uri: str, entry: Mapping[str, Any]) -> ObjectInfo:
+    version = next((str(entry[key]) for key in _VERSION_KEYS if entry.get(key)), "")
+    modified = next((entry[key] for key in _TIME_KEYS if entry.get(key)), "")
+    modified = modified.isoformat() if isinstance(modified, datetime) else str(modified)
+    return ObjectInfo(uri, int(entry.get("size") or 0), version.strip('"'), modified)
+
+
+@contextlib.contextmanager
+def _told(doing: str, uri: str) -> Iterator[None]:
+    """What goes wrong between here and the store, in words. Drivers raise whatever they like."""
+    try:
+        yield
+    except GaeError:
+        raise
+    except FileNotFoundError as error:
+        raise FileError(f"`{uri}` does not exist, or its bucket does not") from error
+    except PermissionError as error:
+        raise FileError(
+            f"no permission to {doing} `{uri}`: {_reason(error)}", hint="check the credentials in use"
+        ) from error
+    except Exception as error:
+        hint = None
+        if "credential" in f"{type(error).__name__} {error}".lower():
+            hint = "give credentials as the store's own tools take them, e.g. `AWS_PROFILE`"
+        raise FileError(f"cannot {doing} `{uri}`: {_reason(error)}", hint=hint) from error
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,81 @@
+"""Which object stores there are, and which package speaks to each. One row registers a store."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gaecli.errors import MissingExtraError, UsageError
+
+_URI = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
+#: What `pathlib` makes of a URI.
+_COLLAPSED = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A store by the first word of its URIs."""
+
+    name: str
+    #: The package that fsspec finds the store through, and the extra of gaecli that installs it.
+    package: str
+    extra: str
+    can_write: bool = True
+    #: Closing an upload completes it, and without closing it is never there. Elsewhere closing only
+    #: sends the last part, and `commit` completes or `discard` takes back.
+    commits_on_close: bool = False
+    #: Takes S3's names for headers when an object is written.
+    has_s3_headers: bool = False
+
+
+SCHEMES = {
+    scheme.name: scheme
+    for scheme in (
+        Scheme("s3", "s3fs", "s3", has_s3_headers=True),
+        Scheme("s3a", "s3fs", "s3", has_s3_headers=True),
+        Scheme("gs", "gcsfs", "gcs"),
+        Scheme("gcs", "gcsfs", "gcs"),
+        Scheme("abfs", "adlfs", "azure", commits_on_close=True),
+        Scheme("abfss", "adlfs", "azure", commits_on_close=True),
+        Scheme("az", "adlfs", "azure", commits_on_close=True),
+        # Its writer makes one commit per file and cannot take it back.
+        Scheme("hf", "huggingface_hub", "hf", can_write=False),
+    )
+}
+
+
+def uri_of(source: str | Path) -> str | None:
+    """The URI that a source is, if it is one; `Path("s3://bucket/key")` still means it."""
+    text = str(source)
+    if isinstance(source, Path) and (match := _COLLAPSED.match(text)) and match[1].lower() in SCHEMES:
+        return f"{match[1]}://{text[match.end() :]}"
+    return text if _URI.match(text) else None
+
+
+def scheme_of(uri: str) -> Scheme:
+    """Raises `UsageError` for what is no store."""
+    match = _URI.match(uri)
+    scheme = SCHEMES.get(match[1].lower()) if match else None
+    if scheme is None:
+        known = ", ".join(f"`{name}://`" for name in SCHEMES)
+        raise UsageError(f"`{uri}` is of no kind that gaecli reads", hint=f"a local path, or one of {known}")
+    return scheme
+
+
+def open_store(uri: str) -> Any:
+    """The fsspec file system behind a URI. Raises `MissingExtraError` if its package is not installed."""
+    scheme = scheme_of(uri)
+    if importlib.util.find_spec("fsspec") is None or importlib.util.find_spec(scheme.package) is None:
+        raise MissingExtraError(
+            f"`{uri}`: reading `{scheme.name}://` needs the extra `{scheme.extra}`",
+            hint=f"pip install 'gaecli[{scheme.extra}]'",
+        )
+    import fsspec
+
+    # Listings are not kept: what somebody else wrote a moment ago has to be seen.
+    options = {} if scheme.name == "hf" else {"use_listings_cache": False}
+    store, _ = fsspec.core.url_to_fs(uri, **options)
+    return store

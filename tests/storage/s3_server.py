@@ -1,0 +1,141 @@
+"""A real S3 server on the loopback, in the test's own process, that can be told to fail.
+
+It proves the protocol: what is asked for, in which order, and what is there afterwards. It is not Amazon.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Response
+
+BUCKET = "rollouts"
+_FORBIDDEN = "<Error><Code>AccessDenied</Code><Message>the test says no</Message></Error>"
+_BROKEN = "<Error><Code>InternalError</Code><Message>the test broke it</Message></Error>"
+
+
+@dataclass
+class Request:
+    method: str
+    key: str
+    query: str
+
+    @property
+    def is_part(self) -> bool:
+        return self.method == "PUT" and "partNumber=" in self.query
+
+    @property
+    def is_completion(self) -> bool:
+        return self.method == "POST" and "uploadId=" in self.query
+
+
+Fault = Callable[[Request], Response | None]
+
+
+@dataclass
+class S3Server:
+    """`fault` sees every request first; what it returns is the answer. `requests` is what was asked."""
+
+    fault: Fault | None = None
+    requests: list[Request] = field(default_factory=list)
+    bytes_read: int = 0
+
+    def __enter__(self) -> S3Server:
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.client.create_bucket(Bucket=BUCKET)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._server.server_port}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    @property
+    def client(self) -> Any:
+        env = self.env
+        return boto3.client(
+            "s3",
+            endpoint_url=env["AWS_ENDPOINT_URL"],
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            region_name="us-east-1",
+            config=Config(retries={"max_attempts": 1}),
+        )
+
+    def reset(self) -> None:
+        """No objects, no faults, no memory of requests."""
+        self.fault = None
+        for upload in self.pending():
+            self.client.abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
+        for key in self.keys():
+            self.client.delete_object(Bucket=BUCKET, Key=key)
+        self.forget()
+
+    def forget(self) -> None:
+        self.requests.clear()
+        self.bytes_read = 0
+
+    def put(self, key: str, body: bytes, **headers: Any) -> str:
+        """The URI of a new object."""
+        self.client.put_object(Bucket=BUCKET, Key=key, Body=body, **headers)
+        return f"s3://{BUCKET}/{key}"
+
+    def get(self, key: str) -> bytes:
+        body: bytes = self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        return body
+
+    def etag(self, key: str) -> str:
+        etag: str = self.client.head_object(Bucket=BUCKET, Key=key)["ETag"]
+        return etag
+
+    def keys(self) -> list[str]:
+        listed = self.client.list_objects_v2(Bucket=BUCKET).get("Contents", [])
+        return [entry["Key"] for entry in listed]
+
+    def pending(self) -> list[dict[str, Any]]:
+        """Uploads that were begun and neither completed nor aborted: their parts cost money."""
+        uploads: list[dict[str, Any]] = self.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
+        return uploads
+
+    def _answer(self, environ: dict[str, Any], start_response: Any) -> Any:
+        path = environ["PATH_INFO"].removeprefix(f"/{BUCKET}").lstrip("/")
+        request = Request(environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING", ""))
+        self.requests.append(request)
+        answer = self.fault(request) if self.fault is not None else None
+        if answer is not None:
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            return answer(environ, start_response)
+
+        def counting_start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            if request.method == "GET" and request.key:
+                self.bytes_read += int(dict(headers).get("Content-Length", 0))
+            return start_response(status, headers, *rest)
+
+        return self._moto(environ, counting_start)
+
+
+def forbid(*_: object) -> Response:
+    return Response(_FORBIDDEN, status=403, content_type="application/xml")
+
+
+def break_down(*_: object) -> Response:
+    return Response(_BROKEN, status=500, content_type="application/xml")

@@ -1,0 +1,379 @@
+"""`gae compute` on objects of an S3 server: what is there afterwards, whatever goes wrong on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+pytest.importorskip("moto", reason="needs the extra `test`")
+pytest.importorskip("s3fs", reason="needs the extra `s3`")
+
+from storage.s3_server import BUCKET, Request, S3Server, break_down, forbid
+
+#: Two parts of an upload and a little; what is observed is most of it.
+BIG_ROWS = 300_000
+
+
+def rollout(num_rows: int, seed: int = 0, observations: int = 1) -> bytes:
+    generator = np.random.default_rng(seed)
+    columns = {
+        "reward": generator.normal(size=num_rows),
+        "value": generator.normal(size=num_rows),
+        "terminated": np.arange(num_rows) % 50 == 49,
+    }
+    columns |= {f"obs{index}": generator.normal(size=num_rows) for index in range(observations)}
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file, row_group_size=100_000, use_dictionary=False)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def big() -> bytes:
+    return rollout(BIG_ROWS, observations=8)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    with S3Server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(server) -> S3Server:
+    server.reset()
+    return server
+
+
+@pytest.fixture
+def gae(run_gae, gae_command, s3, tmp_path):
+    """The installed command, with this server for Amazon and a folder of its own for temporary files."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+
+    def run(*args: Any, **options: Any) -> subprocess.CompletedProcess[Any]:
+        env = {**s3.env, "TMPDIR": str(folder), **options.pop("env", {})}
+        result = run_gae(*args, env=env, **options)
+        assert list(folder.iterdir()) == [], "a spool was left behind"
+        return result
+
+    run.env = {**os.environ, **s3.env, "TMPDIR": str(folder)}
+    run.temporary = folder
+    run.path = gae_command
+    return run
+
+
+@pytest.fixture
+def locally(run_gae, tmp_path):
+    """The bytes that `gae compute` makes of the same bytes in a local file."""
+
+    def run(body: bytes, *flags: str, name: str = "local.parquet") -> bytes:
+        path = tmp_path / name
+        path.write_bytes(body)
+        result = run_gae("compute", path, *flags)
+        assert result.returncode == 0, result.stderr
+        return path.read_bytes()
+
+    return run
+
+
+class TestInPlace:
+    def test_an_object_becomes_what_a_local_file_becomes(self, s3, gae, locally):
+        body = rollout(1000)
+        uri = s3.put("runs/a.parquet", body)
+        result = gae("compute", uri)
+        assert result.returncode == 0, result.stderr
+        assert s3.get("runs/a.parquet") == locally(body)
+        assert s3.keys() == ["runs/a.parquet"]
+        assert s3.pending() == []
+        assert uri in result.stdout
+        assert str(gae.temporary) not in result.stdout + result.stderr
+
+    def test_an_upload_in_parts_is_the_same(self, s3, gae, locally, big):
+        result = gae("compute", s3.put("big.parquet", big))
+        assert result.returncode == 0, result.stderr
+        assert sum(request.is_part for request in s3.requests) > 1
+        assert s3.get("big.parquet") == locally(big)
+
+    def test_metadata_of_the_object_stays(self, s3, gae):
+        headers = {
+            "Metadata": {"run": "7"},
+            "ContentType": "application/x-rollouts",
+            "StorageClass": "STANDARD_IA",
+        }
+        assert gae("compute", s3.put("a.parquet", rollout(10), **headers)).returncode == 0
+        head = s3.client.head_object(Bucket=BUCKET, Key="a.parquet")
+        assert {name: head[name] for name in headers} == headers
+
+    def test_archives_too(self, s3, gae, sample_data, copy_sample, run_gae):
+        name = "cartpole_TN.npz"
+        uri = s3.put(name, (sample_data / name).read_bytes())
+        copy = copy_sample(name)
+        assert gae("compute", uri).returncode == run_gae("compute", copy).returncode == 0
+        ours, theirs = np.load(io.BytesIO(s3.get(name))), np.load(copy)
+        np.testing.assert_array_equal(ours["advantage"], theirs["advantage"])
+
+    def test_a_second_run_reads_the_footer_and_writes_nothing(self, s3, gae, big):
+        uri = s3.put("big.parquet", big)
+        assert gae("compute", uri).returncode == 0
+        etag = s3.etag("big.parquet")
+        s3.forget()
+        result = gae("compute", uri)
+        assert result.returncode == 0, result.stderr
+        assert "up to date" in result.stdout
+        assert s3.bytes_read < 100_000
+        assert {request.method for request in s3.requests} <= {"HEAD", "GET"}
+        assert s3.etag("big.parquet") == etag
+
+    def test_names_with_brackets_spaces_and_accents(self, s3, gae):
+        key = "runs [a] & b/é 100%.parquet"
+        result = gae("compute", s3.put(key, rollout(10)))
+        assert result.returncode == 0, result.stderr
+        assert "advantage" in pq.read_schema(io.BytesIO(s3.get(key))).names
+
+
+class TestElsewhere:
+    def test_a_prefix_keeps_its_tree(self, s3, gae, locally):
+        bodies = {
+            f"in/{name}.parquet": rollout(20, seed) for seed, name in enumerate(["a", "sub/b", "sub/c"])
+        }
+        for key, body in bodies.items():
+            s3.put(key, body)
+        s3.put("in/_hidden.parquet", b"not data")
+        s3.put("in/notes.txt", b"not data")
+        result = gae("compute", f"s3://{BUCKET}/in", "-o", f"s3://{BUCKET}/out/")
+        assert result.returncode == 0, result.stderr
+        written = {key for key in s3.keys() if key.startswith("out/")}  # noqa: SIM118 - a method of ours
+        assert written == {"out/a.parquet", "out/sub/b.parquet", "out/sub/c.parquet"}
+        for key, body in bodies.items():
+            assert s3.get(key) == body
+            # The provenance of a copy holds the time of its source, so only the data is the same.
+            ours = pq.read_table(io.BytesIO(s3.get(key.replace("in/", "out/", 1))))
+            assert ours.equals(pq.read_table(io.BytesIO(locally(body))))
+
+    def test_a_pattern_picks_objects(self, s3, gae):
+        for key in ("x/1.parquet", "x/2.parquet", "y/3.parquet"):
+            s3.put(key, rollout(10))
+        result = gae("compute", f"s3://{BUCKET}/x/*.parquet", "--json")
+        assert result.returncode == 0, result.stderr
+        inputs = [file["input"] for file in json.loads(result.stdout)["files"]]
+        assert inputs == [f"s3://{BUCKET}/x/1.parquet", f"s3://{BUCKET}/x/2.parquet"]
+
+    def test_down_and_up(self, s3, gae, tmp_path):
+        uri = s3.put("a.parquet", rollout(10))
+        assert gae("compute", uri, "-o", tmp_path / "a.parquet").returncode == 0
+        assert gae("compute", tmp_path / "a.parquet", "-o", f"s3://{BUCKET}/b.parquet").returncode == 0
+        local = pq.read_table(tmp_path / "a.parquet")
+        assert pq.read_table(io.BytesIO(s3.get("b.parquet"))).equals(local)
+        assert "advantage" in local.column_names
+        assert s3.get("a.parquet") == rollout(10)
+
+    def test_through_a_pipe(self, s3, gae):
+        uri = s3.put("a.parquet", rollout(10))
+        down = gae("compute", uri, "-o", "-", text=False)
+        assert down.returncode == 0, down.stderr
+        up = gae("compute", "-", "-o", f"s3://{BUCKET}/b.parquet", input=down.stdout, text=False)
+        assert up.returncode == 0, up.stderr
+        assert pq.read_table(io.BytesIO(s3.get("b.parquet"))).equals(pq.read_table(io.BytesIO(down.stdout)))
+
+    def test_an_object_of_somebody_else_is_not_overwritten(self, s3, gae):
+        uri = s3.put("a.parquet", rollout(10))
+        target = s3.put("b.parquet", rollout(20))
+        result = gae("compute", uri, "-o", target)
+        assert result.returncode == 2
+        assert f"`{target}` exists" in result.stderr
+        assert s3.get("b.parquet") == rollout(20)
+        assert gae("compute", uri, "-o", target, "--overwrite").returncode == 0
+        assert pq.read_metadata(io.BytesIO(s3.get("b.parquet"))).num_rows == 10
+
+    def test_a_copy_that_is_there_is_up_to_date(self, s3, gae):
+        uri = s3.put("a.parquet", rollout(10))
+        target = f"s3://{BUCKET}/b.parquet"
+        assert gae("compute", uri, "-o", target).returncode == 0
+        etag = s3.etag("b.parquet")
+        assert "up to date" in gae("compute", uri, "-o", target).stdout
+        assert s3.etag("b.parquet") == etag
+
+    def test_normalisation_spans_objects(self, s3, gae, run_gae, tmp_path):
+        for seed in range(3):
+            body = rollout(40, seed)
+            s3.put(f"n/{seed}.parquet", body)
+            (tmp_path / f"{seed}.parquet").write_bytes(body)
+        assert gae("compute", f"s3://{BUCKET}/n", "--normalize", "all").returncode == 0
+        local = sorted(tmp_path.glob("*.parquet"))
+        assert run_gae("compute", *local, "--normalize", "all").returncode == 0
+        for path in local:
+            assert s3.get(f"n/{path.name}") == path.read_bytes()
+
+
+class TestBytes:
+    """Nothing is read that is not needed."""
+
+    @pytest.mark.parametrize("flags", [["--dry-run"], ["--sidecar"]])
+    def test_the_other_columns_are_left_where_they_are(self, s3, gae, big, flags):
+        result = gae("compute", s3.put("big.parquet", big), *flags)
+        assert result.returncode == 0, result.stderr
+        assert s3.bytes_read < len(big) / 2
+        assert s3.get("big.parquet") == big
+
+    def test_no_byte_is_read_twice(self, s3, gae, big):
+        assert gae("compute", s3.put("big.parquet", big), "--normalize", "all").returncode == 0
+        assert s3.bytes_read == len(big)
+
+
+class TestFailures:
+    """The old object stays, no parts are left, and the command comes to an end."""
+
+    @pytest.fixture
+    def old(self, s3, big) -> Iterator[str]:
+        uri = s3.put("big.parquet", big)
+        etag = s3.etag("big.parquet")
+        yield uri
+        s3.fault = None
+        assert s3.etag("big.parquet") == etag
+        assert s3.get("big.parquet") == big
+        assert s3.keys() == ["big.parquet"]
+
+    @pytest.mark.parametrize("answer", [forbid, break_down])
+    def test_a_part_fails(self, s3, gae, old, answer):
+        s3.fault = lambda request: answer() if "partNumber=2" in request.query else None
+        result = gae(
+            "compute", old, timeout=60, env={"AWS_MAX_ATTEMPTS": "1"}
+        )  # s3fs tries again all the same
+        assert result.returncode == 4
+        assert f"cannot write `{old}`" in result.stderr or f"no permission to write `{old}`" in result.stderr
+        assert "Traceback" not in result.stderr
+        assert s3.pending() == []
+
+    def test_the_completion_fails(self, s3, gae, old):
+        s3.fault = lambda request: forbid() if request.is_completion else None
+        assert gae("compute", old, timeout=60).returncode == 4
+        assert s3.pending() == []
+
+    def test_reading_fails(self, s3, gae, old):
+        s3.fault = lambda request: forbid() if request.method == "GET" and request.key else None
+        result = gae("compute", old, timeout=60)
+        assert result.returncode == 4
+        assert not any(request.method in ("PUT", "POST") for request in s3.requests[1:])
+
+    def test_interrupted_in_the_middle(self, s3, gae, old):
+        with stopped_at_part_two(s3, gae, old) as process:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 130
+        assert list(gae.temporary.iterdir()) == []
+        assert s3.pending() == []
+
+    def test_killed_in_the_middle_and_run_again(self, s3, gae, old):
+        with stopped_at_part_two(s3, gae, old) as process:
+            process.kill()
+            process.wait(timeout=60)
+        assert len(list(gae.temporary.iterdir())) == 1
+        # The next run that needs a spool finds that of the dead one; `gae` asserts that both are gone.
+        assert gae("compute", old, "--dry-run").returncode == 0
+
+    def test_one_bad_object_does_not_stop_the_others(self, s3, gae):
+        good = [s3.put(f"{name}.parquet", rollout(10)) for name in "ac"]
+        bad = s3.put("b.parquet", b"PAR1 is not enough")
+        result = gae("compute", good[0], bad, good[1])
+        assert result.returncode == 4
+        assert f"`{bad}`" in result.stderr
+        for name in "ac":
+            assert "advantage" in pq.read_schema(io.BytesIO(s3.get(f"{name}.parquet"))).names
+
+
+@contextlib.contextmanager
+def stopped_at_part_two(s3: S3Server, gae: Any, uri: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A run that waits for an answer in the middle of its upload."""
+    arrived, released = threading.Event(), threading.Event()
+
+    def stall(request: Request) -> None:
+        if "partNumber=2" in request.query:
+            arrived.set()
+            released.wait(60)
+
+    s3.fault = stall
+    command = [gae.path, "compute", uri]
+    process = subprocess.Popen(command, env=gae.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        assert arrived.wait(60)
+        yield process
+    finally:
+        released.set()
+        process.kill()
+        process.wait(timeout=60)
+
+
+class TestChangedMeanwhile:
+    def test_somebody_else_writes_the_object_during_the_upload(self, s3, gae, big):
+        uri = s3.put("big.parquet", big)
+        theirs = rollout(5)
+
+        def meddle(request: Request) -> None:
+            if "partNumber=1" in request.query:
+                s3.fault = None
+                s3.put("big.parquet", theirs)
+
+        s3.fault = meddle
+        result = gae("compute", uri)
+        assert result.returncode == 4
+        assert f"`{uri}` was changed by somebody else" in result.stderr
+        assert s3.get("big.parquet") == theirs
+        assert s3.pending() == []
+
+    def test_somebody_removes_it(self, s3, gae, big):
+        uri = s3.put("big.parquet", big)
+
+        def meddle(request: Request) -> None:
+            if request.is_part:
+                s3.fault = None
+                s3.client.delete_object(Bucket=BUCKET, Key="big.parquet")
+
+        s3.fault = meddle
+        result = gae("compute", uri)
+        assert result.returncode == 4
+        assert f"`{uri}` was removed" in result.stderr
+        assert s3.keys() == []
+        assert s3.pending() == []
+
+
+class TestMessages:
+    def test_what_is_not_there_is_said_by_its_uri(self, gae):
+        for uri in (
+            f"s3://{BUCKET}/no.parquet",
+            "s3://no-such-bucket/a.parquet",
+            f"s3://{BUCKET}/no*.parquet",
+        ):
+            result = gae("compute", uri)
+            assert result.returncode == 4
+            assert f"`{uri}`" in result.stderr
+
+    def test_a_missing_column_is_said_by_the_uri(self, s3, gae):
+        uri = s3.put("a.parquet", rollout(10))
+        result = gae("compute", uri, "--value-column", "nope")
+        assert result.returncode == 2
+        assert f"column `nope` not found in `{uri}`" in result.stderr
+
+    def test_no_credentials(self, s3, gae, tmp_path):
+        uri = s3.put("a.parquet", rollout(10))
+        none = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "HOME": str(tmp_path)}
+        result = gae("compute", uri, env=none)
+        assert result.returncode == 4
+        assert "credentials" in result.stderr
+
+    def test_no_leave(self, s3, gae):
+        uri = s3.put("a.parquet", rollout(10))
+        s3.fault = forbid
+        result = gae("compute", uri)
+        assert result.returncode == 4
+        assert f"no permission to read `{uri}`" in result.stderr
