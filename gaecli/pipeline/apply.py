@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from gaecli.formats.base import OutputColumn
 from gaecli.moments import GroupedMoments, Moments
 from gaecli.pipeline.blocks import Scanned
 from gaecli.pipeline.combine import Carry
+from gaecli.pipeline.pen import Pen
 from gaecli.pipeline.statistics import Tally
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
@@ -22,26 +24,40 @@ from gaecli.summary import BootstrapCounts, EpisodeCounts
 #: Key of groups that are whole within one block. Not None: that is the label of a null.
 LOCAL: Hashable = object()
 
-#: What is written, unless a format has another idea.
-OUTPUT_DTYPE = np.dtype(np.float32)
-
 
 @dataclass(frozen=True, eq=False)
 class Settled:
     """A block whose surroundings are known: its ends are final, its advantages exact."""
 
     block: Block
+    #: The block as the convention reads it.
+    prepared: Block
     advantages: FloatArray
+    returns: FloatArray
     #: [N] steps that count: real ones of trajectories that are kept. None: all.
     counts: BoolArray | None
+    #: [N] those of them that the convention gives an advantage. None: all.
+    estimated: BoolArray | None
+    #: The returns are not A + V.
+    has_own_returns: bool = False
 
     def counted(self, numbers: Array) -> Array:
-        return numbers if self.counts is None else numbers[self.counts]
+        """What enters statistics: of steps that count and have an advantage."""
+        return numbers if self.estimated is None else numbers[self.estimated]
 
 
 def settle(scanned: Scanned, carry: Carry, estimator: Gae, threads: int = 1) -> Settled:
-    block = scanned.block
-    advantages = estimator.settle(block, scanned.advantages, carry.inflow, threads)
+    advantages = estimator.settle(scanned.prepared, scanned.advantages, carry.inflow, threads)
+    returns = advantages + scanned.prepared.values if scanned.returns is None else scanned.returns
+    block = _with_ends(scanned.block, carry)
+    prepared = block if scanned.prepared is scanned.block else _with_ends(scanned.prepared, carry)
+    counts = _all_of(_is_real(block), _not(block.masked))
+    estimated = counts if prepared is block else _all_of(counts, prepared.is_step)
+    return Settled(block, prepared, advantages, returns, counts, estimated, scanned.returns is not None)
+
+
+def _with_ends(block: Block, carry: Carry) -> Block:
+    """The block with what its surroundings say about the trajectories at its borders."""
     if carry.ends.any():
         last = block.lanes.stops[carry.ends] - 1
         cuts = block.cuts.copy()
@@ -49,12 +65,29 @@ def settle(scanned: Scanned, carry: Carry, estimator: Gae, threads: int = 1) -> 
         terminated = block.terminated.copy()
         terminated[last] |= carry.ends_terminated[carry.ends]
         block = replace(block, cuts=cuts, terminated=terminated)
+    given = ~np.isnan(carry.next_values)
+    if given.any():
+        absent = np.full(block.num_steps, np.nan) if block.next_values is None else block.next_values
+        next_values = absent.astype(np.float64)
+        next_values[block.lanes.stops[given] - 1] = carry.next_values[given]
+        block = replace(block, next_values=next_values)
     if carry.head_dropped.any() or carry.tail_dropped.any():
         block = replace(block, dropped=_dropped_at_borders(block, carry))
-    left_out = [~block.is_step if block.is_step is not None else None, block.dropped, block.masked]
-    present = [part for part in left_out if part is not None]
-    counts = ~np.logical_or.reduce(present) if present else None
-    return Settled(block, advantages, counts)
+    return block
+
+
+def _is_real(block: Block) -> BoolArray | None:
+    """[N] steps of trajectories that are kept, masked or not."""
+    return _all_of(block.is_step, _not(block.dropped))
+
+
+def _not(flags: BoolArray | None) -> BoolArray | None:
+    return None if flags is None else ~flags
+
+
+def _all_of(*flags: BoolArray | None) -> BoolArray | None:
+    present = [part for part in flags if part is not None]
+    return np.logical_and.reduce(present) if present else None
 
 
 def trajectory_numbers(block: Block) -> IndexArray:
@@ -110,18 +143,34 @@ def _grouped(settled: Settled, groups: GroupKeys) -> GroupedMoments:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Normalized:
+    """Advantages after normalisation."""
+
+    advantages: FloatArray
+    #: [N + 1] what becomes of 0 in the group of each step; at the end, in a trajectory without steps.
+    #: Empty where every row is a step.
+    zeros: FloatArray
+    #: Groups that are whole in this block, and those of them without variance.
+    num_local: int = 0
+    num_degenerate: int = 0
+
+
 def normalized(
     settled: Settled, groups: GroupKeys | None, constants: Mapping[Hashable, Constants], rule: Rule
-) -> tuple[FloatArray, int, int]:
-    """(normalised advantages, groups that are whole in this block, those of them without variance)."""
+) -> Normalized:
+    zeros = np.zeros(0 if settled.block.slots is None else len(settled.advantages) + 1)
     if groups is None:
-        return normalize(settled.advantages, constants[()]), 0, 0
+        return Normalized(normalize(settled.advantages, constants[()]), normalize(zeros, constants[()]))
     local = [index for index, key in enumerate(groups.keys) if _is_local(key)]
     measured = rule.per_group(_grouped(settled, groups)) if local else []
     found = [measured[index] if _is_local(key) else constants[key] for index, key in enumerate(groups.keys)]
     whole = [found[index] for index in local if found[index].count]
     degenerate = sum(group.is_degenerate for group in whole)
-    return normalize_groups(settled.advantages, groups.indices, found), len(whole), degenerate
+    if settled.block.slots is not None:
+        zeros[:-1] = normalize_groups(zeros[:-1], groups.indices, found)
+    advantages = normalize_groups(settled.advantages, groups.indices, found)
+    return Normalized(advantages, zeros, len(whole), degenerate)
 
 
 @dataclass(eq=False)
@@ -131,83 +180,96 @@ class Report:
     counts: EpisodeCounts = field(default_factory=EpisodeCounts)
     bootstrapped: BootstrapCounts = field(default_factory=BootstrapCounts)
     tallies: dict[str, Tally] = field(default_factory=dict)
-    raw_advantages: Moments = field(default_factory=Moments)
+    value_errors: Moments = field(default_factory=Moments)
     returns: Moments = field(default_factory=Moments)
     dropped_episodes: int = 0
     dropped_steps: int = 0
+    #: Steps that the convention gives no advantage.
+    unestimated_steps: int = 0
     local_groups: int = 0
     degenerate_groups: int = 0
+    #: Of one block, where pictures are to be drawn; not merged, as blocks of a stream share episodes.
+    sketch: Any = None
 
     def merge(self, other: Report) -> None:
         self.counts += other.counts
         self.bootstrapped += other.bootstrapped
         for name, tally in other.tallies.items():
             self.tallies[name] = self.tallies[name].merge(tally) if name in self.tallies else tally
-        self.raw_advantages = self.raw_advantages.merge(other.raw_advantages)
+        self.value_errors = self.value_errors.merge(other.value_errors)
         self.returns = self.returns.merge(other.returns)
         self.dropped_episodes += other.dropped_episodes
         self.dropped_steps += other.dropped_steps
+        self.unestimated_steps += other.unestimated_steps
         self.local_groups += other.local_groups
         self.degenerate_groups += other.degenerate_groups
 
 
 def finish_block(
-    settled: Settled, written: FloatArray | None, settings: Settings
+    settled: Settled, written: Normalized | None, settings: Settings
 ) -> tuple[dict[str, OutputColumn], Report]:
     """Output columns in row order, and the block's share of the summary. `written`: normalised, if so."""
-    block = settled.block
-    returns = settled.advantages + block.values
-    advantages = settled.advantages if written is None else written
-    numbers = {settings.advantage_column: advantages, settings.return_column: returns}
+    pen = Pen(settled.block, settled.prepared.values, settings.mask_fill)
+    advantages = settled.advantages if written is None else written.advantages
+    zeros = None if written is None else written.zeros
+    columns = {
+        settings.advantage_column: pen.advantages(advantages, zeros),
+        settings.return_column: pen.returns(settled.returns),
+    }
     if settings.raw_column is not None:
-        numbers[settings.raw_column] = settled.advantages
-    columns = {name: _output(column, block) for name, column in numbers.items()}
-    report = _report(settled, advantages, returns, settings)
-    return columns, report
+        columns[settings.raw_column] = pen.advantages(settled.advantages, None)
+    return columns, _report(settled, advantages, settings)
 
 
-def _report(settled: Settled, advantages: FloatArray, returns: FloatArray, settings: Settings) -> Report:
+def _report(settled: Settled, advantages: FloatArray, settings: Settings) -> Report:
     block, counted = settled.block, settled.counted
     tallies = {
         "reward": Tally.of(counted(block.rewards)),
         "value": Tally.of(counted(block.values)),
         "advantage": Tally.of(counted(advantages)),
-        "return": Tally.of(counted(returns)),
+        "return": Tally.of(counted(settled.returns)),
     }
-    is_normalized = advantages is not settled.advantages
-    raw = Moments.of(counted(settled.advantages)) if is_normalized else tallies["advantage"].moments
+    # What the values leave unexplained; A where the return is A + V.
+    errors = settled.returns - settled.prepared.values if settled.has_own_returns else settled.advantages
+    errors_moments = tallies["advantage"].moments if advantages is errors else Moments.of(counted(errors))
     dropped = block.dropped
     return Report(
-        counts=_episode_counts(settled),
-        bootstrapped=_bootstrap_counts(block, settings),
+        counts=episode_counts(settled),
+        bootstrapped=bootstrap_counts(settled.prepared, settings),
         tallies=tallies,
-        raw_advantages=raw,
+        value_errors=errors_moments,
         returns=tallies["return"].moments,
         dropped_episodes=0 if dropped is None else int(np.count_nonzero(dropped & block.cuts)),
         dropped_steps=0 if dropped is None else int(np.count_nonzero(dropped)),
+        unestimated_steps=_num_true(settled.counts, block) - _num_true(settled.estimated, block),
     )
 
 
-def _episode_counts(settled: Settled) -> EpisodeCounts:
+def _num_true(flags: BoolArray | None, block: Block) -> int:
+    return block.num_steps if flags is None else int(np.count_nonzero(flags))
+
+
+def episode_counts(settled: Settled) -> EpisodeCounts:
     block = settled.block
-    ends = np.flatnonzero(block.cuts if settled.counts is None else block.cuts & settled.counts)
+    is_real = _is_real(block)
+    ends = np.flatnonzero(block.cuts if is_real is None else block.cuts & is_real)
     terminated = int(np.count_nonzero(block.terminated[ends]))
     truncated = int(np.count_nonzero(block.truncated[ends]))
-    steps = block.num_steps if settled.counts is None else int(np.count_nonzero(settled.counts))
+    steps = _num_true(settled.counts, block)
     return EpisodeCounts(steps, len(ends), terminated, truncated, len(ends) - terminated - truncated)
 
 
-def _bootstrap_counts(block: Block, settings: Settings) -> BootstrapCounts:
-    """By source: what the file gave, and what the policy put in its place."""
-    bare = int(np.count_nonzero(needs_bootstrap(block)))
-    ends = np.flatnonzero(block.cuts & ~block.terminated)
-    if block.dropped is not None:
-        ends = ends[~block.dropped[ends]]
-    given = len(ends) - bare
-    filled = int(np.count_nonzero(block.filled[ends])) if block.filled is not None else 0
+def bootstrap_counts(prepared: Block, settings: Settings) -> BootstrapCounts:
+    """Ends that needed a value, by source: what the file gave, and what a rule put in its place."""
+    bare = int(np.count_nonzero(needs_bootstrap(prepared)))
+    needs_any = prepared.cuts & ~prepared.terminated
+    is_real = _is_real(prepared)
+    ends = np.flatnonzero(needs_any if is_real is None else needs_any & is_real)
+    filled = int(np.count_nonzero(prepared.filled[ends])) if prepared.filled is not None else 0
+    given = len(ends) - bare - filled
     if settings.bootstrap == "current":
-        return BootstrapCounts(next_value=given - filled, current=bare + filled)
-    return BootstrapCounts(next_value=given, zero=bare)
+        return BootstrapCounts(next_value=given, current=bare + filled)
+    return BootstrapCounts(next_value=given, current=filled, zero=bare)
 
 
 def _dropped_at_borders(block: Block, carry: Carry) -> BoolArray:
@@ -217,19 +279,3 @@ def _dropped_at_borders(block: Block, carry: Carry) -> BoolArray:
     tails = trajectory[block.lanes.stops[carry.tail_dropped] - 1]
     dropped |= np.isin(trajectory, np.concatenate((heads, tails)))
     return dropped
-
-
-def _output(steps: FloatArray, block: Block) -> OutputColumn:
-    """float32 in row order; null where there is no step, or where its trajectory is left out."""
-    placement = block.placement
-    absent: BoolArray | None = block.dropped
-    if block.is_step is not None:
-        absent = ~block.is_step if absent is None else absent | ~block.is_step
-    is_null = None
-    if absent is not None or placement.order is not None:
-        present = np.ones(block.num_steps, np.bool_) if absent is None else ~absent
-        is_null = ~placement.to_rows(present, fill=False)
-        is_null = is_null if is_null.any() else None
-    with np.errstate(over="ignore"):
-        values = placement.to_rows(steps.astype(OUTPUT_DTYPE, copy=False))
-    return OutputColumn(values, is_null, block.list_offsets, block.null_lists)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaecli.errors import DataError
-from gaecli.estimators.bootstrap import fill_bootstrap, needs_bootstrap
+from gaecli.estimators.bootstrap import needs_bootstrap
 from gaecli.estimators.gae import Borders, Gae
 from gaecli.formats.base import RolloutFile, Unit
 from gaecli.layouts.base import Layout
@@ -49,14 +49,19 @@ class Scanned:
 
     start: int
     block: Block
+    #: The block as the convention reads it; the same object where the convention changes nothing.
+    prepared: Block
     advantages: FloatArray
+    #: None where they are A + V.
+    returns: FloatArray | None = None
 
     @property
     def num_bytes(self) -> int:
-        block = self.block
-        arrays = [block.rewards, block.values, block.next_values, self.advantages, block.groups]
-        flags = 6 * block.num_steps
-        return flags + sum(array.nbytes for array in arrays if array is not None)
+        arrays = [self.advantages, self.returns, self.block.groups]
+        for block in (self.block, self.prepared):
+            arrays += [block.rewards, block.values, block.next_values]
+        flags = (6 if self.prepared is self.block else 12) * self.block.num_steps
+        return flags + sum({id(array): array.nbytes for array in arrays if array is not None}.values())
 
 
 class BlockStore:
@@ -110,11 +115,11 @@ class BlockReader:
                     return
                 start, _, columns = piece
                 block = self.layout.block(start, columns)
-                self._check_bootstrap(start, block)
-                block = fill_bootstrap(block, self.bootstrap)
+                prepared = self.estimator.prepare(block)
+                self._check_bootstrap(start, prepared)
             with clock("kernel"):
-                advantages = self.estimator.advantages(block, threads)
-            yield Scanned(start, block, advantages)
+                estimates = self.estimator.estimate(prepared, threads)
+            yield Scanned(start, block, prepared, *estimates)
 
     def _check_bootstrap(self, start: int, block: Block) -> None:
         """`--bootstrap error`, for ends that are known in the block; those at its border come later."""
@@ -148,7 +153,7 @@ def summarise(scanned: Scanned, address: BlockAddress, estimator: Gae) -> BlockS
         start=scanned.start,
         num_rows=block.placement.num_rows,
         lanes=lanes,
-        borders=estimator.borders(block, scanned.advantages),
+        borders=estimator.borders(scanned.prepared, scanned.advantages),
         facts=block.facts,
         last_rows=tuple(scanned.start + block.placement.row_of_step(int(step)) for step in last),
         head_dropped=nothing if dropped is None else tuple(dropped[first].tolist()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ class Carry:
     ends: BoolArray
     #: It ends terminally: the next step of the lane carries a start flag.
     ends_terminated: BoolArray
+    #: V beyond the last step, where the lane itself could not know it; NaN elsewhere.
+    next_values: FloatArray
     #: The trajectory at the start (at the end) of the lane is left out.
     head_dropped: BoolArray
     tail_dropped: BoolArray
@@ -35,6 +38,8 @@ class Combined:
     carries: Sequence[Carry]
     #: (block, lane, next block, next lane) of every trajectory that crosses a border, last first.
     links: Sequence[tuple[int, int, int, int]]
+    #: (block, lane) whose last step ends by a flag, although the next block goes on with the same id.
+    conflicts: Sequence[tuple[int, int]] = ()
 
 
 @dataclass
@@ -59,24 +64,37 @@ def combine(summaries: Sequence[BlockSummary], bootstrap: Bootstrap, path_of: Se
     carries = [_empty_carry(summary) for summary in summaries]
     waiting: dict[Hashable, _Head] = {}
     links: list[tuple[int, int, int, int]] = []
-    missing: tuple[int, str] | None = None
+    missing: list[tuple[int, int]] = []
+    conflicts: list[tuple[int, int]] = []
     for index in range(len(summaries) - 1, -1, -1):
         summary, carry = summaries[index], carries[index]
         heads: dict[Hashable, _Head] = {}
         for lane in range(summary.lanes.count):
             follower = waiting.get(summary.lanes.keys[lane]) if summary.lanes.open_ends[lane] else None
+            if follower is not None and _is_conflict(summary, lane, follower):
+                conflicts.append((index, lane))
             needs_value = _enter(summary, carry, lane, follower, bootstrap)
             if needs_value and bootstrap == "error":
-                missing = (summary.last_rows[lane], path_of[summary.address.file])
+                missing.append((index, lane))
             if follower is not None and not carry.ends[lane] and not summary.borders.last_cut[lane]:
                 links.append((index, lane, follower.block, follower.lane))
-            heads[summary.lanes.keys[lane]] = _head(summary, carry, index, lane)
+            # Two runs of one lane: the first of them is what the block before goes on with.
+            heads.setdefault(summary.lanes.keys[lane], _head(summary, carry, index, lane))
         waiting.update(heads)
-    if missing is not None:
-        raise missing_bootstrap(*missing, count=1)
     _spread_drops(summaries, carries, links)
+    missing = [(index, lane) for index, lane in missing if not carries[index].tail_dropped[lane]]
+    if missing:
+        index, lane = missing[-1]
+        path = path_of[summaries[index].address.file]
+        raise missing_bootstrap(summaries[index].last_rows[lane], path, count=1)
     _number_chains(summaries, carries, links)
-    return Combined(carries, links)
+    return Combined(carries, links, conflicts[::-1])
+
+
+def _is_conflict(summary: BlockSummary, lane: int, follower: _Head) -> bool:
+    identity = summary.lanes.last_ids[lane]
+    is_same = identity is not None and follower.identity == identity and follower.padding is None
+    return is_same and (follower.is_start or bool(summary.borders.last_cut[lane]))
 
 
 def _enter(
@@ -90,9 +108,7 @@ def _enter(
     if follower is not None and follower.padding is not None and follower.identity == lanes.last_ids[lane]:
         carry.ends[lane] = not is_cut
         carry.ends_terminated[lane] = follower.padding
-        if not follower.padding:
-            carry.inflow[lane] = borders.value_weights[lane] * follower.value
-        return False
+        return not follower.padding and _enter_value(summary, carry, lane, follower.value, bootstrap)
     if follower is not None and not is_cut and follower.is_start:
         carry.ends[lane] = carry.ends_terminated[lane] = True
         return False
@@ -102,10 +118,22 @@ def _enter(
         )
         return False
     carry.ends[lane] = not is_cut
-    lacks_value = bool(borders.value_weights[lane] != 0)
-    if lacks_value and bootstrap == "current":
+    given = math.nan if lanes.last_bootstraps is None else lanes.last_bootstraps[lane]
+    return _enter_value(summary, carry, lane, given, bootstrap)
+
+
+def _enter_value(summary: BlockSummary, carry: Carry, lane: int, given: float, bootstrap: Bootstrap) -> bool:
+    """The trajectory ends with the lane: V(sₜ₊₁) is given, or the policy's; True if it is not given."""
+    borders = summary.borders
+    if borders.value_weights[lane] == 0:
+        return False
+    if not math.isnan(given):
+        carry.next_values[lane] = given
+        carry.inflow[lane] = borders.value_weights[lane] * given
+        return False
+    if bootstrap == "current":
         carry.inflow[lane] = borders.value_weights[lane] * borders.last_values[lane]
-    return lacks_value
+    return True
 
 
 def _head(summary: BlockSummary, carry: Carry, index: int, lane: int) -> _Head:
@@ -163,6 +191,7 @@ def _empty_carry(summary: BlockSummary) -> Carry:
         np.zeros(count),
         no[0],
         no[1],
+        np.full(count, np.nan),
         no[2],
         no[3],
         np.full(count, -1, np.int64),

@@ -10,7 +10,7 @@ import numpy as np
 from gaecli.pipeline.apply import Settled
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.statistics import Tally
-from gaecli.rollouts import Array, FloatArray, IndexArray, Placement
+from gaecli.rollouts import Array, FloatArray, IndexArray
 
 ENDS = ("open", "terminated", "truncated")
 
@@ -37,16 +37,17 @@ def pieces_of(file: int, start: int, settled: Settled, carry: Carry) -> Pieces:
     is_last = block.cuts.copy()
     is_last[lanes.stops - 1] = True
     stops = np.flatnonzero(is_last) + 1
-    starts = np.concatenate(([0], stops[:-1])).astype(np.int64)
+    starts = np.concatenate(([0], stops))[:-1].astype(np.int64)
     heads = np.full(len(starts), -1, np.int64)
     tails = heads.copy()
     heads[np.searchsorted(starts, lanes.starts)] = carry.head_chains
     tails[np.searchsorted(stops, lanes.stops)] = carry.tail_chains
     last = stops - 1
+    tails[block.cuts[last]] = -1  # a chain ends where its last trajectory does
     terminated, truncated = block.terminated[last], block.truncated[last]
     return Pieces(
         file=file,
-        rows=start + rows_of(block.placement, starts),
+        rows=start + block.placement.rows_of_steps(starts),
         lengths=_lengths(settled, starts, stops),
         total_rewards=_sums(settled, block.rewards, starts),
         total_values=_sums(settled, block.values, starts),
@@ -54,15 +55,6 @@ def pieces_of(file: int, start: int, settled: Settled, carry: Carry) -> Pieces:
         head_chains=heads,
         tail_chains=tails,
     )
-
-
-def rows_of(placement: Placement, steps: IndexArray) -> IndexArray:
-    """`Placement.row_of_step` for many steps."""
-    if placement.dense_shape is not None:
-        num_times, num_lanes = placement.dense_shape
-        lanes, times = np.divmod(steps, num_times)
-        return times * num_lanes + lanes
-    return steps if placement.order is None else placement.order[steps]
 
 
 def _lengths(settled: Settled, starts: IndexArray, stops: IndexArray) -> IndexArray:

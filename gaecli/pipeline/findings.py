@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def findings(stream: Stream, outcome: Outcome, settings: Settings, device: Device) -> list[WarningNote]:
     file = str(stream.plan.paths[0]) if len(stream.plan.paths) == 1 else None
     notes = [
-        *_bootstraps(outcome, file),
+        *_deviations(outcome, settings, file),
+        *_bootstraps(outcome, settings, file),
         *_degenerate(outcome, settings, file),
         *_dropped(outcome, file),
     ]
@@ -31,7 +32,43 @@ def findings(stream: Stream, outcome: Outcome, settings: Settings, device: Devic
     return notes
 
 
-def _bootstraps(outcome: Outcome, file: str | None) -> list[WarningNote]:
+#: What a rule makes of ends that are truncated, for the note that says so.
+_TRUNCATION_TEXTS = {
+    "zero": "treats {ends} as terminal: V of the state after them counts as 0",
+    "current": "takes V of the last state for V of the state after it at {ends}",
+    "drop": "gives the last step of an episode no advantage at {ends}: it is 0, and left out of statistics",
+    "leak": "does not cut at {ends}: V and A of the next episode's first step flow in",
+}
+
+
+def _deviations(outcome: Outcome, settings: Settings, file: str | None) -> list[WarningNote]:
+    """Where the rules in force differ from `exact` on this very data."""
+    report, convention = outcome.report, settings.convention
+    notes = []
+    is_preset = settings.truncation == convention.truncation
+    who = f"preset `{settings.preset}`" if is_preset else f"`--truncation {settings.truncation}`"
+    count = report.counts.truncated
+    if settings.truncation != "exact" and count:
+        ends = f"{count:,} truncated {'end' if count == 1 else 'ends'}"
+        message = f"{who} {_TRUNCATION_TEXTS[settings.truncation].format(ends=ends)}"
+        notes.append(WarningNote("preset-truncation", message, file, count, _exact_hint(settings)))
+    if convention.arrival_rows and report.unestimated_steps:
+        count = report.unestimated_steps
+        message = (
+            f"preset `{settings.preset}` reads rewards and flags from the next row: {count:,} last rows have no "
+            "transition; their advantage is 0, and left out of statistics"
+        )
+        notes.append(WarningNote("preset-last-rows", message, file, count))
+    return notes
+
+
+def _exact_hint(settings: Settings) -> str | None:
+    if settings.truncation == "current":
+        return "pass `--truncation exact` if the file has next values"
+    return "pass `--truncation exact` to bootstrap there" if settings.truncation != "drop" else None
+
+
+def _bootstraps(outcome: Outcome, settings: Settings, file: str | None) -> list[WarningNote]:
     counts = outcome.report.bootstrapped
     notes = []
     if counts.zero:
@@ -45,7 +82,7 @@ def _bootstraps(outcome: Outcome, file: str | None) -> list[WarningNote]:
                 hint="name a column with `--next-value-column`, or pass `--bootstrap current` or `--bootstrap error`",
             )
         )
-    if counts.current:
+    if counts.current and settings.bootstrap == "current":
         notes.append(
             WarningNote(
                 "bootstrap-current",
@@ -62,7 +99,7 @@ def _degenerate(outcome: Outcome, settings: Settings, file: str | None) -> list[
     if not settings.normalizes:
         return []
     count = outcome.report.degenerate_groups
-    count += sum(group.is_degenerate for group in outcome.constants.values())
+    count += sum(group.is_degenerate and group.count > 0 for group in outcome.constants.values())
     if not count:
         return []
     what = "the advantages have" if count == 1 and len(outcome.constants) == 1 else f"{count:,} groups have"

@@ -1,26 +1,26 @@
 """What the user named, as ordered streams of files.
 
 A stream is one sequence of rows: trajectories may run on from one of its files into the next. Files
-given in a list, by a glob or by a plain directory are independent streams; shards of one data set
-(`train-00000-of-00003`) are one.
+given in a list, by a glob or by a plain directory are independent streams; the files of a data set
+(`gaecli.datasets`) are as its kind has it, mostly one stream.
 """
 
 from __future__ import annotations
 
 import glob
-import os
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from gaecli.datasets.base import DataSet, natural_key
+from gaecli.datasets.folders import candidates, primary_only, walk
+from gaecli.datasets.registry import data_set_of, recognise
+from gaecli.datasets.shards import group_shards
 from gaecli.errors import FileError, UsageError
-from gaecli.formats.registry import SUFFIXES
+from gaecli.formats.base import RolloutFile
+from gaecli.formats.registry import SECONDARY_SUFFIXES, SUFFIXES, open_file
 
-_SHARD = re.compile(r"^(?P<name>.*)-(?P<index>\d{5,})-of-(?P<total>\d{5,})(?P<rest>\..*)?$")
-_DIGITS = re.compile(r"(\d+)")
-#: Files beside the data that are never data themselves.
-_IGNORED_ENDINGS = (".gae.parquet",)
+__all__ = ["StreamPlan", "describe_streams", "natural_key", "plan_streams"]
 
 
 @dataclass(frozen=True)
@@ -29,100 +29,183 @@ class StreamPlan:
 
     paths: tuple[Path, ...]
     root: Path
-    kind: str = "files"
+    #: The data set that they are, or are a part of.
+    data_set: DataSet | None = None
+    #: Only some of the data set's files were named: it would be of two minds if they were written in place.
+    is_part: bool = False
+    #: The user named the root, so that `--output` means a copy of all that is there.
+    is_root: bool = False
+    #: File -> the data set that knows how to open it, where its place tells more than its content.
+    openers: Mapping[Path, DataSet] = field(default_factory=dict)
+
+    def open(self, path: Path) -> RolloutFile:
+        opener = self.openers.get(path)
+        return open_file(path) if opener is None else opener.open(path)
 
 
 @dataclass(frozen=True)
 class _Found:
     path: Path
     root: Path
+    data_set: DataSet | None = None
+    is_root: bool = False
 
 
 def plan_streams(sources: Sequence[str | Path], join: bool | None) -> list[StreamPlan]:
     """Expand sources into streams. Raises where a source matches nothing."""
-    found: list[_Found] = []
-    seen: set[Path] = set()
-    for source in sources:
-        for file in _expand(source):
-            key = file.path.absolute()
-            if key not in seen:
-                seen.add(key)
-                found.append(file)
-    if join:
-        return [StreamPlan(tuple(file.path for file in found), found[0].root)] if found else []
+    found = _distinct(sources)
+    openers = {file.path: file.data_set for file in found if file.data_set is not None}
+    fixed = {path for path, data_set in openers.items() if data_set.is_indivisible}
+    free = [file for file in found if file.path not in fixed]
+    if join and free:
+        plans = [_plan([file.path for file in free], free, openers)]
+        return plans + _by_data_set([file for file in found if file.path in fixed], openers)
     if join is False:
-        return [StreamPlan((file.path,), file.root) for file in found]
-    return _by_shards(found)
+        alone = {file.path: _plan([file.path], [file], openers) for file in free}
+        together = _by_data_set([file for file in found if file.path in fixed], openers)
+        return _in_order([*alone.values(), *together], found)
+    return _in_order(_by_data_set(found, openers), found)
 
 
 def describe_streams(streams: Sequence[StreamPlan]) -> str:
     """How the inputs relate, in a few words."""
     num_files = sum(len(stream.paths) for stream in streams)
+    files = "one file" if num_files == 1 else f"{num_files:,} files"
+    title = _common_title(streams)
+    if title is not None and len(streams) == 1:
+        return f"{title}, {files}" + (" as one stream" if num_files > 1 else "")
+    if title is not None and len(streams) < num_files:
+        return f"{title}, {files} as {len(streams):,} streams"
     if num_files <= 1:
         return "one file"
     if len(streams) == 1:
-        return f"one stream of {num_files:,} files"
+        return f"one stream of {files}"
     if len(streams) == num_files:
         return f"{num_files:,} independent files"
-    return f"{num_files:,} files in {len(streams):,} independent streams"
+    return f"{files} in {len(streams):,} independent streams"
 
 
-def natural_key(path: Path) -> list[tuple[int, int, str]]:
-    """`part-10` after `part-2`."""
-    return [
-        (1, int(part), "") if part.isdigit() else (0, 0, part) for part in _DIGITS.split(str(path)) if part
-    ]
+def _common_title(streams: Sequence[StreamPlan]) -> str | None:
+    """What all streams are, if they are whole and of one data set."""
+    first = streams[0].data_set if streams else None
+    if first is None or any(stream.is_part or stream.data_set != first for stream in streams):
+        return None
+    return first.title
 
 
-def _by_shards(found: Sequence[_Found]) -> list[StreamPlan]:
-    groups: dict[object, list[_Found]] = {}
+def _distinct(sources: Sequence[str | Path]) -> list[_Found]:
+    found: dict[Path, _Found] = {}
+    known: list[DataSet] = []
+    for source in sources:
+        try:
+            for file in _expand(source, known):
+                found.setdefault(file.path.absolute(), file)
+        except PermissionError as error:
+            raise FileError(f"no permission to look into `{error.filename or source}`") from error
+    return list(found.values())
+
+
+def _by_data_set(found: Sequence[_Found], openers: Mapping[Path, DataSet]) -> list[StreamPlan]:
+    """A data set's own streams, as far as its files were named; shards and other files as they stand."""
+    plans: list[StreamPlan] = []
+    done: set[tuple[Path, str]] = set()
+    plain: dict[Path, _Found] = {file.path: file for file in found if file.data_set is None}
     for file in found:
-        match = _SHARD.match(file.path.name)
-        key: object = file.path
-        if match:
-            key = (file.path.parent, match["name"], match["total"], match["rest"])
-        groups.setdefault(key, []).append(file)
-    streams = []
-    for files in groups.values():
-        ordered = sorted(files, key=lambda file: natural_key(file.path)) if len(files) > 1 else files
-        streams.append(StreamPlan(tuple(file.path for file in ordered), ordered[0].root))
-    return streams
+        data_set = file.data_set
+        if data_set is None or (data_set.root, data_set.title) in done:
+            continue
+        done.add((data_set.root, data_set.title))
+        plans += _streams_of(data_set, [other for other in found if other.data_set == data_set], openers)
+    for stream in group_shards(list(plain)):
+        plans.append(_plan(stream, [plain[path] for path in stream], openers))
+    return plans
 
 
-def _expand(source: str | Path) -> Iterable[_Found]:
+def _streams_of(
+    data_set: DataSet, named: Sequence[_Found], openers: Mapping[Path, DataSet]
+) -> Iterator[StreamPlan]:
+    by_place = {file.path.absolute(): file for file in named}
+    lacks_some = data_set.is_indivisible and len(by_place) < len(data_set.paths)
+    for stream in data_set.streams:
+        files = [by_place[path.absolute()] for path in stream if path.absolute() in by_place]
+        if not files:
+            continue
+        is_part = lacks_some or len(files) < len(stream)  # a split of shards may stand alone
+        if is_part and not data_set.is_indivisible:
+            group_shards([file.path for file in files])  # none may be missing in the middle
+        yield StreamPlan(
+            tuple(file.path for file in files),
+            files[0].root,
+            data_set,
+            is_part=is_part,
+            is_root=all(file.is_root for file in files),
+            openers=openers,
+        )
+
+
+def _plan(paths: Sequence[Path], found: Sequence[_Found], openers: Mapping[Path, DataSet]) -> StreamPlan:
+    return StreamPlan(tuple(paths), found[0].root, openers=openers)
+
+
+def _in_order(plans: Sequence[StreamPlan], found: Sequence[_Found]) -> list[StreamPlan]:
+    """In the order in which the user named their first files."""
+    place = {file.path: index for index, file in enumerate(found)}
+    return sorted(plans, key=lambda plan: min(place[path] for path in plan.paths))
+
+
+def _expand(source: str | Path, known: list[DataSet]) -> Iterable[_Found]:
     path = Path(source)
     if path.is_dir():
-        files = _files_below(path)
+        files = _expand_directory(path)
         if not files:
             raise FileError(
-                f"directory `{path}` holds no rollout files", hint=f"looked for {', '.join(SUFFIXES)}"
+                f"directory `{path}` holds no rollout files",
+                hint=f"looked for {', '.join((*SUFFIXES, *SECONDARY_SUFFIXES))}",
             )
-        return [_Found(file, path) for file in files]
+        return files
     if path.exists() or path.is_symlink():
-        return [_Found(path, path.parent)]
+        return [_Found(path, path.parent, _data_set_of(path, known))]
     text = str(source)
     if glob.has_magic(text):
         matches = sorted((Path(match) for match in glob.glob(text, recursive=True)), key=natural_key)
         root = _fixed_part(text)
-        files = [match for match in matches if match.is_file()]
+        files = [_Found(match, root, _data_set_of(match, known)) for match in matches if match.is_file()]
         if not files:
             raise FileError(f"`{text}` matches no file")
-        return [_Found(file, root) for file in files]
+        return files
     raise _not_there(path)
 
 
-def _files_below(directory: Path) -> list[Path]:
-    found: list[Path] = []
-    for parent, folders, names in os.walk(directory):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        for name in names:
-            if name.endswith(SUFFIXES) and not name.endswith(_IGNORED_ENDINGS) and not _is_hidden(name):
-                found.append(Path(parent) / name)
-    return sorted(found, key=natural_key)
+def _expand_directory(directory: Path) -> list[_Found]:
+    """A data set; or a plain folder, with the data sets below it."""
+    data_set = recognise(directory)
+    if data_set is not None:
+        return [_Found(path, directory, data_set, is_root=True) for path in data_set.paths]
+    inner: list[_Found] = []
+
+    def is_data_set(folder: Path) -> bool:
+        below = recognise(folder, by_mark=True)
+        if below is not None:
+            inner.extend(_Found(path, directory, below) for path in below.paths)
+        return below is not None
+
+    files = [path for folder, names in walk(directory, is_data_set) for path in candidates(folder, names)]
+    plain = [_Found(path, directory) for path in (files if inner else primary_only(files))]
+    return sorted([*plain, *inner], key=lambda file: natural_key(file.path))
 
 
-def _is_hidden(name: str) -> bool:
-    return name.startswith((".", "_"))
+def _data_set_of(path: Path, known: list[DataSet]) -> DataSet | None:
+    """The data set of a file; `known` ones are looked through before the disk is."""
+    place = path.absolute()
+    for data_set in known:
+        if place.is_relative_to(data_set.root.absolute()) and place in {
+            file.absolute() for file in data_set.paths
+        }:
+            return data_set
+    found = data_set_of(path)
+    if found is not None:
+        known.append(found)
+    return found
 
 
 def _fixed_part(pattern: str) -> Path:

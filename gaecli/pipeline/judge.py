@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gaecli.columns import Roles
 from gaecli.errors import DataError, UsageError
 from gaecli.layouts.ends import flag_columns
-from gaecli.layouts.keys import has_duplicates
+from gaecli.layouts.keys import first_duplicate, has_duplicates
+from gaecli.layouts.long import NeedsKeys, id_comes_back
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.rollouts import Array
@@ -28,6 +30,8 @@ class Case:
     settings: Settings
     summaries: Sequence[BlockSummary]
     combined: Combined
+    #: Rows were taken key by key, so that ids may come back.
+    by_key: bool = False
 
 
 def judge(case: Case) -> list[WarningNote]:
@@ -69,54 +73,85 @@ def _check_done_reading(case: Case) -> None:
 
 
 def _check_flags_inside(case: Case) -> None:
-    inside = [summary for summary in case.summaries if summary.facts.flags_inside]
+    inside = [
+        (summary.address.file, summary.facts.first_flag_inside)
+        for summary in case.summaries
+        if summary.facts.flags_inside
+    ]
+    at_borders = [(case.summaries[block], lane) for block, lane in case.combined.conflicts]
+    inside += [(summary.address.file, summary.last_rows[lane]) for summary, lane in at_borders]
     if not inside:
         return
-    count = sum(summary.facts.flags_inside for summary in inside)
-    first = inside[0]
+    count = sum(summary.facts.flags_inside for summary in case.summaries) + len(at_borders)
+    file, row = min(inside, key=lambda place: (place[0], place[1] or 0))
+    other = "start" if flag_columns(case.roles, case.settings).done_at == "end" else "end"
     raise DataError(
-        f"row {first.facts.first_flag_inside} of `{case.paths[first.address.file]}` ends an episode, but the next "
+        f"row {row} of `{case.paths[file]}` ends an episode, but the next "
         f"row has the same episode id; {count:,} such in all",
-        hint="rows may be repeated, or the flag belongs to the start of its step (`--done-at start`); to go "
+        hint=f"rows may be repeated, or the flag belongs to the {other} of its step (`--done-at {other}`); to go "
         "by the flags alone, pass `--episode-column none`",
     )
 
 
 def _check_ids_do_not_return(case: Case) -> None:
-    """Where rows of one id stand together, an id that comes back means that something is mixed up."""
+    """Raises `NeedsKeys` where an id comes back after others, so that its rows do not stand together."""
+    if case.by_key or case.summaries[0].facts.run_labels is None:
+        return
+    returning = _returning_in_lanes(case) if case.roles.get("env") is not None else _returning(case)
+    if returning is None:
+        return
+    has_flags = flag_columns(case.roles, case.settings).any
+    if not has_flags and case.roles.get("step") is None:
+        raise id_comes_back(returning, str(case.paths[0]))
+    raise NeedsKeys
+
+
+def _returning(case: Case) -> Hashable:
+    """An id whose rows do not stand together in the file; None if there is none."""
     labels: list[Hashable] = []
     arrays: list[Array] = []
     previous: Hashable = None
     for summary in case.summaries:
         found = summary.facts.run_labels
-        if found is None:
-            return
+        assert found is not None
         goes_on = bool(len(found)) and found[0] == previous
         if isinstance(found, np.ndarray):
             arrays.append(found[1:] if goes_on else found)
         else:
             labels.extend(found[1:] if goes_on else found)
         previous = found[-1] if len(found) else previous
-    everything = np.concatenate(arrays) if arrays else labels
-    if not has_duplicates(everything):
-        return
+    labels += np.concatenate(arrays).tolist() if arrays and labels else []
+    everything = np.concatenate(arrays) if arrays and not labels else labels
+    return first_duplicate(everything) if has_duplicates(everything) else None
+
+
+def _returning_in_lanes(case: Case) -> Hashable:
+    """The same within each environment."""
     seen: set[Hashable] = set()
-    for label in list(everything):
-        if label in seen:
-            raise DataError(
-                f"episode id {label!r} of `{case.paths[0]}` comes back after other episodes",
-                hint="sort the rows by episode, name the environment with `--env-column`, or pass "
-                "`--episode-column none` to go by the flags alone",
-            )
-        seen.add(label)
+    last: dict[Hashable, Hashable] = {}
+    for summary in case.summaries:
+        before: Hashable = None
+        runs: Any = summary.facts.run_labels
+        for lane, identity in runs:
+            goes_on = lane != before and lane in last and last[lane] == identity
+            before = lane
+            if goes_on:
+                continue
+            if (lane, identity) in seen:
+                returning: Hashable = identity
+                return returning
+            seen.add((lane, identity))
+        last.update(zip(summary.lanes.keys, summary.lanes.last_ids, strict=True))
+    return None
 
 
 def _check_steps_at_borders(case: Case) -> None:
-    strides = {fact.facts.step_stride for fact in case.summaries} - {None}
-    if not strides:
-        return
+    strides = {found for summary in case.summaries if (found := summary.facts.step_stride) is not None}
     name = case.roles.get("step")
-    stride = min(step for step in strides if step is not None)
+    # Where no block holds two steps of one trajectory, the borders alone tell.
+    stride = min(strides | _strides_at_borders(case), default=None)
+    if stride is None:
+        return
     if len(strides) > 1:
         raise DataError(
             f"`{name}` of `{case.paths[0]}` advances by {sorted(map(str, strides))} in different places",
@@ -125,7 +160,7 @@ def _check_steps_at_borders(case: Case) -> None:
     for block, lane, next_block, next_lane in reversed(case.combined.links):
         last = case.summaries[block].lanes.last_steps
         first = case.summaries[next_block].lanes.first_steps
-        if last is None or first is None or first[next_lane] - last[lane] == stride:
+        if last is None or first is None or first[next_lane] - last[lane] == stride > 0:
             continue
         path = case.paths[case.summaries[next_block].address.file]
         what = "repeated" if first[next_lane] == last[lane] else "missing or out of order"
@@ -134,6 +169,16 @@ def _check_steps_at_borders(case: Case) -> None:
             f"`{path}`: steps are {what}",
             hint="sort the rows by trajectory and step, or pass `--step-column none` if it does not count steps",
         )
+
+
+def _strides_at_borders(case: Case) -> set[int]:
+    found: set[int] = set()
+    for block, lane, next_block, next_lane in case.combined.links:
+        last = case.summaries[block].lanes.last_steps
+        first = case.summaries[next_block].lanes.first_steps
+        if last is not None and first is not None:
+            found.add(first[next_lane] - last[lane])
+    return found
 
 
 def _filler_rows(case: Case) -> list[WarningNote]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -26,11 +27,14 @@ class LocalEngine:
     """Runs tasks on `jobs` threads and yields results in the order of the tasks.
 
     At most `jobs + 1` results are under way or waiting, so memory does not grow with the number of
-    tasks. The order in which tasks run changes nothing in the results.
+    tasks. The order in which tasks run changes nothing in the results. When `run` is left, by whatever way,
+    none of its tasks is under way any more.
     """
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
+        #: Set when the run is interrupted; tasks look at it and end.
+        self.interrupted = threading.Event()
         self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="gae-job") if jobs > 1 else None
 
     def run(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
@@ -46,11 +50,16 @@ class LocalEngine:
                     yield window.popleft().result()
             while window:
                 yield window.popleft().result()
+        except KeyboardInterrupt:
+            self.interrupted.set()
+            raise
         finally:
             for future in window:
                 future.cancel()
+            wait([future for future in window if not future.cancelled()])
 
     def close(self) -> None:
+        self.interrupted.set()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+import time
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from gaecli.estimators.normalization import Constants
 from gaecli.kernels.devices import Device
 from gaecli.pipeline.apply import Report
 from gaecli.pipeline.clock import Stopwatch
+from gaecli.pipeline.gallery import SketchBook, gallery_of
 from gaecli.pipeline.statistics import explained_variance
 from gaecli.pipeline.stream import Stream
 from gaecli.pipeline.targets import Target
@@ -42,6 +44,7 @@ class Outcome:
     report: Report = field(default_factory=Report)
     constants: Mapping[Hashable, Constants] = field(default_factory=dict)
     warnings: list[WarningNote] = field(default_factory=list)
+    sketches: SketchBook | None = None
 
     @classmethod
     def failed(cls, stream: Stream, targets: Mapping[Path, Target], error: GaeError) -> Outcome:
@@ -76,50 +79,64 @@ class Outcome:
     def done(
         cls, stream: Stream, targets: Mapping[Path, Target], pending: Sequence[_Pending], *, dry_run: bool
     ) -> Outcome:
-        files = []
+        files: list[FileSummary] = []
         report = Report()
         constants: dict[Hashable, Constants] = {}
         for one in pending:
             report.merge(one.report)
-            constants.update(one.constants)
+            # Those of all files, or of each its own.
+            is_shared = one.constants is pending[0].constants
+            constants.update(
+                one.constants if is_shared else {(len(files), k): v for k, v in one.constants.items()}
+            )
             method = one.writer.method if one.writer is not None else None
             status: Status = "dry run" if dry_run else "written"
             path = one.opened.file.path
             files.append(
                 _file(path, stream, targets, status, one.report.counts, one.opened.file.format_name, method)
             )
-        return cls(files, report, constants, list(stream.warnings))
+        return cls(files, report, constants, list(stream.warnings), stream.sketches)
 
 
 def summarize(
-    outcomes: Sequence[Outcome],
+    outcomes: Iterable[Outcome],
     *,
     settings: Settings,
     device: Device,
     streams: str,
     clock: Stopwatch,
-    total_seconds: float,
+    started: float,
 ) -> Summary:
+    """Adds outcomes up as they come and keeps none: each holds samples of its columns."""
     report = Report()
     constants: dict[Hashable, Constants] = {}
-    for outcome in outcomes:
+    files: list[FileSummary] = []
+    notes: list[WarningNote] = []
+    sketches: list[SketchBook] = []
+    for number, outcome in enumerate(outcomes):
         report.merge(outcome.report)
-        constants.update(outcome.constants)
-    files = [file for outcome in outcomes for file in outcome.files]
+        is_shared = settings.normalize == "all" or settings.normalize_by is not None
+        constants.update(
+            outcome.constants if is_shared else {(number, k): v for k, v in outcome.constants.items()}
+        )
+        files += outcome.files
+        notes += outcome.warnings
+        sketches += [outcome.sketches] if outcome.sketches is not None else []
     return Summary(
-        settings=settings.to_dict(),
+        settings={**settings.to_dict(), "overrides": settings.overrides},
         device=device.name,
         backend=device.backend,
         files=files,
         bootstrapped=report.bootstrapped,
         columns={name: tally.statistics() for name, tally in report.tallies.items()},
-        explained_variance=explained_variance(report.raw_advantages, report.returns),
-        normalization=_normalization(settings, constants, report, len(outcomes)),
-        warnings=_merged([note for outcome in outcomes for note in outcome.warnings]),
-        seconds=Seconds(total_seconds, clock["read"], clock["kernel"], clock["write"]),
+        explained_variance=explained_variance(report.value_errors, report.returns),
+        normalization=_normalization(settings, constants, report),
+        warnings=_merged(notes),
+        seconds=Seconds(time.perf_counter() - started, clock["read"], clock["kernel"], clock["write"]),
         streams=streams,
         device_reason=device.reason,
         exit_code=max((file.exit_code for file in files), default=0),
+        gallery=gallery_of(report.tallies, sketches) if sketches else None,
     )
 
 
@@ -146,26 +163,25 @@ def _file(
 
 
 def _normalization(
-    settings: Settings, constants: Mapping[Hashable, Constants], report: Report, num_streams: int
+    settings: Settings, constants: Mapping[Hashable, Constants], report: Report
 ) -> Normalization:
     scope = f"by {settings.normalize_by}" if settings.normalize_by is not None else settings.normalize
     rule = (settings.norm_ddof, settings.norm_eps, settings.norm_floor)
     if not settings.normalizes:
         return Normalization("none", *rule)
-    whole = constants.get(()) if settings.normalize_by is None else None
-    several_files = settings.normalize == "file" and num_streams > 1
+    is_single = settings.normalize != "episode" and settings.normalize_by is None and len(constants) == 1
+    whole = next(iter(constants.values())) if is_single else None
     groups = [
         NormalizationGroup(str(label), group.count, group.mean, group.std)
         for label, group in list(constants.items())[:MAX_GROUPS_SHOWN]
         if settings.normalize_by is not None
     ]
-    is_single = whole is not None and not several_files
     return Normalization(
         scope,
         *rule,
-        mean=whole.mean if is_single and whole is not None else None,
-        std=whole.std if is_single and whole is not None else None,
-        num_groups=num_streams if several_files else report.local_groups + len(constants),
+        mean=whole.mean if whole is not None else None,
+        std=whole.std if whole is not None else None,
+        num_groups=report.local_groups + len(constants),
         groups=groups,
     )
 

@@ -52,23 +52,21 @@ def make_provenance(
         ],
         "num_groups": len(constants),
     }
-    kept = [
-        entry
-        for entry in _entries(earlier)
-        if not set(entry.get("columns", ())) & set(settings.output_columns)
-    ]
-    if kept:
-        document["earlier"] = [
-            {key: value for key, value in entry.items() if key != "earlier"} for entry in kept
-        ]
+    kept = [_less(entry, settings.output_columns) for entry in own_entries(earlier)]
+    if any(entry["columns"] for entry in kept):
+        document["earlier"] = [entry for entry in kept if entry["columns"]]
     return document
+
+
+def _less(entry: Mapping[str, Any], replaced: Sequence[str]) -> dict[str, Any]:
+    """What an earlier run stored, for those of its columns that stay: they are still ours."""
+    left = {key: value for key, value in entry.items() if key != "earlier"}
+    return {**left, "columns": [name for name in columns_of(entry) if name not in replaced]}
 
 
 def own_columns(provenance: dict[str, Any] | None) -> tuple[str, ...]:
     """All columns of a file that gaecli wrote."""
-    names = [
-        name for entry in _entries(provenance) for name in entry.get("columns", ()) if isinstance(name, str)
-    ]
+    names = [name for entry in own_entries(provenance) for name in columns_of(entry)]
     return tuple(dict.fromkeys(names))
 
 
@@ -87,14 +85,14 @@ def is_up_to_date(
     where the output is another file.
     """
     wanted = settings.to_dict()
-    for entry in _entries(provenance):
+    for entry in own_entries(provenance):
         if (
             entry.get("settings") == wanted
             and entry.get("version") == __version__
             and entry.get("payload") == payload
             and (source is None or entry.get("source") == source)
             and entry.get("inputs") == inputs
-            and set(settings.output_columns) <= set(names)
+            and set(settings.output_columns) <= set(columns_of(entry)) & set(names)
         ):
             return entry
     return None
@@ -104,7 +102,14 @@ def combined_fingerprint(fingerprints: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()
 
 
-def _entries(provenance: dict[str, Any] | None) -> list[dict[str, Any]]:
+def columns_of(entry: Mapping[str, Any]) -> list[str]:
+    """Anybody may have edited the document: what is no name is none."""
+    names = entry.get("columns")
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def own_entries(provenance: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """What each run that has columns in the file stored, the latest first."""
     if provenance is None:
         return []
     earlier = provenance.get("earlier")

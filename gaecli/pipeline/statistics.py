@@ -62,7 +62,7 @@ class Tally:
         low, high = float(self.sample.min()), float(self.sample.max())
         counts = np.array([len(self.sample)])  # a constant column is one bar
         if high > low:
-            counts, _ = np.histogram(self.sample, bins=HISTOGRAM_BINS, range=(low, high))
+            counts = _binned(self.sample, low, high)
         return ColumnStatistics(
             count=count,
             mean=_finite(self.moments.mean),
@@ -74,6 +74,15 @@ class Tally:
             histogram=tuple(int(number) for number in counts),
             histogram_range=(low, high),
         )
+
+
+def _binned(numbers: FloatArray, low: float, high: float) -> Array:
+    """How many fall into each of equal bins. Not np.histogram: it fails where a bin is narrower than float64."""
+    if not np.isfinite(high - low):
+        numbers, low, high = numbers / 2, low / 2, high / 2
+    shares = (numbers - low) / (high - low)
+    bins = np.minimum((shares * HISTOGRAM_BINS).astype(np.int64), HISTOGRAM_BINS - 1)
+    return np.bincount(bins, minlength=HISTOGRAM_BINS)
 
 
 def explained_variance(advantages: Moments, returns: Moments) -> float | None:

@@ -7,18 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from gaecli.columns import Roles, resolve
-from gaecli.errors import DataError, UsageError
+from gaecli.errors import DataError, FileError, UsageError
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.normalization import Constants, Rule
+from gaecli.estimators.variants import needs_whole_stream
 from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, Unit
-from gaecli.formats.registry import open_file
 from gaecli.layouts.base import Layout
+from gaecli.layouts.long import NeedsKeys, NeedsWholeStream, Taking
 from gaecli.layouts.registry import choose_layout
 from gaecli.moments import Moments
 from gaecli.pipeline.apply import Report, Settled, finish_block, group_keys, measure, normalized, settle
 from gaecli.pipeline.blocks import BlockAddress, BlockReader, BlockStore, BlockSummary, Scanned, summarise
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.combine import Carry, Combined, combine
+from gaecli.pipeline.gallery import SketchBook, sketch_of
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.judge import Case, judge
 from gaecli.settings import Settings
@@ -26,6 +28,12 @@ from gaecli.summary import WarningNote
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+#: What a row of a file takes that is sorted as a whole.
+BYTES_PER_SORTED_ROW = 100
+
+#: What a row takes where a stream is one block: columns, flags, and a few arrays of work.
+BYTES_PER_WHOLE_ROW = 150
 
 #: Runs a function over tasks and yields results in the order of the tasks.
 Runner = Callable[[Callable[[T], R], Sequence[T]], Iterator[R]]
@@ -53,6 +61,11 @@ class OpenFile:
     layout: Layout
     units: Sequence[Unit]
 
+    @property
+    def columns(self) -> set[str]:
+        """All columns that are read; there may be many more in the file."""
+        return {*self.layout.row_columns, *self.layout.roles.names.values()}
+
 
 @dataclass(eq=False)
 class Stream:
@@ -65,31 +78,71 @@ class Stream:
     summaries: list[BlockSummary] = field(default_factory=list)
     combined: Combined | None = None
     warnings: list[WarningNote] = field(default_factory=list)
-    #: The file is one block, because its rows are out of order.
-    is_whole: bool = False
+    #: How the rows of a long table are taken.
+    taking: Taking = field(default_factory=Taking)
     rows_per_block: int = 0
+    #: What pictures are drawn from, where they are.
+    sketches: SketchBook | None = None
 
     @property
     def num_rows(self) -> int:
         return sum(unit.num_rows for opened in self.files for unit in opened.units)
 
     @property
+    def is_one_block(self) -> bool:
+        """Nothing crosses the border of a block: there is one, or none of them goes on in another."""
+        fits = len(self.files) == 1 and self.num_rows <= self.rows_per_block
+        return fits or not self.files[0].layout.crosses_blocks
+
+    @property
+    def num_blocks(self) -> int:
+        """At most so many; a format may have reasons to make fewer."""
+        units = [unit for opened in self.files for unit in opened.units]
+        return sum(-(-unit.num_rows // self.rows_per_block) for unit in units)
+
+    @property
     def roles(self) -> Roles:
         return self.files[0].layout.roles
 
-    def open(self, rows_per_block: int, *, is_whole: bool = False) -> None:
+    @property
+    def layout_name(self) -> str:
+        return self.files[0].layout.name
+
+    def open(self, rows_per_block: int, taking: Taking | None = None) -> None:
         """Read footers and headers, find the columns, choose the layout."""
-        self.is_whole = is_whole
+        self.taking = taking or Taking()
         self.rows_per_block = rows_per_block
         self.files = []
         for path in self.plan.paths:
-            file = open_file(path)
+            file = self.plan.open(path)
             roles = resolve(file, self.settings)
             _check_group_column(file, self.settings)
-            layout = choose_layout(file, roles, self.settings, is_whole=is_whole)
+            layout = choose_layout(file, roles, self.settings, self.taking)
             units = file.units(rows_per_block, roles.names["reward"])
             self.files.append(OpenFile(file, layout, units))
         _check_same_columns(self.files)
+
+    def close(self) -> None:
+        """Let go of all that was found out: of a thousand streams it is more than their data."""
+        self.files, self.summaries, self.combined = [], [], None
+
+    def join_blocks(self, memory_bytes: int) -> None:
+        """Make one block of a stream that the estimator cannot take in pieces."""
+        if not needs_whole_stream(self.settings) or self.is_one_block:
+            return
+        name, preset = self.plan.paths[0], self.settings.preset
+        if len(self.files) > 1:
+            raise UsageError(
+                f"preset `{preset}` computes over whole streams, and that of `{name}` has {len(self.files)} files",
+                hint="pass `--no-join` if no trajectory runs on from one file into the next; else merge them",
+            )
+        if self.num_rows * BYTES_PER_WHOLE_ROW > memory_bytes:
+            raise UsageError(
+                f"preset `{preset}` computes over whole streams, and `{name}` with {self.num_rows:,} rows takes "
+                "more than `--memory`",
+                hint=f"raise `--memory` to {self.num_rows * BYTES_PER_WHOLE_ROW / (1 << 30):.1f}GiB or more",
+            )
+        self.open(self.num_rows, Taking(is_whole=True))
 
     def summarise(self, shop: Workshop) -> None:
         """The first look: every cell that is used is checked before anything is written."""
@@ -105,7 +158,14 @@ class Stream:
         paths = [str(path) for path in self.plan.paths]
         self.combined = combine(self.summaries, self.settings.bootstrap, paths)
         self.warnings += judge(
-            Case(self.plan.paths, self.roles, self.settings, self.summaries, self.combined)
+            Case(
+                self.plan.paths,
+                self.roles,
+                self.settings,
+                self.summaries,
+                self.combined,
+                by_key=self.taking.by_key,
+            )
         )
 
     def measure(self, shop: Workshop, *, only_file: int | None = None) -> dict[Hashable, Moments]:
@@ -156,6 +216,9 @@ class Stream:
                 with shop.clock("kernel"):
                     settled = settle(scanned, carry, shop.estimator, shop.threads)
                     finished = self._finish(settled, carry, constants, rule)
+                    if self.sketches is not None:
+                        is_first = index == number == scanned.start == 0
+                        finished[1].sketch = sketch_of(index, scanned.start, settled, carry, is_first)
                 yield finished
 
         units = range(len(self.files[index].units))
@@ -165,6 +228,8 @@ class Stream:
         for finished in done:
             for columns, block_report in finished:
                 report.merge(block_report)
+                if self.sketches is not None:
+                    self.sketches.add(block_report.sketch)
                 if writer is not None:
                     with shop.clock("write"):
                         writer.write(columns)
@@ -176,9 +241,9 @@ class Stream:
         if not self.settings.normalizes:
             return finish_block(settled, None, self.settings)
         groups = group_keys(settled, carry, self.settings)
-        written, num_local, num_degenerate = normalized(settled, groups, constants, rule)
+        written = normalized(settled, groups, constants, rule)
         columns, report = finish_block(settled, written, self.settings)
-        report.local_groups, report.degenerate_groups = num_local, num_degenerate
+        report.local_groups, report.degenerate_groups = written.num_local, written.num_degenerate
         return columns, report
 
     def _tasks(self) -> list[tuple[int, int]]:
@@ -212,6 +277,54 @@ class Stream:
             return
         for address, scanned in self._scan(index, number, shop):
             yield scanned, carries[address]
+
+
+def check_memory(stream: Stream, limit_bytes: int) -> None:
+    """Refuse arrays that are read in one piece and claim more than the limit, before they are read.
+
+    A few kilobytes of archive can expand to any size.
+    """
+    for opened in stream.files:
+        sizes = {name: info.whole_bytes for name in opened.layout.row_columns if (info := opened.file.find(name))}
+        if sum(sizes.values()) > limit_bytes:
+            largest = max(sizes, key=lambda name: sizes[name])
+            raise FileError(
+                f"the arrays of `{opened.file.path}` take {sum(sizes.values()):,} bytes in memory "
+                f"(`{largest}` alone {sizes[largest]:,}), and `--memory` allows {limit_bytes:,}",
+                hint="pass a larger `--memory` if the machine has it, or store the rollouts as Parquet, "
+                "which is read in pieces",
+            )
+
+
+def summarise_in_order(stream: Stream, shop: Workshop, memory_bytes: int) -> None:
+    """`Stream.summarise`; a file whose rows are out of order is taken as one block, if it fits into memory."""
+    fits = len(stream.files) == 1 and stream.num_rows * BYTES_PER_SORTED_ROW <= memory_bytes
+    try:
+        _summarise_by_key_if_needed(stream, shop)
+        return
+    except NeedsWholeStream as error:
+        if not fits:
+            raise UsageError(
+                f"rows of `{stream.plan.paths[0]}` are out of order, and sorting them takes more than `--memory`",
+                hint="sort the rows by trajectory and step, or raise `--memory`",
+            ) from error
+    except (DataError, UsageError):
+        # A block alone may take rows that are out of order for wrong ones, and counts no others.
+        if stream.num_blocks <= 1 or stream.layout_name != "long" or not fits:
+            raise
+    shop.store.forget(stream.number)
+    stream.open(stream.num_rows, Taking(is_whole=True))
+    stream.summarise(shop)
+
+
+def _summarise_by_key_if_needed(stream: Stream, shop: Workshop) -> None:
+    """`Stream.summarise`; where ids come back after others, each key becomes a lane of its own."""
+    try:
+        stream.summarise(shop)
+    except NeedsKeys:
+        shop.store.forget(stream.number)
+        stream.open(stream.rows_per_block, Taking(by_key=True))
+        stream.summarise(shop)
 
 
 def _check_same_columns(files: Sequence[OpenFile]) -> None:

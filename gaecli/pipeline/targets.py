@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gaecli.errors import UsageError
+from gaecli.columns import Roles
+from gaecli.errors import FileError, UsageError
 from gaecli.formats.base import RolloutFile
+from gaecli.formats.registry import format_of, suffix_format
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.provenance import own_columns
+from gaecli.pipeline.roots import DEFAULT_TAG, check_parts, check_roots, harmless_sidecar, shares_sidecar
 from gaecli.settings import RunOptions, Settings
 
 
@@ -21,17 +25,22 @@ class Target:
     in_place: bool
 
 
-def plan_targets(streams: Sequence[StreamPlan], options: RunOptions) -> dict[Path, Target]:
-    """Input path -> target. Raises if two results would land in one place."""
+def plan_targets(
+    streams: Sequence[StreamPlan], options: RunOptions, tag: str = DEFAULT_TAG
+) -> dict[Path, Target]:
+    """Input path -> target. Raises if two results would land in one place.
+
+    The files of a data set share one sidecar, which has `tag` in its name.
+    """
     inputs = [(path, stream.root) for stream in streams for path in stream.paths]
     if options.sidecar:
-        return {
-            path: Target(_sidecar(path, root, options, len(inputs)), in_place=False) for path, root in inputs
-        }
+        return _plan_sidecars(streams, options, tag)
     if options.output is None:
+        check_parts(streams)
         return {path: Target(path, in_place=True) for path, _ in inputs}
     output = Path(options.output)
-    if len(inputs) == 1 and not _means_directory(options.output):
+    check_roots(streams, output)
+    if len(inputs) == 1 and not _means_directory(options.output) and not streams[0].is_root:
         path = inputs[0][0]
         _check_suffix(path, output)
         return {path: Target(output, in_place=_same_file(path, output))}
@@ -42,6 +51,22 @@ def plan_targets(streams: Sequence[StreamPlan], options: RunOptions) -> dict[Pat
     targets = {path: output / _relative(path, root) for path, root in inputs}
     _check_distinct(targets)
     return {path: Target(target, in_place=_same_file(path, target)) for path, target in targets.items()}
+
+
+def _plan_sidecars(
+    streams: Sequence[StreamPlan], options: RunOptions, tag: str
+) -> dict[Path, Target]:
+    num_results = sum(1 if shares_sidecar(stream) else len(stream.paths) for stream in streams)
+    targets: dict[Path, Target] = {}
+    distinct: dict[Path, Path] = {}
+    for stream in streams:
+        for path in stream.paths:
+            place = _sidecar(path, stream, options, num_results, tag)
+            targets[path] = Target(place, in_place=False)
+            if path == stream.paths[0] or not shares_sidecar(stream):
+                distinct[path] = place
+    _check_distinct(distinct)
+    return targets
 
 
 def replaced_columns(
@@ -60,14 +85,17 @@ def replaced_columns(
     return [name for name in present if name in own], foreign
 
 
-def check_target_is_free(target: Target, provenance_of: Mapping[Path, bool], *, overwrite: bool) -> None:
-    """An existing output file is only replaced if gaecli wrote it, or with leave."""
-    if target.in_place or overwrite or not target.path.exists():
-        return
-    if not provenance_of.get(target.path, False):
-        raise UsageError(
-            f"`{target.path}` exists", hint="pass `--overwrite`, or choose another name with `--output`"
-        )
+def check_output_names(file: RolloutFile, roles: Roles, settings: Settings) -> None:
+    """No column that the numbers come from gives way to them, with or without leave."""
+    used = {name: role for role, name in roles.names.items()}
+    for name in settings.output_columns:
+        if name in used:
+            role = used[name].replace("_", " ")
+            raise UsageError(
+                f"`{name}` is the {role} of `{file.path}`: the result cannot take its place",
+                hint="write under another name with "
+                + ("`--return-column`" if name == settings.return_column else "`--advantage-column`"),
+            )
 
 
 def _means_directory(output: Path | str) -> bool:
@@ -75,12 +103,14 @@ def _means_directory(output: Path | str) -> bool:
 
 
 def _check_suffix(path: Path, output: Path) -> None:
-    kinds = {".pq": ".parquet"}
-    source, wanted = (kinds.get(p.suffix.lower(), p.suffix.lower()) for p in (path, output))
-    if wanted and source in (".parquet", ".npz") and wanted != source:
+    source, wanted = suffix_format(path), suffix_format(output)
+    if source is None:  # stdin, or a name that promises nothing
+        with contextlib.suppress(FileError):
+            source = format_of(path)
+    if source is not None and wanted is not None and wanted != source:
         raise UsageError(
             f"`--output {output}`: the result has the format of the input, `{path}`",
-            hint=f"name a {source} file",
+            hint=f"name a {source.suffixes[0]} file",
         )
 
 
@@ -94,23 +124,27 @@ def _relative(path: Path, root: Path) -> Path:
 def _check_distinct(targets: Mapping[Path, Path]) -> None:
     taken: dict[Path, Path] = {}
     for path, target in targets.items():
-        if target in taken:
+        place = target.resolve()
+        if place in taken:
             raise UsageError(
-                f"`{taken[target]}` and `{path}` would both be written to `{target}`",
+                f"`{taken[place]}` and `{path}` would both be written to `{target}`",
                 hint="run them one at a time, or give the directory above both as the input",
             )
-        taken[target] = path
+        taken[place] = path
 
 
 def _same_file(one: Path, other: Path) -> bool:
     return other.exists() and one.exists() and one.samefile(other)
 
 
-def _sidecar(path: Path, root: Path, options: RunOptions, num_inputs: int) -> Path:
+def _sidecar(path: Path, stream: StreamPlan, options: RunOptions, num_results: int, tag: str) -> Path:
     name = f"{path.name.removesuffix(path.suffix)}.gae.parquet"
+    harmless = harmless_sidecar(path, stream, tag)
     if options.output is None:
-        return path.with_name(name)
+        return path.with_name(name) if harmless is None else harmless
     output = Path(options.output)
-    if num_inputs == 1 and not _means_directory(options.output):
+    if num_results == 1 and not _means_directory(options.output):
         return output
-    return (output / _relative(path, root)).with_name(name)
+    if harmless is not None:
+        return output / harmless.name
+    return (output / _relative(path, stream.root)).with_name(name)

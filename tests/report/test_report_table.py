@@ -130,7 +130,7 @@ bootstrapped        20 with the next value · 2 with zero
 normalised          over all inputs · (A − 0.1234) / (1.552 + 1e-8) · ddof 1
 columns             reward · value = vf_preds
 method              splice (1 file) · archive (1 file)
-time                412 ms · 234 k steps/s · read 120 ms · kernel 21 ms
+time                412 ms · 117 k steps/s · read 120 ms · kernel 21 ms
                     write 150 ms
 
 ! 2 ends count as 0
@@ -173,7 +173,7 @@ normalised          over all inputs
                     (A - 0.1234) / (1.552 + 1e-8) | ddof 1
 columns             reward | value = vf_preds
 method              splice (1 file) | archive (1 file)
-time                412 ms | 234 k steps/s | read 120 ms
+time                412 ms | 117 k steps/s | read 120 ms
                     kernel 21 ms | write 150 ms
 
 ! 2 ends count as 0

@@ -1,0 +1,205 @@
+"""What a rule is: a function that looks at a piece of the data, and a row that says what that means.
+
+The function returns evidence. Evidence of one rule merges from piece to piece, in the order of the
+data, and is weighed once, at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from gaecli.columns import Roles
+from gaecli.diagnosis import RuleInfo, Severity
+from gaecli.formats.base import Column, RolloutFile
+from gaecli.layouts.ends import FlagColumns
+from gaecli.rollouts import Array, BoolArray
+from gaecli.settings import Settings
+
+#: What a rule is shown: cells of a block as stored, steps in the order of time, a file, or all inputs.
+Scope = Literal["cells", "steps", "file", "inputs", "run"]
+
+
+class Evidence(Protocol):
+    def merge(self, later: Any) -> Any: ...
+
+    def weigh(self) -> Hits | None:
+        """What is wrong, if anything is."""
+
+
+@dataclass(frozen=True)
+class Hits:
+    """So many places, and the first of them. As evidence: any one is enough."""
+
+    #: 0 where it is no number of things.
+    count: int
+    message: str
+    row: int | None = None
+    place: str | None = None
+    file: str | None = None
+    fix: str | None = None
+    unit: str = "row"
+
+    def merge(self, later: Hits) -> Hits:
+        return replace(self, count=self.count + later.count)
+
+    def weigh(self) -> Hits | None:
+        return self
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the rules know of the file beside its data."""
+
+    file: RolloutFile
+    roles: Roles
+    settings: Settings
+    flags: FlagColumns
+    layout: str
+
+    @property
+    def path(self) -> Path:
+        return self.file.path
+
+    def name(self, role: str) -> str:
+        return self.roles.names[role]
+
+    @property
+    def ends(self) -> str:
+        """The flag columns, as a message names them."""
+        return " or ".join(f"`{name}`" for name in self.flags.names) or "no flag"
+
+
+@dataclass(frozen=True, eq=False)
+class CellBlock:
+    """The cells of the columns of a block, as stored."""
+
+    context: Context
+    start: int
+    columns: Mapping[str, Column]
+    num_rows: int
+
+    def place(self, column: Column, index: int) -> tuple[int, str]:
+        """(row, where that is) of a cell."""
+        if column.offsets is not None:
+            row = int(np.searchsorted(column.offsets, index, side="right")) - 1
+            return self.start + row, f"row {self.start + row}, item {index - int(column.offsets[row])}"
+        if column.values.ndim > 1:
+            position = np.unravel_index(index, column.values.shape)
+            return index, str([int(part) for part in position])
+        return self.start + index, self._row_label(index)
+
+    def _row_label(self, index: int) -> str:
+        return row_label(self.context, self.columns, self.start, index, self.num_rows)
+
+    def hits(self, column: Column, where: BoolArray, message: Callable[[int], str]) -> Hits | None:
+        """One hit per cell that `where` marks."""
+        flat = where.reshape(-1)
+        if not flat.any():
+            return None
+        first = int(np.argmax(flat))
+        row, place = self.place(column, first)
+        return Hits(int(np.count_nonzero(flat)), message(first), row, place, str(self.context.path))
+
+
+def row_label(context: Context, columns: Mapping[str, Column], start: int, index: int, num_rows: int) -> str:
+    """`row 48213 (episode 17, step 212)`, as far as the columns of the block tell."""
+    known = []
+    for role in ("episode", "step"):
+        column = columns.get(context.roles.get(role) or "")
+        if column is not None and column.values.shape == (num_rows,) and 0 <= index < num_rows:
+            known.append(f"{role} {column.label(index)}")
+    return f"row {start + index}" + (f" ({', '.join(known)})" if known else "")
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Steps of a block in the order of time, lane after lane. [N] each.
+
+    Where a lane goes on from the block before, its last step there comes first once more: `is_new`
+    is False for it. So each step, and each pair of neighbours, is new exactly once.
+    """
+
+    context: Context
+    rewards: Array
+    values: Array
+    #: NaN where not given, and where the step is terminal.
+    next_values: Array
+    terminated: BoolArray
+    truncated: BoolArray
+    #: The step before is the one before in time.
+    in_lane: BoolArray
+    #: The step before has the same id, whatever the flags say.
+    follows: BoolArray
+    is_new: BoolArray
+    #: Cells that cannot be used are in this trajectory.
+    is_bad: BoolArray
+    #: 1 for the first step of a trajectory, by ids and flags.
+    ages: Array
+    #: The end of this step becomes known here.
+    end_is_new: BoolArray
+    rows: Array
+    steps: Array | None
+    #: The first step of a lane that nothing came before.
+    lane_starts: BoolArray
+    has_ids: bool
+    #: How many neighbours stood in the wrong order in the file, before they were sorted for this.
+    num_unsorted: int
+    first_unsorted: int | None
+    place: Callable[[int], str]
+
+    @property
+    def ended(self) -> BoolArray:
+        return self.terminated | self.truncated
+
+    @property
+    def goes_on(self) -> BoolArray:
+        """[N] the trajectory of the step before goes on here, by ids and by flags."""
+        on = self.follows.copy()
+        on[1:] &= ~self.ended[:-1]
+        on[:1] = False
+        return on
+
+    @property
+    def usable(self) -> BoolArray:
+        return self.is_new & ~self.is_bad
+
+    def hits(self, where: BoolArray, message: Callable[[int], str]) -> Hits | None:
+        if not where.any():
+            return None
+        first = int(np.argmax(where))
+        return Hits(
+            int(np.count_nonzero(where)),
+            message(first),
+            int(self.rows[first]),
+            self.place(first),
+            str(self.context.path),
+        )
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A row of the table."""
+
+    code: str
+    name: str
+    severity: Severity
+    scope: Scope
+    find: Callable[[Any], Evidence | None]
+    #: What it finds, in one line.
+    summary: str
+    #: Why that matters.
+    why: str
+    #: The flag, or the change to the file, that mends it.
+    fix: str
+    bugs: tuple[str, ...] = ()
+    #: Rules that already say it: where one of these is broken, this one says nothing.
+    unless: tuple[str, ...] = ()
+
+    @property
+    def info(self) -> RuleInfo:
+        return RuleInfo(self.code, self.name, self.severity, self.summary, self.why, self.bugs, self.fix)

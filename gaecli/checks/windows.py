@@ -1,0 +1,287 @@
+"""Blocks as windows: steps in the order of time, with what the block before has to do with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gaecli.checks.base import Context, Window, row_label
+from gaecli.formats.base import Column
+from gaecli.layouts.arrange import arrange_by_step
+from gaecli.layouts.base import Layout
+from gaecli.layouts.keys import change_points, labels_at
+from gaecli.layouts.steps import as_integers
+from gaecli.rollouts import Array, Block, BoolArray, IndexArray, Placement
+
+#: What is known of a step, and carried from the last one of a lane to the block after.
+_CARRIED = ("rewards", "values", "next_values", "terminated", "truncated", "is_bad", "rows", "steps", "ages")
+
+
+@dataclass(frozen=True, eq=False)
+class _Tail:
+    """The last step of a lane."""
+
+    cells: Mapping[str, Any]
+    identity: Hashable
+
+
+@dataclass(eq=False)
+class _Draft:
+    """Arrays by name, all of the same length, and the lanes that may have a past."""
+
+    arrays: dict[str, Array]
+    starts: IndexArray
+    keys: Sequence[Hashable]
+    #: Ids of the first and of the last step of each lane.
+    first_ids: Sequence[Hashable]
+    last_ids: Sequence[Hashable]
+    first_is_start: Sequence[bool]
+
+    @property
+    def stops(self) -> IndexArray:
+        return np.append(self.starts[1:], len(self.arrays["rewards"]))
+
+    @property
+    def has_ids(self) -> bool:
+        return any(identity not in ((), None) for identity in self.first_ids)
+
+    def take(self, which: IndexArray) -> None:
+        """Only these steps, in this order within their lanes."""
+        for name, array in self.arrays.items():
+            if name in ("in_lane", "follows"):  # of a step and the one before, whoever that is now
+                breaks = np.cumsum(~array)[which]
+                self.arrays[name] = np.concatenate(([False], breaks[1:] == breaks[:-1]))
+            else:
+                self.arrays[name] = array[which]
+        self.starts = np.searchsorted(which, self.starts).astype(np.int64)
+
+
+class Windows:
+    """Makes a window of every block of a stream, in order. Remembers the last step of every lane."""
+
+    def __init__(self) -> None:
+        self._tails: dict[Hashable, _Tail] = {}
+
+    def window(
+        self, context: Context, layout: Layout, start: int, columns: Mapping[str, Column]
+    ) -> Window | None:
+        """`layout` must not know of steps: it would refuse what the rules are to find."""
+        block = layout.block(start, columns)
+        if not block.num_steps:
+            return None
+        num_unsorted, first_unsorted = 0, None
+        if context.layout == "long":
+            draft = _long(context, columns, block)
+            falls = _falls(draft) if draft.has_ids else np.zeros(0, np.int64)
+            if len(falls):
+                num_unsorted, first_unsorted = len(falls), start + int(draft.arrays["rows"][falls[0]])
+                draft = _sorted(context, columns, block)
+        else:
+            draft = _dense_or_nested(block)
+        draft.arrays["rows"] = draft.arrays["rows"] + start
+        if block.is_step is not None:
+            draft.take(np.flatnonzero(block.is_step))
+        if not len(draft.arrays["rewards"]):
+            return None
+        return self._finish(context, draft, columns, start, block, (num_unsorted, first_unsorted))
+
+    def _finish(
+        self,
+        context: Context,
+        draft: _Draft,
+        columns: Mapping[str, Column],
+        start: int,
+        block: Block,
+        unsorted: tuple[int, int | None],
+    ) -> Window:
+        num_steps = len(draft.arrays["rewards"])
+        draft.arrays["is_new"] = np.ones(num_steps, np.bool_)
+        draft.arrays["end_is_new"] = np.ones(num_steps, np.bool_)
+        draft.arrays["lane_starts"] = np.zeros(num_steps, np.bool_)
+        draft.arrays["lane_starts"][draft.starts] = True
+        draft.arrays["ages"] = np.zeros(num_steps, np.int64)
+        stops = draft.stops
+        known = [lane for lane, key in enumerate(draft.keys) if key in self._tails]
+        self._insert(draft, known)
+        arrays = draft.arrays
+        arrays["ages"] = _ages(arrays)
+        shift = np.searchsorted(np.array(known), np.arange(len(draft.keys)), side="right")
+        for lane, key in enumerate(draft.keys):
+            last = int(stops[lane] + shift[lane]) - 1
+            cells = {name: arrays[name][last] for name in _CARRIED if name in arrays}
+            self._tails[key] = _Tail(cells, draft.last_ids[lane])
+        steps = arrays.pop("steps", None)
+        num_unsorted, first_unsorted = unsorted
+        return Window(
+            context=context,
+            steps=steps,
+            has_ids=draft.has_ids,
+            num_unsorted=num_unsorted,
+            first_unsorted=first_unsorted,
+            place=_placer(context, columns, arrays["rows"], start, block),
+            **arrays,
+        )
+
+    def _insert(self, draft: _Draft, lanes: Sequence[int]) -> None:
+        """The last step of the block before, in front of each of these lanes."""
+        if not lanes:
+            return
+        tails = [self._tails[draft.keys[lane]] for lane in lanes]
+        at = draft.starts[lanes]
+        first = at + np.arange(len(lanes)) + 1
+        for name, array in draft.arrays.items():
+            carried = [tail.cells.get(name, False) for tail in tails]
+            draft.arrays[name] = np.insert(array, at, np.array(carried).astype(array.dtype))
+        arrays = draft.arrays
+        is_start = np.array([draft.first_is_start[lane] for lane in lanes], np.bool_)
+        same = [tail.identity == draft.first_ids[lane] for tail, lane in zip(tails, lanes, strict=True)]
+        arrays["in_lane"][first] = True
+        arrays["follows"][first] = same
+        arrays["lane_starts"][first] = False
+        arrays["terminated"][first - 1] |= is_start
+        arrays["end_is_new"][first - 1] = is_start
+
+
+def _keys(context: Context, columns: Mapping[str, Column]) -> tuple[Column | None, list[Column]]:
+    names = context.roles.names
+    env = columns[names["env"]] if "env" in names else None
+    ids = [columns[names["episode"]]] if "episode" in names else []
+    return env, ids + [columns[name] for name in context.roles.key_parts]
+
+
+def _long(context: Context, columns: Mapping[str, Column], block: Block) -> _Draft:
+    """A block of a long table in the lanes in which its rows stand."""
+    arrays = _cells(block)
+    arrays["in_lane"] = _shifted(block.has_successor()[:-1], block.num_steps)
+    steps = _steps(context, columns)
+    if steps is not None:
+        arrays["steps"] = block.placement.to_steps(steps)
+    _, ids = _keys(context, columns)
+    lanes, is_start = block.lanes, list(block.lanes.first_is_start)
+    if block.stream_ends is None:  # one lane; what the block says are runs of one id at its ends
+        return _with_ids(arrays, block.placement, np.zeros(1, np.int64), [()], ids, is_start[:1])
+    return _with_ids(arrays, block.placement, lanes.starts, lanes.keys, ids, is_start)
+
+
+def _sorted(context: Context, columns: Mapping[str, Column], block: Block) -> _Draft:
+    """The same with the steps of each trajectory in order, as `compute` takes them."""
+    env, ids = _keys(context, columns)
+    num_rows = block.placement.num_rows
+    steps = _steps(context, columns)
+    assert steps is not None
+    arrangement = arrange_by_step(env, ids, steps, num_rows)
+    step_of_row = np.empty(num_rows, np.int64)
+    step_of_row[block.placement.to_steps(np.arange(num_rows))] = np.arange(num_rows)
+    order = arrangement.placement.to_steps(step_of_row)
+    arrays = {name: array[order] for name, array in _cells(block).items()}
+    arrays["in_lane"] = _shifted(arrangement.adjacent, num_rows)
+    arrays["steps"] = arrangement.placement.to_steps(steps)
+    keys = list(arrangement.keys)
+    return _with_ids(arrays, arrangement.placement, arrangement.starts, keys, ids, [False] * len(keys))
+
+
+def _with_ids(
+    arrays: dict[str, Array],
+    placement: Placement,
+    starts: IndexArray,
+    keys: Sequence[Hashable],
+    ids: Sequence[Column],
+    first_is_start: Sequence[bool],
+) -> _Draft:
+    """What ids say about neighbours, and about both ends of each lane."""
+    num_steps = len(arrays["rewards"])
+    rows = placement.rows_of_steps(np.arange(num_steps))
+    arrays["rows"] = rows
+    moved = [_moved(column, rows) for column in ids]
+    changes = change_points(moved)
+    arrays["follows"] = arrays["in_lane"] & _shifted(None if changes is None else ~changes, num_steps)
+    lasts = np.append(starts[1:], num_steps) - 1
+    first_ids, last_ids = labels_at(moved, starts), labels_at(moved, lasts)
+    if not ids:
+        first_ids = last_ids = [()] * len(starts)
+    return _Draft(arrays, starts, keys, first_ids, last_ids, first_is_start)
+
+
+def _moved(column: Column, rows: IndexArray) -> Column:
+    is_null = None if column.is_null is None else column.is_null[rows]
+    return Column(column.values[rows], is_null, categories=column.categories)
+
+
+def _dense_or_nested(block: Block) -> _Draft:
+    """Lanes of a dense array may have a past in another file; rows of lists have none."""
+    arrays = _cells(block)
+    if block.list_offsets is not None and block.placement.order is None:
+        arrays["rows"] = np.searchsorted(block.list_offsets, np.arange(block.num_steps), side="right") - 1
+    else:
+        arrays["rows"] = block.placement.to_steps(np.arange(block.placement.num_rows))
+    arrays["in_lane"] = _shifted(block.has_successor()[:-1], block.num_steps)
+    if not block.lanes.count:
+        arrays["in_lane"][1:] &= ~block.cuts[:-1]
+    arrays["follows"] = arrays["in_lane"].copy()
+    lanes = block.lanes
+    return _Draft(
+        arrays, lanes.starts, list(lanes.keys), lanes.first_ids, lanes.last_ids, lanes.first_is_start
+    )
+
+
+def _cells(block: Block) -> dict[str, Array]:
+    absent = np.zeros(block.num_steps, np.bool_)
+    given = block.next_values
+    return {
+        "rewards": block.rewards.astype(np.float64),
+        "values": block.values.astype(np.float64),
+        "next_values": np.full(block.num_steps, np.nan) if given is None else given.astype(np.float64),
+        "terminated": block.terminated.copy(),
+        "truncated": block.truncated.copy(),
+        "is_bad": absent if block.dropped is None else block.dropped,
+    }
+
+
+def _steps(context: Context, columns: Mapping[str, Column]) -> IndexArray | None:
+    name = context.roles.get("step")
+    if name is None or name not in columns or columns[name].is_null is not None:
+        return None
+    return as_integers(columns[name].values)
+
+
+def _shifted(pairs: BoolArray | None, num_steps: int) -> BoolArray:
+    """[N - 1] facts about t and t + 1 as [N] facts about t and the step before."""
+    shifted = np.ones(num_steps, np.bool_)
+    if pairs is not None:
+        shifted[1:] = pairs
+    shifted[:1] = False
+    return shifted
+
+
+def _falls(draft: _Draft) -> IndexArray:
+    """Steps that are lower than the one before in the same trajectory, by its id."""
+    steps = draft.arrays.get("steps")
+    if steps is None:
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(draft.arrays["follows"][1:] & (steps[1:] < steps[:-1])) + 1
+
+
+def _ages(arrays: Mapping[str, Array]) -> IndexArray:
+    """Steps since the trajectory began, going on from what was carried in."""
+    begins = ~arrays["follows"]
+    begins[1:] |= (arrays["terminated"] | arrays["truncated"])[:-1]
+    index = np.arange(len(begins))
+    first = np.maximum.accumulate(np.where(begins, index, 0))
+    ages: IndexArray = index - first + np.maximum(arrays["ages"][first], 1)
+    return ages
+
+
+def _placer(
+    context: Context, columns: Mapping[str, Column], rows: Array, start: int, block: Block
+) -> Callable[[int], str]:
+    def place(step: int) -> str:
+        row = int(rows[step])
+        if context.layout.endswith("-major"):
+            num_columns = context.file.columns[context.name("reward")].shape[1]
+            return str([*divmod(row, num_columns)])
+        return row_label(context, columns, start, row - start, block.placement.num_rows)
+
+    return place

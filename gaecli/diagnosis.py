@@ -1,0 +1,70 @@
+"""What `gae check` reports: rules, findings, and what was examined. Plain, as `gaecli.summary` is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+EXIT_FINDINGS = 3
+
+
+@dataclass(frozen=True)
+class RuleInfo:
+    """A rule for a person: what it finds, why that matters, and what to do."""
+
+    code: str
+    name: str
+    severity: Severity
+    summary: str
+    why: str
+    #: Public issues that it caused, `owner/repository#number`.
+    bugs: Sequence[str]
+    fix: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One rule that one stream of files breaks."""
+
+    rule: RuleInfo
+    file: str
+    message: str
+    #: So many rows, or what `unit` names; 0 where it is no number of things.
+    count: int = 0
+    unit: str = "row"
+    #: First row of `file` concerned, with what is known of it in `place`.
+    row: int | None = None
+    place: str | None = None
+    #: What to do here, where that is more than the rule can say.
+    fix: str | None = None
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """The result of one `gae check`."""
+
+    findings: Sequence[Finding]
+    #: Codes of the rules that were applied.
+    codes: Sequence[str]
+    num_files: int
+    num_rows: int
+    #: Files that could not be examined: name, error, hint, exit code.
+    failures: Sequence[tuple[str, str, str | None, int]] = ()
+    is_strict: bool = False
+    seconds: float = 0.0
+
+    @property
+    def num_errors(self) -> int:
+        return sum(finding.rule.severity == "error" for finding in self.findings)
+
+    @property
+    def num_warnings(self) -> int:
+        return len(self.findings) - self.num_errors
+
+    @property
+    def exit_code(self) -> int:
+        is_bad = self.num_errors or (self.is_strict and self.findings)
+        codes = [code for *_, code in self.failures]
+        return max([*codes, EXIT_FINDINGS if is_bad else 0])

@@ -1,0 +1,207 @@
+"""The whole of `gae check`: every rule over every stream, block by block."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from gaecli.checks.base import CellBlock, Context, Evidence, Hits, Rule
+from gaecli.checks.registry import choose_rules
+from gaecli.checks.windows import Windows
+from gaecli.columns import Roles, resolve
+from gaecli.diagnosis import Checkup, Finding
+from gaecli.errors import GaeError
+from gaecli.estimators.gae import Gae
+from gaecli.formats.base import Column, RolloutFile
+from gaecli.kernels.devices import choose_device
+from gaecli.layouts.base import Layout
+from gaecli.layouts.ends import flag_columns
+from gaecli.layouts.long import Taking
+from gaecli.layouts.registry import choose_layout
+from gaecli.pipeline.blocks import BlockStore
+from gaecli.pipeline.clock import Stopwatch
+from gaecli.pipeline.commit import explain
+from gaecli.pipeline.inputs import StreamPlan, plan_streams
+from gaecli.pipeline.local import run_in_order
+from gaecli.pipeline.run import rows_per_block
+from gaecli.pipeline.stream import Stream, Workshop, check_memory, summarise_in_order
+from gaecli.settings import Settings
+
+
+def check(
+    sources: Sequence[str | Path],
+    settings: Settings | None = None,
+    *,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    strict: bool = False,
+    memory_bytes: int = 1 << 30,
+) -> Checkup:
+    """Apply the rules to every source. What cannot be opened, or read without a flag, is a failure."""
+    started = time.perf_counter()
+    settings = settings or Settings()
+    rules = choose_rules(select, ignore)
+    findings: list[Finding] = []
+    contexts: list[Context] = []
+    failures: list[tuple[str, str, str | None, int]] = []
+    num_files = num_rows = 0
+    for number, plan in enumerate(plan_streams(sources, settings.join)):
+        num_files += len(plan.paths)
+        try:
+            checker = _Checker(number, plan, settings, rules, memory_bytes)
+            findings += checker.findings()
+            contexts += checker.contexts
+            num_rows += checker.num_rows
+        except OSError as error:
+            failures.append(_failure(plan, explain(error, plan.paths[0])))
+        except GaeError as error:
+            failures.append(_failure(plan, error))
+    for rule in rules:
+        if rule.scope == "inputs":
+            hits = rule.find(contexts)
+            weighed = hits.weigh() if hits is not None else None
+            if weighed is not None:
+                findings.append(_finding(rule, weighed, weighed.file or ""))
+    return Checkup(
+        findings=findings,
+        codes=[rule.code for rule in rules],
+        num_files=num_files,
+        num_rows=num_rows,
+        failures=failures,
+        is_strict=strict,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _failure(plan: StreamPlan, error: GaeError) -> tuple[str, str, str | None, int]:
+    return str(plan.paths[0]), error.message, error.hint, error.exit_code
+
+
+class _Checker:
+    """One stream."""
+
+    def __init__(
+        self, number: int, plan: StreamPlan, settings: Settings, rules: Sequence[Rule], memory_bytes: int
+    ) -> None:
+        self.plan = plan
+        self.settings = settings
+        self.rules = rules
+        self.memory_bytes = memory_bytes
+        self.rows_per_block = rows_per_block(memory_bytes)
+        self.contexts: list[Context] = []
+        self.num_rows = 0
+        self._number = number
+        self._evidence: dict[str, Evidence] = {}
+
+    def findings(self) -> list[Finding]:
+        windows = Windows()
+        for path in self.plan.paths:
+            file = self.plan.open(path)
+            self.num_rows += file.num_rows
+            roles = resolve(file, self.settings)
+            layout = choose_layout(file, roles, self.settings)
+            context = Context(
+                file, layout.roles, self.settings, flag_columns(layout.roles, self.settings), layout.name
+            )
+            self.contexts.append(context)
+            self._apply("file", context)
+            self._examine(context, layout, windows)
+        weighed = {code: hits for code, found in self._evidence.items() if (hits := found.weigh())}
+        findings = [
+            _finding(rule, weighed[rule.code], str(self.plan.paths[0]))
+            for rule in self.rules
+            if rule.code in weighed and not any(code in weighed for code in rule.unless)
+        ]
+        if not any(finding.rule.severity == "error" for finding in findings):
+            findings += self._refusals()
+        return findings
+
+    def _examine(self, context: Context, layout: Layout, windows: Windows) -> None:
+        """The blocks of one file. Where no steps can be made of one, the rules about cells say why."""
+        bare = _without_steps(context.file, context.roles, self.settings)
+        like = context.name("reward")
+        for unit in context.file.units(self.rows_per_block, like):
+            for start, stop, columns in context.file.blocks(unit, layout.row_columns, self.rows_per_block):
+                self._apply("cells", CellBlock(context, start, columns, stop - start))
+                self._look(context, bare, start, columns, windows)
+
+    def _look(
+        self,
+        context: Context,
+        layout: Layout | None,
+        start: int,
+        columns: Mapping[str, Column],
+        windows: Windows,
+    ) -> None:
+        if layout is None or not any(rule.scope == "steps" for rule in self.rules):
+            return
+        try:
+            window = windows.window(context, layout, start, columns)
+        except GaeError:  # told by a rule about cells, or at the end by the last rule
+            return
+        if window is not None:
+            self._apply("steps", window)
+
+    def _apply(self, scope: str, subject: object) -> None:
+        for rule in self.rules:
+            if rule.scope != scope:
+                continue
+            found = rule.find(subject)
+            if found is not None:
+                known = self._evidence.get(rule.code)
+                self._evidence[rule.code] = found if known is None else known.merge(found)
+
+    def _refusals(self) -> list[Finding]:
+        """What `compute` itself would say, where no rule about errors has said anything."""
+        rules = [rule for rule in self.rules if rule.scope == "run"]
+        if not rules:
+            return []
+        error = self._refusal()
+        found = [(rule, rule.find((self.plan.paths[0], error))) for rule in rules]
+        return [
+            _finding(rule, hits, str(self.plan.paths[0])) for rule, hits in found if isinstance(hits, Hits)
+        ]
+
+    def _refusal(self) -> GaeError | None:
+        stream = Stream(self._number, self.plan, self.settings)
+        shop = Workshop(
+            Gae(self.settings, choose_device("auto", 0)),
+            BlockStore(0),
+            run_in_order,
+            Stopwatch(),
+            threads=1,
+            check_stop=lambda: None,
+        )
+        try:
+            stream.open(self.rows_per_block)
+            check_memory(stream, self.memory_bytes)
+            summarise_in_order(stream, shop, self.memory_bytes)
+        except GaeError as error:
+            return error
+        return None
+
+
+def _without_steps(file: RolloutFile, roles: Roles, settings: Settings) -> Layout | None:
+    """A layout that refuses neither steps out of order nor single cells: the rules are to find those."""
+    dropped = ["step"]
+    if all(roles.get(role) is not None for role in ("terminated", "truncated", "done")):
+        dropped.append("done")
+    lenient = settings.replace(on_nan="drop-episode")
+    try:
+        return choose_layout(file, roles.without(*dropped), lenient, Taking(is_whole=True))
+    except GaeError:
+        return None
+
+
+def _finding(rule: Rule, hits: Hits, path: str) -> Finding:
+    return Finding(
+        rule=rule.info,
+        file=hits.file or path,
+        message=hits.message,
+        count=hits.count,
+        unit=hits.unit,
+        row=hits.row,
+        place=hits.place,
+        fix=hits.fix,
+    )

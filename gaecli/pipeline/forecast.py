@@ -1,0 +1,90 @@
+"""What `gae compute` would do with files as they are: write, nothing, or ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from gaecli.errors import GaeError
+from gaecli.formats.base import RolloutFile
+from gaecli.formats.methods import planned_method
+from gaecli.pipeline.provenance import (
+    columns_of,
+    combined_fingerprint,
+    is_up_to_date,
+    own_columns,
+    own_entries,
+)
+from gaecli.pipeline.targets import replaced_columns
+from gaecli.settings import Settings
+from gaecli.summary import BootstrapCounts, ComputePlan, ExistingColumn
+
+#: Names under which advantages and returns stand in files of other tools.
+RESULT_NAMES = (
+    "advantage",
+    "advantages",
+    "advantage_raw",
+    "advantage_continuous",
+    "absolute_advantage",
+    "return",
+    "returns",
+    "value_target",
+    "value_targets",
+)
+
+
+def existing_columns(file: RolloutFile) -> list[ExistingColumn]:
+    """Columns that gaecli wrote, by what it stored in the file, and those that by their name are alike."""
+    entry_of: dict[str, Mapping[str, Any]] = {}
+    for entry in own_entries(file.provenance):
+        for name in columns_of(entry):
+            entry_of.setdefault(name, entry)
+    return [
+        ExistingColumn(name, info.type_name, name in entry_of, entry_of.get(name))
+        for name, info in file.columns.items()
+        if name in entry_of or name.lower() in RESULT_NAMES
+    ]
+
+
+def forecast(
+    files: Sequence[RolloutFile],
+    settings: Settings,
+    bootstrapped: BootstrapCounts | None,
+    problem: GaeError | None,
+) -> ComputePlan:
+    """`problem` is what a run met when it looked at the rows; `bootstrapped` what it counted if it met none."""
+    plan = ComputePlan(
+        "write",
+        settings.to_dict(),
+        target=str(files[0].path),
+        new_columns=settings.output_columns,
+        bootstrapped=bootstrapped or BootstrapCounts(),
+    )
+    try:
+        if problem is not None:
+            raise problem
+        if _is_up_to_date(files, settings):
+            return replace(plan, action="up to date")
+        own, foreign = replaced_columns(files[0], settings, overwrite=False)
+        return replace(plan, method=planned_method(files[0], own, foreign), replaced_columns=own)
+    except GaeError as error:
+        return replace(plan, action="refuse", error=error.message, hint=error.hint, exit_code=error.exit_code)
+
+
+def _is_up_to_date(files: Sequence[RolloutFile], settings: Settings) -> bool:
+    prints = [file.fingerprint(own_columns(file.provenance)) for file in files if file.provenance]
+    if len(prints) < len(files):
+        return False
+    inputs = combined_fingerprint(prints) if len(files) > 1 else ""
+    return all(
+        is_up_to_date(
+            file.provenance,
+            settings,
+            payload=payload,
+            source=None,
+            inputs=inputs,
+            names=list(file.columns),
+        )
+        for file, payload in zip(files, prints, strict=True)
+    )

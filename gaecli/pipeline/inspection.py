@@ -1,0 +1,330 @@
+"""The whole of `gae inspect`: what is in each stream, without writing and without torch.
+
+Explained variance is 1 - Var(R - V) / Var(R) with R the return at λ = 1: the rewards to the end of the
+episode, discounted with γ, and what stands in there for the value after the end. `gae compute`
+reports the same for its own returns, which lean on the values as much as its λ says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gaecli.columns import Roles, find_roles, why_found
+from gaecli.errors import GaeError
+from gaecli.estimators.gae import Gae
+from gaecli.formats.base import RolloutFile
+from gaecli.formats.methods import num_row_groups
+from gaecli.kernels.devices import choose_device
+from gaecli.layouts.registry import why_layout
+from gaecli.moments import Moments
+from gaecli.pipeline.apply import Settled, bootstrap_counts, episode_counts
+from gaecli.pipeline.blocks import BlockStore
+from gaecli.pipeline.clock import Stopwatch
+from gaecli.pipeline.combine import Carry
+from gaecli.pipeline.commit import explain
+from gaecli.pipeline.episodes import EpisodeBook, Pieces, pieces_of
+from gaecli.pipeline.findings import stored_settings
+from gaecli.pipeline.forecast import existing_columns, forecast
+from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
+from gaecli.pipeline.local import LocalEngine, default_jobs
+from gaecli.pipeline.places import Places
+from gaecli.pipeline.rows import episode_keys, first_steps
+from gaecli.pipeline.run import rows_per_block
+from gaecli.pipeline.statistics import Tally, explained_variance
+from gaecli.pipeline.stream import OpenFile, Stream, Workshop, check_memory, summarise_in_order
+from gaecli.settings import RunOptions, Settings
+from gaecli.summary import (
+    BootstrapCounts,
+    ColumnStatistics,
+    EpisodeCounts,
+    EpisodeInfo,
+    FileInfo,
+    FileSummary,
+    Inspection,
+    RoleReason,
+)
+
+#: The λ of the returns that the values are compared with.
+LAM = 1.0
+_STORE_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class InspectOptions:
+    """What to show beyond the statistics, and what it may cost."""
+
+    episodes: bool = False
+    #: So many rows from the beginning.
+    head: int = 0
+    memory_bytes: int = 1 << 30
+    jobs: int | None = None
+
+
+def inspect(
+    sources: Sequence[str | Path], settings: Settings | None = None, options: InspectOptions | None = None
+) -> Inspection:
+    """Look into every source. What cannot be opened is a failure; what `compute` would refuse is not."""
+    with Places(RunOptions(dry_run=True)) as places:
+        found = _inspect(places.fetched(sources), settings or Settings(), options or InspectOptions())
+        return places.shown_in(found)
+
+
+def _inspect(sources: Sequence[str | Path], settings: Settings, options: InspectOptions) -> Inspection:
+    started = time.perf_counter()
+    plans = plan_streams(sources, settings.join)
+    infos, failures = [], []
+    engine = LocalEngine(options.jobs or default_jobs())
+    try:
+        for number, plan in enumerate(plans):
+            inspector = _Inspector(Stream(number, plan, settings), options, engine)
+            try:
+                infos.append(inspector.info())
+            except OSError as error:
+                failures.append(_failure(plan, explain(error, plan.paths[0])))
+            except GaeError as error:
+                failures.append(_failure(plan, error))
+    finally:
+        engine.close()
+    seconds = time.perf_counter() - started
+    return Inspection(infos, settings.gamma, failures, describe_streams(plans), seconds)
+
+
+def _failure(plan: StreamPlan, error: GaeError) -> FileSummary:
+    return FileSummary(
+        input=str(plan.paths[0]),
+        output=None,
+        status="failed",
+        error=error.message,
+        hint=error.hint,
+        exit_code=error.exit_code,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _BlockLook:
+    """What one block adds to the statistics."""
+
+    pieces: Pieces
+    counts: EpisodeCounts
+    bootstrapped: BootstrapCounts
+    rewards: Tally
+    values: Tally
+    errors: Moments
+    returns: Moments
+
+
+@dataclass(eq=False)
+class _Statistics:
+    """Of all rows of a stream."""
+
+    book: EpisodeBook
+    counts: EpisodeCounts = field(default_factory=EpisodeCounts)
+    bootstrapped: BootstrapCounts = field(default_factory=BootstrapCounts)
+    rewards: Tally = field(default_factory=Tally)
+    values: Tally = field(default_factory=Tally)
+    errors: Moments = field(default_factory=Moments)
+    returns: Moments = field(default_factory=Moments)
+
+    def add(self, look: _BlockLook) -> None:
+        self.book.add(look.pieces)
+        self.counts += look.counts
+        self.bootstrapped += look.bootstrapped
+        self.rewards = self.rewards.merge(look.rewards)
+        self.values = self.values.merge(look.values)
+        self.errors = self.errors.merge(look.errors)
+        self.returns = self.returns.merge(look.returns)
+
+
+class _Inspector:
+    """One stream, from its footers to its last row."""
+
+    def __init__(self, stream: Stream, options: InspectOptions, engine: LocalEngine) -> None:
+        self.stream = stream
+        self.settings = stream.settings
+        self.options = options
+        self.rows_per_block = rows_per_block(options.memory_bytes)
+        self.shop = Workshop(
+            Gae(_yardstick(self.settings), choose_device("auto", 0)),
+            BlockStore(int(options.memory_bytes * _STORE_SHARE)),
+            engine.run,
+            Stopwatch(),
+            threads=1,
+            check_stop=lambda: None,
+        )
+
+    def info(self) -> FileInfo:
+        files = [self.stream.plan.open(path) for path in self.stream.plan.paths]
+        info = _from_headers(files, self.settings)
+        problem: GaeError | None = None
+        statistics = None
+        try:
+            self.stream.open(self.rows_per_block)
+            info = self._with_layout(info)
+            check_memory(self.stream, self.options.memory_bytes)
+            self.stream.warnings = stored_settings(self.stream, self.settings)
+            summarise_in_order(self.stream, self.shop, self.options.memory_bytes)
+            statistics = self._statistics()
+        except GaeError as error:
+            problem = error
+        data_set = self.stream.plan.data_set
+        info = replace(
+            info,
+            path=_name(self.stream.plan),
+            data_set=data_set.title if data_set is not None else None,
+            problem=problem.message if problem is not None else None,
+            hint=problem.hint if problem is not None else None,
+            warnings=list(self.stream.warnings),
+            head=first_steps(files[0], info.roles, self.options.head),
+            plan=forecast(
+                files, self.settings, statistics.bootstrapped if statistics is not None else None, problem
+            ),
+        )
+        if statistics is None:
+            return replace(info, statistics=_of_cells(files, info.roles, self.rows_per_block))
+        return self._with_statistics(info, statistics)
+
+    def _with_layout(self, info: FileInfo) -> FileInfo:
+        opened = self.stream.files[0]
+        return replace(
+            info,
+            layout=opened.layout.name,
+            layout_reason=why_layout(opened.file, opened.layout, self.settings),
+            roles=dict(opened.layout.roles.names),
+            role_reasons=_reasons(opened.file, opened.layout.roles),
+            role_types=_types(opened.file, opened.layout.roles),
+        )
+
+    def _statistics(self) -> _Statistics:
+        settings = self.settings
+        is_exact = settings.truncation == "exact"  # else the preset bootstraps in a way of its own
+
+        def look(file: int, start: int, settled: Settled, carry: Carry) -> _BlockLook:
+            block, counted = settled.block, settled.counted
+            return _BlockLook(
+                pieces_of(file, start, settled, carry),
+                episode_counts(settled),
+                bootstrap_counts(settled.prepared, settings) if is_exact else BootstrapCounts(),
+                Tally.of(counted(block.rewards)),
+                Tally.of(counted(block.values)),
+                Moments.of(counted(settled.advantages)),
+                Moments.of(counted(settled.returns)),
+            )
+
+        statistics = _Statistics(EpisodeBook(keep_all=self.options.episodes))
+        for found in self.stream.visit(self.shop, look):
+            statistics.add(found)
+        return statistics
+
+    def _with_statistics(self, info: FileInfo, statistics: _Statistics) -> FileInfo:
+        return replace(
+            info,
+            counts=statistics.counts,
+            lengths=statistics.book.lengths.statistics(),
+            episode_rewards=statistics.book.total_rewards.statistics(),
+            statistics={
+                "reward": statistics.rewards.statistics(),
+                "value": statistics.values.statistics(),
+            },
+            explained_variance=explained_variance(statistics.errors, statistics.returns),
+            episodes=self._episodes(statistics.book),
+        )
+
+    def _episodes(self, book: EpisodeBook) -> list[EpisodeInfo]:
+        listed = list(book.in_order())
+        keys = []
+        for index, opened in enumerate(self.stream.files):
+            rows = [row for file, row, *_ in listed if file == index]
+            keys += self._keys(opened, rows)
+        paths = [str(path) for path in self.stream.plan.paths]
+        return [
+            EpisodeInfo(paths[file], row, key, length, end, reward, value)
+            for (file, row, length, reward, value, end), key in zip(listed, keys, strict=True)
+        ]
+
+    def _keys(self, opened: OpenFile, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """What the file calls the episodes that begin at these rows."""
+        if opened.layout.name in ("time-major", "batch-major"):
+            num_columns = opened.file.columns[opened.layout.roles.names["reward"]].shape[1]
+            names = ("time", "env") if opened.layout.name == "time-major" else ("row", "step")
+            return [dict(zip(names, divmod(row, num_columns), strict=True)) for row in rows]
+        # Not the roles of the layout: a nested table has no use for its episode ids, a person has.
+        return episode_keys(opened.file, find_roles(opened.file, self.settings), rows)
+
+
+def _name(plan: StreamPlan) -> str:
+    """The root, where the user named it and it is this one stream; else the first file."""
+    is_all = plan.data_set is not None and plan.is_root and len(plan.data_set.streams) == 1
+    return str(plan.data_set.root if plan.data_set is not None and is_all else plan.paths[0])
+
+
+def _yardstick(settings: Settings) -> Settings:
+    """Settings for the returns that values are compared with: whatever the preset, the rewards to the end."""
+    return settings.replace(preset="exact", truncation="exact", lam=LAM, lam_alpha=None, precision="double")
+
+
+def _from_headers(files: Sequence[RolloutFile], settings: Settings) -> FileInfo:
+    """All that needs no row. The roles are those that names give, enough for `compute` or not."""
+    first = files[0]
+    groups = [num_row_groups(file) for file in files]
+    try:
+        roles = find_roles(first, settings)
+    except GaeError:  # a column that the user named is not there: `compute` would say so, and so will we
+        roles = find_roles(first, settings.replace(columns={}))
+    return FileInfo(
+        path=str(first.path),
+        format=first.format_name,
+        layout=None,
+        num_rows=sum(file.num_rows for file in files),
+        num_bytes=sum(file.identity[0] for file in files),
+        columns={name: info.type_name for name, info in first.columns.items()},
+        provenance=first.provenance,
+        files=[str(file.path) for file in files],
+        num_row_groups=sum(count or 0 for count in groups) if groups[0] is not None else None,
+        existing=existing_columns(first),
+        roles=dict(roles.names),
+        role_reasons=_reasons(first, roles),
+        role_types=_types(first, roles),
+    )
+
+
+def _reasons(file: RolloutFile, roles: Roles) -> dict[str, RoleReason]:
+    """The data set that the file belongs to may know its columns better than any name tells."""
+    known = file.known_roles
+    return {
+        role: "data set" if known.get(role) == name and role not in roles.explicit else why_found(roles, role)
+        for role, name in roles.names.items()
+    }
+
+
+def _types(file: RolloutFile, roles: Roles) -> dict[str, str]:
+    found = {role: file.find(name) for role, name in roles.names.items()}
+    return {role: info.type_name for role, info in found.items() if info is not None}
+
+
+def _of_cells(
+    files: Sequence[RolloutFile], roles: Mapping[str, str], rows_per_block: int
+) -> dict[str, ColumnStatistics]:
+    """Statistics of the finite cells of the reward and value columns, where steps cannot be made of them."""
+    tallies: dict[str, Tally] = {}
+    for role in ("reward", "value"):
+        tally = Tally()
+        for file in files:
+            name = roles.get(role)
+            info = file.find(name) if name is not None else None
+            if name is None or info is None or info.unusable or info.kind not in ("float", "int", "bool"):
+                continue
+            for unit in file.units(rows_per_block, name):
+                for _, _, columns in file.blocks(unit, [name], rows_per_block):
+                    cells = columns[name].values.reshape(-1).astype(np.float64)
+                    is_null = columns[name].is_null
+                    usable = np.isfinite(cells) if is_null is None else np.isfinite(cells) & ~is_null
+                    tally = tally.merge(Tally.of(cells[usable]))
+        if tally.moments.count:
+            tallies[role] = tally
+    return {role: tally.statistics() for role, tally in tallies.items()}

@@ -1,0 +1,86 @@
+"""Single rows for people to look at: the first ones by role, and what the file calls its episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gaecli.columns import Roles
+from gaecli.formats.base import Column, RolloutFile
+from gaecli.summary import StepInfo
+
+#: Rows between which ids are looked up, at a time.
+_ROWS_AT_A_TIME = 1 << 20
+#: Columns that name an episode, in the order in which they stand in its label.
+_ID_ROLES = ("env", "episode")
+
+
+def first_steps(file: RolloutFile, names: Mapping[str, str], count: int) -> list[StepInfo]:
+    """The first `count` rows, or items of lists, as they are in the file. `names`: role -> column."""
+    usable = {role: name for role, name in names.items() if _is_shown(file, name)}
+    if not usable or count <= 0 or not file.num_rows:
+        return []
+    like = usable.get("reward", next(iter(usable.values())))
+    for unit in file.units(count, like):
+        for start, _, columns in file.blocks(unit, list(dict.fromkeys(usable.values())), count):
+            named = {role: columns[name] for role, name in usable.items()}
+            return _steps(start, named, columns[like], count)
+    return []
+
+
+def _is_shown(file: RolloutFile, name: str) -> bool:
+    info = file.find(name)
+    return info is not None and info.unusable is None and info.shape != ()
+
+
+def _steps(start: int, named: Mapping[str, Column], like: Column, count: int) -> list[StepInfo]:
+    num_items = len(like.values) if like.offsets is not None else like.values.size
+    steps = []
+    for item in range(min(count, num_items)):
+        row, place = item, {}
+        if like.offsets is not None:
+            row = int(np.searchsorted(like.offsets, item, side="right")) - 1
+            place = {"item": item - int(like.offsets[row])}
+        elif like.values.ndim > 1:
+            row = item // int(np.prod(like.values.shape[1:]))
+            place = {"item": item - row * int(np.prod(like.values.shape[1:]))}
+        cells = {role: _cell(column, like, item, row) for role, column in named.items()}
+        steps.append(StepInfo(start + row, {**place, **cells}))
+    return steps
+
+
+def _cell(column: Column, like: Column, item: int, row: int) -> Any:
+    """The cell at an item: of the column itself if it has the shape of `like`, else that of the row."""
+    if column.offsets is not None:
+        begin, end = int(column.offsets[row]), int(column.offsets[row + 1])
+        within = item - int(like.offsets[row]) if like.offsets is not None else 0
+        return Column(column.values, column.is_null).label(begin + within) if begin + within < end else None
+    if column.values.size == like.values.size:
+        return Column(column.values.reshape(-1), column.is_null, categories=column.categories).label(item)
+    if column.values.ndim == 1 and like.offsets is not None:
+        return column.label(row)
+    return None
+
+
+def episode_keys(file: RolloutFile, roles: Roles, rows: Sequence[int]) -> list[dict[str, Any]]:
+    """What the id columns say at each of `rows`, which ascend: role -> value."""
+    names = {role: name for role in _ID_ROLES if (name := roles.get(role)) and _is_flat(file, name)}
+    for part in roles.key_parts:
+        names[part] = part
+    if not names or not len(rows):
+        return [{} for _ in rows]
+    wanted = np.asarray(rows, np.int64)
+    keys: list[dict[str, Any]] = []
+    like = next(iter(names.values()))
+    for unit in file.units(_ROWS_AT_A_TIME, like):
+        for start, stop, columns in file.blocks(unit, list(names.values()), _ROWS_AT_A_TIME):
+            here = (wanted[(wanted >= start) & (wanted < stop)] - start).tolist()
+            keys += [{role: columns[name].label(row) for role, name in names.items()} for row in here]
+    return keys
+
+
+def _is_flat(file: RolloutFile, name: str) -> bool:
+    info = file.find(name)
+    return info is not None and info.unusable is None and not info.is_list and len(info.shape) == 1

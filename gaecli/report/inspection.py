@@ -1,0 +1,261 @@
+"""What `gae inspect` found, for a person: what is in the file, and what `gae compute` would make of it.
+
+From top to bottom: the file, the columns and their roles, the episodes, the numbers, what they say
+about the values, what is there already, and in the last block what comes next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from gaecli.report.charts import format_bytes, format_number, format_setting, gauge_bar
+from gaecli.report.details import GAUGE_WIDTH, LABEL_WIDTH, read_explained_variance
+from gaecli.report.layout import Column, Grid, flow, hanging, labelled, paragraph
+from gaecli.report.listings import episode_lines, head_lines
+from gaecli.report.messages import message_lines
+from gaecli.report.notes import warning_lines
+from gaecli.report.overview import overview_lines
+from gaecli.report.statistics import column_lines
+from gaecli.report.table import print_lines
+from gaecli.report.text import BAD, BAR, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
+from gaecli.summary import ColumnStatistics, ComputePlan, ExistingColumn, FileInfo, Inspection
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: Why a column has its role, for a person.
+REASONS = {
+    "flag": "named by a flag",
+    "name": "by its name",
+    "case": "by its name but for case",
+    "data set": "by the data set",
+}
+#: More inputs than this are a line each.
+MOST_IN_FULL = 3
+#: A table of roles whose names get fewer cells than this loses a column.
+NARROWEST_NAME = 12
+#: More names than this are counted rather than listed.
+MOST_OTHERS = 24
+
+
+def render_inspection(inspection: Inspection, console: Console) -> None:
+    print_lines(inspection_lines(inspection, Canvas.of(console)), console)
+
+
+def inspection_lines(inspection: Inspection, canvas: Canvas) -> list[Text]:
+    if len(inspection.infos) > MOST_IN_FULL:
+        return overview_lines(inspection.infos, canvas)
+    lines: list[Text] = []
+    for info in inspection.infos:
+        for block in _blocks(info, inspection, canvas):
+            if block:
+                lines += [Text(), *block] if lines else block
+    return lines
+
+
+def _blocks(info: FileInfo, inspection: Inspection, canvas: Canvas) -> list[list[Text]]:
+    return [
+        _file(info, canvas),
+        _roles(info, canvas),
+        _numbers(info, canvas),
+        _findings(info, inspection.gamma, canvas),
+        warning_lines(info.warnings, canvas),
+        _plan(info, canvas),
+        head_lines(info.head, canvas),
+        episode_lines(info.episodes, canvas),
+    ]
+
+
+def _file(info: FileInfo, canvas: Canvas) -> list[Text]:
+    """Name; format, size and rows; layout; episodes."""
+    number = f" ({plural(len(info.files), 'file')})" if len(info.files) > 1 else ""
+    rows = plural(info.num_rows, "row")
+    if info.num_row_groups is not None:
+        rows += f" in {plural(info.num_row_groups, 'row group')}"
+    facts = [
+        *([info.data_set] if info.data_set else []),
+        info.format,
+        format_bytes(info.num_bytes),
+        rows,
+        plural(len(info.columns), "column"),
+    ]
+    lines = flow([Text(canvas.clean(fact)) for fact in facts], canvas.width - 2, canvas.glyphs.separator)
+    if info.layout is not None:
+        layout = Text.assemble((canvas.clean(info.layout), STRONG), " layout")
+        if info.layout_reason:
+            layout.append(f": {canvas.clean(info.layout_reason)}")
+        lines += paragraph(layout, canvas.width - 2)
+    lines += _episodes(info, canvas)
+    name = canvas.shorten(info.path, canvas.width - len(number))
+    return [Text.assemble((name, STRONG), number), *hanging(Text("  "), lines)]
+
+
+def _episodes(info: FileInfo, canvas: Canvas) -> list[Text]:
+    counts = info.counts
+    if counts is None:
+        return []
+    items = [Text(plural(counts.steps, "step")), Text(plural(counts.episodes, "episode"))]
+    for name, count in (
+        ("terminated", counts.terminated),
+        ("truncated", counts.truncated),
+        ("open", counts.open),
+    ):
+        share = f" ({_percent(count, counts.episodes)})" if counts.episodes else ""
+        items.append(Text(f"{count:,} {name}{share}"))
+    return flow(items, canvas.width - 2, canvas.glyphs.separator)
+
+
+def _percent(part: int, whole: int) -> str:
+    """`0%` and `100%` only where they are exact."""
+    percent = 100 * part / whole
+    if 0 < percent < 1:
+        return "<1%"
+    return ">99%" if 99 < percent < 100 else f"{percent:.0f}%"
+
+
+def _roles(info: FileInfo, canvas: Canvas) -> list[Text]:
+    """Which column plays which role and why, then the columns that play none."""
+    lines: list[Text] = []
+    if info.roles:
+        heading, *rows = _role_grid(info, canvas).lines()
+        lines = [heading, Text(canvas.glyphs.rule * max(line.cell_len for line in rows), QUIET), *rows]
+    used = set(info.roles.values())
+    others = [name for name in info.columns if name not in used]
+    if not others:
+        return lines
+    label = "other columns  " if used else "columns  "
+    room = canvas.width - len(label)
+    shown = [Text(canvas.shorten(name, room)) for name in others[:MOST_OTHERS]]
+    if len(others) > MOST_OTHERS:
+        shown.append(Text(f"{canvas.glyphs.ellipsis} {len(others) - MOST_OTHERS:,} more", "italic"))
+    return [*lines, *hanging(Text(label), flow(shown, room, canvas.glyphs.separator))]
+
+
+def _role_grid(info: FileInfo, canvas: Canvas) -> Grid:
+    """Names and types share what the roles leave of a line. Where it is short, types go first, then reasons."""
+    roles = Column("role", [Text(role.replace("_", " ")) for role in info.roles], align="left")
+    reasons = [Text(REASONS.get(info.role_reasons.get(role, ""), "")) for role in info.roles]
+    why = Column("why", reasons, align="left")
+    types = [canvas.shorten(info.role_types.get(role, ""), canvas.width // 3) for role in info.roles]
+    kinds = Column("type", [Text(kind) for kind in types], align="left")
+    for rest in ([kinds, why], [why], []):
+        room = canvas.width - Grid([roles, *rest]).width - 2
+        if room >= NARROWEST_NAME or not rest:
+            break
+    names = [Text(canvas.shorten(name, max(room, 1)), STRONG) for name in info.roles.values()]
+    return Grid([roles, Column("column", names, align="left"), *rest])
+
+
+def _numbers(info: FileInfo, canvas: Canvas) -> list[Text]:
+    statistics = _statistics(info)
+    if not statistics:
+        return []
+    samples = [found.sample_count for found in statistics.values() if found.sample_count < found.count]
+    lines = column_lines(statistics, canvas)
+    if samples:
+        note = f"{canvas.glyphs.approximately} from a sample of {plural(min(samples), 'row')}"
+        lines += paragraph(Text(note, "italic"), canvas.width)
+    return lines
+
+
+def _statistics(info: FileInfo) -> dict[str, ColumnStatistics]:
+    found = {"episode length": info.lengths, "episode return": info.episode_rewards, **info.statistics}
+    return {name: statistics for name, statistics in found.items() if statistics and statistics.count}
+
+
+def _findings(info: FileInfo, gamma: float, canvas: Canvas) -> list[Text]:
+    lines: list[Text] = []
+    if info.explained_variance is not None:
+        word, style = read_explained_variance(info.explained_variance)
+        gauge = gauge_bar(info.explained_variance, GAUGE_WIDTH, canvas.glyphs.gauge)
+        number = Text(format_number(info.explained_variance), STRONG)
+        items = [
+            Text.assemble(number, "  ", (gauge, BAR)),
+            Text(word, style),
+            Text(
+                f"of returns at {canvas.glyphs.gamma} {format_setting(gamma)}, {canvas.glyphs.lam} 1", QUIET
+            ),
+        ]
+        value = flow(items, canvas.width - LABEL_WIDTH, canvas.glyphs.separator)
+        lines += labelled("explained variance", value, LABEL_WIDTH)
+    for position, column in enumerate(info.existing):
+        value = flow(_existing(column, canvas), canvas.width - LABEL_WIDTH, canvas.glyphs.separator)
+        lines += labelled("" if position else "already there", value, LABEL_WIDTH)
+    return lines
+
+
+def _existing(column: ExistingColumn, canvas: Canvas) -> list[Text]:
+    name = Text.assemble((canvas.clean(column.name), STRONG), f" {canvas.clean(column.type)}")
+    if not column.is_own or column.provenance is None:
+        return [name, Text("not written by gaecli", CAUTION)]
+    stored = column.provenance
+    settings = stored.get("settings")
+    items = [name, Text(f"gaecli {canvas.clean(str(stored.get('version', '')))}")]
+    if isinstance(settings, Mapping):
+        items += _stored_settings(settings, canvas)
+    return items
+
+
+def _stored_settings(settings: Mapping[str, Any], canvas: Canvas) -> list[Text]:
+    items = [
+        Text(f"{symbol} {format_setting(settings[name])}")
+        for symbol, name in ((canvas.glyphs.gamma, "gamma"), (canvas.glyphs.lam, "lam"))
+        if isinstance(settings.get(name), int | float)
+    ]
+    for name, usual in (("preset", "exact"), ("normalize", "none"), ("bootstrap", "zero")):
+        value = settings.get(name)
+        if value is not None and value != usual:
+            items.append(Text(f"{name} {canvas.clean(str(value))}"))
+    return items
+
+
+def _plan(info: FileInfo, canvas: Canvas) -> list[Text]:
+    """What `gae compute` would do, with the error and the hint that it would end in."""
+    plan = info.plan
+    if plan is None:
+        return []
+    glyphs = canvas.glyphs
+    if plan.action == "refuse":
+        lead = Text(f"{glyphs.failed} gae compute would ask; exit code {plan.exit_code}", BAD)
+        message = message_lines("error", BAD, plan.error or "", plan.hint, canvas)
+        folded = [piece for line in message for piece in _folded(line, canvas.width - 2)]
+        return [lead, *(Text.assemble("  ", line) if line.plain else line for line in folded)]
+    if plan.action == "up to date":
+        return [Text(f"{glyphs.up_to_date} gae compute would find the file up to date", GOOD)]
+    lead = Text.assemble((f"{glyphs.written} gae compute would write ", GOOD), (_names(plan, canvas), STRONG))
+    items = [lead, *_settings_of(plan, canvas)]
+    if plan.method:
+        items.append(Text(canvas.clean(plan.method)))
+    items += _bootstraps(plan)
+    return flow(items, canvas.width, glyphs.separator)
+
+
+def _folded(line: Text, width: int) -> list[Text]:
+    """A line of a message, its indent kept where it is broken."""
+    indent = len(line.plain) - len(line.plain.lstrip())
+    _, rest = line.divide([indent]) if indent else (Text(), line)
+    return hanging(Text(" " * indent), paragraph(rest, width - indent)) if rest.plain else [Text()]
+
+
+def _names(plan: ComputePlan, canvas: Canvas) -> str:
+    return " and ".join(canvas.clean(name) for name in plan.new_columns)
+
+
+def _settings_of(plan: ComputePlan, canvas: Canvas) -> list[Text]:
+    return _stored_settings(plan.settings, canvas)
+
+
+def _bootstraps(plan: ComputePlan) -> Sequence[Text]:
+    counts = plan.bootstrapped
+    return [
+        Text(f"{plural(count, 'end')} bootstrapped {words}", style)
+        for count, words, style in (
+            (counts.next_value, "with the next value", ""),
+            (counts.zero, "with zero", CAUTION),
+            (counts.current, "with the current value", CAUTION),
+        )
+        if count
+    ]

@@ -1,0 +1,53 @@
+"""Runs of the pipeline in this process, cut into blocks as small as a test wants them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import gaecli
+from gaecli.pipeline import pen, run
+from gaecli.summary import Summary
+
+
+@contextmanager
+def small_blocks(
+    rows: int | None = None, *, keeps_blocks: bool = True, dtype: type = np.float32
+) -> Iterator[Path]:
+    """An empty folder, and runs in blocks of `rows` rows that write numbers of `dtype`.
+
+    With float64 what is computed can be seen in full. Without `keeps_blocks` no block fits into the store,
+    so that every one is read twice. Files are not synced: that is a hundred times the work of a small run.
+    """
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        if rows is not None:
+            patch.setattr(run, "rows_per_block", lambda memory_bytes: rows)
+        if not keeps_blocks:
+            patch.setattr(run, "_STORE_SHARE", 0.0)
+        for module in (run, pen):
+            patch.setattr(module, "OUTPUT_DTYPE", np.dtype(dtype))
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield Path(folder)
+
+
+def computed(path: Path, **settings: Any) -> tuple[Summary, dict[str, np.ndarray]]:
+    """`gaecli.compute` into the file, and the columns that it then has; null as NaN."""
+    summary = gaecli.compute(path, **settings)
+    assert [file.status for file in summary.files] == ["written"], summary.files
+    return summary, columns_of(path)
+
+
+def columns_of(path: Path) -> dict[str, np.ndarray]:
+    table = pq.read_table(path)
+    return {
+        name: np.array([np.nan if item is None else item for item in table.column(name).to_pylist()])
+        for name in table.column_names
+    }
