@@ -20,8 +20,11 @@ _LAZY = {
     "gae": "gaecli.arrays",
     "GaeResult": "gaecli.arrays",
     "compute": "gaecli.api",
+    "explain": "gaecli.api",
     "inspect": "gaecli.api",
     "read": "gaecli.api",
+    "sweep": "gaecli.api",
+    "verify": "gaecli.api",
     "Settings": "gaecli.settings",
     "Summary": "gaecli.summary",
     "FileInfo": "gaecli.summary",
@@ -30,8 +33,11 @@ _LAZY = {
 
 if TYPE_CHECKING:
     from gaecli.api import compute as compute
+    from gaecli.api import explain as explain
     from gaecli.api import inspect as inspect
     from gaecli.api import read as read
+    from gaecli.api import sweep as sweep
+    from gaecli.api import verify as verify
     from gaecli.arrays import GaeResult as GaeResult
     from gaecli.arrays import gae as gae
     from gaecli.rollouts import Rollouts as Rollouts
@@ -53,9 +59,12 @@ __all__ = [
     "UsageError",
     "__version__",
     "compute",
+    "explain",
     "gae",
     "inspect",
     "read",
+    "sweep",
+    "verify",
 ]
 
 

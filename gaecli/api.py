@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gaecli.errors import GaeError, UsageError
+from gaecli.results import Explanation, Sweep, Verification
 from gaecli.rollouts import Block, Rollouts
 from gaecli.settings import OPTION_NAMES, ROLES, SETTING_NAMES, RunOptions, Settings
 from gaecli.summary import FileInfo, Summary
@@ -23,7 +24,8 @@ def compute(
         source: a file, a glob, a directory, or a list of them.
         output: a file or directory; None writes into the source.
         **settings: the fields of `Settings` and `RunOptions`, and `<role>_column` for every role, e.g.
-            `gamma=0.99, lam=0.95, normalize="all", reward_column="rew", dry_run=True`.
+            `gamma=0.99, lam=0.95, normalize="all", reward_column="rew", dry_run=True`. With `preset="sb3"`
+            those that are not given are the preset's; None says that a setting is not given.
 
     Returns:
         The summary. One file that fails raises its error; of several, each has its own `status` and
@@ -43,51 +45,130 @@ def compute(
     return summary
 
 
-def inspect(source: str | Path) -> FileInfo:
-    """What is in a file, and how `compute` would read it. Reads headers only, never imports torch."""
-    from gaecli.columns import resolve
-    from gaecli.formats.registry import open_file
-    from gaecli.layouts.registry import choose_layout
+def inspect(source: str | Path, *, episodes: bool = False, head: int = 0, **settings: Any) -> FileInfo:
+    """What is in a file, and how `compute` would read it; `gae inspect` from Python. Never imports torch.
 
-    path = Path(source)
-    file = open_file(path)
-    settings = Settings()
-    layout, roles, problem, hint = None, {}, None, None
-    try:
-        chosen = choose_layout(file, resolve(file, settings), settings)
-        layout, roles = chosen.name, dict(chosen.roles.names)
-    except GaeError as error:
-        problem, hint = error.message, error.hint
-    return FileInfo(
-        path=str(path),
-        format=file.format_name,
-        layout=layout,
-        num_rows=file.num_rows,
-        num_bytes=file.identity[0],
-        columns={name: info.type_name for name, info in file.columns.items()},
-        roles=roles,
-        problem=problem,
-        hint=hint,
-        provenance=file.provenance,
-    )
+    Args:
+        source: a file, or a directory or glob whose files follow one another.
+        episodes: also list the episodes.
+        head: also give so many rows from the beginning.
+        **settings: as for `compute`; `gamma` discounts the returns that the values are compared with.
+
+    Returns:
+        What is there. A file that `compute` would refuse is no error: `problem` and `hint` say why.
+
+    Raises:
+        GaeError: the source cannot be opened, or is several independent inputs.
+    """
+    from gaecli.pipeline.inspection import InspectOptions
+    from gaecli.pipeline.inspection import inspect as run
+
+    computed, run_options = split_settings(settings)
+    options = InspectOptions(episodes, head, run_options.memory_bytes, run_options.jobs)
+    found = run([source], computed, options)
+    if found.failures and not found.infos:
+        failure = found.failures[0]
+        raise _error_of(failure.exit_code, failure.error or "failed", failure.hint)
+    if len(found.infos) != 1:
+        raise UsageError(
+            f"`{source}` is {len(found.infos):,} independent inputs, and this looks into one",
+            hint="call it for each of them, or pass join=True if they follow one another",
+        )
+    return found.infos[0]
 
 
 def read(source: str | Path, **settings: Any) -> Rollouts:
     """All steps of one file in memory, trajectories one after the other; keywords as for `compute`."""
     from gaecli.columns import resolve
     from gaecli.formats.registry import open_file
+    from gaecli.layouts.long import Taking
     from gaecli.layouts.registry import choose_layout
+    from gaecli.pipeline.places import Places
 
     computed, _ = split_settings(settings)
-    file = open_file(Path(source))
-    layout = choose_layout(file, resolve(file, computed), computed, is_whole=True)
-    units = file.units(max(file.num_rows, 1), layout.roles.names["reward"])
-    blocks = [
-        layout.block(start, columns)
-        for unit in units
-        for start, _, columns in file.blocks(unit, layout.row_columns, max(file.num_rows, 1))
-    ]
+    with Places(RunOptions(dry_run=True)) as places:
+        (path,) = places.fetched([source])
+        file = open_file(Path(path))
+        layout = choose_layout(file, resolve(file, computed), computed, Taking(is_whole=True))
+        units = file.units(max(file.num_rows, 1), layout.roles.names["reward"])
+        blocks = [
+            layout.block(start, columns)
+            for unit in units
+            for start, _, columns in file.blocks(unit, layout.row_columns, max(file.num_rows, 1))
+        ]
     return _rollouts(blocks[0]) if blocks else _NOTHING
+
+
+def explain(
+    source: str | Path,
+    row: int | None = None,
+    *,
+    episode: object = None,
+    step: int | None = None,
+    env: object = None,
+    top: int | None = None,
+    **settings: Any,
+) -> Explanation:
+    """One advantage taken apart; `gae explain` from Python.
+
+    Args:
+        source: one file, or one stream of files.
+        row: the step, by its row; or by `episode` and `step`, or `env` and `step`, as the file has them.
+        top: keep the `top` steps that contribute most; None keeps all.
+        **settings: as for `compute`.
+    """
+    from gaecli.studies.explain import explain as run
+    from gaecli.studies.locate import StepQuery
+
+    computed, options = split_settings(settings)
+    names = (None if name is None else str(name) for name in (episode, env))
+    query = StepQuery(row, next(names), step, next(names))
+    return run(source, query, computed, top=top, memory_bytes=options.memory_bytes)
+
+
+def sweep(
+    source: str | Path | Sequence[str | Path],
+    gamma: Sequence[float],
+    lam: Sequence[float],
+    output: str | Path | None = None,
+    **settings: Any,
+) -> Sweep:
+    """Every γ with every λ; `gae sweep` from Python. `output` gets one advantage column per setting.
+
+    Files that fail are listed in `files`, each with its `error`; the others are done.
+    """
+    from gaecli.studies.sweep import SweepOptions
+    from gaecli.studies.sweep import sweep as run
+
+    computed, options = split_settings(settings)
+    sources = [source] if isinstance(source, str | Path) else list(source)
+    swept = SweepOptions(output, options.overwrite, options.memory_bytes, options.device)
+    return run(sources, gamma, lam, computed, swept)
+
+
+def verify(
+    source: str | Path, column: str = "advantage", column_source: str | Path | None = None, **settings: Any
+) -> Verification:
+    """Which preset, γ and λ reproduce a column of advantages; `gae verify` from Python.
+
+    Args:
+        source: one rollout file.
+        column: the advantages.
+        column_source: the file they stand in, if it is another one with the same rows.
+        **settings: how the file is to be read, as for `compute`. `preset` tries that one only.
+    """
+    from gaecli.studies.verify import verify as run
+
+    preset = settings.pop("preset", None)
+    computed, options = split_settings(settings)
+    return run(
+        source,
+        column,
+        computed,
+        column_source=column_source,
+        preset=preset,
+        memory_bytes=options.memory_bytes,
+    )
 
 
 def split_settings(given: dict[str, Any]) -> tuple[Settings, RunOptions]:
@@ -105,7 +186,8 @@ def split_settings(given: dict[str, Any]) -> tuple[Settings, RunOptions]:
         )
     settings = {name: value for name, value in given.items() if name in SETTING_NAMES}
     options = {name: value for name, value in given.items() if name in OPTION_NAMES}
-    return Settings(columns=columns, **settings), RunOptions(**options)
+    preset = settings.pop("preset", None) or "exact"
+    return Settings.from_preset(preset, columns=columns, **settings), RunOptions(**options)
 
 
 def _rollouts(block: Block) -> Rollouts:

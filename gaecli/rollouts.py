@@ -54,11 +54,15 @@ class Placement:
 
     def row_of_step(self, step: int) -> int:
         """Index among the block's rows (flat, for dense arrays) of one step."""
+        return int(self.rows_of_steps(np.array([step], np.int64))[0])
+
+    def rows_of_steps(self, steps: IndexArray) -> IndexArray:
+        """The same for many steps."""
         if self.dense_shape is not None:
             num_times, num_lanes = self.dense_shape
-            lane, time = divmod(step, num_times)
-            return time * num_lanes + lane
-        return step if self.order is None else int(self.order[step])
+            lanes, times = np.divmod(steps, num_times)
+            return times * num_lanes + lanes
+        return steps if self.order is None else self.order[steps]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +88,8 @@ class Lanes:
     #: The first step of the lane is a padding row, which holds the last state of the trajectory before
     #: it: True if that state is terminal, False if its value is the bootstrap; None for a real step.
     first_padding: Sequence[bool | None]
+    #: V beyond the last step, should its trajectory end there; NaN where the file does not say.
+    last_bootstraps: Sequence[float] | None = None
     #: Step column at both ends, for the check that nothing is missing or doubled in between.
     first_steps: Sequence[int] | None = None
     last_steps: Sequence[int] | None = None
@@ -123,6 +129,18 @@ class BlockFacts:
 
 
 @dataclass(frozen=True, eq=False)
+class MaskedSlots:
+    """Rows of which only some are steps, and what stands for the others if they are to hold numbers."""
+
+    #: [rows] the step whose advantage the row carries: itself, or the next one of its trajectory; -1: none.
+    sources: IndexArray
+    #: [rows] the last step of the trajectory where none follows; -1 elsewhere.
+    owners: IndexArray
+    #: [rows] V of the row, NaN and inf included.
+    values: Array
+
+
+@dataclass(frozen=True, eq=False)
 class Block:
     """A contiguous piece of rollout data: N steps, trajectories contiguous within their lane.
 
@@ -136,8 +154,11 @@ class Block:
         is_step: [N] False for rows that hold a state but no action (the padding row after the last
             step of a trajectory): their advantage does not exist, their value is the bootstrap.
         dropped: [N] steps of trajectories that are left out (`--on-nan drop-episode`).
-        masked: [N] steps that a mask leaves out of the statistics (`--mask-mode zero`).
-        filled: [N] next values that a bootstrap policy put in, not the file.
+        masked: [N] steps that a mask leaves out of the statistics (every `--mask-mode` but `skip`).
+        slots: what masked rows hold that are no steps (`--mask-mode skip`), if they hold numbers.
+        filled: [N] next values that a rule put in, not the file.
+        stream_ends: indices of steps, in order, whose successor here is not the step after them in
+            time. None: every step follows the one before it.
         groups: [N] label of the normalisation group, as an index into `group_labels`.
         lanes: the lanes that may go on into other blocks; steps of closed lanes end in a cut.
         placement: where the steps stand in the file.
@@ -155,7 +176,9 @@ class Block:
     is_step: BoolArray | None = None
     dropped: BoolArray | None = None
     masked: BoolArray | None = None
+    slots: MaskedSlots | None = None
     filled: BoolArray | None = None
+    stream_ends: IndexArray | None = None
     groups: IndexArray | None = None
     group_labels: Sequence[Hashable] = ()
     list_offsets: IndexArray | None = None
@@ -165,6 +188,14 @@ class Block:
     @property
     def num_steps(self) -> int:
         return len(self.rewards)
+
+    def has_successor(self) -> BoolArray:
+        """[N] the next step of the block is the next one in time, of whatever trajectory."""
+        has = np.ones(self.num_steps, np.bool_)
+        has[-1:] = False
+        if self.stream_ends is not None:
+            has[self.stream_ends] = False
+        return has
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gaecli.gallery import Gallery
+
 SCHEMA_VERSION = 1
 
 Status = Literal["written", "up to date", "dry run", "failed", "not written"]
@@ -153,6 +155,8 @@ class Summary:
     device_reason: str = ""
     exit_code: int = 0
     interrupted: bool = False
+    #: What pictures are drawn from, where asked for.
+    gallery: Gallery | None = None
 
     @property
     def totals(self) -> EpisodeCounts:
@@ -174,8 +178,8 @@ class EpisodeInfo:
 
     file: str
     row: int
-    #: What the file calls it; None where nothing but flags tells trajectories apart.
-    id: str | None
+    #: What the file calls it, by role ("env", "episode"); empty where only flags tell trajectories apart.
+    key: Mapping[str, Any]
     length: int
     #: "terminated", "truncated" or "open".
     end: str
@@ -221,8 +225,9 @@ class ComputePlan:
     exit_code: int = 0
 
 
-#: How a column came to its role: the user named it, its name is an alias, or one but for case.
-RoleReason = Literal["flag", "name", "case"]
+#: How a column came to its role: the user named it, its name is an alias, or one but for case, or the data
+#: set that the file belongs to has it so.
+RoleReason = Literal["flag", "name", "case", "data set"]
 
 
 @dataclass(frozen=True)
@@ -249,12 +254,16 @@ class FileInfo:
     provenance: Mapping[str, Any] | None = None
     #: All files of the stream, in order.
     files: Sequence[str] = ()
+    #: The data set that they are, or are a part of: "LeRobot v3.0 data set".
+    data_set: str | None = None
     #: How the layout was recognised, in a few words.
     layout_reason: str | None = None
     #: None for formats without row groups.
     num_row_groups: int | None = None
     #: Role -> why its column was chosen.
     role_reasons: Mapping[str, RoleReason] = field(default_factory=dict)
+    #: Role -> type of its column, which may lie within another one (`infos.value`).
+    role_types: Mapping[str, str] = field(default_factory=dict)
     counts: EpisodeCounts | None = None
     #: Steps per episode.
     lengths: ColumnStatistics | None = None
@@ -270,3 +279,19 @@ class FileInfo:
     #: Where asked for.
     episodes: Sequence[EpisodeInfo] = ()
     head: Sequence[StepInfo] = ()
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The result of one `gae inspect`: what is in each input, and what could not be opened at all."""
+
+    infos: Sequence[FileInfo]
+    #: The γ that episodes are discounted with for the explained variance.
+    gamma: float
+    failures: Sequence[FileSummary] = ()
+    streams: str = ""
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        return max((file.exit_code for file in self.failures), default=0)

@@ -89,7 +89,19 @@ class TestLazyImports:
         packages = spy.python("import gaecli; gaecli.__version__; dir(gaecli)")
         assert not packages & HEAVY
 
-    @pytest.mark.parametrize("args", ["--help", "--version", "compute --help", "inspect --help"])
+    @pytest.mark.parametrize(
+        "args",
+        [
+            "--help",
+            "--version",
+            "compute --help",
+            "inspect --help",
+            "check --help",
+            "explain --help",
+            "sweep --help",
+            "verify --help",
+        ],
+    )
     def test_help_imports_nothing_heavy(self, spy, run_gae, args):
         result = run_gae(*args.split(), env=spy.env)
         assert result.returncode == 0, result.stderr
@@ -124,7 +136,7 @@ class TestLazyImports:
         assert "torch" not in spy.packages()
         assert sample.read_bytes() == before
 
-    @pytest.mark.parametrize("command", ["inspect", "compute"])
+    @pytest.mark.parametrize("command", ["inspect", "check", "compute"])
     def test_a_small_file_needs_no_torch(self, spy, run_gae, copy_sample, command):
         # Below the break-even the same kernel runs on NumPy arrays; `--device cpu` always means torch.
         result = run_gae(command, copy_sample("cartpole.parquet"), env=spy.env)
@@ -132,7 +144,7 @@ class TestLazyImports:
         assert "pyarrow" in spy.packages()
         assert "torch" not in spy.packages()
 
-    @pytest.mark.parametrize("command", ["inspect", "compute"])
+    @pytest.mark.parametrize("command", ["inspect", "check", "compute"])
     def test_pandas_stays_out(self, spy, run_gae, copy_sample, command):
         # Where pandas is installed, pyarrow imports it by itself in `pa.array`, `Array.to_numpy` and
         # `pq.read_table`; `Array.from_buffers`, `np.from_dlpack` and `pq.ParquetFile` do not.

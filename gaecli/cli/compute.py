@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import typer
 
 from gaecli.cli import options as flags
+from gaecli.cli.names import names_from
 from gaecli.errors import UsageError
 from gaecli.settings import RunOptions, Settings
 from gaecli.summary import Summary
@@ -16,12 +17,16 @@ from gaecli.summary import Summary
 
 def compute(
     inputs: flags.Inputs = [],  # noqa: B006 - typer wants a list
-    gamma: flags.Gamma = 0.99,
-    lam: flags.Lam = 0.95,
+    gamma: flags.Gamma = None,
+    lam: flags.Lam = None,
+    preset: flags.Preset = "exact",
+    lam_alpha: flags.LamAlpha = None,
+    truncation: flags.Truncation = None,
     bootstrap: flags.Bootstrap = "zero",
     done_at: flags.DoneAt = None,
     layout: flags.Layout = "auto",
     mask_mode: flags.MaskMode = None,
+    mask_fill: flags.MaskFill = None,
     reward_column: flags.RewardColumn = None,
     value_column: flags.ValueColumn = None,
     next_value_column: flags.NextValueColumn = None,
@@ -36,11 +41,11 @@ def compute(
     mask_column: flags.MaskColumn = None,
     advantage_column: flags.AdvantageColumn = "advantage",
     return_column: flags.ReturnColumn = "return",
-    normalize: flags.Normalize = "none",
+    normalize: flags.Normalize = None,
     normalize_by: flags.NormalizeBy = None,
-    norm_ddof: flags.NormDdof = 1,
-    norm_eps: flags.NormEps = 1e-8,
-    norm_floor: flags.NormFloor = "add",
+    norm_ddof: flags.NormDdof = None,
+    norm_eps: flags.NormEps = None,
+    norm_floor: flags.NormFloor = None,
     keep_raw: flags.KeepRaw = False,
     device: flags.Device = "auto",
     precision: flags.Precision = "double",
@@ -52,6 +57,7 @@ def compute(
     sidecar: flags.Sidecar = False,
     overwrite: flags.Overwrite = False,
     dry_run: flags.DryRun = False,
+    plot: flags.Plot = None,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
     no_progress: flags.NoProgress = False,
@@ -75,25 +81,29 @@ def compute(
         "step": step_column,
         "mask": mask_column,
     }
-    settings = Settings(
+    settings = Settings.from_preset(
+        preset,
         gamma=gamma,
         lam=lam,
-        bootstrap=bootstrap,  # type: ignore[arg-type]
-        done_at=done_at,  # type: ignore[arg-type]
-        layout=layout,  # type: ignore[arg-type]
-        mask_mode=mask_mode,  # type: ignore[arg-type]
+        lam_alpha=lam_alpha,
+        truncation=truncation,
+        bootstrap=bootstrap,
+        done_at=done_at,
+        layout=layout,
+        mask_mode=mask_mode,
+        mask_fill=mask_fill,
         columns={role: name for role, name in named.items() if name is not None},
         advantage_column=advantage_column,
         return_column=return_column,
-        normalize=_scope(normalize, normalize_by),  # type: ignore[arg-type]
+        normalize=_scope(normalize, normalize_by),
         normalize_by=normalize_by,
         norm_ddof=norm_ddof,
         norm_eps=norm_eps,
-        norm_floor=norm_floor,  # type: ignore[arg-type]
+        norm_floor=norm_floor,
         keep_raw=keep_raw,
         join=join,
-        precision=precision,  # type: ignore[arg-type]
-        on_nan=on_nan,  # type: ignore[arg-type]
+        precision=precision,
+        on_nan=on_nan,
     )
     run_options = RunOptions(
         device=device,
@@ -103,32 +113,44 @@ def compute(
         sidecar=sidecar,
         overwrite=overwrite,
         dry_run=dry_run,
+        gallery=plot is not None,
     )
-    sources = [*inputs, *_names_from(files_from)]
+    flags.check_plot(plot)
+    sources = [*inputs, *names_from(files_from, inputs)]
     if not sources:
         raise UsageError(
             "no input given",
             hint="gae compute FILE…, a directory, or `--files-from`; see `gae compute --help`",
         )
     summary = _run(sources, settings, run_options, show_progress=not (no_progress or quiet or json))
-    show(summary, as_json=json, quiet=quiet)
+    if plot is not None and summary.gallery is not None:
+        from gaecli.report.plots import plot_summary
+
+        plot_summary(summary, plot)
+    show(summary, as_json=json, quiet=quiet, data_on_stdout=output == "-")
     raise typer.Exit(summary.exit_code)
 
 
-def show(summary: Summary, *, as_json: bool, quiet: bool) -> None:
-    """stdout carries one thing: the table or the JSON document. Failures and warnings go to stderr."""
+def show(summary: Summary, *, as_json: bool, quiet: bool, data_on_stdout: bool = False) -> None:
+    """stdout carries one thing: the data, else the table or the JSON document; the rest goes to stderr.
+
+    A JSON document is alone on its stream: it says all that warnings and failures say.
+    """
     from gaecli.report.messages import print_failure, print_warning
 
+    stream = sys.stderr if data_on_stdout else sys.stdout
     if as_json:
         from gaecli.report.document import summary_to_dict, to_json
 
-        sys.stdout.write(to_json(summary_to_dict(summary)) + "\n")
+        stream.write(to_json(summary_to_dict(summary)) + "\n")
+        if data_on_stdout:
+            return
     elif not quiet and not _is_single_failure(summary):
-        from gaecli.report.console import output_console
+        from gaecli.report.console import make_console
         from gaecli.report.table import render_summary
 
-        render_summary(summary, output_console())
-        if sys.stdout.isatty() and sys.stderr.isatty():
+        render_summary(summary, make_console(stream))
+        if stream.isatty() and sys.stderr.isatty():
             return  # the table has said it all, on the same screen
     if as_json or quiet:
         for note in summary.warnings:
@@ -143,20 +165,18 @@ def _is_single_failure(summary: Summary) -> bool:
 
 
 def _run(sources: Sequence[str], settings: Settings, options: RunOptions, *, show_progress: bool) -> Summary:
-    from gaecli.pipeline.inputs import plan_streams
     from gaecli.pipeline.run import compute as run
 
-    total = sum(len(plan.paths) for plan in plan_streams(sources, settings.join))
-    if not show_progress or total < 2:
+    if not show_progress:
         return run(sources, settings, options)
     from gaecli.report.progress import FileProgress
 
-    with FileProgress(total) as progress:
-        return run(sources, settings, options, progress=progress.advance)
+    with contextlib.ExitStack() as bar:
+        return run(sources, settings, options, lambda total: bar.enter_context(FileProgress(total)).advance)
 
 
-def _scope(normalize: str, normalize_by: str | None) -> str:
-    if normalize_by is not None and normalize not in ("none", "all"):
+def _scope(normalize: str | None, normalize_by: str | None) -> str | None:
+    if normalize_by is not None and normalize not in (None, "none", "all"):
         raise UsageError(
             f"`--normalize {normalize}` and `--normalize-by` ask for two different groupings",
             hint="drop one of them",
@@ -168,17 +188,3 @@ def _positive(jobs: int | None) -> int | None:
     if jobs is not None and jobs < 1:
         raise UsageError(f"`--jobs` is {jobs}; it must be 1 at least")
     return jobs
-
-
-def _names_from(files_from: str | None) -> list[str]:
-    if files_from is None:
-        return []
-    try:
-        if files_from == "-":
-            text = sys.stdin.read()
-        else:
-            text = Path(files_from).read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError as error:
-        raise UsageError(f"`--files-from {files_from}` cannot be read: {error.strerror}") from error
-    separator = "\0" if "\0" in text else "\n"
-    return [name for name in text.split(separator) if name.strip()]

@@ -11,10 +11,18 @@ from typing import Annotated, NoReturn
 import typer
 
 from gaecli import __version__
+from gaecli.cli.check import check
 from gaecli.cli.compute import compute
+from gaecli.cli.explain import explain
+from gaecli.cli.inspect import inspect
+from gaecli.cli.presets import presets
+from gaecli.cli.sweep import sweep
+from gaecli.cli.verify import verify
 from gaecli.errors import GaeError
 
 EXIT_INTERRUPTED = 130
+#: Whoever read our output went away; said without a word, as of a process that SIGPIPE ended.
+EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 
 app = typer.Typer(
     name="gae",
@@ -44,6 +52,12 @@ def main(
 
 
 app.command("compute")(compute)
+app.command("inspect")(inspect)
+app.command("check")(check)
+app.command("explain")(explain)
+app.command("sweep")(sweep)
+app.command("verify")(verify)
+app.command("presets")(presets)
 
 
 def run() -> NoReturn:
@@ -63,11 +77,13 @@ def run() -> NoReturn:
         sys.stderr.write("interrupted; nothing was left half-written\n")
         code = EXIT_INTERRUPTED
     except BrokenPipeError:
-        code = 128 + signal.SIGPIPE
+        code = EXIT_BROKEN_PIPE
     _leave(code)
 
 
 def _code_of(stop: SystemExit) -> int:
+    if isinstance(stop.__context__, BrokenPipeError):
+        return EXIT_BROKEN_PIPE  # typer makes 1 of it, which is for bugs
     if stop.code is None:
         return 0
     return stop.code if isinstance(stop.code, int) else 1
@@ -83,5 +99,5 @@ def _leave(code: int) -> NoReturn:
         try:
             stream.flush()
         except (BrokenPipeError, ValueError):
-            code = code or 128 + signal.SIGPIPE
+            code = code or EXIT_BROKEN_PIPE
     os._exit(code)

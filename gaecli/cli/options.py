@@ -13,6 +13,7 @@ COLUMNS = "Columns"
 NORMALIZE = "Normalisation"
 RUN = "Run"
 OUTPUT = "Output"
+RULES = "Rules"
 
 _SIZES = {
     "": 1,
@@ -57,8 +58,49 @@ Inputs = Annotated[
     list[str],
     typer.Argument(metavar="INPUT...", help="Files, quoted globs or directories.", show_default=False),
 ]
-Gamma = Annotated[float, _option("--gamma", "-g", help="Discount γ.", panel=ESTIMATOR)]
-Lam = Annotated[float, _option("--lam", "--lambda", "--gae-lambda", "-l", help="GAE's λ.", panel=ESTIMATOR)]
+Preset = Annotated[
+    str,
+    _option(
+        "--preset",
+        help="Compute as this library does; `gae presets` lists them. A flag given beside it wins.",
+        panel=ESTIMATOR,
+        metavar="NAME",
+    ),
+]
+Gamma = Annotated[
+    float | None,
+    _option("--gamma", "-g", help="Discount γ. Default: 0.99, or the preset's.", panel=ESTIMATOR),
+]
+Lam = Annotated[
+    float | None,
+    _option(
+        "--lam",
+        "--lambda",
+        "--gae-lambda",
+        "-l",
+        help="GAE's λ. Default: 0.95, or the preset's.",
+        panel=ESTIMATOR,
+    ),
+]
+LamAlpha = Annotated[
+    float | None,
+    _option(
+        "--lam-alpha",
+        help="λ by the length n of each trajectory, instead: 1 - 1 / max(alpha n, 1).",
+        panel=ESTIMATOR,
+        metavar="ALPHA",
+    ),
+]
+Truncation = Annotated[
+    str | None,
+    _option(
+        "--truncation",
+        help="A truncated end has a next value (`exact`), that of its own state (`current`), is terminal "
+        "(`zero`), has no advantage (`drop`), or is no end (`leak`). Default: `exact`, or the preset's.",
+        panel=ESTIMATOR,
+        metavar="exact|current|zero|drop|leak",
+    ),
+]
 Bootstrap = Annotated[
     str,
     _option(
@@ -92,9 +134,20 @@ MaskMode = Annotated[
     str | None,
     _option(
         "--mask-mode",
-        help="Masked tokens do not exist (`skip`, the default) or count as 0 while time goes on (`zero`).",
+        help="Masked steps do not exist (`skip`), count as 0 while time goes on (`zero`), the same but let the "
+        "trace pass (`gated`), or are left out of statistics only (`keep`). Default: `skip`, or the preset's.",
         panel=ESTIMATOR,
-        metavar="skip|zero",
+        metavar="skip|zero|gated|keep",
+    ),
+]
+MaskFill = Annotated[
+    str | None,
+    _option(
+        "--mask-fill",
+        help="Masked rows hold nothing (`null`), 0 (`zero`), or what the recursion carries through them "
+        "(`carry`). Default: `null`, or the preset's.",
+        panel=ESTIMATOR,
+        metavar="null|zero|carry",
     ),
 ]
 
@@ -126,10 +179,11 @@ ReturnColumn = Annotated[
 ]
 
 Normalize = Annotated[
-    str,
+    str | None,
     _option(
         "--normalize",
-        help="Normalise advantages over `all` inputs of this command, per `file`, or per `episode`.",
+        help="Normalise advantages over `all` inputs of this command, per `file`, or per `episode`. "
+        "Default: `none`, or the preset's.",
         panel=NORMALIZE,
         metavar="none|all|file|episode",
     ),
@@ -141,17 +195,23 @@ NormalizeBy = Annotated[
     ),
 ]
 NormDdof = Annotated[
-    int,
+    int | None,
     _option(
-        "--norm-ddof", help="Divisor of the variance is n - ddof: 1 as torch, 0 as NumPy.", panel=NORMALIZE
+        "--norm-ddof",
+        help="Divisor of the variance is n - ddof: 1 as torch, 0 as NumPy. Default: 1, or the preset's.",
+        panel=NORMALIZE,
     ),
 ]
-NormEps = Annotated[float, _option("--norm-eps", help="Keeps the divisor from 0.", panel=NORMALIZE)]
+NormEps = Annotated[
+    float | None,
+    _option("--norm-eps", help="Keeps the divisor from 0. Default: 1e-8, or the preset's.", panel=NORMALIZE),
+]
 NormFloor = Annotated[
-    str,
+    str | None,
     _option(
         "--norm-floor",
-        help="Divisor: std + eps (`add`), max(std, eps) (`clamp`), or sqrt(var + eps) (`rsqrt`).",
+        help="Divisor: std + eps (`add`), max(std, eps) (`clamp`), or sqrt(var + eps) (`rsqrt`). "
+        "Default: `add`, or the preset's.",
         panel=NORMALIZE,
         metavar="add|clamp|rsqrt",
     ),
@@ -229,3 +289,44 @@ OnNan = Annotated[
         metavar="error|drop-episode",
     ),
 ]
+
+Episodes = Annotated[
+    bool,
+    _option("--episodes", help="List the episodes: id, length, end, return, mean value.", panel=OUTPUT),
+]
+Head = Annotated[
+    int, _option("--head", "-n", help="Show so many rows from the beginning.", panel=OUTPUT, metavar="N")
+]
+DocumentJson = Annotated[bool, _option("--json", help="Print one JSON document.", panel=OUTPUT)]
+Select = Annotated[
+    list[str] | None,
+    _option(
+        "--select",
+        help="Check these rules only: codes or their beginnings, with commas between (`GAE0,GAE101`).",
+        panel=RULES,
+        metavar="CODES",
+    ),
+]
+Ignore = Annotated[
+    list[str] | None,
+    _option("--ignore", help="Leave these rules out, in the same form.", panel=RULES, metavar="CODES"),
+]
+Strict = Annotated[bool, _option("--strict", help="Exit with 3 on warnings too.", panel=RULES)]
+ListRules = Annotated[bool, _option("--list", help="List the rules and end.", panel=RULES)]
+Plot = Annotated[
+    str | None,
+    _option("--plot", help="Draw to a .png, .svg or .html file.", panel=OUTPUT, metavar="FILE"),
+]
+
+PLOT_SUFFIXES = (".png", ".svg", ".html")
+
+
+def check_plot(plot: str | None) -> None:
+    """Before anything is computed: a picture that cannot be drawn is no reason to have waited."""
+    if plot is None:
+        return
+    if not plot.lower().endswith(PLOT_SUFFIXES):
+        raise UsageError(f"`--plot {plot}`: pictures are {', '.join(PLOT_SUFFIXES)}")
+    from gaecli.report.plots import check_available
+
+    check_available()

@@ -73,6 +73,16 @@ def format_rate(per_second: float | None, unit: str = "steps", *, missing: str =
     return f"{_three_digits(per_second)} {unit}/s"
 
 
+def format_bytes(count: int | None, *, missing: str = "-") -> str:
+    """`512 bytes`, `56.0 kB`, `1.24 GB`: decimal units, as file managers have them."""
+    if count is None:
+        return missing
+    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= size * 0.9995:
+            return f"{_three_digits(count / size)} {unit}"
+    return f"{count} byte" if count == 1 else f"{count} bytes"
+
+
 def align_decimals(numbers: Sequence[str]) -> list[str]:
     """The same strings padded so that their decimal points stand below each other."""
     parts = [number.partition(".") for number in numbers]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from gaecli.presets import PRESETS
 from gaecli.report.charts import (
     align_decimals,
     format_count,
@@ -38,7 +39,7 @@ READINGS = (
     (float("-inf"), "negative: worse than a constant", BAD),
 )
 #: These stand in the header whatever they are.
-HEADER_SETTINGS = ("gamma", "lam", "preset", "estimator")
+HEADER_SETTINGS = ("gamma", "lam", "preset", "estimator", "overrides")
 
 
 def detail_lines(summary: Summary, canvas: Canvas) -> list[Text]:
@@ -179,22 +180,36 @@ def _role(role: str, name: str, canvas: Canvas) -> Text:
 
 
 def _changed_settings(summary: Summary, canvas: Canvas) -> list[Text]:
-    """As flags, so that they can be typed again."""
-    defaults = Settings().to_dict()
+    """As flags, so that they can be typed again. What a preset says is not repeated, what beats it is."""
+    preset = str(summary.settings.get("preset", "exact"))
+    usual = Settings.from_preset(preset if preset in PRESETS else "exact").to_dict()
+    overrides = summary.settings.get("overrides", {}) if preset != "exact" else {}
     items: list[Text] = []
     for name, value in summary.settings.items():
-        if name in HEADER_SETTINGS or value == defaults.get(name) or value is None:
+        if value is None:
             continue
-        flag = "--" + name.replace("_", "-")
-        if name == "columns":
+        if name in overrides:
+            words = f"{_as_flag(name, value, canvas)} over the preset's {_setting(usual[name], canvas)}"
+            items.append(Text(words, CAUTION))
+        elif name in HEADER_SETTINGS or value == usual.get(name):
+            continue
+        elif name == "columns":
             named = value.items()
             items += [Text(f"--{role.replace('_', '-')}-column {canvas.clean(col)}") for role, col in named]
-        elif isinstance(value, bool):
-            items.append(Text(flag if value else f"--no-{flag[2:]}"))
         else:
-            shown = format_setting(value) if isinstance(value, float) else canvas.clean(str(value))
-            items.append(Text(f"{flag} {shown}"))
+            items.append(Text(_as_flag(name, value, canvas)))
     return items
+
+
+def _as_flag(name: str, value: object, canvas: Canvas) -> str:
+    flag = "--" + name.replace("_", "-")
+    if isinstance(value, bool):
+        return flag if value else f"--no-{flag[2:]}"
+    return f"{flag} {_setting(value, canvas)}"
+
+
+def _setting(value: object, canvas: Canvas) -> str:
+    return format_setting(value) if isinstance(value, float) else canvas.clean(str(value))
 
 
 def _methods(summary: Summary, canvas: Canvas) -> list[Text]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from gaecli.summary import SCHEMA_VERSION, FileSummary, Summary
+from gaecli.diagnosis import Checkup, Finding, RuleInfo
+from gaecli.summary import SCHEMA_VERSION, FileSummary, Inspection, Summary
 
 #: A list of nothing but numbers as `json.dumps` indents it, one to a line. No string holds a line break.
 _NUMBER_LIST = re.compile(r"\[\s*\n\s*[-\d][^\[\]{}\"]*\]")
@@ -42,6 +43,70 @@ def summary_to_dict(summary: Summary) -> dict[str, Any]:
     }
     plain: dict[str, Any] = plain_value(document)
     return plain
+
+
+def inspection_to_dict(inspection: Inspection) -> dict[str, Any]:
+    """What `gae inspect --json` prints: a document per stream of files, as `FileInfo` has it."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "exit_code": inspection.exit_code,
+        "streams": inspection.streams,
+        "gamma": inspection.gamma,
+        "files": inspection.infos,
+        "failures": [
+            {"input": file.input, "error": file.error, "hint": file.hint, "exit_code": file.exit_code}
+            for file in inspection.failures
+        ],
+        "seconds": inspection.seconds,
+    }
+    plain: dict[str, Any] = plain_value(document)
+    return plain
+
+
+def checkup_to_dict(checkup: Checkup) -> dict[str, Any]:
+    """What `gae check --json` prints: a finding says which rule, where, how often, why and what to do."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "exit_code": checkup.exit_code,
+        "strict": checkup.is_strict,
+        "rules": checkup.codes,
+        "errors": checkup.num_errors,
+        "warnings": checkup.num_warnings,
+        "files": checkup.num_files,
+        "rows": checkup.num_rows,
+        "findings": [_finding(finding) for finding in checkup.findings],
+        "failures": [
+            {"input": name, "error": error, "hint": hint, "exit_code": code}
+            for name, error, hint, code in checkup.failures
+        ],
+        "seconds": checkup.seconds,
+    }
+    plain: dict[str, Any] = plain_value(document)
+    return plain
+
+
+def rules_to_dict(rules: Sequence[RuleInfo]) -> dict[str, Any]:
+    """What `gae check --list --json` prints."""
+    plain: dict[str, Any] = plain_value({"schema_version": SCHEMA_VERSION, "rules": rules})
+    return plain
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    rule = finding.rule
+    return {
+        "code": rule.code,
+        "name": rule.name,
+        "severity": rule.severity,
+        "file": finding.file,
+        "row": finding.row,
+        "place": finding.place,
+        "count": finding.count,
+        "unit": finding.unit,
+        "message": finding.message,
+        "why": rule.why,
+        "bugs": rule.bugs,
+        "fix": finding.fix or rule.fix,
+    }
 
 
 def to_json(document: Mapping[str, Any]) -> str:

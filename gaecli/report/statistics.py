@@ -18,18 +18,21 @@ HISTOGRAM_WIDTHS = (32, 24, 16, 10)
 
 def statistics_lines(summary: Summary, canvas: Canvas) -> list[Text]:
     """Empty if nothing was computed. Never a broken number: first the histogram goes, then the form."""
-    columns = summary.columns
     if not has_statistics(summary):
         return []
-    with_count = len({statistics.count for statistics in columns.values()}) > 1
+    with_count = len({statistics.count for statistics in summary.columns.values()}) > 1
+    return column_lines(summary.columns, canvas, with_count) + _notes(summary, canvas)
+
+
+def column_lines(
+    columns: Mapping[str, ColumnStatistics], canvas: Canvas, with_count: bool = False
+) -> list[Text]:
+    """A row per name: the numbers and the histogram, as wide as there is room."""
     for grid in _candidates(columns, canvas, with_count):
         if grid.width <= canvas.width:
             heading, *rows = grid.lines()
-            lines = [heading, Text(canvas.glyphs.rule * grid.width, QUIET), *rows]
-            break
-    else:
-        lines = _as_prose(columns, canvas, with_count)
-    return lines + _notes(summary, canvas)
+            return [heading, Text(canvas.glyphs.rule * grid.width, QUIET), *rows]
+    return _as_prose(columns, canvas, with_count)
 
 
 def has_statistics(summary: Summary) -> bool:

@@ -63,7 +63,9 @@ def header_lines(summary: Summary, canvas: Canvas) -> list[Text]:
     estimator = canvas.clean(str(settings.get("estimator", "gae")))
     what = [Text(estimator.upper() if estimator == "gae" else estimator, STRONG)]
     for symbol, name in ((glyphs.gamma, "gamma"), (glyphs.lam, "lam")):
-        if name in settings:
+        if name == "lam" and settings.get("lam_alpha") is not None:
+            what.append(Text(f"{symbol} 1 - 1 / max({format_setting(settings['lam_alpha'])} n, 1)", STRONG))
+        elif name in settings:
             what.append(Text.assemble(f"{symbol} ", (format_setting(settings[name]), STRONG)))
     if settings.get("preset", "exact") != "exact":
         what.append(Text.assemble("preset ", (canvas.clean(str(settings["preset"])), STRONG)))

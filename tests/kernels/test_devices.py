@@ -47,7 +47,7 @@ def test_auto_below_the_break_even_is_numpy():
     device = choose_device("auto", 1000)
     assert (device.name, device.uses_torch, device.has_float64) == ("cpu", False, True)
     assert device.backend.startswith("numpy ")
-    assert "fewer than" in device.reason
+    assert "torch only pays from" in device.reason
 
 
 @pytest.mark.usefixtures("no_accelerator")

@@ -1,0 +1,43 @@
+"""Names of inputs from a file or from stdin: `--files-from`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gaecli.errors import UsageError
+
+
+def names_from(files_from: str | None, inputs: Sequence[str]) -> list[str]:
+    """The names in a list; NUL stands between them if there is one, else each is a line.
+
+    Names are bytes to the system, and may hold line breaks where NUL stands between them.
+    """
+    if files_from is None:
+        return []
+    if files_from == "-" and "-" in inputs:
+        raise UsageError(
+            "`-` and `--files-from -` both read stdin", hint="put the list of names into a file of its own"
+        )
+    names = _split(_read(files_from))
+    if not names:
+        raise UsageError(f"`--files-from {files_from}` names no input")
+    return [os.fsdecode(name) for name in names]
+
+
+def _read(files_from: str) -> bytes:
+    try:
+        if files_from == "-":
+            return sys.stdin.buffer.read()
+        return Path(files_from).read_bytes()
+    except OSError as error:
+        raise UsageError(f"`--files-from {files_from}` cannot be read: {error.strerror}") from error
+
+
+def _split(text: bytes) -> list[bytes]:
+    if b"\0" in text:
+        return [name for name in text.split(b"\0") if name]
+    lines = [line.removesuffix(b"\r") for line in text.split(b"\n")]
+    return [line for line in lines if line.strip()]

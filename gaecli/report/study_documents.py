@@ -1,0 +1,62 @@
+"""The studies for a program: the documents that `--json` of explain, sweep and verify prints."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from gaecli.report.document import plain_value
+from gaecli.results import Attempt, Explanation, Sweep, Verification
+from gaecli.summary import SCHEMA_VERSION
+
+
+def explanation_to_dict(explanation: Explanation) -> dict[str, Any]:
+    document = _document(explanation)
+    document |= {
+        "decay": explanation.decay,
+        "effective_horizon": explanation.effective_horizon,
+        "is_complete": explanation.is_complete,
+        "differences": {
+            "mixture": explanation.mixture - explanation.recursion,
+            "delta_sum": explanation.delta_sum - explanation.recursion,
+        },
+    }
+    if explanation.stored is not None:
+        document["stored"]["difference"] = explanation.stored.difference
+    return _plain(document)
+
+
+def sweep_to_dict(sweep: Sweep) -> dict[str, Any]:
+    document = _document(sweep)
+    gamma, lam = sweep.reference
+    return _plain(document | {"reference": {"gamma": gamma, "lam": lam}, "exit_code": sweep.exit_code})
+
+
+def verification_to_dict(verification: Verification) -> dict[str, Any]:
+    document = _document(verification)
+    document |= {
+        "is_reproduced": verification.is_reproduced,
+        "exit_code": verification.exit_code,
+        "attempts": [_attempt(attempt) for attempt in verification.attempts],
+    }
+    return _plain(document)
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        **{field.name: getattr(attempt, field.name) for field in fields(attempt)},
+        "is_reproduced": attempt.is_reproduced,
+        "is_affine": attempt.is_affine,
+    }
+
+
+def _document(result: Any) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        **{field.name: plain_value(getattr(result, field.name)) for field in fields(result)},
+    }
+
+
+def _plain(document: dict[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = plain_value(document)
+    return plain

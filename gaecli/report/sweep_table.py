@@ -1,0 +1,158 @@
+"""A sweep for a person: a line per setting, and a map of the one number that matters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from gaecli.report.charts import align_decimals, format_number, format_seconds, format_setting
+from gaecli.report.heatmap import heat_map_lines
+from gaecli.report.layout import Column, Grid, flow, paragraph
+from gaecli.report.notes import warning_lines
+from gaecli.report.table import print_lines
+from gaecli.report.text import GOOD, QUIET, STRONG, Canvas, plural
+from gaecli.results import Sweep, SweepPoint
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: Metric -> heading, and what it says.
+METRICS = {
+    "mean": ("mean", "mean of A"),
+    "std": ("std", "standard deviation of A"),
+    "explained_variance": (
+        "expl. var.",
+        "1 - Var(A) / Var(R), the share of the target R = A + V that V explains",
+    ),
+    "bias": ("bias", "RMS of A(γ, λ) - A(γ, 1), over the std of A(γ, 1)"),
+    "sign_agreement": ("same sign", "share of steps at which A has the sign it has at the reference"),
+    "effective_horizon": ("horizon", "1 / (1 - γλ) steps"),
+}
+#: The table takes so many lines at most; the map has all settings.
+MOST_LINES = 24
+
+
+def render_sweep(sweep: Sweep, console: Console, metric: str) -> None:
+    print_lines(sweep_lines(sweep, Canvas.of(console), metric), console)
+
+
+def sweep_lines(sweep: Sweep, canvas: Canvas, metric: str) -> list[Text]:
+    blocks = [
+        _header(sweep, canvas),
+        _table(sweep, canvas),
+        _map(sweep, metric, canvas),
+        _meanings(canvas),
+        warning_lines(sweep.warnings, canvas),
+        _verdict(sweep, canvas),
+    ]
+    lines: list[Text] = []
+    for block in blocks:
+        if block:
+            lines += [Text(), *block] if lines else block
+    return lines
+
+
+def _header(sweep: Sweep, canvas: Canvas) -> list[Text]:
+    glyphs = canvas.glyphs
+    gamma, lam = sweep.reference
+    items = [
+        Text("sweep", STRONG),
+        Text(f"{len(sweep.gammas)} {glyphs.gamma} {glyphs.times} {len(sweep.lams)} {glyphs.lam}"),
+        Text(f"{plural(sweep.counts.steps, 'step')} in {plural(sweep.counts.episodes, 'episode')}"),
+        Text(f"reference {glyphs.gamma} {format_setting(gamma)} {glyphs.lam} {format_setting(lam)}"),
+        Text(canvas.clean(sweep.streams)),
+    ]
+    return flow(items, canvas.width, glyphs.separator)
+
+
+def _table(sweep: Sweep, canvas: Canvas) -> list[Text]:
+    if not sweep.counts.steps:
+        return []
+    stride = -(-len(sweep.points) // MOST_LINES)
+    points = list(sweep.points)[::stride]
+    names = list(METRICS)
+    for dropped in (None, "mean", "effective_horizon", "sign_agreement"):
+        names = [name for name in names if name != dropped]
+        grid = Grid(_columns(sweep, points, names, canvas))
+        if grid.width <= canvas.width:
+            break
+    heading, *rows = grid.lines()
+    lines = [heading, Text(canvas.glyphs.rule * grid.width, QUIET), *rows]
+    if stride > 1:
+        note = f"{canvas.glyphs.ellipsis} {len(points)} of {len(sweep.points):,} settings; `--json` has all"
+        lines.append(Text(note, "italic"))
+    return lines
+
+
+def _columns(sweep: Sweep, points: list[SweepPoint], names: list[str], canvas: Canvas) -> list[Column]:
+    styles = [GOOD if (point.gamma, point.lam) == sweep.reference else "" for point in points]
+
+    def column(heading: str, cells: list[str]) -> Column:
+        return Column(heading, [Text(cell, style) for cell, style in zip(cells, styles, strict=True)])
+
+    glyphs = canvas.glyphs
+    columns = [
+        column(glyphs.gamma, align_decimals([format_setting(point.gamma) for point in points])),
+        column(glyphs.lam, align_decimals([format_setting(point.lam) for point in points])),
+    ]
+    for name in names:
+        cells = [_number(point, name, glyphs.missing) for point in points]
+        columns.append(column(METRICS[name][0], align_decimals(cells)))
+    return columns
+
+
+def _number(point: SweepPoint, name: str, missing: str) -> str:
+    number: float | None = getattr(point, name)
+    if name == "effective_horizon" and number is None:
+        return "inf"
+    return format_number(number, scale=point.std if name == "mean" else None, missing=missing)
+
+
+def _map(sweep: Sweep, metric: str, canvas: Canvas) -> list[Text]:
+    """λ across where it fits, else down."""
+    glyphs = canvas.glyphs
+    values = {(point.gamma, point.lam): getattr(point, metric) for point in sweep.points}
+    gammas = [format_setting(gamma) for gamma in sweep.gammas]
+    lams = [format_setting(lam) for lam in sweep.lams]
+    if not values or len(values) == 1:
+        return []
+    by_gamma = [[values[gamma, lam] for lam in sweep.lams] for gamma in sweep.gammas]
+    heading = paragraph(
+        Text(f"{METRICS[metric][0]}: {_said(METRICS[metric][1], canvas)}", "italic"), canvas.width
+    )
+    gamma, lam = sweep.reference
+    row = list(sweep.gammas).index(gamma) if gamma in sweep.gammas else -1
+    column = list(sweep.lams).index(lam) if lam in sweep.lams else -1
+    if 8 + 6 * len(lams) <= canvas.width:
+        corner = f"{glyphs.gamma} \\ {glyphs.lam}"
+        return heading + heat_map_lines(by_gamma, gammas, lams, corner, canvas, (row, column))
+    by_lam = [list(line) for line in zip(*by_gamma, strict=True)]
+    corner = f"{glyphs.lam} \\ {glyphs.gamma}"
+    return heading + heat_map_lines(by_lam, lams, gammas, corner, canvas, (column, row))
+
+
+def _said(words: str, canvas: Canvas) -> str:
+    return words.replace("γ", canvas.glyphs.gamma).replace("λ", canvas.glyphs.lam)
+
+
+def _meanings(canvas: Canvas) -> list[Text]:
+    lines: list[Text] = []
+    for name in ("explained_variance", "bias", "sign_agreement"):
+        heading, words = METRICS[name]
+        lines += paragraph(Text(f"{heading}: {_said(words, canvas)}", QUIET), canvas.width)
+    return lines
+
+
+def _verdict(sweep: Sweep, canvas: Canvas) -> list[Text]:
+    glyphs = canvas.glyphs
+    written = [file.output for file in sweep.files if file.output and not file.error]
+    items = [
+        Text(f"{glyphs.written} {plural(len(sweep.points), 'setting')}", GOOD),
+        Text(format_seconds(sweep.seconds)),
+    ]
+    if len(written) == 1:
+        items.append(Text(f"{glyphs.hint} {canvas.shorten(written[0], canvas.width - 4)}"))
+    elif written:
+        items.append(Text(f"{plural(len(written), 'file')} written"))
+    return flow(items, canvas.width, glyphs.separator)

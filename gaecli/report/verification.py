@@ -1,0 +1,149 @@
+"""Which convention made a column, for a person; or where the column leaves the one that comes nearest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from gaecli.report.charts import format_number, format_setting
+from gaecli.report.layout import Column, Grid, flow, hanging, labelled, paragraph
+from gaecli.report.notes import warning_lines
+from gaecli.report.table import print_lines
+from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
+from gaecli.results import Attempt, Deviation, Verification
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_LABEL_WIDTH = 12
+_MOST_ATTEMPTS = 6
+
+
+def render_verification(verification: Verification, console: Console) -> None:
+    print_lines(verification_lines(verification, Canvas.of(console)), console)
+
+
+def verification_lines(verification: Verification, canvas: Canvas) -> list[Text]:
+    blocks = [
+        _header(verification, canvas),
+        _best(verification, canvas),
+        _deviations(verification, canvas),
+        _attempts(verification, canvas),
+        warning_lines(verification.warnings, canvas),
+        _verdict(verification, canvas),
+    ]
+    lines: list[Text] = []
+    for block in blocks:
+        if block:
+            lines += [Text(), *block] if lines else block
+    return lines
+
+
+def _header(verification: Verification, canvas: Canvas) -> list[Text]:
+    items = [Text.assemble("column ", (canvas.clean(verification.column), STRONG))]
+    if verification.column_path != verification.path:
+        items.append(Text(f"of {canvas.shorten(verification.column_path, canvas.width - 4)}"))
+    lines = [Text(canvas.shorten(verification.path, canvas.width), STRONG)]
+    return lines + labelled("", flow(items, canvas.width - 2, canvas.glyphs.separator), 2)
+
+
+def _best(verification: Verification, canvas: Canvas) -> list[Text]:
+    best, glyphs = verification.best, canvas.glyphs
+    convention = [Text(best.presets[0], STRONG)]
+    convention += [Text(f"--{name.replace('_', '-')} {value}") for name, value in best.flags.items()]
+    rows = [("convention", convention)]
+    if verification.equivalent:
+        rows.append(("also", [Text(name) for name in verification.equivalent]))
+    rows.append((f"{glyphs.gamma}, {glyphs.lam}", _settings(best, canvas)))
+    if best.is_affine:
+        sign = "+" if best.shift >= 0 else glyphs.minus
+        formula = f"A = {format_number(best.scale)} x {sign} {format_number(abs(best.shift))}"
+        rows.append(("whitening", [Text(formula), Text(verification.normalization or "")]))
+    rows.append(("error", _error(best)))
+    if verification.is_reproduced:
+        rows.append(("the same", [Text("gae compute " + " ".join(verification.flags))]))
+    lines: list[Text] = []
+    for label, items in rows:
+        value = flow(items, canvas.width - _LABEL_WIDTH, glyphs.separator)
+        lines += labelled(label, value, _LABEL_WIDTH)
+    return lines
+
+
+def _settings(best: Attempt, canvas: Canvas) -> list[Text]:
+    glyphs = canvas.glyphs
+    items = []
+    for symbol, number, is_determined in (
+        (glyphs.gamma, best.gamma, best.is_gamma_determined),
+        (glyphs.lam, best.lam, best.is_lam_determined),
+    ):
+        item = Text.assemble(f"{symbol} ", (format_setting(round(number, 9)), STRONG))
+        items.append(item if is_determined else item.append(" (these rows leave it open)", CAUTION))
+    return items
+
+
+def _error(best: Attempt) -> list[Text]:
+    if best.max_error is None:
+        return [Text("no row to compare")]
+    return [Text(f"largest {format_number(best.max_error)}"), Text(f"RMS {format_number(best.rms_error)}")]
+
+
+def _deviations(verification: Verification, canvas: Canvas) -> list[Text]:
+    lines: list[Text] = []
+    for deviation in verification.deviations:
+        lead = Text(f"{canvas.glyphs.failed} ", BAD)
+        lines += hanging(lead, paragraph(_said(deviation, canvas), canvas.width - 2))
+    return lines
+
+
+def _said(deviation: Deviation, canvas: Canvas) -> Text:
+    gamma = canvas.glyphs.gamma
+    text = Text.assemble(
+        (deviation.where, STRONG), f": {deviation.count:,} of {plural(deviation.total, 'row')} deviate"
+    )
+    if deviation.reading is not None:
+        text = Text.assemble(
+            (deviation.where, STRONG),
+            f": {deviation.count:,} of {plural(deviation.total, 'row')} ",
+            (deviation.reading.replace("γ", gamma), BAD),
+        )
+    text.append(f"; first at row {deviation.first_row:,}")
+    if deviation.found is not None and deviation.expected is not None:
+        text.append(f", {format_number(deviation.found)} instead of {format_number(deviation.expected)}")
+    return text
+
+
+def _attempts(verification: Verification, canvas: Canvas) -> list[Text]:
+    """The next best, so that one sees how far off they are."""
+    others = list(verification.attempts)[:_MOST_ATTEMPTS]
+    if len(others) < 2:
+        return []
+    names = []
+    for attempt in others:
+        flags = "".join(f" --{name.replace('_', '-')} {value}" for name, value in attempt.flags.items())
+        more = f" +{len(attempt.presets) - 1}" if len(attempt.presets) > 1 else ""
+        names.append(f"{attempt.presets[0]}{more}{flags}")
+    glyphs = canvas.glyphs
+    columns = [
+        Column("convention", [Text(canvas.shorten(name, 34)) for name in names], align="left"),
+        Column(glyphs.gamma, [Text(format_number(attempt.gamma)) for attempt in others]),
+        Column(glyphs.lam, [Text(format_number(attempt.lam)) for attempt in others]),
+        Column("rows off", [Text(f"{attempt.num_deviating:,}") for attempt in others]),
+        Column("of", [Text(f"{attempt.num_rows:,}") for attempt in others]),
+        Column("largest error", [Text(format_number(attempt.max_error)) for attempt in others]),
+    ]
+    while len(columns) > 2 and Grid(columns).width > canvas.width:
+        columns.pop()
+    heading, *rows = Grid(columns).lines()
+    return [heading, Text(glyphs.rule * Grid(columns).width, QUIET), *rows]
+
+
+def _verdict(verification: Verification, canvas: Canvas) -> list[Text]:
+    best, glyphs = verification.best, canvas.glyphs
+    if verification.is_reproduced:
+        up_to = " up to an affine map" if best.is_affine else ""
+        words = f"{glyphs.written} reproduced{up_to} at all {plural(best.num_rows, 'row')}"
+        return flow([Text(words, GOOD)], canvas.width, glyphs.separator)
+    share = f"{best.num_deviating:,} of {plural(best.num_rows, 'row')} deviate from the nearest"
+    words = f"{glyphs.failed} not reproduced: {share}; exit code {verification.exit_code}"
+    return flow([Text(words, BAD)], canvas.width, glyphs.separator)

@@ -1,0 +1,234 @@
+"""What the studies report: `gae explain`, `gae sweep`, `gae verify`. Plain numbers, as in `summary`.
+
+`gaecli.report` shows them; numbers that do not exist (an infinite horizon, the mean of nothing) are None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gaecli.summary import EpisodeCounts, WarningNote
+
+#: How a trajectory ends.
+End = Literal["terminated", "truncated", "open"]
+#: What stands for V(s') after the last step. `none`: s' is terminal, or the convention takes it to be.
+BootstrapSource = Literal["none", "next value", "current", "zero"]
+
+
+@dataclass(frozen=True)
+class ExplainedStep:
+    """Step t + l of the trajectory, seen from step t; with k = l + 1, all that has k in it."""
+
+    lag: int
+    #: Row of the input; None for the steps of lists, which have none of their own.
+    row: int | None
+    reward: float
+    value: float
+    #: V(s') as it enters δ: 0 where s' is terminal.
+    next_value: float
+    delta: float
+    #: (γλ)ˡ, (γλ)ˡ δ, and the sum of these up to here.
+    weight: float
+    contribution: float
+    running_sum: float
+    #: A⁽ᵏ⁾, G⁽ᵏ⁾ = A⁽ᵏ⁾ + V, the weight of A⁽ᵏ⁾, and the sum of weight · A⁽ᵏ⁾ up to here.
+    k_step_advantage: float
+    k_step_return: float
+    k_step_weight: float
+    k_step_sum: float
+
+
+@dataclass(frozen=True)
+class StoredAdvantage:
+    """What the file has as the advantage of the step, if gaecli wrote it."""
+
+    column: str
+    value: float | None
+    #: The advantage as that run would have written it, from its settings; None if they are other settings.
+    expected: float | None
+    #: Settings of that run that differ from those of this one, as it had them.
+    differing: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def difference(self) -> float | None:
+        return None if self.value is None or self.expected is None else self.value - self.expected
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One advantage taken apart."""
+
+    path: str
+    row: int
+    #: What the file calls the step, by role ("env", "episode", "step").
+    key: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    gamma: float
+    lam: float
+    reward: float
+    value: float
+    #: Steps from t to the end of the trajectory, t included: the sum has so many terms.
+    num_steps: int
+    end: End
+    #: Number of the last step, counted from t, and its row.
+    end_row: int | None
+    bootstrap: BootstrapSource
+    bootstrap_value: float
+    #: The three forms. `recursion` is what `gae compute` computes.
+    mixture: float
+    delta_sum: float
+    recursion: float
+    #: All steps, or the `top` ones by |(γλ)ˡ δ|, in order of time.
+    steps: Sequence[ExplainedStep]
+    stored: StoredAdvantage | None = None
+    warnings: Sequence[WarningNote] = ()
+
+    @property
+    def decay(self) -> float:
+        return self.gamma * self.lam
+
+    @property
+    def effective_horizon(self) -> float | None:
+        """1 / (1 - γλ): Σ (γλ)ˡ over all l; None where it is infinite."""
+        return effective_horizon(self.gamma, self.lam)
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.steps) == self.num_steps
+
+
+def effective_horizon(gamma: float, lam: float) -> float | None:
+    decay = gamma * lam
+    return 1.0 / (1.0 - decay) if decay < 1.0 else None
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """One setting of a sweep, over all steps of all inputs."""
+
+    gamma: float
+    lam: float
+    mean: float | None
+    #: Of A, with ddof 1.
+    std: float | None
+    variance: float | None
+    #: 1 - Var(A) / Var(R), R = A + V.
+    explained_variance: float | None
+    #: RMS of A(γ, λ) - A(γ, 1), over the standard deviation of A(γ, 1): 0 at λ = 1.
+    bias: float | None
+    #: Share of steps at which A has the sign that it has under the reference setting.
+    sign_agreement: float | None
+    effective_horizon: float | None
+    column: str
+
+
+@dataclass(frozen=True)
+class SweepFile:
+    input: str
+    output: str | None
+    error: str | None = None
+    hint: str | None = None
+    exit_code: int = 0
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The result of one `gae sweep`. `points` run through λ for every γ."""
+
+    settings: Mapping[str, Any]
+    gammas: Sequence[float]
+    lams: Sequence[float]
+    #: (γ, λ) that signs are compared with.
+    reference: tuple[float, float]
+    points: Sequence[SweepPoint]
+    files: Sequence[SweepFile]
+    counts: EpisodeCounts
+    streams: str = ""
+    warnings: Sequence[WarningNote] = ()
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        return max((file.exit_code for file in self.files), default=0)
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """Rows of one kind that a convention does not explain."""
+
+    #: "truncated ends", "terminated ends", "open ends", "inside trajectories", "no number".
+    where: str
+    count: int
+    #: Rows of this kind in all.
+    total: int
+    first_row: int
+    found: float | None
+    expected: float | None
+    #: What these rows do instead, in a few words; None if nothing that is known.
+    reading: str | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One convention with the γ and λ that fit best."""
+
+    #: Presets that are this convention on this file, in the order of the table.
+    presets: Sequence[str]
+    #: Flags beside `--preset`, e.g. {"bootstrap": "current"}.
+    flags: Mapping[str, Any]
+    gamma: float
+    lam: float
+    #: A = scale · column + shift; 1 and 0 for a raw column.
+    scale: float
+    shift: float
+    num_rows: int
+    num_deviating: int
+    #: In units of the column.
+    max_error: float | None
+    rms_error: float | None
+    #: False where the rows leave γ (or λ) open; then it is the preset's default.
+    is_gamma_determined: bool = True
+    is_lam_determined: bool = True
+
+    @property
+    def is_reproduced(self) -> bool:
+        return self.num_deviating == 0 and self.num_rows > 0
+
+    @property
+    def is_affine(self) -> bool:
+        return (self.scale, self.shift) != (1.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Which convention reproduces a column of one file; the best attempt first."""
+
+    path: str
+    column: str
+    column_path: str
+    attempts: Sequence[Attempt]
+    #: What the scale and shift of the best attempt are, e.g. "normalised over the file (ddof 1)".
+    normalization: str | None
+    deviations: Sequence[Deviation]
+    tolerance: float
+    #: What a command would have to say to compute the column.
+    flags: Sequence[str] = ()
+    #: Presets that reproduce the column too.
+    equivalent: Sequence[str] = ()
+    #: Conventions that cannot read this file, by preset.
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    warnings: Sequence[WarningNote] = ()
+
+    @property
+    def best(self) -> Attempt:
+        return self.attempts[0]
+
+    @property
+    def is_reproduced(self) -> bool:
+        return self.best.is_reproduced
+
+    @property
+    def exit_code(self) -> int:
+        return 0 if self.is_reproduced else 3

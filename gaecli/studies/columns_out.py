@@ -1,0 +1,133 @@
+"""Columns that a study adds to copies of its inputs, through the writers of `compute`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gaecli.errors import UsageError
+from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, WritePlan
+from gaecli.formats.registry import open_file
+from gaecli.pipeline.commit import check_writable
+from gaecli.pipeline.inputs import StreamPlan
+from gaecli.pipeline.pen import OUTPUT_DTYPE
+from gaecli.pipeline.places import NewThing, Places
+from gaecli.pipeline.provenance import make_provenance, own_columns
+from gaecli.pipeline.stream import OpenFile, Stream
+from gaecli.pipeline.targets import Target, plan_targets
+from gaecli.settings import Settings
+from gaecli.summary import BootstrapCounts, EpisodeCounts
+
+
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    opened: OpenFile
+    target: Target
+    new_file: NewThing
+    writer: FileWriter
+
+
+class ColumnsOut:
+    """One copy per input, begun before the rows are read, complete or not there in the end."""
+
+    def __init__(
+        self,
+        plans: Sequence[StreamPlan],
+        settings: Settings,
+        columns: Sequence[str],
+        places: Places,
+    ) -> None:
+        self._settings = settings
+        self._columns = list(columns)
+        self._places = places
+        self._overwrite = places.options.overwrite
+        self._begun: dict[Path, _Begun] = {}
+        self._targets: dict[Path, Target] = {}
+        if places.options.output is not None:
+            self._targets = plan_targets(plans, places.options)
+
+    def place(self, path: Path) -> str | None:
+        return str(self._targets[path].path) if path in self._targets else None
+
+    def begin(self, stream: Stream) -> bool:
+        """Start the copies; False where nothing is to be written."""
+        if not self._targets:
+            return False
+        for opened in stream.files:
+            target = self._targets[opened.file.path]
+            own, foreign = self._replaced(opened.file)
+            self._check_free(target)
+            target.path.parent.mkdir(parents=True, exist_ok=True)
+            new_file = self._places.new_file(target.path)
+            plan = WritePlan(
+                new_columns=dict.fromkeys(self._columns, OUTPUT_DTYPE),
+                like_column=opened.layout.like_column,
+                own_columns=own,
+                drop_columns=foreign,
+                kept_own_columns=[
+                    name for name in own_columns(opened.file.provenance) if name not in self._columns
+                ],
+            )
+            writer = opened.file.writer(new_file.temporary, plan)
+            self._begun[opened.file.path] = _Begun(opened, target, new_file, writer)
+        return True
+
+    def write(self, stream: Stream, file: int, columns: Mapping[str, OutputColumn]) -> None:
+        self._begun[stream.files[file].file.path].writer.write(columns)
+
+    def commit(self, stream: Stream, counts: EpisodeCounts) -> None:
+        begun = [self._begun[opened.file.path] for opened in stream.files]
+        for one in begun:
+            one.writer.finish(self._provenance(one, counts))
+            one.new_file.seal()
+        for one in begun:
+            self._places.check_unchanged(one.opened.file.path, one.opened.file.identity)
+        for one in begun:
+            one.new_file.commit()
+            del self._begun[one.opened.file.path]
+
+    def abandon(self) -> None:
+        """What was begun and not committed disappears."""
+        for one in self._begun.values():
+            one.writer.abort()
+            one.new_file.discard()
+        self._begun.clear()
+
+    def _replaced(self, file: RolloutFile) -> tuple[list[str], list[str]]:
+        """(own, foreign) columns that give way to new ones of the same name."""
+        own = set(own_columns(file.provenance))
+        present = [name for name in self._columns if name in file.columns]
+        foreign = [name for name in present if name not in own]
+        if foreign and not self._overwrite:
+            raise UsageError(
+                f"`{file.path}` has a column `{foreign[0]}` already, which gaecli did not write",
+                hint="pass `--overwrite` to replace it, or another `--advantage-column`",
+            )
+        return [name for name in present if name in own], foreign
+
+    def _check_free(self, target: Target) -> None:
+        self._places.look_up(target.path)
+        check_writable(target.path)
+        if target.in_place or self._overwrite or not target.path.exists():
+            return
+        if open_file(target.path).provenance is None:
+            raise UsageError(
+                f"`{target.path}` exists", hint="pass `--overwrite`, or choose another name with `--output`"
+            )
+
+    def _provenance(self, one: _Begun, counts: EpisodeCounts) -> dict[str, object]:
+        """As of a run of `compute`, but for the columns; its settings are those of no such run."""
+        file = one.opened.file
+        document = make_provenance(
+            self._settings,
+            layout=one.opened.layout.name,
+            roles=one.opened.layout.roles.names,
+            source="",
+            inputs="sweep",
+            counts=counts,
+            bootstrapped=BootstrapCounts(),
+            constants={},
+            earlier=file.provenance,
+        )
+        return {**document, "columns": self._columns}

@@ -1,0 +1,133 @@
+"""What a column of advantages should satisfy, row by row, under one convention.
+
+    r + γ V' + γλ A' - V - A = 0        A = scale · column + shift
+
+Linear in γ and γλ for a raw column. Each row is an equation of its own: it takes A' from the column and
+not from a sum, so that a wrong row spoils itself and the row before it, and no others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gaecli.estimators.bootstrap import fill_bootstrap
+from gaecli.estimators.variants import following_values
+from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, IndexArray
+from gaecli.settings import Bootstrap
+
+#: Residuals up to so many roundings of the terms of a row are rounding.
+ROUNDINGS = 8
+INSIDE, TERMINATED, TRUNCATED, OPEN = range(4)
+
+
+@dataclass(frozen=True)
+class Theta:
+    """γ, γλ, and the map from the column to raw advantages."""
+
+    gamma: float
+    decay: float
+    scale: float = 1.0
+    shift: float = 0.0
+
+    @property
+    def lam(self) -> float:
+        # The quotient of 0.99 · 0.95 and 0.99 is 0.9500000000000001.
+        return round(min(max(self.decay / self.gamma, 0.0), 1.0), 12) if self.gamma > 0 else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """[n] each, of the rows at which the column can be held against the equation."""
+
+    rewards: FloatArray
+    values: FloatArray
+    #: V', 0 where there is none.
+    following: FloatArray
+    column: FloatArray
+    #: The column at the next row; 0 where the sum is cut.
+    next_column: FloatArray
+    #: 1 where the sum goes on, else 0.
+    goes_on: FloatArray
+    #: INSIDE, TERMINATED, TRUNCATED, OPEN.
+    kinds: IndexArray
+    #: Steps of the block, and rows of the file.
+    steps: IndexArray
+    rows: IndexArray
+    #: Relative rounding of the column: that of its type, and of float32 arithmetic at least.
+    rounding: float
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    def residuals(self, theta: Theta) -> FloatArray:
+        """A - (r + γ V' - V + γλ A'), in units of the reward."""
+        advantages = theta.scale * self.column + theta.shift
+        beyond = theta.decay * self.goes_on * (theta.scale * self.next_column + theta.shift)
+        result: FloatArray = advantages - self.rewards + self.values - theta.gamma * self.following - beyond
+        return result
+
+    def tolerances(self, theta: Theta) -> FloatArray:
+        """[n] what rounding can make of the residual."""
+        size = np.abs(self.rewards) + np.abs(self.values) + np.abs(theta.gamma * self.following)
+        column = np.abs(theta.scale) * (np.abs(self.column) + np.abs(theta.decay * self.next_column))
+        result: FloatArray = (
+            ROUNDINGS * self.rounding * (size + column + 2 * abs(theta.shift)) + np.finfo(np.float32).tiny
+        )
+        return result
+
+    def deviates(self, theta: Theta) -> BoolArray:
+        result: BoolArray = np.abs(self.residuals(theta)) > self.tolerances(theta)
+        return result
+
+    def cost(self, theta: Theta) -> float:
+        """Mean deviation in units of the tolerance, with a limit: how far off most rows are."""
+        ratio = np.abs(self.residuals(theta)) / self.tolerances(theta)
+        return float(np.minimum(ratio, 1e6).mean()) if len(self) else 0.0
+
+    def take(self, which: Array) -> Evidence:
+        arrays = {
+            name: getattr(self, name)[which] for name in self.__dataclass_fields__ if name != "rounding"
+        }
+        return replace(self, **arrays)
+
+
+def closed(prepared: Block, bootstrap: Bootstrap) -> Block:
+    """A block that is a whole stream, with nothing beyond its ends."""
+    return fill_bootstrap(replace(prepared, lanes=NO_LANES), bootstrap)
+
+
+def gather(
+    block: Block, estimated: BoolArray | None, column: FloatArray, rows: IndexArray, rounding: float
+) -> tuple[Evidence, IndexArray]:
+    """(evidence, steps that should have a number and have none). `block` is closed; `column` [N], NaN for none."""
+    num_steps = block.num_steps
+    wanted = np.ones(num_steps, np.bool_) if estimated is None else estimated
+    goes_on = ~block.cuts
+    goes_on[-1:] = False
+    following_column = np.zeros(num_steps)
+    following_column[:-1] = column[1:]
+    is_followed = np.zeros(num_steps, np.bool_)
+    is_followed[:-1] = wanted[1:]
+    if block.is_step is not None:
+        goes_on[:-1] &= block.is_step[1:]
+    following_column[~goes_on] = 0.0
+    usable = wanted & np.isfinite(column) & (~goes_on | (is_followed & np.isfinite(following_column)))
+    steps = np.flatnonzero(usable)
+    kinds = np.where(
+        block.cuts, np.where(block.truncated, TRUNCATED, np.where(block.terminated, TERMINATED, OPEN)), INSIDE
+    )
+    evidence = Evidence(
+        rewards=block.rewards[steps].astype(np.float64),
+        values=block.values[steps].astype(np.float64),
+        following=following_values(block)[steps],
+        column=column[steps],
+        next_column=following_column[steps],
+        goes_on=goes_on[steps].astype(np.float64),
+        kinds=kinds[steps].astype(np.int64),
+        steps=steps,
+        rows=rows[steps],
+        rounding=rounding,
+    )
+    return evidence, np.flatnonzero(wanted & ~np.isfinite(column))

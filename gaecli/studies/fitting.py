@@ -1,0 +1,220 @@
+"""γ, λ and a possible whitening out of the rows of a column, whatever some of the rows do.
+
+Least squares over all rows would be drawn away by the few that follow another rule, which are those that
+one wants to find. So: many fits through a handful of rows each (RANSAC, Fischler & Bolles 1981,
+https://doi.org/10.1145/358669.358692), the best of them concentrated on the half of the rows that it
+explains best (Rousseeuw & Van Driessen 1999, https://doi.org/10.1080/00401706.1999.10485670), and
+at last plain least squares over all rows that agree with it to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gaecli.rollouts import FloatArray
+from gaecli.studies.evidence import Evidence, Theta
+
+#: Rows on which fits are searched for; all rows have their say in the last step.
+SEARCH_ROWS = 4096
+_NUM_DRAWS = 256
+_NUM_CONCENTRATED = 6
+_NUM_STEPS = 12
+#: Singular values below this part of the largest one are rounding.
+_RANK = 1e-6
+_MOST_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Fit:
+    theta: Theta
+    #: Whether the rows that agree leave no choice of γ, of γλ.
+    is_gamma_determined: bool
+    is_decay_determined: bool
+
+
+def fit_raw(evidence: Evidence) -> Fit:
+    """A - r + V = γ V' + γλ A'."""
+    target = evidence.column - evidence.rewards + evidence.values
+    design = np.stack([evidence.following, evidence.next_column], axis=1)
+
+    def theta_of(solution: FloatArray) -> Theta:
+        return Theta(float(solution[0]), float(solution[1]))
+
+    theta = _robust(evidence, design, target, theta_of)
+    return _settled(evidence, theta, affine=False)
+
+
+def fit_affine(evidence: Evidence) -> Fit:
+    """r - V = s w + m - γλs w' - γλm - γV': linear in (s, m, γλs, γλm, γ), then s and m are made to agree."""
+    target = evidence.rewards - evidence.values
+    design = np.stack(
+        [
+            evidence.column,
+            np.ones(len(evidence)),
+            -evidence.next_column * evidence.goes_on,
+            -evidence.goes_on,
+            -evidence.following,
+        ],
+        axis=1,
+    )
+
+    def theta_of(solution: FloatArray) -> Theta:
+        scale, shift, product, _, gamma = (float(number) for number in solution)
+        return Theta(gamma, product / scale if scale else 0.0, scale, shift)
+
+    theta = _robust(evidence, design, target, theta_of)
+    theta = _newton(evidence, theta)
+    return _settled(evidence, theta, affine=True)
+
+
+def is_sensible(theta: Theta) -> bool:
+    """γ and λ in [0, 1] but for rounding, and a scale that keeps signs."""
+    slack = 1e-4
+    return (
+        all(math.isfinite(number) for number in (theta.gamma, theta.decay, theta.scale, theta.shift))
+        and -slack <= theta.gamma <= 1 + slack
+        and -slack <= theta.decay <= theta.gamma + slack
+        and theta.scale > 0
+    )
+
+
+def rounded(evidence: Evidence, theta: Theta) -> Theta:
+    """γ and λ as people write them (0.99, not 0.98999998), where the rows agree just as well."""
+    gamma = _fewest_digits(theta.gamma, lambda number: replace(theta, gamma=number), evidence, theta)
+    theta = replace(theta, gamma=gamma)
+    if gamma > 0:
+        lam = _fewest_digits(
+            theta.decay / gamma, lambda number: replace(theta, decay=gamma * number), evidence, theta
+        )
+        theta = replace(theta, decay=gamma * lam)
+    return theta
+
+
+def _fewest_digits(
+    number: float, theta_with: Callable[[float], Theta], evidence: Evidence, before: Theta
+) -> float:
+    allowed = int(np.count_nonzero(evidence.deviates(before)))
+    cost = evidence.cost(before)
+    for digits in range(_MOST_DIGITS + 1):
+        short = round(min(max(number, 0.0), 1.0), digits)
+        theta = _with_map(evidence, theta_with(short))
+        if (
+            int(np.count_nonzero(evidence.deviates(theta))) <= allowed
+            and evidence.cost(theta) <= 1.05 * cost + 1.0
+        ):
+            return short
+    return min(max(number, 0.0), 1.0)
+
+
+def _with_map(evidence: Evidence, theta: Theta) -> Theta:
+    """Scale and shift fitted anew to given γ and γλ."""
+    if (theta.scale, theta.shift) == (1.0, 0.0):
+        return theta
+    agrees = ~evidence.deviates(theta)
+    rows = evidence.take(agrees) if np.count_nonzero(agrees) > len(evidence) // 4 else evidence
+    scale_part = rows.column - theta.decay * rows.goes_on * rows.next_column
+    shift_part = 1.0 - theta.decay * rows.goes_on
+    target = rows.rewards - rows.values + theta.gamma * rows.following
+    scale, shift = _least_squares(np.stack([scale_part, shift_part], axis=1), target)
+    return replace(theta, scale=float(scale), shift=float(shift))
+
+
+def _robust(
+    evidence: Evidence, design: FloatArray, target: FloatArray, theta_of: Callable[[FloatArray], Theta]
+) -> Theta:
+    random = np.random.default_rng(0)
+    num_rows, num_unknowns = design.shape
+    chosen = np.arange(num_rows)
+    if num_rows > SEARCH_ROWS:
+        chosen = np.sort(random.choice(num_rows, SEARCH_ROWS, replace=False))
+    some_design, some_target = design[chosen], target[chosen]
+    solutions = [_least_squares(some_design, some_target)]
+    if len(chosen) > num_unknowns + 1:
+        picks = np.stack(
+            [random.choice(len(chosen), num_unknowns + 1, replace=False) for _ in range(_NUM_DRAWS)]
+        )
+        drawn = np.linalg.pinv(some_design[picks], rcond=_RANK) @ some_target[picks][..., None]
+        solutions += list(drawn[..., 0])
+    errors = [np.quantile(np.abs(some_design @ one - some_target), 0.4) for one in solutions]
+    best = [solutions[index] for index in np.argsort(errors)[:_NUM_CONCENTRATED]]
+    concentrated = [_concentrated(some_design, some_target, solution) for solution in best]
+    _, solution = min(concentrated, key=lambda found: found[0])
+    for _ in range(3):
+        agrees = ~evidence.deviates(theta_of(solution))
+        if np.count_nonzero(agrees) < max(num_unknowns + 1, num_rows // 4):
+            break
+        solution = _least_squares(design[agrees], target[agrees])
+    return theta_of(solution)
+
+
+def _concentrated(design: FloatArray, target: FloatArray, solution: FloatArray) -> tuple[float, FloatArray]:
+    """Least squares on the half of the rows that agree best, again and again."""
+    half = max(len(target) // 2, design.shape[1] + 1)
+    error = np.inf
+    for _ in range(_NUM_STEPS):
+        order = np.argsort(np.abs(design @ solution - target))[:half]
+        solution = _least_squares(design[order], target[order])
+        new_error = float(np.square(design[order] @ solution - target[order]).sum())
+        if new_error >= error * (1 - 1e-9):
+            break
+        error = new_error
+    return error, solution
+
+
+def _newton(evidence: Evidence, theta: Theta) -> Theta:
+    """γ, γλ, scale and shift together: the residual is bilinear in them."""
+    for _ in range(30):
+        agrees = ~evidence.deviates(theta)
+        rows = evidence.take(agrees) if np.count_nonzero(agrees) > len(evidence) // 4 else evidence
+        step = _least_squares(_jacobian(rows, theta), -rows.residuals(theta))
+        gamma, decay, scale, shift = (float(number) for number in step)
+        new = Theta(theta.gamma + gamma, theta.decay + decay, theta.scale + scale, theta.shift + shift)
+        if not np.isfinite(step).all() or rows.cost(new) > 2 * rows.cost(theta) + 1.0:
+            break
+        theta = new
+        if np.abs(step).max() < 1e-13 * (1 + abs(theta.scale) + abs(theta.shift)):
+            break
+    return theta
+
+
+def _jacobian(rows: Evidence, theta: Theta) -> FloatArray:
+    """Of the residual by γ, γλ, scale, shift."""
+    return np.stack(
+        [
+            -rows.following,
+            -rows.goes_on * (theta.scale * rows.next_column + theta.shift),
+            rows.column - theta.decay * rows.goes_on * rows.next_column,
+            1.0 - theta.decay * rows.goes_on,
+        ],
+        axis=1,
+    )
+
+
+def _settled(evidence: Evidence, theta: Theta, *, affine: bool) -> Fit:
+    agrees = ~evidence.deviates(theta)
+    rows = evidence.take(agrees) if agrees.any() else evidence
+    design = _jacobian(rows, theta)
+    determined = _determined(design if affine else design[:, :2])
+    return Fit(theta, bool(determined[0]), bool(determined[1]))
+
+
+def _determined(design: FloatArray) -> FloatArray:
+    """Which unknowns the rows leave no choice of: those that lie in the row space."""
+    sizes = np.linalg.norm(design, axis=0)
+    triangle = np.linalg.qr(design / np.where(sizes > 0, sizes, 1.0), mode="r")
+    _, singular, directions = np.linalg.svd(triangle, full_matrices=False)
+    kept = directions[singular > _RANK * max(singular.max(initial=0.0), np.finfo(np.float64).tiny)]
+    result: FloatArray = np.square(kept).sum(axis=0) > 0.999
+    return result
+
+
+def _least_squares(design: FloatArray, target: FloatArray) -> FloatArray:
+    """The smallest solution, with columns scaled alike."""
+    sizes = np.linalg.norm(design, axis=0)
+    scales: FloatArray = np.where(sizes > 0, sizes, 1.0)
+    solution: FloatArray = np.linalg.lstsq(design / scales, target, rcond=1e-12)[0] / scales
+    return solution

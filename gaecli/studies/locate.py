@@ -1,0 +1,227 @@
+"""Which row a person means: by its number, or by episode, environment and step as the file calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gaecli.columns import Roles, find_roles
+from gaecli.errors import DataError, UsageError
+from gaecli.formats.base import Column, RolloutFile
+from gaecli.pipeline.stream import Stream
+from gaecli.rollouts import BoolArray
+
+#: Rows of which ids are compared at a time.
+_ROWS_AT_A_TIME = 1 << 18
+
+
+@dataclass(frozen=True)
+class StepQuery:
+    """One step. `row` counts over all files of the stream; `step` is what the step column says, or counts from 0."""
+
+    row: int | None = None
+    episode: str | None = None
+    step: int | None = None
+    env: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.row is None and self.episode is None and self.env is None:
+            raise UsageError(
+                "which step is meant?",
+                hint="pass `--row N`, or `--episode ID --step T`, or `--env E --step T`",
+            )
+        if self.row is not None and (self.episode is not None or self.env is not None):
+            raise UsageError("`--row` already says which step is meant", hint="drop `--episode` and `--env`")
+        if self.row is None and self.step is None:
+            raise UsageError("`--episode` and `--env` need the step as well", hint="pass `--step T`")
+        for flag, number in (("--row", self.row), ("--step", self.step)):
+            if number is not None and number < 0 and flag == "--row":
+                raise UsageError(f"`{flag}` is {number}; it counts from 0")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A step: the file of the stream, the row in it, and in nested tables the item of the row's lists."""
+
+    file: int
+    path: Path
+    row: int
+    item: int = 0
+    key: Mapping[str, Any] = field(default_factory=dict)
+
+
+def locate(stream: Stream, query: StepQuery) -> Place:
+    """`UsageError` where several rows, `DataError` where none is meant."""
+    if stream.layout_name == "nested":
+        return _in_lists(stream, query)
+    if query.row is not None:
+        if query.step is not None:
+            raise UsageError("`--row` already says which step is meant", hint="drop `--step`")
+        return _by_number(stream, query.row)
+    if stream.layout_name != "long":
+        return _in_array(stream, query)
+    return _by_keys(stream, query)
+
+
+def _by_number(stream: Stream, row: int) -> Place:
+    first = 0
+    for index, opened in enumerate(stream.files):
+        # Not `num_rows`: of dense arrays every cell is a row here.
+        num_rows = _num_cells(opened.file, opened.layout.roles)
+        if row < first + num_rows:
+            return Place(index, opened.file.path, row - first)
+        first += num_rows
+    name = stream.plan.paths[0] if len(stream.files) == 1 else f"{len(stream.files)} files"
+    raise UsageError(f"there is no row {row:,} in `{name}`", hint=f"rows go from 0 to {first - 1:,}")
+
+
+def _num_cells(file: RolloutFile, roles: Roles) -> int:
+    info = file.find(roles.names["reward"])
+    assert info is not None
+    return file.num_rows if len(info.shape) <= 1 else int(np.prod(info.shape))
+
+
+def _in_array(stream: Stream, query: StepQuery) -> Place:
+    """[T, N] or [B, T]: environment (or row) and time are the two indices."""
+    opened = stream.files[0]
+    info = opened.file.find(opened.layout.roles.names["reward"])
+    assert info is not None
+    rows, columns = info.shape[0], info.shape[1]
+    is_time_major = opened.layout.name == "time-major"
+    num_times, num_envs = (rows, columns) if is_time_major else (columns, rows)
+    if query.env is None or query.step is None or query.episode is not None:
+        raise UsageError(
+            f"`{opened.file.path}` is {rows} by {columns} and has no episode ids",
+            hint="pass `--env E --step T`, or `--row N` of the flattened array",
+        )
+    env = _index(query.env, num_envs, "--env")
+    step = _index(query.step, num_times, "--step")
+    row = step * columns + env if is_time_major else env * columns + step
+    return Place(0, opened.file.path, row, key={"env": env, "step": step})
+
+
+def _index(given: str | int, size: int, flag: str) -> int:
+    text = str(given)
+    if not text.isdecimal() or int(text) >= size:
+        raise UsageError(f"`{flag}` is {text}; it goes from 0 to {size - 1:,}")
+    return int(text)
+
+
+def _in_lists(stream: Stream, query: StepQuery) -> Place:
+    """A row is an episode: `--row N --step T`, or `--episode ID --step T` where there are ids."""
+    if query.step is None:
+        raise UsageError(
+            f"every row of `{stream.plan.paths[0]}` holds a whole episode", hint="pass `--step T` as well"
+        )
+    if query.row is not None:
+        place = _by_number(stream, query.row)
+    else:
+        place = _only(stream, query, {"episode": query.episode, "env": query.env}, use_layout=False)
+    length = _list_length(stream, place)
+    step = _index(query.step, length, "--step")
+    return Place(place.file, place.path, place.row, step, {**place.key, "step": step})
+
+
+def _list_length(stream: Stream, place: Place) -> int:
+    opened = stream.files[place.file]
+    name = opened.layout.roles.names["reward"]
+    for start, stop, columns in _blocks(opened.file, [name]):
+        offsets = columns[name].offsets
+        if start <= place.row < stop and offsets is not None:
+            return int(offsets[place.row - start + 1] - offsets[place.row - start])
+    return 0
+
+
+def _by_keys(stream: Stream, query: StepQuery) -> Place:
+    roles = stream.roles
+    wanted: dict[str, Any] = {"episode": query.episode, "env": query.env}
+    if roles.get("step") is not None:
+        return _only(stream, query, {**wanted, "step": query.step})
+    first = _matches(stream, wanted)
+    rows = [row for row in first if row[0] == first[0][0]] if first else []
+    if not rows:
+        raise _no_such(stream, wanted)
+    assert query.step is not None
+    if query.step >= len(rows) or query.step < 0:
+        raise UsageError(f"`--step` is {query.step}; it goes from 0 to {len(rows) - 1:,} there")
+    file, row = rows[query.step]
+    return Place(file, stream.plan.paths[file], row, key=_given(wanted) | {"step": query.step})
+
+
+def _only(stream: Stream, query: StepQuery, wanted: Mapping[str, Any], *, use_layout: bool = True) -> Place:
+    found = _matches(stream, wanted, use_layout=use_layout)
+    if not found:
+        raise _no_such(stream, wanted)
+    if len(found) > 1:
+        flag = "--env" if query.env is None and stream.roles.get("env") else "--episode"
+        rows = ", ".join(f"{row:,}" for _, row in found[:4])
+        raise UsageError(
+            f"{len(found):,} rows are {_described(wanted)}: {rows}{', …' if len(found) > 4 else ''}",
+            hint=f"pass `{flag}` as well, or `--row`",
+        )
+    file, row = found[0]
+    return Place(file, stream.plan.paths[file], row, key=_given(wanted))
+
+
+def _no_such(stream: Stream, wanted: Mapping[str, Any]) -> DataError:
+    return DataError(
+        f"no row of `{stream.plan.paths[0]}` is {_described(wanted)}",
+        hint="`gae inspect --episodes` lists the episodes",
+    )
+
+
+def _described(wanted: Mapping[str, Any]) -> str:
+    return ", ".join(f"{role} {value}" for role, value in _given(wanted).items())
+
+
+def _given(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    return {role: value for role, value in wanted.items() if value is not None}
+
+
+def _matches(stream: Stream, wanted: Mapping[str, Any], *, use_layout: bool = True) -> list[tuple[int, int]]:
+    """(file, row) of every row whose ids are those, compared as text."""
+    found = []
+    for index, opened in enumerate(stream.files):
+        roles = opened.layout.roles if use_layout else find_roles(opened.file, stream.settings)
+        names = {role: _column_of(opened.file, roles, role) for role in _given(wanted)}
+        for start, _, columns in _blocks(opened.file, list(names.values())):
+            is_it: BoolArray | None = None
+            for role, name in names.items():
+                here = _equals(columns[name], str(wanted[role]))
+                is_it = here if is_it is None else is_it & here
+            if is_it is not None:
+                found += [(index, start + row) for row in np.flatnonzero(is_it).tolist()]
+    return found
+
+
+def _column_of(file: RolloutFile, roles: Roles, role: str) -> str:
+    name = roles.get(role)
+    if name is None:
+        raise UsageError(
+            f"`{file.path}` has no {role} column", hint=f"name it with `--{role}-column`, or pass `--row N`"
+        )
+    return name
+
+
+def _equals(column: Column, text: str) -> BoolArray:
+    """[n] whether the cell reads as `text`: `17` is 17, and `17.0` where the column holds floats."""
+    values = column.values
+    if column.categories is not None:
+        codes = [code for code, label in enumerate(column.categories) if str(label) == text]
+        is_it = np.isin(values, codes)
+    else:
+        try:
+            is_it = values == values.dtype.type(text)
+        except (ValueError, TypeError, OverflowError):
+            is_it = np.zeros(len(values), np.bool_)
+    result: BoolArray = is_it if column.is_null is None else is_it & ~column.is_null
+    return result
+
+
+def _blocks(file: RolloutFile, names: list[str]) -> Iterator[tuple[int, int, dict[str, Column]]]:
+    for unit in file.units(_ROWS_AT_A_TIME, names[0]):
+        yield from file.blocks(unit, list(dict.fromkeys(names)), _ROWS_AT_A_TIME)

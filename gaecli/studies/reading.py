@@ -1,0 +1,89 @@
+"""Rollout files read for a study: opened, checked and settled by the pipeline, nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from gaecli.errors import UsageError
+from gaecli.estimators.gae import Gae
+from gaecli.estimators.variants import make_estimator
+from gaecli.kernels.devices import choose_device
+from gaecli.pipeline.apply import Settled
+from gaecli.pipeline.blocks import BlockStore
+from gaecli.pipeline.clock import Stopwatch
+from gaecli.pipeline.combine import Carry
+from gaecli.pipeline.inputs import StreamPlan, plan_streams
+from gaecli.pipeline.local import run_in_order
+from gaecli.pipeline.run import rows_per_block
+from gaecli.pipeline.stream import Stream, Workshop, check_memory, summarise_in_order
+from gaecli.rollouts import Block
+from gaecli.settings import Settings
+
+R = TypeVar("R")
+
+#: (file of the stream, first row, block, what it is told about its surroundings) -> anything.
+Look = Callable[[int, int, Settled, Carry], R]
+
+#: Share of the memory limit for blocks that are kept from the first look to the second.
+STORE_SHARE = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A stream after its first look: every cell is checked, every carry known."""
+
+    stream: Stream
+    shop: Workshop
+
+
+def read_stream(
+    plan: StreamPlan,
+    settings: Settings,
+    memory_bytes: int,
+    *,
+    estimator: Gae | None = None,
+    block_rows: int | None = None,
+    number: int = 0,
+) -> Reading:
+    """Open and summarise one stream. Blocks come one after the other, in order, in this thread."""
+    estimator = estimator or make_estimator(settings, choose_device("auto", 0))
+    stream = Stream(number, plan, settings)
+    store = BlockStore(int(memory_bytes * STORE_SHARE))
+    shop = Workshop(estimator, store, run_in_order, Stopwatch(), threads=1, check_stop=lambda: None)
+    stream.open(block_rows or rows_per_block(memory_bytes))
+    check_memory(stream, memory_bytes)
+    stream.join_blocks(memory_bytes)
+    summarise_in_order(stream, shop, memory_bytes)
+    return Reading(stream, shop)
+
+
+def with_lane_ends(prepared: Block, carry: Carry, gamma: float) -> Block:
+    """The block with V(s') at the ends of its lanes among its next values, where they are known.
+
+    What flows into a lane that ends is γ V(s') and nothing else.
+    """
+    last = prepared.lanes.stops - 1
+    is_known = prepared.cuts[last] & ~prepared.terminated[last] & (carry.inflow != 0)
+    if not is_known.any() or gamma == 0:
+        return prepared
+    next_values = np.full(prepared.num_steps, np.nan)
+    if prepared.next_values is not None:
+        next_values[:] = prepared.next_values
+    next_values[last[is_known]] = carry.inflow[is_known] / gamma
+    return replace(prepared, next_values=next_values)
+
+
+def only_stream(source: str | Path, settings: Settings, command: str) -> StreamPlan:
+    """The one stream that a source is."""
+    plans = plan_streams([source], settings.join)
+    if len(plans) != 1:
+        raise UsageError(
+            f"`{source}` is {len(plans)} independent inputs, and `gae {command}` looks at one",
+            hint=f"name one of them, such as `{plans[0].paths[0]}`" if plans else None,
+        )
+    return plans[0]

@@ -1,0 +1,113 @@
+"""γ and λ of conventions that are not one linear recursion: Gauss-Newton on what the estimator computes.
+
+The map from raw advantages to the column, if there is one, is linear and is solved for at every
+step (variable projection, Golub & Pereyra 1973, https://doi.org/10.1137/0710036).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gaecli.rollouts import BoolArray, FloatArray
+
+#: (γ, λ) -> advantages of the rows.
+Model = Callable[[float, float], FloatArray]
+
+_STARTS = ((0.99, 0.95), (0.9, 0.9), (0.95, 0.5), (0.7, 0.95), (1.0, 1.0), (0.5, 0.3))
+_NUM_DESCENTS = 2
+_NUM_STEPS = 30
+#: A step that gains less than this part of the error is the last.
+_LEAST_GAIN = 1e-9
+_DIFFERENCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Found:
+    """column = slope · A(γ, λ) + offset, with the root mean square of what is left."""
+
+    gamma: float
+    lam: float
+    slope: float
+    offset: float
+    error: float
+
+
+def search(
+    model: Model,
+    column: FloatArray,
+    starts: Sequence[tuple[float, float]],
+    *,
+    affine: bool,
+    has_lam: bool = True,
+) -> Found:
+    """The best of several descents, then once more without the rows that fit worst."""
+    everything = np.ones(len(column), np.bool_)
+    seen = list(dict.fromkeys([*starts, *_STARTS]))
+    seen.sort(key=lambda start: _projected(model, column, np.array(start), everything, affine).error)
+    descents = (_descend(model, column, start, everything, affine, has_lam) for start in seen[:_NUM_DESCENTS])
+    best = min(descents, key=lambda one: one.error)
+    left = np.abs(best.slope * model(best.gamma, best.lam) + best.offset - column)
+    keep = left <= np.quantile(left, 0.8)
+    again = _descend(model, column, (best.gamma, best.lam), keep, affine, has_lam)
+    return again if np.count_nonzero(keep) > 4 else best
+
+
+def _descend(
+    model: Model,
+    column: FloatArray,
+    start: tuple[float, float],
+    rows: BoolArray,
+    affine: bool,
+    has_lam: bool,
+) -> Found:
+    """Levenberg-Marquardt in (γ, λ), kept within [0, 1]."""
+    point = np.array(start)
+    damping = 1e-3
+    best = _projected(model, column, point, rows, affine)
+    for _ in range(_NUM_STEPS):
+        here = model(*point)[rows]
+        slopes = np.stack([_by(model, point, axis)[rows] for axis in range(2 if has_lam else 1)], axis=1)
+        slopes = best.slope * slopes
+        if affine:  # what the map can take up is no direction to go
+            base = np.stack([here, np.ones(len(here))], axis=1)
+            slopes = slopes - base @ np.linalg.lstsq(base, slopes, rcond=None)[0]
+        left = column[rows] - best.slope * here - best.offset
+        normal = slopes.T @ slopes
+        step = np.linalg.lstsq(
+            normal + damping * np.diag(np.diag(normal) + 1e-30), slopes.T @ left, rcond=None
+        )[0]
+        moved = np.clip(point + np.append(step, np.zeros(2 - len(step))), 0.0, 1.0)
+        new = _projected(model, column, moved, rows, affine)
+        if new.error < best.error:
+            is_done = new.error > best.error * (1 - _LEAST_GAIN)
+            point, best, damping = moved, new, max(damping / 10, 1e-12)
+            if is_done:
+                break
+        elif damping > 1e6:
+            break
+        else:
+            damping *= 10
+    return best
+
+
+def _by(model: Model, point: FloatArray, axis: int) -> FloatArray:
+    """Derivative by γ or λ, by a difference that stays within [0, 1]."""
+    low, high = point.copy(), point.copy()
+    low[axis] = max(point[axis] - _DIFFERENCE, 0.0)
+    high[axis] = min(point[axis] + _DIFFERENCE, 1.0)
+    result: FloatArray = (model(*high) - model(*low)) / (high[axis] - low[axis])
+    return result
+
+
+def _projected(model: Model, column: FloatArray, point: FloatArray, rows: BoolArray, affine: bool) -> Found:
+    advantages, wanted = model(*point)[rows], column[rows]
+    slope, offset = 1.0, 0.0
+    if affine:
+        base = np.stack([advantages, np.ones(len(advantages))], axis=1)
+        slope, offset = (float(number) for number in np.linalg.lstsq(base, wanted, rcond=None)[0])
+    left = slope * advantages + offset - wanted
+    error = float(np.sqrt(np.square(left).mean())) if len(left) else 0.0
+    return Found(float(point[0]), float(point[1]), slope, offset, error)

@@ -1,0 +1,80 @@
+"""What a file already has as the advantage of a step, if gaecli wrote it, beside what it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gaecli.estimators.normalization import Rule
+from gaecli.formats.base import RolloutFile
+from gaecli.moments import Moments
+from gaecli.pipeline.provenance import own_entries
+from gaecli.results import StoredAdvantage
+from gaecli.studies.locate import Place
+from gaecli.studies.reading import Reading
+
+_ROWS_AT_A_TIME = 1 << 18
+#: Settings on which a raw advantage depends.
+_DECISIVE = (
+    "gamma",
+    "lam",
+    "lam_alpha",
+    "preset",
+    "truncation",
+    "bootstrap",
+    "done_at",
+    "layout",
+    "mask_mode",
+    "columns",
+    "precision",
+    "on_nan",
+)
+
+
+def stored_advantage(reading: Reading, place: Place, advantage: float) -> StoredAdvantage | None:
+    """`advantage` is that of this command, before normalisation."""
+    opened = reading.stream.files[place.file]
+    name = reading.stream.settings.advantage_column
+    entry = next(
+        (entry for entry in own_entries(opened.file.provenance) if name in entry.get("columns", ())), None
+    )
+    if entry is None or name not in opened.file.columns:
+        return None
+    given = entry.get("settings")
+    theirs: Mapping[str, Any] = given if isinstance(given, dict) else {}
+    ours = reading.stream.settings.to_dict()
+    differing = {key: theirs.get(key) for key in _DECISIVE if theirs.get(key, ours[key]) != ours[key]}
+    value = _cell(opened.file, name, place)
+    expected = None if differing else _normalized(advantage, theirs, entry)
+    return StoredAdvantage(name, value, expected, differing)
+
+
+def _normalized(advantage: float, theirs: Mapping[str, Any], entry: Mapping[str, Any]) -> float | None:
+    """The advantage as that run normalised it; None where that was by groups."""
+    if theirs.get("normalize", "none") == "none" and theirs.get("normalize_by") is None:
+        return advantage
+    groups = entry.get("normalization")
+    if entry.get("num_groups") != 1 or not isinstance(groups, list) or not groups:
+        return None
+    ddof, count = int(theirs["norm_ddof"]), int(groups[0]["count"])
+    mean, std = float(groups[0]["mean"]), float(groups[0]["std"])
+    rule = Rule(ddof, float(theirs["norm_eps"]), theirs["norm_floor"])
+    constants = rule.constants(Moments(count, mean, std * std * (count - ddof)))
+    return (advantage - constants.mean) * constants.scale
+
+
+def _cell(file: RolloutFile, name: str, place: Place) -> float | None:
+    for unit in file.units(_ROWS_AT_A_TIME, name):
+        for start, stop, columns in file.blocks(unit, [name], _ROWS_AT_A_TIME):
+            column = columns[name]
+            slot = place.row - start
+            if column.offsets is not None and start <= place.row < stop:
+                slot = int(column.offsets[slot]) + place.item
+            values = column.values.reshape(-1)
+            if not 0 <= slot < len(values) or (column.is_null is not None and column.is_null[slot]):
+                continue
+            number = float(values[slot])
+            return number if np.isfinite(number) else None
+    return None

@@ -1,0 +1,232 @@
+"""One convention held against a column: the γ and λ that fit best, and how many rows they leave unexplained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gaecli.estimators.normalization import Rule
+from gaecli.moments import Moments
+from gaecli.presets import PRESETS
+from gaecli.results import Attempt
+from gaecli.rollouts import FloatArray
+from gaecli.studies.candidates import Reading
+from gaecli.studies.evidence import ROUNDINGS, Theta
+from gaecli.studies.fitting import Fit, fit_affine, fit_raw, is_sensible, rounded
+from gaecli.studies.search import search
+
+#: Fewer rows than this determine nothing, and no whitening is looked for.
+_FEWEST_ROWS = 8
+#: Scale and shift are those of a rule if they agree to this.
+_SAME_CONSTANTS = 1e-4
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What scale and shift are, in words and as flags."""
+
+    words: str
+    flags: tuple[str, ...] = ()
+    presets: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    reading: Reading
+    attempt: Attempt
+    cost: float
+    #: None for conventions that are not one linear recursion.
+    theta: Theta | None
+
+    @property
+    def rank(self) -> tuple[Any, ...]:
+        attempt = self.attempt
+        return (attempt.num_deviating, self.cost, len(attempt.flags), place(attempt.presets[0]))
+
+    @property
+    def noise(self) -> float:
+        """How far off the rows are that are nearest, in units of their tolerance."""
+        return float(np.median(self._ratios)) if len(self._ratios) else np.inf
+
+    def num_beyond(self, limit: float) -> int:
+        return int(np.count_nonzero(self._ratios > limit)) + len(self.reading.missing)
+
+    @property
+    def _ratios(self) -> FloatArray:
+        if self.theta is None:
+            return np.zeros(0)
+        evidence = self.reading.evidence
+        ratios: FloatArray = np.abs(evidence.residuals(self.theta)) / evidence.tolerances(self.theta)
+        return ratios
+
+    def normalization(self) -> Constants:
+        """The rule whose constants scale and shift are, over the rows of this file."""
+        attempt = self.attempt
+        advantages = self.reading.model()(attempt.gamma, attempt.lam)
+        moments = Moments.of(_counted(self.reading, advantages))
+        matching: dict[Rule, list[str]] = {}
+        for name in sorted(PRESETS, key=lambda name: (name not in attempt.presets, place(name))):
+            preset = PRESETS[name]
+            rule = Rule(preset.norm_ddof, preset.norm_eps, preset.norm_floor)
+            constants = rule.constants(moments)
+            if constants.is_degenerate:
+                continue
+            off = abs(attempt.scale * constants.scale - 1.0)
+            if off + abs(attempt.shift - constants.mean) * constants.scale <= _SAME_CONSTANTS:
+                matching.setdefault(rule, []).append(name)
+        if not matching:
+            return Constants("an affine map of it; not with the mean and std of these rows")
+        own = {name for name in attempt.presets if PRESETS[name].normalize != "none"}
+        rule = max(matching, key=lambda rule: len(own & set(matching[rule])))
+        words = f"normalised over all rows, ddof {rule.ddof}, {rule.floor} {rule.eps:g}"
+        flags = ("--normalize all", f"--norm-ddof {rule.ddof}", f"--norm-eps {rule.eps:g}")
+        return Constants(words, (*flags, f"--norm-floor {rule.floor}"), frozenset(matching[rule]))
+
+
+def _counted(reading: Reading, numbers: FloatArray) -> FloatArray:
+    return numbers if reading.estimated is None else numbers[reading.estimated]
+
+
+def solve(reading: Reading) -> Trial:
+    """The preset's own γ and λ, then those that fit, then those that fit up to a whitening."""
+    evidence = reading.evidence
+    settings = reading.candidate.settings
+    own = Theta(settings.gamma, settings.gamma * settings.lam)
+    if not len(evidence):
+        return _trial(reading, Fit(own, False, False))
+    raw = fit_raw(evidence)
+    if not evidence.deviates(own).any():
+        return _trial(reading, replace(raw, theta=own))
+    trials = [_trial(reading, replace(raw, theta=own))]
+    raw = _completed(raw, own)
+    if is_sensible(raw.theta):
+        trials.append(_trial(reading, replace(raw, theta=rounded(evidence, raw.theta))))
+    best = min(trials, key=lambda trial: trial.rank)
+    if best.attempt.is_reproduced or len(evidence) < _FEWEST_ROWS:
+        return best
+    affine = _completed(fit_affine(evidence), own)
+    if is_sensible(affine.theta):
+        whitened = _trial(reading, replace(affine, theta=rounded(evidence, affine.theta)))
+        # A map that explains no more rows is none.
+        return whitened if whitened.attempt.num_deviating < best.attempt.num_deviating else best
+    return best
+
+
+def _completed(fit: Fit, own: Theta) -> Fit:
+    """What the rows leave open is as the preset has it."""
+    theta = fit.theta
+    if not fit.is_gamma_determined:
+        theta = replace(theta, gamma=max(own.gamma, theta.decay))
+    if not fit.is_decay_determined:
+        theta = replace(theta, decay=theta.gamma * own.lam)
+    return replace(fit, theta=theta)
+
+
+def _trial(reading: Reading, fit: Fit) -> Trial:
+    theta, evidence = fit.theta, reading.evidence
+    lam = theta.lam if theta.gamma > 0 else reading.candidate.settings.lam
+    theta = replace(theta, decay=theta.gamma * lam)
+    off = _errors(reading, theta.gamma, lam, 1 / theta.scale, -theta.shift / theta.scale)
+    deviating = int(np.count_nonzero(evidence.deviates(theta))) + len(reading.missing)
+    # Where the next row is masked, or has no number, the equation cannot be asked.
+    alone = reading.held.copy()
+    alone[evidence.steps] = False
+    bound = _bound(reading, theta.gamma, lam, 1 / theta.scale, -theta.shift / theta.scale)
+    deviating += int(np.count_nonzero(off[alone] > bound))
+    largest, rms = _sizes(off[reading.held])
+    attempt = Attempt(
+        presets=reading.candidate.presets,
+        flags=reading.candidate.flags,
+        gamma=theta.gamma,
+        lam=lam,
+        scale=theta.scale,
+        shift=theta.shift,
+        num_rows=int(np.count_nonzero(reading.held)) + len(reading.missing),
+        num_deviating=deviating,
+        max_error=largest,
+        rms_error=rms,
+        is_gamma_determined=fit.is_gamma_determined,
+        is_lam_determined=fit.is_decay_determined and fit.is_gamma_determined and theta.gamma > 0,
+    )
+    return Trial(reading, attempt, evidence.cost(theta), theta)
+
+
+def _errors(reading: Reading, gamma: float, lam: float, slope: float, offset: float) -> FloatArray:
+    """[N] |slope · A + offset - column|, in units of the column."""
+    result: FloatArray = np.abs(slope * reading.model()(gamma, lam) + offset - reading.column)
+    return result
+
+
+def _sizes(off: FloatArray) -> tuple[float | None, float | None]:
+    """Largest, and root mean square."""
+    return (float(off.max()), float(np.sqrt(np.square(off).mean()))) if len(off) else (None, None)
+
+
+def _bound(reading: Reading, gamma: float, lam: float, slope: float, offset: float) -> float:
+    """What the rounding of single steps can add up to along a sum."""
+    size = np.abs(reading.block.rewards) + np.abs(reading.block.values) * (1 + gamma)
+    horizon = min(1 / max(1 - gamma * lam, 1e-3), len(size))
+    largest = float(size.max(initial=0.0)) * horizon
+    return ROUNDINGS * reading.evidence.rounding * (abs(slope) * largest + abs(offset))
+
+
+def descend(reading: Reading) -> Trial:
+    """Conventions in which A is not its own recursion: by descent, raw first and then up to a whitening."""
+    settings = reading.candidate.settings
+    model, column, rows = reading.model(), reading.column, reading.held
+
+    def of_rows(gamma: float, lam: float) -> FloatArray:
+        return model(gamma, lam)[rows]
+
+    has_lam = settings.lam_alpha is None
+    trials = []
+    for affine in (False, True):
+        found = search(
+            of_rows, column[rows], [(settings.gamma, settings.lam)], affine=affine, has_lam=has_lam
+        )
+        slope = found.slope if found.slope > 0 else 1.0
+        trials.append(_searched(reading, found.gamma, found.lam, slope, found.offset))
+        if trials[-1].attempt.is_reproduced:
+            break
+    return min(trials, key=lambda trial: trial.rank)
+
+
+def _searched(reading: Reading, gamma: float, lam: float, slope: float, offset: float) -> Trial:
+    """γ and λ rounded as people write them, if that is as good."""
+    best = _held_against(reading, gamma, lam, slope, offset)
+    for digits in (1, 2, 3, 4):
+        short = _held_against(reading, round(gamma, digits), round(lam, digits), slope, offset)
+        if short.attempt.num_deviating <= best.attempt.num_deviating and short.cost <= 1.05 * best.cost + 1:
+            return short
+    return best
+
+
+def _held_against(reading: Reading, gamma: float, lam: float, slope: float, offset: float) -> Trial:
+    """Every row against what the estimator computes, with the rounding that its sum collects."""
+    candidate = reading.candidate
+    off = _errors(reading, gamma, lam, slope, offset)[reading.held]
+    tolerance = _bound(reading, gamma, lam, slope, offset)
+    deviating = int(np.count_nonzero(off > tolerance)) + len(reading.missing)
+    largest, rms = _sizes(off)
+    attempt = Attempt(
+        presets=candidate.presets,
+        flags=candidate.flags,
+        gamma=gamma,
+        lam=lam,
+        scale=1 / slope,
+        shift=-offset / slope,
+        num_rows=len(off) + len(reading.missing),
+        num_deviating=deviating,
+        max_error=largest,
+        rms_error=rms,
+        is_lam_determined=candidate.settings.lam_alpha is None,
+    )
+    cost = float(np.minimum(off / tolerance, 1e6).mean()) if len(off) and tolerance > 0 else 0.0
+    return Trial(reading, attempt, cost, None)
+
+
+def place(preset: str) -> int:
+    """Where a preset stands in the table."""
+    return list(PRESETS).index(preset)

@@ -1,0 +1,209 @@
+"""`gae sweep`: every number of the grid against a plain loop per setting, and the columns it writes."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import gaecli
+from gaecli.cli.study_options import parse_grid
+from gaecli.errors import UsageError
+from gaecli.settings import Settings
+from gaecli.studies.sweep import SweepOptions, sweep
+
+GAMMAS, LAMS = [0.9, 0.99], [0.0, 0.5, 0.95, 1.0]
+
+
+def plain_gae(rewards, values, following, terminated, cut, gamma, lam):
+    """Sequential, one row at a time."""
+    advantages = np.zeros(len(rewards))
+    running = 0.0
+    for t in reversed(range(len(rewards))):
+        beyond = 0.0 if terminated[t] else following[t]
+        running = rewards[t] + gamma * beyond - values[t] + (0.0 if cut[t] else gamma * lam * running)
+        advantages[t] = running
+    return advantages
+
+
+@pytest.fixture(scope="module")
+def rollout(tmp_path_factory):
+    """20,000 rows, of which the blocks and row groups cut most episodes; some end in every way."""
+    random = np.random.default_rng(11)
+    num_rows = 20_000
+    ends = random.random(num_rows) < 0.002
+    ends[-1] = False
+    terminated = ends & (random.random(num_rows) < 0.5)
+    truncated = ends & ~terminated
+    rewards, values = random.normal(size=num_rows), random.normal(1.0, size=num_rows)
+    next_values = np.append(values[1:], 0.7)
+    next_values[truncated] = random.normal(size=truncated.sum())
+    cut = ends.copy()
+    cut[-1] = True
+    path = tmp_path_factory.mktemp("sweep") / "rollout.parquet"
+    columns = {
+        "reward": rewards,
+        "value": values,
+        "next_value": next_values,
+        "terminated": terminated,
+        "truncated": truncated,
+    }
+    pq.write_table(pa.table(columns), path, row_group_size=3_000)
+
+    def oracle(gamma, lam):
+        return plain_gae(rewards, values, next_values, terminated, cut, gamma, lam)
+
+    return path, values, oracle
+
+
+@pytest.mark.parametrize("memory", [1 << 30, 1 << 20], ids=["one block", "many blocks"])
+def test_every_number_is_that_of_a_plain_loop(rollout, memory):
+    path, values, oracle = rollout
+    found = sweep([path], GAMMAS, LAMS, options=SweepOptions(memory_bytes=memory))
+    assert [(point.gamma, point.lam) for point in found.points] == [(g, lam) for g in GAMMAS for lam in LAMS]
+    reference = np.sign(oracle(0.99, 0.95))
+    for point in found.points:
+        advantages, base = oracle(point.gamma, point.lam), oracle(point.gamma, 1.0)
+        returns = advantages + values
+        exact = {
+            "mean": advantages.mean(),
+            "std": advantages.std(ddof=1),
+            "variance": advantages.var(ddof=1),
+            "explained_variance": 1 - advantages.var() / returns.var(),
+            "bias": math.sqrt(np.square(advantages - base).mean()) / base.std(ddof=1),
+            "sign_agreement": (np.sign(advantages) == reference).mean(),
+        }
+        for name, number in exact.items():
+            assert getattr(point, name) == pytest.approx(number, rel=1e-9, abs=1e-12), (point, name)
+        decay = point.gamma * point.lam
+        assert point.effective_horizon == pytest.approx(1 / (1 - decay))
+    assert found.counts.steps == len(values)
+
+
+def test_the_horizon_of_no_discount_is_infinite(rollout):
+    assert sweep([rollout[0]], [1.0], [1.0]).points[0].effective_horizon is None
+
+
+def test_bias_is_nothing_at_lambda_one_and_signs_agree_at_the_reference(rollout):
+    settings = Settings(gamma=0.9, lam=0.5)
+    points = {(p.gamma, p.lam): p for p in sweep([rollout[0]], GAMMAS, LAMS, settings).points}
+    assert points[0.99, 1.0].bias == points[0.9, 1.0].bias == 0.0
+    assert points[0.9, 0.5].sign_agreement == 1.0
+    assert points[0.99, 0.95].sign_agreement < 1.0
+
+
+@pytest.mark.parametrize("preset", ["cleanrl", "finite-horizon", "brax", "skrl-2.0"])
+def test_presets_sweep_as_they_compute(rollout, preset, tmp_path):
+    """The columns of a sweep are those of `compute` with the same γ and λ, whatever the recursion."""
+    path, *_ = rollout
+    settings = Settings.from_preset(preset, normalize="none")
+    out = tmp_path / "swept.parquet"
+    sweep([path], [0.95], [0.3, 0.8], settings, SweepOptions(output=out))
+    swept = pq.read_table(out)
+    for lam in (0.3, 0.8):
+        single = tmp_path / f"single{lam}.parquet"
+        gaecli.compute(path, single, preset=preset, gamma=0.95, lam=lam, normalize="none")
+        expected = pq.read_table(single)["advantage"].to_numpy()
+        np.testing.assert_allclose(
+            swept[f"advantage_g0.95_l{lam}"].to_numpy(), expected, rtol=1e-6, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("name", ["cartpole.parquet", "cartpole_TN.npz", "pendulum.parquet"])
+@pytest.mark.parametrize("memory", [1 << 30, 1 << 20])
+def test_columns_are_those_of_compute_and_all_else_is_kept(sample_data, tmp_path, name, memory):
+    out = tmp_path / name
+    found = sweep([sample_data / name], GAMMAS, LAMS, options=SweepOptions(output=out, memory_bytes=memory))
+    assert found.files[0].output == str(out)
+    single = tmp_path / "single" / name
+    single.parent.mkdir()
+    gaecli.compute(sample_data / name, single, gamma=0.9, lam=0.5)
+
+    def load(path):
+        if name.endswith("npz"):
+            return dict(np.load(path))
+        table = pq.read_table(path)
+        return {name: table[name].to_numpy() for name in table.column_names}
+
+    swept, original = load(out), load(sample_data / name)
+    np.testing.assert_array_equal(swept["advantage_g0.9_l0.5"], load(single)["advantage"])
+    assert [column for column in swept if column not in original] == [point.column for point in found.points]
+    assert len(found.points) == 8
+
+
+def test_what_was_written_can_be_written_again(sample_data, tmp_path):
+    out = tmp_path / "out.parquet"
+    for lams in ([0.5], [0.5, 0.9]):
+        sweep([sample_data / "cartpole.parquet"], [0.99], lams, options=SweepOptions(output=out))
+    assert [n for n in pq.read_schema(out).names if n.startswith("advantage")] == [
+        "advantage_g0.99_l0.5",
+        "advantage_g0.99_l0.9",
+    ]
+    foreign = tmp_path / "foreign.parquet"
+    foreign.write_bytes((sample_data / "cartpole.parquet").read_bytes())
+    refused = sweep([sample_data / "pendulum.parquet"], [0.99], [0.5], options=SweepOptions(output=foreign))
+    assert refused.exit_code == 2
+    assert foreign.read_bytes() == (sample_data / "cartpole.parquet").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["foreign.parquet", "out.parquet"]
+
+
+def test_a_file_that_fails_leaves_the_others(sample_data, tmp_path):
+    bad = tmp_path / "bad.parquet"
+    pq.write_table(pa.table({"reward": [1.0, math.nan], "value": [0.0, 0.0], "done": [False, True]}), bad)
+    found = sweep([bad, sample_data / "cartpole.parquet"], [0.99], [0.95])
+    alone = sweep([sample_data / "cartpole.parquet"], [0.99], [0.95])
+    assert found.points == alone.points
+    assert found.exit_code == 3
+    assert "NaN" in (found.files[0].error or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("0:1:0.05", [round(0.05 * i, 2) for i in range(21)]),
+        ("0.95,0.99", [0.95, 0.99]),
+        ("0:0.3:0.1,1", [0.0, 0.1, 0.2, 0.3, 1.0]),
+        ("1", [1.0]),
+    ],
+)
+def test_grids_are_as_one_would_write_them(text, numbers):
+    assert parse_grid(text, "--lam") == numbers
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "0:1", "0:1:0", "1:0:0.1", "0:2:0.5", "-0.1", "0:1:0.0000001", "nan"]
+)
+def test_grids_that_mean_nothing_are_refused(text):
+    with pytest.raises(UsageError, match="--lam"):
+        parse_grid(text, "--lam")
+
+
+class TestCommand:
+    def test_json(self, run_gae, sample_data):
+        path = sample_data / "cartpole.parquet"
+        result = run_gae("sweep", path, "--gamma", "0.95,1", "--lam", "0:1:0.5", "--json")
+        document = json.loads(result.stdout)
+        assert len(document["points"]) == 6
+        assert document["reference"] == {"gamma": 0.99, "lam": 0.95}
+        assert document["points"][-1]["effective_horizon"] is None
+
+    @pytest.mark.parametrize("columns", ["60", "80", "120"])
+    @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+    def test_the_page_fits(self, run_gae, sample_data, columns, encoding):
+        env = {"COLUMNS": columns, "PYTHONIOENCODING": encoding}
+        args = ("--gamma", "0.9,0.95,0.99", "--lam", "0:1:0.05")
+        result = run_gae("sweep", sample_data / "pendulum.parquet", *args, env=env)
+        assert result.returncode == 0, result.stderr
+        assert max(map(len, result.stdout.splitlines())) <= int(columns)
+
+    def test_colour_says_no_more_than_the_digits(self, run_gae, sample_data):
+        args = ("sweep", sample_data / "cartpole.parquet", "--lam", "0,1")
+        plain = run_gae(*args).stdout
+        coloured = run_gae(*args, env={"FORCE_COLOR": "1", "COLORTERM": "truecolor", "TERM": "xterm"}).stdout
+        assert "\x1b[" in coloured
+        assert "\x1b[" not in plain
+        assert "0.66█" in plain

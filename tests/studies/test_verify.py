@@ -1,0 +1,404 @@
+"""`gae verify` on columns that other conventions made, each by a plain loop of its own, with random γ and λ."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from parity.loops import brax, finite_horizon, skrl_2
+
+from gaecli.errors import DataError, UsageError
+from gaecli.settings import Settings
+from gaecli.studies.verify import verify
+
+NUM_ENVS, NUM_STEPS = 4, 90
+
+
+class Rollout:
+    """[N, T] each; the true next value of every step, and that of a new episode after the last row."""
+
+    def __init__(self, seed, *, end_rate=0.08):
+        random = np.random.default_rng(seed)
+        shape = (NUM_ENVS, NUM_STEPS)
+        self.rewards = random.normal(size=shape).astype(np.float32)
+        self.values = random.normal(0.5, 1.5, size=shape).astype(np.float32)
+        ends = random.random(shape) < end_rate
+        self.terminated = ends & (random.random(shape) < 0.5)
+        self.truncated = ends & ~self.terminated
+        self.following = random.normal(size=shape).astype(np.float32)
+        inside = ~ends[:, :-1]
+        self.following[:, :-1][inside] = self.values[:, 1:][inside]
+
+    def write(self, path, advantages, *, name="adv", dtype=np.float32, **drop):
+        """A long table, environment after environment."""
+        columns = {
+            "env_id": np.repeat(np.arange(NUM_ENVS), NUM_STEPS),
+            "reward": self.rewards.reshape(-1),
+            "value": self.values.reshape(-1),
+            "next_value": self.following.reshape(-1),
+            "terminated": self.terminated.reshape(-1),
+            "truncated": self.truncated.reshape(-1),
+            name: np.asarray(advantages, dtype).reshape(-1),
+        }
+        pq.write_table(pa.table({key: value for key, value in columns.items() if key not in drop}), path)
+        return path
+
+
+def gamma_and_lam(seed):
+    random = np.random.default_rng(1000 + seed)
+    return float(random.uniform(0.5, 1.0)), float(random.uniform(0.0, 1.0))
+
+
+def sb3_like(rollout, gamma, lam):
+    """float32 and sequential, with start flags; a time limit is folded into the reward."""
+    f = np.float32
+    advantages = np.zeros((NUM_ENVS, NUM_STEPS), f)
+    for env in range(NUM_ENVS):
+        ends = rollout.terminated[env] | rollout.truncated[env]
+        rewards = rollout.rewards[env].copy()
+        for t in range(NUM_STEPS):
+            if rollout.truncated[env, t]:
+                rewards[t] += f(gamma) * rollout.following[env, t]
+        last_gae = f(0)
+        for t in reversed(range(NUM_STEPS)):
+            non_terminal = f(1) - f(ends[t])
+            next_value = rollout.values[env, t + 1] if t + 1 < NUM_STEPS else rollout.following[env, t]
+            delta = rewards[t] + f(gamma) * next_value * non_terminal - rollout.values[env, t]
+            last_gae = delta + f(gamma) * f(lam) * non_terminal * last_gae
+            advantages[env, t] = last_gae
+    return advantages
+
+
+def torchrl_like(rollout, gamma, lam):
+    """A next value in every row; terminated for the value, done for the recursion."""
+    advantages = np.zeros((NUM_ENVS, NUM_STEPS))
+    for env in range(NUM_ENVS):
+        running = 0.0
+        for t in reversed(range(NUM_STEPS)):
+            not_terminated = 1.0 - rollout.terminated[env, t]
+            not_done = not_terminated * (1.0 - rollout.truncated[env, t])
+            td = rollout.rewards[env, t] + gamma * rollout.following[env, t] * not_terminated
+            running = td - rollout.values[env, t] + gamma * lam * not_done * running
+            advantages[env, t] = running
+    return advantages
+
+
+def tianshou_like(rollout, gamma, lam):
+    """On the flat buffer: v_s_ is masked beforehand, and unfinished trajectories end as well."""
+    flat = {name: getattr(rollout, name).reshape(-1) for name in ("rewards", "values", "following")}
+    v_s_ = flat["following"] * ~rollout.terminated.reshape(-1)
+    end_flag = (rollout.terminated | rollout.truncated).reshape(-1).copy()
+    end_flag[NUM_STEPS - 1 :: NUM_STEPS] = True
+    delta = flat["rewards"] + v_s_ * gamma - flat["values"]
+    discount = (1.0 - end_flag) * (gamma * lam)
+    advantages, gae = np.zeros(len(delta)), 0.0
+    for i in range(len(delta) - 1, -1, -1):
+        gae = delta[i] + discount[i] * gae
+        advantages[i] = gae
+    return advantages
+
+
+LIKE = {"sb3": sb3_like, "torchrl": torchrl_like, "tianshou": tianshou_like}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("library", LIKE)
+def test_libraries_are_identified_with_random_gamma_and_lam(tmp_path, library, seed):
+    gamma, lam = gamma_and_lam(seed)
+    path = Rollout(seed).write(tmp_path / "r.parquet", LIKE[library](Rollout(seed), gamma, lam))
+    found = verify(path, "adv")
+    assert found.is_reproduced
+    assert found.exit_code == 0
+    assert library in [found.best.presets[0], *found.equivalent]
+    assert "cleanrl" not in [found.best.presets[0], *found.equivalent]
+    assert found.best.gamma == pytest.approx(gamma, abs=1e-6)
+    assert found.best.lam == pytest.approx(lam, abs=1e-5)
+    assert found.best.max_error < 1e-4
+
+
+@pytest.mark.parametrize(("gamma", "lam"), [(0.99, 0.95), (0.997, 0.9), (1.0, 1.0), (0.9, 0.0), (0.0, 0.0)])
+def test_round_numbers_are_found_round(tmp_path, gamma, lam):
+    path = Rollout(5).write(tmp_path / "r.parquet", torchrl_like(Rollout(5), gamma, lam))
+    found = verify(path, "adv")
+    assert found.is_reproduced
+    assert found.best.gamma == gamma
+    if gamma:
+        assert found.best.lam == lam
+    assert found.best.is_lam_determined == (gamma > 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("library", LIKE)
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_whitened_columns_are_recognised(tmp_path, library, ddof, seed):
+    gamma, lam = gamma_and_lam(seed)
+    raw = np.asarray(LIKE[library](Rollout(seed), gamma, lam), np.float64)
+    whitened = (raw - raw.mean()) / (raw.std(ddof=ddof) + 1e-8)
+    found = verify(Rollout(seed).write(tmp_path / "r.parquet", whitened), "adv")
+    assert found.is_reproduced
+    assert library in [found.best.presets[0], *found.equivalent]
+    assert (found.best.gamma, found.best.lam) == (
+        pytest.approx(gamma, abs=1e-4),
+        pytest.approx(lam, abs=1e-4),
+    )
+    assert found.best.scale == pytest.approx(raw.std(ddof=ddof), rel=1e-4)
+    assert found.best.shift == pytest.approx(raw.mean(), abs=1e-4 * raw.std())
+    assert "normalised over all rows" in found.normalization
+    assert "--normalize all" in found.flags
+
+
+def test_a_whitening_with_constants_from_elsewhere_is_told(tmp_path):
+    raw = torchrl_like(Rollout(1), 0.9, 0.8)
+    found = verify(Rollout(1).write(tmp_path / "r.parquet", (raw - 7) / 3), "adv")
+    assert found.is_reproduced
+    assert found.best.scale == pytest.approx(3, rel=1e-5)
+    assert found.best.shift == pytest.approx(7, rel=1e-5)
+    assert "not with the mean and std of these rows" in found.normalization
+
+
+def verl_like(rewards, values, mask, gamma, lam):
+    """Masked tokens carry the state of the recursion through; whitened over kept tokens."""
+    batch, length = rewards.shape
+    advantages = np.zeros((batch, length))
+    next_values, last = np.zeros(batch), np.zeros(batch)
+    for t in reversed(range(length)):
+        delta = rewards[:, t] + gamma * next_values - values[:, t]
+        now = delta + gamma * lam * last
+        next_values = values[:, t] * mask[:, t] + (1 - mask[:, t]) * next_values
+        last = now * mask[:, t] + (1 - mask[:, t]) * last
+        advantages[:, t] = last
+    kept = advantages[mask == 1]
+    return (advantages - kept.mean()) / np.sqrt(kept.var(ddof=1) + 1e-8), advantages
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("is_whitened", [True, False])
+def test_verl_with_a_mask_is_identified(tmp_path, seed, is_whitened):
+    random = np.random.default_rng(seed)
+    gamma, lam = (1.0, 1.0) if seed == 0 else gamma_and_lam(seed)
+    shape = (24, 30)
+    mask = (random.random(shape) < 0.75).astype(np.int64)
+    mask[:, 0] = 1
+    rewards, values = random.normal(size=shape) * mask, random.normal(size=shape)
+    whitened, raw = verl_like(rewards, values, mask, gamma, lam)
+    arrays = {"token_level_rewards": rewards, "values": values, "response_mask": mask}
+    arrays |= {"advantages": (whitened if is_whitened else raw).astype(np.float32)}
+    np.savez(tmp_path / "batch.npz", **arrays)
+    found = verify(tmp_path / "batch.npz", "advantages", Settings(layout="batch-major"))
+    assert found.is_reproduced
+    assert "verl" in [found.best.presets[0], *found.equivalent]
+    # With γ = λ = 1 the sums telescope: what happens at masked tokens makes no difference.
+    others = {"openrlhf", "slime", "trl"} & {found.best.presets[0], *found.equivalent}
+    assert bool(others) == (gamma == lam == 1.0)
+    assert found.best.gamma == pytest.approx(gamma, abs=1e-4)
+    assert found.best.lam == pytest.approx(lam, abs=1e-4)
+    assert found.best.is_affine == is_whitened
+    if is_whitened:
+        assert "ddof 1" in found.normalization
+
+
+@pytest.mark.parametrize("is_whitened", [True, False])
+@pytest.mark.parametrize(
+    ("preset", "loop"), [("brax", brax), ("finite-horizon", finite_horizon), ("skrl-2.0", skrl_2)]
+)
+def test_other_recursions_are_searched_for(tmp_path, preset, loop, is_whitened):
+    rollout = Rollout(9)
+    gamma, lam = 0.93, 0.81
+    rows = []
+    for env in range(NUM_ENVS):
+        names = ("rewards", "values", "following", "terminated", "truncated")
+        lists = [getattr(rollout, name)[env].tolist() for name in names]
+        rows.append(np.asarray(loop(*lists, gamma, lam)[0], np.float64))
+    raw = np.stack(rows)
+    column = (raw - raw.mean()) / raw.std() if is_whitened else raw
+    found = verify(rollout.write(tmp_path / "r.parquet", column), "adv")
+    assert found.is_reproduced
+    assert preset in found.best.presets
+    assert found.best.gamma == pytest.approx(gamma, abs=1e-4)
+    assert found.best.lam == pytest.approx(lam, abs=1e-4)
+
+
+SB3_SAMPLES = [
+    ("cartpole.parquet", "expected/cartpole.parquet"),
+    ("pendulum.parquet", "expected/pendulum.parquet"),
+    ("cartpole_TN.npz", "expected/cartpole_TN.npz"),
+    ("pendulum_TN.npz", "expected/pendulum_TN.npz"),
+    ("sb3_rollout_buffer_cartpole.npz", "expected/cartpole_TN.npz"),
+]
+
+
+@pytest.mark.parametrize(("name", "expected"), SB3_SAMPLES)
+def test_the_numbers_of_stable_baselines3_itself(sample_data, name, expected):
+    found = verify(sample_data / name, "advantage", column_source=sample_data / expected)
+    assert found.is_reproduced
+    assert "sb3" in [found.best.presets[0], *found.equivalent]
+    assert (found.best.gamma, found.best.lam) == (0.99, 0.95)
+
+
+def test_what_gae_compute_writes_is_verified(run_gae, copy_sample):
+    path = copy_sample("cartpole.parquet")
+    run_gae("compute", path, "--preset", "rl-games", "-g", "0.97", "-l", "0.6", "--bootstrap", "current")
+    document = json.loads(run_gae("verify", path, "--json").stdout)
+    assert document["is_reproduced"]
+    best = document["attempts"][0]
+    assert best["presets"][0] == "rl-games"
+    assert (best["gamma"], best["lam"]) == (0.97, 0.6)
+
+
+class TestDeviations:
+    """One thing wrong in the column, and `verify` says what and where."""
+
+    def column(self, seed=2, gamma=0.95, lam=0.9):
+        rollout = Rollout(seed)
+        return rollout, torchrl_like(rollout, gamma, lam)
+
+    def test_a_single_row(self, tmp_path):
+        rollout, column = self.column()
+        column[1, 40] += 0.5
+        found = verify(rollout.write(tmp_path / "r.parquet", column), "adv")
+        assert found.exit_code == 3
+        assert (found.best.gamma, found.best.lam) == (0.95, 0.9)
+        assert [(d.count, d.first_row) for d in found.deviations] == [(1, NUM_STEPS + 40)]
+        assert found.deviations[0].found - found.deviations[0].expected == pytest.approx(0.5, abs=1e-4)
+
+    def by_hand(self, rollout, end_term, gamma=0.95, lam=0.9):
+        """GAE with what `end_term(env, t)` gives in the place of γ V' + γλ A' at ends; None: the usual."""
+        advantages = np.zeros((NUM_ENVS, NUM_STEPS))
+        for env in range(NUM_ENVS):
+            running = 0.0
+            for t in reversed(range(NUM_STEPS)):
+                ends = rollout.terminated[env, t] or rollout.truncated[env, t]
+                usual = 0.0 if rollout.terminated[env, t] else gamma * float(rollout.following[env, t])
+                beyond = usual if ends else usual + gamma * lam * running
+                if ends and end_term(env, t) is not None:
+                    beyond = end_term(env, t)
+                running = float(rollout.rewards[env, t]) - float(rollout.values[env, t]) + beyond
+                advantages[env, t] = running
+        return advantages
+
+    def test_terminated_ends_that_use_the_last_state(self, tmp_path):
+        rollout = Rollout(4)
+
+        def beyond(env, t):
+            return 0.95 * float(rollout.values[env, t]) if rollout.terminated[env, t] else None
+
+        found = verify(rollout.write(tmp_path / "r.parquet", self.by_hand(rollout, beyond)), "adv")
+        assert not found.is_reproduced
+        (deviation,) = found.deviations
+        assert deviation.where == "terminated ends"
+        assert deviation.count == deviation.total == rollout.terminated.sum()
+        assert "V(s_t) in the place of V(s_t+1)" in deviation.reading
+        assert deviation.first_row == int(np.argmax(rollout.terminated.reshape(-1)))
+        assert (found.best.gamma, found.best.lam) == (0.95, 0.9)
+
+    def test_truncated_ends_that_use_the_last_state_are_a_flag(self, tmp_path):
+        """That one is known: it has a name."""
+        rollout = Rollout(4)
+
+        def beyond(env, t):
+            return 0.95 * float(rollout.values[env, t]) if rollout.truncated[env, t] else None
+
+        found = verify(rollout.write(tmp_path / "r.parquet", self.by_hand(rollout, beyond)), "adv")
+        assert found.is_reproduced
+        assert set(found.best.presets) == {"rl-games", "rsl-rl"}
+
+    def test_two_kinds_of_ends_at_once(self, tmp_path):
+        rollout = Rollout(6)
+
+        def beyond(env, t):
+            if rollout.truncated[env, t]:
+                return 0.95 * float(rollout.values[env, t])
+            return 0.95 * float(rollout.following[env, t]) if env == 0 else None
+
+        found = verify(rollout.write(tmp_path / "r.parquet", self.by_hand(rollout, beyond)), "adv")
+        assert found.exit_code == 3
+        assert "terminated ends" in [deviation.where for deviation in found.deviations]
+        assert found.best.num_deviating == rollout.terminated[0].sum()
+
+    def test_missing_numbers(self, tmp_path):
+        rollout, column = self.column()
+        column[2, 10] = np.nan
+        found = verify(rollout.write(tmp_path / "r.parquet", column), "adv")
+        assert found.exit_code == 3
+        assert [(d.where, d.count, d.first_row) for d in found.deviations] == [
+            ("no number", 1, 2 * NUM_STEPS + 10)
+        ]
+
+    def test_half_precision_is_seen_as_what_it_is(self, tmp_path):
+        rollout, column = self.column()
+        as_half = verify(rollout.write(tmp_path / "half.parquet", column, dtype=np.float16), "adv")
+        assert as_half.is_reproduced
+        widened = column.astype(np.float16).astype(np.float32)
+        as_single = verify(rollout.write(tmp_path / "single.parquet", widened), "adv")
+        assert not as_single.is_reproduced
+        assert as_single.best.gamma == pytest.approx(0.95, abs=1e-3)
+        assert as_single.best.max_error < 2e-2
+
+    def test_a_column_of_something_else(self, tmp_path):
+        rollout = Rollout(7)
+        noise = np.random.default_rng(0).normal(size=(NUM_ENVS, NUM_STEPS))
+        found = verify(rollout.write(tmp_path / "r.parquet", noise), "adv")
+        assert found.exit_code == 3
+        assert found.best.num_deviating > 0.9 * noise.size
+
+
+def test_rows_that_leave_gamma_open_say_so(tmp_path):
+    """Without values only the product γλ can be seen."""
+    rollout = Rollout(3)
+    rollout.values[:] = 0
+    rollout.following[:] = 0
+    path = rollout.write(tmp_path / "r.parquet", torchrl_like(rollout, 0.99, 0.9))
+    found = verify(path, "adv")
+    assert found.is_reproduced
+    assert not found.best.is_gamma_determined
+    assert not found.best.is_lam_determined
+    assert found.best.gamma * found.best.lam == pytest.approx(0.99 * 0.9, abs=1e-6)
+
+
+@pytest.mark.parametrize(("column", "error"), [("nope", UsageError), ("terminated", UsageError)])
+def test_a_column_that_cannot_be_verified(tmp_path, column, error):
+    path = Rollout(3).write(tmp_path / "r.parquet", np.zeros((NUM_ENVS, NUM_STEPS)))
+    with pytest.raises(error):
+        verify(path, column)
+
+
+def test_a_column_of_another_length(tmp_path, sample_data):
+    with pytest.raises(DataError, match="750"):
+        verify(
+            sample_data / "cartpole.parquet",
+            "advantage",
+            column_source=sample_data / "expected" / "pendulum.parquet",
+        )
+
+
+def test_more_than_memory_is_refused(tmp_path):
+    path = Rollout(3).write(tmp_path / "r.parquet", np.zeros((NUM_ENVS, NUM_STEPS)))
+    with pytest.raises(UsageError, match="--memory"):
+        verify(path, "adv", memory_bytes=1 << 16)
+
+
+class TestCommand:
+    @pytest.mark.parametrize("columns", ["60", "80", "120"])
+    @pytest.mark.parametrize("is_right", [True, False])
+    def test_exit_code_and_page(self, run_gae, tmp_path, columns, is_right):
+        rollout = Rollout(2)
+        column = torchrl_like(rollout, 0.99, 0.95)
+        column[0, 5] += 0.0 if is_right else 1.0
+        path = rollout.write(tmp_path / "r.parquet", column)
+        result = run_gae("verify", path.name, "--against", "adv", cwd=tmp_path, env={"COLUMNS": columns})
+        assert result.returncode == (0 if is_right else 3)
+        assert max(map(len, result.stdout.splitlines())) <= int(columns)
+        words = " ".join(result.stdout.split())
+        assert ("first at row 5," in words) != is_right
+        assert ("✓ reproduced" in words) == is_right
+
+    def test_quiet_says_it_by_the_exit_code(self, run_gae, sample_data):
+        path = sample_data / "cartpole.parquet"
+        against = ("--against-file", sample_data / "expected" / "cartpole.parquet")
+        result = run_gae("verify", path, "-q", *against)
+        assert (result.returncode, result.stdout) == (0, "")
+        only = run_gae("verify", path, "-q", "--preset", "cleanrl", *against)
+        assert (only.returncode, only.stdout) == (3, "")
