@@ -4,8 +4,10 @@ from __future__ import annotations
 
 
 def main() -> None:
-    from gaecli.cli.main import run
-
+    try:
+        from gaecli.cli.main import run
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     run()
 
 

@@ -62,7 +62,10 @@ app.command("presets")(presets)
 
 def run() -> NoReturn:
     """Run the command line and end the process with its exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    _open_closed_streams()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # `nohup gae ...` goes on
+            signal.signal(number, _interrupt)
     try:
         app()
         code = 0
@@ -81,6 +84,16 @@ def run() -> NoReturn:
     _leave(code)
 
 
+def _open_closed_streams() -> None:
+    """`gae ... >&-` has no stdout: a file opened next would take its place, and its number."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(handle)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
 def _code_of(stop: SystemExit) -> int:
     if isinstance(stop.__context__, BrokenPipeError):
         return EXIT_BROKEN_PIPE  # typer makes 1 of it, which is for bugs
@@ -90,6 +103,9 @@ def _code_of(stop: SystemExit) -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Once: what follows is cleaning up, and a second signal would leave a temporary file behind."""
+    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(other, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

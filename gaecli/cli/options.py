@@ -34,12 +34,12 @@ def parse_size(text: str) -> int:
     while number and (number[-1].isalpha()):
         unit, number = number[-1] + unit, number[:-1]
     try:
-        size = float(number) * _SIZES[unit.upper()]
-    except (ValueError, KeyError) as error:
+        size = int(float(number) * _SIZES[unit.upper()])
+    except (ValueError, KeyError, OverflowError) as error:
         raise UsageError(f"`--memory` is `{text}`; it is a size such as 512MiB or 2GiB") from error
-    if not size >= 1 << 20:
+    if size < 1 << 20:
         raise UsageError(f"`--memory` is `{text}`; it must be 1MiB at least")
-    return int(size)
+    return size
 
 
 def _option(*names: str, help: str, panel: str, metavar: str | None = None) -> typer.models.OptionInfo:

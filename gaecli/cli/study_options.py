@@ -103,7 +103,7 @@ def parse_grid(text: str, flag: str) -> list[float]:
     for number in found:
         if not 0.0 <= number <= 1.0:
             raise UsageError(f"`{flag}` holds {number}; it must lie in [0, 1]")
-    return list(dict.fromkeys(found))
+    return sorted(set(found))
 
 
 METRICS = ("explained_variance", "std", "bias", "sign_agreement", "mean")

@@ -110,7 +110,9 @@ class ArrowInput:
     def writer(self, temporary: Path, plan: WritePlan) -> ArrowOutput:
         return ArrowOutput(self, temporary, plan)
 
-    def read_batches(self, columns: Sequence[int], parts: Sequence[int] | None = None) -> Iterator[pa.RecordBatch]:
+    def read_batches(
+        self, columns: Sequence[int], parts: Sequence[int] | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """Batches with these columns; `parts` only of a file. Checked, so that no offset leads astray."""
         if not columns:
             for rows in self.batches.num_rows:
@@ -193,7 +195,9 @@ class ArrowOutput:
     def _new_schema(self, kept: Sequence[int], provenance: bytes) -> pa.Schema:
         old = self._source.schema
         dropped = set(range(len(old))) - set(kept)
-        pairs = updated_keys(old.metadata or {}, old.names, dropped, self._schema, {PROVENANCE_KEY: provenance})
+        pairs = updated_keys(
+            old.metadata or {}, old.names, dropped, self._schema, {PROVENANCE_KEY: provenance}
+        )
         fields = [*(old.field(index) for index in kept), *self._schema]
         return pa.schema(fields, metadata={key: value or b"" for key, value in pairs.items()})
 

@@ -73,7 +73,9 @@ class JsonLinesInput:
         table = _parse(content)
         first_row = self._pieces[-1].first_row + self._pieces[-1].num_rows if self._pieces else 0
         if table.num_rows != len(lines):
-            raise ValueError(f"{len(lines):,} lines from row {first_row:,} on hold {table.num_rows:,} objects")
+            raise ValueError(
+                f"{len(lines):,} lines from row {first_row:,} on hold {table.num_rows:,} objects"
+            )
         if not self._pieces:
             self._first_line = lines[0].decode()
         self._pieces.append(_Piece(start, start + len(content), first_row, len(lines)))
@@ -132,7 +134,9 @@ class JsonLinesInput:
                 row += rows.num_rows
 
     def read_whole(self, name: str) -> Column:
-        raise DataError(f"`{name}` of `{self.path}` is a field of every line, not a number for the whole file")
+        raise DataError(
+            f"`{name}` of `{self.path}` is a field of every line, not a number for the whole file"
+        )
 
     def lines(self) -> Iterator[str]:
         """All lines as they are, with their line ends; blank ones too."""

@@ -6,6 +6,14 @@ from collections.abc import Sequence
 
 from gaecli.formats.base import RolloutFile
 
+#: Formats that are written in one way only.
+_METHODS = {
+    "npz": "archive",
+    "arrow": "rewrite: Arrow",
+    "jsonl": "append: fields of each line",
+    "hdf5": "copy: datasets added",
+}
+
 
 def num_row_groups(file: RolloutFile) -> int | None:
     """None for formats without row groups."""
@@ -18,10 +26,8 @@ def num_row_groups(file: RolloutFile) -> int | None:
 
 def planned_method(file: RolloutFile, own: Sequence[str], foreign: Sequence[str]) -> str | None:
     """`FileWriter.method` of a writer that takes these columns out; None where only writing would tell."""
-    if file.format_name == "npz":
-        return "archive"
     if file.format_name != "parquet":
-        return None
+        return _METHODS.get(file.format_name)
     from gaecli.formats.parquet_footer import read_footer, stands_behind
 
     footer = read_footer(file.path)

@@ -109,10 +109,13 @@ class NpzInput:
         if info.unusable is not None:
             raise DataError(f"array `{name}` of `{self.path}` cannot be used: {info.unusable}")
         try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(self._members[name]) as member:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # of a header that Python 2 wrote
-                    values = npy.read_array(member, allow_pickle=False)
+            with (
+                zipfile.ZipFile(self.path) as archive,
+                archive.open(self._members[name]) as member,
+                warnings.catch_warnings(),
+            ):
+                warnings.simplefilter("ignore")  # of a header that Python 2 wrote
+                values = npy.read_array(member, allow_pickle=False)
         except _DAMAGE as error:
             raise _unreadable(self.path, error, member=name) from error
         if info.kind == "id":

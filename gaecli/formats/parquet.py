@@ -52,7 +52,7 @@ class ParquetInput:
             return None
         try:
             document = json.loads(stored)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return document if isinstance(document, dict) else None
 
@@ -66,17 +66,20 @@ class ParquetInput:
         return nested_info(name, self.schema, self.num_rows)
 
     def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
-        """Small row groups are read together, a large one is a unit of its own."""
+        """Small row groups are read together, a large one is a unit of its own. Items of lists count as rows."""
         units: list[Unit] = []
-        start = row = 0
+        start = row = cells = 0
         parts: list[int] = []
+        leaf = self._leaf_index(like)
         for index in range(self._metadata.num_row_groups):
-            rows = self._metadata.row_group(index).num_rows
-            if parts and row + rows - start > rows_per_block:
+            group = self._metadata.row_group(index)
+            size = group.num_rows if leaf is None else max(group.num_rows, group.column(leaf).num_values)
+            if parts and cells + size > rows_per_block:
                 units.append(Unit(start, row, tuple(parts)))
-                start, parts = row, []
+                start, cells, parts = row, 0, []
             parts.append(index)
-            row += rows
+            row += group.num_rows
+            cells += size
         if row > start:
             units.append(Unit(start, row, tuple(parts)))
         return units
@@ -88,6 +91,7 @@ class ParquetInput:
         try:
             with _parquet_file(self.path, self._metadata) as file:
                 row = unit.start
+                rows_per_block = max(1, int(rows_per_block / self._cells_per_row(unit, names)))
                 for batch in _batches(file, unit, [self._leaf(name) for name in names], rows_per_block):
                     stop = row + batch.num_rows
                     yield row, stop, {name: pick(batch, name) for name in names}
@@ -100,6 +104,22 @@ class ParquetInput:
                 f"{row - unit.start} could be read",
                 hint="write the file again from its source",
             )
+
+    def _leaf_index(self, name: str) -> int | None:
+        """The number of the leaf column of a list, whose items may be many more than its rows."""
+        info = self.find(name)
+        if info is None or not info.is_list:
+            return None
+        schema, path = self._metadata.schema, self._leaf(name)
+        paths = (schema.column(index).path for index in range(len(schema)))
+        return next((index for index, other in enumerate(paths) if f"{other}.".startswith(f"{path}.")), None)
+
+    def _cells_per_row(self, unit: Unit, names: Sequence[str]) -> float:
+        """Of the column with the longest lists."""
+        leaves = [leaf for name in names if (leaf := self._leaf_index(name)) is not None]
+        groups = [self._metadata.row_group(part) for part in unit.parts]
+        cells = [sum(group.column(leaf).num_values for group in groups) for leaf in leaves]
+        return float(max([unit.num_rows, *cells]) / max(unit.num_rows, 1))
 
     def _leaf(self, name: str) -> str:
         """What pyarrow calls a column: in a list of structs, levels of the file's own stand between."""

@@ -6,7 +6,8 @@ by flags, and may go on in the next file of a stream; a batch-major row is close
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
@@ -16,10 +17,11 @@ from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.drops import spread_to_trajectories
-from gaecli.layouts.ends import FlagColumns, flag_columns, split_ends
+from gaecli.layouts.ends import FlagColumns, check_starts, flag_columns, split_ends
+from gaecli.layouts.groups import group_codes
 from gaecli.layouts.masks import MaskRule, masked_steps
 from gaecli.layouts.next_values import merge_next_values
-from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, Lanes, Placement
+from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, IndexArray, Lanes, Placement
 from gaecli.settings import Settings
 
 
@@ -37,7 +39,8 @@ class DenseLayout:
     ) -> None:
         self.name = "time-major" if is_time_major else "batch-major"
         self.roles = roles
-        self.row_columns = roles.row_columns
+        self._group = settings.normalize_by
+        self.row_columns = tuple(dict.fromkeys([*roles.row_columns, *filter(None, [self._group])]))
         self.like_column: str | None = roles.names["reward"]
         self._path = file.path
         self._shape = shape
@@ -66,8 +69,10 @@ class DenseLayout:
         values_column, beyond = self._split_off_last(columns, names["value"])
         values, bad_values = cells.numbers(values_column, names["value"], "value", used)
 
-        terminated, truncated, starts = self._ends(columns, cells)
+        bad_flags: list[BoolArray] = []
+        terminated, truncated, starts = self._ends(columns, bad_flags, cells)
         ended = terminated | truncated
+        self._check_starts(columns, ended, cells)
         cuts = ended.copy()
         last = np.arange(1, self._num_lanes + 1) * self._num_times - 1
         goes_on = self._is_time_major and mask is None
@@ -76,12 +81,15 @@ class DenseLayout:
         next_values, bad_next = self._next_values(columns, values, terminated, cuts, last, beyond, cells)
         dropped = None
         if self._drops:
-            bad_steps = [part for part in (bad, bad_values, bad_next) if part is not None]
+            bad_steps = [part for part in (bad, bad_values, bad_next, *bad_flags) if part is not None]
             dropped = spread_to_trajectories(bad_steps, cuts, last + 1)
             if dropped is not None:
                 rewards, values = np.where(dropped, 0, rewards), np.where(dropped, 0, values)
         done_on_start = starts is not None
+        groups, labels = self._groups(columns)
         block = Block(
+            groups=groups,
+            group_labels=labels,
             rewards=rewards,
             values=values,
             terminated=terminated,
@@ -135,21 +143,39 @@ class DenseLayout:
         return np.ascontiguousarray(values.T if self._is_time_major else values).reshape(-1)
 
     def _ends(
-        self, columns: Mapping[str, Column], cells: Cells
+        self, columns: Mapping[str, Column], bad: list[BoolArray], cells: Cells
     ) -> tuple[BoolArray, BoolArray, BoolArray | None]:
+        """(terminated, truncated, starts). Steps whose flags cannot be read are added to `bad`."""
         flags = self._flags
-        terminated = self._end_flag(columns, flags.terminated, cells)
-        truncated = self._end_flag(columns, flags.truncated, cells)
+        terminated = self._end_flag(columns, flags.terminated, bad, cells)
+        truncated = self._end_flag(columns, flags.truncated, bad, cells)
         starts = None
         if flags.done is None or flags.done_at == "end":
-            done = self._end_flag(columns, flags.done, cells)
+            done = self._end_flag(columns, flags.done, bad, cells)
         else:
             starts, done = self._start_flag(columns, flags.done, cells)
         num_steps = self._num_lanes * self._num_times
         return (*split_ends(terminated, truncated, done, num_steps, flags, cells), starts)
 
-    def _end_flag(self, columns: Mapping[str, Column], name: str | None, cells: Cells) -> BoolArray | None:
-        return None if name is None else cells.flags(self._per_step(columns, name), name)[0]
+    def _end_flag(
+        self, columns: Mapping[str, Column], name: str | None, bad: list[BoolArray], cells: Cells
+    ) -> BoolArray | None:
+        if name is None:
+            return None
+        flags, missing = cells.flags(self._per_step(columns, name), name)
+        bad += [] if missing is None else [missing]
+        return flags
+
+    def _groups(self, columns: Mapping[str, Column]) -> tuple[IndexArray | None, Sequence[Hashable]]:
+        """One group per step, or per lane."""
+        if self._group is None:
+            return None, ()
+        shape = squeezed(columns[self._group].values).shape
+        if shape == self._shape:
+            return group_codes(columns, self._group, lambda codes: self._flat(codes.reshape(shape)))
+        if math.prod(shape) != self._num_lanes:
+            raise self._wrong_shape(self._group, shape, f"that, or {self._num_lanes} labels")
+        return group_codes(columns, self._group, lambda codes: np.repeat(codes, self._num_times))
 
     def _start_flag(
         self, columns: Mapping[str, Column], name: str, cells: Cells
@@ -165,6 +191,17 @@ class DenseLayout:
         elif final is not None:
             ends[:, -1] = cells.flags(Column(self._per_lane(columns, final)), final)[0]
         return starts.reshape(-1), ends.reshape(-1)
+
+    def _check_starts(self, columns: Mapping[str, Column], ended: BoolArray, cells: Cells) -> None:
+        """Start flags beside end flags have to agree with them."""
+        name = self.roles.get("done_start")
+        if name is None:
+            return
+        starts, _ = self._split_off_last(columns, name)
+        follows = (np.arange(1, len(ended)) % self._num_times) != 0
+        check_starts(
+            {name: starts}, self.roles, self._flags, ended, follows, None, lambda steps: steps, cells
+        )
 
     def _per_lane(self, columns: Mapping[str, Column], name: str) -> Array:
         values = columns[name].values.reshape(-1)

@@ -120,7 +120,8 @@ def check_starts(
     needed, for the trajectory may be cut.
     """
     name = roles.get("done_start")
-    if name is None or not names.any or name in names.names or names.done_at == "start":
+    reads_starts = names.done is not None and names.done_at == "start"
+    if name is None or not names.any or name in names.names or reads_starts:
         return
     starts = in_lanes(cells.flags(columns[name], name)[0])
     differs = follows & (starts[1:] != ended[:-1])

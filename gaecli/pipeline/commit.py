@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import re
+import resource
 import secrets
 import stat
 from pathlib import Path
@@ -22,6 +23,8 @@ from gaecli.errors import FileError
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp", re.DOTALL)  # names may hold line breaks
 #: File systems allow names of 255 bytes; what goes around the target's name takes 22.
 _MAX_NAME_BYTES = 220
+#: What a process has open besides its new files: inputs, directories, libraries, the terminal.
+_OTHER_FILES = 128
 
 
 class NewFile:
@@ -34,6 +37,7 @@ class NewFile:
     def __init__(self, target: Path) -> None:
         # The link stays, what it points to is replaced.
         self.target = Path(os.path.realpath(target))
+        self._is_there = True
         while True:
             self.temporary = self.target.parent / _temporary_name(self.target.name)
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -48,18 +52,29 @@ class NewFile:
 
     def seal(self) -> None:
         """Give the complete file the mode and owner of the old one, and see that the disk has all of it."""
-        assert self._handle is not None
+        if self._handle is None:
+            return  # sealed before it was let go
         self._take_over_mode(self._handle)
         os.fsync(self._handle)
+
+    def let_go(self) -> None:
+        """Seal the file and close it, where a run has more of them than a process may have open.
+
+        It has no lock of its own any more: those that the run keeps in other files protect it from sweeping.
+        """
+        self.seal()
+        self._close()
 
     def commit(self) -> None:
         """Rename the sealed file over its target."""
         self.temporary.replace(self.target)
+        self._is_there = False
         self._close()
         _sync_directory(self.target.parent)
 
     def discard(self) -> None:
-        if self._handle is not None:
+        if self._is_there:
+            self._is_there = False
             with contextlib.suppress(OSError):
                 self.temporary.unlink(missing_ok=True)
         self._close()
@@ -87,22 +102,44 @@ def _temporary_name(name: str) -> str:
     return f".{short}.{secrets.token_hex(8)}.tmp"
 
 
+def open_files_limit(num_wanted: int) -> int:
+    """How many files a run may keep open, after asking for more if it wants more; some are left for reading."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = num_wanted + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+            soft = raised
+    return num_wanted if soft == resource.RLIM_INFINITY else max(soft - _OTHER_FILES, 1)
+
+
 def sweep(directory: Path) -> None:
-    """Remove temporary files that a killed run left in a directory; those in use are locked."""
+    """Remove temporary files that a killed run left in a directory, unless a run is at work there.
+
+    Files in use are locked, but for those of a run that has more of them than it may keep open.
+    """
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
-        stale = [Path(entry.path) for entry in entries if _TEMPORARY.fullmatch(entry.name)]
-        for path in stale:
-            _remove_if_unlocked(path)
+        found = [Path(entry.path) for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+        with contextlib.ExitStack() as handles:
+            stale = [path for path in found if _lock(path, handles)]
+            if len(stale) == len(found):
+                for path in stale:
+                    path.unlink(missing_ok=True)
 
 
-def _remove_if_unlocked(path: Path) -> None:
-    with contextlib.suppress(OSError):
+def _lock(path: Path, handles: contextlib.ExitStack) -> bool:
+    """Whether nobody else has the file; it is ours then until `handles` are closed."""
+    try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
-        finally:
-            os.close(handle)
+    except OSError:
+        return False
+    handles.callback(os.close, handle)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def check_unchanged(path: Path, identity: tuple[int, int, int]) -> None:

@@ -85,7 +85,7 @@ class EpisodeBook:
 
     def add(self, pieces: Pieces) -> None:
         is_whole = (pieces.head_chains < 0) & (pieces.tail_chains < 0)
-        whole = [_take(pieces, is_whole)]
+        finished = []  # they began in an earlier block, so they come first
         for index in np.flatnonzero(~is_whole).tolist():
             one = _take(pieces, np.array([index]))
             head, tail = int(one.head_chains[0]), int(one.tail_chains[0])
@@ -93,8 +93,8 @@ class EpisodeBook:
             if tail >= 0:
                 self._chains[tail] = joined
             else:
-                whole.append(joined)
-        for group in whole:
+                finished.append(joined)
+        for group in [*finished, _take(pieces, is_whole)]:
             self._enter(_take(group, group.lengths > 0))
 
     def _enter(self, whole: Pieces) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gaecli.kernels.devices import Device
 from gaecli.pipeline.stream import Stream
 from gaecli.settings import Settings
-from gaecli.summary import WarningNote
+from gaecli.summary import BootstrapCounts, WarningNote
 
 if TYPE_CHECKING:
     from gaecli.pipeline.outcome import Outcome
@@ -17,7 +17,7 @@ def findings(stream: Stream, outcome: Outcome, settings: Settings, device: Devic
     file = str(stream.plan.paths[0]) if len(stream.plan.paths) == 1 else None
     notes = [
         *_deviations(outcome, settings, file),
-        *_bootstraps(outcome, settings, file),
+        *bootstrap_notes(outcome.report.bootstrapped, outcome.report.counts.episodes, settings, file),
         *_degenerate(outcome, settings, file),
         *_dropped(outcome, file),
     ]
@@ -68,14 +68,16 @@ def _exact_hint(settings: Settings) -> str | None:
     return "pass `--truncation exact` to bootstrap there" if settings.truncation != "drop" else None
 
 
-def _bootstraps(outcome: Outcome, settings: Settings, file: str | None) -> list[WarningNote]:
-    counts = outcome.report.bootstrapped
+def bootstrap_notes(
+    counts: BootstrapCounts, num_episodes: int, settings: Settings, file: str | None
+) -> list[WarningNote]:
+    """Never silently: what stood in for V(sₜ₊₁) where the file does not say."""
     notes = []
     if counts.zero:
         notes.append(
             WarningNote(
                 "bootstrap-zero",
-                f"{counts.zero:,} of {outcome.report.counts.episodes:,} episodes end without a terminal flag and "
+                f"{counts.zero:,} of {num_episodes:,} episodes end without a terminal flag and "
                 "without a next value: 0 was used for V of the state after them",
                 file,
                 counts.zero,
@@ -86,7 +88,7 @@ def _bootstraps(outcome: Outcome, settings: Settings, file: str | None) -> list[
         notes.append(
             WarningNote(
                 "bootstrap-current",
-                f"{counts.current:,} of {outcome.report.counts.episodes:,} episodes end without a terminal flag and "
+                f"{counts.current:,} of {num_episodes:,} episodes end without a terminal flag and "
                 "without a next value: V of their last state was used for the state after it",
                 file,
                 counts.current,

@@ -52,8 +52,12 @@ class _Found:
 
 
 def plan_streams(sources: Sequence[str | Path], join: bool | None) -> list[StreamPlan]:
-    """Expand sources into streams. Raises where a source matches nothing."""
-    found = _distinct(sources)
+    """Expand sources into streams. Raises where the only source matches nothing.
+
+    Of several, one that matches nothing becomes a stream that fails, and the others are done. A file that
+    is named twice, or by a link as well, is one file.
+    """
+    found = _distinct(sources, keep_missing=len(sources) > 1 and not join)
     openers = {file.path: file.data_set for file in found if file.data_set is not None}
     fixed = {path for path, data_set in openers.items() if data_set.is_indivisible}
     free = [file for file in found if file.path not in fixed]
@@ -93,15 +97,22 @@ def _common_title(streams: Sequence[StreamPlan]) -> str | None:
     return first.title
 
 
-def _distinct(sources: Sequence[str | Path]) -> list[_Found]:
+def _distinct(sources: Sequence[str | Path], *, keep_missing: bool) -> list[_Found]:
     found: dict[Path, _Found] = {}
     known: list[DataSet] = []
     for source in sources:
         try:
-            for file in _expand(source, known):
-                found.setdefault(file.path.absolute(), file)
+            files = list(_expand(source, known))
         except PermissionError as error:
             raise FileError(f"no permission to look into `{error.filename or source}`") from error
+        except FileError:
+            if not keep_missing:
+                raise
+            files = [_Found(Path(source), Path(source).parent)]
+        for file in files:
+            place = file.path.resolve()
+            if found.setdefault(place, file).path.is_symlink() and not file.path.is_symlink():
+                found[place] = file
     return list(found.values())
 
 

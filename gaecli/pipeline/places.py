@@ -56,8 +56,12 @@ class Places:
         self._shown: re.Pattern[str] | None = None
 
     def __enter__(self) -> Self:
-        if self.options.output is not None:
-            self.options = replace(self.options, output=self._output(self.options.output))
+        try:
+            if self.options.output is not None:
+                self.options = replace(self.options, output=self._output(self.options.output))
+        except BaseException as error:  # a block that is not entered is not left either
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def __exit__(
@@ -107,9 +111,6 @@ class Places:
             for path in filter(self._is_remote, inputs):
                 if not self._mirror.can_write(path):
                     raise _read_only(self.shown(str(path)))
-        if not self.options.sidecar:
-            for stream in streams:
-                _check_has_no_documents(stream)
 
     def attach(self, paths: Sequence[Path]) -> None:
         """See that these inputs can be opened."""
@@ -158,6 +159,9 @@ class Places:
     def shown_in(self, result: T) -> T:
         """The same for all texts of a summary."""
         return result if self._shown is None else _with_texts(result, self.shown)
+
+    def is_local(self, path: Path) -> bool:
+        return not self._is_remote(path)
 
     def _is_remote(self, path: Path) -> bool:
         return self._mirror is not None and self._mirror.holds(path)
@@ -251,25 +255,17 @@ class _NewObject:
         self._upload.send()
 
     def commit(self) -> None:
+        if self._upload is None:
+            self.seal()
         assert self._upload is not None
         self._upload.commit()
-        self.temporary.unlink()
+        self._mirror.written(self._target, self.temporary)
 
     def discard(self) -> None:
         if self._upload is not None:
             self._upload.discard()
         with contextlib.suppress(OSError):
             self.temporary.unlink(missing_ok=True)
-
-
-def _check_has_no_documents(stream: StreamPlan) -> None:
-    """Some data sets describe their columns in files beside the data; those are written locally only."""
-    data_set = stream.data_set
-    if data_set is not None and data_set.is_copied_whole:
-        raise UsageError(
-            f"`{data_set.root}` is a {data_set.title}, which cannot be written whole from or to an object store",
-            hint="copy it to a local directory first, or pass `--sidecar` for keys and new columns alone",
-        )
 
 
 def _with_texts(value: Any, change: Callable[[str], str]) -> Any:

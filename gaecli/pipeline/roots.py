@@ -10,8 +10,8 @@ from pathlib import Path
 from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import RolloutFile
-from gaecli.pipeline.commit import NewFile
 from gaecli.pipeline.inputs import StreamPlan
+from gaecli.pipeline.places import Places
 
 #: What a data set's sidecar is called after, where the advantage column has its usual name.
 DEFAULT_TAG = "gae"
@@ -87,45 +87,50 @@ def other_root(stream: StreamPlan, output: Path | str | None) -> Path | None:
     return None if Path(output).resolve() == data_set.root.resolve() else Path(output)
 
 
-def check_companions(stream: StreamPlan, root: Path) -> None:
+def check_companions(stream: StreamPlan, root: Path, places: Places) -> None:
     """Files that would be copied along must not take the place of others. `UsageError` if they would."""
     assert stream.data_set is not None
-    has_data = any((root / path.relative_to(stream.root)).exists() for path in stream.paths)
+    has_data = any(_is_there(root / path.relative_to(stream.root), places) for path in stream.paths)
     for source, target in _companions(stream, root):
         may_differ = has_data and target in _marks(stream, root)  # of an earlier run
-        if target.exists() and not may_differ and not _is_same(source, target):
+        if not may_differ and _is_there(target, places) and not _is_same(source, target, places):
             raise UsageError(
                 f"`{target}` exists and differs from `{source}`, which belongs to the data set",
                 hint="pass `--overwrite`, or choose another directory with `--output`",
             )
 
 
-def copy_companions(stream: StreamPlan, root: Path) -> None:
+def copy_companions(stream: StreamPlan, root: Path, places: Places) -> None:
     """Whatever else is in the data set, but for what says that it is one."""
     for source, target in _companions(stream, root):
-        if target not in _marks(stream, root) and not (target.exists() and _is_same(source, target)):
-            _copy(source, target)
+        if target in _marks(stream, root):
+            continue
+        if not (_is_there(target, places) and _is_same(source, target, places)):
+            _copy(source, target, places)
 
 
-def copy_marks(stream: StreamPlan, root: Path) -> None:
+def copy_marks(stream: StreamPlan, root: Path, places: Places) -> None:
     """What says that this is a data set comes when all the rest is there."""
     for source, target in _companions(stream, root):
         if target in _marks(stream, root):
-            _copy(source, target)
+            _copy(source, target, places)
 
 
-def close_data_set(stream: StreamPlan, root: Path | None, columns: Sequence[str]) -> None:
+def close_data_set(stream: StreamPlan, root: Path | None, columns: Sequence[str], places: Places) -> None:
     """Write what the data set at `root` says about its columns, once they are all there."""
     data_set = stream.data_set
     if data_set is None or stream.is_part:
         return
-    for path, content in data_set.closing(root or data_set.root, columns).items():
-        write_whole(path, content)
+    place = root or data_set.root
+    for mark in _marks(stream, place):
+        places.look_up(mark)
+    for path, content in data_set.closing(place, columns).items():
+        write_whole(path, content, places)
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, places: Places) -> None:
     """A small file that appears whole or not at all, with the mode of the one that it replaces."""
-    new_file = NewFile(path)
+    new_file = places.new_file(path)
     try:
         new_file.temporary.write_bytes(content)
         new_file.seal()
@@ -151,11 +156,18 @@ def _marks(stream: StreamPlan, root: Path) -> set[Path]:
     return {root / path for path in stream.data_set.marks}
 
 
-def _is_same(one: Path, other: Path) -> bool:
+def _is_there(target: Path, places: Places) -> bool:
+    places.look_up(target)
+    return target.exists()
+
+
+def _is_same(one: Path, other: Path, places: Places) -> bool:
     if one.samefile(other):
         return True
     if one.stat().st_size != other.stat().st_size:
         return False
+    places.fill(one)
+    places.fill(other)
     with one.open("rb") as first, other.open("rb") as second:
         while block := first.read(_COMPARE_BYTES):
             if block != second.read(_COMPARE_BYTES):
@@ -163,16 +175,18 @@ def _is_same(one: Path, other: Path) -> bool:
     return True
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path, places: Places) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    if source.stat().st_size > _LINK_BYTES and not source.is_symlink():
+    places.fill(source)
+    is_local = places.is_local(source) and places.is_local(target)
+    if is_local and source.stat().st_size > _LINK_BYTES and not source.is_symlink():
         try:
             target.unlink(missing_ok=True)
             os.link(source, target)
             return
         except OSError:  # another device, or a file system without links
             pass
-    new_file = NewFile(target)
+    new_file = places.new_file(target)
     try:
         shutil.copyfile(source, new_file.temporary)
         shutil.copymode(source, new_file.temporary)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from gaecli.moments import Moments
 from gaecli.pipeline.apply import Report
 from gaecli.pipeline.blocks import BlockStore
 from gaecli.pipeline.clock import Stopwatch
-from gaecli.pipeline.commit import check_writable, explain, sweep
+from gaecli.pipeline.commit import NewFile, check_writable, explain, open_files_limit, sweep
 from gaecli.pipeline.findings import findings, stored_settings
 from gaecli.pipeline.gallery import SketchBook
 from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
@@ -43,7 +43,7 @@ from gaecli.pipeline.roots import (
 from gaecli.pipeline.stream import OpenFile, Stream, Workshop, check_memory, summarise_in_order
 from gaecli.pipeline.targets import Target, check_output_names, plan_targets, replaced_columns
 from gaecli.settings import RunOptions, Settings
-from gaecli.summary import Summary
+from gaecli.summary import BootstrapCounts, EpisodeCounts, Summary
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ Progress = Callable[[str], None]
 Begin = Callable[[int], Progress]
 
 #: Share of `--memory` for blocks that are kept between the two looks; the rest is for work and buffers.
-_STORE_SHARE = 0.4
+_STORE_SHARE = 0.3
 _MIN_ROWS_PER_BLOCK = 1 << 12
 _MAX_ROWS_PER_BLOCK = 1 << 20
 #: From this size on a copy is begun before the first look, so that the disk works meanwhile.
@@ -103,8 +103,18 @@ class _Pending:
     continues: _Pending | None = None
     is_continued: bool = False
     is_committed: bool = False
+
     report: Report = field(default_factory=Report)
     constants: Mapping[Hashable, Constants] = field(default_factory=dict)
+
+    def counts(self) -> tuple[EpisodeCounts, BootstrapCounts]:
+        """Of all files whose rows go where those of this one go."""
+        counts, bootstrapped = EpisodeCounts(), BootstrapCounts()
+        one: _Pending | None = self
+        while one is not None:
+            counts, bootstrapped = counts + one.report.counts, bootstrapped + one.report.bootstrapped
+            one = one.continues
+        return counts, bootstrapped
 
 
 class _Run:
@@ -139,6 +149,7 @@ class _Run:
                 stream.sketches = SketchBook()
         self.device = choose_device(self.options.device, _guess_of_steps(plans))
         self.num_files = sum(len(plan.paths) for plan in plans)
+        self.num_kept_open = open_files_limit(self.num_files) // self.jobs
         self.progress = begin(self.num_files)
         outcomes = (
             self._together(streams) if self._spans_streams and len(streams) > 1 else self._apart(streams)
@@ -338,7 +349,7 @@ class _Run:
         """The outcome of the earlier run, if all files of the stream hold just what this run would write."""
         from gaecli.formats.registry import open_file
 
-        entries = []
+        entries: list[dict[str, Any]] = []
         for opened in stream.files:
             file: RolloutFile = opened.file
             target = self.targets[file.path]
@@ -349,7 +360,8 @@ class _Run:
                 self.places.look_up(target.path)
                 if not target.path.exists():
                     return None
-                source = self._source_key(file, target)
+                if not self._is_shared(stream, target):
+                    source = self._source_key(file, target)
                 try:
                     file = open_file(target.path)
                 except GaeError:
@@ -366,9 +378,14 @@ class _Run:
             )
             if entry is None:
                 return None
-            entries.append(entry)
+            is_told = self._is_shared(stream, target) and entries
+            entries.append({} if is_told else entry)  # one entry tells of all files of a shared sidecar
         self._close_data_set(stream)
         return Outcome.up_to_date(stream, self.targets, entries)
+
+    def _is_shared(self, stream: Stream, target: Target) -> bool:
+        """A sidecar of several files: what it was made of is told by all of them together."""
+        return sum(self.targets[path] == target for path in stream.plan.paths) > 1
 
     def _begin_early(self, stream: Stream) -> list[_Pending] | None:
         size = sum(opened.file.identity[0] for opened in stream.files)
@@ -396,7 +413,7 @@ class _Run:
                 one.continues, before.is_continued = before, True
         root = self._copied_root(stream)
         if root is not None and not self.options.overwrite:
-            check_companions(stream.plan, root)
+            check_companions(stream.plan, root, self.places)
         with self._lock:
             self._begun[stream.number] = pending
         return pending
@@ -463,7 +480,7 @@ class _Run:
         root = self._copied_root(stream)
         in_place = all(self.targets[path].in_place for path in stream.plan.paths)
         if (root is not None or in_place) and not self.options.dry_run:
-            close_data_set(stream.plan, root, self.settings.output_columns)
+            close_data_set(stream.plan, root, self.settings.output_columns, self.places)
 
     def _finish(
         self,
@@ -481,12 +498,14 @@ class _Run:
             one.constants = self._constants_of_file(stream, index, shop) or constants
             one.report = stream.apply(index, one.writer, shop, one.constants, self.rule)
             self._complete(stream, one, inputs)
+            if index >= self.num_kept_open and isinstance(one.new_file, NewFile):
+                one.new_file.let_go()
         root = None if self.options.dry_run else self._copied_root(stream)
         if root is not None:
-            copy_companions(stream.plan, root)
+            copy_companions(stream.plan, root, self.places)
         self._commit(pending)
         if root is not None:
-            copy_marks(stream.plan, root)
+            copy_marks(stream.plan, root, self.places)
         self._close_data_set(stream)
         with self._lock:
             del self._begun[stream.number]
@@ -508,14 +527,15 @@ class _Run:
             return
         file = one.opened.file
         earlier = file.provenance if one.target.in_place or not self.options.sidecar else None
+        counts, bootstrapped = one.counts()
         provenance = make_provenance(
             self.settings,
             layout=one.opened.layout.name,
             roles=one.opened.layout.roles.names,
             source=self._source_key(file, one.target),
             inputs=inputs,
-            counts=one.report.counts,
-            bootstrapped=one.report.bootstrapped,
+            counts=counts,
+            bootstrapped=bootstrapped,
             constants=one.constants,
             earlier=earlier,
         )

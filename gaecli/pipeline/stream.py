@@ -285,7 +285,9 @@ def check_memory(stream: Stream, limit_bytes: int) -> None:
     A few kilobytes of archive can expand to any size.
     """
     for opened in stream.files:
-        sizes = {name: info.whole_bytes for name in opened.layout.row_columns if (info := opened.file.find(name))}
+        sizes = {
+            name: info.whole_bytes for name in opened.layout.row_columns if (info := opened.file.find(name))
+        }
         if sum(sizes.values()) > limit_bytes:
             largest = max(sizes, key=lambda name: sizes[name])
             raise FileError(

@@ -53,9 +53,7 @@ def plan_targets(
     return {path: Target(target, in_place=_same_file(path, target)) for path, target in targets.items()}
 
 
-def _plan_sidecars(
-    streams: Sequence[StreamPlan], options: RunOptions, tag: str
-) -> dict[Path, Target]:
+def _plan_sidecars(streams: Sequence[StreamPlan], options: RunOptions, tag: str) -> dict[Path, Target]:
     num_results = sum(1 if shares_sidecar(stream) else len(stream.paths) for stream in streams)
     targets: dict[Path, Target] = {}
     distinct: dict[Path, Path] = {}

@@ -48,7 +48,7 @@ def heat_map_lines(
             Text(corner.ljust(label_width), QUIET).append(heading, STRONG),
         ]
         for index, row in enumerate(numbers):
-            line = Text(row_names[index].rjust(label_width - 1) + " ", STRONG)
+            line = Text.assemble((row_names[index].rjust(label_width - 1), STRONG), " ")
             for column in columns:
                 line.append_text(_cell(row[column], low, high, width, marked == (index, column), canvas))
             lines.append(line)

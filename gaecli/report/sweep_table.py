@@ -42,7 +42,7 @@ def sweep_lines(sweep: Sweep, canvas: Canvas, metric: str) -> list[Text]:
         _header(sweep, canvas),
         _table(sweep, canvas),
         _map(sweep, metric, canvas),
-        _meanings(canvas),
+        _meanings(metric, canvas),
         warning_lines(sweep.warnings, canvas),
         _verdict(sweep, canvas),
     ]
@@ -69,8 +69,7 @@ def _header(sweep: Sweep, canvas: Canvas) -> list[Text]:
 def _table(sweep: Sweep, canvas: Canvas) -> list[Text]:
     if not sweep.counts.steps:
         return []
-    stride = -(-len(sweep.points) // MOST_LINES)
-    points = list(sweep.points)[::stride]
+    points = _some_points(sweep)
     names = list(METRICS)
     for dropped in (None, "mean", "effective_horizon", "sign_agreement"):
         names = [name for name in names if name != dropped]
@@ -79,10 +78,19 @@ def _table(sweep: Sweep, canvas: Canvas) -> list[Text]:
             break
     heading, *rows = grid.lines()
     lines = [heading, Text(canvas.glyphs.rule * grid.width, QUIET), *rows]
-    if stride > 1:
+    if len(points) < len(sweep.points):
         note = f"{canvas.glyphs.ellipsis} {len(points)} of {len(sweep.points):,} settings; `--json` has all"
         lines.append(Text(note, "italic"))
     return lines
+
+
+def _some_points(sweep: Sweep) -> list[SweepPoint]:
+    """The same λ under every γ, and the reference in any case."""
+    stride = -(-len(sweep.points) // MOST_LINES)
+    lams = set(sweep.lams[::stride])
+    return [
+        point for point in sweep.points if point.lam in lams or (point.gamma, point.lam) == sweep.reference
+    ]
 
 
 def _columns(sweep: Sweep, points: list[SweepPoint], names: list[str], canvas: Canvas) -> list[Column]:
@@ -136,9 +144,12 @@ def _said(words: str, canvas: Canvas) -> str:
     return words.replace("γ", canvas.glyphs.gamma).replace("λ", canvas.glyphs.lam)
 
 
-def _meanings(canvas: Canvas) -> list[Text]:
+def _meanings(shown: str, canvas: Canvas) -> list[Text]:
+    """What the headings mean; that of the map has been told above it."""
     lines: list[Text] = []
     for name in ("explained_variance", "bias", "sign_agreement"):
+        if name == shown:
+            continue
         heading, words = METRICS[name]
         lines += paragraph(Text(f"{heading}: {_said(words, canvas)}", QUIET), canvas.width)
     return lines

@@ -30,6 +30,7 @@ from gaecli.storage.schemes import SCHEMES, scheme_of
 #: Objects up to this size come with one request, and so do the ends of larger ones.
 SMALL_BYTES = 4 << 20
 _TAIL_BYTES = 64 << 10
+_DOCUMENT_BYTES = 64 << 20
 _HEAD_BYTES = 16
 _LOOKS_AT_ONCE = 8
 _PARQUET = b"PAR1"
@@ -100,7 +101,7 @@ class Mirror:
         for info in found:
             self._register(info)
             if _tells_of_others(info):
-                self.attach(self.path_of(info.uri))
+                self.fill(self.path_of(info.uri))
         return str(path)
 
     def look_up(self, path: Path) -> bool:
@@ -156,6 +157,15 @@ class Mirror:
         if not now.is_same(info):
             raise changed(info.uri)
 
+    def written(self, path: Path, content: Path) -> None:
+        """An object was written: small ones may be looked into again, such as what a data set says of itself."""
+        if content.stat().st_size > SMALL_BYTES:
+            content.unlink()
+            return
+        content.replace(path)
+        if path in self._copies:
+            _stamp(self._copies[path])
+
     def release(self, path: Path) -> None:
         """Give back the disk space; the file is done."""
         if self._copies.pop(path, None) is not None:
@@ -208,9 +218,9 @@ class Mirror:
 
 
 def _tells_of_others(info: ObjectInfo) -> bool:
-    """Small documents by which a data set is recognised, before any of its files is opened."""
+    """Documents by which a data set is recognised, before any of its files is opened."""
     *folders, name = info.uri.split("/")
-    return info.size <= SMALL_BYTES and (name.endswith((".json", ".jsonl")) or "meta" in folders)
+    return info.size <= _DOCUMENT_BYTES and (name.endswith((".json", ".jsonl")) or "meta" in folders)
 
 
 def _stamp(copy: _Copy) -> None:

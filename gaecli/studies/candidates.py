@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gaecli.errors import DataError, UsageError
-from gaecli.estimators.bootstrap import needs_bootstrap
+from gaecli.estimators.bootstrap import fill_bootstrap, needs_bootstrap
 from gaecli.estimators.variants import make_estimator
-from gaecli.formats.base import Column
-from gaecli.formats.registry import open_file
 from gaecli.kernels.devices import choose_device
-from gaecli.pipeline.apply import Settled
-from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.presets import PRESETS
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
-from gaecli.studies.evidence import Evidence, closed, gather
-from gaecli.studies.reading import read_stream, with_lane_ends
+from gaecli.studies.assembly import whole_stream
+from gaecli.studies.column import Against
+from gaecli.studies.evidence import Evidence, gather
+from gaecli.studies.reading import read_stream
 from gaecli.studies.search import Model
 
 #: A row takes about so many bytes while it is held against the conventions.
@@ -52,6 +50,8 @@ class Reading:
     #: Steps that should have a number and have none.
     missing: IndexArray
     rows: IndexArray
+    #: [N] V(s') as far as the file gives it, whether or not the convention uses it.
+    given: FloatArray
     warnings: Sequence[Any] = ()
 
     @property
@@ -76,38 +76,6 @@ class Reading:
             return make_estimator(settings, choose_device("auto", 0)).estimate(self.block).advantages
 
         return advantages
-
-
-@dataclass(frozen=True)
-class Against:
-    """The column to be verified, and the file it stands in."""
-
-    column: str
-    path: Path
-    #: [rows] or [T, N] or the items of lists, one after the other; NaN where there is no number.
-    numbers: FloatArray
-    rounding: float
-
-
-def load_column(path: Path, name: str) -> Against:
-    file = open_file(path)
-    info = file.find(name)
-    if info is None or info.unusable is not None:
-        raise UsageError(
-            f"column `{name}` not found in `{path}`\n       columns there: {', '.join(list(file.columns)[:24])}",
-            hint="`--against` names the column of advantages that is to be explained",
-        )
-    if info.kind not in ("float", "int"):
-        raise UsageError(f"`{name}` of `{path}` is {info.type_name}, and advantages are numbers")
-    column: Column = file.read_whole(name)
-    values = column.values
-    rounding = float(np.finfo(np.float32).eps)
-    if values.dtype.kind == "f":
-        rounding = max(rounding, float(np.finfo(values.dtype).eps))
-    numbers = values.reshape(-1).astype(np.float64)
-    if column.is_null is not None:
-        numbers[column.is_null.reshape(-1)] = np.nan
-    return Against(name, path, numbers, rounding)
 
 
 def candidates(settings: Settings, only: str | None = None) -> Iterator[Candidate]:
@@ -166,42 +134,34 @@ def with_bootstrap(candidate: Candidate, policy: str) -> Candidate:
 
 
 def read_candidate(candidate: Candidate, plan: StreamPlan, against: Against, memory_bytes: int) -> Reading:
-    """The whole file as one block, as the candidate reads it."""
+    """The whole stream as one block, as the candidate reads it."""
     num_rows = sum(_num_rows(path, plan) for path in plan.paths)
     if num_rows * BYTES_PER_ROW > memory_bytes:
         raise UsageError(
             f"`{plan.paths[0]}` with {num_rows:,} rows takes more than `--memory` to verify",
             hint=f"raise `--memory` to {num_rows * BYTES_PER_ROW / (1 << 30):.1f}GiB or more",
         )
-    settings = candidate.settings
-    reading = read_stream(plan, settings, memory_bytes, block_rows=max(num_rows, 1))
-    found: list[tuple[Settled, int]] = []
-
-    def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
-        ended = with_lane_ends(settled.prepared, carry, settings.gamma)
-        found.append((replace(settled, prepared=ended), start))
-
-    for _ in reading.stream.visit(reading.shop, look):
-        pass
-    if len(found) != 1:
-        raise UsageError(
-            f"`{plan.paths[0]}` is read in {len(found)} pieces, and `gae verify` looks at one",
-            hint="verify one file at a time",
-        )
-    settled, start = found[0]
-    block = settled.block
-    if len(against.numbers) != block.placement.num_rows:
+    reading = read_stream(plan, candidate.settings, memory_bytes, block_rows=max(num_rows, 1))
+    whole = whole_stream(reading)
+    if len(against.numbers) != whole.num_slots:
         raise DataError(
             f"`{against.column}` of `{against.path}` has {len(against.numbers):,} numbers, and "
-            f"`{plan.paths[0]}` has {block.placement.num_rows:,} steps",
+            f"`{plan.paths[0]}` has {whole.num_slots:,} steps",
             hint="the column must have one number per step, in the order of the rows",
         )
-    column = block.placement.to_steps(against.numbers)
-    prepared = closed(settled.prepared, settings.bootstrap)
-    rows = start + _rows_of(block)
-    evidence, missing = gather(prepared, settled.estimated, column, rows, against.rounding)
+    column = against.numbers[whole.slots]
+    block = fill_bootstrap(whole.prepared, candidate.settings.bootstrap, is_whole_stream=True)
+    evidence, missing = gather(block, whole.estimated, column, whole.rows, against.rounding)
     return Reading(
-        candidate, prepared, settled.estimated, column, evidence, missing, rows, reading.stream.warnings
+        candidate,
+        block,
+        whole.estimated,
+        column,
+        evidence,
+        missing,
+        whole.rows,
+        whole.given,
+        reading.stream.warnings,
     )
 
 
@@ -221,14 +181,6 @@ def signature(reading: Reading) -> bytes:
         digest.update(array.tobytes())
     digest.update(reading.missing.tobytes())
     return digest.digest()
-
-
-def _rows_of(block: Block) -> IndexArray:
-    """Row of every step; of nested tables the row of its list."""
-    rows = block.placement.rows_of_steps(np.arange(block.num_steps))
-    if block.list_offsets is not None:
-        return np.searchsorted(block.list_offsets, rows, side="right").astype(np.int64) - 1
-    return rows
 
 
 def _num_rows(path: Path, plan: StreamPlan) -> int:

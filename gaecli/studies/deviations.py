@@ -88,11 +88,12 @@ def _readings(reading: Reading, theta: Theta, rows: Evidence) -> Mapping[str, Fl
     next_values = block.values[after].astype(np.float64)
     next_advantages = theta.scale * np.nan_to_num(reading.column[after]) + theta.shift
     readings = {
+        "use V(s_t+1) as the file gives it": theta.gamma * reading.given[rows.steps],
         "count as terminal: nothing follows": np.zeros(len(rows)),
         "use V(s_t) in the place of V(s_t+1)": theta.gamma * rows.values,
         "use V of the next row, of another episode": theta.gamma * next_values,
         "leak: V and A of the next row flow in": theta.gamma * next_values + theta.decay * next_advantages,
-        "use V(s_t+1) without γ": rows.following,
+        "use V(s_t+1) without γ": np.where(rows.following != 0, rows.following, reading.given[rows.steps]),
         "have advantage 0": rows.values - rows.rewards,
         "end the sum here, with V(s_t+1)": theta.gamma * rows.following,
     }

@@ -12,10 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.variants import following_values
-from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, IndexArray
-from gaecli.settings import Bootstrap
+from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
 
 #: Residuals up to so many roundings of the terms of a row are rounding.
 ROUNDINGS = 8
@@ -91,11 +89,6 @@ class Evidence:
             name: getattr(self, name)[which] for name in self.__dataclass_fields__ if name != "rounding"
         }
         return replace(self, **arrays)
-
-
-def closed(prepared: Block, bootstrap: Bootstrap) -> Block:
-    """A block that is a whole stream, with nothing beyond its ends."""
-    return fill_bootstrap(replace(prepared, lanes=NO_LANES), bootstrap)
 
 
 def gather(

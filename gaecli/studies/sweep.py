@@ -20,9 +20,10 @@ from gaecli.estimators.batch import BatchBorders, BatchGae
 from gaecli.formats.base import OutputColumn
 from gaecli.kernels.devices import choose_device
 from gaecli.moments import Moments
-from gaecli.pipeline.apply import Settled, episode_counts
+from gaecli.pipeline.apply import Settled, bootstrap_counts, episode_counts
 from gaecli.pipeline.combine import Carry, combine
 from gaecli.pipeline.commit import explain
+from gaecli.pipeline.findings import bootstrap_notes
 from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.pipeline.pen import Pen
 from gaecli.pipeline.places import Places
@@ -34,7 +35,7 @@ from gaecli.rollouts import FloatArray
 from gaecli.settings import RunOptions, Settings
 from gaecli.studies.columns_out import ColumnsOut
 from gaecli.studies.reading import Reading, read_stream
-from gaecli.summary import EpisodeCounts, WarningNote
+from gaecli.summary import BootstrapCounts, EpisodeCounts, WarningNote
 
 #: More settings than this are a mistake in the grid.
 MOST_POINTS = 2000
@@ -102,6 +103,9 @@ def _sweep(
             totals = [one.merge(other) for one, other in zip(totals, found.totals, strict=True)]
             counts += found.counts
             warnings += reading.stream.warnings
+            warnings += bootstrap_notes(
+                found.bootstrapped, found.counts.episodes, settings, str(plan.paths[0])
+            )
             files += [SweepFile(str(path), output.place(path)) for path in plan.paths]
     finally:
         output.abandon()
@@ -187,7 +191,8 @@ class _Total:
 @dataclass(eq=False)
 class _Found:
     totals: list[_Total]
-    counts: EpisodeCounts
+    counts: EpisodeCounts = field(default_factory=EpisodeCounts)
+    bootstrapped: BootstrapCounts = field(default_factory=BootstrapCounts)
 
 
 def _read(plan: StreamPlan, number: int, grid: Grid, settings: Settings, options: SweepOptions) -> Reading:
@@ -204,7 +209,7 @@ def _stream_totals(reading: Reading, grid: Grid, settings: Settings, output: Col
     estimator = reading.shop.estimator
     assert isinstance(estimator, BatchGae)
     inflows = _inflows(stream, len(grid.points))
-    found = _Found([_Total() for _ in grid.points], EpisodeCounts())
+    found = _Found([_Total() for _ in grid.points])
     writes = output.begin(stream)
 
     def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
@@ -215,6 +220,7 @@ def _stream_totals(reading: Reading, grid: Grid, settings: Settings, output: Col
                 pen = Pen(settled.block, settled.prepared.values, settings.mask_fill)
                 written[grid.column(index)] = pen.advantages(advantages, None)
         found.counts += episode_counts(settled)
+        found.bootstrapped += bootstrap_counts(settled.prepared, settings)
         if writes:
             output.write(stream, file, {name: written[name] for name in grid.columns})
 

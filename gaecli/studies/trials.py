@@ -80,8 +80,10 @@ class Trial:
             return Constants("an affine map of it; not with the mean and std of these rows")
         own = {name for name in attempt.presets if PRESETS[name].normalize != "none"}
         rule = max(matching, key=lambda rule: len(own & set(matching[rule])))
-        words = f"normalised over all rows, ddof {rule.ddof}, {rule.floor} {rule.eps:g}"
-        flags = ("--normalize all", f"--norm-ddof {rule.ddof}", f"--norm-eps {rule.eps:g}")
+        eps = f"{rule.eps:g}".replace("e-0", "e-")
+        divisor = {"add": f"std + {eps}", "clamp": f"max(std, {eps})", "rsqrt": f"sqrt(var + {eps})"}
+        words = f"normalised over all rows, by {divisor[rule.floor]} with ddof {rule.ddof}"
+        flags = ("--normalize all", f"--norm-ddof {rule.ddof}", f"--norm-eps {eps}")
         return Constants(words, (*flags, f"--norm-floor {rule.floor}"), frozenset(matching[rule]))
 
 

@@ -7,21 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from gaecli.errors import GaeError
+from gaecli.formats.registry import open_file
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.places import Places
 from gaecli.results import Verification
 from gaecli.settings import RunOptions, Settings
 from gaecli.studies.candidates import (
-    Against,
     Candidate,
     Reading,
     candidates,
     leaves_ends_open,
-    load_column,
     read_candidate,
     signature,
     with_bootstrap,
 )
+from gaecli.studies.column import Against, load_column
 from gaecli.studies.deviations import deviations
 from gaecli.studies.evidence import ROUNDINGS
 from gaecli.studies.reading import only_stream
@@ -55,7 +55,8 @@ def verify(
     with Places(RunOptions(dry_run=True)) as places:
         local = [Path(path) for path in places.fetched(given)]
         plan = only_stream(local[0], settings, "verify")
-        against = load_column(local[1] if len(local) > 1 else plan.paths[0], column)
+        files = [open_file(local[1])] if len(local) > 1 else [plan.open(path) for path in plan.paths]
+        against = load_column(files, column)
         found = _verify(plan, against, settings, preset, memory_bytes)
         return places.shown_in(found)
 
@@ -156,6 +157,10 @@ def _flags(best: Trial, normalization: Constants | None) -> list[str]:
     """As one would type them to `gae compute`."""
     attempt = best.attempt
     words = [f"--preset {attempt.presets[0]}"] if attempt.presets[0] != "exact" else []
-    words += [f"--gamma {attempt.gamma!r}", f"--lam {attempt.lam!r}"]
+    words += [f"--gamma {_typed(attempt.gamma)}", f"--lam {_typed(attempt.lam)}"]
     words += [f"--{name.replace('_', '-')} {value}" for name, value in attempt.flags.items()]
     return [*words, *(normalization.flags if normalization is not None else ())]
+
+
+def _typed(number: float) -> str:
+    return repr(number).removesuffix(".0")

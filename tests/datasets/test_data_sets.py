@@ -61,7 +61,9 @@ def names(*sources: Path, join: bool | None = None) -> list[list[str]]:
 
 def test_a_lerobot_root_is_one_stream_of_its_data_files(lerobot: Path) -> None:
     (plan,) = plan_streams([lerobot], None)
-    assert [path.name for path in plan.paths] == ["file-000.parquet", "file-001.parquet"] * 2 + ["file-000.parquet"]
+    assert [path.name for path in plan.paths] == ["file-000.parquet", "file-001.parquet"] * 2 + [
+        "file-000.parquet"
+    ]
     assert describe_streams([plan]) == "LeRobot v3.0 data set, 5 files as one stream"
     # An episode never goes on in another file, so there is nothing to join or to part.
     for join in (True, False):
@@ -132,7 +134,12 @@ def test_one_sidecar_holds_the_keys_of_a_lerobot_set(lerobot: Path) -> None:
     assert table.column_names == ["index", "episode_index", "frame_index", "advantage", "return"]
     assert table.column("index").to_pylist() == list(range(990))
     wanted = pq.read_table(SAMPLES / "lerobot/v30_state_expected.parquet")
-    np.testing.assert_allclose(table.column("advantage").to_numpy(), wanted.column("advantage").to_numpy(), rtol=1e-5)
+    np.testing.assert_allclose(
+        table.column("advantage").to_numpy(), wanted.column("advantage").to_numpy(), rtol=1e-5
+    )
+    again = gaecli.compute(lerobot, sidecar=True)
+    assert {file.status for file in again.files} == {"up to date"}
+    assert (again.totals.steps, again.totals.episodes) == (990, 50)
     gaecli.compute(lerobot, sidecar=True, advantage_column="low", return_column="low_return", gamma=0.5)
     assert (lerobot / "meta/advantages_low.parquet").exists()
 
@@ -252,7 +259,9 @@ def test_rllib_files_are_one_stream_in_the_order_of_their_paths(tmp_path: Path) 
 
 def test_rllib_episodes_run_over_files(tmp_path: Path) -> None:
     for number in range(300):
-        table = pa.table({"eps_id": ["a"], "rewards": [1.0], "vf_preds": [0.0], "terminateds": [number == 299]})
+        table = pa.table(
+            {"eps_id": ["a"], "rewards": [1.0], "vf_preds": [0.0], "terminateds": [number == 299]}
+        )
         write(tmp_path / f"env/run-000000-00001/x_{number:06d}-0.parquet", table)
     gaecli.compute(tmp_path, gamma=1.0, lam=1.0)
     first = pq.read_table(tmp_path / "env/run-000000-00001/x_000000-0.parquet")

@@ -137,7 +137,7 @@ def hdf5_content(path: Path) -> Any:
 
     def visit(name: str, item: Any) -> None:
         content = item[()].tolist() if isinstance(item, h5py.Dataset) else None
-        if name.split("/")[-1] not in OURS:
+        if name.rsplit("/", maxsplit=1)[-1] not in OURS:
             found[name] = ({key: str(value) for key, value in item.attrs.items()}, str(content))
 
     with h5py.File(path) as file:

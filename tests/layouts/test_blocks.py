@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 import gaecli
 import gaecli.pipeline.run as run_module
+from gaecli.formats.registry import open_file
 
 GAMMA, LAM = 0.97, 0.9
 #: Blocks of so many rows: the smallest memory limit would still take thousands.
@@ -91,7 +92,9 @@ def rollouts(draw: st.DrawFn, *, all_terminated: bool = False, bad: bool = False
     for env in range(num_envs):
         for _ in range(draw(st.integers(1, 5))):
             length = draw(st.sampled_from([1, 2, 3, 7, 20]))
-            end = "terminated" if all_terminated else draw(st.sampled_from(["terminated", "truncated", "open"]))
+            end = (
+                "terminated" if all_terminated else draw(st.sampled_from(["terminated", "truncated", "open"]))
+            )
             has_value = draw(st.booleans()) and not all_terminated
             episodes.append(
                 Episode(
@@ -131,7 +134,9 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def compute(rows: Sequence[Row], columns: Sequence[str], folder: Path, rows_per_block: int, **options: Any) -> pa.Table:
+def compute(
+    rows: Sequence[Row], columns: Sequence[str], folder: Path, rows_per_block: int, **options: Any
+) -> pa.Table:
     """The rows through files and blocks; several files where `num_files` says so."""
     num_files = options.pop("num_files", 1)
     names = [*columns, "reward", "value", "next_value", "wanted", "group"]
@@ -196,7 +201,9 @@ def test_blocks_and_files_do_not_change_the_numbers(
 ) -> None:
     if keys == "env and flags":  # without ids only a flag tells where an episode ends
         episodes = [
-            replace(one, end="truncated" if one.end == "open" and not is_last_of_env(one, episodes) else one.end)
+            replace(
+                one, end="truncated" if one.end == "open" and not is_last_of_env(one, episodes) else one.end
+            )
             for one in episodes
         ]
     rows = ARRANGEMENTS[arrangement](episodes)
@@ -244,9 +251,7 @@ def test_shuffled_rows_of_environments_are_sorted_by_the_time_of_each(
     folder: Path, episodes: list[Episode], order: Any
 ) -> None:
     """No ids: `t` counts through all episodes of an environment, so that it gives the order."""
-    rows = contiguous(
-        [replace(one, end="truncated" if one.end == "open" else one.end) for one in episodes]
-    )
+    rows = contiguous([replace(one, end="truncated" if one.end == "open" else one.end) for one in episodes])
     time: dict[int, int] = {}
     for row in rows:
         row["step"] = time[row["env_id"]] = time.get(row["env_id"], -1) + 1
@@ -309,3 +314,15 @@ def test_a_column_that_holds_values_at_ends_only_is_filler_elsewhere(
         row["next_value"] = None
     columns = ("episode_id", "terminated", "truncated", "last_values")
     assert_wanted(compute(rows, columns, folder, rows_per_block, num_files=num_files))
+
+
+def test_long_lists_are_read_in_blocks_of_items(tmp_path: Path) -> None:
+    """A thousand rows of a thousand tokens are a million steps, and none of the memory limits is meant for that."""
+    rewards = [[1.0] * 1000 for _ in range(30)]
+    path = tmp_path / "tokens.parquet"
+    pq.write_table(pa.table({"rewards": rewards, "values": rewards}), path, row_group_size=10)
+    file = open_file(path)
+    units = file.units(5_000, "rewards")
+    assert [unit.num_rows for unit in units] == [10, 10, 10]
+    blocks = [stop - start for unit in units for start, stop, _ in file.blocks(unit, ["rewards"], 5_000)]
+    assert blocks == [5] * 6

@@ -89,15 +89,30 @@ CASES: dict[str, tuple[Any, dict[str, Any], int, tuple[str, ...]]] = {
         2,
         ("`done`", "`episode_start`", "row 1", "--done-column"),
     ),
-    "end inside an id": (but(done=[True, False, False, True], **IDS), {}, 3, ("row 0", "1 such", "--episode-column none")),
+    "end inside an id": (
+        but(done=[True, False, False, True], **IDS),
+        {},
+        3,
+        ("row 0", "1 such", "--episode-column none"),
+    ),
     "three flags": (
         but(terminated=[False, True, False, False], truncated=[False, False, False, False]),
         {},
         3,
         ("`done` of", "row 3", "1 such", "--done-column none"),
     ),
-    "nothing tells where it ends": (but(done=None), {}, 2, ("where a trajectory ends", "--done-column", "--layout long")),
-    "NaN reward": (but(reward=[1.0, NAN, NAN, 1.0]), {}, 3, ("`reward` is NaN", "row 1", "2 such", "--on-nan")),
+    "nothing tells where it ends": (
+        but(done=None),
+        {},
+        2,
+        ("where a trajectory ends", "--done-column", "--layout long"),
+    ),
+    "NaN reward": (
+        but(reward=[1.0, NAN, NAN, 1.0]),
+        {},
+        3,
+        ("`reward` is NaN", "row 1", "2 such", "--on-nan"),
+    ),
     "null value": (but(value=[0.5, None, 0.5, 0.5]), {}, 3, ("`value` is null", "row 1", "1 such")),
     "infinite value": (but(value=[0.5, 0.5, 0.5, float("inf")]), {}, 3, ("`value` is infinite", "row 3")),
     "infinite next value in use": (
@@ -112,7 +127,12 @@ CASES: dict[str, tuple[Any, dict[str, Any], int, tuple[str, ...]]] = {
     "a flag of 0.5": (but(done=[0.0, 1.0, 0.5, 1.0]), {}, 3, ("`done` is 0.5", "row 2")),
     "reward of text": (but(reward=["1", "2", "3", "4"]), {}, 3, ("`reward`", "string", "--reward-column")),
     "reward of nulls": (but(reward=pa.nulls(4)), {}, 3, ("`reward` is null", "row 0", "4 such")),
-    "a step twice": (but(done=[False] * 3 + [True], step=[0, 1, 1, 2]), {}, 3, ("`step` is 1 twice", "row 2", "--env-column")),
+    "a step twice": (
+        but(done=[False] * 3 + [True], step=[0, 1, 1, 2]),
+        {},
+        3,
+        ("`step` is 1 twice", "row 2", "--env-column"),
+    ),
     "a step missing": (but(step=[0, 1, 0, 2]), {}, 3, ("`step`", "gap")),
     "environments mixed without a key": (
         but(done=[False, False, True, True], step=[0, 0, 1, 1]),
@@ -139,8 +159,18 @@ CASES: dict[str, tuple[Any, dict[str, Any], int, tuple[str, ...]]] = {
         3,
         ("ends an episode", "same episode id"),
     ),
-    "no value at a cut": (but(done=None, truncated=BASE["done"]), {"bootstrap": "error"}, 3, ("row 1", "--next-value-column")),
-    "no value at an open end": (but(done=[False] * 4), {"bootstrap": "error"}, 3, ("row 3", "--bootstrap zero")),
+    "no value at a cut": (
+        but(done=None, truncated=BASE["done"]),
+        {"bootstrap": "error"},
+        3,
+        ("row 1", "--next-value-column"),
+    ),
+    "no value at an open end": (
+        but(done=[False] * 4),
+        {"bootstrap": "error"},
+        3,
+        ("row 3", "--bootstrap zero"),
+    ),
     "reward in lists, value not": (
         {"rewards": LISTS["rewards"], "value": [0.5, 0.5]},
         {},
@@ -159,25 +189,55 @@ CASES: dict[str, tuple[Any, dict[str, Any], int, tuple[str, ...]]] = {
         3,
         ("`values` has 3 items at row 1", "1 such"),
     ),
-    "a mask of another length": ({**LISTS, "response_mask": [[1], [1]]}, {}, 3, ("`response_mask` has 1 items at row 0",)),
-    "a mask of the prompt": ({**LISTS, "attention_mask": [[1, 1], [1]]}, {}, 2, ("`attention_mask`", "--mask-column none")),
+    "a mask of another length": (
+        {**LISTS, "response_mask": [[1], [1]]},
+        {},
+        3,
+        ("`response_mask` has 1 items at row 0",),
+    ),
+    "a mask of the prompt": (
+        {**LISTS, "attention_mask": [[1, 1], [1]]},
+        {},
+        2,
+        ("`attention_mask`", "--mask-column none"),
+    ),
     "a mask of the prompt, named": (
         {**LISTS, "attention_mask": [[1, 1], [1]]},
         {"mask_column": "attention_mask"},
         2,
         ("`attention_mask`", "prompt"),
     ),
-    "an end inside a list": ({**LISTS, "dones": [[True, False], [True]]}, {}, 3, ("row 0, item 0", "--done-column none")),
-    "a mask in a long table": (but(loss_mask=[1, 0, 1, 1]), {}, 2, ("`loss_mask`", "row 1", "--mask-mode zero")),
+    "an end inside a list": (
+        {**LISTS, "dones": [[True, False], [True]]},
+        {},
+        3,
+        ("row 0, item 0", "--done-column none"),
+    ),
+    "a mask in a long table": (
+        but(loss_mask=[1, 0, 1, 1]),
+        {},
+        2,
+        ("`loss_mask`", "row 1", "--mask-mode zero"),
+    ),
     "RLDS terminal that is not last": (
         but(done=None, is_first=[True, False] * 2, is_last=[False, True] * 2, is_terminal=[True, False] * 2),
         {},
         3,
         ("`is_terminal`", "row 0", "2 such", "--done-column is_last"),
     ),
-    "result in place of an input": (BASE, {"advantage_column": "reward"}, 2, ("`reward`", "--advantage-column")),
+    "result in place of an input": (
+        BASE,
+        {"advantage_column": "reward"},
+        2,
+        ("`reward`", "--advantage-column"),
+    ),
     "a column of somebody else": (but(advantage=[0.0] * 4), {}, 2, ("`advantage`", "--overwrite")),
-    "a group column that is not there": (BASE, {"normalize_by": "task"}, 2, ("`task` not found", "--normalize-by")),
+    "a group column that is not there": (
+        BASE,
+        {"normalize_by": "task"},
+        2,
+        ("`task` not found", "--normalize-by"),
+    ),
     "another layout": (BASE, {"layout": "time-major"}, 2, ("not `time-major`", "--layout")),
     # Arrays
     "dones of a buffer": (
@@ -192,7 +252,12 @@ CASES: dict[str, tuple[Any, dict[str, Any], int, tuple[str, ...]]] = {
         2,
         ("3 by 3", "--layout time-major", "--layout batch-major"),
     ),
-    "no companion": ({"rewards": np.ones((4, 3)), "values": np.ones((4, 3))}, {}, 2, ("--layout time-major",)),
+    "no companion": (
+        {"rewards": np.ones((4, 3)), "values": np.ones((4, 3))},
+        {},
+        2,
+        ("--layout time-major",),
+    ),
     "shapes differ": ({**DENSE, "values": np.zeros((4, 2))}, {}, 3, ("`values`", "(4, 2)", "(4, 3)")),
     "a mask of another shape": (
         {"rewards": np.ones((4, 3)), "values": np.ones((4, 3)), "mask": np.ones((4, 2))},
@@ -212,8 +277,17 @@ CASES: dict[str, tuple[Any, dict[str, Any], int, tuple[str, ...]]] = {
         3,
         ("`rewards`", "unpickling"),
     ),
+    "starts and ends of a buffer disagree": (
+        {**DENSE, "episode_starts": np.array([[1.0, 1, 1], [0, 0, 0], [0, 1, 0], [0, 0, 0]])},
+        {},
+        2,
+        ("`terminated`", "`episode_starts`", "[1, 1]", "1 such"),
+    ),
     "all starts of a buffer flagged as ends": (
-        {**{name: DENSE[name] for name in ("rewards", "values", "last_values")}, "done": np.eye(4, 3)[:, :1].repeat(3, 1)},
+        {
+            **{name: DENSE[name] for name in ("rewards", "values", "last_values")},
+            "done": np.eye(4, 3)[:, :1].repeat(3, 1),
+        },
         {},
         2,
         ("`done`", "--done-at start"),
@@ -262,7 +336,11 @@ ACCEPTED: dict[str, tuple[Any, dict[str, Any], list[Any]]] = {
         [3, 2, 7, 4],
     ),
     "a struct by its path": (
-        but(reward=None, done=None, next=[{"reward": r, "done": d} for r, d in zip(BASE["reward"], BASE["done"], strict=True)]),
+        but(
+            reward=None,
+            done=None,
+            next=[{"reward": r, "done": d} for r, d in zip(BASE["reward"], BASE["done"], strict=True)],
+        ),
         {},
         [3, 2, 7, 4],
     ),
@@ -273,7 +351,7 @@ ACCEPTED: dict[str, tuple[Any, dict[str, Any], list[Any]]] = {
     "truncated with a value": (
         but(done=None, truncated=BASE["done"], next_value=[None, 10.0, NAN, 20.0]),
         {},
-        [10, 12, 17, 24],
+        [13, 12, 27, 24],
     ),
     "truncated and done: done alone is terminal": (
         but(truncated=[False, False, False, True], next_value=[None, 50.0, None, 10.0]),
@@ -290,7 +368,11 @@ ACCEPTED: dict[str, tuple[Any, dict[str, Any], list[Any]]] = {
         {},
         [3, 2, 7, 4],
     ),
-    "bootstrap from the last state": (but(done=None, truncated=BASE["done"]), {"bootstrap": "current"}, [3.5, 2.5, 7.5, 4.5]),
+    "bootstrap from the last state": (
+        but(done=None, truncated=BASE["done"]),
+        {"bootstrap": "current"},
+        [3.5, 2.5, 7.5, 4.5],
+    ),
     "ids without flags are open": (but(done=None, **IDS), {}, [3, 2, 7, 4]),
     "null ids are an id": (but(done=None, episode_id=[None, None, 1, 1]), {}, [3, 2, 7, 4]),
     "a null-typed id says nothing": (but(episode_id=pa.nulls(4), agent_id=pa.nulls(4)), {}, [3, 2, 7, 4]),
@@ -309,7 +391,9 @@ ACCEPTED: dict[str, tuple[Any, dict[str, Any], list[Any]]] = {
     "steps of a frame skip": (but(step=[0, 4, 0, 4]), {}, [3, 2, 7, 4]),
     "out of order": (but(done=[True, False, True, False], step=[1, 0, 1, 0], **IDS), {}, [1, 3, 3, 7]),
     "RLDS": (
-        but(done=None, is_first=[True, False] * 2, is_last=[False, True] * 2, is_terminal=[False] * 3 + [True]),
+        but(
+            done=None, is_first=[True, False] * 2, is_last=[False, True] * 2, is_terminal=[False] * 3 + [True]
+        ),
         {},
         [1.5, None, 3, None],
     ),
@@ -321,14 +405,22 @@ ACCEPTED: dict[str, tuple[Any, dict[str, Any], list[Any]]] = {
     "a mask that leaves nothing out": (but(loss_mask=[1, 1, 1, 1]), {}, [3, 2, 7, 4]),
     "a mask of a long table": (but(loss_mask=[0, 1, 1, 1]), {"mask_mode": "zero"}, [None, 2, 7, 4]),
     "masks of actions are no masks of steps": (but(action_mask=[[1, 0]] * 4), {}, [3, 2, 7, 4]),
-    "lists of one": (but(reward=pa.array([[r] for r in BASE["reward"]], pa.list_(pa.float32(), 1))), {}, [3, 2, 7, 4]),
+    "lists of one": (
+        but(reward=pa.array([[r] for r in BASE["reward"]], pa.list_(pa.float32(), 1))),
+        {},
+        [3, 2, 7, 4],
+    ),
     "null rows and empty lists": (
         {"rewards": [[1.0, 2.0], [], None], "values": [[0.5, 0.5], [], None], "done": [True, None, None]},
         {},
         [[3, 2], [], None],
     ),
     "one value more than rewards": (
-        {"rewards": [[1.0, 2.0], [3.0]], "values": [[0.5, 0.5, 10.0], [0.5, 20.0]], "terminated": [False, True]},
+        {
+            "rewards": [[1.0, 2.0], [3.0]],
+            "values": [[0.5, 0.5, 10.0], [0.5, 20.0]],
+            "terminated": [False, True],
+        },
         {},
         [[13, 12], [3]],
     ),
@@ -385,3 +477,32 @@ def test_flags_that_are_all_there_decide_what_dones_of_a_buffer_means(tmp_path: 
         "dones": dones,
     }
     assert result(tmp_path / "buffer.npz", arrays)[1].totals.terminated == 2
+
+
+@pytest.mark.parametrize("groups", [np.array([7, 7, 9]), np.array([[7, 7, 9]] * 4)])
+def test_arrays_are_normalised_by_labels_of_lanes_or_of_steps(tmp_path: Path, groups: Any) -> None:
+    rewards = np.arange(12.0).reshape(4, 3)
+    path = write(tmp_path / "buffer.npz", {**DENSE, "rewards": rewards, "task": groups})
+    summary = gaecli.compute(path, gamma=0.0, lam=0.0, normalize_by="task")
+    assert [group.label for group in summary.normalization.groups] == ["7", "9"]
+    with np.load(path) as arrays:
+        found = arrays["advantage"]
+    for lanes in (slice(0, 2), slice(2, 3)):
+        part = rewards[:, lanes]
+        np.testing.assert_allclose(found[:, lanes], (part - part.mean()) / part.std(ddof=1), rtol=1e-5)
+
+
+def test_a_flag_that_cannot_be_read_leaves_its_episode_out(tmp_path: Path) -> None:
+    flags = np.zeros((4, 3))
+    flags[1, 0] = NAN
+    path = write(tmp_path / "buffer.npz", {**DENSE, "terminated": flags})
+    gaecli.compute(path, on_nan="drop-episode")
+    with np.load(path) as arrays:
+        assert np.isnan(arrays["advantage"][:, 0]).all()
+        assert np.isfinite(arrays["advantage"][:, 1:]).all()
+    long = write(tmp_path / "rows.parquet", but(done=[0.0, 1.0, NAN, 1.0], **IDS))
+    gaecli.compute(long, on_nan="drop-episode")
+    assert pq.read_table(long).column("advantage").is_null().to_pylist() == [False, False, True, True]
+    lists = write(tmp_path / "lists.parquet", {**LISTS, "done": [True, None]})
+    gaecli.compute(lists, on_nan="drop-episode")
+    assert pq.read_table(lists).column("advantage").to_pylist()[1] == [None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -169,6 +170,22 @@ def test_nested_tokens(tmp_path, run_gae):
     table = pq.read_table(tmp_path / "r.parquet")
     assert table["advantage"].to_pylist()[0] == pytest.approx(advantages, abs=1e-6)
     assert table["return"].to_pylist()[0] == pytest.approx(returns, abs=1e-6)
+
+
+def test_verl_on_ragged_responses_with_holes(tmp_path, run_gae):
+    """verl's own function wrote the expected numbers: whitened advantages, and what masked slots hold."""
+    samples = Path(__file__).parents[1] / "data" / "samples" / "rlhf"
+    path = tmp_path / "r.parquet"
+    path.write_bytes((samples / "verl_like_ragged.parquet").read_bytes())
+    result = run_gae("compute", path, "--preset", "verl", "--lam", "0.95", "--json")
+    assert result.returncode == 0, result.stderr
+    found = pq.read_table(path)
+    wanted = pq.read_table(samples / "verl_expected_g1.0_l0.95.parquet")
+    for name, other in (("advantage", "advantages_whitened"), ("return", "returns")):
+        got, numbers = (
+            np.concatenate(table[column].to_pylist()) for table, column in ((found, name), (wanted, other))
+        )
+        np.testing.assert_allclose(got, numbers, rtol=1e-5, atol=1e-5)
 
 
 class TestBorders:

@@ -165,7 +165,9 @@ def test_gamma_zero_gives_reward_minus_value() -> None:
     rollout = a_rollout()
     with small_blocks(2, dtype=np.float64) as folder:
         _, columns = computed(write(rollout, folder / "r.parquet", 4), gamma=0.0, lam=0.7)
-    assert columns["advantage"] == pytest.approx(rollout.column("reward") - rollout.column("value"), abs=1e-12)
+    assert columns["advantage"] == pytest.approx(
+        rollout.column("reward") - rollout.column("value"), abs=1e-12
+    )
     assert columns["return"] == pytest.approx(rollout.column("reward"), abs=1e-12)
 
 

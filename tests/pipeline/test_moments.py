@@ -64,9 +64,7 @@ def test_nothing_merged_with_anything_is_that() -> None:
 
 
 @settings(max_examples=100)
-@given(
-    numbers=NUMBERS, offset=OFFSETS, labels=st.lists(st.integers(0, 4), min_size=60, max_size=60)
-)
+@given(numbers=NUMBERS, offset=OFFSETS, labels=st.lists(st.integers(0, 4), min_size=60, max_size=60))
 def test_groups_have_the_moments_of_their_numbers(
     numbers: list[float], offset: float, labels: list[int]
 ) -> None:

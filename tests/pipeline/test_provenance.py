@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -9,6 +10,8 @@ import pytest
 
 import gaecli
 from gaecli.errors import UsageError
+from gaecli.pipeline.provenance import is_up_to_date
+from gaecli.settings import Settings
 
 
 @pytest.fixture
@@ -49,3 +52,16 @@ def test_a_column_of_somebody_else_is_refused(path):
     pq.write_table(table.append_column("advantage", table["reward"]), path)
     with pytest.raises(UsageError, match="did not write"):
         gaecli.compute(path)
+
+
+def test_an_entry_that_lost_a_column_is_of_no_use(path):
+    gaecli.compute(path)
+    entry = json.loads(pq.read_metadata(path).metadata[b"gaecli"])
+    facts = {
+        "payload": entry["payload"],
+        "source": None,
+        "inputs": entry["inputs"],
+        "names": ["advantage", "return"],
+    }
+    assert is_up_to_date(entry, Settings(), **facts) == entry
+    assert is_up_to_date({**entry, "columns": ["advantage"]}, Settings(), **facts) is None

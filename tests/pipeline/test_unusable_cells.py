@@ -143,7 +143,9 @@ def test_an_infinite_next_value_at_a_cut_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rows_per_block", [1, 3, 100])
 def test_a_cut_without_a_value_is_an_error_where_it_is_asked_for(rows_per_block: int) -> None:
-    table = pa.table({"reward": [1.0] * 5, "value": [0.5] * 5, "truncated": [False, True, False, False, False]})
+    table = pa.table(
+        {"reward": [1.0] * 5, "value": [0.5] * 5, "truncated": [False, True, False, False, False]}
+    )
     with small_blocks(rows_per_block) as folder:
         path = folder / "r.parquet"
         pq.write_table(table, path, row_group_size=2)

@@ -179,9 +179,7 @@ def test_minari_bootstraps_from_the_padding_row(sample: Any, run_gae: Run) -> No
     root = sample("minari/cartpole/parquet-v0")
     summary = compute(run_gae, root, "--value-column", "infos.value")
     wanted = expected(sample, "minari/cartpole_parquet_expected.parquet")
-    assert_columns(
-        minari_episodes(root), in_order(wanted, "episode", "step"), RECURSION, ("advantage",)
-    )
+    assert_columns(minari_episodes(root), in_order(wanted, "episode", "step"), RECURSION, ("advantage",))
     totals = summary["totals"]
     assert (totals["steps"], totals["terminated"], totals["truncated"]) == (451, 1, 11)
     assert summary["bootstrapped"] == {"next_value": 11, "zero": 0, "current": 0}

@@ -6,10 +6,12 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import gaecli
+
 pytest.importorskip("moto", reason="needs the extra `test`")
 pytest.importorskip("s3fs", reason="needs the extra `s3`")
 
 from storage.s3_server import BUCKET, Request, S3Server, break_down, forbid
 
+SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 #: Two parts of an upload and a little; what is observed is most of it.
 BIG_ROWS = 300_000
 
@@ -377,3 +382,95 @@ class TestMessages:
         result = gae("compute", uri)
         assert result.returncode == 4
         assert f"no permission to read `{uri}`" in result.stderr
+
+
+def objects(s3: S3Server, prefix: str) -> dict[str, bytes]:
+    keys = [key for key in s3.keys() if key.startswith(f"{prefix}/")]  # noqa: SIM118 - a method of ours
+    return {key.removeprefix(f"{prefix}/"): s3.get(key) for key in keys}
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+class TestDataSets:
+    @pytest.fixture
+    def lerobot(self, s3) -> str:
+        root = SAMPLES / "lerobot" / "v30_state"
+        for path in root.rglob("*"):
+            if path.is_file():
+                s3.put(f"set/{path.relative_to(root)}", path.read_bytes())
+        return f"s3://{BUCKET}/set"
+
+    @pytest.fixture
+    def local(self, tmp_path) -> Path:
+        return Path(shutil.copytree(SAMPLES / "lerobot" / "v30_state", tmp_path / "local" / "set"))
+
+    def test_one_that_describes_its_columns_is_written_with_its_description(
+        self, s3, gae, lerobot, local, run_gae
+    ):
+        for command, place in ((gae, lerobot), (run_gae, local)):
+            result = command("compute", place)
+            assert result.returncode == 0, result.stderr
+        assert objects(s3, "set") == files(local)
+        assert "up to date" in gae("compute", lerobot).stdout
+
+    def test_a_copy_of_it_is_whole(self, s3, gae, lerobot, local, run_gae, tmp_path):
+        for _ in range(2):  # the second one finds its own work
+            result = gae("compute", lerobot, "-o", f"s3://{BUCKET}/copy")
+            assert result.returncode == 0, result.stderr
+        assert run_gae("compute", local, "-o", tmp_path / "copy").returncode == 0
+        ours, theirs = objects(s3, "copy"), files(tmp_path / "copy")
+        assert ours.keys() == theirs.keys()
+        for name, content in theirs.items():
+            # Provenance in a copy holds the time of its source.
+            if not name.startswith("data/"):
+                assert ours[name] == content, name
+        assert objects(s3, "set") == files(SAMPLES / "lerobot" / "v30_state")
+
+    def test_it_can_have_a_sidecar(self, s3, gae, lerobot, run_gae, local):
+        for command, place in ((gae, lerobot), (run_gae, local)):
+            result = command("compute", place, "--sidecar")
+            assert result.returncode == 0, result.stderr
+        before = files(SAMPLES / "lerobot" / "v30_state").keys()
+        (name,) = objects(s3, "set").keys() - before
+        assert files(local).keys() - before == {name}
+        assert pq.read_table(io.BytesIO(s3.get(f"set/{name}"))).equals(pq.read_table(local / name))
+
+    def test_shards_are_one_stream(self, s3, gae):
+        rows = pq.read_table(io.BytesIO(rollout(90)))
+        for index in range(3):
+            part = io.BytesIO()
+            pq.write_table(rows.slice(index * 30, 30), part)
+            s3.put(f"shards/train-{index:05}-of-00003.parquet", part.getvalue())
+        result = gae("compute", f"s3://{BUCKET}/shards", "--bootstrap", "current")
+        assert result.returncode == 0, result.stderr
+        whole = gae("compute", s3.put("whole.parquet", rollout(90)), "--bootstrap", "current")
+        assert whole.returncode == 0, whole.stderr
+        parts = [
+            pq.read_table(io.BytesIO(s3.get(f"shards/train-{index:05}-of-00003.parquet")))
+            for index in range(3)
+        ]
+        wanted = pq.read_table(io.BytesIO(s3.get("whole.parquet")))
+        np.testing.assert_allclose(
+            pa.concat_tables(parts)["advantage"].to_numpy(), wanted["advantage"].to_numpy(), rtol=1e-6
+        )
+
+
+class TestOtherCommands:
+    def test_inspect_reads_an_object(self, s3, gae):
+        uri = s3.put("a.parquet", rollout(100))
+        result = gae("inspect", uri, "--json")
+        assert result.returncode == 0, result.stderr
+        assert uri in result.stdout
+        assert str(gae.temporary) not in result.stdout
+
+    def test_python_reads_an_object(self, s3, monkeypatch):
+        for name, value in s3.env.items():
+            monkeypatch.setenv(name, value)
+        uri = s3.put("a.parquet", rollout(100))
+        assert len(gaecli.read(uri).rewards) == 100
+        (file,) = gaecli.compute(uri).files
+        assert (file.input, file.status) == (uri, "written")
+        with pytest.raises(gaecli.UsageError, match=uri):
+            gaecli.compute(uri, reward_column="nope")

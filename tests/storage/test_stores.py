@@ -48,8 +48,11 @@ class TestSchemes:
         assert f"`{source}`" in result.stderr
         assert "`s3://`" in result.stderr
 
-    def test_hugging_face_is_read_only(self, run_gae, copy_sample):
-        result = run_gae("compute", copy_sample("cartpole.parquet"), "-o", "hf://datasets/me/set/a.parquet")
+    def test_hugging_face_is_read_only(self, run_gae, copy_sample, tmp_path):
+        (tmp_path / "temporary").mkdir()
+        command = ["compute", copy_sample("cartpole.parquet"), "-o", "hf://datasets/me/set/a.parquet"]
+        result = run_gae(*command, env={"TMPDIR": str(tmp_path / "temporary")})
+        assert list((tmp_path / "temporary").iterdir()) == []
         assert result.returncode == 2
         assert "can only be read" in result.stderr
 

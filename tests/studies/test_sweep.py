@@ -151,6 +151,45 @@ def test_what_was_written_can_be_written_again(sample_data, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["foreign.parquet", "out.parquet"]
 
 
+def test_a_foreign_column_is_replaced_with_leave_only(sample_data, tmp_path):
+    table = pq.read_table(sample_data / "cartpole.parquet")
+    foreign = table.append_column("advantage_g0.99_l0.5", pa.array(np.zeros(table.num_rows)))
+    pq.write_table(foreign, tmp_path / "in.parquet")
+    args = ([tmp_path / "in.parquet"], [0.99], [0.5], None)
+    refused = sweep(*args, SweepOptions(output=tmp_path / "out.parquet"))
+    assert (refused.exit_code, (tmp_path / "out.parquet").exists()) == (2, False)
+    assert "`advantage_g0.99_l0.5`" in refused.files[0].error
+    sweep(*args, SweepOptions(output=tmp_path / "out.parquet", overwrite=True))
+    assert pq.read_table(tmp_path / "out.parquet")["advantage_g0.99_l0.5"].to_numpy().any()
+
+
+def test_what_was_begun_of_a_stream_that_fails_is_gone(sample_data, tmp_path):
+    """The first of two shards was begun when the second turns out to be in the way."""
+    shards = [tmp_path / f"part-{index:05d}-of-00002.parquet" for index in range(2)]
+    table = pq.read_table(sample_data / "cartpole.parquet")
+    for index, shard in enumerate(shards):
+        pq.write_table(table.slice(index * 512, 512), shard)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / shards[1].name).write_bytes(shards[1].read_bytes())
+    refused = sweep(shards, [0.99], [0.5], None, SweepOptions(output=out))
+    assert refused.exit_code == 2
+    assert [path.name for path in out.iterdir()] == [shards[1].name]
+    written = sweep(shards, [0.99], [0.5], None, SweepOptions(output=out, overwrite=True))
+    assert written.exit_code == 0
+    swept = np.concatenate([pq.read_table(out / shard.name)["advantage_g0.99_l0.5"] for shard in shards])
+    gaecli.compute(sample_data / "cartpole.parquet", tmp_path / "whole.parquet", lam=0.5)
+    np.testing.assert_array_equal(swept, pq.read_table(tmp_path / "whole.parquet")["advantage"])
+
+
+def test_values_that_are_made_up_are_told(sample_data, tmp_path):
+    table = pq.read_table(sample_data / "cartpole.parquet").drop_columns(["next_value"])
+    pq.write_table(table, tmp_path / "bare.parquet")
+    found = sweep([tmp_path / "bare.parquet"], [0.99], [0.5])
+    assert [(note.code, note.count) for note in found.warnings] == [("bootstrap-zero", 10)]
+    assert not sweep([sample_data / "cartpole.parquet"], [0.99], [0.5]).warnings
+
+
 def test_a_file_that_fails_leaves_the_others(sample_data, tmp_path):
     bad = tmp_path / "bad.parquet"
     pq.write_table(pa.table({"reward": [1.0, math.nan], "value": [0.0, 0.0], "done": [False, True]}), bad)
@@ -199,6 +238,13 @@ class TestCommand:
         result = run_gae("sweep", sample_data / "pendulum.parquet", *args, env=env)
         assert result.returncode == 0, result.stderr
         assert max(map(len, result.stdout.splitlines())) <= int(columns)
+
+    def test_a_map_wider_than_the_page_goes_on_in_panels(self, run_gae, sample_data):
+        args = ("sweep", sample_data / "pendulum.parquet", "--gamma", "0.5:0.99:0.01", "--lam", "0:1:0.02")
+        result = run_gae(*args, env={"COLUMNS": "80"})
+        assert result.returncode == 0, result.stderr
+        assert max(map(len, result.stdout.splitlines())) <= 80
+        assert result.stdout.count("λ \\ γ") > 1
 
     def test_colour_says_no_more_than_the_digits(self, run_gae, sample_data):
         args = ("sweep", sample_data / "cartpole.parquet", "--lam", "0,1")

@@ -150,6 +150,78 @@ def test_whitened_columns_are_recognised(tmp_path, library, ddof, seed):
     assert "--normalize all" in found.flags
 
 
+def test_whitened_columns_are_reproduced_to_the_last_rows(tmp_path):
+    """Scale and shift are fitted together with γ and λ: what is linear alone misses a row here and there."""
+    for seed in range(30):
+        raw = torchrl_like(Rollout(seed), *gamma_and_lam(seed))
+        path = Rollout(seed).write(tmp_path / "r.parquet", (raw - raw.mean()) / raw.std())
+        assert verify(path, "adv", preset="torchrl").is_reproduced, seed
+
+
+@pytest.mark.parametrize("is_whitened", [True, False])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_large_minority_of_other_rows_does_not_draw_the_fit_away(tmp_path, seed, is_whitened, monkeypatch):
+    """One environment of four was computed with another γ and λ, and is three times as large."""
+    gamma, lam = gamma_and_lam(seed)
+    column = torchrl_like(Rollout(seed), gamma, lam)
+    column[0] = 3 * torchrl_like(Rollout(seed), 0.6, 0.2)[0]
+    if is_whitened:
+        column = (column - column.mean()) / column.std()
+    found = verify(Rollout(seed).write(tmp_path / "r.parquet", column), "adv", preset="torchrl")
+    assert found.best.gamma == pytest.approx(gamma, abs=1e-4)
+    assert found.best.lam == pytest.approx(lam, abs=1e-3)
+    assert found.best.num_deviating <= NUM_STEPS
+    assert found.deviations[0].first_row < NUM_STEPS
+
+
+@pytest.mark.parametrize("memory_bytes", [1 << 30, 1 << 20])
+def test_trajectories_that_run_on_from_file_to_file(tmp_path, memory_bytes):
+    """Three shards of one stream, each with all environments; episodes go on in the next."""
+    rollout = Rollout(12, end_rate=0.02)
+    column = torchrl_like(rollout, 0.97, 0.9).astype(np.float32)
+    column[1, 50] += 0.5
+    names = ("rewards", "values", "following", "terminated", "truncated")
+    for index, steps in enumerate((slice(0, 30), slice(30, 60), slice(60, 90))):
+        part = {name: getattr(rollout, name)[:, steps].reshape(-1) for name in names}
+        table = pa.table(
+            {
+                "env_id": np.repeat(np.arange(NUM_ENVS), 30),
+                "reward": part["rewards"],
+                "value": part["values"],
+                "next_value": part["following"],
+                "terminated": part["terminated"],
+                "truncated": part["truncated"],
+                "adv": column[:, steps].reshape(-1),
+            }
+        )
+        pq.write_table(table, tmp_path / f"part-{index:05d}-of-00003.parquet", row_group_size=50)
+    found = verify(tmp_path, "adv", memory_bytes=memory_bytes)
+    assert (found.best.gamma, found.best.lam) == (0.97, 0.9)
+    assert found.best.num_rows == NUM_ENVS * NUM_STEPS
+    (deviation,) = found.deviations
+    assert deviation.first_row == 120 + 30 + 20  # the second file, environment 1, step 50 - 30
+
+
+def test_lists_are_verified_item_by_item(tmp_path):
+    rollout = Rollout(13)
+    column = torchrl_like(rollout, 0.9, 0.7)
+    lists = {"reward": [], "value": [], "terminated": [], "bootstrap_value": [], "adv": []}
+    for env in range(NUM_ENVS):
+        ends = np.flatnonzero(rollout.terminated[env] | rollout.truncated[env])
+        for start, stop in zip([0, *(ends + 1)], [*(ends + 1), NUM_STEPS], strict=True):
+            if start < stop:
+                lists["reward"].append(rollout.rewards[env, start:stop].tolist())
+                lists["value"].append(rollout.values[env, start:stop].tolist())
+                lists["terminated"].append(bool(rollout.terminated[env, stop - 1]))
+                lists["bootstrap_value"].append(float(rollout.following[env, stop - 1]))
+                lists["adv"].append(column[env, start:stop].tolist())
+    lists["adv"][7][0] += 1.0
+    pq.write_table(pa.table(lists), tmp_path / "lists.parquet", row_group_size=5)
+    found = verify(tmp_path / "lists.parquet", "adv")
+    assert (found.best.gamma, found.best.lam) == (0.9, 0.7)
+    assert [deviation.first_row for deviation in found.deviations] == [7]
+
+
 def test_a_whitening_with_constants_from_elsewhere_is_told(tmp_path):
     raw = torchrl_like(Rollout(1), 0.9, 0.8)
     found = verify(Rollout(1).write(tmp_path / "r.parquet", (raw - 7) / 3), "adv")
@@ -304,6 +376,36 @@ class TestDeviations:
         found = verify(rollout.write(tmp_path / "r.parquet", self.by_hand(rollout, beyond)), "adv")
         assert found.is_reproduced
         assert set(found.best.presets) == {"rl-games", "rsl-rl"}
+
+    def test_a_preset_that_is_not_the_one_tells_what_the_column_does(self, tmp_path):
+        rollout, column = self.column()
+        found = verify(rollout.write(tmp_path / "r.parquet", column), "adv", preset="cleanrl")
+        (deviation,) = found.deviations
+        assert deviation.where == "truncated ends"
+        assert deviation.count == rollout.truncated.sum()
+        assert deviation.reading == "use V(s_t+1) as the file gives it"
+
+    def test_ends_that_leak_into_the_next_episode(self, tmp_path):
+        """Terminated ends are no ends to the column: V and A of the next row flow in."""
+        rollout = Rollout(8)
+        advantages = np.zeros((NUM_ENVS, NUM_STEPS))
+        for env in range(NUM_ENVS):
+            running = 0.0
+            for t in reversed(range(NUM_STEPS)):
+                after = rollout.values[env, t + 1] if t + 1 < NUM_STEPS else rollout.following[env, t]
+                delta = rollout.rewards[env, t] + 0.95 * after - rollout.values[env, t]
+                if rollout.truncated[env, t]:
+                    delta = (
+                        rollout.rewards[env, t] + 0.95 * rollout.following[env, t] - rollout.values[env, t]
+                    )
+                    running = 0.0
+                running = delta + 0.95 * 0.9 * running
+                advantages[env, t] = running
+        found = verify(rollout.write(tmp_path / "r.parquet", advantages), "adv")
+        assert not found.is_reproduced
+        (deviation,) = found.deviations
+        assert deviation.where == "terminated ends"
+        assert deviation.reading == "leak: V and A of the next row flow in"
 
     def test_two_kinds_of_ends_at_once(self, tmp_path):
         rollout = Rollout(6)

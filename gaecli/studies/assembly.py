@@ -1,0 +1,137 @@
+"""The pieces in which a stream was read as one block, every trajectory in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gaecli.pipeline.apply import Settled, trajectory_numbers
+from gaecli.pipeline.combine import Carry
+from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, IndexArray, Placement
+from gaecli.studies.reading import Reading, with_lane_ends
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """A stream as its convention reads it; [N] each, in an order of steps of its own.
+
+    `slots` is the place of each step in a column that has one cell per row (per item of lists, per
+    element of an array) of all files; `rows` is its row, counted over all files.
+    """
+
+    prepared: Block
+    estimated: BoolArray | None
+    #: V(s') as far as the files give it, whether or not the convention uses it; NaN elsewhere.
+    given: FloatArray
+    slots: IndexArray
+    rows: IndexArray
+    num_slots: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    settled: Settled
+    slots: IndexArray
+    rows: IndexArray
+    #: Number of the trajectory of every step, counted over all pieces.
+    trajectories: IndexArray
+
+
+def whole_stream(reading: Reading) -> Whole:
+    """Visit every block once, and put them together."""
+    pieces: list[_Piece] = []
+    chains: dict[int, int] = {}
+    sizes = [opened.file.num_rows for opened in reading.stream.files]
+    gamma = reading.stream.settings.gamma
+    num_slots = num_trajectories = 0
+
+    def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
+        nonlocal num_slots, num_trajectories
+        block = settled.block
+        slots = block.placement.rows_of_steps(np.arange(block.num_steps, dtype=np.int64))
+        trajectories = _numbered(block, carry, num_trajectories, chains)
+        ended = replace(settled, prepared=with_lane_ends(settled.prepared, carry, gamma))
+        rows = sum(sizes[:file]) + start + _rows_of_slots(block, slots)
+        pieces.append(_Piece(ended, num_slots + slots, rows, trajectories))
+        num_slots += block.placement.num_rows
+        num_trajectories += block.num_steps
+
+    for _ in reading.stream.visit(reading.shop, look):
+        pass
+    return _joined(pieces, num_slots)
+
+
+def _numbered(block: Block, carry: Carry, first: int, chains: dict[int, int]) -> IndexArray:
+    """A trajectory that comes in from another piece keeps the number that it has there."""
+    numbers = first + trajectory_numbers(block)[: block.num_steps]  # of no steps it has one all the same
+    lanes = block.lanes
+    for lane in range(lanes.count):
+        head, tail = int(carry.head_chains[lane]), int(carry.tail_chains[lane])
+        if head >= 0:
+            numbers[numbers == numbers[lanes.starts[lane]]] = chains[head]
+        if tail >= 0:
+            chains[tail] = int(numbers[lanes.stops[lane] - 1])
+    return numbers
+
+
+def _rows_of_slots(block: Block, slots: IndexArray) -> IndexArray:
+    """Of nested tables the row of the list."""
+    if block.list_offsets is None:
+        return slots
+    return np.searchsorted(block.list_offsets, slots, side="right").astype(np.int64) - 1
+
+
+def _joined(pieces: list[_Piece], num_slots: int) -> Whole:
+    order = np.argsort(_together([piece.trajectories for piece in pieces]), kind="stable")
+    blocks = [piece.settled.prepared for piece in pieces]
+
+    def column(name: str, fill: Any = None) -> Any:
+        parts = [getattr(block, name) for block in blocks]
+        if all(part is None for part in parts):
+            return None
+        filled = [
+            np.full(block.num_steps, fill) if part is None else part
+            for block, part in zip(blocks, parts, strict=True)
+        ]
+        return _together(filled)[order]
+
+    prepared = Block(
+        rewards=column("rewards"),
+        values=column("values"),
+        terminated=column("terminated"),
+        truncated=column("truncated"),
+        cuts=column("cuts"),
+        next_values=column("next_values", np.nan),
+        lanes=NO_LANES,
+        placement=Placement(len(order)),
+        is_step=column("is_step", True),
+        dropped=column("dropped", False),
+        masked=column("masked", False),
+        filled=column("filled", False),
+    )
+    estimated = [
+        np.ones(piece.settled.block.num_steps, np.bool_)
+        if piece.settled.estimated is None
+        else piece.settled.estimated
+        for piece in pieces
+    ]
+    return Whole(
+        prepared=prepared,
+        estimated=_together(estimated)[order],
+        given=_together([_given(piece.settled.block) for piece in pieces])[order],
+        slots=_together([piece.slots for piece in pieces])[order],
+        rows=_together([piece.rows for piece in pieces])[order],
+        num_slots=num_slots,
+    )
+
+
+def _given(block: Block) -> FloatArray:
+    if block.next_values is None:
+        return np.full(block.num_steps, np.nan)
+    return block.next_values.astype(np.float64)
+
+
+def _together(parts: list[Any]) -> Array:
+    return np.concatenate(parts) if parts else np.zeros(0)

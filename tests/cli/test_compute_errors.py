@@ -1,0 +1,286 @@
+"""What a user can do wrong: one message, its exit code, and every file as it was."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from cli.rollout_files import LENGTH, ROWS, columns, document_of, ok, write, write_npz
+
+#: error, more lines under its text, then perhaps an empty line and a hint of one or more lines.
+SHAPE = re.compile(r"error: [^\n]+\n(?: {7}[^\n]+\n)*(?:\nhint: [^\n]+\n(?: {6}[^\n]+\n)*)?")
+
+
+@pytest.fixture
+def fails(run_gae, tmp_path):
+    """Run a command that has to fail; its message. Nothing in the folder may change."""
+
+    def run(*args: object, code: int, says: str, hints: str = "", cwd: Path | None = None) -> str:
+        before = contents(tmp_path)
+        result = run_gae("compute", *args, cwd=cwd)
+        assert result.returncode == code, result.stderr
+        assert contents(tmp_path) == before
+        assert result.stdout == ""
+        assert SHAPE.fullmatch(result.stderr), result.stderr
+        message, _, hint = result.stderr.partition("\nhint: ")
+        assert says in message, result.stderr
+        assert hints in hint, result.stderr
+        return result.stderr
+
+    return run
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        str(entry.relative_to(folder)): (entry.read_bytes(), entry.stat().st_mtime_ns)
+        for entry in folder.rglob("*")
+        if entry.is_file()
+    }
+
+
+# Usage: 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--gamma", "1.5"), "`--gamma` is 1.5; it must lie in [0, 1]"),
+        (("--gamma", "nan"), "`--gamma` is nan"),
+        (("--lam", "-0.1"), "`--lam` is -0.1"),
+        (
+            ("--normalize", "everything"),
+            "`--normalize` is `everything`; it must be one of none, all, file, episode",
+        ),
+        (("--norm-ddof", "2"), "`--norm-ddof` is 2"),
+        (("--norm-eps", "inf"), "`--norm-eps` is inf"),
+        (("--norm-floor", "none"), "`--norm-floor` is `none`"),
+        (("--normalize", "episode", "--normalize-by", "reward"), "two different groupings"),
+        (("--normalize-by", "nobody"), "column `nobody` not found"),
+        (("--memory", "lots"), "`--memory` is `lots`"),
+        (("--memory", "1e400"), "`--memory` is `1e400`"),
+        (("--memory", "1KiB"), "must be 1MiB at least"),
+        (("--jobs", "0"), "`--jobs` is 0"),
+        (("--bootstrap", "guess"), "`--bootstrap` is `guess`"),
+        (("--done-at", "middle"), "`--done-at` is `middle`"),
+        (("--layout", "time-major"), "is not `time-major`"),
+        (("--precision", "half"), "`--precision` is `half`"),
+        (("--on-nan", "ignore"), "`--on-nan` is `ignore`"),
+        (("--device", "tpu"), "`--device` is `tpu`"),
+        (("--advantage-column", "x", "--return-column", "x"), "need different names"),
+        (("--advantage-column", "value", "--overwrite"), "`value` is the value of"),
+        (("-o", "out.npz"), "the result has the format of the input"),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, tuple) else "",
+)
+def test_flags_that_make_no_sense(fails, tmp_path, flags, says):
+    write(tmp_path / "r.parquet")
+    fails("r.parquet", *flags, code=2, says=says, cwd=tmp_path)
+
+
+def test_a_flag_that_is_none_and_a_number_that_is_none(run_gae, tmp_path):
+    path = write(tmp_path / "r.parquet")
+    for flags in (("--gama", "0.9"), ("--gamma", "high"), ("--jobs", "many")):
+        result = run_gae("compute", path, *flags)
+        assert result.returncode == 2
+        assert result.stdout == ""
+        assert flags[0].strip("-") in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_no_input(fails):
+    fails(code=2, says="no input given", hints="gae compute FILE")
+
+
+@pytest.mark.parametrize(
+    ("given", "near", "flag"),
+    [("rewards_", "reward", "--reward-column"), ("vlaue", "value", "--value-column"),
+     ("trunctaed", "truncated", "--truncated-column")],
+)  # fmt: skip
+def test_a_slip_in_a_column_name_is_met_with_the_right_one(fails, tmp_path, given, near, flag):
+    path = write(tmp_path / "r.parquet")
+    text = fails(
+        path, flag, given, code=2, says=f"column `{given}` not found in `{path}`", hints=f"`{flag} {near}`"
+    )
+    assert "columns there: reward, value, terminated, truncated" in text
+
+
+def test_a_file_without_values(fails, tmp_path):
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({"reward": [1.0], "vf_pred": [0.0], "done": [True]}), path)
+    fails(path, code=2, says=f"no value column in `{path}`", hints="`--value-column vf_pred`")
+
+
+def test_two_columns_that_could_both_be_the_reward(fails, tmp_path):
+    path = write(tmp_path / "r.parquet", rewards=np.zeros(ROWS))
+    fails(path, code=2, says="`reward` and `rewards`", hints="--reward-column")
+
+
+def test_an_output_that_somebody_else_wrote(fails, run_gae, tmp_path):
+    path, output = write(tmp_path / "r.parquet"), tmp_path / "out.parquet"
+    output.write_bytes(b"precious")
+    for flags in (("-o", output), ("--sidecar", "-o", output)):
+        fails(path, *flags, code=2, says=f"`{output}` exists", hints="--overwrite")
+    write(tmp_path / "r.gae.parquet", seed=5)
+    fails(path, "--sidecar", code=2, says="r.gae.parquet` exists", hints="--overwrite")
+    ok(run_gae("compute", path, "-o", output, "--overwrite", "-q"))
+    assert "advantage" in pq.read_schema(output).names
+
+
+def test_one_place_for_two_results(fails, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    paths = [write(tmp_path / folder / "r.parquet") for folder in "ab"]
+    fails(*paths, "-o", f"{tmp_path}/out/", code=2, says="would both be written to")
+    write_npz(tmp_path / "a" / "r.npz")
+    fails(tmp_path / "a", "--sidecar", code=2, says="would both be written to")
+    fails(*paths, "-o", paths[0], code=2, says="is a file, but there are 2 inputs")
+
+
+# Data: 3
+
+
+@pytest.mark.parametrize(
+    ("cell", "what"), [(float("nan"), "is NaN"), (float("inf"), "is infinite"), (None, "is null")]
+)
+@pytest.mark.parametrize("name", ["reward", "value"])
+def test_cells_that_are_no_numbers(fails, tmp_path, cell, what, name):
+    cells = columns()[name].tolist()
+    cells[33] = cells[40] = cell
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({**columns(), name: cells, "episode": np.repeat(range(4), LENGTH)}), path)
+    text = fails(path, code=3, says=f"`{name}` {what} at row 33 (episode 2", hints="--on-nan drop-episode")
+    assert "2 such in all" in text
+
+
+def test_a_flag_that_is_neither_0_nor_1(fails, tmp_path):
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({"reward": [1.0] * 3, "value": [0.0] * 3, "done": [0.0, 0.5, 1.0]}), path)
+    fails(path, code=3, says="`done` is 0.5, which is not a flag (0 or 1), at row 1")
+
+
+def test_a_column_of_words(fails, tmp_path):
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({"reward": ["a", "b"], "value": [0.0, 0.0], "done": [False, True]}), path)
+    fails(path, code=3, says="its type is string", hints="--reward-column")
+
+
+def test_arrays_of_different_lengths(fails, tmp_path):
+    path = tmp_path / "r.npz"
+    np.savez(path, rewards=np.zeros(5), values=np.zeros(4), terminated=np.zeros(5, np.bool_))
+    fails(path, code=3, says="`values`", hints="must have the same length")
+
+
+def test_all_of_it_is_wrong_in_one_of_many_files_and_the_others_are_done(run_gae, tmp_path):
+    """Exit codes 2, 3 and 4 at once: the highest is what counts."""
+    good = [write(tmp_path / f"good{seed}.parquet", seed) for seed in range(2)]
+    foreign = write(tmp_path / "foreign.parquet", advantage=np.zeros(ROWS))
+    nan = write(tmp_path / "nan.parquet", reward=[float("nan")] * ROWS)
+    corrupt = tmp_path / "corrupt.parquet"
+    corrupt.write_bytes(good[0].read_bytes()[:-20])
+    missing = tmp_path / "missing.parquet"
+    before = {path: path.read_bytes() for path in (foreign, nan, corrupt)}
+    for paths, code in (
+        ((foreign, good[0]), 2),
+        ((nan, foreign, good[0]), 3),
+        ((nan, missing, corrupt, *good), 4),
+    ):
+        result = run_gae("compute", *paths, "--gamma", f"0.{code}", "--json")
+        assert result.returncode == code
+        document = document_of(result)
+        assert document["exit_code"] == code
+        for file in document["files"]:
+            is_good = "good" in file["input"]
+            assert file["status"] == ("written" if is_good else "failed")
+            assert (file["error"] is None) == is_good
+            assert (file["exit_code"] == 0) == is_good
+    assert {path: path.read_bytes() for path in before} == before
+    assert "advantage" in pq.read_schema(good[1]).names
+
+
+# Files: 4
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty: 0 bytes"),
+        (b"reward,value\n1,2\n", "is not a"),
+        (b"PAR1", "r.parquet"),
+        (b"PAR1" + b"\0" * 100 + b"PAR1", "r.parquet"),
+        (b"\x93NUMPY\x01\0", "single NumPy array"),
+        (b"\x80\x04pickle", "never loaded"),
+    ],
+    ids=["empty", "csv", "magic", "zeros", "npy", "pickle"],
+)
+def test_files_that_are_none_of_ours(fails, tmp_path, content, says):
+    path = tmp_path / "r.parquet"
+    path.write_bytes(content)
+    fails(path, code=4, says=says)
+
+
+def test_a_truncated_file(fails, tmp_path):
+    path = write(tmp_path / "r.parquet")
+    path.write_bytes(path.read_bytes()[:-100])
+    fails(path, code=4, says=f"`{path}`")
+
+
+def test_inputs_that_are_not_there(fails, tmp_path):
+    write(tmp_path / "rollouts.parquet")
+    fails(tmp_path / "rolouts.parquet", code=4, says="does not exist", hints="rollouts.parquet")
+    fails(f"{tmp_path}/*.npz", code=4, says="matches no file")
+    (tmp_path / "empty").mkdir()
+    fails(tmp_path / "empty", code=4, says="holds no rollout files")
+
+
+# Device: 5
+
+
+def test_a_device_that_is_not_there(fails, tmp_path):
+    pytest.importorskip("torch")
+    path = write(tmp_path / "r.parquet")
+    fails(
+        path, "--device", "cuda:99", code=5, says="device `cuda:99` is not available", hints="--device auto"
+    )
+
+
+# What the messages do not need
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda folder: [folder / "missing.parquet"],
+        lambda folder: [write(folder / "r.parquet"), "--value-column", "vlaue"],
+        lambda folder: [write(folder / "r.parquet", reward=[float("nan")] * ROWS)],
+        lambda folder: [write(folder / "r.parquet"), "--gamma", "2"],
+    ],
+    ids=["missing file", "missing column", "NaN", "gamma"],
+)
+def test_no_error_path_imports_torch(gae_command, tmp_path, make: Callable[[Path], list[object]]):
+    import subprocess
+    import sys
+
+    script = (
+        "import os, sys\n"
+        "def leave(code):\n"
+        "    sys.stderr.flush(); print('torch' in sys.modules, code, flush=True); leaving(0)\n"
+        "leaving, os._exit = os._exit, leave\n"
+        "from gaecli.cli.main import run\n"
+        "run()\n"
+    )
+    args = [str(part) for part in make(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-c", script, "compute", *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    imported, code = done.stdout.split()
+    assert imported == "False"
+    assert int(code) in (2, 3, 4)

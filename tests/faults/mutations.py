@@ -1,0 +1,109 @@
+"""Computes over damaged copies of a small file, in a process of its own: `python mutations.py FILE SEED ROUNDS`.
+
+Every byte of the file is replaced by another one, `ROUNDS` times. A line on stdout names the damage before it is
+tried, so that whoever started this knows what it died of; the last line is a JSON object of what came out:
+
+    refused     a `GaeError`, and the file as it was
+    right       advantages that are those of the numbers that are in the file now
+    wrong       everything else, by what went wrong
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import numpy as np
+import pyarrow.parquet as pq
+
+import gaecli
+
+GAMMA, LAM = 0.9, 0.8
+#: A run takes milliseconds. None may take this long, whatever the file says.
+SECONDS = 20
+ADDRESS_SPACE_BYTES = 6 << 30
+
+
+def main(path: Path, seed: int, rounds: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES))
+    signal.signal(signal.SIGALRM, _too_slow)
+    os.fsync = lambda handle: None  # what survives a power cut is not asked here
+    whole = path.read_bytes()
+    draw = random.Random(seed)
+    refused = right = 0
+    wrong: list[str] = []
+    for position in range(len(whole) * rounds):
+        position %= len(whole)
+        damage = draw.randrange(1, 256)
+        print(f"byte {position} xor {damage}", flush=True)
+        damaged = bytearray(whole)
+        damaged[position] ^= damage
+        path.write_bytes(damaged)
+        signal.alarm(SECONDS)
+        try:
+            summary = gaecli.compute(
+                path, gamma=GAMMA, lam=LAM, done_at="end", jobs=1, memory_bytes=256 << 20
+            )
+        except gaecli.GaeError as error:
+            if path.read_bytes() != damaged:
+                wrong.append(f"{position} xor {damage}: changed by a run that failed")
+            elif not str(error) or error.exit_code not in (2, 3, 4):
+                wrong.append(f"{position} xor {damage}: {error!r}")
+            else:
+                refused += 1
+        except BaseException as error:
+            wrong.append(f"{position} xor {damage}: {type(error).__name__}: {error}")
+        else:
+            problem = _difference(path, summary.files[0].columns)
+            right += problem is None
+            wrong += [f"{position} xor {damage}: {problem}"] if problem else []
+        finally:
+            signal.alarm(0)
+        left = [entry.name for entry in path.parent.iterdir() if entry != path]
+        if left:
+            wrong.append(f"{position} xor {damage}: left {left}")
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    print(json.dumps({"refused": refused, "right": right, "wrong": wrong, "peak_bytes": peak_bytes}))
+
+
+def _difference(path: Path, roles: dict[str, str]) -> str | None:
+    """How the advantages differ from those of the numbers beside them; None if they do not."""
+    rewards, values, ends, found = _columns(
+        path, [*(roles[role] for role in ("reward", "value", "done")), "advantage"]
+    )
+    wanted = np.zeros(len(rewards))
+    later = following = 0.0
+    for row in reversed(range(len(rewards))):
+        if ends[row]:
+            later = following = 0.0
+        later = rewards[row] + GAMMA * following - values[row] + GAMMA * LAM * later
+        following = values[row]
+        wanted[row] = later
+    with np.errstate(over="ignore"):
+        is_close = np.isclose(
+            found, wanted.astype(np.float32), rtol=1e-5, atol=1e-5 * np.abs(wanted).max(initial=1)
+        )
+    return None if is_close.all() else f"{found.tolist()} instead of {wanted.tolist()}"
+
+
+def _columns(path: Path, names: list[str]) -> list[Any]:
+    if path.suffix == ".npz":
+        with np.load(path) as archive:
+            return [archive[name].reshape(-1).astype(np.float64) for name in names]
+    table = pq.ParquetFile(path).read(columns=names, use_threads=False)
+    return [np.array(table[name].to_pylist(), np.float64) for name in names]
+
+
+def _too_slow(number: int, frame: FrameType | None) -> NoReturn:
+    raise TimeoutError(f"took more than {SECONDS} s")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,74 @@
+"""A wrong byte anywhere in a file: a clean error or the right result, in little time and memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+ROWS = 12
+
+
+def numbers() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    return {
+        "reward": random.normal(size=ROWS).astype(np.float32),
+        "value": random.normal(size=ROWS).astype(np.float32),
+        "done": np.arange(ROWS) % 5 == 4,
+    }
+
+
+def parquet(path: Path, **options: object) -> None:
+    pq.write_table(pa.table(numbers()), path, row_group_size=7, **options)
+
+
+def npz(path: Path, compression: int = zipfile.ZIP_STORED) -> None:
+    (np.savez if compression == zipfile.ZIP_STORED else np.savez_compressed)(path, **numbers())
+
+
+FILES: dict[str, Callable[[Path], None]] = {
+    "plain.parquet": lambda path: parquet(path, compression="none", use_dictionary=False, store_schema=False),
+    "usual.parquet": lambda path: parquet(path),
+    "plain.npz": lambda path: npz(path),
+    "deflated.npz": lambda path: npz(path, zipfile.ZIP_DEFLATED),
+}
+
+
+def damaged(path: Path, rounds: int, seed: int = 1) -> dict:
+    script = Path(__file__).with_name("mutations.py")
+    command = [sys.executable, str(script), str(path), str(seed), str(rounds)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
+    last = done.stdout.strip().splitlines()[-1:]
+    assert done.returncode == 0, f"ended with {done.returncode} at {last}\n{done.stderr[-2000:]}"
+    return json.loads(last[0])
+
+
+@pytest.mark.parametrize("name", ["plain.parquet", "plain.npz", "deflated.npz"])
+def test_every_byte_replaced_is_refused_or_right(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    FILES[name](path)
+    size = path.stat().st_size
+    found = damaged(path, rounds=1)
+    assert not found["wrong"], "\n".join(found["wrong"])
+    assert found["refused"] + found["right"] == size
+    assert found["refused"] > 0
+    assert found["right"] > 0
+    assert found["peak_bytes"] < 1 << 30
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
+def test_every_byte_replaced_many_times_is_refused_or_right(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    FILES[name](path)
+    found = damaged(path, rounds=8, seed=2)
+    assert not found["wrong"], "\n".join(found["wrong"])
+    assert found["peak_bytes"] < 1 << 30

@@ -1,0 +1,124 @@
+"""No room for the new file: a clear error, the old file as it was, and nothing left beside it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+ROWS = 300_000
+DISK_BYTES = 9 << 20
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def columns(path: Path) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    payload = {"payload": random.random(ROWS)} if path.suffix == ".parquet" else {}
+    return {
+        "reward": random.random(ROWS, np.float32),
+        "value": random.random(ROWS, np.float32),
+        "terminated": random.random(ROWS) < 0.01,
+        **payload,
+    }
+
+
+def make(path: Path, *, is_displaced: bool = False) -> Path:
+    if path.suffix == ".npz":
+        np.savez(path, **columns(path))
+    else:
+        first = {"advantage": np.zeros(ROWS, np.float32)} if is_displaced else {}
+        table = pa.table({**first, **columns(path)})
+        pq.write_table(table, path, row_group_size=100_000, compression="none", use_dictionary=False)
+    return path
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with room for one file and a bit."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(disk)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("needs leave to mount a tmpfs")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {entry.name: entry.read_bytes() for entry in folder.iterdir()}
+
+
+CASES = {
+    "spliced": ("r.parquet", ()),
+    "rewritten": ("displaced.parquet", ("--overwrite",)),
+    "an archive": ("r.npz", ()),
+    "a sidecar": ("r.parquet", ("--sidecar",)),
+    "another file": ("r.parquet", ("-o", "out.parquet")),
+    "a normalised one": ("r.parquet", ("--normalize", "all", "--keep-raw")),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_full_disk(run_gae: Run, small_disk: Path, case: str) -> None:
+    name, flags = CASES[case]
+    path = make(small_disk / name, is_displaced=case == "rewritten")
+    ballast = small_disk / "ballast"
+    room = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize
+    ballast.write_bytes(bytes(max(0, room - (1 << 20))))
+    before = contents(small_disk)
+    result = run_gae("compute", path, *flags, cwd=small_disk)
+    assert result.returncode == 4, result.stderr
+    assert result.stderr.startswith("error: ")
+    assert "no space left to write `" in result.stderr
+    assert "hint: free some space" in result.stderr
+    assert contents(small_disk) == before
+    ballast.unlink()
+    if case not in ("another file", "spliced", "rewritten", "a normalised one"):
+        assert run_gae("compute", path, *flags, cwd=small_disk).returncode == 0
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("limit", [0, 1 << 20])
+def test_a_limit_on_the_size_of_files(gae_command: Path, tmp_path: Path, case: str, limit: int) -> None:
+    """The same in a portable way: writing beyond the limit fails in the middle of a file."""
+    name, flags = CASES[case]
+    path = make(tmp_path / name, is_displaced=case == "rewritten")
+    before = contents(tmp_path)
+    done = subprocess.run(
+        [gae_command, "compute", path, *flags],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert done.returncode == 4, done.stderr
+    assert done.stderr.startswith("error: `")
+    assert "would be larger than a file may be here" in done.stderr
+    assert "ulimit -f" in done.stderr
+    assert contents(tmp_path) == before
+
+
+def test_of_many_files_those_that_fit_are_written(run_gae: Run, small_disk: Path) -> None:
+    small = small_disk / "small.parquet"
+    pq.write_table(pa.table({"reward": [1.0], "value": [0.0], "terminated": [True]}), small)
+    large = make(small_disk / "large.parquet")
+    before = large.read_bytes()
+    result = run_gae("compute", small_disk, "--jobs", "1")
+    assert result.returncode == 4
+    assert large.read_bytes() == before
+    assert "advantage" in pq.read_schema(small).names
+    assert sorted(contents(small_disk)) == ["large.parquet", "small.parquet"]

@@ -1,0 +1,164 @@
+"""`--plot`: what is drawn is what is in the file, bounded, and the files stand on their own."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import gaecli
+from gaecli.errors import FileError, MissingExtraError
+from gaecli.gallery import Gallery
+from gaecli.report import plots
+
+needs_matplotlib = pytest.mark.skipif(
+    importlib.util.find_spec("matplotlib") is None, reason="needs the extra `plot`"
+)
+
+
+@pytest.fixture(scope="module")
+def long_file(tmp_path_factory):
+    """50,000 rows in row groups that cut episodes; more than a picture takes."""
+    random = np.random.default_rng(1)
+    num_rows = 50_000
+    ends = random.random(num_rows) < 0.01
+    ends[-1] = True
+    rewards, values = random.normal(size=num_rows), random.normal(size=num_rows)
+    columns = {"reward": rewards, "value": values, "terminated": ends}
+    path = tmp_path_factory.mktemp("plots") / "long.parquet"
+    pq.write_table(pa.table(columns), path, row_group_size=7_000)
+    return path, rewards, values, ends
+
+
+def gallery_of(path, **settings) -> Gallery:
+    gallery = gaecli.compute(path, dry_run=True, gallery=True, **settings).gallery
+    assert gallery is not None
+    return gallery
+
+
+class TestGallery:
+    @pytest.mark.parametrize("memory_bytes", [1 << 30, 1 << 20])
+    def test_episode_rewards_are_the_sums_in_order(self, long_file, memory_bytes):
+        path, rewards, _, ends = long_file
+        stops = np.flatnonzero(ends) + 1
+        sums = [part.sum() for part in np.split(rewards, stops)[:-1]]
+        gallery = gallery_of(path, memory_bytes=memory_bytes)
+        assert gallery.num_episodes == len(sums)
+        np.testing.assert_allclose(gallery.episode_rewards, sums, rtol=1e-12, atol=1e-12)
+
+    def test_samples_are_bounded_and_of_the_same_rows(self, long_file):
+        path, rewards, values, _ = long_file
+        gallery = gallery_of(path)
+        assert gallery.num_rows == len(rewards)
+        assert gallery.is_aligned
+        sizes = {len(sample) for sample in gallery.samples.values()}
+        assert len(sizes) == 1
+        assert 10_000 <= sizes.pop() <= 20_000
+        reward_of = dict(zip(values.tolist(), rewards.tolist(), strict=True))
+        drawn = gallery.samples
+        assert all(
+            reward_of[value] == reward for value, reward in zip(drawn["value"], drawn["reward"], strict=True)
+        )
+        np.testing.assert_allclose(
+            np.add(drawn["value"], drawn["advantage"]), drawn["return"], rtol=1e-12, atol=1e-12
+        )
+
+    def test_the_strip_is_an_episode_of_the_file(self, long_file):
+        path, rewards, values, ends = long_file
+        strip = gallery_of(path).strip
+        rows = slice(strip.row, strip.row + strip.length)
+        assert strip.rewards == tuple(rewards[rows])
+        assert strip.values == tuple(values[rows])
+        assert ends[rows].tolist() == [False] * (strip.length - 1) + [True]
+        assert strip.end == "terminated"
+
+    def test_nothing_is_kept_unless_asked_for(self, long_file):
+        assert gaecli.compute(long_file[0], dry_run=True).gallery is None
+
+    def test_several_files_are_one_picture(self, sample_data):
+        names = [sample_data / "cartpole.parquet", sample_data / "pendulum.parquet"]
+        both = gaecli.compute(names, dry_run=True, gallery=True).gallery
+        single = [gallery_of(name) for name in names]
+        assert both.num_episodes == sum(one.num_episodes for one in single) == 38
+        assert list(both.episode_rewards) == [*single[0].episode_rewards, *single[1].episode_rewards]
+        assert both.strip == single[0].strip
+
+
+@needs_matplotlib
+class TestFiles:
+    @pytest.mark.parametrize("command", ["compute", "sweep"])
+    @pytest.mark.parametrize("suffix", [".png", ".svg", ".html"])
+    def test_is_what_its_suffix_says(self, run_gae, copy_sample, tmp_path, command, suffix):
+        picture = tmp_path / f"picture{suffix}"
+        result = run_gae(command, copy_sample("cartpole.parquet"), "-q", "--plot", picture)
+        assert result.returncode == 0, result.stderr
+        content = picture.read_bytes()
+        start = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".html": b"<!doctype html>"}[suffix]
+        assert content.startswith(start)
+        assert len(content) > 20_000
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["cartpole.parquet", picture.name]
+
+    def test_a_page_needs_nothing_from_elsewhere(self, sample_data, tmp_path):
+        page = tmp_path / "page.html"
+        plots.plot_gallery(gallery_of(sample_data / "cartpole.parquet"), str(page), "a <title> & more")
+        text = page.read_text()
+        assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', text)
+        assert not re.findall(r"@import|<link|<script|url\((?!#)", text)
+        assert "<title>a &lt;title&gt; &amp; more</title>" in text
+        light, dark = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+        # What one drawing refers to must not be found in the other, which is hidden.
+        used = [
+            set(re.findall(r"(?:#|url\(#)([\w-]+)", svg)) & set(re.findall(r' id="([^"]+)"', svg))
+            for svg in (light, dark)
+        ]
+        assert used[0]
+        assert not used[0] & used[1]
+
+    def test_equal_data_makes_equal_files(self, sample_data, tmp_path):
+        gallery = gallery_of(sample_data / "pendulum.parquet")
+        for suffix in (".png", ".svg", ".html"):
+            pictures = [tmp_path / f"{name}{suffix}" for name in "ab"]
+            for picture in pictures:
+                plots.plot_gallery(gallery, str(picture), "pendulum")
+            assert pictures[0].read_bytes() == pictures[1].read_bytes()
+
+    def test_an_empty_gallery_and_a_constant_one_can_be_drawn(self, tmp_path):
+        empty = Gallery({}, 0, True, (), 0)
+        constant = Gallery(dict.fromkeys(("value", "return", "advantage"), (1.0,) * 5), 5, True, (3.0,), 1)
+        for gallery in (empty, constant):
+            plots.plot_gallery(gallery, str(tmp_path / "picture.png"), "title")
+            assert (tmp_path / "picture.png").stat().st_size > 5_000
+
+    def test_a_sweep_of_one_setting_and_of_many(self, sample_data, tmp_path):
+        for gammas, lams in (([0.9], [0.5]), ([i / 40 for i in range(40)], [i / 40 for i in range(41)])):
+            found = gaecli.sweep(sample_data / "pendulum.parquet", gammas, lams)
+            plots.plot_sweep(found, str(tmp_path / "sweep.png"), "std")
+            assert (tmp_path / "sweep.png").stat().st_size > 5_000
+
+    def test_a_place_that_cannot_be_written_is_an_error(self, tmp_path):
+        with pytest.raises(FileError, match=r"nowhere/picture.png"):
+            plots.plot_gallery(
+                Gallery({}, 0, True, (), 0), str(tmp_path / "nowhere" / "picture.png"), "title"
+            )
+
+
+def test_without_matplotlib_the_extra_is_named_before_anything_is_done(monkeypatch):
+    monkeypatch.setattr(plots, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError) as caught:
+        plots.check_available()
+    assert caught.value.exit_code == 5
+    assert "gaecli[plot]" in caught.value.hint
+
+
+@pytest.mark.parametrize("command", ["compute", "sweep"])
+def test_another_suffix_is_refused_before_anything_is_done(run_gae, copy_sample, command):
+    path = copy_sample("cartpole.parquet")
+    before = path.read_bytes()
+    result = run_gae(command, path, "--plot", "picture.pdf")
+    assert result.returncode == 2
+    assert ".png, .svg, .html" in result.stderr
+    assert path.read_bytes() == before
