@@ -56,7 +56,11 @@ def _column(role: str, what: str) -> typer.models.OptionInfo:
 
 Inputs = Annotated[
     list[str],
-    typer.Argument(metavar="INPUT...", help="Files, quoted globs or directories.", show_default=False),
+    typer.Argument(
+        metavar="INPUT...",
+        help="Files, quoted globs, directories, `s3://…`, or `-` for stdin.",
+        show_default=False,
+    ),
 ]
 Preset = Annotated[
     str,
@@ -265,9 +269,9 @@ Output = Annotated[
     _option(
         "--output",
         "-o",
-        help="File or directory to write to, instead of the input.",
+        help="File, directory or `s3://…` to write to, instead of the input; `-` for stdout.",
         panel=OUTPUT,
-        metavar="FILE|DIR",
+        metavar="FILE|DIR|-",
     ),
 ]
 Sidecar = Annotated[

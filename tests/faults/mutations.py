@@ -39,8 +39,7 @@ def main(path: Path, seed: int, rounds: int) -> None:
     draw = random.Random(seed)
     refused = right = 0
     wrong: list[str] = []
-    for position in range(len(whole) * rounds):
-        position %= len(whole)
+    for position in [*range(len(whole))] * rounds:
         damage = draw.randrange(1, 256)
         print(f"byte {position} xor {damage}", flush=True)
         damaged = bytearray(whole)
