@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
 from gaecli.cli import options as flags
 from gaecli.cli.names import names_from
 from gaecli.errors import UsageError
-from gaecli.settings import Settings
+from gaecli.settings import RunOptions, Settings
 from gaecli.summary import Inspection
+
+if TYPE_CHECKING:
+    from gaecli.pipeline.inspection import InspectOptions
 
 
 def inspect(
@@ -43,6 +48,7 @@ def inspect(
     files_from: flags.FilesFrom = None,
     join: flags.Join = None,
     json: flags.DocumentJson = False,
+    plot: flags.Plot = None,
 ) -> None:
     """Look into rollout files: columns and roles, episodes, rewards, values; what `gae compute` would do.
 
@@ -78,13 +84,27 @@ def inspect(
         return_column=return_column,
         join=join,
     )
+    flags.check_plot(plot)
     sources = [*inputs, *names_from(files_from, inputs)]
     if not sources:
         raise UsageError("no input given", hint="gae inspect FILE…, or a directory; see `gae inspect --help`")
     options = InspectOptions(episodes, head, flags.parse_size(memory), jobs)
     inspection = run(sources, settings, options)
     _show(inspection, as_json=json)
+    if plot is not None:
+        _draw(sources, settings, options, plot)
     raise typer.Exit(inspection.exit_code)
+
+
+def _draw(sources: Sequence[str], settings: Settings, options: InspectOptions, plot: str) -> None:
+    """The pictures of `gae compute --plot`, of what it would compute; nothing is written but them."""
+    from gaecli.pipeline.run import compute as run
+    from gaecli.report.plots import plot_summary
+
+    run_options = RunOptions(memory_bytes=options.memory_bytes, jobs=options.jobs, dry_run=True, gallery=True)
+    summary = run(sources, settings, run_options)
+    if summary.gallery is not None:
+        plot_summary(summary, plot)
 
 
 def _show(inspection: Inspection, *, as_json: bool) -> None:

@@ -77,10 +77,11 @@ def run() -> NoReturn:
         print_error(error)
         code = error.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; nothing was left half-written\n")
         code = EXIT_INTERRUPTED
     except BrokenPipeError:
         code = EXIT_BROKEN_PIPE
+    if code == EXIT_INTERRUPTED:  # typer makes this of it as well
+        sys.stderr.write("interrupted; nothing was left half-written\n")
     _leave(code)
 
 

@@ -94,6 +94,10 @@ def suffix_format(path: Path) -> Format | None:
 
 def _read_magic(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file():  # to open a pipe would wait for somebody to write to it
+            raise FileError(
+                f"`{path}` is not a regular file", hint="what comes through a pipe is read from `-`"
+            )
         with path.open("rb") as file:
             return file.read(_MAGIC_BYTES)
     except FileNotFoundError as error:
