@@ -26,6 +26,8 @@ from gaecli.studies.search import Model
 
 #: A row takes about so many bytes while it is held against the conventions.
 BYTES_PER_ROW = 400
+#: Rows, or items of lists, of a piece: a table of a few long lists is no reason to read them one by one.
+_LEAST_ROWS = 1 << 16
 _TRUNCATIONS = ("exact", "current", "zero", "drop", "leak")
 
 
@@ -141,7 +143,7 @@ def read_candidate(candidate: Candidate, plan: StreamPlan, against: Against, mem
             f"`{plan.paths[0]}` with {num_rows:,} rows takes more than `--memory` to verify",
             hint=f"raise `--memory` to {num_rows * BYTES_PER_ROW / (1 << 30):.1f}GiB or more",
         )
-    reading = read_stream(plan, candidate.settings, memory_bytes, block_rows=max(num_rows, 1))
+    reading = read_stream(plan, candidate.settings, memory_bytes, block_rows=max(num_rows, _LEAST_ROWS))
     whole = whole_stream(reading)
     if len(against.numbers) != whole.num_slots:
         raise DataError(

@@ -69,7 +69,11 @@ class ColumnsOut:
                     name for name in own_columns(opened.file.provenance) if name not in self._columns
                 ],
             )
-            writer = opened.file.writer(new_file.temporary, plan)
+            try:
+                writer = opened.file.writer(new_file.temporary, plan)
+            except BaseException:
+                new_file.discard()
+                raise
             self._begun[opened.file.path] = _Begun(opened, target, new_file, writer)
         return True
 

@@ -160,18 +160,18 @@ def test_whitened_columns_are_reproduced_to_the_last_rows(tmp_path):
 
 @pytest.mark.parametrize("is_whitened", [True, False])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_large_minority_of_other_rows_does_not_draw_the_fit_away(tmp_path, seed, is_whitened, monkeypatch):
-    """One environment of four was computed with another γ and λ, and is three times as large."""
+def test_a_large_minority_of_other_rows_does_not_draw_the_fit_away(tmp_path, seed, is_whitened):
+    """Three rows in eight were computed with another γ and λ, and are three times as large."""
     gamma, lam = gamma_and_lam(seed)
     column = torchrl_like(Rollout(seed), gamma, lam)
-    column[0] = 3 * torchrl_like(Rollout(seed), 0.6, 0.2)[0]
+    other = 3 * torchrl_like(Rollout(seed), 0.6, 0.2)
+    column[0], column[1, :45] = other[0], other[1, :45]
     if is_whitened:
         column = (column - column.mean()) / column.std()
     found = verify(Rollout(seed).write(tmp_path / "r.parquet", column), "adv", preset="torchrl")
     assert found.best.gamma == pytest.approx(gamma, abs=1e-4)
     assert found.best.lam == pytest.approx(lam, abs=1e-3)
-    assert found.best.num_deviating <= NUM_STEPS
-    assert found.deviations[0].first_row < NUM_STEPS
+    assert found.best.num_deviating <= NUM_STEPS + 45
 
 
 @pytest.mark.parametrize("memory_bytes", [1 << 30, 1 << 20])
@@ -420,10 +420,16 @@ class TestDeviations:
         assert "terminated ends" in [deviation.where for deviation in found.deviations]
         assert found.best.num_deviating == rollout.terminated[0].sum()
 
-    def test_missing_numbers(self, tmp_path):
+    @pytest.mark.parametrize("is_null", [False, True])
+    def test_missing_numbers(self, tmp_path, is_null):
         rollout, column = self.column()
         column[2, 10] = np.nan
-        found = verify(rollout.write(tmp_path / "r.parquet", column), "adv")
+        path = rollout.write(tmp_path / "r.parquet", column)
+        if is_null:
+            table = pq.read_table(path)
+            nulls = pa.array(table["adv"].to_numpy(), from_pandas=True)
+            pq.write_table(table.set_column(table.column_names.index("adv"), "adv", nulls), path)
+        found = verify(path, "adv")
         assert found.exit_code == 3
         assert [(d.where, d.count, d.first_row) for d in found.deviations] == [
             ("no number", 1, 2 * NUM_STEPS + 10)
