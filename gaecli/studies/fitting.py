@@ -26,6 +26,8 @@ _NUM_STEPS = 12
 #: Singular values below this part of the largest one are rounding.
 _RANK = 1e-6
 _MOST_DIGITS = 6
+#: With fewer rows inside trajectories all rows are taken for such.
+_FEWEST_INSIDE = 8
 
 
 @dataclass(frozen=True)
@@ -49,26 +51,33 @@ def fit_raw(evidence: Evidence) -> Fit:
 
 
 def fit_affine(evidence: Evidence) -> Fit:
-    """r - V = s w + m - γλs w' - γλm - γV': linear in (s, m, γλs, γλm, γ), then s and m are made to agree."""
-    target = evidence.rewards - evidence.values
-    design = np.stack(
-        [
-            evidence.column,
-            np.ones(len(evidence)),
-            -evidence.next_column * evidence.goes_on,
-            -evidence.goes_on,
-            -evidence.following,
-        ],
-        axis=1,
-    )
+    """r - V = s w + m (1 - γλ) - γλs w' - γV' inside trajectories: linear in (s, m (1 - γλ), γλs, γ).
+
+    Rows at ends then tell m, which nothing else does where γλ = 1; at last all rows have their say at once.
+    """
+    inside = evidence.take(evidence.goes_on > 0)
+    rows = inside if len(inside) >= _FEWEST_INSIDE else evidence
+    design = np.stack([rows.column, np.ones(len(rows)), -rows.next_column, -rows.following], axis=1)
 
     def theta_of(solution: FloatArray) -> Theta:
-        scale, shift, product, _, gamma = (float(number) for number in solution)
-        return Theta(gamma, product / scale if scale else 0.0, scale, shift)
+        scale, constant, product, gamma = (float(number) for number in solution)
+        decay = product / scale if scale else 0.0
+        return Theta(gamma, decay, scale, constant / (1.0 - decay) if abs(1.0 - decay) > 1e-3 else 0.0)
 
-    theta = _robust(evidence, design, target, theta_of)
-    theta = _newton(evidence, theta)
+    theta = _robust(rows, design, rows.rewards - rows.values, theta_of)
+    theta = _newton(evidence, replace(theta, shift=_typical_shift(evidence, theta)))
     return _settled(evidence, theta, affine=True)
+
+
+def _typical_shift(evidence: Evidence, theta: Theta) -> float:
+    """The median of the m that single rows call for, of the rows that say it most clearly."""
+    weights = 1.0 - theta.decay * evidence.goes_on
+    clear = np.abs(weights) >= 0.5 * np.abs(weights).max(initial=0.0)
+    rest = -evidence.residuals(replace(theta, shift=0.0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shifts = rest[clear] / weights[clear]
+    shifts = shifts[np.isfinite(shifts)]
+    return float(np.median(shifts)) if len(shifts) else theta.shift
 
 
 def is_sensible(theta: Theta) -> bool:
