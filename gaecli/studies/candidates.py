@@ -25,7 +25,7 @@ from gaecli.studies.reading import read_stream
 from gaecli.studies.search import Model
 
 #: A row takes about so many bytes while it is held against the conventions.
-BYTES_PER_ROW = 400
+BYTES_PER_ROW = 500
 #: Rows, or items of lists, of a piece: a table of a few long lists is no reason to read them one by one.
 _LEAST_ROWS = 1 << 16
 _TRUNCATIONS = ("exact", "current", "zero", "drop", "leak")

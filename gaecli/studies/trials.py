@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,8 +12,8 @@ from gaecli.estimators.normalization import Rule
 from gaecli.moments import Moments
 from gaecli.presets import PRESETS
 from gaecli.results import Attempt
-from gaecli.rollouts import FloatArray
-from gaecli.studies.candidates import Reading
+from gaecli.rollouts import Array, FloatArray
+from gaecli.studies.candidates import Candidate, Reading
 from gaecli.studies.evidence import ROUNDINGS, Theta
 from gaecli.studies.fitting import Fit, fit_affine, fit_raw, is_sensible, rounded
 from gaecli.studies.search import search
@@ -34,11 +35,16 @@ class Constants:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    reading: Reading
+    """What became of one candidate. Not its reading, which holds the file: there are a dozen of them."""
+
+    candidate: Candidate
     attempt: Attempt
     cost: float
     #: None for conventions that are not one linear recursion.
     theta: Theta | None
+    #: [n] how far off the rows are, in units of their tolerance; empty without a theta.
+    ratios: Array
+    num_missing: int
 
     @property
     def rank(self) -> tuple[Any, ...]:
@@ -48,43 +54,40 @@ class Trial:
     @property
     def noise(self) -> float:
         """How far off the rows are that are nearest, in units of their tolerance."""
-        return float(np.median(self._ratios)) if len(self._ratios) else np.inf
+        return float(np.median(self.ratios)) if len(self.ratios) else np.inf
 
     def num_beyond(self, limit: float) -> int:
-        return int(np.count_nonzero(self._ratios > limit)) + len(self.reading.missing)
+        return int(np.count_nonzero(self.ratios > limit)) + self.num_missing
 
-    @property
-    def _ratios(self) -> FloatArray:
-        if self.theta is None:
-            return np.zeros(0)
-        evidence = self.reading.evidence
-        ratios: FloatArray = np.abs(evidence.residuals(self.theta)) / evidence.tolerances(self.theta)
-        return ratios
+    def named(self, presets: Iterable[str]) -> Trial:
+        """The same under further names."""
+        names = tuple(dict.fromkeys([*self.attempt.presets, *presets]))
+        return replace(self, attempt=replace(self.attempt, presets=names))
 
-    def normalization(self) -> Constants:
-        """The rule whose constants scale and shift are, over the rows of this file."""
-        attempt = self.attempt
-        advantages = self.reading.model()(attempt.gamma, attempt.lam)
-        moments = Moments.of(_counted(self.reading, advantages))
-        matching: dict[Rule, list[str]] = {}
-        for name in sorted(PRESETS, key=lambda name: (name not in attempt.presets, place(name))):
-            preset = PRESETS[name]
-            rule = Rule(preset.norm_ddof, preset.norm_eps, preset.norm_floor)
-            constants = rule.constants(moments)
-            if constants.is_degenerate:
-                continue
-            off = abs(attempt.scale * constants.scale - 1.0)
-            if off + abs(attempt.shift - constants.mean) * constants.scale <= _SAME_CONSTANTS:
-                matching.setdefault(rule, []).append(name)
-        if not matching:
-            return Constants("an affine map of it; not with the mean and std of these rows")
-        own = {name for name in attempt.presets if PRESETS[name].normalize != "none"}
-        rule = max(matching, key=lambda rule: len(own & set(matching[rule])))
-        eps = f"{rule.eps:g}".replace("e-0", "e-")
-        divisor = {"add": f"std + {eps}", "clamp": f"max(std, {eps})", "rsqrt": f"sqrt(var + {eps})"}
-        words = f"normalised over all rows, by {divisor[rule.floor]} with ddof {rule.ddof}"
-        flags = ("--normalize all", f"--norm-ddof {rule.ddof}", f"--norm-eps {eps}")
-        return Constants(words, (*flags, f"--norm-floor {rule.floor}"), frozenset(matching[rule]))
+
+def normalization(attempt: Attempt, reading: Reading) -> Constants:
+    """The rule whose constants scale and shift are, over the rows of this file."""
+    advantages = reading.model()(attempt.gamma, attempt.lam)
+    moments = Moments.of(_counted(reading, advantages))
+    matching: dict[Rule, list[str]] = {}
+    for name in sorted(PRESETS, key=lambda name: (name not in attempt.presets, place(name))):
+        preset = PRESETS[name]
+        rule = Rule(preset.norm_ddof, preset.norm_eps, preset.norm_floor)
+        constants = rule.constants(moments)
+        if constants.is_degenerate:
+            continue
+        off = abs(attempt.scale * constants.scale - 1.0)
+        if off + abs(attempt.shift - constants.mean) * constants.scale <= _SAME_CONSTANTS:
+            matching.setdefault(rule, []).append(name)
+    if not matching:
+        return Constants("an affine map of it; not with the mean and std of these rows")
+    own = {name for name in attempt.presets if PRESETS[name].normalize != "none"}
+    rule = max(matching, key=lambda rule: len(own & set(matching[rule])))
+    eps = f"{rule.eps:g}".replace("e-0", "e-")
+    divisor = {"add": f"std + {eps}", "clamp": f"max(std, {eps})", "rsqrt": f"sqrt(var + {eps})"}
+    words = f"normalised over all rows, by {divisor[rule.floor]} with ddof {rule.ddof}"
+    flags = ("--normalize all", f"--norm-ddof {rule.ddof}", f"--norm-eps {eps}")
+    return Constants(words, (*flags, f"--norm-floor {rule.floor}"), frozenset(matching[rule]))
 
 
 def _counted(reading: Reading, numbers: FloatArray) -> FloatArray:
@@ -152,7 +155,15 @@ def _trial(reading: Reading, fit: Fit) -> Trial:
         is_gamma_determined=fit.is_gamma_determined,
         is_lam_determined=fit.is_decay_determined and fit.is_gamma_determined and theta.gamma > 0,
     )
-    return Trial(reading, attempt, evidence.cost(theta), theta)
+    ratios = np.abs(evidence.residuals(theta)) / evidence.tolerances(theta)
+    return Trial(
+        reading.candidate,
+        attempt,
+        evidence.cost(theta),
+        theta,
+        ratios.astype(np.float32),
+        len(reading.missing),
+    )
 
 
 def _errors(reading: Reading, gamma: float, lam: float, slope: float, offset: float) -> FloatArray:
@@ -226,7 +237,7 @@ def _held_against(reading: Reading, gamma: float, lam: float, slope: float, offs
         is_lam_determined=candidate.settings.lam_alpha is None,
     )
     cost = float(np.minimum(off / tolerance, 1e6).mean()) if len(off) and tolerance > 0 else 0.0
-    return Trial(reading, attempt, cost, None)
+    return Trial(candidate, attempt, cost, None, np.zeros(0, np.float32), len(reading.missing))
 
 
 def place(preset: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from gaecli.studies.column import Against, load_column
 from gaecli.studies.deviations import deviations
 from gaecli.studies.evidence import ROUNDINGS
 from gaecli.studies.reading import only_stream
-from gaecli.studies.trials import Constants, Trial, descend, solve
+from gaecli.studies.trials import Constants, Trial, descend, normalization, solve
 
 
 def verify(
@@ -64,31 +64,86 @@ def verify(
 def _verify(
     plan: StreamPlan, against: Against, settings: Settings, preset: str | None, memory_bytes: int
 ) -> Verification:
-    readings, unreadable = _readings(list(candidates(settings, preset)), plan, against, memory_bytes)
-    trials = _ranked([solve(reading) for reading in readings if reading.is_linear])
-    if not trials or not trials[0].attempt.is_reproduced:
-        trials = _beyond_noise(trials)
-        searched = _ranked([descend(reading) for reading in readings if not reading.is_linear])
-        trials = _in_order(trials, searched)
+    court = _Court(plan, against, memory_bytes)
+    for candidate in candidates(settings, preset):
+        court.hear(candidate)
+    trials = court.verdict()
     best = trials[0]
-    normalization = best.normalization() if best.attempt.is_affine else None
-    found = [] if best.attempt.is_reproduced or best.theta is None else deviations(best.reading, best.theta)
+    reading = court.read(best.candidate)
+    constants = normalization(best.attempt, reading) if best.attempt.is_affine else None
+    found = [] if best.attempt.is_reproduced or best.theta is None else deviations(reading, best.theta)
     return Verification(
         path=str(plan.paths[0]),
         column=against.column,
         column_path=str(against.path),
         attempts=[trial.attempt for trial in trials],
-        normalization=normalization.words if normalization is not None else None,
+        normalization=constants.words if constants is not None else None,
         deviations=found,
         tolerance=ROUNDINGS * against.rounding,
-        flags=_flags(best, normalization),
+        flags=_flags(best, constants),
         equivalent=_equivalent(trials),
-        unreadable=unreadable,
-        warnings=list(best.reading.warnings),
+        unreadable=court.unreadable,
+        warnings=list(reading.warnings),
     )
 
 
-def _ranked(trials: Sequence[Trial]) -> list[Trial]:
+class _Court:
+    """Hears one candidate after the other, and holds the reading of one at a time: each is the whole file."""
+
+    def __init__(self, plan: StreamPlan, against: Against, memory_bytes: int) -> None:
+        self._plan = plan
+        self._against = against
+        self._memory_bytes = memory_bytes
+        self._trials: dict[bytes, Trial] = {}
+        #: Those that have to be searched for, which takes its time.
+        self._waiting: dict[bytes, Candidate] = {}
+        self._first_error: GaeError | None = None
+        self.unreadable: dict[str, str] = {}
+
+    def read(self, candidate: Candidate) -> Reading:
+        return read_candidate(candidate, self._plan, self._against, self._memory_bytes)
+
+    def hear(self, candidate: Candidate) -> None:
+        """Of those that no column of this file could tell apart only the first, under all their names."""
+        try:
+            is_open = self._take(self.read(candidate))
+            if is_open:
+                other = "current" if candidate.settings.bootstrap != "current" else "zero"
+                self._take(self.read(with_bootstrap(candidate, other)))
+        except GaeError as error:
+            self._first_error = self._first_error or error
+            self.unreadable.update(dict.fromkeys(candidate.presets, error.message))
+
+    def _take(self, reading: Reading) -> bool:
+        """True if a bootstrap policy makes a difference."""
+        candidate, key = reading.candidate, signature(reading)
+        first = self._trials[key].candidate if key in self._trials else self._waiting.get(key)
+        # The name of a preset alone does not stand for what it does with further flags.
+        is_alike = first is not None and candidate.flags in ({}, first.flags)
+        if first is None and reading.is_linear:
+            self._trials[key] = solve(reading)
+        elif first is None:
+            self._waiting[key] = candidate
+        elif is_alike and key in self._trials:
+            self._trials[key] = self._trials[key].named(candidate.presets)
+        elif is_alike:
+            names = tuple(dict.fromkeys([*first.presets, *candidate.presets]))
+            self._waiting[key] = replace(first, presets=names)
+        return leaves_ends_open(reading)
+
+    def verdict(self) -> list[Trial]:
+        """The best first."""
+        if not self._trials and not self._waiting:
+            assert self._first_error is not None
+            raise self._first_error
+        trials = _ranked(self._trials.values())
+        if trials and trials[0].attempt.is_reproduced:
+            return trials
+        searched = [descend(self.read(candidate)) for candidate in self._waiting.values()]
+        return _in_order(_beyond_noise(trials), _ranked(searched))
+
+
+def _ranked(trials: Iterable[Trial]) -> list[Trial]:
     return sorted(trials, key=lambda trial: trial.rank)
 
 
@@ -109,43 +164,6 @@ def _in_order(solved: list[Trial], searched: list[Trial]) -> list[Trial]:
     return solved + searched
 
 
-def _readings(
-    tried: Sequence[Candidate], plan: StreamPlan, against: Against, memory_bytes: int
-) -> tuple[list[Reading], dict[str, str]]:
-    """What the candidates make of the file; those of one mind only once, under all their names."""
-    readings: dict[bytes, Reading] = {}
-    unreadable: dict[str, str] = {}
-    first_error: GaeError | None = None
-    for candidate in tried:
-        try:
-            reading = read_candidate(candidate, plan, against, memory_bytes)
-            variants = [reading]
-            if leaves_ends_open(reading):
-                other = "current" if candidate.settings.bootstrap != "current" else "zero"
-                variants.append(read_candidate(with_bootstrap(candidate, other), plan, against, memory_bytes))
-        except GaeError as error:
-            first_error = first_error or error
-            unreadable.update(dict.fromkeys(candidate.presets, error.message))
-            continue
-        for variant in variants:
-            key = signature(variant)
-            if key in readings:
-                readings[key] = _merged(readings[key], variant)
-            else:
-                readings[key] = variant
-    if not readings:
-        assert first_error is not None
-        raise first_error
-    return list(readings.values()), unreadable
-
-
-def _merged(first: Reading, second: Reading) -> Reading:
-    names = first.candidate.presets
-    if not second.candidate.flags or second.candidate.flags == first.candidate.flags:
-        names = tuple(dict.fromkeys([*names, *second.candidate.presets]))
-    return replace(first, candidate=replace(first.candidate, presets=names))
-
-
 def _equivalent(trials: Sequence[Trial]) -> list[str]:
     reproducing = [trial for trial in trials if trial.attempt.is_reproduced]
     names = [name for trial in reproducing for name in trial.attempt.presets if not trial.attempt.flags]
@@ -153,13 +171,13 @@ def _equivalent(trials: Sequence[Trial]) -> list[str]:
     return [name for name in dict.fromkeys(names) if name != first]
 
 
-def _flags(best: Trial, normalization: Constants | None) -> list[str]:
+def _flags(best: Trial, constants: Constants | None) -> list[str]:
     """As one would type them to `gae compute`."""
     attempt = best.attempt
     words = [f"--preset {attempt.presets[0]}"] if attempt.presets[0] != "exact" else []
     words += [f"--gamma {_typed(attempt.gamma)}", f"--lam {_typed(attempt.lam)}"]
     words += [f"--{name.replace('_', '-')} {value}" for name, value in attempt.flags.items()]
-    return [*words, *(normalization.flags if normalization is not None else ())]
+    return [*words, *(constants.flags if constants is not None else ())]
 
 
 def _typed(number: float) -> str:
