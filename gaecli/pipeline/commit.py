@@ -30,25 +30,30 @@ _OTHER_FILES = 128
 class NewFile:
     """A file that will take the place of `target`, or not appear.
 
-    It is there from the start, empty, and locked for as long as this process lives: that tells other
-    runs, which sweep the directory, that it is in use.
+    `create` makes it, empty, and locked for as long as this process lives: that tells other runs, which
+    sweep the directory, that it is in use. The object is there before the file: whoever holds it can
+    discard the file even if `create` is interrupted.
     """
 
     def __init__(self, target: Path) -> None:
         # The link stays, what it points to is replaced.
         self.target = Path(os.path.realpath(target))
+        self.temporary = self.target.parent / _temporary_name(self.target.name)
         self._is_there = True
+        self._handle: int | None = None
+
+    def create(self) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         while True:
-            self.temporary = self.target.parent / _temporary_name(self.target.name)
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._handle: int | None = os.open(self.temporary, flags, 0o666)
+            self._handle = os.open(self.temporary, flags, 0o666)
             self._usual_mode = stat.S_IMODE(os.fstat(self._handle).st_mode)  # what the umask leaves of 0666
             with contextlib.suppress(OSError):  # not every file system can
                 os.fchmod(self._handle, 0o600)
                 fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(self._handle).st_nlink:
                 return
-            os.close(self._handle)  # swept by another run between its first two breaths
+            self._close()  # swept by another run between its first two breaths
+            self.temporary = self.target.parent / _temporary_name(self.target.name)
 
     def seal(self) -> None:
         """Give the complete file the mode and owner of the old one, and see that the disk has all of it."""

@@ -35,6 +35,9 @@ class NewThing(Protocol):
 
     temporary: Path
 
+    def create(self) -> None:
+        """Make it, empty. After this has begun, only `commit` or `discard` end it."""
+
     def seal(self) -> None: ...
 
     def commit(self) -> None: ...
@@ -228,6 +231,9 @@ class _NewOutput:
         self.target = target
         self.temporary = target.with_name(f"{PIPE}.tmp")
 
+    def create(self) -> None:
+        pass  # whoever writes to it does
+
     def seal(self) -> None:
         pass
 
@@ -247,6 +253,9 @@ class _NewObject:
         self._mirror = mirror
         self._target = target
         self._upload: Upload | None = None
+
+    def create(self) -> None:
+        pass  # whoever writes to it does
 
     def seal(self) -> None:
         """Send all of it; that takes time, and the sources are looked at once more afterwards."""

@@ -132,6 +132,7 @@ def write_whole(path: Path, content: bytes, places: Places) -> None:
     """A small file that appears whole or not at all, with the mode of the one that it replaces."""
     new_file = places.new_file(path)
     try:
+        new_file.create()
         new_file.temporary.write_bytes(content)
         new_file.seal()
         new_file.commit()
@@ -188,6 +189,7 @@ def _copy(source: Path, target: Path, places: Places) -> None:
             pass
     new_file = places.new_file(target)
     try:
+        new_file.create()
         shutil.copyfile(source, new_file.temporary)
         shutil.copymode(source, new_file.temporary)
         new_file.commit()

@@ -446,6 +446,7 @@ class _Run:
         if not one.target.in_place:
             one.target.path.parent.mkdir(parents=True, exist_ok=True)
         one.new_file = self.places.new_file(one.target.path)
+        one.new_file.create()  # in this order: an interrupt in between finds what to discard
         if not self.options.sidecar:
             with self.clock("read"):
                 self.places.fill(one.opened.file.path)

@@ -70,6 +70,7 @@ class ColumnsOut:
                 ],
             )
             try:
+                new_file.create()
                 writer = opened.file.writer(new_file.temporary, plan)
             except BaseException:
                 new_file.discard()

@@ -298,8 +298,6 @@ def large_file(tmp_path) -> Path:
     return path
 
 
-# Seen once to leave a temporary file with the cores busy; the next run sweeps it. Not understood yet.
-@pytest.mark.xfail(strict=False, reason="rarely a temporary file is left to the next run's sweep")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_the_middle_ends_in_130_and_leaves_nothing(gae_command, large_file, number):
     before = large_file.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
+from gaecli.pipeline import commit
 from gaecli.pipeline.commit import NewFile, sweep
 
 ROWS = 200_000
@@ -89,6 +91,7 @@ def test_a_new_file_is_out_of_reach_of_the_broom_from_its_first_moment(tmp_path:
     target.write_bytes(b"old")
     new = NewFile(target)
     try:
+        new.create()
         assert new.temporary.exists()
         sweep(tmp_path)  # flock sees two handles of one process as two owners
         assert new.temporary.exists()
@@ -104,8 +107,29 @@ def test_a_new_file_is_out_of_reach_of_the_broom_from_its_first_moment(tmp_path:
 
 def test_what_nobody_holds_is_swept(tmp_path: Path) -> None:
     new = NewFile(tmp_path / "r.parquet")
+    new.create()
     leftover = new.temporary
     new.discard()
     leftover.write_bytes(b"half")
     sweep(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("call", ["fchmod", "fstat"])
+def test_an_interrupt_while_the_new_file_is_made_leaves_none(tmp_path: Path, monkeypatch, call: str) -> None:
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({"reward": [1.0, 2.0], "value": [0.5, 0.5], "done": [False, True]}), path)
+    before = path.read_bytes()
+    real = getattr(os, call)
+
+    def interrupted(handle, *rest):
+        if any(entry.name.endswith(".tmp") for entry in tmp_path.iterdir()):
+            raise KeyboardInterrupt
+        return real(handle, *rest)
+
+    monkeypatch.setattr(commit.os, call, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        gaecli.compute(path)
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == before
