@@ -28,13 +28,14 @@ class Moments:
     @classmethod
     def of(cls, numbers: Array) -> Moments:
         total = cls()
-        for start in range(0, len(numbers), _PIECE):
-            piece = numbers[start : start + _PIECE].astype(np.float64)
-            mean = float(piece.mean())
-            piece -= mean
-            # Not `dot`: BLAS starts threads for it, which wait for each other when all cores are busy.
-            np.square(piece, out=piece)
-            total = total.merge(cls(len(piece), mean, float(piece.sum())))
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows comes out as infinite or NaN
+            for start in range(0, len(numbers), _PIECE):
+                piece = numbers[start : start + _PIECE].astype(np.float64)
+                mean = float(piece.mean())
+                piece -= mean
+                # Not `dot`: BLAS starts threads for it, which wait for each other when all cores are busy.
+                np.square(piece, out=piece)
+                total = total.merge(cls(len(piece), mean, float(piece.sum())))
         return total
 
     def merge(self, other: Moments) -> Moments:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gaecli.errors import DataError
 from gaecli.moments import GroupedMoments, Moments
 from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.settings import NormFloor
@@ -29,6 +30,11 @@ class Rule:
     floor: NormFloor
 
     def constants(self, moments: Moments) -> Constants:
+        if not (math.isfinite(moments.mean) and math.isfinite(moments.m2)):
+            raise DataError(
+                "advantages are too large to be normalised: their variance is more than float64 holds",
+                hint="check the rewards and values for cells that are no measurements, such as 1e300",
+            )
         std = moments.std(self.ddof)
         if std is None or std <= _ROUNDING * abs(moments.mean):
             return Constants(moments.count, moments.mean, 0.0, 0.0, is_degenerate=True)

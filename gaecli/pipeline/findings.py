@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from gaecli.kernels.devices import Device
 from gaecli.pipeline.stream import Stream
 from gaecli.settings import Settings
@@ -20,6 +22,7 @@ def findings(stream: Stream, outcome: Outcome, settings: Settings, device: Devic
         *bootstrap_notes(outcome.report.bootstrapped, outcome.report.counts.episodes, settings, file),
         *_degenerate(outcome, settings, file),
         *_dropped(outcome, file),
+        *_overflows(outcome, settings, file),
     ]
     if settings.precision == "double" and not device.has_float64:
         notes.append(
@@ -113,6 +116,18 @@ def _degenerate(outcome: Outcome, settings: Settings, file: str | None) -> list[
             count,
         )
     ]
+
+
+def _overflows(outcome: Outcome, settings: Settings, file: str | None) -> list[WarningNote]:
+    notes = []
+    for name, column in (("advantage", settings.advantage_column), ("return", settings.return_column)):
+        tally = outcome.report.tallies.get(name)
+        if tally is None or not tally.moments.count:
+            continue
+        if not max(-tally.minimum, tally.maximum) <= np.finfo(np.float32).max:  # NaN as well
+            message = f"`{column}` goes beyond {np.finfo(np.float32).max:.1e}, the largest number of float32"
+            notes.append(WarningNote("overflow", f"{message}: infinite or NaN is written there", file, 1))
+    return notes
 
 
 def _dropped(outcome: Outcome, file: str | None) -> list[WarningNote]:

@@ -61,7 +61,7 @@ class Tally:
             return ColumnStatistics(0, None, None, None, None)
         low, high = float(self.sample.min()), float(self.sample.max())
         counts = np.array([len(self.sample)])  # a constant column is one bar
-        if high > low:
+        if high > low and np.isfinite(low) and np.isfinite(high):
             counts = _binned(self.sample, low, high)
         return ColumnStatistics(
             count=count,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipeline.rollout_tables import Rollout, rollouts, write
-from pipeline.running import computed, small_blocks
+from pipeline.running import STORES, computed, small_blocks
 
 import gaecli
 from gaecli.pipeline import statistics
@@ -42,11 +42,11 @@ def test_episodes_and_their_ends_are_counted(rollout: Rollout, rows_per_block: i
 
 
 @settings(max_examples=60)
-@given(rollout=rollouts(), rows_per_block=st.integers(1, 20), keeps_blocks=st.booleans())
+@given(rollout=rollouts(), rows_per_block=st.integers(1, 20), store_bytes=STORES)
 def test_columns_are_measured_over_all_rows(
-    rollout: Rollout, rows_per_block: int, keeps_blocks: bool
+    rollout: Rollout, rows_per_block: int, store_bytes: int | None
 ) -> None:
-    with small_blocks(rows_per_block, keeps_blocks=keeps_blocks) as folder:
+    with small_blocks(rows_per_block, store_bytes=store_bytes) as folder:
         summary, _ = computed(write(rollout, folder / "r.parquet", 4))
     advantages = rollout.advantages(0.99, 0.95)
     wanted = {
@@ -154,3 +154,27 @@ def test_files_are_counted_apart_and_together(tmp_path: Path) -> None:
     assert [file.status for file in again.files] == ["up to date"] * 2
     assert again.totals == summary.totals
     assert again.bootstrapped == summary.bootstrapped
+
+
+HUGE = {"reward": [1e300, 1e308, -1e308], "value": [0.0, 1e308, 1e308], "terminated": [False, False, True]}
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_beyond_float32_are_written_with_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table(HUGE), path)
+    summary, columns = computed(path, gamma=1.0, lam=1.0)
+    assert not np.isfinite(columns["advantage"]).all()
+    (note,) = [note for note in summary.warnings if note.code == "overflow"]
+    assert "`advantage` goes beyond 3.4e+38" in note.message
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scope", ["all", "file", "episode"])
+def test_numbers_whose_variance_overflows_are_not_normalized(scope: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table(HUGE), path)
+    before = path.read_bytes()
+    with pytest.raises(gaecli.DataError, match="too large to be normalised"):
+        gaecli.compute(path, gamma=1.0, lam=1.0, normalize=scope)
+    assert path.read_bytes() == before
