@@ -126,24 +126,28 @@ def sweep(directory: Path) -> None:
     """
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
         found = [Path(entry.path) for entry in entries if _TEMPORARY.fullmatch(entry.name)]
-        with contextlib.ExitStack() as handles:
-            stale = [path for path in found if _lock(path, handles)]
-            if len(stale) == len(found):
-                for path in stale:
-                    path.unlink(missing_ok=True)
+        # One at a time: there may be more of them than a process may have open.
+        if all(_is_stale(path) for path in found):
+            for path in found:
+                _is_stale(path, remove=True)
 
 
-def _lock(path: Path, handles: contextlib.ExitStack) -> bool:
-    """Whether nobody else has the file; it is ours then until `handles` are closed."""
+def _is_stale(path: Path, *, remove: bool = False) -> bool:
+    """Whether nobody has the file; removed, if so, before anybody else can look."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return True
     except OSError:
         return False
-    handles.callback(os.close, handle)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if remove:
+            path.unlink(missing_ok=True)
     except OSError:
         return False
+    finally:
+        os.close(handle)
     return True
 
 

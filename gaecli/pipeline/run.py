@@ -551,7 +551,8 @@ class _Run:
                     one.new_file.seal()
             for one in pending:
                 self.places.check_unchanged(one.opened.file.path, one.opened.file.identity)
-            for one in pending:
+            # Backwards: the first ones hold the locks that keep the others from being swept.
+            for one in reversed(pending):
                 if one.new_file is not None:
                     one.new_file.commit()
                     one.is_committed = True

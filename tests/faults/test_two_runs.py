@@ -133,3 +133,40 @@ def test_an_interrupt_while_the_new_file_is_made_leaves_none(tmp_path: Path, mon
     monkeypatch.undo()
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_bytes() == before
+
+
+def test_files_without_a_lock_of_their_own_are_safe_until_the_last_of_them_is_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream of more files than a process may have open; somebody sweeps at every step of the commit."""
+    from gaecli.pipeline import run
+
+    paths = [tmp_path / f"{number}.parquet" for number in range(6)]
+    for path in paths:
+        pq.write_table(pa.table({"reward": [1.0], "value": [0.0], "terminated": [True]}), path)
+    monkeypatch.setattr(run, "open_files_limit", lambda wanted: 2)
+    commit = NewFile.commit
+
+    def swept_and_committed(new: NewFile) -> None:
+        sweep(tmp_path)
+        commit(new)
+        sweep(tmp_path)
+
+    monkeypatch.setattr(NewFile, "commit", swept_and_committed)
+    summary = gaecli.compute(paths, join=True, jobs=1)
+    assert {file.status for file in summary.files} == {"written"}
+    assert all("advantage" in pq.read_schema(path).names for path in paths)
+
+
+def test_more_leftovers_than_a_process_may_have_open_are_swept(tmp_path: Path) -> None:
+    import resource
+
+    for number in range(300):
+        (tmp_path / f".r.parquet.{number:016x}.tmp").write_bytes(b"half")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        sweep(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
