@@ -126,7 +126,10 @@ def with_metadata(table):
     return table.replace_schema_metadata({"somebody": "else"})
 
 
-@pytest.mark.parametrize("how", [{}, {"use_dictionary": False}, {"compression": "none"}], ids=str)
+PLAIN = {"use_dictionary": False, "compression": "none"}
+
+
+@pytest.mark.parametrize("how", [{}, {"use_dictionary": False}, {"compression": "none"}, PLAIN], ids=str)
 def test_a_cell_that_pyarrow_changed_is_computed_with_although_the_file_says_it_is_ours(tmp_path, how):
     """pyarrow carries the provenance over; the numbers take the very room that the old ones took."""
     path = tmp_path / "r.parquet"
@@ -147,12 +150,12 @@ def test_a_cell_that_pyarrow_changed_is_computed_with_although_the_file_says_it_
 
 def test_a_result_that_pyarrow_changed_is_computed_again(tmp_path):
     path = tmp_path / "r.parquet"
-    pq.write_table(with_metadata(pa.table(columns())), path)
+    pq.write_table(with_metadata(pa.table(columns())), path, **PLAIN)
     gaecli.compute(path)
     table = pq.read_table(path)
     wrong = pa.array(np.zeros(ROWS, np.float32))
     index = table.column_names.index("advantage")
-    pq.write_table(table.set_column(index, "advantage", wrong), path, use_dictionary=False)
+    pq.write_table(table.set_column(index, "advantage", wrong), path, **PLAIN)
     assert gaecli.compute(path).files[0].status == "written"
     assert written(path) == advantages(columns())
 
@@ -228,6 +231,9 @@ def test_a_file_that_always_fails_does_not_make_the_others_be_done_again(tmp_pat
     paths.append(write(tmp_path / "bad.parquet", reward=[float("nan")] * ROWS))
     first = gaecli.compute(paths, normalize="all")
     assert [file.status for file in first.files] == ["written", "written", "failed"]
+    again = gaecli.compute(paths, normalize="all")
+    assert [file.status for file in again.files] == ["up to date", "up to date", "failed"]
+    write(paths[2], reward=[float("inf")] * ROWS)  # bad in another way, and as little part of the result
     again = gaecli.compute(paths, normalize="all")
     assert [file.status for file in again.files] == ["up to date", "up to date", "failed"]
     raw = np.concatenate([advantages(columns(seed)) for seed in range(2)])

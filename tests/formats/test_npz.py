@@ -205,6 +205,17 @@ def test_names_in_utf8_and_in_the_code_page_of_old_zips_stay(tmp_path: Path) -> 
     with zipfile.ZipFile(path) as file:
         assert {"größe.npy", "plänty_.npy"} <= set(file.namelist())
         assert file.testzip() is None
+        for info in file.infolist():
+            assert local_name(path, info) == info.filename
+
+
+def local_name(path: Path, info: zipfile.ZipInfo) -> str:
+    """The name before the data, as those zip tools see it that do not look into the directory first."""
+    with path.open("rb") as file:
+        file.seek(info.header_offset)
+        flags, length = struct.unpack("<6xH18xH2x", file.read(30))
+        assert flags & 0x800 == info.flag_bits & 0x800
+        return file.read(length).decode("utf-8" if flags & 0x800 else "cp437")
 
 
 def test_replacing_our_arrays_leaves_no_trace_of_the_old_ones(tmp_path: Path) -> None:
@@ -284,6 +295,28 @@ def test_every_truncation_is_an_error_of_the_file(tmp_path: Path) -> None:
     for length in range(1, len(whole), 7):
         path.write_bytes(whole[:length])
         refused(path, gaecli.FileError, r"r\.npz")
+
+
+@pytest.mark.parametrize(
+    "compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_damage_in_the_middle_of_an_array_is_an_error_of_the_file(compression: int, tmp_path: Path) -> None:
+    """Behind the header, which is all that was looked at when the file was opened."""
+    random = np.random.default_rng(0)
+    content = {"rewards.npy": npy(random.integers(0, 50, 40_000) / 7), "values.npy": npy(np.zeros(40_000)),
+               "terminated.npy": npy(np.zeros(40_000, np.bool_))}  # fmt: skip
+    path = archive(tmp_path / "r.npz", content, compression)
+    with zipfile.ZipFile(path) as file:
+        info = file.getinfo("rewards.npy")
+    whole = path.read_bytes()
+    for share in (0.5, 0.7, 0.9):
+        middle = info.header_offset + int(info.compress_size * share)
+        damaged = bytearray(whole)
+        damaged[middle : middle + 64] = bytes(byte ^ 0xFF for byte in whole[middle : middle + 64])
+        path.write_bytes(damaged)
+        # bzip2 packs so much into a block that even the header is lost.
+        kind = gaecli.DataError if compression == zipfile.ZIP_BZIP2 else gaecli.FileError
+        refused(path, kind, "`rewards`")
 
 
 class Exploit:

@@ -12,26 +12,31 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import strategies as st
 
 import gaecli
 from gaecli.pipeline import pen, run
+from gaecli.settings import RunOptions
 from gaecli.summary import Summary
+
+#: For no block, for some, and for all of them.
+STORES = st.sampled_from([0, 400, 1500, None])
 
 
 @contextmanager
 def small_blocks(
-    rows: int | None = None, *, keeps_blocks: bool = True, dtype: type = np.float32
+    rows: int | None = None, *, store_bytes: int | None = None, dtype: type = np.float32
 ) -> Iterator[Path]:
     """An empty folder, and runs in blocks of `rows` rows that write numbers of `dtype`.
 
-    With float64 what is computed can be seen in full. Without `keeps_blocks` no block fits into the store,
-    so that every one is read twice. Files are not synced: that is a hundred times the work of a small run.
+    With float64 what is computed can be seen in full. What does not fit into `store_bytes` is not kept for
+    the second look but read again. Files are not synced: that is a hundred times the work of a small run.
     """
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         if rows is not None:
             patch.setattr(run, "rows_per_block", lambda memory_bytes: rows)
-        if not keeps_blocks:
-            patch.setattr(run, "_STORE_SHARE", 0.0)
+        if store_bytes is not None:
+            patch.setattr(run, "_STORE_SHARE", store_bytes / RunOptions().memory_bytes)
         for module in (run, pen):
             patch.setattr(module, "OUTPUT_DTYPE", np.dtype(dtype))
         patch.setattr(os, "fsync", lambda handle: None)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pipeline.rollout_tables import Rollout, rollouts, write
-from pipeline.running import columns_of, computed, small_blocks
+from pipeline.running import STORES, columns_of, computed, small_blocks
 
 import gaecli
 
@@ -50,16 +50,22 @@ def assert_normalized(found: np.ndarray, wanted: np.ndarray, raw: np.ndarray) ->
 @given(
     rollout=rollouts(),
     rows_per_block=st.integers(1, 20),
-    keeps_blocks=st.booleans(),
+    store_bytes=STORES,
     ddof=DDOFS,
     eps=EPSILONS,
     floor=FLOORS,
     scope=st.sampled_from(["all", "file"]),
 )
 def test_over_one_file_it_is_the_plain_formula(
-    rollout: Rollout, rows_per_block: int, keeps_blocks: bool, ddof: int, eps: float, floor: str, scope: str
+    rollout: Rollout,
+    rows_per_block: int,
+    store_bytes: int | None,
+    ddof: int,
+    eps: float,
+    floor: str,
+    scope: str,
 ) -> None:
-    with small_blocks(rows_per_block, keeps_blocks=keeps_blocks, dtype=np.float64) as folder:
+    with small_blocks(rows_per_block, store_bytes=store_bytes, dtype=np.float64) as folder:
         path = write(rollout, folder / "r.parquet", 5)
         _, columns = computed(
             path, normalize=scope, norm_ddof=ddof, norm_eps=eps, norm_floor=floor, keep_raw=True
@@ -74,14 +80,14 @@ def test_over_one_file_it_is_the_plain_formula(
 @given(
     rollout=rollouts(),
     rows_per_block=st.integers(1, 20),
-    keeps_blocks=st.booleans(),
+    store_bytes=STORES,
     ddof=DDOFS,
     floor=FLOORS,
 )
 def test_per_episode_it_is_the_plain_formula_of_every_episode(
-    rollout: Rollout, rows_per_block: int, keeps_blocks: bool, ddof: int, floor: str
+    rollout: Rollout, rows_per_block: int, store_bytes: int | None, ddof: int, floor: str
 ) -> None:
-    with small_blocks(rows_per_block, keeps_blocks=keeps_blocks, dtype=np.float64) as folder:
+    with small_blocks(rows_per_block, store_bytes=store_bytes, dtype=np.float64) as folder:
         path = write(rollout, folder / "r.parquet", 5)
         summary, columns = computed(path, normalize="episode", norm_ddof=ddof, norm_floor=floor)
     raw = rollout.advantages(0.99, 0.95)
@@ -98,16 +104,16 @@ def test_per_episode_it_is_the_plain_formula_of_every_episode(
 @given(
     rollout=rollouts(),
     rows_per_block=st.integers(1, 20),
-    keeps_blocks=st.booleans(),
+    store_bytes=STORES,
     data=st.data(),
     labels=st.sampled_from([["a", "b", None], [1, 2, 3], [0.5, None, -1.0], [True, False]]),
 )
 def test_by_a_column_it_is_the_plain_formula_of_every_value(
-    rollout: Rollout, rows_per_block: int, keeps_blocks: bool, data: st.DataObject, labels: list
+    rollout: Rollout, rows_per_block: int, store_bytes: int | None, data: st.DataObject, labels: list
 ) -> None:
     rows = rollout.num_rows
     drawn = data.draw(st.lists(st.sampled_from(labels), min_size=rows, max_size=rows))
-    with small_blocks(rows_per_block, keeps_blocks=keeps_blocks, dtype=np.float64) as folder:
+    with small_blocks(rows_per_block, store_bytes=store_bytes, dtype=np.float64) as folder:
         path = folder / "r.parquet"
         pq.write_table(rollout.table.append_column("task", pa.array(drawn)), path, row_group_size=5)
         summary, columns = computed(path, normalize_by="task")
@@ -183,16 +189,20 @@ def test_one_step_is_normalized_to_zero_and_says_so(
 
 
 @pytest.mark.parametrize("scope", ["all", "file", "episode"])
-def test_equal_advantages_are_normalized_to_zero_and_say_so(scope: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reward", [0.1, 0.7, 1e8 + 0.1])
+@pytest.mark.parametrize("count", [3, 7, 50])
+def test_equal_advantages_are_normalized_to_zero_and_say_so(
+    scope: str, reward: float, count: int, tmp_path: Path
+) -> None:
     path = tmp_path / "equal.parquet"
-    # Every step ends its episode, with an advantage of 0.1 + 1e8 - 1e8, which float64 does not hold exactly.
-    table = pa.table({"reward": [1e8 + 0.1] * 50, "value": [1e8] * 50, "terminated": [True] * 50})
+    # Every step ends its episode. The mean of so many 0.1 is not 0.1, by the last place of float64.
+    table = pa.table({"reward": [reward] * count, "value": [0.0] * count, "terminated": [True] * count})
     pq.write_table(table, path)
     summary, columns = computed(path, normalize=scope)
-    assert columns["advantage"].tolist() == [0.0] * 50
+    assert columns["advantage"].tolist() == [0.0] * count
     assert "zero-variance" in [note.code for note in summary.warnings]
     (note,) = [note for note in summary.warnings if note.code == "zero-variance"]
-    assert note.count == (50 if scope == "episode" else 1)
+    assert note.count == (count if scope == "episode" else 1)
 
 
 def test_a_large_offset_of_all_advantages_costs_no_digits(tmp_path: Path) -> None:
@@ -201,7 +211,7 @@ def test_a_large_offset_of_all_advantages_costs_no_digits(tmp_path: Path) -> Non
     noise_ = np.round(random.normal(size=rows), 3)
     rewards = noise_ + 2.0**27  # exact to 1e-3 by far
     table = pa.table({"reward": rewards, "value": np.zeros(rows), "terminated": [True] * rows})
-    with small_blocks(64, keeps_blocks=False, dtype=np.float64) as folder:
+    with small_blocks(64, store_bytes=0, dtype=np.float64) as folder:
         path = folder / "r.parquet"
         pq.write_table(table, path, row_group_size=100)
         _, columns = computed(path, normalize="all")

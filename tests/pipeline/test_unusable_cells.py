@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipeline.rollout_tables import Rollout, rollouts
-from pipeline.running import computed, small_blocks
+from pipeline.running import STORES, computed, small_blocks
 
 import gaecli
 
@@ -30,7 +30,7 @@ def with_cell(table: pa.Table, name: str, row: int, cell: float | None) -> pa.Ta
     rollout=rollouts(),
     data=st.data(),
     rows_per_block=st.integers(1, 12),
-    keeps_blocks=st.booleans(),
+    store_bytes=STORES,
     cell=BAD,
     name=st.sampled_from(["reward", "value"]),
 )
@@ -38,13 +38,13 @@ def test_a_bad_cell_drops_its_episode_and_changes_no_bit_of_another(
     rollout: Rollout,
     data: st.DataObject,
     rows_per_block: int,
-    keeps_blocks: bool,
+    store_bytes: int | None,
     cell: float | None,
     name: str,
 ) -> None:
     row = data.draw(st.integers(0, rollout.num_rows - 1))
     (bad,) = [rows for rows in rollout.rows if row in rows]
-    with small_blocks(rows_per_block, keeps_blocks=keeps_blocks, dtype=np.float64) as folder:
+    with small_blocks(rows_per_block, store_bytes=store_bytes, dtype=np.float64) as folder:
         path = folder / "r.parquet"
         pq.write_table(rollout.table, path, row_group_size=5)
         _, whole = computed(path)

@@ -1,0 +1,105 @@
+"""Threads: results in the order of the tasks, few at a time, and none under way when it is over."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from gaecli.pipeline.local import LocalEngine, run_in_order
+
+
+@pytest.fixture(params=[1, 2, 5])
+def engine(request: pytest.FixtureRequest) -> Iterator[LocalEngine]:
+    engine = LocalEngine(request.param)
+    yield engine
+    engine.close()
+
+
+def test_results_come_in_the_order_of_the_tasks(engine: LocalEngine) -> None:
+    def late(number: int) -> int:
+        time.sleep(0.002 * (number % 3))
+        return number * number
+
+    assert list(engine.run(late, range(20))) == [number * number for number in range(20)]
+    assert list(engine.run(late, [])) == []
+
+
+def test_only_a_few_results_wait_for_whoever_takes_them(engine: LocalEngine) -> None:
+    started: list[int] = []
+    results = engine.run(lambda number: started.append(number) or number, range(50))
+    for number in results:
+        time.sleep(0.001)
+        assert len(started) <= number + 1 + engine.jobs + 1
+
+
+def test_the_first_error_in_the_order_of_the_tasks_is_the_error(engine: LocalEngine) -> None:
+    def fail(number: int) -> int:
+        if number == 3:
+            time.sleep(0.02)
+        if number >= 3:
+            raise ValueError(number)
+        return number
+
+    for _ in range(5):
+        with pytest.raises(ValueError, match=r"^3$"):
+            list(engine.run(fail, range(20)))
+
+
+@pytest.mark.parametrize("way", ["error of a task", "error of the taker", "break"])
+def test_nothing_is_under_way_any_more_when_it_is_left(engine: LocalEngine, way: str) -> None:
+    under_way = threading.Semaphore(0)
+    running: set[int] = set()
+
+    def slow(number: int) -> int:
+        if number == 0:
+            if engine.jobs > 1:
+                assert under_way.acquire(timeout=5)
+            if way == "error of a task":
+                raise ValueError("of a task")
+            return number
+        running.add(number)
+        under_way.release()
+        time.sleep(0.05)
+        running.discard(number)
+        return number
+
+    def take() -> None:
+        results = engine.run(slow, range(10))
+        try:
+            for _ in results:
+                if way == "error of the taker":
+                    raise ValueError("of the taker")
+                break
+        finally:
+            results.close()
+
+    if way == "break":
+        take()
+    else:
+        with pytest.raises(ValueError, match="of the taker" if "taker" in way else "of a task"):
+            take()
+    assert not running
+
+
+def test_an_interrupt_is_told_to_the_tasks() -> None:
+    engine = LocalEngine(2)
+    seen = []
+
+    def task(number: int) -> int:
+        if number == 0:
+            raise KeyboardInterrupt
+        engine.interrupted.wait(5)
+        seen.append(engine.interrupted.is_set())
+        return number
+
+    with pytest.raises(KeyboardInterrupt):
+        list(engine.run(task, range(4)))
+    engine.close()
+    assert all(seen)
+
+
+def test_without_threads_it_is_the_same() -> None:
+    assert list(run_in_order(str, range(3))) == ["0", "1", "2"]
