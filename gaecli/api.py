@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -90,11 +91,10 @@ def read(source: str | Path, **settings: Any) -> Rollouts:
         (path,) = places.fetched([source])
         file = open_file(Path(path))
         layout = choose_layout(file, resolve(file, computed), computed, Taking(is_whole=True))
-        units = file.units(max(file.num_rows, 1), layout.roles.names["reward"])
         blocks = [
             layout.block(start, columns)
-            for unit in units
-            for start, _, columns in file.blocks(unit, layout.row_columns, max(file.num_rows, 1))
+            for unit in file.units(sys.maxsize, layout.roles.names["reward"])
+            for start, _, columns in file.blocks(unit, layout.row_columns, sys.maxsize)
         ]
     return _rollouts(blocks[0]) if blocks else _NOTHING
 

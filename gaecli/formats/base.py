@@ -35,8 +35,9 @@ class ColumnInfo:
     is_list: bool = False
     #: Why this column cannot be used in any role, e.g. "object array: needs pickle".
     unusable: str | None = None
-    #: What reading it takes in memory, where it is read in one piece; 0 where it comes in blocks.
+    #: What it takes in memory and in the file, for arrays whose header can claim any size; 0 elsewhere.
     whole_bytes: int = 0
+    stored_bytes: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +74,21 @@ class OutputColumn:
 
 @dataclass(frozen=True)
 class Unit:
-    """Rows that one task reads: whole row groups, or all of an array file."""
+    """Rows that are read one after the other: whole row groups, or all of an array file."""
 
     start: int
     stop: int
     parts: tuple[int, ...] = ()
+    #: Numbers in a row of a dense array.
+    cells_per_row: int = 1
 
     @property
     def num_rows(self) -> int:
         return self.stop - self.start
+
+    @property
+    def num_cells(self) -> int:
+        return self.num_rows * self.cells_per_row
 
 
 #: Why a column whose name another one has too cannot be used: nothing tells which one is meant.
@@ -123,7 +130,12 @@ class RolloutFile(Protocol):
     def blocks(
         self, unit: Unit, names: Sequence[str], rows_per_block: int
     ) -> Iterator[tuple[int, int, dict[str, Column]]]:
-        """(start, stop, columns) of consecutive blocks of at most `rows_per_block` rows."""
+        """(start, stop, columns) of consecutive blocks of at most `rows_per_block` rows.
+
+        Of dense arrays every cell counts as a row, but no row of theirs is divided.
+        An array that has one row more than the unit brings it with the last block; one of any other
+        length comes whole with every block.
+        """
 
     def read_whole(self, name: str) -> Column:
         """One column in full: companions such as `last_values`."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import io
 import json
 import lzma
 import math
+import shutil
 import struct
-import warnings
+import tempfile
 import zipfile
 import zlib
 from collections import Counter
@@ -21,13 +22,14 @@ from numpy.lib import format as npy
 
 from gaecli.errors import DataError, FileError
 from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, Kind, OutputColumn, Unit, WritePlan
+from gaecli.formats.npz_arrays import open_rows, read_header
 from gaecli.rollouts import Array
 
 COPY_BYTES = 1 << 20
+#: New arrays larger than this wait on disk.
+SPOOL_BYTES = 8 << 20
 #: The zip format holds the archive comment, and so the provenance, in 16 bits of length.
 MAX_COMMENT_BYTES = 65_535
-#: Longer headers are not read: that of an array of a thousand named fields is shorter.
-MAX_HEADER_BYTES = 1 << 16
 _SUFFIX = ".npy"
 _UTF8_NAME = 0x800  # flag of a member whose name is in UTF-8
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature; lengths of name and extra field
@@ -97,31 +99,57 @@ class NpzInput:
 
     def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
         shape = self.columns[like].shape
-        return [Unit(0, shape[0])] if shape and 0 not in shape else []
+        return [Unit(0, shape[0], cells_per_row=math.prod(shape[1:]))] if shape and 0 not in shape else []
 
     def blocks(
         self, unit: Unit, names: Sequence[str], rows_per_block: int
     ) -> Iterator[tuple[int, int, dict[str, Column]]]:
-        yield unit.start, unit.stop, {name: self.read_whole(name) for name in names}
+        rows = max(1, rows_per_block // unit.cells_per_row)
+        num_rows = {name: (*self._usable(name).shape, 0)[0] for name in names}
+        whole = {name: self.read_whole(name) for name in names if num_rows[name] - unit.stop not in (0, 1)}
+        with contextlib.ExitStack() as handles:
+            with self._told():
+                archive = handles.enter_context(zipfile.ZipFile(self.path))
+            readers = {}
+            for name in num_rows.keys() - whole.keys():
+                with self._told(name):
+                    readers[name] = open_rows(archive, self._members[name], self.path, handles)
+            for start in range(unit.start, unit.stop, rows):
+                stop = min(start + rows, unit.stop)
+                columns = dict(whole)
+                for name, reader in readers.items():
+                    with self._told(name):
+                        values = reader.read(num_rows[name] if stop == unit.stop else stop)
+                    columns[name] = self._column(name, values)
+                yield start * unit.cells_per_row, stop * unit.cells_per_row, columns
 
     def read_whole(self, name: str) -> Column:
+        info = self._usable(name)
+        with contextlib.ExitStack() as handles, self._told(name):
+            archive = handles.enter_context(zipfile.ZipFile(self.path))
+            reader = open_rows(archive, self._members[name], self.path, handles)
+            return self._column(name, reader.read((*info.shape, 1)[0]).reshape(info.shape))
+        raise AssertionError
+
+    def _usable(self, name: str) -> ColumnInfo:
         info = self.columns[name]
         if info.unusable is not None:
             raise DataError(f"array `{name}` of `{self.path}` cannot be used: {info.unusable}")
-        try:
-            with (
-                zipfile.ZipFile(self.path) as archive,
-                archive.open(self._members[name]) as member,
-                warnings.catch_warnings(),
-            ):
-                warnings.simplefilter("ignore")  # of a header that Python 2 wrote
-                values = npy.read_array(member, allow_pickle=False)
-        except _DAMAGE as error:
-            raise _unreadable(self.path, error, member=name) from error
-        if info.kind == "id":
+        return info
+
+    def _column(self, name: str, values: Array) -> Column:
+        if self.columns[name].kind == "id":
             labels, codes = np.unique(values, return_inverse=True)
             return Column(codes.astype(np.int64).reshape(values.shape), categories=labels.tolist())
         return Column(values)
+
+    @contextlib.contextmanager
+    def _told(self, member: str | None = None) -> Iterator[None]:
+        """Damage is told as an error of the file, and of the array."""
+        try:
+            yield
+        except _DAMAGE as error:
+            raise _unreadable(self.path, error, member) from error
 
     def writer(self, temporary: Path, plan: WritePlan) -> NpzOutput:
         return NpzOutput(self, temporary, plan)
@@ -136,15 +164,19 @@ class NpzOutput:
         self._source = source
         self._temporary = temporary
         self._plan = plan
-        self._pieces: dict[str, list[Array]] = {name: [] for name in plan.new_columns}
+        # The arrays grow side by side, but members of an archive stand one after the other.
+        self._spools = {
+            name: tempfile.SpooledTemporaryFile(SPOOL_BYTES, dir=str(temporary.parent))  # noqa: SIM115
+            for name in plan.new_columns
+        }
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
-        for name, pieces in self._pieces.items():
-            column = columns[name]
-            values = column.values
+        for name, spool in self._spools.items():
+            column, dtype = columns[name], self._plan.new_columns[name]
+            values = np.ascontiguousarray(column.values, dtype)
             if column.is_null is not None:
-                values = np.where(column.is_null, np.array(np.nan, values.dtype), values)
-            pieces.append(values)
+                values = np.where(column.is_null, dtype.type(np.nan), values)
+            spool.write(values.data)
 
     def finish(self, provenance: dict[str, Any]) -> None:
         replaced = {*self._plan.own_columns, *self._plan.drop_columns, *self._plan.new_columns}
@@ -156,22 +188,29 @@ class NpzOutput:
                 infos = archive.infolist()
                 with zipfile.ZipFile(self._temporary, "w") as target:
                     _copy_members(file, archive, target, replaced)
-                    for name, pieces in self._pieces.items():
-                        _write_array(target, name, self._shaped(name, pieces), _usual_compression(infos))
+                    for name, spool in self._spools.items():
+                        info = _new_member(name, _usual_compression(infos))
+                        shape, dtype = self._shape, self._plan.new_columns[name]
+                        _write_array(target, info, shape, dtype, spool)
                     target.comment = _comment(document, self._source.comment_document)
         except _MALFORMED as error:
             raise _unreadable(path, error) from error
 
-    def _shaped(self, name: str, pieces: list[Array]) -> Array:
-        """One array in the shape of the array that it stands beside."""
-        values = np.concatenate(pieces) if pieces else np.zeros(0, self._plan.new_columns[name])
-        like = self._plan.like_column
-        shape = self._source.columns[like].shape if like is not None else values.shape
-        return values.reshape(shape)
+        self._close()
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        """That of the array beside which the new one stands."""
+        assert self._plan.like_column is not None
+        return self._source.columns[self._plan.like_column].shape
 
     def abort(self) -> None:
-        self._pieces.clear()
+        self._close()
         self._temporary.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        for spool in self._spools.values():
+            spool.close()
 
 
 def _array_name(filename: str) -> str:
@@ -195,37 +234,28 @@ def _read_info(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> Co
     """Shape and type from the header; the size in the zip directory must agree with it."""
     try:
         with archive.open(info) as member:
-            shape, dtype, header_bytes = _read_header(member)
+            header = read_header(member)
     except Exception as error:  # whatever: a header is evaluated, and anybody may have written it
         return ColumnInfo(name, "other", "not an array", (), unusable=f"not a NumPy array ({error})")
+    shape, dtype = header.shape, header.dtype
     if dtype.hasobject:
         reason = "object array: reading it would mean unpickling, which can run code"
         return ColumnInfo(name, "other", "object", shape, unusable=reason)
     num_bytes = math.prod(shape) * dtype.itemsize
-    if header_bytes + num_bytes != info.file_size or any(length < 0 for length in shape):
+    if header.num_bytes + num_bytes != info.file_size or any(length < 0 for length in shape):
         reason = "its header and its size disagree"
         return ColumnInfo(name, "other", str(dtype), shape, unusable=reason)
     kind = _kind(dtype)
     unusable = f"type {dtype} holds no numbers" if kind == "other" else None
-    return ColumnInfo(name, kind, str(dtype), shape, unusable=unusable, whole_bytes=num_bytes)
-
-
-def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    """Shape, type, and the length of the header with all that stands before it."""
-    magic = member.read(npy.MAGIC_LEN)
-    version = npy.read_magic(io.BytesIO(magic))
-    if version not in ((1, 0), (2, 0), (3, 0)):
-        raise ValueError(f".npy version {version} is unknown")
-    size = member.read(2 if version == (1, 0) else 4)
-    length = int.from_bytes(size, "little")
-    if length > MAX_HEADER_BYTES:  # NumPy reads it before it looks at its length
-        raise ValueError(f"its header claims {length:,} bytes")
-    header = io.BytesIO(size + member.read(length))
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a header that Python 2 wrote
-        shape, _, dtype = read(header, max_header_size=MAX_HEADER_BYTES)
-    return tuple(int(axis) for axis in shape), dtype, len(magic) + len(size) + length
+    return ColumnInfo(
+        name,
+        kind,
+        str(dtype),
+        shape,
+        unusable=unusable,
+        whole_bytes=num_bytes,
+        stored_bytes=info.compress_size,
+    )
 
 
 def _kind(dtype: np.dtype[Any]) -> Kind:
@@ -295,13 +325,29 @@ def _usual_compression(infos: Sequence[zipfile.ZipInfo]) -> int:
     return max(set(kinds), key=kinds.count) if kinds else zipfile.ZIP_STORED
 
 
-def _write_array(target: zipfile.ZipFile, name: str, values: Array, compression: int) -> None:
+def _new_member(name: str, compression: int) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name + _SUFFIX)
     info.compress_type = compression
     info.external_attr = 0o600 << 16
+    return info
+
+
+def _write_array(
+    target: zipfile.ZipFile,
+    info: zipfile.ZipInfo,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    content: IO[bytes],
+) -> None:
+    num_bytes = math.prod(shape) * dtype.itemsize
+    if content.tell() != num_bytes:
+        raise AssertionError(f"{content.tell():,} bytes written for {info.filename}, not {num_bytes:,}")
+    content.seek(0)
+    header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     # The size is known only after writing: let the entry grow beyond 2 GiB.
-    with target.open(info, "w", force_zip64=values.nbytes > (1 << 30)) as member:
-        npy.write_array(member, values, allow_pickle=False)
+    with target.open(info, "w", force_zip64=num_bytes > (1 << 30)) as member:
+        npy.write_array_header_1_0(member, header)
+        shutil.copyfileobj(content, member, COPY_BYTES)
 
 
 def _comment(provenance: dict[str, Any], other: Mapping[str, Any]) -> bytes:

@@ -17,10 +17,15 @@ class Layout(Protocol):
     roles: Roles
     #: A trajectory may go on in the next block or file.
     crosses_blocks: bool
+    #: A block has to hold all rows of the file.
+    needs_all_rows: bool
     #: Columns to read for every block.
     row_columns: tuple[str, ...]
     #: The column whose list type and shape the new columns take; None for one number per row.
     like_column: str | None
 
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
-        """The steps of the rows from `start` on. Raises `DataError` on cells that cannot be used."""
+        """The steps from row `start` on; of dense arrays, from that cell on.
+
+        Raises `DataError` on cells that cannot be used.
+        """

@@ -1,13 +1,16 @@
 """Dense arrays: [T, N] with a lane per environment, or [B, T] with a trajectory per row.
 
 Both become lanes of T steps. In a time-major array a lane may hold several trajectories, told apart
-by flags, and may go on in the next file of a stream; a batch-major row is closed at its end.
+by flags, and may go on in the next block or file of a stream; a batch-major row is closed at its end.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -21,8 +24,19 @@ from gaecli.layouts.ends import FlagColumns, check_starts, flag_columns, split_e
 from gaecli.layouts.groups import group_codes
 from gaecli.layouts.masks import MaskRule, masked_steps
 from gaecli.layouts.next_values import merge_next_values
-from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, IndexArray, Lanes, Placement
+from gaecli.rollouts import (
+    NO_LANES,
+    Array,
+    Block,
+    BlockFacts,
+    BoolArray,
+    IndexArray,
+    Lanes,
+    Placement,
+)
 from gaecli.settings import Settings
+
+Shape = tuple[int, ...]
 
 
 class DenseLayout:
@@ -39,54 +53,107 @@ class DenseLayout:
     ) -> None:
         self.name = "time-major" if is_time_major else "batch-major"
         self.roles = roles
-        self._group = settings.normalize_by
-        self.row_columns = tuple(dict.fromkeys([*roles.row_columns, *filter(None, [self._group])]))
+        self.group = settings.normalize_by
         self.like_column: str | None = roles.names["reward"]
-        self._path = file.path
-        self._shape = shape
-        self.crosses_blocks = is_time_major
-        self._is_time_major = is_time_major
-        self._drops = settings.on_nan == "drop-episode"
-        self._flags: FlagColumns = flag_columns(roles, settings)
-        self._mask_rule = MaskRule.of(settings)
+        self.path: Path = file.path
+        self.shape = shape
+        self.crosses_blocks = self.is_time_major = is_time_major
+        # Steps that a mask takes out of a lane leave nothing at its border to go on from.
+        self.needs_all_rows = is_time_major and roles.get("mask") is not None
+        self.drops = settings.on_nan == "drop-episode"
+        self.flags: FlagColumns = flag_columns(roles, settings)
+        self.mask_rule = MaskRule.of(settings)
+        self._file = file
+        rows, columns = shape
+        self._longer = (rows + 1, columns) if is_time_major else (rows, columns + 1)
+        used = dict.fromkeys([*roles.row_columns, *filter(None, [self.group])])
+        self.row_columns = tuple(name for name in used if self.shape_of(name) in (shape, self._longer))
+        self._lane_columns = tuple(name for name in used if name not in self.row_columns)
 
-    @property
-    def _num_lanes(self) -> int:
-        return self._shape[1] if self._is_time_major else self._shape[0]
+    def shape_of(self, name: str) -> Shape:
+        return squeezed(self._file.columns[name].shape)
 
-    @property
-    def _num_times(self) -> int:
-        return self._shape[0] if self._is_time_major else self._shape[1]
+    def is_per_step(self, name: str, *, or_longer: bool = False) -> bool:
+        return self.shape_of(name) == self.shape or (or_longer and self.shape_of(name) == self._longer)
+
+    @cached_property
+    def lane_columns(self) -> dict[str, Column]:
+        """Arrays with a number per lane. They are small, and every block needs them whole."""
+        return {name: self._file.read_whole(name) for name in self._lane_columns}
 
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
-        cells = Cells(self._path, self._locate, self._drops)
-        names = self.roles.names
-        check_alternates(columns, self.roles, cells)
-        mask, used = self._mask(columns, cells)
-        rewards, bad = cells.numbers(
-            self._per_step(columns, names["reward"]), names["reward"], "reward", used
+        first_row = start // self.shape[1]
+        num_rows = len(columns[self.roles.names["reward"]].values)
+        return _Piece(self, first_row, num_rows, {**columns, **self.lane_columns}).block()
+
+    def wrong_shape(self, name: str, expected: str | None = None) -> DataError:
+        reward = self.roles.names["reward"]
+        return DataError(
+            f"`{name}` of `{self.path}` has shape {self.shape_of(name)}, but `{reward}` has {self.shape}"
+            + (f": expected {expected}" if expected else ""),
+            hint="arrays of one rollout must have the same shape; name another one with its `--…-column`",
         )
-        values_column, beyond = self._split_off_last(columns, names["value"])
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """Some rows of the arrays: steps of all environments, or the whole of some trajectories."""
+
+    layout: DenseLayout
+    first_row: int
+    num_rows: int
+    columns: Mapping[str, Column]
+
+    @property
+    def num_lanes(self) -> int:
+        return self.layout.shape[1] if self.layout.is_time_major else self.num_rows
+
+    @property
+    def num_times(self) -> int:
+        return self.num_rows if self.layout.is_time_major else self.layout.shape[1]
+
+    @property
+    def reaches_the_end(self) -> bool:
+        """Its lanes end where the arrays do."""
+        return not self.layout.is_time_major or self.first_row + self.num_rows == self.layout.shape[0]
+
+    @cached_property
+    def cells(self) -> Cells:
+        return Cells(self.layout.path, self._locate, self.layout.drops)
+
+    def _locate(self, step: int) -> str:
+        lane, time = divmod(step, self.num_times)
+        if self.layout.is_time_major:
+            return f"[{self.first_row + time}, {lane}]"
+        return f"[{self.first_row + lane}, {time}]"
+
+    def block(self) -> Block:
+        layout, cells, names = self.layout, self.cells, self.layout.roles.names
+        check_alternates(self.columns, layout.roles, cells)
+        mask, used = self._mask()
+        rewards, bad = cells.numbers(self._per_step(names["reward"]), names["reward"], "reward", used)
+        values_column, beyond = self._split_off_last(names["value"])
         values, bad_values = cells.numbers(values_column, names["value"], "value", used)
 
         bad_flags: list[BoolArray] = []
-        terminated, truncated, starts = self._ends(columns, bad_flags, cells)
+        terminated, truncated, starts = self._ends(bad_flags)
         ended = terminated | truncated
-        self._check_starts(columns, ended, cells)
+        self._check_starts(ended)
         cuts = ended.copy()
-        last = np.arange(1, self._num_lanes + 1) * self._num_times - 1
-        goes_on = self._is_time_major and mask is None
+        last = np.arange(1, self.num_lanes + 1) * self.num_times - 1
+        goes_on = layout.is_time_major and mask is None
         if not goes_on:
             cuts[last] = True
-        next_values, bad_next = self._next_values(columns, values, terminated, cuts, last, beyond, cells)
+        next_values, bad_next = self._next_values(values, terminated, cuts, last, beyond)
         dropped = None
-        if self._drops:
+        if layout.drops:
             bad_steps = [part for part in (bad, bad_values, bad_next, *bad_flags) if part is not None]
             dropped = spread_to_trajectories(bad_steps, cuts, last + 1)
             if dropped is not None:
                 rewards, values = np.where(dropped, 0, rewards), np.where(dropped, 0, values)
-        done_on_start = starts is not None
-        groups, labels = self._groups(columns)
+        groups, labels = self._groups()
+        is_time_major, num_steps = layout.is_time_major, len(rewards)
+        dense_shape = (self.num_times, self.num_lanes) if is_time_major else None
         block = Block(
             groups=groups,
             group_labels=labels,
@@ -97,178 +164,174 @@ class DenseLayout:
             cuts=cuts,
             next_values=next_values,
             lanes=self._lanes(starts) if goes_on else NO_LANES,
-            placement=Placement(len(rewards), dense_shape=self._shape)
-            if self._is_time_major
-            else Placement(len(rewards)),
+            placement=Placement(num_steps, dense_shape=dense_shape),
             dropped=dropped,
             stream_ends=last,
-            facts=BlockFacts(
-                flagged_steps=int(np.count_nonzero(ended)),
-                flagged_lane_starts=0
-                if done_on_start or self._flags.done is None
-                else int(ended[last + 1 - self._num_times].sum()),
-            ),
+            facts=self._facts(ended, last, starts),
         )
-        return block if mask is None or used is None else masked_steps(block, mask, used, self._mask_rule)
+        return block if mask is None or used is None else masked_steps(block, mask, used, layout.mask_rule)
 
-    def _locate(self, step: int) -> str:
-        lane, time = divmod(step, self._num_times)
-        return f"[{time}, {lane}]" if self._is_time_major else f"[{lane}, {time}]"
+    def _facts(self, ended: BoolArray, last: IndexArray, starts: BoolArray | None) -> BlockFacts:
+        reads_ends = starts is None and self.layout.flags.done is not None
+        return BlockFacts(
+            flagged_steps=int(np.count_nonzero(ended)),
+            flagged_lane_starts=int(ended[last + 1 - self.num_times].sum()) if reads_ends else 0,
+        )
 
-    def _per_step(self, columns: Mapping[str, Column], name: str) -> Column:
+    def _per_step(self, name: str) -> Column:
         """A [T, N] or [B, T] array as flat steps in lane order."""
-        values = squeezed(columns[name].values)
-        if values.shape != self._shape:
-            raise self._wrong_shape(name, values.shape)
-        return Column(self._flat(values))
+        if not self.layout.is_per_step(name):
+            raise self.layout.wrong_shape(name)
+        return Column(self._flat(self._dense(name)))
 
-    def _split_off_last(self, columns: Mapping[str, Column], name: str) -> tuple[Column, Array | None]:
+    def _split_off_last(self, name: str) -> tuple[Column, Array | None]:
         """Values may have one time more than the rewards: V(s_T), the bootstrap of each lane."""
-        values = squeezed(columns[name].values)
-        if values.shape == self._shape:
-            return Column(self._flat(values)), None
-        longer = self._longer_shape
-        if values.shape != longer:
-            raise self._wrong_shape(name, values.shape)
-        if self._is_time_major:
-            return Column(self._flat(values[:-1])), values[-1]
-        return Column(self._flat(values[:, :-1])), values[:, -1]
+        if not self.layout.is_per_step(name, or_longer=True):
+            raise self.layout.wrong_shape(name)
+        cells = self._dense(name)
+        if self.layout.is_time_major:
+            whole, beyond = cells[: self.num_times], cells[self.num_times :]
+        else:
+            whole, beyond = cells[:, : self.num_times], cells[:, self.num_times :].T
+        return Column(self._flat(whole)), beyond[0] if len(beyond) else None
 
-    @property
-    def _longer_shape(self) -> tuple[int, int]:
-        rows, columns = self._shape
-        return (rows + 1, columns) if self._is_time_major else (rows, columns + 1)
+    def _dense(self, name: str) -> Array:
+        values = self.columns[name].values
+        return values.reshape(squeezed(values.shape))
 
     def _flat(self, values: Array) -> Array:
-        return np.ascontiguousarray(values.T if self._is_time_major else values).reshape(-1)
+        return np.ascontiguousarray(values.T if self.layout.is_time_major else values).reshape(-1)
 
-    def _ends(
-        self, columns: Mapping[str, Column], bad: list[BoolArray], cells: Cells
-    ) -> tuple[BoolArray, BoolArray, BoolArray | None]:
+    def _per_lane(self, name: str) -> Column:
+        """A number for each lane."""
+        num_lanes = self.layout.shape[1 if self.layout.is_time_major else 0]
+        column = self.columns[name]
+        if column.values.size != num_lanes:
+            raise self.layout.wrong_shape(name, f"{num_lanes} numbers")
+        lanes = slice(None)
+        if not self.layout.is_time_major:
+            lanes = slice(self.first_row, self.first_row + self.num_rows)
+        return Column(column.values.reshape(-1)[lanes], categories=column.categories)
+
+    def _ends(self, bad: list[BoolArray]) -> tuple[BoolArray, BoolArray, BoolArray | None]:
         """(terminated, truncated, starts). Steps whose flags cannot be read are added to `bad`."""
-        flags = self._flags
-        terminated = self._end_flag(columns, flags.terminated, bad, cells)
-        truncated = self._end_flag(columns, flags.truncated, bad, cells)
+        flags = self.layout.flags
+        terminated = self._end_flag(flags.terminated, bad)
+        truncated = self._end_flag(flags.truncated, bad)
         starts = None
         if flags.done is None or flags.done_at == "end":
-            done = self._end_flag(columns, flags.done, bad, cells)
+            done = self._end_flag(flags.done, bad)
         else:
-            starts, done = self._start_flag(columns, flags.done, cells)
-        num_steps = self._num_lanes * self._num_times
-        return (*split_ends(terminated, truncated, done, num_steps, flags, cells), starts)
+            starts, done = self._start_flag(flags.done)
+        num_steps = self.num_lanes * self.num_times
+        return (*split_ends(terminated, truncated, done, num_steps, flags, self.cells), starts)
 
-    def _end_flag(
-        self, columns: Mapping[str, Column], name: str | None, bad: list[BoolArray], cells: Cells
-    ) -> BoolArray | None:
+    def _end_flag(self, name: str | None, bad: list[BoolArray]) -> BoolArray | None:
         if name is None:
             return None
-        flags, missing = cells.flags(self._per_step(columns, name), name)
+        flags, missing = self.cells.flags(self._per_step(name), name)
         bad += [] if missing is None else [missing]
         return flags
 
-    def _groups(self, columns: Mapping[str, Column]) -> tuple[IndexArray | None, Sequence[Hashable]]:
-        """One group per step, or per lane."""
-        if self._group is None:
-            return None, ()
-        shape = squeezed(columns[self._group].values).shape
-        if shape == self._shape:
-            return group_codes(columns, self._group, lambda codes: self._flat(codes.reshape(shape)))
-        if math.prod(shape) != self._num_lanes:
-            raise self._wrong_shape(self._group, shape, f"that, or {self._num_lanes} labels")
-        return group_codes(columns, self._group, lambda codes: np.repeat(codes, self._num_times))
+    def _start_flag(self, name: str) -> tuple[BoolArray, BoolArray]:
+        """(starts, ends) from flags that say "this observation is the first": end[t] = start[t + 1].
 
-    def _start_flag(
-        self, columns: Mapping[str, Column], name: str, cells: Cells
-    ) -> tuple[BoolArray, BoolArray]:
-        """(starts, ends) from flags that say "this observation is the first": end[t] = start[t + 1]."""
-        column, beyond = self._split_off_last(columns, name)
-        starts = cells.flags(column, name)[0].reshape(self._num_lanes, self._num_times)
+        Whether the last step of a piece is an end, the next piece says, by `Lanes.first_is_start`.
+        """
+        column, beyond = self._split_off_last(name)
+        starts = self.cells.flags(column, name)[0].reshape(self.num_lanes, self.num_times)
         ends = np.zeros_like(starts)
         ends[:, :-1] = starts[:, 1:]
-        final = self.roles.get("final_done")
+        final = self.layout.roles.get("final_done")
         if beyond is not None:
-            ends[:, -1] = cells.flags(Column(beyond), name)[0]
-        elif final is not None:
-            ends[:, -1] = cells.flags(Column(self._per_lane(columns, final)), final)[0]
+            ends[:, -1] = self.cells.flags(Column(beyond), name)[0]
+        elif final is not None and self.reaches_the_end:
+            ends[:, -1] = self.cells.flags(self._per_lane(final), final)[0]
         return starts.reshape(-1), ends.reshape(-1)
 
-    def _check_starts(self, columns: Mapping[str, Column], ended: BoolArray, cells: Cells) -> None:
+    def _check_starts(self, ended: BoolArray) -> None:
         """Start flags beside end flags have to agree with them."""
-        name = self.roles.get("done_start")
+        name = self.layout.roles.get("done_start")
         if name is None:
             return
-        starts, _ = self._split_off_last(columns, name)
-        follows = (np.arange(1, len(ended)) % self._num_times) != 0
+        starts, _ = self._split_off_last(name)
+        follows = (np.arange(1, len(ended)) % self.num_times) != 0
         check_starts(
-            {name: starts}, self.roles, self._flags, ended, follows, None, lambda steps: steps, cells
+            {name: starts},
+            self.layout.roles,
+            self.layout.flags,
+            ended,
+            follows,
+            None,
+            lambda steps: steps,
+            self.cells,
         )
-
-    def _per_lane(self, columns: Mapping[str, Column], name: str) -> Array:
-        values = columns[name].values.reshape(-1)
-        if len(values) != self._num_lanes:
-            raise self._wrong_shape(name, columns[name].values.shape, f"{self._num_lanes} numbers")
-        return values
 
     def _next_values(
         self,
-        columns: Mapping[str, Column],
         values: Array,
         terminated: BoolArray,
         cuts: BoolArray,
-        last: Array,
+        last: IndexArray,
         beyond: Array | None,
-        cells: Cells,
     ) -> tuple[Array | None, BoolArray | None]:
+        roles, cells = self.layout.roles, self.cells
         found = []
-        name = self.roles.get("next_value")
+        name = roles.get("next_value")
         if name is not None:
-            found.append((name, cells.optional_numbers(self._per_step(columns, name), name)))
-        finals = [(self.roles.names["value"], beyond)] if beyond is not None else []
-        bootstrap = self.roles.get("bootstrap_value")
-        if bootstrap is not None:
-            finals.append((bootstrap, self._per_lane(columns, bootstrap)))
+            found.append((name, cells.optional_numbers(self._per_step(name), name)))
+        finals = [(roles.names["value"], Column(beyond))] if beyond is not None else []
+        bootstrap = roles.get("bootstrap_value")
+        if bootstrap is not None and self.reaches_the_end:
+            finals.append((bootstrap, self._per_lane(bootstrap)))
         at_end = cuts.copy()
-        at_end[last] = True
+        at_end[last] |= self.reaches_the_end
         for final_name, final_values in finals:
             final = np.full(len(values), np.nan)
-            final[last] = cells.optional_numbers(Column(final_values), final_name)
+            final[last] = cells.optional_numbers(final_values, final_name)
             found.append((final_name, final))
         return merge_next_values(found, terminated, at_end, cells)
 
-    def _mask(self, columns: Mapping[str, Column], cells: Cells) -> tuple[BoolArray | None, BoolArray | None]:
+    def _groups(self) -> tuple[IndexArray | None, Sequence[Hashable]]:
+        """One group per step, or per lane."""
+        name = self.layout.group
+        if name is None:
+            return None, ()
+        if self.layout.is_per_step(name):
+            shape = (self.num_rows, self.layout.shape[1])
+            return group_codes(self.columns, name, lambda codes: self._flat(codes.reshape(shape)))
+        num_lanes = self.layout.shape[1 if self.layout.is_time_major else 0]
+        if math.prod(self.layout.shape_of(name)) != num_lanes:
+            raise self.layout.wrong_shape(name, f"that, or {num_lanes} labels")
+        labels = {name: self._per_lane(name)}
+        return group_codes(labels, name, lambda codes: np.repeat(codes, self.num_times))
+
+    def _mask(self) -> tuple[BoolArray | None, BoolArray | None]:
         """(the mask, the cells whose numbers enter)."""
-        name = self.roles.get("mask")
+        name, rule = self.layout.roles.get("mask"), self.layout.mask_rule
         if name is None:
             return None, None
-        lanes = np.arange(self._num_lanes + 1, dtype=np.int64) * self._num_times
-        mask = self._mask_rule.shifted(cells.flags(self._per_step(columns, name), name)[0], lanes)
-        return mask, self._mask_rule.used(mask, lanes)
+        lanes = np.arange(self.num_lanes + 1, dtype=np.int64) * self.num_times
+        mask = rule.shifted(self.cells.flags(self._per_step(name), name)[0], lanes)
+        return mask, rule.used(mask, lanes)
 
     def _lanes(self, starts: BoolArray | None) -> Lanes:
-        first = np.arange(self._num_lanes, dtype=np.int64) * self._num_times
-        count = self._num_lanes
+        first = np.arange(self.num_lanes, dtype=np.int64) * self.num_times
+        count = self.num_lanes
         return Lanes(
             first,
-            first + self._num_times,
-            keys=list(range(count)),
-            first_ids=[None] * count,
-            last_ids=[None] * count,
-            open_ends=[True] * count,
-            first_is_start=[False] * count if starts is None else starts[first].tolist(),
-            first_padding=[None] * count,
-        )
-
-    def _wrong_shape(self, name: str, shape: tuple[int, ...], expected: str | None = None) -> DataError:
-        reward = self.roles.names["reward"]
-        return DataError(
-            f"`{name}` of `{self._path}` has shape {shape}, but `{reward}` has {self._shape}"
-            + (f": expected {expected}" if expected else ""),
-            hint="arrays of one rollout must have the same shape; name another one with its `--…-column`",
+            first + self.num_times,
+            keys=range(count),
+            first_ids=(None,) * count,
+            last_ids=(None,) * count,
+            open_ends=(True,) * count,
+            first_is_start=(False,) * count if starts is None else starts[first].tolist(),
+            first_padding=(None,) * count,
         )
 
 
-def squeezed(values: Array) -> Array:
+def squeezed(shape: Shape) -> Shape:
     """[T, N, 1] and the like as [T, N]."""
-    while values.ndim > 2 and values.shape[-1] == 1:
-        values = values[..., 0]
-    return values
+    while len(shape) > 2 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape

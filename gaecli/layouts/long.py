@@ -58,6 +58,7 @@ class LongLayout:
     """One row per step."""
 
     name = "long"
+    needs_all_rows = False
     crosses_blocks = True
     like_column: str | None = None
 

@@ -24,6 +24,7 @@ class NestedLayout:
     """A trajectory is a row; nothing goes on beyond it."""
 
     name = "nested"
+    needs_all_rows = False
     crosses_blocks = False
 
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:

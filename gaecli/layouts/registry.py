@@ -8,7 +8,7 @@ from gaecli.columns import Roles
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.layouts.base import Layout
-from gaecli.layouts.dense import DenseLayout
+from gaecli.layouts.dense import DenseLayout, squeezed
 from gaecli.layouts.long import LongLayout, Taking
 from gaecli.layouts.nested import NestedLayout
 from gaecli.settings import Settings
@@ -23,7 +23,7 @@ def choose_layout(
     """The layout of a file whose columns are resolved. `taking`: how the rows of a long table are taken."""
     reward = file.find(roles.names["reward"])
     assert reward is not None
-    shape = _squeezed_shape(reward.shape)
+    shape = squeezed(reward.shape)
     wanted = settings.layout
     if reward.is_list:
         _check_wanted(wanted, ("nested",), file, "its reward column holds lists, one trajectory per row")
@@ -48,7 +48,7 @@ def why_layout(file: RolloutFile, layout: Layout, settings: Settings) -> str:
     assert reward is not None
     if layout.name == "nested":
         return f"`{reward.name}` holds a list per row"
-    shape = _squeezed_shape(reward.shape)
+    shape = squeezed(reward.shape)
     if layout.name == "long":
         return f"`{reward.name}` is one number per row"
     if settings.layout != "auto":
@@ -56,12 +56,6 @@ def why_layout(file: RolloutFile, layout: Layout, settings: Settings) -> str:
     votes = _companion_votes(file, layout.roles, (shape[0], shape[1]))
     names = ", ".join(f"`{name}` {file.columns[name].shape}" for name in votes)
     return f"`{reward.name}` is {shape[0]} by {shape[1]}, and {names} says which axis is time"
-
-
-def _squeezed_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    while len(shape) > 2 and shape[-1] == 1:
-        shape = shape[:-1]
-    return shape
 
 
 def _refuse_prompt_mask(file: RolloutFile, roles: Roles) -> None:
@@ -177,7 +171,7 @@ def _companion_votes(file: RolloutFile, roles: Roles, shape: tuple[int, int]) ->
         info = file.find(name) if name is not None else None
         if info is None or name is None:
             continue
-        longer = _squeezed_shape(info.shape)
+        longer = squeezed(info.shape)
         if longer == (rows + 1, columns):
             votes[name] = "time-major"
         elif longer == (rows, columns + 1):

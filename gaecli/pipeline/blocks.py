@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from gaecli.errors import DataError
 from gaecli.estimators.bootstrap import needs_bootstrap
 from gaecli.estimators.gae import Borders, Gae
-from gaecli.formats.base import RolloutFile, Unit
+from gaecli.formats.base import Column, RolloutFile, Unit
 from gaecli.layouts.base import Layout
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.rollouts import Block, BlockFacts, FloatArray, Lanes
@@ -96,6 +97,14 @@ class BlockStore:
             return scanned
 
 
+class Piece(NamedTuple):
+    """The cells of a block as they are in the file."""
+
+    #: The first row; of dense arrays, the first cell.
+    start: int
+    columns: Mapping[str, Column]
+
+
 @dataclass(frozen=True)
 class BlockReader:
     """Reads and scans the blocks of one file; the same blocks on every call."""
@@ -106,20 +115,23 @@ class BlockReader:
     bootstrap: Bootstrap
     rows_per_block: int
 
-    def scan(self, unit: Unit, clock: Stopwatch, threads: int) -> Iterator[Scanned]:
-        pieces = self.file.blocks(unit, self.layout.row_columns, self.rows_per_block)
+    def pieces(self, unit: Unit, clock: Stopwatch) -> Iterator[Piece]:
+        """The rows of a unit, read one block after the other."""
+        blocks = self.file.blocks(unit, self.layout.row_columns, self.rows_per_block)
         while True:
             with clock("read"):
-                piece = next(pieces, None)
-                if piece is None:
-                    return
-                start, _, columns = piece
-                block = self.layout.block(start, columns)
-                prepared = self.estimator.prepare(block)
-                self._check_bootstrap(start, prepared)
-            with clock("kernel"):
-                estimates = self.estimator.estimate(prepared, threads)
-            yield Scanned(start, block, prepared, *estimates)
+                found = next(blocks, None)
+            if found is None:
+                return
+            yield Piece(found[0], found[2])
+
+    def scan(self, piece: Piece, clock: Stopwatch, threads: int) -> Scanned:
+        with clock("read"):
+            block = self.layout.block(piece.start, piece.columns)
+            prepared = self.estimator.prepare(block)
+            self._check_bootstrap(piece.start, prepared)
+        with clock("kernel"):
+            return Scanned(piece.start, block, prepared, *self.estimator.estimate(prepared, threads))
 
     def _check_bootstrap(self, start: int, block: Block) -> None:
         """`--bootstrap error`, for ends that are known in the block; those at its border come later."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -37,19 +37,30 @@ class LocalEngine:
         self.interrupted = threading.Event()
         self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="gae-job") if jobs > 1 else None
 
-    def run(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
-        if self._pool is None or len(tasks) <= 1:
+    def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
+        """`tasks` is drawn from as results are, by the thread that takes them."""
+        if self._pool is None:
             yield from map(function, tasks)
             return
         window: deque[Future[R]] = deque()
         remaining = iter(tasks)
+        failure: Exception | None = None
         try:
-            for task in remaining:
+            while True:
+                try:
+                    task = next(remaining)
+                except StopIteration:
+                    break
+                except Exception as error:  # raised below: tasks before it may have failed earlier
+                    failure = error
+                    break
                 window.append(self._pool.submit(function, task))
                 if len(window) > self.jobs:
                     yield window.popleft().result()
             while window:
                 yield window.popleft().result()
+            if failure is not None:
+                raise failure
         except KeyboardInterrupt:
             self.interrupted.set()
             raise
@@ -64,6 +75,6 @@ class LocalEngine:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def run_in_order(function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
+def run_in_order(function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
     """The same without threads."""
     yield from map(function, tasks)

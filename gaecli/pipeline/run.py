@@ -17,7 +17,12 @@ from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.estimators.normalization import Constants, Rule
 from gaecli.estimators.variants import make_estimator
 from gaecli.formats.base import FileWriter, RolloutFile, SidecarWriter, WritePlan
-from gaecli.kernels.devices import BREAK_EVEN_STEPS, choose_device, start_torch_import
+from gaecli.kernels.devices import (
+    BREAK_EVEN_STEPS,
+    choose_device,
+    one_thread_per_operation,
+    start_torch_import,
+)
 from gaecli.moments import Moments
 from gaecli.pipeline.apply import Report
 from gaecli.pipeline.blocks import BlockStore
@@ -151,17 +156,16 @@ class _Run:
         self.num_files = sum(len(plan.paths) for plan in plans)
         self.num_kept_open = open_files_limit(self.num_files) // self.jobs
         self.progress = begin(self.num_files)
-        outcomes = (
-            self._together(streams) if self._spans_streams and len(streams) > 1 else self._apart(streams)
-        )
-        return summarize(
-            outcomes,
-            settings=self.settings,
-            device=self.device,
-            streams=describe_streams(plans),
-            clock=self.clock,
-            started=self.started,
-        )
+        is_together = self._spans_streams and len(streams) > 1
+        with one_thread_per_operation() if self.device.uses_torch else contextlib.nullcontext():
+            return summarize(
+                self._together(streams) if is_together else self._apart(streams),
+                settings=self.settings,
+                device=self.device,
+                streams=describe_streams(plans),
+                clock=self.clock,
+                started=self.started,
+            )
 
     @property
     def _spans_streams(self) -> bool:

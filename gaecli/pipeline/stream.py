@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -17,7 +18,15 @@ from gaecli.layouts.long import NeedsKeys, NeedsWholeStream, Taking
 from gaecli.layouts.registry import choose_layout
 from gaecli.moments import Moments
 from gaecli.pipeline.apply import Report, Settled, finish_block, group_keys, measure, normalized, settle
-from gaecli.pipeline.blocks import BlockAddress, BlockReader, BlockStore, BlockSummary, Scanned, summarise
+from gaecli.pipeline.blocks import (
+    BlockAddress,
+    BlockReader,
+    BlockStore,
+    BlockSummary,
+    Piece,
+    Scanned,
+    summarise,
+)
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.combine import Carry, Combined, combine
 from gaecli.pipeline.gallery import SketchBook, sketch_of
@@ -25,6 +34,9 @@ from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.judge import Case, judge
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote
+
+#: Numbers that measure something are compressed to a tenth at best, flags among them a little further.
+MOST_EXPANSION = 100
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,7 +48,7 @@ BYTES_PER_SORTED_ROW = 100
 BYTES_PER_WHOLE_ROW = 150
 
 #: Runs a function over tasks and yields results in the order of the tasks.
-Runner = Callable[[Callable[[T], R], Sequence[T]], Iterator[R]]
+Runner = Callable[[Callable[[T], R], Iterable[T]], Iterator[R]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +79,22 @@ class OpenFile:
         return {*self.layout.row_columns, *self.layout.roles.names.values()}
 
 
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What one task works on: a unit, or one block of a unit that is more than a block.
+
+    Such a unit is read in order, by whoever hands out the tasks, so that a row group or an array of any
+    size passes through memory block by block while other threads compute.
+    """
+
+    file: int
+    unit: int
+    #: Number of the block within the unit; None: all of them, still to be read.
+    part: int | None = None
+    #: The rows of that block; None: the store has it.
+    piece: Piece | None = None
+
+
 @dataclass(eq=False)
 class Stream:
     """A stream between opening and commit. Lives in one thread at a time."""
@@ -77,6 +105,8 @@ class Stream:
     files: list[OpenFile] = field(default_factory=list)
     summaries: list[BlockSummary] = field(default_factory=list)
     combined: Combined | None = None
+    #: Of every block, by its unit.
+    carries: dict[tuple[int, int], dict[BlockAddress, Carry]] = field(default_factory=dict)
     warnings: list[WarningNote] = field(default_factory=list)
     #: How the rows of a long table are taken.
     taking: Taking = field(default_factory=Taking)
@@ -86,7 +116,8 @@ class Stream:
 
     @property
     def num_rows(self) -> int:
-        return sum(unit.num_rows for opened in self.files for unit in opened.units)
+        """Of dense arrays every cell counts as a row."""
+        return sum(unit.num_cells for opened in self.files for unit in opened.units)
 
     @property
     def is_one_block(self) -> bool:
@@ -98,7 +129,7 @@ class Stream:
     def num_blocks(self) -> int:
         """At most so many; a format may have reasons to make fewer."""
         units = [unit for opened in self.files for unit in opened.units]
-        return sum(-(-unit.num_rows // self.rows_per_block) for unit in units)
+        return sum(-(-unit.num_cells // self.rows_per_block) for unit in units)
 
     @property
     def roles(self) -> Roles:
@@ -124,22 +155,27 @@ class Stream:
 
     def close(self) -> None:
         """Let go of all that was found out: of a thousand streams it is more than their data."""
-        self.files, self.summaries, self.combined = [], [], None
+        self.files, self.summaries, self.combined, self.carries = [], [], None, {}
 
     def join_blocks(self, memory_bytes: int) -> None:
-        """Make one block of a stream that the estimator cannot take in pieces."""
-        if not needs_whole_stream(self.settings) or self.is_one_block:
+        """Make one block of a stream that cannot be taken in pieces."""
+        if needs_whole_stream(self.settings):
+            why = f"preset `{self.settings.preset}` computes over whole streams"
+        elif any(opened.layout.needs_all_rows for opened in self.files):
+            why = "a mask over time-major arrays is applied to all of them at once"
+        else:
             return
-        name, preset = self.plan.paths[0], self.settings.preset
+        if self.is_one_block:
+            return
+        name = self.plan.paths[0]
         if len(self.files) > 1:
             raise UsageError(
-                f"preset `{preset}` computes over whole streams, and that of `{name}` has {len(self.files)} files",
+                f"{why}, and that of `{name}` has {len(self.files)} files",
                 hint="pass `--no-join` if no trajectory runs on from one file into the next; else merge them",
             )
         if self.num_rows * BYTES_PER_WHOLE_ROW > memory_bytes:
             raise UsageError(
-                f"preset `{preset}` computes over whole streams, and `{name}` with {self.num_rows:,} rows takes "
-                "more than `--memory`",
+                f"{why}, and `{name}` with {self.num_rows:,} rows takes more than `--memory`",
                 hint=f"raise `--memory` to {self.num_rows * BYTES_PER_WHOLE_ROW / (1 << 30):.1f}GiB or more",
             )
         self.open(self.num_rows, Taking(is_whole=True))
@@ -147,16 +183,20 @@ class Stream:
     def summarise(self, shop: Workshop) -> None:
         """The first look: every cell that is used is checked before anything is written."""
 
-        def task(address: tuple[int, int]) -> list[BlockSummary]:
+        def task(batch: Batch) -> list[BlockSummary]:
             summaries = []
-            for block_address, scanned in self._scan(*address, shop):
-                summaries.append(summarise(scanned, block_address, shop.estimator))
-                shop.store.keep(self.number, block_address, scanned)
+            for address, scanned in self._scan(batch, shop):
+                summaries.append(summarise(scanned, address, shop.estimator))
+                shop.store.keep(self.number, address, scanned)
             return summaries
 
-        self.summaries = [summary for summaries in shop.run(task, self._tasks()) for summary in summaries]
+        self.summaries, self.combined, self.carries = [], None, {}
+        self.summaries = [one for found in self._run(task, range(len(self.files)), shop) for one in found]
         paths = [str(path) for path in self.plan.paths]
         self.combined = combine(self.summaries, self.settings.bootstrap, paths)
+        for summary, carry in zip(self.summaries, self.combined.carries, strict=True):
+            unit = summary.address.file, summary.address.unit
+            self.carries.setdefault(unit, {})[summary.address] = carry
         self.warnings += judge(
             Case(
                 self.plan.paths,
@@ -171,17 +211,17 @@ class Stream:
     def measure(self, shop: Workshop, *, only_file: int | None = None) -> dict[Hashable, Moments]:
         """Moments of the raw advantages by normalisation group, merged in the order of the blocks."""
 
-        def task(address: tuple[int, int]) -> list[dict[Hashable, Moments]]:
+        def task(batch: Batch) -> list[dict[Hashable, Moments]]:
             found = []
-            for scanned, carry in self._blocks(*address, shop, last=False):
+            for scanned, carry in self._blocks(batch, shop, last=False):
                 with shop.clock("kernel"):
                     settled = settle(scanned, carry, shop.estimator, shop.threads)
                     found.append(measure(settled, group_keys(settled, carry, self.settings)))
             return found
 
-        tasks = [address for address in self._tasks() if only_file in (None, address[0])]
+        files = range(len(self.files)) if only_file is None else [only_file]
         total: dict[Hashable, Moments] = {}
-        for found in shop.run(task, tasks):
+        for found in self._run(task, files, shop):
             for groups in found:
                 for key, moments in groups.items():
                     total[key] = total.get(key, Moments()).merge(moments)
@@ -190,15 +230,15 @@ class Stream:
     def visit(self, shop: Workshop, look: Callable[[int, int, Settled, Carry], R]) -> Iterator[R]:
         """look(file, start row, block, carry) of every block, in the order of the blocks."""
 
-        def task(address: tuple[int, int]) -> list[R]:
+        def task(batch: Batch) -> list[R]:
             found = []
-            for scanned, carry in self._blocks(*address, shop):
+            for scanned, carry in self._blocks(batch, shop):
                 with shop.clock("kernel"):
                     settled = settle(scanned, carry, shop.estimator, shop.threads)
-                    found.append(look(address[0], scanned.start, settled, carry))
+                    found.append(look(batch.file, scanned.start, settled, carry))
             return found
 
-        for found in shop.run(task, self._tasks()):
+        for found in self._run(task, range(len(self.files)), shop):
             yield from found
 
     def apply(
@@ -211,22 +251,21 @@ class Stream:
     ) -> Report:
         """The second look: the final columns of one file, written in the order of its rows."""
 
-        def blocks(number: int) -> Iterator[tuple[dict[str, OutputColumn], Report]]:
-            for scanned, carry in self._blocks(index, number, shop):
+        def task(batch: Batch) -> list[tuple[dict[str, OutputColumn], Report]]:
+            found = []
+            for scanned, carry in self._blocks(batch, shop):
                 with shop.clock("kernel"):
                     settled = settle(scanned, carry, shop.estimator, shop.threads)
                     finished = self._finish(settled, carry, constants, rule)
                     if self.sketches is not None:
-                        is_first = index == number == scanned.start == 0
+                        is_first = index == scanned.start == 0
                         finished[1].sketch = sketch_of(index, scanned.start, settled, carry, is_first)
-                yield finished
+                found.append(finished)
+            return found
 
-        units = range(len(self.files[index].units))
-        # One unit may be a row group larger than memory: its blocks are written one by one.
-        done = map(blocks, units) if len(units) == 1 else shop.run(lambda unit: list(blocks(unit)), units)
         report = Report()
-        for finished in done:
-            for columns, block_report in finished:
+        for found in self._run(task, [index], shop):
+            for columns, block_report in found:
                 report.merge(block_report)
                 if self.sketches is not None:
                     self.sketches.add(block_report.sketch)
@@ -246,55 +285,71 @@ class Stream:
         report.local_groups, report.degenerate_groups = written.num_local, written.num_degenerate
         return columns, report
 
-    def _tasks(self) -> list[tuple[int, int]]:
-        return [(index, unit) for index, opened in enumerate(self.files) for unit in range(len(opened.units))]
+    def _run(self, task: Callable[[Batch], R], files: Iterable[int], shop: Workshop) -> Iterator[R]:
+        """The results for all batches of these files, in the order of the rows."""
+        with contextlib.closing(self._batches(files, shop)) as batches:
+            yield from shop.run(task, batches)
 
-    def _scan(self, index: int, number: int, shop: Workshop) -> Iterator[tuple[BlockAddress, Scanned]]:
-        opened = self.files[index]
-        reader = BlockReader(
+    def _batches(self, files: Iterable[int], shop: Workshop) -> Generator[Batch, None, None]:
+        for file in files:
+            for number, unit in enumerate(self.files[file].units):
+                if kept := self._kept(file, number, shop):
+                    yield from (Batch(file, number, address.part) for address in kept)
+                elif unit.num_cells <= self.rows_per_block:
+                    yield Batch(file, number)
+                else:
+                    pieces = self._reader(file, shop).pieces(unit, shop.clock)
+                    yield from (Batch(file, number, part, piece) for part, piece in enumerate(pieces))
+
+    def _reader(self, file: int, shop: Workshop) -> BlockReader:
+        opened = self.files[file]
+        return BlockReader(
             opened.file, opened.layout, shop.estimator, self.settings.bootstrap, self.rows_per_block
         )
-        for part, scanned in enumerate(reader.scan(opened.units[number], shop.clock, shop.threads)):
-            shop.check_stop()
-            yield BlockAddress(index, number, part), scanned
 
-    def _blocks(
-        self, index: int, number: int, shop: Workshop, *, last: bool = True
-    ) -> Iterator[tuple[Scanned, Carry]]:
-        """The blocks of a unit with their carries: kept ones from the store, or all of them read again."""
-        assert self.combined is not None
-        carries = {
-            summary.address: carry
-            for summary, carry in zip(self.summaries, self.combined.carries, strict=True)
-            if (summary.address.file, summary.address.unit) == (index, number)
-        }
-        kept = {address: shop.store.get(self.number, address) for address in carries}
-        if all(scanned is not None for scanned in kept.values()):
-            for address, carry in carries.items():
-                scanned = (shop.store.take if last else shop.store.get)(self.number, address)
-                assert scanned is not None
-                yield scanned, carry
-            return
-        for address, scanned in self._scan(index, number, shop):
+    def _scan(self, batch: Batch, shop: Workshop) -> Iterator[tuple[BlockAddress, Scanned]]:
+        reader = self._reader(batch.file, shop)
+        if batch.part is not None and batch.piece is not None:
+            pieces: Iterable[tuple[int, Piece]] = [(batch.part, batch.piece)]
+        else:
+            pieces = enumerate(reader.pieces(self.files[batch.file].units[batch.unit], shop.clock))
+        for part, piece in pieces:
+            shop.check_stop()
+            yield BlockAddress(batch.file, batch.unit, part), reader.scan(piece, shop.clock, shop.threads)
+
+    def _kept(self, file: int, unit: int, shop: Workshop) -> list[BlockAddress]:
+        """The blocks of a unit, if this is not the first look and the store has all of them."""
+        found = list(self.carries.get((file, unit), ()))
+        is_kept = all(shop.store.get(self.number, address) is not None for address in found)
+        return found if is_kept else []
+
+    def _blocks(self, batch: Batch, shop: Workshop, *, last: bool = True) -> Iterator[tuple[Scanned, Carry]]:
+        """The blocks of a batch with their carries: from the store, or scanned again."""
+        carries = self.carries[batch.file, batch.unit]
+        if batch.part is not None:
+            address = BlockAddress(batch.file, batch.unit, batch.part)
+            scanned = (shop.store.take if last else shop.store.get)(self.number, address)
+            if scanned is not None:
+                yield scanned, carries[address]
+                return
+        for address, scanned in self._scan(batch, shop):
             yield scanned, carries[address]
 
 
 def check_memory(stream: Stream, limit_bytes: int) -> None:
-    """Refuse arrays that are read in one piece and claim more than the limit, before they are read.
+    """Refuse arrays that expand beyond all measure, before they are read.
 
-    A few kilobytes of archive can expand to any size.
+    A few kilobytes of archive can claim any size, and a number a row has to be written for each of theirs.
     """
     for opened in stream.files:
-        sizes = {
-            name: info.whole_bytes for name in opened.layout.row_columns if (info := opened.file.find(name))
-        }
-        if sum(sizes.values()) > limit_bytes:
-            largest = max(sizes, key=lambda name: sizes[name])
+        found = [info for name in opened.layout.roles.names.values() if (info := opened.file.find(name))]
+        whole = sum(info.whole_bytes for info in found)
+        if whole > max(limit_bytes, MOST_EXPANSION * sum(info.stored_bytes for info in found)):
+            largest = max(found, key=lambda info: info.whole_bytes)
             raise FileError(
-                f"the arrays of `{opened.file.path}` take {sum(sizes.values()):,} bytes in memory "
-                f"(`{largest}` alone {sizes[largest]:,}), and `--memory` allows {limit_bytes:,}",
-                hint="pass a larger `--memory` if the machine has it, or store the rollouts as Parquet, "
-                "which is read in pieces",
+                f"the arrays of `{opened.file.path}` expand to {whole:,} bytes (`{largest.name}` from "
+                f"{largest.stored_bytes:,} to {largest.whole_bytes:,}), as those of a zip bomb do",
+                hint="if this is what they hold, pass a larger `--memory`, or store them uncompressed",
             )
 
 

@@ -43,7 +43,7 @@ def whole_stream(reading: Reading) -> Whole:
     """Visit every block once, and put them together."""
     pieces: list[_Piece] = []
     chains: dict[int, int] = {}
-    sizes = [opened.file.num_rows for opened in reading.stream.files]
+    sizes = [sum(unit.num_cells for unit in opened.units) for opened in reading.stream.files]
     gamma = reading.stream.settings.gamma
     num_slots = num_trajectories = 0
 

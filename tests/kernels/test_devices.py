@@ -113,3 +113,40 @@ def test_a_torch_that_cannot_be_imported_is_a_device_error(monkeypatch):
         torch_module()
     assert isinstance(caught.value.__cause__, ImportError)
     assert choose_device("auto", 1).uses_torch is False
+
+
+def test_choosing_the_cpu_does_not_wait_for_the_import():
+    code = (
+        "from gaecli.kernels import devices;"
+        "device = devices.choose_device('cpu', 1); thread = devices._started;"
+        "print(thread.is_alive(), device.backend); print(devices.torch_module().__version__)"
+    )
+    first, version = run_python(code).splitlines()
+    assert first == f"True torch {version}"
+
+
+def test_one_thread_per_operation_ends_with_the_last_who_wants_it():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with devices.one_thread_per_operation():
+            torch_module()
+            assert torch.get_num_threads() == 1
+            with pytest.raises(ZeroDivisionError), devices.one_thread_per_operation():
+                1 / 0  # noqa: B018
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_torch_is_told_of_one_thread_per_operation_when_it_comes():
+    code = (
+        "from gaecli.kernels import devices\n"
+        "with devices.one_thread_per_operation():\n"
+        "    torch = devices.torch_module(); print(torch.get_num_threads())\n"
+        "    import threading\n"
+        "    worker = threading.Thread(target=lambda: print(torch.get_num_threads()))\n"
+        "    worker.start(); worker.join()\n"
+    )
+    assert run_python(code).split() == ["1", "1"]
