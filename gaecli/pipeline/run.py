@@ -8,8 +8,6 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from gaecli.errors import FileError, GaeError
 from gaecli.estimators.normalization import Constants, Rule
 from gaecli.estimators.variants import make_estimator
@@ -22,6 +20,7 @@ from gaecli.pipeline.findings import findings, stored_settings
 from gaecli.pipeline.gallery import SketchBook
 from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.pipeline.local import LocalEngine, default_jobs, run_in_order
+from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.outcome import Outcome, summarize
 from gaecli.pipeline.outputs import Outputs
 from gaecli.pipeline.places import Places
@@ -40,8 +39,6 @@ Begin = Callable[[int], Progress]
 
 #: Share of `--memory` for blocks that are kept between the two looks; the rest is for work and buffers.
 _STORE_SHARE = 0.3
-_MIN_ROWS_PER_BLOCK = 1 << 12
-_MAX_ROWS_PER_BLOCK = 1 << 20
 
 
 def compute(
@@ -63,11 +60,6 @@ def compute(
             run.close()
         places.deliver()
         return places.shown_in(summary)
-
-
-def rows_per_block(memory_bytes: int) -> int:
-    """A block's rows depend on the memory limit alone, so that results do not depend on `--jobs`."""
-    return int(np.clip(memory_bytes >> 10, _MIN_ROWS_PER_BLOCK, _MAX_ROWS_PER_BLOCK))
 
 
 class _Run:
