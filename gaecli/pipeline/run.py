@@ -72,6 +72,7 @@ class _Run:
         self.progress: Progress = lambda name: None
         self.rule = Rule(settings.norm_ddof, settings.norm_eps, settings.norm_floor)
         self.jobs = options.jobs or default_jobs()
+        self._engine = LocalEngine(self.jobs)
         self.clock = Stopwatch()
         self.store = BlockStore(int(options.memory_bytes * _STORE_SHARE))
         self.rows_per_block = rows_per_block(options.memory_bytes)
@@ -81,9 +82,8 @@ class _Run:
             jobs=self.jobs,
             rows_per_block=self.rows_per_block,
             clock=self.clock,
-            check_stop=self._check_stop,
+            check_stop=self._engine.check_stop,
         )
-        self._engine = LocalEngine(self.jobs)
         self.started = time.perf_counter()
         if options.device not in ("auto",):
             start_torch_import()
@@ -175,7 +175,7 @@ class _Run:
         estimator = make_estimator(self.settings, self.device)
         on_accelerator = self.device.name != "cpu"
         run = run_in_order if side_by_side or on_accelerator else self._engine.run
-        return Workshop(estimator, self.store, run, self.clock, threads=1, check_stop=self._check_stop)
+        return Workshop(estimator, self.store, run, self.clock, threads=1, check_stop=self._engine.check_stop)
 
     def _each(self, function: Callable[[Stream], T], streams: Sequence[Stream]) -> Iterator[T]:
         """A function over streams, several at a time where the CPU computes; results in their order."""
@@ -193,11 +193,6 @@ class _Run:
         for path in stream.plan.paths:
             self.progress(self.places.shown(str(path)))
         return outcome
-
-    def _check_stop(self) -> None:
-        """Threads end with the block in hand when the run is interrupted."""
-        if self._engine.interrupted.is_set():
-            raise KeyboardInterrupt
 
     def _whole(self, stream: Stream, shop: Workshop) -> Outcome:
         self._open(stream)
@@ -272,18 +267,20 @@ class _Run:
         """Turn what goes wrong with one stream into its outcome."""
         try:
             return step()
-        except GaeError as error:
-            failure = error
-        except OSError as error:
-            failure = explain(error, self.outputs.targets[stream.plan.paths[0]].path)
-        except MemoryError:
-            failure = FileError(
-                f"`{stream.plan.paths[0]}` does not fit into memory", hint="pass a smaller `--memory`"
-            )
-        failure = self._changed_meanwhile(stream) or failure
+        except (GaeError, OSError, MemoryError) as error:
+            # No name for it here that outlives this clause: its frames have files open, and this is one of them.
+            outcome = Outcome.failed(stream, self._changed_meanwhile(stream) or self._told(stream, error))
         self.outputs.discard(stream.number)
         self.store.forget(stream.number)
-        return Outcome.failed(stream, failure)
+        return outcome
+
+    def _told(self, stream: Stream, error: GaeError | OSError | MemoryError) -> GaeError:
+        if isinstance(error, GaeError):
+            return error
+        path = stream.plan.paths[0]
+        if isinstance(error, OSError):
+            return explain(error, self.outputs.targets[path].path)
+        return FileError(f"`{path}` does not fit into memory", hint="pass a smaller `--memory`")
 
     def _changed_meanwhile(self, stream: Stream) -> GaeError | None:
         """A file that somebody writes to while it is read looks damaged in ways that mislead."""
