@@ -13,8 +13,8 @@ from gaecli.pipeline.provenance import (
     columns_of,
     combined_fingerprint,
     is_up_to_date,
-    own_columns,
     own_entries,
+    payload_of,
 )
 from gaecli.pipeline.targets import replaced_columns
 from gaecli.settings import Settings
@@ -73,7 +73,7 @@ def forecast(
 
 
 def _is_up_to_date(files: Sequence[RolloutFile], settings: Settings) -> bool:
-    prints = [file.fingerprint(own_columns(file.provenance)) for file in files if file.provenance]
+    prints = [payload_of(file) for file in files if file.provenance]
     if len(prints) < len(files):
         return False
     inputs = combined_fingerprint(prints) if len(files) > 1 else ""

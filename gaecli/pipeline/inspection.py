@@ -33,11 +33,11 @@ from gaecli.pipeline.findings import stored_settings
 from gaecli.pipeline.forecast import existing_columns, forecast
 from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.pipeline.local import LocalEngine, default_jobs
+from gaecli.pipeline.memory import check_memory, rows_per_block
 from gaecli.pipeline.places import Places
 from gaecli.pipeline.rows import episode_keys, first_steps
-from gaecli.pipeline.run import rows_per_block
 from gaecli.pipeline.statistics import Tally, explained_variance
-from gaecli.pipeline.stream import OpenFile, Stream, Workshop, check_memory, summarise_in_order
+from gaecli.pipeline.stream import OpenFile, Stream, Workshop, summarise_in_order
 from gaecli.settings import RunOptions, Settings
 from gaecli.summary import (
     BootstrapCounts,

@@ -33,7 +33,7 @@ class LocalEngine:
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
-        #: Set when the run is interrupted; tasks look at it and end.
+        #: Set when the run is interrupted; tasks look at it, by `check_stop`, and end.
         self.interrupted = threading.Event()
         self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="gae-job") if jobs > 1 else None
 
@@ -65,9 +65,15 @@ class LocalEngine:
             self.interrupted.set()
             raise
         finally:
+            failure = None  # or this frame would hold the error, and the error this frame
             for future in window:
                 future.cancel()
             wait([future for future in window if not future.cancelled()])
+
+    def check_stop(self) -> None:
+        """Threads end with the block in hand when the run is interrupted."""
+        if self.interrupted.is_set():
+            raise KeyboardInterrupt
 
     def close(self) -> None:
         self.interrupted.set()

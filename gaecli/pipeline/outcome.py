@@ -6,7 +6,7 @@ import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gaecli.errors import GaeError
 from gaecli.estimators.normalization import Constants
@@ -14,6 +14,7 @@ from gaecli.kernels.devices import Device
 from gaecli.pipeline.apply import Report
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.gallery import SketchBook, gallery_of
+from gaecli.pipeline.outputs import Output
 from gaecli.pipeline.statistics import explained_variance
 from gaecli.pipeline.stream import Stream
 from gaecli.pipeline.targets import Target
@@ -30,9 +31,6 @@ from gaecli.summary import (
     WarningNote,
 )
 
-if TYPE_CHECKING:
-    from gaecli.pipeline.run import _Pending
-
 MAX_GROUPS_SHOWN = 32
 
 
@@ -47,7 +45,7 @@ class Outcome:
     sketches: SketchBook | None = None
 
     @classmethod
-    def failed(cls, stream: Stream, targets: Mapping[Path, Target], error: GaeError) -> Outcome:
+    def failed(cls, stream: Stream, error: GaeError) -> Outcome:
         files = [
             FileSummary(
                 input=str(path),
@@ -77,23 +75,23 @@ class Outcome:
 
     @classmethod
     def done(
-        cls, stream: Stream, targets: Mapping[Path, Target], pending: Sequence[_Pending], *, dry_run: bool
+        cls, stream: Stream, targets: Mapping[Path, Target], outputs: Sequence[Output], *, dry_run: bool
     ) -> Outcome:
         files: list[FileSummary] = []
         report = Report()
         constants: dict[Hashable, Constants] = {}
-        for one in pending:
-            report.merge(one.report)
+        for output in outputs:
+            report.merge(output.report)
             # Those of all files, or of each its own.
-            is_shared = one.constants is pending[0].constants
+            is_shared = output.constants is outputs[0].constants
             constants.update(
-                one.constants if is_shared else {(len(files), k): v for k, v in one.constants.items()}
+                output.constants if is_shared else {(len(files), k): v for k, v in output.constants.items()}
             )
-            method = one.writer.method if one.writer is not None else None
+            method = output.writer.method if output.writer is not None else None
             status: Status = "dry run" if dry_run else "written"
-            path = one.opened.file.path
+            file = output.opened.file
             files.append(
-                _file(path, stream, targets, status, one.report.counts, one.opened.file.format_name, method)
+                _file(file.path, stream, targets, status, output.report.counts, file.format_name, method)
             )
         return cls(files, report, constants, list(stream.warnings), stream.sketches)
 

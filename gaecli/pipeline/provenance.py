@@ -9,6 +9,7 @@ from typing import Any
 
 from gaecli import __version__
 from gaecli.estimators.normalization import Constants
+from gaecli.formats.base import RolloutFile
 from gaecli.settings import Settings
 from gaecli.summary import BootstrapCounts, EpisodeCounts
 
@@ -31,7 +32,7 @@ def make_provenance(
 ) -> dict[str, Any]:
     """The document stored under the key `gaecli`.
 
-    `source` is the fingerprint of the input, `inputs` that of all files the numbers depend on if they
+    `source` is as of `source_of`; `inputs` is the fingerprint of all files the numbers depend on if they
     are several. The writer adds `payload`, the fingerprint of all that is in the new file but our columns.
     Columns of earlier runs that stay in the file keep their own entry under `earlier`.
     """
@@ -81,8 +82,7 @@ def is_up_to_date(
 ) -> dict[str, Any] | None:
     """The entry of an earlier run that did just this on just these inputs, if there is one.
 
-    `payload` is the fingerprint of the file without gaecli's columns. `source` is that of the input,
-    where the output is another file.
+    `payload` is as of `payload_of`; `source` as of `source_of`, where the output is another file than the input.
     """
     wanted = settings.to_dict()
     for entry in own_entries(provenance):
@@ -96,6 +96,17 @@ def is_up_to_date(
         ):
             return entry
     return None
+
+
+def payload_of(file: RolloutFile) -> str:
+    """Fingerprint of all that is in a file but what gaecli put there."""
+    return file.fingerprint(own_columns(file.provenance))
+
+
+def source_of(file: RolloutFile, *, in_place: bool) -> str:
+    """What the output depends on of its input. Elsewhere than in the input itself, time tells as well."""
+    size, modified_ns, _ = file.identity
+    return payload_of(file) if in_place else f"{payload_of(file)}:{size}:{modified_ns}"
 
 
 def combined_fingerprint(fingerprints: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""One stream of files on its way: opened, summarised, combined, measured, applied, committed."""
+"""One stream of files on its way: opened, summarised, combined, measured, applied."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from gaecli.columns import Roles, resolve
-from gaecli.errors import DataError, FileError, UsageError
+from gaecli.errors import DataError, UsageError
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.normalization import Constants, Rule
 from gaecli.estimators.variants import needs_whole_stream
@@ -34,9 +34,6 @@ from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.judge import Case, judge
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote
-
-#: Numbers that measure something are compressed to a tenth at best, flags among them a little further.
-MOST_EXPANSION = 100
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -334,23 +331,6 @@ class Stream:
                 return
         for address, scanned in self._scan(batch, shop):
             yield scanned, carries[address]
-
-
-def check_memory(stream: Stream, limit_bytes: int) -> None:
-    """Refuse arrays that expand beyond all measure, before they are read.
-
-    A few kilobytes of archive can claim any size, and a number a row has to be written for each of theirs.
-    """
-    for opened in stream.files:
-        found = [info for name in opened.layout.roles.names.values() if (info := opened.file.find(name))]
-        whole = sum(info.whole_bytes for info in found)
-        if whole > max(limit_bytes, MOST_EXPANSION * sum(info.stored_bytes for info in found)):
-            largest = max(found, key=lambda info: info.whole_bytes)
-            raise FileError(
-                f"the arrays of `{opened.file.path}` expand to {whole:,} bytes (`{largest.name}` from "
-                f"{largest.stored_bytes:,} to {largest.whole_bytes:,}), as those of a zip bomb do",
-                hint="if this is what they hold, pass a larger `--memory`, or store them uncompressed",
-            )
 
 
 def summarise_in_order(stream: Stream, shop: Workshop, memory_bytes: int) -> None:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gaecli.columns import Roles
-from gaecli.errors import FileError, UsageError
+from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.formats.base import RolloutFile
-from gaecli.formats.registry import format_of, suffix_format
+from gaecli.formats.registry import format_of, open_file, suffix_format
+from gaecli.pipeline.commit import check_writable
 from gaecli.pipeline.inputs import StreamPlan
+from gaecli.pipeline.places import Places
 from gaecli.pipeline.provenance import own_columns
 from gaecli.pipeline.roots import DEFAULT_TAG, check_parts, check_roots, harmless_sidecar, shares_sidecar
 from gaecli.settings import RunOptions, Settings
@@ -94,6 +96,20 @@ def check_output_names(file: RolloutFile, roles: Roles, settings: Settings) -> N
                 hint="write under another name with "
                 + ("`--return-column`" if name == settings.return_column else "`--advantage-column`"),
             )
+
+
+def check_target(target: Target, places: Places) -> None:
+    """An existing output file is replaced only if gaecli wrote it, or with leave."""
+    places.look_up(target.path)
+    check_writable(target.path)
+    if target.in_place or places.options.overwrite or not target.path.exists():
+        return
+    with contextlib.suppress(GaeError):
+        if open_file(target.path).provenance is not None:
+            return
+    raise UsageError(
+        f"`{target.path}` exists", hint="pass `--overwrite`, or choose another name with `--output`"
+    )
 
 
 def _means_directory(output: Path | str) -> bool:

@@ -8,14 +8,12 @@ from pathlib import Path
 
 from gaecli.errors import UsageError
 from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, WritePlan
-from gaecli.formats.registry import open_file
-from gaecli.pipeline.commit import check_writable
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.pen import OUTPUT_DTYPE
 from gaecli.pipeline.places import NewThing, Places
 from gaecli.pipeline.provenance import make_provenance, own_columns
 from gaecli.pipeline.stream import OpenFile, Stream
-from gaecli.pipeline.targets import Target, plan_targets
+from gaecli.pipeline.targets import Target, check_target, plan_targets
 from gaecli.settings import Settings
 from gaecli.summary import BootstrapCounts, EpisodeCounts
 
@@ -57,7 +55,7 @@ class ColumnsOut:
         for opened in stream.files:
             target = self._targets[opened.file.path]
             own, foreign = self._replaced(opened.file)
-            self._check_free(target)
+            check_target(target, self._places)
             target.path.parent.mkdir(parents=True, exist_ok=True)
             new_file = self._places.new_file(target.path)
             plan = WritePlan(
@@ -110,16 +108,6 @@ class ColumnsOut:
                 hint="pass `--overwrite` to replace it, or another `--advantage-column`",
             )
         return [name for name in present if name in own], foreign
-
-    def _check_free(self, target: Target) -> None:
-        self._places.look_up(target.path)
-        check_writable(target.path)
-        if target.in_place or self._overwrite or not target.path.exists():
-            return
-        if open_file(target.path).provenance is None:
-            raise UsageError(
-                f"`{target.path}` exists", hint="pass `--overwrite`, or choose another name with `--output`"
-            )
 
     def _provenance(self, one: _Begun, counts: EpisodeCounts) -> dict[str, object]:
         """As of a run of `compute`, but for the columns; its settings are those of no such run."""

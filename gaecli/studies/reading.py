@@ -19,8 +19,8 @@ from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.inputs import StreamPlan, plan_streams
 from gaecli.pipeline.local import run_in_order
-from gaecli.pipeline.run import rows_per_block
-from gaecli.pipeline.stream import Stream, Workshop, check_memory, summarise_in_order
+from gaecli.pipeline.memory import check_memory, rows_per_block
+from gaecli.pipeline.stream import Stream, Workshop, summarise_in_order
 from gaecli.rollouts import Block
 from gaecli.settings import Settings
 

@@ -25,9 +25,9 @@ from gaecli.pipeline.combine import Carry, combine
 from gaecli.pipeline.commit import explain
 from gaecli.pipeline.findings import bootstrap_notes
 from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
+from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.pen import Pen
 from gaecli.pipeline.places import Places
-from gaecli.pipeline.run import rows_per_block
 from gaecli.pipeline.statistics import explained_variance
 from gaecli.pipeline.stream import Stream
 from gaecli.results import Sweep, SweepFile, SweepPoint, effective_horizon

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -131,10 +132,15 @@ def test_an_error_in_the_middle_leaves_no_thread_and_no_open_file(
     table = pa.table({"reward": rewards, "value": payload, "terminated": rewards == 1, "payload": payload})
     pq.write_table(table, path, compression="none", row_group_size=100_000)
     assert path.stat().st_size > 8 << 20
-    before = set(Path("/proc/self/fd").iterdir()) if Path("/proc/self/fd").exists() else set()
-    for _ in range(3):
-        with pytest.raises(gaecli.DataError, match="`reward` is NaN at row 999999"):
-            gaecli.compute(path)
-        assert [entry.name for entry in tmp_path.iterdir()] == ["r.parquet"]
-    if before:
-        assert len(set(Path("/proc/self/fd").iterdir()) - before) <= 1  # that of the listing itself
+    gc.collect()
+    gc.disable()  # by itself: not whenever the collector comes by
+    try:
+        before = set(Path("/proc/self/fd").iterdir()) if Path("/proc/self/fd").exists() else set()
+        for _ in range(3):
+            with pytest.raises(gaecli.DataError, match="`reward` is NaN at row 999999"):
+                gaecli.compute(path)
+            assert [entry.name for entry in tmp_path.iterdir()] == ["r.parquet"]
+        if before:
+            assert len(set(Path("/proc/self/fd").iterdir()) - before) <= 1  # that of the listing itself
+    finally:
+        gc.enable()

@@ -139,12 +139,12 @@ def test_files_without_a_lock_of_their_own_are_safe_until_the_last_of_them_is_in
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stream of more files than a process may have open; somebody sweeps at every step of the commit."""
-    from gaecli.pipeline import run
+    from gaecli.pipeline import outputs
 
     paths = [tmp_path / f"{number}.parquet" for number in range(6)]
     for path in paths:
         pq.write_table(pa.table({"reward": [1.0], "value": [0.0], "terminated": [True]}), path)
-    monkeypatch.setattr(run, "open_files_limit", lambda wanted: 2)
+    monkeypatch.setattr(outputs, "open_files_limit", lambda wanted: 2)
     commit = NewFile.commit
 
     def swept_and_committed(new: NewFile) -> None:

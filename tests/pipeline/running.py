@@ -15,7 +15,7 @@ import pytest
 from hypothesis import strategies as st
 
 import gaecli
-from gaecli.pipeline import pen, run
+from gaecli.pipeline import outputs, pen, run
 from gaecli.settings import RunOptions
 from gaecli.summary import Summary
 
@@ -37,7 +37,7 @@ def small_blocks(
             patch.setattr(run, "rows_per_block", lambda memory_bytes: rows)
         if store_bytes is not None:
             patch.setattr(run, "_STORE_SHARE", store_bytes / RunOptions().memory_bytes)
-        for module in (run, pen):
+        for module in (outputs, pen):
             patch.setattr(module, "OUTPUT_DTYPE", np.dtype(dtype))
         patch.setattr(os, "fsync", lambda handle: None)
         yield Path(folder)

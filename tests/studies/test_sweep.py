@@ -151,6 +151,15 @@ def test_what_was_written_can_be_written_again(sample_data, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["foreign.parquet", "out.parquet"]
 
 
+def test_a_file_in_the_way_that_is_no_rollout_file_stays(sample_data, tmp_path):
+    out = tmp_path / "out.parquet"
+    out.write_bytes(b"notes")
+    refused = sweep([sample_data / "cartpole.parquet"], [0.99], [0.5], options=SweepOptions(output=out))
+    assert refused.exit_code == 2
+    assert refused.files[0].error == f"`{out}` exists"
+    assert out.read_bytes() == b"notes"
+
+
 def test_a_foreign_column_is_replaced_with_leave_only(sample_data, tmp_path):
     table = pq.read_table(sample_data / "cartpole.parquet")
     foreign = table.append_column("advantage_g0.99_l0.5", pa.array(np.zeros(table.num_rows)))
