@@ -166,6 +166,6 @@ def _any_between(flags: BoolArray, first: IndexArray, last: IndexArray) -> BoolA
         return np.array(
             [bool(flags[start:stop].any()) for start, stop in zip(first, last, strict=True)], np.bool_
         )
-    before = np.concatenate(([0], np.cumsum(flags)))
-    found: BoolArray = before[last] > before[first]
+    flagged = np.flatnonzero(flags)
+    found: BoolArray = np.searchsorted(flagged, last) > np.searchsorted(flagged, first)
     return found

@@ -15,7 +15,7 @@ from gaecli.estimators.gae import Borders, Gae
 from gaecli.formats.base import Column, RolloutFile, Unit
 from gaecli.layouts.base import Layout
 from gaecli.pipeline.clock import Stopwatch
-from gaecli.rollouts import Block, BlockFacts, FloatArray, Lanes
+from gaecli.rollouts import Block, BlockFacts, BoolArray, FloatArray, IndexArray, Lanes
 from gaecli.settings import Bootstrap
 
 
@@ -39,9 +39,9 @@ class BlockSummary:
     borders: Borders
     facts: BlockFacts
     #: Rows of the file (flat) at the end of each lane, for messages.
-    last_rows: tuple[int, ...]
-    head_dropped: tuple[bool, ...]
-    tail_dropped: tuple[bool, ...]
+    last_rows: IndexArray
+    head_dropped: BoolArray
+    tail_dropped: BoolArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +159,7 @@ def summarise(scanned: Scanned, address: BlockAddress, estimator: Gae) -> BlockS
     lanes = block.lanes
     dropped = block.dropped
     first, last = lanes.starts, lanes.stops - 1
-    nothing = (False,) * lanes.count
+    nothing = np.zeros(lanes.count, np.bool_)
     return BlockSummary(
         address=address,
         start=scanned.start,
@@ -167,7 +167,7 @@ def summarise(scanned: Scanned, address: BlockAddress, estimator: Gae) -> BlockS
         lanes=lanes,
         borders=estimator.borders(scanned.prepared, scanned.advantages),
         facts=block.facts,
-        last_rows=tuple(scanned.start + block.placement.row_of_step(int(step)) for step in last),
-        head_dropped=nothing if dropped is None else tuple(dropped[first].tolist()),
-        tail_dropped=nothing if dropped is None else tuple(dropped[last].tolist()),
+        last_rows=scanned.start + block.placement.rows_of_steps(last),
+        head_dropped=nothing if dropped is None else dropped[first],
+        tail_dropped=nothing if dropped is None else dropped[last],
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -33,26 +33,19 @@ class Carry:
     tail_chains: IndexArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Combined:
+    """What all blocks together say. Lanes are numbered over all blocks: block b has those from `offsets[b]` on."""
+
     carries: Sequence[Carry]
-    #: (block, lane, next block, next lane) of every trajectory that crosses a border, last first.
-    links: Sequence[tuple[int, int, int, int]]
+    offsets: IndexArray
+    #: [lanes] the lane of a later block in which the trajectory of the last step goes on; -1: it does not.
+    successors: IndexArray
     #: (block, lane) whose last step ends by a flag, although the next block goes on with the same id.
     conflicts: Sequence[tuple[int, int]] = ()
 
-
-@dataclass
-class _Head:
-    """The first step of a lane, as seen from the lane before it in time."""
-
-    block: int
-    lane: int
-    value: float
-    advantage: float
-    identity: Hashable
-    is_start: bool
-    padding: bool | None
+    def block_of(self, lanes: IndexArray) -> IndexArray:
+        return np.searchsorted(self.offsets, lanes, side="right").astype(np.int64) - 1
 
 
 def combine(summaries: Sequence[BlockSummary], bootstrap: Bootstrap, path_of: Sequence[str]) -> Combined:
@@ -61,131 +54,212 @@ def combine(summaries: Sequence[BlockSummary], bootstrap: Bootstrap, path_of: Se
     `path_of` names the file of each stream position, for messages. Raises `DataError` under
     `bootstrap="error"` for the first end without a value.
     """
-    carries = [_empty_carry(summary) for summary in summaries]
-    waiting: dict[Hashable, _Head] = {}
-    links: list[tuple[int, int, int, int]] = []
-    missing: list[tuple[int, int]] = []
+    offsets = np.cumsum([0, *(summary.lanes.count for summary in summaries)]).astype(np.int64)
+    everything = _empty_carry(int(offsets[-1]))
+    carries = [_part(everything, first, stop) for first, stop in pairwise(offsets.tolist())]
+    successors = np.full(offsets[-1], -1, np.int64)
+    heads = _Heads()
+    missing: list[IndexArray] = []
     conflicts: list[tuple[int, int]] = []
     for index in range(len(summaries) - 1, -1, -1):
         summary, carry = summaries[index], carries[index]
-        heads: dict[Hashable, _Head] = {}
-        for lane in range(summary.lanes.count):
-            follower = waiting.get(summary.lanes.keys[lane]) if summary.lanes.open_ends[lane] else None
-            if follower is not None and _is_conflict(summary, lane, follower):
-                conflicts.append((index, lane))
-            needs_value = _enter(summary, carry, lane, follower, bootstrap)
-            if needs_value and bootstrap == "error":
-                missing.append((index, lane))
-            if follower is not None and not carry.ends[lane] and not summary.borders.last_cut[lane]:
-                links.append((index, lane, follower.block, follower.lane))
-            # Two runs of one lane: the first of them is what the block before goes on with.
-            heads.setdefault(summary.lanes.keys[lane], _head(summary, carry, index, lane))
-        waiting.update(heads)
-    _spread_drops(summaries, carries, links)
-    missing = [(index, lane) for index, lane in missing if not carries[index].tail_dropped[lane]]
-    if missing:
-        index, lane = missing[-1]
-        path = path_of[summaries[index].address.file]
-        raise missing_bootstrap(summaries[index].last_rows[lane], path, count=1)
-    _number_chains(summaries, carries, links)
-    return Combined(carries, links, conflicts[::-1])
+        if not summary.lanes.count:
+            continue
+        first = int(offsets[index])
+        slots = heads.slots_of(summary.lanes.keys)
+        entering = _Entering.of(summary, heads, slots)
+        conflicts += [(index, int(lane)) for lane in np.flatnonzero(entering.conflicts)[::-1]]
+        missing.append(first + np.flatnonzero(entering.enter(carry, bootstrap)))
+        goes_on = entering.goes_on
+        successors[first : first + summary.lanes.count][goes_on] = heads.lanes[slots[goes_on]]
+        heads.put(slots, summary, carry, first)
+    combined = Combined(carries, offsets, successors, conflicts[::-1])
+    _spread_drops(summaries, everything, combined)
+    if bootstrap == "error":
+        _refuse_missing(summaries, everything, combined, missing, path_of)
+    _number_chains(summaries, everything, combined)
+    return combined
 
 
-def _is_conflict(summary: BlockSummary, lane: int, follower: _Head) -> bool:
-    identity = summary.lanes.last_ids[lane]
-    is_same = identity is not None and follower.identity == identity and follower.padding is None
-    return is_same and (follower.is_start or bool(summary.borders.last_cut[lane]))
+class _Heads:
+    """The first step of every lane, as seen from the lane before it in time; arrays by slot of the lane's key."""
+
+    def __init__(self) -> None:
+        self._slots: dict[Hashable, int] = {}
+        self._identities: dict[Hashable, int] = {None: 0}
+        #: Number over all blocks; -1 while there is none.
+        self.lanes = np.zeros(0, np.int64)
+        self.values = np.zeros(0)
+        self.advantages = np.zeros(0)
+        #: Number of the id of the trajectory; 0 where there is none.
+        self.identities = np.zeros(0, np.int64)
+        self.are_starts = np.zeros(0, np.bool_)
+        #: 1 for padding behind a terminal state, 0 for other padding, -1 for a step.
+        self.paddings = np.zeros(0, np.int8)
+
+    def slots_of(self, keys: Sequence[Hashable]) -> IndexArray:
+        slots = _numbers(self._slots, keys)
+        added = len(self._slots) - len(self.lanes)
+        if added:
+            self.lanes = np.append(self.lanes, np.full(added, -1))
+            self.values = np.append(self.values, np.zeros(added))
+            self.advantages = np.append(self.advantages, np.zeros(added))
+            self.identities = np.append(self.identities, np.zeros(added, np.int64))
+            self.are_starts = np.append(self.are_starts, np.zeros(added, np.bool_))
+            self.paddings = np.append(self.paddings, np.full(added, -1, np.int8))
+        return slots
+
+    def identities_of(self, ids: Sequence[Hashable]) -> IndexArray:
+        return _numbers(self._identities, ids)
+
+    def put(self, slots: IndexArray, summary: BlockSummary, carry: Carry, first: int) -> None:
+        """Of two runs of one lane the first is what the block before goes on with: it is put in last."""
+        borders, lanes = summary.borders, summary.lanes
+        backwards = slots[::-1]
+        paddings = [-1 if padding is None else int(padding) for padding in lanes.first_padding]
+        for array, numbers in (
+            (self.lanes, first + np.arange(lanes.count)),
+            (self.values, borders.first_values),
+            (self.advantages, borders.offsets + borders.gains * carry.inflow),
+            (self.identities, self.identities_of(lanes.first_ids)),
+            (self.are_starts, np.array(lanes.first_is_start, np.bool_)),
+            (self.paddings, np.array(paddings, np.int8)),
+        ):
+            array[backwards] = numbers[::-1]
 
 
-def _enter(
-    summary: BlockSummary, carry: Carry, lane: int, follower: _Head | None, bootstrap: Bootstrap
-) -> bool:
-    """Fill the lane's carry; True if the end of its trajectory lacks a value."""
-    borders, lanes = summary.borders, summary.lanes
-    if not lanes.open_ends[lane]:
-        return False
-    is_cut = bool(borders.last_cut[lane])
-    if follower is not None and follower.padding is not None and follower.identity == lanes.last_ids[lane]:
-        carry.ends[lane] = not is_cut
-        carry.ends_terminated[lane] = follower.padding
-        return not follower.padding and _enter_value(summary, carry, lane, follower.value, bootstrap)
-    if follower is not None and not is_cut and follower.is_start:
-        carry.ends[lane] = carry.ends_terminated[lane] = True
-        return False
-    if follower is not None and not is_cut and follower.identity == lanes.last_ids[lane]:
-        carry.inflow[lane] = (
-            borders.value_weights[lane] * follower.value + borders.trace_weights[lane] * follower.advantage
+def _numbers(known: dict[Hashable, int], names: Sequence[Hashable]) -> IndexArray:
+    """[n] the number of every name; new ones get the next."""
+    return np.fromiter((known.setdefault(name, len(known)) for name in names), np.int64, len(names))
+
+
+@dataclass(frozen=True, eq=False)
+class _Entering:
+    """The lanes of a block beside the heads that follow them; arrays with one entry per lane."""
+
+    summary: BlockSummary
+    is_open: BoolArray
+    follower_values: FloatArray
+    follower_advantages: FloatArray
+    #: How the trajectory of the last step ends, if it is open; exactly one of the four.
+    ends_before_padding: BoolArray
+    ends_before_start: BoolArray
+    goes_on: BoolArray
+    ends_with_lane: BoolArray
+    #: The padding that follows is behind a terminal state.
+    is_terminal: BoolArray
+    conflicts: BoolArray
+
+    @classmethod
+    def of(cls, summary: BlockSummary, heads: _Heads, slots: IndexArray) -> _Entering:
+        lanes, is_cut = summary.lanes, summary.borders.last_cut
+        is_open = np.array(lanes.open_ends, np.bool_)
+        has = is_open & (heads.lanes[slots] >= 0)
+        identities = heads.identities_of(lanes.last_ids)
+        is_same = has & (heads.identities[slots] == identities)
+        paddings, starts = heads.paddings[slots], has & heads.are_starts[slots]
+        before_padding = is_same & (paddings >= 0)
+        before_start = starts & ~is_cut & ~before_padding
+        goes_on = is_same & ~is_cut & ~before_padding & ~before_start
+        return cls(
+            summary,
+            is_open,
+            heads.values[slots],
+            heads.advantages[slots],
+            before_padding,
+            before_start,
+            goes_on,
+            is_open & ~before_padding & ~before_start & ~goes_on,
+            paddings == 1,
+            is_same & (identities != 0) & (paddings < 0) & (starts | is_cut),
         )
-        return False
-    carry.ends[lane] = not is_cut
-    given = math.nan if lanes.last_bootstraps is None else lanes.last_bootstraps[lane]
-    return _enter_value(summary, carry, lane, given, bootstrap)
+
+    def enter(self, carry: Carry, bootstrap: Bootstrap) -> BoolArray:
+        """Fill the carry; where the end of a trajectory lacks a value."""
+        borders, lanes = self.summary.borders, self.summary.lanes
+        carry.ends[:] = self.is_open & ~borders.last_cut & ~self.goes_on
+        carry.ends_terminated[:] = self.ends_before_start | (self.ends_before_padding & self.is_terminal)
+        carry.inflow[self.goes_on] = (
+            borders.value_weights * self.follower_values + borders.trace_weights * self.follower_advantages
+        )[self.goes_on]
+        given = np.full(lanes.count, np.nan)
+        if lanes.last_bootstraps is not None:
+            given[:] = lanes.last_bootstraps
+        given[self.ends_before_padding] = self.follower_values[self.ends_before_padding]
+        wants = self.ends_with_lane | (self.ends_before_padding & ~self.is_terminal)
+        wants &= borders.value_weights != 0
+        is_given = wants & ~np.isnan(given)
+        carry.next_values[is_given] = given[is_given]
+        carry.inflow[is_given] = (borders.value_weights * given)[is_given]
+        lacks: BoolArray = wants & ~is_given
+        if bootstrap == "current":
+            carry.inflow[lacks] = (borders.value_weights * borders.last_values)[lacks]
+        return lacks
 
 
-def _enter_value(summary: BlockSummary, carry: Carry, lane: int, given: float, bootstrap: Bootstrap) -> bool:
-    """The trajectory ends with the lane: V(sₜ₊₁) is given, or the policy's; True if it is not given."""
-    borders = summary.borders
-    if borders.value_weights[lane] == 0:
-        return False
-    if not math.isnan(given):
-        carry.next_values[lane] = given
-        carry.inflow[lane] = borders.value_weights[lane] * given
-        return False
-    if bootstrap == "current":
-        carry.inflow[lane] = borders.value_weights[lane] * borders.last_values[lane]
-    return True
-
-
-def _head(summary: BlockSummary, carry: Carry, index: int, lane: int) -> _Head:
-    borders, lanes = summary.borders, summary.lanes
-    return _Head(
-        block=index,
-        lane=lane,
-        value=float(borders.first_values[lane]),
-        advantage=float(borders.offsets[lane] + borders.gains[lane] * carry.inflow[lane]),
-        identity=lanes.first_ids[lane],
-        is_start=lanes.first_is_start[lane],
-        padding=lanes.first_padding[lane],
-    )
-
-
-def _spread_drops(
-    summaries: Sequence[BlockSummary], carries: Sequence[Carry], links: Sequence[tuple[int, int, int, int]]
-) -> None:
+def _spread_drops(summaries: Sequence[BlockSummary], everything: Carry, combined: Combined) -> None:
     """A trajectory over several blocks is dropped in all of them."""
-    for summary, carry in zip(summaries, carries, strict=True):
+    for summary, carry in zip(summaries, combined.carries, strict=True):
         carry.head_dropped[:] = summary.head_dropped
         carry.tail_dropped[:] = summary.tail_dropped
-    for block, lane, next_block, next_lane in links:  # from the end to the start
-        if carries[next_block].head_dropped[next_lane]:
-            carries[block].tail_dropped[lane] = True
-            if summaries[block].borders.is_through[lane]:
-                carries[block].head_dropped[lane] = True
-    for block, lane, next_block, next_lane in reversed(links):
-        if carries[block].tail_dropped[lane]:
-            carries[next_block].head_dropped[next_lane] = True
-            if summaries[next_block].borders.is_through[next_lane]:
-                carries[next_block].tail_dropped[next_lane] = True
+    if not everything.head_dropped.any() and not everything.tail_dropped.any():
+        return
+    is_through = _is_through(summaries)
+    for lanes, following in _links(combined, backwards=True):
+        lost = lanes[everything.head_dropped[following]]
+        everything.tail_dropped[lost] = True
+        everything.head_dropped[lost[is_through[lost]]] = True
+    for lanes, following in _links(combined):
+        lost = following[everything.tail_dropped[lanes]]
+        everything.head_dropped[lost] = True
+        everything.tail_dropped[lost[is_through[lost]]] = True
 
 
-def _number_chains(
-    summaries: Sequence[BlockSummary], carries: Sequence[Carry], links: Sequence[tuple[int, int, int, int]]
+def _refuse_missing(
+    summaries: Sequence[BlockSummary],
+    everything: Carry,
+    combined: Combined,
+    missing: Sequence[IndexArray],
+    path_of: Sequence[str],
 ) -> None:
+    lanes = np.sort(np.concatenate([np.zeros(0, np.int64), *missing]))
+    lanes = lanes[~everything.tail_dropped[lanes]]
+    if len(lanes):
+        block = int(combined.block_of(lanes[:1])[0])
+        summary = summaries[block]
+        row = int(summary.last_rows[lanes[0] - combined.offsets[block]])
+        raise missing_bootstrap(row, path_of[summary.address.file], count=1)
+
+
+def _number_chains(summaries: Sequence[BlockSummary], everything: Carry, combined: Combined) -> None:
     """Give every trajectory that crosses a border one number in all its blocks."""
+    is_through = _is_through(summaries)
     count = 0
-    for block, lane, next_block, next_lane in reversed(links):
-        chain = carries[block].tail_chains[lane]
-        if chain < 0:
-            chain = count
-            count += 1
-            carries[block].tail_chains[lane] = chain
-        carries[next_block].head_chains[next_lane] = chain
-        if summaries[next_block].borders.is_through[next_lane]:
-            carries[next_block].tail_chains[next_lane] = chain
+    for lanes, following in _links(combined):
+        begins = lanes[everything.tail_chains[lanes] < 0]
+        everything.tail_chains[begins] = np.arange(count, count + len(begins))
+        count += len(begins)
+        chains = everything.tail_chains[lanes]
+        everything.head_chains[following] = chains
+        everything.tail_chains[following[is_through[following]]] = chains[is_through[following]]
 
 
-def _empty_carry(summary: BlockSummary) -> Carry:
-    count = summary.lanes.count
+def _links(combined: Combined, *, backwards: bool = False) -> list[tuple[IndexArray, IndexArray]]:
+    """(lanes, the lanes in which they go on), block by block."""
+    bounds = list(pairwise(combined.offsets.tolist()))
+    found = []
+    for first, stop in reversed(bounds) if backwards else bounds:
+        lanes = first + np.flatnonzero(combined.successors[first:stop] >= 0)
+        if len(lanes):
+            found.append((lanes, combined.successors[lanes]))
+    return found
+
+
+def _is_through(summaries: Sequence[BlockSummary]) -> BoolArray:
+    return np.concatenate([np.zeros(0, np.bool_), *(summary.borders.is_through for summary in summaries)])
+
+
+def _empty_carry(count: int) -> Carry:
     no = [np.zeros(count, np.bool_) for _ in range(4)]
     return Carry(
         np.zeros(count),
@@ -197,3 +271,8 @@ def _empty_carry(summary: BlockSummary) -> Carry:
         np.full(count, -1, np.int64),
         np.full(count, -1, np.int64),
     )
+
+
+def _part(carry: Carry, first: int, stop: int) -> Carry:
+    """The carry of some of the lanes, in the same memory."""
+    return Carry(*(getattr(carry, name)[first:stop] for name in Carry.__dataclass_fields__))

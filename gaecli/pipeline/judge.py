@@ -16,7 +16,7 @@ from gaecli.layouts.keys import first_duplicate, has_duplicates
 from gaecli.layouts.long import NeedsKeys, id_comes_back
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
-from gaecli.rollouts import Array
+from gaecli.rollouts import Array, IndexArray
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote
 
@@ -79,7 +79,7 @@ def _check_flags_inside(case: Case) -> None:
         if summary.facts.flags_inside
     ]
     at_borders = [(case.summaries[block], lane) for block, lane in case.combined.conflicts]
-    inside += [(summary.address.file, summary.last_rows[lane]) for summary, lane in at_borders]
+    inside += [(summary.address.file, int(summary.last_rows[lane])) for summary, lane in at_borders]
     if not inside:
         return
     count = sum(summary.facts.flags_inside for summary in case.summaries) + len(at_borders)
@@ -148,8 +148,9 @@ def _returning_in_lanes(case: Case) -> Hashable:
 def _check_steps_at_borders(case: Case) -> None:
     strides = {found for summary in case.summaries if (found := summary.facts.step_stride) is not None}
     name = case.roles.get("step")
+    lanes, last, first = _steps_at_borders(case)
     # Where no block holds two steps of one trajectory, the borders alone tell.
-    stride = min(strides | _strides_at_borders(case), default=None)
+    stride = min([*strides, *(first - last).tolist()], default=None)
     if stride is None:
         return
     if len(strides) > 1:
@@ -157,28 +158,41 @@ def _check_steps_at_borders(case: Case) -> None:
             f"`{name}` of `{case.paths[0]}` advances by {sorted(map(str, strides))} in different places",
             hint="steps are missing; restore them, or pass `--step-column none` if it does not count steps",
         )
-    for block, lane, next_block, next_lane in reversed(case.combined.links):
-        last = case.summaries[block].lanes.last_steps
-        first = case.summaries[next_block].lanes.first_steps
-        if last is None or first is None or first[next_lane] - last[lane] == stride > 0:
-            continue
-        path = case.paths[case.summaries[next_block].address.file]
-        what = "repeated" if first[next_lane] == last[lane] else "missing or out of order"
-        raise DataError(
-            f"`{name}` goes from {last[lane]} to {first[next_lane]} at row {case.summaries[next_block].start} of "
-            f"`{path}`: steps are {what}",
-            hint="sort the rows by trajectory and step, or pass `--step-column none` if it does not count steps",
+    wrong = np.flatnonzero((first - last != stride) | (stride <= 0))
+    if not len(wrong):
+        return
+    index = int(wrong[0])
+    here, there = int(last[index]), int(first[index])
+    following = case.summaries[
+        int(case.combined.block_of(case.combined.successors[lanes[index : index + 1]])[0])
+    ]
+    what = "repeated" if there == here else "missing or out of order"
+    raise DataError(
+        f"`{name}` goes from {here} to {there} at row {following.start} of "
+        f"`{case.paths[following.address.file]}`: steps are {what}",
+        hint="sort the rows by trajectory and step, or pass `--step-column none` if it does not count steps",
+    )
+
+
+def _steps_at_borders(case: Case) -> tuple[IndexArray, IndexArray, IndexArray]:
+    """Lanes whose trajectory goes on in another block, its step on this side of the border, and on the other."""
+    counts = [summary.lanes.count for summary in case.summaries]
+    found = [(summary.lanes.first_steps, summary.lanes.last_steps) for summary in case.summaries]
+    is_known = np.repeat([first is not None for first, _ in found], counts)
+    lanes = np.flatnonzero((case.combined.successors >= 0) & is_known)
+    lanes = lanes[is_known[case.combined.successors[lanes]]]
+    if not len(lanes):
+        return lanes, lanes, lanes
+    first_steps, last_steps = (
+        np.concatenate(
+            [
+                np.zeros(count, np.int64) if steps is None else steps
+                for steps, count in zip(side, counts, strict=True)
+            ]
         )
-
-
-def _strides_at_borders(case: Case) -> set[int]:
-    found: set[int] = set()
-    for block, lane, next_block, next_lane in case.combined.links:
-        last = case.summaries[block].lanes.last_steps
-        first = case.summaries[next_block].lanes.first_steps
-        if last is not None and first is not None:
-            found.add(first[next_lane] - last[lane])
-    return found
+        for side in zip(*found, strict=True)
+    )
+    return lanes, last_steps[lanes], first_steps[case.combined.successors[lanes]]
 
 
 def _filler_rows(case: Case) -> list[WarningNote]:

@@ -24,7 +24,9 @@ def first_steps(file: RolloutFile, names: Mapping[str, str], count: int) -> list
         return []
     like = usable.get("reward", next(iter(usable.values())))
     for unit in file.units(count, like):
-        for start, _, columns in file.blocks(unit, list(dict.fromkeys(usable.values())), count):
+        for start, _, columns in file.blocks(
+            unit, list(dict.fromkeys(usable.values())), count * unit.cells_per_row
+        ):
             named = {role: columns[name] for role, name in usable.items()}
             return _steps(start, named, columns[like], count)
     return []
