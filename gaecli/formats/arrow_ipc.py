@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,7 @@ class ArrowInput:
 
 
 class ArrowOutput:
-    """A copy with new columns. Provenance stands in the schema, ahead of all rows, so rows are kept until then."""
+    """A copy with new columns. Provenance stands in the schema, ahead of all rows, so rows wait on disk."""
 
     method = "rewrite: Arrow"
 
@@ -168,11 +169,11 @@ class ArrowOutput:
                 for name, dtype in plan.new_columns.items()
             ]
         )
-        self._pieces: list[pa.RecordBatch] = []
+        self._added = _Spool(temporary.parent, self._schema)
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
         arrays = [output_array(columns[field.name], field.type) for field in self._schema]
-        self._pieces.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        self._added.put(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
 
     def finish(self, provenance: dict[str, Any]) -> None:
         source, plan = self._source, self._plan
@@ -187,9 +188,10 @@ class ArrowOutput:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise _unreadable(source.path, error) from error
+        self._added.close()
 
     def abort(self) -> None:
-        self._pieces.clear()
+        self._added.close()
         self._temporary.unlink(missing_ok=True)
 
     def _new_schema(self, kept: Sequence[int], provenance: bytes) -> pa.Schema:
@@ -207,14 +209,38 @@ class ArrowOutput:
             compression=source.batches.codec, emit_dictionary_deltas=source.is_file, use_threads=False
         )
         opened = pa.ipc.new_file if source.is_file else pa.ipc.new_stream
-        added = pa.Table.from_batches(self._pieces, self._schema)
-        row = 0
         with pa.OSFile(str(self._temporary), "wb") as sink, opened(sink, schema, options=options) as writer:
             for batch in source.read_batches(kept):
-                new = added.slice(row, batch.num_rows).combine_chunks()
+                new = self._added.take(batch.num_rows).combine_chunks()
                 arrays = [*batch.columns, *(_only_chunk(new.column(name)) for name in self._schema.names)]
                 writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
-                row += batch.num_rows
+
+
+class _Spool:
+    """Batches in a file without a name, and their rows taken out again in other batches."""
+
+    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - until `close`
+        self._writer = pa.ipc.new_stream(self._file, schema)
+        self._waiting = schema.empty_table()
+        self._reader: pa.RecordBatchReader | None = None
+
+    def put(self, batch: pa.RecordBatch) -> None:
+        self._writer.write_batch(batch)
+
+    def take(self, num_rows: int) -> pa.Table:
+        if self._reader is None:
+            self._writer.close()
+            self._file.seek(0)
+            self._reader = pa.ipc.open_stream(self._file)
+        while self._waiting.num_rows < num_rows:
+            batch = pa.Table.from_batches([self._reader.read_next_batch()])
+            self._waiting = pa.concat_tables([self._waiting, batch])
+        taken, self._waiting = self._waiting.slice(0, num_rows), self._waiting.slice(num_rows)
+        return taken
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _only_chunk(column: pa.ChunkedArray) -> pa.Array:

@@ -6,6 +6,7 @@ copy, so that everything else in the file stays as it is.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -127,39 +128,57 @@ class Hdf5Output:
         self._source = source
         self._temporary = temporary
         self._plan = plan
-        self._episodes: dict[str, list[Array]] = {name: [] for name in plan.new_columns}
+        self._replaced = {*plan.own_columns, *plan.drop_columns, *plan.new_columns}
+        self._file: Any = None
+        self._row = 0
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
-        for name, episodes in self._episodes.items():
-            column = columns[name]
-            values = column.values
-            if column.is_null is not None:
-                values = np.where(column.is_null, np.array(np.nan, values.dtype), values)
-            assert column.offsets is not None
-            episodes.extend(np.split(values, column.offsets[1:-1]))
+        with self._told():
+            file = self._copy()
+            episodes = [_episodes(columns[name]) for name in self._plan.new_columns]
+            for arrays in zip(*episodes, strict=True):
+                group = file[self._source.groups[self._row]]
+                for name in self._replaced & set(group):
+                    del group[name]
+                for name, array in zip(self._plan.new_columns, arrays, strict=True):
+                    group.create_dataset(name, data=array)
+                self._row += 1
+
+    def _copy(self) -> Any:
+        """The copy, made before the first rows are written to it."""
+        if self._file is None:
+            shutil.copyfile(self._source.path, self._temporary)
+            self._file = _opened(self._temporary, "r+")
+        return self._file
 
     def finish(self, provenance: dict[str, Any]) -> None:
-        plan, source = self._plan, self._source
-        replaced = {*plan.own_columns, *plan.drop_columns, *plan.new_columns}
-        payload = source.fingerprint((*replaced, *plan.kept_own_columns))
+        payload = self._source.fingerprint((*self._replaced, *self._plan.kept_own_columns))
+        with self._told():
+            self._copy().attrs[PROVENANCE_ATTRIBUTE] = _attribute({**provenance, "payload": payload})
+            self._file.close()
+
+    def abort(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(*_DAMAGE):
+                self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
         try:
-            shutil.copyfile(source.path, self._temporary)
-            with _opened(self._temporary, "r+") as file:
-                for row, group_name in enumerate(source.groups):
-                    group = file[group_name]
-                    for name in replaced & set(group):
-                        del group[name]
-                    for name, episodes in self._episodes.items():
-                        group.create_dataset(name, data=episodes[row])
-                file.attrs[PROVENANCE_ATTRIBUTE] = _attribute({**provenance, "payload": payload})
+            yield
         except _DAMAGE as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            raise _unreadable(source.path, error) from error
+            raise _unreadable(self._source.path, error) from error
 
-    def abort(self) -> None:
-        self._episodes.clear()
-        self._temporary.unlink(missing_ok=True)
+
+def _episodes(column: OutputColumn) -> list[Array]:
+    values = column.values
+    if column.is_null is not None:
+        values = np.where(column.is_null, np.array(np.nan, values.dtype), values)
+    assert column.offsets is not None
+    return np.split(values, column.offsets[1:-1])
 
 
 def _opened(path: Path, mode: str = "r") -> Any:
