@@ -246,8 +246,8 @@ Device = Annotated[
     str,
     _option(
         "--device",
-        help="`auto` computes with NumPy and leaves torch unimported where that is faster (the summary says "
-        "so); every other name means torch.",
+        help="`auto` computes with NumPy and never imports torch below 500 million steps; above, it takes the "
+        "first CUDA device, if there is one. Every other name means torch. Both give the same numbers in float64.",
         panel=RUN,
         metavar="auto|cpu|cuda|cuda:N|mps",
     ),
