@@ -271,14 +271,17 @@ class _Run:
         """Turn what goes wrong with one stream into its outcome."""
         try:
             return step()
-        except (GaeError, OSError, MemoryError) as error:
+        except Exception as error:
             # No name for it here that outlives this clause: its frames have files open, and this is one of them.
-            outcome = Outcome.failed(stream, self._changed_meanwhile(stream) or self._told(stream, error))
+            changed = self._changed_meanwhile(stream)
+            if changed is None and not isinstance(error, GaeError | OSError | MemoryError):
+                raise
+            outcome = Outcome.failed(stream, changed or self._told(stream, error))
         self.outputs.discard(stream.number)
         self.store.forget(stream.number)
         return outcome
 
-    def _told(self, stream: Stream, error: GaeError | OSError | MemoryError) -> GaeError:
+    def _told(self, stream: Stream, error: Exception) -> GaeError:
         if isinstance(error, GaeError):
             return error
         path = stream.plan.paths[0]
@@ -287,7 +290,7 @@ class _Run:
         return FileError(f"`{path}` does not fit into memory", hint="pass a smaller `--memory`")
 
     def _changed_meanwhile(self, stream: Stream) -> GaeError | None:
-        """A file that somebody writes to while it is read looks damaged in ways that mislead."""
+        """A file that somebody writes to while it is read looks damaged, or impossible, in ways that mislead."""
         if self.outputs.is_committing(stream):
             return None  # it was us
         try:

@@ -170,3 +170,27 @@ def test_more_leftovers_than_a_process_may_have_open_are_swept(tmp_path: Path) -
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_another_run_labels_before_it_is_copied_is_told_as_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was planned by its old columns does not fit the new ones, which is no bug."""
+    from gaecli.pipeline import run
+
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({"reward": [1.0], "value": [0.0], "terminated": [True]}), path)
+    summarise = run.summarise_in_order
+    other = []
+
+    def overtaken(*arguments: object) -> None:
+        if not other:
+            other.append(path)
+            gaecli.compute(path, gamma=0.5)
+        summarise(*arguments)
+
+    monkeypatch.setattr(run, "summarise_in_order", overtaken)
+    with pytest.raises(gaecli.FileError, match="changed"):
+        gaecli.compute(path)
+    assert pq.read_table(path)["advantage"].to_pylist() == [1.0]
+    assert list(tmp_path.iterdir()) == [path]
