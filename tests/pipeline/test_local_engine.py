@@ -48,6 +48,34 @@ def test_the_first_error_in_the_order_of_the_tasks_is_the_error(engine: LocalEng
             list(engine.run(fail, range(20)))
 
 
+def test_an_error_of_the_tasks_themselves_comes_after_the_results_before_it(engine: LocalEngine) -> None:
+    """Tasks may be read from a file as they are handed out, further on than what is worked on."""
+
+    def tasks() -> Iterator[int]:
+        yield from range(7)
+        raise ValueError("no more can be read")
+
+    taken: list[int] = []
+
+    def take(failing: int) -> None:
+        taken.clear()
+
+        def work(number: int) -> int:
+            if number == failing:
+                raise ValueError("of a task")
+            return number
+
+        for number in engine.run(work, tasks()):
+            taken.append(number)
+
+    with pytest.raises(ValueError, match="no more can be read"):
+        take(failing=-1)
+    assert taken == list(range(7))
+    with pytest.raises(ValueError, match="of a task"):
+        take(failing=6)
+    assert taken == list(range(6))
+
+
 @pytest.mark.parametrize("way", ["error of a task", "error of the taker", "break"])
 def test_nothing_is_under_way_any_more_when_it_is_left(engine: LocalEngine, way: str) -> None:
     under_way = threading.Semaphore(0)
@@ -82,6 +110,18 @@ def test_nothing_is_under_way_any_more_when_it_is_left(engine: LocalEngine, way:
         with pytest.raises(ValueError, match="of the taker" if "taker" in way else "of a task"):
             take()
     assert not running
+
+
+def test_tasks_are_drawn_only_as_results_are_taken(engine: LocalEngine) -> None:
+    drawn: list[int] = []
+
+    def tasks() -> Iterator[int]:
+        for number in range(50):
+            drawn.append(number)
+            yield number
+
+    for number in engine.run(str, tasks()):
+        assert len(drawn) <= int(number) + 1 + engine.jobs
 
 
 def test_an_interrupt_is_told_to_the_tasks() -> None:
