@@ -1,11 +1,13 @@
 """The key-value metadata of a Parquet file, brought up to date with columns added and taken away.
 
-Three keys describe the columns a second time, and readers trust them over the Parquet schema:
+Four keys describe the columns a second time, and readers trust them over the Parquet schema:
 
     ARROW:schema   base64 of an Arrow IPC schema message; pyarrow and Polars take types from it by position,
                    and ignore it where the number of columns differs
     huggingface    {"info": {"features": {name: feature}}}; `datasets` casts to it
     pandas         {"columns": [{"name", "field_name", "pandas_type", "numpy_type", "metadata"}]}
+    org.apache.spark.sql.parquet.row.metadata
+                   {"fields": [{"name", "type", "nullable", "metadata"}]}; Spark sees no other columns
 
 ARROW:schema carries copies of the other keys, and pyarrow shows those instead of the file's own
 (https://github.com/apache/arrow/issues/31723), so what changes is changed in both places.
@@ -27,6 +29,7 @@ from gaecli.formats.thrift_compact import List, Struct
 ARROW_SCHEMA = b"ARROW:schema"
 HUGGINGFACE = b"huggingface"
 PANDAS = b"pandas"
+SPARK = b"org.apache.spark.sql.parquet.row.metadata"
 
 Pairs = Mapping[bytes, bytes | None]
 
@@ -52,7 +55,11 @@ def updated_keys(
     gone = {columns[index] for index in dropped}
     updated = dict(pairs)
     changed = dict(extra)
-    for key, update in ((HUGGINGFACE, _with_features), (PANDAS, _with_pandas_columns)):
+    for key, update in (
+        (HUGGINGFACE, _with_features),
+        (PANDAS, _with_pandas_columns),
+        (SPARK, _with_spark_fields),
+    ):
         if key not in extra and (text := update(pairs.get(key), gone, added)) is not None:
             changed[key] = text
     updated.update(changed)
@@ -181,3 +188,41 @@ def _pandas_type(data_type: pa.DataType) -> str:
     if is_list or pa.types.is_fixed_size_list(data_type):
         return f"list[{_pandas_type(data_type.value_type)}]"
     return _type_name(data_type)
+
+
+def _with_spark_fields(text: bytes | None, gone: Collection[str], added: pa.Schema) -> bytes | None:
+    document = _loads(text)
+    fields = document.get("fields") if isinstance(document, dict) else None
+    if not isinstance(fields, list):
+        return None
+    names = {*gone, *added.names}
+    kept = [field for field in fields if not isinstance(field, dict) or field.get("name") not in names]
+    new = [
+        {"name": field.name, "type": data_type, "nullable": True, "metadata": {}}
+        for field in added
+        if (data_type := _spark_type(field.type)) is not None
+    ]
+    return _dumps({**document, "fields": [*kept, *new]})
+
+
+def _spark_type(data_type: pa.DataType) -> Any:
+    """None for what Spark has no type for: such a column it does not see."""
+    is_list = pa.types.is_list(data_type) or pa.types.is_large_list(data_type)
+    if is_list or pa.types.is_fixed_size_list(data_type):
+        inner = _spark_type(data_type.value_type)
+        return None if inner is None else {"type": "array", "elementType": inner, "containsNull": True}
+    return _SPARK_TYPES.get(str(data_type))
+
+
+_SPARK_TYPES = {
+    "bool": "boolean",
+    "int8": "byte",
+    "int16": "short",
+    "int32": "integer",
+    "int64": "long",
+    "float": "float",
+    "double": "double",
+    "string": "string",
+    "large_string": "string",
+    "binary": "binary",
+}

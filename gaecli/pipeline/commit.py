@@ -18,6 +18,7 @@ import stat
 from pathlib import Path
 
 from gaecli.errors import FileError
+from gaecli.pipeline.checksums import checksum_path, piece_bytes, write_checksum
 
 #: Ignored by LeRobot, `datasets` and Minari, which read whatever else matches their patterns.
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp", re.DOTALL)  # names may hold line breaks
@@ -41,6 +42,8 @@ class NewFile:
         self.temporary = self.target.parent / _temporary_name(self.target.name)
         self._is_there = True
         self._handle: int | None = None
+        #: A new checksum for Hadoop, on its way as the file is, where the old file has one.
+        self._checksum: Path | None = None
 
     def create(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -61,6 +64,10 @@ class NewFile:
             return  # sealed before it was let go
         self._take_over_mode(self._handle)
         os.fsync(self._handle)
+        old = checksum_path(self.target)
+        if (size := piece_bytes(old)) is not None:
+            self._checksum = self.target.parent / _temporary_name(old.name)
+            write_checksum(self.temporary, self._checksum, like=old, size=size)
 
     def let_go(self) -> None:
         """Seal the file and close it, where a run has more of them than a process may have open.
@@ -72,9 +79,16 @@ class NewFile:
 
     def commit(self) -> None:
         """Rename the sealed file over its target."""
+        checksum = checksum_path(self.target)
+        if self._checksum is not None:
+            # Gone before the file that it fits is: a file without one is read, one with a wrong one is not.
+            checksum.unlink(missing_ok=True)
         self.temporary.replace(self.target)
         self._is_there = False
         self._close()
+        if self._checksum is not None:
+            with contextlib.suppress(OSError):  # the file is there, and is read without it
+                self._checksum.replace(checksum)
         _sync_directory(self.target.parent)
 
     def discard(self) -> None:
@@ -82,6 +96,9 @@ class NewFile:
             self._is_there = False
             with contextlib.suppress(OSError):
                 self.temporary.unlink(missing_ok=True)
+            if self._checksum is not None:
+                with contextlib.suppress(OSError):
+                    self._checksum.unlink(missing_ok=True)
         self._close()
 
     def _close(self) -> None:

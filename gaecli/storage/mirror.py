@@ -91,12 +91,13 @@ class Mirror:
         if not uri.endswith("/") and (info := store.info(uri)) is not None:
             self._register(info)
             return str(path)
-        if glob.has_magic(uri):
-            found = store.matching(uri)
-        elif store.is_prefix(uri):
+        is_pattern = glob.has_magic(uri)
+        found = store.matching(uri) if is_pattern else []
+        # As with local folders: one that is called `runs [a]` is meant where it is there.
+        if not found and store.is_prefix(uri):
             path.mkdir(parents=True, exist_ok=True)
             found = store.below(uri)
-        else:
+        elif not is_pattern:
             raise FileError(f"`{uri}` does not exist")
         for info in found:
             self._register(info)

@@ -14,7 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gaecli.errors import FileError, GaeError
+from gaecli.errors import FileError, GaeError, UsageError
+from gaecli.storage.headers import KEPT_HEADERS
 from gaecli.storage.schemes import Scheme, open_store, scheme_of
 
 READ_BYTES = 8 << 20
@@ -24,20 +25,8 @@ PART_BYTES = 16 << 20
 MAX_PARTS = 10_000
 _PIECE_BYTES = 1 << 20
 #: What tells one version of an object from the next, best first, by the names that stores use.
-_VERSION_KEYS = ("ETag", "etag", "generation", "md5Hash", "content_md5", "blob_id")
+_VERSION_KEYS = ("ETag", "etag", "generation", "md5Hash", "content_md5", "blob_id", "xet_hash")
 _TIME_KEYS = ("LastModified", "last_modified", "updated", "mtime")
-#: What an object keeps when it is written anew.
-_KEPT_HEADERS = (
-    "CacheControl",
-    "ContentDisposition",
-    "ContentEncoding",
-    "ContentLanguage",
-    "ContentType",
-    "Metadata",
-    "StorageClass",
-    "ServerSideEncryption",
-    "SSEKMSKeyId",
-)
 
 
 @dataclass(frozen=True)
@@ -87,11 +76,11 @@ class ObjectStore:
 
     def below(self, uri: str) -> list[ObjectInfo]:
         with _told("list", uri):
-            return self._listed(self._fs.find(self._path(uri), detail=True))
+            return self._listed(uri, self._fs.find(self._path(uri), detail=True))
 
     def matching(self, pattern: str) -> list[ObjectInfo]:
         with _told("list", pattern):
-            return self._listed(self._fs.glob(self._path(pattern), detail=True))
+            return self._listed(pattern, self._fs.glob(self._path(pattern), detail=True))
 
     def read(self, info: ObjectInfo, extents: Sequence[tuple[int, int]], target: BinaryIO) -> None:
         """Copy ranges of an object to the same places of a file."""
@@ -105,7 +94,9 @@ class ObjectStore:
             some = pieces[index : index + _READS_AT_ONCE]
             starts, ends = [start for start, _ in some], [end for _, end in some]
             with _told("read", info.uri):
-                blocks = self._fs.cat_ranges([path] * len(some), starts, ends, on_error="raise")
+                blocks = self._fs.cat_ranges(
+                    [path] * len(some), starts, ends, on_error="raise", **self.scheme.read_options
+                )
             for (start, end), block in zip(some, blocks, strict=True):
                 if len(block) != end - start:
                     raise changed(info.uri)
@@ -118,9 +109,15 @@ class ObjectStore:
     def _path(self, uri: str) -> str:
         return str(self._fs._strip_protocol(uri))
 
-    def _listed(self, entries: Mapping[str, Mapping[str, Any]]) -> list[ObjectInfo]:
+    def _listed(self, uri: str, entries: Mapping[str, Mapping[str, Any]]) -> list[ObjectInfo]:
+        """By the names that go on from `uri`: listings leave out the account of `abfs://container@account/`."""
+        scheme, _, rest = uri.partition("://")
+        given, known = rest.rstrip("/").split("/"), self._path(uri).strip("/").split("/")
+        # `abfs://account/container/key` has one part more than its object.
+        left_out = max(0, len(given) - len(known))
+        start = "/".join([f"{scheme}:/", *given[: left_out or 1]])
         return [
-            _info(f"{self.scheme.name}://{name.lstrip('/')}", entry)
+            _info("/".join([start, *name.strip("/").split("/")[0 if left_out else 1 :]]), entry)
             for name, entry in entries.items()
             if entry["type"] == "file"
         ]
@@ -141,6 +138,7 @@ class Upload:
         """All bytes; the object that is there stays as it is."""
         size = self._source.stat().st_size
         with _told("write", self._uri):
+            self._check_can_be_taken_back()
             self._file = self._fs.open(
                 self._path, "wb", autocommit=False, block_size=part_bytes(size), **self._headers()
             )
@@ -169,16 +167,21 @@ class Upload:
         with contextlib.suppress(Exception):
             file.discard()
 
+    def _check_can_be_taken_back(self) -> None:
+        look = getattr(self._fs, "_sync_lookup_bucket_type", None)
+        if look is not None and look(self._path.partition("/")[0]).name == "ZONAL_HIERARCHICAL":
+            raise UsageError(
+                f"`{self._uri}` is in a zonal bucket, where an object is there from its first byte on",
+                hint="write the result elsewhere with `--output`",
+            )
+
     def _headers(self) -> dict[str, Any]:
         """Content type, user metadata and the like of the object that is replaced."""
-        if not self._scheme.has_s3_headers:
-            return {}
-        bucket, key, _ = self._fs.split_path(self._path)
+        headers_of = KEPT_HEADERS.get(self._scheme.package)
         try:
-            old = self._fs.call_s3("head_object", Bucket=bucket, Key=key)
+            return {} if headers_of is None else headers_of(self._fs, self._path)
         except FileNotFoundError:
             return {}
-        return {name: old[name] for name in _KEPT_HEADERS if old.get(name)}
 
 
 def part_bytes(size: int) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +29,23 @@ class Scheme:
     #: Closing an upload completes it, and without closing it is never there. Elsewhere closing only
     #: sends the last part, and `commit` completes or `discard` takes back.
     commits_on_close: bool = False
-    #: Takes S3's names for headers when an object is written.
-    has_s3_headers: bool = False
+    #: For reading ranges.
+    read_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 SCHEMES = {
     scheme.name: scheme
     for scheme in (
-        Scheme("s3", "s3fs", "s3", has_s3_headers=True),
-        Scheme("s3a", "s3fs", "s3", has_s3_headers=True),
+        Scheme("s3", "s3fs", "s3"),
+        Scheme("s3a", "s3fs", "s3"),
         Scheme("gs", "gcsfs", "gcs"),
         Scheme("gcs", "gcsfs", "gcs"),
         Scheme("abfs", "adlfs", "azure", commits_on_close=True),
         Scheme("abfss", "adlfs", "azure", commits_on_close=True),
         Scheme("az", "adlfs", "azure", commits_on_close=True),
         # Its writer makes one commit per file and cannot take it back.
-        Scheme("hf", "huggingface_hub", "hf", can_write=False),
+        # And it reads 5 MiB ahead where nobody says that it should not.
+        Scheme("hf", "huggingface_hub", "hf", can_write=False, read_options={"cache_type": "none"}),
     )
 }
 
@@ -75,6 +78,8 @@ def open_store(uri: str) -> Any:
         )
     import fsspec
 
+    # A driver logs what it falls back to, many times over, and with no logging set up that goes to stderr.
+    logging.getLogger(scheme.package).addHandler(logging.NullHandler())
     # Listings are not kept: what somebody else wrote a moment ago has to be seen.
     options = {} if scheme.name == "hf" else {"use_listings_cache": False}
     store, _ = fsspec.core.url_to_fs(uri, **options)

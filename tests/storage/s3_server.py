@@ -5,6 +5,7 @@ It proves the protocol: what is asked for, in which order, and what is there aft
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -46,6 +47,8 @@ class S3Server:
     fault: Fault | None = None
     requests: list[Request] = field(default_factory=list)
     bytes_read: int = 0
+    #: How many keys a page of a listing holds, where that is to be fewer than 1,000.
+    page_keys: int | None = None
 
     def __enter__(self) -> S3Server:
         self._moto = DomainDispatcherApplication(create_backend_app)
@@ -83,7 +86,7 @@ class S3Server:
 
     def reset(self) -> None:
         """No objects, no faults, no memory of requests."""
-        self.fault = None
+        self.fault = self.page_keys = None
         for upload in self.pending():
             self.client.abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
         for key in self.keys():
@@ -108,8 +111,8 @@ class S3Server:
         return etag
 
     def keys(self) -> list[str]:
-        listed = self.client.list_objects_v2(Bucket=BUCKET).get("Contents", [])
-        return [entry["Key"] for entry in listed]
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
     def pending(self) -> list[dict[str, Any]]:
         """Uploads that were begun and neither completed nor aborted: their parts cost money."""
@@ -124,6 +127,11 @@ class S3Server:
         if answer is not None:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             return answer(environ, start_response)
+
+        if self.page_keys is not None and "list-type=2" in request.query:
+            environ["QUERY_STRING"] = (
+                f"{re.sub('max-keys=[0-9]+', '', request.query)}&max-keys={self.page_keys}"
+            )
 
         def counting_start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             if request.method == "GET" and request.key:

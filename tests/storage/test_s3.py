@@ -27,6 +27,20 @@ pytest.importorskip("s3fs", reason="needs the extra `s3`")
 from storage.s3_server import BUCKET, Request, S3Server, break_down, forbid
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
+ODD_NAMES = [
+    "[a] & b/é 100%",
+    "日本",
+    "50%25",
+    "a#b",
+    "why?",
+    "a+b",
+    "a=b",
+    "a*b",
+    "{a}",
+    "a\\b",
+    "'a' \"b\"",
+    "a:b;c,d|e",
+]
 #: Two parts of an upload and a little; what is observed is most of it.
 BIG_ROWS = 300_000
 
@@ -141,10 +155,12 @@ class TestInPlace:
         assert {request.method for request in s3.requests} <= {"HEAD", "GET"}
         assert s3.etag("big.parquet") == etag
 
-    def test_names_with_brackets_spaces_and_accents(self, s3, gae):
-        key = "runs [a] & b/é 100%.parquet"
+    @pytest.mark.parametrize("name", ODD_NAMES)
+    def test_odd_names(self, s3, gae, name):
+        key = f"runs {name}/{name}.parquet"
         result = gae("compute", s3.put(key, rollout(10)))
         assert result.returncode == 0, result.stderr
+        assert s3.keys() == [key]
         assert "advantage" in pq.read_schema(io.BytesIO(s3.get(key))).names
 
 
@@ -166,6 +182,27 @@ class TestElsewhere:
             # The provenance of a copy holds the time of its source, so only the data is the same.
             ours = pq.read_table(io.BytesIO(s3.get(key.replace("in/", "out/", 1))))
             assert ours.equals(pq.read_table(io.BytesIO(locally(body))))
+
+    @pytest.mark.parametrize("folder", ["runs [a]", "runs?", "runs*", "a#b c%20"])
+    def test_a_folder_is_found_by_its_name(self, s3, gae, folder):
+        for name in ("a", "sub/b"):
+            s3.put(f"{folder}/{name}.parquet", rollout(50))
+        result = gae("compute", f"s3://{BUCKET}/{folder}", "--json")
+        assert result.returncode == 0, result.stderr
+        inputs = [file["input"] for file in json.loads(result.stdout)["files"]]
+        assert inputs == [f"s3://{BUCKET}/{folder}/a.parquet", f"s3://{BUCKET}/{folder}/sub/b.parquet"]
+        assert all("advantage" in pq.read_schema(io.BytesIO(s3.get(key))).names for key in s3.keys())  # noqa: SIM118
+
+    @pytest.mark.parametrize("source", ["page", "page/*.parquet"])
+    def test_a_listing_of_several_pages_is_read_to_its_end(self, s3, gae, source):
+        s3.page_keys = 5
+        for index in range(12):
+            s3.put(f"page/{index:04}.txt", b"not data")
+        s3.put("page/last.parquet", rollout(50))
+        result = gae("compute", f"s3://{BUCKET}/{source}")
+        assert result.returncode == 0, result.stderr
+        assert sum("continuation-token" in request.query for request in s3.requests) >= 2
+        assert "advantage" in pq.read_schema(io.BytesIO(s3.get("page/last.parquet"))).names
 
     def test_a_pattern_picks_objects(self, s3, gae):
         for key in ("x/1.parquet", "x/2.parquet", "y/3.parquet"):
@@ -231,6 +268,19 @@ class TestBytes:
         assert result.returncode == 0, result.stderr
         assert s3.bytes_read < len(big) / 2
         assert s3.get("big.parquet") == big
+
+    def test_many_small_objects_take_six_requests_each(self, s3, gae):
+        """Its bytes, its headers, the three of an upload, and the last look; one where nothing is to be done."""
+        num_objects = 40
+        for index in range(num_objects):
+            s3.put(f"many/{index:03}.parquet", rollout(50))
+        for requests in (6, 1):
+            s3.forget()
+            result = gae("compute", f"s3://{BUCKET}/many")
+            assert result.returncode == 0, result.stderr
+            assert sum(bool(request.key) for request in s3.requests) == num_objects * requests + 1
+            assert sum(not request.key for request in s3.requests) <= 3
+        assert s3.pending() == []
 
     def test_no_byte_is_read_twice(self, s3, gae, big):
         assert gae("compute", s3.put("big.parquet", big), "--normalize", "all").returncode == 0

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import tomllib
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +19,7 @@ from hypothesis import strategies as st
 from gaecli.errors import MissingExtraError, UsageError
 from gaecli.storage.extents import column_extents, merged, missing
 from gaecli.storage.mirror import Mirror
-from gaecli.storage.objects import MAX_PARTS, part_bytes
+from gaecli.storage.objects import MAX_PARTS, ObjectStore, Upload, part_bytes
 from gaecli.storage.schemes import SCHEMES, open_store, uri_of
 
 ROOT = Path(__file__).parents[2]
@@ -89,6 +92,49 @@ class TestMirror:
     def test_a_key_that_is_no_path_is_refused(self, tmp_path, uri):
         with pytest.raises(UsageError, match="not a name"):
             Mirror(tmp_path).path_of(uri)
+
+
+class FakeDriver:
+    """A driver by its answers."""
+
+    def __init__(self, stripped: str = "", names: Sequence[str] = (), bucket_type: str = "") -> None:
+        self.stripped = stripped
+        self.names = names
+        self.bucket_type = bucket_type
+
+    def _strip_protocol(self, uri: str) -> str:
+        return self.stripped
+
+    def find(self, path: str, detail: bool) -> dict[str, dict[str, Any]]:
+        return {name: {"type": "file", "size": 1} for name in self.names}
+
+    def _sync_lookup_bucket_type(self, bucket: str) -> SimpleNamespace:
+        return SimpleNamespace(name=self.bucket_type)
+
+
+class TestObjects:
+    @pytest.mark.parametrize(
+        ("uri", "stripped"),
+        [
+            ("abfs://box/runs", "box/runs"),
+            ("abfs://box@me.dfs.core.windows.net/runs", "box/runs"),
+            ("abfs://me.dfs.core.windows.net/box/runs", "box/runs"),
+            ("abfs://box@me.dfs.core.windows.net/runs/", "box/runs"),
+        ],
+    )
+    def test_what_is_listed_is_named_as_it_was_asked_for(self, monkeypatch, uri, stripped):
+        driver = FakeDriver(stripped, ["box/runs/a.parquet", "box/runs/sub/b.parquet"])
+        monkeypatch.setattr("gaecli.storage.objects.open_store", lambda uri: driver)
+        found = [info.uri for info in ObjectStore(uri).below(uri)]
+        assert found == [f"{uri.rstrip('/')}/a.parquet", f"{uri.rstrip('/')}/sub/b.parquet"]
+
+    def test_a_store_that_cannot_take_back_is_not_written_to(self, tmp_path):
+        """Google's zonal buckets: the driver streams into the object itself."""
+        (tmp_path / "new").write_bytes(b"new")
+        driver = FakeDriver(bucket_type="ZONAL_HIERARCHICAL")
+        upload = Upload(driver, SCHEMES["gs"], "gs://zone/a.parquet", "zone/a.parquet", tmp_path / "new")
+        with pytest.raises(UsageError, match="zonal bucket"):
+            upload.send()
 
 
 class TestParts:
