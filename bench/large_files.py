@@ -71,6 +71,22 @@ def interleaved_table(steps: Numbers) -> pa.Table:
     )
 
 
+def mixed_table(steps: Numbers) -> pa.Table:
+    """Episodes of many environments in no fixed order, told apart by their ids alone."""
+    rows = steps["row"]
+    times = rows // ENVIRONMENTS
+    envs = rows.reshape(-1, ENVIRONMENTS) % ENVIRONMENTS
+    np.random.default_rng(int(rows[0])).permuted(envs, axis=1, out=envs)
+    return pa.table(
+        {
+            "reward": steps["reward"],
+            "value": steps["value"],
+            "episode_id": times // EPISODE_STEPS * ENVIRONMENTS + envs.reshape(-1),
+            "done": (times + 1) % EPISODE_STEPS == 0,
+        }
+    )
+
+
 def nested_table(steps: Numbers) -> pa.Table:
     count = len(steps["row"]) // EPISODE_STEPS
     offsets = pa.array(np.arange(count + 1, dtype=np.int32) * EPISODE_STEPS)
@@ -149,6 +165,7 @@ KINDS: dict[str, tuple[int, Callable[[Path, int], None]]] = {
         lambda path, rows: write_parquet(path, rows, lambda s: long_table(s, wide=True), rows),
     ),
     "interleaved": (30, lambda path, rows: write_parquet(path, rows, interleaved_table, CHUNK_ROWS)),
+    "mixed": (12, lambda path, rows: write_parquet(path, rows, mixed_table, CHUNK_ROWS)),
     "nested": (11, lambda path, rows: write_parquet(path, rows, nested_table, CHUNK_ROWS // EPISODE_STEPS)),
     "arrow": (49, write_arrow),
     "npz": (13, lambda path, rows: write_npz(path, rows, num_envs=ENVIRONMENTS)),

@@ -18,7 +18,7 @@ from gaecli.columns import Roles
 from gaecli.errors import DataError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.alternates import check_alternates
-from gaecli.layouts.cells import Cells
+from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import FlagColumns, check_starts, flag_columns, split_ends
 from gaecli.layouts.groups import group_codes
@@ -84,7 +84,9 @@ class DenseLayout:
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
         first_row = start // self.shape[1]
         num_rows = len(columns[self.roles.names["reward"]].values)
-        return _Piece(self, first_row, num_rows, {**columns, **self.lane_columns}).block()
+        num_times = num_rows if self.is_time_major else self.shape[1]
+        cells = Cells(self.path, _locator(first_row, num_times, is_time_major=self.is_time_major), self.drops)
+        return _Piece(self, first_row, num_rows, {**columns, **self.lane_columns}, cells).block()
 
     def wrong_shape(self, name: str, expected: str | None = None) -> DataError:
         reward = self.roles.names["reward"]
@@ -103,6 +105,7 @@ class _Piece:
     first_row: int
     num_rows: int
     columns: Mapping[str, Column]
+    cells: Cells
 
     @property
     def num_lanes(self) -> int:
@@ -116,16 +119,6 @@ class _Piece:
     def reaches_the_end(self) -> bool:
         """Its lanes end where the arrays do."""
         return not self.layout.is_time_major or self.first_row + self.num_rows == self.layout.shape[0]
-
-    @cached_property
-    def cells(self) -> Cells:
-        return Cells(self.layout.path, self._locate, self.layout.drops)
-
-    def _locate(self, step: int) -> str:
-        lane, time = divmod(step, self.num_times)
-        if self.layout.is_time_major:
-            return f"[{self.first_row + time}, {lane}]"
-        return f"[{self.first_row + lane}, {time}]"
 
     def block(self) -> Block:
         layout, cells, names = self.layout, self.cells, self.layout.roles.names
@@ -328,6 +321,14 @@ class _Piece:
             first_is_start=(False,) * count if starts is None else starts[first].tolist(),
             first_padding=(None,) * count,
         )
+
+
+def _locator(first_row: int, num_times: int, *, is_time_major: bool) -> Locate:
+    def locate(step: int) -> str:
+        lane, time = divmod(step, num_times)
+        return f"[{first_row + time}, {lane}]" if is_time_major else f"[{first_row + lane}, {time}]"
+
+    return locate
 
 
 def squeezed(shape: Shape) -> Shape:
