@@ -20,6 +20,9 @@ Array = npt.NDArray[Any]
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.int64]
+#: What tells lanes, or trajectories, apart: the integers of the one column that does, or a tuple each; None
+#: where nothing does. Integers where there can be a million of them.
+Names = IndexArray | Sequence[Hashable]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +80,10 @@ class Lanes:
     #: Lane k is steps starts[k] up to stops[k].
     starts: IndexArray
     stops: IndexArray
-    keys: Sequence[Hashable]
+    keys: Names
     #: What tells trajectories of one lane apart, at the first and at the last step.
-    first_ids: Sequence[Hashable]
-    last_ids: Sequence[Hashable]
+    first_ids: Names
+    last_ids: Names
     #: False where the trajectory of the last step is known to end there.
     open_ends: Sequence[bool]
     #: Start-flag data: the first step of the lane begins a trajectory, so the step before it ended one.
@@ -89,10 +92,10 @@ class Lanes:
     #: it: True if that state is terminal, False if its value is the bootstrap; None for a real step.
     first_padding: Sequence[bool | None]
     #: V beyond the last step, should its trajectory end there; NaN where the file does not say.
-    last_bootstraps: Sequence[float] | None = None
+    last_bootstraps: FloatArray | None = None
     #: Step column at both ends, for the check that nothing is missing or doubled in between.
-    first_steps: Sequence[int] | None = None
-    last_steps: Sequence[int] | None = None
+    first_steps: IndexArray | None = None
+    last_steps: IndexArray | None = None
 
     @property
     def count(self) -> int:

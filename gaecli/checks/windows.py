@@ -12,7 +12,7 @@ from gaecli.checks.base import Context, Window, row_label
 from gaecli.formats.base import Column
 from gaecli.layouts.arrange import arrange_by_step
 from gaecli.layouts.base import Layout
-from gaecli.layouts.keys import change_points, labels_at
+from gaecli.layouts.keys import as_labels, change_points, labels_at
 from gaecli.layouts.steps import as_integers
 from gaecli.rollouts import Array, Block, BoolArray, IndexArray, Placement
 
@@ -163,7 +163,7 @@ def _long(context: Context, columns: Mapping[str, Column], block: Block) -> _Dra
     lanes, is_start = block.lanes, list(block.lanes.first_is_start)
     if block.stream_ends is None:  # one lane; what the block says are runs of one id at its ends
         return _with_ids(arrays, block.placement, np.zeros(1, np.int64), [()], ids, is_start[:1])
-    return _with_ids(arrays, block.placement, lanes.starts, lanes.keys, ids, is_start)
+    return _with_ids(arrays, block.placement, lanes.starts, as_labels(lanes.keys), ids, is_start)
 
 
 def _sorted(context: Context, columns: Mapping[str, Column], block: Block) -> _Draft:
@@ -179,7 +179,7 @@ def _sorted(context: Context, columns: Mapping[str, Column], block: Block) -> _D
     arrays = {name: array[order] for name, array in _cells(block).items()}
     arrays["in_lane"] = _shifted(arrangement.adjacent, num_rows)
     arrays["steps"] = arrangement.placement.to_steps(steps)
-    keys = list(arrangement.keys)
+    keys = as_labels(arrangement.keys)
     return _with_ids(arrays, arrangement.placement, arrangement.starts, keys, ids, [False] * len(keys))
 
 
@@ -223,7 +223,12 @@ def _dense_or_nested(block: Block) -> _Draft:
     arrays["follows"] = arrays["in_lane"].copy()
     lanes = block.lanes
     return _Draft(
-        arrays, lanes.starts, list(lanes.keys), lanes.first_ids, lanes.last_ids, lanes.first_is_start
+        arrays,
+        lanes.starts,
+        as_labels(lanes.keys),
+        as_labels(lanes.first_ids),
+        as_labels(lanes.last_ids),
+        lanes.first_is_start,
     )
 
 

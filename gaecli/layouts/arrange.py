@@ -15,8 +15,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gaecli.formats.base import Column
-from gaecli.layouts.keys import change_points, codes, has_duplicates, labels_at, regular_period, runs
-from gaecli.rollouts import Array, BoolArray, IndexArray, Placement
+from gaecli.layouts.keys import (
+    as_labels,
+    change_points,
+    codes,
+    has_duplicates,
+    names_at,
+    regular_period,
+    runs,
+)
+from gaecli.rollouts import Array, BoolArray, IndexArray, Names, Placement
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +34,7 @@ class Arrangement:
     placement: Placement
     starts: IndexArray
     stops: IndexArray
-    keys: Sequence[Hashable]
+    keys: Names
     open_ends: Sequence[bool]
     #: [n - 1] neighbours in time: they stand in the same lane. None: all are.
     adjacent: BoolArray | None
@@ -45,10 +53,8 @@ class Arrangement:
     def row(self, step: int) -> int:
         return self.placement.row_of_step(step)
 
-    def ids_at(self, steps: IndexArray) -> Sequence[Hashable]:
-        if not self.id_columns:
-            return [None] * len(steps)
-        return labels_at(self.id_columns, self.placement.rows_of_steps(steps))
+    def ids_at(self, steps: IndexArray) -> Names:
+        return names_at(self.id_columns, self.placement.rows_of_steps(steps))
 
     def same_trajectory(self, num_steps: int) -> BoolArray:
         """[n - 1] by lanes and ids alone, not by flags."""
@@ -74,7 +80,7 @@ def arrange_by_key(env: Column | None, ids: Sequence[Column], num_rows: int) -> 
     """A lane for every key, wherever its rows stand; in file order within the lane."""
     columns = [*([env] if env is not None else []), *ids]
     lane = codes(columns, num_rows)
-    return _lanes_of(np.argsort(lane, kind="stable"), lane, columns, ids)
+    return _lanes_of(np.argsort(lane, kind="stable"), lane, columns, ids, ids_may_return=True)
 
 
 def arrange_by_step(env: Column | None, ids: Sequence[Column], steps: Array, num_rows: int) -> Arrangement:
@@ -88,7 +94,7 @@ def arrange_by_step(env: Column | None, ids: Sequence[Column], steps: Array, num
 def _by_env(env: Column, ids: Sequence[Column], num_rows: int) -> Arrangement:
     env_runs = runs([env], num_rows)
     if not env_runs.reappears:
-        keys = labels_at([env], env_runs.starts[:-1])
+        keys = names_at([env], env_runs.starts[:-1])
         return _whole_lanes(Placement(num_rows), env_runs.starts, keys, ids)
     lane = codes([env], num_rows)
     period = regular_period(lane)
@@ -96,7 +102,7 @@ def _by_env(env: Column, ids: Sequence[Column], num_rows: int) -> Arrangement:
         return _lanes_of(np.argsort(lane, kind="stable"), lane, [env], ids)
     num_times = num_rows // period
     starts = np.arange(period + 1, dtype=np.int64) * num_times
-    keys = labels_at([env], np.arange(period))
+    keys = names_at([env], np.arange(period))
     return _whole_lanes(Placement(num_rows, dense_shape=(num_times, period)), starts, keys, ids)
 
 
@@ -121,17 +127,27 @@ def _by_id(ids: Sequence[Column], num_rows: int) -> Arrangement:
 
 
 def _lanes_of(
-    order: IndexArray, lane: Array, lane_columns: Sequence[Column], ids: Sequence[Column]
+    order: IndexArray,
+    lane: Array,
+    lane_columns: Sequence[Column],
+    ids: Sequence[Column],
+    *,
+    ids_may_return: bool = False,
 ) -> Arrangement:
     sorted_lane = lane[order]
     starts = np.concatenate(([0], np.flatnonzero(sorted_lane[1:] != sorted_lane[:-1]) + 1, [len(order)]))
-    keys = labels_at(lane_columns, order[starts[:-1]])
+    keys = names_at(lane_columns, order[starts[:-1]])
     placement = Placement(len(order), order=order.astype(np.int64))
-    return _whole_lanes(placement, starts.astype(np.int64), keys, ids)
+    return _whole_lanes(placement, starts.astype(np.int64), keys, ids, ids_may_return=ids_may_return)
 
 
 def _whole_lanes(
-    placement: Placement, bounds: IndexArray, keys: Sequence[Hashable], ids: Sequence[Column]
+    placement: Placement,
+    bounds: IndexArray,
+    keys: Names,
+    ids: Sequence[Column],
+    *,
+    ids_may_return: bool = False,
 ) -> Arrangement:
     """An arrangement in which every step stands in a lane, and every lane may go on."""
     adjacent = np.ones(max(placement.num_rows - 1, 0), np.bool_)
@@ -147,7 +163,7 @@ def _whole_lanes(
         id_changes=change_points(moved),
         id_columns=ids,
     )
-    if not ids:
+    if not ids or ids_may_return:
         return arrangement
     labels = _run_labels(arrangement)
     return replace(arrangement, run_labels=labels, is_scattered=has_duplicates(labels))
@@ -159,8 +175,10 @@ def _run_labels(arrangement: Arrangement) -> list[Hashable]:
     assert arrangement.adjacent is not None
     first = np.flatnonzero(np.concatenate(([True], arrangement.id_changes | ~arrangement.adjacent)))
     lanes = np.searchsorted(arrangement.starts, first, side="right") - 1
-    keys = [arrangement.keys[lane] for lane in lanes.tolist()]
-    return list(zip(keys, arrangement.ids_at(first), strict=True))
+    keys = as_labels(arrangement.keys)
+    return list(
+        zip((keys[lane] for lane in lanes.tolist()), as_labels(arrangement.ids_at(first)), strict=True)
+    )
 
 
 def _in_lanes(column: Column, placement: Placement) -> Column:

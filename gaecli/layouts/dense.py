@@ -314,7 +314,7 @@ class _Piece:
         return Lanes(
             first,
             first + self.num_times,
-            keys=range(count),
+            keys=np.arange(count, dtype=np.int64),
             first_ids=(None,) * count,
             last_ids=(None,) * count,
             open_ends=(True,) * count,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gaecli.formats.base import Column
-from gaecli.rollouts import Array, BoolArray, IndexArray
+from gaecli.rollouts import Array, BoolArray, IndexArray, Names
 
 #: Codes in a range this small are sorted by radix, which is ten times faster than a merge sort.
 _RADIX_RANGE = 1 << 16
@@ -65,6 +65,22 @@ def change_points(columns: Sequence[Column]) -> BoolArray | None:
             differs = differs | (column.is_null[1:] != column.is_null[:-1])
         changes = differs if changes is None else changes | differs
     return changes
+
+
+def names_at(columns: Sequence[Column], rows: IndexArray) -> Names:
+    """The key of each of `rows`, as integers if it is one column of them; None each without columns."""
+    if not columns:
+        return [None] * len(rows)
+    column = columns[0]
+    is_plain = column.categories is None and (column.is_null is None or not column.is_null[rows].any())
+    if len(columns) == 1 and is_plain and np.can_cast(column.values.dtype, np.int64):
+        return column.values[rows].astype(np.int64)
+    return labels_at(columns, rows)
+
+
+def as_labels(names: Names) -> Sequence[Hashable]:
+    """As `labels_at` gives them."""
+    return [(name,) for name in names.tolist()] if isinstance(names, np.ndarray) else names
 
 
 def labels_at(columns: Sequence[Column], rows: IndexArray) -> list[Hashable]:

@@ -17,7 +17,7 @@ from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import Flags, check_starts, flag_columns, read_flags, split_ends
 from gaecli.layouts.facts import Ends, facts_of
 from gaecli.layouts.groups import group_codes
-from gaecli.layouts.keys import codes, first_duplicate
+from gaecli.layouts.keys import as_labels, codes, first_duplicate
 from gaecli.layouts.masks import MaskRule, masked_rows
 from gaecli.layouts.next_values import merge_next_values, values_beyond
 from gaecli.layouts.padding import Padding, used_cells
@@ -184,7 +184,7 @@ class LongLayout:
 
     def _check_steps(
         self, steps: Mapping[str, IndexArray], same: BoolArray, arrangement: Arrangement, cells: Cells
-    ) -> tuple[tuple[list[int], list[int]] | None, int | None]:
+    ) -> tuple[tuple[IndexArray, IndexArray] | None, int | None]:
         """(steps at both ends of each lane, their distance within trajectories)."""
         moved = {name: arrangement.in_lane_order(numbers) for name, numbers in steps.items()}
         check_order(moved, same, self.roles, self._path)
@@ -193,8 +193,7 @@ class LongLayout:
             return None, None
         name, numbers = found
         stride = stride_of(numbers, same, name, self._path, cells.locate)
-        at_ends = numbers[arrangement.starts].tolist(), numbers[arrangement.stops - 1].tolist()
-        return at_ends, stride
+        return (numbers[arrangement.starts], numbers[arrangement.stops - 1]), stride
 
     def _ends(
         self, flags: Flags, arrangement: Arrangement, num_steps: int, cells: Cells
@@ -272,7 +271,7 @@ def _lanes(
     arrangement: Arrangement,
     starts: BoolArray | None,
     padding: Padding | None,
-    first_and_last: tuple[list[int], list[int]] | None,
+    first_and_last: tuple[IndexArray, IndexArray] | None,
     beyond: FloatArray | None,
 ) -> Lanes:
     first, last = arrangement.starts, arrangement.stops - 1
@@ -281,7 +280,8 @@ def _lanes(
         # What begins an episode is not what the block before goes on with, ids or not.
         begins = padding.starts[first].tolist()
         first_ids = [
-            ("begins", name) if is_first else name for name, is_first in zip(first_ids, begins, strict=True)
+            ("begins", name) if is_first else name
+            for name, is_first in zip(as_labels(first_ids), begins, strict=True)
         ]
     return Lanes(
         arrangement.starts,
@@ -292,7 +292,7 @@ def _lanes(
         arrangement.open_ends,
         [False] * len(first) if starts is None else starts[first].tolist(),
         [None] * len(first) if padding is None else padding.of_first(first),
-        None if beyond is None else beyond.tolist(),
+        beyond,
         None if first_and_last is None else first_and_last[0],
         None if first_and_last is None else first_and_last[1],
     )

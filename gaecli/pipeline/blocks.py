@@ -58,11 +58,9 @@ class Scanned:
 
     @property
     def num_bytes(self) -> int:
-        arrays = [self.advantages, self.returns, self.block.groups]
-        for block in (self.block, self.prepared):
-            arrays += [block.rewards, block.values, block.next_values]
-        flags = (6 if self.prepared is self.block else 12) * self.block.num_steps
-        return flags + sum({id(array): array.nbytes for array in arrays if array is not None}.values())
+        holders = [self, self.block, self.block.placement, self.block.slots, self.prepared]
+        arrays = [item for holder in holders if holder is not None for item in vars(holder).values()]
+        return sum({id(item): item.nbytes for item in arrays if isinstance(item, np.ndarray)}.values())
 
 
 class BlockStore:

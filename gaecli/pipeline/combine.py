@@ -8,8 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from gaecli.layouts.keys import as_labels
 from gaecli.pipeline.blocks import BlockSummary, missing_bootstrap
-from gaecli.rollouts import BoolArray, FloatArray, IndexArray
+from gaecli.rollouts import BoolArray, FloatArray, IndexArray, Names
 from gaecli.settings import Bootstrap
 
 
@@ -58,7 +59,8 @@ def combine(summaries: Sequence[BlockSummary], bootstrap: Bootstrap, path_of: Se
     everything = _empty_carry(int(offsets[-1]))
     carries = [_part(everything, first, stop) for first, stop in pairwise(offsets.tolist())]
     successors = np.full(offsets[-1], -1, np.int64)
-    heads = _Heads()
+    slots, (first_ids, last_ids) = _slots(summaries), _identities(summaries)
+    heads = _Heads(max((int(part.max()) for part in slots if len(part)), default=-1) + 1)
     missing: list[IndexArray] = []
     conflicts: list[tuple[int, int]] = []
     for index in range(len(summaries) - 1, -1, -1):
@@ -66,13 +68,12 @@ def combine(summaries: Sequence[BlockSummary], bootstrap: Bootstrap, path_of: Se
         if not summary.lanes.count:
             continue
         first = int(offsets[index])
-        slots = heads.slots_of(summary.lanes.keys)
-        entering = _Entering.of(summary, heads, slots)
+        entering = _Entering.of(summary, heads, slots[index], last_ids[index])
         conflicts += [(index, int(lane)) for lane in np.flatnonzero(entering.conflicts)[::-1]]
         missing.append(first + np.flatnonzero(entering.enter(carry, bootstrap)))
         goes_on = entering.goes_on
-        successors[first : first + summary.lanes.count][goes_on] = heads.lanes[slots[goes_on]]
-        heads.put(slots, summary, carry, first)
+        successors[first : first + summary.lanes.count][goes_on] = heads.lanes[slots[index][goes_on]]
+        heads.put(slots[index], summary, carry, first, first_ids[index])
     combined = Combined(carries, offsets, successors, conflicts[::-1])
     _spread_drops(summaries, everything, combined)
     if bootstrap == "error":
@@ -81,38 +82,54 @@ def combine(summaries: Sequence[BlockSummary], bootstrap: Bootstrap, path_of: Se
     return combined
 
 
+def _slots(summaries: Sequence[BlockSummary]) -> list[IndexArray]:
+    """The number of each lane's key, by block."""
+    return _numbered([summary.lanes.keys for summary in summaries])
+
+
+def _identities(summaries: Sequence[BlockSummary]) -> tuple[list[IndexArray], list[IndexArray]]:
+    """The numbers of the first and of the last ids, by block; 0 where there is none."""
+    names = [ids for summary in summaries for ids in (summary.lanes.first_ids, summary.lanes.last_ids)]
+    numbers = _numbered([[None], *names])[1:]
+    return numbers[::2], numbers[1::2]
+
+
+def _numbered(names: Sequence[Names]) -> list[IndexArray]:
+    """A number for every name, equal where the names are."""
+    if all(isinstance(part, np.ndarray) or not any(name is not None for name in part) for part in names):
+        return _numbered_integers(names)
+    known: dict[Hashable, int] = {}
+    return [
+        np.fromiter((known.setdefault(name, len(known)) for name in as_labels(part)), np.int64, len(part))
+        for part in names
+    ]
+
+
+def _numbered_integers(names: Sequence[Names]) -> list[IndexArray]:
+    """The same where all are integers or None, whose number is 0; without an object for any of them."""
+    integers = [part for part in names if isinstance(part, np.ndarray)]
+    _, numbers = np.unique(np.concatenate([np.zeros(0, np.int64), *integers]), return_inverse=True)
+    parts = iter(np.split(numbers + 1, np.cumsum([len(part) for part in integers])))
+    return [next(parts) if isinstance(part, np.ndarray) else np.zeros(len(part), np.int64) for part in names]
+
+
 class _Heads:
     """The first step of every lane, as seen from the lane before it in time; arrays by slot of the lane's key."""
 
-    def __init__(self) -> None:
-        self._slots: dict[Hashable, int] = {}
-        self._identities: dict[Hashable, int] = {None: 0}
+    def __init__(self, num_slots: int) -> None:
         #: Number over all blocks; -1 while there is none.
-        self.lanes = np.zeros(0, np.int64)
-        self.values = np.zeros(0)
-        self.advantages = np.zeros(0)
+        self.lanes = np.full(num_slots, -1, np.int64)
+        self.values = np.zeros(num_slots)
+        self.advantages = np.zeros(num_slots)
         #: Number of the id of the trajectory; 0 where there is none.
-        self.identities = np.zeros(0, np.int64)
-        self.are_starts = np.zeros(0, np.bool_)
+        self.identities = np.zeros(num_slots, np.int64)
+        self.are_starts = np.zeros(num_slots, np.bool_)
         #: 1 for padding behind a terminal state, 0 for other padding, -1 for a step.
-        self.paddings = np.zeros(0, np.int8)
+        self.paddings = np.full(num_slots, -1, np.int8)
 
-    def slots_of(self, keys: Sequence[Hashable]) -> IndexArray:
-        slots = _numbers(self._slots, keys)
-        added = len(self._slots) - len(self.lanes)
-        if added:
-            self.lanes = np.append(self.lanes, np.full(added, -1))
-            self.values = np.append(self.values, np.zeros(added))
-            self.advantages = np.append(self.advantages, np.zeros(added))
-            self.identities = np.append(self.identities, np.zeros(added, np.int64))
-            self.are_starts = np.append(self.are_starts, np.zeros(added, np.bool_))
-            self.paddings = np.append(self.paddings, np.full(added, -1, np.int8))
-        return slots
-
-    def identities_of(self, ids: Sequence[Hashable]) -> IndexArray:
-        return _numbers(self._identities, ids)
-
-    def put(self, slots: IndexArray, summary: BlockSummary, carry: Carry, first: int) -> None:
+    def put(
+        self, slots: IndexArray, summary: BlockSummary, carry: Carry, first: int, first_ids: IndexArray
+    ) -> None:
         """Of two runs of one lane the first is what the block before goes on with: it is put in last."""
         borders, lanes = summary.borders, summary.lanes
         backwards = slots[::-1]
@@ -121,16 +138,11 @@ class _Heads:
             (self.lanes, first + np.arange(lanes.count)),
             (self.values, borders.first_values),
             (self.advantages, borders.offsets + borders.gains * carry.inflow),
-            (self.identities, self.identities_of(lanes.first_ids)),
+            (self.identities, first_ids),
             (self.are_starts, np.array(lanes.first_is_start, np.bool_)),
             (self.paddings, np.array(paddings, np.int8)),
         ):
             array[backwards] = numbers[::-1]
-
-
-def _numbers(known: dict[Hashable, int], names: Sequence[Hashable]) -> IndexArray:
-    """[n] the number of every name; new ones get the next."""
-    return np.fromiter((known.setdefault(name, len(known)) for name in names), np.int64, len(names))
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,11 +163,10 @@ class _Entering:
     conflicts: BoolArray
 
     @classmethod
-    def of(cls, summary: BlockSummary, heads: _Heads, slots: IndexArray) -> _Entering:
+    def of(cls, summary: BlockSummary, heads: _Heads, slots: IndexArray, identities: IndexArray) -> _Entering:
         lanes, is_cut = summary.lanes, summary.borders.last_cut
         is_open = np.array(lanes.open_ends, np.bool_)
         has = is_open & (heads.lanes[slots] >= 0)
-        identities = heads.identities_of(lanes.last_ids)
         is_same = has & (heads.identities[slots] == identities)
         paddings, starts = heads.paddings[slots], has & heads.are_starts[slots]
         before_padding = is_same & (paddings >= 0)

@@ -12,7 +12,7 @@ import numpy as np
 from gaecli.columns import Roles
 from gaecli.errors import DataError, UsageError
 from gaecli.layouts.ends import flag_columns
-from gaecli.layouts.keys import first_duplicate, has_duplicates
+from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates
 from gaecli.layouts.long import NeedsKeys, id_comes_back
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
@@ -141,7 +141,7 @@ def _returning_in_lanes(case: Case) -> Hashable:
                 returning: Hashable = identity
                 return returning
             seen.add((lane, identity))
-        last.update(zip(summary.lanes.keys, summary.lanes.last_ids, strict=True))
+        last.update(zip(as_labels(summary.lanes.keys), as_labels(summary.lanes.last_ids), strict=True))
     return None
 
 
