@@ -85,12 +85,12 @@ class Lanes:
     first_ids: Names
     last_ids: Names
     #: False where the trajectory of the last step is known to end there.
-    open_ends: Sequence[bool]
+    open_ends: BoolArray
     #: Start-flag data: the first step of the lane begins a trajectory, so the step before it ended one.
-    first_is_start: Sequence[bool]
+    first_is_start: BoolArray
     #: The first step of the lane is a padding row, which holds the last state of the trajectory before
-    #: it: True if that state is terminal, False if its value is the bootstrap; None for a real step.
-    first_padding: Sequence[bool | None]
+    #: it: 1 if that state is terminal, 0 if its value is the bootstrap; -1 for a real step.
+    first_padding: npt.NDArray[np.int8]
     #: V beyond the last step, should its trajectory end there; NaN where the file does not say.
     last_bootstraps: FloatArray | None = None
     #: Step column at both ends, for the check that nothing is missing or doubled in between.
@@ -102,8 +102,8 @@ class Lanes:
         return len(self.keys)
 
 
-_NONE = np.zeros(0, np.int64)
-NO_LANES = Lanes(_NONE, _NONE, (), (), (), (), (), ())
+_NONE, _NO_FLAGS = np.zeros(0, np.int64), np.zeros(0, np.bool_)
+NO_LANES = Lanes(_NONE, _NONE, (), (), (), _NO_FLAGS, _NO_FLAGS, np.zeros(0, np.int8))
 
 
 @dataclass(frozen=True)

@@ -228,7 +228,7 @@ def _dense_or_nested(block: Block) -> _Draft:
         as_labels(lanes.keys),
         as_labels(lanes.first_ids),
         as_labels(lanes.last_ids),
-        lanes.first_is_start,
+        lanes.first_is_start.tolist(),
     )
 
 

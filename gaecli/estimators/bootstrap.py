@@ -32,7 +32,7 @@ def fill_bootstrap(block: Block, policy: Bootstrap, *, is_whole_stream: bool = F
         return block
     needs = needs_bootstrap(block)
     if not is_whole_stream:
-        needs[block.lanes.stops[np.array(block.lanes.open_ends, np.bool_)] - 1] = False
+        needs[block.lanes.stops[block.lanes.open_ends] - 1] = False
     if not needs.any():
         return block
     absent = np.full(block.num_steps, np.nan) if block.next_values is None else block.next_values

@@ -35,7 +35,7 @@ class Arrangement:
     starts: IndexArray
     stops: IndexArray
     keys: Names
-    open_ends: Sequence[bool]
+    open_ends: BoolArray
     #: [n - 1] neighbours in time: they stand in the same lane. None: all are.
     adjacent: BoolArray | None
     #: [n - 1] the id changes. None: there are no ids.
@@ -73,7 +73,7 @@ def arrange(env: Column | None, ids: Sequence[Column], num_rows: int) -> Arrange
     if ids:
         return _by_id(ids, num_rows)
     everything = np.array([0], np.int64), np.array([num_rows], np.int64)
-    return Arrangement(Placement(num_rows), *everything, [()], [True], None, None, ())
+    return Arrangement(Placement(num_rows), *everything, [()], np.ones(1, np.bool_), None, None, ())
 
 
 def arrange_by_key(env: Column | None, ids: Sequence[Column], num_rows: int) -> Arrangement:
@@ -117,7 +117,7 @@ def _by_id(ids: Sequence[Column], num_rows: int) -> Arrangement:
         starts,
         stops,
         keys=[()] * len(ends),
-        open_ends=[False] * (len(ends) - 1) + [True],
+        open_ends=np.arange(len(ends)) == len(ends) - 1,
         adjacent=None,
         id_changes=change_points(ids),
         id_columns=ids,
@@ -158,7 +158,7 @@ def _whole_lanes(
         bounds[:-1],
         bounds[1:],
         keys,
-        open_ends=[True] * len(keys),
+        open_ends=np.ones(len(keys), np.bool_),
         adjacent=adjacent,
         id_changes=change_points(moved),
         id_columns=ids,

@@ -317,9 +317,9 @@ class _Piece:
             keys=np.arange(count, dtype=np.int64),
             first_ids=(None,) * count,
             last_ids=(None,) * count,
-            open_ends=(True,) * count,
-            first_is_start=(False,) * count if starts is None else starts[first].tolist(),
-            first_padding=(None,) * count,
+            open_ends=np.ones(count, np.bool_),
+            first_is_start=np.zeros(count, np.bool_) if starts is None else starts[first],
+            first_padding=np.full(count, -1, np.int8),
         )
 
 

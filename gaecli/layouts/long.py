@@ -262,7 +262,7 @@ def _cuts(ended: BoolArray, same: BoolArray, arrangement: Arrangement, padding: 
     """Flags and changes of id cut. The last step of a lane that may go on is cut by its flag only."""
     cuts = ended.copy()
     cuts[:-1] |= ~same
-    last = arrangement.stops[np.array(arrangement.open_ends, np.bool_)] - 1
+    last = arrangement.stops[arrangement.open_ends] - 1
     cuts[last] = ended[last]
     return cuts if padding is None else cuts | padding.rows
 
@@ -290,8 +290,8 @@ def _lanes(
         first_ids,
         arrangement.ids_at(last),
         arrangement.open_ends,
-        [False] * len(first) if starts is None else starts[first].tolist(),
-        [None] * len(first) if padding is None else padding.of_first(first),
+        np.zeros(len(first), np.bool_) if starts is None else starts[first],
+        np.full(len(first), -1, np.int8) if padding is None else padding.of_first(first),
         beyond,
         None if first_and_last is None else first_and_last[0],
         None if first_and_last is None else first_and_last[1],

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from gaecli.columns import Roles
 from gaecli.errors import DataError
@@ -79,15 +80,10 @@ class Padding:
         given[self.before] = values[self.before + 1]
         return given
 
-    def of_first(self, lane_starts: IndexArray) -> list[bool | None]:
-        """Per lane: whether its first row is padding, and of a terminal state."""
+    def of_first(self, lane_starts: IndexArray) -> npt.NDArray[np.int8]:
+        """Per lane: 1 where its first row is padding of a terminal state, 0 where of another; -1 elsewhere."""
         terminal = self.rows & False if self.terminal is None else self.terminal
-        return [
-            is_terminal if is_padding else None
-            for is_padding, is_terminal in zip(
-                self.rows[lane_starts].tolist(), terminal[lane_starts].tolist(), strict=True
-            )
-        ]
+        return np.where(self.rows[lane_starts], terminal[lane_starts], -1).astype(np.int8)
 
 
 def used_cells(

@@ -136,7 +136,7 @@ class BlockReader:
         if self.bootstrap != "error":
             return
         needs = needs_bootstrap(block)
-        needs[block.lanes.stops[np.array(block.lanes.open_ends, np.bool_)] - 1] = False
+        needs[block.lanes.stops[block.lanes.open_ends] - 1] = False
         if needs.any():
             step = int(np.argmax(needs))
             raise missing_bootstrap(

@@ -133,14 +133,13 @@ class _Heads:
         """Of two runs of one lane the first is what the block before goes on with: it is put in last."""
         borders, lanes = summary.borders, summary.lanes
         backwards = slots[::-1]
-        paddings = [-1 if padding is None else int(padding) for padding in lanes.first_padding]
         for array, numbers in (
             (self.lanes, first + np.arange(lanes.count)),
             (self.values, borders.first_values),
             (self.advantages, borders.offsets + borders.gains * carry.inflow),
             (self.identities, first_ids),
-            (self.are_starts, np.array(lanes.first_is_start, np.bool_)),
-            (self.paddings, np.array(paddings, np.int8)),
+            (self.are_starts, lanes.first_is_start),
+            (self.paddings, lanes.first_padding),
         ):
             array[backwards] = numbers[::-1]
 
@@ -165,7 +164,7 @@ class _Entering:
     @classmethod
     def of(cls, summary: BlockSummary, heads: _Heads, slots: IndexArray, identities: IndexArray) -> _Entering:
         lanes, is_cut = summary.lanes, summary.borders.last_cut
-        is_open = np.array(lanes.open_ends, np.bool_)
+        is_open = lanes.open_ends
         has = is_open & (heads.lanes[slots] >= 0)
         is_same = has & (heads.identities[slots] == identities)
         paddings, starts = heads.paddings[slots], has & heads.are_starts[slots]
