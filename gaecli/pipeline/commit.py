@@ -119,6 +119,11 @@ def open_files_limit(num_wanted: int) -> int:
     return num_wanted if soft == resource.RLIM_INFINITY else max(soft - _OTHER_FILES, 1)
 
 
+def directory_of(target: Path) -> Path:
+    """Where a new file for a target comes to lie; also of a link in a circle, for which `resolve` raises."""
+    return Path(os.path.realpath(target)).parent
+
+
 def sweep(directory: Path) -> None:
     """Remove temporary files that a killed run left in a directory, unless a run is at work there.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,9 +137,9 @@ def _relative(path: Path, root: Path) -> Path:
 
 
 def _check_distinct(targets: Mapping[Path, Path]) -> None:
-    taken: dict[Path, Path] = {}
+    taken: dict[str, Path] = {}
     for path, target in targets.items():
-        place = target.resolve()
+        place = os.path.realpath(target)
         if place in taken:
             raise UsageError(
                 f"`{taken[place]}` and `{path}` would both be written to `{target}`",
