@@ -17,6 +17,8 @@ def names_from(files_from: str | None, inputs: Sequence[str]) -> list[str]:
     """
     if files_from is None:
         return []
+    if not files_from:
+        raise UsageError("`--files-from` is an empty name", hint="a variable in the command may not be set")
     if files_from == "-" and "-" in inputs:
         raise UsageError(
             "`-` and `--files-from -` both read stdin", hint="put the list of names into a file of its own"

@@ -21,7 +21,7 @@ from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import SECONDARY_SUFFIXES, SUFFIXES, open_file
 from gaecli.pipeline.patterns import fixed_part, is_pattern, matches_of
 
-__all__ = ["StreamPlan", "describe_streams", "natural_key", "plan_streams"]
+__all__ = ["StreamPlan", "check_names", "describe_streams", "natural_key", "plan_streams"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,12 @@ class _Found:
     is_root: bool = False
     #: It is named, and cannot be read or stands for nothing.
     failure: FileError | None = None
+
+
+def check_names(sources: Sequence[str | Path]) -> None:
+    """An empty name is no name of the current directory: nobody who means it writes that."""
+    if any(str(source) == "" for source in sources):
+        raise UsageError("an input has an empty name", hint="a variable in the command may not be set")
 
 
 def plan_streams(sources: Sequence[str | Path], join: bool | None) -> list[StreamPlan]:

@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 from gaecli.errors import GaeError, UsageError
 from gaecli.pipeline.commit import NewFile, check_unchanged
-from gaecli.pipeline.inputs import StreamPlan
+from gaecli.pipeline.inputs import StreamPlan, check_names
 from gaecli.settings import RunOptions
 from gaecli.storage.mirror import Mirror
 from gaecli.storage.objects import Upload
@@ -83,6 +83,7 @@ class Places:
 
     def sources(self, given: Sequence[str | Path]) -> list[str | Path]:
         """The same inputs as local paths, directories and patterns."""
+        check_names(given)
         uris = {index: uri for index, source in enumerate(given) if (uri := uri_of(source)) is not None}
         local = list(given)
         if uris:
@@ -186,6 +187,8 @@ class Places:
         return path
 
     def _output(self, output: str | Path) -> str | Path:
+        if str(output) == "":
+            raise UsageError("`--output` is an empty name", hint="a variable in the command may not be set")
         uri = uri_of(output)
         if uri is not None:
             return self._remote_output(uri)
