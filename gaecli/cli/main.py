@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from gaecli.cli.compute import compute
 from gaecli.cli.explain import explain
 from gaecli.cli.inspect import inspect
 from gaecli.cli.presets import presets
+from gaecli.cli.streams import prepare_streams
 from gaecli.cli.sweep import sweep
 from gaecli.cli.verify import verify
 from gaecli.errors import GaeError
@@ -62,37 +64,44 @@ app.command("presets")(presets)
 
 def run() -> NoReturn:
     """Run the command line and end the process with its exit code."""
-    _open_closed_streams()
+    prepare_streams()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # `nohup gae ...` goes on
             signal.signal(number, _interrupt)
+    try:
+        code = _exit_code()
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    _leave(code)
+
+
+def _exit_code() -> int:
     try:
         app()
         code = 0
     except SystemExit as stop:
         code = _code_of(stop)
     except GaeError as error:
-        from gaecli.report.messages import print_error
-
-        print_error(error)
         code = error.exit_code
-    except KeyboardInterrupt:
-        code = EXIT_INTERRUPTED
+        _print(error)
     except BrokenPipeError:
         code = EXIT_BROKEN_PIPE
-    if code == EXIT_INTERRUPTED:  # typer makes this of it as well
-        sys.stderr.write("interrupted; nothing was left half-written\n")
-    _leave(code)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = code or EXIT_BROKEN_PIPE
+    except GaeError as error:
+        if code < error.exit_code:
+            code = error.exit_code
+            _print(error)
+    return code
 
 
-def _open_closed_streams() -> None:
-    """`gae ... >&-` has no stdout: a file opened next would take its place, and its number."""
-    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(handle)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+def _print(error: GaeError) -> None:
+    from gaecli.report.messages import print_error
+
+    with contextlib.suppress(GaeError):  # stderr is full as well: the exit code has to do
+        print_error(error)
 
 
 def _code_of(stop: SystemExit) -> int:
@@ -111,10 +120,9 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _leave(code: int) -> NoReturn:
-    """Flush and go: tearing down the interpreter would wait for `import torch` and take its time."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (BrokenPipeError, ValueError):
-            code = code or EXIT_BROKEN_PIPE
+    """Say a last word and go: tearing down the interpreter would wait for `import torch` and take its time."""
+    with contextlib.suppress(GaeError, OSError):
+        if code == EXIT_INTERRUPTED:  # typer makes this of an interrupt as well
+            sys.stderr.write("interrupted; nothing was left half-written\n")
+        sys.stderr.flush()
     os._exit(code)

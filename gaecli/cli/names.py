@@ -32,6 +32,8 @@ def names_from(files_from: str | None, inputs: Sequence[str]) -> list[str]:
 def _read(files_from: str) -> bytes:
     try:
         if files_from == "-":
+            if sys.stdin is None:
+                raise UsageError("`--files-from -` reads stdin, which is closed")
             return sys.stdin.buffer.read()
         return Path(files_from).read_bytes()
     except OSError as error:

@@ -13,6 +13,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from gaecli.errors import FileError
+
 PREFIX = "gaecli-spool-"
 _LOCK = ".lock"
 
@@ -21,6 +23,15 @@ class Spool:
     """A directory that only this process uses."""
 
     def __init__(self) -> None:
+        try:
+            self._make()
+        except OSError as error:
+            raise FileError(
+                f"no temporary directory can be made: {error.strerror}",
+                hint="set TMPDIR to a place that can be written to",
+            ) from error
+
+    def _make(self) -> None:
         sweep_spools(Path(tempfile.gettempdir()))
         # Resolved: paths below it are compared by their text.
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
