@@ -6,12 +6,12 @@ import contextlib
 import os
 import signal
 import sys
-from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
 from gaecli import __version__
+from gaecli.cli import interrupts
 from gaecli.cli.check import check
 from gaecli.cli.compute import compute
 from gaecli.cli.explain import explain
@@ -21,6 +21,7 @@ from gaecli.cli.streams import prepare_streams
 from gaecli.cli.sweep import sweep
 from gaecli.cli.verify import verify
 from gaecli.errors import GaeError
+from gaecli.unfinished import put_away_what_is_left
 
 EXIT_INTERRUPTED = 130
 #: Whoever read our output went away; said without a word, as of a process that SIGPIPE ended.
@@ -65,13 +66,13 @@ app.command("presets")(presets)
 def run() -> NoReturn:
     """Run the command line and end the process with its exit code."""
     prepare_streams()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # `nohup gae ...` goes on
-            signal.signal(number, _interrupt)
+    interrupts.raise_once()
     try:
         code = _exit_code()
+        interrupts.raise_no_more()
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
+    put_away_what_is_left()
     _leave(code)
 
 
@@ -110,13 +111,6 @@ def _code_of(stop: SystemExit) -> int:
     if stop.code is None:
         return 0
     return stop.code if isinstance(stop.code, int) else 1
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """Once: what follows is cleaning up, and a second signal would leave a temporary file behind."""
-    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(other, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _leave(code: int) -> NoReturn:

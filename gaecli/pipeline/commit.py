@@ -18,6 +18,7 @@ import stat
 from pathlib import Path
 
 from gaecli.errors import FileError
+from gaecli.unfinished import forget, remember
 
 #: Ignored by LeRobot, `datasets` and Minari, which read whatever else matches their patterns.
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp", re.DOTALL)  # names may hold line breaks
@@ -41,6 +42,7 @@ class NewFile:
         self.temporary = self.target.parent / _temporary_name(self.target.name)
         self._is_there = True
         self._handle: int | None = None
+        remember(self.discard)
 
     def create(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -75,19 +77,21 @@ class NewFile:
         self.temporary.replace(self.target)
         self._is_there = False
         self._close()
+        forget(self.discard)
         _sync_directory(self.target.parent)
 
     def discard(self) -> None:
         if self._is_there:
-            self._is_there = False
             with contextlib.suppress(OSError):
                 self.temporary.unlink(missing_ok=True)
+            self._is_there = False
         self._close()
+        forget(self.discard)
 
     def _close(self) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
 
     def _take_over_mode(self, handle: int) -> None:
         try:

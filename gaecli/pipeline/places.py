@@ -25,6 +25,7 @@ from gaecli.storage.objects import Upload
 from gaecli.storage.pipes import PIPE, check_stdin, check_stdout, deliver, spool_stdin
 from gaecli.storage.schemes import uri_of
 from gaecli.storage.spool import Spool
+from gaecli.unfinished import forget, remember
 
 T = TypeVar("T")
 Identity = tuple[int, int, int]
@@ -121,6 +122,11 @@ class Places:
         for path in paths:
             if self._is_remote(path):
                 self._stores().attach(path)
+
+    def interrupt(self) -> None:
+        """Wait for no answer any more."""
+        if self._mirror is not None:
+            self._mirror.interrupt()
 
     def fill(self, path: Path, columns: Collection[str] | None = None) -> None:
         """See that these columns of an input, or all its bytes, can be read."""
@@ -256,6 +262,7 @@ class _NewObject:
         self._mirror = mirror
         self._target = target
         self._upload: Upload | None = None
+        remember(self.discard)
 
     def create(self) -> None:
         pass  # whoever writes to it does
@@ -271,6 +278,7 @@ class _NewObject:
             self.seal()
         assert self._upload is not None
         self._upload.commit()
+        forget(self.discard)
         self._mirror.written(self._target, self.temporary)
 
     def discard(self) -> None:
@@ -278,6 +286,7 @@ class _NewObject:
             self._upload.discard()
         with contextlib.suppress(OSError):
             self.temporary.unlink(missing_ok=True)
+        forget(self.discard)
 
 
 def _with_texts(value: Any, change: Callable[[str], str]) -> Any:
