@@ -16,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
-from gaecli.errors import GaeError, UsageError
+from gaecli.errors import FileError, GaeError, UsageError
+from gaecli.formats.registry import format_of
 from gaecli.pipeline.commit import NewFile, check_unchanged
 from gaecli.pipeline.inputs import StreamPlan, check_names
 from gaecli.settings import RunOptions
@@ -190,7 +191,7 @@ class Places:
         check_stdin()
         path = self._directory("in") / PIPE
         spool_stdin(path)
-        return path
+        return _named_by_format(path)
 
     def _output(self, output: str | Path) -> str | Path:
         if str(output) == "":
@@ -229,8 +230,19 @@ class Places:
     def _root(self) -> Path:
         if self._spool is None:
             self._spool = Spool()
-            self._shown = re.compile(rf"{re.escape(str(self._spool.path))}/(?:((?:in|out)/-)|([a-z0-9]+)/)")
+            self._shown = re.compile(
+                rf"{re.escape(str(self._spool.path))}/(?:(in/(?:-|stdin\.\w+)|out/-)|([a-z0-9]+)/)"
+            )
         return self._spool.path
+
+
+def _named_by_format(path: Path) -> Path:
+    """`stdin.parquet`: what its result is called in a directory."""
+    try:
+        suffix = format_of(path).suffixes[0]
+    except FileError:
+        return path  # whoever opens it says why
+    return path.rename(path.with_name(f"stdin{suffix}"))
 
 
 class _NewOutput:
