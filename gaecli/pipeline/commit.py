@@ -202,7 +202,7 @@ def explain(error: OSError, target: Path) -> FileError:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return FileError(
-            f"no permission to write in `{target.parent}`; the file is as it was",
+            f"no permission to write in `{_nearest_folder(target)}`; the file is as it was",
             hint="write elsewhere with `--output`",
         )
     if error.errno == errno.EDQUOT:
@@ -213,6 +213,15 @@ def explain(error: OSError, target: Path) -> FileError:
             hint="see `ulimit -f`, or write elsewhere with `--output`",
         )
     return FileError(f"`{target}` cannot be written: {error.strerror or error}; the file is as it was")
+
+
+def _nearest_folder(target: Path) -> Path:
+    """The one that keeps a file from being made: the folders below it do not exist yet."""
+    for folder in target.parents:
+        with contextlib.suppress(OSError):
+            if folder.is_dir():
+                return folder
+    return target.parent
 
 
 def _needed(target: Path) -> str:
