@@ -130,8 +130,13 @@ class Settings:
         for role in self.columns:
             if role not in ROLES:
                 raise UsageError(f"no column role `{role}`", hint=f"roles: {', '.join(ROLES)}")
+        for flag, name in (("advantage", self.advantage_column), ("return", self.return_column)):
+            if not name:
+                raise UsageError(
+                    f"`--{flag}-column` is an empty name", hint="a variable in the command may not be set"
+                )
         names = self.output_columns
-        if len(set(names)) != len(names) or "" in names:
+        if len(set(names)) != len(names):
             raise UsageError(f"the output columns need different names, not {', '.join(map(repr, names))}")
         if self.normalize_by is not None and self.normalize == "episode":
             raise UsageError(

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
-from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
 from gaecli import __version__
+from gaecli.cli import interrupts
 from gaecli.cli.check import check
 from gaecli.cli.compute import compute
 from gaecli.cli.explain import explain
 from gaecli.cli.inspect import inspect
 from gaecli.cli.presets import presets
+from gaecli.cli.streams import prepare_streams
 from gaecli.cli.sweep import sweep
 from gaecli.cli.verify import verify
 from gaecli.errors import GaeError
+from gaecli.unfinished import put_away_what_is_left
 
 EXIT_INTERRUPTED = 130
 #: Whoever read our output went away; said without a word, as of a process that SIGPIPE ended.
@@ -62,37 +65,44 @@ app.command("presets")(presets)
 
 def run() -> NoReturn:
     """Run the command line and end the process with its exit code."""
-    _open_closed_streams()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # `nohup gae ...` goes on
-            signal.signal(number, _interrupt)
+    prepare_streams()
+    interrupts.raise_once()
+    try:
+        code = _exit_code()
+        interrupts.raise_no_more()
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    put_away_what_is_left()
+    _leave(code)
+
+
+def _exit_code() -> int:
     try:
         app()
         code = 0
     except SystemExit as stop:
         code = _code_of(stop)
     except GaeError as error:
-        from gaecli.report.messages import print_error
-
-        print_error(error)
         code = error.exit_code
-    except KeyboardInterrupt:
-        code = EXIT_INTERRUPTED
+        _print(error)
     except BrokenPipeError:
         code = EXIT_BROKEN_PIPE
-    if code == EXIT_INTERRUPTED:  # typer makes this of it as well
-        sys.stderr.write("interrupted; nothing was left half-written\n")
-    _leave(code)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = code or EXIT_BROKEN_PIPE
+    except GaeError as error:
+        if code < error.exit_code:
+            code = error.exit_code
+            _print(error)
+    return code
 
 
-def _open_closed_streams() -> None:
-    """`gae ... >&-` has no stdout: a file opened next would take its place, and its number."""
-    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(handle)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+def _print(error: GaeError) -> None:
+    from gaecli.report.messages import print_error
+
+    with contextlib.suppress(GaeError):  # stderr is full as well: the exit code has to do
+        print_error(error)
 
 
 def _code_of(stop: SystemExit) -> int:
@@ -103,18 +113,10 @@ def _code_of(stop: SystemExit) -> int:
     return stop.code if isinstance(stop.code, int) else 1
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """Once: what follows is cleaning up, and a second signal would leave a temporary file behind."""
-    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(other, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 def _leave(code: int) -> NoReturn:
-    """Flush and go: tearing down the interpreter would wait for `import torch` and take its time."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (BrokenPipeError, ValueError):
-            code = code or EXIT_BROKEN_PIPE
+    """Say a last word and go: tearing down the interpreter would wait for `import torch` and take its time."""
+    with contextlib.suppress(GaeError, OSError):
+        if code == EXIT_INTERRUPTED:  # typer makes this of an interrupt as well
+            sys.stderr.write("interrupted; nothing was left half-written\n")
+        sys.stderr.flush()
     os._exit(code)

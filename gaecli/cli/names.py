@@ -17,6 +17,8 @@ def names_from(files_from: str | None, inputs: Sequence[str]) -> list[str]:
     """
     if files_from is None:
         return []
+    if not files_from:
+        raise UsageError("`--files-from` is an empty name", hint="a variable in the command may not be set")
     if files_from == "-" and "-" in inputs:
         raise UsageError(
             "`-` and `--files-from -` both read stdin", hint="put the list of names into a file of its own"
@@ -30,6 +32,8 @@ def names_from(files_from: str | None, inputs: Sequence[str]) -> list[str]:
 def _read(files_from: str) -> bytes:
     try:
         if files_from == "-":
+            if sys.stdin is None:
+                raise UsageError("`--files-from -` reads stdin, which is closed")
             return sys.stdin.buffer.read()
         return Path(files_from).read_bytes()
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -42,11 +43,36 @@ def parse_size(text: str) -> int:
     return size
 
 
-def _option(*names: str, help: str, panel: str, metavar: str | None = None) -> typer.models.OptionInfo:
+def _option(
+    *names: str,
+    help: str,
+    panel: str,
+    metavar: str | None = None,
+    number: type[int] | type[float] | None = None,
+) -> typer.models.OptionInfo:
+    """`number`: int or float, of a flag that is one."""
     option: typer.models.OptionInfo = typer.Option(
-        *names, help=help, rich_help_panel=panel, metavar=metavar, show_default=True
+        *names,
+        help=help,
+        rich_help_panel=panel,
+        metavar=metavar or (number.__name__.upper() if number is not None else None),
+        show_default=True,
+        parser=_parser(names[0], number) if number is not None else None,
     )
     return option
+
+
+def _parser(flag: str, number: type[int] | type[float]) -> Callable[[str], float]:
+    """Not typer's own, whose error does not show what was given."""
+
+    def parse(text: str) -> float:
+        try:
+            return number(text)
+        except ValueError as error:
+            kind = "a whole number" if number is int else "a number"
+            raise UsageError(f"`{flag}` is `{text}`; it must be {kind}") from error
+
+    return parse
 
 
 def _column(role: str, what: str) -> typer.models.OptionInfo:
@@ -73,7 +99,9 @@ Preset = Annotated[
 ]
 Gamma = Annotated[
     float | None,
-    _option("--gamma", "-g", help="Discount γ. Default: 0.99, or the preset's.", panel=ESTIMATOR),
+    _option(
+        "--gamma", "-g", help="Discount γ. Default: 0.99, or the preset's.", panel=ESTIMATOR, number=float
+    ),
 ]
 Lam = Annotated[
     float | None,
@@ -84,6 +112,7 @@ Lam = Annotated[
         "-l",
         help="GAE's λ. Default: 0.95, or the preset's.",
         panel=ESTIMATOR,
+        number=float,
     ),
 ]
 LamAlpha = Annotated[
@@ -92,6 +121,7 @@ LamAlpha = Annotated[
         "--lam-alpha",
         help="λ by the length n of each trajectory, instead: 1 - 1 / max(alpha n, 1).",
         panel=ESTIMATOR,
+        number=float,
         metavar="ALPHA",
     ),
 ]
@@ -204,11 +234,17 @@ NormDdof = Annotated[
         "--norm-ddof",
         help="Divisor of the variance is n - ddof: 1 as torch, 0 as NumPy. Default: 1, or the preset's.",
         panel=NORMALIZE,
+        number=int,
     ),
 ]
 NormEps = Annotated[
     float | None,
-    _option("--norm-eps", help="Keeps the divisor from 0. Default: 1e-8, or the preset's.", panel=NORMALIZE),
+    _option(
+        "--norm-eps",
+        help="Keeps the divisor from 0. Default: 1e-8, or the preset's.",
+        panel=NORMALIZE,
+        number=float,
+    ),
 ]
 NormFloor = Annotated[
     str | None,
@@ -262,7 +298,9 @@ Precision = Annotated[
     ),
 ]
 Memory = Annotated[str, _option("--memory", help="Working set, about.", panel=RUN, metavar="SIZE")]
-Jobs = Annotated[int | None, _option("--jobs", "-j", help="Threads. Default: one per core.", panel=RUN)]
+Jobs = Annotated[
+    int | None, _option("--jobs", "-j", help="Threads. Default: one per core.", panel=RUN, number=int)
+]
 
 Output = Annotated[
     str | None,
@@ -299,7 +337,10 @@ Episodes = Annotated[
     _option("--episodes", help="List the episodes: id, length, end, return, mean value.", panel=OUTPUT),
 ]
 Head = Annotated[
-    int, _option("--head", "-n", help="Show so many rows from the beginning.", panel=OUTPUT, metavar="N")
+    int,
+    _option(
+        "--head", "-n", help="Show so many rows from the beginning.", panel=OUTPUT, number=int, metavar="N"
+    ),
 ]
 DocumentJson = Annotated[bool, _option("--json", help="Print one JSON document.", panel=OUTPUT)]
 Select = Annotated[

@@ -13,7 +13,9 @@ from gaecli.errors import UsageError
 STUDY = "Question"
 
 OneInput = Annotated[str, typer.Argument(metavar="INPUT", help="A rollout file.", show_default=False)]
-Row = Annotated[int | None, option("--row", help="The step in row N, from 0.", panel=STUDY, metavar="N")]
+Row = Annotated[
+    int | None, option("--row", help="The step in row N, from 0.", panel=STUDY, number=int, metavar="N")
+]
 Episode = Annotated[
     str | None, option("--episode", help="The episode, as its column has it.", panel=STUDY, metavar="ID")
 ]
@@ -26,6 +28,7 @@ Step = Annotated[
         "--step",
         help="The step, as its column has it; else counted from 0.",
         panel=STUDY,
+        number=int,
         metavar="T",
     ),
 ]
@@ -35,6 +38,7 @@ Top = Annotated[
         "--top",
         help="Show the N steps that contribute most. Default: 12 in the table, all in `--json`.",
         panel=STUDY,
+        number=int,
         metavar="N",
     ),
 ]

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from gaecli.datasets.base import DataSet
 from gaecli.datasets.folders import is_hidden, rollout_files
 from gaecli.datasets.virtual import VirtualColumns
+from gaecli.errors import FileError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
 
@@ -42,7 +43,10 @@ def recognise(directory: Path) -> HivePartitions | None:
         for entry in directory.iterdir()
     ):
         return None
-    files = rollout_files(directory)
+    try:
+        files = rollout_files(directory)
+    except PermissionError as error:
+        raise FileError(f"no permission to look into `{error.filename}`, a part of `{directory}`") from error
     if not files or not all(list(_keys(path)) for path in files):
         return None
     return HivePartitions(directory, "hive-partitioned directory", (tuple(files),), _numbers(files))

@@ -44,16 +44,16 @@ def recognise(directory: Path, *, by_mark: bool = False) -> DataSet | None:
 def data_set_of(path: Path) -> DataSet | None:
     """The data set that a file belongs to, with all of its files."""
     for kind in KINDS:
-        root = kind.root_of(path)
-        found = _try(kind, root) if root is not None else None
+        found = _around(path, kind)
         if found is not None and path.absolute() in {file.absolute() for file in found.paths}:
             return found
     return None
 
 
-def _try(kind: Kind, root: Path) -> DataSet | None:
+def _around(path: Path, kind: Kind) -> DataSet | None:
     """What is wrong elsewhere in a data set is no matter of one of its files."""
     try:
-        return kind.recognise(root)
-    except GaeError:
+        root = kind.root_of(path)
+        return kind.recognise(root) if root is not None else None
+    except (GaeError, PermissionError):
         return None

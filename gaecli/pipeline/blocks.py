@@ -139,15 +139,13 @@ class BlockReader:
         needs[block.lanes.stops[block.lanes.open_ends] - 1] = False
         if needs.any():
             step = int(np.argmax(needs))
-            raise missing_bootstrap(
-                start + block.placement.row_of_step(step), str(self.file.path), int(needs.sum())
-            )
+            raise missing_bootstrap(start + block.placement.row_of_step(step), str(self.file.path))
 
 
-def missing_bootstrap(row: int, path: str, count: int) -> DataError:
+def missing_bootstrap(row: int, path: str) -> DataError:
+    """Without a count: more of them may be in blocks that were not looked at."""
     return DataError(
-        f"the trajectory that ends at row {row} of `{path}` has neither a terminal flag nor a next value; "
-        f"{count:,} such in its block",
+        f"the trajectory that ends at row {row} of `{path}` has neither a terminal flag nor a next value",
         hint="name a column with `--next-value-column`, or pass `--bootstrap zero` or `--bootstrap current`",
     )
 

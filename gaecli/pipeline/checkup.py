@@ -22,7 +22,7 @@ from gaecli.layouts.registry import choose_layout
 from gaecli.pipeline.blocks import BlockStore
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.commit import explain
-from gaecli.pipeline.inputs import StreamPlan, plan_streams
+from gaecli.pipeline.inputs import StreamPlan, check_names, plan_streams
 from gaecli.pipeline.local import run_in_order
 from gaecli.pipeline.memory import check_memory, rows_per_block
 from gaecli.pipeline.stream import Stream, Workshop, summarise_in_order
@@ -40,6 +40,7 @@ def check(
 ) -> Checkup:
     """Apply the rules to every source. What cannot be opened, or read without a flag, is a failure."""
     started = time.perf_counter()
+    check_names(sources)
     settings = settings or Settings()
     rules = choose_rules(select, ignore)
     findings: list[Finding] = []

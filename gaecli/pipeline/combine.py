@@ -238,7 +238,7 @@ def _refuse_missing(
         block = int(combined.block_of(lanes[:1])[0])
         summary = summaries[block]
         row = int(summary.last_rows[lanes[0] - combined.offsets[block]])
-        raise missing_bootstrap(row, path_of[summary.address.file], count=1)
+        raise missing_bootstrap(row, path_of[summary.address.file])
 
 
 def _number_chains(summaries: Sequence[BlockSummary], everything: Carry, combined: Combined) -> None:

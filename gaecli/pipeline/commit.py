@@ -19,6 +19,7 @@ from pathlib import Path
 
 from gaecli.errors import FileError
 from gaecli.pipeline.checksums import checksum_path, piece_bytes, write_checksum
+from gaecli.unfinished import forget, remember
 
 #: Ignored by LeRobot, `datasets` and Minari, which read whatever else matches their patterns.
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp", re.DOTALL)  # names may hold line breaks
@@ -44,6 +45,7 @@ class NewFile:
         self._handle: int | None = None
         #: A new checksum for Hadoop, on its way as the file is, where the old file has one.
         self._checksum: Path | None = None
+        remember(self.discard)
 
     def create(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -89,22 +91,24 @@ class NewFile:
         if self._checksum is not None:
             with contextlib.suppress(OSError):  # the file is there, and is read without it
                 self._checksum.replace(checksum)
+        forget(self.discard)
         _sync_directory(self.target.parent)
 
     def discard(self) -> None:
         if self._is_there:
-            self._is_there = False
             with contextlib.suppress(OSError):
                 self.temporary.unlink(missing_ok=True)
-            if self._checksum is not None:
-                with contextlib.suppress(OSError):
-                    self._checksum.unlink(missing_ok=True)
+            self._is_there = False
+        if self._checksum is not None:  # or of no use any more: it was to be put in its place after the file
+            with contextlib.suppress(OSError):
+                self._checksum.unlink(missing_ok=True)
         self._close()
+        forget(self.discard)
 
     def _close(self) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
 
     def _take_over_mode(self, handle: int) -> None:
         try:
@@ -134,6 +138,11 @@ def open_files_limit(num_wanted: int) -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
             soft = raised
     return num_wanted if soft == resource.RLIM_INFINITY else max(soft - _OTHER_FILES, 1)
+
+
+def directory_of(target: Path) -> Path:
+    """Where a new file for a target comes to lie; also of a link in a circle, for which `resolve` raises."""
+    return Path(os.path.realpath(target)).parent
 
 
 def sweep(directory: Path) -> None:
@@ -210,7 +219,7 @@ def explain(error: OSError, target: Path) -> FileError:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return FileError(
-            f"no permission to write in `{target.parent}`; the file is as it was",
+            f"no permission to write in `{_nearest_folder(target)}`; the file is as it was",
             hint="write elsewhere with `--output`",
         )
     if error.errno == errno.EDQUOT:
@@ -221,6 +230,15 @@ def explain(error: OSError, target: Path) -> FileError:
             hint="see `ulimit -f`, or write elsewhere with `--output`",
         )
     return FileError(f"`{target}` cannot be written: {error.strerror or error}; the file is as it was")
+
+
+def _nearest_folder(target: Path) -> Path:
+    """The one that keeps a file from being made: the folders below it do not exist yet."""
+    for folder in target.parents:
+        with contextlib.suppress(OSError):
+            if folder.is_dir():
+                return folder
+    return target.parent
 
 
 def _needed(target: Path) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +15,41 @@ from gaecli.summary import BootstrapCounts, WarningNote
 
 if TYPE_CHECKING:
     from gaecli.pipeline.outcome import Outcome
+
+
+@dataclass(frozen=True)
+class _Tally(WarningNote):
+    """A warning whose words hold numbers, which add up over inputs."""
+
+    say: Callable[..., str] = str
+    numbers: tuple[int, ...] = ()
+
+
+def _tally(
+    code: str, say: Callable[..., str], numbers: tuple[int, ...], file: str | None, hint: str | None = None
+) -> WarningNote:
+    return _Tally(code, say(*numbers), file, numbers[0], hint, say, numbers)
+
+
+def merged(notes: Sequence[WarningNote]) -> list[WarningNote]:
+    """The same warning about a thousand inputs is one warning, with the numbers of all of them."""
+    together: dict[tuple[str, str | None], list[WarningNote]] = {}
+    for note in notes:
+        words = None if isinstance(note, _Tally) else note.message
+        together.setdefault((note.code, words), []).append(note)
+    return [_sum(same) for same in together.values()]
+
+
+def _sum(same: Sequence[WarningNote]) -> WarningNote:
+    first = same[0]
+    message = first.message
+    if isinstance(first, _Tally):
+        numbers = [note.numbers for note in same if isinstance(note, _Tally)]
+        message = first.say(*map(sum, zip(*numbers, strict=True)))
+    if len(same) > 1:
+        message = f"{message} (in {len(same):,} inputs)"
+    file = first.file if len({note.file for note in same}) == 1 else None
+    return WarningNote(first.code, message, file, sum(note.count for note in same), first.hint)
 
 
 def findings(stream: Stream, outcome: Outcome, settings: Settings, device: Device) -> list[WarningNote]:
@@ -50,18 +87,23 @@ def _deviations(outcome: Outcome, settings: Settings, file: str | None) -> list[
     notes = []
     is_preset = settings.truncation == convention.truncation
     who = f"preset `{settings.preset}`" if is_preset else f"`--truncation {settings.truncation}`"
-    count = report.counts.truncated
-    if settings.truncation != "exact" and count:
-        ends = f"{count:,} truncated {'end' if count == 1 else 'ends'}"
-        message = f"{who} {_TRUNCATION_TEXTS[settings.truncation].format(ends=ends)}"
-        notes.append(WarningNote("preset-truncation", message, file, count, _exact_hint(settings)))
+    if settings.truncation != "exact" and report.counts.truncated:
+
+        def truncated(count: int) -> str:
+            ends = f"{count:,} truncated {'end' if count == 1 else 'ends'}"
+            return f"{who} {_TRUNCATION_TEXTS[settings.truncation].format(ends=ends)}"
+
+        numbers = (report.counts.truncated,)
+        notes.append(_tally("preset-truncation", truncated, numbers, file, _exact_hint(settings)))
     if convention.arrival_rows and report.unestimated_steps:
-        count = report.unestimated_steps
-        message = (
-            f"preset `{settings.preset}` reads rewards and flags from the next row: {count:,} last rows have no "
-            "transition; their advantage is 0, and left out of statistics"
-        )
-        notes.append(WarningNote("preset-last-rows", message, file, count))
+
+        def last_rows(count: int) -> str:
+            return (
+                f"preset `{settings.preset}` reads rewards and flags from the next row: {count:,} last rows have "
+                "no transition; their advantage is 0, and left out of statistics"
+            )
+
+        notes.append(_tally("preset-last-rows", last_rows, (report.unestimated_steps,), file))
     return notes
 
 
@@ -78,26 +120,32 @@ def bootstrap_notes(
     notes = []
     if counts.zero:
         notes.append(
-            WarningNote(
+            _tally(
                 "bootstrap-zero",
-                f"{counts.zero:,} of {num_episodes:,} episodes end without a terminal flag and "
-                "without a next value: 0 was used for V of the state after them",
+                lambda count, episodes: (
+                    f"{_open_ends(count, episodes)}: 0 was used for V of the state after them"
+                ),
+                (counts.zero, num_episodes),
                 file,
-                counts.zero,
                 hint="name a column with `--next-value-column`, or pass `--bootstrap current` or `--bootstrap error`",
             )
         )
     if counts.current and settings.bootstrap == "current":
         notes.append(
-            WarningNote(
+            _tally(
                 "bootstrap-current",
-                f"{counts.current:,} of {num_episodes:,} episodes end without a terminal flag and "
-                "without a next value: V of their last state was used for the state after it",
+                lambda count, episodes: (
+                    f"{_open_ends(count, episodes)}: V of their last state was used for the state after it"
+                ),
+                (counts.current, num_episodes),
                 file,
-                counts.current,
             )
         )
     return notes
+
+
+def _open_ends(count: int, num_episodes: int) -> str:
+    return f"{count:,} of {num_episodes:,} episodes end without a terminal flag and without a next value"
 
 
 def _degenerate(outcome: Outcome, settings: Settings, file: str | None) -> list[WarningNote]:
@@ -107,27 +155,29 @@ def _degenerate(outcome: Outcome, settings: Settings, file: str | None) -> list[
     count += sum(group.is_degenerate and group.count > 0 for group in outcome.constants.values())
     if not count:
         return []
-    what = "the advantages have" if count == 1 and len(outcome.constants) == 1 else f"{count:,} groups have"
-    return [
-        WarningNote(
-            "zero-variance",
-            f"{what} no variance, or a single step: normalised to 0",
-            file,
-            count,
-        )
-    ]
+    num_groups = len(outcome.constants)
+
+    def degenerate(count: int) -> str:
+        what = "the advantages have" if count == 1 and num_groups == 1 else f"{count:,} groups have"
+        return f"{what} no variance, or a single step: normalised to 0"
+
+    return [_tally("zero-variance", degenerate, (count,), file)]
 
 
 def _overflows(outcome: Outcome, settings: Settings, file: str | None) -> list[WarningNote]:
-    notes = []
+    beyond = []
     for name, column in (("advantage", settings.advantage_column), ("return", settings.return_column)):
         tally = outcome.report.tallies.get(name)
         if tally is None or not tally.moments.count:
             continue
         if not max(-tally.minimum, tally.maximum) <= np.finfo(np.float32).max:  # NaN as well
-            message = f"`{column}` goes beyond {np.finfo(np.float32).max:.1e}, the largest number of float32"
-            notes.append(WarningNote("overflow", f"{message}: infinite or NaN is written there", file, 1))
-    return notes
+            beyond.append(f"`{column}`")
+    if not beyond:
+        return []
+    first, *second = beyond
+    message = f"{first} goes beyond {np.finfo(np.float32).max:.1e}, the largest number of float32"
+    message += "".join(f", and so does {column}" for column in second)
+    return [WarningNote("overflow", f"{message}: infinite or NaN is written there", file, len(beyond))]
 
 
 def _dropped(outcome: Outcome, file: str | None) -> list[WarningNote]:
@@ -135,12 +185,14 @@ def _dropped(outcome: Outcome, file: str | None) -> list[WarningNote]:
     if not report.dropped_episodes:
         return []
     return [
-        WarningNote(
+        _tally(
             "dropped-episodes",
-            f"{report.dropped_episodes:,} episodes ({report.dropped_steps:,} steps) hold cells that cannot be used; "
-            "their new columns are null, and they are left out of all statistics",
+            lambda episodes, steps: (
+                f"{episodes:,} episodes ({steps:,} steps) hold cells that cannot be used; "
+                "their new columns are null, and they are left out of all statistics"
+            ),
+            (report.dropped_episodes, report.dropped_steps),
             file,
-            report.dropped_episodes,
         )
     ]
 

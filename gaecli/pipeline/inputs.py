@@ -7,9 +7,9 @@ given in a list, by a glob or by a plain directory are independent streams; the 
 
 from __future__ import annotations
 
-import glob
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gaecli.datasets.base import DataSet, natural_key
@@ -19,8 +19,9 @@ from gaecli.datasets.shards import group_shards
 from gaecli.errors import FileError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import SECONDARY_SUFFIXES, SUFFIXES, open_file
+from gaecli.pipeline.patterns import fixed_part, is_pattern, matches_of
 
-__all__ = ["StreamPlan", "describe_streams", "natural_key", "plan_streams"]
+__all__ = ["StreamPlan", "check_names", "describe_streams", "natural_key", "plan_streams"]
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,12 @@ class StreamPlan:
     is_root: bool = False
     #: File -> the data set that knows how to open it, where its place tells more than its content.
     openers: Mapping[Path, DataSet] = field(default_factory=dict)
+    #: File -> why it cannot be opened, where that was found out when it was looked for.
+    failures: Mapping[Path, FileError] = field(default_factory=dict)
 
     def open(self, path: Path) -> RolloutFile:
+        if path in self.failures:
+            raise self.failures[path]
         opener = self.openers.get(path)
         return open_file(path) if opener is None else opener.open(path)
 
@@ -49,15 +54,30 @@ class _Found:
     root: Path
     data_set: DataSet | None = None
     is_root: bool = False
+    #: It is named, and cannot be read or stands for nothing.
+    failure: FileError | None = None
+
+
+def check_names(sources: Sequence[str | Path]) -> None:
+    """An empty name is no name of the current directory: nobody who means it writes that."""
+    if any(str(source) == "" for source in sources):
+        raise UsageError("an input has an empty name", hint="a variable in the command may not be set")
 
 
 def plan_streams(sources: Sequence[str | Path], join: bool | None) -> list[StreamPlan]:
     """Expand sources into streams. Raises where the only source matches nothing.
 
-    Of several, one that matches nothing becomes a stream that fails, and the others are done. A file that
-    is named twice, or by a link as well, is one file.
+    Of several, one that matches nothing becomes a stream that fails, and the others are done; so does a folder
+    among others that cannot be looked into. A file that is named twice, or by a link as well, is one file.
     """
-    found = _distinct(sources, keep_missing=len(sources) > 1 and not join)
+    found = _distinct(sources)
+    failures = {file.path: file.failure for file in found if file.failure is not None}
+    if failures and (join or len(found) == 1):
+        raise next(iter(failures.values()))
+    return [replace(plan, failures=failures) for plan in _plans(found, join)]
+
+
+def _plans(found: Sequence[_Found], join: bool | None) -> list[StreamPlan]:
     openers = {file.path: file.data_set for file in found if file.data_set is not None}
     fixed = {path for path, data_set in openers.items() if data_set.is_indivisible}
     free = [file for file in found if file.path not in fixed]
@@ -97,23 +117,25 @@ def _common_title(streams: Sequence[StreamPlan]) -> str | None:
     return first.title
 
 
-def _distinct(sources: Sequence[str | Path], *, keep_missing: bool) -> list[_Found]:
-    found: dict[Path, _Found] = {}
+def _distinct(sources: Sequence[str | Path]) -> list[_Found]:
+    found: dict[str, _Found] = {}
     known: list[DataSet] = []
     for source in sources:
-        try:
-            files = list(_expand(source, known))
-        except PermissionError as error:
-            raise FileError(f"no permission to look into `{error.filename or source}`") from error
-        except FileError:
-            if not keep_missing:
-                raise
-            files = [_Found(Path(source), Path(source).parent)]
-        for file in files:
-            place = file.path.resolve()
+        for file in _expanded(source, known):
+            place = os.path.realpath(file.path)  # not `resolve`, which raises for links in a circle
             if found.setdefault(place, file).path.is_symlink() and not file.path.is_symlink():
                 found[place] = file
     return list(found.values())
+
+
+def _expanded(source: str | Path, known: list[DataSet]) -> Iterable[_Found]:
+    """The files that a source stands for; itself, with the reason, if it stands for none."""
+    try:
+        return _expand(source, known)
+    except PermissionError as error:
+        return [_closed(Path(error.filename or source), Path(source).parent)]
+    except FileError as error:
+        return [_Found(Path(source), Path(source).parent, failure=error)]
 
 
 def _by_data_set(found: Sequence[_Found], openers: Mapping[Path, DataSet]) -> list[StreamPlan]:
@@ -176,33 +198,67 @@ def _expand(source: str | Path, known: list[DataSet]) -> Iterable[_Found]:
         return files
     if path.exists() or path.is_symlink():
         return [_Found(path, path.parent, _data_set_of(path, known))]
-    text = str(source)
-    if glob.has_magic(text):
-        matches = sorted((Path(match) for match in glob.glob(text, recursive=True)), key=natural_key)
-        root = _fixed_part(text)
-        files = [_Found(match, root, _data_set_of(match, known)) for match in matches if match.is_file()]
-        if not files:
-            raise FileError(f"`{text}` matches no file")
-        return files
+    if is_pattern(str(source)):
+        return _expand_pattern(str(source), known)
     raise _not_there(path)
+
+
+def _expand_pattern(pattern: str, known: list[DataSet]) -> list[_Found]:
+    """The files that match, or else the folders, as where the shell expands the pattern."""
+    matches = matches_of(pattern)
+    root = fixed_part(pattern)
+    paths = sorted(matches.paths, key=natural_key)
+    folders = [path for path in paths if path.is_dir()]
+    # A link that leads nowhere is somebody's file that is missing.
+    files = [path for path in paths if path not in folders and (path.is_file() or path.is_symlink())]
+    found = [_Found(path, root, _data_set_of(path, known)) for path in files]
+    if not files:
+        inner = [file for folder in folders for file in _expanded(folder, known)]
+        found = [file if file.is_root else replace(file, root=root) for file in inner]
+    found += [_closed(folder, root) for folder in matches.closed]
+    if not found:
+        raise FileError(f"`{pattern}` matches no file")
+    return found
 
 
 def _expand_directory(directory: Path) -> list[_Found]:
     """A data set; or a plain folder, with the data sets below it."""
-    data_set = recognise(directory)
+    try:
+        data_set = recognise(directory)
+    except PermissionError:
+        data_set = None  # the walk below finds out which folder it is, and what there is beside it
     if data_set is not None:
         return [_Found(path, directory, data_set, is_root=True) for path in data_set.paths]
     inner: list[_Found] = []
+    closed: list[_Found] = []
 
-    def is_data_set(folder: Path) -> bool:
-        below = recognise(folder, by_mark=True)
+    def is_left_out(folder: Path) -> bool:
+        try:
+            below = recognise(folder, by_mark=True)
+        except PermissionError:
+            closed.append(_closed(folder, directory))
+            return True
+        except FileError as error:
+            closed.append(_Found(folder, directory, failure=error))
+            return True
         if below is not None:
             inner.extend(_Found(path, directory, below) for path in below.paths)
         return below is not None
 
-    files = [path for folder, names in walk(directory, is_data_set) for path in candidates(folder, names)]
+    def cannot_list(error: OSError) -> None:
+        closed.append(_closed(Path(error.filename), directory))
+
+    files = [
+        path
+        for folder, names in walk(directory, is_left_out, cannot_list)
+        for path in candidates(folder, names)
+    ]
     plain = [_Found(path, directory) for path in (files if inner else primary_only(files))]
-    return sorted([*plain, *inner], key=lambda file: natural_key(file.path))
+    return sorted([*plain, *inner, *closed], key=lambda file: natural_key(file.path))
+
+
+def _closed(folder: Path, root: Path) -> _Found:
+    return _Found(folder, root, failure=FileError(f"no permission to look into `{folder}`"))
 
 
 def _data_set_of(path: Path, known: list[DataSet]) -> DataSet | None:
@@ -217,16 +273,6 @@ def _data_set_of(path: Path, known: list[DataSet]) -> DataSet | None:
     if found is not None:
         known.append(found)
     return found
-
-
-def _fixed_part(pattern: str) -> Path:
-    """The folder of a glob before its first wildcard."""
-    fixed = []
-    for part in Path(pattern).parts[:-1]:
-        if glob.has_magic(part):
-            break
-        fixed.append(part)
-    return Path(*fixed) if fixed else Path()
 
 
 def _not_there(path: Path) -> FileError | UsageError:

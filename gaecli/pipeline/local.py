@@ -31,8 +31,10 @@ class LocalEngine:
     none of its tasks is under way any more.
     """
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, jobs: int, end_waits: Callable[[], None] = lambda: None) -> None:
+        """`end_waits` ends whatever a task could be waiting for outside of this process."""
         self.jobs = jobs
+        self._end_waits = end_waits
         #: Set when the run is interrupted; tasks look at it, by `check_stop`, and end.
         self.interrupted = threading.Event()
         self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="gae-job") if jobs > 1 else None
@@ -62,13 +64,18 @@ class LocalEngine:
             if failure is not None:
                 raise failure
         except KeyboardInterrupt:
-            self.interrupted.set()
+            self.interrupt()
             raise
         finally:
             failure = None  # or this frame would hold the error, and the error this frame
             for future in window:
                 future.cancel()
             wait([future for future in window if not future.cancelled()])
+
+    def interrupt(self) -> None:
+        """Tasks under way end soon, by `KeyboardInterrupt`."""
+        self.interrupted.set()
+        self._end_waits()
 
     def check_stop(self) -> None:
         """Threads end with the block in hand when the run is interrupted."""

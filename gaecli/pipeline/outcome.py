@@ -13,6 +13,7 @@ from gaecli.estimators.normalization import Constants
 from gaecli.kernels.devices import Device
 from gaecli.pipeline.apply import Report
 from gaecli.pipeline.clock import Stopwatch
+from gaecli.pipeline.findings import merged
 from gaecli.pipeline.gallery import SketchBook, gallery_of
 from gaecli.pipeline.outputs import Output
 from gaecli.pipeline.statistics import explained_variance
@@ -129,7 +130,7 @@ def summarize(
         columns={name: tally.statistics() for name, tally in report.tallies.items()},
         explained_variance=explained_variance(report.value_errors, report.returns),
         normalization=_normalization(settings, constants, report),
-        warnings=_merged(notes),
+        warnings=merged(notes),
         seconds=Seconds(time.perf_counter() - started, clock["read"], clock["kernel"], clock["write"]),
         streams=streams,
         device_reason=device.reason,
@@ -182,21 +183,6 @@ def _normalization(
         num_groups=report.local_groups + len(constants),
         groups=groups,
     )
-
-
-def _merged(notes: Sequence[WarningNote]) -> list[WarningNote]:
-    """One note per code: the same warning about a thousand files is one warning."""
-    by_code: dict[str, list[WarningNote]] = {}
-    for note in notes:
-        by_code.setdefault(note.code, []).append(note)
-    merged = []
-    for code, same in by_code.items():
-        first = same[0]
-        count = sum(note.count for note in same)
-        file = first.file if len({note.file for note in same}) == 1 else None
-        message = first.message if len(same) == 1 else f"{first.message} (in {len(same):,} inputs)"
-        merged.append(WarningNote(code, message, file, count, first.hint))
-    return merged
 
 
 def _stored(kind: type[Any], document: object) -> Any:

@@ -12,7 +12,7 @@ from gaecli.estimators.normalization import Constants
 from gaecli.formats.base import FileWriter, SidecarWriter, WritePlan
 from gaecli.pipeline.apply import Report
 from gaecli.pipeline.clock import Stopwatch
-from gaecli.pipeline.commit import NewFile, open_files_limit, sweep
+from gaecli.pipeline.commit import NewFile, directory_of, open_files_limit, sweep
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.pen import OUTPUT_DTYPE
 from gaecli.pipeline.places import NewThing, Places
@@ -114,7 +114,7 @@ class Outputs:
         tag = self.settings.advantage_column
         self.targets = plan_targets(streams, self.options, DEFAULT_TAG if tag == "advantage" else tag)
         if not self.options.dry_run:
-            for directory in {target.path.resolve().parent for target in self.targets.values()}:
+            for directory in {directory_of(target.path) for target in self.targets.values()}:
                 sweep(directory)
         self._num_kept_open = open_files_limit(len(self.targets)) // self.jobs
 

@@ -16,15 +16,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
-from gaecli.errors import GaeError, UsageError
+from gaecli.errors import FileError, GaeError, UsageError
+from gaecli.formats.registry import format_of
 from gaecli.pipeline.commit import NewFile, check_unchanged
-from gaecli.pipeline.inputs import StreamPlan
+from gaecli.pipeline.inputs import StreamPlan, check_names
 from gaecli.settings import RunOptions
 from gaecli.storage.mirror import Mirror
 from gaecli.storage.objects import Upload
 from gaecli.storage.pipes import PIPE, check_stdin, check_stdout, deliver, spool_stdin
 from gaecli.storage.schemes import uri_of
 from gaecli.storage.spool import Spool
+from gaecli.unfinished import forget, remember
 
 T = TypeVar("T")
 Identity = tuple[int, int, int]
@@ -83,6 +85,7 @@ class Places:
 
     def sources(self, given: Sequence[str | Path]) -> list[str | Path]:
         """The same inputs as local paths, directories and patterns."""
+        check_names(given)
         uris = {index: uri for index, source in enumerate(given) if (uri := uri_of(source)) is not None}
         local = list(given)
         if uris:
@@ -120,6 +123,11 @@ class Places:
         for path in paths:
             if self._is_remote(path):
                 self._stores().attach(path)
+
+    def interrupt(self) -> None:
+        """Wait for no answer any more."""
+        if self._mirror is not None:
+            self._mirror.interrupt()
 
     def fill(self, path: Path, columns: Collection[str] | None = None) -> None:
         """See that these columns of an input, or all its bytes, can be read."""
@@ -183,9 +191,11 @@ class Places:
         check_stdin()
         path = self._directory("in") / PIPE
         spool_stdin(path)
-        return path
+        return _named_by_format(path)
 
     def _output(self, output: str | Path) -> str | Path:
+        if str(output) == "":
+            raise UsageError("`--output` is an empty name", hint="a variable in the command may not be set")
         uri = uri_of(output)
         if uri is not None:
             return self._remote_output(uri)
@@ -220,8 +230,19 @@ class Places:
     def _root(self) -> Path:
         if self._spool is None:
             self._spool = Spool()
-            self._shown = re.compile(rf"{re.escape(str(self._spool.path))}/(?:((?:in|out)/-)|([a-z0-9]+)/)")
+            self._shown = re.compile(
+                rf"{re.escape(str(self._spool.path))}/(?:(in/(?:-|stdin\.\w+)|out/-)|([a-z0-9]+)/)"
+            )
         return self._spool.path
+
+
+def _named_by_format(path: Path) -> Path:
+    """`stdin.parquet`: what its result is called in a directory."""
+    try:
+        suffix = format_of(path).suffixes[0]
+    except FileError:
+        return path  # whoever opens it says why
+    return path.rename(path.with_name(f"stdin{suffix}"))
 
 
 class _NewOutput:
@@ -253,6 +274,7 @@ class _NewObject:
         self._mirror = mirror
         self._target = target
         self._upload: Upload | None = None
+        remember(self.discard)
 
     def create(self) -> None:
         pass  # whoever writes to it does
@@ -268,6 +290,7 @@ class _NewObject:
             self.seal()
         assert self._upload is not None
         self._upload.commit()
+        forget(self.discard)
         self._mirror.written(self._target, self.temporary)
 
     def discard(self) -> None:
@@ -275,6 +298,7 @@ class _NewObject:
             self._upload.discard()
         with contextlib.suppress(OSError):
             self.temporary.unlink(missing_ok=True)
+        forget(self.discard)
 
 
 def _with_texts(value: Any, change: Callable[[str], str]) -> Any:

@@ -61,6 +61,9 @@ def compute(
         run = _Run(settings or Settings(), places)
         try:
             summary = run.go(places.sources(sources), begin or (lambda total: lambda name: None))
+        except KeyboardInterrupt:
+            run.interrupt()
+            raise
         finally:
             run.close()
         places.deliver()
@@ -77,7 +80,7 @@ class _Run:
         self.progress: Progress = lambda name: None
         self.rule = Rule(settings.norm_ddof, settings.norm_eps, settings.norm_floor)
         self.jobs = options.jobs or default_jobs()
-        self._engine = LocalEngine(self.jobs)
+        self._engine = LocalEngine(self.jobs, places.interrupt)
         self.clock = Stopwatch()
         self.store = BlockStore(int(options.memory_bytes * _STORE_SHARE))
         self.rows_per_block = rows_per_block(options.memory_bytes)
@@ -117,6 +120,9 @@ class _Run:
     @property
     def _spans_streams(self) -> bool:
         return self.settings.normalize == "all" or self.settings.normalize_by is not None
+
+    def interrupt(self) -> None:
+        self._engine.interrupt()
 
     def close(self) -> None:
         """Whatever was begun and not committed disappears."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +48,8 @@ def plan_targets(
         _check_suffix(path, output)
         return {path: Target(output, in_place=_same_file(path, output))}
     if output.exists() and not output.is_dir():
-        raise UsageError(
-            f"`--output {output}` is a file, but there are {len(inputs):,} inputs", hint="name a directory"
-        )
+        why = "has a `/` at its end" if len(inputs) == 1 else f"there are {len(inputs):,} inputs"
+        raise UsageError(f"`--output {options.output}` is a file, but {why}", hint="name a directory")
     targets = {path: output / _relative(path, root) for path, root in inputs}
     _check_distinct(targets)
     return {path: Target(target, in_place=_same_file(path, target)) for path, target in targets.items()}
@@ -136,9 +136,9 @@ def _relative(path: Path, root: Path) -> Path:
 
 
 def _check_distinct(targets: Mapping[Path, Path]) -> None:
-    taken: dict[Path, Path] = {}
+    taken: dict[str, Path] = {}
     for path, target in targets.items():
-        place = target.resolve()
+        place = os.path.realpath(target)
         if place in taken:
             raise UsageError(
                 f"`{taken[place]}` and `{path}` would both be written to `{target}`",

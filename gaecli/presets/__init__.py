@@ -29,5 +29,5 @@ def find_preset(name: str) -> Preset:
     plain = name.lower().replace("_", "-")
     near = [known for known in PRESETS if known.startswith(plain)]
     near = near or difflib.get_close_matches(plain, list(PRESETS), n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(f'`{known}`' for known in near)}?" if near else None
-    raise UsageError(f"no preset `{name}`", hint=hint or "`gae presets` lists them")
+    guess = f"did you mean {' or '.join(f'`{known}`' for known in near)}? " if near else ""
+    raise UsageError(f"no preset `{name}`", hint=f"{guess}`gae presets` lists them")

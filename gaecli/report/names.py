@@ -19,7 +19,7 @@ def common_directory(names: Sequence[str]) -> str:
 
 
 def fitted_names(names: Sequence[str], room: int, canvas: Canvas) -> list[str] | None:
-    """Clean names of at most `room` cells: in full, without their common ending, or cut in the middle.
+    """Clean names of at most `room` cells: in full, without their common ending, or cut once, or at worst twice.
 
     None if that would make one name of two: a row that could be any of several files tells nothing.
     """
@@ -27,11 +27,12 @@ def fitted_names(names: Sequence[str], room: int, canvas: Canvas) -> list[str] |
     full = [canvas.clean(name) for name in names]
     ending = _common_ending(full)
     unended = [name.removesuffix(ending) + ellipsis for name in full] if ending else full
-    for candidates in (unended, full):
-        cut = [
-            name if cell_len(name) <= room else canvas.shorten(candidate, room)
-            for name, candidate in zip(full, candidates, strict=True)
-        ]
+    short = [canvas.shorten(name, room) for name in full]
+    candidates = [short, [canvas.shorten(name, room) for name in unended]]
+    if all(cell_len(name) <= room for name in unended):
+        candidates.reverse()
+    for shown in candidates:
+        cut = [name if cell_len(name) <= room else other for name, other in zip(full, shown, strict=True)]
         if len(set(cut)) == len(set(full)):
             return cut
     return None

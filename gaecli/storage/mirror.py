@@ -17,10 +17,11 @@ import errno
 import glob
 import os
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from gaecli.errors import FileError, UsageError
 from gaecli.storage.extents import Range, column_extents, merged, missing
@@ -34,6 +35,9 @@ _DOCUMENT_BYTES = 64 << 20
 _HEAD_BYTES = 16
 _LOOKS_AT_ONCE = 8
 _PARQUET = b"PAR1"
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(eq=False)
@@ -82,8 +86,20 @@ class Mirror:
         """Local paths, directories and patterns that name the same objects; raises if one names nothing."""
         if len(uris) == 1:
             return [self._add(uris[0])]
+        return self._side_by_side(self._add, uris)
+
+    def _side_by_side(self, function: Callable[[T], R], arguments: Iterable[T]) -> list[R]:
         with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
-            return list(pool.map(self._add, uris))
+            try:
+                return list(pool.map(function, arguments))
+            except KeyboardInterrupt:
+                self.interrupt()
+                raise
+
+    def interrupt(self) -> None:
+        """Requests under way end with `KeyboardInterrupt`, and so do later ones."""
+        for store in list(self._stores.values()):
+            store.interrupt()
 
     def _add(self, uri: str) -> str:
         path = self.path_of(uri)
@@ -146,8 +162,7 @@ class Mirror:
 
     def fetch_all(self) -> None:
         """All bytes of all objects that were added."""
-        with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
-            list(pool.map(self.fill, self._copies))
+        self._side_by_side(self.fill, self._copies)
 
     def check_unchanged(self, path: Path) -> None:
         """Raise if the object is not the one that was read."""

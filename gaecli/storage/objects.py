@@ -12,11 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.storage.headers import KEPT_HEADERS
 from gaecli.storage.schemes import Scheme, open_store, scheme_of
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 READ_BYTES = 8 << 20
 #: Requests under way at a time for one object; with READ_BYTES this bounds the memory.
@@ -57,30 +60,57 @@ class ObjectStore:
 
     def __init__(self, uri: str) -> None:
         self.scheme: Scheme = scheme_of(uri)
-        self._fs: Any = open_store(uri)
+        self.fs: Any = open_store(uri)
+        self._is_interrupted = False
+
+    def interrupt(self) -> None:
+        """Requests under way end with `KeyboardInterrupt`, and so do later ones but those that clean up.
+
+        A store that does not answer would be waited for as long as its driver likes, which is minutes.
+        """
+        self._is_interrupted = True
+        loop = getattr(self.fs, "loop", None)
+        if loop is not None:
+            loop.call_soon_threadsafe(_cancel_all, loop)
+
+    @contextlib.contextmanager
+    def told(self, doing: str, uri: str) -> Iterator[None]:
+        """What goes wrong between here and the store, in words. Drivers raise whatever they like."""
+        if self._is_interrupted:
+            raise KeyboardInterrupt
+        try:
+            yield
+        except GaeError:
+            raise
+        except Exception as error:
+            if self._is_interrupted:
+                raise KeyboardInterrupt from error
+            raise _explained(error, doing, uri) from error
+        if self._is_interrupted:  # drivers return from what was cancelled as if it had been done
+            raise KeyboardInterrupt
 
     def info(self, uri: str) -> ObjectInfo | None:
         """None if there is no object of just this name."""
-        with _told("read", uri):
-            self._fs.invalidate_cache()
+        with self.told("read", uri):
+            self.fs.invalidate_cache()
             try:
-                entry = self._fs.info(self._path(uri))
+                entry = self.fs.info(self.path(uri))
             except FileNotFoundError:
                 return None
             return _info(uri, entry) if entry["type"] == "file" else None
 
     def is_prefix(self, uri: str) -> bool:
         """Whether objects lie below this name."""
-        with _told("read", uri):
-            return bool(self._fs.isdir(self._path(uri)))
+        with self.told("read", uri):
+            return bool(self.fs.isdir(self.path(uri)))
 
     def below(self, uri: str) -> list[ObjectInfo]:
-        with _told("list", uri):
-            return self._listed(uri, self._fs.find(self._path(uri), detail=True))
+        with self.told("list", uri):
+            return self._listed(uri, self.fs.find(self.path(uri), detail=True))
 
     def matching(self, pattern: str) -> list[ObjectInfo]:
-        with _told("list", pattern):
-            return self._listed(pattern, self._fs.glob(self._path(pattern), detail=True))
+        with self.told("list", pattern):
+            return self._listed(pattern, self.fs.glob(self.path(pattern), detail=True))
 
     def read(self, info: ObjectInfo, extents: Sequence[tuple[int, int]], target: BinaryIO) -> None:
         """Copy ranges of an object to the same places of a file."""
@@ -89,12 +119,12 @@ class ObjectStore:
             for first, end in extents
             for start in range(first, end, READ_BYTES)
         ]
-        path = self._path(info.uri)
+        path = self.path(info.uri)
         for index in range(0, len(pieces), _READS_AT_ONCE):
             some = pieces[index : index + _READS_AT_ONCE]
             starts, ends = [start for start, _ in some], [end for _, end in some]
-            with _told("read", info.uri):
-                blocks = self._fs.cat_ranges(
+            with self.told("read", info.uri):
+                blocks = self.fs.cat_ranges(
                     [path] * len(some), starts, ends, on_error="raise", **self.scheme.read_options
                 )
             for (start, end), block in zip(some, blocks, strict=True):
@@ -104,15 +134,15 @@ class ObjectStore:
                 target.write(block)
 
     def upload(self, uri: str, source: Path) -> Upload:
-        return Upload(self._fs, self.scheme, uri, self._path(uri), source)
+        return Upload(self, uri, source)
 
-    def _path(self, uri: str) -> str:
-        return str(self._fs._strip_protocol(uri))
+    def path(self, uri: str) -> str:
+        return str(self.fs._strip_protocol(uri))
 
     def _listed(self, uri: str, entries: Mapping[str, Mapping[str, Any]]) -> list[ObjectInfo]:
         """By the names that go on from `uri`: listings leave out the account of `abfs://container@account/`."""
         scheme, _, rest = uri.partition("://")
-        given, known = rest.rstrip("/").split("/"), self._path(uri).strip("/").split("/")
+        given, known = rest.rstrip("/").split("/"), self.path(uri).strip("/").split("/")
         # `abfs://account/container/key` has one part more than its object.
         left_out = max(0, len(given) - len(known))
         start = "/".join([f"{scheme}:/", *given[: left_out or 1]])
@@ -126,18 +156,19 @@ class ObjectStore:
 class Upload:
     """An object on its way: sent in full first, then made visible at once, or taken back."""
 
-    def __init__(self, fs: Any, scheme: Scheme, uri: str, path: str, source: Path) -> None:
-        self._fs = fs
-        self._scheme = scheme
+    def __init__(self, store: ObjectStore, uri: str, source: Path) -> None:
+        self._told = store.told
+        self._fs = store.fs
+        self._scheme = store.scheme
         self._uri = uri
-        self._path = path
+        self._path = store.path(uri)
         self._source = source
         self._file: Any = None
 
     def send(self) -> None:
         """All bytes; the object that is there stays as it is."""
         size = self._source.stat().st_size
-        with _told("write", self._uri):
+        with self._told("write", self._uri):
             self._check_can_be_taken_back()
             self._file = self._fs.open(
                 self._path, "wb", autocommit=False, block_size=part_bytes(size), **self._headers()
@@ -149,7 +180,7 @@ class Upload:
                 self._file.close()
 
     def commit(self) -> None:
-        with _told("write", self._uri):
+        with self._told("write", self._uri):
             if self._scheme.commits_on_close:
                 self._file.close()
             else:
@@ -160,12 +191,12 @@ class Upload:
         """Take back what was sent. Does nothing after `commit`."""
         if self._file is None:
             return
-        file, self._file = self._file, None
         # Closing, which collecting the file does as well, would send the rest of it.
         with contextlib.suppress(Exception):
-            file.closed = True
+            self._file.closed = True
         with contextlib.suppress(Exception):
-            file.discard()
+            self._file.discard()
+        self._file = None  # not before: an interrupt in between finds what to discard
 
     def _check_can_be_taken_back(self) -> None:
         look = getattr(self._fs, "_sync_lookup_bucket_type", None)
@@ -204,24 +235,25 @@ def _info(uri: str, entry: Mapping[str, Any]) -> ObjectInfo:
     return ObjectInfo(uri, int(entry.get("size") or 0), version.strip('"'), modified)
 
 
-@contextlib.contextmanager
-def _told(doing: str, uri: str) -> Iterator[None]:
-    """What goes wrong between here and the store, in words. Drivers raise whatever they like."""
-    try:
-        yield
-    except GaeError:
-        raise
-    except FileNotFoundError as error:
-        raise FileError(f"`{uri}` does not exist, or its bucket does not") from error
-    except PermissionError as error:
-        raise FileError(
+def _explained(error: Exception, doing: str, uri: str) -> FileError:
+    if isinstance(error, FileNotFoundError):
+        return FileError(f"`{uri}` does not exist, or its bucket does not")
+    if isinstance(error, PermissionError):
+        return FileError(
             f"no permission to {doing} `{uri}`: {_reason(error)}", hint="check the credentials in use"
-        ) from error
-    except Exception as error:
-        hint = None
-        if "credential" in f"{type(error).__name__} {error}".lower():
-            hint = "give credentials as the store's own tools take them, e.g. `AWS_PROFILE`"
-        raise FileError(f"cannot {doing} `{uri}`: {_reason(error)}", hint=hint) from error
+        )
+    hint = None
+    if "credential" in f"{type(error).__name__} {error}".lower():
+        hint = "give credentials as the store's own tools take them, e.g. `AWS_PROFILE`"
+    return FileError(f"cannot {doing} `{uri}`: {_reason(error)}", hint=hint)
+
+
+def _cancel_all(loop: AbstractEventLoop) -> None:
+    """The loop is that of the drivers, in a thread of its own."""
+    import asyncio
+
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
 
 
 def _reason(error: Exception) -> str:

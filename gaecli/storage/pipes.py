@@ -19,7 +19,9 @@ _BLOCK_BYTES = 1 << 20
 
 def check_stdin() -> None:
     """A person at a keyboard types no Parquet file."""
-    if sys.stdin is None or sys.stdin.isatty():
+    if sys.stdin is None:
+        raise UsageError("`-` reads a rollout file from stdin, which is closed")
+    if sys.stdin.isatty():
         raise UsageError(
             "`-` reads a rollout file from stdin, which is a terminal",
             hint="pipe one in: `cat rollouts.parquet | gae compute - -o - > new.parquet`",
@@ -27,7 +29,9 @@ def check_stdin() -> None:
 
 
 def check_stdout() -> None:
-    if sys.stdout is None or sys.stdout.isatty():
+    if sys.stdout is None or sys.__stdout__ is None:  # None as the process began: `>&-`
+        raise UsageError("`--output -` writes to stdout, which is closed", hint="drop `>&-`, or name a file")
+    if sys.stdout.isatty():
         raise UsageError(
             "`--output -` writes a binary file to stdout, which is a terminal",
             hint="redirect it, `> new.parquet`, or pipe it into a program that reads it",
@@ -40,7 +44,7 @@ def spool_stdin(path: Path) -> None:
         with path.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file, _BLOCK_BYTES)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise FileError(
                 f"no space left in `{path.parent}` to spool stdin", hint="set TMPDIR to a place with more"
             ) from error

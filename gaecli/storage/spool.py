@@ -9,9 +9,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 import shutil
 import tempfile
 from pathlib import Path
+
+from gaecli.errors import FileError
+from gaecli.unfinished import forget, remember
 
 PREFIX = "gaecli-spool-"
 _LOCK = ".lock"
@@ -21,9 +25,21 @@ class Spool:
     """A directory that only this process uses."""
 
     def __init__(self) -> None:
-        sweep_spools(Path(tempfile.gettempdir()))
-        # Resolved: paths below it are compared by their text.
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+        self._lock: int | None = None
+        try:
+            self._make()
+        except OSError as error:
+            raise FileError(
+                f"no temporary directory can be made: {error.strerror}",
+                hint="set TMPDIR to a place that can be written to",
+            ) from error
+
+    def _make(self) -> None:
+        folder = Path(tempfile.gettempdir()).resolve()  # paths below it are compared by their text
+        sweep_spools(folder)
+        self.path = folder / f"{PREFIX}{secrets.token_hex(8)}"
+        remember(self.close)
+        self.path.mkdir(mode=0o700)
         self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with contextlib.suppress(OSError):  # not every file system can
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -32,7 +48,10 @@ class Spool:
 
     def close(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._lock)
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+        forget(self.close)
 
 
 def sweep_spools(directory: Path) -> None:

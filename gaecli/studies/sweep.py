@@ -23,7 +23,7 @@ from gaecli.moments import Moments
 from gaecli.pipeline.apply import Settled, bootstrap_counts, episode_counts
 from gaecli.pipeline.combine import Carry, combine
 from gaecli.pipeline.commit import explain
-from gaecli.pipeline.findings import bootstrap_notes
+from gaecli.pipeline.findings import bootstrap_notes, merged
 from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.pen import Pen
@@ -118,7 +118,7 @@ def _sweep(
         files=files,
         counts=counts,
         streams=describe_streams(plans),
-        warnings=warnings,
+        warnings=merged(warnings),
         seconds=time.perf_counter() - started,
     )
 

@@ -51,6 +51,11 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     [
         (("--gamma", "1.5"), "`--gamma` is 1.5; it must lie in [0, 1]"),
         (("--gamma", "nan"), "`--gamma` is nan"),
+        (("--gamma", "abc"), "`--gamma` is `abc`; it must be a number"),
+        (("--norm-ddof", "x"), "`--norm-ddof` is `x`; it must be a whole number"),
+        (("--jobs", "1.5"), "`--jobs` is `1.5`; it must be a whole number"),
+        (("--advantage-column", ""), "`--advantage-column` is an empty name"),
+        (("--return-column", ""), "`--return-column` is an empty name"),
         (("--lam", "-0.1"), "`--lam` is -0.1"),
         (
             ("--normalize", "everything"),
@@ -90,6 +95,25 @@ def test_a_flag_that_is_none_and_a_number_that_is_none(run_gae, tmp_path):
         assert result.stdout == ""
         assert flags[0].strip("-") in result.stderr
         assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("given", ["nope", "zzzzzz"])
+def test_a_preset_that_there_is_not(fails, tmp_path, given):
+    path = write(tmp_path / "r.parquet")
+    fails(path, "--preset", given, code=2, says=f"no preset `{given}`", hints="`gae presets` lists them")
+
+
+def test_a_file_that_is_named_as_a_directory(fails, tmp_path):
+    path = write(tmp_path / "r.parquet")
+    fails(path, "-o", f"{path}/", code=2, says=f"`--output {path}/` is a file, but has a `/` at its end")
+
+
+def test_an_end_without_a_value_is_told_without_a_count(fails, tmp_path):
+    """There may be more in blocks that were not looked at, and blocks are as large as `--memory` has them."""
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({"reward": [1.0] * 3, "value": [1.0] * 3, "episode": [0, 1, 2]}), path)
+    says = f"ends at row 0 of `{path}` has neither a terminal flag nor a next value\n"
+    fails(path, "--bootstrap", "error", "--done-column", "none", code=3, says=says)
 
 
 def test_no_input(fails):

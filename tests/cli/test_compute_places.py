@@ -180,6 +180,14 @@ def test_a_read_only_directory(common_folder):
     assert path.read_bytes() == before
 
 
+def test_a_folder_in_which_none_can_be_made(common_folder):
+    """It is the one that is there that is in the way."""
+    path = write_npz(common_folder / "r.npz")
+    common_folder.chmod(0o555)
+    found = computed_by_a_user(path, output=common_folder / "new" / "newer" / "out.npz")
+    assert found.startswith(f"4: no permission to write in `{common_folder}`;")
+
+
 def test_a_read_only_file_is_left_alone(common_folder):
     path = write_npz(common_folder / "r.npz")
     path.chmod(0o444)

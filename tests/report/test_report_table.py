@@ -358,6 +358,15 @@ def test_a_common_directory_is_said_once() -> None:
     assert common_directory(["runs/x.npz"]) == common_directory(["x.npz", "y.npz"]) == ""
 
 
+def test_a_long_name_is_cut_once_and_keeps_its_ending() -> None:
+    names = [f"{letter * 80}.parquet" for letter in "xy"]
+    for name, short in zip(names, fitted_names([*names, "z.parquet"], 40, Canvas()) or [], strict=False):
+        assert len(short) == 40
+        assert short.count("…") == 1
+        assert short.startswith(name[:10])
+        assert short.endswith(".parquet")
+
+
 def test_short_names_stay_different_or_there_are_none() -> None:
     canvas = Canvas()
     shards = [f"rollouts-{k:05d}-of-00200.parquet" for k in range(3)]
@@ -365,7 +374,7 @@ def test_short_names_stay_different_or_there_are_none() -> None:
     assert fitted_names(shards, 16, canvas) == ["rollouts-00000…", "rollouts-00001…", "rollouts-00002…"]
     assert fitted_names([f"{'a' * 30}{k}{'b' * 30}" for k in range(9)], 12, canvas) is None
     names = fitted_names(["run[a].parquet", "a-much-longer-name.parquet"], 14, canvas)
-    assert names == ["run[a].parquet", "a-muc…er-name…"]
+    assert names == ["run[a].parquet", "a-muc….parquet"]
 
 
 @pytest.mark.parametrize(

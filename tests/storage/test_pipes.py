@@ -87,6 +87,24 @@ class TestThrough:
         assert result.returncode == 0, result.stderr
         assert "advantage" in pq.read_schema(tmp_path / "out.parquet").names
 
+    @pytest.mark.parametrize(
+        ("sample", "name"), [("cartpole.parquet", "stdin.parquet"), ("cartpole_TN.npz", "stdin.npz")]
+    )
+    def test_in_a_directory_it_is_called_after_its_format(
+        self, run_gae, copy_sample, tmp_path, temporary, sample, name
+    ):
+        body = copy_sample(sample).read_bytes()
+        result = run_gae("compute", "-", "-o", f"{tmp_path}/out/", "--json", input=body, text=False)
+        assert result.returncode == 0, result.stderr
+        (file,) = json.loads(result.stdout)["files"]
+        assert (file["input"], file["output"]) == ("-", f"{tmp_path}/out/{name}")
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+
+    def test_its_sidecar_as_well(self, run_gae, copy_sample, tmp_path, temporary):
+        body = copy_sample("cartpole.parquet").read_bytes()
+        run_gae("compute", "-", "--sidecar", "-o", f"{tmp_path}/out/", input=body, text=False)
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["stdin.gae.parquet"]
+
     def test_twice_through_is_once_through(self, run_gae, copy_sample, temporary):
         body = copy_sample("cartpole.parquet").read_bytes()
         once = run_gae("compute", "-", "-o", "-", input=body, text=False).stdout

@@ -1,0 +1,32 @@
+"""What has to be put away before the process ends: temporary files, uploads, spools.
+
+Whoever makes one puts it away. But an interrupt can come in the middle of that, or in the instant before, where
+no `finally` helps. So each is remembered here until it is done, and the command line puts away what is left
+when nothing can interrupt it any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+#: In the order in which they were made. A dict: threads add and take at the same time.
+_left: dict[Callable[[], None], None] = {}
+
+
+def remember(put_away: Callable[[], None]) -> None:
+    """Before the thing is made. `put_away` may be called at any time, and again after it was cut short."""
+    _left[put_away] = None
+
+
+def forget(put_away: Callable[[], None]) -> None:
+    """After the thing is gone, or in its place."""
+    _left.pop(put_away, None)
+
+
+def put_away_what_is_left() -> None:
+    """The last one first: uploads come from files in a spool."""
+    while _left:
+        put_away, _ = _left.popitem()
+        with contextlib.suppress(Exception):
+            put_away()
