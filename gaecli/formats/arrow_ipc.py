@@ -60,10 +60,13 @@ class ArrowInput:
         digest = hashlib.sha256()
         for index in kept:
             digest.update(str(self.schema.field(index)).encode())
-        for batch in self.read_batches(kept):
-            digest.update(f"{batch.num_rows};".encode())
-            for array in batch.columns:
-                _digest(array, digest)
+        try:
+            for batch in self.read_batches(kept):
+                digest.update(f"{batch.num_rows};".encode())
+                for array in batch.columns:
+                    _digest(array, digest)
+        except _DAMAGE as error:
+            raise _unreadable(self.path, error) from error
         return digest.hexdigest()
 
     def find(self, name: str) -> ColumnInfo | None:
