@@ -23,6 +23,7 @@ from numpy.lib import format as npy
 from gaecli.errors import DataError, FileError
 from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, Kind, OutputColumn, Unit, WritePlan
 from gaecli.formats.npz_arrays import open_rows, read_header
+from gaecli.formats.npz_members import open_member
 from gaecli.rollouts import Array
 
 COPY_BYTES = 1 << 20
@@ -233,7 +234,7 @@ def _read_infos(archive: zipfile.ZipFile) -> dict[str, ColumnInfo]:
 def _read_info(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> ColumnInfo:
     """Shape and type from the header; the size in the zip directory must agree with it."""
     try:
-        with archive.open(info) as member:
+        with open_member(archive, info) as member:
             header = read_header(member)
     except Exception as error:  # whatever: a header is evaluated, and anybody may have written it
         return ColumnInfo(name, "other", "not an array", (), unusable=f"not a NumPy array ({error})")
@@ -315,7 +316,7 @@ def _copy_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: zipfi
     twin.external_attr = info.external_attr
     twin.comment = info.comment
     twin.file_size = info.file_size
-    with archive.open(info) as source, target.open(twin, "w") as member:
+    with open_member(archive, info) as source, target.open(twin, "w") as member:
         while piece := source.read(COPY_BYTES):
             member.write(piece)
 

@@ -22,6 +22,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.lib import format as npy
 
+from gaecli.formats.npz_members import open_member
 from gaecli.rollouts import Array
 
 #: Longer headers are not read: that of an array of a thousand named fields is shorter.
@@ -75,7 +76,7 @@ class RowReader(Protocol):
 
 def open_rows(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, handles: ExitStack) -> RowReader:
     """The rows of a member of the archive at `path`; `handles` closes what is opened for it."""
-    member = handles.enter_context(archive.open(info))
+    member = handles.enter_context(open_member(archive, info))
     header = read_header(member)
     if header.is_by_rows:
         return _Inflated(member, header)
@@ -99,7 +100,7 @@ class _Inflated:
     def read(self, stop: int) -> Array:
         header = self._header
         values = np.empty((stop - self._row, *header.shape[1:]), header.dtype)
-        _fill(self._member, values.reshape(-1))  # zipfile compares checksums with the last byte
+        _fill(self._member, values.reshape(-1))  # checksums are compared with the last byte
         self._row = stop
         return values
 

@@ -7,6 +7,7 @@ import math
 from gaecli.columns import Roles
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
+from gaecli.layouts.alternates import check_alternate_shapes
 from gaecli.layouts.base import Layout
 from gaecli.layouts.dense import DenseLayout, squeezed
 from gaecli.layouts.long import LongLayout, Taking
@@ -128,6 +129,7 @@ def _fit_lengths(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
             f"`{name}` of `{file.path}` has shape {info.shape}, but `{reward.name}` has {reward.shape}",
             hint="arrays of one rollout must have the same length; name another one with its `--…-column`",
         )
+    check_alternate_shapes(file, roles)
     return roles
 
 
@@ -139,6 +141,7 @@ def _dense(file: RolloutFile, roles: Roles, settings: Settings, shape: tuple[int
     roles = _per_lane_next_value(file, roles, shape)
     found = settings.layout if settings.layout != "auto" else _by_companions(file, roles, shape)
     _decide_dones(file, roles, settings)
+    check_alternate_shapes(file, roles)
     return DenseLayout(file, roles, settings, shape, is_time_major=found == "time-major")
 
 

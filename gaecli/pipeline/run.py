@@ -219,7 +219,8 @@ class _Run:
         with self.clock("read"):
             self.places.attach(stream.plan.paths)
             stream.open(self.rows_per_block)
-            check_memory(stream, self.options.memory_bytes)
+            for opened in stream.files:
+                check_memory(opened.file, opened.layout, self.settings, self.options.memory_bytes)
             stream.join_blocks(self.options.memory_bytes)
             stream.warnings = stored_settings(stream, self.settings)
 

@@ -20,6 +20,8 @@ import pytest
 
 import gaecli
 from gaecli.formats.npz import NpzInput
+from gaecli.pipeline.checkup import check
+from gaecli.pipeline.inspection import InspectOptions, inspect
 
 STEPS = 24
 
@@ -515,6 +517,73 @@ def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
     )
     peak_kib = int(done.stdout)
     assert peak_kib < 400 << 10
+
+
+METHODS = {"deflate": zipfile.ZIP_DEFLATED, "bzip2": zipfile.ZIP_BZIP2, "lzma": zipfile.ZIP_LZMA}
+
+
+def lone_bomb(path: Path, name: str, compression: int, num_bytes: int = 256 << 20) -> Path:
+    """One array that expands beside three of a few bytes, which have another shape."""
+    given = arrays((6, 4)) | {"last_values": np.zeros(4, np.float32)}
+    start = header(repr({"descr": "<f4", "fortran_order": False, "shape": (num_bytes // 16, 4)}))
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for other, array in given.items():
+            if other != name:
+                file.writestr(f"{other}.npy", npy(array))
+        with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+            member.write(start)
+            for _ in range(num_bytes // (8 << 20)):
+                member.write(bytes(8 << 20))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "method"), [("rewards", "bzip2"), ("values", "deflate"), ("values", "lzma"), ("video", "bzip2")]
+)
+def test_no_command_expands_more_of_a_bomb_than_it_has_memory_for(
+    name: str, method: str, tmp_path: Path
+) -> None:
+    """bzip2 makes a quarter of a gigabyte of three hundred bytes, and the header of an array is among them."""
+    path = lone_bomb(tmp_path / "r.npz", name, METHODS[method])
+    script = (
+        "import re, sys, gaecli\n"
+        "from gaecli.pipeline.inspection import InspectOptions, inspect\n"
+        "from gaecli.pipeline.checkup import check\n"
+        "def compute(path): gaecli.compute(path, memory_bytes=16 << 20, dry_run=True)\n"
+        "def look(path): inspect([path], options=InspectOptions(head=3, memory_bytes=16 << 20))\n"
+        "def apply_rules(path): check([path], memory_bytes=16 << 20)\n"
+        "for command in (compute, look, apply_rules):\n"
+        "    try:\n"
+        "        command(sys.argv[1])\n"
+        "    except gaecli.GaeError as error:\n"
+        "        assert 'shape' in str(error), error\n"
+        "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, path], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 180 << 10
+
+
+def test_check_refuses_a_bomb_before_it_reads_a_row(tmp_path: Path) -> None:
+    path = same_length_bomb(tmp_path / "r.npz", 64 << 20)
+    ((_, message, _, exit_code),) = check([path], memory_bytes=16 << 20).failures
+    assert "bomb" in message
+    assert exit_code == 4
+
+
+def test_inspect_tells_of_a_bomb_and_reads_none_of_it(tmp_path: Path) -> None:
+    path = same_length_bomb(tmp_path / "r.npz", 64 << 20)
+    (found,) = inspect([path], options=InspectOptions(head=3, memory_bytes=16 << 20)).infos
+    assert "bomb" in str(found.problem)
+    assert not found.statistics
+    assert all(step.cells.keys() <= {"terminated"} for step in found.head)
+
+
+def test_aliases_of_different_shapes_are_told_from_their_headers(tmp_path: Path) -> None:
+    path = saved(tmp_path / "r.npz", vf_preds=np.zeros(STEPS + 5))
+    refused(path, gaecli.UsageError, rf"`values` and `vf_preds` .*shapes \({STEPS},\) and \({STEPS + 5},\)")
 
 
 def test_a_bomb_in_an_array_that_is_not_used_is_copied_as_it_is(tmp_path: Path) -> None:
