@@ -24,6 +24,7 @@ from gaecli.errors import DataError, FileError
 from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, Kind, OutputColumn, Unit, WritePlan
 from gaecli.formats.npz_arrays import open_rows, read_header
 from gaecli.formats.npz_members import open_member
+from gaecli.formats.own_columns import fingerprint, signature
 from gaecli.rollouts import Array
 
 COPY_BYTES = 1 << 20
@@ -85,9 +86,15 @@ class NpzInput:
         return {"comment": self._comment.decode("utf-8", "replace")} if self._comment else {}
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
+        return fingerprint(self, own_columns)
+
+    def digests(self, names: Sequence[str]) -> dict[str, str]:
+        return {name: _checksum(self._members[name]) for name in names if name in self._members}
+
+    def payload(self, own_columns: Sequence[str]) -> str:
         """Names, sizes and checksums of all other members: the zip directory keeps them."""
         lines = sorted(
-            f"{info.filename}:{info.file_size}:{info.CRC:08x}"
+            f"{info.filename}:{_checksum(info)}"
             for info in self._infos
             if _array_name(info.filename) not in own_columns
         )
@@ -181,8 +188,6 @@ class NpzOutput:
 
     def finish(self, provenance: dict[str, Any]) -> None:
         replaced = {*self._plan.own_columns, *self._plan.drop_columns, *self._plan.new_columns}
-        ours = (*replaced, *self._plan.kept_own_columns)
-        document = {**provenance, "payload": self._source.fingerprint(ours)}
         path = self._source.path
         try:
             with path.open("rb") as file, zipfile.ZipFile(file) as archive:
@@ -193,6 +198,8 @@ class NpzOutput:
                         info = _new_member(name, _usual_compression(infos))
                         shape, dtype = self._shape, self._plan.new_columns[name]
                         _write_array(target, info, shape, dtype, spool)
+                    written = {name: _checksum(target.getinfo(name + _SUFFIX)) for name in self._spools}
+                    document = {**provenance, **signature(self._source, self._plan, written)}
                     target.comment = _comment(document, self._source.comment_document)
         except _MALFORMED as error:
             raise _unreadable(path, error) from error
@@ -216,6 +223,11 @@ class NpzOutput:
 
 def _array_name(filename: str) -> str:
     return filename.removesuffix(_SUFFIX)
+
+
+def _checksum(info: zipfile.ZipInfo) -> str:
+    """Of the content of a member, as the zip directory keeps it."""
+    return f"{info.file_size}:{info.CRC:08x}"
 
 
 def _read_infos(archive: zipfile.ZipFile) -> dict[str, ColumnInfo]:
