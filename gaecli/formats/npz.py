@@ -21,8 +21,17 @@ import numpy as np
 from numpy.lib import format as npy
 
 from gaecli.errors import DataError, FileError
-from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, Kind, OutputColumn, Unit, WritePlan
-from gaecli.formats.npz_arrays import open_rows, read_header
+from gaecli.formats.base import (
+    NO_ROLES,
+    Column,
+    ColumnInfo,
+    Kind,
+    OutputColumn,
+    Unit,
+    WritePlan,
+    damaged,
+)
+from gaecli.formats.npz_arrays import NotAnArray, check_content, open_rows, read_header
 from gaecli.formats.npz_members import open_member
 from gaecli.formats.own_columns import fingerprint, signature
 from gaecli.rollouts import Array
@@ -30,6 +39,8 @@ from gaecli.rollouts import Array
 COPY_BYTES = 1 << 20
 #: New arrays larger than this wait on disk.
 SPOOL_BYTES = 8 << 20
+#: So much is read of what does not look like an array, to tell damage from what was never one.
+CHECKED_BYTES = 16 << 20
 #: The zip format holds the archive comment, and so the provenance, in 16 bits of length.
 MAX_COMMENT_BYTES = 65_535
 _SUFFIX = ".npy"
@@ -141,6 +152,8 @@ class NpzInput:
 
     def _usable(self, name: str) -> ColumnInfo:
         info = self.columns[name]
+        if info.damage is not None:
+            raise damaged(self.path, info)
         if info.unusable is not None:
             raise DataError(f"array `{name}` of `{self.path}` cannot be used: {info.unusable}")
         return info
@@ -244,18 +257,30 @@ def _read_infos(archive: zipfile.ZipFile) -> dict[str, ColumnInfo]:
 
 
 def _read_info(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> ColumnInfo:
-    """Shape and type from the header; the size in the zip directory must agree with it."""
+    """Shape and type from the header; the size in the zip directory must agree with it.
+
+    What is no array, or claims to be another one, may be a damaged one: its checksum tells.
+    """
     try:
         with open_member(archive, info) as member:
-            header = read_header(member)
-    except Exception as error:  # whatever: a header is evaluated, and anybody may have written it
-        return ColumnInfo(name, "other", "not an array", (), unusable=f"not a NumPy array ({error})")
-    shape, dtype = header.shape, header.dtype
+            try:
+                header = read_header(member)
+            except NotAnArray as error:
+                check_content(member, CHECKED_BYTES)
+                reason = f"not a NumPy array ({error})"
+                return ColumnInfo(name, "other", "not an array", (), unusable=reason)
+            shape, dtype = header.shape, header.dtype
+            num_bytes = math.prod(shape) * dtype.itemsize
+            is_whole = header.num_bytes + num_bytes == info.file_size and all(axis >= 0 for axis in shape)
+            if not is_whole and not dtype.hasobject:
+                check_content(member, CHECKED_BYTES)
+    except _DAMAGE as error:
+        reason = str(error).strip() or "it ends too early"
+        return ColumnInfo(name, "other", "damaged", (), unusable=reason, damage=reason)
     if dtype.hasobject:
         reason = "object array: reading it would mean unpickling, which can run code"
         return ColumnInfo(name, "other", "object", shape, unusable=reason)
-    num_bytes = math.prod(shape) * dtype.itemsize
-    if header.num_bytes + num_bytes != info.file_size or any(length < 0 for length in shape):
+    if not is_whole:
         reason = "its header and its size disagree"
         return ColumnInfo(name, "other", str(dtype), shape, unusable=reason)
     kind = _kind(dtype)

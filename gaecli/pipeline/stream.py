@@ -12,7 +12,7 @@ from gaecli.errors import DataError, UsageError
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.normalization import Constants, Rule
 from gaecli.estimators.variants import needs_whole_stream
-from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, Unit
+from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, Unit, damaged
 from gaecli.layouts.base import Layout
 from gaecli.layouts.long import NeedsKeys, NeedsWholeStream, Taking
 from gaecli.layouts.registry import choose_layout
@@ -396,6 +396,8 @@ def _check_group_column(file: RolloutFile, roles: Roles, settings: Settings) -> 
         raise UsageError(
             f"column `{name}` not found in `{file.path}`\n       columns there: {there}", hint=hint
         )
+    if info.damage is not None:
+        raise damaged(file.path, info)
     if info.unusable is not None:
         raise UsageError(f"column `{name}` of `{file.path}` has no groups: {info.unusable}", hint=hint)
     assert reward is not None
