@@ -16,6 +16,7 @@ import warnings
 import zipfile
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -68,6 +69,7 @@ def read_header(member: IO[bytes]) -> Header:
     return Header(shape, is_fortran, dtype, len(magic) + len(text))
 
 
+@lru_cache(maxsize=64)  # an archive of many arrays has few headers, and each is compiled as Python
 def _parsed(text: bytes, version: tuple[int, int]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     with warnings.catch_warnings():
