@@ -29,7 +29,7 @@ from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.commit import explain
 from gaecli.pipeline.episodes import EpisodeBook, Pieces, pieces_of
-from gaecli.pipeline.findings import stored_settings
+from gaecli.pipeline.findings import names_alike, stored_settings
 from gaecli.pipeline.forecast import existing_columns, forecast
 from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.pipeline.local import LocalEngine, default_jobs
@@ -168,7 +168,10 @@ class _Inspector:
             info = self._with_layout(info)
             for opened in self.stream.files:
                 check_memory(opened.file, opened.layout, self.settings, self.options.memory_bytes)
-            self.stream.warnings = stored_settings(self.stream, self.settings)
+            self.stream.warnings = [
+                *stored_settings(self.stream, self.settings),
+                *names_alike(self.stream, self.settings),
+            ]
             summarise_in_order(self.stream, self.shop, self.options.memory_bytes)
             statistics = self._statistics()
         except GaeError as error:
