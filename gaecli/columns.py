@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gaecli.errors import DataError, UsageError
-from gaecli.formats.base import TWO_COLUMNS, ColumnInfo, RolloutFile
+from gaecli.formats.base import TWO_COLUMNS, ColumnInfo, RolloutFile, damaged
 from gaecli.settings import ROLES, DoneAt, Settings
 from gaecli.summary import RoleReason
 
@@ -228,7 +228,7 @@ def _fits(info: ColumnInfo | None, role: str) -> bool:
     """Whether a column found by its name can play the role."""
     if info is None:
         return False
-    if info.unusable == TWO_COLUMNS:
+    if info.unusable == TWO_COLUMNS or info.damage is not None:
         return True  # to be refused, and not passed over
     needs_number = role in (*NUMBER_ROLES, *FLAG_ROLES, "step", "mask")
     if info.unusable is not None or (needs_number and info.kind not in ("float", "int", "bool", "null")):
@@ -249,6 +249,8 @@ def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
     for role, name in roles.names.items():
         info = file.find(name)
         assert info is not None
+        if info.damage is not None:
+            raise damaged(file.path, info)
         if _fits(info, role) and info.unusable is None:
             continue
         if role in roles.explicit and info.unusable is None and info.kind in ("float", "null"):

@@ -15,9 +15,18 @@ from typing import Any
 import pyarrow as pa
 
 from gaecli.errors import DataError, FileError
-from gaecli.formats.arrow import nested_info, output_array, output_type, pick, schema_columns, type_of
+from gaecli.formats.arrow import (
+    nested_info,
+    output_array,
+    output_type,
+    pick,
+    schema_columns,
+    to_column,
+    type_of,
+)
 from gaecli.formats.arrow_messages import FILE_MAGIC, MalformedMessage, read_batches
 from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.own_columns import ContentDigest, fingerprint, signature
 from gaecli.formats.parquet_keys import updated_keys
 
 PROVENANCE_KEY = b"gaecli"
@@ -55,15 +64,33 @@ class ArrowInput:
         return document if isinstance(document, dict) else None
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
+        return fingerprint(self, own_columns)
+
+    def digests(self, names: Sequence[str]) -> dict[str, str]:
+        there = [name for name in names if name in self.columns and self.columns[name].kind == "float"]
+        found = {name: ContentDigest() for name in there}
+        try:
+            for batch in self.read_batches(self._indices(there)) if there else ():
+                for name in there:
+                    found[name].add(pick(batch, name))
+        except _DAMAGE as error:
+            raise _unreadable(self.path, error) from error
+        others = {name: self.columns[name].type_name for name in names if name in self.columns}
+        return {**others, **{name: digest.hexdigest() for name, digest in found.items()}}
+
+    def payload(self, own_columns: Sequence[str]) -> str:
         """Of the schema and of all cells that are not gaecli's, as a writer would lay them out."""
         kept = [index for index, name in enumerate(self.schema.names) if name not in own_columns]
         digest = hashlib.sha256()
         for index in kept:
             digest.update(str(self.schema.field(index)).encode())
-        for batch in self.read_batches(kept):
-            digest.update(f"{batch.num_rows};".encode())
-            for array in batch.columns:
-                _digest(array, digest)
+        try:
+            for batch in self.read_batches(kept):
+                digest.update(f"{batch.num_rows};".encode())
+                for array in batch.columns:
+                    _digest(array, digest)
+        except _DAMAGE as error:
+            raise _unreadable(self.path, error) from error
         return digest.hexdigest()
 
     def find(self, name: str) -> ColumnInfo | None:
@@ -170,17 +197,20 @@ class ArrowOutput:
             ]
         )
         self._added = _Spool(temporary.parent, self._schema)
+        self._digests = {name: ContentDigest() for name in self._schema.names}
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
         arrays = [output_array(columns[field.name], field.type) for field in self._schema]
         self._added.put(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        for name, array in zip(self._schema.names, arrays, strict=True):
+            self._digests[name].add(to_column(array))
 
     def finish(self, provenance: dict[str, Any]) -> None:
         source, plan = self._source, self._plan
         replaced = {*plan.own_columns, *plan.drop_columns}
         kept = [index for index, name in enumerate(source.schema.names) if name not in replaced]
-        ours = (*replaced, *plan.kept_own_columns)
-        document = {**provenance, "payload": source.fingerprint(ours)}
+        written = {name: digest.hexdigest() for name, digest in self._digests.items()}
+        document = {**provenance, **signature(source, plan, written)}
         schema = self._new_schema(kept, json.dumps(document, allow_nan=False, separators=(",", ":")).encode())
         try:
             self._write(schema, kept)

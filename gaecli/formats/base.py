@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from gaecli.errors import FileError
 from gaecli.rollouts import Array, BoolArray, IndexArray
 
 #: "id" is anything that can be compared but not computed with: strings, dates, binary.
@@ -35,9 +36,19 @@ class ColumnInfo:
     is_list: bool = False
     #: Why this column cannot be used in any role, e.g. "object array: needs pickle".
     unusable: str | None = None
+    #: What is wrong with the file itself where this column stands; it is `unusable` then, too.
+    damage: str | None = None
     #: What it takes in memory and in the file, for arrays whose header can claim any size; 0 elsewhere.
     whole_bytes: int = 0
     stored_bytes: int = 0
+
+
+def damaged(path: Path, info: ColumnInfo) -> FileError:
+    """What is told of a column that is needed and that the file has lost."""
+    return FileError(
+        f"`{info.name}` of `{path}` cannot be read: {info.damage}",
+        hint="this part of the file is damaged, or in a form that is not supported: write or copy it anew",
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ import numpy as np
 
 from gaecli.errors import DataError, FileError, MissingExtraError
 from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, Kind, OutputColumn, Unit, WritePlan
+from gaecli.formats.own_columns import fingerprint, signature
 from gaecli.rollouts import Array
 
 PROVENANCE_ATTRIBUTE = "gaecli"
@@ -58,6 +59,16 @@ class Hdf5Input:
         return document if isinstance(document, dict) else None
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
+        return fingerprint(self, own_columns)
+
+    def digests(self, names: Sequence[str]) -> dict[str, str]:
+        try:
+            with _opened(self.path) as file:
+                return _digests(file, self.groups, names)
+        except _DAMAGE as error:
+            raise _unreadable(self.path, error) from error
+
+    def payload(self, own_columns: Sequence[str]) -> str:
         """Of all names, shapes, attributes and cells but gaecli's."""
         own = {f"{group}/{name}" for group in self.groups for name in own_columns}
         digest = hashlib.sha256()
@@ -152,9 +163,11 @@ class Hdf5Output:
         return self._file
 
     def finish(self, provenance: dict[str, Any]) -> None:
-        payload = self._source.fingerprint((*self._replaced, *self._plan.kept_own_columns))
         with self._told():
-            self._copy().attrs[PROVENANCE_ATTRIBUTE] = _attribute({**provenance, "payload": payload})
+            written = _digests(self._copy(), self._source.groups, list(self._plan.new_columns))
+        document = {**provenance, **signature(self._source, self._plan, written)}
+        with self._told():
+            self._file.attrs[PROVENANCE_ATTRIBUTE] = _attribute(document)
             self._file.close()
 
     def abort(self) -> None:
@@ -275,6 +288,19 @@ def _read(dataset: Any, name: str, path: Path) -> Array:
         raise DataError(f"`{name}` of `{dataset.name}` in `{path}` holds no numbers of its own")
     values: Array = dataset[()]
     return np.asarray(values).reshape(-1)
+
+
+def _digests(file: Any, groups: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """Of the datasets of these names in all episodes, where there are any."""
+    found: dict[str, str] = {}
+    for name in names:
+        digest = hashlib.sha256()
+        places = [place for group in groups if (place := f"{group}/{name}") in file]
+        for place in places:
+            _digest(place, file[place], digest)
+        if places:
+            found[name] = digest.hexdigest()
+    return found
 
 
 def _digest(name: str, item: Any, digest: Any) -> None:

@@ -23,7 +23,8 @@ import pyarrow.json as pj
 from gaecli.errors import DataError, FileError
 from gaecli.formats.arrow import nested_info, pick, schema_columns
 from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
-from gaecli.formats.json_objects import edited, is_compact
+from gaecli.formats.json_objects import edited, field_texts, is_compact
+from gaecli.formats.own_columns import fingerprint, signature
 
 PROVENANCE_FIELD = "gaecli"
 #: Lines are parsed in pieces of about this size.
@@ -92,6 +93,20 @@ class JsonLinesInput:
         return stored if isinstance(stored, dict) else None
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
+        return fingerprint(self, own_columns)
+
+    def digests(self, names: Sequence[str]) -> dict[str, str]:
+        """Of the texts of these fields in all lines."""
+        found: dict[str, Any] = {}
+        try:
+            for line in self.lines():
+                for name, text in field_texts(line, names):
+                    found.setdefault(name, hashlib.sha256()).update(f"{text}\n".encode())
+        except (OSError, ValueError) as error:
+            raise _unreadable(self.path, error) from error
+        return {name: digest.hexdigest() for name, digest in found.items()}
+
+    def payload(self, own_columns: Sequence[str]) -> str:
         """Of the text of all lines without gaecli's fields."""
         digest = hashlib.sha256()
         try:
@@ -161,6 +176,7 @@ class JsonLinesOutput:
         self._plan = plan
         self._removed = {*plan.own_columns, *plan.drop_columns, *plan.new_columns, PROVENANCE_FIELD}
         self._lines = source.lines()
+        self._digests = {name: hashlib.sha256() for name in plan.new_columns}
         self._head = ""
         self._rest: IO[bytes] = tempfile.TemporaryFile(dir=temporary.parent)  # noqa: SIM115 - until `finish`
 
@@ -169,6 +185,8 @@ class JsonLinesOutput:
         for texts in zip(*(_texts(columns[name]) for name in names), strict=True):
             line = self._next_line()
             shown = [text.replace(" ", "") for text in texts] if is_compact(line) else texts
+            for name, text in zip(names, shown, strict=True):
+                self._digests[name].update(f"{text}\n".encode())
             self._put(edited(line, self._removed, list(zip(names, shown, strict=True))))
 
     def _next_line(self) -> str:
@@ -188,9 +206,8 @@ class JsonLinesOutput:
     def finish(self, provenance: dict[str, Any]) -> None:
         for line in self._lines:
             self._rest.write(line.encode())
-        plan = self._plan
-        ours = (*plan.own_columns, *plan.drop_columns, *plan.new_columns, *plan.kept_own_columns)
-        document = {**provenance, "payload": self._source.fingerprint(ours)}
+        written = {name: digest.hexdigest() for name, digest in self._digests.items() if self._head.strip()}
+        document = {**provenance, **signature(self._source, self._plan, written)}
         text = json.dumps(document, allow_nan=False, separators=(",", ":"))
         with self._temporary.open("wb") as file:
             if self._head.strip():

@@ -29,6 +29,14 @@ def edited(line: str, removed: Collection[str], added: Sequence[tuple[str, str]]
     return body[:last] + separator + fields + body[last:] + line[len(inner) - 1 :]
 
 
+def field_texts(line: str, names: Collection[str]) -> Iterator[tuple[str, str]]:
+    """(name, JSON text) of those fields of the object in `line` that have one of these names."""
+    if any(name in line for name in names):
+        for name, start, end in _fields(line):
+            if name in names:
+                yield name, line[_decoder.raw_decode(line, start)[1] : end].lstrip(_WHITESPACE + ":")
+
+
 def is_compact(line: str) -> bool:
     """Whether the object is written without spaces after its marks."""
     return '": ' not in line

@@ -21,13 +21,26 @@ import numpy as np
 from numpy.lib import format as npy
 
 from gaecli.errors import DataError, FileError
-from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, Kind, OutputColumn, Unit, WritePlan
-from gaecli.formats.npz_arrays import open_rows, read_header
+from gaecli.formats.base import (
+    NO_ROLES,
+    Column,
+    ColumnInfo,
+    Kind,
+    OutputColumn,
+    Unit,
+    WritePlan,
+    damaged,
+)
+from gaecli.formats.npz_arrays import NotAnArray, check_content, open_rows, read_header
+from gaecli.formats.npz_members import open_member
+from gaecli.formats.own_columns import fingerprint, signature
 from gaecli.rollouts import Array
 
 COPY_BYTES = 1 << 20
 #: New arrays larger than this wait on disk.
 SPOOL_BYTES = 8 << 20
+#: So much is read of what does not look like an array, to tell damage from what was never one.
+CHECKED_BYTES = 16 << 20
 #: The zip format holds the archive comment, and so the provenance, in 16 bits of length.
 MAX_COMMENT_BYTES = 65_535
 _SUFFIX = ".npy"
@@ -84,9 +97,15 @@ class NpzInput:
         return {"comment": self._comment.decode("utf-8", "replace")} if self._comment else {}
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
+        return fingerprint(self, own_columns)
+
+    def digests(self, names: Sequence[str]) -> dict[str, str]:
+        return {name: _checksum(self._members[name]) for name in names if name in self._members}
+
+    def payload(self, own_columns: Sequence[str]) -> str:
         """Names, sizes and checksums of all other members: the zip directory keeps them."""
         lines = sorted(
-            f"{info.filename}:{info.file_size}:{info.CRC:08x}"
+            f"{info.filename}:{_checksum(info)}"
             for info in self._infos
             if _array_name(info.filename) not in own_columns
         )
@@ -133,6 +152,8 @@ class NpzInput:
 
     def _usable(self, name: str) -> ColumnInfo:
         info = self.columns[name]
+        if info.damage is not None:
+            raise damaged(self.path, info)
         if info.unusable is not None:
             raise DataError(f"array `{name}` of `{self.path}` cannot be used: {info.unusable}")
         return info
@@ -180,8 +201,6 @@ class NpzOutput:
 
     def finish(self, provenance: dict[str, Any]) -> None:
         replaced = {*self._plan.own_columns, *self._plan.drop_columns, *self._plan.new_columns}
-        ours = (*replaced, *self._plan.kept_own_columns)
-        document = {**provenance, "payload": self._source.fingerprint(ours)}
         path = self._source.path
         try:
             with path.open("rb") as file, zipfile.ZipFile(file) as archive:
@@ -192,6 +211,8 @@ class NpzOutput:
                         info = _new_member(name, _usual_compression(infos))
                         shape, dtype = self._shape, self._plan.new_columns[name]
                         _write_array(target, info, shape, dtype, spool)
+                    written = {name: _checksum(target.getinfo(name + _SUFFIX)) for name in self._spools}
+                    document = {**provenance, **signature(self._source, self._plan, written)}
                     target.comment = _comment(document, self._source.comment_document)
         except _MALFORMED as error:
             raise _unreadable(path, error) from error
@@ -217,6 +238,11 @@ def _array_name(filename: str) -> str:
     return filename.removesuffix(_SUFFIX)
 
 
+def _checksum(info: zipfile.ZipInfo) -> str:
+    """Of the content of a member, as the zip directory keeps it."""
+    return f"{info.file_size}:{info.CRC:08x}"
+
+
 def _read_infos(archive: zipfile.ZipFile) -> dict[str, ColumnInfo]:
     infos = archive.infolist()
     counts = Counter(_array_name(info.filename) for info in infos)
@@ -231,18 +257,30 @@ def _read_infos(archive: zipfile.ZipFile) -> dict[str, ColumnInfo]:
 
 
 def _read_info(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> ColumnInfo:
-    """Shape and type from the header; the size in the zip directory must agree with it."""
+    """Shape and type from the header; the size in the zip directory must agree with it.
+
+    What is no array, or claims to be another one, may be a damaged one: its checksum tells.
+    """
     try:
-        with archive.open(info) as member:
-            header = read_header(member)
-    except Exception as error:  # whatever: a header is evaluated, and anybody may have written it
-        return ColumnInfo(name, "other", "not an array", (), unusable=f"not a NumPy array ({error})")
-    shape, dtype = header.shape, header.dtype
+        with open_member(archive, info) as member:
+            try:
+                header = read_header(member)
+            except NotAnArray as error:
+                check_content(member, CHECKED_BYTES)
+                reason = f"not a NumPy array ({error})"
+                return ColumnInfo(name, "other", "not an array", (), unusable=reason)
+            shape, dtype = header.shape, header.dtype
+            num_bytes = math.prod(shape) * dtype.itemsize
+            is_whole = header.num_bytes + num_bytes == info.file_size and all(axis >= 0 for axis in shape)
+            if not is_whole and not dtype.hasobject:
+                check_content(member, CHECKED_BYTES)
+    except _DAMAGE as error:
+        reason = str(error).strip() or "it ends too early"
+        return ColumnInfo(name, "other", "damaged", (), unusable=reason, damage=reason)
     if dtype.hasobject:
         reason = "object array: reading it would mean unpickling, which can run code"
         return ColumnInfo(name, "other", "object", shape, unusable=reason)
-    num_bytes = math.prod(shape) * dtype.itemsize
-    if header.num_bytes + num_bytes != info.file_size or any(length < 0 for length in shape):
+    if not is_whole:
         reason = "its header and its size disagree"
         return ColumnInfo(name, "other", str(dtype), shape, unusable=reason)
     kind = _kind(dtype)
@@ -315,7 +353,7 @@ def _copy_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: zipfi
     twin.external_attr = info.external_attr
     twin.comment = info.comment
     twin.file_size = info.file_size
-    with archive.open(info) as source, target.open(twin, "w") as member:
+    with open_member(archive, info) as source, target.open(twin, "w") as member:
         while piece := source.read(COPY_BYTES):
             member.write(piece)
 

@@ -16,12 +16,14 @@ import warnings
 import zipfile
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.lib import format as npy
 
+from gaecli.formats.npz_members import open_member
 from gaecli.rollouts import Array
 
 #: Longer headers are not read: that of an array of a thousand named fields is shorter.
@@ -46,24 +48,37 @@ class Header:
         return not self.is_fortran or len(self.shape) <= 1
 
 
+class NotAnArray(ValueError):
+    """The bytes are there, and are not those of a `.npy`."""
+
+
 def read_header(member: IO[bytes]) -> Header:
-    """The header of a `.npy`, which anybody may have written. Raises `ValueError` and the like."""
+    """The header of a `.npy`, which anybody may have written."""
     magic = member.read(npy.MAGIC_LEN)
     if len(magic) < npy.MAGIC_LEN or magic[:-2] != npy.MAGIC_PREFIX:
-        raise ValueError("the magic string is not that of a NumPy array")
+        raise NotAnArray("the magic string is not that of a NumPy array")
     version = magic[-2], magic[-1]
     if version not in ((1, 0), (2, 0), (3, 0)):
-        raise ValueError(f".npy version {version} is unknown")
+        raise NotAnArray(f".npy version {version} is unknown")
     size = member.read(2 if version == (1, 0) else 4)
     length = int.from_bytes(size, "little")
     if length > MAX_HEADER_BYTES:  # NumPy reads it before it looks at its length
-        raise ValueError(f"its header claims {length:,} bytes")
+        raise NotAnArray(f"its header claims {length:,} bytes")
     text = size + member.read(length)
+    shape, is_fortran, dtype = _parsed(text, version)
+    return Header(shape, is_fortran, dtype, len(magic) + len(text))
+
+
+@lru_cache(maxsize=64)  # an archive of many arrays has few headers, and each is compiled as Python
+def _parsed(text: bytes, version: tuple[int, int]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a header that Python 2 wrote
-        shape, is_fortran, dtype = read(io.BytesIO(text), max_header_size=MAX_HEADER_BYTES)
-    return Header(tuple(int(axis) for axis in shape), is_fortran, dtype, len(magic) + len(text))
+        try:
+            shape, is_fortran, dtype = read(io.BytesIO(text), max_header_size=MAX_HEADER_BYTES)
+        except Exception as error:  # whatever: it is evaluated
+            raise NotAnArray(str(error)) from error
+    return tuple(int(axis) for axis in shape), is_fortran, dtype
 
 
 class RowReader(Protocol):
@@ -75,7 +90,7 @@ class RowReader(Protocol):
 
 def open_rows(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, handles: ExitStack) -> RowReader:
     """The rows of a member of the archive at `path`; `handles` closes what is opened for it."""
-    member = handles.enter_context(archive.open(info))
+    member = handles.enter_context(open_member(archive, info))
     header = read_header(member)
     if header.is_by_rows:
         return _Inflated(member, header)
@@ -99,7 +114,7 @@ class _Inflated:
     def read(self, stop: int) -> Array:
         header = self._header
         values = np.empty((stop - self._row, *header.shape[1:]), header.dtype)
-        _fill(self._member, values.reshape(-1))  # zipfile compares checksums with the last byte
+        _fill(self._member, values.reshape(-1))  # checksums are compared with the last byte
         self._row = stop
         return values
 
@@ -122,6 +137,12 @@ class _Gathered:
             _fill(self._file, column)
         self._row = stop
         return columns.T.reshape((columns.shape[1], *rest), order="F")
+
+
+def check_content(member: IO[bytes], num_bytes: int) -> None:
+    """Read on to the end, where the checksum is compared, if that is no further away than this."""
+    while num_bytes > 0 and (piece := member.read(_PIECE_BYTES)):
+        num_bytes -= len(piece)
 
 
 def _drain(member: IO[bytes], target: IO[bytes] | None) -> None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from gaecli.errors import DataError, FileError
 from gaecli.formats.arrow import nested_info, output_array, output_type, pick, schema_columns, type_of
 from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
-from gaecli.formats.parquet_footer import read_footer
+from gaecli.formats.parquet_footer import encrypted, is_encrypted, read_footer
 from gaecli.formats.parquet_mark import payload_fingerprint
 from gaecli.formats.parquet_splice import ParquetAppender
 
@@ -208,6 +208,8 @@ def _unreadable(path: Path, error: Exception) -> FileError:
         return FileError(f"`{path}` does not exist")
     if isinstance(error, PermissionError):
         return FileError(f"no permission to read `{path}`")
+    if is_encrypted(path):
+        return encrypted(str(path))
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return FileError(
         f"`{path}` cannot be read as Parquet: {reason}",

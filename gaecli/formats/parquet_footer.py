@@ -165,7 +165,7 @@ def read_open_footer(file: BinaryIO, name: str) -> Footer:
     size = file.seek(0, 2)
     tail = _read_at(file, max(0, size - _FIRST_READ), size)
     if tail[-4:] == ENCRYPTED_MAGIC:
-        raise _encrypted(name)
+        raise encrypted(name) from _EncryptedError()
     if size < TAIL_SIZE + len(MAGIC) or tail[-4:] != MAGIC:
         raise FileError(
             f"`{name}` is not a Parquet file, or is cut short: it does not end in `PAR1`",
@@ -183,7 +183,7 @@ def read_open_footer(file: BinaryIO, name: str) -> Footer:
     try:
         return parse_footer(raw, start)
     except _EncryptedError as error:
-        raise _encrypted(name) from error
+        raise encrypted(name) from error
     except ValueError as error:
         raise _damaged(name, str(error)) from error
 
@@ -219,7 +219,18 @@ class _EncryptedError(MalformedError):
     pass
 
 
-def _encrypted(name: str) -> FileError:
+def is_encrypted(path: Path) -> bool:
+    """Whether a file is encrypted, in part or with its footer."""
+    try:
+        read_footer(path)
+    except FileError as error:
+        return isinstance(error.__cause__, _EncryptedError)
+    except OSError:
+        pass
+    return False
+
+
+def encrypted(name: str) -> FileError:
     return FileError(f"`{name}` is encrypted, which gaecli cannot read", hint="decrypt it first")
 
 

@@ -8,13 +8,27 @@ import numpy as np
 
 from gaecli.columns import Roles, flag_of
 from gaecli.errors import UsageError
-from gaecli.formats.base import Column
+from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.keys import change_points
 from gaecli.rollouts import BoolArray
 
 #: Ids need not be equal, they must change at the same rows; steps are compared where they are used.
 _ID_ROLES = ("episode", "env")
+
+
+def check_alternate_shapes(file: RolloutFile, roles: Roles) -> None:
+    """What has another shape says something else: the headers tell, before any array is read."""
+    for role, names in roles.alternates.items():
+        chosen = file.find(roles.names[role])
+        for other in map(file.find, names):
+            if role == "step" or chosen is None or other is None or chosen.shape == other.shape:
+                continue
+            raise UsageError(
+                f"`{chosen.name}` and `{other.name}` of `{file.path}` could both be the "
+                f"{role.replace('_', ' ')}, and have shapes {chosen.shape} and {other.shape}",
+                hint=f"say which one with `{flag_of(role)}`",
+            )
 
 
 def check_alternates(columns: Mapping[str, Column], roles: Roles, cells: Cells) -> None:

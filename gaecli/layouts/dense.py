@@ -69,6 +69,32 @@ class DenseLayout:
         used = dict.fromkeys([*roles.row_columns, *filter(None, [self.group])])
         self.row_columns = tuple(name for name in used if self.shape_of(name) in (shape, self._longer))
         self._lane_columns = tuple(name for name in used if name not in self.row_columns)
+        self._check_shapes()
+
+    def _check_shapes(self) -> None:
+        """All that is used has the shape of its role. Headers tell, before any array is read."""
+        names, flags = self.roles.names, self.flags
+        at_start = flags.done if flags.done_at == "start" else None
+        at_end = flags.done if flags.done_at == "end" else None
+        per_step = [flags.terminated, flags.truncated, at_end]
+        per_step += [names.get("next_value"), names.get("mask")]
+        for name in filter(None, [names["value"], at_start, names.get("done_start")]):
+            if not self.is_per_step(name, or_longer=True):
+                raise self._wrong_shape(name)
+        for name in filter(None, per_step):
+            if not self.is_per_step(name):
+                raise self._wrong_shape(name)
+        final = names.get("final_done") if at_start is not None and self.is_per_step(at_start) else None
+        for name in filter(None, [names.get("bootstrap_value"), final]):
+            if math.prod(self.shape_of(name)) != self.num_lanes:
+                raise self._wrong_shape(name, f"{self.num_lanes} numbers")
+        group = self.group
+        if group and not self.is_per_step(group) and math.prod(self.shape_of(group)) != self.num_lanes:
+            raise self._wrong_shape(group, f"that, or {self.num_lanes} labels")
+
+    @property
+    def num_lanes(self) -> int:
+        return self.shape[1 if self.is_time_major else 0]
 
     def shape_of(self, name: str) -> Shape:
         return squeezed(self._file.columns[name].shape)
@@ -88,7 +114,7 @@ class DenseLayout:
         cells = Cells(self.path, _locator(first_row, num_times, is_time_major=self.is_time_major), self.drops)
         return _Piece(self, first_row, num_rows, {**columns, **self.lane_columns}, cells).block()
 
-    def wrong_shape(self, name: str, expected: str | None = None) -> DataError:
+    def _wrong_shape(self, name: str, expected: str | None = None) -> DataError:
         reward = self.roles.names["reward"]
         return DataError(
             f"`{name}` of `{self.path}` has shape {self.shape_of(name)}, but `{reward}` has {self.shape}"
@@ -173,14 +199,10 @@ class _Piece:
 
     def _per_step(self, name: str) -> Column:
         """A [T, N] or [B, T] array as flat steps in lane order."""
-        if not self.layout.is_per_step(name):
-            raise self.layout.wrong_shape(name)
         return Column(self._flat(self._dense(name)))
 
     def _split_off_last(self, name: str) -> tuple[Column, Array | None]:
         """Values may have one time more than the rewards: V(s_T), the bootstrap of each lane."""
-        if not self.layout.is_per_step(name, or_longer=True):
-            raise self.layout.wrong_shape(name)
         cells = self._dense(name)
         if self.layout.is_time_major:
             whole, beyond = cells[: self.num_times], cells[self.num_times :]
@@ -197,10 +219,7 @@ class _Piece:
 
     def _per_lane(self, name: str) -> Column:
         """A number for each lane."""
-        num_lanes = self.layout.shape[1 if self.layout.is_time_major else 0]
         column = self.columns[name]
-        if column.values.size != num_lanes:
-            raise self.layout.wrong_shape(name, f"{num_lanes} numbers")
         lanes = slice(None)
         if not self.layout.is_time_major:
             lanes = slice(self.first_row, self.first_row + self.num_rows)
@@ -293,9 +312,6 @@ class _Piece:
         if self.layout.is_per_step(name):
             shape = (self.num_rows, self.layout.shape[1])
             return group_codes(self.columns, name, lambda codes: self._flat(codes.reshape(shape)))
-        num_lanes = self.layout.shape[1 if self.layout.is_time_major else 0]
-        if math.prod(self.layout.shape_of(name)) != num_lanes:
-            raise self.layout.wrong_shape(name, f"that, or {num_lanes} labels")
         labels = {name: self._per_lane(name)}
         return group_codes(labels, name, lambda codes: np.repeat(codes, self.num_times))
 

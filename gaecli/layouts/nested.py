@@ -79,7 +79,7 @@ class NestedLayout:
             dropped = spread_to_trajectories(bad_steps, cuts, last + 1)
             if dropped is not None:
                 rewards, values = np.where(dropped, 0, rewards), np.where(dropped, 0, values)
-        groups, labels = self._groups(columns, offsets)
+        groups, labels = self._groups(columns, offsets, start)
         block = Block(
             rewards=rewards,
             values=values,
@@ -215,18 +215,18 @@ class NestedLayout:
         return found
 
     def _groups(
-        self, columns: Mapping[str, Column], offsets: IndexArray
+        self, columns: Mapping[str, Column], offsets: IndexArray, start: int
     ) -> tuple[IndexArray | None, list[object]]:
         if self._group is None:
             return None, []
         from gaecli.layouts.groups import group_codes
 
         lengths = np.diff(offsets)
-        column = columns[self._group]
-        expand = (
-            (lambda rows: rows) if column.offsets is not None else (lambda rows: np.repeat(rows, lengths))
-        )
-        codes, labels = group_codes(columns, self._group, expand)
+        if columns[self._group].offsets is not None:
+            labels_of_steps = {self._group: self._items(columns, self._group, offsets, start)}
+            codes, labels = group_codes(labels_of_steps, self._group, lambda steps: steps)
+        else:
+            codes, labels = group_codes(columns, self._group, lambda rows: np.repeat(rows, lengths))
         return codes, list(labels)
 
 

@@ -7,6 +7,7 @@ import math
 from gaecli.columns import Roles
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
+from gaecli.layouts.alternates import check_alternate_shapes
 from gaecli.layouts.base import Layout
 from gaecli.layouts.dense import DenseLayout, squeezed
 from gaecli.layouts.long import LongLayout, Taking
@@ -36,7 +37,7 @@ def choose_layout(
             f"`{reward.name}` of `{file.path}` has shape {reward.shape}; rewards are [N], [T, N] or [B, T]"
         )
     _check_wanted(wanted, ("long",), file, "its rewards are one number per row")
-    roles = _fit_lengths(file, roles, reward)
+    roles = _fit_lengths(file, roles, reward, settings)
     roles = _only_scalars(file, roles, reward)
     _need_ends(file, roles, settings)
     return LongLayout(file, roles, settings, taking or Taking())
@@ -111,7 +112,7 @@ def _need_ends(file: RolloutFile, roles: Roles, settings: Settings) -> None:
     )
 
 
-def _fit_lengths(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
+def _fit_lengths(file: RolloutFile, roles: Roles, reward: ColumnInfo, settings: Settings) -> Roles:
     """All arrays of a flat file have one length; a last value of length 1 is not one of them."""
     if file.format_name != "npz":
         return roles
@@ -128,6 +129,13 @@ def _fit_lengths(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
             f"`{name}` of `{file.path}` has shape {info.shape}, but `{reward.name}` has {reward.shape}",
             hint="arrays of one rollout must have the same length; name another one with its `--…-column`",
         )
+    check_alternate_shapes(file, roles)
+    group = file.find(settings.normalize_by) if settings.normalize_by is not None else None
+    if group is not None and math.prod(group.shape) != num_rows:
+        raise DataError(
+            f"`{group.name}` of `{file.path}` has shape {group.shape}, but `{reward.name}` has {reward.shape}",
+            hint="`--normalize-by` names an array with a label per step",
+        )
     return roles
 
 
@@ -139,6 +147,7 @@ def _dense(file: RolloutFile, roles: Roles, settings: Settings, shape: tuple[int
     roles = _per_lane_next_value(file, roles, shape)
     found = settings.layout if settings.layout != "auto" else _by_companions(file, roles, shape)
     _decide_dones(file, roles, settings)
+    check_alternate_shapes(file, roles)
     return DenseLayout(file, roles, settings, shape, is_time_major=found == "time-major")
 
 

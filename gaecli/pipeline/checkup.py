@@ -102,6 +102,7 @@ class _Checker:
             self.num_rows += file.num_rows
             roles = resolve(file, self.settings)
             layout = choose_layout(file, roles, self.settings)
+            check_memory(file, layout, self.settings, self.memory_bytes)
             context = Context(
                 file, layout.roles, self.settings, flag_columns(layout.roles, self.settings), layout.name
             )
@@ -176,7 +177,6 @@ class _Checker:
         )
         try:
             stream.open(self.rows_per_block)
-            check_memory(stream, self.memory_bytes)
             summarise_in_order(stream, shop, self.memory_bytes)
         except GaeError as error:
             return error

@@ -197,6 +197,28 @@ def _dropped(outcome: Outcome, file: str | None) -> list[WarningNote]:
     ]
 
 
+def names_alike(stream: Stream, settings: Settings) -> list[WarningNote]:
+    """Columns that differ from new ones in case only: to DuckDB, Spark and others they have one name."""
+    notes = {}
+    for opened in stream.files:
+        by_lower: dict[str, list[str]] = {}
+        for name in opened.file.columns:
+            by_lower.setdefault(name.lower(), []).append(name)
+        for new in settings.output_columns:
+            for name in by_lower.get(new.lower(), ()):
+                if name != new and (name, new) not in notes:
+                    flag = "--return-column" if new == settings.return_column else "--advantage-column"
+                    notes[name, new] = WarningNote(
+                        "names-alike",
+                        f"`{name}` is there already and differs from the new column `{new}` in case only: many "
+                        "readers of tables take them for one",
+                        str(opened.file.path),
+                        1,
+                        hint=f"name the new column with `{flag}`",
+                    )
+    return list(notes.values())
+
+
 def stored_settings(stream: Stream, settings: Settings) -> list[WarningNote]:
     """`gamma` and `gae_lambda` scalars in an archive are shown, never used."""
     notes = []

@@ -29,11 +29,11 @@ from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.commit import explain
 from gaecli.pipeline.episodes import EpisodeBook, Pieces, pieces_of
-from gaecli.pipeline.findings import stored_settings
+from gaecli.pipeline.findings import names_alike, stored_settings
 from gaecli.pipeline.forecast import existing_columns, forecast
 from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.pipeline.local import LocalEngine, default_jobs
-from gaecli.pipeline.memory import check_memory, rows_per_block
+from gaecli.pipeline.memory import check_memory, expand_beyond_measure, rows_per_block
 from gaecli.pipeline.places import Places
 from gaecli.pipeline.rows import episode_keys, first_steps
 from gaecli.pipeline.statistics import Tally, explained_variance
@@ -166,13 +166,18 @@ class _Inspector:
         try:
             self.stream.open(self.rows_per_block)
             info = self._with_layout(info)
-            check_memory(self.stream, self.options.memory_bytes)
-            self.stream.warnings = stored_settings(self.stream, self.settings)
+            for opened in self.stream.files:
+                check_memory(opened.file, opened.layout, self.settings, self.options.memory_bytes)
+            self.stream.warnings = [
+                *stored_settings(self.stream, self.settings),
+                *names_alike(self.stream, self.settings),
+            ]
             summarise_in_order(self.stream, self.shop, self.options.memory_bytes)
             statistics = self._statistics()
         except GaeError as error:
             problem = error
         data_set = self.stream.plan.data_set
+        shown = self._without_bombs(files, info.roles)
         info = replace(
             info,
             path=_name(self.stream.plan),
@@ -180,14 +185,23 @@ class _Inspector:
             problem=problem.message if problem is not None else None,
             hint=problem.hint if problem is not None else None,
             warnings=list(self.stream.warnings),
-            head=first_steps(files[0], info.roles, self.options.head),
+            head=first_steps(files[0], shown, self.options.head),
             plan=forecast(
                 files, self.settings, statistics.bootstrapped if statistics is not None else None, problem
             ),
         )
         if statistics is None:
-            return replace(info, statistics=_of_cells(files, info.roles, self.rows_per_block))
+            return replace(info, statistics=_of_cells(files, shown, self.rows_per_block))
         return self._with_statistics(info, statistics)
+
+    def _without_bombs(self, files: Sequence[RolloutFile], roles: Mapping[str, str]) -> dict[str, str]:
+        """Roles whose arrays may be looked at, whatever is wrong with the others."""
+        limit = self.options.memory_bytes
+        return {
+            role: name
+            for role, name in roles.items()
+            if not any(expand_beyond_measure(filter(None, [file.find(name)]), limit) for file in files)
+        }
 
     def _with_layout(self, info: FileInfo) -> FileInfo:
         opened = self.stream.files[0]

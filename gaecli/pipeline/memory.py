@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from gaecli.errors import FileError
-from gaecli.pipeline.stream import Stream
+from gaecli.formats.base import ColumnInfo, RolloutFile
+from gaecli.layouts.base import Layout
+from gaecli.settings import Settings
 
 _MIN_ROWS_PER_BLOCK = 1 << 12
 _MAX_ROWS_PER_BLOCK = 1 << 20
@@ -18,18 +22,25 @@ def rows_per_block(memory_bytes: int) -> int:
     return int(np.clip(memory_bytes >> 10, _MIN_ROWS_PER_BLOCK, _MAX_ROWS_PER_BLOCK))
 
 
-def check_memory(stream: Stream, limit_bytes: int) -> None:
+def check_memory(file: RolloutFile, layout: Layout, settings: Settings, limit_bytes: int) -> None:
     """Refuse arrays that expand beyond all measure, before they are read.
 
     A few kilobytes of archive can claim any size, and a number a row has to be written for each of theirs.
     """
-    for opened in stream.files:
-        found = [info for name in opened.layout.roles.names.values() if (info := opened.file.find(name))]
-        whole = sum(info.whole_bytes for info in found)
-        if whole > max(limit_bytes, MOST_EXPANSION * sum(info.stored_bytes for info in found)):
-            largest = max(found, key=lambda info: info.whole_bytes)
-            raise FileError(
-                f"the arrays of `{opened.file.path}` expand to {whole:,} bytes (`{largest.name}` from "
-                f"{largest.stored_bytes:,} to {largest.whole_bytes:,}), as those of a zip bomb do",
-                hint="if this is what they hold, pass a larger `--memory`, or store them uncompressed",
-            )
+    group = filter(None, [settings.normalize_by])
+    used = dict.fromkeys([*layout.roles.row_columns, *layout.row_columns, *group])
+    found = [info for name in used if (info := file.find(name))]
+    if expand_beyond_measure(found, limit_bytes):
+        largest = max(found, key=lambda info: info.whole_bytes)
+        raise FileError(
+            f"the arrays of `{file.path}` expand to {sum(info.whole_bytes for info in found):,} bytes "
+            f"(`{largest.name}` from {largest.stored_bytes:,} to {largest.whole_bytes:,}), as those of a zip bomb do",
+            hint="if this is what they hold, pass a larger `--memory`, or store them uncompressed",
+        )
+
+
+def expand_beyond_measure(infos: Iterable[ColumnInfo], limit_bytes: int) -> bool:
+    """Whether these arrays take more than the limit, and a hundred times as much as in the file."""
+    infos = list(infos)
+    stored_bytes = sum(info.stored_bytes for info in infos)
+    return sum(info.whole_bytes for info in infos) > max(limit_bytes, MOST_EXPANSION * stored_bytes)

@@ -23,6 +23,7 @@ def first_steps(file: RolloutFile, names: Mapping[str, str], count: int) -> list
     if not usable or count <= 0 or not file.num_rows:
         return []
     like = usable.get("reward", next(iter(usable.values())))
+    usable = {role: name for role, name in usable.items() if _is_beside(file, name, like)}
     for unit in file.units(count, like):
         for start, _, columns in file.blocks(
             unit, list(dict.fromkeys(usable.values())), count * unit.cells_per_row
@@ -35,6 +36,12 @@ def first_steps(file: RolloutFile, names: Mapping[str, str], count: int) -> list
 def _is_shown(file: RolloutFile, name: str) -> bool:
     info = file.find(name)
     return info is not None and info.unusable is None and info.shape != ()
+
+
+def _is_beside(file: RolloutFile, name: str, like: str) -> bool:
+    """Whether it has its rows where `like` has them: an array of another length would be read whole."""
+    info, shown = file.find(name), file.find(like)
+    return info is not None and shown is not None and info.shape[0] - shown.shape[0] in (0, 1)
 
 
 def _steps(start: int, named: Mapping[str, Column], like: Column, count: int) -> list[StepInfo]:

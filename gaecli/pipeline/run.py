@@ -21,7 +21,7 @@ from gaecli.moments import Moments
 from gaecli.pipeline.blocks import BlockStore
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.commit import explain
-from gaecli.pipeline.findings import findings, stored_settings
+from gaecli.pipeline.findings import findings, names_alike, stored_settings
 from gaecli.pipeline.gallery import SketchBook
 from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.pipeline.local import LocalEngine, default_jobs, run_in_order
@@ -225,9 +225,12 @@ class _Run:
         with self.clock("read"):
             self.places.attach(stream.plan.paths)
             stream.open(self.rows_per_block)
-            check_memory(stream, self.options.memory_bytes)
+            for opened in stream.files:
+                check_memory(opened.file, opened.layout, self.settings, self.options.memory_bytes)
             stream.join_blocks(self.options.memory_bytes)
             stream.warnings = stored_settings(stream, self.settings)
+            if not self.options.sidecar:
+                stream.warnings += names_alike(stream, self.settings)
 
     def _up_to_date(self, stream: Stream, inputs: str) -> Outcome | None:
         """The outcome of the earlier run, if all files of the stream hold just what this run would write."""

@@ -12,7 +12,7 @@ from gaecli.errors import DataError, UsageError
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.normalization import Constants, Rule
 from gaecli.estimators.variants import needs_whole_stream
-from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, Unit
+from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, Unit, damaged
 from gaecli.layouts.base import Layout
 from gaecli.layouts.long import NeedsKeys, NeedsWholeStream, Taking
 from gaecli.layouts.registry import choose_layout
@@ -144,7 +144,7 @@ class Stream:
         for path in self.plan.paths:
             file = self.plan.open(path)
             roles = resolve(file, self.settings)
-            _check_group_column(file, self.settings)
+            _check_group_column(file, roles, self.settings)
             layout = choose_layout(file, roles, self.settings, self.taking)
             units = file.units(rows_per_block, roles.names["reward"])
             self.files.append(OpenFile(file, layout, units))
@@ -385,13 +385,25 @@ def _named(opened: OpenFile) -> str:
     return ", ".join(f"{role} `{name}`" for role, name in opened.layout.roles.names.items())
 
 
-def _check_group_column(file: RolloutFile, settings: Settings) -> None:
+def _check_group_column(file: RolloutFile, roles: Roles, settings: Settings) -> None:
     name = settings.normalize_by
     if name is None:
         return
-    info = file.find(name)
-    if info is None or info.unusable is not None:
+    hint = "`--normalize-by` names the column whose values are the groups"
+    info, reward = file.find(name), file.find(roles.names["reward"])
+    if info is None:
+        there = ", ".join(list(file.columns)[:24])
         raise UsageError(
-            f"column `{name}` not found in `{file.path}`\n       columns there: {', '.join(list(file.columns)[:24])}",
-            hint="`--normalize-by` names the column whose values are the groups",
+            f"column `{name}` not found in `{file.path}`\n       columns there: {there}", hint=hint
+        )
+    if info.damage is not None:
+        raise damaged(file.path, info)
+    if info.unusable is not None:
+        raise UsageError(f"column `{name}` of `{file.path}` has no groups: {info.unusable}", hint=hint)
+    assert reward is not None
+    if info.is_list and not reward.is_list:
+        raise UsageError(
+            f"column `{name}` of `{file.path}` has no groups: it holds lists ({info.type_name}), and "
+            f"`{reward.name}` one number per row",
+            hint=hint,
         )

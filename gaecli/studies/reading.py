@@ -56,7 +56,8 @@ def read_stream(
     store = BlockStore(int(memory_bytes * STORE_SHARE))
     shop = Workshop(estimator, store, run_in_order, Stopwatch(), threads=1, check_stop=lambda: None)
     stream.open(block_rows or rows_per_block(memory_bytes))
-    check_memory(stream, memory_bytes)
+    for opened in stream.files:
+        check_memory(opened.file, opened.layout, settings, memory_bytes)
     stream.join_blocks(memory_bytes)
     summarise_in_order(stream, shop, memory_bytes)
     return Reading(stream, shop)

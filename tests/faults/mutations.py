@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 import gaecli
@@ -96,8 +97,16 @@ def _columns(path: Path, names: list[str]) -> list[Any]:
     if path.suffix == ".npz":
         with np.load(path) as archive:
             return [archive[name].reshape(-1).astype(np.float64) for name in names]
-    table = pq.ParquetFile(path).read(columns=names, use_threads=False)
+    table = _table(path, names)
     return [np.array(table[name].to_pylist(), np.float64) for name in names]
+
+
+def _table(path: Path, names: list[str]) -> pa.Table:
+    if path.suffix == ".parquet":
+        return pq.ParquetFile(path).read(columns=names, use_threads=False)
+    opened = pa.ipc.open_stream if path.suffix == ".arrows" else pa.ipc.open_file
+    with pa.OSFile(str(path)) as source:
+        return opened(source).read_all()
 
 
 def _too_slow(number: int, frame: FrameType | None) -> NoReturn:

@@ -34,11 +34,21 @@ def npz(path: Path, compression: int = zipfile.ZIP_STORED) -> None:
     (np.savez if compression == zipfile.ZIP_STORED else np.savez_compressed)(path, **numbers())
 
 
+def arrow(path: Path, **options: object) -> None:
+    table = pa.table({**numbers(), "note": [f"n{row % 3}" for row in range(ROWS)]})
+    opened = pa.ipc.new_stream if path.suffix == ".arrows" else pa.ipc.new_file
+    with opened(path, table.schema, options=pa.ipc.IpcWriteOptions(**options)) as writer:
+        writer.write_table(table, max_chunksize=7)
+
+
 FILES: dict[str, Callable[[Path], None]] = {
     "plain.parquet": lambda path: parquet(path, compression="none", use_dictionary=False, store_schema=False),
     "usual.parquet": lambda path: parquet(path),
     "plain.npz": lambda path: npz(path),
     "deflated.npz": lambda path: npz(path, zipfile.ZIP_DEFLATED),
+    "plain.arrow": lambda path: arrow(path),
+    "packed.arrow": lambda path: arrow(path, compression="zstd"),
+    "plain.arrows": lambda path: arrow(path),
 }
 
 
@@ -51,7 +61,9 @@ def damaged(path: Path, rounds: int, seed: int = 1) -> dict:
     return json.loads(last[0])
 
 
-@pytest.mark.parametrize("name", ["plain.parquet", "plain.npz", "deflated.npz"])
+@pytest.mark.parametrize(
+    "name", ["plain.parquet", "plain.npz", "deflated.npz", "plain.arrow", "plain.arrows"]
+)
 def test_every_byte_replaced_is_refused_or_right(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     FILES[name](path)

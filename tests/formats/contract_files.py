@@ -6,6 +6,8 @@ A new format needs an entry in `BUILDERS`; the contract tests then run over it.
 from __future__ import annotations
 
 import json
+import re
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +46,8 @@ class Builder:
     column: Callable[[Path, str], list[float]]
     #: All content that is not gaecli's, in a form that can be compared.
     other: Callable[[Path], Any]
+    #: Replaces the first number of a column by 7 and leaves all else, provenance included, as it is.
+    edit: Callable[[Path, str], None]
 
 
 def table_of(rows: Rows, extra: str | None) -> pa.Table:
@@ -145,6 +149,47 @@ def hdf5_content(path: Path) -> Any:
         return found, file.attrs["mine"]
 
 
+def edited(table: pa.Table, name: str) -> pa.Table:
+    """With the type of the column and the metadata of the schema."""
+    cells = table.column(name).to_pylist()
+    cells[0] = [7.0, *cells[0][1:]]
+    index = table.column_names.index(name)
+    return table.set_column(index, table.schema.field(index), pa.array(cells, table.schema.field(index).type))
+
+
+def edit_parquet(path: Path, name: str) -> None:
+    with pq.ParquetFile(path) as file:
+        stored = file.metadata.metadata[b"gaecli"]
+    table = edited(pq.read_table(path), name)
+    keys = {**(table.schema.metadata or {}), b"gaecli": stored}
+    pq.write_table(table.replace_schema_metadata(keys), path, compression="zstd")
+
+
+def edit_arrow(path: Path, name: str) -> None:
+    table = edited(read_arrow(path), name)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=1)
+
+
+def edit_json_lines(path: Path, name: str) -> None:
+    path.write_text(re.sub(rf'("{name}": ?\[)[^,\]]+', r"\g<1>7.0", path.read_text(), count=1))
+
+
+def edit_npz(path: Path, name: str) -> None:
+    with np.load(path) as arrays, zipfile.ZipFile(path) as file:
+        contents, comment = dict(arrays), file.comment
+    contents[name][0] = 7
+    np.savez_compressed(path, **contents)
+    with zipfile.ZipFile(path, "a") as file:
+        file.comment = comment
+
+
+def edit_hdf5(path: Path, name: str) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "r+") as file:
+        file["episode_0"][name][0] = 7.0
+
+
 def read_arrow(path: Path) -> pa.Table:
     with pa.OSFile(str(path)) as source:
         return pa.ipc.open_file(source).read_all()
@@ -157,14 +202,16 @@ BUILDERS: Mapping[str, Builder] = {
         write_parquet,
         lambda path, name: numbers(pq.read_table(path).column(name)),
         lambda path: kept(pq.read_table(path)),
+        edit_parquet,
     ),
     "arrow": Builder(
         ".arrow",
         write_arrow_file,
         lambda path, name: numbers(read_arrow(path).column(name)),
         lambda path: kept(read_arrow(path)),
+        edit_arrow,
     ),
-    "jsonl": Builder(".jsonl", write_json_lines, read_json_lines, json_text_without_ours),
-    "npz": Builder(".npz", write_npz, read_npz, npz_members),
-    "hdf5": Builder(".hdf5", write_hdf5, read_hdf5, hdf5_content),
+    "jsonl": Builder(".jsonl", write_json_lines, read_json_lines, json_text_without_ours, edit_json_lines),
+    "npz": Builder(".npz", write_npz, read_npz, npz_members, edit_npz),
+    "hdf5": Builder(".hdf5", write_hdf5, read_hdf5, hdf5_content, edit_hdf5),
 }

@@ -131,6 +131,35 @@ def test_an_edited_file_is_computed_again(builder: Builder, path: Path, run_gae:
     assert file["status"] == "written"
 
 
+def status(path: Path, **settings: Any) -> str:
+    (file,) = compute_in_process(path, **settings).files
+    return file.status
+
+
+@pytest.mark.parametrize("name", ["advantage", "return"])
+def test_a_result_that_somebody_edited_is_computed_again(name: str, builder: Builder, path: Path) -> None:
+    status(path)
+    builder.edit(path, name)
+    assert builder.column(path, name)[0] == 7
+    assert status(path) == "written"
+    assert_result(builder, path)
+    assert status(path) == "up to date"
+
+
+def test_an_edit_of_the_columns_of_one_run_does_not_touch_those_of_another(
+    builder: Builder, path: Path
+) -> None:
+    other = {"advantage_column": "adv", "return_column": "ret", "gamma": 0.5, "lam": 0.1}
+    status(path)
+    status(path, **other)
+    builder.edit(path, "advantage")
+    for _ in range(2):
+        status(path)
+        status(path, **other)
+    assert_result(builder, path)
+    assert (status(path), status(path, **other)) == ("up to date", "up to date")
+
+
 def test_a_column_of_somebody_else_is_not_replaced(builder: Builder, tmp_path: Path, run_gae: Run) -> None:
     path = tmp_path / f"foreign{builder.suffix}"
     builder.write(path, "advantage")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ import pytest
 
 import gaecli
 from gaecli.formats.npz import NpzInput
+from gaecli.pipeline.checkup import check
+from gaecli.pipeline.inspection import InspectOptions, inspect
 
 STEPS = 24
 
@@ -317,9 +319,7 @@ def test_damage_in_the_middle_of_an_array_is_an_error_of_the_file(compression: i
         damaged = bytearray(whole)
         damaged[middle : middle + 64] = bytes(byte ^ 0xFF for byte in whole[middle : middle + 64])
         path.write_bytes(damaged)
-        # bzip2 packs so much into a block that even the header is lost.
-        kind = gaecli.DataError if compression == zipfile.ZIP_BZIP2 else gaecli.FileError
-        refused(path, kind, "`rewards`")
+        refused(path, gaecli.FileError, "`rewards`")
 
 
 class Exploit:
@@ -517,6 +517,73 @@ def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
     assert peak_kib < 400 << 10
 
 
+METHODS = {"deflate": zipfile.ZIP_DEFLATED, "bzip2": zipfile.ZIP_BZIP2, "lzma": zipfile.ZIP_LZMA}
+
+
+def lone_bomb(path: Path, name: str, compression: int, num_bytes: int = 256 << 20) -> Path:
+    """One array that expands beside three of a few bytes, which have another shape."""
+    given = arrays((6, 4)) | {"last_values": np.zeros(4, np.float32)}
+    start = header(repr({"descr": "<f4", "fortran_order": False, "shape": (num_bytes // 16, 4)}))
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for other, array in given.items():
+            if other != name:
+                file.writestr(f"{other}.npy", npy(array))
+        with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+            member.write(start)
+            for _ in range(num_bytes // (8 << 20)):
+                member.write(bytes(8 << 20))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "method"), [("rewards", "bzip2"), ("values", "deflate"), ("values", "lzma"), ("video", "bzip2")]
+)
+def test_no_command_expands_more_of_a_bomb_than_it_has_memory_for(
+    name: str, method: str, tmp_path: Path
+) -> None:
+    """bzip2 makes a quarter of a gigabyte of three hundred bytes, and the header of an array is among them."""
+    path = lone_bomb(tmp_path / "r.npz", name, METHODS[method])
+    script = (
+        "import re, sys, gaecli\n"
+        "from gaecli.pipeline.inspection import InspectOptions, inspect\n"
+        "from gaecli.pipeline.checkup import check\n"
+        "def compute(path): gaecli.compute(path, memory_bytes=16 << 20, dry_run=True)\n"
+        "def look(path): inspect([path], options=InspectOptions(head=3, memory_bytes=16 << 20))\n"
+        "def apply_rules(path): check([path], memory_bytes=16 << 20)\n"
+        "for command in (compute, look, apply_rules):\n"
+        "    try:\n"
+        "        command(sys.argv[1])\n"
+        "    except gaecli.GaeError as error:\n"
+        "        assert 'shape' in str(error), error\n"
+        "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, path], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 180 << 10
+
+
+def test_check_refuses_a_bomb_before_it_reads_a_row(tmp_path: Path) -> None:
+    path = same_length_bomb(tmp_path / "r.npz", 64 << 20)
+    ((_, message, _, exit_code),) = check([path], memory_bytes=16 << 20).failures
+    assert "bomb" in message
+    assert exit_code == 4
+
+
+def test_inspect_tells_of_a_bomb_and_reads_none_of_it(tmp_path: Path) -> None:
+    path = same_length_bomb(tmp_path / "r.npz", 64 << 20)
+    (found,) = inspect([path], options=InspectOptions(head=3, memory_bytes=16 << 20)).infos
+    assert "bomb" in str(found.problem)
+    assert not found.statistics
+    assert all(step.cells.keys() <= {"terminated"} for step in found.head)
+
+
+def test_aliases_of_different_shapes_are_told_from_their_headers(tmp_path: Path) -> None:
+    path = saved(tmp_path / "r.npz", vf_preds=np.zeros(STEPS + 5))
+    refused(path, gaecli.UsageError, rf"`values` and `vf_preds` .*shapes \({STEPS},\) and \({STEPS + 5},\)")
+
+
 def test_a_bomb_in_an_array_that_is_not_used_is_copied_as_it_is(tmp_path: Path) -> None:
     path = a_bomb(tmp_path / "r.npz", "video", 256 << 20)
     size = path.stat().st_size
@@ -545,4 +612,51 @@ def test_an_encrypted_member_is_an_error_where_it_is_used(tmp_path: Path) -> Non
     raw[local + 6] |= 1
     raw[central + 8] |= 1
     path.write_bytes(bytes(raw))
-    refused(path, gaecli.DataError, "`rewards`.*encrypted")
+    refused(path, gaecli.FileError, "`rewards`.*encrypted")
+
+
+#: What is done to a member: to its entry in the directory, or to its bytes.
+HARM: dict[str, Callable[[bytearray, zipfile.ZipInfo, int], None]] = {
+    "a byte of its numbers": lambda raw, info, entry: flip(raw, raw.index(b"\n", info.header_offset) + 3),
+    "a digit of its shape": lambda raw, info, entry: flip(raw, raw.index(b"(4,)", info.header_offset) + 1),
+    "its type": lambda raw, info, entry: flip(raw, raw.index(b"<f4", info.header_offset) + 1),
+    "its beginning": lambda raw, info, entry: flip(raw, raw.index(b"NUMPY", info.header_offset)),
+    "an unknown method": lambda raw, info, entry: struct.pack_into("<H", raw, entry + 10, 77),
+    "a flag of encryption": lambda raw, info, entry: struct.pack_into("<H", raw, entry + 8, 1),
+    "a place past the end": lambda raw, info, entry: struct.pack_into("<I", raw, entry + 42, len(raw) + 999),
+    "the place of another member": lambda raw, info, entry: struct.pack_into("<I", raw, entry + 42, 0),
+}
+
+
+def flip(raw: bytearray, position: int) -> None:
+    raw[position] ^= 1
+
+
+@pytest.mark.parametrize("harm", HARM)
+@pytest.mark.parametrize("name", ["values", "last_values"])
+def test_a_damaged_member_is_an_error_of_the_file_where_it_is_used(
+    name: str, harm: str, tmp_path: Path
+) -> None:
+    given = arrays((6, 4)) | {"last_values": np.zeros(4, np.float32)}
+    if name == "values":
+        given = {key: array.reshape(-1)[:4] for key, array in given.items() if key != "last_values"}
+    path = archive(tmp_path / "r.npz", {f"{key}.npy": npy(array) for key, array in given.items()})
+    raw = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as file:
+        info = file.getinfo(f"{name}.npy")
+    entry = raw.index(f"{name}.npy".encode(), raw.index(b"PK\x01\x02")) - 46
+    while raw[entry : entry + 4] != b"PK\x01\x02":  # `last_values` ends as `values` does
+        entry = raw.index(f"{name}.npy".encode(), entry + 47) - 46
+    HARM[harm](raw, info, entry)
+    path.write_bytes(raw)
+    error = refused(path, gaecli.FileError, rf"`{name}` of `.*r\.npz`")
+    assert error.exit_code == 4
+    assert "--" not in str(error.hint)
+
+
+def test_a_damaged_member_that_nobody_uses_does_no_harm(tmp_path: Path) -> None:
+    path = archive(tmp_path / "r.npz", members(**{"video.npy": npy(np.zeros(50))}))
+    raw = bytearray(path.read_bytes())
+    flip(raw, raw.index(b"NUMPY", raw.index(b"video.npy")))
+    path.write_bytes(raw)
+    assert gaecli.compute(path).files[0].status == "written"

@@ -20,6 +20,7 @@ from formats.parquet_files import (
 
 from gaecli.errors import FileError
 from gaecli.formats import thrift_compact as thrift
+from gaecli.formats.parquet import ParquetInput
 from gaecli.formats.parquet_footer import (
     ColumnChunk,
     ColumnMetaData,
@@ -229,6 +230,9 @@ def test_a_file_encrypted_by_pyarrow_is_named_as_such(source: Path, target: Path
             writer.write_table(flat_table(10))
         with pytest.raises(FileError, match="is encrypted"):
             ParquetAppender(source, target, NEW_SCHEMA)
+        with pytest.raises(FileError, match=r"`.*source\.parquet` is encrypted") as caught:
+            ParquetInput(source).read_whole("step")
+        assert caught.value.hint == "decrypt it first"
 
 
 CHANGES: tuple[Callable[[int], int], ...] = (

@@ -238,6 +238,36 @@ CASES: dict[str, tuple[Any, dict[str, Any], int, tuple[str, ...]]] = {
         2,
         ("`task` not found", "--normalize-by"),
     ),
+    "a group column of lists": (
+        but(task=[[1], [2, 3], [], [4]]),
+        {"normalize_by": "task"},
+        2,
+        ("`task`", "lists", "`reward` one number per row", "--normalize-by"),
+    ),
+    "a group column of lists of one length": (
+        but(task=pa.array([[1, 2], [2, 3], [1, 2], [4, 5]], pa.list_(pa.int64(), 2))),
+        {"normalize_by": "task"},
+        2,
+        ("`task`", "lists", "--normalize-by"),
+    ),
+    "a group column of structs": (
+        but(task=[{"id": 1}] * 4),
+        {"normalize_by": "task"},
+        2,
+        ("`task`", "struct", "--normalize-by"),
+    ),
+    "a group column with other lengths than the steps": (
+        {**LISTS, "task": [[1], [1, 2]]},
+        {"normalize_by": "task"},
+        3,
+        ("`task` has 1 items at row 0", "`rewards` has 2"),
+    ),
+    "a group array of another length": (
+        {name: np.array(cells) for name, cells in but(task=[1, 2]).items()},
+        {"normalize_by": "task"},
+        3,
+        ("`task`", "(2,)", "--normalize-by"),
+    ),
     "another layout": (BASE, {"layout": "time-major"}, 2, ("not `time-major`", "--layout")),
     # Arrays
     "dones of a buffer": (
@@ -490,6 +520,15 @@ def test_arrays_are_normalised_by_labels_of_lanes_or_of_steps(tmp_path: Path, gr
     for lanes in (slice(0, 2), slice(2, 3)):
         part = rewards[:, lanes]
         np.testing.assert_allclose(found[:, lanes], (part - part.mean()) / part.std(ddof=1), rtol=1e-5)
+
+
+def test_nested_steps_are_normalised_by_the_labels_of_a_list(tmp_path: Path) -> None:
+    columns = {**LISTS, "rewards": [[1.0, 2.0], [4.0, 7.0]], "values": [[0.0] * 2] * 2, "task": [[1, 2]] * 2}
+    path = write(tmp_path / "n.parquet", columns)
+    gaecli.compute(path, gamma=0.0, lam=0.0, normalize_by="task")
+    found = np.array(pq.read_table(path)["advantage"].to_pylist())
+    for step, part in enumerate(np.array(columns["rewards"]).T):
+        np.testing.assert_allclose(found[:, step], (part - part.mean()) / part.std(ddof=1), rtol=1e-5)
 
 
 def test_a_flag_that_cannot_be_read_leaves_its_episode_out(tmp_path: Path) -> None:

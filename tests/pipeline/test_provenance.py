@@ -65,3 +65,38 @@ def test_an_entry_that_lost_a_column_is_of_no_use(path):
     }
     assert is_up_to_date(entry, Settings(), **facts) == entry
     assert is_up_to_date({**entry, "columns": ["advantage"]}, Settings(), **facts) is None
+
+
+@pytest.mark.parametrize(
+    ("taken", "settings", "flag"),
+    [
+        ("Advantage", {}, "--advantage-column"),
+        ("RETURN", {}, "--return-column"),
+        ("ADV_raw", {"advantage_column": "adv", "keep_raw": True, "normalize": "all"}, "--advantage-column"),
+    ],
+)
+def test_a_column_that_differs_in_case_only_is_warned_of(path, taken, settings, flag):
+    table = pq.read_table(path)
+    pq.write_table(table.append_column(taken, table["reward"]), path)
+    before = path.with_name("before.parquet")
+    before.write_bytes(path.read_bytes())
+    summary = gaecli.compute(path, **settings)
+    (note,) = [note for note in summary.warnings if note.code == "names-alike"]
+    assert f"`{taken}`" in note.message
+    assert f"`{taken.lower()}`" in note.message
+    assert flag in note.hint
+    assert note.file == str(path)
+    assert taken in pq.read_schema(path).names
+    assert "names-alike" in [warning.code for warning in gaecli.inspect(before, **settings).warnings]
+
+
+def test_columns_of_the_very_name_are_no_matter_of_case(path):
+    for _ in range(2):
+        assert not [note for note in gaecli.compute(path).warnings if note.code == "names-alike"]
+
+
+def test_a_sidecar_has_no_columns_of_the_file_to_be_taken_for(path):
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("Advantage", table["reward"]), path)
+    summary = gaecli.compute(path, sidecar=True)
+    assert not [note for note in summary.warnings if note.code == "names-alike"]
