@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from gaecli.errors import MissingExtraError, UsageError
 from gaecli.storage.extents import column_extents, merged, missing
 from gaecli.storage.mirror import Mirror
-from gaecli.storage.objects import MAX_PARTS, ObjectStore, Upload, part_bytes
+from gaecli.storage.objects import MAX_PARTS, ObjectStore, part_bytes
 from gaecli.storage.schemes import SCHEMES, open_store, uri_of
 
 ROOT = Path(__file__).parents[2]
@@ -128,11 +128,12 @@ class TestObjects:
         found = [info.uri for info in ObjectStore(uri).below(uri)]
         assert found == [f"{uri.rstrip('/')}/a.parquet", f"{uri.rstrip('/')}/sub/b.parquet"]
 
-    def test_a_store_that_cannot_take_back_is_not_written_to(self, tmp_path):
+    def test_a_store_that_cannot_take_back_is_not_written_to(self, monkeypatch, tmp_path):
         """Google's zonal buckets: the driver streams into the object itself."""
         (tmp_path / "new").write_bytes(b"new")
-        driver = FakeDriver(bucket_type="ZONAL_HIERARCHICAL")
-        upload = Upload(driver, SCHEMES["gs"], "gs://zone/a.parquet", "zone/a.parquet", tmp_path / "new")
+        driver = FakeDriver("zone/a.parquet", bucket_type="ZONAL_HIERARCHICAL")
+        monkeypatch.setattr("gaecli.storage.objects.open_store", lambda uri: driver)
+        upload = ObjectStore("gs://zone/a.parquet").upload("gs://zone/a.parquet", tmp_path / "new")
         with pytest.raises(UsageError, match="zonal bucket"):
             upload.send()
 
