@@ -188,8 +188,11 @@ class _Run:
         return Workshop(estimator, self.store, run, self.clock, threads=1, check_stop=self._engine.check_stop)
 
     def _each(self, function: Callable[[Stream], T], streams: Sequence[Stream]) -> Iterator[T]:
-        """A function over streams, several at a time where the CPU computes; results in their order."""
-        run = self._engine.run if self.device.name == "cpu" else run_in_order
+        """A function over streams, several at a time where the CPU computes; results in their order.
+
+        A single one is worked on here: its blocks need the threads.
+        """
+        run = self._engine.run if self.device.name == "cpu" and len(streams) > 1 else run_in_order
         return run(function, streams)
 
     def _map(self, function: Callable[[Stream], T], streams: Sequence[Stream]) -> dict[int, T]:

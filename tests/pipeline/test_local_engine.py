@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pipeline.running import small_blocks
 
+import gaecli
+from gaecli.pipeline import stream
 from gaecli.pipeline.local import LocalEngine, run_in_order
 
 
@@ -139,6 +145,34 @@ def test_an_interrupt_is_told_to_the_tasks() -> None:
         list(engine.run(task, range(4)))
     engine.close()
     assert all(seen)
+
+
+@pytest.mark.parametrize("row_group_size", [10, 1000])
+@pytest.mark.parametrize("normalize", ["none", "all"])
+def test_all_threads_work_on_the_blocks_of_one_file(
+    row_group_size: int, normalize: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three blocks at once, for as many threads: none of them only waits for the others."""
+    meeting = threading.Barrier(3, timeout=20)
+    places = {"summarise": 0, "settle": 0}
+
+    def met(name: str) -> Callable[..., Any]:
+        original = getattr(stream, name)
+
+        def work(*arguments: Any) -> Any:
+            meeting.wait()
+            places[name] += 1
+            return original(*arguments)
+
+        return work
+
+    for name in places:
+        monkeypatch.setattr(stream, name, met(name))
+    with small_blocks(10, store_bytes=0) as folder:
+        columns = {"reward": [1.0] * 60, "value": [0.5] * 60, "done": [False] * 59 + [True]}
+        pq.write_table(pa.table(columns), folder / "r.parquet", row_group_size=row_group_size)
+        gaecli.compute(folder / "r.parquet", jobs=3, normalize=normalize)
+    assert places == {"summarise": 6, "settle": 6 if normalize == "none" else 12}
 
 
 def test_without_threads_it_is_the_same() -> None:
