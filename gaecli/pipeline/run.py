@@ -43,7 +43,7 @@ Progress = Callable[[str], None]
 Begin = Callable[[int], Progress]
 
 #: Share of `--memory` for blocks that are kept between the two looks; the rest is for work and buffers.
-_STORE_SHARE = 0.3
+_STORE_SHARE = 0.2
 
 
 def compute(
