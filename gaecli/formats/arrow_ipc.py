@@ -30,7 +30,8 @@ from gaecli.formats.own_columns import ContentDigest, fingerprint, signature
 from gaecli.formats.parquet_keys import updated_keys
 
 PROVENANCE_KEY = b"gaecli"
-_DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
+#: KeyError: of a type for which pyarrow has no class.
+_DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError, KeyError)
 
 
 class ArrowInput:
@@ -298,6 +299,8 @@ def _unreadable(path: Path, error: Exception) -> FileError:
     if isinstance(error, PermissionError):
         return FileError(f"no permission to read `{path}`")
     what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if isinstance(error, KeyError):
+        what = "a column has a type that pyarrow cannot read"
     if isinstance(error, MalformedMessage):
         what = f"its messages cannot be followed: {what}"
     return FileError(
