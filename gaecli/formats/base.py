@@ -82,6 +82,12 @@ class OutputColumn:
     offsets: IndexArray | None = None
     null_lists: BoolArray | None = None
 
+    def with_nan(self) -> Array:
+        """For formats that know no null."""
+        if self.is_null is None:
+            return self.values
+        return np.where(self.is_null, self.values.dtype.type(np.nan), self.values)
+
 
 @dataclass(frozen=True)
 class Unit:

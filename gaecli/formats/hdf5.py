@@ -187,11 +187,8 @@ class Hdf5Output:
 
 
 def _episodes(column: OutputColumn) -> list[Array]:
-    values = column.values
-    if column.is_null is not None:
-        values = np.where(column.is_null, np.array(np.nan, values.dtype), values)
     assert column.offsets is not None
-    return np.split(values, column.offsets[1:-1])
+    return np.split(column.with_nan(), column.offsets[1:-1])
 
 
 def _opened(path: Path, mode: str = "r") -> Any:

@@ -194,10 +194,7 @@ class NpzOutput:
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
         for name, spool in self._spools.items():
             column, dtype = columns[name], self._plan.new_columns[name]
-            values = np.ascontiguousarray(column.values, dtype)
-            if column.is_null is not None:
-                values = np.where(column.is_null, dtype.type(np.nan), values)
-            spool.write(values.data)
+            spool.write(np.ascontiguousarray(column.with_nan(), dtype).data)
 
     def finish(self, provenance: dict[str, Any]) -> None:
         replaced = {*self._plan.own_columns, *self._plan.drop_columns, *self._plan.new_columns}

