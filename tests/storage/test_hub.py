@@ -4,33 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from storage.hf_server import REPOSITORY, HubServer
+from storage.store_runs import StoreRunner, rollout
 
 pytestmark = pytest.mark.stores
 pytest.importorskip("huggingface_hub", reason="needs the extra `stores`")
 ROOT = f"hf://datasets/{REPOSITORY}"
-
-
-def rollout(num_rows: int, observations: int = 1) -> bytes:
-    generator = np.random.default_rng(0)
-    columns = {
-        "reward": generator.normal(size=num_rows),
-        "value": generator.normal(size=num_rows),
-        "terminated": np.arange(num_rows) % 50 == 49,
-    }
-    columns |= {f"obs{index}": generator.normal(size=num_rows) for index in range(observations)}
-    file = io.BytesIO()
-    pq.write_table(pa.table(columns), file, row_group_size=100_000, use_dictionary=False)
-    return file.getvalue()
 
 
 @pytest.fixture
@@ -40,16 +24,8 @@ def hub() -> Iterator[HubServer]:
 
 
 @pytest.fixture
-def gae(run_gae, hub, tmp_path):
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-
-    def run(*args: Any, **options: Any) -> subprocess.CompletedProcess[Any]:
-        result = run_gae(*args, env={**hub.env, "HOME": str(tmp_path), "TMPDIR": str(folder)}, **options)
-        assert list(folder.iterdir()) == [], "a spool was left behind"
-        return result
-
-    return run
+def gae(run_gae, gae_command, hub, tmp_path):
+    return StoreRunner(run_gae, gae_command, {**hub.env, "HOME": str(tmp_path)}, tmp_path / "temporary")
 
 
 def test_a_file_becomes_what_a_local_one_becomes(hub, gae, run_gae, tmp_path):

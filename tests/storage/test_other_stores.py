@@ -6,39 +6,24 @@ import gc
 import importlib.util
 import io
 import json
-import os
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import fsspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from storage.emulators import BUCKET, Request, Store, azure, azurite, google
+from storage.store_runs import StoreRunner, rollout
 
 from gaecli.storage.objects import ObjectStore
 
 pytestmark = pytest.mark.stores
 #: Parts of 16 MiB: two and a little.
 BIG_ROWS, BIG_COLUMNS = 300_000, 14
-
-
-def rollout(num_rows: int, seed: int = 0, observations: int = 1) -> bytes:
-    generator = np.random.default_rng(seed)
-    columns = {
-        "reward": generator.normal(size=num_rows),
-        "value": generator.normal(size=num_rows),
-        "terminated": np.arange(num_rows) % 50 == 49,
-    }
-    columns |= {f"obs{index}": generator.normal(size=num_rows) for index in range(observations)}
-    file = io.BytesIO()
-    pq.write_table(pa.table(columns), file, row_group_size=100_000, use_dictionary=False)
-    return file.getvalue()
 
 
 def columns_of(body: bytes) -> pa.Table:
@@ -72,31 +57,7 @@ def store(running) -> Store:
 
 @pytest.fixture
 def gae(run_gae, gae_command, store, tmp_path):
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-
-    def run(*args: Any, **options: Any) -> subprocess.CompletedProcess[Any]:
-        env = {**store.env, "TMPDIR": str(folder), **options.pop("env", {})}
-        result = run_gae(*args, env=env, **options)
-        assert list(folder.iterdir()) == [], "a spool was left behind"
-        return result
-
-    run.env = {**os.environ, **store.env, "TMPDIR": str(folder)}
-    run.temporary = folder
-    run.path = gae_command
-    return run
-
-
-@pytest.fixture
-def locally(run_gae, tmp_path):
-    def run(body: bytes, *flags: str) -> bytes:
-        path = tmp_path / "local.parquet"
-        path.write_bytes(body)
-        result = run_gae("compute", path, *flags)
-        assert result.returncode == 0, result.stderr
-        return path.read_bytes()
-
-    return run
+    return StoreRunner(run_gae, gae_command, store.env, tmp_path / "temporary")
 
 
 class TestResults:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -25,6 +24,7 @@ pytest.importorskip("moto", reason="needs the extra `test`")
 pytest.importorskip("s3fs", reason="needs the extra `s3`")
 
 from storage.s3_server import BUCKET, Request, S3Server, break_down, forbid
+from storage.store_runs import StoreRunner, rollout
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 ODD_NAMES = [
@@ -43,19 +43,6 @@ ODD_NAMES = [
 ]
 #: Two parts of an upload and a little; what is observed is most of it.
 BIG_ROWS = 300_000
-
-
-def rollout(num_rows: int, seed: int = 0, observations: int = 1) -> bytes:
-    generator = np.random.default_rng(seed)
-    columns = {
-        "reward": generator.normal(size=num_rows),
-        "value": generator.normal(size=num_rows),
-        "terminated": np.arange(num_rows) % 50 == 49,
-    }
-    columns |= {f"obs{index}": generator.normal(size=num_rows) for index in range(observations)}
-    file = io.BytesIO()
-    pq.write_table(pa.table(columns), file, row_group_size=100_000, use_dictionary=False)
-    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -78,33 +65,7 @@ def s3(server) -> S3Server:
 @pytest.fixture
 def gae(run_gae, gae_command, s3, tmp_path):
     """The installed command, with this server for Amazon and a folder of its own for temporary files."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-
-    def run(*args: Any, **options: Any) -> subprocess.CompletedProcess[Any]:
-        env = {**s3.env, "TMPDIR": str(folder), **options.pop("env", {})}
-        result = run_gae(*args, env=env, **options)
-        assert list(folder.iterdir()) == [], "a spool was left behind"
-        return result
-
-    run.env = {**os.environ, **s3.env, "TMPDIR": str(folder)}
-    run.temporary = folder
-    run.path = gae_command
-    return run
-
-
-@pytest.fixture
-def locally(run_gae, tmp_path):
-    """The bytes that `gae compute` makes of the same bytes in a local file."""
-
-    def run(body: bytes, *flags: str, name: str = "local.parquet") -> bytes:
-        path = tmp_path / name
-        path.write_bytes(body)
-        result = run_gae("compute", path, *flags)
-        assert result.returncode == 0, result.stderr
-        return path.read_bytes()
-
-    return run
+    return StoreRunner(run_gae, gae_command, s3.env, tmp_path / "temporary")
 
 
 class TestInPlace:
