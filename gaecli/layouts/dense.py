@@ -20,7 +20,7 @@ from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.drops import spread_to_trajectories
-from gaecli.layouts.ends import FlagColumns, check_starts, flag_columns, split_ends
+from gaecli.layouts.ends import FLAGS, FlagColumns, check_starts, flag_columns, inverted_of, split_ends
 from gaecli.layouts.groups import group_codes
 from gaecli.layouts.masks import MaskRule, masked_steps
 from gaecli.layouts.next_values import merge_next_values
@@ -76,7 +76,7 @@ class DenseLayout:
         names, flags = self.roles.names, self.flags
         at_start = flags.done if flags.done_at == "start" else None
         at_end = flags.done if flags.done_at == "end" else None
-        per_step = [flags.terminated, flags.truncated, at_end]
+        per_step = [flags.terminated, flags.truncated, at_end, flags.not_done, flags.not_truncated]
         per_step += [names.get("next_value"), names.get("mask")]
         for name in filter(None, [names["value"], at_start, names.get("done_start")]):
             if not self.is_per_step(name, or_longer=True):
@@ -111,7 +111,8 @@ class DenseLayout:
         first_row = start // self.shape[1]
         num_rows = len(columns[self.roles.names["reward"]].values)
         num_times = num_rows if self.is_time_major else self.shape[1]
-        cells = Cells(self.path, _locator(first_row, num_times, is_time_major=self.is_time_major), self.drops)
+        locate = _locator(first_row, num_times, is_time_major=self.is_time_major)
+        cells = Cells(self.path, locate, self.drops, self.flags.inverted)
         return _Piece(self, first_row, num_rows, {**columns, **self.lane_columns}, cells).block()
 
     def _wrong_shape(self, name: str, expected: str | None = None) -> DataError:
@@ -195,6 +196,7 @@ class _Piece:
         return BlockFacts(
             flagged_steps=int(np.count_nonzero(ended)),
             flagged_lane_starts=int(ended[last + 1 - self.num_times].sum()) if reads_ends else 0,
+            inverted=inverted_of(self.columns, self.layout.flags),
         )
 
     def _per_step(self, name: str) -> Column:
@@ -227,16 +229,18 @@ class _Piece:
 
     def _ends(self, bad: list[BoolArray]) -> tuple[BoolArray, BoolArray, BoolArray | None]:
         """(terminated, truncated, starts). Steps whose flags cannot be read are added to `bad`."""
-        flags = self.layout.flags
-        terminated = self._end_flag(flags.terminated, bad)
-        truncated = self._end_flag(flags.truncated, bad)
-        starts = None
-        if flags.done is None or flags.done_at == "end":
-            done = self._end_flag(flags.done, bad)
-        else:
-            starts, done = self._start_flag(flags.done)
+        names = self.layout.flags
+        found: dict[str, BoolArray | None] = {}
+        starts = told = None
+        for role in FLAGS:
+            name = getattr(names, role)
+            if name is not None and role in ("done", "not_done") and names.done_at == "start":
+                begins, found[role], told = self._start_flag(name)
+                starts = begins if role == "done" else starts
+            else:
+                found[role] = self._end_flag(name, bad)
         num_steps = self.num_lanes * self.num_times
-        return (*split_ends(terminated, truncated, done, num_steps, flags, self.cells), starts)
+        return (*split_ends(found, num_steps, names, self.cells, told), starts)
 
     def _end_flag(self, name: str | None, bad: list[BoolArray]) -> BoolArray | None:
         if name is None:
@@ -245,21 +249,24 @@ class _Piece:
         bad += [] if missing is None else [missing]
         return flags
 
-    def _start_flag(self, name: str) -> tuple[BoolArray, BoolArray]:
-        """(starts, ends) from flags that say "this observation is the first": end[t] = start[t + 1].
+    def _start_flag(self, name: str) -> tuple[BoolArray, BoolArray, BoolArray]:
+        """(starts, ends, steps of which they tell) from flags that say "this observation is the first".
 
+        end[t] = start[t + 1].
         Whether the last step of a piece is an end, the next piece says, by `Lanes.first_is_start`.
         """
         column, beyond = self._split_off_last(name)
         starts = self.cells.flags(column, name)[0].reshape(self.num_lanes, self.num_times)
-        ends = np.zeros_like(starts)
+        ends, told = np.zeros_like(starts), np.ones_like(starts)
         ends[:, :-1] = starts[:, 1:]
         final = self.layout.roles.get("final_done")
         if beyond is not None:
             ends[:, -1] = self.cells.flags(Column(beyond), name)[0]
         elif final is not None and self.reaches_the_end:
             ends[:, -1] = self.cells.flags(self._per_lane(final), final)[0]
-        return starts.reshape(-1), ends.reshape(-1)
+        else:
+            told[:, -1] = False
+        return starts.reshape(-1), ends.reshape(-1), told.reshape(-1)
 
     def _check_starts(self, ended: BoolArray) -> None:
         """Start flags beside end flags have to agree with them."""
