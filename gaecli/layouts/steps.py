@@ -74,7 +74,8 @@ def steps_of(column: Column) -> Steps | None:
         return Steps(as_integers(values), counts=column.coded is None)
     if not np.isfinite(values).all():
         return None
-    is_whole = bool((values == np.floor(values)).all()) and bool((np.abs(values) < 2.0**63).all())
+    fits = np.abs(values.astype(np.float64, copy=False)) < 2.0**63
+    is_whole = bool((values == np.floor(values)).all()) and bool(fits.all())
     return Steps(as_integers(values), counts=True) if is_whole else Steps(values, counts=False)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gaecli.columns import flag_of
+from gaecli.columns import Unused, flag_of
 from gaecli.kernels.devices import Device
 from gaecli.pipeline.stream import Stream
 from gaecli.settings import Settings
@@ -222,7 +222,7 @@ def names_alike(stream: Stream, settings: Settings) -> list[WarningNote]:
 
 def unused_columns(stream: Stream) -> list[WarningNote]:
     """Columns whose name promises a role that their type does not keep."""
-    notes = {}
+    notes: dict[Unused, WarningNote] = {}
     for opened in stream.files:
         for column in opened.layout.roles.unused:
             role = column.role.replace("_", " ")

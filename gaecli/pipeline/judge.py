@@ -108,20 +108,16 @@ def _check_ids_do_not_return(case: Case) -> None:
 
 def _returning(case: Case) -> Hashable:
     """An id whose rows do not stand together in the file; None if there is none."""
-    labels: list[Hashable] = []
-    arrays: list[Array] = []
+    parts: list[Any] = [summary.facts.run_labels for summary in case.summaries]
+    are_arrays = all(isinstance(part, np.ndarray) for part in parts)
+    new: list[Any] = []
     previous: Hashable = None
-    for summary in case.summaries:
-        found = summary.facts.run_labels
-        assert found is not None
+    for part in parts:
+        found = part if are_arrays else as_labels(part)
         goes_on = bool(len(found)) and found[0] == previous
-        if isinstance(found, np.ndarray):
-            arrays.append(found[1:] if goes_on else found)
-        else:
-            labels.extend(found[1:] if goes_on else found)
+        new.append(found[1:] if goes_on else found)
         previous = found[-1] if len(found) else previous
-    labels += np.concatenate(arrays).tolist() if arrays and labels else []
-    everything = np.concatenate(arrays) if arrays and not labels else labels
+    everything = np.concatenate(new) if are_arrays else [label for part in new for label in part]
     return first_duplicate(everything) if has_duplicates(everything) else None
 
 
