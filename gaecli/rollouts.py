@@ -93,9 +93,10 @@ class Lanes:
     first_padding: npt.NDArray[np.int8]
     #: V beyond the last step, should its trajectory end there; NaN where the file does not say.
     last_bootstraps: FloatArray | None = None
-    #: Step column at both ends, for the check that nothing is missing or doubled in between.
-    first_steps: IndexArray | None = None
-    last_steps: IndexArray | None = None
+    #: Step column at both ends, for the check that nothing is missing or doubled in between: int64 where it
+    #: counts, float64 where it only orders.
+    first_steps: IndexArray | FloatArray | None = None
+    last_steps: IndexArray | FloatArray | None = None
 
     @property
     def count(self) -> int:
@@ -131,6 +132,9 @@ class BlockFacts:
     followed_ends: int = 0
     #: Of an inverted flag, where there is one.
     inverted: InvertedFacts | None = None
+    #: Rows that stood behind later ones, by the clock of a file without a step column.
+    clock_falls: int = 0
+    first_clock_fall: int | None = None
 
 
 @dataclass(frozen=True)

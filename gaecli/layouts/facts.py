@@ -49,6 +49,8 @@ def facts_of(
         zero_after_end=int(np.count_nonzero(rewards[after] == 0)),
         followed_ends=len(after),
         inverted=inverted,
+        clock_falls=len(arrangement.clock_falls),
+        first_clock_fall=start + arrangement.clock_falls[0] if arrangement.clock_falls else None,
     )
 
 

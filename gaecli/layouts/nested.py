@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import FLAGS, FlagColumns, flag_columns, inverted_of, split_ends
+from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_steps
 from gaecli.layouts.masks import MaskRule, is_doubtful, masked_steps, which_mask
 from gaecli.layouts.next_values import merge_next_values
 from gaecli.layouts.padding import Padding
@@ -30,7 +32,7 @@ class NestedLayout:
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:
         # Episode, env and step say nothing here: the row is the trajectory.
         roles = roles.without("episode", "env", "step")
-        self.roles = Roles(roles.names, roles.alternates, (), roles.explicit)
+        self.roles = replace(roles, key_parts=())
         self.like_column: str | None = roles.names["reward"]
         self._path = file.path
         self._drops = settings.on_nan == "drop-episode"
@@ -104,7 +106,7 @@ class NestedLayout:
 
     def _ask_about(self, masks: Column, offsets: IndexArray) -> None:
         """A list with an item per step is a mask of either kind; one that is longer speaks of ends."""
-        if masks.offsets is not None and (np.diff(masks.offsets) == np.diff(offsets)).all():
+        if masks.offsets is not None and not is_one_longer(masks, offsets):
             raise which_mask(self.roles.get("not_done"), self._path)
 
     def _items(self, columns: Mapping[str, Column], name: str, offsets: IndexArray, start: int) -> Column:
@@ -132,15 +134,9 @@ class NestedLayout:
         """(V(sₜ) of every step, V(s_T) of every row where the lists have one value more than rewards)."""
         name = self.roles.names["value"]
         column = columns[name]
-        is_longer = column.offsets is not None and (np.diff(column.offsets) == np.diff(offsets) + 1).all()
-        if column.offsets is None or not is_longer or not len(offsets) - 1:
+        if not is_one_longer(column, offsets):
             return self._items(columns, name, offsets, start), None
-        last = column.offsets[1:] - 1
-        inner = np.ones(len(column.values), np.bool_)
-        inner[last] = False
-        null = column.is_null
-        steps = Column(column.values[inner], None if null is None else null[inner])
-        return steps, Column(column.values[last], None if null is None else null[last])
+        return of_steps(column), after_last(column)
 
     def _padding(
         self, columns: Mapping[str, Column], offsets: IndexArray, start: int, inner: BoolArray, cells: Cells
@@ -174,9 +170,10 @@ class NestedLayout:
             name = getattr(self._flags, role)
             if name is None:
                 continue
+            is_longer = is_one_longer(columns[name], offsets)
             flags, missing = cells.flags(self._flag_items(columns, name, offsets, start), name)
             bad += [] if missing is None else [missing]
-            if role in ("done", "not_done") and self._flags.done_at == "start":
+            if role in ("done", "not_done") and self._flags.done_at == "start" and not is_longer:
                 flags = _ends_of_starts(flags, offsets)
             found[role] = flags
         told = _has_later_item(offsets) if self._flags.done_at == "start" else None
@@ -185,10 +182,13 @@ class NestedLayout:
     def _flag_items(
         self, columns: Mapping[str, Column], name: str, offsets: IndexArray, start: int
     ) -> Column:
+        """A flag of each step, for each row, or of each state: then that which the step leads to has it."""
         column = columns[name]
-        if column.offsets is not None:
-            return self._items(columns, name, offsets, start)
-        return _on_last_items(column, offsets, fill=self._flags.no_end(column, name))
+        if column.offsets is None:
+            return _on_last_items(column, offsets, fill=self._flags.no_end(column, name))
+        if is_one_longer(column, offsets):
+            return after_steps(column)
+        return self._items(columns, name, offsets, start)
 
     def _given_values(
         self,

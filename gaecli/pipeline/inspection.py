@@ -29,14 +29,14 @@ from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.commit import explain
 from gaecli.pipeline.episodes import EpisodeBook, Pieces, pieces_of
-from gaecli.pipeline.findings import names_alike, stored_settings
+from gaecli.pipeline.findings import names_alike, stored_settings, unused_columns
 from gaecli.pipeline.forecast import existing_columns, forecast
 from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.pipeline.local import LocalEngine, default_jobs
 from gaecli.pipeline.memory import check_memory, expand_beyond_measure, rows_per_block
 from gaecli.pipeline.places import Places
 from gaecli.pipeline.rows import episode_keys, first_steps
-from gaecli.pipeline.statistics import Tally, explained_variance
+from gaecli.pipeline.statistics import Explained, Tally, explained_variance
 from gaecli.pipeline.stream import OpenFile, Stream, Workshop, summarise_in_order
 from gaecli.settings import RunOptions, Settings
 from gaecli.summary import (
@@ -79,12 +79,14 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
     started = time.perf_counter()
     plans = plan_streams(sources, settings.join)
     infos, failures = [], []
+    explained = Explained()
     engine = LocalEngine(options.jobs or default_jobs())
     try:
         for number, plan in enumerate(plans):
             inspector = _Inspector(Stream(number, plan, settings), options, engine)
             try:
                 infos.append(inspector.info())
+                explained.add(inspector.errors, inspector.returns)
             except OSError as error:
                 failures.append(_failure(plan, explain(error, plan.paths[0])))
             except GaeError as error:
@@ -92,7 +94,15 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
     finally:
         engine.close()
     seconds = time.perf_counter() - started
-    return Inspection(infos, settings.gamma, failures, describe_streams(plans), seconds)
+    return Inspection(
+        infos,
+        settings.gamma,
+        failures,
+        describe_streams(plans),
+        seconds,
+        explained.within,
+        explained.over_streams,
+    )
 
 
 def _failure(plan: StreamPlan, error: GaeError) -> FileSummary:
@@ -147,6 +157,8 @@ class _Inspector:
     def __init__(self, stream: Stream, options: InspectOptions, engine: LocalEngine) -> None:
         self.stream = stream
         self.settings = stream.settings
+        #: Of R - V and of R, once the rows are read.
+        self.errors = self.returns = Moments()
         self.options = options
         self.rows_per_block = rows_per_block(options.memory_bytes)
         self.shop = Workshop(
@@ -171,6 +183,7 @@ class _Inspector:
             self.stream.warnings = [
                 *stored_settings(self.stream, self.settings),
                 *names_alike(self.stream, self.settings),
+                *unused_columns(self.stream),
             ]
             summarise_in_order(self.stream, self.shop, self.options.memory_bytes)
             statistics = self._statistics()
@@ -192,6 +205,7 @@ class _Inspector:
         )
         if statistics is None:
             return replace(info, statistics=_of_cells(files, shown, self.rows_per_block))
+        self.errors, self.returns = statistics.errors, statistics.returns
         return self._with_statistics(info, statistics)
 
     def _without_bombs(self, files: Sequence[RolloutFile], roles: Mapping[str, str]) -> dict[str, str]:
