@@ -132,13 +132,14 @@ class NpzInput:
             readers = {}
             for name in num_rows.keys() - whole.keys():
                 with self._told(name):
-                    readers[name] = open_rows(archive, self._members[name], self.path, handles)
+                    ahead = num_rows[name] - unit.stop
+                    readers[name] = open_rows(archive, self._members[name], self.path, handles, ahead)
             for start in range(unit.start, unit.stop, rows):
                 stop = min(start + rows, unit.stop)
                 columns = dict(whole)
                 for name, reader in readers.items():
                     with self._told(name):
-                        values = reader.read(num_rows[name] if stop == unit.stop else stop)
+                        values = reader.read(stop + num_rows[name] - unit.stop)
                     columns[name] = self._column(name, values)
                 yield start * unit.cells_per_row, stop * unit.cells_per_row, columns
 
@@ -159,10 +160,12 @@ class NpzInput:
         return info
 
     def _column(self, name: str, values: Array) -> Column:
-        if self.columns[name].kind == "id":
-            labels, codes = np.unique(values, return_inverse=True)
-            return Column(codes.astype(np.int64).reshape(values.shape), categories=labels.tolist())
-        return Column(values)
+        kind = self.columns[name].kind
+        if kind == "time":
+            is_null = np.isnat(values)
+            numbers = np.where(is_null, 0, values.view(np.int64))
+            return Column(numbers, is_null if is_null.any() else None, coded=lambda: _coded(values))
+        return _coded(values) if kind == "id" else Column(values)
 
     @contextlib.contextmanager
     def _told(self, member: str | None = None) -> Iterator[None]:
@@ -300,7 +303,14 @@ def _kind(dtype: np.dtype[Any]) -> Kind:
         return "int"
     if dtype.kind == "f":
         return "float"
-    return "id" if dtype.kind in "USMm" else "other"
+    if dtype.kind in "mM":
+        return "time"
+    return "id" if dtype.kind in "US" else "other"
+
+
+def _coded(values: Array) -> Column:
+    labels, codes = np.unique(values, return_inverse=True)
+    return Column(codes.astype(np.int64).reshape(values.shape), categories=labels.tolist())
 
 
 def _copy_members(
