@@ -11,7 +11,7 @@ from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 
 #: Columns that are filled at the end of a trajectory only; what stands in their other rows is filler.
 ENDS_ONLY = frozenset(
-    {"values_bootstrapped", "terminal_values", "bootstrap_value", "last_value", "last_values"}
+    {"values_bootstrapped", "terminal_values", "bootstrap_value", "last_value", "last_values", "final_values"}
 )
 
 
