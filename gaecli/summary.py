@@ -68,6 +68,16 @@ class ColumnStatistics:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """A number of each of several streams: how many have it, and where it lies."""
+
+    count: int
+    min: float
+    median: float
+    max: float
+
+
+@dataclass(frozen=True)
 class FileSummary:
     """One input file."""
 
@@ -145,6 +155,7 @@ class Summary:
     bootstrapped: BootstrapCounts
     #: Keys "reward", "value", "advantage", "return", in this order; missing when nothing was computed.
     columns: Mapping[str, ColumnStatistics]
+    #: Within streams: what sets their means apart counts as explained by nothing.
     explained_variance: float | None
     normalization: Normalization
     warnings: Sequence[WarningNote] = ()
@@ -157,6 +168,8 @@ class Summary:
     interrupted: bool = False
     #: What pictures are drawn from, where asked for.
     gallery: Gallery | None = None
+    #: Of each stream by itself, where there are several.
+    explained_variances: Spread | None = None
 
     @property
     def totals(self) -> EpisodeCounts:
@@ -291,6 +304,9 @@ class Inspection:
     failures: Sequence[FileSummary] = ()
     streams: str = ""
     seconds: float = 0.0
+    #: Within streams, and of each by itself, where there are several.
+    explained_variance: float | None = None
+    explained_variances: Spread | None = None
 
     @property
     def exit_code(self) -> int:

@@ -38,7 +38,7 @@ from gaecli.pipeline.memory import expand_beyond_measure, rows_per_block
 from gaecli.pipeline.opening import OpenFile, OpenStream, open_stream
 from gaecli.pipeline.places import Places
 from gaecli.pipeline.rows import episode_keys, first_steps
-from gaecli.pipeline.statistics import Tally, explained_variance
+from gaecli.pipeline.statistics import Explained, Tally, explained_variance
 from gaecli.pipeline.stream import Stream, Workshop, first_look
 from gaecli.settings import RunOptions, Settings
 from gaecli.summary import (
@@ -82,12 +82,14 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
     started = time.perf_counter()
     plans = plan_streams(sources, settings.join)
     infos, failures = [], []
+    explained = Explained()
     engine = LocalEngine(options.jobs or default_jobs())
     try:
         for number, plan in enumerate(plans):
             inspector = _Inspector(number, plan, settings, options, engine)
             try:
                 infos.append(inspector.info())
+                explained.add(inspector.errors, inspector.returns)
             except OSError as error:
                 failures.append(_failure(plan, explain(error, plan.paths[0])))
             except GaeError as error:
@@ -95,7 +97,15 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
     finally:
         engine.close()
     seconds = time.perf_counter() - started
-    return Inspection(infos, settings.gamma, failures, describe_streams(plans), seconds)
+    return Inspection(
+        infos,
+        settings.gamma,
+        failures,
+        describe_streams(plans),
+        seconds,
+        explained.within,
+        explained.over_streams,
+    )
 
 
 def _failure(plan: StreamPlan, error: GaeError) -> FileSummary:
@@ -153,6 +163,8 @@ class _Inspector:
         self.number = number
         self.plan = plan
         self.settings = settings
+        #: Of R - V and of R, once the rows are read.
+        self.errors = self.returns = Moments()
         self.options = options
         self.rows_per_block = rows_per_block(options.memory_bytes)
         self.device = choose_device("auto", 0)
@@ -196,6 +208,7 @@ class _Inspector:
         )
         if stream is None or statistics is None:
             return replace(info, statistics=_of_cells(files, shown, self.rows_per_block))
+<<<<<<< HEAD
         return self._with_statistics(info, stream, statistics)
 
     def _first_look(self, opened: OpenStream) -> Stream:
@@ -206,6 +219,10 @@ class _Inspector:
             first_look(opened, Workshop.plain(estimator, 0, self.shop.run))
             opened = replace(opened, settings=self.settings.replace(bootstrap="zero"))
         return first_look(opened, self.shop)
+=======
+        self.errors, self.returns = statistics.errors, statistics.returns
+        return self._with_statistics(info, statistics)
+>>>>>>> main
 
     def _without_bombs(self, files: Sequence[RolloutFile], roles: Mapping[str, str]) -> dict[str, str]:
         """Roles whose arrays may be looked at, whatever is wrong with the others."""

@@ -18,7 +18,7 @@ from gaecli.pipeline.gallery import SketchBook, gallery_of
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.outputs import Output
-from gaecli.pipeline.statistics import explained_variance
+from gaecli.pipeline.statistics import Explained
 from gaecli.pipeline.stream import Stream
 from gaecli.pipeline.targets import Target
 from gaecli.settings import Settings
@@ -111,13 +111,14 @@ def summarize(
     started: float,
 ) -> Summary:
     """Adds outcomes up as they come and keeps none: each holds samples of its columns."""
-    report = Report()
+    report, explained = Report(), Explained()
     constants: dict[Hashable, Constants] = {}
     files: list[FileSummary] = []
     notes: list[WarningNote] = []
     sketches: list[SketchBook] = []
     for number, outcome in enumerate(outcomes):
         report.merge(outcome.report)
+        explained.add(outcome.report.value_errors, outcome.report.returns)
         is_shared = settings.normalize == "all" or settings.normalize_by is not None
         constants.update(
             outcome.constants if is_shared else {(number, k): v for k, v in outcome.constants.items()}
@@ -132,7 +133,8 @@ def summarize(
         files=files,
         bootstrapped=report.bootstrapped,
         columns={name: tally.statistics() for name, tally in report.tallies.items()},
-        explained_variance=explained_variance(report.value_errors, report.returns),
+        explained_variance=explained.within,
+        explained_variances=explained.over_streams,
         normalization=_normalization(settings, constants, report),
         warnings=merged(notes),
         seconds=Seconds(time.perf_counter() - started, clock["read"], clock["kernel"], clock["write"]),

@@ -8,7 +8,7 @@ import numpy as np
 
 from gaecli.moments import Moments
 from gaecli.rollouts import Array, FloatArray
-from gaecli.summary import ColumnStatistics
+from gaecli.summary import ColumnStatistics, Spread
 
 #: Median and histogram are exact up to this many rows, and taken from every 2ᵏ-th row beyond.
 MAX_SAMPLE = 1 << 17
@@ -94,13 +94,54 @@ def _binned(numbers: FloatArray, low: float, high: float) -> Array:
     return np.bincount(bins, minlength=HISTOGRAM_BINS)
 
 
-def explained_variance(advantages: Moments, returns: Moments) -> float | None:
-    """1 - Var(R - V) / Var(R), where R - V is the advantage; None where the returns do not vary."""
-    spread = returns.variance()
-    error = advantages.variance()
-    if spread is None or error is None or spread == 0:
-        return None
-    return _finite(1 - error / spread)
+@dataclass(eq=False)
+class Explained:
+    """Explained variance of the returns by the values within each stream, and over all of them.
+
+        1 - Σₖ nₖ Varₖ(R - V) / Σₖ nₖ Varₖ(R)
+
+    Deviations are those from the mean of the stream k itself: that the returns of one run are higher than those
+    of another is no merit of their values, and over two files it can be all that there is to see.
+    """
+
+    errors: float = 0.0
+    spreads: float = 0.0
+    #: Of each stream by itself, where its returns vary.
+    figures: list[float] = field(default_factory=list)
+    num_streams: int = 0
+
+    def add(self, errors: Moments, returns: Moments) -> None:
+        """A stream, by R - V and R of all its steps."""
+        if not returns.count:
+            return
+        self.num_streams += 1
+        self.errors += errors.m2
+        self.spreads += returns.m2
+        figure = _explained(errors.m2, returns.m2)
+        if figure is not None:
+            self.figures.append(figure)
+
+    @property
+    def within(self) -> float | None:
+        """None where the returns do not vary."""
+        return _explained(self.errors, self.spreads)
+
+    @property
+    def over_streams(self) -> Spread | None:
+        """None for a single stream, whose figure is `within`."""
+        if self.num_streams < 2 or not self.figures:
+            return None
+        figures = np.array(self.figures)
+        return Spread(len(figures), float(figures.min()), _median(figures), float(figures.max()))
+
+
+def explained_variance(errors: Moments, returns: Moments) -> float | None:
+    """1 - Var(R - V) / Var(R) of one stream; None where the returns do not vary."""
+    return _explained(errors.m2, returns.m2)
+
+
+def _explained(errors: float, spread: float) -> float | None:
+    return _finite(1 - errors / spread) if spread else None
 
 
 def _finite(number: float | None) -> float | None:

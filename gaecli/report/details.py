@@ -21,7 +21,7 @@ from gaecli.report.layout import Column, Grid, flow, labelled
 from gaecli.report.statistics import has_statistics
 from gaecli.report.text import BAD, BAR, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.settings import Settings
-from gaecli.summary import Normalization, NormalizationGroup, Summary
+from gaecli.summary import Normalization, NormalizationGroup, Spread, Summary
 
 LABEL_WIDTH = len("explained variance") + 2
 GAUGE_WIDTH = 10
@@ -71,13 +71,24 @@ def read_explained_variance(explained_variance: float | None) -> tuple[str, str]
 
 def _explained_variance(summary: Summary, canvas: Canvas) -> list[Text]:
     """Number, gauge and word: the fastest check of the values that the advantages rest on."""
-    explained = summary.explained_variance
+    return explained_items(summary.explained_variance, summary.explained_variances, canvas)
+
+
+def explained_items(explained: float | None, spread: Spread | None, canvas: Canvas) -> list[Text]:
+    """Empty if not known. Of several inputs the figure is that within them, and `spread` shows theirs."""
     if explained is None:
         return []
     word, style = read_explained_variance(explained)
     gauge = gauge_bar(explained, GAUGE_WIDTH, canvas.glyphs.gauge)
-    number = Text(format_number(explained), STRONG)
-    return [Text.assemble(number, "  ", (gauge, BAR)), Text(word, style)]
+    items = [Text.assemble((format_number(explained), STRONG), "  ", (gauge, BAR)), Text(word, style)]
+    if spread is not None:
+        low, median, high = (format_number(number) for number in (spread.min, spread.median, spread.max))
+        items += [
+            Text(f"within {plural(spread.count, 'input')}"),
+            Text(f"median {median}"),
+            Text(f"from {low} to {high}"),
+        ]
+    return items
 
 
 def _bootstrapped(summary: Summary) -> list[Text]:

@@ -36,6 +36,7 @@ def summary_to_dict(summary: Summary) -> dict[str, Any]:
         "bootstrapped": summary.bootstrapped,
         "columns": summary.columns,
         "explained_variance": summary.explained_variance,
+        "explained_variances": summary.explained_variances,
         "normalization": summary.normalization,
         "warnings": summary.warnings,
         "seconds": summary.seconds,
@@ -52,6 +53,8 @@ def inspection_to_dict(inspection: Inspection) -> dict[str, Any]:
         "exit_code": inspection.exit_code,
         "streams": inspection.streams,
         "gamma": inspection.gamma,
+        "explained_variance": inspection.explained_variance,
+        "explained_variances": inspection.explained_variances,
         "files": inspection.infos,
         "failures": [
             {"input": file.input, "error": file.error, "hint": file.hint, "exit_code": file.exit_code}

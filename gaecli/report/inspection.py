@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from gaecli.report.charts import format_bytes, format_number, format_setting, gauge_bar
-from gaecli.report.details import GAUGE_WIDTH, LABEL_WIDTH, read_explained_variance
+from gaecli.report.charts import format_bytes, format_setting
+from gaecli.report.details import LABEL_WIDTH, explained_items
 from gaecli.report.layout import Column, Grid, flow, hanging, labelled, paragraph
 from gaecli.report.listings import episode_lines, head_lines
 from gaecli.report.messages import message_lines
@@ -20,7 +20,7 @@ from gaecli.report.notes import warning_lines
 from gaecli.report.overview import overview_lines
 from gaecli.report.statistics import column_lines
 from gaecli.report.table import print_lines
-from gaecli.report.text import BAD, BAR, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
+from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.summary import ColumnStatistics, ComputePlan, ExistingColumn, FileInfo, Inspection
 
 if TYPE_CHECKING:
@@ -46,13 +46,14 @@ def render_inspection(inspection: Inspection, console: Console) -> None:
 
 
 def inspection_lines(inspection: Inspection, canvas: Canvas) -> list[Text]:
+    together = _explained_together(inspection, canvas)
     if len(inspection.infos) > MOST_IN_FULL:
-        return overview_lines(inspection.infos, canvas)
+        return [*overview_lines(inspection.infos, canvas), *together]
     lines: list[Text] = []
-    for info in inspection.infos:
-        for block in _blocks(info, inspection, canvas):
-            if block:
-                lines += [Text(), *block] if lines else block
+    blocks = [block for info in inspection.infos for block in _blocks(info, inspection, canvas)]
+    for block in [*blocks, together]:
+        if block:
+            lines += [Text(), *block] if lines else block
     return lines
 
 
@@ -168,23 +169,29 @@ def _statistics(info: FileInfo) -> dict[str, ColumnStatistics]:
 
 def _findings(info: FileInfo, gamma: float, canvas: Canvas) -> list[Text]:
     lines: list[Text] = []
-    if info.explained_variance is not None:
-        word, style = read_explained_variance(info.explained_variance)
-        gauge = gauge_bar(info.explained_variance, GAUGE_WIDTH, canvas.glyphs.gauge)
-        number = Text(format_number(info.explained_variance), STRONG)
-        items = [
-            Text.assemble(number, "  ", (gauge, BAR)),
-            Text(word, style),
-            Text(
-                f"of returns at {canvas.glyphs.gamma} {format_setting(gamma)}, {canvas.glyphs.lam} 1", QUIET
-            ),
-        ]
-        value = flow(items, canvas.width - LABEL_WIDTH, canvas.glyphs.separator)
-        lines += labelled("explained variance", value, LABEL_WIDTH)
+    lines += _explained(explained_items(info.explained_variance, None, canvas), gamma, canvas)
     for position, column in enumerate(info.existing):
         value = flow(_existing(column, canvas), canvas.width - LABEL_WIDTH, canvas.glyphs.separator)
         lines += labelled("" if position else "already there", value, LABEL_WIDTH)
     return lines
+
+
+def _explained_together(inspection: Inspection, canvas: Canvas) -> list[Text]:
+    """Of several inputs, where each by itself is not all that one wants to know."""
+    spread = inspection.explained_variances
+    if spread is None:
+        return []
+    return _explained(
+        explained_items(inspection.explained_variance, spread, canvas), inspection.gamma, canvas
+    )
+
+
+def _explained(items: list[Text], gamma: float, canvas: Canvas) -> list[Text]:
+    if not items:
+        return []
+    returns = f"of returns at {canvas.glyphs.gamma} {format_setting(gamma)}, {canvas.glyphs.lam} 1"
+    value = flow([*items, Text(returns, QUIET)], canvas.width - LABEL_WIDTH, canvas.glyphs.separator)
+    return labelled("explained variance", value, LABEL_WIDTH)
 
 
 def _existing(column: ExistingColumn, canvas: Canvas) -> list[Text]:

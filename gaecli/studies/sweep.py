@@ -28,7 +28,7 @@ from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.pen import Pen
 from gaecli.pipeline.places import Places
-from gaecli.pipeline.statistics import explained_variance
+from gaecli.pipeline.statistics import Explained
 from gaecli.pipeline.stream import Stream
 from gaecli.results import Sweep, SweepFile, SweepPoint, effective_horizon
 from gaecli.rollouts import FloatArray
@@ -89,6 +89,7 @@ def _sweep(
     places.check(plans)
     output = ColumnsOut(plans, settings, grid.columns, places)
     totals = [_Total() for _ in grid.points]
+    explained = [Explained() for _ in grid.points]
     counts = EpisodeCounts()
     files: list[SweepFile] = []
     warnings: list[WarningNote] = []
@@ -101,6 +102,8 @@ def _sweep(
                 files += _failed(plan, error)
                 continue
             totals = [one.merge(other) for one, other in zip(totals, found.totals, strict=True)]
+            for one, of_stream in zip(explained, found.totals, strict=True):
+                one.add(of_stream.advantages, of_stream.returns)
             counts += found.counts
             warnings += reading.stream.warnings
             warnings += bootstrap_notes(
@@ -114,7 +117,7 @@ def _sweep(
         gammas=(),
         lams=(),
         reference=(settings.gamma, settings.lam),
-        points=[_point(grid, index, totals) for index in grid.shown],
+        points=[_point(grid, index, totals, explained[index]) for index in grid.shown],
         files=files,
         counts=counts,
         streams=describe_streams(plans),
@@ -268,7 +271,7 @@ def _block_totals(
         yield index, advantages, total
 
 
-def _point(grid: Grid, index: int, totals: Sequence[_Total]) -> SweepPoint:
+def _point(grid: Grid, index: int, totals: Sequence[_Total], explained: Explained) -> SweepPoint:
     gamma, lam = grid.points[index]
     total, base = totals[index], totals[grid.bases[index]]
     count = total.advantages.count
@@ -279,7 +282,7 @@ def _point(grid: Grid, index: int, totals: Sequence[_Total]) -> SweepPoint:
         mean=total.advantages.mean if count else None,
         std=total.advantages.std(1),
         variance=total.advantages.variance(1),
-        explained_variance=explained_variance(total.advantages, total.returns),
+        explained_variance=explained.within,
         bias=math.sqrt(total.squared_change / count) / spread if count and spread else None,
         sign_agreement=total.same_sign / count if count else None,
         effective_horizon=effective_horizon(gamma, lam),

@@ -26,6 +26,7 @@ DOCUMENT_KEYS = {
     "bootstrapped",
     "columns",
     "explained_variance",
+    "explained_variances",
     "normalization",
     "warnings",
     "seconds",

@@ -29,7 +29,7 @@ def test_every_key_of_the_schema_is_there() -> None:
     assert set(loaded) == {
         "schema_version", "settings", "device", "files", "totals", "bootstrapped", "columns",
         "explained_variance", "normalization", "warnings", "seconds", "steps_per_second",
-        "exit_code", "interrupted", "backend", "device_reason", "streams",
+        "exit_code", "interrupted", "backend", "device_reason", "streams", "explained_variances",
     }  # fmt: skip
     assert set(loaded["files"][0]) == COUNTS | {
         "input", "output", "status", "format", "layout", "error", "hint", "exit_code", "method", "columns",

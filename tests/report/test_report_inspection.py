@@ -22,6 +22,7 @@ from gaecli.summary import (
     ExistingColumn,
     FileInfo,
     Inspection,
+    Spread,
     StepInfo,
     WarningNote,
 )
@@ -101,9 +102,10 @@ def refused(**changes) -> FileInfo:
     return replace(usual, **changes)
 
 
-def rendered(*infos: FileInfo, width: int = 80, encoding: str = "utf-8", **options) -> str:
+def rendered(*infos: FileInfo, width: int = 80, encoding: str = "utf-8", found=None, **options) -> str:
     file = EncodedFile(encoding)
-    render_inspection(Inspection(infos, gamma=0.99), Console(file=file, width=width, **options))
+    inspection = Inspection(infos, gamma=0.99, **(found or {}))
+    render_inspection(inspection, Console(file=file, width=width, **options))
     return file.getvalue()
 
 
@@ -272,6 +274,15 @@ class TestManyInputs:
         assert text.count("✗ would ask") == 1
         assert "6 inputs · 284 kB · 5,120 steps · 145 episodes" in text
         assert "would ask about 1" in text
+
+    @pytest.mark.parametrize("number", [2, 5])
+    def test_explained_variance_of_all_is_that_within_them(self, number):
+        spread = Spread(count=number, min=-0.71, median=0.1, max=0.27)
+        infos = [info(path=f"runs/seed-{number}.parquet") for number in range(number)]
+        found = {"explained_variance": 0.05, "explained_variances": spread}
+        text = rendered(*infos, width=100, found=found)
+        assert f"explained variance  0.05000  ░░░░░░░░░░ · weak · within {number} inputs" in text
+        assert "from -0.7100 to 0.2700 · of returns at γ 0.99, λ 1" in text
 
     @pytest.mark.parametrize("width", WIDTHS)
     def test_fit_any_width(self, width):

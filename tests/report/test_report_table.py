@@ -30,6 +30,7 @@ from gaecli.summary import (
     Normalization,
     NormalizationGroup,
     Seconds,
+    Spread,
     Status,
     Summary,
     WarningNote,
@@ -423,6 +424,14 @@ def test_no_files_at_all_is_no_success() -> None:
     nothing = rendered(replace(summary(columns={}), files=()))
     assert "no input files" in nothing
     assert "✓" not in nothing
+
+
+def test_explained_variance_within_several_inputs_has_median_and_range() -> None:
+    spread = Spread(count=3, min=-0.71, median=0.1, max=0.27)
+    text = rendered(summary(*(file_summary(),) * 3, explained_variance=0.05, explained_variances=spread))
+    assert "explained variance  0.05000  ░░░░░░░░░░ · weak · within 3 inputs" in text
+    assert "median 0.1000" in text
+    assert "from -0.7100 to 0.2700" in text
 
 
 @pytest.mark.parametrize(
