@@ -208,7 +208,7 @@ class _Inspector:
         )
         if stream is None or statistics is None:
             return replace(info, statistics=_of_cells(files, shown, self.rows_per_block))
-<<<<<<< HEAD
+        self.errors, self.returns = statistics.errors, statistics.returns
         return self._with_statistics(info, stream, statistics)
 
     def _first_look(self, opened: OpenStream) -> Stream:
@@ -219,10 +219,6 @@ class _Inspector:
             first_look(opened, Workshop.plain(estimator, 0, self.shop.run))
             opened = replace(opened, settings=self.settings.replace(bootstrap="zero"))
         return first_look(opened, self.shop)
-=======
-        self.errors, self.returns = statistics.errors, statistics.returns
-        return self._with_statistics(info, statistics)
->>>>>>> main
 
     def _without_bombs(self, files: Sequence[RolloutFile], roles: Mapping[str, str]) -> dict[str, str]:
         """Roles whose arrays may be looked at, whatever is wrong with the others."""
