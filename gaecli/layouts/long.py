@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,15 +14,25 @@ from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.arrange import Arrangement, arrange, arrange_by_key, arrange_by_step
 from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.drops import spread_to_trajectories
-from gaecli.layouts.ends import Flags, check_starts, flag_columns, read_flags, split_ends
+from gaecli.layouts.ends import Flags, check_starts, flag_columns, inverted_of, read_flags, split_ends
 from gaecli.layouts.facts import Ends, facts_of
 from gaecli.layouts.groups import group_codes
 from gaecli.layouts.keys import as_labels, codes, first_duplicate
 from gaecli.layouts.masks import MaskRule, masked_rows
 from gaecli.layouts.next_values import merge_next_values, values_beyond
 from gaecli.layouts.padding import Padding, used_cells
-from gaecli.layouts.steps import are_unique, check_order, counting, falls, read_steps, stride_of
-from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray, Lanes
+from gaecli.layouts.steps import (
+    Steps,
+    are_unique,
+    check_order,
+    check_sortable,
+    falls,
+    leading,
+    read_steps,
+    steps_of,
+    stride_of,
+)
+from gaecli.rollouts import Array, Block, BoolArray, FloatArray, Lanes
 from gaecli.settings import Settings
 
 
@@ -73,12 +83,15 @@ class LongLayout:
         self._taking = taking
         episode = roles.get("episode")
         self._ids = (*((episode,) if episode is not None else ()), *roles.key_parts)
-        self.row_columns = tuple(dict.fromkeys([*roles.row_columns, *filter(None, [self._group])]))
+        # Without ids it may fall wherever an episode begins.
+        self._clock = roles.clock if self._ids else None
+        used = [*roles.row_columns, *filter(None, [self._clock, self._group])]
+        self.row_columns = tuple(dict.fromkeys(used))
 
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
         names = self.roles.names
         num_steps = len(columns[names["reward"]].values)
-        cells = Cells(self._path, self._locate(start, columns), self._drops)
+        cells = Cells(self._path, self._locate(start, columns), self._drops, self._flags.inverted)
         check_alternates(columns, self.roles, cells)
         mask = masked_rows(columns, self.roles, self._mask_rule, cells)
         kept = mask if self._mask_rule.mode == "zero" else None
@@ -89,7 +102,7 @@ class LongLayout:
         steps = read_steps(columns, self.roles, cells)
         arrangement = self._arrange(columns, num_steps, steps, flags)
         in_lanes = arrangement.in_lane_order
-        lane_cells = Cells(self._path, lambda step: cells.locate(arrangement.row(step)), self._drops)
+        lane_cells = replace(cells, locate=lambda step: cells.locate(arrangement.row(step)))
 
         terminated, truncated, starts = self._ends(flags, arrangement, num_steps, lane_cells)
         same = arrangement.same_trajectory(num_steps)
@@ -127,7 +140,7 @@ class LongLayout:
             stream_ends=None if arrangement.adjacent is None else np.flatnonzero(~arrangement.adjacent),
             groups=groups,
             group_labels=labels,
-            facts=facts_of(start, ends, stride, rewards, arrangement),
+            facts=facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
         )
         return block if mask is None else self._mask_rule.zeroed(block, in_lanes(mask))
 
@@ -145,11 +158,11 @@ class LongLayout:
         return locate
 
     def _arrange(
-        self, columns: Mapping[str, Column], num_rows: int, steps: Mapping[str, IndexArray], flags: Flags
+        self, columns: Mapping[str, Column], num_rows: int, steps: Mapping[str, Steps], flags: Flags
     ) -> Arrangement:
         env_name = self.roles.get("env")
-        env = columns[env_name] if env_name is not None else None
-        ids = [columns[name] for name in self._ids]
+        env = columns[env_name].as_ids() if env_name is not None else None
+        ids = [columns[name].as_ids() for name in self._ids]
         arrangement = (
             arrange_by_key(env, ids, num_rows) if self._taking.by_key else arrange(env, ids, num_rows)
         )
@@ -160,18 +173,44 @@ class LongLayout:
             if not self._taking.is_whole:
                 raise NeedsKeys
             arrangement = arrange_by_key(env, ids, num_rows)
-        moved = {name: arrangement.in_lane_order(numbers) for name, numbers in steps.items()}
-        found = counting(moved, arrangement.same_trajectory(num_rows), self.roles)
-        if found is None or not self._is_unordered(found[1], flags, arrangement):
+        found = self._true_order(columns, steps, flags, arrangement)
+        if found is None:
             return arrangement
         if not self._taking.is_whole:
             raise NeedsWholeStream
-        return arrange_by_step(env, ids, steps[found[0]], num_rows)
+        name, order, fallen = found
+        keys = codes([*([env] if env is not None else []), *ids], num_rows)
+        check_sortable(order, keys, name, self._path)
+        return replace(arrange_by_step(env, ids, order.numbers, num_rows), clock_falls=fallen)
 
-    def _is_unordered(self, steps: IndexArray, flags: Flags, arrangement: Arrangement) -> bool:
+    def _true_order(
+        self,
+        columns: Mapping[str, Column],
+        steps: Mapping[str, Steps],
+        flags: Flags,
+        arrangement: Arrangement,
+    ) -> tuple[str, Steps, Sequence[int]] | None:
+        """Where rows of a trajectory are out of order: the column that tells, and the rows where the clock does."""
+        num_rows = arrangement.placement.num_rows
+        same = arrangement.same_trajectory(num_rows)
+        moved = {name: column.moved(arrangement.in_lane_order) for name, column in steps.items()}
+        name = leading(moved, same, self.roles)
+        if name is not None:
+            is_unordered = self._is_unordered(moved[name].numbers, flags, arrangement)
+            return (name, steps[name], ()) if is_unordered else None
+        if self._clock is None or columns[self._clock].is_null is not None:
+            return None
+        times = steps_of(columns[self._clock])
+        if times is None:
+            return None
+        fallen = np.flatnonzero(falls(arrangement.in_lane_order(times.numbers), same)) + 1
+        rows = arrangement.placement.rows_of_steps(fallen).tolist()
+        return (self._clock, replace(times, counts=False), rows) if rows else None
+
+    def _is_unordered(self, steps: Array, flags: Flags, arrangement: Arrangement) -> bool:
         """Rows of a trajectory are out of order, and the steps tell which order it was."""
         same = arrangement.same_trajectory(len(steps))
-        if not falls(steps, same):
+        if not falls(steps, same).any():
             return False
         if arrangement.id_columns:
             return True
@@ -180,37 +219,36 @@ class LongLayout:
             if flag is not None:
                 same = same & ~arrangement.in_lane_order(flag)[:-1]
         lanes = np.searchsorted(arrangement.starts, np.arange(len(steps)), side="right")
-        return falls(steps, same) and are_unique(steps, codes([Column(lanes)], len(steps)))
+        return bool(falls(steps, same).any()) and are_unique(steps, codes([Column(lanes)], len(steps)))
 
     def _check_steps(
-        self, steps: Mapping[str, IndexArray], same: BoolArray, arrangement: Arrangement, cells: Cells
-    ) -> tuple[tuple[IndexArray, IndexArray] | None, int | None]:
+        self, steps: Mapping[str, Steps], same: BoolArray, arrangement: Arrangement, cells: Cells
+    ) -> tuple[tuple[Array, Array] | None, int | None]:
         """(steps at both ends of each lane, their distance within trajectories)."""
-        moved = {name: arrangement.in_lane_order(numbers) for name, numbers in steps.items()}
+        moved = {name: column.moved(arrangement.in_lane_order) for name, column in steps.items()}
         check_order(moved, same, self.roles, self._path)
-        found = counting(moved, same, self.roles)
+        found = leading(moved, same, self.roles)
         if found is None:
             return None, None
-        name, numbers = found
-        stride = stride_of(numbers, same, name, self._path, cells.locate)
+        stride = stride_of(moved[found], same, found, self._path, cells.locate)
+        numbers = moved[found].numbers
+        if not moved[found].counts:
+            numbers = numbers.astype(np.float64)
         return (numbers[arrangement.starts], numbers[arrangement.stops - 1]), stride
 
     def _ends(
         self, flags: Flags, arrangement: Arrangement, num_steps: int, cells: Cells
     ) -> tuple[BoolArray, BoolArray, BoolArray | None]:
         """(terminated, truncated, starts) in lane order. A start flag ends the step before it."""
-        moved = [
-            None if flag is None else arrangement.in_lane_order(flag)
-            for flag in (flags.terminated, flags.truncated, flags.done)
-        ]
-        terminated, truncated, done = moved
-        starts = None
-        if done is not None and self._flags.done_at == "start":
-            starts, done = done, np.zeros(num_steps, np.bool_)
-            done[:-1] = starts[1:]
-            if arrangement.adjacent is not None:
-                done[:-1] &= arrangement.adjacent
-        terminated, truncated = split_ends(terminated, truncated, done, num_steps, self._flags, cells)
+        moved = flags.moved(arrangement.in_lane_order)
+        starts = told = None
+        if self._flags.done_at == "start":
+            told = np.zeros(num_steps, np.bool_)
+            told[:-1] = True if arrangement.adjacent is None else arrangement.adjacent
+            starts = moved["done"]
+            for role in ("done", "not_done"):
+                moved[role] = _ends_of_starts(moved[role], told)
+        terminated, truncated = split_ends(moved, num_steps, self._flags, cells, told)
         return terminated, truncated, starts
 
     def _check_starts(
@@ -271,7 +309,7 @@ def _lanes(
     arrangement: Arrangement,
     starts: BoolArray | None,
     padding: Padding | None,
-    first_and_last: tuple[IndexArray, IndexArray] | None,
+    first_and_last: tuple[Array, Array] | None,
     beyond: FloatArray | None,
 ) -> Lanes:
     first, last = arrangement.starts, arrangement.stops - 1
@@ -296,6 +334,15 @@ def _lanes(
         None if first_and_last is None else first_and_last[0],
         None if first_and_last is None else first_and_last[1],
     )
+
+
+def _ends_of_starts(starts: BoolArray | None, told: BoolArray) -> BoolArray | None:
+    """A flag that begins an episode ends the step before it. `told`: steps that another one follows."""
+    if starts is None:
+        return None
+    ends = np.zeros_like(starts)
+    ends[:-1] = starts[1:]
+    return ends & told
 
 
 def _zeroed(numbers: Array, where: BoolArray) -> Array:
