@@ -62,10 +62,10 @@ class DataSet:
         return ()
 
     def closing(self, root: Path, columns: Sequence[str]) -> Mapping[Path, bytes]:
-        """Files of the data set at `root` that change once all data files have their new `columns`.
+        """What the data set at `root` says of its columns once all data files have these new ones.
 
-        They are written last, so that a run that is interrupted leaves a set that fails to load
-        rather than one that loads and lacks something.
+        Files relative to the root; none that would stay as it is. They are put in their places last, so that
+        a run that is killed leaves a set that fails to load rather than one that loads and lacks something.
         """
         return {}
 

@@ -56,7 +56,7 @@ class LeRobot(DataSet):
             return {}
         # As LeRobot writes it.
         text = json.dumps({**info, "features": features}, indent=4, ensure_ascii=False)
-        return {path: text.encode()}
+        return {INFO: text.encode()}
 
 
 def recognise(directory: Path) -> LeRobot | None:

@@ -28,6 +28,7 @@ from gaecli.pipeline.blocks import BlockStore
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.commit import explain
+from gaecli.pipeline.completeness import partly_written
 from gaecli.pipeline.episodes import EpisodeBook, Pieces, pieces_of
 from gaecli.pipeline.findings import names_alike, stored_settings, unused_columns
 from gaecli.pipeline.forecast import existing_columns, forecast
@@ -197,7 +198,7 @@ class _Inspector:
             data_set=data_set.title if data_set is not None else None,
             problem=problem.message if problem is not None else None,
             hint=problem.hint if problem is not None else None,
-            warnings=list(self.stream.warnings),
+            warnings=[*partly_written(self.stream.plan, files), *self.stream.warnings],
             head=first_steps(files[0], shown, self.options.head),
             plan=forecast(
                 files, self.settings, statistics.bootstrapped if statistics is not None else None, problem

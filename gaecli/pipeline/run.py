@@ -34,6 +34,7 @@ from gaecli.pipeline.rerun import earlier_entries
 from gaecli.pipeline.stream import Stream, Workshop, summarise_in_order
 from gaecli.settings import RunOptions, Settings
 from gaecli.summary import Summary
+from gaecli.unfinished import leave_word
 
 T = TypeVar("T")
 
@@ -63,6 +64,8 @@ def compute(
             summary = run.go(places.sources(sources), begin or (lambda total: lambda name: None))
         except KeyboardInterrupt:
             run.interrupt()
+            run.close()
+            leave_word(run.state)
             raise
         finally:
             run.close()
@@ -92,6 +95,8 @@ class _Run:
             clock=self.clock,
             check_stop=self._engine.check_stop,
         )
+        #: What there is of the results when the run has ended, in a few words.
+        self.state = ""
         self.started = time.perf_counter()
         if options.device not in ("auto",):
             start_torch_import()
@@ -127,6 +132,7 @@ class _Run:
     def close(self) -> None:
         """Whatever was begun and not committed disappears."""
         self._engine.close()  # waits for the blocks in hand: nothing is begun after this
+        self.state = self.state or self.outputs.state
         self.outputs.close()
 
     def _apart(self, streams: Sequence[Stream]) -> Iterator[Outcome]:
@@ -241,7 +247,7 @@ class _Run:
         entries = earlier_entries(stream, targets, self.places, self.settings, inputs)
         if entries is None:
             return None
-        self.outputs.close_data_set(stream)
+        self.outputs.finish_marks(stream)
         return Outcome.up_to_date(stream, targets, entries)
 
     def _look(self, stream: Stream, shop: Workshop) -> dict[Hashable, Moments]:
