@@ -11,6 +11,9 @@ from gaecli.errors import FileError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
 
+#: The name of a folder that is a number to the columns: it fits 64 bits, and `007` is a name.
+WHOLE_NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
+
 _DIGITS = re.compile(r"(\d+)")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
-from gaecli.errors import FileError, GaeError, UsageError
+from gaecli.errors import FileError, GaeError, UsageError, without_secrets
 from gaecli.formats.registry import format_of
 from gaecli.pipeline.commit import NewFile, check_unchanged
 from gaecli.pipeline.inputs import StreamPlan, check_names
@@ -176,7 +176,7 @@ class Places:
         """A text with the names that the user knows in place of spooled copies."""
         if self._shown is None:
             return text
-        return self._shown.sub(lambda match: PIPE if match[1] else f"{match[2]}://", text)
+        return without_secrets(self._shown.sub(lambda match: PIPE if match[1] else f"{match[2]}://", text))
 
     def shown_in(self, result: T) -> T:
         """The same for all texts of a summary."""
