@@ -30,6 +30,13 @@ def read_as(block: Block, settings: Settings) -> Block:
     return block
 
 
+def reads_as_written(settings: Settings) -> bool:
+    """Every block comes back from `read_as` as it is."""
+    convention = settings.convention
+    is_exact = settings.truncation == "exact" and convention.open_ends == "bootstrap"
+    return is_exact and not convention.arrival_rows
+
+
 def _unsaid(block: Block, settings: Settings) -> UsageError:
     count, convention = int(np.count_nonzero(block.truncated)), settings.convention
     options = convention.truncation_options

@@ -173,7 +173,9 @@ def ppo1(r: Rollout) -> Arrays:
 
 
 def pufferlib(r: Rollout) -> Arrays:
-    stored = [arrival_rows(row.tolist(), end.tolist()) for row, end in zip(r.rewards, r.terminated, strict=True)]
+    stored = [
+        arrival_rows(row.tolist(), end.tolist()) for row, end in zip(r.rewards, r.terminated, strict=True)
+    ]
     return {
         "rewards": np.array([row for row, _ in stored]),
         "values": r.values,
@@ -210,7 +212,9 @@ def skrl(r: Rollout) -> Arrays:
 
 
 def brax(r: Rollout) -> Arrays:
-    arrays = time_major(reward=r.rewards, values=r.values, discount=1.0 - r.ended, truncation=1.0 * r.truncated)
+    arrays = time_major(
+        reward=r.rewards, values=r.values, discount=1.0 - r.ended, truncation=1.0 * r.truncated
+    )
     return {**arrays, "bootstrap_value": r.following[:, -1]}
 
 
@@ -308,7 +312,9 @@ def read(path: Path, name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("preset", "arrays", "suffix", "told"), ARCHIVES, ids=[f"{name}-{made.__name__}{at}" for name, made, at, _ in ARCHIVES]
+    ("preset", "arrays", "suffix", "told"),
+    ARCHIVES,
+    ids=[f"{name}-{made.__name__}{at}" for name, made, at, _ in ARCHIVES],
 )
 def test_a_preset_reads_its_librarys_arrays(tmp_path, preset, arrays, suffix, told):
     rollout = told(random_rollout(9, NUM_ENVS, NUM_STEPS, end_rate=0.2))
@@ -359,7 +365,9 @@ def test_a_preset_reads_its_librarys_tokens(tmp_path, preset, suffix):
         return
     gaecli.compute(path, preset=preset, normalize="none")
     settings = Settings.from_preset(preset)
-    found_rows = np.load(path)["advantage"] if suffix == ".npz" else pq.read_table(path)["advantage"].to_pylist()
+    found_rows = (
+        np.load(path)["advantage"] if suffix == ".npz" else pq.read_table(path)["advantage"].to_pylist()
+    )
     for row, (got, kept) in enumerate(zip(found_rows, mask, strict=True)):
         expected, _ = TOKEN_LOOPS[preset](
             rewards[row].tolist(), values[row].tolist(), kept.tolist(), settings.gamma, settings.lam
