@@ -18,9 +18,27 @@ from gaecli.summary import RoleReason
 
 #: Role -> aliases in order of preference (`done` at the end of a step, `done_start` at its start).
 ALIASES: Mapping[str, tuple[str, ...]] = {
-    "reward": ("reward", "rewards", "next.reward", "token_level_rewards", "rew", "rews", "r"),
-    "value": ("value", "values", "vf_preds", "state_value", "value_current", "v_s", "vpred"),
-    "next_value": ("next_value", "next_values", "next.state_value", "values_bootstrapped", "terminal_values"),
+    "reward": ("reward", "rewards", "next.reward", "token_level_rewards", "rew", "rews", "rew_buf", "r"),
+    "value": (
+        "value",
+        "values",
+        "vf_preds",
+        "state_value",
+        "value_current",
+        "v_s",
+        "vpred",
+        "value_preds",
+        "val_buf",
+    ),
+    "next_value": (
+        "next_value",
+        "next_values",
+        "next.state_value",
+        "values_bootstrapped",
+        "terminal_values",
+        "final_values",
+        "v_s_",
+    ),
     "bootstrap_value": ("bootstrap_value", "last_value", "last_values"),
     "terminated": (
         "terminated",
@@ -30,8 +48,18 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "terminal",
         "next.terminated",
         "is_terminal",
+        "termination",
     ),
-    "truncated": ("truncated", "truncateds", "truncations", "timeouts", "timeout", "next.truncated"),
+    "truncated": (
+        "truncated",
+        "truncateds",
+        "truncations",
+        "timeouts",
+        "timeout",
+        "next.truncated",
+        "time_outs",
+        "truncation",
+    ),
     "not_done": (
         "not_done",
         "not_dones",
@@ -49,7 +77,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "discounts",
     ),
     "not_truncated": ("bad_masks", "unmasks"),
-    "done": ("done", "next.done", "is_last", "dones"),
+    "done": ("done", "next.done", "is_last", "dones", "done_buf"),
     "done_start": ("episode_start", "episode_starts", "is_first"),
     "final_done": ("last_dones", "next_done"),
     "episode": (

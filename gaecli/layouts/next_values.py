@@ -14,6 +14,9 @@ ENDS_ONLY = frozenset(
     {"values_bootstrapped", "terminal_values", "bootstrap_value", "last_value", "last_values", "final_values"}
 )
 
+#: Those of them that hold 0 everywhere else, the last step of a rollout included.
+_ZERO_FILLED = frozenset({"final_values"})
+
 
 def merge_next_values(
     found: Sequence[tuple[str, Array]],
@@ -34,6 +37,8 @@ def merge_next_values(
         unused = terminated | ~np.isfinite(given)
         if name in ENDS_ONLY:
             unused |= ~cuts
+        if name in _ZERO_FILLED:
+            unused |= given == 0
         used = np.where(unused, given.dtype.type(np.nan), given)
         merged = used if merged is None else np.where(np.isnan(merged), used, merged)
     return merged, bad

@@ -49,10 +49,7 @@ ROBOT_PRESETS = (
         norm_eps=1e-7,
         norm_floor="clamp",
         done_at="end",
-        traps=(
-            "`value_bootstrap=True` adds γ V at a time limit: `--truncation current`",
-            "name its array of valid steps with `--mask-column valids`",
-        ),
+        traps=("`value_bootstrap=True` adds γ V at a time limit: `--truncation current`",),
         names={
             "reward": ("rewards",),
             "value": ("values",),
@@ -78,6 +75,7 @@ ROBOT_PRESETS = (
         traps=(
             SAME_STATE_TRAP,
             "`value_bootstrap: False` makes a time limit terminal: `--truncation zero`",
+            "rewards of its own buffer hold γ V at a time limit already: `--truncated-column none`",
             "rewards are shaped (shift, scale, clip) before they are stored",
             "next-step autoreset leaves filler rows after each end (rl_games#362)",
         ),
@@ -106,6 +104,7 @@ ROBOT_PRESETS = (
         traps=(
             SAME_STATE_TRAP,
             "an environment that reports no `time_outs` makes them terminal: `--truncation zero`",
+            "rewards of its own storage hold γ V at a time limit already: `--truncated-column none`",
             "there γ V is added even if the step is terminal too; here terminated wins",
         ),
         names={
@@ -238,7 +237,8 @@ ROBOT_PRESETS = (
         traps=(
             "λ = 1 is the mean of all k-step advantages, not the longest one",
             "off by default there: its plain PPO is `exact` with start flags",
-            "`final_values` is filled on every ended row there: terminal states are bootstrapped too",
+            "`final_values` is filled on every ended row there: terminal states are bootstrapped too, and here "
+            "where its own `dones` stand alone",
         ),
         done_is_truncated=True,
         names={

@@ -293,8 +293,13 @@ ARCHIVES: list[tuple[str, Callable[[Rollout], Arrays], str, Ends]] = [
     ("ikostrikov", ikostrikov, ".npz", as_told),
     ("mappo", mappo, ".npz", as_told),
 ]
-#: Its arrays do not hold where a trajectory ends.
-ASKS = {"spinup"}
+#: What its arrays hold is not enough, or cannot be read: asked, or refused.
+ASKS = {
+    "spinup",  # where a path ends, the buffer does not keep
+    "rlax",  # T + 1 values of a flat archive
+    "sample-factory",  # T + 1 valids
+    "mappo",  # an axis of agents
+}
 
 
 def write(folder: Path, suffix: str, arrays: Arrays) -> Path:
@@ -325,7 +330,7 @@ def test_a_preset_reads_its_librarys_arrays(tmp_path, preset, arrays, suffix, to
     if preset in ASKS:
         with pytest.raises(GaeError) as found:
             gaecli.compute(path, **call)
-        assert found.value.exit_code == 2
+        assert found.value.exit_code in (2, 3)
         return
     gaecli.compute(path, **call)
     envs = [0] if next(iter(made.values())).size == NUM_STEPS else range(NUM_ENVS)
@@ -348,7 +353,8 @@ def test_a_preset_reads_its_librarys_tokens(tmp_path, preset, suffix):
     rewards, values = rng.normal(size=(2, 4, 9))
     mask = np.arange(9) < np.array([9, 7, 5, 8])[:, None]
     own = PRESETS[preset].names
-    arrays = {own["reward"][0]: np.where(mask, rewards, 0), "values": np.where(mask, values, 0)}
+    rewards, values = np.where(mask, rewards, 0), np.where(mask, values, 0)
+    arrays = {own["reward"][0]: rewards, "values": values}
     if "mask" in own:
         arrays[own["mask"][0]] = mask
     else:
