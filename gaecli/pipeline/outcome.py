@@ -13,8 +13,8 @@ from gaecli.estimators.normalization import Constants
 from gaecli.kernels.devices import Device
 from gaecli.pipeline.apply import Report
 from gaecli.pipeline.clock import Stopwatch
-from gaecli.pipeline.findings import merged
 from gaecli.pipeline.gallery import SketchBook, gallery_of
+from gaecli.pipeline.notes import merged
 from gaecli.pipeline.outputs import Output
 from gaecli.pipeline.statistics import Explained
 from gaecli.pipeline.stream import Stream

@@ -16,6 +16,7 @@ from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, Unit, dam
 from gaecli.layouts.base import Layout
 from gaecli.layouts.long import NeedsKeys, NeedsWholeStream, Taking
 from gaecli.layouts.registry import choose_layout
+from gaecli.layouts.unused_flags import peek, unused_flags
 from gaecli.moments import Moments
 from gaecli.pipeline.apply import Report, Settled, finish_block, group_keys, measure, normalized, settle
 from gaecli.pipeline.blocks import (
@@ -69,11 +70,13 @@ class OpenFile:
     file: RolloutFile
     layout: Layout
     units: Sequence[Unit]
+    #: Columns that no role uses and that may say where trajectories end, going by the headers.
+    unused: Sequence[str] = ()
 
     @property
     def columns(self) -> set[str]:
         """All columns that are read; there may be many more in the file."""
-        return {*self.layout.row_columns, *self.layout.roles.names.values()}
+        return {*self.layout.row_columns, *self.layout.roles.names.values(), *self.unused}
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +112,8 @@ class Stream:
     rows_per_block: int = 0
     #: What pictures are drawn from, where they are.
     sketches: SketchBook | None = None
+    #: During the first look, of every file: columns that no role uses and that hold flags, as far as was seen.
+    _looked_at: list[Sequence[str]] = field(default_factory=list)
 
     @property
     def num_rows(self) -> int:
@@ -146,7 +151,7 @@ class Stream:
             _check_group_column(file, roles, self.settings)
             layout = choose_layout(file, roles, self.settings, self.taking)
             units = file.units(rows_per_block, roles.names["reward"])
-            self.files.append(OpenFile(file, layout, units))
+            self.files.append(OpenFile(file, layout, units, unused_flags(file, layout, self.settings)))
         _check_same_columns(self.files)
 
     def close(self) -> None:
@@ -187,7 +192,9 @@ class Stream:
             return summaries
 
         self.summaries, self.carries = [], {}
+        self._looked_at = [peek(opened.file, opened.unused, opened.units) for opened in self.files]
         self.summaries = [one for found in self._run(task, range(len(self.files)), shop) for one in found]
+        self._looked_at = []
         paths = [str(path) for path in self.plan.paths]
         combined = combine(self.summaries, self.settings.bootstrap, paths)
         for summary, carry in zip(self.summaries, combined.carries, strict=True):
@@ -200,6 +207,7 @@ class Stream:
                 self.settings,
                 self.summaries,
                 combined,
+                self.layout_name,
                 by_key=self.taking.by_key,
             )
         )
@@ -300,7 +308,12 @@ class Stream:
     def _reader(self, file: int, shop: Workshop) -> BlockReader:
         opened = self.files[file]
         return BlockReader(
-            opened.file, opened.layout, shop.estimator, self.settings.bootstrap, self.rows_per_block
+            opened.file,
+            opened.layout,
+            shop.estimator,
+            self.settings.bootstrap,
+            self.rows_per_block,
+            self._looked_at[file] if self._looked_at else (),
         )
 
     def _scan(self, batch: Batch, shop: Workshop) -> Iterator[tuple[BlockAddress, Scanned]]:
