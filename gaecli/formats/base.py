@@ -153,8 +153,8 @@ class RolloutFile(Protocol):
         """(start, stop, columns) of consecutive blocks of at most `rows_per_block` rows.
 
         Of dense arrays every cell counts as a row, but no row of theirs is divided.
-        An array that has one row more than the unit brings it with the last block; one of any other
-        length comes whole with every block.
+        Of an array that has one row more than the unit, every block brings the row behind it as well; one
+        of any other length comes whole with every block.
         """
 
     def read_whole(self, name: str) -> Column:

@@ -135,13 +135,14 @@ class NpzInput:
             readers = {}
             for name in num_rows.keys() - whole.keys():
                 with self._told(name):
-                    readers[name] = open_rows(archive, self._members[name], self.path, handles)
+                    ahead = num_rows[name] - unit.stop
+                    readers[name] = open_rows(archive, self._members[name], self.path, handles, ahead)
             for start in range(unit.start, unit.stop, rows):
                 stop = min(start + rows, unit.stop)
                 columns = dict(whole)
                 for name, reader in readers.items():
                     with self._told(name):
-                        values = reader.read(num_rows[name] if stop == unit.stop else stop)
+                        values = reader.read(stop + num_rows[name] - unit.stop)
                     columns[name] = self._column(name, values)
                 yield start * unit.cells_per_row, stop * unit.cells_per_row, columns
 

@@ -90,8 +90,18 @@ class RowReader(Protocol):
         """The rows from where the last call ended up to `stop`."""
 
 
-def open_rows(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, handles: ExitStack) -> RowReader:
-    """The rows of a member of the archive at `path`; `handles` closes what is opened for it."""
+def open_rows(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, handles: ExitStack, num_ahead: int = 0
+) -> RowReader:
+    """The rows of a member of the archive at `path`; `handles` closes what is opened for it.
+
+    `num_ahead`: so many rows at the end of each range are those that the next one begins with.
+    """
+    reader = _open_rows(archive, info, path, handles)
+    return _Overlapping(reader, num_ahead) if num_ahead else reader
+
+
+def _open_rows(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, handles: ExitStack) -> RowReader:
     member = handles.enter_context(open_member(archive, info))
     header = read_header(member)
     if header.is_by_rows:
@@ -139,6 +149,22 @@ class _Gathered:
             _fill(self._file, column)
         self._row = stop
         return columns.T.reshape((columns.shape[1], *rest), order="F")
+
+
+class _Overlapping:
+    """Ranges that have a few rows in common with the one before."""
+
+    def __init__(self, reader: RowReader, num_ahead: int) -> None:
+        self._reader = reader
+        self._num_ahead = num_ahead
+        self._shared: Array | None = None
+
+    def read(self, stop: int) -> Array:
+        values = self._reader.read(stop)
+        if self._shared is not None:
+            values = np.concatenate((self._shared, values))
+        self._shared = values[-self._num_ahead :]
+        return values
 
 
 def check_content(member: IO[bytes], num_bytes: int = sys.maxsize) -> None:

@@ -22,6 +22,7 @@ from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import FlagColumns, check_starts, flag_columns, split_ends
 from gaecli.layouts.groups import group_codes
+from gaecli.layouts.longer import split_off_first, split_off_last
 from gaecli.layouts.masks import MaskRule, masked_steps
 from gaecli.layouts.next_values import merge_next_values
 from gaecli.rollouts import (
@@ -75,10 +76,8 @@ class DenseLayout:
         """All that is used has the shape of its role. Headers tell, before any array is read."""
         names, flags = self.roles.names, self.flags
         at_start = flags.done if flags.done_at == "start" else None
-        at_end = flags.done if flags.done_at == "end" else None
-        per_step = [flags.terminated, flags.truncated, at_end]
-        per_step += [names.get("next_value"), names.get("mask")]
-        for name in filter(None, [names["value"], at_start, names.get("done_start")]):
+        per_step = [names.get("next_value"), names.get("mask")]
+        for name in filter(None, [names["value"], *flags.names, names.get("done_start")]):
             if not self.is_per_step(name, or_longer=True):
                 raise self._wrong_shape(name)
         for name in filter(None, per_step):
@@ -203,12 +202,12 @@ class _Piece:
 
     def _split_off_last(self, name: str) -> tuple[Column, Array | None]:
         """Values may have one time more than the rewards: V(s_T), the bootstrap of each lane."""
-        cells = self._dense(name)
-        if self.layout.is_time_major:
-            whole, beyond = cells[: self.num_times], cells[self.num_times :]
-        else:
-            whole, beyond = cells[:, : self.num_times], cells[:, self.num_times :].T
-        return Column(self._flat(whole)), beyond[0] if len(beyond) else None
+        whole, beyond = split_off_last(self._dense(name), self.num_times, self._time_axis)
+        return Column(self._flat(whole)), beyond if self.reaches_the_end else None
+
+    @property
+    def _time_axis(self) -> int:
+        return 0 if self.layout.is_time_major else 1
 
     def _dense(self, name: str) -> Array:
         values = self.columns[name].values
@@ -241,7 +240,10 @@ class _Piece:
     def _end_flag(self, name: str | None, bad: list[BoolArray]) -> BoolArray | None:
         if name is None:
             return None
-        flags, missing = self.cells.flags(self._per_step(name), name)
+        cells = self._dense(name)
+        if not self.layout.is_per_step(name):
+            cells = split_off_first(cells, self.num_times, self._time_axis)
+        flags, missing = self.cells.flags(Column(self._flat(cells)), name)
         bad += [] if missing is None else [missing]
         return flags
 
@@ -250,14 +252,14 @@ class _Piece:
 
         Whether the last step of a piece is an end, the next piece says, by `Lanes.first_is_start`.
         """
-        column, beyond = self._split_off_last(name)
+        column, _ = self._split_off_last(name)
         starts = self.cells.flags(column, name)[0].reshape(self.num_lanes, self.num_times)
         ends = np.zeros_like(starts)
         ends[:, :-1] = starts[:, 1:]
         final = self.layout.roles.get("final_done")
-        if beyond is not None:
-            ends[:, -1] = self.cells.flags(Column(beyond), name)[0]
-        elif final is not None and self.reaches_the_end:
+        if not self.layout.is_per_step(name):
+            return starts.reshape(-1), self._end_flag(name, [])  # type: ignore[return-value] # it is there
+        if final is not None and self.reaches_the_end:
             ends[:, -1] = self.cells.flags(self._per_lane(final), final)[0]
         return starts.reshape(-1), ends.reshape(-1)
 

@@ -13,6 +13,7 @@ from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import FlagColumns, flag_columns, split_ends
+from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_steps
 from gaecli.layouts.masks import MaskRule, masked_steps
 from gaecli.layouts.next_values import merge_next_values
 from gaecli.layouts.padding import Padding
@@ -125,15 +126,9 @@ class NestedLayout:
         """(V(sₜ) of every step, V(s_T) of every row where the lists have one value more than rewards)."""
         name = self.roles.names["value"]
         column = columns[name]
-        is_longer = column.offsets is not None and (np.diff(column.offsets) == np.diff(offsets) + 1).all()
-        if column.offsets is None or not is_longer or not len(offsets) - 1:
+        if not is_one_longer(column, offsets):
             return self._items(columns, name, offsets, start), None
-        last = column.offsets[1:] - 1
-        inner = np.ones(len(column.values), np.bool_)
-        inner[last] = False
-        null = column.is_null
-        steps = Column(column.values[inner], None if null is None else null[inner])
-        return steps, Column(column.values[last], None if null is None else null[last])
+        return of_steps(column), after_last(column)
 
     def _padding(
         self, columns: Mapping[str, Column], offsets: IndexArray, start: int, inner: BoolArray, cells: Cells
@@ -167,9 +162,10 @@ class NestedLayout:
             name = getattr(self._flags, role)
             if name is None:
                 continue
+            is_longer = is_one_longer(columns[name], offsets)
             flags, missing = cells.flags(self._flag_items(columns, name, offsets, start), name)
             bad += [] if missing is None else [missing]
-            if role == "done" and self._flags.done_at == "start":
+            if role == "done" and self._flags.done_at == "start" and not is_longer:
                 flags = _ends_of_starts(flags, offsets)
             found[role] = flags
         return split_ends(
@@ -179,10 +175,13 @@ class NestedLayout:
     def _flag_items(
         self, columns: Mapping[str, Column], name: str, offsets: IndexArray, start: int
     ) -> Column:
+        """A flag of each step, for each row, or of each state: then that which the step leads to has it."""
         column = columns[name]
-        if column.offsets is not None:
-            return self._items(columns, name, offsets, start)
-        return _on_last_items(column, offsets, fill=False)
+        if column.offsets is None:
+            return _on_last_items(column, offsets, fill=False)
+        if is_one_longer(column, offsets):
+            return after_steps(column)
+        return self._items(columns, name, offsets, start)
 
     def _given_values(
         self,

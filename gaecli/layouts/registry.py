@@ -175,7 +175,7 @@ def _companion_votes(file: RolloutFile, roles: Roles, shape: tuple[int, int]) ->
             votes[name] = "time-major"
         elif math.prod(info.shape) == rows:
             votes[name] = "batch-major"
-    for role in ("value", "done_start"):
+    for role in ("value", "done_start", "done", "terminated", "truncated"):
         name = roles.get(role)
         info = file.find(name) if name is not None else None
         if info is None or name is None:
