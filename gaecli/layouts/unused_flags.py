@@ -21,30 +21,33 @@ END_ROLES = tuple(
     role for role in ("done", "terminated", "truncated", "not_done", "not_truncated") if role in ROLES
 )
 
+
+def _listed(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 #: Words of names that speak of ends, whatever else the name says.
-_END_WORDS = frozenset(
+_END_WORDS = _listed(
     "done dones undone undones dead died death alive end ends ended ending eoe eos term terms terminal terminals "
     "terminate terminated terminates termination terminations nonterminal nonterminals trunc truncate truncated "
     "truncates truncation truncations timeout timeouts expired reset resets finish finished finishes over "
-    "absorbing boundary cutoff crash crashed".split()
+    "absorbing boundary cutoff crash crashed"
 )
 #: Words that do so where no other word says what the column is about.
-_WEAK_END_WORDS = frozenset("last final first start starts begin begins new continue continues mask masks".split())
+_WEAK_END_WORDS = _listed("last final first start starts begin begins new continue continues mask masks")
 #: Abbreviations in use, as a whole name.
-_SHORT_NAMES = frozenset("d ds dw nd tm tr fin stop".split())
+_SHORT_NAMES = _listed("d ds dw nd tm tr fin stop")
 #: Words of what is recorded beside ends and is no end: a column named by one of them is never asked about.
-_OTHER_WORDS = frozenset(
+_OTHER_WORDS = _listed(
     "success successes succeeded successful solved correct intervention interventions intervened human expert "
     "teleop teleoperated action actions act acts gripper attention prompt obs observation observations state "
     "states reward rewards value values advantage advantages return returns logp logprob logprobs image images "
-    "camera label labels task subtask".split()
+    "camera label labels task subtask"
 )
-_OTHER_NAMES = frozenset("a u s o ob x".split())
+_OTHER_NAMES = _listed("a u s o ob x")
 #: Roles whose names are not those of ends.
 _OTHER_ROLES = ("reward", "value", "next_value", "bootstrap_value", "episode", "env", "step", "mask")
-_OTHER_ALIASES = frozenset(
-    [*(name.lower() for role in _OTHER_ROLES for name in ALIASES[role]), *KEY_PARTS]
-)
+_OTHER_ALIASES = frozenset([*(name.lower() for role in _OTHER_ROLES for name in ALIASES[role]), *KEY_PARTS])
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _WORD = re.compile(r"[a-z]+")
 #: The same where words are run together.

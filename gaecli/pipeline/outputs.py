@@ -14,6 +14,7 @@ from gaecli.pipeline.apply import Report
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.commit import NewFile, directory_of, open_files_limit, sweep
 from gaecli.pipeline.inputs import StreamPlan
+from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.pen import OUTPUT_DTYPE
 from gaecli.pipeline.places import NewThing, Places
 from gaecli.pipeline.provenance import make_provenance, own_columns, source_of
@@ -26,7 +27,7 @@ from gaecli.pipeline.roots import (
     other_root,
     sidecar_keys,
 )
-from gaecli.pipeline.stream import OpenFile, Stream
+from gaecli.pipeline.stream import Stream
 from gaecli.pipeline.targets import (
     Target,
     check_output_names,
@@ -118,12 +119,12 @@ class Outputs:
                 sweep(directory)
         self._num_kept_open = open_files_limit(len(self.targets)) // self.jobs
 
-    def of(self, stream: Stream) -> list[Output]:
+    def of(self, stream: OpenStream) -> list[Output]:
         """One per file, in their order. Raises where a result may not be written."""
         pending = self._pending.get(stream.number)
         return self._decide(stream) if pending is None else pending
 
-    def begin_early(self, stream: Stream) -> None:
+    def begin_early(self, stream: OpenStream) -> None:
         """Begin the copies of a few large files at once: the disk works while their rows are looked at."""
         size = sum(opened.file.identity[0] for opened in stream.files)
         if len(self.targets) <= _EARLY_COPY_FILES and size >= _EARLY_COPY_BYTES:
@@ -175,26 +176,26 @@ class Outputs:
     def commit(self, stream: Stream) -> None:
         """Put the complete outputs of a stream into their places, and what belongs to its data set around them."""
         outputs = self._pending[stream.number]
-        root = None if self.options.dry_run else self._copied_root(stream)
+        root = None if self.options.dry_run else self._copied_root(stream.plan)
         if root is not None:
             copy_companions(stream.plan, root, self.places)
         self._commit_files(outputs)
         if root is not None:
             copy_marks(stream.plan, root, self.places)
-        self.close_data_set(stream)
+        self.close_data_set(stream.plan)
         with self._lock:
             del self._pending[stream.number]
 
-    def close_data_set(self, stream: Stream) -> None:
+    def close_data_set(self, plan: StreamPlan) -> None:
         """Tell the data set of its columns, once all of them are there."""
-        root = self._copied_root(stream)
-        in_place = all(self.targets[path].in_place for path in stream.plan.paths)
+        root = self._copied_root(plan)
+        in_place = all(self.targets[path].in_place for path in plan.paths)
         if (root is not None or in_place) and not self.options.dry_run:
-            close_data_set(stream.plan, root, self.settings.output_columns, self.places)
+            close_data_set(plan, root, self.settings.output_columns, self.places)
 
-    def is_committing(self, stream: Stream) -> bool:
+    def is_committing(self, stream_number: int) -> bool:
         """Whether some of its outputs are in their places, and not yet all that belongs to them."""
-        return any(output.is_committed for output in self._pending.get(stream.number, []))
+        return any(output.is_committed for output in self._pending.get(stream_number, []))
 
     def discard(self, stream_number: int) -> None:
         """Give up what was begun of a stream and not committed."""
@@ -213,12 +214,12 @@ class Outputs:
         for number in list(self._pending):
             self.discard(number)
 
-    def _decide(self, stream: Stream) -> list[Output]:
+    def _decide(self, stream: OpenStream) -> list[Output]:
         outputs = [self._output(index, opened, stream.plan) for index, opened in enumerate(stream.files)]
         for before, output in pairwise(outputs):
             if output.target == before.target:
                 output.continues, before.is_continued = before, True
-        root = self._copied_root(stream)
+        root = self._copied_root(stream.plan)
         if root is not None and not self.options.overwrite:
             check_companions(stream.plan, root, self.places)
         with self._lock:
@@ -252,9 +253,9 @@ class Outputs:
             return SidecarOutput(file, output.keys, units, self.rows_per_block, temporary, plan)
         return file.writer(temporary, plan)
 
-    def _copied_root(self, stream: Stream) -> Path | None:
+    def _copied_root(self, plan: StreamPlan) -> Path | None:
         """Where a copy of the whole data set is made, if one is."""
-        return None if self.options.sidecar else other_root(stream.plan, self.options.output)
+        return None if self.options.sidecar else other_root(plan, self.options.output)
 
     def _commit_files(self, outputs: Sequence[Output]) -> None:
         """One right after the other, once all of them are sealed and no input has changed."""

@@ -53,7 +53,9 @@ class Unseen:
     @property
     def are_complete(self) -> bool:
         """Not truncations alone, which leave open where the others end."""
-        return self.are_known and (self.counts.flagged > self.counts.truncated or self.flags.terminated is not None)
+        return self.are_known and (
+            self.counts.flagged > self.counts.truncated or self.flags.terminated is not None
+        )
 
     @property
     def has_ids(self) -> bool:
@@ -259,7 +261,9 @@ def _lacks_mask(unseen: Unseen) -> bool:
 def _told(name: str, unseen: Unseen) -> WarningNote:
     use = " or ".join(f"`{flag_of(role)} {name}`" for role in ("terminated", "truncated"))
     answer = _answering(unseen)
-    silence = f"; `{flag_of(answer)} none` if it is something else" if unseen.roles.get(answer) is None else ""
+    silence = (
+        f"; `{flag_of(answer)} none` if it is something else" if unseen.roles.get(answer) is None else ""
+    )
     return WarningNote(
         "unused-flag",
         f"`{name}` holds 0 and 1, looks like a flag of the ends of episodes, and no role uses it",

@@ -56,7 +56,7 @@ class Examined:
 
 @pytest.fixture
 def examine(tmp_path, memory):
-    def run(columns: Columns, **settings) -> Examined:
+    def run(columns: Columns, /, **settings) -> Examined:
         path = write(tmp_path / "rollout.parquet", columns)
         return Examined(check([path], Settings(**settings), memory_bytes=memory))
 
@@ -145,6 +145,41 @@ class TestFlags:
         columns["done"][row] = False
         finding = examine(columns).one("GAE008")
         assert (finding.row, finding.count) == (row, 1)
+
+
+class TestUnseenEnds:
+    def test_an_end_flag_of_an_unknown_name(self, clean, examine):
+        columns = without(with_done(clean), "episode_id", "t")
+        columns["is_over"] = columns.pop("done")
+        finding = examine(columns).one("GAE009")
+        assert "`is_over`" in finding.message
+        assert "`--done-column is_over`" in str(finding.fix)
+        assert examine(columns, columns={"done": "is_over"}).checkup.findings == []
+
+    def test_a_second_flag_beside_the_known_ends(self, clean, examine):
+        columns = with_done(clean)
+        columns["x7"] = columns["done"] & (np.cumsum(columns["done"]) % 2 == 0)
+        finding = examine(columns).one("GAE010")
+        assert finding.count == int(columns["x7"].sum())
+        assert examine(columns, columns={"terminated": "x7"}).checkup.findings == []
+
+    def test_flags_that_are_never_set(self, examine):
+        parts = [without(clean_rollout(seed), "env_id", "episode_id", "t", "next_value") for seed in range(3)]
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        columns["terminated"] = columns["truncated"] = np.zeros(len(columns["reward"]), bool)
+        finding = examine(columns).one("GAE011")
+        assert finding.count == len(columns["reward"]) > 1_000
+
+    def test_success_actions_and_contacts_are_no_flags_of_ends(self, clean, examine):
+        count = len(clean["reward"])
+        columns = {
+            **clean,
+            "action": np.arange(count) % 2,
+            "next.success": clean["terminated"],
+            "contact": np.arange(count) // 9 % 2 == 0,
+        }
+        assert examine(columns).checkup.findings == []
+        assert examine(without(columns, "terminated", "truncated")).checkup.findings == []
 
 
 class TestRewards:
