@@ -46,6 +46,8 @@ class Arrangement:
     is_scattered: bool = False
     #: Ids of the runs of rows, where rows of one id stand together; None where they need not.
     run_labels: Array | Sequence[Hashable] | None = None
+    #: Rows that the clock of the file put into another order.
+    clock_falls: Sequence[int] = ()
 
     def in_lane_order(self, rows: Array) -> Array:
         return self.placement.to_steps(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,8 +21,18 @@ from gaecli.layouts.keys import as_labels, codes, first_duplicate
 from gaecli.layouts.masks import MaskRule, masked_rows
 from gaecli.layouts.next_values import merge_next_values, values_beyond
 from gaecli.layouts.padding import Padding, used_cells
-from gaecli.layouts.steps import are_unique, check_order, counting, falls, read_steps, stride_of
-from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray, Lanes
+from gaecli.layouts.steps import (
+    Steps,
+    are_unique,
+    check_order,
+    check_sortable,
+    falls,
+    leading,
+    read_steps,
+    steps_of,
+    stride_of,
+)
+from gaecli.rollouts import Array, Block, BoolArray, FloatArray, Lanes
 from gaecli.settings import Settings
 
 
@@ -73,7 +83,10 @@ class LongLayout:
         self._taking = taking
         episode = roles.get("episode")
         self._ids = (*((episode,) if episode is not None else ()), *roles.key_parts)
-        self.row_columns = tuple(dict.fromkeys([*roles.row_columns, *filter(None, [self._group])]))
+        # Without ids it may fall wherever an episode begins.
+        self._clock = roles.clock if self._ids else None
+        used = [*roles.row_columns, *filter(None, [self._clock, self._group])]
+        self.row_columns = tuple(dict.fromkeys(used))
 
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
         names = self.roles.names
@@ -145,11 +158,11 @@ class LongLayout:
         return locate
 
     def _arrange(
-        self, columns: Mapping[str, Column], num_rows: int, steps: Mapping[str, IndexArray], flags: Flags
+        self, columns: Mapping[str, Column], num_rows: int, steps: Mapping[str, Steps], flags: Flags
     ) -> Arrangement:
         env_name = self.roles.get("env")
-        env = columns[env_name] if env_name is not None else None
-        ids = [columns[name] for name in self._ids]
+        env = columns[env_name].as_ids() if env_name is not None else None
+        ids = [columns[name].as_ids() for name in self._ids]
         arrangement = (
             arrange_by_key(env, ids, num_rows) if self._taking.by_key else arrange(env, ids, num_rows)
         )
@@ -160,18 +173,44 @@ class LongLayout:
             if not self._taking.is_whole:
                 raise NeedsKeys
             arrangement = arrange_by_key(env, ids, num_rows)
-        moved = {name: arrangement.in_lane_order(numbers) for name, numbers in steps.items()}
-        found = counting(moved, arrangement.same_trajectory(num_rows), self.roles)
-        if found is None or not self._is_unordered(found[1], flags, arrangement):
+        found = self._true_order(columns, steps, flags, arrangement)
+        if found is None:
             return arrangement
         if not self._taking.is_whole:
             raise NeedsWholeStream
-        return arrange_by_step(env, ids, steps[found[0]], num_rows)
+        name, order, fallen = found
+        keys = codes([*([env] if env is not None else []), *ids], num_rows)
+        check_sortable(order, keys, name, self._path)
+        return replace(arrange_by_step(env, ids, order.numbers, num_rows), clock_falls=fallen)
 
-    def _is_unordered(self, steps: IndexArray, flags: Flags, arrangement: Arrangement) -> bool:
+    def _true_order(
+        self,
+        columns: Mapping[str, Column],
+        steps: Mapping[str, Steps],
+        flags: Flags,
+        arrangement: Arrangement,
+    ) -> tuple[str, Steps, Sequence[int]] | None:
+        """Where rows of a trajectory are out of order: the column that tells, and the rows where the clock does."""
+        num_rows = arrangement.placement.num_rows
+        same = arrangement.same_trajectory(num_rows)
+        moved = {name: column.moved(arrangement.in_lane_order) for name, column in steps.items()}
+        name = leading(moved, same, self.roles)
+        if name is not None:
+            is_unordered = self._is_unordered(moved[name].numbers, flags, arrangement)
+            return (name, steps[name], ()) if is_unordered else None
+        if self._clock is None or columns[self._clock].is_null is not None:
+            return None
+        times = steps_of(columns[self._clock])
+        if times is None:
+            return None
+        fallen = np.flatnonzero(falls(arrangement.in_lane_order(times.numbers), same)) + 1
+        rows = arrangement.placement.rows_of_steps(fallen).tolist()
+        return (self._clock, replace(times, counts=False), rows) if rows else None
+
+    def _is_unordered(self, steps: Array, flags: Flags, arrangement: Arrangement) -> bool:
         """Rows of a trajectory are out of order, and the steps tell which order it was."""
         same = arrangement.same_trajectory(len(steps))
-        if not falls(steps, same):
+        if not falls(steps, same).any():
             return False
         if arrangement.id_columns:
             return True
@@ -180,19 +219,21 @@ class LongLayout:
             if flag is not None:
                 same = same & ~arrangement.in_lane_order(flag)[:-1]
         lanes = np.searchsorted(arrangement.starts, np.arange(len(steps)), side="right")
-        return falls(steps, same) and are_unique(steps, codes([Column(lanes)], len(steps)))
+        return bool(falls(steps, same).any()) and are_unique(steps, codes([Column(lanes)], len(steps)))
 
     def _check_steps(
-        self, steps: Mapping[str, IndexArray], same: BoolArray, arrangement: Arrangement, cells: Cells
-    ) -> tuple[tuple[IndexArray, IndexArray] | None, int | None]:
+        self, steps: Mapping[str, Steps], same: BoolArray, arrangement: Arrangement, cells: Cells
+    ) -> tuple[tuple[Array, Array] | None, int | None]:
         """(steps at both ends of each lane, their distance within trajectories)."""
-        moved = {name: arrangement.in_lane_order(numbers) for name, numbers in steps.items()}
+        moved = {name: column.moved(arrangement.in_lane_order) for name, column in steps.items()}
         check_order(moved, same, self.roles, self._path)
-        found = counting(moved, same, self.roles)
+        found = leading(moved, same, self.roles)
         if found is None:
             return None, None
-        name, numbers = found
-        stride = stride_of(numbers, same, name, self._path, cells.locate)
+        stride = stride_of(moved[found], same, found, self._path, cells.locate)
+        numbers = moved[found].numbers
+        if not moved[found].counts:
+            numbers = numbers.astype(np.float64)
         return (numbers[arrangement.starts], numbers[arrangement.stops - 1]), stride
 
     def _ends(
@@ -271,7 +312,7 @@ def _lanes(
     arrangement: Arrangement,
     starts: BoolArray | None,
     padding: Padding | None,
-    first_and_last: tuple[IndexArray, IndexArray] | None,
+    first_and_last: tuple[Array, Array] | None,
     beyond: FloatArray | None,
 ) -> Lanes:
     first, last = arrangement.starts, arrangement.stops - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from gaecli.columns import Roles
 from gaecli.errors import DataError, UsageError
@@ -83,7 +84,10 @@ def _only_scalars(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
             role in ("mask", "bootstrap_value", "final_done", "step", "next_value")
             and role not in roles.explicit
         ):
-            roles = roles.without(role)
+            # Under this name libraries keep which actions are legal.
+            is_known = name.lower() == "action_mask"
+            why = f"it holds lists, and `{reward.name}` one number per row"
+            roles = roles.without(role) if is_known else roles.passing_over(role, why)
             continue
         raise DataError(
             f"`{name}` of `{file.path}` holds lists, but `{reward.name}` one number per row",
@@ -159,7 +163,7 @@ def _per_lane_next_value(file: RolloutFile, roles: Roles, shape: tuple[int, int]
         return roles
     names = dict(roles.names)
     names["bootstrap_value"] = names.pop("next_value")
-    return Roles(names, roles.alternates, roles.key_parts, roles.explicit)
+    return replace(roles, names=names)
 
 
 def _companion_votes(file: RolloutFile, roles: Roles, shape: tuple[int, int]) -> dict[str, str]:

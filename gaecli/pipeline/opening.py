@@ -17,6 +17,7 @@ from gaecli.layouts.base import Layout
 from gaecli.layouts.long import Taking
 from gaecli.layouts.registry import choose_layout
 from gaecli.layouts.unused_flags import unused_flags
+from gaecli.pipeline.findings import unused_columns
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.memory import check_memory, rows_per_block
 from gaecli.settings import Settings
@@ -54,7 +55,7 @@ class OpenStream:
     rows_per_block: int
     #: How the rows of a long table are taken.
     taking: Taking = field(default_factory=Taking)
-    #: What is to be told before any row is read.
+    #: What is to be told before any row is read, whatever the command; to it come those of some commands.
     warnings: list[WarningNote] = field(default_factory=list)
 
     @property
@@ -113,7 +114,9 @@ def open_stream(
     files = _open_files(plan, settings, block_rows, Taking())
     for opened in files:
         check_memory(opened.file, opened.layout, settings, memory_bytes)
-    return _joined(OpenStream(number, plan, settings, memory_bytes, files, block_rows))
+    stream = _joined(OpenStream(number, plan, settings, memory_bytes, files, block_rows))
+    stream.warnings.extend(unused_columns(stream))
+    return stream
 
 
 def _open_files(plan: StreamPlan, settings: Settings, block_rows: int, taking: Taking) -> list[OpenFile]:

@@ -290,7 +290,8 @@ def first_look(opened: OpenStream, shop: Workshop) -> Stream:
         if not fits:
             raise UsageError(
                 f"rows of `{opened.plan.paths[0]}` are out of order, and sorting them takes more than `--memory`",
-                hint="sort the rows by trajectory and step, or raise `--memory`",
+                hint="sort the rows by trajectory and step, or raise `--memory`; `--step-column none` goes by the "
+                "order in the file",
             ) from error
     except (DataError, UsageError):
         # A block alone may take rows that are out of order for wrong ones, and counts no others.
