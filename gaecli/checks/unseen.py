@@ -1,8 +1,9 @@
-"""Rules about ends that are there and not seen, in the words in which `compute` asks or warns."""
+"""Rules about what only all rows together show, in the words in which `compute` asks, refuses or warns."""
 
 from __future__ import annotations
 
 from gaecli.checks.base import FirstLook, Hits, Rule
+from gaecli.layouts.cells import UnfilledTail
 from gaecli.layouts.unused_flags import EndsUnrecognised
 
 
@@ -22,6 +23,19 @@ def unused_flag(look: FirstLook) -> Hits | None:
 def flag_never_set(look: FirstLook) -> Hits | None:
     """There are flags, and in thousands of steps none of them is set."""
     return look.told("flag-never-set")
+
+
+def unfilled_tail(look: FirstLook) -> Hits | None:
+    """Nothing was recorded in the last rows: they hold 0, or no number at all."""
+    error = look.error
+    if isinstance(error, UnfilledTail):
+        return Hits(0, error.message, file=str(look.path), fix=error.hint)
+    return look.told("unfilled-tail")
+
+
+def goes_on_in_next_file(look: FirstLook) -> Hits | None:
+    """Files that were taken apart, although the next one goes on with the last trajectory."""
+    return look.told("goes-on-in-next-file", unit="file")
 
 
 RULES = (
@@ -60,5 +74,27 @@ RULES = (
         "through every reset",
         fix="name the column that is written with `--done-column`, or what tells episodes apart with "
         "`--episode-column`",
+    ),
+    Rule(
+        "GAE012",
+        "unfilled-tail",
+        "warning",
+        "run",
+        unfilled_tail,
+        summary="the last rows hold 0, or no number, for reward and value alike",
+        why="a replay buffer is exported at its capacity, not at what was recorded, and lists are padded to one "
+        "length: such rows enter as steps that earn nothing, flow into the last episode, and sit in every mean",
+        fix="cut the arrays where the recording stops, or name the mask of the real steps with `--mask-column`",
+    ),
+    Rule(
+        "GAE503",
+        "goes-on-in-next-file",
+        "warning",
+        "between",
+        goes_on_in_next_file,
+        summary="a file ends inside a trajectory, and the next file goes on with its id and its next step",
+        why="computed apart, the trajectory ends where the file does: the value there is taken for 0, and no later "
+        "reward counts; only some names of shards say that they are one stream",
+        fix="pass `--join` if the files follow one another, or `--no-join` if they do not",
     ),
 )

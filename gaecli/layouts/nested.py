@@ -46,7 +46,7 @@ class NestedLayout:
         reward = columns[names["reward"]]
         offsets = reward.offsets
         assert offsets is not None
-        cells = Cells(self._path, _locator(start, offsets), self._drops)
+        cells = Cells(self._path, _locator(start, offsets), self._drops, offsets[1:])
         check_alternates(columns, self.roles, cells)
         bad_flags: list[BoolArray] = []
         mask = used = None

@@ -15,6 +15,7 @@ from gaecli.estimators.gae import Borders, Gae
 from gaecli.formats.base import Column, RolloutFile, Unit
 from gaecli.layouts.base import Layout
 from gaecli.layouts.flag_evidence import BlockEnds, block_ends
+from gaecli.layouts.tails import ZeroTails, zero_tails
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.rollouts import Block, BlockFacts, BoolArray, FloatArray, IndexArray, Lanes
 from gaecli.settings import Bootstrap
@@ -40,6 +41,7 @@ class BlockSummary:
     borders: Borders
     facts: BlockFacts
     ends: BlockEnds
+    tails: ZeroTails | None
     #: Rows of the file (flat) at the end of each lane, for messages.
     last_rows: IndexArray
     head_dropped: BoolArray
@@ -170,6 +172,7 @@ def summarise(scanned: Scanned, address: BlockAddress, estimator: Gae) -> BlockS
         borders=estimator.borders(scanned.prepared, scanned.advantages),
         facts=block.facts,
         ends=scanned.ends,
+        tails=zero_tails(block),
         last_rows=scanned.start + block.placement.rows_of_steps(last),
         head_dropped=nothing if dropped is None else dropped[first],
         tail_dropped=nothing if dropped is None else dropped[last],

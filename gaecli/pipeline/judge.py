@@ -16,6 +16,7 @@ from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates
 from gaecli.layouts.long import NeedsKeys, id_comes_back
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
+from gaecli.pipeline.unfilled import unfilled_tails
 from gaecli.pipeline.unseen_ends import Unseen, judge_ends, unseen_of
 from gaecli.rollouts import Array, IndexArray
 from gaecli.settings import Settings
@@ -44,7 +45,12 @@ def judge(case: Case) -> list[WarningNote]:
     _check_flags_inside(case)
     _check_ids_do_not_return(case)
     _check_steps_at_borders(case)
-    return [*judge_ends(_unseen(case)), *_filler_rows(case), *_clock_falls(case)]
+    return [
+        *judge_ends(_unseen(case)),
+        *unfilled_tails(str(case.paths[0]), case.summaries, case.combined),
+        *_filler_rows(case),
+        *_clock_falls(case),
+    ]
 
 
 def _unseen(case: Case) -> Unseen:

@@ -27,6 +27,7 @@ from gaecli.pipeline.blocks import (
 )
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.combine import Carry, combine
+from gaecli.pipeline.continuity import Edges
 from gaecli.pipeline.gallery import SketchBook, sketch_of
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.judge import Case, judge
@@ -91,6 +92,8 @@ class Stream:
     warnings: list[WarningNote] = field(default_factory=list)
     #: What pictures are drawn from, where they are.
     sketches: SketchBook | None = None
+    #: Where it begins and ends, if it may be a part of what the next input goes on with.
+    edges: Edges | None = None
     #: During the first look, of every file: columns that no role uses and that hold flags, as far as was seen.
     _looked_at: list[Sequence[str]] = field(default_factory=list)
 
@@ -147,6 +150,8 @@ class Stream:
             by_key=by_key,
         )
         self.warnings = [*self.opened.warnings, *judge(case)]
+        is_free = self.plan.data_set is None and self.settings.join is None
+        self.edges = Edges.of(case) if is_free else None
 
     def measure(self, shop: Workshop, *, only_file: int | None = None) -> dict[Hashable, Moments]:
         """Moments of the raw advantages by normalisation group, merged in the order of the blocks."""

@@ -182,6 +182,20 @@ class TestUnseenEnds:
         assert examine(without(columns, "terminated", "truncated")).checkup.findings == []
 
 
+class TestUnfilled:
+    @pytest.mark.parametrize("filler", [0, np.nan], ids=["zero", "nan"])
+    def test_a_buffer_saved_at_its_capacity(self, clean, examine, filler):
+        columns = without(with_done(clean), "env_id", "episode_id", "t")
+        recorded = len(columns["reward"])
+        longer = {name: np.concatenate((cells, np.zeros(90, cells.dtype))) for name, cells in columns.items()}
+        for name in ("reward", "value"):
+            longer[name][recorded:] = filler
+        findings = {finding.rule.code: finding for finding in examine(longer).checkup.findings}
+        assert findings.keys() == ({"GAE012"} if filler == 0 else {"GAE012", "GAE302"})
+        assert "saved before it was full" in findings["GAE012"].message
+        assert findings["GAE012"].count == (90 if filler == 0 else 0)
+
+
 class TestRewards:
     def test_filler_rows_after_every_end(self, clean, examine):
         columns = without(_with_fillers(clean), "episode_id")
@@ -325,6 +339,27 @@ class TestInputs:
         assert finding.rule.code == "GAE501"
         assert finding.file == str(two)
         assert (finding.count, finding.unit) == (1, "file")
+
+    @pytest.mark.parametrize(
+        "pattern", ["{:04}", "part-{:05}-1f0c-c000.snappy", "part.{}", "data_{}", "chunk_{:03}"]
+    )
+    def test_numbered_files_of_which_one_goes_on_in_the_next(self, clean, tmp_path, pattern):
+        columns = rows(without(clean, "env_id"), clean["env_id"] == 0)
+        cut = ends(columns, "terminated")[4] + 5
+        parts = (slice(None, cut), slice(cut, None))
+        paths = [
+            write(
+                tmp_path / f"{pattern.format(number)}.parquet",
+                {name: cells[part] for name, cells in columns.items()},
+            )
+            for number, part in enumerate(parts)
+        ]
+        (finding,) = check(paths).findings
+        assert (finding.rule.code, finding.count, finding.unit) == ("GAE503", 1, "file")
+        assert finding.file == str(paths[0])
+        assert "`--join`" in str(finding.fix)
+        assert check(paths, Settings(join=True)).findings == []
+        assert check(paths, Settings(join=False)).findings == []
 
     def test_lerobot_metadata_out_of_step(self, clean, tmp_path):
         data = tmp_path / "data" / "chunk-000"
