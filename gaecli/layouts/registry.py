@@ -13,6 +13,7 @@ from gaecli.layouts.base import Layout
 from gaecli.layouts.dense import DenseLayout, squeezed
 from gaecli.layouts.long import LongLayout, Taking
 from gaecli.layouts.nested import NestedLayout
+from gaecli.layouts.unused_flags import likely_ends
 from gaecli.settings import Settings
 
 #: A mask that people have beside that of the response, and that is no mask of actions.
@@ -108,10 +109,12 @@ def _need_ends(file: RolloutFile, roles: Roles, settings: Settings) -> None:
     tells = ("terminated", "truncated", "done", "done_start", "padding", "episode", "env")
     if settings.layout == "long" or roles.key_parts or any(roles.get(role) for role in tells):
         return
+    likely = likely_ends(file, roles)
+    named = f"pass `--done-column {likely[0]}` if it says so, or " if likely else ""
     raise UsageError(
         f"nothing in `{file.path}` tells where a trajectory ends\n"
         f"       columns there: {', '.join(list(file.columns)[:24])}",
-        hint="name a flag with `--done-column` or an id with `--episode-column`; "
+        hint=f"{named}name a flag with `--done-column` or an id with `--episode-column`; "
         "if the file is one single trajectory, pass `--layout long`",
     )
 

@@ -109,9 +109,9 @@ def unused_flags(file: RolloutFile, layout: Layout, settings: Settings) -> tuple
 
 
 def likely_ends(file: RolloutFile, roles: Roles) -> list[str]:
-    """Columns that a person may mean where nothing is known to say where trajectories end."""
+    """Columns that a person may mean where nothing is known to say where trajectories end, the likeliest first."""
     used = set(roles.row_columns)
-    return [
+    found = [
         name
         for name, info in file.columns.items()
         if name not in used
@@ -120,7 +120,9 @@ def likely_ends(file: RolloutFile, roles: Roles) -> list[str]:
         and not info.is_list
         and not is_something_else(name)
         and (suggests_end(name) or info.kind == "bool")
+        and file.may_hold_flags(name)
     ]
+    return sorted(found, key=lambda name: not suggests_end(name))
 
 
 def _used(layout: Layout, roles: Roles) -> set[str]:

@@ -367,6 +367,19 @@ class TestNeverSet:
         assert codes(compute(path, layout="time-major")) == set()
 
 
+def test_a_single_stream_is_asked_about_by_name_even_where_the_user_says_that_it_is_one(tmp_path, steps):
+    columns = {name: cells[:, 0] for name, cells in (("reward", steps["reward"]), ("value", steps["value"]))}
+    path = save(
+        tmp_path / "run.parquet", {**columns, "contact": steps["ends"][:, 1], "d": steps["ends"][:, 0]}
+    )
+    exit_code, _, hint = error_of(path)
+    assert exit_code == 2
+    assert "`--done-column d`" in hint
+    exit_code, error, _ = error_of(path, layout="long")
+    assert exit_code == 2
+    assert "`contact`, `d`" in error
+
+
 def test_every_way_in_asks_the_same(tmp_path, steps):
     path = save(tmp_path / "run.parquet", as_table(steps, "gone", steps["ends"]))
     problem = gaecli.inspect(path).problem
