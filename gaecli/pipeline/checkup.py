@@ -97,8 +97,7 @@ class _Checker:
 
     def findings(self) -> list[Finding]:
         windows = Windows()
-        for path in self.plan.paths:
-            file = self.plan.open(path)
+        for file in self.plan.open_all(self.settings):
             self.num_rows += file.num_rows
             roles = resolve(file, self.settings)
             layout = choose_layout(file, roles, self.settings)

@@ -171,7 +171,7 @@ class _Inspector:
         )
 
     def info(self) -> FileInfo:
-        files = [self.stream.plan.open(path) for path in self.stream.plan.paths]
+        files = self.stream.plan.open_all(self.settings)
         info = _from_headers(files, self.settings)
         problem: GaeError | None = None
         statistics = None

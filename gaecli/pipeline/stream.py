@@ -140,8 +140,7 @@ class Stream:
         self.taking = taking or Taking()
         self.rows_per_block = rows_per_block
         self.files = []
-        for path in self.plan.paths:
-            file = self.plan.open(path)
+        for file in self.plan.open_all(self.settings):
             roles = resolve(file, self.settings)
             _check_group_column(file, roles, self.settings)
             layout = choose_layout(file, roles, self.settings, self.taking)
