@@ -27,6 +27,8 @@ def verify(
     done_column: flags.DoneColumn = None,
     terminated_column: flags.TerminatedColumn = None,
     truncated_column: flags.TruncatedColumn = None,
+    not_done_column: flags.NotDoneColumn = None,
+    not_truncated_column: flags.NotTruncatedColumn = None,
     final_done_column: flags.FinalDoneColumn = None,
     episode_column: flags.EpisodeColumn = None,
     env_column: flags.EnvColumn = None,
@@ -38,10 +40,10 @@ def verify(
     quiet: flags.Quiet = False,
     on_nan: flags.OnNan = "error",
 ) -> None:
-    """Find the preset, γ and λ that reproduce a column of advantages, or where it deviates.
+    """Find the preset, γ and λ that reproduce a column of advantages or returns, or where it deviates.
 
     Exit code 0 if one reproduces it at every row, to the rounding of float32; 3 if none does. A whitened
-    column counts as reproduced if one scale and shift lead to it.
+    column counts as reproduced if one scale and shift lead to it, a constant one does not.
     """
     named = {
         "reward": reward_column,
@@ -51,6 +53,8 @@ def verify(
         "done": done_column,
         "terminated": terminated_column,
         "truncated": truncated_column,
+        "not_done": not_done_column,
+        "not_truncated": not_truncated_column,
         "final_done": final_done_column,
         "episode": episode_column,
         "env": env_column,
