@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from gaecli.errors import DataError, FileError
 from gaecli.formats.arrow import (
+    are_single,
     nested_info,
     output_array,
     output_type,
@@ -28,6 +29,7 @@ from gaecli.formats.arrow_messages import FILE_MAGIC, MalformedMessage, read_bat
 from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
 from gaecli.formats.own_columns import ContentDigest, fingerprint, signature
 from gaecli.formats.parquet_keys import updated_keys
+from gaecli.formats.stored import parse_document
 
 PROVENANCE_KEY = b"gaecli"
 #: KeyError: of a type for which pyarrow has no class.
@@ -57,12 +59,7 @@ class ArrowInput:
 
     @property
     def provenance(self) -> dict[str, Any] | None:
-        stored = (self.schema.metadata or {}).get(PROVENANCE_KEY)
-        try:
-            document = json.loads(stored or b"null")
-        except (ValueError, RecursionError):
-            return None
-        return document if isinstance(document, dict) else None
+        return parse_document((self.schema.metadata or {}).get(PROVENANCE_KEY))
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         return fingerprint(self, own_columns)
@@ -73,7 +70,7 @@ class ArrowInput:
         try:
             for batch in self.read_batches(self._indices(there)) if there else ():
                 for name in there:
-                    found[name].add(pick(batch, name))
+                    found[name].add(pick(batch, name, self.path))
         except _DAMAGE as error:
             raise _unreadable(self.path, error) from error
         others = {name: self.columns[name].type_name for name in names if name in self.columns}
@@ -125,12 +122,25 @@ class ArrowInput:
         row = unit.start
         try:
             for table in self._tables(unit, self._indices(names), rows_per_block):
-                yield row, row + table.num_rows, {name: pick(table, name) for name in names}
+                yield row, row + table.num_rows, {name: pick(table, name, self.path) for name in names}
                 row += table.num_rows
         except _DAMAGE as error:
             raise _unreadable(self.path, error) from error
         if row != unit.stop:
             raise FileError(f"`{self.path}` is damaged: {unit.stop - row:,} rows are missing at its end")
+
+    def has_single_items(self, name: str) -> bool:
+        """Batch by batch, up to the first that has more."""
+        data_type = type_of(name, self.schema)
+        if data_type is not None and pa.types.is_fixed_size_list(data_type) and data_type.list_size > 1:
+            return False
+        try:
+            batches = self.read_batches(self._indices([name]))
+            return are_single(pick(batch, name, self.path) for batch in batches)
+        except _DAMAGE as error:
+            raise _unreadable(self.path, error) from error
+        except DataError:  # lists of lists of more
+            return False
 
     def read_whole(self, name: str) -> Column:
         unit = Unit(0, self.num_rows, tuple(range(len(self.batches.num_rows))))

@@ -20,6 +20,7 @@ import numpy as np
 from gaecli.errors import DataError, FileError, MissingExtraError
 from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, Kind, OutputColumn, Unit, WritePlan
 from gaecli.formats.own_columns import fingerprint, signature
+from gaecli.formats.stored import parse_document
 from gaecli.rollouts import Array
 
 PROVENANCE_ATTRIBUTE = "gaecli"
@@ -52,11 +53,7 @@ class Hdf5Input:
 
     @property
     def provenance(self) -> dict[str, Any] | None:
-        try:
-            document = json.loads(self._provenance or "null")
-        except (ValueError, RecursionError):
-            return None
-        return document if isinstance(document, dict) else None
+        return parse_document(self._provenance)
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         return fingerprint(self, own_columns)
@@ -125,6 +122,10 @@ class Hdf5Input:
             return Column(np.array([array.reshape(-1)[0] for array in arrays]))
         offsets = np.concatenate(([0], np.cumsum([len(array) for array in arrays]))).astype(np.int64)
         return Column(np.concatenate(arrays), offsets=offsets)
+
+    def has_single_items(self, name: str) -> bool:
+        """A group is an episode, of whatever length."""
+        return False
 
     def read_whole(self, name: str) -> Column:
         return next(self.blocks(Unit(0, self.num_rows), [name], self.num_rows))[2][name]
@@ -251,7 +252,7 @@ def _info(name: str, dataset: Any, num_rows: int) -> ColumnInfo:
         kind, reason = "other", f"shape {shape} holds more than one number per step"
     elif dataset.is_virtual or dataset.external:
         kind, reason = "other", "its content lies in another file"
-    return ColumnInfo(name, kind, f"{dataset.dtype} {shape}", (num_rows,), bool(shape), reason)
+    return ColumnInfo(name, kind, f"{dataset.dtype} {shape}", (num_rows,), bool(shape), unusable=reason)
 
 
 def _kind(dtype: np.dtype[Any]) -> Kind:

@@ -21,11 +21,12 @@ import pyarrow as pa
 import pyarrow.json as pj
 
 from gaecli.errors import DataError, FileError
-from gaecli.formats.arrow import nested_info, pick, schema_columns
+from gaecli.formats.arrow import are_single, nested_info, pick, schema_columns
 from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
 from gaecli.formats.json_numbers import inexact_columns, with_exact_columns
 from gaecli.formats.json_objects import edited, field_texts, is_compact
 from gaecli.formats.own_columns import fingerprint, signature
+from gaecli.formats.stored import parse_document
 
 PROVENANCE_FIELD = "gaecli"
 #: Lines are parsed in pieces of about this size.
@@ -97,10 +98,10 @@ class JsonLinesInput:
         if f'"{PROVENANCE_FIELD}"' not in self._first_line:
             return None
         try:
-            stored = json.loads(json.loads(self._first_line)[PROVENANCE_FIELD])
+            stored = json.loads(self._first_line)[PROVENANCE_FIELD]
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
-        return stored if isinstance(stored, dict) else None
+        return parse_document(stored) if isinstance(stored, str) else None
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         return fingerprint(self, own_columns)
@@ -158,8 +159,19 @@ class JsonLinesInput:
                 raise FileError(f"`{self.path}` was changed while it was read")
             for start in range(0, table.num_rows, rows_per_block):
                 rows = table.slice(start, rows_per_block)
-                yield row, row + rows.num_rows, {name: pick(rows, name) for name in names}
+                yield row, row + rows.num_rows, {name: pick(rows, name, self.path) for name in names}
                 row += rows.num_rows
+
+    def has_single_items(self, name: str) -> bool:
+        """Piece by piece, up to the first that has more."""
+        units = self.units(self.num_rows, name)
+        blocks = (
+            columns[name] for unit in units for _, _, columns in self.blocks(unit, [name], self.num_rows)
+        )
+        try:
+            return are_single(blocks)
+        except DataError:  # lists of lists of more
+            return False
 
     def read_whole(self, name: str) -> Column:
         raise DataError(

@@ -20,6 +20,7 @@ from gaecli.formats.parquet_footer import encrypted, is_encrypted, read_footer
 from gaecli.formats.parquet_mark import payload_fingerprint
 from gaecli.formats.parquet_splice import ParquetAppender
 from gaecli.formats.parquet_statistics import leaf_positions, statistics_allow_flags
+from gaecli.formats.stored import parse_document
 
 #: Column chunks are streamed through a buffer of this size: a row group may be larger than memory.
 READ_BUFFER_BYTES = 1 << 20
@@ -49,14 +50,7 @@ class ParquetInput:
 
     @property
     def provenance(self) -> dict[str, Any] | None:
-        stored = (self._metadata.metadata or {}).get(PROVENANCE_KEY)
-        if stored is None:
-            return None
-        try:
-            document = json.loads(stored)
-        except (ValueError, RecursionError):
-            return None
-        return document if isinstance(document, dict) else None
+        return parse_document((self._metadata.metadata or {}).get(PROVENANCE_KEY))
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         return payload_fingerprint(read_footer(self.path), own_columns)
@@ -104,7 +98,7 @@ class ParquetInput:
                 rows_per_block = max(1, int(rows_per_block / self._cells_per_row(unit, names)))
                 for batch in _batches(file, unit, [self._leaf(name) for name in names], rows_per_block):
                     stop = row + batch.num_rows
-                    yield row, stop, {name: pick(batch, name) for name in names}
+                    yield row, stop, {name: pick(batch, name, self.path) for name in names}
                     row = stop
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(self.path, error) from error
@@ -141,6 +135,12 @@ class ParquetInput:
             if ".".join([head, *inner[2:]]) == name:
                 return path
         return name
+
+    def has_single_items(self, name: str) -> bool:
+        """The footer tells: a row of a leaf has an entry for every item, and one where there is none."""
+        leaf = self._leaf_index(name)
+        groups = map(self._metadata.row_group, self._all_groups())
+        return leaf is not None and all(group.column(leaf).num_values == group.num_rows for group in groups)
 
     def read_whole(self, name: str) -> Column:
         pieces = list(self.blocks(Unit(0, self.num_rows, self._all_groups()), [name], max(self.num_rows, 1)))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from gaecli.columns import Roles
+from gaecli.columns import INVERTED_ROLES, Roles
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.layouts.alternates import check_alternate_shapes
 from gaecli.layouts.base import Layout
 from gaecli.layouts.dense import DenseLayout, squeezed
 from gaecli.layouts.long import LongLayout, Taking
+from gaecli.layouts.masks import is_doubtful, which_mask
 from gaecli.layouts.nested import NestedLayout
 from gaecli.layouts.unused_flags import likely_ends
 from gaecli.settings import Settings
@@ -41,7 +42,7 @@ def choose_layout(
     _check_wanted(wanted, ("long",), file, "its rewards are one number per row")
     roles = _fit_lengths(file, roles, reward, settings)
     roles = _only_scalars(file, roles, reward)
-    _need_ends(file, roles, settings)
+    _need_ends(file, roles, reward, settings)
     return LongLayout(file, roles, settings, taking or Taking())
 
 
@@ -53,7 +54,7 @@ def why_layout(file: RolloutFile, layout: Layout, settings: Settings) -> str:
         return f"`{reward.name}` holds a list per row"
     shape = squeezed(reward.shape)
     if layout.name == "long":
-        return f"`{reward.name}` is one number per row"
+        return f"`{reward.name}` is one number per row{', in a list' if reward.is_unpacked else ''}"
     if settings.layout != "auto":
         return "asked for with `--layout`"
     votes = _companion_votes(file, layout.roles, (shape[0], shape[1]))
@@ -82,7 +83,7 @@ def _only_scalars(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
         if info is None or not info.is_list:
             continue
         if (
-            role in ("mask", "bootstrap_value", "final_done", "step", "next_value")
+            role in ("mask", "bootstrap_value", "final_done", "step", "next_value", *INVERTED_ROLES)
             and role not in roles.explicit
         ):
             # Under this name libraries keep which actions are legal.
@@ -92,9 +93,14 @@ def _only_scalars(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
             continue
         raise DataError(
             f"`{name}` of `{file.path}` holds lists, but `{reward.name}` one number per row",
-            hint="every role has one number per row; name another column with its `--…-column`",
+            hint="every role has one number per row; name another column with its `--…-column`"
+            + _or_nested(reward, "of one step"),
         )
     return roles
+
+
+def _or_nested(reward: ColumnInfo, what: str) -> str:
+    return f"; if each row is a trajectory {what}, pass `--layout nested`" if reward.is_unpacked else ""
 
 
 def _check_wanted(wanted: str, fitting: tuple[str, ...], file: RolloutFile, why: str) -> None:
@@ -104,9 +110,9 @@ def _check_wanted(wanted: str, fitting: tuple[str, ...], file: RolloutFile, why:
         )
 
 
-def _need_ends(file: RolloutFile, roles: Roles, settings: Settings) -> None:
+def _need_ends(file: RolloutFile, roles: Roles, reward: ColumnInfo, settings: Settings) -> None:
     """A long table without flags and keys could be one trajectory or a hundred."""
-    tells = ("terminated", "truncated", "done", "done_start", "padding", "episode", "env")
+    tells = ("terminated", "truncated", "done", "not_done", "done_start", "padding", "episode", "env")
     if settings.layout == "long" or roles.key_parts or any(roles.get(role) for role in tells):
         return
     likely = likely_ends(file, roles)
@@ -115,7 +121,7 @@ def _need_ends(file: RolloutFile, roles: Roles, settings: Settings) -> None:
         f"nothing in `{file.path}` tells where a trajectory ends\n"
         f"       columns there: {', '.join(list(file.columns)[:24])}",
         hint=f"{named}name a flag with `--done-column` or an id with `--episode-column`; "
-        "if the file is one single trajectory, pass `--layout long`",
+        "if the file is one single trajectory, pass `--layout long`" + _or_nested(reward, "of one step"),
     )
 
 
@@ -124,6 +130,7 @@ def _fit_lengths(file: RolloutFile, roles: Roles, reward: ColumnInfo, settings: 
     if file.format_name != "npz":
         return roles
     num_rows = math.prod(reward.shape)
+    roles = _without_other_things(file, roles, 1)
     for role, name in roles.names.items():
         info = file.find(name)
         assert info is not None
@@ -151,11 +158,32 @@ def _dense(file: RolloutFile, roles: Roles, settings: Settings, shape: tuple[int
     _refuse_prompt_mask(file, roles)
     if settings.layout in ("long", "nested"):
         _check_wanted(settings.layout, ("time-major", "batch-major"), file, f"its rewards are {shape}")
+    roles = _without_other_things(file, roles, 2)
     roles = _per_lane_next_value(file, roles, shape)
     found = settings.layout if settings.layout != "auto" else _by_companions(file, roles, shape)
+    if found == "batch-major" and is_doubtful(roles) and squeezed(_not_done(file, roles)) == shape:
+        raise which_mask(roles.get("not_done"), file.path)
     _decide_dones(file, roles, settings)
     check_alternate_shapes(file, roles)
     return DenseLayout(file, roles, settings, shape, is_time_major=found == "time-major")
+
+
+def _without_other_things(file: RolloutFile, roles: Roles, num_axes: int) -> Roles:
+    """`discount` is often one number for all, and `masks` may be of images: no flags, and no errors."""
+    for role in INVERTED_ROLES:
+        name = roles.get(role)
+        info = file.find(name) if name is not None else None
+        if info is None or role in roles.explicit:
+            continue
+        if math.prod(info.shape) == 1 or len(squeezed(info.shape)) > num_axes:
+            roles = roles.without(role)
+    return roles
+
+
+def _not_done(file: RolloutFile, roles: Roles) -> tuple[int, ...]:
+    info = file.find(roles.names["not_done"])
+    assert info is not None
+    return info.shape
 
 
 def _per_lane_next_value(file: RolloutFile, roles: Roles, shape: tuple[int, int]) -> Roles:
@@ -182,7 +210,7 @@ def _companion_votes(file: RolloutFile, roles: Roles, shape: tuple[int, int]) ->
             votes[name] = "time-major"
         elif math.prod(info.shape) == rows:
             votes[name] = "batch-major"
-    for role in ("value", "done_start", "done", "terminated", "truncated"):
+    for role in ("value", "done_start", "done", "terminated", "truncated", *INVERTED_ROLES):
         name = roles.get(role)
         info = file.find(name) if name is not None else None
         if info is None or name is None:

@@ -9,17 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from gaecli.columns import ALIASES, KEY_PARTS, Roles
+from gaecli.columns import ALIASES, INVERTED_ROLES, KEY_PARTS, Roles
 from gaecli.errors import GaeError, UsageError
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
 from gaecli.layouts.base import Layout
 from gaecli.rollouts import Array
-from gaecli.settings import ROLES, Settings
+from gaecli.settings import Settings
 
 #: Roles of columns that say where a trajectory ends.
-END_ROLES = tuple(
-    role for role in ("done", "terminated", "truncated", "not_done", "not_truncated") if role in ROLES
-)
+END_ROLES = ("done", "terminated", "truncated", *INVERTED_ROLES)
 
 
 def _listed(words: str) -> frozenset[str]:

@@ -29,6 +29,7 @@ from gaecli.moments import Moments
 from gaecli.pipeline.apply import Settled, bootstrap_counts, episode_counts
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.commit import explain
+from gaecli.pipeline.completeness import partly_written
 from gaecli.pipeline.episodes import EpisodeBook, Pieces, pieces_of
 from gaecli.pipeline.findings import names_alike, stored_settings
 from gaecli.pipeline.forecast import existing_columns, forecast
@@ -172,7 +173,7 @@ class _Inspector:
         self.shop = Workshop.plain(Gae(_yardstick(settings), self.device), store_bytes, engine.run)
 
     def info(self) -> FileInfo:
-        files = [self.plan.open(path) for path in self.plan.paths]
+        files = self.plan.open_all(self.settings)
         info = self._with_layout(_from_headers(files, self.settings), files[0])
         problem: GaeError | None = None
         statistics = stream = None
@@ -200,7 +201,7 @@ class _Inspector:
             data_set=data_set.title if data_set is not None else None,
             problem=problem.message if problem is not None else None,
             hint=problem.hint if problem is not None else None,
-            warnings=list(warnings),
+            warnings=[*partly_written(self.plan, files), *warnings],
             head=first_steps(files[0], shown, self.options.head),
             plan=forecast(
                 files, self.settings, statistics.bootstrapped if statistics is not None else None, problem

@@ -36,6 +36,7 @@ from gaecli.pipeline.rerun import earlier_entries
 from gaecli.pipeline.stream import Stream, Workshop, first_look
 from gaecli.settings import RunOptions, Settings
 from gaecli.summary import Summary
+from gaecli.unfinished import leave_word
 
 T = TypeVar("T")
 
@@ -65,6 +66,8 @@ def compute(
             summary = run.go(places.sources(sources), begin or (lambda total: lambda name: None))
         except KeyboardInterrupt:
             run.interrupt()
+            run.close()
+            leave_word(run.state)
             raise
         finally:
             run.close()
@@ -104,6 +107,8 @@ class _Run:
             clock=self.clock,
             check_stop=self._engine.check_stop,
         )
+        #: What there is of the results when the run has ended, in a few words.
+        self.state = ""
         self.started = time.perf_counter()
         if options.device not in ("auto",):
             start_torch_import()
@@ -136,6 +141,7 @@ class _Run:
     def close(self) -> None:
         """Whatever was begun and not committed disappears."""
         self._engine.close()  # waits for the blocks in hand: nothing is begun after this
+        self.state = self.state or self.outputs.state
         self.outputs.close()
 
     def _apart(self, jobs: Sequence[_Job]) -> Iterator[Outcome]:
@@ -260,7 +266,7 @@ class _Run:
         entries = earlier_entries(opened, targets, self.places, self.settings, inputs)
         if entries is None:
             return None
-        self.outputs.close_data_set(opened.plan)
+        self.outputs.finish_marks(opened)
         return Outcome.up_to_date(opened, targets, entries)
 
     def _summarised(self, opened: OpenStream, shop: Workshop) -> Stream:

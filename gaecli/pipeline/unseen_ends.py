@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gaecli.columns import Roles, flag_of
+from gaecli.columns import INVERTED_ROLES, Roles, flag_of
 from gaecli.layouts.ends import FlagColumns, flag_columns
 from gaecli.layouts.flag_evidence import EndCounts, FlagEvidence
 from gaecli.layouts.unused_flags import END_ROLES, EndsUnrecognised, suggests_end
@@ -53,9 +53,8 @@ class Unseen:
     @property
     def are_complete(self) -> bool:
         """Not truncations alone, which leave open where the others end."""
-        return self.are_known and (
-            self.counts.flagged > self.counts.truncated or self.flags.terminated is not None
-        )
+        says_all = self.flags.terminated is not None or self.flags.done is not None or self.counts.padding > 0
+        return self.are_known and says_all
 
     @property
     def has_ids(self) -> bool:
@@ -226,7 +225,9 @@ def _question(names: Sequence[str], unseen: Unseen) -> EndsUnrecognised:
     listed = ", ".join(f"`{name}`" for name in names)
     one = len(names) == 1
     likely = min(names, key=lambda name: not suggests_end(name))
-    flags = " or ".join(f"`{flag_of(role)} {likely}`" for role in END_ROLES)
+    is_inverted = unseen.unused[likely].is_set > unseen.counts.steps / 2
+    roles = INVERTED_ROLES if is_inverted else ("done", "terminated", "truncated")
+    flags = " or ".join(f"`{flag_of(role)} {likely}`" for role in roles)
     mask = next((name for name in names if _may_be_mask(name, unseen)), None)
     if mask is not None:
         flags += f", or `--mask-column {mask}` if it says which steps count"
@@ -239,13 +240,19 @@ def _question(names: Sequence[str], unseen: Unseen) -> EndsUnrecognised:
 
 def _what_is_open(unseen: Unseen) -> str:
     names = [f"`{name}`" for name in unseen.flags.names]
-    told = f"{' and '.join(names)} of `{unseen.path}` {'is' if len(names) == 1 else 'are'}"
+    told = f"{' and '.join(names)} of `{unseen.path}`"
     if unseen.are_known:
-        return f"{told} the only flag of ends, and does not say where the others are"
+        return f"{told} says where trajectories are truncated, and nothing where they are over"
     question = "how" if unseen.has_ids else "where"
     if names:
-        return f"{told} never set, so that nothing says {question} a trajectory ends"
+        return f"{told} {_never(names, unseen)}, so that nothing says {question} a trajectory ends"
     return f"nothing known in `{unseen.path}` says {question} a trajectory ends"
+
+
+def _never(names: Sequence[str], unseen: Unseen) -> str:
+    if unseen.flags.inverted:
+        return "flags no end" if len(names) == 1 else "flag no end"
+    return "is never set" if len(names) == 1 else "are never set"
 
 
 def _may_be_mask(name: str, unseen: Unseen) -> bool:
@@ -291,12 +298,11 @@ def _never_set(unseen: Unseen) -> list[WarningNote]:
     if padding and counts.last > 1 and not unseen.has_ids:
         return []  # the first rows of episodes are marked
     listed = ", ".join(f"`{name}`" for name in names)
-    verb = "is" if len(names) == 1 else "are"
     return [
         counted(
             "flag-never-set",
             lambda steps, episodes: (
-                f"{listed} {verb} never set in {steps:,} steps: {episodes:,} "
+                f"{listed} {_never(names, unseen)} in {steps:,} steps: {episodes:,} "
                 f"{'episode counts' if episodes == 1 else 'episodes count'} as still going on at the end"
             ),
             (counts.steps, counts.last),
