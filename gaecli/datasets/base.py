@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gaecli.errors import FileError
+from gaecli.errors import FileError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
 
@@ -47,6 +47,10 @@ class DataSet:
         name = self.root.absolute().name
         number = self.streams.index(tuple(stream)) if len(self.streams) > 1 else None
         return self.root.absolute().with_name(f"{name}{'' if number is None else f'-{number}'}.gae.parquet")
+
+    def refuse_in_place(self) -> UsageError | None:
+        """Why its files are not written where they are; None where they can be."""
+        return None
 
     @property
     def marks(self) -> tuple[Path, ...]:
