@@ -20,7 +20,7 @@ from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.drops import spread_to_trajectories
-from gaecli.layouts.ends import FlagColumns, check_starts, flag_columns, split_ends
+from gaecli.layouts.ends import FLAGS, FlagColumns, check_starts, flag_columns, inverted_of, split_ends
 from gaecli.layouts.groups import group_codes
 from gaecli.layouts.longer import split_off_first, split_off_last
 from gaecli.layouts.masks import MaskRule, masked_steps
@@ -110,7 +110,8 @@ class DenseLayout:
         first_row = start // self.shape[1]
         num_rows = len(columns[self.roles.names["reward"]].values)
         num_times = num_rows if self.is_time_major else self.shape[1]
-        cells = Cells(self.path, _locator(first_row, num_times, is_time_major=self.is_time_major), self.drops)
+        locate = _locator(first_row, num_times, is_time_major=self.is_time_major)
+        cells = Cells(self.path, locate, self.drops, self.flags.inverted)
         return _Piece(self, first_row, num_rows, {**columns, **self.lane_columns}, cells).block()
 
     def _wrong_shape(self, name: str, expected: str | None = None) -> DataError:
@@ -194,6 +195,7 @@ class _Piece:
         return BlockFacts(
             flagged_steps=int(np.count_nonzero(ended)),
             flagged_lane_starts=int(ended[last + 1 - self.num_times].sum()) if reads_ends else 0,
+            inverted=inverted_of(self.columns, self.layout.flags),
         )
 
     def _per_step(self, name: str) -> Column:
@@ -226,20 +228,23 @@ class _Piece:
 
     def _ends(self, bad: list[BoolArray]) -> tuple[BoolArray, BoolArray, BoolArray | None]:
         """(terminated, truncated, starts). Steps whose flags cannot be read are added to `bad`."""
-        flags = self.layout.flags
-        terminated = self._end_flag(flags.terminated, bad)
-        truncated = self._end_flag(flags.truncated, bad)
-        starts = None
-        if flags.done is None or flags.done_at == "end":
-            done = self._end_flag(flags.done, bad)
-        else:
-            starts, done = self._start_flag(flags.done)
+        names = self.layout.flags
+        found: dict[str, BoolArray | None] = {}
+        starts = told = None
+        for role in FLAGS:
+            name = getattr(names, role)
+            if name is None:
+                found[role] = None
+            elif role in ("done", "not_done") and names.done_at == "start":
+                begins, found[role], known = self._start_flag(name)
+                told = known if told is None else told & known
+                starts = begins if role == "done" else starts
+            else:
+                found[role] = self._end_flag(name, bad)
         num_steps = self.num_lanes * self.num_times
-        return (*split_ends(terminated, truncated, done, num_steps, flags, self.cells), starts)
+        return (*split_ends(found, num_steps, names, self.cells, told), starts)
 
-    def _end_flag(self, name: str | None, bad: list[BoolArray]) -> BoolArray | None:
-        if name is None:
-            return None
+    def _end_flag(self, name: str, bad: list[BoolArray]) -> BoolArray:
         cells = self._dense(name)
         if not self.layout.is_per_step(name):
             cells = split_off_first(cells, self.num_times, self._time_axis)
@@ -247,21 +252,24 @@ class _Piece:
         bad += [] if missing is None else [missing]
         return flags
 
-    def _start_flag(self, name: str) -> tuple[BoolArray, BoolArray]:
-        """(starts, ends) from flags that say "this observation is the first": end[t] = start[t + 1].
+    def _start_flag(self, name: str) -> tuple[BoolArray, BoolArray, BoolArray]:
+        """(starts, ends, steps of which they tell) from flags that say "this observation is the first".
 
+        end[t] = start[t + 1].
         Whether the last step of a piece is an end, the next piece says, by `Lanes.first_is_start`.
         """
         column, _ = self._split_off_last(name)
         starts = self.cells.flags(column, name)[0].reshape(self.num_lanes, self.num_times)
-        ends = np.zeros_like(starts)
+        ends, told = np.zeros_like(starts), np.ones_like(starts)
         ends[:, :-1] = starts[:, 1:]
         final = self.layout.roles.get("final_done")
         if not self.layout.is_per_step(name):
-            return starts.reshape(-1), self._end_flag(name, [])  # type: ignore[return-value] # it is there
-        if final is not None and self.reaches_the_end:
+            ends[:] = self._end_flag(name, []).reshape(ends.shape)
+        elif final is not None and self.reaches_the_end:
             ends[:, -1] = self.cells.flags(self._per_lane(final), final)[0]
-        return starts.reshape(-1), ends.reshape(-1)
+        else:
+            told[:, -1] = False
+        return starts.reshape(-1), ends.reshape(-1), told.reshape(-1)
 
     def _check_starts(self, ended: BoolArray) -> None:
         """Start flags beside end flags have to agree with them."""

@@ -14,7 +14,7 @@ from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.arrange import Arrangement, arrange, arrange_by_key, arrange_by_step
 from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.drops import spread_to_trajectories
-from gaecli.layouts.ends import Flags, check_starts, flag_columns, read_flags, split_ends
+from gaecli.layouts.ends import Flags, check_starts, flag_columns, inverted_of, read_flags, split_ends
 from gaecli.layouts.facts import Ends, facts_of
 from gaecli.layouts.groups import group_codes
 from gaecli.layouts.keys import as_labels, codes, first_duplicate
@@ -91,7 +91,7 @@ class LongLayout:
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
         names = self.roles.names
         num_steps = len(columns[names["reward"]].values)
-        cells = Cells(self._path, self._locate(start, columns), self._drops)
+        cells = Cells(self._path, self._locate(start, columns), self._drops, self._flags.inverted)
         check_alternates(columns, self.roles, cells)
         mask = masked_rows(columns, self.roles, self._mask_rule, cells)
         kept = mask if self._mask_rule.mode == "zero" else None
@@ -102,7 +102,7 @@ class LongLayout:
         steps = read_steps(columns, self.roles, cells)
         arrangement = self._arrange(columns, num_steps, steps, flags)
         in_lanes = arrangement.in_lane_order
-        lane_cells = Cells(self._path, lambda step: cells.locate(arrangement.row(step)), self._drops)
+        lane_cells = replace(cells, locate=lambda step: cells.locate(arrangement.row(step)))
 
         terminated, truncated, starts = self._ends(flags, arrangement, num_steps, lane_cells)
         same = arrangement.same_trajectory(num_steps)
@@ -140,7 +140,7 @@ class LongLayout:
             stream_ends=None if arrangement.adjacent is None else np.flatnonzero(~arrangement.adjacent),
             groups=groups,
             group_labels=labels,
-            facts=facts_of(start, ends, stride, rewards, arrangement),
+            facts=facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
         )
         return block if mask is None else self._mask_rule.zeroed(block, in_lanes(mask))
 
@@ -240,18 +240,15 @@ class LongLayout:
         self, flags: Flags, arrangement: Arrangement, num_steps: int, cells: Cells
     ) -> tuple[BoolArray, BoolArray, BoolArray | None]:
         """(terminated, truncated, starts) in lane order. A start flag ends the step before it."""
-        moved = [
-            None if flag is None else arrangement.in_lane_order(flag)
-            for flag in (flags.terminated, flags.truncated, flags.done)
-        ]
-        terminated, truncated, done = moved
-        starts = None
-        if done is not None and self._flags.done_at == "start":
-            starts, done = done, np.zeros(num_steps, np.bool_)
-            done[:-1] = starts[1:]
-            if arrangement.adjacent is not None:
-                done[:-1] &= arrangement.adjacent
-        terminated, truncated = split_ends(terminated, truncated, done, num_steps, self._flags, cells)
+        moved = flags.moved(arrangement.in_lane_order)
+        starts = told = None
+        if self._flags.done_at == "start":
+            told = np.zeros(num_steps, np.bool_)
+            told[:-1] = True if arrangement.adjacent is None else arrangement.adjacent
+            starts = moved["done"]
+            for role in ("done", "not_done"):
+                moved[role] = _ends_of_starts(moved[role], told)
+        terminated, truncated = split_ends(moved, num_steps, self._flags, cells, told)
         return terminated, truncated, starts
 
     def _check_starts(
@@ -337,6 +334,15 @@ def _lanes(
         None if first_and_last is None else first_and_last[0],
         None if first_and_last is None else first_and_last[1],
     )
+
+
+def _ends_of_starts(starts: BoolArray | None, told: BoolArray) -> BoolArray | None:
+    """A flag that begins an episode ends the step before it. `told`: steps that another one follows."""
+    if starts is None:
+        return None
+    ends = np.zeros_like(starts)
+    ends[:-1] = starts[1:]
+    return ends & told
 
 
 def _zeroed(numbers: Array, where: BoolArray) -> Array:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from gaecli.columns import Roles
+from gaecli.columns import INVERTED_ROLES, Roles
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.layouts.alternates import check_alternate_shapes
 from gaecli.layouts.base import Layout
 from gaecli.layouts.dense import DenseLayout, squeezed
 from gaecli.layouts.long import LongLayout, Taking
+from gaecli.layouts.masks import is_doubtful, which_mask
 from gaecli.layouts.nested import NestedLayout
 from gaecli.settings import Settings
 
@@ -81,7 +82,7 @@ def _only_scalars(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
         if info is None or not info.is_list:
             continue
         if (
-            role in ("mask", "bootstrap_value", "final_done", "step", "next_value")
+            role in ("mask", "bootstrap_value", "final_done", "step", "next_value", *INVERTED_ROLES)
             and role not in roles.explicit
         ):
             # Under this name libraries keep which actions are legal.
@@ -105,7 +106,7 @@ def _check_wanted(wanted: str, fitting: tuple[str, ...], file: RolloutFile, why:
 
 def _need_ends(file: RolloutFile, roles: Roles, settings: Settings) -> None:
     """A long table without flags and keys could be one trajectory or a hundred."""
-    tells = ("terminated", "truncated", "done", "done_start", "padding", "episode", "env")
+    tells = ("terminated", "truncated", "done", "not_done", "done_start", "padding", "episode", "env")
     if settings.layout == "long" or roles.key_parts or any(roles.get(role) for role in tells):
         return
     raise UsageError(
@@ -121,6 +122,7 @@ def _fit_lengths(file: RolloutFile, roles: Roles, reward: ColumnInfo, settings: 
     if file.format_name != "npz":
         return roles
     num_rows = math.prod(reward.shape)
+    roles = _without_other_things(file, roles, 1)
     for role, name in roles.names.items():
         info = file.find(name)
         assert info is not None
@@ -148,11 +150,32 @@ def _dense(file: RolloutFile, roles: Roles, settings: Settings, shape: tuple[int
     _refuse_prompt_mask(file, roles)
     if settings.layout in ("long", "nested"):
         _check_wanted(settings.layout, ("time-major", "batch-major"), file, f"its rewards are {shape}")
+    roles = _without_other_things(file, roles, 2)
     roles = _per_lane_next_value(file, roles, shape)
     found = settings.layout if settings.layout != "auto" else _by_companions(file, roles, shape)
+    if found == "batch-major" and is_doubtful(roles) and squeezed(_not_done(file, roles)) == shape:
+        raise which_mask(roles.get("not_done"), file.path)
     _decide_dones(file, roles, settings)
     check_alternate_shapes(file, roles)
     return DenseLayout(file, roles, settings, shape, is_time_major=found == "time-major")
+
+
+def _without_other_things(file: RolloutFile, roles: Roles, num_axes: int) -> Roles:
+    """`discount` is often one number for all, and `masks` may be of images: no flags, and no errors."""
+    for role in INVERTED_ROLES:
+        name = roles.get(role)
+        info = file.find(name) if name is not None else None
+        if info is None or role in roles.explicit:
+            continue
+        if math.prod(info.shape) == 1 or len(squeezed(info.shape)) > num_axes:
+            roles = roles.without(role)
+    return roles
+
+
+def _not_done(file: RolloutFile, roles: Roles) -> tuple[int, ...]:
+    info = file.find(roles.names["not_done"])
+    assert info is not None
+    return info.shape
 
 
 def _per_lane_next_value(file: RolloutFile, roles: Roles, shape: tuple[int, int]) -> Roles:
@@ -179,7 +202,7 @@ def _companion_votes(file: RolloutFile, roles: Roles, shape: tuple[int, int]) ->
             votes[name] = "time-major"
         elif math.prod(info.shape) == rows:
             votes[name] = "batch-major"
-    for role in ("value", "done_start", "done", "terminated", "truncated"):
+    for role in ("value", "done_start", "done", "terminated", "truncated", *INVERTED_ROLES):
         name = roles.get(role)
         info = file.find(name) if name is not None else None
         if info is None or name is None:
