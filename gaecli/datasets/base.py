@@ -48,6 +48,19 @@ class DataSet:
         number = self.streams.index(tuple(stream)) if len(self.streams) > 1 else None
         return self.root.absolute().with_name(f"{name}{'' if number is None else f'-{number}'}.gae.parquet")
 
+    #: Its files never change: new ones beside them take their places by `publish`.
+    is_versioned = False
+
+    def successor(self, path: Path) -> Path:
+        """What is written where the data set is written in place: the file itself, or a new one beside it."""
+        return path
+
+    def publish(self, new_files: Mapping[Path, Path], columns: Sequence[str]) -> None:
+        """Make new files the data set, in place of the old ones by which they are given."""
+
+    def withdraw(self, new_files: Sequence[Path]) -> None:
+        """Remove new files that were not made the data set."""
+
     def refuse_in_place(self) -> UsageError | None:
         """Why its files are not written where they are; None where they can be."""
         return None

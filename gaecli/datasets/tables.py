@@ -59,6 +59,10 @@ class Table(DataSet):
     def _by_place(self) -> Mapping[str, Path]:
         return {os.path.realpath(path): path for path in self.paths}
 
+    @cached_property
+    def numbers(self) -> Mapping[Path, int]:
+        return {path: number for number, path in enumerate(self.paths)}
+
     def own(self, path: Path) -> Path:
         """One of its files, by whatever name it was given. `UsageError` for another file in its folder."""
         found = self._by_place.get(os.path.realpath(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -34,6 +35,7 @@ from gaecli.pipeline.targets import (
     plan_targets,
     replaced_columns,
 )
+from gaecli.pipeline.versions import new_version
 from gaecli.settings import Settings
 from gaecli.summary import BootstrapCounts, EpisodeCounts
 
@@ -178,12 +180,21 @@ class Outputs:
         root = None if self.options.dry_run else self._copied_root(stream)
         if root is not None:
             copy_companions(stream.plan, root, self.places)
-        self._commit_files(outputs)
+        with self._version(stream, outputs):
+            self._commit_files(outputs)
         if root is not None:
             copy_marks(stream.plan, root, self.places)
         self.close_data_set(stream)
         with self._lock:
             del self._pending[stream.number]
+
+    def _version(self, stream: Stream, outputs: Sequence[Output]) -> AbstractContextManager[None]:
+        """Around the commit of files: what makes them the next version of a data set that has versions."""
+        data_set = stream.plan.data_set
+        new_files = {o.opened.file.path: o.target.path for o in outputs if o.new_file and o.target.in_place}
+        if data_set is None or not data_set.is_versioned or not new_files:
+            return nullcontext()
+        return new_version(data_set, new_files, self.settings.output_columns)
 
     def close_data_set(self, stream: Stream) -> None:
         """Tell the data set of its columns, once all of them are there."""

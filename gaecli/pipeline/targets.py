@@ -36,10 +36,13 @@ def plan_targets(
 
     The files of a data set share one sidecar, which has `tag` in its name.
     """
-    inputs = [(path, stream.root) for stream in streams for path in stream.paths]
     if options.output is None and not options.sidecar:
         check_parts(streams)
-        return {path: Target(path, in_place=True) for path, _ in inputs}
+        return {
+            path: Target(_successor(path, stream), in_place=True)
+            for stream in streams
+            for path in stream.paths
+        }
     targets = _plan_sidecars(streams, options, tag) if options.sidecar else _plan_output(streams, options)
     refuse_targets([target.path for target in targets.values()])
     return targets
@@ -60,6 +63,10 @@ def _plan_output(streams: Sequence[StreamPlan], options: RunOptions) -> dict[Pat
     targets = {path: output / _relative(path, root) for path, root in inputs}
     _check_distinct(targets)
     return {path: Target(target, in_place=_same_file(path, target)) for path, target in targets.items()}
+
+
+def _successor(path: Path, stream: StreamPlan) -> Path:
+    return path if stream.data_set is None else stream.data_set.successor(path)
 
 
 def _plan_sidecars(streams: Sequence[StreamPlan], options: RunOptions, tag: str) -> dict[Path, Target]:

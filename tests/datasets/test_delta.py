@@ -7,12 +7,15 @@ import string
 from pathlib import Path
 
 import deltalake
+import duckdb
+import polars as pl
 import pyarrow as pa
 import pyroaring
 import pytest
-from datasets.lake_tables import delta, episode
+from datasets.lake_tables import HALF, advantages, content, delta, episode
 
 import gaecli
+from gaecli.datasets.delta_log import open_table
 from gaecli.errors import FileError, UsageError
 from gaecli.pipeline.inputs import plan_streams
 
@@ -113,10 +116,10 @@ def test_a_log_that_is_damaged_or_too_large_is_an_error_of_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = delta(tmp_path / "runs")
-    monkeypatch.setattr("gaecli.datasets.delta.MAX_FILES", 1)
+    monkeypatch.setattr("gaecli.datasets.delta_log.MAX_FILES", 1)
     with pytest.raises(FileError, match="too large"):
         gaecli.inspect(table)
-    monkeypatch.setattr("gaecli.datasets.delta.MAX_LOG_BYTES", 100)
+    monkeypatch.setattr("gaecli.datasets.delta_log.MAX_LOG_BYTES", 100)
     with pytest.raises(FileError, match="too large"):
         gaecli.inspect(table)
     monkeypatch.undo()
@@ -179,3 +182,146 @@ def test_what_stands_otherwise_in_the_files_is_refused(tmp_path: Path, feature: 
     (log_of(table) / f"{version:020d}.json").write_text(text)
     with pytest.raises(UsageError, match=told):
         gaecli.inspect(table)
+
+
+# A new version
+
+
+def read(table: Path, version: int | None = None) -> pa.Table:
+    return deltalake.DeltaTable(str(table), version=version).to_pyarrow_table()
+
+
+def test_in_place_is_a_new_version_that_every_reader_reads(tmp_path: Path) -> None:
+    table = delta(tmp_path / "runs")
+    before, old = content(table), read(table)
+    summary = gaecli.compute(table, **HALF)
+    assert [file.status for file in summary.files] == ["written"] * 2
+    new = read(table).sort_by([("episode", "ascending"), ("step", "ascending")])
+    assert new.column_names == [*old.column_names, "advantage", "return"]
+    wanted = [*advantages(1.0, 2.0, 0.0), *advantages(1.0, 2.0, 2.0)]
+    assert new["advantage"].to_pylist() == pytest.approx(wanted)
+    assert new.drop_columns(["advantage", "return"]).equals(
+        old.sort_by([("episode", "ascending"), ("step", "ascending")])
+    )
+    frame = pl.read_delta(str(table)).sort("episode", "step")
+    assert frame["advantage"].to_list() == pytest.approx(wanted)
+    files = [str(path) for path in plan_streams([table], None)[0].paths]
+    found = duckdb.sql(f"select advantage from read_parquet({files}) order by episode, step").fetchall()
+    assert [row[0] for row in found] == pytest.approx(wanted)
+    # The old version is as it was, byte for byte.
+    after = content(table)
+    assert {name: after[name] for name in before} == before
+    version = deltalake.DeltaTable(str(table)).version()
+    assert read(table, version - 1).equals(old)
+
+
+def test_a_second_run_is_up_to_date_and_other_settings_are_one_more_version(tmp_path: Path) -> None:
+    table = str(tmp_path / "runs")
+    rows = pa.concat_tables([episode(0, 1.0, 2.0, env=[env] * 2) for env in (1, 0)])
+    for _ in range(3):
+        deltalake.write_deltalake(table, rows, partition_by=["env"], mode="append")
+        rows = rows.set_column(0, "episode", pa.compute.add(rows["episode"], 1))
+    order = [read_env(path) for path in plan_streams([table], None)[0].paths]
+    gaecli.compute(table)
+    assert [read_env(path) for path in plan_streams([table], None)[0].paths] == order
+    before = content(Path(table))
+    again = gaecli.compute(table)
+    assert {file.status for file in again.files} == {"up to date"}
+    assert all(Path(file.output).exists() for file in again.files)
+    assert content(Path(table)) == before
+    gaecli.compute(table, gamma=0.5)
+    opened = deltalake.DeltaTable(table)
+    assert opened.version() == 4
+    assert [field.name for field in opened.schema().fields].count("advantage") == 1
+
+
+def read_env(path: Path) -> tuple[str, str]:
+    import pyarrow.parquet as pq
+
+    return path.parent.name, str(pq.read_table(path, partitioning=None)["episode"].to_pylist())
+
+
+def test_partitions_statistics_and_lists_survive(tmp_path: Path) -> None:
+    table = tmp_path / "a b#ü"
+    rows = pa.table({"env": ["x/y %20="], "rewards": [[1.0, 2.0]], "values": [[0.0, 0.0]], "note": ["n"]})
+    deltalake.write_deltalake(str(table), rows, partition_by=["env"])
+    gaecli.compute(table, **HALF)
+    new = deltalake.DeltaTable(str(table))
+    assert new.to_pyarrow_table().to_pylist()[0]["advantage"] == pytest.approx(advantages(1.0, 2.0))
+    (action,) = pa.table(new.get_add_actions(flatten=True)).to_pylist()
+    assert (action["partition.env"], action["num_records"], action["min.note"]) == ("x/y %20=", 1, "n")
+    assert new.to_pyarrow_table(filters=[("note", "=", "other")]).num_rows == 0
+
+
+def test_who_commits_meanwhile_wins_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = delta(tmp_path / "runs")
+
+    def slow(root: Path, version: int | None = None) -> object:
+        opened = open_table(root, version)
+        monkeypatch.setattr("gaecli.datasets.delta_commit.open_table", open_table)
+        deltalake.write_deltalake(str(table), episode(9, 1.0), mode="append")
+        others.update(content(table))
+        return opened
+
+    others: dict[str, bytes] = {}
+    monkeypatch.setattr("gaecli.datasets.delta_commit.open_table", slow)
+    summary = gaecli.compute(table)
+    assert [file.status for file in summary.files] == ["failed", "not written"]
+    assert "somebody else committed version" in str(summary.files[0].error)
+    assert summary.exit_code == 4
+    # Their commit is there, and of ours not a file.
+    mine = {name for name in content(table) if "part-0000" in name and name not in others}
+    assert mine == set()
+    assert "advantage" not in read(table).column_names
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_a_commit_that_fails_leaves_the_table_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    table = delta(tmp_path / "runs")
+    before = content(table)
+
+    def fail(*args: object) -> None:
+        raise error
+
+    monkeypatch.setattr("gaecli.datasets.delta.commit", fail)
+    if isinstance(error, KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):
+            gaecli.compute(table)
+    else:
+        assert gaecli.compute(table).exit_code == 4
+    assert content(table) == before
+
+
+def test_an_interrupt_after_the_commit_takes_nothing_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gaecli.datasets import delta as module
+
+    table, commit = delta(tmp_path / "runs"), module.commit
+
+    def late(*args: object) -> None:
+        commit(*args)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "commit", late)
+    with pytest.raises(KeyboardInterrupt):
+        gaecli.compute(table)
+    assert "advantage" in read(table).column_names
+
+
+def test_an_append_only_table_is_refused_before_any_work(tmp_path: Path) -> None:
+    table = tmp_path / "runs"
+    deltalake.write_deltalake(str(table), episode(0, 1.0), configuration={"delta.appendOnly": "true"})
+    with pytest.raises(UsageError, match="append-only"):
+        gaecli.compute(table)
+
+
+def test_a_dry_run_commits_nothing(tmp_path: Path) -> None:
+    table = delta(tmp_path / "runs")
+    before = content(table)
+    gaecli.compute(table, dry_run=True)
+    assert content(table) == before
