@@ -11,6 +11,9 @@ from gaecli.errors import FileError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
 
+#: The name of a folder that is a number to the columns: it fits 64 bits, and `007` is a name.
+WHOLE_NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
+
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -48,18 +51,12 @@ class DataSet:
         number = self.streams.index(tuple(stream)) if len(self.streams) > 1 else None
         return self.root.absolute().with_name(f"{name}{'' if number is None else f'-{number}'}.gae.parquet")
 
-    #: Its files never change: new ones beside them take their places by `publish`.
-    is_versioned = False
-
     def successor(self, path: Path) -> Path:
         """What is written where the data set is written in place: the file itself, or a new one beside it."""
         return path
 
     def publish(self, new_files: Mapping[Path, Path], columns: Sequence[str]) -> None:
-        """Make new files the data set, in place of the old ones by which they are given."""
-
-    def withdraw(self, new_files: Sequence[Path]) -> None:
-        """Remove new files that were not made the data set."""
+        """Make successors the data set, in place of the files by which they are given; if it raises, they are not."""
 
     def refuse_in_place(self) -> UsageError | None:
         """Why its files are not written where they are; None where they can be."""
@@ -76,10 +73,10 @@ class DataSet:
         return ()
 
     def closing(self, root: Path, columns: Sequence[str]) -> Mapping[Path, bytes]:
-        """Files of the data set at `root` that change once all data files have their new `columns`.
+        """What the data set at `root` says of its columns once all data files have these new ones.
 
-        They are written last, so that a run that is interrupted leaves a set that fails to load
-        rather than one that loads and lacks something.
+        Files relative to the root; none that would stay as it is. They are put in their places last, so that
+        a run that is killed leaves a set that fails to load rather than one that loads and lacks something.
         """
         return {}
 

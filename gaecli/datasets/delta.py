@@ -6,7 +6,6 @@ appended later comes later; those of one commit by the number in their names, th
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gaecli.datasets.base import natural_key
-from gaecli.datasets.delta_commit import commit, is_in_log, partition_text
+from gaecli.datasets.delta_commit import commit, partition_text
 from gaecli.datasets.delta_log import (
     TITLE,
     Action,
@@ -31,8 +30,6 @@ from gaecli.errors import UsageError
 @dataclass(frozen=True)
 class DeltaTable(Table):
     """The live files of a version. New ones lie beside them, and are made the table by a commit."""
-
-    is_versioned = True
 
     version: int = 0
     #: Why no version can be added, if so.
@@ -53,14 +50,6 @@ class DeltaTable(Table):
 
     def publish(self, new_files: Mapping[Path, Path], columns: Sequence[str]) -> None:
         commit(self.root, self.version, new_files, columns)
-
-    def withdraw(self, new_files: Sequence[Path]) -> None:
-        """Remove them, unless a commit has made them the table."""
-        with contextlib.suppress(OSError):  # also where the log cannot be looked into: they do no harm
-            there = [path for path in new_files if path.exists()]
-            if there and not is_in_log(self.root, there):
-                for path in there:
-                    path.unlink(missing_ok=True)
 
 
 def read(root: Path) -> DeltaTable:

@@ -25,7 +25,7 @@ def commit(root: Path, version: int, new_files: Mapping[Path, Path], columns: Se
 
     Raises:
         FileError: if somebody else has committed since `version`, or the log cannot be written. Nothing of
-            this commit is in the log then.
+            this commit is in the log then: what fails after it is in there, such as a checkpoint, raises nothing.
     """
     import deltalake
     import pyarrow.parquet as pq
@@ -57,7 +57,7 @@ def commit(root: Path, version: int, new_files: Mapping[Path, Path], columns: Se
                 adds, "overwrite", schema, partition_by, commit_properties=properties
             )
     except FileError as error:
-        if is_in_log(root, new_files.values()):  # what failed came after the commit, such as a checkpoint
+        if _is_in_log(root, new_files.values()):
             return
         with told(root, "read"):
             newest = deltalake.DeltaTable(str(root.absolute())).version()
@@ -69,7 +69,7 @@ def commit(root: Path, version: int, new_files: Mapping[Path, Path], columns: Se
         raise
 
 
-def is_in_log(root: Path, files: Iterable[Path]) -> bool:
+def _is_in_log(root: Path, files: Iterable[Path]) -> bool:
     """Whether a commit has added one of these files, whose names nobody else has; they come together."""
     names = {path.name for path in files}
     return any(unquote(path.rpartition("/")[2]) in names for path in commits(root))

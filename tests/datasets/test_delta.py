@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import string
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 from datasets.lake_tables import HALF, advantages, content, delta, episode
 
 import gaecli
+from gaecli.datasets.delta_commit import commit
 from gaecli.datasets.delta_log import open_table
 from gaecli.errors import FileError, UsageError
 from gaecli.pipeline.inputs import plan_streams
@@ -277,40 +280,52 @@ def test_who_commits_meanwhile_wins_and_nothing_is_left(
     assert "advantage" not in read(table).column_names
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
 def test_a_commit_that_fails_leaves_the_table_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = delta(tmp_path / "runs")
     before = content(table)
 
     def fail(*args: object) -> None:
-        raise error
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("gaecli.datasets.delta.commit", fail)
-    if isinstance(error, KeyboardInterrupt):
-        with pytest.raises(KeyboardInterrupt):
-            gaecli.compute(table)
-    else:
-        assert gaecli.compute(table).exit_code == 4
+    assert gaecli.compute(table).exit_code == 4
     assert content(table) == before
 
 
-def test_an_interrupt_after_the_commit_takes_nothing_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("late", [False, True])
+def test_an_interrupt_during_the_commit_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
-    from gaecli.datasets import delta as module
+    table = delta(tmp_path / "runs")
 
-    table, commit = delta(tmp_path / "runs"), module.commit
-
-    def late(*args: object) -> None:
+    def interrupted(*args: object) -> None:
+        if not late:
+            os.kill(os.getpid(), signal.SIGINT)
         commit(*args)  # type: ignore[arg-type]
-        raise KeyboardInterrupt
+        if late:
+            os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(module, "commit", late)
+    monkeypatch.setattr("gaecli.datasets.delta.commit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         gaecli.compute(table)
-    assert "advantage" in read(table).column_names
+    assert read(table)["advantage"].null_count == 0
+
+
+def test_a_checkpoint_that_fails_after_the_commit_undoes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = delta(tmp_path / "runs")
+    original = deltalake.DeltaTable.create_write_transaction
+
+    def fail(*args: object, **options: object) -> None:
+        original(*args, **options)  # type: ignore[arg-type]
+        raise deltalake.exceptions.DeltaError("no space left for a checkpoint")
+
+    monkeypatch.setattr(deltalake.DeltaTable, "create_write_transaction", fail)
+    assert gaecli.compute(table).exit_code == 0
+    assert read(table)["advantage"].null_count == 0
 
 
 def test_an_append_only_table_is_refused_before_any_work(tmp_path: Path) -> None:
