@@ -83,6 +83,9 @@ class VirtualColumns:
             return Column(rows == self.num_rows - 1 if is_flag else rows)
         return _constant(self._constants[name], stop - start)
 
+    def has_single_items(self, name: str) -> bool:
+        return name not in self._infos and self._file.has_single_items(name)
+
     def read_whole(self, name: str) -> Column:
         if name in self._infos:
             return self._column(name, 0, self.num_rows)

@@ -141,6 +141,10 @@ class NpzInput:
                     columns[name] = self._column(name, values)
                 yield start * unit.cells_per_row, stop * unit.cells_per_row, columns
 
+    def has_single_items(self, name: str) -> bool:
+        """Arrays hold no lists."""
+        return False
+
     def read_whole(self, name: str) -> Column:
         info = self._usable(name)
         with contextlib.ExitStack() as handles, self._told(name):

@@ -88,7 +88,7 @@ class ParquetInput:
                 rows_per_block = max(1, int(rows_per_block / self._cells_per_row(unit, names)))
                 for batch in _batches(file, unit, [self._leaf(name) for name in names], rows_per_block):
                     stop = row + batch.num_rows
-                    yield row, stop, {name: pick(batch, name) for name in names}
+                    yield row, stop, {name: pick(batch, name, self.path) for name in names}
                     row = stop
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(self.path, error) from error
@@ -125,6 +125,12 @@ class ParquetInput:
             if ".".join([head, *inner[2:]]) == name:
                 return path
         return name
+
+    def has_single_items(self, name: str) -> bool:
+        """The footer tells: a row of a leaf has an entry for every item, and one where there is none."""
+        leaf = self._leaf_index(name)
+        groups = map(self._metadata.row_group, self._all_groups())
+        return leaf is not None and all(group.column(leaf).num_values == group.num_rows for group in groups)
 
     def read_whole(self, name: str) -> Column:
         pieces = list(self.blocks(Unit(0, self.num_rows, self._all_groups()), [name], max(self.num_rows, 1)))

@@ -20,7 +20,9 @@ from gaecli.datasets.tables import Table
 from gaecli.errors import FileError, GaeError, MissingExtraError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import SECONDARY_SUFFIXES, SUFFIXES, open_file
+from gaecli.layouts.singles import as_scalars
 from gaecli.pipeline.patterns import fixed_part, is_pattern, matches_of
+from gaecli.settings import Settings
 
 __all__ = ["StreamPlan", "check_names", "describe_streams", "natural_key", "plan_streams"]
 
@@ -47,6 +49,10 @@ class StreamPlan:
             raise self.failures[path]
         opener = self.openers.get(path)
         return open_file(path) if opener is None else opener.open(path)
+
+    def open_all(self, settings: Settings) -> list[RolloutFile]:
+        """All files, as the stream that they are together is to be read."""
+        return as_scalars([self.open(path) for path in self.paths], settings)
 
 
 @dataclass(frozen=True)

@@ -118,8 +118,7 @@ def open_stream(
 
 def _open_files(plan: StreamPlan, settings: Settings, block_rows: int, taking: Taking) -> list[OpenFile]:
     files = []
-    for path in plan.paths:
-        file = plan.open(path)
+    for file in plan.open_all(settings):
         roles = resolve(file, settings)
         _check_group_column(file, roles, settings)
         layout = choose_layout(file, roles, settings, taking)
