@@ -161,7 +161,8 @@ def _file(
     layout = stream.files[0].layout
     return FileSummary(
         input=str(path),
-        output=str(targets[path].path),
+        # Where nothing was to be done, no new version of a file lies beside it.
+        output=str(path if status == "up to date" and targets[path].in_place else targets[path].path),
         status=status,
         format=format_name,
         layout=layout.name,
