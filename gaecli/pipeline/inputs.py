@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gaecli.datasets.base import DataSet, natural_key
-from gaecli.datasets.folders import candidates, primary_only, walk
-from gaecli.datasets.registry import data_set_of, recognise
+from gaecli.datasets.folders import candidates, primary_only, rollout_files, walk
+from gaecli.datasets.registry import data_set_of, may_be_within_one, recognise
 from gaecli.datasets.shards import group_shards
 from gaecli.errors import FileError, UsageError
 from gaecli.formats.base import RolloutFile
@@ -36,6 +36,8 @@ class StreamPlan:
     is_part: bool = False
     #: The user named the root, so that `--output` means a copy of all that is there.
     is_root: bool = False
+    #: Its files were found by looking through the root, and so would others be that come to lie there.
+    is_searched: bool = False
     #: File -> the data set that knows how to open it, where its place tells more than its content.
     openers: Mapping[Path, DataSet] = field(default_factory=dict)
     #: File -> why it cannot be opened, where that was found out when it was looked for.
@@ -54,6 +56,7 @@ class _Found:
     root: Path
     data_set: DataSet | None = None
     is_root: bool = False
+    is_searched: bool = False
     #: It is named, and cannot be read or stands for nothing.
     failure: FileError | None = None
 
@@ -172,12 +175,14 @@ def _streams_of(
             data_set,
             is_part=is_part,
             is_root=all(file.is_root for file in files),
+            is_searched=any(file.is_searched for file in files),
             openers=openers,
         )
 
 
 def _plan(paths: Sequence[Path], found: Sequence[_Found], openers: Mapping[Path, DataSet]) -> StreamPlan:
-    return StreamPlan(tuple(paths), found[0].root, openers=openers)
+    is_searched = any(file.is_searched for file in found)
+    return StreamPlan(tuple(paths), found[0].root, is_searched=is_searched, openers=openers)
 
 
 def _in_order(plans: Sequence[StreamPlan], found: Sequence[_Found]) -> list[StreamPlan]:
@@ -189,7 +194,7 @@ def _in_order(plans: Sequence[StreamPlan], found: Sequence[_Found]) -> list[Stre
 def _expand(source: str | Path, known: list[DataSet]) -> Iterable[_Found]:
     path = Path(source)
     if path.is_dir():
-        files = _expand_directory(path)
+        files = _expand_directory(path, known)
         if not files:
             raise FileError(
                 f"directory `{path}` holds no rollout files",
@@ -221,8 +226,12 @@ def _expand_pattern(pattern: str, known: list[DataSet]) -> list[_Found]:
     return found
 
 
-def _expand_directory(directory: Path) -> list[_Found]:
-    """A data set; or a plain folder, with the data sets below it."""
+def _expand_directory(directory: Path, known: list[DataSet]) -> list[_Found]:
+    """A data set, or some files of one; or a plain folder, with the data sets below it."""
+    if may_be_within_one(directory):
+        of_one = [_Found(path, directory, _data_set_of(path, known)) for path in rollout_files(directory)]
+        if any(file.data_set is not None and file.data_set.root != directory for file in of_one):
+            return of_one
     try:
         data_set = recognise(directory)
     except PermissionError:
@@ -242,7 +251,7 @@ def _expand_directory(directory: Path) -> list[_Found]:
             closed.append(_Found(folder, directory, failure=error))
             return True
         if below is not None:
-            inner.extend(_Found(path, directory, below) for path in below.paths)
+            inner.extend(_Found(path, directory, below, is_searched=True) for path in below.paths)
         return below is not None
 
     def cannot_list(error: OSError) -> None:
@@ -253,7 +262,8 @@ def _expand_directory(directory: Path) -> list[_Found]:
         for folder, names in walk(directory, is_left_out, cannot_list)
         for path in candidates(folder, names)
     ]
-    plain = [_Found(path, directory) for path in (files if inner else primary_only(files))]
+    found = files if inner else primary_only(files)
+    plain = [_Found(path, directory, is_searched=True) for path in found]
     return sorted([*plain, *inner, *closed], key=lambda file: natural_key(file.path))
 
 
