@@ -14,6 +14,7 @@ from gaecli.layouts.dense import DenseLayout, squeezed
 from gaecli.layouts.long import LongLayout, Taking
 from gaecli.layouts.masks import is_doubtful, which_mask
 from gaecli.layouts.nested import NestedLayout
+from gaecli.layouts.unused_flags import likely_ends
 from gaecli.settings import Settings
 
 #: A mask that people have beside that of the response, and that is no mask of actions.
@@ -41,7 +42,7 @@ def choose_layout(
     _check_wanted(wanted, ("long",), file, "its rewards are one number per row")
     roles = _fit_lengths(file, roles, reward, settings)
     roles = _only_scalars(file, roles, reward)
-    _need_ends(file, roles, settings)
+    _need_ends(file, roles, reward, settings)
     return LongLayout(file, roles, settings, taking or Taking())
 
 
@@ -53,7 +54,7 @@ def why_layout(file: RolloutFile, layout: Layout, settings: Settings) -> str:
         return f"`{reward.name}` holds a list per row"
     shape = squeezed(reward.shape)
     if layout.name == "long":
-        return f"`{reward.name}` is one number per row"
+        return f"`{reward.name}` is one number per row{', in a list' if reward.is_unpacked else ''}"
     if settings.layout != "auto":
         return "asked for with `--layout`"
     votes = _companion_votes(file, layout.roles, (shape[0], shape[1]))
@@ -92,9 +93,14 @@ def _only_scalars(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
             continue
         raise DataError(
             f"`{name}` of `{file.path}` holds lists, but `{reward.name}` one number per row",
-            hint="every role has one number per row; name another column with its `--…-column`",
+            hint="every role has one number per row; name another column with its `--…-column`"
+            + _or_nested(reward, "of one step"),
         )
     return roles
+
+
+def _or_nested(reward: ColumnInfo, what: str) -> str:
+    return f"; if each row is a trajectory {what}, pass `--layout nested`" if reward.is_unpacked else ""
 
 
 def _check_wanted(wanted: str, fitting: tuple[str, ...], file: RolloutFile, why: str) -> None:
@@ -104,16 +110,18 @@ def _check_wanted(wanted: str, fitting: tuple[str, ...], file: RolloutFile, why:
         )
 
 
-def _need_ends(file: RolloutFile, roles: Roles, settings: Settings) -> None:
+def _need_ends(file: RolloutFile, roles: Roles, reward: ColumnInfo, settings: Settings) -> None:
     """A long table without flags and keys could be one trajectory or a hundred."""
     tells = ("terminated", "truncated", "done", "not_done", "done_start", "padding", "episode", "env")
     if settings.layout == "long" or roles.key_parts or any(roles.get(role) for role in tells):
         return
+    likely = likely_ends(file, roles)
+    named = f"pass `--done-column {likely[0]}` if it says so, or " if likely else ""
     raise UsageError(
         f"nothing in `{file.path}` tells where a trajectory ends\n"
         f"       columns there: {', '.join(list(file.columns)[:24])}",
-        hint="name a flag with `--done-column` or an id with `--episode-column`; "
-        "if the file is one single trajectory, pass `--layout long`",
+        hint=f"{named}name a flag with `--done-column` or an id with `--episode-column`; "
+        "if the file is one single trajectory, pass `--layout long`" + _or_nested(reward, "of one step"),
     )
 
 

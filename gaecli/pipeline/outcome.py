@@ -13,8 +13,11 @@ from gaecli.estimators.normalization import Constants
 from gaecli.kernels.devices import Device
 from gaecli.pipeline.apply import Report
 from gaecli.pipeline.clock import Stopwatch
-from gaecli.pipeline.findings import merged
+from gaecli.pipeline.continuity import Continuity, Edges
 from gaecli.pipeline.gallery import SketchBook, gallery_of
+from gaecli.pipeline.inputs import StreamPlan
+from gaecli.pipeline.notes import merged
+from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.outputs import Output
 from gaecli.pipeline.statistics import Explained
 from gaecli.pipeline.stream import Stream
@@ -44,25 +47,26 @@ class Outcome:
     constants: Mapping[Hashable, Constants] = field(default_factory=dict)
     warnings: list[WarningNote] = field(default_factory=list)
     sketches: SketchBook | None = None
+    edges: Edges | None = None
 
     @classmethod
-    def failed(cls, stream: Stream, error: GaeError) -> Outcome:
+    def failed(cls, plan: StreamPlan, error: GaeError) -> Outcome:
         files = [
             FileSummary(
                 input=str(path),
                 output=None,
                 status="failed" if index == 0 else "not written",
-                error=error.message if index == 0 else f"`{stream.plan.paths[0]}` of the same stream failed",
+                error=error.message if index == 0 else f"`{plan.paths[0]}` of the same stream failed",
                 hint=error.hint if index == 0 else None,
                 exit_code=error.exit_code,
             )
-            for index, path in enumerate(stream.plan.paths)
+            for index, path in enumerate(plan.paths)
         ]
         return cls(files)
 
     @classmethod
     def up_to_date(
-        cls, stream: Stream, targets: Mapping[Path, Target], entries: Sequence[Mapping[str, Any]]
+        cls, stream: OpenStream, targets: Mapping[Path, Target], entries: Sequence[Mapping[str, Any]]
     ) -> Outcome:
         files = []
         report = Report()
@@ -92,9 +96,11 @@ class Outcome:
             status: Status = "dry run" if dry_run else "written"
             file = output.opened.file
             files.append(
-                _file(file.path, stream, targets, status, output.report.counts, file.format_name, method)
+                _file(
+                    file.path, stream.opened, targets, status, output.report.counts, file.format_name, method
+                )
             )
-        return cls(files, report, constants, list(stream.warnings), stream.sketches)
+        return cls(files, report, constants, list(stream.warnings), stream.sketches, stream.edges)
 
 
 def summarize(
@@ -112,6 +118,7 @@ def summarize(
     files: list[FileSummary] = []
     notes: list[WarningNote] = []
     sketches: list[SketchBook] = []
+    continuity = Continuity()
     for number, outcome in enumerate(outcomes):
         report.merge(outcome.report)
         explained.add(outcome.report.value_errors, outcome.report.returns)
@@ -121,6 +128,7 @@ def summarize(
         )
         files += outcome.files
         notes += outcome.warnings
+        continuity.add(outcome.edges)
         sketches += [outcome.sketches] if outcome.sketches is not None else []
     return Summary(
         settings={**settings.to_dict(), "overrides": settings.overrides},
@@ -132,7 +140,7 @@ def summarize(
         explained_variance=explained.within,
         explained_variances=explained.over_streams,
         normalization=_normalization(settings, constants, report),
-        warnings=merged(notes),
+        warnings=merged([*notes, *continuity.notes()]),
         seconds=Seconds(time.perf_counter() - started, clock["read"], clock["kernel"], clock["write"]),
         streams=streams,
         device_reason=device.reason,
@@ -143,7 +151,7 @@ def summarize(
 
 def _file(
     path: Path,
-    stream: Stream,
+    stream: OpenStream,
     targets: Mapping[Path, Target],
     status: Status,
     counts: EpisodeCounts,
@@ -153,7 +161,8 @@ def _file(
     layout = stream.files[0].layout
     return FileSummary(
         input=str(path),
-        output=str(targets[path].path),
+        # Where nothing was to be done, no new version of a file lies beside it.
+        output=str(path if status == "up to date" and targets[path].in_place else targets[path].path),
         status=status,
         format=format_name,
         layout=layout.name,

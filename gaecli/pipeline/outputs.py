@@ -15,6 +15,7 @@ from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.commit import NewFile, directory_of, open_files_limit, sweep
 from gaecli.pipeline.companions import check_companions, copy_companions
 from gaecli.pipeline.inputs import StreamPlan
+from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.pen import OUTPUT_DTYPE
 from gaecli.pipeline.places import NewThing, Places
 from gaecli.pipeline.provenance import make_provenance, own_columns, source_of
@@ -27,7 +28,7 @@ from gaecli.pipeline.roots import (
     sidecar_keys,
     whole_file,
 )
-from gaecli.pipeline.stream import OpenFile, Stream
+from gaecli.pipeline.stream import Stream
 from gaecli.pipeline.targets import (
     Target,
     check_output_names,
@@ -123,12 +124,12 @@ class Outputs:
                 sweep(directory)
         self._num_kept_open = open_files_limit(len(self.targets)) // self.jobs
 
-    def of(self, stream: Stream) -> list[Output]:
+    def of(self, stream: OpenStream) -> list[Output]:
         """One per file, in their order. Raises where a result may not be written."""
         pending = self._pending.get(stream.number)
         return self._decide(stream) if pending is None else pending
 
-    def begin_early(self, stream: Stream) -> None:
+    def begin_early(self, stream: OpenStream) -> None:
         """Begin the copies of a few large files at once: the disk works while their rows are looked at."""
         size = sum(opened.file.identity[0] for opened in stream.files)
         if len(self.targets) <= _EARLY_COPY_FILES and size >= _EARLY_COPY_BYTES:
@@ -181,28 +182,29 @@ class Outputs:
         """Put the complete outputs of a stream, and what its data set says of them, into their places."""
         outputs = self._pending[stream.number]
         if not self.options.dry_run:
-            root = self._copied_root(stream)
+            root = self._copied_root(stream.plan)
             if root is not None:
                 copy_companions(stream.plan, root, self.places)
-            self._commit_files(outputs, self._new_marks(stream, new_marks))
-        self.finished(stream)
+            marks = self._new_marks(stream.plan, new_marks)
+            self._commit_files(outputs, marks, self._publication(stream.plan, outputs))
+        self.finished(stream.opened)
         with self._lock:
             del self._pending[stream.number]
 
-    def finish_marks(self, stream: Stream) -> None:
+    def finish_marks(self, stream: OpenStream) -> None:
         """All files have their columns from an earlier run, which may have been killed right after that."""
         if not self.options.dry_run:
-            self._commit_files([], self._new_marks(stream, lacking_marks))
+            self._commit_files([], self._new_marks(stream.plan, lacking_marks))
         self.finished(stream)
 
-    def finished(self, stream: Stream) -> None:
+    def finished(self, stream: OpenStream) -> None:
         """All results of the stream are there."""
         with self._lock:
             self._done[stream.number] = len(stream.plan.paths)
 
-    def is_committing(self, stream: Stream) -> bool:
+    def is_committing(self, stream_number: int) -> bool:
         """Whether some of its outputs are in their places, and not yet all that belongs to them."""
-        return any(_is_there(output) for output in self._pending.get(stream.number, []))
+        return any(_is_there(output) for output in self._pending.get(stream_number, []))
 
     @property
     def state(self) -> str:
@@ -239,12 +241,12 @@ class Outputs:
         for number in list(self._pending):
             self.discard(number)
 
-    def _decide(self, stream: Stream) -> list[Output]:
+    def _decide(self, stream: OpenStream) -> list[Output]:
         outputs = [self._output(index, opened, stream.plan) for index, opened in enumerate(stream.files)]
         for before, output in pairwise(outputs):
             if output.target == before.target:
                 output.continues, before.is_continued = before, True
-        root = self._copied_root(stream)
+        root = self._copied_root(stream.plan)
         if root is not None and not self.options.overwrite:
             check_companions(stream.plan, root, self.places)
         with self._lock:
@@ -278,18 +280,35 @@ class Outputs:
             return SidecarOutput(file, output.keys, units, self.rows_per_block, temporary, plan)
         return file.writer(temporary, plan)
 
-    def _copied_root(self, stream: Stream) -> Path | None:
+    def _copied_root(self, plan: StreamPlan) -> Path | None:
         """Where a copy of the whole data set is made, if one is."""
-        return None if self.options.sidecar else other_root(stream.plan, self.options.output)
+        return None if self.options.sidecar else other_root(plan, self.options.output)
 
-    def _new_marks(self, stream: Stream, marks_of: MarksOf) -> Mapping[Path, bytes]:
-        root = self._copied_root(stream)
-        in_place = all(self.targets[path].in_place for path in stream.plan.paths)
+    def _new_marks(self, plan: StreamPlan, marks_of: MarksOf) -> Mapping[Path, bytes]:
+        root = self._copied_root(plan)
+        in_place = all(self.targets[path].in_place for path in plan.paths)
         if root is None and not in_place:
             return {}
-        return marks_of(stream.plan, root, self.settings.output_columns, self.places)
+        return marks_of(plan, root, self.settings.output_columns, self.places)
 
-    def _commit_files(self, outputs: Sequence[Output], marks: Mapping[Path, bytes]) -> None:
+    def _publication(self, plan: StreamPlan, outputs: Sequence[Output]) -> Callable[[], None] | None:
+        """What makes the new files the next version of a data set whose own files never change."""
+        data_set = plan.data_set
+        successors = {
+            output.opened.file.path: output.target.path
+            for output in outputs
+            if output.target.in_place and output.target.path != output.opened.file.path
+        }
+        if data_set is None or not successors:
+            return None
+        return lambda: data_set.publish(successors, self.settings.output_columns)
+
+    def _commit_files(
+        self,
+        outputs: Sequence[Output],
+        marks: Mapping[Path, bytes],
+        publish: Callable[[], None] | None = None,
+    ) -> None:
         """All at once, when all of them are sealed and no input has changed."""
         files = [output.new_file for output in outputs if output.new_file is not None]
         made: list[NewThing] = []
@@ -302,7 +321,7 @@ class Outputs:
                 for output in outputs:
                     self.places.check_unchanged(output.opened.file.path, output.opened.file.identity)
                 # Backwards: the first ones hold the locks that keep the others from being swept.
-                commit_together(files[::-1], made)
+                commit_together(files[::-1], made, publish)
             finally:
                 for mark in made:
                     mark.discard()

@@ -9,10 +9,11 @@ from pathlib import Path
 from gaecli.errors import UsageError
 from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, WritePlan
 from gaecli.pipeline.inputs import StreamPlan
+from gaecli.pipeline.opening import OpenFile
 from gaecli.pipeline.pen import OUTPUT_DTYPE
 from gaecli.pipeline.places import NewThing, Places
 from gaecli.pipeline.provenance import make_provenance, own_columns
-from gaecli.pipeline.stream import OpenFile, Stream
+from gaecli.pipeline.stream import Stream
 from gaecli.pipeline.targets import Target, check_target, plan_targets
 from gaecli.pipeline.transaction import commit_together
 from gaecli.settings import Settings
