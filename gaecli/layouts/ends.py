@@ -11,7 +11,7 @@ from gaecli.columns import Roles, done_at
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
-from gaecli.rollouts import BoolArray
+from gaecli.rollouts import BoolArray, IndexArray
 from gaecli.settings import DoneAt, Settings
 
 
@@ -137,3 +137,20 @@ def check_starts(
             hint=f"say which one is meant: `--done-column {name} --done-at start`, or "
             f"`--done-column {names.done or 'none'} --done-at end`",
         )
+
+
+def check_final(
+    name: str, final: BoolArray, ended: BoolArray, last: IndexArray, names: FlagColumns, cells: Cells
+) -> None:
+    """`last_dones` beside flags that already say how the last steps end: [lanes] each."""
+    differs = final != ended
+    if not names.any or not differs.any():
+        return
+    lane = int(np.argmax(differs))
+    what, other = ("ends an episode", "it does not") if final[lane] else ("ends none", "it does")
+    raise UsageError(
+        f"by `{name}` of `{cells.path}` the last step, {cells.locate(int(last[lane]))}, {what}, and by "
+        f"`{names.names[0]}` {other}; {int(differs.sum()):,} such in all",
+        hint=f"say which one is meant: `--done-column {names.done or names.names[0]} --done-at start` if it says "
+        "that an observation begins an episode, or `--final-done-column none`",
+    )
