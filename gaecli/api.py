@@ -153,7 +153,7 @@ def verify(
 
     Args:
         source: one rollout file.
-        column: the advantages.
+        column: the advantages, or the returns; another usual name for the same will do.
         column_source: the file they stand in, if it is another one with the same rows.
         **settings: how the file is to be read, as for `compute`. `preset` tries that one only.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import TWO_COLUMNS, ColumnInfo, RolloutFile, damaged
@@ -67,7 +67,10 @@ FLAG_ROLES = (
 )
 NUMBER_ROLES = ("reward", "value", "next_value", "bootstrap_value")
 
-#: Roles that a file can do without: a column that has the name and cannot play it is passed over.
+#: Names of columns that say when a row was recorded. They do not order the rows by themselves.
+CLOCKS = ("timestamp", "timestamps", "time", "datetime", "ts")
+
+#: Roles that a file can do without: a column that has the name and cannot play it is not used, which is told.
 _OPTIONAL = ("step", "env", "episode", "mask", "final_done", "bootstrap_value", "next_value")
 
 #: What people call these things and what the table leaves out on purpose; only ever suggested.
@@ -75,6 +78,15 @@ _SUGGESTED = {
     "reward": ("rew", "score", "return"),
     "value": ("vf", "critic", "baseline", "v_", "val"),
 }
+
+
+@dataclass(frozen=True)
+class Unused:
+    """A column that has the name of a role and cannot play it."""
+
+    role: str
+    name: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,10 @@ class Roles:
     key_parts: tuple[str, ...] = ()
     #: Roles that the user named by a flag.
     explicit: frozenset[str] = frozenset()
+    #: What is told of columns that their name promises and their type does not keep.
+    unused: tuple[Unused, ...] = ()
+    #: When a row was recorded, where there is no step column.
+    clock: str | None = None
 
     def get(self, role: str) -> str | None:
         return self.names.get(role)
@@ -98,12 +114,16 @@ class Roles:
         return tuple(dict.fromkeys([*self.names.values(), *alternates, *self.key_parts]))
 
     def without(self, *roles: str) -> Roles:
-        return Roles(
-            {role: name for role, name in self.names.items() if role not in roles},
-            {role: names for role, names in self.alternates.items() if role not in roles},
-            self.key_parts,
-            self.explicit,
+        return replace(
+            self,
+            names={role: name for role, name in self.names.items() if role not in roles},
+            alternates={role: names for role, names in self.alternates.items() if role not in roles},
         )
+
+    def passing_over(self, role: str, why: str) -> Roles:
+        """Without a role, and with the reason for it."""
+        unused = Unused(role, self.names[role], why)
+        return replace(self.without(role), unused=(*self.unused, unused))
 
 
 def resolve(file: RolloutFile, settings: Settings) -> Roles:
@@ -133,7 +153,8 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
                 alternates[role] = tuple(others)
     known = {role: name for role, name in file.known_roles.items() if role not in settings.columns}
     names = {role: name for role, name in {**names, **padding, **known}.items() if name}
-    return Roles(names, alternates, _key_parts(file), frozenset(settings.columns))
+    clock = _clock(file) if "step" not in names and "step" not in settings.columns else None
+    return Roles(names, alternates, _key_parts(file), frozenset(settings.columns), clock=clock)
 
 
 def _padding(file: RolloutFile, settings: Settings) -> dict[str, str]:
@@ -211,6 +232,8 @@ def _by_alias(file: RolloutFile, role: str) -> list[str]:
             lowered.setdefault(name.lower(), []).append(column)
         found = [name for alias in aliases for name in lowered.get(alias, [])]
     fitting = [name for name in found if _fits(file.find(name), role)]
+    if role == "step":
+        fitting.sort(key=lambda name: _STEP_KINDS.index(file.columns[name].kind))
     return fitting or found[:1]
 
 
@@ -224,17 +247,32 @@ def _candidates(file: RolloutFile) -> dict[str, str]:
     return found
 
 
+#: Kinds of columns that may count or order steps, the surest first. Of text, the cells tell.
+_STEP_KINDS: Sequence[str] = ("int", "float", "time", "id")
+
+
 def _fits(info: ColumnInfo | None, role: str) -> bool:
     """Whether a column found by its name can play the role."""
     if info is None:
         return False
     if info.unusable == TWO_COLUMNS or info.damage is not None:
         return True  # to be refused, and not passed over
-    needs_number = role in (*NUMBER_ROLES, *FLAG_ROLES, "step", "mask")
-    if info.unusable is not None or (needs_number and info.kind not in ("float", "int", "bool", "null")):
+    if info.unusable is not None or (role in _OPTIONAL and info.kind == "null"):
         return False
-    # Timestamps and the like count no steps; a column of nulls says nothing.
-    return not (role == "step" and info.kind == "float") and not (role in _OPTIONAL and info.kind == "null")
+    if role == "step":
+        return info.kind in _STEP_KINDS
+    is_number = info.kind in ("float", "int", "bool", "null")
+    return is_number or role not in (*NUMBER_ROLES, *FLAG_ROLES, "mask")
+
+
+def _clock(file: RolloutFile) -> str | None:
+    there = {name.lower(): name for name in file.columns}
+    found = [there[name] for name in CLOCKS if name in there]
+    return next((name for name in found if _is_clock(file.columns[name])), None)
+
+
+def _is_clock(info: ColumnInfo) -> bool:
+    return info.kind in ("float", "int", "time") and info.unusable is None and not info.is_list
 
 
 def _key_parts(file: RolloutFile) -> tuple[str, ...]:
@@ -244,8 +282,8 @@ def _key_parts(file: RolloutFile) -> tuple[str, ...]:
 
 
 def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
-    """Roles need numbers, flags or ids. An alias of the wrong kind in an optional role is passed over."""
-    dropped = []
+    """Roles need numbers, flags or ids. What an optional role cannot use is told, if it says anything."""
+    checked = roles
     for role, name in roles.names.items():
         info = file.find(name)
         assert info is not None
@@ -255,15 +293,15 @@ def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
             continue
         if role in roles.explicit and info.unusable is None and info.kind in ("float", "null"):
             continue  # named: the cells will tell
-        if role in _OPTIONAL and role not in roles.explicit and info.unusable != TWO_COLUMNS:
-            dropped.append(role)
-            continue
         reason = info.unusable or f"its type is {info.type_name}, and a {role.replace('_', ' ')} is a number"
+        if role in _OPTIONAL and role not in roles.explicit and info.unusable != TWO_COLUMNS:
+            checked = checked.without(role) if info.kind == "null" else checked.passing_over(role, reason)
+            continue
         raise DataError(
             f"column `{name}` of `{file.path}` cannot be the {role.replace('_', ' ')}: {reason}",
             hint=f"name another column with `{flag_of(role)}`",
         )
-    return roles.without(*dropped)
+    return checked
 
 
 def _missing(file: RolloutFile, role: str) -> UsageError:

@@ -213,13 +213,18 @@ class Verification:
     normalization: str | None
     deviations: Sequence[Deviation]
     tolerance: float
-    #: What a command would have to say to compute the column.
+    #: What a command would have to say to compute the column; empty where none makes it.
     flags: Sequence[str] = ()
     #: Presets that reproduce the column too.
     equivalent: Sequence[str] = ()
     #: Conventions that cannot read this file, by preset.
     unreadable: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[WarningNote] = ()
+    #: "advantage", or "return": A + V.
+    holds: str = "advantage"
+    #: The one number that all but a few rows hold, and of how many it is, where no convention makes it of them.
+    constant: float | None = None
+    num_constant: int = 0
 
     @property
     def best(self) -> Attempt:

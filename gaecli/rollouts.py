@@ -93,9 +93,10 @@ class Lanes:
     first_padding: npt.NDArray[np.int8]
     #: V beyond the last step, should its trajectory end there; NaN where the file does not say.
     last_bootstraps: FloatArray | None = None
-    #: Step column at both ends, for the check that nothing is missing or doubled in between.
-    first_steps: IndexArray | None = None
-    last_steps: IndexArray | None = None
+    #: Step column at both ends, for the check that nothing is missing or doubled in between: int64 where it
+    #: counts, float64 where it only orders.
+    first_steps: IndexArray | FloatArray | None = None
+    last_steps: IndexArray | FloatArray | None = None
 
     @property
     def count(self) -> int:
@@ -131,6 +132,9 @@ class BlockFacts:
     #: Ends followed by a step with reward 0, and all ends that are followed by a step.
     zero_after_end: int = 0
     followed_ends: int = 0
+    #: Rows that stood behind later ones, by the clock of a file without a step column.
+    clock_falls: int = 0
+    first_clock_fall: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

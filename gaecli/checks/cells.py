@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from gaecli.checks.base import CellBlock, Context, Hits, Rule
+from gaecli.columns import flag_of
 from gaecli.formats.base import Column
 from gaecli.rollouts import Array, BoolArray
 
@@ -72,6 +73,20 @@ def number_flags(context: Context) -> Hits | None:
     if not found:
         return None
     return Hits(len(found), ", ".join(found), file=str(context.path), unit="column")
+
+
+def unused_columns(context: Context) -> Hits | None:
+    """Columns that have the name of a role and a type that cannot play it."""
+    unused = context.roles.unused
+    if not unused:
+        return None
+    found = [
+        f"`{column.name}` is not used as the {column.role.replace('_', ' ')}: {column.why}"
+        for column in unused
+    ]
+    flags = [f"`{flag_of(column.role)} none`" for column in unused]
+    fix = f"name another column, or pass {' and '.join(flags)} if it is none"
+    return Hits(len(found), "; ".join(found), file=str(context.path), unit="column", fix=fix)
 
 
 def _used_names(context: Context, roles: tuple[str, ...]) -> Iterator[str]:
@@ -141,6 +156,17 @@ RULES = (
         "rather than selected, of all episodes before",
         fix="repair the file, or pass `--on-nan drop-episode` to leave such episodes out",
         bugs=("huggingface/trl#7024", "OpenRLHF/OpenRLHF#1240"),
+    ),
+    Rule(
+        "GAE505",
+        "unused-column",
+        "warning",
+        "file",
+        unused_columns,
+        summary="a column has the name of a role and a type that cannot play it",
+        why="what orders the rows, tells trajectories apart or gives the value after an end is then missing, and "
+        "the numbers are others",
+        fix="store it as numbers, name another column with its `--…-column`, or pass that flag with `none`",
     ),
     Rule(
         "GAE203",

@@ -44,7 +44,7 @@ class _Strides:
 
 def missing_steps(window: Window) -> _Strides | None:
     """The step column skips numbers inside a trajectory."""
-    if window.steps is None:
+    if window.steps is None or not _counts(window):
         return None
     name, steps = window.context.name("step"), window.steps
     pairs = window.goes_on & window.is_new
@@ -60,7 +60,7 @@ def missing_steps(window: Window) -> _Strides | None:
 
 def duplicated_steps(window: Window) -> Hits | None:
     """The same step number twice in one trajectory."""
-    if window.steps is None:
+    if window.steps is None or not _counts(window):
         return None
     name, steps = window.context.name("step"), window.steps
     return window.hits(
@@ -71,13 +71,14 @@ def duplicated_steps(window: Window) -> Hits | None:
 
 def unsorted_rows(window: Window) -> Hits | None:
     """Rows of one id are not in the order of their steps."""
+    roles = window.context.roles
+    if window.num_unsorted:
+        message = f"`{roles.get('step') or roles.clock}` falls within an episode"
+        row = window.first_unsorted
+        return Hits(window.num_unsorted, message, row, f"row {row}", str(window.context.path))
     if window.steps is None or not window.has_ids:
         return None
     name = window.context.name("step")
-    if window.num_unsorted:
-        message = f"`{name}` falls within an episode"
-        row = window.first_unsorted
-        return Hits(window.num_unsorted, message, row, f"row {row}", str(window.context.path))
     return window.hits(
         _pairs(window, lambda now, before: now < before), lambda step: f"`{name}` falls within an episode"
     )
@@ -89,6 +90,11 @@ def reset_without_flag(window: Window) -> Hits | None:
         return None
     name, steps = window.context.name("step"), window.steps
     return window.hits(_pairs(window, lambda now, before: now < before), _jump(name, steps))
+
+
+def _counts(window: Window) -> bool:
+    """Steps that only order may be apart by anything, and the same."""
+    return window.steps is not None and window.steps.dtype.kind == "i"
 
 
 def _pairs(window: Window, differs: Callable[[Array, Array], Array]) -> BoolArray:

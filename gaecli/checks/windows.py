@@ -13,7 +13,7 @@ from gaecli.formats.base import Column
 from gaecli.layouts.arrange import arrange_by_step
 from gaecli.layouts.base import Layout
 from gaecli.layouts.keys import as_labels, change_points, labels_at
-from gaecli.layouts.steps import as_integers
+from gaecli.layouts.steps import steps_of
 from gaecli.rollouts import Array, Block, BoolArray, IndexArray, Placement
 
 #: What is known of a step, and carried from the last one of a lane to the block after.
@@ -80,6 +80,8 @@ class Windows:
             if len(falls):
                 num_unsorted, first_unsorted = len(falls), start + int(draft.arrays["rows"][falls[0]])
                 draft = _sorted(context, columns, block)
+            elif draft.has_ids and block.facts.clock_falls:
+                num_unsorted, first_unsorted = block.facts.clock_falls, block.facts.first_clock_fall
         else:
             draft = _dense_or_nested(block)
         draft.arrays["rows"] = draft.arrays["rows"] + start
@@ -148,9 +150,9 @@ class Windows:
 
 def _keys(context: Context, columns: Mapping[str, Column]) -> tuple[Column | None, list[Column]]:
     names = context.roles.names
-    env = columns[names["env"]] if "env" in names else None
-    ids = [columns[names["episode"]]] if "episode" in names else []
-    return env, ids + [columns[name] for name in context.roles.key_parts]
+    env = columns[names["env"]].as_ids() if "env" in names else None
+    ids = [columns[names["episode"]].as_ids()] if "episode" in names else []
+    return env, ids + [columns[name].as_ids() for name in context.roles.key_parts]
 
 
 def _long(context: Context, columns: Mapping[str, Column], block: Block) -> _Draft:
@@ -246,11 +248,15 @@ def _cells(block: Block) -> dict[str, Array]:
     }
 
 
-def _steps(context: Context, columns: Mapping[str, Column]) -> IndexArray | None:
+def _steps(context: Context, columns: Mapping[str, Column]) -> Array | None:
+    """int64 where they count, float64 where they only order."""
     name = context.roles.get("step")
     if name is None or name not in columns or columns[name].is_null is not None:
         return None
-    return as_integers(columns[name].values)
+    steps = steps_of(columns[name])
+    if steps is None:
+        return None
+    return steps.numbers if steps.counts else steps.numbers.astype(np.float64)
 
 
 def _shifted(pairs: BoolArray | None, num_steps: int) -> BoolArray:

@@ -70,7 +70,13 @@ Metric = Annotated[
     ),
 ]
 Against = Annotated[
-    str, option("--against", help="The column of advantages to explain.", panel=STUDY, metavar="COLUMN")
+    str,
+    option(
+        "--against",
+        help="The column of advantages, or of returns, to explain.",
+        panel=STUDY,
+        metavar="COLUMN",
+    ),
 ]
 AgainstFile = Annotated[
     str | None,

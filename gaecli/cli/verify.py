@@ -38,10 +38,10 @@ def verify(
     quiet: flags.Quiet = False,
     on_nan: flags.OnNan = "error",
 ) -> None:
-    """Find the preset, γ and λ that reproduce a column of advantages, or where it deviates.
+    """Find the preset, γ and λ that reproduce a column of advantages or returns, or where it deviates.
 
     Exit code 0 if one reproduces it at every row, to the rounding of float32; 3 if none does. A whitened
-    column counts as reproduced if one scale and shift lead to it.
+    column counts as reproduced if one scale and shift lead to it, a constant one does not.
     """
     named = {
         "reward": reward_column,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -131,11 +134,31 @@ def _scalar_column(array: pa.Array) -> Column:
         return Column(np.zeros(len(array)), is_null=np.ones(len(array), np.bool_))
     if pa.types.is_dictionary(data_type):
         return _scalar_column(array.dictionary_decode()) if _kind(data_type) != "id" else _coded(array)
+    if pa.types.is_decimal(data_type):
+        return _decimals(array)
+    if _kind(data_type) == "time":
+        numbers = array.view(pa.int32() if data_type.bit_width == 32 else pa.int64())
+        coded = functools.cache(lambda: _coded(array.dictionary_encode()))
+        return Column(values_of(numbers).astype(np.int64), nulls_of(array), coded=coded)
     if _kind(data_type) == "id":
         return _coded(array.dictionary_encode())
-    if pa.types.is_decimal(data_type):
-        array = array.cast(pa.float64())
     return Column(values_of(array), nulls_of(array))
+
+
+def _decimals(array: pa.Array) -> Column:
+    """Whole ones as int64 if they all fit; else float64, and codes for who needs every digit."""
+    if array.type.bit_width < 128:  # pyarrow has no functions for those
+        array = array.cast(pa.decimal128(38, array.type.scale))
+    if array.type.scale == 0:
+        try:
+            whole = array.cast(pa.int64())
+        except pa.ArrowInvalid:
+            pass
+        else:
+            return Column(values_of(whole), nulls_of(whole))
+    numbers = array.cast(pa.float64())
+    coded = functools.cache(lambda: _coded(array.dictionary_encode()))
+    return Column(values_of(numbers), nulls_of(numbers), coded=coded)
 
 
 def _coded(array: pa.DictionaryArray) -> Column:
@@ -143,7 +166,22 @@ def _coded(array: pa.DictionaryArray) -> Column:
     codes = values_of(array.indices).astype(np.int64)
     if is_null is not None:
         codes = np.where(is_null, -1, codes)
-    return Column(codes, is_null, categories=array.dictionary.to_pylist())
+    return Column(codes, is_null, categories=_labels(array.dictionary))
+
+
+def _labels(distinct: pa.Array) -> list[Any]:
+    try:
+        labels: list[Any] = distinct.to_pylist()
+    except ValueError:  # nanoseconds, which only pandas can hold
+        return list(distinct.cast(pa.string()).to_pylist())
+    if not pa.types.is_decimal(distinct.type):
+        return labels
+    # Equal to the int64 that the same ids are in a block where all of them fit; texts go into JSON as they are.
+    return [_plain(label) if label is not None else None for label in labels]
+
+
+def _plain(number: Decimal) -> int | str:
+    return int(number) if number == number.to_integral_value() else str(number)
 
 
 def _list_column(array: pa.Array, path: Sequence[str] = ()) -> Column:
@@ -186,10 +224,12 @@ def _kind(data_type: pa.DataType) -> Kind:
         return "bool"
     if pa.types.is_integer(data_type):
         return "int"
-    if pa.types.is_floating(data_type) or pa.types.is_decimal(data_type):
+    if pa.types.is_decimal(data_type):
+        return "int" if data_type.scale == 0 else "float"
+    if pa.types.is_floating(data_type):
         return "float"
     if pa.types.is_null(data_type):
         return "null"
-    if pa.types.is_nested(data_type):
+    if pa.types.is_nested(data_type) or pa.types.is_interval(data_type):
         return "other"
-    return "id"
+    return "time" if pa.types.is_temporal(data_type) else "id"

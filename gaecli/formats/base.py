@@ -6,7 +6,7 @@ writes a copy of the file with new columns. It knows nothing of rewards or advan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -17,8 +17,9 @@ import numpy as np
 from gaecli.errors import FileError
 from gaecli.rollouts import Array, BoolArray, IndexArray
 
-#: "id" is anything that can be compared but not computed with: strings, dates, binary.
-Kind = Literal["float", "int", "bool", "id", "null", "other"]
+#: "id" is anything that can be compared but not computed with: strings, binary. "time" is a moment or a span:
+#: it says what comes first, and counts nothing.
+Kind = Literal["float", "int", "bool", "time", "id", "null", "other"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Column:
     """Rows of one column. Nulls are counted apart: to NumPy they would look like NaN.
 
     `values` is [n] for scalars, [n, ...] for dense arrays, the flattened items for lists (then
-    `offsets` is [n + 1]). Ids that are not numbers come as codes into `categories`.
+    `offsets` is [n + 1]). Ids that are not numbers come as codes into `categories`; times as whole numbers.
     """
 
     values: Array
@@ -64,9 +65,24 @@ class Column:
     offsets: IndexArray | None = None
     null_lists: BoolArray | None = None
     categories: Sequence[Any] | None = None
+    #: The cells as codes into categories, where `values` are numbers that only stand for them: float64 has not
+    #: all digits of a decimal.
+    coded: Callable[[], Column] | None = None
+
+    def as_ids(self) -> Column:
+        """Cells that are equal where those of the file are; NaN, which is not equal to itself, is null."""
+        if self.coded is not None:
+            return self.coded()
+        if self.values.dtype.kind != "f" or not np.isnan(self.values).any():
+            return self
+        is_null = np.isnan(self.values)
+        values = np.where(is_null, self.values.dtype.type(0), self.values)
+        return Column(values, is_null if self.is_null is None else is_null | self.is_null)
 
     def label(self, index: int) -> Any:
         """The value at one row as a plain Python value."""
+        if self.coded is not None:
+            return self.coded().label(index)
         if self.is_null is not None and self.is_null[index]:
             return None
         item = self.values[index]

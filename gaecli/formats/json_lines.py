@@ -23,6 +23,7 @@ import pyarrow.json as pj
 from gaecli.errors import DataError, FileError
 from gaecli.formats.arrow import nested_info, pick, schema_columns
 from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.json_numbers import inexact_columns, with_exact_columns
 from gaecli.formats.json_objects import edited, field_texts, is_compact
 from gaecli.formats.own_columns import fingerprint, signature
 
@@ -52,13 +53,14 @@ class JsonLinesInput:
         self.path = path
         schemas: list[pa.Schema] = []
         self._pieces: list[_Piece] = []
+        self._inexact: set[str] = set()
         self._first_line = ""
         try:
             status = path.stat()
             with path.open("rb") as file:
                 for start, content in _pieces_of(file):
                     self._add_piece(start, content, schemas)
-            self.schema: pa.Schema = _unified(schemas)
+            self.schema: pa.Schema = with_exact_columns(_unified(schemas), self._inexact, self._tables)
             self.num_rows = sum(piece.num_rows for piece in self._pieces)
             columns = schema_columns(self.schema, self.num_rows)
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -81,6 +83,14 @@ class JsonLinesInput:
             self._first_line = lines[0].decode()
         self._pieces.append(_Piece(start, start + len(content), first_row, len(lines)))
         schemas.append(table.schema)
+        self._inexact |= inexact_columns(table)
+
+    def _tables(self, schema: pa.Schema) -> Iterator[pa.Table]:
+        """The pieces, one after the other."""
+        with self.path.open("rb") as file:
+            for piece in self._pieces:
+                file.seek(piece.start)
+                yield _parse(file.read(piece.stop - piece.start), schema)
 
     @property
     def provenance(self) -> dict[str, Any] | None:

@@ -160,10 +160,12 @@ class NpzInput:
         return info
 
     def _column(self, name: str, values: Array) -> Column:
-        if self.columns[name].kind == "id":
-            labels, codes = np.unique(values, return_inverse=True)
-            return Column(codes.astype(np.int64).reshape(values.shape), categories=labels.tolist())
-        return Column(values)
+        kind = self.columns[name].kind
+        if kind == "time":
+            is_null = np.isnat(values)
+            numbers = np.where(is_null, 0, values.view(np.int64))
+            return Column(numbers, is_null if is_null.any() else None, coded=lambda: _coded(values))
+        return _coded(values) if kind == "id" else Column(values)
 
     @contextlib.contextmanager
     def _told(self, member: str | None = None) -> Iterator[None]:
@@ -301,7 +303,14 @@ def _kind(dtype: np.dtype[Any]) -> Kind:
         return "int"
     if dtype.kind == "f":
         return "float"
-    return "id" if dtype.kind in "USMm" else "other"
+    if dtype.kind in "mM":
+        return "time"
+    return "id" if dtype.kind in "US" else "other"
+
+
+def _coded(values: Array) -> Column:
+    labels, codes = np.unique(values, return_inverse=True)
+    return Column(codes.astype(np.int64).reshape(values.shape), categories=labels.tolist())
 
 
 def _copy_members(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +116,22 @@ class _KeyRows:
 
 
 def _key_array(column: Column) -> pa.Array:
+    if column.coded is not None:
+        column = column.coded()
     if column.categories is not None:
         codes = output_array(OutputColumn(column.values, column.is_null), pa.int64())
-        labels = pa.array(column.categories)
+        labels = _labels(column.categories)
         if pa.types.is_null(labels.type):
             labels = labels.cast(pa.string())
         return pa.DictionaryArray.from_arrays(codes, labels).dictionary_decode()
     return output_array(OutputColumn(column.values, column.is_null), pa.from_numpy_dtype(column.values.dtype))
+
+
+def _labels(categories: Sequence[Any]) -> pa.Array:
+    try:
+        return pa.array(categories)
+    except OverflowError:  # whole numbers of more than 64 bits
+        return pa.array([None if label is None else Decimal(label) for label in categories])
 
 
 def _sign(path: Path, own_columns: Sequence[str], provenance: dict[str, Any]) -> None:

@@ -48,6 +48,8 @@ class Arrangement:
     run_labels: Array | Sequence[Hashable] | None = None
     #: The lanes are those of an array: rows cannot be taken in another way.
     is_by_shape: bool = False
+    #: Rows that the clock of the file put into another order.
+    clock_falls: Sequence[int] = ()
 
     def in_lane_order(self, rows: Array) -> Array:
         return self.placement.to_steps(rows)

@@ -20,7 +20,7 @@ from gaecli.layouts.behind import NOTHING_BEHIND, Behind
 from gaecli.layouts.ends import FlagColumns
 from gaecli.layouts.frames import Form, Frame, Piece, forms_of
 from gaecli.layouts.longer import split_off_first, split_off_last
-from gaecli.rollouts import Array, IndexArray
+from gaecli.rollouts import Array, BoolArray, IndexArray
 from gaecli.settings import Settings
 
 #: Ids of trajectories: in lanes that they name as a whole they are labels.
@@ -38,13 +38,22 @@ class Table:
     #: Of arrays: which part of them.
     piece: Piece | None = None
 
+    def changes_behind(self, ids: Iterable[str | None]) -> BoolArray:
+        """[lanes] the state behind the last step is of another trajectory, by an id of states."""
+        changes = np.zeros(len(self.behind.rows), np.bool_)
+        for name in ids:
+            if name in self.behind.columns and name not in self.labels:
+                assert name is not None
+                changes |= self.behind.columns[name].values != self.columns[name].values[self.behind.rows]
+        return changes
+
     def with_labels(self, names: Iterable[str | None]) -> Table:
         """Labels of lanes repeated in every row."""
         if self.piece is None:
             return self
         piece = self.piece
         repeated = {
-            name: _mapped(self.labels[name], lambda cells: _over_times(cells, piece))
+            name: mapped(self.labels[name], lambda cells: _over_times(cells, piece))
             for name in names
             if name is not None and name in self.labels
         }
@@ -55,7 +64,13 @@ class ArrayColumns:
     """Which arrays of a file are used, and in which form."""
 
     def __init__(
-        self, file: RolloutFile, roles: Roles, flags: FlagColumns, frame: Frame, group: str | None
+        self,
+        file: RolloutFile,
+        roles: Roles,
+        flags: FlagColumns,
+        frame: Frame,
+        group: str | None,
+        clock: str | None,
     ) -> None:
         self.frame = frame
         self._file = file
@@ -70,6 +85,9 @@ class ArrayColumns:
             self._forms[name] = self._form(name, "key part")
         if group is not None:
             self._forms.setdefault(group, self._form(group, "group"))
+        self.clock = clock if clock is not None and self._fits(clock, "clock") else None
+        if self.clock is not None:
+            self._forms.setdefault(self.clock, "steps")
         self.row_columns = tuple(name for name in self._forms if self._is_by_rows(name))
 
     def form(self, name: str) -> Form:
@@ -94,15 +112,15 @@ class ArrayColumns:
         for name, form in self._forms.items():
             column = columns[name] if name in columns else self._whole[name]
             if form == "lanes":
-                labels[name] = _mapped(column, lambda cells: _part(cells, piece))
+                labels[name] = mapped(column, lambda cells: _part(cells, piece))
             elif form == "times":
-                per_row[name] = _mapped(column, lambda cells: _over_lanes(cells, piece))
+                per_row[name] = mapped(column, lambda cells: _over_lanes(cells, piece))
             elif form == "steps":
-                per_row[name] = _mapped(column, lambda cells: cells.reshape(-1))
+                per_row[name] = mapped(column, lambda cells: cells.reshape(-1))
             else:
-                states = _mapped(column, lambda cells: _states(cells, piece))
-                per_row[name] = _mapped(states, self._of_steps(name, piece))
-                behind[name] = _mapped(states, lambda cells: _behind(cells, piece))
+                states = mapped(column, lambda cells: _states(cells, piece))
+                per_row[name] = mapped(states, self._of_steps(name, piece))
+                behind[name] = mapped(states, lambda cells: _behind(cells, piece))
         if not piece.reaches_the_end:
             return Table(per_row, labels, piece=piece)
         return Table(per_row, labels, Behind(_last_rows(piece), {**behind, **labels}), piece)
@@ -126,6 +144,10 @@ class ArrayColumns:
         if form == "states":  # of one time, those of all lanes stand in two rows
             return frame.num_times > 1 or frame.num_lanes == 1 or not frame.is_time_major
         return form == "times" and frame.is_time_major and frame.num_times > 1
+
+    def _fits(self, name: str, role: str) -> bool:
+        info = self._file.find(name)
+        return info is not None and self.frame.form(info.shape, role) is not None
 
     def _form(self, name: str, role: str) -> Form:
         info = self._file.find(name)
@@ -163,9 +185,15 @@ def _described(form: Form, frame: Frame) -> str:
     return f"{count:,} {what}, one per {'lane' if form == 'lanes' else 'time'}"
 
 
-def _mapped(column: Column, change: Callable[[Array], Array]) -> Column:
+def mapped(column: Column, change: Callable[[Array], Array]) -> Column:
     is_null = None if column.is_null is None else change(column.is_null)
-    return Column(change(column.values), is_null, categories=column.categories)
+    coded = column.coded
+    return Column(
+        change(column.values),
+        is_null,
+        categories=column.categories,
+        coded=None if coded is None else lambda: mapped(coded(), change),
+    )
 
 
 def _part(cells: Array, piece: Piece) -> Array:

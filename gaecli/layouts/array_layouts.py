@@ -166,7 +166,13 @@ def _fitted(file: RolloutFile, roles: Roles, frame: Frame) -> Roles:
         info = file.find(final)
         assert info is not None
         if frame.form(info.shape, "final_done") is None and frame.form(info.shape, "done") == "steps":
-            roles = roles.without("final_done")  # it is of each step, and not of the last one
+            why = f"its shape is {info.shape}, and it is of the states behind the last steps"
+            roles = roles.passing_over("final_done", why)
+    mask = roles.get("mask")
+    if mask is not None and mask.lower() == "action_mask" and "mask" not in roles.explicit:
+        info = file.find(mask)
+        if info is not None and frame.form(info.shape, "mask") is None:
+            roles = roles.without("mask")  # under this name libraries keep which actions are legal
     return _per_lane_next_value(file, roles, frame)
 
 

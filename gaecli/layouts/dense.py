@@ -16,7 +16,7 @@ from gaecli.errors import DataError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.arrange import Arrangement, arrange_lanes
-from gaecli.layouts.array_columns import Table
+from gaecli.layouts.array_columns import Table, mapped
 from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.ends import Flags
 from gaecli.layouts.frames import Frame, Piece
@@ -46,12 +46,7 @@ class DenseLayout(LongLayout):
         assert table.piece is not None
         shape = table.piece.shape
         return {
-            name: Column(
-                column.values.reshape(shape),
-                None if column.is_null is None else column.is_null.reshape(shape),
-                categories=column.categories,
-            )
-            for name, column in table.columns.items()
+            name: mapped(column, lambda cells: cells.reshape(shape)) for name, column in table.columns.items()
         }
 
     def _table(self, start: int, columns: Mapping[str, Column]) -> Table:
@@ -67,7 +62,7 @@ class DenseLayout(LongLayout):
         """Ids are compared along the lanes: side by side, those of one name may be unique and of another not."""
         assert table.piece is not None
         placement = _placement(table.piece)
-        moved = {name: _moved(column, placement) for name, column in table.columns.items()}
+        moved = {name: mapped(column, placement.to_steps) for name, column in table.columns.items()}
         lane_cells = Cells(cells.path, lambda step: cells.locate(placement.row_of_step(step)), cells.drops)
         check_alternates({**table.labels, **moved}, self.roles, lane_cells)
 
@@ -91,7 +86,7 @@ class DenseLayout(LongLayout):
         piece = table.piece
         assert piece is not None
         goes_on = self.frame.is_time_major or not piece.reaches_the_end
-        ids = [table.columns[name] for name in self._ids if name in table.columns]
+        ids = [table.columns[name].as_ids() for name in self._ids if name in table.columns]
         arrangement = arrange_lanes(
             _placement(piece),
             piece.num_lanes,
@@ -112,9 +107,9 @@ class DenseLayout(LongLayout):
         lanes = np.arange(piece.first_lane, piece.first_lane + piece.num_lanes, dtype=np.int64)
         env = self.roles.get("env")
         names = [name for name in (env, *self._ids) if name is not None and name in table.labels]
-        labels = [table.labels[name] for name in names]
+        labels = [table.labels[name].as_ids() for name in names]
         if env is not None and env in table.columns:
-            labels.append(self._env_of_lanes(table.columns[env], env, piece))
+            labels.append(self._env_of_lanes(table.columns[env].as_ids(), env, piece))
         if not labels:
             return lanes
         return labels_at([Column(lanes), *labels], np.arange(piece.num_lanes))
@@ -122,7 +117,7 @@ class DenseLayout(LongLayout):
     def _env_of_lanes(self, envs: Column, name: str, piece: Piece) -> Column:
         """A lane is one environment, or its steps do not follow one another."""
         placement = _placement(piece)
-        moved = _moved(envs, placement)
+        moved = mapped(envs, placement.to_steps)
         changes = change_points([moved])
         assert changes is not None
         inner = np.arange(1, len(envs.values)) % piece.num_times != 0
@@ -153,8 +148,3 @@ def _placement(piece: Piece) -> Placement:
     num_rows = piece.num_times * piece.num_lanes
     is_turned = piece.frame.is_time_major and piece.num_lanes > 1 and piece.num_times > 1
     return Placement(num_rows, dense_shape=(piece.num_times, piece.num_lanes) if is_turned else None)
-
-
-def _moved(column: Column, placement: Placement) -> Column:
-    is_null = None if column.is_null is None else placement.to_steps(column.is_null)
-    return Column(placement.to_steps(column.values), is_null, categories=column.categories)

@@ -44,6 +44,8 @@ def facts_of(
         has_fixed_lanes=arrangement.is_by_shape,
         zero_after_end=int(np.count_nonzero(rewards[after] == 0)),
         followed_ends=len(after),
+        clock_falls=len(arrangement.clock_falls),
+        first_clock_fall=start + arrangement.clock_falls[0] if arrangement.clock_falls else None,
     )
 
 

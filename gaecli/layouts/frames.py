@@ -17,6 +17,7 @@ FORMS: dict[str, tuple[Form, ...]] = {
     "reward": ("steps",),
     "next_value": ("steps",),
     "mask": ("steps",),
+    "clock": ("steps",),
     "bootstrap_value": ("lanes", "steps"),
     "final_done": ("lanes",),
     "group": ("steps", "lanes"),

@@ -16,7 +16,7 @@ def group_codes(
     """([N] index into labels, labels); (None, ()) without grouping. A null is a group of its own."""
     if name is None:
         return None, ()
-    column = columns[name]
+    column = columns[name].as_ids()
     is_given = None if column.is_null is None else ~column.is_null.reshape(-1)
     values = column.values.reshape(-1)
     # Without the nulls: what stands in their place is no label.

@@ -108,10 +108,11 @@ def codes(columns: Sequence[Column], num_rows: int) -> Array:
     """One integer per row, equal where the whole key is equal; as narrow as its range allows."""
     combined: Array | None = None
     for column in columns:
-        values = column.values
+        narrow = _narrow(column.values)
         if column.is_null is not None:
-            values = np.where(column.is_null, values.min(initial=0) - 1, values)
-        narrow = _narrow(values)
+            # Beside all others: of 64 bits no value may be free to stand for null.
+            _, found = np.unique(narrow, return_inverse=True)
+            narrow = _narrow(np.where(column.is_null, -1, found.reshape(-1)))
         if combined is None:
             combined = narrow
         else:
@@ -140,5 +141,6 @@ def _narrow(values: Array) -> Array:
         return values.astype(np.uint16)
     lowest, highest = int(values.min()), int(values.max())
     if highest - lowest < _RADIX_RANGE:
-        return (values.astype(np.int64, copy=False) - lowest).astype(np.uint16)
+        wide = values if values.dtype == np.uint64 else values.astype(np.int64, copy=False)
+        return (wide - wide.dtype.type(lowest)).astype(np.uint16)
     return values

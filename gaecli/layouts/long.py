@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gaecli.columns import Roles, flag_of
+from gaecli.columns import Roles
 from gaecli.errors import DataError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.arrange import Arrangement, arrange, arrange_by_key, arrange_by_step
 from gaecli.layouts.array_columns import ArrayColumns, Table
-from gaecli.layouts.behind import Behind
+from gaecli.layouts.behind import Behind, check_behind, final_flags, values_behind
 from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import Flags, check_final, check_starts, flag_columns, read_flags, split_ends
@@ -22,10 +22,20 @@ from gaecli.layouts.frames import Frame
 from gaecli.layouts.groups import group_codes
 from gaecli.layouts.keys import as_labels, codes, first_duplicate
 from gaecli.layouts.masks import MaskRule, masked_rows
-from gaecli.layouts.next_values import merge_next_values, values_beyond
+from gaecli.layouts.next_values import given_values, merge_next_values, values_beyond
 from gaecli.layouts.padding import Padding, used_cells
-from gaecli.layouts.steps import are_unique, check_order, counting, falls, read_steps, stride_of
-from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, IndexArray, Lanes
+from gaecli.layouts.steps import (
+    Steps,
+    are_unique,
+    check_order,
+    check_sortable,
+    falls,
+    leading,
+    read_steps,
+    steps_of,
+    stride_of,
+)
+from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, Lanes
 from gaecli.settings import Settings
 
 
@@ -87,11 +97,16 @@ class LongLayout:
         self._taking = taking
         episode = roles.get("episode")
         self._ids = (*((episode,) if episode is not None else ()), *roles.key_parts)
-        self.row_columns = tuple(dict.fromkeys([*roles.row_columns, *filter(None, [self._group])]))
+        # Without ids it may fall wherever an episode begins.
+        self._clock = roles.clock if self._ids else None
         self._arrays: ArrayColumns | None = None
-        if frame is not None:
-            self._arrays = ArrayColumns(file, roles, self._flags, frame, self._group)
+        if frame is None:
+            used = [*roles.row_columns, *filter(None, [self._clock, self._group])]
+            self.row_columns = tuple(dict.fromkeys(used))
+        else:
+            self._arrays = ArrayColumns(file, roles, self._flags, frame, self._group, self._clock)
             self._flags = self._arrays.told(self._flags, settings)
+            self._clock = self._arrays.clock
             self.row_columns = self._arrays.row_columns
 
     def cells(self, start: int, columns: Mapping[str, Column]) -> Mapping[str, Column]:
@@ -138,11 +153,13 @@ class LongLayout:
         self._check_starts(columns, ended, arrangement, lane_cells)
         cuts = _cuts(ended, same, arrangement, padding)
         last = behind.steps(in_lanes, num_steps)
-        self._check_behind(behind, last, arrangement, lane_cells)
-        cuts[last[self._changes_behind(table)]] = True
+        check_behind(behind, self.roles, last, arrangement, lane_cells)
+        is_other = table.changes_behind([self.roles.get("env"), *self._ids])
+        cuts[last[is_other]] = True
         rewards, values = in_lanes(rewards), in_lanes(values)
 
-        given = self._given_values(table, in_lanes, padding, lane_cells)
+        given = given_values(columns, self.roles, in_lanes, padding, lane_cells)
+        given += values_behind(behind, self.roles, last, is_other, num_steps, lane_cells)
         at_end = cuts.copy()
         at_end[last] = True
         next_values, bad_next = merge_next_values(given, terminated, at_end, lane_cells)
@@ -195,12 +212,10 @@ class LongLayout:
 
         return locate
 
-    def _arrange(
-        self, table: Table, num_rows: int, steps: Mapping[str, IndexArray], flags: Flags
-    ) -> Arrangement:
+    def _arrange(self, table: Table, num_rows: int, steps: Mapping[str, Steps], flags: Flags) -> Arrangement:
         columns, env_name = table.columns, self.roles.get("env")
-        env = columns[env_name] if env_name is not None else None
-        ids = [columns[name] for name in self._ids]
+        env = columns[env_name].as_ids() if env_name is not None else None
+        ids = [columns[name].as_ids() for name in self._ids]
         arrangement = (
             arrange_by_key(env, ids, num_rows) if self._taking.by_key else arrange(env, ids, num_rows)
         )
@@ -211,18 +226,44 @@ class LongLayout:
             if not self._taking.is_whole:
                 raise NeedsKeys
             arrangement = arrange_by_key(env, ids, num_rows)
-        moved = {name: arrangement.in_lane_order(numbers) for name, numbers in steps.items()}
-        found = counting(moved, arrangement.same_trajectory(num_rows), self.roles)
-        if found is None or not self._is_unordered(found[1], flags, arrangement):
+        found = self._true_order(columns, steps, flags, arrangement)
+        if found is None:
             return arrangement
         if not self._taking.is_whole:
             raise NeedsWholeStream
-        return arrange_by_step(env, ids, steps[found[0]], num_rows)
+        name, order, fallen = found
+        keys = codes([*([env] if env is not None else []), *ids], num_rows)
+        check_sortable(order, keys, name, self._path)
+        return replace(arrange_by_step(env, ids, order.numbers, num_rows), clock_falls=fallen)
 
-    def _is_unordered(self, steps: IndexArray, flags: Flags, arrangement: Arrangement) -> bool:
+    def _true_order(
+        self,
+        columns: Mapping[str, Column],
+        steps: Mapping[str, Steps],
+        flags: Flags,
+        arrangement: Arrangement,
+    ) -> tuple[str, Steps, Sequence[int]] | None:
+        """Where rows of a trajectory are out of order: the column that tells, and the rows where the clock does."""
+        num_rows = arrangement.placement.num_rows
+        same = arrangement.same_trajectory(num_rows)
+        moved = {name: column.moved(arrangement.in_lane_order) for name, column in steps.items()}
+        name = leading(moved, same, self.roles)
+        if name is not None:
+            is_unordered = self._is_unordered(moved[name].numbers, flags, arrangement)
+            return (name, steps[name], ()) if is_unordered else None
+        if self._clock is None or columns[self._clock].is_null is not None:
+            return None
+        times = steps_of(columns[self._clock])
+        if times is None:
+            return None
+        fallen = np.flatnonzero(falls(arrangement.in_lane_order(times.numbers), same)) + 1
+        rows = arrangement.placement.rows_of_steps(fallen).tolist()
+        return (self._clock, replace(times, counts=False), rows) if rows else None
+
+    def _is_unordered(self, steps: Array, flags: Flags, arrangement: Arrangement) -> bool:
         """Rows of a trajectory are out of order, and the steps tell which order it was."""
         same = arrangement.same_trajectory(len(steps))
-        if not falls(steps, same):
+        if not falls(steps, same).any():
             return False
         if arrangement.id_columns:
             return True
@@ -231,19 +272,21 @@ class LongLayout:
             if flag is not None:
                 same = same & ~arrangement.in_lane_order(flag)[:-1]
         lanes = np.searchsorted(arrangement.starts, np.arange(len(steps)), side="right")
-        return falls(steps, same) and are_unique(steps, codes([Column(lanes)], len(steps)))
+        return bool(falls(steps, same).any()) and are_unique(steps, codes([Column(lanes)], len(steps)))
 
     def _check_steps(
-        self, steps: Mapping[str, IndexArray], same: BoolArray, arrangement: Arrangement, cells: Cells
-    ) -> tuple[tuple[IndexArray, IndexArray] | None, int | None]:
+        self, steps: Mapping[str, Steps], same: BoolArray, arrangement: Arrangement, cells: Cells
+    ) -> tuple[tuple[Array, Array] | None, int | None]:
         """(steps at both ends of each lane, their distance within trajectories)."""
-        moved = {name: arrangement.in_lane_order(numbers) for name, numbers in steps.items()}
+        moved = {name: column.moved(arrangement.in_lane_order) for name, column in steps.items()}
         check_order(moved, same, self.roles, self._path)
-        found = counting(moved, same, self.roles)
+        found = leading(moved, same, self.roles)
         if found is None:
             return None, None
-        name, numbers = found
-        stride = stride_of(numbers, same, name, self._path, cells.locate)
+        stride = stride_of(moved[found], same, found, self._path, cells.locate)
+        numbers = moved[found].numbers
+        if not moved[found].counts:
+            numbers = numbers.astype(np.float64)
         return (numbers[arrangement.starts], numbers[arrangement.stops - 1]), stride
 
     def _ends(
@@ -257,7 +300,7 @@ class LongLayout:
         terminated, truncated, done = moved
         starts = None
         last = behind.steps(arrangement.in_lane_order, num_steps)
-        final = self._final(behind, last, cells)
+        final = final_flags(behind, self.roles, last, cells)
         if done is not None and self._flags.done_at == "start":
             starts, done = done, np.zeros(num_steps, np.bool_)
             done[:-1] = starts[1:]
@@ -272,14 +315,6 @@ class LongLayout:
             check_final(name, final, (terminated | truncated)[last], last, self._flags, cells)
         return terminated, truncated, starts
 
-    def _final(self, behind: Behind, last: IndexArray, cells: Cells) -> BoolArray | None:
-        """[lanes] whether the last step of each ended its episode, where a flag by itself says so."""
-        name = self.roles.get("final_done")
-        if name is None or name not in behind.columns:
-            return None
-        lane_cells = replace(cells, locate=lambda lane: cells.locate(int(last[lane])))
-        return lane_cells.flags(behind.columns[name], name)[0]
-
     def _check_starts(
         self, columns: Mapping[str, Column], ended: BoolArray, arrangement: Arrangement, cells: Cells
     ) -> None:
@@ -290,65 +325,6 @@ class LongLayout:
         check_starts(
             columns, self.roles, self._flags, ended, follows, changes, arrangement.in_lane_order, cells
         )
-
-    def _given_values(
-        self, table: Table, in_lanes: Callable[[Array], Array], padding: Padding | None, cells: Cells
-    ) -> list[tuple[str, Array]]:
-        """V(sₜ₊₁) as far as columns, padding rows and what is behind give it, in the order in which they count."""
-        columns, behind = table.columns, table.behind
-        found = [
-            (name, in_lanes(cells.optional_numbers(columns[name], name)))
-            for role in ("next_value", "bootstrap_value")
-            if (name := self.roles.get(role)) is not None and name in columns
-        ]
-        value, bootstrap = self.roles.names["value"], self.roles.get("bootstrap_value")
-        num_steps = len(columns[value].values)
-        if padding is not None:
-            values = in_lanes(cells.optional_numbers(columns[value], value))
-            found.append((value, padding.next_values(values)))
-        last, is_other = behind.steps(in_lanes, num_steps), self._changes_behind(table)
-        for name in filter(None, (value, bootstrap)):
-            if name in behind.columns:
-                given = np.full(num_steps, np.nan)
-                numbers = cells.optional_numbers(behind.columns[name], name)
-                given[last] = np.where(is_other, np.nan, numbers)
-                found.append((name, given))
-        return found
-
-    def _check_behind(self, behind: Behind, last: IndexArray, arrangement: Arrangement, cells: Cells) -> None:
-        """One value behind all rows is that of the last step of the only lane, or nobody knows whose."""
-        if arrangement.is_by_shape:
-            return
-        for role in ("value", "bootstrap_value", "final_done"):
-            name = self.roles.get(role)
-            if name is None or name not in behind.columns:
-                continue
-            num_lanes = len(set(as_labels(arrangement.keys)))
-            at_end = np.isin(last, arrangement.stops - 1)
-            if num_lanes == 1 and at_end.all():
-                continue
-            why = (
-                f"there are {num_lanes:,} environments"
-                if num_lanes > 1
-                else "rows are not in the order of time"
-            )
-            raise DataError(
-                f"`{name}` of `{self._path}` has one number for the state behind the last row, "
-                f"{cells.locate(int(last[0]))}, but {why}",
-                hint="sort the rows, or give the value of the next state of each row with `--next-value-column`; "
-                f"`{flag_of(role)} none` does without"
-                if role != "value"
-                else "drop the last value, or sort the rows",
-            )
-
-    def _changes_behind(self, table: Table) -> BoolArray:
-        """[lanes] the state behind the last step is of another trajectory, by an id of states."""
-        behind = table.behind
-        changes = np.zeros(len(behind.rows), np.bool_)
-        for name in filter(None, (self.roles.get("env"), *self._ids)):
-            if name in behind.columns and name not in table.labels:
-                changes |= behind.columns[name].values != table.columns[name].values[behind.rows]
-        return changes
 
     def _dropped(
         self,
@@ -381,7 +357,7 @@ def _lanes(
     arrangement: Arrangement,
     starts: BoolArray | None,
     padding: Padding | None,
-    first_and_last: tuple[IndexArray, IndexArray] | None,
+    first_and_last: tuple[Array, Array] | None,
     beyond: FloatArray | None,
 ) -> Lanes:
     first, last = arrangement.starts, arrangement.stops - 1

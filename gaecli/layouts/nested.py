@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class NestedLayout:
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:
         # Episode, env and step say nothing here: the row is the trajectory.
         roles = roles.without("episode", "env", "step")
-        self.roles = Roles(roles.names, roles.alternates, (), roles.explicit)
+        self.roles = replace(roles, key_parts=())
         self.like_column: str | None = roles.names["reward"]
         self._path = file.path
         self._drops = settings.on_nan == "drop-episode"

@@ -56,7 +56,10 @@ def _only_scalars(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
             role in ("mask", "bootstrap_value", "final_done", "step", "next_value")
             and role not in roles.explicit
         ):
-            roles = roles.without(role)
+            # Under this name libraries keep which actions are legal.
+            is_known = name.lower() == "action_mask"
+            why = f"it holds lists, and `{reward.name}` one number per row"
+            roles = roles.without(role) if is_known else roles.passing_over(role, why)
             continue
         raise DataError(
             f"`{name}` of `{file.path}` holds lists, but `{reward.name}` one number per row",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,40 +16,101 @@ from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells, Locate
 from gaecli.rollouts import Array, BoolArray, IndexArray
 
+_HINT = (
+    "name another column with `--step-column`, or pass `--step-column none` to go by the order in the file"
+)
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 
-def read_steps(columns: Mapping[str, Column], roles: Roles, cells: Cells) -> dict[str, IndexArray]:
-    """Columns that count steps, by name, in the order of preference; those without content are left out."""
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """One step column of a block."""
+
+    #: [N] int64 where they count.
+    numbers: Array
+    #: Whole numbers: the distance between neighbours says what is missing. Times and fractions only say what
+    #: comes first.
+    counts: bool
+
+    def moved(self, in_lanes: Callable[[Array], Array]) -> Steps:
+        return Steps(in_lanes(self.numbers), self.counts)
+
+    def move(self, same: BoolArray) -> bool:
+        """One that stands still in every trajectory counts something else."""
+        return not same.any() or bool((np.diff(self.numbers) != 0)[same].any())
+
+
+def read_steps(columns: Mapping[str, Column], roles: Roles, cells: Cells) -> dict[str, Steps]:
+    """Columns that order steps, by name, in the order of preference; those without content are left out.
+
+    The first has to be good throughout; what is wrong with the others does not matter.
+    """
     name = roles.get("step")
     if name is None:
         return {}
-    found: dict[str, IndexArray] = {}
+    found: dict[str, Steps] = {}
     for column_name in (name, *roles.alternates.get("step", ())):
         column = columns[column_name]
-        if column.is_null is None:
-            found[column_name] = _whole_numbers(column.values, column_name, cells)
-        elif not column.is_null.all():
-            first = int(np.argmax(column.is_null))
-            raise DataError(
-                f"`{column_name}` is null at {cells.locate(first)} of `{cells.path}`; "
-                f"{int(column.is_null.sum()):,} such in all",
-                hint="a step column orders the rows; pass `--step-column none` to go by the order in the file",
-            )
+        gone = _absent(column)
+        if gone is not None and gone.all():
+            continue
+        steps = steps_of(column) if gone is None else None
+        if steps is not None:
+            found[column_name] = steps
+        elif not found:
+            raise _unusable(column, column_name, gone, cells)
     return found
 
 
-def _whole_numbers(steps: Array, name: str, cells: Cells) -> IndexArray:
-    if steps.dtype.kind == "f":
-        odd = steps != np.floor(steps)  # NaN and inf as well
-        odd |= ~np.isfinite(steps)
-        if odd.any():
-            first = int(np.argmax(odd))
-            raise DataError(
-                f"`{name}` is {steps[first]} at {cells.locate(first)} of `{cells.path}`, which does not count "
-                f"steps; {int(odd.sum()):,} such in all",
-                hint="a step column holds whole numbers; name another one with `--step-column`, or pass "
-                "`--step-column none`",
-            )
-    return as_integers(steps)
+def steps_of(column: Column) -> Steps | None:
+    """The cells as numbers that can be compared; None if they cannot. None of them is null or NaN."""
+    values = column.values
+    if column.categories is not None:
+        numbers = [_number(label) for label in column.categories]
+        if any(number is None for number in numbers):
+            return None
+        return Steps(np.array(numbers, np.int64)[values], counts=True)
+    if values.dtype.kind != "f":
+        return Steps(as_integers(values), counts=column.coded is None)
+    if not np.isfinite(values).all():
+        return None
+    fits = np.abs(values.astype(np.float64, copy=False)) < 2.0**63
+    is_whole = bool((values == np.floor(values)).all()) and bool(fits.all())
+    return Steps(as_integers(values), counts=True) if is_whole else Steps(values, counts=False)
+
+
+def _number(label: Any) -> int | None:
+    """A text that is a whole number, as some tools pad them."""
+    return int(label) if isinstance(label, str) and _NUMBER.fullmatch(label) else None
+
+
+def _absent(column: Column) -> BoolArray | None:
+    """Where there is no step: null or NaN; None if nowhere."""
+    absent = column.is_null
+    if column.values.dtype.kind == "f" and np.isnan(column.values).any():
+        absent = np.isnan(column.values) if absent is None else absent | np.isnan(column.values)
+    return absent if absent is not None and absent.any() else None
+
+
+def _unusable(column: Column, name: str, gone: BoolArray | None, cells: Cells) -> DataError:
+    if gone is not None:
+        first = int(np.argmax(gone))
+        what = "null" if column.is_null is not None and column.is_null[first] else "NaN"
+        message = (
+            f"`{name}` is {what} at {cells.locate(first)} of `{cells.path}`; {int(gone.sum()):,} such in all"
+        )
+        return DataError(message, hint=f"a step column orders the rows; {_HINT}")
+    if column.categories is None:
+        odd = ~np.isfinite(column.values)
+    else:
+        is_odd: Sequence[bool] = [_number(label) is None for label in column.categories]
+        odd = np.array(is_odd, np.bool_)[column.values]
+    first = int(np.argmax(odd))
+    return DataError(
+        f"`{name}` is {column.label(first)!r} at {cells.locate(first)} of `{cells.path}`, which does not count "
+        f"steps; {int(odd.sum()):,} such in all",
+        hint=_HINT,
+    )
 
 
 def as_integers(steps: Array) -> IndexArray:
@@ -54,37 +118,34 @@ def as_integers(steps: Array) -> IndexArray:
     return steps.astype(np.int64)
 
 
-def counting(steps: Mapping[str, IndexArray], same: BoolArray, roles: Roles) -> tuple[str, IndexArray] | None:
-    """The step column to go by. One that stands still in every trajectory counts something else.
+def leading(steps: Mapping[str, Steps], same: BoolArray, roles: Roles) -> str | None:
+    """The step column to go by: the first that counts, else the first that orders.
 
-    `step` is the training step in dumps of verl and TRL. Whoever names a column means it.
+    `step` is the training step in dumps of verl and TRL, and stands still. Whoever names a column means it.
     """
-    for name, numbers in steps.items():
-        moves = not same.any() or bool((np.diff(numbers) != 0)[same].any())
-        if moves or "step" in roles.explicit:
-            return name, numbers
-    return None
+    moving = [name for name, column in steps.items() if "step" in roles.explicit or column.move(same)]
+    return next((name for name in moving if steps[name].counts), moving[0] if moving else None)
 
 
-def check_order(steps: Mapping[str, IndexArray], same: BoolArray, roles: Roles, path: Path) -> None:
-    """`UsageError` if two step columns order the rows of a trajectory differently."""
-    moving = {
-        name: numbers
-        for name, numbers in steps.items()
-        if not same.any() or (np.diff(numbers) != 0)[same].any() or "step" in roles.explicit
-    }
-    names = list(moving)
+def check_order(steps: Mapping[str, Steps], same: BoolArray, roles: Roles, path: Path) -> None:
+    """`UsageError` if two step columns that count order the rows of a trajectory differently."""
+    names = [
+        name
+        for name, column in steps.items()
+        if column.counts and ("step" in roles.explicit or column.move(same))
+    ]
     for other in names[1:]:
-        if not agree_on_order(moving[names[0]], moving[other], same):
+        if not agree_on_order(steps[names[0]].numbers, steps[other].numbers, same):
             raise UsageError(
                 f"`{names[0]}` and `{other}` of `{path}` order the rows differently",
                 hint=f"say which one counts the steps: `--step-column {names[0]}` or `--step-column {other}`",
             )
 
 
-def falls(steps: IndexArray, same: BoolArray) -> bool:
-    """Whether the step decreases somewhere between neighbours of one trajectory."""
-    return bool((same & (steps[1:] < steps[:-1])).any())
+def falls(steps: Array, same: BoolArray) -> BoolArray:
+    """[N - 1] the step decreases between neighbours of one trajectory."""
+    decreases: BoolArray = same & (steps[1:] < steps[:-1])
+    return decreases
 
 
 def agree_on_order(steps: IndexArray, others: IndexArray, same: BoolArray) -> bool:
@@ -92,44 +153,62 @@ def agree_on_order(steps: IndexArray, others: IndexArray, same: BoolArray) -> bo
     return not bool((same & (np.sign(np.diff(steps)) != np.sign(np.diff(others)))).any())
 
 
-def are_unique(steps: IndexArray, keys: Array) -> bool:
+def are_unique(steps: Array, keys: Array) -> bool:
     """No key has a step twice, so that sorting by the step gives one order."""
     order = np.lexsort((steps, keys))
     doubled = (np.diff(steps[order]) == 0) & (keys[order][1:] == keys[order][:-1])
     return not bool(doubled.any())
 
 
-def stride_of(steps: IndexArray, same: BoolArray, name: str, path: Path, locate: Locate) -> int | None:
+def stride_of(steps: Steps, same: BoolArray, name: str, path: Path, locate: Locate) -> int | None:
     """The constant distance between neighbours of a trajectory; `DataError` on doubled or missing steps.
 
-    It is 1 in most files, and the frame skip or the number of environments in some.
+    It is 1 in most files, and the frame skip or the number of environments in some. None where nothing is
+    counted: then only the order is checked, and rows of one moment are fine.
     """
-    distances = np.diff(steps)
+    numbers = steps.numbers
+    if not steps.counts:
+        fallen = falls(numbers, same)
+        if fallen.any():
+            _refuse(fallen, numbers, name, path, locate)
+        return None
+    distances = np.diff(numbers)
     seen = distances[same]
     if not len(seen):
         return None
     stride = int(seen.min())
     if stride <= 0:
-        _refuse(same & (distances <= 0), steps, name, path, locate)
+        _refuse(same & (distances <= 0), numbers, name, path, locate)
     odd = same & (distances != stride)
     if odd.any():
         step = int(np.argmax(odd))
         raise DataError(
-            f"`{name}` goes from {steps[step]} to {steps[step + 1]} at {locate(step + 1)} of `{path}`, "
+            f"`{name}` goes from {numbers[step]} to {numbers[step + 1]} at {locate(step + 1)} of `{path}`, "
             f"{stride} apart elsewhere; {int(odd.sum()):,} such gaps in all",
             hint="steps are missing; restore them, or pass `--step-column none` if it does not count steps",
         )
     return stride
 
 
-def _refuse(doubled: BoolArray, steps: IndexArray, name: str, path: Path, locate: Locate) -> None:
+def check_sortable(steps: Steps, keys: Array, name: str, path: Path) -> None:
+    """`DataError` where rows that are out of order share a moment, so that it does not say which comes first."""
+    if not steps.counts and not are_unique(steps.numbers, keys):
+        raise DataError(
+            f"rows of `{path}` are out of order, and `{name}` does not tell which it was: it is the same in two "
+            "rows of one trajectory",
+            hint="sort the rows, or name a column that counts the steps with `--step-column`; `--step-column "
+            "none` goes by the order in the file",
+        )
+
+
+def _refuse(doubled: BoolArray, steps: Array, name: str, path: Path, locate: Locate) -> None:
     step = int(np.argmax(doubled))
     if steps[step] == steps[step + 1]:
         raise DataError(
             f"`{name}` is {steps[step]} twice in one trajectory, the second time at "
             f"{locate(step + 1)} of `{path}`; {int(doubled.sum()):,} such in all",
             hint="rows are repeated, or several environments stand in one file: name what tells them apart "
-            "with `--env-column` or `--episode-column`",
+            "with `--env-column` or `--episode-column`; or pass `--step-column none` if it does not count steps",
         )
     raise DataError(
         f"`{name}` falls from {steps[step]} to {steps[step + 1]} at {locate(step + 1)} of `{path}` without an "

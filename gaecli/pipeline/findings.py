@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gaecli.columns import Unused, flag_of
 from gaecli.kernels.devices import Device
 from gaecli.pipeline.stream import Stream
 from gaecli.settings import Settings
@@ -216,6 +217,26 @@ def names_alike(stream: Stream, settings: Settings) -> list[WarningNote]:
                         1,
                         hint=f"name the new column with `{flag}`",
                     )
+    return list(notes.values())
+
+
+def unused_columns(stream: Stream) -> list[WarningNote]:
+    """Columns whose name promises a role that their type does not keep."""
+    notes: dict[Unused, WarningNote] = {}
+    for opened in stream.files:
+        for column in opened.layout.roles.unused:
+            role = column.role.replace("_", " ")
+            notes.setdefault(
+                column,
+                WarningNote(
+                    "unused-column",
+                    f"`{column.name}` is not used as the {role}: {column.why}",
+                    str(opened.file.path),
+                    1,
+                    hint=f"name another column with `{flag_of(column.role)}`, or pass `{flag_of(column.role)} none` "
+                    "if it is none",
+                ),
+            )
     return list(notes.values())
 
 

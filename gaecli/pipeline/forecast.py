@@ -20,18 +20,11 @@ from gaecli.pipeline.targets import replaced_columns
 from gaecli.settings import Settings
 from gaecli.summary import BootstrapCounts, ComputePlan, ExistingColumn
 
-#: Names under which advantages and returns stand in files of other tools.
-RESULT_NAMES = (
-    "advantage",
-    "advantages",
-    "advantage_raw",
-    "advantage_continuous",
-    "absolute_advantage",
-    "return",
-    "returns",
-    "value_target",
-    "value_targets",
-)
+#: Names under which advantages and returns stand in files of other tools, the likelier first.
+ADVANTAGE_NAMES = ("advantage", "advantages", "adv", "advs", "gae")
+RETURN_NAMES = ("return", "returns", "value_target", "value_targets", "ret", "rets", "td_target")
+_OTHER_NAMES = ("advantage_raw", "advantage_continuous", "absolute_advantage")
+RESULT_NAMES = frozenset((*ADVANTAGE_NAMES, *RETURN_NAMES, *_OTHER_NAMES))
 
 
 def existing_columns(file: RolloutFile) -> list[ExistingColumn]:

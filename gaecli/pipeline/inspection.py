@@ -30,7 +30,7 @@ from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.commit import explain
 from gaecli.pipeline.episodes import EpisodeBook, Pieces, pieces_of
-from gaecli.pipeline.findings import names_alike, stored_settings
+from gaecli.pipeline.findings import names_alike, stored_settings, unused_columns
 from gaecli.pipeline.forecast import existing_columns, forecast
 from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.pipeline.local import LocalEngine, default_jobs
@@ -184,6 +184,7 @@ class _Inspector:
             self.stream.warnings = [
                 *stored_settings(self.stream, self.settings),
                 *names_alike(self.stream, self.settings),
+                *unused_columns(self.stream),
             ]
             summarise_in_order(self.stream, self.shop, self.options.memory_bytes)
             statistics = self._statistics()

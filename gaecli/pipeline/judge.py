@@ -44,7 +44,7 @@ def judge(case: Case) -> list[WarningNote]:
     _check_ids_do_not_return(case)
     _check_lanes_keep_their_env(case)
     _check_steps_at_borders(case)
-    return _filler_rows(case)
+    return [*_filler_rows(case), *_clock_falls(case)]
 
 
 def _check_done_reading(case: Case) -> None:
@@ -130,20 +130,16 @@ def _check_lanes_keep_their_env(case: Case) -> None:
 
 def _returning(case: Case) -> Hashable:
     """An id whose rows do not stand together in the file; None if there is none."""
-    labels: list[Hashable] = []
-    arrays: list[Array] = []
+    parts: list[Any] = [summary.facts.run_labels for summary in case.summaries]
+    are_arrays = all(isinstance(part, np.ndarray) for part in parts)
+    new: list[Any] = []
     previous: Hashable = None
-    for summary in case.summaries:
-        found = summary.facts.run_labels
-        assert found is not None
+    for part in parts:
+        found = part if are_arrays else as_labels(part)
         goes_on = bool(len(found)) and found[0] == previous
-        if isinstance(found, np.ndarray):
-            arrays.append(found[1:] if goes_on else found)
-        else:
-            labels.extend(found[1:] if goes_on else found)
+        new.append(found[1:] if goes_on else found)
         previous = found[-1] if len(found) else previous
-    labels += np.concatenate(arrays).tolist() if arrays and labels else []
-    everything = np.concatenate(arrays) if arrays and not labels else labels
+    everything = np.concatenate(new) if are_arrays else [label for part in new for label in part]
     return first_duplicate(everything) if has_duplicates(everything) else None
 
 
@@ -173,20 +169,21 @@ def _check_steps_at_borders(case: Case) -> None:
     lanes, last, first = _steps_at_borders(case)
     if not strides and not (first != last).any() and "step" not in case.roles.explicit:
         return  # it stands still, and counts something else
+    counts = first.dtype.kind == "i"
     # Where no block holds two steps of one trajectory, the borders alone tell.
-    stride = min([*strides, *(first - last).tolist()], default=None)
+    stride = min([*strides, *(first - last).tolist()], default=None) if counts else 0
     if stride is None:
         return
-    if len(strides) > 1:
+    if counts and len(strides) > 1:
         raise DataError(
             f"`{name}` of `{case.paths[0]}` advances by {sorted(map(str, strides))} in different places",
             hint="steps are missing; restore them, or pass `--step-column none` if it does not count steps",
         )
-    wrong = np.flatnonzero((first - last != stride) | (stride <= 0))
+    wrong = np.flatnonzero((first - last != stride) | (stride <= 0) if counts else first < last)
     if not len(wrong):
         return
     index = int(wrong[0])
-    here, there = int(last[index]), int(first[index])
+    here, there = last[index], first[index]
     following = case.summaries[
         int(case.combined.block_of(case.combined.successors[lanes[index : index + 1]])[0])
     ]
@@ -198,8 +195,11 @@ def _check_steps_at_borders(case: Case) -> None:
     )
 
 
-def _steps_at_borders(case: Case) -> tuple[IndexArray, IndexArray, IndexArray]:
-    """Lanes whose trajectory goes on in another block, its step on this side of the border, and on the other."""
+def _steps_at_borders(case: Case) -> tuple[IndexArray, Array, Array]:
+    """Lanes whose trajectory goes on in another block, its step on this side of the border, and on the other.
+
+    float64 if any block has steps that only order.
+    """
     counts = [summary.lanes.count for summary in case.summaries]
     found = [(summary.lanes.first_steps, summary.lanes.last_steps) for summary in case.summaries]
     is_known = np.repeat([first is not None for first, _ in found], counts)
@@ -217,6 +217,26 @@ def _steps_at_borders(case: Case) -> tuple[IndexArray, IndexArray, IndexArray]:
         for side in zip(*found, strict=True)
     )
     return lanes, last_steps[lanes], first_steps[case.combined.successors[lanes]]
+
+
+def _clock_falls(case: Case) -> list[WarningNote]:
+    """Nothing orders the rows but what the file calls its time, and they were sorted by that."""
+    found = [summary for summary in case.summaries if summary.facts.clock_falls]
+    if not found:
+        return []
+    name, first = case.roles.clock, found[0]
+    count = sum(summary.facts.clock_falls for summary in found)
+    return [
+        WarningNote(
+            "unsorted-rows",
+            f"`{name}` falls within an episode at row {first.facts.first_clock_fall} of "
+            f"`{case.paths[first.address.file]}`, {count:,} such in all, and no column counts the steps: the rows "
+            f"were taken in the order of `{name}`",
+            file=str(case.paths[0]),
+            count=count,
+            hint=f"pass `--step-column {name}` if that is right, or `--step-column none` for the order of the file",
+        )
+    ]
 
 
 def _filler_rows(case: Case) -> list[WarningNote]:

@@ -21,7 +21,7 @@ from gaecli.moments import Moments
 from gaecli.pipeline.blocks import BlockStore
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.commit import explain
-from gaecli.pipeline.findings import findings, names_alike, stored_settings
+from gaecli.pipeline.findings import findings, names_alike, stored_settings, unused_columns
 from gaecli.pipeline.gallery import SketchBook
 from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.pipeline.local import LocalEngine, default_jobs, run_in_order
@@ -231,7 +231,7 @@ class _Run:
             for opened in stream.files:
                 check_memory(opened.file, opened.layout, self.settings, self.options.memory_bytes)
             stream.join_blocks(self.options.memory_bytes)
-            stream.warnings = stored_settings(stream, self.settings)
+            stream.warnings = [*stored_settings(stream, self.settings), *unused_columns(stream)]
             if not self.options.sidecar:
                 stream.warnings += names_alike(stream, self.settings)
 

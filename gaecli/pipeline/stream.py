@@ -342,7 +342,8 @@ def summarise_in_order(stream: Stream, shop: Workshop, memory_bytes: int) -> Non
         if not fits:
             raise UsageError(
                 f"rows of `{stream.plan.paths[0]}` are out of order, and sorting them takes more than `--memory`",
-                hint="sort the rows by trajectory and step, or raise `--memory`",
+                hint="sort the rows by trajectory and step, or raise `--memory`; `--step-column none` goes by the "
+                "order in the file",
             ) from error
     except (DataError, UsageError):
         # A block alone may take rows that are out of order for wrong ones, and counts no others.

@@ -42,6 +42,8 @@ def verification_lines(verification: Verification, canvas: Canvas) -> list[Text]
 
 def _header(verification: Verification, canvas: Canvas) -> list[Text]:
     items = [Text.assemble("column ", (canvas.clean(verification.column), STRONG))]
+    if verification.holds == "return":
+        items.append(Text("returns, A + V"))
     if verification.column_path != verification.path:
         items.append(Text(f"of {canvas.shorten(verification.column_path, canvas.width - 4)}"))
     lines = [Text(canvas.shorten(verification.path, canvas.width), STRONG)]
@@ -61,8 +63,10 @@ def _best(verification: Verification, canvas: Canvas) -> list[Text]:
         formula = f"A = {format_number(best.scale)} x {sign} {format_number(abs(best.shift))}"
         rows.append(("whitening", [Text(formula), Text(verification.normalization or "")]))
     rows.append(("error", _error(best)))
-    if verification.is_reproduced:
+    if verification.is_reproduced and verification.flags:
         rows.append(("the same", [Text("gae compute " + " ".join(verification.flags))]))
+    elif verification.is_reproduced:
+        rows.append(("the same", [Text("no flags of gae compute make this column", CAUTION)]))
     lines: list[Text] = []
     for label, items in rows:
         value = flow(items, canvas.width - _LABEL_WIDTH, glyphs.separator)
@@ -144,6 +148,15 @@ def _verdict(verification: Verification, canvas: Canvas) -> list[Text]:
         up_to = " up to an affine map" if best.is_affine else ""
         words = f"{glyphs.written} reproduced{up_to} at all {plural(best.num_rows, 'row')}"
         return flow([Text(words, GOOD)], canvas.width, glyphs.separator)
+    if verification.constant is not None:
+        number, rows = format_number(verification.constant), plural(best.num_rows, "row")
+        at = f"{number} at {verification.num_constant:,} of {rows}, to within 0.1%"
+        items = [
+            Text(f"{glyphs.failed} constant: {at}", BAD),
+            Text("no convention makes it of these rewards and values", BAD),
+            Text(f"exit code {verification.exit_code}", BAD),
+        ]
+        return flow(items, canvas.width, glyphs.separator)
     share = f"{best.num_deviating:,} of {plural(best.num_rows, 'row')} deviate from the nearest"
     words = f"{glyphs.failed} not reproduced: {share}; exit code {verification.exit_code}"
     return flow([Text(words, BAD)], canvas.width, glyphs.separator)

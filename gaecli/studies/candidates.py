@@ -19,7 +19,7 @@ from gaecli.presets import PRESETS
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.studies.assembly import whole_stream
-from gaecli.studies.column import Against
+from gaecli.studies.column import Against, Holds
 from gaecli.studies.evidence import Evidence, gather
 from gaecli.studies.reading import read_stream
 from gaecli.studies.search import Model
@@ -47,6 +47,8 @@ class Reading:
     candidate: Candidate
     block: Block
     estimated: BoolArray | None
+    #: What the column holds, and of each step the advantage that this makes of it.
+    holds: Holds
     column: FloatArray
     evidence: Evidence
     #: Steps that should have a number and have none.
@@ -60,8 +62,16 @@ class Reading:
     def is_linear(self) -> bool:
         """One recursion in A itself, so that γ and γλ can be solved for."""
         settings = self.candidate.settings
+        convention = settings.convention
         is_gated = settings.mask_mode == "gated" and self.block.masked is not None
-        return settings.convention.recursion == "gae" and settings.lam_alpha is None and not is_gated
+        is_sum = self.holds == "advantage" or convention.returns == "sum"
+        return convention.recursion == "gae" and settings.lam_alpha is None and is_sum and not is_gated
+
+    @property
+    def baseline(self) -> FloatArray:
+        """[N] what the column has beside the advantage: V in returns."""
+        values = self.block.values.astype(np.float64)
+        return values if self.holds == "return" else np.zeros_like(values)
 
     @property
     def held(self) -> BoolArray:
@@ -70,17 +80,20 @@ class Reading:
         return has_number if self.estimated is None else has_number & self.estimated
 
     def model(self) -> Model:
-        """(γ, λ) -> the advantages of all steps."""
+        """(γ, λ) -> the advantages of all steps; of returns, what they have beyond V."""
 
         def advantages(gamma: float, lam: float) -> FloatArray:
             alpha = self.candidate.settings.lam_alpha
             settings = self.candidate.settings.replace(gamma=gamma, lam=lam, lam_alpha=alpha)
-            return make_estimator(settings, choose_device("auto", 0)).estimate(self.block).advantages
+            found = make_estimator(settings, choose_device("auto", 0)).estimate(self.block)
+            if self.holds == "advantage" or found.returns is None:
+                return found.advantages
+            return found.returns - self.baseline
 
         return advantages
 
 
-def candidates(settings: Settings, only: str | None = None) -> Iterator[Candidate]:
+def candidates(settings: Settings, holds: Holds, only: str | None = None) -> Iterator[Candidate]:
     """Every preset, those of one convention as one; then the exact rules with other ideas of truncation."""
     groups: dict[tuple[object, ...], list[str]] = {}
     for name, preset in PRESETS.items():
@@ -96,6 +109,7 @@ def candidates(settings: Settings, only: str | None = None) -> Iterator[Candidat
             preset.arrival_rows,
             preset.mask_shift,
             preset.mask_reach,
+            preset.returns if holds == "return" else None,
         )
         groups.setdefault(key, []).append(name)
     seen = set()
@@ -135,7 +149,9 @@ def with_bootstrap(candidate: Candidate, policy: str) -> Candidate:
     )
 
 
-def read_candidate(candidate: Candidate, plan: StreamPlan, against: Against, memory_bytes: int) -> Reading:
+def read_candidate(
+    candidate: Candidate, plan: StreamPlan, against: Against, holds: Holds, memory_bytes: int
+) -> Reading:
     """The whole stream as one block, as the candidate reads it."""
     num_rows = sum(_num_rows(path, plan) for path in plan.paths)
     if num_rows * BYTES_PER_ROW > memory_bytes:
@@ -152,12 +168,15 @@ def read_candidate(candidate: Candidate, plan: StreamPlan, against: Against, mem
             hint="the column must have one number per step, in the order of the rows",
         )
     column = against.numbers[whole.slots]
+    if holds == "return":
+        column = column - whole.prepared.values
     block = fill_bootstrap(whole.prepared, candidate.settings.bootstrap, is_whole_stream=True)
     evidence, missing = gather(block, whole.estimated, column, whole.rows, against.rounding)
     return Reading(
         candidate,
         block,
         whole.estimated,
+        holds,
         column,
         evidence,
         missing,

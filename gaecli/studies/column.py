@@ -1,17 +1,23 @@
-"""The column of advantages that is to be explained."""
+"""The column that is to be explained: advantages, or the returns made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from gaecli.errors import UsageError
 from gaecli.formats.base import RolloutFile, Unit
+from gaecli.pipeline.forecast import ADVANTAGE_NAMES, RETURN_NAMES
 from gaecli.rollouts import Array, FloatArray
+
+#: What a column holds: A, or R = A + V.
+Holds = Literal["advantage", "return"]
+
+_NAMES: Mapping[Holds, Sequence[str]] = {"advantage": ADVANTAGE_NAMES, "return": RETURN_NAMES}
 
 
 @dataclass(frozen=True)
@@ -25,11 +31,36 @@ class Against:
     rounding: float
 
 
+def what_it_holds(name: str) -> list[Holds]:
+    """What a column of this name may hold, the likelier first; a name that says so leaves no choice."""
+    last = name.rpartition(".")[2].lower()
+    for holds, names in _NAMES.items():
+        if last in names:
+            return [holds]
+    return ["advantage", "return"]
+
+
 def load_column(files: Sequence[RolloutFile], name: str) -> Against:
     """The column out of all files of a stream, one after the other."""
+    name = _found(files[0], name)
     found = [_load(file, name) for file in files]
     numbers = np.concatenate([one.numbers for one in found])
     return Against(name, files[0].path, numbers, max(one.rounding for one in found))
+
+
+def _found(file: RolloutFile, name: str) -> str:
+    """The column itself, or the one that has another usual name for the same: `returns` for `return`."""
+    if file.find(name) is not None:
+        return name
+    names = next((names for names in _NAMES.values() if name.lower() in names), ())
+    found = [column for alias in names for column in file.columns if column.lower() == alias]
+    if len(found) > 1:
+        raise UsageError(
+            f"column `{name}` not found in `{file.path}`, and {len(found)} stand for it: "
+            f"{', '.join(f'`{column}`' for column in found)}",
+            hint=f"say which one is to be explained: `--against {found[0]}`",
+        )
+    return found[0] if found else name
 
 
 def _load(file: RolloutFile, name: str) -> Against:
@@ -38,7 +69,7 @@ def _load(file: RolloutFile, name: str) -> Against:
     if info is None or info.unusable is not None:
         raise UsageError(
             f"column `{name}` not found in `{path}`\n       columns there: {', '.join(list(file.columns)[:24])}",
-            hint="`--against` names the column of advantages that is to be explained",
+            hint=_hint(file),
         )
     if info.kind not in ("float", "int"):
         raise UsageError(f"`{name}` of `{path}` is {info.type_name}, and advantages are numbers")
@@ -47,6 +78,13 @@ def _load(file: RolloutFile, name: str) -> Against:
     rounding = float(np.finfo(np.float32).eps)
     kinds = {part.dtype for part in parts if part.dtype.kind == "f"}
     return Against(name, path, values.astype(np.float64), max([rounding, *(_eps(kind) for kind in kinds)]))
+
+
+def _hint(file: RolloutFile) -> str:
+    known = [column for names in _NAMES.values() for column in file.columns if column.lower() in names]
+    if known:
+        return f"to explain `{known[0]}` pass `--against {known[0]}`"
+    return "`--against` names the column of advantages, or of returns, that is to be explained"
 
 
 def _cells(file: RolloutFile, unit: Unit, name: str) -> Iterator[Array]:

@@ -54,7 +54,7 @@ def _deviation(reading: Reading, theta: Theta, strays: BoolArray, total: int, na
     evidence = reading.evidence
     first = int(np.argmax(strays))
     residual = float(evidence.residuals(theta)[first])
-    found = float(evidence.column[first])
+    found = float(evidence.column[first] + reading.baseline[evidence.steps[first]])
     return Deviation(
         where=name,
         count=int(strays.sum()),

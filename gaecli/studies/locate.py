@@ -210,6 +210,7 @@ def _column_of(file: RolloutFile, roles: Roles, role: str) -> str:
 
 def _equals(column: Column, text: str) -> BoolArray:
     """[n] whether the cell reads as `text`: `17` is 17, and `17.0` where the column holds floats."""
+    column = column.as_ids()
     values = column.values
     if column.categories is not None:
         codes = [code for code, label in enumerate(column.categories) if str(label) == text]

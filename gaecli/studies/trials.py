@@ -8,29 +8,31 @@ from typing import Any
 
 import numpy as np
 
-from gaecli.estimators.normalization import Rule
+from gaecli.estimators.normalization import Rule, normalize
 from gaecli.moments import Moments
 from gaecli.presets import PRESETS
 from gaecli.results import Attempt
 from gaecli.rollouts import Array, FloatArray
 from gaecli.studies.candidates import Candidate, Reading
-from gaecli.studies.evidence import ROUNDINGS, Theta
+from gaecli.studies.evidence import ROUNDINGS, Evidence, Theta
 from gaecli.studies.fitting import Fit, fit_affine, fit_raw, is_sensible, rounded
 from gaecli.studies.search import search
 
 #: Fewer rows than this determine nothing, and no whitening is looked for.
 _FEWEST_ROWS = 8
-#: Scale and shift are those of a rule if they agree to this.
-_SAME_CONSTANTS = 1e-4
+#: A map from the column says something if what it makes of most rows spreads over so many tolerances.
+_FEWEST_TOLERANCES = 4
+#: A column is constant if so many of its rows are one number, to within so much of it.
+_MOST_ALIKE = 0.9
+ALIKE = 1e-3
 
 
 @dataclass(frozen=True)
 class Constants:
-    """What scale and shift are, in words and as flags."""
+    """What scale and shift are, in words, and the rule of normalisation that they are of."""
 
     words: str
-    flags: tuple[str, ...] = ()
-    presets: frozenset[str] = frozenset()
+    rule: Rule | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,32 +68,36 @@ class Trial:
 
 
 def normalization(attempt: Attempt, reading: Reading) -> Constants:
-    """The rule whose constants scale and shift are, over the rows of this file."""
+    """The rule that makes this very column of the advantages of these rows, if there is one.
+
+    Scale and shift that are near the mean and std of all rows are not enough: those of one file more or less are.
+    """
     advantages = reading.model()(attempt.gamma, attempt.lam)
-    moments = Moments.of(_counted(reading, advantages))
-    matching: dict[Rule, list[str]] = {}
+    counted = advantages if reading.estimated is None else advantages[reading.estimated]
+    moments = Moments.of(counted)
+    held, errors = reading.held, dict[Rule, float]()
+    presets: dict[Rule, list[str]] = {}
     for name in sorted(PRESETS, key=lambda name: (name not in attempt.presets, place(name))):
         preset = PRESETS[name]
         rule = Rule(preset.norm_ddof, preset.norm_eps, preset.norm_floor)
         constants = rule.constants(moments)
         if constants.is_degenerate:
             continue
-        off = abs(attempt.scale * constants.scale - 1.0)
-        if off + abs(attempt.shift - constants.mean) * constants.scale <= _SAME_CONSTANTS:
-            matching.setdefault(rule, []).append(name)
-    if not matching:
+        presets.setdefault(rule, []).append(name)
+        if rule not in errors:
+            off = np.abs(normalize(advantages[held], constants) - reading.column[held])
+            errors[rule] = float(off.max(initial=0.0))
+    bound = _bound(reading, attempt.gamma, attempt.lam, 1 / attempt.scale, -attempt.shift / attempt.scale)
+    least = min(errors.values(), default=np.inf)
+    if least > bound:
         return Constants("an affine map of it; not with the mean and std of these rows")
+    # Rules that differ by less than the column is rounded are one; then that of the preset itself is meant.
+    likely = [rule for rule, error in errors.items() if error <= 2 * least + reading.evidence.rounding]
     own = {name for name in attempt.presets if PRESETS[name].normalize != "none"}
-    rule = max(matching, key=lambda rule: len(own & set(matching[rule])))
+    rule = max(likely, key=lambda rule: (len(own & set(presets[rule])), -errors[rule]))
     eps = f"{rule.eps:g}".replace("e-0", "e-")
     divisor = {"add": f"std + {eps}", "clamp": f"max(std, {eps})", "rsqrt": f"sqrt(var + {eps})"}
-    words = f"normalised over all rows, by {divisor[rule.floor]} with ddof {rule.ddof}"
-    flags = ("--normalize all", f"--norm-ddof {rule.ddof}", f"--norm-eps {eps}")
-    return Constants(words, (*flags, f"--norm-floor {rule.floor}"), frozenset(matching[rule]))
-
-
-def _counted(reading: Reading, numbers: FloatArray) -> FloatArray:
-    return numbers if reading.estimated is None else numbers[reading.estimated]
+    return Constants(f"normalised over all rows, by {divisor[rule.floor]} with ddof {rule.ddof}", rule)
 
 
 def solve(reading: Reading) -> Trial:
@@ -109,14 +115,49 @@ def solve(reading: Reading) -> Trial:
     if is_sensible(raw.theta):
         trials.append(_trial(reading, replace(raw, theta=rounded(evidence, raw.theta))))
     best = min(trials, key=lambda trial: trial.rank)
-    if best.attempt.is_reproduced or len(evidence) < _FEWEST_ROWS:
+    if best.attempt.is_reproduced or len(evidence) < _FEWEST_ROWS or not _may_be_whitened(reading):
         return best
     affine = _completed(fit_affine(evidence), own)
-    if is_sensible(affine.theta):
+    if is_sensible(affine.theta) and _tells(evidence, affine.theta):
         whitened = _trial(reading, replace(affine, theta=rounded(evidence, affine.theta)))
         # A map that explains no more rows is none.
         return whitened if whitened.attempt.num_deviating < best.attempt.num_deviating else best
     return best
+
+
+def _may_be_whitened(reading: Reading) -> bool:
+    """Of returns less V there is no map, and of a constant column there is one to anything."""
+    return reading.holds == "advantage" and constant_of(reading) is None
+
+
+def _tells(evidence: Evidence, theta: Theta) -> bool:
+    """Whether the map leaves anything of the column beyond rounding, of more than a few rows.
+
+    A constant column times 1e18 is "the advantages" to within the rounding of numbers as large as that; and
+    where all advantages are alike, so is any column times 1e-18.
+    """
+    return _spread(theta.scale * evidence.column) >= _FEWEST_TOLERANCES * float(
+        np.median(evidence.tolerances(theta))
+    )
+
+
+def _spread(numbers: FloatArray) -> float:
+    """Of most of them."""
+    if not len(numbers):
+        return 0.0
+    low, high = np.quantile(numbers, [1 - _MOST_ALIKE, _MOST_ALIKE])
+    return float(high - low)
+
+
+def constant_of(reading: Reading) -> tuple[float, int] | None:
+    """(number, rows) if the column holds one number, or nearly it, at nearly all of its rows."""
+    numbers = (reading.column + reading.baseline)[reading.held]
+    if len(numbers) < 2:
+        return None
+    middle = float(np.median(numbers))
+    alike = np.abs(numbers - middle) <= max(ALIKE, ROUNDINGS * reading.evidence.rounding) * abs(middle)
+    count = int(np.count_nonzero(alike))
+    return (middle, count) if count >= _MOST_ALIKE * len(numbers) else None
 
 
 def _completed(fit: Fit, own: Theta) -> Fit:
@@ -195,15 +236,23 @@ def descend(reading: Reading) -> Trial:
 
     has_lam = settings.lam_alpha is None
     trials = []
-    for affine in (False, True):
+    for affine in (False, True) if _may_be_whitened(reading) else (False,):
         found = search(
             of_rows, column[rows], [(settings.gamma, settings.lam)], affine=affine, has_lam=has_lam
         )
         slope = found.slope if found.slope > 0 else 1.0
+        if affine and not _is_seen(reading, found.gamma, found.lam, slope, found.offset):
+            continue
         trials.append(_searched(reading, found.gamma, found.lam, slope, found.offset))
         if trials[-1].attempt.is_reproduced:
             break
     return min(trials, key=lambda trial: trial.rank)
+
+
+def _is_seen(reading: Reading, gamma: float, lam: float, slope: float, offset: float) -> bool:
+    """As `_tells`, of what the estimator computes."""
+    made = slope * reading.model()(gamma, lam)[reading.held]
+    return _spread(made) >= _FEWEST_TOLERANCES * _bound(reading, gamma, lam, slope, offset)
 
 
 def _searched(reading: Reading, gamma: float, lam: float, slope: float, offset: float) -> Trial:

@@ -21,11 +21,12 @@ from gaecli.studies.candidates import (
     signature,
     with_bootstrap,
 )
-from gaecli.studies.column import Against, load_column
+from gaecli.studies.column import Against, Holds, load_column, what_it_holds
+from gaecli.studies.command import flags_of
 from gaecli.studies.deviations import deviations
 from gaecli.studies.evidence import ROUNDINGS
 from gaecli.studies.reading import only_stream
-from gaecli.studies.trials import Constants, Trial, descend, normalization, solve
+from gaecli.studies.trials import Constants, Trial, constant_of, descend, normalization, solve
 
 
 def verify(
@@ -41,7 +42,7 @@ def verify(
 
     Args:
         source: one rollout file.
-        column: the advantages that are to be explained.
+        column: the advantages that are to be explained, or the returns A + V.
         settings: how the file is to be read; its γ and λ are of no account.
         column_source: the file with the column, if it is another one with the same rows.
         preset: try this one only.
@@ -64,35 +65,22 @@ def verify(
 def _verify(
     plan: StreamPlan, against: Against, settings: Settings, preset: str | None, memory_bytes: int
 ) -> Verification:
-    court = _Court(plan, against, memory_bytes)
-    for candidate in candidates(settings, preset):
-        court.hear(candidate)
-    trials = court.verdict()
-    best = trials[0]
-    reading = court.read(best.candidate)
-    constants = normalization(best.attempt, reading) if best.attempt.is_affine else None
-    found = [] if best.attempt.is_reproduced or best.theta is None else deviations(reading, best.theta)
-    return Verification(
-        path=str(plan.paths[0]),
-        column=against.column,
-        column_path=str(against.path),
-        attempts=[trial.attempt for trial in trials],
-        normalization=constants.words if constants is not None else None,
-        deviations=found,
-        tolerance=ROUNDINGS * against.rounding,
-        flags=_flags(best, constants),
-        equivalent=_equivalent(trials),
-        unreadable=court.unreadable,
-        warnings=list(reading.warnings),
-    )
+    """As what the name says that the column holds; where it does not say, as whatever can be reproduced."""
+    found = [
+        verdict
+        for holds in what_it_holds(against.column)
+        for verdict in [_Court(plan, against, holds, memory_bytes).verdict_on(settings, preset)]
+    ]
+    return next((verdict for verdict in found if verdict.is_reproduced), found[0])
 
 
 class _Court:
     """Hears one candidate after the other, and holds the reading of one at a time: each is the whole file."""
 
-    def __init__(self, plan: StreamPlan, against: Against, memory_bytes: int) -> None:
+    def __init__(self, plan: StreamPlan, against: Against, holds: Holds, memory_bytes: int) -> None:
         self._plan = plan
         self._against = against
+        self._holds = holds
         self._memory_bytes = memory_bytes
         self._trials: dict[bytes, Trial] = {}
         #: Those that have to be searched for, which takes its time.
@@ -100,8 +88,34 @@ class _Court:
         self._first_error: GaeError | None = None
         self.unreadable: dict[str, str] = {}
 
+    def verdict_on(self, settings: Settings, preset: str | None) -> Verification:
+        for candidate in candidates(settings, self._holds, preset):
+            self.hear(candidate)
+        trials = self.verdict()
+        best = trials[0]
+        reading = self.read(best.candidate)
+        constants = normalization(best.attempt, reading) if best.attempt.is_affine else None
+        constant = None if best.attempt.is_reproduced else constant_of(reading)
+        shows_rows = best.theta is not None and constant is None and not best.attempt.is_reproduced
+        return Verification(
+            path=str(self._plan.paths[0]),
+            column=self._against.column,
+            column_path=str(self._against.path),
+            holds=self._holds,
+            attempts=[trial.attempt for trial in trials],
+            normalization=constants.words if constants is not None else None,
+            deviations=deviations(reading, best.theta) if shows_rows and best.theta is not None else [],
+            tolerance=ROUNDINGS * self._against.rounding,
+            flags=_flags(best, constants),
+            equivalent=_equivalent(trials),
+            unreadable=self.unreadable,
+            warnings=list(reading.warnings),
+            constant=constant[0] if constant is not None else None,
+            num_constant=constant[1] if constant is not None else 0,
+        )
+
     def read(self, candidate: Candidate) -> Reading:
-        return read_candidate(candidate, self._plan, self._against, self._memory_bytes)
+        return read_candidate(candidate, self._plan, self._against, self._holds, self._memory_bytes)
 
     def hear(self, candidate: Candidate) -> None:
         """Of those that no column of this file could tell apart only the first, under all their names."""
@@ -172,13 +186,14 @@ def _equivalent(trials: Sequence[Trial]) -> list[str]:
 
 
 def _flags(best: Trial, constants: Constants | None) -> list[str]:
-    """As one would type them to `gae compute`."""
+    """As one would type them to `gae compute`; none where it cannot make the column."""
     attempt = best.attempt
-    words = [f"--preset {attempt.presets[0]}"] if attempt.presets[0] != "exact" else []
-    words += [f"--gamma {_typed(attempt.gamma)}", f"--lam {_typed(attempt.lam)}"]
-    words += [f"--{name.replace('_', '-')} {value}" for name, value in attempt.flags.items()]
-    return [*words, *(constants.flags if constants is not None else ())]
-
-
-def _typed(number: float) -> str:
-    return repr(number).removesuffix(".0")
+    settings = best.candidate.settings.replace(gamma=attempt.gamma, lam=attempt.lam)
+    if constants is not None:
+        rule = constants.rule
+        if rule is None:
+            return []
+        settings = settings.replace(
+            normalize="all", norm_ddof=rule.ddof, norm_eps=rule.eps, norm_floor=rule.floor
+        )
+    return flags_of(settings)

@@ -201,6 +201,12 @@ class TestValues:
         finding = examine(columns).one("GAE203")
         assert "`value`" in finding.message
 
+    def test_a_column_that_cannot_play_the_role_of_its_name(self, clean, examine):
+        columns = {**clean, "next_value": clean["value"].astype(str)}
+        finding = examine(columns).one("GAE505")
+        assert "`next_value`" in finding.message
+        assert "--next-value-column none" in str(finding.fix)
+
     def test_the_next_value_of_the_next_episode(self, clean, examine):
         columns = {**clean, "next_value": np.append(clean["value"][1:], np.float32(0))}
         finding = examine(columns).one("GAE204")
@@ -249,6 +255,22 @@ class TestOrder:
         order[[100, 101]] = [101, 100]
         finding = examine(rows(clean, order)).one("GAE403")
         assert (finding.row, finding.count) == (101, 1)
+
+    def test_rows_out_of_the_order_of_their_timestamp(self, clean, examine):
+        order = np.arange(len(clean["t"]))
+        order[[100, 101]] = [101, 100]
+        columns = without({**clean, "timestamp": clean["t"] * 0.1}, "t")
+        assert examine(columns).checkup.findings == []
+        finding = examine(rows(columns, order)).one("GAE403")
+        assert (finding.row, finding.count) == (101, 1)
+        assert "`timestamp`" in finding.message
+
+    def test_moments_in_place_of_steps(self, clean, examine):
+        columns = {**clean, "t": clean["t"] * 0.1}
+        assert examine(columns).checkup.findings == []
+        order = np.arange(len(clean["t"]))
+        order[[100, 101]] = [101, 100]
+        assert examine(rows(columns, order)).one("GAE403").row == 101
 
     def test_a_reset_without_a_flag(self, clean, examine):
         columns = without(clean, "episode_id", "env_id")

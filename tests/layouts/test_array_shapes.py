@@ -437,6 +437,7 @@ def test_the_other_commands_read_the_same_shapes(role: str, shape: str, tmp_path
     assert info.counts.episodes == 2
     rollouts = gaecli.read(path)
     np.testing.assert_array_equal(rollouts.rewards, REWARDS[:, 0])
-    wanted = looped(REWARDS[:, 0], VALUES[:, 0], ENDS[:, 0], np.where(np.arange(T) == T - 1, 2.0, 0.0))
+    beyond = 0.0 if role == "next value" else 2.0  # that of the row counts first
+    wanted = looped(REWARDS[:, 0], VALUES[:, 0], ENDS[:, 0], np.where(np.arange(T) == T - 1, beyond, 0.0))
     explanation = gaecli.explain(path, row=2, gamma=GAMMA, lam=LAM)
     assert explanation.recursion == pytest.approx(wanted[2], rel=1e-9)

@@ -141,11 +141,11 @@ CASES: dict[str, tuple[Any, dict[str, Any], int, tuple[str, ...]]] = {
         ("`step` is 0 twice", "--env-column"),
     ),
     "a null step": (but(step=[0, None, 0, 1]), {}, 3, ("`step` is null", "row 1", "--step-column none")),
-    "steps that are no whole numbers": (
-        but(time=[0.0, 0.5, 0.0, 0.5]),
+    "moments that fall without an end": (
+        but(done=[False, False, False, True], time=[0.0, 0.5, 0.0, 0.5]),
         {"step_column": "time"},
         3,
-        ("`time` is 0.5", "row 1", "--step-column"),
+        ("`time` falls from 0.5 to 0.0", "row 2", "--step-column none"),
     ),
     "an id comes back": (
         but(done=None, episode_id=[0, 1, 0, 1]),
@@ -416,6 +416,7 @@ ACCEPTED: dict[str, tuple[Any, dict[str, Any], list[Any]]] = {
         {},
         [4, 6, 3, 4],
     ),
+    "moments as steps": (but(time=[0.0, 0.5, 0.0, 0.5]), {"step_column": "time"}, [3, 2, 7, 4]),
     "a step that stands still is no step": (but(step=[7, 7, 7, 7]), {}, [3, 2, 7, 4]),
     "t and step": (but(t=[0, 1, 2, 3], step=[0, 1, 0, 1]), {}, [3, 2, 7, 4]),
     "steps of a frame skip": (but(step=[0, 4, 0, 4]), {}, [3, 2, 7, 4]),

@@ -1,0 +1,40 @@
+"""The flags with which `gae compute` makes a column again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from gaecli.settings import Settings
+
+#: Settings that need no flag of their own here: they come first, or are of columns, or of no number.
+_APART = ("preset", "gamma", "lam", "columns", "join", "estimator", "precision", "keep_raw")
+
+
+def flags_of(settings: Settings) -> list[str]:
+    """As one would type them: γ and λ in any case, and whatever the preset would not do by itself."""
+    usual = Settings.from_preset(settings.preset)
+    words = [f"--preset {settings.preset}"] if settings.preset != "exact" else []
+    words.append(f"--gamma {_typed(settings.gamma)}")
+    if settings.lam_alpha is None:
+        words.append(f"--lam {_typed(settings.lam)}")
+    words += [
+        f"--{name.replace('_', '-')} {_typed(value)}"
+        for name, value in _changed(settings.to_dict(), usual.to_dict()).items()
+        if name not in _APART and value is not None
+    ]
+    if settings.join is not None:
+        words.append("--join" if settings.join else "--no-join")
+    words += [
+        f"--{role.replace('_', '-')}-column {shlex.quote(name)}" for role, name in settings.columns.items()
+    ]
+    return words
+
+
+def _changed(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value != usual[name]}
+
+
+def _typed(value: object) -> str:
+    return f"{value!r}".removesuffix(".0").replace("e-0", "e-") if isinstance(value, float) else str(value)
