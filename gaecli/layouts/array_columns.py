@@ -171,7 +171,7 @@ class ArrayColumns:
         return DataError(
             f"`{name}` of `{self._file.path}` has shape {info.shape}, but `{reward.name}` has {reward.shape}: "
             f"expected {expected}",
-            hint=f"arrays of one rollout fit together; {way_out}",
+            hint=f"arrays of one rollout must have the same length; {way_out}",
         )
 
 
