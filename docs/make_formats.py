@@ -17,6 +17,8 @@ _MEANING = {
     "bootstrap_value": "V beyond the end, per trajectory, row or environment",
     "terminated": "the next state is terminal",
     "truncated": "cut by a limit",
+    "not_done": "inverted: 0 where it ended, 1 or γ elsewhere",
+    "not_truncated": "inverted: 0 where a limit cut it",
     "done": "ended, for whatever reason",
     "done_start": "the observation begins an episode",
     "final_done": "the start flags after the last step, per environment",

@@ -32,6 +32,23 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "is_terminal",
     ),
     "truncated": ("truncated", "truncateds", "truncations", "timeouts", "timeout", "next.truncated"),
+    "not_done": (
+        "not_done",
+        "not_dones",
+        "masks",
+        "nonterminal",
+        "nonterminals",
+        "non_terminal",
+        "non_terminals",
+        "undone",
+        "undones",
+        "continue",
+        "continues",
+        "cont",
+        "discount",
+        "discounts",
+    ),
+    "not_truncated": ("bad_masks", "unmasks"),
     "done": ("done", "next.done", "is_last", "dones"),
     "done_start": ("episode_start", "episode_starts", "is_first"),
     "final_done": ("last_dones", "next_done"),
@@ -55,10 +72,21 @@ KEY_PARTS = ("unroll_id", "agent_id", "agent_index")
 #: Names that begin an episode by definition; every other flag defaults to the end of its step.
 START_FLAGS = frozenset(ALIASES["done_start"])
 
+#: Roles in which 0 says what 1 says in the others.
+INVERTED_ROLES = ("not_done", "not_truncated")
+
+#: Inverted flags of 1 - done; the others of their role may speak of terminal states alone, as a discount does.
+NOT_DONE_FLAGS = frozenset({"not_done", "not_dones", "masks"})
+
+#: In RLDS the discount of an episode's last row means nothing, and that of others stands for no end.
+_DISCOUNTS = frozenset({"discount", "discounts"})
+_RLDS_FLAGS = ("is_first", "is_last", "is_terminal")
+
 FLAG_ROLES = (
     "terminated",
     "truncated",
     "done",
+    *INVERTED_ROLES,
     "done_start",
     "final_done",
     "first",
@@ -71,7 +99,16 @@ NUMBER_ROLES = ("reward", "value", "next_value", "bootstrap_value")
 CLOCKS = ("timestamp", "timestamps", "time", "datetime", "ts")
 
 #: Roles that a file can do without: a column that has the name and cannot play it is not used, which is told.
-_OPTIONAL = ("step", "env", "episode", "mask", "final_done", "bootstrap_value", "next_value")
+_OPTIONAL = (
+    "step",
+    "env",
+    "episode",
+    "mask",
+    "final_done",
+    "bootstrap_value",
+    "next_value",
+    *INVERTED_ROLES,
+)
 
 #: What people call these things and what the table leaves out on purpose; only ever suggested.
 _SUGGESTED = {
@@ -140,13 +177,16 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
     names: dict[str, str] = {}
     alternates: dict[str, tuple[str, ...]] = {}
     padding = _padding(file, settings)
+    taken = {*padding.values(), *settings.columns.values(), *_rlds_discounts(file)}
     for role in ALIASES:
         option = "done" if role == "done_start" else role
+        if role == "done_start" and settings.columns.get("not_done", "none") != "none":
+            continue
         if option in settings.columns:
             if role == option:
                 names[role] = _named(file, role, settings.columns[option])
             continue
-        found = [name for name in _by_alias(file, role) if name not in padding.values()]
+        found = [name for name in _by_alias(file, role) if name not in taken]
         if found:
             names[role], *others = found
             if others:
@@ -166,10 +206,16 @@ def _padding(file: RolloutFile, settings: Settings) -> dict[str, str]:
     if {"done", "terminated", "truncated"} & settings.columns.keys():
         return {}
     there = _candidates(file)
-    roles = {"first": "is_first", "padding": "is_last", "padding_terminal": "is_terminal"}
+    roles = dict(zip(("first", "padding", "padding_terminal"), _RLDS_FLAGS, strict=True))
     if not all(name in there for name in roles.values()):
         return {}
     return {role: there[name] for role, name in roles.items()}
+
+
+def _rlds_discounts(file: RolloutFile) -> list[str]:
+    there = _candidates(file)
+    is_rlds = all(name in there for name in _RLDS_FLAGS)
+    return [there[name] for name in _DISCOUNTS if is_rlds and name in there]
 
 
 def why_found(roles: Roles, role: str) -> RoleReason:
@@ -188,12 +234,12 @@ def done_at(roles: Roles, settings: Settings) -> DoneAt:
     """
     if settings.done_at is not None:
         return settings.done_at
-    name = roles.get("done")
+    name = roles.get("done") or roles.get("not_done")
     if name is None:
         return "start" if roles.get("done_start") is not None else "end"
     if name in START_FLAGS:
         return "start"
-    is_alone = roles.get("terminated") is None and roles.get("truncated") is None
+    is_alone = not any(roles.get(role) for role in ("terminated", "truncated", "not_truncated"))
     return (settings.convention.done_at if is_alone else None) or "end"
 
 

@@ -6,6 +6,27 @@ without a stack trace; Python callers catch `GaeError` or one of its kinds.
 
 from __future__ import annotations
 
+import re
+
+#: `KEY:SECRET@` before the host of a URI; `container@account` of Azure's is no secret, and has no colon.
+_USER = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^/:@\s`'\"]*:(?!\d+/)[^@\s`'\"]*@")
+#: What signs or opens a URI, in its query.
+_SIGNATURE = re.compile(
+    r"([?&][A-Za-z0-9_-]*(?:signature|credential|token|secret|password|access[-_]?key|api[-_]?key|\bsig)[A-Za-z0-9_-]*=)"
+    r"[^&\s`'\"]+",
+    re.IGNORECASE,
+)
+
+
+def without_secrets(text: str) -> str:
+    """The text with keys and signatures in its URIs masked: what is shown ends up in logs.
+
+    `s3://KEY:SECRET@bucket/x` becomes `s3://***@bucket/x`, and `?X-Amz-Signature=…` `?X-Amz-Signature=***`.
+    """
+    if "://" not in text:
+        return text
+    return _SIGNATURE.sub(r"\1***", _USER.sub(r"\1***@", text))
+
 
 class GaeError(Exception):
     """A failure with a message for the user. `exit_code` is what `gae` ends with."""
@@ -13,9 +34,9 @@ class GaeError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = without_secrets(message)
+        self.hint = None if hint is None else without_secrets(hint)
+        super().__init__(self.message)
 
 
 class UsageError(GaeError):

@@ -132,9 +132,23 @@ class BlockFacts:
     #: Ends followed by a step with reward 0, and all ends that are followed by a step.
     zero_after_end: int = 0
     followed_ends: int = 0
+    #: Of an inverted flag, where there is one.
+    inverted: InvertedFacts | None = None
     #: Rows that stood behind later ones, by the clock of a file without a step column.
     clock_falls: int = 0
     first_clock_fall: int | None = None
+
+
+@dataclass(frozen=True)
+class InvertedFacts:
+    """What a block saw of the `not_done` column."""
+
+    #: What stands for "not ended": 1, or γ. None: nothing does.
+    level: float | None
+    #: To how much of itself the type of the column rounds it.
+    rounding: float
+    #: It is 0 somewhere.
+    has_ends: bool
 
 
 @dataclass(frozen=True, eq=False)

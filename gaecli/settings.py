@@ -41,6 +41,8 @@ ROLES = (
     "done",
     "terminated",
     "truncated",
+    "not_done",
+    "not_truncated",
     "final_done",
     "episode",
     "env",

@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gaecli.checks.base import CellBlock, Hits, Rule, Window
-from gaecli.rollouts import Array
+from gaecli.formats.base import Column
+from gaecli.layouts.cells import level_of
+from gaecli.layouts.ends import FlagColumns
+from gaecli.rollouts import Array, BoolArray
 
 #: Of the episode borders that ids or steps tell, so many must carry a flag one row off.
 _MOST_BORDERS = 0.9
@@ -124,18 +127,25 @@ def both_flags(block: CellBlock) -> Hits | None:
     one, other = block.columns[flags.terminated], block.columns[flags.truncated]
     if one.values.shape != other.values.shape:
         return None
-    where = (one.values == 1) & (other.values == 1)
+    where = _is_set(one, flags.terminated, flags) & _is_set(other, flags.truncated, flags)
     return block.hits(one, where, lambda index: f"both `{flags.terminated}` and `{flags.truncated}` are set")
+
+
+def _is_set(column: Column, name: str, flags: FlagColumns) -> BoolArray:
+    says_yes: BoolArray = column.values == (0 if name in flags.inverted else 1)
+    return says_yes
 
 
 def not_a_flag(block: CellBlock) -> Hits | None:
     """Numbers other than 0 and 1 in a flag column."""
     found: Hits | None = None
-    for name in block.context.flags.names:
+    flags = block.context.flags
+    for name in flags.names:
         column = block.columns[name]
         if column.values.dtype.kind == "b":
             continue
-        odd = (column.values != 0) & (column.values != 1)
+        says_no = (level_of(column) or 1) if name in flags.inverted else 1
+        odd = (column.values != 0) & ((column.values != says_no) | (column.values > 1) | (column.values < 0))
         if column.is_null is not None:
             odd = odd & ~column.is_null
         hits = block.hits(column, odd, _is_no_flag(name, column.values.reshape(-1)))
@@ -152,12 +162,12 @@ def disagreeing_flags(block: CellBlock) -> Hits | None:
     flags = block.context.flags
     if flags.terminated is None or flags.truncated is None or flags.done is None or flags.done_at != "end":
         return None
-    columns = [block.columns[name] for name in (flags.done, flags.terminated, flags.truncated)]
-    if len({column.values.shape for column in columns}) > 1:
+    names = (flags.done, flags.terminated, flags.truncated)
+    if len({block.columns[name].values.shape for name in names}) > 1:
         return None
-    done, terminated, truncated = (column.values == 1 for column in columns)
+    done, terminated, truncated = (_is_set(block.columns[name], name, flags) for name in names)
     return block.hits(
-        columns[0],
+        block.columns[flags.done],
         done != (terminated | truncated),
         lambda index: f"`{flags.done}` is not `{flags.terminated}` or `{flags.truncated}`",
     )

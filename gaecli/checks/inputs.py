@@ -10,7 +10,18 @@ from typing import Any
 from gaecli.checks.base import Context, Hits, Rule
 
 #: Roles whose names say which convention a file follows.
-_TELLING = ("reward", "value", "next_value", "terminated", "truncated", "done", "done_start", "mask")
+_TELLING = (
+    "reward",
+    "value",
+    "next_value",
+    "terminated",
+    "truncated",
+    "done",
+    "not_done",
+    "not_truncated",
+    "done_start",
+    "mask",
+)
 #: `<root>/data/chunk-000/file-000.parquet` at most.
 _LEVELS_BELOW_ROOT = 4
 

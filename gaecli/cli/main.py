@@ -21,7 +21,7 @@ from gaecli.cli.streams import prepare_streams
 from gaecli.cli.sweep import sweep
 from gaecli.cli.verify import verify
 from gaecli.errors import GaeError
-from gaecli.unfinished import put_away_what_is_left
+from gaecli.unfinished import last_word, put_away_what_is_left
 
 EXIT_INTERRUPTED = 130
 #: Whoever read our output went away; said without a word, as of a process that SIGPIPE ended.
@@ -117,6 +117,6 @@ def _leave(code: int) -> NoReturn:
     """Say a last word and go: tearing down the interpreter would wait for `import torch` and take its time."""
     with contextlib.suppress(GaeError, OSError):
         if code == EXIT_INTERRUPTED:  # typer makes this of an interrupt as well
-            sys.stderr.write("interrupted; nothing was left half-written\n")
+            sys.stderr.write(f"interrupted; {last_word()}\n")
         sys.stderr.flush()
     os._exit(code)

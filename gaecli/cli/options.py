@@ -198,6 +198,15 @@ DoneColumn = Annotated[
 ]
 TerminatedColumn = Annotated[str | None, _column("terminated", "the flag for a terminal next state")]
 TruncatedColumn = Annotated[str | None, _column("truncated", "the flag for an episode cut by a limit")]
+NotDoneColumn = Annotated[
+    str | None,
+    _column(
+        "not_done", "an inverted flag: 0, where others have 1, and 1 or γ elsewhere; `none`: there is none"
+    ),
+]
+NotTruncatedColumn = Annotated[
+    str | None, _column("not_truncated", "an inverted flag: 0 for an episode cut by a limit")
+]
 FinalDoneColumn = Annotated[
     str | None, _column("final_done", "the start flags after the last step, per environment")
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
@@ -10,12 +11,50 @@ from typing import TextIO
 
 from gaecli.errors import FileError
 
+_SPELL_OUT = "gaecli.spell-out"
+_SPELLINGS = {
+    "γ": "gamma",
+    "λ": "lambda",
+    "δ": "delta",
+    "Σ": "sum",
+    "ₜ": "_t",
+    "²": "^2",
+    "√": "sqrt",
+    "·": "*",
+    "×": "x",
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "…": "...",
+    "‘": "'",
+    "’": "'",
+    "“": '"',
+    "”": '"',
+    "→": "->",
+    "≤": "<=",
+    "≥": ">=",
+    "≈": "~",
+}
+
+#: Of a width or height in the environment.
+_MOST_DIGITS = 4
+
 
 def prepare_streams() -> None:
     """Before anything is opened, or written."""
+    _forget_odd_sizes()
     _open_closed_files()
+    codecs.register_error(_SPELL_OUT, _spelt_out)
     sys.stdout = _telling(1, "stdout", sys.stdout)
     sys.stderr = _telling(2, "stderr", sys.stderr)
+
+
+def _forget_odd_sizes() -> None:
+    """Rich and typer take whatever digits stand in these for the size of the terminal, thousands of them too."""
+    for name in ("COLUMNS", "LINES"):
+        size = os.environ.get(name, "")
+        if not (size.isascii() and size.isdecimal() and len(size) <= _MOST_DIGITS and int(size) > 0):
+            os.environ.pop(name, None)
 
 
 def _open_closed_files() -> None:
@@ -31,7 +70,22 @@ def _telling(handle: int, name: str, stream: TextIO | None) -> TextIO:
     if stream is None:
         return io.TextIOWrapper(file, encoding="utf-8")
     is_direct = name == "stderr" or stream.isatty()
-    return io.TextIOWrapper(file, stream.encoding, stream.errors, line_buffering=is_direct)
+    errors = _SPELL_OUT if stream.errors == "strict" else stream.errors
+    return io.TextIOWrapper(file, stream.encoding, errors, line_buffering=is_direct)
+
+
+def _spelt_out(error: UnicodeError) -> tuple[str, int]:
+    """What an encoding cannot carry in letters that it can: help texts hold γ and λ, and latin-1 none of them."""
+    assert isinstance(error, UnicodeEncodeError)
+    spelt = ""
+    for letter in error.object[error.start : error.end]:
+        spelling = _SPELLINGS.get(letter) or _escaped(letter)
+        spelt += " " + spelling if spelt[-1:].isalpha() and spelling.isalpha() else spelling
+    return spelt, error.end
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("ascii", "backslashreplace").decode("ascii")
 
 
 class _Output(io.FileIO):

@@ -11,6 +11,9 @@ from gaecli.errors import FileError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
 
+#: The name of a folder that is a number to the columns: it fits 64 bits, and `007` is a name.
+WHOLE_NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
+
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -59,10 +62,10 @@ class DataSet:
         return ()
 
     def closing(self, root: Path, columns: Sequence[str]) -> Mapping[Path, bytes]:
-        """Files of the data set at `root` that change once all data files have their new `columns`.
+        """What the data set at `root` says of its columns once all data files have these new ones.
 
-        They are written last, so that a run that is interrupted leaves a set that fails to load
-        rather than one that loads and lacks something.
+        Files relative to the root; none that would stay as it is. They are put in their places last, so that
+        a run that is killed leaves a set that fails to load rather than one that loads and lacks something.
         """
         return {}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
-from gaecli.datasets.base import DataSet
+from gaecli.datasets.base import WHOLE_NUMBER, DataSet
 from gaecli.datasets.folders import is_hidden, rollout_files
 from gaecli.datasets.virtual import VirtualColumns
 from gaecli.errors import FileError
@@ -17,7 +17,6 @@ from gaecli.formats.registry import open_file
 
 _PART = re.compile(r"(?P<key>[^=./][^=]*)=(?P<value>.*)", re.DOTALL)
 _NULL = "__HIVE_DEFAULT_PARTITION__"
-_WHOLE_NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,6 @@ def _numbers(files: list[Path]) -> frozenset[str]:
     found: dict[str, bool] = {}
     for path in files:
         for key, value in _keys(path):
-            is_number = value is None or _WHOLE_NUMBER.fullmatch(value) is not None
+            is_number = value is None or WHOLE_NUMBER.fullmatch(value) is not None
             found[key] = found.get(key, True) and is_number
     return frozenset(key for key, is_number in found.items() if is_number)

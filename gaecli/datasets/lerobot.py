@@ -22,7 +22,10 @@ INFO = Path("meta", "info.json")
 _FEATURE = {"dtype": "float32", "shape": [1], "names": None}
 #: So far above a data file its root is looked for.
 _LEVELS = 6
-_PLACEHOLDER = re.compile(r"\{\w+(?::[^{}]*)?\}")
+#: Those that stand side by side are one run of digits: nothing tells where one number ends.
+_PLACEHOLDER = re.compile(r"(?:\{\w+(?::[^{}]*)?\})+")
+#: LeRobot's own templates have two. Every one more multiplies the ways in which a long name may match.
+_MOST_PLACEHOLDERS = 4
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class LeRobot(DataSet):
             return {}
         # As LeRobot writes it.
         text = json.dumps({**info, "features": features}, indent=4, ensure_ascii=False)
-        return {path: text.encode()}
+        return {INFO: text.encode()}
 
 
 def recognise(directory: Path) -> LeRobot | None:
@@ -115,4 +118,9 @@ def _pattern(root: Path, template: str) -> re.Pattern[str]:
             hint="it is a path below the root, such as data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
         )
     pieces = _PLACEHOLDER.split(template)
+    if len(pieces) - 1 > _MOST_PLACEHOLDERS:
+        raise FileError(
+            f"`data_path` in `{root / INFO}` has {len(pieces) - 1} places for numbers: `{template}`",
+            hint=f"LeRobot's own have two, and {_MOST_PLACEHOLDERS} are read at most",
+        )
     return re.compile(r"\d+".join(re.escape(piece) for piece in pieces))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gaecli.columns import ALIASES
-from gaecli.datasets.base import DataSet, natural_key, read_document
+from gaecli.datasets.base import WHOLE_NUMBER, DataSet, natural_key, read_document
 from gaecli.datasets.virtual import IS_LAST_ROW, ROW_NUMBER, VirtualColumns
 from gaecli.errors import FileError
 from gaecli.formats.base import RolloutFile
@@ -37,7 +37,7 @@ class MinariTables(DataSet):
             if not any(alias in file.columns for alias in ALIASES[role]):
                 known[role] = role
         episode = path.parent.name
-        identifier = int(episode) if episode.isdecimal() else episode
+        identifier = int(episode) if WHOLE_NUMBER.fullmatch(episode) else episode
         return VirtualColumns(
             file, {"episode": identifier}, {"step": ROW_NUMBER, _PADDING: IS_LAST_ROW}, known
         )

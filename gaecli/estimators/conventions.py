@@ -27,6 +27,13 @@ def read_as(block: Block, settings: Settings) -> Block:
     return block
 
 
+def reads_as_written(settings: Settings) -> bool:
+    """Every block comes back from `read_as` as it is."""
+    convention = settings.convention
+    is_exact = settings.truncation == "exact" and convention.open_ends == "bootstrap"
+    return is_exact and not convention.arrival_rows
+
+
 def _as_terminal(block: Block) -> Block:
     """δ = r - V(s) at a truncated end."""
     return replace(block, terminated=block.terminated | block.truncated)

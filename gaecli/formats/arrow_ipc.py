@@ -28,6 +28,7 @@ from gaecli.formats.arrow_messages import FILE_MAGIC, MalformedMessage, read_bat
 from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
 from gaecli.formats.own_columns import ContentDigest, fingerprint, signature
 from gaecli.formats.parquet_keys import updated_keys
+from gaecli.formats.stored import parse_document
 
 PROVENANCE_KEY = b"gaecli"
 #: KeyError: of a type for which pyarrow has no class.
@@ -57,12 +58,7 @@ class ArrowInput:
 
     @property
     def provenance(self) -> dict[str, Any] | None:
-        stored = (self.schema.metadata or {}).get(PROVENANCE_KEY)
-        try:
-            document = json.loads(stored or b"null")
-        except (ValueError, RecursionError):
-            return None
-        return document if isinstance(document, dict) else None
+        return parse_document((self.schema.metadata or {}).get(PROVENANCE_KEY))
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         return fingerprint(self, own_columns)

@@ -20,6 +20,7 @@ import numpy as np
 from gaecli.errors import DataError, FileError, MissingExtraError
 from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, Kind, OutputColumn, Unit, WritePlan
 from gaecli.formats.own_columns import fingerprint, signature
+from gaecli.formats.stored import parse_document
 from gaecli.rollouts import Array
 
 PROVENANCE_ATTRIBUTE = "gaecli"
@@ -52,11 +53,7 @@ class Hdf5Input:
 
     @property
     def provenance(self) -> dict[str, Any] | None:
-        try:
-            document = json.loads(self._provenance or "null")
-        except (ValueError, RecursionError):
-            return None
-        return document if isinstance(document, dict) else None
+        return parse_document(self._provenance)
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         return fingerprint(self, own_columns)

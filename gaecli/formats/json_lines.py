@@ -26,6 +26,7 @@ from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit
 from gaecli.formats.json_numbers import inexact_columns, with_exact_columns
 from gaecli.formats.json_objects import edited, field_texts, is_compact
 from gaecli.formats.own_columns import fingerprint, signature
+from gaecli.formats.stored import parse_document
 
 PROVENANCE_FIELD = "gaecli"
 #: Lines are parsed in pieces of about this size.
@@ -97,10 +98,10 @@ class JsonLinesInput:
         if f'"{PROVENANCE_FIELD}"' not in self._first_line:
             return None
         try:
-            stored = json.loads(json.loads(self._first_line)[PROVENANCE_FIELD])
+            stored = json.loads(self._first_line)[PROVENANCE_FIELD]
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
-        return stored if isinstance(stored, dict) else None
+        return parse_document(stored) if isinstance(stored, str) else None
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         return fingerprint(self, own_columns)

@@ -34,6 +34,7 @@ from gaecli.formats.base import (
 from gaecli.formats.npz_arrays import NotAnArray, check_content, open_rows, read_header, rows_first
 from gaecli.formats.npz_members import open_member
 from gaecli.formats.own_columns import fingerprint, signature
+from gaecli.formats.stored import parse_document
 from gaecli.rollouts import Array
 
 COPY_BYTES = 1 << 20
@@ -88,11 +89,8 @@ class NpzInput:
     @property
     def comment_document(self) -> dict[str, Any]:
         """The comment of the archive; one of somebody else stands under `comment`."""
-        try:
-            document = json.loads(self._comment)
-        except (ValueError, RecursionError):
-            document = None
-        if isinstance(document, dict):
+        document = parse_document(self._comment)
+        if document is not None:
             return document
         return {"comment": self._comment.decode("utf-8", "replace")} if self._comment else {}
 

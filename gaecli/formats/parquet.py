@@ -18,6 +18,7 @@ from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit
 from gaecli.formats.parquet_footer import encrypted, is_encrypted, read_footer
 from gaecli.formats.parquet_mark import payload_fingerprint
 from gaecli.formats.parquet_splice import ParquetAppender
+from gaecli.formats.stored import parse_document
 
 #: Column chunks are streamed through a buffer of this size: a row group may be larger than memory.
 READ_BUFFER_BYTES = 1 << 20
@@ -47,14 +48,7 @@ class ParquetInput:
 
     @property
     def provenance(self) -> dict[str, Any] | None:
-        stored = (self._metadata.metadata or {}).get(PROVENANCE_KEY)
-        if stored is None:
-            return None
-        try:
-            document = json.loads(stored)
-        except (ValueError, RecursionError):
-            return None
-        return document if isinstance(document, dict) else None
+        return parse_document((self._metadata.metadata or {}).get(PROVENANCE_KEY))
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         return payload_fingerprint(read_footer(self.path), own_columns)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gaecli.columns import Roles, flag_of
+from gaecli.columns import INVERTED_ROLES, Roles, flag_of
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.cells import Cells
@@ -56,6 +56,8 @@ def _differences(one: Column, other: Column, role: str) -> BoolArray | None:
         return np.concatenate(([False], first != second))
     if one.values.shape != other.values.shape:
         return np.ones(1, np.bool_)
+    if role in INVERTED_ROLES:  # one may hold 1 and the other γ
+        one, other = (Column(column.values != 0, column.is_null) for column in (one, other))
     differs: BoolArray = one.values != other.values
     if one.values.dtype.kind == "f" and other.values.dtype.kind == "f":
         differs = differs & ~(np.isnan(one.values) & np.isnan(other.values))

@@ -95,13 +95,21 @@ class ArrayColumns:
 
     def told(self, flags: FlagColumns, settings: Settings) -> FlagColumns:
         """The flags as the columns have them: one of states comes as what it says of the step before."""
-        if flags.done is None or self._forms[flags.done] != "states":
+        done = [name for name in (flags.done, flags.not_done) if name is not None]
+        of_states = [name for name in done if self._forms[name] == "states"]
+        if not of_states:
             return flags
+        longer = f"`{of_states[0]}` of `{self._file.path}` has one entry more than there are rewards"
         if settings.done_at == "end":
             raise UsageError(
-                f"`{flags.done}` of `{self._file.path}` has one entry more than there are rewards, so that entry "
-                "t + 1 speaks of step t",
+                f"{longer}, so that entry t + 1 speaks of step t",
                 hint="drop `--done-at end`; or drop its last entry, if it speaks of the step that it stands beside",
+            )
+        if len(of_states) < len(done) and flags.done_at == "start":
+            others = ", ".join(f"`{name}`" for name in done if name not in of_states)
+            raise UsageError(
+                f"{longer}, and {others} has not, so that they speak of steps in two ways",
+                hint=f"leave one of them out, for example with `{flags.flag_of(of_states[0])} none`",
             )
         return replace(flags, done_at="end")
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from gaecli.columns import Roles, flag_of
+from gaecli.columns import INVERTED_ROLES, Roles, flag_of
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.layouts.alternates import check_alternate_shapes
@@ -15,11 +15,12 @@ from gaecli.layouts.demands import check_wanted, need_ends, refuse_prompt_mask
 from gaecli.layouts.dense import DenseLayout
 from gaecli.layouts.frames import Frame, core
 from gaecli.layouts.long import LongLayout, Taking
+from gaecli.layouts.masks import is_doubtful, which_mask
 from gaecli.presets.tokens import TOKEN_PRESETS
 from gaecli.settings import Settings
 
 #: Roles with a number per step, or one more for the state behind the last one.
-_OF_STATES = ("value", "done_start", "done", "terminated", "truncated", "padding")
+_OF_STATES = ("value", "done_start", "done", "terminated", "truncated", "padding", *INVERTED_ROLES)
 
 
 def choose_array_layout(file: RolloutFile, roles: Roles, settings: Settings, taking: Taking) -> Layout:
@@ -44,6 +45,10 @@ def choose_array_layout(file: RolloutFile, roles: Roles, settings: Settings, tak
     roles = _fitted(file, roles, frame)
     if frame.num_lanes == 1 and not _votes(file, roles, frames):
         need_ends(file, roles, settings, name)
+    not_done = file.find(roles.get("not_done") or "")
+    is_per_step = not_done is not None and frame.form(not_done.shape, "not_done") == "steps"
+    if not frame.is_time_major and is_doubtful(roles) and is_per_step:
+        raise which_mask(roles.get("not_done"), file.path)
     _decide_dones(file, roles, settings, frame)
     check_alternate_shapes(file, roles)
     return DenseLayout(file, roles, settings, frame)
@@ -160,7 +165,7 @@ def _votes(file: RolloutFile, roles: Roles, frames: Mapping[str, Frame]) -> dict
 
 def _fitted(file: RolloutFile, roles: Roles, frame: Frame) -> Roles:
     """The roles as the shapes of their arrays have them."""
-    roles = _without_constant_steps(file, roles, frame)
+    roles = _without_other_things(file, _without_constant_steps(file, roles, frame), frame)
     final = roles.get("final_done")
     if final is not None and "final_done" not in roles.explicit:
         info = file.find(final)
@@ -174,6 +179,19 @@ def _fitted(file: RolloutFile, roles: Roles, frame: Frame) -> Roles:
         if info is not None and frame.form(info.shape, "mask") is None:
             roles = roles.without("mask")  # under this name libraries keep which actions are legal
     return _per_lane_next_value(file, roles, frame)
+
+
+def _without_other_things(file: RolloutFile, roles: Roles, frame: Frame) -> Roles:
+    """`discount` is often one number for all, and `masks` may be of images: no flags, and no errors."""
+    num_axes = len(core(frame.with_times(frame.num_times)))
+    for role in INVERTED_ROLES:
+        name = roles.get(role)
+        info = file.find(name) if name is not None else None
+        if info is None or role in roles.explicit or frame.form(info.shape, role) is not None:
+            continue
+        if math.prod(info.shape) == 1 or len(core(info.shape)) > num_axes:
+            roles = roles.without(role)
+    return roles
 
 
 def _per_lane_next_value(file: RolloutFile, roles: Roles, frame: Frame) -> Roles:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,8 @@ class Cells:
     locate: Locate
     #: `--on-nan drop-episode`: unusable cells mark their trajectory instead of raising.
     drops: bool = False
+    #: Column -> role of the flags in which 0 says what 1 says in others.
+    inverted: Mapping[str, str] = field(default_factory=dict)
 
     def numbers(
         self, column: Column, name: str, role: str, used: BoolArray | None = None
@@ -63,13 +65,19 @@ class Cells:
         return bad
 
     def flags(self, column: Column, name: str) -> tuple[BoolArray, BoolArray | None]:
-        """A flag column as bool; only 0, 1, False and True are flags."""
+        """A flag column as bool, True for yes; only 0, 1, False and True are flags.
+
+        Of inverted ones 0 is yes, and what stands for no may be a discount.
+        """
         values = column.values
         bad = column.is_null
         if values.dtype != np.bool_:
             if values.dtype.kind == "f" and np.isnan(values).any():
                 bad = np.isnan(values) if bad is None else bad | np.isnan(values)
                 values = np.where(bad, values.dtype.type(0), values)
+            if name in self.inverted:
+                self._check_inverted(values, bad, name)
+                values = values != 0
             odd = (values != 0) & (values != 1)
             if column.is_null is not None:
                 odd &= ~column.is_null
@@ -82,11 +90,32 @@ class Cells:
                     hint="end-of-episode flags are 0 or 1; name another column with `--done-column`",
                 )
             values = values != 0
+        if name in self.inverted:
+            values = ~values
         if bad is not None and bad.any():
             if not self.drops:
                 raise self._error(name, "is null or NaN", bad, hint=DROP_HINT)
             return values & ~bad, bad
         return values, None
+
+    def _check_inverted(self, values: Array, bad: BoolArray | None, name: str) -> None:
+        """0, and one number that stands for "not ended": 1, or the discount γ."""
+        used = values if bad is None else np.where(bad, values.dtype.type(0), values)
+        level = level_of(Column(used))
+        if level is None:
+            return
+        odd = (used != 0) & ((used != level) | (used < 0) | (used > 1))
+        if odd.any():
+            index = int(np.argmax(odd))
+            role = self.inverted[name]
+            raise self._error(
+                name,
+                f"is {used.reshape(-1)[index]!s} beside {level:.6g}, so that it is no inverted flag (0 where it "
+                "ends, and 1 or γ elsewhere),",
+                odd,
+                hint=f"a discount that changes by the step is not applied; pass `{flag_of(role)} none` if the "
+                "column does not say where episodes end",
+            )
 
     def _unusable(self, column: Column, name: str, role: str, values: Array, bad: BoolArray) -> DataError:
         index = int(np.argmax(bad))
@@ -101,6 +130,13 @@ class Cells:
         count = int(np.count_nonzero(bad))
         place = self.locate(int(np.argmax(bad)))
         return DataError(f"`{name}` {what} at {place} of `{self.path}`; {count:,} such in all", hint=hint)
+
+
+def level_of(column: Column) -> float | None:
+    """What an inverted flag holds where nothing ends: 1, or γ; None: nothing but 0."""
+    values = column.values.reshape(-1)
+    says_no = np.isfinite(values) & (values != 0)
+    return float(values[np.argmax(says_no)]) if says_no.any() else None
 
 
 DROP_HINT = "repair the file, or pass `--on-nan drop-episode` to leave such episodes out"

@@ -34,7 +34,7 @@ def check_wanted(wanted: str, fitting: tuple[str, ...], file: RolloutFile, why: 
 
 def need_ends(file: RolloutFile, roles: Roles, settings: Settings, layout: str = "long") -> None:
     """Steps without flags and keys could be one trajectory or a hundred. `layout`: what says that it is one."""
-    tells = ("terminated", "truncated", "done", "done_start", "padding", "episode", "env")
+    tells = ("terminated", "truncated", "done", "not_done", "done_start", "padding", "episode", "env")
     if settings.layout == layout or roles.key_parts or any(roles.get(role) for role in tells):
         return
     raise UsageError(

@@ -8,6 +8,7 @@ row is closed at its end.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class DenseLayout(LongLayout):
         assert table.piece is not None
         placement = _placement(table.piece)
         moved = {name: mapped(column, placement.to_steps) for name, column in table.columns.items()}
-        lane_cells = Cells(cells.path, lambda step: cells.locate(placement.row_of_step(step)), cells.drops)
+        lane_cells = replace(cells, locate=lambda step: cells.locate(placement.row_of_step(step)))
         check_alternates({**table.labels, **moved}, self.roles, lane_cells)
 
     def _mask(self, table: Table, cells: Cells) -> tuple[BoolArray | None, BoolArray | None]:

@@ -3,63 +3,104 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from gaecli.columns import Roles, done_at
-from gaecli.errors import DataError, UsageError
+from gaecli.columns import INVERTED_ROLES, NOT_DONE_FLAGS, Roles, done_at, flag_of
+from gaecli.errors import UsageError
 from gaecli.formats.base import Column
-from gaecli.layouts.cells import Cells
-from gaecli.rollouts import BoolArray, IndexArray
+from gaecli.layouts.agreement import check_agreement
+from gaecli.layouts.cells import Cells, level_of
+from gaecli.rollouts import BoolArray, IndexArray, InvertedFacts
 from gaecli.settings import DoneAt, Settings
 
 
 @dataclass(frozen=True)
 class FlagColumns:
-    """Which flag columns are used, and to which end of a step the done flag belongs."""
+    """Which flag columns are used, and to which end of a step the done flag belongs.
+
+    An inverted flag takes the place of a plain one that is not there; beside it, it has to agree.
+    """
 
     terminated: str | None
     truncated: str | None
     done: str | None
     done_at: DoneAt
+    #: Inverted flags that only repeat what the others say.
+    not_done: str | None = None
+    not_truncated: str | None = None
+    #: Column -> role of those in which 0 stands for an end, whatever place they take.
+    inverted: Mapping[str, str] = field(default_factory=dict)
+    #: `not_done` may be of terminal states alone, as a discount is.
+    is_terminal_only: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(name for name in (self.terminated, self.truncated, self.done) if name is not None)
+        return tuple(name for role in FLAGS if (name := getattr(self, role)) is not None)
 
     @property
     def any(self) -> bool:
         return bool(self.names)
 
+    def flag_of(self, name: str) -> str:
+        """The option that names the column."""
+        role = self.inverted.get(name)
+        role = role or next(role for role in FLAGS if getattr(self, role) == name)
+        return flag_of(role)
+
+    def no_end(self, column: Column, name: str) -> object:
+        """What a cell of the column says where nothing ends: 0, or what an inverted flag has there."""
+        if name not in self.inverted:
+            return False
+        return level_of(column) or 1
+
+
+#: The places of `FlagColumns`.
+FLAGS = ("terminated", "truncated", "done", "not_done", "not_truncated")
+
 
 def flag_columns(roles: Roles, settings: Settings) -> FlagColumns:
     """End flags are preferred to start flags: they need no look at the next row."""
     at = done_at(roles, settings)
-    terminated, truncated = roles.get("terminated"), roles.get("truncated")
-    done = roles.get("done")
+    terminated, truncated, done, not_done, not_truncated = (roles.get(role) for role in FLAGS)
+    inverted = {name: role for role in INVERTED_ROLES if (name := roles.get(role)) is not None}
+    is_terminal_only = not_done is not None and not_done.lower() not in NOT_DONE_FLAGS
     if settings.convention.arrival_rows and settings.done_at is None:
         # All flags came with the observation that follows their action, whatever they are called.
-        return FlagColumns(None, None, done or terminated or roles.get("done_start"), "start")
+        arrived = done or terminated or not_done or roles.get("done_start")
+        return FlagColumns(None, None, arrived, "start", inverted=inverted)
+    if truncated is None:
+        truncated, not_truncated = not_truncated, None
+    if done is None and (terminated is None or not is_terminal_only):
+        done, not_done = not_done, None
+    elif is_terminal_only and terminated is None and truncated is None:
+        terminated, not_done = not_done, None
     if done is None and terminated is None and truncated is None:
         done = roles.get("done_start")
-    return FlagColumns(terminated, truncated, done, at)
+    return FlagColumns(terminated, truncated, done, at, not_done, not_truncated, inverted, is_terminal_only)
 
 
 @dataclass(frozen=True, eq=False)
 class Flags:
-    """Flags of the steps of a block, in file order, as stored: `done` still at its own end of the step."""
+    """Flags of the steps of a block, in file order: 1 for yes, `done` still at its own end of the step."""
 
     terminated: BoolArray | None
     truncated: BoolArray | None
     done: BoolArray | None
+    not_done: BoolArray | None
+    not_truncated: BoolArray | None
     bad: BoolArray | None
+
+    def moved(self, move: Callable[[BoolArray], BoolArray]) -> dict[str, BoolArray | None]:
+        found = {role: getattr(self, role) for role in FLAGS}
+        return {role: None if flag is None else move(flag) for role, flag in found.items()}
 
 
 def read_flags(columns: Mapping[str, Column], names: FlagColumns, cells: Cells) -> Flags:
     bad: BoolArray | None = None
     found: dict[str, BoolArray | None] = {}
-    for role in ("terminated", "truncated", "done"):
+    for role in FLAGS:
         name = getattr(names, role)
         if name is None:
             found[role] = None
@@ -67,31 +108,37 @@ def read_flags(columns: Mapping[str, Column], names: FlagColumns, cells: Cells) 
         found[role], missing = cells.flags(columns[name], name)
         if missing is not None:
             bad = missing if bad is None else bad | missing
-    return Flags(found["terminated"], found["truncated"], found["done"], bad)
+    return Flags(**found, bad=bad)
+
+
+def inverted_of(columns: Mapping[str, Column], names: FlagColumns) -> InvertedFacts | None:
+    """What a block holds of `not_done`, in whichever place it is used."""
+    for name, role in names.inverted.items():
+        if role == "not_done":
+            values = columns[name].values
+            is_number = values.dtype.kind == "f"
+            level = level_of(columns[name]) if is_number else 1.0
+            rounding = float(np.finfo(values.dtype).eps) if is_number else 0.0
+            return InvertedFacts(level, rounding, bool((values == 0).any()))
+    return None
 
 
 def split_ends(
-    terminated: BoolArray | None,
-    truncated: BoolArray | None,
-    done: BoolArray | None,
+    flags: Mapping[str, BoolArray | None],
     num_steps: int,
     names: FlagColumns,
     cells: Cells,
+    told: BoolArray | None = None,
 ) -> tuple[BoolArray, BoolArray]:
-    """(terminated, truncated) from two or three end flags; terminated wins where both are set.
+    """(terminated, truncated) from whatever end flags there are; terminated wins where both are set.
 
     terminated + done: truncated = done and not terminated. truncated + done: terminated = done and
-    not truncated. A lone done counts as terminated. All three must agree.
+    not truncated. A lone done counts as terminated. All must agree.
+
+    `told`: steps whose end the done flag speaks of; start flags know nothing of the last one. None: all.
     """
-    if done is not None and terminated is not None and truncated is not None:
-        differs = done != (terminated | truncated)
-        if differs.any():
-            first = int(np.argmax(differs))
-            raise DataError(
-                f"`{names.done}` of `{cells.path}` disagrees with `{names.terminated}` or "
-                f"`{names.truncated}` at {cells.locate(first)}; {int(differs.sum()):,} such in all",
-                hint="leave one of them out, for example with `--done-column none`",
-            )
+    terminated, truncated, done = flags["terminated"], flags["truncated"], flags["done"]
+    check_agreement(flags, names, cells, told)
     if terminated is None:
         if done is None:
             terminated = np.zeros(num_steps, np.bool_)
@@ -134,8 +181,8 @@ def check_starts(
         raise UsageError(
             f"`{names.names[0]}` of `{cells.path}` {ends_there} an episode at {cells.locate(first)}, and `{name}` "
             f"{begins} one right after it; {int(differs.sum()):,} such in all",
-            hint=f"say which one is meant: `--done-column {name} --done-at start`, or "
-            f"`--done-column {names.done or 'none'} --done-at end`",
+            hint=f"say which one is meant: `--done-column {name} --done-at start{_without(names)}`, or "
+            f"`{_as_end(names)} --done-at end`",
         )
 
 
@@ -154,3 +201,13 @@ def check_final(
         hint=f"say which one is meant: `--done-column {names.done or names.names[0]} --done-at start` if it says "
         "that an observation begins an episode, or `--final-done-column none`",
     )
+
+
+def _without(names: FlagColumns) -> str:
+    return "".join(f" {names.flag_of(name)} none" for name in names.inverted if name in names.names)
+
+
+def _as_end(names: FlagColumns) -> str:
+    if names.done is None:
+        return "--done-column none"
+    return f"{names.flag_of(names.done)} {names.done}"

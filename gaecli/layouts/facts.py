@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaecli.layouts.arrange import Arrangement
-from gaecli.rollouts import Array, BlockFacts, BoolArray
+from gaecli.rollouts import Array, BlockFacts, BoolArray, InvertedFacts
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,12 @@ class Ends:
 
 
 def facts_of(
-    start: int, ends: Ends, stride: int | None, rewards: Array, arrangement: Arrangement
+    start: int,
+    ends: Ends,
+    stride: int | None,
+    rewards: Array,
+    arrangement: Arrangement,
+    inverted: InvertedFacts | None,
 ) -> BlockFacts:
     done = ends.done
     inside = np.flatnonzero(ends.ended[:-1] & ends.same) if arrangement.id_columns else np.zeros(0, np.int64)
@@ -44,6 +49,7 @@ def facts_of(
         has_fixed_lanes=arrangement.is_by_shape,
         zero_after_end=int(np.count_nonzero(rewards[after] == 0)),
         followed_ends=len(after),
+        inverted=inverted,
         clock_falls=len(arrangement.clock_falls),
         first_clock_fall=start + arrangement.clock_falls[0] if arrangement.clock_falls else None,
     )

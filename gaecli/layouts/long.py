@@ -16,7 +16,15 @@ from gaecli.layouts.array_columns import ArrayColumns, Table
 from gaecli.layouts.behind import Behind, check_behind, final_flags, values_behind
 from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.drops import spread_to_trajectories
-from gaecli.layouts.ends import Flags, check_final, check_starts, flag_columns, read_flags, split_ends
+from gaecli.layouts.ends import (
+    Flags,
+    check_final,
+    check_starts,
+    flag_columns,
+    inverted_of,
+    read_flags,
+    split_ends,
+)
 from gaecli.layouts.facts import Ends, facts_of
 from gaecli.layouts.frames import Frame
 from gaecli.layouts.groups import group_codes
@@ -131,7 +139,7 @@ class LongLayout:
         table = self._table(start, columns)
         columns, behind = table.columns, table.behind
         num_steps = len(columns[names["reward"]].values)
-        cells = Cells(self._path, self._locate(start, table), self._drops)
+        cells = Cells(self._path, self._locate(start, table), self._drops, self._flags.inverted)
         self._check_alternates(table, cells)
         mask, kept = self._mask(table, cells)
         used = used_cells(columns, self.roles, cells, kept)
@@ -141,7 +149,7 @@ class LongLayout:
         steps = read_steps(columns, self.roles, cells)
         arrangement = self._arrange(table, num_steps, steps, flags)
         in_lanes = arrangement.in_lane_order
-        lane_cells = Cells(self._path, lambda step: cells.locate(arrangement.row(step)), self._drops)
+        lane_cells = replace(cells, locate=lambda step: cells.locate(arrangement.row(step)))
 
         terminated, truncated, starts = self._ends(flags, behind, arrangement, num_steps, lane_cells)
         same = arrangement.same_trajectory(num_steps)
@@ -189,7 +197,7 @@ class LongLayout:
             stream_ends=None if arrangement.adjacent is None else np.flatnonzero(~arrangement.adjacent),
             groups=groups,
             group_labels=labels,
-            facts=facts_of(start, ends, stride, rewards, arrangement),
+            facts=facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
         )
         return block if mask is None else self._masked(block, mask, kept)
 
@@ -293,23 +301,24 @@ class LongLayout:
         self, flags: Flags, behind: Behind, arrangement: Arrangement, num_steps: int, cells: Cells
     ) -> tuple[BoolArray, BoolArray, BoolArray | None]:
         """(terminated, truncated, starts) in lane order. A start flag ends the step before it."""
-        moved = [
-            None if flag is None else arrangement.in_lane_order(flag)
-            for flag in (flags.terminated, flags.truncated, flags.done)
-        ]
-        terminated, truncated, done = moved
-        starts = None
+        moved = flags.moved(arrangement.in_lane_order)
         last = behind.steps(arrangement.in_lane_order, num_steps)
         final = final_flags(behind, self.roles, last, cells)
-        if done is not None and self._flags.done_at == "start":
-            starts, done = done, np.zeros(num_steps, np.bool_)
-            done[:-1] = starts[1:]
-            if arrangement.adjacent is not None:
-                done[:-1] &= arrangement.adjacent
-        if final is not None and (starts is not None or not self._flags.any):
-            done = np.zeros(num_steps, np.bool_) if done is None else done
-            done[last] = final
-        terminated, truncated = split_ends(terminated, truncated, done, num_steps, self._flags, cells)
+        starts = told = None
+        if self._flags.done_at == "start":
+            told = np.zeros(num_steps, np.bool_)
+            told[:-1] = True if arrangement.adjacent is None else arrangement.adjacent
+            starts = moved["done"]
+            for role in ("done", "not_done"):
+                moved[role] = _ends_of_starts(moved[role], told)
+        if final is not None and (told is not None or not self._flags.any):
+            moved["done"] = np.zeros(num_steps, np.bool_) if moved["done"] is None else moved["done"]
+            for done in (moved["done"], moved["not_done"]):
+                if done is not None:
+                    done[last] = final
+            if told is not None:
+                told[last] = True
+        terminated, truncated = split_ends(moved, num_steps, self._flags, cells, told)
         if final is not None:
             name = self.roles.names["final_done"]
             check_final(name, final, (terminated | truncated)[last], last, self._flags, cells)
@@ -382,6 +391,15 @@ def _lanes(
         None if first_and_last is None else first_and_last[0],
         None if first_and_last is None else first_and_last[1],
     )
+
+
+def _ends_of_starts(starts: BoolArray | None, told: BoolArray) -> BoolArray | None:
+    """A flag that begins an episode ends the step before it. `told`: steps that another one follows."""
+    if starts is None:
+        return None
+    ends = np.zeros_like(starts)
+    ends[:-1] = starts[1:]
+    return ends & told
 
 
 def _zeroed(numbers: Array, where: BoolArray) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -56,6 +57,25 @@ class MaskRule:
         return masked_steps(block, mask, mask, self)
 
 
+#: In a buffer of steps it says that no episode ended; beside token ids, which tokens count.
+_TWO_MEANINGS = "masks"
+
+
+def is_doubtful(roles: Roles) -> bool:
+    """The column found for `not_done` may be the mask of a token rollout, and the user named neither."""
+    name = roles.get("not_done")
+    is_called_so = name is not None and name.rpartition(".")[2].lower() == _TWO_MEANINGS
+    return is_called_so and "not_done" not in roles.explicit
+
+
+def which_mask(name: str | None, path: Path) -> UsageError:
+    return UsageError(
+        f"`{name}` of `{path}` has two meanings in use: 0 where an episode ended (pytorch-a2c-ppo-acktr, MAPPO), "
+        "or 0 for tokens that do not count",
+        hint=f"pass `--not-done-column {name}` or `--mask-column {name}`; `--not-done-column none` if it is neither",
+    )
+
+
 def masked_rows(
     columns: Mapping[str, Column], roles: Roles, rule: MaskRule, cells: Cells
 ) -> BoolArray | None:
@@ -74,7 +94,8 @@ def masked_rows(
             f"`{name}` of `{cells.path}` masks {int(np.count_nonzero(~mask)):,} rows, the first at "
             f"{cells.locate(int(np.argmin(mask)))}, and in a table with a row per step they cannot be skipped",
             hint="pass `--mask-mode zero` to count them as 0, leave the rows out of the file, or pass "
-            "`--mask-column none` if they are steps like all others",
+            "`--mask-column none` if they are steps like all others; if 0 says that an episode ended, "
+            f"`--not-done-column {name}`",
         )
     return mask
 

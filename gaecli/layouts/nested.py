@@ -14,9 +14,9 @@ from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.behind import Behind
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.drops import spread_to_trajectories
-from gaecli.layouts.ends import FlagColumns, flag_columns, split_ends
+from gaecli.layouts.ends import FLAGS, FlagColumns, flag_columns, inverted_of, split_ends
 from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_steps
-from gaecli.layouts.masks import MaskRule, masked_steps
+from gaecli.layouts.masks import MaskRule, is_doubtful, masked_steps, which_mask
 from gaecli.layouts.next_values import merge_next_values
 from gaecli.layouts.padding import Padding
 from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, IndexArray, Placement
@@ -50,7 +50,9 @@ class NestedLayout:
         reward = columns[names["reward"]]
         offsets = reward.offsets
         assert offsets is not None
-        cells = Cells(self._path, _locator(start, offsets), self._drops)
+        if is_doubtful(self.roles):
+            self._ask_about(columns[names["not_done"]], offsets)
+        cells = Cells(self._path, _locator(start, offsets), self._drops, self._flags.inverted)
         check_alternates(columns, self.roles, cells)
         bad_flags: list[BoolArray] = []
         mask = used = None
@@ -102,9 +104,14 @@ class NestedLayout:
             group_labels=labels,
             list_offsets=offsets,
             null_lists=reward.null_lists,
-            facts=BlockFacts(),
+            facts=BlockFacts(inverted=inverted_of(columns, self._flags)),
         )
         return block if mask is None or used is None else masked_steps(block, mask, used, self._mask_rule)
+
+    def _ask_about(self, masks: Column, offsets: IndexArray) -> None:
+        """A list with an item per step is a mask of either kind; one that is longer speaks of ends."""
+        if masks.offsets is not None and not is_one_longer(masks, offsets):
+            raise which_mask(self.roles.get("not_done"), self._path)
 
     def _items(self, columns: Mapping[str, Column], name: str, offsets: IndexArray, start: int) -> Column:
         """A list column with the same lengths as the rewards."""
@@ -170,7 +177,7 @@ class NestedLayout:
         cells: Cells,
     ) -> tuple[BoolArray, BoolArray]:
         """Flags that cannot be read are added to `bad`."""
-        found: dict[str, BoolArray | None] = {"terminated": None, "truncated": None, "done": None}
+        found: dict[str, BoolArray | None] = dict.fromkeys(FLAGS)
         for role in found:
             name = getattr(self._flags, role)
             if name is None:
@@ -178,12 +185,11 @@ class NestedLayout:
             is_longer = is_one_longer(columns[name], offsets)
             flags, missing = cells.flags(self._flag_items(columns, name, offsets, start), name)
             bad += [] if missing is None else [missing]
-            if role == "done" and self._flags.done_at == "start" and not is_longer:
+            if role in ("done", "not_done") and self._flags.done_at == "start" and not is_longer:
                 flags = _ends_of_starts(flags, offsets)
             found[role] = flags
-        return split_ends(
-            found["terminated"], found["truncated"], found["done"], int(offsets[-1]), self._flags, cells
-        )
+        told = _has_later_item(offsets) if self._flags.done_at == "start" else None
+        return split_ends(found, int(offsets[-1]), self._flags, cells, told)
 
     def _flag_items(
         self, columns: Mapping[str, Column], name: str, offsets: IndexArray, start: int
@@ -191,7 +197,7 @@ class NestedLayout:
         """A flag of each step, for each row, or of each state: then that which the step leads to has it."""
         column = columns[name]
         if column.offsets is None:
-            return _on_last_items(column, offsets, fill=False)
+            return _on_last_items(column, offsets, fill=self._flags.no_end(column, name))
         if is_one_longer(column, offsets):
             return after_steps(column)
         return self._items(columns, name, offsets, start)
@@ -260,6 +266,13 @@ def _has_next_item(offsets: IndexArray) -> BoolArray:
     has = np.ones(max(int(offsets[-1]) - 1, 0), np.bool_)
     last = _last_items(offsets)
     has[last[last < len(has)]] = False
+    return has
+
+
+def _has_later_item(offsets: IndexArray) -> BoolArray:
+    """[items] a later item is of the same list."""
+    has = np.ones(int(offsets[-1]), np.bool_)
+    has[_last_items(offsets)] = False
     return has
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gaecli.columns import Roles
+from gaecli.columns import INVERTED_ROLES, Roles
 from gaecli.errors import DataError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.layouts.array_layouts import choose_array_layout, why_lanes
@@ -53,7 +53,7 @@ def _only_scalars(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
         if info is None or not info.is_list:
             continue
         if (
-            role in ("mask", "bootstrap_value", "final_done", "step", "next_value")
+            role in ("mask", "bootstrap_value", "final_done", "step", "next_value", *INVERTED_ROLES)
             and role not in roles.explicit
         ):
             # Under this name libraries keep which actions are legal.

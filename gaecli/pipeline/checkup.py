@@ -9,23 +9,21 @@ from pathlib import Path
 from gaecli.checks.base import CellBlock, Context, Evidence, Hits, Rule
 from gaecli.checks.registry import choose_rules
 from gaecli.checks.windows import Windows
-from gaecli.columns import Roles, resolve
+from gaecli.columns import Roles
 from gaecli.diagnosis import Checkup, Finding
 from gaecli.errors import GaeError
-from gaecli.estimators.gae import Gae
+from gaecli.estimators.variants import make_estimator
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.kernels.devices import choose_device
 from gaecli.layouts.base import Layout
 from gaecli.layouts.ends import flag_columns
 from gaecli.layouts.long import Taking
 from gaecli.layouts.registry import choose_layout
-from gaecli.pipeline.blocks import BlockStore
-from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.commit import explain
 from gaecli.pipeline.inputs import StreamPlan, check_names, plan_streams
-from gaecli.pipeline.local import run_in_order
-from gaecli.pipeline.memory import check_memory, rows_per_block
-from gaecli.pipeline.stream import Stream, Workshop, summarise_in_order
+from gaecli.pipeline.memory import rows_per_block
+from gaecli.pipeline.opening import OpenStream, open_stream
+from gaecli.pipeline.stream import Workshop, first_look
 from gaecli.settings import Settings
 
 
@@ -50,7 +48,9 @@ def check(
     for number, plan in enumerate(plan_streams(sources, settings.join)):
         num_files += len(plan.paths)
         try:
-            checker = _Checker(number, plan, settings, rules, memory_bytes)
+            block_rows = rows_per_block(memory_bytes)
+            opened = open_stream(plan, settings, memory_bytes, number=number, block_rows=block_rows)
+            checker = _Checker(opened, block_rows, rules)
             findings += checker.findings()
             contexts += checker.contexts
             num_rows += checker.num_rows
@@ -82,27 +82,21 @@ def _failure(plan: StreamPlan, error: GaeError) -> tuple[str, str, str | None, i
 class _Checker:
     """One stream."""
 
-    def __init__(
-        self, number: int, plan: StreamPlan, settings: Settings, rules: Sequence[Rule], memory_bytes: int
-    ) -> None:
-        self.plan = plan
-        self.settings = settings
+    def __init__(self, stream: OpenStream, block_rows: int, rules: Sequence[Rule]) -> None:
+        self.stream = stream
+        self.settings = stream.settings
+        self.block_rows = block_rows
         self.rules = rules
-        self.memory_bytes = memory_bytes
-        self.rows_per_block = rows_per_block(memory_bytes)
         self.contexts: list[Context] = []
         self.num_rows = 0
-        self._number = number
+        self._path = str(stream.plan.paths[0])
         self._evidence: dict[str, Evidence] = {}
 
     def findings(self) -> list[Finding]:
         windows = Windows()
-        for path in self.plan.paths:
-            file = self.plan.open(path)
+        for opened in self.stream.files:
+            file, layout = opened.file, opened.layout
             self.num_rows += file.num_rows
-            roles = resolve(file, self.settings)
-            layout = choose_layout(file, roles, self.settings)
-            check_memory(file, layout, self.settings, self.memory_bytes)
             context = Context(
                 file, layout.roles, self.settings, flag_columns(layout.roles, self.settings), layout.name
             )
@@ -111,7 +105,7 @@ class _Checker:
             self._examine(context, layout, windows)
         weighed = {code: hits for code, found in self._evidence.items() if (hits := found.weigh())}
         findings = [
-            _finding(rule, weighed[rule.code], str(self.plan.paths[0]))
+            _finding(rule, weighed[rule.code], self._path)
             for rule in self.rules
             if rule.code in weighed and not any(code in weighed for code in rule.unless)
         ]
@@ -123,8 +117,8 @@ class _Checker:
         """The blocks of one file. Where no steps can be made of one, the rules about cells say why."""
         bare = _without_steps(context.file, context.roles, self.settings)
         like = context.name("reward")
-        for unit in context.file.units(self.rows_per_block, like):
-            for start, stop, columns in context.file.blocks(unit, layout.row_columns, self.rows_per_block):
+        for unit in context.file.units(self.block_rows, like):
+            for start, stop, columns in context.file.blocks(unit, layout.row_columns, self.block_rows):
                 self._apply("cells", CellBlock(context, start, layout.cells(start, columns), stop - start))
                 self._look(context, bare, start, columns, windows)
 
@@ -159,25 +153,14 @@ class _Checker:
         rules = [rule for rule in self.rules if rule.scope == "run"]
         if not rules:
             return []
-        error = self._refusal()
-        found = [(rule, rule.find((self.plan.paths[0], error))) for rule in rules]
-        return [
-            _finding(rule, hits, str(self.plan.paths[0])) for rule, hits in found if isinstance(hits, Hits)
-        ]
+        case = self.stream.plan.paths[0], self._refusal()
+        found = [(rule, rule.find(case)) for rule in rules]
+        return [_finding(rule, hits, self._path) for rule, hits in found if isinstance(hits, Hits)]
 
     def _refusal(self) -> GaeError | None:
-        stream = Stream(self._number, self.plan, self.settings)
-        shop = Workshop(
-            Gae(self.settings, choose_device("auto", 0)),
-            BlockStore(0),
-            run_in_order,
-            Stopwatch(),
-            threads=1,
-            check_stop=lambda: None,
-        )
+        estimator = make_estimator(self.settings, choose_device("auto", 0))
         try:
-            stream.open(self.rows_per_block)
-            summarise_in_order(stream, shop, self.memory_bytes)
+            first_look(self.stream, Workshop.plain(estimator, store_bytes=0))
         except GaeError as error:
             return error
         return None

@@ -25,6 +25,17 @@ from gaecli.unfinished import forget, remember
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp", re.DOTALL)  # names may hold line breaks
 #: File systems allow names of 255 bytes; what goes around the target's name takes 22.
 _MAX_NAME_BYTES = 220
+#: What file systems without hard links say, and those on which this file may have no more of them.
+_NO_LINKS = (
+    errno.EPERM,
+    errno.EACCES,
+    errno.EOPNOTSUPP,
+    errno.ENOTSUP,
+    errno.ENOSYS,
+    errno.EMLINK,
+    errno.EXDEV,
+    errno.EINVAL,
+)
 #: What a process has open besides its new files: inputs, directories, libraries, the terminal.
 _OTHER_FILES = 128
 
@@ -42,9 +53,15 @@ class NewFile:
         self.target = Path(os.path.realpath(target))
         self.temporary = self.target.parent / _temporary_name(self.target.name)
         self._is_there = True
+        self.is_committed = False
         self._handle: int | None = None
         #: A new checksum for Hadoop, on its way as the file is, where the old file has one.
         self._checksum: Path | None = None
+        #: A second name of what the new file, and its checksum, take the place of; None: none, or none yet.
+        self._kept: Path | None = None
+        self._kept_checksum: Path | None = None
+        #: `take_back` can make it all as it was.
+        self._is_old_kept = False
         remember(self.discard)
 
     def create(self) -> None:
@@ -79,20 +96,54 @@ class NewFile:
         self.seal()
         self._close()
 
+    def keep_old(self) -> None:
+        """Give the old file a hidden second name, by which `take_back` finds it. `forget_old` comes later.
+
+        It is that of a temporary file, so that a later run sweeps it where this one is killed.
+        """
+        try:
+            self._kept = _second_name(self.target)
+            self._kept_checksum = _second_name(checksum_path(self.target))
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+        else:
+            self._is_old_kept = True
+
     def commit(self) -> None:
-        """Rename the sealed file over its target."""
+        """Rename the sealed file over its target; whoever calls this syncs the directory."""
         checksum = checksum_path(self.target)
         if self._checksum is not None:
             # Gone before the file that it fits is: a file without one is read, one with a wrong one is not.
             checksum.unlink(missing_ok=True)
         self.temporary.replace(self.target)
-        self._is_there = False
+        self._is_there, self.is_committed = False, True
         self._close()
         if self._checksum is not None:
             with contextlib.suppress(OSError):  # the file is there, and is read without it
                 self._checksum.replace(checksum)
         forget(self.discard)
-        _sync_directory(self.target.parent)
+
+    def take_back(self) -> bool:
+        """What `keep_old` found is there again, be it a file or nothing; False where that cannot be done."""
+        if self.is_committed and not self._is_old_kept:
+            return False
+        try:
+            if self.is_committed:
+                _put_back(self._kept, self.target)
+                self.is_committed = False
+            if self._kept_checksum is not None:
+                _put_back(self._kept_checksum, checksum_path(self.target))
+        except OSError:
+            return False
+        return True
+
+    def forget_old(self) -> None:
+        for kept in (self._kept, self._kept_checksum):
+            if kept is not None:
+                with contextlib.suppress(OSError):  # the next run sweeps it
+                    kept.unlink(missing_ok=True)
+        self._kept = self._kept_checksum = None
 
     def discard(self) -> None:
         if self._is_there:
@@ -121,6 +172,23 @@ class NewFile:
                 os.fchown(handle, *owner)
                 break
         os.fchmod(handle, stat.S_IMODE(old.st_mode))
+
+
+def _second_name(path: Path) -> Path | None:
+    """A hidden hard link; None where there is no such file."""
+    link = path.parent / _temporary_name(path.name)
+    try:
+        os.link(path, link)
+    except FileNotFoundError:
+        return None
+    return link
+
+
+def _put_back(kept: Path | None, target: Path) -> None:
+    if kept is None:
+        target.unlink(missing_ok=True)
+    else:
+        kept.replace(target)
 
 
 def _temporary_name(name: str) -> str:
@@ -210,26 +278,26 @@ def check_writable(path: Path) -> None:
         )
 
 
-def explain(error: OSError, target: Path) -> FileError:
-    """An error of the operating system in words that say what to do."""
+def explain(error: OSError, target: Path, state: str = "the file is as it was") -> FileError:
+    """An error of the operating system in words that say what to do, and what became of the files."""
     if error.errno == errno.ENOSPC:
         return FileError(
-            f"no space left to write `{target}`; the file is as it was",
+            f"no space left to write `{target}`; {state}",
             hint=f"free some space, or write elsewhere with `--output`: about {_needed(target)} are needed",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return FileError(
-            f"no permission to write in `{_nearest_folder(target)}`; the file is as it was",
+            f"no permission to write in `{_nearest_folder(target)}`; {state}",
             hint="write elsewhere with `--output`",
         )
     if error.errno == errno.EDQUOT:
-        return FileError(f"the disk quota is used up: `{target}` was not written; the file is as it was")
+        return FileError(f"the disk quota is used up: `{target}` was not written; {state}")
     if error.errno == errno.EFBIG:
         return FileError(
-            f"`{target}` would be larger than a file may be here; the file is as it was",
+            f"`{target}` would be larger than a file may be here; {state}",
             hint="see `ulimit -f`, or write elsewhere with `--output`",
         )
-    return FileError(f"`{target}` cannot be written: {error.strerror or error}; the file is as it was")
+    return FileError(f"`{target}` cannot be written: {error.strerror or error}; {state}")
 
 
 def _nearest_folder(target: Path) -> Path:
@@ -248,7 +316,7 @@ def _needed(target: Path) -> str:
         return "as many bytes as the input has, and a fifth more,"
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
     with contextlib.suppress(OSError):  # not every file system can
         handle = os.open(directory, os.O_RDONLY)
         try:

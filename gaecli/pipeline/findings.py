@@ -10,12 +10,13 @@ import numpy as np
 
 from gaecli.columns import Unused, flag_of
 from gaecli.kernels.devices import Device
-from gaecli.pipeline.stream import Stream
 from gaecli.settings import Settings
 from gaecli.summary import BootstrapCounts, WarningNote
 
 if TYPE_CHECKING:
+    from gaecli.pipeline.opening import OpenStream
     from gaecli.pipeline.outcome import Outcome
+    from gaecli.pipeline.stream import Stream
 
 
 @dataclass(frozen=True)
@@ -198,17 +199,17 @@ def _dropped(outcome: Outcome, file: str | None) -> list[WarningNote]:
     ]
 
 
-def names_alike(stream: Stream, settings: Settings) -> list[WarningNote]:
+def names_alike(stream: OpenStream) -> list[WarningNote]:
     """Columns that differ from new ones in case only: to DuckDB, Spark and others they have one name."""
     notes = {}
     for opened in stream.files:
         by_lower: dict[str, list[str]] = {}
         for name in opened.file.columns:
             by_lower.setdefault(name.lower(), []).append(name)
-        for new in settings.output_columns:
+        for new in stream.settings.output_columns:
             for name in by_lower.get(new.lower(), ()):
                 if name != new and (name, new) not in notes:
-                    flag = "--return-column" if new == settings.return_column else "--advantage-column"
+                    flag = "--return-column" if new == stream.settings.return_column else "--advantage-column"
                     notes[name, new] = WarningNote(
                         "names-alike",
                         f"`{name}` is there already and differs from the new column `{new}` in case only: many "
@@ -220,7 +221,7 @@ def names_alike(stream: Stream, settings: Settings) -> list[WarningNote]:
     return list(notes.values())
 
 
-def unused_columns(stream: Stream) -> list[WarningNote]:
+def unused_columns(stream: OpenStream) -> list[WarningNote]:
     """Columns whose name promises a role that their type does not keep."""
     notes: dict[Unused, WarningNote] = {}
     for opened in stream.files:
@@ -240,14 +241,14 @@ def unused_columns(stream: Stream) -> list[WarningNote]:
     return list(notes.values())
 
 
-def stored_settings(stream: Stream, settings: Settings) -> list[WarningNote]:
+def stored_settings(stream: OpenStream) -> list[WarningNote]:
     """`gamma` and `gae_lambda` scalars in an archive are shown, never used."""
     notes = []
     for opened in stream.files:
         for name, flag, used in (
-            ("gamma", "--gamma", settings.gamma),
-            ("gae_lambda", "--lam", settings.lam),
-            ("lam", "--lam", settings.lam),
+            ("gamma", "--gamma", stream.settings.gamma),
+            ("gae_lambda", "--lam", stream.settings.lam),
+            ("lam", "--lam", stream.settings.lam),
         ):
             info = opened.file.columns.get(name)
             if info is None or info.shape != () or info.kind not in ("float", "int"):

@@ -7,6 +7,7 @@ reports the same for its own returns, which lean on the values as much as its λ
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,30 +16,32 @@ from typing import Any
 
 import numpy as np
 
-from gaecli.columns import Roles, find_roles, why_found
+from gaecli.columns import Roles, find_roles, resolve, why_found
 from gaecli.errors import GaeError
+from gaecli.estimators.conventions import reads_as_written
 from gaecli.estimators.gae import Gae
+from gaecli.estimators.variants import make_estimator
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.methods import num_row_groups
 from gaecli.kernels.devices import choose_device
 from gaecli.layouts.dense import DenseLayout
-from gaecli.layouts.registry import why_layout
+from gaecli.layouts.registry import choose_layout, why_layout
 from gaecli.moments import Moments
 from gaecli.pipeline.apply import Settled, bootstrap_counts, episode_counts
-from gaecli.pipeline.blocks import BlockStore
-from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.commit import explain
+from gaecli.pipeline.completeness import partly_written
 from gaecli.pipeline.episodes import EpisodeBook, Pieces, pieces_of
-from gaecli.pipeline.findings import names_alike, stored_settings, unused_columns
+from gaecli.pipeline.findings import names_alike, stored_settings
 from gaecli.pipeline.forecast import existing_columns, forecast
 from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.pipeline.local import LocalEngine, default_jobs
-from gaecli.pipeline.memory import check_memory, expand_beyond_measure, rows_per_block
+from gaecli.pipeline.memory import expand_beyond_measure, rows_per_block
+from gaecli.pipeline.opening import OpenFile, OpenStream, open_stream
 from gaecli.pipeline.places import Places
 from gaecli.pipeline.rows import episode_keys, first_steps
 from gaecli.pipeline.statistics import Explained, Tally, explained_variance
-from gaecli.pipeline.stream import OpenFile, Stream, Workshop, summarise_in_order
+from gaecli.pipeline.stream import Stream, Workshop, first_look
 from gaecli.settings import RunOptions, Settings
 from gaecli.summary import (
     BootstrapCounts,
@@ -49,6 +52,7 @@ from gaecli.summary import (
     FileSummary,
     Inspection,
     RoleReason,
+    WarningNote,
 )
 
 #: The λ of the returns that the values are compared with.
@@ -84,7 +88,7 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
     engine = LocalEngine(options.jobs or default_jobs())
     try:
         for number, plan in enumerate(plans):
-            inspector = _Inspector(Stream(number, plan, settings), options, engine)
+            inspector = _Inspector(number, plan, settings, options, engine)
             try:
                 infos.append(inspector.info())
                 explained.add(inspector.errors, inspector.returns)
@@ -155,59 +159,68 @@ class _Statistics:
 class _Inspector:
     """One stream, from its footers to its last row."""
 
-    def __init__(self, stream: Stream, options: InspectOptions, engine: LocalEngine) -> None:
-        self.stream = stream
-        self.settings = stream.settings
+    def __init__(
+        self, number: int, plan: StreamPlan, settings: Settings, options: InspectOptions, engine: LocalEngine
+    ) -> None:
+        self.number = number
+        self.plan = plan
+        self.settings = settings
         #: Of R - V and of R, once the rows are read.
         self.errors = self.returns = Moments()
         self.options = options
         self.rows_per_block = rows_per_block(options.memory_bytes)
-        self.shop = Workshop(
-            Gae(_yardstick(self.settings), choose_device("auto", 0)),
-            BlockStore(int(options.memory_bytes * _STORE_SHARE)),
-            engine.run,
-            Stopwatch(),
-            threads=1,
-            check_stop=lambda: None,
-        )
+        self.device = choose_device("auto", 0)
+        store_bytes = int(options.memory_bytes * _STORE_SHARE)
+        self.shop = Workshop.plain(Gae(_yardstick(settings), self.device), store_bytes, engine.run)
 
     def info(self) -> FileInfo:
-        files = [self.stream.plan.open(path) for path in self.stream.plan.paths]
-        info = _from_headers(files, self.settings)
+        files = [self.plan.open(path) for path in self.plan.paths]
+        info = self._with_layout(_from_headers(files, self.settings), files[0])
         problem: GaeError | None = None
-        statistics = None
+        statistics = stream = None
+        warnings: Sequence[WarningNote] = []
         try:
-            self.stream.open(self.rows_per_block)
-            info = self._with_layout(info)
-            for opened in self.stream.files:
-                check_memory(opened.file, opened.layout, self.settings, self.options.memory_bytes)
-            self.stream.warnings = [
-                *stored_settings(self.stream, self.settings),
-                *names_alike(self.stream, self.settings),
-                *unused_columns(self.stream),
-            ]
-            summarise_in_order(self.stream, self.shop, self.options.memory_bytes)
-            statistics = self._statistics()
+            opened = open_stream(
+                self.plan,
+                self.settings,
+                self.options.memory_bytes,
+                number=self.number,
+                block_rows=self.rows_per_block,
+            )
+            warnings = opened.warnings
+            opened.warnings.extend([*stored_settings(opened), *names_alike(opened)])
+            stream = self._first_look(opened)
+            warnings = stream.warnings
+            statistics = self._statistics(stream)
         except GaeError as error:
             problem = error
-        data_set = self.stream.plan.data_set
+        data_set = self.plan.data_set
         shown = self._without_bombs(files, info.roles)
         info = replace(
             info,
-            path=_name(self.stream.plan),
+            path=_name(self.plan),
             data_set=data_set.title if data_set is not None else None,
             problem=problem.message if problem is not None else None,
             hint=problem.hint if problem is not None else None,
-            warnings=list(self.stream.warnings),
+            warnings=[*partly_written(self.plan, files), *warnings],
             head=first_steps(files[0], shown, self.options.head),
             plan=forecast(
                 files, self.settings, statistics.bootstrapped if statistics is not None else None, problem
             ),
         )
-        if statistics is None:
+        if stream is None or statistics is None:
             return replace(info, statistics=_of_cells(files, shown, self.rows_per_block))
         self.errors, self.returns = statistics.errors, statistics.returns
-        return self._with_statistics(info, statistics)
+        return self._with_statistics(info, stream, statistics)
+
+    def _first_look(self, opened: OpenStream) -> Stream:
+        """That of the yardstick, once `compute` would have nothing against the rows."""
+        if self.settings.bootstrap == "error" and not reads_as_written(self.settings):
+            # Which ends lack a value depends on how the convention reads them.
+            estimator = make_estimator(self.settings, self.device)
+            first_look(opened, Workshop.plain(estimator, 0, self.shop.run))
+            opened = replace(opened, settings=self.settings.replace(bootstrap="zero"))
+        return first_look(opened, self.shop)
 
     def _without_bombs(self, files: Sequence[RolloutFile], roles: Mapping[str, str]) -> dict[str, str]:
         """Roles whose arrays may be looked at, whatever is wrong with the others."""
@@ -218,18 +231,21 @@ class _Inspector:
             if not any(expand_beyond_measure(filter(None, [file.find(name)]), limit) for file in files)
         }
 
-    def _with_layout(self, info: FileInfo) -> FileInfo:
-        opened = self.stream.files[0]
-        return replace(
-            info,
-            layout=opened.layout.name,
-            layout_reason=why_layout(opened.file, opened.layout, self.settings),
-            roles=dict(opened.layout.roles.names),
-            role_reasons=_reasons(opened.file, opened.layout.roles),
-            role_types=_types(opened.file, opened.layout.roles),
-        )
+    def _with_layout(self, info: FileInfo, file: RolloutFile) -> FileInfo:
+        """As far as one can be told by the headers, whatever is wrong with the rows."""
+        with contextlib.suppress(GaeError):
+            layout = choose_layout(file, resolve(file, self.settings), self.settings)
+            return replace(
+                info,
+                layout=layout.name,
+                layout_reason=why_layout(file, layout, self.settings),
+                roles=dict(layout.roles.names),
+                role_reasons=_reasons(file, layout.roles),
+                role_types=_types(file, layout.roles),
+            )
+        return info
 
-    def _statistics(self) -> _Statistics:
+    def _statistics(self, stream: Stream) -> _Statistics:
         settings = self.settings
         is_exact = settings.truncation == "exact"  # else the preset bootstraps in a way of its own
 
@@ -246,11 +262,11 @@ class _Inspector:
             )
 
         statistics = _Statistics(EpisodeBook(keep_all=self.options.episodes))
-        for found in self.stream.visit(self.shop, look):
+        for found in stream.visit(self.shop, look):
             statistics.add(found)
         return statistics
 
-    def _with_statistics(self, info: FileInfo, statistics: _Statistics) -> FileInfo:
+    def _with_statistics(self, info: FileInfo, stream: Stream, statistics: _Statistics) -> FileInfo:
         return replace(
             info,
             counts=statistics.counts,
@@ -261,16 +277,16 @@ class _Inspector:
                 "value": statistics.values.statistics(),
             },
             explained_variance=explained_variance(statistics.errors, statistics.returns),
-            episodes=self._episodes(statistics.book),
+            episodes=self._episodes(stream, statistics.book),
         )
 
-    def _episodes(self, book: EpisodeBook) -> list[EpisodeInfo]:
+    def _episodes(self, stream: Stream, book: EpisodeBook) -> list[EpisodeInfo]:
         listed = list(book.in_order())
         keys = []
-        for index, opened in enumerate(self.stream.files):
+        for index, opened in enumerate(stream.files):
             rows = [row for file, row, *_ in listed if file == index]
             keys += self._keys(opened, rows)
-        paths = [str(path) for path in self.stream.plan.paths]
+        paths = [str(path) for path in self.plan.paths]
         return [
             EpisodeInfo(paths[file], row, key, length, end, reward, value)
             for (file, row, length, reward, value, end), key in zip(listed, keys, strict=True)

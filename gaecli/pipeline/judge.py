@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gaecli.columns import Roles
+from gaecli.columns import Roles, flag_of
 from gaecli.errors import DataError, UsageError
 from gaecli.layouts.dense import IN_LANES, env_changes
 from gaecli.layouts.ends import flag_columns
@@ -44,7 +45,7 @@ def judge(case: Case) -> list[WarningNote]:
     _check_ids_do_not_return(case)
     _check_lanes_keep_their_env(case)
     _check_steps_at_borders(case)
-    return [*_filler_rows(case), *_clock_falls(case)]
+    return [*_inverted_flags(case), *_filler_rows(case), *_clock_falls(case)]
 
 
 def _check_done_reading(case: Case) -> None:
@@ -217,6 +218,45 @@ def _steps_at_borders(case: Case) -> tuple[IndexArray, Array, Array]:
         for side in zip(*found, strict=True)
     )
     return lanes, last_steps[lanes], first_steps[case.combined.successors[lanes]]
+
+
+def _inverted_flags(case: Case) -> list[WarningNote]:
+    """An inverted flag may hold γ (1 - d): one γ in all blocks, and that of the run."""
+    found = [summary.facts.inverted for summary in case.summaries if summary.facts.inverted is not None]
+    name = case.roles.get("not_done")
+    levels = sorted({fact.level for fact in found if fact.level is not None})
+    if name is None or not levels:
+        return []
+    path, option = case.paths[0], flag_of("not_done")
+    if len(levels) > 1:
+        raise DataError(
+            f"`{name}` of `{path}` holds {levels[0]} and {levels[1]}: an inverted flag is 0 where it ends, and "
+            "one number elsewhere",
+            hint="a discount that changes by the step is not applied; pass "
+            f"`{option} none` if the column does not say where episodes end",
+        )
+    notes = []
+    gamma = case.settings.gamma
+    if levels[0] != 1 and not math.isclose(levels[0], gamma, rel_tol=max(fact.rounding for fact in found)):
+        notes.append(
+            WarningNote(
+                "discount-differs",
+                f"`{name}` holds {levels[0]:.6g} where nothing ends: a discount, and not this run's γ of {gamma:g}",
+                file=str(path),
+                hint=f"pass `--gamma {levels[0]:.6g}`, or `{option} none` if it says nothing of ends",
+            )
+        )
+    flags = flag_columns(case.roles, case.settings)
+    if flags.terminated == name and not any(fact.has_ends for fact in found):
+        notes.append(
+            WarningNote(
+                "discount-never-0",
+                f"`{name}` is never 0, so that no end of `{flags.done}` counts as terminal",
+                file=str(path),
+                hint=f"pass `{option} none` if it says nothing of ends",
+            )
+        )
+    return notes
 
 
 def _clock_falls(case: Case) -> list[WarningNote]:

@@ -15,6 +15,8 @@ from gaecli.pipeline.apply import Report
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.findings import merged
 from gaecli.pipeline.gallery import SketchBook, gallery_of
+from gaecli.pipeline.inputs import StreamPlan
+from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.outputs import Output
 from gaecli.pipeline.statistics import Explained
 from gaecli.pipeline.stream import Stream
@@ -46,23 +48,23 @@ class Outcome:
     sketches: SketchBook | None = None
 
     @classmethod
-    def failed(cls, stream: Stream, error: GaeError) -> Outcome:
+    def failed(cls, plan: StreamPlan, error: GaeError) -> Outcome:
         files = [
             FileSummary(
                 input=str(path),
                 output=None,
                 status="failed" if index == 0 else "not written",
-                error=error.message if index == 0 else f"`{stream.plan.paths[0]}` of the same stream failed",
+                error=error.message if index == 0 else f"`{plan.paths[0]}` of the same stream failed",
                 hint=error.hint if index == 0 else None,
                 exit_code=error.exit_code,
             )
-            for index, path in enumerate(stream.plan.paths)
+            for index, path in enumerate(plan.paths)
         ]
         return cls(files)
 
     @classmethod
     def up_to_date(
-        cls, stream: Stream, targets: Mapping[Path, Target], entries: Sequence[Mapping[str, Any]]
+        cls, stream: OpenStream, targets: Mapping[Path, Target], entries: Sequence[Mapping[str, Any]]
     ) -> Outcome:
         files = []
         report = Report()
@@ -92,7 +94,9 @@ class Outcome:
             status: Status = "dry run" if dry_run else "written"
             file = output.opened.file
             files.append(
-                _file(file.path, stream, targets, status, output.report.counts, file.format_name, method)
+                _file(
+                    file.path, stream.opened, targets, status, output.report.counts, file.format_name, method
+                )
             )
         return cls(files, report, constants, list(stream.warnings), stream.sketches)
 
@@ -143,7 +147,7 @@ def summarize(
 
 def _file(
     path: Path,
-    stream: Stream,
+    stream: OpenStream,
     targets: Mapping[Path, Target],
     status: Status,
     counts: EpisodeCounts,

@@ -14,19 +14,22 @@ from gaecli.pipeline.apply import Report
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.commit import NewFile, directory_of, open_files_limit, sweep
 from gaecli.pipeline.inputs import StreamPlan
+from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.pen import OUTPUT_DTYPE
 from gaecli.pipeline.places import NewThing, Places
 from gaecli.pipeline.provenance import make_provenance, own_columns, source_of
 from gaecli.pipeline.roots import (
     DEFAULT_TAG,
     check_companions,
-    close_data_set,
+    companion_places,
     copy_companions,
-    copy_marks,
+    lacking_marks,
+    new_marks,
     other_root,
     sidecar_keys,
+    whole_file,
 )
-from gaecli.pipeline.stream import OpenFile, Stream
+from gaecli.pipeline.stream import Stream
 from gaecli.pipeline.targets import (
     Target,
     check_output_names,
@@ -34,6 +37,7 @@ from gaecli.pipeline.targets import (
     plan_targets,
     replaced_columns,
 )
+from gaecli.pipeline.transaction import commit_together
 from gaecli.settings import Settings
 from gaecli.summary import BootstrapCounts, EpisodeCounts
 
@@ -61,7 +65,6 @@ class Output:
     #: The output before this one, whose sidecar goes on with this one; and whether one more goes on with it.
     continues: Output | None = None
     is_continued: bool = False
-    is_committed: bool = False
 
     report: Report = field(default_factory=Report)
     constants: Mapping[Hashable, Constants] = field(default_factory=dict)
@@ -105,6 +108,8 @@ class Outputs:
         #: Input path -> where its result goes.
         self.targets: dict[Path, Target] = {}
         self._num_kept_open = 0
+        #: Stream number -> its files, where all results are in their places.
+        self._done: dict[int, int] = {}
         #: Those of every stream, by its number, until they are committed or given up.
         self._pending: dict[int, list[Output]] = {}
         self._lock = threading.Lock()
@@ -114,16 +119,18 @@ class Outputs:
         tag = self.settings.advantage_column
         self.targets = plan_targets(streams, self.options, DEFAULT_TAG if tag == "advantage" else tag)
         if not self.options.dry_run:
-            for directory in {directory_of(target.path) for target in self.targets.values()}:
+            places = [target.path for target in self.targets.values()]
+            places += [place for stream in streams for place in companion_places(stream, self.options)]
+            for directory in {directory_of(place) for place in places}:
                 sweep(directory)
         self._num_kept_open = open_files_limit(len(self.targets)) // self.jobs
 
-    def of(self, stream: Stream) -> list[Output]:
+    def of(self, stream: OpenStream) -> list[Output]:
         """One per file, in their order. Raises where a result may not be written."""
         pending = self._pending.get(stream.number)
         return self._decide(stream) if pending is None else pending
 
-    def begin_early(self, stream: Stream) -> None:
+    def begin_early(self, stream: OpenStream) -> None:
         """Begin the copies of a few large files at once: the disk works while their rows are looked at."""
         size = sum(opened.file.identity[0] for opened in stream.files)
         if len(self.targets) <= _EARLY_COPY_FILES and size >= _EARLY_COPY_BYTES:
@@ -173,35 +180,56 @@ class Outputs:
             output.new_file.let_go()
 
     def commit(self, stream: Stream) -> None:
-        """Put the complete outputs of a stream into their places, and what belongs to its data set around them."""
+        """Put the complete outputs of a stream, and what its data set says of them, into their places."""
         outputs = self._pending[stream.number]
-        root = None if self.options.dry_run else self._copied_root(stream)
-        if root is not None:
-            copy_companions(stream.plan, root, self.places)
-        self._commit_files(outputs)
-        if root is not None:
-            copy_marks(stream.plan, root, self.places)
-        self.close_data_set(stream)
+        if not self.options.dry_run:
+            root = self._copied_root(stream.plan)
+            if root is not None:
+                copy_companions(stream.plan, root, self.places)
+            self._commit_files(outputs, self._new_marks(stream.plan, new_marks))
+        self.finished(stream.opened)
         with self._lock:
             del self._pending[stream.number]
 
-    def close_data_set(self, stream: Stream) -> None:
-        """Tell the data set of its columns, once all of them are there."""
-        root = self._copied_root(stream)
-        in_place = all(self.targets[path].in_place for path in stream.plan.paths)
-        if (root is not None or in_place) and not self.options.dry_run:
-            close_data_set(stream.plan, root, self.settings.output_columns, self.places)
+    def finish_marks(self, stream: OpenStream) -> None:
+        """All files have their columns from an earlier run, which may have been killed right after that."""
+        if not self.options.dry_run:
+            self._commit_files([], self._new_marks(stream.plan, lacking_marks))
+        self.finished(stream)
 
-    def is_committing(self, stream: Stream) -> bool:
+    def finished(self, stream: OpenStream) -> None:
+        """All results of the stream are there."""
+        with self._lock:
+            self._done[stream.number] = len(stream.plan.paths)
+
+    def is_committing(self, stream_number: int) -> bool:
         """Whether some of its outputs are in their places, and not yet all that belongs to them."""
-        return any(output.is_committed for output in self._pending.get(stream.number, []))
+        return any(_is_there(output) for output in self._pending.get(stream_number, []))
+
+    @property
+    def state(self) -> str:
+        """What an interrupt leaves, in a few words."""
+        total, num_done = len(self.targets), sum(self._done.values())
+        for outputs in self._pending.values():
+            new_files = [output for output in outputs if output.new_file is not None]
+            num_there = sum(map(_is_there, new_files))
+            if num_there and num_there == len(new_files):
+                num_done += len(outputs)
+            elif num_there:
+                counts = f"{num_there:,} of {len(new_files):,}"
+                return f"{counts} files that belong together have the new columns: {_AGAIN}"
+        if not num_done or self.options.dry_run:
+            return "nothing was left half-written"
+        if num_done == total:
+            return "the file is done" if total == 1 else f"all {total:,} files are done"
+        return f"nothing was left half-written; {num_done:,} of {total:,} files are done: {_AGAIN}"
 
     def discard(self, stream_number: int) -> None:
         """Give up what was begun of a stream and not committed."""
         with self._lock:
             pending = self._pending.pop(stream_number, [])
         for output in pending:
-            if output.is_committed:
+            if _is_there(output):
                 continue
             if output.writer is not None:
                 output.writer.abort()
@@ -213,12 +241,12 @@ class Outputs:
         for number in list(self._pending):
             self.discard(number)
 
-    def _decide(self, stream: Stream) -> list[Output]:
+    def _decide(self, stream: OpenStream) -> list[Output]:
         outputs = [self._output(index, opened, stream.plan) for index, opened in enumerate(stream.files)]
         for before, output in pairwise(outputs):
             if output.target == before.target:
                 output.continues, before.is_continued = before, True
-        root = self._copied_root(stream)
+        root = self._copied_root(stream.plan)
         if root is not None and not self.options.overwrite:
             check_companions(stream.plan, root, self.places)
         with self._lock:
@@ -252,20 +280,41 @@ class Outputs:
             return SidecarOutput(file, output.keys, units, self.rows_per_block, temporary, plan)
         return file.writer(temporary, plan)
 
-    def _copied_root(self, stream: Stream) -> Path | None:
+    def _copied_root(self, plan: StreamPlan) -> Path | None:
         """Where a copy of the whole data set is made, if one is."""
-        return None if self.options.sidecar else other_root(stream.plan, self.options.output)
+        return None if self.options.sidecar else other_root(plan, self.options.output)
 
-    def _commit_files(self, outputs: Sequence[Output]) -> None:
-        """One right after the other, once all of them are sealed and no input has changed."""
+    def _new_marks(self, plan: StreamPlan, marks_of: MarksOf) -> Mapping[Path, bytes]:
+        root = self._copied_root(plan)
+        in_place = all(self.targets[path].in_place for path in plan.paths)
+        if root is None and not in_place:
+            return {}
+        return marks_of(plan, root, self.settings.output_columns, self.places)
+
+    def _commit_files(self, outputs: Sequence[Output], marks: Mapping[Path, bytes]) -> None:
+        """All at once, when all of them are sealed and no input has changed."""
+        files = [output.new_file for output in outputs if output.new_file is not None]
+        made: list[NewThing] = []
         with self.clock("write"):
-            for output in outputs:
-                if output.new_file is not None:
-                    output.new_file.seal()
-            for output in outputs:
-                self.places.check_unchanged(output.opened.file.path, output.opened.file.identity)
-            # Backwards: the first ones hold the locks that keep the others from being swept.
-            for output in reversed(outputs):
-                if output.new_file is not None:
-                    output.new_file.commit()
-                    output.is_committed = True
+            try:
+                for file in files:
+                    file.seal()
+                for path, content in marks.items():
+                    made.append(whole_file(path, content, self.places))
+                for output in outputs:
+                    self.places.check_unchanged(output.opened.file.path, output.opened.file.identity)
+                # Backwards: the first ones hold the locks that keep the others from being swept.
+                commit_together(files[::-1], made)
+            finally:
+                for mark in made:
+                    mark.discard()
+
+
+#: `new_marks` or `lacking_marks`.
+MarksOf = Callable[[StreamPlan, Path | None, Sequence[str], Places], Mapping[Path, bytes]]
+
+_AGAIN = "run the same command again for the others"
+
+
+def _is_there(output: Output) -> bool:
+    return output.new_file is not None and output.new_file.is_committed

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
-from gaecli.errors import FileError, GaeError, UsageError
+from gaecli.errors import FileError, GaeError, UsageError, without_secrets
 from gaecli.formats.registry import format_of
 from gaecli.pipeline.commit import NewFile, check_unchanged
 from gaecli.pipeline.inputs import StreamPlan, check_names
@@ -35,14 +35,25 @@ Identity = tuple[int, int, int]
 class NewThing(Protocol):
     """A result on its way to a place: written to `temporary`, sealed, and then there at once or not at all."""
 
+    target: Path
     temporary: Path
+    #: It is in its place.
+    is_committed: bool
 
     def create(self) -> None:
         """Make it, empty. After this has begun, only `commit` or `discard` end it."""
 
     def seal(self) -> None: ...
 
+    def keep_old(self) -> None:
+        """Before `commit`: see that `take_back` can bring back what is there now. `forget_old` ends it."""
+
     def commit(self) -> None: ...
+
+    def take_back(self) -> bool:
+        """After `keep_old`: all is as it was, whether `commit` came or not; False where that cannot be."""
+
+    def forget_old(self) -> None: ...
 
     def discard(self) -> None: ...
 
@@ -165,7 +176,7 @@ class Places:
         """A text with the names that the user knows in place of spooled copies."""
         if self._shown is None:
             return text
-        return self._shown.sub(lambda match: PIPE if match[1] else f"{match[2]}://", text)
+        return without_secrets(self._shown.sub(lambda match: PIPE if match[1] else f"{match[2]}://", text))
 
     def shown_in(self, result: T) -> T:
         """The same for all texts of a summary."""
@@ -251,6 +262,7 @@ class _NewOutput:
     def __init__(self, target: Path) -> None:
         self.target = target
         self.temporary = target.with_name(f"{PIPE}.tmp")
+        self.is_committed = False
 
     def create(self) -> None:
         pass  # whoever writes to it does
@@ -258,8 +270,20 @@ class _NewOutput:
     def seal(self) -> None:
         pass
 
+    def keep_old(self) -> None:
+        pass  # there is none
+
     def commit(self) -> None:
         self.temporary.replace(self.target)
+        self.is_committed = True
+
+    def take_back(self) -> bool:
+        self.target.unlink(missing_ok=True)
+        self.is_committed = False
+        return True
+
+    def forget_old(self) -> None:
+        pass
 
     def discard(self) -> None:
         with contextlib.suppress(OSError):
@@ -272,7 +296,8 @@ class _NewObject:
     def __init__(self, mirror: Mirror, target: Path) -> None:
         self.temporary = target.parent / f".{secrets.token_hex(8)}.tmp"
         self._mirror = mirror
-        self._target = target
+        self.target = target
+        self.is_committed = False
         self._upload: Upload | None = None
         remember(self.discard)
 
@@ -281,8 +306,8 @@ class _NewObject:
 
     def seal(self) -> None:
         """Send all of it; that takes time, and the sources are looked at once more afterwards."""
-        uri = self._mirror.uri_of(self._target)
-        self._upload = self._mirror.store_of(self._target).upload(uri, self.temporary)
+        uri = self._mirror.uri_of(self.target)
+        self._upload = self._mirror.store_of(self.target).upload(uri, self.temporary)
         self._upload.send()
 
     def commit(self) -> None:
@@ -290,8 +315,18 @@ class _NewObject:
             self.seal()
         assert self._upload is not None
         self._upload.commit()
+        self.is_committed = True
         forget(self.discard)
-        self._mirror.written(self._target, self.temporary)
+        self._mirror.written(self.target, self.temporary)
+
+    def keep_old(self) -> None:
+        pass  # a store has no second names: the bytes would have to be sent once more
+
+    def take_back(self) -> bool:
+        return not self.is_committed
+
+    def forget_old(self) -> None:
+        pass
 
     def discard(self) -> None:
         if self._upload is not None:

@@ -9,15 +9,15 @@ from typing import Any
 from gaecli.errors import GaeError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
+from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.places import Places
 from gaecli.pipeline.provenance import is_up_to_date, payload_of, source_of
-from gaecli.pipeline.stream import Stream
 from gaecli.pipeline.targets import Target
 from gaecli.settings import Settings
 
 
 def earlier_entries(
-    stream: Stream, targets: Mapping[Path, Target], places: Places, settings: Settings, inputs: str
+    stream: OpenStream, targets: Mapping[Path, Target], places: Places, settings: Settings, inputs: str
 ) -> list[dict[str, Any]] | None:
     """What the earlier run stored, per file, if all results of the stream are just what this run would write.
 

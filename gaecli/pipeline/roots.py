@@ -10,8 +10,10 @@ from pathlib import Path
 from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import RolloutFile
+from gaecli.pipeline.commit import sync_directory
 from gaecli.pipeline.inputs import StreamPlan
-from gaecli.pipeline.places import Places
+from gaecli.pipeline.places import NewThing, Places
+from gaecli.settings import RunOptions
 
 #: What a data set's sidecar is called after, where the advantage column has its usual name.
 DEFAULT_TAG = "gae"
@@ -109,35 +111,66 @@ def copy_companions(stream: StreamPlan, root: Path, places: Places) -> None:
             _copy(source, target, places)
 
 
-def copy_marks(stream: StreamPlan, root: Path, places: Places) -> None:
-    """What says that this is a data set comes when all the rest is there."""
-    for source, target in _companions(stream, root):
-        if target in _marks(stream, root):
-            _copy(source, target, places)
+def companion_places(stream: StreamPlan, options: RunOptions) -> Iterator[Path]:
+    """Where a run that was killed may have left something besides the places of its results."""
+    data_set = stream.data_set
+    if data_set is None or stream.is_part or options.sidecar:
+        return
+    root = other_root(stream, options.output)
+    if root is not None and root.exists():
+        yield from (target for _, target in _companions(stream, root))
+    if options.output is None:
+        yield from (data_set.root / mark for mark in data_set.marks)
 
 
-def close_data_set(stream: StreamPlan, root: Path | None, columns: Sequence[str], places: Places) -> None:
-    """Write what the data set at `root` says about its columns, once they are all there."""
+def new_marks(
+    stream: StreamPlan, root: Path | None, columns: Sequence[str], places: Places
+) -> dict[Path, bytes]:
+    """What says that this is a data set, and which columns it has, where that is to change; by its place.
+
+    `root` is that of a copy, whose marks come with its files.
+    """
     data_set = stream.data_set
     if data_set is None or stream.is_part:
-        return
+        return {}
+    for mark in data_set.marks:
+        places.fill(data_set.root / mark)
+    content = {
+        mark: (data_set.root / mark).read_bytes()
+        for mark in data_set.marks
+        if root is not None and (data_set.root / mark).is_file()
+    }
+    content.update(data_set.closing(data_set.root, columns))
+    return {(root or data_set.root) / mark: text for mark, text in content.items()}
+
+
+def lacking_marks(
+    stream: StreamPlan, root: Path | None, columns: Sequence[str], places: Places
+) -> dict[Path, bytes]:
+    """The same where all data files have the columns already: what a run that was killed did not come to."""
+    data_set = stream.data_set
+    if data_set is None or stream.is_part:
+        return {}
     place = root or data_set.root
-    for mark in _marks(stream, place):
-        places.look_up(mark)
-    for path, content in data_set.closing(place, columns).items():
-        write_whole(path, content, places)
+    for mark in data_set.marks:
+        places.look_up(place / mark)
+    if all((place / mark).is_file() for mark in data_set.marks):
+        return {place / mark: text for mark, text in data_set.closing(place, columns).items()}
+    return new_marks(stream, root, columns, places)
 
 
-def write_whole(path: Path, content: bytes, places: Places) -> None:
-    """A small file that appears whole or not at all, with the mode of the one that it replaces."""
+def whole_file(path: Path, content: bytes, places: Places) -> NewThing:
+    """A small file, sealed, with the mode of the one that it replaces."""
     new_file = places.new_file(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         new_file.create()
         new_file.temporary.write_bytes(content)
         new_file.seal()
-        new_file.commit()
-    finally:
+    except BaseException:
         new_file.discard()
+        raise
+    return new_file
 
 
 def _companions(stream: StreamPlan, root: Path) -> Iterator[tuple[Path, Path]]:
@@ -193,5 +226,6 @@ def _copy(source: Path, target: Path, places: Places) -> None:
         shutil.copyfile(source, new_file.temporary)
         shutil.copymode(source, new_file.temporary)
         new_file.commit()
+        sync_directory(target.parent)
     finally:
         new_file.discard()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,19 +22,21 @@ from gaecli.moments import Moments
 from gaecli.pipeline.blocks import BlockStore
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.commit import explain
-from gaecli.pipeline.findings import findings, names_alike, stored_settings, unused_columns
+from gaecli.pipeline.findings import findings, names_alike, stored_settings
 from gaecli.pipeline.gallery import SketchBook
 from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.pipeline.local import LocalEngine, default_jobs, run_in_order
-from gaecli.pipeline.memory import check_memory, rows_per_block
+from gaecli.pipeline.memory import rows_per_block
+from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.outcome import Outcome, summarize
 from gaecli.pipeline.outputs import Outputs
 from gaecli.pipeline.places import Places
 from gaecli.pipeline.provenance import combined_fingerprint, payload_of
 from gaecli.pipeline.rerun import earlier_entries
-from gaecli.pipeline.stream import Stream, Workshop, summarise_in_order
+from gaecli.pipeline.stream import Stream, Workshop, first_look
 from gaecli.settings import RunOptions, Settings
 from gaecli.summary import Summary
+from gaecli.unfinished import leave_word
 
 T = TypeVar("T")
 
@@ -63,11 +66,23 @@ def compute(
             summary = run.go(places.sources(sources), begin or (lambda total: lambda name: None))
         except KeyboardInterrupt:
             run.interrupt()
+            run.close()
+            leave_word(run.state)
             raise
         finally:
             run.close()
         places.deliver()
         return places.shown_in(summary)
+
+
+@dataclass(eq=False)
+class _Job:
+    """A stream from the plan to its outcome."""
+
+    number: int
+    plan: StreamPlan
+    #: Once it is open, until it is over: of a thousand streams it is more than their data.
+    opened: OpenStream | None = None
 
 
 class _Run:
@@ -92,6 +107,8 @@ class _Run:
             clock=self.clock,
             check_stop=self._engine.check_stop,
         )
+        #: What there is of the results when the run has ended, in a few words.
+        self.state = ""
         self.started = time.perf_counter()
         if options.device not in ("auto",):
             start_torch_import()
@@ -100,16 +117,13 @@ class _Run:
         plans = plan_streams(sources, self.settings.join)
         self.places.check(plans)
         self.outputs.plan(plans)
-        streams = [Stream(number, plan, self.settings) for number, plan in enumerate(plans)]
-        if self.options.gallery:
-            for stream in streams:
-                stream.sketches = SketchBook()
+        jobs = [_Job(number, plan) for number, plan in enumerate(plans)]
         self.device = choose_device(self.options.device, _guess_of_steps(plans))
         self.progress = begin(sum(len(plan.paths) for plan in plans))
-        is_together = self._spans_streams and len(streams) > 1
+        is_together = self._spans_streams and len(jobs) > 1
         with one_thread_per_operation() if self.device.uses_torch else contextlib.nullcontext():
             return summarize(
-                self._together(streams) if is_together else self._apart(streams),
+                self._together(jobs) if is_together else self._apart(jobs),
                 settings=self.settings,
                 device=self.device,
                 streams=describe_streams(plans),
@@ -127,58 +141,68 @@ class _Run:
     def close(self) -> None:
         """Whatever was begun and not committed disappears."""
         self._engine.close()  # waits for the blocks in hand: nothing is begun after this
+        self.state = self.state or self.outputs.state
         self.outputs.close()
 
-    def _apart(self, streams: Sequence[Stream]) -> Iterator[Outcome]:
+    def _apart(self, jobs: Sequence[_Job]) -> Iterator[Outcome]:
         """Each stream from beginning to end, several at a time."""
-        shop = self._shop(side_by_side=len(streams) > 1)
+        shop = self._shop(side_by_side=len(jobs) > 1)
 
-        def whole(stream: Stream) -> Outcome:
-            return self._last_step(stream, lambda: self._whole(stream, shop))
+        def whole(job: _Job) -> Outcome:
+            return self._last_step(job, lambda: self._whole(job, shop))
 
-        return self._each(whole, streams)
+        return self._each(whole, jobs)
 
-    def _together(self, streams: Sequence[Stream]) -> Iterator[Outcome]:
+    def _together(self, jobs: Sequence[_Job]) -> Iterator[Outcome]:
         """All streams are looked at before the first is written: they share their normalisation."""
         shop = self._shop(side_by_side=True)
         outcomes: dict[int, Outcome] = {}
         finished: Iterator[Outcome] = iter(())
 
         def carry_on(
-            step: Callable[[Stream], T | Outcome | None], among: Sequence[Stream]
-        ) -> list[tuple[Stream, T]]:
+            step: Callable[[_Job], T | Outcome | None], among: Sequence[_Job]
+        ) -> list[tuple[_Job, T]]:
             """Those for which the step gives what it is for; the others have their outcome."""
-            found = self._map(lambda stream: self._guard(stream, lambda: step(stream)), among)
+            found = self._map(lambda job: self._guard(job, lambda: step(job)), among)
             outcomes.update({number: end for number, end in found.items() if isinstance(end, Outcome)})
             return [
-                (stream, result)
-                for stream in among
-                if not isinstance(result := found[stream.number], Outcome) and result is not None
+                (job, result)
+                for job in among
+                if not isinstance(result := found[job.number], Outcome) and result is not None
             ]
 
-        good = [stream for stream, _ in carry_on(self._opened, streams)]
-        inputs = _inputs_of(good)
-        carry_on(lambda stream: self._up_to_date(stream, inputs), good)
-        if any(stream.number not in outcomes for stream in good):
-            for stream in good:  # each of them is needed for the constants that they share
-                outcomes.pop(stream.number, None)
-            looks = carry_on(lambda stream: self._look(stream, shop), good)
-            ready = [stream for stream, _ in looks]
+        opened = {job.number: stream for job, stream in carry_on(self._open, jobs)}
+        good = [job for job in jobs if job.number in opened]
+        inputs = _inputs_of(list(opened.values()))
+        carry_on(lambda job: self._up_to_date(opened[job.number], inputs), good)
+        if any(job.number not in outcomes for job in good):
+            for job in good:  # each of them is needed for the constants that they share
+                outcomes.pop(job.number, None)
+            streams: dict[int, Stream] = {}
+
+            def look(job: _Job) -> dict[Hashable, Moments]:
+                stream = streams[job.number] = self._summarised(opened[job.number], shop)
+                return stream.measure(shop)
+
+            looks = carry_on(look, good)
+            ready = [job for job, _ in looks]
             total: dict[Hashable, Moments] = {}
             for _, moments in looks:
                 _merge(total, moments)
             constants = self._constants(total)
-            inputs = _inputs_of(ready)
+            inputs = _inputs_of([opened[job.number] for job in ready])
             # A run that was killed, or that met the same bad file, has written some of them already.
-            carry_on(lambda stream: self._up_to_date(stream, inputs), ready)
-            left = [stream for stream in ready if stream.number not in outcomes]
+            carry_on(lambda job: self._up_to_date(opened[job.number], inputs), ready)
+            left = [job for job in ready if job.number not in outcomes]
 
-            def finish(stream: Stream) -> Outcome:
-                return self._last_step(stream, lambda: self._finish(stream, shop, constants, inputs))
+            def finish(job: _Job) -> Outcome:
+                stream = streams.pop(job.number)
+                del opened[job.number]
+                return self._last_step(job, lambda: self._finish(stream, shop, constants, inputs))
 
             finished = self._each(finish, left)
-        for stream in streams:
-            yield outcomes[stream.number] if stream.number in outcomes else next(finished)
+        for job in jobs:
+            yield outcomes[job.number] if job.number in outcomes else next(finished)
 
     def _shop(self, *, side_by_side: bool) -> Workshop:
         """Streams side by side, or the blocks of one stream side by side; never both."""
@@ -187,78 +211,78 @@ class _Run:
         run = run_in_order if side_by_side or on_accelerator else self._engine.run
         return Workshop(estimator, self.store, run, self.clock, threads=1, check_stop=self._engine.check_stop)
 
-    def _each(self, function: Callable[[Stream], T], streams: Sequence[Stream]) -> Iterator[T]:
+    def _each(self, function: Callable[[_Job], T], jobs: Sequence[_Job]) -> Iterator[T]:
         """A function over streams, several at a time where the CPU computes; results in their order.
 
         A single one is worked on here: its blocks need the threads.
         """
-        run = self._engine.run if self.device.name == "cpu" and len(streams) > 1 else run_in_order
-        return run(function, streams)
+        run = self._engine.run if self.device.name == "cpu" and len(jobs) > 1 else run_in_order
+        return run(function, jobs)
 
-    def _map(self, function: Callable[[Stream], T], streams: Sequence[Stream]) -> dict[int, T]:
-        return dict(zip((stream.number for stream in streams), self._each(function, streams), strict=True))
+    def _map(self, function: Callable[[_Job], T], jobs: Sequence[_Job]) -> dict[int, T]:
+        return dict(zip((job.number for job in jobs), self._each(function, jobs), strict=True))
 
-    def _last_step(self, stream: Stream, step: Callable[[], Outcome]) -> Outcome:
+    def _last_step(self, job: _Job, step: Callable[[], Outcome]) -> Outcome:
         """After it the stream is over, be it done or failed."""
-        outcome = self._guard(stream, step)
-        stream.close()
-        self.places.release(stream.plan.paths)
-        for path in stream.plan.paths:
+        outcome = self._guard(job, step)
+        job.opened = None
+        self.places.release(job.plan.paths)
+        for path in job.plan.paths:
             self.progress(self.places.shown(str(path)))
         return outcome
 
-    def _whole(self, stream: Stream, shop: Workshop) -> Outcome:
-        self._open(stream)
-        inputs = _inputs_of([stream]) if len(stream.files) > 1 else ""
-        done = self._up_to_date(stream, inputs)
+    def _whole(self, job: _Job, shop: Workshop) -> Outcome:
+        opened = self._open(job)
+        inputs = _inputs_of([opened]) if len(opened.files) > 1 else ""
+        done = self._up_to_date(opened, inputs)
         if done is not None:
             return done
-        self.outputs.begin_early(stream)
-        self._summarise(stream, shop)
+        self.outputs.begin_early(opened)
+        stream = self._summarised(opened, shop)
         constants: Mapping[Hashable, Constants] = {}
         if self.settings.normalizes and self.settings.normalize != "file":
             constants = self._constants(stream.measure(shop))
         return self._finish(stream, shop, constants, inputs)
 
-    def _opened(self, stream: Stream) -> bool:
-        self._open(stream)
-        return True
-
-    def _open(self, stream: Stream) -> None:
+    def _open(self, job: _Job) -> OpenStream:
         with self.clock("read"):
-            self.places.attach(stream.plan.paths)
-            stream.open(self.rows_per_block)
-            for opened in stream.files:
-                check_memory(opened.file, opened.layout, self.settings, self.options.memory_bytes)
-            stream.join_blocks(self.options.memory_bytes)
-            stream.warnings = [*stored_settings(stream, self.settings), *unused_columns(stream)]
+            self.places.attach(job.plan.paths)
+            opened = open_stream(
+                job.plan,
+                self.settings,
+                self.options.memory_bytes,
+                number=job.number,
+                block_rows=self.rows_per_block,
+            )
+            job.opened = opened
+            opened.warnings.extend(stored_settings(opened))
             if not self.options.sidecar:
-                stream.warnings += names_alike(stream, self.settings)
+                opened.warnings.extend(names_alike(opened))
+            return opened
 
-    def _up_to_date(self, stream: Stream, inputs: str) -> Outcome | None:
+    def _up_to_date(self, opened: OpenStream, inputs: str) -> Outcome | None:
         """The outcome of the earlier run, if all files of the stream hold just what this run would write."""
         targets = self.outputs.targets
-        entries = earlier_entries(stream, targets, self.places, self.settings, inputs)
+        entries = earlier_entries(opened, targets, self.places, self.settings, inputs)
         if entries is None:
             return None
-        self.outputs.close_data_set(stream)
-        return Outcome.up_to_date(stream, targets, entries)
+        self.outputs.finish_marks(opened)
+        return Outcome.up_to_date(opened, targets, entries)
 
-    def _look(self, stream: Stream, shop: Workshop) -> dict[Hashable, Moments]:
-        self._summarise(stream, shop)
-        return stream.measure(shop)
-
-    def _summarise(self, stream: Stream, shop: Workshop) -> None:
+    def _summarised(self, opened: OpenStream, shop: Workshop) -> Stream:
         with self.clock("read"):
-            for opened in stream.files:
-                self.places.fill(opened.file.path, opened.columns)
-        summarise_in_order(stream, shop, self.options.memory_bytes)
+            for one in opened.files:
+                self.places.fill(one.file.path, one.columns)
+        stream = first_look(opened, shop)
+        if self.options.gallery:
+            stream.sketches = SketchBook()
+        return stream
 
     def _finish(
         self, stream: Stream, shop: Workshop, constants: Mapping[Hashable, Constants], inputs: str
     ) -> Outcome:
         """Apply file by file, and commit all of them at once."""
-        outputs = self.outputs.of(stream)
+        outputs = self.outputs.of(stream.opened)
         for output in outputs:
             self.outputs.begin(output)
             output.constants = self._constants_of_file(stream, output.index, shop) or constants
@@ -279,41 +303,41 @@ class _Run:
     def _constants(self, total: Mapping[Hashable, Moments]) -> dict[Hashable, Constants]:
         return {key: self.rule.constants(moments) for key, moments in total.items()}
 
-    def _guard(self, stream: Stream, step: Callable[[], T]) -> T | Outcome:
+    def _guard(self, job: _Job, step: Callable[[], T]) -> T | Outcome:
         """Turn what goes wrong with one stream into its outcome."""
         try:
             return step()
         except Exception as error:
             # No name for it here that outlives this clause: its frames have files open, and this is one of them.
-            changed = self._changed_meanwhile(stream)
+            changed = self._changed_meanwhile(job)
             if changed is None and not isinstance(error, GaeError | OSError | MemoryError):
                 raise
-            outcome = Outcome.failed(stream, changed or self._told(stream, error))
-        self.outputs.discard(stream.number)
-        self.store.forget(stream.number)
+            outcome = Outcome.failed(job.plan, changed or self._told(job.plan, error))
+        self.outputs.discard(job.number)
+        self.store.forget(job.number)
         return outcome
 
-    def _told(self, stream: Stream, error: Exception) -> GaeError:
+    def _told(self, plan: StreamPlan, error: Exception) -> GaeError:
         if isinstance(error, GaeError):
             return error
-        path = stream.plan.paths[0]
+        path = plan.paths[0]
         if isinstance(error, OSError):
             return explain(error, self.outputs.targets[path].path)
         return FileError(f"`{path}` does not fit into memory", hint="pass a smaller `--memory`")
 
-    def _changed_meanwhile(self, stream: Stream) -> GaeError | None:
+    def _changed_meanwhile(self, job: _Job) -> GaeError | None:
         """A file that somebody writes to while it is read looks damaged, or impossible, in ways that mislead."""
-        if self.outputs.is_committing(stream):
-            return None  # it was us
+        if job.opened is None or self.outputs.is_committing(job.number):
+            return None  # there is nothing to compare with, or it was us
         try:
-            for opened in stream.files:
+            for opened in job.opened.files:
                 self.places.check_unchanged(opened.file.path, opened.file.identity)
         except (FileError, OSError) as error:
             return error if isinstance(error, FileError) else None
         return None
 
 
-def _inputs_of(streams: Sequence[Stream]) -> str:
+def _inputs_of(streams: Sequence[OpenStream]) -> str:
     """Fingerprint of all files that the numbers depend on."""
     return combined_fingerprint([payload_of(opened.file) for stream in streams for opened in stream.files])
 

@@ -1,4 +1,4 @@
-"""One stream of files on its way: opened, summarised, combined, measured, applied."""
+"""One stream of files on its way: summarised and combined, then measured, visited or applied."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, M
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from gaecli.columns import Roles, resolve
+from gaecli.columns import Roles
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.normalization import Constants, Rule
-from gaecli.estimators.variants import needs_whole_stream
-from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, Unit, damaged
-from gaecli.layouts.base import Layout
+from gaecli.formats.base import FileWriter, OutputColumn
 from gaecli.layouts.long import NeedsKeys, NeedsWholeStream, Taking
-from gaecli.layouts.registry import choose_layout
 from gaecli.moments import Moments
 from gaecli.pipeline.apply import Report, Settled, finish_block, group_keys, measure, normalized, settle
 from gaecli.pipeline.blocks import (
@@ -32,6 +29,8 @@ from gaecli.pipeline.combine import Carry, combine
 from gaecli.pipeline.gallery import SketchBook, sketch_of
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.judge import Case, judge
+from gaecli.pipeline.local import run_in_order
+from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote
 
@@ -40,9 +39,6 @@ R = TypeVar("R")
 
 #: What a row of a file takes that is sorted as a whole.
 BYTES_PER_SORTED_ROW = 100
-
-#: What a row takes where a stream is one block: columns, flags, and a few arrays of work.
-BYTES_PER_WHOLE_ROW = 150
 
 #: Runs a function over tasks and yields results in the order of the tasks.
 Runner = Callable[[Callable[[T], R], Iterable[T]], Iterator[R]]
@@ -61,19 +57,10 @@ class Workshop:
     #: Called between blocks; raises once the run is to end.
     check_stop: Callable[[], None]
 
-
-@dataclass(eq=False)
-class OpenFile:
-    """One file of a stream with what was decided about it."""
-
-    file: RolloutFile
-    layout: Layout
-    units: Sequence[Unit]
-
-    @property
-    def columns(self) -> set[str]:
-        """All columns that are read; there may be many more in the file."""
-        return {*self.layout.row_columns, *self.layout.roles.names.values()}
+    @classmethod
+    def plain(cls, estimator: Gae, store_bytes: int, run: Runner[Any, Any] = run_in_order) -> Workshop:
+        """For a command that looks at one stream after the other and stops where Python does."""
+        return cls(estimator, BlockStore(store_bytes), run, Stopwatch(), threads=1, check_stop=lambda: None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,87 +81,39 @@ class Batch:
 
 @dataclass(eq=False)
 class Stream:
-    """A stream between opening and commit. Lives in one thread at a time."""
+    """A stream after its first look (`first_look` makes it). Lives in one thread at a time."""
 
-    number: int
-    plan: StreamPlan
-    settings: Settings
-    files: list[OpenFile] = field(default_factory=list)
+    opened: OpenStream
     summaries: list[BlockSummary] = field(default_factory=list)
     #: Of every block, by its unit.
     carries: dict[tuple[int, int], dict[BlockAddress, Carry]] = field(default_factory=dict)
     warnings: list[WarningNote] = field(default_factory=list)
-    #: How the rows of a long table are taken.
-    taking: Taking = field(default_factory=Taking)
-    rows_per_block: int = 0
     #: What pictures are drawn from, where they are.
     sketches: SketchBook | None = None
 
     @property
-    def num_rows(self) -> int:
-        """Of dense arrays every cell counts as a row."""
-        return sum(unit.num_cells for opened in self.files for unit in opened.units)
+    def number(self) -> int:
+        return self.opened.number
 
     @property
-    def is_one_block(self) -> bool:
-        """Nothing crosses the border of a block: there is one, or none of them goes on in another."""
-        fits = len(self.files) == 1 and self.num_rows <= self.rows_per_block
-        return fits or not self.files[0].layout.crosses_blocks
+    def plan(self) -> StreamPlan:
+        return self.opened.plan
 
     @property
-    def num_blocks(self) -> int:
-        """At most so many; a format may have reasons to make fewer."""
-        units = [unit for opened in self.files for unit in opened.units]
-        return sum(-(-unit.num_cells // self.rows_per_block) for unit in units)
+    def settings(self) -> Settings:
+        return self.opened.settings
+
+    @property
+    def files(self) -> Sequence[OpenFile]:
+        return self.opened.files
 
     @property
     def roles(self) -> Roles:
-        return self.files[0].layout.roles
+        return self.opened.roles
 
     @property
     def layout_name(self) -> str:
-        return self.files[0].layout.name
-
-    def open(self, rows_per_block: int, taking: Taking | None = None) -> None:
-        """Read footers and headers, find the columns, choose the layout."""
-        self.taking = taking or Taking()
-        self.rows_per_block = rows_per_block
-        self.files = []
-        for path in self.plan.paths:
-            file = self.plan.open(path)
-            roles = resolve(file, self.settings)
-            _check_group_column(file, roles, self.settings)
-            layout = choose_layout(file, roles, self.settings, self.taking)
-            units = file.units(rows_per_block, roles.names["reward"])
-            self.files.append(OpenFile(file, layout, units))
-        _check_same_columns(self.files)
-
-    def close(self) -> None:
-        """Let go of all that was found out: of a thousand streams it is more than their data."""
-        self.files, self.summaries, self.carries = [], [], {}
-
-    def join_blocks(self, memory_bytes: int) -> None:
-        """Make one block of a stream that cannot be taken in pieces."""
-        if needs_whole_stream(self.settings):
-            why = f"preset `{self.settings.preset}` computes over whole streams"
-        elif any(opened.layout.needs_all_rows for opened in self.files):
-            why = "a mask over time-major arrays is applied to all of them at once"
-        else:
-            return
-        if self.is_one_block:
-            return
-        name = self.plan.paths[0]
-        if len(self.files) > 1:
-            raise UsageError(
-                f"{why}, and that of `{name}` has {len(self.files)} files",
-                hint="pass `--no-join` if no trajectory runs on from one file into the next; else merge them",
-            )
-        if self.num_rows * BYTES_PER_WHOLE_ROW > memory_bytes:
-            raise UsageError(
-                f"{why}, and `{name}` with {self.num_rows:,} rows takes more than `--memory`",
-                hint=f"raise `--memory` to {self.num_rows * BYTES_PER_WHOLE_ROW / (1 << 30):.1f}GiB or more",
-            )
-        self.open(self.num_rows, Taking(is_whole=True))
+        return self.opened.layout_name
 
     def summarise(self, shop: Workshop) -> None:
         """The first look: every cell that is used is checked before anything is written."""
@@ -186,23 +125,17 @@ class Stream:
                 shop.store.keep(self.number, address, scanned)
             return summaries
 
-        self.summaries, self.carries = [], {}
         self.summaries = [one for found in self._run(task, range(len(self.files)), shop) for one in found]
         paths = [str(path) for path in self.plan.paths]
         combined = combine(self.summaries, self.settings.bootstrap, paths)
         for summary, carry in zip(self.summaries, combined.carries, strict=True):
             unit = summary.address.file, summary.address.unit
             self.carries.setdefault(unit, {})[summary.address] = carry
-        self.warnings += judge(
-            Case(
-                self.plan.paths,
-                self.roles,
-                self.settings,
-                self.summaries,
-                combined,
-                by_key=self.taking.by_key,
-            )
+        by_key = self.opened.taking.by_key
+        judged = judge(
+            Case(self.plan.paths, self.roles, self.settings, self.summaries, combined, by_key=by_key)
         )
+        self.warnings = [*self.opened.warnings, *judged]
 
     def measure(self, shop: Workshop, *, only_file: int | None = None) -> dict[Hashable, Moments]:
         """Moments of the raw advantages by normalisation group, merged in the order of the blocks."""
@@ -291,7 +224,7 @@ class Stream:
             for number, unit in enumerate(self.files[file].units):
                 if kept := self._kept(file, number, shop):
                     yield from (Batch(file, number, address.part) for address in kept)
-                elif unit.num_cells <= self.rows_per_block:
+                elif unit.num_cells <= self.opened.rows_per_block:
                     yield Batch(file, number)
                 else:
                     pieces = self._reader(file, shop).pieces(unit, shop.clock)
@@ -300,7 +233,7 @@ class Stream:
     def _reader(self, file: int, shop: Workshop) -> BlockReader:
         opened = self.files[file]
         return BlockReader(
-            opened.file, opened.layout, shop.estimator, self.settings.bootstrap, self.rows_per_block
+            opened.file, opened.layout, shop.estimator, self.settings.bootstrap, self.opened.rows_per_block
         )
 
     def _scan(self, batch: Batch, shop: Workshop) -> Iterator[tuple[BlockAddress, Scanned]]:
@@ -332,78 +265,36 @@ class Stream:
             yield scanned, carries[address]
 
 
-def summarise_in_order(stream: Stream, shop: Workshop, memory_bytes: int) -> None:
-    """`Stream.summarise`; a file whose rows are out of order is taken as one block, if it fits into memory."""
-    fits = len(stream.files) == 1 and stream.num_rows * BYTES_PER_SORTED_ROW <= memory_bytes
+def first_look(opened: OpenStream, shop: Workshop) -> Stream:
+    """Summarise every block; a file whose rows are out of order is taken as one, if it fits into memory."""
+    fits = len(opened.files) == 1 and opened.num_rows * BYTES_PER_SORTED_ROW <= opened.memory_bytes
     try:
-        _summarise_by_key_if_needed(stream, shop)
-        return
+        return _by_key_if_needed(opened, shop)
     except NeedsWholeStream as error:
         if not fits:
             raise UsageError(
-                f"rows of `{stream.plan.paths[0]}` are out of order, and sorting them takes more than `--memory`",
+                f"rows of `{opened.plan.paths[0]}` are out of order, and sorting them takes more than `--memory`",
                 hint="sort the rows by trajectory and step, or raise `--memory`; `--step-column none` goes by the "
                 "order in the file",
             ) from error
     except (DataError, UsageError):
         # A block alone may take rows that are out of order for wrong ones, and counts no others.
-        if stream.num_blocks <= 1 or stream.layout_name != "long" or not fits:
+        if opened.num_blocks <= 1 or opened.layout_name != "long" or not fits:
             raise
-    shop.store.forget(stream.number)
-    stream.open(stream.num_rows, Taking(is_whole=True))
-    stream.summarise(shop)
+    shop.store.forget(opened.number)
+    return _summarised(opened.taken(Taking(is_whole=True), opened.num_rows), shop)
 
 
-def _summarise_by_key_if_needed(stream: Stream, shop: Workshop) -> None:
-    """`Stream.summarise`; where ids come back after others, each key becomes a lane of its own."""
+def _by_key_if_needed(opened: OpenStream, shop: Workshop) -> Stream:
+    """Where ids come back after others, each key becomes a lane of its own."""
     try:
-        stream.summarise(shop)
+        return _summarised(opened, shop)
     except NeedsKeys:
-        shop.store.forget(stream.number)
-        stream.open(stream.rows_per_block, Taking(by_key=True))
-        stream.summarise(shop)
+        shop.store.forget(opened.number)
+        return _summarised(opened.taken(Taking(by_key=True)), shop)
 
 
-def _check_same_columns(files: Sequence[OpenFile]) -> None:
-    first = files[0]
-    for other in files[1:]:
-        if dict(other.layout.roles.names) != dict(first.layout.roles.names):
-            raise DataError(
-                f"`{other.file.path}` and `{first.file.path}` belong to one stream but have different columns: "
-                f"{_named(other)}; {_named(first)}",
-                hint="name the columns by flags, or pass `--no-join` if the files are independent",
-            )
-        if other.layout.name != first.layout.name:
-            raise DataError(
-                f"`{other.file.path}` is {other.layout.name} and `{first.file.path}` is {first.layout.name}, "
-                "but they belong to one stream",
-                hint="pass `--no-join` if the files are independent",
-            )
-
-
-def _named(opened: OpenFile) -> str:
-    return ", ".join(f"{role} `{name}`" for role, name in opened.layout.roles.names.items())
-
-
-def _check_group_column(file: RolloutFile, roles: Roles, settings: Settings) -> None:
-    name = settings.normalize_by
-    if name is None:
-        return
-    hint = "`--normalize-by` names the column whose values are the groups"
-    info, reward = file.find(name), file.find(roles.names["reward"])
-    if info is None:
-        there = ", ".join(list(file.columns)[:24])
-        raise UsageError(
-            f"column `{name}` not found in `{file.path}`\n       columns there: {there}", hint=hint
-        )
-    if info.damage is not None:
-        raise damaged(file.path, info)
-    if info.unusable is not None:
-        raise UsageError(f"column `{name}` of `{file.path}` has no groups: {info.unusable}", hint=hint)
-    assert reward is not None
-    if info.is_list and not reward.is_list:
-        raise UsageError(
-            f"column `{name}` of `{file.path}` has no groups: it holds lists ({info.type_name}), and "
-            f"`{reward.name}` one number per row",
-            hint=hint,
-        )
+def _summarised(opened: OpenStream, shop: Workshop) -> Stream:
+    stream = Stream(opened)
+    stream.summarise(shop)
+    return stream

@@ -14,6 +14,8 @@ from typing import TextIO
 from rich.console import Console
 
 PIPE_WIDTH = 100
+#: More digits than any width has: `int` refuses thousands of them.
+_MOST_DIGITS = 4
 
 
 def output_console() -> Console:
@@ -42,7 +44,8 @@ def make_console(stream: TextIO) -> Console:
 def pipe_width() -> int:
     """Width of lines that go to a file or a pipe: COLUMNS if that is a number, else 100."""
     columns = os.environ.get("COLUMNS", "")
-    return int(columns) if columns.isdecimal() and int(columns) > 0 else PIPE_WIDTH
+    is_width = columns.isdecimal() and len(columns) <= _MOST_DIGITS and int(columns) > 0
+    return int(columns) if is_width else PIPE_WIDTH
 
 
 def is_terminal(stream: TextIO) -> bool:

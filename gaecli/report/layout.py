@@ -99,9 +99,10 @@ def hanging(lead: Text, lines: Sequence[Text]) -> list[Text]:
 
 
 def _folded(word: Text, width: int) -> list[Text]:
+    """Pieces of at most `width` cells, and of a character at least."""
     pieces: list[Text] = []
     rest = word
-    while rest.cell_len > width:
+    while rest.cell_len > max(width, 1):
         position = max(_fitting(rest.plain, width), 1)
         piece, rest = rest.divide([position])
         pieces.append(piece)

@@ -78,6 +78,9 @@ ASCII = Glyphs(
     hint=">",
 )
 
+#: A narrower console breaks lines by itself: less would be no table any more.
+LEAST_WIDTH = 20
+
 STATUS_STYLES: Mapping[str, str] = MappingProxyType(
     {
         "written": GOOD,
@@ -98,7 +101,7 @@ class Canvas:
 
     @classmethod
     def of(cls, console: Console) -> Canvas:
-        return cls(width=console.width, encoding=console.encoding)
+        return cls(width=max(console.width, LEAST_WIDTH), encoding=console.encoding)
 
     @cached_property
     def glyphs(self) -> Glyphs:

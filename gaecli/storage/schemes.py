@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gaecli.errors import MissingExtraError, UsageError
+from gaecli.errors import MissingExtraError, UsageError, without_secrets
 
 _URI = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 #: What `pathlib` makes of a URI.
@@ -71,6 +71,12 @@ def scheme_of(uri: str) -> Scheme:
 def open_store(uri: str) -> Any:
     """The fsspec file system behind a URI. Raises `MissingExtraError` if its package is not installed."""
     scheme = scheme_of(uri)
+    if without_secrets(uri) != uri:
+        raise UsageError(
+            f"`{uri}` carries a key: commands are seen by others, in lists of processes and in histories",
+            hint="give it to the store's own client, by its environment variables or its configuration, and "
+            "leave it out of the name",
+        )
     if importlib.util.find_spec("fsspec") is None or importlib.util.find_spec(scheme.package) is None:
         raise MissingExtraError(
             f"`{uri}`: reading `{scheme.name}://` needs the extra `{scheme.extra}`",

@@ -9,11 +9,13 @@ from pathlib import Path
 from gaecli.errors import UsageError
 from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, WritePlan
 from gaecli.pipeline.inputs import StreamPlan
+from gaecli.pipeline.opening import OpenFile
 from gaecli.pipeline.pen import OUTPUT_DTYPE
 from gaecli.pipeline.places import NewThing, Places
 from gaecli.pipeline.provenance import make_provenance, own_columns
-from gaecli.pipeline.stream import OpenFile, Stream
+from gaecli.pipeline.stream import Stream
 from gaecli.pipeline.targets import Target, check_target, plan_targets
+from gaecli.pipeline.transaction import commit_together
 from gaecli.settings import Settings
 from gaecli.summary import BootstrapCounts, EpisodeCounts
 
@@ -86,8 +88,8 @@ class ColumnsOut:
             one.new_file.seal()
         for one in begun:
             self._places.check_unchanged(one.opened.file.path, one.opened.file.identity)
+        commit_together([one.new_file for one in begun])
         for one in begun:
-            one.new_file.commit()
             del self._begun[one.opened.file.path]
 
     def abandon(self) -> None:

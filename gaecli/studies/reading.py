@@ -14,13 +14,10 @@ from gaecli.estimators.gae import Gae
 from gaecli.estimators.variants import make_estimator
 from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.apply import Settled
-from gaecli.pipeline.blocks import BlockStore
-from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.inputs import StreamPlan, plan_streams
-from gaecli.pipeline.local import run_in_order
-from gaecli.pipeline.memory import check_memory, rows_per_block
-from gaecli.pipeline.stream import Stream, Workshop, summarise_in_order
+from gaecli.pipeline.opening import open_stream
+from gaecli.pipeline.stream import Stream, Workshop, first_look
 from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
@@ -51,16 +48,10 @@ def read_stream(
     number: int = 0,
 ) -> Reading:
     """Open and summarise one stream. Blocks come one after the other, in order, in this thread."""
+    opened = open_stream(plan, settings, memory_bytes, number=number, block_rows=block_rows)
     estimator = estimator or make_estimator(settings, choose_device("auto", 0))
-    stream = Stream(number, plan, settings)
-    store = BlockStore(int(memory_bytes * STORE_SHARE))
-    shop = Workshop(estimator, store, run_in_order, Stopwatch(), threads=1, check_stop=lambda: None)
-    stream.open(block_rows or rows_per_block(memory_bytes))
-    for opened in stream.files:
-        check_memory(opened.file, opened.layout, settings, memory_bytes)
-    stream.join_blocks(memory_bytes)
-    summarise_in_order(stream, shop, memory_bytes)
-    return Reading(stream, shop)
+    shop = Workshop.plain(estimator, int(memory_bytes * STORE_SHARE))
+    return Reading(first_look(opened, shop), shop)
 
 
 def with_lane_ends(prepared: Block, carry: Carry, gamma: float) -> Block:

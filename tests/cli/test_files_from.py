@@ -13,6 +13,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from gaecli.cli import names
+from gaecli.errors import UsageError
+
 
 @pytest.fixture
 def folder(tmp_path, sample_data) -> Path:
@@ -109,3 +112,18 @@ class TestBatches:
         assert again == set(batch) - set(done)
         assert {path: path.stat().st_mtime_ns for path in done} == done
         assert sorted(batch[0].parent.iterdir()) == batch, "no temporary files are left"
+
+
+@pytest.mark.parametrize("content", [b"\0" * 300, b"x" * 300])
+def test_a_list_of_names_has_an_end(tmp_path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """`/dev/zero` has none."""
+    monkeypatch.setattr(names, "_MOST_BYTES", 256)
+    (tmp_path / "list").write_bytes(content)
+    with pytest.raises(UsageError, match="no list of names"):
+        names.names_from(str(tmp_path / "list"), [])
+    assert names.names_from(str(_written(tmp_path / "short", b"a\0\0b\0")), []) == ["a", "b"]
+
+
+def _written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path

@@ -178,6 +178,19 @@ def test_a_template_cannot_lead_out_of_the_set(lerobot: Path, template: str) -> 
         plan_streams([lerobot], None)
 
 
+@pytest.mark.parametrize(
+    "template",
+    ["data/" + "{a}" * 30 + "x.parquet", "data/" + "{a}1" * 9 + "x.parquet"],
+    ids=["side by side", "apart"],
+)
+def test_a_template_of_many_places_ends_in_an_error(lerobot: Path, template: str) -> None:
+    (lerobot / "data" / ("1" * 200)).mkdir()
+    info = json.loads((lerobot / "meta/info.json").read_text())
+    (lerobot / "meta/info.json").write_text(json.dumps({**info, "data_path": template}))
+    with pytest.raises(FileError):
+        plan_streams([lerobot], None)
+
+
 def test_a_damaged_info_json_is_an_error_of_the_file(lerobot: Path, run_gae: Run) -> None:
     (lerobot / "meta/info.json").write_text("{")
     done = run_gae("compute", lerobot)
@@ -197,6 +210,12 @@ def test_minari_episodes_come_in_the_order_of_their_numbers(minari: Path) -> Non
     (plan,) = plan_streams([minari], None)
     assert [path.parent.name for path in plan.paths] == [str(number) for number in range(12)]
     assert describe_streams([plan]) == "Minari data set (parquet), 12 files as one stream"
+
+
+def test_a_minari_folder_with_a_number_beyond_64_bits_is_a_name(minari: Path) -> None:
+    (minari / "data/11").rename(minari / "data/12345678901234567890")
+    summary = gaecli.compute(minari, value_column="infos.value", dry_run=True)
+    assert summary.totals.episodes == 12
 
 
 def test_a_minari_sidecar_has_the_episode_of_the_folder(minari: Path) -> None:

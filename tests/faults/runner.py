@@ -2,6 +2,8 @@
 
 `python runner.py` reads a line of JSON, `{"path": ..., "settings": {...}, "kill_after": seconds or null}`, forks,
 computes in the child and kills it with SIGKILL after that time. It answers with `{"killed": ..., "code": ...}`.
+`{"arguments": [...], "signal": number, "before": n}` is a run of the command line instead, which sends the signal to
+itself before its n-th rename; the answer has `errors` as well, what it wrote to stderr.
 Only the main thread is there when it forks, and everything is imported already.
 """
 
@@ -11,13 +13,16 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import gaecli
 
 # What a run imports when it gets there.
 import gaecli.api
+import gaecli.cli.main
 import gaecli.formats.npz
 import gaecli.formats.parquet
 import gaecli.pipeline.run
@@ -26,6 +31,9 @@ import gaecli.pipeline.run
 def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
+        if "arguments" in request:
+            print(json.dumps(_signalled(**request)), flush=True)
+            continue
         child = os.fork()
         if not child:
             _compute(request["path"], request["settings"])
@@ -53,6 +61,32 @@ def _watch(child: int, kill_after: float | None) -> dict[str, Any]:
     killed = os.WIFSIGNALED(status)
     seconds = time.perf_counter() - start
     return {"killed": killed, "code": None if killed else os.WEXITSTATUS(status), "seconds": seconds}
+
+
+def _signalled(arguments: list[str], signal: int, before: int) -> dict[str, Any]:
+    with tempfile.TemporaryFile() as errors, Path(os.devnull).open("w") as nothing:
+        child = os.fork()
+        if not child:
+            os.dup2(nothing.fileno(), 1), os.dup2(errors.fileno(), 2)
+            _send_before_rename(signal, before)
+            sys.argv = ["gae", *arguments]
+            gaecli.cli.main.run()
+        answer = _watch(child, None)
+        errors.seek(0)
+        return {**answer, "errors": errors.read().decode()}
+
+
+def _send_before_rename(number: int, before: int) -> None:
+    rename, calls = os.replace, 0
+
+    def replace(*arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == before:
+            os.kill(os.getpid(), number)
+        rename(*arguments)
+
+    os.replace = replace
 
 
 if __name__ == "__main__":

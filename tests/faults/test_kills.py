@@ -32,9 +32,15 @@ class Runner:
         )
 
     def run(self, path: Path, kill_after: float | None = None, **settings: Any) -> dict[str, Any]:
+        return self._ask({"path": str(path), "settings": settings, "kill_after": kill_after})
+
+    def signalled(self, number: int, before: int, *arguments: str | Path) -> dict[str, Any]:
+        """The command line; it gets the signal before its n-th rename."""
+        return self._ask({"arguments": list(map(str, arguments)), "signal": number, "before": before})
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        request = {"path": str(path), "settings": settings, "kill_after": kill_after}
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())

@@ -14,6 +14,8 @@ import pytest
 import gaecli
 from gaecli.pipeline import commit
 from gaecli.pipeline.commit import NewFile, sweep
+from gaecli.pipeline.opening import OpenStream
+from gaecli.pipeline.stream import Stream, Workshop
 
 ROWS = 200_000
 
@@ -180,16 +182,16 @@ def test_a_file_that_another_run_labels_before_it_is_copied_is_told_as_changed(
 
     path = tmp_path / "r.parquet"
     pq.write_table(pa.table({"reward": [1.0], "value": [0.0], "terminated": [True]}), path)
-    summarise = run.summarise_in_order
+    first_look = run.first_look
     other = []
 
-    def overtaken(*arguments: object) -> None:
+    def overtaken(opened: OpenStream, shop: Workshop) -> Stream:
         if not other:
             other.append(path)
             gaecli.compute(path, gamma=0.5)
-        summarise(*arguments)
+        return first_look(opened, shop)
 
-    monkeypatch.setattr(run, "summarise_in_order", overtaken)
+    monkeypatch.setattr(run, "first_look", overtaken)
     with pytest.raises(gaecli.FileError, match="changed"):
         gaecli.compute(path)
     assert pq.read_table(path)["advantage"].to_pylist() == [1.0]

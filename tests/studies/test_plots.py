@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
@@ -117,6 +118,16 @@ class TestFiles:
         ]
         assert used[0]
         assert not used[0] & used[1]
+
+    @pytest.mark.parametrize("title", ["a$b_$x^{.parquet", "a\x01\x1b[31m\nb.parquet", "日本.parquet"])
+    @pytest.mark.filterwarnings("error")
+    def test_any_name_of_a_file_can_stand_in_a_drawing(self, sample_data, tmp_path, title):
+        gallery = gallery_of(sample_data / "pendulum.parquet")
+        for suffix in (".svg", ".png", ".html"):
+            plots.plot_gallery(gallery, str(tmp_path / f"picture{suffix}"), title)
+        texts = ElementTree.parse(tmp_path / "picture.svg").iter("{http://www.w3.org/2000/svg}text")
+        shown = "".join("".join(text.itertext()) for text in texts)
+        assert title.replace("\x01", "\\x01").replace("\x1b", "\\x1b").replace("\n", "") in shown
 
     def test_equal_data_makes_equal_files(self, sample_data, tmp_path):
         gallery = gallery_of(sample_data / "pendulum.parquet")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import io
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 from gaecli import __version__
 from gaecli.errors import FileError
+from gaecli.report.text import Canvas
 
 
 @dataclass(frozen=True)
@@ -67,17 +69,35 @@ def _rendered(kind: str, title: str, size: tuple[float, float], drawing: Drawing
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    settings: Any = {**_style(theme), "svg.hashsalt": theme.name, "svg.fonttype": "none"}
-    with matplotlib.rc_context(settings):
+    # Names of files are no formulas, whatever `$` stands in them.
+    settings: Any = {
+        **_style(theme),
+        "svg.hashsalt": theme.name,
+        "svg.fonttype": "none",
+        "text.parse_math": False,
+    }
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of letters that the font has not: a box stands for them
         figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)
         drawing(figure, theme)
         figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
+        _clean_texts(figure)
         buffer = io.BytesIO()
         # Without a date: equal data makes equal files.
         metadata = {"Date": None} if kind == "svg" else {"Software": f"gaecli {__version__}"}
         figure.savefig(buffer, format=kind, metadata=metadata)
     return buffer.getvalue()
+
+
+def _clean_texts(figure: Any) -> None:
+    """Control characters in names would make a file that is no XML."""
+    from matplotlib.text import Text
+
+    canvas = Canvas()
+    for text in figure.findobj(Text):
+        lines = text.get_text().split("\n")
+        text.set_text("\n".join(map(canvas.clean, lines)))
 
 
 def _style(theme: Theme) -> dict[str, Any]:
@@ -119,7 +139,7 @@ def _page(title: str, size: tuple[float, float], drawing: Drawing) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="generator" content="gaecli {__version__}">
-<title>{html.escape(title)}</title>
+<title>{html.escape(Canvas().clean(title))}</title>
 <style>
 :root {{ color-scheme: light dark; }}
 body {{ margin: 1rem; background: {LIGHT.ground}; }}

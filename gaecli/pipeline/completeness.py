@@ -1,0 +1,60 @@
+"""Whether all files of a stream have their columns from one and the same run."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+from gaecli.errors import GaeError
+from gaecli.formats.base import RolloutFile
+from gaecli.pipeline.inputs import StreamPlan
+from gaecli.pipeline.provenance import own_columns
+from gaecli.summary import WarningNote
+
+_HINT = "a run was interrupted, or somebody else wrote some of them: `gae compute` with your settings does the others"
+
+
+def partly_written(plan: StreamPlan, files: Sequence[RolloutFile]) -> list[WarningNote]:
+    """What a run leaves that is killed while its files take their places, one after the other."""
+    names = list(dict.fromkeys(name for file in files for name in own_columns(file.provenance)))
+    if not names:
+        return []
+    listed = ", ".join(f"`{name}`" for name in names)
+    having = sum(set(own_columns(file.provenance)) == set(names) for file in files)
+    if having < len(files):
+        message = f"{having:,} of the {len(files):,} files have {listed}, the others have not"
+        return [WarningNote("partly-written", message, _place(plan), len(files) - having, _HINT)]
+    (_, same), *others = Counter(map(_settings, files)).most_common()
+    if others:
+        message = f"{listed} of {len(files) - same:,} of the {len(files):,} files come from other settings"
+        return [WarningNote("partly-written", message, _place(plan), len(files) - same, _HINT)]
+    return _unlisted(plan, names, listed)
+
+
+def _settings(file: RolloutFile) -> str:
+    return json.dumps((file.provenance or {}).get("settings"), sort_keys=True)
+
+
+def _unlisted(plan: StreamPlan, names: Sequence[str], listed: str) -> list[WarningNote]:
+    data_set = plan.data_set
+    if data_set is None or plan.is_part:
+        return []
+    try:
+        changes = data_set.closing(data_set.root, names)
+    except GaeError:
+        return []
+    return [
+        WarningNote(
+            "partly-written",
+            f"all files have {listed}, but `{path}` does not list them",
+            _place(plan),
+            1,
+            _HINT,
+        )
+        for path in changes
+    ]
+
+
+def _place(plan: StreamPlan) -> str:
+    return str(plan.data_set.root if plan.data_set is not None else plan.paths[0])

@@ -1,0 +1,197 @@
+"""The one way into a stream: files opened, columns resolved, the layout chosen, and all that headers can refuse.
+
+Whatever a command is going to do with the rows, it begins here, so that all of them refuse the same inputs
+in the same words. `gaecli.pipeline.stream.first_look` goes on with what is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from gaecli.columns import Roles, resolve
+from gaecli.errors import DataError, UsageError
+from gaecli.estimators.variants import needs_whole_stream
+from gaecli.formats.base import RolloutFile, Unit, damaged
+from gaecli.layouts.base import Layout
+from gaecli.layouts.long import Taking
+from gaecli.layouts.registry import choose_layout
+from gaecli.pipeline.findings import unused_columns
+from gaecli.pipeline.inputs import StreamPlan
+from gaecli.pipeline.memory import check_memory, rows_per_block
+from gaecli.settings import Settings
+from gaecli.summary import WarningNote
+
+#: What a row takes where a stream is one block: columns, flags, and a few arrays of work.
+BYTES_PER_WHOLE_ROW = 150
+
+
+@dataclass(eq=False)
+class OpenFile:
+    """One file of a stream with what was decided about it."""
+
+    file: RolloutFile
+    layout: Layout
+    units: Sequence[Unit]
+
+    @property
+    def columns(self) -> set[str]:
+        """All columns that are read; there may be many more in the file."""
+        return {*self.layout.row_columns, *self.layout.roles.names.values()}
+
+
+@dataclass(frozen=True, eq=False)
+class OpenStream:
+    """A stream whose headers were read and found good; none of its rows was looked at yet."""
+
+    number: int
+    plan: StreamPlan
+    settings: Settings
+    memory_bytes: int
+    files: Sequence[OpenFile]
+    rows_per_block: int
+    #: How the rows of a long table are taken.
+    taking: Taking = field(default_factory=Taking)
+    #: What is to be told before any row is read, whatever the command; to it come those of some commands.
+    warnings: list[WarningNote] = field(default_factory=list)
+
+    @property
+    def num_rows(self) -> int:
+        """Of dense arrays every cell counts as a row."""
+        return sum(unit.num_cells for opened in self.files for unit in opened.units)
+
+    @property
+    def is_one_block(self) -> bool:
+        """Nothing crosses the border of a block: there is one, or none of them goes on in another."""
+        fits = len(self.files) == 1 and self.num_rows <= self.rows_per_block
+        return fits or not self.files[0].layout.crosses_blocks
+
+    @property
+    def num_blocks(self) -> int:
+        """At most so many; a format may have reasons to make fewer."""
+        units = [unit for opened in self.files for unit in opened.units]
+        return sum(-(-unit.num_cells // self.rows_per_block) for unit in units)
+
+    @property
+    def roles(self) -> Roles:
+        return self.files[0].layout.roles
+
+    @property
+    def layout_name(self) -> str:
+        return self.files[0].layout.name
+
+    def taken(self, taking: Taking, rows_per_block: int | None = None) -> OpenStream:
+        """The same stream, its rows taken in another way."""
+        block_rows = rows_per_block or self.rows_per_block
+        files = _open_files(self.plan, self.settings, block_rows, taking)
+        return replace(self, files=files, rows_per_block=block_rows, taking=taking)
+
+
+def open_stream(
+    plan: StreamPlan,
+    settings: Settings,
+    memory_bytes: int,
+    *,
+    number: int = 0,
+    block_rows: int | None = None,
+) -> OpenStream:
+    """Read footers and headers, find the columns, choose the layout, and see that it all fits.
+
+    Args:
+        plan: the files.
+        settings: how they are to be read, and what will be computed.
+        memory_bytes: what `--memory` allows.
+        number: of the stream within the run.
+        block_rows: rows of a block; by default as many as the memory suggests.
+
+    Raises:
+        GaeError: whatever `compute` would refuse before it looks at a row.
+    """
+    block_rows = block_rows or rows_per_block(memory_bytes)
+    files = _open_files(plan, settings, block_rows, Taking())
+    for opened in files:
+        check_memory(opened.file, opened.layout, settings, memory_bytes)
+    stream = _joined(OpenStream(number, plan, settings, memory_bytes, files, block_rows))
+    stream.warnings.extend(unused_columns(stream))
+    return stream
+
+
+def _open_files(plan: StreamPlan, settings: Settings, block_rows: int, taking: Taking) -> list[OpenFile]:
+    files = []
+    for path in plan.paths:
+        file = plan.open(path)
+        roles = resolve(file, settings)
+        _check_group_column(file, roles, settings)
+        layout = choose_layout(file, roles, settings, taking)
+        files.append(OpenFile(file, layout, file.units(block_rows, roles.names["reward"])))
+    _check_same_columns(files)
+    return files
+
+
+def _joined(stream: OpenStream) -> OpenStream:
+    """One block of a stream that cannot be taken in pieces."""
+    if needs_whole_stream(stream.settings):
+        why = f"preset `{stream.settings.preset}` computes over whole streams"
+    elif any(opened.layout.needs_all_rows for opened in stream.files):
+        why = "a mask over time-major arrays is applied to all of them at once"
+    else:
+        return stream
+    if stream.is_one_block:
+        return stream
+    name = stream.plan.paths[0]
+    if len(stream.files) > 1:
+        raise UsageError(
+            f"{why}, and that of `{name}` has {len(stream.files)} files",
+            hint="pass `--no-join` if no trajectory runs on from one file into the next; else merge them",
+        )
+    if stream.num_rows * BYTES_PER_WHOLE_ROW > stream.memory_bytes:
+        raise UsageError(
+            f"{why}, and `{name}` with {stream.num_rows:,} rows takes more than `--memory`",
+            hint=f"raise `--memory` to {stream.num_rows * BYTES_PER_WHOLE_ROW / (1 << 30):.1f}GiB or more",
+        )
+    return stream.taken(Taking(is_whole=True), stream.num_rows)
+
+
+def _check_same_columns(files: Sequence[OpenFile]) -> None:
+    first = files[0]
+    for other in files[1:]:
+        if dict(other.layout.roles.names) != dict(first.layout.roles.names):
+            raise DataError(
+                f"`{other.file.path}` and `{first.file.path}` belong to one stream but have different columns: "
+                f"{_named(other)}; {_named(first)}",
+                hint="name the columns by flags, or pass `--no-join` if the files are independent",
+            )
+        if other.layout.name != first.layout.name:
+            raise DataError(
+                f"`{other.file.path}` is {other.layout.name} and `{first.file.path}` is {first.layout.name}, "
+                "but they belong to one stream",
+                hint="pass `--no-join` if the files are independent",
+            )
+
+
+def _named(opened: OpenFile) -> str:
+    return ", ".join(f"{role} `{name}`" for role, name in opened.layout.roles.names.items())
+
+
+def _check_group_column(file: RolloutFile, roles: Roles, settings: Settings) -> None:
+    name = settings.normalize_by
+    if name is None:
+        return
+    hint = "`--normalize-by` names the column whose values are the groups"
+    info, reward = file.find(name), file.find(roles.names["reward"])
+    if info is None:
+        there = ", ".join(list(file.columns)[:24])
+        raise UsageError(
+            f"column `{name}` not found in `{file.path}`\n       columns there: {there}", hint=hint
+        )
+    if info.damage is not None:
+        raise damaged(file.path, info)
+    if info.unusable is not None:
+        raise UsageError(f"column `{name}` of `{file.path}` has no groups: {info.unusable}", hint=hint)
+    assert reward is not None
+    if info.is_list and not reward.is_list:
+        raise UsageError(
+            f"column `{name}` of `{file.path}` has no groups: it holds lists ({info.type_name}), and "
+            f"`{reward.name}` one number per row",
+            hint=hint,
+        )
