@@ -278,6 +278,7 @@ def _by_alias(file: RolloutFile, role: str) -> list[str]:
             lowered.setdefault(name.lower(), []).append(column)
         found = [name for alias in aliases for name in lowered.get(alias, [])]
     fitting = [name for name in found if _fits(file.find(name), role)]
+    fitting = [name for name in fitting if not _is_deep(file, name)] or fitting
     if role == "step":
         fitting.sort(key=lambda name: _STEP_KINDS.index(file.columns[name].kind))
     return fitting or found[:1]
@@ -291,6 +292,11 @@ def _candidates(file: RolloutFile) -> dict[str, str]:
         if head == "steps" and field_name and "steps" in file.columns:
             found.setdefault(field_name, name)
     return found
+
+
+def _is_deep(file: RolloutFile, name: str) -> bool:
+    info = file.find(name)
+    return info is not None and info.is_deep
 
 
 #: Kinds of columns that may count or order steps, the surest first. Of text, the cells tell.

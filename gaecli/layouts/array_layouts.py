@@ -44,7 +44,7 @@ def choose_array_layout(file: RolloutFile, roles: Roles, settings: Settings, tak
     frame = frames[name]
     roles = _fitted(file, roles, frame)
     if frame.num_lanes == 1 and not _votes(file, roles, frames):
-        need_ends(file, roles, settings, name)
+        need_ends(file, roles, reward, settings, name)
     not_done = file.find(roles.get("not_done") or "")
     is_per_step = not_done is not None and frame.form(not_done.shape, "not_done") == "steps"
     if not frame.is_time_major and is_doubtful(roles) and is_per_step:
@@ -71,9 +71,11 @@ def why_lanes(file: RolloutFile, roles: Roles, frame: Frame, settings: Settings)
 
 
 def _table(file: RolloutFile, roles: Roles, settings: Settings, frame: Frame, taking: Taking) -> Layout:
+    reward = file.find(roles.names["reward"])
+    assert reward is not None
     roles = _fitted(file, roles, frame)
     if not _votes(file, roles, {"long": frame}):
-        need_ends(file, roles, settings)
+        need_ends(file, roles, reward, settings)
     check_alternate_shapes(file, roles)
     return LongLayout(file, roles, settings, taking, frame)
 
@@ -171,8 +173,7 @@ def _fitted(file: RolloutFile, roles: Roles, frame: Frame) -> Roles:
         info = file.find(final)
         assert info is not None
         if frame.form(info.shape, "final_done") is None and frame.form(info.shape, "done") == "steps":
-            why = f"its shape is {info.shape}, and it is of the states behind the last steps"
-            roles = roles.passing_over("final_done", why)
+            roles = roles.without("final_done")  # it is of each step, and not of the last one
     mask = roles.get("mask")
     if mask is not None and mask.lower() == "action_mask" and "mask" not in roles.explicit:
         info = file.find(mask)

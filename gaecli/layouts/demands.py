@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gaecli.columns import Roles
 from gaecli.errors import UsageError
-from gaecli.formats.base import RolloutFile
+from gaecli.formats.base import ColumnInfo, RolloutFile
+from gaecli.layouts.unused_flags import likely_ends
 from gaecli.settings import Settings
 
 #: A mask that people have beside that of the response, and that is no mask of actions.
@@ -32,14 +33,22 @@ def check_wanted(wanted: str, fitting: tuple[str, ...], file: RolloutFile, why: 
         )
 
 
-def need_ends(file: RolloutFile, roles: Roles, settings: Settings, layout: str = "long") -> None:
+def need_ends(
+    file: RolloutFile, roles: Roles, reward: ColumnInfo, settings: Settings, layout: str = "long"
+) -> None:
     """Steps without flags and keys could be one trajectory or a hundred. `layout`: what says that it is one."""
     tells = ("terminated", "truncated", "done", "not_done", "done_start", "padding", "episode", "env")
     if settings.layout == layout or roles.key_parts or any(roles.get(role) for role in tells):
         return
+    likely = likely_ends(file, roles)
+    named = f"pass `--done-column {likely[0]}` if it says so, or " if likely else ""
     raise UsageError(
         f"nothing in `{file.path}` tells where a trajectory ends\n"
         f"       columns there: {', '.join(list(file.columns)[:24])}",
-        hint="name a flag with `--done-column` or an id with `--episode-column`; "
-        f"if the file is one single trajectory, pass `--layout {layout}`",
+        hint=f"{named}name a flag with `--done-column` or an id with `--episode-column`; "
+        f"if the file is one single trajectory, pass `--layout {layout}`" + or_nested(reward, "of one step"),
     )
+
+
+def or_nested(reward: ColumnInfo, what: str) -> str:
+    return f"; if each row is a trajectory {what}, pass `--layout nested`" if reward.is_unpacked else ""

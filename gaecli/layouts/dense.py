@@ -24,7 +24,7 @@ from gaecli.layouts.frames import Frame, Piece
 from gaecli.layouts.keys import change_points, first_duplicate, labels_at
 from gaecli.layouts.long import LongLayout, Taking, id_comes_back
 from gaecli.layouts.masks import masked_steps
-from gaecli.rollouts import Block, BoolArray, Names, Placement
+from gaecli.rollouts import Block, BoolArray, IndexArray, Names, Placement
 from gaecli.settings import Settings
 
 
@@ -53,6 +53,11 @@ class DenseLayout(LongLayout):
     def _table(self, start: int, columns: Mapping[str, Column]) -> Table:
         assert self._arrays is not None
         return self._arrays.table(start, columns).with_labels([self._group])
+
+    def _stops(self, table: Table) -> IndexArray | None:
+        if table.piece is None or self.frame.is_time_major:
+            return None
+        return np.arange(1, table.piece.num_lanes + 1, dtype=np.int64) * table.piece.num_times
 
     def _locate(self, start: int, table: Table) -> Locate:
         assert table.piece is not None

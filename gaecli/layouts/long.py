@@ -139,7 +139,8 @@ class LongLayout:
         table = self._table(start, columns)
         columns, behind = table.columns, table.behind
         num_steps = len(columns[names["reward"]].values)
-        cells = Cells(self._path, self._locate(start, table), self._drops, self._flags.inverted)
+        locate, stops = self._locate(start, table), self._stops(table)
+        cells = Cells(self._path, locate, self._drops, self._flags.inverted, stops)
         self._check_alternates(table, cells)
         mask, kept = self._mask(table, cells)
         used = used_cells(columns, self.roles, cells, kept)
@@ -200,6 +201,10 @@ class LongLayout:
             facts=facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
         )
         return block if mask is None else self._masked(block, mask, kept)
+
+    def _stops(self, table: Table) -> IndexArray | None:
+        """Where rows of one trajectory after the other stop, if that is known before any is read."""
+        return None
 
     def _masked(self, block: Block, mask: BoolArray, used: BoolArray | None) -> Block:
         return self._mask_rule.zeroed(block, block.placement.to_steps(mask))

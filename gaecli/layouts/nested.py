@@ -36,6 +36,8 @@ class NestedLayout:
         self.roles = replace(roles, key_parts=())
         self.like_column: str | None = roles.names["reward"]
         self._path = file.path
+        used = map(file.find, self.roles.row_columns)
+        self._unpacked = {info.name for info in used if info is not None and info.is_unpacked}
         self._drops = settings.on_nan == "drop-episode"
         self._flags: FlagColumns = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
@@ -52,7 +54,7 @@ class NestedLayout:
         assert offsets is not None
         if is_doubtful(self.roles):
             self._ask_about(columns[names["not_done"]], offsets)
-        cells = Cells(self._path, _locator(start, offsets), self._drops, self._flags.inverted)
+        cells = Cells(self._path, _locator(start, offsets), self._drops, self._flags.inverted, offsets[1:])
         check_alternates(columns, self.roles, cells)
         bad_flags: list[BoolArray] = []
         mask = used = None
@@ -116,6 +118,8 @@ class NestedLayout:
     def _items(self, columns: Mapping[str, Column], name: str, offsets: IndexArray, start: int) -> Column:
         """A list column with the same lengths as the rewards."""
         column = columns[name]
+        if column.offsets is None and name in self._unpacked:
+            column = replace(column, offsets=np.arange(len(column.values) + 1, dtype=np.int64))
         if column.offsets is None:
             raise DataError(
                 f"`{name}` of `{self._path}` has one number per row, but `{self.roles.names['reward']}` has lists",

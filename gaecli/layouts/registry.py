@@ -7,7 +7,7 @@ from gaecli.errors import DataError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.layouts.array_layouts import choose_array_layout, why_lanes
 from gaecli.layouts.base import Layout
-from gaecli.layouts.demands import check_wanted, need_ends, refuse_prompt_mask
+from gaecli.layouts.demands import check_wanted, need_ends, or_nested, refuse_prompt_mask
 from gaecli.layouts.dense import DenseLayout
 from gaecli.layouts.long import LongLayout, Taking
 from gaecli.layouts.nested import NestedLayout
@@ -30,7 +30,7 @@ def choose_layout(
         return choose_array_layout(file, roles, settings, taking or Taking())
     check_wanted(settings.layout, ("long",), file, "its rewards are one number per row")
     roles = _only_scalars(file, roles, reward)
-    need_ends(file, roles, settings)
+    need_ends(file, roles, reward, settings)
     return LongLayout(file, roles, settings, taking or Taking())
 
 
@@ -41,7 +41,7 @@ def why_layout(file: RolloutFile, layout: Layout, settings: Settings) -> str:
     if layout.name == "nested":
         return f"`{reward.name}` holds a list per row"
     if layout.name == "long":
-        return f"`{reward.name}` is one number per row"
+        return f"`{reward.name}` is one number per row{', in a list' if reward.is_unpacked else ''}"
     assert isinstance(layout, DenseLayout)
     return why_lanes(file, layout.roles, layout.frame, settings)
 
@@ -63,6 +63,7 @@ def _only_scalars(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
             continue
         raise DataError(
             f"`{name}` of `{file.path}` holds lists, but `{reward.name}` one number per row",
-            hint="every role has one number per row; name another column with its `--…-column`",
+            hint="every role has one number per row; name another column with its `--…-column`"
+            + or_nested(reward, "of one step"),
         )
     return roles
