@@ -43,7 +43,7 @@ from gaecli.layouts.steps import (
     steps_of,
     stride_of,
 )
-from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, Lanes
+from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, IndexArray, Lanes
 from gaecli.settings import Settings
 
 
