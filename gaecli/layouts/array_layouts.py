@@ -62,8 +62,8 @@ def why_lanes(file: RolloutFile, roles: Roles, frame: Frame, settings: Settings)
     assert reward is not None
     size = " by ".join(map(str, reward.shape))
     votes = _votes(file, roles, _frames(reward))
-    if not votes and frame.num_lanes > 1:
-        return f"`{reward.name}` is {size}, and to preset `{settings.preset}` a row is a response"
+    if not votes and _of_preset(settings) is not None:
+        return f"`{reward.name}` is {size}, and preset `{settings.preset}` stores it so"
     if not votes:
         return f"`{reward.name}` is {size}: {frame.num_times} steps of one trajectory after the other"
     names = ", ".join(f"`{name}` {file.columns[name].shape}" for name in votes)
@@ -104,8 +104,9 @@ def _by_companions(file: RolloutFile, roles: Roles, settings: Settings, frames: 
     votes = _votes(file, roles, frames)
     if len(set(votes.values())) == 1:
         return next(iter(votes.values()))
-    if not votes and _rows_are_responses(settings) and "batch-major" in frames:
-        return "batch-major"
+    if not votes and (known := _of_preset(settings)) in frames:
+        assert known is not None
+        return known
     if not votes and len(core(reward.shape)) <= 1:  # one lane, whose steps are along the only axis there is
         return next(name for name, frame in frames.items() if frame.num_lanes == 1)
     _check_shapes(file, roles, settings, frames)
@@ -124,8 +125,10 @@ def _by_companions(file: RolloutFile, roles: Roles, settings: Settings, frames: 
     raise UsageError(f"`{file.path}` is {size}, and {reason}", hint=hint)
 
 
-def _rows_are_responses(settings: Settings) -> bool:
-    return settings.convention in TOKEN_PRESETS
+def _of_preset(settings: Settings) -> str | None:
+    """The layout in which its library stores arrays. To those of language models a row is a response."""
+    convention = settings.convention
+    return "batch-major" if convention in TOKEN_PRESETS else convention.dense_layout
 
 
 def _check_shapes(file: RolloutFile, roles: Roles, settings: Settings, frames: Mapping[str, Frame]) -> None:
@@ -152,16 +155,15 @@ def _votes(file: RolloutFile, roles: Roles, frames: Mapping[str, Frame]) -> dict
     wanted += [(role, "lanes") for role in ("bootstrap_value", "final_done", "env")]
     wanted += [("bootstrap_value", "lanes")] if roles.get("bootstrap_value") else [("next_value", "lanes")]
     for role, form in wanted:
-        name = roles.get(role)
-        info = file.find(name) if name is not None else None
-        if name is None or info is None or info.shape == reward.shape or (role == "env" and not info.shape):
-            continue
-        as_role = "bootstrap_value" if role == "next_value" else role
-        if role == "next_value" and any(frame.form(info.shape, role) for frame in frames.values()):
-            continue
-        found = [layout for layout, frame in frames.items() if frame.form(info.shape, as_role) == form]
-        if len(found) == 1:
-            votes[name] = found[0]
+        for info in _infos(file, roles, role):
+            if info.shape == reward.shape or (role == "env" and not info.shape):
+                continue
+            if role == "next_value" and any(frame.form(info.shape, role) for frame in frames.values()):
+                continue
+            as_role = "bootstrap_value" if role == "next_value" else role
+            found = [layout for layout, frame in frames.items() if frame.form(info.shape, as_role) == form]
+            if len(found) == 1:
+                votes[info.name] = found[0]
     return votes
 
 
@@ -197,20 +199,32 @@ def _without_other_things(file: RolloutFile, roles: Roles, frame: Frame) -> Role
 
 def _per_lane_next_value(file: RolloutFile, roles: Roles, frame: Frame) -> Roles:
     """`next_value` of one number per lane (CleanRL) is a bootstrap, not a value per step."""
-    name = roles.get("next_value")
-    info = file.find(name) if name is not None else None
-    if name is None or info is None or frame.form(info.shape, "next_value") is not None:
+    next_values = _infos(file, roles, "next_value")
+    per_lane = [
+        info.name
+        for info in next_values
+        if frame.form(info.shape, "next_value") is None
+        and frame.form(info.shape, "bootstrap_value") == "lanes"
+    ]
+    if not per_lane:
         return roles
-    if frame.form(info.shape, "bootstrap_value") != "lanes":
-        return roles
+    per_step = [info.name for info in next_values if info.name not in per_lane]
+    bootstraps = [*(info.name for info in _infos(file, roles, "bootstrap_value")), *per_lane]
     names, alternates = dict(roles.names), dict(roles.alternates)
-    del names["next_value"]
-    others = alternates.pop("next_value", ())
-    known = names.setdefault("bootstrap_value", name)
-    others = (*alternates.get("bootstrap_value", ()), *([name] if known != name else []), *others)
-    if others:
-        alternates["bootstrap_value"] = others
+    for role, found in (("next_value", per_step), ("bootstrap_value", bootstraps)):
+        names.pop(role, None)
+        alternates.pop(role, None)
+        if found:
+            names[role] = found[0]
+        if found[1:]:
+            alternates[role] = tuple(found[1:])
     return replace(roles, names=names, alternates=alternates)
+
+
+def _infos(file: RolloutFile, roles: Roles, role: str) -> list[ColumnInfo]:
+    """The arrays that could play a role."""
+    names = [roles.get(role), *roles.alternates.get(role, ())]
+    return [info for name in names if name is not None and (info := file.find(name)) is not None]
 
 
 def _without_constant_steps(file: RolloutFile, roles: Roles, frame: Frame) -> Roles:
@@ -218,8 +232,7 @@ def _without_constant_steps(file: RolloutFile, roles: Roles, frame: Frame) -> Ro
     chosen = roles.get("step")
     if chosen is None:
         return roles
-    names = [chosen, *roles.alternates.get("step", ())]
-    infos = [info for name in names if (info := file.find(name)) is not None]
+    infos = _infos(file, roles, "step")
     kept = [
         info.name
         for info in infos

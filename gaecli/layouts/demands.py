@@ -10,6 +10,8 @@ from gaecli.settings import Settings
 
 #: A mask that people have beside that of the response, and that is no mask of actions.
 _PROMPT_MASK = "attention_mask"
+#: TRL's: 1 where the response is over.
+_PADDING_MASK = "padding_mask"
 
 
 def refuse_prompt_mask(file: RolloutFile, roles: Roles) -> None:
@@ -17,6 +19,12 @@ def refuse_prompt_mask(file: RolloutFile, roles: Roles) -> None:
     mask = roles.get("mask")
     is_named = mask is not None and mask.rpartition(".")[2].lower() == _PROMPT_MASK
     is_alone = mask is None and "mask" not in roles.explicit and _PROMPT_MASK in file.columns
+    if mask is None and "mask" not in roles.explicit and _PADDING_MASK in file.columns:
+        raise UsageError(
+            f"`{_PADDING_MASK}` of `{file.path}` marks the tokens that do not count, and a mask marks those that do",
+            hint="store its inverse and name it with `--mask-column`, or pass `--mask-column none` if every token "
+            "counts",
+        )
     if is_named or is_alone:
         raise UsageError(
             f"`{_PROMPT_MASK}` of `{file.path}` covers the prompt as well as the response, so it does not say "
