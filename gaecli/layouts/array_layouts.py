@@ -61,7 +61,7 @@ def why_lanes(file: RolloutFile, roles: Roles, frame: Frame, settings: Settings)
     assert reward is not None
     size = " by ".join(map(str, reward.shape))
     votes = _votes(file, roles, _frames(reward))
-    if not votes and frame.num_lanes > 1:
+    if not votes and _of_preset(settings) is not None:
         return f"`{reward.name}` is {size}, and preset `{settings.preset}` stores it so"
     if not votes:
         return f"`{reward.name}` is {size}: {frame.num_times} steps of one trajectory after the other"
@@ -103,8 +103,9 @@ def _by_companions(file: RolloutFile, roles: Roles, settings: Settings, frames: 
     votes = _votes(file, roles, frames)
     if len(set(votes.values())) == 1:
         return next(iter(votes.values()))
-    if not votes and settings.convention.dense_layout in frames:
-        return str(settings.convention.dense_layout)
+    if not votes and (known := _of_preset(settings)) in frames:
+        assert known is not None
+        return known
     if not votes and len(core(reward.shape)) <= 1:  # one lane, whose steps are along the only axis there is
         return next(name for name, frame in frames.items() if frame.num_lanes == 1)
     _check_shapes(file, roles, settings, frames)
@@ -121,6 +122,12 @@ def _by_companions(file: RolloutFile, roles: Roles, settings: Settings, frames: 
     if "batch-major" in frames:
         hint += f", `--layout batch-major` if it is {first} rows of {others[0]} steps"
     raise UsageError(f"`{file.path}` is {size}, and {reason}", hint=hint)
+
+
+def _of_preset(settings: Settings) -> str | None:
+    """The layout in which its library stores arrays. To those of language models a row is a response."""
+    convention = settings.convention
+    return "batch-major" if convention in TOKEN_PRESETS else convention.dense_layout
 
 
 def _check_shapes(file: RolloutFile, roles: Roles, settings: Settings, frames: Mapping[str, Frame]) -> None:
@@ -147,16 +154,15 @@ def _votes(file: RolloutFile, roles: Roles, frames: Mapping[str, Frame]) -> dict
     wanted += [(role, "lanes") for role in ("bootstrap_value", "final_done", "env")]
     wanted += [("bootstrap_value", "lanes")] if roles.get("bootstrap_value") else [("next_value", "lanes")]
     for role, form in wanted:
-        name = roles.get(role)
-        info = file.find(name) if name is not None else None
-        if name is None or info is None or info.shape == reward.shape or (role == "env" and not info.shape):
-            continue
-        as_role = "bootstrap_value" if role == "next_value" else role
-        if role == "next_value" and any(frame.form(info.shape, role) for frame in frames.values()):
-            continue
-        found = [layout for layout, frame in frames.items() if frame.form(info.shape, as_role) == form]
-        if len(found) == 1:
-            votes[name] = found[0]
+        for info in _infos(file, roles, role):
+            if info.shape == reward.shape or (role == "env" and not info.shape):
+                continue
+            if role == "next_value" and any(frame.form(info.shape, role) for frame in frames.values()):
+                continue
+            as_role = "bootstrap_value" if role == "next_value" else role
+            found = [layout for layout, frame in frames.items() if frame.form(info.shape, as_role) == form]
+            if len(found) == 1:
+                votes[info.name] = found[0]
     return votes
 
 
@@ -194,23 +200,32 @@ def _without_other_things(file: RolloutFile, roles: Roles, frame: Frame) -> Role
 
 def _per_lane_next_value(file: RolloutFile, roles: Roles, frame: Frame) -> Roles:
     """`next_value` of one number per lane (CleanRL) is a bootstrap, not a value per step."""
-    found = {role: [name, *roles.alternates.get(role, ())] for role, name in roles.names.items()}
-    infos = [info for name in found.get("next_value", ()) if (info := file.find(name)) is not None]
+    next_values = _infos(file, roles, "next_value")
     per_lane = [
         info.name
-        for info in infos
+        for info in next_values
         if frame.form(info.shape, "next_value") is None
-        if frame.form(info.shape, "bootstrap_value") == "lanes"
+        and frame.form(info.shape, "bootstrap_value") == "lanes"
     ]
     if not per_lane:
         return roles
-    found["next_value"] = [name for name in found["next_value"] if name not in per_lane]
-    found["bootstrap_value"] = [*found.get("bootstrap_value", ()), *per_lane]
-    return replace(
-        roles,
-        names={role: names[0] for role, names in found.items() if names},
-        alternates={role: tuple(names[1:]) for role, names in found.items() if names[1:]},
-    )
+    per_step = [info.name for info in next_values if info.name not in per_lane]
+    bootstraps = [*(info.name for info in _infos(file, roles, "bootstrap_value")), *per_lane]
+    names, alternates = dict(roles.names), dict(roles.alternates)
+    for role, found in (("next_value", per_step), ("bootstrap_value", bootstraps)):
+        names.pop(role, None)
+        alternates.pop(role, None)
+        if found:
+            names[role] = found[0]
+        if found[1:]:
+            alternates[role] = tuple(found[1:])
+    return replace(roles, names=names, alternates=alternates)
+
+
+def _infos(file: RolloutFile, roles: Roles, role: str) -> list[ColumnInfo]:
+    """The arrays that could play a role."""
+    names = [roles.get(role), *roles.alternates.get(role, ())]
+    return [info for name in names if name is not None and (info := file.find(name)) is not None]
 
 
 def _without_constant_steps(file: RolloutFile, roles: Roles, frame: Frame) -> Roles:
@@ -218,8 +233,7 @@ def _without_constant_steps(file: RolloutFile, roles: Roles, frame: Frame) -> Ro
     chosen = roles.get("step")
     if chosen is None:
         return roles
-    names = [chosen, *roles.alternates.get("step", ())]
-    infos = [info for name in names if (info := file.find(name)) is not None]
+    infos = _infos(file, roles, "step")
     kept = [
         info.name
         for info in infos
