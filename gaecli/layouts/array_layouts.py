@@ -16,7 +16,6 @@ from gaecli.layouts.dense import DenseLayout
 from gaecli.layouts.frames import Frame, core
 from gaecli.layouts.long import LongLayout, Taking
 from gaecli.layouts.masks import is_doubtful, which_mask
-from gaecli.presets.tokens import TOKEN_PRESETS
 from gaecli.settings import Settings
 
 #: Roles with a number per step, or one more for the state behind the last one.
@@ -62,7 +61,7 @@ def why_lanes(file: RolloutFile, roles: Roles, frame: Frame, settings: Settings)
     assert reward is not None
     size = " by ".join(map(str, reward.shape))
     votes = _votes(file, roles, _frames(reward))
-    if not votes and _of_preset(settings) is not None:
+    if not votes and settings.convention.dense_layout is not None:
         return f"`{reward.name}` is {size}, and preset `{settings.preset}` stores it so"
     if not votes:
         return f"`{reward.name}` is {size}: {frame.num_times} steps of one trajectory after the other"
@@ -104,8 +103,8 @@ def _by_companions(file: RolloutFile, roles: Roles, settings: Settings, frames: 
     votes = _votes(file, roles, frames)
     if len(set(votes.values())) == 1:
         return next(iter(votes.values()))
-    if not votes and (known := _of_preset(settings)) in frames:
-        assert known is not None
+    known = settings.convention.dense_layout
+    if not votes and known in frames:
         return known
     if not votes and len(core(reward.shape)) <= 1:  # one lane, whose steps are along the only axis there is
         return next(name for name, frame in frames.items() if frame.num_lanes == 1)
@@ -123,12 +122,6 @@ def _by_companions(file: RolloutFile, roles: Roles, settings: Settings, frames: 
     if "batch-major" in frames:
         hint += f", `--layout batch-major` if it is {first} rows of {others[0]} steps"
     raise UsageError(f"`{file.path}` is {size}, and {reason}", hint=hint)
-
-
-def _of_preset(settings: Settings) -> str | None:
-    """The layout in which its library stores arrays. To those of language models a row is a response."""
-    convention = settings.convention
-    return "batch-major" if convention in TOKEN_PRESETS else convention.dense_layout
 
 
 def _check_shapes(file: RolloutFile, roles: Roles, settings: Settings, frames: Mapping[str, Frame]) -> None:
