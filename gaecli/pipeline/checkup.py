@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from gaecli.checks.base import CellBlock, Context, Evidence, Hits, Rule
+from gaecli.checks.base import CellBlock, Context, Evidence, FirstLook, Hits, Rule
+from gaecli.checks.refusals import REFUSED
 from gaecli.checks.registry import choose_rules
 from gaecli.checks.windows import Windows
 from gaecli.columns import Roles
@@ -109,9 +110,10 @@ class _Checker:
             for rule in self.rules
             if rule.code in weighed and not any(code in weighed for code in rule.unless)
         ]
-        if not any(finding.rule.severity == "error" for finding in findings):
-            findings += self._refusals()
-        return findings
+        told = self._found_by_compute({finding.rule.code for finding in findings if _is_error(finding)})
+        codes = {finding.rule.code for finding in told}
+        explained = {rule.code for rule in self.rules if codes & set(rule.unless)}
+        return [finding for finding in findings if finding.rule.code not in explained] + told
 
     def _examine(self, context: Context, layout: Layout, windows: Windows) -> None:
         """The blocks of one file. Where no steps can be made of one, the rules about cells say why."""
@@ -148,22 +150,34 @@ class _Checker:
                 known = self._evidence.get(rule.code)
                 self._evidence[rule.code] = found if known is None else known.merge(found)
 
-    def _refusals(self) -> list[Finding]:
-        """What `compute` itself would say, where no rule about errors has said anything."""
+    def _found_by_compute(self, errors: Collection[str]) -> list[Finding]:
+        """What `compute` itself would say. A refusal counts where no rule about errors has said anything."""
         rules = [rule for rule in self.rules if rule.scope == "run"]
         if not rules:
             return []
-        case = self.stream.plan.paths[0], self._refusal()
-        found = [(rule, rule.find(case)) for rule in rules]
-        return [_finding(rule, hits, self._path) for rule, hits in found if isinstance(hits, Hits)]
+        look = self._first_look()
+        hits = {rule.code: found for rule in rules if (found := rule.find(look)) is not None}
+        return [
+            _finding(rule, found, self._path)
+            for rule in rules
+            if (found := hits.get(rule.code)) is not None
+            and isinstance(found, Hits)
+            and not any(code in hits for code in rule.unless)
+            and not (errors and rule.code == REFUSED)
+        ]
 
-    def _refusal(self) -> GaeError | None:
+    def _first_look(self) -> FirstLook:
+        path = self.stream.plan.paths[0]
         estimator = make_estimator(self.settings, choose_device("auto", 0))
         try:
-            first_look(self.stream, Workshop.plain(estimator, store_bytes=0))
+            stream = first_look(self.stream, Workshop.plain(estimator, store_bytes=0))
         except GaeError as error:
-            return error
-        return None
+            return FirstLook(path, error)
+        return FirstLook(path, notes=stream.warnings)
+
+
+def _is_error(finding: Finding) -> bool:
+    return finding.rule.severity == "error"
 
 
 def _without_steps(file: RolloutFile, roles: Roles, settings: Settings) -> Layout | None:

@@ -17,6 +17,8 @@ from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates
 from gaecli.layouts.long import NeedsKeys, id_comes_back
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
+from gaecli.pipeline.missed_rewards import missed_rewards
+from gaecli.pipeline.suspicion import unused_ids
 from gaecli.rollouts import Array, IndexArray
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote
@@ -43,7 +45,13 @@ def judge(case: Case) -> list[WarningNote]:
     _check_flags_inside(case)
     _check_ids_do_not_return(case)
     _check_steps_at_borders(case)
-    return [*_inverted_flags(case), *_filler_rows(case), *_clock_falls(case)]
+    return [
+        *_inverted_flags(case),
+        *_filler_rows(case),
+        *_clock_falls(case),
+        *missed_rewards(case.paths, case.roles, case.settings, case.summaries),
+        *unused_ids(case.paths, case.roles, case.summaries, case.combined),
+    ]
 
 
 def _check_done_reading(case: Case) -> None:
