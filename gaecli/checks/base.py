@@ -22,8 +22,9 @@ from gaecli.rollouts import Array, BoolArray
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote
 
-#: What a rule is shown: cells of a block as stored, steps in the order of time, a file, or all inputs.
-Scope = Literal["cells", "steps", "file", "inputs", "run"]
+#: What a rule is shown: cells of a block as stored, steps in the order of time, a file, or all inputs; what
+#: `compute` found in a stream, or between one stream and the next.
+Scope = Literal["cells", "steps", "file", "inputs", "run", "between"]
 
 
 class Evidence(Protocol):
@@ -191,14 +192,20 @@ class FirstLook:
     error: GaeError | None = None
     notes: Sequence[WarningNote] = ()
 
-    def told(self, code: str) -> Hits | None:
+    def told(self, code: str, unit: str = "row") -> Hits | None:
         """The warnings with this code, in the words of `compute`."""
         notes = [note for note in self.notes if note.code == code]
         if not notes:
             return None
         first = notes[0]
         message = "; ".join(note.message for note in notes)
-        return Hits(sum(note.count for note in notes), message, file=str(self.path), fix=first.hint)
+        return Hits(
+            sum(note.count for note in notes),
+            message,
+            file=first.file or str(self.path),
+            fix=first.hint,
+            unit=unit,
+        )
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from gaecli.layouts.ends import flag_columns
 from gaecli.layouts.long import Taking
 from gaecli.layouts.registry import choose_layout
 from gaecli.pipeline.commit import explain
+from gaecli.pipeline.continuity import Continuity, Edges
 from gaecli.pipeline.inputs import StreamPlan, check_names, plan_streams
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream, open_stream
@@ -45,6 +46,7 @@ def check(
     findings: list[Finding] = []
     contexts: list[Context] = []
     failures: list[tuple[str, str, str | None, int]] = []
+    continuity = Continuity()
     num_files = num_rows = 0
     for number, plan in enumerate(plan_streams(sources, settings.join)):
         num_files += len(plan.paths)
@@ -54,17 +56,13 @@ def check(
             checker = _Checker(opened, block_rows, rules)
             findings += checker.findings()
             contexts += checker.contexts
+            continuity.add(checker.edges)
             num_rows += checker.num_rows
         except OSError as error:
             failures.append(_failure(plan, explain(error, plan.paths[0])))
         except GaeError as error:
             failures.append(_failure(plan, error))
-    for rule in rules:
-        if rule.scope == "inputs":
-            hits = rule.find(contexts)
-            weighed = hits.weigh() if hits is not None else None
-            if weighed is not None:
-                findings.append(_finding(rule, weighed, weighed.file or ""))
+    findings += _of_all_inputs(rules, contexts, continuity)
     return Checkup(
         findings=findings,
         codes=[rule.code for rule in rules],
@@ -74,6 +72,20 @@ def check(
         is_strict=strict,
         seconds=time.perf_counter() - started,
     )
+
+
+def _of_all_inputs(
+    rules: Sequence[Rule], contexts: Sequence[Context], continuity: Continuity
+) -> list[Finding]:
+    notes = continuity.notes()
+    between = [FirstLook(Path(note.file or ""), notes=[note]) for note in notes]
+    subjects: dict[str, Sequence[object]] = {"inputs": [contexts], "between": between}
+    return [
+        _finding(rule, hits, hits.file or "")
+        for rule in rules
+        for subject in subjects.get(rule.scope, ())
+        if (found := rule.find(subject)) is not None and (hits := found.weigh()) is not None
+    ]
 
 
 def _failure(plan: StreamPlan, error: GaeError) -> tuple[str, str, str | None, int]:
@@ -90,6 +102,7 @@ class _Checker:
         self.rules = rules
         self.contexts: list[Context] = []
         self.num_rows = 0
+        self.edges: Edges | None = None
         self._path = str(stream.plan.paths[0])
         self._evidence: dict[str, Evidence] = {}
 
@@ -152,11 +165,15 @@ class _Checker:
 
     def _found_by_compute(self, errors: Collection[str]) -> list[Finding]:
         """What `compute` itself would say. A refusal counts where no rule about errors has said anything."""
-        rules = [rule for rule in self.rules if rule.scope == "run"]
+        rules = [rule for rule in self.rules if rule.scope in ("run", "between")]
         if not rules:
             return []
         look = self._first_look()
-        hits = {rule.code: found for rule in rules if (found := rule.find(look)) is not None}
+        hits = {
+            rule.code: found
+            for rule in rules
+            if rule.scope == "run" and (found := rule.find(look)) is not None
+        }
         return [
             _finding(rule, found, self._path)
             for rule in rules
@@ -173,6 +190,7 @@ class _Checker:
             stream = first_look(self.stream, Workshop.plain(estimator, store_bytes=0))
         except GaeError as error:
             return FirstLook(path, error)
+        self.edges = stream.edges
         return FirstLook(path, notes=stream.warnings)
 
 
