@@ -86,10 +86,17 @@ class ArrayColumns:
             self._forms[name] = self._form(name, "key part")
         if group is not None:
             self._forms.setdefault(group, self._form(group, "group"))
-        self.clock = clock if clock is not None and self._fits(clock, "clock") else None
-        if self.clock is not None:
-            self._forms.setdefault(self.clock, "steps")
-        self.row_columns = tuple(name for name in self._forms if self._is_by_rows(name))
+
+    @property
+    def row_columns(self) -> tuple[str, ...]:
+        return tuple(name for name in self._forms if self._is_by_rows(name))
+
+    def takes(self, name: str | None) -> bool:
+        """Whether an array that plays no role is of each step; if it is, it comes along."""
+        info = self._file.find(name) if name is not None else None
+        if name is None or info is None or self.frame.form(info.shape, "reward") is None:
+            return False
+        return self._forms.setdefault(name, "steps") == "steps"
 
     def form(self, name: str) -> Form:
         return self._forms[name]
@@ -153,10 +160,6 @@ class ArrayColumns:
         if form == "states":  # of one time, those of all lanes stand in two rows
             return frame.num_times > 1 or frame.num_lanes == 1 or not frame.is_time_major
         return form == "times" and frame.is_time_major and frame.num_times > 1
-
-    def _fits(self, name: str, role: str) -> bool:
-        info = self._file.find(name)
-        return info is not None and self.frame.form(info.shape, role) is not None
 
     def _form(self, name: str, role: str) -> Form:
         info = self._file.find(name)

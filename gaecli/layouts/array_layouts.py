@@ -103,8 +103,8 @@ def _by_companions(file: RolloutFile, roles: Roles, settings: Settings, frames: 
     votes = _votes(file, roles, frames)
     if len(set(votes.values())) == 1:
         return next(iter(votes.values()))
-    if not votes and (known := settings.convention.dense_layout) in frames:
-        assert known is not None
+    known = settings.convention.dense_layout
+    if not votes and known is not None and known in frames:
         return known
     if not votes and len(core(reward.shape)) <= 1:  # one lane, whose steps are along the only axis there is
         return next(name for name, frame in frames.items() if frame.num_lanes == 1)

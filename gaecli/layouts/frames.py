@@ -17,7 +17,6 @@ FORMS: dict[str, tuple[Form, ...]] = {
     "reward": ("steps",),
     "next_value": ("steps",),
     "mask": ("steps",),
-    "clock": ("steps",),
     "bootstrap_value": ("lanes", "steps"),
     "final_done": ("lanes",),
     "group": ("steps", "lanes"),

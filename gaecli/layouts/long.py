@@ -28,7 +28,9 @@ from gaecli.layouts.ends import (
 from gaecli.layouts.facts import Ends, facts_of
 from gaecli.layouts.frames import Frame
 from gaecli.layouts.groups import group_codes
-from gaecli.layouts.keys import as_labels, codes, first_duplicate
+from gaecli.layouts.keys import codes, first_duplicate
+from gaecli.layouts.lanes import cuts_of, lanes_of
+from gaecli.layouts.lost_rewards import lost_rewards
 from gaecli.layouts.masks import MaskRule, masked_rows
 from gaecli.layouts.next_values import given_values, merge_next_values, values_beyond
 from gaecli.layouts.padding import Padding, used_cells
@@ -43,7 +45,8 @@ from gaecli.layouts.steps import (
     steps_of,
     stride_of,
 )
-from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, IndexArray, Lanes
+from gaecli.layouts.suspects import IdTrace, suspects, traces
+from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, IndexArray
 from gaecli.settings import Settings
 
 
@@ -107,14 +110,16 @@ class LongLayout:
         self._ids = (*((episode,) if episode is not None else ()), *roles.key_parts)
         # Without ids it may fall wherever an episode begins.
         self._clock = roles.clock if self._ids else None
+        self._suspects = suspects(file, roles, settings)
         self._arrays: ArrayColumns | None = None
         if frame is None:
-            used = [*roles.row_columns, *filter(None, [self._clock, self._group])]
+            used = [*roles.row_columns, *filter(None, [self._clock, self._group]), *self._suspects]
             self.row_columns = tuple(dict.fromkeys(used))
         else:
-            self._arrays = ArrayColumns(file, roles, self._flags, frame, self._group, self._clock)
+            self._arrays = ArrayColumns(file, roles, self._flags, frame, self._group)
             self._flags = self._arrays.told(self._flags, settings)
-            self._clock = self._arrays.clock
+            self._clock = self._clock if self._arrays.takes(self._clock) else None
+            self._suspects = tuple(name for name in self._suspects if self._arrays.takes(name))
             self.row_columns = self._arrays.row_columns
 
     def cells(self, start: int, columns: Mapping[str, Column]) -> Mapping[str, Column]:
@@ -160,7 +165,7 @@ class LongLayout:
             same = padding.uncut(same)
         ended = terminated | truncated
         self._check_starts(columns, ended, arrangement, lane_cells)
-        cuts = _cuts(ended, same, arrangement, padding)
+        cuts = cuts_of(ended, same, arrangement, padding)
         last = behind.steps(in_lanes, num_steps)
         check_behind(behind, self.roles, last, arrangement, lane_cells)
         is_other = table.changes_behind([self.roles.get("env"), *self._ids])
@@ -189,7 +194,7 @@ class LongLayout:
             truncated=truncated,
             cuts=cuts,
             next_values=next_values,
-            lanes=_lanes(arrangement, starts, padding, first_and_last, beyond)
+            lanes=lanes_of(arrangement, starts, padding, first_and_last, beyond)
             if self.keeps_lanes
             else NO_LANES,
             placement=arrangement.placement,
@@ -198,7 +203,13 @@ class LongLayout:
             stream_ends=None if arrangement.adjacent is None else np.flatnonzero(~arrangement.adjacent),
             groups=groups,
             group_labels=labels,
-            facts=facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
+            facts=replace(
+                facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
+                lost=lost_rewards(
+                    rewards, None if kept is None else in_lanes(kept), padding, lane_cells.locate
+                ),
+                suspects=self._traces(start, columns, arrangement, same & ~ended[:-1]),
+            ),
         )
         return block if mask is None else self._masked(block, mask, kept)
 
@@ -211,6 +222,20 @@ class LongLayout:
 
     def _is_of_states(self, name: str | None) -> bool:
         return name is not None and self._arrays is not None and self._arrays.form(name) == "states"
+
+    def _traces(
+        self, start: int, columns: Mapping[str, Column], arrangement: Arrangement, inside: BoolArray
+    ) -> Mapping[str, IdTrace]:
+        count = len(arrangement.starts) if self.keeps_lanes else 0
+        lanes = arrangement.starts[:count], arrangement.stops[:count] - 1
+        return traces(
+            columns,
+            self._suspects,
+            arrangement.in_lane_order,
+            inside,
+            lanes,
+            lambda step: start + arrangement.row(step),
+        )
 
     def _locate(self, start: int, table: Table) -> Locate:
         episode, step = self.roles.get("episode"), self.roles.get("step")
@@ -353,49 +378,6 @@ class LongLayout:
         if bad_steps is not None:
             bad.append(bad_steps)
         return spread_to_trajectories(bad, cuts, arrangement.stops)
-
-
-def _cuts(ended: BoolArray, same: BoolArray, arrangement: Arrangement, padding: Padding | None) -> BoolArray:
-    """Flags and changes of id cut. The last step of a lane that may go on is cut by its flag only."""
-    cuts = ended.copy()
-    cuts[:-1] |= ~same
-    last = arrangement.stops - 1
-    cuts[last] = ended[last] | ~arrangement.open_ends
-    if padding is None:
-        return cuts
-    cuts[padding.before_end] = True
-    return cuts | padding.rows
-
-
-def _lanes(
-    arrangement: Arrangement,
-    starts: BoolArray | None,
-    padding: Padding | None,
-    first_and_last: tuple[Array, Array] | None,
-    beyond: FloatArray | None,
-) -> Lanes:
-    first, last = arrangement.starts, arrangement.stops - 1
-    first_ids = arrangement.ids_at(first)
-    if padding is not None and padding.starts is not None:
-        # What begins an episode is not what the block before goes on with, ids or not.
-        begins = padding.starts[first].tolist()
-        first_ids = [
-            ("begins", name) if is_first else name
-            for name, is_first in zip(as_labels(first_ids), begins, strict=True)
-        ]
-    return Lanes(
-        arrangement.starts,
-        arrangement.stops,
-        arrangement.keys,
-        first_ids,
-        arrangement.ids_at(last),
-        arrangement.open_ends,
-        np.zeros(len(first), np.bool_) if starts is None else starts[first],
-        np.full(len(first), -1, np.int8) if padding is None else padding.of_first(first),
-        beyond,
-        None if first_and_last is None else first_and_last[0],
-        None if first_and_last is None else first_and_last[1],
-    )
 
 
 def _ends_of_starts(starts: BoolArray | None, told: BoolArray) -> BoolArray | None:
