@@ -191,6 +191,8 @@ class RunOptions:
     sidecar: bool = False
     overwrite: bool = False
     dry_run: bool = False
+    #: Compute and write again what is up to date.
+    force: bool = False
     #: Keep in the summary what pictures are drawn from.
     gallery: bool = False
 

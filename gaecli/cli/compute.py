@@ -58,6 +58,7 @@ def compute(
     output: flags.Output = None,
     sidecar: flags.Sidecar = False,
     overwrite: flags.Overwrite = False,
+    force: flags.Force = False,
     dry_run: flags.DryRun = False,
     plot: flags.Plot = None,
     json: flags.Json = False,
@@ -117,6 +118,7 @@ def compute(
         sidecar=sidecar,
         overwrite=overwrite,
         dry_run=dry_run,
+        force=force,
         gallery=plot is not None,
     )
     flags.check_plot(plot)

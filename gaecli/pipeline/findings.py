@@ -14,9 +14,9 @@ from gaecli.settings import Settings
 from gaecli.summary import BootstrapCounts, WarningNote
 
 if TYPE_CHECKING:
+    from gaecli.pipeline.inputs import StreamPlan
     from gaecli.pipeline.opening import OpenStream
     from gaecli.pipeline.outcome import Outcome
-    from gaecli.pipeline.stream import Stream
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def _sum(same: Sequence[WarningNote]) -> WarningNote:
     return WarningNote(first.code, message, file, sum(note.count for note in same), first.hint)
 
 
-def findings(stream: Stream, outcome: Outcome, settings: Settings, device: Device) -> list[WarningNote]:
-    file = str(stream.plan.paths[0]) if len(stream.plan.paths) == 1 else None
+def findings(plan: StreamPlan, outcome: Outcome, settings: Settings, device: Device) -> list[WarningNote]:
+    file = str(plan.paths[0]) if len(plan.paths) == 1 else None
     notes = [
         *_deviations(outcome, settings, file),
         *bootstrap_notes(outcome.report.bootstrapped, outcome.report.counts.episodes, settings, file),
