@@ -142,7 +142,7 @@ def show(summary: Summary, *, as_json: bool, quiet: bool, data_on_stdout: bool =
 
     A JSON document is alone on its stream: it says all that warnings and failures say.
     """
-    from gaecli.report.messages import print_failure, print_warning
+    from gaecli.report.messages import print_failures, print_warning
 
     stream = sys.stderr if data_on_stdout else sys.stdout
     if as_json:
@@ -161,9 +161,7 @@ def show(summary: Summary, *, as_json: bool, quiet: bool, data_on_stdout: bool =
     if as_json or quiet:
         for note in summary.warnings:
             print_warning(note)
-    for file in summary.files:
-        if file.status == "failed":
-            print_failure(file)
+    print_failures(summary.files)
 
 
 def _is_single_failure(summary: Summary) -> bool:

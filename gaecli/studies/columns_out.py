@@ -107,7 +107,7 @@ class ColumnsOut:
         foreign = [name for name in present if name not in own]
         if foreign and not self._overwrite:
             raise UsageError(
-                f"`{file.path}` has a column `{foreign[0]}` already, which gaecli did not write",
+                f"`{file.path}` has a column `{foreign[0]}` already, which carries no mark of gaecli's",
                 hint="pass `--overwrite` to replace it, or another `--advantage-column`",
             )
         return [name for name in present if name in own], foreign
