@@ -84,12 +84,13 @@ def read(source: str | Path, **settings: Any) -> Rollouts:
     from gaecli.formats.registry import open_file
     from gaecli.layouts.long import Taking
     from gaecli.layouts.registry import choose_layout
+    from gaecli.layouts.singles import as_scalars
     from gaecli.pipeline.places import Places
 
     computed, _ = split_settings(settings)
     with Places(RunOptions(dry_run=True)) as places:
         (path,) = places.fetched([source])
-        file = open_file(Path(path))
+        (file,) = as_scalars([open_file(Path(path))], computed)
         layout = choose_layout(file, resolve(file, computed), computed, Taking(is_whole=True))
         blocks = [
             layout.block(start, columns)

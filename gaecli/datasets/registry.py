@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gaecli.datasets import hive, lerobot, minari, rllib, shards
-from gaecli.datasets.base import DataSet
-from gaecli.errors import GaeError
+from gaecli.datasets import delta, ducklake, hive, iceberg, lerobot, minari, rllib, shards, tables
+from gaecli.datasets.base import DamagedMarkError, DataSet
+from gaecli.datasets.folders import rollout_files
+from gaecli.datasets.tables import TITLES, Table
+from gaecli.errors import GaeError, MissingExtraError
+
+#: So far above a folder the root of its data set is looked for.
+_LEVELS = 6
 
 
 @dataclass(frozen=True)
@@ -20,25 +25,43 @@ class Kind:
     root_of: Callable[[Path], Path | None]
     #: Something at the root says so, so that it is also found below a plain folder.
     has_mark: bool = True
+    #: A file at the root says which files are of it, so that a folder of some of them is found, too.
+    is_marked: Callable[[Path], bool] = lambda folder: False
 
 
 #: In this order: what says what it is comes before what only looks like it.
 KINDS = (
-    Kind("lerobot", lerobot.recognise, lerobot.root_of),
-    Kind("minari", minari.recognise, minari.root_of),
+    Kind("lerobot", lerobot.recognise, lerobot.root_of, is_marked=lerobot.is_marked),
+    Kind("minari", minari.recognise, minari.root_of, is_marked=minari.is_marked),
     Kind("rllib", rllib.recognise, rllib.root_of),
     Kind("hive", hive.recognise, hive.root_of),
     Kind("shards", shards.recognise, shards.root_of, has_mark=False),
 )
 
+#: Tables of a lakehouse, by their kind: whatever lies in the folder of one belongs to it, or is nothing.
+_TABLES: Mapping[str, Callable[[Path], Table]] = {
+    "delta": delta.read,
+    "iceberg": iceberg.read,
+    "ducklake": ducklake.read,
+}
+
 
 def recognise(directory: Path, *, by_mark: bool = False) -> DataSet | None:
     """The data set whose root `directory` is; None for a plain folder."""
+    table = tables.kind_at(directory)
+    if table is not None:
+        return _TABLES[table](directory)
     for kind in KINDS:
         found = kind.recognise(directory) if kind.has_mark or not by_mark else None
         if found is not None:
             return found
     return None
+
+
+def may_be_within_one(directory: Path) -> bool:
+    """Whether the files of a folder may belong to a data set whose root is a folder above it."""
+    above = directory.absolute().parents[:_LEVELS]
+    return any(kind.is_marked(folder) for folder in above for kind in KINDS)
 
 
 def data_set_of(path: Path) -> DataSet | None:
@@ -50,10 +73,31 @@ def data_set_of(path: Path) -> DataSet | None:
     return None
 
 
+def table_around(path: Path, known: Sequence[DataSet] = ()) -> Table | None:
+    """The table that a file or a folder is of, or is. Of `known` ones the log is not read again."""
+    found = tables.enclosing(path)
+    if found is None:
+        return None
+    kind, root = found
+    for table in known:
+        if isinstance(table, Table) and table.root == root:
+            return table
+    try:
+        return _TABLES[kind](root)
+    except MissingExtraError as error:
+        if root == path:
+            raise
+        # What may be written where can be told without: the files that are there stand for those that are live.
+        files = tuple(rollout_files(root))
+        return Table(root, TITLES[kind], (files,), kind, failure=error)
+
+
 def _around(path: Path, kind: Kind) -> DataSet | None:
-    """What is wrong elsewhere in a data set is no matter of one of its files."""
+    """What is wrong elsewhere in a data set is no matter of one of its files, unless nothing tells its files."""
     try:
         root = kind.root_of(path)
         return kind.recognise(root) if root is not None else None
+    except DamagedMarkError:
+        raise
     except (GaeError, PermissionError):
         return None

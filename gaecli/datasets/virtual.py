@@ -62,6 +62,9 @@ class VirtualColumns:
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         return self._file.fingerprint(own_columns)
 
+    def may_hold_flags(self, name: str) -> bool:
+        return name not in self._infos and self._file.may_hold_flags(name)
+
     def find(self, name: str) -> ColumnInfo | None:
         return self._infos.get(name) or self._file.find(name)
 
@@ -82,6 +85,9 @@ class VirtualColumns:
             is_flag = self._counted[name] == IS_LAST_ROW
             return Column(rows == self.num_rows - 1 if is_flag else rows)
         return _constant(self._constants[name], stop - start)
+
+    def has_single_items(self, name: str) -> bool:
+        return name not in self._infos and self._file.has_single_items(name)
 
     def read_whole(self, name: str) -> Column:
         if name in self._infos:

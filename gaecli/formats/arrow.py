@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from gaecli.errors import DataError
 from gaecli.formats.arrow_buffers import nulls_of, primitive_array, validity_buffer, values_of
 from gaecli.formats.base import TWO_COLUMNS, Column, ColumnInfo, Kind, OutputColumn
+from gaecli.rollouts import BoolArray, IndexArray
 
 
 def column_info(name: str, data_type: pa.DataType, num_rows: int, unusable: str | None = None) -> ColumnInfo:
-    """Describe a table column. A fixed_size_list of one item counts as a scalar, as real writers mean it."""
-    item_type, is_list = _item_type(data_type)
+    """Describe a table column."""
+    item_type, depth = _item_type(data_type)
     kind = _kind(item_type)
     if kind == "other" and unusable is None:
         unusable = f"type {data_type} holds no numbers"
-    return ColumnInfo(name, kind, str(data_type), (num_rows,), is_list, unusable)
+    return ColumnInfo(name, kind, str(data_type), (num_rows,), depth > 0, depth > 1, unusable=unusable)
 
 
 def schema_columns(schema: pa.Schema, num_rows: int) -> dict[str, ColumnInfo]:
@@ -30,7 +34,7 @@ def schema_columns(schema: pa.Schema, num_rows: int) -> dict[str, ColumnInfo]:
         reason = TWO_COLUMNS if field.name in columns else None
         columns[field.name] = column_info(field.name, field.type, num_rows, reason)
     steps = schema.field("steps").type if schema.get_field_index("steps") >= 0 else None
-    if steps is not None and _is_list(steps) and pa.types.is_struct(steps.value_type):
+    if steps is not None and is_list(steps) and pa.types.is_struct(steps.value_type):
         for child in steps.value_type:
             name = f"steps.{child.name}"
             columns.setdefault(name, column_info(name, output_type(child.type, steps), num_rows))
@@ -59,19 +63,33 @@ def _type_at(data_type: pa.DataType, path: Sequence[str]) -> pa.DataType | None:
     if pa.types.is_struct(data_type):
         index = data_type.get_field_index(path[0])
         return None if index < 0 else _type_at(data_type.field(index).type, path[1:])
-    if _is_list(data_type):
+    if is_list(data_type):
         inner = _type_at(data_type.value_type, path)
         return None if inner is None else output_type(inner, data_type)
     return None
 
 
-def pick(batch: pa.Table | pa.RecordBatch, name: str) -> Column:
-    """A column of `batch` by its literal name, else by its path."""
+def pick(batch: pa.Table | pa.RecordBatch, name: str, source: Path) -> Column:
+    """A column of `batch` by its literal name, else by its path. `source`: the file, for messages."""
     index = batch.schema.get_field_index(name)
-    if index >= 0:
-        return to_column(batch.column(index))
-    head, *path = name.split(".")
-    return to_column(batch.column(batch.schema.get_field_index(head)), path)
+    head, *path = (name,) if index >= 0 else name.split(".")
+    array = batch.column(batch.schema.get_field_index(head))
+    try:
+        return to_column(array, path)
+    except _TooDeepError as error:
+        raise DataError(
+            f"`{name}` of `{source}` holds lists of lists ({array.type}), and more than one item in both",
+            hint="there is one number per step; name another column with its `--…-column`",
+        ) from error
+
+
+class _TooDeepError(Exception):
+    """Lists of lists, neither of which has one item only."""
+
+
+def are_single(columns: Iterable[Column]) -> bool:
+    """No list among these blocks of a column has more than one item."""
+    return all(column.offsets is None or (np.diff(column.offsets) <= 1).all() for column in columns)
 
 
 def to_column(array: pa.Array, path: Sequence[str] = ()) -> Column:
@@ -85,15 +103,14 @@ def to_column(array: pa.Array, path: Sequence[str] = ()) -> Column:
         return to_column(array.flatten()[array.type.get_field_index(path[0])], path[1:])
     if path:
         return _list_column(array, path)
-    if pa.types.is_fixed_size_list(array.type) and array.type.list_size == 1:
-        return _single_items(array)
-    if _is_list(array.type):
+    if is_list(array.type):
         return _list_column(array)
     return _scalar_column(array)
 
 
 def output_type(item: pa.DataType, like: pa.DataType | None) -> pa.DataType:
     """Type of a new column: `item`, or a list of it in the manner of the column that it stands beside."""
+    like = _storage(like)
     if like is None:
         return item
     if pa.types.is_large_list(like):
@@ -116,16 +133,6 @@ def output_array(column: OutputColumn, data_type: pa.DataType) -> pa.Array:
     offsets = np.ascontiguousarray(column.offsets, np.int64 if large else np.int32)
     buffers = [validity, pa.py_buffer(offsets)]
     return pa.Array.from_buffers(data_type, num_lists, buffers, children=[items])
-
-
-def _single_items(array: pa.FixedSizeListArray) -> Column:
-    """Lists of one item as scalars; a null list is a null."""
-    items = to_column(array.values.slice(array.offset, len(array)))
-    null_lists = nulls_of(array)
-    if null_lists is None:
-        return items
-    is_null = null_lists if items.is_null is None else items.is_null | null_lists
-    return Column(items.values, is_null, categories=items.categories)
 
 
 def _scalar_column(array: pa.Array) -> Column:
@@ -188,6 +195,8 @@ def _list_column(array: pa.Array, path: Sequence[str] = ()) -> Column:
     null_lists = nulls_of(array)
     if pa.types.is_fixed_size_list(array.type):
         lengths = np.full(len(array), array.type.list_size)
+    elif _is_view(array.type):
+        lengths = values_of(array.sizes)
     else:
         lengths = np.diff(values_of(array.offsets))
     if null_lists is not None:
@@ -196,25 +205,47 @@ def _list_column(array: pa.Array, path: Sequence[str] = ()) -> Column:
     np.cumsum(lengths, out=offsets[1:])
     # `flatten` honours slices and leaves out the items of null lists, as the lengths above do.
     items = to_column(array.flatten(), path)
-    return Column(items.values, items.is_null, offsets, null_lists, items.categories)
+    if items.offsets is not None:
+        return _flattened(items, offsets, null_lists)
+    return Column(items.values, items.is_null, offsets, null_lists, items.categories, items.coded)
 
 
-def _is_list(data_type: pa.DataType) -> bool:
+def _flattened(inner: Column, offsets: IndexArray, null_lists: BoolArray | None) -> Column:
+    """Lists of lists, of which one level holds one item at most, as lists: [T, 1] and [1, T] are [T]."""
+    assert inner.offsets is not None
+    has_item = np.diff(inner.offsets) == 1
+    if has_item.all():
+        return replace(inner, offsets=offsets, null_lists=null_lists)
+    if (np.diff(offsets) <= 1).all():
+        return replace(inner, offsets=inner.offsets[offsets], null_lists=null_lists)
+    raise _TooDeepError
+
+
+def is_list(data_type: pa.DataType) -> bool:
     return bool(
         pa.types.is_list(data_type)
         or pa.types.is_large_list(data_type)
         or pa.types.is_fixed_size_list(data_type)
+        or _is_view(data_type)
     )
 
 
-def _item_type(data_type: pa.DataType) -> tuple[pa.DataType, bool]:
-    if isinstance(data_type, pa.BaseExtensionType):
-        data_type = data_type.storage_type
-    if pa.types.is_fixed_size_list(data_type) and data_type.list_size == 1:
-        return _item_type(data_type.value_type)[0], False
-    if _is_list(data_type):
-        return data_type.value_type, True
-    return data_type, False
+def _is_view(data_type: pa.DataType) -> bool:
+    return bool(pa.types.is_list_view(data_type) or pa.types.is_large_list_view(data_type))
+
+
+def _storage(data_type: pa.DataType | None) -> pa.DataType | None:
+    """What a tensor and other types of an extension are made of."""
+    return data_type.storage_type if isinstance(data_type, pa.BaseExtensionType) else data_type
+
+
+def _item_type(data_type: pa.DataType) -> tuple[pa.DataType, int]:
+    """(the type of the items, levels of lists)."""
+    data_type = _storage(data_type)
+    if not is_list(data_type):
+        return data_type, 0
+    item_type, depth = _item_type(data_type.value_type)
+    return item_type, depth + 1
 
 
 def _kind(data_type: pa.DataType) -> Kind:

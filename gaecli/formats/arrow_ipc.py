@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from gaecli.errors import DataError, FileError
 from gaecli.formats.arrow import (
+    are_single,
     nested_info,
     output_array,
     output_type,
@@ -69,7 +70,7 @@ class ArrowInput:
         try:
             for batch in self.read_batches(self._indices(there)) if there else ():
                 for name in there:
-                    found[name].add(pick(batch, name))
+                    found[name].add(pick(batch, name, self.path))
         except _DAMAGE as error:
             raise _unreadable(self.path, error) from error
         others = {name: self.columns[name].type_name for name in names if name in self.columns}
@@ -89,6 +90,9 @@ class ArrowInput:
         except _DAMAGE as error:
             raise _unreadable(self.path, error) from error
         return digest.hexdigest()
+
+    def may_hold_flags(self, name: str) -> bool:
+        return name in self.columns
 
     def find(self, name: str) -> ColumnInfo | None:
         if name in self.columns:
@@ -118,12 +122,25 @@ class ArrowInput:
         row = unit.start
         try:
             for table in self._tables(unit, self._indices(names), rows_per_block):
-                yield row, row + table.num_rows, {name: pick(table, name) for name in names}
+                yield row, row + table.num_rows, {name: pick(table, name, self.path) for name in names}
                 row += table.num_rows
         except _DAMAGE as error:
             raise _unreadable(self.path, error) from error
         if row != unit.stop:
             raise FileError(f"`{self.path}` is damaged: {unit.stop - row:,} rows are missing at its end")
+
+    def has_single_items(self, name: str) -> bool:
+        """Batch by batch, up to the first that has more."""
+        data_type = type_of(name, self.schema)
+        if data_type is not None and pa.types.is_fixed_size_list(data_type) and data_type.list_size > 1:
+            return False
+        try:
+            batches = self.read_batches(self._indices([name]))
+            return are_single(pick(batch, name, self.path) for batch in batches)
+        except _DAMAGE as error:
+            raise _unreadable(self.path, error) from error
+        except DataError:  # lists of lists of more
+            return False
 
     def read_whole(self, name: str) -> Column:
         unit = Unit(0, self.num_rows, tuple(range(len(self.batches.num_rows))))

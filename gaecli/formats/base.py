@@ -35,6 +35,10 @@ class ColumnInfo:
     type_name: str
     shape: tuple[int, ...]
     is_list: bool = False
+    #: Its lists hold lists, whose levels of one item are left out when it is read.
+    is_deep: bool = False
+    #: Its rows are lists of one item, taken as scalars.
+    is_unpacked: bool = False
     #: Why this column cannot be used in any role, e.g. "object array: needs pickle".
     unusable: str | None = None
     #: What is wrong with the file itself where this column stands; it is `unusable` then, too.
@@ -154,6 +158,9 @@ class RolloutFile(Protocol):
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         """Changes whenever anything but `own_columns` changed since they were written."""
 
+    def may_hold_flags(self, name: str) -> bool:
+        """False where headers tell that a column holds other numbers than 0 and 1, or one of them throughout."""
+
     def find(self, name: str) -> ColumnInfo | None:
         """A column by its literal name, else by a path into structs (`infos.value`, `steps.reward`)."""
 
@@ -169,6 +176,9 @@ class RolloutFile(Protocol):
         Of an array that has one row more than the unit, every block brings the row behind it as well; one
         of any other length comes whole with every block.
         """
+
+    def has_single_items(self, name: str) -> bool:
+        """No row of this list column holds more than one item, whatever the levels of its lists."""
 
     def read_whole(self, name: str) -> Column:
         """One column in full: companions such as `last_values`."""

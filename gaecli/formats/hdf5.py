@@ -78,6 +78,9 @@ class Hdf5Input:
             raise _unreadable(self.path, error) from error
         return digest.hexdigest()
 
+    def may_hold_flags(self, name: str) -> bool:
+        return name in self.columns
+
     def find(self, name: str) -> ColumnInfo | None:
         return self.columns.get(name)
 
@@ -119,6 +122,10 @@ class Hdf5Input:
             return Column(np.array([array.reshape(-1)[0] for array in arrays]))
         offsets = np.concatenate(([0], np.cumsum([len(array) for array in arrays]))).astype(np.int64)
         return Column(np.concatenate(arrays), offsets=offsets)
+
+    def has_single_items(self, name: str) -> bool:
+        """A group is an episode, of whatever length."""
+        return False
 
     def read_whole(self, name: str) -> Column:
         return next(self.blocks(Unit(0, self.num_rows), [name], self.num_rows))[2][name]
@@ -245,7 +252,7 @@ def _info(name: str, dataset: Any, num_rows: int) -> ColumnInfo:
         kind, reason = "other", f"shape {shape} holds more than one number per step"
     elif dataset.is_virtual or dataset.external:
         kind, reason = "other", "its content lies in another file"
-    return ColumnInfo(name, kind, f"{dataset.dtype} {shape}", (num_rows,), bool(shape), reason)
+    return ColumnInfo(name, kind, f"{dataset.dtype} {shape}", (num_rows,), bool(shape), unusable=reason)
 
 
 def _kind(dtype: np.dtype[Any]) -> Kind:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.json as pj
 
 from gaecli.errors import DataError, FileError
-from gaecli.formats.arrow import nested_info, pick, schema_columns
+from gaecli.formats.arrow import are_single, nested_info, pick, schema_columns
 from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
 from gaecli.formats.json_numbers import inexact_columns, with_exact_columns
 from gaecli.formats.json_objects import edited, field_texts, is_compact
@@ -127,6 +127,9 @@ class JsonLinesInput:
             raise _unreadable(self.path, error) from error
         return digest.hexdigest()
 
+    def may_hold_flags(self, name: str) -> bool:
+        return name in self.columns
+
     def find(self, name: str) -> ColumnInfo | None:
         if name in self.columns:
             return self.columns[name]
@@ -156,8 +159,19 @@ class JsonLinesInput:
                 raise FileError(f"`{self.path}` was changed while it was read")
             for start in range(0, table.num_rows, rows_per_block):
                 rows = table.slice(start, rows_per_block)
-                yield row, row + rows.num_rows, {name: pick(rows, name) for name in names}
+                yield row, row + rows.num_rows, {name: pick(rows, name, self.path) for name in names}
                 row += rows.num_rows
+
+    def has_single_items(self, name: str) -> bool:
+        """Piece by piece, up to the first that has more."""
+        units = self.units(self.num_rows, name)
+        blocks = (
+            columns[name] for unit in units for _, _, columns in self.blocks(unit, [name], self.num_rows)
+        )
+        try:
+            return are_single(blocks)
+        except DataError:  # lists of lists of more
+            return False
 
     def read_whole(self, name: str) -> Column:
         raise DataError(

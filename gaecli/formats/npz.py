@@ -111,6 +111,9 @@ class NpzInput:
 
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
+    def may_hold_flags(self, name: str) -> bool:
+        return name in self.columns
+
     def find(self, name: str) -> ColumnInfo | None:
         return self.columns.get(name)
 
@@ -140,6 +143,10 @@ class NpzInput:
                         values = reader.read(stop + num_rows[name] - unit.stop)
                     columns[name] = self._column(name, values)
                 yield start * unit.cells_per_row, stop * unit.cells_per_row, columns
+
+    def has_single_items(self, name: str) -> bool:
+        """Arrays hold no lists."""
+        return False
 
     def read_whole(self, name: str) -> Column:
         info = self._usable(name)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit
 from gaecli.formats.parquet_footer import encrypted, is_encrypted, read_footer
 from gaecli.formats.parquet_mark import payload_fingerprint
 from gaecli.formats.parquet_splice import ParquetAppender
+from gaecli.formats.parquet_statistics import leaf_positions, statistics_allow_flags
 from gaecli.formats.stored import parse_document
 
 #: Column chunks are streamed through a buffer of this size: a row group may be larger than memory.
@@ -52,6 +54,14 @@ class ParquetInput:
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         return payload_fingerprint(read_footer(self.path), own_columns)
+
+    def may_hold_flags(self, name: str) -> bool:
+        leaf = self._leaf_positions.get(self._leaf(name))
+        return leaf is not None and statistics_allow_flags(self._metadata, leaf)
+
+    @cached_property
+    def _leaf_positions(self) -> dict[str, int]:
+        return leaf_positions(self._metadata)
 
     def find(self, name: str) -> ColumnInfo | None:
         """A literal column name first (`next.reward` in LeRobot), then a struct path (`infos.value`)."""
@@ -88,7 +98,7 @@ class ParquetInput:
                 rows_per_block = max(1, int(rows_per_block / self._cells_per_row(unit, names)))
                 for batch in _batches(file, unit, [self._leaf(name) for name in names], rows_per_block):
                     stop = row + batch.num_rows
-                    yield row, stop, {name: pick(batch, name) for name in names}
+                    yield row, stop, {name: pick(batch, name, self.path) for name in names}
                     row = stop
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(self.path, error) from error
@@ -125,6 +135,12 @@ class ParquetInput:
             if ".".join([head, *inner[2:]]) == name:
                 return path
         return name
+
+    def has_single_items(self, name: str) -> bool:
+        """The footer tells: a row of a leaf has an entry for every item, and one where there is none."""
+        leaf = self._leaf_index(name)
+        groups = map(self._metadata.row_group, self._all_groups())
+        return leaf is not None and all(group.column(leaf).num_values == group.num_rows for group in groups)
 
     def read_whole(self, name: str) -> Column:
         pieces = list(self.blocks(Unit(0, self.num_rows, self._all_groups()), [name], max(self.num_rows, 1)))

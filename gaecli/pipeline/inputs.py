@@ -13,13 +13,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gaecli.datasets.base import DataSet, natural_key
-from gaecli.datasets.folders import candidates, primary_only, walk
-from gaecli.datasets.registry import data_set_of, recognise
+from gaecli.datasets.folders import candidates, primary_only, rollout_files, walk
+from gaecli.datasets.registry import data_set_of, may_be_within_one, recognise, table_around
 from gaecli.datasets.shards import group_shards
-from gaecli.errors import FileError, UsageError
+from gaecli.datasets.tables import Table
+from gaecli.errors import FileError, GaeError, MissingExtraError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import SECONDARY_SUFFIXES, SUFFIXES, open_file
+from gaecli.layouts.singles import as_scalars
 from gaecli.pipeline.patterns import fixed_part, is_pattern, matches_of
+from gaecli.settings import Settings
 
 __all__ = ["StreamPlan", "check_names", "describe_streams", "natural_key", "plan_streams"]
 
@@ -36,16 +39,22 @@ class StreamPlan:
     is_part: bool = False
     #: The user named the root, so that `--output` means a copy of all that is there.
     is_root: bool = False
+    #: Its files were found by looking through the root, and so would others be that come to lie there.
+    is_searched: bool = False
     #: File -> the data set that knows how to open it, where its place tells more than its content.
     openers: Mapping[Path, DataSet] = field(default_factory=dict)
     #: File -> why it cannot be opened, where that was found out when it was looked for.
-    failures: Mapping[Path, FileError] = field(default_factory=dict)
+    failures: Mapping[Path, GaeError] = field(default_factory=dict)
 
     def open(self, path: Path) -> RolloutFile:
         if path in self.failures:
             raise self.failures[path]
         opener = self.openers.get(path)
         return open_file(path) if opener is None else opener.open(path)
+
+    def open_all(self, settings: Settings) -> list[RolloutFile]:
+        """All files, as the stream that they are together is to be read."""
+        return as_scalars([self.open(path) for path in self.paths], settings)
 
 
 @dataclass(frozen=True)
@@ -54,8 +63,9 @@ class _Found:
     root: Path
     data_set: DataSet | None = None
     is_root: bool = False
+    is_searched: bool = False
     #: It is named, and cannot be read or stands for nothing.
-    failure: FileError | None = None
+    failure: GaeError | None = None
 
 
 def check_names(sources: Sequence[str | Path]) -> None:
@@ -134,7 +144,7 @@ def _expanded(source: str | Path, known: list[DataSet]) -> Iterable[_Found]:
         return _expand(source, known)
     except PermissionError as error:
         return [_closed(Path(error.filename or source), Path(source).parent)]
-    except FileError as error:
+    except (FileError, MissingExtraError) as error:
         return [_Found(Path(source), Path(source).parent, failure=error)]
 
 
@@ -172,12 +182,14 @@ def _streams_of(
             data_set,
             is_part=is_part,
             is_root=all(file.is_root for file in files),
+            is_searched=any(file.is_searched for file in files),
             openers=openers,
         )
 
 
 def _plan(paths: Sequence[Path], found: Sequence[_Found], openers: Mapping[Path, DataSet]) -> StreamPlan:
-    return StreamPlan(tuple(paths), found[0].root, openers=openers)
+    is_searched = any(file.is_searched for file in found)
+    return StreamPlan(tuple(paths), found[0].root, is_searched=is_searched, openers=openers)
 
 
 def _in_order(plans: Sequence[StreamPlan], found: Sequence[_Found]) -> list[StreamPlan]:
@@ -189,7 +201,7 @@ def _in_order(plans: Sequence[StreamPlan], found: Sequence[_Found]) -> list[Stre
 def _expand(source: str | Path, known: list[DataSet]) -> Iterable[_Found]:
     path = Path(source)
     if path.is_dir():
-        files = _expand_directory(path)
+        files = _expand_directory(path, known)
         if not files:
             raise FileError(
                 f"directory `{path}` holds no rollout files",
@@ -197,7 +209,7 @@ def _expand(source: str | Path, known: list[DataSet]) -> Iterable[_Found]:
             )
         return files
     if path.exists() or path.is_symlink():
-        return [_Found(path, path.parent, _data_set_of(path, known))]
+        return [_named(path, path.parent, known)]
     if is_pattern(str(source)):
         return _expand_pattern(str(source), known)
     raise _not_there(path)
@@ -211,7 +223,7 @@ def _expand_pattern(pattern: str, known: list[DataSet]) -> list[_Found]:
     folders = [path for path in paths if path.is_dir()]
     # A link that leads nowhere is somebody's file that is missing.
     files = [path for path in paths if path not in folders and (path.is_file() or path.is_symlink())]
-    found = [_Found(path, root, _data_set_of(path, known)) for path in files]
+    found = [_named(path, root, known) for path in files]
     if not files:
         inner = [file for folder in folders for file in _expanded(folder, known)]
         found = [file if file.is_root else replace(file, root=root) for file in inner]
@@ -221,8 +233,15 @@ def _expand_pattern(pattern: str, known: list[DataSet]) -> list[_Found]:
     return found
 
 
-def _expand_directory(directory: Path) -> list[_Found]:
-    """A data set; or a plain folder, with the data sets below it."""
+def _expand_directory(directory: Path, known: list[DataSet]) -> list[_Found]:
+    """A data set or a table, or some files of one; or a plain folder, with the data sets below it."""
+    table = table_around(directory)
+    if table is not None:
+        return _of_table(directory, table)
+    if may_be_within_one(directory):
+        of_one = [_named(path, directory, known) for path in rollout_files(directory)]
+        if any(file.data_set is not None and file.data_set.root != directory for file in of_one):
+            return of_one
     try:
         data_set = recognise(directory)
     except PermissionError:
@@ -238,11 +257,11 @@ def _expand_directory(directory: Path) -> list[_Found]:
         except PermissionError:
             closed.append(_closed(folder, directory))
             return True
-        except FileError as error:
+        except GaeError as error:
             closed.append(_Found(folder, directory, failure=error))
             return True
         if below is not None:
-            inner.extend(_Found(path, directory, below) for path in below.paths)
+            inner.extend(_Found(path, directory, below, is_searched=True) for path in below.paths)
         return below is not None
 
     def cannot_list(error: OSError) -> None:
@@ -253,8 +272,27 @@ def _expand_directory(directory: Path) -> list[_Found]:
         for folder, names in walk(directory, is_left_out, cannot_list)
         for path in candidates(folder, names)
     ]
-    plain = [_Found(path, directory) for path in (files if inner else primary_only(files))]
+    found = files if inner else primary_only(files)
+    plain = [_Found(path, directory, is_searched=True) for path in found]
     return sorted([*plain, *inner, *closed], key=lambda file: natural_key(file.path))
+
+
+def _of_table(directory: Path, table: Table) -> list[_Found]:
+    files = table.below(directory)
+    if not files:
+        raise FileError(f"directory `{directory}` holds no file of the {table.title} `{table.root}`")
+    is_root = len(files) == len(table.paths)
+    return [_Found(path, table.root, table, is_root=is_root) for path in files]
+
+
+def _named(path: Path, root: Path, known: list[DataSet]) -> _Found:
+    """A file that was named, or matched, with the data set that it belongs to."""
+    table = table_around(path, known)
+    if table is None:
+        return _Found(path, root, _data_set_of(path, known))
+    if table not in known:
+        known.append(table)
+    return _Found(table.own(path), root, table)
 
 
 def _closed(folder: Path, root: Path) -> _Found:

@@ -173,7 +173,7 @@ class _Inspector:
         self.shop = Workshop.plain(Gae(_yardstick(settings), self.device), store_bytes, engine.run)
 
     def info(self) -> FileInfo:
-        files = [self.plan.open(path) for path in self.plan.paths]
+        files = self.plan.open_all(self.settings)
         info = self._with_layout(_from_headers(files, self.settings), files[0])
         problem: GaeError | None = None
         statistics = stream = None

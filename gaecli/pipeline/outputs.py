@@ -13,6 +13,7 @@ from gaecli.formats.base import FileWriter, SidecarWriter, WritePlan
 from gaecli.pipeline.apply import Report
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.commit import NewFile, directory_of, open_files_limit, sweep
+from gaecli.pipeline.companions import check_companions, copy_companions
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.pen import OUTPUT_DTYPE
@@ -20,9 +21,7 @@ from gaecli.pipeline.places import NewThing, Places
 from gaecli.pipeline.provenance import make_provenance, own_columns, source_of
 from gaecli.pipeline.roots import (
     DEFAULT_TAG,
-    check_companions,
     companion_places,
-    copy_companions,
     lacking_marks,
     new_marks,
     other_root,
@@ -191,7 +190,8 @@ class Outputs:
             root = self._copied_root(stream.plan)
             if root is not None:
                 copy_companions(stream.plan, root, self.places)
-            self._commit_files(outputs, self._new_marks(stream.plan, new_marks))
+            marks = self._new_marks(stream.plan, new_marks)
+            self._commit_files(outputs, marks, self._publication(stream.plan, outputs))
         self.finished(stream.opened)
         with self._lock:
             del self._pending[stream.number]
@@ -296,7 +296,24 @@ class Outputs:
             return {}
         return marks_of(plan, root, self.settings.output_columns, self.places)
 
-    def _commit_files(self, outputs: Sequence[Output], marks: Mapping[Path, bytes]) -> None:
+    def _publication(self, plan: StreamPlan, outputs: Sequence[Output]) -> Callable[[], None] | None:
+        """What makes the new files the next version of a data set whose own files never change."""
+        data_set = plan.data_set
+        successors = {
+            output.opened.file.path: output.target.path
+            for output in outputs
+            if output.target.in_place and output.target.path != output.opened.file.path
+        }
+        if data_set is None or not successors:
+            return None
+        return lambda: data_set.publish(successors, self.settings.output_columns)
+
+    def _commit_files(
+        self,
+        outputs: Sequence[Output],
+        marks: Mapping[Path, bytes],
+        publish: Callable[[], None] | None = None,
+    ) -> None:
         """All at once, when all of them are sealed and no input has changed."""
         files = [output.new_file for output in outputs if output.new_file is not None]
         made: list[NewThing] = []
@@ -309,7 +326,7 @@ class Outputs:
                 for output in outputs:
                     self.places.check_unchanged(output.opened.file.path, output.opened.file.identity)
                 # Backwards: the first ones hold the locks that keep the others from being swept.
-                commit_together(files[::-1], made)
+                commit_together(files[::-1], made, publish)
             finally:
                 for mark in made:
                     mark.discard()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gaecli.errors import GaeError
 from gaecli.formats.registry import open_file
+from gaecli.layouts.singles import as_scalars
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.places import Places
 from gaecli.results import Verification
@@ -56,7 +57,8 @@ def verify(
     with Places(RunOptions(dry_run=True)) as places:
         local = [Path(path) for path in places.fetched(given)]
         plan = only_stream(local[0], settings, "verify")
-        files = [open_file(local[1])] if len(local) > 1 else [plan.open(path) for path in plan.paths]
+        is_beside = len(local) > 1
+        files = as_scalars([open_file(local[1])], settings) if is_beside else plan.open_all(settings)
         against = load_column(files, column)
         found = _verify(plan, against, settings, preset, memory_bytes)
         return places.shown_in(found)

@@ -124,6 +124,22 @@ def _raise_first(summary: Any) -> None:
     raise {2: UsageError, 3: DataError, 4: FileError}[failed.exit_code](failed.error, hint=failed.hint)
 
 
+def test_a_lerobot_set_may_hold_its_numbers_in_lists_of_one(lerobot: Path, tmp_path: Path) -> None:
+    plain = Path(shutil.copytree(lerobot, tmp_path / "plain"))
+    gaecli.compute(plain)
+    files = sorted(file.relative_to(lerobot) for file in (lerobot / "data").rglob("*.parquet"))
+    for file in files:
+        table = pq.read_table(lerobot / file)
+        for index, field in enumerate(table.schema):
+            if field.name in ("next.reward", "value", "next.done", "frame_index", "episode_index"):
+                cells = pa.array([[cell] for cell in table[field.name].to_pylist()], pa.list_(field.type))
+                table = table.set_column(index, field.name, cells)
+        pq.write_table(table, lerobot / file)
+    assert gaecli.compute(lerobot).warnings == gaecli.compute(plain, dry_run=True, overwrite=True).warnings
+    for file in files:
+        assert pq.read_table(lerobot / file)["advantage"].equals(pq.read_table(plain / file)["advantage"])
+
+
 def test_one_sidecar_holds_the_keys_of_a_lerobot_set(lerobot: Path) -> None:
     before = content(lerobot)
     gaecli.compute(lerobot, sidecar=True)

@@ -1,0 +1,156 @@
+"""Lists of one item: an array of [N, 1] in a table, which is one number per row.
+
+`datasets`, pandas, polars and JSON loggers write arrays of that shape as lists that all have one item. Taken as
+lists, each row would be a trajectory of one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gaecli.errors import DataError
+from gaecli.formats.base import Column, ColumnInfo, FileWriter, RolloutFile, Unit, WritePlan
+from gaecli.rollouts import BoolArray
+from gaecli.settings import Settings
+
+
+def as_scalars(files: Sequence[RolloutFile], settings: Settings) -> list[RolloutFile]:
+    """The files of a stream, with lists of one item as scalars.
+
+    All files decide: trajectories of one step in one of them, and of more in another, are lists in both.
+    `--layout nested` says that rows are trajectories, of whatever length.
+    """
+    if settings.layout == "nested" or not any(
+        info.is_list for file in files for info in file.columns.values()
+    ):
+        return list(files)
+    singles = _Singles(files)
+    return [_Unpacked(file, singles) for file in files]
+
+
+class _Singles:
+    """Which columns hold one item per row in all files. Found out when asked: it may take a look at the cells."""
+
+    def __init__(self, files: Sequence[RolloutFile]) -> None:
+        self._files = files
+        self._known: dict[str, bool] = {}
+
+    def __contains__(self, name: str) -> bool:
+        if name not in self._known:
+            has_rows = any(file.num_rows for file in self._files)
+            self._known[name] = has_rows and all(_fits(file, name) for file in self._files)
+        return self._known[name]
+
+
+def _fits(file: RolloutFile, name: str) -> bool:
+    info = file.find(name)
+    if info is None or not info.is_list:
+        return True
+    return info.unusable is None and file.has_single_items(name)
+
+
+class _Infos(Mapping[str, ColumnInfo]):
+    """The columns of a file, those of single items as scalars."""
+
+    def __init__(self, file: RolloutFile, singles: _Singles) -> None:
+        self._file = file
+        self._singles = singles
+
+    def __getitem__(self, name: str) -> ColumnInfo:
+        return _unpacked_info(self._file.columns[name], self._singles)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._file.columns)
+
+    def __len__(self) -> int:
+        return len(self._file.columns)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._file.columns
+
+
+def _unpacked_info(info: ColumnInfo, singles: _Singles) -> ColumnInfo:
+    if not info.is_list or info.name not in singles:
+        return info
+    return replace(info, is_list=False, is_deep=False, is_unpacked=True)
+
+
+class _Unpacked:
+    """A file whose lists of one item are scalars."""
+
+    def __init__(self, file: RolloutFile, singles: _Singles) -> None:
+        self._file = file
+        self._singles = singles
+        self.path: Path = file.path
+        self.format_name = file.format_name
+        self.num_rows = file.num_rows
+        self.identity = file.identity
+        self.known_roles = file.known_roles
+        self.columns: Mapping[str, ColumnInfo] = _Infos(file, singles)
+
+    @property
+    def provenance(self) -> dict[str, Any] | None:
+        return self._file.provenance
+
+    def fingerprint(self, own_columns: Sequence[str]) -> str:
+        return self._file.fingerprint(own_columns)
+
+    def find(self, name: str) -> ColumnInfo | None:
+        info = self._file.find(name)
+        return None if info is None else _unpacked_info(info, self._singles)
+
+    def may_hold_flags(self, name: str) -> bool:
+        return self._file.may_hold_flags(name)
+
+    def has_single_items(self, name: str) -> bool:
+        return self._file.has_single_items(name)
+
+    def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
+        return self._file.units(rows_per_block, like)
+
+    def blocks(
+        self, unit: Unit, names: Sequence[str], rows_per_block: int
+    ) -> Iterator[tuple[int, int, dict[str, Column]]]:
+        for start, stop, columns in self._file.blocks(unit, names, rows_per_block):
+            yield start, stop, {name: self._scalars(column, name, start) for name, column in columns.items()}
+
+    def read_whole(self, name: str) -> Column:
+        return self._scalars(self._file.read_whole(name), name, 0)
+
+    def _scalars(self, column: Column, name: str, start: int) -> Column:
+        if column.offsets is None or name not in self._singles:
+            return column
+        lengths = np.diff(column.offsets)
+        if (lengths > 1).any():
+            row = int(np.argmax(lengths > 1))
+            raise DataError(
+                f"`{name}` has {int(lengths[row])} items at row {start + row} of `{self.path}`, and one elsewhere",
+                hint="the file does not say so itself, so it may be damaged: write it anew",
+            )
+        return scalars_of(column, lengths == 1)
+
+    def writer(self, temporary: Path, plan: WritePlan) -> FileWriter:
+        return self._file.writer(temporary, plan)
+
+
+def scalars_of(column: Column, has_item: BoolArray) -> Column:
+    """Lists of one item at most; where there is none, it is null."""
+    if has_item.all():
+        return Column(column.values, column.is_null, categories=column.categories, coded=column.coded)
+    values = np.zeros(len(has_item), column.values.dtype)
+    values[has_item] = column.values
+    is_null = ~has_item
+    if column.is_null is not None:
+        is_null[has_item] |= column.is_null
+    coded = column.coded
+    return Column(
+        values,
+        is_null,
+        categories=column.categories,
+        coded=None if coded is None else lambda: scalars_of(coded(), has_item),
+    )
