@@ -56,7 +56,7 @@ class Examined:
 
 @pytest.fixture
 def examine(tmp_path, memory):
-    def run(columns: Columns, **settings) -> Examined:
+    def run(columns: Columns, /, **settings) -> Examined:
         path = write(tmp_path / "rollout.parquet", columns)
         return Examined(check([path], Settings(**settings), memory_bytes=memory))
 
@@ -145,6 +145,55 @@ class TestFlags:
         columns["done"][row] = False
         finding = examine(columns).one("GAE008")
         assert (finding.row, finding.count) == (row, 1)
+
+
+class TestUnseenEnds:
+    def test_an_end_flag_of_an_unknown_name(self, clean, examine):
+        columns = without(with_done(clean), "episode_id", "t")
+        columns["is_over"] = columns.pop("done")
+        finding = examine(columns).one("GAE009")
+        assert "`is_over`" in finding.message
+        assert "`--done-column is_over`" in str(finding.fix)
+        assert examine(columns, columns={"done": "is_over"}).checkup.findings == []
+
+    def test_a_second_flag_beside_the_known_ends(self, clean, examine):
+        columns = with_done(clean)
+        columns["x7"] = columns["done"] & (np.cumsum(columns["done"]) % 2 == 0)
+        finding = examine(columns).one("GAE010")
+        assert finding.count == int(columns["x7"].sum())
+        assert examine(columns, columns={"terminated": "x7"}).checkup.findings == []
+
+    def test_flags_that_are_never_set(self, examine):
+        parts = [without(clean_rollout(seed), "env_id", "episode_id", "t", "next_value") for seed in range(3)]
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        columns["terminated"] = columns["truncated"] = np.zeros(len(columns["reward"]), bool)
+        finding = examine(columns).one("GAE011")
+        assert finding.count == len(columns["reward"]) > 1_000
+
+    def test_success_actions_and_contacts_are_no_flags_of_ends(self, clean, examine):
+        count = len(clean["reward"])
+        columns = {
+            **clean,
+            "action": np.arange(count) % 2,
+            "next.success": clean["terminated"],
+            "contact": np.arange(count) // 9 % 2 == 0,
+        }
+        assert examine(columns).checkup.findings == []
+        assert examine(without(columns, "terminated", "truncated")).checkup.findings == []
+
+
+class TestUnfilled:
+    @pytest.mark.parametrize("filler", [0, np.nan], ids=["zero", "nan"])
+    def test_a_buffer_saved_at_its_capacity(self, clean, examine, filler):
+        columns = without(with_done(clean), "env_id", "episode_id", "t")
+        recorded = len(columns["reward"])
+        longer = {name: np.concatenate((cells, np.zeros(90, cells.dtype))) for name, cells in columns.items()}
+        for name in ("reward", "value"):
+            longer[name][recorded:] = filler
+        findings = {finding.rule.code: finding for finding in examine(longer).checkup.findings}
+        assert findings.keys() == ({"GAE012"} if filler == 0 else {"GAE012", "GAE302"})
+        assert "saved before it was full" in findings["GAE012"].message
+        assert findings["GAE012"].count == (90 if filler == 0 else 0)
 
 
 class TestRewards:
@@ -291,6 +340,27 @@ class TestInputs:
         assert finding.file == str(two)
         assert (finding.count, finding.unit) == (1, "file")
 
+    @pytest.mark.parametrize(
+        "pattern", ["{:04}", "part-{:05}-1f0c-c000.snappy", "part.{}", "data_{}", "chunk_{:03}"]
+    )
+    def test_numbered_files_of_which_one_goes_on_in_the_next(self, clean, tmp_path, pattern):
+        columns = rows(without(clean, "env_id"), clean["env_id"] == 0)
+        cut = ends(columns, "terminated")[4] + 5
+        parts = (slice(None, cut), slice(cut, None))
+        paths = [
+            write(
+                tmp_path / f"{pattern.format(number)}.parquet",
+                {name: cells[part] for name, cells in columns.items()},
+            )
+            for number, part in enumerate(parts)
+        ]
+        (finding,) = check(paths).findings
+        assert (finding.rule.code, finding.count, finding.unit) == ("GAE503", 1, "file")
+        assert finding.file == str(paths[0])
+        assert "`--join`" in str(finding.fix)
+        assert check(paths, Settings(join=True)).findings == []
+        assert check(paths, Settings(join=False)).findings == []
+
     def test_lerobot_metadata_out_of_step(self, clean, tmp_path):
         data = tmp_path / "data" / "chunk-000"
         data.mkdir(parents=True)
@@ -312,6 +382,54 @@ class TestInputs:
         finding = examine({**clean, "rewards": clean["reward"] + 1}).one("GAE900")
         assert "differ" in finding.message
         assert "--reward-column" in str(finding.fix)
+
+
+class TestPassedOver:
+    """More of these, in every format, in tests/traps/test_traps_passed_over.py."""
+
+    def test_rewards_on_masked_rows(self, clean, examine):
+        mask = np.ones(len(clean["reward"]), np.int8)
+        inside = np.flatnonzero(~(clean["terminated"] | clean["truncated"]))[5:8]
+        mask[inside] = 0
+        masked = {**clean, "mask": mask, "reward": np.where(mask, clean["reward"], 0).astype(np.float32)}
+        assert "GAE104" not in examine(masked, mask_mode="zero").codes
+        finding = examine({**masked, "reward": clean["reward"]}, mask_mode="zero").one("GAE104")
+        assert finding.count == 3
+        assert f"the first at row {inside[0]} " in finding.message
+
+    def test_rewards_beside_the_observation_they_led_to(self, examine):
+        place = np.tile(np.arange(10), 12)
+        flags = {"is_first": place == 0, "is_last": place == 9, "is_terminal": place == 9}
+        random = np.random.default_rng(0)
+        columns = {"episode_id": np.repeat(np.arange(12), 10), "value": random.normal(size=120), **flags}
+        rewards = random.normal(size=120)
+        assert "GAE105" not in examine({**columns, "reward": rewards}).codes
+        arrived = {**columns, "reward": np.where(place == 0, 0, rewards)}
+        assert examine(arrived).one("GAE105").count == 12
+
+    def test_rows_that_alternate_by_an_id_that_nothing_uses(self, clean, examine):
+        first, second = (rows(with_done(clean), clean["env_id"] == env) for env in (0, 1))
+        length = min(len(first["t"]), len(second["t"]))
+        order = np.arange(2 * length).reshape(2, length).T.reshape(-1)
+        both = {
+            name: np.concatenate([first[name][:length], second[name][:length]])[order]
+            for name in ("reward", "value", "done")
+        }
+        named = {**both, "walker": np.tile([4, 7], length)}
+        finding = examine({**named, "robot": named.pop("walker")}).one("GAE405")
+        assert (
+            finding.fix
+            == "pass `--env-column robot` if it tells trajectories apart, or `--env-column none` if it does not"
+        )
+
+    def test_an_id_that_nothing_uses_changes_where_nothing_ends(self, clean, examine):
+        columns = without(with_done(clean), "episode_id", "env_id", "t")
+        done = columns["done"].copy()
+        number = np.concatenate(([0], np.cumsum(done)[:-1]))
+        assert "GAE406" not in examine({**columns, "traj": number}).codes
+        done[np.flatnonzero(done)[[2, 5]]] = False
+        finding = examine({**columns, "done": done, "traj": number}).one("GAE406")
+        assert finding.count == 2
 
 
 def test_every_rule_has_a_planted_fault():
