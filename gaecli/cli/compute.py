@@ -100,7 +100,7 @@ def compute(
         columns={role: name for role, name in named.items() if name is not None},
         advantage_column=advantage_column,
         return_column=return_column,
-        normalize=_scope(normalize, normalize_by),
+        normalize=normalize,
         normalize_by=normalize_by,
         norm_ddof=norm_ddof,
         norm_eps=norm_eps,
@@ -113,7 +113,7 @@ def compute(
     run_options = RunOptions(
         device=device,
         memory_bytes=flags.parse_size(memory),
-        jobs=_positive(jobs),
+        jobs=jobs,
         output=output,
         sidecar=sidecar,
         overwrite=overwrite,
@@ -177,18 +177,3 @@ def _run(sources: Sequence[str], settings: Settings, options: RunOptions, *, sho
 
     with contextlib.ExitStack() as bar:
         return run(sources, settings, options, lambda total: bar.enter_context(FileProgress(total)).advance)
-
-
-def _scope(normalize: str | None, normalize_by: str | None) -> str | None:
-    if normalize_by is not None and normalize not in (None, "none", "all"):
-        raise UsageError(
-            f"`--normalize {normalize}` and `--normalize-by` ask for two different groupings",
-            hint="drop one of them",
-        )
-    return normalize
-
-
-def _positive(jobs: int | None) -> int | None:
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"`--jobs` is {jobs}; it must be 1 at least")
-    return jobs
