@@ -9,7 +9,7 @@ block can know it alone.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,6 +107,24 @@ _NONE, _NO_FLAGS = np.zeros(0, np.int64), np.zeros(0, np.bool_)
 NO_LANES = Lanes(_NONE, _NONE, (), (), (), _NO_FLAGS, _NO_FLAGS, np.zeros(0, np.int8))
 
 
+@dataclass(frozen=True, eq=False)
+class RowFacts:
+    """What the rows of a nested table say of themselves, where each is taken for a trajectory."""
+
+    #: The column of ids, and those of the rows that have one, in order.
+    id_column: str | None
+    ids: Names
+    #: Step column -> its number in each row, where it has whole ones throughout.
+    steps: Mapping[str, IndexArray]
+    #: The fewest and the most items of a list that has any.
+    lengths: tuple[int, int] | None
+    num_rows: int
+    #: Rows that none of the flags ends, where each has one flag per row, and that nothing follows.
+    num_bare: int
+    #: Something has an item per step that only makes sense along time.
+    shows_time: bool
+
+
 @dataclass(frozen=True)
 class BlockFacts:
     """What a block saw that only all blocks together can judge (FORMATS: which step a flag belongs to).
@@ -135,6 +153,7 @@ class BlockFacts:
     #: Rows that stood behind later ones, by the clock of a file without a step column.
     clock_falls: int = 0
     first_clock_fall: int | None = None
+    rows: RowFacts | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from gaecli.errors import DataError, UsageError
 from gaecli.layouts.ends import flag_columns
 from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates
 from gaecli.layouts.long import NeedsKeys, id_comes_back
+from gaecli.layouts.row_evidence import check_rows
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.rollouts import Array, IndexArray
@@ -39,11 +40,20 @@ def judge(case: Case) -> list[WarningNote]:
     """Raises what makes the numbers meaningless; returns what makes them doubtful."""
     if not case.summaries:
         return []
+    _check_rows(case)
     _check_done_reading(case)
     _check_flags_inside(case)
     _check_ids_do_not_return(case)
     _check_steps_at_borders(case)
     return [*_inverted_flags(case), *_filler_rows(case), *_clock_falls(case)]
+
+
+def _check_rows(case: Case) -> None:
+    facts = [(case.paths[part.address.file], part.facts.rows) for part in case.summaries]
+    check_rows(
+        [(path, rows) for path, rows in facts if rows is not None],
+        flag_columns(case.roles, case.settings).names,
+    )
 
 
 def _check_done_reading(case: Case) -> None:
