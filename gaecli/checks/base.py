@@ -6,7 +6,7 @@ data, and is weighed once, at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -15,13 +15,16 @@ import numpy as np
 
 from gaecli.columns import Roles
 from gaecli.diagnosis import RuleInfo, Severity
+from gaecli.errors import GaeError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.ends import FlagColumns
 from gaecli.rollouts import Array, BoolArray
 from gaecli.settings import Settings
+from gaecli.summary import WarningNote
 
-#: What a rule is shown: cells of a block as stored, steps in the order of time, a file, or all inputs.
-Scope = Literal["cells", "steps", "file", "inputs", "run"]
+#: What a rule is shown: cells of a block as stored, steps in the order of time, a file, or all inputs; what
+#: `compute` found in a stream, or between one stream and the next.
+Scope = Literal["cells", "steps", "file", "inputs", "run", "between"]
 
 
 class Evidence(Protocol):
@@ -178,6 +181,30 @@ class Window:
             int(self.rows[first]),
             self.place(first),
             str(self.context.path),
+        )
+
+
+@dataclass(frozen=True)
+class FirstLook:
+    """What `compute` found when it looked at a stream before writing: why it refuses, or what it warns of."""
+
+    path: Path
+    error: GaeError | None = None
+    notes: Sequence[WarningNote] = ()
+
+    def told(self, code: str, unit: str = "row") -> Hits | None:
+        """The warnings with this code, in the words of `compute`."""
+        notes = [note for note in self.notes if note.code == code]
+        if not notes:
+            return None
+        first = notes[0]
+        message = "; ".join(note.message for note in notes)
+        return Hits(
+            sum(note.count for note in notes),
+            message,
+            file=first.file or str(self.path),
+            fix=first.hint,
+            unit=unit,
         )
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from gaecli.checks.base import FirstLook, Hits, Rule
 
-from gaecli.checks.base import Hits, Rule
-from gaecli.errors import GaeError
+#: The code of the one rule here.
+REFUSED = "GAE900"
 
 
-def refused(case: tuple[Path, GaeError | None]) -> Hits | None:
+def refused(look: FirstLook) -> Hits | None:
     """`compute` met this error when it looked at the file."""
-    path, error = case
+    error = look.error
     if error is None:
         return None
-    return Hits(0, error.message, file=str(path), fix=error.hint)
+    return Hits(0, error.message, file=str(look.path), fix=error.hint)
 
 
 RULES = (
     Rule(
-        "GAE900",
+        REFUSED,
         "refused",
         "error",
         "run",
@@ -26,5 +26,6 @@ RULES = (
         summary="`gae compute` refuses the file for a reason that no other rule names",
         why="nothing is computed from a file that can be read in two ways, or in none",
         fix="the message says what to do",
+        unless=("GAE009",),
     ),
 )

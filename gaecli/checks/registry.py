@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gaecli.checks import cells, flags, inputs, order, refusals, rewards, values
+from gaecli.checks import cells, flags, inputs, order, refusals, rewards, unseen, values
 from gaecli.checks.base import Rule
 from gaecli.errors import UsageError
 
@@ -12,6 +12,7 @@ RULES: tuple[Rule, ...] = tuple(
     sorted(
         (
             *flags.RULES,
+            *unseen.RULES,
             *cells.RULES,
             *rewards.RULES,
             *values.RULES,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gaecli.errors import FileError
+from gaecli.errors import FileError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
 
@@ -50,6 +50,17 @@ class DataSet:
         name = self.root.absolute().name
         number = self.streams.index(tuple(stream)) if len(self.streams) > 1 else None
         return self.root.absolute().with_name(f"{name}{'' if number is None else f'-{number}'}.gae.parquet")
+
+    def successor(self, path: Path) -> Path:
+        """What is written where the data set is written in place: the file itself, or a new one beside it."""
+        return path
+
+    def publish(self, new_files: Mapping[Path, Path], columns: Sequence[str]) -> None:
+        """Make successors the data set, in place of the files by which they are given; if it raises, they are not."""
+
+    def refuse_in_place(self) -> UsageError | None:
+        """Why its files are not written where they are; None where they can be."""
+        return None
 
     @property
     def marks(self) -> tuple[Path, ...]:

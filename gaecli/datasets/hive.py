@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
@@ -27,11 +27,7 @@ class HivePartitions(DataSet):
     numbers: frozenset[str] = field(default_factory=frozenset)
 
     def open(self, path: Path) -> RolloutFile:
-        keys: dict[str, int | str | None] = {
-            key: int(value) if key in self.numbers and value is not None else value
-            for key, value in _keys(path)
-        }
-        return VirtualColumns(open_file(path), keys)
+        return VirtualColumns(open_file(path), values_of(path, self.numbers))
 
 
 def recognise(directory: Path) -> HivePartitions | None:
@@ -48,7 +44,7 @@ def recognise(directory: Path) -> HivePartitions | None:
         raise FileError(f"no permission to look into `{error.filename}`, a part of `{directory}`") from error
     if not files or not all(list(_keys(path)) for path in files):
         return None
-    return HivePartitions(directory, "hive-partitioned directory", (tuple(files),), _numbers(files))
+    return HivePartitions(directory, "hive-partitioned directory", (tuple(files),), numbers_of(files))
 
 
 def root_of(path: Path) -> Path | None:
@@ -61,6 +57,11 @@ def root_of(path: Path) -> Path | None:
     return folder
 
 
+def values_of(path: Path, numbers: frozenset[str]) -> dict[str, int | str | None]:
+    """The keys of the folders that a file stands in; `numbers` are those that are whole numbers."""
+    return {key: int(value) if key in numbers and value is not None else value for key, value in _keys(path)}
+
+
 def _keys(path: Path) -> Iterator[tuple[str, str | None]]:
     """Of the folders right above the file, the lowest first."""
     for folder in path.absolute().parents:
@@ -71,7 +72,7 @@ def _keys(path: Path) -> Iterator[tuple[str, str | None]]:
         yield unquote(match["key"]), None if value == _NULL else value
 
 
-def _numbers(files: list[Path]) -> frozenset[str]:
+def numbers_of(files: Sequence[Path]) -> frozenset[str]:
     """A key is a number if it is one everywhere; `007` is a name."""
     found: dict[str, bool] = {}
     for path in files:

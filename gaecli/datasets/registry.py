@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gaecli.datasets import hive, lerobot, minari, rllib, shards
+from gaecli.datasets import delta, ducklake, hive, iceberg, lerobot, minari, rllib, shards, tables
 from gaecli.datasets.base import DataSet
-from gaecli.errors import GaeError
+from gaecli.datasets.folders import rollout_files
+from gaecli.datasets.tables import TITLES, Table
+from gaecli.errors import GaeError, MissingExtraError
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,19 @@ KINDS = (
     Kind("shards", shards.recognise, shards.root_of, has_mark=False),
 )
 
+#: Tables of a lakehouse, by their kind: whatever lies in the folder of one belongs to it, or is nothing.
+_TABLES: Mapping[str, Callable[[Path], Table]] = {
+    "delta": delta.read,
+    "iceberg": iceberg.read,
+    "ducklake": ducklake.read,
+}
+
 
 def recognise(directory: Path, *, by_mark: bool = False) -> DataSet | None:
     """The data set whose root `directory` is; None for a plain folder."""
+    table = tables.kind_at(directory)
+    if table is not None:
+        return _TABLES[table](directory)
     for kind in KINDS:
         found = kind.recognise(directory) if kind.has_mark or not by_mark else None
         if found is not None:
@@ -48,6 +60,25 @@ def data_set_of(path: Path) -> DataSet | None:
         if found is not None and path.absolute() in {file.absolute() for file in found.paths}:
             return found
     return None
+
+
+def table_around(path: Path, known: Sequence[DataSet] = ()) -> Table | None:
+    """The table that a file or a folder is of, or is. Of `known` ones the log is not read again."""
+    found = tables.enclosing(path)
+    if found is None:
+        return None
+    kind, root = found
+    for table in known:
+        if isinstance(table, Table) and table.root == root:
+            return table
+    try:
+        return _TABLES[kind](root)
+    except MissingExtraError as error:
+        if root == path:
+            raise
+        # What may be written where can be told without: the files that are there stand for those that are live.
+        files = tuple(rollout_files(root))
+        return Table(root, TITLES[kind], (files,), kind, failure=error)
 
 
 def _around(path: Path, kind: Kind) -> DataSet | None:

@@ -62,6 +62,9 @@ class VirtualColumns:
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         return self._file.fingerprint(own_columns)
 
+    def may_hold_flags(self, name: str) -> bool:
+        return name not in self._infos and self._file.may_hold_flags(name)
+
     def find(self, name: str) -> ColumnInfo | None:
         return self._infos.get(name) or self._file.find(name)
 

@@ -91,6 +91,9 @@ class ArrowInput:
             raise _unreadable(self.path, error) from error
         return digest.hexdigest()
 
+    def may_hold_flags(self, name: str) -> bool:
+        return name in self.columns
+
     def find(self, name: str) -> ColumnInfo | None:
         if name in self.columns:
             return self.columns[name]

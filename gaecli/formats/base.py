@@ -158,6 +158,9 @@ class RolloutFile(Protocol):
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         """Changes whenever anything but `own_columns` changed since they were written."""
 
+    def may_hold_flags(self, name: str) -> bool:
+        """False where headers tell that a column holds other numbers than 0 and 1, or one of them throughout."""
+
     def find(self, name: str) -> ColumnInfo | None:
         """A column by its literal name, else by a path into structs (`infos.value`, `steps.reward`)."""
 

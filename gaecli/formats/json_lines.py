@@ -127,6 +127,9 @@ class JsonLinesInput:
             raise _unreadable(self.path, error) from error
         return digest.hexdigest()
 
+    def may_hold_flags(self, name: str) -> bool:
+        return name in self.columns
+
     def find(self, name: str) -> ColumnInfo | None:
         if name in self.columns:
             return self.columns[name]

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit
 from gaecli.formats.parquet_footer import encrypted, is_encrypted, read_footer
 from gaecli.formats.parquet_mark import payload_fingerprint
 from gaecli.formats.parquet_splice import ParquetAppender
+from gaecli.formats.parquet_statistics import leaf_positions, statistics_allow_flags
 from gaecli.formats.stored import parse_document
 
 #: Column chunks are streamed through a buffer of this size: a row group may be larger than memory.
@@ -52,6 +54,14 @@ class ParquetInput:
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         return payload_fingerprint(read_footer(self.path), own_columns)
+
+    def may_hold_flags(self, name: str) -> bool:
+        leaf = self._leaf_positions.get(self._leaf(name))
+        return leaf is not None and statistics_allow_flags(self._metadata, leaf)
+
+    @cached_property
+    def _leaf_positions(self) -> dict[str, int]:
+        return leaf_positions(self._metadata)
 
     def find(self, name: str) -> ColumnInfo | None:
         """A literal column name first (`next.reward` in LeRobot), then a struct path (`infos.value`)."""

@@ -11,10 +11,15 @@ import numpy as np
 from gaecli.columns import flag_of
 from gaecli.errors import DataError
 from gaecli.formats.base import Column
-from gaecli.rollouts import Array, BoolArray
+from gaecli.layouts.tails import is_tail
+from gaecli.rollouts import Array, BoolArray, IndexArray
 
 #: Says where a cell is, e.g. "row 48213 (episode 17, step 212)", from its index in the block.
 Locate = Callable[[int], str]
+
+
+class UnfilledTail(DataError):
+    """From some step on all cells are such that they cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class Cells:
     drops: bool = False
     #: Column -> role of the flags in which 0 says what 1 says in others.
     inverted: Mapping[str, str] = field(default_factory=dict)
+    #: Where the cells of one trajectory after the other stop; None: of all of them at the end.
+    stops: IndexArray | None = None
 
     def numbers(
         self, column: Column, name: str, role: str, used: BoolArray | None = None
@@ -129,7 +136,13 @@ class Cells:
     def _error(self, name: str, what: str, bad: BoolArray, hint: str) -> DataError:
         count = int(np.count_nonzero(bad))
         place = self.locate(int(np.argmax(bad)))
-        return DataError(f"`{name}` {what} at {place} of `{self.path}`; {count:,} such in all", hint=hint)
+        message = f"`{name}` {what} at {place} of `{self.path}`; {count:,} such in all"
+        if is_tail(bad.reshape(-1), self.stops):
+            return UnfilledTail(
+                f"{message}, and no other behind them: a buffer that was saved before it was full looks like this",
+                hint=f"leave these rows out of the file, or {hint.removeprefix('repair the file, or ')}",
+            )
+        return DataError(message, hint=hint)
 
 
 def level_of(column: Column) -> float | None:

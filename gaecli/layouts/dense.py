@@ -111,7 +111,9 @@ class DenseLayout:
         num_rows = len(columns[self.roles.names["reward"]].values)
         num_times = num_rows if self.is_time_major else self.shape[1]
         locate = _locator(first_row, num_times, is_time_major=self.is_time_major)
-        cells = Cells(self.path, locate, self.drops, self.flags.inverted)
+        num_lanes = self.num_lanes if self.is_time_major else num_rows
+        stops = np.arange(1, num_lanes + 1, dtype=np.int64) * num_times
+        cells = Cells(self.path, locate, self.drops, self.flags.inverted, stops)
         return _Piece(self, first_row, num_rows, {**columns, **self.lane_columns}, cells).block()
 
     def _wrong_shape(self, name: str, expected: str | None = None) -> DataError:

@@ -53,7 +53,7 @@ class NestedLayout:
         assert offsets is not None
         if is_doubtful(self.roles):
             self._ask_about(columns[names["not_done"]], offsets)
-        cells = Cells(self._path, _locator(start, offsets), self._drops, self._flags.inverted)
+        cells = Cells(self._path, _locator(start, offsets), self._drops, self._flags.inverted, offsets[1:])
         check_alternates(columns, self.roles, cells)
         bad_flags: list[BoolArray] = []
         mask = used = None

@@ -14,6 +14,7 @@ from gaecli.layouts.dense import DenseLayout, squeezed
 from gaecli.layouts.long import LongLayout, Taking
 from gaecli.layouts.masks import is_doubtful, which_mask
 from gaecli.layouts.nested import NestedLayout
+from gaecli.layouts.unused_flags import likely_ends
 from gaecli.settings import Settings
 
 #: A mask that people have beside that of the response, and that is no mask of actions.
@@ -136,10 +137,12 @@ def _need_ends(file: RolloutFile, roles: Roles, reward: ColumnInfo, settings: Se
     tells = ("terminated", "truncated", "done", "not_done", "done_start", "padding", "episode", "env")
     if settings.layout == "long" or roles.key_parts or any(roles.get(role) for role in tells):
         return
+    likely = likely_ends(file, roles)
+    named = f"pass `--done-column {likely[0]}` if it says so, or " if likely else ""
     raise UsageError(
         f"nothing in `{file.path}` tells where a trajectory ends\n"
         f"       columns there: {', '.join(list(file.columns)[:24])}",
-        hint="name a flag with `--done-column` or an id with `--episode-column`; "
+        hint=f"{named}name a flag with `--done-column` or an id with `--episode-column`; "
         "if the file is one single trajectory, pass `--layout long`" + _or_nested(reward, "of one step"),
     )
 

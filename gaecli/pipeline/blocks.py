@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ from gaecli.estimators.bootstrap import needs_bootstrap
 from gaecli.estimators.gae import Borders, Gae
 from gaecli.formats.base import Column, RolloutFile, Unit
 from gaecli.layouts.base import Layout
+from gaecli.layouts.flag_evidence import BlockEnds, block_ends
+from gaecli.layouts.tails import ZeroTails, zero_tails
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.rollouts import Block, BlockFacts, BoolArray, FloatArray, IndexArray, Lanes
 from gaecli.settings import Bootstrap
@@ -38,6 +40,8 @@ class BlockSummary:
     lanes: Lanes
     borders: Borders
     facts: BlockFacts
+    ends: BlockEnds
+    tails: ZeroTails | None
     #: Rows of the file (flat) at the end of each lane, for messages.
     last_rows: IndexArray
     head_dropped: BoolArray
@@ -52,6 +56,7 @@ class Scanned:
     block: Block
     #: The block as the convention reads it; the same object where the convention changes nothing.
     prepared: Block
+    ends: BlockEnds
     advantages: FloatArray
     #: None where they are A + V.
     returns: FloatArray | None = None
@@ -112,10 +117,12 @@ class BlockReader:
     estimator: Gae
     bootstrap: Bootstrap
     rows_per_block: int
+    #: Columns that no role uses and that are looked at all the same, once.
+    unused: Sequence[str] = ()
 
     def pieces(self, unit: Unit, clock: Stopwatch) -> Iterator[Piece]:
         """The rows of a unit, read one block after the other."""
-        blocks = self.file.blocks(unit, self.layout.row_columns, self.rows_per_block)
+        blocks = self.file.blocks(unit, (*self.layout.row_columns, *self.unused), self.rows_per_block)
         while True:
             with clock("read"):
                 found = next(blocks, None)
@@ -128,8 +135,9 @@ class BlockReader:
             block = self.layout.block(piece.start, piece.columns)
             prepared = self.estimator.prepare(block)
             self._check_bootstrap(piece.start, prepared)
+            ends = block_ends(block, piece.columns, self.unused, piece.start)
         with clock("kernel"):
-            return Scanned(piece.start, block, prepared, *self.estimator.estimate(prepared, threads))
+            return Scanned(piece.start, block, prepared, ends, *self.estimator.estimate(prepared, threads))
 
     def _check_bootstrap(self, start: int, block: Block) -> None:
         """`--bootstrap error`, for ends that are known in the block; those at its border come later."""
@@ -163,6 +171,8 @@ def summarise(scanned: Scanned, address: BlockAddress, estimator: Gae) -> BlockS
         lanes=lanes,
         borders=estimator.borders(scanned.prepared, scanned.advantages),
         facts=block.facts,
+        ends=scanned.ends,
+        tails=zero_tails(block),
         last_rows=scanned.start + block.placement.rows_of_steps(last),
         head_dropped=nothing if dropped is None else dropped[first],
         tail_dropped=nothing if dropped is None else dropped[last],

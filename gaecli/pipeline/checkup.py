@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from gaecli.checks.base import CellBlock, Context, Evidence, Hits, Rule
+from gaecli.checks.base import CellBlock, Context, Evidence, FirstLook, Hits, Rule
+from gaecli.checks.refusals import REFUSED
 from gaecli.checks.registry import choose_rules
 from gaecli.checks.windows import Windows
 from gaecli.columns import Roles
@@ -20,6 +21,7 @@ from gaecli.layouts.ends import flag_columns
 from gaecli.layouts.long import Taking
 from gaecli.layouts.registry import choose_layout
 from gaecli.pipeline.commit import explain
+from gaecli.pipeline.continuity import Continuity, Edges
 from gaecli.pipeline.inputs import StreamPlan, check_names, plan_streams
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream, open_stream
@@ -44,6 +46,7 @@ def check(
     findings: list[Finding] = []
     contexts: list[Context] = []
     failures: list[tuple[str, str, str | None, int]] = []
+    continuity = Continuity()
     num_files = num_rows = 0
     for number, plan in enumerate(plan_streams(sources, settings.join)):
         num_files += len(plan.paths)
@@ -53,17 +56,13 @@ def check(
             checker = _Checker(opened, block_rows, rules)
             findings += checker.findings()
             contexts += checker.contexts
+            continuity.add(checker.edges)
             num_rows += checker.num_rows
         except OSError as error:
             failures.append(_failure(plan, explain(error, plan.paths[0])))
         except GaeError as error:
             failures.append(_failure(plan, error))
-    for rule in rules:
-        if rule.scope == "inputs":
-            hits = rule.find(contexts)
-            weighed = hits.weigh() if hits is not None else None
-            if weighed is not None:
-                findings.append(_finding(rule, weighed, weighed.file or ""))
+    findings += _of_all_inputs(rules, contexts, continuity)
     return Checkup(
         findings=findings,
         codes=[rule.code for rule in rules],
@@ -73,6 +72,20 @@ def check(
         is_strict=strict,
         seconds=time.perf_counter() - started,
     )
+
+
+def _of_all_inputs(
+    rules: Sequence[Rule], contexts: Sequence[Context], continuity: Continuity
+) -> list[Finding]:
+    notes = continuity.notes()
+    between = [FirstLook(Path(note.file or ""), notes=[note]) for note in notes]
+    subjects: dict[str, Sequence[object]] = {"inputs": [contexts], "between": between}
+    return [
+        _finding(rule, hits, hits.file or "")
+        for rule in rules
+        for subject in subjects.get(rule.scope, ())
+        if (found := rule.find(subject)) is not None and (hits := found.weigh()) is not None
+    ]
 
 
 def _failure(plan: StreamPlan, error: GaeError) -> tuple[str, str, str | None, int]:
@@ -89,6 +102,7 @@ class _Checker:
         self.rules = rules
         self.contexts: list[Context] = []
         self.num_rows = 0
+        self.edges: Edges | None = None
         self._path = str(stream.plan.paths[0])
         self._evidence: dict[str, Evidence] = {}
 
@@ -109,9 +123,9 @@ class _Checker:
             for rule in self.rules
             if rule.code in weighed and not any(code in weighed for code in rule.unless)
         ]
-        if not any(finding.rule.severity == "error" for finding in findings):
-            findings += self._refusals()
-        return findings
+        return findings + self._found_by_compute(
+            {finding.rule.code for finding in findings if _is_error(finding)}
+        )
 
     def _examine(self, context: Context, layout: Layout, windows: Windows) -> None:
         """The blocks of one file. Where no steps can be made of one, the rules about cells say why."""
@@ -148,22 +162,39 @@ class _Checker:
                 known = self._evidence.get(rule.code)
                 self._evidence[rule.code] = found if known is None else known.merge(found)
 
-    def _refusals(self) -> list[Finding]:
-        """What `compute` itself would say, where no rule about errors has said anything."""
-        rules = [rule for rule in self.rules if rule.scope == "run"]
+    def _found_by_compute(self, errors: Collection[str]) -> list[Finding]:
+        """What `compute` itself would say. A refusal counts where no rule about errors has said anything."""
+        rules = [rule for rule in self.rules if rule.scope in ("run", "between")]
         if not rules:
             return []
-        case = self.stream.plan.paths[0], self._refusal()
-        found = [(rule, rule.find(case)) for rule in rules]
-        return [_finding(rule, hits, self._path) for rule, hits in found if isinstance(hits, Hits)]
+        look = self._first_look()
+        hits = {
+            rule.code: found
+            for rule in rules
+            if rule.scope == "run" and (found := rule.find(look)) is not None
+        }
+        return [
+            _finding(rule, found, self._path)
+            for rule in rules
+            if (found := hits.get(rule.code)) is not None
+            and isinstance(found, Hits)
+            and not any(code in hits for code in rule.unless)
+            and not (errors and rule.code == REFUSED)
+        ]
 
-    def _refusal(self) -> GaeError | None:
+    def _first_look(self) -> FirstLook:
+        path = self.stream.plan.paths[0]
         estimator = make_estimator(self.settings, choose_device("auto", 0))
         try:
-            first_look(self.stream, Workshop.plain(estimator, store_bytes=0))
+            stream = first_look(self.stream, Workshop.plain(estimator, store_bytes=0))
         except GaeError as error:
-            return error
-        return None
+            return FirstLook(path, error)
+        self.edges = stream.edges
+        return FirstLook(path, notes=stream.warnings)
+
+
+def _is_error(finding: Finding) -> bool:
+    return finding.rule.severity == "error"
 
 
 def _without_steps(file: RolloutFile, roles: Roles, settings: Settings) -> Layout | None:

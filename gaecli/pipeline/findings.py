@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gaecli.columns import Unused, flag_of
 from gaecli.kernels.devices import Device
+from gaecli.pipeline.notes import counted
 from gaecli.settings import Settings
 from gaecli.summary import BootstrapCounts, WarningNote
 
@@ -17,41 +16,6 @@ if TYPE_CHECKING:
     from gaecli.pipeline.opening import OpenStream
     from gaecli.pipeline.outcome import Outcome
     from gaecli.pipeline.stream import Stream
-
-
-@dataclass(frozen=True)
-class _Tally(WarningNote):
-    """A warning whose words hold numbers, which add up over inputs."""
-
-    say: Callable[..., str] = str
-    numbers: tuple[int, ...] = ()
-
-
-def _tally(
-    code: str, say: Callable[..., str], numbers: tuple[int, ...], file: str | None, hint: str | None = None
-) -> WarningNote:
-    return _Tally(code, say(*numbers), file, numbers[0], hint, say, numbers)
-
-
-def merged(notes: Sequence[WarningNote]) -> list[WarningNote]:
-    """The same warning about a thousand inputs is one warning, with the numbers of all of them."""
-    together: dict[tuple[str, str | None], list[WarningNote]] = {}
-    for note in notes:
-        words = None if isinstance(note, _Tally) else note.message
-        together.setdefault((note.code, words), []).append(note)
-    return [_sum(same) for same in together.values()]
-
-
-def _sum(same: Sequence[WarningNote]) -> WarningNote:
-    first = same[0]
-    message = first.message
-    if isinstance(first, _Tally):
-        numbers = [note.numbers for note in same if isinstance(note, _Tally)]
-        message = first.say(*map(sum, zip(*numbers, strict=True)))
-    if len(same) > 1:
-        message = f"{message} (in {len(same):,} inputs)"
-    file = first.file if len({note.file for note in same}) == 1 else None
-    return WarningNote(first.code, message, file, sum(note.count for note in same), first.hint)
 
 
 def findings(stream: Stream, outcome: Outcome, settings: Settings, device: Device) -> list[WarningNote]:
@@ -96,7 +60,7 @@ def _deviations(outcome: Outcome, settings: Settings, file: str | None) -> list[
             return f"{who} {_TRUNCATION_TEXTS[settings.truncation].format(ends=ends)}"
 
         numbers = (report.counts.truncated,)
-        notes.append(_tally("preset-truncation", truncated, numbers, file, _exact_hint(settings)))
+        notes.append(counted("preset-truncation", truncated, numbers, file, _exact_hint(settings)))
     if convention.arrival_rows and report.unestimated_steps:
 
         def last_rows(count: int) -> str:
@@ -105,7 +69,7 @@ def _deviations(outcome: Outcome, settings: Settings, file: str | None) -> list[
                 "no transition; their advantage is 0, and left out of statistics"
             )
 
-        notes.append(_tally("preset-last-rows", last_rows, (report.unestimated_steps,), file))
+        notes.append(counted("preset-last-rows", last_rows, (report.unestimated_steps,), file))
     return notes
 
 
@@ -122,7 +86,7 @@ def bootstrap_notes(
     notes = []
     if counts.zero:
         notes.append(
-            _tally(
+            counted(
                 "bootstrap-zero",
                 lambda count, episodes: (
                     f"{_open_ends(count, episodes)}: 0 was used for V of the state after them"
@@ -134,7 +98,7 @@ def bootstrap_notes(
         )
     if counts.current and settings.bootstrap == "current":
         notes.append(
-            _tally(
+            counted(
                 "bootstrap-current",
                 lambda count, episodes: (
                     f"{_open_ends(count, episodes)}: V of their last state was used for the state after it"
@@ -163,7 +127,7 @@ def _degenerate(outcome: Outcome, settings: Settings, file: str | None) -> list[
         what = "the advantages have" if count == 1 and num_groups == 1 else f"{count:,} groups have"
         return f"{what} no variance, or a single step: normalised to 0"
 
-    return [_tally("zero-variance", degenerate, (count,), file)]
+    return [counted("zero-variance", degenerate, (count,), file)]
 
 
 def _overflows(outcome: Outcome, settings: Settings, file: str | None) -> list[WarningNote]:
@@ -187,7 +151,7 @@ def _dropped(outcome: Outcome, file: str | None) -> list[WarningNote]:
     if not report.dropped_episodes:
         return []
     return [
-        _tally(
+        counted(
             "dropped-episodes",
             lambda episodes, steps: (
                 f"{episodes:,} episodes ({steps:,} steps) hold cells that cannot be used; "

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from gaecli.datasets.base import DataSet, natural_key
 from gaecli.datasets.folders import candidates, primary_only, walk
-from gaecli.datasets.registry import data_set_of, recognise
+from gaecli.datasets.registry import data_set_of, recognise, table_around
 from gaecli.datasets.shards import group_shards
-from gaecli.errors import FileError, UsageError
+from gaecli.datasets.tables import Table
+from gaecli.errors import FileError, GaeError, MissingExtraError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import SECONDARY_SUFFIXES, SUFFIXES, open_file
 from gaecli.layouts.singles import as_scalars
@@ -41,7 +42,7 @@ class StreamPlan:
     #: File -> the data set that knows how to open it, where its place tells more than its content.
     openers: Mapping[Path, DataSet] = field(default_factory=dict)
     #: File -> why it cannot be opened, where that was found out when it was looked for.
-    failures: Mapping[Path, FileError] = field(default_factory=dict)
+    failures: Mapping[Path, GaeError] = field(default_factory=dict)
 
     def open(self, path: Path) -> RolloutFile:
         if path in self.failures:
@@ -61,7 +62,7 @@ class _Found:
     data_set: DataSet | None = None
     is_root: bool = False
     #: It is named, and cannot be read or stands for nothing.
-    failure: FileError | None = None
+    failure: GaeError | None = None
 
 
 def check_names(sources: Sequence[str | Path]) -> None:
@@ -140,7 +141,7 @@ def _expanded(source: str | Path, known: list[DataSet]) -> Iterable[_Found]:
         return _expand(source, known)
     except PermissionError as error:
         return [_closed(Path(error.filename or source), Path(source).parent)]
-    except FileError as error:
+    except (FileError, MissingExtraError) as error:
         return [_Found(Path(source), Path(source).parent, failure=error)]
 
 
@@ -203,7 +204,7 @@ def _expand(source: str | Path, known: list[DataSet]) -> Iterable[_Found]:
             )
         return files
     if path.exists() or path.is_symlink():
-        return [_Found(path, path.parent, _data_set_of(path, known))]
+        return [_named(path, path.parent, known)]
     if is_pattern(str(source)):
         return _expand_pattern(str(source), known)
     raise _not_there(path)
@@ -217,7 +218,7 @@ def _expand_pattern(pattern: str, known: list[DataSet]) -> list[_Found]:
     folders = [path for path in paths if path.is_dir()]
     # A link that leads nowhere is somebody's file that is missing.
     files = [path for path in paths if path not in folders and (path.is_file() or path.is_symlink())]
-    found = [_Found(path, root, _data_set_of(path, known)) for path in files]
+    found = [_named(path, root, known) for path in files]
     if not files:
         inner = [file for folder in folders for file in _expanded(folder, known)]
         found = [file if file.is_root else replace(file, root=root) for file in inner]
@@ -228,7 +229,10 @@ def _expand_pattern(pattern: str, known: list[DataSet]) -> list[_Found]:
 
 
 def _expand_directory(directory: Path) -> list[_Found]:
-    """A data set; or a plain folder, with the data sets below it."""
+    """A data set, or a folder of a table; or a plain folder, with the data sets below it."""
+    table = table_around(directory)
+    if table is not None:
+        return _of_table(directory, table)
     try:
         data_set = recognise(directory)
     except PermissionError:
@@ -244,7 +248,7 @@ def _expand_directory(directory: Path) -> list[_Found]:
         except PermissionError:
             closed.append(_closed(folder, directory))
             return True
-        except FileError as error:
+        except GaeError as error:
             closed.append(_Found(folder, directory, failure=error))
             return True
         if below is not None:
@@ -261,6 +265,24 @@ def _expand_directory(directory: Path) -> list[_Found]:
     ]
     plain = [_Found(path, directory) for path in (files if inner else primary_only(files))]
     return sorted([*plain, *inner, *closed], key=lambda file: natural_key(file.path))
+
+
+def _of_table(directory: Path, table: Table) -> list[_Found]:
+    files = table.below(directory)
+    if not files:
+        raise FileError(f"directory `{directory}` holds no file of the {table.title} `{table.root}`")
+    is_root = len(files) == len(table.paths)
+    return [_Found(path, table.root, table, is_root=is_root) for path in files]
+
+
+def _named(path: Path, root: Path, known: list[DataSet]) -> _Found:
+    """A file that was named, or matched, with the data set that it belongs to."""
+    table = table_around(path, known)
+    if table is None:
+        return _Found(path, root, _data_set_of(path, known))
+    if table not in known:
+        known.append(table)
+    return _Found(table.own(path), root, table)
 
 
 def _closed(folder: Path, root: Path) -> _Found:

@@ -18,6 +18,8 @@ from gaecli.layouts.long import NeedsKeys, id_comes_back
 from gaecli.layouts.row_evidence import check_rows
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
+from gaecli.pipeline.unfilled import unfilled_tails
+from gaecli.pipeline.unseen_ends import Unseen, judge_ends, unseen_of
 from gaecli.rollouts import Array, IndexArray
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote
@@ -32,6 +34,7 @@ class Case:
     settings: Settings
     summaries: Sequence[BlockSummary]
     combined: Combined
+    layout: str
     #: Rows were taken key by key, so that ids may come back.
     by_key: bool = False
 
@@ -45,7 +48,18 @@ def judge(case: Case) -> list[WarningNote]:
     _check_flags_inside(case)
     _check_ids_do_not_return(case)
     _check_steps_at_borders(case)
-    return [*_inverted_flags(case), *_filler_rows(case), *_clock_falls(case)]
+    return [
+        *_inverted_flags(case),
+        *judge_ends(_unseen(case)),
+        *unfilled_tails(str(case.paths[0]), case.summaries, case.combined),
+        *_filler_rows(case),
+        *_clock_falls(case),
+    ]
+
+
+def _unseen(case: Case) -> Unseen:
+    path = str(case.paths[0])
+    return unseen_of(path, case.layout, case.roles, case.settings, case.summaries, case.combined)
 
 
 def _check_rows(case: Case) -> None:

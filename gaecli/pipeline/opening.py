@@ -16,6 +16,7 @@ from gaecli.formats.base import RolloutFile, Unit, damaged
 from gaecli.layouts.base import Layout
 from gaecli.layouts.long import Taking
 from gaecli.layouts.registry import choose_layout
+from gaecli.layouts.unused_flags import unused_flags
 from gaecli.pipeline.findings import unused_columns
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.memory import check_memory, rows_per_block
@@ -33,11 +34,13 @@ class OpenFile:
     file: RolloutFile
     layout: Layout
     units: Sequence[Unit]
+    #: Columns that no role uses and that may say where trajectories end, going by the headers.
+    unused: Sequence[str] = ()
 
     @property
     def columns(self) -> set[str]:
         """All columns that are read; there may be many more in the file."""
-        return {*self.layout.row_columns, *self.layout.roles.names.values()}
+        return {*self.layout.row_columns, *self.layout.roles.names.values(), *self.unused}
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +125,8 @@ def _open_files(plan: StreamPlan, settings: Settings, block_rows: int, taking: T
         roles = resolve(file, settings)
         _check_group_column(file, roles, settings)
         layout = choose_layout(file, roles, settings, taking)
-        files.append(OpenFile(file, layout, file.units(block_rows, roles.names["reward"])))
+        units = file.units(block_rows, roles.names["reward"])
+        files.append(OpenFile(file, layout, units, unused_flags(file, layout, settings)))
     _check_same_columns(files)
     return files
 

@@ -13,9 +13,10 @@ from gaecli.estimators.normalization import Constants
 from gaecli.kernels.devices import Device
 from gaecli.pipeline.apply import Report
 from gaecli.pipeline.clock import Stopwatch
-from gaecli.pipeline.findings import merged
+from gaecli.pipeline.continuity import Continuity, Edges
 from gaecli.pipeline.gallery import SketchBook, gallery_of
 from gaecli.pipeline.inputs import StreamPlan
+from gaecli.pipeline.notes import merged
 from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.outputs import Output
 from gaecli.pipeline.statistics import Explained
@@ -46,6 +47,7 @@ class Outcome:
     constants: Mapping[Hashable, Constants] = field(default_factory=dict)
     warnings: list[WarningNote] = field(default_factory=list)
     sketches: SketchBook | None = None
+    edges: Edges | None = None
 
     @classmethod
     def failed(cls, plan: StreamPlan, error: GaeError) -> Outcome:
@@ -98,7 +100,7 @@ class Outcome:
                     file.path, stream.opened, targets, status, output.report.counts, file.format_name, method
                 )
             )
-        return cls(files, report, constants, list(stream.warnings), stream.sketches)
+        return cls(files, report, constants, list(stream.warnings), stream.sketches, stream.edges)
 
 
 def summarize(
@@ -116,6 +118,7 @@ def summarize(
     files: list[FileSummary] = []
     notes: list[WarningNote] = []
     sketches: list[SketchBook] = []
+    continuity = Continuity()
     for number, outcome in enumerate(outcomes):
         report.merge(outcome.report)
         explained.add(outcome.report.value_errors, outcome.report.returns)
@@ -125,6 +128,7 @@ def summarize(
         )
         files += outcome.files
         notes += outcome.warnings
+        continuity.add(outcome.edges)
         sketches += [outcome.sketches] if outcome.sketches is not None else []
     return Summary(
         settings={**settings.to_dict(), "overrides": settings.overrides},
@@ -136,7 +140,7 @@ def summarize(
         explained_variance=explained.within,
         explained_variances=explained.over_streams,
         normalization=_normalization(settings, constants, report),
-        warnings=merged(notes),
+        warnings=merged([*notes, *continuity.notes()]),
         seconds=Seconds(time.perf_counter() - started, clock["read"], clock["kernel"], clock["write"]),
         streams=streams,
         device_reason=device.reason,
@@ -157,7 +161,8 @@ def _file(
     layout = stream.files[0].layout
     return FileSummary(
         input=str(path),
-        output=str(targets[path].path),
+        # Where nothing was to be done, no new version of a file lies beside it.
+        output=str(path if status == "up to date" and targets[path].in_place else targets[path].path),
         status=status,
         format=format_name,
         layout=layout.name,

@@ -186,7 +186,8 @@ class Outputs:
             root = self._copied_root(stream.plan)
             if root is not None:
                 copy_companions(stream.plan, root, self.places)
-            self._commit_files(outputs, self._new_marks(stream.plan, new_marks))
+            marks = self._new_marks(stream.plan, new_marks)
+            self._commit_files(outputs, marks, self._publication(stream.plan, outputs))
         self.finished(stream.opened)
         with self._lock:
             del self._pending[stream.number]
@@ -291,7 +292,24 @@ class Outputs:
             return {}
         return marks_of(plan, root, self.settings.output_columns, self.places)
 
-    def _commit_files(self, outputs: Sequence[Output], marks: Mapping[Path, bytes]) -> None:
+    def _publication(self, plan: StreamPlan, outputs: Sequence[Output]) -> Callable[[], None] | None:
+        """What makes the new files the next version of a data set whose own files never change."""
+        data_set = plan.data_set
+        successors = {
+            output.opened.file.path: output.target.path
+            for output in outputs
+            if output.target.in_place and output.target.path != output.opened.file.path
+        }
+        if data_set is None or not successors:
+            return None
+        return lambda: data_set.publish(successors, self.settings.output_columns)
+
+    def _commit_files(
+        self,
+        outputs: Sequence[Output],
+        marks: Mapping[Path, bytes],
+        publish: Callable[[], None] | None = None,
+    ) -> None:
         """All at once, when all of them are sealed and no input has changed."""
         files = [output.new_file for output in outputs if output.new_file is not None]
         made: list[NewThing] = []
@@ -304,7 +322,7 @@ class Outputs:
                 for output in outputs:
                     self.places.check_unchanged(output.opened.file.path, output.opened.file.identity)
                 # Backwards: the first ones hold the locks that keep the others from being swept.
-                commit_together(files[::-1], made)
+                commit_together(files[::-1], made, publish)
             finally:
                 for mark in made:
                     mark.discard()

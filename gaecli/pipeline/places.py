@@ -125,6 +125,7 @@ class Places:
         if self._mirror is None or self.options.dry_run:
             return
         if self.options.output is None:
+            self._mirror.refuse_tables(filter(self._is_remote, inputs))
             for path in filter(self._is_remote, inputs):
                 if not self._mirror.can_write(path):
                     raise _read_only(self.shown(str(path)))
@@ -222,6 +223,8 @@ class Places:
         path = mirror.path_of(uri)
         if not mirror.can_write(path):
             raise _read_only(uri)
+        if not self.options.dry_run:
+            mirror.refuse_tables([path / "-" if uri.endswith("/") else path])
         if uri.endswith("/"):
             return f"{path}/"
         if not mirror.look_up(path):

@@ -28,6 +28,9 @@ def check_parts(streams: Sequence[StreamPlan]) -> None:
     """Refuse to write into some files of a data set: its loader wants the columns in all of them or in none."""
     for stream in streams:
         data_set = stream.data_set
+        refusal = data_set.refuse_in_place() if data_set is not None else None
+        if refusal is not None:
+            raise refusal
         if data_set is None or not stream.is_part:
             continue
         num_files = len(data_set.paths)

@@ -13,6 +13,7 @@ from gaecli.estimators.gae import Gae
 from gaecli.estimators.normalization import Constants, Rule
 from gaecli.formats.base import FileWriter, OutputColumn
 from gaecli.layouts.long import NeedsKeys, NeedsWholeStream, Taking
+from gaecli.layouts.unused_flags import peek
 from gaecli.moments import Moments
 from gaecli.pipeline.apply import Report, Settled, finish_block, group_keys, measure, normalized, settle
 from gaecli.pipeline.blocks import (
@@ -26,6 +27,7 @@ from gaecli.pipeline.blocks import (
 )
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.combine import Carry, combine
+from gaecli.pipeline.continuity import Edges
 from gaecli.pipeline.gallery import SketchBook, sketch_of
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.judge import Case, judge
@@ -90,6 +92,10 @@ class Stream:
     warnings: list[WarningNote] = field(default_factory=list)
     #: What pictures are drawn from, where they are.
     sketches: SketchBook | None = None
+    #: Where it begins and ends, if it may be a part of what the next input goes on with.
+    edges: Edges | None = None
+    #: During the first look, of every file: columns that no role uses and that hold flags, as far as was seen.
+    _looked_at: list[Sequence[str]] = field(default_factory=list)
 
     @property
     def number(self) -> int:
@@ -125,17 +131,27 @@ class Stream:
                 shop.store.keep(self.number, address, scanned)
             return summaries
 
+        self._looked_at = [peek(opened.file, opened.unused, opened.units) for opened in self.files]
         self.summaries = [one for found in self._run(task, range(len(self.files)), shop) for one in found]
+        self._looked_at = []
         paths = [str(path) for path in self.plan.paths]
         combined = combine(self.summaries, self.settings.bootstrap, paths)
         for summary, carry in zip(self.summaries, combined.carries, strict=True):
             unit = summary.address.file, summary.address.unit
             self.carries.setdefault(unit, {})[summary.address] = carry
         by_key = self.opened.taking.by_key
-        judged = judge(
-            Case(self.plan.paths, self.roles, self.settings, self.summaries, combined, by_key=by_key)
+        case = Case(
+            self.plan.paths,
+            self.roles,
+            self.settings,
+            self.summaries,
+            combined,
+            self.layout_name,
+            by_key=by_key,
         )
-        self.warnings = [*self.opened.warnings, *judged]
+        self.warnings = [*self.opened.warnings, *judge(case)]
+        is_free = self.plan.data_set is None and self.settings.join is None
+        self.edges = Edges.of(case) if is_free else None
 
     def measure(self, shop: Workshop, *, only_file: int | None = None) -> dict[Hashable, Moments]:
         """Moments of the raw advantages by normalisation group, merged in the order of the blocks."""
@@ -233,7 +249,12 @@ class Stream:
     def _reader(self, file: int, shop: Workshop) -> BlockReader:
         opened = self.files[file]
         return BlockReader(
-            opened.file, opened.layout, shop.estimator, self.settings.bootstrap, self.opened.rows_per_block
+            opened.file,
+            opened.layout,
+            shop.estimator,
+            self.settings.bootstrap,
+            self.opened.rows_per_block,
+            self._looked_at[file] if self._looked_at else (),
         )
 
     def _scan(self, batch: Batch, shop: Workshop) -> Iterator[tuple[BlockAddress, Scanned]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gaecli.columns import Roles
+from gaecli.datasets.tables import refuse_targets
 from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import format_of, open_file, suffix_format
@@ -31,16 +32,25 @@ class Target:
 def plan_targets(
     streams: Sequence[StreamPlan], options: RunOptions, tag: str = DEFAULT_TAG
 ) -> dict[Path, Target]:
-    """Input path -> target. Raises if two results would land in one place.
+    """Input path -> target. Raises if two results would land in one place, or one in the folder of a table.
 
     The files of a data set share one sidecar, which has `tag` in its name.
     """
-    inputs = [(path, stream.root) for stream in streams for path in stream.paths]
-    if options.sidecar:
-        return _plan_sidecars(streams, options, tag)
-    if options.output is None:
+    if options.output is None and not options.sidecar:
         check_parts(streams)
-        return {path: Target(path, in_place=True) for path, _ in inputs}
+        return {
+            path: Target(_successor(path, stream), in_place=True)
+            for stream in streams
+            for path in stream.paths
+        }
+    targets = _plan_sidecars(streams, options, tag) if options.sidecar else _plan_output(streams, options)
+    refuse_targets([target.path for target in targets.values()])
+    return targets
+
+
+def _plan_output(streams: Sequence[StreamPlan], options: RunOptions) -> dict[Path, Target]:
+    assert options.output is not None
+    inputs = [(path, stream.root) for stream in streams for path in stream.paths]
     output = Path(options.output)
     check_roots(streams, output)
     if len(inputs) == 1 and not _means_directory(options.output) and not streams[0].is_root:
@@ -53,6 +63,10 @@ def plan_targets(
     targets = {path: output / _relative(path, root) for path, root in inputs}
     _check_distinct(targets)
     return {path: Target(target, in_place=_same_file(path, target)) for path, target in targets.items()}
+
+
+def _successor(path: Path, stream: StreamPlan) -> Path:
+    return path if stream.data_set is None else stream.data_set.successor(path)
 
 
 def _plan_sidecars(streams: Sequence[StreamPlan], options: RunOptions, tag: str) -> dict[Path, Target]:
@@ -153,12 +167,12 @@ def _same_file(one: Path, other: Path) -> bool:
 
 def _sidecar(path: Path, stream: StreamPlan, options: RunOptions, num_results: int, tag: str) -> Path:
     name = f"{path.name.removesuffix(path.suffix)}.gae.parquet"
+    if options.output is not None and num_results == 1 and not _means_directory(options.output):
+        return Path(options.output)
     harmless = harmless_sidecar(path, stream, tag)
     if options.output is None:
         return path.with_name(name) if harmless is None else harmless
     output = Path(options.output)
-    if num_results == 1 and not _means_directory(options.output):
-        return output
     if harmless is not None:
         return output / harmless.name
     return (output / _relative(path, stream.root)).with_name(name)

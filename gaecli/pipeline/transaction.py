@@ -9,7 +9,7 @@ sweeps the second names. Object stores have none, so there the message says how 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gaecli.errors import FileError, GaeError
@@ -18,8 +18,12 @@ from gaecli.pipeline.places import NewThing
 from gaecli.pipeline.signals import held_back
 
 
-def commit_together(files: Sequence[NewThing], marks: Sequence[NewThing] = ()) -> None:
+def commit_together(
+    files: Sequence[NewThing], marks: Sequence[NewThing] = (), publish: Callable[[], None] | None = None
+) -> None:
     """Put sealed files into their places; `marks`, which tell what is in them, after all others.
+
+    `publish` makes them part of something larger, such as a table. If it raises, they are not, and disappear.
 
     Raises:
         FileError: if one of them cannot be put there; says what became of the files.
@@ -29,13 +33,15 @@ def commit_together(files: Sequence[NewThing], marks: Sequence[NewThing] = ()) -
     is_short = all(isinstance(thing, NewFile) for thing in things)
     with held_back() if is_short else contextlib.nullcontext():
         try:
-            if len(things) > 1:
+            if len(things) > 1 or publish is not None:
                 for thing in things:
                     thing.keep_old()
             for group in (files, marks):
                 for thing in group:
                     thing.commit()
                 _sync(group)
+            if publish is not None:
+                publish()
         except Exception as error:
             _undo(things)
             if not isinstance(error, OSError | GaeError):
@@ -52,10 +58,9 @@ def _sync(things: Sequence[NewThing]) -> None:
 
 
 def _undo(things: Sequence[NewThing]) -> None:
-    if len(things) > 1:
-        for thing in reversed(things):
-            thing.take_back()
-        _sync(things)
+    for thing in reversed(things):
+        thing.take_back()
+    _sync(things)
 
 
 def _told(error: OSError | GaeError, files: Sequence[NewThing], things: Sequence[NewThing]) -> GaeError:

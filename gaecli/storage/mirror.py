@@ -13,6 +13,7 @@ fails. What is copied byte by byte has to be filled whole first.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import glob
 import os
@@ -23,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from gaecli.datasets.tables import TITLES, folders_above, kind_of_names
 from gaecli.errors import FileError, UsageError
 from gaecli.storage.extents import Range, column_extents, merged, missing
 from gaecli.storage.objects import ObjectInfo, ObjectStore, changed
@@ -60,6 +62,8 @@ class Mirror:
         self.root = root
         self._copies: dict[Path, _Copy] = {}
         self._looked_up: set[Path] = set()
+        #: Names below which everything was seen.
+        self._listed: set[str] = set()
         self._stores: dict[str, ObjectStore] = {}
         self._lock = threading.Lock()
 
@@ -113,13 +117,28 @@ class Mirror:
         if not found and store.is_prefix(uri):
             path.mkdir(parents=True, exist_ok=True)
             found = store.below(uri)
+            self._listed.add(uri.rstrip("/"))
         elif not is_pattern:
             raise FileError(f"`{uri}` does not exist")
+        _refuse_table(uri, [info.uri for info in found])
         for info in found:
             self._register(info)
             if _tells_of_others(info):
                 self.fill(self.path_of(info.uri))
         return str(path)
+
+    def refuse_tables(self, paths: Iterable[Path]) -> None:
+        """Raise where a result would be put among the files of a table."""
+        uris = [self.uri_of(path) for path in paths]
+        _refuse_table(uris[0] if uris else "", uris)
+        for folder in dict.fromkeys(above for uri in uris for above in folders_above(uri)):
+            is_seen = any(f"{folder}/".startswith(f"{name}/") for name in self._listed)
+            if is_seen or folder.count("/") < 3:  # the whole of a store is no table, and slow to list
+                continue
+            for log in (f"{folder}/_delta_log", f"{folder}/metadata"):
+                with contextlib.suppress(FileError):  # who may not list does not see that it is one
+                    names = self._store(log).below(log) if self._store(log).is_prefix(log) else []
+                    _refuse_table(folder, [info.uri for info in names])
 
     def look_up(self, path: Path) -> bool:
         """Whether there is an object where a result is to go; by its ends then, it can be opened."""
@@ -237,6 +256,15 @@ def _tells_of_others(info: ObjectInfo) -> bool:
     """Documents by which a data set is recognised, before any of its files is opened."""
     *folders, name = info.uri.split("/")
     return info.size <= _DOCUMENT_BYTES and (name.endswith((".json", ".jsonl")) or "meta" in folders)
+
+
+def _refuse_table(uri: str, names: Iterable[str]) -> None:
+    kind = kind_of_names(names)
+    if kind is not None:
+        raise UsageError(
+            f"`{uri}` is or belongs to a {TITLES[kind]}: those are read and written in local folders only",
+            hint="copy the whole table to a local folder, or export it with its own library, and name that",
+        )
 
 
 def _stamp(copy: _Copy) -> None:

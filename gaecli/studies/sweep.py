@@ -23,9 +23,10 @@ from gaecli.moments import Moments
 from gaecli.pipeline.apply import Settled, bootstrap_counts, episode_counts
 from gaecli.pipeline.combine import Carry, combine
 from gaecli.pipeline.commit import explain
-from gaecli.pipeline.findings import bootstrap_notes, merged
+from gaecli.pipeline.findings import bootstrap_notes
 from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.pipeline.memory import rows_per_block
+from gaecli.pipeline.notes import merged
 from gaecli.pipeline.pen import Pen
 from gaecli.pipeline.places import Places
 from gaecli.pipeline.statistics import Explained

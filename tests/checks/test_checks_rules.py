@@ -56,7 +56,7 @@ class Examined:
 
 @pytest.fixture
 def examine(tmp_path, memory):
-    def run(columns: Columns, **settings) -> Examined:
+    def run(columns: Columns, /, **settings) -> Examined:
         path = write(tmp_path / "rollout.parquet", columns)
         return Examined(check([path], Settings(**settings), memory_bytes=memory))
 
@@ -145,6 +145,55 @@ class TestFlags:
         columns["done"][row] = False
         finding = examine(columns).one("GAE008")
         assert (finding.row, finding.count) == (row, 1)
+
+
+class TestUnseenEnds:
+    def test_an_end_flag_of_an_unknown_name(self, clean, examine):
+        columns = without(with_done(clean), "episode_id", "t")
+        columns["is_over"] = columns.pop("done")
+        finding = examine(columns).one("GAE009")
+        assert "`is_over`" in finding.message
+        assert "`--done-column is_over`" in str(finding.fix)
+        assert examine(columns, columns={"done": "is_over"}).checkup.findings == []
+
+    def test_a_second_flag_beside_the_known_ends(self, clean, examine):
+        columns = with_done(clean)
+        columns["x7"] = columns["done"] & (np.cumsum(columns["done"]) % 2 == 0)
+        finding = examine(columns).one("GAE010")
+        assert finding.count == int(columns["x7"].sum())
+        assert examine(columns, columns={"terminated": "x7"}).checkup.findings == []
+
+    def test_flags_that_are_never_set(self, examine):
+        parts = [without(clean_rollout(seed), "env_id", "episode_id", "t", "next_value") for seed in range(3)]
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        columns["terminated"] = columns["truncated"] = np.zeros(len(columns["reward"]), bool)
+        finding = examine(columns).one("GAE011")
+        assert finding.count == len(columns["reward"]) > 1_000
+
+    def test_success_actions_and_contacts_are_no_flags_of_ends(self, clean, examine):
+        count = len(clean["reward"])
+        columns = {
+            **clean,
+            "action": np.arange(count) % 2,
+            "next.success": clean["terminated"],
+            "contact": np.arange(count) // 9 % 2 == 0,
+        }
+        assert examine(columns).checkup.findings == []
+        assert examine(without(columns, "terminated", "truncated")).checkup.findings == []
+
+
+class TestUnfilled:
+    @pytest.mark.parametrize("filler", [0, np.nan], ids=["zero", "nan"])
+    def test_a_buffer_saved_at_its_capacity(self, clean, examine, filler):
+        columns = without(with_done(clean), "env_id", "episode_id", "t")
+        recorded = len(columns["reward"])
+        longer = {name: np.concatenate((cells, np.zeros(90, cells.dtype))) for name, cells in columns.items()}
+        for name in ("reward", "value"):
+            longer[name][recorded:] = filler
+        findings = {finding.rule.code: finding for finding in examine(longer).checkup.findings}
+        assert findings.keys() == ({"GAE012"} if filler == 0 else {"GAE012", "GAE302"})
+        assert "saved before it was full" in findings["GAE012"].message
+        assert findings["GAE012"].count == (90 if filler == 0 else 0)
 
 
 class TestRewards:
@@ -290,6 +339,27 @@ class TestInputs:
         assert finding.rule.code == "GAE501"
         assert finding.file == str(two)
         assert (finding.count, finding.unit) == (1, "file")
+
+    @pytest.mark.parametrize(
+        "pattern", ["{:04}", "part-{:05}-1f0c-c000.snappy", "part.{}", "data_{}", "chunk_{:03}"]
+    )
+    def test_numbered_files_of_which_one_goes_on_in_the_next(self, clean, tmp_path, pattern):
+        columns = rows(without(clean, "env_id"), clean["env_id"] == 0)
+        cut = ends(columns, "terminated")[4] + 5
+        parts = (slice(None, cut), slice(cut, None))
+        paths = [
+            write(
+                tmp_path / f"{pattern.format(number)}.parquet",
+                {name: cells[part] for name, cells in columns.items()},
+            )
+            for number, part in enumerate(parts)
+        ]
+        (finding,) = check(paths).findings
+        assert (finding.rule.code, finding.count, finding.unit) == ("GAE503", 1, "file")
+        assert finding.file == str(paths[0])
+        assert "`--join`" in str(finding.fix)
+        assert check(paths, Settings(join=True)).findings == []
+        assert check(paths, Settings(join=False)).findings == []
 
     def test_lerobot_metadata_out_of_step(self, clean, tmp_path):
         data = tmp_path / "data" / "chunk-000"

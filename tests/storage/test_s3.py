@@ -68,6 +68,36 @@ def gae(run_gae, gae_command, s3, tmp_path):
     return StoreRunner(run_gae, gae_command, s3.env, tmp_path / "temporary")
 
 
+class TestTables:
+    """Their logs are not read there; so no file of theirs may change, and none may be added."""
+
+    DELTA, ICEBERG = "_delta_log/00000000000000000000.json", "metadata/v1.metadata.json"
+
+    @pytest.mark.parametrize(
+        ("log", "args"),
+        [
+            (ICEBERG, ["s3://bucket/runs/**", "-o", "out"]),
+            (DELTA, ["s3://bucket/runs/env=0/part-0.parquet"]),
+            (ICEBERG, ["s3://bucket/runs/env=0/part-0.parquet", "--sidecar"]),
+            (DELTA, ["local.parquet", "-o", "s3://bucket/runs/"]),
+        ],
+    )
+    def test_a_table_is_refused_and_stays_as_it_is(self, s3, gae, tmp_path, log, args):
+        s3.put("runs/env=0/part-0.parquet", rollout(10))
+        s3.put(f"runs/{log}", b"{}")
+        before = [(key, s3.get(key)) for key in sorted(s3.keys())]
+        (tmp_path / "local.parquet").write_bytes(rollout(10))
+        result = gae("compute", *(arg.replace("bucket", BUCKET) for arg in args), cwd=tmp_path)
+        assert result.returncode == 2, result.stderr
+        assert "table" in result.stderr
+        assert "local folder" in result.stderr
+        assert [(key, s3.get(key)) for key in sorted(s3.keys())] == before
+
+    def test_a_folder_of_tables_is_told_as_well(self, s3, gae):
+        s3.put("all/runs/ducklake-019a1b2c-0001-7000-8000-0123456789ab.parquet", rollout(10))
+        assert "DuckLake" in gae("compute", f"s3://{BUCKET}/all").stderr
+
+
 class TestInPlace:
     def test_an_object_becomes_what_a_local_file_becomes(self, s3, gae, locally):
         body = rollout(1000)

@@ -1,0 +1,100 @@
+"""Rules about what only all rows together show, in the words in which `compute` asks, refuses or warns."""
+
+from __future__ import annotations
+
+from gaecli.checks.base import FirstLook, Hits, Rule
+from gaecli.layouts.cells import UnfilledTail
+from gaecli.layouts.unused_flags import EndsUnrecognised
+
+
+def unrecognised_ends(look: FirstLook) -> Hits | None:
+    """`compute` asks which column says where trajectories end."""
+    error = look.error
+    if not isinstance(error, EndsUnrecognised):
+        return None
+    return Hits(0, error.message, file=str(look.path), fix=error.hint)
+
+
+def unused_flag(look: FirstLook) -> Hits | None:
+    """A column beside the known ends looks like another flag."""
+    return look.told("unused-flag")
+
+
+def flag_never_set(look: FirstLook) -> Hits | None:
+    """There are flags, and in thousands of steps none of them is set."""
+    return look.told("flag-never-set")
+
+
+def unfilled_tail(look: FirstLook) -> Hits | None:
+    """Nothing was recorded in the last rows: they hold 0, or no number at all."""
+    error = look.error
+    if isinstance(error, UnfilledTail):
+        return Hits(0, error.message, file=str(look.path), fix=error.hint)
+    return look.told("unfilled-tail")
+
+
+def goes_on_in_next_file(look: FirstLook) -> Hits | None:
+    """Files that were taken apart, although the next one goes on with the last trajectory."""
+    return look.told("goes-on-in-next-file", unit="file")
+
+
+RULES = (
+    Rule(
+        "GAE009",
+        "unrecognised-ends",
+        "error",
+        "run",
+        unrecognised_ends,
+        summary="nothing known says where trajectories end, and a column of 0 and 1 that no role uses may",
+        why="without their ends all episodes of a stream are one: values and rewards of the next flow into the one "
+        "before, and nothing in the numbers shows it",
+        fix="name the column with `--done-column`, `--terminated-column` or `--truncated-column`, or pass "
+        "`--done-column none` if it is something else",
+    ),
+    Rule(
+        "GAE010",
+        "unused-flag",
+        "warning",
+        "run",
+        unused_flag,
+        summary="beside the flags that are used, another column looks like a flag of ends",
+        why="a time limit, a crash or a reset that has a column of its own ends an episode as well; unread, it is "
+        "passed over, or one kind of end is taken for the other",
+        fix="name the column with `--terminated-column` or `--truncated-column`, or say with `none` that there is "
+        "no such column",
+    ),
+    Rule(
+        "GAE011",
+        "flag-never-set",
+        "warning",
+        "run",
+        flag_never_set,
+        summary="the flags of ends are never set in thousands of steps",
+        why="a flag that was allocated and never written looks like one episode without end; advantages then run "
+        "through every reset",
+        fix="name the column that is written with `--done-column`, or what tells episodes apart with "
+        "`--episode-column`",
+    ),
+    Rule(
+        "GAE012",
+        "unfilled-tail",
+        "warning",
+        "run",
+        unfilled_tail,
+        summary="the last rows hold 0, or no number, for reward and value alike",
+        why="a replay buffer is exported at its capacity, not at what was recorded, and lists are padded to one "
+        "length: such rows enter as steps that earn nothing, flow into the last episode, and sit in every mean",
+        fix="cut the arrays where the recording stops, or name the mask of the real steps with `--mask-column`",
+    ),
+    Rule(
+        "GAE503",
+        "goes-on-in-next-file",
+        "warning",
+        "between",
+        goes_on_in_next_file,
+        summary="a file ends inside a trajectory, and the next file goes on with its id and its next step",
+        why="computed apart, the trajectory ends where the file does: the value there is taken for 0, and no later "
+        "reward counts; only some names of shards say that they are one stream",
+        fix="pass `--join` if the files follow one another, or `--no-join` if they do not",
+    ),
+)

@@ -1,0 +1,84 @@
+"""Rows behind the last step that was recorded: of buffers saved before they were full, and of padding.
+
+Reward and value are 0 there, and the flags are all alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gaecli.rollouts import Array, Block, BoolArray, IndexArray
+
+#: A critic says exactly 0 once, or twice; hardly of so many states one after the other.
+FEWEST = 3
+
+
+@dataclass(frozen=True, eq=False)
+class ZeroTails:
+    """Steps of reward and value 0 at the ends of the lanes of a block, as far as the block knows."""
+
+    #: [lanes] their number, and whether the lane holds nothing else.
+    lengths: IndexArray
+    is_whole: BoolArray
+    #: The same of trajectories that are over in the block: all steps of those that have at least `FEWEST`.
+    closed: int
+    steps: int
+    #: Steps whose value is not 0.
+    valued: int
+
+
+def zero_tails(block: Block) -> ZeroTails | None:
+    """None where no lane ends so, as usual: that costs a look at the last steps alone."""
+    lanes = block.lanes
+    is_open = bool(lanes.count)
+    starts, last = (lanes.starts, lanes.stops - 1) if is_open else _closed(block)
+    if not len(last) or not ((block.rewards[last] == 0) & (block.values[last] == 0)).any():
+        return None
+    ended = block.terminated | block.truncated
+    lengths = _trailing(_is_zero(block), starts, last)
+    flagged = np.concatenate(([0], np.cumsum(ended)))
+    in_tail = flagged[last + 1] - flagged[last + 1 - lengths]
+    lengths[(in_tail != 0) & (in_tail != lengths)] = 0  # an episode that ends there was recorded
+    return ZeroTails(
+        lengths if is_open else np.zeros(0, np.int64),
+        lengths == last + 1 - starts if is_open else np.zeros(0, np.bool_),
+        closed=0 if is_open else int(lengths[lengths >= FEWEST].sum()),
+        steps=block.num_steps,
+        valued=int(np.count_nonzero(block.values)),
+    )
+
+
+def _closed(block: Block) -> tuple[IndexArray, IndexArray]:
+    """(first, last) steps of rows of lists, or of a batch."""
+    last = np.flatnonzero(block.cuts) if block.stream_ends is None else block.stream_ends
+    last = np.asarray(last, np.int64)
+    return np.concatenate((np.zeros(1, np.int64), last + 1))[: len(last)], last
+
+
+def _is_zero(block: Block) -> BoolArray:
+    zero: BoolArray = (block.rewards == 0) & (block.values == 0)
+    for left_out in (block.dropped, block.masked):
+        if left_out is not None:
+            zero &= ~left_out
+    return zero if block.is_step is None else zero & block.is_step
+
+
+def _trailing(where: BoolArray, starts: IndexArray, last: IndexArray) -> IndexArray:
+    """How many steps up to each of `last`, and not before its start, are marked without a gap."""
+    unmarked: Array = np.maximum.accumulate(np.where(where, -1, np.arange(len(where))))
+    lengths: IndexArray = last - np.maximum(unmarked[last], starts - 1)
+    return lengths
+
+
+def is_tail(bad: BoolArray, stops: IndexArray | None) -> bool:
+    """Whether cells that cannot be used are all those behind some step, in each lane that has any of them."""
+    if np.count_nonzero(bad) < FEWEST or bad.all():
+        return False
+    recovers = bad[:-1] & ~bad[1:]
+    if stops is not None:
+        inner = stops[(stops > 0) & (stops < len(bad))]
+        recovers[inner - 1] = False
+        return not recovers.any() and bool(bad[stops[stops > 0] - 1].any())
+    return not recovers.any()

@@ -1,0 +1,187 @@
+"""Columns that no role uses and that may say where trajectories end: of 0 and 1, and of the shape of the rewards.
+
+Names decide nothing here but what a column surely is not (a success flag, an action, a mask of the prompt).
+Headers rule out most of the others before any row is read; what is left is read along with the rows, once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from gaecli.columns import ALIASES, INVERTED_ROLES, KEY_PARTS, Roles
+from gaecli.errors import GaeError, UsageError
+from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
+from gaecli.layouts.base import Layout
+from gaecli.rollouts import Array
+from gaecli.settings import Settings
+
+#: Roles of columns that say where a trajectory ends.
+END_ROLES = ("done", "terminated", "truncated", *INVERTED_ROLES)
+
+
+def _listed(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+#: Words of names that speak of ends, whatever else the name says.
+_END_WORDS = _listed(
+    "done dones undone undones dead died death alive end ends ended ending eoe eos term terms terminal terminals "
+    "terminate terminated terminates termination terminations nonterminal nonterminals trunc truncate truncated "
+    "truncates truncation truncations timeout timeouts expired reset resets finish finished finishes over "
+    "absorbing boundary cutoff crash crashed"
+)
+#: Words that do so where no other word says what the column is about.
+_WEAK_END_WORDS = _listed("last final first start starts begin begins new continue continues mask masks")
+#: Abbreviations in use, as a whole name.
+_SHORT_NAMES = _listed("d ds dw nd tm tr fin stop")
+#: Words of what is recorded beside ends and is no end: a column named by one of them is never asked about.
+_OTHER_WORDS = _listed(
+    "success successes succeeded successful solved correct intervention interventions intervened human expert "
+    "teleop teleoperated action actions act acts gripper attention prompt obs observation observations state "
+    "states reward rewards value values advantage advantages return returns logp logprob logprobs image images "
+    "camera label labels task subtask"
+)
+_OTHER_NAMES = _listed("a u s o ob x")
+#: Roles whose names are not those of ends.
+_OTHER_ROLES = ("reward", "value", "next_value", "bootstrap_value", "episode", "env", "step", "mask")
+_OTHER_ALIASES = frozenset([*(name.lower() for role in _OTHER_ROLES for name in ALIASES[role]), *KEY_PARTS])
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_WORD = re.compile(r"[a-z]+")
+#: The same where words are run together.
+_END_STEM = re.compile(r"done|(?<!de)termin|trunc|time_?out|time_?limit|absorb|finish")
+#: Rows of the first look at a column.
+_PEEK_ROWS = 256
+
+
+class EndsUnrecognised(UsageError):
+    """Nothing known says where trajectories end, and there are columns that may."""
+
+
+def suggests_end(name: str) -> bool:
+    """Whether a name speaks of the ends of episodes."""
+    words = _words(name)
+    return _speaks_of_ends(name) or bool(words & _WEAK_END_WORDS and not words & _OTHER_WORDS)
+
+
+def is_something_else(name: str) -> bool:
+    """Whether a name says that the column is no flag of ends."""
+    if name.lower() in _OTHER_ALIASES or name.rpartition(".")[2].lower() in _OTHER_NAMES:
+        return True
+    return bool(_words(name) & _OTHER_WORDS) and not _speaks_of_ends(name)
+
+
+def _speaks_of_ends(name: str) -> bool:
+    lowered = name.lower()
+    return bool(_words(name) & _END_WORDS) or lowered in _SHORT_NAMES or bool(_END_STEM.search(lowered))
+
+
+def _words(name: str) -> set[str]:
+    return set(_WORD.findall(_CAMEL.sub("_", name).lower()))
+
+
+def is_answered(settings: Settings) -> bool:
+    """The user said that no column plays one of the roles of ends, and so has thought about them."""
+    return any(settings.columns.get(role) == "none" for role in END_ROLES)
+
+
+def unused_flags(file: RolloutFile, layout: Layout, settings: Settings) -> tuple[str, ...]:
+    """The columns that may be flags of ends, going by names, types, shapes and statistics in headers."""
+    if is_answered(settings):
+        return ()
+    roles = layout.roles
+    reward = file.find(roles.names["reward"])
+    assert reward is not None
+    known = {*_used(layout, roles), *settings.columns.values(), *settings.output_columns}
+    return tuple(
+        name
+        for name, info in file.columns.items()
+        if name not in known
+        and info.kind in ("bool", "int", "float")
+        and info.unusable is None
+        and info.damage is None
+        and _fits(info, reward, layout)
+        and not is_something_else(name)
+        and file.may_hold_flags(name)
+    )
+
+
+def likely_ends(file: RolloutFile, roles: Roles) -> list[str]:
+    """Columns that a person may mean where nothing is known to say where trajectories end, the likeliest first."""
+    used = set(roles.row_columns)
+    found = [
+        name
+        for name, info in file.columns.items()
+        if name not in used
+        and info.kind in ("bool", "int", "float")
+        and info.unusable is None
+        and not info.is_list
+        and not is_something_else(name)
+        and (suggests_end(name) or info.kind == "bool")
+        and file.may_hold_flags(name)
+    ]
+    return sorted(found, key=lambda name: not suggests_end(name))
+
+
+def _used(layout: Layout, roles: Roles) -> set[str]:
+    """Columns that decide something. A last flag per environment decides nothing where it has a flag per step."""
+    names = {role: name for role, name in roles.names.items() if role != "final_done"}
+    others = [name for others in roles.alternates.values() for name in others]
+    final = roles.get("final_done")
+    used = {*layout.row_columns, *names.values(), *others}
+    return used - {final} if final is not None and final not in names.values() else used
+
+
+def _fits(info: ColumnInfo, reward: ColumnInfo, layout: Layout) -> bool:
+    """Of the shape of the rewards, or one time longer; in a nested table also one flag per row, if it says so."""
+    if layout.name == "nested":
+        return info.is_list or suggests_end(info.name)
+    if info.is_list:
+        return False
+    shape, like = _squeezed(info.shape), _squeezed(reward.shape)
+    if shape == like:
+        return True
+    longer = [
+        (*like[:axis], like[axis] + 1, *like[axis + 1 :])
+        for axis in ((0,) if layout.name in ("long", "time-major") else (1,))
+        if axis < len(like)
+    ]
+    return shape in longer
+
+
+def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
+
+
+def peek(file: RolloutFile, names: Sequence[str], units: Sequence[Unit]) -> tuple[str, ...]:
+    """The columns whose first rows hold nothing but flags."""
+    if not names or not units:
+        return ()
+    found = []
+    for name in names:
+        try:
+            _, _, columns = next(iter(file.blocks(units[0], [name], _PEEK_ROWS)))
+        except (GaeError, StopIteration):
+            continue  # nobody asked for it: what is wrong with it is no matter here
+        if flags_in(columns[name]) is not None:
+            found.append(name)
+    return tuple(found)
+
+
+def flags_in(column: Column) -> Array | None:
+    """The cells as bool, null and NaN as not set; None if there is any other number than 0 and 1."""
+    values = column.values
+    if values.dtype.kind not in "biuf":
+        return None
+    absent = column.is_null
+    if values.dtype != bool:
+        if values.dtype.kind == "f":
+            nan = values != values
+            absent = nan if absent is None else absent | nan
+        odd = (values != 0) & (values != 1)
+        if absent is not None:
+            odd &= ~absent
+        if odd.any():
+            return None
+        values = values == 1
+    return values if absent is None else values & ~absent

@@ -1,0 +1,131 @@
+"""Rows behind the last one that was recorded: a buffer at its capacity, padding without a mask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import gaecli
+from gaecli.errors import DataError
+from gaecli.pipeline import run
+
+RECORDED, CAPACITY = 60, 100
+
+
+def padded(cells: np.ndarray, filler: float = 0) -> np.ndarray:
+    return np.concatenate((cells, np.full(CAPACITY - RECORDED, filler, cells.dtype)))
+
+
+@pytest.fixture
+def buffer() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(1)
+    done = np.arange(1, RECORDED + 1) % 13 == 0
+    return {"reward": rng.normal(size=RECORDED), "value": rng.normal(size=RECORDED), "done": done}
+
+
+def notes_of(path: Path, **settings: Any) -> dict[str, int]:
+    summary = gaecli.compute(path, path.parent / f"out{path.suffix}", overwrite=True, **settings)
+    return {note.code: note.count for note in summary.warnings}
+
+
+def table(path: Path, columns: dict[str, Any], row_group_size: int = 10) -> Path:
+    pq.write_table(
+        pa.table({name: pa.array(cells) for name, cells in columns.items()}),
+        path,
+        row_group_size=row_group_size,
+    )
+    return path
+
+
+@pytest.mark.parametrize("rows", [None, 7, 10, 40], ids=lambda rows: f"blocks-{rows}")
+def test_zeros_behind_the_last_step_are_counted_in_blocks_of_any_size(tmp_path, buffer, monkeypatch, rows):
+    if rows is not None:
+        monkeypatch.setattr(run, "rows_per_block", lambda memory_bytes: rows)
+    path = table(tmp_path / "run.parquet", {name: padded(cells) for name, cells in buffer.items()})
+    assert notes_of(path)["unfilled-tail"] == CAPACITY - RECORDED
+
+
+def test_each_environment_has_a_tail_of_its_own(tmp_path, buffer):
+    columns = {name: padded(cells) for name, cells in buffer.items()}
+    columns["env_id"] = np.arange(CAPACITY) % 4
+    assert notes_of(table(tmp_path / "run.parquet", columns))["unfilled-tail"] == CAPACITY - RECORDED
+    dense = {
+        f"{name}s": cells.reshape(-1, 4) for name, cells in columns.items() if name in ("reward", "value")
+    }
+    np.savez(tmp_path / "run.npz", **dense, terminated=columns["done"].reshape(-1, 4))
+    assert notes_of(tmp_path / "run.npz", layout="time-major")["unfilled-tail"] == CAPACITY - RECORDED
+
+
+def test_flags_of_what_goes_on_are_0_there_as_well(tmp_path, buffer):
+    """Read as ends, they are set on every row of the tail."""
+    columns = {name: padded(cells) for name, cells in buffer.items()}
+    columns["done"][RECORDED:] = True
+    assert notes_of(table(tmp_path / "run.parquet", columns))["unfilled-tail"] == CAPACITY - RECORDED
+
+
+@pytest.mark.parametrize("layout", ["nested", "batch-major"])
+def test_padding_of_lists_without_a_mask_is_told(tmp_path, layout):
+    rng = np.random.default_rng(2)
+    kept = np.arange(12) < np.array([12, 9, 5, 11])[:, None]
+    columns = {name: rng.normal(size=(4, 12)) * kept for name in ("rewards", "values")}
+    if layout == "nested":
+        path = table(tmp_path / "run.parquet", {name: cells.tolist() for name, cells in columns.items()})
+    else:
+        path = tmp_path / "run.npz"
+        np.savez(path, **columns)
+    # A tail of one step is no tail.
+    assert notes_of(path, layout=layout)["unfilled-tail"] == 3 + 7
+
+
+class TestNoTail:
+    def test_sparse_rewards_and_a_critic_that_says_0_everywhere(self, tmp_path, buffer):
+        columns = {**buffer, "reward": buffer["done"].astype(float), "value": np.zeros(RECORDED)}
+        assert "unfilled-tail" not in notes_of(table(tmp_path / "run.parquet", columns))
+
+    def test_two_steps_of_0(self, tmp_path, buffer):
+        for name in ("reward", "value"):
+            buffer[name][-2:] = 0
+        assert "unfilled-tail" not in notes_of(table(tmp_path / "run.parquet", buffer))
+
+    def test_an_episode_that_ends_there(self, tmp_path, buffer):
+        for name in ("reward", "value"):
+            buffer[name][-5:] = 0
+        buffer["done"][-1] = True
+        assert "unfilled-tail" not in notes_of(table(tmp_path / "run.parquet", buffer))
+
+    @pytest.mark.parametrize("rows", [None, 10], ids=["one-block", "blocks"])
+    def test_zeros_before_an_id_changes(self, tmp_path, buffer, monkeypatch, rows):
+        if rows is not None:
+            monkeypatch.setattr(run, "rows_per_block", lambda memory_bytes: rows)
+        columns = {**buffer, "episode_id": np.arange(RECORDED) // 10}
+        del columns["done"]
+        for name in ("reward", "value"):
+            columns[name][15:20] = 0
+        assert "unfilled-tail" not in notes_of(table(tmp_path / "run.parquet", columns))
+
+
+class TestNoNumbers:
+    @pytest.mark.parametrize("shape", [(-1,), (-1, 4)], ids=["flat", "dense"])
+    def test_a_tail_of_nan_says_what_it_looks_like(self, tmp_path, buffer, shape):
+        names = {"reward": "rewards", "value": "values", "done": "terminated"}
+        filled = {
+            names[name]: padded(cells, np.nan if name != "done" else 0) for name, cells in buffer.items()
+        }
+        np.savez(tmp_path / "run.npz", **{name: cells.reshape(shape) for name, cells in filled.items()})
+        with pytest.raises(DataError, match="saved before it was full") as caught:
+            gaecli.compute(
+                tmp_path / "run.npz", layout="auto" if len(shape) == 1 else "time-major", dry_run=True
+            )
+        assert "leave these rows out" in str(caught.value.hint)
+
+    @pytest.mark.parametrize("where", [slice(20, 30), slice(58, 60)], ids=["inside", "two"])
+    def test_other_cells_that_are_no_numbers_do_not(self, tmp_path, buffer, where):
+        buffer["value"][where] = np.nan
+        with pytest.raises(DataError) as caught:
+            gaecli.compute(table(tmp_path / "run.parquet", buffer), dry_run=True)
+        assert "saved before it was full" not in caught.value.message

@@ -1,0 +1,414 @@
+"""A column of 0 and 1 that no role uses is never passed over where it may say where trajectories end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import gaecli
+from gaecli.errors import GaeError, UsageError
+from gaecli.pipeline import run
+from gaecli.summary import Summary
+
+GAMMA, LAM = 0.99, 0.95
+NUM_TIMES, NUM_ENVS = 24, 3
+
+#: Names that people give to end flags and that no table of ours knows.
+NAMES = """
+    is_done d dw dead end last reset term finished episode_end game_over done_mask dones_float absorbing next_done
+    isDone died eos traj_end boundary flag x7 new_episode time_limit_reached alive
+"""
+
+Columns = dict[str, Any]
+
+
+def ends_of(rng: np.random.Generator) -> np.ndarray:
+    """[T, N]: some ends in every environment, and neither on its first step nor on its last."""
+    ends = np.zeros((NUM_TIMES, NUM_ENVS), bool)
+    for env in range(NUM_ENVS):
+        ends[rng.choice(np.arange(2, NUM_TIMES - 2, 2), 3, replace=False), env] = True
+    return ends
+
+
+def advantages(rewards: np.ndarray, values: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """One environment in a plain loop; an end is terminal, and nothing is known beyond the last step."""
+    found, following = np.zeros(len(rewards)), 0.0
+    for t in reversed(range(len(rewards))):
+        next_value = 0.0 if ends[t] or t + 1 == len(rewards) else values[t + 1]
+        following = rewards[t] + GAMMA * next_value - values[t] + (0 if ends[t] else GAMMA * LAM * following)
+        found[t] = following
+    return found
+
+
+@pytest.fixture
+def steps() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(3)
+    shape = (NUM_TIMES, NUM_ENVS)
+    steps = {"reward": rng.normal(size=shape), "value": rng.normal(size=shape), "ends": ends_of(rng)}
+    lanes = [
+        advantages(*(steps[name][:, env] for name in ("reward", "value", "ends"))) for env in range(NUM_ENVS)
+    ]
+    return {**steps, "wanted": np.stack(lanes, axis=1)}
+
+
+def save(path: Path, columns: Mapping[str, Any]) -> Path:
+    if path.suffix == ".npz":
+        np.savez(path, **{name: np.asarray(cells) for name, cells in columns.items()})
+    elif path.suffix == ".jsonl":
+        plain = {
+            name: np.asarray(cells).tolist() if not isinstance(cells, list) else cells
+            for name, cells in columns.items()
+        }
+        rows = zip(*plain.values(), strict=True)
+        path.write_text("".join(json.dumps(dict(zip(plain, row, strict=True))) + "\n" for row in rows))
+    else:
+        pq.write_table(
+            pa.table({name: pa.array(cells) for name, cells in columns.items()}), path, row_group_size=10
+        )
+    return path
+
+
+def written(path: Path) -> np.ndarray:
+    if path.suffix == ".npz":
+        return np.load(path)["advantage"]
+    if path.suffix == ".jsonl":
+        return np.array([json.loads(line)["advantage"] for line in path.read_text().splitlines()])
+    cells = pq.read_table(path)["advantage"].to_pylist()
+    return np.array([item for row in cells for item in (row if isinstance(row, list) else [row])])
+
+
+def compute(path: Path, **settings: Any) -> Summary:
+    return gaecli.compute(
+        path, path.parent / f"out{path.suffix}", overwrite=True, gamma=GAMMA, lam=LAM, **settings
+    )
+
+
+def error_of(path: Path, **settings: Any) -> tuple[int, str, str]:
+    with pytest.raises(GaeError) as caught:
+        compute(path, **settings)
+    return caught.value.exit_code, caught.value.message, str(caught.value.hint)
+
+
+def codes(summary: Summary) -> set[str]:
+    assert summary.exit_code == 0, summary.files
+    return {note.code for note in summary.warnings} - {"bootstrap-zero"}
+
+
+def as_dense(steps: Mapping[str, np.ndarray], name: str, flags: np.ndarray) -> Columns:
+    return {"rewards": steps["reward"], "values": steps["value"], name: flags}
+
+
+def as_table(steps: Mapping[str, np.ndarray], name: str, flags: np.ndarray) -> Columns:
+    env = np.repeat(np.arange(NUM_ENVS), NUM_TIMES)
+    return {
+        "reward": steps["reward"].T.ravel(),
+        "value": steps["value"].T.ravel(),
+        "env_id": env,
+        name: flags.T.ravel(),
+    }
+
+
+def as_interleaved(steps: Mapping[str, np.ndarray], name: str, flags: np.ndarray) -> Columns:
+    env = np.tile(np.arange(NUM_ENVS), NUM_TIMES)
+    return {
+        "reward": steps["reward"].ravel(),
+        "value": steps["value"].ravel(),
+        "env_id": env,
+        name: flags.ravel(),
+    }
+
+
+def as_rows(steps: Mapping[str, np.ndarray], name: str, flags: np.ndarray) -> Columns:
+    """Nested, with one flag at the end of the second row only."""
+    last = np.zeros((NUM_ENVS, NUM_TIMES), flags.dtype)
+    last[1, -1] = 1
+    return {"reward": steps["reward"].T.tolist(), "value": steps["value"].T.tolist(), name: last.tolist()}
+
+
+LAYOUTS: dict[str, tuple[Callable[..., Columns], str, str]] = {
+    "dense": (as_dense, ".npz", "time-major"),
+    "table": (as_table, ".parquet", "auto"),
+    "table-npz": (as_table, ".npz", "auto"),
+    "table-jsonl": (as_table, ".jsonl", "auto"),
+    "interleaved": (as_interleaved, ".parquet", "auto"),
+    "nested": (as_rows, ".parquet", "auto"),
+    "nested-jsonl": (as_rows, ".jsonl", "auto"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", NAMES.split())
+def test_a_flag_of_any_name_is_asked_about_where_nothing_else_ends_a_trajectory(
+    tmp_path, steps, layout, name
+):
+    build, suffix, flag = LAYOUTS[layout]
+    path = save(tmp_path / f"run{suffix}", build(steps, name, steps["ends"]))
+    exit_code, error, hint = error_of(path, layout=flag)
+    assert exit_code == 2
+    assert f"`{name}`" in error
+    assert f"`--done-column {name}`" in hint
+    assert "`--done-column none`" in hint
+    assert not (tmp_path / f"out{suffix}").exists()
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float32])
+@pytest.mark.parametrize("layout", ["dense", "table", "table-jsonl"])
+def test_flags_of_every_type_are_asked_about_and_right_once_named(tmp_path, steps, layout, dtype):
+    build, suffix, flag = LAYOUTS[layout]
+    path = save(tmp_path / f"run{suffix}", build(steps, "gone", steps["ends"].astype(dtype)))
+    assert error_of(path, layout=flag)[0] == 2
+    assert codes(compute(path, layout=flag, columns={"done": "gone"})) == set()
+    wanted = steps["wanted"] if layout == "dense" else steps["wanted"].T.ravel()
+    np.testing.assert_allclose(written(tmp_path / f"out{suffix}"), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("role", ["done", "terminated", "truncated"])
+def test_none_for_a_role_of_ends_answers_the_question(tmp_path, steps, role):
+    path = save(tmp_path / "run.parquet", as_table(steps, "gone", steps["ends"]))
+    assert codes(compute(path, columns={role: "none"})) == set()
+    open_ended = [
+        advantages(*(steps[name][:, env] for name in ("reward", "value")), np.zeros(NUM_TIMES))
+        for env in range(NUM_ENVS)
+    ]
+    np.testing.assert_allclose(written(tmp_path / "out.parquet"), np.concatenate(open_ended), atol=1e-5)
+
+
+@pytest.mark.parametrize("known", ["truncated", "done", "terminals"])
+def test_a_known_flag_that_is_never_set_tells_nothing(tmp_path, steps, known):
+    columns = {**as_table(steps, "gone", steps["ends"]), known: np.zeros(NUM_TIMES * NUM_ENVS, bool)}
+    exit_code, error, _ = error_of(save(tmp_path / "run.parquet", columns))
+    assert exit_code == 2
+    assert f"`{known}`" in error
+    assert "never set" in error
+
+
+def test_a_flag_that_is_set_in_one_cell_and_null_elsewhere_is_asked_about(tmp_path, steps):
+    columns = as_table(steps, "gone", steps["ends"])
+    columns["gone"] = [True if flag else None for flag in columns["gone"]]
+    assert error_of(save(tmp_path / "run.parquet", columns))[0] == 2
+
+
+def test_a_flag_of_every_state_is_asked_about(tmp_path, steps):
+    longer = np.concatenate((np.zeros((1, NUM_ENVS), bool), steps["ends"]))
+    path = save(tmp_path / "run.npz", {**as_dense(steps, "gone", longer), "last_value": np.zeros(NUM_ENVS)})
+    assert error_of(path)[0] == 2
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [np.zeros, np.ones, lambda count: np.arange(count) % 3, lambda count: np.linspace(0, 1, count)],
+    ids=["never", "always", "three", "share"],
+)
+@pytest.mark.parametrize("suffix", [".parquet", ".npz", ".jsonl"])
+def test_what_is_constant_or_holds_other_numbers_is_no_flag(tmp_path, steps, suffix, cells):
+    columns = as_table(steps, "gone", steps["ends"])
+    columns["gone"] = cells(NUM_TIMES * NUM_ENVS)
+    assert codes(compute(save(tmp_path / f"run{suffix}", columns))) == set()
+
+
+@pytest.mark.parametrize(
+    "name", ["action", "next.success", "is_intervention", "gripper_open", "observation.contact", "a"]
+)
+def test_what_a_name_says_is_something_else_is_not_asked_about(tmp_path, steps, name):
+    path = save(tmp_path / "run.parquet", as_table(steps, name, steps["ends"]))
+    assert codes(compute(path)) == set()
+
+
+class TestIds:
+    """Ids tell where trajectories end; a flag can only say how."""
+
+    @pytest.fixture
+    def table(self, steps) -> Columns:
+        columns = as_table(steps, "gone", steps["ends"])
+        begins = np.concatenate(([True], columns.pop("gone")[:-1] | (np.diff(columns["env_id"]) != 0)))
+        return {**columns, "episode_id": np.cumsum(begins)}
+
+    @staticmethod
+    def last(table: Columns) -> np.ndarray:
+        ids = table["episode_id"]
+        return np.append(ids[1:] != ids[:-1], True)
+
+    @pytest.mark.parametrize("rows", [None, 5], ids=["one-block", "blocks"])
+    def test_what_is_set_inside_of_episodes_is_left_in_peace(self, tmp_path, table, monkeypatch, rows):
+        if rows is not None:
+            monkeypatch.setattr(run, "rows_per_block", lambda memory_bytes: rows)
+        table["contact"] = np.arange(len(table["reward"])) % 2 == 0
+        assert codes(compute(save(tmp_path / "run.parquet", table))) == set()
+
+    @pytest.mark.parametrize("rows", [None, 5, 7], ids=["one-block", "blocks-of-5", "blocks-of-7"])
+    @pytest.mark.parametrize("at", ["last", "first"])
+    def test_what_is_set_on_last_or_first_rows_alone_is_asked_about(
+        self, tmp_path, table, monkeypatch, rows, at
+    ):
+        if rows is not None:
+            monkeypatch.setattr(run, "rows_per_block", lambda memory_bytes: rows)
+        last = self.last(table)
+        border = last if at == "last" else np.concatenate(([True], last[:-1]))
+        table["gone"] = border & (table["episode_id"] % 3 > 0)
+        exit_code, error, _ = error_of(save(tmp_path / "run.parquet", table))
+        assert exit_code == 2
+        assert "says how a trajectory ends" in error
+
+    def test_a_flag_of_what_goes_on_is_asked_about(self, tmp_path, table):
+        table["going"] = ~self.last(table)
+        assert error_of(save(tmp_path / "run.parquet", table))[0] == 2
+
+
+class TestBesideKnownEnds:
+    """A second flag is told where it stands beside the ends, or is called as ends are."""
+
+    @pytest.fixture
+    def table(self, steps) -> Columns:
+        return {**as_table(steps, "terminated", steps["ends"])}
+
+    def test_a_name_that_speaks_of_ends_is_told(self, tmp_path, table):
+        table["dead"] = np.roll(table["terminated"], 5)
+        summary = compute(save(tmp_path / "run.parquet", table))
+        assert codes(summary) == {"unused-flag"}
+        (note,) = [note for note in summary.warnings if note.code == "unused-flag"]
+        assert "`--truncated-column dead`" in str(note.hint)
+
+    @pytest.mark.parametrize("rows", [None, 5], ids=["one-block", "blocks"])
+    def test_what_stands_on_ends_is_told_whatever_its_name(self, tmp_path, table, monkeypatch, rows):
+        if rows is not None:
+            monkeypatch.setattr(run, "rows_per_block", lambda memory_bytes: rows)
+        table["done"] = table.pop("terminated")
+        table["x7"] = table["done"] & (np.cumsum(table["done"]) % 2 == 0)
+        assert codes(compute(save(tmp_path / "run.parquet", table))) == {"unused-flag"}
+
+    def test_what_all_ends_have_and_others_too_is_told(self, tmp_path, table):
+        table["x7"] = table["terminated"].copy()
+        table["x7"][[0, NUM_TIMES - 1]] = True
+        assert codes(compute(save(tmp_path / "run.parquet", table))) == {"unused-flag"}
+
+    @pytest.mark.parametrize("shift", [0, 1], ids=["same-row", "one-later"])
+    def test_what_repeats_the_known_ends_says_nothing_new(self, tmp_path, table, shift):
+        table["x7"] = np.roll(table["terminated"], shift)
+        assert codes(compute(save(tmp_path / "run.parquet", table))) == ({"unused-flag"} if shift else set())
+
+    def test_the_same_ends_called_a_time_limit_say_something_new(self, tmp_path, table):
+        table["done"] = table.pop("terminated")
+        table["hit_limit"] = table["done"].copy()
+        assert codes(compute(save(tmp_path / "run.parquet", table))) == {"unused-flag"}
+
+    def test_long_stretches_and_coin_tosses_are_no_flags_of_ends(self, tmp_path, table):
+        count = len(table["reward"])
+        table["open"] = np.arange(count) // 9 % 2 == 0
+        table["coin"] = np.random.default_rng(0).random(count) < 0.5
+        assert codes(compute(save(tmp_path / "run.parquet", table))) == set()
+
+    def test_truncations_alone_leave_the_other_ends_open(self, tmp_path, table):
+        ends = table.pop("terminated")
+        table["truncated"] = ends & (np.cumsum(ends) % 2 == 0)
+        table["x7"] = ends & ~table["truncated"]
+        assert error_of(save(tmp_path / "run.parquet", table))[0] == 2
+
+    def test_a_column_that_the_user_named_settles_the_question(self, tmp_path, table):
+        table["gone"] = table["terminated"]
+        table["terminated"] = np.zeros_like(table["gone"])
+        assert codes(compute(save(tmp_path / "run.parquet", table), columns={"done": "terminated"})) == {
+            "unused-flag"
+        }
+
+
+class TestNested:
+    def test_a_list_that_is_set_inside_may_be_a_mask(self, tmp_path, steps):
+        columns = as_rows(steps, "gone", steps["ends"])
+        columns["gone"] = [[step % 3 > 0 for step in range(NUM_TIMES)]] * NUM_ENVS
+        exit_code, _, hint = error_of(save(tmp_path / "run.parquet", columns))
+        assert exit_code == 2
+        assert "`--mask-column gone`" in hint
+
+    @pytest.mark.parametrize("mask", ["named", "none"])
+    def test_beside_a_known_mask_it_is_left_in_peace(self, tmp_path, steps, mask):
+        columns = as_rows(steps, "gone", steps["ends"])
+        columns["gone"] = [[step % 3 > 0 for step in range(NUM_TIMES)]] * NUM_ENVS
+        if mask == "named":
+            columns["response_mask"] = [[1] * NUM_TIMES] * NUM_ENVS
+        settings = {"columns": {"mask": "none"}} if mask == "none" else {}
+        assert codes(compute(save(tmp_path / "run.parquet", columns), **settings)) == set()
+
+    def test_a_flag_for_the_whole_row_is_asked_about_by_its_name(self, tmp_path, steps):
+        columns = as_rows(steps, "gone", steps["ends"])
+        del columns["gone"]
+        path = save(
+            tmp_path / "run.parquet",
+            {**columns, "finished": [True, False, True], "good": [True, False, True]},
+        )
+        exit_code, error, _ = error_of(path)
+        assert exit_code == 2
+        assert "`finished`" in error
+        assert "`good`" not in error
+
+
+class TestNeverSet:
+    @pytest.mark.parametrize(
+        "names", [["terminals"], ["terminated", "truncated"], ["is_first", "is_last", "is_terminal"]]
+    )
+    def test_flags_that_are_never_set_in_thousands_of_steps_are_told(self, tmp_path, names):
+        rng = np.random.default_rng(0)
+        columns = {name: rng.normal(size=2_000) for name in ("reward", "value")}
+        path = save(tmp_path / "run.npz", {**columns, **{name: np.zeros(2_000, bool) for name in names}})
+        summary = compute(path)
+        assert codes(summary) == {"flag-never-set"}
+        assert "never set in 2,000 steps" in summary.warnings[0].message
+
+    def test_many_environments_for_a_short_while_need_no_end(self, tmp_path):
+        rng = np.random.default_rng(0)
+        columns = {name: rng.normal(size=(100, 32)) for name in ("rewards", "values")}
+        path = save(tmp_path / "run.npz", {**columns, "done": np.zeros((100, 32), bool)})
+        assert codes(compute(path, layout="time-major")) == set()
+
+
+def test_a_single_stream_is_asked_about_by_name_even_where_the_user_says_that_it_is_one(tmp_path, steps):
+    columns = {name: cells[:, 0] for name, cells in (("reward", steps["reward"]), ("value", steps["value"]))}
+    path = save(
+        tmp_path / "run.parquet", {**columns, "contact": steps["ends"][:, 1], "d": steps["ends"][:, 0]}
+    )
+    exit_code, _, hint = error_of(path)
+    assert exit_code == 2
+    assert "`--done-column d`" in hint
+    exit_code, error, _ = error_of(path, layout="long")
+    assert exit_code == 2
+    assert "`contact`, `d`" in error
+
+
+def test_every_way_in_asks_the_same(tmp_path, steps):
+    path = save(tmp_path / "run.parquet", as_table(steps, "gone", steps["ends"]))
+    problem = gaecli.inspect(path).problem
+    assert "`gone`" in str(problem)
+    with pytest.raises(UsageError, match="`gone`"):
+        gaecli.explain(path, row=0)
+
+
+def test_unused_columns_are_read_in_the_first_look_only(tmp_path, steps, monkeypatch):
+    """A file that is computed block by block reads them once, and those that are no flags not at all."""
+    from gaecli.formats.parquet import ParquetInput
+
+    seen: list[str] = []
+    blocks = ParquetInput.blocks
+
+    def watched(self, unit, names, rows_per_block):
+        seen.extend(names)
+        return blocks(self, unit, names, rows_per_block)
+
+    monkeypatch.setattr(ParquetInput, "blocks", watched)
+    monkeypatch.setattr(run, "rows_per_block", lambda memory_bytes: 10)
+    monkeypatch.setattr(run, "_STORE_SHARE", 0.0)
+    columns = as_table(steps, "terminated", steps["ends"])
+    count = len(columns["reward"])
+    path = save(
+        tmp_path / "run.parquet", {**columns, "coin": np.arange(count) % 2, "level": np.arange(count)}
+    )
+    compute(path)
+    num_units = -(-count // 10)
+    assert "level" not in seen
+    assert seen.count("coin") == num_units + 1  # and once to see that it may be a flag
+    assert seen.count("reward") == 2 * num_units
