@@ -126,6 +126,22 @@ class RowFacts:
 
 
 @dataclass(frozen=True)
+class LostRewards:
+    """Rewards that are not 0 where no step is, and what tells whose they are."""
+
+    #: On masked cells, and where the first of them is.
+    masked: int = 0
+    first_masked: str | None = None
+    #: Of rows that hold the last observation of an episode: all, those with a reward, and where the first of them is.
+    num_last: int = 0
+    last: int = 0
+    first_last: str | None = None
+    #: Of rows that begin an episode: all, and those with a reward.
+    num_starts: int = 0
+    starts: int = 0
+
+
+@dataclass(frozen=True)
 class BlockFacts:
     """What a block saw that only all blocks together can judge (FORMATS: which step a flag belongs to).
 
@@ -154,6 +170,9 @@ class BlockFacts:
     clock_falls: int = 0
     first_clock_fall: int | None = None
     rows: RowFacts | None = None
+    lost: LostRewards = field(default_factory=lambda: LostRewards())
+    #: By its name, how a column runs that looks like an id and that nothing uses.
+    suspects: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from gaecli.layouts.cells import Cells
 from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import FLAGS, FlagColumns, flag_columns, inverted_of, split_ends
 from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_steps
+from gaecli.layouts.lost_rewards import lost_rewards
 from gaecli.layouts.masks import MaskRule, is_doubtful, masked_steps, which_mask
 from gaecli.layouts.next_values import merge_next_values
 from gaecli.layouts.padding import Padding
@@ -67,6 +68,7 @@ class NestedLayout:
         if padding is not None:
             counted = ~padding.rows if used is None else used & ~padding.rows
         rewards, bad = cells.numbers(reward, names["reward"], "reward", counted)
+        reward_cells = rewards
         value, beyond = self._values(columns, offsets, start)
         values, bad_values = cells.numbers(value, names["value"], "value", counted)
 
@@ -116,6 +118,7 @@ class NestedLayout:
                     shows_time=mask is not None or padding is not None or beyond is not None,
                     is_bare=~ended[last] & (True if next_values is None else np.isnan(next_values[last])),
                 ),
+                lost=lost_rewards(reward_cells, used, padding, cells.locate),
             ),
         )
         return block if mask is None or used is None else masked_steps(block, mask, used, self._mask_rule)
