@@ -70,7 +70,6 @@ class ArrayColumns:
         flags: FlagColumns,
         frame: Frame,
         group: str | None,
-        clock: str | None,
     ) -> None:
         self.frame = frame
         self._file = file
