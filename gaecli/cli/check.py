@@ -96,7 +96,7 @@ def check(
 
 def _show(checkup: Checkup, *, as_json: bool, quiet: bool) -> None:
     """stdout carries the findings; what could not be examined goes to stderr."""
-    from gaecli.report.messages import print_failure
+    from gaecli.report.messages import print_failures
     from gaecli.summary import FileSummary
 
     if as_json:
@@ -108,8 +108,10 @@ def _show(checkup: Checkup, *, as_json: bool, quiet: bool) -> None:
         from gaecli.report.console import output_console
 
         render_checkup(checkup, output_console())
-    for name, error, hint, code in checkup.failures:
-        print_failure(FileSummary(name, None, "failed", error=error, hint=hint, exit_code=code))
+    print_failures(
+        FileSummary(name, None, "failed", error=error, hint=hint, exit_code=code)
+        for name, error, hint, code in checkup.failures
+    )
 
 
 def _list(select: Sequence[str], ignore: Sequence[str], *, as_json: bool) -> None:

@@ -113,7 +113,7 @@ def _draw(sources: Sequence[str], settings: Settings, options: InspectOptions, p
 
 def _show(inspection: Inspection, *, as_json: bool) -> None:
     """stdout carries the page or the document; what could not be opened goes to stderr."""
-    from gaecli.report.messages import print_failure
+    from gaecli.report.messages import print_failures
 
     if as_json:
         from gaecli.report.document import inspection_to_dict, to_json
@@ -124,5 +124,4 @@ def _show(inspection: Inspection, *, as_json: bool) -> None:
         from gaecli.report.inspection import render_inspection
 
         render_inspection(inspection, output_console())
-    for file in inspection.failures:
-        print_failure(file)
+    print_failures(inspection.failures)

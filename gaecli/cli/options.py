@@ -327,6 +327,7 @@ Sidecar = Annotated[
 Overwrite = Annotated[
     bool, _option("--overwrite", help="Replace columns or files that gaecli did not write.", panel=OUTPUT)
 ]
+Force = Annotated[bool, _option("--force", help="Compute and write again what is up to date.", panel=OUTPUT)]
 DryRun = Annotated[bool, _option("--dry-run", help="Compute and report, write nothing.", panel=OUTPUT)]
 Json = Annotated[bool, _option("--json", help="Print the summary as one JSON document.", panel=OUTPUT)]
 Quiet = Annotated[bool, _option("--quiet", "-q", help="Print no table.", panel=OUTPUT)]

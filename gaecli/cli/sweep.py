@@ -106,7 +106,7 @@ def sweep(
 def _show(found: Sweep, metric: str, *, as_json: bool, quiet: bool, data_on_stdout: bool) -> None:
     """stdout carries the data, else the table or the document; what could not be read goes to stderr."""
     stream = sys.stderr if data_on_stdout else sys.stdout
-    from gaecli.report.messages import print_failure
+    from gaecli.report.messages import print_failures
     from gaecli.summary import FileSummary
 
     if as_json:
@@ -119,7 +119,8 @@ def _show(found: Sweep, metric: str, *, as_json: bool, quiet: bool, data_on_stdo
         from gaecli.report.sweep_table import render_sweep
 
         render_sweep(found, make_console(stream), metric)
-    for file in found.files:
-        if file.error is not None:
-            failed = FileSummary(file.input, None, "failed", error=file.error, hint=file.hint)
-            print_failure(failed)
+    print_failures(
+        FileSummary(file.input, None, "failed", error=file.error, hint=file.hint)
+        for file in found.files
+        if file.error is not None
+    )

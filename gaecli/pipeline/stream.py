@@ -135,7 +135,8 @@ class Stream:
         self.summaries = [one for found in self._run(task, range(len(self.files)), shop) for one in found]
         self._looked_at = []
         paths = [str(path) for path in self.plan.paths]
-        combined = combine(self.summaries, self.settings.bootstrap, paths)
+        open_ends = self.settings.convention.open_ends
+        combined = combine(self.summaries, self.settings.bootstrap, paths, open_ends=open_ends)
         for summary, carry in zip(self.summaries, combined.carries, strict=True):
             unit = summary.address.file, summary.address.unit
             self.carries.setdefault(unit, {})[summary.address] = carry

@@ -46,7 +46,7 @@ def explain(
     _check_is_plain(settings)
     with Places(RunOptions(dry_run=True)) as places:
         (local,) = places.fetched([source])
-        reading = read_stream(only_stream(local, settings, "explain"), settings, memory_bytes)
+        reading = read_stream(only_stream(local, settings, "gae explain"), settings, memory_bytes)
         place = locate(reading.stream, query)
         found = _explanation(reading, place, _tail(reading, place), top)
         return places.shown_in(found)

@@ -56,7 +56,7 @@ def verify(
     given = [source] if column_source is None else [source, column_source]
     with Places(RunOptions(dry_run=True)) as places:
         local = [Path(path) for path in places.fetched(given)]
-        plan = only_stream(local[0], settings, "verify")
+        plan = only_stream(local[0], settings, "gae verify")
         is_beside = len(local) > 1
         files = as_scalars([open_file(local[1])], settings) if is_beside else plan.open_all(settings)
         against = load_column(files, column)
