@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from gaecli.columns import INVERTED_ROLES, Roles
+from gaecli.columns import INVERTED_ROLES, Roles, flag_of
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.layouts.alternates import check_alternate_shapes
@@ -27,6 +27,28 @@ def choose_layout(
     file: RolloutFile, roles: Roles, settings: Settings, taking: Taking | None = None
 ) -> Layout:
     """The layout of a file whose columns are resolved. `taking`: how the rows of a long table are taken."""
+    layout = _layout(file, roles, settings, taking or Taking())
+    _check_named(file, roles, layout)
+    return layout
+
+
+def _check_named(file: RolloutFile, roles: Roles, layout: Layout) -> None:
+    """Whoever names a column expects it to count."""
+    used = set(layout.roles.names.values())
+    unread = {"final_done"} if layout.name in ("long", "nested") else set()
+    for role in sorted(roles.explicit):
+        name = roles.get(role)
+        if name is None or (name in used and role not in unread):
+            continue
+        what = "each row is a trajectory" if layout.name == "nested" else "no use is made of it"
+        raise UsageError(
+            f"`{name}` of `{file.path}` is named as the {role.replace('_', ' ')}, but it is read as "
+            f"{layout.name}: {what}",
+            hint=f"leave `{flag_of(role)}` out, or store the steps in another layout",
+        )
+
+
+def _layout(file: RolloutFile, roles: Roles, settings: Settings, taking: Taking) -> Layout:
     reward = file.find(roles.names["reward"])
     assert reward is not None
     shape = squeezed(reward.shape)
@@ -45,7 +67,7 @@ def choose_layout(
     roles = _fit_lengths(file, roles, reward, settings)
     roles = _only_scalars(file, roles, reward)
     _need_ends(file, roles, reward, settings)
-    return LongLayout(file, roles, settings, taking or Taking())
+    return LongLayout(file, roles, settings, taking)
 
 
 def why_layout(file: RolloutFile, layout: Layout, settings: Settings) -> str:

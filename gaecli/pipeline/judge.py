@@ -15,6 +15,7 @@ from gaecli.errors import DataError, UsageError
 from gaecli.layouts.ends import flag_columns
 from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates
 from gaecli.layouts.long import NeedsKeys, id_comes_back
+from gaecli.layouts.row_evidence import check_rows
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.missed_rewards import missed_rewards
@@ -44,6 +45,7 @@ def judge(case: Case) -> list[WarningNote]:
     """Raises what makes the numbers meaningless; returns what makes them doubtful."""
     if not case.summaries:
         return []
+    _check_rows(case)
     _check_done_reading(case)
     _check_flags_inside(case)
     _check_ids_do_not_return(case)
@@ -62,6 +64,14 @@ def judge(case: Case) -> list[WarningNote]:
 def _unseen(case: Case) -> Unseen:
     path = str(case.paths[0])
     return unseen_of(path, case.layout, case.roles, case.settings, case.summaries, case.combined)
+
+
+def _check_rows(case: Case) -> None:
+    facts = [(case.paths[part.address.file], part.facts.rows) for part in case.summaries]
+    check_rows(
+        [(path, rows) for path, rows in facts if rows is not None],
+        flag_columns(case.roles, case.settings).names,
+    )
 
 
 def _check_done_reading(case: Case) -> None:
