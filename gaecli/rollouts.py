@@ -168,6 +168,8 @@ class BlockFacts:
     followed_ends: int = 0
     #: Of an inverted flag, where there is one.
     inverted: InvertedFacts | None = None
+    #: Of a mask over rows that are trajectories.
+    mask: MaskFacts | None = None
     #: Rows that stood behind later ones, by the clock of a file without a step column.
     clock_falls: int = 0
     first_clock_fall: int | None = None
@@ -175,6 +177,14 @@ class BlockFacts:
     lost: LostRewards = field(default_factory=lambda: LostRewards())
     #: By its name, how a column runs that looks like an id and that nothing uses.
     suspects: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """What a block saw of a mask: zeros where an episode may end, and zeros that no such flag has."""
+
+    at_ends: int
+    others: int
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import FLAGS, FlagColumns, flag_columns, inverted_of, split_ends
 from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_steps
 from gaecli.layouts.lost_rewards import lost_rewards
-from gaecli.layouts.masks import MaskRule, is_doubtful, masked_steps, which_mask
+from gaecli.layouts.masks import MaskRule, is_doubtful, mask_facts, masked_steps, which_mask
 from gaecli.layouts.next_values import merge_next_values
 from gaecli.layouts.padding import Padding
 from gaecli.layouts.row_evidence import RowColumns
@@ -114,6 +114,9 @@ class NestedLayout:
             null_lists=reward.null_lists,
             facts=BlockFacts(
                 inverted=inverted_of(columns, self._flags),
+                mask=None
+                if mask is None
+                else mask_facts(mask, offsets, ended if self._flags.any else None, holds_many=False),
                 rows=self.evidence.facts(
                     columns,
                     offsets,
