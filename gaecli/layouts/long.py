@@ -72,6 +72,8 @@ class LongLayout:
     name = "long"
     needs_all_rows = False
     crosses_blocks = True
+    #: No trajectory goes on beyond the block.
+    is_closed = False
     like_column: str | None = None
 
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings, taking: Taking) -> None:
@@ -104,6 +106,8 @@ class LongLayout:
         flags = read_flags(columns, self._flags, cells)
         steps = read_steps(columns, self.roles, cells)
         arrangement = self._arrange(columns, num_steps, steps, flags)
+        if self.is_closed:
+            arrangement = replace(arrangement, open_ends=np.zeros_like(arrangement.open_ends))
         in_lanes = arrangement.in_lane_order
         lane_cells = replace(cells, locate=lambda step: cells.locate(arrangement.row(step)))
 
@@ -324,6 +328,7 @@ def _cuts(ended: BoolArray, same: BoolArray, arrangement: Arrangement, padding: 
     cuts[:-1] |= ~same
     last = arrangement.stops[arrangement.open_ends] - 1
     cuts[last] = ended[last]
+    cuts[arrangement.stops[~arrangement.open_ends] - 1] = True
     return cuts if padding is None else cuts | padding.rows
 
 

@@ -11,6 +11,7 @@ from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.layouts.alternates import check_alternate_shapes
 from gaecli.layouts.base import Layout
 from gaecli.layouts.dense import DenseLayout, squeezed
+from gaecli.layouts.keyed_lists import KeyedListsLayout, keys_in_lists
 from gaecli.layouts.long import LongLayout, Taking
 from gaecli.layouts.masks import is_doubtful, which_mask
 from gaecli.layouts.nested import NestedLayout
@@ -56,7 +57,12 @@ def _layout(file: RolloutFile, roles: Roles, settings: Settings, taking: Taking)
     if reward.is_list:
         _check_wanted(wanted, ("nested",), file, "its reward column holds lists, one trajectory per row")
         _refuse_prompt_mask(file, roles)
-        return NestedLayout(file, roles, settings)
+        keyed = keys_in_lists(file, roles)
+        return (
+            NestedLayout(file, roles, settings)
+            if keyed is None
+            else KeyedListsLayout(file, roles, keyed, settings)
+        )
     if len(shape) == 2:
         return _dense(file, roles, settings, (shape[0], shape[1]))
     if len(shape) != 1:
@@ -75,7 +81,9 @@ def why_layout(file: RolloutFile, layout: Layout, settings: Settings) -> str:
     reward = file.find(layout.roles.names["reward"])
     assert reward is not None
     if layout.name == "nested":
-        return f"`{reward.name}` holds a list per row"
+        keys = [layout.roles.get("episode"), layout.roles.get("env"), *layout.roles.key_parts]
+        cut = ", ".join(f"`{name}`" for name in keys if name is not None)
+        return f"`{reward.name}` holds a list per row{f', cut by {cut}' if cut else ''}"
     shape = squeezed(reward.shape)
     if layout.name == "long":
         return f"`{reward.name}` is one number per row{', in a list' if reward.is_unpacked else ''}"
