@@ -84,6 +84,7 @@ def read(source: str | Path, **settings: Any) -> Rollouts:
     those of the file, before a preset makes anything of them.
     """
     from gaecli.pipeline.places import Places
+    from gaecli.pipeline.reading_errors import told
     from gaecli.studies.assembly import rollouts_of
     from gaecli.studies.reading import only_stream, read_stream
 
@@ -91,7 +92,8 @@ def read(source: str | Path, **settings: Any) -> Rollouts:
     with Places(RunOptions(dry_run=True)) as places:
         (local,) = places.fetched([source])
         plan = only_stream(local, computed, "gaecli.read")
-        return rollouts_of(read_stream(plan, computed, options.memory_bytes))
+        with told(plan.paths[0]):
+            return rollouts_of(read_stream(plan, computed, options.memory_bytes))
 
 
 def explain(

@@ -13,13 +13,17 @@ import numpy as np
 
 from gaecli.columns import Roles
 from gaecli.formats.base import Column, RolloutFile
+from gaecli.layouts.arrange import Arrangement
+from gaecli.layouts.array_columns import Table
 from gaecli.layouts.cells import Locate
+from gaecli.layouts.ends import Flags
 from gaecli.layouts.keys import labels_at
 from gaecli.layouts.long import LongLayout, Taking
 from gaecli.layouts.longer import is_one_longer, of_steps
 from gaecli.layouts.nested import NestedLayout, on_last_items
 from gaecli.layouts.row_evidence import RowColumns
-from gaecli.rollouts import NO_LANES, Block, IndexArray, PieceFacts
+from gaecli.layouts.steps import Steps
+from gaecli.rollouts import Block, IndexArray, PieceFacts
 from gaecli.settings import Settings
 
 #: Columns of the items that no file has: the row that each stands in, and V beyond the last of a row.
@@ -84,7 +88,6 @@ class KeyedListsLayout(NestedLayout):
             block,
             list_offsets=offsets,
             null_lists=reward.null_lists,
-            lanes=NO_LANES,
             stream_ends=np.flatnonzero(block.cuts),
             facts=replace(
                 facts,
@@ -143,15 +146,19 @@ class _Items(LongLayout):
     """The items of all rows, one after the other."""
 
     crosses_blocks = False
-    is_closed = True
+    keeps_lanes = False
 
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:
         super().__init__(file, roles, settings, Taking(is_whole=True))
         self._suspects = ()
         self.row_columns = tuple(dict.fromkeys([*roles.row_columns, *filter(None, [self._group])]))
 
-    def _locate(self, start: int, columns: Mapping[str, Column]) -> Locate:
-        rows = columns[_ROW].values
+    def _arrange(self, table: Table, num_rows: int, steps: Mapping[str, Steps], flags: Flags) -> Arrangement:
+        arrangement = super()._arrange(table, num_rows, steps, flags)
+        return replace(arrangement, open_ends=np.zeros_like(arrangement.open_ends))
+
+    def _locate(self, start: int, table: Table) -> Locate:
+        rows = table.columns[_ROW].values
 
         def locate(item: int) -> str:
             return f"row {rows[item]}, item {item - int(np.searchsorted(rows, rows[item]))}"

@@ -22,12 +22,13 @@ from gaecli.estimators.variants import make_estimator
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.methods import num_row_groups
 from gaecli.kernels.devices import choose_device
+from gaecli.layouts.dense import DenseLayout
 from gaecli.layouts.registry import why_layout
 from gaecli.moments import Moments
 from gaecli.pipeline.apply import Report, Settled, reading_report, reread
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.commit import explain
 from gaecli.pipeline.completeness import partly_written
+from gaecli.pipeline.continuity import Continuity, Edges
 from gaecli.pipeline.episodes import EpisodeBook, Pieces, pieces_of
 from gaecli.pipeline.findings import names_alike, only_file, reading_notes, stored_settings
 from gaecli.pipeline.forecast import existing_columns, forecast
@@ -37,6 +38,7 @@ from gaecli.pipeline.memory import expand_beyond_measure, rows_per_block
 from gaecli.pipeline.opening import OpenFile, OpenStream, layout_of, open_stream
 from gaecli.pipeline.places import Places
 from gaecli.pipeline.raw_cells import statistics_of_cells
+from gaecli.pipeline.reading_errors import told
 from gaecli.pipeline.rows import episode_keys, first_steps
 from gaecli.pipeline.statistics import Explained, Tally, explained_variance
 from gaecli.pipeline.stream import Stream, Workshop, first_look
@@ -70,8 +72,9 @@ def inspect(
     sources: Sequence[str | Path], settings: Settings | None = None, options: InspectOptions | None = None
 ) -> Inspection:
     """Look into every source. What cannot be opened is a failure; what `compute` would refuse is not."""
-    with Places(RunOptions(dry_run=True)) as places:
-        found = _inspect(places.fetched(sources), settings or Settings(), options or InspectOptions())
+    options = options or InspectOptions()
+    with Places(RunOptions(dry_run=True, memory_bytes=options.memory_bytes, jobs=options.jobs)) as places:
+        found = _inspect(places.fetched(sources), settings or Settings(), options)
         return places.shown_in(found)
 
 
@@ -79,23 +82,24 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
     started = time.perf_counter()
     plans = plan_streams(sources, settings.join)
     infos, failures = [], []
-    explained = Explained()
+    explained, continuity = Explained(), Continuity()
     engine = LocalEngine(options.jobs or default_jobs())
     try:
         for number, plan in enumerate(plans):
             inspector = _Inspector(number, plan, settings, options, engine)
             try:
-                infos.append(inspector.info())
+                with told(plan.paths[0]):
+                    infos.append(inspector.info())
                 explained.add(inspector.errors, inspector.returns)
-            except OSError as error:
-                failures.append(_failure(plan, explain(error, plan.paths[0])))
+                continuity.add(inspector.edges)
             except GaeError as error:
                 failures.append(_failure(plan, error))
     finally:
         engine.close()
     seconds = time.perf_counter() - started
+    notes = continuity.notes()
     return Inspection(
-        infos,
+        [_with_notes(info, [note for note in notes if note.file in info.files]) for info in infos],
         settings.gamma,
         failures,
         describe_streams(plans),
@@ -103,6 +107,10 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
         explained.within,
         explained.over_streams,
     )
+
+
+def _with_notes(info: FileInfo, notes: Sequence[WarningNote]) -> FileInfo:
+    return replace(info, warnings=[*info.warnings, *notes]) if notes else info
 
 
 def _failure(plan: StreamPlan, error: GaeError) -> FileSummary:
@@ -160,6 +168,7 @@ class _Inspector:
         self.settings = settings
         #: Of R - V and of R, once the rows are read.
         self.errors = self.returns = Moments()
+        self.edges: Edges | None = None
         self.options = options
         self.rows_per_block = rows_per_block(options.memory_bytes)
         self.device = choose_device("auto", 0)
@@ -183,7 +192,7 @@ class _Inspector:
             warnings = opened.warnings
             opened.warnings.extend([*stored_settings(opened), *names_alike(opened)])
             stream = self._first_look(opened)
-            warnings = stream.warnings
+            warnings, self.edges = stream.warnings, stream.edges
             statistics = self._statistics(stream)
             warnings += reading_notes(statistics.report, self.settings, only_file(self.plan))
         except GaeError as error:
@@ -292,9 +301,10 @@ class _Inspector:
 
     def _keys(self, opened: OpenFile, rows: Sequence[int]) -> list[dict[str, Any]]:
         """What the file calls the episodes that begin at these rows."""
-        if opened.layout.name in ("time-major", "batch-major"):
-            num_columns = opened.file.columns[opened.layout.roles.names["reward"]].shape[1]
-            names = ("time", "env") if opened.layout.name == "time-major" else ("row", "step")
+        if isinstance(opened.layout, DenseLayout):
+            frame = opened.layout.frame
+            num_columns = frame.num_lanes if frame.is_time_major else frame.num_times
+            names = ("time", "env") if frame.is_time_major else ("row", "step")
             return [dict(zip(names, divmod(row, num_columns), strict=True)) for row in rows]
         # Not the roles of the layout: a nested table has no use for its episode ids, a person has.
         return episode_keys(opened.file, find_roles(opened.file, self.settings), rows)

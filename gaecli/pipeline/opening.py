@@ -20,6 +20,7 @@ from gaecli.layouts.unused_flags import unused_flags
 from gaecli.pipeline.findings import unused_columns
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.memory import check_memory, rows_per_block
+from gaecli.pipeline.reading_errors import told
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote
 
@@ -128,10 +129,13 @@ def layout_of(file: RolloutFile, settings: Settings, taking: Taking | None = Non
 
 def _open_files(plan: StreamPlan, settings: Settings, block_rows: int, taking: Taking) -> list[OpenFile]:
     opened = []
-    for file in plan.open_all(settings):
-        layout = layout_of(file, settings, taking)
-        units = file.units(block_rows, layout.roles.names["reward"])
-        opened.append(OpenFile(file, layout, units, unused_flags(file, layout, settings)))
+    with told(plan.paths[0]):
+        files = plan.open_all(settings)
+    for file in files:
+        with told(file.path):
+            layout = layout_of(file, settings, taking)
+            units = file.units(block_rows, layout.roles.names["reward"])
+            opened.append(OpenFile(file, layout, units, unused_flags(file, layout, settings)))
     _check_same_columns(opened)
     return opened
 

@@ -33,6 +33,7 @@ from gaecli.pipeline.outcome import Outcome, summarize
 from gaecli.pipeline.outputs import Outputs
 from gaecli.pipeline.places import Places
 from gaecli.pipeline.provenance import combined_fingerprint, payload_of
+from gaecli.pipeline.reading_errors import not_in_memory
 from gaecli.pipeline.rerun import earlier_entries
 from gaecli.pipeline.stream import Stream, Workshop, first_look
 from gaecli.settings import RunOptions, Settings
@@ -350,7 +351,7 @@ class _Run:
         path = plan.paths[0]
         if isinstance(error, OSError):
             return explain(error, self.outputs.targets[path].path)
-        return FileError(f"`{path}` does not fit into memory", hint="pass a smaller `--memory`")
+        return not_in_memory(path)
 
     def _changed_meanwhile(self, job: _Job) -> GaeError | None:
         """A file that somebody writes to while it is read looks damaged, or impossible, in ways that mislead."""

@@ -23,12 +23,14 @@ from gaecli.moments import Moments
 from gaecli.pipeline.apply import Report, Settled, reading_report
 from gaecli.pipeline.combine import Carry, combine
 from gaecli.pipeline.commit import explain
+from gaecli.pipeline.continuity import Continuity
 from gaecli.pipeline.findings import only_file, reading_notes
 from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.notes import merged
 from gaecli.pipeline.pen import Pen
 from gaecli.pipeline.places import Places
+from gaecli.pipeline.reading_errors import not_in_memory
 from gaecli.pipeline.statistics import Explained
 from gaecli.pipeline.stream import Stream
 from gaecli.results import Sweep, SweepFile, SweepPoint, effective_horizon
@@ -91,6 +93,7 @@ def _sweep(
     output = ColumnsOut(plans, settings, grid.columns, places)
     totals = [_Total() for _ in grid.points]
     explained = [Explained() for _ in grid.points]
+    continuity = Continuity()
     counts = EpisodeCounts()
     files: list[SweepFile] = []
     warnings: list[WarningNote] = []
@@ -99,13 +102,14 @@ def _sweep(
             try:
                 reading = _read(plan, number, grid, settings, options)
                 found = _stream_totals(reading, grid, settings, output)
-            except (GaeError, OSError) as error:
+            except (GaeError, OSError, MemoryError) as error:
                 files += _failed(plan, error)
                 continue
             totals = [one.merge(other) for one, other in zip(totals, found.totals, strict=True)]
             for one, of_stream in zip(explained, found.totals, strict=True):
                 one.add(of_stream.advantages, of_stream.returns)
             counts += found.report.counts
+            continuity.add(reading.stream.edges)
             warnings += reading.stream.warnings
             warnings += reading_notes(found.report, settings, only_file(plan))
             files += [SweepFile(str(path), output.place(path)) for path in plan.paths]
@@ -120,7 +124,7 @@ def _sweep(
         files=files,
         counts=counts,
         streams=describe_streams(plans),
-        warnings=merged(warnings),
+        warnings=merged([*warnings, *continuity.notes()]),
         seconds=time.perf_counter() - started,
     )
 
@@ -292,6 +296,10 @@ def _point(grid: Grid, index: int, totals: Sequence[_Total], explained: Explaine
     )
 
 
-def _failed(plan: StreamPlan, error: GaeError | OSError) -> list[SweepFile]:
-    known = explain(error, plan.paths[0]) if isinstance(error, OSError) else error
+def _failed(plan: StreamPlan, error: GaeError | OSError | MemoryError) -> list[SweepFile]:
+    """An error of the system comes from writing here: those of reading are told where they come up."""
+    if isinstance(error, MemoryError):
+        known: GaeError = not_in_memory(plan.paths[0])
+    else:
+        known = explain(error, plan.paths[0]) if isinstance(error, OSError) else error
     return [SweepFile(str(path), None, known.message, known.hint, known.exit_code) for path in plan.paths]

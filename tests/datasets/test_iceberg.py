@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets.lake_tables import HALF, advantages, catalog, content, episode, iceberg
+from pyiceberg.table import Transaction
 from pyiceberg.transforms import IdentityTransform
 
 import gaecli
@@ -165,6 +166,21 @@ def test_what_fails_before_the_commit_undoes_all_and_after_it_nothing(
         assert read(configured)["advantage"].null_count == 0
     else:
         assert content(table) == before
+
+
+def test_manifests_of_a_commit_that_was_not_made_are_removed(
+    configured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pyiceberg removes them after a conflict alone."""
+    table = iceberg(configured / "runs")
+    before = content(table)
+
+    def fail(self: Transaction) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Transaction, "commit_transaction", fail)
+    assert gaecli.compute(table).exit_code == 4
+    assert content(table) == before
 
 
 def test_an_interrupt_waits_for_the_commit(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,10 @@ Every input under every setting through all six commands and `gaecli.read`. What
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import errno
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
+from gaecli.diagnosis import Checkup
+from gaecli.formats.parquet import ParquetInput
+from gaecli.pipeline import inspection
 from gaecli.pipeline.checkup import check
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote
@@ -292,3 +297,72 @@ def assert_checked(case: Case, law: Verdict | None) -> None:
     else:
         assert checkup.exit_code != 0
         assert said == [law[1:]] or (not said and checkup.num_errors)
+
+
+COMMANDS: Mapping[str, Callable[[Path], Verdict | None]] = {
+    "compute": lambda path: Case(path, {}).computed()[0],
+    "inspect": lambda path: verdict(lambda: gaecli.inspect(path)),
+    "check": lambda path: failure_of(check([path])),
+    "explain": lambda path: verdict(lambda: gaecli.explain(path, 0)),
+    "sweep": lambda path: swept(Case(path, {}), []),
+    "verify": lambda path: verdict(lambda: gaecli.verify(path, "adv")),
+    "read": lambda path: verdict(lambda: gaecli.read(path)),
+}
+
+
+def failure_of(checkup: Checkup) -> Verdict:
+    ((_, message, hint, exit_code),) = checkup.failures
+    return _kind(exit_code), message, hint
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "cannot be read: Input/output error"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left for the temporary files"),
+        (PermissionError(errno.EACCES, "Permission denied"), "no permission to read"),
+        (MemoryError(), "does not fit into memory"),
+    ],
+    ids=["disk", "space", "leave", "memory"],
+)
+def test_what_the_system_refuses_is_an_error_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, error: Exception, words: str
+) -> None:
+    """Never a traceback, nor a word of writing where nobody writes."""
+    path = _table(tmp_path, is_over=[False] * 5 + [True])  # one that is looked at before the others
+
+    def blocks(*arguments: object) -> Iterator[None]:
+        raise error
+        yield
+
+    monkeypatch.setattr(ParquetInput, "blocks", blocks)
+    found = COMMANDS[command](path)
+    assert found is not None
+    assert found[0] is gaecli.FileError
+    assert words in found[1]
+    assert str(path) in found[1]
+
+
+def test_files_that_go_on_in_one_another_are_told_by_all_commands(tmp_path: Path) -> None:
+    """They are taken apart, as nothing in their names says that they are one stream."""
+    paths = [
+        _table(tmp_path, "a.parquet", truncated=[False] * 6),
+        _table(tmp_path, "b.parquet", episode=[1, 1, 1, 2, 2, 2], step=[3, 4, 5, 0, 1, 2]),
+    ]
+    told_by = {
+        "compute": gaecli.compute(paths, dry_run=True).warnings,
+        "sweep": gaecli.sweep(paths, [0.9], [0.5]).warnings,
+        "inspect": [note for info in inspection.inspect(paths).infos for note in info.warnings],
+    }
+    for command, warnings in told_by.items():
+        assert [note.code for note in warnings].count("goes-on-in-next-file") == 1, command
+
+
+@pytest.mark.parametrize("command", ["inspect", "check", "sweep"])
+def test_stdin_is_an_input_of_commands_that_only_read(
+    run_gae: Callable[..., CompletedProcess[bytes]], tmp_path: Path, command: str
+) -> None:
+    found = run_gae(command, "-", "--json", input=_table(tmp_path).read_bytes(), text=False)
+    assert found.returncode == 0, found.stderr
+    assert b"/tmp" not in found.stdout
