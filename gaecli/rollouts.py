@@ -161,6 +161,8 @@ class BlockFacts:
     step_stride: int | None = None
     #: Ids of the runs in this block, where ids may not come back (None: interleaved, they may).
     run_labels: Array | Sequence[Hashable] | None = None
+    #: The lanes are those of an array: rows cannot be taken by key.
+    has_fixed_lanes: bool = False
     #: Ends followed by a step with reward 0, and all ends that are followed by a step.
     zero_after_end: int = 0
     followed_ends: int = 0

@@ -30,6 +30,8 @@ Truncation = Literal["exact", "current", "zero", "drop", "leak", "ask"]
 MaskMode = Literal["skip", "zero", "gated", "keep"]
 #: What a masked row gets: nothing, 0, or what the recursion carries through it.
 MaskFill = Literal["null", "zero", "carry"]
+#: A reward on a masked step: left out, with a warning; that of the last kept step before it; or an error.
+MaskedReward = Literal["drop", "move", "error"]
 NormalizeScope = Literal["none", "all", "file", "episode"]
 NormFloor = Literal["add", "clamp", "rsqrt"]
 Precision = Literal["double", "single"]
@@ -73,6 +75,7 @@ class Settings:
     layout: LayoutName = "auto"
     mask_mode: MaskMode | None = None
     mask_fill: MaskFill = "null"
+    masked_reward: MaskedReward = "drop"
 
     #: Role -> column name, for the roles that the user named; the others resolve by alias.
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -115,6 +118,7 @@ class Settings:
             "bootstrap": Bootstrap,
             "truncation": Truncation,
             "mask_fill": MaskFill,
+            "masked_reward": MaskedReward,
             "layout": LayoutName,
             "normalize": NormalizeScope,
             "norm_floor": NormFloor,

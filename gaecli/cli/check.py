@@ -25,6 +25,7 @@ def check(
     done_at: flags.DoneAt = None,
     layout: flags.Layout = "auto",
     mask_mode: flags.MaskMode = None,
+    masked_reward: flags.MaskedReward = "drop",
     reward_column: flags.RewardColumn = None,
     value_column: flags.ValueColumn = None,
     next_value_column: flags.NextValueColumn = None,
@@ -74,6 +75,7 @@ def check(
         done_at=done_at,
         layout=layout,
         mask_mode=mask_mode,
+        masked_reward=masked_reward,
         columns={role: name for role, name in named.items() if name is not None},
         join=join,
     )

@@ -185,6 +185,17 @@ MaskFill = Annotated[
     ),
 ]
 
+MaskedReward = Annotated[
+    str,
+    _option(
+        "--masked-reward",
+        help="A reward that is not 0 on a masked step is left out with a warning (`drop`), goes to the last kept "
+        "step before it (`move`), or is an error (`error`).",
+        panel=ESTIMATOR,
+        metavar="drop|move|error",
+    ),
+]
+
 RewardColumn = Annotated[str | None, _column("reward", "the reward after the step")]
 ValueColumn = Annotated[
     str | None, _column("value", "the value of the state before the step; `infos.value` reaches into structs")

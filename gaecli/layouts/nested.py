@@ -11,6 +11,7 @@ from gaecli.columns import Roles
 from gaecli.errors import DataError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.alternates import check_alternates
+from gaecli.layouts.behind import Behind
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import FLAGS, FlagColumns, flag_columns, inverted_of, split_ends
@@ -46,6 +47,9 @@ class NestedLayout:
         self._group = settings.normalize_by
         used_columns = [*self.roles.row_columns, *self.evidence.names, *filter(None, [self._group])]
         self.row_columns = tuple(dict.fromkeys(used_columns))
+
+    def cells(self, start: int, columns: Mapping[str, Column]) -> Mapping[str, Column]:
+        return columns
 
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
         names = self.roles.names
@@ -163,8 +167,16 @@ class NestedLayout:
         self, columns: Mapping[str, Column], offsets: IndexArray, start: int, inner: BoolArray, cells: Cells
     ) -> Padding | None:
         names = [self.roles.get(role) for role in ("padding", "padding_terminal", "first")]
-        lists = {name: self._items(columns, name, offsets, start) for name in names if name is not None}
-        return Padding.read(lists, self.roles, cells, lambda rows: rows, inner)
+        lists, behind = {}, {}
+        for name in filter(None, names):
+            if is_one_longer(columns[name], offsets):
+                lists[name] = of_steps(columns[name])
+                last = after_last(columns[name])
+                behind[name] = Column(last.values[np.diff(offsets) > 0])
+            else:
+                lists[name] = self._items(columns, name, offsets, start)
+        known = Behind(_last_items(offsets), behind)
+        return Padding.read(lists, self.roles, cells, lambda rows: rows, inner, known)
 
     def _check_ends_inside(self, ended: BoolArray, goes_on: BoolArray, cells: Cells) -> None:
         """A row is one trajectory, so that an end can only be at its end."""
