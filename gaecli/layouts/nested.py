@@ -11,6 +11,7 @@ from gaecli.columns import Roles
 from gaecli.errors import DataError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.alternates import check_alternates
+from gaecli.layouts.behind import Behind
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import FLAGS, FlagColumns, flag_columns, inverted_of, split_ends
@@ -46,6 +47,9 @@ class NestedLayout:
         self._group = settings.normalize_by
         used_columns = [*self.roles.row_columns, *self.evidence.names, *filter(None, [self._group])]
         self.row_columns = tuple(dict.fromkeys(used_columns))
+
+    def cells(self, start: int, columns: Mapping[str, Column]) -> Mapping[str, Column]:
+        return columns
 
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
         names = self.roles.names
@@ -163,8 +167,16 @@ class NestedLayout:
         self, columns: Mapping[str, Column], offsets: IndexArray, start: int, inner: BoolArray, cells: Cells
     ) -> Padding | None:
         names = [self.roles.get(role) for role in ("padding", "padding_terminal", "first")]
-        lists = {name: self._items(columns, name, offsets, start) for name in names if name is not None}
-        return Padding.read(lists, self.roles, cells, lambda rows: rows, inner)
+        lists, behind = {}, {}
+        for name in filter(None, names):
+            if is_one_longer(columns[name], offsets):
+                lists[name] = of_steps(columns[name])
+                last = after_last(columns[name])
+                behind[name] = Column(last.values[np.diff(offsets) > 0])
+            else:
+                lists[name] = self._items(columns, name, offsets, start)
+        known = Behind(_last_items(offsets), behind)
+        return Padding.read(lists, self.roles, cells, lambda rows: rows, inner, known)
 
     def _check_ends_inside(self, ended: BoolArray, goes_on: BoolArray, cells: Cells) -> None:
         """A row is one trajectory, so that an end can only be at its end."""
@@ -207,7 +219,7 @@ class NestedLayout:
         """A flag of each step, for each row, or of each state: then that which the step leads to has it."""
         column = columns[name]
         if column.offsets is None:
-            return _on_last_items(column, offsets, fill=self._flags.no_end(column, name))
+            return on_last_items(column, offsets, fill=self._flags.no_end(column, name))
         if is_one_longer(column, offsets):
             return after_steps(column)
         return self._items(columns, name, offsets, start)
@@ -229,7 +241,7 @@ class NestedLayout:
                 continue
             column = columns[name]
             if column.offsets is None:
-                column = _on_last_items(Column(cells.optional_numbers(column, name)), offsets, fill=np.nan)
+                column = on_last_items(Column(cells.optional_numbers(column, name)), offsets, fill=np.nan)
             else:
                 column = self._items(columns, name, offsets, start)
             found.append((name, cells.optional_numbers(column, name)))
@@ -238,7 +250,7 @@ class NestedLayout:
             values = cells.optional_numbers(self._values(columns, offsets, start)[0], name)
             found.append((name, padding.next_values(values)))
         if beyond is not None:
-            column = _on_last_items(Column(cells.optional_numbers(beyond, name)), offsets, fill=np.nan)
+            column = on_last_items(Column(cells.optional_numbers(beyond, name)), offsets, fill=np.nan)
             found.append((name, column.values))
         return found
 
@@ -294,17 +306,15 @@ def _has_later(used: BoolArray, offsets: IndexArray) -> BoolArray:
     return has
 
 
-def _on_last_items(column: Column, offsets: IndexArray, fill: object) -> Column:
-    """One number per row, moved to the last item of its list."""
+def on_last_items(column: Column, offsets: IndexArray, fill: object, *, else_null: bool = False) -> Column:
+    """One number per row, moved to the last item of its list; null elsewhere, or `fill`."""
     has_items = np.diff(offsets) > 0
     last = _last_items(offsets)
     values = np.full(int(offsets[-1]), fill, dtype=column.values.dtype)
     values[last] = column.values[has_items]
-    is_null = None
-    if column.is_null is not None:
-        is_null = np.zeros(len(values), np.bool_)
-        is_null[last] = column.is_null[has_items]
-    return Column(values, is_null)
+    is_null = np.full(len(values), else_null)
+    is_null[last] = False if column.is_null is None else column.is_null[has_items]
+    return Column(values, is_null if is_null.any() else None)
 
 
 def _ends_of_starts(starts: BoolArray, offsets: IndexArray) -> BoolArray:

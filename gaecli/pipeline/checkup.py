@@ -140,7 +140,7 @@ class _Checker:
         like = context.name("reward")
         for unit in context.file.units(self.block_rows, like):
             for start, stop, columns in context.file.blocks(unit, layout.row_columns, self.block_rows):
-                self._apply("cells", CellBlock(context, start, columns, stop - start))
+                self._apply("cells", CellBlock(context, start, layout.cells(start, columns), stop - start))
                 self._look(context, bare, start, columns, windows)
 
     def _look(

@@ -22,6 +22,7 @@ from gaecli.estimators.variants import make_estimator
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.methods import num_row_groups
 from gaecli.kernels.devices import choose_device
+from gaecli.layouts.dense import DenseLayout
 from gaecli.layouts.registry import why_layout
 from gaecli.moments import Moments
 from gaecli.pipeline.apply import Report, Settled, reading_report, reread
@@ -300,9 +301,10 @@ class _Inspector:
 
     def _keys(self, opened: OpenFile, rows: Sequence[int]) -> list[dict[str, Any]]:
         """What the file calls the episodes that begin at these rows."""
-        if opened.layout.name in ("time-major", "batch-major"):
-            num_columns = opened.file.columns[opened.layout.roles.names["reward"]].shape[1]
-            names = ("time", "env") if opened.layout.name == "time-major" else ("row", "step")
+        if isinstance(opened.layout, DenseLayout):
+            frame = opened.layout.frame
+            num_columns = frame.num_lanes if frame.is_time_major else frame.num_times
+            names = ("time", "env") if frame.is_time_major else ("row", "step")
             return [dict(zip(names, divmod(row, num_columns), strict=True)) for row in rows]
         # Not the roles of the layout: a nested table has no use for its episode ids, a person has.
         return episode_keys(opened.file, find_roles(opened.file, self.settings), rows)
