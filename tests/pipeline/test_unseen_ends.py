@@ -195,6 +195,28 @@ def test_a_flag_that_is_set_in_one_cell_and_null_elsewhere_is_asked_about(tmp_pa
     assert error_of(save(tmp_path / "run.parquet", columns))[0] == 2
 
 
+@pytest.mark.parametrize("name", ["info.is_done", "steps.info.crashed"])
+def test_a_flag_in_a_struct_is_asked_about_by_its_name(tmp_path, steps, name):
+    columns = as_table(steps, "gone", steps["ends"])
+    cells = [{"speed": True, name.rpartition(".")[2]: bool(flag)} for flag in columns.pop("gone")]
+    head, *inner = name.split(".")[:-1]
+    columns[head] = [{inner[0]: cell} for cell in cells] if inner else cells
+    exit_code, error, hint = error_of(save(tmp_path / "run.parquet", columns))
+    assert exit_code == 2
+    assert "speed" not in error
+    assert f"`--done-column {name}`" in hint
+    assert codes(compute(tmp_path / "run.parquet", columns={"done": name})) == set()
+    np.testing.assert_allclose(written(tmp_path / "out.parquet"), steps["wanted"].T.ravel(), atol=1e-5)
+
+
+def test_lists_of_one_flag_are_asked_about(tmp_path, steps):
+    columns = {
+        name: [[cell] for cell in np.asarray(cells).tolist()]
+        for name, cells in as_table(steps, "gone", steps["ends"]).items()
+    }
+    assert error_of(save(tmp_path / "run.parquet", columns))[0] == 2
+
+
 def test_a_flag_of_every_state_is_asked_about(tmp_path, steps):
     longer = np.concatenate((np.zeros((1, NUM_ENVS), bool), steps["ends"]))
     path = save(tmp_path / "run.npz", {**as_dense(steps, "gone", longer), "last_value": np.zeros(NUM_ENVS)})
@@ -292,6 +314,12 @@ class TestBesideKnownEnds:
     def test_what_repeats_the_known_ends_says_nothing_new(self, tmp_path, table, shift):
         table["x7"] = np.roll(table["terminated"], shift)
         assert codes(compute(save(tmp_path / "run.parquet", table))) == ({"unused-flag"} if shift else set())
+
+    def test_terminations_alone_leave_open_where_a_limit_cuts(self, tmp_path, table):
+        ends = table["terminated"]
+        table["terminated"] = ends & (np.cumsum(ends) % 2 == 0)
+        table["x7"] = ends & ~table["terminated"]
+        assert codes(compute(save(tmp_path / "run.parquet", table))) == {"unused-flag"}
 
     def test_the_same_ends_called_a_time_limit_say_something_new(self, tmp_path, table):
         table["done"] = table.pop("terminated")
