@@ -264,6 +264,18 @@ class TestIds:
         table["contact"] = np.arange(len(table["reward"])) % 2 == 0
         assert codes(compute(save(tmp_path / "run.parquet", table))) == set()
 
+    def test_where_a_block_begins_or_ends_is_no_border_of_an_episode(self, tmp_path, table, monkeypatch):
+        monkeypatch.setattr(run, "rows_per_block", lambda memory_bytes: 5)
+        rows, last = np.arange(len(table["reward"])), self.last(table)
+        first = np.concatenate(([True], last[:-1]))
+        table["begins"] = (rows % 5 == 0) & ~first & ~last
+        table["ends"] = (rows % 5 == 4) & ~first & ~last
+        assert table["begins"].any()
+        assert table["ends"].any()
+        path = tmp_path / "run.parquet"
+        pq.write_table(pa.table(table), path, row_group_size=5)
+        assert codes(compute(path)) == set()
+
     @pytest.mark.parametrize("rows", [None, 5, 7], ids=["one-block", "blocks-of-5", "blocks-of-7"])
     @pytest.mark.parametrize("at", ["last", "first"])
     def test_what_is_set_on_last_or_first_rows_alone_is_asked_about(
@@ -329,6 +341,10 @@ class TestBesideKnownEnds:
     def test_long_stretches_and_coin_tosses_are_no_flags_of_ends(self, tmp_path, table):
         count = len(table["reward"])
         table["open"] = np.arange(count) // 9 % 2 == 0
+        # Set on every end, and before it too.
+        table["near"] = (
+            table["terminated"] | np.roll(table["terminated"], -1) | np.roll(table["terminated"], -2)
+        )
         table["coin"] = np.random.default_rng(0).random(count) < 0.5
         assert codes(compute(save(tmp_path / "run.parquet", table))) == set()
 
