@@ -18,9 +18,27 @@ from gaecli.summary import RoleReason
 
 #: Role -> aliases in order of preference (`done` at the end of a step, `done_start` at its start).
 ALIASES: Mapping[str, tuple[str, ...]] = {
-    "reward": ("reward", "rewards", "next.reward", "token_level_rewards", "rew", "rews", "r"),
-    "value": ("value", "values", "vf_preds", "state_value", "value_current", "v_s", "vpred"),
-    "next_value": ("next_value", "next_values", "next.state_value", "values_bootstrapped", "terminal_values"),
+    "reward": ("reward", "rewards", "next.reward", "token_level_rewards", "rew", "rews", "rew_buf", "r"),
+    "value": (
+        "value",
+        "values",
+        "vf_preds",
+        "state_value",
+        "value_current",
+        "v_s",
+        "vpred",
+        "value_preds",
+        "val_buf",
+    ),
+    "next_value": (
+        "next_value",
+        "next_values",
+        "next.state_value",
+        "values_bootstrapped",
+        "terminal_values",
+        "final_values",
+        "v_s_",
+    ),
     "bootstrap_value": ("bootstrap_value", "last_value", "last_values"),
     "terminated": (
         "terminated",
@@ -30,8 +48,18 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "terminal",
         "next.terminated",
         "is_terminal",
+        "termination",
     ),
-    "truncated": ("truncated", "truncateds", "truncations", "timeouts", "timeout", "next.truncated"),
+    "truncated": (
+        "truncated",
+        "truncateds",
+        "truncations",
+        "timeouts",
+        "timeout",
+        "next.truncated",
+        "time_outs",
+        "truncation",
+    ),
     "not_done": (
         "not_done",
         "not_dones",
@@ -49,7 +77,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "discounts",
     ),
     "not_truncated": ("bad_masks", "unmasks"),
-    "done": ("done", "next.done", "is_last", "dones"),
+    "done": ("done", "next.done", "is_last", "dones", "done_buf"),
     "done_start": ("episode_start", "episode_starts", "is_first"),
     "final_done": ("last_dones", "next_done"),
     "episode": (
@@ -136,6 +164,8 @@ class Roles:
     key_parts: tuple[str, ...] = ()
     #: Roles that the user named by a flag.
     explicit: frozenset[str] = frozenset()
+    #: Roles whose column has the name that it has in the library of the preset.
+    by_preset: frozenset[str] = frozenset()
     #: What is told of columns that their name promises and their type does not keep.
     unused: tuple[Unused, ...] = ()
     #: When a row was recorded, where there is no step column.
@@ -177,7 +207,9 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
     names: dict[str, str] = {}
     alternates: dict[str, tuple[str, ...]] = {}
     padding = _padding(file, settings)
+    own = _own_names(file, settings, padding)
     taken = {*padding.values(), *settings.columns.values(), *_rlds_discounts(file)}
+    taken |= {name for there in own.values() for name in there}
     for role in ALIASES:
         option = "done" if role == "done_start" else role
         if role == "done_start" and settings.columns.get("not_done", "none") != "none":
@@ -186,7 +218,7 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
             if role == option:
                 names[role] = _named(file, role, settings.columns[option])
             continue
-        found = [name for name in _by_alias(file, role) if name not in taken]
+        found = own.get(role) or [name for name in _by_names(file, role, ALIASES[role]) if name not in taken]
         if found:
             names[role], *others = found
             if others:
@@ -194,7 +226,23 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
     known = {role: name for role, name in file.known_roles.items() if role not in settings.columns}
     names = {role: name for role, name in {**names, **padding, **known}.items() if name}
     clock = _clock(file) if "step" not in names and "step" not in settings.columns else None
-    return Roles(names, alternates, _key_parts(file), frozenset(settings.columns), clock=clock)
+    return Roles(
+        names, alternates, _key_parts(file), frozenset(settings.columns), frozenset(own), clock=clock
+    )
+
+
+def _own_names(file: RolloutFile, settings: Settings, padding: Mapping[str, str]) -> dict[str, list[str]]:
+    """Role -> columns that are called as the library of the preset calls them."""
+    taken = {*padding.values(), *settings.columns.values()}
+    found: dict[str, list[str]] = {}
+    for role, aliases in settings.convention.names.items():
+        option = "done" if role == "done_start" else role
+        if option in settings.columns:
+            continue
+        there = [name for name in _by_names(file, role, aliases, by_case=False) if name not in taken]
+        if there:
+            found[role] = there
+    return found
 
 
 def _padding(file: RolloutFile, settings: Settings) -> dict[str, str]:
@@ -222,6 +270,8 @@ def why_found(roles: Roles, role: str) -> RoleReason:
     """How the column of a role was found."""
     if role in roles.explicit or (role == "done_start" and "done" in roles.explicit):
         return "flag"
+    if role in roles.by_preset:
+        return "preset"
     is_alias = any(roles.names[role] in aliases for aliases in ALIASES.values())
     return "name" if is_alias else "case"
 
@@ -265,14 +315,14 @@ def flag_of(role: str) -> str:
     return f"--{role.replace('_', '-')}-column" if role in ROLES else "--done-column"
 
 
-def _by_alias(file: RolloutFile, role: str) -> list[str]:
-    """Columns whose name is an alias of the role, those that fit it before all others."""
-    aliases, there = ALIASES[role], _candidates(file)
+def _by_names(file: RolloutFile, role: str, aliases: Sequence[str], *, by_case: bool = True) -> list[str]:
+    """Columns that have one of the names, those that fit the role before all others."""
+    there = _candidates(file)
     found = [there[alias] for alias in aliases if alias in there]
     if not found:
         # `next.reward` may also be a field of a struct `next`, as torchrl's tensors are stored.
         found = [alias for alias in aliases if "." in alias and file.find(alias) is not None]
-    if not found:
+    if not found and by_case:
         lowered: dict[str, list[str]] = {}
         for name, column in there.items():
             lowered.setdefault(name.lower(), []).append(column)

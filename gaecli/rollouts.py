@@ -9,7 +9,7 @@ block can know it alone.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,6 +108,22 @@ NO_LANES = Lanes(_NONE, _NONE, (), (), (), _NO_FLAGS, _NO_FLAGS, np.zeros(0, np.
 
 
 @dataclass(frozen=True)
+class LostRewards:
+    """Rewards that are not 0 where no step is, and what tells whose they are."""
+
+    #: On masked cells, and where the first of them is.
+    masked: int = 0
+    first_masked: str | None = None
+    #: Of rows that hold the last observation of an episode: all, those with a reward, and where the first of them is.
+    num_last: int = 0
+    last: int = 0
+    first_last: str | None = None
+    #: Of rows that begin an episode: all, and those with a reward.
+    num_starts: int = 0
+    starts: int = 0
+
+
+@dataclass(frozen=True)
 class BlockFacts:
     """What a block saw that only all blocks together can judge (FORMATS: which step a flag belongs to).
 
@@ -135,6 +151,9 @@ class BlockFacts:
     #: Rows that stood behind later ones, by the clock of a file without a step column.
     clock_falls: int = 0
     first_clock_fall: int | None = None
+    lost: LostRewards = field(default_factory=lambda: LostRewards())
+    #: By its name, how a column runs that looks like an id and that nothing uses.
+    suspects: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ DoneAt = Literal["end", "start"]
 LayoutName = Literal["auto", "long", "nested", "time-major", "batch-major"]
 #: What a truncated end means to the recursion: its next state has a value (`exact`); that value is
 #: V(sₜ) (`current`); it is terminal (`zero`); its step has no advantage (`drop`); it is no end (`leak`).
-Truncation = Literal["exact", "current", "zero", "drop", "leak"]
+#: `ask`, of some presets: where the data has such ends the user has to say.
+Truncation = Literal["exact", "current", "zero", "drop", "leak", "ask"]
 #: A masked step does not exist (`skip`); counts as 0 (`zero`), letting the trace pass (`gated`); or is
 #: left out of the statistics only (`keep`).
 MaskMode = Literal["skip", "zero", "gated", "keep"]
@@ -118,7 +119,9 @@ class Settings:
             "on_nan": OnNan,
         }
         for name, literal in choices.items():
-            _check_choice(name, getattr(self, name), get_args(literal))
+            by_preset = "ask" if name == "truncation" and self.convention.truncation != "ask" else None
+            choices_there = tuple(choice for choice in get_args(literal) if choice != by_preset)
+            _check_choice(name, getattr(self, name), choices_there)
         if self.done_at is not None:
             _check_choice("done_at", self.done_at, get_args(DoneAt))
         if self.mask_mode is not None:

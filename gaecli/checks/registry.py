@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gaecli.checks import cells, flags, inputs, order, refusals, rewards, unseen, values
+from gaecli.checks import cells, flags, inputs, order, passed_over, refusals, rewards, unseen, values
 from gaecli.checks.base import Rule
 from gaecli.errors import UsageError
 
@@ -17,6 +17,7 @@ RULES: tuple[Rule, ...] = tuple(
             *rewards.RULES,
             *values.RULES,
             *order.RULES,
+            *passed_over.RULES,
             *inputs.RULES,
             *refusals.RULES,
         ),

@@ -189,6 +189,7 @@ RULES = (
         "batch as a step that earned nothing, and shifts the start of every episode by one",
         fix="leave such rows out when recording (`autoreset_mode=SAME_STEP`), or filter them",
         bugs=("Denys88/rl_games#362", "Denys88/rl_games#365"),
+        unless=("GAE105",),
     ),
     Rule(
         "GAE102",

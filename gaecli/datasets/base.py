@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from gaecli.errors import FileError, UsageError
 from gaecli.formats.base import RolloutFile
@@ -13,6 +15,8 @@ from gaecli.formats.registry import open_file
 
 #: The name of a folder that is a number to the columns: it fits 64 bits, and `007` is a name.
 WHOLE_NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
+
+T = TypeVar("T")
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -88,19 +92,53 @@ def natural_key(path: Path) -> list[tuple[int, int, str]]:
     ]
 
 
-def read_document(path: Path, most_bytes: int = 64 << 20) -> object:
-    """A JSON document; None where there is none. `FileError` where it cannot be read."""
+class DamagedMarkError(FileError):
+    """What says which files a data set has cannot be read: they are no independent files for that."""
+
+
+def read_document(path: Path, most_bytes: int = 64 << 20) -> dict[str, Any] | None:
+    """The JSON object in a file; None where there is no file."""
     import json
 
     try:
         if not path.is_file():
+            if os.path.lexists(path):
+                raise damaged(path, "is a link that leads nowhere" if path.is_symlink() else "is no file")
             return None
-        if path.stat().st_size > most_bytes:
-            raise FileError(f"`{path}` is too large for what it should be")
-        return json.loads(path.read_bytes())
+        size = path.stat().st_size
+        if size > most_bytes:
+            raise damaged(path, f"is too large for what it should be: {size / 1e6:,.0f} MB")
+        document = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise FileError(
-            f"`{path}` is not a JSON document: {error}", hint="restore it; it says what is in the data set"
-        ) from error
+        raise damaged(path, f"is not a JSON document: {error}") from error
+    except PermissionError as error:
+        raise FileError(f"no permission to read `{path}`") from error
     except OSError as error:
-        raise FileError(f"`{path}` cannot be read: {error.strerror}") from error
+        raise damaged(path, f"cannot be read: {error.strerror}") from error
+    if not isinstance(document, dict):
+        raise damaged(path, f"holds no JSON object, but {_kind(document)}")
+    return document
+
+
+def damaged(path: Path, what: str) -> DamagedMarkError:
+    return DamagedMarkError(
+        f"`{path}` {what}",
+        hint="it says what is in the data set: restore it, or move it away to take the files as independent ones",
+    )
+
+
+def member(path: Path, document: Mapping[str, Any], name: str, kind: type[T]) -> T:
+    """An entry of a document, of the type that it has to have."""
+    if name not in document:
+        raise damaged(path, f"has no `{name}`")
+    value = document[name]
+    if not isinstance(value, kind):
+        raise damaged(path, f"has {_kind(value)} where `{name}` should be {_NAMES[kind]}")
+    return value
+
+
+_NAMES: Mapping[type, str] = {dict: "an object", list: "a list", str: "a text"}
+
+
+def _kind(value: object) -> str:
+    return _NAMES.get(type(value), "null" if value is None else f"`{str(value)[:32]}`")

@@ -29,10 +29,38 @@ def walk(
     is_left_out: Callable[[Path], bool] = lambda folder: False,
     cannot_list: Callable[[OSError], None] | None = None,
 ) -> Iterator[tuple[Path, list[str]]]:
-    """Folders with the names of their files; neither hidden ones nor what is below one that is left out."""
-    for parent, folders, names in os.walk(directory, onerror=cannot_list):
-        folders[:] = [name for name in folders if not is_hidden(name) and not is_left_out(Path(parent, name))]
-        yield Path(parent), names
+    """Folders with the names of their files; neither hidden ones nor what is below one that is left out.
+
+    Links are followed, to each folder once: by its own name rather than by a link that leads to it.
+    """
+    seen: set[tuple[int, int]] = set()
+    folders, links = [directory], list[Path]()
+    while folders or links:
+        folder = folders.pop() if folders else links.pop()
+        try:
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            if folder != directory and is_left_out(folder):
+                continue
+            with os.scandir(folder) as entries:
+                found = [(entry.name, _is_folder(entry), entry.is_symlink()) for entry in entries]
+        except OSError as error:
+            if cannot_list is not None:
+                cannot_list(error)
+            continue
+        for name, is_folder, is_link in found:
+            if is_folder and not is_hidden(name):
+                (links if is_link else folders).append(folder / name)
+        yield folder, [name for name, is_folder, _ in found if not is_folder]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def candidates(folder: Path, names: list[str]) -> list[Path]:

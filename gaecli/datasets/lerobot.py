@@ -8,14 +8,14 @@ the features are added when all data files are there.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gaecli.datasets.base import DataSet, natural_key, read_document
+from gaecli.datasets.base import DataSet, member, natural_key, read_document
 from gaecli.errors import FileError
 
 INFO = Path("meta", "info.json")
@@ -23,7 +23,9 @@ _FEATURE = {"dtype": "float32", "shape": [1], "names": None}
 #: So far above a data file its root is looked for.
 _LEVELS = 6
 #: Those that stand side by side are one run of digits: nothing tells where one number ends.
-_PLACEHOLDER = re.compile(r"(?:\{\w+(?::[^{}]*)?\})+")
+_PLACEHOLDERS = re.compile(r"(?:\{\w+(?::[^{}]*)?\})+")
+#: Something of this name that has none of them is not LeRobot's.
+_KEYS = {"codebase_version", "data_path", "features", "robot_type", "total_episodes"}
 #: LeRobot's own templates have two. Every one more multiplies the ways in which a long name may match.
 _MOST_PLACEHOLDERS = 4
 
@@ -75,52 +77,75 @@ def recognise(directory: Path) -> LeRobot | None:
     return LeRobot(directory, f"LeRobot {version} data set", (files,))
 
 
+def is_marked(folder: Path) -> bool:
+    return os.path.lexists(folder / INFO)
+
+
 def root_of(path: Path) -> Path | None:
     """The folder above `path` whose `data_path` it is a file of."""
     for root in path.absolute().parents[:_LEVELS]:
-        if (root / INFO).is_file():
+        if is_marked(root):
+            relative = path.absolute().relative_to(root).as_posix()
             try:
                 info = _read_info(root)
-            except FileError:  # of somebody else, for all that is known here
-                return None
-            if info is None:
-                return None
-            relative = path.absolute().relative_to(root).as_posix()
-            return root if _pattern(root, str(info["data_path"])).fullmatch(relative) else None
+                patterns = _patterns(root, str(info["data_path"])) if info is not None else []
+            except FileError:
+                if relative.startswith("data/"):
+                    raise
+                return None  # of somebody else, for all that is known here
+            parts = relative.split("/")
+            is_data = len(parts) == len(patterns) and all(map(_matches, patterns, parts))
+            return root if is_data else None
     return None
 
 
 def _read_info(root: Path) -> dict[str, Any] | None:
-    info = read_document(root / INFO)
-    if not isinstance(info, dict) or not isinstance(info.get("features"), dict):
-        return None
-    return info if isinstance(info.get("data_path"), str) else None
+    path = root / INFO
+    info = read_document(path)
+    if info is None or (not info.keys() & _KEYS and not any(root.glob("data/chunk-*"))):
+        return None  # nothing, or something else of this name
+    member(path, info, "features", dict)
+    member(path, info, "data_path", str)
+    return info
 
 
 def _data_files(root: Path, template: str) -> tuple[Path, ...]:
-    pattern = _pattern(root, template)
-    fixed = takewhile(lambda part: not _PLACEHOLDER.search(part), PurePosixPath(template).parts[:-1])
-    start = root.joinpath(*fixed)
-    found = [
-        path
-        for path in start.rglob("*")
-        if pattern.fullmatch(path.relative_to(root).as_posix()) and path.is_file()
-    ]
-    return tuple(sorted(found, key=natural_key))
+    """Part by part, so that folders may be links."""
+    found = [root]
+    *folders, name = _patterns(root, template)
+    for pattern in folders:
+        found = [path for folder in found for path in _named(folder, pattern) if path.is_dir()]
+    files = [path for folder in found for path in _named(folder, name) if path.is_file()]
+    return tuple(sorted(files, key=natural_key))
 
 
-def _pattern(root: Path, template: str) -> re.Pattern[str]:
-    """`data/chunk-{chunk_index:03d}/…` as an expression; numbers stand in the braces."""
+def _named(folder: Path, pattern: str | re.Pattern[str]) -> list[Path]:
+    if isinstance(pattern, str):
+        return [folder / pattern]
+    return [path for path in folder.iterdir() if pattern.fullmatch(path.name)]
+
+
+def _matches(pattern: str | re.Pattern[str], part: str) -> bool:
+    return part == pattern if isinstance(pattern, str) else pattern.fullmatch(part) is not None
+
+
+def _patterns(root: Path, template: str) -> list[str | re.Pattern[str]]:
+    """`data/chunk-{chunk_index:03d}/…`, part by part; numbers stand in the braces."""
     parts = PurePosixPath(template).parts
     if not parts or ".." in parts or PurePosixPath(template).is_absolute():
         raise FileError(
             f"`data_path` in `{root / INFO}` leads out of the data set: `{template}`",
             hint="it is a path below the root, such as data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
         )
-    pieces = _PLACEHOLDER.split(template)
-    if len(pieces) - 1 > _MOST_PLACEHOLDERS:
+    num_places = len(_PLACEHOLDERS.findall(template))
+    if num_places > _MOST_PLACEHOLDERS:
         raise FileError(
-            f"`data_path` in `{root / INFO}` has {len(pieces) - 1} places for numbers: `{template}`",
+            f"`data_path` in `{root / INFO}` has {num_places} places for numbers: `{template}`",
             hint=f"LeRobot's own have two, and {_MOST_PLACEHOLDERS} are read at most",
         )
-    return re.compile(r"\d+".join(re.escape(piece) for piece in pieces))
+    return [_pattern(part) for part in parts]
+
+
+def _pattern(part: str) -> str | re.Pattern[str]:
+    texts = _PLACEHOLDERS.split(part)
+    return part if len(texts) == 1 else re.compile(r"\d+".join(map(re.escape, texts)))

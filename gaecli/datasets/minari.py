@@ -7,12 +7,13 @@ episode, and is no column.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gaecli.columns import ALIASES
-from gaecli.datasets.base import WHOLE_NUMBER, DataSet, natural_key, read_document
+from gaecli.datasets.base import WHOLE_NUMBER, DataSet, member, natural_key, read_document
 from gaecli.datasets.virtual import IS_LAST_ROW, ROW_NUMBER, VirtualColumns
 from gaecli.errors import FileError
 from gaecli.formats.base import RolloutFile
@@ -20,6 +21,8 @@ from gaecli.formats.registry import open_file
 
 METADATA = Path("data", "metadata.json")
 _TABLES = {"parquet": "part-*.parquet", "arrow": "part-*.arrow"}
+#: Something of this name that has none of them is not Minari's.
+_KEYS = {"data_format", "total_episodes", "total_steps", "dataset_id", "minari_version"}
 _PADDING = "(padding row)"
 
 
@@ -72,9 +75,9 @@ class MinariHdf5(DataSet):
 def recognise(directory: Path) -> DataSet | None:
     """The data set whose root `directory` is, if it is one."""
     metadata = read_document(directory / METADATA)
-    data_format = metadata.get("data_format") if isinstance(metadata, dict) else None
-    if not isinstance(data_format, str):
-        return None
+    if metadata is None or not metadata.keys() & _KEYS:
+        return None  # nothing, or something else of this name
+    data_format = member(directory / METADATA, metadata, "data_format", str)
     title = f"Minari data set ({data_format})"
     data = directory / "data"
     if data_format == "hdf5":
@@ -96,10 +99,14 @@ def recognise(directory: Path) -> DataSet | None:
     return MinariTables(directory, title, (tuple(sorted(files, key=natural_key)),))
 
 
+def is_marked(folder: Path) -> bool:
+    return os.path.lexists(folder / METADATA)
+
+
 def root_of(path: Path) -> Path | None:
     """The data set that `path` is a data file of."""
     for root in path.absolute().parents[1:3]:
-        if (root / METADATA).is_file():
+        if is_marked(root):
             return root
     return None
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gaecli.datasets import delta, ducklake, hive, iceberg, lerobot, minari, rllib, shards, tables
-from gaecli.datasets.base import DataSet
+from gaecli.datasets.base import DamagedMarkError, DataSet
 from gaecli.datasets.folders import rollout_files
 from gaecli.datasets.tables import TITLES, Table
 from gaecli.errors import GaeError, MissingExtraError
+
+#: So far above a folder the root of its data set is looked for.
+_LEVELS = 6
 
 
 @dataclass(frozen=True)
@@ -22,12 +25,14 @@ class Kind:
     root_of: Callable[[Path], Path | None]
     #: Something at the root says so, so that it is also found below a plain folder.
     has_mark: bool = True
+    #: A file at the root says which files are of it, so that a folder of some of them is found, too.
+    is_marked: Callable[[Path], bool] = lambda folder: False
 
 
 #: In this order: what says what it is comes before what only looks like it.
 KINDS = (
-    Kind("lerobot", lerobot.recognise, lerobot.root_of),
-    Kind("minari", minari.recognise, minari.root_of),
+    Kind("lerobot", lerobot.recognise, lerobot.root_of, is_marked=lerobot.is_marked),
+    Kind("minari", minari.recognise, minari.root_of, is_marked=minari.is_marked),
     Kind("rllib", rllib.recognise, rllib.root_of),
     Kind("hive", hive.recognise, hive.root_of),
     Kind("shards", shards.recognise, shards.root_of, has_mark=False),
@@ -51,6 +56,12 @@ def recognise(directory: Path, *, by_mark: bool = False) -> DataSet | None:
         if found is not None:
             return found
     return None
+
+
+def may_be_within_one(directory: Path) -> bool:
+    """Whether the files of a folder may belong to a data set whose root is a folder above it."""
+    above = directory.absolute().parents[:_LEVELS]
+    return any(kind.is_marked(folder) for folder in above for kind in KINDS)
 
 
 def data_set_of(path: Path) -> DataSet | None:
@@ -82,9 +93,11 @@ def table_around(path: Path, known: Sequence[DataSet] = ()) -> Table | None:
 
 
 def _around(path: Path, kind: Kind) -> DataSet | None:
-    """What is wrong elsewhere in a data set is no matter of one of its files."""
+    """What is wrong elsewhere in a data set is no matter of one of its files, unless nothing tells its files."""
     try:
         root = kind.root_of(path)
         return kind.recognise(root) if root is not None else None
+    except DamagedMarkError:
+        raise
     except (GaeError, PermissionError):
         return None

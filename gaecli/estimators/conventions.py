@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.errors import UsageError
 from gaecli.rollouts import Block, BoolArray
 from gaecli.settings import Settings
 
@@ -19,6 +20,8 @@ def read_as(block: Block, settings: Settings) -> Block:
     """The block under the rules of the preset and of `--truncation`."""
     convention = settings.convention
     if block.truncated.any():
+        if settings.truncation == "ask":
+            raise _unsaid(block, settings)
         block = _TRUNCATION_RULES[settings.truncation](block)
     if convention.open_ends == "terminal":
         block = _ends_as_terminal(block)
@@ -32,6 +35,16 @@ def reads_as_written(settings: Settings) -> bool:
     convention = settings.convention
     is_exact = settings.truncation == "exact" and convention.open_ends == "bootstrap"
     return is_exact and not convention.arrival_rows
+
+
+def _unsaid(block: Block, settings: Settings) -> UsageError:
+    count, convention = int(np.count_nonzero(block.truncated)), settings.convention
+    options = convention.truncation_options
+    return UsageError(
+        f"{count:,} {'end was' if count == 1 else 'ends were'} cut by a limit, and {convention.library} does one of "
+        "two things there, by an option that the file does not keep",
+        hint="; ".join(f"pass `--truncation {rule}` for {what}" for rule, what in options.items()),
+    )
 
 
 def _as_terminal(block: Block) -> Block:

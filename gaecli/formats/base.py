@@ -7,7 +7,7 @@ writes a copy of the file with new columns. It knows nothing of rewards or advan
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -203,6 +203,8 @@ class WritePlan:
     drop_columns: Sequence[str] = ()
     #: Columns of earlier runs that stay: as little part of the payload as the new ones.
     kept_own_columns: Sequence[str] = ()
+    #: New column -> its id in the schema of a table, and that of its items; none in a file that stands alone.
+    field_ids: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 class FileWriter(Protocol):

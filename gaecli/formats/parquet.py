@@ -166,6 +166,17 @@ class ParquetInput:
         return ParquetOutput(self, temporary, plan)
 
 
+def _numbered(field: pa.Field, ids: Sequence[int]) -> pa.Field:
+    """With the ids of the column and of its items."""
+    if not ids:
+        return field
+    kind = field.type
+    if len(ids) > 1:
+        item = _numbered(kind.value_field, ids[1:])
+        kind = pa.large_list(item) if pa.types.is_large_list(kind) else pa.list_(item)
+    return pa.field(field.name, kind, field.nullable, {"PARQUET:field_id": str(ids[0])})
+
+
 class ParquetOutput:
     """A copy of a Parquet file with new columns, under a temporary name."""
 
@@ -173,7 +184,10 @@ class ParquetOutput:
         like_type = type_of(plan.like_column, source.schema) if plan.like_column is not None else None
         self._schema = pa.schema(
             [
-                pa.field(name, output_type(pa.from_numpy_dtype(dtype), like_type))
+                _numbered(
+                    pa.field(name, output_type(pa.from_numpy_dtype(dtype), like_type)),
+                    plan.field_ids.get(name, ()),
+                )
                 for name, dtype in plan.new_columns.items()
             ]
         )

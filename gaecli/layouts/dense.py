@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import FLAGS, FlagColumns, check_starts, flag_columns, inverted_of, split_ends
 from gaecli.layouts.groups import group_codes
 from gaecli.layouts.longer import split_off_first, split_off_last
+from gaecli.layouts.lost_rewards import lost_rewards
 from gaecli.layouts.masks import MaskRule, masked_steps
 from gaecli.layouts.next_values import merge_next_values
 from gaecli.rollouts import (
@@ -188,7 +189,9 @@ class _Piece:
             placement=Placement(num_steps, dense_shape=dense_shape),
             dropped=dropped,
             stream_ends=last,
-            facts=self._facts(ended, last, starts),
+            facts=replace(
+                self._facts(ended, last, starts), lost=lost_rewards(rewards, used, None, cells.locate)
+            ),
         )
         return block if mask is None or used is None else masked_steps(block, mask, used, layout.mask_rule)
 

@@ -34,6 +34,8 @@ class FlagColumns:
     inverted: Mapping[str, str] = field(default_factory=dict)
     #: `not_done` may be of terminal states alone, as a discount is.
     is_terminal_only: bool = False
+    #: A lone done flag says that the episode was cut.
+    done_is_truncated: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -76,9 +78,20 @@ def flag_columns(roles: Roles, settings: Settings) -> FlagColumns:
         done, not_done = not_done, None
     elif is_terminal_only and terminated is None and truncated is None:
         terminated, not_done = not_done, None
-    if done is None and terminated is None and truncated is None:
+    if done is None and terminated is None:
         done = roles.get("done_start")
-    return FlagColumns(terminated, truncated, done, at, not_done, not_truncated, inverted, is_terminal_only)
+    is_own = bool(roles.by_preset & {"done", "done_start"})
+    return FlagColumns(
+        terminated,
+        truncated,
+        done,
+        at,
+        not_done,
+        not_truncated,
+        inverted,
+        is_terminal_only,
+        done_is_truncated=is_own and settings.convention.done_is_truncated,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +153,7 @@ def split_ends(
     terminated, truncated, done = flags["terminated"], flags["truncated"], flags["done"]
     check_agreement(flags, names, cells, told)
     if terminated is None:
-        if done is None:
+        if done is None or (truncated is None and names.done_is_truncated):
             terminated = np.zeros(num_steps, np.bool_)
         else:
             terminated = done if truncated is None else done & ~truncated

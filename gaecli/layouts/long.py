@@ -18,6 +18,7 @@ from gaecli.layouts.ends import Flags, check_starts, flag_columns, inverted_of, 
 from gaecli.layouts.facts import Ends, facts_of
 from gaecli.layouts.groups import group_codes
 from gaecli.layouts.keys import as_labels, codes, first_duplicate
+from gaecli.layouts.lost_rewards import lost_rewards
 from gaecli.layouts.masks import MaskRule, masked_rows
 from gaecli.layouts.next_values import merge_next_values, values_beyond
 from gaecli.layouts.padding import Padding, used_cells
@@ -32,6 +33,7 @@ from gaecli.layouts.steps import (
     steps_of,
     stride_of,
 )
+from gaecli.layouts.suspects import IdTrace, suspects, traces
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, Lanes
 from gaecli.settings import Settings
 
@@ -85,7 +87,8 @@ class LongLayout:
         self._ids = (*((episode,) if episode is not None else ()), *roles.key_parts)
         # Without ids it may fall wherever an episode begins.
         self._clock = roles.clock if self._ids else None
-        used = [*roles.row_columns, *filter(None, [self._clock, self._group])]
+        self._suspects = suspects(file, roles, settings)
+        used = [*roles.row_columns, *filter(None, [self._clock, self._group]), *self._suspects]
         self.row_columns = tuple(dict.fromkeys(used))
 
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
@@ -140,9 +143,28 @@ class LongLayout:
             stream_ends=None if arrangement.adjacent is None else np.flatnonzero(~arrangement.adjacent),
             groups=groups,
             group_labels=labels,
-            facts=facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
+            facts=replace(
+                facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
+                lost=lost_rewards(
+                    rewards, None if kept is None else in_lanes(kept), padding, lane_cells.locate
+                ),
+                suspects=self._traces(start, columns, arrangement, same & ~ended[:-1]),
+            ),
         )
         return block if mask is None else self._mask_rule.zeroed(block, in_lanes(mask))
+
+    def _traces(
+        self, start: int, columns: Mapping[str, Column], arrangement: Arrangement, inside: BoolArray
+    ) -> Mapping[str, IdTrace]:
+        lanes = arrangement.starts, arrangement.stops - 1
+        return traces(
+            columns,
+            self._suspects,
+            arrangement.in_lane_order,
+            inside,
+            lanes,
+            lambda step: start + arrangement.row(step),
+        )
 
     def _locate(self, start: int, columns: Mapping[str, Column]) -> Locate:
         episode, step = self.roles.get("episode"), self.roles.get("step")

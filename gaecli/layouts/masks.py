@@ -65,7 +65,7 @@ def is_doubtful(roles: Roles) -> bool:
     """The column found for `not_done` may be the mask of a token rollout, and the user named neither."""
     name = roles.get("not_done")
     is_called_so = name is not None and name.rpartition(".")[2].lower() == _TWO_MEANINGS
-    return is_called_so and "not_done" not in roles.explicit
+    return is_called_so and "not_done" not in roles.explicit | roles.by_preset
 
 
 def which_mask(name: str | None, path: Path) -> UsageError:

@@ -15,6 +15,7 @@ from gaecli.layouts.cells import Cells
 from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import FLAGS, FlagColumns, flag_columns, inverted_of, split_ends
 from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_steps
+from gaecli.layouts.lost_rewards import lost_rewards
 from gaecli.layouts.masks import MaskRule, is_doubtful, masked_steps, which_mask
 from gaecli.layouts.next_values import merge_next_values
 from gaecli.layouts.padding import Padding
@@ -64,6 +65,7 @@ class NestedLayout:
         if padding is not None:
             counted = ~padding.rows if used is None else used & ~padding.rows
         rewards, bad = cells.numbers(reward, names["reward"], "reward", counted)
+        reward_cells = rewards
         value, beyond = self._values(columns, offsets, start)
         values, bad_values = cells.numbers(value, names["value"], "value", counted)
 
@@ -102,7 +104,10 @@ class NestedLayout:
             group_labels=labels,
             list_offsets=offsets,
             null_lists=reward.null_lists,
-            facts=BlockFacts(inverted=inverted_of(columns, self._flags)),
+            facts=BlockFacts(
+                inverted=inverted_of(columns, self._flags),
+                lost=lost_rewards(reward_cells, used, padding, cells.locate),
+            ),
         )
         return block if mask is None or used is None else masked_steps(block, mask, used, self._mask_rule)
 

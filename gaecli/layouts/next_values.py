@@ -11,8 +11,11 @@ from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 
 #: Columns that are filled at the end of a trajectory only; what stands in their other rows is filler.
 ENDS_ONLY = frozenset(
-    {"values_bootstrapped", "terminal_values", "bootstrap_value", "last_value", "last_values"}
+    {"values_bootstrapped", "terminal_values", "bootstrap_value", "last_value", "last_values", "final_values"}
 )
+
+#: Those of them that hold 0 everywhere else, the last step of a rollout included.
+_ZERO_FILLED = frozenset({"final_values"})
 
 
 def merge_next_values(
@@ -34,6 +37,8 @@ def merge_next_values(
         unused = terminated | ~np.isfinite(given)
         if name in ENDS_ONLY:
             unused |= ~cuts
+        if name in _ZERO_FILLED:
+            unused |= given == 0
         used = np.where(unused, given.dtype.type(np.nan), given)
         merged = used if merged is None else np.where(np.isnan(merged), used, merged)
     return merged, bad

@@ -19,6 +19,8 @@ from gaecli.settings import Settings
 
 #: A mask that people have beside that of the response, and that is no mask of actions.
 _PROMPT_MASK = "attention_mask"
+#: TRL's: 1 where the response is over.
+_PADDING_MASK = "padding_mask"
 
 
 def choose_layout(
@@ -59,6 +61,8 @@ def why_layout(file: RolloutFile, layout: Layout, settings: Settings) -> str:
         return "asked for with `--layout`"
     votes = _companion_votes(file, layout.roles, (shape[0], shape[1]))
     names = ", ".join(f"`{name}` {file.columns[name].shape}" for name in votes)
+    if not votes:
+        return f"preset `{settings.preset}` stores it so"
     return f"`{reward.name}` is {shape[0]} by {shape[1]}, and {names} says which axis is time"
 
 
@@ -67,6 +71,12 @@ def _refuse_prompt_mask(file: RolloutFile, roles: Roles) -> None:
     mask = roles.get("mask")
     is_named = mask is not None and mask.rpartition(".")[2].lower() == _PROMPT_MASK
     is_alone = mask is None and "mask" not in roles.explicit and _PROMPT_MASK in file.columns
+    if mask is None and "mask" not in roles.explicit and _PADDING_MASK in file.columns:
+        raise UsageError(
+            f"`{_PADDING_MASK}` of `{file.path}` marks the tokens that do not count, and a mask marks those that do",
+            hint="store its inverse and name it with `--mask-column`, or pass `--mask-column none` if every token "
+            "counts",
+        )
     if is_named or is_alone:
         raise UsageError(
             f"`{_PROMPT_MASK}` of `{file.path}` covers the prompt as well as the response, so it does not say "
@@ -160,7 +170,7 @@ def _dense(file: RolloutFile, roles: Roles, settings: Settings, shape: tuple[int
         _check_wanted(settings.layout, ("time-major", "batch-major"), file, f"its rewards are {shape}")
     roles = _without_other_things(file, roles, 2)
     roles = _per_lane_next_value(file, roles, shape)
-    found = settings.layout if settings.layout != "auto" else _by_companions(file, roles, shape)
+    found = settings.layout if settings.layout != "auto" else _by_companions(file, roles, settings, shape)
     if found == "batch-major" and is_doubtful(roles) and squeezed(_not_done(file, roles)) == shape:
         raise which_mask(roles.get("not_done"), file.path)
     _decide_dones(file, roles, settings)
@@ -189,12 +199,20 @@ def _not_done(file: RolloutFile, roles: Roles) -> tuple[int, ...]:
 def _per_lane_next_value(file: RolloutFile, roles: Roles, shape: tuple[int, int]) -> Roles:
     """`next_value` of one number per lane (CleanRL) is a bootstrap, not a value per step."""
     name = roles.get("next_value")
-    info = file.find(name) if name is not None else None
-    if info is None or math.prod(info.shape) == math.prod(shape) or roles.get("bootstrap_value") is not None:
+    if name is None or roles.get("bootstrap_value") is not None:
         return roles
-    names = dict(roles.names)
-    names["bootstrap_value"] = names.pop("next_value")
-    return replace(roles, names=names)
+    there = [name, *roles.alternates.get("next_value", ())]
+    per_step = [each for each in there if math.prod(file.columns[each].shape) == math.prod(shape)]
+    per_lane = [each for each in there if each not in per_step]
+    names, alternates = dict(roles.names), dict(roles.alternates)
+    for role, found in (("next_value", per_step), ("bootstrap_value", per_lane)):
+        names.pop(role, None)
+        alternates.pop(role, None)
+        if found:
+            names[role] = found[0]
+        if found[1:]:
+            alternates[role] = tuple(found[1:])
+    return replace(roles, names=names, alternates=alternates)
 
 
 def _companion_votes(file: RolloutFile, roles: Roles, shape: tuple[int, int]) -> dict[str, str]:
@@ -225,11 +243,13 @@ def _companion_votes(file: RolloutFile, roles: Roles, shape: tuple[int, int]) ->
     return votes
 
 
-def _by_companions(file: RolloutFile, roles: Roles, shape: tuple[int, int]) -> str:
+def _by_companions(file: RolloutFile, roles: Roles, settings: Settings, shape: tuple[int, int]) -> str:
     rows, columns = shape
     votes = _companion_votes(file, roles, shape)
     if len(set(votes.values())) == 1:
         return next(iter(votes.values()))
+    if not votes and settings.convention.dense_layout is not None:
+        return settings.convention.dense_layout
     reason = (
         "its companions disagree: " + ", ".join(f"`{name}` says {vote}" for name, vote in votes.items())
         if votes

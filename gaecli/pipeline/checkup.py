@@ -123,9 +123,10 @@ class _Checker:
             for rule in self.rules
             if rule.code in weighed and not any(code in weighed for code in rule.unless)
         ]
-        return findings + self._found_by_compute(
-            {finding.rule.code for finding in findings if _is_error(finding)}
-        )
+        told = self._found_by_compute({finding.rule.code for finding in findings if _is_error(finding)})
+        codes = {finding.rule.code for finding in told}
+        explained = {rule.code for rule in self.rules if codes & set(rule.unless)}
+        return [finding for finding in findings if finding.rule.code not in explained] + told
 
     def _examine(self, context: Context, layout: Layout, windows: Windows) -> None:
         """The blocks of one file. Where no steps can be made of one, the rules about cells say why."""

@@ -51,7 +51,7 @@ class NewFile:
     def __init__(self, target: Path) -> None:
         # The link stays, what it points to is replaced.
         self.target = Path(os.path.realpath(target))
-        self.temporary = self.target.parent / _temporary_name(self.target.name)
+        self.temporary = temporary_beside(self.target)
         self._is_there = True
         self.is_committed = False
         self._handle: int | None = None
@@ -75,7 +75,7 @@ class NewFile:
             if os.fstat(self._handle).st_nlink:
                 return
             self._close()  # swept by another run between its first two breaths
-            self.temporary = self.target.parent / _temporary_name(self.target.name)
+            self.temporary = temporary_beside(self.target)
 
     def seal(self) -> None:
         """Give the complete file the mode and owner of the old one, and see that the disk has all of it."""
@@ -85,7 +85,7 @@ class NewFile:
         os.fsync(self._handle)
         old = checksum_path(self.target)
         if (size := piece_bytes(old)) is not None:
-            self._checksum = self.target.parent / _temporary_name(old.name)
+            self._checksum = temporary_beside(old)
             write_checksum(self.temporary, self._checksum, like=old, size=size)
 
     def let_go(self) -> None:
@@ -176,7 +176,7 @@ class NewFile:
 
 def _second_name(path: Path) -> Path | None:
     """A hidden hard link; None where there is no such file."""
-    link = path.parent / _temporary_name(path.name)
+    link = temporary_beside(path)
     try:
         os.link(path, link)
     except FileNotFoundError:
@@ -191,9 +191,10 @@ def _put_back(kept: Path | None, target: Path) -> None:
         kept.replace(target)
 
 
-def _temporary_name(name: str) -> str:
-    short = os.fsdecode(os.fsencode(name)[:_MAX_NAME_BYTES])
-    return f".{short}.{secrets.token_hex(8)}.tmp"
+def temporary_beside(path: Path) -> Path:
+    """A hidden name that no loader of a data set looks at, and that `sweep` knows."""
+    short = os.fsdecode(os.fsencode(path.name)[:_MAX_NAME_BYTES])
+    return path.parent / f".{short}.{secrets.token_hex(8)}.tmp"
 
 
 def open_files_limit(num_wanted: int) -> int:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gaecli.datasets.base import DataSet, natural_key
-from gaecli.datasets.folders import candidates, primary_only, walk
-from gaecli.datasets.registry import data_set_of, recognise, table_around
+from gaecli.datasets.folders import candidates, primary_only, rollout_files, walk
+from gaecli.datasets.registry import data_set_of, may_be_within_one, recognise, table_around
 from gaecli.datasets.shards import group_shards
 from gaecli.datasets.tables import Table
 from gaecli.errors import FileError, GaeError, MissingExtraError, UsageError
@@ -39,6 +39,8 @@ class StreamPlan:
     is_part: bool = False
     #: The user named the root, so that `--output` means a copy of all that is there.
     is_root: bool = False
+    #: Its files were found by looking through the root, and so would others be that come to lie there.
+    is_searched: bool = False
     #: File -> the data set that knows how to open it, where its place tells more than its content.
     openers: Mapping[Path, DataSet] = field(default_factory=dict)
     #: File -> why it cannot be opened, where that was found out when it was looked for.
@@ -61,6 +63,7 @@ class _Found:
     root: Path
     data_set: DataSet | None = None
     is_root: bool = False
+    is_searched: bool = False
     #: It is named, and cannot be read or stands for nothing.
     failure: GaeError | None = None
 
@@ -179,12 +182,14 @@ def _streams_of(
             data_set,
             is_part=is_part,
             is_root=all(file.is_root for file in files),
+            is_searched=any(file.is_searched for file in files),
             openers=openers,
         )
 
 
 def _plan(paths: Sequence[Path], found: Sequence[_Found], openers: Mapping[Path, DataSet]) -> StreamPlan:
-    return StreamPlan(tuple(paths), found[0].root, openers=openers)
+    is_searched = any(file.is_searched for file in found)
+    return StreamPlan(tuple(paths), found[0].root, is_searched=is_searched, openers=openers)
 
 
 def _in_order(plans: Sequence[StreamPlan], found: Sequence[_Found]) -> list[StreamPlan]:
@@ -196,7 +201,7 @@ def _in_order(plans: Sequence[StreamPlan], found: Sequence[_Found]) -> list[Stre
 def _expand(source: str | Path, known: list[DataSet]) -> Iterable[_Found]:
     path = Path(source)
     if path.is_dir():
-        files = _expand_directory(path)
+        files = _expand_directory(path, known)
         if not files:
             raise FileError(
                 f"directory `{path}` holds no rollout files",
@@ -228,11 +233,15 @@ def _expand_pattern(pattern: str, known: list[DataSet]) -> list[_Found]:
     return found
 
 
-def _expand_directory(directory: Path) -> list[_Found]:
-    """A data set, or a folder of a table; or a plain folder, with the data sets below it."""
+def _expand_directory(directory: Path, known: list[DataSet]) -> list[_Found]:
+    """A data set or a table, or some files of one; or a plain folder, with the data sets below it."""
     table = table_around(directory)
     if table is not None:
         return _of_table(directory, table)
+    if may_be_within_one(directory):
+        of_one = [_named(path, directory, known) for path in rollout_files(directory)]
+        if any(file.data_set is not None and file.data_set.root != directory for file in of_one):
+            return of_one
     try:
         data_set = recognise(directory)
     except PermissionError:
@@ -252,7 +261,7 @@ def _expand_directory(directory: Path) -> list[_Found]:
             closed.append(_Found(folder, directory, failure=error))
             return True
         if below is not None:
-            inner.extend(_Found(path, directory, below) for path in below.paths)
+            inner.extend(_Found(path, directory, below, is_searched=True) for path in below.paths)
         return below is not None
 
     def cannot_list(error: OSError) -> None:
@@ -263,7 +272,8 @@ def _expand_directory(directory: Path) -> list[_Found]:
         for folder, names in walk(directory, is_left_out, cannot_list)
         for path in candidates(folder, names)
     ]
-    plain = [_Found(path, directory) for path in (files if inner else primary_only(files))]
+    found = files if inner else primary_only(files)
+    plain = [_Found(path, directory, is_searched=True) for path in found]
     return sorted([*plain, *inner, *closed], key=lambda file: natural_key(file.path))
 
 

@@ -17,6 +17,8 @@ from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates
 from gaecli.layouts.long import NeedsKeys, id_comes_back
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
+from gaecli.pipeline.missed_rewards import missed_rewards
+from gaecli.pipeline.suspicion import unused_ids
 from gaecli.pipeline.unfilled import unfilled_tails
 from gaecli.pipeline.unseen_ends import Unseen, judge_ends, unseen_of
 from gaecli.rollouts import Array, IndexArray
@@ -52,6 +54,8 @@ def judge(case: Case) -> list[WarningNote]:
         *unfilled_tails(str(case.paths[0]), case.summaries, case.combined),
         *_filler_rows(case),
         *_clock_falls(case),
+        *missed_rewards(case.paths, case.roles, case.settings, case.summaries),
+        *unused_ids(case.paths, case.roles, case.summaries, case.combined),
     ]
 
 

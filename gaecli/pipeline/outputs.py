@@ -13,6 +13,7 @@ from gaecli.formats.base import FileWriter, SidecarWriter, WritePlan
 from gaecli.pipeline.apply import Report
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.commit import NewFile, directory_of, open_files_limit, sweep
+from gaecli.pipeline.companions import check_companions, copy_companions
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.pen import OUTPUT_DTYPE
@@ -20,9 +21,7 @@ from gaecli.pipeline.places import NewThing, Places
 from gaecli.pipeline.provenance import make_provenance, own_columns, source_of
 from gaecli.pipeline.roots import (
     DEFAULT_TAG,
-    check_companions,
     companion_places,
-    copy_companions,
     lacking_marks,
     new_marks,
     other_root,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gaecli.columns import Roles
+from gaecli.datasets.folders import is_hidden
 from gaecli.errors import UsageError
 from gaecli.formats.base import RolloutFile
-from gaecli.pipeline.commit import sync_directory
+from gaecli.pipeline.companions import companions
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.places import NewThing, Places
 from gaecli.settings import RunOptions
@@ -19,9 +18,6 @@ from gaecli.settings import RunOptions
 DEFAULT_TAG = "gae"
 #: Roles whose columns say which row of a file this is.
 _KEY_ROLES = ("env", "episode", "step")
-#: Larger files that are not changed are linked rather than copied, where the file system can.
-_LINK_BYTES = 1 << 20
-_COMPARE_BYTES = 1 << 20
 
 
 def check_parts(streams: Sequence[StreamPlan]) -> None:
@@ -44,16 +40,29 @@ def check_parts(streams: Sequence[StreamPlan]) -> None:
 
 
 def check_roots(streams: Sequence[StreamPlan], output: Path) -> None:
-    """A copy of a data set within itself would become part of it."""
+    """Refuse results that the next run would take for inputs: each run would write them one folder deeper."""
+    place = output.resolve()
     for stream in streams:
-        if stream.data_set is None or not stream.is_root:
-            continue
-        root, place = stream.data_set.root.resolve(), output.resolve()
-        if place != root and place.is_relative_to(root):
+        data_set, root = stream.data_set, stream.root.resolve()
+        if data_set is not None and stream.is_root:
+            title = f"the {data_set.title} `{data_set.root}`"
+            is_found_again = _lies_below(place, data_set.root.resolve())
+        else:
+            title = f"`{stream.root}`, where the inputs are looked for"
+            names = place.relative_to(root).parts if _lies_below(place, root) else ()
+            is_found_again = bool(names) and (
+                (stream.is_searched and not any(map(is_hidden, names)))
+                or any(_lies_below(path.resolve(), place) for path in stream.paths)
+            )
+        if is_found_again:
             raise UsageError(
-                f"`--output {output}` lies within the {stream.data_set.title} `{stream.data_set.root}`",
+                f"`--output {output}` lies within {title}: the next run would take the results for inputs",
                 hint="name a directory outside of it",
             )
+
+
+def _lies_below(place: Path, root: Path) -> bool:
+    return place != root and place.is_relative_to(root)
 
 
 def shares_sidecar(stream: StreamPlan) -> bool:
@@ -92,28 +101,6 @@ def other_root(stream: StreamPlan, output: Path | str | None) -> Path | None:
     return None if Path(output).resolve() == data_set.root.resolve() else Path(output)
 
 
-def check_companions(stream: StreamPlan, root: Path, places: Places) -> None:
-    """Files that would be copied along must not take the place of others. `UsageError` if they would."""
-    assert stream.data_set is not None
-    has_data = any(_is_there(root / path.relative_to(stream.root), places) for path in stream.paths)
-    for source, target in _companions(stream, root):
-        may_differ = has_data and target in _marks(stream, root)  # of an earlier run
-        if not may_differ and _is_there(target, places) and not _is_same(source, target, places):
-            raise UsageError(
-                f"`{target}` exists and differs from `{source}`, which belongs to the data set",
-                hint="pass `--overwrite`, or choose another directory with `--output`",
-            )
-
-
-def copy_companions(stream: StreamPlan, root: Path, places: Places) -> None:
-    """Whatever else is in the data set, but for what says that it is one."""
-    for source, target in _companions(stream, root):
-        if target in _marks(stream, root):
-            continue
-        if not (_is_there(target, places) and _is_same(source, target, places)):
-            _copy(source, target, places)
-
-
 def companion_places(stream: StreamPlan, options: RunOptions) -> Iterator[Path]:
     """Where a run that was killed may have left something besides the places of its results."""
     data_set = stream.data_set
@@ -121,7 +108,7 @@ def companion_places(stream: StreamPlan, options: RunOptions) -> Iterator[Path]:
         return
     root = other_root(stream, options.output)
     if root is not None and root.exists():
-        yield from (target for _, target in _companions(stream, root))
+        yield from (companion.target for companion in companions(stream, root))
     if options.output is None:
         yield from (data_set.root / mark for mark in data_set.marks)
 
@@ -174,61 +161,3 @@ def whole_file(path: Path, content: bytes, places: Places) -> NewThing:
         new_file.discard()
         raise
     return new_file
-
-
-def _companions(stream: StreamPlan, root: Path) -> Iterator[tuple[Path, Path]]:
-    assert stream.data_set is not None
-    source_root = stream.data_set.root
-    data = {path.absolute() for path in stream.data_set.paths}
-    for parent, _, names in os.walk(source_root):
-        for name in names:
-            source = Path(parent, name)
-            is_temporary = name.startswith(".") and name.endswith(".tmp")
-            if source.absolute() not in data and not is_temporary and source.is_file():
-                yield source, root / source.relative_to(source_root)
-
-
-def _marks(stream: StreamPlan, root: Path) -> set[Path]:
-    assert stream.data_set is not None
-    return {root / path for path in stream.data_set.marks}
-
-
-def _is_there(target: Path, places: Places) -> bool:
-    places.look_up(target)
-    return target.exists()
-
-
-def _is_same(one: Path, other: Path, places: Places) -> bool:
-    if one.samefile(other):
-        return True
-    if one.stat().st_size != other.stat().st_size:
-        return False
-    places.fill(one)
-    places.fill(other)
-    with one.open("rb") as first, other.open("rb") as second:
-        while block := first.read(_COMPARE_BYTES):
-            if block != second.read(_COMPARE_BYTES):
-                return False
-    return True
-
-
-def _copy(source: Path, target: Path, places: Places) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    places.fill(source)
-    is_local = places.is_local(source) and places.is_local(target)
-    if is_local and source.stat().st_size > _LINK_BYTES and not source.is_symlink():
-        try:
-            target.unlink(missing_ok=True)
-            os.link(source, target)
-            return
-        except OSError:  # another device, or a file system without links
-            pass
-    new_file = places.new_file(target)
-    try:
-        new_file.create()
-        shutil.copyfile(source, new_file.temporary)
-        shutil.copymode(source, new_file.temporary)
-        new_file.commit()
-        sync_directory(target.parent)
-    finally:
-        new_file.discard()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ Recursion = Literal["gae", "accumulated", "finite-horizon"]
 #: `sum`: A + V. `reward-to-go`: the discounted sum of rewards and of the bootstrap value.
 ReturnRule = Literal["sum", "reward-to-go"]
 OpenEnds = Literal["bootstrap", "terminal"]
+#: How the library's own arrays lie: [T, N] or [B, T].
+DenseLayout = Literal["time-major", "batch-major"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +39,19 @@ class Preset:
     #: Where the library normalises, and over what.
     normalization_text: str
     traps: tuple[str, ...] = ()
+    #: Role -> what the library's own arrays and columns are called; they come before all other names.
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: What its arrays are where no other array tells. None: either.
+    dense_layout: DenseLayout | None = None
 
     gamma: float = 0.99
     lam: float = 0.95
     #: False: the library has no defaults of its own for γ and λ; these are gaecli's.
     has_own_defaults: bool = True
+    #: `ask`: the library does one thing or the other, by an option that the file does not keep.
     truncation: Truncation = "exact"
+    #: What to pass then, and what it stands for.
+    truncation_options: Mapping[str, str] = field(default_factory=dict)
     lam_alpha: float | None = None
     mask_mode: MaskMode | None = None
     mask_fill: MaskFill = "null"
@@ -56,6 +66,8 @@ class Preset:
     returns: ReturnRule = "sum"
     #: `terminal`: a trajectory that ends without a flag has no value beyond its end.
     open_ends: OpenEnds = "bootstrap"
+    #: A lone done flag says that the episode ended, and its last state has a value all the same.
+    done_is_truncated: bool = False
     #: Reward and flags are stored with the observation they arrived with.
     arrival_rows: bool = False
     #: The mask of a step is that of the token after it.

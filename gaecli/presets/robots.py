@@ -30,6 +30,8 @@ ROBOT_PRESETS = (
             "`terminals` are arrival flags too; truncations are stored and not used",
             "the ratio is 1 in the first minibatch only; with ratios, 3.0 and 4.0 differ",
         ),
+        names={"reward": ("rewards",), "value": ("values",), "terminated": ("terminals",)},
+        dense_layout="batch-major",
     ),
     Preset(
         name="sample-factory",
@@ -47,10 +49,15 @@ ROBOT_PRESETS = (
         norm_eps=1e-7,
         norm_floor="clamp",
         done_at="end",
-        traps=(
-            "`value_bootstrap=True` adds γ V at a time limit: `--truncation current`",
-            "name its array of valid steps with `--mask-column valids`",
-        ),
+        traps=("`value_bootstrap=True` adds γ V at a time limit: `--truncation current`",),
+        names={
+            "reward": ("rewards",),
+            "value": ("values",),
+            "done": ("dones",),
+            "truncated": ("time_outs",),
+            "mask": ("valids",),
+        },
+        dense_layout="batch-major",
     ),
     Preset(
         name="rl-games",
@@ -68,9 +75,19 @@ ROBOT_PRESETS = (
         traps=(
             SAME_STATE_TRAP,
             "`value_bootstrap: False` makes a time limit terminal: `--truncation zero`",
+            "rewards of its own buffer hold γ V at a time limit already: `--truncated-column none`",
             "rewards are shaped (shift, scale, clip) before they are stored",
             "next-step autoreset leaves filler rows after each end (rl_games#362)",
         ),
+        names={
+            "reward": ("mb_rewards", "rewards"),
+            "value": ("mb_values", "values"),
+            "done_start": ("mb_dones", "mb_fdones", "dones"),
+            "truncated": ("time_outs",),
+            "bootstrap_value": ("last_values",),
+            "final_done": ("fdones", "last_dones"),
+        },
+        dense_layout="time-major",
     ),
     Preset(
         name="rsl-rl",
@@ -87,8 +104,17 @@ ROBOT_PRESETS = (
         traps=(
             SAME_STATE_TRAP,
             "an environment that reports no `time_outs` makes them terminal: `--truncation zero`",
+            "rewards of its own storage hold γ V at a time limit already: `--truncated-column none`",
             "there γ V is added even if the step is terminal too; here terminated wins",
         ),
+        names={
+            "reward": ("rewards",),
+            "value": ("values",),
+            "done": ("dones",),
+            "truncated": ("time_outs",),
+            "bootstrap_value": ("last_values",),
+        },
+        dense_layout="time-major",
     ),
     Preset(
         name="skrl-1.4",
@@ -107,6 +133,14 @@ ROBOT_PRESETS = (
             "`time_limit_bootstrap` adds γ V of the same state: `--truncation current`",
             "the jax agent normalises with ddof 0",
         ),
+        names={
+            "reward": ("rewards",),
+            "value": ("values",),
+            "terminated": ("terminated",),
+            "truncated": ("truncated",),
+            "bootstrap_value": ("last_values",),
+        },
+        dense_layout="time-major",
     ),
     Preset(
         name="skrl-2.0",
@@ -125,6 +159,14 @@ ROBOT_PRESETS = (
             "V and A of the first step of the next episode flow into the last step of this one",
             "`time_limit_bootstrap` adds γ V of the same state and leaks all the same; not offered here",
         ),
+        names={
+            "reward": ("rewards",),
+            "value": ("values",),
+            "terminated": ("terminated",),
+            "truncated": ("truncated",),
+            "bootstrap_value": ("last_values",),
+        },
+        dense_layout="time-major",
     ),
     Preset(
         name="skrl-2.1",
@@ -143,6 +185,14 @@ ROBOT_PRESETS = (
             "V and A of the first step of the next episode flow into the last step of this one",
             "`time_limit_bootstrap` cuts and adds γ V(next observation): `--truncation exact`",
         ),
+        names={
+            "reward": ("rewards",),
+            "value": ("values",),
+            "terminated": ("terminated",),
+            "truncated": ("truncated",),
+            "bootstrap_value": ("last_values",),
+        },
+        dense_layout="time-major",
     ),
     Preset(
         name="brax",
@@ -163,6 +213,14 @@ ROBOT_PRESETS = (
             "A takes γ acc', not γλ acc': it is not the GAE of the same λ",
             "its minibatches count dropped steps as advantages of 0; here they are left out of statistics",
         ),
+        names={
+            "reward": ("rewards", "reward"),
+            "value": ("values", "baseline"),
+            "terminated": ("termination",),
+            "truncated": ("truncation",),
+            "not_done": ("discount",),
+            "bootstrap_value": ("bootstrap_value",),
+        },
     ),
     Preset(
         name="finite-horizon",
@@ -179,7 +237,80 @@ ROBOT_PRESETS = (
         traps=(
             "λ = 1 is the mean of all k-step advantages, not the longest one",
             "off by default there: its plain PPO is `exact` with start flags",
-            "`final_values` is filled on every ended row there: terminal states are bootstrapped too",
+            "`final_values` is filled on every ended row there: terminal states are bootstrapped too, and here "
+            "where its own `dones` stand alone",
+        ),
+        done_is_truncated=True,
+        names={
+            "reward": ("rewards",),
+            "value": ("values",),
+            "done_start": ("dones",),
+            "next_value": ("final_values", "next_value"),
+            "final_done": ("next_done",),
+        },
+        dense_layout="time-major",
+    ),
+    Preset(
+        name="ikostrikov",
+        library="pytorch-a2c-ppo-acktr",
+        summary="inverted flags, of states; time limits by an option",
+        source="ikostrikov/pytorch-a2c-ppo-acktr-gail, a2c_ppo_acktr/storage.py, compute_returns",
+        delta="r + γ mask' V' - V, mask' = 0 where the episode ended",
+        recursion_text="A = (δ + γλ mask' A') bad_mask', bad_mask' = 0 at a time limit, or 1 without the option",
+        bootstrap_text="the last row of `value_preds`, or `next_value`",
+        normalization_text="over the whole rollout, in the update of PPO, so stored returns are raw; "
+        "`--normalize all` uses this rule",
+        norm_eps=1e-5,
+        truncation="ask",
+        truncation_options={
+            "drop": "`--use-proper-time-limits`: A = 0 there",
+            "zero": "its default, for which a time limit is terminal",
+        },
+        names={
+            "reward": ("rewards",),
+            "value": ("value_preds",),
+            "not_done": ("masks",),
+            "not_truncated": ("bad_masks",),
+            "next_value": ("next_value",),
+        },
+        dense_layout="time-major",
+        traps=(
+            "`masks[t + 1]` speaks of step t; cut to T rows, `masks[1:]` and `masks[:-1]` look the same",
+            "the last row of `value_preds` is 0 until `compute_returns` has filled it",
+        ),
+    ),
+    Preset(
+        name="mappo",
+        library="MAPPO (on-policy)",
+        summary="as ikostrikov, with an axis of agents; values may be stored normalised",
+        source="marlbenchmark/on-policy, onpolicy/utils/shared_buffer.py, compute_returns",
+        delta="r + γ mask' V' - V, mask' = 0 where the episode ended",
+        recursion_text="A = (δ + γλ mask' A') bad_mask', bad_mask' = 0 at a time limit, or 1 without the option",
+        bootstrap_text="the last row of `value_preds`, or `next_value`",
+        normalization_text="over the active agents of the whole rollout, in the update, so stored returns are raw; "
+        "`--normalize all` uses this rule",
+        norm_ddof=0,
+        norm_eps=1e-5,
+        truncation="ask",
+        truncation_options={
+            "drop": "`--use_proper_time_limits`: A = 0 there",
+            "zero": "its default, for which a time limit is terminal",
+        },
+        mask_mode="keep",
+        mask_fill="carry",
+        names={
+            "reward": ("rewards",),
+            "value": ("value_preds",),
+            "not_done": ("masks",),
+            "not_truncated": ("bad_masks",),
+            "next_value": ("next_value",),
+            "mask": ("active_masks",),
+        },
+        dense_layout="time-major",
+        traps=(
+            "with `--use_valuenorm` (its default) or PopArt `value_preds` are normalised: store them denormalised",
+            "the arrays are [T, N, agents, 1]: an agent in an environment is a trajectory of its own",
+            "`masks[t + 1]` speaks of step t; the last row of `value_preds` is 0 until `compute_returns` fills it",
         ),
     ),
 )

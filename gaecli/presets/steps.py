@@ -42,6 +42,15 @@ STEP_PRESETS = (
             "0.14.1: the vectorised GAE raises IndexError for γλ < 1e-7",
             "`steps_to_next_obs` turns γ into γⁿ; not applied here",
         ),
+        names={
+            "reward": ("next.reward",),
+            "value": ("state_value",),
+            "next_value": ("next.state_value",),
+            "done": ("next.done",),
+            "terminated": ("next.terminated",),
+            "truncated": ("next.truncated",),
+        },
+        dense_layout="batch-major",
     ),
     Preset(
         name="sb3",
@@ -58,6 +67,14 @@ STEP_PRESETS = (
             "or it counts twice",
             "terminated and truncated both set: terminated wins",
         ),
+        names={
+            "reward": ("rewards",),
+            "value": ("values",),
+            "done_start": ("episode_starts",),
+            "bootstrap_value": ("last_values",),
+            "final_done": ("last_dones", "dones"),
+        },
+        dense_layout="time-major",
     ),
     Preset(
         name="a2c",
@@ -71,6 +88,14 @@ STEP_PRESETS = (
         lam=1.0,
         done_at="start",
         traps=("rewards of a saved buffer hold γ V(final observation) already",),
+        names={
+            "reward": ("rewards",),
+            "value": ("values",),
+            "done_start": ("episode_starts",),
+            "bootstrap_value": ("last_values",),
+            "final_done": ("last_dones", "dones"),
+        },
+        dense_layout="time-major",
     ),
     Preset(
         name="cleanrl",
@@ -87,6 +112,14 @@ STEP_PRESETS = (
             "its array `dones` holds start flags: `dones[t]` says that observation t begins an episode",
             "procgen and rnd variants use γ 0.999, trxl γ 0.995; rnd never cuts its intrinsic stream",
         ),
+        names={
+            "reward": ("rewards",),
+            "value": ("values",),
+            "done": ("dones",),
+            "next_value": ("next_value",),
+            "final_done": ("next_done",),
+        },
+        dense_layout="time-major",
     ),
     Preset(
         name="cleanrl-jax",
@@ -101,6 +134,14 @@ STEP_PRESETS = (
         norm_ddof=0,
         done_at="start",
         traps=("jax.numpy's std has ddof 0, torch's ddof 1: √2 apart for two rows",),
+        names={
+            "reward": ("rewards",),
+            "value": ("values",),
+            "done": ("dones",),
+            "next_value": ("next_value",),
+            "final_done": ("next_done",),
+        },
+        dense_layout="time-major",
     ),
     Preset(
         name="rllib",
@@ -120,6 +161,14 @@ STEP_PRESETS = (
         traps=(
             "revisions between the two APIs gave the state before a terminal step the target 0 (ray#57683)",
         ),
+        names={
+            "reward": ("rewards",),
+            "value": ("vf_preds",),
+            "next_value": ("values_bootstrapped",),
+            "terminated": ("terminateds",),
+            "truncated": ("truncateds",),
+            "episode": ("eps_id",),
+        },
     ),
     Preset(
         name="rllib-old",
@@ -137,6 +186,16 @@ STEP_PRESETS = (
         norm_floor="clamp",
         done_at="end",
         traps=("the default γ of `compute_advantages` itself is 0.9; algorithms pass 0.99",),
+        names={
+            "reward": ("rewards",),
+            "value": ("vf_preds",),
+            "next_value": ("values_bootstrapped",),
+            "terminated": ("terminateds",),
+            "truncated": ("truncateds",),
+            "done": ("dones",),
+            "step": ("t",),
+            "episode": ("eps_id",),
+        },
     ),
     Preset(
         name="tianshou",
@@ -152,6 +211,14 @@ STEP_PRESETS = (
             "`return_scaling` multiplies V by a running std before and divides R after; not applied here",
             "a missing V is replaced by a roll of V'; here it is an error",
         ),
+        names={
+            "reward": ("rew",),
+            "value": ("v_s",),
+            "next_value": ("v_s_",),
+            "terminated": ("terminated",),
+            "truncated": ("truncated",),
+            "done": ("done",),
+        },
     ),
     Preset(
         name="tianshou-npg",
@@ -166,6 +233,14 @@ STEP_PRESETS = (
         norm_eps=0.0,
         done_at="end",
         traps=("without an ε, equal advantages give 0/0 there (tianshou#1298); here they give 0",),
+        names={
+            "reward": ("rew",),
+            "value": ("v_s",),
+            "next_value": ("v_s_",),
+            "terminated": ("terminated",),
+            "truncated": ("truncated",),
+            "done": ("done",),
+        },
     ),
     Preset(
         name="rlax",
@@ -178,6 +253,12 @@ STEP_PRESETS = (
         normalization_text="none",
         has_own_defaults=False,
         traps=("a time limit is encoded as discount 0 with γ V(final observation) added to the reward",),
+        names={
+            "reward": ("r_t",),
+            "value": ("values", "v_tm1"),
+            "next_value": ("v_t",),
+            "not_done": ("discount_t",),
+        },
     ),
     Preset(
         name="spinup",
@@ -199,6 +280,12 @@ STEP_PRESETS = (
             "without an ε, equal advantages give 0/0 there; here they give 0",
             "some forks store the reward with the previous observation (spinningup#50)",
         ),
+        names={
+            "reward": ("rew_buf",),
+            "value": ("val_buf",),
+            "done": ("done_buf",),
+            "bootstrap_value": ("last_val",),
+        },
     ),
     Preset(
         name="baselines-ppo2",
@@ -213,6 +300,14 @@ STEP_PRESETS = (
         norm_ddof=0,
         done_at="start",
         traps=("its array `mb_dones` holds start flags (hill-a/stable-baselines#385)",),
+        names={
+            "reward": ("mb_rewards", "rewards"),
+            "value": ("mb_values", "values"),
+            "done_start": ("mb_dones", "dones"),
+            "bootstrap_value": ("last_values",),
+            "final_done": ("last_dones",),
+        },
+        dense_layout="time-major",
     ),
     Preset(
         name="baselines-ppo1",
@@ -229,5 +324,11 @@ STEP_PRESETS = (
         norm_eps=0.0,
         done_at="start",
         traps=("without an ε, equal advantages give 0/0 there; here they give 0",),
+        names={
+            "reward": ("rew",),
+            "value": ("vpred",),
+            "done_start": ("new",),
+            "bootstrap_value": ("nextvpred",),
+        },
     ),
 )

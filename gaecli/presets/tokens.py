@@ -29,6 +29,8 @@ TOKEN_PRESETS = (
         norm_floor="rsqrt",
         open_ends="terminal",
         traps=("rewards and KL on masked tokens are dropped",),
+        names={"reward": ("token_level_rewards",), "value": ("values",), "mask": ("response_mask",)},
+        dense_layout="batch-major",
     ),
     Preset(
         name="nemo",
@@ -49,6 +51,8 @@ TOKEN_PRESETS = (
         norm_floor="rsqrt",
         open_ends="terminal",
         traps=(f"{PLACEMENT}: the last kept token",),
+        names={"reward": ("rewards",), "value": ("values",), "mask": ("mask", "token_mask")},
+        dense_layout="batch-major",
     ),
     Preset(
         name="vapo",
@@ -74,6 +78,8 @@ TOKEN_PRESETS = (
             "responses of up to 20 tokens get λ = 0; `--lam` sets one λ for all, `--lam-alpha` another α",
             f"{PLACEMENT}: the last kept token",
         ),
+        names={"reward": ("rewards",), "value": ("values",), "mask": ("mask", "token_mask")},
+        dense_layout="batch-major",
     ),
     Preset(
         name="openrlhf",
@@ -96,6 +102,8 @@ TOKEN_PRESETS = (
         norm_floor="clamp",
         open_ends="terminal",
         traps=("an interior gap costs γλ per token and adds a phantom δ = γ V' (unlike verl)",),
+        names={"reward": ("rewards",), "value": ("values",), "mask": ("action_mask",)},
+        dense_layout="batch-major",
     ),
     Preset(
         name="trl",
@@ -119,6 +127,8 @@ TOKEN_PRESETS = (
             f"{PLACEMENT}: the slot after the last token, or the last token of a full row",
             "reward whitening comes before and is not applied here",
         ),
+        names={"reward": ("rewards",), "value": ("values",)},
+        dense_layout="batch-major",
     ),
     Preset(
         name="slime",
@@ -137,6 +147,8 @@ TOKEN_PRESETS = (
         norm_floor="rsqrt",
         open_ends="terminal",
         traps=("its variance is E[x²] - E[x]² in float32; here it is computed in two passes",),
+        names={"reward": ("rewards",), "value": ("values",), "mask": ("loss_masks", "loss_mask")},
+        dense_layout="batch-major",
     ),
     Preset(
         name="areal",
@@ -161,5 +173,7 @@ TOKEN_PRESETS = (
             "reward bias, scale and clip come before and are not applied here",
             f"{PLACEMENT}: the token before the last",
         ),
+        names={"reward": ("tot_rewards", "rewards"), "value": ("values",), "mask": ("loss_mask",)},
+        dense_layout="batch-major",
     ),
 )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 REASONS = {
     "flag": "named by a flag",
     "name": "by its name",
+    "preset": "by its name in the library of the preset",
     "case": "by its name but for case",
     "data set": "by the data set",
 }

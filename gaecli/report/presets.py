@@ -127,12 +127,14 @@ def preset_facts(preset: Preset) -> list[tuple[str, list[str]]]:
         ("recursion", [preset.recursion_text]),
         ("return", [preset.returns_text]),
         ("done flags", [DONE_TEXTS[preset.done_at]]),
-        ("truncated", [f"{TRUNCATION_TEXTS[preset.truncation]} (`--truncation {preset.truncation}`)"]),
+        ("truncated", _truncation(preset)),
         ("bootstrap", [preset.bootstrap_text]),
         ("γ and λ", [_discounts(preset)]),
         ("normalisation", [preset.normalization_text, _normalization(preset)]),
         ("source", [preset.source]),
     ]
+    if preset.names:
+        facts.insert(-1, ("own names", [_own_names(preset)]))
     if preset.mask_mode is not None:
         mask = f"{MASK_TEXTS[preset.mask_mode]}; {FILL_TEXTS[preset.mask_fill]}"
         facts.insert(
@@ -141,6 +143,21 @@ def preset_facts(preset: Preset) -> list[tuple[str, list[str]]]:
     if preset.traps:
         facts.append(("traps", [f"- {trap}" for trap in preset.traps]))
     return facts
+
+
+def _truncation(preset: Preset) -> list[str]:
+    if preset.truncation != "ask":
+        return [f"{TRUNCATION_TEXTS[preset.truncation]} (`--truncation {preset.truncation}`)"]
+    options = [f"`--truncation {rule}` is {what}" for rule, what in preset.truncation_options.items()]
+    return ["asked for where the data has such ends", *options]
+
+
+def _own_names(preset: Preset) -> str:
+    """Role by role; where these columns are, no others are looked for."""
+    return "; ".join(
+        f"{role.replace('_', ' ')} {', '.join(f'`{name}`' for name in names)}"
+        for role, names in preset.names.items()
+    )
 
 
 def _discounts(preset: Preset) -> str:

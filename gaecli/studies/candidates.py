@@ -99,6 +99,11 @@ def candidates(settings: Settings, holds: Holds, only: str | None = None) -> Ite
     for name, preset in PRESETS.items():
         if only is not None and name != only:
             continue
+        if preset.truncation == "ask":
+            options = preset.truncation_options if only is not None else ()
+            for rule in options:
+                yield Candidate((name,), _settings(name, settings, truncation=rule), {"truncation": rule})
+            continue  # else they are rules that others have too
         key = (
             preset.truncation,
             preset.lam_alpha,

@@ -67,7 +67,9 @@ def test_list(run_gae):
     assert result.returncode == 0
     assert all(rule.code in result.stdout and rule.name in result.stdout for rule in RULES)
     document = json.loads(run_gae("check", "--list", "--json", "--select", "GAE40").stdout)
-    assert [rule["code"] for rule in document["rules"]] == ["GAE401", "GAE402", "GAE403", "GAE404"]
+    codes = [rule.code for rule in RULES if rule.code.startswith("GAE40")]
+    assert [rule["code"] for rule in document["rules"]] == codes
+    assert len(codes) < len(RULES)
 
 
 def test_what_cannot_be_opened_is_told_on_stderr(run_gae, clean, tmp_path):

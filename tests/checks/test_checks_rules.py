@@ -384,6 +384,54 @@ class TestInputs:
         assert "--reward-column" in str(finding.fix)
 
 
+class TestPassedOver:
+    """More of these, in every format, in tests/traps/test_traps_passed_over.py."""
+
+    def test_rewards_on_masked_rows(self, clean, examine):
+        mask = np.ones(len(clean["reward"]), np.int8)
+        inside = np.flatnonzero(~(clean["terminated"] | clean["truncated"]))[5:8]
+        mask[inside] = 0
+        masked = {**clean, "mask": mask, "reward": np.where(mask, clean["reward"], 0).astype(np.float32)}
+        assert "GAE104" not in examine(masked, mask_mode="zero").codes
+        finding = examine({**masked, "reward": clean["reward"]}, mask_mode="zero").one("GAE104")
+        assert finding.count == 3
+        assert f"the first at row {inside[0]} " in finding.message
+
+    def test_rewards_beside_the_observation_they_led_to(self, examine):
+        place = np.tile(np.arange(10), 12)
+        flags = {"is_first": place == 0, "is_last": place == 9, "is_terminal": place == 9}
+        random = np.random.default_rng(0)
+        columns = {"episode_id": np.repeat(np.arange(12), 10), "value": random.normal(size=120), **flags}
+        rewards = random.normal(size=120)
+        assert "GAE105" not in examine({**columns, "reward": rewards}).codes
+        arrived = {**columns, "reward": np.where(place == 0, 0, rewards)}
+        assert examine(arrived).one("GAE105").count == 12
+
+    def test_rows_that_alternate_by_an_id_that_nothing_uses(self, clean, examine):
+        first, second = (rows(with_done(clean), clean["env_id"] == env) for env in (0, 1))
+        length = min(len(first["t"]), len(second["t"]))
+        order = np.arange(2 * length).reshape(2, length).T.reshape(-1)
+        both = {
+            name: np.concatenate([first[name][:length], second[name][:length]])[order]
+            for name in ("reward", "value", "done")
+        }
+        named = {**both, "walker": np.tile([4, 7], length)}
+        finding = examine({**named, "robot": named.pop("walker")}).one("GAE405")
+        assert (
+            finding.fix
+            == "pass `--env-column robot` if it tells trajectories apart, or `--env-column none` if it does not"
+        )
+
+    def test_an_id_that_nothing_uses_changes_where_nothing_ends(self, clean, examine):
+        columns = without(with_done(clean), "episode_id", "env_id", "t")
+        done = columns["done"].copy()
+        number = np.concatenate(([0], np.cumsum(done)[:-1]))
+        assert "GAE406" not in examine({**columns, "traj": number}).codes
+        done[np.flatnonzero(done)[[2, 5]]] = False
+        finding = examine({**columns, "done": done, "traj": number}).one("GAE406")
+        assert finding.count == 2
+
+
 def test_every_rule_has_a_planted_fault():
     """A rule without a test here is a rule that nobody saw firing."""
     source = Path(__file__).read_text(encoding="utf-8")

@@ -51,6 +51,28 @@ def delta(root: Path) -> Path:
     return root
 
 
+def catalog(folder: Path) -> Any:
+    """Iceberg's: a database in `folder`, whose tables lie below `folder/ns`."""
+    from pyiceberg.catalog import load_catalog
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return load_catalog(
+        "local", type="sql", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}"
+    )
+
+
+def iceberg(root: Path) -> Path:
+    """As `delta`; the catalog lies beside the table, where nothing is configured for it."""
+    tables = catalog(root.parent)
+    tables.create_namespace_if_not_exists("ns")
+    location = f"file://{root}"
+    table = tables.create_table(f"ns.{root.name}", schema=episode(0, 1.0).schema, location=location)
+    for number in (0, 1, 2):
+        table.append(episode(number, 1.0, 2.0, float(number)))
+    table.delete("episode = 1")
+    return root
+
+
 def ducklake(root: Path) -> Path:
     """The shape of one: DuckDB's extension that writes it cannot be had everywhere."""
     for number, start in ((0, "019a1b2c-0001"), (1, "019a1b2c-0002")):

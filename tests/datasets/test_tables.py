@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from datasets.lake_tables import HALF, advantages, content, delta, ducklake, episode, write
+from datasets.lake_tables import HALF, advantages, content, delta, ducklake, episode, iceberg, write
 
 import gaecli
 from gaecli.errors import FileError, GaeError, MissingExtraError, UsageError
 
-KINDS: dict[str, Callable[[Path], Path]] = {"delta": delta, "ducklake": ducklake}
+KINDS: dict[str, Callable[[Path], Path]] = {"delta": delta, "iceberg": iceberg, "ducklake": ducklake}
 
 
 @pytest.fixture(params=KINDS)
@@ -22,7 +22,7 @@ def table(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def data_file(table: Path) -> Path:
-    return sorted(path for path in table.rglob("*.parquet") if "_delta_log" not in path.parts)[0]
+    return sorted(path for path in table.rglob("*.parquet") if "_delta_log" not in path.parts)[-1]
 
 
 def refused(*sources: object, **options: object) -> GaeError:
@@ -68,8 +68,7 @@ def test_a_table_is_read_and_written_elsewhere(table: Path, tmp_path: Path) -> N
     summary = gaecli.compute(table, output=tmp_path / "out", **HALF)
     assert [file.status for file in summary.files] == ["written"] * 2
     found = [pq.read_table(file.output).column("advantage").to_pylist() for file in summary.files]
-    last = 2.0 if "_delta_log" in str(before) else 3.0
-    first = 0.0 if "_delta_log" in str(before) else 3.0
+    first, last = (3.0, 3.0) if "ducklake-" in str(before) else (0.0, 2.0)
     assert found[0] == pytest.approx(advantages(1.0, 2.0, first))
     assert found[1] == pytest.approx(advantages(1.0, 2.0, last))
     gaecli.compute(table, output=tmp_path / "one.parquet", sidecar=True)
@@ -82,34 +81,39 @@ def test_tables_and_files_below_a_plain_folder_are_told_apart(tmp_path: Path) ->
         make(tmp_path / "all" / name)
     write(tmp_path / "all" / "alone.parquet", episode(0, 1.0))
     summary = gaecli.compute(tmp_path / "all", output=tmp_path / "out")
-    assert [Path(file.input).parent.name for file in summary.files] == [
-        "all",
-        *["delta"] * 2,
-        *["ducklake"] * 2,
-    ]
+    folders = [Path(file.input).relative_to(tmp_path / "all").parts[0] for file in summary.files]
+    assert folders == ["alone.parquet", *["delta"] * 2, *["ducklake"] * 2, *["iceberg"] * 2]
 
 
-def test_a_file_that_is_no_longer_live_is_no_data(tmp_path: Path) -> None:
-    table = delta(tmp_path / "runs")
+@pytest.mark.parametrize("make", [delta, iceberg])
+def test_a_file_that_is_no_longer_live_is_no_data(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    table = make(tmp_path / "runs")
     found = gaecli.inspect(table)
     assert found.num_rows == 6
     live = set(found.files)
-    stale = next(path for path in table.glob("*.parquet") if str(path) not in live)
+    folder = Path(found.files[0]).parent
+    stale = next(path for path in folder.glob("*.parquet") if str(path) not in live)
     error = refused(stale, output=tmp_path / "out.parquet")
     assert "not a part of it" in error.message
     assert str(table) in str(error.hint)
-    assert refused(f"{table}/*.parquet", output=tmp_path / "out").exit_code == 2
+    assert refused(f"{folder}/*.parquet", output=tmp_path / "out").exit_code == 2
 
 
-def test_without_the_extra_the_message_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = delta(tmp_path / "runs")
-    monkeypatch.setitem(sys.modules, "deltalake", None)
+@pytest.mark.parametrize(("make", "package"), [(delta, "deltalake"), (iceberg, "pyiceberg")])
+def test_without_the_extra_the_message_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], Path], package: str
+) -> None:
+    table = make(tmp_path / "runs")
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError) as raised:
         gaecli.inspect(table)
-    assert "gaecli[delta]" in str(raised.value.hint)
+    assert f"gaecli[{make.__name__}]" in str(raised.value.hint)
     assert refused(data_file(table)).exit_code == 2
     summary = gaecli.compute([data_file(table), write(tmp_path / "a.parquet", episode(0, 1.0))], sidecar=True)
     assert [(file.status, file.exit_code) for file in summary.files] == [("failed", 5), ("written", 0)]
+    # A folder of several: the others are done.
+    summary = gaecli.compute(tmp_path, output=tmp_path / "out")
+    assert sorted(file.exit_code for file in summary.files) == [0, 5]
 
 
 def test_deleted_rows_of_a_ducklake_table_are_not_counted(tmp_path: Path) -> None:

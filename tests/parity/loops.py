@@ -258,6 +258,24 @@ def finite_horizon(rewards, values, following, terminated, truncated, gamma, lam
     return advantages, _sum(advantages, values)
 
 
+def ikostrikov(rewards, values, following, terminated, truncated, gamma, lam, proper=True) -> Result:
+    """a2c_ppo_acktr/storage.py, and MAPPO's shared_buffer.py, compute_returns: masks of states.
+
+    `proper`: with `use_proper_time_limits`.
+    """
+    masks = [1.0, *(1.0 - (end or limit) for end, limit in zip(terminated, truncated, strict=True))]
+    bad_masks = [1.0, *(1.0 - (limit and not end) for end, limit in zip(terminated, truncated, strict=True))]
+    value_preds = [*values, following[-1]]
+    gae, returns = 0.0, [0.0] * len(rewards)
+    for t in reversed(range(len(rewards))):
+        delta = rewards[t] + gamma * value_preds[t + 1] * masks[t + 1] - value_preds[t]
+        gae = delta + gamma * lam * masks[t + 1] * gae
+        if proper:
+            gae = gae * bad_masks[t + 1]
+        returns[t] = gae + value_preds[t]
+    return [target - value for target, value in zip(returns, values, strict=True)], returns
+
+
 def sample_factory(rewards, values, following, terminated, truncated, gamma, lam, valids=None) -> Result:
     """sample_factory/algo/utils/rl_utils.py, gae_advantages: values and valids have a row more."""
     num_steps = len(rewards)
@@ -328,4 +346,9 @@ STEP_LOOPS: dict[str, Callable[..., Any]] = {
     "skrl-2.1": skrl_2,
     "brax": brax,
     "finite-horizon": finite_horizon,
+    "ikostrikov": ikostrikov,
+    "mappo": ikostrikov,
 }
+
+#: Presets that ask what a time limit does: what their loop does there.
+SAID = {"ikostrikov": {"truncation": "drop"}, "mappo": {"truncation": "drop"}}

@@ -6,15 +6,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from parity.loops import STEP_LOOPS, arrival_rows, sample_factory
+from parity.loops import SAID, STEP_LOOPS, arrival_rows, sample_factory
 from parity.rollouts import Rollout, block_of, estimate, random_rollout
 from parity.token_loops import TOKEN_LOOPS
 
+from gaecli.errors import UsageError
 from gaecli.presets import PRESETS
 from gaecli.settings import Settings
 
 #: The loops compute in float64 as the kernel does; what is left is the order of additions.
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-11}
+
+
+def settings_of(name: str, **given) -> Settings:
+    return Settings.from_preset(name, **SAID.get(name, {}), **given)
 
 
 def by_loop(name: str, rollout: Rollout, gamma: float, lam: float, **more) -> tuple[np.ndarray, np.ndarray]:
@@ -43,19 +48,19 @@ def test_every_preset_has_a_loop():
 class TestRandomRollouts:
     @pytest.mark.parametrize("seed", range(4))
     def test_with_the_defaults_of_the_preset(self, name, seed):
-        settings = Settings.from_preset(name)
+        settings = settings_of(name)
         rollout = random_rollout(seed, both=True)
         self.check(name, rollout, settings)
 
     @pytest.mark.parametrize(("gamma", "lam"), [(0.9, 0.8), (1.0, 1.0), (0.99, 0.0), (0.0, 0.7), (0.7, 1.0)])
     @pytest.mark.parametrize("end_rate", [0.0, 0.6, 1.0])
     def test_other_discounts_and_ends(self, name, gamma, lam, end_rate):
-        settings = Settings.from_preset(name, gamma=gamma, lam=lam)
+        settings = settings_of(name, gamma=gamma, lam=lam)
         self.check(name, random_rollout(7, end_rate=end_rate), settings)
 
     @pytest.mark.parametrize(("num_envs", "num_steps"), [(1, 1), (4, 1), (1, 300)])
     def test_other_shapes(self, name, num_envs, num_steps):
-        self.check(name, random_rollout(3, num_envs, num_steps), Settings.from_preset(name))
+        self.check(name, random_rollout(3, num_envs, num_steps), settings_of(name))
 
     def check(self, name, rollout, settings):
         expected = by_loop(name, rollout, settings.gamma, settings.lam)
@@ -67,7 +72,7 @@ class TestRandomRollouts:
 @pytest.mark.parametrize("name", STEP_LOOPS)
 def test_float32_cells_are_met_to_float32(name):
     rollout = random_rollout(11).cast(np.float32)
-    settings = Settings.from_preset(name, precision="single")
+    settings = settings_of(name, precision="single")
     found = estimate(block_for(name, rollout), settings)
     for got, expected in zip(found, by_loop(name, rollout, settings.gamma, settings.lam), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
@@ -81,6 +86,8 @@ def test_options_of_libraries_are_a_flag_beside_the_preset():
         ("sample-factory", "current", "rsl-rl"),  # value_bootstrap
         ("rl-games", "zero", "cleanrl"),  # value_bootstrap: False
         ("rsl-rl", "zero", "cleanrl"),  # no time_outs reported
+        ("ikostrikov", "zero", "cleanrl"),  # without --use-proper-time-limits
+        ("mappo", "zero", "cleanrl"),
     ]
     for name, truncation, same_as in pairs:
         settings = Settings.from_preset(name, truncation=truncation, gamma=0.9, lam=0.8)
@@ -118,6 +125,8 @@ GOLDEN = {
     "cleanrl cleanrl-jax baselines-ppo1 baselines-ppo2 sample-factory skrl-1.4": (3.5, -1.0, -1.0, -1.0),
     # V of the same state: 1 + 2/2 - 2 = 0
     "rl-games rsl-rl": (3.5, -1.0, 0.0, -1.0),
+    # no advantage, and nothing flows through
+    "ikostrikov mappo": (3.5, -1.0, 0.0, -1.0),
     # not cut: as neither
     "skrl-2.0 skrl-2.1": (3.5, -1.0, 3.5, -1.0),
     # δ + γ acc' = 1 + 10/2 = 6;  dropped
@@ -142,6 +151,21 @@ def test_four_kinds_of_end_by_hand(name):
             terminated=np.array([[terminated, False]]),
             truncated=np.array([[truncated, False]]),
         )
-        advantages, _ = estimate(block_of(rollout), Settings.from_preset(name, gamma=0.5, lam=0.5))
+        advantages, _ = estimate(block_of(rollout), settings_of(name, gamma=0.5, lam=0.5))
         found.append(float(advantages[0]))
     assert found == pytest.approx(list(BY_HAND[name]), abs=1e-12)
+
+
+def test_a_preset_with_an_option_for_time_limits_asks():
+    rollout = random_rollout(5)
+    with pytest.raises(UsageError, match="cut by a limit") as found:
+        estimate(block_of(rollout), Settings.from_preset("ikostrikov"))
+    assert "`--truncation drop`" in str(found.value.hint)
+    assert "`--truncation zero`" in str(found.value.hint)
+    without = rollout.truncated & False
+    estimate(block_of(replace(rollout, truncated=without)), Settings.from_preset("ikostrikov"))
+
+
+def test_only_such_a_preset_may_ask():
+    with pytest.raises(UsageError, match="`--truncation` is `ask`"):
+        Settings.from_preset("exact", truncation="ask")

@@ -1,0 +1,78 @@
+"""Rules about rewards and ids that are there and enter no number, in the words in which `compute` asks or warns."""
+
+from __future__ import annotations
+
+from gaecli.checks.base import FirstLook, Hits, Rule
+from gaecli.layouts.suspects import RowsAlternate
+
+
+def masked_rewards(look: FirstLook) -> Hits | None:
+    """Rewards that are not 0 stand on tokens that a mask leaves out."""
+    return look.told("masked-rewards")
+
+
+def arrival_rewards(look: FirstLook) -> Hits | None:
+    """Rows that hold the last observation of an episode carry rewards, and those that begin one do not."""
+    return look.told("arrival-rewards")
+
+
+def rows_alternate(look: FirstLook) -> Hits | None:
+    """A column that is named like an id goes back and forth within a trajectory."""
+    error = look.error
+    if not isinstance(error, RowsAlternate):
+        return None
+    return Hits(0, error.message, file=str(look.path), fix=error.hint)
+
+
+def unused_id(look: FirstLook) -> Hits | None:
+    """A column that is named like an id changes within a trajectory."""
+    return look.told("unused-id")
+
+
+RULES = (
+    Rule(
+        "GAE104",
+        "masked-rewards",
+        "warning",
+        "run",
+        masked_rewards,
+        summary="rewards that are not 0 stand on tokens that the mask leaves out",
+        why="the score of an answer on the token after it, or on the output of a tool, is often its only reward; "
+        "libraries that leave masked tokens out drop it without a word",
+        fix="put the reward on the last kept token, or pass `--mask-mode keep` if masked tokens are steps",
+        bugs=("radixark/miles#1827",),
+    ),
+    Rule(
+        "GAE105",
+        "arrival-rewards",
+        "warning",
+        "run",
+        arrival_rewards,
+        summary="rows with `is_last` carry rewards, and no row with `is_first` does",
+        why="replay buffers of Dreamer and DrQ store a reward beside the observation that it came with; read as that "
+        "of the row's own action, every reward is one step late and the last of each episode is lost, with sparse "
+        "rewards all there is",
+        fix="move each reward to the row before it",
+    ),
+    Rule(
+        "GAE405",
+        "rows-alternate",
+        "error",
+        "run",
+        rows_alternate,
+        summary="rows alternate by a column that is named like an id and that no role uses",
+        why="steps of several agents, environments or episodes that stand between each other are taken for one "
+        "trajectory: each gets the rewards and values of the others",
+        fix="name the column with `--env-column` or `--episode-column`, or say `none` if it tells nothing apart",
+    ),
+    Rule(
+        "GAE406",
+        "unused-id",
+        "warning",
+        "run",
+        unused_id,
+        summary="a column that is named like an id, and that no role uses, changes within a trajectory",
+        why="where nothing else ends the trajectory, the next one flows into it",
+        fix="name the column with `--env-column` or `--episode-column`, or say `none` if it tells nothing apart",
+    ),
+)

@@ -1,0 +1,70 @@
+"""Rewards that no advantage sees, because no step is where they stand: told, with what decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gaecli.columns import Roles
+from gaecli.pipeline.blocks import BlockSummary
+from gaecli.settings import Settings
+from gaecli.summary import WarningNote
+
+
+def missed_rewards(
+    paths: Sequence[Path], roles: Roles, settings: Settings, summaries: Sequence[BlockSummary]
+) -> list[WarningNote]:
+    return [*_masked(paths, roles, settings, summaries), *_with_arrivals(paths, roles, summaries)]
+
+
+def _masked(
+    paths: Sequence[Path], roles: Roles, settings: Settings, summaries: Sequence[BlockSummary]
+) -> list[WarningNote]:
+    count = sum(summary.facts.lost.masked for summary in summaries)
+    if not count:
+        return []
+    first = next(summary for summary in summaries if summary.facts.lost.masked)
+    path = paths[first.address.file]
+    by = f" by preset `{settings.preset}`" if settings.convention.mask_mode else ""
+    they = "1 reward that is not 0 stands" if count == 1 else f"{count:,} rewards that are not 0 stand"
+    message = (
+        f"{they} where `{roles.get('mask')}` is 0, and {'is' if count == 1 else 'are'} left out{by}: the first at "
+        f"{first.facts.lost.first_masked} of `{path}`"
+    )
+    return [
+        WarningNote(
+            "masked-rewards",
+            message,
+            str(path),
+            count,
+            hint="a reward that is meant to count stands on the last kept token; `--mask-mode keep` counts masked "
+            "tokens as steps",
+        )
+    ]
+
+
+def _with_arrivals(
+    paths: Sequence[Path], roles: Roles, summaries: Sequence[BlockSummary]
+) -> list[WarningNote]:
+    """Replay of Dreamer and DrQ: a row holds the reward that came with its observation, the first row none."""
+    lost = [summary.facts.lost for summary in summaries]
+    count, num_starts = sum(one.last for one in lost), sum(one.num_starts for one in lost)
+    if not count or not num_starts or any(one.starts for one in lost):
+        return []
+    first = next(summary for summary in summaries if summary.facts.lost.last)
+    path = paths[first.address.file]
+    num_last, last_name = sum(one.num_last for one in lost), roles.get("padding")
+    message = (
+        f"{count:,} of {num_last:,} rows with `{last_name}` carry a reward, and none of {num_starts:,} with "
+        f"`{roles.get('first')}` does: rewards seem to stand beside the observation that they led to; those of the "
+        f"last rows are left out, the first at {first.facts.lost.first_last} of `{path}`"
+    )
+    return [
+        WarningNote(
+            "arrival-rewards",
+            message,
+            str(path),
+            count,
+            hint="move each reward to the row before it, where the action stands that earned it",
+        )
+    ]
