@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gaecli.errors import GaeError, UsageError
 from gaecli.results import Explanation, Sweep, Verification
-from gaecli.rollouts import Block, Rollouts
+from gaecli.rollouts import Rollouts
 from gaecli.settings import OPTION_NAMES, ROLES, SETTING_NAMES, RunOptions, Settings
 from gaecli.summary import FileInfo, Summary
 
@@ -79,25 +76,24 @@ def inspect(source: str | Path, *, episodes: bool = False, head: int = 0, **sett
 
 
 def read(source: str | Path, **settings: Any) -> Rollouts:
-    """All steps of one file in memory, trajectories one after the other; keywords as for `compute`."""
-    from gaecli.columns import resolve
-    from gaecli.formats.registry import open_file
-    from gaecli.layouts.long import Taking
-    from gaecli.layouts.registry import choose_layout
-    from gaecli.layouts.singles import as_scalars
-    from gaecli.pipeline.places import Places
+    """All steps of one file, or of one stream of files, in memory; keywords as for `compute`.
 
-    computed, _ = split_settings(settings)
+    Files are read, checked and refused as `compute` does it. What is no step is not there: padding rows, whose value
+    is the next value of the step before them, masked tokens (`mask_mode="skip"`), and with
+    `on_nan="drop-episode"` the episodes that are left out; `rows` tells which are there. Rewards and values are
+    those of the file, before a preset makes anything of them.
+    """
+    from gaecli.pipeline.places import Places
+    from gaecli.pipeline.reading_errors import told
+    from gaecli.studies.assembly import rollouts_of
+    from gaecli.studies.reading import only_stream, read_stream
+
+    computed, options = split_settings(settings)
     with Places(RunOptions(dry_run=True)) as places:
-        (path,) = places.fetched([source])
-        (file,) = as_scalars([open_file(Path(path))], computed)
-        layout = choose_layout(file, resolve(file, computed), computed, Taking(is_whole=True))
-        blocks = [
-            layout.block(start, columns)
-            for unit in file.units(sys.maxsize, layout.roles.names["reward"])
-            for start, _, columns in file.blocks(unit, layout.row_columns, sys.maxsize)
-        ]
-    return _rollouts(blocks[0]) if blocks else _NOTHING
+        (local,) = places.fetched([source])
+        plan = only_stream(local, computed, "gaecli.read")
+        with told(plan.paths[0]):
+            return rollouts_of(read_stream(plan, computed, options.memory_bytes))
 
 
 def explain(
@@ -189,33 +185,6 @@ def split_settings(given: dict[str, Any]) -> tuple[Settings, RunOptions]:
     options = {name: value for name, value in given.items() if name in OPTION_NAMES}
     preset = settings.pop("preset", None) or "exact"
     return Settings.from_preset(preset, columns=columns, **settings), RunOptions(**options)
-
-
-def _rollouts(block: Block) -> Rollouts:
-    is_last = block.cuts.copy()
-    is_last[block.lanes.stops - 1] = True
-    ends = np.flatnonzero(is_last) + 1
-    absent = np.full(block.num_steps, np.nan)
-    return Rollouts(
-        rewards=block.rewards.astype(np.float64),
-        values=block.values.astype(np.float64),
-        terminated=block.terminated,
-        truncated=block.truncated,
-        next_values=absent if block.next_values is None else block.next_values.astype(np.float64),
-        offsets=np.concatenate(([0], ends)).astype(np.int64),
-        rows=np.array([block.placement.row_of_step(step) for step in range(block.num_steps)], np.int64),
-    )
-
-
-_NOTHING = Rollouts(
-    np.zeros(0),
-    np.zeros(0),
-    np.zeros(0, np.bool_),
-    np.zeros(0, np.bool_),
-    np.zeros(0),
-    np.zeros(1, np.int64),
-    np.zeros(0, np.int64),
-)
 
 
 def _error_of(exit_code: int, message: str, hint: str | None) -> GaeError:

@@ -140,9 +140,12 @@ _OPTIONAL = (
 
 #: What people call these things and what the table leaves out on purpose; only ever suggested.
 _SUGGESTED = {
-    "reward": ("rew", "score", "return"),
+    "reward": ("rew", "score"),
     "value": ("vf", "critic", "baseline", "v_", "val"),
 }
+
+#: What is computed from rewards and values, or stands one step beside them.
+_NEVER_SUGGESTED = ("target", "next", "prev", "return", "advantage", "adv_", "rtg")
 
 
 @dataclass(frozen=True)
@@ -425,10 +428,10 @@ def _missing(file: RolloutFile, role: str) -> UsageError:
 def _nearest(role: str, names: Sequence[str]) -> str | None:
     for part in _SUGGESTED[role]:
         for name in names:
-            if part in name.lower() and not any(word in name.lower() for word in ("target", "next", "prev")):
+            if part in name.lower() and not any(word in name.lower() for word in _NEVER_SUGGESTED):
                 return name
-    near = difflib.get_close_matches(role, names, n=1, cutoff=0.6)
-    return near[0] if near else None
+    near = difflib.get_close_matches(role, names, n=len(names) or 1, cutoff=0.6)
+    return next((name for name in near if not any(word in name.lower() for word in _NEVER_SUGGESTED)), None)
 
 
 def _is_packed(file: RolloutFile) -> bool:

@@ -107,6 +107,24 @@ _NONE, _NO_FLAGS = np.zeros(0, np.int64), np.zeros(0, np.bool_)
 NO_LANES = Lanes(_NONE, _NONE, (), (), (), _NO_FLAGS, _NO_FLAGS, np.zeros(0, np.int8))
 
 
+@dataclass(frozen=True, eq=False)
+class RowFacts:
+    """What the rows of a nested table say of themselves, where each is taken for a trajectory."""
+
+    #: The column of ids, and those of the rows that have one, in order.
+    id_column: str | None
+    ids: Names
+    #: Step column -> its number in each row, where it has whole ones throughout.
+    steps: Mapping[str, IndexArray]
+    #: The fewest and the most items of a list that has any.
+    lengths: tuple[int, int] | None
+    num_rows: int
+    #: Rows that none of the flags ends, where each has one flag per row, and that nothing follows.
+    num_bare: int
+    #: Something has an item per step that only makes sense along time.
+    shows_time: bool
+
+
 @dataclass(frozen=True)
 class LostRewards:
     """Rewards that are not 0 where no step is, and what tells whose they are."""
@@ -143,6 +161,8 @@ class BlockFacts:
     step_stride: int | None = None
     #: Ids of the runs in this block, where ids may not come back (None: interleaved, they may).
     run_labels: Array | Sequence[Hashable] | None = None
+    #: The lanes are those of an array: rows cannot be taken by key.
+    has_fixed_lanes: bool = False
     #: Ends followed by a step with reward 0, and all ends that are followed by a step.
     zero_after_end: int = 0
     followed_ends: int = 0
@@ -151,6 +171,7 @@ class BlockFacts:
     #: Rows that stood behind later ones, by the clock of a file without a step column.
     clock_falls: int = 0
     first_clock_fall: int | None = None
+    rows: RowFacts | None = None
     lost: LostRewards = field(default_factory=lambda: LostRewards())
     #: By its name, how a column runs that looks like an id and that nothing uses.
     suspects: Mapping[str, Any] = field(default_factory=dict)

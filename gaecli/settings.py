@@ -16,6 +16,8 @@ from typing import Any, Literal, get_args
 from gaecli.errors import UsageError
 from gaecli.presets import Preset, find_preset
 
+Estimator = Literal["gae"]
+Engine = Literal["local"]
 Bootstrap = Literal["zero", "current", "error"]
 DoneAt = Literal["end", "start"]
 LayoutName = Literal["auto", "long", "nested", "time-major", "batch-major"]
@@ -28,6 +30,8 @@ Truncation = Literal["exact", "current", "zero", "drop", "leak", "ask"]
 MaskMode = Literal["skip", "zero", "gated", "keep"]
 #: What a masked row gets: nothing, 0, or what the recursion carries through it.
 MaskFill = Literal["null", "zero", "carry"]
+#: A reward on a masked step: left out, with a warning; that of the last kept step before it; or an error.
+MaskedReward = Literal["drop", "move", "error"]
 NormalizeScope = Literal["none", "all", "file", "episode"]
 NormFloor = Literal["add", "clamp", "rsqrt"]
 Precision = Literal["double", "single"]
@@ -64,13 +68,14 @@ class Settings:
     #: λ of a trajectory of n steps is 1 - 1 / max(lam_alpha · n, 1); `lam` is then not used.
     lam_alpha: float | None = None
     preset: str = "exact"
-    estimator: str = "gae"
+    estimator: Estimator = "gae"
     truncation: Truncation = "exact"
     bootstrap: Bootstrap = "zero"
     done_at: DoneAt | None = None
     layout: LayoutName = "auto"
     mask_mode: MaskMode | None = None
     mask_fill: MaskFill = "null"
+    masked_reward: MaskedReward = "drop"
 
     #: Role -> column name, for the roles that the user named; the others resolve by alias.
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -102,16 +107,18 @@ class Settings:
         find_preset(self.preset)
         for name in ("gamma", "lam"):
             number = getattr(self, name)
-            if not (isinstance(number, int | float) and 0.0 <= number <= 1.0):
+            if not (_is_number(number) and 0.0 <= number <= 1.0):
                 flag = {"gamma": "--gamma", "lam": "--lam"}[name]
                 raise UsageError(
                     f"`{flag}` is {number}; it must lie in [0, 1]",
                     hint="usual values: `--gamma 0.99 --lam 0.95`",
                 )
         choices: dict[str, Any] = {
+            "estimator": Estimator,
             "bootstrap": Bootstrap,
             "truncation": Truncation,
             "mask_fill": MaskFill,
+            "masked_reward": MaskedReward,
             "layout": LayoutName,
             "normalize": NormalizeScope,
             "norm_floor": NormFloor,
@@ -126,11 +133,11 @@ class Settings:
             _check_choice("done_at", self.done_at, get_args(DoneAt))
         if self.mask_mode is not None:
             _check_choice("mask_mode", self.mask_mode, get_args(MaskMode))
-        if self.lam_alpha is not None and not (math.isfinite(self.lam_alpha) and self.lam_alpha > 0):
+        if self.lam_alpha is not None and not (_is_number(self.lam_alpha) and self.lam_alpha > 0):
             raise UsageError(f"`--lam-alpha` is {self.lam_alpha}; it must be finite and more than 0")
         if self.norm_ddof not in (0, 1):
             raise UsageError(f"`--norm-ddof` is {self.norm_ddof}; it must be 0 or 1")
-        if not (math.isfinite(self.norm_eps) and self.norm_eps >= 0):
+        if not (_is_number(self.norm_eps) and self.norm_eps >= 0):
             raise UsageError(f"`--norm-eps` is {self.norm_eps}; it must be finite and not negative")
         for role in self.columns:
             if role not in ROLES:
@@ -143,9 +150,9 @@ class Settings:
         names = self.output_columns
         if len(set(names)) != len(names):
             raise UsageError(f"the output columns need different names, not {', '.join(map(repr, names))}")
-        if self.normalize_by is not None and self.normalize == "episode":
+        if self.normalize_by is not None and self.normalize not in ("none", "all"):
             raise UsageError(
-                "`--normalize episode` and `--normalize-by` ask for two different groupings",
+                f"`--normalize {self.normalize}` and `--normalize-by` ask for two different groupings",
                 hint="drop one of them",
             )
 
@@ -189,17 +196,30 @@ class RunOptions:
     device: str = "auto"
     memory_bytes: int = 1 << 30
     jobs: int | None = None
-    engine: str = "local"
+    engine: Engine = "local"
     output: Path | str | None = None
     sidecar: bool = False
     overwrite: bool = False
     dry_run: bool = False
+    #: Compute and write again what is up to date.
+    force: bool = False
     #: Keep in the summary what pictures are drawn from.
     gallery: bool = False
+
+    def __post_init__(self) -> None:
+        _check_choice("engine", self.engine, get_args(Engine))
+        if self.jobs is not None and self.jobs < 1:
+            raise UsageError(f"`--jobs` is {self.jobs}; it must be 1 at least")
+        if not self.memory_bytes > 0:
+            raise UsageError(f"`--memory` is {self.memory_bytes}; it is a number of bytes")
 
 
 SETTING_NAMES = frozenset(f.name for f in fields(Settings))
 OPTION_NAMES = frozenset(f.name for f in fields(RunOptions))
+
+
+def _is_number(given: object) -> bool:
+    return isinstance(given, int | float) and math.isfinite(given)
 
 
 def _check_choice(name: str, given: object, choices: tuple[str, ...]) -> None:

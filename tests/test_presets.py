@@ -13,7 +13,7 @@ import pytest
 import gaecli
 from gaecli.presets import PRESETS
 from gaecli.presets.base import SETTING_FIELDS
-from gaecli.settings import Settings
+from gaecli.settings import RunOptions, Settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,11 +75,37 @@ class TestFromPreset:
 
     @pytest.mark.parametrize(
         ("name", "wrong"),
-        [("truncation", "fold"), ("mask_fill", "nan"), ("mask_mode", "skipped"), ("lam_alpha", 0.0)],
+        [
+            ("truncation", "fold"),
+            ("mask_fill", "nan"),
+            ("mask_mode", "skipped"),
+            ("lam_alpha", 0.0),
+            ("lam_alpha", "long"),
+            ("gamma", "0.9"),
+            ("gamma", float("nan")),
+            ("norm_eps", None),
+            ("estimator", "vtrace"),
+            ("estimator", None),
+        ],
     )
     def test_bad_settings_are_named(self, name, wrong):
         with pytest.raises(gaecli.UsageError, match="--" + name.replace("_", "-")):
             Settings(**{name: wrong})
+
+    @pytest.mark.parametrize(
+        ("name", "wrong"),
+        [("engine", "ray"), ("engine", ""), ("jobs", 0), ("jobs", -2), ("memory_bytes", 0)],
+    )
+    def test_bad_options_are_named(self, name, wrong):
+        with pytest.raises(gaecli.UsageError, match="--" + name.removesuffix("_bytes")):
+            RunOptions(**{name: wrong})
+
+    @pytest.mark.parametrize("scope", ["file", "episode"])
+    def test_two_groupings_are_refused_in_python_as_on_the_command_line(self, scope):
+        """What the command line refuses nobody computes."""
+        with pytest.raises(gaecli.UsageError, match=f"`--normalize {scope}` and `--normalize-by`"):
+            Settings(normalize=scope, normalize_by="task")
+        assert Settings(normalize="all", normalize_by="task").normalizes
 
 
 class TestPresetsCommand:

@@ -92,8 +92,8 @@ class CellBlock:
             row = int(np.searchsorted(column.offsets, index, side="right")) - 1
             return self.start + row, f"row {self.start + row}, item {index - int(column.offsets[row])}"
         if column.values.ndim > 1:
-            position = np.unravel_index(index, column.values.shape)
-            return index, str([int(part) for part in position])
+            row = self.start + index
+            return row, str([int(part) for part in np.divmod(row, column.values.shape[1])])
         return self.start + index, self._row_label(index)
 
     def _row_label(self, index: int) -> str:

@@ -39,7 +39,8 @@ RULES = (
         summary="rewards that are not 0 stand on tokens that the mask leaves out",
         why="the score of an answer on the token after it, or on the output of a tool, is often its only reward; "
         "libraries that leave masked tokens out drop it without a word",
-        fix="put the reward on the last kept token, or pass `--mask-mode keep` if masked tokens are steps",
+        fix="pass `--masked-reward move` to give it to the last kept token, or `--mask-mode keep` if masked tokens "
+        "are steps",
         bugs=("radixark/miles#1827",),
     ),
     Rule(

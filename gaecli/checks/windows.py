@@ -72,6 +72,7 @@ class Windows:
         block = layout.block(start, columns)
         if not block.num_steps:
             return None
+        columns = layout.cells(start, columns)
         num_unsorted, first_unsorted = 0, None
         if context.layout == "long":
             draft = _long(context, columns, block)

@@ -25,6 +25,7 @@ def check(
     done_at: flags.DoneAt = None,
     layout: flags.Layout = "auto",
     mask_mode: flags.MaskMode = None,
+    masked_reward: flags.MaskedReward = "drop",
     reward_column: flags.RewardColumn = None,
     value_column: flags.ValueColumn = None,
     next_value_column: flags.NextValueColumn = None,
@@ -74,6 +75,7 @@ def check(
         done_at=done_at,
         layout=layout,
         mask_mode=mask_mode,
+        masked_reward=masked_reward,
         columns={role: name for role, name in named.items() if name is not None},
         join=join,
     )
@@ -96,7 +98,7 @@ def check(
 
 def _show(checkup: Checkup, *, as_json: bool, quiet: bool) -> None:
     """stdout carries the findings; what could not be examined goes to stderr."""
-    from gaecli.report.messages import print_failure
+    from gaecli.report.messages import print_failures
     from gaecli.summary import FileSummary
 
     if as_json:
@@ -108,8 +110,10 @@ def _show(checkup: Checkup, *, as_json: bool, quiet: bool) -> None:
         from gaecli.report.console import output_console
 
         render_checkup(checkup, output_console())
-    for name, error, hint, code in checkup.failures:
-        print_failure(FileSummary(name, None, "failed", error=error, hint=hint, exit_code=code))
+    print_failures(
+        FileSummary(name, None, "failed", error=error, hint=hint, exit_code=code)
+        for name, error, hint, code in checkup.failures
+    )
 
 
 def _list(select: Sequence[str], ignore: Sequence[str], *, as_json: bool) -> None:

@@ -26,6 +26,7 @@ def compute(
     done_at: flags.DoneAt = None,
     layout: flags.Layout = "auto",
     mask_mode: flags.MaskMode = None,
+    masked_reward: flags.MaskedReward = "drop",
     mask_fill: flags.MaskFill = None,
     reward_column: flags.RewardColumn = None,
     value_column: flags.ValueColumn = None,
@@ -58,6 +59,7 @@ def compute(
     output: flags.Output = None,
     sidecar: flags.Sidecar = False,
     overwrite: flags.Overwrite = False,
+    force: flags.Force = False,
     dry_run: flags.DryRun = False,
     plot: flags.Plot = None,
     json: flags.Json = False,
@@ -95,11 +97,12 @@ def compute(
         done_at=done_at,
         layout=layout,
         mask_mode=mask_mode,
+        masked_reward=masked_reward,
         mask_fill=mask_fill,
         columns={role: name for role, name in named.items() if name is not None},
         advantage_column=advantage_column,
         return_column=return_column,
-        normalize=_scope(normalize, normalize_by),
+        normalize=normalize,
         normalize_by=normalize_by,
         norm_ddof=norm_ddof,
         norm_eps=norm_eps,
@@ -112,11 +115,12 @@ def compute(
     run_options = RunOptions(
         device=device,
         memory_bytes=flags.parse_size(memory),
-        jobs=_positive(jobs),
+        jobs=jobs,
         output=output,
         sidecar=sidecar,
         overwrite=overwrite,
         dry_run=dry_run,
+        force=force,
         gallery=plot is not None,
     )
     flags.check_plot(plot)
@@ -140,7 +144,7 @@ def show(summary: Summary, *, as_json: bool, quiet: bool, data_on_stdout: bool =
 
     A JSON document is alone on its stream: it says all that warnings and failures say.
     """
-    from gaecli.report.messages import print_failure, print_warning
+    from gaecli.report.messages import print_failures, print_warning
 
     stream = sys.stderr if data_on_stdout else sys.stdout
     if as_json:
@@ -159,9 +163,7 @@ def show(summary: Summary, *, as_json: bool, quiet: bool, data_on_stdout: bool =
     if as_json or quiet:
         for note in summary.warnings:
             print_warning(note)
-    for file in summary.files:
-        if file.status == "failed":
-            print_failure(file)
+    print_failures(summary.files)
 
 
 def _is_single_failure(summary: Summary) -> bool:
@@ -177,18 +179,3 @@ def _run(sources: Sequence[str], settings: Settings, options: RunOptions, *, sho
 
     with contextlib.ExitStack() as bar:
         return run(sources, settings, options, lambda total: bar.enter_context(FileProgress(total)).advance)
-
-
-def _scope(normalize: str | None, normalize_by: str | None) -> str | None:
-    if normalize_by is not None and normalize not in (None, "none", "all"):
-        raise UsageError(
-            f"`--normalize {normalize}` and `--normalize-by` ask for two different groupings",
-            hint="drop one of them",
-        )
-    return normalize
-
-
-def _positive(jobs: int | None) -> int | None:
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"`--jobs` is {jobs}; it must be 1 at least")
-    return jobs

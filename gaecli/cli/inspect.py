@@ -29,6 +29,7 @@ def inspect(
     done_at: flags.DoneAt = None,
     layout: flags.Layout = "auto",
     mask_mode: flags.MaskMode = None,
+    masked_reward: flags.MaskedReward = "drop",
     reward_column: flags.RewardColumn = None,
     value_column: flags.ValueColumn = None,
     next_value_column: flags.NextValueColumn = None,
@@ -83,6 +84,7 @@ def inspect(
         done_at=done_at,
         layout=layout,
         mask_mode=mask_mode,
+        masked_reward=masked_reward,
         columns={role: name for role, name in named.items() if name is not None},
         advantage_column=advantage_column,
         return_column=return_column,
@@ -113,7 +115,7 @@ def _draw(sources: Sequence[str], settings: Settings, options: InspectOptions, p
 
 def _show(inspection: Inspection, *, as_json: bool) -> None:
     """stdout carries the page or the document; what could not be opened goes to stderr."""
-    from gaecli.report.messages import print_failure
+    from gaecli.report.messages import print_failures
 
     if as_json:
         from gaecli.report.document import inspection_to_dict, to_json
@@ -124,5 +126,4 @@ def _show(inspection: Inspection, *, as_json: bool) -> None:
         from gaecli.report.inspection import render_inspection
 
         render_inspection(inspection, output_console())
-    for file in inspection.failures:
-        print_failure(file)
+    print_failures(inspection.failures)

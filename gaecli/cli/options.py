@@ -185,6 +185,17 @@ MaskFill = Annotated[
     ),
 ]
 
+MaskedReward = Annotated[
+    str,
+    _option(
+        "--masked-reward",
+        help="A reward that is not 0 on a masked step is left out with a warning (`drop`), goes to the last kept "
+        "step before it (`move`), or is an error (`error`).",
+        panel=ESTIMATOR,
+        metavar="drop|move|error",
+    ),
+]
+
 RewardColumn = Annotated[str | None, _column("reward", "the reward after the step")]
 ValueColumn = Annotated[
     str | None, _column("value", "the value of the state before the step; `infos.value` reaches into structs")
@@ -327,6 +338,7 @@ Sidecar = Annotated[
 Overwrite = Annotated[
     bool, _option("--overwrite", help="Replace columns or files that gaecli did not write.", panel=OUTPUT)
 ]
+Force = Annotated[bool, _option("--force", help="Compute and write again what is up to date.", panel=OUTPUT)]
 DryRun = Annotated[bool, _option("--dry-run", help="Compute and report, write nothing.", panel=OUTPUT)]
 Json = Annotated[bool, _option("--json", help="Print the summary as one JSON document.", panel=OUTPUT)]
 Quiet = Annotated[bool, _option("--quiet", "-q", help="Print no table.", panel=OUTPUT)]

@@ -25,6 +25,7 @@ def sweep(
     done_at: flags.DoneAt = None,
     layout: flags.Layout = "auto",
     mask_mode: flags.MaskMode = None,
+    masked_reward: flags.MaskedReward = "drop",
     reward_column: flags.RewardColumn = None,
     value_column: flags.ValueColumn = None,
     next_value_column: flags.NextValueColumn = None,
@@ -79,6 +80,7 @@ def sweep(
         done_at=done_at,
         layout=layout,
         mask_mode=mask_mode,
+        masked_reward=masked_reward,
         columns={role: name for role, name in named.items() if name is not None},
         advantage_column=advantage_column,
         join=join,
@@ -106,7 +108,7 @@ def sweep(
 def _show(found: Sweep, metric: str, *, as_json: bool, quiet: bool, data_on_stdout: bool) -> None:
     """stdout carries the data, else the table or the document; what could not be read goes to stderr."""
     stream = sys.stderr if data_on_stdout else sys.stdout
-    from gaecli.report.messages import print_failure
+    from gaecli.report.messages import print_failures
     from gaecli.summary import FileSummary
 
     if as_json:
@@ -119,7 +121,8 @@ def _show(found: Sweep, metric: str, *, as_json: bool, quiet: bool, data_on_stdo
         from gaecli.report.sweep_table import render_sweep
 
         render_sweep(found, make_console(stream), metric)
-    for file in found.files:
-        if file.error is not None:
-            failed = FileSummary(file.input, None, "failed", error=file.error, hint=file.hint)
-            print_failure(failed)
+    print_failures(
+        FileSummary(file.input, None, "failed", error=file.error, hint=file.hint)
+        for file in found.files
+        if file.error is not None
+    )

@@ -53,4 +53,6 @@ def read(root: Path) -> DuckLake:
     numbers = numbers_of(files)
     partitions = {path: values_of(path, numbers) for path in files}
     ordered = tuple(sorted(files, key=lambda path: natural_key(Path(path.name))))
-    return DuckLake(root, "DuckLake table", (ordered,), "ducklake", partitions)
+    return DuckLake(
+        root, "DuckLake table (all files of its folder, live or not)", (ordered,), "ducklake", partitions
+    )

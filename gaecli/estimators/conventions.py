@@ -24,7 +24,7 @@ def read_as(block: Block, settings: Settings) -> Block:
             raise _unsaid(block, settings)
         block = _TRUNCATION_RULES[settings.truncation](block)
     if convention.open_ends == "terminal":
-        block = _ends_as_terminal(block)
+        block = ends_as_terminal(block)
     if convention.arrival_rows:
         block = _arrived(block)
     return block
@@ -86,7 +86,7 @@ _TRUNCATION_RULES: Mapping[str, Callable[[Block], Block]] = {
 }
 
 
-def _ends_as_terminal(block: Block) -> Block:
+def ends_as_terminal(block: Block) -> Block:
     """A trajectory that merely stops has no value beyond its end."""
     open_ends = block.cuts & ~block.truncated & ~block.terminated
     return replace(block, terminated=block.terminated | open_ends) if open_ends.any() else block

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gaecli.estimators.bootstrap import fill_bootstrap
+from gaecli.estimators.conventions import ends_as_terminal
 from gaecli.estimators.gae import Estimates, Gae
 from gaecli.estimators.recursion import gae_block
 from gaecli.kernels.devices import Device
@@ -95,6 +96,8 @@ class WholeStreamGae(GatedGae):
         cuts = block.cuts.copy()
         cuts[block.lanes.stops - 1] = True
         block = replace(block, cuts=cuts)
+        if self.settings.convention.open_ends == "terminal":
+            block = ends_as_terminal(block)
         return fill_bootstrap(block, self.settings.bootstrap, is_whole_stream=True)
 
     def _gae(self, block: Block, lam: float | FloatArray, threads: int) -> FloatArray:

@@ -31,7 +31,7 @@ from gaecli.formats.base import (
     WritePlan,
     damaged,
 )
-from gaecli.formats.npz_arrays import NotAnArray, check_content, open_rows, read_header
+from gaecli.formats.npz_arrays import NotAnArray, check_content, open_rows, read_header, rows_first
 from gaecli.formats.npz_members import open_member
 from gaecli.formats.own_columns import fingerprint, signature
 from gaecli.formats.stored import parse_document
@@ -121,14 +121,14 @@ class NpzInput:
         return self.columns.get(name)
 
     def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
-        shape = self.columns[like].shape
+        shape = rows_first(self.columns[like].shape)
         return [Unit(0, shape[0], cells_per_row=math.prod(shape[1:]))] if shape and 0 not in shape else []
 
     def blocks(
         self, unit: Unit, names: Sequence[str], rows_per_block: int
     ) -> Iterator[tuple[int, int, dict[str, Column]]]:
         rows = max(1, rows_per_block // unit.cells_per_row)
-        num_rows = {name: (*self._usable(name).shape, 0)[0] for name in names}
+        num_rows = {name: (*rows_first(self._usable(name).shape), 0)[0] for name in names}
         whole = {name: self.read_whole(name) for name in names if num_rows[name] - unit.stop not in (0, 1)}
         with contextlib.ExitStack() as handles:
             with self._told():
@@ -156,7 +156,7 @@ class NpzInput:
         with contextlib.ExitStack() as handles, self._told(name):
             archive = handles.enter_context(zipfile.ZipFile(self.path))
             reader = open_rows(archive, self._members[name], self.path, handles)
-            return self._column(name, reader.read((*info.shape, 1)[0]).reshape(info.shape))
+            return self._column(name, reader.read((*rows_first(info.shape), 1)[0]).reshape(info.shape))
         raise AssertionError
 
     def _usable(self, name: str) -> ColumnInfo:

@@ -17,7 +17,7 @@ import tempfile
 import warnings
 import zipfile
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -48,6 +48,11 @@ class Header:
     @property
     def is_by_rows(self) -> bool:
         return not self.is_fortran or len(self.shape) <= 1
+
+
+def rows_first(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """As an array is read: [1, N], [N, 1] and the like are N rows of one number."""
+    return (math.prod(shape),) if sum(axis != 1 for axis in shape) == 1 else shape
 
 
 class NotAnArray(ValueError):
@@ -104,6 +109,7 @@ def open_rows(
 def _open_rows(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, handles: ExitStack) -> RowReader:
     member = handles.enter_context(open_member(archive, info))
     header = read_header(member)
+    header = replace(header, shape=rows_first(header.shape))
     if header.is_by_rows:
         return _Inflated(member, header)
     if info.compress_type == zipfile.ZIP_STORED:

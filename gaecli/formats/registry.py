@@ -22,23 +22,29 @@ class Format:
     magic: tuple[bytes, ...]
     #: `module:class`; imported when the first file of this format is opened.
     reader: str
+    #: As messages name it.
+    title: str
     #: Files of this kind are as often something else: a folder's count only where no others are there.
     is_secondary: bool = False
 
 
 FORMATS = (
-    Format("parquet", (".parquet", ".pq"), (b"PAR1", b"PARE"), "gaecli.formats.parquet:ParquetInput"),
+    Format(
+        "parquet", (".parquet", ".pq"), (b"PAR1", b"PARE"), "gaecli.formats.parquet:ParquetInput", "Parquet"
+    ),
     Format(
         "arrow",
         (".arrow", ".feather", ".ipc", ".arrows"),
         (b"ARROW1\0\0", b"\xff\xff\xff\xff"),
         "gaecli.formats.arrow_ipc:ArrowInput",
+        "Arrow IPC",
     ),
     Format(
         "jsonl",
         (".jsonl", ".ndjson"),
         (b"{",),
         "gaecli.formats.json_lines:JsonLinesInput",
+        "JSON lines",
         is_secondary=True,
     ),
     Format(
@@ -46,9 +52,10 @@ FORMATS = (
         (".hdf5", ".h5"),
         (b"\x89HDF\r\n\x1a\n",),
         "gaecli.formats.hdf5:Hdf5Input",
+        "HDF5",
         is_secondary=True,
     ),
-    Format("npz", (".npz",), (b"PK\x03\x04", b"PK\x05\x06"), "gaecli.formats.npz:NpzInput"),
+    Format("npz", (".npz",), (b"PK\x03\x04", b"PK\x05\x06"), "gaecli.formats.npz:NpzInput", "NPZ"),
 )
 
 #: Suffixes that are picked up from a directory, and those that are if no file has one of the others.
@@ -57,6 +64,22 @@ SECONDARY_SUFFIXES = tuple(suffix for one in FORMATS if one.is_secondary for suf
 
 _MAGIC_BYTES = 16
 _NAMES = "Parquet, NPZ, Arrow IPC, JSON lines, HDF5"
+
+#: Files that people have rollouts in and that are not read: how to make one that is.
+_CONVERSIONS = {
+    ".csv": "duckdb -c \"COPY (FROM '{name}') TO '{stem}.parquet'\"",
+    ".tsv": "duckdb -c \"COPY (FROM '{name}') TO '{stem}.parquet'\"",
+    ".json": "duckdb -c \"COPY (FROM '{name}') TO '{stem}.parquet'\"",
+    ".npy": "python -c \"import numpy as np; np.savez('{stem}.npz', rewards=np.load('{name}'))\", with the other "
+    "arrays beside `rewards`",
+    ".pt": "python -c \"import numpy, torch; numpy.savez('{stem}.npz', **{{k: v.numpy() for k, v in "
+    "torch.load('{name}', weights_only=True).items()}})\", if it is a dict of tensors",
+    ".gz": "gunzip -k '{name}'",
+    ".zst": "zstd -d '{name}'",
+}
+_CONVERSIONS[".pth"] = _CONVERSIONS[".pt"]
+#: Suffixes of files, as names of directories a mistake.
+_OTHER_FILES = frozenset((*_CONVERSIONS, ".txt", ".pkl", ".pickle", ".xlsx", ".mat", ".zip"))
 _OTHERS = {
     b"\x93NUMPY": "a single NumPy array (.npy)",
     b"FEA1": "Feather version 1, which holds no metadata; write it again as version 2",
@@ -92,6 +115,11 @@ def suffix_format(path: Path) -> Format | None:
     return next((known for known in FORMATS if suffix in known.suffixes), None)
 
 
+def is_file_suffix(path: Path) -> bool:
+    """Whether a name promises a file, of whatever format."""
+    return suffix_format(path) is not None or path.suffix.lower() in _OTHER_FILES
+
+
 def _read_magic(path: Path) -> bytes:
     try:
         if path.exists() and not path.is_file():  # to open a pipe would wait for somebody to write to it
@@ -116,6 +144,10 @@ def _not_a_rollout_file(path: Path, magic: bytes) -> FileError:
             f"`{path}` is a pickle; reading one can run code, so it is never loaded",
             hint="save the arrays with `numpy.savez` or as Parquet",
         )
+    conversion = _CONVERSIONS.get(path.suffix.lower())
+    hint = None
+    if conversion is not None:
+        hint = conversion.format(name=path, stem=path.with_suffix(""))
     kind = next((name for start, name in _OTHERS.items() if magic.startswith(start)), None)
     what = f"it is {kind}" if kind else "it does not start like one"
-    return FileError(f"`{path}` is not a rollout file ({_NAMES}): {what}")
+    return FileError(f"`{path}` is not a rollout file ({_NAMES}): {what}", hint=hint)

@@ -10,6 +10,7 @@ from gaecli.columns import INVERTED_ROLES, Roles, flag_of
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.cells import Cells
+from gaecli.layouts.frames import core
 from gaecli.layouts.keys import change_points
 from gaecli.rollouts import BoolArray
 
@@ -22,7 +23,7 @@ def check_alternate_shapes(file: RolloutFile, roles: Roles) -> None:
     for role, names in roles.alternates.items():
         chosen = file.find(roles.names[role])
         for other in map(file.find, names):
-            if role == "step" or chosen is None or other is None or chosen.shape == other.shape:
+            if role == "step" or chosen is None or other is None or core(chosen.shape) == core(other.shape):
                 continue
             raise UsageError(
                 f"`{chosen.name}` and `{other.name}` of `{file.path}` could both be the "

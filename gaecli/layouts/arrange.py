@@ -46,6 +46,8 @@ class Arrangement:
     is_scattered: bool = False
     #: Ids of the runs of rows, where rows of one id stand together; None where they need not.
     run_labels: Array | Sequence[Hashable] | None = None
+    #: The lanes are those of an array: rows cannot be taken in another way.
+    is_by_shape: bool = False
     #: Rows that the clock of the file put into another order.
     clock_falls: Sequence[int] = ()
 
@@ -91,6 +93,29 @@ def arrange_by_step(env: Column | None, ids: Sequence[Column], steps: Array, num
     lane = codes(lane_columns, num_rows)
     keys = (steps, codes(ids, num_rows), lane) if ids else (steps, lane)
     return _lanes_of(np.lexsort(keys), lane, lane_columns, ids)
+
+
+def arrange_lanes(
+    placement: Placement,
+    num_lanes: int,
+    keys: Names,
+    ids: Sequence[Column],
+    *,
+    is_open: bool,
+    go_on: bool,
+) -> Arrangement:
+    """Lanes of equal length that the shape of an array gives.
+
+    `is_open`: trajectories may go on behind this block. `go_on`: lanes go on over the borders of blocks.
+    """
+    bounds = np.arange(num_lanes + 1, dtype=np.int64) * (placement.num_rows // max(num_lanes, 1))
+    arrangement = _whole_lanes(placement, bounds, keys, ids)
+    return replace(
+        arrangement,
+        open_ends=np.full(num_lanes, is_open),
+        run_labels=arrangement.run_labels if go_on or arrangement.is_scattered else None,
+        is_by_shape=True,
+    )
 
 
 def _by_env(env: Column, ids: Sequence[Column], num_rows: int) -> Arrangement:

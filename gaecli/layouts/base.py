@@ -24,6 +24,9 @@ class Layout(Protocol):
     #: The column whose list type and shape the new columns take; None for one number per row.
     like_column: str | None
 
+    def cells(self, start: int, columns: Mapping[str, Column]) -> Mapping[str, Column]:
+        """The columns of a block, with as many cells in each as there are rewards, and in their shape."""
+
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
         """The steps from row `start` on; of dense arrays, from that cell on.
 

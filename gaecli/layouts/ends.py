@@ -12,7 +12,7 @@ from gaecli.errors import UsageError
 from gaecli.formats.base import Column
 from gaecli.layouts.agreement import check_agreement
 from gaecli.layouts.cells import Cells, level_of
-from gaecli.rollouts import BoolArray, InvertedFacts
+from gaecli.rollouts import BoolArray, IndexArray, InvertedFacts
 from gaecli.settings import DoneAt, Settings
 
 
@@ -197,6 +197,23 @@ def check_starts(
             hint=f"say which one is meant: `--done-column {name} --done-at start{_without(names)}`, or "
             f"`{_as_end(names)} --done-at end`",
         )
+
+
+def check_final(
+    name: str, final: BoolArray, ended: BoolArray, last: IndexArray, names: FlagColumns, cells: Cells
+) -> None:
+    """`last_dones` beside flags that already say how the last steps end: [lanes] each."""
+    differs = final != ended
+    if not names.any or not differs.any():
+        return
+    lane = int(np.argmax(differs))
+    what, other = ("ends an episode", "it does not") if final[lane] else ("ends none", "it does")
+    raise UsageError(
+        f"by `{name}` of `{cells.path}` the last step, {cells.locate(int(last[lane]))}, {what}, and by "
+        f"`{names.names[0]}` {other}; {int(differs.sum()):,} such in all",
+        hint=f"say which one is meant: `--done-column {names.done or names.names[0]} --done-at start` if it says "
+        "that an observation begins an episode, or `--final-done-column none`",
+    )
 
 
 def _without(names: FlagColumns) -> str:

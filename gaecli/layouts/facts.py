@@ -46,6 +46,7 @@ def facts_of(
         flagged_lane_starts=0 if done is None else int(done[arrangement.starts].sum()),
         step_stride=stride,
         run_labels=arrangement.run_labels,
+        has_fixed_lanes=arrangement.is_by_shape,
         zero_after_end=int(np.count_nonzero(rewards[after] == 0)),
         followed_ends=len(after),
         inverted=inverted,

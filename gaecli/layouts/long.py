@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,15 +12,27 @@ from gaecli.errors import DataError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.arrange import Arrangement, arrange, arrange_by_key, arrange_by_step
+from gaecli.layouts.array_columns import ArrayColumns, Table
+from gaecli.layouts.behind import Behind, check_behind, final_flags, values_behind
 from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.drops import spread_to_trajectories
-from gaecli.layouts.ends import Flags, check_starts, flag_columns, inverted_of, read_flags, split_ends
+from gaecli.layouts.ends import (
+    Flags,
+    check_final,
+    check_starts,
+    flag_columns,
+    inverted_of,
+    read_flags,
+    split_ends,
+)
 from gaecli.layouts.facts import Ends, facts_of
+from gaecli.layouts.frames import Frame
 from gaecli.layouts.groups import group_codes
-from gaecli.layouts.keys import as_labels, codes, first_duplicate
+from gaecli.layouts.keys import codes, first_duplicate
+from gaecli.layouts.lanes import cuts_of, lanes_of
 from gaecli.layouts.lost_rewards import lost_rewards
 from gaecli.layouts.masks import MaskRule, masked_rows
-from gaecli.layouts.next_values import merge_next_values, values_beyond
+from gaecli.layouts.next_values import given_values, merge_next_values, values_beyond
 from gaecli.layouts.padding import Padding, used_cells
 from gaecli.layouts.steps import (
     Steps,
@@ -34,7 +46,7 @@ from gaecli.layouts.steps import (
     stride_of,
 )
 from gaecli.layouts.suspects import IdTrace, suspects, traces
-from gaecli.rollouts import Array, Block, BoolArray, FloatArray, Lanes
+from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, IndexArray
 from gaecli.settings import Settings
 
 
@@ -46,14 +58,15 @@ class NeedsKeys(Exception):
     """Ids come back after others, so that every block has to be taken key by key."""
 
 
-def id_comes_back(label: Hashable, path: str) -> DataError:
+def id_comes_back(label: Hashable, path: str, hint: str | None = None) -> DataError:
     """Without flags or steps, nothing tells rows that alternate from rows that are mixed up."""
     if isinstance(label, tuple):
         label = label[-1] if len(label) != 1 else label[0]
     name = label[0] if isinstance(label, tuple) and len(label) == 1 else label
     return DataError(
         f"episode id {name!r} of `{path}` comes back after other episodes",
-        hint="sort the rows by episode; or name what orders them with `--step-column`, what ends them with "
+        hint=hint
+        or "sort the rows by episode; or name what orders them with `--step-column`, what ends them with "
         "`--done-column`, or the environment with `--env-column`; `--episode-column none` goes by the flags alone",
     )
 
@@ -72,9 +85,19 @@ class LongLayout:
     name = "long"
     needs_all_rows = False
     crosses_blocks = True
+    #: Trajectories may go on at the ends of lanes.
+    keeps_lanes = True
     like_column: str | None = None
 
-    def __init__(self, file: RolloutFile, roles: Roles, settings: Settings, taking: Taking) -> None:
+    def __init__(
+        self,
+        file: RolloutFile,
+        roles: Roles,
+        settings: Settings,
+        taking: Taking,
+        frame: Frame | None = None,
+    ) -> None:
+        """`frame`: that of arrays, which become the columns of a table."""
         self.roles = roles
         self.like_column = roles.names["reward"] if file.format_name == "npz" else None
         self._path = file.path
@@ -88,38 +111,72 @@ class LongLayout:
         # Without ids it may fall wherever an episode begins.
         self._clock = roles.clock if self._ids else None
         self._suspects = suspects(file, roles, settings)
-        used = [*roles.row_columns, *filter(None, [self._clock, self._group]), *self._suspects]
-        self.row_columns = tuple(dict.fromkeys(used))
+        self._arrays: ArrayColumns | None = None
+        if frame is None:
+            used = [*roles.row_columns, *filter(None, [self._clock, self._group]), *self._suspects]
+            self.row_columns = tuple(dict.fromkeys(used))
+        else:
+            self._arrays = ArrayColumns(file, roles, self._flags, frame, self._group)
+            self._flags = self._arrays.told(self._flags, settings)
+            self._clock = self._clock if self._arrays.takes(self._clock) else None
+            self._suspects = tuple(name for name in self._suspects if self._arrays.takes(name))
+            self.row_columns = self._arrays.row_columns
+
+    def cells(self, start: int, columns: Mapping[str, Column]) -> Mapping[str, Column]:
+        """The columns of a block as the rows have them."""
+        return self._table(start, columns).columns
+
+    def _table(self, start: int, columns: Mapping[str, Column]) -> Table:
+        if self._arrays is None:
+            return Table(columns)
+        return self._arrays.table(start, columns).with_labels([self.roles.get("env"), *self._ids])
+
+    def _check_alternates(self, table: Table, cells: Cells) -> None:
+        check_alternates({**table.labels, **table.columns}, self.roles, cells)
+
+    def _mask(self, table: Table, cells: Cells) -> tuple[BoolArray | None, BoolArray | None]:
+        """(the mask of the rows, the rows whose numbers enter); None: all."""
+        mask = masked_rows(table.columns, self.roles, self._mask_rule, cells)
+        return mask, mask if self._mask_rule.mode == "zero" else None
 
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
         names = self.roles.names
+        table = self._table(start, columns)
+        columns, behind = table.columns, table.behind
         num_steps = len(columns[names["reward"]].values)
-        cells = Cells(self._path, self._locate(start, columns), self._drops, self._flags.inverted)
-        check_alternates(columns, self.roles, cells)
-        mask = masked_rows(columns, self.roles, self._mask_rule, cells)
-        kept = mask if self._mask_rule.mode == "zero" else None
+        locate, stops = self._locate(start, table), self._stops(table)
+        cells = Cells(self._path, locate, self._drops, self._flags.inverted, stops)
+        self._check_alternates(table, cells)
+        mask, kept = self._mask(table, cells)
         used = used_cells(columns, self.roles, cells, kept)
         rewards, bad = cells.numbers(columns[names["reward"]], names["reward"], "reward", used)
         values, bad_values = cells.numbers(columns[names["value"]], names["value"], "value", used)
         flags = read_flags(columns, self._flags, cells)
         steps = read_steps(columns, self.roles, cells)
-        arrangement = self._arrange(columns, num_steps, steps, flags)
+        arrangement = self._arrange(table, num_steps, steps, flags)
         in_lanes = arrangement.in_lane_order
         lane_cells = replace(cells, locate=lambda step: cells.locate(arrangement.row(step)))
 
-        terminated, truncated, starts = self._ends(flags, arrangement, num_steps, lane_cells)
+        terminated, truncated, starts = self._ends(flags, behind, arrangement, num_steps, lane_cells)
         same = arrangement.same_trajectory(num_steps)
-        padding = Padding.read(columns, self.roles, cells, in_lanes, same)
+        padding = Padding.read(columns, self.roles, cells, in_lanes, same, behind)
         if padding is not None:
             terminated, truncated = padding.ends(terminated, truncated)
             same = padding.uncut(same)
         ended = terminated | truncated
         self._check_starts(columns, ended, arrangement, lane_cells)
-        cuts = _cuts(ended, same, arrangement, padding)
+        cuts = cuts_of(ended, same, arrangement, padding)
+        last = behind.steps(in_lanes, num_steps)
+        check_behind(behind, self.roles, last, arrangement, lane_cells)
+        is_other = table.changes_behind([self.roles.get("env"), *self._ids])
+        cuts[last[is_other]] = True
         rewards, values = in_lanes(rewards), in_lanes(values)
 
-        given = self._given_values(columns, in_lanes, padding, lane_cells)
-        next_values, bad_next = merge_next_values(given, terminated, cuts, lane_cells)
+        given = given_values(columns, self.roles, in_lanes, padding, lane_cells)
+        given += values_behind(behind, self.roles, last, is_other, num_steps, lane_cells)
+        at_end = cuts.copy()
+        at_end[last] = True
+        next_values, bad_next = merge_next_values(given, terminated, at_end, lane_cells)
         dropped = self._dropped([bad, bad_values, flags.bad], bad_next, arrangement, cuts)
         if dropped is not None:
             rewards, values = _zeroed(rewards, dropped), _zeroed(values, dropped)
@@ -127,7 +184,8 @@ class LongLayout:
         first_and_last, stride = self._check_steps(steps, same & ~ended[:-1], arrangement, lane_cells)
         groups, labels = group_codes(columns, self._group, in_lanes)
         is_step = None if padding is None else ~padding.rows
-        ends = Ends(ended, None if flags.done is None else in_lanes(flags.done), same, is_step)
+        done = None if flags.done is None or self._is_of_states(self._flags.done) else in_lanes(flags.done)
+        ends = Ends(ended, done, same, is_step)
         beyond = values_beyond(given, arrangement.stops - 1)
         block = Block(
             rewards=rewards,
@@ -136,7 +194,9 @@ class LongLayout:
             truncated=truncated,
             cuts=cuts,
             next_values=next_values,
-            lanes=_lanes(arrangement, starts, padding, first_and_last, beyond),
+            lanes=lanes_of(arrangement, starts, padding, first_and_last, beyond)
+            if self.keeps_lanes
+            else NO_LANES,
             placement=arrangement.placement,
             is_step=is_step,
             dropped=dropped,
@@ -151,12 +211,23 @@ class LongLayout:
                 suspects=self._traces(start, columns, arrangement, same & ~ended[:-1]),
             ),
         )
-        return block if mask is None else self._mask_rule.zeroed(block, in_lanes(mask))
+        return block if mask is None else self._masked(block, mask, kept)
+
+    def _stops(self, table: Table) -> IndexArray | None:
+        """Where rows of one trajectory after the other stop, if that is known before any is read."""
+        return None
+
+    def _masked(self, block: Block, mask: BoolArray, used: BoolArray | None) -> Block:
+        return self._mask_rule.zeroed(block, block.placement.to_steps(mask))
+
+    def _is_of_states(self, name: str | None) -> bool:
+        return name is not None and self._arrays is not None and self._arrays.form(name) == "states"
 
     def _traces(
         self, start: int, columns: Mapping[str, Column], arrangement: Arrangement, inside: BoolArray
     ) -> Mapping[str, IdTrace]:
-        lanes = arrangement.starts, arrangement.stops - 1
+        count = len(arrangement.starts) if self.keeps_lanes else 0
+        lanes = arrangement.starts[:count], arrangement.stops[:count] - 1
         return traces(
             columns,
             self._suspects,
@@ -166,12 +237,12 @@ class LongLayout:
             lambda step: start + arrangement.row(step),
         )
 
-    def _locate(self, start: int, columns: Mapping[str, Column]) -> Locate:
+    def _locate(self, start: int, table: Table) -> Locate:
         episode, step = self.roles.get("episode"), self.roles.get("step")
 
         def locate(row: int) -> str:
             parts = [
-                f"{role} {columns[name].label(row)}"
+                f"{role} {table.columns[name].label(row)}"
                 for role, name in (("episode", episode), ("step", step))
                 if name is not None
             ]
@@ -179,10 +250,8 @@ class LongLayout:
 
         return locate
 
-    def _arrange(
-        self, columns: Mapping[str, Column], num_rows: int, steps: Mapping[str, Steps], flags: Flags
-    ) -> Arrangement:
-        env_name = self.roles.get("env")
+    def _arrange(self, table: Table, num_rows: int, steps: Mapping[str, Steps], flags: Flags) -> Arrangement:
+        columns, env_name = table.columns, self.roles.get("env")
         env = columns[env_name].as_ids() if env_name is not None else None
         ids = [columns[name].as_ids() for name in self._ids]
         arrangement = (
@@ -259,10 +328,12 @@ class LongLayout:
         return (numbers[arrangement.starts], numbers[arrangement.stops - 1]), stride
 
     def _ends(
-        self, flags: Flags, arrangement: Arrangement, num_steps: int, cells: Cells
+        self, flags: Flags, behind: Behind, arrangement: Arrangement, num_steps: int, cells: Cells
     ) -> tuple[BoolArray, BoolArray, BoolArray | None]:
         """(terminated, truncated, starts) in lane order. A start flag ends the step before it."""
         moved = flags.moved(arrangement.in_lane_order)
+        last = behind.steps(arrangement.in_lane_order, num_steps)
+        final = final_flags(behind, self.roles, last, cells)
         starts = told = None
         if self._flags.done_at == "start":
             told = np.zeros(num_steps, np.bool_)
@@ -270,7 +341,17 @@ class LongLayout:
             starts = moved["done"]
             for role in ("done", "not_done"):
                 moved[role] = _ends_of_starts(moved[role], told)
+        if final is not None and (told is not None or not self._flags.any):
+            moved["done"] = np.zeros(num_steps, np.bool_) if moved["done"] is None else moved["done"]
+            for done in (moved["done"], moved["not_done"]):
+                if done is not None:
+                    done[last] = final
+            if told is not None:
+                told[last] = True
         terminated, truncated = split_ends(moved, num_steps, self._flags, cells, told)
+        if final is not None:
+            name = self.roles.names["final_done"]
+            check_final(name, final, (terminated | truncated)[last], last, self._flags, cells)
         return terminated, truncated, starts
 
     def _check_starts(
@@ -283,25 +364,6 @@ class LongLayout:
         check_starts(
             columns, self.roles, self._flags, ended, follows, changes, arrangement.in_lane_order, cells
         )
-
-    def _given_values(
-        self,
-        columns: Mapping[str, Column],
-        in_lanes: Callable[[Array], Array],
-        padding: Padding | None,
-        cells: Cells,
-    ) -> list[tuple[str, Array]]:
-        """V(sₜ₊₁) as far as columns and padding rows give it, in the order in which they count."""
-        found = [
-            (name, in_lanes(cells.optional_numbers(columns[name], name)))
-            for role in ("next_value", "bootstrap_value")
-            if (name := self.roles.get(role)) is not None
-        ]
-        if padding is not None:
-            name = self.roles.names["value"]
-            values = in_lanes(cells.optional_numbers(columns[name], name))
-            found.append((name, padding.next_values(values)))
-        return found
 
     def _dropped(
         self,
@@ -316,46 +378,6 @@ class LongLayout:
         if bad_steps is not None:
             bad.append(bad_steps)
         return spread_to_trajectories(bad, cuts, arrangement.stops)
-
-
-def _cuts(ended: BoolArray, same: BoolArray, arrangement: Arrangement, padding: Padding | None) -> BoolArray:
-    """Flags and changes of id cut. The last step of a lane that may go on is cut by its flag only."""
-    cuts = ended.copy()
-    cuts[:-1] |= ~same
-    last = arrangement.stops[arrangement.open_ends] - 1
-    cuts[last] = ended[last]
-    return cuts if padding is None else cuts | padding.rows
-
-
-def _lanes(
-    arrangement: Arrangement,
-    starts: BoolArray | None,
-    padding: Padding | None,
-    first_and_last: tuple[Array, Array] | None,
-    beyond: FloatArray | None,
-) -> Lanes:
-    first, last = arrangement.starts, arrangement.stops - 1
-    first_ids = arrangement.ids_at(first)
-    if padding is not None and padding.starts is not None:
-        # What begins an episode is not what the block before goes on with, ids or not.
-        begins = padding.starts[first].tolist()
-        first_ids = [
-            ("begins", name) if is_first else name
-            for name, is_first in zip(as_labels(first_ids), begins, strict=True)
-        ]
-    return Lanes(
-        arrangement.starts,
-        arrangement.stops,
-        arrangement.keys,
-        first_ids,
-        arrangement.ids_at(last),
-        arrangement.open_ends,
-        np.zeros(len(first), np.bool_) if starts is None else starts[first],
-        np.full(len(first), -1, np.int8) if padding is None else padding.of_first(first),
-        beyond,
-        None if first_and_last is None else first_and_last[0],
-        None if first_and_last is None else first_and_last[1],
-    )
 
 
 def _ends_of_starts(starts: BoolArray | None, told: BoolArray) -> BoolArray | None:

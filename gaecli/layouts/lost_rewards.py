@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from gaecli.layouts.cells import Locate
 from gaecli.layouts.padding import Padding
-from gaecli.rollouts import Array, BoolArray, LostRewards
+from gaecli.rollouts import Array, Block, BoolArray, LostRewards
 
 
 def lost_rewards(
@@ -39,3 +41,26 @@ def lost_rewards(
 
 def _first(where: BoolArray, locate: Locate) -> str | None:
     return locate(int(np.argmax(where))) if where.any() else None
+
+
+def with_moved_rewards(block: Block, mask: BoolArray, used: BoolArray) -> Block:
+    """Rewards on cells that are not `used` go to the last kept step of the trajectory before them, or to its first.
+
+    Of a trajectory without a kept step nothing is left that they could go to.
+    """
+    lost = np.flatnonzero((block.rewards != 0) & np.isfinite(block.rewards) & ~used)
+    kept = np.flatnonzero(mask)
+    if not len(lost) or not len(kept):
+        return block
+    trajectory = np.concatenate(([0], np.cumsum(block.cuts)[:-1]))
+    before = np.searchsorted(kept, lost) - 1
+    targets = kept[np.maximum(before, 0)]
+    is_own = (before >= 0) & (trajectory[targets] == trajectory[lost])
+    after = kept[np.minimum(before + 1, len(kept) - 1)]
+    targets = np.where(is_own, targets, after)
+    moves = trajectory[targets] == trajectory[lost]
+    rewards = block.rewards.astype(np.float64)
+    np.add.at(rewards, targets[moves], block.rewards[lost[moves]])
+    rewards[lost[moves]] = 0.0
+    left = replace(block.facts.lost, masked=int(np.count_nonzero(~moves)))
+    return replace(block, rewards=rewards, facts=replace(block.facts, lost=left))

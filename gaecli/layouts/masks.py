@@ -12,6 +12,7 @@ from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
+from gaecli.layouts.lost_rewards import with_moved_rewards
 from gaecli.rollouts import Array, Block, BoolArray, IndexArray, MaskedSlots, Placement
 from gaecli.settings import MaskMode, Settings
 
@@ -29,6 +30,8 @@ class MaskRule:
     shift: bool
     #: Masked rows hold numbers.
     fills: bool
+    #: A reward on a masked step is that of the kept step before it.
+    moves_rewards: bool
 
     @classmethod
     def of(cls, settings: Settings) -> MaskRule:
@@ -38,6 +41,7 @@ class MaskRule:
             convention.mask_reach,
             convention.mask_shift,
             settings.mask_fill != "null",
+            settings.masked_reward == "move",
         )
 
     def shifted(self, mask: BoolArray, offsets: IndexArray) -> BoolArray:
@@ -89,6 +93,12 @@ def masked_rows(
     mask, _ = cells.flags(columns[name], name)
     if mask.all():
         return None
+    if rule.moves_rewards and rule.mode != "keep":
+        raise UsageError(
+            f"`--masked-reward move` needs trajectories as rows of lists or of arrays, and `{cells.path}` has a row "
+            "per step",
+            hint="move the rewards when the file is written, or pass `--masked-reward drop`",
+        )
     if rule.mode not in ("zero", "keep") or rule.reach or rule.shift:
         raise UsageError(
             f"`{name}` of `{cells.path}` masks {int(np.count_nonzero(~mask)):,} rows, the first at "
@@ -102,6 +112,8 @@ def masked_rows(
 
 def masked_steps(block: Block, mask: BoolArray, used: BoolArray, rule: MaskRule) -> Block:
     """The block under a mask of its steps; `used` as from `MaskRule.used`."""
+    if rule.moves_rewards:
+        block = with_moved_rewards(block, mask, used)
     if rule.mode == "skip":
         return _compressed(block, mask, rule)
     return replace(

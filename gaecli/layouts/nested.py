@@ -11,6 +11,7 @@ from gaecli.columns import Roles
 from gaecli.errors import DataError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.alternates import check_alternates
+from gaecli.layouts.behind import Behind
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import FLAGS, FlagColumns, flag_columns, inverted_of, split_ends
@@ -19,6 +20,7 @@ from gaecli.layouts.lost_rewards import lost_rewards
 from gaecli.layouts.masks import MaskRule, is_doubtful, masked_steps, which_mask
 from gaecli.layouts.next_values import merge_next_values
 from gaecli.layouts.padding import Padding
+from gaecli.layouts.row_evidence import RowColumns
 from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, IndexArray, Placement
 from gaecli.settings import Settings
 
@@ -31,7 +33,8 @@ class NestedLayout:
     crosses_blocks = False
 
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:
-        # Episode, env and step say nothing here: the row is the trajectory.
+        # Episode, env and step do not cut here: the row is the trajectory. They may say that it is none.
+        self.evidence = RowColumns.of(file, roles, settings)
         roles = roles.without("episode", "env", "step")
         self.roles = replace(roles, key_parts=())
         self.like_column: str | None = roles.names["reward"]
@@ -42,7 +45,11 @@ class NestedLayout:
         self._flags: FlagColumns = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
         self._group = settings.normalize_by
-        self.row_columns = tuple(dict.fromkeys([*self.roles.row_columns, *filter(None, [self._group])]))
+        used_columns = [*self.roles.row_columns, *self.evidence.names, *filter(None, [self._group])]
+        self.row_columns = tuple(dict.fromkeys(used_columns))
+
+    def cells(self, start: int, columns: Mapping[str, Column]) -> Mapping[str, Column]:
+        return columns
 
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
         names = self.roles.names
@@ -78,7 +85,8 @@ class NestedLayout:
             inner = padding.uncut(inner)
             cuts[:-1] |= ~inner
         goes_on = inner if used is None else inner & _has_later(used, offsets)[:-1]
-        self._check_ends_inside(terminated | truncated, goes_on, cells)
+        ended = terminated | truncated
+        self._check_ends_inside(ended, goes_on, cells)
         given = self._given_values(columns, offsets, start, padding, beyond, cells)
         next_values, bad_next = merge_next_values(given, terminated, cuts, cells)
         dropped = None
@@ -106,6 +114,14 @@ class NestedLayout:
             null_lists=reward.null_lists,
             facts=BlockFacts(
                 inverted=inverted_of(columns, self._flags),
+                rows=self.evidence.facts(
+                    columns,
+                    offsets,
+                    ended[last],
+                    has_flags_per_row=any(columns[name].offsets is None for name in self._flags.names),
+                    shows_time=mask is not None or padding is not None or beyond is not None,
+                    is_bare=~ended[last] & (True if next_values is None else np.isnan(next_values[last])),
+                ),
                 lost=lost_rewards(reward_cells, used, padding, cells.locate),
             ),
         )
@@ -151,8 +167,16 @@ class NestedLayout:
         self, columns: Mapping[str, Column], offsets: IndexArray, start: int, inner: BoolArray, cells: Cells
     ) -> Padding | None:
         names = [self.roles.get(role) for role in ("padding", "padding_terminal", "first")]
-        lists = {name: self._items(columns, name, offsets, start) for name in names if name is not None}
-        return Padding.read(lists, self.roles, cells, lambda rows: rows, inner)
+        lists, behind = {}, {}
+        for name in filter(None, names):
+            if is_one_longer(columns[name], offsets):
+                lists[name] = of_steps(columns[name])
+                last = after_last(columns[name])
+                behind[name] = Column(last.values[np.diff(offsets) > 0])
+            else:
+                lists[name] = self._items(columns, name, offsets, start)
+        known = Behind(_last_items(offsets), behind)
+        return Padding.read(lists, self.roles, cells, lambda rows: rows, inner, known)
 
     def _check_ends_inside(self, ended: BoolArray, goes_on: BoolArray, cells: Cells) -> None:
         """A row is one trajectory, so that an end can only be at its end."""
@@ -162,7 +186,8 @@ class NestedLayout:
             raise DataError(
                 f"{', '.join(f'`{name}`' for name in self._flags.names)} of `{self._path}` ends an episode at "
                 f"{cells.locate(first)}, but the list goes on; {int(inside.sum()):,} such in all",
-                hint="a row is one trajectory; split it, or leave the flag out with `--done-column none`",
+                hint="a row is one trajectory: split it, or leave the flag out with `--done-column none`; if a row "
+                "is one step of several environments, write a row for each of them",
             )
 
     def _ends(

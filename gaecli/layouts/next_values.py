@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from gaecli.columns import Roles
+from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
+from gaecli.layouts.padding import Padding
 from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 
 #: Columns that are filled at the end of a trajectory only; what stands in their other rows is filler.
@@ -16,6 +19,25 @@ ENDS_ONLY = frozenset(
 
 #: Those of them that hold 0 everywhere else, the last step of a rollout included.
 _ZERO_FILLED = frozenset({"final_values"})
+
+
+def given_values(
+    columns: Mapping[str, Column],
+    roles: Roles,
+    in_lanes: Callable[[Array], Array],
+    padding: Padding | None,
+    cells: Cells,
+) -> list[tuple[str, Array]]:
+    """V(sₜ₊₁) as far as columns and padding rows give it, in the order in which they count."""
+    found = [
+        (name, in_lanes(cells.optional_numbers(columns[name], name)))
+        for role in ("next_value", "bootstrap_value")
+        if (name := roles.get(role)) is not None and name in columns
+    ]
+    if padding is not None:
+        value = roles.names["value"]
+        found.append((value, padding.next_values(in_lanes(cells.optional_numbers(columns[value], value)))))
+    return found
 
 
 def merge_next_values(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from gaecli.columns import Roles
 from gaecli.errors import DataError
 from gaecli.formats.base import Column
+from gaecli.layouts.behind import NOTHING_BEHIND, Behind
 from gaecli.layouts.cells import Cells
 from gaecli.rollouts import Array, BoolArray, IndexArray
 
@@ -31,6 +32,9 @@ class Padding:
     starts: BoolArray | None
     #: Steps whose next row is the padding row of their trajectory.
     before: IndexArray
+    #: The same where that row would be behind the last one; and whether its state is terminal.
+    before_end: IndexArray
+    ends_terminal: BoolArray | None
 
     @classmethod
     def read(
@@ -38,18 +42,14 @@ class Padding:
         columns: Mapping[str, Column],
         roles: Roles,
         cells: Cells,
-        in_lanes: Callable[[BoolArray], BoolArray],
+        in_lanes: Callable[[Array], Array],
         same: BoolArray,
+        behind: Behind = NOTHING_BEHIND,
     ) -> Padding | None:
         """`same`: [N - 1] the steps t and t + 1 belong to one trajectory, going by lanes and ids."""
-        name = roles.get("padding")
-        if name is None:
+        if roles.get("padding") is None:
             return None
-        found = {
-            role: cells.flags(columns[column], column)[0]
-            for role in ("padding", "padding_terminal", "first")
-            if (column := roles.get(role)) is not None
-        }
+        found = _flags(columns, roles, cells)
         _check_terminal(found, roles, cells)
         rows = in_lanes(found["padding"])
         terminal = in_lanes(found["padding_terminal"]) if "padding_terminal" in found else None
@@ -57,13 +57,22 @@ class Padding:
         follows = same & rows[1:] & ~rows[:-1]
         if starts is not None:
             follows &= ~starts[1:]
-        return cls(rows, terminal, starts, np.flatnonzero(follows))
+        last = behind.steps(in_lanes, len(rows))
+        beyond = _flags(behind.columns, roles, cells)
+        is_padding = beyond["padding"] & ~rows[last] if "padding" in beyond else np.zeros(len(last), np.bool_)
+        if "first" in beyond:
+            is_padding &= ~beyond["first"]
+        ends_terminal = beyond["padding_terminal"][is_padding] if "padding_terminal" in beyond else None
+        return cls(rows, terminal, starts, np.flatnonzero(follows), last[is_padding], ends_terminal)
 
     def ends(self, terminated: BoolArray, truncated: BoolArray) -> tuple[BoolArray, BoolArray]:
         """The end flags of the steps: what stands on a padding row is about the step before it, or nothing."""
         terminated, truncated = terminated & ~self.rows, truncated & ~self.rows
         if self.terminal is not None:
             terminated[self.before] |= self.terminal[self.before + 1]
+        if self.ends_terminal is not None:
+            terminated[self.before_end] |= self.ends_terminal
+        if self.terminal is not None or self.ends_terminal is not None:
             truncated &= ~terminated
         return terminated, truncated
 
@@ -95,6 +104,14 @@ def used_cells(
         return kept
     steps = ~cells.flags(columns[name], name)[0]
     return steps if kept is None else steps & kept
+
+
+def _flags(columns: Mapping[str, Column], roles: Roles, cells: Cells) -> dict[str, BoolArray]:
+    return {
+        role: cells.flags(columns[name], name)[0]
+        for role in ("padding", "padding_terminal", "first")
+        if (name := roles.get(role)) is not None and name in columns
+    }
 
 
 def _check_terminal(found: Mapping[str, BoolArray], roles: Roles, cells: Cells) -> None:

@@ -22,8 +22,9 @@ from gaecli.settings import Settings
 
 #: What is told apart, as the first word of a name: by `--env-column`, and by `--episode-column`.
 _ENV_WORDS = """
-agent agents player players robot robots env envs environment environments actor actors worker workers rank process
-proc thread seed run sim simulation simulator instance slot lane uid world arena vehicle car drone character bot
+agent agents player players robot robots env envs environment environments actor actors worker workers rank
+process proc pid tid thread client host node replica module policy entity id uuid seed run sim simulation
+simulator instance slot lane uid world arena vehicle car drone character bot
 """
 _EPISODE_WORDS = """
 traj trajs trajectory trajectories episode episodes ep eps rollout rollouts sequence seq game match session fragment

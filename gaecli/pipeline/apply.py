@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gaecli.estimators.bootstrap import needs_bootstrap
+from gaecli.estimators.conventions import ends_as_terminal
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.normalization import Constants, Rule, normalize, normalize_groups
 from gaecli.formats.base import OutputColumn
@@ -51,9 +52,18 @@ def settle(scanned: Scanned, carry: Carry, estimator: Gae, threads: int = 1) -> 
     returns = advantages + scanned.prepared.values if scanned.returns is None else scanned.returns
     block = _with_ends(scanned.block, carry)
     prepared = block if scanned.prepared is scanned.block else _with_ends(scanned.prepared, carry)
+    if estimator.settings.convention.open_ends == "terminal":
+        prepared = ends_as_terminal(prepared)  # those at its borders are known only now
     counts = _all_of(_is_real(block), _not(block.masked))
     estimated = counts if prepared is block else _all_of(counts, prepared.is_step)
     return Settled(block, prepared, advantages, returns, counts, estimated, scanned.returns is not None)
+
+
+def reread(settled: Settled, estimator: Gae) -> Settled:
+    """The same block as another estimator reads it; the numbers are not computed anew."""
+    prepared = estimator.prepare(settled.block)
+    estimated = _all_of(settled.counts, None if prepared is settled.block else prepared.is_step)
+    return replace(settled, prepared=prepared, estimated=estimated)
 
 
 def _with_ends(block: Block, carry: Carry) -> Block:
@@ -232,13 +242,21 @@ def _report(settled: Settled, advantages: FloatArray, settings: Settings) -> Rep
     # What the values leave unexplained; A where the return is A + V.
     errors = settled.returns - settled.prepared.values if settled.has_own_returns else settled.advantages
     errors_moments = tallies["advantage"].moments if advantages is errors else Moments.of(counted(errors))
+    return replace(
+        reading_report(settled, settings),
+        tallies=tallies,
+        value_errors=errors_moments,
+        returns=tallies["return"].moments,
+    )
+
+
+def reading_report(settled: Settled, settings: Settings) -> Report:
+    """What there is to tell of a block before any number of it."""
+    block = settled.block
     dropped = block.dropped
     return Report(
         counts=episode_counts(settled),
         bootstrapped=bootstrap_counts(settled.prepared, settings),
-        tallies=tallies,
-        value_errors=errors_moments,
-        returns=tallies["return"].moments,
         dropped_episodes=0 if dropped is None else int(np.count_nonzero(dropped & block.cuts)),
         dropped_steps=0 if dropped is None else int(np.count_nonzero(dropped)),
         unestimated_steps=_num_true(settled.counts, block) - _num_true(settled.estimated, block),

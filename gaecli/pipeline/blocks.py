@@ -17,6 +17,7 @@ from gaecli.layouts.base import Layout
 from gaecli.layouts.flag_evidence import BlockEnds, block_ends
 from gaecli.layouts.tails import ZeroTails, zero_tails
 from gaecli.pipeline.clock import Stopwatch
+from gaecli.pipeline.reading_errors import told
 from gaecli.rollouts import Block, BlockFacts, BoolArray, FloatArray, IndexArray, Lanes
 from gaecli.settings import Bootstrap
 
@@ -124,7 +125,7 @@ class BlockReader:
         """The rows of a unit, read one block after the other."""
         blocks = self.file.blocks(unit, (*self.layout.row_columns, *self.unused), self.rows_per_block)
         while True:
-            with clock("read"):
+            with clock("read"), told(self.file.path):
                 found = next(blocks, None)
             if found is None:
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gaecli.checks.base import CellBlock, Context, Evidence, FirstLook, Hits, Rule
@@ -20,13 +21,14 @@ from gaecli.layouts.base import Layout
 from gaecli.layouts.ends import flag_columns
 from gaecli.layouts.long import Taking
 from gaecli.layouts.registry import choose_layout
-from gaecli.pipeline.commit import explain
 from gaecli.pipeline.continuity import Continuity, Edges
-from gaecli.pipeline.inputs import StreamPlan, check_names, plan_streams
+from gaecli.pipeline.inputs import StreamPlan, plan_streams
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream, open_stream
+from gaecli.pipeline.places import Places
+from gaecli.pipeline.reading_errors import told
 from gaecli.pipeline.stream import Workshop, first_look
-from gaecli.settings import Settings
+from gaecli.settings import RunOptions, Settings
 
 
 def check(
@@ -39,10 +41,16 @@ def check(
     memory_bytes: int = 1 << 30,
 ) -> Checkup:
     """Apply the rules to every source. What cannot be opened, or read without a flag, is a failure."""
-    started = time.perf_counter()
-    check_names(sources)
-    settings = settings or Settings()
     rules = choose_rules(select, ignore)
+    with Places(RunOptions(dry_run=True, memory_bytes=memory_bytes)) as places:
+        found = _check(places.fetched(sources), settings or Settings(), rules, memory_bytes)
+        return places.shown_in(replace(found, is_strict=strict))
+
+
+def _check(
+    sources: Sequence[str | Path], settings: Settings, rules: Sequence[Rule], memory_bytes: int
+) -> Checkup:
+    started = time.perf_counter()
     findings: list[Finding] = []
     contexts: list[Context] = []
     failures: list[tuple[str, str, str | None, int]] = []
@@ -54,12 +62,11 @@ def check(
             block_rows = rows_per_block(memory_bytes)
             opened = open_stream(plan, settings, memory_bytes, number=number, block_rows=block_rows)
             checker = _Checker(opened, block_rows, rules)
-            findings += checker.findings()
+            with told(plan.paths[0]):
+                findings += checker.findings()
             contexts += checker.contexts
             continuity.add(checker.edges)
             num_rows += checker.num_rows
-        except OSError as error:
-            failures.append(_failure(plan, explain(error, plan.paths[0])))
         except GaeError as error:
             failures.append(_failure(plan, error))
     findings += _of_all_inputs(rules, contexts, continuity)
@@ -69,7 +76,6 @@ def check(
         num_files=num_files,
         num_rows=num_rows,
         failures=failures,
-        is_strict=strict,
         seconds=time.perf_counter() - started,
     )
 
@@ -134,7 +140,7 @@ class _Checker:
         like = context.name("reward")
         for unit in context.file.units(self.block_rows, like):
             for start, stop, columns in context.file.blocks(unit, layout.row_columns, self.block_rows):
-                self._apply("cells", CellBlock(context, start, columns, stop - start))
+                self._apply("cells", CellBlock(context, start, layout.cells(start, columns), stop - start))
                 self._look(context, bare, start, columns, windows)
 
     def _look(

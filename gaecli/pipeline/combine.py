@@ -10,6 +10,7 @@ import numpy as np
 
 from gaecli.layouts.keys import as_labels
 from gaecli.pipeline.blocks import BlockSummary, missing_bootstrap
+from gaecli.presets.base import OpenEnds
 from gaecli.rollouts import BoolArray, FloatArray, IndexArray, Names
 from gaecli.settings import Bootstrap
 
@@ -49,11 +50,17 @@ class Combined:
         return np.searchsorted(self.offsets, lanes, side="right").astype(np.int64) - 1
 
 
-def combine(summaries: Sequence[BlockSummary], bootstrap: Bootstrap, path_of: Sequence[str]) -> Combined:
+def combine(
+    summaries: Sequence[BlockSummary],
+    bootstrap: Bootstrap,
+    path_of: Sequence[str],
+    *,
+    open_ends: OpenEnds = "bootstrap",
+) -> Combined:
     """The carry into every block, in the order of `summaries`.
 
-    `path_of` names the file of each stream position, for messages. Raises `DataError` under
-    `bootstrap="error"` for the first end without a value.
+    `open_ends` is the rule of the preset for trajectories that merely stop. `path_of` names the file of each
+    stream position, for messages. Raises `DataError` under `bootstrap="error"` for the first end without a value.
     """
     offsets = np.cumsum([0, *(summary.lanes.count for summary in summaries)]).astype(np.int64)
     everything = _empty_carry(int(offsets[-1]))
@@ -70,7 +77,7 @@ def combine(summaries: Sequence[BlockSummary], bootstrap: Bootstrap, path_of: Se
         first = int(offsets[index])
         entering = _Entering.of(summary, heads, slots[index], last_ids[index])
         conflicts += [(index, int(lane)) for lane in np.flatnonzero(entering.conflicts)[::-1]]
-        missing.append(first + np.flatnonzero(entering.enter(carry, bootstrap)))
+        missing.append(first + np.flatnonzero(entering.enter(carry, bootstrap, open_ends)))
         goes_on = entering.goes_on
         successors[first : first + summary.lanes.count][goes_on] = heads.lanes[slots[index][goes_on]]
         heads.put(slots[index], summary, carry, first, first_ids[index])
@@ -184,7 +191,7 @@ class _Entering:
             is_same & (identities != 0) & (paddings < 0) & (starts | is_cut),
         )
 
-    def enter(self, carry: Carry, bootstrap: Bootstrap) -> BoolArray:
+    def enter(self, carry: Carry, bootstrap: Bootstrap, open_ends: OpenEnds) -> BoolArray:
         """Fill the carry; where the end of a trajectory lacks a value."""
         borders, lanes = self.summary.borders, self.summary.lanes
         carry.ends[:] = self.is_open & ~borders.last_cut & ~self.goes_on
@@ -198,6 +205,8 @@ class _Entering:
         given[self.ends_before_padding] = self.follower_values[self.ends_before_padding]
         wants = self.ends_with_lane | (self.ends_before_padding & ~self.is_terminal)
         wants &= borders.value_weights != 0
+        if open_ends == "terminal":
+            wants &= borders.last_cut  # by a truncation; what merely stops has nothing beyond it
         is_given = wants & ~np.isnan(given)
         carry.next_values[is_given] = given[is_given]
         carry.inflow[is_given] = (borders.value_weights * given)[is_given]

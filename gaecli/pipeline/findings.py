@@ -13,18 +13,18 @@ from gaecli.settings import Settings
 from gaecli.summary import BootstrapCounts, WarningNote
 
 if TYPE_CHECKING:
+    from gaecli.pipeline.apply import Report
+    from gaecli.pipeline.inputs import StreamPlan
     from gaecli.pipeline.opening import OpenStream
     from gaecli.pipeline.outcome import Outcome
-    from gaecli.pipeline.stream import Stream
 
 
-def findings(stream: Stream, outcome: Outcome, settings: Settings, device: Device) -> list[WarningNote]:
-    file = str(stream.plan.paths[0]) if len(stream.plan.paths) == 1 else None
+def findings(plan: StreamPlan, outcome: Outcome, settings: Settings, device: Device) -> list[WarningNote]:
+    """All that there is to tell of numbers that were computed."""
+    file = only_file(plan)
     notes = [
-        *_deviations(outcome, settings, file),
-        *bootstrap_notes(outcome.report.bootstrapped, outcome.report.counts.episodes, settings, file),
+        *reading_notes(outcome.report, settings, file),
         *_degenerate(outcome, settings, file),
-        *_dropped(outcome, file),
         *_overflows(outcome, settings, file),
     ]
     if settings.precision == "double" and not device.has_float64:
@@ -38,6 +38,19 @@ def findings(stream: Stream, outcome: Outcome, settings: Settings, device: Devic
     return notes
 
 
+def reading_notes(report: Report, settings: Settings, file: str | None) -> list[WarningNote]:
+    """What the rules in force make of the rows, whatever is then computed from them."""
+    return [
+        *_deviations(report, settings, file),
+        *_bootstraps(report.bootstrapped, report.counts.episodes, settings, file),
+        *_dropped(report, file),
+    ]
+
+
+def only_file(plan: StreamPlan) -> str | None:
+    return str(plan.paths[0]) if len(plan.paths) == 1 else None
+
+
 #: What a rule makes of ends that are truncated, for the note that says so.
 _TRUNCATION_TEXTS = {
     "zero": "treats {ends} as terminal: V of the state after them counts as 0",
@@ -47,9 +60,9 @@ _TRUNCATION_TEXTS = {
 }
 
 
-def _deviations(outcome: Outcome, settings: Settings, file: str | None) -> list[WarningNote]:
+def _deviations(report: Report, settings: Settings, file: str | None) -> list[WarningNote]:
     """Where the rules in force differ from `exact` on this very data."""
-    report, convention = outcome.report, settings.convention
+    convention = settings.convention
     notes = []
     is_preset = settings.truncation == convention.truncation
     who = f"preset `{settings.preset}`" if is_preset else f"`--truncation {settings.truncation}`"
@@ -79,7 +92,7 @@ def _exact_hint(settings: Settings) -> str | None:
     return "pass `--truncation exact` to bootstrap there" if settings.truncation != "drop" else None
 
 
-def bootstrap_notes(
+def _bootstraps(
     counts: BootstrapCounts, num_episodes: int, settings: Settings, file: str | None
 ) -> list[WarningNote]:
     """Never silently: what stood in for V(sₜ₊₁) where the file does not say."""
@@ -146,8 +159,7 @@ def _overflows(outcome: Outcome, settings: Settings, file: str | None) -> list[W
     return [WarningNote("overflow", f"{message}: infinite or NaN is written there", file, len(beyond))]
 
 
-def _dropped(outcome: Outcome, file: str | None) -> list[WarningNote]:
-    report = outcome.report
+def _dropped(report: Report, file: str | None) -> list[WarningNote]:
     if not report.dropped_episodes:
         return []
     return [

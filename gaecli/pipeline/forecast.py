@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from gaecli.columns import Roles
 from gaecli.errors import GaeError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.methods import planned_method
+from gaecli.pipeline.commit import check_writable
+from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.provenance import (
     columns_of,
     combined_fingerprint,
@@ -16,7 +19,8 @@ from gaecli.pipeline.provenance import (
     own_entries,
     payload_of,
 )
-from gaecli.pipeline.targets import replaced_columns
+from gaecli.pipeline.roots import check_parts
+from gaecli.pipeline.targets import check_output_names, replaced_columns
 from gaecli.settings import Settings
 from gaecli.summary import BootstrapCounts, ComputePlan, ExistingColumn
 
@@ -41,13 +45,19 @@ def existing_columns(file: RolloutFile) -> list[ExistingColumn]:
 
 
 def forecast(
+    plan: StreamPlan,
     files: Sequence[RolloutFile],
     settings: Settings,
+    roles: Roles | None,
     bootstrapped: BootstrapCounts | None,
     problem: GaeError | None,
 ) -> ComputePlan:
-    """`problem` is what a run met when it looked at the rows; `bootstrapped` what it counted if it met none."""
-    plan = ComputePlan(
+    """What a run without further flags does, by the checks that it makes, in their order.
+
+    `problem` is what a run met when it looked at the rows; `bootstrapped` what it counted, and `roles` the
+    columns that it used, if it met none.
+    """
+    found = ComputePlan(
         "write",
         settings.to_dict(),
         target=str(files[0].path),
@@ -55,14 +65,23 @@ def forecast(
         bootstrapped=bootstrapped or BootstrapCounts(),
     )
     try:
+        check_parts([plan])
         if problem is not None:
             raise problem
         if _is_up_to_date(files, settings):
-            return replace(plan, action="up to date")
-        own, foreign = replaced_columns(files[0], settings, overwrite=False)
-        return replace(plan, method=planned_method(files[0], own, foreign), replaced_columns=own)
+            return replace(found, action="up to date")
+        replaced = []
+        for file in files:
+            if roles is not None:
+                check_output_names(file, roles, settings)
+            replaced.append(replaced_columns(file, settings, overwrite=False))
+            check_writable(file.path)
+        own, foreign = replaced[0]
+        return replace(found, method=planned_method(files[0], own, foreign), replaced_columns=own)
     except GaeError as error:
-        return replace(plan, action="refuse", error=error.message, hint=error.hint, exit_code=error.exit_code)
+        return replace(
+            found, action="refuse", error=error.message, hint=error.hint, exit_code=error.exit_code
+        )
 
 
 def _is_up_to_date(files: Sequence[RolloutFile], settings: Settings) -> bool:

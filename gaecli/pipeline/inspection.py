@@ -14,9 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from gaecli.columns import Roles, find_roles, resolve, why_found
+from gaecli.columns import Roles, find_roles, why_found
 from gaecli.errors import GaeError
 from gaecli.estimators.conventions import reads_as_written
 from gaecli.estimators.gae import Gae
@@ -24,28 +22,28 @@ from gaecli.estimators.variants import make_estimator
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.methods import num_row_groups
 from gaecli.kernels.devices import choose_device
-from gaecli.layouts.registry import choose_layout, why_layout
+from gaecli.layouts.dense import DenseLayout
+from gaecli.layouts.registry import why_layout
 from gaecli.moments import Moments
-from gaecli.pipeline.apply import Settled, bootstrap_counts, episode_counts
+from gaecli.pipeline.apply import Report, Settled, reading_report, reread
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.commit import explain
 from gaecli.pipeline.completeness import partly_written
+from gaecli.pipeline.continuity import Continuity, Edges
 from gaecli.pipeline.episodes import EpisodeBook, Pieces, pieces_of
-from gaecli.pipeline.findings import names_alike, stored_settings
+from gaecli.pipeline.findings import names_alike, only_file, reading_notes, stored_settings
 from gaecli.pipeline.forecast import existing_columns, forecast
 from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.pipeline.local import LocalEngine, default_jobs
 from gaecli.pipeline.memory import expand_beyond_measure, rows_per_block
-from gaecli.pipeline.opening import OpenFile, OpenStream, open_stream
+from gaecli.pipeline.opening import OpenFile, OpenStream, layout_of, open_stream
 from gaecli.pipeline.places import Places
+from gaecli.pipeline.raw_cells import statistics_of_cells
+from gaecli.pipeline.reading_errors import told
 from gaecli.pipeline.rows import episode_keys, first_steps
 from gaecli.pipeline.statistics import Explained, Tally, explained_variance
 from gaecli.pipeline.stream import Stream, Workshop, first_look
 from gaecli.settings import RunOptions, Settings
 from gaecli.summary import (
-    BootstrapCounts,
-    ColumnStatistics,
-    EpisodeCounts,
     EpisodeInfo,
     FileInfo,
     FileSummary,
@@ -74,8 +72,9 @@ def inspect(
     sources: Sequence[str | Path], settings: Settings | None = None, options: InspectOptions | None = None
 ) -> Inspection:
     """Look into every source. What cannot be opened is a failure; what `compute` would refuse is not."""
-    with Places(RunOptions(dry_run=True)) as places:
-        found = _inspect(places.fetched(sources), settings or Settings(), options or InspectOptions())
+    options = options or InspectOptions()
+    with Places(RunOptions(dry_run=True, memory_bytes=options.memory_bytes, jobs=options.jobs)) as places:
+        found = _inspect(places.fetched(sources), settings or Settings(), options)
         return places.shown_in(found)
 
 
@@ -83,23 +82,24 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
     started = time.perf_counter()
     plans = plan_streams(sources, settings.join)
     infos, failures = [], []
-    explained = Explained()
+    explained, continuity = Explained(), Continuity()
     engine = LocalEngine(options.jobs or default_jobs())
     try:
         for number, plan in enumerate(plans):
             inspector = _Inspector(number, plan, settings, options, engine)
             try:
-                infos.append(inspector.info())
+                with told(plan.paths[0]):
+                    infos.append(inspector.info())
                 explained.add(inspector.errors, inspector.returns)
-            except OSError as error:
-                failures.append(_failure(plan, explain(error, plan.paths[0])))
+                continuity.add(inspector.edges)
             except GaeError as error:
                 failures.append(_failure(plan, error))
     finally:
         engine.close()
     seconds = time.perf_counter() - started
+    notes = continuity.notes()
     return Inspection(
-        infos,
+        [_with_notes(info, [note for note in notes if note.file in info.files]) for info in infos],
         settings.gamma,
         failures,
         describe_streams(plans),
@@ -107,6 +107,10 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
         explained.within,
         explained.over_streams,
     )
+
+
+def _with_notes(info: FileInfo, notes: Sequence[WarningNote]) -> FileInfo:
+    return replace(info, warnings=[*info.warnings, *notes]) if notes else info
 
 
 def _failure(plan: StreamPlan, error: GaeError) -> FileSummary:
@@ -125,8 +129,8 @@ class _BlockLook:
     """What one block adds to the statistics."""
 
     pieces: Pieces
-    counts: EpisodeCounts
-    bootstrapped: BootstrapCounts
+    #: Under the rules of `compute`.
+    report: Report
     rewards: Tally
     values: Tally
     errors: Moments
@@ -138,8 +142,7 @@ class _Statistics:
     """Of all rows of a stream."""
 
     book: EpisodeBook
-    counts: EpisodeCounts = field(default_factory=EpisodeCounts)
-    bootstrapped: BootstrapCounts = field(default_factory=BootstrapCounts)
+    report: Report = field(default_factory=Report)
     rewards: Tally = field(default_factory=Tally)
     values: Tally = field(default_factory=Tally)
     errors: Moments = field(default_factory=Moments)
@@ -147,8 +150,7 @@ class _Statistics:
 
     def add(self, look: _BlockLook) -> None:
         self.book.add(look.pieces)
-        self.counts += look.counts
-        self.bootstrapped += look.bootstrapped
+        self.report.merge(look.report)
         self.rewards = self.rewards.merge(look.rewards)
         self.values = self.values.merge(look.values)
         self.errors = self.errors.merge(look.errors)
@@ -166,6 +168,7 @@ class _Inspector:
         self.settings = settings
         #: Of R - V and of R, once the rows are read.
         self.errors = self.returns = Moments()
+        self.edges: Edges | None = None
         self.options = options
         self.rows_per_block = rows_per_block(options.memory_bytes)
         self.device = choose_device("auto", 0)
@@ -176,8 +179,8 @@ class _Inspector:
         files = self.plan.open_all(self.settings)
         info = self._with_layout(_from_headers(files, self.settings), files[0])
         problem: GaeError | None = None
-        statistics = stream = None
-        warnings: Sequence[WarningNote] = []
+        stream = statistics = None
+        warnings: list[WarningNote] = []
         try:
             opened = open_stream(
                 self.plan,
@@ -189,8 +192,9 @@ class _Inspector:
             warnings = opened.warnings
             opened.warnings.extend([*stored_settings(opened), *names_alike(opened)])
             stream = self._first_look(opened)
-            warnings = stream.warnings
+            warnings, self.edges = stream.warnings, stream.edges
             statistics = self._statistics(stream)
+            warnings += reading_notes(statistics.report, self.settings, only_file(self.plan))
         except GaeError as error:
             problem = error
         data_set = self.plan.data_set
@@ -204,11 +208,16 @@ class _Inspector:
             warnings=[*partly_written(self.plan, files), *warnings],
             head=first_steps(files[0], shown, self.options.head),
             plan=forecast(
-                files, self.settings, statistics.bootstrapped if statistics is not None else None, problem
+                self.plan,
+                files,
+                self.settings,
+                stream.roles if stream is not None else None,
+                statistics.report.bootstrapped if statistics is not None else None,
+                problem,
             ),
         )
         if stream is None or statistics is None:
-            return replace(info, statistics=_of_cells(files, shown, self.rows_per_block))
+            return replace(info, statistics=statistics_of_cells(files, shown, self.rows_per_block))
         self.errors, self.returns = statistics.errors, statistics.returns
         return self._with_statistics(info, stream, statistics)
 
@@ -233,7 +242,7 @@ class _Inspector:
     def _with_layout(self, info: FileInfo, file: RolloutFile) -> FileInfo:
         """As far as one can be told by the headers, whatever is wrong with the rows."""
         with contextlib.suppress(GaeError):
-            layout = choose_layout(file, resolve(file, self.settings), self.settings)
+            layout = layout_of(file, self.settings)
             return replace(
                 info,
                 layout=layout.name,
@@ -246,14 +255,13 @@ class _Inspector:
 
     def _statistics(self, stream: Stream) -> _Statistics:
         settings = self.settings
-        is_exact = settings.truncation == "exact"  # else the preset bootstraps in a way of its own
+        own = None if reads_as_written(settings) else make_estimator(settings, self.device)
 
         def look(file: int, start: int, settled: Settled, carry: Carry) -> _BlockLook:
             block, counted = settled.block, settled.counted
             return _BlockLook(
                 pieces_of(file, start, settled, carry),
-                episode_counts(settled),
-                bootstrap_counts(settled.prepared, settings) if is_exact else BootstrapCounts(),
+                reading_report(settled if own is None else reread(settled, own), settings),
                 Tally.of(counted(block.rewards)),
                 Tally.of(counted(block.values)),
                 Moments.of(counted(settled.advantages)),
@@ -268,7 +276,7 @@ class _Inspector:
     def _with_statistics(self, info: FileInfo, stream: Stream, statistics: _Statistics) -> FileInfo:
         return replace(
             info,
-            counts=statistics.counts,
+            counts=statistics.report.counts,
             lengths=statistics.book.lengths.statistics(),
             episode_rewards=statistics.book.total_rewards.statistics(),
             statistics={
@@ -293,9 +301,10 @@ class _Inspector:
 
     def _keys(self, opened: OpenFile, rows: Sequence[int]) -> list[dict[str, Any]]:
         """What the file calls the episodes that begin at these rows."""
-        if opened.layout.name in ("time-major", "batch-major"):
-            num_columns = opened.file.columns[opened.layout.roles.names["reward"]].shape[1]
-            names = ("time", "env") if opened.layout.name == "time-major" else ("row", "step")
+        if isinstance(opened.layout, DenseLayout):
+            frame = opened.layout.frame
+            num_columns = frame.num_lanes if frame.is_time_major else frame.num_times
+            names = ("time", "env") if frame.is_time_major else ("row", "step")
             return [dict(zip(names, divmod(row, num_columns), strict=True)) for row in rows]
         # Not the roles of the layout: a nested table has no use for its episode ids, a person has.
         return episode_keys(opened.file, find_roles(opened.file, self.settings), rows)
@@ -349,26 +358,3 @@ def _reasons(file: RolloutFile, roles: Roles) -> dict[str, RoleReason]:
 def _types(file: RolloutFile, roles: Roles) -> dict[str, str]:
     found = {role: file.find(name) for role, name in roles.names.items()}
     return {role: info.type_name for role, info in found.items() if info is not None}
-
-
-def _of_cells(
-    files: Sequence[RolloutFile], roles: Mapping[str, str], rows_per_block: int
-) -> dict[str, ColumnStatistics]:
-    """Statistics of the finite cells of the reward and value columns, where steps cannot be made of them."""
-    tallies: dict[str, Tally] = {}
-    for role in ("reward", "value"):
-        tally = Tally()
-        for file in files:
-            name = roles.get(role)
-            info = file.find(name) if name is not None else None
-            if name is None or info is None or info.unusable or info.kind not in ("float", "int", "bool"):
-                continue
-            for unit in file.units(rows_per_block, name):
-                for _, _, columns in file.blocks(unit, [name], rows_per_block):
-                    cells = columns[name].values.reshape(-1).astype(np.float64)
-                    is_null = columns[name].is_null
-                    usable = np.isfinite(cells) if is_null is None else np.isfinite(cells) & ~is_null
-                    tally = tally.merge(Tally.of(cells[usable]))
-        if tally.moments.count:
-            tallies[role] = tally
-    return {role: tally.statistics() for role, tally in tallies.items()}

@@ -12,9 +12,11 @@ import numpy as np
 
 from gaecli.columns import Roles, flag_of
 from gaecli.errors import DataError, UsageError
+from gaecli.layouts.dense import IN_LANES, env_changes
 from gaecli.layouts.ends import flag_columns
 from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates
 from gaecli.layouts.long import NeedsKeys, id_comes_back
+from gaecli.layouts.row_evidence import check_rows
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.missed_rewards import missed_rewards
@@ -44,9 +46,11 @@ def judge(case: Case) -> list[WarningNote]:
     """Raises what makes the numbers meaningless; returns what makes them doubtful."""
     if not case.summaries:
         return []
+    _check_rows(case)
     _check_done_reading(case)
     _check_flags_inside(case)
     _check_ids_do_not_return(case)
+    _check_lanes_keep_their_env(case)
     _check_steps_at_borders(case)
     return [
         *_inverted_flags(case),
@@ -62,6 +66,14 @@ def judge(case: Case) -> list[WarningNote]:
 def _unseen(case: Case) -> Unseen:
     path = str(case.paths[0])
     return unseen_of(path, case.layout, case.roles, case.settings, case.summaries, case.combined)
+
+
+def _check_rows(case: Case) -> None:
+    facts = [(case.paths[part.address.file], part.facts.rows) for part in case.summaries]
+    check_rows(
+        [(path, rows) for path, rows in facts if rows is not None],
+        flag_columns(case.roles, case.settings).names,
+    )
 
 
 def _check_done_reading(case: Case) -> None:
@@ -92,6 +104,9 @@ def _check_done_reading(case: Case) -> None:
 
 
 def _check_flags_inside(case: Case) -> None:
+    """An unroll, or the rows of an agent, may hold several episodes; an episode ends once."""
+    if case.roles.get("episode") is None:
+        return
     inside = [
         (summary.address.file, summary.facts.first_flag_inside)
         for summary in case.summaries
@@ -116,13 +131,30 @@ def _check_ids_do_not_return(case: Case) -> None:
     """Raises `NeedsKeys` where an id comes back after others, so that its rows do not stand together."""
     if case.by_key or case.summaries[0].facts.run_labels is None:
         return
-    returning = _returning_in_lanes(case) if case.roles.get("env") is not None else _returning(case)
+    has_fixed_lanes = case.summaries[0].facts.has_fixed_lanes
+    in_lanes = has_fixed_lanes or case.roles.get("env") is not None
+    returning = _returning_in_lanes(case) if in_lanes else _returning(case)
     if returning is None:
         return
+    if has_fixed_lanes:
+        raise id_comes_back(returning, str(case.paths[0]), IN_LANES)
     has_flags = flag_columns(case.roles, case.settings).any
     if not has_flags and case.roles.get("step") is None:
         raise id_comes_back(returning, str(case.paths[0]))
     raise NeedsKeys
+
+
+def _check_lanes_keep_their_env(case: Case) -> None:
+    """A lane of arrays is one environment, in all blocks of a file."""
+    known: dict[tuple[int, Hashable], Hashable] = {}
+    for summary in case.summaries:
+        if not summary.facts.has_fixed_lanes or isinstance(summary.lanes.keys, np.ndarray):
+            return
+        for key in summary.lanes.keys:
+            assert isinstance(key, tuple)
+            if known.setdefault((summary.address.file, key[0]), key) != key:
+                path = case.paths[summary.address.file]
+                raise env_changes(case.roles.names["env"], path, f"row {summary.start}")
 
 
 def _returning(case: Case) -> Hashable:
@@ -164,6 +196,8 @@ def _check_steps_at_borders(case: Case) -> None:
     strides = {found for summary in case.summaries if (found := summary.facts.step_stride) is not None}
     name = case.roles.get("step")
     lanes, last, first = _steps_at_borders(case)
+    if not strides and not (first != last).any() and "step" not in case.roles.explicit:
+        return  # it stands still, and counts something else
     counts = first.dtype.kind == "i"
     # Where no block holds two steps of one trajectory, the borders alone tell.
     stride = min([*strides, *(first - last).tolist()], default=None) if counts else 0

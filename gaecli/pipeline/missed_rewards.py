@@ -6,9 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gaecli.columns import Roles
+from gaecli.errors import DataError
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote
+
+_HINT = (
+    "pass `--masked-reward move` to give them to the last kept step before them, or `--mask-mode keep` if masked "
+    "tokens are steps"
+)
 
 
 def missed_rewards(
@@ -31,14 +37,15 @@ def _masked(
         f"{they} where `{roles.get('mask')}` is 0, and {'is' if count == 1 else 'are'} left out{by}: the first at "
         f"{first.facts.lost.first_masked} of `{path}`"
     )
+    if settings.masked_reward == "error":
+        raise DataError(f"{message.replace(' left out', ' to be left out', 1)}", hint=_HINT)
     return [
         WarningNote(
             "masked-rewards",
             message,
             str(path),
             count,
-            hint="a reward that is meant to count stands on the last kept token; `--mask-mode keep` counts masked "
-            "tokens as steps",
+            hint=_HINT,
         )
     ]
 

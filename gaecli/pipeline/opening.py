@@ -20,6 +20,7 @@ from gaecli.layouts.unused_flags import unused_flags
 from gaecli.pipeline.findings import unused_columns
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.memory import check_memory, rows_per_block
+from gaecli.pipeline.reading_errors import told
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote
 
@@ -119,22 +120,30 @@ def open_stream(
     return stream
 
 
+def layout_of(file: RolloutFile, settings: Settings, taking: Taking | None = None) -> Layout:
+    """How one file is read, by its headers; `GaeError` where it cannot be."""
+    roles = resolve(file, settings)
+    _check_group_column(file, roles, settings)
+    return choose_layout(file, roles, settings, taking)
+
+
 def _open_files(plan: StreamPlan, settings: Settings, block_rows: int, taking: Taking) -> list[OpenFile]:
-    files = []
-    for file in plan.open_all(settings):
-        roles = resolve(file, settings)
-        _check_group_column(file, roles, settings)
-        layout = choose_layout(file, roles, settings, taking)
-        units = file.units(block_rows, roles.names["reward"])
-        files.append(OpenFile(file, layout, units, unused_flags(file, layout, settings)))
-    _check_same_columns(files)
-    return files
+    opened = []
+    with told(plan.paths[0]):
+        files = plan.open_all(settings)
+    for file in files:
+        with told(file.path):
+            layout = layout_of(file, settings, taking)
+            units = file.units(block_rows, layout.roles.names["reward"])
+            opened.append(OpenFile(file, layout, units, unused_flags(file, layout, settings)))
+    _check_same_columns(opened)
+    return opened
 
 
 def _joined(stream: OpenStream) -> OpenStream:
     """One block of a stream that cannot be taken in pieces."""
     if needs_whole_stream(stream.settings):
-        why = f"preset `{stream.settings.preset}` computes over whole streams"
+        why = f"{_who_needs_all(stream.settings)} computes over whole streams"
     elif any(opened.layout.needs_all_rows for opened in stream.files):
         why = "a mask over time-major arrays is applied to all of them at once"
     else:
@@ -153,6 +162,12 @@ def _joined(stream: OpenStream) -> OpenStream:
             hint=f"raise `--memory` to {stream.num_rows * BYTES_PER_WHOLE_ROW / (1 << 30):.1f}GiB or more",
         )
     return stream.taken(Taking(is_whole=True), stream.num_rows)
+
+
+def _who_needs_all(settings: Settings) -> str:
+    if needs_whole_stream(Settings.from_preset(settings.preset)):
+        return f"preset `{settings.preset}`"
+    return "`--lam-alpha`" if settings.lam_alpha is not None else f"`--truncation {settings.truncation}`"
 
 
 def _check_same_columns(files: Sequence[OpenFile]) -> None:

@@ -16,6 +16,7 @@ from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.continuity import Continuity, Edges
 from gaecli.pipeline.gallery import SketchBook, gallery_of
 from gaecli.pipeline.inputs import StreamPlan
+from gaecli.pipeline.kept_report import constants_of, report_of
 from gaecli.pipeline.notes import merged
 from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.outputs import Output
@@ -24,7 +25,6 @@ from gaecli.pipeline.stream import Stream
 from gaecli.pipeline.targets import Target
 from gaecli.settings import Settings
 from gaecli.summary import (
-    BootstrapCounts,
     EpisodeCounts,
     FileSummary,
     Normalization,
@@ -68,15 +68,23 @@ class Outcome:
     def up_to_date(
         cls, stream: OpenStream, targets: Mapping[Path, Target], entries: Sequence[Mapping[str, Any]]
     ) -> Outcome:
+        """With what the earlier run found out, as far as the files keep it."""
         files = []
         report = Report()
-        for opened, entry in zip(stream.files, entries, strict=True):
-            counts = _stored(EpisodeCounts, entry.get("counts"))
-            report.bootstrapped += _stored(BootstrapCounts, entry.get("bootstrapped"))
-            files.append(
-                _file(opened.file.path, stream, targets, "up to date", counts, opened.file.format_name)
-            )
-        return cls(files, report)
+        constants: dict[Hashable, Constants] = {}
+        warnings = list(stream.warnings)
+        known = {(note.code, note.message) for note in warnings}
+        # Those of all files, or of each its own.
+        is_shared = all(entry.get("normalization") == entries[0].get("normalization") for entry in entries)
+        for number, (opened, entry) in enumerate(zip(stream.files, entries, strict=True)):
+            found, notes = report_of(entry, opened.file.path)
+            report.merge(found)
+            warnings += [note for note in notes if (note.code, note.message) not in known]
+            kept = constants_of(entry)
+            constants.update({label if is_shared else (number, label): one for label, one in kept.items()})
+            file = opened.file
+            files.append(_file(file.path, stream, targets, "up to date", found.counts, file.format_name))
+        return cls(files, report, constants, warnings)
 
     @classmethod
     def done(
@@ -194,11 +202,3 @@ def _normalization(
         num_groups=report.local_groups + len(constants),
         groups=groups,
     )
-
-
-def _stored(kind: type[Any], document: object) -> Any:
-    """Counts from a provenance, which anybody may have edited."""
-    if not isinstance(document, dict):
-        return kind()
-    names = kind.__dataclass_fields__
-    return kind(**{k: v for k, v in document.items() if k in names and isinstance(v, int)})

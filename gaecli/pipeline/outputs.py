@@ -38,7 +38,7 @@ from gaecli.pipeline.targets import (
 )
 from gaecli.pipeline.transaction import commit_together
 from gaecli.settings import Settings
-from gaecli.summary import BootstrapCounts, EpisodeCounts
+from gaecli.summary import WarningNote
 
 #: From this size on a copy is begun before the first look, so that the disk works meanwhile.
 _EARLY_COPY_BYTES = 8 << 20
@@ -68,14 +68,17 @@ class Output:
     report: Report = field(default_factory=Report)
     constants: Mapping[Hashable, Constants] = field(default_factory=dict)
 
-    def counts(self) -> tuple[EpisodeCounts, BootstrapCounts]:
-        """Of all files whose rows go where those of this one go."""
-        counts, bootstrapped = EpisodeCounts(), BootstrapCounts()
+    def whole_report(self) -> Report:
+        """Of all files whose rows go where those of this one go, in their order."""
+        reports = []
         one: Output | None = self
         while one is not None:
-            counts, bootstrapped = counts + one.report.counts, bootstrapped + one.report.bootstrapped
+            reports.append(one.report)
             one = one.continues
-        return counts, bootstrapped
+        total = Report()
+        for report in reversed(reports):
+            total.merge(report)
+        return total
 
 
 class Outputs:
@@ -156,20 +159,22 @@ class Outputs:
         with self.clock("write"):
             output.writer = self._writer(output, output.new_file.temporary)
 
-    def complete(self, output: Output, inputs: str) -> None:
-        """All rows are written. `inputs` is the fingerprint of all files they depend on, as in the provenance."""
+    def complete(self, output: Output, inputs: str, warnings: Sequence[WarningNote]) -> None:
+        """All rows are written. `inputs` is the fingerprint of all files they depend on, as in the provenance.
+
+        `warnings` are those of the stream: its first result keeps them.
+        """
         if output.writer is None or output.is_continued:
             return
         file, layout = output.opened.file, output.opened.layout
-        counts, bootstrapped = output.counts()
         provenance = make_provenance(
             self.settings,
             layout=layout.name,
             roles=layout.roles.names,
             source=source_of(file, in_place=output.target.in_place),
             inputs=inputs,
-            counts=counts,
-            bootstrapped=bootstrapped,
+            report=output.whole_report(),
+            warnings=warnings if output.index == 0 or output.continues is not None else (),
             constants=output.constants,
             earlier=file.provenance if output.target.in_place or not self.options.sidecar else None,
         )

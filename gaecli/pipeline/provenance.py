@@ -10,8 +10,10 @@ from typing import Any
 from gaecli import __version__
 from gaecli.estimators.normalization import Constants
 from gaecli.formats.base import RolloutFile
+from gaecli.pipeline.apply import Report
+from gaecli.pipeline.kept_report import kept_report
 from gaecli.settings import Settings
-from gaecli.summary import BootstrapCounts, EpisodeCounts
+from gaecli.summary import WarningNote
 
 PROVENANCE_SCHEMA = 1
 #: Constants of this many groups are stored; `num_groups` counts all.
@@ -25,8 +27,8 @@ def make_provenance(
     roles: Mapping[str, str],
     source: str,
     inputs: str,
-    counts: EpisodeCounts,
-    bootstrapped: BootstrapCounts,
+    report: Report,
+    warnings: Sequence[WarningNote],
     constants: Mapping[Any, Constants],
     earlier: dict[str, Any] | None,
 ) -> dict[str, Any]:
@@ -45,8 +47,9 @@ def make_provenance(
         "roles": dict(roles),
         "source": source,
         "inputs": inputs,
-        "counts": asdict(counts),
-        "bootstrapped": asdict(bootstrapped),
+        "counts": asdict(report.counts),
+        "bootstrapped": asdict(report.bootstrapped),
+        "report": kept_report(report, warnings),
         "normalization": [
             {"group": str(label), "count": group.count, "mean": group.mean, "std": group.std}
             for label, group in list(constants.items())[:MAX_GROUPS]

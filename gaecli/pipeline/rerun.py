@@ -24,6 +24,8 @@ def earlier_entries(
     `inputs` is the fingerprint of all files the numbers depend on, as in the provenance. A shared sidecar
     tells of all its files together: its entry stands at the first of them, and an empty one at the others.
     """
+    if places.options.force:
+        return None
     entries: list[dict[str, Any]] = []
     for opened in stream.files:
         target = targets[opened.file.path]

@@ -19,6 +19,7 @@ from gaecli.kernels.devices import (
     start_torch_import,
 )
 from gaecli.moments import Moments
+from gaecli.pipeline.apply import Report
 from gaecli.pipeline.blocks import BlockStore
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.commit import explain
@@ -32,6 +33,7 @@ from gaecli.pipeline.outcome import Outcome, summarize
 from gaecli.pipeline.outputs import Outputs
 from gaecli.pipeline.places import Places
 from gaecli.pipeline.provenance import combined_fingerprint, payload_of
+from gaecli.pipeline.reading_errors import not_in_memory
 from gaecli.pipeline.rerun import earlier_entries
 from gaecli.pipeline.stream import Stream, Workshop, first_look
 from gaecli.settings import RunOptions, Settings
@@ -174,7 +176,8 @@ class _Run:
         opened = {job.number: stream for job, stream in carry_on(self._open, jobs)}
         good = [job for job in jobs if job.number in opened]
         inputs = _inputs_of(list(opened.values()))
-        carry_on(lambda job: self._up_to_date(opened[job.number], inputs), good)
+        if not self.options.gallery:  # whose pictures need all rows
+            carry_on(lambda job: self._up_to_date(opened[job.number], inputs), good)
         if any(job.number not in outcomes for job in good):
             for job in good:  # each of them is needed for the constants that they share
                 outcomes.pop(job.number, None)
@@ -192,7 +195,7 @@ class _Run:
             constants = self._constants(total)
             inputs = _inputs_of([opened[job.number] for job in ready])
             # A run that was killed, or that met the same bad file, has written some of them already.
-            carry_on(lambda job: self._up_to_date(opened[job.number], inputs), ready)
+            carry_on(lambda job: self._left_alone(streams[job.number], shop, constants, inputs), ready)
             left = [job for job in ready if job.number not in outcomes]
 
             def finish(job: _Job) -> Outcome:
@@ -235,13 +238,16 @@ class _Run:
         opened = self._open(job)
         inputs = _inputs_of([opened]) if len(opened.files) > 1 else ""
         done = self._up_to_date(opened, inputs)
-        if done is not None:
+        if done is not None and not self.options.gallery:
             return done
-        self.outputs.begin_early(opened)
+        if done is None:
+            self.outputs.begin_early(opened)
         stream = self._summarised(opened, shop)
         constants: Mapping[Hashable, Constants] = {}
         if self.settings.normalizes and self.settings.normalize != "file":
             constants = self._constants(stream.measure(shop))
+        if done is not None:
+            return self._drawn(done, stream, shop, constants)
         return self._finish(stream, shop, constants, inputs)
 
     def _open(self, job: _Job) -> OpenStream:
@@ -267,7 +273,29 @@ class _Run:
         if entries is None:
             return None
         self.outputs.finish_marks(opened)
-        return Outcome.up_to_date(opened, targets, entries)
+        outcome = Outcome.up_to_date(opened, targets, entries)
+        outcome.warnings.extend(findings(opened.plan, outcome, self.settings, self.device))
+        return outcome
+
+    def _left_alone(
+        self, stream: Stream, shop: Workshop, constants: Mapping[Hashable, Constants], inputs: str
+    ) -> Outcome | None:
+        """`_up_to_date` of a stream that was looked at, with what pictures are drawn from."""
+        done = self._up_to_date(stream.opened, inputs)
+        return (
+            self._drawn(done, stream, shop, constants) if done is not None and self.options.gallery else done
+        )
+
+    def _drawn(
+        self, done: Outcome, stream: Stream, shop: Workshop, constants: Mapping[Hashable, Constants]
+    ) -> Outcome:
+        """What is up to date, with the numbers that pictures are drawn from: computed, and not written."""
+        done.report = Report()
+        for index in range(len(stream.opened.files)):
+            of_file = self._constants_of_file(stream, index, shop) or constants
+            done.report.merge(stream.apply(index, None, shop, of_file, self.rule))
+        done.sketches = stream.sketches
+        return done
 
     def _summarised(self, opened: OpenStream, shop: Workshop) -> Stream:
         with self.clock("read"):
@@ -287,10 +315,10 @@ class _Run:
             self.outputs.begin(output)
             output.constants = self._constants_of_file(stream, output.index, shop) or constants
             output.report = stream.apply(output.index, output.writer, shop, output.constants, self.rule)
-            self.outputs.complete(output, inputs)
+            self.outputs.complete(output, inputs, stream.warnings)
         self.outputs.commit(stream)
         outcome = Outcome.done(stream, self.outputs.targets, outputs, dry_run=self.options.dry_run)
-        outcome.warnings.extend(findings(stream, outcome, self.settings, self.device))
+        outcome.warnings.extend(findings(stream.plan, outcome, self.settings, self.device))
         return outcome
 
     def _constants_of_file(
@@ -323,7 +351,7 @@ class _Run:
         path = plan.paths[0]
         if isinstance(error, OSError):
             return explain(error, self.outputs.targets[path].path)
-        return FileError(f"`{path}` does not fit into memory", hint="pass a smaller `--memory`")
+        return not_in_memory(path)
 
     def _changed_meanwhile(self, job: _Job) -> GaeError | None:
         """A file that somebody writes to while it is read looks damaged, or impossible, in ways that mislead."""

@@ -24,6 +24,8 @@ class Tally:
     maximum: float = -np.inf
     sample: FloatArray = field(default_factory=lambda: np.zeros(0))
     stride: int = 1
+    #: What an earlier run made of numbers that are not here; `sample` then stands for them roughly.
+    kept: ColumnStatistics | None = None
 
     @classmethod
     def of(cls, numbers: Array) -> Tally:
@@ -41,6 +43,8 @@ class Tally:
         )
 
     def merge(self, other: Tally) -> Tally:
+        if not self.moments.count or not other.moments.count:
+            return self if self.moments.count else other
         stride = max(self.stride, other.stride)
         samples = [part.sample[:: stride // part.stride] for part in (self, other)]
         sample = np.concatenate(samples)
@@ -56,6 +60,8 @@ class Tally:
 
     def statistics(self) -> ColumnStatistics:
         """Plain numbers; the standard deviation with ddof 1, as torch and pandas have it."""
+        if self.kept is not None:
+            return self.kept
         count = self.moments.count
         if not count:
             return ColumnStatistics(0, None, None, None, None)

@@ -33,6 +33,7 @@ from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.judge import Case, judge
 from gaecli.pipeline.local import run_in_order
 from gaecli.pipeline.opening import OpenFile, OpenStream
+from gaecli.pipeline.reading_errors import told
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote
 
@@ -131,11 +132,15 @@ class Stream:
                 shop.store.keep(self.number, address, scanned)
             return summaries
 
-        self._looked_at = [peek(opened.file, opened.unused, opened.units) for opened in self.files]
+        self._looked_at = []
+        for opened in self.files:
+            with told(opened.file.path):
+                self._looked_at.append(peek(opened.file, opened.unused, opened.units))
         self.summaries = [one for found in self._run(task, range(len(self.files)), shop) for one in found]
         self._looked_at = []
         paths = [str(path) for path in self.plan.paths]
-        combined = combine(self.summaries, self.settings.bootstrap, paths)
+        open_ends = self.settings.convention.open_ends
+        combined = combine(self.summaries, self.settings.bootstrap, paths, open_ends=open_ends)
         for summary, carry in zip(self.summaries, combined.carries, strict=True):
             unit = summary.address.file, summary.address.unit
             self.carries.setdefault(unit, {})[summary.address] = carry

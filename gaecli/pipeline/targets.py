@@ -12,13 +12,14 @@ from gaecli.columns import Roles
 from gaecli.datasets.tables import refuse_targets
 from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.formats.base import RolloutFile
-from gaecli.formats.registry import format_of, open_file, suffix_format
+from gaecli.formats.registry import format_of, is_file_suffix, open_file, suffix_format
 from gaecli.pipeline.commit import check_writable
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.places import Places
 from gaecli.pipeline.provenance import own_columns
 from gaecli.pipeline.roots import DEFAULT_TAG, check_parts, check_roots, harmless_sidecar, shares_sidecar
 from gaecli.settings import RunOptions, Settings
+from gaecli.storage.pipes import PIPE
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def _plan_output(streams: Sequence[StreamPlan], options: RunOptions) -> dict[Pat
     if output.exists() and not output.is_dir():
         why = "has a `/` at its end" if len(inputs) == 1 else f"there are {len(inputs):,} inputs"
         raise UsageError(f"`--output {options.output}` is a file, but {why}", hint="name a directory")
+    _check_folder_name(options.output, len(inputs))
     targets = {path: output / _relative(path, root) for path, root in inputs}
     _check_distinct(targets)
     return {path: Target(target, in_place=_same_file(path, target)) for path, target in targets.items()}
@@ -92,8 +94,9 @@ def replaced_columns(
     foreign = [name for name in present if name not in own]
     if foreign and not overwrite:
         raise UsageError(
-            f"`{file.path}` has a column `{foreign[0]}` already, which gaecli did not write",
-            hint="pass `--overwrite` to replace it, or write under another name with "
+            f"`{file.path}` has a column `{foreign[0]}` already, which carries no mark of gaecli's",
+            hint=f"`gae verify {file.path} --against {foreign[0]}` tells what made it; pass `--overwrite` to replace "
+            "it, or write under another name with "
             + ("`--return-column`" if foreign[0] == settings.return_column else "`--advantage-column`"),
         )
     return [name for name in present if name in own], foreign
@@ -131,15 +134,49 @@ def _means_directory(output: Path | str) -> bool:
 
 
 def _check_suffix(path: Path, output: Path) -> None:
+    """A result has the format of its input, and a name that says so."""
     source, wanted = suffix_format(path), suffix_format(output)
     if source is None:  # stdin, or a name that promises nothing
         with contextlib.suppress(FileError):
             source = format_of(path)
-    if source is not None and wanted is not None and wanted != source:
+    if source is None or wanted == source or output.name == PIPE:
+        return
+    suffix = source.suffixes[0]
+    if not output.suffix:
+        if output.exists():
+            return
         raise UsageError(
-            f"`--output {output}`: the result has the format of the input, `{path}`",
-            hint=f"name a {source.suffixes[0]} file",
+            f"`--output {output}` is not there, and could be meant as a file or as a directory",
+            hint=f"name a file, `{output}{suffix}`, or a directory, `{output}/`",
         )
+    raise UsageError(
+        f"`--output {output}`: the result has the format of the input, {source.title}, and "
+        f"`{output.suffix}` files hold something else",
+        hint=f"name a {suffix} file",
+    )
+
+
+def _check_sidecar_name(output: Path) -> None:
+    known = suffix_format(output)
+    if output.name != PIPE and (known is None or known.name != "parquet"):
+        raise UsageError(
+            f"`--output {output}`: a sidecar is a Parquet file",
+            hint=f"name a file, `{output.with_suffix('.parquet')}`, or a directory, `{output}/`",
+        )
+
+
+def _check_folder_name(output: Path | str, num_inputs: int) -> None:
+    """`--output both.parquet` for two inputs would become a directory of that name."""
+    path = Path(output)
+    if _means_directory(output) or not is_file_suffix(path):
+        return
+    what = "a data set" if num_inputs == 1 else f"{num_inputs:,} inputs"
+    raise UsageError(
+        f"`--output {output}` is the name of a file, and there is {what} to write"
+        if num_inputs == 1
+        else f"`--output {output}` is the name of a file, and there are {what}",
+        hint=f"name a directory, such as `{path.with_suffix('')}/`",
+    )
 
 
 def _relative(path: Path, root: Path) -> Path:
@@ -168,11 +205,13 @@ def _same_file(one: Path, other: Path) -> bool:
 def _sidecar(path: Path, stream: StreamPlan, options: RunOptions, num_results: int, tag: str) -> Path:
     name = f"{path.name.removesuffix(path.suffix)}.gae.parquet"
     if options.output is not None and num_results == 1 and not _means_directory(options.output):
+        _check_sidecar_name(Path(options.output))
         return Path(options.output)
     harmless = harmless_sidecar(path, stream, tag)
     if options.output is None:
         return path.with_name(name) if harmless is None else harmless
     output = Path(options.output)
+    _check_folder_name(options.output, num_results)
     if harmless is not None:
         return output / harmless.name
     return (output / _relative(path, stream.root)).with_name(name)

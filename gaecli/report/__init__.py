@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gaecli.report.console import error_console, output_console
     from gaecli.report.document import summary_to_dict, to_json
-    from gaecli.report.messages import print_error, print_failure, print_warning
+    from gaecli.report.messages import print_error, print_failures, print_warning
     from gaecli.report.progress import FileProgress
     from gaecli.report.table import render_summary, render_warnings
 
@@ -21,7 +21,7 @@ _HOMES = {
     "error_console": "console",
     "output_console": "console",
     "print_error": "messages",
-    "print_failure": "messages",
+    "print_failures": "messages",
     "print_warning": "messages",
     "render_summary": "table",
     "render_warnings": "table",
@@ -34,7 +34,7 @@ __all__ = [
     "error_console",
     "output_console",
     "print_error",
-    "print_failure",
+    "print_failures",
     "print_warning",
     "render_summary",
     "render_warnings",

@@ -11,6 +11,7 @@ Never wrapped here (a terminal does that, and a log keeps one line per message),
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -23,17 +24,36 @@ if TYPE_CHECKING:
     from gaecli.errors import GaeError
     from gaecli.summary import FileSummary, WarningNote
 
+#: Files named beside the first where all of them fail alike.
+_NAMES_SHOWN = 3
+
 
 def print_error(error: GaeError, console: Console | None = None) -> None:
     _print("error", BAD, error.message, error.hint, console)
 
 
-def print_failure(file: FileSummary, console: Console | None = None) -> None:
-    """The error of one file among several, as `print_error` would show it."""
-    message = file.error or "no reason given"
-    if file.input not in message:
-        message = f"`{file.input}`: {message}"
-    _print("error", BAD, message, file.hint, console)
+def print_failures(files: Iterable[FileSummary], console: Console | None = None) -> None:
+    """The errors of files among others, as `print_error` would show them; one that many have is shown once."""
+    alike: dict[tuple[str, str | None], list[FileSummary]] = {}
+    for file in files:
+        if file.status == "failed":
+            message, hint = file.error or "no reason given", file.hint
+            key = message.replace(file.input, "…"), hint and hint.replace(file.input, "…")
+            alike.setdefault(key, []).append(file)
+    for same in alike.values():
+        first, *others = same
+        message = first.error or "no reason given"
+        if first.input not in message:
+            message = f"`{first.input}`: {message}"
+        _print("error", BAD, message + _also(others), first.hint, console)
+
+
+def _also(others: Sequence[FileSummary]) -> str:
+    if not others:
+        return ""
+    names = ", ".join(f"`{file.input}`" for file in others[:_NAMES_SHOWN])
+    more = f" and {len(others) - _NAMES_SHOWN:,} more" if len(others) > _NAMES_SHOWN else ""
+    return f"\nthe same with {len(others):,} other {'file' if len(others) == 1 else 'files'}: {names}{more}"
 
 
 def print_warning(note: WarningNote, console: Console | None = None) -> None:

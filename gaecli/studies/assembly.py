@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gaecli.pipeline.apply import Settled, trajectory_numbers
 from gaecli.pipeline.combine import Carry
-from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, IndexArray, Placement
+from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, IndexArray, Placement, Rollouts
 from gaecli.studies.reading import Reading, with_lane_ends
 
 
@@ -21,7 +21,7 @@ class Whole:
     element of an array) of all files; `rows` is its row, counted over all files.
     """
 
-    prepared: Block
+    block: Block
     estimated: BoolArray | None
     #: V(s') as far as the files give it, whether or not the convention uses it; NaN elsewhere.
     given: FloatArray
@@ -33,13 +33,41 @@ class Whole:
 @dataclass(frozen=True, eq=False)
 class _Piece:
     settled: Settled
+    #: What is put together: the block as its convention reads it, or as it is written.
+    block: Block
     slots: IndexArray
     rows: IndexArray
     #: Number of the trajectory of every step, counted over all pieces.
     trajectories: IndexArray
 
 
+def rollouts_of(reading: Reading) -> Rollouts:
+    """The steps of a stream as its files have them: no padding, nothing masked, no episode that is left out."""
+    whole = _assembled(reading, as_written=True)
+    block = whole.block
+    kept = np.ones(block.num_steps, np.bool_)
+    if block.is_step is not None:
+        kept &= block.is_step
+    if block.dropped is not None:
+        kept &= ~block.dropped
+    ends = np.flatnonzero(block.cuts[kept]) + 1
+    return Rollouts(
+        rewards=block.rewards[kept].astype(np.float64),
+        values=block.values[kept].astype(np.float64),
+        terminated=block.terminated[kept].astype(np.bool_),
+        truncated=block.truncated[kept].astype(np.bool_),
+        next_values=whole.given[kept],
+        offsets=np.concatenate(([0], ends)).astype(np.int64),
+        rows=whole.slots[kept].astype(np.int64),
+    )
+
+
 def whole_stream(reading: Reading) -> Whole:
+    """The steps of a stream as its convention reads them."""
+    return _assembled(reading, as_written=False)
+
+
+def _assembled(reading: Reading, *, as_written: bool) -> Whole:
     """Visit every block once, and put them together."""
     pieces: list[_Piece] = []
     chains: dict[int, int] = {}
@@ -52,9 +80,9 @@ def whole_stream(reading: Reading) -> Whole:
         block = settled.block
         slots = block.placement.rows_of_steps(np.arange(block.num_steps, dtype=np.int64))
         trajectories = _numbered(block, carry, num_trajectories, chains)
-        ended = replace(settled, prepared=with_lane_ends(settled.prepared, carry, gamma))
+        piece = block if as_written else with_lane_ends(settled.prepared, carry, gamma)
         rows = sum(sizes[:file]) + start + _rows_of_slots(block, slots)
-        pieces.append(_Piece(ended, num_slots + slots, rows, trajectories))
+        pieces.append(_Piece(settled, piece, num_slots + slots, rows, trajectories))
         num_slots += block.placement.num_rows
         num_trajectories += block.num_steps
 
@@ -84,8 +112,10 @@ def _rows_of_slots(block: Block, slots: IndexArray) -> IndexArray:
 
 
 def _joined(pieces: list[_Piece], num_slots: int) -> Whole:
+    if not pieces:
+        return _nothing()
     order = np.argsort(_together([piece.trajectories for piece in pieces]), kind="stable")
-    blocks = [piece.settled.prepared for piece in pieces]
+    blocks = [piece.block for piece in pieces]
 
     def column(name: str, fill: Any = None) -> Any:
         parts = [getattr(block, name) for block in blocks]
@@ -97,7 +127,7 @@ def _joined(pieces: list[_Piece], num_slots: int) -> Whole:
         ]
         return _together(filled)[order]
 
-    prepared = Block(
+    block = Block(
         rewards=column("rewards"),
         values=column("values"),
         terminated=column("terminated"),
@@ -118,13 +148,20 @@ def _joined(pieces: list[_Piece], num_slots: int) -> Whole:
         for piece in pieces
     ]
     return Whole(
-        prepared=prepared,
+        block=block,
         estimated=_together(estimated)[order],
         given=_together([_given(piece.settled.block) for piece in pieces])[order],
         slots=_together([piece.slots for piece in pieces])[order],
         rows=_together([piece.rows for piece in pieces])[order],
         num_slots=num_slots,
     )
+
+
+def _nothing() -> Whole:
+    """Of a stream without rows."""
+    numbers, flags, places = np.zeros(0), np.zeros(0, np.bool_), np.zeros(0, np.int64)
+    block = Block(numbers, numbers, flags, flags, flags, None, NO_LANES, Placement(0))
+    return Whole(block, flags, numbers, places, places, 0)
 
 
 def _given(block: Block) -> FloatArray:
@@ -134,4 +171,4 @@ def _given(block: Block) -> FloatArray:
 
 
 def _together(parts: list[Any]) -> Array:
-    return np.concatenate(parts) if parts else np.zeros(0)
+    return np.concatenate(parts)

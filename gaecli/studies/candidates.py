@@ -166,6 +166,8 @@ def read_candidate(
         )
     reading = read_stream(plan, candidate.settings, memory_bytes, block_rows=max(num_rows, _LEAST_ROWS))
     whole = whole_stream(reading)
+    if not whole.num_slots:
+        raise DataError(f"`{plan.paths[0]}` has no steps: there is nothing to verify")
     if len(against.numbers) != whole.num_slots:
         raise DataError(
             f"`{against.column}` of `{against.path}` has {len(against.numbers):,} numbers, and "
@@ -174,8 +176,8 @@ def read_candidate(
         )
     column = against.numbers[whole.slots]
     if holds == "return":
-        column = column - whole.prepared.values
-    block = fill_bootstrap(whole.prepared, candidate.settings.bootstrap, is_whole_stream=True)
+        column = column - whole.block.values
+    block = fill_bootstrap(whole.block, candidate.settings.bootstrap, is_whole_stream=True)
     evidence, missing = gather(block, whole.estimated, column, whole.rows, against.rounding)
     return Reading(
         candidate,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gaecli.errors import UsageError
 from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, WritePlan
+from gaecli.pipeline.apply import Report
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.opening import OpenFile
 from gaecli.pipeline.pen import OUTPUT_DTYPE
@@ -17,7 +18,7 @@ from gaecli.pipeline.stream import Stream
 from gaecli.pipeline.targets import Target, check_target, plan_targets
 from gaecli.pipeline.transaction import commit_together
 from gaecli.settings import Settings
-from gaecli.summary import BootstrapCounts, EpisodeCounts
+from gaecli.summary import EpisodeCounts
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +107,7 @@ class ColumnsOut:
         foreign = [name for name in present if name not in own]
         if foreign and not self._overwrite:
             raise UsageError(
-                f"`{file.path}` has a column `{foreign[0]}` already, which gaecli did not write",
+                f"`{file.path}` has a column `{foreign[0]}` already, which carries no mark of gaecli's",
                 hint="pass `--overwrite` to replace it, or another `--advantage-column`",
             )
         return [name for name in present if name in own], foreign
@@ -120,8 +121,8 @@ class ColumnsOut:
             roles=one.opened.layout.roles.names,
             source="",
             inputs="sweep",
-            counts=counts,
-            bootstrapped=BootstrapCounts(),
+            report=Report(counts),
+            warnings=(),
             constants={},
             earlier=file.provenance,
         )

@@ -12,7 +12,9 @@ from gaecli.errors import DataError, UsageError
 from gaecli.estimators.decomposition import Decomposition, decompose
 from gaecli.pipeline.apply import Settled
 from gaecli.pipeline.combine import Carry
+from gaecli.pipeline.findings import stored_settings
 from gaecli.pipeline.places import Places
+from gaecli.pipeline.reading_errors import told
 from gaecli.pipeline.rows import episode_keys
 from gaecli.results import BootstrapSource, End, ExplainedStep, Explanation
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
@@ -46,18 +48,24 @@ def explain(
     _check_is_plain(settings)
     with Places(RunOptions(dry_run=True)) as places:
         (local,) = places.fetched([source])
-        reading = read_stream(only_stream(local, settings, "explain"), settings, memory_bytes)
-        place = locate(reading.stream, query)
-        found = _explanation(reading, place, _tail(reading, place), top)
-        return places.shown_in(found)
+        plan = only_stream(local, settings, "gae explain")
+        with told(plan.paths[0]):
+            reading = read_stream(plan, settings, memory_bytes)
+            place = locate(reading.stream, query)
+            return places.shown_in(_explanation(reading, place, _tail(reading, place), top))
 
 
 def _check_is_plain(settings: Settings) -> None:
-    recursion = settings.convention.recursion
-    if recursion == "gae" and settings.lam_alpha is None and settings.mask_mode != "gated":
+    if settings.convention.recursion != "gae":
+        who = f"preset `{settings.preset}`"
+    elif settings.lam_alpha is not None:
+        who = f"`--lam-alpha {settings.lam_alpha:g}`"
+    elif settings.mask_mode == "gated":
+        who = "`--mask-mode gated`"
+    else:
         return
     raise UsageError(
-        f"preset `{settings.preset}` is not the sum of (γλ)ˡ δ that `gae explain` takes apart",
+        f"{who} is not the sum of (γλ)ˡ δ that `gae explain` takes apart",
         hint=f"`gae presets {settings.preset}` has its formulas",
     )
 
@@ -195,7 +203,7 @@ def _explanation(reading: Reading, place: Place, tail: _Tail, top: int | None) -
         recursion=tail.recursion,
         steps=_steps(parts, rewards, values, following, deltas, rows if has_rows else None, top),
         stored=stored_advantage(reading, place, tail.recursion),
-        warnings=list(stream.warnings),
+        warnings=[*stream.warnings, *stored_settings(stream.opened)],
     )
 
 

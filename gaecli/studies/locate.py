@@ -12,6 +12,7 @@ import numpy as np
 from gaecli.columns import Roles, find_roles
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column, RolloutFile
+from gaecli.layouts.dense import DenseLayout
 from gaecli.pipeline.stream import Stream
 from gaecli.rollouts import BoolArray
 
@@ -88,11 +89,11 @@ def _num_cells(file: RolloutFile, roles: Roles) -> int:
 def _in_array(stream: Stream, query: StepQuery) -> Place:
     """[T, N] or [B, T]: environment (or row) and time are the two indices."""
     opened = stream.files[0]
-    info = opened.file.find(opened.layout.roles.names["reward"])
-    assert info is not None
-    rows, columns = info.shape[0], info.shape[1]
-    is_time_major = opened.layout.name == "time-major"
-    num_times, num_envs = (rows, columns) if is_time_major else (columns, rows)
+    layout = opened.layout
+    assert isinstance(layout, DenseLayout)
+    num_times, num_envs = layout.frame.num_times, layout.frame.num_lanes
+    is_time_major = layout.frame.is_time_major
+    rows, columns = (num_times, num_envs) if is_time_major else (num_envs, num_times)
     if query.env is None or query.step is None or query.episode is not None:
         raise UsageError(
             f"`{opened.file.path}` is {rows} by {columns} and has no episode ids",

@@ -71,11 +71,11 @@ def with_lane_ends(prepared: Block, carry: Carry, gamma: float) -> Block:
 
 
 def only_stream(source: str | Path, settings: Settings, command: str) -> StreamPlan:
-    """The one stream that a source is."""
+    """The one stream that a source is; `command` is who wants it, for the message."""
     plans = plan_streams([source], settings.join)
     if len(plans) != 1:
         raise UsageError(
-            f"`{source}` is {len(plans)} independent inputs, and `gae {command}` looks at one",
+            f"`{source}` is {len(plans)} independent inputs, and `{command}` looks at one",
             hint=f"name one of them, such as `{plans[0].paths[0]}`" if plans else None,
         )
     return plans[0]

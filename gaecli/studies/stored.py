@@ -27,6 +27,7 @@ _DECISIVE = (
     "done_at",
     "layout",
     "mask_mode",
+    "masked_reward",
     "columns",
     "precision",
     "on_nan",

@@ -20,15 +20,17 @@ from gaecli.estimators.batch import BatchBorders, BatchGae
 from gaecli.formats.base import OutputColumn
 from gaecli.kernels.devices import choose_device
 from gaecli.moments import Moments
-from gaecli.pipeline.apply import Settled, bootstrap_counts, episode_counts
+from gaecli.pipeline.apply import Report, Settled, reading_report
 from gaecli.pipeline.combine import Carry, combine
 from gaecli.pipeline.commit import explain
-from gaecli.pipeline.findings import bootstrap_notes
+from gaecli.pipeline.continuity import Continuity
+from gaecli.pipeline.findings import only_file, reading_notes
 from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.notes import merged
 from gaecli.pipeline.pen import Pen
 from gaecli.pipeline.places import Places
+from gaecli.pipeline.reading_errors import not_in_memory
 from gaecli.pipeline.statistics import Explained
 from gaecli.pipeline.stream import Stream
 from gaecli.results import Sweep, SweepFile, SweepPoint, effective_horizon
@@ -36,7 +38,7 @@ from gaecli.rollouts import FloatArray
 from gaecli.settings import RunOptions, Settings
 from gaecli.studies.columns_out import ColumnsOut
 from gaecli.studies.reading import Reading, read_stream
-from gaecli.summary import BootstrapCounts, EpisodeCounts, WarningNote
+from gaecli.summary import EpisodeCounts, WarningNote
 
 #: More settings than this are a mistake in the grid.
 MOST_POINTS = 2000
@@ -91,6 +93,7 @@ def _sweep(
     output = ColumnsOut(plans, settings, grid.columns, places)
     totals = [_Total() for _ in grid.points]
     explained = [Explained() for _ in grid.points]
+    continuity = Continuity()
     counts = EpisodeCounts()
     files: list[SweepFile] = []
     warnings: list[WarningNote] = []
@@ -99,17 +102,16 @@ def _sweep(
             try:
                 reading = _read(plan, number, grid, settings, options)
                 found = _stream_totals(reading, grid, settings, output)
-            except (GaeError, OSError) as error:
+            except (GaeError, OSError, MemoryError) as error:
                 files += _failed(plan, error)
                 continue
             totals = [one.merge(other) for one, other in zip(totals, found.totals, strict=True)]
             for one, of_stream in zip(explained, found.totals, strict=True):
                 one.add(of_stream.advantages, of_stream.returns)
-            counts += found.counts
+            counts += found.report.counts
+            continuity.add(reading.stream.edges)
             warnings += reading.stream.warnings
-            warnings += bootstrap_notes(
-                found.bootstrapped, found.counts.episodes, settings, str(plan.paths[0])
-            )
+            warnings += reading_notes(found.report, settings, only_file(plan))
             files += [SweepFile(str(path), output.place(path)) for path in plan.paths]
     finally:
         output.abandon()
@@ -122,7 +124,7 @@ def _sweep(
         files=files,
         counts=counts,
         streams=describe_streams(plans),
-        warnings=merged(warnings),
+        warnings=merged([*warnings, *continuity.notes()]),
         seconds=time.perf_counter() - started,
     )
 
@@ -141,6 +143,10 @@ class Grid:
     def of(cls, gammas: Sequence[float], lams: Sequence[float], settings: Settings) -> Grid:
         if not gammas or not lams:
             raise UsageError("the grid is empty", hint="pass `--gamma` and `--lam`, such as `--lam 0:1:0.05`")
+        for flag, numbers in (("--gamma", gammas), ("--lam", lams)):
+            for number in numbers:
+                if not 0.0 <= number <= 1.0:
+                    raise UsageError(f"`{flag}` holds {number}; it must lie in [0, 1]")
         shown = list(dict.fromkeys((gamma, lam) for gamma in gammas for lam in lams))
         if len(shown) > MOST_POINTS:
             raise UsageError(
@@ -195,8 +201,7 @@ class _Total:
 @dataclass(eq=False)
 class _Found:
     totals: list[_Total]
-    counts: EpisodeCounts = field(default_factory=EpisodeCounts)
-    bootstrapped: BootstrapCounts = field(default_factory=BootstrapCounts)
+    report: Report = field(default_factory=Report)
 
 
 def _read(plan: StreamPlan, number: int, grid: Grid, settings: Settings, options: SweepOptions) -> Reading:
@@ -223,28 +228,28 @@ def _stream_totals(reading: Reading, grid: Grid, settings: Settings, output: Col
             if writes and index in grid.shown:
                 pen = Pen(settled.block, settled.prepared.values, settings.mask_fill)
                 written[grid.column(index)] = pen.advantages(advantages, None)
-        found.counts += episode_counts(settled)
-        found.bootstrapped += bootstrap_counts(settled.prepared, settings)
+        found.report.merge(reading_report(settled, settings))
         if writes:
             output.write(stream, file, {name: written[name] for name in grid.columns})
 
     for _ in stream.visit(reading.shop, look):
         pass
     if writes:
-        output.commit(stream, found.counts)
+        output.commit(stream, found.report.counts)
     return found
 
 
 def _inflows(stream: Stream, num_points: int) -> Mapping[tuple[int, int], FloatArray]:
     """[K, lanes] of every block, by file and first row: `combine`, once per setting."""
     paths = [str(path) for path in stream.plan.paths]
+    bootstrap, open_ends = stream.settings.bootstrap, stream.settings.convention.open_ends
     carries = []
     for index in range(num_points):
         summaries = []
         for summary in stream.summaries:
             assert isinstance(summary.borders, BatchBorders)
             summaries.append(replace(summary, borders=summary.borders.batch[index]))
-        carries.append(combine(summaries, stream.settings.bootstrap, paths).carries)
+        carries.append(combine(summaries, bootstrap, paths, open_ends=open_ends).carries)
     return {
         (summary.address.file, summary.start): np.stack([carry[block].inflow for carry in carries])
         for block, summary in enumerate(stream.summaries)
@@ -291,6 +296,10 @@ def _point(grid: Grid, index: int, totals: Sequence[_Total], explained: Explaine
     )
 
 
-def _failed(plan: StreamPlan, error: GaeError | OSError) -> list[SweepFile]:
-    known = explain(error, plan.paths[0]) if isinstance(error, OSError) else error
+def _failed(plan: StreamPlan, error: GaeError | OSError | MemoryError) -> list[SweepFile]:
+    """An error of the system comes from writing here: those of reading are told where they come up."""
+    if isinstance(error, MemoryError):
+        known: GaeError = not_in_memory(plan.paths[0])
+    else:
+        known = explain(error, plan.paths[0]) if isinstance(error, OSError) else error
     return [SweepFile(str(path), None, known.message, known.hint, known.exit_code) for path in plan.paths]

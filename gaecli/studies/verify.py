@@ -11,6 +11,7 @@ from gaecli.formats.registry import open_file
 from gaecli.layouts.singles import as_scalars
 from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.places import Places
+from gaecli.pipeline.reading_errors import told
 from gaecli.results import Verification
 from gaecli.settings import RunOptions, Settings
 from gaecli.studies.candidates import (
@@ -56,12 +57,13 @@ def verify(
     given = [source] if column_source is None else [source, column_source]
     with Places(RunOptions(dry_run=True)) as places:
         local = [Path(path) for path in places.fetched(given)]
-        plan = only_stream(local[0], settings, "verify")
+        plan = only_stream(local[0], settings, "gae verify")
         is_beside = len(local) > 1
-        files = as_scalars([open_file(local[1])], settings) if is_beside else plan.open_all(settings)
-        against = load_column(files, column)
-        found = _verify(plan, against, settings, preset, memory_bytes)
-        return places.shown_in(found)
+        with told(local[-1]):
+            files = as_scalars([open_file(local[1])], settings) if is_beside else plan.open_all(settings)
+            against = load_column(files, column)
+        with told(plan.paths[0]):
+            return places.shown_in(_verify(plan, against, settings, preset, memory_bytes))
 
 
 def _verify(

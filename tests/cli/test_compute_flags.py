@@ -291,7 +291,7 @@ def test_overwrite_is_leave_to_replace_a_foreign_column(run_gae, tmp_path):
     path = write(tmp_path / "r.parquet", **{"return": np.zeros(ROWS), "more": np.arange(ROWS)})
     refused = run_gae("compute", path)
     assert refused.returncode == 2
-    assert "`return` already, which gaecli did not write" in refused.stderr
+    assert "`return` already, which carries no mark" in refused.stderr
     assert "--overwrite" in refused.stderr
     assert "--return-column" in refused.stderr
     ok(run_gae("compute", path, "--overwrite", "-q"))

@@ -362,3 +362,26 @@ def test_a_signal_while_many_files_are_worked_on_leaves_whole_files_only(gae_com
     )))  # fmt: skip
     assert [file["status"] == "up to date" for file in document["files"]] == done
     assert document["totals"]["steps"] == ROWS * len(paths)
+
+
+@pytest.mark.parametrize(
+    "name", ["x.csv", "x.txt", "x.json", "x.pt", "x.gz", "x.npy", "x.npz", "x.v2", "newdir"]
+)
+@pytest.mark.parametrize("sidecar", [False, True])
+def test_a_result_has_a_name_that_says_its_format(copy_sample, tmp_path, name: str, sidecar: bool) -> None:
+    path = copy_sample("cartpole.parquet")
+    with pytest.raises(gaecli.UsageError, match=name) as raised:
+        gaecli.compute(path, tmp_path / name, sidecar=sidecar)
+    assert ".parquet" in raised.value.hint
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("sidecar", [False, True])
+def test_several_results_go_into_no_folder_with_the_name_of_a_file(
+    copy_sample, tmp_path, sidecar: bool
+) -> None:
+    paths = [copy_sample("cartpole.parquet"), copy_sample("pendulum.parquet")]
+    with pytest.raises(gaecli.UsageError, match="2 inputs"):
+        gaecli.compute(paths, tmp_path / "both.parquet", sidecar=sidecar)
+    gaecli.compute(paths, tmp_path / "both", sidecar=sidecar)
+    assert len(list((tmp_path / "both").iterdir())) == 2

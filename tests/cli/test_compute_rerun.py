@@ -117,7 +117,7 @@ def test_a_file_that_was_written_anew_without_our_mark_has_foreign_columns(tmp_p
         pd.read_parquet(path).assign(reward=0.0).to_parquet(path)
     else:
         pq.write_table(pq.read_table(path), path)
-    with pytest.raises(gaecli.UsageError, match="which gaecli did not write"):
+    with pytest.raises(gaecli.UsageError, match="which carries no mark"):
         gaecli.compute(path)
 
 

@@ -77,7 +77,7 @@ def test_in_one_folder_nobody_sweeps_what_another_writes(gae_command: Path, tmp_
     runs = [
         started(gae_command, path, *flags)
         for path in paths
-        for flags in ((), ("--sidecar", "-o", f"{path}.side"))
+        for flags in ((), ("--sidecar", "-o", f"{path}.side.parquet"))
     ]
     for run in runs:
         _, error = run.communicate(timeout=60)

@@ -251,7 +251,7 @@ def test_the_provenance_is_gone_with_the_comment_and_then_the_arrays_are_foreign
     gaecli.compute(path)
     with np.load(path) as loaded:
         np.savez(path, **loaded)
-    error = refused(path, gaecli.UsageError, "`advantage` already, which gaecli did not write")
+    error = refused(path, gaecli.UsageError, "`advantage` already, which carries no mark")
     assert "--overwrite" in str(error.hint)
     assert gaecli.compute(path, overwrite=True).files[0].status == "written"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from gaecli.pipeline.inspection import InspectOptions
 from gaecli.settings import Settings
 
 GAMMA = 0.99
+SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 
 
 @pytest.fixture(params=["one block", "small blocks"])
@@ -110,11 +112,14 @@ class TestStatistics:
         bare = look(sample_data / "cartpole.parquet", columns={"next_value": "none"})
         assert bare.plan.bootstrapped.zero == (~last["terminated"]).sum()
 
-    def test_a_preset_with_a_rule_of_its_own_is_promised_no_bootstrap(self, sample_data):
+    def test_a_preset_with_a_rule_of_its_own_bootstraps_what_that_leaves(self, sample_data, cartpole):
+        """CleanRL takes truncated ends for terminal ones; the last rows of the others have next values."""
         settings = Settings.from_preset("cleanrl")
-        assert settings.truncation != "exact"
         (info,) = inspection.inspect([sample_data / "cartpole.parquet"], settings).infos
-        assert info.plan.bootstrapped == gaecli.summary.BootstrapCounts()
+        last = cartpole.groupby(["env_id", "episode_id"]).tail(1)
+        open_ends = (~last["terminated"] & ~last["truncated"]).sum()
+        assert info.plan.bootstrapped == gaecli.summary.BootstrapCounts(next_value=open_ends)
+        assert f"{last['truncated'].sum()} truncated ends as terminal" in info.warnings[0].message
         assert info.explained_variance == look(sample_data / "cartpole.parquet").explained_variance
 
     def test_an_episode_over_many_blocks_is_one(self, tmp_path):
@@ -313,6 +318,60 @@ class TestPlan:
         assert info.counts is None
         if exit_code == 3 and "prompt" not in columns and columns["reward"] != ["a"]:
             assert info.statistics["reward"].count == sum(np.isfinite(columns["reward"]))
+
+    @pytest.mark.parametrize(
+        "settings",
+        [{"return_column": "value"}, {"advantage_column": "advantages"}, {"advantage_column": "reward"}],
+        ids=["takes the place of a value", "foreign in the second file", "takes the place of a reward"],
+    )
+    def test_what_may_not_be_written_is_foretold(self, tmp_path, settings):
+        for number, more in enumerate(({}, {"advantages": [0.5]})):
+            columns = {"reward": [1.0], "value": [0.0], "terminated": [True], "episode": [number], **more}
+            pq.write_table(pa.table(columns), tmp_path / f"r-{number:05d}-of-00002.parquet")
+        plan = look(tmp_path, **settings).plan
+        file, _ = gaecli.compute(tmp_path, dry_run=True, **settings).files
+        assert (plan.action, plan.error, plan.hint) == ("refuse", file.error, file.hint)
+        assert plan.exit_code == file.exit_code == 2
+
+    def test_a_part_of_a_data_set_is_not_written_alone(self):
+        path = SAMPLES / "minari/cartpole/parquet-v0/data/3/part-0.parquet"
+        plan = look(path, columns={"value": "infos.value"}).plan
+        with pytest.raises(UsageError) as error:
+            gaecli.compute(path, value_column="infos.value", dry_run=True)
+        assert (plan.action, plan.error, plan.hint) == ("refuse", error.value.message, error.value.hint)
+
+
+class TestCells:
+    """Of a file of which no steps can be made."""
+
+    pytestmark = pytest.mark.usefixtures("block_size")
+
+    def test_padding_rows_are_none_of_the_rewards(self, tmp_path):
+        columns = {
+            "reward": [1.0, 2.0, 99.0, 3.0, 99.0],
+            "is_first": [True, False, False, True, False],
+            "is_last": [False, False, True, False, True],
+            "is_terminal": [False, False, True, False, False],
+        }
+        pq.write_table(pa.table(columns), tmp_path / "r.parquet")
+        info = look(tmp_path / "r.parquet")
+        assert "no value column" in info.problem
+        assert (info.statistics["reward"].count, info.statistics["reward"].mean) == (3, 2.0)
+
+    def test_nor_is_the_last_row_of_each_table_of_a_minari_set(self):
+        root = SAMPLES / "minari/cartpole/parquet-v0"
+        rewards = [pq.read_table(path)["rewards"].to_numpy()[:-1] for path in root.glob("data/*/*.parquet")]
+        info = look(root)
+        assert "no value column" in info.problem
+        assert info.statistics["reward"].count == sum(map(len, rewards))
+        assert info.statistics["reward"].mean == pytest.approx(np.concatenate(rewards).mean(), rel=1e-12)
+
+    def test_nor_are_masked_tokens(self, tmp_path):
+        columns = {"reward": [[9.0, 1.0], [2.0, 9.0, 3.0]], "response_mask": [[0, 1], [1, 0, 1]]}
+        pq.write_table(pa.table(columns), tmp_path / "r.parquet")
+        info = look(tmp_path / "r.parquet")
+        assert "no value column" in info.problem
+        assert (info.statistics["reward"].count, info.statistics["reward"].mean) == (3, 2.0)
 
 
 class TestPython:

@@ -7,7 +7,7 @@ from report.examples import EncodedFile, failed_file
 from rich.console import Console
 
 from gaecli.errors import DataError, UsageError
-from gaecli.report import print_error, print_failure, print_warning
+from gaecli.report import print_error, print_failures, print_warning
 from gaecli.summary import WarningNote
 
 
@@ -56,7 +56,7 @@ def test_a_warning_names_its_file_once(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_a_failed_file_reads_like_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    print_failure(failed_file("b.npz", error="not a zip file", hint=None))
+    print_failures([failed_file("b.npz", error="not a zip file", hint=None)])
     assert capsys.readouterr().err == "error: `b.npz`: not a zip file\n"
 
 
@@ -88,3 +88,14 @@ def test_colour_follows_the_environment(
     print_error(UsageError("wrong"))
     assert ("\x1b[1;31m" in stream.getvalue()) == is_coloured
     assert "wrong" in stream.getvalue()
+
+
+def test_an_error_that_many_files_have_is_shown_once(capsys) -> None:
+    names = [f"{number}.parquet" for number in range(200)]
+    many = [failed_file(name, error=f"no reward column in `{name}`", hint="pass a flag") for name in names]
+    print_failures([*many[:100], failed_file("x.npz", error="not a zip file", hint=None), *many[100:]])
+    shown = capsys.readouterr().err
+    assert shown.count("error:") == 2
+    assert "no reward column in `0.parquet`" in shown
+    assert "the same with 199 other files: `1.parquet`, `2.parquet`, `3.parquet` and 196 more" in shown
+    assert shown.count("pass a flag") == 1

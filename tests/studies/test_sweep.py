@@ -222,12 +222,18 @@ def test_grids_are_as_one_would_write_them(text, numbers):
     assert parse_grid(text, "--lam") == numbers
 
 
-@pytest.mark.parametrize(
-    "text", ["", "a", "0:1", "0:1:0", "1:0:0.1", "0:2:0.5", "-0.1", "0:1:0.0000001", "nan"]
-)
+@pytest.mark.parametrize("text", ["", "a", "0:1", "0:1:0", "1:0:0.1", "0:1:0.0000001"])
 def test_grids_that_mean_nothing_are_refused(text):
     with pytest.raises(UsageError, match="--lam"):
         parse_grid(text, "--lam")
+
+
+@pytest.mark.parametrize("text", ["0:2:0.5", "-0.1", "nan"])
+@pytest.mark.parametrize("flag", ["--gamma", "--lam"])
+def test_what_lies_outside_of_0_and_1_is_refused_from_python_as_well(sample_data, flag, text):
+    grid = {"gamma": [0.9], "lam": [0.9], flag.strip("-"): parse_grid(text, flag)}
+    with pytest.raises(UsageError, match=rf"`{flag}` holds .*; it must lie in \[0, 1\]"):
+        gaecli.sweep(sample_data / "cartpole.parquet", **grid)
 
 
 class TestCommand:

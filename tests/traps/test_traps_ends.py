@@ -11,6 +11,7 @@ import pytest
 from parity.rollouts import Rollout, block_of, estimate, random_rollout
 
 import gaecli
+from gaecli.presets import PRESETS
 from gaecli.settings import Settings
 
 
@@ -53,6 +54,19 @@ def test_a_leak_is_told_loudly(tmp_path):
     (note,) = [note for note in summary.warnings if note.code == "preset-truncation"]
     assert "next episode" in note.message
     assert note.count == 2
+
+
+@pytest.mark.parametrize("bootstrap", ["zero", "current", "error"])
+@pytest.mark.parametrize("preset", [name for name, row in PRESETS.items() if row.open_ends == "terminal"])
+def test_the_last_trajectory_of_a_file_ends_as_all_others_do(tmp_path, preset, bootstrap):
+    """Under a preset that takes an end without a flag for terminal, be there rows after it or not."""
+    columns = {"reward": [1.0, 2.0] * 2, "value": [0.5, 0.25] * 2, "episode": [0, 0, 1, 1]}
+    rules = {"preset": preset, "bootstrap": bootstrap, "gamma": 1.0, "lam": 1.0, "normalize": "none"}
+    advantages, summary = compute(tmp_path / "r.parquet", columns, **rules)
+    assert advantages.tolist() == [2.5, 1.75] * 2  # 1 + 2 - 0.5, and 2 - 0.25
+    assert (summary.bootstrapped.zero, summary.bootstrapped.current) == (0, 0)
+    point = gaecli.sweep(tmp_path / "r.parquet", [1.0], [1.0], preset=preset, bootstrap=bootstrap).points[0]
+    assert point.mean == 2.125
 
 
 def test_a_time_limit_is_no_terminal_state():

@@ -105,6 +105,42 @@ class TestRewardsOnMaskedTokens:
         assert note.count == 1
         assert "the first at row 1 of" in note.message
 
+    @pytest.mark.parametrize("mode", ["skip", "zero", "gated"])
+    def test_are_moved_to_the_kept_token_before_them(self, tmp_path, mode):
+        path = write(tmp_path, MASKED, ".parquet")
+        assert notes_of(path, "masked-rewards", mask_mode=mode, masked_reward="move") == []
+        there = {**MASKED, "rewards": [[0.0, 1.0, 0.0], [1.0, 0.0, 2.0, 0.0]]}
+        (tmp_path / "there").mkdir()
+        other = write(tmp_path / "there", there, ".parquet")
+        gaecli.compute(path, mask_mode=mode, masked_reward="move")
+        gaecli.compute(other, mask_mode=mode)
+        assert pq.read_table(path)["advantage"].equals(pq.read_table(other)["advantage"])
+        if mode == "skip":  # λ-weighted by hand: 1 - 0.5, and before it 0.99 · 0.5 - 0.5 + 0.9405 · 0.5
+            assert pq.read_table(path)["advantage"][0].as_py() == pytest.approx([0.46525, 0.5, None])
+
+    def test_before_the_first_kept_token_they_go_to_it_and_without_one_they_stay_lost(self, tmp_path):
+        columns = {
+            "rewards": [[4.0, 0.0, 0.0], [0.0, 3.0]],
+            "values": [[0.0] * 3, [0.0] * 2],
+            "response_mask": [[0, 1, 1], [0, 0]],
+        }
+        path = write(tmp_path, columns, ".parquet")
+        (note,) = notes_of(path, "masked-rewards", masked_reward="move")
+        assert note.count == 1
+        gaecli.compute(path, masked_reward="move")
+        assert pq.read_table(path)["advantage"].to_pylist() == [[None, 4.0, 0.0], [None, None]]
+
+    def test_may_be_refused(self, tmp_path):
+        path = write(tmp_path, MASKED, ".parquet")
+        with pytest.raises(gaecli.DataError, match="3 rewards that are not 0 stand where") as caught:
+            gaecli.compute(path, masked_reward="error")
+        assert "--masked-reward move" in caught.value.hint
+
+    def test_a_row_per_step_is_no_whole_trajectory_to_move_within(self, tmp_path):
+        columns = {"reward": [1.0, 2.0], "value": [0.0, 0.0], "mask": [1, 0], "done": [False, True]}
+        with pytest.raises(UsageError, match="--masked-reward move"):
+            gaecli.compute(write(tmp_path, columns, ".parquet"), mask_mode="zero", masked_reward="move")
+
     def test_nothing_is_told_where_none_is_left_out(self, tmp_path):
         path = write(tmp_path, MASKED, ".parquet")
         assert notes_of(path, "masked-rewards", mask_mode="keep") == []
@@ -154,7 +190,7 @@ class TestRewardsThatCameWithTheObservation:
 
 _NAMES = """
 agent agent_name player playerId robot_id env_ids env_no actor worker rank process seed run_id traj trajectory
-episode_num ep rollout_id Sim worker-index
+episode_num ep rollout_id Sim id policy_id worker-index
 """
 NAMES = _NAMES.split()
 

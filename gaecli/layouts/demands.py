@@ -1,0 +1,62 @@
+"""What a file has to say before its layout can be taken; where it does not, the user is asked."""
+
+from __future__ import annotations
+
+from gaecli.columns import Roles
+from gaecli.errors import UsageError
+from gaecli.formats.base import ColumnInfo, RolloutFile
+from gaecli.layouts.unused_flags import likely_ends
+from gaecli.settings import Settings
+
+#: A mask that people have beside that of the response, and that is no mask of actions.
+_PROMPT_MASK = "attention_mask"
+#: TRL's: 1 where the response is over.
+_PADDING_MASK = "padding_mask"
+
+
+def refuse_prompt_mask(file: RolloutFile, roles: Roles) -> None:
+    """`attention_mask` covers the prompt as well: GAE over it would take the prompt for actions."""
+    mask = roles.get("mask")
+    is_named = mask is not None and mask.rpartition(".")[2].lower() == _PROMPT_MASK
+    is_alone = mask is None and "mask" not in roles.explicit and _PROMPT_MASK in file.columns
+    if mask is None and "mask" not in roles.explicit and _PADDING_MASK in file.columns:
+        raise UsageError(
+            f"`{_PADDING_MASK}` of `{file.path}` marks the tokens that do not count, and a mask marks those that do",
+            hint="store its inverse and name it with `--mask-column`, or pass `--mask-column none` if every token "
+            "counts",
+        )
+    if is_named or is_alone:
+        raise UsageError(
+            f"`{_PROMPT_MASK}` of `{file.path}` covers the prompt as well as the response, so it does not say "
+            "which tokens are actions",
+            hint="name the mask of the response with `--mask-column`, or pass `--mask-column none` if every "
+            "token is one",
+        )
+
+
+def check_wanted(wanted: str, fitting: tuple[str, ...], file: RolloutFile, why: str) -> None:
+    if wanted not in ("auto", *fitting):
+        raise UsageError(
+            f"`{file.path}` is not `{wanted}`: {why}", hint=f"leave `--layout` out, or pass {fitting[0]}"
+        )
+
+
+def need_ends(
+    file: RolloutFile, roles: Roles, reward: ColumnInfo, settings: Settings, layout: str = "long"
+) -> None:
+    """Steps without flags and keys could be one trajectory or a hundred. `layout`: what says that it is one."""
+    tells = ("terminated", "truncated", "done", "not_done", "done_start", "padding", "episode", "env")
+    if settings.layout == layout or roles.key_parts or any(roles.get(role) for role in tells):
+        return
+    likely = likely_ends(file, roles)
+    named = f"pass `--done-column {likely[0]}` if it says so, or " if likely else ""
+    raise UsageError(
+        f"nothing in `{file.path}` tells where a trajectory ends\n"
+        f"       columns there: {', '.join(list(file.columns)[:24])}",
+        hint=f"{named}name a flag with `--done-column` or an id with `--episode-column`; "
+        f"if the file is one single trajectory, pass `--layout {layout}`" + or_nested(reward, "of one step"),
+    )
+
+
+def or_nested(reward: ColumnInfo, what: str) -> str:
+    return f"; if each row is a trajectory {what}, pass `--layout nested`" if reward.is_unpacked else ""

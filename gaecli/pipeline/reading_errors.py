@@ -1,0 +1,36 @@
+"""What goes wrong in reading, in words: the same for every command."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gaecli.errors import FileError
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Errors of the operating system that come up in the block are those of reading `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise _not_read(error, path) from error
+    except MemoryError as error:
+        raise not_in_memory(path) from error
+
+
+def not_in_memory(path: Path) -> FileError:
+    return FileError(f"`{path}` does not fit into memory", hint="pass a smaller `--memory`")
+
+
+def _not_read(error: OSError, path: Path) -> FileError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return FileError(
+            f"no space left for the temporary files that reading `{path}` takes",
+            hint="free some space, or name another folder in `TMPDIR`",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return FileError(f"no permission to read `{path}`")
+    return FileError(f"`{path}` cannot be read: {error.strerror or error}")
