@@ -76,6 +76,9 @@ def why_layout(file: RolloutFile, layout: Layout, settings: Settings) -> str:
 
 def _only_scalars(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
     """A table with a row per step has one number per row in every role."""
+    for name in roles.key_parts:
+        if file.columns[name].is_list:
+            raise _holds_lists(file, name, reward)
     for role, name in roles.names.items():
         info = file.find(name)
         if info is None or not info.is_list:
@@ -89,9 +92,13 @@ def _only_scalars(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
             why = f"it holds lists, and `{reward.name}` one number per row"
             roles = roles.without(role) if is_known else roles.passing_over(role, why)
             continue
-        raise DataError(
-            f"`{name}` of `{file.path}` holds lists, but `{reward.name}` one number per row",
-            hint="every role has one number per row; name another column with its `--…-column`"
-            + or_nested(reward, "of one step"),
-        )
+        raise _holds_lists(file, name, reward)
     return roles
+
+
+def _holds_lists(file: RolloutFile, name: str, reward: ColumnInfo) -> DataError:
+    return DataError(
+        f"`{name}` of `{file.path}` holds lists, but `{reward.name}` one number per row",
+        hint="every role has one number per row; name another column with its `--…-column`"
+        + or_nested(reward, "of one step"),
+    )

@@ -105,6 +105,9 @@ class _Unpacked:
         info = self._file.find(name)
         return None if info is None else _unpacked_info(info, self._singles)
 
+    def struct_fields(self) -> Sequence[str]:
+        return self._file.struct_fields()
+
     def may_hold_flags(self, name: str) -> bool:
         return self._file.may_hold_flags(name)
 
