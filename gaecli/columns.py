@@ -388,6 +388,13 @@ def _key_parts(file: RolloutFile) -> tuple[str, ...]:
 
 def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
     """Roles need numbers, flags or ids. What an optional role cannot use is told, if it says anything."""
+    for name in roles.key_parts:
+        part = file.columns[name]
+        if part.unusable is not None:
+            raise DataError(
+                f"column `{name}` of `{file.path}` cannot tell trajectories apart: {part.unusable}",
+                hint="store it as a number or a text; a column that is no part of the key needs another name",
+            )
     checked = roles
     for role, name in roles.names.items():
         info = file.find(name)

@@ -17,7 +17,7 @@ from gaecli.layouts.ends import flag_columns
 from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates
 from gaecli.layouts.long import NeedsKeys, id_comes_back
 from gaecli.layouts.masks import looks_like_ends
-from gaecli.layouts.row_evidence import check_rows
+from gaecli.layouts.row_evidence import check_pieces, check_rows
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.missed_rewards import missed_rewards
@@ -76,6 +76,9 @@ def _check_rows(case: Case) -> None:
         [(path, rows) for path, rows in facts if rows is not None],
         flag_columns(case.roles, case.settings).names,
     )
+    pieces = [(case.paths[part.address.file], part.facts.pieces) for part in case.summaries]
+    if case.settings.layout != "nested":
+        check_pieces([(path, found) for path, found in pieces if found is not None])
 
 
 def _check_done_reading(case: Case) -> None:

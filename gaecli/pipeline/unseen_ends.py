@@ -57,6 +57,11 @@ class Unseen:
         return self.are_known and says_all
 
     @property
+    def lacks_truncations(self) -> bool:
+        """Terminations alone: where a limit cuts, nothing says so."""
+        return self.flags.done is None and self.flags.truncated is None
+
+    @property
     def has_ids(self) -> bool:
         """Something beside flags says where one trajectory ends and the next begins."""
         return self.layout == "nested" or self.roles.get("episode") is not None
@@ -212,7 +217,7 @@ def _goes_with_ends(flag: FlagEvidence, unseen: Unseen) -> bool:
     if max(flag.on_last, flag.on_first) >= _MOST * flag.is_set:
         return True
     is_alone = flag.pairs_set <= _RUNS * flag.is_set and flag.is_set <= _FEW * counts.steps
-    if not unseen.are_complete:
+    if not unseen.are_complete or unseen.lacks_truncations:
         return is_alone
     return is_alone and (
         flag.on_last >= _MOST * counts.last
