@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from gaecli.columns import INVERTED_ROLES, Roles, flag_of
+from gaecli.columns import Roles, flag_of
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.layouts.alternates import check_alternate_shapes
@@ -16,6 +16,7 @@ from gaecli.layouts.dense import DenseLayout
 from gaecli.layouts.frames import Frame, core
 from gaecli.layouts.long import LongLayout, Taking
 from gaecli.layouts.masks import is_doubtful, which_mask
+from gaecli.names import INVERTED_ROLES
 from gaecli.settings import Settings
 
 #: Roles with a number per step, or one more for the state behind the last one.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gaecli.columns import INVERTED_ROLES, Roles, flag_of
+from gaecli.columns import Roles, flag_of
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.layouts.array_layouts import choose_array_layout, why_lanes
@@ -12,6 +12,7 @@ from gaecli.layouts.dense import DenseLayout
 from gaecli.layouts.keyed_lists import KeyedListsLayout, keys_in_lists
 from gaecli.layouts.long import LongLayout, Taking
 from gaecli.layouts.nested import NestedLayout
+from gaecli.names import INVERTED_ROLES
 from gaecli.settings import Settings
 
 

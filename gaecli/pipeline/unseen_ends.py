@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gaecli.columns import INVERTED_ROLES, Roles, flag_of
+from gaecli.columns import Roles, flag_of
 from gaecli.layouts.ends import FlagColumns, flag_columns
 from gaecli.layouts.flag_evidence import EndCounts, FlagEvidence
 from gaecli.layouts.unused_flags import END_ROLES, EndsUnrecognised, suggests_end
+from gaecli.names import INVERTED_ROLES
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.notes import counted
