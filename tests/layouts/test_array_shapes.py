@@ -448,12 +448,12 @@ def test_a_key_of_the_folder_is_one_for_all_arrays_of_its_file(is_flat: bool, tm
 def test_steps_are_found_by_the_ids_of_arrays(
     shape: str, is_longer: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many rows are looked at in one go; the id of the state behind the last step is of no step."""
+    """However many rows are looked at in one go; the state behind the last step is of no step."""
     monkeypatch.setattr(locate, "_ROWS_AT_A_TIME", 2)
     path = tmp_path / "r.npz"
     ids = {"episode_id": _EPISODES, "step": _STEPS}
     if is_longer:
-        ids = {name: np.append(array, array[-1:]) for name, array in ids.items()}
+        ids["step"] = np.append(_STEPS, 4)
     arrays = {"rewards": REWARDS[:, 0], "values": VALUES[:, 0], **ids}
     np.savez(path, **{name: VECTORS[shape](array) for name, array in arrays.items()}, env="CartPole-v1")
     for query in ({"episode": 1, "step": 2}, {"env": "CartPole-v1", "episode": 1, "step": 2}):
