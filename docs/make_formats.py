@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gaecli.columns import ALIASES, KEY_PARTS
 from gaecli.formats.registry import FORMATS
+from gaecli.names import ALIASES, KEY_PARTS
 
 PAGE = Path(__file__).resolve().parent / "formats.md"
 

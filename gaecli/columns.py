@@ -1,8 +1,7 @@
 """Which column plays which role.
 
 Order: the user's option, then exact alias in the order of the table, then alias without regard to
-case, else an error. Never by substring: `value_target` is not a value. The table is data; what is
-not in it has to be named by a flag.
+case, else an error. Never by substring: `value_target` is not a value. The table is `gaecli.names`.
 """
 
 from __future__ import annotations
@@ -13,118 +12,19 @@ from dataclasses import dataclass, field, replace
 
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import TWO_COLUMNS, ColumnInfo, RolloutFile, damaged
+from gaecli.names import (
+    ALIASES,
+    CLOCKS,
+    DISCOUNTS,
+    FLAG_ROLES,
+    INVERTED_ROLES,
+    KEY_PARTS,
+    NUMBER_ROLES,
+    RLDS_FLAGS,
+    START_FLAGS,
+)
 from gaecli.settings import ROLES, DoneAt, Settings
 from gaecli.summary import RoleReason
-
-#: Role -> aliases in order of preference (`done` at the end of a step, `done_start` at its start).
-ALIASES: Mapping[str, tuple[str, ...]] = {
-    "reward": ("reward", "rewards", "next.reward", "token_level_rewards", "rew", "rews", "rew_buf", "r"),
-    "value": (
-        "value",
-        "values",
-        "vf_preds",
-        "state_value",
-        "value_current",
-        "v_s",
-        "vpred",
-        "value_preds",
-        "val_buf",
-    ),
-    "next_value": (
-        "next_value",
-        "next_values",
-        "next.state_value",
-        "values_bootstrapped",
-        "terminal_values",
-        "final_values",
-        "v_s_",
-    ),
-    "bootstrap_value": ("bootstrap_value", "last_value", "last_values"),
-    "terminated": (
-        "terminated",
-        "terminateds",
-        "terminations",
-        "terminals",
-        "terminal",
-        "next.terminated",
-        "is_terminal",
-        "termination",
-    ),
-    "truncated": (
-        "truncated",
-        "truncateds",
-        "truncations",
-        "timeouts",
-        "timeout",
-        "next.truncated",
-        "time_outs",
-        "truncation",
-    ),
-    "not_done": (
-        "not_done",
-        "not_dones",
-        "masks",
-        "nonterminal",
-        "nonterminals",
-        "non_terminal",
-        "non_terminals",
-        "undone",
-        "undones",
-        "continue",
-        "continues",
-        "cont",
-        "discount",
-        "discounts",
-    ),
-    "not_truncated": ("bad_masks", "unmasks"),
-    "done": ("done", "next.done", "is_last", "dones", "done_buf"),
-    "done_start": ("episode_start", "episode_starts", "is_first"),
-    "final_done": ("last_dones", "next_done"),
-    "episode": (
-        "episode_index",
-        "episode_id",
-        "eps_id",
-        "ep_id",
-        "episode",
-        "traj_id",
-        "trajectory_id",
-    ),
-    "env": ("env_id", "env", "env_index", "env_idx", "actor_id", "worker_id"),
-    "step": ("frame_index", "step", "t", "timestep", "step_index", "time_step"),
-    "mask": ("response_mask", "action_mask", "loss_mask", "mask", "token_loss_mask"),
-}
-
-#: Parts of the trajectory key beside the episode, where they hold anything.
-KEY_PARTS = ("unroll_id", "agent_id", "agent_index")
-
-#: Names that begin an episode by definition; every other flag defaults to the end of its step.
-START_FLAGS = frozenset(ALIASES["done_start"])
-
-#: Roles in which 0 says what 1 says in the others.
-INVERTED_ROLES = ("not_done", "not_truncated")
-
-#: Inverted flags of 1 - done; the others of their role may speak of terminal states alone, as a discount does.
-NOT_DONE_FLAGS = frozenset({"not_done", "not_dones", "masks"})
-
-#: In RLDS the discount of an episode's last row means nothing, and that of others stands for no end.
-_DISCOUNTS = frozenset({"discount", "discounts"})
-_RLDS_FLAGS = ("is_first", "is_last", "is_terminal")
-
-FLAG_ROLES = (
-    "terminated",
-    "truncated",
-    "done",
-    *INVERTED_ROLES,
-    "done_start",
-    "final_done",
-    "first",
-    "padding",
-    "padding_terminal",
-)
-NUMBER_ROLES = ("reward", "value", "next_value", "bootstrap_value")
-
-#: Names of columns that say when a row was recorded. They do not order the rows by themselves.
-CLOCKS = ("timestamp", "timestamps", "time", "datetime", "ts")
 
 #: Roles that a file can do without: a column that has the name and cannot play it is not used, which is told.
 _OPTIONAL = (
@@ -257,7 +157,7 @@ def _padding(file: RolloutFile, settings: Settings) -> dict[str, str]:
     if {"done", "terminated", "truncated"} & settings.columns.keys():
         return {}
     there = _candidates(file)
-    roles = dict(zip(("first", "padding", "padding_terminal"), _RLDS_FLAGS, strict=True))
+    roles = dict(zip(("first", "padding", "padding_terminal"), RLDS_FLAGS, strict=True))
     if not all(name in there for name in roles.values()):
         return {}
     return {role: there[name] for role, name in roles.items()}
@@ -265,8 +165,8 @@ def _padding(file: RolloutFile, settings: Settings) -> dict[str, str]:
 
 def _rlds_discounts(file: RolloutFile) -> list[str]:
     there = _candidates(file)
-    is_rlds = all(name in there for name in _RLDS_FLAGS)
-    return [there[name] for name in _DISCOUNTS if is_rlds and name in there]
+    is_rlds = all(name in there for name in RLDS_FLAGS)
+    return [there[name] for name in DISCOUNTS if is_rlds and name in there]
 
 
 def why_found(roles: Roles, role: str) -> RoleReason:
@@ -388,6 +288,13 @@ def _key_parts(file: RolloutFile) -> tuple[str, ...]:
 
 def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
     """Roles need numbers, flags or ids. What an optional role cannot use is told, if it says anything."""
+    for name in roles.key_parts:
+        part = file.columns[name]
+        if part.unusable is not None:
+            raise DataError(
+                f"column `{name}` of `{file.path}` cannot tell trajectories apart: {part.unusable}",
+                hint="store it as a number or a text; a column that is no part of the key needs another name",
+            )
     checked = roles
     for role, name in roles.names.items():
         info = file.find(name)

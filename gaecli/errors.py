@@ -57,6 +57,10 @@ class FileError(GaeError):
     exit_code = 4
 
 
+class UnknownOutcomeError(FileError):
+    """A commit failed and nobody can say whether it was made: what it may refer to has to stay."""
+
+
 class DeviceError(GaeError):
     """The device asked for is not there."""
 

@@ -128,6 +128,21 @@ class RowFacts:
     shows_time: bool
 
 
+@dataclass(frozen=True, eq=False)
+class PieceFacts:
+    """The trajectories of lists that hold their keys; [P] each, in the order of the rows that they stand in."""
+
+    #: The columns that tell them apart within a row.
+    names: Sequence[str]
+    #: What those say; empty where they tell no trajectories of different rows apart, as numbers of agents.
+    labels: Sequence[object]
+    rows: IndexArray
+    #: By a flag.
+    ended: BoolArray
+    #: None has two steps, although there are rows that have.
+    are_single: bool
+
+
 @dataclass(frozen=True)
 class LostRewards:
     """Rewards that are not 0 where no step is, and what tells whose they are."""
@@ -171,13 +186,24 @@ class BlockFacts:
     followed_ends: int = 0
     #: Of an inverted flag, where there is one.
     inverted: InvertedFacts | None = None
+    #: Of a mask over rows that are trajectories.
+    mask: MaskFacts | None = None
     #: Rows that stood behind later ones, by the clock of a file without a step column.
     clock_falls: int = 0
     first_clock_fall: int | None = None
     rows: RowFacts | None = None
+    pieces: PieceFacts | None = None
     lost: LostRewards = field(default_factory=lambda: LostRewards())
     #: By its name, how a column runs that looks like an id and that nothing uses.
     suspects: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """What a block saw of a mask: zeros where an episode may end, and zeros that no such flag has."""
+
+    at_ends: int
+    others: int
 
 
 @dataclass(frozen=True)
@@ -252,6 +278,13 @@ class Block:
     @property
     def num_steps(self) -> int:
         return len(self.rewards)
+
+    def file_rows(self, steps: IndexArray) -> IndexArray:
+        """The rows of the file, from the start of the block, in which these steps stand."""
+        places = self.placement.rows_of_steps(steps)
+        if self.list_offsets is None:
+            return places
+        return np.searchsorted(self.list_offsets, places, side="right").astype(np.int64) - 1
 
     def has_successor(self) -> BoolArray:
         """[N] the next step of the block is the next one in time, of whatever trajectory."""

@@ -216,10 +216,7 @@ def _moved(column: Column, rows: IndexArray) -> Column:
 def _dense_or_nested(block: Block) -> _Draft:
     """Lanes of a dense array may have a past in another file; rows of lists have none."""
     arrays = _cells(block)
-    if block.list_offsets is not None and block.placement.order is None:
-        arrays["rows"] = np.searchsorted(block.list_offsets, np.arange(block.num_steps), side="right") - 1
-    else:
-        arrays["rows"] = block.placement.to_steps(np.arange(block.placement.num_rows))
+    arrays["rows"] = block.file_rows(np.arange(block.num_steps))
     arrays["in_lane"] = _shifted(block.has_successor()[:-1], block.num_steps)
     if not block.lanes.count:
         arrays["in_lane"][1:] &= ~block.cuts[:-1]

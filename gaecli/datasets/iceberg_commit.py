@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaecli.datasets.iceberg_log import TITLE, told
-from gaecli.errors import FileError, UsageError
+from gaecli.errors import FileError, UnknownOutcomeError, UsageError
 
 if TYPE_CHECKING:
     from gaecli.datasets.iceberg import IcebergTable
@@ -57,9 +57,17 @@ def commit(table: IcebergTable, new_files: Mapping[Path, Path], columns: Sequenc
                     f"somebody else committed to the {TITLE} `{table.root}` meanwhile; nothing was written",
                     hint="run the command again: it reads what they wrote",
                 ) from error
-    except FileError:
-        if _is_there(table):  # what failed came after the commit
+    except FileError as error:
+        is_there = _is_there(table)
+        if is_there:  # what failed came after the commit
             return
+        if is_there is None:
+            raise UnknownOutcomeError(
+                f"the catalog of the {TITLE} `{table.root}` answers no more, and may have taken the new version or "
+                f"not: {error.message}",
+                hint="run the command again when it answers; nothing was removed, and files that no version "
+                "refers to are for its own `remove_orphan_files`",
+            ) from error
         for path in files.created:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -163,15 +171,16 @@ def _start(row_group: Any) -> int:
     return min(int(offset) for offset in offsets if offset is not None)
 
 
-def _is_there(table: IcebergTable) -> bool:
-    """Whether the catalog's table has our snapshot."""
-    with contextlib.suppress(Exception):
+def _is_there(table: IcebergTable) -> bool | None:
+    """Whether the catalog's table has our snapshot; None where the catalog does not say."""
+    try:
         metadata = table.handle.catalog.load_table(table.handle.name()).metadata
-        return any(
-            _COMMIT_ID in _properties(s) and _properties(s)[_COMMIT_ID] == table.commit_id
-            for s in metadata.snapshots
-        )
-    return False
+    except Exception:  # of whatever kind: each catalog has its own
+        return None
+    return any(
+        _COMMIT_ID in _properties(s) and _properties(s)[_COMMIT_ID] == table.commit_id
+        for s in metadata.snapshots
+    )
 
 
 def _properties(snapshot: Any) -> Mapping[str, str]:

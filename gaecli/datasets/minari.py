@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gaecli.columns import ALIASES
 from gaecli.datasets.base import WHOLE_NUMBER, DataSet, member, natural_key, read_document
 from gaecli.datasets.virtual import IS_LAST_ROW, ROW_NUMBER, VirtualColumns
 from gaecli.errors import FileError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
+from gaecli.names import ALIASES
 
 METADATA = Path("data", "metadata.json")
 _TABLES = {"parquet": "part-*.parquet", "arrow": "part-*.arrow"}

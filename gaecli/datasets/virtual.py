@@ -64,6 +64,9 @@ class VirtualColumns:
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         return self._file.fingerprint(own_columns)
 
+    def struct_fields(self) -> Sequence[str]:
+        return self._file.struct_fields()
+
     def may_hold_flags(self, name: str) -> bool:
         return name not in self._infos and self._file.may_hold_flags(name)
 

@@ -41,6 +41,19 @@ def schema_columns(schema: pa.Schema, num_rows: int) -> dict[str, ColumnInfo]:
     return columns
 
 
+def struct_fields(schema: pa.Schema) -> list[str]:
+    """Dotted paths of all that stands in structs with one value per row."""
+    found: list[str] = []
+    waiting = [(field.name, field.type) for field in schema]
+    while waiting:
+        path, data_type = waiting.pop(0)
+        if pa.types.is_struct(data_type):
+            waiting += [(f"{path}.{child.name}", child.type) for child in data_type]
+        elif path not in schema.names:
+            found.append(path)
+    return found
+
+
 def nested_info(name: str, schema: pa.Schema, num_rows: int) -> ColumnInfo | None:
     """A child of structs by its dotted path, or None; structs may stand in a list."""
     data_type = type_of(name, schema)

@@ -22,6 +22,7 @@ from gaecli.formats.arrow import (
     output_type,
     pick,
     schema_columns,
+    struct_fields,
     to_column,
     type_of,
 )
@@ -91,8 +92,11 @@ class ArrowInput:
             raise _unreadable(self.path, error) from error
         return digest.hexdigest()
 
+    def struct_fields(self) -> Sequence[str]:
+        return struct_fields(self.schema)
+
     def may_hold_flags(self, name: str) -> bool:
-        return name in self.columns
+        return self.find(name) is not None
 
     def find(self, name: str) -> ColumnInfo | None:
         if name in self.columns:

@@ -158,6 +158,9 @@ class RolloutFile(Protocol):
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         """Changes whenever anything but `own_columns` changed since they were written."""
 
+    def struct_fields(self) -> Sequence[str]:
+        """Paths of what stands in structs, one value per row; `find` knows them, `columns` does not list them."""
+
     def may_hold_flags(self, name: str) -> bool:
         """False where headers tell that a column holds other numbers than 0 and 1, or one of them throughout."""
 

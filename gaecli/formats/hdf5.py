@@ -78,6 +78,9 @@ class Hdf5Input:
             raise _unreadable(self.path, error) from error
         return digest.hexdigest()
 
+    def struct_fields(self) -> Sequence[str]:
+        return ()
+
     def may_hold_flags(self, name: str) -> bool:
         return name in self.columns
 

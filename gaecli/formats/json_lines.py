@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.json as pj
 
 from gaecli.errors import DataError, FileError
-from gaecli.formats.arrow import are_single, nested_info, pick, schema_columns
+from gaecli.formats.arrow import are_single, nested_info, pick, schema_columns, struct_fields
 from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
 from gaecli.formats.json_numbers import inexact_columns, with_exact_columns
 from gaecli.formats.json_objects import edited, field_texts, is_compact
@@ -127,8 +127,11 @@ class JsonLinesInput:
             raise _unreadable(self.path, error) from error
         return digest.hexdigest()
 
+    def struct_fields(self) -> Sequence[str]:
+        return struct_fields(self.schema)
+
     def may_hold_flags(self, name: str) -> bool:
-        return name in self.columns
+        return self.find(name) is not None
 
     def find(self, name: str) -> ColumnInfo | None:
         if name in self.columns:

@@ -111,6 +111,9 @@ class NpzInput:
 
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
+    def struct_fields(self) -> Sequence[str]:
+        return ()
+
     def may_hold_flags(self, name: str) -> bool:
         return name in self.columns
 

@@ -14,7 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gaecli.errors import DataError, FileError
-from gaecli.formats.arrow import nested_info, output_array, output_type, pick, schema_columns, type_of
+from gaecli.formats.arrow import (
+    nested_info,
+    output_array,
+    output_type,
+    pick,
+    schema_columns,
+    struct_fields,
+    type_of,
+)
 from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
 from gaecli.formats.parquet_footer import encrypted, is_encrypted, read_footer
 from gaecli.formats.parquet_mark import payload_fingerprint
@@ -54,6 +62,9 @@ class ParquetInput:
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         return payload_fingerprint(read_footer(self.path), own_columns)
+
+    def struct_fields(self) -> Sequence[str]:
+        return struct_fields(self.schema)
 
     def may_hold_flags(self, name: str) -> bool:
         leaf = self._leaf_positions.get(self._leaf(name))

@@ -75,6 +75,7 @@ class ArrayColumns:
         self._file = file
         self._flags = flags
         self._reward = roles.names["reward"]
+        self._has_own_mask = "mask" in roles.by_preset
         self._forms: dict[str, Form] = {}
         alternates = {role: names for role, names in roles.alternates.items() if role in roles.names}
         for role, name in roles.names.items():
@@ -164,6 +165,8 @@ class ArrayColumns:
         info = self._file.find(name)
         assert info is not None
         form = self.frame.form(info.shape, role)
+        if form is None and role == "mask" and self._has_own_mask:
+            form = self.frame.form(info.shape, "value")  # of each state that a step begins in
         if form is None and role in (*ID_ROLES, "step") and math.prod(info.shape) == 1:
             return "lanes"  # one for all of them
         if form is None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from gaecli.columns import INVERTED_ROLES, Roles, flag_of
+from gaecli.columns import Roles, flag_of
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.layouts.alternates import check_alternate_shapes
@@ -16,6 +16,7 @@ from gaecli.layouts.dense import DenseLayout
 from gaecli.layouts.frames import Frame, core
 from gaecli.layouts.long import LongLayout, Taking
 from gaecli.layouts.masks import is_doubtful, which_mask
+from gaecli.names import INVERTED_ROLES
 from gaecli.settings import Settings
 
 #: Roles with a number per step, or one more for the state behind the last one.
@@ -169,6 +170,8 @@ def _fitted(file: RolloutFile, roles: Roles, frame: Frame) -> Roles:
         assert info is not None
         if frame.form(info.shape, "final_done") is None and frame.form(info.shape, "done") == "steps":
             roles = roles.without("final_done")  # it is of each step, and not of the last one
+            if final not in roles.names.values() and not roles.get("done") and not roles.get("done_start"):
+                roles = replace(roles, names={**roles.names, "done": final})
     mask = roles.get("mask")
     if mask is not None and mask.lower() == "action_mask" and "mask" not in roles.explicit:
         info = file.find(mask)
@@ -249,6 +252,8 @@ def _decide_dones(file: RolloutFile, roles: Roles, settings: Settings, frame: Fr
     done = roles.get("done")
     if roles.get("terminated") is not None and roles.get("truncated") is not None:
         return  # both are there to check it against
+    if done is None and "not_done" in roles.by_preset and roles.get("terminated") is None:
+        _decide_masks(file, roles, settings, frame)
     is_said = settings.done_at is not None or settings.convention.done_at is not None
     if done is None or done.lower() != "dones" or is_said:
         return
@@ -260,3 +265,16 @@ def _decide_dones(file: RolloutFile, roles: Roles, settings: Settings, frame: Fr
         "or its observation begins one (CleanRL, Stable-Baselines3)",
         hint="pass `--done-at end` or `--done-at start`, or the `--preset` of the library that wrote it",
     )
+
+
+def _decide_masks(file: RolloutFile, roles: Roles, settings: Settings, frame: Frame) -> None:
+    """`masks` of the libraries that have T + 1 of them, cut to T: the first or the last may be gone."""
+    name = roles.names["not_done"]
+    info = file.find(name)
+    is_cut = info is not None and frame.form(info.shape, "not_done") == "steps"
+    if name.lower() == "masks" and is_cut and settings.done_at is None:
+        raise UsageError(
+            f"`{name}` of `{file.path}` has one entry per step, and in {settings.convention.library} one more, of "
+            "the first state",
+            hint="store all of them; or pass `--done-at end` if the first is gone, `--done-at start` if the last is",
+        )

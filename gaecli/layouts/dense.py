@@ -23,7 +23,7 @@ from gaecli.layouts.ends import Flags
 from gaecli.layouts.frames import Frame, Piece
 from gaecli.layouts.keys import change_points, first_duplicate, labels_at
 from gaecli.layouts.long import LongLayout, Taking, id_comes_back
-from gaecli.layouts.masks import masked_steps
+from gaecli.layouts.masks import mask_facts, masked_steps
 from gaecli.rollouts import Block, BoolArray, IndexArray, Names, Placement
 from gaecli.settings import Settings
 
@@ -86,9 +86,14 @@ class DenseLayout(LongLayout):
         mask = rule.shifted(placement.to_steps(cells.flags(table.columns[name], name)[0]), lanes)
         return placement.to_rows(mask), placement.to_rows(rule.used(mask, lanes))
 
-    def _masked(self, block: Block, mask: BoolArray, used: BoolArray | None) -> Block:
+    def _masked(self, block: Block, mask: BoolArray, used: BoolArray | None, table: Table) -> Block:
         assert used is not None
+        assert table.piece is not None
         in_lanes = block.placement.to_steps
+        lanes = np.arange(table.piece.num_lanes + 1, dtype=np.int64) * table.piece.num_times
+        ended = block.terminated | block.truncated if self._flags.any else None
+        facts = mask_facts(in_lanes(mask), lanes, ended, holds_many=self.frame.is_time_major)
+        block = replace(block, facts=replace(block.facts, mask=facts))
         return masked_steps(block, in_lanes(mask), in_lanes(used), self._mask_rule)
 
     def _arrange(self, table: Table, num_rows: int, steps: Mapping[str, object], flags: Flags) -> Arrangement:

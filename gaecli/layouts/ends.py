@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gaecli.columns import INVERTED_ROLES, NOT_DONE_FLAGS, Roles, done_at, flag_of
+from gaecli.columns import Roles, done_at, flag_of
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column
 from gaecli.layouts.agreement import check_agreement
 from gaecli.layouts.cells import Cells, level_of
+from gaecli.names import INVERTED_ROLES, NOT_DONE_FLAGS
 from gaecli.rollouts import BoolArray, IndexArray, InvertedFacts
 from gaecli.settings import DoneAt, Settings
 

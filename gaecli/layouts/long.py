@@ -214,13 +214,13 @@ class LongLayout:
                 suspects=self._traces(start, columns, arrangement, same & ~ended[:-1]),
             ),
         )
-        return block if mask is None else self._masked(block, mask, kept)
+        return block if mask is None else self._masked(block, mask, kept, table)
 
     def _stops(self, table: Table) -> IndexArray | None:
         """Where rows of one trajectory after the other stop, if that is known before any is read."""
         return None
 
-    def _masked(self, block: Block, mask: BoolArray, used: BoolArray | None) -> Block:
+    def _masked(self, block: Block, mask: BoolArray, used: BoolArray | None, table: Table) -> Block:
         return self._mask_rule.zeroed(block, block.placement.to_steps(mask))
 
     def _is_of_states(self, name: str | None) -> bool:

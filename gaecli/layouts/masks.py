@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from gaecli.errors import UsageError
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.lost_rewards import with_moved_rewards
-from gaecli.rollouts import Array, Block, BoolArray, IndexArray, MaskedSlots, Placement
+from gaecli.rollouts import Array, Block, BoolArray, IndexArray, MaskedSlots, MaskFacts, Placement
 from gaecli.settings import MaskMode, Settings
 
 
@@ -78,6 +78,32 @@ def which_mask(name: str | None, path: Path) -> UsageError:
         "or 0 for tokens that do not count",
         hint=f"pass `--not-done-column {name}` or `--mask-column {name}`; `--not-done-column none` if it is neither",
     )
+
+
+def mask_facts(
+    mask: BoolArray, offsets: IndexArray, ended: BoolArray | None, *, holds_many: bool
+) -> MaskFacts:
+    """`mask`: as the file has it; row i is offsets[i:i+1], and may hold several trajectories (`holds_many`).
+
+    `ended`: what the flags of the file say, if it has any.
+    """
+    is_last = np.zeros(len(mask), np.bool_)
+    is_last[offsets[1:][np.diff(offsets) > 0] - 1] = True
+    followed = ~mask & ~is_last
+    others = followed & ~np.append(mask[1:], True) if holds_many else followed
+    if ended is not None:
+        others |= ~mask & ~ended
+    alone = ~mask if holds_many else ~mask & is_last
+    return MaskFacts(int(np.count_nonzero(alone)), int(np.count_nonzero(others)))
+
+
+def looks_like_ends(facts: Sequence[MaskFacts], roles: Roles, settings: Settings) -> bool:
+    """A `mask` that nobody called one of tokens is 0 where a flag of episodes that go on would be."""
+    name = roles.get("mask")
+    is_said = "mask" in roles.explicit | roles.by_preset or settings.mask_mode is not None
+    if name is None or name.rpartition(".")[2].lower() != "mask" or is_said:
+        return False
+    return sum(fact.at_ends for fact in facts) > 1 and not any(fact.others for fact in facts)
 
 
 def masked_rows(

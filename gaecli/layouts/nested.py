@@ -17,7 +17,7 @@ from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import FLAGS, FlagColumns, flag_columns, inverted_of, split_ends
 from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_steps
 from gaecli.layouts.lost_rewards import lost_rewards
-from gaecli.layouts.masks import MaskRule, is_doubtful, masked_steps, which_mask
+from gaecli.layouts.masks import MaskRule, is_doubtful, mask_facts, masked_steps, which_mask
 from gaecli.layouts.next_values import merge_next_values
 from gaecli.layouts.padding import Padding
 from gaecli.layouts.row_evidence import RowColumns
@@ -114,6 +114,9 @@ class NestedLayout:
             null_lists=reward.null_lists,
             facts=BlockFacts(
                 inverted=inverted_of(columns, self._flags),
+                mask=None
+                if mask is None
+                else mask_facts(mask, offsets, ended if self._flags.any else None, holds_many=False),
                 rows=self.evidence.facts(
                     columns,
                     offsets,
@@ -219,7 +222,7 @@ class NestedLayout:
         """A flag of each step, for each row, or of each state: then that which the step leads to has it."""
         column = columns[name]
         if column.offsets is None:
-            return _on_last_items(column, offsets, fill=self._flags.no_end(column, name))
+            return on_last_items(column, offsets, fill=self._flags.no_end(column, name))
         if is_one_longer(column, offsets):
             return after_steps(column)
         return self._items(columns, name, offsets, start)
@@ -241,7 +244,7 @@ class NestedLayout:
                 continue
             column = columns[name]
             if column.offsets is None:
-                column = _on_last_items(Column(cells.optional_numbers(column, name)), offsets, fill=np.nan)
+                column = on_last_items(Column(cells.optional_numbers(column, name)), offsets, fill=np.nan)
             else:
                 column = self._items(columns, name, offsets, start)
             found.append((name, cells.optional_numbers(column, name)))
@@ -250,7 +253,7 @@ class NestedLayout:
             values = cells.optional_numbers(self._values(columns, offsets, start)[0], name)
             found.append((name, padding.next_values(values)))
         if beyond is not None:
-            column = _on_last_items(Column(cells.optional_numbers(beyond, name)), offsets, fill=np.nan)
+            column = on_last_items(Column(cells.optional_numbers(beyond, name)), offsets, fill=np.nan)
             found.append((name, column.values))
         return found
 
@@ -306,17 +309,15 @@ def _has_later(used: BoolArray, offsets: IndexArray) -> BoolArray:
     return has
 
 
-def _on_last_items(column: Column, offsets: IndexArray, fill: object) -> Column:
-    """One number per row, moved to the last item of its list."""
+def on_last_items(column: Column, offsets: IndexArray, fill: object, *, else_null: bool = False) -> Column:
+    """One number per row, moved to the last item of its list; null elsewhere, or `fill`."""
     has_items = np.diff(offsets) > 0
     last = _last_items(offsets)
     values = np.full(int(offsets[-1]), fill, dtype=column.values.dtype)
     values[last] = column.values[has_items]
-    is_null = None
-    if column.is_null is not None:
-        is_null = np.zeros(len(values), np.bool_)
-        is_null[last] = column.is_null[has_items]
-    return Column(values, is_null)
+    is_null = np.full(len(values), else_null)
+    is_null[last] = False if column.is_null is None else column.is_null[has_items]
+    return Column(values, is_null if is_null.any() else None)
 
 
 def _ends_of_starts(starts: BoolArray, offsets: IndexArray) -> BoolArray:

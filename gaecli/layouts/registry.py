@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from gaecli.columns import INVERTED_ROLES, Roles, flag_of
+from gaecli.columns import Roles, flag_of
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.layouts.array_layouts import choose_array_layout, why_lanes
 from gaecli.layouts.base import Layout
 from gaecli.layouts.demands import check_wanted, need_ends, or_nested, refuse_prompt_mask
 from gaecli.layouts.dense import DenseLayout
+from gaecli.layouts.keyed_lists import KeyedListsLayout, keys_in_lists
 from gaecli.layouts.long import LongLayout, Taking
 from gaecli.layouts.nested import NestedLayout
+from gaecli.names import INVERTED_ROLES
 from gaecli.settings import Settings
 
 
@@ -47,6 +49,9 @@ def _layout(file: RolloutFile, roles: Roles, settings: Settings, taking: Taking)
             settings.layout, ("nested",), file, "its reward column holds lists, one trajectory per row"
         )
         refuse_prompt_mask(file, roles)
+        keyed = keys_in_lists(file, roles)
+        if keyed is not None:
+            return KeyedListsLayout(file, roles, keyed, settings)
         return NestedLayout(file, roles, settings)
     if file.format_name == "npz":
         return choose_array_layout(file, roles, settings, taking)
@@ -61,7 +66,9 @@ def why_layout(file: RolloutFile, layout: Layout, settings: Settings) -> str:
     reward = file.find(layout.roles.names["reward"])
     assert reward is not None
     if layout.name == "nested":
-        return f"`{reward.name}` holds a list per row"
+        keys = [layout.roles.get("episode"), layout.roles.get("env"), *layout.roles.key_parts]
+        cut = ", ".join(f"`{name}`" for name in keys if name is not None)
+        return f"`{reward.name}` holds a list per row{f', cut by {cut}' if cut else ''}"
     if layout.name == "long":
         return f"`{reward.name}` is one number per row{', in a list' if reward.is_unpacked else ''}"
     assert isinstance(layout, DenseLayout)
@@ -70,6 +77,9 @@ def why_layout(file: RolloutFile, layout: Layout, settings: Settings) -> str:
 
 def _only_scalars(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
     """A table with a row per step has one number per row in every role."""
+    for name in roles.key_parts:
+        if file.columns[name].is_list:
+            raise _holds_lists(file, name, reward)
     for role, name in roles.names.items():
         info = file.find(name)
         if info is None or not info.is_list:
@@ -83,9 +93,13 @@ def _only_scalars(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
             why = f"it holds lists, and `{reward.name}` one number per row"
             roles = roles.without(role) if is_known else roles.passing_over(role, why)
             continue
-        raise DataError(
-            f"`{name}` of `{file.path}` holds lists, but `{reward.name}` one number per row",
-            hint="every role has one number per row; name another column with its `--…-column`"
-            + or_nested(reward, "of one step"),
-        )
+        raise _holds_lists(file, name, reward)
     return roles
+
+
+def _holds_lists(file: RolloutFile, name: str, reward: ColumnInfo) -> DataError:
+    return DataError(
+        f"`{name}` of `{file.path}` holds lists, but `{reward.name}` one number per row",
+        hint="every role has one number per row; name another column with its `--…-column`"
+        + or_nested(reward, "of one step"),
+    )

@@ -18,7 +18,7 @@ from gaecli.errors import UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates, names_at
 from gaecli.layouts.steps import steps_of
-from gaecli.rollouts import Array, BoolArray, IndexArray, RowFacts
+from gaecli.rollouts import Array, BoolArray, IndexArray, PieceFacts, RowFacts
 from gaecli.settings import Settings
 
 #: Lists of so few items, in so many rows, are as likely no steps.
@@ -176,3 +176,29 @@ def _check_steps(path: Path, parts: Sequence[RowFacts], name: str, num_items: in
         f"of {num_items} environments, and not like a trajectory",
         hint=_HINT,
     )
+
+
+def check_pieces(found: Sequence[tuple[Path, PieceFacts]]) -> None:
+    """`UsageError` where ids in lists say that a trajectory goes on in a later row, or that a row is no batch."""
+    if not found:
+        return
+    path, first = found[0]
+    names = ", ".join(f"`{name}`" for name in first.names)
+    if all(part.are_single for _, part in found) and not all(part.ended.all() for _, part in found):
+        raise UsageError(
+            f"every item of the lists of `{path}` has another {names}: a row looks like a time step, and not like a "
+            "batch of trajectories",
+            hint=_HINT,
+        )
+    open_rows: dict[object, int] = {}
+    for path, part in found:
+        for label, row, ended in zip(part.labels, part.rows.tolist(), part.ended.tolist(), strict=False):
+            if label in open_rows:
+                raise UsageError(
+                    f"{names} of row {row} of `{path}` was in row {open_rows[label]} before, and nothing ended the "
+                    "trajectory there",
+                    hint="write a row per step if it goes on; pass `--layout nested` if a row is a batch of its own, "
+                    "and ids may come again",
+                )
+            if not ended:
+                open_rows[label] = row

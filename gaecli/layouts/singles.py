@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.columns import find_roles
 from gaecli.errors import DataError
 from gaecli.formats.base import Column, ColumnInfo, FileWriter, RolloutFile, Unit, WritePlan
 from gaecli.rollouts import BoolArray
@@ -23,13 +24,13 @@ def as_scalars(files: Sequence[RolloutFile], settings: Settings) -> list[Rollout
     """The files of a stream, with lists of one item as scalars.
 
     All files decide: trajectories of one step in one of them, and of more in another, are lists in both.
-    `--layout nested` says that rows are trajectories, of whatever length.
+    `--layout nested` says that rows are trajectories, even if all of them have one step.
     """
-    if settings.layout == "nested" or not any(
-        info.is_list for file in files for info in file.columns.values()
-    ):
+    if not any(info.is_list for file in files for info in file.columns.values()):
         return list(files)
     singles = _Singles(files)
+    if settings.layout == "nested" and find_roles(files[0], settings).names.get("reward", "") in singles:
+        return list(files)
     return [_Unpacked(file, singles) for file in files]
 
 
@@ -103,6 +104,9 @@ class _Unpacked:
     def find(self, name: str) -> ColumnInfo | None:
         info = self._file.find(name)
         return None if info is None else _unpacked_info(info, self._singles)
+
+    def struct_fields(self) -> Sequence[str]:
+        return self._file.struct_fields()
 
     def may_hold_flags(self, name: str) -> bool:
         return self._file.may_hold_flags(name)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gaecli.columns import ALIASES, KEY_PARTS, Roles
+from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.keys import has_duplicates, names_at
+from gaecli.names import ALIASES, KEY_PARTS
 from gaecli.rollouts import BoolArray, IndexArray, Names
 from gaecli.settings import Settings
 

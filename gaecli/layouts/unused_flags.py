@@ -7,12 +7,13 @@ Headers rule out most of the others before any row is read; what is left is read
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 
-from gaecli.columns import ALIASES, INVERTED_ROLES, KEY_PARTS, Roles
+from gaecli.columns import Roles
 from gaecli.errors import GaeError, UsageError
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
 from gaecli.layouts.base import Layout
+from gaecli.names import ALIASES, INVERTED_ROLES, KEY_PARTS
 from gaecli.rollouts import Array
 from gaecli.settings import Settings
 
@@ -34,7 +35,7 @@ _END_WORDS = _listed(
 #: Words that do so where no other word says what the column is about.
 _WEAK_END_WORDS = _listed("last final first start starts begin begins new continue continues mask masks")
 #: Abbreviations in use, as a whole name.
-_SHORT_NAMES = _listed("d ds dw nd tm tr fin stop")
+_SHORT_NAMES = _listed("d dn ds dw nd tm tr fin stop")
 #: Words of what is recorded beside ends and is no end: a column named by one of them is never asked about.
 _OTHER_WORDS = _listed(
     "success successes succeeded successful solved correct intervention interventions intervened human expert "
@@ -94,33 +95,36 @@ def unused_flags(file: RolloutFile, layout: Layout, settings: Settings) -> tuple
     assert reward is not None
     known = {*_used(layout, roles), *settings.columns.values(), *settings.output_columns}
     return tuple(
-        name
-        for name, info in file.columns.items()
-        if name not in known
-        and info.kind in ("bool", "int", "float")
-        and info.unusable is None
-        and info.damage is None
-        and _fits(info, reward, layout)
-        and not is_something_else(name)
-        and file.may_hold_flags(name)
+        info.name
+        for info in _numbers(file, known)
+        if _fits(info, reward, layout) and file.may_hold_flags(info.name)
     )
 
 
 def likely_ends(file: RolloutFile, roles: Roles) -> list[str]:
     """Columns that a person may mean where nothing is known to say where trajectories end, the likeliest first."""
-    used = set(roles.row_columns)
     found = [
-        name
-        for name, info in file.columns.items()
-        if name not in used
-        and info.kind in ("bool", "int", "float")
-        and info.unusable is None
-        and not info.is_list
-        and not is_something_else(name)
-        and (suggests_end(name) or info.kind == "bool")
-        and file.may_hold_flags(name)
+        info.name
+        for info in _numbers(file, set(roles.row_columns))
+        if not info.is_list
+        and (suggests_end(info.name) or info.kind == "bool")
+        and file.may_hold_flags(info.name)
     ]
     return sorted(found, key=lambda name: not suggests_end(name))
+
+
+def _numbers(file: RolloutFile, known: Collection[str]) -> Iterator[ColumnInfo]:
+    """Columns that hold numbers and are not known; of what stands in structs, only what is called as ends are."""
+    inner = [name for name in file.struct_fields() if suggests_end(name.rpartition(".")[2])]
+    for name in (*file.columns, *inner):
+        # By the name first: to know more of a list may take a look at its cells.
+        if name in known or is_something_else(name):
+            continue
+        info = file.find(name)
+        if info is None or info.unusable is not None or info.damage is not None:
+            continue
+        if info.kind in ("bool", "int", "float"):
+            yield info
 
 
 def _used(layout: Layout, roles: Roles) -> set[str]:

@@ -148,7 +148,7 @@ class BlockReader:
         needs[block.lanes.stops[block.lanes.open_ends] - 1] = False
         if needs.any():
             step = int(np.argmax(needs))
-            raise missing_bootstrap(start + block.placement.row_of_step(step), str(self.file.path))
+            raise missing_bootstrap(start + int(block.file_rows(np.array([step]))[0]), str(self.file.path))
 
 
 def missing_bootstrap(row: int, path: str) -> DataError:
@@ -174,7 +174,7 @@ def summarise(scanned: Scanned, address: BlockAddress, estimator: Gae) -> BlockS
         facts=block.facts,
         ends=scanned.ends,
         tails=zero_tails(block),
-        last_rows=scanned.start + block.placement.rows_of_steps(last),
+        last_rows=scanned.start + block.file_rows(last),
         head_dropped=nothing if dropped is None else dropped[first],
         tail_dropped=nothing if dropped is None else dropped[last],
     )

@@ -47,7 +47,7 @@ def pieces_of(file: int, start: int, settled: Settled, carry: Carry) -> Pieces:
     terminated, truncated = block.terminated[last], block.truncated[last]
     return Pieces(
         file=file,
-        rows=start + block.placement.rows_of_steps(starts),
+        rows=start + block.file_rows(starts),
         lengths=_lengths(settled, starts, stops),
         total_rewards=_sums(settled, block.rewards, starts),
         total_values=_sums(settled, block.values, starts),

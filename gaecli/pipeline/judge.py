@@ -16,7 +16,8 @@ from gaecli.layouts.dense import IN_LANES, env_changes
 from gaecli.layouts.ends import flag_columns
 from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates
 from gaecli.layouts.long import NeedsKeys, id_comes_back
-from gaecli.layouts.row_evidence import check_rows
+from gaecli.layouts.masks import looks_like_ends
+from gaecli.layouts.row_evidence import check_pieces, check_rows
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.missed_rewards import missed_rewards
@@ -48,6 +49,7 @@ def judge(case: Case) -> list[WarningNote]:
         return []
     _check_rows(case)
     _check_done_reading(case)
+    _check_mask_reading(case)
     _check_flags_inside(case)
     _check_ids_do_not_return(case)
     _check_lanes_keep_their_env(case)
@@ -74,6 +76,9 @@ def _check_rows(case: Case) -> None:
         [(path, rows) for path, rows in facts if rows is not None],
         flag_columns(case.roles, case.settings).names,
     )
+    pieces = [(case.paths[part.address.file], part.facts.pieces) for part in case.summaries]
+    if case.settings.layout != "nested":
+        check_pieces([(path, found) for path, found in pieces if found is not None])
 
 
 def _check_done_reading(case: Case) -> None:
@@ -101,6 +106,20 @@ def _check_done_reading(case: Case) -> None:
             "`this observation begins an episode`",
             hint="pass `--done-at start` if so, or `--done-at end` if that step really ended an episode",
         )
+
+
+def _check_mask_reading(case: Case) -> None:
+    """A flag that says "the episode goes on", taken for a mask, loses the last step of every episode."""
+    facts = [summary.facts.mask for summary in case.summaries if summary.facts.mask is not None]
+    if not looks_like_ends(facts, case.roles, case.settings):
+        return
+    name, count = case.roles.names["mask"], sum(fact.at_ends for fact in facts)
+    raise UsageError(
+        f"`{name}` of `{case.paths[0]}` is 0 at {count:,} steps, each of them where an episode may end, and no two "
+        "in a row: a flag that says that the episode goes on looks so",
+        hint=f"pass `--not-done-column {name}` if 0 is the end of an episode, `--mask-column {name}` if it is no "
+        "step",
+    )
 
 
 def _check_flags_inside(case: Case) -> None:

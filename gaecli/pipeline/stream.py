@@ -13,7 +13,7 @@ from gaecli.estimators.gae import Gae
 from gaecli.estimators.normalization import Constants, Rule
 from gaecli.formats.base import FileWriter, OutputColumn
 from gaecli.layouts.long import NeedsKeys, NeedsWholeStream, Taking
-from gaecli.layouts.unused_flags import peek
+from gaecli.layouts.unused_flags import EndsUnrecognised, peek
 from gaecli.moments import Moments
 from gaecli.pipeline.apply import Report, Settled, finish_block, group_keys, measure, normalized, settle
 from gaecli.pipeline.blocks import (
@@ -303,6 +303,8 @@ def first_look(opened: OpenStream, shop: Workshop) -> Stream:
                 hint="sort the rows by trajectory and step, or raise `--memory`; `--step-column none` goes by the "
                 "order in the file",
             ) from error
+    except EndsUnrecognised:
+        raise  # all blocks together say so
     except (DataError, UsageError):
         # A block alone may take rows that are out of order for wrong ones, and counts no others.
         if opened.num_blocks <= 1 or opened.layout_name != "long" or not fits:

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gaecli.errors import FileError, GaeError
+from gaecli.errors import FileError, GaeError, UnknownOutcomeError
 from gaecli.pipeline.commit import NewFile, explain, sync_directory
 from gaecli.pipeline.places import NewThing
 from gaecli.pipeline.signals import held_back
@@ -42,6 +42,8 @@ def commit_together(
                 _sync(group)
             if publish is not None:
                 publish()
+        except UnknownOutcomeError:
+            raise  # what was published may refer to the files
         except Exception as error:
             _undo(things)
             if not isinstance(error, OSError | GaeError):

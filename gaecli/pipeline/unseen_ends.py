@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gaecli.columns import INVERTED_ROLES, Roles, flag_of
+from gaecli.columns import Roles, flag_of
 from gaecli.layouts.ends import FlagColumns, flag_columns
 from gaecli.layouts.flag_evidence import EndCounts, FlagEvidence
 from gaecli.layouts.unused_flags import END_ROLES, EndsUnrecognised, suggests_end
+from gaecli.names import INVERTED_ROLES
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.notes import counted
@@ -55,6 +56,11 @@ class Unseen:
         """Not truncations alone, which leave open where the others end."""
         says_all = self.flags.terminated is not None or self.flags.done is not None or self.counts.padding > 0
         return self.are_known and says_all
+
+    @property
+    def lacks_truncations(self) -> bool:
+        """Terminations alone: where a limit cuts, nothing says so."""
+        return self.flags.done is None and self.flags.truncated is None
 
     @property
     def has_ids(self) -> bool:
@@ -212,7 +218,7 @@ def _goes_with_ends(flag: FlagEvidence, unseen: Unseen) -> bool:
     if max(flag.on_last, flag.on_first) >= _MOST * flag.is_set:
         return True
     is_alone = flag.pairs_set <= _RUNS * flag.is_set and flag.is_set <= _FEW * counts.steps
-    if not unseen.are_complete:
+    if not unseen.are_complete or unseen.lacks_truncations:
         return is_alone
     return is_alone and (
         flag.on_last >= _MOST * counts.last

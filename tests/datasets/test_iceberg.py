@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets.lake_tables import HALF, advantages, catalog, content, episode, iceberg
+from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Transaction
 from pyiceberg.transforms import IdentityTransform
 
@@ -166,6 +167,35 @@ def test_what_fails_before_the_commit_undoes_all_and_after_it_nothing(
         assert read(configured)["advantage"].null_count == 0
     else:
         assert content(table) == before
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+def test_nothing_is_removed_where_nobody_knows_whether_the_commit_was_made(
+    configured: Path, monkeypatch: pytest.MonkeyPatch, is_made: bool
+) -> None:
+    table = iceberg(configured / "runs")
+    before = set(content(table))
+    commit = iceberg_commit._commit
+
+    def lost(*args: Any) -> None:
+        raise ConnectionError("no answer")
+
+    def fail(*args: Any) -> None:
+        if is_made:
+            commit(*args)
+        monkeypatch.setattr(SqlCatalog, "load_table", lost)
+        raise ConnectionError("no answer")
+
+    monkeypatch.setattr(iceberg_commit, "_commit", fail)
+    summary = gaecli.compute(table)
+    assert summary.exit_code == 4
+    assert "may have taken the new version or not" in str(summary.files[0].error)
+    monkeypatch.undo()
+    new = {name for name in set(content(table)) - before if name.endswith(".parquet")}
+    assert len(new) == 2
+    if is_made:
+        monkeypatch.setenv("PYICEBERG_HOME", str(configured))
+        assert read(configured)["advantage"].null_count == 0
 
 
 def test_manifests_of_a_commit_that_was_not_made_are_removed(

@@ -112,7 +112,7 @@ def test_without_the_extra_the_message_names_it(
     summary = gaecli.compute([data_file(table), write(tmp_path / "a.parquet", episode(0, 1.0))], sidecar=True)
     assert [(file.status, file.exit_code) for file in summary.files] == [("failed", 5), ("written", 0)]
     # A folder of several: the others are done.
-    summary = gaecli.compute(tmp_path, output=tmp_path / "out")
+    summary = gaecli.compute(tmp_path, output=tmp_path.parent / f"{tmp_path.name}-out")
     assert sorted(file.exit_code for file in summary.files) == [0, 5]
 
 

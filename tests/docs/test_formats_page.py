@@ -6,8 +6,8 @@ import re
 import runpy
 from pathlib import Path
 
-from gaecli.columns import ALIASES
 from gaecli.datasets.registry import KINDS
+from gaecli.names import ALIASES
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "formats.md"

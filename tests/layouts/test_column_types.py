@@ -321,3 +321,11 @@ def test_what_a_flag_names_and_no_layout_can_use_is_refused(tmp_path: Path) -> N
         with pytest.raises((DataError, UsageError)) as raised:
             gaecli.compute(path, **{f"{role}_column": "note"})
         assert f"--{role.replace('_', '-')}-column" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+@pytest.mark.parametrize("cells", [[{"n": 1}] * 8, [["a", "b"]] * 8])
+def test_agents_that_cannot_tell_rows_apart_are_refused(cells: Any, suffix: str, tmp_path: Path) -> None:
+    columns = {"done": [True] * 8, "reward": REWARDS, "value": VALUES, "agent_id": cells}
+    with pytest.raises(DataError, match="`agent_id`"):
+        gaecli.compute(write(tmp_path / f"rollouts{suffix}", columns))

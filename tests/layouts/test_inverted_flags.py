@@ -235,3 +235,50 @@ class TestMasksOfTokens:
         path = self.write(tmp_path, ".parquet", masks=[0.0, 1.0], bootstrap_value=[5.0, 5.0])
         summary = gaecli.compute(path)
         assert (summary.totals.terminated, summary.totals.open) == (1, 1)
+
+    @pytest.mark.parametrize("suffix", [".parquet", ".npz"])
+    def test_a_mask_with_zeros_where_rows_end_and_nowhere_else_is_asked_about(self, tmp_path, suffix):
+        layout = "batch-major" if suffix == ".npz" else "auto"
+        path = self.write(tmp_path, suffix, mask=LAST_IS_0)
+        with pytest.raises(GaeError, match="`mask` of") as found:
+            gaecli.compute(path, layout=layout)
+        assert found.value.exit_code == 2
+        for role in ("--not-done-column", "--mask-column"):
+            assert f"`{role} mask`" in (found.value.hint or "")
+        assert gaecli.compute(path, layout=layout, not_done_column="mask").totals.terminated == 2
+        path = self.write(tmp_path, suffix, mask=LAST_IS_0)
+        assert gaecli.compute(path, layout=layout, mask_column="mask").totals.terminated == 0
+
+    @pytest.mark.parametrize("mask", [[[1, 1, 0], [1, 0, 0]], [[1, 0, 1], [1, 1, 0]], [[1, 1, 1], [1, 1, 0]]])
+    def test_other_masks_are_masks(self, tmp_path, mask):
+        assert gaecli.compute(self.write(tmp_path, ".parquet", mask=mask)).exit_code == 0
+
+    def test_a_mask_over_time_is_seldom_0_for_one_step_at_a_time(self, tmp_path):
+        arrays = {"rewards": np.ones((5, 2)), "values": np.zeros((5, 2))}
+        mask = np.array([[1, 1], [0, 1], [1, 0], [1, 1], [1, 1]])
+        np.savez(tmp_path / "r.npz", **arrays, mask=mask)
+        with pytest.raises(GaeError, match="`mask` of"):
+            gaecli.compute(tmp_path / "r.npz", layout="time-major")
+        np.savez(tmp_path / "r.npz", **arrays, mask=np.where(np.arange(5)[:, None] < 3, mask, 0))
+        assert gaecli.compute(tmp_path / "r.npz", layout="time-major").exit_code == 0
+
+
+class TestOfStates:
+    def test_masks_cut_to_the_steps_are_asked_about_under_their_preset(self, tmp_path):
+        """`masks[1:]` ends the steps, `masks[:-1]` begins them."""
+        arrays = {"rewards": np.ones((4, 2)), "value_preds": np.zeros((5, 2)), "masks": np.ones((4, 2))}
+        arrays["masks"][1, 0] = 0
+        np.savez(tmp_path / "r.npz", **arrays)
+        with pytest.raises(GaeError, match="one entry per step") as found:
+            gaecli.compute(tmp_path / "r.npz", preset="ikostrikov")
+        assert "`--done-at end`" in (found.value.hint or "")
+        gaecli.compute(tmp_path / "r.npz", preset="ikostrikov", done_at="end")
+        # A = 1 + 0.99 * 0.95 * (the next A), cut after step 1.
+        assert np.load(tmp_path / "r.npz")["advantage"][0, 0] == pytest.approx(1 + 0.99 * 0.95)
+
+    @pytest.mark.parametrize("name", ["dones", "last_dones"])
+    def test_what_comes_after_the_last_step_of_sb3(self, tmp_path, name):
+        arrays = {"rewards": np.ones((3, 2)), "values": np.zeros((3, 2)), "episode_starts": np.zeros((3, 2))}
+        np.savez(tmp_path / "r.npz", **arrays, last_values=np.full(2, 9.0), **{name: [1, 0]})
+        gaecli.compute(tmp_path / "r.npz", preset="sb3")
+        assert np.load(tmp_path / "r.npz")["advantage"][2].tolist() == pytest.approx([1.0, 1 + 0.99 * 9])

@@ -14,8 +14,8 @@ import pytest
 from matrix.files import CELLS, LAYOUTS, outcome, write
 from matrix.rollout import GAMMA, LAM, Rollout, advantages, rollout
 
-from gaecli.columns import ALIASES
 from gaecli.errors import GaeError
+from gaecli.names import ALIASES
 
 Arrays = Mapping[str, np.ndarray]
 #: What is written is float32.

@@ -28,6 +28,8 @@ Arrays = Mapping[str, np.ndarray]
 #: What is written is float32.
 TOLERANCE = {"rtol": 2e-6, "atol": 2e-6}
 NUM_ENVS, NUM_STEPS = 3, 24
+#: No episode ends with its first step, which start flags do; both kinds of end, and an end on a last step.
+SEED = 27
 
 
 @pytest.fixture(autouse=True)
@@ -296,9 +298,6 @@ ARCHIVES: list[tuple[str, Callable[[Rollout], Arrays], str, Ends]] = [
 #: What its arrays hold is not enough, or cannot be read: asked, or refused.
 ASKS = {
     "spinup",  # where a path ends, the buffer does not keep
-    "rlax",  # T + 1 values of a flat archive
-    "sample-factory",  # T + 1 valids
-    "mappo",  # an axis of agents
 }
 
 
@@ -322,7 +321,7 @@ def read(path: Path, name: str) -> np.ndarray:
     ids=[f"{name}-{made.__name__}{at}" for name, made, at, _ in ARCHIVES],
 )
 def test_a_preset_reads_its_librarys_arrays(tmp_path, preset, arrays, suffix, told):
-    rollout = told(random_rollout(9, NUM_ENVS, NUM_STEPS, end_rate=0.2))
+    rollout = told(random_rollout(SEED, NUM_ENVS, NUM_STEPS, end_rate=0.2))
     made = arrays(rollout)
     path = write(tmp_path, suffix, made)
     settings = Settings.from_preset(preset, **SAID.get(preset, {}))

@@ -75,10 +75,13 @@ def test_each_environment_is_compared_with_itself(tmp_path, log):
 
 
 class TestApart:
-    def test_a_flag_on_the_last_row(self, tmp_path, log):
-        log["done"][[FILE_ROWS - 1, 2 * FILE_ROWS - 1]] = True
-        del log["episode_id"], log["step"]
-        assert told(split(tmp_path, log)) == []
+    @pytest.mark.parametrize("at", ["end", "start"])
+    def test_a_flag_at_the_border(self, tmp_path, log, at):
+        rows = np.arange(3 * FILE_ROWS)
+        del log["episode_id"]
+        log["step"] = rows
+        log["done"] = rows % FILE_ROWS == (FILE_ROWS - 1 if at == "end" else 0)
+        assert told(split(tmp_path, log), done_at=at) == []
 
     def test_another_id(self, tmp_path, log):
         log["episode_id"] = log["episode_id"] + 100 * (np.arange(3 * FILE_ROWS) // FILE_ROWS)

@@ -195,6 +195,28 @@ def test_a_flag_that_is_set_in_one_cell_and_null_elsewhere_is_asked_about(tmp_pa
     assert error_of(save(tmp_path / "run.parquet", columns))[0] == 2
 
 
+@pytest.mark.parametrize("name", ["info.is_done", "steps.info.crashed"])
+def test_a_flag_in_a_struct_is_asked_about_by_its_name(tmp_path, steps, name):
+    columns = as_table(steps, "gone", steps["ends"])
+    cells = [{"speed": True, name.rpartition(".")[2]: bool(flag)} for flag in columns.pop("gone")]
+    head, *inner = name.split(".")[:-1]
+    columns[head] = [{inner[0]: cell} for cell in cells] if inner else cells
+    exit_code, error, hint = error_of(save(tmp_path / "run.parquet", columns))
+    assert exit_code == 2
+    assert "speed" not in error
+    assert f"`--done-column {name}`" in hint
+    assert codes(compute(tmp_path / "run.parquet", columns={"done": name})) == set()
+    np.testing.assert_allclose(written(tmp_path / "out.parquet"), steps["wanted"].T.ravel(), atol=1e-5)
+
+
+def test_lists_of_one_flag_are_asked_about(tmp_path, steps):
+    columns = {
+        name: [[cell] for cell in np.asarray(cells).tolist()]
+        for name, cells in as_table(steps, "gone", steps["ends"]).items()
+    }
+    assert error_of(save(tmp_path / "run.parquet", columns))[0] == 2
+
+
 def test_a_flag_of_every_state_is_asked_about(tmp_path, steps):
     longer = np.concatenate((np.zeros((1, NUM_ENVS), bool), steps["ends"]))
     path = save(tmp_path / "run.npz", {**as_dense(steps, "gone", longer), "last_value": np.zeros(NUM_ENVS)})
@@ -241,6 +263,18 @@ class TestIds:
             monkeypatch.setattr(run, "rows_per_block", lambda memory_bytes: rows)
         table["contact"] = np.arange(len(table["reward"])) % 2 == 0
         assert codes(compute(save(tmp_path / "run.parquet", table))) == set()
+
+    def test_where_a_block_begins_or_ends_is_no_border_of_an_episode(self, tmp_path, table, monkeypatch):
+        monkeypatch.setattr(run, "rows_per_block", lambda memory_bytes: 5)
+        rows, last = np.arange(len(table["reward"])), self.last(table)
+        first = np.concatenate(([True], last[:-1]))
+        table["begins"] = (rows % 5 == 0) & ~first & ~last
+        table["ends"] = (rows % 5 == 4) & ~first & ~last
+        assert table["begins"].any()
+        assert table["ends"].any()
+        path = tmp_path / "run.parquet"
+        pq.write_table(pa.table(table), path, row_group_size=5)
+        assert codes(compute(path)) == set()
 
     @pytest.mark.parametrize("rows", [None, 5, 7], ids=["one-block", "blocks-of-5", "blocks-of-7"])
     @pytest.mark.parametrize("at", ["last", "first"])
@@ -293,6 +327,12 @@ class TestBesideKnownEnds:
         table["x7"] = np.roll(table["terminated"], shift)
         assert codes(compute(save(tmp_path / "run.parquet", table))) == ({"unused-flag"} if shift else set())
 
+    def test_terminations_alone_leave_open_where_a_limit_cuts(self, tmp_path, table):
+        ends = table["terminated"]
+        table["terminated"] = ends & (np.cumsum(ends) % 2 == 0)
+        table["x7"] = ends & ~table["terminated"]
+        assert codes(compute(save(tmp_path / "run.parquet", table))) == {"unused-flag"}
+
     def test_the_same_ends_called_a_time_limit_say_something_new(self, tmp_path, table):
         table["done"] = table.pop("terminated")
         table["hit_limit"] = table["done"].copy()
@@ -301,6 +341,10 @@ class TestBesideKnownEnds:
     def test_long_stretches_and_coin_tosses_are_no_flags_of_ends(self, tmp_path, table):
         count = len(table["reward"])
         table["open"] = np.arange(count) // 9 % 2 == 0
+        # Set on every end, and before it too.
+        table["near"] = (
+            table["terminated"] | np.roll(table["terminated"], -1) | np.roll(table["terminated"], -2)
+        )
         table["coin"] = np.random.default_rng(0).random(count) < 0.5
         assert codes(compute(save(tmp_path / "run.parquet", table))) == set()
 

@@ -12,7 +12,7 @@ import pytest
 
 import gaecli
 from gaecli.errors import UsageError
-from gaecli.pipeline import run
+from gaecli.pipeline import checkup, run
 from gaecli.pipeline.checkup import check
 from gaecli.settings import Settings
 
@@ -120,15 +120,15 @@ class TestRewardsOnMaskedTokens:
 
     def test_before_the_first_kept_token_they_go_to_it_and_without_one_they_stay_lost(self, tmp_path):
         columns = {
-            "rewards": [[4.0, 0.0, 0.0], [0.0, 3.0]],
-            "values": [[0.0] * 3, [0.0] * 2],
-            "response_mask": [[0, 1, 1], [0, 0]],
+            "rewards": [[4.0, 0.0, 0.0], [0.0, 3.0], [5.0, 0.0]],
+            "values": [[0.0] * 3, [0.0] * 2, [0.0] * 2],
+            "response_mask": [[0, 1, 1], [0, 0], [0, 1]],
         }
         path = write(tmp_path, columns, ".parquet")
         (note,) = notes_of(path, "masked-rewards", masked_reward="move")
         assert note.count == 1
         gaecli.compute(path, masked_reward="move")
-        assert pq.read_table(path)["advantage"].to_pylist() == [[None, 4.0, 0.0], [None, None]]
+        assert pq.read_table(path)["advantage"].to_pylist() == [[None, 4.0, 0.0], [None, None], [None, 5.0]]
 
     def test_may_be_refused(self, tmp_path):
         path = write(tmp_path, MASKED, ".parquet")
@@ -265,10 +265,11 @@ class TestIdsThatChangeWhereNothingEnds:
         }
 
     @pytest.mark.parametrize("name", ["traj", "run", "worker", "ep"])
-    @pytest.mark.parametrize("row_group", [8, 5, 100])
-    def test_are_told_wherever_blocks_end(self, tmp_path, name, row_group):
-        path = tmp_path / "r.parquet"
-        pq.write_table(pa.table(self.blocks(name, flagged=False)), path, row_group_size=row_group)
+    @pytest.mark.parametrize("num_rows", [8, 5, 100])
+    def test_are_told_wherever_blocks_end(self, tmp_path, name, num_rows, monkeypatch):
+        for module in (run, checkup):
+            monkeypatch.setattr(module, "rows_per_block", lambda memory_bytes: num_rows)
+        path = write(tmp_path, self.blocks(name, flagged=False), ".parquet")
         (note,) = notes_of(path, "unused-id")
         assert note.count == 2
         assert "2 of 23 neighbours differ in it, the first at row 8" in note.message

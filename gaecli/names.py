@@ -1,0 +1,118 @@
+"""What writers call the columns of each role: the table is data.
+
+What is not in it has to be named by a flag, or is the business of a preset (`Preset.names`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+#: Role -> aliases in order of preference (`done` at the end of a step, `done_start` at its start).
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "reward": ("reward", "rewards", "next.reward", "token_level_rewards", "rew", "rews", "rew_buf", "r"),
+    "value": (
+        "value",
+        "values",
+        "vf_preds",
+        "state_value",
+        "value_current",
+        "v_s",
+        "vpred",
+        "value_preds",
+        "val_buf",
+    ),
+    "next_value": (
+        "next_value",
+        "next_values",
+        "next.state_value",
+        "values_bootstrapped",
+        "terminal_values",
+        "final_values",
+        "v_s_",
+    ),
+    "bootstrap_value": ("bootstrap_value", "last_value", "last_values"),
+    "terminated": (
+        "terminated",
+        "terminateds",
+        "terminations",
+        "terminals",
+        "terminal",
+        "next.terminated",
+        "is_terminal",
+        "termination",
+    ),
+    "truncated": (
+        "truncated",
+        "truncateds",
+        "truncations",
+        "timeouts",
+        "timeout",
+        "next.truncated",
+        "time_outs",
+        "truncation",
+    ),
+    "not_done": (
+        "not_done",
+        "not_dones",
+        "masks",
+        "nonterminal",
+        "nonterminals",
+        "non_terminal",
+        "non_terminals",
+        "undone",
+        "undones",
+        "continue",
+        "continues",
+        "cont",
+        "discount",
+        "discounts",
+    ),
+    "not_truncated": ("bad_masks", "unmasks"),
+    "done": ("done", "next.done", "is_last", "dones", "done_buf"),
+    "done_start": ("episode_start", "episode_starts", "is_first"),
+    "final_done": ("last_dones", "next_done"),
+    "episode": (
+        "episode_index",
+        "episode_id",
+        "eps_id",
+        "ep_id",
+        "episode",
+        "traj_id",
+        "trajectory_id",
+    ),
+    "env": ("env_id", "env", "env_index", "env_idx", "actor_id", "worker_id"),
+    "step": ("frame_index", "step", "t", "timestep", "step_index", "time_step"),
+    "mask": ("response_mask", "action_mask", "loss_mask", "mask", "token_loss_mask"),
+}
+
+#: Parts of the trajectory key beside the episode, where they hold anything.
+KEY_PARTS = ("unroll_id", "agent_id", "agent_index")
+
+#: Names that begin an episode by definition; every other flag defaults to the end of its step.
+START_FLAGS = frozenset(ALIASES["done_start"])
+
+#: Roles in which 0 says what 1 says in the others.
+INVERTED_ROLES = ("not_done", "not_truncated")
+
+#: Inverted flags of 1 - done; the others of their role may speak of terminal states alone, as a discount does.
+NOT_DONE_FLAGS = frozenset({"not_done", "not_dones", "masks"})
+
+#: In RLDS the discount of an episode's last row means nothing, and that of others stands for no end.
+DISCOUNTS = frozenset({"discount", "discounts"})
+RLDS_FLAGS = ("is_first", "is_last", "is_terminal")
+
+FLAG_ROLES = (
+    "terminated",
+    "truncated",
+    "done",
+    *INVERTED_ROLES,
+    "done_start",
+    "final_done",
+    "first",
+    "padding",
+    "padding_terminal",
+)
+NUMBER_ROLES = ("reward", "value", "next_value", "bootstrap_value")
+
+#: Names of columns that say when a row was recorded. They do not order the rows by themselves.
+CLOCKS = ("timestamp", "timestamps", "time", "datetime", "ts")
