@@ -93,6 +93,9 @@ class Lanes:
     first_padding: npt.NDArray[np.int8]
     #: V beyond the last step, should its trajectory end there; NaN where the file does not say.
     last_bootstraps: FloatArray | None = None
+    #: V(sₜ₊₁) of the last step from its own row, unless what follows says that the state is terminal; NaN where
+    #: not given, and where that is known in the block, whose next values have it then.
+    last_next_values: FloatArray | None = None
     #: Step column at both ends, for the check that nothing is missing or doubled in between: int64 where it
     #: counts, float64 where it only orders.
     first_steps: IndexArray | FloatArray | None = None

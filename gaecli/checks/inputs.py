@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gaecli.checks.base import Context, Hits, Rule
+from gaecli.formats.methods import row_group_rows
 
 #: Roles whose names say which convention a file follows.
 _TELLING = (
@@ -73,6 +74,18 @@ def lerobot_features(context: Context) -> Hits | None:
     return Hits(len(missing) + len(extra), "; ".join(parts), file=str(context.path), unit="column")
 
 
+def empty_first_row_group(context: Context) -> Hits | None:
+    """The first row group of a file has no rows, and others have some."""
+    rows = row_group_rows(context.file) or ()
+    if not rows or rows[0]:
+        return None
+    count = next((index for index, number in enumerate(rows) if number), len(rows))
+    message = f"the first {count:,} of {len(rows):,} row groups have no rows"
+    if count == 1:
+        message = f"the first of {len(rows):,} row groups has no rows"
+    return Hits(count, message, file=str(context.path), unit="row group")
+
+
 def _lerobot_info(path: Path) -> dict[str, Any] | None:
     """The description of the LeRobot set that a data file belongs to."""
     for folder in list(path.absolute().parents)[:_LEVELS_BELOW_ROOT]:
@@ -117,5 +130,16 @@ RULES = (
         why="a column without its feature makes LeRobot refuse the whole set (`column names don't match`), a "
         "feature without its column reads as None",
         fix="run `gae compute` on the root of the set, which keeps both in step, or repair `meta/info.json`",
+    ),
+    Rule(
+        "GAE504",
+        "empty-first-row-group",
+        "warning",
+        "file",
+        empty_first_row_group,
+        summary="the first row group of a Parquet file has no rows",
+        why="`datasets` takes the rows of the first row group for the size of its batches, and refuses the file "
+        "(`BatchSize must be greater than 0`)",
+        fix="write the file again without it; what `gae compute` writes has none",
     ),
 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,22 @@ WHOLE_NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
 T = TypeVar("T")
 
 _DIGITS = re.compile(r"(\d+)")
+
+
+#: The content of a mark, given by its name relative to the root.
+ReadMark = Callable[[Path], bytes]
+
+
+@dataclass(frozen=True)
+class NewColumns:
+    """What the files of a data set have once a run is over."""
+
+    #: Name -> the Arrow type of a column whose lists the new one is like; None: a number per row.
+    types: Mapping[str, str | None]
+    #: The files that have them.
+    paths: Sequence[Path]
+    #: Of a file, what differs wherever its new numbers may differ; none where that is not known.
+    digests: Mapping[Path, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,6 +57,10 @@ class DataSet:
     is_indivisible = False
     #: `--output` copies the whole root, so that the result can be loaded.
     is_copied_whole = False
+    #: A mark lists the columns of all files: neither `--join` nor `--no-join` makes independent files of them.
+    lists_columns = False
+    #: Its loader keeps a copy of what it has loaded, and may go on with that.
+    is_cached = False
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -76,11 +97,15 @@ class DataSet:
         """Columns that identify a row; where there is none of them, its resolved keys do."""
         return ()
 
-    def closing(self, root: Path, columns: Sequence[str]) -> Mapping[Path, bytes]:
-        """What the data set at `root` says of its columns once all data files have these new ones.
+    def together(self, stream: Sequence[Path]) -> tuple[Path, ...]:
+        """The files that are written all or none with those of a stream."""
+        return self.paths if self.is_indivisible else tuple(stream)
 
-        Files relative to the root; none that would stay as it is. They are put in their places last, so that
-        a run that is killed leaves a set that fails to load rather than one that loads and lacks something.
+    def closing(self, read: ReadMark, new: NewColumns) -> Mapping[Path, bytes]:
+        """What the marks say once the files have their new columns; none that would stay as it is.
+
+        They are put in their places last, in this order, so that a run that is killed leaves a set that fails to
+        load rather than one that loads and lacks something.
         """
         return {}
 
@@ -98,8 +123,6 @@ class DamagedMarkError(FileError):
 
 def read_document(path: Path, most_bytes: int = 64 << 20) -> dict[str, Any] | None:
     """The JSON object in a file; None where there is no file."""
-    import json
-
     try:
         if not path.is_file():
             if os.path.lexists(path):
@@ -108,16 +131,38 @@ def read_document(path: Path, most_bytes: int = 64 << 20) -> dict[str, Any] | No
         size = path.stat().st_size
         if size > most_bytes:
             raise damaged(path, f"is too large for what it should be: {size / 1e6:,.0f} MB")
-        document = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise damaged(path, f"is not a JSON document: {error}") from error
+        return parsed(path, path.read_bytes())
     except PermissionError as error:
         raise FileError(f"no permission to read `{path}`") from error
     except OSError as error:
         raise damaged(path, f"cannot be read: {error.strerror}") from error
+
+
+def parsed(path: Path, text: bytes) -> dict[str, Any]:
+    """A document that was read before, and may have been changed since."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, f"is not a JSON document: {error}") from error
     if not isinstance(document, dict):
         raise damaged(path, f"holds no JSON object, but {_kind(document)}")
     return document
+
+
+def in_the_style_of(text: bytes, document: object, changed: object) -> bytes:
+    """`changed` written as `document` is in `text`: the bytes that need not change do not."""
+    ending = text[len(text.rstrip()) :]
+    for indent in (4, 2, None, 1, "\t", 3, 8):
+        for ensure_ascii in (False, True):
+            for separators in (None, (",", ":")):
+                style: dict[str, Any] = {
+                    "indent": indent,
+                    "ensure_ascii": ensure_ascii,
+                    "separators": separators,
+                }
+                if json.dumps(document, **style).encode("utf-8", "replace") + ending == text:
+                    return json.dumps(changed, **style).encode() + ending
+    return json.dumps(changed, indent=4).encode() + ending
 
 
 def damaged(path: Path, what: str) -> DamagedMarkError:

@@ -7,7 +7,6 @@ the features are added when all data files are there.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gaecli.datasets.base import DataSet, member, natural_key, read_document
+from gaecli.datasets.base import (
+    DataSet,
+    NewColumns,
+    ReadMark,
+    in_the_style_of,
+    member,
+    natural_key,
+    parsed,
+    read_document,
+)
 from gaecli.errors import FileError
 
 INFO = Path("meta", "info.json")
@@ -48,17 +56,14 @@ class LeRobot(DataSet):
     def sidecar_keys(self) -> tuple[str, ...]:
         return ("index", "episode_index", "frame_index")
 
-    def closing(self, root: Path, columns: Sequence[str]) -> Mapping[Path, bytes]:
-        path = root / INFO
-        info = _read_info(root)
-        if info is None:
-            raise FileError(f"`{path}` is gone: the new columns are in the data files, but not listed there")
-        features = {**info["features"], **{name: dict(_FEATURE) for name in columns}}
-        if features == info["features"]:
+    def closing(self, read: ReadMark, new: NewColumns) -> Mapping[Path, bytes]:
+        text = read(INFO)
+        info = parsed(self.root / INFO, text)
+        features = member(self.root / INFO, info, "features", dict)
+        changed = {**features, **{name: dict(_FEATURE) for name in new.types}}
+        if changed == features:
             return {}
-        # As LeRobot writes it.
-        text = json.dumps({**info, "features": features}, indent=4, ensure_ascii=False)
-        return {INFO: text.encode()}
+        return {INFO: in_the_style_of(text, info, {**info, "features": changed})}
 
 
 def recognise(directory: Path) -> LeRobot | None:

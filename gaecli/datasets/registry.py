@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gaecli.datasets import delta, ducklake, hive, iceberg, lerobot, minari, rllib, shards, tables
+from gaecli.datasets import delta, ducklake, hive, hub, iceberg, lerobot, minari, rllib, saved, shards, tables
 from gaecli.datasets.base import DamagedMarkError, DataSet
 from gaecli.datasets.folders import rollout_files
 from gaecli.datasets.tables import TITLES, Table
@@ -33,6 +33,8 @@ class Kind:
 KINDS = (
     Kind("lerobot", lerobot.recognise, lerobot.root_of, is_marked=lerobot.is_marked),
     Kind("minari", minari.recognise, minari.root_of, is_marked=minari.is_marked),
+    Kind("saved", saved.recognise, saved.root_of, is_marked=saved.is_marked),
+    Kind("hub", hub.recognise, hub.root_of, is_marked=hub.is_marked),
     Kind("rllib", rllib.recognise, rllib.root_of),
     Kind("hive", hive.recognise, hive.root_of),
     Kind("shards", shards.recognise, shards.root_of, has_mark=False),
@@ -53,9 +55,20 @@ def recognise(directory: Path, *, by_mark: bool = False) -> DataSet | None:
         return _TABLES[table](directory)
     for kind in KINDS:
         found = kind.recognise(directory) if kind.has_mark or not by_mark else None
-        if found is not None:
+        if found is not None and (kind.is_marked(directory) or not _holds_another(found)):
             return found
     return None
+
+
+def _holds_another(found: DataSet) -> bool:
+    """What only looks like one data set by the names of its files may be several, each in a folder of its own."""
+    root = found.root.absolute()
+    folders = {folder for path in found.paths for folder in path.absolute().parents}
+    return any(
+        tables.kind_at(folder) is not None or any(kind.is_marked(folder) for kind in KINDS)
+        for folder in folders
+        if folder != root and folder.is_relative_to(root)
+    )
 
 
 def may_be_within_one(directory: Path) -> bool:

@@ -53,7 +53,9 @@ class VirtualColumns:
         else:
             is_number = isinstance(self._constants[name], int)
             kind, type_name = ("int", "int64") if is_number else ("id", "string")
-        return ColumnInfo(name, kind, type_name, (self.num_rows,))  # type: ignore[arg-type]
+        # Beside arrays, whose rows are of no one kind, a constant is one number for all of them.
+        is_one = name in self._constants and self.format_name == "npz"
+        return ColumnInfo(name, kind, type_name, () if is_one else (self.num_rows,))  # type: ignore[arg-type]
 
     @property
     def provenance(self) -> dict[str, Any] | None:
@@ -94,7 +96,8 @@ class VirtualColumns:
 
     def read_whole(self, name: str) -> Column:
         if name in self._infos:
-            return self._column(name, 0, self.num_rows)
+            is_one = self._infos[name].shape == ()
+            return self._column(name, 0, 1 if is_one else self.num_rows)
         return self._file.read_whole(name)
 
     def writer(self, temporary: Path, plan: WritePlan) -> FileWriter:

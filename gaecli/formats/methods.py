@@ -17,11 +17,17 @@ _METHODS = {
 
 def num_row_groups(file: RolloutFile) -> int | None:
     """None for formats without row groups."""
+    rows = row_group_rows(file)
+    return None if rows is None else len(rows)
+
+
+def row_group_rows(file: RolloutFile) -> Sequence[int] | None:
+    """The rows of each row group; None for formats without them."""
     if file.format_name != "parquet":
         return None
     from gaecli.formats.parquet_footer import read_footer
 
-    return len(read_footer(file.path).row_group_rows)
+    return read_footer(file.path).row_group_rows
 
 
 def planned_method(file: RolloutFile, own: Sequence[str], foreign: Sequence[str]) -> str | None:

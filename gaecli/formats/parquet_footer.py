@@ -404,15 +404,18 @@ def fingerprint(footer: Footer, ignore_columns: Collection[str] = ()) -> str:
     """A digest of where and what the data is, apart from the ignored top-level columns.
 
     It stays the same when columns are spliced to a file, and changes when the others are written anew.
+    Row groups without rows before all others hold no data.
     """
     ignored = footer.positions(ignore_columns)
-    digest = hashlib.sha256(repr(footer.row_group_rows).encode())
+    rows = footer.row_group_rows
+    first = next((index for index, count in enumerate(rows) if count), len(rows))
+    digest = hashlib.sha256(repr(rows[first:]).encode())
     schema = footer.tree.value(FileMetaData.SCHEMA)
     for column, span in enumerate(footer.elements):
         if column not in ignored:
             for element in schema[span.start : span.end]:
                 digest.update(thrift.encode(element))
-    for group in footer.row_groups:
+    for group in footer.row_groups[first:]:
         for leaf, chunk in zip(footer.leaves, group.value(RowGroup.COLUMNS), strict=True):
             if leaf.column not in ignored:
                 meta = chunk.value(ColumnChunk.META_DATA)

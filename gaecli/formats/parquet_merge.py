@@ -103,6 +103,22 @@ def with_columns(tree: Struct, added: Struct, added_chunks: Sequence[Sequence[St
     return tree
 
 
+def without_empty_head(tree: Struct) -> Struct:
+    """The tree without row groups that have no rows and come before all others.
+
+    They hold nothing, and `datasets` takes the rows of the first one for the size of its batches: it refuses a
+    file where that is 0.
+    """
+    groups = tree.value(FileMetaData.ROW_GROUPS)
+    rows = (index for index, group in enumerate(groups) if group.value(RowGroup.NUM_ROWS))
+    first = next(rows, len(groups))
+    if first == 0:
+        return tree
+    tree = Struct(tree)
+    tree.put(FileMetaData.ROW_GROUPS, thrift.LIST, List(thrift.STRUCT, groups[first:]))
+    return tree
+
+
 def shifted(chunk: Struct, delta: int) -> Struct:
     """The chunk after its pages, page indexes and bloom filter moved by `delta` bytes."""
     chunk = Struct(chunk)

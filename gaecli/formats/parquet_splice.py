@@ -48,7 +48,7 @@ from gaecli.formats.parquet_keys import (
     updated_keys,
 )
 from gaecli.formats.parquet_mark import marked, payload_fingerprint
-from gaecli.formats.parquet_merge import with_columns, without_columns
+from gaecli.formats.parquet_merge import with_columns, without_columns, without_empty_head
 from gaecli.formats.parquet_pieces import merge_pieces, piece_rows, placed_chunks, spool_file
 from gaecli.formats.parquet_relocate import Base, relocate
 from gaecli.formats.parquet_rewrite import reencode
@@ -149,7 +149,7 @@ class ParquetAppender:
         self._copier.join()
         if identity(self._source) != self._identity:
             raise changed(str(self._source_path))
-        tree = with_columns(self._base.tree, added, marked(chunks))
+        tree = without_empty_head(with_columns(self._base.tree, added, marked(chunks)))
         if pairs := self._pairs({key.encode(): value.encode() for key, value in metadata.items()}):
             tree.put(FileMetaData.KEY_VALUE_METADATA, thrift.LIST, to_thrift(pairs))
         footer = thrift.encode(tree)

@@ -125,7 +125,8 @@ class ArrayColumns:
         piece = Piece.of(self.frame, start, columns[self._reward].values.size)
         per_row, labels, behind = {}, {}, {}
         for name, form in self._forms.items():
-            column = columns[name] if name in columns else self._whole[name]
+            # A column that is read for another purpose may be here too, and not whole.
+            column = columns[name] if self._is_by_rows(name) else self._whole[name]
             if form == "lanes":
                 labels[name] = mapped(column, lambda cells: _part(cells, piece))
             elif form == "times":

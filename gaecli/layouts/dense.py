@@ -68,7 +68,11 @@ class DenseLayout(LongLayout):
         """Ids are compared along the lanes: side by side, those of one name may be unique and of another not."""
         assert table.piece is not None
         placement = _placement(table.piece)
-        moved = {name: mapped(column, placement.to_steps) for name, column in table.columns.items()}
+        roles = self.roles
+        names = [name for role, others in roles.alternates.items() for name in (roles.names[role], *others)]
+        moved = {
+            name: mapped(table.columns[name], placement.to_steps) for name in names if name in table.columns
+        }
         lane_cells = replace(cells, locate=lambda step: cells.locate(placement.row_of_step(step)))
         check_alternates({**table.labels, **moved}, self.roles, lane_cells)
 

@@ -30,6 +30,7 @@ def lanes_of(
     padding: Padding | None,
     first_and_last: tuple[Array, Array] | None,
     beyond: FloatArray | None,
+    undecided: FloatArray | None,
 ) -> Lanes:
     first, last = arrangement.starts, arrangement.stops - 1
     first_ids = arrangement.ids_at(first)
@@ -50,6 +51,26 @@ def lanes_of(
         np.zeros(len(first), np.bool_) if starts is None else starts[first],
         np.full(len(first), -1, np.int8) if padding is None else padding.of_first(first),
         beyond,
+        undecided,
         None if first_and_last is None else first_and_last[0],
         None if first_and_last is None else first_and_last[1],
     )
+
+
+def undecided_values(
+    next_values: Array | None, cuts: BoolArray, arrangement: Arrangement
+) -> tuple[Array | None, FloatArray | None]:
+    """(the next values without those of last steps, [lanes] those): the next block may begin with a start flag.
+
+    Such a flag, or a padding row, ends the step before it terminally, whatever value stands there.
+    """
+    if next_values is None:
+        return None, None
+    last = arrangement.stops - 1
+    is_open = arrangement.open_ends & ~cuts[last]
+    values = np.where(is_open, next_values[last], np.nan).astype(np.float64)
+    if np.isnan(values).all():
+        return next_values, None
+    next_values = next_values.copy()
+    next_values[last[is_open]] = np.nan
+    return next_values, values

@@ -29,7 +29,7 @@ from gaecli.layouts.facts import Ends, facts_of
 from gaecli.layouts.frames import Frame
 from gaecli.layouts.groups import group_codes
 from gaecli.layouts.keys import codes, first_duplicate
-from gaecli.layouts.lanes import cuts_of, lanes_of
+from gaecli.layouts.lanes import cuts_of, lanes_of, undecided_values
 from gaecli.layouts.lost_rewards import lost_rewards
 from gaecli.layouts.masks import MaskRule, masked_rows
 from gaecli.layouts.next_values import given_values, merge_next_values, values_beyond
@@ -181,6 +181,9 @@ class LongLayout:
         if dropped is not None:
             rewards, values = _zeroed(rewards, dropped), _zeroed(values, dropped)
             next_values = None if next_values is None else _zeroed(next_values, dropped)
+        undecided = None
+        if self.keeps_lanes and (starts is not None or padding is not None):
+            next_values, undecided = undecided_values(next_values, cuts, arrangement)
         first_and_last, stride = self._check_steps(steps, same & ~ended[:-1], arrangement, lane_cells)
         groups, labels = group_codes(columns, self._group, in_lanes)
         is_step = None if padding is None else ~padding.rows
@@ -194,7 +197,7 @@ class LongLayout:
             truncated=truncated,
             cuts=cuts,
             next_values=next_values,
-            lanes=lanes_of(arrangement, starts, padding, first_and_last, beyond)
+            lanes=lanes_of(arrangement, starts, padding, first_and_last, beyond, undecided)
             if self.keeps_lanes
             else NO_LANES,
             placement=arrangement.placement,

@@ -196,12 +196,18 @@ class _Entering:
         borders, lanes = self.summary.borders, self.summary.lanes
         carry.ends[:] = self.is_open & ~borders.last_cut & ~self.goes_on
         carry.ends_terminated[:] = self.ends_before_start | (self.ends_before_padding & self.is_terminal)
-        carry.inflow[self.goes_on] = (
-            borders.value_weights * self.follower_values + borders.trace_weights * self.follower_advantages
-        )[self.goes_on]
-        given = np.full(lanes.count, np.nan)
+        given, own = np.full(lanes.count, np.nan), lanes.last_next_values
         if lanes.last_bootstraps is not None:
             given[:] = lanes.last_bootstraps
+        following = self.follower_values
+        if own is not None:
+            has_own = ~np.isnan(own)
+            given[has_own] = own[has_own]
+            following = np.where(has_own, own, following)
+            carry.next_values[self.goes_on & has_own] = own[self.goes_on & has_own]
+        carry.inflow[self.goes_on] = (
+            borders.value_weights * following + borders.trace_weights * self.follower_advantages
+        )[self.goes_on]
         given[self.ends_before_padding] = self.follower_values[self.ends_before_padding]
         wants = self.ends_with_lane | (self.ends_before_padding & ~self.is_terminal)
         wants &= borders.value_weights != 0

@@ -66,14 +66,17 @@ def _below(folder: Path, data: Collection[Path], data_folders: Collection[Path])
             yield path
 
 
-def check_companions(stream: StreamPlan, root: Path, places: Places) -> None:
-    """Files that would be copied along must not take the place of others. `UsageError` if they would."""
+def check_companions(stream: StreamPlan, root: Path, places: Places, written: Collection[Path]) -> None:
+    """Files that would be copied along must not take the place of others. `UsageError` if they would.
+
+    Marks are no others where an earlier run, or this one, has `written` them.
+    """
     assert stream.data_set is not None
     has_data = any(_is_there(root / path.relative_to(stream.root), places) for path in stream.paths)
     marks = {root / mark for mark in stream.data_set.marks}
     for one in companions(stream, root):
         _check_kind(one, places)
-        may_differ = has_data and one.target in marks  # of an earlier run
+        may_differ = one.target in written or (has_data and one.target in marks)
         if not may_differ and _is_there(one.target, places) and not _is_same(one, places):
             raise UsageError(
                 f"`{one.target}` exists and differs from `{one.source}`, which belongs to the data set",

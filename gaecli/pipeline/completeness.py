@@ -6,10 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 
+from gaecli.datasets.base import NewColumns
 from gaecli.errors import GaeError
 from gaecli.formats.base import RolloutFile
 from gaecli.pipeline.inputs import StreamPlan
-from gaecli.pipeline.provenance import own_columns
+from gaecli.pipeline.provenance import digest_of, own_columns, own_entries
 from gaecli.summary import WarningNote
 
 _HINT = "a run was interrupted, or somebody else wrote some of them: `gae compute` with your settings does the others"
@@ -17,6 +18,7 @@ _HINT = "a run was interrupted, or somebody else wrote some of them: `gae comput
 
 def partly_written(plan: StreamPlan, files: Sequence[RolloutFile]) -> list[WarningNote]:
     """What a run leaves that is killed while its files take their places, one after the other."""
+    files = _together(plan, files)
     names = list(dict.fromkeys(name for file in files for name in own_columns(file.provenance)))
     if not names:
         return []
@@ -29,25 +31,45 @@ def partly_written(plan: StreamPlan, files: Sequence[RolloutFile]) -> list[Warni
     if others:
         message = f"{listed} of {len(files) - same:,} of the {len(files):,} files come from other settings"
         return [WarningNote("partly-written", message, _place(plan), len(files) - same, _HINT)]
-    return _unlisted(plan, names, listed)
+    return _unlisted(plan, files, names, listed)
+
+
+def _together(plan: StreamPlan, files: Sequence[RolloutFile]) -> Sequence[RolloutFile]:
+    """With those of other streams that are written all or none with these."""
+    data_set = plan.data_set
+    if data_set is None or plan.is_part:
+        return files
+    opened = {path.absolute(): file for path, file in zip(plan.paths, files, strict=True)}
+    try:
+        return [opened.get(path.absolute()) or data_set.open(path) for path in plan.together]
+    except GaeError:
+        return files
 
 
 def _settings(file: RolloutFile) -> str:
     return json.dumps((file.provenance or {}).get("settings"), sort_keys=True)
 
 
-def _unlisted(plan: StreamPlan, names: Sequence[str], listed: str) -> list[WarningNote]:
+def _unlisted(
+    plan: StreamPlan, files: Sequence[RolloutFile], names: Sequence[str], listed: str
+) -> list[WarningNote]:
     data_set = plan.data_set
     if data_set is None or plan.is_part:
         return []
     try:
-        changes = data_set.closing(data_set.root, names)
-    except GaeError:
+        columns = {name: files[0].find(name) for name in names}
+        types = {name: None if column is None else column.type_name for name, column in columns.items()}
+        paths = {path.absolute(): path for path in data_set.paths}
+        entries = {file.path: (own_entries(file.provenance) or [{}])[0] for file in files}
+        digests = {paths[path.absolute()]: digest_of(entry) for path, entry in entries.items()}
+        new = NewColumns(types, list(digests), digests)
+        changes = data_set.closing(lambda mark: (data_set.root / mark).read_bytes(), new)
+    except (GaeError, OSError):
         return []
     return [
         WarningNote(
             "partly-written",
-            f"all files have {listed}, but `{path}` does not list them",
+            f"all files have {listed}, but `{path}` does not say so",
             _place(plan),
             1,
             _HINT,

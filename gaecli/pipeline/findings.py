@@ -175,6 +175,17 @@ def _dropped(report: Report, file: str | None) -> list[WarningNote]:
     ]
 
 
+def behind_cache(root: str) -> WarningNote:
+    return WarningNote(
+        "stale-cache",
+        "where `datasets` has loaded this folder before, it may go on with the old columns and rows from its cache",
+        root,
+        1,
+        # Not `download_mode='force_redownload'`: it casts the files to the features that the cache has of old.
+        hint="remove it from the cache (`~/.cache/huggingface/datasets`), or load with another `cache_dir`",
+    )
+
+
 def names_alike(stream: OpenStream) -> list[WarningNote]:
     """Columns that differ from new ones in case only: to DuckDB, Spark and others they have one name."""
     notes = {}

@@ -39,6 +39,8 @@ class StreamPlan:
     is_part: bool = False
     #: The user named the root, so that `--output` means a copy of all that is there.
     is_root: bool = False
+    #: All files of the data set that are written all or none with these ones.
+    together: tuple[Path, ...] = ()
     #: Its files were found by looking through the root, and so would others be that come to lie there.
     is_searched: bool = False
     #: File -> the data set that knows how to open it, where its place tells more than its content.
@@ -168,12 +170,13 @@ def _streams_of(
     data_set: DataSet, named: Sequence[_Found], openers: Mapping[Path, DataSet]
 ) -> Iterator[StreamPlan]:
     by_place = {file.path.absolute(): file for file in named}
-    lacks_some = data_set.is_indivisible and len(by_place) < len(data_set.paths)
     for stream in data_set.streams:
         files = [by_place[path.absolute()] for path in stream if path.absolute() in by_place]
         if not files:
             continue
-        is_part = lacks_some or len(files) < len(stream)  # a split of shards may stand alone
+        # A split of shards may stand alone.
+        together = data_set.together(stream)
+        is_part = any(path.absolute() not in by_place for path in together)
         if is_part and not data_set.is_indivisible:
             group_shards([file.path for file in files])  # none may be missing in the middle
         yield StreamPlan(
@@ -182,6 +185,7 @@ def _streams_of(
             data_set,
             is_part=is_part,
             is_root=all(file.is_root for file in files),
+            together=together,
             is_searched=any(file.is_searched for file in files),
             openers=openers,
         )

@@ -65,6 +65,22 @@ class Outcome:
         return cls(files)
 
     @classmethod
+    def not_written(cls, plan: StreamPlan, because_of: Outcome) -> Outcome:
+        """Nothing was wrong with it, but with another stream that is written all or none with it."""
+        bad = because_of.files[0]
+        error = f"`{bad.input}` of the same data set failed"
+        return cls(
+            [
+                FileSummary(str(path), None, "not written", error=error, exit_code=bad.exit_code)
+                for path in plan.paths
+            ]
+        )
+
+    @property
+    def is_failure(self) -> bool:
+        return any(file.status in ("failed", "not written") for file in self.files)
+
+    @classmethod
     def up_to_date(
         cls, stream: OpenStream, targets: Mapping[Path, Target], entries: Sequence[Mapping[str, Any]]
     ) -> Outcome:

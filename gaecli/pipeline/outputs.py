@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+from gaecli.datasets.base import DataSet, NewColumns
 from gaecli.estimators.normalization import Constants
 from gaecli.formats.base import FileWriter, SidecarWriter, WritePlan
 from gaecli.pipeline.apply import Report
@@ -18,7 +21,7 @@ from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.pen import OUTPUT_DTYPE
 from gaecli.pipeline.places import NewThing, Places
-from gaecli.pipeline.provenance import make_provenance, own_columns, source_of
+from gaecli.pipeline.provenance import digest_of, make_provenance, own_columns, source_of
 from gaecli.pipeline.roots import (
     DEFAULT_TAG,
     companion_places,
@@ -28,7 +31,6 @@ from gaecli.pipeline.roots import (
     sidecar_keys,
     whole_file,
 )
-from gaecli.pipeline.stream import Stream
 from gaecli.pipeline.targets import (
     Target,
     check_output_names,
@@ -64,6 +66,8 @@ class Output:
     #: The output before this one, whose sidecar goes on with this one; and whether one more goes on with it.
     continues: Output | None = None
     is_continued: bool = False
+    #: What is stored in the new file.
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     report: Report = field(default_factory=Report)
     constants: Mapping[Hashable, Constants] = field(default_factory=dict)
@@ -114,7 +118,14 @@ class Outputs:
         self._done: dict[int, int] = {}
         #: Those of every stream, by its number, until they are committed or given up.
         self._pending: dict[int, list[Output]] = {}
+        #: Those of streams that had all of them before.
+        self._found: dict[int, Sequence[Mapping[str, Any]]] = {}
+        #: Marks of data sets that this run has put in their places.
+        self._written: set[Path] = set()
+        #: Streams whose loader may go on with what it has in its cache.
+        self.behind_caches: set[int] = set()
         self._lock = threading.Lock()
+        self._marks_lock = threading.Lock()
 
     def plan(self, streams: Sequence[StreamPlan]) -> None:
         """Find the place of every result, and remove what killed runs left there."""
@@ -178,34 +189,39 @@ class Outputs:
             constants=output.constants,
             earlier=file.provenance if output.target.in_place or not self.options.sidecar else None,
         )
+        output.provenance = provenance
         with self.clock("write"):
             output.writer.finish(provenance)
         if output.index >= self._num_kept_open and isinstance(output.new_file, NewFile):
             output.new_file.let_go()
 
-    def commit(self, stream: Stream) -> None:
-        """Put the complete outputs of a stream, and what its data set says of them, into their places."""
-        outputs = self._pending[stream.number]
-        if not self.options.dry_run:
-            root = self._copied_root(stream.plan)
-            if root is not None:
-                copy_companions(stream.plan, root, self.places)
-            marks = self._new_marks(stream.plan, new_marks)
-            self._commit_files(outputs, marks, self._publication(stream.plan, outputs))
-        self.finished(stream.opened)
-        with self._lock:
-            del self._pending[stream.number]
+    def found(self, stream: OpenStream, entries: Sequence[Mapping[str, Any]]) -> None:
+        """All files of the stream have their columns from an earlier run, which stored these entries."""
+        self._found[stream.number] = entries
 
-    def finish_marks(self, stream: OpenStream) -> None:
-        """All files have their columns from an earlier run, which may have been killed right after that."""
-        if not self.options.dry_run:
-            self._commit_files([], self._new_marks(stream.plan, lacking_marks))
-        self.finished(stream)
+    def commit(self, group: Sequence[OpenStream]) -> None:
+        """Put the complete outputs of streams that are written together into their places, and what tells of them.
 
-    def finished(self, stream: OpenStream) -> None:
-        """All results of the stream are there."""
+        A stream may have none, as its files have their columns from an earlier run; if that was killed right
+        after, what tells of them is what is left to do.
+        """
+        outputs = [output for stream in group for output in self._pending.get(stream.number, [])]
+        plan = group[0].plan
+        if not self.options.dry_run:
+            # Marks are read, changed and written; other files of the data set may be concerned in another thread.
+            with self._marks_lock if plan.data_set is not None else nullcontext():
+                root = self._copied_root(plan)
+                if root is not None and outputs:
+                    copy_companions(plan, root, self.places)
+                marks = self._marks(group, has_outputs=bool(outputs))
+                if plan.data_set is not None and plan.data_set.is_cached and outputs:
+                    self._note_cache(group, marks)
+                self._commit_files(outputs, marks, self._publication(plan, outputs))
+                self._written.update(marks)
         with self._lock:
-            self._done[stream.number] = len(stream.plan.paths)
+            for stream in group:
+                self._done[stream.number] = len(stream.plan.paths)
+                self._pending.pop(stream.number, None)
 
     def is_committing(self, stream_number: int) -> bool:
         """Whether some of its outputs are in their places, and not yet all that belongs to them."""
@@ -253,7 +269,7 @@ class Outputs:
                 output.continues, before.is_continued = before, True
         root = self._copied_root(stream.plan)
         if root is not None and not self.options.overwrite:
-            check_companions(stream.plan, root, self.places)
+            check_companions(stream.plan, root, self.places, self._written)
         with self._lock:
             self._pending[stream.number] = outputs
         return outputs
@@ -289,12 +305,37 @@ class Outputs:
         """Where a copy of the whole data set is made, if one is."""
         return None if self.options.sidecar else other_root(plan, self.options.output)
 
-    def _new_marks(self, plan: StreamPlan, marks_of: MarksOf) -> Mapping[Path, bytes]:
+    def _note_cache(self, group: Sequence[OpenStream], marks: Mapping[Path, bytes]) -> None:
+        """A loader that goes by the marks takes the files for what it has in its cache."""
+        plan = group[0].plan
+        is_written = self._copied_root(plan) is not None or self.targets[plan.paths[0]].in_place
+        if is_written and all(path.is_file() and path.read_bytes() == text for path, text in marks.items()):
+            self.behind_caches.update(stream.number for stream in group)
+
+    def _marks(self, group: Sequence[OpenStream], *, has_outputs: bool) -> dict[Path, bytes]:
+        plan = group[0].plan
         root = self._copied_root(plan)
-        in_place = all(self.targets[path].in_place for path in plan.paths)
-        if root is None and not in_place:
+        in_place = all(self.targets[path].in_place for stream in group for path in stream.plan.paths)
+        if plan.data_set is None or plan.is_part or (root is None and not in_place):
             return {}
-        return marks_of(plan, root, self.settings.output_columns, self.places)
+        marks_of = new_marks if has_outputs else lacking_marks
+        return marks_of(
+            plan.data_set, root, self._new_columns(plan.data_set, group), self.places, self._written
+        )
+
+    def _new_columns(self, data_set: DataSet, group: Sequence[OpenStream]) -> NewColumns:
+        named = {path.absolute(): path for path in data_set.paths}
+        digests: dict[Path, str] = {}
+        for stream in group:
+            entries = self._found.get(stream.number) or [
+                output.provenance for output in self._pending.get(stream.number, [])
+            ]
+            for path, entry in zip(stream.plan.paths, entries, strict=True):
+                digests[named[path.absolute()]] = digest_of(entry)
+        first = group[0].files[0]
+        like = first.file.find(first.layout.like_column) if first.layout.like_column is not None else None
+        types = dict.fromkeys(self.settings.output_columns, None if like is None else like.type_name)
+        return NewColumns(types, list(digests), digests)
 
     def _publication(self, plan: StreamPlan, outputs: Sequence[Output]) -> Callable[[], None] | None:
         """What makes the new files the next version of a data set whose own files never change."""
@@ -331,9 +372,6 @@ class Outputs:
                 for mark in made:
                     mark.discard()
 
-
-#: `new_marks` or `lacking_marks`.
-MarksOf = Callable[[StreamPlan, Path | None, Sequence[str], Places], Mapping[Path, bytes]]
 
 _AGAIN = "run the same command again for the others"
 

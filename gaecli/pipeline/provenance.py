@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -99,6 +100,14 @@ def is_up_to_date(
         ):
             return entry
     return None
+
+
+def digest_of(entry: Mapping[str, Any]) -> str:
+    """Different wherever the numbers of a run may be, by what it stored; empty where it stored nothing."""
+    if not entry:
+        return ""
+    told = [entry.get(key) for key in ("version", "settings", "source", "inputs")]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def payload_of(file: RolloutFile) -> str:

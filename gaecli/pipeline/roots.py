@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from gaecli.columns import Roles
+from gaecli.datasets.base import DataSet, NewColumns
 from gaecli.datasets.folders import is_hidden
-from gaecli.errors import UsageError
+from gaecli.errors import FileError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.pipeline.companions import companions
 from gaecli.pipeline.inputs import StreamPlan
@@ -23,6 +24,7 @@ _KEY_ROLES = ("env", "episode", "step")
 def check_parts(streams: Sequence[StreamPlan]) -> None:
     """Refuse to write into some files of a data set: its loader wants the columns in all of them or in none."""
     for stream in streams:
+        _check_join(stream)
         data_set = stream.data_set
         refusal = data_set.refuse_in_place() if data_set is not None else None
         if refusal is not None:
@@ -30,13 +32,30 @@ def check_parts(streams: Sequence[StreamPlan]) -> None:
         if data_set is None or not stream.is_part:
             continue
         num_files = len(data_set.paths)
-        alone = "" if data_set.is_indivisible else "; `--no-join` takes the file for a rollout of its own"
+        alone = (
+            ""
+            if data_set.is_indivisible or data_set.lists_columns
+            else "; `--no-join` takes the file for a rollout of its own"
+        )
         raise UsageError(
             f"`{stream.paths[0]}` is one of the {num_files:,} files of the {data_set.title} `{data_set.root}`, "
             "which get the new columns all or none",
             hint=f"name the root, `{data_set.root}`; or write elsewhere with `--output`, or keys and new columns "
             f"alone with `--sidecar`{alone}",
         )
+
+
+def _check_join(stream: StreamPlan) -> None:
+    """Files that were taken out of their data set, by `--join` or `--no-join`."""
+    for path in stream.paths:
+        data_set = stream.openers.get(path)
+        if stream.data_set is None and data_set is not None and data_set.lists_columns:
+            raise UsageError(
+                f"`{path}` belongs to the {data_set.title} `{data_set.root}`, which lists the columns of all its "
+                "files: `--join` and `--no-join` take it for a rollout of its own",
+                hint="drop that flag, or write elsewhere with `--output`, or keys and new columns alone with "
+                "`--sidecar`",
+            )
 
 
 def check_roots(streams: Sequence[StreamPlan], output: Path) -> None:
@@ -114,39 +133,44 @@ def companion_places(stream: StreamPlan, options: RunOptions) -> Iterator[Path]:
 
 
 def new_marks(
-    stream: StreamPlan, root: Path | None, columns: Sequence[str], places: Places
+    data_set: DataSet, root: Path | None, new: NewColumns, places: Places, written: Collection[Path]
 ) -> dict[Path, bytes]:
     """What says that this is a data set, and which columns it has, where that is to change; by its place.
 
-    `root` is that of a copy, whose marks come with its files.
+    `root` is that of a copy, whose marks come with its files; those that this run has `written` there already,
+    with other files of the data set, are gone on with.
     """
-    data_set = stream.data_set
-    if data_set is None or stream.is_part:
-        return {}
-    for mark in data_set.marks:
-        places.fill(data_set.root / mark)
-    content = {
-        mark: (data_set.root / mark).read_bytes()
-        for mark in data_set.marks
-        if root is not None and (data_set.root / mark).is_file()
-    }
-    content.update(data_set.closing(data_set.root, columns))
-    return {(root or data_set.root) / mark: text for mark, text in content.items()}
+    place = root or data_set.root
+
+    def read(mark: Path) -> bytes:
+        source = place / mark if place / mark in written else data_set.root / mark
+        return _content(source, places)
+
+    marks = [mark for mark in data_set.marks if root is not None and (data_set.root / mark).is_file()]
+    content = {mark: read(mark) for mark in marks if place / mark not in written}
+    content.update(data_set.closing(read, new))
+    return {place / mark: text for mark, text in content.items()}
 
 
 def lacking_marks(
-    stream: StreamPlan, root: Path | None, columns: Sequence[str], places: Places
+    data_set: DataSet, root: Path | None, new: NewColumns, places: Places, written: Collection[Path]
 ) -> dict[Path, bytes]:
     """The same where all data files have the columns already: what a run that was killed did not come to."""
-    data_set = stream.data_set
-    if data_set is None or stream.is_part:
-        return {}
     place = root or data_set.root
     for mark in data_set.marks:
         places.look_up(place / mark)
-    if all((place / mark).is_file() for mark in data_set.marks):
-        return {place / mark: text for mark, text in data_set.closing(place, columns).items()}
-    return new_marks(stream, root, columns, places)
+    there = [place / mark for mark in data_set.marks if (place / mark).is_file()]
+    return new_marks(data_set, root, new, places, {*written, *there})
+
+
+def _content(path: Path, places: Places) -> bytes:
+    places.fill(path)
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise FileError(
+            f"`{path}` is gone, which says what is in the data set: nothing was written"
+        ) from error
 
 
 def whole_file(path: Path, content: bytes, places: Places) -> NewThing:

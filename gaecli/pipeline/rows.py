@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from gaecli.columns import Roles
 from gaecli.formats.base import Column, RolloutFile
+from gaecli.layouts.frames import core
 from gaecli.summary import StepInfo
 
 #: Rows between which ids are looked up, at a time.
@@ -75,14 +77,15 @@ def _cell(column: Column, like: Column, item: int, row: int) -> Any:
 
 def episode_keys(file: RolloutFile, roles: Roles, rows: Sequence[int]) -> list[dict[str, Any]]:
     """What the id columns say at each of `rows`, which ascend: role -> value."""
-    names = {role: name for role in _ID_ROLES if (name := roles.get(role)) and _is_flat(file, name)}
-    for part in roles.key_parts:
-        names[part] = part
+    like = roles.get("reward")
+    if like is None:
+        return [{} for _ in rows]
+    found = {role: roles.get(role) for role in _ID_ROLES} | {part: part for part in roles.key_parts}
+    names = {role: name for role, name in found.items() if name and _has_a_cell_per_row(file, name, like)}
     if not names or not len(rows):
         return [{} for _ in rows]
     wanted = np.asarray(rows, np.int64)
     keys: list[dict[str, Any]] = []
-    like = next(iter(names.values()))
     for unit in file.units(_ROWS_AT_A_TIME, like):
         for start, stop, columns in file.blocks(unit, list(names.values()), _ROWS_AT_A_TIME):
             here = (wanted[(wanted >= start) & (wanted < stop)] - start).tolist()
@@ -90,6 +93,9 @@ def episode_keys(file: RolloutFile, roles: Roles, rows: Sequence[int]) -> list[d
     return keys
 
 
-def _is_flat(file: RolloutFile, name: str) -> bool:
-    info = file.find(name)
-    return info is not None and info.unusable is None and not info.is_list and len(info.shape) == 1
+def _has_a_cell_per_row(file: RolloutFile, name: str, like: str) -> bool:
+    """Of an array of states, the last one has no row."""
+    info, rows = file.find(name), file.find(like)
+    if info is None or rows is None or info.unusable is not None or info.is_list or len(core(info.shape)) > 1:
+        return False
+    return math.prod(info.shape) - math.prod(rows.shape) in (0, 1)

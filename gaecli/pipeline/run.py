@@ -6,6 +6,8 @@ import contextlib
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,14 +25,14 @@ from gaecli.pipeline.apply import Report
 from gaecli.pipeline.blocks import BlockStore
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.commit import explain
-from gaecli.pipeline.findings import findings, names_alike, stored_settings
+from gaecli.pipeline.findings import behind_cache, findings, names_alike, stored_settings
 from gaecli.pipeline.gallery import SketchBook
 from gaecli.pipeline.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.pipeline.local import LocalEngine, default_jobs, run_in_order
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.outcome import Outcome, summarize
-from gaecli.pipeline.outputs import Outputs
+from gaecli.pipeline.outputs import Output, Outputs
 from gaecli.pipeline.places import Places
 from gaecli.pipeline.provenance import combined_fingerprint, payload_of
 from gaecli.pipeline.reading_errors import not_in_memory
@@ -40,6 +42,7 @@ from gaecli.settings import RunOptions, Settings
 from gaecli.summary import Summary
 from gaecli.unfinished import leave_word
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 #: Called with the name of every file that is done.
@@ -85,6 +88,17 @@ class _Job:
     plan: StreamPlan
     #: Once it is open, until it is over: of a thousand streams it is more than their data.
     opened: OpenStream | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """A stream whose new files are complete, and not in their places yet."""
+
+    stream: Stream
+    outputs: Sequence[Output]
+
+
+_Group = Sequence[_Job]
 
 
 class _Run:
@@ -150,16 +164,17 @@ class _Run:
         """Each stream from beginning to end, several at a time."""
         shop = self._shop(side_by_side=len(jobs) > 1)
 
-        def whole(job: _Job) -> Outcome:
-            return self._last_step(job, lambda: self._whole(job, shop))
+        def whole(group: _Group) -> list[Outcome]:
+            return self._last_step(group, lambda job: self._whole(job, shop))
 
-        return self._each(whole, jobs)
+        return chain.from_iterable(self._each(whole, _groups(jobs)))
 
     def _together(self, jobs: Sequence[_Job]) -> Iterator[Outcome]:
         """All streams are looked at before the first is written: they share their normalisation."""
         shop = self._shop(side_by_side=True)
         outcomes: dict[int, Outcome] = {}
-        finished: Iterator[Outcome] = iter(())
+        streams: dict[int, Stream] = {}
+        constants: Mapping[Hashable, Constants] = {}
 
         def carry_on(
             step: Callable[[_Job], T | Outcome | None], among: Sequence[_Job]
@@ -181,7 +196,6 @@ class _Run:
         if any(job.number not in outcomes for job in good):
             for job in good:  # each of them is needed for the constants that they share
                 outcomes.pop(job.number, None)
-            streams: dict[int, Stream] = {}
 
             def look(job: _Job) -> dict[Hashable, Moments]:
                 stream = streams[job.number] = self._summarised(opened[job.number], shop)
@@ -196,16 +210,18 @@ class _Run:
             inputs = _inputs_of([opened[job.number] for job in ready])
             # A run that was killed, or that met the same bad file, has written some of them already.
             carry_on(lambda job: self._left_alone(streams[job.number], shop, constants, inputs), ready)
-            left = [job for job in ready if job.number not in outcomes]
 
-            def finish(job: _Job) -> Outcome:
-                stream = streams.pop(job.number)
-                del opened[job.number]
-                return self._last_step(job, lambda: self._finish(stream, shop, constants, inputs))
+        def finish(job: _Job) -> Outcome | _Ready:
+            done = outcomes.pop(job.number, None)
+            if done is not None:
+                return done
+            return self._applied(streams.pop(job.number), shop, constants, inputs)
 
-            finished = self._each(finish, left)
-        for job in jobs:
-            yield outcomes[job.number] if job.number in outcomes else next(finished)
+        def last_step(group: _Group) -> list[Outcome]:
+            return self._last_step(group, finish)
+
+        opened.clear()
+        yield from chain.from_iterable(self._each(last_step, _groups(jobs)))
 
     def _shop(self, *, side_by_side: bool) -> Workshop:
         """Streams side by side, or the blocks of one stream side by side; never both."""
@@ -214,7 +230,7 @@ class _Run:
         run = run_in_order if side_by_side or on_accelerator else self._engine.run
         return Workshop(estimator, self.store, run, self.clock, threads=1, check_stop=self._engine.check_stop)
 
-    def _each(self, function: Callable[[_Job], T], jobs: Sequence[_Job]) -> Iterator[T]:
+    def _each(self, function: Callable[[S], T], jobs: Sequence[S]) -> Iterator[T]:
         """A function over streams, several at a time where the CPU computes; results in their order.
 
         A single one is worked on here: its blocks need the threads.
@@ -225,16 +241,45 @@ class _Run:
     def _map(self, function: Callable[[_Job], T], jobs: Sequence[_Job]) -> dict[int, T]:
         return dict(zip((job.number for job in jobs), self._each(function, jobs), strict=True))
 
-    def _last_step(self, job: _Job, step: Callable[[], Outcome]) -> Outcome:
-        """After it the stream is over, be it done or failed."""
-        outcome = self._guard(job, step)
-        job.opened = None
-        self.places.release(job.plan.paths)
-        for path in job.plan.paths:
-            self.progress(self.places.shown(str(path)))
+    def _last_step(self, group: _Group, step: Callable[[_Job], Outcome | _Ready]) -> list[Outcome]:
+        """Streams that are written together: after it they are over, be they done or failed."""
+        ends = [self._guard(job, partial(step, job)) for job in group]
+        outcomes = self._concluded(group, ends)
+        for job in group:
+            job.opened = None
+            self.places.release(job.plan.paths)
+            for path in job.plan.paths:
+                self.progress(self.places.shown(str(path)))
+        return outcomes
+
+    def _concluded(self, group: _Group, ends: Sequence[Outcome | _Ready]) -> list[Outcome]:
+        """All of them are committed, or none."""
+        bad = next((end for end in ends if isinstance(end, Outcome) and end.is_failure), None)
+        if bad is None:
+            streams = [job.opened for job in group if job.opened is not None]
+            failed = self._guard(group[0], partial(self.outputs.commit, streams))
+            if failed is None:
+                return [end if isinstance(end, Outcome) else self._done(end) for end in ends]
+            bad = failed
+            ends = [failed, *ends[1:]]
+        for job in group:
+            self.outputs.discard(job.number)
+        return [
+            end if isinstance(end, Outcome) else Outcome.not_written(job.plan, bad)
+            for job, end in zip(group, ends, strict=True)
+        ]
+
+    def _done(self, ready: _Ready) -> Outcome:
+        outcome = Outcome.done(
+            ready.stream, self.outputs.targets, ready.outputs, dry_run=self.options.dry_run
+        )
+        outcome.warnings.extend(findings(ready.stream.plan, outcome, self.settings, self.device))
+        data_set = ready.stream.plan.data_set
+        if data_set is not None and ready.stream.opened.number in self.outputs.behind_caches:
+            outcome.warnings.append(behind_cache(str(data_set.root)))
         return outcome
 
-    def _whole(self, job: _Job, shop: Workshop) -> Outcome:
+    def _whole(self, job: _Job, shop: Workshop) -> Outcome | _Ready:
         opened = self._open(job)
         inputs = _inputs_of([opened]) if len(opened.files) > 1 else ""
         done = self._up_to_date(opened, inputs)
@@ -248,7 +293,7 @@ class _Run:
             constants = self._constants(stream.measure(shop))
         if done is not None:
             return self._drawn(done, stream, shop, constants)
-        return self._finish(stream, shop, constants, inputs)
+        return self._applied(stream, shop, constants, inputs)
 
     def _open(self, job: _Job) -> OpenStream:
         with self.clock("read"):
@@ -272,7 +317,7 @@ class _Run:
         entries = earlier_entries(opened, targets, self.places, self.settings, inputs)
         if entries is None:
             return None
-        self.outputs.finish_marks(opened)
+        self.outputs.found(opened, entries)
         outcome = Outcome.up_to_date(opened, targets, entries)
         outcome.warnings.extend(findings(opened.plan, outcome, self.settings, self.device))
         return outcome
@@ -306,20 +351,17 @@ class _Run:
             stream.sketches = SketchBook()
         return stream
 
-    def _finish(
+    def _applied(
         self, stream: Stream, shop: Workshop, constants: Mapping[Hashable, Constants], inputs: str
-    ) -> Outcome:
-        """Apply file by file, and commit all of them at once."""
+    ) -> _Ready:
+        """The new files, complete, one by one."""
         outputs = self.outputs.of(stream.opened)
         for output in outputs:
             self.outputs.begin(output)
             output.constants = self._constants_of_file(stream, output.index, shop) or constants
             output.report = stream.apply(output.index, output.writer, shop, output.constants, self.rule)
             self.outputs.complete(output, inputs, stream.warnings)
-        self.outputs.commit(stream)
-        outcome = Outcome.done(stream, self.outputs.targets, outputs, dry_run=self.options.dry_run)
-        outcome.warnings.extend(findings(stream.plan, outcome, self.settings, self.device))
-        return outcome
+        return _Ready(stream, outputs)
 
     def _constants_of_file(
         self, stream: Stream, index: int, shop: Workshop
@@ -363,6 +405,17 @@ class _Run:
         except (FileError, OSError) as error:
             return error if isinstance(error, FileError) else None
         return None
+
+
+def _groups(jobs: Sequence[_Job]) -> list[_Group]:
+    """Those that are written all or none, in the order of the first ones."""
+    groups: dict[Hashable, list[_Job]] = {}
+    for job in jobs:
+        data_set = job.plan.data_set
+        is_whole = data_set is not None and not job.plan.is_part
+        key = (data_set.root, job.plan.together) if data_set is not None and is_whole else job.number
+        groups.setdefault(key, []).append(job)
+    return list(groups.values())
 
 
 def _inputs_of(streams: Sequence[OpenStream]) -> str:

@@ -13,6 +13,7 @@ from gaecli.columns import Roles, find_roles
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.dense import DenseLayout
+from gaecli.pipeline.opening import OpenFile
 from gaecli.pipeline.stream import Stream
 from gaecli.rollouts import BoolArray
 
@@ -83,7 +84,7 @@ def _by_number(stream: Stream, row: int) -> Place:
 def _num_cells(file: RolloutFile, roles: Roles) -> int:
     info = file.find(roles.names["reward"])
     assert info is not None
-    return file.num_rows if len(info.shape) <= 1 else int(np.prod(info.shape))
+    return int(np.prod(info.shape))
 
 
 def _in_array(stream: Stream, query: StepQuery) -> Place:
@@ -189,7 +190,7 @@ def _matches(stream: Stream, wanted: Mapping[str, Any], *, use_layout: bool = Tr
     for index, opened in enumerate(stream.files):
         roles = opened.layout.roles if use_layout else find_roles(opened.file, stream.settings)
         names = {role: _column_of(opened.file, roles, role) for role in _given(wanted)}
-        for start, _, columns in _blocks(opened.file, list(names.values())):
+        for start, columns in _cells(opened, list(names.values()), use_layout=use_layout):
             is_it: BoolArray | None = None
             for role, name in names.items():
                 here = _equals(columns[name], str(wanted[role]))
@@ -222,6 +223,19 @@ def _equals(column: Column, text: str) -> BoolArray:
             is_it = np.zeros(len(values), np.bool_)
     result: BoolArray = is_it if column.is_null is None else is_it & ~column.is_null
     return result
+
+
+def _cells(
+    opened: OpenFile, names: list[str], *, use_layout: bool
+) -> Iterator[tuple[int, Mapping[str, Column]]]:
+    """(first row, columns with a cell per row) of all blocks. Arrays may have one more, or one for all."""
+    layout, file = opened.layout, opened.file
+    if not use_layout or file.format_name != "npz":
+        yield from ((start, columns) for start, _, columns in _blocks(file, names))
+        return
+    for unit in file.units(_ROWS_AT_A_TIME, layout.roles.names["reward"]):
+        for start, _, columns in file.blocks(unit, layout.row_columns, _ROWS_AT_A_TIME):
+            yield start, layout.cells(start, columns)
 
 
 def _blocks(file: RolloutFile, names: list[str]) -> Iterator[tuple[int, int, dict[str, Column]]]:

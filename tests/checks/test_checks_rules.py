@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from checks.planted import (
     Columns,
@@ -19,6 +20,7 @@ from checks.planted import (
     write,
 )
 
+import gaecli
 from gaecli.checks.registry import RULES
 from gaecli.diagnosis import Checkup, Finding
 from gaecli.pipeline.checkup import check
@@ -377,6 +379,20 @@ class TestInputs:
         (finding,) = (f for f in check([path]).findings if f.rule.code == "GAE502")
         assert finding.message == "not in `meta/info.json`: `extra`, `value`"
         assert finding.file == str(path)
+
+    @pytest.mark.parametrize(("sizes", "is_found"), [((0, 2), True), ((0, 0, 2), True), ((2, 0), False)])
+    def test_an_empty_first_row_group(self, clean, tmp_path, sizes, is_found):
+        table = pq.read_table(write(tmp_path / "whole.parquet", clean))
+        path = tmp_path / "groups.parquet"
+        with pq.ParquetWriter(path, table.schema) as writer:
+            for size in sizes:
+                writer.write_table(table if size else table.slice(0, 0))
+        found = [finding for finding in check([path]).findings if finding.rule.code == "GAE504"]
+        assert len(found) == is_found
+        if is_found:
+            assert f"of {len(sizes)} row groups" in found[0].message
+        gaecli.compute(path)
+        assert "GAE504" not in Examined(check([path])).codes
 
     def test_what_compute_refuses_is_never_called_clean(self, clean, examine):
         finding = examine({**clean, "rewards": clean["reward"] + 1}).one("GAE900")

@@ -105,3 +105,95 @@ def test_datasets_loads_shards_with_their_new_columns(tmp_path: Path) -> None:
     assert data.features["advantage"].dtype == "float32"
     wanted = pq.read_table(SAMPLES / "hf/sharded_expected.parquet").column("advantage").to_numpy()
     np.testing.assert_allclose(np.array(data["advantage"]), wanted, rtol=1e-5, atol=1e-4)
+
+
+HUB_CARD = """---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: data/train-*
+  - split: test
+    path: data/test-*
+---
+"""
+
+
+@pytest.fixture
+def rollouts() -> Any:
+    datasets = pytest.importorskip("datasets")
+    columns = {"reward": [1.0] * 6, "value": [0.5] * 6, "terminated": [False, True] * 3}
+    return datasets.Dataset.from_dict({**columns, "episode": [0, 0, 1, 1, 2, 2]})
+
+
+@pytest.mark.usefixtures("offline")
+def test_datasets_loads_from_disk_what_it_saved_there(rollouts: Any, tmp_path: Path) -> None:
+    import datasets
+
+    rollouts.save_to_disk(tmp_path / "alone", num_shards=3)
+    both = datasets.DatasetDict({"train": rollouts, "test": rollouts})
+    both.save_to_disk(tmp_path / "both", num_shards={"train": 2, "test": 1})
+    old = datasets.load_from_disk(tmp_path / "alone")
+    old_rows = old.map(lambda row: {"twice": 2 * row["reward"]})
+    for name in ("alone", "both"):
+        gaecli.compute(tmp_path / name, output=tmp_path / f"{name}-copy")
+        gaecli.compute(tmp_path / name, gamma=0.5)
+        for folder, gamma in ((name, 0.5), (f"{name}-copy", 0.99)):
+            found = datasets.load_from_disk(tmp_path / folder)
+            for split in found.values() if name == "both" else [found]:
+                # Values are 0.5, the last step is terminal: 1 + 0.5 γ - 0.5 + 0.95 γ (1 - 0.5), and 1 - 0.5.
+                wanted = [0.5 + 0.5 * gamma + 0.95 * gamma * 0.5, 0.5] * 3
+                np.testing.assert_allclose(np.array(split["advantage"]), wanted, rtol=1e-6)
+                assert split.features["advantage"].dtype == "float32"
+    # What was computed from the old rows is not taken for what would be computed from the new ones.
+    new = datasets.load_from_disk(tmp_path / "alone")
+    new_rows = new.map(lambda row: {"twice": 2 * row["reward"]})
+    assert "advantage" in new_rows.column_names
+    assert "advantage" not in old_rows.column_names
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("has_configs", [True, False])
+@pytest.mark.parametrize("has_features", [True, False])
+def test_datasets_loads_a_hub_folder_whose_card_lists_features(
+    rollouts: Any, tmp_path: Path, has_configs: bool, has_features: bool
+) -> None:
+    import datasets
+
+    root, cache = tmp_path / "set", tmp_path / "old cache"
+    for split in ("train", "test"):
+        for number in range(2):
+            path = root / f"data/{split}-{number:05d}-of-00002.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            rollouts.shard(2, number, contiguous=True).to_parquet(path)
+    if has_configs:
+        (root / "README.md").write_text(HUB_CARD)
+    if has_features:
+        infos = datasets.info.DatasetInfosDict({"default": datasets.DatasetInfo(features=rollouts.features)})
+        infos.write_to_directory(root)
+        assert "features" in (root / "README.md").read_text()
+
+    def load(cache: Path) -> Any:
+        return datasets.load_dataset(str(root), cache_dir=str(cache))["train"]
+
+    assert "advantage" not in load(cache).column_names
+    first = gaecli.compute(root)
+    fresh = load(tmp_path / "fresh cache")
+    wanted = [0.5 + 0.5 * 0.99 + 0.95 * 0.99 * 0.5, 0.5] * 3
+    np.testing.assert_allclose(np.array(fresh["advantage"]), wanted, rtol=1e-6)
+    streamed = next(iter(datasets.load_dataset(str(root), split="test", streaming=True)))
+    assert streamed["advantage"] == pytest.approx(wanted[0])
+
+    # Where the summary says nothing of a cache, there is nothing to say; where it does, it is so.
+    def is_told(summary: gaecli.Summary) -> bool:
+        return any(note.code == "stale-cache" for note in summary.warnings)
+
+    assert is_told(first) == ("advantage" not in load(cache).column_names)
+    load(cache)
+    again = gaecli.compute(root, gamma=0.5)
+    found = load(cache)
+    is_stale = "advantage" not in found.column_names or found["advantage"][0] == pytest.approx(wanted[0])
+    assert is_told(again) == is_stale
+    assert is_stale == has_configs
+    elsewhere = load(tmp_path / "another cache")
+    assert elsewhere["advantage"][0] == pytest.approx(0.5 + 0.5 * 0.5 + 0.95 * 0.5 * 0.5)

@@ -19,6 +19,12 @@ from gaecli.pipeline.inputs import plan_streams
 Run = Callable[..., Any]
 #: A file besides its data files says which those are.
 MARKS = {"LeRobot v2.1": "meta/info.json", "LeRobot v3.0": "meta/info.json", "Minari": "data/metadata.json"}
+DESCRIBED = [
+    *MARKS.items(),
+    ("save_to_disk", "state.json"),
+    ("save_to_disk", "dataset_info.json"),
+    ("save_to_disk, splits", "train/dataset_info.json"),
+]
 
 
 def make(root: Path, kind: str = "LeRobot v3.0") -> Path:
@@ -238,16 +244,17 @@ DAMAGES = (
 )
 
 
-@pytest.mark.parametrize("kind", MARKS)
+@pytest.mark.parametrize(("kind", "name"), DESCRIBED)
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_damaged_description_is_an_error_and_no_folder_of_independent_files(
-    tmp_path: Path, kind: str, how: str
+    tmp_path: Path, kind: str, name: str, how: str
 ) -> None:
     root = make(tmp_path / "set", kind)
-    mark = root / MARKS[kind]
+    mark = root / name
     damage(mark, how)
     before = content(root)
-    for source in (root, tmp_path, data_files(root)[0], f"{root}/data/**/*.parquet"):
+    first = data_files(root)[-1]
+    for source in (root, tmp_path, first, f"{first.parent}/**/*{first.suffix}"):
         code, message = failure(source)
         assert code == 4
         assert str(mark) in message

@@ -103,18 +103,16 @@ def test_a_file_that_is_no_longer_live_is_no_data(tmp_path: Path, make: Callable
 def test_without_the_extra_the_message_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], Path], package: str
 ) -> None:
-    home = tmp_path / "in"
-    home.mkdir()
-    table = make(home / "runs")
+    table = make(tmp_path / "runs")
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError) as raised:
         gaecli.inspect(table)
     assert f"gaecli[{make.__name__}]" in str(raised.value.hint)
     assert refused(data_file(table)).exit_code == 2
-    summary = gaecli.compute([data_file(table), write(home / "a.parquet", episode(0, 1.0))], sidecar=True)
+    summary = gaecli.compute([data_file(table), write(tmp_path / "a.parquet", episode(0, 1.0))], sidecar=True)
     assert [(file.status, file.exit_code) for file in summary.files] == [("failed", 5), ("written", 0)]
     # A folder of several: the others are done.
-    summary = gaecli.compute(home, output=tmp_path / "out")
+    summary = gaecli.compute(tmp_path, output=tmp_path.parent / f"{tmp_path.name}-out")
     assert sorted(file.exit_code for file in summary.files) == [0, 5]
 
 

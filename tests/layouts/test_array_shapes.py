@@ -14,6 +14,7 @@ import pytest
 from pipeline.running import small_blocks
 
 import gaecli
+from gaecli.studies import locate
 
 GAMMA, LAM = 0.9, 0.8
 #: Results pass through float32 arrays.
@@ -363,6 +364,14 @@ def test_what_does_not_fit_is_refused(case: str, rows: int | None, tmp_path: Pat
         assert text in message
 
 
+@pytest.mark.parametrize("name", ["agent_id", "episode_id", "env_id"])
+def test_ids_that_take_turns_are_refused_where_every_block_has_one_of_them(name: str, tmp_path: Path) -> None:
+    with small_blocks(N, store_bytes=0):
+        found, message = refused(tmp_path / "r.npz", dense(terminated=ENDS & False, **{name: _TURNS}))
+    assert found == 3
+    assert ("within a lane" if name == "env_id" else "comes back") in message
+
+
 @pytest.mark.parametrize("layout", ["time-major", "batch-major"])
 @pytest.mark.parametrize("is_longer", [False, True])
 @pytest.mark.parametrize("rows", [None, 2])
@@ -415,6 +424,42 @@ def test_a_lane_goes_on_in_the_next_file_where_its_id_does(ids: str, tmp_path: P
     cuts = np.zeros((T, N), bool)
     cuts[1, 1:] = True
     np.testing.assert_allclose(found, by_lane(cuts, bootstrapped=False), **CLOSE)
+
+
+@pytest.mark.parametrize("is_flat", [False, True])
+def test_a_key_of_the_folder_is_one_for_all_arrays_of_its_file(is_flat: bool, tmp_path: Path) -> None:
+    """`env_id=0/`: the files are one stream, and its trajectories end with the file."""
+    lanes = slice(0, 1) if is_flat else slice(0, N)
+    for number, half in enumerate((slice(0, 2), slice(2, T))):
+        folder = tmp_path / f"env_id={number}"
+        folder.mkdir()
+        arrays = {"rewards": REWARDS[half, lanes], "values": VALUES[half, lanes]}
+        arrays["terminated"] = ENDS[half, lanes] & (number > 1)
+        np.savez(folder / "r.npz", **{name: np.squeeze(array) for name, array in arrays.items()})
+    gaecli.compute(tmp_path, gamma=GAMMA, lam=LAM, layout="long" if is_flat else "time-major")
+    paths = sorted(tmp_path.glob("*/r.npz"))
+    found = np.vstack([np.load(path)["advantage"].reshape(-1, 1 if is_flat else N) for path in paths])
+    cuts = (np.arange(T) == 1)[:, None] & np.ones(N, bool)
+    np.testing.assert_allclose(found, by_lane(cuts, bootstrapped=False)[:, lanes], **CLOSE)
+
+
+@pytest.mark.parametrize("shape", ["[N]", "[N, 1]", "[1, N]"])
+@pytest.mark.parametrize("is_longer", [False, True])
+def test_steps_are_found_by_the_ids_of_arrays(
+    shape: str, is_longer: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many rows are looked at in one go; the state behind the last step is of no step."""
+    monkeypatch.setattr(locate, "_ROWS_AT_A_TIME", 2)
+    path = tmp_path / "r.npz"
+    ids = {"episode_id": _EPISODES, "step": _STEPS}
+    if is_longer:
+        ids["step"] = np.append(_STEPS, 4)
+    arrays = {"rewards": REWARDS[:, 0], "values": VALUES[:, 0], **ids}
+    np.savez(path, **{name: VECTORS[shape](array) for name, array in arrays.items()}, env="CartPole-v1")
+    for query in ({"episode": 1, "step": 2}, {"env": "CartPole-v1", "episode": 1, "step": 2}):
+        assert gaecli.explain(path, **query, gamma=GAMMA, lam=LAM, layout="long").row == 4
+    keys = [episode.key["episode"] for episode in gaecli.inspect(path, episodes=True, layout="long").episodes]
+    assert keys == [0, 1]
 
 
 def test_an_id_of_the_state_behind_the_last_step_says_whose_value_that_is(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -195,6 +197,95 @@ def test_a_bad_cell_drops_its_trajectory_in_all_its_blocks_and_no_bit_of_another
     dropped[lane, first : last + 1] = True
     assert np.isnan(found["damaged"][dropped]).all()
     assert np.array_equal(found["damaged"][~dropped], found["whole"][~dropped])
+
+
+@settings(max_examples=120)
+@given(
+    arrays=rollout_arrays(), time_major=st.booleans(), text=st.booleans(), longer=st.booleans(),
+    num_files=st.integers(1, 2), rows=st.integers(1, 40), **STORED,
+)  # fmt: skip
+def test_ids_cut_lanes_wherever_a_block_or_a_file_ends(
+    arrays: Arrays,
+    time_major: bool,
+    text: bool,
+    longer: bool,
+    num_files: int,
+    rows: int,
+    fortran: bool,
+    deflated: bool,
+    store_bytes: int | None,
+) -> None:
+    """No flag is set: where the id changes the trajectory is open. `longer`: the state behind has an id, too."""
+    cuts = arrays.ends.copy()
+    cuts[:, -1] = False
+    ids = np.cumsum(np.hstack((np.zeros((len(cuts), 1), int), cuts)), axis=1)
+    if text:
+        ids = np.char.add("episode ", ids.astype(str))
+    num_times = cuts.shape[1]
+    halves = [slice(0, num_times)]
+    if num_files > 1 and time_major and num_times > 1:
+        halves = [slice(0, num_times // 2), slice(num_times // 2, num_times)]
+    last_values = None if len(halves) > 1 else arrays.last_values
+    no_flag = np.zeros(cuts.shape, bool)
+    cut = Arrays(arrays.rewards, arrays.values, no_flag, cuts, last_values)
+    with small_blocks(rows, store_bytes=store_bytes, dtype=np.float64) as folder:
+        for number, half in enumerate(halves):
+            content = {"rewards": arrays.rewards[:, half], "values": arrays.values[:, half],
+                       "terminated": no_flag[:, half], "truncated": no_flag[:, half],
+                       "episode_id": ids[:, half.start : half.stop + longer]}  # fmt: skip
+            if last_values is not None:
+                content["last_values"] = last_values
+            path = folder / f"r-{number:05d}-of-{len(halves):05d}.npz"
+            save(path, content, time_major=time_major, fortran=fortran, deflated=deflated)
+        gaecli.compute(folder, gamma=GAMMA, lam=LAM, layout="time-major" if time_major else "batch-major")
+        found = []
+        for path in sorted(folder.iterdir()):
+            with np.load(path) as archive:
+                found.append(archive["advantage"].T if time_major else archive["advantage"])
+    np.testing.assert_allclose(np.hstack(found), cut.advantages(), rtol=TOLERANCE, atol=TOLERANCE * 100)
+
+
+@settings(max_examples=60)
+@given(
+    arrays=rollout_arrays(), layout=st.sampled_from(["time-major", "flat", "table"]), rows=st.integers(1, 40)
+)
+def test_a_start_flag_behind_a_border_ends_the_step_before_it_whatever_its_next_value(
+    arrays: Arrays, layout: str, rows: int
+) -> None:
+    """Its next state is terminal, so that the value that the row gives of it does not count."""
+    shape = arrays.rewards.shape
+    next_values = np.random.default_rng(rows).normal(size=shape)
+    starts = np.hstack((np.ones((shape[0], 1), bool), arrays.ends[:, :-1]))
+    content = {"rewards": arrays.rewards, "values": arrays.values, "next_values": next_values,
+               "is_first": starts}  # fmt: skip
+    wanted = np.empty(shape)
+    for lane in range(shape[0]):
+        following = 0.0
+        for time in reversed(range(shape[1])):
+            is_end = time + 1 < shape[1] and bool(starts[lane, time + 1])
+            # Flat, the next lane begins with a start flag.
+            is_end |= time + 1 == shape[1] and layout != "time-major" and lane + 1 < shape[0]
+            beyond = 0.0 if is_end else next_values[lane, time]
+            trace = 0.0 if is_end or time + 1 == shape[1] else following
+            delta = arrays.rewards[lane, time] + GAMMA * beyond - arrays.values[lane, time]
+            following = delta + GAMMA * LAM * trace
+            wanted[lane, time] = following
+    with small_blocks(rows, store_bytes=0, dtype=np.float64) as folder:
+        path = folder / "r.npz"
+        if layout == "time-major":
+            save(path, content, time_major=True, fortran=False, deflated=False)
+            gaecli.compute(path, gamma=GAMMA, lam=LAM, layout=layout)
+        elif layout == "flat":
+            np.savez(path, **{name: array.reshape(-1) for name, array in content.items()})
+            gaecli.compute(path, gamma=GAMMA, lam=LAM)
+        else:
+            path = folder / "r.parquet"
+            table = pa.table({name: array.reshape(-1) for name, array in content.items()})
+            pq.write_table(table, path, row_group_size=rows)
+            gaecli.compute(path, gamma=GAMMA, lam=LAM)
+        found = np.load(path)["advantage"] if path.suffix == ".npz" else pq.read_table(path)["advantage"]
+    found = np.asarray(found).T if layout == "time-major" else np.asarray(found).reshape(shape)
+    np.testing.assert_allclose(found, wanted, rtol=TOLERANCE, atol=TOLERANCE * 100)
 
 
 @settings(max_examples=40)

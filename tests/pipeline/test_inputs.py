@@ -130,13 +130,15 @@ def test_where_all_is_one_stream_a_closed_folder_is_an_error(closed, tree):
 def test_partitions_that_cannot_be_read_are_missing_from_the_whole(tree, monkeypatch):
     """Their rows belong to the same stream as the others."""
     (tree / "one").rename(tree / "env=1")
-    walk = os.walk
+    (tree / "env=2").mkdir()
+    scandir = os.scandir
 
-    def listing_fails(top, **keywords):
-        keywords["onerror"](PermissionError(13, "Permission denied", f"{top}/env=2"))
-        yield from walk(top, **keywords)
+    def listing_fails(folder):
+        if Path(folder).name == "env=2":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
 
-    monkeypatch.setattr(os, "walk", listing_fails)
+    monkeypatch.setattr(os, "scandir", listing_fails)
     with pytest.raises(gaecli.FileError, match=f"no permission to look into `{tree}/env=2`, a part of"):
         gaecli.compute(tree)
 
