@@ -31,7 +31,7 @@ def kept_report(report: Report, warnings: Iterable[WarningNote]) -> dict[str, An
     """As JSON: no number that is not finite is in it."""
     return {
         "columns": {
-            name: {**asdict(tally.statistics()), "m2": _finite(tally.moments.m2)}
+            name: _finite_only({**asdict(tally.statistics()), "m2": tally.moments.m2})
             for name, tally in report.tallies.items()
             if tally.moments.count
         },
@@ -160,6 +160,15 @@ def _are_numbers(document: Mapping[str, Any], *names: str) -> bool:
 
 def _is_number(number: object) -> bool:
     return isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+
+
+def _finite_only(value: Any) -> Any:
+    """Advantages beyond float32 are infinite, and so are the ends of their histogram."""
+    if isinstance(value, dict):
+        return {name: _finite_only(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite_only(inner) for inner in value]
+    return _finite(value) if isinstance(value, float) else value
 
 
 def _finite(number: float) -> float | None:

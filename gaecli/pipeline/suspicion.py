@@ -32,6 +32,9 @@ def unused_ids(
 ) -> list[WarningNote]:
     """A warning per column that changes inside trajectories; `RowsAlternate` where it goes back and forth."""
     notes = []
+    strides = {stride for summary in summaries if (stride := summary.facts.step_stride) is not None}
+    # Ids and a step that counts every row say that these rows are one trajectory, whoever acts in them.
+    is_counted = roles.get("episode") is not None and strides == {1}
     for name in summaries[0].facts.suspects:
         if any(name not in summary.facts.suspects for summary in summaries):
             continue  # another file of the stream goes without it
@@ -41,11 +44,11 @@ def unused_ids(
         is_row_id = not found.comes_back and found.num_changes == found.num_pairs
         if is_row_id:
             continue  # a number of its own for every row tells no trajectories apart
-        notes.append(_note(name, found, paths, roles))
+        notes.append(_note(name, found, paths, roles, is_counted=is_counted))
     return notes
 
 
-def _note(name: str, found: _Whole, paths: Sequence[Path], roles: Roles) -> WarningNote:
+def _note(name: str, found: _Whole, paths: Sequence[Path], roles: Roles, *, is_counted: bool) -> WarningNote:
     # Rows that alternate may hold several episodes of each: flags cut them, once they stand apart.
     role = "env" if found.comes_back else role_of_suspect(name, roles)
     flag = f"--{role}-column"
@@ -54,7 +57,7 @@ def _note(name: str, found: _Whole, paths: Sequence[Path], roles: Roles) -> Warn
         f"{found.num_changes:,} of {found.num_pairs:,} neighbours differ in it, the first at row {found.row}"
     )
     hint = f"pass `{flag} {name}` if it tells trajectories apart, or `{flag} none` if it does not"
-    if found.comes_back and 2 * found.num_changes >= found.num_pairs:
+    if not is_counted and found.comes_back and 2 * found.num_changes >= found.num_pairs:
         raise RowsAlternate(
             f"rows of `{path}` alternate by `{name}` within what would be one trajectory: {share}", hint=hint
         )

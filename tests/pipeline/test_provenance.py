@@ -50,7 +50,7 @@ def test_two_runs_with_columns_of_their_own_are_both_up_to_date(path):
 def test_a_column_of_somebody_else_is_refused(path):
     table = pq.read_table(path)
     pq.write_table(table.append_column("advantage", table["reward"]), path)
-    with pytest.raises(UsageError, match="did not write"):
+    with pytest.raises(UsageError, match="carries no mark"):
         gaecli.compute(path)
 
 
