@@ -77,5 +77,7 @@ def values_beyond(found: Sequence[tuple[str, Array]], last: IndexArray) -> Float
             continue
         at_last = given[last].astype(np.float64)
         at_last[~np.isfinite(at_last)] = np.nan
+        if name in _ZERO_FILLED:
+            at_last[at_last == 0] = np.nan
         beyond = at_last if beyond is None else np.where(np.isnan(beyond), at_last, beyond)
     return beyond
