@@ -6,6 +6,7 @@ import inspect
 import itertools
 import json
 from collections.abc import Callable
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,11 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / ".source.parquet.tmp"
 
 
+def without_empty_head(rows: list[int]) -> list[int]:
+    """`datasets` refuses a file whose first row group has no rows, so none is written."""
+    return list(dropwhile(lambda count: count == 0, rows))
+
+
 def codecs(path: Path) -> dict[str, set[str]]:
     metadata = pq.read_metadata(path)
     found: dict[str, set[str]] = {}
@@ -83,7 +89,7 @@ def test_a_foreign_column_is_taken_out_and_the_others_stay_equal(
     assert after.column_names == [*kept, dropped, "return"]
     assert after.select(kept).equals(before.select(kept))
     assert after.select([dropped, "return"]).equals(columns)
-    assert row_counts(target) == row_counts(source)
+    assert row_counts(target) == without_empty_head(row_counts(source))
     pairs = read_footer(target).pairs
     for key, value in read_footer(source).pairs.items():
         assert pairs[key] == value or key in (b"ARROW:schema", b"pandas")
@@ -210,12 +216,12 @@ def test_a_file_with_an_unusual_footer_is_encoded_anew(writer: str, source: Path
     assert after.select(before.column_names).equals(before)
     assert after.select(["advantage", "return"]).equals(new_columns(before.num_rows))
     old, new = read_footer(source), read_footer(target)
-    assert new.row_group_rows == old.row_group_rows
+    assert new.row_group_rows == without_empty_head(old.row_group_rows)
     assert new.is_canonical
     assert new.tree.value(FileMetaData.VERSION) == old.tree.value(FileMetaData.VERSION)
     assert pq.read_metadata(target).format_version == pq.read_metadata(source).format_version
     assert [leaf.path for leaf in new.leaves[:-2]] == [leaf.path for leaf in old.leaves]
-    old_codecs = codecs(source)
+    old_codecs = codecs(source) if new.row_group_rows else {}  # no rows have none
     assert {path: codec for path, codec in codecs(target).items() if path in old_codecs} == old_codecs
     # Key-value metadata and types: as after splicing the file without the unusual form.
     append(plain, target.with_suffix(".spliced"))
@@ -424,7 +430,7 @@ def test_splicing_moving_and_encoding_anew_agree(
         after = pq.read_table(target)
         assert after.select(before.column_names).equals(before)
         assert after.select(NEW_SCHEMA.names).equals(columns)
-        assert row_counts(target) == row_counts(source)
+        assert row_counts(target) == without_empty_head(row_counts(source))
         assert_page_index_fits(target, read_footer(target))
 
     pq.write_table(table, source, **options)
