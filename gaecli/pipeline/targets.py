@@ -170,11 +170,9 @@ def _check_folder_name(output: Path | str, num_inputs: int) -> None:
     path = Path(output)
     if _means_directory(output) or not is_file_suffix(path):
         return
-    what = "a data set" if num_inputs == 1 else f"{num_inputs:,} inputs"
+    what = "there is a data set" if num_inputs == 1 else f"there are {num_inputs:,} inputs"
     raise UsageError(
-        f"`--output {output}` is the name of a file, and there is {what} to write"
-        if num_inputs == 1
-        else f"`--output {output}` is the name of a file, and there are {what}",
+        f"`--output {output}` is the name of a file, and {what}",
         hint=f"name a directory, such as `{path.with_suffix('')}/`",
     )
 
