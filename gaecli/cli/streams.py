@@ -10,6 +10,7 @@ import sys
 from typing import TextIO
 
 from gaecli.errors import FileError
+from gaecli.report.sizes import size_in_environment
 
 _SPELL_OUT = "gaecli.spell-out"
 _SPELLINGS = {
@@ -36,9 +37,6 @@ _SPELLINGS = {
     "≈": "~",
 }
 
-#: Of a width or height in the environment.
-_MOST_DIGITS = 4
-
 
 def prepare_streams() -> None:
     """Before anything is opened, or written."""
@@ -52,8 +50,7 @@ def prepare_streams() -> None:
 def _forget_odd_sizes() -> None:
     """Rich and typer take whatever digits stand in these for the size of the terminal, thousands of them too."""
     for name in ("COLUMNS", "LINES"):
-        size = os.environ.get(name, "")
-        if not (size.isascii() and size.isdecimal() and len(size) <= _MOST_DIGITS and int(size) > 0):
+        if size_in_environment(name) is None:
             os.environ.pop(name, None)
 
 

@@ -53,9 +53,11 @@ class TableFiles(FileIO):
         self.local(location).unlink()
 
 
-class _Input(InputFile):
+class _Placed:
+    """What both kinds of files know of where they are; before them among the bases, as they ask for it."""
+
     def __init__(self, location: str, path: Path, root: Path) -> None:
-        super().__init__(location)
+        super().__init__(location)  # type: ignore[call-arg] # of the other base
         self._path, self._root = path, root
 
     def __len__(self) -> int:
@@ -64,23 +66,15 @@ class _Input(InputFile):
     def exists(self) -> bool:
         return self._path.exists()
 
+
+class _Input(_Placed, InputFile):
     def open(self, seekable: bool = True) -> Any:
         if self._path.suffix == ".avro":
             return io.BytesIO(read_bounded(self._path, self._root))
         return self._path.open("rb")
 
 
-class _Output(OutputFile):
-    def __init__(self, location: str, path: Path, root: Path) -> None:
-        super().__init__(location)
-        self._path, self._root = path, root
-
-    def __len__(self) -> int:
-        return self._path.stat().st_size
-
-    def exists(self) -> bool:
-        return self._path.exists()
-
+class _Output(_Placed, OutputFile):
     def to_input_file(self) -> InputFile:
         return _Input(self.location, self._path, self._root)
 

@@ -29,8 +29,16 @@ class EndCounts:
     last: int = 0
     first: int = 0
 
+    @classmethod
+    def of(cls, **flags: BoolArray) -> EndCounts:
+        """How many are set, by the names of the counts."""
+        return cls(**{name: int(np.count_nonzero(one)) for name, one in flags.items()})
+
     def __add__(self, other: EndCounts) -> EndCounts:
         return EndCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def __sub__(self, other: EndCounts) -> EndCounts:
+        return EndCounts(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
 
     @property
     def flagged(self) -> int:
@@ -39,14 +47,11 @@ class EndCounts:
 
 @dataclass(frozen=True, eq=False)
 class FlagEvidence:
-    """One unused column in one block. Counts are of steps on which it is set."""
+    """One unused column in one block."""
 
-    is_set: int = 0
-    on_terminated: int = 0
-    on_truncated: int = 0
-    on_last: int = 0
-    on_first: int = 0
-    #: The step after it is set as well; and steps on which it is not set, of which the same holds.
+    #: Of the steps on which it is set.
+    on: EndCounts = EndCounts()
+    #: Of those, how many have a step after them that is set as well; and the same of steps where it is not set.
     pairs_set: int = 0
     pairs_clear: int = 0
     #: [lanes] the column at both ends of every lane that may go on elsewhere.
@@ -66,13 +71,13 @@ def block_ends(block: Block, columns: Mapping[str, Column], names: Sequence[str]
     """`names` of `columns` are those that no role uses; `start` is the first row of the block."""
     is_step = np.ones(block.num_steps, np.bool_) if block.is_step is None else block.is_step
     last, first = _borders(block)
-    counts = EndCounts(
-        steps=int(np.count_nonzero(is_step)),
-        terminated=int(np.count_nonzero(block.terminated)),
-        truncated=int(np.count_nonzero(block.truncated)),
-        padding=0 if block.is_step is None else int(np.count_nonzero(~is_step)),
-        last=int(np.count_nonzero(last)),
-        first=int(np.count_nonzero(first)),
+    counts = EndCounts.of(
+        steps=is_step,
+        terminated=block.terminated,
+        truncated=block.truncated,
+        padding=~is_step,
+        last=last,
+        first=first,
     )
     if not names:
         return BlockEnds(counts, {})
@@ -102,11 +107,13 @@ def _evidence(
     lanes = block.lanes
     pairs = block.has_successor()[:-1]
     return FlagEvidence(
-        is_set=int(np.count_nonzero(flags)),
-        on_terminated=int(np.count_nonzero(flags & block.terminated)),
-        on_truncated=int(np.count_nonzero(flags & block.truncated)),
-        on_last=int(np.count_nonzero(flags & last)),
-        on_first=int(np.count_nonzero(flags & first)),
+        EndCounts.of(
+            steps=flags,
+            terminated=flags & block.terminated,
+            truncated=flags & block.truncated,
+            last=flags & last,
+            first=flags & first,
+        ),
         pairs_set=int(np.count_nonzero(flags[:-1] & flags[1:] & pairs)),
         pairs_clear=int(np.count_nonzero(~flags[:-1] & ~flags[1:] & pairs)),
         lane_firsts=flags[lanes.starts],

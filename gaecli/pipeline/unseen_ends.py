@@ -82,7 +82,7 @@ def unseen_of(
     combined: Combined,
 ) -> Unseen:
     counts, unused = _merged(summaries, combined)
-    two_valued = {name: found for name, found in unused.items() if 0 < found.is_set < counts.steps}
+    two_valued = {name: found for name, found in unused.items() if 0 < found.on.steps < counts.steps}
     return Unseen(path, layout, roles, settings, flag_columns(roles, settings), counts, two_valued)
 
 
@@ -100,10 +100,8 @@ def _merged(
         lanes = slice(int(combined.offsets[index]), int(combined.offsets[index + 1]))
         ends = summary.lanes.open_ends & ~summary.borders.last_cut & ~goes_on[lanes]
         begins = ~is_reached[lanes] & (summary.lanes.first_padding < 0)
-        counts += summary.ends.counts + EndCounts(
-            terminated=int(np.count_nonzero(combined.carries[index].ends_terminated)),
-            last=int(np.count_nonzero(ends)),
-            first=int(np.count_nonzero(begins)),
+        counts += summary.ends.counts + EndCounts.of(
+            terminated=combined.carries[index].ends_terminated, last=ends, first=begins
         )
         for name, found in summary.ends.unused.items():
             if found is None:
@@ -118,14 +116,14 @@ def _settled(found: FlagEvidence, ends: BoolArray, begins: BoolArray) -> FlagEvi
     assert found.lane_lasts is not None
     return replace(
         found,
-        on_last=found.on_last + int(np.count_nonzero(found.lane_lasts & ends)),
-        on_first=found.on_first + int(np.count_nonzero(found.lane_firsts & begins)),
+        on=found.on + EndCounts.of(last=found.lane_lasts & ends, first=found.lane_firsts & begins),
     )
 
 
 def _sum(one: FlagEvidence, other: FlagEvidence) -> FlagEvidence:
-    names = ("is_set", "on_terminated", "on_truncated", "on_last", "on_first", "pairs_set", "pairs_clear")
-    return FlagEvidence(**{name: getattr(one, name) + getattr(other, name) for name in names})
+    return FlagEvidence(
+        one.on + other.on, one.pairs_set + other.pairs_set, one.pairs_clear + other.pairs_clear
+    )
 
 
 def judge_ends(unseen: Unseen) -> list[WarningNote]:
@@ -163,26 +161,13 @@ def _may_decide(name: str, found: FlagEvidence, unseen: Unseen) -> bool:
 
 def _is_at_borders(found: FlagEvidence, counts: EndCounts) -> bool:
     """Set on last rows of trajectories alone or on first rows alone; or clear there alone."""
-    is_clear = counts.steps - found.is_set
-    return (
-        found.is_set in (found.on_last, found.on_first)
-        or is_clear == counts.last - found.on_last
-        or is_clear == counts.first - found.on_first
-    )
+    return any(on.steps in (on.last, on.first) for on in (found.on, counts - found.on))
 
 
 def _is_plausible(name: str, found: FlagEvidence, unseen: Unseen) -> bool:
     """Ends are flagged: whether the column looks like a flag of ends, and says something new."""
     counts = unseen.counts
-    is_clear = counts.steps - found.is_set
-    inverse = FlagEvidence(
-        is_set=is_clear,
-        on_terminated=counts.terminated - found.on_terminated,
-        on_truncated=counts.truncated - found.on_truncated,
-        on_last=counts.last - found.on_last,
-        on_first=counts.first - found.on_first,
-        pairs_set=found.pairs_clear,
-    )
+    inverse = FlagEvidence(counts - found.on, found.pairs_clear)
     if any(_says_nothing_new(name, flag, unseen) for flag in (found, inverse)):
         return False
     return suggests_end(name) or any(_goes_with_ends(flag, unseen) for flag in (found, inverse))
@@ -192,17 +177,17 @@ def _says_nothing_new(name: str, flag: FlagEvidence, unseen: Unseen) -> bool:
     """It is set exactly where ends are known: all of them, those of one kind, or one step later."""
     counts, flags = unseen.counts, unseen.flags
     ended = counts.terminated + counts.truncated
-    if flag.is_set == flag.on_terminated == counts.terminated:
+    if flag.on.steps == flag.on.terminated == counts.terminated:
         # Alone, `done` counts as terminal; a column that calls the same ends a time limit says otherwise.
         is_lone_done = flags.done is not None and flags.terminated is None and flags.truncated is None
         return not (is_lone_done and _calls_it_a_limit(name))
-    if flag.is_set == flag.on_truncated == counts.truncated:
+    if flag.on.steps == flag.on.truncated == counts.truncated:
         return True
     is_told = flags.terminated is not None or flags.done is not None or not ended
     return is_told and (
-        flag.is_set == flag.on_terminated + flag.on_truncated == ended
-        or flag.is_set == flag.on_last == counts.last
-        or flag.is_set == flag.on_first == counts.first
+        flag.on.steps == flag.on.terminated + flag.on.truncated == ended
+        or flag.on.steps == flag.on.last == counts.last
+        or flag.on.steps == flag.on.first == counts.first
     )
 
 
@@ -213,17 +198,17 @@ def _calls_it_a_limit(name: str) -> bool:
 def _goes_with_ends(flag: FlagEvidence, unseen: Unseen) -> bool:
     """Nearly all of it stands on ends or right behind them, or nearly all ends have it and little else does."""
     counts = unseen.counts
-    if not flag.is_set or not counts.last or counts.last > _FEW * counts.steps:
+    if not flag.on.steps or not counts.last or counts.last > _FEW * counts.steps:
         return False
-    if max(flag.on_last, flag.on_first) >= _MOST * flag.is_set:
+    if max(flag.on.last, flag.on.first) >= _MOST * flag.on.steps:
         return True
-    is_alone = flag.pairs_set <= _RUNS * flag.is_set and flag.is_set <= _FEW * counts.steps
+    is_alone = flag.pairs_set <= _RUNS * flag.on.steps and flag.on.steps <= _FEW * counts.steps
     if not unseen.are_complete or unseen.lacks_truncations:
         return is_alone
     return is_alone and (
-        flag.on_last >= _MOST * counts.last
-        or (counts.terminated > 0 and flag.on_terminated >= _MOST * counts.terminated)
-        or (counts.truncated > 0 and flag.on_truncated >= _MOST * counts.truncated)
+        flag.on.last >= _MOST * counts.last
+        or (counts.terminated > 0 and flag.on.terminated >= _MOST * counts.terminated)
+        or (counts.truncated > 0 and flag.on.truncated >= _MOST * counts.truncated)
     )
 
 
@@ -231,7 +216,7 @@ def _question(names: Sequence[str], unseen: Unseen) -> EndsUnrecognised:
     listed = ", ".join(f"`{name}`" for name in names)
     one = len(names) == 1
     likely = min(names, key=lambda name: not suggests_end(name))
-    is_inverted = unseen.unused[likely].is_set > unseen.counts.steps / 2
+    is_inverted = unseen.unused[likely].on.steps > unseen.counts.steps / 2
     roles = INVERTED_ROLES if is_inverted else ("done", "terminated", "truncated")
     flags = " or ".join(f"`{flag_of(role)} {likely}`" for role in roles)
     mask = next((name for name in names if _may_be_mask(name, unseen)), None)
@@ -281,7 +266,7 @@ def _told(name: str, unseen: Unseen) -> WarningNote:
         "unused-flag",
         f"`{name}` holds 0 and 1, looks like a flag of the ends of episodes, and no role uses it",
         unseen.path,
-        unseen.unused[name].is_set,
+        unseen.unused[name].on.steps,
         hint=f"pass {use}, or `{flag_of('done')} {name}`, if it is one{silence}",
     )
 
