@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gaecli.checks.base import FirstLook, Hits, Rule
-from gaecli.layouts.suspects import RowsAlternate
+from gaecli.layouts.evidence.ids import RowsAlternate
 
 
 def masked_rewards(look: FirstLook) -> Hits | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gaecli.checks.base import FirstLook, Hits, Rule
 from gaecli.layouts.cells import UnfilledTail
-from gaecli.layouts.unused_flags import EndsUnrecognised
+from gaecli.layouts.evidence.unused_flags import EndsUnrecognised
 
 
 def unrecognised_ends(look: FirstLook) -> Hits | None:

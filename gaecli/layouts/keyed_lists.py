@@ -17,11 +17,11 @@ from gaecli.layouts.arrange import Arrangement
 from gaecli.layouts.array_columns import Table
 from gaecli.layouts.cells import Locate
 from gaecli.layouts.ends import Flags
+from gaecli.layouts.evidence.rows import RowColumns
 from gaecli.layouts.keys import labels_at
 from gaecli.layouts.long import LongLayout, Taking
 from gaecli.layouts.longer import is_one_longer, of_steps
 from gaecli.layouts.nested import NestedLayout, on_last_items
-from gaecli.layouts.row_evidence import RowColumns
 from gaecli.layouts.steps import Steps
 from gaecli.rollouts import Block, IndexArray, PieceFacts
 from gaecli.settings import Settings

@@ -25,12 +25,13 @@ from gaecli.layouts.ends import (
     read_flags,
     split_ends,
 )
+from gaecli.layouts.evidence.ids import IdTrace, suspects, traces
+from gaecli.layouts.evidence.lost_rewards import lost_rewards
 from gaecli.layouts.facts import Ends, facts_of
 from gaecli.layouts.frames import Frame
 from gaecli.layouts.groups import group_codes
 from gaecli.layouts.keys import codes, first_duplicate
 from gaecli.layouts.lanes import cuts_of, lanes_of, undecided_values
-from gaecli.layouts.lost_rewards import lost_rewards
 from gaecli.layouts.masks import MaskRule, masked_rows
 from gaecli.layouts.next_values import given_values, merge_next_values, values_beyond
 from gaecli.layouts.padding import Padding, used_cells
@@ -45,7 +46,6 @@ from gaecli.layouts.steps import (
     steps_of,
     stride_of,
 )
-from gaecli.layouts.suspects import IdTrace, suspects, traces
 from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, IndexArray
 from gaecli.settings import Settings
 

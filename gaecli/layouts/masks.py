@@ -12,7 +12,7 @@ from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
-from gaecli.layouts.lost_rewards import with_moved_rewards
+from gaecli.layouts.evidence.lost_rewards import with_moved_rewards
 from gaecli.rollouts import Array, Block, BoolArray, IndexArray, MaskedSlots, MaskFacts, Placement
 from gaecli.settings import MaskMode, Settings
 

@@ -15,9 +15,9 @@ from gaecli.estimators.normalization import Constants, Rule, normalize, normaliz
 from gaecli.formats.base import OutputColumn
 from gaecli.moments import GroupedMoments, Moments
 from gaecli.pipeline.blocks import Scanned
+from gaecli.pipeline.column_builder import Pen
+from gaecli.pipeline.column_statistics import Tally
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.pen import Pen
-from gaecli.pipeline.statistics import Tally
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.summary import BootstrapCounts, EpisodeCounts

@@ -14,8 +14,8 @@ from gaecli.estimators.bootstrap import needs_bootstrap
 from gaecli.estimators.gae import Borders, Gae
 from gaecli.formats.base import Column, RolloutFile, Unit
 from gaecli.layouts.base import Layout
-from gaecli.layouts.flag_evidence import BlockEnds, block_ends
-from gaecli.layouts.tails import ZeroTails, zero_tails
+from gaecli.layouts.evidence.flags import BlockEnds, block_ends
+from gaecli.layouts.evidence.tails import ZeroTails, zero_tails
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.reading_errors import told
 from gaecli.rollouts import Block, BlockFacts, BoolArray, FloatArray, IndexArray, Lanes

@@ -10,18 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from gaecli.columns import Roles, resolve
+from gaecli.commands.warnings import unused_columns
 from gaecli.errors import DataError, UsageError
-from gaecli.estimators.variants import needs_whole_stream
+from gaecli.estimators.whole_stream import needs_whole_stream
 from gaecli.formats.base import RolloutFile, Unit, damaged
 from gaecli.layouts.base import Layout
+from gaecli.layouts.evidence.unused_flags import unused_flags
 from gaecli.layouts.long import Taking
 from gaecli.layouts.registry import choose_layout
-from gaecli.layouts.unused_flags import unused_flags
-from gaecli.pipeline.findings import unused_columns
-from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.memory import check_memory, rows_per_block
 from gaecli.pipeline.reading_errors import told
 from gaecli.settings import Settings
+from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import WarningNote
 
 #: What a row takes where a stream is one block: columns, flags, and a few arrays of work.

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from gaecli.columns import Roles
+from gaecli.engines.threads import run_in_order
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.normalization import Constants, Rule
 from gaecli.formats.base import FileWriter, OutputColumn
+from gaecli.layouts.evidence.unused_flags import EndsUnrecognised, peek
 from gaecli.layouts.long import NeedsKeys, NeedsWholeStream, Taking
-from gaecli.layouts.unused_flags import EndsUnrecognised, peek
 from gaecli.moments import Moments
 from gaecli.pipeline.apply import Report, Settled, finish_block, group_keys, measure, normalized, settle
 from gaecli.pipeline.blocks import (
@@ -27,14 +28,13 @@ from gaecli.pipeline.blocks import (
 )
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.combine import Carry, combine
-from gaecli.pipeline.continuity import Edges
-from gaecli.pipeline.gallery import SketchBook, sketch_of
-from gaecli.pipeline.inputs import StreamPlan
-from gaecli.pipeline.judge import Case, judge
-from gaecli.pipeline.local import run_in_order
+from gaecli.pipeline.judging.continuity import Edges
+from gaecli.pipeline.judging.judge import Case, judge
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.reading_errors import told
+from gaecli.pipeline.sketches import SketchBook, sketch_of
 from gaecli.settings import Settings
+from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import WarningNote
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from gaecli.report.charts import (
     gauge_bar,
 )
 from gaecli.report.layout import Column, Grid, flow, labelled
-from gaecli.report.statistics import has_statistics
+from gaecli.report.statistics_table import has_statistics
 from gaecli.report.text import BAD, BAR, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.settings import Settings
 from gaecli.summary import Normalization, NormalizationGroup, Spread, Summary

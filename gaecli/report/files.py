@@ -11,7 +11,7 @@ from rich.text import Text
 
 from gaecli.report.charts import format_count
 from gaecli.report.layout import Column, Grid, flow, hanging, paragraph
-from gaecli.report.names import common_directory, fitted_names
+from gaecli.report.shown_names import common_directory, fitted_names
 from gaecli.report.text import BAD, QUIET, STATUS_STYLES, STRONG, Canvas, plural
 from gaecli.summary import EpisodeCounts, FileSummary, Summary
 

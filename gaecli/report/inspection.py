@@ -18,7 +18,7 @@ from gaecli.report.listings import episode_lines, head_lines
 from gaecli.report.messages import message_lines
 from gaecli.report.notes import warning_lines
 from gaecli.report.overview import overview_lines
-from gaecli.report.statistics import column_lines
+from gaecli.report.statistics_table import column_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.summary import ColumnStatistics, ComputePlan, ExistingColumn, FileInfo, Inspection

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from gaecli.report.charts import align_decimals, format_number
 from gaecli.report.layout import Column, Grid
-from gaecli.report.names import common_directory
+from gaecli.report.shown_names import common_directory
 from gaecli.report.text import BAD, QUIET, Canvas
 from gaecli.summary import EpisodeInfo, StepInfo
 

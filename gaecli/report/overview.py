@@ -8,7 +8,7 @@ from rich.text import Text
 
 from gaecli.report.charts import align_decimals, format_bytes, format_count, format_number
 from gaecli.report.layout import Column, Grid, flow
-from gaecli.report.names import common_directory, fitted_names
+from gaecli.report.shown_names import common_directory, fitted_names
 from gaecli.report.text import BAD, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.summary import FileInfo
 

@@ -12,12 +12,12 @@ import numpy as np
 
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.bootstrap import fill_bootstrap, needs_bootstrap
-from gaecli.estimators.variants import make_estimator
+from gaecli.estimators.whole_stream import make_estimator
 from gaecli.kernels.devices import choose_device
-from gaecli.pipeline.inputs import StreamPlan
 from gaecli.presets import PRESETS
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
+from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.assembly import whole_stream
 from gaecli.studies.column import Against, Holds
 from gaecli.studies.evidence import Evidence, gather

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gaecli.estimators.variants import following_values
+from gaecli.estimators.whole_stream import following_values
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
 
 #: Residuals up to so many roundings of the terms of a row are rounding.

@@ -11,15 +11,15 @@ import numpy as np
 
 from gaecli.errors import UsageError
 from gaecli.estimators.gae import Gae
-from gaecli.estimators.variants import make_estimator
+from gaecli.estimators.whole_stream import make_estimator
 from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.apply import Settled
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.inputs import StreamPlan, plan_streams
 from gaecli.pipeline.opening import open_stream
 from gaecli.pipeline.stream import Stream, Workshop, first_look
 from gaecli.rollouts import Block
 from gaecli.settings import Settings
+from gaecli.sources.inputs import StreamPlan, plan_streams
 
 R = TypeVar("R")
 

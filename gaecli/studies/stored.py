@@ -10,10 +10,10 @@ import numpy as np
 from gaecli.estimators.normalization import Rule
 from gaecli.formats.base import RolloutFile
 from gaecli.moments import Moments
-from gaecli.pipeline.provenance import own_entries
 from gaecli.results import StoredAdvantage
 from gaecli.studies.locate import Place
 from gaecli.studies.reading import Reading
+from gaecli.writing.provenance import own_entries
 
 _ROWS_AT_A_TIME = 1 << 18
 #: Settings on which a raw advantage depends.
