@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gaecli.checks.base import CellBlock, Context, Evidence, FirstLook, Hits, Rule
+from gaecli.checks.base import CellBlock, CheckRule, Context, FirstLook, Hits, Observation
 from gaecli.checks.refusals import REFUSED
 from gaecli.checks.registry import choose_rules
 from gaecli.checks.windows import Windows
@@ -19,13 +19,13 @@ from gaecli.formats.base import Column, RolloutFile
 from gaecli.kernels.devices import choose_device
 from gaecli.layouts.base import Layout
 from gaecli.layouts.ends import flag_columns
-from gaecli.layouts.long import Taking
+from gaecli.layouts.long import RowOrder
 from gaecli.layouts.registry import choose_layout
 from gaecli.pipeline.judging.continuity import Continuity, Edges
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import told
-from gaecli.pipeline.stream import Workshop, first_look
+from gaecli.pipeline.stream import RunContext, first_look
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, plan_streams
 from gaecli.storage.places import Places
@@ -48,7 +48,7 @@ def check(
 
 
 def _check(
-    sources: Sequence[str | Path], settings: Settings, rules: Sequence[Rule], memory_bytes: int
+    sources: Sequence[str | Path], settings: Settings, rules: Sequence[CheckRule], memory_bytes: int
 ) -> Checkup:
     started = time.perf_counter()
     findings: list[Finding] = []
@@ -81,7 +81,7 @@ def _check(
 
 
 def _of_all_inputs(
-    rules: Sequence[Rule], contexts: Sequence[Context], continuity: Continuity
+    rules: Sequence[CheckRule], contexts: Sequence[Context], continuity: Continuity
 ) -> list[Finding]:
     notes = continuity.notes()
     between = [FirstLook(Path(note.file or ""), notes=[note]) for note in notes]
@@ -101,7 +101,7 @@ def _failure(plan: StreamPlan, error: GaeError) -> tuple[str, str, str | None, i
 class _Checker:
     """One stream."""
 
-    def __init__(self, stream: OpenStream, block_rows: int, rules: Sequence[Rule]) -> None:
+    def __init__(self, stream: OpenStream, block_rows: int, rules: Sequence[CheckRule]) -> None:
         self.stream = stream
         self.settings = stream.settings
         self.block_rows = block_rows
@@ -110,7 +110,7 @@ class _Checker:
         self.num_rows = 0
         self.edges: Edges | None = None
         self._path = str(stream.plan.paths[0])
-        self._evidence: dict[str, Evidence] = {}
+        self._evidence: dict[str, Observation] = {}
 
     def findings(self) -> list[Finding]:
         windows = Windows()
@@ -193,7 +193,7 @@ class _Checker:
         path = self.stream.plan.paths[0]
         estimator = make_estimator(self.settings, choose_device("auto", 0))
         try:
-            stream = first_look(self.stream, Workshop.plain(estimator, store_bytes=0))
+            stream = first_look(self.stream, RunContext.plain(estimator, store_bytes=0))
         except GaeError as error:
             return FirstLook(path, error)
         self.edges = stream.edges
@@ -211,12 +211,12 @@ def _without_steps(file: RolloutFile, roles: Roles, settings: Settings) -> Layou
         dropped.append("done")
     lenient = settings.replace(on_nan="drop-episode")
     try:
-        return choose_layout(file, roles.without(*dropped), lenient, Taking(is_whole=True))
+        return choose_layout(file, roles.without(*dropped), lenient, RowOrder(is_whole=True))
     except GaeError:
         return None
 
 
-def _finding(rule: Rule, hits: Hits, path: str) -> Finding:
+def _finding(rule: CheckRule, hits: Hits, path: str) -> Finding:
     return Finding(
         rule=rule.info,
         file=hits.file or path,

@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from gaecli.commands.outcome import Outcome, summarize
 from gaecli.commands.rerun import earlier_entries
-from gaecli.commands.warnings import behind_cache, findings, names_alike, stored_settings
+from gaecli.commands.warnings import behind_cache, findings
 from gaecli.engines.threads import LocalEngine, default_jobs, run_in_order
 from gaecli.errors import FileError, GaeError
-from gaecli.estimators.normalization import Constants, Rule
+from gaecli.estimators.normalization import NormConstants, NormRule
 from gaecli.estimators.whole_stream import make_estimator
 from gaecli.kernels.devices import (
     BREAK_EVEN_STEPS,
@@ -25,14 +25,15 @@ from gaecli.kernels.devices import (
     start_torch_import,
 )
 from gaecli.moments import Moments
-from gaecli.pipeline.apply import Report
+from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.blocks import BlockStore
 from gaecli.pipeline.clock import Stopwatch
+from gaecli.pipeline.header_notes import names_alike, stored_settings
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import not_in_memory
 from gaecli.pipeline.sketches import SketchBook
-from gaecli.pipeline.stream import Stream, Workshop, first_look
+from gaecli.pipeline.stream import RunContext, Stream, first_look
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.new_file import explain
@@ -109,7 +110,7 @@ class _Run:
         self.options = options = places.options
         self.places = places
         self.progress: Progress = lambda name: None
-        self.rule = Rule(settings.norm_ddof, settings.norm_eps, settings.norm_floor)
+        self.rule = NormRule(settings.norm_ddof, settings.norm_eps, settings.norm_floor)
         self.jobs = options.jobs or default_jobs()
         self._engine = LocalEngine(self.jobs, places.interrupt)
         self.clock = Stopwatch()
@@ -131,7 +132,7 @@ class _Run:
 
     def go(self, sources: Sequence[str | Path], begin: Begin) -> Summary:
         plans = plan_streams(sources, self.settings.join)
-        self.places.check(plans)
+        self.places.check([path for plan in plans for path in plan.paths])
         self.outputs.plan(plans)
         jobs = [_Job(number, plan) for number, plan in enumerate(plans)]
         self.device = choose_device(self.options.device, _guess_of_steps(plans))
@@ -162,19 +163,19 @@ class _Run:
 
     def _apart(self, jobs: Sequence[_Job]) -> Iterator[Outcome]:
         """Each stream from beginning to end, several at a time."""
-        shop = self._shop(side_by_side=len(jobs) > 1)
+        context = self._context(side_by_side=len(jobs) > 1)
 
         def whole(group: _Group) -> list[Outcome]:
-            return self._last_step(group, lambda job: self._whole(job, shop))
+            return self._last_step(group, lambda job: self._whole(job, context))
 
         return chain.from_iterable(self._each(whole, _groups(jobs)))
 
     def _together(self, jobs: Sequence[_Job]) -> Iterator[Outcome]:
         """All streams are looked at before the first is written: they share their normalisation."""
-        shop = self._shop(side_by_side=True)
+        context = self._context(side_by_side=True)
         outcomes: dict[int, Outcome] = {}
         streams: dict[int, Stream] = {}
-        constants: Mapping[Hashable, Constants] = {}
+        constants: Mapping[Hashable, NormConstants] = {}
 
         def carry_on(
             step: Callable[[_Job], T | Outcome | None], among: Sequence[_Job]
@@ -198,8 +199,8 @@ class _Run:
                 outcomes.pop(job.number, None)
 
             def look(job: _Job) -> dict[Hashable, Moments]:
-                stream = streams[job.number] = self._summarised(opened[job.number], shop)
-                return stream.measure(shop)
+                stream = streams[job.number] = self._summarised(opened[job.number], context)
+                return stream.measure(context)
 
             looks = carry_on(look, good)
             ready = [job for job, _ in looks]
@@ -209,13 +210,13 @@ class _Run:
             constants = self._constants(total)
             inputs = _inputs_of([opened[job.number] for job in ready])
             # A run that was killed, or that met the same bad file, has written some of them already.
-            carry_on(lambda job: self._left_alone(streams[job.number], shop, constants, inputs), ready)
+            carry_on(lambda job: self._left_alone(streams[job.number], context, constants, inputs), ready)
 
         def finish(job: _Job) -> Outcome | _Ready:
             done = outcomes.pop(job.number, None)
             if done is not None:
                 return done
-            return self._applied(streams.pop(job.number), shop, constants, inputs)
+            return self._applied(streams.pop(job.number), context, constants, inputs)
 
         def last_step(group: _Group) -> list[Outcome]:
             return self._last_step(group, finish)
@@ -223,12 +224,14 @@ class _Run:
         opened.clear()
         yield from chain.from_iterable(self._each(last_step, _groups(jobs)))
 
-    def _shop(self, *, side_by_side: bool) -> Workshop:
+    def _context(self, *, side_by_side: bool) -> RunContext:
         """Streams side by side, or the blocks of one stream side by side; never both."""
         estimator = make_estimator(self.settings, self.device)
         on_accelerator = self.device.name != "cpu"
         run = run_in_order if side_by_side or on_accelerator else self._engine.run
-        return Workshop(estimator, self.store, run, self.clock, threads=1, check_stop=self._engine.check_stop)
+        return RunContext(
+            estimator, self.store, run, self.clock, threads=1, check_stop=self._engine.check_stop
+        )
 
     def _each(self, function: Callable[[S], T], jobs: Sequence[S]) -> Iterator[T]:
         """A function over streams, several at a time where the CPU computes; results in their order.
@@ -279,7 +282,7 @@ class _Run:
             outcome.warnings.append(behind_cache(str(data_set.root)))
         return outcome
 
-    def _whole(self, job: _Job, shop: Workshop) -> Outcome | _Ready:
+    def _whole(self, job: _Job, context: RunContext) -> Outcome | _Ready:
         opened = self._open(job)
         inputs = _inputs_of([opened]) if len(opened.files) > 1 else ""
         done = self._up_to_date(opened, inputs)
@@ -287,13 +290,13 @@ class _Run:
             return done
         if done is None:
             self.outputs.begin_early(opened)
-        stream = self._summarised(opened, shop)
-        constants: Mapping[Hashable, Constants] = {}
+        stream = self._summarised(opened, context)
+        constants: Mapping[Hashable, NormConstants] = {}
         if self.settings.normalizes and self.settings.normalize != "file":
-            constants = self._constants(stream.measure(shop))
+            constants = self._constants(stream.measure(context))
         if done is not None:
-            return self._drawn(done, stream, shop, constants)
-        return self._applied(stream, shop, constants, inputs)
+            return self._drawn(done, stream, context, constants)
+        return self._applied(stream, context, constants, inputs)
 
     def _open(self, job: _Job) -> OpenStream:
         with self.clock("read"):
@@ -323,54 +326,56 @@ class _Run:
         return outcome
 
     def _left_alone(
-        self, stream: Stream, shop: Workshop, constants: Mapping[Hashable, Constants], inputs: str
+        self, stream: Stream, context: RunContext, constants: Mapping[Hashable, NormConstants], inputs: str
     ) -> Outcome | None:
         """`_up_to_date` of a stream that was looked at, with what pictures are drawn from."""
         done = self._up_to_date(stream.opened, inputs)
         return (
-            self._drawn(done, stream, shop, constants) if done is not None and self.options.gallery else done
+            self._drawn(done, stream, context, constants)
+            if done is not None and self.options.gallery
+            else done
         )
 
     def _drawn(
-        self, done: Outcome, stream: Stream, shop: Workshop, constants: Mapping[Hashable, Constants]
+        self, done: Outcome, stream: Stream, context: RunContext, constants: Mapping[Hashable, NormConstants]
     ) -> Outcome:
         """What is up to date, with the numbers that pictures are drawn from: computed, and not written."""
-        done.report = Report()
+        done.totals = Totals()
         for index in range(len(stream.opened.files)):
-            of_file = self._constants_of_file(stream, index, shop) or constants
-            done.report.merge(stream.apply(index, None, shop, of_file, self.rule))
+            of_file = self._constants_of_file(stream, index, context) or constants
+            done.totals.merge(stream.apply(index, None, context, of_file, self.rule))
         done.sketches = stream.sketches
         return done
 
-    def _summarised(self, opened: OpenStream, shop: Workshop) -> Stream:
+    def _summarised(self, opened: OpenStream, context: RunContext) -> Stream:
         with self.clock("read"):
             for one in opened.files:
                 self.places.fill(one.file.path, one.columns)
-        stream = first_look(opened, shop)
+        stream = first_look(opened, context)
         if self.options.gallery:
             stream.sketches = SketchBook()
         return stream
 
     def _applied(
-        self, stream: Stream, shop: Workshop, constants: Mapping[Hashable, Constants], inputs: str
+        self, stream: Stream, context: RunContext, constants: Mapping[Hashable, NormConstants], inputs: str
     ) -> _Ready:
         """The new files, complete, one by one."""
         outputs = self.outputs.of(stream.opened)
         for output in outputs:
             self.outputs.begin(output)
-            output.constants = self._constants_of_file(stream, output.index, shop) or constants
-            output.report = stream.apply(output.index, output.writer, shop, output.constants, self.rule)
+            output.constants = self._constants_of_file(stream, output.index, context) or constants
+            output.totals = stream.apply(output.index, output.writer, context, output.constants, self.rule)
             self.outputs.complete(output, inputs, stream.warnings)
         return _Ready(stream, outputs)
 
     def _constants_of_file(
-        self, stream: Stream, index: int, shop: Workshop
-    ) -> dict[Hashable, Constants] | None:
+        self, stream: Stream, index: int, context: RunContext
+    ) -> dict[Hashable, NormConstants] | None:
         if self.settings.normalize != "file":
             return None
-        return self._constants(stream.measure(shop, only_file=index))
+        return self._constants(stream.measure(context, only_file=index))
 
-    def _constants(self, total: Mapping[Hashable, Moments]) -> dict[Hashable, Constants]:
+    def _constants(self, total: Mapping[Hashable, Moments]) -> dict[Hashable, NormConstants]:
         return {key: self.rule.constants(moments) for key, moments in total.items()}
 
     def _guard(self, job: _Job, step: Callable[[], T]) -> T | Outcome:

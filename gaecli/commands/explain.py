@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 
 from gaecli.commands.rows import episode_keys
-from gaecli.commands.warnings import stored_settings
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.decomposition import Decomposition, decompose
 from gaecli.pipeline.apply import Settled
 from gaecli.pipeline.combine import Carry
+from gaecli.pipeline.header_notes import stored_settings
 from gaecli.pipeline.reading_errors import told
 from gaecli.results import BootstrapSource, End, ExplainedStep, Explanation
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import RunOptions, Settings
 from gaecli.storage.places import Places
 from gaecli.studies.locate import Place, StepQuery, locate
-from gaecli.studies.reading import Reading, only_stream, read_stream
+from gaecli.studies.reading import SettledStream, only_stream, read_stream
 from gaecli.studies.stored import stored_advantage
 
 
@@ -71,7 +71,7 @@ def _check_is_plain(settings: Settings) -> None:
 
 
 @dataclass(eq=False)
-class _Tail:
+class _LastStep:
     """The steps of one trajectory from some step on, piece by piece as blocks come by."""
 
     recursion: float = 0.0
@@ -85,8 +85,8 @@ class _Tail:
         return bool(self.pieces)
 
 
-def _tail(reading: Reading, place: Place) -> _Tail:
-    tail = _Tail()
+def _tail(reading: SettledStream, place: Place) -> _LastStep:
+    tail = _LastStep()
 
     def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
         if not tail.is_begun:
@@ -100,7 +100,7 @@ def _tail(reading: Reading, place: Place) -> _Tail:
             if len(lanes):
                 _collect(tail, settled, carry, start, int(settled.prepared.lanes.starts[lanes[0]]))
 
-    for _ in reading.stream.visit(reading.shop, look):
+    for _ in reading.stream.visit(reading.context, look):
         if tail.is_begun and tail.chain < 0:
             break
     if not tail.is_begun:
@@ -138,7 +138,7 @@ def _check_has_advantage(settled: Settled, step: int, place: Place) -> None:
     raise DataError(f"row {place.row:,} of `{place.path}` {why}")
 
 
-def _collect(tail: _Tail, settled: Settled, carry: Carry, start: int, first: int) -> None:
+def _collect(tail: _LastStep, settled: Settled, carry: Carry, start: int, first: int) -> None:
     """Steps from `first` to the end of the trajectory, or to that of the block."""
     block = settled.prepared
     stop = first + int(np.argmax(block.cuts[first:])) + 1 if block.cuts[first:].any() else block.num_steps
@@ -171,7 +171,7 @@ def _part(block: Block, steps: slice) -> Block:
     )
 
 
-def _explanation(reading: Reading, place: Place, tail: _Tail, top: int | None) -> Explanation:
+def _explanation(reading: SettledStream, place: Place, tail: _LastStep, top: int | None) -> Explanation:
     settings, stream = reading.stream.settings, reading.stream
     gamma, lam = settings.gamma, settings.lam
     rewards = _joined(tail, "rewards")
@@ -207,11 +207,11 @@ def _explanation(reading: Reading, place: Place, tail: _Tail, top: int | None) -
     )
 
 
-def _joined(tail: _Tail, name: str) -> FloatArray:
+def _joined(tail: _LastStep, name: str) -> FloatArray:
     return np.concatenate([getattr(piece, name) for piece in tail.pieces]).astype(np.float64)
 
 
-def _is_step(tail: _Tail) -> BoolArray:
+def _is_step(tail: _LastStep) -> BoolArray:
     """[K] False for a step that the convention drops: its δ is 0."""
     parts = [
         np.ones(piece.num_steps, np.bool_) if piece.is_step is None else piece.is_step
@@ -220,7 +220,7 @@ def _is_step(tail: _Tail) -> BoolArray:
     return np.concatenate(parts)
 
 
-def _following(tail: _Tail, values: FloatArray, settings: Settings) -> FloatArray:
+def _following(tail: _LastStep, values: FloatArray, settings: Settings) -> FloatArray:
     """V(s'): given, or that of the next step, or what the policy puts at the end; 0 where terminal."""
     following = np.append(values[1:], 0.0)
     position = 0

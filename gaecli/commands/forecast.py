@@ -10,6 +10,7 @@ from gaecli.columns import Roles
 from gaecli.errors import GaeError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.methods import planned_method
+from gaecli.names import RESULT_NAMES
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.new_file import check_writable
@@ -23,12 +24,6 @@ from gaecli.writing.provenance import (
     payload_of,
 )
 from gaecli.writing.targets import check_output_names, replaced_columns
-
-#: Names under which advantages and returns stand in files of other tools, the likelier first.
-ADVANTAGE_NAMES = ("advantage", "advantages", "adv", "advs", "gae")
-RETURN_NAMES = ("return", "returns", "value_target", "value_targets", "ret", "rets", "td_target")
-_OTHER_NAMES = ("advantage_raw", "advantage_continuous", "absolute_advantage")
-RESULT_NAMES = frozenset((*ADVANTAGE_NAMES, *RETURN_NAMES, *_OTHER_NAMES))
 
 
 def existing_columns(file: RolloutFile) -> list[ExistingColumn]:

@@ -19,7 +19,7 @@ from gaecli.commands.completeness import partly_written
 from gaecli.commands.forecast import existing_columns, forecast
 from gaecli.commands.raw_cells import statistics_of_cells
 from gaecli.commands.rows import episode_keys, first_steps
-from gaecli.commands.warnings import names_alike, only_file, reading_notes, stored_settings
+from gaecli.commands.warnings import only_file, reading_notes
 from gaecli.engines.threads import LocalEngine, default_jobs
 from gaecli.errors import GaeError
 from gaecli.estimators.conventions import reads_as_written
@@ -31,15 +31,16 @@ from gaecli.kernels.devices import choose_device
 from gaecli.layouts.dense import DenseLayout
 from gaecli.layouts.registry import why_layout
 from gaecli.moments import Moments
-from gaecli.pipeline.apply import Report, Settled, reading_report, reread
+from gaecli.pipeline.apply import Settled, Totals, reading_totals, reread
 from gaecli.pipeline.column_statistics import Explained, Tally, explained_variance
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.episodes import EpisodeBook, Pieces, pieces_of
+from gaecli.pipeline.header_notes import names_alike, stored_settings
 from gaecli.pipeline.judging.continuity import Continuity, Edges
 from gaecli.pipeline.memory import expand_beyond_measure, rows_per_block
 from gaecli.pipeline.opening import OpenFile, OpenStream, layout_of, open_stream
 from gaecli.pipeline.reading_errors import told
-from gaecli.pipeline.stream import Stream, Workshop, first_look
+from gaecli.pipeline.stream import RunContext, Stream, first_look
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.places import Places
@@ -130,7 +131,7 @@ class _BlockLook:
 
     pieces: Pieces
     #: Under the rules of `compute`.
-    report: Report
+    totals: Totals
     rewards: Tally
     values: Tally
     errors: Moments
@@ -138,11 +139,11 @@ class _BlockLook:
 
 
 @dataclass(eq=False)
-class _Statistics:
+class _StreamStatistics:
     """Of all rows of a stream."""
 
     book: EpisodeBook
-    report: Report = field(default_factory=Report)
+    totals: Totals = field(default_factory=Totals)
     rewards: Tally = field(default_factory=Tally)
     values: Tally = field(default_factory=Tally)
     errors: Moments = field(default_factory=Moments)
@@ -150,7 +151,7 @@ class _Statistics:
 
     def add(self, look: _BlockLook) -> None:
         self.book.add(look.pieces)
-        self.report.merge(look.report)
+        self.totals.merge(look.totals)
         self.rewards = self.rewards.merge(look.rewards)
         self.values = self.values.merge(look.values)
         self.errors = self.errors.merge(look.errors)
@@ -173,7 +174,7 @@ class _Inspector:
         self.rows_per_block = rows_per_block(options.memory_bytes)
         self.device = choose_device("auto", 0)
         store_bytes = int(options.memory_bytes * _STORE_SHARE)
-        self.shop = Workshop.plain(Gae(_yardstick(settings), self.device), store_bytes, engine.run)
+        self.context = RunContext.plain(Gae(_yardstick(settings), self.device), store_bytes, engine.run)
 
     def info(self) -> FileInfo:
         files = self.plan.open_all(self.settings)
@@ -194,7 +195,7 @@ class _Inspector:
             stream = self._first_look(opened)
             warnings, self.edges = stream.warnings, stream.edges
             statistics = self._statistics(stream)
-            warnings += reading_notes(statistics.report, self.settings, only_file(self.plan))
+            warnings += reading_notes(statistics.totals, self.settings, only_file(self.plan))
         except GaeError as error:
             problem = error
         data_set = self.plan.data_set
@@ -212,7 +213,7 @@ class _Inspector:
                 files,
                 self.settings,
                 stream.roles if stream is not None else None,
-                statistics.report.bootstrapped if statistics is not None else None,
+                statistics.totals.bootstrapped if statistics is not None else None,
                 problem,
             ),
         )
@@ -226,9 +227,9 @@ class _Inspector:
         if self.settings.bootstrap == "error" and not reads_as_written(self.settings):
             # Which ends lack a value depends on how the convention reads them.
             estimator = make_estimator(self.settings, self.device)
-            first_look(opened, Workshop.plain(estimator, 0, self.shop.run))
+            first_look(opened, RunContext.plain(estimator, 0, self.context.run))
             opened = replace(opened, settings=self.settings.replace(bootstrap="zero"))
-        return first_look(opened, self.shop)
+        return first_look(opened, self.context)
 
     def _without_bombs(self, files: Sequence[RolloutFile], roles: Mapping[str, str]) -> dict[str, str]:
         """Roles whose arrays may be looked at, whatever is wrong with the others."""
@@ -253,7 +254,7 @@ class _Inspector:
             )
         return info
 
-    def _statistics(self, stream: Stream) -> _Statistics:
+    def _statistics(self, stream: Stream) -> _StreamStatistics:
         settings = self.settings
         own = None if reads_as_written(settings) else make_estimator(settings, self.device)
 
@@ -261,22 +262,22 @@ class _Inspector:
             block, counted = settled.block, settled.counted
             return _BlockLook(
                 pieces_of(file, start, settled, carry),
-                reading_report(settled if own is None else reread(settled, own), settings),
+                reading_totals(settled if own is None else reread(settled, own), settings),
                 Tally.of(counted(block.rewards)),
                 Tally.of(counted(block.values)),
                 Moments.of(counted(settled.advantages)),
                 Moments.of(counted(settled.returns)),
             )
 
-        statistics = _Statistics(EpisodeBook(keep_all=self.options.episodes))
-        for found in stream.visit(self.shop, look):
+        statistics = _StreamStatistics(EpisodeBook(keep_all=self.options.episodes))
+        for found in stream.visit(self.context, look):
             statistics.add(found)
         return statistics
 
-    def _with_statistics(self, info: FileInfo, stream: Stream, statistics: _Statistics) -> FileInfo:
+    def _with_statistics(self, info: FileInfo, stream: Stream, statistics: _StreamStatistics) -> FileInfo:
         return replace(
             info,
-            counts=statistics.report.counts,
+            counts=statistics.totals.counts,
             lengths=statistics.book.lengths.statistics(),
             episode_rewards=statistics.book.total_rewards.statistics(),
             statistics={

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from gaecli.errors import GaeError
-from gaecli.estimators.normalization import Constants
+from gaecli.estimators.normalization import NormConstants
 from gaecli.kernels.devices import Device
-from gaecli.pipeline.apply import Report
+from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.column_statistics import Explained
 from gaecli.pipeline.judging.continuity import Continuity, Edges
@@ -43,8 +43,8 @@ class Outcome:
     """One stream, done or failed."""
 
     files: list[FileSummary]
-    report: Report = field(default_factory=Report)
-    constants: Mapping[Hashable, Constants] = field(default_factory=dict)
+    totals: Totals = field(default_factory=Totals)
+    constants: Mapping[Hashable, NormConstants] = field(default_factory=dict)
     warnings: list[WarningNote] = field(default_factory=list)
     sketches: SketchBook | None = None
     edges: Edges | None = None
@@ -86,31 +86,31 @@ class Outcome:
     ) -> Outcome:
         """With what the earlier run found out, as far as the files keep it."""
         files = []
-        report = Report()
-        constants: dict[Hashable, Constants] = {}
+        totals = Totals()
+        constants: dict[Hashable, NormConstants] = {}
         warnings = list(stream.warnings)
         known = {(note.code, note.message) for note in warnings}
         # Those of all files, or of each its own.
         is_shared = all(entry.get("normalization") == entries[0].get("normalization") for entry in entries)
         for number, (opened, entry) in enumerate(zip(stream.files, entries, strict=True)):
             found, notes = report_of(entry, opened.file.path)
-            report.merge(found)
+            totals.merge(found)
             warnings += [note for note in notes if (note.code, note.message) not in known]
             kept = constants_of(entry)
             constants.update({label if is_shared else (number, label): one for label, one in kept.items()})
             file = opened.file
             files.append(_file(file.path, stream, targets, "up to date", found.counts, file.format_name))
-        return cls(files, report, constants, warnings)
+        return cls(files, totals, constants, warnings)
 
     @classmethod
     def done(
         cls, stream: Stream, targets: Mapping[Path, Target], outputs: Sequence[Output], *, dry_run: bool
     ) -> Outcome:
         files: list[FileSummary] = []
-        report = Report()
-        constants: dict[Hashable, Constants] = {}
+        totals = Totals()
+        constants: dict[Hashable, NormConstants] = {}
         for output in outputs:
-            report.merge(output.report)
+            totals.merge(output.totals)
             # Those of all files, or of each its own.
             is_shared = output.constants is outputs[0].constants
             constants.update(
@@ -121,10 +121,10 @@ class Outcome:
             file = output.opened.file
             files.append(
                 _file(
-                    file.path, stream.opened, targets, status, output.report.counts, file.format_name, method
+                    file.path, stream.opened, targets, status, output.totals.counts, file.format_name, method
                 )
             )
-        return cls(files, report, constants, list(stream.warnings), stream.sketches, stream.edges)
+        return cls(files, totals, constants, list(stream.warnings), stream.sketches, stream.edges)
 
 
 def summarize(
@@ -137,15 +137,15 @@ def summarize(
     started: float,
 ) -> Summary:
     """Adds outcomes up as they come and keeps none: each holds samples of its columns."""
-    report, explained = Report(), Explained()
-    constants: dict[Hashable, Constants] = {}
+    totals, explained = Totals(), Explained()
+    constants: dict[Hashable, NormConstants] = {}
     files: list[FileSummary] = []
     notes: list[WarningNote] = []
     sketches: list[SketchBook] = []
     continuity = Continuity()
     for number, outcome in enumerate(outcomes):
-        report.merge(outcome.report)
-        explained.add(outcome.report.value_errors, outcome.report.returns)
+        totals.merge(outcome.totals)
+        explained.add(outcome.totals.value_errors, outcome.totals.returns)
         is_shared = settings.normalize == "all" or settings.normalize_by is not None
         constants.update(
             outcome.constants if is_shared else {(number, k): v for k, v in outcome.constants.items()}
@@ -159,17 +159,17 @@ def summarize(
         device=device.name,
         backend=device.backend,
         files=files,
-        bootstrapped=report.bootstrapped,
-        columns={name: tally.statistics() for name, tally in report.tallies.items()},
+        bootstrapped=totals.bootstrapped,
+        columns={name: tally.statistics() for name, tally in totals.tallies.items()},
         explained_variance=explained.within,
         explained_variances=explained.over_streams,
-        normalization=_normalization(settings, constants, report),
+        normalization=_normalization(settings, constants, totals),
         warnings=merged([*notes, *continuity.notes()]),
         seconds=Seconds(time.perf_counter() - started, clock["read"], clock["kernel"], clock["write"]),
         streams=streams,
         device_reason=device.reason,
         exit_code=max((file.exit_code for file in files), default=0),
-        gallery=gallery_of(report.tallies, sketches) if sketches else None,
+        gallery=gallery_of(totals.tallies, sketches) if sketches else None,
     )
 
 
@@ -197,7 +197,7 @@ def _file(
 
 
 def _normalization(
-    settings: Settings, constants: Mapping[Hashable, Constants], report: Report
+    settings: Settings, constants: Mapping[Hashable, NormConstants], totals: Totals
 ) -> Normalization:
     scope = f"by {settings.normalize_by}" if settings.normalize_by is not None else settings.normalize
     rule = (settings.norm_ddof, settings.norm_eps, settings.norm_floor)
@@ -215,6 +215,6 @@ def _normalization(
         *rule,
         mean=whole.mean if whole is not None else None,
         std=whole.std if whole is not None else None,
-        num_groups=report.local_groups + len(constants),
+        num_groups=totals.local_groups + len(constants),
         groups=groups,
     )

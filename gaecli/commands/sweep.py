@@ -21,8 +21,8 @@ from gaecli.estimators.batch import BatchBorders, BatchGae
 from gaecli.formats.base import OutputColumn
 from gaecli.kernels.devices import choose_device
 from gaecli.moments import Moments
-from gaecli.pipeline.apply import Report, Settled, reading_report
-from gaecli.pipeline.column_builder import Pen
+from gaecli.pipeline.apply import Settled, Totals, reading_totals
+from gaecli.pipeline.column_builder import ColumnBuilder
 from gaecli.pipeline.column_statistics import Explained
 from gaecli.pipeline.combine import Carry, combine
 from gaecli.pipeline.judging.continuity import Continuity
@@ -37,7 +37,7 @@ from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.new_file import explain
 from gaecli.storage.places import Places
 from gaecli.studies.columns_out import ColumnsOut
-from gaecli.studies.reading import Reading, read_stream
+from gaecli.studies.reading import SettledStream, read_stream
 from gaecli.summary import EpisodeCounts, WarningNote
 
 #: More settings than this are a mistake in the grid.
@@ -89,7 +89,7 @@ def _sweep(
 ) -> Sweep:
     started = time.perf_counter()
     plans = plan_streams(sources, settings.join)
-    places.check(plans)
+    places.check([path for plan in plans for path in plan.paths])
     output = ColumnsOut(plans, settings, grid.columns, places)
     totals = [_Total() for _ in grid.points]
     explained = [Explained() for _ in grid.points]
@@ -105,13 +105,13 @@ def _sweep(
             except (GaeError, OSError, MemoryError) as error:
                 files += _failed(plan, error)
                 continue
-            totals = [one.merge(other) for one, other in zip(totals, found.totals, strict=True)]
-            for one, of_stream in zip(explained, found.totals, strict=True):
+            totals = [one.merge(other) for one, other in zip(totals, found.by_point, strict=True)]
+            for one, of_stream in zip(explained, found.by_point, strict=True):
                 one.add(of_stream.advantages, of_stream.returns)
-            counts += found.report.counts
+            counts += found.totals.counts
             continuity.add(reading.stream.edges)
             warnings += reading.stream.warnings
-            warnings += reading_notes(found.report, settings, only_file(plan))
+            warnings += reading_notes(found.totals, settings, only_file(plan))
             files += [SweepFile(str(path), output.place(path)) for path in plan.paths]
     finally:
         output.abandon()
@@ -199,12 +199,14 @@ class _Total:
 
 
 @dataclass(eq=False)
-class _Found:
-    totals: list[_Total]
-    report: Report = field(default_factory=Report)
+class _GridNumbers:
+    by_point: list[_Total]
+    totals: Totals = field(default_factory=Totals)
 
 
-def _read(plan: StreamPlan, number: int, grid: Grid, settings: Settings, options: SweepOptions) -> Reading:
+def _read(
+    plan: StreamPlan, number: int, grid: Grid, settings: Settings, options: SweepOptions
+) -> SettledStream:
     memory = options.memory_bytes
     device = choose_device(options.device, 0)
     estimator = BatchGae(settings, device, points=grid.points, launch_bytes=memory // 8)
@@ -213,29 +215,31 @@ def _read(plan: StreamPlan, number: int, grid: Grid, settings: Settings, options
     return read_stream(plan, settings, memory, estimator=estimator, block_rows=block_rows, number=number)
 
 
-def _stream_totals(reading: Reading, grid: Grid, settings: Settings, output: ColumnsOut) -> _Found:
+def _stream_totals(
+    reading: SettledStream, grid: Grid, settings: Settings, output: ColumnsOut
+) -> _GridNumbers:
     stream = reading.stream
-    estimator = reading.shop.estimator
+    estimator = reading.context.estimator
     assert isinstance(estimator, BatchGae)
     inflows = _inflows(stream, len(grid.points))
-    found = _Found([_Total() for _ in grid.points])
+    found = _GridNumbers([_Total() for _ in grid.points])
     writes = output.begin(stream)
 
     def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
         written: dict[str, OutputColumn] = {}
         for index, advantages, total in _block_totals(settled, estimator, grid, inflows[file, start]):
-            found.totals[index] = found.totals[index].merge(total)
+            found.by_point[index] = found.by_point[index].merge(total)
             if writes and index in grid.shown:
-                pen = Pen(settled.block, settled.prepared.values, settings.mask_fill)
-                written[grid.column(index)] = pen.advantages(advantages, None)
-        found.report.merge(reading_report(settled, settings))
+                builder = ColumnBuilder(settled.block, settled.prepared.values, settings.mask_fill)
+                written[grid.column(index)] = builder.advantages(advantages, None)
+        found.totals.merge(reading_totals(settled, settings))
         if writes:
             output.write(stream, file, {name: written[name] for name in grid.columns})
 
-    for _ in stream.visit(reading.shop, look):
+    for _ in stream.visit(reading.context, look):
         pass
     if writes:
-        output.commit(stream, found.report.counts)
+        output.commit(stream, found.totals.counts)
     return found
 
 

@@ -16,7 +16,7 @@ from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.places import Places
 from gaecli.studies.candidates import (
     Candidate,
-    Reading,
+    CandidateReading,
     candidates,
     leaves_ends_open,
     read_candidate,
@@ -28,7 +28,7 @@ from gaecli.studies.command import flags_of
 from gaecli.studies.deviations import deviations
 from gaecli.studies.evidence import ROUNDINGS
 from gaecli.studies.reading import only_stream
-from gaecli.studies.trials import Constants, Trial, constant_of, descend, normalization, solve
+from gaecli.studies.trials import Trial, Whitening, constant_of, descend, normalization, solve
 
 
 def verify(
@@ -118,7 +118,7 @@ class _Court:
             num_constant=constant[1] if constant is not None else 0,
         )
 
-    def read(self, candidate: Candidate) -> Reading:
+    def read(self, candidate: Candidate) -> CandidateReading:
         return read_candidate(candidate, self._plan, self._against, self._holds, self._memory_bytes)
 
     def hear(self, candidate: Candidate) -> None:
@@ -132,7 +132,7 @@ class _Court:
             self._first_error = self._first_error or error
             self.unreadable.update(dict.fromkeys(candidate.presets, error.message))
 
-    def _take(self, reading: Reading) -> bool:
+    def _take(self, reading: CandidateReading) -> bool:
         """True if a bootstrap policy makes a difference."""
         candidate, key = reading.candidate, signature(reading)
         first = self._trials[key].candidate if key in self._trials else self._waiting.get(key)
@@ -189,7 +189,7 @@ def _equivalent(trials: Sequence[Trial]) -> list[str]:
     return [name for name in dict.fromkeys(names) if name != first]
 
 
-def _flags(best: Trial, constants: Constants | None) -> list[str]:
+def _flags(best: Trial, constants: Whitening | None) -> list[str]:
     """As one would type them to `gae compute`; none where it cannot make the column."""
     attempt = best.attempt
     settings = best.candidate.settings.replace(gamma=attempt.gamma, lam=attempt.lam)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gaecli.columns import Unused, flag_of
 from gaecli.kernels.devices import Device
 from gaecli.pipeline.notes import counted
 from gaecli.settings import Settings
@@ -14,8 +13,7 @@ from gaecli.summary import BootstrapCounts, WarningNote
 
 if TYPE_CHECKING:
     from gaecli.commands.outcome import Outcome
-    from gaecli.pipeline.apply import Report
-    from gaecli.pipeline.opening import OpenStream
+    from gaecli.pipeline.apply import Totals
     from gaecli.sources.inputs import StreamPlan
 
 
@@ -23,7 +21,7 @@ def findings(plan: StreamPlan, outcome: Outcome, settings: Settings, device: Dev
     """All that there is to tell of numbers that were computed."""
     file = only_file(plan)
     notes = [
-        *reading_notes(outcome.report, settings, file),
+        *reading_notes(outcome.totals, settings, file),
         *_degenerate(outcome, settings, file),
         *_overflows(outcome, settings, file),
     ]
@@ -38,12 +36,12 @@ def findings(plan: StreamPlan, outcome: Outcome, settings: Settings, device: Dev
     return notes
 
 
-def reading_notes(report: Report, settings: Settings, file: str | None) -> list[WarningNote]:
+def reading_notes(totals: Totals, settings: Settings, file: str | None) -> list[WarningNote]:
     """What the rules in force make of the rows, whatever is then computed from them."""
     return [
-        *_deviations(report, settings, file),
-        *_bootstraps(report.bootstrapped, report.counts.episodes, settings, file),
-        *_dropped(report, file),
+        *_deviations(totals, settings, file),
+        *_bootstraps(totals.bootstrapped, totals.counts.episodes, settings, file),
+        *_dropped(totals, file),
     ]
 
 
@@ -60,21 +58,21 @@ _TRUNCATION_TEXTS = {
 }
 
 
-def _deviations(report: Report, settings: Settings, file: str | None) -> list[WarningNote]:
+def _deviations(totals: Totals, settings: Settings, file: str | None) -> list[WarningNote]:
     """Where the rules in force differ from `exact` on this very data."""
     convention = settings.convention
     notes = []
     is_preset = settings.truncation == convention.truncation
     who = f"preset `{settings.preset}`" if is_preset else f"`--truncation {settings.truncation}`"
-    if settings.truncation != "exact" and report.counts.truncated:
+    if settings.truncation != "exact" and totals.counts.truncated:
 
         def truncated(count: int) -> str:
             ends = f"{count:,} truncated {'end' if count == 1 else 'ends'}"
             return f"{who} {_TRUNCATION_TEXTS[settings.truncation].format(ends=ends)}"
 
-        numbers = (report.counts.truncated,)
+        numbers = (totals.counts.truncated,)
         notes.append(counted("preset-truncation", truncated, numbers, file, _exact_hint(settings)))
-    if convention.arrival_rows and report.unestimated_steps:
+    if convention.arrival_rows and totals.unestimated_steps:
 
         def last_rows(count: int) -> str:
             return (
@@ -82,7 +80,7 @@ def _deviations(report: Report, settings: Settings, file: str | None) -> list[Wa
                 "no transition; their advantage is 0, and left out of statistics"
             )
 
-        notes.append(counted("preset-last-rows", last_rows, (report.unestimated_steps,), file))
+        notes.append(counted("preset-last-rows", last_rows, (totals.unestimated_steps,), file))
     return notes
 
 
@@ -130,7 +128,7 @@ def _open_ends(count: int, num_episodes: int) -> str:
 def _degenerate(outcome: Outcome, settings: Settings, file: str | None) -> list[WarningNote]:
     if not settings.normalizes:
         return []
-    count = outcome.report.degenerate_groups
+    count = outcome.totals.degenerate_groups
     count += sum(group.is_degenerate and group.count > 0 for group in outcome.constants.values())
     if not count:
         return []
@@ -146,7 +144,7 @@ def _degenerate(outcome: Outcome, settings: Settings, file: str | None) -> list[
 def _overflows(outcome: Outcome, settings: Settings, file: str | None) -> list[WarningNote]:
     beyond = []
     for name, column in (("advantage", settings.advantage_column), ("return", settings.return_column)):
-        tally = outcome.report.tallies.get(name)
+        tally = outcome.totals.tallies.get(name)
         if tally is None or not tally.moments.count:
             continue
         if not max(-tally.minimum, tally.maximum) <= np.finfo(np.float32).max:  # NaN as well
@@ -159,8 +157,8 @@ def _overflows(outcome: Outcome, settings: Settings, file: str | None) -> list[W
     return [WarningNote("overflow", f"{message}: infinite or NaN is written there", file, len(beyond))]
 
 
-def _dropped(report: Report, file: str | None) -> list[WarningNote]:
-    if not report.dropped_episodes:
+def _dropped(totals: Totals, file: str | None) -> list[WarningNote]:
+    if not totals.dropped_episodes:
         return []
     return [
         counted(
@@ -169,7 +167,7 @@ def _dropped(report: Report, file: str | None) -> list[WarningNote]:
                 f"{episodes:,} episodes ({steps:,} steps) hold cells that cannot be used; "
                 "their new columns are null, and they are left out of all statistics"
             ),
-            (report.dropped_episodes, report.dropped_steps),
+            (totals.dropped_episodes, totals.dropped_steps),
             file,
         )
     ]
@@ -184,71 +182,3 @@ def behind_cache(root: str) -> WarningNote:
         # Not `download_mode='force_redownload'`: it casts the files to the features that the cache has of old.
         hint="remove it from the cache (`~/.cache/huggingface/datasets`), or load with another `cache_dir`",
     )
-
-
-def names_alike(stream: OpenStream) -> list[WarningNote]:
-    """Columns that differ from new ones in case only: to DuckDB, Spark and others they have one name."""
-    notes = {}
-    for opened in stream.files:
-        by_lower: dict[str, list[str]] = {}
-        for name in opened.file.columns:
-            by_lower.setdefault(name.lower(), []).append(name)
-        for new in stream.settings.output_columns:
-            for name in by_lower.get(new.lower(), ()):
-                if name != new and (name, new) not in notes:
-                    flag = "--return-column" if new == stream.settings.return_column else "--advantage-column"
-                    notes[name, new] = WarningNote(
-                        "names-alike",
-                        f"`{name}` is there already and differs from the new column `{new}` in case only: many "
-                        "readers of tables take them for one",
-                        str(opened.file.path),
-                        1,
-                        hint=f"name the new column with `{flag}`",
-                    )
-    return list(notes.values())
-
-
-def unused_columns(stream: OpenStream) -> list[WarningNote]:
-    """Columns whose name promises a role that their type does not keep."""
-    notes: dict[Unused, WarningNote] = {}
-    for opened in stream.files:
-        for column in opened.layout.roles.unused:
-            role = column.role.replace("_", " ")
-            notes.setdefault(
-                column,
-                WarningNote(
-                    "unused-column",
-                    f"`{column.name}` is not used as the {role}: {column.why}",
-                    str(opened.file.path),
-                    1,
-                    hint=f"name another column with `{flag_of(column.role)}`, or pass `{flag_of(column.role)} none` "
-                    "if it is none",
-                ),
-            )
-    return list(notes.values())
-
-
-def stored_settings(stream: OpenStream) -> list[WarningNote]:
-    """`gamma` and `gae_lambda` scalars in an archive are shown, never used."""
-    notes = []
-    for opened in stream.files:
-        for name, flag, used in (
-            ("gamma", "--gamma", stream.settings.gamma),
-            ("gae_lambda", "--lam", stream.settings.lam),
-            ("lam", "--lam", stream.settings.lam),
-        ):
-            info = opened.file.columns.get(name)
-            if info is None or info.shape != () or info.kind not in ("float", "int"):
-                continue
-            stored = float(opened.file.read_whole(name).values)
-            if abs(stored - used) > 1e-9:
-                notes.append(
-                    WarningNote(
-                        f"stored-{name}",
-                        f"`{name}` in the file is {stored:g}, computed with {used:g}",
-                        str(opened.file.path),
-                        1,
-                        hint=f"pass `{flag} {stored:g}` to use it",
-                    )
-                )
-    return notes

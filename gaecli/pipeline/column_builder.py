@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gaecli.choices import MaskFill
 from gaecli.formats.base import OutputColumn
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, MaskedSlots
-from gaecli.settings import MaskFill
 
 #: What is written, unless a format has another idea.
 OUTPUT_DTYPE = np.dtype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
-class Pen:
+class ColumnBuilder:
     """Writes the columns of one block. `values` are those that the convention computes with."""
 
     block: Block

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from rich.text import Text
 
 from gaecli.report.charts import align_decimals, format_count, format_number, histogram_bar
-from gaecli.report.layout import Column, Grid, flow
+from gaecli.report.layout import TextColumn, TextGrid, flow
 from gaecli.report.text import BAR, QUIET, STRONG, Canvas, plural
 from gaecli.summary import ColumnStatistics, Summary
 
@@ -40,7 +40,9 @@ def has_statistics(summary: Summary) -> bool:
     return any(statistics.count for statistics in summary.columns.values())
 
 
-def _candidates(columns: Mapping[str, ColumnStatistics], canvas: Canvas, with_count: bool) -> Iterator[Grid]:
+def _candidates(
+    columns: Mapping[str, ColumnStatistics], canvas: Canvas, with_count: bool
+) -> Iterator[TextGrid]:
     """Ever narrower grids of the same numbers."""
     widths: tuple[int, ...] = HISTOGRAM_WIDTHS if any(s.histogram for s in columns.values()) else ()
     for histogram_width in (*widths, 0):
@@ -51,33 +53,35 @@ def _candidates(columns: Mapping[str, ColumnStatistics], canvas: Canvas, with_co
 
 def _grid(
     columns: Mapping[str, ColumnStatistics], canvas: Canvas, with_count: bool, histogram_width: int
-) -> Grid:
+) -> TextGrid:
     """A row per column of the file, a column per statistic."""
-    blocks = [Column("", [Text(name, STRONG) for name in columns], align="left")]
+    blocks = [TextColumn("", [Text(name, STRONG) for name in columns], align="left")]
     numbers = {name: _numbers(statistics, canvas) for name, statistics in columns.items()}
     if with_count:
-        blocks.append(Column("count", [Text(numbers[name][-1]) for name in columns]))
+        blocks.append(TextColumn("count", [Text(numbers[name][-1]) for name in columns]))
     for position, statistic in enumerate(STATISTICS):
         cells = align_decimals([numbers[name][position] for name in columns])
-        blocks.append(Column(statistic, [Text(cell) for cell in cells]))
+        blocks.append(TextColumn(statistic, [Text(cell) for cell in cells]))
     if histogram_width:
         bars = [
             histogram_bar(statistics.histogram, histogram_width, canvas.glyphs.bars)
             for statistics in columns.values()
         ]
-        blocks.append(Column("histogram", [Text(bar, BAR) for bar in bars], align="left"))
-    return Grid(blocks)
+        blocks.append(TextColumn("histogram", [Text(bar, BAR) for bar in bars], align="left"))
+    return TextGrid(blocks)
 
 
-def _transposed(columns: Mapping[str, ColumnStatistics], canvas: Canvas, with_count: bool, gap: int) -> Grid:
+def _transposed(
+    columns: Mapping[str, ColumnStatistics], canvas: Canvas, with_count: bool, gap: int
+) -> TextGrid:
     """A row per statistic. Numbers of one column share a scale, so this is the narrower way round."""
     names = [*STATISTICS, "count"] if with_count else list(STATISTICS)
-    blocks = [Column("", [Text(name, STRONG) for name in names], align="left")]
+    blocks = [TextColumn("", [Text(name, STRONG) for name in names], align="left")]
     for name, statistics in columns.items():
         numbers = _numbers(statistics, canvas)[: len(names)]
         cells = align_decimals(numbers) if gap > 1 and not with_count else numbers
-        blocks.append(Column(name, [Text(cell) for cell in cells]))
-    return Grid(blocks, gap=gap)
+        blocks.append(TextColumn(name, [Text(cell) for cell in cells]))
+    return TextGrid(blocks, gap=gap)
 
 
 def _as_prose(columns: Mapping[str, ColumnStatistics], canvas: Canvas, with_count: bool) -> list[Text]:

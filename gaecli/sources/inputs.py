@@ -16,7 +16,7 @@ from gaecli.datasets.base import DataSet, natural_key
 from gaecli.datasets.folders import candidates, primary_only, rollout_files, walk
 from gaecli.datasets.registry import data_set_of, may_be_within_one, recognise, table_around
 from gaecli.datasets.shards import group_shards
-from gaecli.datasets.tables import Table
+from gaecli.datasets.tables import LakeTable
 from gaecli.errors import FileError, GaeError, MissingExtraError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import SECONDARY_SUFFIXES, SUFFIXES, open_file
@@ -24,7 +24,7 @@ from gaecli.layouts.singles import as_scalars
 from gaecli.settings import Settings
 from gaecli.sources.patterns import fixed_part, is_pattern, matches_of
 
-__all__ = ["StreamPlan", "check_names", "describe_streams", "natural_key", "plan_streams"]
+__all__ = ["StreamPlan", "describe_streams", "natural_key", "plan_streams"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class StreamPlan:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _FoundFile:
     path: Path
     root: Path
     data_set: DataSet | None = None
@@ -68,12 +68,6 @@ class _Found:
     is_searched: bool = False
     #: It is named, and cannot be read or stands for nothing.
     failure: GaeError | None = None
-
-
-def check_names(sources: Sequence[str | Path]) -> None:
-    """An empty name is no name of the current directory: nobody who means it writes that."""
-    if any(str(source) == "" for source in sources):
-        raise UsageError("an input has an empty name", hint="a variable in the command may not be set")
 
 
 def plan_streams(sources: Sequence[str | Path], join: bool | None) -> list[StreamPlan]:
@@ -89,7 +83,7 @@ def plan_streams(sources: Sequence[str | Path], join: bool | None) -> list[Strea
     return [replace(plan, failures=failures) for plan in _plans(found, join)]
 
 
-def _plans(found: Sequence[_Found], join: bool | None) -> list[StreamPlan]:
+def _plans(found: Sequence[_FoundFile], join: bool | None) -> list[StreamPlan]:
     openers = {file.path: file.data_set for file in found if file.data_set is not None}
     fixed = {path for path, data_set in openers.items() if data_set.is_indivisible}
     free = [file for file in found if file.path not in fixed]
@@ -129,8 +123,8 @@ def _common_title(streams: Sequence[StreamPlan]) -> str | None:
     return first.title
 
 
-def _distinct(sources: Sequence[str | Path]) -> list[_Found]:
-    found: dict[str, _Found] = {}
+def _distinct(sources: Sequence[str | Path]) -> list[_FoundFile]:
+    found: dict[str, _FoundFile] = {}
     known: list[DataSet] = []
     for source in sources:
         for file in _expanded(source, known):
@@ -140,21 +134,21 @@ def _distinct(sources: Sequence[str | Path]) -> list[_Found]:
     return list(found.values())
 
 
-def _expanded(source: str | Path, known: list[DataSet]) -> Iterable[_Found]:
+def _expanded(source: str | Path, known: list[DataSet]) -> Iterable[_FoundFile]:
     """The files that a source stands for; itself, with the reason, if it stands for none."""
     try:
         return _expand(source, known)
     except PermissionError as error:
         return [_closed(Path(error.filename or source), Path(source).parent)]
     except (FileError, MissingExtraError) as error:
-        return [_Found(Path(source), Path(source).parent, failure=error)]
+        return [_FoundFile(Path(source), Path(source).parent, failure=error)]
 
 
-def _by_data_set(found: Sequence[_Found], openers: Mapping[Path, DataSet]) -> list[StreamPlan]:
+def _by_data_set(found: Sequence[_FoundFile], openers: Mapping[Path, DataSet]) -> list[StreamPlan]:
     """A data set's own streams, as far as its files were named; shards and other files as they stand."""
     plans: list[StreamPlan] = []
     done: set[tuple[Path, str]] = set()
-    plain: dict[Path, _Found] = {file.path: file for file in found if file.data_set is None}
+    plain: dict[Path, _FoundFile] = {file.path: file for file in found if file.data_set is None}
     for file in found:
         data_set = file.data_set
         if data_set is None or (data_set.root, data_set.title) in done:
@@ -167,7 +161,7 @@ def _by_data_set(found: Sequence[_Found], openers: Mapping[Path, DataSet]) -> li
 
 
 def _streams_of(
-    data_set: DataSet, named: Sequence[_Found], openers: Mapping[Path, DataSet]
+    data_set: DataSet, named: Sequence[_FoundFile], openers: Mapping[Path, DataSet]
 ) -> Iterator[StreamPlan]:
     by_place = {file.path.absolute(): file for file in named}
     for stream in data_set.streams:
@@ -191,18 +185,18 @@ def _streams_of(
         )
 
 
-def _plan(paths: Sequence[Path], found: Sequence[_Found], openers: Mapping[Path, DataSet]) -> StreamPlan:
+def _plan(paths: Sequence[Path], found: Sequence[_FoundFile], openers: Mapping[Path, DataSet]) -> StreamPlan:
     is_searched = any(file.is_searched for file in found)
     return StreamPlan(tuple(paths), found[0].root, is_searched=is_searched, openers=openers)
 
 
-def _in_order(plans: Sequence[StreamPlan], found: Sequence[_Found]) -> list[StreamPlan]:
+def _in_order(plans: Sequence[StreamPlan], found: Sequence[_FoundFile]) -> list[StreamPlan]:
     """In the order in which the user named their first files."""
     place = {file.path: index for index, file in enumerate(found)}
     return sorted(plans, key=lambda plan: min(place[path] for path in plan.paths))
 
 
-def _expand(source: str | Path, known: list[DataSet]) -> Iterable[_Found]:
+def _expand(source: str | Path, known: list[DataSet]) -> Iterable[_FoundFile]:
     path = Path(source)
     if path.is_dir():
         files = _expand_directory(path, known)
@@ -219,7 +213,7 @@ def _expand(source: str | Path, known: list[DataSet]) -> Iterable[_Found]:
     raise _not_there(path)
 
 
-def _expand_pattern(pattern: str, known: list[DataSet]) -> list[_Found]:
+def _expand_pattern(pattern: str, known: list[DataSet]) -> list[_FoundFile]:
     """The files that match, or else the folders, as where the shell expands the pattern."""
     matches = matches_of(pattern)
     root = fixed_part(pattern)
@@ -237,7 +231,7 @@ def _expand_pattern(pattern: str, known: list[DataSet]) -> list[_Found]:
     return found
 
 
-def _expand_directory(directory: Path, known: list[DataSet]) -> list[_Found]:
+def _expand_directory(directory: Path, known: list[DataSet]) -> list[_FoundFile]:
     """A data set or a table, or some files of one; or a plain folder, with the data sets below it."""
     table = table_around(directory)
     if table is not None:
@@ -251,9 +245,9 @@ def _expand_directory(directory: Path, known: list[DataSet]) -> list[_Found]:
     except PermissionError:
         data_set = None  # the walk below finds out which folder it is, and what there is beside it
     if data_set is not None:
-        return [_Found(path, directory, data_set, is_root=True) for path in data_set.paths]
-    inner: list[_Found] = []
-    closed: list[_Found] = []
+        return [_FoundFile(path, directory, data_set, is_root=True) for path in data_set.paths]
+    inner: list[_FoundFile] = []
+    closed: list[_FoundFile] = []
 
     def is_left_out(folder: Path) -> bool:
         try:
@@ -262,10 +256,10 @@ def _expand_directory(directory: Path, known: list[DataSet]) -> list[_Found]:
             closed.append(_closed(folder, directory))
             return True
         except GaeError as error:
-            closed.append(_Found(folder, directory, failure=error))
+            closed.append(_FoundFile(folder, directory, failure=error))
             return True
         if below is not None:
-            inner.extend(_Found(path, directory, below, is_searched=True) for path in below.paths)
+            inner.extend(_FoundFile(path, directory, below, is_searched=True) for path in below.paths)
         return below is not None
 
     def cannot_list(error: OSError) -> None:
@@ -277,30 +271,30 @@ def _expand_directory(directory: Path, known: list[DataSet]) -> list[_Found]:
         for path in candidates(folder, names)
     ]
     found = files if inner else primary_only(files)
-    plain = [_Found(path, directory, is_searched=True) for path in found]
+    plain = [_FoundFile(path, directory, is_searched=True) for path in found]
     return sorted([*plain, *inner, *closed], key=lambda file: natural_key(file.path))
 
 
-def _of_table(directory: Path, table: Table) -> list[_Found]:
+def _of_table(directory: Path, table: LakeTable) -> list[_FoundFile]:
     files = table.below(directory)
     if not files:
         raise FileError(f"directory `{directory}` holds no file of the {table.title} `{table.root}`")
     is_root = len(files) == len(table.paths)
-    return [_Found(path, table.root, table, is_root=is_root) for path in files]
+    return [_FoundFile(path, table.root, table, is_root=is_root) for path in files]
 
 
-def _named(path: Path, root: Path, known: list[DataSet]) -> _Found:
+def _named(path: Path, root: Path, known: list[DataSet]) -> _FoundFile:
     """A file that was named, or matched, with the data set that it belongs to."""
     table = table_around(path, known)
     if table is None:
-        return _Found(path, root, _data_set_of(path, known))
+        return _FoundFile(path, root, _data_set_of(path, known))
     if table not in known:
         known.append(table)
-    return _Found(table.own(path), root, table)
+    return _FoundFile(table.own(path), root, table)
 
 
-def _closed(folder: Path, root: Path) -> _Found:
-    return _Found(folder, root, failure=FileError(f"no permission to look into `{folder}`"))
+def _closed(folder: Path, root: Path) -> _FoundFile:
+    return _FoundFile(folder, root, failure=FileError(f"no permission to look into `{folder}`"))
 
 
 def _data_set_of(path: Path, known: list[DataSet]) -> DataSet | None:

@@ -19,7 +19,6 @@ from typing import Any, Protocol, Self, TypeVar
 from gaecli.errors import FileError, GaeError, UsageError, without_secrets
 from gaecli.formats.registry import format_of
 from gaecli.settings import RunOptions
-from gaecli.sources.inputs import StreamPlan, check_names
 from gaecli.storage.mirror import Mirror
 from gaecli.storage.new_file import NewFile, check_unchanged
 from gaecli.storage.objects import Upload
@@ -32,7 +31,7 @@ T = TypeVar("T")
 Identity = tuple[int, int, int]
 
 
-class NewThing(Protocol):
+class PendingFile(Protocol):
     """A result on its way to a place: written to `temporary`, sealed, and then there at once or not at all."""
 
     target: Path
@@ -96,7 +95,7 @@ class Places:
 
     def sources(self, given: Sequence[str | Path]) -> list[str | Path]:
         """The same inputs as local paths, directories and patterns."""
-        check_names(given)
+        _check_names(given)
         uris = {index: uri for index, source in enumerate(given) if (uri := uri_of(source)) is not None}
         local = list(given)
         if uris:
@@ -114,9 +113,8 @@ class Places:
             self._mirror.fetch_all()
         return local
 
-    def check(self, streams: Sequence[StreamPlan]) -> None:
-        """Raise where results could not be put where they are meant to go."""
-        inputs = [path for stream in streams for path in stream.paths]
+    def check(self, inputs: Sequence[Path]) -> None:
+        """Raise where results of these could not be put where they are meant to go."""
         if self._stdout is not None and len(inputs) > 1:
             raise UsageError(
                 f"`--output -` takes one result, and there are {len(inputs):,} inputs",
@@ -157,7 +155,7 @@ class Places:
             if self._is_remote(path):
                 self._stores().release(path)
 
-    def new_file(self, target: Path) -> NewThing:
+    def new_file(self, target: Path) -> PendingFile:
         if self._is_remote(target):
             return _NewObject(self._stores(), target)
         return _NewOutput(target) if target == self._stdout else NewFile(target)
@@ -358,3 +356,9 @@ def _read_only(uri: str) -> UsageError:
     return UsageError(
         f"`{uri}`: `{scheme}://` can only be read", hint="write the result elsewhere with `--output`"
     )
+
+
+def _check_names(sources: Sequence[str | Path]) -> None:
+    """An empty name is no name of the current directory: nobody who means it writes that."""
+    if any(str(source) == "" for source in sources):
+        raise UsageError("an input has an empty name", hint="a variable in the command may not be set")

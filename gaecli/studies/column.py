@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gaecli.commands.forecast import ADVANTAGE_NAMES, RETURN_NAMES
 from gaecli.errors import UsageError
 from gaecli.formats.base import RolloutFile, Unit
+from gaecli.names import ADVANTAGE_NAMES, RETURN_NAMES
 from gaecli.rollouts import Array, FloatArray
 
 #: What a column holds: A, or R = A + V.

@@ -12,7 +12,7 @@ from gaecli.errors import FileError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.settings import RunOptions
 from gaecli.sources.inputs import StreamPlan
-from gaecli.storage.places import NewThing, Places
+from gaecli.storage.places import PendingFile, Places
 from gaecli.writing.companions import companions
 
 #: What a data set's sidecar is called after, where the advantage column has its usual name.
@@ -173,7 +173,7 @@ def _content(path: Path, places: Places) -> bytes:
         ) from error
 
 
-def whole_file(path: Path, content: bytes, places: Places) -> NewThing:
+def whole_file(path: Path, content: bytes, places: Places) -> PendingFile:
     """A small file, sealed, with the mode of the one that it replaces."""
     new_file = places.new_file(path)
     try:

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gaecli.estimators.normalization import Constants
+from gaecli.estimators.normalization import NormConstants
 from gaecli.moments import Moments
-from gaecli.pipeline.apply import Report
+from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.column_statistics import Tally
 from gaecli.summary import BootstrapCounts, ColumnStatistics, EpisodeCounts, WarningNote
 
@@ -27,17 +27,17 @@ _COUNTS = ("dropped_episodes", "dropped_steps", "unestimated_steps", "local_grou
 _MOST_WARNINGS = 32
 
 
-def kept_report(report: Report, warnings: Iterable[WarningNote]) -> dict[str, Any]:
+def kept_report(totals: Totals, warnings: Iterable[WarningNote]) -> dict[str, Any]:
     """As JSON: no number that is not finite is in it."""
     return {
         "columns": {
             name: _finite_only({**asdict(tally.statistics()), "m2": tally.moments.m2})
-            for name, tally in report.tallies.items()
+            for name, tally in totals.tallies.items()
             if tally.moments.count
         },
-        "value_errors": _moments_document(report.value_errors),
-        "returns": _moments_document(report.returns),
-        **{name: getattr(report, name) for name in _COUNTS},
+        "value_errors": _moments_document(totals.value_errors),
+        "returns": _moments_document(totals.returns),
+        **{name: getattr(totals, name) for name in _COUNTS},
         # Not the name of the file, which may have another one by then.
         "warnings": [
             {"code": note.code, "message": note.message, "count": note.count, "hint": note.hint}
@@ -46,39 +46,39 @@ def kept_report(report: Report, warnings: Iterable[WarningNote]) -> dict[str, An
     }
 
 
-def report_of(entry: Mapping[str, Any], path: Path) -> tuple[Report, list[WarningNote]]:
+def report_of(entry: Mapping[str, Any], path: Path) -> tuple[Totals, list[WarningNote]]:
     """The report and the warnings in an entry of the provenance of a file, which anybody may have edited."""
-    report = Report(
+    totals = Totals(
         _kept(EpisodeCounts, entry.get("counts")), _kept(BootstrapCounts, entry.get("bootstrapped"))
     )
     kept = entry.get("report")
     if not isinstance(kept, dict):
-        return report, []
+        return totals, []
     columns = kept.get("columns")
     for name in ("reward", "value", "advantage", "return"):
         tally = _tally_of(columns.get(name)) if isinstance(columns, dict) else None
         if tally is not None:
-            report.tallies[name] = tally
-    report.value_errors, report.returns = (
+            totals.tallies[name] = tally
+    totals.value_errors, totals.returns = (
         _moments_of(kept.get("value_errors")),
         _moments_of(kept.get("returns")),
     )
     for name in _COUNTS:
-        setattr(report, name, _count(kept.get(name)))
+        setattr(totals, name, _count(kept.get(name)))
     notes = kept.get("warnings")
     found = [_note_of(note, path) for note in notes[:_MOST_WARNINGS]] if isinstance(notes, list) else []
-    return report, [note for note in found if note is not None]
+    return totals, [note for note in found if note is not None]
 
 
-def constants_of(entry: Mapping[str, Any]) -> dict[str, Constants]:
+def constants_of(entry: Mapping[str, Any]) -> dict[str, NormConstants]:
     """The constants of normalisation by the names of their groups, as far as they were stored."""
-    found: dict[str, Constants] = {}
+    found: dict[str, NormConstants] = {}
     groups = entry.get("normalization")
     for group in groups if isinstance(groups, list) else ():
         if isinstance(group, dict) and _are_numbers(group, "count", "mean", "std"):
             is_degenerate = not group["std"]
             scale = 0.0 if is_degenerate else 1 / group["std"]
-            found[str(group.get("group"))] = Constants(
+            found[str(group.get("group"))] = NormConstants(
                 int(group["count"]), group["mean"], group["std"], scale, is_degenerate=is_degenerate
             )
     return found

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from gaecli.datasets.base import DataSet, NewColumns
-from gaecli.estimators.normalization import Constants
+from gaecli.estimators.normalization import NormConstants
 from gaecli.formats.base import FileWriter, SidecarWriter, WritePlan
-from gaecli.pipeline.apply import Report
+from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.column_builder import OUTPUT_DTYPE
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.new_file import NewFile, directory_of, open_files_limit, sweep
-from gaecli.storage.places import NewThing, Places
+from gaecli.storage.places import PendingFile, Places
 from gaecli.summary import WarningNote
 from gaecli.writing.companions import check_companions, copy_companions
 from gaecli.writing.data_set_copies import (
@@ -61,7 +61,7 @@ class Output:
     #: Columns that identify a row, for a sidecar.
     keys: Sequence[str] = ()
     #: Both None before the output is begun, and in a dry run.
-    new_file: NewThing | None = None
+    new_file: PendingFile | None = None
     writer: FileWriter | None = None
     #: The output before this one, whose sidecar goes on with this one; and whether one more goes on with it.
     continues: Output | None = None
@@ -69,19 +69,19 @@ class Output:
     #: What is stored in the new file.
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
-    report: Report = field(default_factory=Report)
-    constants: Mapping[Hashable, Constants] = field(default_factory=dict)
+    totals: Totals = field(default_factory=Totals)
+    constants: Mapping[Hashable, NormConstants] = field(default_factory=dict)
 
-    def whole_report(self) -> Report:
+    def whole_totals(self) -> Totals:
         """Of all files whose rows go where those of this one go, in their order."""
         reports = []
         one: Output | None = self
         while one is not None:
-            reports.append(one.report)
+            reports.append(one.totals)
             one = one.continues
-        total = Report()
-        for report in reversed(reports):
-            total.merge(report)
+        total = Totals()
+        for totals in reversed(reports):
+            total.merge(totals)
         return total
 
 
@@ -184,7 +184,7 @@ class Outputs:
             roles=layout.roles.names,
             source=source_of(file, in_place=output.target.in_place),
             inputs=inputs,
-            report=output.whole_report(),
+            totals=output.whole_totals(),
             warnings=warnings if output.index == 0 or output.continues is not None else (),
             constants=output.constants,
             earlier=file.provenance if output.target.in_place or not self.options.sidecar else None,
@@ -357,7 +357,7 @@ class Outputs:
     ) -> None:
         """All at once, when all of them are sealed and no input has changed."""
         files = [output.new_file for output in outputs if output.new_file is not None]
-        made: list[NewThing] = []
+        made: list[PendingFile] = []
         with self.clock("write"):
             try:
                 for file in files:

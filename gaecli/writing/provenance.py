@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from gaecli import __version__
-from gaecli.estimators.normalization import Constants
+from gaecli.estimators.normalization import NormConstants
 from gaecli.formats.base import RolloutFile
-from gaecli.pipeline.apply import Report
+from gaecli.pipeline.apply import Totals
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote
+from gaecli.version import __version__
 from gaecli.writing.kept_report import kept_report
 
 PROVENANCE_SCHEMA = 1
@@ -28,9 +28,9 @@ def make_provenance(
     roles: Mapping[str, str],
     source: str,
     inputs: str,
-    report: Report,
+    totals: Totals,
     warnings: Sequence[WarningNote],
-    constants: Mapping[Any, Constants],
+    constants: Mapping[Any, NormConstants],
     earlier: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """The document stored under the key `gaecli`.
@@ -48,9 +48,9 @@ def make_provenance(
         "roles": dict(roles),
         "source": source,
         "inputs": inputs,
-        "counts": asdict(report.counts),
-        "bootstrapped": asdict(report.bootstrapped),
-        "report": kept_report(report, warnings),
+        "counts": asdict(totals.counts),
+        "bootstrapped": asdict(totals.bootstrapped),
+        "report": kept_report(totals, warnings),
         "normalization": [
             {"group": str(label), "count": group.count, "mean": group.mean, "std": group.std}
             for label, group in list(constants.items())[:MAX_GROUPS]

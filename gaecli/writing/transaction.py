@@ -14,12 +14,12 @@ from pathlib import Path
 
 from gaecli.errors import FileError, GaeError, UnknownOutcomeError
 from gaecli.storage.new_file import NewFile, explain, sync_directory
-from gaecli.storage.places import NewThing
+from gaecli.storage.places import PendingFile
 from gaecli.storage.signals import held_back
 
 
 def commit_together(
-    files: Sequence[NewThing], marks: Sequence[NewThing] = (), publish: Callable[[], None] | None = None
+    files: Sequence[PendingFile], marks: Sequence[PendingFile] = (), publish: Callable[[], None] | None = None
 ) -> None:
     """Put sealed files into their places; `marks`, which tell what is in them, after all others.
 
@@ -54,18 +54,18 @@ def commit_together(
                 thing.forget_old()
 
 
-def _sync(things: Sequence[NewThing]) -> None:
+def _sync(things: Sequence[PendingFile]) -> None:
     for directory in {thing.target.parent for thing in things if isinstance(thing, NewFile)}:
         sync_directory(directory)
 
 
-def _undo(things: Sequence[NewThing]) -> None:
+def _undo(things: Sequence[PendingFile]) -> None:
     for thing in reversed(things):
         thing.take_back()
     _sync(things)
 
 
-def _told(error: OSError | GaeError, files: Sequence[NewThing], things: Sequence[NewThing]) -> GaeError:
+def _told(error: OSError | GaeError, files: Sequence[PendingFile], things: Sequence[PendingFile]) -> GaeError:
     """The error, with what became of the files."""
     changed = sum(file.is_committed for file in files)
     is_cut = any(thing.is_committed for thing in things)
@@ -83,11 +83,11 @@ def _told(error: OSError | GaeError, files: Sequence[NewThing], things: Sequence
 _FINISH = "run the same command again when that is mended: it does the others"
 
 
-def _count(changed: int, files: Sequence[NewThing]) -> str:
+def _count(changed: int, files: Sequence[PendingFile]) -> str:
     return f"{changed:,} of the {len(files):,} files have the new columns"
 
 
-def _place(error: OSError, things: Sequence[NewThing]) -> Path:
+def _place(error: OSError, things: Sequence[PendingFile]) -> Path:
     """The target that a failing rename was about; the first one that is not there, else."""
     by_name = {str(thing.temporary): thing.target for thing in things}
     named = by_name.get(str(error.filename))

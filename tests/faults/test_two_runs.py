@@ -13,7 +13,7 @@ import pytest
 
 import gaecli
 from gaecli.pipeline.opening import OpenStream
-from gaecli.pipeline.stream import Stream, Workshop
+from gaecli.pipeline.stream import RunContext, Stream
 from gaecli.storage import new_file as commit
 from gaecli.storage.new_file import NewFile, sweep
 
@@ -185,11 +185,11 @@ def test_a_file_that_another_run_labels_before_it_is_copied_is_told_as_changed(
     first_look = run.first_look
     other = []
 
-    def overtaken(opened: OpenStream, shop: Workshop) -> Stream:
+    def overtaken(opened: OpenStream, context: RunContext) -> Stream:
         if not other:
             other.append(path)
             gaecli.compute(path, gamma=0.5)
-        return first_look(opened, shop)
+        return first_look(opened, context)
 
     monkeypatch.setattr(run, "first_look", overtaken)
     with pytest.raises(gaecli.FileError, match="changed"):

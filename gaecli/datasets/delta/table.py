@@ -23,12 +23,12 @@ from gaecli.datasets.delta.log import (
     live_files,
     open_table,
 )
-from gaecli.datasets.tables import Table, check_files, part_number
+from gaecli.datasets.tables import LakeTable, check_files, part_number
 from gaecli.errors import UsageError
 
 
 @dataclass(frozen=True)
-class DeltaTable(Table):
+class DeltaTable(LakeTable):
     """The live files of a version. New ones lie beside them, and are made the table by a commit."""
 
     version: int = 0

@@ -47,7 +47,7 @@ class TableFiles(FileIO):
     def new_output(self, location: str) -> OutputFile:
         path = self.local(location)
         self.created.append(path)
-        return _Output(location, path, self._root)
+        return _NewTableFile(location, path, self._root)
 
     def delete(self, location: str | InputFile | OutputFile) -> None:
         self.local(location).unlink()
@@ -74,7 +74,7 @@ class _Input(_Placed, InputFile):
         return self._path.open("rb")
 
 
-class _Output(_Placed, OutputFile):
+class _NewTableFile(_Placed, OutputFile):
     def to_input_file(self) -> InputFile:
         return _Input(self.location, self._path, self._root)
 

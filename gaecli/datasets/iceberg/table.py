@@ -23,14 +23,14 @@ from gaecli.datasets.iceberg.log import (
     newest_metadata,
     read_metadata,
 )
-from gaecli.datasets.tables import Table, check_files, part_number
+from gaecli.datasets.tables import LakeTable, check_files, part_number
 from gaecli.errors import UsageError
 from gaecli.formats.base import RolloutFile, WritePlan
 from gaecli.formats.registry import open_file
 
 
 @dataclass(frozen=True)
-class IcebergTable(Table):
+class IcebergTable(LakeTable):
     """The live files of a snapshot. New ones lie beside them, and are made the table by a commit."""
 
     #: The table's metadata, by pyiceberg.

@@ -35,7 +35,7 @@ _COPY_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _LineBatch:
     """Whole lines: bytes `start` up to `stop`, and the rows that they hold."""
 
     start: int
@@ -53,7 +53,7 @@ class JsonLinesInput:
     def __init__(self, path: Path) -> None:
         self.path = path
         schemas: list[pa.Schema] = []
-        self._pieces: list[_Piece] = []
+        self._pieces: list[_LineBatch] = []
         self._inexact: set[str] = set()
         self._first_line = ""
         try:
@@ -82,7 +82,7 @@ class JsonLinesInput:
             )
         if not self._pieces:
             self._first_line = lines[0].decode()
-        self._pieces.append(_Piece(start, start + len(content), first_row, len(lines)))
+        self._pieces.append(_LineBatch(start, start + len(content), first_row, len(lines)))
         schemas.append(table.schema)
         self._inexact |= inexact_columns(table)
 

@@ -111,7 +111,7 @@ def _open_rows(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, hand
     header = read_header(member)
     header = replace(header, shape=rows_first(header.shape))
     if header.is_by_rows:
-        return _Inflated(member, header)
+        return _InflatedArray(member, header)
     if info.compress_type == zipfile.ZIP_STORED:
         check_content(member)
         file = handles.enter_context(path.open("rb"))
@@ -121,7 +121,7 @@ def _open_rows(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, hand
     return _Gathered(unpacked, 0, header)
 
 
-class _Inflated:
+class _InflatedArray:
     """Rows in the order in which they are stored."""
 
     def __init__(self, member: IO[bytes], header: Header) -> None:

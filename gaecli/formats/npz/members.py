@@ -37,10 +37,10 @@ def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
     packed.compress_type = zipfile.ZIP_STORED
     packed.file_size = info.compress_size
     packed.CRC = None  # type: ignore[assignment] # it is that of what comes out of them
-    return cast("IO[bytes]", io.BufferedReader(_Inflated(archive.open(packed), info), _BUFFER_BYTES))
+    return cast("IO[bytes]", io.BufferedReader(_InflatedMember(archive.open(packed), info), _BUFFER_BYTES))
 
 
-class _Inflated(io.RawIOBase):
+class _InflatedMember(io.RawIOBase):
     """What a compressed stream holds; `packed` is closed with it."""
 
     def __init__(self, packed: IO[bytes], info: zipfile.ZipInfo) -> None:

@@ -54,7 +54,7 @@ class _ColumnIndex:
     UNORDERED = 0
 
 
-class _Statistics:
+class _PageStatistics:
     MAX, MIN, NULL_COUNT, DISTINCT_COUNT, MAX_VALUE, MIN_VALUE = range(1, 7)
 
 
@@ -65,7 +65,7 @@ class _PageEncodingStats:
 _FLOAT_FORMATS = {4: "<f", 5: "<d"}  # by the number of the physical type
 
 
-class Piece(NamedTuple):
+class RowRange(NamedTuple):
     """One chunk of the stream, and the offset in the target to which its pages were copied."""
 
     chunk: Struct
@@ -157,17 +157,17 @@ def merge_pieces(
         The chunks of each row group, and the offset behind them.
     """
     rest = iter(stream.row_groups)
-    merged: list[tuple[Struct, list[Piece]]] = []
+    merged: list[tuple[Struct, list[RowRange]]] = []
     num_chunks: list[int] = []
     for counts in pieces:
         parts = [next(rest).value(RowGroup.COLUMNS) for _ in counts]
         num_chunks.append(len(parts[0]))
         for chunks in zip(*parts, strict=True):
-            placed: list[Piece] = []
+            placed: list[RowRange] = []
             for chunk, num_rows in zip(chunks, counts, strict=True):
                 begin, end = data_extent(chunk)
                 copy_range(spool, target, Copy(begin, start, end - begin), "the spool file")
-                placed.append(Piece(chunk, num_rows, start))
+                placed.append(RowRange(chunk, num_rows, start))
                 start += end - begin
             merged.append((_merged_chunk(placed), placed))
     for merge, offset, length in (
@@ -181,7 +181,7 @@ def merge_pieces(
     return [[next(chunks_in_order) for _ in range(count)] for count in num_chunks], start
 
 
-def _merged_chunk(pieces: Sequence[Piece]) -> Struct:
+def _merged_chunk(pieces: Sequence[RowRange]) -> Struct:
     """The chunk of all pages, without its page index."""
     metas = [piece.meta for piece in pieces]
     meta = Struct(metas[0])
@@ -216,18 +216,18 @@ def _merged_statistics(parts: Sequence[Struct], physical_type: int) -> Struct:
     """Pieces without a minimum hold only nulls or NaN, neither of which counts."""
     fullest: Struct = max(parts, key=len)
     merged = Struct(fullest)
-    merged.pop(_Statistics.DISTINCT_COUNT, None)
-    if all(_Statistics.NULL_COUNT in part for part in parts):
-        null_count = sum(part.value(_Statistics.NULL_COUNT) for part in parts)
-        merged.put(_Statistics.NULL_COUNT, thrift.I64, null_count)
+    merged.pop(_PageStatistics.DISTINCT_COUNT, None)
+    if all(_PageStatistics.NULL_COUNT in part for part in parts):
+        null_count = sum(part.value(_PageStatistics.NULL_COUNT) for part in parts)
+        merged.put(_PageStatistics.NULL_COUNT, thrift.I64, null_count)
     else:
-        merged.pop(_Statistics.NULL_COUNT, None)
+        merged.pop(_PageStatistics.NULL_COUNT, None)
     number = _FLOAT_FORMATS.get(physical_type)
     for field_id, pick in (
-        (_Statistics.MAX, max),
-        (_Statistics.MIN, min),
-        (_Statistics.MAX_VALUE, max),
-        (_Statistics.MIN_VALUE, min),
+        (_PageStatistics.MAX, max),
+        (_PageStatistics.MIN, min),
+        (_PageStatistics.MAX_VALUE, max),
+        (_PageStatistics.MIN_VALUE, min),
     ):
         found: list[bytes] = [part.value(field_id) for part in parts if field_id in part]
         if number is None or not found:
@@ -267,8 +267,8 @@ def _merged_size_statistics(parts: Sequence[Struct], _: int) -> Struct:
 
 def _merged_index(
     spool: BinaryIO,
-    pieces: Sequence[Piece],
-    merge: Callable[[Sequence[Struct], Sequence[Piece]], Struct],
+    pieces: Sequence[RowRange],
+    merge: Callable[[Sequence[Struct], Sequence[RowRange]], Struct],
     offset: int,
     length: int,
 ) -> bytes | None:
@@ -282,7 +282,7 @@ def _merged_index(
     return thrift.encode(merge(parts, pieces))
 
 
-def _merged_column_index(parts: Sequence[Struct], _: Sequence[Piece]) -> Struct:
+def _merged_column_index(parts: Sequence[Struct], _: Sequence[RowRange]) -> Struct:
     if len(parts) == 1:
         return parts[0]
     merged = Struct()
@@ -295,7 +295,7 @@ def _merged_column_index(parts: Sequence[Struct], _: Sequence[Piece]) -> Struct:
     return merged
 
 
-def _merged_offset_index(parts: Sequence[Struct], pieces: Sequence[Piece]) -> Struct:
+def _merged_offset_index(parts: Sequence[Struct], pieces: Sequence[RowRange]) -> Struct:
     locations = List(thrift.STRUCT)
     rows_before = 0
     for part, piece in zip(parts, pieces, strict=True):

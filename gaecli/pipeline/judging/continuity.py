@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gaecli.layouts.keys import as_labels
-from gaecli.pipeline.judging.judge import Case
+from gaecli.pipeline.judging.judge import StreamEvidence
 from gaecli.summary import WarningNote
 
 #: Streams of more lanes are not compared: they are no shards of a log.
@@ -44,7 +44,7 @@ class Edges:
     stride: int
 
     @classmethod
-    def of(cls, case: Case) -> Edges | None:
+    def of(cls, case: StreamEvidence) -> Edges | None:
         """None where trajectories are known to be whole, or there are too many lanes to compare."""
         num_lanes = sum(summary.lanes.count for summary in case.summaries)
         if case.layout != "long" or not 0 < num_lanes <= _MOST_LANES:

@@ -30,7 +30,7 @@ from gaecli.summary import WarningNote
 
 
 @dataclass(frozen=True)
-class Case:
+class StreamEvidence:
     """One stream as it was summarised."""
 
     paths: Sequence[Path]
@@ -43,7 +43,7 @@ class Case:
     by_key: bool = False
 
 
-def judge(case: Case) -> list[WarningNote]:
+def judge(case: StreamEvidence) -> list[WarningNote]:
     """Raises what makes the numbers meaningless; returns what makes them doubtful."""
     if not case.summaries:
         return []
@@ -65,12 +65,12 @@ def judge(case: Case) -> list[WarningNote]:
     ]
 
 
-def _unseen(case: Case) -> Unseen:
+def _unseen(case: StreamEvidence) -> Unseen:
     path = str(case.paths[0])
     return unseen_of(path, case.layout, case.roles, case.settings, case.summaries, case.combined)
 
 
-def _check_rows(case: Case) -> None:
+def _check_rows(case: StreamEvidence) -> None:
     facts = [(case.paths[part.address.file], part.facts.rows) for part in case.summaries]
     check_rows(
         [(path, rows) for path, rows in facts if rows is not None],
@@ -81,7 +81,7 @@ def _check_rows(case: Case) -> None:
         check_pieces([(path, found) for path, found in pieces if found is not None])
 
 
-def _check_done_reading(case: Case) -> None:
+def _check_done_reading(case: StreamEvidence) -> None:
     """Start flags read as end flags move every boundary by one row (hill-a/stable-baselines#385)."""
     flags = flag_columns(case.roles, case.settings)
     if flags.done is None or flags.done_at != "end" or case.settings.done_at is not None:
@@ -108,7 +108,7 @@ def _check_done_reading(case: Case) -> None:
         )
 
 
-def _check_mask_reading(case: Case) -> None:
+def _check_mask_reading(case: StreamEvidence) -> None:
     """A flag that says "the episode goes on", taken for a mask, loses the last step of every episode."""
     facts = [summary.facts.mask for summary in case.summaries if summary.facts.mask is not None]
     if not looks_like_ends(facts, case.roles, case.settings):
@@ -122,7 +122,7 @@ def _check_mask_reading(case: Case) -> None:
     )
 
 
-def _check_flags_inside(case: Case) -> None:
+def _check_flags_inside(case: StreamEvidence) -> None:
     """An unroll, or the rows of an agent, may hold several episodes; an episode ends once."""
     if case.roles.get("episode") is None:
         return
@@ -146,7 +146,7 @@ def _check_flags_inside(case: Case) -> None:
     )
 
 
-def _check_ids_do_not_return(case: Case) -> None:
+def _check_ids_do_not_return(case: StreamEvidence) -> None:
     """Raises `NeedsKeys` where an id comes back after others, so that its rows do not stand together."""
     if case.by_key or case.summaries[0].facts.run_labels is None:
         return
@@ -163,7 +163,7 @@ def _check_ids_do_not_return(case: Case) -> None:
     raise NeedsKeys
 
 
-def _check_lanes_keep_their_env(case: Case) -> None:
+def _check_lanes_keep_their_env(case: StreamEvidence) -> None:
     """A lane of arrays is one environment, in all blocks of a file."""
     known: dict[tuple[int, Hashable], Hashable] = {}
     for summary in case.summaries:
@@ -176,7 +176,7 @@ def _check_lanes_keep_their_env(case: Case) -> None:
                 raise env_changes(case.roles.names["env"], path, f"row {summary.start}")
 
 
-def _returning(case: Case) -> Hashable:
+def _returning(case: StreamEvidence) -> Hashable:
     """An id whose rows do not stand together in the file; None if there is none."""
     parts: list[Any] = [summary.facts.run_labels for summary in case.summaries]
     are_arrays = all(isinstance(part, np.ndarray) for part in parts)
@@ -191,7 +191,7 @@ def _returning(case: Case) -> Hashable:
     return first_duplicate(everything) if has_duplicates(everything) else None
 
 
-def _returning_in_lanes(case: Case) -> Hashable:
+def _returning_in_lanes(case: StreamEvidence) -> Hashable:
     """The same within each environment."""
     seen: set[Hashable] = set()
     last: dict[Hashable, Hashable] = {}
@@ -211,7 +211,7 @@ def _returning_in_lanes(case: Case) -> Hashable:
     return None
 
 
-def _check_steps_at_borders(case: Case) -> None:
+def _check_steps_at_borders(case: StreamEvidence) -> None:
     strides = {found for summary in case.summaries if (found := summary.facts.step_stride) is not None}
     name = case.roles.get("step")
     lanes, last, first = _steps_at_borders(case)
@@ -243,7 +243,7 @@ def _check_steps_at_borders(case: Case) -> None:
     )
 
 
-def _steps_at_borders(case: Case) -> tuple[IndexArray, Array, Array]:
+def _steps_at_borders(case: StreamEvidence) -> tuple[IndexArray, Array, Array]:
     """Lanes whose trajectory goes on in another block, its step on this side of the border, and on the other.
 
     float64 if any block has steps that only order.
@@ -267,7 +267,7 @@ def _steps_at_borders(case: Case) -> tuple[IndexArray, Array, Array]:
     return lanes, last_steps[lanes], first_steps[case.combined.successors[lanes]]
 
 
-def _inverted_flags(case: Case) -> list[WarningNote]:
+def _inverted_flags(case: StreamEvidence) -> list[WarningNote]:
     """An inverted flag may hold γ (1 - d): one γ in all blocks, and that of the run."""
     found = [summary.facts.inverted for summary in case.summaries if summary.facts.inverted is not None]
     name = case.roles.get("not_done")
@@ -306,7 +306,7 @@ def _inverted_flags(case: Case) -> list[WarningNote]:
     return notes
 
 
-def _clock_falls(case: Case) -> list[WarningNote]:
+def _clock_falls(case: StreamEvidence) -> list[WarningNote]:
     """Nothing orders the rows but what the file calls its time, and they were sorted by that."""
     found = [summary for summary in case.summaries if summary.facts.clock_falls]
     if not found:
@@ -326,7 +326,7 @@ def _clock_falls(case: Case) -> list[WarningNote]:
     ]
 
 
-def _filler_rows(case: Case) -> list[WarningNote]:
+def _filler_rows(case: StreamEvidence) -> list[WarningNote]:
     """Gymnasium's next-step autoreset puts a row without an action after every end."""
     if case.roles.get("episode") is not None or case.roles.get("step") is not None:
         return []
