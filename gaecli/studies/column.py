@@ -11,7 +11,7 @@ import numpy as np
 
 from gaecli.errors import UsageError
 from gaecli.formats.base import RolloutFile, Unit
-from gaecli.pipeline.forecast import ADVANTAGE_NAMES, RETURN_NAMES
+from gaecli.names import ADVANTAGE_NAMES, RETURN_NAMES
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.rollouts import Array, FloatArray
 
