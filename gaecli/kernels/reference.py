@@ -40,7 +40,6 @@ def scan_terms(
     with np.errstate(over="ignore", invalid="ignore"):
         terms.fill(x, a, slice(0, terms.num_rows), _NumPy())
         is_bad = ~np.isfinite(x)
-        x[is_bad] = 0.0
         out[...] = affine_scan_reference(x, a)
     is_spoilt = False
     for t in range(terms.num_rows - 1, -1, -1):
