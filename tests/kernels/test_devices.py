@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gaecli.errors import DeviceError, UsageError
-from gaecli.kernels import devices, torch_import
+from gaecli.kernels import torch_import
 from gaecli.kernels.devices import BREAK_EVEN_STEPS, choose_device
 from gaecli.kernels.torch_import import start_torch_import, torch_module
 
