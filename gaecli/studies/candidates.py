@@ -12,15 +12,15 @@ import numpy as np
 
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.bootstrap import fill_bootstrap, needs_bootstrap
-from gaecli.estimators.variants import make_estimator
+from gaecli.estimators.whole_stream import make_estimator
 from gaecli.kernels.devices import choose_device
-from gaecli.pipeline.inputs import StreamPlan
 from gaecli.presets import PRESETS
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
+from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.assembly import whole_stream
 from gaecli.studies.column import Against, Holds
-from gaecli.studies.evidence import Evidence, gather
+from gaecli.studies.evidence import ColumnEvidence, gather
 from gaecli.studies.reading import read_stream
 from gaecli.studies.search import Model
 
@@ -41,7 +41,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class CandidateReading:
     """A file under one candidate, with the column beside it."""
 
     candidate: Candidate
@@ -50,7 +50,7 @@ class Reading:
     #: What the column holds, and of each step the advantage that this makes of it.
     holds: Holds
     column: FloatArray
-    evidence: Evidence
+    evidence: ColumnEvidence
     #: Steps that should have a number and have none.
     missing: IndexArray
     rows: IndexArray
@@ -156,7 +156,7 @@ def with_bootstrap(candidate: Candidate, policy: str) -> Candidate:
 
 def read_candidate(
     candidate: Candidate, plan: StreamPlan, against: Against, holds: Holds, memory_bytes: int
-) -> Reading:
+) -> CandidateReading:
     """The whole stream as one block, as the candidate reads it."""
     num_rows = sum(_num_rows(path, plan) for path in plan.paths)
     if num_rows * BYTES_PER_ROW > memory_bytes:
@@ -179,7 +179,7 @@ def read_candidate(
         column = column - whole.block.values
     block = fill_bootstrap(whole.block, candidate.settings.bootstrap, is_whole_stream=True)
     evidence, missing = gather(block, whole.estimated, column, whole.rows, against.rounding)
-    return Reading(
+    return CandidateReading(
         candidate,
         block,
         whole.estimated,
@@ -193,14 +193,14 @@ def read_candidate(
     )
 
 
-def leaves_ends_open(reading: Reading) -> bool:
+def leaves_ends_open(reading: CandidateReading) -> bool:
     """Whether a bootstrap policy makes a difference here."""
     return bool(needs_bootstrap(reading.block).any()) or (
         reading.block.filled is not None and bool(reading.block.filled.any())
     )
 
 
-def signature(reading: Reading) -> bytes:
+def signature(reading: CandidateReading) -> bytes:
     """Equal for readings that no column could tell apart."""
     settings, evidence = reading.candidate.settings, reading.evidence
     digest = hashlib.sha256(repr((settings.lam_alpha, reading.is_linear)).encode())

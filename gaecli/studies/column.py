@@ -11,7 +11,7 @@ import numpy as np
 
 from gaecli.errors import UsageError
 from gaecli.formats.base import RolloutFile, Unit
-from gaecli.pipeline.forecast import ADVANTAGE_NAMES, RETURN_NAMES
+from gaecli.names import ADVANTAGE_NAMES, RETURN_NAMES
 from gaecli.rollouts import Array, FloatArray
 
 #: What a column holds: A, or R = A + V.

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from parity.loops import brax, finite_horizon, skrl_2
 
+from gaecli.commands.verify import verify
 from gaecli.errors import DataError, UsageError
 from gaecli.settings import Settings
-from gaecli.studies.verify import verify
 
 NUM_ENVS, NUM_STEPS = 4, 90
 
