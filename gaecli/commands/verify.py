@@ -48,7 +48,7 @@ def verify(
         settings: how the file is to be read; its γ and λ are of no account.
         column_source: the file with the column, if it is another one with the same rows.
         preset: try this one only.
-        memory_bytes: the file is held in memory as a whole.
+        memory_bytes: the file is held in memory as a whole; one that takes more is refused.
 
     Raises:
         GaeError: the file cannot be read under any preset, or there is no such column.
@@ -59,9 +59,12 @@ def verify(
         local = [Path(path) for path in places.fetched(given)]
         plan = only_stream(local[0], settings, "gae verify")
         is_beside = len(local) > 1
+        with told(plan.paths[0]):
+            files = plan.open_all(settings)
         with told(local[-1]):
-            files = as_scalars([open_file(local[1])], settings) if is_beside else plan.open_all(settings)
-            against = load_column(files, column)
+            if is_beside:
+                files = as_scalars([open_file(local[1])], settings)
+            against = load_column(files, column, memory_bytes)
         with told(plan.paths[0]):
             return places.shown_in(_verify(plan, against, settings, preset, memory_bytes))
 

@@ -5,27 +5,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gaecli.errors import DataError, UsageError
+from gaecli.errors import DataError
 from gaecli.estimators.bootstrap import fill_bootstrap, needs_bootstrap
 from gaecli.estimators.whole_stream import make_estimator
 from gaecli.kernels.devices import choose_device
+from gaecli.pipeline.opening import open_stream
 from gaecli.presets import PRESETS
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.assembly import whole_stream
-from gaecli.studies.column import Against, Holds
+from gaecli.studies.column import Against, Holds, check_fits
 from gaecli.studies.evidence import ColumnEvidence, gather
 from gaecli.studies.reading import read_stream
 from gaecli.studies.search import Model
 
-#: A row takes about so many bytes while it is held against the conventions.
-BYTES_PER_ROW = 500
 #: Rows, or items of lists, of a piece: a table of a few long lists is no reason to read them one by one.
 _LEAST_ROWS = 1 << 16
 _TRUNCATIONS = ("exact", "current", "zero", "drop", "leak")
@@ -158,13 +156,9 @@ def read_candidate(
     candidate: Candidate, plan: StreamPlan, against: Against, holds: Holds, memory_bytes: int
 ) -> CandidateReading:
     """The whole stream as one block, as the candidate reads it."""
-    num_rows = sum(_num_rows(path, plan) for path in plan.paths)
-    if num_rows * BYTES_PER_ROW > memory_bytes:
-        raise UsageError(
-            f"`{plan.paths[0]}` with {num_rows:,} rows takes more than `--memory` to verify",
-            hint=f"raise `--memory` to {num_rows * BYTES_PER_ROW / (1 << 30):.1f}GiB or more",
-        )
-    reading = read_stream(plan, candidate.settings, memory_bytes, block_rows=max(num_rows, _LEAST_ROWS))
+    num_steps = open_stream(plan, candidate.settings, memory_bytes).num_rows
+    check_fits(plan.paths[0], num_steps, memory_bytes)
+    reading = read_stream(plan, candidate.settings, memory_bytes, block_rows=max(num_steps, _LEAST_ROWS))
     whole = whole_stream(reading)
     if not whole.num_slots:
         raise DataError(f"`{plan.paths[0]}` has no steps: there is nothing to verify")
@@ -209,7 +203,3 @@ def signature(reading: CandidateReading) -> bytes:
         digest.update(array.tobytes())
     digest.update(reading.missing.tobytes())
     return digest.digest()
-
-
-def _num_rows(path: Path, plan: StreamPlan) -> int:
-    return plan.open(path).num_rows
