@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import profiles  # noqa: F401 - before any test of hypothesis
 import pytest
-from hypothesis import settings
 from warm_start import WarmStart
 
 ROOT = Path(__file__).parents[1]
@@ -30,21 +29,6 @@ SHELL_VARIABLES = (
     "LINES",
     "TERMINAL_WIDTH",
 )
-
-# The same examples in every run and on every machine; `HYPOTHESIS_PROFILE=explore pytest` looks for new ones.
-settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
-settings.register_profile("explore", deadline=None, max_examples=1000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def a_hang_up_is_for_children_to_end_of() -> Iterator[None]:
-    """Under `nohup` children would ignore it as well; a handler, unlike SIG_IGN, is not passed on to them."""
-    before = signal.getsignal(signal.SIGHUP)
-    if before == signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: None)
-    yield
-    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="session")
