@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gaecli.estimators.gae import Borders, Gae
-from gaecli.estimators.variants import GatedGae, following_values, make_estimator, needs_whole_stream
+from gaecli.estimators.whole_stream import GatedGae, following_values, make_estimator, needs_whole_stream
 from gaecli.kernels.devices import Device, torch_module
 from gaecli.kernels.scan import TILE_ROWS, affine_scan
 from gaecli.rollouts import Block, FloatArray

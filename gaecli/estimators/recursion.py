@@ -73,7 +73,7 @@ def gae_block(
     Returns:
         `out`: Aₜ, [N].
     """
-    block = _Block(
+    block = _TiledBlock(
         {
             "rewards": rewards,
             "values": values,
@@ -129,7 +129,7 @@ class _Library:
         return np.asarray(tile.cpu() if self.is_torch else tile)
 
 
-class _Block:
+class _TiledBlock:
     """The rows of a block as a fixed list of tiles, walked from the last to the first."""
 
     def __init__(

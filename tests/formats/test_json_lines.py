@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import gaecli
-from gaecli.formats.json_bounds import MOST_FIELDS, MOST_LEVELS
-from gaecli.formats.json_objects import edited, field_texts
+from gaecli.formats.jsonl.bounds import MOST_FIELDS, MOST_LEVELS
+from gaecli.formats.jsonl.objects import edited, field_texts
 
 Run = Callable[..., Any]
 
@@ -161,8 +161,8 @@ def test_texts_that_quote_json_are_no_fields(tmp_path: Path) -> None:
 
 
 def test_lines_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gaecli.formats.json_bounds.MOST_LINE_BYTES", 1 << 20)
-    monkeypatch.setattr("gaecli.formats.json_bounds._PIECE_BYTES", 1 << 16)
+    monkeypatch.setattr("gaecli.formats.jsonl.bounds.MOST_LINE_BYTES", 1 << 20)
+    monkeypatch.setattr("gaecli.formats.jsonl.bounds._PIECE_BYTES", 1 << 16)
     path = written(tmp_path / "x.jsonl", "", f', "text": "{"x" * (1 << 19)}"')
     assert gaecli.compute(path).files[0].counts.steps == 2
     written(path, "", f', "text": "{"x" * (1 << 21)}"')
