@@ -27,7 +27,7 @@ from gaecli.formats.arrow.columns import (
     type_of,
 )
 from gaecli.formats.arrow.messages import FILE_MAGIC, MalformedMessage, read_batches
-from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
 from gaecli.formats.own_columns import ContentDigest, fingerprint, signature
 from gaecli.formats.parquet.keys import updated_keys
 from gaecli.formats.stored import parse_document
@@ -42,6 +42,7 @@ class ArrowInput:
 
     format_name = "arrow"
     known_roles = NO_ROLES
+    remarks = NO_REMARKS
 
     def __init__(self, path: Path) -> None:
         self.path = path

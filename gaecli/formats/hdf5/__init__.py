@@ -1,1 +1,0 @@
-"""HDF5: groups of episodes, and flat arrays."""

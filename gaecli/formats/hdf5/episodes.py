@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gaecli.errors import DataError, FileError
-from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
 from gaecli.formats.hdf5.objects import (
     DAMAGE,
     PROVENANCE_ATTRIBUTE,
@@ -30,7 +30,7 @@ from gaecli.formats.hdf5.objects import (
     payload_digest,
     reading,
     stored_provenance,
-    unreadable,
+    told_of,
     why_unusable,
 )
 from gaecli.formats.own_columns import fingerprint, signature
@@ -45,12 +45,13 @@ class Hdf5Input:
 
     format_name = "hdf5"
     known_roles = NO_ROLES
+    remarks = NO_REMARKS
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with reading(path) as file:
             status = path.stat()
-            self.groups = _episode_groups(file, path)
+            self.groups = episode_groups(file, path)
             self._provenance = stored_provenance(file)
             self.columns: Mapping[str, ColumnInfo] = _columns(file[self.groups[0]], len(self.groups))
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
@@ -139,7 +140,7 @@ class Hdf5Output:
         self._row = 0
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
-        with self._told():
+        with told_of(self._source.path):
             file = self._copy()
             episodes = [_episodes(columns[name]) for name in self._plan.new_columns]
             for arrays in zip(*episodes, strict=True):
@@ -158,10 +159,10 @@ class Hdf5Output:
         return self._file
 
     def finish(self, provenance: dict[str, Any]) -> None:
-        with self._told():
+        with told_of(self._source.path):
             written = column_digests(self._copy(), self._source.groups, list(self._plan.new_columns))
         document = {**provenance, **signature(self._source, self._plan, written)}
-        with self._told():
+        with told_of(self._source.path):
             self._file.attrs[PROVENANCE_ATTRIBUTE] = as_attribute(document)
             self._file.close()
 
@@ -171,23 +172,14 @@ class Hdf5Output:
                 self._file.close()
         self._temporary.unlink(missing_ok=True)
 
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except DAMAGE as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            raise unreadable(self._source.path, error) from error
-
 
 def _episodes(column: OutputColumn) -> list[Array]:
     assert column.offsets is not None
     return np.split(column.with_nan(), column.offsets[1:-1])
 
 
-def _episode_groups(file: Any, path: Path) -> list[str]:
-    """Names of the groups that are episodes, in natural order."""
+def episode_groups(file: Any, path: Path) -> list[str]:
+    """Names of the groups that are episodes, in natural order; none in a file of another shape."""
     import h5py
 
     for container in ("", "data"):
@@ -205,11 +197,7 @@ def _episode_groups(file: Any, path: Path) -> list[str]:
             found.append((match["name"], int(match["number"]), f"{container.strip('/')}/{name}".strip("/")))
         if found:
             return [name for _, _, name in sorted(found)]
-    raise FileError(
-        f"`{path}` is HDF5 without a group per episode",
-        hint="groups are named `episode_0` (Minari) or `data/demo_0` (robomimic); save flat arrays with "
-        "`numpy.savez`",
-    )
+    return []
 
 
 def _check_own(holder: Any, name: str, path: Path) -> None:

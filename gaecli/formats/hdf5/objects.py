@@ -54,6 +54,17 @@ def reading(path: Path) -> Iterator[Any]:
         raise unreadable(path, error) from error
 
 
+@contextlib.contextmanager
+def told_of(path: Path) -> Iterator[None]:
+    """Writing a copy of `path`: what the disk refuses passes, all else is damage of the source."""
+    try:
+        yield
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise unreadable(path, error) from error
+
+
 def member(group: Any, place: str) -> Any:
     """What lies at a path below a group, or None; links other than to objects of this file lead nowhere."""
     import h5py

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from gaecli.errors import DataError, FileError
 from gaecli.formats.arrow.columns import are_single, nested_info, pick, schema_columns, struct_fields
-from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
 from gaecli.formats.jsonl.bounds import BoundError, check_cells, check_depth, parse, whole_lines
 from gaecli.formats.jsonl.numbers import inexact_columns, with_exact_columns
 from gaecli.formats.jsonl.objects import edited, field_texts, is_compact
@@ -46,6 +46,7 @@ class JsonLinesInput:
 
     format_name = "jsonl"
     known_roles = NO_ROLES
+    remarks = NO_REMARKS
 
     def __init__(self, path: Path) -> None:
         self.path = path
