@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from gaecli.choices import DoneAt
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import TWO_COLUMNS, ColumnInfo, RolloutFile, damaged
 from gaecli.names import (
@@ -23,7 +24,7 @@ from gaecli.names import (
     RLDS_FLAGS,
     START_FLAGS,
 )
-from gaecli.settings import ROLES, DoneAt, Settings
+from gaecli.settings import ROLES, Settings
 from gaecli.summary import RoleReason
 
 #: Roles that a file can do without: a column that has the name and cannot play it is not used, which is told.

@@ -11,31 +11,25 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
+from gaecli.choices import (
+    Bootstrap,
+    DoneAt,
+    Engine,
+    Estimator,
+    LayoutName,
+    MaskedReward,
+    MaskFill,
+    MaskMode,
+    NormalizeScope,
+    NormFloor,
+    OnNan,
+    Precision,
+    Truncation,
+)
 from gaecli.errors import UsageError
 from gaecli.presets import Preset, find_preset
-
-Estimator = Literal["gae"]
-Engine = Literal["local"]
-Bootstrap = Literal["zero", "current", "error"]
-DoneAt = Literal["end", "start"]
-LayoutName = Literal["auto", "long", "nested", "time-major", "batch-major"]
-#: What a truncated end means to the recursion: its next state has a value (`exact`); that value is
-#: V(sₜ) (`current`); it is terminal (`zero`); its step has no advantage (`drop`); it is no end (`leak`).
-#: `ask`, of some presets: where the data has such ends the user has to say.
-Truncation = Literal["exact", "current", "zero", "drop", "leak", "ask"]
-#: A masked step does not exist (`skip`); counts as 0 (`zero`), letting the trace pass (`gated`); or is
-#: left out of the statistics only (`keep`).
-MaskMode = Literal["skip", "zero", "gated", "keep"]
-#: What a masked row gets: nothing, 0, or what the recursion carries through it.
-MaskFill = Literal["null", "zero", "carry"]
-#: A reward on a masked step: left out, with a warning; that of the last kept step before it; or an error.
-MaskedReward = Literal["drop", "move", "error"]
-NormalizeScope = Literal["none", "all", "file", "episode"]
-NormFloor = Literal["add", "clamp", "rsqrt"]
-Precision = Literal["double", "single"]
-OnNan = Literal["error", "drop-episode"]
 
 #: The roles a column can play, in the order in which messages list them.
 ROLES = (

@@ -63,7 +63,7 @@ def _open_closed_files() -> None:
 
 def _telling(handle: int, name: str, stream: TextIO | None) -> TextIO:
     """The same stream over a file whose failures are told, in whichever layer and command they come up."""
-    file = io.BufferedWriter(_Output(handle, name))
+    file = io.BufferedWriter(_OutputStream(handle, name))
     if stream is None:
         return io.TextIOWrapper(file, encoding="utf-8")
     is_direct = name == "stderr" or stream.isatty()
@@ -85,7 +85,7 @@ def _escaped(letter: str) -> str:
     return letter.encode("ascii", "backslashreplace").decode("ascii")
 
 
-class _Output(io.FileIO):
+class _OutputStream(io.FileIO):
     def __init__(self, handle: int, name: str) -> None:
         super().__init__(handle, "wb", closefd=False)
         self._title = name

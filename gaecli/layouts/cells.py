@@ -11,7 +11,7 @@ import numpy as np
 from gaecli.columns import flag_of
 from gaecli.errors import DataError
 from gaecli.formats.base import Column
-from gaecli.layouts.tails import is_tail
+from gaecli.layouts.evidence.tails import is_tail
 from gaecli.rollouts import Array, BoolArray, IndexArray
 
 #: Says where a cell is, e.g. "row 48213 (episode 17, step 212)", from its index in the block.

@@ -14,14 +14,14 @@ import numpy as np
 from gaecli.columns import Roles
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.arrange import Arrangement
-from gaecli.layouts.array_columns import Table
+from gaecli.layouts.array_columns import ArrayTable
 from gaecli.layouts.cells import Locate
 from gaecli.layouts.ends import Flags
+from gaecli.layouts.evidence.rows import RowColumns
 from gaecli.layouts.keys import labels_at
-from gaecli.layouts.long import LongLayout, Taking
+from gaecli.layouts.long import LongLayout, RowOrder
 from gaecli.layouts.longer import is_one_longer, of_steps
 from gaecli.layouts.nested import NestedLayout, on_last_items
-from gaecli.layouts.row_evidence import RowColumns
 from gaecli.layouts.steps import Steps
 from gaecli.rollouts import Block, IndexArray, PieceFacts
 from gaecli.settings import Settings
@@ -149,15 +149,17 @@ class _Items(LongLayout):
     keeps_lanes = False
 
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:
-        super().__init__(file, roles, settings, Taking(is_whole=True))
+        super().__init__(file, roles, settings, RowOrder(is_whole=True))
         self._suspects = ()
         self.row_columns = tuple(dict.fromkeys([*roles.row_columns, *filter(None, [self._group])]))
 
-    def _arrange(self, table: Table, num_rows: int, steps: Mapping[str, Steps], flags: Flags) -> Arrangement:
+    def _arrange(
+        self, table: ArrayTable, num_rows: int, steps: Mapping[str, Steps], flags: Flags
+    ) -> Arrangement:
         arrangement = super()._arrange(table, num_rows, steps, flags)
         return replace(arrangement, open_ends=np.zeros_like(arrangement.open_ends))
 
-    def _locate(self, start: int, table: Table) -> Locate:
+    def _locate(self, start: int, table: ArrayTable) -> Locate:
         rows = table.columns[_ROW].values
 
         def locate(item: int) -> str:

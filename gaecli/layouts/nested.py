@@ -15,12 +15,12 @@ from gaecli.layouts.behind import Behind
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import FLAGS, FlagColumns, flag_columns, inverted_of, split_ends
+from gaecli.layouts.evidence.lost_rewards import lost_rewards
+from gaecli.layouts.evidence.rows import RowColumns
 from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_steps
-from gaecli.layouts.lost_rewards import lost_rewards
 from gaecli.layouts.masks import MaskRule, is_doubtful, mask_facts, masked_steps, which_mask
 from gaecli.layouts.next_values import merge_next_values
 from gaecli.layouts.padding import Padding
-from gaecli.layouts.row_evidence import RowColumns
 from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, IndexArray, Placement
 from gaecli.settings import Settings
 

@@ -11,13 +11,13 @@ import numpy as np
 from gaecli.estimators.bootstrap import needs_bootstrap
 from gaecli.estimators.conventions import ends_as_terminal
 from gaecli.estimators.gae import Gae
-from gaecli.estimators.normalization import Constants, Rule, normalize, normalize_groups
+from gaecli.estimators.normalization import NormConstants, NormRule, normalize, normalize_groups
 from gaecli.formats.base import OutputColumn
 from gaecli.moments import GroupedMoments, Moments
 from gaecli.pipeline.blocks import Scanned
+from gaecli.pipeline.column_builder import ColumnBuilder
+from gaecli.pipeline.column_statistics import Tally
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.pen import Pen
-from gaecli.pipeline.statistics import Tally
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.summary import BootstrapCounts, EpisodeCounts
@@ -167,7 +167,7 @@ class Normalized:
 
 
 def normalized(
-    settled: Settled, groups: GroupKeys | None, constants: Mapping[Hashable, Constants], rule: Rule
+    settled: Settled, groups: GroupKeys | None, constants: Mapping[Hashable, NormConstants], rule: NormRule
 ) -> Normalized:
     zeros = np.zeros(0 if settled.block.slots is None else len(settled.advantages) + 1)
     if groups is None:
@@ -184,7 +184,7 @@ def normalized(
 
 
 @dataclass(eq=False)
-class Report:
+class Totals:
     """What applying the blocks of a file adds up to; merged in the order of the blocks."""
 
     counts: EpisodeCounts = field(default_factory=EpisodeCounts)
@@ -201,7 +201,7 @@ class Report:
     #: Of one block, where pictures are to be drawn; not merged, as blocks of a stream share episodes.
     sketch: Any = None
 
-    def merge(self, other: Report) -> None:
+    def merge(self, other: Totals) -> None:
         self.counts += other.counts
         self.bootstrapped += other.bootstrapped
         for name, tally in other.tallies.items():
@@ -217,21 +217,21 @@ class Report:
 
 def finish_block(
     settled: Settled, written: Normalized | None, settings: Settings
-) -> tuple[dict[str, OutputColumn], Report]:
+) -> tuple[dict[str, OutputColumn], Totals]:
     """Output columns in row order, and the block's share of the summary. `written`: normalised, if so."""
-    pen = Pen(settled.block, settled.prepared.values, settings.mask_fill)
+    builder = ColumnBuilder(settled.block, settled.prepared.values, settings.mask_fill)
     advantages = settled.advantages if written is None else written.advantages
     zeros = None if written is None else written.zeros
     columns = {
-        settings.advantage_column: pen.advantages(advantages, zeros),
-        settings.return_column: pen.returns(settled.returns),
+        settings.advantage_column: builder.advantages(advantages, zeros),
+        settings.return_column: builder.returns(settled.returns),
     }
     if settings.raw_column is not None:
-        columns[settings.raw_column] = pen.advantages(settled.advantages, None)
+        columns[settings.raw_column] = builder.advantages(settled.advantages, None)
     return columns, _report(settled, advantages, settings)
 
 
-def _report(settled: Settled, advantages: FloatArray, settings: Settings) -> Report:
+def _report(settled: Settled, advantages: FloatArray, settings: Settings) -> Totals:
     block, counted = settled.block, settled.counted
     tallies = {
         "reward": Tally.of(counted(block.rewards)),
@@ -243,18 +243,18 @@ def _report(settled: Settled, advantages: FloatArray, settings: Settings) -> Rep
     errors = settled.returns - settled.prepared.values if settled.has_own_returns else settled.advantages
     errors_moments = tallies["advantage"].moments if advantages is errors else Moments.of(counted(errors))
     return replace(
-        reading_report(settled, settings),
+        reading_totals(settled, settings),
         tallies=tallies,
         value_errors=errors_moments,
         returns=tallies["return"].moments,
     )
 
 
-def reading_report(settled: Settled, settings: Settings) -> Report:
+def reading_totals(settled: Settled, settings: Settings) -> Totals:
     """What there is to tell of a block before any number of it."""
     block = settled.block
     dropped = block.dropped
-    return Report(
+    return Totals(
         counts=episode_counts(settled),
         bootstrapped=bootstrap_counts(settled.prepared, settings),
         dropped_episodes=0 if dropped is None else int(np.count_nonzero(dropped & block.cuts)),

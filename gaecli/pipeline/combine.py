@@ -8,11 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from gaecli.choices import Bootstrap, OpenEnds
 from gaecli.layouts.keys import as_labels
 from gaecli.pipeline.blocks import BlockSummary, missing_bootstrap
-from gaecli.presets.base import OpenEnds
 from gaecli.rollouts import BoolArray, FloatArray, IndexArray, Names
-from gaecli.settings import Bootstrap
 
 
 @dataclass(frozen=True, eq=False)

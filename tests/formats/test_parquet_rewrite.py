@@ -31,15 +31,15 @@ from formats.parquet_files import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gaecli.formats import thrift_compact as thrift
-from gaecli.formats.parquet_footer import (
+from gaecli.formats.parquet import thrift_compact as thrift
+from gaecli.formats.parquet.footer import (
     ColumnChunk,
     ColumnMetaData,
     FileMetaData,
     RowGroup,
     read_footer,
 )
-from gaecli.formats.thrift_compact import Struct
+from gaecli.formats.parquet.thrift_compact import Struct
 
 EVERY_WRITER = pytest.mark.parametrize("writer", WRITERS)
 HAS_BLOOM_FILTERS = "bloom_filter_options" in inspect.signature(pq.ParquetWriter).parameters

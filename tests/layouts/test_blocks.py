@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gaecli
-import gaecli.pipeline.run as run_module
+import gaecli.commands.compute as run_module
 from gaecli.formats.registry import open_file
 
 GAMMA, LAM = 0.97, 0.9

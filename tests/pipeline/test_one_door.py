@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
+from gaecli.commands import inspect as inspection
+from gaecli.commands.check import check
 from gaecli.diagnosis import Checkup
-from gaecli.formats.parquet import ParquetInput
-from gaecli.pipeline import inspection
-from gaecli.pipeline.checkup import check
+from gaecli.formats.parquet.reader import ParquetInput
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote
 

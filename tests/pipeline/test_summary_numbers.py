@@ -14,7 +14,7 @@ from pipeline.rollout_tables import Rollout, rollouts, write
 from pipeline.running import STORES, computed, small_blocks
 
 import gaecli
-from gaecli.pipeline import statistics
+from gaecli.pipeline import column_statistics as statistics
 from gaecli.summary import ColumnStatistics
 
 

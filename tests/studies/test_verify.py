@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from parity.loops import brax, finite_horizon, skrl_2
 
-from gaecli.errors import DataError, UsageError
+from gaecli.commands.verify import verify
+from gaecli.errors import DataError, FileError, UsageError
 from gaecli.settings import Settings
-from gaecli.studies.verify import verify
 
 NUM_ENVS, NUM_STEPS = 4, 90
 
@@ -486,6 +486,58 @@ def test_more_than_memory_is_refused(tmp_path):
     path = Rollout(3).write(tmp_path / "r.parquet", np.zeros((NUM_ENVS, NUM_STEPS)))
     with pytest.raises(UsageError, match="--memory"):
         verify(path, "adv", memory_bytes=1 << 16)
+
+
+def as_npz(path, columns):
+    np.savez(path, **columns)
+
+
+def as_parquet(path, columns):
+    pq.write_table(pa.table({name: rows.tolist() for name, rows in columns.items()}), path)
+
+
+def as_arrow(path, columns):
+    table = pa.table({name: rows.tolist() for name, rows in columns.items()})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def as_json_lines(path, columns):
+    rows = [
+        dict(zip(columns, row, strict=True))
+        for row in zip(*map(np.ndarray.tolist, columns.values()), strict=True)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("r.npz", as_npz), ("r.parquet", as_parquet), ("r.arrow", as_arrow), ("r.jsonl", as_json_lines)],
+)
+@pytest.mark.parametrize("is_beside", [False, True])
+def test_steps_count_for_the_memory_not_the_rows_that_hold_them(tmp_path, name, write, is_beside):
+    """Three rows of 400 steps: at 500 bytes a step they fit into 600,000 bytes and no less."""
+    shape = (3, 400)
+    rewards, values = np.random.default_rng(0).normal(size=(2, *shape))
+    columns = {"rewards": rewards, "values": values, "terminated": np.zeros(shape, bool)}
+    columns["terminated"][:, -1] = True
+    columns["adv"] = rewards - values  # λ = 0 and γ = 0
+    path, beside = tmp_path / name, tmp_path / f"beside-{name}"
+    write(beside, {"adv": columns["adv"], "rewards": rewards})
+    write(path, {key: column for key, column in columns.items() if key != "adv" or not is_beside})
+    settings = Settings(layout="batch-major" if name.endswith("npz") else "auto")
+    source = beside if is_beside else None
+    assert verify(path, "adv", settings, column_source=source, memory_bytes=600_000).is_reproduced
+    with pytest.raises(UsageError, match="with 1,200 steps takes more than `--memory`"):
+        verify(path, "adv", settings, column_source=source, memory_bytes=599_999)
+
+
+def test_a_file_that_cannot_be_read_is_told_before_a_column_that_is_not_there(tmp_path):
+    rollout, other = tmp_path / "r.parquet", tmp_path / "other.parquet"
+    rollout.write_bytes(b"PAR1 no more")
+    Rollout(3).write(other, np.zeros((NUM_ENVS, NUM_STEPS)))
+    with pytest.raises(FileError, match=r"r\.parquet"):
+        verify(rollout, "nonsense", column_source=other)
 
 
 class TestCommand:

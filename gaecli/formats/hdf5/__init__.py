@@ -1,0 +1,1 @@
+"""HDF5: groups of episodes, and flat arrays."""
