@@ -15,7 +15,7 @@ from formats.arrow_writers import STEPS, advantages
 
 import gaecli
 from gaecli.errors import DataError
-from gaecli.formats.arrow import to_column
+from gaecli.formats.arrow.columns import to_column
 from gaecli.formats.base import Column
 from gaecli.formats.registry import open_file
 
