@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,16 @@ SHELL_VARIABLES = (
     "LINES",
     "TERMINAL_WIDTH",
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_hang_up_is_for_children_to_end_of() -> Iterator[None]:
+    """Under `nohup` children would ignore it as well; a handler, unlike SIG_IGN, is not passed on to them."""
+    before = signal.getsignal(signal.SIGHUP)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="session")
