@@ -19,6 +19,7 @@ import numpy as np
 
 from gaecli.errors import DataError, FileError, MissingExtraError
 from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, Kind, OutputColumn, Unit, WritePlan
+from gaecli.formats.hdf5_chunks import check_chunks
 from gaecli.formats.own_columns import fingerprint, signature
 from gaecli.formats.stored import parse_document
 from gaecli.rollouts import Array
@@ -290,6 +291,7 @@ def _dataset(file: Any, group: str, name: str, path: Path) -> Any:
 def _read(dataset: Any, name: str, path: Path) -> Array:
     if _kind(dataset.dtype) == "other" or dataset.is_virtual or dataset.external:
         raise DataError(f"`{name}` of `{dataset.name}` in `{path}` holds no numbers of its own")
+    check_chunks(dataset)
     values: Array = dataset[()]
     return np.asarray(values).reshape(-1)
 

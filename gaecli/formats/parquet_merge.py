@@ -20,9 +20,9 @@ from gaecli.formats.parquet_footer import (
     FileMetaData,
     Footer,
     RowGroup,
-    SchemaElement,
     SortingColumn,
 )
+from gaecli.formats.parquet_schema import SchemaElement
 from gaecli.formats.thrift_compact import List, Struct
 
 

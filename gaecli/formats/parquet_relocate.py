@@ -21,13 +21,12 @@ from gaecli.formats.parquet_footer import (
     ColumnMetaData,
     FileMetaData,
     Footer,
-    MalformedError,
     RowGroup,
     data_extent,
-    integer,
 )
 from gaecli.formats.parquet_merge import shifted, without_columns
 from gaecli.formats.parquet_pieces import OffsetIndex, moved_locations
+from gaecli.formats.parquet_schema import MalformedError, integer
 from gaecli.formats.thrift_compact import List, Struct
 
 

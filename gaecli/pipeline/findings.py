@@ -149,7 +149,8 @@ def _overflows(outcome: Outcome, settings: Settings, file: str | None) -> list[W
         tally = outcome.report.tallies.get(name)
         if tally is None or not tally.moments.count:
             continue
-        if not max(-tally.minimum, tally.maximum) <= np.finfo(np.float32).max:  # NaN as well
+        # As Python's own numbers: NumPy would cast the greatest to float32 first. NaN as well.
+        if not max(-float(tally.minimum), float(tally.maximum)) <= float(np.finfo(np.float32).max):
             beyond.append(f"`{column}`")
     if not beyond:
         return []
