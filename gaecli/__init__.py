@@ -13,8 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gaecli.errors import DataError, DeviceError, FileError, GaeError, MissingExtraError, UsageError
-
-__version__ = "0.1.0"
+from gaecli.version import __version__
 
 _LAZY = {
     "gae": "gaecli.arrays",

@@ -32,7 +32,7 @@ def compute(
     Raises:
         GaeError: `UsageError`, `DataError`, `FileError`, `DeviceError` or `MissingExtraError`.
     """
-    from gaecli.pipeline.run import compute as run
+    from gaecli.commands.compute import compute as run
 
     computed, options = split_settings({**settings, "output": output})
     sources = [source] if isinstance(source, str | Path) else list(source)
@@ -58,8 +58,8 @@ def inspect(source: str | Path, *, episodes: bool = False, head: int = 0, **sett
     Raises:
         GaeError: the source cannot be opened, or is several independent inputs.
     """
-    from gaecli.pipeline.inspection import InspectOptions
-    from gaecli.pipeline.inspection import inspect as run
+    from gaecli.commands.inspect import InspectOptions
+    from gaecli.commands.inspect import inspect as run
 
     computed, run_options = split_settings(settings)
     options = InspectOptions(episodes, head, run_options.memory_bytes, run_options.jobs)
@@ -83,8 +83,8 @@ def read(source: str | Path, **settings: Any) -> Rollouts:
     `on_nan="drop-episode"` the episodes that are left out; `rows` tells which are there. Rewards and values are
     those of the file, before a preset makes anything of them.
     """
-    from gaecli.pipeline.places import Places
     from gaecli.pipeline.reading_errors import told
+    from gaecli.storage.places import Places
     from gaecli.studies.assembly import rollouts_of
     from gaecli.studies.reading import only_stream, read_stream
 
@@ -114,7 +114,7 @@ def explain(
         top: keep the `top` steps that contribute most; None keeps all.
         **settings: as for `compute`.
     """
-    from gaecli.studies.explain import explain as run
+    from gaecli.commands.explain import explain as run
     from gaecli.studies.locate import StepQuery
 
     computed, options = split_settings(settings)
@@ -134,8 +134,8 @@ def sweep(
 
     Files that fail are listed in `files`, each with its `error`; the others are done.
     """
-    from gaecli.studies.sweep import SweepOptions
-    from gaecli.studies.sweep import sweep as run
+    from gaecli.commands.sweep import SweepOptions
+    from gaecli.commands.sweep import sweep as run
 
     computed, options = split_settings(settings)
     sources = [source] if isinstance(source, str | Path) else list(source)
@@ -154,7 +154,7 @@ def verify(
         column_source: the file they stand in, if it is another one with the same rows.
         **settings: how the file is to be read, as for `compute`. `preset` tries that one only.
     """
-    from gaecli.studies.verify import verify as run
+    from gaecli.commands.verify import verify as run
 
     preset = settings.pop("preset", None)
     computed, options = split_settings(settings)

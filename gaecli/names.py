@@ -116,3 +116,9 @@ NUMBER_ROLES = ("reward", "value", "next_value", "bootstrap_value")
 
 #: Names of columns that say when a row was recorded. They do not order the rows by themselves.
 CLOCKS = ("timestamp", "timestamps", "time", "datetime", "ts")
+
+#: Names under which advantages and returns stand in files of other tools, the likelier first.
+ADVANTAGE_NAMES = ("advantage", "advantages", "adv", "advs", "gae")
+RETURN_NAMES = ("return", "returns", "value_target", "value_targets", "ret", "rets", "td_target")
+_OTHER_NAMES = ("advantage_raw", "advantage_continuous", "absolute_advantage")
+RESULT_NAMES = frozenset((*ADVANTAGE_NAMES, *RETURN_NAMES, *_OTHER_NAMES))

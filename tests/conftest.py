@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import profiles  # noqa: F401 - before any test of hypothesis
 import pytest
-from hypothesis import settings
+from warm_start import WarmStart
 
 ROOT = Path(__file__).parents[1]
 SAMPLE_DATA = ROOT / "sample_data"
@@ -29,10 +31,15 @@ SHELL_VARIABLES = (
     "TERMINAL_WIDTH",
 )
 
-# The same examples in every run and on every machine; `HYPOTHESIS_PROFILE=explore pytest` looks for new ones.
-settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
-settings.register_profile("explore", deadline=None, max_examples=1000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+@pytest.fixture(scope="session", autouse=True)
+def a_hang_up_is_for_children_to_end_of() -> Iterator[None]:
+    """Under `nohup` children would ignore it as well; a handler, unlike SIG_IGN, is not passed on to them."""
+    before = signal.getsignal(signal.SIGHUP)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="session")
@@ -63,12 +70,26 @@ def gae_command() -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_gae(gae_command: Path) -> Callable[..., subprocess.CompletedProcess[Any]]:
-    """run_gae("compute", path, env={"NO_COLOR": "1"}).stdout
+def warm_start(gae_command: Path) -> Iterator[WarmStart | None]:
+    """What forks runs of the command where that can be done; `GAE_COLD_STARTS=1 pytest` starts each anew."""
+    if sys.platform != "linux" or os.environ.get("GAE_COLD_STARTS"):
+        yield None
+        return
+    warm_start = WarmStart(gae_command, _environment())
+    yield warm_start
+    warm_start.close()
 
-    Never raises for an exit code: assert it. `env` comes on top of the environment, less what a
-    developer's shell or a CI service sets to change how output looks. `input` is what stdin gives
-    (nothing by default). `text=False` gives and takes bytes, for data on a pipe.
+
+@pytest.fixture(scope="session")
+def run_gae(
+    gae_command: Path, warm_start: WarmStart | None
+) -> Callable[..., subprocess.CompletedProcess[Any]]:
+    """run_gae("compute", path, env={"COLUMNS": "80"}).stdout
+
+    A process of its own, as from a shell. Never raises for an exit code: assert it. `env` comes on top of the
+    environment, less what a developer's shell or a CI service sets to change how output looks. `input` is what
+    stdin gives (nothing by default). `text=False` gives and takes bytes, for data on a pipe. `is_cold` starts
+    another interpreter, for what is about imports.
     """
 
     def run(
@@ -78,18 +99,36 @@ def run_gae(gae_command: Path) -> Callable[..., subprocess.CompletedProcess[Any]
         input: str | bytes | None = None,
         text: bool = True,
         timeout: float = 120,
+        is_cold: bool = False,
     ) -> subprocess.CompletedProcess[Any]:
-        plain = {name: value for name, value in os.environ.items() if name not in SHELL_VARIABLES}
-        return subprocess.run(
-            [gae_command, *map(str, args)],
-            cwd=cwd,
-            env={**plain, **(env or {})},
-            # An empty stdin rather than the test runner's: a command that reads it must not hang.
-            input=input if input is not None else ("" if text else b""),
-            capture_output=True,
-            encoding="utf-8" if text else None,
-            timeout=timeout,
-            check=False,
-        )
+        words, full_env = list(map(str, args)), {**_environment(), **(env or {})}
+        # An empty stdin rather than the test runner's: a command that reads it must not hang.
+        content = input.encode() if isinstance(input, str) else input or b""
+        if warm_start is not None and not is_cold and warm_start.takes(words, full_env):
+            result = warm_start.run(words, cwd, full_env, content, timeout)
+        else:
+            command = [str(gae_command), *words]
+            result = subprocess.run(
+                command,
+                cwd=cwd,
+                env=full_env,
+                input=content,
+                capture_output=True,
+                timeout=timeout,
+                check=False,
+            )
+        if not text:
+            return result
+        texts = [_text(result.stdout), _text(result.stderr)]
+        return subprocess.CompletedProcess(result.args, result.returncode, *texts)
 
     return run
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in SHELL_VARIABLES}
+
+
+def _text(content: bytes) -> str:
+    """As `subprocess` has it."""
+    return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")

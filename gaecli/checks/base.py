@@ -27,7 +27,7 @@ from gaecli.summary import WarningNote
 Scope = Literal["cells", "steps", "file", "inputs", "run", "between"]
 
 
-class Evidence(Protocol):
+class Observation(Protocol):
     def merge(self, later: Any) -> Any: ...
 
     def weigh(self) -> Hits | None:
@@ -209,14 +209,14 @@ class FirstLook:
 
 
 @dataclass(frozen=True)
-class Rule:
+class CheckRule:
     """A row of the table."""
 
     code: str
     name: str
     severity: Severity
     scope: Scope
-    find: Callable[[Any], Evidence | None]
+    find: Callable[[Any], Observation | None]
     #: What it finds, in one line.
     summary: str
     #: Why that matters.

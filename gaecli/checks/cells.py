@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from gaecli.checks.base import CellBlock, Context, Hits, Rule
+from gaecli.checks.base import CellBlock, CheckRule, Context, Hits
 from gaecli.columns import flag_of
 from gaecli.formats.base import Column
 from gaecli.rollouts import Array, BoolArray
@@ -123,7 +123,7 @@ def _merged(found: Hits | None, more: Hits | None) -> Hits | None:
 
 
 RULES = (
-    Rule(
+    CheckRule(
         "GAE006",
         "number-flags",
         "warning",
@@ -134,7 +134,7 @@ RULES = (
         "22.7 and 41.8 were seen in torchrl 0.14.1. gaecli reads 0 and 1 of any type",
         fix="store flags as booleans",
     ),
-    Rule(
+    CheckRule(
         "GAE301",
         "null-cells",
         "error",
@@ -145,7 +145,7 @@ RULES = (
         fix="repair the file, or pass `--on-nan drop-episode` to leave such episodes out",
         bugs=("huggingface/trl#5773", "OpenRLHF/OpenRLHF#1239"),
     ),
-    Rule(
+    CheckRule(
         "GAE302",
         "non-finite-cells",
         "error",
@@ -157,7 +157,7 @@ RULES = (
         fix="repair the file, or pass `--on-nan drop-episode` to leave such episodes out",
         bugs=("huggingface/trl#7024", "OpenRLHF/OpenRLHF#1240"),
     ),
-    Rule(
+    CheckRule(
         "GAE505",
         "unused-column",
         "warning",
@@ -168,7 +168,7 @@ RULES = (
         "the numbers are others",
         fix="store it as numbers, name another column with its `--…-column`, or pass that flag with `none`",
     ),
-    Rule(
+    CheckRule(
         "GAE203",
         "half-precision",
         "warning",

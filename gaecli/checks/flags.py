@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gaecli.checks.base import CellBlock, Hits, Rule, Window
+from gaecli.checks.base import CellBlock, CheckRule, Hits, Window
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import level_of
 from gaecli.layouts.ends import FlagColumns
@@ -214,7 +214,7 @@ def truncation_as_termination(window: Window) -> _Limit | None:
 
 
 RULES = (
-    Rule(
+    CheckRule(
         "GAE001",
         "start-end-mix-up",
         "error",
@@ -226,7 +226,7 @@ RULES = (
         fix="pass `--done-at start` if the flag is set on the first row of an episode, else `--done-at end`",
         bugs=("hill-a/stable-baselines#385", "DLR-RM/stable-baselines3#105", "RoboVerseOrg/RoboVerse#814"),
     ),
-    Rule(
+    CheckRule(
         "GAE002",
         "done-on-first-row",
         "error",
@@ -239,7 +239,7 @@ RULES = (
         bugs=("AechPro/rlgym-ppo#23", "anthonytorlucci/rlevo#342"),
         unless=("GAE001",),
     ),
-    Rule(
+    CheckRule(
         "GAE003",
         "done-inside-episode",
         "error",
@@ -251,7 +251,7 @@ RULES = (
         fix="remove the repeated rows, pass `--done-at start`, or `--episode-column none` to go by the flags",
         unless=("GAE001",),
     ),
-    Rule(
+    CheckRule(
         "GAE004",
         "terminated-and-truncated",
         "warning",
@@ -263,7 +263,7 @@ RULES = (
         fix="clear `truncated` where the state is terminal, or `terminated` where only a limit was reached",
         bugs=("DLR-RM/stable-baselines3#633", "DLR-RM/stable-baselines3#651"),
     ),
-    Rule(
+    CheckRule(
         "GAE005",
         "truncation-as-termination",
         "warning",
@@ -274,7 +274,7 @@ RULES = (
         fix="record time limits as `truncated`, with the value of the last observation in a next-value column",
         bugs=("vwxyzjn/cleanrl#198", "vwxyzjn/cleanrl#448"),
     ),
-    Rule(
+    CheckRule(
         "GAE007",
         "flag-not-0-or-1",
         "error",
@@ -284,7 +284,7 @@ RULES = (
         why="what a 2 or a 0.5 means nobody can know; it may be a discount, or another column altogether",
         fix="name the right column with `--done-column`, `--terminated-column` or `--truncated-column`",
     ),
-    Rule(
+    CheckRule(
         "GAE008",
         "flags-disagree",
         "error",

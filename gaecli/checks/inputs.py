@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gaecli.checks.base import Context, Hits, Rule
+from gaecli.checks.base import CheckRule, Context, Hits
 from gaecli.formats.methods import row_group_rows
 
 #: Roles whose names say which convention a file follows.
@@ -109,7 +109,7 @@ def _listed(names: Sequence[str], most: int = 8) -> str:
 
 
 RULES = (
-    Rule(
+    CheckRule(
         "GAE501",
         "mixed-conventions",
         "warning",
@@ -120,7 +120,7 @@ RULES = (
         "values; readers of whole directories fail or fill with nulls",
         fix="run them apart, or name the columns with `--…-column`",
     ),
-    Rule(
+    CheckRule(
         "GAE502",
         "lerobot-features",
         "error",
@@ -131,7 +131,7 @@ RULES = (
         "feature without its column reads as None",
         fix="run `gae compute` on the root of the set, which keeps both in step, or repair `meta/info.json`",
     ),
-    Rule(
+    CheckRule(
         "GAE504",
         "empty-first-row-group",
         "warning",

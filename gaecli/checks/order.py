@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gaecli.checks.base import Hits, Rule, Window
+from gaecli.checks.base import CheckRule, Hits, Window
 from gaecli.rollouts import Array, BoolArray
 
 #: Different distances between neighbouring steps that are told apart; a file has one or two.
@@ -110,7 +110,7 @@ def _jump(name: str, steps: Array) -> Callable[[int], str]:
 
 
 RULES = (
-    Rule(
+    CheckRule(
         "GAE401",
         "duplicated-steps",
         "error",
@@ -122,7 +122,7 @@ RULES = (
         fix="remove the repeated rows, or name what tells the streams apart with `--env-column` or "
         "`--episode-column`",
     ),
-    Rule(
+    CheckRule(
         "GAE402",
         "missing-steps",
         "error",
@@ -133,7 +133,7 @@ RULES = (
         "are lost",
         fix="restore the rows, or pass `--step-column none` if the column does not count steps",
     ),
-    Rule(
+    CheckRule(
         "GAE403",
         "unsorted-rows",
         "warning",
@@ -145,7 +145,7 @@ RULES = (
         fix="sort the rows by episode and step",
         bugs=("Mikyx-1/Reinforcement-Learning#50",),
     ),
-    Rule(
+    CheckRule(
         "GAE404",
         "reset-without-flag",
         "error",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gaecli.checks.base import FirstLook, Hits, Rule
-from gaecli.layouts.suspects import RowsAlternate
+from gaecli.checks.base import CheckRule, FirstLook, Hits
+from gaecli.layouts.evidence.ids import RowsAlternate
 
 
 def masked_rewards(look: FirstLook) -> Hits | None:
@@ -30,7 +30,7 @@ def unused_id(look: FirstLook) -> Hits | None:
 
 
 RULES = (
-    Rule(
+    CheckRule(
         "GAE104",
         "masked-rewards",
         "warning",
@@ -43,7 +43,7 @@ RULES = (
         "are steps",
         bugs=("radixark/miles#1827",),
     ),
-    Rule(
+    CheckRule(
         "GAE105",
         "arrival-rewards",
         "warning",
@@ -55,7 +55,7 @@ RULES = (
         "rewards all there is",
         fix="move each reward to the row before it",
     ),
-    Rule(
+    CheckRule(
         "GAE405",
         "rows-alternate",
         "error",
@@ -66,7 +66,7 @@ RULES = (
         "trajectory: each gets the rewards and values of the others",
         fix="name the column with `--env-column` or `--episode-column`, or say `none` if it tells nothing apart",
     ),
-    Rule(
+    CheckRule(
         "GAE406",
         "unused-id",
         "warning",

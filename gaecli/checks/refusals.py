@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gaecli.checks.base import FirstLook, Hits, Rule
+from gaecli.checks.base import CheckRule, FirstLook, Hits
 
 #: The code of the one rule here.
 REFUSED = "GAE900"
@@ -17,7 +17,7 @@ def refused(look: FirstLook) -> Hits | None:
 
 
 RULES = (
-    Rule(
+    CheckRule(
         REFUSED,
         "refused",
         "error",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gaecli.checks import cells, flags, inputs, order, passed_over, refusals, rewards, unseen, values
-from gaecli.checks.base import Rule
+from gaecli.checks.base import CheckRule
 from gaecli.errors import UsageError
 
-RULES: tuple[Rule, ...] = tuple(
+RULES: tuple[CheckRule, ...] = tuple(
     sorted(
         (
             *flags.RULES,
@@ -26,7 +26,7 @@ RULES: tuple[Rule, ...] = tuple(
 )
 
 
-def choose_rules(select: Sequence[str] = (), ignore: Sequence[str] = ()) -> list[Rule]:
+def choose_rules(select: Sequence[str] = (), ignore: Sequence[str] = ()) -> list[CheckRule]:
     """Rules whose code or name begins with one of `select` (all, if empty) and with none of `ignore`."""
     wanted, unwanted = _parts(select), _parts(ignore)
     for part in (*wanted, *unwanted):
@@ -44,5 +44,5 @@ def _parts(given: Sequence[str]) -> list[str]:
     return [part.strip() for text in given for part in text.split(",") if part.strip()]
 
 
-def _begins(rule: Rule, part: str) -> bool:
+def _begins(rule: CheckRule, part: str) -> bool:
     return rule.code.startswith(part.upper()) or rule.name == part.lower()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gaecli.checks.base import Hits, Rule, Window
+from gaecli.checks.base import CheckRule, Hits, Window
 from gaecli.moments import Moments
 from gaecli.rollouts import FloatArray
 
@@ -178,7 +178,7 @@ def shifted_rewards(window: Window) -> _Shifts:
 
 
 RULES = (
-    Rule(
+    CheckRule(
         "GAE101",
         "filler-rows",
         "warning",
@@ -191,7 +191,7 @@ RULES = (
         bugs=("Denys88/rl_games#362", "Denys88/rl_games#365"),
         unless=("GAE105",),
     ),
-    Rule(
+    CheckRule(
         "GAE102",
         "augmented-rewards",
         "warning",
@@ -203,7 +203,7 @@ RULES = (
         fix="pass `--truncated-column none` so that such ends count as terminal, or store the plain rewards",
         bugs=("DLR-RM/stable-baselines3#633", "DLR-RM/stable-baselines3#1276"),
     ),
-    Rule(
+    CheckRule(
         "GAE103",
         "shifted-rewards",
         "warning",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gaecli.checks.base import FirstLook, Hits, Rule
+from gaecli.checks.base import CheckRule, FirstLook, Hits
 from gaecli.layouts.cells import UnfilledTail
-from gaecli.layouts.unused_flags import EndsUnrecognised
+from gaecli.layouts.evidence.unused_flags import EndsUnrecognised
 
 
 def unrecognised_ends(look: FirstLook) -> Hits | None:
@@ -39,7 +39,7 @@ def goes_on_in_next_file(look: FirstLook) -> Hits | None:
 
 
 RULES = (
-    Rule(
+    CheckRule(
         "GAE009",
         "unrecognised-ends",
         "error",
@@ -51,7 +51,7 @@ RULES = (
         fix="name the column with `--done-column`, `--terminated-column` or `--truncated-column`, or pass "
         "`--done-column none` if it is something else",
     ),
-    Rule(
+    CheckRule(
         "GAE010",
         "unused-flag",
         "warning",
@@ -63,7 +63,7 @@ RULES = (
         fix="name the column with `--terminated-column` or `--truncated-column`, or say with `none` that there is "
         "no such column",
     ),
-    Rule(
+    CheckRule(
         "GAE011",
         "flag-never-set",
         "warning",
@@ -75,7 +75,7 @@ RULES = (
         fix="name the column that is written with `--done-column`, or what tells episodes apart with "
         "`--episode-column`",
     ),
-    Rule(
+    CheckRule(
         "GAE012",
         "unfilled-tail",
         "warning",
@@ -86,7 +86,7 @@ RULES = (
         "length: such rows enter as steps that earn nothing, flow into the last episode, and sit in every mean",
         fix="cut the arrays where the recording stops, or name the mask of the real steps with `--mask-column`",
     ),
-    Rule(
+    CheckRule(
         "GAE503",
         "goes-on-in-next-file",
         "warning",

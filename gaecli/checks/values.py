@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gaecli.checks.base import Hits, Rule, Window
+from gaecli.checks.base import CheckRule, Hits, Window
 from gaecli.estimators.recursion import gae_block
 from gaecli.moments import Moments
 
@@ -141,7 +141,7 @@ def leaking_next_values(window: Window) -> _Leaks:
 
 
 RULES = (
-    Rule(
+    CheckRule(
         "GAE201",
         "constant-values",
         "warning",
@@ -152,7 +152,7 @@ RULES = (
         "returns less a constant",
         fix="name the critic's column with `--value-column`",
     ),
-    Rule(
+    CheckRule(
         "GAE202",
         "value-scale",
         "warning",
@@ -165,7 +165,7 @@ RULES = (
         "`--value-column`",
         unless=("GAE201",),
     ),
-    Rule(
+    CheckRule(
         "GAE204",
         "next-value-of-next-episode",
         "warning",

@@ -21,7 +21,7 @@ _CARRIED = ("rewards", "values", "next_values", "terminated", "truncated", "is_b
 
 
 @dataclass(frozen=True, eq=False)
-class _Tail:
+class _OpenTail:
     """The last step of a lane."""
 
     cells: Mapping[str, Any]
@@ -63,7 +63,7 @@ class Windows:
     """Makes a window of every block of a stream, in order. Remembers the last step of every lane."""
 
     def __init__(self) -> None:
-        self._tails: dict[Hashable, _Tail] = {}
+        self._tails: dict[Hashable, _OpenTail] = {}
 
     def window(
         self, context: Context, layout: Layout, start: int, columns: Mapping[str, Column]
@@ -115,7 +115,7 @@ class Windows:
         for lane, key in enumerate(draft.keys):
             last = int(stops[lane] + shift[lane]) - 1
             cells = {name: arrays[name][last] for name in _CARRIED if name in arrays}
-            self._tails[key] = _Tail(cells, draft.last_ids[lane])
+            self._tails[key] = _OpenTail(cells, draft.last_ids[lane])
         steps = arrays.pop("steps", None)
         num_unsorted, first_unsorted = unsorted
         return Window(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from gaecli.cli import options as flags
-from gaecli.cli.names import names_from
+from gaecli.cli.files_from import names_from
 from gaecli.diagnosis import Checkup
 from gaecli.errors import UsageError
 from gaecli.settings import Settings
@@ -82,7 +82,7 @@ def check(
     sources = [*inputs, *names_from(files_from, inputs)]
     if not sources:
         raise UsageError("no input given", hint="gae check FILE…, or a directory; see `gae check --help`")
-    from gaecli.pipeline.checkup import check as run
+    from gaecli.commands.check import check as run
 
     checkup = run(
         sources,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from gaecli.cli import options as flags
-from gaecli.cli.names import names_from
+from gaecli.cli.files_from import names_from
 from gaecli.errors import UsageError
 from gaecli.settings import RunOptions, Settings
 from gaecli.summary import Summary
@@ -171,7 +171,7 @@ def _is_single_failure(summary: Summary) -> bool:
 
 
 def _run(sources: Sequence[str], settings: Settings, options: RunOptions, *, show_progress: bool) -> Summary:
-    from gaecli.pipeline.run import compute as run
+    from gaecli.commands.compute import compute as run
 
     if not show_progress:
         return run(sources, settings, options)

@@ -84,7 +84,7 @@ def explain(
         join=join,
         on_nan=on_nan,
     )
-    from gaecli.studies.explain import explain as run
+    from gaecli.commands.explain import explain as run
     from gaecli.studies.locate import StepQuery
 
     query = StepQuery(row, episode, step, env)

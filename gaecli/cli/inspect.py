@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from gaecli.cli import options as flags
-from gaecli.cli.names import names_from
+from gaecli.cli.files_from import names_from
 from gaecli.errors import UsageError
 from gaecli.settings import RunOptions, Settings
 from gaecli.summary import Inspection
 
 if TYPE_CHECKING:
-    from gaecli.pipeline.inspection import InspectOptions
+    from gaecli.commands.inspect import InspectOptions
 
 
 def inspect(
@@ -57,8 +57,8 @@ def inspect(
 
     Explained variance is 1 - Var(R - V) / Var(R), R being the discounted return at λ = 1.
     """
-    from gaecli.pipeline.inspection import InspectOptions
-    from gaecli.pipeline.inspection import inspect as run
+    from gaecli.commands.inspect import InspectOptions
+    from gaecli.commands.inspect import inspect as run
 
     named = {
         "reward": reward_column,
@@ -104,7 +104,7 @@ def inspect(
 
 def _draw(sources: Sequence[str], settings: Settings, options: InspectOptions, plot: str) -> None:
     """The pictures of `gae compute --plot`, of what it would compute; nothing is written but them."""
-    from gaecli.pipeline.run import compute as run
+    from gaecli.commands.compute import compute as run
     from gaecli.report.plots import plot_summary
 
     run_options = RunOptions(memory_bytes=options.memory_bytes, jobs=options.jobs, dry_run=True, gallery=True)

@@ -10,7 +10,6 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gaecli import __version__
 from gaecli.cli import interrupts
 from gaecli.cli.check import check
 from gaecli.cli.compute import compute
@@ -22,6 +21,7 @@ from gaecli.cli.sweep import sweep
 from gaecli.cli.verify import verify
 from gaecli.errors import GaeError
 from gaecli.unfinished import last_word, put_away_what_is_left
+from gaecli.version import __version__
 
 EXIT_INTERRUPTED = 130
 #: Whoever read our output went away; said without a word, as of a process that SIGPIPE ended.

@@ -10,6 +10,7 @@ import sys
 from typing import TextIO
 
 from gaecli.errors import FileError
+from gaecli.report.sizes import size_in_environment
 
 _SPELL_OUT = "gaecli.spell-out"
 _SPELLINGS = {
@@ -36,9 +37,6 @@ _SPELLINGS = {
     "≈": "~",
 }
 
-#: Of a width or height in the environment.
-_MOST_DIGITS = 4
-
 
 def prepare_streams() -> None:
     """Before anything is opened, or written."""
@@ -52,8 +50,7 @@ def prepare_streams() -> None:
 def _forget_odd_sizes() -> None:
     """Rich and typer take whatever digits stand in these for the size of the terminal, thousands of them too."""
     for name in ("COLUMNS", "LINES"):
-        size = os.environ.get(name, "")
-        if not (size.isascii() and size.isdecimal() and len(size) <= _MOST_DIGITS and int(size) > 0):
+        if size_in_environment(name) is None:
             os.environ.pop(name, None)
 
 
@@ -66,7 +63,7 @@ def _open_closed_files() -> None:
 
 def _telling(handle: int, name: str, stream: TextIO | None) -> TextIO:
     """The same stream over a file whose failures are told, in whichever layer and command they come up."""
-    file = io.BufferedWriter(_Output(handle, name))
+    file = io.BufferedWriter(_OutputStream(handle, name))
     if stream is None:
         return io.TextIOWrapper(file, encoding="utf-8")
     is_direct = name == "stderr" or stream.isatty()
@@ -88,7 +85,7 @@ def _escaped(letter: str) -> str:
     return letter.encode("ascii", "backslashreplace").decode("ascii")
 
 
-class _Output(io.FileIO):
+class _OutputStream(io.FileIO):
     def __init__(self, handle: int, name: str) -> None:
         super().__init__(handle, "wb", closefd=False)
         self._title = name

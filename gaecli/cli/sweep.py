@@ -8,7 +8,7 @@ import typer
 
 from gaecli.cli import options as flags
 from gaecli.cli import study_options as study
-from gaecli.cli.names import names_from
+from gaecli.cli.files_from import names_from
 from gaecli.errors import UsageError
 from gaecli.results import Sweep
 from gaecli.settings import Settings
@@ -92,8 +92,8 @@ def sweep(
     gammas, lams = study.parse_grid(gamma, "--gamma"), study.parse_grid(lam, "--lam")
     study.check_metric(metric)
     flags.check_plot(plot)
-    from gaecli.studies.sweep import SweepOptions
-    from gaecli.studies.sweep import sweep as run
+    from gaecli.commands.sweep import SweepOptions
+    from gaecli.commands.sweep import sweep as run
 
     options = SweepOptions(output, overwrite, flags.parse_size(memory), device)
     found = run(sources, gammas, lams, settings, options)

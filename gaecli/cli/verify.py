@@ -69,7 +69,7 @@ def verify(
         join=join,
         on_nan=on_nan,  # type: ignore[arg-type]
     )
-    from gaecli.studies.verify import verify as run
+    from gaecli.commands.verify import verify as run
 
     found = run(
         input,

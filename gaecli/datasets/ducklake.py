@@ -13,7 +13,7 @@ from pathlib import Path
 from gaecli.datasets.base import natural_key
 from gaecli.datasets.folders import rollout_files
 from gaecli.datasets.hive import numbers_of, values_of
-from gaecli.datasets.tables import Table, check_files
+from gaecli.datasets.tables import LakeTable, check_files
 from gaecli.errors import UsageError
 
 _DATA_FILE = re.compile(r"ducklake-[0-9a-f-]{36}\.parquet")
@@ -22,7 +22,7 @@ _EXPORT = "export it with DuckDB, `COPY (SELECT * FROM …) TO 'rollouts.parquet
 
 
 @dataclass(frozen=True)
-class DuckLake(Table):
+class DuckLake(LakeTable):
     """All data files of the folder: their names count the time, so that is their order."""
 
     def refuse_in_place(self) -> UsageError | None:

@@ -6,10 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gaecli.datasets import delta, ducklake, hive, hub, iceberg, lerobot, minari, rllib, saved, shards, tables
+from gaecli.datasets import ducklake, hive, lerobot, minari, rllib, shards, tables
 from gaecli.datasets.base import DamagedMarkError, DataSet
+from gaecli.datasets.delta import table as delta
 from gaecli.datasets.folders import rollout_files
-from gaecli.datasets.tables import TITLES, Table
+from gaecli.datasets.hub import folder as hub
+from gaecli.datasets.hub import saved
+from gaecli.datasets.iceberg import table as iceberg
+from gaecli.datasets.tables import TITLES, LakeTable
 from gaecli.errors import GaeError, MissingExtraError
 
 #: So far above a folder the root of its data set is looked for.
@@ -41,7 +45,7 @@ KINDS = (
 )
 
 #: Tables of a lakehouse, by their kind: whatever lies in the folder of one belongs to it, or is nothing.
-_TABLES: Mapping[str, Callable[[Path], Table]] = {
+_TABLES: Mapping[str, Callable[[Path], LakeTable]] = {
     "delta": delta.read,
     "iceberg": iceberg.read,
     "ducklake": ducklake.read,
@@ -86,14 +90,14 @@ def data_set_of(path: Path) -> DataSet | None:
     return None
 
 
-def table_around(path: Path, known: Sequence[DataSet] = ()) -> Table | None:
+def table_around(path: Path, known: Sequence[DataSet] = ()) -> LakeTable | None:
     """The table that a file or a folder is of, or is. Of `known` ones the log is not read again."""
     found = tables.enclosing(path)
     if found is None:
         return None
     kind, root = found
     for table in known:
-        if isinstance(table, Table) and table.root == root:
+        if isinstance(table, LakeTable) and table.root == root:
             return table
     try:
         return _TABLES[kind](root)
@@ -102,7 +106,7 @@ def table_around(path: Path, known: Sequence[DataSet] = ()) -> Table | None:
             raise
         # What may be written where can be told without: the files that are there stand for those that are live.
         files = tuple(rollout_files(root))
-        return Table(root, TITLES[kind], (files,), kind, failure=error)
+        return LakeTable(root, TITLES[kind], (files,), kind, failure=error)
 
 
 def _around(path: Path, kind: Kind) -> DataSet | None:

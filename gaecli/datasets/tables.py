@@ -36,7 +36,7 @@ _PARTITION = re.compile(r"[^=]+=.*", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Table(DataSet):
+class LakeTable(DataSet):
     """The live files of one version of a table, as one stream."""
 
     is_indivisible = True

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.choices import Bootstrap
 from gaecli.rollouts import Block, BoolArray
-from gaecli.settings import Bootstrap
 
 
 def needs_bootstrap(block: Block) -> BoolArray:

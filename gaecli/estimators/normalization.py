@@ -12,24 +12,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gaecli.choices import NormFloor
 from gaecli.errors import DataError
 from gaecli.moments import GroupedMoments, Moments
 from gaecli.rollouts import FloatArray, IndexArray
-from gaecli.settings import NormFloor
 
 #: A spread below this many units in the last place of the mean is rounding, not variance.
 _ROUNDING = 8 * np.finfo(np.float64).eps
 
 
 @dataclass(frozen=True)
-class Rule:
+class NormRule:
     """How a standard deviation becomes a scale."""
 
     ddof: int
     eps: float
     floor: NormFloor
 
-    def constants(self, moments: Moments) -> Constants:
+    def constants(self, moments: Moments) -> NormConstants:
         if not (math.isfinite(moments.mean) and math.isfinite(moments.m2)):
             raise DataError(
                 "advantages are too large to be normalised: their variance is more than float64 holds",
@@ -37,20 +37,22 @@ class Rule:
             )
         std = moments.std(self.ddof)
         if std is None or std <= _ROUNDING * abs(moments.mean):
-            return Constants(moments.count, moments.mean, 0.0, 0.0, is_degenerate=True)
-        return Constants(moments.count, moments.mean, std, 1.0 / self._denominator(std), is_degenerate=False)
+            return NormConstants(moments.count, moments.mean, 0.0, 0.0, is_degenerate=True)
+        return NormConstants(
+            moments.count, moments.mean, std, 1.0 / self._denominator(std), is_degenerate=False
+        )
 
     def _denominator(self, std: float) -> float:
         if self.floor == "add":
             return std + self.eps
         return max(std, self.eps) if self.floor == "clamp" else math.sqrt(std * std + self.eps)
 
-    def per_group(self, moments: GroupedMoments) -> list[Constants]:
+    def per_group(self, moments: GroupedMoments) -> list[NormConstants]:
         return [self.constants(moments.group(index)) for index in range(len(moments.counts))]
 
 
 @dataclass(frozen=True)
-class Constants:
+class NormConstants:
     """What one group is normalised with."""
 
     count: int
@@ -60,11 +62,13 @@ class Constants:
     is_degenerate: bool
 
 
-def normalize(advantages: FloatArray, constants: Constants) -> FloatArray:
+def normalize(advantages: FloatArray, constants: NormConstants) -> FloatArray:
     return (advantages - constants.mean) * constants.scale
 
 
-def normalize_groups(advantages: FloatArray, groups: IndexArray, constants: list[Constants]) -> FloatArray:
+def normalize_groups(
+    advantages: FloatArray, groups: IndexArray, constants: list[NormConstants]
+) -> FloatArray:
     means = np.array([group.mean for group in constants])
     scales = np.array([group.scale for group in constants])
     result: FloatArray = (advantages - means[groups]) * scales[groups]

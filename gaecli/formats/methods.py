@@ -25,7 +25,7 @@ def row_group_rows(file: RolloutFile) -> Sequence[int] | None:
     """The rows of each row group; None for formats without them."""
     if file.format_name != "parquet":
         return None
-    from gaecli.formats.parquet_footer import read_footer
+    from gaecli.formats.parquet.footer import read_footer
 
     return read_footer(file.path).row_group_rows
 
@@ -34,7 +34,7 @@ def planned_method(file: RolloutFile, own: Sequence[str], foreign: Sequence[str]
     """`FileWriter.method` of a writer that takes these columns out; None where only writing would tell."""
     if file.format_name != "parquet":
         return _METHODS.get(file.format_name)
-    from gaecli.formats.parquet_footer import read_footer, stands_behind
+    from gaecli.formats.parquet.footer import read_footer, stands_behind
 
     footer = read_footer(file.path)
     if not footer.is_canonical:

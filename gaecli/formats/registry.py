@@ -20,7 +20,7 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
     magic: tuple[bytes, ...]
-    #: `module:class`; imported when the first file of this format is opened.
+    #: `module:class or function`; imported when the first file of this format is opened.
     reader: str
     #: As messages name it.
     title: str
@@ -30,20 +30,24 @@ class Format:
 
 FORMATS = (
     Format(
-        "parquet", (".parquet", ".pq"), (b"PAR1", b"PARE"), "gaecli.formats.parquet:ParquetInput", "Parquet"
+        "parquet",
+        (".parquet", ".pq"),
+        (b"PAR1", b"PARE"),
+        "gaecli.formats.parquet.reader:ParquetInput",
+        "Parquet",
     ),
     Format(
         "arrow",
         (".arrow", ".feather", ".ipc", ".arrows"),
         (b"ARROW1\0\0", b"\xff\xff\xff\xff"),
-        "gaecli.formats.arrow_ipc:ArrowInput",
+        "gaecli.formats.arrow.ipc:ArrowInput",
         "Arrow IPC",
     ),
     Format(
         "jsonl",
         (".jsonl", ".ndjson"),
         (b"{",),
-        "gaecli.formats.json_lines:JsonLinesInput",
+        "gaecli.formats.jsonl.lines:JsonLinesInput",
         "JSON lines",
         is_secondary=True,
     ),
@@ -51,11 +55,11 @@ FORMATS = (
         "hdf5",
         (".hdf5", ".h5"),
         (b"\x89HDF\r\n\x1a\n",),
-        "gaecli.formats.hdf5:Hdf5Input",
+        "gaecli.formats.hdf5.reader:open_hdf5",
         "HDF5",
         is_secondary=True,
     ),
-    Format("npz", (".npz",), (b"PK\x03\x04", b"PK\x05\x06"), "gaecli.formats.npz:NpzInput", "NPZ"),
+    Format("npz", (".npz",), (b"PK\x03\x04", b"PK\x05\x06"), "gaecli.formats.npz.reader:NpzInput", "NPZ"),
 )
 
 #: Suffixes that are picked up from a directory, and those that are if no file has one of the others.

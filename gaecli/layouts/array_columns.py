@@ -7,7 +7,7 @@ last of T + 1 values, `last_value`, `last_dones`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -18,7 +18,7 @@ from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.behind import NOTHING_BEHIND, Behind
 from gaecli.layouts.ends import FlagColumns
-from gaecli.layouts.frames import Form, Frame, Piece, forms_of
+from gaecli.layouts.frames import Form, Frame, FramePart, forms_of
 from gaecli.layouts.longer import split_off_first, split_off_last
 from gaecli.rollouts import Array, BoolArray, IndexArray
 from gaecli.settings import Settings
@@ -28,7 +28,7 @@ ID_ROLES = ("episode", "env", "key part")
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class ArrayTable:
     """A block with a number per row in every column."""
 
     columns: Mapping[str, Column]
@@ -36,7 +36,7 @@ class Table:
     labels: Mapping[str, Column] = field(default_factory=dict)
     behind: Behind = NOTHING_BEHIND
     #: Of arrays: which part of them.
-    piece: Piece | None = None
+    piece: FramePart | None = None
 
     def changes_behind(self, ids: Iterable[str | None]) -> BoolArray:
         """[lanes] the state behind the last step is of another trajectory, by an id of states."""
@@ -47,7 +47,7 @@ class Table:
                 changes |= self.behind.columns[name].values != self.columns[name].values[self.behind.rows]
         return changes
 
-    def with_labels(self, names: Iterable[str | None]) -> Table:
+    def with_labels(self, names: Iterable[str | None]) -> ArrayTable:
         """Labels of lanes repeated in every row."""
         if self.piece is None:
             return self
@@ -69,7 +69,7 @@ class ArrayColumns:
         roles: Roles,
         flags: FlagColumns,
         frame: Frame,
-        group: str | None,
+        beside: Sequence[str],
     ) -> None:
         self.frame = frame
         self._file = file
@@ -83,8 +83,8 @@ class ArrayColumns:
                 self._forms[each] = self._form(each, role)
         for name in roles.key_parts:
             self._forms[name] = self._form(name, "key part")
-        if group is not None:
-            self._forms.setdefault(group, self._form(group, "group"))
+        for name in beside:
+            self._forms.setdefault(name, self._form(name, "group"))
 
     @property
     def row_columns(self) -> tuple[str, ...]:
@@ -120,9 +120,9 @@ class ArrayColumns:
             )
         return replace(flags, done_at="end")
 
-    def table(self, start: int, columns: Mapping[str, Column]) -> Table:
+    def table(self, start: int, columns: Mapping[str, Column]) -> ArrayTable:
         """A block of the arrays: `start` is its first cell."""
-        piece = Piece.of(self.frame, start, columns[self._reward].values.size)
+        piece = FramePart.of(self.frame, start, columns[self._reward].values.size)
         per_row, labels, behind = {}, {}, {}
         for name, form in self._forms.items():
             # A column that is read for another purpose may be here too, and not whole.
@@ -138,15 +138,15 @@ class ArrayColumns:
                 per_row[name] = mapped(states, self._of_steps(name, piece))
                 behind[name] = mapped(states, lambda cells: _behind(cells, piece))
         if not piece.reaches_the_end:
-            return Table(per_row, labels, piece=piece)
-        return Table(per_row, labels, Behind(_last_rows(piece), {**behind, **labels}), piece)
+            return ArrayTable(per_row, labels, piece=piece)
+        return ArrayTable(per_row, labels, Behind(_last_rows(piece), {**behind, **labels}), piece)
 
     @cached_property
     def _whole(self) -> dict[str, Column]:
         """Arrays that are not read row by row with the rewards. They are small, and every block needs them."""
         return {name: self._file.read_whole(name) for name in self._forms if name not in self.row_columns}
 
-    def _of_steps(self, name: str, piece: Piece) -> Callable[[Array], Array]:
+    def _of_steps(self, name: str, piece: FramePart) -> Callable[[Array], Array]:
         """A flag of a state speaks of the step that led to it."""
         if name in self._flags.names:
             return lambda cells: split_off_first(cells, piece.num_times, piece.time_axis).reshape(-1)
@@ -210,38 +210,38 @@ def mapped(column: Column, change: Callable[[Array], Array]) -> Column:
     )
 
 
-def _part(cells: Array, piece: Piece) -> Array:
+def _part(cells: Array, piece: FramePart) -> Array:
     """[lanes] of this piece."""
     if cells.size == 1:
         return np.repeat(cells.reshape(-1), piece.num_lanes)
     return cells.reshape(-1)[piece.first_lane : piece.first_lane + piece.num_lanes]
 
 
-def _over_times(cells: Array, piece: Piece) -> Array:
+def _over_times(cells: Array, piece: FramePart) -> Array:
     """A number per lane, at all times."""
     row = cells.reshape((1, -1) if piece.frame.is_time_major else (-1, 1))
     return np.broadcast_to(row, piece.shape).reshape(-1)
 
 
-def _over_lanes(cells: Array, piece: Piece) -> Array:
+def _over_lanes(cells: Array, piece: FramePart) -> Array:
     """A number per time, in all lanes."""
     column = cells.reshape((-1, 1) if piece.frame.is_time_major else (1, -1))
     return np.broadcast_to(column, piece.shape).reshape(-1)
 
 
-def _states(cells: Array, piece: Piece) -> Array:
+def _states(cells: Array, piece: FramePart) -> Array:
     if piece.frame.is_time_major and piece.frame.num_times == 1:  # all lanes, whichever the piece has
         return cells.reshape(2, -1)[:, piece.first_lane : piece.first_lane + piece.num_lanes]
     return cells.reshape(piece.with_times(piece.num_times + 1))
 
 
-def _behind(cells: Array, piece: Piece) -> Array:
+def _behind(cells: Array, piece: FramePart) -> Array:
     _, behind = split_off_last(cells, piece.num_times, piece.time_axis)
     assert behind is not None
     return behind
 
 
-def _last_rows(piece: Piece) -> IndexArray:
+def _last_rows(piece: FramePart) -> IndexArray:
     lanes = np.arange(piece.num_lanes, dtype=np.int64)
     if piece.frame.is_time_major:
         return (piece.num_times - 1) * piece.num_lanes + lanes

@@ -14,7 +14,7 @@ from gaecli.layouts.base import Layout
 from gaecli.layouts.demands import check_wanted, need_ends, refuse_prompt_mask
 from gaecli.layouts.dense import DenseLayout
 from gaecli.layouts.frames import Frame, core
-from gaecli.layouts.long import LongLayout, Taking
+from gaecli.layouts.long import LongLayout, RowOrder
 from gaecli.layouts.masks import is_doubtful, which_mask
 from gaecli.names import INVERTED_ROLES
 from gaecli.settings import Settings
@@ -23,7 +23,7 @@ from gaecli.settings import Settings
 _OF_STATES = ("value", "done_start", "done", "terminated", "truncated", "padding", *INVERTED_ROLES)
 
 
-def choose_array_layout(file: RolloutFile, roles: Roles, settings: Settings, taking: Taking) -> Layout:
+def choose_array_layout(file: RolloutFile, roles: Roles, settings: Settings, taking: RowOrder) -> Layout:
     """The layout of arrays whose roles are known. Headers decide, before any array is read."""
     reward = file.find(roles.names["reward"])
     assert reward is not None
@@ -70,7 +70,7 @@ def why_lanes(file: RolloutFile, roles: Roles, frame: Frame, settings: Settings)
     return f"`{reward.name}` is {size}, and {names} {'says' if len(votes) == 1 else 'say'} which axis is time"
 
 
-def _table(file: RolloutFile, roles: Roles, settings: Settings, frame: Frame, taking: Taking) -> Layout:
+def _table(file: RolloutFile, roles: Roles, settings: Settings, frame: Frame, taking: RowOrder) -> Layout:
     reward = file.find(roles.names["reward"])
     assert reward is not None
     roles = _fitted(file, roles, frame)

@@ -11,7 +11,7 @@ import numpy as np
 from gaecli.columns import flag_of
 from gaecli.errors import DataError
 from gaecli.formats.base import Column
-from gaecli.layouts.tails import is_tail
+from gaecli.layouts.evidence.tails import is_tail
 from gaecli.rollouts import Array, BoolArray, IndexArray
 
 #: Says where a cell is, e.g. "row 48213 (episode 17, step 212)", from its index in the block.
@@ -50,6 +50,14 @@ class Cells:
         if not self.drops:
             raise self._unusable(column, name, role, values, bad)
         return np.where(bad, values.dtype.type(0), values), bad
+
+    def values(
+        self, columns: Mapping[str, Column], name: str | None, num_steps: int, used: BoolArray | None = None
+    ) -> tuple[Array, BoolArray | None]:
+        """V(sₜ) as `numbers`; 0 where no column has it, for estimators that can do without."""
+        if name is None:
+            return np.zeros(num_steps, np.float32), None
+        return self.numbers(columns[name], name, "value", used)
 
     def optional_numbers(self, column: Column, name: str) -> Array:
         """Next values: null and NaN both say "not given here"; they come back as NaN."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
-from gaecli.layouts.unused_flags import likely_ends
+from gaecli.layouts.evidence.unused_flags import likely_ends
 from gaecli.settings import Settings
 
 #: A mask that people have beside that of the response, and that is no mask of actions.

@@ -17,12 +17,12 @@ from gaecli.errors import DataError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.arrange import Arrangement, arrange_lanes
-from gaecli.layouts.array_columns import Table, mapped
+from gaecli.layouts.array_columns import ArrayTable, mapped
 from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.ends import Flags
-from gaecli.layouts.frames import Frame, Piece
+from gaecli.layouts.frames import Frame, FramePart
 from gaecli.layouts.keys import change_points, first_duplicate, labels_at
-from gaecli.layouts.long import LongLayout, Taking, id_comes_back
+from gaecli.layouts.long import LongLayout, RowOrder, id_comes_back
 from gaecli.layouts.masks import mask_facts, masked_steps
 from gaecli.rollouts import Block, BoolArray, IndexArray, Names, Placement
 from gaecli.settings import Settings
@@ -32,7 +32,7 @@ class DenseLayout(LongLayout):
     """[T, N] or [B, T] arrays, and [T, N, agents] as [T, N * agents]."""
 
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings, frame: Frame) -> None:
-        super().__init__(file, roles, settings, Taking(), frame)
+        super().__init__(file, roles, settings, RowOrder(), frame)
         self.name = "time-major" if frame.is_time_major else "batch-major"
         self.frame = frame
         self.like_column = roles.names["reward"]
@@ -50,21 +50,21 @@ class DenseLayout(LongLayout):
             name: mapped(column, lambda cells: cells.reshape(shape)) for name, column in table.columns.items()
         }
 
-    def _table(self, start: int, columns: Mapping[str, Column]) -> Table:
+    def _table(self, start: int, columns: Mapping[str, Column]) -> ArrayTable:
         assert self._arrays is not None
         return self._arrays.table(start, columns).with_labels([self._group])
 
-    def _stops(self, table: Table) -> IndexArray | None:
+    def _stops(self, table: ArrayTable) -> IndexArray | None:
         if table.piece is None or self.frame.is_time_major:
             return None
         return np.arange(1, table.piece.num_lanes + 1, dtype=np.int64) * table.piece.num_times
 
-    def _locate(self, start: int, table: Table) -> Locate:
+    def _locate(self, start: int, table: ArrayTable) -> Locate:
         assert table.piece is not None
         piece = table.piece
         return lambda row: str(list(piece.index(row)))
 
-    def _check_alternates(self, table: Table, cells: Cells) -> None:
+    def _check_alternates(self, table: ArrayTable, cells: Cells) -> None:
         """Ids are compared along the lanes: side by side, those of one name may be unique and of another not."""
         assert table.piece is not None
         placement = _placement(table.piece)
@@ -76,7 +76,7 @@ class DenseLayout(LongLayout):
         lane_cells = replace(cells, locate=lambda step: cells.locate(placement.row_of_step(step)))
         check_alternates({**table.labels, **moved}, self.roles, lane_cells)
 
-    def _mask(self, table: Table, cells: Cells) -> tuple[BoolArray | None, BoolArray | None]:
+    def _mask(self, table: ArrayTable, cells: Cells) -> tuple[BoolArray | None, BoolArray | None]:
         name, rule = self.roles.get("mask"), self._mask_rule
         if name is None:
             return None, None
@@ -86,7 +86,7 @@ class DenseLayout(LongLayout):
         mask = rule.shifted(placement.to_steps(cells.flags(table.columns[name], name)[0]), lanes)
         return placement.to_rows(mask), placement.to_rows(rule.used(mask, lanes))
 
-    def _masked(self, block: Block, mask: BoolArray, used: BoolArray | None, table: Table) -> Block:
+    def _masked(self, block: Block, mask: BoolArray, used: BoolArray | None, table: ArrayTable) -> Block:
         assert used is not None
         assert table.piece is not None
         in_lanes = block.placement.to_steps
@@ -96,7 +96,9 @@ class DenseLayout(LongLayout):
         block = replace(block, facts=replace(block.facts, mask=facts))
         return masked_steps(block, in_lanes(mask), in_lanes(used), self._mask_rule)
 
-    def _arrange(self, table: Table, num_rows: int, steps: Mapping[str, object], flags: Flags) -> Arrangement:
+    def _arrange(
+        self, table: ArrayTable, num_rows: int, steps: Mapping[str, object], flags: Flags
+    ) -> Arrangement:
         """By their shape: rows are neither sorted nor taken by key."""
         piece = table.piece
         assert piece is not None
@@ -117,7 +119,7 @@ class DenseLayout(LongLayout):
             )
         return arrangement
 
-    def _keys(self, table: Table, piece: Piece) -> Names:
+    def _keys(self, table: ArrayTable, piece: FramePart) -> Names:
         """What tells the lanes apart: the place of each, and what the file calls it."""
         lanes = np.arange(piece.first_lane, piece.first_lane + piece.num_lanes, dtype=np.int64)
         env = self.roles.get("env")
@@ -129,7 +131,7 @@ class DenseLayout(LongLayout):
             return lanes
         return labels_at([Column(lanes), *labels], np.arange(piece.num_lanes))
 
-    def _env_of_lanes(self, envs: Column, name: str, piece: Piece) -> Column:
+    def _env_of_lanes(self, envs: Column, name: str, piece: FramePart) -> Column:
         """A lane is one environment, or its steps do not follow one another."""
         placement = _placement(piece)
         moved = mapped(envs, placement.to_steps)
@@ -158,7 +160,7 @@ def env_changes(name: str, path: object, place: str) -> DataError:
     )
 
 
-def _placement(piece: Piece) -> Placement:
+def _placement(piece: FramePart) -> Placement:
     """Steps in the order of lanes."""
     num_rows = piece.num_times * piece.num_lanes
     is_turned = piece.frame.is_time_major and piece.num_lanes > 1 and piece.num_times > 1

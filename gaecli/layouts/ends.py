@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gaecli.choices import DoneAt
 from gaecli.columns import Roles, done_at, flag_of
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column
@@ -14,7 +15,7 @@ from gaecli.layouts.agreement import check_agreement
 from gaecli.layouts.cells import Cells, level_of
 from gaecli.names import INVERTED_ROLES, NOT_DONE_FLAGS
 from gaecli.rollouts import BoolArray, IndexArray, InvertedFacts
-from gaecli.settings import DoneAt, Settings
+from gaecli.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Piece:
+class FramePart:
     """The part of a frame that a block holds: all lanes at some times, or some lanes at all times."""
 
     frame: Frame
@@ -87,7 +87,7 @@ class Piece:
     num_lanes: int
 
     @classmethod
-    def of(cls, frame: Frame, first_cell: int, num_cells: int) -> Piece:
+    def of(cls, frame: Frame, first_cell: int, num_cells: int) -> FramePart:
         if frame.num_lanes == 1:
             return cls(frame, first_cell, num_cells, 0, 1)
         if frame.num_times == 1:

@@ -12,7 +12,7 @@ from gaecli.errors import DataError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.arrange import Arrangement, arrange, arrange_by_key, arrange_by_step
-from gaecli.layouts.array_columns import ArrayColumns, Table
+from gaecli.layouts.array_columns import ArrayColumns, ArrayTable
 from gaecli.layouts.behind import Behind, check_behind, final_flags, values_behind
 from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.drops import spread_to_trajectories
@@ -25,12 +25,14 @@ from gaecli.layouts.ends import (
     read_flags,
     split_ends,
 )
+from gaecli.layouts.evidence.ids import IdTrace, suspects, traces
+from gaecli.layouts.evidence.lost_rewards import lost_rewards
+from gaecli.layouts.extras import check_extras, read_extras
 from gaecli.layouts.facts import Ends, facts_of
 from gaecli.layouts.frames import Frame
 from gaecli.layouts.groups import group_codes
 from gaecli.layouts.keys import codes, first_duplicate
 from gaecli.layouts.lanes import cuts_of, lanes_of, undecided_values
-from gaecli.layouts.lost_rewards import lost_rewards
 from gaecli.layouts.masks import MaskRule, masked_rows
 from gaecli.layouts.next_values import given_values, merge_next_values, values_beyond
 from gaecli.layouts.padding import Padding, used_cells
@@ -45,7 +47,6 @@ from gaecli.layouts.steps import (
     steps_of,
     stride_of,
 )
-from gaecli.layouts.suspects import IdTrace, suspects, traces
 from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, IndexArray
 from gaecli.settings import Settings
 
@@ -72,7 +73,7 @@ def id_comes_back(label: Hashable, path: str, hint: str | None = None) -> DataEr
 
 
 @dataclass(frozen=True)
-class Taking:
+class RowOrder:
     """How the rows of a stream are taken: as they come, key by key, or all of them at once and sorted."""
 
     is_whole: bool = False
@@ -94,7 +95,7 @@ class LongLayout:
         file: RolloutFile,
         roles: Roles,
         settings: Settings,
-        taking: Taking,
+        taking: RowOrder,
         frame: Frame | None = None,
     ) -> None:
         """`frame`: that of arrays, which become the columns of a table."""
@@ -103,11 +104,12 @@ class LongLayout:
         self._path = file.path
         self._drops = settings.on_nan == "drop-episode"
         self._group = settings.normalize_by
+        self._extras = check_extras(file, roles, settings)
         self._flags = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
         self._taking = taking
         # Other recursions than GAE's are computed over whole streams: no block comes after this one.
-        self._has_borders = settings.convention.recursion == "gae"
+        self._has_borders = not settings.uses("recursion") or settings.convention.recursion == "gae"
         episode = roles.get("episode")
         self._ids = (*((episode,) if episode is not None else ()), *roles.key_parts)
         # Without ids it may fall wherever an episode begins.
@@ -115,10 +117,12 @@ class LongLayout:
         self._suspects = suspects(file, roles, settings)
         self._arrays: ArrayColumns | None = None
         if frame is None:
-            used = [*roles.row_columns, *filter(None, [self._clock, self._group]), *self._suspects]
+            beside = [*filter(None, [self._clock, self._group]), *self._extras]
+            used = [*roles.row_columns, *beside, *self._suspects]
             self.row_columns = tuple(dict.fromkeys(used))
         else:
-            self._arrays = ArrayColumns(file, roles, self._flags, frame, self._group)
+            beside = [*filter(None, [self._group]), *self._extras]
+            self._arrays = ArrayColumns(file, roles, self._flags, frame, beside)
             self._flags = self._arrays.told(self._flags, settings)
             self._clock = self._clock if self._arrays.takes(self._clock) else None
             self._suspects = tuple(name for name in self._suspects if self._arrays.takes(name))
@@ -128,15 +132,15 @@ class LongLayout:
         """The columns of a block as the rows have them."""
         return self._table(start, columns).columns
 
-    def _table(self, start: int, columns: Mapping[str, Column]) -> Table:
+    def _table(self, start: int, columns: Mapping[str, Column]) -> ArrayTable:
         if self._arrays is None:
-            return Table(columns)
+            return ArrayTable(columns)
         return self._arrays.table(start, columns).with_labels([self.roles.get("env"), *self._ids])
 
-    def _check_alternates(self, table: Table, cells: Cells) -> None:
+    def _check_alternates(self, table: ArrayTable, cells: Cells) -> None:
         check_alternates({**table.labels, **table.columns}, self.roles, cells)
 
-    def _mask(self, table: Table, cells: Cells) -> tuple[BoolArray | None, BoolArray | None]:
+    def _mask(self, table: ArrayTable, cells: Cells) -> tuple[BoolArray | None, BoolArray | None]:
         """(the mask of the rows, the rows whose numbers enter); None: all."""
         mask = masked_rows(table.columns, self.roles, self._mask_rule, cells)
         return mask, mask if self._mask_rule.mode == "zero" else None
@@ -152,7 +156,7 @@ class LongLayout:
         mask, kept = self._mask(table, cells)
         used = used_cells(columns, self.roles, cells, kept)
         rewards, bad = cells.numbers(columns[names["reward"]], names["reward"], "reward", used)
-        values, bad_values = cells.numbers(columns[names["value"]], names["value"], "value", used)
+        values, bad_values = cells.values(columns, names.get("value"), num_steps, used)
         flags = read_flags(columns, self._flags, cells)
         steps = read_steps(columns, self.roles, cells)
         arrangement = self._arrange(table, num_steps, steps, flags)
@@ -208,6 +212,8 @@ class LongLayout:
             stream_ends=None if arrangement.adjacent is None else np.flatnonzero(~arrangement.adjacent),
             groups=groups,
             group_labels=labels,
+            has_values="value" in names,
+            extras=read_extras(columns, self._extras, cells, in_lanes),
             facts=replace(
                 facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
                 lost=lost_rewards(
@@ -218,11 +224,11 @@ class LongLayout:
         )
         return block if mask is None else self._masked(block, mask, kept, table)
 
-    def _stops(self, table: Table) -> IndexArray | None:
+    def _stops(self, table: ArrayTable) -> IndexArray | None:
         """Where rows of one trajectory after the other stop, if that is known before any is read."""
         return None
 
-    def _masked(self, block: Block, mask: BoolArray, used: BoolArray | None, table: Table) -> Block:
+    def _masked(self, block: Block, mask: BoolArray, used: BoolArray | None, table: ArrayTable) -> Block:
         return self._mask_rule.zeroed(block, block.placement.to_steps(mask))
 
     def _is_of_states(self, name: str | None) -> bool:
@@ -242,7 +248,7 @@ class LongLayout:
             lambda step: start + arrangement.row(step),
         )
 
-    def _locate(self, start: int, table: Table) -> Locate:
+    def _locate(self, start: int, table: ArrayTable) -> Locate:
         episode, step = self.roles.get("episode"), self.roles.get("step")
 
         def locate(row: int) -> str:
@@ -255,7 +261,9 @@ class LongLayout:
 
         return locate
 
-    def _arrange(self, table: Table, num_rows: int, steps: Mapping[str, Steps], flags: Flags) -> Arrangement:
+    def _arrange(
+        self, table: ArrayTable, num_rows: int, steps: Mapping[str, Steps], flags: Flags
+    ) -> Arrangement:
         columns, env_name = table.columns, self.roles.get("env")
         env = columns[env_name].as_ids() if env_name is not None else None
         ids = [columns[name].as_ids() for name in self._ids]

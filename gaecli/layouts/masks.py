@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from gaecli.choices import MaskMode
 from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
-from gaecli.layouts.lost_rewards import with_moved_rewards
+from gaecli.layouts.evidence.lost_rewards import with_moved_rewards
 from gaecli.rollouts import Array, Block, BoolArray, IndexArray, MaskedSlots, MaskFacts, Placement
-from gaecli.settings import MaskMode, Settings
+from gaecli.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,17 @@ from gaecli.layouts.base import Layout
 from gaecli.layouts.demands import check_wanted, need_ends, or_nested, refuse_prompt_mask
 from gaecli.layouts.dense import DenseLayout
 from gaecli.layouts.keyed_lists import KeyedListsLayout, keys_in_lists
-from gaecli.layouts.long import LongLayout, Taking
+from gaecli.layouts.long import LongLayout, RowOrder
 from gaecli.layouts.nested import NestedLayout
 from gaecli.names import INVERTED_ROLES
 from gaecli.settings import Settings
 
 
 def choose_layout(
-    file: RolloutFile, roles: Roles, settings: Settings, taking: Taking | None = None
+    file: RolloutFile, roles: Roles, settings: Settings, taking: RowOrder | None = None
 ) -> Layout:
     """The layout of a file whose columns are resolved. `taking`: how the rows of a long table are taken."""
-    layout = _layout(file, roles, settings, taking or Taking())
+    layout = _layout(file, roles, settings, taking or RowOrder())
     _check_named(file, roles, layout)
     return layout
 
@@ -41,7 +41,7 @@ def _check_named(file: RolloutFile, roles: Roles, layout: Layout) -> None:
         )
 
 
-def _layout(file: RolloutFile, roles: Roles, settings: Settings, taking: Taking) -> Layout:
+def _layout(file: RolloutFile, roles: Roles, settings: Settings, taking: RowOrder) -> Layout:
     reward = file.find(roles.names["reward"])
     assert reward is not None
     if reward.is_list:

@@ -9,17 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gaecli.choices import Bootstrap
 from gaecli.errors import DataError
+from gaecli.estimators.base import Borders, Estimator
 from gaecli.estimators.bootstrap import needs_bootstrap
-from gaecli.estimators.gae import Borders, Gae
 from gaecli.formats.base import Column, RolloutFile, Unit
 from gaecli.layouts.base import Layout
-from gaecli.layouts.flag_evidence import BlockEnds, block_ends
-from gaecli.layouts.tails import ZeroTails, zero_tails
+from gaecli.layouts.evidence.flags import BlockEnds, block_ends
+from gaecli.layouts.evidence.tails import ZeroTails, zero_tails
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.reading_errors import told
 from gaecli.rollouts import Block, BlockFacts, BoolArray, FloatArray, IndexArray, Lanes
-from gaecli.settings import Bootstrap
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class BlockStore:
             return scanned
 
 
-class Piece(NamedTuple):
+class RawBlock(NamedTuple):
     """The cells of a block as they are in the file."""
 
     #: The first row; of dense arrays, the first cell.
@@ -115,13 +115,13 @@ class BlockReader:
 
     file: RolloutFile
     layout: Layout
-    estimator: Gae
+    estimator: Estimator
     bootstrap: Bootstrap
     rows_per_block: int
     #: Columns that no role uses and that are looked at all the same, once.
     unused: Sequence[str] = ()
 
-    def pieces(self, unit: Unit, clock: Stopwatch) -> Iterator[Piece]:
+    def pieces(self, unit: Unit, clock: Stopwatch) -> Iterator[RawBlock]:
         """The rows of a unit, read one block after the other."""
         blocks = self.file.blocks(unit, (*self.layout.row_columns, *self.unused), self.rows_per_block)
         while True:
@@ -129,9 +129,9 @@ class BlockReader:
                 found = next(blocks, None)
             if found is None:
                 return
-            yield Piece(found[0], found[2])
+            yield RawBlock(found[0], found[2])
 
-    def scan(self, piece: Piece, clock: Stopwatch, threads: int) -> Scanned:
+    def scan(self, piece: RawBlock, clock: Stopwatch, threads: int) -> Scanned:
         with clock("read"):
             block = self.layout.block(piece.start, piece.columns)
             prepared = self.estimator.prepare(block)
@@ -159,7 +159,7 @@ def missing_bootstrap(row: int, path: str) -> DataError:
     )
 
 
-def summarise(scanned: Scanned, address: BlockAddress, estimator: Gae) -> BlockSummary:
+def summarise(scanned: Scanned, address: BlockAddress, estimator: Estimator) -> BlockSummary:
     block = scanned.block
     lanes = block.lanes
     dropped = block.dropped

@@ -9,19 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from gaecli.columns import Roles, resolve
+from gaecli.columns import Roles, Unused, flag_of, resolve
 from gaecli.errors import DataError, UsageError
-from gaecli.estimators.variants import needs_whole_stream
+from gaecli.estimators.registry import needs_whole_stream
 from gaecli.formats.base import RolloutFile, Unit, damaged
 from gaecli.layouts.base import Layout
-from gaecli.layouts.long import Taking
+from gaecli.layouts.evidence.unused_flags import unused_flags
+from gaecli.layouts.long import RowOrder
 from gaecli.layouts.registry import choose_layout
-from gaecli.layouts.unused_flags import unused_flags
-from gaecli.pipeline.findings import unused_columns
-from gaecli.pipeline.inputs import StreamPlan
 from gaecli.pipeline.memory import check_memory, rows_per_block
 from gaecli.pipeline.reading_errors import told
 from gaecli.settings import Settings
+from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import WarningNote
 
 #: What a row takes where a stream is one block: columns, flags, and a few arrays of work.
@@ -55,7 +54,7 @@ class OpenStream:
     files: Sequence[OpenFile]
     rows_per_block: int
     #: How the rows of a long table are taken.
-    taking: Taking = field(default_factory=Taking)
+    taking: RowOrder = field(default_factory=RowOrder)
     #: What is to be told before any row is read, whatever the command; to it come those of some commands.
     warnings: list[WarningNote] = field(default_factory=list)
 
@@ -84,7 +83,7 @@ class OpenStream:
     def layout_name(self) -> str:
         return self.files[0].layout.name
 
-    def taken(self, taking: Taking, rows_per_block: int | None = None) -> OpenStream:
+    def taken(self, taking: RowOrder, rows_per_block: int | None = None) -> OpenStream:
         """The same stream, its rows taken in another way."""
         block_rows = rows_per_block or self.rows_per_block
         files = _open_files(self.plan, self.settings, block_rows, taking)
@@ -112,22 +111,23 @@ def open_stream(
         GaeError: whatever `compute` would refuse before it looks at a row.
     """
     block_rows = block_rows or rows_per_block(memory_bytes)
-    files = _open_files(plan, settings, block_rows, Taking())
+    files = _open_files(plan, settings, block_rows, RowOrder())
     for opened in files:
         check_memory(opened.file, opened.layout, settings, memory_bytes)
     stream = _joined(OpenStream(number, plan, settings, memory_bytes, files, block_rows))
-    stream.warnings.extend(unused_columns(stream))
+    stream.warnings.extend(_remarks(stream))
+    stream.warnings.extend(_unused_columns(stream))
     return stream
 
 
-def layout_of(file: RolloutFile, settings: Settings, taking: Taking | None = None) -> Layout:
+def layout_of(file: RolloutFile, settings: Settings, taking: RowOrder | None = None) -> Layout:
     """How one file is read, by its headers; `GaeError` where it cannot be."""
     roles = resolve(file, settings)
     _check_group_column(file, roles, settings)
     return choose_layout(file, roles, settings, taking)
 
 
-def _open_files(plan: StreamPlan, settings: Settings, block_rows: int, taking: Taking) -> list[OpenFile]:
+def _open_files(plan: StreamPlan, settings: Settings, block_rows: int, taking: RowOrder) -> list[OpenFile]:
     opened = []
     with told(plan.paths[0]):
         files = plan.open_all(settings)
@@ -161,7 +161,7 @@ def _joined(stream: OpenStream) -> OpenStream:
             f"{why}, and `{name}` with {stream.num_rows:,} rows takes more than `--memory`",
             hint=f"raise `--memory` to {stream.num_rows * BYTES_PER_WHOLE_ROW / (1 << 30):.1f}GiB or more",
         )
-    return stream.taken(Taking(is_whole=True), stream.num_rows)
+    return stream.taken(RowOrder(is_whole=True), stream.num_rows)
 
 
 def _who_needs_all(settings: Settings) -> str:
@@ -213,3 +213,31 @@ def _check_group_column(file: RolloutFile, roles: Roles, settings: Settings) -> 
             f"`{reward.name}` one number per row",
             hint=hint,
         )
+
+
+def _remarks(stream: OpenStream) -> list[WarningNote]:
+    return [
+        WarningNote(remark.code, remark.message, str(opened.file.path), remark.count)
+        for opened in stream.files
+        for remark in opened.file.remarks
+    ]
+
+
+def _unused_columns(stream: OpenStream) -> list[WarningNote]:
+    """Columns whose name promises a role that their type does not keep."""
+    notes: dict[Unused, WarningNote] = {}
+    for opened in stream.files:
+        for column in opened.layout.roles.unused:
+            role = column.role.replace("_", " ")
+            notes.setdefault(
+                column,
+                WarningNote(
+                    "unused-column",
+                    f"`{column.name}` is not used as the {role}: {column.why}",
+                    str(opened.file.path),
+                    1,
+                    hint=f"name another column with `{flag_of(column.role)}`, or pass `{flag_of(column.role)} none` "
+                    "if it is none",
+                ),
+            )
+    return list(notes.values())

@@ -8,33 +8,35 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from gaecli.columns import Roles
+from gaecli.engines.threads import run_in_order
 from gaecli.errors import DataError, UsageError
-from gaecli.estimators.gae import Gae
-from gaecli.estimators.normalization import Constants, Rule
+from gaecli.estimators.base import Estimator
+from gaecli.estimators.normalization import NormConstants, NormRule
 from gaecli.formats.base import FileWriter, OutputColumn
-from gaecli.layouts.long import NeedsKeys, NeedsWholeStream, Taking
-from gaecli.layouts.unused_flags import EndsUnrecognised, peek
+from gaecli.layouts.evidence.unused_flags import EndsUnrecognised, peek
+from gaecli.layouts.long import NeedsKeys, NeedsWholeStream, RowOrder
 from gaecli.moments import Moments
-from gaecli.pipeline.apply import Report, Settled, finish_block, group_keys, measure, normalized, settle
+from gaecli.pipeline.apply import Totals, finish_block
 from gaecli.pipeline.blocks import (
     BlockAddress,
     BlockReader,
     BlockStore,
     BlockSummary,
-    Piece,
+    RawBlock,
     Scanned,
     summarise,
 )
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.combine import Carry, combine
-from gaecli.pipeline.continuity import Edges
-from gaecli.pipeline.gallery import SketchBook, sketch_of
-from gaecli.pipeline.inputs import StreamPlan
-from gaecli.pipeline.judge import Case, judge
-from gaecli.pipeline.local import run_in_order
+from gaecli.pipeline.groups import group_keys, measure, normalized
+from gaecli.pipeline.judging.continuity import Edges
+from gaecli.pipeline.judging.judge import StreamEvidence, judge
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.reading_errors import told
+from gaecli.pipeline.settle import Settled, settle
+from gaecli.pipeline.sketches import SketchBook, sketch_of
 from gaecli.settings import Settings
+from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import WarningNote
 
 T = TypeVar("T")
@@ -48,10 +50,10 @@ Runner = Callable[[Callable[[T], R], Iterable[T]], Iterator[R]]
 
 
 @dataclass(frozen=True, eq=False)
-class Workshop:
+class RunContext:
     """What every phase of every stream works with."""
 
-    estimator: Gae
+    estimator: Estimator
     store: BlockStore
     run: Runner[Any, Any]
     clock: Stopwatch
@@ -61,13 +63,15 @@ class Workshop:
     check_stop: Callable[[], None]
 
     @classmethod
-    def plain(cls, estimator: Gae, store_bytes: int, run: Runner[Any, Any] = run_in_order) -> Workshop:
+    def plain(
+        cls, estimator: Estimator, store_bytes: int, run: Runner[Any, Any] = run_in_order
+    ) -> RunContext:
         """For a command that looks at one stream after the other and stops where Python does."""
         return cls(estimator, BlockStore(store_bytes), run, Stopwatch(), threads=1, check_stop=lambda: None)
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class BlockTask:
     """What one task works on: a unit, or one block of a unit that is more than a block.
 
     Such a unit is read in order, by whoever hands out the tasks, so that a row group or an array of any
@@ -79,7 +83,7 @@ class Batch:
     #: Number of the block within the unit; None: all of them, still to be read.
     part: int | None = None
     #: The rows of that block; None: the store has it.
-    piece: Piece | None = None
+    piece: RawBlock | None = None
 
 
 @dataclass(eq=False)
@@ -122,21 +126,21 @@ class Stream:
     def layout_name(self) -> str:
         return self.opened.layout_name
 
-    def summarise(self, shop: Workshop) -> None:
+    def summarise(self, context: RunContext) -> None:
         """The first look: every cell that is used is checked before anything is written."""
 
-        def task(batch: Batch) -> list[BlockSummary]:
+        def task(batch: BlockTask) -> list[BlockSummary]:
             summaries = []
-            for address, scanned in self._scan(batch, shop):
-                summaries.append(summarise(scanned, address, shop.estimator))
-                shop.store.keep(self.number, address, scanned)
+            for address, scanned in self._scan(batch, context):
+                summaries.append(summarise(scanned, address, context.estimator))
+                context.store.keep(self.number, address, scanned)
             return summaries
 
         self._looked_at = []
         for opened in self.files:
             with told(opened.file.path):
                 self._looked_at.append(peek(opened.file, opened.unused, opened.units))
-        self.summaries = [one for found in self._run(task, range(len(self.files)), shop) for one in found]
+        self.summaries = [one for found in self._run(task, range(len(self.files)), context) for one in found]
         self._looked_at = []
         paths = [str(path) for path in self.plan.paths]
         open_ends = self.settings.convention.open_ends
@@ -145,7 +149,7 @@ class Stream:
             unit = summary.address.file, summary.address.unit
             self.carries.setdefault(unit, {})[summary.address] = carry
         by_key = self.opened.taking.by_key
-        case = Case(
+        case = StreamEvidence(
             self.plan.paths,
             self.roles,
             self.settings,
@@ -158,54 +162,54 @@ class Stream:
         is_free = self.plan.data_set is None and self.settings.join is None
         self.edges = Edges.of(case) if is_free else None
 
-    def measure(self, shop: Workshop, *, only_file: int | None = None) -> dict[Hashable, Moments]:
+    def measure(self, context: RunContext, *, only_file: int | None = None) -> dict[Hashable, Moments]:
         """Moments of the raw advantages by normalisation group, merged in the order of the blocks."""
 
-        def task(batch: Batch) -> list[dict[Hashable, Moments]]:
+        def task(batch: BlockTask) -> list[dict[Hashable, Moments]]:
             found = []
-            for scanned, carry in self._blocks(batch, shop, last=False):
-                with shop.clock("kernel"):
-                    settled = settle(scanned, carry, shop.estimator, shop.threads)
+            for scanned, carry in self._blocks(batch, context, last=False):
+                with context.clock("kernel"):
+                    settled = settle(scanned, carry, context.estimator, context.threads)
                     found.append(measure(settled, group_keys(settled, carry, self.settings)))
             return found
 
         files = range(len(self.files)) if only_file is None else [only_file]
         total: dict[Hashable, Moments] = {}
-        for found in self._run(task, files, shop):
+        for found in self._run(task, files, context):
             for groups in found:
                 for key, moments in groups.items():
                     total[key] = total.get(key, Moments()).merge(moments)
         return total
 
-    def visit(self, shop: Workshop, look: Callable[[int, int, Settled, Carry], R]) -> Iterator[R]:
+    def visit(self, context: RunContext, look: Callable[[int, int, Settled, Carry], R]) -> Iterator[R]:
         """look(file, start row, block, carry) of every block, in the order of the blocks."""
 
-        def task(batch: Batch) -> list[R]:
+        def task(batch: BlockTask) -> list[R]:
             found = []
-            for scanned, carry in self._blocks(batch, shop):
-                with shop.clock("kernel"):
-                    settled = settle(scanned, carry, shop.estimator, shop.threads)
+            for scanned, carry in self._blocks(batch, context):
+                with context.clock("kernel"):
+                    settled = settle(scanned, carry, context.estimator, context.threads)
                     found.append(look(batch.file, scanned.start, settled, carry))
             return found
 
-        for found in self._run(task, range(len(self.files)), shop):
+        for found in self._run(task, range(len(self.files)), context):
             yield from found
 
     def apply(
         self,
         index: int,
         writer: FileWriter | None,
-        shop: Workshop,
-        constants: Mapping[Hashable, Constants],
-        rule: Rule,
-    ) -> Report:
+        context: RunContext,
+        constants: Mapping[Hashable, NormConstants],
+        rule: NormRule,
+    ) -> Totals:
         """The second look: the final columns of one file, written in the order of its rows."""
 
-        def task(batch: Batch) -> list[tuple[dict[str, OutputColumn], Report]]:
+        def task(batch: BlockTask) -> list[tuple[dict[str, OutputColumn], Totals]]:
             found = []
-            for scanned, carry in self._blocks(batch, shop):
-                with shop.clock("kernel"):
-                    settled = settle(scanned, carry, shop.estimator, shop.threads)
+            for scanned, carry in self._blocks(batch, context):
+                with context.clock("kernel"):
+                    settled = settle(scanned, carry, context.estimator, context.threads)
                     finished = self._finish(settled, carry, constants, rule)
                     if self.sketches is not None:
                         is_first = index == scanned.start == 0
@@ -213,89 +217,94 @@ class Stream:
                 found.append(finished)
             return found
 
-        report = Report()
-        for found in self._run(task, [index], shop):
-            for columns, block_report in found:
-                report.merge(block_report)
+        totals = Totals()
+        for found in self._run(task, [index], context):
+            for columns, block_totals in found:
+                totals.merge(block_totals)
                 if self.sketches is not None:
-                    self.sketches.add(block_report.sketch)
+                    self.sketches.add(block_totals.sketch)
                 if writer is not None:
-                    with shop.clock("write"):
+                    with context.clock("write"):
                         writer.write(columns)
-        return report
+        return totals
 
     def _finish(
-        self, settled: Settled, carry: Carry, constants: Mapping[Hashable, Constants], rule: Rule
-    ) -> tuple[dict[str, OutputColumn], Report]:
+        self, settled: Settled, carry: Carry, constants: Mapping[Hashable, NormConstants], rule: NormRule
+    ) -> tuple[dict[str, OutputColumn], Totals]:
         if not self.settings.normalizes:
             return finish_block(settled, None, self.settings)
         groups = group_keys(settled, carry, self.settings)
         written = normalized(settled, groups, constants, rule)
-        columns, report = finish_block(settled, written, self.settings)
-        report.local_groups, report.degenerate_groups = written.num_local, written.num_degenerate
-        return columns, report
+        columns, totals = finish_block(settled, written, self.settings)
+        totals.local_groups, totals.degenerate_groups = written.num_local, written.num_degenerate
+        return columns, totals
 
-    def _run(self, task: Callable[[Batch], R], files: Iterable[int], shop: Workshop) -> Iterator[R]:
+    def _run(self, task: Callable[[BlockTask], R], files: Iterable[int], context: RunContext) -> Iterator[R]:
         """The results for all batches of these files, in the order of the rows."""
-        with contextlib.closing(self._batches(files, shop)) as batches:
-            yield from shop.run(task, batches)
+        with contextlib.closing(self._batches(files, context)) as batches:
+            yield from context.run(task, batches)
 
-    def _batches(self, files: Iterable[int], shop: Workshop) -> Generator[Batch, None, None]:
+    def _batches(self, files: Iterable[int], context: RunContext) -> Generator[BlockTask, None, None]:
         for file in files:
             for number, unit in enumerate(self.files[file].units):
-                if kept := self._kept(file, number, shop):
-                    yield from (Batch(file, number, address.part) for address in kept)
+                if kept := self._kept(file, number, context):
+                    yield from (BlockTask(file, number, address.part) for address in kept)
                 elif unit.num_cells <= self.opened.rows_per_block:
-                    yield Batch(file, number)
+                    yield BlockTask(file, number)
                 else:
-                    pieces = self._reader(file, shop).pieces(unit, shop.clock)
-                    yield from (Batch(file, number, part, piece) for part, piece in enumerate(pieces))
+                    pieces = self._reader(file, context).pieces(unit, context.clock)
+                    yield from (BlockTask(file, number, part, piece) for part, piece in enumerate(pieces))
 
-    def _reader(self, file: int, shop: Workshop) -> BlockReader:
+    def _reader(self, file: int, context: RunContext) -> BlockReader:
         opened = self.files[file]
         return BlockReader(
             opened.file,
             opened.layout,
-            shop.estimator,
+            context.estimator,
             self.settings.bootstrap,
             self.opened.rows_per_block,
             self._looked_at[file] if self._looked_at else (),
         )
 
-    def _scan(self, batch: Batch, shop: Workshop) -> Iterator[tuple[BlockAddress, Scanned]]:
-        reader = self._reader(batch.file, shop)
+    def _scan(self, batch: BlockTask, context: RunContext) -> Iterator[tuple[BlockAddress, Scanned]]:
+        reader = self._reader(batch.file, context)
         if batch.part is not None and batch.piece is not None:
-            pieces: Iterable[tuple[int, Piece]] = [(batch.part, batch.piece)]
+            pieces: Iterable[tuple[int, RawBlock]] = [(batch.part, batch.piece)]
         else:
-            pieces = enumerate(reader.pieces(self.files[batch.file].units[batch.unit], shop.clock))
+            pieces = enumerate(reader.pieces(self.files[batch.file].units[batch.unit], context.clock))
         for part, piece in pieces:
-            shop.check_stop()
-            yield BlockAddress(batch.file, batch.unit, part), reader.scan(piece, shop.clock, shop.threads)
+            context.check_stop()
+            yield (
+                BlockAddress(batch.file, batch.unit, part),
+                reader.scan(piece, context.clock, context.threads),
+            )
 
-    def _kept(self, file: int, unit: int, shop: Workshop) -> list[BlockAddress]:
+    def _kept(self, file: int, unit: int, context: RunContext) -> list[BlockAddress]:
         """The blocks of a unit, if this is not the first look and the store has all of them."""
         found = list(self.carries.get((file, unit), ()))
-        is_kept = all(shop.store.get(self.number, address) is not None for address in found)
+        is_kept = all(context.store.get(self.number, address) is not None for address in found)
         return found if is_kept else []
 
-    def _blocks(self, batch: Batch, shop: Workshop, *, last: bool = True) -> Iterator[tuple[Scanned, Carry]]:
+    def _blocks(
+        self, batch: BlockTask, context: RunContext, *, last: bool = True
+    ) -> Iterator[tuple[Scanned, Carry]]:
         """The blocks of a batch with their carries: from the store, or scanned again."""
         carries = self.carries[batch.file, batch.unit]
         if batch.part is not None:
             address = BlockAddress(batch.file, batch.unit, batch.part)
-            scanned = (shop.store.take if last else shop.store.get)(self.number, address)
+            scanned = (context.store.take if last else context.store.get)(self.number, address)
             if scanned is not None:
                 yield scanned, carries[address]
                 return
-        for address, scanned in self._scan(batch, shop):
+        for address, scanned in self._scan(batch, context):
             yield scanned, carries[address]
 
 
-def first_look(opened: OpenStream, shop: Workshop) -> Stream:
+def first_look(opened: OpenStream, context: RunContext) -> Stream:
     """Summarise every block; a file whose rows are out of order is taken as one, if it fits into memory."""
     fits = len(opened.files) == 1 and opened.num_rows * BYTES_PER_SORTED_ROW <= opened.memory_bytes
     try:
-        return _by_key_if_needed(opened, shop)
+        return _by_key_if_needed(opened, context)
     except NeedsWholeStream as error:
         if not fits:
             raise UsageError(
@@ -309,20 +318,20 @@ def first_look(opened: OpenStream, shop: Workshop) -> Stream:
         # A block alone may take rows that are out of order for wrong ones, and counts no others.
         if opened.num_blocks <= 1 or opened.layout_name != "long" or not fits:
             raise
-    shop.store.forget(opened.number)
-    return _summarised(opened.taken(Taking(is_whole=True), opened.num_rows), shop)
+    context.store.forget(opened.number)
+    return _summarised(opened.taken(RowOrder(is_whole=True), opened.num_rows), context)
 
 
-def _by_key_if_needed(opened: OpenStream, shop: Workshop) -> Stream:
+def _by_key_if_needed(opened: OpenStream, context: RunContext) -> Stream:
     """Where ids come back after others, each key becomes a lane of its own."""
     try:
-        return _summarised(opened, shop)
+        return _summarised(opened, context)
     except NeedsKeys:
-        shop.store.forget(opened.number)
-        return _summarised(opened.taken(Taking(by_key=True)), shop)
+        context.store.forget(opened.number)
+        return _summarised(opened.taken(RowOrder(by_key=True)), context)
 
 
-def _summarised(opened: OpenStream, shop: Workshop) -> Stream:
+def _summarised(opened: OpenStream, context: RunContext) -> Stream:
     stream = Stream(opened)
-    stream.summarise(shop)
+    stream.summarise(context)
     return stream

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-if TYPE_CHECKING:
-    from gaecli.settings import DoneAt, MaskFill, MaskMode, NormalizeScope, NormFloor, Truncation
-
-#: `gae`: A is the scan of δ. `accumulated`: A is one step on the λ-return of the next step (brax).
-#: `finite-horizon`: the mean of the k-step advantages, weights renormalised at the end of the episode.
-Recursion = Literal["gae", "accumulated", "finite-horizon"]
-#: `sum`: A + V. `reward-to-go`: the discounted sum of rewards and of the bootstrap value.
-ReturnRule = Literal["sum", "reward-to-go"]
-OpenEnds = Literal["bootstrap", "terminal"]
-#: How the library's own arrays lie: [T, N] or [B, T].
-DenseLayout = Literal["time-major", "batch-major"]
+from gaecli.choices import (
+    DenseLayout,
+    DoneAt,
+    MaskFill,
+    MaskMode,
+    NormalizeScope,
+    NormFloor,
+    OpenEnds,
+    Recursion,
+    ReturnRule,
+    Truncation,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

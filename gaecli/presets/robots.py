@@ -9,6 +9,15 @@ ROLLOUT = "over the whole rollout, before it is stored"
 SKRL_SOURCE = "skrl/agents/torch/ppo/ppo.py, compute_gae"
 SAME_STATE_DELTA = "r' + γ (1 - d) V' - V, where r' = r + γ V at a time limit"
 SAME_STATE_TRAP = "V of the last state stands in for V of the next one: r counts twice in expectation"
+#: As in the `RolloutStorage` of ikostrikov, and in what grew out of it.
+STORAGE_NAMES = {
+    "reward": ("rewards",),
+    "value": ("value_preds",),
+    "not_done": ("masks",),
+    "not_truncated": ("bad_masks",),
+    "next_value": ("next_value",),
+}
+LIMIT_IS_AN_END = "its default, for which a time limit is terminal"
 
 ROBOT_PRESETS = (
     Preset(
@@ -264,15 +273,9 @@ ROBOT_PRESETS = (
         truncation="ask",
         truncation_options={
             "drop": "`--use-proper-time-limits`: A = 0 there",
-            "zero": "its default, for which a time limit is terminal",
+            "zero": LIMIT_IS_AN_END,
         },
-        names={
-            "reward": ("rewards",),
-            "value": ("value_preds",),
-            "not_done": ("masks",),
-            "not_truncated": ("bad_masks",),
-            "next_value": ("next_value",),
-        },
+        names=STORAGE_NAMES,
         dense_layout="time-major",
         traps=(
             "`masks[t + 1]` speaks of step t; cut to T rows, `masks[1:]` and `masks[:-1]` look the same",
@@ -294,18 +297,11 @@ ROBOT_PRESETS = (
         truncation="ask",
         truncation_options={
             "drop": "`--use_proper_time_limits`: A = 0 there",
-            "zero": "its default, for which a time limit is terminal",
+            "zero": LIMIT_IS_AN_END,
         },
         mask_mode="keep",
         mask_fill="carry",
-        names={
-            "reward": ("rewards",),
-            "value": ("value_preds",),
-            "not_done": ("masks",),
-            "not_truncated": ("bad_masks",),
-            "next_value": ("next_value",),
-            "mask": ("active_masks",),
-        },
+        names={**STORAGE_NAMES, "mask": ("active_masks",)},
         dense_layout="time-major",
         traps=(
             "with `--use_valuenorm` (its default) or PopArt `value_preds` are normalised: store them denormalised",

@@ -11,6 +11,16 @@ DONE_DELTA = "r + γ (1 - d) V' - V"
 DONE_RECURSION = "A = δ + γλ (1 - d) A'"
 LAST_VALUES = "V of the observation after the last row (`last_values`)"
 
+SB3_DELTA = "r' + γ (1 - d) V' - V, where r' = r + γ V(final observation) at a time limit"
+#: As in a `RolloutBuffer` of Stable-Baselines3.
+SB3_NAMES = {
+    "reward": ("rewards",),
+    "value": ("values",),
+    "done_start": ("episode_starts",),
+    "bootstrap_value": ("last_values",),
+    "final_done": ("last_dones", "dones"),
+}
+
 STEP_PRESETS = (
     Preset(
         name="exact",
@@ -57,7 +67,7 @@ STEP_PRESETS = (
         library="Stable-Baselines3 PPO",
         summary="start flags; the reward at a time limit includes γ V(final observation)",
         source="stable_baselines3/common/buffers.py, on_policy_algorithm.py",
-        delta="r' + γ (1 - d) V' - V, where r' = r + γ V(final observation) at a time limit",
+        delta=SB3_DELTA,
         recursion_text=DONE_RECURSION,
         bootstrap_text=f"{LAST_VALUES}; the final observation at a time limit",
         normalization_text=f"{MINIBATCH} (skipped if it has one row)",
@@ -67,13 +77,7 @@ STEP_PRESETS = (
             "or it counts twice",
             "terminated and truncated both set: terminated wins",
         ),
-        names={
-            "reward": ("rewards",),
-            "value": ("values",),
-            "done_start": ("episode_starts",),
-            "bootstrap_value": ("last_values",),
-            "final_done": ("last_dones", "dones"),
-        },
+        names=SB3_NAMES,
         dense_layout="time-major",
     ),
     Preset(
@@ -81,20 +85,14 @@ STEP_PRESETS = (
         library="Stable-Baselines3 A2C",
         summary="as sb3 with λ = 1",
         source="stable_baselines3/a2c/a2c.py, common/buffers.py",
-        delta="r' + γ (1 - d) V' - V, where r' = r + γ V(final observation) at a time limit",
+        delta=SB3_DELTA,
         recursion_text=DONE_RECURSION,
         bootstrap_text=f"{LAST_VALUES}; the final observation at a time limit",
         normalization_text="off; `normalize_advantage=True` normalises each batch (`--normalize all`)",
         lam=1.0,
         done_at="start",
         traps=("rewards of a saved buffer hold γ V(final observation) already",),
-        names={
-            "reward": ("rewards",),
-            "value": ("values",),
-            "done_start": ("episode_starts",),
-            "bootstrap_value": ("last_values",),
-            "final_done": ("last_dones", "dones"),
-        },
+        names=SB3_NAMES,
         dense_layout="time-major",
     ),
     Preset(

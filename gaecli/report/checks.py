@@ -9,7 +9,7 @@ from rich.text import Text
 
 from gaecli.diagnosis import Checkup, Finding, RuleInfo
 from gaecli.report.charts import format_seconds
-from gaecli.report.layout import Column, Grid, flow, hanging, paragraph
+from gaecli.report.layout import TextColumn, TextGrid, flow, hanging, paragraph
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 
@@ -38,11 +38,13 @@ def checkup_lines(checkup: Checkup, canvas: Canvas) -> list[Text]:
 
 def rule_lines(rules: Sequence[RuleInfo], canvas: Canvas) -> list[Text]:
     """A table of the rules; summaries are broken between words."""
-    grid = Grid(
+    grid = TextGrid(
         [
-            Column("code", [Text(rule.code, STRONG) for rule in rules], align="left"),
-            Column("severity", [Text(rule.severity, STYLES[rule.severity]) for rule in rules], align="left"),
-            Column("rule", [Text(rule.name) for rule in rules], align="left"),
+            TextColumn("code", [Text(rule.code, STRONG) for rule in rules], align="left"),
+            TextColumn(
+                "severity", [Text(rule.severity, STYLES[rule.severity]) for rule in rules], align="left"
+            ),
+            TextColumn("rule", [Text(rule.name) for rule in rules], align="left"),
         ]
     )
     heading, *rows = grid.lines()

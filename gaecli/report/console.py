@@ -7,15 +7,14 @@ file depending on the size of the window.
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TextIO
 
 from rich.console import Console
 
+from gaecli.report.sizes import size_in_environment
+
 PIPE_WIDTH = 100
-#: More digits than any width has: `int` refuses thousands of them.
-_MOST_DIGITS = 4
 
 
 def output_console() -> Console:
@@ -43,9 +42,7 @@ def make_console(stream: TextIO) -> Console:
 
 def pipe_width() -> int:
     """Width of lines that go to a file or a pipe: COLUMNS if that is a number, else 100."""
-    columns = os.environ.get("COLUMNS", "")
-    is_width = columns.isdecimal() and len(columns) <= _MOST_DIGITS and int(columns) > 0
-    return int(columns) if is_width else PIPE_WIDTH
+    return size_in_environment("COLUMNS") or PIPE_WIDTH
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -17,8 +17,8 @@ from gaecli.report.charts import (
     format_setting,
     gauge_bar,
 )
-from gaecli.report.layout import Column, Grid, flow, labelled
-from gaecli.report.statistics import has_statistics
+from gaecli.report.layout import TextColumn, TextGrid, flow, labelled
+from gaecli.report.statistics_table import has_statistics
 from gaecli.report.text import BAD, BAR, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.settings import Settings
 from gaecli.summary import Normalization, NormalizationGroup, Spread, Summary
@@ -145,12 +145,12 @@ def _groups(normalization: Normalization, canvas: Canvas) -> list[Text]:
     shown = normalization.groups[:MOST_GROUPS]
     columns = _group_columns(shown, aligned=True)
     indent = LABEL_WIDTH
-    if Grid(columns).width + indent + WIDTH_OF_GROUP > canvas.width:
+    if TextGrid(columns).width + indent + WIDTH_OF_GROUP > canvas.width:
         columns = _group_columns(shown, aligned=False)
         indent = 2
-    room = max(canvas.width - indent - Grid(columns).width - 2, len("group"))
+    room = max(canvas.width - indent - TextGrid(columns).width - 2, len("group"))
     labels = [Text(canvas.shorten(group.label, room)) for group in shown]
-    grid = Grid([Column("group", labels, align="left"), *columns])
+    grid = TextGrid([TextColumn("group", labels, align="left"), *columns])
     heading, *rows = grid.lines()
     lines = [heading, Text(canvas.glyphs.rule * grid.width, QUIET), *rows]
     num_more = normalization.num_groups - len(shown)
@@ -159,15 +159,15 @@ def _groups(normalization: Normalization, canvas: Canvas) -> list[Text]:
     return labelled("", lines, indent)
 
 
-def _group_columns(groups: Sequence[NormalizationGroup], *, aligned: bool) -> list[Column]:
+def _group_columns(groups: Sequence[NormalizationGroup], *, aligned: bool) -> list[TextColumn]:
     means = [format_number(group.mean, scale=group.std) for group in groups]
     stds = [format_number(group.std) for group in groups]
     if aligned:
         means, stds = align_decimals(means), align_decimals(stds)
     return [
-        Column("count", [Text(format_count(group.count)) for group in groups]),
-        Column("mean", [Text(mean) for mean in means]),
-        Column("std", [Text(std) for std in stds]),
+        TextColumn("count", [Text(format_count(group.count)) for group in groups]),
+        TextColumn("mean", [Text(mean) for mean in means]),
+        TextColumn("std", [Text(std) for std in stds]),
     ]
 
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from gaecli.report.bars import signed_bars
 from gaecli.report.charts import align_decimals, format_number, format_setting
-from gaecli.report.layout import Column, Grid, flow, labelled
+from gaecli.report.layout import TextColumn, TextGrid, flow, labelled
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import CAUTION, GOOD, QUIET, STRONG, Canvas, plural
@@ -226,11 +226,11 @@ def _grid(
     width: int,
     gap: int,
     canvas: Canvas,
-) -> Grid:
-    blocks = [Column(name, [Text(cell) for cell in cells]) for name, cells in columns]
+) -> TextGrid:
+    blocks = [TextColumn(name, [Text(cell) for cell in cells]) for name, cells in columns]
     if width:
-        blocks.append(Column("", signed_bars(bars, width, canvas), align="left"))
-    return Grid(blocks, gap=gap)
+        blocks.append(TextColumn("", signed_bars(bars, width, canvas), align="left"))
+    return TextGrid(blocks, gap=gap)
 
 
 def _with_gaps(rows: Sequence[Text], explanation: Explanation, canvas: Canvas) -> list[Text]:
@@ -260,11 +260,11 @@ def _forms(explanation: Explanation, canvas: Canvas) -> list[Text]:
         off = number - explanation.recursion
         style = GOOD if abs(off) <= _ROUNDING * size * explanation.num_steps else CAUTION
         cells.append(Text(format_number(off), style))
-    grid = Grid(
+    grid = TextGrid(
         [
-            Column("three forms", [Text(name) for name, _ in forms], align="left"),
-            Column("A", [Text(f"{number:.12g}") for _, number in forms], align="left"),
-            Column("difference", cells),
+            TextColumn("three forms", [Text(name) for name, _ in forms], align="left"),
+            TextColumn("A", [Text(f"{number:.12g}") for _, number in forms], align="left"),
+            TextColumn("difference", cells),
         ]
     )
     if grid.width > canvas.width:

@@ -10,8 +10,8 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from gaecli.report.charts import format_count
-from gaecli.report.layout import Column, Grid, flow, hanging, paragraph
-from gaecli.report.names import common_directory, fitted_names
+from gaecli.report.layout import TextColumn, TextGrid, flow, hanging, paragraph
+from gaecli.report.shown_names import common_directory, fitted_names
 from gaecli.report.text import BAD, QUIET, STATUS_STYLES, STRONG, Canvas, plural
 from gaecli.summary import EpisodeCounts, FileSummary, Summary
 
@@ -81,31 +81,32 @@ def _table(summary: Summary, selection: _Selection, canvas: Canvas) -> list[Text
     longest = max(cell_len(canvas.clean(name)) for name in [*selection.names, "total"])
     for headings in (COUNT_NAMES, SHORT_HEADINGS):
         columns = _columns(summary, selection, canvas, headings)
-        room = canvas.width - Grid(columns).width - 2
+        room = canvas.width - TextGrid(columns).width - 2
         if room < longest and (headings is COUNT_NAMES or room < NARROWEST_NAME):
             continue
         names = fitted_names(selection.names, room, canvas)
         if names is not None:
             total = f"total, {plural(len(summary.files), 'file')}"
             cells = [Text(name) for name in [*names, total if len(total) <= room else "total"]]
-            return _ruled(Grid([Column("file", cells, align="left"), *columns]), selection, canvas)
+            return _ruled(TextGrid([TextColumn("file", cells, align="left"), *columns]), selection, canvas)
     return None
 
 
 def _columns(
     summary: Summary, selection: _Selection, canvas: Canvas, headings: Sequence[str]
-) -> list[Column]:
+) -> list[TextColumn]:
     """All but the names; the last cell of each is that of the total row."""
     rows = [_counts(file.counts, canvas, known=file.status != "failed") for file in selection.shown]
     rows.append(_counts(summary.totals, canvas, known=True))
     columns = [
-        Column(heading, [Text(row[position]) for row in rows]) for position, heading in enumerate(headings)
+        TextColumn(heading, [Text(row[position]) for row in rows])
+        for position, heading in enumerate(headings)
     ]
     statuses = [_status(file, canvas) for file in selection.shown]
-    return [*columns, Column("status", [*statuses, Text()], align="left")]
+    return [*columns, TextColumn("status", [*statuses, Text()], align="left")]
 
 
-def _ruled(grid: Grid, selection: _Selection, canvas: Canvas) -> list[Text]:
+def _ruled(grid: TextGrid, selection: _Selection, canvas: Canvas) -> list[Text]:
     """The lines of `grid` between rules, with the error of a failed file right beneath its row."""
     heading, *rows, total = grid.lines()
     total.stylize(STRONG)

@@ -13,12 +13,12 @@ from rich.text import Text
 
 from gaecli.report.charts import format_bytes, format_setting
 from gaecli.report.details import LABEL_WIDTH, explained_items
-from gaecli.report.layout import Column, Grid, flow, hanging, labelled, paragraph
+from gaecli.report.layout import TextColumn, TextGrid, flow, hanging, labelled, paragraph
 from gaecli.report.listings import episode_lines, head_lines
 from gaecli.report.messages import message_lines
 from gaecli.report.notes import warning_lines
 from gaecli.report.overview import overview_lines
-from gaecli.report.statistics import column_lines
+from gaecli.report.statistics_table import column_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.summary import ColumnStatistics, ComputePlan, ExistingColumn, FileInfo, Inspection
@@ -136,19 +136,19 @@ def _roles(info: FileInfo, canvas: Canvas) -> list[Text]:
     return [*lines, *hanging(Text(label), flow(shown, room, canvas.glyphs.separator))]
 
 
-def _role_grid(info: FileInfo, canvas: Canvas) -> Grid:
+def _role_grid(info: FileInfo, canvas: Canvas) -> TextGrid:
     """Names and types share what the roles leave of a line. Where it is short, types go first, then reasons."""
-    roles = Column("role", [Text(role.replace("_", " ")) for role in info.roles], align="left")
+    roles = TextColumn("role", [Text(role.replace("_", " ")) for role in info.roles], align="left")
     reasons = [Text(REASONS.get(info.role_reasons.get(role, ""), "")) for role in info.roles]
-    why = Column("why", reasons, align="left")
+    why = TextColumn("why", reasons, align="left")
     types = [canvas.shorten(info.role_types.get(role, ""), canvas.width // 3) for role in info.roles]
-    kinds = Column("type", [Text(kind) for kind in types], align="left")
+    kinds = TextColumn("type", [Text(kind) for kind in types], align="left")
     for rest in ([kinds, why], [why], []):
-        room = canvas.width - Grid([roles, *rest]).width - 2
+        room = canvas.width - TextGrid([roles, *rest]).width - 2
         if room >= NARROWEST_NAME or not rest:
             break
     names = [Text(canvas.shorten(name, max(room, 1)), STRONG) for name in info.roles.values()]
-    return Grid([roles, Column("column", names, align="left"), *rest])
+    return TextGrid([roles, TextColumn("column", names, align="left"), *rest])
 
 
 def _numbers(info: FileInfo, canvas: Canvas) -> list[Text]:

@@ -17,7 +17,7 @@ Alignment = Literal["left", "right"]
 
 
 @dataclass(frozen=True)
-class Column:
+class TextColumn:
     """A heading and the cells beneath it."""
 
     heading: str
@@ -31,10 +31,10 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Grid:
+class TextGrid:
     """Columns side by side. The first line is the headings."""
 
-    columns: Sequence[Column]
+    columns: Sequence[TextColumn]
     gap: int = 2
 
     @property

@@ -8,8 +8,8 @@ from typing import Any
 from rich.text import Text
 
 from gaecli.report.charts import align_decimals, format_number
-from gaecli.report.layout import Column, Grid
-from gaecli.report.names import common_directory
+from gaecli.report.layout import TextColumn, TextGrid
+from gaecli.report.shown_names import common_directory
 from gaecli.report.text import BAD, QUIET, Canvas
 from gaecli.summary import EpisodeInfo, StepInfo
 
@@ -21,11 +21,11 @@ def head_lines(steps: Sequence[StepInfo], canvas: Canvas) -> list[Text]:
     """The cells of each step by role; what does not fit beside each other stands below each other."""
     if not steps:
         return []
-    rows = Column("row", [Text(f"{step.row:,}") for step in steps])
+    rows = TextColumn("row", [Text(f"{step.row:,}") for step in steps])
     return _stacked([rows], [_cells(role, steps, canvas) for role in steps[0].cells], canvas)
 
 
-def _cells(role: str, steps: Sequence[StepInfo], canvas: Canvas) -> Column:
+def _cells(role: str, steps: Sequence[StepInfo], canvas: Canvas) -> TextColumn:
     values = [step.cells.get(role) for step in steps]
     return _column(role.replace("_", " "), values, canvas)
 
@@ -34,55 +34,55 @@ def episode_lines(episodes: Sequence[EpisodeInfo], canvas: Canvas) -> list[Text]
     """A line per episode: where it begins, what the file calls it, how long it is, how it ends."""
     if not episodes:
         return []
-    lead: list[Column] = []
+    lead: list[TextColumn] = []
     files = [episode.file for episode in episodes]
     if len(set(files)) > 1:
         directory = common_directory(files)
         lead.append(_column("file", [file.removeprefix(directory) for file in files], canvas))
-    lead.append(Column("row", [Text(f"{episode.row:,}") for episode in episodes]))
+    lead.append(TextColumn("row", [Text(f"{episode.row:,}") for episode in episodes]))
     keys = [_column(name, [e.key.get(name) for e in episodes], canvas) for name in episodes[0].key]
     rest = [
         *keys,
-        Column("length", [Text(f"{episode.length:,}") for episode in episodes]),
-        Column("end", [Text(episode.end) for episode in episodes], align="left"),
+        TextColumn("length", [Text(f"{episode.length:,}") for episode in episodes]),
+        TextColumn("end", [Text(episode.end) for episode in episodes], align="left"),
         _numbers("return", [episode.total_reward for episode in episodes], canvas),
         _numbers("mean value", [episode.mean_value for episode in episodes], canvas),
     ]
     return _stacked(lead, rest, canvas)
 
 
-def _column(heading: str, values: Sequence[Any], canvas: Canvas) -> Column:
+def _column(heading: str, values: Sequence[Any], canvas: Canvas) -> TextColumn:
     """Numbers below each other's decimal point; flags and ids as they are."""
     if all(isinstance(value, float) or value is None for value in values):
         return _numbers(heading, values, canvas)
     cells = [canvas.glyphs.missing if value is None else str(value) for value in values]
     is_text = any(isinstance(value, str) for value in values)
     shown = [canvas.shorten(cell, WIDEST_CELL) for cell in cells]
-    return Column(heading, [_flagged(cell) for cell in shown], align="left" if is_text else "right")
+    return TextColumn(heading, [_flagged(cell) for cell in shown], align="left" if is_text else "right")
 
 
 def _flagged(cell: str) -> Text:
     return Text(cell, QUIET) if cell == "False" else Text(cell)
 
 
-def _numbers(heading: str, values: Sequence[float | None], canvas: Canvas) -> Column:
+def _numbers(heading: str, values: Sequence[float | None], canvas: Canvas) -> TextColumn:
     shown = [format_number(value, missing=canvas.glyphs.missing) for value in values]
     cells = [
         Text(cell, BAD if cell.strip() in ("nan", "inf", "-inf") else "") for cell in align_decimals(shown)
     ]
-    return Column(heading, cells)
+    return TextColumn(heading, cells)
 
 
-def _stacked(lead: Sequence[Column], rest: Sequence[Column], canvas: Canvas) -> list[Text]:
+def _stacked(lead: Sequence[TextColumn], rest: Sequence[TextColumn], canvas: Canvas) -> list[Text]:
     """One grid if it fits, else as many as it takes, each beginning with `lead`."""
-    grids: list[list[Column]] = [[*lead]]
+    grids: list[list[TextColumn]] = [[*lead]]
     for column in rest:
-        if len(grids[-1]) > len(lead) and Grid([*grids[-1], column]).width > canvas.width:
+        if len(grids[-1]) > len(lead) and TextGrid([*grids[-1], column]).width > canvas.width:
             grids.append([*lead])
         grids[-1].append(column)
     lines: list[Text] = []
     for columns in grids:
-        grid = Grid(columns)
+        grid = TextGrid(columns)
         heading, *rows = grid.lines()
         lines += [Text()] if lines else []
         lines += [heading, Text(canvas.glyphs.rule * min(grid.width, canvas.width), QUIET), *rows]

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from gaecli.report.charts import align_decimals, format_bytes, format_count, format_number
-from gaecli.report.layout import Column, Grid, flow
-from gaecli.report.names import common_directory, fitted_names
+from gaecli.report.layout import TextColumn, TextGrid, flow
+from gaecli.report.shown_names import common_directory, fitted_names
 from gaecli.report.text import BAD, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.summary import FileInfo
 
@@ -40,43 +40,45 @@ def _selected(infos: Sequence[FileInfo]) -> tuple[list[FileInfo], int]:
     return shown, len(infos) - len(shown)
 
 
-def _grids(infos: Sequence[FileInfo], directory: str, canvas: Canvas) -> Iterator[Grid]:
+def _grids(infos: Sequence[FileInfo], directory: str, canvas: Canvas) -> Iterator[TextGrid]:
     """Ever narrower tables: the least telling columns go first. The last one fits whatever the width."""
     columns = _columns(infos, canvas)
     names = [info.path.removeprefix(directory) for info in infos]
     while True:
-        room = canvas.width - Grid(list(columns.values())).width - 2
+        room = canvas.width - TextGrid(list(columns.values())).width - 2
         fitted = fitted_names(names, room, canvas) if room >= NARROWEST_NAME else None
         if fitted is not None or len(columns) <= 1:
             cells = fitted or [canvas.shorten(name, max(room, NARROWEST_NAME)) for name in names]
-            yield Grid([Column("file", [Text(name) for name in cells], align="left"), *columns.values()])
+            yield TextGrid(
+                [TextColumn("file", [Text(name) for name in cells], align="left"), *columns.values()]
+            )
             return
         columns.pop(next(iter(columns)))
 
 
-def _columns(infos: Sequence[FileInfo], canvas: Canvas) -> dict[str, Column]:
+def _columns(infos: Sequence[FileInfo], canvas: Canvas) -> dict[str, TextColumn]:
     """The one that is dropped first comes first in this mapping, and in the table."""
     missing = canvas.glyphs.missing
     found = [
-        Column("size", [Text(format_bytes(info.num_bytes)) for info in infos]),
-        Column("layout", [Text(info.layout or missing) for info in infos], align="left"),
+        TextColumn("size", [Text(format_bytes(info.num_bytes)) for info in infos]),
+        TextColumn("layout", [Text(info.layout or missing) for info in infos], align="left"),
         _counts("steps", infos, canvas),
         _counts("episodes", infos, canvas),
         _numbers("mean return", [_mean_return(info) for info in infos], canvas),
         _numbers("expl. var.", [info.explained_variance for info in infos], canvas),
-        Column("compute", [_verdict(info, canvas) for info in infos], align="left"),
+        TextColumn("compute", [_verdict(info, canvas) for info in infos], align="left"),
     ]
     return {column.heading: column for column in found}
 
 
-def _counts(name: str, infos: Sequence[FileInfo], canvas: Canvas) -> Column:
+def _counts(name: str, infos: Sequence[FileInfo], canvas: Canvas) -> TextColumn:
     counts = [getattr(info.counts, name) if info.counts is not None else None for info in infos]
-    return Column(name, [Text(format_count(count, missing=canvas.glyphs.missing)) for count in counts])
+    return TextColumn(name, [Text(format_count(count, missing=canvas.glyphs.missing)) for count in counts])
 
 
-def _numbers(name: str, numbers: Sequence[float | None], canvas: Canvas) -> Column:
+def _numbers(name: str, numbers: Sequence[float | None], canvas: Canvas) -> TextColumn:
     cells = align_decimals([format_number(number, missing=canvas.glyphs.missing) for number in numbers])
-    return Column(name, [Text(cell) for cell in cells])
+    return TextColumn(name, [Text(cell) for cell in cells])
 
 
 def _mean_return(info: FileInfo) -> float | None:

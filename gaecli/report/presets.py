@@ -10,7 +10,7 @@ from rich.text import Text
 
 from gaecli.presets.base import SETTING_FIELDS, Preset
 from gaecli.report.charts import format_setting
-from gaecli.report.layout import Column, Grid, labelled, paragraph
+from gaecli.report.layout import TextColumn, TextGrid, labelled, paragraph
 from gaecli.report.table import print_lines
 from gaecli.report.text import QUIET, STRONG, UNICODE, Canvas
 from gaecli.summary import SCHEMA_VERSION
@@ -73,10 +73,10 @@ def render_preset(preset: Preset, console: Console) -> None:
 
 def list_lines(presets: Sequence[Preset], canvas: Canvas) -> list[Text]:
     """Name, library and one line; the line goes beneath where the three do not fit side by side."""
-    names = Grid(
+    names = TextGrid(
         [
-            Column("preset", [Text(preset.name, STRONG) for preset in presets], align="left"),
-            Column("library", [Text(canvas.clean(preset.library)) for preset in presets], align="left"),
+            TextColumn("preset", [Text(preset.name, STRONG) for preset in presets], align="left"),
+            TextColumn("library", [Text(canvas.clean(preset.library)) for preset in presets], align="left"),
         ]
     )
     summaries = [_letters(preset.summary, canvas) for preset in presets]

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from gaecli.report.charts import align_decimals, format_number, format_seconds, format_setting
 from gaecli.report.heatmap import heat_map_lines
-from gaecli.report.layout import Column, Grid, flow, paragraph
+from gaecli.report.layout import TextColumn, TextGrid, flow, paragraph
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import GOOD, QUIET, STRONG, Canvas, plural
@@ -73,7 +73,7 @@ def _table(sweep: Sweep, canvas: Canvas) -> list[Text]:
     names = list(METRICS)
     for dropped in (None, "mean", "effective_horizon", "sign_agreement"):
         names = [name for name in names if name != dropped]
-        grid = Grid(_columns(sweep, points, names, canvas))
+        grid = TextGrid(_columns(sweep, points, names, canvas))
         if grid.width <= canvas.width:
             break
     heading, *rows = grid.lines()
@@ -93,11 +93,11 @@ def _some_points(sweep: Sweep) -> list[SweepPoint]:
     ]
 
 
-def _columns(sweep: Sweep, points: list[SweepPoint], names: list[str], canvas: Canvas) -> list[Column]:
+def _columns(sweep: Sweep, points: list[SweepPoint], names: list[str], canvas: Canvas) -> list[TextColumn]:
     styles = [GOOD if (point.gamma, point.lam) == sweep.reference else "" for point in points]
 
-    def column(heading: str, cells: list[str]) -> Column:
-        return Column(heading, [Text(cell, style) for cell, style in zip(cells, styles, strict=True)])
+    def column(heading: str, cells: list[str]) -> TextColumn:
+        return TextColumn(heading, [Text(cell, style) for cell, style in zip(cells, styles, strict=True)])
 
     glyphs = canvas.glyphs
     columns = [

@@ -17,7 +17,7 @@ from gaecli.report.details import detail_lines
 from gaecli.report.files import file_lines, status_counts
 from gaecli.report.layout import flow
 from gaecli.report.notes import grouped, warning_lines
-from gaecli.report.statistics import statistics_lines
+from gaecli.report.statistics_table import statistics_lines
 from gaecli.report.text import BAD, CAUTION, STATUS_STYLES, STRONG, Canvas, plural
 from gaecli.summary import FileSummary, Summary, WarningNote
 

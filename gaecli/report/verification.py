@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from gaecli.report.charts import format_number, format_setting
-from gaecli.report.layout import Column, Grid, flow, hanging, labelled, paragraph
+from gaecli.report.layout import TextColumn, TextGrid, flow, hanging, labelled, paragraph
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
@@ -129,17 +129,17 @@ def _attempts(verification: Verification, canvas: Canvas) -> list[Text]:
         names.append(f"{attempt.presets[0]}{more}{flags}")
     glyphs = canvas.glyphs
     columns = [
-        Column("convention", [Text(canvas.shorten(name, 34)) for name in names], align="left"),
-        Column(glyphs.gamma, [Text(format_number(attempt.gamma)) for attempt in others]),
-        Column(glyphs.lam, [Text(format_number(attempt.lam)) for attempt in others]),
-        Column("rows off", [Text(f"{attempt.num_deviating:,}") for attempt in others]),
-        Column("of", [Text(f"{attempt.num_rows:,}") for attempt in others]),
-        Column("largest error", [Text(format_number(attempt.max_error)) for attempt in others]),
+        TextColumn("convention", [Text(canvas.shorten(name, 34)) for name in names], align="left"),
+        TextColumn(glyphs.gamma, [Text(format_number(attempt.gamma)) for attempt in others]),
+        TextColumn(glyphs.lam, [Text(format_number(attempt.lam)) for attempt in others]),
+        TextColumn("rows off", [Text(f"{attempt.num_deviating:,}") for attempt in others]),
+        TextColumn("of", [Text(f"{attempt.num_rows:,}") for attempt in others]),
+        TextColumn("largest error", [Text(format_number(attempt.max_error)) for attempt in others]),
     ]
-    while len(columns) > 2 and Grid(columns).width > canvas.width:
+    while len(columns) > 2 and TextGrid(columns).width > canvas.width:
         columns.pop()
-    heading, *rows = Grid(columns).lines()
-    return [heading, Text(glyphs.rule * Grid(columns).width, QUIET), *rows]
+    heading, *rows = TextGrid(columns).lines()
+    return [heading, Text(glyphs.rule * TextGrid(columns).width, QUIET), *rows]
 
 
 def _verdict(verification: Verification, canvas: Canvas) -> list[Text]:

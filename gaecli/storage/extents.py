@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from gaecli.formats.parquet_footer import ColumnChunk, RowGroup, chunk_extents, read_footer
+from gaecli.formats.parquet.footer import ColumnChunk, RowGroup, chunk_extents, read_footer
 
 Range = tuple[int, int]
 

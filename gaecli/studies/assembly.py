@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from gaecli.pipeline.apply import Settled, trajectory_numbers
 from gaecli.pipeline.combine import Carry
+from gaecli.pipeline.settle import Settled, trajectory_numbers
 from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, IndexArray, Placement, Rollouts
-from gaecli.studies.reading import Reading, with_lane_ends
+from gaecli.studies.reading import SettledStream, with_lane_ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Whole:
 
 
 @dataclass(frozen=True, eq=False)
-class _Piece:
+class _Part:
     settled: Settled
     #: What is put together: the block as its convention reads it, or as it is written.
     block: Block
@@ -41,7 +41,7 @@ class _Piece:
     trajectories: IndexArray
 
 
-def rollouts_of(reading: Reading) -> Rollouts:
+def rollouts_of(reading: SettledStream) -> Rollouts:
     """The steps of a stream as its files have them: no padding, nothing masked, no episode that is left out."""
     whole = _assembled(reading, as_written=True)
     block = whole.block
@@ -62,14 +62,14 @@ def rollouts_of(reading: Reading) -> Rollouts:
     )
 
 
-def whole_stream(reading: Reading) -> Whole:
+def whole_stream(reading: SettledStream) -> Whole:
     """The steps of a stream as its convention reads them."""
     return _assembled(reading, as_written=False)
 
 
-def _assembled(reading: Reading, *, as_written: bool) -> Whole:
+def _assembled(reading: SettledStream, *, as_written: bool) -> Whole:
     """Visit every block once, and put them together."""
-    pieces: list[_Piece] = []
+    pieces: list[_Part] = []
     chains: dict[int, int] = {}
     sizes = [sum(unit.num_cells for unit in opened.units) for opened in reading.stream.files]
     gamma = reading.stream.settings.gamma
@@ -82,11 +82,11 @@ def _assembled(reading: Reading, *, as_written: bool) -> Whole:
         trajectories = _numbered(block, carry, num_trajectories, chains)
         piece = block if as_written else with_lane_ends(settled.prepared, carry, gamma)
         rows = sum(sizes[:file]) + start + _rows_of_slots(block, slots)
-        pieces.append(_Piece(settled, piece, num_slots + slots, rows, trajectories))
+        pieces.append(_Part(settled, piece, num_slots + slots, rows, trajectories))
         num_slots += block.placement.num_rows
         num_trajectories += block.num_steps
 
-    for _ in reading.stream.visit(reading.shop, look):
+    for _ in reading.stream.visit(reading.context, look):
         pass
     return _joined(pieces, num_slots)
 
@@ -111,7 +111,7 @@ def _rows_of_slots(block: Block, slots: IndexArray) -> IndexArray:
     return np.searchsorted(block.list_offsets, slots, side="right").astype(np.int64) - 1
 
 
-def _joined(pieces: list[_Piece], num_slots: int) -> Whole:
+def _joined(pieces: list[_Part], num_slots: int) -> Whole:
     if not pieces:
         return _nothing()
     order = np.argsort(_together([piece.trajectories for piece in pieces]), kind="stable")

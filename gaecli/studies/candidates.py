@@ -5,27 +5,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gaecli.errors import DataError, UsageError
+from gaecli.errors import DataError
 from gaecli.estimators.bootstrap import fill_bootstrap, needs_bootstrap
-from gaecli.estimators.variants import make_estimator
+from gaecli.estimators.registry import make_estimator
 from gaecli.kernels.devices import choose_device
-from gaecli.pipeline.inputs import StreamPlan
+from gaecli.pipeline.opening import open_stream
 from gaecli.presets import PRESETS
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
+from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.assembly import whole_stream
-from gaecli.studies.column import Against, Holds
-from gaecli.studies.evidence import Evidence, gather
+from gaecli.studies.column import Against, Holds, check_fits
+from gaecli.studies.evidence import ColumnEvidence, gather
 from gaecli.studies.reading import read_stream
 from gaecli.studies.search import Model
 
-#: A row takes about so many bytes while it is held against the conventions.
-BYTES_PER_ROW = 500
 #: Rows, or items of lists, of a piece: a table of a few long lists is no reason to read them one by one.
 _LEAST_ROWS = 1 << 16
 _TRUNCATIONS = ("exact", "current", "zero", "drop", "leak")
@@ -41,7 +39,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class CandidateReading:
     """A file under one candidate, with the column beside it."""
 
     candidate: Candidate
@@ -50,7 +48,7 @@ class Reading:
     #: What the column holds, and of each step the advantage that this makes of it.
     holds: Holds
     column: FloatArray
-    evidence: Evidence
+    evidence: ColumnEvidence
     #: Steps that should have a number and have none.
     missing: IndexArray
     rows: IndexArray
@@ -156,15 +154,11 @@ def with_bootstrap(candidate: Candidate, policy: str) -> Candidate:
 
 def read_candidate(
     candidate: Candidate, plan: StreamPlan, against: Against, holds: Holds, memory_bytes: int
-) -> Reading:
+) -> CandidateReading:
     """The whole stream as one block, as the candidate reads it."""
-    num_rows = sum(_num_rows(path, plan) for path in plan.paths)
-    if num_rows * BYTES_PER_ROW > memory_bytes:
-        raise UsageError(
-            f"`{plan.paths[0]}` with {num_rows:,} rows takes more than `--memory` to verify",
-            hint=f"raise `--memory` to {num_rows * BYTES_PER_ROW / (1 << 30):.1f}GiB or more",
-        )
-    reading = read_stream(plan, candidate.settings, memory_bytes, block_rows=max(num_rows, _LEAST_ROWS))
+    num_steps = open_stream(plan, candidate.settings, memory_bytes).num_rows
+    check_fits(plan.paths[0], num_steps, memory_bytes)
+    reading = read_stream(plan, candidate.settings, memory_bytes, block_rows=max(num_steps, _LEAST_ROWS))
     whole = whole_stream(reading)
     if not whole.num_slots:
         raise DataError(f"`{plan.paths[0]}` has no steps: there is nothing to verify")
@@ -179,7 +173,7 @@ def read_candidate(
         column = column - whole.block.values
     block = fill_bootstrap(whole.block, candidate.settings.bootstrap, is_whole_stream=True)
     evidence, missing = gather(block, whole.estimated, column, whole.rows, against.rounding)
-    return Reading(
+    return CandidateReading(
         candidate,
         block,
         whole.estimated,
@@ -193,14 +187,14 @@ def read_candidate(
     )
 
 
-def leaves_ends_open(reading: Reading) -> bool:
+def leaves_ends_open(reading: CandidateReading) -> bool:
     """Whether a bootstrap policy makes a difference here."""
     return bool(needs_bootstrap(reading.block).any()) or (
         reading.block.filled is not None and bool(reading.block.filled.any())
     )
 
 
-def signature(reading: Reading) -> bytes:
+def signature(reading: CandidateReading) -> bytes:
     """Equal for readings that no column could tell apart."""
     settings, evidence = reading.candidate.settings, reading.evidence
     digest = hashlib.sha256(repr((settings.lam_alpha, reading.is_linear)).encode())
@@ -209,7 +203,3 @@ def signature(reading: Reading) -> bytes:
         digest.update(array.tobytes())
     digest.update(reading.missing.tobytes())
     return digest.digest()
-
-
-def _num_rows(path: Path, plan: StreamPlan) -> int:
-    return plan.open(path).num_rows

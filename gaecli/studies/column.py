@@ -11,9 +11,12 @@ import numpy as np
 
 from gaecli.errors import UsageError
 from gaecli.formats.base import RolloutFile, Unit
-from gaecli.pipeline.forecast import ADVANTAGE_NAMES, RETURN_NAMES
+from gaecli.names import ADVANTAGE_NAMES, RETURN_NAMES
+from gaecli.pipeline.memory import rows_per_block
 from gaecli.rollouts import Array, FloatArray
 
+#: A step takes about so many bytes while it is held against the conventions.
+BYTES_PER_STEP = 500
 #: What a column holds: A, or R = A + V.
 Holds = Literal["advantage", "return"]
 
@@ -40,10 +43,23 @@ def what_it_holds(name: str) -> list[Holds]:
     return ["advantage", "return"]
 
 
-def load_column(files: Sequence[RolloutFile], name: str) -> Against:
-    """The column out of all files of a stream, one after the other."""
+def check_fits(path: Path, num_steps: int, memory_bytes: int) -> None:
+    """Each convention is held against all steps at once: refuse more of them than the limit has room for."""
+    if num_steps * BYTES_PER_STEP > memory_bytes:
+        raise UsageError(
+            f"`{path}` with {num_steps:,} steps takes more than `--memory` to verify",
+            hint=f"raise `--memory` to {num_steps * BYTES_PER_STEP / (1 << 30):.1f}GiB or more, or verify a part "
+            "of the file",
+        )
+
+
+def load_column(files: Sequence[RolloutFile], name: str, memory_bytes: int) -> Against:
+    """The column out of all files of a stream, one after the other; it has a number for every step."""
     name = _found(files[0], name)
-    found = [_load(file, name) for file in files]
+    found: list[Against] = []
+    for file in files:
+        num_before = sum(len(one.numbers) for one in found)
+        found.append(_load(file, name, num_before, memory_bytes))
     numbers = np.concatenate([one.numbers for one in found])
     return Against(name, files[0].path, numbers, max(one.rounding for one in found))
 
@@ -63,7 +79,7 @@ def _found(file: RolloutFile, name: str) -> str:
     return found[0] if found else name
 
 
-def _load(file: RolloutFile, name: str) -> Against:
+def _load(file: RolloutFile, name: str, num_before: int, memory_bytes: int) -> Against:
     path = file.path
     info = file.find(name)
     if info is None or info.unusable is not None:
@@ -73,7 +89,15 @@ def _load(file: RolloutFile, name: str) -> Against:
         )
     if info.kind not in ("float", "int"):
         raise UsageError(f"`{name}` of `{path}` is {info.type_name}, and advantages are numbers")
-    parts = [part for unit in file.units(max(file.num_rows, 1), name) for part in _cells(file, unit, name)]
+    block_rows = rows_per_block(memory_bytes)
+    units = file.units(block_rows, name)
+    num_steps = num_before + sum(unit.num_cells for unit in units)
+    check_fits(path, num_steps, memory_bytes)  # of lists their number may be all that the headers know
+    parts: list[Array] = []
+    for part in (part for unit in units for part in _cells(file, unit, name, block_rows)):
+        parts.append(part)
+        num_before += len(part)
+        check_fits(path, num_before, memory_bytes)
     values = np.concatenate(parts) if parts else np.zeros(0)
     rounding = float(np.finfo(np.float32).eps)
     kinds = {part.dtype for part in parts if part.dtype.kind == "f"}
@@ -87,9 +111,9 @@ def _hint(file: RolloutFile) -> str:
     return "`--against` names the column of advantages, or of returns, that is to be explained"
 
 
-def _cells(file: RolloutFile, unit: Unit, name: str) -> Iterator[Array]:
+def _cells(file: RolloutFile, unit: Unit, name: str, block_rows: int) -> Iterator[Array]:
     """Cells, or items of lists, one after the other; NaN for nulls."""
-    for _, _, columns in file.blocks(unit, [name], max(file.num_rows, 1)):
+    for _, _, columns in file.blocks(unit, [name], block_rows):
         column = columns[name]
         items = slice(None) if column.offsets is None else slice(column.offsets[0], column.offsets[-1])
         cells = column.values.reshape(-1)

@@ -8,24 +8,25 @@ from pathlib import Path
 
 from gaecli.errors import UsageError
 from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, WritePlan
-from gaecli.pipeline.apply import Report
-from gaecli.pipeline.inputs import StreamPlan
+from gaecli.pipeline.apply import Totals
+from gaecli.pipeline.column_builder import OUTPUT_DTYPE
 from gaecli.pipeline.opening import OpenFile
-from gaecli.pipeline.pen import OUTPUT_DTYPE
-from gaecli.pipeline.places import NewThing, Places
-from gaecli.pipeline.provenance import make_provenance, own_columns
 from gaecli.pipeline.stream import Stream
-from gaecli.pipeline.targets import Target, check_target, plan_targets
-from gaecli.pipeline.transaction import commit_together
 from gaecli.settings import Settings
+from gaecli.sources.inputs import StreamPlan
+from gaecli.storage.places import PendingFile, Places
 from gaecli.summary import EpisodeCounts
+from gaecli.writing.data_set_copies import new_records
+from gaecli.writing.provenance import make_provenance, own_columns
+from gaecli.writing.targets import Target, check_target, plan_targets
+from gaecli.writing.transaction import commit_together
 
 
 @dataclass(frozen=True, eq=False)
 class _Begun:
     opened: OpenFile
     target: Target
-    new_file: NewThing
+    new_file: PendingFile
     writer: FileWriter
 
 
@@ -89,7 +90,14 @@ class ColumnsOut:
             one.new_file.seal()
         for one in begun:
             self._places.check_unchanged(one.opened.file.path, one.opened.file.identity)
-        commit_together([one.new_file for one in begun])
+        records = [
+            record for one in begun for record in new_records(one.writer, one.target.path, self._places)
+        ]
+        try:
+            commit_together([one.new_file for one in begun], records=records)
+        finally:
+            for record in records:
+                record.discard()
         for one in begun:
             del self._begun[one.opened.file.path]
 
@@ -121,7 +129,7 @@ class ColumnsOut:
             roles=one.opened.layout.roles.names,
             source="",
             inputs="sweep",
-            report=Report(counts),
+            totals=Totals(counts),
             warnings=(),
             constants={},
             earlier=file.provenance,

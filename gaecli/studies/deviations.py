@@ -8,8 +8,8 @@ import numpy as np
 
 from gaecli.results import Deviation
 from gaecli.rollouts import BoolArray, FloatArray
-from gaecli.studies.candidates import Reading
-from gaecli.studies.evidence import INSIDE, OPEN, TERMINATED, TRUNCATED, Evidence, Theta
+from gaecli.studies.candidates import CandidateReading
+from gaecli.studies.evidence import INSIDE, OPEN, TERMINATED, TRUNCATED, ColumnEvidence, Theta
 
 _NAMES = {
     TERMINATED: "terminated ends",
@@ -21,7 +21,7 @@ _NAMES = {
 _MOST = 0.9
 
 
-def deviations(reading: Reading, theta: Theta) -> list[Deviation]:
+def deviations(reading: CandidateReading, theta: Theta) -> list[Deviation]:
     """One entry per kind of row, the ends of trajectories first."""
     evidence = reading.evidence
     strays = evidence.deviates(theta)
@@ -37,7 +37,7 @@ def deviations(reading: Reading, theta: Theta) -> list[Deviation]:
     return found
 
 
-def _follows_from_next(evidence: Evidence, theta: Theta, strays: BoolArray) -> BoolArray:
+def _follows_from_next(evidence: ColumnEvidence, theta: Theta, strays: BoolArray) -> BoolArray:
     """[n] rows that are off only because the number of the next row is: their residual is -γλ of its."""
     residuals = evidence.residuals(theta)
     tolerances = evidence.tolerances(theta)
@@ -50,7 +50,9 @@ def _follows_from_next(evidence: Evidence, theta: Theta, strays: BoolArray) -> B
     return result
 
 
-def _deviation(reading: Reading, theta: Theta, strays: BoolArray, total: int, name: str) -> Deviation:
+def _deviation(
+    reading: CandidateReading, theta: Theta, strays: BoolArray, total: int, name: str
+) -> Deviation:
     evidence = reading.evidence
     first = int(np.argmax(strays))
     residual = float(evidence.residuals(theta)[first])
@@ -66,7 +68,7 @@ def _deviation(reading: Reading, theta: Theta, strays: BoolArray, total: int, na
     )
 
 
-def _reading(reading: Reading, theta: Theta, strays: BoolArray) -> str | None:
+def _reading(reading: CandidateReading, theta: Theta, strays: BoolArray) -> str | None:
     """What these rows do instead, if nine in ten of them do the same."""
     evidence = reading.evidence
     rows = evidence.take(strays)
@@ -81,7 +83,7 @@ def _reading(reading: Reading, theta: Theta, strays: BoolArray) -> str | None:
     return best
 
 
-def _readings(reading: Reading, theta: Theta, rows: Evidence) -> Mapping[str, FloatArray]:
+def _readings(reading: CandidateReading, theta: Theta, rows: ColumnEvidence) -> Mapping[str, FloatArray]:
     """In the place of γ V' + γλ A': what other rules would put there."""
     block = reading.block
     after = np.minimum(rows.steps + 1, block.num_steps - 1)

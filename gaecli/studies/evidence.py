@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gaecli.estimators.variants import following_values
+from gaecli.estimators.whole_stream import following_values
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
 
 #: Residuals up to so many roundings of the terms of a row are rounding.
@@ -36,7 +36,7 @@ class Theta:
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class ColumnEvidence:
     """[n] each, of the rows at which the column can be held against the equation."""
 
     rewards: FloatArray
@@ -84,7 +84,7 @@ class Evidence:
         ratio = np.abs(self.residuals(theta)) / self.tolerances(theta)
         return float(np.minimum(ratio, 1e6).mean()) if len(self) else 0.0
 
-    def take(self, which: Array) -> Evidence:
+    def take(self, which: Array) -> ColumnEvidence:
         arrays = {
             name: getattr(self, name)[which] for name in self.__dataclass_fields__ if name != "rounding"
         }
@@ -93,7 +93,7 @@ class Evidence:
 
 def gather(
     block: Block, estimated: BoolArray | None, column: FloatArray, rows: IndexArray, rounding: float
-) -> tuple[Evidence, IndexArray]:
+) -> tuple[ColumnEvidence, IndexArray]:
     """(evidence, steps that should have a number and have none). `block` is closed; `column` [N], NaN for none."""
     num_steps = block.num_steps
     wanted = np.ones(num_steps, np.bool_) if estimated is None else estimated
@@ -111,7 +111,7 @@ def gather(
     kinds = np.where(
         block.cuts, np.where(block.truncated, TRUNCATED, np.where(block.terminated, TERMINATED, OPEN)), INSIDE
     )
-    evidence = Evidence(
+    evidence = ColumnEvidence(
         rewards=block.rewards[steps].astype(np.float64),
         values=block.values[steps].astype(np.float64),
         following=following_values(block)[steps],

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gaecli.rollouts import FloatArray
-from gaecli.studies.evidence import Evidence, Theta
+from gaecli.studies.evidence import ColumnEvidence, Theta
 
 #: Rows on which fits are searched for; all rows have their say in the last step.
 SEARCH_ROWS = 4096
@@ -38,7 +38,7 @@ class Fit:
     is_decay_determined: bool
 
 
-def fit_raw(evidence: Evidence) -> Fit:
+def fit_raw(evidence: ColumnEvidence) -> Fit:
     """A - r + V = γ V' + γλ A'."""
     target = evidence.column - evidence.rewards + evidence.values
     design = np.stack([evidence.following, evidence.next_column], axis=1)
@@ -50,7 +50,7 @@ def fit_raw(evidence: Evidence) -> Fit:
     return _settled(evidence, theta, affine=False)
 
 
-def fit_affine(evidence: Evidence) -> Fit:
+def fit_affine(evidence: ColumnEvidence) -> Fit:
     """r - V = s w + m (1 - γλ) - γλs w' - γV' inside trajectories: linear in (s, m (1 - γλ), γλs, γ).
 
     Rows at ends then tell m, which nothing else does where γλ = 1; at last all rows have their say at once.
@@ -69,7 +69,7 @@ def fit_affine(evidence: Evidence) -> Fit:
     return _settled(evidence, theta, affine=True)
 
 
-def _typical_shift(evidence: Evidence, theta: Theta) -> float:
+def _typical_shift(evidence: ColumnEvidence, theta: Theta) -> float:
     """The median of the m that single rows call for, of the rows that say it most clearly."""
     weights = 1.0 - theta.decay * evidence.goes_on
     clear = np.abs(weights) >= 0.5 * np.abs(weights).max(initial=0.0)
@@ -91,7 +91,7 @@ def is_sensible(theta: Theta) -> bool:
     )
 
 
-def rounded(evidence: Evidence, theta: Theta) -> Theta:
+def rounded(evidence: ColumnEvidence, theta: Theta) -> Theta:
     """γ and λ as people write them (0.99, not 0.98999998), where the rows agree just as well."""
     gamma = _fewest_digits(theta.gamma, lambda number: replace(theta, gamma=number), evidence, theta)
     theta = replace(theta, gamma=gamma)
@@ -104,7 +104,7 @@ def rounded(evidence: Evidence, theta: Theta) -> Theta:
 
 
 def _fewest_digits(
-    number: float, theta_with: Callable[[float], Theta], evidence: Evidence, before: Theta
+    number: float, theta_with: Callable[[float], Theta], evidence: ColumnEvidence, before: Theta
 ) -> float:
     allowed = int(np.count_nonzero(evidence.deviates(before)))
     cost = evidence.cost(before)
@@ -119,7 +119,7 @@ def _fewest_digits(
     return min(max(number, 0.0), 1.0)
 
 
-def _with_map(evidence: Evidence, theta: Theta) -> Theta:
+def _with_map(evidence: ColumnEvidence, theta: Theta) -> Theta:
     """Scale and shift fitted anew to given γ and γλ."""
     if (theta.scale, theta.shift) == (1.0, 0.0):
         return theta
@@ -133,7 +133,7 @@ def _with_map(evidence: Evidence, theta: Theta) -> Theta:
 
 
 def _robust(
-    evidence: Evidence, design: FloatArray, target: FloatArray, theta_of: Callable[[FloatArray], Theta]
+    evidence: ColumnEvidence, design: FloatArray, target: FloatArray, theta_of: Callable[[FloatArray], Theta]
 ) -> Theta:
     random = np.random.default_rng(0)
     num_rows, num_unknowns = design.shape
@@ -174,7 +174,7 @@ def _concentrated(design: FloatArray, target: FloatArray, solution: FloatArray) 
     return error, solution
 
 
-def _newton(evidence: Evidence, theta: Theta) -> Theta:
+def _newton(evidence: ColumnEvidence, theta: Theta) -> Theta:
     """γ, γλ, scale and shift together: the residual is bilinear in them."""
     for _ in range(30):
         agrees = ~evidence.deviates(theta)
@@ -190,7 +190,7 @@ def _newton(evidence: Evidence, theta: Theta) -> Theta:
     return theta
 
 
-def _jacobian(rows: Evidence, theta: Theta) -> FloatArray:
+def _jacobian(rows: ColumnEvidence, theta: Theta) -> FloatArray:
     """Of the residual by γ, γλ, scale, shift."""
     return np.stack(
         [
@@ -203,7 +203,7 @@ def _jacobian(rows: Evidence, theta: Theta) -> FloatArray:
     )
 
 
-def _settled(evidence: Evidence, theta: Theta, *, affine: bool) -> Fit:
+def _settled(evidence: ColumnEvidence, theta: Theta, *, affine: bool) -> Fit:
     agrees = ~evidence.deviates(theta)
     rows = evidence.take(agrees) if agrees.any() else evidence
     design = _jacobian(rows, theta)

@@ -10,16 +10,16 @@ from typing import TypeVar
 import numpy as np
 
 from gaecli.errors import UsageError
-from gaecli.estimators.gae import Gae
-from gaecli.estimators.variants import make_estimator
+from gaecli.estimators.base import Estimator
+from gaecli.estimators.registry import make_estimator
 from gaecli.kernels.devices import choose_device
-from gaecli.pipeline.apply import Settled
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.inputs import StreamPlan, plan_streams
 from gaecli.pipeline.opening import open_stream
-from gaecli.pipeline.stream import Stream, Workshop, first_look
+from gaecli.pipeline.settle import Settled
+from gaecli.pipeline.stream import RunContext, Stream, first_look
 from gaecli.rollouts import Block
 from gaecli.settings import Settings
+from gaecli.sources.inputs import StreamPlan, plan_streams
 
 R = TypeVar("R")
 
@@ -31,11 +31,11 @@ STORE_SHARE = 0.4
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class SettledStream:
     """A stream after its first look: every cell is checked, every carry known."""
 
     stream: Stream
-    shop: Workshop
+    context: RunContext
 
 
 def read_stream(
@@ -43,15 +43,15 @@ def read_stream(
     settings: Settings,
     memory_bytes: int,
     *,
-    estimator: Gae | None = None,
+    estimator: Estimator | None = None,
     block_rows: int | None = None,
     number: int = 0,
-) -> Reading:
+) -> SettledStream:
     """Open and summarise one stream. Blocks come one after the other, in order, in this thread."""
     opened = open_stream(plan, settings, memory_bytes, number=number, block_rows=block_rows)
     estimator = estimator or make_estimator(settings, choose_device("auto", 0))
-    shop = Workshop.plain(estimator, int(memory_bytes * STORE_SHARE))
-    return Reading(first_look(opened, shop), shop)
+    context = RunContext.plain(estimator, int(memory_bytes * STORE_SHARE))
+    return SettledStream(first_look(opened, context), context)
 
 
 def with_lane_ends(prepared: Block, carry: Carry, gamma: float) -> Block:

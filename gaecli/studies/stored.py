@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from gaecli.estimators.normalization import Rule
+from gaecli.estimators.normalization import NormRule
 from gaecli.formats.base import RolloutFile
 from gaecli.moments import Moments
-from gaecli.pipeline.provenance import own_entries
 from gaecli.results import StoredAdvantage
 from gaecli.studies.locate import Place
-from gaecli.studies.reading import Reading
+from gaecli.studies.reading import SettledStream
+from gaecli.writing.provenance import own_entries
 
 _ROWS_AT_A_TIME = 1 << 18
 #: Settings on which a raw advantage depends.
@@ -34,7 +34,7 @@ _DECISIVE = (
 )
 
 
-def stored_advantage(reading: Reading, place: Place, advantage: float) -> StoredAdvantage | None:
+def stored_advantage(reading: SettledStream, place: Place, advantage: float) -> StoredAdvantage | None:
     """`advantage` is that of this command, before normalisation."""
     opened = reading.stream.files[place.file]
     name = reading.stream.settings.advantage_column
@@ -61,7 +61,7 @@ def _normalized(advantage: float, theirs: Mapping[str, Any], entry: Mapping[str,
         return None
     ddof, count = int(theirs["norm_ddof"]), int(groups[0]["count"])
     mean, std = float(groups[0]["mean"]), float(groups[0]["std"])
-    rule = Rule(ddof, float(theirs["norm_eps"]), theirs["norm_floor"])
+    rule = NormRule(ddof, float(theirs["norm_eps"]), theirs["norm_floor"])
     constants = rule.constants(Moments(count, mean, std * std * (count - ddof)))
     return (advantage - constants.mean) * constants.scale
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from gaecli.estimators.normalization import Rule, normalize
+from gaecli.estimators.normalization import NormRule, normalize
 from gaecli.moments import Moments
 from gaecli.presets import PRESETS
 from gaecli.results import Attempt
 from gaecli.rollouts import Array, FloatArray
-from gaecli.studies.candidates import Candidate, Reading
-from gaecli.studies.evidence import ROUNDINGS, Evidence, Theta
+from gaecli.studies.candidates import Candidate, CandidateReading
+from gaecli.studies.evidence import ROUNDINGS, ColumnEvidence, Theta
 from gaecli.studies.fitting import Fit, fit_affine, fit_raw, is_sensible, rounded
 from gaecli.studies.search import search
 
@@ -28,11 +28,11 @@ ALIKE = 1e-3
 
 
 @dataclass(frozen=True)
-class Constants:
+class Whitening:
     """What scale and shift are, in words, and the rule of normalisation that they are of."""
 
     words: str
-    rule: Rule | None = None
+    rule: NormRule | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class Trial:
         return replace(self, attempt=replace(self.attempt, presets=names))
 
 
-def normalization(attempt: Attempt, reading: Reading) -> Constants:
+def normalization(attempt: Attempt, reading: CandidateReading) -> Whitening:
     """The rule that makes this very column of the advantages of these rows, if there is one.
 
     Scale and shift that are near the mean and std of all rows are not enough: those of one file more or less are.
@@ -75,11 +75,11 @@ def normalization(attempt: Attempt, reading: Reading) -> Constants:
     advantages = reading.model()(attempt.gamma, attempt.lam)
     counted = advantages if reading.estimated is None else advantages[reading.estimated]
     moments = Moments.of(counted)
-    held, errors = reading.held, dict[Rule, float]()
-    presets: dict[Rule, list[str]] = {}
+    held, errors = reading.held, dict[NormRule, float]()
+    presets: dict[NormRule, list[str]] = {}
     for name in sorted(PRESETS, key=lambda name: (name not in attempt.presets, place(name))):
         preset = PRESETS[name]
-        rule = Rule(preset.norm_ddof, preset.norm_eps, preset.norm_floor)
+        rule = NormRule(preset.norm_ddof, preset.norm_eps, preset.norm_floor)
         constants = rule.constants(moments)
         if constants.is_degenerate:
             continue
@@ -90,17 +90,17 @@ def normalization(attempt: Attempt, reading: Reading) -> Constants:
     bound = _bound(reading, attempt.gamma, attempt.lam, 1 / attempt.scale, -attempt.shift / attempt.scale)
     least = min(errors.values(), default=np.inf)
     if least > bound:
-        return Constants("an affine map of it; not with the mean and std of these rows")
+        return Whitening("an affine map of it; not with the mean and std of these rows")
     # Rules that differ by less than the column is rounded are one; then that of the preset itself is meant.
     likely = [rule for rule, error in errors.items() if error <= 2 * least + reading.evidence.rounding]
     own = {name for name in attempt.presets if PRESETS[name].normalize != "none"}
     rule = max(likely, key=lambda rule: (len(own & set(presets[rule])), -errors[rule]))
     eps = f"{rule.eps:g}".replace("e-0", "e-")
     divisor = {"add": f"std + {eps}", "clamp": f"max(std, {eps})", "rsqrt": f"sqrt(var + {eps})"}
-    return Constants(f"normalised over all rows, by {divisor[rule.floor]} with ddof {rule.ddof}", rule)
+    return Whitening(f"normalised over all rows, by {divisor[rule.floor]} with ddof {rule.ddof}", rule)
 
 
-def solve(reading: Reading) -> Trial:
+def solve(reading: CandidateReading) -> Trial:
     """The preset's own γ and λ, then those that fit, then those that fit up to a whitening."""
     evidence = reading.evidence
     settings = reading.candidate.settings
@@ -125,12 +125,12 @@ def solve(reading: Reading) -> Trial:
     return best
 
 
-def _may_be_whitened(reading: Reading) -> bool:
+def _may_be_whitened(reading: CandidateReading) -> bool:
     """Of returns less V there is no map, and of a constant column there is one to anything."""
     return reading.holds == "advantage" and constant_of(reading) is None
 
 
-def _tells(evidence: Evidence, theta: Theta) -> bool:
+def _tells(evidence: ColumnEvidence, theta: Theta) -> bool:
     """Whether the map leaves anything of the column beyond rounding, of more than a few rows.
 
     A constant column times 1e18 is "the advantages" to within the rounding of numbers as large as that; and
@@ -149,7 +149,7 @@ def _spread(numbers: FloatArray) -> float:
     return float(high - low)
 
 
-def constant_of(reading: Reading) -> tuple[float, int] | None:
+def constant_of(reading: CandidateReading) -> tuple[float, int] | None:
     """(number, rows) if the column holds one number, or nearly it, at nearly all of its rows."""
     numbers = (reading.column + reading.baseline)[reading.held]
     if len(numbers) < 2:
@@ -170,7 +170,7 @@ def _completed(fit: Fit, own: Theta) -> Fit:
     return replace(fit, theta=theta)
 
 
-def _trial(reading: Reading, fit: Fit) -> Trial:
+def _trial(reading: CandidateReading, fit: Fit) -> Trial:
     theta, evidence = fit.theta, reading.evidence
     lam = theta.lam if theta.gamma > 0 else reading.candidate.settings.lam
     theta = replace(theta, decay=theta.gamma * lam)
@@ -207,7 +207,7 @@ def _trial(reading: Reading, fit: Fit) -> Trial:
     )
 
 
-def _errors(reading: Reading, gamma: float, lam: float, slope: float, offset: float) -> FloatArray:
+def _errors(reading: CandidateReading, gamma: float, lam: float, slope: float, offset: float) -> FloatArray:
     """[N] |slope · A + offset - column|, in units of the column."""
     result: FloatArray = np.abs(slope * reading.model()(gamma, lam) + offset - reading.column)
     return result
@@ -218,7 +218,7 @@ def _sizes(off: FloatArray) -> tuple[float | None, float | None]:
     return (float(off.max()), float(np.sqrt(np.square(off).mean()))) if len(off) else (None, None)
 
 
-def _bound(reading: Reading, gamma: float, lam: float, slope: float, offset: float) -> float:
+def _bound(reading: CandidateReading, gamma: float, lam: float, slope: float, offset: float) -> float:
     """What the rounding of single steps can add up to along a sum."""
     size = np.abs(reading.block.rewards) + np.abs(reading.block.values) * (1 + gamma)
     horizon = min(1 / max(1 - gamma * lam, 1e-3), len(size))
@@ -226,7 +226,7 @@ def _bound(reading: Reading, gamma: float, lam: float, slope: float, offset: flo
     return ROUNDINGS * reading.evidence.rounding * (abs(slope) * largest + abs(offset))
 
 
-def descend(reading: Reading) -> Trial:
+def descend(reading: CandidateReading) -> Trial:
     """Conventions in which A is not its own recursion: by descent, raw first and then up to a whitening."""
     settings = reading.candidate.settings
     model, column, rows = reading.model(), reading.column, reading.held
@@ -249,13 +249,13 @@ def descend(reading: Reading) -> Trial:
     return min(trials, key=lambda trial: trial.rank)
 
 
-def _is_seen(reading: Reading, gamma: float, lam: float, slope: float, offset: float) -> bool:
+def _is_seen(reading: CandidateReading, gamma: float, lam: float, slope: float, offset: float) -> bool:
     """As `_tells`, of what the estimator computes."""
     made = slope * reading.model()(gamma, lam)[reading.held]
     return _spread(made) >= _FEWEST_TOLERANCES * _bound(reading, gamma, lam, slope, offset)
 
 
-def _searched(reading: Reading, gamma: float, lam: float, slope: float, offset: float) -> Trial:
+def _searched(reading: CandidateReading, gamma: float, lam: float, slope: float, offset: float) -> Trial:
     """γ and λ rounded as people write them, if that is as good."""
     best = _held_against(reading, gamma, lam, slope, offset)
     for digits in (1, 2, 3, 4):
@@ -265,7 +265,7 @@ def _searched(reading: Reading, gamma: float, lam: float, slope: float, offset: 
     return best
 
 
-def _held_against(reading: Reading, gamma: float, lam: float, slope: float, offset: float) -> Trial:
+def _held_against(reading: CandidateReading, gamma: float, lam: float, slope: float, offset: float) -> Trial:
     """Every row against what the estimator computes, with the rounding that its sum collects."""
     candidate = reading.candidate
     off = _errors(reading, gamma, lam, slope, offset)[reading.held]

@@ -22,8 +22,8 @@ from checks.planted import (
 
 import gaecli
 from gaecli.checks.registry import RULES
+from gaecli.commands.check import check
 from gaecli.diagnosis import Checkup, Finding
-from gaecli.pipeline.checkup import check
 from gaecli.settings import Settings
 
 
@@ -35,7 +35,7 @@ def clean() -> Columns:
 #: Several blocks to a file: what a rule says must not depend on where they end.
 @pytest.fixture(params=[1 << 30, 1 << 20], ids=["one-block", "blocks"])
 def memory(request, monkeypatch) -> int:
-    import gaecli.pipeline.checkup as checkup
+    import gaecli.commands.check as checkup
 
     if request.param < 1 << 30:
         monkeypatch.setattr(checkup, "rows_per_block", lambda memory_bytes: 64)

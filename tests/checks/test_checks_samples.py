@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gaecli.pipeline.checkup import check
+from gaecli.commands.check import check
 from gaecli.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -108,7 +108,7 @@ def test_the_owner_is_kept(run_gae, tmp_path):
 
 
 def test_nobody_else_can_read_the_new_file_before_it_is_complete(tmp_path, monkeypatch):
-    from gaecli.pipeline.commit import NewFile
+    from gaecli.storage.new_file import NewFile
 
     path = write(tmp_path / "r.parquet")
     path.chmod(0o644)

@@ -101,7 +101,7 @@ def test_how_it_is_computed_is_no_setting(tmp_path):
 
 
 def test_another_version_computes_again(tmp_path, monkeypatch):
-    from gaecli.pipeline import provenance
+    from gaecli.writing import provenance
 
     path = write(tmp_path / "r.parquet")
     gaecli.compute(path)

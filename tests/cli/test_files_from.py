@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from gaecli.cli import names
+from gaecli.cli import files_from as names
 from gaecli.errors import UsageError
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cli.rollout_files import write
 
-from gaecli.pipeline.commit import NewFile
+from gaecli.storage.new_file import NewFile
 from gaecli.storage.spool import Spool
 from gaecli.unfinished import put_away_what_is_left
 

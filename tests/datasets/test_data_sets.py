@@ -16,7 +16,7 @@ import pytest
 import gaecli
 from gaecli.datasets.registry import KINDS, recognise
 from gaecli.errors import DataError, FileError, UsageError
-from gaecli.pipeline.inputs import describe_streams, plan_streams
+from gaecli.sources.inputs import describe_streams, plan_streams
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 Run = Callable[..., Any]

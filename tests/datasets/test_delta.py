@@ -17,10 +17,10 @@ import pytest
 from datasets.lake_tables import HALF, advantages, content, delta, episode
 
 import gaecli
-from gaecli.datasets.delta_commit import commit
-from gaecli.datasets.delta_log import open_table
+from gaecli.datasets.delta.commit import commit
+from gaecli.datasets.delta.log import open_table
 from gaecli.errors import FileError, UsageError
-from gaecli.pipeline.inputs import plan_streams
+from gaecli.sources.inputs import plan_streams
 
 
 def log_of(table: Path) -> Path:
@@ -119,10 +119,10 @@ def test_a_log_that_is_damaged_or_too_large_is_an_error_of_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = delta(tmp_path / "runs")
-    monkeypatch.setattr("gaecli.datasets.delta_log.MAX_FILES", 1)
+    monkeypatch.setattr("gaecli.datasets.delta.log.MAX_FILES", 1)
     with pytest.raises(FileError, match="too large"):
         gaecli.inspect(table)
-    monkeypatch.setattr("gaecli.datasets.delta_log.MAX_LOG_BYTES", 100)
+    monkeypatch.setattr("gaecli.datasets.delta.log.MAX_LOG_BYTES", 100)
     with pytest.raises(FileError, match="too large"):
         gaecli.inspect(table)
     monkeypatch.undo()
@@ -263,13 +263,13 @@ def test_who_commits_meanwhile_wins_and_nothing_is_left(
 
     def slow(root: Path, version: int | None = None) -> object:
         opened = open_table(root, version)
-        monkeypatch.setattr("gaecli.datasets.delta_commit.open_table", open_table)
+        monkeypatch.setattr("gaecli.datasets.delta.commit.open_table", open_table)
         deltalake.write_deltalake(str(table), episode(9, 1.0), mode="append")
         others.update(content(table))
         return opened
 
     others: dict[str, bytes] = {}
-    monkeypatch.setattr("gaecli.datasets.delta_commit.open_table", slow)
+    monkeypatch.setattr("gaecli.datasets.delta.commit.open_table", slow)
     summary = gaecli.compute(table)
     assert [file.status for file in summary.files] == ["failed", "not written"]
     assert "somebody else committed version" in str(summary.files[0].error)
@@ -289,7 +289,7 @@ def test_a_commit_that_fails_leaves_the_table_as_it_was(
     def fail(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gaecli.datasets.delta.commit", fail)
+    monkeypatch.setattr("gaecli.datasets.delta.table.commit", fail)
     assert gaecli.compute(table).exit_code == 4
     assert content(table) == before
 
@@ -307,7 +307,7 @@ def test_an_interrupt_during_the_commit_waits_for_it(
         if late:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("gaecli.datasets.delta.commit", interrupted)
+    monkeypatch.setattr("gaecli.datasets.delta.table.commit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         gaecli.compute(table)
     assert read(table)["advantage"].null_count == 0

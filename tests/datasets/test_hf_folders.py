@@ -17,9 +17,9 @@ from faults.data_sets import CARD, MAKERS, MARKS, content, data_files, is_labell
 
 import gaecli
 from gaecli.datasets.base import in_the_style_of
-from gaecli.datasets.front_matter import NotPlainError, front_matter, quoted
+from gaecli.datasets.hub.front_matter import NotPlainError, front_matter, quoted
 from gaecli.errors import UsageError
-from gaecli.pipeline.inputs import plan_streams
+from gaecli.sources.inputs import plan_streams
 
 KINDS = ("save_to_disk", "save_to_disk, splits", "Hub")
 NEW = [{"name": "advantage", "dtype": "float32"}, {"name": "return", "dtype": "float32"}]

@@ -21,9 +21,9 @@ from pyiceberg.table import Transaction
 from pyiceberg.transforms import IdentityTransform
 
 import gaecli
-from gaecli.datasets import iceberg_commit
+from gaecli.datasets.iceberg import commit as iceberg_commit
 from gaecli.errors import FileError, UsageError
-from gaecli.pipeline.inputs import plan_streams
+from gaecli.sources.inputs import plan_streams
 
 KEYS = [("episode", "ascending"), ("step", "ascending")]
 
@@ -317,7 +317,7 @@ def test_damaged_metadata_are_an_error_of_the_table(
 
 
 @pytest.mark.parametrize(
-    "limit", ["iceberg_log._MAX_METADATA_BYTES", "iceberg_io.MAX_LOG_BYTES", "iceberg_log.MAX_FILES"]
+    "limit", ["iceberg.log._MAX_METADATA_BYTES", "iceberg.io.MAX_LOG_BYTES", "iceberg.log.MAX_FILES"]
 )
 def test_what_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     monkeypatch.setenv("PYICEBERG_HOME", str(tmp_path))
@@ -331,7 +331,7 @@ def test_a_manifest_that_unpacks_to_more_than_it_should_is_refused(tmp_path: Pat
     """The guard alone: blocks are counted as they are unpacked, and no further than the limit."""
     import zlib
 
-    from gaecli.datasets import iceberg_io
+    from gaecli.datasets.iceberg import io as iceberg_io
 
     packer = zlib.compressobj(9, wbits=-15)
     block = packer.compress(bytes(4 << 20)) + packer.flush()

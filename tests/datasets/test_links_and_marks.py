@@ -14,7 +14,7 @@ from faults.data_sets import MAKERS, content, data_files, rows, write
 
 import gaecli
 from gaecli.errors import FileError, UsageError
-from gaecli.pipeline.inputs import plan_streams
+from gaecli.sources.inputs import plan_streams
 
 Run = Callable[..., Any]
 #: A file besides its data files says which those are.

@@ -23,9 +23,9 @@ import gaecli
 # What a run imports when it gets there.
 import gaecli.api
 import gaecli.cli.main
-import gaecli.formats.npz
-import gaecli.formats.parquet
-import gaecli.pipeline.run
+import gaecli.commands.compute
+import gaecli.formats.npz.reader
+import gaecli.formats.parquet.reader
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ from faults.data_sets import MAKERS, MARKS, NUM_FILES, content, data_files, is_l
 from faults.test_kills import LEFTOVER, Runner
 
 import gaecli
-from gaecli.pipeline.inspection import inspect
-from gaecli.pipeline.transaction import commit_together
+from gaecli.commands.inspect import inspect
+from gaecli.writing.transaction import commit_together
 
 EVERY_RENAME = [(kind, number) for kind in MAKERS for number in range(1, NUM_FILES + 1 + len(MARKS[kind]))]
 

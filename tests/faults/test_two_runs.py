@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
-from gaecli.pipeline import commit
-from gaecli.pipeline.commit import NewFile, sweep
 from gaecli.pipeline.opening import OpenStream
-from gaecli.pipeline.stream import Stream, Workshop
+from gaecli.pipeline.stream import RunContext, Stream
+from gaecli.storage import new_file as commit
+from gaecli.storage.new_file import NewFile, sweep
 
 ROWS = 200_000
 
@@ -141,7 +141,7 @@ def test_files_without_a_lock_of_their_own_are_safe_until_the_last_of_them_is_in
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stream of more files than a process may have open; somebody sweeps at every step of the commit."""
-    from gaecli.pipeline import outputs
+    from gaecli.writing import outputs
 
     paths = [tmp_path / f"{number}.parquet" for number in range(6)]
     for path in paths:
@@ -178,18 +178,18 @@ def test_a_file_that_another_run_labels_before_it_is_copied_is_told_as_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was planned by its old columns does not fit the new ones, which is no bug."""
-    from gaecli.pipeline import run
+    from gaecli.commands import compute as run
 
     path = tmp_path / "r.parquet"
     pq.write_table(pa.table({"reward": [1.0], "value": [0.0], "terminated": [True]}), path)
     first_look = run.first_look
     other = []
 
-    def overtaken(opened: OpenStream, shop: Workshop) -> Stream:
+    def overtaken(opened: OpenStream, context: RunContext) -> Stream:
         if not other:
             other.append(path)
             gaecli.compute(path, gamma=0.5)
-        return first_look(opened, shop)
+        return first_look(opened, context)
 
     monkeypatch.setattr(run, "first_look", overtaken)
     with pytest.raises(gaecli.FileError, match="changed"):

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gaecli.formats import thrift_compact as thrift
-from gaecli.formats.parquet_footer import ColumnChunk, ColumnMetaData, Footer, RowGroup, chunk_extents
-from gaecli.formats.parquet_splice import ParquetAppender
+from gaecli.formats.parquet import thrift_compact as thrift
+from gaecli.formats.parquet.footer import ColumnChunk, ColumnMetaData, Footer, RowGroup, chunk_extents
+from gaecli.formats.parquet.splice import ParquetAppender
 
 NEW_SCHEMA = pa.schema([pa.field("advantage", pa.float32()), pa.field("return", pa.float32())])
 

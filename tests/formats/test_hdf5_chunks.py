@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gaecli.formats.hdf5_chunks import check_chunks
+from gaecli.formats.hdf5.chunks import check_chunks
 
 h5py = pytest.importorskip("h5py")
 

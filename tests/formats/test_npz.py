@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 import gaecli
-from gaecli.formats.npz import NpzInput
-from gaecli.pipeline.checkup import check
-from gaecli.pipeline.inspection import InspectOptions, inspect
+from gaecli.commands.check import check
+from gaecli.commands.inspect import InspectOptions, inspect
+from gaecli.formats.npz.reader import NpzInput
 
 STEPS = 24
 
@@ -545,8 +545,8 @@ def test_no_command_expands_more_of_a_bomb_than_it_has_memory_for(
     path = lone_bomb(tmp_path / "r.npz", name, METHODS[method])
     script = (
         "import re, sys, gaecli\n"
-        "from gaecli.pipeline.inspection import InspectOptions, inspect\n"
-        "from gaecli.pipeline.checkup import check\n"
+        "from gaecli.commands.inspect import InspectOptions, inspect\n"
+        "from gaecli.commands.check import check\n"
         "def compute(path): gaecli.compute(path, memory_bytes=16 << 20, dry_run=True)\n"
         "def look(path): inspect([path], options=InspectOptions(head=3, memory_bytes=16 << 20))\n"
         "def apply_rules(path): check([path], memory_bytes=16 << 20)\n"

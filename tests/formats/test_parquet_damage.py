@@ -19,9 +19,8 @@ from formats.parquet_files import (
 )
 
 from gaecli.errors import FileError
-from gaecli.formats import thrift_compact as thrift
-from gaecli.formats.parquet import ParquetInput
-from gaecli.formats.parquet_footer import (
+from gaecli.formats.parquet import thrift_compact as thrift
+from gaecli.formats.parquet.footer import (
     ColumnChunk,
     ColumnMetaData,
     FileMetaData,
@@ -29,9 +28,10 @@ from gaecli.formats.parquet_footer import (
     SizeStatistics,
     read_footer,
 )
-from gaecli.formats.parquet_schema import SchemaElement
-from gaecli.formats.parquet_splice import ParquetAppender
-from gaecli.formats.thrift_compact import List, Struct
+from gaecli.formats.parquet.reader import ParquetInput
+from gaecli.formats.parquet.schema import SchemaElement
+from gaecli.formats.parquet.splice import ParquetAppender
+from gaecli.formats.parquet.thrift_compact import List, Struct
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from formats.parquet_files import (
     rich_table,
 )
 
-from gaecli.formats.parquet_footer import read_footer
+from gaecli.formats.parquet.footer import read_footer
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from formats.parquet_files import (
     row_counts,
 )
 
-from gaecli.formats import parquet_pieces
-from gaecli.formats.parquet_footer import ColumnChunk, ColumnMetaData, read_footer
+from gaecli.formats.parquet import pieces as parquet_pieces
+from gaecli.formats.parquet.footer import ColumnChunk, ColumnMetaData, read_footer
 
 
 @pytest.fixture

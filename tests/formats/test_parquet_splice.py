@@ -23,11 +23,11 @@ from formats.parquet_files import (
 
 import gaecli
 from gaecli.errors import FileError
-from gaecli.formats import parquet_copy
-from gaecli.formats import thrift_compact as thrift
-from gaecli.formats.parquet_footer import FileMetaData, fingerprint, read_footer
-from gaecli.formats.parquet_splice import ParquetAppender
-from gaecli.formats.thrift_compact import List, Struct
+from gaecli.formats.parquet import copy_range as parquet_copy
+from gaecli.formats.parquet import thrift_compact as thrift
+from gaecli.formats.parquet.footer import FileMetaData, fingerprint, read_footer
+from gaecli.formats.parquet.splice import ParquetAppender
+from gaecli.formats.parquet.thrift_compact import List, Struct
 
 EVERY_WRITER = pytest.mark.parametrize("writer", WRITERS)
 
@@ -385,7 +385,7 @@ def test_an_error_of_the_copy_comes_out_unchanged(
 def test_an_error_of_writing_new_columns_comes_out_unchanged(
     failing_call: int, source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gaecli.formats import parquet_splice
+    from gaecli.formats.parquet import splice as parquet_splice
 
     calls = 0
     write = parquet_splice._Sink.write

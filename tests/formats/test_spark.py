@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 from formats.parquet_files import append, flat_table
 
-from gaecli.formats.parquet_footer import read_footer
-from gaecli.pipeline.checksums import piece_bytes, write_checksum
-from gaecli.pipeline.commit import NewFile
+from gaecli.formats.parquet.footer import read_footer
+from gaecli.storage.checksums import piece_bytes, write_checksum
+from gaecli.storage.new_file import NewFile
 
 SAMPLE = Path(__file__).parents[1] / "data" / "samples" / "spark"
 NAME = "part-00000.snappy.parquet"

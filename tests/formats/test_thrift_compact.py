@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaecli.formats import thrift_compact as thrift
-from gaecli.formats.thrift_compact import List, Map, Struct, ThriftError, decode, encode
+from gaecli.formats.parquet import thrift_compact as thrift
+from gaecli.formats.parquet.thrift_compact import List, Map, Struct, ThriftError, decode, encode
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 SCALARS: dict[int, st.SearchStrategy[Any]] = {

@@ -13,8 +13,8 @@ import pytest
 from layouts.rows_in_files import TABLES, advantages, column, computed, write
 
 import gaecli
+from gaecli.commands.check import check
 from gaecli.errors import DataError, UsageError
-from gaecli.pipeline.checkup import check
 
 
 def batches(

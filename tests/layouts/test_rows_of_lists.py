@@ -11,8 +11,8 @@ import pytest
 from layouts.rows_in_files import TABLES, advantages, computed, write
 
 import gaecli
+from gaecli.commands.check import check
 from gaecli.errors import UsageError
-from gaecli.pipeline.checkup import check
 
 RNG = np.random.default_rng(7)
 #: 6 time steps of 3 environments.

@@ -163,7 +163,7 @@ def test_lists_of_more_beside_lists_of_one_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_footer_that_is_wrong_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gaecli.formats.parquet import ParquetInput
+    from gaecli.formats.parquet.reader import ParquetInput
 
     monkeypatch.setattr(ParquetInput, "has_single_items", lambda file, name: True)
     columns = {**ROWS, "value": [[1.0]] * 5 + [[1.0, 2.0]] + [[1.0]] * 2}
@@ -201,7 +201,7 @@ def test_lists_of_lists_of_more_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["inspect", "read", "check", "verify"])
 def test_every_command_sees_scalars(command: str, tmp_path: Path) -> None:
-    from gaecli.pipeline.checkup import check
+    from gaecli.commands.check import check
 
     columns = {name: packed(cells, pa.list_) for name, cells in ROWS.items()}
     path = write(tmp_path / "rollouts.parquet", {**columns, "old": packed(WANTED, pa.list_)})

@@ -15,9 +15,11 @@ import pytest
 from hypothesis import strategies as st
 
 import gaecli
-from gaecli.pipeline import outputs, pen, run
+from gaecli.commands import compute as run
+from gaecli.pipeline import column_builder as pen
 from gaecli.settings import RunOptions
 from gaecli.summary import Summary
+from gaecli.writing import outputs
 
 #: For no block, for some, and for all of them.
 STORES = st.sampled_from([0, 400, 1500, None])

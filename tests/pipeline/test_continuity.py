@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
-from gaecli.pipeline import run
+from gaecli.commands import compute as run
 
 #: Rows of each file, and steps of each episode: two borders of files lie inside of episodes.
 FILE_ROWS, EPISODE_STEPS = 40, 25

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
-from gaecli.pipeline.inspection import inspect
+from gaecli.commands.inspect import inspect
 from gaecli.report.document import inspection_to_dict, summary_to_dict
 
 GAMMA, LAM = 0.99, 0.95

@@ -9,7 +9,7 @@ import pytest
 from cli.rollout_files import document_of, write
 
 import gaecli
-from gaecli.pipeline.inputs import plan_streams
+from gaecli.sources.inputs import plan_streams
 
 
 def names(sources: list[str], root: Path) -> list[str]:

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
-import gaecli.pipeline.inspection as inspection
+import gaecli.commands.inspect as inspection
 import gaecli.summary
+from gaecli.commands.inspect import InspectOptions
 from gaecli.errors import FileError, UsageError
-from gaecli.pipeline.inspection import InspectOptions
 from gaecli.settings import Settings
 
 GAMMA = 0.99

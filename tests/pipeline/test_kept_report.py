@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
-from gaecli.pipeline.kept_report import constants_of, report_of
 from gaecli.report.document import summary_to_dict
+from gaecli.writing.kept_report import constants_of, report_of
 
 SETTINGS = {
     "plain": {},

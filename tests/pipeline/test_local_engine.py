@@ -13,8 +13,8 @@ import pytest
 from pipeline.running import small_blocks
 
 import gaecli
+from gaecli.engines.threads import LocalEngine, run_in_order
 from gaecli.pipeline import stream
-from gaecli.pipeline.local import LocalEngine, run_in_order
 
 
 @pytest.fixture(params=[1, 2, 5])

@@ -15,7 +15,7 @@ import gaecli
 
 ROWS, ENVIRONMENTS = 240, 4
 #: Objects with arrays of a block in them.
-HOLDERS = {"Block", "Column", "OutputColumn", "Scanned", "Settled", "Piece", "Batch", "_Piece"}
+HOLDERS = {"Block", "Column", "OutputColumn", "Scanned", "Settled", "RawBlock", "BlockTask", "_LineBatch"}
 
 
 def columns() -> dict[str, np.ndarray]:

@@ -10,8 +10,8 @@ import pytest
 
 import gaecli
 from gaecli.errors import UsageError
-from gaecli.pipeline.provenance import is_up_to_date
 from gaecli.settings import Settings
+from gaecli.writing.provenance import is_up_to_date
 
 
 @pytest.fixture

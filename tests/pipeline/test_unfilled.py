@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
+from gaecli.commands import compute as run
 from gaecli.errors import DataError
-from gaecli.pipeline import run
 
 RECORDED, CAPACITY = 60, 100
 

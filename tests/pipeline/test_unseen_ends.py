@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
+from gaecli.commands import compute as run
 from gaecli.errors import GaeError, UsageError
-from gaecli.pipeline import run
 from gaecli.summary import Summary
 
 GAMMA, LAM = 0.99, 0.95
@@ -441,7 +441,7 @@ def test_every_way_in_asks_the_same(tmp_path, steps):
 
 def test_unused_columns_are_read_in_the_first_look_only(tmp_path, steps, monkeypatch):
     """A file that is computed block by block reads them once, and those that are no flags not at all."""
-    from gaecli.formats.parquet import ParquetInput
+    from gaecli.formats.parquet.reader import ParquetInput
 
     seen: list[str] = []
     blocks = ParquetInput.blocks

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 
@@ -20,7 +21,7 @@ def terminal_of_200_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setattr("os.get_terminal_size", lambda *_: (200, 50))
+    monkeypatch.setattr("os.get_terminal_size", lambda *_: os.terminal_size((200, 50)))
 
 
 def test_a_pipe_is_100_wide_whatever_terminal_is_near() -> None:

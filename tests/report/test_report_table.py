@@ -21,7 +21,7 @@ from rich.text import Text
 from gaecli.report import render_warnings
 from gaecli.report.details import read_explained_variance
 from gaecli.report.layout import flow
-from gaecli.report.names import common_directory, fitted_names
+from gaecli.report.shown_names import common_directory, fitted_names
 from gaecli.report.text import ASCII, UNICODE, Canvas, shorten
 from gaecli.settings import Settings
 from gaecli.summary import (

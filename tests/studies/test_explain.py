@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gaecli.commands.explain import explain
 from gaecli.errors import DataError, UsageError
 from gaecli.settings import Settings
-from gaecli.studies.explain import explain
 from gaecli.studies.locate import StepQuery
 
 GAMMA, LAM = Fraction(7, 8), Fraction(3, 4)

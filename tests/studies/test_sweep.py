@@ -12,9 +12,9 @@ import pytest
 
 import gaecli
 from gaecli.cli.study_options import parse_grid
+from gaecli.commands.sweep import SweepOptions, sweep
 from gaecli.errors import UsageError
 from gaecli.settings import Settings
-from gaecli.studies.sweep import SweepOptions, sweep
 
 GAMMAS, LAMS = [0.9, 0.99], [0.0, 0.5, 0.95, 1.0]
 

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 import gaecli
 from gaecli.cli.main import app
+from gaecli.commands.verify import verify
 from gaecli.errors import UsageError
-from gaecli.studies.verify import verify
 
 NUM_STEPS, LENGTH = 240, 20
 ENDS = np.arange(NUM_STEPS) % LENGTH == LENGTH - 1

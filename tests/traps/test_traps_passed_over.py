@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
+from gaecli.commands import check as checkup
+from gaecli.commands import compute as run
+from gaecli.commands.check import check
 from gaecli.errors import UsageError
-from gaecli.pipeline import checkup, run
-from gaecli.pipeline.checkup import check
 from gaecli.settings import Settings
 
 GAMMA, LAM = 0.99, 0.95

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gaecli import __version__
 from gaecli.errors import FileError
 from gaecli.report.text import Canvas
+from gaecli.version import __version__
 
 
 @dataclass(frozen=True)

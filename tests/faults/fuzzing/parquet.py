@@ -10,8 +10,8 @@ import pyarrow as pa
 from faults.fuzzing import trees
 from faults.fuzzing.drawing import raw
 
-from gaecli.formats import thrift_compact as thrift
-from gaecli.formats.parquet_footer import (
+from gaecli.formats.parquet import thrift_compact as thrift
+from gaecli.formats.parquet.footer import (
     CHUNK_OFFSETS,
     MAGIC,
     META_DATA_OFFSETS,
@@ -22,7 +22,7 @@ from gaecli.formats.parquet_footer import (
     data_extent,
     parse_footer,
 )
-from gaecli.formats.thrift_compact import Struct
+from gaecli.formats.parquet.thrift_compact import Struct
 
 _CODECS = {0: None, 1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd"}
 

@@ -132,6 +132,7 @@ def _json_lines(folder: Path) -> None:
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
     (folder / "labelled.jsonl").write_text("".join(json.dumps(line) + "\n" for line in rows))
     gaecli.compute(folder / "labelled.jsonl", jobs=1, done_at="end")
+    (folder / ".labelled.jsonl.gae.json").unlink(missing_ok=True)
 
 
 def _hdf5(folder: Path) -> None:

@@ -158,7 +158,14 @@ def _problem(command: str, ended: Ended, path: Path, content: bytes) -> str | No
     if not may_write and path.read_bytes() != content:
         return "the input was changed"
     names = {entry.name for entry in path.parent.iterdir()} - {path.name}
-    allowed = {f"output{path.suffix}", f"{path.stem}.gae{path.suffix}", f"{path.stem}.gae.parquet"}
+    # With JSON lines the provenance stands beside the file.
+    allowed = {
+        f".{path.name}.gae.json",
+        f".output{path.suffix}.gae.json",
+        f"output{path.suffix}",
+        f"{path.stem}.gae{path.suffix}",
+        f"{path.stem}.gae.parquet",
+    }
     if names - allowed or (names and ended.code):
         return f"left {sorted(names)}"
     return None

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from faults.fuzzing.drawing import number, raw
 
-from gaecli.formats import thrift_compact as thrift
-from gaecli.formats.thrift_compact import List, Struct
+from gaecli.formats.parquet import thrift_compact as thrift
+from gaecli.formats.parquet.thrift_compact import List, Struct
 
 _BITS = {thrift.BYTE: 8, thrift.I16: 16, thrift.I32: 32, thrift.I64: 64}
 _SAMPLES: dict[int, Any] = {

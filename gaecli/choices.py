@@ -1,0 +1,34 @@
+"""The words that settings and presets choose from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Engine = Literal["local"]
+Bootstrap = Literal["zero", "current", "error"]
+DoneAt = Literal["end", "start"]
+LayoutName = Literal["auto", "long", "nested", "time-major", "batch-major"]
+#: What a truncated end means to the recursion: its next state has a value (`exact`); that value is
+#: V(sₜ) (`current`); it is terminal (`zero`); its step has no advantage (`drop`); it is no end (`leak`).
+#: `ask`, of some presets: where the data has such ends the user has to say.
+Truncation = Literal["exact", "current", "zero", "drop", "leak", "ask"]
+#: A masked step does not exist (`skip`); counts as 0 (`zero`), letting the trace pass (`gated`); or is
+#: left out of the statistics only (`keep`).
+MaskMode = Literal["skip", "zero", "gated", "keep"]
+#: What a masked row gets: nothing, 0, or what the recursion carries through it.
+MaskFill = Literal["null", "zero", "carry"]
+#: A reward on a masked step: left out, with a warning; that of the last kept step before it; or an error.
+MaskedReward = Literal["drop", "move", "error"]
+NormalizeScope = Literal["none", "all", "file", "episode"]
+NormFloor = Literal["add", "clamp", "rsqrt"]
+Precision = Literal["double", "single"]
+OnNan = Literal["error", "drop-episode"]
+
+#: `gae`: A is the scan of δ. `accumulated`: A is one step on the λ-return of the next step (brax).
+#: `finite-horizon`: the mean of the k-step advantages, weights renormalised at the end of the episode.
+Recursion = Literal["gae", "accumulated", "finite-horizon"]
+#: `sum`: A + V. `reward-to-go`: the discounted sum of rewards and of the bootstrap value.
+ReturnRule = Literal["sum", "reward-to-go"]
+OpenEnds = Literal["bootstrap", "terminal"]
+#: How the library's own arrays lie: [T, N] or [B, T].
+DenseLayout = Literal["time-major", "batch-major"]

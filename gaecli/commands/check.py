@@ -1,0 +1,229 @@
+"""The whole of `gae check`: every rule over every stream, block by block."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from gaecli.checks.base import CellBlock, CheckRule, Context, FirstLook, Hits, Observation
+from gaecli.checks.refusals import REFUSED
+from gaecli.checks.registry import choose_rules
+from gaecli.checks.windows import Windows
+from gaecli.columns import Roles
+from gaecli.diagnosis import Checkup, Finding
+from gaecli.errors import GaeError
+from gaecli.estimators.registry import make_estimator
+from gaecli.formats.base import Column, RolloutFile
+from gaecli.kernels.devices import choose_device
+from gaecli.layouts.base import Layout
+from gaecli.layouts.ends import flag_columns
+from gaecli.layouts.long import RowOrder
+from gaecli.layouts.registry import choose_layout
+from gaecli.pipeline.judging.continuity import Continuity, Edges
+from gaecli.pipeline.memory import rows_per_block
+from gaecli.pipeline.opening import OpenStream, open_stream
+from gaecli.pipeline.reading_errors import told
+from gaecli.pipeline.stream import RunContext, first_look
+from gaecli.settings import RunOptions, Settings
+from gaecli.sources.inputs import StreamPlan, plan_streams
+from gaecli.storage.places import Places
+
+
+def check(
+    sources: Sequence[str | Path],
+    settings: Settings | None = None,
+    *,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    strict: bool = False,
+    memory_bytes: int = 1 << 30,
+) -> Checkup:
+    """Apply the rules to every source. What cannot be opened, or read without a flag, is a failure."""
+    rules = choose_rules(select, ignore)
+    with Places(RunOptions(dry_run=True, memory_bytes=memory_bytes)) as places:
+        found = _check(places.fetched(sources), settings or Settings(), rules, memory_bytes)
+        return places.shown_in(replace(found, is_strict=strict))
+
+
+def _check(
+    sources: Sequence[str | Path], settings: Settings, rules: Sequence[CheckRule], memory_bytes: int
+) -> Checkup:
+    started = time.perf_counter()
+    findings: list[Finding] = []
+    contexts: list[Context] = []
+    failures: list[tuple[str, str, str | None, int]] = []
+    continuity = Continuity()
+    num_files = num_rows = 0
+    for number, plan in enumerate(plan_streams(sources, settings.join)):
+        num_files += len(plan.paths)
+        try:
+            block_rows = rows_per_block(memory_bytes)
+            opened = open_stream(plan, settings, memory_bytes, number=number, block_rows=block_rows)
+            checker = _Checker(opened, block_rows, rules)
+            with told(plan.paths[0]):
+                findings += checker.findings()
+            contexts += checker.contexts
+            continuity.add(checker.edges)
+            num_rows += checker.num_rows
+        except GaeError as error:
+            failures.append(_failure(plan, error))
+    findings += _of_all_inputs(rules, contexts, continuity)
+    return Checkup(
+        findings=findings,
+        codes=[rule.code for rule in rules],
+        num_files=num_files,
+        num_rows=num_rows,
+        failures=failures,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _of_all_inputs(
+    rules: Sequence[CheckRule], contexts: Sequence[Context], continuity: Continuity
+) -> list[Finding]:
+    notes = continuity.notes()
+    between = [FirstLook(Path(note.file or ""), notes=[note]) for note in notes]
+    subjects: dict[str, Sequence[object]] = {"inputs": [contexts], "between": between}
+    return [
+        _finding(rule, hits, hits.file or "")
+        for rule in rules
+        for subject in subjects.get(rule.scope, ())
+        if (found := rule.find(subject)) is not None and (hits := found.weigh()) is not None
+    ]
+
+
+def _failure(plan: StreamPlan, error: GaeError) -> tuple[str, str, str | None, int]:
+    return str(plan.paths[0]), error.message, error.hint, error.exit_code
+
+
+class _Checker:
+    """One stream."""
+
+    def __init__(self, stream: OpenStream, block_rows: int, rules: Sequence[CheckRule]) -> None:
+        self.stream = stream
+        self.settings = stream.settings
+        self.block_rows = block_rows
+        self.rules = rules
+        self.contexts: list[Context] = []
+        self.num_rows = 0
+        self.edges: Edges | None = None
+        self._path = str(stream.plan.paths[0])
+        self._evidence: dict[str, Observation] = {}
+
+    def findings(self) -> list[Finding]:
+        windows = Windows()
+        for opened in self.stream.files:
+            file, layout = opened.file, opened.layout
+            self.num_rows += file.num_rows
+            context = Context(
+                file, layout.roles, self.settings, flag_columns(layout.roles, self.settings), layout.name
+            )
+            self.contexts.append(context)
+            self._apply("file", context)
+            self._examine(context, layout, windows)
+        weighed = {code: hits for code, found in self._evidence.items() if (hits := found.weigh())}
+        findings = [
+            _finding(rule, weighed[rule.code], self._path)
+            for rule in self.rules
+            if rule.code in weighed and not any(code in weighed for code in rule.unless)
+        ]
+        told = self._found_by_compute({finding.rule.code for finding in findings if _is_error(finding)})
+        codes = {finding.rule.code for finding in told}
+        explained = {rule.code for rule in self.rules if codes & set(rule.unless)}
+        return [finding for finding in findings if finding.rule.code not in explained] + told
+
+    def _examine(self, context: Context, layout: Layout, windows: Windows) -> None:
+        """The blocks of one file. Where no steps can be made of one, the rules about cells say why."""
+        bare = _without_steps(context.file, context.roles, self.settings)
+        like = context.name("reward")
+        for unit in context.file.units(self.block_rows, like):
+            for start, stop, columns in context.file.blocks(unit, layout.row_columns, self.block_rows):
+                self._apply("cells", CellBlock(context, start, layout.cells(start, columns), stop - start))
+                self._look(context, bare, start, columns, windows)
+
+    def _look(
+        self,
+        context: Context,
+        layout: Layout | None,
+        start: int,
+        columns: Mapping[str, Column],
+        windows: Windows,
+    ) -> None:
+        if layout is None or not any(rule.scope == "steps" for rule in self.rules):
+            return
+        try:
+            window = windows.window(context, layout, start, columns)
+        except GaeError:  # told by a rule about cells, or at the end by the last rule
+            return
+        if window is not None:
+            self._apply("steps", window)
+
+    def _apply(self, scope: str, subject: object) -> None:
+        for rule in self.rules:
+            if rule.scope != scope:
+                continue
+            found = rule.find(subject)
+            if found is not None:
+                known = self._evidence.get(rule.code)
+                self._evidence[rule.code] = found if known is None else known.merge(found)
+
+    def _found_by_compute(self, errors: Collection[str]) -> list[Finding]:
+        """What `compute` itself would say. A refusal counts where no rule about errors has said anything."""
+        rules = [rule for rule in self.rules if rule.scope in ("run", "between")]
+        if not rules:
+            return []
+        look = self._first_look()
+        hits = {
+            rule.code: found
+            for rule in rules
+            if rule.scope == "run" and (found := rule.find(look)) is not None
+        }
+        return [
+            _finding(rule, found, self._path)
+            for rule in rules
+            if (found := hits.get(rule.code)) is not None
+            and isinstance(found, Hits)
+            and not any(code in hits for code in rule.unless)
+            and not (errors and rule.code == REFUSED)
+        ]
+
+    def _first_look(self) -> FirstLook:
+        path = self.stream.plan.paths[0]
+        estimator = make_estimator(self.settings, choose_device("auto", 0))
+        try:
+            stream = first_look(self.stream, RunContext.plain(estimator, store_bytes=0))
+        except GaeError as error:
+            return FirstLook(path, error)
+        self.edges = stream.edges
+        return FirstLook(path, notes=stream.warnings)
+
+
+def _is_error(finding: Finding) -> bool:
+    return finding.rule.severity == "error"
+
+
+def _without_steps(file: RolloutFile, roles: Roles, settings: Settings) -> Layout | None:
+    """A layout that refuses neither steps out of order nor single cells: the rules are to find those."""
+    dropped = ["step"]
+    if all(roles.get(role) is not None for role in ("terminated", "truncated", "done")):
+        dropped.append("done")
+    lenient = settings.replace(on_nan="drop-episode")
+    try:
+        return choose_layout(file, roles.without(*dropped), lenient, RowOrder(is_whole=True))
+    except GaeError:
+        return None
+
+
+def _finding(rule: CheckRule, hits: Hits, path: str) -> Finding:
+    return Finding(
+        rule=rule.info,
+        file=hits.file or path,
+        message=hits.message,
+        count=hits.count,
+        unit=hits.unit,
+        row=hits.row,
+        place=hits.place,
+        fix=hits.fix,
+    )

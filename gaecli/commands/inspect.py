@@ -1,0 +1,362 @@
+"""The whole of `gae inspect`: what is in each stream, without writing and without torch.
+
+Explained variance is 1 - Var(R - V) / Var(R) with R the return at λ = 1: the rewards to the end of the
+episode, discounted with γ, and what stands in there for the value after the end. `gae compute`
+reports the same for its own returns, which lean on the values as much as its λ says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gaecli.columns import Roles, find_roles, why_found
+from gaecli.commands.completeness import partly_written
+from gaecli.commands.forecast import existing_columns, forecast
+from gaecli.commands.raw_cells import statistics_of_cells
+from gaecli.commands.rows import episode_keys, first_steps
+from gaecli.commands.warnings import only_file, reading_notes
+from gaecli.engines.threads import LocalEngine, default_jobs
+from gaecli.errors import GaeError
+from gaecli.estimators.conventions import reads_as_written
+from gaecli.estimators.gae import Gae
+from gaecli.estimators.registry import make_estimator
+from gaecli.formats.base import RolloutFile
+from gaecli.formats.methods import num_row_groups
+from gaecli.kernels.devices import choose_device
+from gaecli.layouts.dense import DenseLayout
+from gaecli.layouts.registry import why_layout
+from gaecli.moments import Moments
+from gaecli.pipeline.apply import Totals, reading_totals
+from gaecli.pipeline.column_statistics import Explained, Tally, explained_variance
+from gaecli.pipeline.combine import Carry
+from gaecli.pipeline.episodes import EpisodeBook, Pieces, pieces_of
+from gaecli.pipeline.header_notes import names_alike, stored_settings
+from gaecli.pipeline.judging.continuity import Continuity, Edges
+from gaecli.pipeline.memory import expand_beyond_measure, rows_per_block
+from gaecli.pipeline.opening import OpenFile, OpenStream, layout_of, open_stream
+from gaecli.pipeline.reading_errors import told
+from gaecli.pipeline.settle import Settled, reread
+from gaecli.pipeline.stream import RunContext, Stream, first_look
+from gaecli.settings import RunOptions, Settings
+from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
+from gaecli.storage.places import Places
+from gaecli.summary import (
+    EpisodeInfo,
+    FileInfo,
+    FileSummary,
+    Inspection,
+    RoleReason,
+    WarningNote,
+)
+
+#: The λ of the returns that the values are compared with.
+LAM = 1.0
+_STORE_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class InspectOptions:
+    """What to show beyond the statistics, and what it may cost."""
+
+    episodes: bool = False
+    #: So many rows from the beginning.
+    head: int = 0
+    memory_bytes: int = 1 << 30
+    jobs: int | None = None
+
+
+def inspect(
+    sources: Sequence[str | Path], settings: Settings | None = None, options: InspectOptions | None = None
+) -> Inspection:
+    """Look into every source. What cannot be opened is a failure; what `compute` would refuse is not."""
+    options = options or InspectOptions()
+    with Places(RunOptions(dry_run=True, memory_bytes=options.memory_bytes, jobs=options.jobs)) as places:
+        found = _inspect(places.fetched(sources), settings or Settings(), options)
+        return places.shown_in(found)
+
+
+def _inspect(sources: Sequence[str | Path], settings: Settings, options: InspectOptions) -> Inspection:
+    started = time.perf_counter()
+    plans = plan_streams(sources, settings.join)
+    infos, failures = [], []
+    explained, continuity = Explained(), Continuity()
+    engine = LocalEngine(options.jobs or default_jobs())
+    try:
+        for number, plan in enumerate(plans):
+            inspector = _Inspector(number, plan, settings, options, engine)
+            try:
+                with told(plan.paths[0]):
+                    infos.append(inspector.info())
+                explained.add(inspector.errors, inspector.returns)
+                continuity.add(inspector.edges)
+            except GaeError as error:
+                failures.append(_failure(plan, error))
+    finally:
+        engine.close()
+    seconds = time.perf_counter() - started
+    notes = continuity.notes()
+    return Inspection(
+        [_with_notes(info, [note for note in notes if note.file in info.files]) for info in infos],
+        settings.gamma,
+        failures,
+        describe_streams(plans),
+        seconds,
+        explained.within,
+        explained.over_streams,
+    )
+
+
+def _with_notes(info: FileInfo, notes: Sequence[WarningNote]) -> FileInfo:
+    return replace(info, warnings=[*info.warnings, *notes]) if notes else info
+
+
+def _failure(plan: StreamPlan, error: GaeError) -> FileSummary:
+    return FileSummary(
+        input=str(plan.paths[0]),
+        output=None,
+        status="failed",
+        error=error.message,
+        hint=error.hint,
+        exit_code=error.exit_code,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _BlockLook:
+    """What one block adds to the statistics."""
+
+    pieces: Pieces
+    #: Under the rules of `compute`.
+    totals: Totals
+    rewards: Tally
+    values: Tally
+    errors: Moments
+    returns: Moments
+
+
+@dataclass(eq=False)
+class _StreamStatistics:
+    """Of all rows of a stream."""
+
+    book: EpisodeBook
+    totals: Totals = field(default_factory=Totals)
+    rewards: Tally = field(default_factory=Tally)
+    values: Tally = field(default_factory=Tally)
+    errors: Moments = field(default_factory=Moments)
+    returns: Moments = field(default_factory=Moments)
+
+    def add(self, look: _BlockLook) -> None:
+        self.book.add(look.pieces)
+        self.totals.merge(look.totals)
+        self.rewards = self.rewards.merge(look.rewards)
+        self.values = self.values.merge(look.values)
+        self.errors = self.errors.merge(look.errors)
+        self.returns = self.returns.merge(look.returns)
+
+
+class _Inspector:
+    """One stream, from its footers to its last row."""
+
+    def __init__(
+        self, number: int, plan: StreamPlan, settings: Settings, options: InspectOptions, engine: LocalEngine
+    ) -> None:
+        self.number = number
+        self.plan = plan
+        self.settings = settings
+        #: Of R - V and of R, once the rows are read.
+        self.errors = self.returns = Moments()
+        self.edges: Edges | None = None
+        self.options = options
+        self.rows_per_block = rows_per_block(options.memory_bytes)
+        self.device = choose_device("auto", 0)
+        store_bytes = int(options.memory_bytes * _STORE_SHARE)
+        self.context = RunContext.plain(Gae(_yardstick(settings), self.device), store_bytes, engine.run)
+
+    def info(self) -> FileInfo:
+        files = self.plan.open_all(self.settings)
+        info = self._with_layout(_from_headers(files, self.settings), files[0])
+        problem: GaeError | None = None
+        stream = statistics = None
+        warnings: list[WarningNote] = []
+        try:
+            opened = open_stream(
+                self.plan,
+                self.settings,
+                self.options.memory_bytes,
+                number=self.number,
+                block_rows=self.rows_per_block,
+            )
+            warnings = opened.warnings
+            opened.warnings.extend([*stored_settings(opened), *names_alike(opened)])
+            stream = self._first_look(opened)
+            warnings, self.edges = stream.warnings, stream.edges
+            statistics = self._statistics(stream)
+            warnings += reading_notes(statistics.totals, self.settings, only_file(self.plan))
+        except GaeError as error:
+            problem = error
+        data_set = self.plan.data_set
+        shown = self._without_bombs(files, info.roles)
+        info = replace(
+            info,
+            path=_name(self.plan),
+            data_set=data_set.title if data_set is not None else None,
+            problem=problem.message if problem is not None else None,
+            hint=problem.hint if problem is not None else None,
+            warnings=[*partly_written(self.plan, files), *warnings],
+            head=first_steps(files[0], shown, self.options.head),
+            plan=forecast(
+                self.plan,
+                files,
+                self.settings,
+                stream.roles if stream is not None else None,
+                statistics.totals.bootstrapped if statistics is not None else None,
+                problem,
+            ),
+        )
+        if stream is None or statistics is None:
+            return replace(info, statistics=statistics_of_cells(files, shown, self.rows_per_block))
+        self.errors, self.returns = statistics.errors, statistics.returns
+        return self._with_statistics(info, stream, statistics)
+
+    def _first_look(self, opened: OpenStream) -> Stream:
+        """That of the yardstick, once `compute` would have nothing against the rows."""
+        if self.settings.bootstrap == "error" and not reads_as_written(self.settings):
+            # Which ends lack a value depends on how the convention reads them.
+            estimator = make_estimator(self.settings, self.device)
+            first_look(opened, RunContext.plain(estimator, 0, self.context.run))
+            opened = replace(opened, settings=self.settings.replace(bootstrap="zero"))
+        return first_look(opened, self.context)
+
+    def _without_bombs(self, files: Sequence[RolloutFile], roles: Mapping[str, str]) -> dict[str, str]:
+        """Roles whose arrays may be looked at, whatever is wrong with the others."""
+        limit = self.options.memory_bytes
+        return {
+            role: name
+            for role, name in roles.items()
+            if not any(expand_beyond_measure(filter(None, [file.find(name)]), limit) for file in files)
+        }
+
+    def _with_layout(self, info: FileInfo, file: RolloutFile) -> FileInfo:
+        """As far as one can be told by the headers, whatever is wrong with the rows."""
+        with contextlib.suppress(GaeError):
+            layout = layout_of(file, self.settings)
+            return replace(
+                info,
+                layout=layout.name,
+                layout_reason=why_layout(file, layout, self.settings),
+                roles=dict(layout.roles.names),
+                role_reasons=_reasons(file, layout.roles),
+                role_types=_types(file, layout.roles),
+            )
+        return info
+
+    def _statistics(self, stream: Stream) -> _StreamStatistics:
+        settings = self.settings
+        own = None if reads_as_written(settings) else make_estimator(settings, self.device)
+
+        def look(file: int, start: int, settled: Settled, carry: Carry) -> _BlockLook:
+            block, counted = settled.block, settled.counted
+            return _BlockLook(
+                pieces_of(file, start, settled, carry),
+                reading_totals(settled if own is None else reread(settled, own), settings),
+                Tally.of(counted(block.rewards)),
+                Tally.of(counted(block.values)),
+                Moments.of(counted(settled.advantages)),
+                Moments.of(counted(settled.returns)),
+            )
+
+        statistics = _StreamStatistics(EpisodeBook(keep_all=self.options.episodes))
+        for found in stream.visit(self.context, look):
+            statistics.add(found)
+        return statistics
+
+    def _with_statistics(self, info: FileInfo, stream: Stream, statistics: _StreamStatistics) -> FileInfo:
+        return replace(
+            info,
+            counts=statistics.totals.counts,
+            lengths=statistics.book.lengths.statistics(),
+            episode_rewards=statistics.book.total_rewards.statistics(),
+            statistics={
+                "reward": statistics.rewards.statistics(),
+                "value": statistics.values.statistics(),
+            },
+            explained_variance=explained_variance(statistics.errors, statistics.returns),
+            episodes=self._episodes(stream, statistics.book),
+        )
+
+    def _episodes(self, stream: Stream, book: EpisodeBook) -> list[EpisodeInfo]:
+        listed = list(book.in_order())
+        keys = []
+        for index, opened in enumerate(stream.files):
+            rows = [row for file, row, *_ in listed if file == index]
+            keys += self._keys(opened, rows)
+        paths = [str(path) for path in self.plan.paths]
+        return [
+            EpisodeInfo(paths[file], row, key, length, end, reward, value)
+            for (file, row, length, reward, value, end), key in zip(listed, keys, strict=True)
+        ]
+
+    def _keys(self, opened: OpenFile, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """What the file calls the episodes that begin at these rows."""
+        if isinstance(opened.layout, DenseLayout):
+            frame = opened.layout.frame
+            num_columns = frame.num_lanes if frame.is_time_major else frame.num_times
+            names = ("time", "env") if frame.is_time_major else ("row", "step")
+            return [dict(zip(names, divmod(row, num_columns), strict=True)) for row in rows]
+        # Not the roles of the layout: a nested table has no use for its episode ids, a person has.
+        return episode_keys(opened.file, find_roles(opened.file, self.settings), rows)
+
+
+def _name(plan: StreamPlan) -> str:
+    """The root, where the user named it and it is this one stream; else the first file."""
+    is_all = plan.data_set is not None and plan.is_root and len(plan.data_set.streams) == 1
+    return str(plan.data_set.root if plan.data_set is not None and is_all else plan.paths[0])
+
+
+def _yardstick(settings: Settings) -> Settings:
+    """Settings for the returns that values are compared with: whatever the preset, the rewards to the end."""
+    return settings.replace(preset="exact", truncation="exact", lam=LAM, lam_alpha=None, precision="double")
+
+
+def _from_headers(files: Sequence[RolloutFile], settings: Settings) -> FileInfo:
+    """All that needs no row. The roles are those that names give, enough for `compute` or not."""
+    first = files[0]
+    groups = [num_row_groups(file) for file in files]
+    try:
+        roles = find_roles(first, settings)
+    except GaeError:  # a column that the user named is not there: `compute` would say so, and so will we
+        roles = find_roles(first, settings.replace(columns={}))
+    return FileInfo(
+        path=str(first.path),
+        format=first.format_name,
+        layout=None,
+        num_rows=sum(file.num_rows for file in files),
+        num_bytes=sum(file.identity[0] for file in files),
+        columns={name: info.type_name for name, info in first.columns.items()},
+        provenance=first.provenance,
+        files=[str(file.path) for file in files],
+        num_row_groups=sum(count or 0 for count in groups) if groups[0] is not None else None,
+        existing=existing_columns(first),
+        roles=dict(roles.names),
+        role_reasons=_reasons(first, roles),
+        role_types=_types(first, roles),
+    )
+
+
+def _reasons(file: RolloutFile, roles: Roles) -> dict[str, RoleReason]:
+    """The data set that the file belongs to may know its columns better than any name tells."""
+    known = file.known_roles
+    return {
+        role: "data set" if known.get(role) == name and role not in roles.explicit else why_found(roles, role)
+        for role, name in roles.names.items()
+    }
+
+
+def _types(file: RolloutFile, roles: Roles) -> dict[str, str]:
+    found = {role: file.find(name) for role, name in roles.names.items()}
+    return {role: info.type_name for role, info in found.items() if info is not None}

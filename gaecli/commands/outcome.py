@@ -1,0 +1,220 @@
+"""What became of each stream, and the summary of them all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gaecli.errors import GaeError
+from gaecli.estimators.normalization import NormConstants
+from gaecli.kernels.devices import Device
+from gaecli.pipeline.apply import Totals
+from gaecli.pipeline.clock import Stopwatch
+from gaecli.pipeline.column_statistics import Explained
+from gaecli.pipeline.judging.continuity import Continuity, Edges
+from gaecli.pipeline.notes import merged
+from gaecli.pipeline.opening import OpenStream
+from gaecli.pipeline.sketches import SketchBook, gallery_of
+from gaecli.pipeline.stream import Stream
+from gaecli.settings import Settings
+from gaecli.sources.inputs import StreamPlan
+from gaecli.summary import (
+    EpisodeCounts,
+    FileSummary,
+    Normalization,
+    NormalizationGroup,
+    Seconds,
+    Status,
+    Summary,
+    WarningNote,
+)
+from gaecli.writing.kept_report import constants_of, report_of
+from gaecli.writing.outputs import Output
+from gaecli.writing.targets import Target
+
+MAX_GROUPS_SHOWN = 32
+
+
+@dataclass(eq=False)
+class Outcome:
+    """One stream, done or failed."""
+
+    files: list[FileSummary]
+    totals: Totals = field(default_factory=Totals)
+    constants: Mapping[Hashable, NormConstants] = field(default_factory=dict)
+    warnings: list[WarningNote] = field(default_factory=list)
+    sketches: SketchBook | None = None
+    edges: Edges | None = None
+
+    @classmethod
+    def failed(cls, plan: StreamPlan, error: GaeError) -> Outcome:
+        files = [
+            FileSummary(
+                input=str(path),
+                output=None,
+                status="failed" if index == 0 else "not written",
+                error=error.message if index == 0 else f"`{plan.paths[0]}` of the same stream failed",
+                hint=error.hint if index == 0 else None,
+                exit_code=error.exit_code,
+            )
+            for index, path in enumerate(plan.paths)
+        ]
+        return cls(files)
+
+    @classmethod
+    def not_written(cls, plan: StreamPlan, because_of: Outcome) -> Outcome:
+        """Nothing was wrong with it, but with another stream that is written all or none with it."""
+        bad = because_of.files[0]
+        error = f"`{bad.input}` of the same data set failed"
+        return cls(
+            [
+                FileSummary(str(path), None, "not written", error=error, exit_code=bad.exit_code)
+                for path in plan.paths
+            ]
+        )
+
+    @property
+    def is_failure(self) -> bool:
+        return any(file.status in ("failed", "not written") for file in self.files)
+
+    @classmethod
+    def up_to_date(
+        cls, stream: OpenStream, targets: Mapping[Path, Target], entries: Sequence[Mapping[str, Any]]
+    ) -> Outcome:
+        """With what the earlier run found out, as far as the files keep it."""
+        files = []
+        totals = Totals()
+        constants: dict[Hashable, NormConstants] = {}
+        warnings = list(stream.warnings)
+        known = {(note.code, note.message) for note in warnings}
+        # Those of all files, or of each its own.
+        is_shared = all(entry.get("normalization") == entries[0].get("normalization") for entry in entries)
+        for number, (opened, entry) in enumerate(zip(stream.files, entries, strict=True)):
+            found, notes = report_of(entry, opened.file.path)
+            totals.merge(found)
+            warnings += [note for note in notes if (note.code, note.message) not in known]
+            kept = constants_of(entry)
+            constants.update({label if is_shared else (number, label): one for label, one in kept.items()})
+            file = opened.file
+            files.append(_file(file.path, stream, targets, "up to date", found.counts, file.format_name))
+        return cls(files, totals, constants, warnings)
+
+    @classmethod
+    def done(
+        cls, stream: Stream, targets: Mapping[Path, Target], outputs: Sequence[Output], *, dry_run: bool
+    ) -> Outcome:
+        files: list[FileSummary] = []
+        totals = Totals()
+        constants: dict[Hashable, NormConstants] = {}
+        for output in outputs:
+            totals.merge(output.totals)
+            # Those of all files, or of each its own.
+            is_shared = output.constants is outputs[0].constants
+            constants.update(
+                output.constants if is_shared else {(len(files), k): v for k, v in output.constants.items()}
+            )
+            method = output.writer.method if output.writer is not None else None
+            status: Status = "dry run" if dry_run else "written"
+            file = output.opened.file
+            files.append(
+                _file(
+                    file.path, stream.opened, targets, status, output.totals.counts, file.format_name, method
+                )
+            )
+        return cls(files, totals, constants, list(stream.warnings), stream.sketches, stream.edges)
+
+
+def summarize(
+    outcomes: Iterable[Outcome],
+    *,
+    settings: Settings,
+    device: Device,
+    streams: str,
+    clock: Stopwatch,
+    started: float,
+) -> Summary:
+    """Adds outcomes up as they come and keeps none: each holds samples of its columns."""
+    totals, explained = Totals(), Explained()
+    constants: dict[Hashable, NormConstants] = {}
+    files: list[FileSummary] = []
+    notes: list[WarningNote] = []
+    sketches: list[SketchBook] = []
+    continuity = Continuity()
+    for number, outcome in enumerate(outcomes):
+        totals.merge(outcome.totals)
+        explained.add(outcome.totals.value_errors, outcome.totals.returns)
+        is_shared = settings.normalize == "all" or settings.normalize_by is not None
+        constants.update(
+            outcome.constants if is_shared else {(number, k): v for k, v in outcome.constants.items()}
+        )
+        files += outcome.files
+        notes += outcome.warnings
+        continuity.add(outcome.edges)
+        sketches += [outcome.sketches] if outcome.sketches is not None else []
+    return Summary(
+        settings={**settings.to_dict(), "overrides": settings.overrides},
+        device=device.name,
+        backend=device.backend,
+        files=files,
+        bootstrapped=totals.bootstrapped,
+        columns={name: tally.statistics() for name, tally in totals.tallies.items()},
+        explained_variance=explained.within,
+        explained_variances=explained.over_streams,
+        normalization=_normalization(settings, constants, totals),
+        warnings=merged([*notes, *continuity.notes()]),
+        seconds=Seconds(time.perf_counter() - started, clock["read"], clock["kernel"], clock["write"]),
+        streams=streams,
+        device_reason=device.reason,
+        exit_code=max((file.exit_code for file in files), default=0),
+        gallery=gallery_of(totals.tallies, sketches) if sketches else None,
+    )
+
+
+def _file(
+    path: Path,
+    stream: OpenStream,
+    targets: Mapping[Path, Target],
+    status: Status,
+    counts: EpisodeCounts,
+    format_name: str,
+    method: str | None = None,
+) -> FileSummary:
+    layout = stream.files[0].layout
+    return FileSummary(
+        input=str(path),
+        # Where nothing was to be done, no new version of a file lies beside it.
+        output=str(path if status == "up to date" and targets[path].in_place else targets[path].path),
+        status=status,
+        format=format_name,
+        layout=layout.name,
+        counts=counts,
+        method=method,
+        columns=dict(layout.roles.names),
+    )
+
+
+def _normalization(
+    settings: Settings, constants: Mapping[Hashable, NormConstants], totals: Totals
+) -> Normalization:
+    scope = f"by {settings.normalize_by}" if settings.normalize_by is not None else settings.normalize
+    rule = (settings.norm_ddof, settings.norm_eps, settings.norm_floor)
+    if not settings.normalizes:
+        return Normalization("none", *rule)
+    is_single = settings.normalize != "episode" and settings.normalize_by is None and len(constants) == 1
+    whole = next(iter(constants.values())) if is_single else None
+    groups = [
+        NormalizationGroup(str(label), group.count, group.mean, group.std)
+        for label, group in list(constants.items())[:MAX_GROUPS_SHOWN]
+        if settings.normalize_by is not None
+    ]
+    return Normalization(
+        scope,
+        *rule,
+        mean=whole.mean if whole is not None else None,
+        std=whole.std if whole is not None else None,
+        num_groups=totals.local_groups + len(constants),
+        groups=groups,
+    )

@@ -1,0 +1,206 @@
+"""Which convention, γ and λ reproduce a column of advantages, or where it first does something else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from gaecli.errors import GaeError
+from gaecli.formats.registry import open_file
+from gaecli.layouts.singles import as_scalars
+from gaecli.pipeline.reading_errors import told
+from gaecli.results import Verification
+from gaecli.settings import RunOptions, Settings
+from gaecli.sources.inputs import StreamPlan
+from gaecli.storage.places import Places
+from gaecli.studies.candidates import (
+    Candidate,
+    CandidateReading,
+    candidates,
+    leaves_ends_open,
+    read_candidate,
+    signature,
+    with_bootstrap,
+)
+from gaecli.studies.column import Against, Holds, load_column, what_it_holds
+from gaecli.studies.command import flags_of
+from gaecli.studies.deviations import deviations
+from gaecli.studies.evidence import ROUNDINGS
+from gaecli.studies.reading import only_stream
+from gaecli.studies.trials import Trial, Whitening, constant_of, descend, normalization, solve
+
+
+def verify(
+    source: str | Path,
+    column: str = "advantage",
+    settings: Settings | None = None,
+    *,
+    column_source: str | Path | None = None,
+    preset: str | None = None,
+    memory_bytes: int = 1 << 30,
+) -> Verification:
+    """Try every preset, with the γ and λ that fit its rules to the column.
+
+    Args:
+        source: one rollout file.
+        column: the advantages that are to be explained, or the returns A + V.
+        settings: how the file is to be read; its γ and λ are of no account.
+        column_source: the file with the column, if it is another one with the same rows.
+        preset: try this one only.
+        memory_bytes: the file is held in memory as a whole; one that takes more is refused.
+
+    Raises:
+        GaeError: the file cannot be read under any preset, or there is no such column.
+    """
+    settings = settings or Settings()
+    given = [source] if column_source is None else [source, column_source]
+    with Places(RunOptions(dry_run=True)) as places:
+        local = [Path(path) for path in places.fetched(given)]
+        plan = only_stream(local[0], settings, "gae verify")
+        is_beside = len(local) > 1
+        with told(plan.paths[0]):
+            files = plan.open_all(settings)
+        with told(local[-1]):
+            if is_beside:
+                files = as_scalars([open_file(local[1])], settings)
+            against = load_column(files, column, memory_bytes)
+        with told(plan.paths[0]):
+            return places.shown_in(_verify(plan, against, settings, preset, memory_bytes))
+
+
+def _verify(
+    plan: StreamPlan, against: Against, settings: Settings, preset: str | None, memory_bytes: int
+) -> Verification:
+    """As what the name says that the column holds; where it does not say, as whatever can be reproduced."""
+    found = [
+        verdict
+        for holds in what_it_holds(against.column)
+        for verdict in [_Court(plan, against, holds, memory_bytes).verdict_on(settings, preset)]
+    ]
+    return next((verdict for verdict in found if verdict.is_reproduced), found[0])
+
+
+class _Court:
+    """Hears one candidate after the other, and holds the reading of one at a time: each is the whole file."""
+
+    def __init__(self, plan: StreamPlan, against: Against, holds: Holds, memory_bytes: int) -> None:
+        self._plan = plan
+        self._against = against
+        self._holds = holds
+        self._memory_bytes = memory_bytes
+        self._trials: dict[bytes, Trial] = {}
+        #: Those that have to be searched for, which takes its time.
+        self._waiting: dict[bytes, Candidate] = {}
+        self._first_error: GaeError | None = None
+        self.unreadable: dict[str, str] = {}
+
+    def verdict_on(self, settings: Settings, preset: str | None) -> Verification:
+        for candidate in candidates(settings, self._holds, preset):
+            self.hear(candidate)
+        trials = self.verdict()
+        best = trials[0]
+        reading = self.read(best.candidate)
+        constants = normalization(best.attempt, reading) if best.attempt.is_affine else None
+        constant = None if best.attempt.is_reproduced else constant_of(reading)
+        shows_rows = best.theta is not None and constant is None and not best.attempt.is_reproduced
+        return Verification(
+            path=str(self._plan.paths[0]),
+            column=self._against.column,
+            column_path=str(self._against.path),
+            holds=self._holds,
+            attempts=[trial.attempt for trial in trials],
+            normalization=constants.words if constants is not None else None,
+            deviations=deviations(reading, best.theta) if shows_rows and best.theta is not None else [],
+            tolerance=ROUNDINGS * self._against.rounding,
+            flags=_flags(best, constants),
+            equivalent=_equivalent(trials),
+            unreadable=self.unreadable,
+            warnings=list(reading.warnings),
+            constant=constant[0] if constant is not None else None,
+            num_constant=constant[1] if constant is not None else 0,
+        )
+
+    def read(self, candidate: Candidate) -> CandidateReading:
+        return read_candidate(candidate, self._plan, self._against, self._holds, self._memory_bytes)
+
+    def hear(self, candidate: Candidate) -> None:
+        """Of those that no column of this file could tell apart only the first, under all their names."""
+        try:
+            is_open = self._take(self.read(candidate))
+            if is_open:
+                other = "current" if candidate.settings.bootstrap != "current" else "zero"
+                self._take(self.read(with_bootstrap(candidate, other)))
+        except GaeError as error:
+            self._first_error = self._first_error or error
+            self.unreadable.update(dict.fromkeys(candidate.presets, error.message))
+
+    def _take(self, reading: CandidateReading) -> bool:
+        """True if a bootstrap policy makes a difference."""
+        candidate, key = reading.candidate, signature(reading)
+        first = self._trials[key].candidate if key in self._trials else self._waiting.get(key)
+        # The name of a preset alone does not stand for what it does with further flags.
+        is_alike = first is not None and candidate.flags in ({}, first.flags)
+        if first is None and reading.is_linear:
+            self._trials[key] = solve(reading)
+        elif first is None:
+            self._waiting[key] = candidate
+        elif is_alike and key in self._trials:
+            self._trials[key] = self._trials[key].named(candidate.presets)
+        elif is_alike:
+            names = tuple(dict.fromkeys([*first.presets, *candidate.presets]))
+            self._waiting[key] = replace(first, presets=names)
+        return leaves_ends_open(reading)
+
+    def verdict(self) -> list[Trial]:
+        """The best first."""
+        if not self._trials and not self._waiting:
+            assert self._first_error is not None
+            raise self._first_error
+        trials = _ranked(self._trials.values())
+        if trials and trials[0].attempt.is_reproduced:
+            return trials
+        searched = [descend(self.read(candidate)) for candidate in self._waiting.values()]
+        return _in_order(_beyond_noise(trials), _ranked(searched))
+
+
+def _ranked(trials: Iterable[Trial]) -> list[Trial]:
+    return sorted(trials, key=lambda trial: trial.rank)
+
+
+def _beyond_noise(trials: list[Trial]) -> list[Trial]:
+    """A column in half precision is off a little everywhere: count the rows that are off by much more."""
+    limit = 20 * max(min((trial.noise for trial in trials), default=0.0), 1.0)
+    return sorted(trials, key=lambda trial: (trial.num_beyond(limit), *trial.rank))
+
+
+def _in_order(solved: list[Trial], searched: list[Trial]) -> list[Trial]:
+    """Rows that deviate are counted in two ways, which do not compare; errors do."""
+    if not solved or not searched:
+        return solved or searched
+    first, other = solved[0].attempt, searched[0].attempt
+    is_nearer = (other.rms_error or 0.0) < 0.5 * (first.rms_error or 0.0)
+    if other.is_reproduced or (is_nearer and other.num_deviating < first.num_deviating):
+        return searched + solved
+    return solved + searched
+
+
+def _equivalent(trials: Sequence[Trial]) -> list[str]:
+    reproducing = [trial for trial in trials if trial.attempt.is_reproduced]
+    names = [name for trial in reproducing for name in trial.attempt.presets if not trial.attempt.flags]
+    first = trials[0].attempt.presets[0]
+    return [name for name in dict.fromkeys(names) if name != first]
+
+
+def _flags(best: Trial, constants: Whitening | None) -> list[str]:
+    """As one would type them to `gae compute`; none where it cannot make the column."""
+    attempt = best.attempt
+    settings = best.candidate.settings.replace(gamma=attempt.gamma, lam=attempt.lam)
+    if constants is not None:
+        rule = constants.rule
+        if rule is None:
+            return []
+        settings = settings.replace(
+            normalize="all", norm_ddof=rule.ddof, norm_eps=rule.eps, norm_floor=rule.floor
+        )
+    return flags_of(settings)

@@ -1,0 +1,185 @@
+"""Warnings about numbers that were computed and may still not mean what the user thinks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gaecli.kernels.devices import Device
+from gaecli.pipeline.notes import counted
+from gaecli.settings import Settings
+from gaecli.summary import BootstrapCounts, WarningNote
+
+if TYPE_CHECKING:
+    from gaecli.commands.outcome import Outcome
+    from gaecli.pipeline.apply import Totals
+    from gaecli.sources.inputs import StreamPlan
+
+
+def findings(plan: StreamPlan, outcome: Outcome, settings: Settings, device: Device) -> list[WarningNote]:
+    """All that there is to tell of numbers that were computed."""
+    file = only_file(plan)
+    notes = [
+        *reading_notes(outcome.totals, settings, file),
+        *_degenerate(outcome, settings, file),
+        *_overflows(outcome, settings, file),
+    ]
+    if settings.precision == "double" and not device.has_float64:
+        notes.append(
+            WarningNote(
+                "single-precision",
+                f"device {device.name} has no float64: computed in float32",
+                hint="pass `--device cpu` for float64",
+            )
+        )
+    return notes
+
+
+def reading_notes(totals: Totals, settings: Settings, file: str | None) -> list[WarningNote]:
+    """What the rules in force make of the rows, whatever is then computed from them."""
+    return [
+        *_deviations(totals, settings, file),
+        *_bootstraps(totals.bootstrapped, totals.counts.episodes, settings, file),
+        *_dropped(totals, file),
+    ]
+
+
+def only_file(plan: StreamPlan) -> str | None:
+    return str(plan.paths[0]) if len(plan.paths) == 1 else None
+
+
+#: What a rule makes of ends that are truncated, for the note that says so.
+_TRUNCATION_TEXTS = {
+    "zero": "treats {ends} as terminal: V of the state after them counts as 0",
+    "current": "takes V of the last state for V of the state after it at {ends}",
+    "drop": "gives the last step of an episode no advantage at {ends}: it is 0, and left out of statistics",
+    "leak": "does not cut at {ends}: V and A of the next episode's first step flow in",
+}
+
+
+def _deviations(totals: Totals, settings: Settings, file: str | None) -> list[WarningNote]:
+    """Where the rules in force differ from `exact` on this very data."""
+    convention = settings.convention
+    notes = []
+    is_preset = settings.truncation == convention.truncation
+    who = f"preset `{settings.preset}`" if is_preset else f"`--truncation {settings.truncation}`"
+    if settings.truncation != "exact" and totals.counts.truncated:
+
+        def truncated(count: int) -> str:
+            ends = f"{count:,} truncated {'end' if count == 1 else 'ends'}"
+            return f"{who} {_TRUNCATION_TEXTS[settings.truncation].format(ends=ends)}"
+
+        numbers = (totals.counts.truncated,)
+        notes.append(counted("preset-truncation", truncated, numbers, file, _exact_hint(settings)))
+    if convention.arrival_rows and totals.unestimated_steps:
+
+        def last_rows(count: int) -> str:
+            return (
+                f"preset `{settings.preset}` reads rewards and flags from the next row: {count:,} last rows have "
+                "no transition; their advantage is 0, and left out of statistics"
+            )
+
+        notes.append(counted("preset-last-rows", last_rows, (totals.unestimated_steps,), file))
+    return notes
+
+
+def _exact_hint(settings: Settings) -> str | None:
+    if settings.truncation == "current":
+        return "pass `--truncation exact` if the file has next values"
+    return "pass `--truncation exact` to bootstrap there" if settings.truncation != "drop" else None
+
+
+def _bootstraps(
+    counts: BootstrapCounts, num_episodes: int, settings: Settings, file: str | None
+) -> list[WarningNote]:
+    """Never silently: what stood in for V(sₜ₊₁) where the file does not say."""
+    notes = []
+    if counts.zero:
+        notes.append(
+            counted(
+                "bootstrap-zero",
+                lambda count, episodes: (
+                    f"{_open_ends(count, episodes)}: 0 was used for V of the state after them"
+                ),
+                (counts.zero, num_episodes),
+                file,
+                hint="name a column with `--next-value-column`, or pass `--bootstrap current` or `--bootstrap error`",
+            )
+        )
+    if counts.current and settings.bootstrap == "current":
+        notes.append(
+            counted(
+                "bootstrap-current",
+                lambda count, episodes: (
+                    f"{_open_ends(count, episodes)}: V of their last state was used for the state after it"
+                ),
+                (counts.current, num_episodes),
+                file,
+            )
+        )
+    return notes
+
+
+def _open_ends(count: int, num_episodes: int) -> str:
+    return f"{count:,} of {num_episodes:,} episodes end without a terminal flag and without a next value"
+
+
+def _degenerate(outcome: Outcome, settings: Settings, file: str | None) -> list[WarningNote]:
+    if not settings.normalizes:
+        return []
+    count = outcome.totals.degenerate_groups
+    count += sum(group.is_degenerate and group.count > 0 for group in outcome.constants.values())
+    if not count:
+        return []
+    num_groups = len(outcome.constants)
+
+    def degenerate(count: int) -> str:
+        what = "the advantages have" if count == 1 and num_groups == 1 else f"{count:,} groups have"
+        return f"{what} no variance, or a single step: normalised to 0"
+
+    return [counted("zero-variance", degenerate, (count,), file)]
+
+
+def _overflows(outcome: Outcome, settings: Settings, file: str | None) -> list[WarningNote]:
+    beyond = []
+    for name, column in (("advantage", settings.advantage_column), ("return", settings.return_column)):
+        tally = outcome.totals.tallies.get(name)
+        if tally is None or not tally.moments.count:
+            continue
+        # As Python's own numbers: NumPy would cast the greatest to float32 first. NaN as well.
+        if not max(-float(tally.minimum), float(tally.maximum)) <= float(np.finfo(np.float32).max):
+            beyond.append(f"`{column}`")
+    if not beyond:
+        return []
+    first, *second = beyond
+    message = f"{first} goes beyond {np.finfo(np.float32).max:.1e}, the largest number of float32"
+    message += "".join(f", and so does {column}" for column in second)
+    return [WarningNote("overflow", f"{message}: infinite or NaN is written there", file, len(beyond))]
+
+
+def _dropped(totals: Totals, file: str | None) -> list[WarningNote]:
+    if not totals.dropped_episodes:
+        return []
+    return [
+        counted(
+            "dropped-episodes",
+            lambda episodes, steps: (
+                f"{episodes:,} episodes ({steps:,} steps) hold cells that cannot be used; "
+                "their new columns are null, and they are left out of all statistics"
+            ),
+            (totals.dropped_episodes, totals.dropped_steps),
+            file,
+        )
+    ]
+
+
+def behind_cache(root: str) -> WarningNote:
+    return WarningNote(
+        "stale-cache",
+        "where `datasets` has loaded this folder before, it may go on with the old columns and rows from its cache",
+        root,
+        1,
+        # Not `download_mode='force_redownload'`: it casts the files to the features that the cache has of old.
+        hint="remove it from the cache (`~/.cache/huggingface/datasets`), or load with another `cache_dir`",
+    )

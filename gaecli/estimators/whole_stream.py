@@ -1,0 +1,160 @@
+"""Estimators that are more than one affine scan: several scans, or a decay per row, over the same kernel.
+
+What crosses the border of a block would be more than one number here, so a stream is one block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gaecli.estimators.base import Estimates
+from gaecli.estimators.bootstrap import fill_bootstrap
+from gaecli.estimators.conventions import ends_as_terminal
+from gaecli.estimators.gae import Gae
+from gaecli.estimators.recursion import gae_block
+from gaecli.kernels.devices import Device
+from gaecli.rollouts import Block, FloatArray
+from gaecli.settings import Settings
+
+
+def make(settings: Settings, device: Device) -> Gae:
+    """The estimator that these settings ask for."""
+    kind = WholeStreamGae if needs_whole_stream(settings) else GatedGae
+    return kind(settings, device)
+
+
+def needs_whole_stream(settings: Settings) -> bool:
+    """Whether more than the inflow of a lane crosses the border of a block."""
+    convention = settings.convention
+    return (
+        convention.recursion != "gae"
+        or convention.returns != "sum"
+        or convention.arrival_rows
+        or settings.truncation == "leak"
+        or settings.lam_alpha is not None
+    )
+
+
+@dataclass(frozen=True)
+class GatedGae(Gae):
+    """The plain scan; the trace passes a masked step without decay under `--mask-mode gated`.
+
+    Masked blocks hold whole trajectories, so that there is no border to settle.
+    """
+
+    def estimate(self, block: Block, threads: int = 1) -> Estimates:
+        if self.settings.mask_mode != "gated" or block.masked is None:
+            return super().estimate(block, threads)
+        settings = self.settings
+        beyond = np.where(block.masked & block.cuts, 0.0, following_values(block))
+        deltas = block.rewards + settings.gamma * beyond - block.values
+        decays = np.where(block.masked, 1.0, settings.gamma * settings.lam)
+        return Estimates(self._affine(block, deltas, decays, threads))
+
+    def _affine(self, block: Block, x: FloatArray, a: FloatArray, threads: int) -> FloatArray:
+        """yₜ = xₜ + aₜ yₜ₊₁ within trajectories, by the kernel: a reward x, no values, a discount a."""
+        return gae_block(
+            x,
+            np.broadcast_to(0.0, x.shape),
+            cuts=block.cuts,
+            is_step=block.is_step,
+            gamma=a,
+            lam=1.0,
+            precision=self.settings.precision,
+            device=self.device,
+            threads=threads,
+        )
+
+
+@dataclass(frozen=True)
+class WholeStreamGae(GatedGae):
+    """Everything else that a preset may ask for."""
+
+    def estimate(self, block: Block, threads: int = 1) -> Estimates:
+        block = self._closed(block)
+        if self.settings.convention.recursion == "finite-horizon":
+            return Estimates(self._finite_horizon(block, threads))
+        if self.settings.convention.recursion == "accumulated":
+            return self._accumulated(block, threads)
+        advantages = self._gae(block, self._lam(block), threads)
+        if self.settings.convention.returns == "sum":
+            return Estimates(advantages)
+        # The reward-to-go with its bootstrap is the return of λ = 1.
+        return Estimates(advantages, self._gae(block, 1.0, threads) + block.values)
+
+    def settle(
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+    ) -> FloatArray:
+        """Nothing comes after a whole stream; its ends were filled before the scan."""
+        return advantages
+
+    def _closed(self, block: Block) -> Block:
+        """Every lane ends here, with the value that the bootstrap policy gives."""
+        if not block.lanes.count:
+            return block
+        cuts = block.cuts.copy()
+        cuts[block.lanes.stops - 1] = True
+        block = replace(block, cuts=cuts)
+        if self.settings.convention.open_ends == "terminal":
+            block = ends_as_terminal(block)
+        return fill_bootstrap(block, self.settings.bootstrap, is_whole_stream=True)
+
+    def _gae(self, block: Block, lam: float | FloatArray, threads: int) -> FloatArray:
+        return gae_block(
+            block.rewards,
+            block.values,
+            cuts=block.cuts,
+            terminated=block.terminated,
+            next_values=block.next_values,
+            is_step=block.is_step,
+            gamma=self.settings.gamma,
+            lam=lam,
+            precision=self.settings.precision,
+            device=self.device,
+            threads=threads,
+        )
+
+    def _lam(self, block: Block) -> float | FloatArray:
+        """λᵢ = 1 - 1 / max(α nᵢ, 1) of a trajectory of nᵢ steps (VAPO, https://arxiv.org/abs/2504.05118)."""
+        if self.settings.lam_alpha is None:
+            return self.settings.lam
+        ends = np.flatnonzero(block.cuts) + 1
+        lengths = np.diff(ends, prepend=0)
+        lams = 1.0 - 1.0 / np.maximum(self.settings.lam_alpha * lengths, 1.0)
+        result: FloatArray = np.repeat(lams, lengths)
+        return result
+
+    def _accumulated(self, block: Block, threads: int) -> Estimates:
+        """Brax: acc is the GAE, R = V + acc, and A = r + γ R' - V = acc + γ (1 - λ) acc'."""
+        accumulated = self._gae(block, self.settings.lam, threads)
+        following = np.zeros_like(accumulated)
+        following[:-1] = accumulated[1:]
+        following[block.cuts] = 0.0
+        advantages = accumulated + self.settings.gamma * (1.0 - self.settings.lam) * following
+        if block.is_step is not None:
+            advantages[~block.is_step] = 0.0
+        return Estimates(advantages, accumulated + block.values)
+
+    def _finite_horizon(self, block: Block, threads: int) -> FloatArray:
+        """c = 1 + λ c', y = c r + γ V' + γλ y', A = y / c - V: the mean of the k-step advantages by λᵏ."""
+        gamma, lam = self.settings.gamma, self.settings.lam
+        decays = np.full(block.num_steps, lam)
+        weights = self._affine(block, np.ones(block.num_steps), decays, threads)
+        if block.is_step is not None:
+            weights[~block.is_step] = 1.0
+        sums = weights * block.rewards + gamma * following_values(block)
+        result: FloatArray = self._affine(block, sums, gamma * decays, threads) / weights - block.values
+        return result
+
+
+def following_values(block: Block) -> FloatArray:
+    """[N] V(sₜ₊₁): given, or that of the next row inside a trajectory, or 0; 0 where terminated."""
+    following = np.zeros(block.num_steps)
+    following[:-1] = block.values[1:]
+    following[block.cuts] = 0.0
+    if block.next_values is not None:
+        following = np.where(np.isnan(block.next_values), following, block.next_values)
+    following[block.terminated] = 0.0
+    return following

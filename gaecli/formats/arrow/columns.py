@@ -1,0 +1,337 @@
+"""Arrow arrays to `Column`s and back; shared by every format that pyarrow reads."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from gaecli.errors import DataError
+from gaecli.formats.arrow.buffers import nulls_of, primitive_array, validity_buffer, values_of
+from gaecli.formats.base import TWO_COLUMNS, Column, ColumnInfo, Kind, OutputColumn
+from gaecli.rollouts import BoolArray, IndexArray
+
+
+def column_info(name: str, data_type: pa.DataType, num_rows: int, unusable: str | None = None) -> ColumnInfo:
+    """Describe a table column."""
+    item_type, depth = _item_type(data_type)
+    kind = _kind(item_type)
+    if kind == "other" and unusable is None:
+        unusable = f"type {data_type} holds no numbers"
+    return ColumnInfo(name, kind, str(data_type), (num_rows,), depth > 0, depth > 1, unusable=unusable)
+
+
+def schema_columns(schema: pa.Schema, num_rows: int) -> dict[str, ColumnInfo]:
+    """Every top-level column, and the fields of `steps` where that is a list of structs, as RLDS has it."""
+    columns: dict[str, ColumnInfo] = {}
+    for field in schema:
+        reason = TWO_COLUMNS if field.name in columns else None
+        columns[field.name] = column_info(field.name, field.type, num_rows, reason)
+    steps = schema.field("steps").type if schema.get_field_index("steps") >= 0 else None
+    if steps is not None and is_list(steps) and pa.types.is_struct(steps.value_type):
+        for child in steps.value_type:
+            name = f"steps.{child.name}"
+            columns.setdefault(name, column_info(name, output_type(child.type, steps), num_rows))
+    return columns
+
+
+def struct_fields(schema: pa.Schema) -> list[str]:
+    """Dotted paths of all that stands in structs with one value per row."""
+    found: list[str] = []
+    waiting = [(field.name, field.type) for field in schema]
+    while waiting:
+        path, data_type = waiting.pop(0)
+        if pa.types.is_struct(data_type):
+            waiting += [(f"{path}.{child.name}", child.type) for child in data_type]
+        elif path not in schema.names:
+            found.append(path)
+    return found
+
+
+def nested_info(name: str, schema: pa.Schema, num_rows: int) -> ColumnInfo | None:
+    """A child of structs by its dotted path, or None; structs may stand in a list."""
+    data_type = type_of(name, schema)
+    return None if data_type is None else column_info(name, data_type, num_rows)
+
+
+def type_of(name: str, schema: pa.Schema) -> pa.DataType | None:
+    """The type of a column by its literal name, else by its path; in a list of structs, a list of the child."""
+    if schema.get_field_index(name) >= 0:
+        return schema.field(name).type
+    head, *path = name.split(".")
+    if schema.get_field_index(head) < 0:
+        return None
+    return _type_at(schema.field(head).type, path)
+
+
+def _type_at(data_type: pa.DataType, path: Sequence[str]) -> pa.DataType | None:
+    if not path:
+        return data_type
+    data_type = _storage(data_type)
+    if pa.types.is_struct(data_type):
+        index = data_type.get_field_index(path[0])
+        return None if index < 0 else _type_at(data_type.field(index).type, path[1:])
+    if is_list(data_type):
+        inner = _type_at(data_type.value_type, path)
+        return None if inner is None else output_type(inner, data_type)
+    return None
+
+
+def pick(batch: pa.Table | pa.RecordBatch, name: str, source: Path) -> Column:
+    """A column of `batch` by its literal name, else by its path. `source`: the file, for messages."""
+    index = batch.schema.get_field_index(name)
+    head, *path = (name,) if index >= 0 else name.split(".")
+    array = batch.column(batch.schema.get_field_index(head))
+    try:
+        return to_column(array, path)
+    except _TooDeepError as error:
+        raise DataError(
+            f"`{name}` of `{source}` holds lists of lists ({array.type}), and more than one item in both",
+            hint="there is one number per step; name another column with its `--…-column`",
+        ) from error
+    except _TooManyError as error:
+        raise DataError(
+            f"`{name}` of `{source}` ({array.type}) repeats what is in the file to {error} items in one batch",
+            hint="write the file again with smaller batches, or with plain lists",
+        ) from error
+
+
+class _TooDeepError(Exception):
+    """Lists of lists, neither of which has one item only."""
+
+
+class _TooManyError(Exception):
+    """Lists that share their items, and would take memory out of all proportion to the file."""
+
+
+#: 2 GiB of float64.
+_MOST_SHARED_ITEMS = 1 << 28
+
+
+def are_single(columns: Iterable[Column]) -> bool:
+    """No list among these blocks of a column has more than one item."""
+    return all(column.offsets is None or (np.diff(column.offsets) <= 1).all() for column in columns)
+
+
+def to_column(array: pa.Array, path: Sequence[str] = ()) -> Column:
+    """Values, nulls and list offsets of an Arrow array, or of what stands at `path` within its structs."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    if isinstance(array, pa.RunEndEncodedArray):
+        return _run_by_run(array, path)
+    if path and pa.types.is_struct(array.type):
+        # Not `.field(part)`: it ignores the nulls and the slice of the struct itself.
+        return to_column(array.flatten()[array.type.get_field_index(path[0])], path[1:])
+    if path:
+        return _list_column(array, path)
+    if is_list(array.type):
+        return _list_column(array)
+    return _scalar_column(array)
+
+
+def output_type(item: pa.DataType, like: pa.DataType | None) -> pa.DataType:
+    """Type of a new column: `item`, or a list of it in the manner of the column that it stands beside."""
+    like = _storage(like)
+    if like is None:
+        return item
+    if pa.types.is_large_list(like) or pa.types.is_large_list_view(like):
+        return pa.large_list(item)
+    if pa.types.is_fixed_size_list(like):
+        return pa.list_(item, like.list_size)
+    return pa.list_(item)
+
+
+def output_array(column: OutputColumn, data_type: pa.DataType) -> pa.Array:
+    """A new column as an Arrow array; lists where it has offsets."""
+    if column.offsets is None:
+        return primitive_array(column.values, data_type, column.is_null)
+    items = primitive_array(column.values, data_type.value_type, column.is_null)
+    validity = validity_buffer(column.null_lists)
+    num_lists = len(column.offsets) - 1
+    if pa.types.is_fixed_size_list(data_type):
+        return pa.Array.from_buffers(data_type, num_lists, [validity], children=[items])
+    large = pa.types.is_large_list(data_type)
+    offsets = np.ascontiguousarray(column.offsets, np.int64 if large else np.int32)
+    buffers = [validity, pa.py_buffer(offsets)]
+    return pa.Array.from_buffers(data_type, num_lists, buffers, children=[items])
+
+
+def _scalar_column(array: pa.Array) -> Column:
+    data_type = array.type
+    if pa.types.is_null(data_type):
+        return Column(np.zeros(len(array)), is_null=np.ones(len(array), np.bool_))
+    if pa.types.is_dictionary(data_type):
+        return _scalar_column(array.dictionary_decode()) if _kind(data_type) != "id" else _coded(array)
+    if pa.types.is_decimal(data_type):
+        return _decimals(array)
+    if _kind(data_type) == "time":
+        numbers = array.view(pa.int32() if data_type.bit_width == 32 else pa.int64())
+        coded = functools.cache(lambda: _coded(array.dictionary_encode()))
+        return Column(values_of(numbers).astype(np.int64), nulls_of(array), coded=coded)
+    if _kind(data_type) == "id":
+        return _coded(array.dictionary_encode())
+    return Column(values_of(array), nulls_of(array))
+
+
+def _decimals(array: pa.Array) -> Column:
+    """Whole ones as int64 if they all fit; else float64, and codes for who needs every digit."""
+    if array.type.bit_width < 128:  # pyarrow has no functions for those
+        array = array.cast(pa.decimal128(38, array.type.scale))
+    if array.type.scale == 0:
+        try:
+            whole = array.cast(pa.int64())
+        except pa.ArrowInvalid:
+            pass
+        else:
+            return Column(values_of(whole), nulls_of(whole))
+    numbers = array.cast(pa.float64())
+    coded = functools.cache(lambda: _coded(array.dictionary_encode()))
+    return Column(values_of(numbers), nulls_of(numbers), coded=coded)
+
+
+def _coded(array: pa.DictionaryArray) -> Column:
+    is_null = nulls_of(array.indices)
+    codes = values_of(array.indices).astype(np.int64)
+    if is_null is not None:
+        codes = np.where(is_null, -1, codes)
+    return Column(codes, is_null, categories=_labels(array.dictionary))
+
+
+def _labels(distinct: pa.Array) -> list[Any]:
+    try:
+        labels: list[Any] = distinct.to_pylist()
+    except ValueError:  # nanoseconds, which only pandas can hold
+        return list(distinct.cast(pa.string()).to_pylist())
+    if not pa.types.is_decimal(distinct.type):
+        return labels
+    # Equal to the int64 that the same ids are in a block where all of them fit; texts go into JSON as they are.
+    return [_plain(label) if label is not None else None for label in labels]
+
+
+def _plain(number: Decimal) -> int | str:
+    return int(number) if number == number.to_integral_value() else str(number)
+
+
+def _run_by_run(array: pa.RunEndEncodedArray, path: Sequence[str]) -> Column:
+    """Every value as often as its run is long."""
+    # The children know nothing of the slice.
+    ends = np.clip(values_of(array.run_ends).astype(np.int64) - array.offset, 0, len(array))
+    runs = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
+    return _rows_of(to_column(array.values, path), runs)
+
+
+def _rows_of(column: Column, rows: IndexArray) -> Column:
+    """These rows of a column, in this order; any may come again."""
+    if column.offsets is None:
+        return _cells_of(column, rows)
+    lengths = np.diff(column.offsets)[rows]
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    _refuse_many(offsets[-1], len(column.values))
+    items = np.arange(offsets[-1]) + np.repeat(column.offsets[:-1][rows] - offsets[:-1], lengths)
+    null_lists = None if column.null_lists is None else column.null_lists[rows]
+    return replace(_cells_of(column, items), offsets=offsets, null_lists=null_lists)
+
+
+def _cells_of(column: Column, cells: IndexArray) -> Column:
+    values = column.values[cells]
+    is_null = None if column.is_null is None else column.is_null[cells]
+    coded = column.coded
+    again = None if coded is None else functools.cache(lambda: _cells_of(coded(), cells))
+    return Column(values, is_null, categories=column.categories, coded=again)
+
+
+def _refuse_many(num_items: int, num_stored: int) -> None:
+    if num_items > max(_MOST_SHARED_ITEMS, num_stored):
+        raise _TooManyError(f"{num_items:,}")
+
+
+def _list_column(array: pa.Array, path: Sequence[str] = ()) -> Column:
+    null_lists = nulls_of(array)
+    if pa.types.is_fixed_size_list(array.type):
+        lengths = np.full(len(array), array.type.list_size)
+    elif _is_view(array.type):
+        lengths = values_of(array.sizes)
+    else:
+        lengths = np.diff(values_of(array.offsets))
+    if null_lists is not None:
+        lengths = np.where(null_lists, 0, lengths)
+    offsets = np.zeros(len(array) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    if _is_view(array.type):
+        _refuse_many(offsets[-1], len(array.values))
+    # `flatten` honours slices and leaves out the items of null lists, as the lengths above do.
+    items = to_column(array.flatten(), path)
+    if items.offsets is not None:
+        return _flattened(items, offsets, null_lists)
+    return Column(items.values, items.is_null, offsets, null_lists, items.categories, items.coded)
+
+
+def _flattened(inner: Column, offsets: IndexArray, null_lists: BoolArray | None) -> Column:
+    """Lists of lists, of which one level holds one item at most, as lists: [T, 1] and [1, T] are [T]."""
+    assert inner.offsets is not None
+    has_item = np.diff(inner.offsets) == 1
+    if has_item.all():
+        return replace(inner, offsets=offsets, null_lists=null_lists)
+    if (np.diff(offsets) <= 1).all():
+        return replace(inner, offsets=inner.offsets[offsets], null_lists=null_lists)
+    raise _TooDeepError
+
+
+def is_list(data_type: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_list(data_type)
+        or pa.types.is_large_list(data_type)
+        or pa.types.is_fixed_size_list(data_type)
+        or _is_view(data_type)
+    )
+
+
+def _is_view(data_type: pa.DataType) -> bool:
+    return bool(pa.types.is_list_view(data_type) or pa.types.is_large_list_view(data_type))
+
+
+def _storage(data_type: pa.DataType | None) -> pa.DataType | None:
+    """What a tensor and other types of an extension are made of, and what runs are runs of."""
+    while True:
+        if isinstance(data_type, pa.BaseExtensionType):
+            data_type = data_type.storage_type
+        elif isinstance(data_type, pa.RunEndEncodedType):
+            data_type = data_type.value_type
+        else:
+            return data_type
+
+
+def _item_type(data_type: pa.DataType) -> tuple[pa.DataType, int]:
+    """(the type of the items, levels of lists)."""
+    data_type = _storage(data_type)
+    if not is_list(data_type):
+        return data_type, 0
+    item_type, depth = _item_type(data_type.value_type)
+    return item_type, depth + 1
+
+
+def _kind(data_type: pa.DataType) -> Kind:
+    if pa.types.is_dictionary(data_type):
+        return _kind(data_type.value_type)
+    if pa.types.is_boolean(data_type):
+        return "bool"
+    if pa.types.is_integer(data_type):
+        return "int"
+    if pa.types.is_decimal(data_type):
+        return "int" if data_type.scale == 0 else "float"
+    if pa.types.is_floating(data_type):
+        return "float"
+    if pa.types.is_null(data_type):
+        return "null"
+    if pa.types.is_nested(data_type) or pa.types.is_interval(data_type):
+        return "other"
+    return "time" if pa.types.is_temporal(data_type) else "id"

@@ -1,0 +1,289 @@
+"""JSON lines: one object per line, with numbers or lists of numbers as fields.
+
+New fields are appended to the text of each line, so that all else in it keeps its bytes. There is no place
+for metadata in this format: provenance lies beside the file (`record.py`). Once it was a field `gaecli` of the
+first line; where that is found it is read, and gone with the next write.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from gaecli.errors import DataError, FileError
+from gaecli.formats.arrow.columns import are_single, nested_info, pick, schema_columns, struct_fields
+from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.jsonl.bounds import BoundError, check_cells, check_depth, parse, whole_lines
+from gaecli.formats.jsonl.numbers import inexact_columns, with_exact_columns
+from gaecli.formats.jsonl.objects import edited, field_texts, is_compact
+from gaecli.formats.jsonl.record import believed, read_record
+from gaecli.formats.own_columns import fingerprint, signature
+from gaecli.formats.stored import parse_document
+
+PROVENANCE_FIELD = "gaecli"
+
+
+@dataclass(frozen=True)
+class _LineBatch:
+    """Whole lines: bytes `start` up to `stop`, and the rows that they hold."""
+
+    start: int
+    stop: int
+    first_row: int
+    num_rows: int
+
+
+class JsonLinesInput:
+    """One file of JSON lines. It has no header: opening it means parsing it once."""
+
+    format_name = "jsonl"
+    known_roles = NO_ROLES
+    remarks = NO_REMARKS
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        schemas: list[pa.Schema] = []
+        self._pieces: list[_LineBatch] = []
+        self._inexact: set[str] = set()
+        self._first_line = ""
+        try:
+            status = path.stat()
+            with path.open("rb") as file:
+                for start, content in whole_lines(file):
+                    self._add_piece(start, content, schemas)
+            self.schema: pa.Schema = with_exact_columns(_unified(schemas), self._inexact, self._tables)
+            self.num_rows = sum(piece.num_rows for piece in self._pieces)
+            columns = schema_columns(self.schema, self.num_rows)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise _unreadable(path, error) from error
+        self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
+        self._in_line = _provenance_in(self._first_line)
+        if self._in_line is not None:
+            columns.pop(PROVENANCE_FIELD, None)
+        self.columns: Mapping[str, ColumnInfo] = columns
+
+    def _add_piece(self, start: int, content: bytes, schemas: list[pa.Schema]) -> None:
+        lines = [line for line in content.splitlines() if line.strip()]
+        if not lines:
+            return
+        first_row = self._pieces[-1].first_row + self._pieces[-1].num_rows if self._pieces else 0
+        check_depth(lines, first_row)
+        check_cells(content, len(lines), first_row)
+        table = parse(content)
+        if table.num_rows != len(lines):
+            raise ValueError(
+                f"{len(lines):,} lines from row {first_row:,} on hold {table.num_rows:,} objects"
+            )
+        if not self._pieces:
+            self._first_line = lines[0].decode()
+        self._pieces.append(_LineBatch(start, start + len(content), first_row, len(lines)))
+        schemas.append(table.schema)
+        self._inexact |= inexact_columns(table)
+
+    def _tables(self, schema: pa.Schema) -> Iterator[pa.Table]:
+        """The pieces, one after the other."""
+        with self.path.open("rb") as file:
+            for piece in self._pieces:
+                file.seek(piece.start)
+                yield parse(file.read(piece.stop - piece.start), schema)
+
+    @functools.cached_property
+    def provenance(self) -> dict[str, Any] | None:
+        if self._in_line is not None:
+            return self._in_line
+        record = read_record(self.path)
+        return None if record is None else believed(record, self.payload, self.digests)
+
+    @property
+    def field_of_ours(self) -> tuple[str, ...]:
+        """The field that is neither data nor a result."""
+        return () if self._in_line is None else (PROVENANCE_FIELD,)
+
+    def fingerprint(self, own_columns: Sequence[str]) -> str:
+        return fingerprint(self, own_columns)
+
+    def digests(self, names: Sequence[str]) -> dict[str, str]:
+        """Of the texts of these fields in all lines."""
+        found: dict[str, Any] = {}
+        try:
+            for line in self.lines():
+                for name, text in field_texts(line, names):
+                    found.setdefault(name, hashlib.sha256()).update(f"{text}\n".encode())
+        except (OSError, ValueError) as error:
+            raise _unreadable(self.path, error) from error
+        return {name: digest.hexdigest() for name, digest in found.items()}
+
+    def payload(self, own_columns: Sequence[str]) -> str:
+        """Of the text of all lines without gaecli's fields."""
+        digest = hashlib.sha256()
+        try:
+            for line in self.lines():
+                digest.update(edited(line, (*own_columns, *self.field_of_ours), ()).encode())
+        except (OSError, ValueError) as error:
+            raise _unreadable(self.path, error) from error
+        return digest.hexdigest()
+
+    def struct_fields(self) -> Sequence[str]:
+        return struct_fields(self.schema)
+
+    def may_hold_flags(self, name: str) -> bool:
+        return self.find(name) is not None
+
+    def find(self, name: str) -> ColumnInfo | None:
+        if name in self.columns:
+            return self.columns[name]
+        return nested_info(name, self.schema, self.num_rows)
+
+    def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
+        return [
+            Unit(piece.first_row, piece.first_row + piece.num_rows, (index,))
+            for index, piece in enumerate(self._pieces)
+        ]
+
+    def blocks(
+        self, unit: Unit, names: Sequence[str], rows_per_block: int
+    ) -> Iterator[tuple[int, int, dict[str, Column]]]:
+        heads = {name if name in self.schema.names else name.split(".")[0] for name in names}
+        schema = pa.schema([field for field in self.schema if field.name in heads])
+        row = unit.start
+        for part in unit.parts:
+            piece = self._pieces[part]
+            try:
+                with self.path.open("rb") as file:
+                    file.seek(piece.start)
+                    table = parse(file.read(piece.stop - piece.start), schema)
+            except (pa.ArrowException, OSError, ValueError) as error:
+                raise _unreadable(self.path, error) from error
+            if table.num_rows != piece.num_rows:
+                raise FileError(f"`{self.path}` was changed while it was read")
+            for start in range(0, table.num_rows, rows_per_block):
+                rows = table.slice(start, rows_per_block)
+                yield row, row + rows.num_rows, {name: pick(rows, name, self.path) for name in names}
+                row += rows.num_rows
+
+    def has_single_items(self, name: str) -> bool:
+        """Piece by piece, up to the first that has more."""
+        units = self.units(self.num_rows, name)
+        blocks = (
+            columns[name] for unit in units for _, _, columns in self.blocks(unit, [name], self.num_rows)
+        )
+        try:
+            return are_single(blocks)
+        except DataError:  # lists of lists of more
+            return False
+
+    def read_whole(self, name: str) -> Column:
+        raise DataError(
+            f"`{name}` of `{self.path}` is a field of every line, not a number for the whole file"
+        )
+
+    def lines(self) -> Iterator[str]:
+        """All lines as they are, with their line ends; blank ones too."""
+        with self.path.open("r", encoding="utf-8", newline="") as file:
+            yield from file
+
+    def writer(self, temporary: Path, plan: WritePlan) -> JsonLinesOutput:
+        return JsonLinesOutput(self, temporary, plan)
+
+
+class JsonLinesOutput:
+    """A copy whose lines have further fields, and what is to be known of them for the file beside it."""
+
+    method = "append: fields of each line"
+
+    def __init__(self, source: JsonLinesInput, temporary: Path, plan: WritePlan) -> None:
+        self._source = source
+        self._temporary = temporary
+        self._plan = plan
+        self._removed = {*plan.own_columns, *plan.drop_columns, *plan.new_columns, *source.field_of_ours}
+        self._lines = source.lines()
+        self._digests = {name: hashlib.sha256() for name in plan.new_columns}
+        self._has_lines = False
+        self._file = temporary.open("wb")
+        #: Ready when the file is.
+        self.record = b""
+
+    def write(self, columns: Mapping[str, OutputColumn]) -> None:
+        names = list(self._plan.new_columns)
+        for texts in zip(*(_texts(columns[name]) for name in names), strict=True):
+            line = self._next_line()
+            shown = [text.replace(" ", "") for text in texts] if is_compact(line) else texts
+            for name, text in zip(names, shown, strict=True):
+                self._digests[name].update(f"{text}\n".encode())
+            self._file.write(edited(line, self._removed, list(zip(names, shown, strict=True))).encode())
+            self._has_lines = True
+
+    def _next_line(self) -> str:
+        """The next line that holds an object; blank ones before it are copied."""
+        for line in self._lines:
+            if line.strip():
+                return line
+            self._file.write(line.encode())
+        raise FileError(f"`{self._source.path}` was changed while it was read")
+
+    def finish(self, provenance: dict[str, Any]) -> None:
+        for line in self._lines:
+            self._file.write(line.encode())
+        self._file.close()
+        written = {name: digest.hexdigest() for name, digest in self._digests.items() if self._has_lines}
+        document = {**provenance, **signature(self._source, self._plan, written)}
+        self.record = json.dumps(document, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+
+    def abort(self) -> None:
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+def _provenance_in(line: str) -> dict[str, Any] | None:
+    """What gaecli stored in the first line before it had a file of its own for that."""
+    try:
+        texts = [json.loads(text) for _, text in field_texts(line, (PROVENANCE_FIELD,))]
+    except (ValueError, RecursionError):
+        return None
+    return parse_document(texts[0]) if texts and isinstance(texts[0], str) else None
+
+
+def _unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    if not schemas:
+        return pa.schema([])
+    return pa.unify_schemas(list(schemas), promote_options="permissive")
+
+
+def _texts(column: OutputColumn) -> list[str]:
+    """The cells as JSON, numbers with as many digits as their type has."""
+    numbers: list[str] = column.values.astype(str).tolist()
+    absent = ~np.isfinite(column.values)
+    if column.is_null is not None:
+        absent |= column.is_null
+    for index in np.flatnonzero(absent).tolist():
+        numbers[index] = "null"
+    if column.offsets is None:
+        return numbers
+    offsets = column.offsets.tolist()
+    null_lists = [False] * (len(offsets) - 1) if column.null_lists is None else column.null_lists.tolist()
+    return [
+        "null" if is_null else f"[{', '.join(numbers[start:stop])}]"
+        for is_null, start, stop in zip(null_lists, offsets[:-1], offsets[1:], strict=True)
+    ]
+
+
+def _unreadable(path: Path, error: Exception) -> FileError:
+    if isinstance(error, FileNotFoundError):
+        return FileError(f"`{path}` does not exist")
+    if isinstance(error, PermissionError):
+        return FileError(f"no permission to read `{path}`")
+    what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return FileError(
+        f"`{path}` cannot be read as JSON lines: {what}",
+        hint=error.hint
+        if isinstance(error, BoundError)
+        else "every line is one object, and a field has one type throughout",
+    )

@@ -1,0 +1,243 @@
+"""Parquet: read a projection in blocks, write by splicing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gaecli.errors import DataError, FileError
+from gaecli.formats.arrow.columns import (
+    nested_info,
+    output_array,
+    output_type,
+    pick,
+    schema_columns,
+    struct_fields,
+    type_of,
+)
+from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.parquet.footer import encrypted, is_encrypted, read_footer
+from gaecli.formats.parquet.mark import payload_fingerprint
+from gaecli.formats.parquet.splice import ParquetAppender
+from gaecli.formats.parquet.statistics import leaf_facts
+from gaecli.formats.stored import parse_document
+
+#: Column chunks are streamed through a buffer of this size: a row group may be larger than memory.
+READ_BUFFER_BYTES = 1 << 20
+
+PROVENANCE_KEY = b"gaecli"
+
+
+class ParquetInput:
+    """One Parquet file, opened by its footer."""
+
+    format_name = "parquet"
+    known_roles = NO_ROLES
+    remarks = NO_REMARKS
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            status = path.stat()
+            self._facts = leaf_facts(path)  # checked before pyarrow is given the file
+            # Closed again: a data set may have more files than a process may have open.
+            with _parquet_file(path) as file:
+                self.schema: pa.Schema = file.schema_arrow
+                self._metadata = file.metadata
+            self.num_rows = self._facts.num_rows
+            self.columns: Mapping[str, ColumnInfo] = schema_columns(self.schema, self.num_rows)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise _unreadable(path, error) from error
+        self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
+
+    @property
+    def provenance(self) -> dict[str, Any] | None:
+        return parse_document((self._metadata.metadata or {}).get(PROVENANCE_KEY))
+
+    def fingerprint(self, own_columns: Sequence[str]) -> str:
+        return payload_fingerprint(read_footer(self.path), own_columns)
+
+    def struct_fields(self) -> Sequence[str]:
+        return struct_fields(self.schema)
+
+    def may_hold_flags(self, name: str) -> bool:
+        leaf = self._facts.leaf_of_list(self._leaf(name))
+        return leaf is not None and self._facts.allow_flags[leaf]
+
+    def find(self, name: str) -> ColumnInfo | None:
+        """A literal column name first (`next.reward` in LeRobot), then a struct path (`infos.value`)."""
+        if name in self.columns:
+            return self.columns[name]
+        return nested_info(name, self.schema, self.num_rows)
+
+    def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
+        """Small row groups are read together, a large one is a unit of its own. Items of lists count as rows."""
+        units: list[Unit] = []
+        start = row = cells = 0
+        parts: list[int] = []
+        facts, leaf = self._facts, self._leaf_index(like)
+        for index, num_rows in enumerate(facts.group_rows):
+            size = num_rows if leaf is None else max(num_rows, int(facts.num_values[index, leaf]))
+            if parts and cells + size > rows_per_block:
+                units.append(Unit(start, row, tuple(parts)))
+                start, cells, parts = row, 0, []
+            parts.append(index)
+            row += num_rows
+            cells += size
+        if row > start:
+            units.append(Unit(start, row, tuple(parts)))
+        return units
+
+    def blocks(
+        self, unit: Unit, names: Sequence[str], rows_per_block: int
+    ) -> Iterator[tuple[int, int, dict[str, Column]]]:
+        """Opens the file anew, so that several threads can read units of one input."""
+        try:
+            with _parquet_file(self.path, self._metadata) as file:
+                row = unit.start
+                rows_per_block = max(1, int(rows_per_block / self._cells_per_row(unit, names)))
+                for batch in _batches(file, unit, [self._leaf(name) for name in names], rows_per_block):
+                    stop = row + batch.num_rows
+                    yield row, stop, {name: pick(batch, name, self.path) for name in names}
+                    row = stop
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(self.path, error) from error
+        if row != unit.stop:
+            raise FileError(
+                f"`{self.path}` is damaged: rows {unit.start} to {unit.stop} should be there, but only "
+                f"{row - unit.start} could be read",
+                hint="write the file again from its source",
+            )
+
+    def _leaf_index(self, name: str) -> int | None:
+        """The number of the leaf column of a list, whose items may be many more than its rows."""
+        info = self.find(name)
+        if info is None or not info.is_list:
+            return None
+        return self._facts.leaf_of_list(self._leaf(name))
+
+    def _cells_per_row(self, unit: Unit, names: Sequence[str]) -> float:
+        """Of the column with the longest lists."""
+        leaves = [leaf for name in names if (leaf := self._leaf_index(name)) is not None]
+        cells = self._facts.num_values[list(unit.parts)][:, leaves].sum(axis=0).tolist()
+        return float(max([unit.num_rows, *cells]) / max(unit.num_rows, 1))
+
+    def _leaf(self, name: str) -> str:
+        """What pyarrow calls a column: in a list of structs, levels of the file's own stand between."""
+        if name in self.schema.names or "." not in name:
+            return name
+        for path in self._facts.paths:
+            head, *inner = path.split(".")
+            if ".".join([head, *inner[2:]]) == name:
+                return path
+        return name
+
+    def has_single_items(self, name: str) -> bool:
+        """The footer tells: a row of a leaf has an entry for every item, and one where there is none."""
+        leaf = self._leaf_index(name)
+        return leaf is not None and self._facts.num_values[:, leaf].tolist() == list(self._facts.group_rows)
+
+    def read_whole(self, name: str) -> Column:
+        pieces = list(self.blocks(Unit(0, self.num_rows, self._all_groups()), [name], max(self.num_rows, 1)))
+        if len(pieces) != 1:
+            raise DataError(f"column `{name}` of `{self.path}` is empty")
+        return pieces[0][2][name]
+
+    def _all_groups(self) -> tuple[int, ...]:
+        return tuple(range(len(self._facts.group_rows)))
+
+    def writer(self, temporary: Path, plan: WritePlan) -> ParquetOutput:
+        return ParquetOutput(self, temporary, plan)
+
+
+def _numbered(field: pa.Field, ids: Sequence[int]) -> pa.Field:
+    """With the ids of the column and of its items."""
+    if not ids:
+        return field
+    kind = field.type
+    if len(ids) > 1:
+        item = _numbered(kind.value_field, ids[1:])
+        kind = pa.large_list(item) if pa.types.is_large_list(kind) else pa.list_(item)
+    return pa.field(field.name, kind, field.nullable, {"PARQUET:field_id": str(ids[0])})
+
+
+class ParquetOutput:
+    """A copy of a Parquet file with new columns, under a temporary name."""
+
+    def __init__(self, source: ParquetInput, temporary: Path, plan: WritePlan) -> None:
+        like_type = type_of(plan.like_column, source.schema) if plan.like_column is not None else None
+        self._schema = pa.schema(
+            [
+                _numbered(
+                    pa.field(name, output_type(pa.from_numpy_dtype(dtype), like_type)),
+                    plan.field_ids.get(name, ()),
+                )
+                for name, dtype in plan.new_columns.items()
+            ]
+        )
+        earlier = source.provenance or {}
+        self._appender = ParquetAppender(
+            source.path,
+            temporary,
+            self._schema,
+            drop_columns=plan.drop_columns,
+            own_columns=plan.own_columns,
+            payload_end=earlier.get("payload_end"),
+        )
+        self.method = self._appender.method
+        self._payload = self._appender.payload_fingerprint(plan.kept_own_columns)
+
+    def write(self, columns: Mapping[str, OutputColumn]) -> None:
+        arrays = [output_array(columns[field.name], field.type) for field in self._schema]
+        self._appender.write(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+
+    def finish(self, provenance: dict[str, Any]) -> None:
+        stored = {**provenance, "payload": self._payload, "payload_end": self._appender.payload_end}
+        text = json.dumps(stored, allow_nan=False, separators=(",", ":"))
+        self._appender.finish({PROVENANCE_KEY.decode(): text})
+
+    def abort(self) -> None:
+        self._appender.abort()
+
+
+@contextlib.contextmanager
+def _parquet_file(path: Path, metadata: pq.FileMetaData | None = None) -> Iterator[pq.ParquetFile]:
+    # By bytes: given a name, pyarrow wants UTF-8, and looks for a file system each time.
+    with (
+        pa.OSFile(os.fsencode(path)) as source,
+        pq.ParquetFile(source, metadata=metadata, pre_buffer=False, buffer_size=READ_BUFFER_BYTES) as file,
+    ):
+        yield file
+
+
+def _batches(
+    file: pq.ParquetFile, unit: Unit, names: Sequence[str], rows_per_block: int
+) -> Iterator[pa.Table | pa.RecordBatch]:
+    """Small row groups as one table; a large one as a stream, so that it need not fit into memory."""
+    if unit.num_rows <= rows_per_block:
+        yield file.read_row_groups(list(unit.parts), columns=list(names), use_threads=False)
+        return
+    yield from file.iter_batches(
+        rows_per_block, row_groups=list(unit.parts), columns=list(names), use_threads=False
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> FileError:
+    if isinstance(error, FileNotFoundError):
+        return FileError(f"`{path}` does not exist")
+    if isinstance(error, PermissionError):
+        return FileError(f"no permission to read `{path}`")
+    if is_encrypted(path):
+        return encrypted(str(path))
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return FileError(
+        f"`{path}` cannot be read as Parquet: {reason}",
+        hint="the file may be truncated or of another format; `parquet-tools` or pyarrow show more",
+    )

@@ -1,0 +1,356 @@
+"""New columns for a Parquet file, without decoding or encoding those it has.
+
+    new file = bytes [0, p) of the source · pages of the new columns · merged footer · its length · "PAR1"
+
+where p is where the source's footer starts (or, when columns of an earlier run are replaced, where it
+started before them). pyarrow writes the new columns as a Parquet stream of their own, with the row counts of
+the source's row groups. That stream goes straight into the new file at p - 4: its magic, the first four
+bytes, is left out, so what pyarrow believes to be at offset x is at x + p - 4, and p - 4 is all that has to
+be added to the offsets in the new chunks and in their offset indexes. The old ones stand where they stood.
+
+Columns to be left out that stand among the others are taken out first (`parquet_relocate`), and a footer that
+cannot be edited byte by byte is made anew with its file (`parquet_rewrite`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gaecli.errors import FileError
+from gaecli.formats.parquet import thrift_compact as thrift
+from gaecli.formats.parquet.copy_range import Copier, Copy, changed, identity, write_at
+from gaecli.formats.parquet.footer import (
+    MAGIC,
+    TAIL_SIZE,
+    ColumnChunk,
+    FileMetaData,
+    Footer,
+    codec_name,
+    fingerprint,
+    parse_footer,
+    read_open_footer,
+    stands_behind,
+)
+from gaecli.formats.parquet.keys import (
+    ARROW_SCHEMA,
+    encode_schema,
+    needs_arrow_schema,
+    to_thrift,
+    updated_keys,
+)
+from gaecli.formats.parquet.mark import marked, payload_fingerprint
+from gaecli.formats.parquet.merge import with_columns, without_columns, without_empty_head
+from gaecli.formats.parquet.pieces import merge_pieces, piece_rows, placed_chunks, spool_file
+from gaecli.formats.parquet.relocate import Base, relocate
+from gaecli.formats.parquet.rewrite import reencode
+from gaecli.formats.parquet.thrift_compact import Struct
+
+__all__ = ["ParquetAppender", "choose_method", "fingerprint"]
+
+_SPLICE = "splice"
+_WRITE_BUFFER_BYTES = 1 << 18
+_USABLE_CODECS = ("SNAPPY", "GZIP", "BROTLI", "ZSTD", "LZ4")
+
+
+class ParquetAppender:
+    """Writes a copy of a Parquet file with new columns at the end of its schema, under a temporary name.
+
+    The caller renames it. Nothing of the size of the file, or of one of its columns, is held in memory.
+
+    Args:
+        source: the file, which is only read.
+        temporary: written from its beginning; deleted by `abort`.
+        new_schema: the new columns. A name may be that of a dropped or own column, and of no other.
+        drop_columns: top-level columns to be left out. Their bytes would stay in a spliced file, so the file
+            is rewritten.
+        own_columns: top-level columns of an earlier run, to be left out. Where they, and nothing else, stand
+            behind `payload_end`, the copy simply ends there; otherwise they count as `drop_columns`.
+        payload_end: the attribute of the same name when `own_columns` were written.
+
+    Attributes:
+        method: "splice", or "rewrite: " and the reason.
+        payload_end: where the old columns end in the new file; to be given again with `own_columns`.
+        row_group_rows: the row counts of the row groups, in the source as in the new file.
+
+    Raises:
+        FileError: if the source is no Parquet file, is damaged or encrypted.
+        ValueError: if a new name collides with one that stays.
+    """
+
+    method: str
+    payload_end: int
+    row_group_rows: Sequence[int]
+
+    def __init__(
+        self,
+        source: Path,
+        temporary: Path,
+        new_schema: pa.Schema,
+        *,
+        drop_columns: Sequence[str] = (),
+        own_columns: Sequence[str] = (),
+        payload_end: int | None = None,
+    ) -> None:
+        self._source_path = source
+        self._temporary = temporary
+        self._schema = new_schema
+        with contextlib.ExitStack() as undo:
+            self._source = undo.enter_context(source.open("rb", buffering=0))
+            self._identity = identity(self._source)
+            self._footer = read_open_footer(self._source, str(source))
+            foreign = self._footer.positions(drop_columns)
+            own = self._footer.positions(own_columns) - foreign
+            self._dropped = foreign | own
+            _check_names(self._footer, self._dropped, new_schema)
+            self._target = undo.enter_context(_create(temporary, self._source))
+            undo.callback(temporary.unlink, missing_ok=True)
+            self.method, end = choose_method(self._footer, foreign, own, payload_end)
+            self._base = self._lay_base(foreign, own, end)
+            self._copier = Copier(self._source, str(source), temporary, self._base.copies)
+            undo.callback(self._copier.stop)
+            self._stream = _ColumnStream(temporary, self._base.payload_end, new_schema, self._footer)
+            undo.callback(self._stream.abandon)
+            self._undo = undo.pop_all()
+        self.payload_end = self._base.payload_end
+        self.row_group_rows = self._footer.row_group_rows
+
+    def write(self, columns: pa.RecordBatch | pa.Table) -> None:
+        """Add rows of the new columns, in the order of the file and in chunks of any size.
+
+        Raises:
+            ValueError: if the columns are not those of `new_schema`, or more rows come than the source has.
+            OSError: if copying the old columns failed meanwhile.
+        """
+        table = pa.Table.from_batches([columns]) if isinstance(columns, pa.RecordBatch) else columns
+        self._copier.check()
+        self._stream.write(table)
+
+    def finish(self, metadata: Mapping[str, str]) -> None:
+        """Complete the file. It is flushed, not synced. After an error only `abort` is left.
+
+        Args:
+            metadata: pairs to be added to the file's, in place of those with the same key.
+
+        Raises:
+            ValueError: if there were fewer rows than in the source.
+            FileError: if the source was changed meanwhile.
+            OSError: if copying or writing failed.
+        """
+        added, chunks, end = self._stream.finish(self._target)
+        self._copier.join()
+        if identity(self._source) != self._identity:
+            raise changed(str(self._source_path))
+        tree = without_empty_head(with_columns(self._base.tree, added, marked(chunks)))
+        if pairs := self._pairs({key.encode(): value.encode() for key, value in metadata.items()}):
+            tree.put(FileMetaData.KEY_VALUE_METADATA, thrift.LIST, to_thrift(pairs))
+        footer = thrift.encode(tree)
+        write_at(self._target, footer + len(footer).to_bytes(4, "little") + MAGIC, end)
+        self._target.truncate(self._target.tell())
+        self._stream.close()
+        self._target.close()
+        self._source.close()
+        self._undo.pop_all()
+
+    def payload_fingerprint(self, ignore_columns: Sequence[str] = ()) -> str:
+        """What `payload_fingerprint` will say of the new file without its new columns and without these."""
+        base = self._base.tree
+        is_as_read = base is self._footer.tree
+        footer = self._footer if is_as_read else parse_footer(thrift.encode(base), self._base.payload_end)
+        return payload_fingerprint(footer, ignore_columns)
+
+    def abort(self) -> None:
+        """Stop, close what is open and delete the temporary file. Does nothing after `finish`."""
+        self._undo.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Also without an error: what was not finished is not a file.
+        self.abort()
+
+    def _lay_base(self, foreign: set[int], own: set[int], end: int) -> Base:
+        """What the new columns are put behind, by the method that was chosen."""
+        footer = self._footer
+        if self.method == _SPLICE:
+            tree = without_columns(footer, own) if own else footer.tree
+            return Base(tree, end, [Copy(0, 0, end)])
+        if not footer.is_canonical:
+            new = reencode(self._source_path, self._source, footer, foreign | own, self._temporary)
+            return Base(new.tree, new.start, [])
+        return relocate(self._source, str(self._source_path), footer, foreign | own, self._target)
+
+    def _pairs(self, extra: Mapping[bytes, bytes]) -> Mapping[bytes, bytes | None]:
+        """The key-value metadata of the new file."""
+        footer = self._footer
+        try:
+            pairs = updated_keys(footer.pairs, footer.columns, self._dropped, self._schema, extra)
+            if ARROW_SCHEMA not in footer.pairs and any(needs_arrow_schema(f.type) for f in self._schema):
+                stored = pq.read_schema(self._source_path)
+                kept = [field for index, field in enumerate(stored) if index not in self._dropped]
+                # With ARROW:schema there, pyarrow shows no other pairs than those inside it.
+                inside = {key: value for key, value in pairs.items() if value is not None}
+                schema = pa.schema([*kept, *self._schema], metadata=inside)
+                pairs[ARROW_SCHEMA] = encode_schema(schema)
+        except ValueError as error:
+            raise FileError(f"the metadata of `{self._source_path}` is damaged: {error}") from error
+        return pairs
+
+
+def choose_method(
+    footer: Footer, foreign: set[int], own: set[int], payload_end: Any = None
+) -> tuple[str, int]:
+    """How a file is written that loses these top-level columns, without writing it.
+
+    Args:
+        foreign, own: the positions of `drop_columns` and `own_columns`.
+        payload_end: as recorded, so it may be anything.
+
+    Returns:
+        The `method`, and where the bytes that a splice copies end.
+    """
+    if not footer.is_canonical:
+        return "rewrite: the footer is in an unusual form", footer.start
+    displaced = foreign or own
+    if not displaced:
+        return _SPLICE, footer.start
+    is_offset = isinstance(payload_end, int) and len(MAGIC) <= payload_end <= footer.start
+    if is_offset and not foreign and stands_behind(footer, own, payload_end):
+        return _SPLICE, payload_end
+    names = ", ".join(f"`{footer.columns[index]}`" for index in sorted(displaced))
+    plural = "s" if len(displaced) > 1 else ""
+    return f"rewrite: {'foreign' if foreign else 'displaced'} column{plural} {names} replaced", footer.start
+
+
+class _ColumnStream:
+    """The new columns as pyarrow's Parquet stream, regrouped to the row groups of the source.
+
+    pyarrow writes a row group from a table at once. One with more values than fit in memory is written
+    in pieces, to a spool file, and its pages are put together in `finish`.
+    """
+
+    def __init__(self, path: Path, start: int, schema: pa.Schema, footer: Footer) -> None:
+        self._schema = schema
+        self._start = start
+        self._pieces = [piece_rows(group, schema) for group in footer.row_groups]
+        self._is_direct = all(len(pieces) == 1 for pieces in self._pieces)
+        self._expected = [rows for pieces in self._pieces for rows in pieces]
+        self._num_missing = sum(self._expected)
+        self._expected.reverse()
+        self._pending: list[pa.Table] = []
+        self._num_pending = 0
+        self._file = path.open("r+b", buffering=_WRITE_BUFFER_BYTES) if self._is_direct else spool_file(path)
+        self._file.seek(start if self._is_direct else 0)
+        self._sink = _Sink(self._file, len(MAGIC) if self._is_direct else 0)
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            schema,
+            compression=_codec(footer),
+            use_dictionary=False,  # of numbers that hardly repeat; a third of the time
+            write_statistics=True,
+            write_page_index=footer.has_page_index,
+            store_schema=False,
+        )
+        self._write_complete()
+
+    def write(self, table: pa.Table) -> None:
+        if not table.schema.equals(self._schema):
+            raise ValueError(f"columns {table.schema.names} are not the announced {self._schema.names}")
+        if table.num_rows > self._num_missing:
+            raise ValueError("there are more rows than in the source")
+        self._num_missing -= table.num_rows
+        self._pending.append(table)
+        self._num_pending += table.num_rows
+        self._write_complete()
+
+    def _write_complete(self) -> None:
+        """Write the pieces that have all their rows; one of no rows has."""
+        while self._expected and self._num_pending >= self._expected[-1]:
+            num_rows = self._expected.pop()
+            pending = pa.concat_tables(self._pending) if self._pending else self._schema.empty_table()
+            self._writer.write_table(pending.slice(0, num_rows), row_group_size=max(num_rows, 1))
+            self._num_pending -= num_rows
+            self._pending = [pending.slice(num_rows)] if self._num_pending else []
+
+    def finish(self, target: BinaryIO) -> tuple[Struct, list[list[Struct]], int]:
+        """The stream's tree, its chunks by row group as they are in the target, and where they end there."""
+        if self._num_missing:
+            raise ValueError(f"{self._num_missing} rows are missing of those in the source")
+        self._writer.close()
+        self._file.flush()
+        stream = self._read_footer()
+        if not self._is_direct:
+            return stream.tree, *merge_pieces(self._file, stream, self._pieces, target, self._start)
+        return stream.tree, *placed_chunks(stream, target, self._start - len(MAGIC))
+
+    def _read_footer(self) -> Footer:
+        """The footer that pyarrow wrote; it has offsets of the stream."""
+        end = self._sink.num_written - TAIL_SIZE
+        self._file.seek(-TAIL_SIZE, os.SEEK_CUR)
+        size = int.from_bytes(self._file.read(4), "little")
+        self._file.seek(-4 - size, os.SEEK_CUR)
+        return parse_footer(self._file.read(size), end - size)
+
+    def abandon(self) -> None:
+        """Close what may be broken: pyarrow's writer writes a footer now, or else when it is collected."""
+        for close in (self._writer.close, self.close):
+            with contextlib.suppress(Exception):
+                close()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Sink:
+    """What pyarrow writes to: a file from its current position on, less the first `skip` bytes."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO, skip: int) -> None:
+        self._file = file
+        self._skip = skip
+        self.num_written = 0
+
+    def write(self, block: Any) -> int:
+        size = len(block)
+        before = max(0, self._skip - self.num_written)
+        self._file.write(memoryview(block)[before:] if before else block)
+        self.num_written += size
+        return size
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def _create(path: Path, source: BinaryIO) -> BinaryIO:
+    """A new file that no more people can read than the source, and its owner can write."""
+    mode = os.fstat(source.fileno()).st_mode & 0o777 | 0o600
+    return open(path, "w+b", buffering=0, opener=lambda name, flags: os.open(name, flags, mode))
+
+
+def _check_names(footer: Footer, dropped: set[int], new_schema: pa.Schema) -> None:
+    kept = {name for index, name in enumerate(footer.columns) if index not in dropped}
+    for name, count in Counter(new_schema.names).items():
+        if count > 1 or name in kept:
+            raise ValueError(f"column `{name}` would be there twice")
+
+
+def _codec(footer: Footer) -> str:
+    """The codec of most of the source's chunks, if pyarrow can write it."""
+    counts = Counter(codec_name(chunk.value(ColumnChunk.META_DATA)) for chunk in footer.chunks())
+    name = counts.most_common(1)[0][0] if counts else "NONE"
+    return name if name in _USABLE_CODECS else "SNAPPY"

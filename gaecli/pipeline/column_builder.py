@@ -1,0 +1,97 @@
+"""What is written: numbers per step as columns in the order of the rows, masked rows included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gaecli.choices import MaskFill
+from gaecli.formats.base import OutputColumn
+from gaecli.rollouts import Array, Block, BoolArray, FloatArray, MaskedSlots
+
+#: What is written, unless a format has another idea.
+OUTPUT_DTYPE = np.dtype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnBuilder:
+    """Writes the columns of one block.
+
+    `values` are those that the convention computes with, where the returns are A + V; None where they are not.
+    """
+
+    block: Block
+    values: Array | None
+    mask_fill: MaskFill
+
+    def advantages(self, advantages: FloatArray, zeros: FloatArray | None) -> OutputColumn:
+        """`zeros`: as in `Normalized`; None: 0 stays 0. A `zero` fill comes after normalisation."""
+        slots, masked = self.block.slots, self.block.masked
+        if slots is not None:
+            if self.mask_fill == "zero":
+                return self._rows(np.where(self._is_kept(slots), _carried(advantages, slots, None), 0.0))
+            return self._rows(_carried(advantages, slots, zeros))
+        if masked is not None and self.mask_fill == "zero":
+            advantages = np.where(masked, 0.0, advantages)
+        return self._steps(advantages)
+
+    def returns(self, returns: FloatArray) -> OutputColumn:
+        """A masked row that is no step has the advantage it carries plus its own V, or the return it carries."""
+        slots = self.block.slots
+        if slots is None:
+            return self._steps(returns)
+        if self.values is None:
+            filled = _carried(returns, slots, None)
+        else:
+            with np.errstate(invalid="ignore", over="ignore"):
+                filled = _carried(returns - self.values, slots, None) + slots.values
+        placed = self.block.placement.to_rows(returns)
+        return self._rows(np.where(self._is_kept(slots), placed, filled))
+
+    def _is_kept(self, slots: MaskedSlots) -> BoolArray:
+        kept = np.zeros(len(slots.values), np.bool_)
+        kept[self.block.placement.order] = True
+        return kept
+
+    def _rows(self, rows: FloatArray) -> OutputColumn:
+        """Numbers of all rows; null in dropped trajectories and where a masked V is no number."""
+        with np.errstate(over="ignore"):
+            values = rows.astype(OUTPUT_DTYPE)
+        is_null = ~np.isfinite(rows)
+        dropped, slots = self.block.dropped, self.block.slots
+        if dropped is not None and slots is not None and len(dropped):
+            step = np.maximum(slots.sources, slots.owners)
+            is_null |= (step >= 0) & dropped[step]
+        return self._column(values, is_null)
+
+    def _steps(self, steps: FloatArray) -> OutputColumn:
+        """float32 in row order; null where there is no step, where its trajectory is left out, and where
+        a mask leaves it out, unless masked rows are filled."""
+        block, placement = self.block, self.block.placement
+        absent: BoolArray | None = block.dropped
+        if block.is_step is not None:
+            absent = ~block.is_step if absent is None else absent | ~block.is_step
+        if block.masked is not None and self.mask_fill == "null":
+            absent = block.masked if absent is None else absent | block.masked
+        is_null = None
+        if absent is not None or placement.order is not None:
+            present = np.ones(block.num_steps, np.bool_) if absent is None else ~absent
+            is_null = ~placement.to_rows(present, fill=False)
+        with np.errstate(over="ignore"):
+            values = placement.to_rows(steps.astype(OUTPUT_DTYPE, copy=False))
+        return self._column(values, is_null)
+
+    def _column(self, values: Array, is_null: BoolArray | None) -> OutputColumn:
+        if is_null is not None and not is_null.any():
+            is_null = None
+        return OutputColumn(values, is_null, self.block.list_offsets, self.block.null_lists)
+
+
+def _carried(steps: FloatArray, slots: MaskedSlots, zeros: FloatArray | None) -> FloatArray:
+    """[rows] the number of the next step of the trajectory; 0, or what became of it, where none follows."""
+    if zeros is None:
+        zeros = np.zeros(len(steps) + 1)
+    padded = np.append(steps, 0.0)  # -1, no step, is the last one
+    result: FloatArray = np.where(slots.sources >= 0, padded[slots.sources], zeros[slots.owners])
+    return result

@@ -1,0 +1,119 @@
+"""Files that are computed apart although one goes on where the one before it ends.
+
+Shards of a job have names of many kinds (`part-00000-….parquet`, `0000.parquet`, `chunk_1.npz`), and only some of
+them say that they are one stream. Their ids and steps do: the last trajectory is open, and the next file
+begins with the same id and the next step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gaecli.layouts.keys import as_labels
+from gaecli.pipeline.judging.judge import StreamEvidence
+from gaecli.summary import WarningNote
+
+#: Streams of more lanes are not compared: they are no shards of a log.
+_MOST_LANES = 10_000
+
+
+@dataclass(frozen=True)
+class _Edge:
+    """The first or the last step of a lane."""
+
+    identity: Hashable
+    step: int | None
+    #: A trajectory may reach over it.
+    is_open: bool
+
+    @property
+    def has_id(self) -> bool:
+        return self.identity is not None and self.identity != ()
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Both ends of a stream, by the key of the lane."""
+
+    first_path: str
+    last_path: str
+    heads: Mapping[Hashable, _Edge]
+    tails: Mapping[Hashable, _Edge]
+    stride: int
+
+    @classmethod
+    def of(cls, case: StreamEvidence) -> Edges | None:
+        """None where trajectories are known to be whole, or there are too many lanes to compare."""
+        num_lanes = sum(summary.lanes.count for summary in case.summaries)
+        if case.layout != "long" or not 0 < num_lanes <= _MOST_LANES:
+            return None
+        heads: dict[Hashable, _Edge] = {}
+        tails: dict[Hashable, _Edge] = {}
+        for summary in case.summaries:
+            lanes, steps = summary.lanes, (summary.lanes.first_steps, summary.lanes.last_steps)
+            is_open = lanes.open_ends & ~summary.borders.last_cut
+            names = zip(
+                as_labels(lanes.keys), as_labels(lanes.first_ids), as_labels(lanes.last_ids), strict=True
+            )
+            for lane, (key, first_id, last_id) in enumerate(names):
+                first, last = (None if found is None else int(found[lane]) for found in steps)
+                begins = bool(lanes.first_is_start[lane]) or lanes.first_padding[lane] >= 0
+                heads.setdefault(key, _Edge(first_id, first, not begins))
+                tails[key] = _Edge(last_id, last, bool(is_open[lane]))
+        strides = [found for summary in case.summaries if (found := summary.facts.step_stride)]
+        paths = [str(path) for path in case.paths]
+        return cls(paths[0], paths[-1], heads, tails, min(strides, default=1))
+
+    def goes_on_in(self, later: Edges) -> _Edge | None:
+        """The end of a trajectory that `later` begins with."""
+        for key, tail in self.tails.items():
+            head = later.heads.get(key)
+            if head is None or not tail.is_open or not head.is_open or head.identity != tail.identity:
+                continue
+            if tail.step is not None and head.step is not None:
+                if head.step == tail.step + self.stride:
+                    return tail
+            elif tail.has_id and self.heads[key].identity != tail.identity:
+                return tail  # ids that count on from file to file
+        return None
+
+
+class Continuity:
+    """Compares each stream with the one before it."""
+
+    def __init__(self) -> None:
+        self._before: Edges | None = None
+        self._found: list[tuple[Edges, Edges, _Edge]] = []
+
+    def add(self, edges: Edges | None) -> None:
+        if edges is not None and self._before is not None:
+            end = self._before.goes_on_in(edges)
+            self._found += [] if end is None else [(self._before, edges, end)]
+        self._before = edges
+
+    def notes(self) -> list[WarningNote]:
+        if not self._found:
+            return []
+        before, after, end = self._found[0]
+        place = ", ".join(_described(end))
+        many = f"; {len(self._found):,} such in all" if len(self._found) > 1 else ""
+        return [
+            WarningNote(
+                "goes-on-in-next-file",
+                f"`{before.last_path}` ends inside a trajectory ({place}) that goes on in `{after.first_path}`"
+                f"{many}: they were taken apart, for nothing in their names says that they are one stream",
+                before.last_path,
+                len(self._found),
+                hint="pass `--join` if the files follow one another, or `--no-join` if they do not",
+            )
+        ]
+
+
+def _described(end: _Edge) -> list[str]:
+    identity: Any = end.identity
+    if isinstance(identity, tuple) and len(identity) == 1:
+        identity = identity[0]
+    found = [f"id {identity}"] if end.has_id else []
+    return found if end.step is None else [*found, f"step {end.step}"]

@@ -1,0 +1,77 @@
+"""Whether the data ends in rows that nobody recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from gaecli.layouts.evidence.tails import FEWEST
+from gaecli.layouts.keys import as_labels
+from gaecli.pipeline.blocks import BlockSummary
+from gaecli.pipeline.combine import Combined
+from gaecli.pipeline.notes import counted
+from gaecli.rollouts import IndexArray
+from gaecli.summary import WarningNote
+
+#: Of all other steps so many have a value, or the critic says 0 everywhere.
+_MOST_VALUED = 0.5
+
+
+def unfilled_tails(path: str, summaries: Sequence[BlockSummary], combined: Combined) -> list[WarningNote]:
+    """Steps of reward 0 and value 0 behind all others, in every lane and in every row of lists."""
+    tails = [summary.tails for summary in summaries]
+    if not any(tails):
+        return []
+    found = sum(tail.closed for tail in tails if tail is not None) + _open(summaries, combined)
+    looked_at = sum(tail.steps for tail in tails if tail is not None)
+    valued = sum(tail.valued for tail in tails if tail is not None)
+    total = sum(summary.ends.counts.steps for summary in summaries)
+    if not found or found >= total or valued < _MOST_VALUED * (looked_at - found):
+        return []
+    return [
+        counted(
+            "unfilled-tail",
+            lambda steps, total: (
+                f"{steps:,} of {total:,} steps are behind all others and hold 0 for both reward and value, as rows "
+                "do of a buffer that was saved before it was full, or padding"
+            ),
+            (found, total),
+            path,
+            hint="leave them out of the file; if they are padding, name the mask of the real steps with "
+            "`--mask-column`",
+        )
+    ]
+
+
+def _open(summaries: Sequence[BlockSummary], combined: Combined) -> int:
+    """Of lanes that go on from block to block, from the end of each backwards."""
+    predecessors = np.full(len(combined.successors), -1, np.int64)
+    goes_on = np.flatnonzero(combined.successors >= 0)
+    predecessors[combined.successors[goes_on]] = goes_on
+    lengths, is_whole = _per_lane(summaries)
+    found = 0
+    seen: set[Hashable] = set()
+    for index in range(len(summaries) - 1, -1, -1):
+        keys = as_labels(summaries[index].lanes.keys)
+        for position in range(len(keys) - 1, -1, -1):
+            if keys[position] in seen:
+                continue
+            seen.add(keys[position])
+            lane = int(combined.offsets[index]) + position
+            length = int(lengths[lane])
+            while is_whole[lane] and predecessors[lane] >= 0:
+                lane = int(predecessors[lane])
+                length += int(lengths[lane])
+            found += length if length >= FEWEST else 0
+    return found
+
+
+def _per_lane(summaries: Sequence[BlockSummary]) -> tuple[IndexArray, IndexArray]:
+    parts = [
+        (np.zeros(summary.lanes.count, np.int64), np.zeros(summary.lanes.count, np.bool_))
+        if summary.tails is None
+        else (summary.tails.lengths, summary.tails.is_whole)
+        for summary in summaries
+    ]
+    return np.concatenate([lengths for lengths, _ in parts]), np.concatenate([whole for _, whole in parts])

@@ -1,0 +1,175 @@
+"""What a run found out about a file, as its provenance keeps it: a second run tells it again.
+
+Counts and moments come back exactly. Median and histogram of one file do as well; those of several files are put
+together from their histograms, as the numbers themselves are not kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from gaecli.estimators.normalization import NormConstants
+from gaecli.moments import Moments
+from gaecli.pipeline.apply import Totals
+from gaecli.pipeline.column_statistics import Tally
+from gaecli.summary import BootstrapCounts, ColumnStatistics, EpisodeCounts, WarningNote
+
+K = TypeVar("K")
+
+_COUNTS = ("dropped_episodes", "dropped_steps", "unestimated_steps", "local_groups", "degenerate_groups")
+#: A stream has a handful of warnings; what more there is was not written by gaecli.
+_MOST_WARNINGS = 32
+
+
+def kept_report(totals: Totals, warnings: Iterable[WarningNote]) -> dict[str, Any]:
+    """As JSON: no number that is not finite is in it."""
+    return {
+        "columns": {
+            name: _finite_only({**asdict(tally.statistics()), "m2": tally.moments.m2})
+            for name, tally in totals.tallies.items()
+            if tally.moments.count
+        },
+        "value_errors": _moments_document(totals.value_errors),
+        "returns": _moments_document(totals.returns),
+        **{name: getattr(totals, name) for name in _COUNTS},
+        # Not the name of the file, which may have another one by then.
+        "warnings": [
+            {"code": note.code, "message": note.message, "count": note.count, "hint": note.hint}
+            for note in list(warnings)[:_MOST_WARNINGS]
+        ],
+    }
+
+
+def report_of(entry: Mapping[str, Any], path: Path) -> tuple[Totals, list[WarningNote]]:
+    """The report and the warnings in an entry of the provenance of a file, which anybody may have edited."""
+    totals = Totals(
+        _kept(EpisodeCounts, entry.get("counts")), _kept(BootstrapCounts, entry.get("bootstrapped"))
+    )
+    kept = entry.get("report")
+    if not isinstance(kept, dict):
+        return totals, []
+    columns = kept.get("columns")
+    for name in ("reward", "value", "advantage", "return"):
+        tally = _tally_of(columns.get(name)) if isinstance(columns, dict) else None
+        if tally is not None:
+            totals.tallies[name] = tally
+    totals.value_errors, totals.returns = (
+        _moments_of(kept.get("value_errors")),
+        _moments_of(kept.get("returns")),
+    )
+    for name in _COUNTS:
+        setattr(totals, name, _count(kept.get(name)))
+    notes = kept.get("warnings")
+    found = [_note_of(note, path) for note in notes[:_MOST_WARNINGS]] if isinstance(notes, list) else []
+    return totals, [note for note in found if note is not None]
+
+
+def constants_of(entry: Mapping[str, Any]) -> dict[str, NormConstants]:
+    """The constants of normalisation by the names of their groups, as far as they were stored."""
+    found: dict[str, NormConstants] = {}
+    groups = entry.get("normalization")
+    for group in groups if isinstance(groups, list) else ():
+        if isinstance(group, dict) and _are_numbers(group, "count", "mean", "std"):
+            is_degenerate = not group["std"]
+            scale = 0.0 if is_degenerate else 1 / group["std"]
+            found[str(group.get("group"))] = NormConstants(
+                int(group["count"]), group["mean"], group["std"], scale, is_degenerate=is_degenerate
+            )
+    return found
+
+
+def _tally_of(document: object) -> Tally | None:
+    if not isinstance(document, dict) or not _are_numbers(document, "count", "mean", "min", "max", "m2"):
+        return None
+    if not _count(document["count"]) or document["m2"] < 0:
+        return None
+    bins, ends = document.get("histogram"), document.get("histogram_range")
+    if not (isinstance(bins, list) and bins and all(isinstance(count, int) and count >= 0 for count in bins)):
+        return None
+    if not (isinstance(ends, list) and len(ends) == 2 and all(map(_is_number, ends))) or sum(bins) > 1 << 24:
+        return None
+    low, high = ends
+    middles = low + (np.arange(len(bins)) + 0.5) / len(bins) * (high - low)
+    statistics: dict[str, Any] = {name: document.get(name) for name in _names_of(ColumnStatistics)}
+    statistics.update(histogram=tuple(bins), histogram_range=(low, high))
+    if not _are_numbers(statistics, "median", "sample_count"):
+        return None
+    return Tally(
+        Moments(document["count"], document["mean"], document["m2"]),
+        document["min"],
+        document["max"],
+        # Every other one of the rows that there were: a sample, whatever else is added to it.
+        np.repeat(middles, bins)[::2],
+        stride=2 * _stride(document["count"], sum(bins)),
+        kept=ColumnStatistics(**statistics),
+    )
+
+
+def _stride(count: int, num_sampled: int) -> int:
+    """Every so many rows were sampled, a power of two."""
+    stride = 1
+    while num_sampled * stride < count and stride < count:
+        stride *= 2
+    return stride
+
+
+def _moments_document(moments: Moments) -> list[float | None]:
+    return [moments.count, _finite(moments.mean), _finite(moments.m2)]
+
+
+def _moments_of(document: object) -> Moments:
+    if not (isinstance(document, list) and len(document) == 3 and all(map(_is_number, document))):
+        return Moments()
+    count, mean, m2 = document
+    return Moments(count, mean, m2) if _count(count) and m2 >= 0 else Moments()
+
+
+def _note_of(document: object, path: Path) -> WarningNote | None:
+    if not isinstance(document, dict):
+        return None
+    code, message, hint = (document.get(name) for name in ("code", "message", "hint"))
+    if not isinstance(code, str) or not isinstance(message, str):
+        return None
+    is_hint = isinstance(hint, str)
+    return WarningNote(code, message, str(path), _count(document.get("count")), hint if is_hint else None)
+
+
+def _kept(kind: type[K], document: object) -> K:
+    if not isinstance(document, dict):
+        return kind()
+    return kind(**{name: _count(number) for name, number in document.items() if name in _names_of(kind)})
+
+
+def _names_of(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
+def _count(number: object) -> int:
+    return number if isinstance(number, int) and not isinstance(number, bool) and number >= 0 else 0
+
+
+def _are_numbers(document: Mapping[str, Any], *names: str) -> bool:
+    return all(_is_number(document.get(name)) for name in names)
+
+
+def _is_number(number: object) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+
+
+def _finite_only(value: Any) -> Any:
+    """Advantages beyond float32 are infinite, and so are the ends of their histogram."""
+    if isinstance(value, dict):
+        return {name: _finite_only(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite_only(inner) for inner in value]
+    return _finite(value) if isinstance(value, float) else value
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None

@@ -1,0 +1,384 @@
+"""The new files of a run: decided on, begun, complete, and then all of a stream there at once, or none."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from gaecli.datasets.base import DataSet, NewColumns
+from gaecli.estimators.normalization import NormConstants
+from gaecli.formats.base import FileWriter, SidecarWriter, WritePlan
+from gaecli.pipeline.apply import Totals
+from gaecli.pipeline.clock import Stopwatch
+from gaecli.pipeline.column_builder import OUTPUT_DTYPE
+from gaecli.pipeline.opening import OpenFile, OpenStream
+from gaecli.settings import Settings
+from gaecli.sources.inputs import StreamPlan
+from gaecli.storage.new_file import NewFile, directory_of, open_files_limit, sweep
+from gaecli.storage.places import PendingFile, Places
+from gaecli.summary import WarningNote
+from gaecli.writing.companions import check_companions, copy_companions
+from gaecli.writing.data_set_copies import (
+    DEFAULT_TAG,
+    companion_places,
+    lacking_marks,
+    new_marks,
+    new_records,
+    other_root,
+    sidecar_keys,
+    whole_file,
+)
+from gaecli.writing.provenance import digest_of, make_provenance, own_columns, source_of
+from gaecli.writing.targets import (
+    Target,
+    check_output_names,
+    check_target,
+    plan_targets,
+    replaced_columns,
+)
+from gaecli.writing.transaction import commit_together
+
+#: From this size on a copy is begun before the first look, so that the disk works meanwhile.
+_EARLY_COPY_BYTES = 8 << 20
+_EARLY_COPY_FILES = 4
+
+
+@dataclass(eq=False)
+class Output:
+    """The result of one file of a stream, from the decision to write it until it is in its place."""
+
+    #: Number of the file within its stream.
+    index: int
+    opened: OpenFile
+    target: Target
+    #: Columns that give way to the new ones: gaecli's of an earlier run, and those of others.
+    own: list[str]
+    foreign: list[str]
+    #: Columns that identify a row, for a sidecar.
+    keys: Sequence[str] = ()
+    #: Both None before the output is begun, and in a dry run.
+    new_file: PendingFile | None = None
+    writer: FileWriter | None = None
+    #: The output before this one, whose sidecar goes on with this one; and whether one more goes on with it.
+    continues: Output | None = None
+    is_continued: bool = False
+    #: What is stored in the new file.
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    totals: Totals = field(default_factory=Totals)
+    constants: Mapping[Hashable, NormConstants] = field(default_factory=dict)
+
+    def whole_totals(self) -> Totals:
+        """Of all files whose rows go where those of this one go, in their order."""
+        reports = []
+        one: Output | None = self
+        while one is not None:
+            reports.append(one.totals)
+            one = one.continues
+        total = Totals()
+        for totals in reversed(reports):
+            total.merge(totals)
+        return total
+
+
+class Outputs:
+    """All outputs of one run, by stream.
+
+    `plan` comes first. Then for each stream: `of` decides and checks, and for each of its outputs `begin`
+    makes the writer, and `complete` ends it once the rows are written; `commit` puts all of them into their
+    places. Until then nothing is visible, and `discard` leaves nothing. Each stream lives in one thread at a
+    time, several of them side by side.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        places: Places,
+        *,
+        jobs: int,
+        rows_per_block: int,
+        clock: Stopwatch,
+        check_stop: Callable[[], None],
+    ) -> None:
+        self.settings = settings
+        self.options = places.options
+        self.places = places
+        self.jobs = jobs
+        self.rows_per_block = rows_per_block
+        self.clock = clock
+        self.check_stop = check_stop
+        #: Input path -> where its result goes.
+        self.targets: dict[Path, Target] = {}
+        self._num_kept_open = 0
+        #: Stream number -> its files, where all results are in their places.
+        self._done: dict[int, int] = {}
+        #: Those of every stream, by its number, until they are committed or given up.
+        self._pending: dict[int, list[Output]] = {}
+        #: Those of streams that had all of them before.
+        self._found: dict[int, Sequence[Mapping[str, Any]]] = {}
+        #: Marks of data sets that this run has put in their places.
+        self._written: set[Path] = set()
+        #: Streams whose loader may go on with what it has in its cache.
+        self.behind_caches: set[int] = set()
+        self._lock = threading.Lock()
+        self._marks_lock = threading.Lock()
+
+    def plan(self, streams: Sequence[StreamPlan]) -> None:
+        """Find the place of every result, and remove what killed runs left there."""
+        tag = self.settings.advantage_column
+        self.targets = plan_targets(streams, self.options, DEFAULT_TAG if tag == "advantage" else tag)
+        if not self.options.dry_run:
+            places = [target.path for target in self.targets.values()]
+            places += [place for stream in streams for place in companion_places(stream, self.options)]
+            for directory in {directory_of(place) for place in places}:
+                sweep(directory)
+        self._num_kept_open = open_files_limit(len(self.targets)) // self.jobs
+
+    def of(self, stream: OpenStream) -> list[Output]:
+        """One per file, in their order. Raises where a result may not be written."""
+        pending = self._pending.get(stream.number)
+        return self._decide(stream) if pending is None else pending
+
+    def begin_early(self, stream: OpenStream) -> None:
+        """Begin the copies of a few large files at once: the disk works while their rows are looked at."""
+        size = sum(opened.file.identity[0] for opened in stream.files)
+        if len(self.targets) <= _EARLY_COPY_FILES and size >= _EARLY_COPY_BYTES:
+            for output in self.of(stream):
+                self.begin(output)
+
+    def begin(self, output: Output) -> None:
+        """Start the new file, unless that was done already."""
+        if self.options.dry_run or output.writer is not None:
+            return
+        self.check_stop()
+        if output.continues is not None:
+            output.writer = output.continues.writer
+            if isinstance(output.writer, SidecarWriter):
+                output.writer.go_on(output.opened.file, output.opened.units)
+            return
+        if not output.target.in_place:
+            output.target.path.parent.mkdir(parents=True, exist_ok=True)
+        output.new_file = self.places.new_file(output.target.path)
+        output.new_file.create()  # in this order: an interrupt in between finds what to discard
+        if not self.options.sidecar:
+            with self.clock("read"):
+                self.places.fill(output.opened.file.path)
+        with self.clock("write"):
+            output.writer = self._writer(output, output.new_file.temporary)
+
+    def complete(self, output: Output, inputs: str, warnings: Sequence[WarningNote]) -> None:
+        """All rows are written. `inputs` is the fingerprint of all files they depend on, as in the provenance.
+
+        `warnings` are those of the stream: its first result keeps them.
+        """
+        if output.writer is None or output.is_continued:
+            return
+        file, layout = output.opened.file, output.opened.layout
+        provenance = make_provenance(
+            self.settings,
+            layout=layout.name,
+            roles=layout.roles.names,
+            source=source_of(file, in_place=output.target.in_place),
+            inputs=inputs,
+            totals=output.whole_totals(),
+            warnings=warnings if output.index == 0 or output.continues is not None else (),
+            constants=output.constants,
+            earlier=file.provenance if output.target.in_place or not self.options.sidecar else None,
+        )
+        output.provenance = provenance
+        with self.clock("write"):
+            output.writer.finish(provenance)
+        if output.index >= self._num_kept_open and isinstance(output.new_file, NewFile):
+            output.new_file.let_go()
+
+    def found(self, stream: OpenStream, entries: Sequence[Mapping[str, Any]]) -> None:
+        """All files of the stream have their columns from an earlier run, which stored these entries."""
+        self._found[stream.number] = entries
+
+    def commit(self, group: Sequence[OpenStream]) -> None:
+        """Put the complete outputs of streams that are written together into their places, and what tells of them.
+
+        A stream may have none, as its files have their columns from an earlier run; if that was killed right
+        after, what tells of them is what is left to do.
+        """
+        outputs = [output for stream in group for output in self._pending.get(stream.number, [])]
+        plan = group[0].plan
+        if not self.options.dry_run:
+            # Marks are read, changed and written; other files of the data set may be concerned in another thread.
+            with self._marks_lock if plan.data_set is not None else nullcontext():
+                root = self._copied_root(plan)
+                if root is not None and outputs:
+                    copy_companions(plan, root, self.places)
+                marks = self._marks(group, has_outputs=bool(outputs))
+                if plan.data_set is not None and plan.data_set.is_cached and outputs:
+                    self._note_cache(group, marks)
+                self._commit_files(outputs, marks, self._publication(plan, outputs))
+                self._written.update(marks)
+        with self._lock:
+            for stream in group:
+                self._done[stream.number] = len(stream.plan.paths)
+                self._pending.pop(stream.number, None)
+
+    def is_committing(self, stream_number: int) -> bool:
+        """Whether some of its outputs are in their places, and not yet all that belongs to them."""
+        return any(_is_there(output) for output in self._pending.get(stream_number, []))
+
+    @property
+    def state(self) -> str:
+        """What an interrupt leaves, in a few words."""
+        total, num_done = len(self.targets), sum(self._done.values())
+        for outputs in self._pending.values():
+            new_files = [output for output in outputs if output.new_file is not None]
+            num_there = sum(map(_is_there, new_files))
+            if num_there and num_there == len(new_files):
+                num_done += len(outputs)
+            elif num_there:
+                counts = f"{num_there:,} of {len(new_files):,}"
+                return f"{counts} files that belong together have the new columns: {_AGAIN}"
+        if not num_done or self.options.dry_run:
+            return "nothing was left half-written"
+        if num_done == total:
+            return "the file is done" if total == 1 else f"all {total:,} files are done"
+        return f"nothing was left half-written; {num_done:,} of {total:,} files are done: {_AGAIN}"
+
+    def discard(self, stream_number: int) -> None:
+        """Give up what was begun of a stream and not committed."""
+        with self._lock:
+            pending = self._pending.pop(stream_number, [])
+        for output in pending:
+            if _is_there(output):
+                continue
+            if output.writer is not None:
+                output.writer.abort()
+            if output.new_file is not None:
+                output.new_file.discard()
+
+    def close(self) -> None:
+        """Whatever was begun and not committed disappears."""
+        for number in list(self._pending):
+            self.discard(number)
+
+    def _decide(self, stream: OpenStream) -> list[Output]:
+        outputs = [self._output(index, opened, stream.plan) for index, opened in enumerate(stream.files)]
+        for before, output in pairwise(outputs):
+            if output.target == before.target:
+                output.continues, before.is_continued = before, True
+        root = self._copied_root(stream.plan)
+        if root is not None and not self.options.overwrite:
+            check_companions(stream.plan, root, self.places, self._written)
+        with self._lock:
+            self._pending[stream.number] = outputs
+        return outputs
+
+    def _output(self, index: int, opened: OpenFile, plan: StreamPlan) -> Output:
+        file, roles = opened.file, opened.layout.roles
+        target = self.targets[file.path]
+        check_output_names(file, roles, self.settings)
+        own: list[str] = []
+        foreign: list[str] = []
+        if not self.options.sidecar:
+            own, foreign = replaced_columns(file, self.settings, overwrite=self.options.overwrite)
+        check_target(target, self.places)
+        return Output(index, opened, target, own, foreign, sidecar_keys(plan, file, roles))
+
+    def _writer(self, output: Output, temporary: Path) -> FileWriter:
+        file, new_names = output.opened.file, self.settings.output_columns
+        plan = WritePlan(
+            new_columns=dict.fromkeys(new_names, OUTPUT_DTYPE),
+            like_column=output.opened.layout.like_column,
+            own_columns=output.own,
+            drop_columns=output.foreign,
+            kept_own_columns=[name for name in own_columns(file.provenance) if name not in new_names],
+        )
+        if self.options.sidecar:
+            from gaecli.formats.parquet.sidecar import SidecarOutput
+
+            units = output.opened.units
+            return SidecarOutput(file, output.keys, units, self.rows_per_block, temporary, plan)
+        return file.writer(temporary, plan)
+
+    def _copied_root(self, plan: StreamPlan) -> Path | None:
+        """Where a copy of the whole data set is made, if one is."""
+        return None if self.options.sidecar else other_root(plan, self.options.output)
+
+    def _note_cache(self, group: Sequence[OpenStream], marks: Mapping[Path, bytes]) -> None:
+        """A loader that goes by the marks takes the files for what it has in its cache."""
+        plan = group[0].plan
+        is_written = self._copied_root(plan) is not None or self.targets[plan.paths[0]].in_place
+        if is_written and all(path.is_file() and path.read_bytes() == text for path, text in marks.items()):
+            self.behind_caches.update(stream.number for stream in group)
+
+    def _marks(self, group: Sequence[OpenStream], *, has_outputs: bool) -> dict[Path, bytes]:
+        plan = group[0].plan
+        root = self._copied_root(plan)
+        in_place = all(self.targets[path].in_place for stream in group for path in stream.plan.paths)
+        if plan.data_set is None or plan.is_part or (root is None and not in_place):
+            return {}
+        marks_of = new_marks if has_outputs else lacking_marks
+        return marks_of(
+            plan.data_set, root, self._new_columns(plan.data_set, group), self.places, self._written
+        )
+
+    def _new_columns(self, data_set: DataSet, group: Sequence[OpenStream]) -> NewColumns:
+        named = {path.absolute(): path for path in data_set.paths}
+        digests: dict[Path, str] = {}
+        for stream in group:
+            entries = self._found.get(stream.number) or [
+                output.provenance for output in self._pending.get(stream.number, [])
+            ]
+            for path, entry in zip(stream.plan.paths, entries, strict=True):
+                digests[named[path.absolute()]] = digest_of(entry)
+        first = group[0].files[0]
+        like = first.file.find(first.layout.like_column) if first.layout.like_column is not None else None
+        types = dict.fromkeys(self.settings.output_columns, None if like is None else like.type_name)
+        return NewColumns(types, list(digests), digests)
+
+    def _publication(self, plan: StreamPlan, outputs: Sequence[Output]) -> Callable[[], None] | None:
+        """What makes the new files the next version of a data set whose own files never change."""
+        data_set = plan.data_set
+        successors = {
+            output.opened.file.path: output.target.path
+            for output in outputs
+            if output.target.in_place and output.target.path != output.opened.file.path
+        }
+        if data_set is None or not successors:
+            return None
+        return lambda: data_set.publish(successors, self.settings.output_columns)
+
+    def _commit_files(
+        self,
+        outputs: Sequence[Output],
+        marks: Mapping[Path, bytes],
+        publish: Callable[[], None] | None = None,
+    ) -> None:
+        """All at once, when all of them are sealed and no input has changed."""
+        files = [output.new_file for output in outputs if output.new_file is not None]
+        made: list[PendingFile] = []
+        records: list[PendingFile] = []
+        with self.clock("write"):
+            try:
+                for file in files:
+                    file.seal()
+                for output in outputs:
+                    records += new_records(output.writer, output.target.path, self.places)
+                for path, content in marks.items():
+                    made.append(whole_file(path, content, self.places))
+                for output in outputs:
+                    self.places.check_unchanged(output.opened.file.path, output.opened.file.identity)
+                # Backwards: the first ones hold the locks that keep the others from being swept.
+                commit_together(files[::-1], made, publish, records)
+            finally:
+                for mark in (*made, *records):
+                    mark.discard()
+
+
+_AGAIN = "run the same command again for the others"
+
+
+def _is_there(output: Output) -> bool:
+    return output.new_file is not None and output.new_file.is_committed

@@ -1,0 +1,140 @@
+"""What a run leaves in the files it writes, and how the next run recognises its own work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from gaecli.estimators.normalization import NormConstants
+from gaecli.formats.base import RolloutFile
+from gaecli.pipeline.apply import Totals
+from gaecli.settings import Settings
+from gaecli.summary import WarningNote
+from gaecli.version import __version__
+from gaecli.writing.kept_report import kept_report
+
+PROVENANCE_SCHEMA = 1
+#: Constants of this many groups are stored; `num_groups` counts all.
+MAX_GROUPS = 64
+
+
+def make_provenance(
+    settings: Settings,
+    *,
+    layout: str,
+    roles: Mapping[str, str],
+    source: str,
+    inputs: str,
+    totals: Totals,
+    warnings: Sequence[WarningNote],
+    constants: Mapping[Any, NormConstants],
+    earlier: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """The document stored under the key `gaecli`.
+
+    `source` is as of `source_of`; `inputs` is the fingerprint of all files the numbers depend on if they
+    are several. The writer adds `payload`, the fingerprint of all that is in the new file but our columns.
+    Columns of earlier runs that stay in the file keep their own entry under `earlier`.
+    """
+    document: dict[str, Any] = {
+        "schema": PROVENANCE_SCHEMA,
+        "version": __version__,
+        "settings": settings.to_dict(),
+        "columns": list(settings.output_columns),
+        "layout": layout,
+        "roles": dict(roles),
+        "source": source,
+        "inputs": inputs,
+        "counts": asdict(totals.counts),
+        "bootstrapped": asdict(totals.bootstrapped),
+        "report": kept_report(totals, warnings),
+        "normalization": [
+            {"group": str(label), "count": group.count, "mean": group.mean, "std": group.std}
+            for label, group in list(constants.items())[:MAX_GROUPS]
+        ],
+        "num_groups": len(constants),
+    }
+    kept = [_less(entry, settings.output_columns) for entry in own_entries(earlier)]
+    if any(entry["columns"] for entry in kept):
+        document["earlier"] = [entry for entry in kept if entry["columns"]]
+    return document
+
+
+def _less(entry: Mapping[str, Any], replaced: Sequence[str]) -> dict[str, Any]:
+    """What an earlier run stored, for those of its columns that stay: they are still ours."""
+    left = {key: value for key, value in entry.items() if key != "earlier"}
+    return {**left, "columns": [name for name in columns_of(entry) if name not in replaced]}
+
+
+def own_columns(provenance: dict[str, Any] | None) -> tuple[str, ...]:
+    """All columns of a file that gaecli wrote."""
+    names = [name for entry in own_entries(provenance) for name in columns_of(entry)]
+    return tuple(dict.fromkeys(names))
+
+
+def is_up_to_date(
+    provenance: dict[str, Any] | None,
+    settings: Settings,
+    *,
+    payload: str,
+    source: str | None,
+    inputs: str,
+    names: Sequence[str],
+) -> dict[str, Any] | None:
+    """The entry of an earlier run that did just this on just these inputs, if there is one.
+
+    `payload` is as of `payload_of`; `source` as of `source_of`, where the output is another file than the input.
+    """
+    wanted = settings.to_dict()
+    for entry in own_entries(provenance):
+        if (
+            entry.get("settings") == wanted
+            and entry.get("version") == __version__
+            and entry.get("payload") == payload
+            and (source is None or entry.get("source") == source)
+            and entry.get("inputs") == inputs
+            and set(settings.output_columns) <= set(columns_of(entry)) & set(names)
+        ):
+            return entry
+    return None
+
+
+def digest_of(entry: Mapping[str, Any]) -> str:
+    """Different wherever the numbers of a run may be, by what it stored; empty where it stored nothing."""
+    if not entry:
+        return ""
+    told = [entry.get(key) for key in ("version", "settings", "source", "inputs")]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def payload_of(file: RolloutFile) -> str:
+    """Fingerprint of all that is in a file but what gaecli put there."""
+    return file.fingerprint(own_columns(file.provenance))
+
+
+def source_of(file: RolloutFile, *, in_place: bool) -> str:
+    """What the output depends on of its input. Elsewhere than in the input itself, time tells as well."""
+    size, modified_ns, _ = file.identity
+    return payload_of(file) if in_place else f"{payload_of(file)}:{size}:{modified_ns}"
+
+
+def combined_fingerprint(fingerprints: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()
+
+
+def columns_of(entry: Mapping[str, Any]) -> list[str]:
+    """Anybody may have edited the document: what is no name is none."""
+    names = entry.get("columns")
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def own_entries(provenance: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """What each run that has columns in the file stored, the latest first."""
+    if provenance is None:
+        return []
+    earlier = provenance.get("earlier")
+    more = [entry for entry in earlier if isinstance(entry, dict)] if isinstance(earlier, list) else []
+    return [provenance, *more]
