@@ -275,10 +275,15 @@ def _block_totals(
         total = _Total(
             Moments.of(counted),
             Moments.of(counted + values),
-            float(np.square(counted - base).sum()),
+            _squared_sum(counted, base),
             int(np.count_nonzero(np.sign(counted) == signs)),
         )
         yield index, advantages, total
+
+
+def _squared_sum(one: FloatArray, other: FloatArray) -> float:
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is infinite, and is shown as unknown
+        return float(np.square(one - other).sum())
 
 
 def _point(grid: Grid, index: int, totals: Sequence[_Total], explained: Explained) -> SweepPoint:
