@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from warm_start import WarmStart
 
 ROOT = Path(__file__).parents[1]
 SAMPLE_DATA = ROOT / "sample_data"
@@ -74,12 +75,26 @@ def gae_command() -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_gae(gae_command: Path) -> Callable[..., subprocess.CompletedProcess[Any]]:
-    """run_gae("compute", path, env={"NO_COLOR": "1"}).stdout
+def warm_start(gae_command: Path) -> Iterator[WarmStart | None]:
+    """What forks runs of the command where that can be done; `GAE_COLD_STARTS=1 pytest` starts each anew."""
+    if sys.platform != "linux" or os.environ.get("GAE_COLD_STARTS"):
+        yield None
+        return
+    warm_start = WarmStart(gae_command, _environment())
+    yield warm_start
+    warm_start.close()
 
-    Never raises for an exit code: assert it. `env` comes on top of the environment, less what a
-    developer's shell or a CI service sets to change how output looks. `input` is what stdin gives
-    (nothing by default). `text=False` gives and takes bytes, for data on a pipe.
+
+@pytest.fixture(scope="session")
+def run_gae(
+    gae_command: Path, warm_start: WarmStart | None
+) -> Callable[..., subprocess.CompletedProcess[Any]]:
+    """run_gae("compute", path, env={"COLUMNS": "80"}).stdout
+
+    A process of its own, as from a shell. Never raises for an exit code: assert it. `env` comes on top of the
+    environment, less what a developer's shell or a CI service sets to change how output looks. `input` is what
+    stdin gives (nothing by default). `text=False` gives and takes bytes, for data on a pipe. `is_cold` starts
+    another interpreter, for what is about imports.
     """
 
     def run(
@@ -89,18 +104,36 @@ def run_gae(gae_command: Path) -> Callable[..., subprocess.CompletedProcess[Any]
         input: str | bytes | None = None,
         text: bool = True,
         timeout: float = 120,
+        is_cold: bool = False,
     ) -> subprocess.CompletedProcess[Any]:
-        plain = {name: value for name, value in os.environ.items() if name not in SHELL_VARIABLES}
-        return subprocess.run(
-            [gae_command, *map(str, args)],
-            cwd=cwd,
-            env={**plain, **(env or {})},
-            # An empty stdin rather than the test runner's: a command that reads it must not hang.
-            input=input if input is not None else ("" if text else b""),
-            capture_output=True,
-            encoding="utf-8" if text else None,
-            timeout=timeout,
-            check=False,
-        )
+        words, full_env = list(map(str, args)), {**_environment(), **(env or {})}
+        # An empty stdin rather than the test runner's: a command that reads it must not hang.
+        content = input.encode() if isinstance(input, str) else input or b""
+        if warm_start is not None and not is_cold and warm_start.takes(words, full_env):
+            result = warm_start.run(words, cwd, full_env, content, timeout)
+        else:
+            command = [str(gae_command), *words]
+            result = subprocess.run(
+                command,
+                cwd=cwd,
+                env=full_env,
+                input=content,
+                capture_output=True,
+                timeout=timeout,
+                check=False,
+            )
+        if not text:
+            return result
+        texts = [_text(result.stdout), _text(result.stderr)]
+        return subprocess.CompletedProcess(result.args, result.returncode, *texts)
 
     return run
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in SHELL_VARIABLES}
+
+
+def _text(content: bytes) -> str:
+    """As `subprocess` has it."""
+    return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")

@@ -18,12 +18,8 @@ from gaecli.engines.threads import LocalEngine, default_jobs, run_in_order
 from gaecli.errors import FileError, GaeError
 from gaecli.estimators.normalization import NormConstants, NormRule
 from gaecli.estimators.whole_stream import make_estimator
-from gaecli.kernels.devices import (
-    BREAK_EVEN_STEPS,
-    choose_device,
-    one_thread_per_operation,
-    start_torch_import,
-)
+from gaecli.kernels.devices import BREAK_EVEN_STEPS, choose_device
+from gaecli.kernels.torch_import import one_thread_per_operation, start_torch_import
 from gaecli.moments import Moments
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.blocks import BlockStore

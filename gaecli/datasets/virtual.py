@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gaecli.formats.base import Column, ColumnInfo, FileWriter, RolloutFile, Unit, WritePlan
+from gaecli.formats.base import Column, ColumnInfo, FileWriter, Remark, RolloutFile, Unit, WritePlan
 from gaecli.rollouts import Array, IndexArray
 
 #: Where a virtual column takes its cells from.
@@ -56,6 +56,10 @@ class VirtualColumns:
         # Beside arrays, whose rows are of no one kind, a constant is one number for all of them.
         is_one = name in self._constants and self.format_name == "npz"
         return ColumnInfo(name, kind, type_name, () if is_one else (self.num_rows,))  # type: ignore[arg-type]
+
+    @property
+    def remarks(self) -> Sequence[Remark]:
+        return self._file.remarks
 
     @property
     def provenance(self) -> dict[str, Any] | None:

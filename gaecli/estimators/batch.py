@@ -13,8 +13,9 @@ import numpy as np
 
 from gaecli.estimators.gae import Borders, Gae
 from gaecli.estimators.whole_stream import GatedGae, following_values, make_estimator, needs_whole_stream
-from gaecli.kernels.devices import Device, torch_module
+from gaecli.kernels.devices import Device
 from gaecli.kernels.scan import TILE_ROWS, affine_scan
+from gaecli.kernels.torch_import import torch_module
 from gaecli.rollouts import Block, FloatArray
 
 #: Bytes of a row under one setting while a launch is under way: x, a, and the buffers of the scan.

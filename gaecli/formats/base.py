@@ -135,6 +135,18 @@ TWO_COLUMNS = "two columns have this name"
 NO_ROLES: Mapping[str, str] = MappingProxyType({})
 
 
+@dataclass(frozen=True)
+class Remark:
+    """What a file says of itself that whoever reads its rows has to know."""
+
+    code: str
+    message: str
+    count: int
+
+
+NO_REMARKS: tuple[Remark, ...] = ()
+
+
 class RolloutFile(Protocol):
     """An opened input. Opening reads headers or footers only."""
 
@@ -150,6 +162,9 @@ class RolloutFile(Protocol):
     @property
     def known_roles(self) -> Mapping[str, str]:
         """Role -> column, where the data set that the file belongs to decides it and not a name."""
+
+    @property
+    def remarks(self) -> Sequence[Remark]: ...
 
     @property
     def provenance(self) -> dict[str, Any] | None:

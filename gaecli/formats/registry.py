@@ -20,7 +20,7 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
     magic: tuple[bytes, ...]
-    #: `module:class`; imported when the first file of this format is opened.
+    #: `module:class or function`; imported when the first file of this format is opened.
     reader: str
     #: As messages name it.
     title: str
@@ -55,7 +55,7 @@ FORMATS = (
         "hdf5",
         (".hdf5", ".h5"),
         (b"\x89HDF\r\n\x1a\n",),
-        "gaecli.formats.hdf5:Hdf5Input",
+        "gaecli.formats.hdf5.reader:open_hdf5",
         "HDF5",
         is_secondary=True,
     ),

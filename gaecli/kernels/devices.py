@@ -1,23 +1,20 @@
 """Which library and which device does the arithmetic, and why.
 
 Importing this module does not import torch: that costs more than ten million rows of work, so it
-is done only where asked for or where it can pay, in a thread (`start_torch_import`).
+is done only where asked for or where it can pay, in a thread (`gaecli.kernels.torch_import`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import importlib.metadata
 import re
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gaecli.errors import DeviceError, UsageError
+from gaecli.kernels.torch_import import start_torch_import, torch_module
 
 #: From this many steps on, `--device auto` looks for a CUDA device; below, it never imports torch.
 #: Measured on two cores: importing torch takes 0.8-1.3 s; NumPy takes 4-5 ns per step with two
@@ -104,89 +101,3 @@ def _available_devices(torch: Any) -> list[str]:
     num_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     mps = ["mps"] if torch.backends.mps.is_available() else []
     return ["cpu", *(f"cuda:{index}" for index in range(num_cuda)), *mps]
-
-
-class _TorchImport(threading.Thread):
-    """`import torch`, in the background; the outcome is kept for whoever joins."""
-
-    def __init__(self) -> None:
-        super().__init__(name="import-torch", daemon=True)
-        self.module: Any = None
-        self.error: BaseException | None = None
-        self._limits = 0
-        self._num_threads: int | None = None
-        self._lock = threading.Lock()
-
-    def run(self) -> None:
-        try:
-            module = importlib.import_module("torch")
-        except BaseException as error:  # handed on by torch_module
-            self.error = error
-            return
-        with self._lock:
-            self.module = module
-            self._adjust()
-
-    def limit(self, change: int) -> None:
-        """Count those who want one thread per operation; torch is told once it is there."""
-        with self._lock:
-            self._limits += change
-            if self.module is not None:
-                self._adjust()
-
-    def _adjust(self) -> None:
-        if self._limits and self._num_threads is None:
-            self._num_threads = self.module.get_num_threads()
-            self.module.set_num_threads(1)
-        elif not self._limits and self._num_threads is not None:
-            self.module.set_num_threads(self._num_threads)
-            self._num_threads = None
-
-
-_lock = threading.Lock()
-_started: _TorchImport | None = None
-
-
-def start_torch_import() -> None:
-    """Begin `import torch` in a daemon thread, once; later calls do nothing."""
-    _import_thread()
-
-
-@contextlib.contextmanager
-def one_thread_per_operation() -> Iterator[None]:
-    """Meanwhile a torch operation on the CPU runs in the thread that calls it, and in no other.
-
-    Where blocks are computed side by side, threads of torch's own only wait for each other: with busy cores
-    10,000,000 rows took 5.1 s of user time instead of 2.1. Waits for no import: torch is told when it comes.
-    """
-    thread = _import_thread()
-    thread.limit(+1)
-    try:
-        yield
-    finally:
-        thread.limit(-1)
-
-
-def torch_module() -> Any:
-    """The module `torch`, imported now or waited for.
-
-    Raises:
-        DeviceError: it cannot be imported.
-    """
-    thread = _import_thread()
-    thread.join()
-    if thread.error is not None:
-        raise DeviceError(
-            f"torch cannot be imported: {thread.error}",
-            hint="`pip install torch`, or pass `--device auto`, which computes small jobs with NumPy",
-        ) from thread.error
-    return thread.module
-
-
-def _import_thread() -> _TorchImport:
-    global _started
-    with _lock:
-        if _started is None:
-            _started = _TorchImport()
-            _started.start()
-        return _started

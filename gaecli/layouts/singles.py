@@ -15,7 +15,7 @@ import numpy as np
 
 from gaecli.columns import find_roles
 from gaecli.errors import DataError
-from gaecli.formats.base import Column, ColumnInfo, FileWriter, RolloutFile, Unit, WritePlan
+from gaecli.formats.base import Column, ColumnInfo, FileWriter, Remark, RolloutFile, Unit, WritePlan
 from gaecli.rollouts import BoolArray
 from gaecli.settings import Settings
 
@@ -93,6 +93,10 @@ class _Unpacked:
         self.identity = file.identity
         self.known_roles = file.known_roles
         self.columns: Mapping[str, ColumnInfo] = _Infos(file, singles)
+
+    @property
+    def remarks(self) -> Sequence[Remark]:
+        return self._file.remarks
 
     @property
     def provenance(self) -> dict[str, Any] | None:

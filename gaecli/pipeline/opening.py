@@ -115,6 +115,7 @@ def open_stream(
     for opened in files:
         check_memory(opened.file, opened.layout, settings, memory_bytes)
     stream = _joined(OpenStream(number, plan, settings, memory_bytes, files, block_rows))
+    stream.warnings.extend(_remarks(stream))
     stream.warnings.extend(_unused_columns(stream))
     return stream
 
@@ -212,6 +213,14 @@ def _check_group_column(file: RolloutFile, roles: Roles, settings: Settings) -> 
             f"`{reward.name}` one number per row",
             hint=hint,
         )
+
+
+def _remarks(stream: OpenStream) -> list[WarningNote]:
+    return [
+        WarningNote(remark.code, remark.message, str(opened.file.path), remark.count)
+        for opened in stream.files
+        for remark in opened.file.remarks
+    ]
 
 
 def _unused_columns(stream: OpenStream) -> list[WarningNote]:

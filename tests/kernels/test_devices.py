@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from gaecli.errors import DeviceError, UsageError
-from gaecli.kernels import devices
-from gaecli.kernels.devices import BREAK_EVEN_STEPS, choose_device, start_torch_import, torch_module
+from gaecli.kernels import torch_import
+from gaecli.kernels.devices import BREAK_EVEN_STEPS, choose_device
+from gaecli.kernels.torch_import import start_torch_import, torch_module
 
 
 @pytest.fixture
@@ -37,8 +38,8 @@ def test_torch_is_not_imported_until_it_is_needed(action):
 
 def test_starting_the_import_makes_torch_available():
     code = (
-        "import sys; from gaecli.kernels import devices; devices.start_torch_import(); "
-        "devices.start_torch_import(); print(devices.torch_module() is sys.modules['torch'])"
+        "import sys; from gaecli.kernels import torch_import; torch_import.start_torch_import(); "
+        "torch_import.start_torch_import(); print(torch_import.torch_module() is sys.modules['torch'])"
     )
     assert run_python(code).strip() == "True"
 
@@ -106,7 +107,7 @@ def test_an_unknown_name_is_a_usage_error(requested):
 
 
 def test_a_torch_that_cannot_be_imported_is_a_device_error(monkeypatch):
-    monkeypatch.setattr(devices, "_started", None)
+    monkeypatch.setattr(torch_import, "_started", None)
     monkeypatch.setitem(sys.modules, "torch", None)  # makes `import torch` fail
     start_torch_import()  # must not raise: the error is for whoever needs torch
     with pytest.raises(DeviceError, match="torch cannot be imported") as caught:
@@ -117,9 +118,9 @@ def test_a_torch_that_cannot_be_imported_is_a_device_error(monkeypatch):
 
 def test_choosing_the_cpu_does_not_wait_for_the_import():
     code = (
-        "from gaecli.kernels import devices;"
-        "device = devices.choose_device('cpu', 1); thread = devices._started;"
-        "print(thread.is_alive(), device.backend); print(devices.torch_module().__version__)"
+        "from gaecli.kernels import devices, torch_import;"
+        "device = devices.choose_device('cpu', 1); thread = torch_import._started;"
+        "print(thread.is_alive(), device.backend); print(torch_import.torch_module().__version__)"
     )
     first, version = run_python(code).splitlines()
     assert first == f"True torch {version}"
@@ -129,10 +130,10 @@ def test_one_thread_per_operation_ends_with_the_last_who_wants_it():
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        with devices.one_thread_per_operation():
+        with torch_import.one_thread_per_operation():
             torch_module()
             assert torch.get_num_threads() == 1
-            with pytest.raises(ZeroDivisionError), devices.one_thread_per_operation():
+            with pytest.raises(ZeroDivisionError), torch_import.one_thread_per_operation():
                 1 / 0  # noqa: B018
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 3
@@ -142,9 +143,9 @@ def test_one_thread_per_operation_ends_with_the_last_who_wants_it():
 
 def test_torch_is_told_of_one_thread_per_operation_when_it_comes():
     code = (
-        "from gaecli.kernels import devices\n"
-        "with devices.one_thread_per_operation():\n"
-        "    torch = devices.torch_module(); print(torch.get_num_threads())\n"
+        "from gaecli.kernels import devices, torch_import\n"
+        "with torch_import.one_thread_per_operation():\n"
+        "    torch = torch_import.torch_module(); print(torch.get_num_threads())\n"
         "    import threading\n"
         "    worker = threading.Thread(target=lambda: print(torch.get_num_threads()))\n"
         "    worker.start(); worker.join()\n"

@@ -73,6 +73,7 @@ def type_of(name: str, schema: pa.Schema) -> pa.DataType | None:
 def _type_at(data_type: pa.DataType, path: Sequence[str]) -> pa.DataType | None:
     if not path:
         return data_type
+    data_type = _storage(data_type)
     if pa.types.is_struct(data_type):
         index = data_type.get_field_index(path[0])
         return None if index < 0 else _type_at(data_type.field(index).type, path[1:])
@@ -94,10 +95,23 @@ def pick(batch: pa.Table | pa.RecordBatch, name: str, source: Path) -> Column:
             f"`{name}` of `{source}` holds lists of lists ({array.type}), and more than one item in both",
             hint="there is one number per step; name another column with its `--…-column`",
         ) from error
+    except _TooManyError as error:
+        raise DataError(
+            f"`{name}` of `{source}` ({array.type}) repeats what is in the file to {error} items in one batch",
+            hint="write the file again with smaller batches, or with plain lists",
+        ) from error
 
 
 class _TooDeepError(Exception):
     """Lists of lists, neither of which has one item only."""
+
+
+class _TooManyError(Exception):
+    """Lists that share their items, and would take memory out of all proportion to the file."""
+
+
+#: 2 GiB of float64.
+_MOST_SHARED_ITEMS = 1 << 28
 
 
 def are_single(columns: Iterable[Column]) -> bool:
@@ -111,6 +125,8 @@ def to_column(array: pa.Array, path: Sequence[str] = ()) -> Column:
         array = array.combine_chunks()
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
+    if isinstance(array, pa.RunEndEncodedArray):
+        return _run_by_run(array, path)
     if path and pa.types.is_struct(array.type):
         # Not `.field(part)`: it ignores the nulls and the slice of the struct itself.
         return to_column(array.flatten()[array.type.get_field_index(path[0])], path[1:])
@@ -126,7 +142,7 @@ def output_type(item: pa.DataType, like: pa.DataType | None) -> pa.DataType:
     like = _storage(like)
     if like is None:
         return item
-    if pa.types.is_large_list(like):
+    if pa.types.is_large_list(like) or pa.types.is_large_list_view(like):
         return pa.large_list(item)
     if pa.types.is_fixed_size_list(like):
         return pa.list_(item, like.list_size)
@@ -204,6 +220,40 @@ def _plain(number: Decimal) -> int | str:
     return int(number) if number == number.to_integral_value() else str(number)
 
 
+def _run_by_run(array: pa.RunEndEncodedArray, path: Sequence[str]) -> Column:
+    """Every value as often as its run is long."""
+    # The children know nothing of the slice.
+    ends = np.clip(values_of(array.run_ends).astype(np.int64) - array.offset, 0, len(array))
+    runs = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
+    return _rows_of(to_column(array.values, path), runs)
+
+
+def _rows_of(column: Column, rows: IndexArray) -> Column:
+    """These rows of a column, in this order; any may come again."""
+    if column.offsets is None:
+        return _cells_of(column, rows)
+    lengths = np.diff(column.offsets)[rows]
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    _refuse_many(offsets[-1], len(column.values))
+    items = np.arange(offsets[-1]) + np.repeat(column.offsets[:-1][rows] - offsets[:-1], lengths)
+    null_lists = None if column.null_lists is None else column.null_lists[rows]
+    return replace(_cells_of(column, items), offsets=offsets, null_lists=null_lists)
+
+
+def _cells_of(column: Column, cells: IndexArray) -> Column:
+    values = column.values[cells]
+    is_null = None if column.is_null is None else column.is_null[cells]
+    coded = column.coded
+    again = None if coded is None else functools.cache(lambda: _cells_of(coded(), cells))
+    return Column(values, is_null, categories=column.categories, coded=again)
+
+
+def _refuse_many(num_items: int, num_stored: int) -> None:
+    if num_items > max(_MOST_SHARED_ITEMS, num_stored):
+        raise _TooManyError(f"{num_items:,}")
+
+
 def _list_column(array: pa.Array, path: Sequence[str] = ()) -> Column:
     null_lists = nulls_of(array)
     if pa.types.is_fixed_size_list(array.type):
@@ -216,6 +266,8 @@ def _list_column(array: pa.Array, path: Sequence[str] = ()) -> Column:
         lengths = np.where(null_lists, 0, lengths)
     offsets = np.zeros(len(array) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
+    if _is_view(array.type):
+        _refuse_many(offsets[-1], len(array.values))
     # `flatten` honours slices and leaves out the items of null lists, as the lengths above do.
     items = to_column(array.flatten(), path)
     if items.offsets is not None:
@@ -248,8 +300,14 @@ def _is_view(data_type: pa.DataType) -> bool:
 
 
 def _storage(data_type: pa.DataType | None) -> pa.DataType | None:
-    """What a tensor and other types of an extension are made of."""
-    return data_type.storage_type if isinstance(data_type, pa.BaseExtensionType) else data_type
+    """What a tensor and other types of an extension are made of, and what runs are runs of."""
+    while True:
+        if isinstance(data_type, pa.BaseExtensionType):
+            data_type = data_type.storage_type
+        elif isinstance(data_type, pa.RunEndEncodedType):
+            data_type = data_type.value_type
+        else:
+            return data_type
 
 
 def _item_type(data_type: pa.DataType) -> tuple[pa.DataType, int]:

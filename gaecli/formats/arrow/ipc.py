@@ -1,6 +1,7 @@
 """Arrow IPC: the file format (`.arrow`, `.feather` version 2) and the stream format.
 
-Written anew with the new columns: schema, metadata, the borders of the batches and their compression stay.
+Written anew with the new columns: schema, the borders of the batches, their compression and all metadata (of
+the schema, of each batch, of the footer) stay.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from gaecli.formats.arrow.columns import (
     type_of,
 )
 from gaecli.formats.arrow.messages import FILE_MAGIC, MalformedMessage, read_batches
-from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
 from gaecli.formats.own_columns import ContentDigest, fingerprint, signature
 from gaecli.formats.parquet.keys import updated_keys
 from gaecli.formats.stored import parse_document
@@ -42,6 +43,7 @@ class ArrowInput:
 
     format_name = "arrow"
     known_roles = NO_ROLES
+    remarks = NO_REMARKS
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -49,9 +51,11 @@ class ArrowInput:
             status = path.stat()
             with path.open("rb") as file:
                 self.is_file = file.read(len(FILE_MAGIC)) == FILE_MAGIC
+            self.batches = read_batches(path, is_file=self.is_file)
             with self._reader([]) as reader:
                 self.schema: pa.Schema = reader.schema
-            self.batches = read_batches(path, is_file=self.is_file)
+                #: Of the footer, where neither pyarrow's schema nor a stream has it.
+                self.metadata: Mapping[bytes, bytes] = dict(getattr(reader, "metadata", None) or {})
             self.num_rows = sum(self.batches.num_rows)
             self.columns: Mapping[str, ColumnInfo] = schema_columns(self.schema, self.num_rows)
         except _DAMAGE as error:
@@ -159,17 +163,29 @@ class ArrowInput:
     def read_batches(
         self, columns: Sequence[int], parts: Sequence[int] | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Batches with these columns; `parts` only of a file. Checked, so that no offset leads astray."""
+        """Batches with these columns; `parts` only of a file."""
         if not columns:
             for rows in self.batches.num_rows:
                 yield _empty_batch(rows)
             return
+        for batch, _ in self.read_all(columns, parts):
+            yield batch
+
+    def read_all(
+        self, columns: Sequence[int], parts: Sequence[int] | None = None
+    ) -> Iterator[tuple[pa.RecordBatch, Mapping[bytes, bytes] | None]]:
+        """Batches with the metadata of their own. Checked, so that no offset leads astray."""
         with self._reader(columns) as reader:
             numbers = range(len(self.batches.num_rows)) if parts is None else parts
             for number in numbers:
-                batch = reader.get_batch(number) if self.is_file else reader.read_next_batch()
+                if self.is_file:
+                    batch, metadata = reader.get_batch_with_custom_metadata(number)
+                else:
+                    batch, metadata = reader.read_next_batch_with_custom_metadata()
+                if self.batches.is_version_4:
+                    batch = batch.select(list(columns))
                 batch.validate(full=True)
-                yield batch
+                yield batch, metadata
 
     def _tables(self, unit: Unit, columns: Sequence[int], rows_per_block: int) -> Iterator[pa.Table]:
         """The rows of a unit, in tables of at most so many."""
@@ -192,7 +208,9 @@ class ArrowInput:
 
     def _reader(self, columns: Sequence[int]) -> Any:
         # Not a memory map: a file that is cut short while it is read would end the process.
-        options = pa.ipc.IpcReadOptions(included_fields=list(columns), use_threads=False)
+        # Of what is older than Arrow 1.0 all columns: pyarrow then reads unions right only if it skips none.
+        included = None if self.batches.is_version_4 else list(columns)
+        options = pa.ipc.IpcReadOptions(included_fields=included, use_threads=False)
         source = pa.OSFile(str(self.path))
         opened = pa.ipc.open_file if self.is_file else pa.ipc.open_stream
         return opened(source, options=options)
@@ -204,6 +222,11 @@ class ArrowOutput:
     method = "rewrite: Arrow"
 
     def __init__(self, source: ArrowInput, temporary: Path, plan: WritePlan) -> None:
+        if source.batches.has_footer_metadata and not source.metadata:
+            raise FileError(
+                f"`{source.path}` has metadata in its footer, which pyarrow {pa.__version__} would lose",
+                hint="install a newer pyarrow, or use `--sidecar`",
+            )
         like = type_of(plan.like_column, source.schema) if plan.like_column is not None else None
         self._source = source
         self._temporary = temporary
@@ -253,15 +276,20 @@ class ArrowOutput:
 
     def _write(self, schema: pa.Schema, kept: Sequence[int]) -> None:
         source = self._source
+        # Always as since Arrow 1.0: pyarrow cannot read all that it writes as before.
         options = pa.ipc.IpcWriteOptions(
             compression=source.batches.codec, emit_dictionary_deltas=source.is_file, use_threads=False
         )
         opened = pa.ipc.new_file if source.is_file else pa.ipc.new_stream
-        with pa.OSFile(str(self._temporary), "wb") as sink, opened(sink, schema, options=options) as writer:
-            for batch in source.read_batches(kept):
+        of_footer = {"metadata": source.metadata} if source.metadata else {}
+        with (
+            pa.OSFile(str(self._temporary), "wb") as sink,
+            opened(sink, schema, options=options, **of_footer) as writer,
+        ):
+            for batch, metadata in source.read_all(kept):
                 new = self._added.take(batch.num_rows).combine_chunks()
                 arrays = [*batch.columns, *(_only_chunk(new.column(name)) for name in self._schema.names)]
-                writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
+                writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema), metadata)
 
 
 class _Spool:
@@ -316,11 +344,11 @@ def _unreadable(path: Path, error: Exception) -> FileError:
     if isinstance(error, PermissionError):
         return FileError(f"no permission to read `{path}`")
     what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    hint = "the file may be truncated or of another format; write it again with a current Arrow"
     if isinstance(error, KeyError):
         what = "a column has a type that pyarrow cannot read"
+    if isinstance(error, KeyError | pa.ArrowNotImplementedError):
+        hint = "leave the column out, or cast it to another type, and write the file again"
     if isinstance(error, MalformedMessage):
         what = f"its messages cannot be followed: {what}"
-    return FileError(
-        f"`{path}` cannot be read as Arrow IPC: {what}",
-        hint="the file may be truncated or of another format; write it again with a current Arrow",
-    )
+    return FileError(f"`{path}` cannot be read as Arrow IPC: {what}", hint=hint)

@@ -7,7 +7,6 @@ for metadata in this format: provenance is a field `gaecli` of the first line.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import shutil
 import tempfile
@@ -18,19 +17,17 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.json as pj
 
 from gaecli.errors import DataError, FileError
 from gaecli.formats.arrow.columns import are_single, nested_info, pick, schema_columns, struct_fields
-from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.jsonl.bounds import BoundError, check_cells, check_depth, parse, whole_lines
 from gaecli.formats.jsonl.numbers import inexact_columns, with_exact_columns
 from gaecli.formats.jsonl.objects import edited, field_texts, is_compact
 from gaecli.formats.own_columns import fingerprint, signature
 from gaecli.formats.stored import parse_document
 
 PROVENANCE_FIELD = "gaecli"
-#: Lines are parsed in pieces of about this size.
-_PIECE_BYTES = 8 << 20
 _COPY_BYTES = 1 << 20
 
 
@@ -49,6 +46,7 @@ class JsonLinesInput:
 
     format_name = "jsonl"
     known_roles = NO_ROLES
+    remarks = NO_REMARKS
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -59,7 +57,7 @@ class JsonLinesInput:
         try:
             status = path.stat()
             with path.open("rb") as file:
-                for start, content in _pieces_of(file):
+                for start, content in whole_lines(file):
                     self._add_piece(start, content, schemas)
             self.schema: pa.Schema = with_exact_columns(_unified(schemas), self._inexact, self._tables)
             self.num_rows = sum(piece.num_rows for piece in self._pieces)
@@ -74,8 +72,10 @@ class JsonLinesInput:
         lines = [line for line in content.splitlines() if line.strip()]
         if not lines:
             return
-        table = _parse(content)
         first_row = self._pieces[-1].first_row + self._pieces[-1].num_rows if self._pieces else 0
+        check_depth(lines, first_row)
+        check_cells(content, len(lines), first_row)
+        table = parse(content)
         if table.num_rows != len(lines):
             raise ValueError(
                 f"{len(lines):,} lines from row {first_row:,} on hold {table.num_rows:,} objects"
@@ -91,7 +91,7 @@ class JsonLinesInput:
         with self.path.open("rb") as file:
             for piece in self._pieces:
                 file.seek(piece.start)
-                yield _parse(file.read(piece.stop - piece.start), schema)
+                yield parse(file.read(piece.stop - piece.start), schema)
 
     @property
     def provenance(self) -> dict[str, Any] | None:
@@ -155,7 +155,7 @@ class JsonLinesInput:
             try:
                 with self.path.open("rb") as file:
                     file.seek(piece.start)
-                    table = _parse(file.read(piece.stop - piece.start), schema)
+                    table = parse(file.read(piece.stop - piece.start), schema)
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise _unreadable(self.path, error) from error
             if table.num_rows != piece.num_rows:
@@ -249,24 +249,6 @@ class JsonLinesOutput:
         self._temporary.unlink(missing_ok=True)
 
 
-def _pieces_of(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """(position, bytes) of whole lines."""
-    position = 0
-    while content := file.read(_PIECE_BYTES):
-        content += file.readline()
-        yield position, content
-        position += len(content)
-
-
-def _parse(content: bytes, schema: pa.Schema | None = None) -> pa.Table:
-    """Objects as a table; with a schema, only those of its columns."""
-    options = pj.ParseOptions()
-    if schema is not None:
-        options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-    reading = pj.ReadOptions(use_threads=False, block_size=len(content) + 1)
-    return pj.read_json(io.BytesIO(content), read_options=reading, parse_options=options)
-
-
 def _unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
     if not schemas:
         return pa.schema([])
@@ -299,5 +281,7 @@ def _unreadable(path: Path, error: Exception) -> FileError:
     what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return FileError(
         f"`{path}` cannot be read as JSON lines: {what}",
-        hint="every line is one object, and a field has one type throughout",
+        hint=error.hint
+        if isinstance(error, BoundError)
+        else "every line is one object, and a field has one type throughout",
     )

@@ -1,4 +1,7 @@
-"""One line of JSON as text: fields taken out and put in, with every other byte left as it was."""
+"""One line of JSON as text: fields taken out and put in, with every other byte left as it was.
+
+A field is known by its decoded name: `"\\u0061dvantage"` is `advantage`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 
 _WHITESPACE = " \t\r\n"
-_decoder = json.JSONDecoder()
+#: Only where a value ends is of interest: numbers of any length are left as texts.
+_decoder = json.JSONDecoder(parse_int=str, parse_float=str)
 
 
 def edited(line: str, removed: Collection[str], added: Sequence[tuple[str, str]]) -> str:
@@ -14,7 +18,7 @@ def edited(line: str, removed: Collection[str], added: Sequence[tuple[str, str]]
 
     Raises ValueError where `line` is not one JSON object.
     """
-    if removed and any(name in line for name in removed):
+    if removed and _may_have(line, removed):
         line = _without(line, removed)
     if not added:
         return line
@@ -31,7 +35,7 @@ def edited(line: str, removed: Collection[str], added: Sequence[tuple[str, str]]
 
 def field_texts(line: str, names: Collection[str]) -> Iterator[tuple[str, str]]:
     """(name, JSON text) of those fields of the object in `line` that have one of these names."""
-    if any(name in line for name in names):
+    if _may_have(line, names):
         for name, start, end in _fields(line):
             if name in names:
                 yield name, line[_decoder.raw_decode(line, start)[1] : end].lstrip(_WHITESPACE + ":")
@@ -40,6 +44,11 @@ def field_texts(line: str, names: Collection[str]) -> Iterator[tuple[str, str]]:
 def is_compact(line: str) -> bool:
     """Whether the object is written without spaces after its marks."""
     return '": ' not in line
+
+
+def _may_have(line: str, names: Collection[str]) -> bool:
+    """Any character of a name may be escaped."""
+    return "\\" in line or any(name in line for name in names)
 
 
 def _without(line: str, removed: Collection[str]) -> str:

@@ -22,6 +22,7 @@ from numpy.lib import format as npy
 
 from gaecli.errors import DataError, FileError
 from gaecli.formats.base import (
+    NO_REMARKS,
     NO_ROLES,
     Column,
     ColumnInfo,
@@ -66,6 +67,7 @@ class NpzInput:
 
     format_name = "npz"
     known_roles = NO_ROLES
+    remarks = NO_REMARKS
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -23,7 +23,7 @@ from gaecli.formats.arrow.columns import (
     struct_fields,
     type_of,
 )
-from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
 from gaecli.formats.parquet.footer import encrypted, is_encrypted, read_footer
 from gaecli.formats.parquet.mark import payload_fingerprint
 from gaecli.formats.parquet.splice import ParquetAppender
@@ -41,6 +41,7 @@ class ParquetInput:
 
     format_name = "parquet"
     known_roles = NO_ROLES
+    remarks = NO_REMARKS
 
     def __init__(self, path: Path) -> None:
         self.path = path

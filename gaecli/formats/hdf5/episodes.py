@@ -1,0 +1,244 @@
+"""HDF5 with a group per episode (Minari `episode_0`, robomimic `data/demo_0`), behind the extra `hdf5`.
+
+A group is a row and its one-dimensional datasets are lists. New datasets are added to each group of a
+copy, so that everything else in the file stays as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gaecli.errors import DataError, FileError
+from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.hdf5.objects import (
+    DAMAGE,
+    PROVENANCE_ATTRIBUTE,
+    as_attribute,
+    column_digests,
+    info_of,
+    is_dataset,
+    items,
+    member,
+    opened,
+    payload_digest,
+    reading,
+    stored_provenance,
+    told_of,
+    why_unusable,
+)
+from gaecli.formats.own_columns import fingerprint, signature
+from gaecli.formats.stored import parse_document
+from gaecli.rollouts import Array
+
+_EPISODE = re.compile(r"(?P<name>episode|demo|traj|trajectory)_?(?P<number>\d+)")
+
+
+class Hdf5Input:
+    """One HDF5 file, opened by the names and shapes of what is in its episodes."""
+
+    format_name = "hdf5"
+    known_roles = NO_ROLES
+    remarks = NO_REMARKS
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with reading(path) as file:
+            status = path.stat()
+            self.groups = episode_groups(file, path)
+            self._provenance = stored_provenance(file)
+            self.columns: Mapping[str, ColumnInfo] = _columns(file[self.groups[0]], len(self.groups))
+        self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
+        self.num_rows = len(self.groups)
+
+    @property
+    def provenance(self) -> dict[str, Any] | None:
+        return parse_document(self._provenance)
+
+    def fingerprint(self, own_columns: Sequence[str]) -> str:
+        return fingerprint(self, own_columns)
+
+    def digests(self, names: Sequence[str]) -> dict[str, str]:
+        with reading(self.path) as file:
+            return column_digests(file, self.groups, names)
+
+    def payload(self, own_columns: Sequence[str]) -> str:
+        """Of all names, shapes, attributes and cells but gaecli's."""
+        with reading(self.path) as file:
+            return payload_digest(file, {f"{group}/{name}" for group in self.groups for name in own_columns})
+
+    def struct_fields(self) -> Sequence[str]:
+        return ()
+
+    def may_hold_flags(self, name: str) -> bool:
+        return name in self.columns
+
+    def find(self, name: str) -> ColumnInfo | None:
+        return self.columns.get(name)
+
+    def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
+        """Episodes of at most so many steps together; a longer one alone."""
+        units: list[Unit] = []
+        start = steps = 0
+        for row, length in enumerate(self._lengths_of(like)):
+            if row > start and steps + length > rows_per_block:
+                units.append(Unit(start, row))
+                start, steps = row, 0
+            steps += length
+        return [*units, Unit(start, self.num_rows)]
+
+    def _lengths_of(self, name: str) -> list[int]:
+        with reading(self.path) as file:
+            return [len(_dataset(file, group, name, self.path)) for group in self.groups]
+
+    def blocks(
+        self, unit: Unit, names: Sequence[str], rows_per_block: int
+    ) -> Iterator[tuple[int, int, dict[str, Column]]]:
+        groups = self.groups[unit.start : unit.stop]
+        with reading(self.path) as file:
+            columns = {name: self._column(file, groups, name) for name in names}
+        yield unit.start, unit.stop, columns
+
+    def _column(self, file: Any, groups: Sequence[str], name: str) -> Column:
+        info = self.columns[name]
+        if info.unusable is not None:
+            raise DataError(f"`{name}` of `{self.path}` cannot be used: {info.unusable}")
+        arrays = [_read(_dataset(file, group, name, self.path), name, self.path) for group in groups]
+        if not info.is_list:
+            return Column(np.array([array.reshape(-1)[0] for array in arrays]))
+        offsets = np.concatenate(([0], np.cumsum([len(array) for array in arrays]))).astype(np.int64)
+        return Column(np.concatenate(arrays), offsets=offsets)
+
+    def has_single_items(self, name: str) -> bool:
+        """A group is an episode, of whatever length."""
+        return False
+
+    def read_whole(self, name: str) -> Column:
+        return next(self.blocks(Unit(0, self.num_rows), [name], self.num_rows))[2][name]
+
+    def writer(self, temporary: Path, plan: WritePlan) -> Hdf5Output:
+        return Hdf5Output(self, temporary, plan)
+
+
+class Hdf5Output:
+    """A copy of the file with new datasets in each episode."""
+
+    method = "copy: datasets added"
+
+    def __init__(self, source: Hdf5Input, temporary: Path, plan: WritePlan) -> None:
+        self._source = source
+        self._temporary = temporary
+        self._plan = plan
+        self._replaced = {*plan.own_columns, *plan.drop_columns, *plan.new_columns}
+        self._file: Any = None
+        self._row = 0
+
+    def write(self, columns: Mapping[str, OutputColumn]) -> None:
+        with told_of(self._source.path):
+            file = self._copy()
+            episodes = [_episodes(columns[name]) for name in self._plan.new_columns]
+            for arrays in zip(*episodes, strict=True):
+                group = file[self._source.groups[self._row]]
+                for name in self._replaced & set(group):
+                    del group[name]
+                for name, array in zip(self._plan.new_columns, arrays, strict=True):
+                    group.create_dataset(name, data=array)
+                self._row += 1
+
+    def _copy(self) -> Any:
+        """The copy, made before the first rows are written to it."""
+        if self._file is None:
+            shutil.copyfile(self._source.path, self._temporary)
+            self._file = opened(self._temporary, "r+")
+        return self._file
+
+    def finish(self, provenance: dict[str, Any]) -> None:
+        with told_of(self._source.path):
+            written = column_digests(self._copy(), self._source.groups, list(self._plan.new_columns))
+        document = {**provenance, **signature(self._source, self._plan, written)}
+        with told_of(self._source.path):
+            self._file.attrs[PROVENANCE_ATTRIBUTE] = as_attribute(document)
+            self._file.close()
+
+    def abort(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(*DAMAGE):
+                self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+def _episodes(column: OutputColumn) -> list[Array]:
+    assert column.offsets is not None
+    return np.split(column.with_nan(), column.offsets[1:-1])
+
+
+def episode_groups(file: Any, path: Path) -> list[str]:
+    """Names of the groups that are episodes, in natural order; none in a file of another shape."""
+    import h5py
+
+    for container in ("", "data"):
+        holder = member(file, container)
+        if not isinstance(holder, h5py.Group):
+            continue
+        found = []
+        for name in holder:
+            match = _EPISODE.fullmatch(name)
+            if match is None:
+                continue
+            if not isinstance(member(holder, name), h5py.Group):
+                _check_own(holder, name, path)
+                continue
+            found.append((match["name"], int(match["number"]), f"{container.strip('/')}/{name}".strip("/")))
+        if found:
+            return [name for _, _, name in sorted(found)]
+    return []
+
+
+def _check_own(holder: Any, name: str, path: Path) -> None:
+    """An episode that is not there, but by a link."""
+    import h5py
+
+    link = holder.get(name, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        raise FileError(
+            f"`{path}` keeps episode `{name}` in another file, which cannot be written along with it",
+            hint="copy the episodes into one file, for example with `minari combine`",
+        )
+    if isinstance(link, h5py.SoftLink):
+        raise FileError(
+            f"`{path}` has a soft link in place of episode `{name}`: it would be written twice, or not at all",
+            hint="copy the episodes into one file, without links",
+        )
+
+
+def _columns(group: Any, num_rows: int) -> dict[str, ColumnInfo]:
+    columns = {}
+    for name, item in items(group):
+        if is_dataset(item):
+            dotted = name.replace("/", ".")
+            columns[dotted] = info_of(dotted, item, num_rows, is_list=bool(item.shape))
+    return columns
+
+
+def _dataset(file: Any, group: str, name: str, path: Path) -> Any:
+    dataset = member(file, f"{group}/{name.replace('.', '/')}")
+    if not is_dataset(dataset):
+        raise DataError(
+            f"`{name}` is not in `{group}` of `{path}`, though other episodes have it",
+            hint="every episode needs the same datasets; name another one with its `--…-column`",
+        )
+    return dataset
+
+
+def _read(dataset: Any, name: str, path: Path) -> Array:
+    reason = why_unusable(dataset)
+    if reason is not None:
+        raise DataError(f"`{name}` of `{dataset.name}` in `{path}` cannot be used: {reason}")
+    values: Array = dataset[()]
+    return np.asarray(values).reshape(-1)

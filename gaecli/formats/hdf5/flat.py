@@ -1,0 +1,209 @@
+"""Flat HDF5: one array per quantity, a row of each for a step (D4RL; Tianshou's replay buffers).
+
+New datasets are added to a copy beside those that are there; `infos/`, `metadata/` and all else stay. A buffer
+was made for more rows than it may hold, and once full it goes on from its beginning: what it says of that
+itself decides which rows there are and which is the first, and is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gaecli.errors import DataError, FileError
+from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.hdf5.objects import (
+    DAMAGE,
+    PROVENANCE_ATTRIBUTE,
+    as_attribute,
+    column_digests,
+    info_of,
+    is_dataset,
+    items,
+    member,
+    opened,
+    payload_digest,
+    reading,
+    stored_provenance,
+    told_of,
+)
+from gaecli.formats.hdf5.rings import Ring, ring_of
+from gaecli.formats.own_columns import fingerprint, signature
+from gaecli.formats.stored import parse_document
+
+#: Where arrays stand: at the top, or where Tianshou keeps those of a buffer.
+_CONTAINERS = ("_meta", "")
+#: Tianshou's loader wants to know of every dataset what it was.
+_TYPE_ATTRIBUTE, _ARRAY = "__data_type__", "ndarray"
+
+
+def flat_container(file: Any) -> str | None:
+    """The group that holds arrays of one length; None where there is none."""
+    for name in _CONTAINERS:
+        if _num_rows(member(file, name)) is not None:
+            return name
+    return None
+
+
+def _num_rows(group: Any) -> int | None:
+    """The length that most of its arrays have; the larger one of two."""
+    if group is None or is_dataset(group):
+        return None
+    arrays = [item for name in group if is_dataset(item := member(group, name)) and item.shape]
+    lengths = Counter(int(item.shape[0]) for item in arrays)
+    if not lengths:
+        return None
+    return max(lengths, key=lambda length: (lengths[length], length))
+
+
+class FlatHdf5Input:
+    """One flat HDF5 file. Row 0 is the first step in time."""
+
+    format_name = "hdf5"
+    known_roles = NO_ROLES
+
+    def __init__(self, path: Path, container: str) -> None:
+        self.path = path
+        self.container = container
+        with reading(path) as file:
+            status = path.stat()
+            group = member(file, container)
+            num_rows = _num_rows(group)
+            assert num_rows is not None
+            self.ring: Ring = ring_of(file, num_rows, path)
+            self.num_rows = self.ring.num_rows
+            self._provenance = stored_provenance(file)
+            self.columns: Mapping[str, ColumnInfo] = _columns(group, num_rows, self.num_rows)
+            self.is_typed = container != "" and all(
+                _TYPE_ATTRIBUTE in item.attrs for _, item in items(group) if is_dataset(item)
+            )
+        self.remarks = self.ring.remarks
+        self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
+
+    @property
+    def provenance(self) -> dict[str, Any] | None:
+        return parse_document(self._provenance)
+
+    def fingerprint(self, own_columns: Sequence[str]) -> str:
+        return fingerprint(self, own_columns)
+
+    def digests(self, names: Sequence[str]) -> dict[str, str]:
+        with reading(self.path) as file:
+            return column_digests(file, [self.container], names)
+
+    def payload(self, own_columns: Sequence[str]) -> str:
+        """Of all names, shapes, attributes and stored cells but gaecli's."""
+        with reading(self.path) as file:
+            return payload_digest(file, {f"{self.container}/{name}".strip("/") for name in own_columns})
+
+    def struct_fields(self) -> Sequence[str]:
+        return ()
+
+    def may_hold_flags(self, name: str) -> bool:
+        return name in self.columns
+
+    def find(self, name: str) -> ColumnInfo | None:
+        return self.columns.get(name)
+
+    def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
+        return [Unit(0, self.num_rows)]
+
+    def blocks(
+        self, unit: Unit, names: Sequence[str], rows_per_block: int
+    ) -> Iterator[tuple[int, int, dict[str, Column]]]:
+        with reading(self.path) as file:
+            group = member(file, self.container)
+            for start in range(unit.start, unit.stop, rows_per_block):
+                stop = min(start + rows_per_block, unit.stop)
+                yield start, stop, {name: self._column(group, name, start, stop) for name in names}
+
+    def _column(self, group: Any, name: str, start: int, stop: int) -> Column:
+        info = self.columns[name]
+        if info.unusable is not None:
+            raise DataError(f"`{name}` of `{self.path}` cannot be used: {info.unusable}")
+        dataset = member(group, name.replace(".", "/"))
+        if not is_dataset(dataset):
+            raise FileError(f"`{self.path}` was changed while it was read")
+        parts = [np.asarray(dataset[rows]).reshape(-1) for rows in self.ring.places(start, stop)]
+        return Column(np.concatenate(parts) if parts else np.zeros(0, dataset.dtype))
+
+    def has_single_items(self, name: str) -> bool:
+        return False
+
+    def read_whole(self, name: str) -> Column:
+        with reading(self.path) as file:
+            return self._column(member(file, self.container), name, 0, self.num_rows)
+
+    def writer(self, temporary: Path, plan: WritePlan) -> FlatHdf5Output:
+        return FlatHdf5Output(self, temporary, plan)
+
+
+class FlatHdf5Output:
+    """A copy of the file with new datasets beside the others, NaN in rows that hold no step."""
+
+    method = "copy: datasets added"
+
+    def __init__(self, source: FlatHdf5Input, temporary: Path, plan: WritePlan) -> None:
+        self._source = source
+        self._temporary = temporary
+        self._plan = plan
+        self._file: Any = None
+        self._row = 0
+
+    def write(self, columns: Mapping[str, OutputColumn]) -> None:
+        with told_of(self._source.path):
+            group = member(self._copy(), self._source.container)
+            for name in self._plan.new_columns:
+                values, at = columns[name].with_nan(), 0
+                for rows in self._source.ring.places(self._row, self._row + len(values)):
+                    length = rows.stop - rows.start
+                    group[name][rows] = values[at : at + length]
+                    at += length
+            self._row += len(values)
+
+    def _copy(self) -> Any:
+        """The copy, made before the first rows are written to it, with new datasets that hold nothing yet."""
+        if self._file is None:
+            shutil.copyfile(self._source.path, self._temporary)
+            self._file = opened(self._temporary, "r+")
+            group = member(self._file, self._source.container)
+            plan = self._plan
+            for name in {*plan.own_columns, *plan.drop_columns, *plan.new_columns} & set(group):
+                del group[name]
+            for name, dtype in plan.new_columns.items():
+                dataset = group.create_dataset(
+                    name, shape=(self._source.ring.capacity,), dtype=dtype, fillvalue=np.nan
+                )
+                if self._source.is_typed:
+                    dataset.attrs[_TYPE_ATTRIBUTE] = _ARRAY
+        return self._file
+
+    def finish(self, provenance: dict[str, Any]) -> None:
+        with told_of(self._source.path):
+            written = column_digests(self._copy(), [self._source.container], list(self._plan.new_columns))
+        document = {**provenance, **signature(self._source, self._plan, written)}
+        with told_of(self._source.path):
+            self._file.attrs[PROVENANCE_ATTRIBUTE] = as_attribute(document)
+            self._file.close()
+
+    def abort(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(*DAMAGE):
+                self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+def _columns(group: Any, capacity: int, num_rows: int) -> dict[str, ColumnInfo]:
+    """All datasets with a row for every step, those in groups by their dotted path."""
+    columns = {}
+    for name, item in items(group):
+        if is_dataset(item) and item.shape and item.shape[0] == capacity:
+            dotted = name.replace("/", ".")
+            columns[dotted] = info_of(dotted, item, num_rows, is_list=False)
+    return columns

@@ -1,0 +1,141 @@
+"""The tree scan, tile by tile: terms are made, scanned and written while they are in a core's cache."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaecli.choices import Precision
+from gaecli.kernels.base import Array, Terms
+from gaecli.kernels.devices import Device
+from gaecli.kernels.scan import TILE_ROWS, TileScan
+from gaecli.kernels.torch_import import torch_module
+
+#: Rows per tile on an accelerator, where a call costs more and memory is not a cache.
+ACCELERATOR_TILE_ROWS = 8**7
+
+
+def scan_terms(
+    terms: Terms,
+    out: NDArray[Any],
+    *,
+    device: Device | None = None,
+    precision: Precision = "double",
+    threads: int = 1,
+    tile_rows: int | None = None,
+) -> None:
+    """`ScanTerms` by tiles of `tile_rows` rows, on NumPy or torch."""
+    _Tiles(terms, ArrayLibrary(device, precision), tile_rows).run(out, threads)
+
+
+class ArrayLibrary:
+    """NumPy, or torch on one device: how arrays get there, and where functions such as `where` are found."""
+
+    def __init__(self, device: Device | None, precision: str) -> None:
+        is_single = precision == "single" or (device is not None and not device.has_float64)
+        self.numpy_dtype = np.dtype(np.float32 if is_single else np.float64)
+        self.is_torch = device is not None and device.uses_torch
+        self.is_accelerator = self.is_torch and device is not None and device.name != "cpu"
+        if self.is_torch and device is not None:
+            self.module = torch_module()
+            self.device = self.module.device(device.name)
+            self.dtype = self.module.float32 if is_single else self.module.float64
+        else:
+            self.module = np
+
+    def empty(self, num_rows: int) -> Array:
+        if self.is_torch:
+            return self.module.empty(num_rows, dtype=self.dtype, device=self.device)
+        return np.empty(num_rows, self.numpy_dtype)
+
+    def numbers(self, rows: NDArray[Any]) -> Array:
+        """These rows where the arithmetic is. NumPy casts as it computes, so nothing moves there."""
+        return self._moved(np.array(rows, self.numpy_dtype)) if self.is_torch else rows
+
+    def flags(self, rows: NDArray[Any]) -> Array:
+        return self._moved(np.array(rows, np.bool_)) if self.is_torch else np.asarray(rows, np.bool_)
+
+    def _moved(self, copied: NDArray[Any]) -> Array:  # a copy: torch warns at arrays that are read-only
+        return self.module.from_numpy(copied).to(self.device)
+
+    def to_numpy(self, tile: Array) -> NDArray[Any]:
+        return np.asarray(tile.cpu() if self.is_torch else tile)
+
+
+class _Tiles:
+    """The rows of a block as a fixed list of tiles, walked from the last to the first."""
+
+    def __init__(self, terms: Terms, library: ArrayLibrary, tile_rows: int | None) -> None:
+        self.terms = terms
+        self.library = library
+        self.num_rows = terms.num_rows
+        self.tile_rows = tile_rows or (ACCELERATOR_TILE_ROWS if library.is_accelerator else TILE_ROWS)
+
+    def run(self, out: NDArray[Any], threads: int) -> None:
+        stops = range(self.num_rows, 0, -self.tile_rows)
+        tiles = [slice(max(stop - self.tile_rows, 0), stop) for stop in stops]
+        heads: list[Future[float]] = [Future() for _ in tiles]
+        workers = max(1, min(threads, len(tiles)))
+        if workers == 1:
+            self._work(tiles, heads, slice(0, None, 1), out)
+            return
+        with ThreadPoolExecutor(workers, thread_name_prefix="gae-tile") as pool:
+            shares = [slice(first, None, workers) for first in range(workers)]
+            for work in [pool.submit(self._work, tiles, heads, share, out) for share in shares]:
+                work.result()
+
+    def _work(self, tiles: list[slice], heads: list[Future[float]], share: slice, out: NDArray[Any]) -> None:
+        """The tiles of one thread. Only `solve` waits for the tile behind, which another has."""
+        rows_needed = min(self.tile_rows, self.num_rows)
+        x_buffer, a_buffer = self.library.empty(rows_needed), self.library.empty(rows_needed)
+        scan = TileScan(rows_needed, like=x_buffer)
+        try:
+            # Unused cells may hold inf; what comes of it is selected away, so it is no news.
+            with np.errstate(over="ignore", invalid="ignore"):
+                for index in range(len(tiles))[share]:
+                    rows = tiles[index]
+                    x, a = (buffer[: rows.stop - rows.start] for buffer in (x_buffer, a_buffer))
+                    self.terms.fill(x, a, rows, self.library)
+                    bad_rows = self._take_out_non_finite(x)
+                    scan.fold(x, a)
+                    carry = heads[index - 1].result() if index else 0.0
+                    head = scan.solve([0.0 if math.isnan(carry) else carry])[0]
+                    spoilt = _spoilt_rows(bad_rows, math.isnan(carry), self.terms.cuts[rows])
+                    heads[index].set_result(math.nan if any(bad.start == 0 for bad in spoilt) else head)
+                    scan.unfold(x)
+                    for bad in spoilt:
+                        x[bad] = math.nan
+                    out[rows] = self.library.to_numpy(x)
+        except BaseException as error:  # told to the threads that wait, and raised from this one
+            for head_to_come in heads[share]:
+                if not head_to_come.done():
+                    head_to_come.set_exception(error)
+            raise
+
+    def _take_out_non_finite(self, x: Array) -> NDArray[np.int64]:
+        """Zero the δ that are not finite, as no 0 would stop them in the scan, and name their rows."""
+        if math.isfinite(float(x.sum())):
+            return np.empty(0, np.int64)
+        is_bad = ~(abs(x) < math.inf)
+        x[is_bad] = 0.0
+        return np.flatnonzero(self.library.to_numpy(is_bad))
+
+
+def _spoilt_rows(bad_rows: NDArray[np.int64], is_carry_bad: bool, cuts: NDArray[Any]) -> list[slice]:
+    """The rows that depend on a δ taken out: from it back to the start of its trajectory.
+
+    `is_carry_bad` tells the same of what comes in from the tile behind.
+    """
+    if not is_carry_bad and not len(bad_rows):
+        return []
+    last_rows = np.flatnonzero(cuts)
+    starts = np.concatenate(([0], last_rows + 1))
+    trajectories = np.searchsorted(last_rows, bad_rows)
+    last_bad = dict(zip(trajectories.tolist(), bad_rows.tolist(), strict=True))  # rows ascend
+    if is_carry_bad and starts[-1] < len(cuts):
+        last_bad[len(last_rows)] = len(cuts) - 1
+    return [slice(int(starts[trajectory]), row + 1) for trajectory, row in last_bad.items()]

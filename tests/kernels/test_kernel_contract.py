@@ -1,0 +1,109 @@
+"""What every kernel of the registry does, held against the sum that the recurrence stands for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gaecli.kernels.devices import choose_device
+from gaecli.kernels.registry import KERNELS, Kernel, kernel_for
+
+
+class GivenTerms:
+    """x and a as arrays, with 0 put in at cuts, as the protocol asks."""
+
+    def __init__(self, x: np.ndarray, a: np.ndarray, cuts: np.ndarray) -> None:
+        self.num_rows = len(x)
+        self.x, self.a, self.cuts = x, np.where(cuts, 0.0, a), cuts
+
+    def fill(self, x: Any, a: Any, rows: slice, arrays: Any) -> None:
+        x[...] = arrays.numbers(self.x[rows])
+        a[...] = arrays.numbers(self.a[rows])
+
+
+def explicit_sums(terms: GivenTerms) -> np.ndarray:
+    """y_t = Σ_l (Π_{k<l} a_{t+k}) x_{t+l}, to the next cut: no recursion."""
+    sums = []
+    for t in range(terms.num_rows):
+        total, weight = 0.0, 1.0
+        for later in range(t, terms.num_rows):
+            total += weight * terms.x[later]
+            weight *= terms.a[later]
+            if weight == 0.0:
+                break
+        sums.append(total)
+    return np.array(sums)
+
+
+def made_terms(num_rows: int, cut_rate: float = 0.05, seed: int = 3) -> GivenTerms:
+    rng = np.random.default_rng(seed)
+    cuts = rng.random(num_rows) < cut_rate
+    cuts[-1:] = True
+    return GivenTerms(rng.normal(size=num_rows), rng.uniform(0.5, 1.0, num_rows), cuts)
+
+
+def scanned(kernel: Kernel, terms: GivenTerms, **how: Any) -> np.ndarray:
+    out = np.full(terms.num_rows, 77.0, how.pop("dtype", np.float64))
+    usual = {"device": None, "precision": "double", "threads": 1}
+    kernel.scan_terms(terms, out, **(usual | how))
+    return out
+
+
+@pytest.fixture(params=KERNELS, ids=lambda kernel: kernel.name)
+def kernel(request: pytest.FixtureRequest) -> Kernel:
+    return request.param
+
+
+@pytest.fixture(params=[None, "cpu"], ids=["numpy", "torch"])
+def device(request: pytest.FixtureRequest) -> Any:
+    return None if request.param is None else choose_device(request.param, 0)
+
+
+@pytest.mark.parametrize("num_rows", [0, 1, 2, 257, 2000])
+@pytest.mark.parametrize("cut_rate", [0.0, 0.05, 1.0])
+def test_it_gives_the_explicit_sums(kernel: Kernel, device: Any, num_rows: int, cut_rate: float) -> None:
+    terms = made_terms(num_rows, cut_rate)
+    actual = scanned(kernel, terms, device=device, tile_rows=300)
+    np.testing.assert_allclose(actual, explicit_sums(terms), rtol=1e-12, atol=1e-12)
+
+
+def test_what_is_not_finite_spoils_the_rows_before_it_up_to_the_cut(kernel: Kernel, device: Any) -> None:
+    terms = made_terms(900, cut_rate=0.0)
+    for cut in (99, 499, 899):
+        terms.cuts[cut], terms.a[cut] = True, 0.0
+    terms.x[[50, 300, 400]] = [np.nan, np.inf, -np.inf]
+    actual = scanned(kernel, terms, device=device, tile_rows=128)
+    assert np.flatnonzero(np.isnan(actual)).tolist() == [*range(51), *range(100, 401)]
+
+
+def test_a_step_without_weight_passes_what_is_not_finite_on_all_the_same(kernel: Kernel, device: Any) -> None:
+    terms = made_terms(10, cut_rate=0.0)
+    terms.a[4] = 0.0  # λ = 0, or a row that is no step: no cut
+    terms.x[7] = np.nan
+    assert np.isnan(scanned(kernel, terms, device=device)).tolist() == [True] * 8 + [False] * 2
+
+
+def test_it_writes_to_views_of_any_float_type(kernel: Kernel, device: Any) -> None:
+    terms = made_terms(600)
+    columns = np.zeros((600, 3), np.float32)
+    kernel.scan_terms(terms, columns[:, 1], device=device, precision="double", threads=2)
+    np.testing.assert_array_equal(columns[:, 1], scanned(kernel, terms, device=device).astype(np.float32))
+    assert not columns[:, [0, 2]].any()
+
+
+def test_threads_change_no_bit(kernel: Kernel, device: Any) -> None:
+    terms = made_terms(5000, cut_rate=0.001)
+    alone = scanned(kernel, terms, device=device, tile_rows=512)
+    np.testing.assert_array_equal(scanned(kernel, terms, device=device, tile_rows=512, threads=5), alone)
+
+
+def test_the_law_is_never_taken_by_itself() -> None:
+    devices = [None, choose_device("auto", 0), choose_device("cpu", 0)]
+    assert {kernel_for(device).name for device in devices} == {"tiles"}
+
+
+def test_names_are_unique() -> None:
+    names = [kernel.name for kernel in KERNELS]
+    assert len(set(names)) == len(names)

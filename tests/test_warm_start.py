@@ -1,0 +1,55 @@
+"""Most tests run the command in forks of a warm process: it must do there what it does when started anew."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+RUNS = [
+    ("compute", "r.parquet", "-o", "-"),
+    ("compute", "r.parquet"),
+    ("compute", "r.parquet", "--gama", "1"),
+    ("inspect", "-", "--json"),
+    ("check", "r.parquet"),
+    ("explain", "r.parquet", "3"),
+    ("sweep", "r.parquet", "--gamma", "0.9,0.99"),
+    ("verify", "r.parquet", "--against", "reward"),
+    ("presets",),
+    ("compute", "--help"),
+]
+TIMES = re.compile(rb"^time .*$|\d+(\.\d+)? m?s\b|\"\w*(seconds|per_second)\": .*", re.MULTILINE)
+
+
+@pytest.mark.parametrize("run", RUNS, ids=" ".join)
+def test_a_warm_run_is_a_cold_run(run_gae, warm_start, sample_data, tmp_path, run):
+    if warm_start is None:
+        pytest.skip("all runs are cold")
+    sample = sample_data / "cartpole.parquet"
+    told, left = [], []
+    for is_cold in (True, False):
+        path = shutil.copy2(sample, tmp_path / "r.parquet")
+        options = {"input": sample.read_bytes(), "env": {"COLUMNS": "97"}, "cwd": tmp_path}
+        result = run_gae(*run, **options, text=False, is_cold=is_cold)
+        told.append((result.returncode, *(TIMES.sub(b"", text) for text in (result.stdout, result.stderr))))
+        left.append(path.read_bytes())
+    assert told[0] == told[1]
+    assert left[0] == left[1]
+    assert any(told[0][1:]) or left[0] != sample.read_bytes()
+
+
+@pytest.mark.parametrize("env", [{"PYTHONIOENCODING": "ascii"}, {"FORCE_COLOR": "1"}, {"PYTHONPATH": "."}])
+def test_what_an_interpreter_reads_at_its_start_asks_for_another(warm_start, env):
+    if warm_start is None:
+        pytest.skip("all runs are cold")
+    assert warm_start.takes(["compute"], {**warm_start.env, "COLUMNS": "80"})
+    assert not warm_start.takes(["compute"], {**warm_start.env, **env})
+    assert not warm_start.takes(["compute"], {})
+
+
+def test_a_run_that_takes_too_long_is_ended(run_gae):
+    with pytest.raises(subprocess.TimeoutExpired):
+        run_gae("presets", timeout=0)
+    assert run_gae("--version").returncode == 0
