@@ -76,7 +76,7 @@ class GroupedMoments:
             rest = np.bincount(groups, weights=deviations, minlength=num_groups) / np.maximum(counts, 1)
             squares = np.bincount(groups, weights=deviations * deviations, minlength=num_groups)
             m2s = np.maximum(squares - counts * rest * rest, 0.0)
-        return cls(counts.astype(np.int64), means + rest, m2s)
+            return cls(counts.astype(np.int64), means + rest, m2s)
 
     def group(self, index: int) -> Moments:
         return Moments(int(self.counts[index]), float(self.means[index]), float(self.m2s[index]))

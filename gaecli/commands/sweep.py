@@ -311,4 +311,9 @@ def _failed(plan: StreamPlan, error: GaeError | OSError | MemoryError) -> list[S
         known: GaeError = not_in_memory(plan.paths[0])
     else:
         known = explain(error, plan.paths[0]) if isinstance(error, OSError) else error
-    return [SweepFile(str(path), None, known.message, known.hint, known.exit_code) for path in plan.paths]
+    first, *others = plan.paths
+    told = f"`{first}` of the same stream failed"
+    return [
+        SweepFile(str(first), None, known.message, known.hint, known.exit_code),
+        *(SweepFile(str(path), None, told, None, known.exit_code, follows=str(first)) for path in others),
+    ]

@@ -24,7 +24,7 @@ def signed_bars(numbers: Sequence[float], width: int, canvas: Canvas) -> list[Te
     axis = "│" if full == "█" else "|"
     low, high = min(0.0, *numbers, 0.0), max(0.0, *numbers, 0.0)
     span = high - low
-    left = 0 if not span else round((width - 1) * -low / span)
+    left = 0 if not span else round((width - 1) * (-low / span))
     if low < 0:
         left = max(left, 1)
     right = width - 1 - left
