@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-Estimator = Literal["gae"]
 Engine = Literal["local"]
 Bootstrap = Literal["zero", "current", "error"]
 DoneAt = Literal["end", "start"]

@@ -100,10 +100,24 @@ class Roles:
 def resolve(file: RolloutFile, settings: Settings) -> Roles:
     """Find the columns of `file`. `UsageError` where one is missing or two claim a role."""
     roles = find_roles(file, settings)
-    for role in ("reward", "value"):
+    for role in settings.kind.roles:
         if role not in roles.names:
             raise _missing(file, role)
+    if "value" not in roles.names:
+        _check_without_values(file, settings)
     return _check_kinds(file, roles)
+
+
+def _check_without_values(file: RolloutFile, settings: Settings) -> None:
+    """V of the last state cannot stand for that of the next one where there is none."""
+    for name in ("bootstrap", "truncation"):
+        if getattr(settings, name) == "current":
+            raise UsageError(
+                f"`--{name} current` takes V of the last state, and `{file.path}` has no value column",
+                hint="name it with `--value-column`, or pass `--bootstrap zero`"
+                if name == "bootstrap"
+                else "name it with `--value-column`, or pass `--truncation exact`",
+            )
 
 
 def find_roles(file: RolloutFile, settings: Settings) -> Roles:
@@ -201,7 +215,7 @@ def _named(file: RolloutFile, role: str, name: str) -> str:
     """A column that the user named; `none` says that no column plays this role."""
     if file.find(name) is not None:
         return name
-    if name == "none" and role not in ("reward", "value"):
+    if name == "none" and role != "reward":
         return ""
     raise UsageError(
         f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",

@@ -252,6 +252,8 @@ class Block:
         groups: [N] label of the normalisation group, as an index into `group_labels`.
         lanes: the lanes that may go on into other blocks; steps of closed lanes end in a cut.
         placement: where the steps stand in the file.
+        has_values: False where the file has no V(sₜ): `values` are 0 then.
+        extras: [N] further columns of numbers by name, NaN where a cell says nothing.
         list_offsets: [rows + 1] for list columns: row i of the file holds items list_offsets[i:i+1].
     """
 
@@ -271,6 +273,8 @@ class Block:
     stream_ends: IndexArray | None = None
     groups: IndexArray | None = None
     group_labels: Sequence[Hashable] = ()
+    has_values: bool = True
+    extras: Mapping[str, Array] = field(default_factory=dict)
     list_offsets: IndexArray | None = None
     null_lists: BoolArray | None = None
     facts: BlockFacts = field(default_factory=lambda: BlockFacts())

@@ -17,7 +17,6 @@ from gaecli.choices import (
     Bootstrap,
     DoneAt,
     Engine,
-    Estimator,
     LayoutName,
     MaskedReward,
     MaskFill,
@@ -29,6 +28,7 @@ from gaecli.choices import (
     Truncation,
 )
 from gaecli.errors import UsageError
+from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
 from gaecli.presets import Preset, find_preset
 
 #: The roles a column can play, in the order in which messages list them.
@@ -62,7 +62,8 @@ class Settings:
     #: λ of a trajectory of n steps is 1 - 1 / max(lam_alpha · n, 1); `lam` is then not used.
     lam_alpha: float | None = None
     preset: str = "exact"
-    estimator: Estimator = "gae"
+    #: One of `gaecli.estimator_kinds.ESTIMATORS`.
+    estimator: str = "gae"
     truncation: Truncation = "exact"
     bootstrap: Bootstrap = "zero"
     done_at: DoneAt | None = None
@@ -95,10 +96,16 @@ class Settings:
         chosen = preset.settings()
         if "lam" in given:
             chosen["lam_alpha"] = None
+        kind = ESTIMATORS.get(given.get("estimator", "gae"))
+        if kind is not None:
+            _check_used(kind, given)
+            if "advantage" not in kind.outputs:
+                chosen["normalize"] = "none"
         return cls(**{**chosen, **given, "preset": preset.name})
 
     def __post_init__(self) -> None:
         find_preset(self.preset)
+        _check_choice("estimator", self.estimator, tuple(ESTIMATORS))
         for name in ("gamma", "lam"):
             number = getattr(self, name)
             if not (_is_number(number) and 0.0 <= number <= 1.0):
@@ -108,7 +115,6 @@ class Settings:
                     hint="usual values: `--gamma 0.99 --lam 0.95`",
                 )
         choices: dict[str, Any] = {
-            "estimator": Estimator,
             "bootstrap": Bootstrap,
             "truncation": Truncation,
             "mask_fill": MaskFill,
@@ -144,11 +150,25 @@ class Settings:
         names = self.output_columns
         if len(set(names)) != len(names):
             raise UsageError(f"the output columns need different names, not {', '.join(map(repr, names))}")
+        if self.normalizes and "advantage" not in self.kind.outputs:
+            raise UsageError(
+                f"advantages are normalised, and `--estimator {self.estimator}` writes none",
+                hint="drop `--normalize` and `--normalize-by`",
+            )
         if self.normalize_by is not None and self.normalize not in ("none", "all"):
             raise UsageError(
                 f"`--normalize {self.normalize}` and `--normalize-by` ask for two different groupings",
                 hint="drop one of them",
             )
+
+    @property
+    def kind(self) -> EstimatorKind:
+        """The row of the table of estimators."""
+        return ESTIMATORS[self.estimator]
+
+    def uses(self, name: str) -> bool:
+        """Whether a setting, or a rule of the preset, says anything to the estimator."""
+        return name not in self.kind.unused
 
     @property
     def convention(self) -> Preset:
@@ -173,7 +193,8 @@ class Settings:
 
     @property
     def output_columns(self) -> tuple[str, ...]:
-        names = (self.advantage_column, self.return_column)
+        name_of = {"advantage": self.advantage_column, "return": self.return_column}
+        names = tuple(name_of[output] for output in self.kind.outputs)
         return names if self.raw_column is None else (*names, self.raw_column)
 
     def to_dict(self) -> dict[str, Any]:
@@ -214,6 +235,13 @@ OPTION_NAMES = frozenset(f.name for f in fields(RunOptions))
 
 def _is_number(given: object) -> bool:
     return isinstance(given, int | float) and math.isfinite(given)
+
+
+def _check_used(kind: EstimatorKind, given: Mapping[str, Any]) -> None:
+    for name in kind.unused:
+        if name in given:
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"`{flag}` says nothing to `--estimator {kind.name}`", hint=f"drop `{flag}`")
 
 
 def _check_choice(name: str, given: object, choices: tuple[str, ...]) -> None:

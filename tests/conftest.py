@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import profiles  # noqa: F401 - before any test of hypothesis
 import pytest
-from hypothesis import settings
 from warm_start import WarmStart
 
 ROOT = Path(__file__).parents[1]
@@ -30,11 +30,6 @@ SHELL_VARIABLES = (
     "LINES",
     "TERMINAL_WIDTH",
 )
-
-# The same examples in every run and on every machine; `HYPOTHESIS_PROFILE=explore pytest` looks for new ones.
-settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
-settings.register_profile("explore", deadline=None, max_examples=1000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,7 +14,7 @@ from gaecli.checks.windows import Windows
 from gaecli.columns import Roles
 from gaecli.diagnosis import Checkup, Finding
 from gaecli.errors import GaeError
-from gaecli.estimators.whole_stream import make_estimator
+from gaecli.estimators.registry import make_estimator
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.kernels.devices import choose_device
 from gaecli.layouts.base import Layout

@@ -17,7 +17,7 @@ from gaecli.commands.warnings import behind_cache, findings
 from gaecli.engines.threads import LocalEngine, default_jobs, run_in_order
 from gaecli.errors import FileError, GaeError
 from gaecli.estimators.normalization import NormConstants, NormRule
-from gaecli.estimators.whole_stream import make_estimator
+from gaecli.estimators.registry import make_estimator
 from gaecli.kernels.devices import BREAK_EVEN_STEPS, choose_device
 from gaecli.kernels.torch_import import one_thread_per_operation, start_torch_import
 from gaecli.moments import Moments

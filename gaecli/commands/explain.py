@@ -11,10 +11,10 @@ import numpy as np
 from gaecli.commands.rows import episode_keys
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.decomposition import Decomposition, decompose
-from gaecli.pipeline.apply import Settled
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.header_notes import stored_settings
 from gaecli.pipeline.reading_errors import told
+from gaecli.pipeline.settle import Settled
 from gaecli.results import BootstrapSource, End, ExplainedStep, Explanation
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import RunOptions, Settings

@@ -24,14 +24,14 @@ from gaecli.engines.threads import LocalEngine, default_jobs
 from gaecli.errors import GaeError
 from gaecli.estimators.conventions import reads_as_written
 from gaecli.estimators.gae import Gae
-from gaecli.estimators.whole_stream import make_estimator
+from gaecli.estimators.registry import make_estimator
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.methods import num_row_groups
 from gaecli.kernels.devices import choose_device
 from gaecli.layouts.dense import DenseLayout
 from gaecli.layouts.registry import why_layout
 from gaecli.moments import Moments
-from gaecli.pipeline.apply import Settled, Totals, reading_totals, reread
+from gaecli.pipeline.apply import Totals, reading_totals
 from gaecli.pipeline.column_statistics import Explained, Tally, explained_variance
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.episodes import EpisodeBook, Pieces, pieces_of
@@ -40,6 +40,7 @@ from gaecli.pipeline.judging.continuity import Continuity, Edges
 from gaecli.pipeline.memory import expand_beyond_measure, rows_per_block
 from gaecli.pipeline.opening import OpenFile, OpenStream, layout_of, open_stream
 from gaecli.pipeline.reading_errors import told
+from gaecli.pipeline.settle import Settled, reread
 from gaecli.pipeline.stream import RunContext, Stream, first_look
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams

@@ -21,7 +21,7 @@ from gaecli.estimators.batch import BatchBorders, BatchGae
 from gaecli.formats.base import OutputColumn
 from gaecli.kernels.devices import choose_device
 from gaecli.moments import Moments
-from gaecli.pipeline.apply import Settled, Totals, reading_totals
+from gaecli.pipeline.apply import Totals, reading_totals
 from gaecli.pipeline.column_builder import ColumnBuilder
 from gaecli.pipeline.column_statistics import Explained
 from gaecli.pipeline.combine import Carry, combine
@@ -29,6 +29,7 @@ from gaecli.pipeline.judging.continuity import Continuity
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.notes import merged
 from gaecli.pipeline.reading_errors import not_in_memory
+from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import Stream
 from gaecli.results import Sweep, SweepFile, SweepPoint, effective_horizon
 from gaecli.rollouts import FloatArray

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gaecli.estimators.gae import Borders, Gae
-from gaecli.estimators.whole_stream import GatedGae, following_values, make_estimator, needs_whole_stream
+from gaecli.estimators.base import Borders, Estimator
+from gaecli.estimators.whole_stream import GatedGae, following_values, make, needs_whole_stream
 from gaecli.kernels.devices import Device
 from gaecli.kernels.scan import TILE_ROWS, affine_scan
 from gaecli.kernels.torch_import import torch_module
@@ -26,7 +26,7 @@ _BYTES_PER_CELL = 32
 class BatchBorders(Borders):
     """The borders under the settings of the run, and those under every point of the grid."""
 
-    batch: tuple[Borders, ...]
+    batch: tuple[Borders, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class BatchGae(GatedGae):
             indices = list(chosen[first : first + per_launch])
             yield from self._launch(block, following, indices, inflows)
 
-    def _single(self, gamma: float, lam: float) -> Gae:
-        return make_estimator(self.settings.replace(gamma=gamma, lam=lam, lam_alpha=None), self.device)
+    def _single(self, gamma: float, lam: float) -> Estimator:
+        return make(self.settings.replace(gamma=gamma, lam=lam, lam_alpha=None), self.device)
 
     @np.errstate(over="ignore", invalid="ignore")
     def _launch(

@@ -16,10 +16,10 @@ if no cut stands between, else 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
+from gaecli.estimators.base import Borders, Estimates
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.conventions import read_as
 from gaecli.estimators.recursion import gae_block
@@ -29,28 +29,6 @@ from gaecli.settings import Settings
 
 #: More lanes than this are scanned again as a whole rather than one open tail at a time.
 _MAX_TAILS = 64
-
-
-@dataclass(frozen=True, eq=False)
-class Borders:
-    """The affine map of every lane of a block; all arrays have one entry per lane."""
-
-    value_weights: FloatArray  # w_V
-    trace_weights: FloatArray  # w_A
-    offsets: FloatArray  # β
-    gains: FloatArray  # α
-    last_cut: BoolArray
-    first_values: FloatArray
-    last_values: FloatArray
-    #: No cut before the last step: one trajectory runs through the whole lane.
-    is_through: BoolArray
-
-
-class Estimates(NamedTuple):
-    """[N] each; `returns` is None where it is A + V."""
-
-    advantages: FloatArray
-    returns: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -78,8 +56,10 @@ class Gae:
         last_cut = block.cuts[last]
         gamma = self.settings.gamma
         decay = gamma * self.settings.lam
+        value_weights = np.where(wants_value, gamma, 0.0)
         return Borders(
-            value_weights=np.where(wants_value, gamma, 0.0),
+            value_weights=value_weights,
+            end_weights=value_weights,
             trace_weights=np.where(last_cut, 0.0, decay),
             offsets=advantages[first].astype(np.float64),
             gains=np.where(has_cut, 0.0, decay ** (last - first).astype(np.float64)),
@@ -109,6 +89,10 @@ class Gae:
             tail = slice(int(lanes.starts[lane]) + cut, stop)
             settled[tail] = self._scan_tail(block, tail, float(inflow[lane]), threads)
         return settled
+
+    def returns(self, block: Block, advantages: FloatArray) -> FloatArray:
+        """R = A + V."""
+        return advantages + block.values
 
     def _scan_cuts(self, block: Block) -> BoolArray:
         cuts = block.cuts.copy()

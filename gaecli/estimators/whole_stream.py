@@ -9,16 +9,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gaecli.estimators.base import Estimates
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.conventions import ends_as_terminal
-from gaecli.estimators.gae import Estimates, Gae
+from gaecli.estimators.gae import Gae
 from gaecli.estimators.recursion import gae_block
 from gaecli.kernels.devices import Device
 from gaecli.rollouts import Block, FloatArray
 from gaecli.settings import Settings
 
 
-def make_estimator(settings: Settings, device: Device) -> Gae:
+def make(settings: Settings, device: Device) -> Gae:
     """The estimator that these settings ask for."""
     kind = WholeStreamGae if needs_whole_stream(settings) else GatedGae
     return kind(settings, device)

@@ -236,6 +236,14 @@ class FileWriter(Protocol):
 
 
 @runtime_checkable
+class RecordingWriter(FileWriter, Protocol):
+    """Of a format without room for provenance: it goes into a file beside the new one."""
+
+    #: Its content, after `finish`.
+    record: bytes
+
+
+@runtime_checkable
 class SidecarWriter(FileWriter, Protocol):
     """Writes the rows of several files into one."""
 

@@ -7,7 +7,7 @@ last of T + 1 values, `last_value`, `last_dones`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -69,7 +69,7 @@ class ArrayColumns:
         roles: Roles,
         flags: FlagColumns,
         frame: Frame,
-        group: str | None,
+        beside: Sequence[str],
     ) -> None:
         self.frame = frame
         self._file = file
@@ -83,8 +83,8 @@ class ArrayColumns:
                 self._forms[each] = self._form(each, role)
         for name in roles.key_parts:
             self._forms[name] = self._form(name, "key part")
-        if group is not None:
-            self._forms.setdefault(group, self._form(group, "group"))
+        for name in beside:
+            self._forms.setdefault(name, self._form(name, "group"))
 
     @property
     def row_columns(self) -> tuple[str, ...]:

@@ -51,6 +51,14 @@ class Cells:
             raise self._unusable(column, name, role, values, bad)
         return np.where(bad, values.dtype.type(0), values), bad
 
+    def values(
+        self, columns: Mapping[str, Column], name: str | None, num_steps: int, used: BoolArray | None = None
+    ) -> tuple[Array, BoolArray | None]:
+        """V(sₜ) as `numbers`; 0 where no column has it, for estimators that can do without."""
+        if name is None:
+            return np.zeros(num_steps, np.float32), None
+        return self.numbers(columns[name], name, "value", used)
+
     def optional_numbers(self, column: Column, name: str) -> Array:
         """Next values: null and NaN both say "not given here"; they come back as NaN."""
         values = _numeric(column.values)

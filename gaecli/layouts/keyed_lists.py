@@ -21,7 +21,7 @@ from gaecli.layouts.evidence.rows import RowColumns
 from gaecli.layouts.keys import labels_at
 from gaecli.layouts.long import LongLayout, RowOrder
 from gaecli.layouts.longer import is_one_longer, of_steps
-from gaecli.layouts.nested import NestedLayout, on_last_items
+from gaecli.layouts.nested import NestedLayout, on_last_items, repeated
 from gaecli.layouts.steps import Steps
 from gaecli.rollouts import Block, IndexArray, PieceFacts
 from gaecli.settings import Settings
@@ -102,7 +102,7 @@ class KeyedListsLayout(NestedLayout):
         """The cells of every step: items, and what stands once for a row moved to its last item."""
         per_row = {name for role in ("next_value", "bootstrap_value") if (name := self.roles.get(role))}
         value, beyond = self._values(columns, offsets, start)
-        items = {self.roles.names["value"]: value}
+        items = dict(value)
         for name in self._table.row_columns:
             if name in (_ROW, _BEYOND) or name in items:
                 continue
@@ -111,8 +111,8 @@ class KeyedListsLayout(NestedLayout):
                 items[name] = self._flag_items(columns, name, offsets, start)
             elif name in per_row and column.offsets is None:
                 items[name] = on_last_items(column, offsets, fill=0, else_null=True)
-            elif name == self._group and column.offsets is None:
-                items[name] = _repeated(column, offsets)
+            elif name in (self._group, *self._extras) and column.offsets is None:
+                items[name] = repeated(column.as_ids() if name == self._group else column, offsets)
             elif is_one_longer(column, offsets):
                 items[name] = of_steps(column)
             else:
@@ -151,7 +151,9 @@ class _Items(LongLayout):
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:
         super().__init__(file, roles, settings, RowOrder(is_whole=True))
         self._suspects = ()
-        self.row_columns = tuple(dict.fromkeys([*roles.row_columns, *filter(None, [self._group])]))
+        self.row_columns = tuple(
+            dict.fromkeys([*roles.row_columns, *filter(None, [self._group]), *self._extras])
+        )
 
     def _arrange(
         self, table: ArrayTable, num_rows: int, steps: Mapping[str, Steps], flags: Flags
@@ -176,13 +178,6 @@ def _roles_of_items(keyed: Roles) -> Roles:
     if found.get("bootstrap_value") is not None:
         return found
     return replace(found, names={**found.names, "bootstrap_value": _BEYOND})
-
-
-def _repeated(column: Column, offsets: IndexArray) -> Column:
-    index = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    column = column.as_ids()
-    is_null = None if column.is_null is None else column.is_null[index]
-    return Column(column.values[index], is_null, categories=column.categories)
 
 
 def _row_at(rows: IndexArray, item: int | None) -> int | None:

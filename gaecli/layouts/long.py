@@ -27,6 +27,7 @@ from gaecli.layouts.ends import (
 )
 from gaecli.layouts.evidence.ids import IdTrace, suspects, traces
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
+from gaecli.layouts.extras import check_extras, read_extras
 from gaecli.layouts.facts import Ends, facts_of
 from gaecli.layouts.frames import Frame
 from gaecli.layouts.groups import group_codes
@@ -103,11 +104,12 @@ class LongLayout:
         self._path = file.path
         self._drops = settings.on_nan == "drop-episode"
         self._group = settings.normalize_by
+        self._extras = check_extras(file, roles, settings)
         self._flags = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
         self._taking = taking
         # Other recursions than GAE's are computed over whole streams: no block comes after this one.
-        self._has_borders = settings.convention.recursion == "gae"
+        self._has_borders = not settings.uses("recursion") or settings.convention.recursion == "gae"
         episode = roles.get("episode")
         self._ids = (*((episode,) if episode is not None else ()), *roles.key_parts)
         # Without ids it may fall wherever an episode begins.
@@ -115,10 +117,12 @@ class LongLayout:
         self._suspects = suspects(file, roles, settings)
         self._arrays: ArrayColumns | None = None
         if frame is None:
-            used = [*roles.row_columns, *filter(None, [self._clock, self._group]), *self._suspects]
+            beside = [*filter(None, [self._clock, self._group]), *self._extras]
+            used = [*roles.row_columns, *beside, *self._suspects]
             self.row_columns = tuple(dict.fromkeys(used))
         else:
-            self._arrays = ArrayColumns(file, roles, self._flags, frame, self._group)
+            beside = [*filter(None, [self._group]), *self._extras]
+            self._arrays = ArrayColumns(file, roles, self._flags, frame, beside)
             self._flags = self._arrays.told(self._flags, settings)
             self._clock = self._clock if self._arrays.takes(self._clock) else None
             self._suspects = tuple(name for name in self._suspects if self._arrays.takes(name))
@@ -152,7 +156,7 @@ class LongLayout:
         mask, kept = self._mask(table, cells)
         used = used_cells(columns, self.roles, cells, kept)
         rewards, bad = cells.numbers(columns[names["reward"]], names["reward"], "reward", used)
-        values, bad_values = cells.numbers(columns[names["value"]], names["value"], "value", used)
+        values, bad_values = cells.values(columns, names.get("value"), num_steps, used)
         flags = read_flags(columns, self._flags, cells)
         steps = read_steps(columns, self.roles, cells)
         arrangement = self._arrange(table, num_steps, steps, flags)
@@ -208,6 +212,8 @@ class LongLayout:
             stream_ends=None if arrangement.adjacent is None else np.flatnonzero(~arrangement.adjacent),
             groups=groups,
             group_labels=labels,
+            has_values="value" in names,
+            extras=read_extras(columns, self._extras, cells, in_lanes),
             facts=replace(
                 facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
                 lost=lost_rewards(

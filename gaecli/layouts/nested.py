@@ -17,6 +17,7 @@ from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import FLAGS, FlagColumns, flag_columns, inverted_of, split_ends
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
 from gaecli.layouts.evidence.rows import RowColumns
+from gaecli.layouts.extras import check_extras, read_extras
 from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_steps
 from gaecli.layouts.masks import MaskRule, is_doubtful, mask_facts, masked_steps, which_mask
 from gaecli.layouts.next_values import merge_next_values
@@ -45,7 +46,9 @@ class NestedLayout:
         self._flags: FlagColumns = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
         self._group = settings.normalize_by
-        used_columns = [*self.roles.row_columns, *self.evidence.names, *filter(None, [self._group])]
+        self._extras = check_extras(file, self.roles, settings)
+        beside = [*filter(None, [self._group]), *self._extras]
+        used_columns = [*self.roles.row_columns, *self.evidence.names, *beside]
         self.row_columns = tuple(dict.fromkeys(used_columns))
 
     def cells(self, start: int, columns: Mapping[str, Column]) -> Mapping[str, Column]:
@@ -74,7 +77,7 @@ class NestedLayout:
         rewards, bad = cells.numbers(reward, names["reward"], "reward", counted)
         reward_cells = rewards
         value, beyond = self._values(columns, offsets, start)
-        values, bad_values = cells.numbers(value, names["value"], "value", counted)
+        values, bad_values = cells.values(value, names.get("value"), len(rewards), counted)
 
         last = _last_items(offsets)
         cuts = np.zeros(len(rewards), np.bool_)
@@ -110,6 +113,10 @@ class NestedLayout:
             stream_ends=last,
             groups=groups,
             group_labels=labels,
+            has_values="value" in names,
+            extras=read_extras(
+                self._beside(columns, offsets, start), self._extras, cells, lambda steps: steps
+            ),
             list_offsets=offsets,
             null_lists=reward.null_lists,
             facts=BlockFacts(
@@ -158,13 +165,18 @@ class NestedLayout:
 
     def _values(
         self, columns: Mapping[str, Column], offsets: IndexArray, start: int
-    ) -> tuple[Column, Column | None]:
-        """(V(sₜ) of every step, V(s_T) of every row where the lists have one value more than rewards)."""
-        name = self.roles.names["value"]
+    ) -> tuple[dict[str, Column], Column | None]:
+        """(V(sₜ) of every step, V(s_T) of every row where the lists have one value more than rewards).
+
+        The first by the name of the column: there may be none.
+        """
+        name = self.roles.get("value")
+        if name is None:
+            return {}, None
         column = columns[name]
         if not is_one_longer(column, offsets):
-            return self._items(columns, name, offsets, start), None
-        return of_steps(column), after_last(column)
+            return {name: self._items(columns, name, offsets, start)}, None
+        return {name: of_steps(column)}, after_last(column)
 
     def _padding(
         self, columns: Mapping[str, Column], offsets: IndexArray, start: int, inner: BoolArray, cells: Cells
@@ -248,14 +260,25 @@ class NestedLayout:
             else:
                 column = self._items(columns, name, offsets, start)
             found.append((name, cells.optional_numbers(column, name)))
-        name = self.roles.names["value"]
+        name = self.roles.get("value")
+        if name is None:
+            return found
         if padding is not None:
-            values = cells.optional_numbers(self._values(columns, offsets, start)[0], name)
+            values = cells.optional_numbers(self._values(columns, offsets, start)[0][name], name)
             found.append((name, padding.next_values(values)))
         if beyond is not None:
             column = on_last_items(Column(cells.optional_numbers(beyond, name)), offsets, fill=np.nan)
             found.append((name, column.values))
         return found
+
+    def _beside(self, columns: Mapping[str, Column], offsets: IndexArray, start: int) -> dict[str, Column]:
+        """Further columns with a number per step: items, or the one of a row in each of its steps."""
+        return {
+            name: repeated(columns[name], offsets)
+            if columns[name].offsets is None
+            else self._items(columns, name, offsets, start)
+            for name in self._extras
+        }
 
     def _groups(
         self, columns: Mapping[str, Column], offsets: IndexArray, start: int
@@ -318,6 +341,13 @@ def on_last_items(column: Column, offsets: IndexArray, fill: object, *, else_nul
     is_null = np.full(len(values), else_null)
     is_null[last] = False if column.is_null is None else column.is_null[has_items]
     return Column(values, is_null if is_null.any() else None)
+
+
+def repeated(column: Column, offsets: IndexArray) -> Column:
+    """The cell of a row, for every item of its list."""
+    index = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    is_null = None if column.is_null is None else column.is_null[index]
+    return Column(column.values[index], is_null, categories=column.categories)
 
 
 def _ends_of_starts(starts: BoolArray, offsets: IndexArray) -> BoolArray:

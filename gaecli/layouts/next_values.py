@@ -34,8 +34,8 @@ def given_values(
         for role in ("next_value", "bootstrap_value")
         if (name := roles.get(role)) is not None and name in columns
     ]
-    if padding is not None:
-        value = roles.names["value"]
+    value = roles.get("value")
+    if padding is not None and value is not None:
         found.append((value, padding.next_values(in_lanes(cells.optional_numbers(columns[value], value)))))
     return found
 

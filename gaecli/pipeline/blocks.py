@@ -11,8 +11,8 @@ import numpy as np
 
 from gaecli.choices import Bootstrap
 from gaecli.errors import DataError
+from gaecli.estimators.base import Borders, Estimator
 from gaecli.estimators.bootstrap import needs_bootstrap
-from gaecli.estimators.gae import Borders, Gae
 from gaecli.formats.base import Column, RolloutFile, Unit
 from gaecli.layouts.base import Layout
 from gaecli.layouts.evidence.flags import BlockEnds, block_ends
@@ -115,7 +115,7 @@ class BlockReader:
 
     file: RolloutFile
     layout: Layout
-    estimator: Gae
+    estimator: Estimator
     bootstrap: Bootstrap
     rows_per_block: int
     #: Columns that no role uses and that are looked at all the same, once.
@@ -159,7 +159,7 @@ def missing_bootstrap(row: int, path: str) -> DataError:
     )
 
 
-def summarise(scanned: Scanned, address: BlockAddress, estimator: Gae) -> BlockSummary:
+def summarise(scanned: Scanned, address: BlockAddress, estimator: Estimator) -> BlockSummary:
     block = scanned.block
     lanes = block.lanes
     dropped = block.dropped

@@ -16,10 +16,13 @@ OUTPUT_DTYPE = np.dtype(np.float32)
 
 @dataclass(frozen=True, eq=False)
 class ColumnBuilder:
-    """Writes the columns of one block. `values` are those that the convention computes with."""
+    """Writes the columns of one block.
+
+    `values` are those that the convention computes with, where the returns are A + V; None where they are not.
+    """
 
     block: Block
-    values: Array
+    values: Array | None
     mask_fill: MaskFill
 
     def advantages(self, advantages: FloatArray, zeros: FloatArray | None) -> OutputColumn:
@@ -34,12 +37,15 @@ class ColumnBuilder:
         return self._steps(advantages)
 
     def returns(self, returns: FloatArray) -> OutputColumn:
-        """A masked row that is no step has the advantage it carries, plus its own V."""
+        """A masked row that is no step has the advantage it carries plus its own V, or the return it carries."""
         slots = self.block.slots
         if slots is None:
             return self._steps(returns)
-        with np.errstate(invalid="ignore", over="ignore"):
-            filled = _carried(returns - self.values, slots, None) + slots.values
+        if self.values is None:
+            filled = _carried(returns, slots, None)
+        else:
+            with np.errstate(invalid="ignore", over="ignore"):
+                filled = _carried(returns - self.values, slots, None) + slots.values
         placed = self.block.placement.to_rows(returns)
         return self._rows(np.where(self._is_kept(slots), placed, filled))
 

@@ -196,8 +196,12 @@ class _Entering:
         carry.ends[:] = self.is_open & ~borders.last_cut & ~self.goes_on
         carry.ends_terminated[:] = self.ends_before_start | (self.ends_before_padding & self.is_terminal)
         given, own = np.full(lanes.count, np.nan), lanes.last_next_values
+        if borders.end_values is not None:
+            given[:] = borders.end_values
         if lanes.last_bootstraps is not None:
-            given[:] = lanes.last_bootstraps
+            given[:] = (
+                lanes.last_bootstraps if borders.end_values is None else _first(given, lanes.last_bootstraps)
+            )
         following = self.follower_values
         if own is not None:
             has_own = ~np.isnan(own)
@@ -209,16 +213,20 @@ class _Entering:
         )[self.goes_on]
         given[self.ends_before_padding] = self.follower_values[self.ends_before_padding]
         wants = self.ends_with_lane | (self.ends_before_padding & ~self.is_terminal)
-        wants &= borders.value_weights != 0
+        wants &= borders.end_weights != 0
         if open_ends == "terminal":
             wants &= borders.last_cut  # by a truncation; what merely stops has nothing beyond it
         is_given = wants & ~np.isnan(given)
         carry.next_values[is_given] = given[is_given]
-        carry.inflow[is_given] = (borders.value_weights * given)[is_given]
+        carry.inflow[is_given] = (borders.end_weights * given)[is_given]
         lacks: BoolArray = wants & ~is_given
         if bootstrap == "current":
-            carry.inflow[lacks] = (borders.value_weights * borders.last_values)[lacks]
+            carry.inflow[lacks] = (borders.end_weights * borders.last_values)[lacks]
         return lacks
+
+
+def _first(numbers: FloatArray, others: FloatArray) -> FloatArray:
+    return np.where(np.isnan(numbers), others, numbers)
 
 
 def _spread_drops(summaries: Sequence[BlockSummary], everything: Carry, combined: Combined) -> None:

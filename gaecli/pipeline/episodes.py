@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gaecli.pipeline.apply import Settled
 from gaecli.pipeline.column_statistics import Tally
 from gaecli.pipeline.combine import Carry
+from gaecli.pipeline.settle import Settled
 from gaecli.rollouts import Array, FloatArray, IndexArray
 
 ENDS = ("open", "terminated", "truncated")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from gaecli.columns import Roles, Unused, columns_there, flag_of, resolve
 from gaecli.errors import DataError, UsageError
-from gaecli.estimators.whole_stream import needs_whole_stream
+from gaecli.estimators.registry import needs_whole_stream
 from gaecli.formats.base import RolloutFile, Unit, damaged
 from gaecli.layouts.base import Layout
 from gaecli.layouts.evidence.unused_flags import unused_flags

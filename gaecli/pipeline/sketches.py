@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gaecli.gallery import EpisodeStrip, Gallery
-from gaecli.pipeline.apply import Settled
 from gaecli.pipeline.column_statistics import Tally
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.episodes import ENDS, EpisodeBook, Pieces, pieces_of
+from gaecli.pipeline.settle import Settled
 from gaecli.rollouts import Array, FloatArray
 
 #: Rows in a picture: more of them only lie on top of each other.

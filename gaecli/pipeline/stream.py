@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 from gaecli.columns import Roles
 from gaecli.engines.threads import run_in_order
 from gaecli.errors import DataError, UsageError
-from gaecli.estimators.gae import Gae
+from gaecli.estimators.base import Estimator
 from gaecli.estimators.normalization import NormConstants, NormRule
 from gaecli.formats.base import FileWriter, OutputColumn
 from gaecli.layouts.evidence.unused_flags import EndsUnrecognised, peek
 from gaecli.layouts.long import NeedsKeys, NeedsWholeStream, RowOrder
 from gaecli.moments import Moments
-from gaecli.pipeline.apply import Settled, Totals, finish_block, group_keys, measure, normalized, settle
+from gaecli.pipeline.apply import Totals, finish_block
 from gaecli.pipeline.blocks import (
     BlockAddress,
     BlockReader,
@@ -28,10 +28,12 @@ from gaecli.pipeline.blocks import (
 )
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.combine import Carry, combine
+from gaecli.pipeline.groups import group_keys, measure, normalized
 from gaecli.pipeline.judging.continuity import Edges
 from gaecli.pipeline.judging.judge import StreamEvidence, judge
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.reading_errors import told
+from gaecli.pipeline.settle import Settled, settle
 from gaecli.pipeline.sketches import SketchBook, sketch_of
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
@@ -51,7 +53,7 @@ Runner = Callable[[Callable[[T], R], Iterable[T]], Iterator[R]]
 class RunContext:
     """What every phase of every stream works with."""
 
-    estimator: Gae
+    estimator: Estimator
     store: BlockStore
     run: Runner[Any, Any]
     clock: Stopwatch
@@ -61,7 +63,9 @@ class RunContext:
     check_stop: Callable[[], None]
 
     @classmethod
-    def plain(cls, estimator: Gae, store_bytes: int, run: Runner[Any, Any] = run_in_order) -> RunContext:
+    def plain(
+        cls, estimator: Estimator, store_bytes: int, run: Runner[Any, Any] = run_in_order
+    ) -> RunContext:
         """For a command that looks at one stream after the other and stops where Python does."""
         return cls(estimator, BlockStore(store_bytes), run, Stopwatch(), threads=1, check_stop=lambda: None)
 

@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 from gaecli.errors import FileError, GaeError, UsageError, without_secrets
-from gaecli.formats.registry import format_of
+from gaecli.formats.jsonl.record import record_path
+from gaecli.formats.registry import format_of, suffix_format
 from gaecli.settings import RunOptions
 from gaecli.storage.mirror import Mirror
 from gaecli.storage.new_file import NewFile, check_unchanged
@@ -133,6 +134,7 @@ class Places:
         for path in paths:
             if self._is_remote(path):
                 self._stores().attach(path)
+                self._look_up_record(path)
 
     def interrupt(self) -> None:
         """Wait for no answer any more."""
@@ -148,6 +150,18 @@ class Places:
         """See that a result that may be there already can be opened."""
         if self._is_remote(target):
             self._stores().look_up(target)
+            self._look_up_record(target)
+
+    def is_stdout(self, target: Path) -> bool:
+        return target == self._stdout
+
+    def _look_up_record(self, path: Path) -> None:
+        """Where a file of this format has it beside itself, and something can be written."""
+        known, place = suffix_format(path), record_path(path)
+        if known is None or known.name != "jsonl" or place is None or not self._stores().can_write(path):
+            return
+        if self._stores().look_up(place):
+            self._stores().fill(place)
 
     def release(self, paths: Sequence[Path]) -> None:
         """These inputs are done."""

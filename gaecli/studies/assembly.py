@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gaecli.pipeline.apply import Settled, trajectory_numbers
 from gaecli.pipeline.combine import Carry
+from gaecli.pipeline.settle import Settled, trajectory_numbers
 from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, IndexArray, Placement, Rollouts
 from gaecli.studies.reading import SettledStream, with_lane_ends
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from gaecli.errors import DataError
 from gaecli.estimators.bootstrap import fill_bootstrap, needs_bootstrap
-from gaecli.estimators.whole_stream import make_estimator
+from gaecli.estimators.registry import make_estimator
 from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.opening import open_stream
 from gaecli.presets import PRESETS

@@ -16,6 +16,7 @@ from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.places import PendingFile, Places
 from gaecli.summary import EpisodeCounts
+from gaecli.writing.data_set_copies import new_records
 from gaecli.writing.provenance import make_provenance, own_columns
 from gaecli.writing.targets import Target, check_target, plan_targets
 from gaecli.writing.transaction import commit_together
@@ -89,7 +90,14 @@ class ColumnsOut:
             one.new_file.seal()
         for one in begun:
             self._places.check_unchanged(one.opened.file.path, one.opened.file.identity)
-        commit_together([one.new_file for one in begun])
+        records = [
+            record for one in begun for record in new_records(one.writer, one.target.path, self._places)
+        ]
+        try:
+            commit_together([one.new_file for one in begun], records=records)
+        finally:
+            for record in records:
+                record.discard()
         for one in begun:
             del self._begun[one.opened.file.path]
 

@@ -10,12 +10,12 @@ from typing import TypeVar
 import numpy as np
 
 from gaecli.errors import UsageError
-from gaecli.estimators.gae import Gae
-from gaecli.estimators.whole_stream import make_estimator
+from gaecli.estimators.base import Estimator
+from gaecli.estimators.registry import make_estimator
 from gaecli.kernels.devices import choose_device
-from gaecli.pipeline.apply import Settled
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.opening import open_stream
+from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import RunContext, Stream, first_look
 from gaecli.rollouts import Block
 from gaecli.settings import Settings
@@ -43,7 +43,7 @@ def read_stream(
     settings: Settings,
     memory_bytes: int,
     *,
-    estimator: Gae | None = None,
+    estimator: Estimator | None = None,
     block_rows: int | None = None,
     number: int = 0,
 ) -> SettledStream:

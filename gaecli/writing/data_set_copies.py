@@ -9,7 +9,8 @@ from gaecli.columns import Roles
 from gaecli.datasets.base import DataSet, NewColumns
 from gaecli.datasets.folders import is_hidden
 from gaecli.errors import FileError, UsageError
-from gaecli.formats.base import RolloutFile
+from gaecli.formats.base import FileWriter, RecordingWriter, RolloutFile
+from gaecli.formats.jsonl.record import record_path
 from gaecli.settings import RunOptions
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.places import PendingFile, Places
@@ -171,6 +172,21 @@ def _content(path: Path, places: Places) -> bytes:
         raise FileError(
             f"`{path}` is gone, which says what is in the data set: nothing was written"
         ) from error
+
+
+def new_records(writer: FileWriter | None, target: Path, places: Places) -> list[PendingFile]:
+    """The file beside a result that says what gaecli knows of it, where its format and place have one."""
+    place = record_path(target)
+    if not isinstance(writer, RecordingWriter) or place is None or places.is_stdout(target):
+        return []
+    places.look_up(place)
+    if place.is_symlink() or (place.exists() and not place.is_file()):
+        raise FileError(
+            f"`{place}` is {'a link' if place.is_symlink() else 'no regular file'}, and what gaecli knows of its "
+            f"columns in `{target.name}` belongs there; nothing was written",
+            hint="remove it, or write elsewhere with `--output`",
+        )
+    return [whole_file(place, writer.record, places)]
 
 
 def whole_file(path: Path, content: bytes, places: Places) -> PendingFile:

@@ -28,6 +28,7 @@ from gaecli.writing.data_set_copies import (
     companion_places,
     lacking_marks,
     new_marks,
+    new_records,
     other_root,
     sidecar_keys,
     whole_file,
@@ -358,18 +359,21 @@ class Outputs:
         """All at once, when all of them are sealed and no input has changed."""
         files = [output.new_file for output in outputs if output.new_file is not None]
         made: list[PendingFile] = []
+        records: list[PendingFile] = []
         with self.clock("write"):
             try:
                 for file in files:
                     file.seal()
+                for output in outputs:
+                    records += new_records(output.writer, output.target.path, self.places)
                 for path, content in marks.items():
                     made.append(whole_file(path, content, self.places))
                 for output in outputs:
                     self.places.check_unchanged(output.opened.file.path, output.opened.file.identity)
                 # Backwards: the first ones hold the locks that keep the others from being swept.
-                commit_together(files[::-1], made, publish)
+                commit_together(files[::-1], made, publish, records)
             finally:
-                for mark in made:
+                for mark in (*made, *records):
                     mark.discard()
 
 

@@ -19,16 +19,20 @@ from gaecli.storage.signals import held_back
 
 
 def commit_together(
-    files: Sequence[PendingFile], marks: Sequence[PendingFile] = (), publish: Callable[[], None] | None = None
+    files: Sequence[PendingFile],
+    marks: Sequence[PendingFile] = (),
+    publish: Callable[[], None] | None = None,
+    records: Sequence[PendingFile] = (),
 ) -> None:
     """Put sealed files into their places; `marks`, which tell what is in them, after all others.
 
+    `records` come first: one without its file is of no harm, and a file without its record is not known again.
     `publish` makes them part of something larger, such as a table. If it raises, they are not, and disappear.
 
     Raises:
         FileError: if one of them cannot be put there; says what became of the files.
     """
-    things = [*files, *marks]
+    things = [*records, *files, *marks]
     # A store may take long to answer, or not answer at all.
     is_short = all(isinstance(thing, NewFile) for thing in things)
     with held_back() if is_short else contextlib.nullcontext():
@@ -36,7 +40,7 @@ def commit_together(
             if len(things) > 1 or publish is not None:
                 for thing in things:
                     thing.keep_old()
-            for group in (files, marks):
+            for group in (records, files, marks):
                 for thing in group:
                     thing.commit()
                 _sync(group)

@@ -8,8 +8,9 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gaecli.estimators.recursion import gae_block
 from gaecli.kernels import scan
@@ -98,7 +99,7 @@ def test_a_hand_worked_example():
     root_size=st.sampled_from([1, 8, 256]),
     threads=st.integers(1, 3),
 )
-@settings(max_examples=150)
+@examples(60)
 def test_any_segmentation_and_tiling_equals_the_explicit_sum(
     num_rows, seed, cut_rate, gamma, lam, tile_rows, root_size, threads
 ):
@@ -116,7 +117,7 @@ def test_any_segmentation_and_tiling_equals_the_explicit_sum(
     st.sampled_from([Fraction(0), Fraction(1, 2), Fraction(3, 4), Fraction(1)]),
     st.sampled_from([Fraction(0), Fraction(1, 2), Fraction(7, 8), Fraction(1)]),
 )
-@settings(max_examples=100)
+@examples(40)
 def test_small_blocks_equal_exact_fractions(steps, gamma, lam):
     rewards, values, cuts, terminated = (list(column) for column in zip(*steps, strict=True))
     cuts[-1] = True
@@ -222,7 +223,7 @@ def test_what_is_not_used_changes_nothing(garbage):
     tile_rows=st.sampled_from([1, 60, 1000]),
     garbage=st.sampled_from([np.nan, np.inf]),
 )
-@settings(max_examples=100)
+@examples(40)
 def test_nan_spoils_its_trajectory_up_to_its_row_and_nothing_else(
     bad_rows, seed, cut_rate, tile_rows, garbage
 ):
@@ -241,7 +242,7 @@ def test_nan_spoils_its_trajectory_up_to_its_row_and_nothing_else(
 
 
 @given(st.integers(2, 600), st.integers(1, 599), st.integers(0, 1000), st.sampled_from([0.0, 0.05]))
-@settings(max_examples=60)
+@examples(30)
 def test_splitting_into_blocks_with_inflow_changes_rounding_only(num_rows, at, seed, cut_rate):
     gamma, lam = 0.98, 0.9
     block = rollout(num_rows, seed=seed, cut_rate=cut_rate)

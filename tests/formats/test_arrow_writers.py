@@ -14,6 +14,8 @@ import pytest
 from formats.arrow_writers import DATA, PASSENGERS, STEPS, WRITERS, Written, advantages
 
 import gaecli
+from gaecli.errors import FileError
+from gaecli.formats.base import WritePlan
 from gaecli.formats.registry import open_file
 
 OURS = ("advantage", "return")
@@ -144,6 +146,16 @@ def test_javascript_reads_the_result(written: Written, path: Path, tmp_path: Pat
 def test_the_fixtures_hold_the_rows_of_all_others(file: Path) -> None:
     rows = pa.Table.from_batches(read(file)[0]).to_pydict()
     assert rows == {**STEPS, **{name: cells.to_pylist() for name, cells in PASSENGERS.items()}}
+
+
+def test_metadata_that_an_older_pyarrow_would_lose_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rollouts.arrow"
+    WRITERS["pyarrow file, all metadata"].write(path)
+    file = open_file(path)
+    file.metadata = {}  # as with a pyarrow that reads none
+    with pytest.raises(FileError, match="metadata in its footer"):
+        file.writer(tmp_path / "new.arrow", WritePlan({"advantage": np.dtype(np.float32)}))
+    assert [place.name for place in tmp_path.iterdir()] == ["rollouts.arrow"]
 
 
 def test_a_polars_file_has_no_framed_message_at_its_start(tmp_path: Path) -> None:

@@ -28,8 +28,9 @@ from formats.parquet_files import (
     row_counts,
     with_unusual_footer,
 )
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gaecli.formats.parquet import thrift_compact as thrift
 from gaecli.formats.parquet.footer import (
@@ -394,7 +395,7 @@ def tables(draw: st.DrawFn) -> pa.Table:
     return pa.table(columns)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     table=tables(),
     row_group_size=st.integers(1, 12),

@@ -8,8 +8,9 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gaecli.kernels import scan
 from gaecli.kernels.reference import affine_scan_reference
@@ -63,7 +64,7 @@ def test_scan_equals_the_plain_loop_for_every_length(num_rows, library):
     st.integers(1, 12),
     st.integers(1, 50),
 )
-@settings(max_examples=150)
+@examples(150)
 def test_deep_trees_equal_exact_fractions(rows, carry, root_size, tile_rows):
     y, exact = Fraction(carry), []
     for x_t, a_t in reversed(rows):
@@ -135,7 +136,7 @@ def test_strided_views_are_scanned_in_place():
 
 
 @given(st.integers(0, 2500), st.integers(0, 2500))
-@settings(max_examples=30)
+@examples(30)
 def test_splitting_anywhere_changes_rounding_only(num_rows, at):
     x, a = example(num_rows)
     at = min(at, num_rows)

@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 
 import gaecli
 import gaecli.commands.compute as run_module
@@ -195,7 +196,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("keys", KEYS)
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 @given(episodes=rollouts(), num_files=st.integers(1, 3))
-@settings(max_examples=5)
+@examples(5)
 def test_blocks_and_files_do_not_change_the_numbers(
     folder: Path, arrangement: str, keys: str, rows_per_block: int, episodes: list[Episode], num_files: int
 ) -> None:
@@ -218,7 +219,7 @@ def is_last_of_env(episode: Episode, episodes: Sequence[Episode]) -> bool:
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 @pytest.mark.parametrize("columns", [("env_id", "episode_start"), ("env_id", "episode_id", "episode_start")])
 @given(episodes=rollouts(all_terminated=True), num_files=st.integers(1, 3))
-@settings(max_examples=5)
+@examples(5)
 def test_start_flags_end_the_step_before_them_wherever_it_stands(
     folder: Path,
     columns: tuple[str, ...],
@@ -234,7 +235,7 @@ def test_start_flags_end_the_step_before_them_wherever_it_stands(
 
 @pytest.mark.parametrize("rows_per_block", ROWS_PER_BLOCK)
 @given(episodes=rollouts(), order=st.randoms(use_true_random=False))
-@settings(max_examples=5)
+@examples(5)
 def test_shuffled_rows_are_sorted_by_their_step_and_written_where_they_stood(
     folder: Path, rows_per_block: int, episodes: list[Episode], order: Any
 ) -> None:
@@ -246,7 +247,7 @@ def test_shuffled_rows_are_sorted_by_their_step_and_written_where_they_stood(
 
 
 @given(episodes=rollouts(), order=st.randoms(use_true_random=False))
-@settings(max_examples=5)
+@examples(5)
 def test_shuffled_rows_of_environments_are_sorted_by_the_time_of_each(
     folder: Path, episodes: list[Episode], order: Any
 ) -> None:
@@ -262,7 +263,7 @@ def test_shuffled_rows_of_environments_are_sorted_by_the_time_of_each(
 @pytest.mark.parametrize("rows_per_block", ROWS_PER_BLOCK)
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 @given(episodes=rollouts(bad=True), num_files=st.integers(1, 3))
-@settings(max_examples=5)
+@examples(5)
 def test_one_bad_cell_leaves_its_whole_episode_out_and_no_other(
     folder: Path, arrangement: str, rows_per_block: int, episodes: list[Episode], num_files: int
 ) -> None:
@@ -288,7 +289,7 @@ def normalized(rows: Sequence[Row], key: str | None) -> list[Row]:
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 @pytest.mark.parametrize("scope", ["all", "episode", "column"])
 @given(episodes=rollouts(), num_files=st.integers(1, 3))
-@settings(max_examples=4)
+@examples(4)
 def test_normalisation_reaches_over_blocks_and_files(
     folder: Path, scope: str, arrangement: str, rows_per_block: int, episodes: list[Episode], num_files: int
 ) -> None:
@@ -303,7 +304,7 @@ def test_normalisation_reaches_over_blocks_and_files(
 
 @pytest.mark.parametrize("rows_per_block", ROWS_PER_BLOCK)
 @given(episodes=rollouts(), num_files=st.integers(1, 3))
-@settings(max_examples=5)
+@examples(5)
 def test_a_column_that_holds_values_at_ends_only_is_filler_elsewhere(
     folder: Path, rows_per_block: int, episodes: list[Episode], num_files: int
 ) -> None:

@@ -46,15 +46,17 @@ def write(folder: Path, layout: str, suffix: str, arrays: Mapping[str, np.ndarra
     return path
 
 
-def outcome(path: Path, layout: str, **settings: Any) -> np.ndarray | GaeError:
-    """[N, T] advantages that `gaecli.compute` writes into the file, or its refusal."""
+def outcome(path: Path, layout: str, *, read: bool = True, **settings: Any) -> Any:
+    """[N, T] advantages that `gaecli.compute` writes into the file, or its refusal. Without `read`, None for them."""
     if layout in ("time-major", "batch-major"):
         settings["layout"] = layout
     try:
         gaecli.compute(path, **settings)
     except GaeError as error:
         return error
-    found = _read(path)
+    if not read:
+        return None
+    found = read_column(path, "advantage")
     return found.T if layout == "time-major" else found
 
 
@@ -72,12 +74,12 @@ def _arrow(column: np.ndarray) -> pa.Array:
     return pa.array(list(column)) if column.ndim > 1 else pa.array(column)
 
 
-def _read(path: Path) -> np.ndarray:
+def read_column(path: Path, name: str) -> np.ndarray:
     if path.suffix == ".npz":
-        return np.asarray(np.load(path)["advantage"], np.float64)
+        return np.asarray(np.load(path)[name], np.float64)
     if path.suffix == ".jsonl":
-        return np.array([json.loads(line)["advantage"] for line in path.read_text().splitlines()])
+        return np.array([json.loads(line)[name] for line in path.read_text().splitlines()])
     if path.suffix == ".arrow":
         with pa.memory_map(str(path)) as source:
-            return np.array(pa.ipc.open_file(source).read_all().column("advantage").to_pylist())
-    return np.array(pq.read_table(path).column("advantage").to_pylist())
+            return np.array(pa.ipc.open_file(source).read_all().column(name).to_pylist())
+    return np.array(pq.read_table(path).column(name).to_pylist())

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gaecli.estimators.whole_stream import make_estimator
+from gaecli.estimators.registry import make_estimator
 from gaecli.kernels.devices import choose_device
 from gaecli.rollouts import NO_LANES, Block, Placement
 from gaecli.settings import Settings

@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pipeline.rollout_tables import Trajectory, double_sum
 from pipeline.running import STORES, small_blocks
+from profiles import examples
 
 import gaecli
 
@@ -96,7 +97,7 @@ def assert_labelled(path: Path, wanted: np.ndarray, values: np.ndarray) -> None:
 STORED = {"fortran": st.booleans(), "deflated": st.booleans(), "store_bytes": STORES}
 
 
-@settings(max_examples=150)
+@examples(60)
 @given(
     arrays=rollout_arrays(), time_major=st.booleans(), longer=st.booleans(), rows=st.integers(1, 40), **STORED
 )
@@ -123,7 +124,7 @@ def test_dense_arrays_in_any_blocks_give_the_double_sum(
         assert_labelled(path, wanted.T if time_major else wanted, values.T if time_major else values)
 
 
-@settings(max_examples=100)
+@examples(40)
 @given(
     arrays=rollout_arrays(), final=st.sampled_from(["none", "last_dones", "longer"]), rows=st.integers(1, 40),
     **STORED,
@@ -153,7 +154,7 @@ def test_start_flags_end_the_step_before_them_across_blocks(
         assert_labelled(path, read.advantages().T, arrays.values.T)
 
 
-@settings(max_examples=60)
+@examples(30)
 @given(arrays=rollout_arrays(), rows=st.integers(1, 40), **STORED)
 def test_flat_arrays_in_any_blocks_give_the_double_sum(
     arrays: Arrays, rows: int, fortran: bool, deflated: bool, store_bytes: int | None
@@ -171,7 +172,7 @@ def test_flat_arrays_in_any_blocks_give_the_double_sum(
         assert_labelled(path, read.advantages().reshape(-1), arrays.values.reshape(-1))
 
 
-@settings(max_examples=60)
+@examples(30)
 @given(arrays=rollout_arrays(), bad=st.integers(0, 10_000), rows=st.integers(1, 20), time_major=st.booleans())
 def test_a_bad_cell_drops_its_trajectory_in_all_its_blocks_and_no_bit_of_another(
     arrays: Arrays, bad: int, rows: int, time_major: bool
@@ -199,7 +200,7 @@ def test_a_bad_cell_drops_its_trajectory_in_all_its_blocks_and_no_bit_of_another
     assert np.array_equal(found["damaged"][~dropped], found["whole"][~dropped])
 
 
-@settings(max_examples=120)
+@examples(50)
 @given(
     arrays=rollout_arrays(), time_major=st.booleans(), text=st.booleans(), longer=st.booleans(),
     num_files=st.integers(1, 2), rows=st.integers(1, 40), **STORED,
@@ -245,7 +246,7 @@ def test_ids_cut_lanes_wherever_a_block_or_a_file_ends(
     np.testing.assert_allclose(np.hstack(found), cut.advantages(), rtol=TOLERANCE, atol=TOLERANCE * 100)
 
 
-@settings(max_examples=60)
+@examples(30)
 @given(
     arrays=rollout_arrays(), layout=st.sampled_from(["time-major", "flat", "table"]), rows=st.integers(1, 40)
 )
@@ -288,7 +289,7 @@ def test_a_start_flag_behind_a_border_ends_the_step_before_it_whatever_its_next_
     np.testing.assert_allclose(found, wanted, rtol=TOLERANCE, atol=TOLERANCE * 100)
 
 
-@settings(max_examples=40)
+@examples(25)
 @given(arrays=rollout_arrays(), rows=st.integers(1, 20), labels=st.sampled_from(["lane", "step"]))
 def test_normalisation_by_labels_of_steps_or_lanes(arrays: Arrays, rows: int, labels: str) -> None:
     shape = arrays.rewards.shape

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pipeline.rollout_tables import KEYS, Rollout, Trajectory, as_rollout, rollouts, write
 from pipeline.running import STORES, columns_of, computed, small_blocks
+from profiles import examples
 
 import gaecli
 
@@ -37,7 +38,7 @@ def a_rollout(lengths=(5, 1, 7), ends=("terminated", "truncated", "open"), kind=
     return as_rollout(trajectories, order, kind, has_next_values=False)
 
 
-@settings(max_examples=150)
+@examples(60)
 @given(
     rollout=rollouts(),
     row_group_size=st.integers(1, 25),
@@ -64,7 +65,7 @@ def test_any_table_in_any_blocks_gives_the_double_sum(
     assert_close(columns["return"], wanted + rollout.values, rollout.scale)
 
 
-@settings(max_examples=60)
+@examples(30)
 @given(
     rollout=rollouts(keys=("interleaved ids",), max_trajectories=3),
     row_group_size=st.integers(3, 12),
@@ -80,7 +81,7 @@ def test_blocks_kept_of_a_first_attempt_have_no_part_in_the_second(
     assert_close(columns["advantage"], rollout.advantages(0.99, 0.95), rollout.scale)
 
 
-@settings(max_examples=40)
+@examples(25)
 @given(rollout=rollouts(), rows_per_block=st.integers(1, 25), row_group_size=st.integers(1, 25))
 def test_written_columns_are_the_double_sum_to_the_last_place_of_float32(
     rollout: Rollout, rows_per_block: int, row_group_size: int
@@ -97,7 +98,7 @@ def test_written_columns_are_the_double_sum_to_the_last_place_of_float32(
         assert places_off.max() <= 1
 
 
-@settings(max_examples=40)
+@examples(25)
 @given(
     rollout=rollouts(keys=("ids", "ids and flags", "flags")),
     cuts=st.lists(st.integers(0, 60), max_size=3),
@@ -234,7 +235,7 @@ def test_an_archive_without_steps_gets_empty_arrays(shape: tuple[int, ...], tmp_
     assert np.load(path)["advantage"].shape == np.load(path)["return"].shape == shape
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(rollout=rollouts(), rows_per_block=st.integers(1, 8), row_group_size=st.integers(1, 8))
 @example(rollout=a_rollout(), rows_per_block=2, row_group_size=3)
 def test_jobs_change_no_byte_of_the_file(rollout: Rollout, rows_per_block: int, row_group_size: int) -> None:
@@ -247,7 +248,7 @@ def test_jobs_change_no_byte_of_the_file(rollout: Rollout, rows_per_block: int, 
     assert contents[0] == contents[1]
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(rollout=rollouts(), rows_per_block=st.integers(1, 8), row_group_size=st.integers(1, 8))
 def test_blocks_read_twice_give_what_blocks_kept_give(
     rollout: Rollout, rows_per_block: int, row_group_size: int
@@ -280,7 +281,7 @@ def test_the_least_memory_gives_what_the_most_gives(tmp_path: Path) -> None:
     assert found[0] == pytest.approx(found[1], rel=1e-6, abs=1e-6)
 
 
-@settings(max_examples=60)
+@examples(30)
 @given(
     rollout=rollouts(keys=("ids and flags", "ids"), max_steps=8),
     data=st.data(),

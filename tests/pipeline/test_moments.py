@@ -7,8 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gaecli.moments import GroupedMoments, Moments
 
@@ -36,7 +37,7 @@ def assert_exact(moments: Moments, numbers: np.ndarray) -> None:
     assert moments.m2 == pytest.approx(m2, rel=1e-11, abs=noise)
 
 
-@settings(max_examples=200)
+@examples(100)
 @given(numbers=NUMBERS, offset=OFFSETS, cuts=st.lists(st.integers(0, 60), max_size=6))
 def test_any_split_gives_the_exact_moments(numbers: list[float], offset: float, cuts: list[int]) -> None:
     array = np.array(numbers) + offset
@@ -46,7 +47,7 @@ def test_any_split_gives_the_exact_moments(numbers: list[float], offset: float, 
     assert_exact(total, array)
 
 
-@settings(max_examples=100)
+@examples(40)
 @given(first=NUMBERS, second=NUMBERS, third=NUMBERS, offset=OFFSETS)
 def test_merging_is_associative_and_commutative_to_rounding(
     first: list[float], second: list[float], third: list[float], offset: float
@@ -63,7 +64,7 @@ def test_nothing_merged_with_anything_is_that() -> None:
     assert Moments().merge(Moments()) == Moments()
 
 
-@settings(max_examples=100)
+@examples(40)
 @given(numbers=NUMBERS, offset=OFFSETS, labels=st.lists(st.integers(0, 4), min_size=60, max_size=60))
 def test_groups_have_the_moments_of_their_numbers(
     numbers: list[float], offset: float, labels: list[int]

@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pipeline.rollout_tables import Rollout, rollouts, write
 from pipeline.running import STORES, columns_of, computed, small_blocks
+from profiles import examples
 
 import gaecli
 
@@ -46,7 +47,7 @@ def assert_normalized(found: np.ndarray, wanted: np.ndarray, raw: np.ndarray) ->
     assert found == pytest.approx(wanted, abs=1e-9 * max(1.0, np.abs(wanted).max(initial=0.0)))
 
 
-@settings(max_examples=60)
+@examples(30)
 @given(
     rollout=rollouts(),
     rows_per_block=st.integers(1, 20),
@@ -76,7 +77,7 @@ def test_over_one_file_it_is_the_plain_formula(
     assert_normalized(columns["advantage"], plain(raw, ddof, eps, floor), raw)
 
 
-@settings(max_examples=60)
+@examples(30)
 @given(
     rollout=rollouts(),
     rows_per_block=st.integers(1, 20),
@@ -100,7 +101,7 @@ def test_per_episode_it_is_the_plain_formula_of_every_episode(
     assert summary.normalization.num_groups == len(rollout.trajectories)
 
 
-@settings(max_examples=60)
+@examples(30)
 @given(
     rollout=rollouts(),
     rows_per_block=st.integers(1, 20),
@@ -126,7 +127,7 @@ def test_by_a_column_it_is_the_plain_formula_of_every_value(
     assert summary.normalization.num_groups == len(set(drawn))
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(several=st.lists(rollouts(), min_size=2, max_size=4), rows_per_block=st.integers(1, 20))
 def test_over_all_files_it_is_the_plain_formula_of_their_union(
     several: list[Rollout], rows_per_block: int

@@ -8,17 +8,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pipeline.rollout_tables import Rollout, rollouts, write
 from pipeline.running import STORES, computed, small_blocks
+from profiles import examples
 
 import gaecli
 from gaecli.pipeline import column_statistics as statistics
 from gaecli.summary import ColumnStatistics
 
 
-@settings(max_examples=80)
+@examples(35)
 @given(
     rollout=rollouts(),
     rows_per_block=st.integers(1, 20),
@@ -41,7 +42,7 @@ def test_episodes_and_their_ends_are_counted(rollout: Rollout, rows_per_block: i
     assert ("bootstrap-" + bootstrap in [note.code for note in summary.warnings]) == (len(cut) > given_)
 
 
-@settings(max_examples=60)
+@examples(30)
 @given(rollout=rollouts(), rows_per_block=st.integers(1, 20), store_bytes=STORES)
 def test_columns_are_measured_over_all_rows(
     rollout: Rollout, rows_per_block: int, store_bytes: int | None
@@ -119,7 +120,7 @@ def test_beyond_the_largest_sample_median_and_histogram_come_from_evenly_spread_
     assert (found.min, found.max) == (0.0, 1.0)
 
 
-@settings(max_examples=40)
+@examples(25)
 @given(rollout=rollouts(max_steps=10), rows_per_block=st.integers(1, 20))
 def test_explained_variance_is_that_of_the_returns_by_the_values(
     rollout: Rollout, rows_per_block: int

@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pipeline.rollout_tables import Rollout, rollouts
 from pipeline.running import STORES, computed, small_blocks
+from profiles import examples
 
 import gaecli
 
@@ -25,7 +26,7 @@ def with_cell(table: pa.Table, name: str, row: int, cell: float | None) -> pa.Ta
     return table.set_column(index, name, pa.array(cells, table.column(name).type))
 
 
-@settings(max_examples=100)
+@examples(40)
 @given(
     rollout=rollouts(),
     data=st.data(),
@@ -66,7 +67,7 @@ def test_a_bad_cell_drops_its_episode_and_changes_no_bit_of_another(
         assert summary.columns["advantage"].mean == pytest.approx(kept.mean(), abs=1e-9 * rollout.scale)
 
 
-@settings(max_examples=40)
+@examples(25)
 @given(rollout=rollouts(max_steps=8), data=st.data(), rows_per_block=st.integers(1, 12), cell=BAD)
 def test_a_dropped_episode_takes_no_part_in_normalization(
     rollout: Rollout, data: st.DataObject, rows_per_block: int, cell: float | None
@@ -84,7 +85,7 @@ def test_a_dropped_episode_takes_no_part_in_normalization(
         assert found["advantage"][kept] == pytest.approx(wanted, abs=1e-8)
 
 
-@settings(max_examples=60)
+@examples(30)
 @given(
     rollout=rollouts().filter(lambda rollout: "next_value" in rollout.table.column_names),
     data=st.data(),

@@ -116,6 +116,22 @@ class TestInPlace:
         assert sum(request.is_part for request in s3.requests) > 1
         assert s3.get("big.parquet") == locally(big)
 
+    def test_json_lines_have_what_is_known_of_them_beside_them(self, s3, gae):
+        line = b'{"reward": 1.0, "value": 0.25, "terminated": true}\n'
+        uri = s3.put("runs/a.jsonl", line)
+        for status in ("written", "up to date"):
+            result = gae("compute", uri, "--json")
+            assert result.returncode == 0, result.stderr
+            assert json.loads(result.stdout)["files"][0]["status"] == status
+        assert sorted(s3.keys()) == ["runs/.a.jsonl.gae.json", "runs/a.jsonl"]
+        assert s3.get("runs/a.jsonl") == line[:-2] + b', "advantage": 0.75, "return": 1.0}\n'
+        # A folder of results is no folder of more inputs.
+        result = gae("compute", f"s3://{BUCKET}/runs/", "--json")
+        assert [file["status"] for file in json.loads(result.stdout)["files"]] == ["up to date"]
+        result = gae("compute", uri, "-g", "0.5", "-o", f"s3://{BUCKET}/other/", "--json")
+        assert result.returncode == 0, result.stderr
+        assert {"other/.a.jsonl.gae.json", "other/a.jsonl"} <= set(s3.keys())
+
     def test_metadata_of_the_object_stays(self, s3, gae):
         headers = {
             "Metadata": {"run": "7"},

@@ -91,8 +91,10 @@ class TestGallery:
 
 @needs_matplotlib
 class TestFiles:
-    @pytest.mark.parametrize("command", ["compute", "sweep"])
-    @pytest.mark.parametrize("suffix", [".png", ".svg", ".html"])
+    @pytest.mark.parametrize(
+        ("command", "suffix"),
+        [("compute", ".png"), ("compute", ".svg"), ("sweep", ".svg"), ("sweep", ".html")],
+    )
     def test_is_what_its_suffix_says(self, run_gae, copy_sample, tmp_path, command, suffix):
         picture = tmp_path / f"picture{suffix}"
         result = run_gae(command, copy_sample("cartpole.parquet"), "-q", "--plot", picture)
@@ -119,12 +121,15 @@ class TestFiles:
         assert used[0]
         assert not used[0] & used[1]
 
-    @pytest.mark.parametrize("title", ["a$b_$x^{.parquet", "a\x01\x1b[31m\nb.parquet", "日本.parquet"])
+    @pytest.mark.parametrize(
+        ("title", "suffix"),
+        [("a$b_$x^{.parquet", ".png"), ("a\x01\x1b[31m\nb.parquet", ".html"), ("日本.parquet", ".png")],
+    )
     @pytest.mark.filterwarnings("error")
-    def test_any_name_of_a_file_can_stand_in_a_drawing(self, sample_data, tmp_path, title):
+    def test_any_name_of_a_file_can_stand_in_a_drawing(self, sample_data, tmp_path, title, suffix):
         gallery = gallery_of(sample_data / "pendulum.parquet")
-        for suffix in (".svg", ".png", ".html"):
-            plots.plot_gallery(gallery, str(tmp_path / f"picture{suffix}"), title)
+        for other in (".svg", suffix):
+            plots.plot_gallery(gallery, str(tmp_path / f"picture{other}"), title)
         texts = ElementTree.parse(tmp_path / "picture.svg").iter("{http://www.w3.org/2000/svg}text")
         shown = "".join("".join(text.itertext()) for text in texts)
         assert title.replace("\x01", "\\x01").replace("\x1b", "\\x1b").replace("\n", "") in shown

@@ -104,7 +104,7 @@ def tianshou_like(rollout, gamma, lam):
 LIKE = {"sb3": sb3_like, "torchrl": torchrl_like, "tianshou": tianshou_like}
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("library", LIKE)
 def test_libraries_are_identified_with_random_gamma_and_lam(tmp_path, library, seed):
     gamma, lam = gamma_and_lam(seed)
@@ -130,10 +130,10 @@ def test_round_numbers_are_found_round(tmp_path, gamma, lam):
     assert found.best.is_lam_determined == (gamma > 0)
 
 
-@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("library", LIKE)
 @pytest.mark.parametrize("ddof", [0, 1])
-def test_whitened_columns_are_recognised(tmp_path, library, ddof, seed):
+def test_whitened_columns_are_recognised(tmp_path, library, ddof):
+    seed = len(library) + ddof  # each with numbers of its own
     gamma, lam = gamma_and_lam(seed)
     raw = np.asarray(LIKE[library](Rollout(seed), gamma, lam), np.float64)
     whitened = (raw - raw.mean()) / (raw.std(ddof=ddof) + 1e-8)
@@ -159,7 +159,7 @@ def test_whitened_columns_are_reproduced_to_the_last_rows(tmp_path):
 
 
 @pytest.mark.parametrize("is_whitened", [True, False])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_large_minority_of_other_rows_does_not_draw_the_fit_away(tmp_path, seed, is_whitened):
     """Three rows in eight were computed with another γ and λ, and are three times as large."""
     gamma, lam = gamma_and_lam(seed)
@@ -246,7 +246,7 @@ def verl_like(rewards, values, mask, gamma, lam):
     return (advantages - kept.mean()) / np.sqrt(kept.var(ddof=1) + 1e-8), advantages
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("is_whitened", [True, False])
 def test_verl_with_a_mask_is_identified(tmp_path, seed, is_whitened):
     random = np.random.default_rng(seed)
@@ -541,8 +541,9 @@ def test_a_file_that_cannot_be_read_is_told_before_a_column_that_is_not_there(tm
 
 
 class TestCommand:
-    @pytest.mark.parametrize("columns", ["60", "80", "120"])
-    @pytest.mark.parametrize("is_right", [True, False])
+    @pytest.mark.parametrize(
+        ("columns", "is_right"), [("60", True), ("60", False), ("80", False), ("120", True), ("120", False)]
+    )
     def test_exit_code_and_page(self, run_gae, tmp_path, columns, is_right):
         rollout = Rollout(2)
         column = torchrl_like(rollout, 0.99, 0.95)

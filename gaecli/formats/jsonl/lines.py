@@ -1,19 +1,19 @@
 """JSON lines: one object per line, with numbers or lists of numbers as fields.
 
 New fields are appended to the text of each line, so that all else in it keeps its bytes. There is no place
-for metadata in this format: provenance is a field `gaecli` of the first line.
+for metadata in this format: provenance lies beside the file (`record.py`). Once it was a field `gaecli` of the
+first line; where that is found it is read, and gone with the next write.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,11 +24,11 @@ from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, ColumnInfo, Output
 from gaecli.formats.jsonl.bounds import BoundError, check_cells, check_depth, parse, whole_lines
 from gaecli.formats.jsonl.numbers import inexact_columns, with_exact_columns
 from gaecli.formats.jsonl.objects import edited, field_texts, is_compact
+from gaecli.formats.jsonl.record import believed, read_record
 from gaecli.formats.own_columns import fingerprint, signature
 from gaecli.formats.stored import parse_document
 
 PROVENANCE_FIELD = "gaecli"
-_COPY_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,10 @@ class JsonLinesInput:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
-        columns.pop(PROVENANCE_FIELD, None)
+        self._payloads: dict[frozenset[str], str] = {}
+        self._in_line = _provenance_in(self._first_line)
+        if self._in_line is not None:
+            columns.pop(PROVENANCE_FIELD, None)
         self.columns: Mapping[str, ColumnInfo] = columns
 
     def _add_piece(self, start: int, content: bytes, schemas: list[pa.Schema]) -> None:
@@ -93,15 +96,17 @@ class JsonLinesInput:
                 file.seek(piece.start)
                 yield parse(file.read(piece.stop - piece.start), schema)
 
-    @property
+    @functools.cached_property
     def provenance(self) -> dict[str, Any] | None:
-        if f'"{PROVENANCE_FIELD}"' not in self._first_line:
-            return None
-        try:
-            stored = json.loads(self._first_line)[PROVENANCE_FIELD]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return None
-        return parse_document(stored) if isinstance(stored, str) else None
+        if self._in_line is not None:
+            return self._in_line
+        record = read_record(self.path)
+        return None if record is None else believed(record, self.payload, self.digests)
+
+    @property
+    def field_of_ours(self) -> tuple[str, ...]:
+        """The field that is neither data nor a result."""
+        return () if self._in_line is None else (PROVENANCE_FIELD,)
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         return fingerprint(self, own_columns)
@@ -119,10 +124,16 @@ class JsonLinesInput:
 
     def payload(self, own_columns: Sequence[str]) -> str:
         """Of the text of all lines without gaecli's fields."""
+        names = frozenset(own_columns)
+        if names not in self._payloads:
+            self._payloads[names] = self._payload(names)
+        return self._payloads[names]
+
+    def _payload(self, own_columns: Collection[str]) -> str:
         digest = hashlib.sha256()
         try:
             for line in self.lines():
-                digest.update(edited(line, (*own_columns, PROVENANCE_FIELD), ()).encode())
+                digest.update(edited(line, (*own_columns, *self.field_of_ours), ()).encode())
         except (OSError, ValueError) as error:
             raise _unreadable(self.path, error) from error
         return digest.hexdigest()
@@ -191,10 +202,7 @@ class JsonLinesInput:
 
 
 class JsonLinesOutput:
-    """A copy whose lines have further fields.
-
-    The first line waits for the provenance; the others go into a file without a name until then.
-    """
+    """A copy whose lines have further fields, and what is to be known of them for the file beside it."""
 
     method = "append: fields of each line"
 
@@ -202,11 +210,13 @@ class JsonLinesOutput:
         self._source = source
         self._temporary = temporary
         self._plan = plan
-        self._removed = {*plan.own_columns, *plan.drop_columns, *plan.new_columns, PROVENANCE_FIELD}
+        self._removed = {*plan.own_columns, *plan.drop_columns, *plan.new_columns, *source.field_of_ours}
         self._lines = source.lines()
         self._digests = {name: hashlib.sha256() for name in plan.new_columns}
-        self._head = ""
-        self._rest: IO[bytes] = tempfile.TemporaryFile(dir=temporary.parent)  # noqa: SIM115 - until `finish`
+        self._has_lines = False
+        self._file = temporary.open("wb")
+        #: Ready when the file is.
+        self.record = b""
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
         names = list(self._plan.new_columns)
@@ -215,38 +225,37 @@ class JsonLinesOutput:
             shown = [text.replace(" ", "") for text in texts] if is_compact(line) else texts
             for name, text in zip(names, shown, strict=True):
                 self._digests[name].update(f"{text}\n".encode())
-            self._put(edited(line, self._removed, list(zip(names, shown, strict=True))))
+            self._file.write(edited(line, self._removed, list(zip(names, shown, strict=True))).encode())
+            self._has_lines = True
 
     def _next_line(self) -> str:
         """The next line that holds an object; blank ones before it are copied."""
         for line in self._lines:
             if line.strip():
                 return line
-            self._put(line)
+            self._file.write(line.encode())
         raise FileError(f"`{self._source.path}` was changed while it was read")
-
-    def _put(self, line: str) -> None:
-        if self._head.strip():
-            self._rest.write(line.encode())
-        else:
-            self._head += line  # with blank lines before it
 
     def finish(self, provenance: dict[str, Any]) -> None:
         for line in self._lines:
-            self._rest.write(line.encode())
-        written = {name: digest.hexdigest() for name, digest in self._digests.items() if self._head.strip()}
+            self._file.write(line.encode())
+        self._file.close()
+        written = {name: digest.hexdigest() for name, digest in self._digests.items() if self._has_lines}
         document = {**provenance, **signature(self._source, self._plan, written)}
-        text = json.dumps(document, allow_nan=False, separators=(",", ":"))
-        with self._temporary.open("wb") as file:
-            if self._head.strip():
-                file.write(edited(self._head, (), [(PROVENANCE_FIELD, json.dumps(text))]).encode())
-            self._rest.seek(0)
-            shutil.copyfileobj(self._rest, file, _COPY_BYTES)
-        self._rest.close()
+        self.record = json.dumps(document, allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
     def abort(self) -> None:
-        self._rest.close()
+        self._file.close()
         self._temporary.unlink(missing_ok=True)
+
+
+def _provenance_in(line: str) -> dict[str, Any] | None:
+    """What gaecli stored in the first line before it had a file of its own for that."""
+    try:
+        texts = [json.loads(text) for _, text in field_texts(line, (PROVENANCE_FIELD,))]
+    except (ValueError, RecursionError):
+        return None
+    return parse_document(texts[0]) if texts and isinstance(texts[0], str) else None
 
 
 def _unified(schemas: Sequence[pa.Schema]) -> pa.Schema:

@@ -1,0 +1,63 @@
+"""Which estimators there are, and what each needs and writes. One row here, and one module, make one.
+
+Plain data below everything that computes: settings are checked against it, and nothing is imported for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from gaecli.settings import Settings
+
+#: What an estimator writes; `Settings` has the name of the column of each.
+Output = Literal["advantage", "return"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatorKind:
+    """One row of the table."""
+
+    name: str
+    #: One line for lists.
+    summary: str
+    source: str
+    #: Where `make(settings, device)` gives an `Estimator` of `gaecli.estimators.base`, and
+    #: `needs_whole_stream(settings)` says whether more than its `Borders` crosses the border of a block.
+    module: str
+    #: Roles that a file has to have. Others are used where they are there.
+    roles: tuple[str, ...]
+    #: What it writes, in this order. The first is what is scanned, measured and normalised.
+    outputs: tuple[Output, ...]
+    #: What enters mean and standard deviation once: every step, or every trajectory, at its last step.
+    moments: Literal["steps", "trajectories"] = "steps"
+    #: Settings, and rules of presets, that it does not look at.
+    unused: tuple[str, ...] = ()
+    #: Columns of numbers beside those of the roles: blocks carry them as `Block.extras`.
+    extras: Callable[[Settings], tuple[str, ...]] = lambda settings: ()
+
+
+_ROWS = (
+    EstimatorKind(
+        name="gae",
+        summary="generalized advantage estimation: A as a sum of discounted TD errors, and R = A + V",
+        source="Schulman et al. 2016, https://arxiv.org/abs/1506.02438",
+        module="gaecli.estimators.whole_stream",
+        roles=("reward", "value"),
+        outputs=("advantage", "return"),
+    ),
+    EstimatorKind(
+        name="mc",
+        summary="Monte-Carlo return: discounted rewards to the end, and the bootstrap value where there is one",
+        source="Sutton and Barto 2018, eq. 3.8, http://incompleteideas.net/book/the-book-2nd.html",
+        module="gaecli.estimators.monte_carlo",
+        roles=("reward",),
+        outputs=("return",),
+        unused=("lam", "lam_alpha", "recursion", "returns"),
+    ),
+)
+
+#: By name.
+ESTIMATORS: Mapping[str, EstimatorKind] = {row.name: row for row in _ROWS}

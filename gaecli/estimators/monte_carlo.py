@@ -1,0 +1,84 @@
+"""The Monte-Carlo return, for which no value column is needed.
+
+    Gₜ = rₜ + γ Gₜ₊₁            inside a trajectory
+    G_T = r_T + γ V(s_T+1)      at its last step; V = 0 where sₜ₊₁ is terminal or nothing gives its value
+
+Sutton and Barto 2018, eq. 3.8. It is the scan of GAE with λ = 1 where every V counts as 0 but for those beyond
+the last steps, so all of blocks, borders and bootstrap rules is that of `gaecli.estimators.gae`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gaecli.estimators.base import Borders, Estimates
+from gaecli.estimators.whole_stream import GatedGae, WholeStreamGae
+from gaecli.kernels.devices import Device
+from gaecli.rollouts import Block, FloatArray
+from gaecli.settings import Settings
+
+
+def make(settings: Settings, device: Device) -> MonteCarlo:
+    """λ, and whatever else a preset's recursion is, say nothing to it."""
+    kind = _WholeStreamMonteCarlo if needs_whole_stream(settings) else MonteCarlo
+    return kind(settings.replace(lam=1.0, lam_alpha=None), device)
+
+
+def needs_whole_stream(settings: Settings) -> bool:
+    return settings.convention.arrival_rows or settings.truncation == "leak"
+
+
+@dataclass(frozen=True)
+class MonteCarlo(GatedGae):
+    """Its estimates are the returns themselves."""
+
+    def estimate(self, block: Block, threads: int = 1) -> Estimates:
+        return super().estimate(_without_values(block), threads)
+
+    def borders(self, block: Block, advantages: FloatArray) -> Borders:
+        found = super().borders(_without_values(block), advantages)
+        last = block.lanes.stops - 1
+        next_values = (
+            None if block.next_values is None else np.where(block.cuts, np.nan, block.next_values)[last]
+        )
+        return replace(
+            found,
+            # V' of a step inside a trajectory is nothing to it.
+            value_weights=np.zeros(len(last)),
+            last_values=block.values[last].astype(np.float64),
+            end_values=next_values,
+        )
+
+    def settle(
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+    ) -> FloatArray:
+        return super().settle(_without_values(block), advantages, inflow, threads)
+
+    def returns(self, block: Block, advantages: FloatArray) -> FloatArray:
+        return advantages
+
+
+@dataclass(frozen=True)
+class _WholeStreamMonteCarlo(MonteCarlo, WholeStreamGae):
+    """Under rules that reach beyond trajectories, such as `--truncation leak`."""
+
+    def estimate(self, block: Block, threads: int = 1) -> Estimates:
+        return Estimates(self._gae(_without_values(self._closed(block)), 1.0, threads))
+
+    def settle(
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+    ) -> FloatArray:
+        return WholeStreamGae.settle(self, block, advantages, inflow, threads)
+
+
+def _without_values(block: Block) -> Block:
+    """V = 0 at every step; what is known of V beyond the last steps stays."""
+    values = np.zeros(block.num_steps, block.values.dtype)
+    if block.is_step is not None:  # rows that hold a last state: their value is a bootstrap
+        values[~block.is_step] = block.values[~block.is_step]
+    next_values = block.next_values
+    if next_values is not None:
+        next_values = np.where(block.cuts, next_values, next_values.dtype.type(np.nan))
+    return replace(block, values=values, next_values=next_values)

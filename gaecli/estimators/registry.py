@@ -1,0 +1,29 @@
+"""The estimator that settings ask for. `gaecli.estimator_kinds` is the table."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
+from gaecli.estimators.base import Estimator
+from gaecli.kernels.devices import Device
+from gaecli.settings import Settings
+
+
+def kind_of(settings: Settings) -> EstimatorKind:
+    return ESTIMATORS[settings.estimator]
+
+
+def make_estimator(settings: Settings, device: Device) -> Estimator:
+    estimator: Estimator = _module(settings).make(settings, device)
+    return estimator
+
+
+def needs_whole_stream(settings: Settings) -> bool:
+    """Whether more than the inflow of a lane crosses the border of a block."""
+    return bool(_module(settings).needs_whole_stream(settings))
+
+
+def _module(settings: Settings) -> Any:
+    return import_module(kind_of(settings).module)

@@ -1,0 +1,114 @@
+"""Settle: a block with what its surroundings say, so that its ends are final and its estimates exact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gaecli.estimator_kinds import EstimatorKind
+from gaecli.estimators.base import Estimator
+from gaecli.estimators.conventions import ends_as_terminal
+from gaecli.pipeline.blocks import Scanned
+from gaecli.pipeline.combine import Carry
+from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """A block whose surroundings are known: its ends are final, its advantages exact."""
+
+    block: Block
+    #: The block as the convention reads it.
+    prepared: Block
+    advantages: FloatArray
+    returns: FloatArray
+    #: [N] steps that count: real ones of trajectories that are kept. None: all.
+    counts: BoolArray | None
+    #: [N] those of them that the convention gives an advantage. None: all.
+    estimated: BoolArray | None
+    #: What the estimator writes.
+    kind: EstimatorKind
+    #: The returns are not A + V.
+    has_own_returns: bool = False
+
+    def counted(self, numbers: Array) -> Array:
+        """What enters statistics: of steps that count and have an advantage."""
+        return numbers if self.estimated is None else numbers[self.estimated]
+
+    def measured(self, numbers: Array) -> Array:
+        """What enters mean and standard deviation: of all of these, or of the last step of each trajectory."""
+        if self.kind.moments == "steps":
+            return self.counted(numbers)
+        return numbers[self.prepared.cuts if self.estimated is None else self.prepared.cuts & self.estimated]
+
+
+def settle(scanned: Scanned, carry: Carry, estimator: Estimator, threads: int = 1) -> Settled:
+    advantages = estimator.settle(scanned.prepared, scanned.advantages, carry.inflow, threads)
+    returns = estimator.returns(scanned.prepared, advantages) if scanned.returns is None else scanned.returns
+    block = _with_ends(scanned.block, carry)
+    prepared = block if scanned.prepared is scanned.block else _with_ends(scanned.prepared, carry)
+    if estimator.settings.convention.open_ends == "terminal":
+        prepared = ends_as_terminal(prepared)  # those at its borders are known only now
+    counts = _all_of(is_real(block), _not(block.masked))
+    estimated = counts if prepared is block else _all_of(counts, prepared.is_step)
+    kind = estimator.settings.kind
+    has_own_returns = scanned.returns is not None or "advantage" not in kind.outputs
+    return Settled(block, prepared, advantages, returns, counts, estimated, kind, has_own_returns)
+
+
+def reread(settled: Settled, estimator: Estimator) -> Settled:
+    """The same block as another estimator reads it; the numbers are not computed anew."""
+    prepared = estimator.prepare(settled.block)
+    estimated = _all_of(settled.counts, None if prepared is settled.block else prepared.is_step)
+    return replace(settled, prepared=prepared, estimated=estimated)
+
+
+def _with_ends(block: Block, carry: Carry) -> Block:
+    """The block with what its surroundings say about the trajectories at its borders."""
+    if carry.ends.any():
+        last = block.lanes.stops[carry.ends] - 1
+        cuts = block.cuts.copy()
+        cuts[last] = True
+        terminated = block.terminated.copy()
+        terminated[last] |= carry.ends_terminated[carry.ends]
+        block = replace(block, cuts=cuts, terminated=terminated)
+    given = ~np.isnan(carry.next_values)
+    if given.any():
+        absent = np.full(block.num_steps, np.nan) if block.next_values is None else block.next_values
+        next_values = absent.astype(np.float64)
+        next_values[block.lanes.stops[given] - 1] = carry.next_values[given]
+        block = replace(block, next_values=next_values)
+    if carry.head_dropped.any() or carry.tail_dropped.any():
+        block = replace(block, dropped=_dropped_at_borders(block, carry))
+    return block
+
+
+def is_real(block: Block) -> BoolArray | None:
+    """[N] steps of trajectories that are kept, masked or not."""
+    return _all_of(block.is_step, _not(block.dropped))
+
+
+def _not(flags: BoolArray | None) -> BoolArray | None:
+    return None if flags is None else ~flags
+
+
+def _all_of(*flags: BoolArray | None) -> BoolArray | None:
+    present = [part for part in flags if part is not None]
+    return np.logical_and.reduce(present) if present else None
+
+
+def _dropped_at_borders(block: Block, carry: Carry) -> BoolArray:
+    trajectory = trajectory_numbers(block)
+    dropped = np.zeros(block.num_steps, np.bool_) if block.dropped is None else block.dropped.copy()
+    heads = trajectory[block.lanes.starts[carry.head_dropped]]
+    tails = trajectory[block.lanes.stops[carry.tail_dropped] - 1]
+    dropped |= np.isin(trajectory, np.concatenate((heads, tails)))
+    return dropped
+
+
+def trajectory_numbers(block: Block) -> IndexArray:
+    """[N] 0, 1, … by cuts and by lanes."""
+    is_last = block.cuts.copy()
+    is_last[block.lanes.stops - 1] = True
+    return np.concatenate(([0], np.cumsum(is_last[:-1]))).astype(np.int64)

@@ -1,0 +1,189 @@
+"""What every estimator of the table does, in every layout, and however the rows are cut into blocks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from estimators import toy_estimator
+from matrix.files import CELLS, outcome, read_column, write
+from matrix.rollout import GAMMA, LAM, Rollout, advantages, rollout
+from pipeline.running import small_blocks
+
+import gaecli
+from gaecli import estimator_kinds
+from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
+from gaecli.settings import Settings
+
+KINDS = [*ESTIMATORS.values(), toy_estimator.KIND]
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.name, autouse=True)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> EstimatorKind:
+    """Each of them, and one that is registered here, by its row alone."""
+    monkeypatch.setitem(estimator_kinds.ESTIMATORS, toy_estimator.KIND.name, toy_estimator.KIND)
+    return request.param
+
+
+def to_go(given: Rollout, rewards: np.ndarray, *, with_values: bool) -> np.ndarray:
+    """[N, T] discounted rewards to the end of each trajectory, by a plain loop."""
+    found = np.zeros(rewards.shape)
+    for env in range(found.shape[0]):
+        later = 0.0
+        for t in reversed(range(found.shape[1])):
+            if given.ended[env, t] or t == found.shape[1] - 1:
+                is_open = with_values and not given.terminated[env, t]
+                later = float(given.following[env, t]) if is_open else 0.0
+            found[env, t] = later = float(rewards[env, t]) + GAMMA * later
+    return found
+
+
+def bonus_of(given: Rollout) -> np.ndarray:
+    return np.random.default_rng(8).normal(size=given.rewards.shape).round(3)
+
+
+def expected(kind: EstimatorKind, given: Rollout, *, with_values: bool) -> dict[str, np.ndarray]:
+    """What each output is, by loops that know nothing of the table."""
+    if kind.name == "gae":
+        found = advantages(given)
+        return {"advantage": found, "return": found + given.values}
+    rewards = given.rewards + (bonus_of(given) if kind.name == "bonus-to-go" else 0.0)
+    return {"return": to_go(given, rewards, with_values=with_values)}
+
+
+def arrays_of(
+    kind: EstimatorKind, given: Rollout, layout: str, *, with_values: bool
+) -> dict[str, np.ndarray]:
+    envs = np.broadcast_to(np.arange(given.rewards.shape[0])[:, None], given.rewards.shape)
+    arrays = {
+        "reward": given.rewards,
+        "terminated": given.terminated,
+        "truncated": given.truncated,
+        "bonus": bonus_of(given),
+    }
+    if with_values:
+        arrays |= {"value": given.values, "next_value": given.following}
+    return arrays | ({"env_id": envs} if layout == "long" else {})
+
+
+def settings_of(kind: EstimatorKind) -> dict[str, object]:
+    return {"estimator": kind.name, "gamma": GAMMA} | ({} if "lam" in kind.unused else {"lam": LAM})
+
+
+@pytest.mark.parametrize(("layout", "suffix"), CELLS)
+def test_every_layout_and_format_gives_the_numbers_of_the_loop(
+    kind: EstimatorKind, tmp_path: Path, layout: str, suffix: str
+) -> None:
+    given = rollout(ends_inside=layout != "nested")
+    path = write(tmp_path, layout, suffix, arrays_of(kind, given, layout, with_values=True))
+    failure = outcome(path, layout, read=False, **settings_of(kind))
+    assert failure is None, failure
+    for name, numbers in expected(kind, given, with_values=True).items():
+        found = read_column(path, name).reshape(
+            given.rewards.shape[::-1] if layout == "time-major" else given.rewards.shape
+        )
+        np.testing.assert_allclose(
+            found.T if layout == "time-major" else found, numbers, rtol=1e-5, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize(("layout", "suffix"), CELLS)
+def test_without_values_it_is_refused_or_bootstraps_with_nothing(
+    kind: EstimatorKind, tmp_path: Path, layout: str, suffix: str
+) -> None:
+    given = rollout(ends_inside=layout != "nested")
+    path = write(tmp_path, layout, suffix, arrays_of(kind, given, layout, with_values=False))
+    before = path.read_bytes()
+    failure = outcome(path, layout, read=False, **settings_of(kind))
+    if "value" in kind.roles:
+        assert "no value column" in str(failure)
+        assert path.read_bytes() == before
+        return
+    assert failure is None, failure
+    for name, numbers in expected(kind, given, with_values=False).items():
+        found = read_column(path, name).reshape(
+            given.rewards.shape[::-1] if layout == "time-major" else given.rewards.shape
+        )
+        np.testing.assert_allclose(
+            found.T if layout == "time-major" else found, numbers, rtol=1e-5, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("block_rows", [1, 2, 5])
+@pytest.mark.parametrize("with_values", [True, False], ids=["values", "no values"])
+def test_blocks_of_any_size_change_nothing(
+    kind: EstimatorKind, tmp_path: Path, block_rows: int, with_values: bool
+) -> None:
+    if "value" in kind.roles and not with_values:
+        pytest.skip("it needs them")
+    given = replace_middle_ends(rollout())
+    path = write(tmp_path, "long", ".parquet", arrays_of(kind, given, "long", with_values=with_values))
+    with small_blocks(block_rows, store_bytes=300, dtype=np.float64):
+        gaecli.compute(path, **settings_of(kind))
+    table = pq.read_table(path)
+    for name, numbers in expected(kind, given, with_values=with_values).items():
+        found = table[name].to_numpy().reshape(given.rewards.shape)
+        np.testing.assert_allclose(found, numbers, rtol=1e-12, atol=1e-12)
+
+
+def replace_middle_ends(given: Rollout) -> Rollout:
+    """One environment has no end at all, so that a trajectory goes through every block of it."""
+    terminated, truncated = given.terminated.copy(), given.truncated.copy()
+    terminated[0] = truncated[0] = False
+    following = given.following.copy()
+    following[0, :-1] = given.values[0, 1:]
+    return replace(given, terminated=terminated, truncated=truncated, following=following)
+
+
+@pytest.mark.parametrize("name", ["bootstrap", "truncation"])
+def test_no_value_of_a_last_state_is_taken_where_there_is_none(
+    kind: EstimatorKind, tmp_path: Path, name: str
+) -> None:
+    path = write(tmp_path, "long", ".parquet", arrays_of(kind, rollout(), "long", with_values=False))
+    with pytest.raises(gaecli.UsageError, match="no value column"):
+        gaecli.compute(path, **settings_of(kind), **{name: "current"})
+
+
+def test_only_its_outputs_are_written(kind: EstimatorKind, tmp_path: Path) -> None:
+    given = rollout()
+    path = write(tmp_path, "long", ".parquet", arrays_of(kind, given, "long", with_values=True))
+    there = pq.read_schema(path).names
+    gaecli.compute(path, advantage_column="A", return_column="R", **settings_of(kind))
+    new = [name for name in pq.read_schema(path).names if name not in there]
+    assert new == [{"advantage": "A", "return": "R"}[output] for output in kind.outputs]
+
+
+def test_a_second_run_is_up_to_date_and_another_estimator_is_not(kind: EstimatorKind, tmp_path: Path) -> None:
+    path = write(tmp_path, "long", ".parquet", arrays_of(kind, rollout(), "long", with_values=True))
+    statuses = [gaecli.compute(path, **settings_of(kind)).files[0].status for _ in range(2)]
+    other = "mc" if kind.name != "mc" else "gae"
+    statuses.append(gaecli.compute(path, estimator=other, gamma=GAMMA).files[0].status)
+    assert statuses == ["written", "up to date", "written"]
+
+
+def test_what_it_does_not_look_at_is_refused_where_it_is_named(kind: EstimatorKind) -> None:
+    given = {"lam": 0.5, "lam_alpha": 0.1}
+    for name in kind.unused:
+        if name in given:
+            with pytest.raises(gaecli.UsageError, match="says nothing to"):
+                Settings.from_preset("exact", estimator=kind.name, **{name: given[name]})
+
+
+def test_normalising_needs_an_advantage(kind: EstimatorKind) -> None:
+    if "advantage" in kind.outputs:
+        assert Settings(estimator=kind.name, normalize="all").normalizes
+        return
+    with pytest.raises(gaecli.UsageError, match="writes none"):
+        Settings(estimator=kind.name, normalize="all")
+    for preset in ("sb3", "slime"):  # which normalise by themselves
+        assert not Settings.from_preset(preset, estimator=kind.name).normalizes
+
+
+def test_its_module_has_what_the_registry_calls(kind: EstimatorKind) -> None:
+    module = import_module(kind.module)
+    assert callable(module.make)
+    assert module.needs_whole_stream(Settings(estimator=kind.name)) is False
