@@ -17,6 +17,7 @@ import numpy as np
 
 from gaecli.errors import DataError, FileError
 from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.hdf5.chunks import check_chunks
 from gaecli.formats.hdf5.objects import (
     DAMAGE,
     PROVENANCE_ATTRIBUTE,
@@ -244,5 +245,6 @@ def _read(dataset: Any, name: str, path: Path) -> Array:
     reason = why_unusable(dataset)
     if reason is not None:
         raise DataError(f"`{name}` of `{dataset.name}` in `{path}` cannot be used: {reason}")
+    check_chunks(dataset)
     values: Array = dataset[()]
     return np.asarray(values).reshape(-1)
