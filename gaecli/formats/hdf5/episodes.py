@@ -45,6 +45,7 @@ class Hdf5Input:
     """One HDF5 file, opened by the names and shapes of what is in its episodes."""
 
     format_name = "hdf5"
+    row_group_rows = None
     known_roles = NO_ROLES
     remarks = NO_REMARKS
 
@@ -122,6 +123,9 @@ class Hdf5Input:
 
     def read_whole(self, name: str) -> Column:
         return next(self.blocks(Unit(0, self.num_rows), [name], self.num_rows))[2][name]
+
+    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+        return Hdf5Output.method
 
     def writer(self, temporary: Path, plan: WritePlan) -> Hdf5Output:
         return Hdf5Output(self, temporary, plan)

@@ -67,6 +67,7 @@ class FlatHdf5Input:
     """One flat HDF5 file. Row 0 is the first step in time."""
 
     format_name = "hdf5"
+    row_group_rows = None
     known_roles = NO_ROLES
 
     def __init__(self, path: Path, container: str) -> None:
@@ -146,6 +147,9 @@ class FlatHdf5Input:
     def read_whole(self, name: str) -> Column:
         with reading(self.path) as file:
             return self._column(member(file, self.container), name, 0, self.num_rows)
+
+    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+        return FlatHdf5Output.method
 
     def writer(self, temporary: Path, plan: WritePlan) -> FlatHdf5Output:
         return FlatHdf5Output(self, temporary, plan)

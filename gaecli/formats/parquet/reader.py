@@ -25,7 +25,7 @@ from gaecli.formats.arrow.columns import (
 from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
 from gaecli.formats.parquet.footer import encrypted, is_encrypted, read_footer
 from gaecli.formats.parquet.mark import payload_fingerprint
-from gaecli.formats.parquet.splice import ParquetAppender
+from gaecli.formats.parquet.splice import ParquetAppender, choose_method
 from gaecli.formats.parquet.statistics import leaf_facts
 from gaecli.formats.stored import parse_document
 
@@ -60,6 +60,10 @@ class ParquetInput:
     @property
     def provenance(self) -> dict[str, Any] | None:
         return parse_document((self._metadata.metadata or {}).get(PROVENANCE_KEY))
+
+    @property
+    def row_group_rows(self) -> Sequence[int]:
+        return read_footer(self.path).row_group_rows
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         return payload_fingerprint(read_footer(self.path), own_columns)
@@ -153,6 +157,14 @@ class ParquetInput:
     def _all_groups(self) -> tuple[int, ...]:
         return tuple(range(len(self._facts.group_rows)))
 
+    @property
+    def payload_end(self) -> Any:
+        """Where the columns that are not gaecli's end, as it is recorded, so it may be anything."""
+        return (self.provenance or {}).get("payload_end")
+
+    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+        return choose_method(read_footer(self.path), drop_columns, own_columns, self.payload_end).method
+
     def writer(self, temporary: Path, plan: WritePlan) -> ParquetOutput:
         return ParquetOutput(self, temporary, plan)
 
@@ -182,14 +194,13 @@ class ParquetOutput:
                 for name, dtype in plan.new_columns.items()
             ]
         )
-        earlier = source.provenance or {}
         self._appender = ParquetAppender(
             source.path,
             temporary,
             self._schema,
             drop_columns=plan.drop_columns,
             own_columns=plan.own_columns,
-            payload_end=earlier.get("payload_end"),
+            payload_end=source.payload_end,
         )
         self.method = self._appender.method
         self._payload = self._appender.payload_fingerprint(plan.kept_own_columns)
