@@ -106,7 +106,7 @@ def value_scale(window: Window) -> _Scales:
 
 
 def _root_mean_square(moments: Moments) -> float:
-    return math.sqrt(moments.mean**2 + (moments.variance() or 0.0))
+    return math.hypot(moments.mean, moments.std() or 0.0)
 
 
 @dataclass(frozen=True)

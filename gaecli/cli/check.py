@@ -22,6 +22,8 @@ def check(
     list_rules: flags.ListRules = False,
     gamma: flags.Gamma = None,
     preset: flags.Preset = "exact",
+    truncation: flags.Truncation = None,
+    bootstrap: flags.Bootstrap = "zero",
     done_at: flags.DoneAt = None,
     layout: flags.Layout = "auto",
     mask_mode: flags.MaskMode = None,
@@ -72,6 +74,8 @@ def check(
     settings = Settings.from_preset(
         preset,
         gamma=gamma,
+        truncation=truncation,
+        bootstrap=bootstrap,
         done_at=done_at,
         layout=layout,
         mask_mode=mask_mode,

@@ -25,6 +25,7 @@ def inspect(
     gamma: flags.Gamma = None,
     lam: flags.Lam = None,
     preset: flags.Preset = "exact",
+    truncation: flags.Truncation = None,
     bootstrap: flags.Bootstrap = "zero",
     done_at: flags.DoneAt = None,
     layout: flags.Layout = "auto",
@@ -52,6 +53,7 @@ def inspect(
     join: flags.Join = None,
     json: flags.DocumentJson = False,
     plot: flags.Plot = None,
+    on_nan: flags.OnNan = "error",
 ) -> None:
     """Look into rollout files: columns and roles, episodes, rewards, values; what `gae compute` would do.
 
@@ -80,6 +82,7 @@ def inspect(
         preset,
         gamma=gamma,
         lam=lam,
+        truncation=truncation,
         bootstrap=bootstrap,
         done_at=done_at,
         layout=layout,
@@ -89,8 +92,11 @@ def inspect(
         advantage_column=advantage_column,
         return_column=return_column,
         join=join,
+        on_nan=on_nan,
     )
     flags.check_plot(plot)
+    if head < 0:
+        raise UsageError(f"`--head` is {head}; it must be 0 or more")
     sources = [*inputs, *names_from(files_from, inputs)]
     if not sources:
         raise UsageError("no input given", hint="gae inspect FILE…, or a directory; see `gae inspect --help`")

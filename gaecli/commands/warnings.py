@@ -112,7 +112,7 @@ def _overflows(outcome: Outcome, settings: Settings, file: str | None) -> list[W
         tally = outcome.totals.tallies.get(name)
         if tally is None or not tally.moments.count:
             continue
-        if not max(-tally.minimum, tally.maximum) <= np.finfo(np.float32).max:  # NaN as well
+        if not max(-tally.minimum, tally.maximum) <= float(np.finfo(np.float32).max):  # NaN as well
             beyond.append(f"`{column}`")
     if not beyond:
         return []

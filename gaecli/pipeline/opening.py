@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from gaecli.columns import Roles, Unused, flag_of, resolve
+from gaecli.columns import Roles, Unused, columns_there, flag_of, resolve
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.registry import needs_whole_stream
 from gaecli.formats.base import RolloutFile, Unit, damaged
@@ -198,9 +198,9 @@ def _check_group_column(file: RolloutFile, roles: Roles, settings: Settings) -> 
     hint = "`--normalize-by` names the column whose values are the groups"
     info, reward = file.find(name), file.find(roles.names["reward"])
     if info is None:
-        there = ", ".join(list(file.columns)[:24])
         raise UsageError(
-            f"column `{name}` not found in `{file.path}`\n       columns there: {there}", hint=hint
+            f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
+            hint=hint,
         )
     if info.damage is not None:
         raise damaged(file.path, info)
