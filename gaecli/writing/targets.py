@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +56,28 @@ def plan_targets(
     return targets
 
 
+def _check_link(output: Path) -> None:
+    """As Linux has it with `protected_symlinks`: in a folder like /tmp the link of somebody else is not followed."""
+    try:
+        output.resolve()
+    except (RuntimeError, OSError) as error:  # RuntimeError up to Python 3.12
+        raise FileError(f"`{output}` cannot be written: its links lead in a circle") from error
+    if not output.is_symlink():
+        return
+    folder, owner = output.parent.stat(), output.lstat().st_uid
+    is_shared = bool(folder.st_mode & stat.S_ISVTX and folder.st_mode & stat.S_IWOTH)
+    if is_shared and owner not in (os.geteuid(), folder.st_uid):
+        raise FileError(
+            f"`{output}` is a link that somebody else made in a folder that everybody may write to",
+            hint="choose another name with `--output`: what it leads to is theirs to choose",
+        )
+
+
 def _plan_output(streams: Sequence[StreamPlan], options: RunOptions) -> dict[Path, Target]:
     assert options.output is not None
     inputs = [(path, stream.root) for stream in streams for path in stream.paths]
     output = Path(options.output)
+    _check_link(output)
     check_roots(streams, output)
     if len(inputs) == 1 and not _means_directory(options.output) and not streams[0].is_root:
         path = inputs[0][0]
