@@ -42,6 +42,7 @@ class ArrowInput:
     """One Arrow IPC file or stream, opened by its schema and the headers of its batches."""
 
     format_name = "arrow"
+    row_group_rows = None
     known_roles = NO_ROLES
     remarks = NO_REMARKS
 
@@ -156,6 +157,9 @@ class ArrowInput:
         if len(pieces) != 1:
             raise DataError(f"column `{name}` of `{self.path}` is empty")
         return pieces[0][2][name]
+
+    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+        return ArrowOutput.method
 
     def writer(self, temporary: Path, plan: WritePlan) -> ArrowOutput:
         return ArrowOutput(self, temporary, plan)

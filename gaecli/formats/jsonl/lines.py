@@ -45,6 +45,7 @@ class JsonLinesInput:
     """One file of JSON lines. It has no header: opening it means parsing it once."""
 
     format_name = "jsonl"
+    row_group_rows = None
     known_roles = NO_ROLES
     remarks = NO_REMARKS
 
@@ -196,6 +197,9 @@ class JsonLinesInput:
         """All lines as they are, with their line ends; blank ones too."""
         with self.path.open("r", encoding="utf-8", newline="") as file:
             yield from file
+
+    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+        return JsonLinesOutput.method
 
     def writer(self, temporary: Path, plan: WritePlan) -> JsonLinesOutput:
         return JsonLinesOutput(self, temporary, plan)

@@ -66,6 +66,7 @@ class NpzInput:
     """One NPZ archive, opened by its directory and the headers of its arrays."""
 
     format_name = "npz"
+    row_group_rows = None
     known_roles = NO_ROLES
     remarks = NO_REMARKS
 
@@ -184,6 +185,9 @@ class NpzInput:
             yield
         except _DAMAGE as error:
             raise _unreadable(self.path, error, member) from error
+
+    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+        return NpzOutput.method
 
     def writer(self, temporary: Path, plan: WritePlan) -> NpzOutput:
         return NpzOutput(self, temporary, plan)

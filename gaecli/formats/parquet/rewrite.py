@@ -34,11 +34,11 @@ from gaecli.formats.parquet.footer import (
     FileMetaData,
     Footer,
     RowGroup,
-    SchemaElement,
     codec_name,
     read_open_footer,
 )
 from gaecli.formats.parquet.merge import without_columns
+from gaecli.formats.parquet.schema import SchemaElement
 from gaecli.formats.parquet.thrift_compact import List, Struct
 
 _READ_BUFFER_BYTES = 8 << 20
