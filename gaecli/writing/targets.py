@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import format_of, is_file_suffix, open_file, suffix_format
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan
+from gaecli.storage.links import check_links
 from gaecli.storage.new_file import check_writable
 from gaecli.storage.pipes import PIPE
 from gaecli.storage.places import Places
@@ -44,7 +44,9 @@ def plan_targets(
 
     The files of a data set share one sidecar, which has `tag` in its name.
     """
-    if options.output is None and not options.sidecar:
+    if options.output is not None:
+        check_links(Path(options.output))
+    elif not options.sidecar:
         check_parts(streams)
         return {
             path: Target(_successor(path, stream), in_place=True)
@@ -56,28 +58,10 @@ def plan_targets(
     return targets
 
 
-def _check_link(output: Path) -> None:
-    """As Linux has it with `protected_symlinks`: in a folder like /tmp the link of somebody else is not followed."""
-    try:
-        output.resolve()
-    except (RuntimeError, OSError) as error:  # RuntimeError up to Python 3.12
-        raise FileError(f"`{output}` cannot be written: its links lead in a circle") from error
-    if not output.is_symlink():
-        return
-    folder, owner = output.parent.stat(), output.lstat().st_uid
-    is_shared = bool(folder.st_mode & stat.S_ISVTX and folder.st_mode & stat.S_IWOTH)
-    if is_shared and owner not in (os.geteuid(), folder.st_uid):
-        raise FileError(
-            f"`{output}` is a link that somebody else made in a folder that everybody may write to",
-            hint="choose another name with `--output`: what it leads to is theirs to choose",
-        )
-
-
 def _plan_output(streams: Sequence[StreamPlan], options: RunOptions) -> dict[Path, Target]:
     assert options.output is not None
     inputs = [(path, stream.root) for stream in streams for path in stream.paths]
     output = Path(options.output)
-    _check_link(output)
     check_roots(streams, output)
     if len(inputs) == 1 and not _means_directory(options.output) and not streams[0].is_root:
         path = inputs[0][0]
@@ -143,6 +127,7 @@ def check_output_names(file: RolloutFile, roles: Roles, settings: Settings) -> N
 def check_target(target: Target, places: Places) -> None:
     """An existing output file is replaced only if gaecli wrote it, or with leave."""
     places.look_up(target.path)
+    check_links(target.path)
     check_writable(target.path)
     if target.in_place or places.options.overwrite or not target.path.exists():
         return

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from gaecli import compute
 from gaecli.cli.main import app
 from gaecli.columns import columns_there
 from gaecli.commands.inspect import inspect
 from gaecli.commands.sweep import sweep
-from gaecli.errors import FileError, UsageError
+from gaecli.errors import UsageError
 from gaecli.formats.registry import open_file
 from gaecli.report.overview import overview_lines
 from gaecli.report.text import Canvas
@@ -79,26 +76,3 @@ def test_an_error_of_a_stream_is_told_once_with_a_count(tmp_path):
 def test_a_column_that_a_data_set_makes_up_is_not_listed(tmp_path):
     file = open_file(write(tmp_path / "r.parquet", **{"(padding row)": [0, 1]}))
     assert columns_there(file) == "reward, value, terminated"
-
-
-def test_a_link_of_somebody_else_in_a_shared_folder_is_not_followed(tmp_path, monkeypatch):
-    path, shared, target = write(tmp_path / "r.parquet"), tmp_path / "shared", tmp_path / "target.parquet"
-    shared.mkdir()
-    shared.chmod(0o1777)
-    link = shared / "out.parquet"
-    link.symlink_to(target)
-    owner = os.geteuid()
-    stat = os.stat_result((0o41777, 0, 0, 0, owner + 1, 0, 0, 0, 0, 0))
-    real = Path.stat
-    monkeypatch.setattr(os, "geteuid", lambda: owner + 2)
-    monkeypatch.setattr(Path, "stat", lambda self, **how: stat if self == shared else real(self, **how))
-    with pytest.raises(FileError, match="somebody else"):
-        compute(path, link)
-    assert not target.exists()
-
-
-def test_links_in_a_circle_are_told(tmp_path):
-    link = tmp_path / "out.parquet"
-    link.symlink_to(link)
-    with pytest.raises(FileError, match="in a circle"):
-        compute(write(tmp_path / "r.parquet"), link)
