@@ -47,6 +47,34 @@ _ROWS = (
         module="gaecli.estimators.whole_stream",
         roles=("reward", "value"),
         outputs=("advantage", "return"),
+        unused=("n_steps",),
+    ),
+    EstimatorKind(
+        name="td0",
+        summary="TD error: A = r + γ V' - V, and the one-step target R = r + γ V'",
+        source="Sutton and Barto 2018, eq. 6.2 and 6.5, http://incompleteideas.net/book/the-book-2nd.html",
+        module="gaecli.estimators.one_step",
+        roles=("reward", "value"),
+        outputs=("advantage", "return"),
+        unused=("lam", "lam_alpha", "recursion", "returns", "n_steps"),
+    ),
+    EstimatorKind(
+        name="td-lambda",
+        summary="λ-return: the mixture of all n-step returns, R, and A = R - V",
+        source="Sutton and Barto 2018, eq. 12.2-12.3, http://incompleteideas.net/book/the-book-2nd.html",
+        module="gaecli.estimators.td_lambda",
+        roles=("reward", "value"),
+        outputs=("advantage", "return"),
+        unused=("recursion", "returns", "n_steps"),
+    ),
+    EstimatorKind(
+        name="n-step",
+        summary="n-step return: n rewards and V after them, R, and A = R - V; clipped at the end of the trajectory",
+        source="Sutton and Barto 2018, eq. 7.1, http://incompleteideas.net/book/the-book-2nd.html",
+        module="gaecli.estimators.n_step",
+        roles=("reward", "value"),
+        outputs=("advantage", "return"),
+        unused=("lam", "lam_alpha", "recursion", "returns"),
     ),
     EstimatorKind(
         name="mc",
@@ -55,7 +83,7 @@ _ROWS = (
         module="gaecli.estimators.monte_carlo",
         roles=("reward",),
         outputs=("return",),
-        unused=("lam", "lam_alpha", "recursion", "returns"),
+        unused=("lam", "lam_alpha", "recursion", "returns", "n_steps"),
     ),
 )
 

@@ -165,6 +165,9 @@ def _joined(stream: OpenStream) -> OpenStream:
 
 
 def _who_needs_all(settings: Settings) -> str:
+    alone = Settings(estimator=settings.estimator, n_steps=settings.n_steps)
+    if needs_whole_stream(alone):
+        return f"`--estimator {settings.estimator}`"
     if needs_whole_stream(Settings.from_preset(settings.preset)):
         return f"preset `{settings.preset}`"
     return "`--lam-alpha`" if settings.lam_alpha is not None else f"`--truncation {settings.truncation}`"

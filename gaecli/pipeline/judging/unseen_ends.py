@@ -292,12 +292,9 @@ def _never_set(unseen: Unseen) -> list[WarningNote]:
     return [
         counted(
             "flag-never-set",
-            lambda steps, episodes: (
-                f"{listed} {_never(names, unseen)} in {steps:,} steps: {episodes:,} "
-                f"{'episode counts' if episodes == 1 else 'episodes count'} as still going on at the end"
-            ),
             (counts.steps, counts.last),
             unseen.path,
+            names=(f"{listed} {_never(names, unseen)}",),
             hint="if episodes end in there, name what says where: `--done-column`, `--terminated-column`, "
             "`--truncated-column`, or `--episode-column`",
         )
