@@ -218,7 +218,7 @@ def _named(file: RolloutFile, role: str, name: str) -> str:
     if name == "none" and role != "reward":
         return ""
     raise UsageError(
-        f"column `{name}` not found in `{file.path}`\n       columns there: {_listed(file)}",
+        f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
         hint=_did_you_mean(name, role, file),
     )
 
@@ -344,7 +344,9 @@ def _missing(file: RolloutFile, role: str) -> UsageError:
         )
     else:
         hint = f"name it with `{flag}`, or add a {role} column: GAE needs one {role} per step"
-    return UsageError(f"no {role} column in `{file.path}`\n       columns there: {_listed(file)}", hint=hint)
+    return UsageError(
+        f"no {role} column in `{file.path}`\n       columns there: {columns_there(file)}", hint=hint
+    )
 
 
 def _nearest(role: str, names: Sequence[str]) -> str | None:
@@ -360,7 +362,8 @@ def _is_packed(file: RolloutFile) -> bool:
     return list(file.columns) == ["item"]
 
 
-def _listed(file: RolloutFile, most: int = 24) -> str:
-    names = list(file.columns)
+def columns_there(file: RolloutFile, most: int = 24) -> str:
+    """For messages: those that somebody wrote, not those that a data set makes up (`(padding row)`)."""
+    names = [name for name in file.columns if not name.startswith("(")]
     more = f", … ({len(names) - most} more)" if len(names) > most else ""
     return ", ".join(names[:most]) + more if names else "none"

@@ -68,13 +68,15 @@ class GroupedMoments:
         """`groups` [N] tells the group of each number."""
         numbers = numbers.astype(np.float64, copy=False)
         counts = np.bincount(groups, minlength=num_groups)
-        sums = np.bincount(groups, weights=numbers, minlength=num_groups)
-        means = sums / np.maximum(counts, 1)
-        deviations = numbers - means[groups]
-        # The mean above is rounded; what is left of it is taken out, as the two-pass formula does.
-        rest = np.bincount(groups, weights=deviations, minlength=num_groups) / np.maximum(counts, 1)
-        squares = np.bincount(groups, weights=deviations * deviations, minlength=num_groups)
-        return cls(counts.astype(np.int64), means + rest, np.maximum(squares - counts * rest * rest, 0.0))
+        with np.errstate(over="ignore", invalid="ignore"):  # as above
+            sums = np.bincount(groups, weights=numbers, minlength=num_groups)
+            means = sums / np.maximum(counts, 1)
+            deviations = numbers - means[groups]
+            # The mean above is rounded; what is left of it is taken out, as the two-pass formula does.
+            rest = np.bincount(groups, weights=deviations, minlength=num_groups) / np.maximum(counts, 1)
+            squares = np.bincount(groups, weights=deviations * deviations, minlength=num_groups)
+            m2s = np.maximum(squares - counts * rest * rest, 0.0)
+            return cls(counts.astype(np.int64), means + rest, m2s)
 
     def group(self, index: int) -> Moments:
         return Moments(int(self.counts[index]), float(self.means[index]), float(self.m2s[index]))

@@ -131,6 +131,8 @@ class SweepFile:
     error: str | None = None
     hint: str | None = None
     exit_code: int = 0
+    #: The file of the same stream that has the error.
+    follows: str | None = None
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,8 @@ class Settings:
     preset: str = "exact"
     #: One of `gaecli.estimator_kinds.ESTIMATORS`.
     estimator: str = "gae"
+    #: Rewards of an n-step return. Of `n-step` alone, which has no default for it.
+    n_steps: int | None = None
     truncation: Truncation = "exact"
     bootstrap: Bootstrap = "zero"
     done_at: DoneAt | None = None
@@ -135,6 +137,7 @@ class Settings:
             _check_choice("mask_mode", self.mask_mode, get_args(MaskMode))
         if self.lam_alpha is not None and not (_is_number(self.lam_alpha) and self.lam_alpha > 0):
             raise UsageError(f"`--lam-alpha` is {self.lam_alpha}; it must be finite and more than 0")
+        self._check_n_steps()
         if self.norm_ddof not in (0, 1):
             raise UsageError(f"`--norm-ddof` is {self.norm_ddof}; it must be 0 or 1")
         if not (_is_number(self.norm_eps) and self.norm_eps >= 0):
@@ -160,6 +163,17 @@ class Settings:
                 f"`--normalize {self.normalize}` and `--normalize-by` ask for two different groupings",
                 hint="drop one of them",
             )
+
+    def _check_n_steps(self) -> None:
+        given: object = self.n_steps
+        if given is None:
+            if self.uses("n_steps"):
+                raise UsageError(
+                    f"`--estimator {self.estimator}` needs the number of steps",
+                    hint="pass `--n-steps N`; 10 and 50 are usual for robots",
+                )
+        elif isinstance(given, bool) or not isinstance(given, int) or given < 1:
+            raise UsageError(f"`--n-steps` is {given}; it must be a whole number, 1 at least")
 
     @property
     def kind(self) -> EstimatorKind:
@@ -198,7 +212,11 @@ class Settings:
         return names if self.raw_column is None else (*names, self.raw_column)
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "columns": dict(self.columns)}
+        """Settings of one estimator alone are left out of the documents of the others."""
+        found = {**asdict(self), "columns": dict(self.columns)}
+        if self.n_steps is None:
+            del found["n_steps"]
+        return found
 
     def replace(self, **changes: Any) -> Settings:
         return replace(self, **changes)

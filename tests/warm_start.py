@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, NoReturn
 
-#: Beside the package's own modules: what they import inside functions. Of whole packages for extras nothing.
+#: Beside the package's own modules: what they import inside functions.
 PRELOADED = (
     "numpy",
     "pyarrow.compute",
@@ -34,6 +34,7 @@ PRELOADED = (
     "rich.panel",
     "rich.progress",
     "rich.table",
+    "s3fs",
     "typer.rich_utils",
 )
 #: Looked up whenever they are needed; what others change may have been read already when the process is forked.
@@ -139,12 +140,11 @@ def _forked() -> int:
 def _import_all() -> None:
     import gaecli
 
-    for name in PRELOADED:
-        importlib.import_module(name)
-    for module in pkgutil.walk_packages(gaecli.__path__, "gaecli."):
-        if not module.name.endswith("__main__"):  # that is the run itself
-            with contextlib.suppress(ImportError):
-                importlib.import_module(module.name)
+    own = [module.name for module in pkgutil.walk_packages(gaecli.__path__, "gaecli.")]
+    for name in (*PRELOADED, *own):
+        if not name.endswith("__main__"):  # that is the run itself
+            with contextlib.suppress(ImportError):  # of an extra
+                importlib.import_module(name)
 
 
 def _watch(request: dict[str, object], handles: list[int]) -> NoReturn:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from gaecli.checks.base import CheckRule, Context, Hits
-from gaecli.formats.methods import row_group_rows
 
 #: Roles whose names say which convention a file follows.
 _TELLING = (
@@ -76,7 +75,7 @@ def lerobot_features(context: Context) -> Hits | None:
 
 def empty_first_row_group(context: Context) -> Hits | None:
     """The first row group of a file has no rows, and others have some."""
-    rows = row_group_rows(context.file) or ()
+    rows = context.file.row_group_rows or ()
     if not rows or rows[0]:
         return None
     count = next((index for index, number in enumerate(rows) if number), len(rows))

@@ -165,16 +165,19 @@ def shifted_rewards(window: Window) -> _Shifts:
     goes_on = window.goes_on & ~window.is_bad
     # Steps with a neighbour on either side in the same trajectory, for all three alike.
     middle = np.flatnonzero(goes_on[1:-1] & goes_on[2:] & window.is_new[2:]) + 1
-    discounted = window.context.settings.gamma * window.values[middle + 1]
-    rest = discounted - window.values[middle]
     rewards = window.rewards
-    return _Shifts(
-        Moments.of(rest + rewards[middle]),
-        Moments.of(rest + rewards[middle + 1]),
-        Moments.of(rest + rewards[middle - 1]),
-        Moments.of(rewards[middle] + discounted),
-        str(window.context.path),
-    )
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # what overflows is infinite, and no variance compares with it
+        discounted = window.context.settings.gamma * window.values[middle + 1]
+        rest = discounted - window.values[middle]
+        return _Shifts(
+            Moments.of(rest + rewards[middle]),
+            Moments.of(rest + rewards[middle + 1]),
+            Moments.of(rest + rewards[middle - 1]),
+            Moments.of(rewards[middle] + discounted),
+            str(window.context.path),
+        )
 
 
 RULES = (

@@ -11,6 +11,7 @@ import typer
 from gaecli.cli.command import Given, command
 from gaecli.cli.options import ROLE_COLUMNS
 from gaecli.cli.values import check_plot
+from gaecli.errors import UsageError
 from gaecli.settings import RunOptions, Settings
 from gaecli.summary import Inspection
 
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 
 
 @command(
-    "inputs episodes head gamma lam preset bootstrap done_at layout mask_mode masked_reward",
+    "inputs episodes head gamma lam preset truncation bootstrap done_at layout mask_mode masked_reward",
     ROLE_COLUMNS,
-    "advantage_column return_column memory jobs files_from join document_json plot",
+    "advantage_column return_column memory jobs files_from join document_json plot on_nan",
 )
 def inspect(given: Given, episodes: bool, head: int, json: bool, plot: str | None) -> None:
     """Look into rollout files: columns and roles, episodes, rewards, values; what `gae compute` would do.
@@ -33,6 +34,8 @@ def inspect(given: Given, episodes: bool, head: int, json: bool, plot: str | Non
 
     settings = given.settings()
     check_plot(plot)
+    if head < 0:
+        raise UsageError(f"`--head` is {head}; it must be 0 or more")
     sources = given.sources("gae inspect FILE…, or a directory; see `gae inspect --help`")
     options = InspectOptions(episodes, head, given.memory_bytes, given["jobs"])
     inspection = run(sources, settings, options)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import warnings
 from typing import Annotated, NoReturn
 
 import typer
@@ -66,6 +67,10 @@ app.command("presets")(presets)
 def run() -> NoReturn:
     """Run the command line and end the process with its exit code."""
     prepare_streams()
+    if (
+        not sys.warnoptions
+    ):  # what Python warns of is said to who programs; what a user should know we say ourselves
+        warnings.simplefilter("ignore")
     interrupts.raise_once()
     try:
         code = _exit_code()

@@ -9,7 +9,7 @@ import typer
 from gaecli.cli.command import Given, command
 from gaecli.cli.options import ROLE_COLUMNS
 from gaecli.cli.values import check_metric, check_plot, parse_grid
-from gaecli.results import Sweep
+from gaecli.results import Sweep, SweepFile
 
 
 @command(
@@ -60,7 +60,12 @@ def _show(found: Sweep, metric: str, *, as_json: bool, quiet: bool, data_on_stdo
 
         render_sweep(found, make_console(stream), metric)
     print_failures(
-        FileSummary(file.input, None, "failed", error=file.error, hint=file.hint)
+        FileSummary(file.input, None, "failed", error=_with_count(file, found), hint=file.hint)
         for file in found.files
-        if file.error is not None
+        if file.error is not None and file.follows is None
     )
+
+
+def _with_count(file: SweepFile, found: Sweep) -> str:
+    others = sum(other.follows == file.input for other in found.files)
+    return f"{file.error}" + (f"\nall {others + 1:,} files of its stream are left out" if others else "")

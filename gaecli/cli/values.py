@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 
 from gaecli.errors import UsageError
 
@@ -68,5 +69,7 @@ def check_plot(plot: str | None) -> None:
     if not plot.lower().endswith(PLOT_SUFFIXES):
         raise UsageError(f"`--plot {plot}`: pictures are {', '.join(PLOT_SUFFIXES)}")
     from gaecli.report.plots import check_available
+    from gaecli.storage.links import check_links
 
+    check_links(Path(plot).parent)  # a link of that name is not followed: the picture takes its place
     check_available()

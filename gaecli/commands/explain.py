@@ -178,7 +178,8 @@ def _explanation(reading: SettledStream, place: Place, tail: _LastStep, top: int
     values = _joined(tail, "values")
     last = tail.pieces[-1]
     following = _following(tail, values, settings)
-    deltas = np.where(_is_step(tail), rewards + gamma * following - values, 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is shown as infinite
+        deltas = np.where(_is_step(tail), rewards + gamma * following - values, 0.0)
     parts = decompose(deltas, gamma, lam)
     rows = np.concatenate(tail.rows)
     has_rows = stream.layout_name != "nested"

@@ -9,7 +9,6 @@ from typing import Any
 from gaecli.columns import Roles
 from gaecli.errors import GaeError
 from gaecli.formats.base import RolloutFile
-from gaecli.formats.methods import planned_method
 from gaecli.names import RESULT_NAMES
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
@@ -72,7 +71,7 @@ def forecast(
             replaced.append(replaced_columns(file, settings, overwrite=False))
             check_writable(file.path)
         own, foreign = replaced[0]
-        return replace(found, method=planned_method(files[0], own, foreign), replaced_columns=own)
+        return replace(found, method=files[0].planned_method(own, foreign), replaced_columns=own)
     except GaeError as error:
         return replace(
             found, action="refuse", error=error.message, hint=error.hint, exit_code=error.exit_code

@@ -26,7 +26,6 @@ from gaecli.estimators.conventions import reads_as_written
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.registry import make_estimator
 from gaecli.formats.base import RolloutFile
-from gaecli.formats.methods import num_row_groups
 from gaecli.kernels.devices import choose_device
 from gaecli.layouts.dense import DenseLayout
 from gaecli.layouts.registry import why_layout
@@ -326,7 +325,7 @@ def _yardstick(settings: Settings) -> Settings:
 def _from_headers(files: Sequence[RolloutFile], settings: Settings) -> FileInfo:
     """All that needs no row. The roles are those that names give, enough for `compute` or not."""
     first = files[0]
-    groups = [num_row_groups(file) for file in files]
+    row_groups = [file.row_group_rows for file in files]
     try:
         roles = find_roles(first, settings)
     except GaeError:  # a column that the user named is not there: `compute` would say so, and so will we
@@ -340,7 +339,7 @@ def _from_headers(files: Sequence[RolloutFile], settings: Settings) -> FileInfo:
         columns={name: info.type_name for name, info in first.columns.items()},
         provenance=first.provenance,
         files=[str(file.path) for file in files],
-        num_row_groups=sum(count or 0 for count in groups) if groups[0] is not None else None,
+        num_row_groups=None if row_groups[0] is None else sum(len(rows or ()) for rows in row_groups),
         existing=existing_columns(first),
         roles=dict(roles.names),
         role_reasons=_reasons(first, roles),

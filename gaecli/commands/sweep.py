@@ -276,10 +276,15 @@ def _block_totals(
         total = _Total(
             Moments.of(counted),
             Moments.of(counted + values),
-            float(np.square(counted - base).sum()),
+            _squared_sum(counted, base),
             int(np.count_nonzero(np.sign(counted) == signs)),
         )
         yield index, advantages, total
+
+
+def _squared_sum(one: FloatArray, other: FloatArray) -> float:
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is infinite, and is shown as unknown
+        return float(np.square(one - other).sum())
 
 
 def _point(grid: Grid, index: int, totals: Sequence[_Total], explained: Explained) -> SweepPoint:
@@ -307,4 +312,9 @@ def _failed(plan: StreamPlan, error: GaeError | OSError | MemoryError) -> list[S
         known: GaeError = not_in_memory(plan.paths[0])
     else:
         known = explain(error, plan.paths[0]) if isinstance(error, OSError) else error
-    return [SweepFile(str(path), None, known.message, known.hint, known.exit_code) for path in plan.paths]
+    first, *others = plan.paths
+    told = f"`{first}` of the same stream failed"
+    return [
+        SweepFile(str(first), None, known.message, known.hint, known.exit_code),
+        *(SweepFile(str(path), None, told, None, known.exit_code, follows=str(first)) for path in others),
+    ]

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
 import numpy as np
 
+from gaecli.estimators.normalization import NormConstants
 from gaecli.kernels.devices import Device
+from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.notes import counted
 from gaecli.settings import Settings
+from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import BootstrapCounts, WarningNote
 
-if TYPE_CHECKING:
-    from gaecli.commands.outcome import Outcome
-    from gaecli.pipeline.apply import Totals
-    from gaecli.sources.inputs import StreamPlan
 
-
-def findings(plan: StreamPlan, outcome: Outcome, settings: Settings, device: Device) -> list[WarningNote]:
-    """All that there is to tell of numbers that were computed."""
+def findings(
+    plan: StreamPlan,
+    totals: Totals,
+    constants: Collection[NormConstants],
+    settings: Settings,
+    device: Device,
+) -> list[WarningNote]:
+    """All that there is to tell of numbers that were computed. `constants`: those of every group."""
     file = only_file(plan)
     notes = [
-        *reading_notes(outcome.totals, settings, file),
-        *_degenerate(outcome, settings, file),
-        *_overflows(outcome, settings, file),
+        *reading_notes(totals, settings, file),
+        *_degenerate(totals, constants, settings, file),
+        *_overflows(totals, settings, file),
     ]
     if settings.precision == "double" and not device.has_float64:
         notes.append(
@@ -49,15 +53,6 @@ def only_file(plan: StreamPlan) -> str | None:
     return str(plan.paths[0]) if len(plan.paths) == 1 else None
 
 
-#: What a rule makes of ends that are truncated, for the note that says so.
-_TRUNCATION_TEXTS = {
-    "zero": "treats {ends} as terminal: V of the state after them counts as 0",
-    "current": "takes V of the last state for V of the state after it at {ends}",
-    "drop": "gives the last step of an episode no advantage at {ends}: it is 0, and left out of statistics",
-    "leak": "does not cut at {ends}: V and A of the next episode's first step flow in",
-}
-
-
 def _deviations(totals: Totals, settings: Settings, file: str | None) -> list[WarningNote]:
     """Where the rules in force differ from `exact` on this very data."""
     convention = settings.convention
@@ -65,22 +60,11 @@ def _deviations(totals: Totals, settings: Settings, file: str | None) -> list[Wa
     is_preset = settings.truncation == convention.truncation
     who = f"preset `{settings.preset}`" if is_preset else f"`--truncation {settings.truncation}`"
     if settings.truncation != "exact" and totals.counts.truncated:
-
-        def truncated(count: int) -> str:
-            ends = f"{count:,} truncated {'end' if count == 1 else 'ends'}"
-            return f"{who} {_TRUNCATION_TEXTS[settings.truncation].format(ends=ends)}"
-
-        numbers = (totals.counts.truncated,)
-        notes.append(counted("preset-truncation", truncated, numbers, file, _exact_hint(settings)))
+        numbers, names = (totals.counts.truncated,), (who, settings.truncation)
+        notes.append(counted("preset-truncation", numbers, file, names=names, hint=_exact_hint(settings)))
     if convention.arrival_rows and totals.unestimated_steps:
-
-        def last_rows(count: int) -> str:
-            return (
-                f"preset `{settings.preset}` reads rewards and flags from the next row: {count:,} last rows have "
-                "no transition; their advantage is 0, and left out of statistics"
-            )
-
-        notes.append(counted("preset-last-rows", last_rows, (totals.unestimated_steps,), file))
+        numbers = (totals.unestimated_steps,)
+        notes.append(counted("preset-last-rows", numbers, file, names=(settings.preset,)))
     return notes
 
 
@@ -99,9 +83,6 @@ def _bootstraps(
         notes.append(
             counted(
                 "bootstrap-zero",
-                lambda count, episodes: (
-                    f"{_open_ends(count, episodes)}: 0 was used for V of the state after them"
-                ),
                 (counts.zero, num_episodes),
                 file,
                 hint="name a column with `--next-value-column`, or pass `--bootstrap current` or `--bootstrap error`",
@@ -111,9 +92,6 @@ def _bootstraps(
         notes.append(
             counted(
                 "bootstrap-current",
-                lambda count, episodes: (
-                    f"{_open_ends(count, episodes)}: V of their last state was used for the state after it"
-                ),
                 (counts.current, num_episodes),
                 file,
             )
@@ -121,33 +99,26 @@ def _bootstraps(
     return notes
 
 
-def _open_ends(count: int, num_episodes: int) -> str:
-    return f"{count:,} of {num_episodes:,} episodes end without a terminal flag and without a next value"
-
-
-def _degenerate(outcome: Outcome, settings: Settings, file: str | None) -> list[WarningNote]:
+def _degenerate(
+    totals: Totals, constants: Collection[NormConstants], settings: Settings, file: str | None
+) -> list[WarningNote]:
     if not settings.normalizes:
         return []
-    count = outcome.totals.degenerate_groups
-    count += sum(group.is_degenerate and group.count > 0 for group in outcome.constants.values())
+    count = totals.degenerate_groups
+    count += sum(group.is_degenerate and group.count > 0 for group in constants)
     if not count:
         return []
-    num_groups = len(outcome.constants)
-
-    def degenerate(count: int) -> str:
-        what = "the advantages have" if count == 1 and num_groups == 1 else f"{count:,} groups have"
-        return f"{what} no variance, or a single step: normalised to 0"
-
-    return [counted("zero-variance", degenerate, (count,), file)]
+    whose = "all" if len(constants) == 1 else "groups"
+    return [counted("zero-variance", (count,), file, names=(whose,))]
 
 
-def _overflows(outcome: Outcome, settings: Settings, file: str | None) -> list[WarningNote]:
+def _overflows(totals: Totals, settings: Settings, file: str | None) -> list[WarningNote]:
     beyond = []
     for name, column in (("advantage", settings.advantage_column), ("return", settings.return_column)):
-        tally = outcome.totals.tallies.get(name)
+        tally = totals.tallies.get(name)
         if tally is None or not tally.moments.count:
             continue
-        if not max(-tally.minimum, tally.maximum) <= np.finfo(np.float32).max:  # NaN as well
+        if not max(-tally.minimum, tally.maximum) <= float(np.finfo(np.float32).max):  # NaN as well
             beyond.append(f"`{column}`")
     if not beyond:
         return []
@@ -160,17 +131,7 @@ def _overflows(outcome: Outcome, settings: Settings, file: str | None) -> list[W
 def _dropped(totals: Totals, file: str | None) -> list[WarningNote]:
     if not totals.dropped_episodes:
         return []
-    return [
-        counted(
-            "dropped-episodes",
-            lambda episodes, steps: (
-                f"{episodes:,} episodes ({steps:,} steps) hold cells that cannot be used; "
-                "their new columns are null, and they are left out of all statistics"
-            ),
-            (totals.dropped_episodes, totals.dropped_steps),
-            file,
-        )
-    ]
+    return [counted("dropped-episodes", (totals.dropped_episodes, totals.dropped_steps), file)]
 
 
 def behind_cache(root: str) -> WarningNote:

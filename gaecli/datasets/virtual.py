@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from gaecli.formats.base import Column, ColumnInfo, FileWriter, Remark, RolloutFile, Unit, WritePlan
+from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
+from gaecli.formats.wrapped import WrappedFile
 from gaecli.rollouts import Array, IndexArray
 
 #: Where a virtual column takes its cells from.
@@ -16,7 +15,7 @@ ROW_NUMBER = "row number"
 IS_LAST_ROW = "last row"
 
 
-class VirtualColumns:
+class VirtualColumns(WrappedFile):
     """A rollout file with further columns, which are never written into it.
 
     A column of the file wins over a virtual one of the same name.
@@ -35,16 +34,12 @@ class VirtualColumns:
         counted: Mapping[str, str] | None = None,
         known_roles: Mapping[str, str] | None = None,
     ) -> None:
-        self._file = file
+        super().__init__(file)
         self._constants = {name: value for name, value in constants.items() if name not in file.columns}
         self._counted = {name: kind for name, kind in (counted or {}).items() if name not in file.columns}
-        self.path: Path = file.path
-        self.format_name = file.format_name
-        self.num_rows = file.num_rows
-        self.identity = file.identity
         self.known_roles = {**file.known_roles, **(known_roles or {})}
         self._infos = {name: self._info(name) for name in (*self._constants, *self._counted)}
-        self.columns: Mapping[str, ColumnInfo] = {**file.columns, **self._infos}
+        self.columns = {**file.columns, **self._infos}
 
     def _info(self, name: str) -> ColumnInfo:
         if name in self._counted:
@@ -57,28 +52,11 @@ class VirtualColumns:
         is_one = name in self._constants and self.format_name == "npz"
         return ColumnInfo(name, kind, type_name, () if is_one else (self.num_rows,))  # type: ignore[arg-type]
 
-    @property
-    def remarks(self) -> Sequence[Remark]:
-        return self._file.remarks
-
-    @property
-    def provenance(self) -> dict[str, Any] | None:
-        return self._file.provenance
-
-    def fingerprint(self, own_columns: Sequence[str]) -> str:
-        return self._file.fingerprint(own_columns)
-
-    def struct_fields(self) -> Sequence[str]:
-        return self._file.struct_fields()
-
     def may_hold_flags(self, name: str) -> bool:
         return name not in self._infos and self._file.may_hold_flags(name)
 
     def find(self, name: str) -> ColumnInfo | None:
         return self._infos.get(name) or self._file.find(name)
-
-    def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
-        return self._file.units(rows_per_block, like)
 
     def blocks(
         self, unit: Unit, names: Sequence[str], rows_per_block: int
@@ -103,9 +81,6 @@ class VirtualColumns:
             is_one = self._infos[name].shape == ()
             return self._column(name, 0, 1 if is_one else self.num_rows)
         return self._file.read_whole(name)
-
-    def writer(self, temporary: Path, plan: WritePlan) -> FileWriter:
-        return self._file.writer(temporary, plan)
 
 
 def _constant(value: int | str | None, num_rows: int) -> Column:

@@ -70,6 +70,7 @@ class BatchGae(GatedGae):
     def _single(self, gamma: float, lam: float) -> Estimator:
         return make(self.settings.replace(gamma=gamma, lam=lam, lam_alpha=None), self.device)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def _launch(
         self, block: Block, following: FloatArray, indices: list[int], inflows: FloatArray | None
     ) -> FloatArray:

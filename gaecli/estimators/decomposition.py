@@ -32,16 +32,17 @@ class Decomposition:
 def decompose(deltas: FloatArray, gamma: float, lam: float) -> Decomposition:
     """`deltas`: [K] δₜ … δₜ₊ₖ₋₁, to the end of the trajectory; K >= 1."""
     lags = np.arange(len(deltas), dtype=np.float64)
-    with np.errstate(under="ignore"):
+    with np.errstate(under="ignore", over="ignore", invalid="ignore"):
         weights = (gamma * lam) ** lags
         k_step_weights = (1.0 - lam) * lam**lags
         k_step_weights[-1] = lam ** lags[-1]
         k_step_advantages = np.cumsum(gamma**lags * deltas)
         contributions = weights * deltas
+        cumulative = np.cumsum(contributions)
     return Decomposition(
         weights,
         contributions,
-        np.cumsum(contributions),
+        cumulative,
         k_step_advantages,
         k_step_weights,
         np.cumsum(k_step_weights * k_step_advantages),

@@ -126,6 +126,7 @@ class WholeStreamGae(GatedGae):
         result: FloatArray = np.repeat(lams, lengths)
         return result
 
+    @np.errstate(over="ignore", invalid="ignore")
     def _accumulated(self, block: Block, threads: int) -> Estimates:
         """Brax: acc is the GAE, R = V + acc, and A = r + γ R' - V = acc + γ (1 - λ) acc'."""
         accumulated = self._gae(block, self.settings.lam, threads)
@@ -137,6 +138,7 @@ class WholeStreamGae(GatedGae):
             advantages[~block.is_step] = 0.0
         return Estimates(advantages, accumulated + block.values)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def _finite_horizon(self, block: Block, threads: int) -> FloatArray:
         """c = 1 + λ c', y = c r + γ V' + γλ y', A = y / c - V: the mean of the k-step advantages by λᵏ."""
         gamma, lam = self.settings.gamma, self.settings.lam

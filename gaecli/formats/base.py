@@ -19,7 +19,7 @@ from gaecli.rollouts import Array, BoolArray, IndexArray
 
 #: "id" is anything that can be compared but not computed with: strings, binary. "time" is a moment or a span:
 #: it says what comes first, and counts nothing.
-Kind = Literal["float", "int", "bool", "time", "id", "null", "other"]
+ColumnKind = Literal["float", "int", "bool", "time", "id", "null", "other"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ColumnInfo:
     """
 
     name: str
-    kind: Kind
+    kind: ColumnKind
     type_name: str
     shape: tuple[int, ...]
     is_list: bool = False
@@ -170,6 +170,10 @@ class RolloutFile(Protocol):
     def provenance(self) -> dict[str, Any] | None:
         """What an earlier `gae compute` stored in this file, if it did."""
 
+    @property
+    def row_group_rows(self) -> Sequence[int] | None:
+        """The rows of each row group; None for formats without them."""
+
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         """Changes whenever anything but `own_columns` changed since they were written."""
 
@@ -200,6 +204,9 @@ class RolloutFile(Protocol):
 
     def read_whole(self, name: str) -> Column:
         """One column in full: companions such as `last_values`."""
+
+    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+        """`FileWriter.method` of a writer that takes these columns out, told without writing."""
 
     def writer(self, temporary: Path, plan: WritePlan) -> FileWriter: ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gaecli.columns import Roles
+from gaecli.columns import Roles, columns_there
 from gaecli.errors import UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.layouts.evidence.unused_flags import likely_ends
@@ -52,7 +52,7 @@ def need_ends(
     named = f"pass `--done-column {likely[0]}` if it says so, or " if likely else ""
     raise UsageError(
         f"nothing in `{file.path}` tells where a trajectory ends\n"
-        f"       columns there: {', '.join(list(file.columns)[:24])}",
+        f"       columns there: {columns_there(file)}",
         hint=f"{named}name a flag with `--done-column` or an id with `--episode-column`; "
         f"if the file is one single trajectory, pass `--layout {layout}`" + or_nested(reward, "of one step"),
     )

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from gaecli.columns import find_roles
 from gaecli.errors import DataError
-from gaecli.formats.base import Column, ColumnInfo, FileWriter, Remark, RolloutFile, Unit, WritePlan
+from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
+from gaecli.formats.wrapped import WrappedFile
 from gaecli.rollouts import BoolArray
 from gaecli.settings import Settings
 
@@ -81,45 +80,17 @@ def _unpacked_info(info: ColumnInfo, singles: _Singles) -> ColumnInfo:
     return replace(info, is_list=False, is_deep=False, is_unpacked=True)
 
 
-class _Unpacked:
+class _Unpacked(WrappedFile):
     """A file whose lists of one item are scalars."""
 
     def __init__(self, file: RolloutFile, singles: _Singles) -> None:
-        self._file = file
+        super().__init__(file)
         self._singles = singles
-        self.path: Path = file.path
-        self.format_name = file.format_name
-        self.num_rows = file.num_rows
-        self.identity = file.identity
-        self.known_roles = file.known_roles
-        self.columns: Mapping[str, ColumnInfo] = _Infos(file, singles)
-
-    @property
-    def remarks(self) -> Sequence[Remark]:
-        return self._file.remarks
-
-    @property
-    def provenance(self) -> dict[str, Any] | None:
-        return self._file.provenance
-
-    def fingerprint(self, own_columns: Sequence[str]) -> str:
-        return self._file.fingerprint(own_columns)
+        self.columns = _Infos(file, singles)
 
     def find(self, name: str) -> ColumnInfo | None:
         info = self._file.find(name)
         return None if info is None else _unpacked_info(info, self._singles)
-
-    def struct_fields(self) -> Sequence[str]:
-        return self._file.struct_fields()
-
-    def may_hold_flags(self, name: str) -> bool:
-        return self._file.may_hold_flags(name)
-
-    def has_single_items(self, name: str) -> bool:
-        return self._file.has_single_items(name)
-
-    def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
-        return self._file.units(rows_per_block, like)
 
     def blocks(
         self, unit: Unit, names: Sequence[str], rows_per_block: int
@@ -141,9 +112,6 @@ class _Unpacked:
                 hint="the file does not say so itself, so it may be damaged: write it anew",
             )
         return scalars_of(column, lengths == 1)
-
-    def writer(self, temporary: Path, plan: WritePlan) -> FileWriter:
-        return self._file.writer(temporary, plan)
 
 
 def scalars_of(column: Column, has_item: BoolArray) -> Column:

@@ -1,8 +1,12 @@
-"""Warnings whose words hold numbers, and how the same warning about many inputs becomes one."""
+"""Warnings whose words hold numbers: code and numbers travel, the words stand in one table.
+
+So they can be sent from where a block was looked at to where they are told, and the same warning about many
+inputs becomes one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gaecli.summary import WarningNote
@@ -12,14 +16,21 @@ from gaecli.summary import WarningNote
 class _CountedNote(WarningNote):
     """A warning whose words hold numbers, which add up over inputs."""
 
-    say: Callable[..., str] = str
     numbers: tuple[int, ...] = ()
+    #: What else its words hold: columns, presets. Those of the first input speak for all.
+    names: tuple[str, ...] = ()
 
 
 def counted(
-    code: str, say: Callable[..., str], numbers: tuple[int, ...], file: str | None, hint: str | None = None
+    code: str,
+    numbers: tuple[int, ...],
+    file: str | None,
+    *,
+    names: tuple[str, ...] = (),
+    hint: str | None = None,
 ) -> WarningNote:
-    return _CountedNote(code, say(*numbers), file, numbers[0], hint, say, numbers)
+    """The words are those of `WORDS`; the first of the numbers is the count."""
+    return _CountedNote(code, WORDS[code](*numbers, *names), file, numbers[0], hint, numbers, names)
 
 
 def merged(notes: Sequence[WarningNote]) -> list[WarningNote]:
@@ -36,8 +47,78 @@ def _sum(same: Sequence[WarningNote]) -> WarningNote:
     message = first.message
     if isinstance(first, _CountedNote):
         numbers = [note.numbers for note in same if isinstance(note, _CountedNote)]
-        message = first.say(*map(sum, zip(*numbers, strict=True)))
+        message = WORDS[first.code](*map(sum, zip(*numbers, strict=True)), *first.names)
     if len(same) > 1:
         message = f"{message} (in {len(same):,} inputs)"
     file = first.file if len({note.file for note in same}) == 1 else None
     return WarningNote(first.code, message, file, sum(note.count for note in same), first.hint)
+
+
+#: What a rule makes of ends that are truncated.
+_TRUNCATION_TEXTS = {
+    "zero": "treats {ends} as terminal: V of the state after them counts as 0",
+    "current": "takes V of the last state for V of the state after it at {ends}",
+    "drop": "gives the last step of an episode no advantage at {ends}: it is 0, and left out of statistics",
+    "leak": "does not cut at {ends}: V and A of the next episode's first step flow in",
+}
+
+
+def _preset_truncation(count: int, who: str, rule: str) -> str:
+    ends = f"{count:,} truncated {'end' if count == 1 else 'ends'}"
+    return f"{who} {_TRUNCATION_TEXTS[rule].format(ends=ends)}"
+
+
+def _preset_last_rows(count: int, preset: str) -> str:
+    return (
+        f"preset `{preset}` reads rewards and flags from the next row: {count:,} last rows have no transition; "
+        "their advantage is 0, and left out of statistics"
+    )
+
+
+def _bootstrap_zero(count: int, num_episodes: int) -> str:
+    return f"{_open_ends(count, num_episodes)}: 0 was used for V of the state after them"
+
+
+def _bootstrap_current(count: int, num_episodes: int) -> str:
+    return f"{_open_ends(count, num_episodes)}: V of their last state was used for the state after it"
+
+
+def _open_ends(count: int, num_episodes: int) -> str:
+    return f"{count:,} of {num_episodes:,} episodes end without a terminal flag and without a next value"
+
+
+def _zero_variance(count: int, whose: str) -> str:
+    what = "the advantages have" if count == 1 and whose == "all" else f"{count:,} groups have"
+    return f"{what} no variance, or a single step: normalised to 0"
+
+
+def _dropped_episodes(episodes: int, steps: int) -> str:
+    return (
+        f"{episodes:,} episodes ({steps:,} steps) hold cells that cannot be used; "
+        "their new columns are null, and they are left out of all statistics"
+    )
+
+
+def _unfilled_tail(steps: int, total: int) -> str:
+    return (
+        f"{steps:,} of {total:,} steps are behind all others and hold 0 for both reward and value, as rows do of a "
+        "buffer that was saved before it was full, or padding"
+    )
+
+
+def _flag_never_set(steps: int, episodes: int, flags: str) -> str:
+    count = "episode counts" if episodes == 1 else "episodes count"
+    return f"{flags} in {steps:,} steps: {episodes:,} {count} as still going on at the end"
+
+
+#: Code -> words, given the numbers and then the names.
+WORDS: Mapping[str, Callable[..., str]] = {
+    "bootstrap-current": _bootstrap_current,
+    "bootstrap-zero": _bootstrap_zero,
+    "dropped-episodes": _dropped_episodes,
+    "flag-never-set": _flag_never_set,
+    "preset-last-rows": _preset_last_rows,
+    "preset-truncation": _preset_truncation,
+    "unfilled-tail": _unfilled_tail,
+    "zero-variance": _zero_variance,
+}

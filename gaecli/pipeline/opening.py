@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from gaecli.columns import Roles, Unused, flag_of, resolve
+from gaecli.columns import Roles, Unused, columns_there, flag_of, resolve
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.registry import needs_whole_stream
 from gaecli.formats.base import RolloutFile, Unit, damaged
@@ -165,6 +165,9 @@ def _joined(stream: OpenStream) -> OpenStream:
 
 
 def _who_needs_all(settings: Settings) -> str:
+    alone = Settings(estimator=settings.estimator, n_steps=settings.n_steps)
+    if needs_whole_stream(alone):
+        return f"`--estimator {settings.estimator}`"
     if needs_whole_stream(Settings.from_preset(settings.preset)):
         return f"preset `{settings.preset}`"
     return "`--lam-alpha`" if settings.lam_alpha is not None else f"`--truncation {settings.truncation}`"
@@ -198,9 +201,9 @@ def _check_group_column(file: RolloutFile, roles: Roles, settings: Settings) -> 
     hint = "`--normalize-by` names the column whose values are the groups"
     info, reward = file.find(name), file.find(roles.names["reward"])
     if info is None:
-        there = ", ".join(list(file.columns)[:24])
         raise UsageError(
-            f"column `{name}` not found in `{file.path}`\n       columns there: {there}", hint=hint
+            f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
+            hint=hint,
         )
     if info.damage is not None:
         raise damaged(file.path, info)

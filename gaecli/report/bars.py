@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Sequence
 
 from rich.text import Text
@@ -11,16 +13,18 @@ from gaecli.report.text import Canvas
 #: Apart in every common form of colour blindness; the side tells the sign without any colour.
 PLUS = "cyan"
 MINUS = "yellow"
+_MOST = sys.float_info.max / 4
 
 
 def signed_bars(numbers: Sequence[float], width: int, canvas: Canvas) -> list[Text]:
     """A bar per number on one scale; the middle is 0, and only as much of a side is drawn as is used."""
+    numbers = [_drawable(number) for number in numbers]
     most = max((abs(number) for number in numbers), default=0.0)
     full = canvas.glyphs.gauge[0]
     axis = "│" if full == "█" else "|"
     low, high = min(0.0, *numbers, 0.0), max(0.0, *numbers, 0.0)
     span = high - low
-    left = 0 if not span else round((width - 1) * -low / span)
+    left = 0 if not span else round((width - 1) * (-low / span))
     if low < 0:
         left = max(left, 1)
     right = width - 1 - left
@@ -38,3 +42,8 @@ def signed_bars(numbers: Sequence[float], width: int, canvas: Canvas) -> list[Te
             line.append(full * cells, PLUS)
         bars.append(line)
     return bars
+
+
+def _drawable(number: float) -> float:
+    """So that the sum of all is finite; NaN has no length, and what is infinite the greatest."""
+    return 0.0 if math.isnan(number) else min(max(number, -_MOST), _MOST)

@@ -9,7 +9,7 @@ from rich.text import Text
 from gaecli.report.charts import align_decimals, format_bytes, format_count, format_number
 from gaecli.report.layout import TextColumn, TextGrid, flow
 from gaecli.report.shown_names import common_directory, fitted_names
-from gaecli.report.text import BAD, GOOD, QUIET, STRONG, Canvas, plural
+from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.summary import FileInfo
 
 #: Of more inputs than this the first and the last are listed, and those that compute would refuse.
@@ -68,6 +68,9 @@ def _columns(infos: Sequence[FileInfo], canvas: Canvas) -> dict[str, TextColumn]
         _numbers("expl. var.", [info.explained_variance for info in infos], canvas),
         TextColumn("compute", [_verdict(info, canvas) for info in infos], align="left"),
     ]
+    if any(info.warnings for info in infos):
+        numbers = [Text(format_count(len(info.warnings))) for info in infos]
+        found.insert(-1, TextColumn("warnings", numbers))
     return {column.heading: column for column in found}
 
 
@@ -102,6 +105,8 @@ def _totals(infos: Sequence[FileInfo], canvas: Canvas) -> list[Text]:
         Text(plural(sum(count.steps for count in counts), "step")),
         Text(plural(sum(count.episodes for count in counts), "episode")),
     ]
+    if num_warnings := sum(len(info.warnings) for info in infos):
+        items.append(Text(plural(num_warnings, "warning"), CAUTION))
     if num_asked:
         items.append(Text(f"gae compute would ask about {num_asked:,}; `gae inspect FILE` says what", BAD))
     return flow(items, canvas.width, canvas.glyphs.separator)

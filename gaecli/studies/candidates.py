@@ -24,6 +24,8 @@ from gaecli.studies.evidence import ColumnEvidence, gather
 from gaecli.studies.reading import read_stream
 from gaecli.studies.search import Model
 
+#: Products of four numbers have to be less than the largest of float64, in sums of millions.
+LARGEST = 1e70
 #: Rows, or items of lists, of a piece: a table of a few long lists is no reason to read them one by one.
 _LEAST_ROWS = 1 << 16
 _TRUNCATIONS = ("exact", "current", "zero", "drop", "leak")
@@ -168,6 +170,7 @@ def read_candidate(
             f"`{plan.paths[0]}` has {whole.num_slots:,} steps",
             hint="the column must have one number per step, in the order of the rows",
         )
+    _check_range(whole.block, against, str(plan.paths[0]))
     column = against.numbers[whole.slots]
     if holds == "return":
         column = column - whole.block.values
@@ -185,6 +188,21 @@ def read_candidate(
         whole.given,
         reading.stream.warnings,
     )
+
+
+def _check_range(block: Block, against: Against, path: str) -> None:
+    """γ and λ are found by least squares: nothing can be said of numbers whose products are beyond float64."""
+    numbers = {
+        f"the rewards of `{path}`": block.rewards,
+        f"the values of `{path}`": block.values,
+        f"`{against.column}` of `{against.path}`": against.numbers[np.isfinite(against.numbers)],
+    }
+    for name, found in numbers.items():
+        if len(found) and max(float(found.max()), -float(found.min())) > LARGEST:
+            raise DataError(
+                f"{name} go beyond {LARGEST:g} in size: there are no sums of squares to compare conventions by",
+                hint="`gae check` shows where; a filler value is left out by `--mask-column`",
+            )
 
 
 def leaves_ends_open(reading: CandidateReading) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gaecli.columns import columns_there
 from gaecli.errors import UsageError
 from gaecli.formats.base import RolloutFile, Unit
 from gaecli.names import ADVANTAGE_NAMES, RETURN_NAMES
@@ -84,7 +85,7 @@ def _load(file: RolloutFile, name: str, num_before: int, memory_bytes: int) -> A
     info = file.find(name)
     if info is None or info.unusable is not None:
         raise UsageError(
-            f"column `{name}` not found in `{path}`\n       columns there: {', '.join(list(file.columns)[:24])}",
+            f"column `{name}` not found in `{path}`\n       columns there: {columns_there(file)}",
             hint=_hint(file),
         )
     if info.kind not in ("float", "int"):

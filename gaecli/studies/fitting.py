@@ -225,5 +225,7 @@ def _least_squares(design: FloatArray, target: FloatArray) -> FloatArray:
     """The smallest solution, with columns scaled alike."""
     sizes = np.linalg.norm(design, axis=0)
     scales: FloatArray = np.where(sizes > 0, sizes, 1.0)
+    if not (np.isfinite(scales).all() and np.isfinite(target).all()):
+        return np.zeros(design.shape[1])  # numbers whose squares are beyond float64 say nothing of γ and λ
     solution: FloatArray = np.linalg.lstsq(design / scales, target, rcond=1e-12)[0] / scales
     return solution

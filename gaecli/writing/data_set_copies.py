@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -186,7 +187,11 @@ def new_records(writer: FileWriter | None, target: Path, places: Places) -> list
             f"columns in `{target.name}` belongs there; nothing was written",
             hint="remove it, or write elsewhere with `--output`",
         )
-    return [whole_file(place, writer.record, places)]
+    record = whole_file(place, writer.record, places)
+    if places.is_local(target) and target.exists():
+        # It tells of the file's numbers: nobody reads it who may not read those.
+        record.temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+    return [record]
 
 
 def whole_file(path: Path, content: bytes, places: Places) -> PendingFile:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from gaecli.diagnosis import Checkup, Finding
 
 GAMMA = 0.99
 NUM_ENVS = 2
@@ -92,3 +95,24 @@ def write(path: Path, columns: Mapping[str, object], row_group_rows: int = 64) -
 def ends(columns: Columns, *kinds: str) -> np.ndarray:
     """Rows at which episodes end in these ways."""
     return np.flatnonzero(np.logical_or.reduce([columns[kind] for kind in kinds]))
+
+
+def steps_in_episode(columns: Columns) -> np.ndarray:
+    episode = columns["episode_id"]
+    starts = np.concatenate(([True], episode[1:] != episode[:-1]))
+    first = np.maximum.accumulate(np.where(starts, np.arange(len(episode)), 0))
+    return (np.arange(len(episode)) - first).astype(np.int64)
+
+
+@dataclass
+class Examined:
+    checkup: Checkup
+
+    @property
+    def codes(self) -> set[str]:
+        return {finding.rule.code for finding in self.checkup.findings}
+
+    def one(self, code: str) -> Finding:
+        assert self.codes == {code}, [(f.rule.code, f.message) for f in self.checkup.findings]
+        (finding,) = self.checkup.findings
+        return finding

@@ -1,4 +1,5 @@
-"""Computes over damaged copies of a small file, in a process of its own: `python mutations.py FILE SEED ROUNDS`.
+"""Computes over damaged copies of a small file, in a process of its own:
+`python -m faults.mutations FILE SEED ROUNDS`.
 
 Every byte of the file is replaced by another one, `ROUNDS` times. A line on stdout names the damage before it is
 tried, so that whoever started this knows what it died of; the last line is a JSON object of what came out:
@@ -18,15 +19,12 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from faults.fuzzing.oracle import GAMMA, LAM, difference
 
 import gaecli
 
-GAMMA, LAM = 0.9, 0.8
 #: A run takes milliseconds. None may take this long, whatever the file says.
 SECONDS = 20
 ADDRESS_SPACE_BYTES = 6 << 30
@@ -61,7 +59,7 @@ def main(path: Path, seed: int, rounds: int) -> None:
         except BaseException as error:
             wrong.append(f"{position} xor {damage}: {type(error).__name__}: {error}")
         else:
-            problem = _difference(path, summary.files[0].columns)
+            problem = difference(path, summary.files[0].columns)
             right += problem is None
             wrong += [f"{position} xor {damage}: {problem}"] if problem else []
         finally:
@@ -71,42 +69,6 @@ def main(path: Path, seed: int, rounds: int) -> None:
             wrong.append(f"{position} xor {damage}: left {left}")
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     print(json.dumps({"refused": refused, "right": right, "wrong": wrong, "peak_bytes": peak_bytes}))
-
-
-def _difference(path: Path, roles: dict[str, str]) -> str | None:
-    """How the advantages differ from those of the numbers beside them; None if they do not."""
-    rewards, values, ends, found = _columns(
-        path, [*(roles[role] for role in ("reward", "value", "done")), "advantage"]
-    )
-    wanted = np.zeros(len(rewards))
-    later = following = 0.0
-    for row in reversed(range(len(rewards))):
-        if ends[row]:
-            later = following = 0.0
-        later = rewards[row] + GAMMA * following - values[row] + GAMMA * LAM * later
-        following = values[row]
-        wanted[row] = later
-    with np.errstate(over="ignore"):
-        is_close = np.isclose(
-            found, wanted.astype(np.float32), rtol=1e-5, atol=1e-5 * np.abs(wanted).max(initial=1)
-        )
-    return None if is_close.all() else f"{found.tolist()} instead of {wanted.tolist()}"
-
-
-def _columns(path: Path, names: list[str]) -> list[Any]:
-    if path.suffix == ".npz":
-        with np.load(path) as archive:
-            return [archive[name].reshape(-1).astype(np.float64) for name in names]
-    table = _table(path, names)
-    return [np.array(table[name].to_pylist(), np.float64) for name in names]
-
-
-def _table(path: Path, names: list[str]) -> pa.Table:
-    if path.suffix == ".parquet":
-        return pq.ParquetFile(path).read(columns=names, use_threads=False)
-    opened = pa.ipc.open_stream if path.suffix == ".arrows" else pa.ipc.open_file
-    with pa.OSFile(str(path)) as source:
-        return opened(source).read_all()
 
 
 def _too_slow(number: int, frame: FrameType | None) -> NoReturn:

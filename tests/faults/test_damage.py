@@ -53,9 +53,9 @@ FILES: dict[str, Callable[[Path], None]] = {
 
 
 def damaged(path: Path, rounds: int, seed: int = 1) -> dict:
-    script = Path(__file__).with_name("mutations.py")
-    command = [sys.executable, str(script), str(path), str(seed), str(rounds)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
+    command = [sys.executable, "-m", "faults.mutations", str(path), str(seed), str(rounds)]
+    tests = Path(__file__).parents[1]
+    done = subprocess.run(command, cwd=tests, capture_output=True, text=True, timeout=1200, check=False)
     last = done.stdout.strip().splitlines()[-1:]
     assert done.returncode == 0, f"ended with {done.returncode} at {last}\n{done.stderr[-2000:]}"
     return json.loads(last[0])

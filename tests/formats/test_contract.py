@@ -14,7 +14,6 @@ from formats.contract_files import BUILDERS, NESTED, Builder
 
 from gaecli import compute as compute_in_process
 from gaecli.errors import GaeError
-from gaecli.formats.methods import planned_method
 from gaecli.formats.registry import FORMATS, Format, format_of, open_file
 
 Run = Callable[..., Any]
@@ -221,8 +220,16 @@ def test_damage_anywhere_never_crashes(builder: Builder, path: Path, tmp_path: P
     assert codes <= {0, 2, 3, 4}
 
 
-def test_how_it_would_be_written_is_known_before(
-    known: Format, builder: Builder, path: Path, run_gae: Run
-) -> None:
-    planned = planned_method(open_file(path), [], [])
-    assert planned == compute(run_gae, path)["files"][0]["method"]
+@pytest.mark.parametrize("there", ["nothing", "ours", "ours twice", "somebody's"])
+def test_how_it_would_be_written_is_known_before(builder: Builder, path: Path, there: str) -> None:
+    own, foreign = ["advantage", "return"] if there.startswith("ours") else [], []
+    if own:
+        compute_in_process(path)
+    if there == "ours twice":
+        compute_in_process(path, advantage_column="adv", return_column="ret")
+    if there == "somebody's":
+        foreign = ["advantage"]
+        builder.write(path, "advantage")
+    planned = open_file(path).planned_method(own, foreign)
+    (file,) = compute_in_process(path, gamma=0.5, overwrite=True).files
+    assert (file.status, file.method) == ("written", planned)

@@ -222,6 +222,12 @@ def test_a_rename_that_fails_leaves_both_as_they_were(path: Path, monkeypatch: p
     assert status(path) == "up to date"
 
 
+def test_nobody_reads_it_who_may_not_read_the_file(path: Path) -> None:
+    path.chmod(0o600)
+    status(path)
+    assert record(path).stat().st_mode & 0o777 == 0o600
+
+
 def test_a_name_that_leaves_no_room_for_it_is_written_all_the_same(tmp_path: Path) -> None:
     path = write(tmp_path / f"{'x' * 245}.jsonl", ROWS)
     assert status(path) == "written"

@@ -25,10 +25,11 @@ from gaecli.formats.parquet.footer import (
     ColumnMetaData,
     FileMetaData,
     RowGroup,
-    SchemaElement,
+    SizeStatistics,
     read_footer,
 )
 from gaecli.formats.parquet.reader import ParquetInput
+from gaecli.formats.parquet.schema import SchemaElement
 from gaecli.formats.parquet.splice import ParquetAppender
 from gaecli.formats.parquet.thrift_compact import List, Struct
 
@@ -104,6 +105,19 @@ def _nest(tree: Struct) -> None:
     schema[0].put(SchemaElement.NUM_CHILDREN, thrift.I32, 1)
 
 
+def _set_sizes(field_id: int, kind: int, value: object) -> Callable[[Path], None]:
+    def change(tree: Struct) -> None:
+        chunk = tree.value(FileMetaData.ROW_GROUPS)[0].value(RowGroup.COLUMNS)[0]
+        sizes = Struct({field_id: (kind, value)})
+        chunk.value(ColumnChunk.META_DATA).put(ColumnMetaData.SIZE_STATISTICS, thrift.STRUCT, sizes)
+
+    return _edit(change)
+
+
+def _set_element(field_id: int, value: int) -> Callable[[Path], None]:
+    return _edit(lambda tree: tree.value(FileMetaData.SCHEMA)[1].put(field_id, thrift.I32, value))
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "negative offset": (_set_meta(ColumnMetaData.DATA_PAGE_OFFSET, -5), "negative"),
     "offset beyond the file": (_set_meta(ColumnMetaData.DATA_PAGE_OFFSET, 10**9), "outside the file"),
@@ -132,6 +146,22 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
         _edit(lambda tree: tree.put(FileMetaData.ROW_GROUPS, thrift.LIST, List(thrift.I32, [1]))),
         "wrong type",
     ),
+    "a histogram of too many levels": (
+        _set_sizes(SizeStatistics.DEFINITION_LEVELS, thrift.LIST, List(thrift.I64, [1, 2, 3])),
+        "counts 3 levels of `step`, which has 2",
+    ),
+    "a histogram of texts": (
+        _set_sizes(SizeStatistics.REPETITION_LEVELS, thrift.LIST, List(thrift.BINARY, [b"x"])),
+        "wrong type",
+    ),
+    "bytes of texts that are numbers": (
+        _set_sizes(SizeStatistics.UNENCODED_BYTES, thrift.I64, 1),
+        "`step` counts the bytes of texts",
+    ),
+    "another type in a row group": (_set_meta(ColumnMetaData.TYPE, 5), "`step` is of another type"),
+    "an unknown type": (_set_element(SchemaElement.TYPE, 8), "unknown type"),
+    "an unknown repetition": (_set_element(SchemaElement.REPETITION, 3), "neither required nor optional"),
+    "a column that is a group as well": (_set_element(SchemaElement.NUM_CHILDREN, 1), "of its own"),
     "columns in another file": (
         _edit(
             lambda tree: (
@@ -158,6 +188,53 @@ def test_a_footer_that_contradicts_itself_or_the_file_is_refused(
     assert str(source) in caught.value.message
     assert not target.exists()
     assert time.perf_counter() - started < 5, "a damaged file must not cost much"
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_such_a_footer_is_refused_before_pyarrow_sees_it(
+    damage: str, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq.write_table(flat_table(10), source)
+    break_it, reason = DAMAGES[damage]
+    break_it(source)
+    monkeypatch.setattr(pq, "ParquetFile", None)
+    with pytest.raises(FileError, match=reason):
+        ParquetInput(source)
+
+
+def test_counts_come_from_the_footer_that_was_checked(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = flat_table(10).append_column("items", pa.array([[1.0, 2.0], [], None, [3.0], [4.0]] * 2))
+    pq.write_table(table, source, row_group_size=5)
+    file = ParquetInput(source)
+    # Whoever asked pyarrow for the chunks of a column would fail here.
+    monkeypatch.setattr(file, "_metadata", None)
+    assert file.num_rows == 10
+    assert [unit.parts for unit in file.units(5, "step")] == [(0,), (1,)]
+    assert [unit.parts for unit in file.units(11, "items")] == [(0,), (1,)]  # six entries each
+    assert [unit.parts for unit in file.units(12, "items")] == [(0, 1)]
+    assert not file.has_single_items("items")
+    assert not file.may_hold_flags("step")
+
+
+@pytest.mark.parametrize(
+    ("cells", "may_be_flags"),
+    [
+        ([0, 1, 0, 1], True),
+        ([0.0, 1.0, None, 0.0], True),
+        ([False, True, False, None], True),
+        ([1, None, 1, 1], True),  # nothing says "not set"
+        ([1, 1, 1, 1], False),
+        ([0, 2, 1, 0], False),
+        ([0.0, 0.5, 1.0, 0.0], False),
+        ([-1, 0, 1, 0], False),
+        (["a", "b", "a", "b"], False),
+    ],
+)
+def test_statistics_tell_columns_that_may_hold_flags(cells: list, may_be_flags: bool, source: Path) -> None:
+    pq.write_table(pa.table({"x": cells}), source, row_group_size=2)
+    assert ParquetInput(source).may_hold_flags("x") == may_be_flags
+    pq.write_table(pa.table({"x": cells}), source, write_statistics=False)
+    assert ParquetInput(source).may_hold_flags("x")  # nobody knows
 
 
 def test_chunks_that_overlap_do_not_make_a_larger_file(source: Path, target: Path) -> None:

@@ -42,6 +42,7 @@ class ArrowInput:
     """One Arrow IPC file or stream, opened by its schema and the headers of its batches."""
 
     format_name = "arrow"
+    row_group_rows = None
     known_roles = NO_ROLES
     remarks = NO_REMARKS
 
@@ -157,6 +158,9 @@ class ArrowInput:
             raise DataError(f"column `{name}` of `{self.path}` is empty")
         return pieces[0][2][name]
 
+    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+        return ArrowOutput.method
+
     def writer(self, temporary: Path, plan: WritePlan) -> ArrowOutput:
         return ArrowOutput(self, temporary, plan)
 
@@ -237,7 +241,7 @@ class ArrowOutput:
                 for name, dtype in plan.new_columns.items()
             ]
         )
-        self._added = _Spool(temporary.parent, self._schema)
+        self._added = _BatchSpool(temporary.parent, self._schema)
         self._digests = {name: ContentDigest() for name in self._schema.names}
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
@@ -292,7 +296,7 @@ class ArrowOutput:
                 writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema), metadata)
 
 
-class _Spool:
+class _BatchSpool:
     """Batches in a file without a name, and their rows taken out again in other batches."""
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:

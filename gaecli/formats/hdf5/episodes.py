@@ -17,6 +17,7 @@ import numpy as np
 
 from gaecli.errors import DataError, FileError
 from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.hdf5.chunks import check_chunks
 from gaecli.formats.hdf5.objects import (
     DAMAGE,
     PROVENANCE_ATTRIBUTE,
@@ -44,6 +45,7 @@ class Hdf5Input:
     """One HDF5 file, opened by the names and shapes of what is in its episodes."""
 
     format_name = "hdf5"
+    row_group_rows = None
     known_roles = NO_ROLES
     remarks = NO_REMARKS
 
@@ -121,6 +123,9 @@ class Hdf5Input:
 
     def read_whole(self, name: str) -> Column:
         return next(self.blocks(Unit(0, self.num_rows), [name], self.num_rows))[2][name]
+
+    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+        return Hdf5Output.method
 
     def writer(self, temporary: Path, plan: WritePlan) -> Hdf5Output:
         return Hdf5Output(self, temporary, plan)
@@ -240,5 +245,6 @@ def _read(dataset: Any, name: str, path: Path) -> Array:
     reason = why_unusable(dataset)
     if reason is not None:
         raise DataError(f"`{name}` of `{dataset.name}` in `{path}` cannot be used: {reason}")
+    check_chunks(dataset)
     values: Array = dataset[()]
     return np.asarray(values).reshape(-1)

@@ -18,6 +18,7 @@ import numpy as np
 
 from gaecli.errors import DataError, FileError
 from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.hdf5.chunks import check_chunks
 from gaecli.formats.hdf5.objects import (
     DAMAGE,
     PROVENANCE_ATTRIBUTE,
@@ -66,6 +67,7 @@ class FlatHdf5Input:
     """One flat HDF5 file. Row 0 is the first step in time."""
 
     format_name = "hdf5"
+    row_group_rows = None
     known_roles = NO_ROLES
 
     def __init__(self, path: Path, container: str) -> None:
@@ -119,19 +121,25 @@ class FlatHdf5Input:
     ) -> Iterator[tuple[int, int, dict[str, Column]]]:
         with reading(self.path) as file:
             group = member(file, self.container)
+            for name in names:
+                check_chunks(self._dataset(group, name))
             for start in range(unit.start, unit.stop, rows_per_block):
                 stop = min(start + rows_per_block, unit.stop)
                 yield start, stop, {name: self._column(group, name, start, stop) for name in names}
 
     def _column(self, group: Any, name: str, start: int, stop: int) -> Column:
+        dataset = self._dataset(group, name)
+        parts = [np.asarray(dataset[rows]).reshape(-1) for rows in self.ring.places(start, stop)]
+        return Column(np.concatenate(parts) if parts else np.zeros(0, dataset.dtype))
+
+    def _dataset(self, group: Any, name: str) -> Any:
         info = self.columns[name]
         if info.unusable is not None:
             raise DataError(f"`{name}` of `{self.path}` cannot be used: {info.unusable}")
         dataset = member(group, name.replace(".", "/"))
         if not is_dataset(dataset):
             raise FileError(f"`{self.path}` was changed while it was read")
-        parts = [np.asarray(dataset[rows]).reshape(-1) for rows in self.ring.places(start, stop)]
-        return Column(np.concatenate(parts) if parts else np.zeros(0, dataset.dtype))
+        return dataset
 
     def has_single_items(self, name: str) -> bool:
         return False
@@ -139,6 +147,9 @@ class FlatHdf5Input:
     def read_whole(self, name: str) -> Column:
         with reading(self.path) as file:
             return self._column(member(file, self.container), name, 0, self.num_rows)
+
+    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+        return FlatHdf5Output.method
 
     def writer(self, temporary: Path, plan: WritePlan) -> FlatHdf5Output:
         return FlatHdf5Output(self, temporary, plan)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class JsonLinesInput:
     """One file of JSON lines. It has no header: opening it means parsing it once."""
 
     format_name = "jsonl"
+    row_group_rows = None
     known_roles = NO_ROLES
     remarks = NO_REMARKS
 
@@ -65,6 +66,7 @@ class JsonLinesInput:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
+        self._payloads: dict[frozenset[str], str] = {}
         self._in_line = _provenance_in(self._first_line)
         if self._in_line is not None:
             columns.pop(PROVENANCE_FIELD, None)
@@ -123,6 +125,12 @@ class JsonLinesInput:
 
     def payload(self, own_columns: Sequence[str]) -> str:
         """Of the text of all lines without gaecli's fields."""
+        names = frozenset(own_columns)
+        if names not in self._payloads:
+            self._payloads[names] = self._payload(names)
+        return self._payloads[names]
+
+    def _payload(self, own_columns: Collection[str]) -> str:
         digest = hashlib.sha256()
         try:
             for line in self.lines():
@@ -189,6 +197,9 @@ class JsonLinesInput:
         """All lines as they are, with their line ends; blank ones too."""
         with self.path.open("r", encoding="utf-8", newline="") as file:
             yield from file
+
+    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+        return JsonLinesOutput.method
 
     def writer(self, temporary: Path, plan: WritePlan) -> JsonLinesOutput:
         return JsonLinesOutput(self, temporary, plan)

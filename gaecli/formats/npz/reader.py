@@ -26,7 +26,7 @@ from gaecli.formats.base import (
     NO_ROLES,
     Column,
     ColumnInfo,
-    Kind,
+    ColumnKind,
     OutputColumn,
     Unit,
     WritePlan,
@@ -66,6 +66,7 @@ class NpzInput:
     """One NPZ archive, opened by its directory and the headers of its arrays."""
 
     format_name = "npz"
+    row_group_rows = None
     known_roles = NO_ROLES
     remarks = NO_REMARKS
 
@@ -184,6 +185,9 @@ class NpzInput:
             yield
         except _DAMAGE as error:
             raise _unreadable(self.path, error, member) from error
+
+    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+        return NpzOutput.method
 
     def writer(self, temporary: Path, plan: WritePlan) -> NpzOutput:
         return NpzOutput(self, temporary, plan)
@@ -306,7 +310,7 @@ def _read_info(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> Co
     )
 
 
-def _kind(dtype: np.dtype[Any]) -> Kind:
+def _kind(dtype: np.dtype[Any]) -> ColumnKind:
     if dtype.kind == "b":
         return "bool"
     if dtype.kind in "iu":

@@ -12,14 +12,25 @@ https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thr
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from gaecli.errors import FileError
 from gaecli.formats.parquet import thrift_compact as thrift
-from gaecli.formats.parquet.thrift_compact import List, Struct
+from gaecli.formats.parquet.schema import (
+    BYTE_ARRAY,
+    Extent,
+    Leaf,
+    MalformedError,
+    integer,
+    integers,
+    require,
+    structs,
+    walk_schema,
+)
+from gaecli.formats.parquet.thrift_compact import Struct
 
 MAGIC = b"PAR1"
 ENCRYPTED_MAGIC = b"PARE"
@@ -36,10 +47,6 @@ class FileMetaData:
     ENCRYPTION_ALGORITHM = 8
 
 
-class SchemaElement:
-    TYPE, TYPE_LENGTH, REPETITION, NAME, NUM_CHILDREN, CONVERTED_TYPE = range(1, 7)
-
-
 class RowGroup:
     COLUMNS, TOTAL_BYTE_SIZE, NUM_ROWS, SORTING_COLUMNS, FILE_OFFSET, TOTAL_COMPRESSED_SIZE = range(1, 7)
 
@@ -54,6 +61,14 @@ class ColumnMetaData:
     TOTAL_COMPRESSED_SIZE, KEY_VALUE_METADATA, DATA_PAGE_OFFSET, INDEX_PAGE_OFFSET = range(7, 11)
     DICTIONARY_PAGE_OFFSET, STATISTICS, ENCODING_STATS, BLOOM_FILTER_OFFSET = range(11, 15)
     BLOOM_FILTER_LENGTH, SIZE_STATISTICS = range(15, 17)
+
+
+class Statistics:
+    MAX, MIN, NULL_COUNT, DISTINCT_COUNT, MAX_VALUE, MIN_VALUE = range(1, 7)
+
+
+class SizeStatistics:
+    UNENCODED_BYTES, REPETITION_LEVELS, DEFINITION_LEVELS = range(1, 4)
 
 
 class SortingColumn:
@@ -82,20 +97,6 @@ META_DATA_OFFSETS = (
     ColumnMetaData.DICTIONARY_PAGE_OFFSET,
     ColumnMetaData.BLOOM_FILTER_OFFSET,
 )
-
-
-class Extent(NamedTuple):
-    """Bytes [start, end) of the file."""
-
-    start: int
-    end: int
-
-
-class Leaf(NamedTuple):
-    """A primitive column: its path of names, and the position of its top-level column."""
-
-    path: tuple[str, ...]
-    column: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,10 +140,6 @@ class Footer:
     def positions(self, names: Collection[str]) -> set[int]:
         """The positions of the top-level columns with one of these names."""
         return {index for index, name in enumerate(self.columns) if name in names}
-
-
-class MalformedError(ValueError):
-    """A struct is not what the format says; the message completes a sentence on the file."""
 
 
 def read_footer(path: Path) -> Footer:
@@ -193,10 +190,10 @@ def parse_footer(raw: bytes, start: int) -> Footer:
     tree, length = thrift.decode(raw)
     if FileMetaData.ENCRYPTION_ALGORITHM in tree:
         raise _EncryptedError
-    elements, leaves, columns = _walk_schema(structs(tree, FileMetaData.SCHEMA, "the schema"))
+    elements, leaves, columns = walk_schema(structs(tree, FileMetaData.SCHEMA, "the schema"))
     groups = structs(tree, FileMetaData.ROW_GROUPS, "the list of row groups")
     for group in groups:
-        _check_row_group(group, len(leaves), start)
+        _check_row_group(group, leaves, start)
     num_rows = integer(tree, FileMetaData.NUM_ROWS, "the number of rows")
     in_groups = sum(group.value(RowGroup.NUM_ROWS) for group in groups)
     if num_rows != in_groups:
@@ -243,78 +240,10 @@ def _read_at(file: BinaryIO, start: int, end: int) -> bytes:
     return file.read(end - start)
 
 
-def require(tree: Struct, field_id: int, types: Sequence[int], what: str) -> None:
-    if field_id not in tree:
-        raise MalformedError(f"{what} is missing")
-    if tree[field_id][0] not in types:
-        raise MalformedError(f"{what} is of a wrong type")
-
-
-def integer(tree: Struct, field_id: int, what: str, default: int | None = None) -> int:
-    """A size, count or offset: never negative."""
-    if default is not None and field_id not in tree:
-        return default
-    require(tree, field_id, (thrift.I32, thrift.I64), what)
-    value: int = tree[field_id][1]
-    if value < 0:
-        raise MalformedError(f"{what} is negative ({value})")
-    return value
-
-
-def structs(tree: Struct, field_id: int, what: str) -> list[Struct]:
-    require(tree, field_id, (thrift.LIST,), what)
-    values: List = tree[field_id][1]
-    if values and values.element_type != thrift.STRUCT:
-        raise MalformedError(f"{what} is of a wrong type")
-    return values
-
-
-def _walk_schema(schema: list[Struct]) -> tuple[tuple[Extent, ...], tuple[Leaf, ...], tuple[str, ...]]:
-    """The flattened, depth-first schema list: the slice of each top-level column, the leaves, the names."""
-    if not schema:
-        raise MalformedError("the schema is empty")
-    elements: list[Extent] = []
-    leaves: list[Leaf] = []
-    columns: list[str] = []
-    position = 1
-    for _ in range(_num_children(schema[0], len(schema))):
-        first = position
-        open_groups: list[tuple[tuple[str, ...], int]] = [((), 1)]  # path, children still to come
-        while open_groups:
-            path, missing = open_groups.pop()
-            if not missing:
-                continue
-            open_groups.append((path, missing - 1))
-            if position == len(schema):
-                raise MalformedError("the schema ends early")
-            element = schema[position]
-            position += 1
-            require(element, SchemaElement.NAME, (thrift.BINARY,), "the name of a column")
-            path = (*path, element.value(SchemaElement.NAME).decode("utf-8", "surrogateescape"))
-            if SchemaElement.TYPE in element:
-                leaves.append(Leaf(path, len(columns)))
-            else:
-                open_groups.append((path, _num_children(element, len(schema))))
-            if len(open_groups) > thrift.MAX_DEPTH:
-                raise MalformedError(f"columns are nested more than {thrift.MAX_DEPTH} deep")
-        elements.append(Extent(first, position))
-        columns.append(schema[first].value(SchemaElement.NAME).decode("utf-8", "surrogateescape"))
-    if position != len(schema):
-        raise MalformedError("the schema has elements that belong to no column")
-    return tuple(elements), tuple(leaves), tuple(columns)
-
-
-def _num_children(element: Struct, limit: int) -> int:
-    count = integer(element, SchemaElement.NUM_CHILDREN, "the number of children in the schema", 0)
-    if count > limit:
-        raise MalformedError("the schema ends early")
-    return count
-
-
-def _check_row_group(group: Struct, num_leaves: int, payload_end: int) -> None:
+def _check_row_group(group: Struct, leaves: tuple[Leaf, ...], payload_end: int) -> None:
     chunks = structs(group, RowGroup.COLUMNS, "the list of columns of a row group")
-    if len(chunks) != num_leaves:
-        raise MalformedError(f"a row group has {len(chunks)} columns, the schema {num_leaves}")
+    if len(chunks) != len(leaves):
+        raise MalformedError(f"a row group has {len(chunks)} columns, the schema {len(leaves)}")
     integer(group, RowGroup.NUM_ROWS, "the number of rows of a row group")
     integer(group, RowGroup.TOTAL_BYTE_SIZE, "the size of a row group")
     for field_id in (RowGroup.FILE_OFFSET, RowGroup.TOTAL_COMPRESSED_SIZE):
@@ -322,18 +251,20 @@ def _check_row_group(group: Struct, num_leaves: int, payload_end: int) -> None:
     if RowGroup.SORTING_COLUMNS in group:
         for column in structs(group, RowGroup.SORTING_COLUMNS, "the sorting columns"):
             integer(column, SortingColumn.COLUMN_INDEX, "a sorting column")
-    for chunk in chunks:
-        _check_chunk(chunk, payload_end)
+    for chunk, leaf in zip(chunks, leaves, strict=True):
+        _check_chunk(chunk, leaf, payload_end)
 
 
-def _check_chunk(chunk: Struct, payload_end: int) -> None:
+def _check_chunk(chunk: Struct, leaf: Leaf, payload_end: int) -> None:
     if ColumnChunk.CRYPTO_METADATA in chunk or ColumnChunk.ENCRYPTED_META_DATA in chunk:
         raise _EncryptedError
     if ColumnChunk.FILE_PATH in chunk:
         raise MalformedError("its columns lie in another file")
     require(chunk, ColumnChunk.META_DATA, (thrift.STRUCT,), "the metadata of a column chunk")
     meta: Struct = chunk.value(ColumnChunk.META_DATA)
-    require(meta, ColumnMetaData.ENCODINGS, (thrift.LIST,), "the list of encodings")
+    if integer(meta, ColumnMetaData.TYPE, "the type of a column chunk") != leaf.type:
+        raise MalformedError(f"`{'.'.join(leaf.path)}` is of another type in a row group than in the schema")
+    integers(meta, ColumnMetaData.ENCODINGS, "the list of encodings")
     for field_id in (
         ColumnMetaData.CODEC,
         ColumnMetaData.NUM_VALUES,
@@ -353,8 +284,34 @@ def _check_chunk(chunk: Struct, payload_end: int) -> None:
         integer(chunk, field_id, "the length of a page index", 0)
     if ColumnMetaData.ENCODING_STATS in meta:
         structs(meta, ColumnMetaData.ENCODING_STATS, "the encoding statistics")
+    if ColumnMetaData.STATISTICS in meta:
+        require(meta, ColumnMetaData.STATISTICS, (thrift.STRUCT,), "the statistics of a column chunk")
+    if ColumnMetaData.SIZE_STATISTICS in meta:
+        require(
+            meta, ColumnMetaData.SIZE_STATISTICS, (thrift.STRUCT,), "the size statistics of a column chunk"
+        )
+        _check_sizes(meta.value(ColumnMetaData.SIZE_STATISTICS), leaf)
     if any(extent.end > payload_end for extent in chunk_extents(chunk)):
         raise MalformedError("a column chunk lies outside the file")
+
+
+def _check_sizes(sizes: Struct, leaf: Leaf) -> None:
+    """Levels that are counted have to be those of the column: readers take their number on trust, or end."""
+    if SizeStatistics.UNENCODED_BYTES in sizes:
+        integer(sizes, SizeStatistics.UNENCODED_BYTES, "the size of texts")
+        if leaf.type != BYTE_ARRAY:
+            raise MalformedError(f"`{'.'.join(leaf.path)}` counts the bytes of texts, and holds none")
+    for field_id, deepest in (
+        (SizeStatistics.REPETITION_LEVELS, leaf.max_repetition),
+        (SizeStatistics.DEFINITION_LEVELS, leaf.max_definition),
+    ):
+        if field_id in sizes:
+            counts = integers(sizes, field_id, "a histogram of levels")
+            if counts and len(counts) != deepest + 1:
+                name = ".".join(leaf.path)
+                raise MalformedError(
+                    f"a histogram counts {len(counts)} levels of `{name}`, which has {deepest + 1}"
+                )
 
 
 def codec_name(meta: Struct) -> str:

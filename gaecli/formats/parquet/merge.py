@@ -20,9 +20,9 @@ from gaecli.formats.parquet.footer import (
     FileMetaData,
     Footer,
     RowGroup,
-    SchemaElement,
     SortingColumn,
 )
+from gaecli.formats.parquet.schema import SchemaElement
 from gaecli.formats.parquet.thrift_compact import List, Struct
 
 

@@ -28,11 +28,11 @@ from gaecli.formats.parquet.footer import (
     ColumnMetaData,
     Footer,
     RowGroup,
+    Statistics,
     data_extent,
-    integer,
-    structs,
 )
 from gaecli.formats.parquet.merge import shifted
+from gaecli.formats.parquet.schema import integer, structs
 from gaecli.formats.parquet.thrift_compact import List, Struct
 
 #: What a table of new columns may take before it is encoded.
@@ -52,10 +52,6 @@ class _ColumnIndex:
     REQUIRED = (1, 2, 3)  # null pages, minima, maxima
     OPTIONAL = (5, 6, 7)  # null counts, histograms
     UNORDERED = 0
-
-
-class _PageStatistics:
-    MAX, MIN, NULL_COUNT, DISTINCT_COUNT, MAX_VALUE, MIN_VALUE = range(1, 7)
 
 
 class _PageEncodingStats:
@@ -216,18 +212,18 @@ def _merged_statistics(parts: Sequence[Struct], physical_type: int) -> Struct:
     """Pieces without a minimum hold only nulls or NaN, neither of which counts."""
     fullest: Struct = max(parts, key=len)
     merged = Struct(fullest)
-    merged.pop(_PageStatistics.DISTINCT_COUNT, None)
-    if all(_PageStatistics.NULL_COUNT in part for part in parts):
-        null_count = sum(part.value(_PageStatistics.NULL_COUNT) for part in parts)
-        merged.put(_PageStatistics.NULL_COUNT, thrift.I64, null_count)
+    merged.pop(Statistics.DISTINCT_COUNT, None)
+    if all(Statistics.NULL_COUNT in part for part in parts):
+        null_count = sum(part.value(Statistics.NULL_COUNT) for part in parts)
+        merged.put(Statistics.NULL_COUNT, thrift.I64, null_count)
     else:
-        merged.pop(_PageStatistics.NULL_COUNT, None)
+        merged.pop(Statistics.NULL_COUNT, None)
     number = _FLOAT_FORMATS.get(physical_type)
     for field_id, pick in (
-        (_PageStatistics.MAX, max),
-        (_PageStatistics.MIN, min),
-        (_PageStatistics.MAX_VALUE, max),
-        (_PageStatistics.MIN_VALUE, min),
+        (Statistics.MAX, max),
+        (Statistics.MIN, min),
+        (Statistics.MAX_VALUE, max),
+        (Statistics.MIN_VALUE, min),
     ):
         found: list[bytes] = [part.value(field_id) for part in parts if field_id in part]
         if number is None or not found:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,8 @@ from gaecli.formats.arrow.columns import (
 from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
 from gaecli.formats.parquet.footer import encrypted, is_encrypted, read_footer
 from gaecli.formats.parquet.mark import payload_fingerprint
-from gaecli.formats.parquet.splice import ParquetAppender
-from gaecli.formats.parquet.statistics import leaf_positions, statistics_allow_flags
+from gaecli.formats.parquet.splice import ParquetAppender, choose_method
+from gaecli.formats.parquet.statistics import leaf_facts
 from gaecli.formats.stored import parse_document
 
 #: Column chunks are streamed through a buffer of this size: a row group may be larger than memory.
@@ -47,11 +46,12 @@ class ParquetInput:
         self.path = path
         try:
             status = path.stat()
+            self._facts = leaf_facts(path)  # checked before pyarrow is given the file
             # Closed again: a data set may have more files than a process may have open.
             with _parquet_file(path) as file:
                 self.schema: pa.Schema = file.schema_arrow
                 self._metadata = file.metadata
-            self.num_rows = self._metadata.num_rows
+            self.num_rows = self._facts.num_rows
             self.columns: Mapping[str, ColumnInfo] = schema_columns(self.schema, self.num_rows)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(path, error) from error
@@ -61,6 +61,10 @@ class ParquetInput:
     def provenance(self) -> dict[str, Any] | None:
         return parse_document((self._metadata.metadata or {}).get(PROVENANCE_KEY))
 
+    @property
+    def row_group_rows(self) -> Sequence[int]:
+        return read_footer(self.path).row_group_rows
+
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         return payload_fingerprint(read_footer(self.path), own_columns)
 
@@ -68,12 +72,8 @@ class ParquetInput:
         return struct_fields(self.schema)
 
     def may_hold_flags(self, name: str) -> bool:
-        leaf = self._leaf_positions.get(self._leaf(name))
-        return leaf is not None and statistics_allow_flags(self._metadata, leaf)
-
-    @cached_property
-    def _leaf_positions(self) -> dict[str, int]:
-        return leaf_positions(self._metadata)
+        leaf = self._facts.leaf_of_list(self._leaf(name))
+        return leaf is not None and self._facts.allow_flags[leaf]
 
     def find(self, name: str) -> ColumnInfo | None:
         """A literal column name first (`next.reward` in LeRobot), then a struct path (`infos.value`)."""
@@ -86,15 +86,14 @@ class ParquetInput:
         units: list[Unit] = []
         start = row = cells = 0
         parts: list[int] = []
-        leaf = self._leaf_index(like)
-        for index in range(self._metadata.num_row_groups):
-            group = self._metadata.row_group(index)
-            size = group.num_rows if leaf is None else max(group.num_rows, group.column(leaf).num_values)
+        facts, leaf = self._facts, self._leaf_index(like)
+        for index, num_rows in enumerate(facts.group_rows):
+            size = num_rows if leaf is None else max(num_rows, int(facts.num_values[index, leaf]))
             if parts and cells + size > rows_per_block:
                 units.append(Unit(start, row, tuple(parts)))
                 start, cells, parts = row, 0, []
             parts.append(index)
-            row += group.num_rows
+            row += num_rows
             cells += size
         if row > start:
             units.append(Unit(start, row, tuple(parts)))
@@ -126,23 +125,19 @@ class ParquetInput:
         info = self.find(name)
         if info is None or not info.is_list:
             return None
-        schema, path = self._metadata.schema, self._leaf(name)
-        paths = (schema.column(index).path for index in range(len(schema)))
-        return next((index for index, other in enumerate(paths) if f"{other}.".startswith(f"{path}.")), None)
+        return self._facts.leaf_of_list(self._leaf(name))
 
     def _cells_per_row(self, unit: Unit, names: Sequence[str]) -> float:
         """Of the column with the longest lists."""
         leaves = [leaf for name in names if (leaf := self._leaf_index(name)) is not None]
-        groups = [self._metadata.row_group(part) for part in unit.parts]
-        cells = [sum(group.column(leaf).num_values for group in groups) for leaf in leaves]
+        cells = self._facts.num_values[list(unit.parts)][:, leaves].sum(axis=0).tolist()
         return float(max([unit.num_rows, *cells]) / max(unit.num_rows, 1))
 
     def _leaf(self, name: str) -> str:
         """What pyarrow calls a column: in a list of structs, levels of the file's own stand between."""
         if name in self.schema.names or "." not in name:
             return name
-        for index in range(len(self._metadata.schema)):
-            path: str = self._metadata.schema.column(index).path
+        for path in self._facts.paths:
             head, *inner = path.split(".")
             if ".".join([head, *inner[2:]]) == name:
                 return path
@@ -151,8 +146,7 @@ class ParquetInput:
     def has_single_items(self, name: str) -> bool:
         """The footer tells: a row of a leaf has an entry for every item, and one where there is none."""
         leaf = self._leaf_index(name)
-        groups = map(self._metadata.row_group, self._all_groups())
-        return leaf is not None and all(group.column(leaf).num_values == group.num_rows for group in groups)
+        return leaf is not None and self._facts.num_values[:, leaf].tolist() == list(self._facts.group_rows)
 
     def read_whole(self, name: str) -> Column:
         pieces = list(self.blocks(Unit(0, self.num_rows, self._all_groups()), [name], max(self.num_rows, 1)))
@@ -161,7 +155,15 @@ class ParquetInput:
         return pieces[0][2][name]
 
     def _all_groups(self) -> tuple[int, ...]:
-        return tuple(range(self._metadata.num_row_groups))
+        return tuple(range(len(self._facts.group_rows)))
+
+    @property
+    def payload_end(self) -> Any:
+        """Where the columns that are not gaecli's end, as it is recorded, so it may be anything."""
+        return (self.provenance or {}).get("payload_end")
+
+    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+        return choose_method(read_footer(self.path), drop_columns, own_columns, self.payload_end).method
 
     def writer(self, temporary: Path, plan: WritePlan) -> ParquetOutput:
         return ParquetOutput(self, temporary, plan)
@@ -192,14 +194,13 @@ class ParquetOutput:
                 for name, dtype in plan.new_columns.items()
             ]
         )
-        earlier = source.provenance or {}
         self._appender = ParquetAppender(
             source.path,
             temporary,
             self._schema,
             drop_columns=plan.drop_columns,
             own_columns=plan.own_columns,
-            payload_end=earlier.get("payload_end"),
+            payload_end=source.payload_end,
         )
         self.method = self._appender.method
         self._payload = self._appender.payload_fingerprint(plan.kept_own_columns)

@@ -21,13 +21,12 @@ from gaecli.formats.parquet.footer import (
     ColumnMetaData,
     FileMetaData,
     Footer,
-    MalformedError,
     RowGroup,
     data_extent,
-    integer,
 )
 from gaecli.formats.parquet.merge import shifted, without_columns
 from gaecli.formats.parquet.pieces import OffsetIndex, moved_locations
+from gaecli.formats.parquet.schema import MalformedError, integer
 from gaecli.formats.parquet.thrift_compact import List, Struct
 
 

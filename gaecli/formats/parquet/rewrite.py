@@ -34,11 +34,11 @@ from gaecli.formats.parquet.footer import (
     FileMetaData,
     Footer,
     RowGroup,
-    SchemaElement,
     codec_name,
     read_open_footer,
 )
 from gaecli.formats.parquet.merge import without_columns
+from gaecli.formats.parquet.schema import SchemaElement
 from gaecli.formats.parquet.thrift_compact import List, Struct
 
 _READ_BUFFER_BYTES = 8 << 20
@@ -76,7 +76,7 @@ def reencode(
         return _with_facts_of(footer, dropped, read_open_footer(written, str(temporary)))
 
 
-class _Leaf:
+class _RewrittenLeaf:
     """A leaf column of the source with its chunks, under the path that it has in the new file."""
 
     def __init__(self, path: str, old_path: tuple[str, ...], chunks: Sequence[Struct]) -> None:
@@ -132,7 +132,7 @@ def _writer_options(
     if len(paths) != len(old_paths):
         return options
     leaves = [
-        _Leaf(path, old_path, [group[index] for group in chunks])
+        _RewrittenLeaf(path, old_path, [group[index] for group in chunks])
         for path, old_path, index in zip(paths, old_paths, kept, strict=True)
     ]
     options["compression"] = {leaf.path: _writable(leaf.codec) for leaf in leaves}

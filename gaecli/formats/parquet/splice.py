@@ -17,7 +17,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -107,14 +108,12 @@ class ParquetAppender:
             self._source = undo.enter_context(source.open("rb", buffering=0))
             self._identity = identity(self._source)
             self._footer = read_open_footer(self._source, str(source))
-            foreign = self._footer.positions(drop_columns)
-            own = self._footer.positions(own_columns) - foreign
-            self._dropped = foreign | own
+            choice = choose_method(self._footer, drop_columns, own_columns, payload_end)
+            self.method, self._dropped = choice.method, choice.foreign | choice.own
             _check_names(self._footer, self._dropped, new_schema)
             self._target = undo.enter_context(_create(temporary, self._source))
             undo.callback(temporary.unlink, missing_ok=True)
-            self.method, end = choose_method(self._footer, foreign, own, payload_end)
-            self._base = self._lay_base(foreign, own, end)
+            self._base = self._lay_base(choice)
             self._copier = Copier(self._source, str(source), temporary, self._base.copies)
             undo.callback(self._copier.stop)
             self._stream = _ColumnStream(temporary, self._base.payload_end, new_schema, self._footer)
@@ -180,16 +179,16 @@ class ParquetAppender:
         # Also without an error: what was not finished is not a file.
         self.abort()
 
-    def _lay_base(self, foreign: set[int], own: set[int], end: int) -> Base:
+    def _lay_base(self, choice: MethodChoice) -> Base:
         """What the new columns are put behind, by the method that was chosen."""
         footer = self._footer
-        if self.method == _SPLICE:
-            tree = without_columns(footer, own) if own else footer.tree
-            return Base(tree, end, [Copy(0, 0, end)])
+        if choice.method == _SPLICE:
+            tree = without_columns(footer, choice.own) if choice.own else footer.tree
+            return Base(tree, choice.end, [Copy(0, 0, choice.end)])
         if not footer.is_canonical:
-            new = reencode(self._source_path, self._source, footer, foreign | own, self._temporary)
+            new = reencode(self._source_path, self._source, footer, self._dropped, self._temporary)
             return Base(new.tree, new.start, [])
-        return relocate(self._source, str(self._source_path), footer, foreign | own, self._target)
+        return relocate(self._source, str(self._source_path), footer, self._dropped, self._target)
 
     def _pairs(self, extra: Mapping[bytes, bytes]) -> Mapping[bytes, bytes | None]:
         """The key-value metadata of the new file."""
@@ -208,29 +207,39 @@ class ParquetAppender:
         return pairs
 
 
+@dataclass(frozen=True)
+class MethodChoice:
+    """How a file is written that loses columns. `foreign`, `own`: their positions among the top-level ones."""
+
+    method: str
+    foreign: set[int]
+    own: set[int]
+    #: Where the bytes that a splice copies end.
+    end: int
+
+
 def choose_method(
-    footer: Footer, foreign: set[int], own: set[int], payload_end: Any = None
-) -> tuple[str, int]:
-    """How a file is written that loses these top-level columns, without writing it.
+    footer: Footer, drop_columns: Collection[str], own_columns: Collection[str], payload_end: Any = None
+) -> MethodChoice:
+    """The way to write a file that loses these columns, without writing it.
 
     Args:
-        foreign, own: the positions of `drop_columns` and `own_columns`.
         payload_end: as recorded, so it may be anything.
-
-    Returns:
-        The `method`, and where the bytes that a splice copies end.
     """
+    foreign = footer.positions(drop_columns)
+    own = footer.positions(own_columns) - foreign
     if not footer.is_canonical:
-        return "rewrite: the footer is in an unusual form", footer.start
+        return MethodChoice("rewrite: the footer is in an unusual form", foreign, own, footer.start)
     displaced = foreign or own
     if not displaced:
-        return _SPLICE, footer.start
+        return MethodChoice(_SPLICE, foreign, own, footer.start)
     is_offset = isinstance(payload_end, int) and len(MAGIC) <= payload_end <= footer.start
     if is_offset and not foreign and stands_behind(footer, own, payload_end):
-        return _SPLICE, payload_end
+        return MethodChoice(_SPLICE, foreign, own, payload_end)
     names = ", ".join(f"`{footer.columns[index]}`" for index in sorted(displaced))
     plural = "s" if len(displaced) > 1 else ""
-    return f"rewrite: {'foreign' if foreign else 'displaced'} column{plural} {names} replaced", footer.start
+    reason = "foreign" if foreign else "displaced"
+    return MethodChoice(f"rewrite: {reason} column{plural} {names} replaced", foreign, own, footer.start)
 
 
 class _ColumnStream:

@@ -1,40 +1,111 @@
-"""What the footer of a Parquet file tells of a column without a look at its pages."""
+"""What the footer of a Parquet file tells of its columns without a look at their pages.
+
+From our own checked footer, not from pyarrow's: that opens files whose footers it then ends the process over, when
+one asks it for the chunk of a column, or for its statistics (26.0.1).
+"""
 
 from __future__ import annotations
 
-import pyarrow.parquet as pq
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gaecli.formats.parquet.footer import (
+    ColumnChunk,
+    ColumnMetaData,
+    Footer,
+    RowGroup,
+    Statistics,
+    read_footer,
+)
+from gaecli.formats.parquet.schema import Leaf
+from gaecli.formats.parquet.thrift_compact import Struct
+from gaecli.rollouts import IndexArray
+
+#: How a minimum is stored, by the number of the physical type. Of all others it is no number.
+_FORMATS = {0: "<?", 1: "<i", 2: "<q", 4: "<f", 5: "<d"}
 
 
-def leaf_positions(metadata: pq.FileMetaData) -> dict[str, int]:
-    """Path of a column, or of a list that holds it -> its number among the leaf columns."""
-    schema = metadata.schema
-    positions: dict[str, int] = {}
-    for index in range(len(schema)):
-        path = ""
-        for part in schema.column(index).path.split("."):
-            path = f"{path}.{part}" if path else part
-            positions.setdefault(path, index)
-    return positions
+@dataclass(frozen=True, eq=False)
+class LeafFacts:
+    """Facts on the leaf columns that outlive the footer, which takes a hundred times as much memory."""
+
+    paths: tuple[str, ...]
+    #: [row groups]
+    group_rows: tuple[int, ...]
+    #: [row groups, leaves]: entries of a leaf, one for every item of a list, and one where there is none.
+    num_values: IndexArray
+    #: Whether a leaf may hold flags: `statistics_allow_flags`.
+    allow_flags: tuple[bool, ...]
+
+    @property
+    def num_rows(self) -> int:
+        return sum(self.group_rows)
+
+    def leaf_of_list(self, path: str) -> int | None:
+        """The number of the first leaf that stands at a path or below it."""
+        return next(
+            (index for index, other in enumerate(self.paths) if f"{other}.".startswith(f"{path}.")), None
+        )
 
 
-def statistics_allow_flags(metadata: pq.FileMetaData, leaf: int) -> bool:
+def leaf_facts(path: Path) -> LeafFacts:
+    """Raises FileError as `read_footer`."""
+    footer = read_footer(path)
+    groups = [_metas(group) for group in footer.row_groups]
+    counts = [[meta.value(ColumnMetaData.NUM_VALUES) for meta in metas] for metas in groups]
+    return LeafFacts(
+        tuple(".".join(leaf.path) for leaf in footer.leaves),
+        tuple(footer.row_group_rows),
+        np.array(counts, np.int64).reshape(len(groups), len(footer.leaves)),
+        tuple(statistics_allow_flags(footer, index) for index in range(len(footer.leaves))),
+    )
+
+
+def statistics_allow_flags(footer: Footer, leaf: int) -> bool:
     """False where a column holds other numbers than 0 and 1, or one of them throughout."""
     found: set[float] = set()
-    for group in range(metadata.num_row_groups):
-        chunk = metadata.row_group(group).column(leaf)
-        statistics = chunk.statistics
-        if statistics is None or not statistics.has_null_count:
+    for group in footer.row_groups:
+        meta: Struct = group.value(RowGroup.COLUMNS)[leaf].value(ColumnChunk.META_DATA)
+        statistics: Struct = meta.value(ColumnMetaData.STATISTICS, Struct())
+        null_count = statistics.value(Statistics.NULL_COUNT)
+        if not isinstance(null_count, int):
             return True
-        if statistics.null_count == chunk.num_values:
+        if null_count == meta.value(ColumnMetaData.NUM_VALUES):
             found.add(0.0)  # nothing says "not set"
             continue
-        if not statistics.has_min_max:
+        ends = _ends(statistics, footer.leaves[leaf])
+        if ends is None:
             return True
-        if not {statistics.min, statistics.max} <= {0, 1}:  # False and True as well
+        if not ends <= {0.0, 1.0}:
             return False
-        found |= {float(statistics.min), float(statistics.max)}
-        if statistics.null_count:
+        found |= ends
+        if null_count:
             found.add(0.0)
         if len(found) > 1:
             return True
     return False
+
+
+def _metas(group: Struct) -> list[Struct]:
+    return [chunk.value(ColumnChunk.META_DATA) for chunk in group.value(RowGroup.COLUMNS)]
+
+
+def _ends(statistics: Struct, leaf: Leaf) -> set[float] | None:
+    """The least and the greatest number; None where they are not told, or not as the type has them."""
+    found = set()
+    for field_id, old_field_id in (
+        (Statistics.MIN_VALUE, Statistics.MIN),
+        (Statistics.MAX_VALUE, Statistics.MAX),
+    ):
+        raw = statistics.value(field_id, statistics.value(old_field_id))
+        form = _FORMATS.get(leaf.type)
+        if not isinstance(raw, bytes) or (form is not None and len(raw) != struct.calcsize(form)):
+            return None
+        # Of what is no number, one that no flag has.
+        number = math.nan if form is None else struct.unpack(form, raw)[0]
+        found.add(float(number) / 10.0 ** min(leaf.scale, 300))
+    return found

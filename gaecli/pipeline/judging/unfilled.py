@@ -32,10 +32,6 @@ def unfilled_tails(path: str, summaries: Sequence[BlockSummary], combined: Combi
     return [
         counted(
             "unfilled-tail",
-            lambda steps, total: (
-                f"{steps:,} of {total:,} steps are behind all others and hold 0 for both reward and value, as rows "
-                "do of a buffer that was saved before it was full, or padding"
-            ),
             (found, total),
             path,
             hint="leave them out of the file; if they are padding, name the mask of the real steps with "

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gaecli.columns import Roles, flag_of
-from gaecli.layouts.ends import FlagColumns, flag_columns
 from gaecli.layouts.evidence.flags import EndCounts, FlagEvidence
 from gaecli.layouts.evidence.unused_flags import END_ROLES, EndsUnrecognised, suggests_end
+from gaecli.layouts.flag_columns import FlagColumns, flag_columns
 from gaecli.names import INVERTED_ROLES
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
@@ -292,12 +292,9 @@ def _never_set(unseen: Unseen) -> list[WarningNote]:
     return [
         counted(
             "flag-never-set",
-            lambda steps, episodes: (
-                f"{listed} {_never(names, unseen)} in {steps:,} steps: {episodes:,} "
-                f"{'episode counts' if episodes == 1 else 'episodes count'} as still going on at the end"
-            ),
             (counts.steps, counts.last),
             unseen.path,
+            names=(f"{listed} {_never(names, unseen)}",),
             hint="if episodes end in there, name what says where: `--done-column`, `--terminated-column`, "
             "`--truncated-column`, or `--episode-column`",
         )

@@ -10,6 +10,8 @@ from gaecli.report.plots.paper import Theme
 _BINS = 60
 #: Below so many points each is drawn as a dot of its own.
 _FEW = 2000
+#: There are no bins, and no ticks on an axis, between numbers whose difference is beyond float64.
+_MOST_DRAWN = 1e300
 
 
 def gallery_size(gallery: Gallery) -> tuple[float, float]:
@@ -29,7 +31,7 @@ def draw_gallery(figure: Any, gallery: Gallery, theme: Theme) -> None:
 
 
 def _histogram(axes: Any, gallery: Gallery, name: str, colour: str, theme: Theme) -> None:
-    numbers = gallery.samples.get(name, ())
+    numbers = [number for number in gallery.samples.get(name, ()) if abs(number) < _MOST_DRAWN]
     axes.set_title(_sampled(name, len(numbers), gallery.num_rows, "steps"))
     axes.set_xlabel(name)
     axes.set_ylabel("steps in the sample" if len(numbers) < gallery.num_rows else "steps")
@@ -49,9 +51,13 @@ def _values_against_returns(axes: Any, gallery: Gallery, theme: Theme) -> None:
     axes.set_title("value against return")
     axes.set_xlabel("return A + V")
     axes.set_ylabel("value V")
-    if not values or not gallery.is_aligned or len(values) != len(returns):
+    is_aligned = gallery.is_aligned and len(values) == len(returns)
+    pairs = list(zip(returns, values, strict=True)) if is_aligned else []
+    shown = [pair for pair in pairs if max(map(abs, pair)) < _MOST_DRAWN]
+    if not shown:
         _nothing(axes)
         return
+    returns, values = zip(*shown, strict=True)
     is_few = len(values) <= _FEW
     axes.scatter(
         returns,
@@ -68,7 +74,7 @@ def _values_against_returns(axes: Any, gallery: Gallery, theme: Theme) -> None:
 
 
 def _episodes(axes: Any, gallery: Gallery, theme: Theme) -> None:
-    rewards = gallery.episode_rewards
+    rewards = [reward for reward in gallery.episode_rewards if abs(reward) < _MOST_DRAWN]
     axes.set_title(_sampled("reward per episode", len(rewards), gallery.num_episodes, "episodes"))
     axes.set_xlabel("episode, in the order of the files")
     axes.set_ylabel("sum of rewards")
@@ -97,6 +103,9 @@ def _strip(axes: Any, strip: EpisodeStrip, theme: Theme) -> None:
     shown = "" if len(steps) == strip.length else f", the first {len(steps):,}"
     axes.set_title(f"an episode of {strip.length:,} steps from row {strip.row:,} ({strip.end}){shown}")
     axes.set_xlabel("step")
+    if any(not abs(number) < _MOST_DRAWN for number in (*strip.returns, *strip.values, *strip.rewards)):
+        _nothing(axes)
+        return
     axes.plot(steps, strip.returns, color=theme.second, label="return A + V")
     axes.plot(steps, strip.values, color=theme.main, label="value V")
     axes.plot(steps, strip.rewards, color=theme.third, linestyle=":", label="reward r")

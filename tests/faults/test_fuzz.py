@@ -1,0 +1,57 @@
+"""Files damaged at places that mean something: an error with words, or right numbers; never the end of the process.
+
+pytest tests/faults/test_fuzz.py                                  a few of each format, always the same
+pytest -m fuzz tests/faults/test_fuzz.py                          thousands
+GAECLI_FUZZ_SEED=17 pytest -m fuzz tests/faults/test_fuzz.py      others; `new` draws a seed and prints it
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FORMATS = ("parquet", "npz", "arrow", "jsonl", "hdf5")
+FEW, MANY = 40, 1200
+TESTS = Path(__file__).parents[1]
+
+
+def seed() -> int:
+    asked = os.environ.get("GAECLI_FUZZ_SEED", "1")
+    return secrets.randbelow(1 << 30) if asked == "new" else int(asked)
+
+
+def fuzzed(format_name: str, seed: int, count: int) -> dict:
+    command = [sys.executable, "-m", "faults.fuzzing.server", format_name, str(seed), str(count)]
+    done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=7200, check=False)
+    last = done.stdout.strip().splitlines()[-1:]
+    assert done.returncode == 0, f"ended with {done.returncode} at {last}\n{done.stderr[-2000:]}"
+    return json.loads(last[0])
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_damage_of_every_part_ends_in_an_error_or_right_numbers(format_name: str) -> None:
+    assert_all_is_well(fuzzed(format_name, 1, FEW), FEW)
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_thousands_of_damaged_files_end_in_an_error_or_right_numbers(format_name: str) -> None:
+    drawn = seed()
+    print(f"seed {drawn}")
+    assert_all_is_well(fuzzed(format_name, drawn, MANY), MANY)
+
+
+def assert_all_is_well(found: dict, count: int) -> None:
+    outcomes = found["outcomes"]
+    assert not found["wrong"], "\n".join(found["wrong"])
+    assert sum(outcomes.values()) == count
+    # Damage is refused, and damage of what is not asked for does not matter: both have to come about.
+    assert any(outcome.endswith(" 4") for outcome in outcomes)
+    assert found["checked"] > 0
+    assert found["peak_bytes"] < 512 << 20

@@ -1,0 +1,154 @@
+"""Archives that expand a thousandfold: refused, or copied without being expanded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from formats.npz_files import STEPS, arrays, header, members, npy, refused, saved
+
+import gaecli
+from gaecli.commands.check import check
+from gaecli.commands.inspect import InspectOptions, inspect
+
+
+def a_bomb(path: Path, name: str, num_bytes: int) -> Path:
+    """An archive of a few kilobytes, one array of which really expands to so many bytes."""
+    count = num_bytes // 4
+    start = header(repr({"descr": "<f4", "fortran_order": False, "shape": (count,)}))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for other, content in members().items():
+            if other != f"{name}.npy":
+                file.writestr(other, content)
+        with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+            member.write(start)
+            for _ in range(num_bytes // (1 << 20)):
+                member.write(bytes(1 << 20))
+    return path
+
+
+def test_one_array_longer_than_the_others_is_never_expanded(tmp_path: Path) -> None:
+    path = a_bomb(tmp_path / "r.npz", "rewards", 64 << 20)
+    assert path.stat().st_size < 1 << 20
+    refused(path, gaecli.DataError, "has shape", memory_bytes=1 << 30)
+
+
+def test_arrays_that_expand_a_thousandfold_beyond_the_memory_limit_are_refused(tmp_path: Path) -> None:
+    path = same_length_bomb(tmp_path / "r.npz", 64 << 20)
+    error = refused(
+        path, gaecli.FileError, "`rewards` from 65,314 to 67,108,864.*bomb", memory_bytes=16 << 20
+    )
+    assert "--memory" in str(error.hint)
+    gaecli.compute(path, memory_bytes=256 << 20, dry_run=True)
+
+
+def same_length_bomb(path: Path, num_bytes: int) -> Path:
+    """Rewards, values and flags of one length, so that nothing but their size is wrong."""
+    count = num_bytes // 4
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, descr, size in (("rewards", "<f4", 4), ("values", "<f4", 4), ("terminated", "|b1", 1)):
+            start = header(repr({"descr": descr, "fortran_order": False, "shape": (count,)}))
+            with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+                member.write(start)
+                for _ in range(count * size // (1 << 20)):
+                    member.write(bytes(1 << 20))
+    return path
+
+
+def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
+    """A gigabyte in a megabyte: refused, and the process never had more than it has anyway."""
+    path = same_length_bomb(tmp_path / "r.npz", 512 << 20)
+    assert path.stat().st_size < 2 << 20
+    # Not `ru_maxrss`: a child takes that over from the process that started it.
+    script = (
+        "import re, sys, gaecli\n"
+        "try:\n"
+        "    gaecli.compute(sys.argv[1], memory_bytes=256 << 20)\n"
+        "except gaecli.FileError as error:\n"
+        "    print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, path], capture_output=True, text=True, check=True, timeout=60
+    )
+    peak_kib = int(done.stdout)
+    assert peak_kib < 400 << 10
+
+
+METHODS = {"deflate": zipfile.ZIP_DEFLATED, "bzip2": zipfile.ZIP_BZIP2, "lzma": zipfile.ZIP_LZMA}
+
+
+def lone_bomb(path: Path, name: str, compression: int, num_bytes: int = 256 << 20) -> Path:
+    """One array that expands beside three of a few bytes, which have another shape."""
+    given = arrays((6, 4)) | {"last_values": np.zeros(4, np.float32)}
+    start = header(repr({"descr": "<f4", "fortran_order": False, "shape": (num_bytes // 16, 4)}))
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for other, array in given.items():
+            if other != name:
+                file.writestr(f"{other}.npy", npy(array))
+        with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+            member.write(start)
+            for _ in range(num_bytes // (8 << 20)):
+                member.write(bytes(8 << 20))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "method"), [("rewards", "bzip2"), ("values", "deflate"), ("values", "lzma"), ("video", "bzip2")]
+)
+def test_no_command_expands_more_of_a_bomb_than_it_has_memory_for(
+    name: str, method: str, tmp_path: Path
+) -> None:
+    """bzip2 makes a quarter of a gigabyte of three hundred bytes, and the header of an array is among them."""
+    path = lone_bomb(tmp_path / "r.npz", name, METHODS[method])
+    script = (
+        "import re, sys, gaecli\n"
+        "from gaecli.commands.inspect import InspectOptions, inspect\n"
+        "from gaecli.commands.check import check\n"
+        "def compute(path): gaecli.compute(path, memory_bytes=16 << 20, dry_run=True)\n"
+        "def look(path): inspect([path], options=InspectOptions(head=3, memory_bytes=16 << 20))\n"
+        "def apply_rules(path): check([path], memory_bytes=16 << 20)\n"
+        "for command in (compute, look, apply_rules):\n"
+        "    try:\n"
+        "        command(sys.argv[1])\n"
+        "    except gaecli.GaeError as error:\n"
+        "        assert 'shape' in str(error), error\n"
+        "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, path], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 180 << 10
+
+
+def test_check_refuses_a_bomb_before_it_reads_a_row(tmp_path: Path) -> None:
+    path = same_length_bomb(tmp_path / "r.npz", 64 << 20)
+    ((_, message, _, exit_code),) = check([path], memory_bytes=16 << 20).failures
+    assert "bomb" in message
+    assert exit_code == 4
+
+
+def test_inspect_tells_of_a_bomb_and_reads_none_of_it(tmp_path: Path) -> None:
+    path = same_length_bomb(tmp_path / "r.npz", 64 << 20)
+    (found,) = inspect([path], options=InspectOptions(head=3, memory_bytes=16 << 20)).infos
+    assert "bomb" in str(found.problem)
+    assert not found.statistics
+    assert all(step.cells.keys() <= {"terminated"} for step in found.head)
+
+
+def test_aliases_of_different_shapes_are_told_from_their_headers(tmp_path: Path) -> None:
+    path = saved(tmp_path / "r.npz", vf_preds=np.zeros(STEPS + 5))
+    refused(path, gaecli.UsageError, rf"`values` and `vf_preds` .*shapes \({STEPS},\) and \({STEPS + 5},\)")
+
+
+def test_a_bomb_in_an_array_that_is_not_used_is_copied_as_it_is(tmp_path: Path) -> None:
+    path = a_bomb(tmp_path / "r.npz", "video", 256 << 20)
+    size = path.stat().st_size
+    gaecli.compute(path, memory_bytes=16 << 20)
+    assert path.stat().st_size < size + 4096
+    with zipfile.ZipFile(path) as file:
+        assert file.getinfo("video.npy").file_size > 256 << 20
