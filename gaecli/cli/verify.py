@@ -64,7 +64,7 @@ def verify(
     settings = Settings(
         bootstrap=bootstrap,  # type: ignore[arg-type]
         done_at=done_at,  # type: ignore[arg-type]
-        layout=layout,  # type: ignore[arg-type]
+        layout=layout,
         columns={role: name for role, name in named.items() if name is not None},
         join=join,
         on_nan=on_nan,  # type: ignore[arg-type]
