@@ -31,4 +31,4 @@ Recursion = Literal["gae", "accumulated", "finite-horizon"]
 ReturnRule = Literal["sum", "reward-to-go"]
 OpenEnds = Literal["bootstrap", "terminal"]
 #: How the library's own arrays lie: [T, N] or [B, T].
-DenseLayout = Literal["time-major", "batch-major"]
+ArrayLayoutName = Literal["time-major", "batch-major"]

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from gaecli.settings import Settings
+from typing import Any, Literal
 
 #: What an estimator writes; `Settings` has the name of the column of each.
-Output = Literal["advantage", "return"]
+OutputRole = Literal["advantage", "return"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +27,14 @@ class EstimatorKind:
     #: Roles that a file has to have. Others are used where they are there.
     roles: tuple[str, ...]
     #: What it writes, in this order. The first is what is scanned, measured and normalised.
-    outputs: tuple[Output, ...]
+    outputs: tuple[OutputRole, ...]
     #: What enters mean and standard deviation once: every step, or every trajectory, at its last step.
     moments: Literal["steps", "trajectories"] = "steps"
     #: Settings, and rules of presets, that it does not look at.
     unused: tuple[str, ...] = ()
-    #: Columns of numbers beside those of the roles: blocks carry them as `Block.extras`.
-    extras: Callable[[Settings], tuple[str, ...]] = lambda settings: ()
+    #: Columns of numbers beside those of the roles, by the `Settings`, which stand above this table: blocks
+    #: carry them as `Block.extras`.
+    extras: Callable[[Any], tuple[str, ...]] = lambda settings: ()
 
 
 _ROWS = (

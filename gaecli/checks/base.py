@@ -17,7 +17,7 @@ from gaecli.columns import Roles
 from gaecli.diagnosis import RuleInfo, Severity
 from gaecli.errors import GaeError
 from gaecli.formats.base import Column, RolloutFile
-from gaecli.layouts.ends import FlagColumns
+from gaecli.layouts.flag_columns import FlagColumns
 from gaecli.rollouts import Array, BoolArray
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote

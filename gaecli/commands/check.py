@@ -18,7 +18,7 @@ from gaecli.estimators.registry import make_estimator
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.kernels.devices import choose_device
 from gaecli.layouts.base import Layout
-from gaecli.layouts.ends import flag_columns
+from gaecli.layouts.flag_columns import flag_columns
 from gaecli.layouts.long import RowOrder
 from gaecli.layouts.registry import choose_layout
 from gaecli.pipeline.judging.continuity import Continuity, Edges

@@ -273,7 +273,10 @@ class _Run:
         outcome = Outcome.done(
             ready.stream, self.outputs.targets, ready.outputs, dry_run=self.options.dry_run
         )
-        outcome.warnings.extend(findings(ready.stream.plan, outcome, self.settings, self.device))
+        constants = outcome.constants.values()
+        outcome.warnings.extend(
+            findings(ready.stream.plan, outcome.totals, constants, self.settings, self.device)
+        )
         data_set = ready.stream.plan.data_set
         if data_set is not None and ready.stream.opened.number in self.outputs.behind_caches:
             outcome.warnings.append(behind_cache(str(data_set.root)))
@@ -319,7 +322,8 @@ class _Run:
             return None
         self.outputs.found(opened, entries)
         outcome = Outcome.up_to_date(opened, targets, entries)
-        outcome.warnings.extend(findings(opened.plan, outcome, self.settings, self.device))
+        constants = outcome.constants.values()
+        outcome.warnings.extend(findings(opened.plan, outcome.totals, constants, self.settings, self.device))
         return outcome
 
     def _left_alone(

@@ -19,7 +19,7 @@ from gaecli.rollouts import Array, BoolArray, IndexArray
 
 #: "id" is anything that can be compared but not computed with: strings, binary. "time" is a moment or a span:
 #: it says what comes first, and counts nothing.
-Kind = Literal["float", "int", "bool", "time", "id", "null", "other"]
+ColumnKind = Literal["float", "int", "bool", "time", "id", "null", "other"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ColumnInfo:
     """
 
     name: str
-    kind: Kind
+    kind: ColumnKind
     type_name: str
     shape: tuple[int, ...]
     is_list: bool = False

@@ -20,7 +20,6 @@ from gaecli.layouts.ends import (
     Flags,
     check_final,
     check_starts,
-    flag_columns,
     inverted_of,
     read_flags,
     split_ends,
@@ -29,6 +28,7 @@ from gaecli.layouts.evidence.ids import IdTrace, suspects, traces
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
 from gaecli.layouts.extras import check_extras, read_extras
 from gaecli.layouts.facts import Ends, facts_of
+from gaecli.layouts.flag_columns import flag_columns
 from gaecli.layouts.frames import Frame
 from gaecli.layouts.groups import group_codes
 from gaecli.layouts.keys import codes, first_duplicate

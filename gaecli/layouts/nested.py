@@ -14,10 +14,11 @@ from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.behind import Behind
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.drops import spread_to_trajectories
-from gaecli.layouts.ends import FLAGS, FlagColumns, flag_columns, inverted_of, split_ends
+from gaecli.layouts.ends import inverted_of, split_ends
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
 from gaecli.layouts.evidence.rows import RowColumns
 from gaecli.layouts.extras import check_extras, read_extras
+from gaecli.layouts.flag_columns import FLAGS, FlagColumns, flag_columns
 from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_steps
 from gaecli.layouts.masks import MaskRule, is_doubtful, mask_facts, masked_steps, which_mask
 from gaecli.layouts.next_values import merge_next_values

@@ -148,9 +148,8 @@ def test_windows_over_two_files_are_refused_by_the_name_of_the_estimator(tmp_pat
         path = tmp_path / f"train-{number:05d}-of-00002.parquet"
         pq.write_table(pa.table(columns), path)
     failed = gaecli.compute(tmp_path, estimator="n-step", n_steps=2).files
-    assert all("`--estimator n-step` computes over whole streams" in str(file.error) for file in failed), (
-        failed
-    )
+    assert [file.status for file in failed] == ["failed", "not written"]
+    assert "`--estimator n-step` computes over whole streams" in str(failed[0].error)
 
 
 @pytest.mark.parametrize("n", [0, -1, 1.5, True])

@@ -241,7 +241,7 @@ class ArrowOutput:
                 for name, dtype in plan.new_columns.items()
             ]
         )
-        self._added = _Spool(temporary.parent, self._schema)
+        self._added = _BatchSpool(temporary.parent, self._schema)
         self._digests = {name: ContentDigest() for name in self._schema.names}
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
@@ -296,7 +296,7 @@ class ArrowOutput:
                 writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema), metadata)
 
 
-class _Spool:
+class _BatchSpool:
     """Batches in a file without a name, and their rows taken out again in other batches."""
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:

@@ -26,7 +26,7 @@ from gaecli.formats.base import (
     NO_ROLES,
     Column,
     ColumnInfo,
-    Kind,
+    ColumnKind,
     OutputColumn,
     Unit,
     WritePlan,
@@ -310,7 +310,7 @@ def _read_info(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> Co
     )
 
 
-def _kind(dtype: np.dtype[Any]) -> Kind:
+def _kind(dtype: np.dtype[Any]) -> ColumnKind:
     if dtype.kind == "b":
         return "bool"
     if dtype.kind in "iu":

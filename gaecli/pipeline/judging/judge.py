@@ -13,8 +13,8 @@ import numpy as np
 from gaecli.columns import Roles, flag_of
 from gaecli.errors import DataError, UsageError
 from gaecli.layouts.dense import IN_LANES, env_changes
-from gaecli.layouts.ends import flag_columns
 from gaecli.layouts.evidence.rows import check_pieces, check_rows
+from gaecli.layouts.flag_columns import flag_columns
 from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates
 from gaecli.layouts.long import NeedsKeys, id_comes_back
 from gaecli.layouts.masks import looks_like_ends

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gaecli.columns import Roles, flag_of
-from gaecli.layouts.ends import FlagColumns, flag_columns
 from gaecli.layouts.evidence.flags import EndCounts, FlagEvidence
 from gaecli.layouts.evidence.unused_flags import END_ROLES, EndsUnrecognised, suggests_end
+from gaecli.layouts.flag_columns import FlagColumns, flag_columns
 from gaecli.names import INVERTED_ROLES
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
