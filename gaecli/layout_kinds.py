@@ -6,16 +6,14 @@ Plain data below everything that reads: settings are checked against it, and not
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 #: One step of some trajectory; a list of steps, which is a trajectory or holds several; a cell of an array, whose
 #: indices say which step it is.
 RowIs = Literal["step", "trajectory", "cell"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class LayoutKind:
+class LayoutKind(NamedTuple):
     """One row of the table."""
 
     #: As `--layout` has it.

@@ -130,7 +130,7 @@ class ColumnsOut:
             source="",
             inputs="sweep",
             totals=Totals(counts),
-            warnings=(),
+            words={},
             constants={},
             earlier=file.provenance,
         )
