@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS
+from gaecli.layout_kinds import LAYOUTS
 
 
 class Option(NamedTuple):
@@ -118,7 +119,7 @@ _SETTINGS = (
         "layout",
         "How steps are laid out; `auto` goes by shapes and asks where they leave it open.",
         _ESTIMATOR,
-        "auto|long|nested|time-major|batch-major",
+        "|".join(("auto", *LAYOUTS)),
         "auto",
     ),
     Option(

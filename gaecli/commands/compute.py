@@ -36,6 +36,7 @@ from gaecli.storage.new_file import explain
 from gaecli.storage.places import Places
 from gaecli.summary import Summary
 from gaecli.unfinished import leave_word
+from gaecli.writing.kept_words import kept_words
 from gaecli.writing.outputs import Output, Outputs
 from gaecli.writing.provenance import combined_fingerprint, payload_of
 
@@ -361,11 +362,12 @@ class _Run:
     ) -> _Ready:
         """The new files, complete, one by one."""
         outputs = self.outputs.of(stream.opened)
+        words = kept_words(stream.warnings, stream.edges, stream.plan.paths)
         for output in outputs:
             self.outputs.begin(output)
             output.constants = self._constants_of_file(stream, output.index, context) or constants
             output.totals = stream.apply(output.index, output.writer, context, output.constants, self.rule)
-            self.outputs.complete(output, inputs, stream.warnings)
+            self.outputs.complete(output, inputs, words)
         return _Ready(stream, outputs)
 
     def _constants_of_file(

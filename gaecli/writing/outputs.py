@@ -21,7 +21,6 @@ from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.new_file import NewFile, directory_of, open_files_limit, sweep
 from gaecli.storage.places import PendingFile, Places
-from gaecli.summary import WarningNote
 from gaecli.writing.companions import check_companions, copy_companions
 from gaecli.writing.data_set_copies import (
     DEFAULT_TAG,
@@ -171,22 +170,22 @@ class Outputs:
         with self.clock("write"):
             output.writer = self._writer(output, output.new_file.temporary)
 
-    def complete(self, output: Output, inputs: str, warnings: Sequence[WarningNote]) -> None:
+    def complete(self, output: Output, inputs: str, words: Mapping[str, Any]) -> None:
         """All rows are written. `inputs` is the fingerprint of all files they depend on, as in the provenance.
 
-        `warnings` are those of the stream: its first result keeps them.
+        `words`, as of `kept_words`, are those of the stream: its first result keeps them.
         """
         if output.writer is None or output.is_continued:
             return
         file, layout = output.opened.file, output.opened.layout
         provenance = make_provenance(
             self.settings,
-            layout=layout.name,
+            layout=layout.kind.name,
             roles=layout.roles.names,
             source=source_of(file, in_place=output.target.in_place),
             inputs=inputs,
             totals=output.whole_totals(),
-            warnings=warnings if output.index == 0 or output.continues is not None else (),
+            words=words if output.index == 0 or output.continues is not None else {},
             constants=output.constants,
             earlier=file.provenance if output.target.in_place or not self.options.sidecar else None,
         )
