@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -30,6 +29,7 @@ from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import not_in_memory
 from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.stream import RunContext, Stream, first_look
+from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.new_file import explain

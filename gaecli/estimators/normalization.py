@@ -8,13 +8,13 @@ with σ² = Σ (A - mean)² / (n - ddof). A group that holds one step, or no var
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from gaecli.choices import NormFloor
 from gaecli.errors import DataError
 from gaecli.moments import GroupedMoments, Moments
+from gaecli.records import dataclass
 from gaecli.rollouts import FloatArray, IndexArray
 
 #: A spread below this many units in the last place of the mean is rounding, not variance.

@@ -7,7 +7,7 @@ in the same words. `gaecli.pipeline.stream.first_look` goes on with what is open
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from gaecli.columns import Roles, Unused, columns_there, flag_of, resolve
 from gaecli.errors import DataError, UsageError
@@ -20,6 +20,7 @@ from gaecli.layouts.registry import choose_layout
 from gaecli.layouts.row_order import RowOrder
 from gaecli.pipeline.memory import check_memory, rows_per_block
 from gaecli.pipeline.reading_errors import told
+from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import WarningNote

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar
 
 from gaecli.columns import Roles
@@ -36,6 +36,7 @@ from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.reading_errors import told
 from gaecli.pipeline.settle import Settled, settle
 from gaecli.pipeline.sketches import SketchBook, sketch_of
+from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import WarningNote
