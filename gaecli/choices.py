@@ -7,7 +7,7 @@ from typing import Literal
 Engine = Literal["local"]
 Bootstrap = Literal["zero", "current", "error"]
 DoneAt = Literal["end", "start"]
-LayoutName = Literal["auto", "long", "nested", "time-major", "batch-major"]
+LayoutName = Literal["auto", "long", "nested", "time-major", "batch-major", "responses"]
 #: What a truncated end means to the recursion: its next state has a value (`exact`); that value is
 #: V(sₜ) (`current`); it is terminal (`zero`); its step has no advantage (`drop`); it is no end (`leak`).
 #: `ask`, of some presets: where the data has such ends the user has to say.
@@ -20,6 +20,8 @@ MaskFill = Literal["null", "zero", "carry"]
 #: A reward on a masked step: left out, with a warning; that of the last kept step before it; or an error.
 MaskedReward = Literal["drop", "move", "error"]
 NormalizeScope = Literal["none", "all", "file", "episode"]
+#: What a group baseline gives the only trajectory of a group: 0, its score, or an error.
+Singleton = Literal["zero", "raw", "error"]
 NormFloor = Literal["add", "clamp", "rsqrt"]
 Precision = Literal["double", "single"]
 OnNan = Literal["error", "drop-episode"]

@@ -107,7 +107,7 @@ class _Run:
         self.options = options = places.options
         self.places = places
         self.progress: Progress = lambda name: None
-        self.rule = NormRule(settings.norm_ddof, settings.norm_eps, settings.norm_floor)
+        self.rule = NormRule.of(settings)
         self.jobs = options.jobs or default_jobs()
         self._engine = LocalEngine(self.jobs, places.interrupt)
         self.clock = Stopwatch()
@@ -147,7 +147,7 @@ class _Run:
 
     @property
     def _spans_streams(self) -> bool:
-        return self.settings.normalize == "all" or self.settings.normalize_by is not None
+        return self.settings.normalize == "all" or self.settings.grouped_by is not None
 
     def interrupt(self) -> None:
         self._engine.interrupt()

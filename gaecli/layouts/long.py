@@ -84,6 +84,7 @@ class LongLayout:
     """One row per step."""
 
     name = "long"
+    has_steps = True
     needs_all_rows = False
     crosses_blocks = True
     #: Trajectories may go on at the ends of lanes.
@@ -103,7 +104,7 @@ class LongLayout:
         self.like_column = roles.names["reward"] if file.format_name == "npz" else None
         self._path = file.path
         self._drops = settings.on_nan == "drop-episode"
-        self._group = settings.normalize_by
+        self._group = settings.grouped_by
         self._extras = check_extras(file, roles, settings)
         self._flags = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)

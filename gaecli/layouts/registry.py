@@ -7,11 +7,12 @@ from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.layouts.array_layouts import choose_array_layout, why_lanes
 from gaecli.layouts.base import Layout
-from gaecli.layouts.demands import check_wanted, need_ends, or_nested, refuse_prompt_mask
+from gaecli.layouts.demands import are_responses, check_wanted, need_ends, or_nested, refuse_prompt_mask
 from gaecli.layouts.dense import DenseLayout
 from gaecli.layouts.keyed_lists import KeyedListsLayout, keys_in_lists
 from gaecli.layouts.long import LongLayout, RowOrder
 from gaecli.layouts.nested import NestedLayout
+from gaecli.layouts.responses import ResponsesLayout
 from gaecli.names import INVERTED_ROLES
 from gaecli.settings import Settings
 
@@ -55,6 +56,8 @@ def _layout(file: RolloutFile, roles: Roles, settings: Settings, taking: RowOrde
         return NestedLayout(file, roles, settings)
     if file.format_name == "npz":
         return choose_array_layout(file, roles, settings, taking)
+    if settings.kind.is_grouped and are_responses(file, roles, settings):
+        return ResponsesLayout(file, roles, settings)
     check_wanted(settings.layout, ("long",), file, "its rewards are one number per row")
     roles = _only_scalars(file, roles, reward)
     need_ends(file, roles, reward, settings)
@@ -71,6 +74,8 @@ def why_layout(file: RolloutFile, layout: Layout, settings: Settings) -> str:
         return f"`{reward.name}` holds a list per row{f', cut by {cut}' if cut else ''}"
     if layout.name == "long":
         return f"`{reward.name}` is one number per row{', in a list' if reward.is_unpacked else ''}"
+    if layout.name == "responses":
+        return "nothing tells steps apart, so that each row is a trajectory"
     assert isinstance(layout, DenseLayout)
     return why_lanes(file, layout.roles, layout.frame, settings)
 

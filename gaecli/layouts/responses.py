@@ -1,0 +1,65 @@
+"""One row per trajectory: a response and its score. Nothing tells steps apart, for there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from gaecli.columns import Roles
+from gaecli.formats.base import Column, RolloutFile
+from gaecli.layouts.cells import Cells
+from gaecli.layouts.extras import check_extras, read_extras
+from gaecli.layouts.groups import group_codes
+from gaecli.rollouts import NO_LANES, Block, Placement
+from gaecli.settings import Settings
+
+
+class ResponsesLayout:
+    """Rows in any order; a trajectory is a row, which ends with it."""
+
+    name = "responses"
+    has_steps = False
+    needs_all_rows = False
+    crosses_blocks = False
+    like_column: str | None = None
+
+    def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:
+        self.roles = roles.without(*(role for role in roles.names if role not in ("reward", "value")))
+        self._path = file.path
+        self._drops = settings.on_nan == "drop-episode"
+        self._group = settings.grouped_by
+        self._extras = check_extras(file, self.roles, settings)
+        beside = [*filter(None, [self._group]), *self._extras]
+        self.row_columns = tuple(dict.fromkeys([*self.roles.row_columns, *beside]))
+
+    def cells(self, start: int, columns: Mapping[str, Column]) -> Mapping[str, Column]:
+        return columns
+
+    def block(self, start: int, columns: Mapping[str, Column]) -> Block:
+        names = self.roles.names
+        count = len(columns[names["reward"]].values)
+        cells = Cells(self._path, lambda row: f"row {start + row}", self._drops)
+        rewards, bad = cells.numbers(columns[names["reward"]], names["reward"], "reward")
+        values, bad_values = cells.values(columns, names.get("value"), count)
+        dropped = None
+        for part in (bad, bad_values):
+            if part is not None:
+                dropped = part if dropped is None else dropped | part
+        groups, labels = group_codes(columns, self._group, lambda rows: rows)
+        return Block(
+            rewards=rewards,
+            values=values,
+            terminated=np.ones(count, np.bool_),
+            truncated=np.zeros(count, np.bool_),
+            cuts=np.ones(count, np.bool_),
+            next_values=None,
+            lanes=NO_LANES,
+            placement=Placement(count),
+            dropped=dropped,
+            stream_ends=np.arange(count),
+            groups=groups,
+            group_labels=labels,
+            has_values="value" in names,
+            extras=read_extras(columns, self._extras, cells, lambda rows: rows),
+        )
