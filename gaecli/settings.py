@@ -17,7 +17,6 @@ from gaecli.choices import (
     Bootstrap,
     DoneAt,
     Engine,
-    LayoutName,
     MaskedReward,
     MaskFill,
     MaskMode,
@@ -30,6 +29,7 @@ from gaecli.choices import (
 )
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
+from gaecli.layout_kinds import LAYOUTS
 from gaecli.presets import Preset, find_preset
 from gaecli.presets.groups import group_rules
 
@@ -71,7 +71,8 @@ class Settings:
     truncation: Truncation = "exact"
     bootstrap: Bootstrap = "zero"
     done_at: DoneAt | None = None
-    layout: LayoutName = "auto"
+    #: `auto`, or one of `gaecli.layout_kinds`.
+    layout: str = "auto"
     mask_mode: MaskMode | None = None
     mask_fill: MaskFill = "null"
     masked_reward: MaskedReward = "drop"
@@ -130,7 +131,6 @@ class Settings:
             "truncation": Truncation,
             "mask_fill": MaskFill,
             "masked_reward": MaskedReward,
-            "layout": LayoutName,
             "normalize": NormalizeScope,
             "norm_floor": NormFloor,
             "precision": Precision,
@@ -140,6 +140,7 @@ class Settings:
             by_preset = "ask" if name == "truncation" and self.convention.truncation != "ask" else None
             choices_there = tuple(choice for choice in get_args(literal) if choice != by_preset)
             _check_choice(name, getattr(self, name), choices_there)
+        _check_choice("layout", self.layout, ("auto", *LAYOUTS))
         if self.done_at is not None:
             _check_choice("done_at", self.done_at, get_args(DoneAt))
         if self.mask_mode is not None:

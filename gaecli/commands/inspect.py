@@ -27,7 +27,6 @@ from gaecli.estimators.gae import Gae
 from gaecli.estimators.registry import make_estimator
 from gaecli.formats.base import RolloutFile
 from gaecli.kernels.devices import choose_device
-from gaecli.layouts.dense import DenseLayout
 from gaecli.layouts.registry import why_layout
 from gaecli.moments import Moments
 from gaecli.pipeline.apply import Totals, reading_totals
@@ -90,7 +89,15 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
             inspector = _Inspector(number, plan, settings, options, engine)
             try:
                 with told(plan.paths[0]):
-                    infos.append(inspector.info())
+                    info = inspector.info()
+                    if (
+                        info.problem is not None
+                        and "value" not in info.roles
+                        and "value" in settings.kind.roles
+                    ):
+                        inspector = _Inspector(number, plan, _without_values(settings), options, engine)
+                        info = _filled(info, inspector.info())
+                    infos.append(info)
                 explained.add(inspector.errors, inspector.returns)
                 continuity.add(inspector.edges)
             except GaeError as error:
@@ -107,6 +114,20 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
         seconds,
         explained.within,
         explained.over_streams,
+    )
+
+
+def _without_values(settings: Settings) -> Settings:
+    """What can be said of a file in which no column has values: its episodes, and the returns that it holds."""
+    return settings.replace(estimator="mc", n_steps=None)
+
+
+def _filled(info: FileInfo, without_values: FileInfo) -> FileInfo:
+    """`compute` would ask all the same, so that stays."""
+    if without_values.problem is not None:
+        return info
+    return replace(
+        without_values, problem=info.problem, hint=info.hint, plan=info.plan, warnings=info.warnings
     )
 
 
@@ -246,7 +267,7 @@ class _Inspector:
             layout = layout_of(file, self.settings)
             return replace(
                 info,
-                layout=layout.name,
+                layout=layout.kind.name,
                 layout_reason=why_layout(file, layout, self.settings),
                 roles=dict(layout.roles.names),
                 role_reasons=_reasons(file, layout.roles),
@@ -264,9 +285,9 @@ class _Inspector:
                 pieces_of(file, start, settled, carry),
                 reading_totals(settled if own is None else reread(settled, own), settings),
                 Tally.of(counted(block.rewards)),
-                Tally.of(counted(block.values)),
-                Moments.of(counted(settled.advantages)),
-                Moments.of(counted(settled.returns)),
+                Tally.of(counted(block.values)) if block.has_values else Tally(),
+                Moments.of(counted(settled.advantages)) if block.has_values else Moments(),
+                Moments.of(counted(settled.returns)) if block.has_values else Moments(),
             )
 
         statistics = _StreamStatistics(EpisodeBook(keep_all=self.options.episodes))
@@ -282,7 +303,7 @@ class _Inspector:
             episode_rewards=statistics.book.total_rewards.statistics(),
             statistics={
                 "reward": statistics.rewards.statistics(),
-                "value": statistics.values.statistics(),
+                **({"value": statistics.values.statistics()} if "value" in stream.roles.names else {}),
             },
             explained_variance=explained_variance(statistics.errors, statistics.returns),
             episodes=self._episodes(stream, statistics.book),
@@ -295,20 +316,17 @@ class _Inspector:
             rows = [row for file, row, *_ in listed if file == index]
             keys += self._keys(opened, rows)
         paths = [str(path) for path in self.plan.paths]
+        has_values = "value" in stream.roles.names
         return [
-            EpisodeInfo(paths[file], row, key, length, end, reward, value)
+            EpisodeInfo(paths[file], row, key, length, end, reward, value if has_values else None)
             for (file, row, length, reward, value, end), key in zip(listed, keys, strict=True)
         ]
 
     def _keys(self, opened: OpenFile, rows: Sequence[int]) -> list[dict[str, Any]]:
         """What the file calls the episodes that begin at these rows."""
-        if isinstance(opened.layout, DenseLayout):
-            frame = opened.layout.frame
-            num_columns = frame.num_lanes if frame.is_time_major else frame.num_times
-            names = ("time", "env") if frame.is_time_major else ("row", "step")
-            return [dict(zip(names, divmod(row, num_columns), strict=True)) for row in rows]
-        # Not the roles of the layout: a nested table has no use for its episode ids, a person has.
-        return episode_keys(opened.file, find_roles(opened.file, self.settings), rows)
+        if opened.layout.frame is not None:
+            return [opened.layout.frame.place_of(row) for row in rows]
+        return episode_keys(opened.file, opened.layout.key_roles, rows)
 
 
 def _name(plan: StreamPlan) -> str:

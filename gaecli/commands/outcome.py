@@ -192,7 +192,7 @@ def _file(
         output=str(path if status == "up to date" and targets[path].in_place else targets[path].path),
         status=status,
         format=format_name,
-        layout=layout.name,
+        layout=layout.kind.name,
         counts=counts,
         method=method,
         columns=dict(layout.roles.names),

@@ -13,10 +13,11 @@ from gaecli.columns import Roles, Unused, columns_there, flag_of, resolve
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.registry import needs_whole_stream
 from gaecli.formats.base import RolloutFile, Unit, damaged
+from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.base import Layout
 from gaecli.layouts.evidence.unused_flags import unused_flags
-from gaecli.layouts.long import RowOrder
 from gaecli.layouts.registry import choose_layout
+from gaecli.layouts.row_order import RowOrder
 from gaecli.pipeline.memory import check_memory, rows_per_block
 from gaecli.pipeline.reading_errors import told
 from gaecli.settings import Settings
@@ -80,8 +81,8 @@ class OpenStream:
         return self.files[0].layout.roles
 
     @property
-    def layout_name(self) -> str:
-        return self.files[0].layout.name
+    def layout(self) -> LayoutKind:
+        return self.files[0].layout.kind
 
     def taken(self, taking: RowOrder, rows_per_block: int | None = None) -> OpenStream:
         """The same stream, its rows taken in another way."""
@@ -184,9 +185,10 @@ def _check_same_columns(files: Sequence[OpenFile]) -> None:
                 f"{_named(other)}; {_named(first)}",
                 hint="name the columns by flags, or pass `--no-join` if the files are independent",
             )
-        if other.layout.name != first.layout.name:
+        kinds = other.layout.kind, first.layout.kind
+        if kinds[0] != kinds[1]:
             raise DataError(
-                f"`{other.file.path}` is {other.layout.name} and `{first.file.path}` is {first.layout.name}, "
+                f"`{other.file.path}` is {kinds[0].name} and `{first.file.path}` is {kinds[1].name}, "
                 "but they belong to one stream",
                 hint="pass `--no-join` if the files are independent",
             )

@@ -13,8 +13,9 @@ from gaecli.errors import DataError, UsageError
 from gaecli.estimators.base import Estimator
 from gaecli.estimators.normalization import NormConstants, NormRule
 from gaecli.formats.base import FileWriter, OutputColumn
+from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.evidence.unused_flags import EndsUnrecognised, peek
-from gaecli.layouts.long import NeedsKeys, NeedsWholeStream, RowOrder
+from gaecli.layouts.row_order import NeedsKeys, NeedsWholeStream, RowOrder
 from gaecli.moments import Moments
 from gaecli.pipeline.apply import Totals, finish_block
 from gaecli.pipeline.blocks import (
@@ -123,8 +124,8 @@ class Stream:
         return self.opened.roles
 
     @property
-    def layout_name(self) -> str:
-        return self.opened.layout_name
+    def layout(self) -> LayoutKind:
+        return self.opened.layout
 
     def summarise(self, context: RunContext) -> None:
         """The first look: every cell that is used is checked before anything is written."""
@@ -155,7 +156,7 @@ class Stream:
             self.settings,
             self.summaries,
             combined,
-            self.layout_name,
+            self.layout,
             by_key=by_key,
         )
         self.warnings = [*self.opened.warnings, *judge(case)]
@@ -316,7 +317,7 @@ def first_look(opened: OpenStream, context: RunContext) -> Stream:
         raise  # all blocks together say so
     except (DataError, UsageError):
         # A block alone may take rows that are out of order for wrong ones, and counts no others.
-        if opened.num_blocks <= 1 or opened.layout_name != "long" or not fits:
+        if opened.num_blocks <= 1 or opened.layout.row_is != "step" or not fits:
             raise
     context.store.forget(opened.number)
     return _summarised(opened.taken(RowOrder(is_whole=True), opened.num_rows), context)

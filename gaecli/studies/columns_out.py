@@ -125,7 +125,7 @@ class ColumnsOut:
         file = one.opened.file
         document = make_provenance(
             self._settings,
-            layout=one.opened.layout.name,
+            layout=one.opened.layout.kind.name,
             roles=one.opened.layout.roles.names,
             source="",
             inputs="sweep",

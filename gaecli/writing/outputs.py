@@ -180,7 +180,7 @@ class Outputs:
         file, layout = output.opened.file, output.opened.layout
         provenance = make_provenance(
             self.settings,
-            layout=layout.name,
+            layout=layout.kind.name,
             roles=layout.roles.names,
             source=source_of(file, in_place=output.target.in_place),
             inputs=inputs,
