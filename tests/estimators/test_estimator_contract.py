@@ -200,7 +200,7 @@ def test_no_value_of_a_last_state_is_taken_where_there_is_none(
     kind: EstimatorKind, tmp_path: Path, name: str
 ) -> None:
     path = write(tmp_path, "long", ".parquet", arrays_of(kind, rollout(), "long", with_values=False))
-    with pytest.raises(gaecli.UsageError, match="no value column|says nothing to"):
+    with pytest.raises(gaecli.UsageError, match=r"no value column|says nothing to"):
         gaecli.compute(path, **settings_of(kind), **{name: "current"})
 
 

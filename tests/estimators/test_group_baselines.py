@@ -194,3 +194,10 @@ def test_json_lines_of_responses(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     gaecli.compute(path, estimator="rloo", group_column="input", reward_column="score")
     assert [json.loads(line)["advantage"] for line in path.read_text().splitlines()] == [1.0, -0.5, -0.5]
+
+
+def test_flat_arrays_of_an_archive(tmp_path: Path) -> None:
+    path = tmp_path / "responses.npz"
+    np.savez(path, reward=np.array([1.0, 0.0, 3.0]), group=np.array([4, 4, 9]))
+    gaecli.compute(path, estimator="dr-grpo", group_column="group")
+    assert np.load(path)["advantage"].tolist() == [0.5, -0.5, 0.0]
