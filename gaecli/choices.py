@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-Engine = Literal["local"]
 Bootstrap = Literal["zero", "current", "error"]
 DoneAt = Literal["end", "start"]
 LayoutName = Literal["auto", "long", "nested", "time-major", "batch-major"]

@@ -14,7 +14,7 @@ from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.dense import DenseLayout
 from gaecli.pipeline.opening import OpenFile
-from gaecli.pipeline.stream import Stream
+from gaecli.pipeline.stream import SummarisedStream
 from gaecli.rollouts import BoolArray
 
 #: Rows of which ids are compared at a time.
@@ -56,7 +56,7 @@ class Place:
     key: Mapping[str, Any] = field(default_factory=dict)
 
 
-def locate(stream: Stream, query: StepQuery) -> Place:
+def locate(stream: SummarisedStream, query: StepQuery) -> Place:
     """`UsageError` where several rows, `DataError` where none is meant."""
     if stream.layout_name == "nested":
         return _in_lists(stream, query)
@@ -69,7 +69,7 @@ def locate(stream: Stream, query: StepQuery) -> Place:
     return _by_keys(stream, query)
 
 
-def _by_number(stream: Stream, row: int) -> Place:
+def _by_number(stream: SummarisedStream, row: int) -> Place:
     first = 0
     for index, opened in enumerate(stream.files):
         # Not `num_rows`: of dense arrays every cell is a row here.
@@ -87,7 +87,7 @@ def _num_cells(file: RolloutFile, roles: Roles) -> int:
     return int(np.prod(info.shape))
 
 
-def _in_array(stream: Stream, query: StepQuery) -> Place:
+def _in_array(stream: SummarisedStream, query: StepQuery) -> Place:
     """[T, N] or [B, T]: environment (or row) and time are the two indices."""
     opened = stream.files[0]
     layout = opened.layout
@@ -113,7 +113,7 @@ def _index(given: str | int, size: int, flag: str) -> int:
     return int(text)
 
 
-def _in_lists(stream: Stream, query: StepQuery) -> Place:
+def _in_lists(stream: SummarisedStream, query: StepQuery) -> Place:
     """A row is an episode: `--row N --step T`, or `--episode ID --step T` where there are ids."""
     if query.step is None:
         raise UsageError(
@@ -128,7 +128,7 @@ def _in_lists(stream: Stream, query: StepQuery) -> Place:
     return Place(place.file, place.path, place.row, step, {**place.key, "step": step})
 
 
-def _list_length(stream: Stream, place: Place) -> int:
+def _list_length(stream: SummarisedStream, place: Place) -> int:
     opened = stream.files[place.file]
     name = opened.layout.roles.names["reward"]
     for start, stop, columns in _blocks(opened.file, [name]):
@@ -138,7 +138,7 @@ def _list_length(stream: Stream, place: Place) -> int:
     return 0
 
 
-def _by_keys(stream: Stream, query: StepQuery) -> Place:
+def _by_keys(stream: SummarisedStream, query: StepQuery) -> Place:
     roles = stream.roles
     wanted: dict[str, Any] = {"episode": query.episode, "env": query.env}
     if roles.get("step") is not None:
@@ -154,7 +154,9 @@ def _by_keys(stream: Stream, query: StepQuery) -> Place:
     return Place(file, stream.plan.paths[file], row, key=_given(wanted) | {"step": query.step})
 
 
-def _only(stream: Stream, query: StepQuery, wanted: Mapping[str, Any], *, use_layout: bool = True) -> Place:
+def _only(
+    stream: SummarisedStream, query: StepQuery, wanted: Mapping[str, Any], *, use_layout: bool = True
+) -> Place:
     found = _matches(stream, wanted, use_layout=use_layout)
     if not found:
         raise _no_such(stream, wanted)
@@ -169,7 +171,7 @@ def _only(stream: Stream, query: StepQuery, wanted: Mapping[str, Any], *, use_la
     return Place(file, stream.plan.paths[file], row, key=_given(wanted))
 
 
-def _no_such(stream: Stream, wanted: Mapping[str, Any]) -> DataError:
+def _no_such(stream: SummarisedStream, wanted: Mapping[str, Any]) -> DataError:
     return DataError(
         f"no row of `{stream.plan.paths[0]}` is {_described(wanted)}",
         hint="`gae inspect --episodes` lists the episodes",
@@ -184,7 +186,9 @@ def _given(wanted: Mapping[str, Any]) -> dict[str, Any]:
     return {role: value for role, value in wanted.items() if value is not None}
 
 
-def _matches(stream: Stream, wanted: Mapping[str, Any], *, use_layout: bool = True) -> list[tuple[int, int]]:
+def _matches(
+    stream: SummarisedStream, wanted: Mapping[str, Any], *, use_layout: bool = True
+) -> list[tuple[int, int]]:
     """(file, row) of every row whose ids are those, compared as text."""
     found = []
     for index, opened in enumerate(stream.files):
