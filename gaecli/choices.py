@@ -6,7 +6,6 @@ from typing import Literal
 
 Bootstrap = Literal["zero", "current", "error"]
 DoneAt = Literal["end", "start"]
-LayoutName = Literal["auto", "long", "nested", "time-major", "batch-major"]
 #: What a truncated end means to the recursion: its next state has a value (`exact`); that value is
 #: V(sₜ) (`current`); it is terminal (`zero`); its step has no advantage (`drop`); it is no end (`leak`).
 #: `ask`, of some presets: where the data has such ends the user has to say.
@@ -30,4 +29,4 @@ Recursion = Literal["gae", "accumulated", "finite-horizon"]
 ReturnRule = Literal["sum", "reward-to-go"]
 OpenEnds = Literal["bootstrap", "terminal"]
 #: How the library's own arrays lie: [T, N] or [B, T].
-DenseLayout = Literal["time-major", "batch-major"]
+ArrayLayoutName = Literal["time-major", "batch-major"]

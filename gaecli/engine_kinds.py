@@ -6,11 +6,10 @@ Plain data below everything that runs: options are checked against it, and nothi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class EngineKind:
+class EngineKind(NamedTuple):
     """One row of the table."""
 
     name: str

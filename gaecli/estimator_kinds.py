@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from gaecli.settings import Settings
+from typing import Any, Literal
 
 #: What an estimator writes; `Settings` has the name of the column of each.
-Output = Literal["advantage", "return"]
+OutputRole = Literal["advantage", "return"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +27,14 @@ class EstimatorKind:
     #: Roles that a file has to have. Others are used where they are there.
     roles: tuple[str, ...]
     #: What it writes, in this order. The first is what is scanned, measured and normalised.
-    outputs: tuple[Output, ...]
+    outputs: tuple[OutputRole, ...]
     #: What enters mean and standard deviation once: every step, or every trajectory, at its last step.
     moments: Literal["steps", "trajectories"] = "steps"
     #: Settings, and rules of presets, that it does not look at.
     unused: tuple[str, ...] = ()
-    #: Columns of numbers beside those of the roles: blocks carry them as `Block.extras`.
-    extras: Callable[[Settings], tuple[str, ...]] = lambda settings: ()
+    #: Columns of numbers beside those of the roles, by the `Settings`, which stand above this table: blocks
+    #: carry them as `Block.extras`.
+    extras: Callable[[Any], tuple[str, ...]] = lambda settings: ()
 
 
 _ROWS = (
@@ -47,6 +45,34 @@ _ROWS = (
         module="gaecli.estimators.whole_stream",
         roles=("reward", "value"),
         outputs=("advantage", "return"),
+        unused=("n_steps",),
+    ),
+    EstimatorKind(
+        name="td0",
+        summary="TD error: A = r + γ V' - V, and the one-step target R = r + γ V'",
+        source="Sutton and Barto 2018, eq. 6.2 and 6.5, http://incompleteideas.net/book/the-book-2nd.html",
+        module="gaecli.estimators.one_step",
+        roles=("reward", "value"),
+        outputs=("advantage", "return"),
+        unused=("lam", "lam_alpha", "recursion", "returns", "n_steps"),
+    ),
+    EstimatorKind(
+        name="td-lambda",
+        summary="λ-return: the mixture of all n-step returns, R, and A = R - V",
+        source="Sutton and Barto 2018, eq. 12.2-12.3, http://incompleteideas.net/book/the-book-2nd.html",
+        module="gaecli.estimators.td_lambda",
+        roles=("reward", "value"),
+        outputs=("advantage", "return"),
+        unused=("recursion", "returns", "n_steps"),
+    ),
+    EstimatorKind(
+        name="n-step",
+        summary="n-step return: n rewards and V after them, R, and A = R - V; clipped at the end of the trajectory",
+        source="Sutton and Barto 2018, eq. 7.1, http://incompleteideas.net/book/the-book-2nd.html",
+        module="gaecli.estimators.n_step",
+        roles=("reward", "value"),
+        outputs=("advantage", "return"),
+        unused=("lam", "lam_alpha", "recursion", "returns"),
     ),
     EstimatorKind(
         name="mc",
@@ -55,7 +81,7 @@ _ROWS = (
         module="gaecli.estimators.monte_carlo",
         roles=("reward",),
         outputs=("return",),
-        unused=("lam", "lam_alpha", "recursion", "returns"),
+        unused=("lam", "lam_alpha", "recursion", "returns", "n_steps"),
     ),
 )
 

@@ -16,7 +16,6 @@ from typing import Any, get_args
 from gaecli.choices import (
     Bootstrap,
     DoneAt,
-    LayoutName,
     MaskedReward,
     MaskFill,
     MaskMode,
@@ -29,6 +28,7 @@ from gaecli.choices import (
 from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
+from gaecli.layout_kinds import LAYOUTS
 from gaecli.presets import Preset, find_preset
 
 #: The roles a column can play, in the order in which messages list them.
@@ -64,10 +64,13 @@ class Settings:
     preset: str = "exact"
     #: One of `gaecli.estimator_kinds.ESTIMATORS`.
     estimator: str = "gae"
+    #: Rewards of an n-step return. Of `n-step` alone, which has no default for it.
+    n_steps: int | None = None
     truncation: Truncation = "exact"
     bootstrap: Bootstrap = "zero"
     done_at: DoneAt | None = None
-    layout: LayoutName = "auto"
+    #: `auto`, or one of `gaecli.layout_kinds`.
+    layout: str = "auto"
     mask_mode: MaskMode | None = None
     mask_fill: MaskFill = "null"
     masked_reward: MaskedReward = "drop"
@@ -119,7 +122,6 @@ class Settings:
             "truncation": Truncation,
             "mask_fill": MaskFill,
             "masked_reward": MaskedReward,
-            "layout": LayoutName,
             "normalize": NormalizeScope,
             "norm_floor": NormFloor,
             "precision": Precision,
@@ -129,12 +131,14 @@ class Settings:
             by_preset = "ask" if name == "truncation" and self.convention.truncation != "ask" else None
             choices_there = tuple(choice for choice in get_args(literal) if choice != by_preset)
             _check_choice(name, getattr(self, name), choices_there)
+        _check_choice("layout", self.layout, ("auto", *LAYOUTS))
         if self.done_at is not None:
             _check_choice("done_at", self.done_at, get_args(DoneAt))
         if self.mask_mode is not None:
             _check_choice("mask_mode", self.mask_mode, get_args(MaskMode))
         if self.lam_alpha is not None and not (_is_number(self.lam_alpha) and self.lam_alpha > 0):
             raise UsageError(f"`--lam-alpha` is {self.lam_alpha}; it must be finite and more than 0")
+        self._check_n_steps()
         if self.norm_ddof not in (0, 1):
             raise UsageError(f"`--norm-ddof` is {self.norm_ddof}; it must be 0 or 1")
         if not (_is_number(self.norm_eps) and self.norm_eps >= 0):
@@ -160,6 +164,17 @@ class Settings:
                 f"`--normalize {self.normalize}` and `--normalize-by` ask for two different groupings",
                 hint="drop one of them",
             )
+
+    def _check_n_steps(self) -> None:
+        given: object = self.n_steps
+        if given is None:
+            if self.uses("n_steps"):
+                raise UsageError(
+                    f"`--estimator {self.estimator}` needs the number of steps",
+                    hint="pass `--n-steps N`; 10 and 50 are usual for robots",
+                )
+        elif isinstance(given, bool) or not isinstance(given, int) or given < 1:
+            raise UsageError(f"`--n-steps` is {given}; it must be a whole number, 1 at least")
 
     @property
     def kind(self) -> EstimatorKind:
@@ -198,7 +213,11 @@ class Settings:
         return names if self.raw_column is None else (*names, self.raw_column)
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "columns": dict(self.columns)}
+        """Settings of one estimator alone are left out of the documents of the others."""
+        found = {**asdict(self), "columns": dict(self.columns)}
+        if self.n_steps is None:
+            del found["n_steps"]
+        return found
 
     def replace(self, **changes: Any) -> Settings:
         return replace(self, **changes)

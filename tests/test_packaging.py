@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import graphlib
 import importlib.metadata
 import os
 import re
 import subprocess
 import sys
 import zipfile
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -151,6 +155,55 @@ class TestLazyImports:
         result = run_gae(command, copy_sample("cartpole.parquet"), env=spy.env)
         assert result.returncode == 0, result.stderr
         assert "pandas" not in spy.packages()
+
+
+def modules() -> dict[str, ast.Module]:
+    """Name -> syntax tree of every module of the package."""
+    found = {}
+    for path in sorted((ROOT / "gaecli").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        found[name] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
+
+
+def imports(tree: ast.Module, known: dict[str, ast.Module]) -> Iterator[str]:
+    """The modules that one imports: at its top, in its functions, and for type checking."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module in known:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in known else node.module
+
+
+def types_of(tree: ast.Module) -> Iterator[str]:
+    """Classes and names of types. An `Annotated` one is an option, called as the setting that it sets."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript):
+            (target,) = node.targets
+            is_option = ast.unparse(node.value.value) == "Annotated"
+            if isinstance(target, ast.Name) and re.match("_?[A-Z][a-z]", target.id) and not is_option:
+                yield target.id
+
+
+class TestTheHouse:
+    def test_no_module_imports_itself_by_way_of_others(self):
+        known = modules()
+        graph = {name: {*imports(tree, known)} - {name} for name, tree in known.items()}
+        assert sum(map(len, graph.values())) > len(graph), "the imports are not seen"
+        graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+    def test_one_name_is_one_thing(self):
+        places = defaultdict(list)
+        for name, tree in modules().items():
+            for found in types_of(tree):
+                # `_Block` beside `Block` is two things as well to whoever reads both.
+                places[found.lstrip("_")].append(f"{name}.{found}")
+        assert len(places) > 200, "the classes are not seen"
+        assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
 class TestVersion:

@@ -17,7 +17,8 @@ from gaecli.columns import Roles
 from gaecli.diagnosis import RuleInfo, Severity
 from gaecli.errors import GaeError
 from gaecli.formats.base import Column, RolloutFile
-from gaecli.layouts.ends import FlagColumns
+from gaecli.layout_kinds import LayoutKind
+from gaecli.layouts.flag_columns import FlagColumns
 from gaecli.rollouts import Array, BoolArray
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote
@@ -62,7 +63,7 @@ class Context:
     roles: Roles
     settings: Settings
     flags: FlagColumns
-    layout: str
+    layout: LayoutKind
 
     @property
     def path(self) -> Path:

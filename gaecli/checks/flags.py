@@ -10,7 +10,7 @@ import numpy as np
 from gaecli.checks.base import CellBlock, CheckRule, Hits, Window
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import level_of
-from gaecli.layouts.ends import FlagColumns
+from gaecli.layouts.flag_columns import FlagColumns
 from gaecli.rollouts import Array, BoolArray
 
 #: Of the episode borders that ids or steps tell, so many must carry a flag one row off.
@@ -22,7 +22,7 @@ _SHARE_AT_LIMIT = 0.05
 
 
 @dataclass(frozen=True)
-class _Borders:
+class _FlaggedBorders:
     """Borders between trajectories that ids or steps tell, and where the flags are beside them."""
 
     borders: int
@@ -36,8 +36,8 @@ class _Borders:
     #: Whether a flag on the first row of every lane is enough to tell.
     lanes_tell: bool
 
-    def merge(self, later: _Borders) -> _Borders:
-        return _Borders(
+    def merge(self, later: _FlaggedBorders) -> _FlaggedBorders:
+        return _FlaggedBorders(
             self.borders + later.borders,
             self.on_border + later.on_border,
             self.one_off + later.one_off,
@@ -59,7 +59,7 @@ class _Borders:
         return replace(self.first, count=self.flagged_lanes) if found else None
 
 
-def start_end_mix_up(window: Window) -> _Borders | None:
+def start_end_mix_up(window: Window) -> _FlaggedBorders | None:
     """Flags stand one row beside the borders that ids, or steps that begin again, tell."""
     flags = window.context.flags
     if flags.done is None:
@@ -80,7 +80,7 @@ def start_end_mix_up(window: Window) -> _Borders | None:
     on_lanes = window.lane_starts & ended & window.is_new if flags.done_at == "end" else np.zeros_like(ended)
     first = window.hits(off | on_lanes, lambda step: message)
     fix = f"pass `--done-at {other}`"
-    return _Borders(
+    return _FlaggedBorders(
         borders=int(np.count_nonzero(border)),
         on_border=int(np.count_nonzero(border & before)),
         one_off=int(np.count_nonzero(off)),

@@ -18,15 +18,15 @@ _SHARE_LEAKING = 0.5
 
 
 @dataclass(frozen=True)
-class _Range:
+class _ValueRange:
     low: float
     high: float
     count: int
     first: Hits | None
 
-    def merge(self, later: _Range) -> _Range:
+    def merge(self, later: _ValueRange) -> _ValueRange:
         low, high = min(self.low, later.low), max(self.high, later.high)
-        return _Range(low, high, self.count + later.count, self.first or later.first)
+        return _ValueRange(low, high, self.count + later.count, self.first or later.first)
 
     def weigh(self) -> Hits | None:
         if self.first is None or self.count < 2 or self.low != self.high:
@@ -34,11 +34,13 @@ class _Range:
         return replace(self.first, count=self.count, message=f"all {self.count:,} values are {self.low:g}")
 
 
-def constant_values(window: Window) -> _Range:
+def constant_values(window: Window) -> _ValueRange:
     """The value column holds one number."""
     values = window.values[window.usable]
     first = window.hits(window.usable, lambda step: "")
-    return _Range(float(values.min(initial=np.inf)), float(values.max(initial=-np.inf)), len(values), first)
+    return _ValueRange(
+        float(values.min(initial=np.inf)), float(values.max(initial=-np.inf)), len(values), first
+    )
 
 
 @dataclass(frozen=True)

@@ -7,46 +7,24 @@ from collections.abc import Sequence
 
 import typer
 
-from gaecli.cli import options as flags
-from gaecli.cli.files_from import names_from
+from gaecli.cli.command import Given, command
+from gaecli.cli.options import ROLE_COLUMNS
 from gaecli.diagnosis import Checkup
-from gaecli.errors import UsageError
-from gaecli.settings import Settings
 
 
+@command(
+    "inputs select ignore strict list_rules gamma preset truncation bootstrap done_at layout mask_mode masked_reward",
+    ROLE_COLUMNS,
+    "memory files_from join document_json quiet",
+)
 def check(
-    inputs: flags.Inputs = [],  # noqa: B006 - typer wants a list
-    select: flags.Select = None,
-    ignore: flags.Ignore = None,
-    strict: flags.Strict = False,
-    list_rules: flags.ListRules = False,
-    gamma: flags.Gamma = None,
-    preset: flags.Preset = "exact",
-    truncation: flags.Truncation = None,
-    bootstrap: flags.Bootstrap = "zero",
-    done_at: flags.DoneAt = None,
-    layout: flags.Layout = "auto",
-    mask_mode: flags.MaskMode = None,
-    masked_reward: flags.MaskedReward = "drop",
-    reward_column: flags.RewardColumn = None,
-    value_column: flags.ValueColumn = None,
-    next_value_column: flags.NextValueColumn = None,
-    bootstrap_value_column: flags.BootstrapColumn = None,
-    done_column: flags.DoneColumn = None,
-    terminated_column: flags.TerminatedColumn = None,
-    truncated_column: flags.TruncatedColumn = None,
-    not_done_column: flags.NotDoneColumn = None,
-    not_truncated_column: flags.NotTruncatedColumn = None,
-    final_done_column: flags.FinalDoneColumn = None,
-    episode_column: flags.EpisodeColumn = None,
-    env_column: flags.EnvColumn = None,
-    step_column: flags.StepColumn = None,
-    mask_column: flags.MaskColumn = None,
-    memory: flags.Memory = "1GiB",
-    files_from: flags.FilesFrom = None,
-    join: flags.Join = None,
-    json: flags.DocumentJson = False,
-    quiet: flags.Quiet = False,
+    given: Given,
+    select: list[str] | None,
+    ignore: list[str] | None,
+    strict: bool,
+    list_rules: bool,
+    json: bool,
+    quiet: bool,
 ) -> None:
     """Look for what is wrong, or likely to be, in rollout files: exit code 3 on errors, 0 on warnings.
 
@@ -55,37 +33,8 @@ def check(
     if list_rules:
         _list(select or [], ignore or [], as_json=json)
         return
-    named = {
-        "reward": reward_column,
-        "value": value_column,
-        "next_value": next_value_column,
-        "bootstrap_value": bootstrap_value_column,
-        "done": done_column,
-        "terminated": terminated_column,
-        "truncated": truncated_column,
-        "not_done": not_done_column,
-        "not_truncated": not_truncated_column,
-        "final_done": final_done_column,
-        "episode": episode_column,
-        "env": env_column,
-        "step": step_column,
-        "mask": mask_column,
-    }
-    settings = Settings.from_preset(
-        preset,
-        gamma=gamma,
-        truncation=truncation,
-        bootstrap=bootstrap,
-        done_at=done_at,
-        layout=layout,
-        mask_mode=mask_mode,
-        masked_reward=masked_reward,
-        columns={role: name for role, name in named.items() if name is not None},
-        join=join,
-    )
-    sources = [*inputs, *names_from(files_from, inputs)]
-    if not sources:
-        raise UsageError("no input given", hint="gae check FILE…, or a directory; see `gae check --help`")
+    settings = given.settings()
+    sources = given.sources("gae check FILE…, or a directory; see `gae check --help`")
     from gaecli.commands.check import check as run
 
     checkup = run(
@@ -94,7 +43,7 @@ def check(
         select=select or [],
         ignore=ignore or [],
         strict=strict,
-        memory_bytes=flags.parse_size(memory),
+        memory_bytes=given.memory_bytes,
     )
     _show(checkup, as_json=json, quiet=quiet)
     raise typer.Exit(checkup.exit_code)

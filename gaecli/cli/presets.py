@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
 
-import typer
-
-from gaecli.cli import options as flags
+from gaecli.cli.command import Given, command
 from gaecli.presets import PRESETS, find_preset
 
 
-def presets(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Show all about this one.", show_default=False)
-    ] = None,
-    json: flags.Json = False,
-) -> None:
+@command("preset_name json")
+def presets(given: Given, name: str | None, json: bool) -> None:
     """List the presets of `gae compute --preset`, or show one: formula, flags, normalisation, traps."""
     chosen = list(PRESETS.values()) if name is None else [find_preset(name)]
     if json:

@@ -18,9 +18,9 @@ from gaecli.estimators.registry import make_estimator
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.kernels.devices import choose_device
 from gaecli.layouts.base import Layout
-from gaecli.layouts.ends import flag_columns
-from gaecli.layouts.long import RowOrder
+from gaecli.layouts.flag_columns import flag_columns
 from gaecli.layouts.registry import choose_layout
+from gaecli.layouts.row_order import RowOrder
 from gaecli.pipeline.judging.continuity import Continuity, Edges
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream, open_stream
@@ -118,7 +118,7 @@ class _Checker:
             file, layout = opened.file, opened.layout
             self.num_rows += file.num_rows
             context = Context(
-                file, layout.roles, self.settings, flag_columns(layout.roles, self.settings), layout.name
+                file, layout.roles, self.settings, flag_columns(layout.roles, self.settings), layout.kind
             )
             self.contexts.append(context)
             self._apply("file", context)

@@ -39,6 +39,7 @@ from gaecli.storage.new_file import explain
 from gaecli.storage.places import Places
 from gaecli.summary import Summary
 from gaecli.unfinished import leave_word
+from gaecli.writing.kept_words import kept_words
 from gaecli.writing.outputs import Output, Outputs, by_new_file
 from gaecli.writing.provenance import combined_fingerprint, payload_of
 from gaecli.writing.write_file import WriteFile, WrittenFrom
@@ -286,7 +287,10 @@ class _Run:
         outcome = Outcome.done(
             ready.stream, self.outputs.targets, ready.outputs, ready.book, dry_run=self.options.dry_run
         )
-        outcome.warnings.extend(findings(ready.stream.plan, outcome, self.settings, self.device))
+        constants = outcome.constants.values()
+        outcome.warnings.extend(
+            findings(ready.stream.plan, outcome.totals, constants, self.settings, self.device)
+        )
         data_set = ready.stream.plan.data_set
         if data_set is not None and ready.stream.opened.number in self.outputs.behind_caches:
             outcome.warnings.append(behind_cache(str(data_set.root)))
@@ -336,7 +340,8 @@ class _Run:
             return None
         self.outputs.found(opened, entries)
         outcome = Outcome.up_to_date(opened, targets, entries)
-        outcome.warnings.extend(findings(opened.plan, outcome, self.settings, self.device))
+        constants = outcome.constants.values()
+        outcome.warnings.extend(findings(opened.plan, outcome.totals, constants, self.settings, self.device))
         return outcome
 
     def _left_alone(
@@ -373,11 +378,13 @@ class _Run:
         outputs = self.outputs.of(stream.opened)
         book = SketchBook() if self.options.gallery else None
 
+        words = kept_words(stream.warnings, stream.edges, stream.plan.paths)
+
         def tasks(groups: Iterable[Sequence[Output]]) -> Generator[WriteFile, None, None]:
             for group in groups:
                 for output in group:
                     output.constants = self._constants_of_file(stream, output.index) or constants
-                yield self.outputs.task(group, stream, self.rule, inputs, book)
+                yield self.outputs.task(group, stream, self.rule, inputs, words, book)
 
         groups = by_new_file(outputs)
         # What is drawn of a file goes on with what is drawn of the one before it.

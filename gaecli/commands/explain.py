@@ -182,7 +182,7 @@ def _explanation(reading: SettledStream, place: Place, tail: _LastStep, top: int
         deltas = np.where(_is_step(tail), rewards + gamma * following - values, 0.0)
     parts = decompose(deltas, gamma, lam)
     rows = np.concatenate(tail.rows)
-    has_rows = stream.layout_name != "nested"
+    has_rows = stream.layout.row_is != "trajectory"
     opened = stream.files[place.file]
     key = dict(place.key) or episode_keys(opened.file, opened.layout.roles, [place.row])[0]
     return Explanation(

@@ -27,7 +27,6 @@ from gaecli.estimators.gae import Gae
 from gaecli.estimators.registry import make_estimator
 from gaecli.formats.base import RolloutFile
 from gaecli.kernels.devices import choose_device
-from gaecli.layouts.dense import DenseLayout
 from gaecli.layouts.registry import why_layout
 from gaecli.moments import Moments
 from gaecli.pipeline.apply import Totals, reading_totals
@@ -247,7 +246,7 @@ class _Inspector:
             layout = layout_of(file, self.settings)
             return replace(
                 info,
-                layout=layout.name,
+                layout=layout.kind.name,
                 layout_reason=why_layout(file, layout, self.settings),
                 roles=dict(layout.roles.names),
                 role_reasons=_reasons(file, layout.roles),
@@ -305,13 +304,9 @@ class _Inspector:
 
     def _keys(self, opened: OpenFile, rows: Sequence[int]) -> list[dict[str, Any]]:
         """What the file calls the episodes that begin at these rows."""
-        if isinstance(opened.layout, DenseLayout):
-            frame = opened.layout.frame
-            num_columns = frame.num_lanes if frame.is_time_major else frame.num_times
-            names = ("time", "env") if frame.is_time_major else ("row", "step")
-            return [dict(zip(names, divmod(row, num_columns), strict=True)) for row in rows]
-        # Not the roles of the layout: a nested table has no use for its episode ids, a person has.
-        return episode_keys(opened.file, find_roles(opened.file, self.settings), rows)
+        if opened.layout.frame is not None:
+            return [opened.layout.frame.place_of(row) for row in rows]
+        return episode_keys(opened.file, opened.layout.key_roles, rows)
 
 
 def _name(plan: StreamPlan) -> str:

@@ -32,6 +32,7 @@ from gaecli.summary import (
     WarningNote,
 )
 from gaecli.writing.kept_report import constants_of, report_of
+from gaecli.writing.kept_words import edges_of, notes_of
 from gaecli.writing.outputs import Output
 from gaecli.writing.targets import Target
 
@@ -93,14 +94,16 @@ class Outcome:
         # Those of all files, or of each its own.
         is_shared = all(entry.get("normalization") == entries[0].get("normalization") for entry in entries)
         for number, (opened, entry) in enumerate(zip(stream.files, entries, strict=True)):
-            found, notes = report_of(entry, opened.file.path)
+            found = report_of(entry)
             totals.merge(found)
+            notes = notes_of(entry, stream.plan.paths)
             warnings += [note for note in notes if (note.code, note.message) not in known]
             kept = constants_of(entry)
             constants.update({label if is_shared else (number, label): one for label, one in kept.items()})
             file = opened.file
             files.append(_file(file.path, stream, targets, "up to date", found.counts, file.format_name))
-        return cls(files, totals, constants, warnings)
+        edges = edges_of(entries[0], stream.plan.paths)
+        return cls(files, totals, constants, warnings, edges=edges)
 
     @classmethod
     def done(
@@ -200,7 +203,7 @@ def _file(
         output=str(path if status == "up to date" and targets[path].in_place else targets[path].path),
         status=status,
         format=format_name,
-        layout=layout.name,
+        layout=layout.kind.name,
         counts=counts,
         method=method,
         columns=dict(layout.roles.names),

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
 import numpy as np
 
+from gaecli.estimators.normalization import NormConstants
 from gaecli.kernels.devices import Device
+from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.notes import counted
 from gaecli.settings import Settings
+from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import BootstrapCounts, WarningNote
 
-if TYPE_CHECKING:
-    from gaecli.commands.outcome import Outcome
-    from gaecli.pipeline.apply import Totals
-    from gaecli.sources.inputs import StreamPlan
 
-
-def findings(plan: StreamPlan, outcome: Outcome, settings: Settings, device: Device) -> list[WarningNote]:
-    """All that there is to tell of numbers that were computed."""
+def findings(
+    plan: StreamPlan,
+    totals: Totals,
+    constants: Collection[NormConstants],
+    settings: Settings,
+    device: Device,
+) -> list[WarningNote]:
+    """All that there is to tell of numbers that were computed. `constants`: those of every group."""
     file = only_file(plan)
     notes = [
-        *reading_notes(outcome.totals, settings, file),
-        *_degenerate(outcome, settings, file),
-        *_overflows(outcome, settings, file),
+        *reading_notes(totals, settings, file),
+        *_degenerate(totals, constants, settings, file),
+        *_overflows(totals, settings, file),
     ]
     if settings.precision == "double" and not device.has_float64:
         notes.append(
@@ -95,21 +99,23 @@ def _bootstraps(
     return notes
 
 
-def _degenerate(outcome: Outcome, settings: Settings, file: str | None) -> list[WarningNote]:
+def _degenerate(
+    totals: Totals, constants: Collection[NormConstants], settings: Settings, file: str | None
+) -> list[WarningNote]:
     if not settings.normalizes:
         return []
-    count = outcome.totals.degenerate_groups
-    count += sum(group.is_degenerate and group.count > 0 for group in outcome.constants.values())
+    count = totals.degenerate_groups
+    count += sum(group.is_degenerate and group.count > 0 for group in constants)
     if not count:
         return []
-    whose = "all" if len(outcome.constants) == 1 else "groups"
+    whose = "all" if len(constants) == 1 else "groups"
     return [counted("zero-variance", (count,), file, names=(whose,))]
 
 
-def _overflows(outcome: Outcome, settings: Settings, file: str | None) -> list[WarningNote]:
+def _overflows(totals: Totals, settings: Settings, file: str | None) -> list[WarningNote]:
     beyond = []
     for name, column in (("advantage", settings.advantage_column), ("return", settings.return_column)):
-        tally = outcome.totals.tallies.get(name)
+        tally = totals.tallies.get(name)
         if tally is None or not tally.moments.count:
             continue
         if not max(-tally.minimum, tally.maximum) <= float(np.finfo(np.float32).max):  # NaN as well

@@ -21,7 +21,7 @@ _LEVELS = 6
 
 
 @dataclass(frozen=True)
-class Kind:
+class DataSetKind:
     """How a data set is told from its root, and its root from one of its files."""
 
     name: str
@@ -35,13 +35,13 @@ class Kind:
 
 #: In this order: what says what it is comes before what only looks like it.
 KINDS = (
-    Kind("lerobot", lerobot.recognise, lerobot.root_of, is_marked=lerobot.is_marked),
-    Kind("minari", minari.recognise, minari.root_of, is_marked=minari.is_marked),
-    Kind("saved", saved.recognise, saved.root_of, is_marked=saved.is_marked),
-    Kind("hub", hub.recognise, hub.root_of, is_marked=hub.is_marked),
-    Kind("rllib", rllib.recognise, rllib.root_of),
-    Kind("hive", hive.recognise, hive.root_of),
-    Kind("shards", shards.recognise, shards.root_of, has_mark=False),
+    DataSetKind("lerobot", lerobot.recognise, lerobot.root_of, is_marked=lerobot.is_marked),
+    DataSetKind("minari", minari.recognise, minari.root_of, is_marked=minari.is_marked),
+    DataSetKind("saved", saved.recognise, saved.root_of, is_marked=saved.is_marked),
+    DataSetKind("hub", hub.recognise, hub.root_of, is_marked=hub.is_marked),
+    DataSetKind("rllib", rllib.recognise, rllib.root_of),
+    DataSetKind("hive", hive.recognise, hive.root_of),
+    DataSetKind("shards", shards.recognise, shards.root_of, has_mark=False),
 )
 
 #: Tables of a lakehouse, by their kind: whatever lies in the folder of one belongs to it, or is nothing.
@@ -109,7 +109,7 @@ def table_around(path: Path, known: Sequence[DataSet] = ()) -> LakeTable | None:
         return LakeTable(root, TITLES[kind], (files,), kind, failure=error)
 
 
-def _around(path: Path, kind: Kind) -> DataSet | None:
+def _around(path: Path, kind: DataSetKind) -> DataSet | None:
     """What is wrong elsewhere in a data set is no matter of one of its files, unless nothing tells its files."""
     try:
         root = kind.root_of(path)

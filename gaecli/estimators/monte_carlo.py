@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gaecli.estimators.base import Borders, Estimates
+from gaecli.estimators.td_lambda import crosses_trajectories
 from gaecli.estimators.whole_stream import GatedGae, WholeStreamGae
 from gaecli.kernels.devices import Device
 from gaecli.rollouts import Block, FloatArray
@@ -27,7 +28,7 @@ def make(settings: Settings, device: Device) -> MonteCarlo:
 
 
 def needs_whole_stream(settings: Settings) -> bool:
-    return settings.convention.arrival_rows or settings.truncation == "leak"
+    return crosses_trajectories(settings)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,11 @@ from gaecli.rollouts import Array, BoolArray, IndexArray
 
 #: "id" is anything that can be compared but not computed with: strings, binary. "time" is a moment or a span:
 #: it says what comes first, and counts nothing.
-Kind = Literal["float", "int", "bool", "time", "id", "null", "other"]
+ColumnKind = Literal["float", "int", "bool", "time", "id", "null", "other"]
+
+
+#: Columns with a cell per row; arrays, each of a shape of its own; groups of arrays, each of them an episode.
+Structure = Literal["table", "arrays", "episodes"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class ColumnInfo:
     """
 
     name: str
-    kind: Kind
+    kind: ColumnKind
     type_name: str
     shape: tuple[int, ...]
     is_list: bool = False
@@ -152,6 +156,7 @@ class RolloutFile(Protocol):
 
     path: Path
     format_name: str
+    structure: Structure
     num_rows: int
     #: (size, mtime in ns, inode) when opened; compared before anything is committed.
     identity: tuple[int, int, int]

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gaecli.errors import DataError
 from gaecli.layouts.cells import Cells
+from gaecli.layouts.flag_columns import FlagColumns
 from gaecli.rollouts import BoolArray
 
-if TYPE_CHECKING:
-    from gaecli.layouts.ends import FlagColumns
-
-Found = Mapping[str, BoolArray | None]
+FlagsByPlace = Mapping[str, BoolArray | None]
 #: (steps at which they differ, the place of a flag, the places of those that it contradicts)
 Difference = tuple[BoolArray, str, tuple[str, ...]]
 
 
-def check_agreement(flags: Found, names: FlagColumns, cells: Cells, told: BoolArray | None) -> None:
+def check_agreement(flags: FlagsByPlace, names: FlagColumns, cells: Cells, told: BoolArray | None) -> None:
     """`flags`: by place, 1 for yes. `told`: steps whose end the done flag speaks of; None: all."""
     for differs, one, others in (*_of_done(flags, names, told), *_of_echoes(flags, names, told)):
         if differs.any():
             raise _disagreement(differs, one, others, names, cells)
 
 
-def _of_done(flags: Found, names: FlagColumns, told: BoolArray | None) -> Iterator[Difference]:
+def _of_done(flags: FlagsByPlace, names: FlagColumns, told: BoolArray | None) -> Iterator[Difference]:
     terminated, truncated, done = flags["terminated"], flags["truncated"], flags["done"]
     if done is None:
         return
@@ -49,7 +46,7 @@ def _holds_truncations(names: FlagColumns) -> bool:
     return names.done_at == "start" or (is_inverted and not is_of_terminal_states)
 
 
-def _of_echoes(flags: Found, names: FlagColumns, told: BoolArray | None) -> Iterator[Difference]:
+def _of_echoes(flags: FlagsByPlace, names: FlagColumns, told: BoolArray | None) -> Iterator[Difference]:
     """Inverted flags beside plain ones. What is of terminal states alone may be silent where a limit cut."""
     terminated, truncated, done = flags["terminated"], flags["truncated"], flags["done"]
     stop, cut = flags["not_done"], flags["not_truncated"]

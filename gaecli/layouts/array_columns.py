@@ -17,7 +17,7 @@ from gaecli.columns import Roles, flag_of
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.behind import NOTHING_BEHIND, Behind
-from gaecli.layouts.ends import FlagColumns
+from gaecli.layouts.flag_columns import FlagColumns
 from gaecli.layouts.frames import Form, Frame, FramePart, forms_of
 from gaecli.layouts.longer import split_off_first, split_off_last
 from gaecli.rollouts import Array, BoolArray, IndexArray

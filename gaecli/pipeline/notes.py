@@ -13,7 +13,7 @@ from gaecli.summary import WarningNote
 
 
 @dataclass(frozen=True)
-class _CountedNote(WarningNote):
+class CountedNote(WarningNote):
     """A warning whose words hold numbers, which add up over inputs."""
 
     numbers: tuple[int, ...] = ()
@@ -30,14 +30,14 @@ def counted(
     hint: str | None = None,
 ) -> WarningNote:
     """The words are those of `WORDS`; the first of the numbers is the count."""
-    return _CountedNote(code, WORDS[code](*numbers, *names), file, numbers[0], hint, numbers, names)
+    return CountedNote(code, WORDS[code](*numbers, *names), file, numbers[0], hint, numbers, names)
 
 
 def merged(notes: Sequence[WarningNote]) -> list[WarningNote]:
     """The same warning about a thousand inputs is one warning, with the numbers of all of them."""
     together: dict[tuple[str, str | None], list[WarningNote]] = {}
     for note in notes:
-        words = None if isinstance(note, _CountedNote) else note.message
+        words = None if isinstance(note, CountedNote) else note.message
         together.setdefault((note.code, words), []).append(note)
     return [_sum(same) for same in together.values()]
 
@@ -45,8 +45,8 @@ def merged(notes: Sequence[WarningNote]) -> list[WarningNote]:
 def _sum(same: Sequence[WarningNote]) -> WarningNote:
     first = same[0]
     message = first.message
-    if isinstance(first, _CountedNote):
-        numbers = [note.numbers for note in same if isinstance(note, _CountedNote)]
+    if isinstance(first, CountedNote):
+        numbers = [note.numbers for note in same if isinstance(note, CountedNote)]
         message = WORDS[first.code](*map(sum, zip(*numbers, strict=True)), *first.names)
     if len(same) > 1:
         message = f"{message} (in {len(same):,} inputs)"

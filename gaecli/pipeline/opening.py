@@ -17,10 +17,11 @@ from gaecli.errors import DataError, UsageError
 from gaecli.estimators.registry import needs_whole_stream
 from gaecli.formats.base import RolloutFile, Unit, damaged
 from gaecli.formats.registry import open_file
+from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.base import Layout
 from gaecli.layouts.evidence.unused_flags import peek, unused_flags
-from gaecli.layouts.long import RowOrder
 from gaecli.layouts.registry import choose_layout
+from gaecli.layouts.row_order import RowOrder
 from gaecli.layouts.singles import as_found, single_columns
 from gaecli.pipeline.memory import check_memory, rows_per_block
 from gaecli.pipeline.reading_errors import told
@@ -115,8 +116,8 @@ class OpenStream:
         return self.files[0].layout.roles
 
     @property
-    def layout_name(self) -> str:
-        return self.files[0].layout.name
+    def layout(self) -> LayoutKind:
+        return self.files[0].layout.kind
 
     def source(self, index: int) -> FileSource:
         """The descriptor of one of the files."""
@@ -217,6 +218,9 @@ def _joined(stream: OpenStream) -> OpenStream:
 
 
 def _who_needs_all(settings: Settings) -> str:
+    alone = Settings(estimator=settings.estimator, n_steps=settings.n_steps)
+    if needs_whole_stream(alone):
+        return f"`--estimator {settings.estimator}`"
     if needs_whole_stream(Settings.from_preset(settings.preset)):
         return f"preset `{settings.preset}`"
     return "`--lam-alpha`" if settings.lam_alpha is not None else f"`--truncation {settings.truncation}`"
@@ -231,9 +235,10 @@ def _check_same_columns(files: Sequence[OpenFile]) -> None:
                 f"{_named(other)}; {_named(first)}",
                 hint="name the columns by flags, or pass `--no-join` if the files are independent",
             )
-        if other.layout.name != first.layout.name:
+        kinds = other.layout.kind, first.layout.kind
+        if kinds[0] != kinds[1]:
             raise DataError(
-                f"`{other.file.path}` is {other.layout.name} and `{first.file.path}` is {first.layout.name}, "
+                f"`{other.file.path}` is {kinds[0].name} and `{first.file.path}` is {kinds[1].name}, "
                 "but they belong to one stream",
                 hint="pass `--no-join` if the files are independent",
             )

@@ -15,8 +15,9 @@ from gaecli.engines.local import LocalEngine
 from gaecli.engines.threads import Threads
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.base import Estimator
+from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.evidence.unused_flags import EndsUnrecognised
-from gaecli.layouts.long import NeedsKeys, NeedsWholeStream, RowOrder
+from gaecli.layouts.row_order import NeedsKeys, NeedsWholeStream, RowOrder
 from gaecli.moments import Moments
 from gaecli.pipeline.blocks import BlockAddress, BlockStore, BlockSummary
 from gaecli.pipeline.combine import Carry, combine
@@ -84,8 +85,8 @@ class SummarisedStream:
         return self.opened.roles
 
     @property
-    def layout_name(self) -> str:
-        return self.opened.layout_name
+    def layout(self) -> LayoutKind:
+        return self.opened.layout
 
     def carries_of(self, file: int) -> list[Carries]:
         """By unit; none for a unit without rows."""
@@ -154,7 +155,7 @@ def _other_order(opened: OpenStream, error: Exception) -> RowOrder | None:
         return None  # all blocks together said so
     # A block alone may take rows that are out of order for wrong ones, and counts no others.
     return (
-        RowOrder(is_whole=True) if opened.num_blocks > 1 and opened.layout_name == "long" and fits else None
+        RowOrder(is_whole=True) if opened.num_blocks > 1 and opened.layout.row_is == "step" and fits else None
     )
 
 
@@ -173,7 +174,7 @@ def _as_taken(opened: OpenStream, context: RunContext) -> SummarisedStream:
         settings,
         summaries,
         combined,
-        opened.layout_name,
+        opened.layout,
         by_key=opened.row_order.by_key,
     )
     is_free = opened.plan.data_set is None and settings.join is None

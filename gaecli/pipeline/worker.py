@@ -10,7 +10,7 @@ from gaecli.estimators.base import Estimator
 from gaecli.estimators.registry import make_estimator
 from gaecli.formats.base import FileWriter
 from gaecli.kernels.devices import choose_device
-from gaecli.layouts.long import RowOrder
+from gaecli.layouts.row_order import RowOrder
 from gaecli.pipeline.blocks import BlockStore
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.opening import FileSource, OpenFile, OpenStream

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gaecli.choices import (
-    DenseLayout,
+    ArrayLayoutName,
     DoneAt,
     MaskFill,
     MaskMode,
@@ -43,7 +43,7 @@ class Preset:
     #: Role -> what the library's own arrays and columns are called; they come before all other names.
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     #: What its arrays are where no other array tells. None: either.
-    dense_layout: DenseLayout | None = None
+    dense_layout: ArrayLayoutName | None = None
 
     gamma: float = 0.99
     lam: float = 0.95

@@ -43,7 +43,7 @@ R = TypeVar("R")
 
 
 @dataclass(eq=False)
-class _Copy:
+class _LocalCopy:
     """An object and what is there of it."""
 
     info: ObjectInfo
@@ -60,7 +60,7 @@ class Mirror:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._copies: dict[Path, _Copy] = {}
+        self._copies: dict[Path, _LocalCopy] = {}
         self._looked_up: set[Path] = set()
         #: Names below which everything was seen.
         self._listed: set[str] = set()
@@ -221,11 +221,11 @@ class Mirror:
             raise FileError(
                 f"`{info.uri}` has no name that can be copied to a local file: {error.strerror}"
             ) from error
-        copy = _Copy(info, path)
+        copy = _LocalCopy(info, path)
         _stamp(copy)
         self._copies[path] = copy
 
-    def _fetch(self, copy: _Copy, wanted: Sequence[Range]) -> None:
+    def _fetch(self, copy: _LocalCopy, wanted: Sequence[Range]) -> None:
         extents = missing(wanted, copy.present)
         if not extents:
             return
@@ -267,12 +267,12 @@ def _refuse_table(uri: str, names: Iterable[str]) -> None:
         )
 
 
-def _stamp(copy: _Copy) -> None:
+def _stamp(copy: _LocalCopy) -> None:
     """The time of the object: more of it coming in is no change of the file."""
     os.utime(copy.path, ns=(copy.info.modified_ns, copy.info.modified_ns))
 
 
-def _no_room(error: OSError, copy: _Copy) -> FileError:
+def _no_room(error: OSError, copy: _LocalCopy) -> FileError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return FileError(
             f"no space left in the temporary directory for a copy of `{copy.info.uri}`",

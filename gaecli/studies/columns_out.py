@@ -127,12 +127,12 @@ class ColumnsOut:
         file = one.opened.file
         document = make_provenance(
             self._settings,
-            layout=one.opened.layout.name,
+            layout=one.opened.layout.kind.name,
             roles=one.opened.layout.roles.names,
             source="",
             inputs="sweep",
             totals=Totals(counts),
-            warnings=(),
+            words={},
             constants={},
             earlier=file.provenance,
         )

@@ -7,9 +7,8 @@ together from their histograms, as the numbers themselves are not kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,16 +17,14 @@ from gaecli.estimators.normalization import NormConstants
 from gaecli.moments import Moments
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.column_statistics import Tally
-from gaecli.summary import BootstrapCounts, ColumnStatistics, EpisodeCounts, WarningNote
+from gaecli.summary import BootstrapCounts, ColumnStatistics, EpisodeCounts
 
 K = TypeVar("K")
 
 _COUNTS = ("dropped_episodes", "dropped_steps", "unestimated_steps", "local_groups", "degenerate_groups")
-#: A stream has a handful of warnings; what more there is was not written by gaecli.
-_MOST_WARNINGS = 32
 
 
-def kept_report(totals: Totals, warnings: Iterable[WarningNote]) -> dict[str, Any]:
+def kept_report(totals: Totals) -> dict[str, Any]:
     """As JSON: no number that is not finite is in it."""
     return {
         "columns": {
@@ -38,22 +35,17 @@ def kept_report(totals: Totals, warnings: Iterable[WarningNote]) -> dict[str, An
         "value_errors": _moments_document(totals.value_errors),
         "returns": _moments_document(totals.returns),
         **{name: getattr(totals, name) for name in _COUNTS},
-        # Not the name of the file, which may have another one by then.
-        "warnings": [
-            {"code": note.code, "message": note.message, "count": note.count, "hint": note.hint}
-            for note in list(warnings)[:_MOST_WARNINGS]
-        ],
     }
 
 
-def report_of(entry: Mapping[str, Any], path: Path) -> tuple[Totals, list[WarningNote]]:
-    """The report and the warnings in an entry of the provenance of a file, which anybody may have edited."""
+def report_of(entry: Mapping[str, Any]) -> Totals:
+    """The report in an entry of the provenance of a file, which anybody may have edited."""
     totals = Totals(
         _kept(EpisodeCounts, entry.get("counts")), _kept(BootstrapCounts, entry.get("bootstrapped"))
     )
     kept = entry.get("report")
     if not isinstance(kept, dict):
-        return totals, []
+        return totals
     columns = kept.get("columns")
     for name in ("reward", "value", "advantage", "return"):
         tally = _tally_of(columns.get(name)) if isinstance(columns, dict) else None
@@ -65,9 +57,7 @@ def report_of(entry: Mapping[str, Any], path: Path) -> tuple[Totals, list[Warnin
     )
     for name in _COUNTS:
         setattr(totals, name, _count(kept.get(name)))
-    notes = kept.get("warnings")
-    found = [_note_of(note, path) for note in notes[:_MOST_WARNINGS]] if isinstance(notes, list) else []
-    return totals, [note for note in found if note is not None]
+    return totals
 
 
 def constants_of(entry: Mapping[str, Any]) -> dict[str, NormConstants]:
@@ -128,16 +118,6 @@ def _moments_of(document: object) -> Moments:
         return Moments()
     count, mean, m2 = document
     return Moments(count, mean, m2) if _count(count) and m2 >= 0 else Moments()
-
-
-def _note_of(document: object, path: Path) -> WarningNote | None:
-    if not isinstance(document, dict):
-        return None
-    code, message, hint = (document.get(name) for name in ("code", "message", "hint"))
-    if not isinstance(code, str) or not isinstance(message, str):
-        return None
-    is_hint = isinstance(hint, str)
-    return WarningNote(code, message, str(path), _count(document.get("count")), hint if is_hint else None)
 
 
 def _kept(kind: type[K], document: object) -> K:

@@ -161,12 +161,13 @@ class Outputs:
         stream: SummarisedStream,
         rule: NormRule,
         inputs: str,
+        words: Mapping[str, Any],
         book: SketchBook | None,
     ) -> WriteFile:
         """What is to be done for outputs that go into one new file.
 
-        `inputs` is the fingerprint of all files that their rows depend on, as in the provenance. The first result
-        of a stream keeps its warnings.
+        `inputs` is the fingerprint of all files that their rows depend on, as in the provenance. `words`, as of
+        `kept_words`, are those of the stream: its first result keeps them.
         """
         first = outputs[0]
         return WriteFile(
@@ -178,7 +179,7 @@ class Outputs:
             ],
             rule,
             self._begun(first),
-            ResultFacts(first.target.in_place, inputs, stream.warnings if first.index == 0 else ()),
+            ResultFacts(first.target.in_place, inputs, words if first.index == 0 else {}),
             book,
         )
 

@@ -12,7 +12,6 @@ from gaecli.estimators.normalization import NormConstants
 from gaecli.formats.base import RolloutFile
 from gaecli.pipeline.apply import Totals
 from gaecli.settings import Settings
-from gaecli.summary import WarningNote
 from gaecli.version import __version__
 from gaecli.writing.kept_report import kept_report
 
@@ -29,15 +28,16 @@ def make_provenance(
     source: str,
     inputs: str,
     totals: Totals,
-    warnings: Sequence[WarningNote],
+    words: Mapping[str, Any],
     constants: Mapping[Any, NormConstants],
     earlier: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """The document stored under the key `gaecli`.
 
     `source` is as of `source_of`; `inputs` is the fingerprint of all files the numbers depend on if they
-    are several. The writer adds `payload`, the fingerprint of all that is in the new file but our columns.
-    Columns of earlier runs that stay in the file keep their own entry under `earlier`.
+    are several; `words` is as of `kept_words`, and empty for all but the first of them. The writer adds
+    `payload`, the fingerprint of all that is in the new file but our columns. Columns of earlier runs that
+    stay in the file keep their own entry under `earlier`.
     """
     document: dict[str, Any] = {
         "schema": PROVENANCE_SCHEMA,
@@ -50,7 +50,7 @@ def make_provenance(
         "inputs": inputs,
         "counts": asdict(totals.counts),
         "bootstrapped": asdict(totals.bootstrapped),
-        "report": kept_report(totals, warnings),
+        "report": {**kept_report(totals), **words},
         "normalization": [
             {"group": str(label), "count": group.count, "mean": group.mean, "std": group.std}
             for label, group in list(constants.items())[:MAX_GROUPS]

@@ -15,6 +15,7 @@ from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import format_of, is_file_suffix, open_file, suffix_format
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan
+from gaecli.storage.links import check_links
 from gaecli.storage.new_file import check_writable
 from gaecli.storage.pipes import PIPE
 from gaecli.storage.places import Places
@@ -43,7 +44,9 @@ def plan_targets(
 
     The files of a data set share one sidecar, which has `tag` in its name.
     """
-    if options.output is None and not options.sidecar:
+    if options.output is not None:
+        check_links(Path(options.output))
+    elif not options.sidecar:
         check_parts(streams)
         return {
             path: Target(_successor(path, stream), in_place=True)
@@ -124,6 +127,7 @@ def check_output_names(file: RolloutFile, roles: Roles, settings: Settings) -> N
 def check_target(target: Target, places: Places) -> None:
     """An existing output file is replaced only if gaecli wrote it, or with leave."""
     places.look_up(target.path)
+    check_links(target.path)
     check_writable(target.path)
     if target.in_place or places.options.overwrite or not target.path.exists():
         return

@@ -18,7 +18,6 @@ from gaecli.pipeline.opening import FileSource, OpenFile
 from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.tasks import Carries, FinishedBlock, FinishUnit
 from gaecli.pipeline.worker import Worker
-from gaecli.summary import WarningNote
 from gaecli.writing.provenance import make_provenance, source_of
 
 
@@ -42,7 +41,8 @@ class ResultFacts:
     in_place: bool
     #: Fingerprint of all files that the numbers depend on, if they are several.
     inputs: str
-    warnings: Sequence[WarningNote]
+    #: What there is to tell of the stream, as JSON: see `kept_words`.
+    words: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,12 +134,12 @@ class WriteFile:
             whole.merge(one)
         return make_provenance(
             last.source.settings,
-            layout=opened.layout.name,
+            layout=opened.layout.kind.name,
             roles=opened.layout.roles.names,
             source=source_of(opened.file, in_place=facts.in_place),
             inputs=facts.inputs,
             totals=whole,
-            warnings=facts.warnings,
+            words=facts.words,
             constants=last.constants,
             earlier=opened.file.provenance if facts.in_place or not self.new_file.is_sidecar else None,
         )

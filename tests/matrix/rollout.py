@@ -44,7 +44,7 @@ def rollout(*, ends_inside: bool = True) -> Rollout:
     return Rollout(rewards, values, following, terminated, truncated)
 
 
-def advantages(given: Rollout) -> np.ndarray:
+def advantages(given: Rollout, lam: float = LAM) -> np.ndarray:
     """[N, T] by the recursion; the last step of a row uses what follows it, unless that is terminal."""
     found = np.zeros(given.rewards.shape)
     for env in range(found.shape[0]):
@@ -52,6 +52,6 @@ def advantages(given: Rollout) -> np.ndarray:
         for t in reversed(range(found.shape[1])):
             beyond = 0.0 if given.terminated[env, t] else float(given.following[env, t])
             delta = float(given.rewards[env, t]) + GAMMA * beyond - float(given.values[env, t])
-            later = delta + (0.0 if given.ended[env, t] else GAMMA * LAM * later)
+            later = delta + (0.0 if given.ended[env, t] else GAMMA * lam * later)
             found[env, t] = later
     return found

@@ -318,9 +318,9 @@ def test_a_descriptor_opens_what_is_open_here(tmp_path: Path) -> None:
     source: FileSource = pickle.loads(pickle.dumps(opened.source(1)))
     there, here = source.open(), opened.files[1]
     assert there.file.path == here.file.path
-    assert (there.layout.name, there.layout.roles) == (here.layout.name, here.layout.roles)
+    assert (there.layout.kind, there.layout.roles) == (here.layout.kind, here.layout.roles)
     assert (list(there.units), there.unused) == (list(here.units), here.unused)
-    assert there.layout.name == "long"
+    assert there.layout.kind.name == "long"
 
 
 def test_a_group_of_one_block_is_the_same_group_elsewhere() -> None:

@@ -8,12 +8,15 @@ import math
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import gaecli
 from gaecli.report.document import summary_to_dict
 from gaecli.writing.kept_report import constants_of, report_of
+from gaecli.writing.kept_words import edges_of, notes_of
 
 SETTINGS = {
     "plain": {},
@@ -97,13 +100,19 @@ BROKEN = [None, 3, "x", [], [[]], {}, {"count": "3"}, -1, 1e300, True, {"advanta
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=map(str, BROKEN))
-def test_an_edited_report_is_told_as_far_as_it_makes_sense(copy_sample, broken: object) -> None:
-    path = copy_sample("cartpole.parquet")
+def test_an_edited_report_is_told_as_far_as_it_makes_sense(tmp_path: Path, broken: object) -> None:
+    path = part(tmp_path / "r.parquet", 0, 40, **TOLD["unfilled-tail"][0])
     gaecli.compute(path, normalize="all")
     entry = json.loads(pq.read_metadata(path).metadata[b"gaecli"])
     places = [("report",), *(("report", name) for name in entry["report"]), ("normalization",), ("counts",)]
     places += [("report", "columns", name) for name in entry["report"]["columns"]]
     places += [("report", "columns", "advantage", name) for name in entry["report"]["columns"]["advantage"]]
+    places += [("report", "edges", name) for name in entry["report"]["edges"]]
+    places += [
+        ("report", "edges", "tails", 0),
+        *(("report", "edges", "tails", 0, index) for index in range(4)),
+    ]
+    places += [("report", "warnings", 0, name) for name in entry["report"]["warnings"][0]]
     assert len(places) > 15
     for *outer, last in places:
         edited = json.loads(json.dumps(entry))
@@ -111,9 +120,101 @@ def test_an_edited_report_is_told_as_far_as_it_makes_sense(copy_sample, broken: 
         for name in outer:
             inner = inner[name]
         inner[last] = broken
-        report, notes = report_of(edited, path)
+        report, notes = report_of(edited), notes_of(edited, [path])
         constants_of(edited)
+        edges_of(edited, [path])
         assert all(note.message for note in notes)
         for tally in report.tallies.values():
             numbers = dataclasses.astuple(tally.merge(tally).statistics())
             assert all(math.isfinite(number) for number in numbers if isinstance(number, float))
+
+
+def part(path: Path, first: int, last: int, **columns: object) -> Path:
+    """Rows of a log of episodes of 25 steps, as one file."""
+    rows = np.arange(first, last)
+    made = {
+        "reward": np.cos(rows),
+        "value": np.sin(rows),
+        "episode_id": rows // 25,
+        "step": rows % 25,
+        "terminated": rows % 25 == 24,
+    }
+    table = pa.table({**made, **{name: cells[rows] for name, cells in columns.items()}})
+    pq.write_table(table, path, row_group_size=10)
+    return path
+
+
+EVERY_ROW = np.arange(1000)
+#: What is told of -> (columns beside those of the log, settings).
+TOLD = {
+    "goes-on-in-next-file": ({}, {}),
+    "bootstrap-current": ({"terminated": EVERY_ROW < 0}, {"bootstrap": "current"}),
+    "bootstrap-zero": ({"terminated": EVERY_ROW < 0}, {"bootstrap": "zero"}),
+    "zero-variance": ({"reward": EVERY_ROW * 0.0, "value": EVERY_ROW * 0.0}, {"normalize": "all"}),
+    "unfilled-tail": (
+        {"reward": np.where(EVERY_ROW % 40 < 20, 1.0, 0.0), "value": np.where(EVERY_ROW % 40 < 20, 1.0, 0.0)},
+        {},
+    ),
+    "preset-truncation": (
+        {"terminated": EVERY_ROW < 0, "truncated": EVERY_ROW % 25 == 24},
+        {"truncation": "zero"},
+    ),
+    "dropped-episodes": ({"reward": np.where(EVERY_ROW % 40 == 3, np.nan, 1.0)}, {"on_nan": "drop-episode"}),
+}
+
+
+@pytest.mark.parametrize("code", TOLD)
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"output": "out/"}, {"sidecar": True}, {"normalize": "all"}, {"join": True}],
+)
+def test_every_kind_of_warning_about_many_files_is_told_again(tmp_path: Path, code: str, how: dict) -> None:
+    columns, settings = TOLD[code]
+    settings = {**how, **settings}
+    if "output" in how:
+        settings["output"] = f"{tmp_path}/{how['output']}"
+    paths = [part(tmp_path / f"x{n}.parquet", 40 * n, 40 * n + 40, **columns) for n in range(3)]
+    first, second = (gaecli.compute(paths, **settings) for _ in range(2))
+    assert {file.status for file in second.files} == {"up to date"}
+    if how != {"join": True} or code != "goes-on-in-next-file":
+        assert code in [note.code for note in first.warnings]
+    assert second.warnings == first.warnings
+    exact = ("count", "min", "max")
+    for name, column in first.columns.items():
+        assert [getattr(second.columns[name], of) for of in exact] == [getattr(column, of) for of in exact]
+    assert second.totals == first.totals
+    assert second.bootstrapped == first.bootstrapped
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_new_file_among_those_that_are_up_to_date_is_compared_with_them(
+    tmp_path: Path, number: int
+) -> None:
+    paths = [part(tmp_path / f"x{n}.parquet", 40 * n, 40 * n + 40) for n in range(3)]
+    wanted = gaecli.compute(paths).warnings
+    assert wanted
+    part(paths[number], 40 * number, 40 * number + 40)
+    again = gaecli.compute(paths)
+    assert sorted(file.status for file in again.files) == ["up to date", "up to date", "written"]
+    assert again.warnings == wanted
+
+
+def test_no_warning_is_left_of_files_that_are_no_neighbours_any_more(tmp_path: Path) -> None:
+    paths = [part(tmp_path / f"x{n}.parquet", 40 * n, 40 * n + 40) for n in range(3)]
+    gaecli.compute(paths)
+    codes = [note.code for note in gaecli.compute([paths[0], paths[2]]).warnings]
+    assert "goes-on-in-next-file" not in codes
+
+
+@pytest.mark.parametrize("ids", [["a", "b"], [b"a", b"b"], [1.5, 2.5], [None, 7]])
+def test_ids_of_every_type_are_kept_or_left_out(tmp_path: Path, ids: list) -> None:
+    paths = [tmp_path / "x.parquet", tmp_path / "y.parquet"]
+    for path, steps in zip(paths, ([0, 0, 1, 2], [3, 4, 5, 0]), strict=True):
+        of_rows = [ids[0], *3 * ids[1:]] if path == paths[0] else [*3 * ids[1:], ids[0]]
+        columns = {"reward": [1.0] * 4, "value": [0.5] * 4, "episode_id": of_rows, "step": steps}
+        pq.write_table(pa.table(columns), path)
+    first, second = (gaecli.compute(paths, bootstrap="zero") for _ in range(2))
+    assert {file.exit_code for file in first.files} == {0}
+    assert "goes-on-in-next-file" in [note.code for note in first.warnings]
+    if ids[1] != b"b":
+        assert second.warnings == first.warnings

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
-from gaecli.cli.study_options import parse_grid
+from gaecli.cli.values import parse_grid
 from gaecli.commands.sweep import SweepOptions, sweep
 from gaecli.errors import UsageError
 from gaecli.settings import Settings

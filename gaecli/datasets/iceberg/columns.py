@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -13,9 +13,6 @@ from gaecli.datasets.iceberg.log import TITLE
 from gaecli.datasets.virtual import VirtualColumns
 from gaecli.errors import UsageError
 from gaecli.formats.base import FileWriter, RolloutFile, WritePlan
-
-if TYPE_CHECKING:
-    from gaecli.datasets.iceberg.table import IcebergTable
 
 _FIELD_ID = b"PARQUET:field_id"
 
@@ -42,9 +39,8 @@ def field_ids(path: Path) -> dict[str, int | None]:
     return {name: int(found[_FIELD_ID]) if _FIELD_ID in found else None for name, found in metadata.items()}
 
 
-def check_columns(table: IcebergTable, path: Path) -> None:
-    """Refuse a file whose names are not the table's: what is called so there may be another column here."""
-    schema = table.metadata.schema()
+def check_columns(schema: Any, path: Path) -> None:
+    """Refuse a file whose names are not those of the table's schema: what is called so may be another column."""
     for name, number in field_ids(path).items():
         now = name if number is None else schema.find_column_name(number)
         if now != name:

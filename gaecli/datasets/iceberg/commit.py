@@ -10,13 +10,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gaecli.datasets.iceberg.log import TITLE, told
+from gaecli.datasets.iceberg.log import TITLE, Snapshot, told
 from gaecli.errors import FileError, UnknownOutcomeError, UsageError
-
-if TYPE_CHECKING:
-    from gaecli.datasets.iceberg.table import IcebergTable
 
 _COMMIT_ID = "gaecli.commit-id"
 #: What a data file says of its columns, by their ids.
@@ -30,7 +27,7 @@ _COUNTS = (
 )
 
 
-def column_ids(table: IcebergTable, names: Sequence[str], *, is_list: bool) -> dict[str, tuple[int, ...]]:
+def column_ids(table: Snapshot, names: Sequence[str], *, is_list: bool) -> dict[str, tuple[int, ...]]:
     """The ids of columns, and of the items of lists, once they are in the schema. Nothing is changed."""
     with told(table.root):
         transaction = _transaction(table)
@@ -38,7 +35,7 @@ def column_ids(table: IcebergTable, names: Sequence[str], *, is_list: bool) -> d
         return _ids(transaction.table_metadata.schema(), names)
 
 
-def commit(table: IcebergTable, new_files: Mapping[Path, Path], columns: Sequence[str]) -> None:
+def commit(table: Snapshot, new_files: Mapping[Path, Path], columns: Sequence[str]) -> None:
     """Make `new_files` the table in place of the old ones. If it raises, they are not.
 
     Raises:
@@ -74,7 +71,7 @@ def commit(table: IcebergTable, new_files: Mapping[Path, Path], columns: Sequenc
         raise
 
 
-def _commit(table: IcebergTable, new_files: Mapping[Path, Path], columns: Sequence[str]) -> None:
+def _commit(table: Snapshot, new_files: Mapping[Path, Path], columns: Sequence[str]) -> None:
     transaction = _transaction(table)
     is_list = any(table.ids[name][1:] for name in columns)
     _add_columns(table, transaction, columns, is_list=is_list)
@@ -89,7 +86,7 @@ def _commit(table: IcebergTable, new_files: Mapping[Path, Path], columns: Sequen
     transaction.commit_transaction()
 
 
-def _transaction(table: IcebergTable) -> Any:
+def _transaction(table: Snapshot) -> Any:
     from pyiceberg.table import Table, Transaction
 
     # No retry: what somebody has committed meanwhile was not looked at here.
@@ -101,7 +98,7 @@ def _transaction(table: IcebergTable) -> Any:
     )
 
 
-def _add_columns(table: IcebergTable, transaction: Any, names: Sequence[str], *, is_list: bool) -> None:
+def _add_columns(table: Snapshot, transaction: Any, names: Sequence[str], *, is_list: bool) -> None:
     from pyiceberg.types import FloatType, ListType
 
     item = FloatType()
@@ -171,7 +168,7 @@ def _start(row_group: Any) -> int:
     return min(int(offset) for offset in offsets if offset is not None)
 
 
-def _is_there(table: IcebergTable) -> bool | None:
+def _is_there(table: Snapshot) -> bool | None:
     """Whether the catalog's table has our snapshot; None where the catalog does not say."""
     try:
         metadata = table.handle.catalog.load_table(table.handle.name()).metadata

@@ -6,8 +6,9 @@ import contextlib
 import gzip
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,24 @@ class LiveFile:
     path: Path
     sequence: int
     entry: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The table as it was read, and what a new snapshot of it will be called by."""
+
+    root: Path
+    #: The table's metadata, by pyiceberg.
+    metadata: Any
+    #: As the catalog has it; None where no catalog is known.
+    handle: Any
+    live: Mapping[Path, LiveFile]
+    #: The files of the table by their locations.
+    files: Any
+    #: In the names of new files, and in the new snapshot.
+    commit_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    #: Of new columns, once they are known.
+    ids: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def check_installed(root: Path) -> None:

@@ -7,7 +7,6 @@ the commits that added them, those of one commit by the numbers in their names, 
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from gaecli.datasets.base import natural_key
 from gaecli.datasets.iceberg.log import (
     TITLE,
     LiveFile,
+    Snapshot,
     check_installed,
     find_in_catalogs,
     live_files,
@@ -33,38 +33,28 @@ from gaecli.formats.registry import open_file
 class IcebergTable(LakeTable):
     """The live files of a snapshot. New ones lie beside them, and are made the table by a commit."""
 
-    #: The table's metadata, by pyiceberg.
-    metadata: Any = field(default=None, compare=False)
-    #: As the catalog has it; None where no catalog is known.
-    handle: Any = field(default=None, compare=False)
-    live: Mapping[Path, LiveFile] = field(default_factory=dict, compare=False)
-    #: The files of the table by their locations.
-    files: Any = field(default=None, compare=False)
-    #: In the names of new files, and in the snapshot.
-    commit_id: str = field(default_factory=lambda: str(uuid.uuid4()), compare=False)
-    #: Of new columns, once they are known.
-    ids: dict[str, tuple[int, ...]] = field(default_factory=dict, compare=False)
+    snapshot: Snapshot = field(kw_only=True, compare=False)
 
     def open(self, path: Path) -> RolloutFile:
         from gaecli.datasets.iceberg.columns import NumberedColumns, check_columns
 
         if self.failure is not None:
             raise self.failure
-        check_columns(self, path)
+        check_columns(self.snapshot.metadata.schema(), path)
         return NumberedColumns(open_file(path), self.partitions[path], self._new_ids)
 
     def refuse_in_place(self) -> UsageError | None:
         from gaecli.datasets.iceberg.columns import field_ids
 
         elsewhere = "write elsewhere with `--output` or `--sidecar`"
-        if self.handle is None:
+        if self.snapshot.handle is None:
             return UsageError(
                 f"a new snapshot of the {TITLE} `{self.root}` has to go through its catalog, and none is known",
                 hint="configure pyiceberg for it, in ~/.pyiceberg.yaml or by PYICEBERG_CATALOG__NAME__URI; "
                 f"or {elsewhere}",
             )
-        spec = self.metadata.default_spec_id
-        others = [path for path in self.paths if self.live[path].entry.data_file.spec_id != spec]
+        spec = self.snapshot.metadata.default_spec_id
+        others = [path for path in self.paths if self.snapshot.live[path].entry.data_file.spec_id != spec]
         if others:
             return UsageError(
                 f"`{others[0]}` of the {TITLE} `{self.root}` is partitioned otherwise than new files are",
@@ -79,21 +69,22 @@ class IcebergTable(LakeTable):
         return None
 
     def successor(self, path: Path) -> Path:
-        return path.with_name(f"{self.numbers[path]:05d}-0-{self.commit_id}.parquet")
+        return path.with_name(f"{self.numbers[path]:05d}-0-{self.snapshot.commit_id}.parquet")
 
     def publish(self, new_files: Mapping[Path, Path], columns: Sequence[str]) -> None:
         from gaecli.datasets.iceberg.commit import commit
 
-        commit(self, new_files, columns)
+        commit(self.snapshot, new_files, columns)
 
     def _new_ids(self, plan: WritePlan) -> Mapping[str, tuple[int, ...]]:
         """None where no catalog is known: then the new file lies outside of the table."""
         from gaecli.datasets.iceberg.commit import column_ids
 
-        if self.handle is not None and not self.ids:
+        ids = self.snapshot.ids
+        if self.snapshot.handle is not None and not ids:
             is_list = plan.like_column is not None
-            self.ids.update(column_ids(self, list(plan.new_columns), is_list=is_list))
-        return self.ids
+            ids.update(column_ids(self.snapshot, list(plan.new_columns), is_list=is_list))
+        return ids
 
 
 def read(root: Path) -> IcebergTable:
@@ -117,10 +108,7 @@ def read(root: Path) -> IcebergTable:
         (ordered,),
         "iceberg",
         {path: _partition(metadata, files[path]) for path in ordered},
-        metadata=metadata,
-        handle=handle,
-        live=files,
-        files=places,
+        snapshot=Snapshot(root, metadata, handle, files, places),
     )
 
 

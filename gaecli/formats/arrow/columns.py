@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from gaecli.errors import DataError
 from gaecli.formats.arrow.buffers import nulls_of, primitive_array, validity_buffer, values_of
-from gaecli.formats.base import TWO_COLUMNS, Column, ColumnInfo, Kind, OutputColumn
+from gaecli.formats.base import TWO_COLUMNS, Column, ColumnInfo, ColumnKind, OutputColumn
 from gaecli.rollouts import BoolArray, IndexArray
 
 
@@ -319,7 +319,7 @@ def _item_type(data_type: pa.DataType) -> tuple[pa.DataType, int]:
     return item_type, depth + 1
 
 
-def _kind(data_type: pa.DataType) -> Kind:
+def _kind(data_type: pa.DataType) -> ColumnKind:
     if pa.types.is_dictionary(data_type):
         return _kind(data_type.value_type)
     if pa.types.is_boolean(data_type):

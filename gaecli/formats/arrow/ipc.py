@@ -28,7 +28,16 @@ from gaecli.formats.arrow.columns import (
     type_of,
 )
 from gaecli.formats.arrow.messages import FILE_MAGIC, MalformedMessage, read_batches
-from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.base import (
+    NO_REMARKS,
+    NO_ROLES,
+    Column,
+    ColumnInfo,
+    OutputColumn,
+    Structure,
+    Unit,
+    WritePlan,
+)
 from gaecli.formats.own_columns import ContentDigest, fingerprint, signature
 from gaecli.formats.parquet.keys import updated_keys
 from gaecli.formats.stored import parse_document
@@ -42,6 +51,7 @@ class ArrowInput:
     """One Arrow IPC file or stream, opened by its schema and the headers of its batches."""
 
     format_name = "arrow"
+    structure: Structure = "table"
     row_group_rows = None
     known_roles = NO_ROLES
     remarks = NO_REMARKS
@@ -241,7 +251,7 @@ class ArrowOutput:
                 for name, dtype in plan.new_columns.items()
             ]
         )
-        self._added = _Spool(temporary.parent, self._schema)
+        self._added = _BatchSpool(temporary.parent, self._schema)
         self._digests = {name: ContentDigest() for name in self._schema.names}
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
@@ -296,7 +306,7 @@ class ArrowOutput:
                 writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema), metadata)
 
 
-class _Spool:
+class _BatchSpool:
     """Batches in a file without a name, and their rows taken out again in other batches."""
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:

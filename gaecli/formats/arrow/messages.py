@@ -59,7 +59,7 @@ def read_batches(path: Path, *, is_file: bool) -> Batches:
     size = path.stat().st_size
     with path.open("rb") as file:
         if is_file:
-            footer = _Footer(file, size)
+            footer = _ArrowFooter(file, size)
             has_footer_metadata = footer.has_metadata
             messages = _messages_of_file(file, footer)
         else:
@@ -85,7 +85,7 @@ class _Message:
 
 
 @dataclass(frozen=True)
-class _Block:
+class _MessagePlace:
     """Where a message of a file stands."""
 
     header_type: int
@@ -98,7 +98,7 @@ class _Block:
         return self.offset + self.header_bytes + self.body_bytes
 
 
-class _Footer:
+class _ArrowFooter:
     """What stands at the end of a file and says where all else stands."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
@@ -120,10 +120,10 @@ class _Footer:
     def has_metadata(self) -> bool:
         return len(self._root.vector(4, 4)) > 0
 
-    def blocks(self) -> list[_Block]:
+    def blocks(self) -> list[_MessagePlace]:
         """Dictionaries, then record batches in the order of their rows."""
         blocks = [
-            _Block(header_type, *_BLOCK.unpack_from(self._data, position))
+            _MessagePlace(header_type, *_BLOCK.unpack_from(self._data, position))
             for field, header_type in ((2, _DICTIONARY_BATCH), (3, _RECORD_BATCH))
             for position in self._root.vector(field, _BLOCK.size)
         ]
@@ -140,7 +140,7 @@ class _Footer:
         return blocks
 
 
-def _messages_of_file(file: BinaryIO, footer: _Footer) -> Iterator[_Message]:
+def _messages_of_file(file: BinaryIO, footer: _ArrowFooter) -> Iterator[_Message]:
     for block in footer.blocks():
         file.seek(block.offset)
         message = _parse(_without_prefix(file.read(block.header_bytes)))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gaecli.errors import FileError, MissingExtraError
-from gaecli.formats.base import ColumnInfo, Kind
+from gaecli.formats.base import ColumnInfo, ColumnKind
 
 PROVENANCE_ATTRIBUTE = "gaecli"
 #: What h5py raises where a file is damaged.
@@ -113,8 +113,8 @@ def lies_elsewhere(dataset: Any) -> bool:
     return bool(dataset.is_virtual or dataset.external)
 
 
-def kind_of(dtype: np.dtype[Any]) -> Kind:
-    kinds: dict[str, Kind] = {"b": "bool", "i": "int", "u": "int", "f": "float"}
+def kind_of(dtype: np.dtype[Any]) -> ColumnKind:
+    kinds: dict[str, ColumnKind] = {"b": "bool", "i": "int", "u": "int", "f": "float"}
     return kinds.get(dtype.kind, "other")
 
 

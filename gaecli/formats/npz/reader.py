@@ -26,8 +26,9 @@ from gaecli.formats.base import (
     NO_ROLES,
     Column,
     ColumnInfo,
-    Kind,
+    ColumnKind,
     OutputColumn,
+    Structure,
     Unit,
     WritePlan,
     damaged,
@@ -66,6 +67,7 @@ class NpzInput:
     """One NPZ archive, opened by its directory and the headers of its arrays."""
 
     format_name = "npz"
+    structure: Structure = "arrays"
     row_group_rows = None
     known_roles = NO_ROLES
     remarks = NO_REMARKS
@@ -310,7 +312,7 @@ def _read_info(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> Co
     )
 
 
-def _kind(dtype: np.dtype[Any]) -> Kind:
+def _kind(dtype: np.dtype[Any]) -> ColumnKind:
     if dtype.kind == "b":
         return "bool"
     if dtype.kind in "iu":

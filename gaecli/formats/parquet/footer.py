@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -125,7 +126,7 @@ class Footer:
         found = self.tree.value(FileMetaData.KEY_VALUE_METADATA, ())
         return {pair.value(KeyValue.KEY): pair.value(KeyValue.VALUE) for pair in found}
 
-    @property
+    @cached_property
     def is_canonical(self) -> bool:
         """Whether the tree encodes to the very bytes that it was read from."""
         return thrift.encode(self.tree) == self.raw
@@ -185,8 +186,13 @@ def read_open_footer(file: BinaryIO, name: str) -> Footer:
         raise _damaged(name, str(error)) from error
 
 
+@lru_cache(maxsize=1)
 def parse_footer(raw: bytes, start: int) -> Footer:
-    """The footer in `raw`, which stands at offset `start` of its file. Raises ValueError."""
+    """The footer in `raw`, which stands at offset `start` of its file. Raises ValueError.
+
+    The last one is kept: a file is opened, fingerprinted and written one after the other, and the footer of a
+    wide one takes seconds. Nobody changes a tree that was read.
+    """
     tree, length = thrift.decode(raw)
     if FileMetaData.ENCRYPTION_ALGORITHM in tree:
         raise _EncryptedError

@@ -76,7 +76,7 @@ def reencode(
         return _with_facts_of(footer, dropped, read_open_footer(written, str(temporary)))
 
 
-class _Leaf:
+class _RewrittenLeaf:
     """A leaf column of the source with its chunks, under the path that it has in the new file."""
 
     def __init__(self, path: str, old_path: tuple[str, ...], chunks: Sequence[Struct]) -> None:
@@ -132,7 +132,7 @@ def _writer_options(
     if len(paths) != len(old_paths):
         return options
     leaves = [
-        _Leaf(path, old_path, [group[index] for group in chunks])
+        _RewrittenLeaf(path, old_path, [group[index] for group in chunks])
         for path, old_path, index in zip(paths, old_paths, kept, strict=True)
     ]
     options["compression"] = {leaf.path: _writable(leaf.codec) for leaf in leaves}

@@ -20,13 +20,13 @@ _MOST_LANES = 10_000
 
 
 @dataclass(frozen=True)
-class _Edge:
-    """The first or the last step of a lane."""
+class Edge:
+    """The first or the last step of a lane, of a trajectory that may reach over it."""
 
     identity: Hashable
     step: int | None
-    #: A trajectory may reach over it.
-    is_open: bool
+    #: The lane has one trajectory, as far as its id tells: its first step has that of its last.
+    is_only: bool = False
 
     @property
     def has_id(self) -> bool:
@@ -35,22 +35,23 @@ class _Edge:
 
 @dataclass(frozen=True)
 class Edges:
-    """Both ends of a stream, by the key of the lane."""
+    """Both ends of a stream, by the key of the lane; those at which no trajectory is open are left out."""
 
     first_path: str
     last_path: str
-    heads: Mapping[Hashable, _Edge]
-    tails: Mapping[Hashable, _Edge]
+    heads: Mapping[Hashable, Edge]
+    tails: Mapping[Hashable, Edge]
     stride: int
 
     @classmethod
     def of(cls, case: StreamEvidence) -> Edges | None:
         """None where trajectories are known to be whole, or there are too many lanes to compare."""
         num_lanes = sum(summary.lanes.count for summary in case.summaries)
-        if case.layout != "long" or not 0 < num_lanes <= _MOST_LANES:
+        if case.layout.row_is != "step" or not 0 < num_lanes <= _MOST_LANES:
             return None
-        heads: dict[Hashable, _Edge] = {}
-        tails: dict[Hashable, _Edge] = {}
+        heads: dict[Hashable, Edge | None] = {}
+        tails: dict[Hashable, Edge | None] = {}
+        first_ids: dict[Hashable, Hashable] = {}
         for summary in case.summaries:
             lanes, steps = summary.lanes, (summary.lanes.first_steps, summary.lanes.last_steps)
             is_open = lanes.open_ends & ~summary.borders.last_cut
@@ -60,24 +61,29 @@ class Edges:
             for lane, (key, first_id, last_id) in enumerate(names):
                 first, last = (None if found is None else int(found[lane]) for found in steps)
                 begins = bool(lanes.first_is_start[lane]) or lanes.first_padding[lane] >= 0
-                heads.setdefault(key, _Edge(first_id, first, not begins))
-                tails[key] = _Edge(last_id, last, bool(is_open[lane]))
+                heads.setdefault(key, None if begins else Edge(first_id, first))
+                is_only = first_ids.setdefault(key, first_id) == last_id
+                tails[key] = Edge(last_id, last, is_only) if is_open[lane] else None
         strides = [found for summary in case.summaries if (found := summary.facts.step_stride)]
         paths = [str(path) for path in case.paths]
-        return cls(paths[0], paths[-1], heads, tails, min(strides, default=1))
+        return cls(paths[0], paths[-1], _open(heads), _open(tails), min(strides, default=1))
 
-    def goes_on_in(self, later: Edges) -> _Edge | None:
+    def goes_on_in(self, later: Edges) -> Edge | None:
         """The end of a trajectory that `later` begins with."""
         for key, tail in self.tails.items():
             head = later.heads.get(key)
-            if head is None or not tail.is_open or not head.is_open or head.identity != tail.identity:
+            if head is None or head.identity != tail.identity:
                 continue
             if tail.step is not None and head.step is not None:
                 if head.step == tail.step + self.stride:
                     return tail
-            elif tail.has_id and self.heads[key].identity != tail.identity:
+            elif tail.has_id and not tail.is_only:
                 return tail  # ids that count on from file to file
         return None
+
+
+def _open(edges: Mapping[Hashable, Edge | None]) -> dict[Hashable, Edge]:
+    return {key: edge for key, edge in edges.items() if edge is not None}
 
 
 class Continuity:
@@ -85,7 +91,7 @@ class Continuity:
 
     def __init__(self) -> None:
         self._before: Edges | None = None
-        self._found: list[tuple[Edges, Edges, _Edge]] = []
+        self._found: list[tuple[Edges, Edges, Edge]] = []
 
     def add(self, edges: Edges | None) -> None:
         if edges is not None and self._before is not None:
@@ -111,7 +117,7 @@ class Continuity:
         ]
 
 
-def _described(end: _Edge) -> list[str]:
+def _described(end: Edge) -> list[str]:
     identity: Any = end.identity
     if isinstance(identity, tuple) and len(identity) == 1:
         identity = identity[0]

@@ -17,7 +17,7 @@ from gaecli.summary import WarningNote
 
 
 @dataclass(frozen=True)
-class _Whole:
+class _SeenColumn:
     """What all blocks together say of one column."""
 
     num_pairs: int
@@ -48,7 +48,9 @@ def unused_ids(
     return notes
 
 
-def _note(name: str, found: _Whole, paths: Sequence[Path], roles: Roles, *, is_counted: bool) -> WarningNote:
+def _note(
+    name: str, found: _SeenColumn, paths: Sequence[Path], roles: Roles, *, is_counted: bool
+) -> WarningNote:
     # Rows that alternate may hold several episodes of each: flags cut them, once they stand apart.
     role = "env" if found.comes_back else role_of_suspect(name, roles)
     flag = f"--{role}-column"
@@ -65,7 +67,7 @@ def _note(name: str, found: _Whole, paths: Sequence[Path], roles: Roles, *, is_c
     return WarningNote("unused-id", message, str(path), found.num_changes, hint=hint)
 
 
-def _together(name: str, summaries: Sequence[BlockSummary], combined: Combined) -> _Whole | None:
+def _together(name: str, summaries: Sequence[BlockSummary], combined: Combined) -> _SeenColumn | None:
     traces = [summary.facts.suspects[name] for summary in summaries]
     pairs = sum(trace.num_pairs for trace in traces)
     changes = sum(trace.num_changes for trace in traces)
@@ -89,4 +91,4 @@ def _together(name: str, summaries: Sequence[BlockSummary], combined: Combined) 
     if not changes:
         return None
     file, row = min(places)
-    return _Whole(pairs, changes, any(trace.comes_back for trace in traces), file, row)
+    return _SeenColumn(pairs, changes, any(trace.comes_back for trace in traces), file, row)

@@ -1,0 +1,98 @@
+"""From a list of options to a command: the signature that typer reads, and what was given, put together."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from gaecli.cli.files_from import names_from
+from gaecli.cli.options import OPTIONS, Option
+from gaecli.cli.values import parse_size
+from gaecli.errors import UsageError
+from gaecli.settings import RunOptions, Settings
+
+
+class Given:
+    """What the options of one command were given. Nothing is checked before it is asked for."""
+
+    def __init__(self, values: Mapping[str, Mapping[str, Any]]) -> None:
+        self._settings = values["setting"]
+        self._columns = values["role"]
+        self._run = values["run"]
+        self._shared = values["given"]
+
+    def __getitem__(self, name: str) -> Any:
+        """A run option, to a command that has not all of them."""
+        return self._run[name]
+
+    def settings(self) -> Settings:
+        explicit = dict(self._settings)
+        preset = explicit.pop("preset", "exact")
+        columns = {role: name for role, name in self._columns.items() if name is not None}
+        return Settings.from_preset(preset, **explicit, columns=columns)
+
+    def run_options(self, *, gallery: bool = False) -> RunOptions:
+        return RunOptions(**self._run, memory_bytes=self.memory_bytes, gallery=gallery)
+
+    @property
+    def memory_bytes(self) -> int:
+        return parse_size(self._shared["memory"])
+
+    def sources(self, usage: str) -> list[str]:
+        """All inputs; `usage` says how to name some."""
+        inputs = self._shared["inputs"]
+        sources = [*inputs, *names_from(self._shared["files_from"], inputs)]
+        if not sources:
+            raise UsageError("no input given", hint=usage)
+        return sources
+
+
+def command(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command with these options of the table (blanks between them), in this order on its help page.
+
+    The function below takes what was `Given`, and by name the options that are the command's own.
+    """
+    options = {name: OPTIONS[name] for some in names for name in some.split()}
+
+    def decorate(run: Callable[..., None]) -> Callable[..., None]:
+        def call(**texts: Any) -> None:
+            values: dict[str, dict[str, Any]] = {
+                fills: {} for fills in ("setting", "role", "run", "given", "own")
+            }
+            for name, option in options.items():
+                values[option.fills][option.name] = option.value(texts[name])
+            run(Given(values), **values["own"])
+
+        call.__name__, call.__doc__ = run.__name__, run.__doc__
+        vars(call)["__signature__"] = inspect.Signature(
+            [_parameter(name, option) for name, option in options.items()]
+        )
+        return call
+
+    return decorate
+
+
+def _parameter(name: str, option: Option) -> inspect.Parameter:
+    """To typer all values are text, as the shell gives them, but for switches."""
+    kind = str if option.kind in (int, float) else option.kind
+    default = inspect.Parameter.empty if option.default is ... else option.default
+    annotation = Annotated[kind, _typer_info(option)]  # type: ignore[valid-type]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _typer_info(option: Option) -> typer.models.ParameterInfo:
+    info: typer.models.ParameterInfo
+    if option.panel is None:
+        info = typer.Argument(metavar=option.metavar, help=option.help, show_default=False)
+    else:
+        info = typer.Option(
+            *option.spellings,
+            help=option.help,
+            rich_help_panel=option.panel,
+            metavar=option.metavar,
+            show_default=True,
+        )
+    return info

@@ -1,0 +1,72 @@
+"""The n-step return: n rewards, and the value of the state after them.
+
+    Rₜ = Σ_{k<m} γᵏ rₜ₊ₖ + γᵐ V(sₜ₊ₘ),    Aₜ = Rₜ - V(sₜ) = Σ_{k<m} γᵏ δₜ₊ₖ
+
+m is n, or the number of steps to the end of the trajectory where those are fewer; V is 0 beyond a terminal end,
+and what the bootstrap rule says beyond any other. Sutton and Barto 2018, eq. 7.1.
+
+A sum over a window is no reverse scan: yₜ = δₜ + γ yₜ₊₁ - γⁿ δₜ₊ₙ would lose all digits that the long sum has
+and the window has not. The window is put together of windows of 1, 2, 4, … steps instead, log₂ n passes:
+
+    S₂ₘ(t) = Sₘ(t) + γᵐ Sₘ(t + m)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gaecli.estimators.base import Estimates
+from gaecli.estimators.whole_stream import WholeStreamGae, following_values
+from gaecli.kernels.devices import Device
+from gaecli.rollouts import Block, FloatArray, IndexArray
+from gaecli.settings import Settings
+
+
+def make(settings: Settings, device: Device) -> NStep:
+    return NStep(settings, device)
+
+
+def needs_whole_stream(settings: Settings) -> bool:
+    """The rows of a window may stand in two blocks."""
+    return True
+
+
+@dataclass(frozen=True)
+class NStep(WholeStreamGae):
+    """NumPy in float64, whatever the device."""
+
+    def estimate(self, block: Block, threads: int = 1) -> Estimates:
+        block = self._closed(block)
+        deltas = block.rewards + self.settings.gamma * following_values(block) - block.values
+        steps = np.arange(block.num_steps) if block.is_step is None else np.flatnonzero(block.is_step)
+        advantages = np.zeros(block.num_steps)
+        cuts = np.flatnonzero(block.cuts)
+        # Rows that are no steps stand outside of every window.
+        ends = np.searchsorted(steps, cuts[np.searchsorted(cuts, steps)], side="right")
+        assert self.settings.n_steps is not None
+        advantages[steps] = window_sums(deltas[steps], ends, self.settings.gamma, self.settings.n_steps)
+        return Estimates(advantages)
+
+
+def window_sums(terms: FloatArray, ends: IndexArray, gamma: float, n: int) -> FloatArray:
+    """[N] Σ_{k<m} γᵏ termsₜ₊ₖ, m the lesser of n and ends[t] - t. `ends`: [N] where the trajectory of t stops."""
+    power = np.array(terms, np.float64)  # windows of 2ʲ steps
+    sums = np.zeros(len(terms))
+    length = np.zeros(len(terms), np.int64)  # of the windows in `sums`, clipped
+    size, here = 1, np.arange(len(terms))
+    longest = int((ends - here).max(initial=0))
+    n = min(n, max(longest, 1))
+    while True:
+        if n & size:
+            start = here + length
+            inside = start < ends
+            sums[inside] += gamma ** length[inside].astype(np.float64) * power[start[inside]]
+            length += size
+        size *= 2
+        if size > n:
+            return sums
+        later = here + size // 2
+        inside = later < ends
+        power[inside] += gamma ** (size // 2) * power[later[inside]]

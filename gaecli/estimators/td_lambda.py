@@ -1,0 +1,40 @@
+"""The λ-return, which is what GAE is the advantage of.
+
+    Gₜ = rₜ + γ (1 - dₜ) ((1 - λ) V(sₜ₊₁) + λ Gₜ₊₁)        Aₜ = Gₜ - V(sₜ)
+
+Sutton and Barto 2018, eq. 12.2-12.3. Where the V of a next state is that of the next row, A is the scan of δ,
+and G = A + V, whatever recursion and return a preset has for its own advantages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gaecli.estimators.base import Estimates
+from gaecli.estimators.whole_stream import GatedGae, WholeStreamGae
+from gaecli.kernels.devices import Device
+from gaecli.rollouts import Block
+from gaecli.settings import Settings
+
+
+def make(settings: Settings, device: Device) -> GatedGae:
+    kind = _WholeStream if needs_whole_stream(settings) else GatedGae
+    return kind(settings, device)
+
+
+def needs_whole_stream(settings: Settings) -> bool:
+    return crosses_trajectories(settings) or settings.lam_alpha is not None
+
+
+def crosses_trajectories(settings: Settings) -> bool:
+    """A rule reaches from one trajectory into the next, which may be in another block."""
+    return settings.convention.arrival_rows or settings.truncation == "leak"
+
+
+@dataclass(frozen=True)
+class _WholeStream(WholeStreamGae):
+    """Under rules that reach beyond trajectories or need their lengths."""
+
+    def estimate(self, block: Block, threads: int = 1) -> Estimates:
+        block = self._closed(block)
+        return Estimates(self._gae(block, self._lam(block), threads))
