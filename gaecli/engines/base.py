@@ -31,14 +31,14 @@ class Task(Protocol[W_contra, R]):
 
 
 #: `Engine.run`, as tasks see it.
-Run = Callable[[Iterable[Task[W, R]]], Iterator[list[R]]]
+CarryOut = Callable[[Iterable[Task[W, R]]], Iterator[list[R]]]
 
 
 @runtime_checkable
 class JointTask(Protocol):
     """A task whose own tasks can be carried out side by side, while it does in order what has to be done so."""
 
-    def carry_out(self, worker: Any, run: Run[Any, Any]) -> list[Any]:
+    def carry_out(self, worker: Any, run: CarryOut[Any, Any]) -> list[Any]:
         """The same as calling it, its own tasks carried out by `run`."""
 
 
@@ -62,7 +62,7 @@ class Engine(Protocol[W_co]):
         """Nothing is under way any more, and what was taken for the run is given back."""
 
 
-def run_here(worker: W) -> Run[W, Any]:
+def run_here(worker: W) -> CarryOut[W, Any]:
     """One task after the other, in this thread."""
 
     def run(tasks: Iterable[Task[W, Any]]) -> Iterator[list[Any]]:

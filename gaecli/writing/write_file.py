@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gaecli.engines.base import Run, run_here
+from gaecli.engines.base import CarryOut, run_here
 from gaecli.estimators.normalization import NormConstants, NormRule
 from gaecli.formats.base import FileWriter, SidecarWriter, WritePlan, record_of
 from gaecli.pipeline.apply import Totals
@@ -84,7 +84,7 @@ class WriteFile:
     def parts(self, worker: Worker) -> Iterator[WriteFile]:
         yield self
 
-    def carry_out(self, worker: Worker, run: Run[Worker, FinishedBlock]) -> list[Written]:
+    def carry_out(self, worker: Worker, run: CarryOut[Worker, FinishedBlock]) -> list[Written]:
         writer = None if self.new_file is None else begun(worker, self.inputs[0].source, self.new_file)
         try:
             totals = [self._applied(one, writer, worker, run) for one in self.inputs]
@@ -104,7 +104,7 @@ class WriteFile:
         one: WrittenFrom,
         writer: FileWriter | None,
         worker: Worker,
-        run: Run[Worker, FinishedBlock],
+        run: CarryOut[Worker, FinishedBlock],
     ) -> Totals:
         """The final columns of one input, written in the order of its rows."""
         if isinstance(writer, SidecarWriter) and one is not self.inputs[0]:

@@ -25,6 +25,8 @@ from gaecli.engine_kinds import ENGINES
 from gaecli.engines.base import Engine, Task
 from gaecli.engines.registry import make_engine
 from gaecli.engines.threads import Threads
+from gaecli.errors import GaeError
+from gaecli.layouts.evidence.unused_flags import EndsUnrecognised
 from gaecli.pipeline.groups import LOCAL
 from gaecli.pipeline.notes import WORDS, counted, merged
 from gaecli.pipeline.opening import FileSource, open_stream
@@ -321,6 +323,14 @@ def test_a_descriptor_opens_what_is_open_here(tmp_path: Path) -> None:
     assert (there.layout.kind, there.layout.roles) == (here.layout.kind, here.layout.roles)
     assert (list(there.units), there.unused) == (list(here.units), here.unused)
     assert there.layout.kind.name == "long"
+
+
+@pytest.mark.parametrize("kind", [GaeError, *GaeError.__subclasses__(), EndsUnrecognised])
+def test_an_error_says_the_same_elsewhere(kind: type[GaeError]) -> None:
+    error = kind("`x` is 3", hint="pass `--x 4`")
+    sent = pickle.loads(pickle.dumps(error))
+    assert type(sent) is kind
+    assert (sent.message, sent.hint, str(sent)) == (error.message, error.hint, str(error))
 
 
 def test_a_group_of_one_block_is_the_same_group_elsewhere() -> None:
