@@ -157,6 +157,10 @@ class Window:
     place: Callable[[int], str]
 
     @property
+    def has_values(self) -> bool:
+        return "value" in self.context.roles.names
+
+    @property
     def ended(self) -> BoolArray:
         return self.terminated | self.truncated
 

@@ -89,7 +89,15 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
             inspector = _Inspector(number, plan, settings, options, threads)
             try:
                 with told(plan.paths[0]):
-                    infos.append(inspector.info())
+                    info = inspector.info()
+                    if (
+                        info.problem is not None
+                        and "value" not in info.roles
+                        and "value" in settings.kind.roles
+                    ):
+                        inspector = _Inspector(number, plan, _without_values(settings), options, engine)
+                        info = _filled(info, inspector.info())
+                    infos.append(info)
                 explained.add(inspector.errors, inspector.returns)
                 continuity.add(inspector.edges)
             except GaeError as error:
@@ -106,6 +114,20 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
         seconds,
         explained.within,
         explained.over_streams,
+    )
+
+
+def _without_values(settings: Settings) -> Settings:
+    """What can be said of a file in which no column has values: its episodes, and the returns that it holds."""
+    return settings.replace(estimator="mc", n_steps=None)
+
+
+def _filled(info: FileInfo, without_values: FileInfo) -> FileInfo:
+    """`compute` would ask all the same, so that stays."""
+    if without_values.problem is not None:
+        return info
+    return replace(
+        without_values, problem=info.problem, hint=info.hint, plan=info.plan, warnings=info.warnings
     )
 
 
@@ -264,9 +286,9 @@ class _Inspector:
                 pieces_of(file, start, settled, carry),
                 reading_totals(settled if own is None else reread(settled, own), settings),
                 Tally.of(counted(block.rewards)),
-                Tally.of(counted(block.values)),
-                Moments.of(counted(settled.advantages)),
-                Moments.of(counted(settled.returns)),
+                Tally.of(counted(block.values)) if block.has_values else Tally(),
+                Moments.of(counted(settled.advantages)) if block.has_values else Moments(),
+                Moments.of(counted(settled.returns)) if block.has_values else Moments(),
             )
 
         statistics = _StreamStatistics(EpisodeBook(keep_all=self.options.episodes))
@@ -284,7 +306,7 @@ class _Inspector:
             episode_rewards=statistics.book.total_rewards.statistics(),
             statistics={
                 "reward": statistics.rewards.statistics(),
-                "value": statistics.values.statistics(),
+                **({"value": statistics.values.statistics()} if "value" in stream.roles.names else {}),
             },
             explained_variance=explained_variance(statistics.errors, statistics.returns),
             episodes=self._episodes(stream, statistics.book),
@@ -297,8 +319,9 @@ class _Inspector:
             rows = [row for file, row, *_ in listed if file == index]
             keys += self._keys(opened, rows)
         paths = [str(path) for path in self.plan.paths]
+        has_values = "value" in stream.roles.names
         return [
-            EpisodeInfo(paths[file], row, key, length, end, reward, value)
+            EpisodeInfo(paths[file], row, key, length, end, reward, value if has_values else None)
             for (file, row, length, reward, value, end), key in zip(listed, keys, strict=True)
         ]
 

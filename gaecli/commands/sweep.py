@@ -38,7 +38,7 @@ from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.new_file import explain
 from gaecli.storage.places import Places
 from gaecli.studies.columns_out import ColumnsOut
-from gaecli.studies.reading import SettledStream, read_stream
+from gaecli.studies.reading import SettledStream, check_is_gae, read_stream
 from gaecli.summary import EpisodeCounts, WarningNote
 
 #: More settings than this are a mistake in the grid.
@@ -77,6 +77,7 @@ def sweep(
         GaeError: for what concerns the run as a whole; files that fail are listed in the result.
     """
     settings, options = settings or Settings(), options or SweepOptions()
+    check_is_gae(settings, "gae sweep")
     grid = Grid.of(gammas, lams, settings)
     run = RunOptions(output=options.output, overwrite=options.overwrite, dry_run=options.output is None)
     with Places(run) as places:

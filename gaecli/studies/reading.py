@@ -70,6 +70,15 @@ def with_lane_ends(prepared: Block, carry: Carry, gamma: float) -> Block:
     return replace(prepared, next_values=next_values)
 
 
+def check_is_gae(settings: Settings, command: str) -> None:
+    """Of what is about γ, λ and δ: `command` is who asks, for the message."""
+    if settings.estimator != "gae":
+        raise UsageError(
+            f"`{command}` knows GAE only, and `--estimator {settings.estimator}` is another one",
+            hint="drop `--estimator`; `gae compute`, `gae inspect` and `gae check` take it",
+        )
+
+
 def only_stream(source: str | Path, settings: Settings, command: str) -> StreamPlan:
     """The one stream that a source is; `command` is who wants it, for the message."""
     plans = plan_streams([source], settings.join)
