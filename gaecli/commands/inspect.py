@@ -95,7 +95,7 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
                         and "value" not in info.roles
                         and "value" in settings.kind.roles
                     ):
-                        inspector = _Inspector(number, plan, _without_values(settings), options, engine)
+                        inspector = _Inspector(number, plan, _without_values(settings), options, threads)
                         info = _filled(info, inspector.info())
                     infos.append(info)
                 explained.add(inspector.errors, inspector.returns)
