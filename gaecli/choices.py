@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-Engine = Literal["local"]
 Bootstrap = Literal["zero", "current", "error"]
 DoneAt = Literal["end", "start"]
 #: What a truncated end means to the recursion: its next state has a value (`exact`); that value is

@@ -16,7 +16,6 @@ from typing import Any, get_args
 from gaecli.choices import (
     Bootstrap,
     DoneAt,
-    Engine,
     MaskedReward,
     MaskFill,
     MaskMode,
@@ -27,6 +26,7 @@ from gaecli.choices import (
     Singleton,
     Truncation,
 )
+from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
 from gaecli.layout_kinds import LAYOUTS
@@ -267,7 +267,8 @@ class RunOptions:
     device: str = "auto"
     memory_bytes: int = 1 << 30
     jobs: int | None = None
-    engine: Engine = "local"
+    #: One of `gaecli.engine_kinds.ENGINES`.
+    engine: str = "local"
     output: Path | str | None = None
     sidecar: bool = False
     overwrite: bool = False
@@ -278,7 +279,7 @@ class RunOptions:
     gallery: bool = False
 
     def __post_init__(self) -> None:
-        _check_choice("engine", self.engine, get_args(Engine))
+        _check_choice("engine", self.engine, tuple(ENGINES))
         if self.jobs is not None and self.jobs < 1:
             raise UsageError(f"`--jobs` is {self.jobs}; it must be 1 at least")
         if not self.memory_bytes > 0:
