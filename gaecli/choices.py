@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-Engine = Literal["local"]
 Bootstrap = Literal["zero", "current", "error"]
 DoneAt = Literal["end", "start"]
-LayoutName = Literal["auto", "long", "nested", "time-major", "batch-major"]
 #: What a truncated end means to the recursion: its next state has a value (`exact`); that value is
 #: V(sₜ) (`current`); it is terminal (`zero`); its step has no advantage (`drop`); it is no end (`leak`).
 #: `ask`, of some presets: where the data has such ends the user has to say.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from gaecli.choices import DoneAt
 from gaecli.errors import DataError, UsageError
+from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.formats.base import TWO_COLUMNS, ColumnInfo, RolloutFile, damaged
 from gaecli.names import (
     ALIASES,
@@ -344,6 +345,9 @@ def _missing(file: RolloutFile, role: str) -> UsageError:
         )
     else:
         hint = f"name it with `{flag}`, or add a {role} column: GAE needs one {role} per step"
+        without = [f"`--estimator {kind.name}`" for kind in ESTIMATORS.values() if role not in kind.roles]
+        if without:
+            hint += f"; {' and '.join(without)} {'needs' if len(without) == 1 else 'need'} none"
     return UsageError(
         f"no {role} column in `{file.path}`\n       columns there: {columns_there(file)}", hint=hint
     )

@@ -16,8 +16,6 @@ from typing import Any, get_args
 from gaecli.choices import (
     Bootstrap,
     DoneAt,
-    Engine,
-    LayoutName,
     MaskedReward,
     MaskFill,
     MaskMode,
@@ -27,8 +25,10 @@ from gaecli.choices import (
     Precision,
     Truncation,
 )
+from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
+from gaecli.layout_kinds import LAYOUTS
 from gaecli.presets import Preset, find_preset
 
 #: The roles a column can play, in the order in which messages list them.
@@ -69,7 +69,8 @@ class Settings:
     truncation: Truncation = "exact"
     bootstrap: Bootstrap = "zero"
     done_at: DoneAt | None = None
-    layout: LayoutName = "auto"
+    #: `auto`, or one of `gaecli.layout_kinds`.
+    layout: str = "auto"
     mask_mode: MaskMode | None = None
     mask_fill: MaskFill = "null"
     masked_reward: MaskedReward = "drop"
@@ -121,7 +122,6 @@ class Settings:
             "truncation": Truncation,
             "mask_fill": MaskFill,
             "masked_reward": MaskedReward,
-            "layout": LayoutName,
             "normalize": NormalizeScope,
             "norm_floor": NormFloor,
             "precision": Precision,
@@ -131,6 +131,7 @@ class Settings:
             by_preset = "ask" if name == "truncation" and self.convention.truncation != "ask" else None
             choices_there = tuple(choice for choice in get_args(literal) if choice != by_preset)
             _check_choice(name, getattr(self, name), choices_there)
+        _check_choice("layout", self.layout, ("auto", *LAYOUTS))
         if self.done_at is not None:
             _check_choice("done_at", self.done_at, get_args(DoneAt))
         if self.mask_mode is not None:
@@ -229,7 +230,8 @@ class RunOptions:
     device: str = "auto"
     memory_bytes: int = 1 << 30
     jobs: int | None = None
-    engine: Engine = "local"
+    #: One of `gaecli.engine_kinds.ENGINES`.
+    engine: str = "local"
     output: Path | str | None = None
     sidecar: bool = False
     overwrite: bool = False
@@ -240,7 +242,7 @@ class RunOptions:
     gallery: bool = False
 
     def __post_init__(self) -> None:
-        _check_choice("engine", self.engine, get_args(Engine))
+        _check_choice("engine", self.engine, tuple(ENGINES))
         if self.jobs is not None and self.jobs < 1:
             raise UsageError(f"`--jobs` is {self.jobs}; it must be 1 at least")
         if not self.memory_bytes > 0:

@@ -198,7 +198,8 @@ class EpisodeInfo:
     end: str
     #: Sum of its rewards, not discounted.
     total_reward: float
-    mean_value: float
+    #: None where no column has values.
+    mean_value: float | None
 
 
 @dataclass(frozen=True)

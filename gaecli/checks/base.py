@@ -17,6 +17,7 @@ from gaecli.columns import Roles
 from gaecli.diagnosis import RuleInfo, Severity
 from gaecli.errors import GaeError
 from gaecli.formats.base import Column, RolloutFile
+from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.flag_columns import FlagColumns
 from gaecli.rollouts import Array, BoolArray
 from gaecli.settings import Settings
@@ -62,7 +63,7 @@ class Context:
     roles: Roles
     settings: Settings
     flags: FlagColumns
-    layout: str
+    layout: LayoutKind
 
     @property
     def path(self) -> Path:
@@ -154,6 +155,10 @@ class Window:
     num_unsorted: int
     first_unsorted: int | None
     place: Callable[[int], str]
+
+    @property
+    def has_values(self) -> bool:
+        return "value" in self.context.roles.names
 
     @property
     def ended(self) -> BoolArray:

@@ -42,7 +42,7 @@ def mixed_conventions(contexts: Sequence[Context]) -> Hits | None:
 
 def _convention(context: Context) -> dict[str, str]:
     names = {role: context.roles.names[role] for role in _TELLING if role in context.roles.names}
-    return {**names, "layout": context.layout, "done at": context.flags.done_at}
+    return {**names, "layout": context.layout.name, "done at": context.flags.done_at}
 
 
 def _described(context: Context) -> str:
@@ -52,7 +52,7 @@ def _described(context: Context) -> str:
         if role in context.roles.names
     ]
     flag = f"flags at the {context.flags.done_at} of an episode" if context.flags.any else "no flags"
-    return ", ".join([f"layout {context.layout}", *named, flag])
+    return ", ".join([f"layout {context.layout.name}", *named, flag])
 
 
 def lerobot_features(context: Context) -> Hits | None:

@@ -34,8 +34,10 @@ class _ValueRange:
         return replace(self.first, count=self.count, message=f"all {self.count:,} values are {self.low:g}")
 
 
-def constant_values(window: Window) -> _ValueRange:
+def constant_values(window: Window) -> _ValueRange | None:
     """The value column holds one number."""
+    if not window.has_values:
+        return None
     values = window.values[window.usable]
     first = window.hits(window.usable, lambda step: "")
     return _ValueRange(
@@ -79,8 +81,10 @@ class _Scales:
         return Hits(0, message, file=self.file)
 
 
-def value_scale(window: Window) -> _Scales:
+def value_scale(window: Window) -> _Scales | None:
     """Values against returns at λ = 1, cut at the border of the block."""
+    if not window.has_values:
+        return None
     cuts = np.append(~window.goes_on[1:], True)
     next_values = window.next_values
     # Where the trajectory goes on beyond the block: its last value, for a horizon shorter than the block.

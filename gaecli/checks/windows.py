@@ -74,7 +74,7 @@ class Windows:
             return None
         columns = layout.cells(start, columns)
         num_unsorted, first_unsorted = 0, None
-        if context.layout == "long":
+        if context.layout.row_is == "step":
             draft = _long(context, columns, block)
             falls = _falls(draft) if draft.has_ids else np.zeros(0, np.int64)
             if len(falls):
@@ -288,7 +288,7 @@ def _placer(
 ) -> Callable[[int], str]:
     def place(step: int) -> str:
         row = int(rows[step])
-        if context.layout.endswith("-major"):
+        if context.layout.row_is == "cell":
             num_columns = context.file.columns[context.name("reward")].shape[1]
             return str([*divmod(row, num_columns)])
         return row_label(context, columns, start, row - start, block.placement.num_rows)

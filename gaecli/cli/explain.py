@@ -12,8 +12,8 @@ _TOP = 12
 
 
 @command(
-    "one_input row the_episode the_step the_env top gamma lam preset truncation bootstrap done_at layout",
-    "mask_mode masked_reward",
+    "one_input row the_episode the_step the_env top no_estimator gamma lam preset truncation bootstrap done_at",
+    "layout mask_mode masked_reward",
     ROLE_COLUMNS,
     "advantage_column memory join document_json on_nan",
 )

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from gaecli.errors import UsageError
+from gaecli.estimator_kinds import ESTIMATORS
+from gaecli.layout_kinds import LAYOUTS
 
 
 class Option(NamedTuple):
@@ -25,6 +27,8 @@ class Option(NamedTuple):
     kind: type[str] | type[int] | type[float] | type[bool] | type[list[str]] = str
     #: Where it goes; what commands share otherwise stays with `Given`, the rest is the command's own.
     fills: Literal["setting", "role", "run", "given", "own"] = "own"
+    #: Not on the help page: there to be refused with a reason.
+    is_hidden: bool = False
 
     @property
     def spellings(self) -> list[str]:
@@ -73,6 +77,14 @@ _SETTINGS = (
         "NAME",
         "exact",
     ),
+    Option(
+        "estimator",
+        "What to compute. `mc`, the discounted returns, needs no value column; `n-step` takes `--n-steps`.",
+        _ESTIMATOR,
+        "|".join(ESTIMATORS),
+        "gae",
+    ),
+    _number("n_steps", "Rewards that `--estimator n-step` sums before it takes V.", int, metavar="N"),
     _number("gamma", "Discount γ. Default: 0.99, or the preset's.", float, flags="--gamma -g"),
     _number("lam", "GAE's λ. Default: 0.95, or the preset's.", float, flags="--lam --lambda --gae-lambda -l"),
     _number(
@@ -107,7 +119,7 @@ _SETTINGS = (
         "layout",
         "How steps are laid out; `auto` goes by shapes and asks where they leave it open.",
         _ESTIMATOR,
-        "auto|long|nested|time-major|batch-major",
+        "|".join(("auto", *LAYOUTS)),
         "auto",
     ),
     Option(
@@ -326,9 +338,12 @@ _OF_COMMANDS = {
     ),
 }
 
+_BY_SETTING = {row.name: row._replace(fills="setting") for row in _SETTINGS}
+
 #: By the names that commands list them under.
 OPTIONS: Mapping[str, Option] = {
-    **{row.name: row._replace(fills="setting") for row in _SETTINGS},
+    **_BY_SETTING,
+    "no_estimator": _BY_SETTING["estimator"]._replace(is_hidden=True),
     **{f"{row.name}_column": row for row in _ROLES},
     **{row.name: row._replace(fills="run") for row in _RUN_OPTIONS},
     **{row.name: row._replace(fills="given") for row in _SHARED},

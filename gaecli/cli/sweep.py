@@ -13,7 +13,7 @@ from gaecli.results import Sweep, SweepFile
 
 
 @command(
-    "inputs gammas lams metric preset truncation bootstrap done_at layout mask_mode masked_reward",
+    "inputs gammas lams metric no_estimator preset truncation bootstrap done_at layout mask_mode masked_reward",
     ROLE_COLUMNS,
     "advantage_column device memory files_from join output overwrite plot document_json quiet on_nan",
 )

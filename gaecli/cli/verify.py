@@ -12,7 +12,7 @@ from gaecli.results import Verification
 
 
 @command(
-    "one_input against against_file only_preset bootstrap done_at layout",
+    "one_input against against_file only_preset no_estimator bootstrap done_at layout",
     ROLE_COLUMNS,
     "memory join document_json quiet on_nan",
 )

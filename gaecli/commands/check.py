@@ -19,13 +19,13 @@ from gaecli.formats.base import Column, RolloutFile
 from gaecli.kernels.devices import choose_device
 from gaecli.layouts.base import Layout
 from gaecli.layouts.flag_columns import flag_columns
-from gaecli.layouts.long import RowOrder
 from gaecli.layouts.registry import choose_layout
+from gaecli.layouts.row_order import RowOrder
 from gaecli.pipeline.judging.continuity import Continuity, Edges
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import told
-from gaecli.pipeline.stream import RunContext, first_look
+from gaecli.pipeline.stream import RunContext, summarised
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, plan_streams
 from gaecli.storage.places import Places
@@ -118,7 +118,7 @@ class _Checker:
             file, layout = opened.file, opened.layout
             self.num_rows += file.num_rows
             context = Context(
-                file, layout.roles, self.settings, flag_columns(layout.roles, self.settings), layout.name
+                file, layout.roles, self.settings, flag_columns(layout.roles, self.settings), layout.kind
             )
             self.contexts.append(context)
             self._apply("file", context)
@@ -193,7 +193,7 @@ class _Checker:
         path = self.stream.plan.paths[0]
         estimator = make_estimator(self.settings, choose_device("auto", 0))
         try:
-            stream = first_look(self.stream, RunContext.plain(estimator, store_bytes=0))
+            stream = summarised(self.stream, RunContext.plain(estimator, store_bytes=0))
         except GaeError as error:
             return FirstLook(path, error)
         self.edges = stream.edges

@@ -20,7 +20,7 @@ from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import RunOptions, Settings
 from gaecli.storage.places import Places
 from gaecli.studies.locate import Place, StepQuery, locate
-from gaecli.studies.reading import SettledStream, only_stream, read_stream
+from gaecli.studies.reading import SettledStream, check_is_gae, only_stream, read_stream
 from gaecli.studies.stored import stored_advantage
 
 
@@ -45,6 +45,7 @@ def explain(
         GaeError: as `compute` would, or because there is no such step.
     """
     settings = settings or Settings()
+    check_is_gae(settings, "gae explain")
     _check_is_plain(settings)
     with Places(RunOptions(dry_run=True)) as places:
         (local,) = places.fetched([source])
@@ -182,7 +183,7 @@ def _explanation(reading: SettledStream, place: Place, tail: _LastStep, top: int
         deltas = np.where(_is_step(tail), rewards + gamma * following - values, 0.0)
     parts = decompose(deltas, gamma, lam)
     rows = np.concatenate(tail.rows)
-    has_rows = stream.layout_name != "nested"
+    has_rows = stream.layout.row_is != "trajectory"
     opened = stream.files[place.file]
     key = dict(place.key) or episode_keys(opened.file, opened.layout.roles, [place.row])[0]
     return Explanation(

@@ -20,14 +20,13 @@ from gaecli.commands.forecast import existing_columns, forecast
 from gaecli.commands.raw_cells import statistics_of_cells
 from gaecli.commands.rows import episode_keys, first_steps
 from gaecli.commands.warnings import only_file, reading_notes
-from gaecli.engines.threads import LocalEngine, default_jobs
+from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import GaeError
 from gaecli.estimators.conventions import reads_as_written
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.registry import make_estimator
 from gaecli.formats.base import RolloutFile
 from gaecli.kernels.devices import choose_device
-from gaecli.layouts.dense import DenseLayout
 from gaecli.layouts.registry import why_layout
 from gaecli.moments import Moments
 from gaecli.pipeline.apply import Totals, reading_totals
@@ -40,7 +39,7 @@ from gaecli.pipeline.memory import expand_beyond_measure, rows_per_block
 from gaecli.pipeline.opening import OpenFile, OpenStream, layout_of, open_stream
 from gaecli.pipeline.reading_errors import told
 from gaecli.pipeline.settle import Settled, reread
-from gaecli.pipeline.stream import RunContext, Stream, first_look
+from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.places import Places
@@ -84,19 +83,27 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
     plans = plan_streams(sources, settings.join)
     infos, failures = [], []
     explained, continuity = Explained(), Continuity()
-    engine = LocalEngine(options.jobs or default_jobs())
+    threads = Threads(options.jobs or default_jobs())
     try:
         for number, plan in enumerate(plans):
-            inspector = _Inspector(number, plan, settings, options, engine)
+            inspector = _Inspector(number, plan, settings, options, threads)
             try:
                 with told(plan.paths[0]):
-                    infos.append(inspector.info())
+                    info = inspector.info()
+                    if (
+                        info.problem is not None
+                        and "value" not in info.roles
+                        and "value" in settings.kind.roles
+                    ):
+                        inspector = _Inspector(number, plan, _without_values(settings), options, threads)
+                        info = _filled(info, inspector.info())
+                    infos.append(info)
                 explained.add(inspector.errors, inspector.returns)
                 continuity.add(inspector.edges)
             except GaeError as error:
                 failures.append(_failure(plan, error))
     finally:
-        engine.close()
+        threads.close()
     seconds = time.perf_counter() - started
     notes = continuity.notes()
     return Inspection(
@@ -107,6 +114,20 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
         seconds,
         explained.within,
         explained.over_streams,
+    )
+
+
+def _without_values(settings: Settings) -> Settings:
+    """What can be said of a file in which no column has values: its episodes, and the returns that it holds."""
+    return settings.replace(estimator="mc", n_steps=None)
+
+
+def _filled(info: FileInfo, without_values: FileInfo) -> FileInfo:
+    """`compute` would ask all the same, so that stays."""
+    if without_values.problem is not None:
+        return info
+    return replace(
+        without_values, problem=info.problem, hint=info.hint, plan=info.plan, warnings=info.warnings
     )
 
 
@@ -162,7 +183,7 @@ class _Inspector:
     """One stream, from its footers to its last row."""
 
     def __init__(
-        self, number: int, plan: StreamPlan, settings: Settings, options: InspectOptions, engine: LocalEngine
+        self, number: int, plan: StreamPlan, settings: Settings, options: InspectOptions, threads: Threads
     ) -> None:
         self.number = number
         self.plan = plan
@@ -174,7 +195,8 @@ class _Inspector:
         self.rows_per_block = rows_per_block(options.memory_bytes)
         self.device = choose_device("auto", 0)
         store_bytes = int(options.memory_bytes * _STORE_SHARE)
-        self.context = RunContext.plain(Gae(_yardstick(settings), self.device), store_bytes, engine.run)
+        self.threads = threads
+        self.context = RunContext.plain(Gae(_yardstick(settings), self.device), store_bytes, threads)
 
     def info(self) -> FileInfo:
         files = self.plan.open_all(self.settings)
@@ -192,8 +214,8 @@ class _Inspector:
             )
             warnings = opened.warnings
             opened.warnings.extend([*stored_settings(opened), *names_alike(opened)])
-            stream = self._first_look(opened)
-            warnings, self.edges = stream.warnings, stream.edges
+            stream = self._summarised(opened)
+            warnings, self.edges = list(stream.warnings), stream.edges
             statistics = self._statistics(stream)
             warnings += reading_notes(statistics.totals, self.settings, only_file(self.plan))
         except GaeError as error:
@@ -222,14 +244,14 @@ class _Inspector:
         self.errors, self.returns = statistics.errors, statistics.returns
         return self._with_statistics(info, stream, statistics)
 
-    def _first_look(self, opened: OpenStream) -> Stream:
+    def _summarised(self, opened: OpenStream) -> SummarisedStream:
         """That of the yardstick, once `compute` would have nothing against the rows."""
         if self.settings.bootstrap == "error" and not reads_as_written(self.settings):
             # Which ends lack a value depends on how the convention reads them.
             estimator = make_estimator(self.settings, self.device)
-            first_look(opened, RunContext.plain(estimator, 0, self.context.run))
+            summarised(opened, RunContext.plain(estimator, 0, self.threads))
             opened = replace(opened, settings=self.settings.replace(bootstrap="zero"))
-        return first_look(opened, self.context)
+        return summarised(opened, self.context)
 
     def _without_bombs(self, files: Sequence[RolloutFile], roles: Mapping[str, str]) -> dict[str, str]:
         """Roles whose arrays may be looked at, whatever is wrong with the others."""
@@ -246,7 +268,7 @@ class _Inspector:
             layout = layout_of(file, self.settings)
             return replace(
                 info,
-                layout=layout.name,
+                layout=layout.kind.name,
                 layout_reason=why_layout(file, layout, self.settings),
                 roles=dict(layout.roles.names),
                 role_reasons=_reasons(file, layout.roles),
@@ -254,7 +276,7 @@ class _Inspector:
             )
         return info
 
-    def _statistics(self, stream: Stream) -> _StreamStatistics:
+    def _statistics(self, stream: SummarisedStream) -> _StreamStatistics:
         settings = self.settings
         own = None if reads_as_written(settings) else make_estimator(settings, self.device)
 
@@ -264,9 +286,9 @@ class _Inspector:
                 pieces_of(file, start, settled, carry),
                 reading_totals(settled if own is None else reread(settled, own), settings),
                 Tally.of(counted(block.rewards)),
-                Tally.of(counted(block.values)),
-                Moments.of(counted(settled.advantages)),
-                Moments.of(counted(settled.returns)),
+                Tally.of(counted(block.values)) if block.has_values else Tally(),
+                Moments.of(counted(settled.advantages)) if block.has_values else Moments(),
+                Moments.of(counted(settled.returns)) if block.has_values else Moments(),
             )
 
         statistics = _StreamStatistics(EpisodeBook(keep_all=self.options.episodes))
@@ -274,7 +296,9 @@ class _Inspector:
             statistics.add(found)
         return statistics
 
-    def _with_statistics(self, info: FileInfo, stream: Stream, statistics: _StreamStatistics) -> FileInfo:
+    def _with_statistics(
+        self, info: FileInfo, stream: SummarisedStream, statistics: _StreamStatistics
+    ) -> FileInfo:
         return replace(
             info,
             counts=statistics.totals.counts,
@@ -282,33 +306,30 @@ class _Inspector:
             episode_rewards=statistics.book.total_rewards.statistics(),
             statistics={
                 "reward": statistics.rewards.statistics(),
-                "value": statistics.values.statistics(),
+                **({"value": statistics.values.statistics()} if "value" in stream.roles.names else {}),
             },
             explained_variance=explained_variance(statistics.errors, statistics.returns),
             episodes=self._episodes(stream, statistics.book),
         )
 
-    def _episodes(self, stream: Stream, book: EpisodeBook) -> list[EpisodeInfo]:
+    def _episodes(self, stream: SummarisedStream, book: EpisodeBook) -> list[EpisodeInfo]:
         listed = list(book.in_order())
         keys = []
         for index, opened in enumerate(stream.files):
             rows = [row for file, row, *_ in listed if file == index]
             keys += self._keys(opened, rows)
         paths = [str(path) for path in self.plan.paths]
+        has_values = "value" in stream.roles.names
         return [
-            EpisodeInfo(paths[file], row, key, length, end, reward, value)
+            EpisodeInfo(paths[file], row, key, length, end, reward, value if has_values else None)
             for (file, row, length, reward, value, end), key in zip(listed, keys, strict=True)
         ]
 
     def _keys(self, opened: OpenFile, rows: Sequence[int]) -> list[dict[str, Any]]:
         """What the file calls the episodes that begin at these rows."""
-        if isinstance(opened.layout, DenseLayout):
-            frame = opened.layout.frame
-            num_columns = frame.num_lanes if frame.is_time_major else frame.num_times
-            names = ("time", "env") if frame.is_time_major else ("row", "step")
-            return [dict(zip(names, divmod(row, num_columns), strict=True)) for row in rows]
-        # Not the roles of the layout: a nested table has no use for its episode ids, a person has.
-        return episode_keys(opened.file, find_roles(opened.file, self.settings), rows)
+        if opened.layout.frame is not None:
+            return [opened.layout.frame.place_of(row) for row in rows]
+        return episode_keys(opened.file, opened.layout.key_roles, rows)
 
 
 def _name(plan: StreamPlan) -> str:

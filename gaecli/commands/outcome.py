@@ -18,7 +18,7 @@ from gaecli.pipeline.judging.continuity import Continuity, Edges
 from gaecli.pipeline.notes import merged
 from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.sketches import SketchBook, gallery_of
-from gaecli.pipeline.stream import Stream
+from gaecli.pipeline.stream import SummarisedStream
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import (
@@ -107,7 +107,13 @@ class Outcome:
 
     @classmethod
     def done(
-        cls, stream: Stream, targets: Mapping[Path, Target], outputs: Sequence[Output], *, dry_run: bool
+        cls,
+        stream: SummarisedStream,
+        targets: Mapping[Path, Target],
+        outputs: Sequence[Output],
+        book: SketchBook | None,
+        *,
+        dry_run: bool,
     ) -> Outcome:
         files: list[FileSummary] = []
         totals = Totals()
@@ -119,15 +125,20 @@ class Outcome:
             constants.update(
                 output.constants if is_shared else {(len(files), k): v for k, v in output.constants.items()}
             )
-            method = output.writer.method if output.writer is not None else None
             status: Status = "dry run" if dry_run else "written"
             file = output.opened.file
             files.append(
                 _file(
-                    file.path, stream.opened, targets, status, output.totals.counts, file.format_name, method
+                    file.path,
+                    stream.opened,
+                    targets,
+                    status,
+                    output.totals.counts,
+                    file.format_name,
+                    output.method,
                 )
             )
-        return cls(files, totals, constants, list(stream.warnings), stream.sketches, stream.edges)
+        return cls(files, totals, constants, list(stream.warnings), book, stream.edges)
 
 
 def summarize(
@@ -192,7 +203,7 @@ def _file(
         output=str(path if status == "up to date" and targets[path].in_place else targets[path].path),
         status=status,
         format=format_name,
-        layout=layout.name,
+        layout=layout.kind.name,
         counts=counts,
         method=method,
         columns=dict(layout.roles.names),

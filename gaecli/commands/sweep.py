@@ -30,7 +30,7 @@ from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.notes import merged
 from gaecli.pipeline.reading_errors import not_in_memory
 from gaecli.pipeline.settle import Settled
-from gaecli.pipeline.stream import Stream
+from gaecli.pipeline.stream import SummarisedStream
 from gaecli.results import Sweep, SweepFile, SweepPoint, effective_horizon
 from gaecli.rollouts import FloatArray
 from gaecli.settings import RunOptions, Settings
@@ -38,7 +38,7 @@ from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.new_file import explain
 from gaecli.storage.places import Places
 from gaecli.studies.columns_out import ColumnsOut
-from gaecli.studies.reading import SettledStream, read_stream
+from gaecli.studies.reading import SettledStream, check_is_gae, read_stream
 from gaecli.summary import EpisodeCounts, WarningNote
 
 #: More settings than this are a mistake in the grid.
@@ -77,6 +77,7 @@ def sweep(
         GaeError: for what concerns the run as a whole; files that fail are listed in the result.
     """
     settings, options = settings or Settings(), options or SweepOptions()
+    check_is_gae(settings, "gae sweep")
     grid = Grid.of(gammas, lams, settings)
     run = RunOptions(output=options.output, overwrite=options.overwrite, dry_run=options.output is None)
     with Places(run) as places:
@@ -220,7 +221,7 @@ def _stream_totals(
     reading: SettledStream, grid: Grid, settings: Settings, output: ColumnsOut
 ) -> _GridNumbers:
     stream = reading.stream
-    estimator = reading.context.estimator
+    estimator = reading.context.worker.estimator
     assert isinstance(estimator, BatchGae)
     inflows = _inflows(stream, len(grid.points))
     found = _GridNumbers([_Total() for _ in grid.points])
@@ -244,7 +245,7 @@ def _stream_totals(
     return found
 
 
-def _inflows(stream: Stream, num_points: int) -> Mapping[tuple[int, int], FloatArray]:
+def _inflows(stream: SummarisedStream, num_points: int) -> Mapping[tuple[int, int], FloatArray]:
     """[K, lanes] of every block, by file and first row: `combine`, once per setting."""
     paths = [str(path) for path in stream.plan.paths]
     bootstrap, open_ends = stream.settings.bootstrap, stream.settings.convention.open_ends

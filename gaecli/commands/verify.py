@@ -27,7 +27,7 @@ from gaecli.studies.column import Against, Holds, load_column, what_it_holds
 from gaecli.studies.command import flags_of
 from gaecli.studies.deviations import deviations
 from gaecli.studies.evidence import ROUNDINGS
-from gaecli.studies.reading import only_stream
+from gaecli.studies.reading import check_is_gae, only_stream
 from gaecli.studies.trials import Trial, Whitening, constant_of, descend, normalization, solve
 
 
@@ -54,6 +54,7 @@ def verify(
         GaeError: the file cannot be read under any preset, or there is no such column.
     """
     settings = settings or Settings()
+    check_is_gae(settings, "gae verify")
     given = [source] if column_source is None else [source, column_source]
     with Places(RunOptions(dry_run=True)) as places:
         local = [Path(path) for path in places.fetched(given)]

@@ -49,7 +49,7 @@ class VirtualColumns(WrappedFile):
             is_number = isinstance(self._constants[name], int)
             kind, type_name = ("int", "int64") if is_number else ("id", "string")
         # Beside arrays, whose rows are of no one kind, a constant is one number for all of them.
-        is_one = name in self._constants and self.format_name == "npz"
+        is_one = name in self._constants and self.structure == "arrays"
         return ColumnInfo(name, kind, type_name, () if is_one else (self.num_rows,))  # type: ignore[arg-type]
 
     def may_hold_flags(self, name: str) -> bool:

@@ -22,6 +22,10 @@ from gaecli.rollouts import Array, BoolArray, IndexArray
 ColumnKind = Literal["float", "int", "bool", "time", "id", "null", "other"]
 
 
+#: Columns with a cell per row; arrays, each of a shape of its own; groups of arrays, each of them an episode.
+Structure = Literal["table", "arrays", "episodes"]
+
+
 @dataclass(frozen=True)
 class ColumnInfo:
     """One column (or array) of a file, without its content.
@@ -152,6 +156,7 @@ class RolloutFile(Protocol):
 
     path: Path
     format_name: str
+    structure: Structure
     num_rows: int
     #: (size, mtime in ns, inode) when opened; compared before anything is committed.
     identity: tuple[int, int, int]
@@ -248,6 +253,11 @@ class RecordingWriter(FileWriter, Protocol):
 
     #: Its content, after `finish`.
     record: bytes
+
+
+def record_of(writer: FileWriter) -> bytes | None:
+    """What goes into a file beside the new one, where its format has no room for it."""
+    return writer.record if isinstance(writer, RecordingWriter) else None
 
 
 @runtime_checkable

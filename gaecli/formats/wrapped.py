@@ -16,6 +16,7 @@ class WrappedFile:
         self._file = file
         self.path: Path = file.path
         self.format_name = file.format_name
+        self.structure = file.structure
         self.num_rows = file.num_rows
         self.identity = file.identity
         self.known_roles: Mapping[str, str] = file.known_roles

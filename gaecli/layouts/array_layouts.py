@@ -14,8 +14,9 @@ from gaecli.layouts.base import Layout
 from gaecli.layouts.demands import check_wanted, need_ends, refuse_prompt_mask
 from gaecli.layouts.dense import DenseLayout
 from gaecli.layouts.frames import Frame, core
-from gaecli.layouts.long import LongLayout, RowOrder
+from gaecli.layouts.long import LongLayout
 from gaecli.layouts.masks import is_doubtful, which_mask
+from gaecli.layouts.row_order import RowOrder
 from gaecli.names import INVERTED_ROLES
 from gaecli.settings import Settings
 
@@ -23,8 +24,10 @@ from gaecli.settings import Settings
 _OF_STATES = ("value", "done_start", "done", "terminated", "truncated", "padding", *INVERTED_ROLES)
 
 
-def choose_array_layout(file: RolloutFile, roles: Roles, settings: Settings, taking: RowOrder) -> Layout:
+def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrder) -> Layout | None:
     """The layout of arrays whose roles are known. Headers decide, before any array is read."""
+    if file.structure != "arrays":
+        return None
     reward = file.find(roles.names["reward"])
     assert reward is not None
     frames = _frames(reward)
@@ -35,9 +38,9 @@ def choose_array_layout(file: RolloutFile, roles: Roles, settings: Settings, tak
     flat = Frame(math.prod(reward.shape), (), is_time_major=True)
     if len(reward.shape) == 1:
         check_wanted(settings.layout, ("long",), file, "its rewards are one number per row")
-        return _table(file, roles, settings, flat, taking)
+        return _table(file, roles, settings, flat, order)
     if settings.layout == "long" and len(core(reward.shape)) <= 1:
-        return _table(file, roles, settings, flat, taking)
+        return _table(file, roles, settings, flat, order)
     refuse_prompt_mask(file, roles)
     check_wanted(settings.layout, tuple(frames), file, f"its rewards are {reward.shape}")
     name = settings.layout if settings.layout != "auto" else _by_companions(file, roles, settings, frames)
@@ -54,8 +57,10 @@ def choose_array_layout(file: RolloutFile, roles: Roles, settings: Settings, tak
     return DenseLayout(file, roles, settings, frame)
 
 
-def why_lanes(file: RolloutFile, roles: Roles, frame: Frame, settings: Settings) -> str:
+def why(file: RolloutFile, layout: Layout, settings: Settings) -> str:
     """How the axis of time was recognised, in a few words."""
+    roles, frame = layout.roles, layout.frame
+    assert frame is not None
     if settings.layout != "auto":
         return "asked for with `--layout`"
     reward = file.find(roles.names["reward"])
@@ -70,14 +75,14 @@ def why_lanes(file: RolloutFile, roles: Roles, frame: Frame, settings: Settings)
     return f"`{reward.name}` is {size}, and {names} {'says' if len(votes) == 1 else 'say'} which axis is time"
 
 
-def _table(file: RolloutFile, roles: Roles, settings: Settings, frame: Frame, taking: RowOrder) -> Layout:
+def _table(file: RolloutFile, roles: Roles, settings: Settings, frame: Frame, order: RowOrder) -> Layout:
     reward = file.find(roles.names["reward"])
     assert reward is not None
     roles = _fitted(file, roles, frame)
     if not _votes(file, roles, {"long": frame}):
         need_ends(file, roles, reward, settings)
     check_alternate_shapes(file, roles)
-    return LongLayout(file, roles, settings, taking, frame)
+    return LongLayout(file, roles, settings, order, frame)
 
 
 def _frames(reward: ColumnInfo) -> dict[str, Frame]:

@@ -7,14 +7,19 @@ from typing import Protocol
 
 from gaecli.columns import Roles
 from gaecli.formats.base import Column
+from gaecli.layout_kinds import LayoutKind
+from gaecli.layouts.frames import Frame
 from gaecli.rollouts import Block
 
 
 class Layout(Protocol):
     """One way in which rows hold steps. Instances belong to one file and keep no state between blocks."""
 
-    name: str
+    #: The row of the table, which says what a row of the file is.
+    kind: LayoutKind
     roles: Roles
+    #: The roles by which people name episodes and steps, whether or not the layout goes by them.
+    key_roles: Roles
     #: A trajectory may go on in the next block or file.
     crosses_blocks: bool
     #: A block has to hold all rows of the file.
@@ -23,6 +28,10 @@ class Layout(Protocol):
     row_columns: tuple[str, ...]
     #: The column whose list type and shape the new columns take; None for one number per row.
     like_column: str | None
+
+    @property
+    def frame(self) -> Frame | None:
+        """The axes of arrays, whose indices name a step where no column does; None where a row is no cell of one."""
 
     def cells(self, start: int, columns: Mapping[str, Column]) -> Mapping[str, Column]:
         """The columns of a block, with as many cells in each as there are rewards, and in their shape."""

@@ -15,6 +15,7 @@ import numpy as np
 from gaecli.columns import Roles
 from gaecli.errors import DataError
 from gaecli.formats.base import Column, RolloutFile
+from gaecli.layout_kinds import LAYOUTS
 from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.arrange import Arrangement, arrange_lanes
 from gaecli.layouts.array_columns import ArrayTable, mapped
@@ -22,8 +23,9 @@ from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.ends import Flags
 from gaecli.layouts.frames import Frame, FramePart
 from gaecli.layouts.keys import change_points, first_duplicate, labels_at
-from gaecli.layouts.long import LongLayout, RowOrder, id_comes_back
+from gaecli.layouts.long import LongLayout, id_comes_back
 from gaecli.layouts.masks import mask_facts, masked_steps
+from gaecli.layouts.row_order import RowOrder
 from gaecli.rollouts import Block, BoolArray, IndexArray, Names, Placement
 from gaecli.settings import Settings
 
@@ -33,9 +35,8 @@ class DenseLayout(LongLayout):
 
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings, frame: Frame) -> None:
         super().__init__(file, roles, settings, RowOrder(), frame)
-        self.name = "time-major" if frame.is_time_major else "batch-major"
-        self.frame = frame
-        self.like_column = roles.names["reward"]
+        self.kind = LAYOUTS["time-major" if frame.is_time_major else "batch-major"]
+        self.frame: Frame = frame
         # A single row may be longer than a block.
         self.crosses_blocks = frame.is_time_major or frame.num_lanes == 1
         # Steps that a mask takes out of a lane leave nothing at its border to go on from.

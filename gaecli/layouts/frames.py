@@ -48,6 +48,20 @@ class Frame:
     def with_times(self, num_times: int) -> Shape:
         return (num_times, *self.lane_shape) if self.is_time_major else (*self.lane_shape, num_times)
 
+    @property
+    def flat_shape(self) -> tuple[int, int]:
+        """Rows and columns, the lanes as one axis."""
+        return (self.num_times, self.num_lanes) if self.is_time_major else (self.num_lanes, self.num_times)
+
+    def place_of(self, cell: int) -> dict[str, int]:
+        """The indices of a cell, counted row by row."""
+        names = ("time", "env") if self.is_time_major else ("row", "step")
+        return dict(zip(names, divmod(cell, self.flat_shape[1]), strict=True))
+
+    def cell_of(self, *, time: int, lane: int) -> int:
+        first, second = (time, lane) if self.is_time_major else (lane, time)
+        return first * self.flat_shape[1] + second
+
     def form(self, shape: Shape, role: str) -> Form | None:
         """What an array of this shape is in a role; None if it cannot play it."""
         fitting = self._forms(shape)

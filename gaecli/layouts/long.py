@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from gaecli.columns import Roles
 from gaecli.errors import DataError
 from gaecli.formats.base import Column, RolloutFile
+from gaecli.layout_kinds import LAYOUTS
 from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.arrange import Arrangement, arrange, arrange_by_key, arrange_by_step
 from gaecli.layouts.array_columns import ArrayColumns, ArrayTable
@@ -36,6 +37,7 @@ from gaecli.layouts.lanes import cuts_of, lanes_of, undecided_values
 from gaecli.layouts.masks import MaskRule, masked_rows
 from gaecli.layouts.next_values import given_values, merge_next_values, values_beyond
 from gaecli.layouts.padding import Padding, used_cells
+from gaecli.layouts.row_order import NeedsKeys, NeedsWholeStream, RowOrder
 from gaecli.layouts.steps import (
     Steps,
     are_unique,
@@ -51,14 +53,6 @@ from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, IndexArray
 from gaecli.settings import Settings
 
 
-class NeedsWholeStream(Exception):
-    """Rows are out of order, so that no block can be looked at alone."""
-
-
-class NeedsKeys(Exception):
-    """Ids come back after others, so that every block has to be taken key by key."""
-
-
 def id_comes_back(label: Hashable, path: str, hint: str | None = None) -> DataError:
     """Without flags or steps, nothing tells rows that alternate from rows that are mixed up."""
     if isinstance(label, tuple):
@@ -72,18 +66,11 @@ def id_comes_back(label: Hashable, path: str, hint: str | None = None) -> DataEr
     )
 
 
-@dataclass(frozen=True)
-class RowOrder:
-    """How the rows of a stream are taken: as they come, key by key, or all of them at once and sorted."""
-
-    is_whole: bool = False
-    by_key: bool = False
-
-
 class LongLayout:
     """One row per step."""
 
-    name = "long"
+    kind = LAYOUTS["long"]
+    frame: Frame | None = None
     needs_all_rows = False
     crosses_blocks = True
     #: Trajectories may go on at the ends of lanes.
@@ -99,8 +86,8 @@ class LongLayout:
         frame: Frame | None = None,
     ) -> None:
         """`frame`: that of arrays, which become the columns of a table."""
-        self.roles = roles
-        self.like_column = roles.names["reward"] if file.format_name == "npz" else None
+        self.roles = self.key_roles = roles
+        self.like_column = None if frame is None else roles.names["reward"]
         self._path = file.path
         self._drops = settings.on_nan == "drop-episode"
         self._group = settings.normalize_by

@@ -10,6 +10,7 @@ import numpy as np
 from gaecli.columns import Roles
 from gaecli.errors import DataError
 from gaecli.formats.base import Column, RolloutFile
+from gaecli.layout_kinds import LAYOUTS
 from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.behind import Behind
 from gaecli.layouts.cells import Cells
@@ -19,6 +20,7 @@ from gaecli.layouts.evidence.lost_rewards import lost_rewards
 from gaecli.layouts.evidence.rows import RowColumns
 from gaecli.layouts.extras import check_extras, read_extras
 from gaecli.layouts.flag_columns import FLAGS, FlagColumns, flag_columns
+from gaecli.layouts.frames import Frame
 from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_steps
 from gaecli.layouts.masks import MaskRule, is_doubtful, mask_facts, masked_steps, which_mask
 from gaecli.layouts.next_values import merge_next_values
@@ -30,12 +32,14 @@ from gaecli.settings import Settings
 class NestedLayout:
     """A trajectory is a row; nothing goes on beyond it."""
 
-    name = "nested"
+    kind = LAYOUTS["nested"]
+    frame: Frame | None = None
     needs_all_rows = False
     crosses_blocks = False
 
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:
         # Episode, env and step do not cut here: the row is the trajectory. They may say that it is none.
+        self.key_roles = roles
         self.evidence = RowColumns.of(file, roles, settings)
         roles = roles.without("episode", "env", "step")
         self.roles = replace(roles, key_parts=())

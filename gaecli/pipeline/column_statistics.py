@@ -118,7 +118,7 @@ class Explained:
 
     def add(self, errors: Moments, returns: Moments) -> None:
         """A stream, by R - V and R of all its steps."""
-        if not returns.count:
+        if not returns.count or not errors.count:
             return
         self.num_streams += 1
         self.errors += errors.m2
@@ -142,8 +142,8 @@ class Explained:
 
 
 def explained_variance(errors: Moments, returns: Moments) -> float | None:
-    """1 - Var(R - V) / Var(R) of one stream; None where the returns do not vary."""
-    return _explained(errors.m2, returns.m2)
+    """1 - Var(R - V) / Var(R) of one stream; None where the returns do not vary, or there are no values."""
+    return None if not errors.count else _explained(errors.m2, returns.m2)
 
 
 def _explained(errors: float, spread: float) -> float | None:

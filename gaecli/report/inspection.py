@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.report.charts import format_bytes, format_setting
 from gaecli.report.details import LABEL_WIDTH, explained_items
 from gaecli.report.layout import TextColumn, TextGrid, flow, hanging, labelled, paragraph
@@ -208,12 +209,18 @@ def _existing(column: ExistingColumn, canvas: Canvas) -> list[Text]:
 
 
 def _stored_settings(settings: Mapping[str, Any], canvas: Canvas) -> list[Text]:
+    kind = ESTIMATORS.get(str(settings.get("estimator", "gae")))
     items = [
         Text(f"{symbol} {format_setting(settings[name])}")
         for symbol, name in ((canvas.glyphs.gamma, "gamma"), (canvas.glyphs.lam, "lam"))
-        if isinstance(settings.get(name), int | float)
+        if isinstance(settings.get(name), int | float) and (kind is None or name not in kind.unused)
     ]
-    for name, usual in (("preset", "exact"), ("normalize", "none"), ("bootstrap", "zero")):
+    for name, usual in (
+        ("estimator", "gae"),
+        ("preset", "exact"),
+        ("normalize", "none"),
+        ("bootstrap", "zero"),
+    ):
         value = settings.get(name)
         if value is not None and value != usual:
             items.append(Text(f"{name} {canvas.clean(str(value))}"))

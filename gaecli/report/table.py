@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.report.charts import format_setting
 from gaecli.report.details import detail_lines
 from gaecli.report.files import file_lines, status_counts
@@ -61,8 +62,11 @@ def header_lines(summary: Summary, canvas: Canvas) -> list[Text]:
     glyphs = canvas.glyphs
     settings = summary.settings
     estimator = canvas.clean(str(settings.get("estimator", "gae")))
+    kind = ESTIMATORS.get(estimator)
     what = [Text(estimator.upper() if estimator == "gae" else estimator, STRONG)]
     for symbol, name in ((glyphs.gamma, "gamma"), (glyphs.lam, "lam")):
+        if kind is not None and name in kind.unused:
+            continue
         if name == "lam" and settings.get("lam_alpha") is not None:
             what.append(Text(f"{symbol} 1 - 1 / max({format_setting(settings['lam_alpha'])} n, 1)", STRONG))
         elif name in settings:

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from gaecli.columns import Roles, find_roles
+from gaecli.columns import Roles
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column, RolloutFile
-from gaecli.layouts.dense import DenseLayout
+from gaecli.layouts.frames import Frame
 from gaecli.pipeline.opening import OpenFile
-from gaecli.pipeline.stream import Stream
+from gaecli.pipeline.stream import SummarisedStream
 from gaecli.rollouts import BoolArray
 
 #: Rows of which ids are compared at a time.
@@ -56,20 +56,21 @@ class Place:
     key: Mapping[str, Any] = field(default_factory=dict)
 
 
-def locate(stream: Stream, query: StepQuery) -> Place:
+def locate(stream: SummarisedStream, query: StepQuery) -> Place:
     """`UsageError` where several rows, `DataError` where none is meant."""
-    if stream.layout_name == "nested":
+    if stream.layout.row_is == "trajectory":
         return _in_lists(stream, query)
     if query.row is not None:
         if query.step is not None:
             raise UsageError("`--row` already says which step is meant", hint="drop `--step`")
         return _by_number(stream, query.row)
-    if stream.layout_name != "long":
-        return _in_array(stream, query)
+    frame = stream.files[0].layout.frame
+    if frame is not None:
+        return _in_array(stream, query, frame)
     return _by_keys(stream, query)
 
 
-def _by_number(stream: Stream, row: int) -> Place:
+def _by_number(stream: SummarisedStream, row: int) -> Place:
     first = 0
     for index, opened in enumerate(stream.files):
         # Not `num_rows`: of dense arrays every cell is a row here.
@@ -87,23 +88,18 @@ def _num_cells(file: RolloutFile, roles: Roles) -> int:
     return int(np.prod(info.shape))
 
 
-def _in_array(stream: Stream, query: StepQuery) -> Place:
+def _in_array(stream: SummarisedStream, query: StepQuery, frame: Frame) -> Place:
     """[T, N] or [B, T]: environment (or row) and time are the two indices."""
-    opened = stream.files[0]
-    layout = opened.layout
-    assert isinstance(layout, DenseLayout)
-    num_times, num_envs = layout.frame.num_times, layout.frame.num_lanes
-    is_time_major = layout.frame.is_time_major
-    rows, columns = (num_times, num_envs) if is_time_major else (num_envs, num_times)
+    path = stream.files[0].file.path
+    rows, columns = frame.flat_shape
     if query.env is None or query.step is None or query.episode is not None:
         raise UsageError(
-            f"`{opened.file.path}` is {rows} by {columns} and has no episode ids",
+            f"`{path}` is {rows} by {columns} and has no episode ids",
             hint="pass `--env E --step T`, or `--row N` of the flattened array",
         )
-    env = _index(query.env, num_envs, "--env")
-    step = _index(query.step, num_times, "--step")
-    row = step * columns + env if is_time_major else env * columns + step
-    return Place(0, opened.file.path, row, key={"env": env, "step": step})
+    env = _index(query.env, frame.num_lanes, "--env")
+    step = _index(query.step, frame.num_times, "--step")
+    return Place(0, path, frame.cell_of(time=step, lane=env), key={"env": env, "step": step})
 
 
 def _index(given: str | int, size: int, flag: str) -> int:
@@ -113,7 +109,7 @@ def _index(given: str | int, size: int, flag: str) -> int:
     return int(text)
 
 
-def _in_lists(stream: Stream, query: StepQuery) -> Place:
+def _in_lists(stream: SummarisedStream, query: StepQuery) -> Place:
     """A row is an episode: `--row N --step T`, or `--episode ID --step T` where there are ids."""
     if query.step is None:
         raise UsageError(
@@ -122,13 +118,13 @@ def _in_lists(stream: Stream, query: StepQuery) -> Place:
     if query.row is not None:
         place = _by_number(stream, query.row)
     else:
-        place = _only(stream, query, {"episode": query.episode, "env": query.env}, use_layout=False)
+        place = _only(stream, query, {"episode": query.episode, "env": query.env})
     length = _list_length(stream, place)
     step = _index(query.step, length, "--step")
     return Place(place.file, place.path, place.row, step, {**place.key, "step": step})
 
 
-def _list_length(stream: Stream, place: Place) -> int:
+def _list_length(stream: SummarisedStream, place: Place) -> int:
     opened = stream.files[place.file]
     name = opened.layout.roles.names["reward"]
     for start, stop, columns in _blocks(opened.file, [name]):
@@ -138,7 +134,7 @@ def _list_length(stream: Stream, place: Place) -> int:
     return 0
 
 
-def _by_keys(stream: Stream, query: StepQuery) -> Place:
+def _by_keys(stream: SummarisedStream, query: StepQuery) -> Place:
     roles = stream.roles
     wanted: dict[str, Any] = {"episode": query.episode, "env": query.env}
     if roles.get("step") is not None:
@@ -154,8 +150,8 @@ def _by_keys(stream: Stream, query: StepQuery) -> Place:
     return Place(file, stream.plan.paths[file], row, key=_given(wanted) | {"step": query.step})
 
 
-def _only(stream: Stream, query: StepQuery, wanted: Mapping[str, Any], *, use_layout: bool = True) -> Place:
-    found = _matches(stream, wanted, use_layout=use_layout)
+def _only(stream: SummarisedStream, query: StepQuery, wanted: Mapping[str, Any]) -> Place:
+    found = _matches(stream, wanted)
     if not found:
         raise _no_such(stream, wanted)
     if len(found) > 1:
@@ -169,7 +165,7 @@ def _only(stream: Stream, query: StepQuery, wanted: Mapping[str, Any], *, use_la
     return Place(file, stream.plan.paths[file], row, key=_given(wanted))
 
 
-def _no_such(stream: Stream, wanted: Mapping[str, Any]) -> DataError:
+def _no_such(stream: SummarisedStream, wanted: Mapping[str, Any]) -> DataError:
     return DataError(
         f"no row of `{stream.plan.paths[0]}` is {_described(wanted)}",
         hint="`gae inspect --episodes` lists the episodes",
@@ -184,13 +180,12 @@ def _given(wanted: Mapping[str, Any]) -> dict[str, Any]:
     return {role: value for role, value in wanted.items() if value is not None}
 
 
-def _matches(stream: Stream, wanted: Mapping[str, Any], *, use_layout: bool = True) -> list[tuple[int, int]]:
+def _matches(stream: SummarisedStream, wanted: Mapping[str, Any]) -> list[tuple[int, int]]:
     """(file, row) of every row whose ids are those, compared as text."""
     found = []
     for index, opened in enumerate(stream.files):
-        roles = opened.layout.roles if use_layout else find_roles(opened.file, stream.settings)
-        names = {role: _column_of(opened.file, roles, role) for role in _given(wanted)}
-        for start, columns in _cells(opened, list(names.values()), use_layout=use_layout):
+        names = {role: _column_of(opened.file, opened.layout.key_roles, role) for role in _given(wanted)}
+        for start, columns in _cells(opened, list(names.values())):
             is_it: BoolArray | None = None
             for role, name in names.items():
                 here = _equals(columns[name], str(wanted[role]))
@@ -225,12 +220,10 @@ def _equals(column: Column, text: str) -> BoolArray:
     return result
 
 
-def _cells(
-    opened: OpenFile, names: list[str], *, use_layout: bool
-) -> Iterator[tuple[int, Mapping[str, Column]]]:
+def _cells(opened: OpenFile, names: list[str]) -> Iterator[tuple[int, Mapping[str, Column]]]:
     """(first row, columns with a cell per row) of all blocks. Arrays may have one more, or one for all."""
     layout, file = opened.layout, opened.file
-    if not use_layout or file.format_name != "npz":
+    if file.structure != "arrays":
         yield from ((start, columns) for start, _, columns in _blocks(file, names))
         return
     for unit in file.units(_ROWS_AT_A_TIME, layout.roles.names["reward"]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import pyarrow as pa
@@ -64,7 +65,7 @@ def test_a_footer_length_that_does_not_fit_is_refused(length: int, source: Path,
 
 def _edit(change: Callable[[Struct], None]) -> Callable[[Path], None]:
     def edit(path: Path) -> None:
-        footer = read_footer(path)
+        footer = deepcopy(read_footer(path))
         change(footer.tree)
         put_footer(path, thrift.encode(footer.tree))
 
@@ -239,7 +240,7 @@ def test_statistics_tell_columns_that_may_hold_flags(cells: list, may_be_flags: 
 
 def test_chunks_that_overlap_do_not_make_a_larger_file(source: Path, target: Path) -> None:
     pq.write_table(flat_table(1000), source)
-    footer = read_footer(source)
+    footer = deepcopy(read_footer(source))
     for chunk in footer.chunks():
         meta = chunk.value(ColumnChunk.META_DATA)
         meta.pop(ColumnMetaData.DICTIONARY_PAGE_OFFSET, None)
@@ -265,7 +266,7 @@ def test_a_bloom_filter_that_cannot_be_measured_is_refused(reason: str, source: 
     """Its size is in its header if it is not in the footer."""
     header = BLOOM_FILTER_HEADERS[reason]
     pq.write_table(flat_table(1000), source)
-    footer = read_footer(source)
+    footer = deepcopy(read_footer(source))
     meta = footer.chunks()[0].value(ColumnChunk.META_DATA)
     meta.put(ColumnMetaData.BLOOM_FILTER_OFFSET, thrift.I64, footer.start)
     source.write_bytes(source.read_bytes()[: footer.start] + header + bytes(12))

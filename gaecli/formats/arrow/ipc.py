@@ -28,7 +28,16 @@ from gaecli.formats.arrow.columns import (
     type_of,
 )
 from gaecli.formats.arrow.messages import FILE_MAGIC, MalformedMessage, read_batches
-from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.base import (
+    NO_REMARKS,
+    NO_ROLES,
+    Column,
+    ColumnInfo,
+    OutputColumn,
+    Structure,
+    Unit,
+    WritePlan,
+)
 from gaecli.formats.own_columns import ContentDigest, fingerprint, signature
 from gaecli.formats.parquet.keys import updated_keys
 from gaecli.formats.stored import parse_document
@@ -42,6 +51,7 @@ class ArrowInput:
     """One Arrow IPC file or stream, opened by its schema and the headers of its batches."""
 
     format_name = "arrow"
+    structure: Structure = "table"
     row_group_rows = None
     known_roles = NO_ROLES
     remarks = NO_REMARKS

@@ -16,7 +16,16 @@ from typing import Any
 import numpy as np
 
 from gaecli.errors import DataError, FileError
-from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.base import (
+    NO_REMARKS,
+    NO_ROLES,
+    Column,
+    ColumnInfo,
+    OutputColumn,
+    Structure,
+    Unit,
+    WritePlan,
+)
 from gaecli.formats.hdf5.chunks import check_chunks
 from gaecli.formats.hdf5.objects import (
     DAMAGE,
@@ -45,6 +54,7 @@ class Hdf5Input:
     """One HDF5 file, opened by the names and shapes of what is in its episodes."""
 
     format_name = "hdf5"
+    structure: Structure = "episodes"
     row_group_rows = None
     known_roles = NO_ROLES
     remarks = NO_REMARKS

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gaecli.errors import DataError, FileError
-from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Structure, Unit, WritePlan
 from gaecli.formats.hdf5.chunks import check_chunks
 from gaecli.formats.hdf5.objects import (
     DAMAGE,
@@ -67,6 +67,7 @@ class FlatHdf5Input:
     """One flat HDF5 file. Row 0 is the first step in time."""
 
     format_name = "hdf5"
+    structure: Structure = "table"
     row_group_rows = None
     known_roles = NO_ROLES
 

@@ -20,7 +20,16 @@ import pyarrow as pa
 
 from gaecli.errors import DataError, FileError
 from gaecli.formats.arrow.columns import are_single, nested_info, pick, schema_columns, struct_fields
-from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.base import (
+    NO_REMARKS,
+    NO_ROLES,
+    Column,
+    ColumnInfo,
+    OutputColumn,
+    Structure,
+    Unit,
+    WritePlan,
+)
 from gaecli.formats.jsonl.bounds import BoundError, check_cells, check_depth, parse, whole_lines
 from gaecli.formats.jsonl.numbers import inexact_columns, with_exact_columns
 from gaecli.formats.jsonl.objects import edited, field_texts, is_compact
@@ -45,6 +54,7 @@ class JsonLinesInput:
     """One file of JSON lines. It has no header: opening it means parsing it once."""
 
     format_name = "jsonl"
+    structure: Structure = "table"
     row_group_rows = None
     known_roles = NO_ROLES
     remarks = NO_REMARKS

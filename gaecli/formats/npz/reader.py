@@ -28,6 +28,7 @@ from gaecli.formats.base import (
     ColumnInfo,
     ColumnKind,
     OutputColumn,
+    Structure,
     Unit,
     WritePlan,
     damaged,
@@ -66,6 +67,7 @@ class NpzInput:
     """One NPZ archive, opened by its directory and the headers of its arrays."""
 
     format_name = "npz"
+    structure: Structure = "arrays"
     row_group_rows = None
     known_roles = NO_ROLES
     remarks = NO_REMARKS

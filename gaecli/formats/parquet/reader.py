@@ -22,7 +22,16 @@ from gaecli.formats.arrow.columns import (
     struct_fields,
     type_of,
 )
-from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, ColumnInfo, OutputColumn, Unit, WritePlan
+from gaecli.formats.base import (
+    NO_REMARKS,
+    NO_ROLES,
+    Column,
+    ColumnInfo,
+    OutputColumn,
+    Structure,
+    Unit,
+    WritePlan,
+)
 from gaecli.formats.parquet.footer import encrypted, is_encrypted, read_footer
 from gaecli.formats.parquet.mark import payload_fingerprint
 from gaecli.formats.parquet.splice import ParquetAppender, choose_method
@@ -39,6 +48,7 @@ class ParquetInput:
     """One Parquet file, opened by its footer."""
 
     format_name = "parquet"
+    structure: Structure = "table"
     known_roles = NO_ROLES
     remarks = NO_REMARKS
 

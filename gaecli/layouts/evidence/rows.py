@@ -41,7 +41,7 @@ class RowColumns:
 
     @classmethod
     def of(cls, file: RolloutFile, roles: Roles, settings: Settings) -> RowColumns:
-        is_said = settings.layout == "nested" or file.format_name == "hdf5"
+        is_said = settings.layout != "auto" or file.structure == "episodes"
         if is_said or roles.names["reward"].startswith("steps."):
             return cls()
         episode = roles.get("episode")

@@ -138,19 +138,17 @@ def _used(layout: Layout, roles: Roles) -> set[str]:
 
 def _fits(info: ColumnInfo, reward: ColumnInfo, layout: Layout) -> bool:
     """Of the shape of the rewards, or one time longer; in a nested table also one flag per row, if it says so."""
-    if layout.name == "nested":
+    if layout.kind.row_is == "trajectory":
         return info.is_list or suggests_end(info.name)
     if info.is_list:
         return False
+    time_axis = 0 if layout.frame is None or layout.frame.is_time_major else 1
     shape, like = _squeezed(info.shape), _squeezed(reward.shape)
     if shape == like:
         return True
-    longer = [
-        (*like[:axis], like[axis] + 1, *like[axis + 1 :])
-        for axis in ((0,) if layout.name in ("long", "time-major") else (1,))
-        if axis < len(like)
-    ]
-    return shape in longer
+    if time_axis >= len(like):
+        return False
+    return shape == (*like[:time_axis], like[time_axis] + 1, *like[time_axis + 1 :])
 
 
 def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:

@@ -47,7 +47,7 @@ class Edges:
     def of(cls, case: StreamEvidence) -> Edges | None:
         """None where trajectories are known to be whole, or there are too many lanes to compare."""
         num_lanes = sum(summary.lanes.count for summary in case.summaries)
-        if case.layout != "long" or not 0 < num_lanes <= _MOST_LANES:
+        if case.layout.row_is != "step" or not 0 < num_lanes <= _MOST_LANES:
             return None
         heads: dict[Hashable, Edge | None] = {}
         tails: dict[Hashable, Edge | None] = {}

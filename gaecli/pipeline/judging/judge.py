@@ -12,12 +12,14 @@ import numpy as np
 
 from gaecli.columns import Roles, flag_of
 from gaecli.errors import DataError, UsageError
+from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.dense import IN_LANES, env_changes
 from gaecli.layouts.evidence.rows import check_pieces, check_rows
 from gaecli.layouts.flag_columns import flag_columns
 from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates
-from gaecli.layouts.long import NeedsKeys, id_comes_back
+from gaecli.layouts.long import id_comes_back
 from gaecli.layouts.masks import looks_like_ends
+from gaecli.layouts.row_order import NeedsKeys
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.judging.ids import unused_ids
@@ -38,7 +40,7 @@ class StreamEvidence:
     settings: Settings
     summaries: Sequence[BlockSummary]
     combined: Combined
-    layout: str
+    layout: LayoutKind
     #: Rows were taken key by key, so that ids may come back.
     by_key: bool = False
 
@@ -77,7 +79,7 @@ def _check_rows(case: StreamEvidence) -> None:
         flag_columns(case.roles, case.settings).names,
     )
     pieces = [(case.paths[part.address.file], part.facts.pieces) for part in case.summaries]
-    if case.settings.layout != "nested":
+    if case.settings.layout == "auto":
         check_pieces([(path, found) for path, found in pieces if found is not None])
 
 

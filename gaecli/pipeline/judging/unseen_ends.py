@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gaecli.columns import Roles, flag_of
+from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.evidence.flags import EndCounts, FlagEvidence
 from gaecli.layouts.evidence.unused_flags import END_ROLES, EndsUnrecognised, suggests_end
 from gaecli.layouts.flag_columns import FlagColumns, flag_columns
@@ -38,7 +39,7 @@ class Unseen:
     """All that a stream tells of its ends."""
 
     path: str
-    layout: str
+    layout: LayoutKind
     roles: Roles
     settings: Settings
     flags: FlagColumns
@@ -65,7 +66,7 @@ class Unseen:
     @property
     def has_ids(self) -> bool:
         """Something beside flags says where one trajectory ends and the next begins."""
-        return self.layout == "nested" or self.roles.get("episode") is not None
+        return self.layout.row_is == "trajectory" or self.roles.get("episode") is not None
 
     @property
     def is_named(self) -> bool:
@@ -75,7 +76,7 @@ class Unseen:
 
 def unseen_of(
     path: str,
-    layout: str,
+    layout: LayoutKind,
     roles: Roles,
     settings: Settings,
     summaries: Sequence[BlockSummary],
@@ -155,7 +156,7 @@ def _may_decide(name: str, found: FlagEvidence, unseen: Unseen) -> bool:
     is_at_border = _is_at_borders(found, counts)
     if counts.last > _FEW * counts.steps or counts.last <= 1:
         # Nearly every row is one, or an id that never changes tells nothing.
-        return (is_at_border or unseen.layout != "nested") and suggests_end(name)
+        return (is_at_border or unseen.layout.row_is != "trajectory") and suggests_end(name)
     return is_at_border
 
 
@@ -253,7 +254,7 @@ def _may_be_mask(name: str, unseen: Unseen) -> bool:
 
 def _lacks_mask(unseen: Unseen) -> bool:
     has_mask = unseen.roles.get("mask") is not None or unseen.settings.columns.get("mask") == "none"
-    return unseen.layout == "nested" and not has_mask
+    return unseen.layout.row_is == "trajectory" and not has_mask
 
 
 def _told(name: str, unseen: Unseen) -> WarningNote:

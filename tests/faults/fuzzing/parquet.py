@@ -3,6 +3,7 @@ index, the levels and values of a page, or its compressed bytes. Lengths and off
 
 from __future__ import annotations
 
+from copy import deepcopy
 from random import Random
 from typing import NamedTuple
 
@@ -66,7 +67,7 @@ def damage(draw: Random, data: bytes) -> tuple[bytes, str]:
 def footer_of(data: bytes) -> Footer:
     end = len(data) - TAIL_SIZE
     start = end - int.from_bytes(data[end : end + 4], "little")
-    return parse_footer(data[start:end], start)
+    return deepcopy(parse_footer(data[start:end], start))  # a tree of its own, to be damaged
 
 
 def with_footer(payload: bytes, tree: Struct) -> bytes:

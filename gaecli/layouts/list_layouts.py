@@ -1,0 +1,32 @@
+"""Which layout lists have: a row is a trajectory, or a batch whose items have ids or steps of their own."""
+
+from __future__ import annotations
+
+from gaecli.columns import Roles
+from gaecli.formats.base import RolloutFile
+from gaecli.layouts.base import Layout
+from gaecli.layouts.demands import check_wanted, refuse_prompt_mask
+from gaecli.layouts.keyed_lists import KeyedListsLayout, keys_in_lists
+from gaecli.layouts.nested import NestedLayout
+from gaecli.layouts.row_order import RowOrder
+from gaecli.settings import Settings
+
+
+def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrder) -> Layout | None:
+    """The layout of a file whose rewards are lists."""
+    reward = file.find(roles.names["reward"])
+    assert reward is not None
+    if not reward.is_list:
+        return None
+    check_wanted(settings.layout, ("nested",), file, "its reward column holds lists, one trajectory per row")
+    refuse_prompt_mask(file, roles)
+    keyed = keys_in_lists(file, roles)
+    if keyed is not None:
+        return KeyedListsLayout(file, roles, keyed, settings)
+    return NestedLayout(file, roles, settings)
+
+
+def why(file: RolloutFile, layout: Layout, settings: Settings) -> str:
+    keys = [layout.roles.get("episode"), layout.roles.get("env"), *layout.roles.key_parts]
+    cut = ", ".join(f"`{name}`" for name in keys if name is not None)
+    return f"`{layout.roles.names['reward']}` holds a list per row{f', cut by {cut}' if cut else ''}"

@@ -1,0 +1,62 @@
+"""The layout of columns with one number per row: a row is a step."""
+
+from __future__ import annotations
+
+from gaecli.columns import Roles
+from gaecli.errors import DataError
+from gaecli.formats.base import ColumnInfo, RolloutFile
+from gaecli.layouts.base import Layout
+from gaecli.layouts.demands import check_wanted, need_ends, or_nested
+from gaecli.layouts.long import LongLayout
+from gaecli.layouts.row_order import RowOrder
+from gaecli.names import INVERTED_ROLES
+from gaecli.settings import Settings
+
+
+def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrder) -> Layout | None:
+    """The layout of a table whose rewards are single numbers."""
+    reward = file.find(roles.names["reward"])
+    assert reward is not None
+    if reward.is_list or file.structure == "arrays":
+        return None
+    check_wanted(settings.layout, ("long",), file, "its rewards are one number per row")
+    roles = _only_scalars(file, roles, reward)
+    need_ends(file, roles, reward, settings)
+    return LongLayout(file, roles, settings, order)
+
+
+def why(file: RolloutFile, layout: Layout, settings: Settings) -> str:
+    """Of flat arrays as well."""
+    reward = file.find(layout.roles.names["reward"])
+    assert reward is not None
+    return f"`{reward.name}` is one number per row{', in a list' if reward.is_unpacked else ''}"
+
+
+def _only_scalars(file: RolloutFile, roles: Roles, reward: ColumnInfo) -> Roles:
+    """A table with a row per step has one number per row in every role."""
+    for name in roles.key_parts:
+        if file.columns[name].is_list:
+            raise _holds_lists(file, name, reward)
+    for role, name in roles.names.items():
+        info = file.find(name)
+        if info is None or not info.is_list:
+            continue
+        if (
+            role in ("mask", "bootstrap_value", "final_done", "step", "next_value", *INVERTED_ROLES)
+            and role not in roles.explicit
+        ):
+            # Under this name libraries keep which actions are legal.
+            is_known = name.lower() == "action_mask"
+            why = f"it holds lists, and `{reward.name}` one number per row"
+            roles = roles.without(role) if is_known else roles.passing_over(role, why)
+            continue
+        raise _holds_lists(file, name, reward)
+    return roles
+
+
+def _holds_lists(file: RolloutFile, name: str, reward: ColumnInfo) -> DataError:
+    return DataError(
+        f"`{name}` of `{file.path}` holds lists, but `{reward.name}` one number per row",
+        hint="every role has one number per row; name another column with its `--…-column`"
+        + or_nested(reward, "of one step"),
+    )
