@@ -18,6 +18,8 @@ MaskFill = Literal["null", "zero", "carry"]
 #: A reward on a masked step: left out, with a warning; that of the last kept step before it; or an error.
 MaskedReward = Literal["drop", "move", "error"]
 NormalizeScope = Literal["none", "all", "file", "episode"]
+#: What a group baseline gives the only trajectory of a group: 0, its score, or an error.
+Singleton = Literal["zero", "raw", "error"]
 NormFloor = Literal["add", "clamp", "rsqrt"]
 Precision = Literal["double", "single"]
 OnNan = Literal["error", "drop-episode"]

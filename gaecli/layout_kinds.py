@@ -35,6 +35,12 @@ _ROWS = (
         module="gaecli.layouts.row_layouts",
     ),
     LayoutKind(
+        name="responses",
+        summary="a row per trajectory, with one reward: its score",
+        row_is="trajectory",
+        module="gaecli.layouts.responses",
+    ),
+    LayoutKind(
         name="nested",
         summary="a row per trajectory, its steps in lists",
         row_is="trajectory",

@@ -113,7 +113,7 @@ class _Run:
         self.options = options = places.options
         self.places = places
         self.progress: Progress = lambda name: None
-        self.rule = NormRule(settings.norm_ddof, settings.norm_eps, settings.norm_floor)
+        self.rule = NormRule.of(settings)
         self.jobs = options.jobs or default_jobs()
         self._threads = self._side_by_side = Threads(self.jobs, places.interrupt)
         self._engine: Engine[Worker] | None = None
@@ -154,7 +154,7 @@ class _Run:
 
     @property
     def _spans_streams(self) -> bool:
-        return self.settings.normalize == "all" or self.settings.normalize_by is not None
+        return self.settings.normalize == "all" or self.settings.grouped_by is not None
 
     def interrupt(self) -> None:
         self._threads.interrupt()

@@ -160,7 +160,7 @@ def summarize(
     for number, outcome in enumerate(outcomes):
         totals.merge(outcome.totals)
         explained.add(outcome.totals.value_errors, outcome.totals.returns)
-        is_shared = settings.normalize == "all" or settings.normalize_by is not None
+        is_shared = settings.normalize == "all" or settings.grouped_by is not None
         constants.update(
             outcome.constants if is_shared else {(number, k): v for k, v in outcome.constants.items()}
         )
@@ -213,16 +213,16 @@ def _file(
 def _normalization(
     settings: Settings, constants: Mapping[Hashable, NormConstants], totals: Totals
 ) -> Normalization:
-    scope = f"by {settings.normalize_by}" if settings.normalize_by is not None else settings.normalize
+    scope = f"by {settings.grouped_by}" if settings.grouped_by is not None else settings.normalize
     rule = (settings.norm_ddof, settings.norm_eps, settings.norm_floor)
     if not settings.normalizes:
         return Normalization("none", *rule)
-    is_single = settings.normalize != "episode" and settings.normalize_by is None and len(constants) == 1
+    is_single = settings.normalize != "episode" and settings.grouped_by is None and len(constants) == 1
     whole = next(iter(constants.values())) if is_single else None
     groups = [
         NormalizationGroup(str(label), group.count, group.mean, group.std)
         for label, group in list(constants.items())[:MAX_GROUPS_SHOWN]
-        if settings.normalize_by is not None
+        if settings.grouped_by is not None
     ]
     return Normalization(
         scope,

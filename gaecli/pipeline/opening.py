@@ -218,7 +218,9 @@ def _joined(stream: OpenStream) -> OpenStream:
 
 
 def _who_needs_all(settings: Settings) -> str:
-    alone = Settings(estimator=settings.estimator, n_steps=settings.n_steps)
+    alone = Settings(
+        estimator=settings.estimator, n_steps=settings.n_steps, group_column=settings.group_column
+    )
     if needs_whole_stream(alone):
         return f"`--estimator {settings.estimator}`"
     if needs_whole_stream(Settings.from_preset(settings.preset)):
@@ -249,10 +251,11 @@ def _named(opened: OpenFile) -> str:
 
 
 def _check_group_column(file: RolloutFile, roles: Roles, settings: Settings) -> None:
-    name = settings.normalize_by
+    name = settings.grouped_by
     if name is None:
         return
-    hint = "`--normalize-by` names the column whose values are the groups"
+    flag = "--normalize-by" if settings.group_column is None else "--group-column"
+    hint = f"`{flag}` names the column whose values are the groups"
     info, reward = file.find(name), file.find(roles.names["reward"])
     if info is None:
         raise UsageError(
