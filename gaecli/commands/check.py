@@ -25,7 +25,7 @@ from gaecli.pipeline.judging.continuity import Continuity, Edges
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import told
-from gaecli.pipeline.stream import RunContext, first_look
+from gaecli.pipeline.stream import RunContext, summarised
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, plan_streams
 from gaecli.storage.places import Places
@@ -193,7 +193,7 @@ class _Checker:
         path = self.stream.plan.paths[0]
         estimator = make_estimator(self.settings, choose_device("auto", 0))
         try:
-            stream = first_look(self.stream, RunContext.plain(estimator, store_bytes=0))
+            stream = summarised(self.stream, RunContext.plain(estimator, store_bytes=0))
         except GaeError as error:
             return FirstLook(path, error)
         self.edges = stream.edges

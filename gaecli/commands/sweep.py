@@ -30,7 +30,7 @@ from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.notes import merged
 from gaecli.pipeline.reading_errors import not_in_memory
 from gaecli.pipeline.settle import Settled
-from gaecli.pipeline.stream import Stream
+from gaecli.pipeline.stream import SummarisedStream
 from gaecli.results import Sweep, SweepFile, SweepPoint, effective_horizon
 from gaecli.rollouts import FloatArray
 from gaecli.settings import RunOptions, Settings
@@ -221,7 +221,7 @@ def _stream_totals(
     reading: SettledStream, grid: Grid, settings: Settings, output: ColumnsOut
 ) -> _GridNumbers:
     stream = reading.stream
-    estimator = reading.context.estimator
+    estimator = reading.context.worker.estimator
     assert isinstance(estimator, BatchGae)
     inflows = _inflows(stream, len(grid.points))
     found = _GridNumbers([_Total() for _ in grid.points])
@@ -245,7 +245,7 @@ def _stream_totals(
     return found
 
 
-def _inflows(stream: Stream, num_points: int) -> Mapping[tuple[int, int], FloatArray]:
+def _inflows(stream: SummarisedStream, num_points: int) -> Mapping[tuple[int, int], FloatArray]:
     """[K, lanes] of every block, by file and first row: `combine`, once per setting."""
     paths = [str(path) for path in stream.plan.paths]
     bootstrap, open_ends = stream.settings.bootstrap, stream.settings.convention.open_ends

@@ -120,6 +120,7 @@ class _Court:
             warnings=list(reading.warnings),
             constant=constant[0] if constant is not None else None,
             num_constant=constant[1] if constant is not None else 0,
+            num_searched=min((trial.num_searched for trial in trials if trial.num_searched), default=None),
         )
 
     def read(self, candidate: Candidate) -> CandidateReading:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gaecli.errors import UsageError
-from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, WritePlan
+from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, WritePlan, record_of
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.column_builder import OUTPUT_DTYPE
 from gaecli.pipeline.opening import OpenFile
-from gaecli.pipeline.stream import Stream
+from gaecli.pipeline.stream import SummarisedStream
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.pending import PendingFile
@@ -53,7 +53,7 @@ class ColumnsOut:
     def place(self, path: Path) -> str | None:
         return str(self._targets[path].path) if path in self._targets else None
 
-    def begin(self, stream: Stream) -> bool:
+    def begin(self, stream: SummarisedStream) -> bool:
         """Start the copies; False where nothing is to be written."""
         if not self._targets:
             return False
@@ -81,10 +81,10 @@ class ColumnsOut:
             self._begun[opened.file.path] = _Begun(opened, target, new_file, writer)
         return True
 
-    def write(self, stream: Stream, file: int, columns: Mapping[str, OutputColumn]) -> None:
+    def write(self, stream: SummarisedStream, file: int, columns: Mapping[str, OutputColumn]) -> None:
         self._begun[stream.files[file].file.path].writer.write(columns)
 
-    def commit(self, stream: Stream, counts: EpisodeCounts) -> None:
+    def commit(self, stream: SummarisedStream, counts: EpisodeCounts) -> None:
         begun = [self._begun[opened.file.path] for opened in stream.files]
         for one in begun:
             one.writer.finish(self._provenance(one, counts))
@@ -92,7 +92,9 @@ class ColumnsOut:
         for one in begun:
             self._places.inputs.check_unchanged(one.opened.file.path, one.opened.file.identity)
         records = [
-            record for one in begun for record in new_records(one.writer, one.target.path, self._places)
+            record
+            for one in begun
+            for record in new_records(record_of(one.writer), one.target.path, self._places)
         ]
         try:
             commit_together([one.new_file for one in begun], records=records)

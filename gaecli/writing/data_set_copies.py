@@ -10,7 +10,7 @@ from gaecli.columns import Roles
 from gaecli.datasets.base import DataSet, NewColumns
 from gaecli.datasets.folders import is_hidden
 from gaecli.errors import FileError, UsageError
-from gaecli.formats.base import FileWriter, RecordingWriter, RolloutFile
+from gaecli.formats.base import RolloutFile
 from gaecli.formats.jsonl.record import record_path
 from gaecli.settings import RunOptions
 from gaecli.sources.inputs import StreamPlan
@@ -176,10 +176,10 @@ def _content(path: Path, places: Places) -> bytes:
         ) from error
 
 
-def new_records(writer: FileWriter | None, target: Path, places: Places) -> list[PendingFile]:
+def new_records(record: bytes | None, target: Path, places: Places) -> list[PendingFile]:
     """The file beside a result that says what gaecli knows of it, where its format and place have one."""
     place = record_path(target)
-    if not isinstance(writer, RecordingWriter) or place is None or places.results.is_stdout(target):
+    if record is None or place is None or places.results.is_stdout(target):
         return []
     places.results.look_up(place)
     if place.is_symlink() or (place.exists() and not place.is_file()):
@@ -188,11 +188,11 @@ def new_records(writer: FileWriter | None, target: Path, places: Places) -> list
             f"columns in `{target.name}` belongs there; nothing was written",
             hint="remove it, or write elsewhere with `--output`",
         )
-    record = whole_file(place, writer.record, places)
+    new_file = whole_file(place, record, places)
     if places.is_local(target) and target.exists():
         # It tells of the file's numbers: nobody reads it who may not read those.
-        record.temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-    return [record]
+        new_file.temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+    return [new_file]
 
 
 def whole_file(path: Path, content: bytes, places: Places) -> PendingFile:
