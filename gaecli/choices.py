@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-Engine = Literal["local"]
 Bootstrap = Literal["zero", "current", "error"]
 DoneAt = Literal["end", "start"]
 #: What a truncated end means to the recursion: its next state has a value (`exact`); that value is
@@ -19,6 +18,8 @@ MaskFill = Literal["null", "zero", "carry"]
 #: A reward on a masked step: left out, with a warning; that of the last kept step before it; or an error.
 MaskedReward = Literal["drop", "move", "error"]
 NormalizeScope = Literal["none", "all", "file", "episode"]
+#: What a group baseline gives the only trajectory of a group: 0, its score, or an error.
+Singleton = Literal["zero", "raw", "error"]
 NormFloor = Literal["add", "clamp", "rsqrt"]
 Precision = Literal["double", "single"]
 OnNan = Literal["error", "drop-episode"]

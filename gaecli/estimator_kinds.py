@@ -31,12 +31,17 @@ class EstimatorKind:
     outputs: tuple[OutputRole, ...]
     #: What enters mean and standard deviation once: every step, or every trajectory, at its last step.
     moments: Literal["steps", "trajectories"] = "steps"
+    #: Its advantage is the score of a trajectory beside those of its group (`Settings.group_column`).
+    is_grouped: bool = False
     #: Settings, and rules of presets, that it does not look at.
     unused: tuple[str, ...] = ()
     #: Columns of numbers beside those of the roles, by the `Settings`, which stand above this table: blocks
     #: carry them as `Block.extras`.
     extras: Callable[[Any], tuple[str, ...]] = lambda settings: ()
 
+
+#: What says nothing to the score of a trajectory as a whole.
+_OF_STEPS = ("gamma", "lam", "lam_alpha", "n_steps", "recursion", "returns", "truncation")
 
 _ROWS = (
     EstimatorKind(
@@ -83,6 +88,50 @@ _ROWS = (
         roles=("reward",),
         outputs=("return",),
         unused=("lam", "lam_alpha", "recursion", "returns", "n_steps"),
+    ),
+    EstimatorKind(
+        name="grpo",
+        summary="group-relative: A = (s - mean) / (std + ε) over the group, s the sum of rewards of the trajectory",
+        source="Shao et al. 2024, sec. 4.1.2, https://arxiv.org/abs/2402.03300",
+        module="gaecli.estimators.score",
+        roles=("reward",),
+        outputs=("advantage",),
+        moments="trajectories",
+        is_grouped=True,
+        unused=_OF_STEPS,
+    ),
+    EstimatorKind(
+        name="dr-grpo",
+        summary="group-relative without the division: A = s - mean over the group",
+        source="Liu et al. 2025, https://arxiv.org/abs/2503.20783",
+        module="gaecli.estimators.score",
+        roles=("reward",),
+        outputs=("advantage",),
+        moments="trajectories",
+        is_grouped=True,
+        unused=_OF_STEPS,
+    ),
+    EstimatorKind(
+        name="rloo",
+        summary="leave-one-out: A = s - mean of the others in the group",
+        source="Ahmadian et al. 2024, eq. 8, https://arxiv.org/abs/2402.14740",
+        module="gaecli.estimators.score",
+        roles=("reward",),
+        outputs=("advantage",),
+        moments="trajectories",
+        is_grouped=True,
+        unused=_OF_STEPS,
+    ),
+    EstimatorKind(
+        name="max-rl",
+        summary="A = (s - mean) / mean over the group, and 0 where the mean is not positive",
+        source="https://arxiv.org/abs/2602.02710",
+        module="gaecli.estimators.score",
+        roles=("reward",),
+        outputs=("advantage",),
+        moments="trajectories",
+        is_grouped=True,
+        unused=_OF_STEPS,
     ),
 )
 

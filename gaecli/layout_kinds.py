@@ -52,6 +52,12 @@ _ROWS = (
         row_is="cell",
         module="gaecli.layouts.array_layouts",
     ),
+    LayoutKind(
+        name="responses",
+        summary="a row per trajectory, with one reward: its score",
+        row_is="trajectory",
+        module="gaecli.layouts.responses",
+    ),
 )
 
 #: By name.

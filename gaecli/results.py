@@ -228,6 +228,8 @@ class Verification:
     #: The one number that all but a few rows hold, and of how many it is, where no convention makes it of them.
     constant: float | None = None
     num_constant: int = 0
+    #: γ and λ were searched for on so many of the steps, and what was found held against all; None: on all.
+    num_searched: int | None = None
 
     @property
     def best(self) -> Attempt:

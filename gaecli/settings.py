@@ -16,7 +16,6 @@ from typing import Any, get_args
 from gaecli.choices import (
     Bootstrap,
     DoneAt,
-    Engine,
     MaskedReward,
     MaskFill,
     MaskMode,
@@ -24,12 +23,15 @@ from gaecli.choices import (
     NormFloor,
     OnNan,
     Precision,
+    Singleton,
     Truncation,
 )
+from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
 from gaecli.layout_kinds import LAYOUTS
 from gaecli.presets import Preset, find_preset
+from gaecli.presets.groups import group_rules
 from gaecli.records import dataclass
 
 #: The roles a column can play, in the order in which messages list them.
@@ -87,6 +89,10 @@ class Settings:
     norm_eps: float = 1e-8
     norm_floor: NormFloor = "add"
     keep_raw: bool = False
+    #: Of group baselines: the column whose equal values are a group.
+    group_column: str | None = None
+    #: And what the only trajectory of a group gets.
+    singleton: Singleton = "zero"
 
     join: bool | None = None
     precision: Precision = "double"
@@ -103,8 +109,11 @@ class Settings:
         kind = ESTIMATORS.get(given.get("estimator", "gae"))
         if kind is not None:
             _check_used(kind, given)
-            if "advantage" not in kind.outputs:
+            chosen |= group_rules(preset.name, kind.name)
+            if "advantage" not in kind.outputs or kind.is_grouped:
                 chosen["normalize"] = "none"
+            if "truncation" in kind.unused:
+                chosen["truncation"] = "exact"
         return cls(**{**chosen, **given, "preset": preset.name})
 
     def __post_init__(self) -> None:
@@ -140,6 +149,8 @@ class Settings:
         if self.lam_alpha is not None and not (_is_number(self.lam_alpha) and self.lam_alpha > 0):
             raise UsageError(f"`--lam-alpha` is {self.lam_alpha}; it must be finite and more than 0")
         self._check_n_steps()
+        self._check_groups()
+        _check_choice("singleton", self.singleton, get_args(Singleton))
         if self.norm_ddof not in (0, 1):
             raise UsageError(f"`--norm-ddof` is {self.norm_ddof}; it must be 0 or 1")
         if not (_is_number(self.norm_eps) and self.norm_eps >= 0):
@@ -177,6 +188,30 @@ class Settings:
         elif isinstance(given, bool) or not isinstance(given, int) or given < 1:
             raise UsageError(f"`--n-steps` is {given}; it must be a whole number, 1 at least")
 
+    def _check_groups(self) -> None:
+        if not self.kind.is_grouped:
+            if self.group_column is not None:
+                raise UsageError(
+                    f"`--group-column` says nothing to `--estimator {self.estimator}`",
+                    hint="`--normalize-by` normalises advantages over equal values of a column",
+                )
+            return
+        if self.group_column is None:
+            raise UsageError(
+                f"`--estimator {self.estimator}` compares trajectories of one group, and no group is named",
+                hint="pass `--group-column` with the column that is equal for responses to one prompt",
+            )
+        if self.normalize != "none" or self.normalize_by is not None:
+            raise UsageError(
+                f"`--estimator {self.estimator}` is a normalisation over groups: there is no second one after it yet",
+                hint="drop `--normalize` and `--normalize-by`",
+            )
+
+    @property
+    def grouped_by(self) -> str | None:
+        """The column that tells groups apart, whether those of a baseline or of a normalisation."""
+        return self.group_column or self.normalize_by
+
     @property
     def kind(self) -> EstimatorKind:
         """The row of the table of estimators."""
@@ -199,7 +234,7 @@ class Settings:
 
     @property
     def normalizes(self) -> bool:
-        return self.normalize != "none" or self.normalize_by is not None
+        return self.normalize != "none" or self.grouped_by is not None
 
     @property
     def raw_column(self) -> str | None:
@@ -218,6 +253,8 @@ class Settings:
         found = {**asdict(self), "columns": dict(self.columns)}
         if self.n_steps is None:
             del found["n_steps"]
+        if not self.kind.is_grouped:
+            del found["group_column"], found["singleton"]
         return found
 
     def replace(self, **changes: Any) -> Settings:
@@ -231,7 +268,8 @@ class RunOptions:
     device: str = "auto"
     memory_bytes: int = 1 << 30
     jobs: int | None = None
-    engine: Engine = "local"
+    #: One of `gaecli.engine_kinds.ENGINES`.
+    engine: str = "local"
     output: Path | str | None = None
     sidecar: bool = False
     overwrite: bool = False
@@ -242,7 +280,7 @@ class RunOptions:
     gallery: bool = False
 
     def __post_init__(self) -> None:
-        _check_choice("engine", self.engine, get_args(Engine))
+        _check_choice("engine", self.engine, tuple(ENGINES))
         if self.jobs is not None and self.jobs < 1:
             raise UsageError(f"`--jobs` is {self.jobs}; it must be 1 at least")
         if not self.memory_bytes > 0:

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import pickle
 import threading
+import time
 from dataclasses import FrozenInstanceError, field
 from functools import cached_property
 
@@ -234,16 +235,25 @@ def test_nothing_is_made_before_it_is_used():
     assert not isinstance(vars(of["Point"])["__init__"], gaecli.records._Pending)
 
 
-def test_threads_that_come_first_together_all_get_one():
-    def make(cls, start, made):
-        start.wait()
-        made.append(cls(1.0, title="t"))
+def test_threads_that_come_first_together_make_it_once(monkeypatch):
+    usual, made = gaecli.records._init, []
 
-    for _ in range(30):
-        cls, start, made = classes(gaecli.records.dataclass)["Same"], threading.Barrier(4), []
-        threads = [threading.Thread(target=make, args=(cls, start, made)) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert [one.title for one in made] == ["t"] * 4
+    def slow(cls, fields):
+        made.append(cls.__name__)
+        time.sleep(0.005)  # while the others come
+        return usual(cls, fields)
+
+    monkeypatch.setattr(gaecli.records, "_init", slow)
+    cls, start, titles = classes(gaecli.records.dataclass)["Same"], threading.Barrier(4), []
+
+    def first() -> None:
+        start.wait()
+        titles.append(cls(1.0, title="t").title)
+
+    threads = [threading.Thread(target=first) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert titles == ["t"] * 4
+    assert sorted(made) == ["Named", "Point", "Same"]

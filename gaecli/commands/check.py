@@ -25,7 +25,7 @@ from gaecli.pipeline.judging.continuity import Continuity, Edges
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import told
-from gaecli.pipeline.stream import RunContext, first_look
+from gaecli.pipeline.stream import RunContext, summarised
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, plan_streams
 from gaecli.storage.places import Places
@@ -43,7 +43,7 @@ def check(
     """Apply the rules to every source. What cannot be opened, or read without a flag, is a failure."""
     rules = choose_rules(select, ignore)
     with Places(RunOptions(dry_run=True, memory_bytes=memory_bytes)) as places:
-        found = _check(places.fetched(sources), settings or Settings(), rules, memory_bytes)
+        found = _check(places.inputs.fetched(sources), settings or Settings(), rules, memory_bytes)
         return places.shown_in(replace(found, is_strict=strict))
 
 
@@ -193,7 +193,7 @@ class _Checker:
         path = self.stream.plan.paths[0]
         estimator = make_estimator(self.settings, choose_device("auto", 0))
         try:
-            stream = first_look(self.stream, RunContext.plain(estimator, store_bytes=0))
+            stream = summarised(self.stream, RunContext.plain(estimator, store_bytes=0))
         except GaeError as error:
             return FirstLook(path, error)
         self.edges = stream.edges

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -13,7 +13,9 @@ from typing import TypeVar
 from gaecli.commands.outcome import Outcome, summarize
 from gaecli.commands.rerun import earlier_entries
 from gaecli.commands.warnings import behind_cache, findings
-from gaecli.engines.threads import LocalEngine, default_jobs, run_in_order
+from gaecli.engines.base import Engine
+from gaecli.engines.registry import make_engine
+from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import FileError, GaeError
 from gaecli.estimators.normalization import NormConstants, NormRule
 from gaecli.estimators.registry import make_estimator
@@ -28,7 +30,8 @@ from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import not_in_memory
 from gaecli.pipeline.sketches import SketchBook
-from gaecli.pipeline.stream import RunContext, Stream, first_look
+from gaecli.pipeline.stream import RunContext, SummarisedStream, merge_moments, summarised
+from gaecli.pipeline.worker import Worker, WorkerRecipe
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
@@ -37,8 +40,9 @@ from gaecli.storage.places import Places
 from gaecli.summary import Summary
 from gaecli.unfinished import leave_word
 from gaecli.writing.kept_words import kept_words
-from gaecli.writing.outputs import Output, Outputs
+from gaecli.writing.outputs import Output, Outputs, by_new_file
 from gaecli.writing.provenance import combined_fingerprint, payload_of
+from gaecli.writing.write_file import WriteFile, WrittenFrom
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -66,7 +70,7 @@ def compute(
     with Places(options or RunOptions()) as places:
         run = _Run(settings or Settings(), places)
         try:
-            summary = run.go(places.sources(sources), begin or (lambda total: lambda name: None))
+            summary = run.go(places.inputs.sources(sources), begin or (lambda total: lambda name: None))
         except KeyboardInterrupt:
             run.interrupt()
             run.close()
@@ -74,7 +78,7 @@ def compute(
             raise
         finally:
             run.close()
-        places.deliver()
+        places.results.deliver()
         return places.shown_in(summary)
 
 
@@ -92,8 +96,10 @@ class _Job:
 class _Ready:
     """A stream whose new files are complete, and not in their places yet."""
 
-    stream: Stream
+    stream: SummarisedStream
     outputs: Sequence[Output]
+    #: What pictures are drawn from, where they are.
+    book: SketchBook | None
 
 
 _Group = Sequence[_Job]
@@ -107,11 +113,11 @@ class _Run:
         self.options = options = places.options
         self.places = places
         self.progress: Progress = lambda name: None
-        self.rule = NormRule(settings.norm_ddof, settings.norm_eps, settings.norm_floor)
+        self.rule = NormRule.of(settings)
         self.jobs = options.jobs or default_jobs()
-        self._engine = LocalEngine(self.jobs, places.interrupt)
+        self._threads = self._side_by_side = Threads(self.jobs, places.interrupt)
+        self._engine: Engine[Worker] | None = None
         self.clock = Stopwatch()
-        self.store = BlockStore(int(options.memory_bytes * _STORE_SHARE))
         self.rows_per_block = rows_per_block(options.memory_bytes)
         self.outputs = Outputs(
             settings,
@@ -119,7 +125,7 @@ class _Run:
             jobs=self.jobs,
             rows_per_block=self.rows_per_block,
             clock=self.clock,
-            check_stop=self._engine.check_stop,
+            check_stop=self._threads.check_stop,
         )
         #: What there is of the results when the run has ended, in a few words.
         self.state = ""
@@ -129,10 +135,11 @@ class _Run:
 
     def go(self, sources: Sequence[str | Path], begin: Begin) -> Summary:
         plans = plan_streams(sources, self.settings.join)
-        self.places.check([path for plan in plans for path in plan.paths])
+        self.places.results.check([path for plan in plans for path in plan.paths])
         self.outputs.plan(plans)
         jobs = [_Job(number, plan) for number, plan in enumerate(plans)]
         self.device = choose_device(self.options.device, _guess_of_steps(plans))
+        self.context = self._context()
         self.progress = begin(sum(len(plan.paths) for plan in plans))
         is_together = self._spans_streams and len(jobs) > 1
         with one_thread_per_operation() if self.device.uses_torch else contextlib.nullcontext():
@@ -147,31 +154,31 @@ class _Run:
 
     @property
     def _spans_streams(self) -> bool:
-        return self.settings.normalize == "all" or self.settings.normalize_by is not None
+        return self.settings.normalize == "all" or self.settings.grouped_by is not None
 
     def interrupt(self) -> None:
-        self._engine.interrupt()
+        self._threads.interrupt()
 
     def close(self) -> None:
         """Whatever was begun and not committed disappears."""
-        self._engine.close()  # waits for the blocks in hand: nothing is begun after this
+        if self._engine is not None:
+            self._engine.close()
+        self._threads.close()  # waits for the blocks in hand: nothing is begun after this
         self.state = self.state or self.outputs.state
         self.outputs.close()
 
     def _apart(self, jobs: Sequence[_Job]) -> Iterator[Outcome]:
         """Each stream from beginning to end, several at a time."""
-        context = self._context(side_by_side=len(jobs) > 1)
 
         def whole(group: _Group) -> list[Outcome]:
-            return self._last_step(group, lambda job: self._whole(job, context))
+            return self._last_step(group, self._whole)
 
         return chain.from_iterable(self._each(whole, _groups(jobs)))
 
     def _together(self, jobs: Sequence[_Job]) -> Iterator[Outcome]:
         """All streams are looked at before the first is written: they share their normalisation."""
-        context = self._context(side_by_side=True)
         outcomes: dict[int, Outcome] = {}
-        streams: dict[int, Stream] = {}
+        streams: dict[int, SummarisedStream] = {}
         constants: Mapping[Hashable, NormConstants] = {}
 
         def carry_on(
@@ -196,24 +203,24 @@ class _Run:
                 outcomes.pop(job.number, None)
 
             def look(job: _Job) -> dict[Hashable, Moments]:
-                stream = streams[job.number] = self._summarised(opened[job.number], context)
-                return stream.measure(context)
+                stream = streams[job.number] = self._summarised(opened[job.number])
+                return stream.measure(self.context)
 
             looks = carry_on(look, good)
             ready = [job for job, _ in looks]
             total: dict[Hashable, Moments] = {}
             for _, moments in looks:
-                _merge(total, moments)
+                merge_moments(total, moments)
             constants = self._constants(total)
             inputs = _inputs_of([opened[job.number] for job in ready])
             # A run that was killed, or that met the same bad file, has written some of them already.
-            carry_on(lambda job: self._left_alone(streams[job.number], context, constants, inputs), ready)
+            carry_on(lambda job: self._left_alone(streams[job.number], constants, inputs), ready)
 
         def finish(job: _Job) -> Outcome | _Ready:
             done = outcomes.pop(job.number, None)
             if done is not None:
                 return done
-            return self._applied(streams.pop(job.number), context, constants, inputs)
+            return self._applied(streams.pop(job.number), constants, inputs)
 
         def last_step(group: _Group) -> list[Outcome]:
             return self._last_step(group, finish)
@@ -221,22 +228,28 @@ class _Run:
         opened.clear()
         yield from chain.from_iterable(self._each(last_step, _groups(jobs)))
 
-    def _context(self, *, side_by_side: bool) -> RunContext:
-        """Streams side by side, or the blocks of one stream side by side; never both."""
-        estimator = make_estimator(self.settings, self.device)
-        on_accelerator = self.device.name != "cpu"
-        run = run_in_order if side_by_side or on_accelerator else self._engine.run
-        return RunContext(
-            estimator, self.store, run, self.clock, threads=1, check_stop=self._engine.check_stop
+    def _context(self) -> RunContext:
+        """Streams side by side, or the blocks of one stream side by side; on an accelerator one after the other."""
+        if self.device.name != "cpu":
+            self._side_by_side = Threads(1)
+        options = self.options
+        worker = Worker(
+            make_estimator(self.settings, self.device),
+            BlockStore(int(options.memory_bytes * _STORE_SHARE)),
+            self.clock,
+            self._threads.check_stop,
+            self.outputs.writers,
         )
+        recipe = WorkerRecipe(self.settings, options.device)
+        self._engine = make_engine(options.engine, self._side_by_side, worker, recipe)
+        return RunContext(self._engine, worker)
 
     def _each(self, function: Callable[[S], T], jobs: Sequence[S]) -> Iterator[T]:
         """A function over streams, several at a time where the CPU computes; results in their order.
 
         A single one is worked on here: its blocks need the threads.
         """
-        run = self._engine.run if self.device.name == "cpu" and len(jobs) > 1 else run_in_order
-        return run(function, jobs)
+        return self._side_by_side.run(function, jobs) if len(jobs) > 1 else map(function, jobs)
 
     def _map(self, function: Callable[[_Job], T], jobs: Sequence[_Job]) -> dict[int, T]:
         return dict(zip((job.number for job in jobs), self._each(function, jobs), strict=True))
@@ -247,7 +260,8 @@ class _Run:
         outcomes = self._concluded(group, ends)
         for job in group:
             job.opened = None
-            self.places.release(job.plan.paths)
+            self.context.worker.forget(job.number)
+            self.places.inputs.release(job.plan.paths)
             for path in job.plan.paths:
                 self.progress(self.places.shown(str(path)))
         return outcomes
@@ -271,7 +285,7 @@ class _Run:
 
     def _done(self, ready: _Ready) -> Outcome:
         outcome = Outcome.done(
-            ready.stream, self.outputs.targets, ready.outputs, dry_run=self.options.dry_run
+            ready.stream, self.outputs.targets, ready.outputs, ready.book, dry_run=self.options.dry_run
         )
         constants = outcome.constants.values()
         outcome.warnings.extend(
@@ -282,25 +296,29 @@ class _Run:
             outcome.warnings.append(behind_cache(str(data_set.root)))
         return outcome
 
-    def _whole(self, job: _Job, context: RunContext) -> Outcome | _Ready:
+    def _whole(self, job: _Job) -> Outcome | _Ready:
         opened = self._open(job)
         inputs = _inputs_of([opened]) if len(opened.files) > 1 else ""
         done = self._up_to_date(opened, inputs)
         if done is not None and not self.options.gallery:
             return done
         if done is None:
-            self.outputs.begin_early(opened)
-        stream = self._summarised(opened, context)
+            self._begin_early(opened)
+        stream = self._summarised(opened)
         constants: Mapping[Hashable, NormConstants] = {}
         if self.settings.normalizes and self.settings.normalize != "file":
-            constants = self._constants(stream.measure(context))
+            constants = self._constants(stream.measure(self.context))
         if done is not None:
-            return self._drawn(done, stream, context, constants)
-        return self._applied(stream, context, constants, inputs)
+            return self._drawn(done, stream, constants)
+        return self._applied(stream, constants, inputs)
+
+    def _begin_early(self, opened: OpenStream) -> None:
+        if self._engine is not None and self._engine.is_here:
+            self.outputs.begin_early(opened, self.context.worker)
 
     def _open(self, job: _Job) -> OpenStream:
         with self.clock("read"):
-            self.places.attach(job.plan.paths)
+            self.places.inputs.attach(job.plan.paths)
             opened = open_stream(
                 job.plan,
                 self.settings,
@@ -327,55 +345,63 @@ class _Run:
         return outcome
 
     def _left_alone(
-        self, stream: Stream, context: RunContext, constants: Mapping[Hashable, NormConstants], inputs: str
+        self, stream: SummarisedStream, constants: Mapping[Hashable, NormConstants], inputs: str
     ) -> Outcome | None:
         """`_up_to_date` of a stream that was looked at, with what pictures are drawn from."""
         done = self._up_to_date(stream.opened, inputs)
-        return (
-            self._drawn(done, stream, context, constants)
-            if done is not None and self.options.gallery
-            else done
-        )
+        return self._drawn(done, stream, constants) if done is not None and self.options.gallery else done
 
     def _drawn(
-        self, done: Outcome, stream: Stream, context: RunContext, constants: Mapping[Hashable, NormConstants]
+        self, done: Outcome, stream: SummarisedStream, constants: Mapping[Hashable, NormConstants]
     ) -> Outcome:
         """What is up to date, with the numbers that pictures are drawn from: computed, and not written."""
-        done.totals = Totals()
-        for index in range(len(stream.opened.files)):
-            of_file = self._constants_of_file(stream, index, context) or constants
-            done.totals.merge(stream.apply(index, None, context, of_file, self.rule))
-        done.sketches = stream.sketches
+        done.totals, book = Totals(), SketchBook()
+        for index in range(len(stream.files)):
+            of_file = self._constants_of_file(stream, index) or constants
+            source = WrittenFrom(stream.opened.source(index), stream.carries_of(index), of_file)
+            ((written,),) = self.context.engine.run([WriteFile([source], self.rule, book=book)])
+            done.totals.merge(written.totals[0])
+            book = written.book or book
+        done.sketches = book
         return done
 
-    def _summarised(self, opened: OpenStream, context: RunContext) -> Stream:
+    def _summarised(self, opened: OpenStream) -> SummarisedStream:
         with self.clock("read"):
             for one in opened.files:
-                self.places.fill(one.file.path, one.columns)
-        stream = first_look(opened, context)
-        if self.options.gallery:
-            stream.sketches = SketchBook()
-        return stream
+                self.places.inputs.fill(one.file.path, one.columns)
+        return summarised(opened, self.context)
 
     def _applied(
-        self, stream: Stream, context: RunContext, constants: Mapping[Hashable, NormConstants], inputs: str
+        self, stream: SummarisedStream, constants: Mapping[Hashable, NormConstants], inputs: str
     ) -> _Ready:
-        """The new files, complete, one by one."""
+        """The new files, complete."""
         outputs = self.outputs.of(stream.opened)
+        book = SketchBook() if self.options.gallery else None
+
         words = kept_words(stream.warnings, stream.edges, stream.plan.paths)
-        for output in outputs:
-            self.outputs.begin(output)
-            output.constants = self._constants_of_file(stream, output.index, context) or constants
-            output.totals = stream.apply(output.index, output.writer, context, output.constants, self.rule)
-            self.outputs.complete(output, inputs, words)
-        return _Ready(stream, outputs)
+
+        def tasks(groups: Iterable[Sequence[Output]]) -> Generator[WriteFile, None, None]:
+            for group in groups:
+                for output in group:
+                    output.constants = self._constants_of_file(stream, output.index) or constants
+                yield self.outputs.task(group, stream, self.rule, inputs, words, book)
+
+        groups = by_new_file(outputs)
+        # What is drawn of a file goes on with what is drawn of the one before it.
+        runs = [groups] if book is None else [[group] for group in groups]
+        for together in runs:
+            with contextlib.closing(tasks(together)) as begun:
+                for group, (written,) in zip(together, self.context.engine.run(begun), strict=True):
+                    self.outputs.complete(group, written)
+                    book = written.book
+        return _Ready(stream, outputs, book)
 
     def _constants_of_file(
-        self, stream: Stream, index: int, context: RunContext
+        self, stream: SummarisedStream, index: int
     ) -> dict[Hashable, NormConstants] | None:
         if self.settings.normalize != "file":
             return None
-        return self._constants(stream.measure(context, only_file=index))
+        return self._constants(stream.measure(self.context, only_file=index))
 
     def _constants(self, total: Mapping[Hashable, Moments]) -> dict[Hashable, NormConstants]:
         return {key: self.rule.constants(moments) for key, moments in total.items()}
@@ -391,7 +417,7 @@ class _Run:
                 raise
             outcome = Outcome.failed(job.plan, changed or self._told(job.plan, error))
         self.outputs.discard(job.number)
-        self.store.forget(job.number)
+        self.context.worker.forget(job.number)
         return outcome
 
     def _told(self, plan: StreamPlan, error: Exception) -> GaeError:
@@ -408,7 +434,7 @@ class _Run:
             return None  # there is nothing to compare with, or it was us
         try:
             for opened in job.opened.files:
-                self.places.check_unchanged(opened.file.path, opened.file.identity)
+                self.places.inputs.check_unchanged(opened.file.path, opened.file.identity)
         except (FileError, OSError) as error:
             return error if isinstance(error, FileError) else None
         return None
@@ -428,11 +454,6 @@ def _groups(jobs: Sequence[_Job]) -> list[_Group]:
 def _inputs_of(streams: Sequence[OpenStream]) -> str:
     """Fingerprint of all files that the numbers depend on."""
     return combined_fingerprint([payload_of(opened.file) for stream in streams for opened in stream.files])
-
-
-def _merge(total: dict[Hashable, Moments], found: Mapping[Hashable, Moments]) -> None:
-    for key, moments in found.items():
-        total[key] = total.get(key, Moments()).merge(moments)
 
 
 def _guess_of_steps(plans: Sequence[StreamPlan]) -> int:

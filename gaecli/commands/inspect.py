@@ -20,7 +20,7 @@ from gaecli.commands.forecast import existing_columns, forecast
 from gaecli.commands.raw_cells import statistics_of_cells
 from gaecli.commands.rows import episode_keys, first_steps
 from gaecli.commands.warnings import only_file, reading_notes
-from gaecli.engines.threads import LocalEngine, default_jobs
+from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import GaeError
 from gaecli.estimators.conventions import reads_as_written
 from gaecli.estimators.gae import Gae
@@ -39,7 +39,7 @@ from gaecli.pipeline.memory import expand_beyond_measure, rows_per_block
 from gaecli.pipeline.opening import OpenFile, OpenStream, layout_of, open_stream
 from gaecli.pipeline.reading_errors import told
 from gaecli.pipeline.settle import Settled, reread
-from gaecli.pipeline.stream import RunContext, Stream, first_look
+from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
@@ -75,7 +75,7 @@ def inspect(
     """Look into every source. What cannot be opened is a failure; what `compute` would refuse is not."""
     options = options or InspectOptions()
     with Places(RunOptions(dry_run=True, memory_bytes=options.memory_bytes, jobs=options.jobs)) as places:
-        found = _inspect(places.fetched(sources), settings or Settings(), options)
+        found = _inspect(places.inputs.fetched(sources), settings or Settings(), options)
         return places.shown_in(found)
 
 
@@ -84,10 +84,10 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
     plans = plan_streams(sources, settings.join)
     infos, failures = [], []
     explained, continuity = Explained(), Continuity()
-    engine = LocalEngine(options.jobs or default_jobs())
+    threads = Threads(options.jobs or default_jobs())
     try:
         for number, plan in enumerate(plans):
-            inspector = _Inspector(number, plan, settings, options, engine)
+            inspector = _Inspector(number, plan, settings, options, threads)
             try:
                 with told(plan.paths[0]):
                     info = inspector.info()
@@ -96,7 +96,7 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
                         and "value" not in info.roles
                         and "value" in settings.kind.roles
                     ):
-                        inspector = _Inspector(number, plan, _without_values(settings), options, engine)
+                        inspector = _Inspector(number, plan, _without_values(settings), options, threads)
                         info = _filled(info, inspector.info())
                     infos.append(info)
                 explained.add(inspector.errors, inspector.returns)
@@ -104,7 +104,7 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
             except GaeError as error:
                 failures.append(_failure(plan, error))
     finally:
-        engine.close()
+        threads.close()
     seconds = time.perf_counter() - started
     notes = continuity.notes()
     return Inspection(
@@ -184,7 +184,7 @@ class _Inspector:
     """One stream, from its footers to its last row."""
 
     def __init__(
-        self, number: int, plan: StreamPlan, settings: Settings, options: InspectOptions, engine: LocalEngine
+        self, number: int, plan: StreamPlan, settings: Settings, options: InspectOptions, threads: Threads
     ) -> None:
         self.number = number
         self.plan = plan
@@ -196,7 +196,8 @@ class _Inspector:
         self.rows_per_block = rows_per_block(options.memory_bytes)
         self.device = choose_device("auto", 0)
         store_bytes = int(options.memory_bytes * _STORE_SHARE)
-        self.context = RunContext.plain(Gae(_yardstick(settings), self.device), store_bytes, engine.run)
+        self.threads = threads
+        self.context = RunContext.plain(Gae(_yardstick(settings), self.device), store_bytes, threads)
 
     def info(self) -> FileInfo:
         files = self.plan.open_all(self.settings)
@@ -214,8 +215,8 @@ class _Inspector:
             )
             warnings = opened.warnings
             opened.warnings.extend([*stored_settings(opened), *names_alike(opened)])
-            stream = self._first_look(opened)
-            warnings, self.edges = stream.warnings, stream.edges
+            stream = self._summarised(opened)
+            warnings, self.edges = list(stream.warnings), stream.edges
             statistics = self._statistics(stream)
             warnings += reading_notes(statistics.totals, self.settings, only_file(self.plan))
         except GaeError as error:
@@ -244,14 +245,14 @@ class _Inspector:
         self.errors, self.returns = statistics.errors, statistics.returns
         return self._with_statistics(info, stream, statistics)
 
-    def _first_look(self, opened: OpenStream) -> Stream:
+    def _summarised(self, opened: OpenStream) -> SummarisedStream:
         """That of the yardstick, once `compute` would have nothing against the rows."""
         if self.settings.bootstrap == "error" and not reads_as_written(self.settings):
             # Which ends lack a value depends on how the convention reads them.
             estimator = make_estimator(self.settings, self.device)
-            first_look(opened, RunContext.plain(estimator, 0, self.context.run))
+            summarised(opened, RunContext.plain(estimator, 0, self.threads))
             opened = replace(opened, settings=self.settings.replace(bootstrap="zero"))
-        return first_look(opened, self.context)
+        return summarised(opened, self.context)
 
     def _without_bombs(self, files: Sequence[RolloutFile], roles: Mapping[str, str]) -> dict[str, str]:
         """Roles whose arrays may be looked at, whatever is wrong with the others."""
@@ -276,7 +277,7 @@ class _Inspector:
             )
         return info
 
-    def _statistics(self, stream: Stream) -> _StreamStatistics:
+    def _statistics(self, stream: SummarisedStream) -> _StreamStatistics:
         settings = self.settings
         own = None if reads_as_written(settings) else make_estimator(settings, self.device)
 
@@ -296,7 +297,9 @@ class _Inspector:
             statistics.add(found)
         return statistics
 
-    def _with_statistics(self, info: FileInfo, stream: Stream, statistics: _StreamStatistics) -> FileInfo:
+    def _with_statistics(
+        self, info: FileInfo, stream: SummarisedStream, statistics: _StreamStatistics
+    ) -> FileInfo:
         return replace(
             info,
             counts=statistics.totals.counts,
@@ -310,7 +313,7 @@ class _Inspector:
             episodes=self._episodes(stream, statistics.book),
         )
 
-    def _episodes(self, stream: Stream, book: EpisodeBook) -> list[EpisodeInfo]:
+    def _episodes(self, stream: SummarisedStream, book: EpisodeBook) -> list[EpisodeInfo]:
         listed = list(book.in_order())
         keys = []
         for index, opened in enumerate(stream.files):

@@ -18,7 +18,7 @@ from gaecli.pipeline.judging.continuity import Continuity, Edges
 from gaecli.pipeline.notes import merged
 from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.sketches import SketchBook, gallery_of
-from gaecli.pipeline.stream import Stream
+from gaecli.pipeline.stream import SummarisedStream
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
@@ -108,7 +108,13 @@ class Outcome:
 
     @classmethod
     def done(
-        cls, stream: Stream, targets: Mapping[Path, Target], outputs: Sequence[Output], *, dry_run: bool
+        cls,
+        stream: SummarisedStream,
+        targets: Mapping[Path, Target],
+        outputs: Sequence[Output],
+        book: SketchBook | None,
+        *,
+        dry_run: bool,
     ) -> Outcome:
         files: list[FileSummary] = []
         totals = Totals()
@@ -120,15 +126,20 @@ class Outcome:
             constants.update(
                 output.constants if is_shared else {(len(files), k): v for k, v in output.constants.items()}
             )
-            method = output.writer.method if output.writer is not None else None
             status: Status = "dry run" if dry_run else "written"
             file = output.opened.file
             files.append(
                 _file(
-                    file.path, stream.opened, targets, status, output.totals.counts, file.format_name, method
+                    file.path,
+                    stream.opened,
+                    targets,
+                    status,
+                    output.totals.counts,
+                    file.format_name,
+                    output.method,
                 )
             )
-        return cls(files, totals, constants, list(stream.warnings), stream.sketches, stream.edges)
+        return cls(files, totals, constants, list(stream.warnings), book, stream.edges)
 
 
 def summarize(
@@ -150,7 +161,7 @@ def summarize(
     for number, outcome in enumerate(outcomes):
         totals.merge(outcome.totals)
         explained.add(outcome.totals.value_errors, outcome.totals.returns)
-        is_shared = settings.normalize == "all" or settings.normalize_by is not None
+        is_shared = settings.normalize == "all" or settings.grouped_by is not None
         constants.update(
             outcome.constants if is_shared else {(number, k): v for k, v in outcome.constants.items()}
         )
@@ -203,16 +214,16 @@ def _file(
 def _normalization(
     settings: Settings, constants: Mapping[Hashable, NormConstants], totals: Totals
 ) -> Normalization:
-    scope = f"by {settings.normalize_by}" if settings.normalize_by is not None else settings.normalize
+    scope = f"by {settings.grouped_by}" if settings.grouped_by is not None else settings.normalize
     rule = (settings.norm_ddof, settings.norm_eps, settings.norm_floor)
     if not settings.normalizes:
         return Normalization("none", *rule)
-    is_single = settings.normalize != "episode" and settings.normalize_by is None and len(constants) == 1
+    is_single = settings.normalize != "episode" and settings.grouped_by is None and len(constants) == 1
     whole = next(iter(constants.values())) if is_single else None
     groups = [
         NormalizationGroup(str(label), group.count, group.mean, group.std)
         for label, group in list(constants.items())[:MAX_GROUPS_SHOWN]
-        if settings.normalize_by is not None
+        if settings.grouped_by is not None
     ]
     return Normalization(
         scope,

@@ -30,7 +30,7 @@ from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.notes import merged
 from gaecli.pipeline.reading_errors import not_in_memory
 from gaecli.pipeline.settle import Settled
-from gaecli.pipeline.stream import Stream
+from gaecli.pipeline.stream import SummarisedStream
 from gaecli.records import dataclass
 from gaecli.results import Sweep, SweepFile, SweepPoint, effective_horizon
 from gaecli.rollouts import FloatArray
@@ -82,8 +82,8 @@ def sweep(
     grid = Grid.of(gammas, lams, settings)
     run = RunOptions(output=options.output, overwrite=options.overwrite, dry_run=options.output is None)
     with Places(run) as places:
-        found = _sweep(places, places.fetched(sources), grid, settings, options)
-        places.deliver()
+        found = _sweep(places, places.inputs.fetched(sources), grid, settings, options)
+        places.results.deliver()
         return places.shown_in(replace(found, gammas=list(gammas), lams=list(lams)))
 
 
@@ -92,7 +92,7 @@ def _sweep(
 ) -> Sweep:
     started = time.perf_counter()
     plans = plan_streams(sources, settings.join)
-    places.check([path for plan in plans for path in plan.paths])
+    places.results.check([path for plan in plans for path in plan.paths])
     output = ColumnsOut(plans, settings, grid.columns, places)
     totals = [_Total() for _ in grid.points]
     explained = [Explained() for _ in grid.points]
@@ -222,7 +222,7 @@ def _stream_totals(
     reading: SettledStream, grid: Grid, settings: Settings, output: ColumnsOut
 ) -> _GridNumbers:
     stream = reading.stream
-    estimator = reading.context.estimator
+    estimator = reading.context.worker.estimator
     assert isinstance(estimator, BatchGae)
     inflows = _inflows(stream, len(grid.points))
     found = _GridNumbers([_Total() for _ in grid.points])
@@ -246,7 +246,7 @@ def _stream_totals(
     return found
 
 
-def _inflows(stream: Stream, num_points: int) -> Mapping[tuple[int, int], FloatArray]:
+def _inflows(stream: SummarisedStream, num_points: int) -> Mapping[tuple[int, int], FloatArray]:
     """[K, lanes] of every block, by file and first row: `combine`, once per setting."""
     paths = [str(path) for path in stream.plan.paths]
     bootstrap, open_ends = stream.settings.bootstrap, stream.settings.convention.open_ends

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,6 +70,10 @@ class DataSet:
     def open(self, path: Path) -> RolloutFile:
         """One of the data files, with the columns that only its place in the data set tells."""
         return open_file(path)
+
+    def of_one(self, path: Path) -> DataSet:
+        """What opening one of the files takes, and no more: it goes where the file is opened."""
+        return replace(self, streams=((path,),))
 
     def sidecar(self, stream: Sequence[Path], tag: str) -> Path:
         """Where a sidecar does not disturb the data set's own loader: by default, beside the root."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -55,6 +55,10 @@ class LakeTable(DataSet):
         file = open_file(path)
         partition = self.partitions.get(path)
         return VirtualColumns(file, partition) if partition else file
+
+    def of_one(self, path: Path) -> LakeTable:
+        partitions = {path: self.partitions[path]} if path in self.partitions else {}
+        return replace(self, streams=((path,),), partitions=partitions)
 
     @cached_property
     def _by_place(self) -> Mapping[str, Path]:

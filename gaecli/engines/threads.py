@@ -1,4 +1,4 @@
-"""The local engine: threads. PyArrow, NumPy and torch all let go of the interpreter while they work."""
+"""Threads of this process. PyArrow, NumPy and torch all let go of the interpreter while they work."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ def default_jobs() -> int:
     return min(available, MAX_DEFAULT_JOBS)
 
 
-class LocalEngine:
-    """Runs tasks on `jobs` threads and yields results in the order of the tasks.
+class Threads:
+    """Applies functions to things on `jobs` threads and yields results in the order of the things.
 
     At most `jobs + 1` results are under way or waiting, so memory does not grow with the number of
-    tasks. The order in which tasks run changes nothing in the results. When `run` is left, by whatever way,
-    none of its tasks is under way any more.
+    things. The order in which they are worked on changes nothing in the results. When `run` is left, by whatever
+    way, none of them is under way any more. Asked from one of its own threads, it works in that thread: the others
+    are busy with what stands beside it.
     """
 
     def __init__(self, jobs: int, end_waits: Callable[[], None] = lambda: None) -> None:
@@ -37,26 +38,31 @@ class LocalEngine:
         self._end_waits = end_waits
         #: Set when the run is interrupted; tasks look at it, by `check_stop`, and end.
         self.interrupted = threading.Event()
-        self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="gae-job") if jobs > 1 else None
+        self._own = threading.local()
+        self._pool = (
+            ThreadPoolExecutor(jobs, "gae-job", lambda: setattr(self._own, "is_one", True))
+            if jobs > 1
+            else None
+        )
 
-    def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
-        """`tasks` is drawn from as results are, by the thread that takes them."""
-        if self._pool is None:
-            yield from map(function, tasks)
+    def run(self, function: Callable[[T], R], things: Iterable[T]) -> Iterator[R]:
+        """`things` is drawn from as results are, by the thread that takes them."""
+        if self._pool is None or getattr(self._own, "is_one", False):
+            yield from map(function, things)
             return
         window: deque[Future[R]] = deque()
-        remaining = iter(tasks)
+        remaining = iter(things)
         failure: Exception | None = None
         try:
             while True:
                 try:
-                    task = next(remaining)
+                    thing = next(remaining)
                 except StopIteration:
                     break
-                except Exception as error:  # raised below: tasks before it may have failed earlier
+                except Exception as error:  # raised below: one before it may fail earlier
                     failure = error
                     break
-                window.append(self._pool.submit(function, task))
+                window.append(self._pool.submit(function, thing))
                 if len(window) > self.jobs:
                     yield window.popleft().result()
             while window:
@@ -73,7 +79,7 @@ class LocalEngine:
             wait([future for future in window if not future.cancelled()])
 
     def interrupt(self) -> None:
-        """Tasks under way end soon, by `KeyboardInterrupt`."""
+        """What is under way ends soon, by `KeyboardInterrupt`."""
         self.interrupted.set()
         self._end_waits()
 
@@ -86,8 +92,3 @@ class LocalEngine:
         self.interrupted.set()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
-
-
-def run_in_order(function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
-    """The same without threads."""
-    yield from map(function, tasks)

@@ -256,6 +256,11 @@ class RecordingWriter(FileWriter, Protocol):
     record: bytes
 
 
+def record_of(writer: FileWriter) -> bytes | None:
+    """What goes into a file beside the new one, where its format has no room for it."""
+    return writer.record if isinstance(writer, RecordingWriter) else None
+
+
 @runtime_checkable
 class SidecarWriter(FileWriter, Protocol):
     """Writes the rows of several files into one."""

@@ -22,6 +22,8 @@ class Layout(Protocol):
     key_roles: Roles
     #: A trajectory may go on in the next block or file.
     crosses_blocks: bool
+    #: Trajectories may be more than one step.
+    has_steps: bool
     #: A block has to hold all rows of the file.
     needs_all_rows: bool
     #: Columns to read for every block.

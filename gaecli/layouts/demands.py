@@ -5,7 +5,7 @@ from __future__ import annotations
 from gaecli.columns import Roles, columns_there
 from gaecli.errors import UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
-from gaecli.layouts.evidence.unused_flags import likely_ends
+from gaecli.layouts.evidence.unused_flags import likely_ends, suggests_end
 from gaecli.settings import Settings
 
 #: A mask that people have beside that of the response, and that is no mask of actions.
@@ -45,8 +45,7 @@ def need_ends(
     file: RolloutFile, roles: Roles, reward: ColumnInfo, settings: Settings, layout: str = "long"
 ) -> None:
     """Steps without flags and keys could be one trajectory or a hundred. `layout`: what says that it is one."""
-    tells = ("terminated", "truncated", "done", "not_done", "done_start", "padding", "episode", "env")
-    if settings.layout == layout or roles.key_parts or any(roles.get(role) for role in tells):
+    if settings.layout == layout or tells_ends(roles):
         return
     likely = likely_ends(file, roles)
     named = f"pass `--done-column {likely[0]}` if it says so, or " if likely else ""
@@ -56,6 +55,27 @@ def need_ends(
         hint=f"{named}name a flag with `--done-column` or an id with `--episode-column`; "
         f"if the file is one single trajectory, pass `--layout {layout}`" + or_nested(reward, "of one step"),
     )
+
+
+def are_responses(file: RolloutFile, roles: Roles, settings: Settings) -> bool:
+    """Whether a row is a trajectory: the user says so, or nothing there speaks of steps of one."""
+    if settings.layout != "auto":
+        return settings.layout == "responses"
+    if tells_ends(roles):
+        return False
+    doubtful = [name for name in file.columns if suggests_end(name) and name not in roles.row_columns]
+    if doubtful:
+        raise UsageError(
+            f"`{doubtful[0]}` of `{file.path}` may say where trajectories end, and nothing else does",
+            hint=f"pass `--done-column {doubtful[0]}` if it does; if each row is a trajectory, `--layout responses`",
+        )
+    return True
+
+
+def tells_ends(roles: Roles) -> bool:
+    """Flags, ids or environments are there."""
+    tells = ("terminated", "truncated", "done", "not_done", "done_start", "padding", "episode", "env")
+    return bool(roles.key_parts) or any(roles.get(role) for role in tells)
 
 
 def or_nested(reward: ColumnInfo, what: str) -> str:

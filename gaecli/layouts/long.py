@@ -71,6 +71,7 @@ class LongLayout:
 
     kind = LAYOUTS["long"]
     frame: Frame | None = None
+    has_steps = True
     needs_all_rows = False
     crosses_blocks = True
     #: Trajectories may go on at the ends of lanes.
@@ -90,7 +91,7 @@ class LongLayout:
         self.like_column = None if frame is None else roles.names["reward"]
         self._path = file.path
         self._drops = settings.on_nan == "drop-episode"
-        self._group = settings.normalize_by
+        self._group = settings.grouped_by
         self._extras = check_extras(file, roles, settings)
         self._flags = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)

@@ -34,6 +34,7 @@ class NestedLayout:
 
     kind = LAYOUTS["nested"]
     frame: Frame | None = None
+    has_steps = True
     needs_all_rows = False
     crosses_blocks = False
 
@@ -50,7 +51,7 @@ class NestedLayout:
         self._drops = settings.on_nan == "drop-episode"
         self._flags: FlagColumns = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
-        self._group = settings.normalize_by
+        self._group = settings.grouped_by
         self._extras = check_extras(file, self.roles, settings)
         beside = [*filter(None, [self._group]), *self._extras]
         used_columns = [*self.roles.row_columns, *self.evidence.names, *beside]

@@ -32,9 +32,8 @@ def why_layout(file: RolloutFile, layout: Layout, settings: Settings) -> str:
 
 
 def _recognised(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrder) -> Layout:
-    """Whoever was asked for goes first; each says why a file is not what was asked for."""
-    asked_for = [LAYOUTS[settings.layout]] if settings.layout in LAYOUTS else []
-    for module in dict.fromkeys(kind.module for kind in (*asked_for, *reversed(tuple(LAYOUTS.values())))):
+    """Each says itself why a file is not what was asked for."""
+    for module in dict.fromkeys(kind.module for kind in reversed(tuple(LAYOUTS.values()))):
         layout: Layout | None = _module(module).recognise(file, roles, settings, order)
         if layout is not None:
             return layout

@@ -33,18 +33,28 @@ def as_scalars(files: Sequence[RolloutFile], settings: Settings) -> list[Rollout
     return [_Unpacked(file, singles) for file in files]
 
 
+def single_columns(file: RolloutFile) -> Mapping[str, bool] | None:
+    """What was found out of the columns of a stream that `file` is one of; None where it is as it is stored."""
+    return file.singles.known if isinstance(file, _Unpacked) else None
+
+
+def as_found(file: RolloutFile, singles: Mapping[str, bool] | None) -> RolloutFile:
+    """One file of a stream, given what all of its files decided."""
+    return file if singles is None else _Unpacked(file, _Singles([file], singles))
+
+
 class _Singles:
     """Which columns hold one item per row in all files. Found out when asked: it may take a look at the cells."""
 
-    def __init__(self, files: Sequence[RolloutFile]) -> None:
+    def __init__(self, files: Sequence[RolloutFile], known: Mapping[str, bool] | None = None) -> None:
         self._files = files
-        self._known: dict[str, bool] = {}
+        self.known = dict(known or {})
 
     def __contains__(self, name: str) -> bool:
-        if name not in self._known:
+        if name not in self.known:
             has_rows = any(file.num_rows for file in self._files)
-            self._known[name] = has_rows and all(_fits(file, name) for file in self._files)
-        return self._known[name]
+            self.known[name] = has_rows and all(_fits(file, name) for file in self._files)
+        return self.known[name]
 
 
 def _fits(file: RolloutFile, name: str) -> bool:
@@ -85,12 +95,12 @@ class _Unpacked(WrappedFile):
 
     def __init__(self, file: RolloutFile, singles: _Singles) -> None:
         super().__init__(file)
-        self._singles = singles
+        self.singles = singles
         self.columns = _Infos(file, singles)
 
     def find(self, name: str) -> ColumnInfo | None:
         info = self._file.find(name)
-        return None if info is None else _unpacked_info(info, self._singles)
+        return None if info is None else _unpacked_info(info, self.singles)
 
     def blocks(
         self, unit: Unit, names: Sequence[str], rows_per_block: int
@@ -102,7 +112,7 @@ class _Unpacked(WrappedFile):
         return self._scalars(self._file.read_whole(name), name, 0)
 
     def _scalars(self, column: Column, name: str, start: int) -> Column:
-        if column.offsets is None or name not in self._singles:
+        if column.offsets is None or name not in self.singles:
             return column
         lengths = np.diff(column.offsets)
         if (lengths > 1).any():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field, replace
-from typing import Any
 
 import numpy as np
 
@@ -36,8 +35,6 @@ class Totals:
     unestimated_steps: int = 0
     local_groups: int = 0
     degenerate_groups: int = 0
-    #: Of one block, where pictures are to be drawn; not merged, as blocks of a stream share episodes.
-    sketch: Any = None
 
     def merge(self, other: Totals) -> None:
         self.counts += other.counts

@@ -131,14 +131,14 @@ class BlockReader:
                 return
             yield RawBlock(found[0], found[2])
 
-    def scan(self, piece: RawBlock, clock: Stopwatch, threads: int) -> Scanned:
+    def scan(self, piece: RawBlock, clock: Stopwatch) -> Scanned:
         with clock("read"):
             block = self.layout.block(piece.start, piece.columns)
             prepared = self.estimator.prepare(block)
             self._check_bootstrap(piece.start, prepared)
             ends = block_ends(block, piece.columns, self.unused, piece.start)
         with clock("kernel"):
-            return Scanned(piece.start, block, prepared, ends, *self.estimator.estimate(prepared, threads))
+            return Scanned(piece.start, block, prepared, ends, *self.estimator.estimate(prepared))
 
     def _check_bootstrap(self, start: int, block: Block) -> None:
         """`--bootstrap error`, for ends that are known in the block; those at its border come later."""

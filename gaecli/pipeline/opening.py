@@ -1,23 +1,28 @@
 """The one way into a stream: files opened, columns resolved, the layout chosen, and all that headers can refuse.
 
 Whatever a command is going to do with the rows, it begins here, so that all of them refuse the same inputs
-in the same words. `gaecli.pipeline.stream.first_look` goes on with what is opened.
+in the same words. `gaecli.pipeline.stream.summarised` goes on with what is opened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
+from functools import cached_property
+from pathlib import Path
 
 from gaecli.columns import Roles, Unused, columns_there, flag_of, resolve
+from gaecli.datasets.base import DataSet
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.registry import needs_whole_stream
 from gaecli.formats.base import RolloutFile, Unit, damaged
+from gaecli.formats.registry import open_file
 from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.base import Layout
-from gaecli.layouts.evidence.unused_flags import unused_flags
+from gaecli.layouts.evidence.unused_flags import peek, unused_flags
 from gaecli.layouts.registry import choose_layout
 from gaecli.layouts.row_order import RowOrder
+from gaecli.layouts.singles import as_found, single_columns
 from gaecli.pipeline.memory import check_memory, rows_per_block
 from gaecli.pipeline.reading_errors import told
 from gaecli.records import dataclass
@@ -44,6 +49,36 @@ class OpenFile:
         """All columns that are read; there may be many more in the file."""
         return {*self.layout.row_columns, *self.layout.roles.names.values(), *self.unused}
 
+    @cached_property
+    def seen_flags(self) -> tuple[str, ...]:
+        """Of `unused`, the columns whose first rows hold nothing but flags."""
+        with told(self.file.path):
+            return peek(self.file, self.unused, self.units)
+
+
+@dataclass(frozen=True, eq=False)
+class FileSource:
+    """A descriptor of one file of a stream: `open` gives what is open here, in any process that sees the file.
+
+    Not of the whole stream: that may be ten thousand files, and whoever works on a unit of one needs no other.
+    """
+
+    stream: int
+    index: int
+    path: Path
+    #: What knows how to open it, where its place tells more than its content.
+    opener: DataSet | None
+    settings: Settings
+    rows_per_block: int
+    row_order: RowOrder
+    #: What all files of the stream decided together: which columns of lists are taken as scalars.
+    singles: Mapping[str, bool] | None
+
+    def open(self) -> OpenFile:
+        with told(self.path):
+            file = open_file(self.path) if self.opener is None else self.opener.open(self.path)
+        return _opened(as_found(file, self.singles), self.settings, self.rows_per_block, self.row_order)
+
 
 @dataclass(frozen=True, eq=False)
 class OpenStream:
@@ -56,7 +91,7 @@ class OpenStream:
     files: Sequence[OpenFile]
     rows_per_block: int
     #: How the rows of a long table are taken.
-    taking: RowOrder = field(default_factory=RowOrder)
+    row_order: RowOrder = field(default_factory=RowOrder)
     #: What is to be told before any row is read, whatever the command; to it come those of some commands.
     warnings: list[WarningNote] = field(default_factory=list)
 
@@ -85,11 +120,26 @@ class OpenStream:
     def layout(self) -> LayoutKind:
         return self.files[0].layout.kind
 
-    def taken(self, taking: RowOrder, rows_per_block: int | None = None) -> OpenStream:
+    def source(self, index: int) -> FileSource:
+        """The descriptor of one of the files."""
+        path = self.plan.paths[index]
+        opener = self.plan.openers.get(path)
+        return FileSource(
+            self.number,
+            index,
+            path,
+            None if opener is None else opener.of_one(path),
+            self.settings,
+            self.rows_per_block,
+            self.row_order,
+            single_columns(self.files[index].file),
+        )
+
+    def taken(self, row_order: RowOrder, rows_per_block: int | None = None) -> OpenStream:
         """The same stream, its rows taken in another way."""
         block_rows = rows_per_block or self.rows_per_block
-        files = _open_files(self.plan, self.settings, block_rows, taking)
-        return replace(self, files=files, rows_per_block=block_rows, taking=taking)
+        files = _open_files(self.plan, self.settings, block_rows, row_order)
+        return replace(self, files=files, rows_per_block=block_rows, row_order=row_order)
 
 
 def open_stream(
@@ -122,24 +172,26 @@ def open_stream(
     return stream
 
 
-def layout_of(file: RolloutFile, settings: Settings, taking: RowOrder | None = None) -> Layout:
+def layout_of(file: RolloutFile, settings: Settings, row_order: RowOrder | None = None) -> Layout:
     """How one file is read, by its headers; `GaeError` where it cannot be."""
     roles = resolve(file, settings)
     _check_group_column(file, roles, settings)
-    return choose_layout(file, roles, settings, taking)
+    return choose_layout(file, roles, settings, row_order)
 
 
-def _open_files(plan: StreamPlan, settings: Settings, block_rows: int, taking: RowOrder) -> list[OpenFile]:
-    opened = []
+def _open_files(plan: StreamPlan, settings: Settings, block_rows: int, row_order: RowOrder) -> list[OpenFile]:
     with told(plan.paths[0]):
         files = plan.open_all(settings)
-    for file in files:
-        with told(file.path):
-            layout = layout_of(file, settings, taking)
-            units = file.units(block_rows, layout.roles.names["reward"])
-            opened.append(OpenFile(file, layout, units, unused_flags(file, layout, settings)))
+    opened = [_opened(file, settings, block_rows, row_order) for file in files]
     _check_same_columns(opened)
     return opened
+
+
+def _opened(file: RolloutFile, settings: Settings, block_rows: int, row_order: RowOrder) -> OpenFile:
+    with told(file.path):
+        layout = layout_of(file, settings, row_order)
+        units = file.units(block_rows, layout.roles.names["reward"])
+        return OpenFile(file, layout, units, unused_flags(file, layout, settings))
 
 
 def _joined(stream: OpenStream) -> OpenStream:
@@ -167,7 +219,9 @@ def _joined(stream: OpenStream) -> OpenStream:
 
 
 def _who_needs_all(settings: Settings) -> str:
-    alone = Settings(estimator=settings.estimator, n_steps=settings.n_steps)
+    alone = Settings(
+        estimator=settings.estimator, n_steps=settings.n_steps, group_column=settings.group_column
+    )
     if needs_whole_stream(alone):
         return f"`--estimator {settings.estimator}`"
     if needs_whole_stream(Settings.from_preset(settings.preset)):
@@ -198,10 +252,11 @@ def _named(opened: OpenFile) -> str:
 
 
 def _check_group_column(file: RolloutFile, roles: Roles, settings: Settings) -> None:
-    name = settings.normalize_by
+    name = settings.grouped_by
     if name is None:
         return
-    hint = "`--normalize-by` names the column whose values are the groups"
+    flag = "--normalize-by" if settings.group_column is None else "--group-column"
+    hint = f"`{flag}` names the column whose values are the groups"
     info, reward = file.find(name), file.find(roles.names["reward"])
     if info is None:
         raise UsageError(

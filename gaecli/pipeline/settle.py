@@ -44,8 +44,8 @@ class Settled:
         return numbers[self.prepared.cuts if self.estimated is None else self.prepared.cuts & self.estimated]
 
 
-def settle(scanned: Scanned, carry: Carry, estimator: Estimator, threads: int = 1) -> Settled:
-    advantages = estimator.settle(scanned.prepared, scanned.advantages, carry.inflow, threads)
+def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
+    advantages = estimator.settle(scanned.prepared, scanned.advantages, carry.inflow)
     returns = estimator.returns(scanned.prepared, advantages) if scanned.returns is None else scanned.returns
     block = _with_ends(scanned.block, carry)
     prepared = block if scanned.prepared is scanned.block else _with_ends(scanned.prepared, carry)

@@ -159,4 +159,9 @@ def _verdict(verification: Verification, canvas: Canvas) -> list[Text]:
         return flow(items, canvas.width, glyphs.separator)
     share = f"{best.num_deviating:,} of {plural(best.num_rows, 'row')} deviate from the nearest"
     words = f"{glyphs.failed} not reproduced: {share}; exit code {verification.exit_code}"
-    return flow([Text(words, BAD)], canvas.width, glyphs.separator)
+    lines = flow([Text(words, BAD)], canvas.width, glyphs.separator)
+    if verification.num_searched is None:
+        return lines
+    which = f"{glyphs.gamma} and {glyphs.lam} of some conventions were searched for on"
+    words = f"{which} {verification.num_searched:,} steps, and what was found was held against all"
+    return lines + paragraph(Text(words, QUIET), canvas.width)

@@ -81,12 +81,23 @@ class NewFile:
         """Give the complete file the mode and owner of the old one, and see that the disk has all of it."""
         if self._handle is None:
             return  # sealed before it was let go
+        self._adopt()
         self._take_over_mode(self._handle)
         os.fsync(self._handle)
         old = checksum_path(self.target)
         if (size := piece_bytes(old)) is not None:
             self._checksum = temporary_beside(old)
             write_checksum(self.temporary, self._checksum, like=old, size=size)
+
+    def _adopt(self) -> None:
+        """Whoever wrote the file may have made it anew, after a first try that failed: what counts is its name."""
+        assert self._handle is not None
+        there, ours = self.temporary.stat(), os.fstat(self._handle)
+        if (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
+            self._close()
+            self._handle = os.open(self.temporary, os.O_RDWR | os.O_CLOEXEC)
+            with contextlib.suppress(OSError):  # not every file system can
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def let_go(self) -> None:
         """Seal the file and close it, where a run has more of them than a process may have open.

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gaecli.errors import UsageError
-from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, WritePlan
+from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, WritePlan, record_of
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.column_builder import OUTPUT_DTYPE
 from gaecli.pipeline.opening import OpenFile
-from gaecli.pipeline.stream import Stream
+from gaecli.pipeline.stream import SummarisedStream
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
-from gaecli.storage.places import PendingFile, Places
+from gaecli.storage.pending import PendingFile
+from gaecli.storage.places import Places
 from gaecli.summary import EpisodeCounts
 from gaecli.writing.data_set_copies import new_records
 from gaecli.writing.provenance import make_provenance, own_columns
@@ -52,7 +53,7 @@ class ColumnsOut:
     def place(self, path: Path) -> str | None:
         return str(self._targets[path].path) if path in self._targets else None
 
-    def begin(self, stream: Stream) -> bool:
+    def begin(self, stream: SummarisedStream) -> bool:
         """Start the copies; False where nothing is to be written."""
         if not self._targets:
             return False
@@ -61,7 +62,7 @@ class ColumnsOut:
             own, foreign = self._replaced(opened.file)
             check_target(target, self._places)
             target.path.parent.mkdir(parents=True, exist_ok=True)
-            new_file = self._places.new_file(target.path)
+            new_file = self._places.results.new_file(target.path)
             plan = WritePlan(
                 new_columns=dict.fromkeys(self._columns, OUTPUT_DTYPE),
                 like_column=opened.layout.like_column,
@@ -80,18 +81,20 @@ class ColumnsOut:
             self._begun[opened.file.path] = _Begun(opened, target, new_file, writer)
         return True
 
-    def write(self, stream: Stream, file: int, columns: Mapping[str, OutputColumn]) -> None:
+    def write(self, stream: SummarisedStream, file: int, columns: Mapping[str, OutputColumn]) -> None:
         self._begun[stream.files[file].file.path].writer.write(columns)
 
-    def commit(self, stream: Stream, counts: EpisodeCounts) -> None:
+    def commit(self, stream: SummarisedStream, counts: EpisodeCounts) -> None:
         begun = [self._begun[opened.file.path] for opened in stream.files]
         for one in begun:
             one.writer.finish(self._provenance(one, counts))
             one.new_file.seal()
         for one in begun:
-            self._places.check_unchanged(one.opened.file.path, one.opened.file.identity)
+            self._places.inputs.check_unchanged(one.opened.file.path, one.opened.file.identity)
         records = [
-            record for one in begun for record in new_records(one.writer, one.target.path, self._places)
+            record
+            for one in begun
+            for record in new_records(record_of(one.writer), one.target.path, self._places)
         ]
         try:
             commit_together([one.new_file for one in begun], records=records)

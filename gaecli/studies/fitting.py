@@ -21,6 +21,8 @@ from gaecli.studies.evidence import ColumnEvidence, Theta
 
 #: Rows on which fits are searched for; all rows have their say in the last step.
 SEARCH_ROWS = 4096
+#: Rows on which the map is looked for, before all of them have their say.
+_MAP_ROWS = 1 << 15
 _NUM_DRAWS = 256
 _NUM_CONCENTRATED = 6
 _NUM_STEPS = 12
@@ -66,8 +68,22 @@ def fit_affine(evidence: ColumnEvidence) -> Fit:
         return Theta(gamma, decay, scale, constant / (1.0 - decay) if abs(1.0 - decay) > 1e-3 else 0.0)
 
     theta = _robust(rows, design, rows.rewards - rows.values, theta_of)
-    theta = _newton(evidence, replace(theta, shift=_typical_shift(evidence, theta)))
+    some = _some(evidence, _MAP_ROWS)
+    theta = _newton(some, replace(theta, shift=_typical_shift(some, theta)))
+    if some is not evidence and _is_of_many(some, theta):
+        theta = _newton(evidence, theta)
     return _settled(evidence, theta, affine=True)
+
+
+def _some(evidence: ColumnEvidence, most: int) -> ColumnEvidence:
+    if len(evidence) <= most:
+        return evidence
+    return evidence.take(np.sort(np.random.default_rng(0).choice(len(evidence), most, replace=False)))
+
+
+def _is_of_many(evidence: ColumnEvidence, theta: Theta) -> bool:
+    """More than a quarter of the rows agree: then the others are left out of fits."""
+    return int(np.count_nonzero(~evidence.deviates(theta))) > len(evidence) // 4
 
 
 def _typical_shift(evidence: ColumnEvidence, theta: Theta) -> float:

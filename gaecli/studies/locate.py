@@ -14,7 +14,7 @@ from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.frames import Frame
 from gaecli.pipeline.opening import OpenFile
-from gaecli.pipeline.stream import Stream
+from gaecli.pipeline.stream import SummarisedStream
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray
 
@@ -57,7 +57,7 @@ class Place:
     key: Mapping[str, Any] = field(default_factory=dict)
 
 
-def locate(stream: Stream, query: StepQuery) -> Place:
+def locate(stream: SummarisedStream, query: StepQuery) -> Place:
     """`UsageError` where several rows, `DataError` where none is meant."""
     if stream.layout.row_is == "trajectory":
         return _in_lists(stream, query)
@@ -71,7 +71,7 @@ def locate(stream: Stream, query: StepQuery) -> Place:
     return _by_keys(stream, query)
 
 
-def _by_number(stream: Stream, row: int) -> Place:
+def _by_number(stream: SummarisedStream, row: int) -> Place:
     first = 0
     for index, opened in enumerate(stream.files):
         # Not `num_rows`: of dense arrays every cell is a row here.
@@ -89,7 +89,7 @@ def _num_cells(file: RolloutFile, roles: Roles) -> int:
     return int(np.prod(info.shape))
 
 
-def _in_array(stream: Stream, query: StepQuery, frame: Frame) -> Place:
+def _in_array(stream: SummarisedStream, query: StepQuery, frame: Frame) -> Place:
     """[T, N] or [B, T]: environment (or row) and time are the two indices."""
     path = stream.files[0].file.path
     rows, columns = frame.flat_shape
@@ -110,7 +110,7 @@ def _index(given: str | int, size: int, flag: str) -> int:
     return int(text)
 
 
-def _in_lists(stream: Stream, query: StepQuery) -> Place:
+def _in_lists(stream: SummarisedStream, query: StepQuery) -> Place:
     """A row is an episode: `--row N --step T`, or `--episode ID --step T` where there are ids."""
     if query.step is None:
         raise UsageError(
@@ -125,7 +125,7 @@ def _in_lists(stream: Stream, query: StepQuery) -> Place:
     return Place(place.file, place.path, place.row, step, {**place.key, "step": step})
 
 
-def _list_length(stream: Stream, place: Place) -> int:
+def _list_length(stream: SummarisedStream, place: Place) -> int:
     opened = stream.files[place.file]
     name = opened.layout.roles.names["reward"]
     for start, stop, columns in _blocks(opened.file, [name]):
@@ -135,7 +135,7 @@ def _list_length(stream: Stream, place: Place) -> int:
     return 0
 
 
-def _by_keys(stream: Stream, query: StepQuery) -> Place:
+def _by_keys(stream: SummarisedStream, query: StepQuery) -> Place:
     roles = stream.roles
     wanted: dict[str, Any] = {"episode": query.episode, "env": query.env}
     if roles.get("step") is not None:
@@ -151,7 +151,7 @@ def _by_keys(stream: Stream, query: StepQuery) -> Place:
     return Place(file, stream.plan.paths[file], row, key=_given(wanted) | {"step": query.step})
 
 
-def _only(stream: Stream, query: StepQuery, wanted: Mapping[str, Any]) -> Place:
+def _only(stream: SummarisedStream, query: StepQuery, wanted: Mapping[str, Any]) -> Place:
     found = _matches(stream, wanted)
     if not found:
         raise _no_such(stream, wanted)
@@ -166,7 +166,7 @@ def _only(stream: Stream, query: StepQuery, wanted: Mapping[str, Any]) -> Place:
     return Place(file, stream.plan.paths[file], row, key=_given(wanted))
 
 
-def _no_such(stream: Stream, wanted: Mapping[str, Any]) -> DataError:
+def _no_such(stream: SummarisedStream, wanted: Mapping[str, Any]) -> DataError:
     return DataError(
         f"no row of `{stream.plan.paths[0]}` is {_described(wanted)}",
         hint="`gae inspect --episodes` lists the episodes",
@@ -181,7 +181,7 @@ def _given(wanted: Mapping[str, Any]) -> dict[str, Any]:
     return {role: value for role, value in wanted.items() if value is not None}
 
 
-def _matches(stream: Stream, wanted: Mapping[str, Any]) -> list[tuple[int, int]]:
+def _matches(stream: SummarisedStream, wanted: Mapping[str, Any]) -> list[tuple[int, int]]:
     """(file, row) of every row whose ids are those, compared as text."""
     found = []
     for index, opened in enumerate(stream.files):

@@ -16,7 +16,7 @@ from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.opening import open_stream
 from gaecli.pipeline.settle import Settled
-from gaecli.pipeline.stream import RunContext, Stream, first_look
+from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised
 from gaecli.records import dataclass
 from gaecli.rollouts import Block
 from gaecli.settings import Settings
@@ -35,7 +35,7 @@ STORE_SHARE = 0.4
 class SettledStream:
     """A stream after its first look: every cell is checked, every carry known."""
 
-    stream: Stream
+    stream: SummarisedStream
     context: RunContext
 
 
@@ -52,7 +52,7 @@ def read_stream(
     opened = open_stream(plan, settings, memory_bytes, number=number, block_rows=block_rows)
     estimator = estimator or make_estimator(settings, choose_device("auto", 0))
     context = RunContext.plain(estimator, int(memory_bytes * STORE_SHARE))
-    return SettledStream(first_look(opened, context), context)
+    return SettledStream(summarised(opened, context), context)
 
 
 def with_lane_ends(prepared: Block, carry: Carry, gamma: float) -> Block:

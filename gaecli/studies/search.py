@@ -19,6 +19,8 @@ Model = Callable[[float, float], FloatArray]
 _STARTS = ((0.99, 0.95), (0.9, 0.9), (0.95, 0.5), (0.7, 0.95), (1.0, 1.0), (0.5, 0.3))
 _NUM_DESCENTS = 2
 _NUM_STEPS = 30
+#: Of a descent that begins where one on a part of the rows has ended.
+_NUM_LAST_STEPS = 4
 #: A step that gains less than this part of the error is the last.
 _LEAST_GAIN = 1e-9
 _DIFFERENCE = 1e-6
@@ -55,6 +57,13 @@ def search(
     return again if np.count_nonzero(keep) > 4 else best
 
 
+def polish(model: Model, column: FloatArray, near: Found, *, affine: bool, has_lam: bool = True) -> Found:
+    """What a search on a part of the rows has found, with the say of all of them that agree with it."""
+    left = np.abs(near.slope * model(near.gamma, near.lam) + near.offset - column)
+    keep = left <= np.quantile(left, 0.8)
+    return _descend(model, column, (near.gamma, near.lam), keep, affine, has_lam, _NUM_LAST_STEPS)
+
+
 def _descend(
     model: Model,
     column: FloatArray,
@@ -62,12 +71,13 @@ def _descend(
     rows: BoolArray,
     affine: bool,
     has_lam: bool,
+    num_steps: int = _NUM_STEPS,
 ) -> Found:
     """Levenberg-Marquardt in (γ, λ), kept within [0, 1]."""
     point = np.array(start)
     damping = 1e-3
     best = _projected(model, column, point, rows, affine)
-    for _ in range(_NUM_STEPS):
+    for _ in range(num_steps):
         here = model(*point)[rows]
         slopes = np.stack([_by(model, point, axis)[rows] for axis in range(2 if has_lam else 1)], axis=1)
         slopes = best.slope * slopes

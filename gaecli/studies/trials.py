@@ -17,7 +17,8 @@ from gaecli.rollouts import Array, FloatArray
 from gaecli.studies.candidates import Candidate, CandidateReading
 from gaecli.studies.evidence import ROUNDINGS, ColumnEvidence, Theta
 from gaecli.studies.fitting import Fit, fit_affine, fit_raw, is_sensible, rounded
-from gaecli.studies.search import search
+from gaecli.studies.sampling import part_of
+from gaecli.studies.search import Found, Model, polish, search
 
 #: Fewer rows than this determine nothing, and no whitening is looked for.
 _FEWEST_ROWS = 8
@@ -48,6 +49,8 @@ class Trial:
     #: [n] how far off the rows are, in units of their tolerance; empty without a theta.
     ratios: Array
     num_missing: int
+    #: As of a `Verification`.
+    num_searched: int | None = None
 
     @property
     def rank(self) -> tuple[Any, ...]:
@@ -229,25 +232,67 @@ def _bound(reading: CandidateReading, gamma: float, lam: float, slope: float, of
 
 def descend(reading: CandidateReading) -> Trial:
     """Conventions in which A is not its own recursion: by descent, raw first and then up to a whitening."""
+    part = part_of(reading)
+    trials = []
+    for affine in (False, True) if _may_be_whitened(reading) else (False,):
+        found = _searched(part, affine)
+        if found is None:
+            continue
+        if part is not reading:
+            found = replace(_of_all_rows(reading, found, affine), num_searched=part.block.num_steps)
+        trials.append(found)
+        if trials[-1].attempt.is_reproduced:
+            break
+    return min(trials, key=lambda trial: trial.rank)
+
+
+def _searched(reading: CandidateReading, affine: bool) -> Trial | None:
+    """None for a map that leaves nothing of the column."""
     settings = reading.candidate.settings
-    model, column, rows = reading.model(), reading.column, reading.held
+    found = search(
+        _of_held(reading),
+        reading.column[reading.held],
+        [(settings.gamma, settings.lam)],
+        affine=affine,
+        has_lam=settings.lam_alpha is None,
+    )
+    slope = found.slope if found.slope > 0 else 1.0
+    if affine and not _is_seen(reading, found.gamma, found.lam, slope, found.offset):
+        return None
+    return _as_written(reading, found.gamma, found.lam, slope, found.offset)
+
+
+def _of_all_rows(reading: CandidateReading, found: Trial, affine: bool) -> Trial:
+    """What was found on a part of the rows; of no use to most of them, it is not looked at any closer."""
+    attempt = found.attempt
+    gamma, lam, slope, offset = (
+        attempt.gamma,
+        attempt.lam,
+        1 / attempt.scale,
+        -attempt.shift / attempt.scale,
+    )
+    trial = _held_against(reading, gamma, lam, slope, offset)
+    if trial.attempt.is_reproduced or 2 * attempt.num_deviating > attempt.num_rows:
+        return trial
+    error = attempt.rms_error or 0.0
+    near = polish(
+        _of_held(reading),
+        reading.column[reading.held],
+        Found(gamma, lam, slope, offset, error),
+        affine=affine,
+        has_lam=reading.candidate.settings.lam_alpha is None,
+    )
+    closer = _as_written(reading, near.gamma, near.lam, near.slope if near.slope > 0 else 1.0, near.offset)
+    return min(trial, closer, key=lambda one: one.rank)
+
+
+def _of_held(reading: CandidateReading) -> Model:
+    model, rows = reading.model(), reading.held
 
     def of_rows(gamma: float, lam: float) -> FloatArray:
         return model(gamma, lam)[rows]
 
-    has_lam = settings.lam_alpha is None
-    trials = []
-    for affine in (False, True) if _may_be_whitened(reading) else (False,):
-        found = search(
-            of_rows, column[rows], [(settings.gamma, settings.lam)], affine=affine, has_lam=has_lam
-        )
-        slope = found.slope if found.slope > 0 else 1.0
-        if affine and not _is_seen(reading, found.gamma, found.lam, slope, found.offset):
-            continue
-        trials.append(_searched(reading, found.gamma, found.lam, slope, found.offset))
-        if trials[-1].attempt.is_reproduced:
-            break
-    return min(trials, key=lambda trial: trial.rank)
+    return of_rows
 
 
 def _is_seen(reading: CandidateReading, gamma: float, lam: float, slope: float, offset: float) -> bool:
@@ -256,7 +301,7 @@ def _is_seen(reading: CandidateReading, gamma: float, lam: float, slope: float, 
     return _spread(made) >= _FEWEST_TOLERANCES * _bound(reading, gamma, lam, slope, offset)
 
 
-def _searched(reading: CandidateReading, gamma: float, lam: float, slope: float, offset: float) -> Trial:
+def _as_written(reading: CandidateReading, gamma: float, lam: float, slope: float, offset: float) -> Trial:
     """γ and λ rounded as people write them, if that is as good."""
     best = _held_against(reading, gamma, lam, slope, offset)
     for digits in (1, 2, 3, 4):

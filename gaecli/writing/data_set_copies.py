@@ -10,11 +10,12 @@ from gaecli.columns import Roles
 from gaecli.datasets.base import DataSet, NewColumns
 from gaecli.datasets.folders import is_hidden
 from gaecli.errors import FileError, UsageError
-from gaecli.formats.base import FileWriter, RecordingWriter, RolloutFile
+from gaecli.formats.base import RolloutFile
 from gaecli.formats.jsonl.record import record_path
 from gaecli.settings import RunOptions
 from gaecli.sources.inputs import StreamPlan
-from gaecli.storage.places import PendingFile, Places
+from gaecli.storage.pending import PendingFile
+from gaecli.storage.places import Places
 from gaecli.writing.companions import companions
 
 #: What a data set's sidecar is called after, where the advantage column has its usual name.
@@ -160,13 +161,13 @@ def lacking_marks(
     """The same where all data files have the columns already: what a run that was killed did not come to."""
     place = root or data_set.root
     for mark in data_set.marks:
-        places.look_up(place / mark)
+        places.results.look_up(place / mark)
     there = [place / mark for mark in data_set.marks if (place / mark).is_file()]
     return new_marks(data_set, root, new, places, {*written, *there})
 
 
 def _content(path: Path, places: Places) -> bytes:
-    places.fill(path)
+    places.inputs.fill(path)
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
@@ -175,28 +176,28 @@ def _content(path: Path, places: Places) -> bytes:
         ) from error
 
 
-def new_records(writer: FileWriter | None, target: Path, places: Places) -> list[PendingFile]:
+def new_records(record: bytes | None, target: Path, places: Places) -> list[PendingFile]:
     """The file beside a result that says what gaecli knows of it, where its format and place have one."""
     place = record_path(target)
-    if not isinstance(writer, RecordingWriter) or place is None or places.is_stdout(target):
+    if record is None or place is None or places.results.is_stdout(target):
         return []
-    places.look_up(place)
+    places.results.look_up(place)
     if place.is_symlink() or (place.exists() and not place.is_file()):
         raise FileError(
             f"`{place}` is {'a link' if place.is_symlink() else 'no regular file'}, and what gaecli knows of its "
             f"columns in `{target.name}` belongs there; nothing was written",
             hint="remove it, or write elsewhere with `--output`",
         )
-    record = whole_file(place, writer.record, places)
+    new_file = whole_file(place, record, places)
     if places.is_local(target) and target.exists():
         # It tells of the file's numbers: nobody reads it who may not read those.
-        record.temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-    return [record]
+        new_file.temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+    return [new_file]
 
 
 def whole_file(path: Path, content: bytes, places: Places) -> PendingFile:
     """A small file, sealed, with the mode of the one that it replaces."""
-    new_file = places.new_file(path)
+    new_file = places.results.new_file(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         new_file.create()

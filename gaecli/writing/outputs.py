@@ -11,17 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from gaecli.datasets.base import DataSet, NewColumns
-from gaecli.estimators.normalization import NormConstants
-from gaecli.formats.base import FileWriter, SidecarWriter, WritePlan
+from gaecli.estimators.normalization import NormConstants, NormRule
+from gaecli.formats.base import FileWriter, WritePlan
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.column_builder import OUTPUT_DTYPE
 from gaecli.pipeline.opening import OpenFile, OpenStream
+from gaecli.pipeline.sketches import SketchBook
+from gaecli.pipeline.stream import SummarisedStream
+from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.new_file import NewFile, directory_of, open_files_limit, sweep
-from gaecli.storage.places import PendingFile, Places
+from gaecli.storage.pending import PendingFile
+from gaecli.storage.places import Places
 from gaecli.writing.companions import check_companions, copy_companions
 from gaecli.writing.data_set_copies import (
     DEFAULT_TAG,
@@ -33,7 +37,7 @@ from gaecli.writing.data_set_copies import (
     sidecar_keys,
     whole_file,
 )
-from gaecli.writing.provenance import digest_of, make_provenance, own_columns, source_of
+from gaecli.writing.provenance import digest_of, own_columns
 from gaecli.writing.targets import (
     Target,
     check_output_names,
@@ -42,6 +46,14 @@ from gaecli.writing.targets import (
     replaced_columns,
 )
 from gaecli.writing.transaction import commit_together
+from gaecli.writing.write_file import (
+    NewFilePlan,
+    ResultFacts,
+    WriteFile,
+    Written,
+    WrittenFrom,
+    begin_early,
+)
 
 #: From this size on a copy is begun before the first look, so that the disk works meanwhile.
 _EARLY_COPY_BYTES = 8 << 20
@@ -61,38 +73,27 @@ class Output:
     foreign: list[str]
     #: Columns that identify a row, for a sidecar.
     keys: Sequence[str] = ()
-    #: Both None before the output is begun, and in a dry run.
+    #: Its rows go on where those of the file before it end: in one sidecar.
+    goes_on: bool = False
+    #: None before the output is begun, in a dry run, and where it goes on.
     new_file: PendingFile | None = None
-    writer: FileWriter | None = None
-    #: The output before this one, whose sidecar goes on with this one; and whether one more goes on with it.
-    continues: Output | None = None
-    is_continued: bool = False
-    #: What is stored in the new file.
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-
-    totals: Totals = field(default_factory=Totals)
     constants: Mapping[Hashable, NormConstants] = field(default_factory=dict)
 
-    def whole_totals(self) -> Totals:
-        """Of all files whose rows go where those of this one go, in their order."""
-        reports = []
-        one: Output | None = self
-        while one is not None:
-            reports.append(one.totals)
-            one = one.continues
-        total = Totals()
-        for totals in reversed(reports):
-            total.merge(totals)
-        return total
+    #: What is stored in the new file, and beside it.
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    record: bytes | None = None
+    #: How it was written.
+    method: str | None = None
+    totals: Totals = field(default_factory=Totals)
 
 
 class Outputs:
     """All outputs of one run, by stream.
 
-    `plan` comes first. Then for each stream: `of` decides and checks, and for each of its outputs `begin`
-    makes the writer, and `complete` ends it once the rows are written; `commit` puts all of them into their
-    places. Until then nothing is visible, and `discard` leaves nothing. Each stream lives in one thread at a
-    time, several of them side by side.
+    `plan` comes first. Then for each stream: `of` decides and checks; `task` begins those of its outputs that go
+    into one new file, and says what is to be written; `complete` takes what came of it; `commit` puts all of them
+    into their places. Until then nothing is visible, and `discard` leaves nothing. Each stream lives in one thread
+    at a time, several of them side by side.
     """
 
     def __init__(
@@ -114,6 +115,8 @@ class Outputs:
         self.check_stop = check_stop
         #: Input path -> where its result goes.
         self.targets: dict[Path, Target] = {}
+        #: New file -> its writer, where the copy was begun before its rows were known.
+        self.writers: dict[Path, FileWriter] = {}
         self._num_kept_open = 0
         #: Stream number -> its files, where all results are in their places.
         self._done: dict[int, int] = {}
@@ -144,57 +147,52 @@ class Outputs:
         pending = self._pending.get(stream.number)
         return self._decide(stream) if pending is None else pending
 
-    def begin_early(self, stream: OpenStream) -> None:
+    def begin_early(self, stream: OpenStream, worker: Worker) -> None:
         """Begin the copies of a few large files at once: the disk works while their rows are looked at."""
         size = sum(opened.file.identity[0] for opened in stream.files)
-        if len(self.targets) <= _EARLY_COPY_FILES and size >= _EARLY_COPY_BYTES:
-            for output in self.of(stream):
-                self.begin(output)
-
-    def begin(self, output: Output) -> None:
-        """Start the new file, unless that was done already."""
-        if self.options.dry_run or output.writer is not None:
+        if len(self.targets) > _EARLY_COPY_FILES or size < _EARLY_COPY_BYTES:
             return
-        self.check_stop()
-        if output.continues is not None:
-            output.writer = output.continues.writer
-            if isinstance(output.writer, SidecarWriter):
-                output.writer.go_on(output.opened.file, output.opened.units)
-            return
-        if not output.target.in_place:
-            output.target.path.parent.mkdir(parents=True, exist_ok=True)
-        output.new_file = self.places.new_file(output.target.path)
-        output.new_file.create()  # in this order: an interrupt in between finds what to discard
-        if not self.options.sidecar:
-            with self.clock("read"):
-                self.places.fill(output.opened.file.path)
-        with self.clock("write"):
-            output.writer = self._writer(output, output.new_file.temporary)
+        for output in self.of(stream):
+            new_file = self._begun(output)
+            if new_file is not None:
+                begin_early(worker, stream.source(output.index), new_file)
 
-    def complete(self, output: Output, inputs: str, words: Mapping[str, Any]) -> None:
-        """All rows are written. `inputs` is the fingerprint of all files they depend on, as in the provenance.
+    def task(
+        self,
+        outputs: Sequence[Output],
+        stream: SummarisedStream,
+        rule: NormRule,
+        inputs: str,
+        words: Mapping[str, Any],
+        book: SketchBook | None,
+    ) -> WriteFile:
+        """What is to be done for outputs that go into one new file.
 
-        `words`, as of `kept_words`, are those of the stream: its first result keeps them.
+        `inputs` is the fingerprint of all files that their rows depend on, as in the provenance. `words`, as of
+        `kept_words`, are those of the stream: its first result keeps them.
         """
-        if output.writer is None or output.is_continued:
-            return
-        file, layout = output.opened.file, output.opened.layout
-        provenance = make_provenance(
-            self.settings,
-            layout=layout.kind.name,
-            roles=layout.roles.names,
-            source=source_of(file, in_place=output.target.in_place),
-            inputs=inputs,
-            totals=output.whole_totals(),
-            words=words if output.index == 0 or output.continues is not None else {},
-            constants=output.constants,
-            earlier=file.provenance if output.target.in_place or not self.options.sidecar else None,
+        first = outputs[0]
+        return WriteFile(
+            [
+                WrittenFrom(
+                    stream.opened.source(output.index), stream.carries_of(output.index), output.constants
+                )
+                for output in outputs
+            ],
+            rule,
+            self._begun(first),
+            ResultFacts(first.target.in_place, inputs, words if first.index == 0 else {}),
+            book,
         )
-        output.provenance = provenance
-        with self.clock("write"):
-            output.writer.finish(provenance)
-        if output.index >= self._num_kept_open and isinstance(output.new_file, NewFile):
-            output.new_file.let_go()
+
+    def complete(self, outputs: Sequence[Output], written: Written) -> None:
+        """All rows are written that go into one new file."""
+        for output, totals in zip(outputs, written.totals, strict=True):
+            output.totals, output.method = totals, written.method
+        first, last = outputs[0], outputs[-1]
+        last.provenance, last.record = written.provenance, written.record
+        if first.index >= self._num_kept_open and isinstance(first.new_file, NewFile):
+            first.new_file.let_go()
 
     def found(self, stream: OpenStream, entries: Sequence[Mapping[str, Any]]) -> None:
         """All files of the stream have their columns from an earlier run, which stored these entries."""
@@ -253,9 +251,10 @@ class Outputs:
         for output in pending:
             if _is_there(output):
                 continue
-            if output.writer is not None:
-                output.writer.abort()
             if output.new_file is not None:
+                writer = self.writers.pop(output.new_file.temporary, None)
+                if writer is not None:
+                    writer.abort()
                 output.new_file.discard()
 
     def close(self) -> None:
@@ -266,8 +265,7 @@ class Outputs:
     def _decide(self, stream: OpenStream) -> list[Output]:
         outputs = [self._output(index, opened, stream.plan) for index, opened in enumerate(stream.files)]
         for before, output in pairwise(outputs):
-            if output.target == before.target:
-                output.continues, before.is_continued = before, True
+            output.goes_on = output.target == before.target
         root = self._copied_root(stream.plan)
         if root is not None and not self.options.overwrite:
             check_companions(stream.plan, root, self.places, self._written)
@@ -286,7 +284,22 @@ class Outputs:
         check_target(target, self.places)
         return Output(index, opened, target, own, foreign, sidecar_keys(plan, file, roles))
 
-    def _writer(self, output: Output, temporary: Path) -> FileWriter:
+    def _begun(self, output: Output) -> NewFilePlan | None:
+        """The new file, empty, and what it is to become; None where none is written."""
+        if self.options.dry_run or output.goes_on:
+            return None
+        if output.new_file is None:
+            self.check_stop()
+            if not output.target.in_place:
+                output.target.path.parent.mkdir(parents=True, exist_ok=True)
+            output.new_file = self.places.results.new_file(output.target.path)
+            output.new_file.create()  # in this order: an interrupt in between finds what to discard
+            if not self.options.sidecar:
+                with self.clock("read"):
+                    self.places.inputs.fill(output.opened.file.path)
+        return self._new_file(output, output.new_file.temporary)
+
+    def _new_file(self, output: Output, temporary: Path) -> NewFilePlan:
         file, new_names = output.opened.file, self.settings.output_columns
         plan = WritePlan(
             new_columns=dict.fromkeys(new_names, OUTPUT_DTYPE),
@@ -295,12 +308,7 @@ class Outputs:
             drop_columns=output.foreign,
             kept_own_columns=[name for name in own_columns(file.provenance) if name not in new_names],
         )
-        if self.options.sidecar:
-            from gaecli.formats.parquet.sidecar import SidecarOutput
-
-            units = output.opened.units
-            return SidecarOutput(file, output.keys, units, self.rows_per_block, temporary, plan)
-        return file.writer(temporary, plan)
+        return NewFilePlan(temporary, plan, self.rows_per_block, self.options.sidecar, output.keys)
 
     def _copied_root(self, plan: StreamPlan) -> Path | None:
         """Where a copy of the whole data set is made, if one is."""
@@ -365,16 +373,27 @@ class Outputs:
                 for file in files:
                     file.seal()
                 for output in outputs:
-                    records += new_records(output.writer, output.target.path, self.places)
+                    records += new_records(output.record, output.target.path, self.places)
                 for path, content in marks.items():
                     made.append(whole_file(path, content, self.places))
                 for output in outputs:
-                    self.places.check_unchanged(output.opened.file.path, output.opened.file.identity)
+                    self.places.inputs.check_unchanged(output.opened.file.path, output.opened.file.identity)
                 # Backwards: the first ones hold the locks that keep the others from being swept.
                 commit_together(files[::-1], made, publish, records)
             finally:
                 for mark in (*made, *records):
                     mark.discard()
+
+
+def by_new_file(outputs: Sequence[Output]) -> list[list[Output]]:
+    """Those together whose rows go into one new file."""
+    groups: list[list[Output]] = []
+    for output in outputs:
+        if output.goes_on:
+            groups[-1].append(output)
+        else:
+            groups.append([output])
+    return groups
 
 
 _AGAIN = "run the same command again for the others"

@@ -58,12 +58,44 @@ def n_step(given: Rollout, n: int) -> np.ndarray:
     return found
 
 
+def prompts_of(given: Rollout) -> np.ndarray:
+    """[N, T] the first two environments answer one prompt, the others another."""
+    return np.broadcast_to((np.arange(given.rewards.shape[0]) >= 2)[:, None].astype(int), given.rewards.shape)
+
+
+def beside_the_group(given: Rollout, name: str) -> np.ndarray:
+    """[N, T] the score of each trajectory beside those of the trajectories with its prompt."""
+    trajectories: list[tuple[int, slice, float]] = []
+    for env, rewards in enumerate(given.rewards):
+        start = 0
+        for t in range(len(rewards)):
+            if given.ended[env, t] or t == len(rewards) - 1:
+                trajectories.append((env, slice(start, t + 1), float(sum(rewards[start : t + 1]))))
+                start = t + 1
+    found = np.zeros(given.rewards.shape)
+    for env, steps, score in trajectories:
+        group = [other for its, _, other in trajectories if (its >= 2) == (env >= 2)]
+        mean = sum(group) / len(group)
+        if len(group) > 1:
+            std = (sum((other - mean) ** 2 for other in group) / (len(group) - 1)) ** 0.5
+            others = (sum(group) - score) / (len(group) - 1)
+            found[env, steps] = {
+                "grpo": (score - mean) / (std + 1e-8),
+                "dr-grpo": score - mean,
+                "rloo": score - others,
+                "max-rl": (score - mean) / mean if mean > 0 else 0.0,
+            }[name]
+    return found
+
+
 def bonus_of(given: Rollout) -> np.ndarray:
     return np.random.default_rng(8).normal(size=given.rewards.shape).round(3)
 
 
 def expected(kind: EstimatorKind, given: Rollout, *, with_values: bool) -> dict[str, np.ndarray]:
     """What each output is, by loops that know nothing of the table."""
+    if kind.is_grouped:
+        return {"advantage": beside_the_group(given, kind.name)}
     if "value" in kind.roles:
         found = n_step(given, N_STEPS) if kind.name == "n-step" else advantages(given, LAMBDAS[kind.name])
         return {"advantage": found, "return": found + given.values}
@@ -80,6 +112,7 @@ def arrays_of(
         "terminated": given.terminated,
         "truncated": given.truncated,
         "bonus": bonus_of(given),
+        "prompt": prompts_of(given),
     }
     if with_values:
         arrays |= {"value": given.values, "next_value": given.following}
@@ -90,6 +123,10 @@ def settings_of(kind: EstimatorKind) -> dict[str, object]:
     found: dict[str, object] = {"estimator": kind.name, "gamma": GAMMA}
     if "lam" not in kind.unused:
         found["lam"] = LAM
+    if "gamma" in kind.unused:
+        del found["gamma"]
+    if kind.is_grouped:
+        found["group_column"] = "prompt"
     return found if "n_steps" in kind.unused else {**found, "n_steps": N_STEPS}
 
 
@@ -163,7 +200,7 @@ def test_no_value_of_a_last_state_is_taken_where_there_is_none(
     kind: EstimatorKind, tmp_path: Path, name: str
 ) -> None:
     path = write(tmp_path, "long", ".parquet", arrays_of(kind, rollout(), "long", with_values=False))
-    with pytest.raises(gaecli.UsageError, match="no value column"):
+    with pytest.raises(gaecli.UsageError, match=r"no value column|says nothing to"):
         gaecli.compute(path, **settings_of(kind), **{name: "current"})
 
 
@@ -193,6 +230,10 @@ def test_what_it_does_not_look_at_is_refused_where_it_is_named(kind: EstimatorKi
 
 
 def test_normalising_needs_an_advantage(kind: EstimatorKind) -> None:
+    if kind.is_grouped:
+        with pytest.raises(gaecli.UsageError, match="no second one"):
+            Settings(**{**settings_of(kind), "normalize": "all"})
+        return
     if "advantage" in kind.outputs:
         assert Settings(**{**settings_of(kind), "normalize": "all"}).normalizes
         return

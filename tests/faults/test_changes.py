@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
-from gaecli.pipeline.stream import Stream
+from gaecli.commands import compute as run
+from gaecli.pipeline.stream import SummarisedStream
+from gaecli.writing.write_file import WriteFile, WrittenFrom
 
 ROWS = 30_000
 
@@ -65,7 +67,11 @@ def removed(path: Path) -> None:
 
 
 CHANGES = (rewritten, replaced, appended, shrunk, emptied, touched, removed)
-PHASES = ("summarise", "measure", "apply")
+PHASES = {
+    "summarise": (run, "summarised"),
+    "measure": (SummarisedStream, "measure"),
+    "apply": (WriteFile, "_applied"),
+}
 
 
 @pytest.mark.parametrize("name", ["r.parquet", "r.npz"])
@@ -82,13 +88,14 @@ def test_a_change_in_any_phase_is_seen_before_anything_is_written(
 ) -> None:
     path = make(tmp_path / name)
     output = None if where == "in place" else tmp_path / f"out{path.suffix}"
-    original = getattr(Stream, phase)
+    holder, function = PHASES[phase]
+    original = getattr(holder, function)
 
     def meanwhile(*args: object, **kwargs: object) -> object:
         change(path)
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(Stream, phase, meanwhile)
+    monkeypatch.setattr(holder, function, meanwhile)
     with pytest.raises(gaecli.FileError, match=r"(was changed|was removed) .*while it was read") as caught:
         gaecli.compute(path, output, normalize="all", memory_bytes=1 << 20)
     assert caught.value.exit_code == 4
@@ -105,14 +112,14 @@ def test_one_file_of_a_stream_changed_and_none_of_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [make(tmp_path / f"{number}.parquet", number) for number in range(3)]
-    original = Stream.apply
+    original = WriteFile._applied
 
-    def meanwhile(self: Stream, index: int, *args: object) -> object:
-        if index == 2:
+    def meanwhile(self: WriteFile, one: WrittenFrom, *args: object) -> object:
+        if one.source.index == 2:
             touched(paths[0])
-        return original(self, index, *args)  # type: ignore[arg-type]
+        return original(self, one, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Stream, "apply", meanwhile)
+    monkeypatch.setattr(WriteFile, "_applied", meanwhile)
     summary = gaecli.compute(paths, join=True)
     assert [file.status for file in summary.files] == ["failed", "not written", "not written"]
     assert summary.exit_code == 4

@@ -13,18 +13,18 @@ import pytest
 from pipeline.running import small_blocks
 
 import gaecli
-from gaecli.engines.threads import LocalEngine, run_in_order
-from gaecli.pipeline import stream
+from gaecli.engines.threads import Threads
+from gaecli.pipeline import tasks
 
 
 @pytest.fixture(params=[1, 2, 5])
-def engine(request: pytest.FixtureRequest) -> Iterator[LocalEngine]:
-    engine = LocalEngine(request.param)
+def engine(request: pytest.FixtureRequest) -> Iterator[Threads]:
+    engine = Threads(request.param)
     yield engine
     engine.close()
 
 
-def test_results_come_in_the_order_of_the_tasks(engine: LocalEngine) -> None:
+def test_results_come_in_the_order_of_the_tasks(engine: Threads) -> None:
     def late(number: int) -> int:
         time.sleep(0.002 * (number % 3))
         return number * number
@@ -33,7 +33,7 @@ def test_results_come_in_the_order_of_the_tasks(engine: LocalEngine) -> None:
     assert list(engine.run(late, [])) == []
 
 
-def test_only_a_few_results_wait_for_whoever_takes_them(engine: LocalEngine) -> None:
+def test_only_a_few_results_wait_for_whoever_takes_them(engine: Threads) -> None:
     started: list[int] = []
     results = engine.run(lambda number: started.append(number) or number, range(50))
     for number in results:
@@ -41,7 +41,7 @@ def test_only_a_few_results_wait_for_whoever_takes_them(engine: LocalEngine) -> 
         assert len(started) <= number + 1 + engine.jobs + 1
 
 
-def test_the_first_error_in_the_order_of_the_tasks_is_the_error(engine: LocalEngine) -> None:
+def test_the_first_error_in_the_order_of_the_tasks_is_the_error(engine: Threads) -> None:
     def fail(number: int) -> int:
         if number == 3:
             time.sleep(0.02)
@@ -54,7 +54,7 @@ def test_the_first_error_in_the_order_of_the_tasks_is_the_error(engine: LocalEng
             list(engine.run(fail, range(20)))
 
 
-def test_an_error_of_the_tasks_themselves_comes_after_the_results_before_it(engine: LocalEngine) -> None:
+def test_an_error_of_the_tasks_themselves_comes_after_the_results_before_it(engine: Threads) -> None:
     """Tasks may be read from a file as they are handed out, further on than what is worked on."""
 
     def tasks() -> Iterator[int]:
@@ -83,7 +83,7 @@ def test_an_error_of_the_tasks_themselves_comes_after_the_results_before_it(engi
 
 
 @pytest.mark.parametrize("way", ["error of a task", "error of the taker", "break"])
-def test_nothing_is_under_way_any_more_when_it_is_left(engine: LocalEngine, way: str) -> None:
+def test_nothing_is_under_way_any_more_when_it_is_left(engine: Threads, way: str) -> None:
     under_way = threading.Semaphore(0)
     running: set[int] = set()
 
@@ -118,7 +118,7 @@ def test_nothing_is_under_way_any_more_when_it_is_left(engine: LocalEngine, way:
     assert not running
 
 
-def test_tasks_are_drawn_only_as_results_are_taken(engine: LocalEngine) -> None:
+def test_tasks_are_drawn_only_as_results_are_taken(engine: Threads) -> None:
     drawn: list[int] = []
 
     def tasks() -> Iterator[int]:
@@ -131,7 +131,7 @@ def test_tasks_are_drawn_only_as_results_are_taken(engine: LocalEngine) -> None:
 
 
 def test_an_interrupt_is_told_to_the_tasks() -> None:
-    engine = LocalEngine(2)
+    engine = Threads(2)
     seen = []
 
     def task(number: int) -> int:
@@ -157,7 +157,7 @@ def test_all_threads_work_on_the_blocks_of_one_file(
     places = {"summarise": 0, "settle": 0}
 
     def met(name: str) -> Callable[..., Any]:
-        original = getattr(stream, name)
+        original = getattr(tasks, name)
 
         def work(*arguments: Any) -> Any:
             meeting.wait()
@@ -167,7 +167,7 @@ def test_all_threads_work_on_the_blocks_of_one_file(
         return work
 
     for name in places:
-        monkeypatch.setattr(stream, name, met(name))
+        monkeypatch.setattr(tasks, name, met(name))
     with small_blocks(10, store_bytes=0) as folder:
         columns = {"reward": [1.0] * 60, "value": [0.5] * 60, "done": [False] * 59 + [True]}
         pq.write_table(pa.table(columns), folder / "r.parquet", row_group_size=row_group_size)
@@ -175,5 +175,11 @@ def test_all_threads_work_on_the_blocks_of_one_file(
     assert places == {"summarise": 6, "settle": 6 if normalize == "none" else 12}
 
 
-def test_without_threads_it_is_the_same() -> None:
-    assert list(run_in_order(str, range(3))) == ["0", "1", "2"]
+def test_one_of_its_own_threads_works_alone_on_what_it_asks_for(engine: Threads) -> None:
+    """Or all of them would wait for a thread that is free."""
+
+    def inner(number: int) -> list[int]:
+        here = threading.get_ident()
+        return list(engine.run(lambda other: number * other * (threading.get_ident() == here), range(4)))
+
+    assert list(engine.run(inner, range(9))) == [[n * m for m in range(4)] for n in range(9)]

@@ -88,7 +88,7 @@ def is_answered(settings: Settings) -> bool:
 
 def unused_flags(file: RolloutFile, layout: Layout, settings: Settings) -> tuple[str, ...]:
     """The columns that may be flags of ends, going by names, types, shapes and statistics in headers."""
-    if is_answered(settings):
+    if is_answered(settings) or not layout.has_steps:
         return ()
     roles = layout.roles
     reward = file.find(roles.names["reward"])

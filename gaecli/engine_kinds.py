@@ -1,0 +1,25 @@
+"""Which engines there are. One row here, and one module, make one.
+
+Plain data below everything that runs: options are checked against it, and nothing is imported for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class EngineKind(NamedTuple):
+    """One row of the table."""
+
+    name: str
+    #: One line for lists.
+    summary: str
+    #: Where `make(threads, worker, recipe)` gives an `Engine` of `gaecli.engines.base`.
+    module: str
+
+
+_ROWS = (EngineKind("local", "threads of this process", "gaecli.engines.local"),)
+
+#: By name.
+ENGINES: Mapping[str, EngineKind] = {row.name: row for row in _ROWS}

@@ -1,0 +1,208 @@
+"""The tasks over the blocks of a stream: summarise, measure, finish. Plain values: see `gaecli.engines.base`.
+
+The unit of work is that of the file, whole row groups or all of an array file. One of more rows than a block has
+several blocks, which are the same on every call, wherever it is read.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Generic, TypeVar
+
+from gaecli.estimators.normalization import NormConstants, NormRule
+from gaecli.formats.base import OutputColumn
+from gaecli.moments import Moments
+from gaecli.pipeline.apply import Totals, finish_block
+from gaecli.pipeline.blocks import (
+    BlockAddress,
+    BlockReader,
+    BlockSummary,
+    RawBlock,
+    Scanned,
+    summarise,
+)
+from gaecli.pipeline.combine import Carry
+from gaecli.pipeline.groups import group_keys, measure, normalized
+from gaecli.pipeline.opening import FileSource, OpenFile
+from gaecli.pipeline.settle import Settled, settle
+from gaecli.pipeline.sketches import Sketch, sketch_of
+from gaecli.pipeline.worker import Worker
+from gaecli.records import dataclass
+
+R = TypeVar("R")
+
+#: What every block of a unit is told about its surroundings.
+Carries = Mapping[BlockAddress, Carry]
+
+
+@dataclass(frozen=True, eq=False)
+class UnitTask(ABC, Generic[R]):
+    """Something that is found out of every block of a unit."""
+
+    source: FileSource
+    unit: int
+
+    @abstractmethod
+    def of_block(self, worker: Worker, address: BlockAddress, scanned: Scanned) -> R: ...
+
+    def __call__(self, worker: Worker) -> list[R]:
+        return [found for block in self._blocks(worker) for found in block(worker)]
+
+    def parts(self, worker: Worker) -> Iterator[UnitTask[R] | BlockTask[R]]:
+        opened = worker.open(self.source)
+        if self._kept(worker) or opened.units[self.unit].num_cells > self.source.rows_per_block:
+            yield from self._blocks(worker)
+        else:
+            yield self
+
+    def reader(self, worker: Worker) -> BlockReader:
+        opened = worker.open(self.source)
+        return BlockReader(
+            opened.file,
+            opened.layout,
+            worker.estimator,
+            self.source.settings.bootstrap,
+            self.source.rows_per_block,
+            self._unused(opened),
+        )
+
+    def stored(self, worker: Worker, address: BlockAddress) -> Scanned | None:
+        """A block as an earlier task left it, for the last time where it is not needed again."""
+        return worker.store.get(self.source.stream, address)
+
+    def _unused(self, opened: OpenFile) -> Sequence[str]:
+        """Columns that no role uses and that are looked at all the same."""
+        return ()
+
+    def _kept(self, worker: Worker) -> Sequence[BlockAddress]:
+        """The blocks of the unit, if the store has all of them."""
+        return ()
+
+    def _blocks(self, worker: Worker) -> Iterator[BlockTask[R]]:
+        kept = self._kept(worker)
+        if kept:
+            yield from (BlockTask(self, address, None) for address in kept)
+            return
+        unit = worker.open(self.source).units[self.unit]
+        for part, piece in enumerate(self.reader(worker).pieces(unit, worker.clock)):
+            yield BlockTask(self, BlockAddress(self.source.index, self.unit, part), piece)
+
+
+@dataclass(frozen=True, eq=False)
+class BlockTask(Generic[R]):
+    """One block of a unit, with its rows: it stays in the process that read them."""
+
+    task: UnitTask[R]
+    address: BlockAddress
+    #: None: the store has the block.
+    piece: RawBlock | None
+
+    def __call__(self, worker: Worker) -> list[R]:
+        worker.check_stop()
+        if self.piece is None:
+            scanned = self.task.stored(worker, self.address)
+            assert scanned is not None
+        else:
+            scanned = self.task.reader(worker).scan(self.piece, worker.clock)
+        return [self.task.of_block(worker, self.address, scanned)]
+
+    def parts(self, worker: Worker) -> Iterator[BlockTask[R]]:
+        yield self
+
+
+@dataclass(frozen=True, eq=False)
+class SummariseUnit(UnitTask[BlockSummary]):
+    """The first look: every cell that is used is checked before anything is written."""
+
+    def of_block(self, worker: Worker, address: BlockAddress, scanned: Scanned) -> BlockSummary:
+        summary = summarise(scanned, address, worker.estimator)
+        worker.store.keep(self.source.stream, address, scanned)
+        return summary
+
+    def _unused(self, opened: OpenFile) -> Sequence[str]:
+        return opened.seen_flags
+
+
+@dataclass(frozen=True, eq=False)
+class _SettledUnit(UnitTask[R]):
+    """Something of blocks whose surroundings are known."""
+
+    carries: Carries
+
+    @abstractmethod
+    def of_settled(self, worker: Worker, start: int, settled: Settled, carry: Carry) -> R: ...
+
+    def of_block(self, worker: Worker, address: BlockAddress, scanned: Scanned) -> R:
+        carry = self.carries[address]
+        with worker.clock("kernel"):
+            settled = settle(scanned, carry, worker.estimator)
+            return self.of_settled(worker, scanned.start, settled, carry)
+
+    def _kept(self, worker: Worker) -> Sequence[BlockAddress]:
+        stream = self.source.stream
+        is_kept = all(worker.store.get(stream, address) is not None for address in self.carries)
+        return list(self.carries) if is_kept else []
+
+
+@dataclass(frozen=True, eq=False)
+class MeasureUnit(_SettledUnit[dict[Hashable, Moments]]):
+    """Moments of the raw advantages by normalisation group."""
+
+    def of_settled(
+        self, worker: Worker, start: int, settled: Settled, carry: Carry
+    ) -> dict[Hashable, Moments]:
+        return measure(settled, group_keys(settled, carry, self.source.settings))
+
+
+@dataclass(frozen=True, eq=False)
+class _LastLook(_SettledUnit[R]):
+    def stored(self, worker: Worker, address: BlockAddress) -> Scanned | None:
+        return worker.store.take(self.source.stream, address)
+
+
+@dataclass(frozen=True, eq=False)
+class LookUnit(_LastLook[R]):
+    """Whatever a command wants to know of a block: of one that computes in this process, where `look` may be any."""
+
+    #: (file of the stream, first row, block, what it is told about its surroundings)
+    look: Callable[[int, int, Settled, Carry], R]
+
+    def of_settled(self, worker: Worker, start: int, settled: Settled, carry: Carry) -> R:
+        return self.look(self.source.index, start, settled, carry)
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedBlock:
+    """The rows of the new columns, and what they add to the summary."""
+
+    columns: Mapping[str, OutputColumn]
+    totals: Totals
+    #: Where pictures are to be drawn.
+    sketch: Sketch | None
+
+
+@dataclass(frozen=True, eq=False)
+class FinishUnit(_LastLook[FinishedBlock]):
+    """The final columns. Its results hold rows: it is carried out where they are written."""
+
+    constants: Mapping[Hashable, NormConstants]
+    rule: NormRule
+    has_sketches: bool
+
+    def of_settled(self, worker: Worker, start: int, settled: Settled, carry: Carry) -> FinishedBlock:
+        columns, totals = self._finished(settled, carry)
+        sketch = None
+        if self.has_sketches:
+            file = self.source.index
+            sketch = sketch_of(file, start, settled, carry, with_strip=file == start == 0)
+        return FinishedBlock(columns, totals, sketch)
+
+    def _finished(self, settled: Settled, carry: Carry) -> tuple[dict[str, OutputColumn], Totals]:
+        settings = self.source.settings
+        if not settings.normalizes:
+            return finish_block(settled, None, settings)
+        written = normalized(settled, group_keys(settled, carry, settings), self.constants, self.rule)
+        columns, totals = finish_block(settled, written, settings)
+        totals.local_groups, totals.degenerate_groups = written.num_local, written.num_degenerate
+        return columns, totals

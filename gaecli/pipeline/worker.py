@@ -1,0 +1,80 @@
+"""What a task finds where it is carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import field
+from pathlib import Path
+
+from gaecli.estimators.base import Estimator
+from gaecli.estimators.registry import make_estimator
+from gaecli.formats.base import FileWriter
+from gaecli.kernels.devices import choose_device
+from gaecli.layouts.row_order import RowOrder
+from gaecli.pipeline.blocks import BlockStore
+from gaecli.pipeline.clock import Stopwatch
+from gaecli.pipeline.opening import FileSource, OpenFile, OpenStream
+from gaecli.records import dataclass
+from gaecli.settings import Settings
+
+#: Files that a worker opened itself and keeps open, as a file has many units.
+_MOST_OPEN = 16
+
+_FileKey = tuple[int, int, RowOrder]
+
+
+def _go_on() -> None:
+    """Where nothing but Python itself ends a run."""
+
+
+@dataclass(eq=False)
+class Worker:
+    """The estimator, and what earlier tasks left that saves work: never anything that a result depends on."""
+
+    estimator: Estimator
+    store: BlockStore
+    clock: Stopwatch = field(default_factory=Stopwatch)
+    #: Called between blocks; raises once the run is to end.
+    check_stop: Callable[[], None] = _go_on
+    #: New file -> its writer, where that was begun before the task came that writes it.
+    writers: dict[Path, FileWriter] = field(default_factory=dict)
+    #: Of every stream that this process has open itself.
+    _known: dict[int, dict[_FileKey, OpenFile]] = field(default_factory=dict)
+    _opened: dict[tuple[int, _FileKey], OpenFile] = field(default_factory=dict)
+
+    def open(self, source: FileSource) -> OpenFile:
+        """The file that a descriptor stands for."""
+        key = source.index, source.rows_per_block, source.row_order
+        known = self._known.get(source.stream, {}).get(key)
+        if known is not None:
+            return known
+        found = self._opened.pop((source.stream, key), None) or source.open()
+        while len(self._opened) >= _MOST_OPEN:
+            del self._opened[next(iter(self._opened))]
+        self._opened[source.stream, key] = found
+        return found
+
+    def know(self, stream: OpenStream) -> None:
+        """The files of a stream are open: tasks of this process need not open them again."""
+        self._known[stream.number] = {
+            (index, stream.rows_per_block, stream.row_order): opened
+            for index, opened in enumerate(stream.files)
+        }
+
+    def forget(self, number: int) -> None:
+        """A stream is over, has failed, or will be cut into other blocks."""
+        self._known.pop(number, None)
+        self.store.forget(number)
+
+
+@dataclass(frozen=True)
+class WorkerRecipe:
+    """Makes the worker of another process."""
+
+    settings: Settings
+    device: str
+    store_bytes: int = 0
+
+    def __call__(self) -> Worker:
+        estimator = make_estimator(self.settings, choose_device(self.device, 0))
+        return Worker(estimator, BlockStore(self.store_bytes))

@@ -1,0 +1,31 @@
+"""How libraries differ in group baselines: the divisor, ε, and what the only trajectory of a group gets.
+
+Read and run at the releases named; `tests/estimators/test_group_baselines.py` has their numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: (preset, estimator) -> settings. What is not here has those of the fields of `Settings`.
+_RULES: Mapping[tuple[str, str], Mapping[str, Any]] = {
+    # TRL 1.16.0, trl/trainer/grpo_trainer.py: (s - mean) / (std + 1e-4), a lone one gets 0.
+    ("trl", "grpo"): {"norm_eps": 1e-4},
+    # verl 0.9.1, verl/trainer/ppo/core_algos.py, compute_*_outcome_advantage: a lone one keeps its score.
+    ("verl", "grpo"): {"norm_eps": 1e-6, "singleton": "raw"},
+    ("verl", "dr-grpo"): {"singleton": "raw"},
+    ("verl", "rloo"): {"singleton": "raw"},
+    # OpenRLHF 0.11.2, openrlhf/trainer/ppo_utils/experience_maker.py: `group_norm`; `rloo` needs two.
+    ("openrlhf", "grpo"): {"norm_eps": 1e-9},
+    ("openrlhf", "rloo"): {"singleton": "error"},
+}
+#: What all of them share, whatever the preset's rule for advantages of steps is.
+_PLAIN: Mapping[str, Any] = {"norm_ddof": 1, "norm_eps": 1e-8, "norm_floor": "add"}
+_GROUPED = ("grpo", "dr-grpo", "rloo", "max-rl")
+
+
+def group_rules(preset: str, estimator: str) -> Mapping[str, Any]:
+    if estimator not in _GROUPED:
+        return {}
+    return {**_PLAIN, **_RULES.get((preset, estimator), {})}

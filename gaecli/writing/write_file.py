@@ -1,0 +1,175 @@
+"""The task that writes one result: from the rows of its inputs to the whole new file under its temporary name.
+
+It is carried out in one place, so that no rows come back; whoever asked for it seals the file and renames it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+from gaecli.engines.base import CarryOut, run_here
+from gaecli.estimators.normalization import NormConstants, NormRule
+from gaecli.formats.base import FileWriter, SidecarWriter, WritePlan, record_of
+from gaecli.pipeline.apply import Totals
+from gaecli.pipeline.opening import FileSource, OpenFile
+from gaecli.pipeline.sketches import SketchBook
+from gaecli.pipeline.tasks import Carries, FinishedBlock, FinishUnit
+from gaecli.pipeline.worker import Worker
+from gaecli.records import dataclass
+from gaecli.writing.provenance import make_provenance, source_of
+
+
+@dataclass(frozen=True, eq=False)
+class NewFilePlan:
+    """A file that is there, empty, and what it is to become."""
+
+    temporary: Path
+    columns: WritePlan
+    #: Of its input, where that is read once more.
+    rows_per_block: int
+    is_sidecar: bool = False
+    #: Columns that identify a row, for a sidecar.
+    keys: Sequence[str] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class ResultFacts:
+    """What the provenance of a result tells that its rows do not."""
+
+    in_place: bool
+    #: Fingerprint of all files that the numbers depend on, if they are several.
+    inputs: str
+    #: What there is to tell of the stream, as JSON: see `kept_words`.
+    words: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class WrittenFrom:
+    """One input of a result. `carries` is by unit."""
+
+    source: FileSource
+    carries: Sequence[Carries]
+    constants: Mapping[Hashable, NormConstants]
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """What whoever commits a result has to know of it."""
+
+    #: Of each input.
+    totals: Sequence[Totals]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    method: str | None = None
+    #: What goes into a file beside it.
+    record: bytes | None = None
+    book: SketchBook | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class WriteFile:
+    """The result of one file, or of several whose rows go into one; without `new_file`, only what it adds up to."""
+
+    inputs: Sequence[WrittenFrom]
+    rule: NormRule
+    new_file: NewFilePlan | None = None
+    facts: ResultFacts | None = None
+    #: What pictures are drawn from, of the files of the stream before these.
+    book: SketchBook | None = None
+
+    def __call__(self, worker: Worker) -> list[Written]:
+        return self.carry_out(worker, run_here(worker))
+
+    def parts(self, worker: Worker) -> Iterator[WriteFile]:
+        yield self
+
+    def carry_out(self, worker: Worker, run: CarryOut[Worker, FinishedBlock]) -> list[Written]:
+        writer = None if self.new_file is None else begun(worker, self.inputs[0].source, self.new_file)
+        try:
+            totals = [self._applied(one, writer, worker, run) for one in self.inputs]
+            if writer is None or self.facts is None:
+                return [Written(totals, book=self.book)]
+            provenance = self._provenance(self.facts, worker, totals)
+            with worker.clock("write"):
+                writer.finish(provenance)
+        except BaseException:
+            if writer is not None:
+                writer.abort()
+            raise
+        return [Written(totals, provenance, writer.method, record_of(writer), self.book)]
+
+    def _applied(
+        self,
+        one: WrittenFrom,
+        writer: FileWriter | None,
+        worker: Worker,
+        run: CarryOut[Worker, FinishedBlock],
+    ) -> Totals:
+        """The final columns of one input, written in the order of its rows."""
+        if isinstance(writer, SidecarWriter) and one is not self.inputs[0]:
+            opened = worker.open(one.source)
+            writer.go_on(opened.file, opened.units)
+        tasks = (
+            FinishUnit(one.source, unit, carries, one.constants, self.rule, self.book is not None)
+            for unit, carries in enumerate(one.carries)
+        )
+        totals = Totals()
+        for found in run(tasks):
+            for block in found:
+                totals.merge(block.totals)
+                if self.book is not None and block.sketch is not None:
+                    self.book.add(block.sketch)
+                if writer is not None:
+                    with worker.clock("write"):
+                        writer.write(block.columns)
+        return totals
+
+    def _provenance(self, facts: ResultFacts, worker: Worker, totals: Sequence[Totals]) -> dict[str, Any]:
+        assert self.new_file is not None
+        last = self.inputs[-1]
+        opened = worker.open(last.source)
+        whole = Totals()
+        for one in totals:
+            whole.merge(one)
+        return make_provenance(
+            last.source.settings,
+            layout=opened.layout.kind.name,
+            roles=opened.layout.roles.names,
+            source=source_of(opened.file, in_place=facts.in_place),
+            inputs=facts.inputs,
+            totals=whole,
+            words=facts.words,
+            constants=last.constants,
+            earlier=opened.file.provenance if facts.in_place or not self.new_file.is_sidecar else None,
+        )
+
+
+def begun(worker: Worker, source: FileSource, new_file: NewFilePlan) -> FileWriter:
+    """The writer of a result: the one that was begun before, or a new one."""
+    writer = worker.writers.pop(new_file.temporary, None)
+    if writer is not None:
+        return writer
+    with worker.clock("write"):
+        return _writer(worker.open(source), new_file)
+
+
+def begin_early(worker: Worker, source: FileSource, new_file: NewFilePlan) -> None:
+    """The copy of a large file starts before its rows are known: the disk works while they are looked at."""
+    worker.writers[new_file.temporary] = begun(worker, source, new_file)
+
+
+def _writer(opened: OpenFile, new_file: NewFilePlan) -> FileWriter:
+    if new_file.is_sidecar:
+        from gaecli.formats.parquet.sidecar import SidecarOutput
+
+        return SidecarOutput(
+            opened.file,
+            new_file.keys,
+            opened.units,
+            new_file.rows_per_block,
+            new_file.temporary,
+            new_file.columns,
+        )
+    return opened.file.writer(new_file.temporary, new_file.columns)

@@ -1,0 +1,102 @@
+"""An engine that treats tasks as a cluster does: sent as bytes, in any order, tried again, where nothing is known.
+
+Every task and every result goes through `pickle`. The worker of a task is new, and opens the files itself. The first
+try of a task may end where a block begins, with half of its file written.
+"""
+
+from __future__ import annotations
+
+import pickle
+import random
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from gaecli.engine_kinds import ENGINES, EngineKind
+from gaecli.engines.base import Task
+from gaecli.engines.threads import Threads
+from gaecli.pipeline.worker import Worker
+
+WINDOW = 5
+#: Every so many tasks one fails at first.
+LOSES_EVERY = 2
+
+
+class LostWorkerError(OSError):
+    """The machine of the first try is gone."""
+
+
+class PicklingEngine:
+    """Counts what it did, so that a test can tell that it did it."""
+
+    jobs = WINDOW
+    is_here = False
+
+    def __init__(self, recipe: Callable[[], Any], seed: int = 0) -> None:
+        self._recipe = pickle.dumps(recipe)
+        self._random = random.Random(seed)
+        self.num_sent = self.num_lost = self.largest = 0
+
+    def run(self, tasks: Iterable[Task[Any, Any]]) -> Iterator[list[Any]]:
+        remaining = iter(tasks)
+        while window := [pickle.dumps(task) for task in islice(remaining, WINDOW)]:
+            order = list(range(len(window)))
+            self._random.shuffle(order)
+            ends = {index: self._end(window[index]) for index in order}
+            for index in range(len(window)):
+                result, error = ends[index]
+                if error is not None:
+                    raise error
+                yield pickle.loads(result)
+
+    def _end(self, sent: bytes) -> tuple[bytes, Exception | None]:
+        self.num_sent += 1
+        self.largest = max(self.largest, len(sent))
+        if self.num_sent % LOSES_EVERY == 0:
+            try:
+                pickle.loads(sent)(self._losing())
+            except LostWorkerError:
+                self.num_lost += 1
+            except Exception:
+                pass
+        try:
+            return pickle.dumps(pickle.loads(sent)(pickle.loads(self._recipe)())), None
+        except Exception as error:
+            return b"", pickle.loads(pickle.dumps(error))
+
+    def _losing(self) -> Any:
+        """A worker that goes at the second block, or at the first where there is no other."""
+        worker = pickle.loads(self._recipe)()
+        left = self._random.choice([0, 0, 1])
+
+        def check_stop() -> None:
+            nonlocal left
+            if left == 0:
+                raise LostWorkerError
+            left -= 1
+
+        if isinstance(worker, Worker):
+            worker.check_stop = check_stop
+        return worker
+
+    def close(self) -> None:
+        pass
+
+
+#: Those of the runs of a test.
+made: list[PicklingEngine] = []
+
+
+def make(threads: Threads, worker: Any, recipe: Callable[[], Any]) -> PicklingEngine:
+    made.append(PicklingEngine(recipe))
+    return made[-1]
+
+
+@pytest.fixture
+def pickling(monkeypatch: pytest.MonkeyPatch) -> list[PicklingEngine]:
+    """Runs with `engine="pickling"`; the engines that they had."""
+    made.clear()
+    monkeypatch.setitem(ENGINES, "pickling", EngineKind("pickling", "tests", __name__))  # type: ignore[arg-type]
+    return made

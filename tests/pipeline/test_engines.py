@@ -1,0 +1,366 @@
+"""Every engine gives the bytes of the local one, whatever is sent where, in whichever order, and tried again."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from faults import data_sets
+from pipeline.pickling_engine import PicklingEngine, pickling
+from pipeline.running import small_blocks
+
+import gaecli
+from gaecli.engine_kinds import ENGINES
+from gaecli.engines.base import Engine, Task
+from gaecli.engines.registry import make_engine
+from gaecli.engines.threads import Threads
+from gaecli.errors import GaeError
+from gaecli.layouts.evidence.unused_flags import EndsUnrecognised
+from gaecli.pipeline.groups import LOCAL
+from gaecli.pipeline.notes import WORDS, counted, merged
+from gaecli.pipeline.opening import FileSource, open_stream
+from gaecli.pipeline.tasks import SummariseUnit
+from gaecli.pipeline.worker import WorkerRecipe
+from gaecli.settings import Settings
+from gaecli.sources.inputs import plan_streams
+from gaecli.summary import Seconds, Summary
+
+__all__ = ["pickling"]
+
+NAMES = [*ENGINES, "pickling"]
+ROWS = 120
+
+
+@dataclass(frozen=True)
+class Squared:
+    """A task of no file. It takes part in any engine."""
+
+    number: int
+    failing: bool = False
+
+    def __call__(self, worker: Any) -> list[int]:
+        if self.failing:
+            raise ValueError(self.number)
+        return [self.number, self.number**2]
+
+    def parts(self, worker: Any) -> Iterator[Task[Any, int]]:
+        yield self
+
+
+@dataclass(frozen=True)
+class NoWorker:
+    def __call__(self) -> None:
+        return None
+
+
+@pytest.fixture(params=NAMES)
+def engine(request: pytest.FixtureRequest, pickling: list[PicklingEngine]) -> Iterator[Engine[None]]:
+    threads = Threads(3)
+    engine = make_engine(request.param, threads, None, NoWorker())
+    if isinstance(engine, PicklingEngine):
+        engine._end = lambda sent: _without_losses(engine, sent)  # type: ignore[method-assign]
+    yield engine
+    engine.close()
+    threads.close()
+
+
+def _without_losses(engine: PicklingEngine, sent: bytes) -> tuple[bytes, Exception | None]:
+    try:
+        return pickle.dumps(pickle.loads(sent)(None)), None
+    except ValueError as error:
+        return b"", error
+
+
+def test_results_come_in_the_order_of_the_tasks(engine: Engine[None]) -> None:
+    assert list(engine.run(map(Squared, range(20)))) == [[n, n * n] for n in range(20)]
+    assert list(engine.run([])) == []
+
+
+def test_tasks_are_drawn_as_results_are_taken(engine: Engine[None]) -> None:
+    drawn: list[int] = []
+
+    def tasks() -> Iterator[Squared]:
+        for number in range(100):
+            drawn.append(number)
+            yield Squared(number)
+
+    for number, _ in engine.run(tasks()):
+        assert len(drawn) <= number + 1 + engine.jobs
+
+
+def test_the_first_error_in_the_order_of_the_tasks_is_the_error(engine: Engine[None]) -> None:
+    taken = []
+
+    def take() -> None:
+        for number, _ in engine.run(Squared(number, failing=number in (7, 8)) for number in range(20)):
+            taken.append(number)
+
+    with pytest.raises(ValueError, match=r"^7$"):
+        take()
+    assert taken == list(range(7))
+
+
+def steps(count: int = ROWS, seed: int = 0) -> dict[str, Any]:
+    """Episodes of 7 steps, so that row groups of 20 and blocks of 8 cut them."""
+    random = np.random.default_rng(seed)
+    rows = np.arange(count)
+    return {
+        "reward": random.normal(size=count).astype(np.float32),
+        "value": random.normal(size=count).astype(np.float32),
+        "terminated": rows % 7 == 6,
+        "task": rows % 7 % 3,
+    }
+
+
+def table(**more: Any) -> pa.Table:
+    return pa.table({**steps(), **more})
+
+
+def parquet(folder: Path, name: str = "r.parquet", rows: pa.Table | None = None, size: int = 20) -> None:
+    pq.write_table(table() if rows is None else rows, folder / name, row_group_size=size)
+
+
+def in_lanes(folder: Path) -> None:
+    parquet(folder, rows=table(env_id=np.arange(ROWS) % 4))
+
+
+def returning_ids(folder: Path) -> None:
+    rows = np.arange(ROWS)
+    numbers = {"episode_id": rows // 2 % 5, "t": rows // 10 * 2 + rows % 2}
+    cells = {name: cells for name, cells in steps().items() if name != "terminated"}
+    parquet(folder, rows=pa.table({**cells, **numbers}))
+
+
+def out_of_order(folder: Path) -> None:
+    rows = np.random.default_rng(1).permutation(ROWS)
+    numbers = {"episode_id": np.arange(ROWS) // 7, "t": np.arange(ROWS) % 7}
+    parquet(folder, rows=table(**numbers).take(rows))
+
+
+def nested(folder: Path) -> None:
+    cells = steps()
+    lists = {name: list(cells[name].reshape(-1, 6)) for name in ("reward", "value")}
+    ends = [[False] * 5 + [number % 3 > 0] for number in range(ROWS // 6)]
+    parquet(folder, rows=pa.table({**lists, "terminated": ends}), size=5)
+
+
+def lists_of_one(folder: Path) -> None:
+    """In the first file all have one item, in the second as well: both together say that they are numbers."""
+    for number in range(2):
+        cells = steps(seed=number)
+        rows = pa.table({name: list(column.reshape(-1, 1)) for name, column in cells.items()})
+        parquet(folder, f"train-{number:05d}-of-00002.parquet", rows)
+
+
+def dense(folder: Path) -> None:
+    cells = {name: steps()[name].reshape(-1, 4) for name in ("reward", "value", "terminated")}
+    np.savez(folder / "r.npz", **cells, last_values=np.arange(4.0))
+
+
+def flat_arrays(folder: Path) -> None:
+    np.savez(folder / "r.npz", **steps())
+
+
+def json_lines(folder: Path) -> None:
+    (folder / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table().to_pylist()))
+
+
+def arrow(folder: Path) -> None:
+    with pa.ipc.new_file(str(folder / "r.arrow"), table().schema) as writer:
+        writer.write_table(table(), max_chunksize=20)
+
+
+def several(folder: Path) -> None:
+    for number in range(4):
+        parquet(folder, f"{number}.parquet", pa.table(steps(30 + 20 * number, number)))
+
+
+def bad_cell(folder: Path) -> None:
+    cells = steps()
+    cells["reward"][50] = np.nan
+    parquet(folder, rows=pa.table(cells))
+
+
+def truncated(folder: Path) -> None:
+    rows = np.arange(ROWS)
+    parquet(
+        folder, rows=table(truncated=(rows % 7 == 3) & (rows > 40), next_value=np.where(rows % 2, 0.5, None))
+    )
+
+
+#: Name -> (what is written, how it is computed).
+CASES: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
+    "row groups": (parquet, {}),
+    "row groups, all": (parquet, {"normalize": "all", "keep_raw": True}),
+    "row groups, file": (parquet, {"normalize": "file"}),
+    "row groups, episode": (parquet, {"normalize": "episode"}),
+    "row groups, column": (parquet, {"normalize_by": "task"}),
+    "row groups, returns": (parquet, {"estimator": "mc"}),
+    "row groups, elsewhere": (parquet, {"output": "out/"}),
+    "row groups, dry": (parquet, {"dry_run": True, "normalize": "all"}),
+    "row groups, drawn": (parquet, {"gallery": True}),
+    "truncated": (truncated, {"preset": "sb3", "normalize": "episode"}),
+    "lanes": (in_lanes, {"normalize": "episode"}),
+    "returning ids": (returning_ids, {"normalize": "all"}),
+    "out of order": (out_of_order, {}),
+    "nested": (nested, {"normalize": "all"}),
+    "lists of one": (lists_of_one, {"normalize": "file"}),
+    "dense arrays": (dense, {"normalize": "all"}),
+    "flat arrays": (flat_arrays, {}),
+    "JSON lines": (json_lines, {"normalize": "episode"}),
+    "Arrow": (arrow, {}),
+    "dropped": (bad_cell, {"on_nan": "drop-episode", "normalize": "all"}),
+    "sidecar": (parquet, {"sidecar": True}),
+    "several": (several, {"normalize": "all"}),
+    "several, column": (several, {"normalize_by": "task"}),
+    "several, joined": (several, {"join": True, "normalize": "file", "gallery": True}),
+    "several, apart": (several, {"normalize": "file"}),
+    "LeRobot": (data_sets.lerobot_v2, {"normalize": "file"}),
+    "Minari": (data_sets.minari, {"normalize": "all"}),
+    "RLlib": (data_sets.rllib, {}),
+    "hive": (data_sets.hive, {"normalize_by": "env_id"}),
+    "hive, sidecar": (data_sets.hive, {"sidecar": True, "normalize": "file"}),
+    "save_to_disk": (data_sets.saved, {"normalize": "all"}),
+}
+
+
+def run(folder: Path, engine: str, **settings: Any) -> tuple[Summary, dict[str, bytes]]:
+    """Of the same bytes in the same place, at the same time of change."""
+    place = folder / "data"
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    for sidecar in folder.glob("*.gae.parquet"):
+        sidecar.unlink()
+    shutil.copytree(folder / "source", place)
+    if "output" in settings:
+        settings["output"] = f"{folder / settings['output']}/"
+    summary = gaecli.compute(place, engine=engine, **settings)
+    content = data_sets.content(folder)
+    assert not [name for name in content if name.endswith(".tmp")]
+    return replace(summary, seconds=Seconds()), content
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_bytes_are_those_of_the_local_engine(case: str, pickling: list[PicklingEngine]) -> None:
+    write, settings = CASES[case]
+    with small_blocks(8) as folder:
+        (folder / "source").mkdir()
+        write(folder / "source")
+        expected = run(folder, "local", **settings)
+        summary, content = run(folder, "pickling", **settings)
+    assert {file.status for file in summary.files} == {"dry run" if "dry_run" in settings else "written"}
+    assert summary == expected[0]
+    assert content == expected[1]
+    (engine,) = pickling
+    assert engine.num_lost > 0
+
+
+def test_what_is_refused_is_refused_in_the_same_words(pickling: list[PicklingEngine]) -> None:
+    with small_blocks(8) as folder:
+        bad_cell(folder)
+        before = data_sets.content(folder)
+        told = []
+        for engine in ("local", "pickling"):
+            with pytest.raises(gaecli.DataError) as caught:
+                gaecli.compute(folder / "r.parquet", engine=engine)
+            told.append((caught.value.message, caught.value.hint))
+        assert data_sets.content(folder) == before
+    assert told[0] == told[1]
+    assert "row 50" in told[0][0]
+
+
+def test_tasks_are_carried_out_by_processes_that_share_nothing(tmp_path: Path) -> None:
+    parquet(tmp_path)
+    tasks, recipe = _summaries(tmp_path / "r.parquet")
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        found = [pool.submit(_carry_out, recipe, task).result() for task in tasks]
+    rows = [summary.num_rows for summaries in found for summary in summaries]
+    assert sum(rows) == ROWS
+
+
+def _summaries(path: Path, index: int = 0) -> tuple[list[SummariseUnit], WorkerRecipe]:
+    settings = Settings()
+    (plan,) = plan_streams([path], None)
+    opened = open_stream(plan, settings, 1 << 30, block_rows=8)
+    units = range(len(opened.files[index].units))
+    return [SummariseUnit(opened.source(index), unit) for unit in units], WorkerRecipe(settings, "auto")
+
+
+def _carry_out(recipe: WorkerRecipe, task: SummariseUnit) -> list[Any]:
+    return task(recipe())
+
+
+def test_a_task_on_one_of_many_files_says_nothing_of_the_others(tmp_path: Path) -> None:
+    """Ten thousand tasks on ten thousand files would be gigabytes."""
+    sizes = []
+    for count in (2, 60):
+        root = tmp_path / f"{count:02d}"
+        for number in range(count):
+            data_sets.write(root / f"env_id={number:02d}/part-0.parquet", data_sets.rows(t=[0, 1]))
+        tasks, _ = _summaries(root, index=1)
+        sizes.append(len(pickle.dumps(tasks[0])))
+    assert sizes[0] == sizes[1] < 5000
+
+
+def test_a_descriptor_opens_what_is_open_here(tmp_path: Path) -> None:
+    lists_of_one(tmp_path)
+    (plan,) = plan_streams([tmp_path], None)
+    opened = open_stream(plan, Settings(), 1 << 30, block_rows=8)
+    source: FileSource = pickle.loads(pickle.dumps(opened.source(1)))
+    there, here = source.open(), opened.files[1]
+    assert there.file.path == here.file.path
+    assert (there.layout.kind, there.layout.roles) == (here.layout.kind, here.layout.roles)
+    assert (list(there.units), there.unused) == (list(here.units), here.unused)
+    assert there.layout.kind.name == "long"
+
+
+@pytest.mark.parametrize("kind", [GaeError, *GaeError.__subclasses__(), EndsUnrecognised])
+def test_an_error_says_the_same_elsewhere(kind: type[GaeError]) -> None:
+    error = kind("`x` is 3", hint="pass `--x 4`")
+    sent = pickle.loads(pickle.dumps(error))
+    assert type(sent) is kind
+    assert (sent.message, sent.hint, str(sent)) == (error.message, error.hint, str(error))
+
+
+def test_a_group_of_one_block_is_the_same_group_elsewhere() -> None:
+    assert pickle.loads(pickle.dumps(LOCAL)) is LOCAL
+
+
+#: Of every warning that holds numbers: some, and what else it holds.
+NOTES: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
+    "bootstrap-current": ((2, 5), ()),
+    "bootstrap-zero": ((2, 5), ()),
+    "dropped-episodes": ((2, 50), ()),
+    "flag-never-set": ((2000, 3), ("`done` is never set",)),
+    "preset-last-rows": ((2,), ("brax",)),
+    "preset-truncation": ((1,), ("preset `sb3`", "zero")),
+    "unfilled-tail": ((2, 50), ()),
+    "zero-variance": ((1,), ("groups",)),
+}
+
+
+def test_every_warning_with_numbers_is_tried() -> None:
+    assert NOTES.keys() == WORDS.keys()
+
+
+@pytest.mark.parametrize("code", NOTES)
+def test_a_warning_is_the_same_elsewhere_and_its_numbers_add_up(code: str) -> None:
+    numbers, names = NOTES[code]
+    note = counted(code, numbers, "a", names=names)
+    sent = pickle.loads(pickle.dumps(note))
+    assert sent == note
+    (both,) = merged([note, sent])
+    assert both.count == 2 * numbers[0]
+    assert all(f"{2 * number:,}" in both.message for number in numbers)
+    assert both.message.endswith(" (in 2 inputs)")
