@@ -35,12 +35,6 @@ _ROWS = (
         module="gaecli.layouts.row_layouts",
     ),
     LayoutKind(
-        name="responses",
-        summary="a row per trajectory, with one reward: its score",
-        row_is="trajectory",
-        module="gaecli.layouts.responses",
-    ),
-    LayoutKind(
         name="nested",
         summary="a row per trajectory, its steps in lists",
         row_is="trajectory",
@@ -57,6 +51,12 @@ _ROWS = (
         summary="arrays [B, T]: a row per trajectory or environment",
         row_is="cell",
         module="gaecli.layouts.array_layouts",
+    ),
+    LayoutKind(
+        name="responses",
+        summary="a row per trajectory, with one reward: its score",
+        row_is="trajectory",
+        module="gaecli.layouts.responses",
     ),
 )
 

@@ -70,7 +70,7 @@ def compute(
     with Places(options or RunOptions()) as places:
         run = _Run(settings or Settings(), places)
         try:
-            summary = run.go(places.sources(sources), begin or (lambda total: lambda name: None))
+            summary = run.go(places.inputs.sources(sources), begin or (lambda total: lambda name: None))
         except KeyboardInterrupt:
             run.interrupt()
             run.close()
@@ -78,7 +78,7 @@ def compute(
             raise
         finally:
             run.close()
-        places.deliver()
+        places.results.deliver()
         return places.shown_in(summary)
 
 
@@ -135,7 +135,7 @@ class _Run:
 
     def go(self, sources: Sequence[str | Path], begin: Begin) -> Summary:
         plans = plan_streams(sources, self.settings.join)
-        self.places.check([path for plan in plans for path in plan.paths])
+        self.places.results.check([path for plan in plans for path in plan.paths])
         self.outputs.plan(plans)
         jobs = [_Job(number, plan) for number, plan in enumerate(plans)]
         self.device = choose_device(self.options.device, _guess_of_steps(plans))
@@ -261,7 +261,7 @@ class _Run:
         for job in group:
             job.opened = None
             self.context.worker.forget(job.number)
-            self.places.release(job.plan.paths)
+            self.places.inputs.release(job.plan.paths)
             for path in job.plan.paths:
                 self.progress(self.places.shown(str(path)))
         return outcomes
@@ -318,7 +318,7 @@ class _Run:
 
     def _open(self, job: _Job) -> OpenStream:
         with self.clock("read"):
-            self.places.attach(job.plan.paths)
+            self.places.inputs.attach(job.plan.paths)
             opened = open_stream(
                 job.plan,
                 self.settings,
@@ -368,7 +368,7 @@ class _Run:
     def _summarised(self, opened: OpenStream) -> SummarisedStream:
         with self.clock("read"):
             for one in opened.files:
-                self.places.fill(one.file.path, one.columns)
+                self.places.inputs.fill(one.file.path, one.columns)
         return summarised(opened, self.context)
 
     def _applied(
@@ -434,7 +434,7 @@ class _Run:
             return None  # there is nothing to compare with, or it was us
         try:
             for opened in job.opened.files:
-                self.places.check_unchanged(opened.file.path, opened.file.identity)
+                self.places.inputs.check_unchanged(opened.file.path, opened.file.identity)
         except (FileError, OSError) as error:
             return error if isinstance(error, FileError) else None
         return None

@@ -48,7 +48,7 @@ def explain(
     check_is_gae(settings, "gae explain")
     _check_is_plain(settings)
     with Places(RunOptions(dry_run=True)) as places:
-        (local,) = places.fetched([source])
+        (local,) = places.inputs.fetched([source])
         plan = only_stream(local, settings, "gae explain")
         with told(plan.paths[0]):
             reading = read_stream(plan, settings, memory_bytes)

@@ -74,7 +74,7 @@ def inspect(
     """Look into every source. What cannot be opened is a failure; what `compute` would refuse is not."""
     options = options or InspectOptions()
     with Places(RunOptions(dry_run=True, memory_bytes=options.memory_bytes, jobs=options.jobs)) as places:
-        found = _inspect(places.fetched(sources), settings or Settings(), options)
+        found = _inspect(places.inputs.fetched(sources), settings or Settings(), options)
         return places.shown_in(found)
 
 

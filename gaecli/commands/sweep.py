@@ -81,8 +81,8 @@ def sweep(
     grid = Grid.of(gammas, lams, settings)
     run = RunOptions(output=options.output, overwrite=options.overwrite, dry_run=options.output is None)
     with Places(run) as places:
-        found = _sweep(places, places.fetched(sources), grid, settings, options)
-        places.deliver()
+        found = _sweep(places, places.inputs.fetched(sources), grid, settings, options)
+        places.results.deliver()
         return places.shown_in(replace(found, gammas=list(gammas), lams=list(lams)))
 
 
@@ -91,7 +91,7 @@ def _sweep(
 ) -> Sweep:
     started = time.perf_counter()
     plans = plan_streams(sources, settings.join)
-    places.check([path for plan in plans for path in plan.paths])
+    places.results.check([path for plan in plans for path in plan.paths])
     output = ColumnsOut(plans, settings, grid.columns, places)
     totals = [_Total() for _ in grid.points]
     explained = [Explained() for _ in grid.points]

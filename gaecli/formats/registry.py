@@ -26,6 +26,8 @@ class Format:
     title: str
     #: Files of this kind are as often something else: a folder's count only where no others are there.
     is_secondary: bool = False
+    #: There is no room in the file for what gaecli stores: it stands in one beside it.
+    has_record_beside: bool = False
 
 
 FORMATS = (
@@ -50,6 +52,7 @@ FORMATS = (
         "gaecli.formats.jsonl.lines:JsonLinesInput",
         "JSON lines",
         is_secondary=True,
+        has_record_beside=True,
     ),
     Format(
         "hdf5",

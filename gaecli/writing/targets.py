@@ -126,7 +126,7 @@ def check_output_names(file: RolloutFile, roles: Roles, settings: Settings) -> N
 
 def check_target(target: Target, places: Places) -> None:
     """An existing output file is replaced only if gaecli wrote it, or with leave."""
-    places.look_up(target.path)
+    places.results.look_up(target.path)
     check_links(target.path)
     check_writable(target.path)
     if target.in_place or places.options.overwrite or not target.path.exists():
