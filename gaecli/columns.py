@@ -345,7 +345,11 @@ def _missing(file: RolloutFile, role: str) -> UsageError:
         )
     else:
         hint = f"name it with `{flag}`, or add a {role} column: GAE needs one {role} per step"
-        without = [f"`--estimator {kind.name}`" for kind in ESTIMATORS.values() if role not in kind.roles]
+        without = [
+            f"`--estimator {kind.name}`"
+            for kind in ESTIMATORS.values()
+            if role not in kind.roles and not kind.is_grouped
+        ]
         if without:
             hint += f"; {' and '.join(without)} {'needs' if len(without) == 1 else 'need'} none"
     return UsageError(

@@ -125,6 +125,8 @@ class Normalization:
     ddof: int
     eps: float
     floor: str
+    #: The estimator, where what is normalised is the score of trajectories.
+    baseline: str | None = None
     #: None where there is more than one group, or none.
     mean: float | None = None
     std: float | None = None

@@ -227,6 +227,7 @@ def _normalization(
     return Normalization(
         scope,
         *rule,
+        baseline=settings.estimator if settings.kind.is_grouped else None,
         mean=whole.mean if whole is not None else None,
         std=whole.std if whole is not None else None,
         num_groups=totals.local_groups + len(constants),
