@@ -90,7 +90,7 @@ def read(source: str | Path, **settings: Any) -> Rollouts:
 
     computed, options = split_settings(settings)
     with Places(RunOptions(dry_run=True)) as places:
-        (local,) = places.fetched([source])
+        (local,) = places.inputs.fetched([source])
         plan = only_stream(local, computed, "gaecli.read")
         with told(plan.paths[0]):
             return rollouts_of(read_stream(plan, computed, options.memory_bytes))

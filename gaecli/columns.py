@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from gaecli.choices import DoneAt
 from gaecli.errors import DataError, UsageError
@@ -25,6 +25,7 @@ from gaecli.names import (
     RLDS_FLAGS,
     START_FLAGS,
 )
+from gaecli.records import dataclass
 from gaecli.settings import ROLES, Settings
 from gaecli.summary import RoleReason
 
@@ -345,7 +346,11 @@ def _missing(file: RolloutFile, role: str) -> UsageError:
         )
     else:
         hint = f"name it with `{flag}`, or add a {role} column: GAE needs one {role} per step"
-        without = [f"`--estimator {kind.name}`" for kind in ESTIMATORS.values() if role not in kind.roles]
+        without = [
+            f"`--estimator {kind.name}`"
+            for kind in ESTIMATORS.values()
+            if role not in kind.roles and not kind.is_grouped
+        ]
         if without:
             hint += f"; {' and '.join(without)} {'needs' if len(without) == 1 else 'need'} none"
     return UsageError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -32,6 +32,7 @@ from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
 from gaecli.layout_kinds import LAYOUTS
 from gaecli.presets import Preset, find_preset
 from gaecli.presets.groups import group_rules
+from gaecli.records import dataclass
 
 #: The roles a column can play, in the order in which messages list them.
 ROLES = (
@@ -102,18 +103,20 @@ class Settings:
         """What the preset says, but for what is given here and not None: that wins."""
         preset = find_preset(name)
         given = {field: value for field, value in explicit.items() if value is not None}
-        chosen = preset.settings()
-        if "lam" in given:
-            chosen["lam_alpha"] = None
         kind = ESTIMATORS.get(given.get("estimator", "gae"))
         if kind is not None:
             _check_used(kind, given)
-            chosen |= group_rules(preset.name, kind.name)
-            if "advantage" not in kind.outputs or kind.is_grouped:
-                chosen["normalize"] = "none"
-            if "truncation" in kind.unused:
-                chosen["truncation"] = "exact"
+        chosen = _preset_settings(preset, kind)
+        if "lam" in given:
+            chosen["lam_alpha"] = None
         return cls(**{**chosen, **given, "preset": preset.name})
+
+    @staticmethod
+    def usual(preset: str, estimator: str) -> dict[str, Any]:
+        """What holds under a preset where nothing else is said, as `to_dict` has it."""
+        defaults = {field.name: field.default for field in fields(Settings)}
+        chosen = _preset_settings(find_preset(preset), ESTIMATORS[estimator])
+        return {**defaults, "columns": {}, **chosen, "preset": preset, "estimator": estimator}
 
     def __post_init__(self) -> None:
         find_preset(self.preset)
@@ -228,7 +231,7 @@ class Settings:
     @property
     def overrides(self) -> dict[str, Any]:
         """The settings that the preset decides and that are not as it says."""
-        usual = self.convention.settings()
+        usual = _preset_settings(self.convention, self.kind)
         return {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}
 
     @property
@@ -292,6 +295,19 @@ OPTION_NAMES = frozenset(f.name for f in fields(RunOptions))
 
 def _is_number(given: object) -> bool:
     return isinstance(given, int | float) and math.isfinite(given)
+
+
+def _preset_settings(preset: Preset, kind: EstimatorKind | None) -> dict[str, Any]:
+    """What a preset decides for an estimator."""
+    chosen = preset.settings()
+    if kind is None:
+        return chosen
+    chosen |= group_rules(preset.name, kind.name)
+    if "advantage" not in kind.outputs or kind.is_grouped:
+        chosen["normalize"] = "none"
+    if "truncation" in kind.unused:
+        chosen["truncation"] = "exact"
+    return chosen
 
 
 def _check_used(kind: EstimatorKind, given: Mapping[str, Any]) -> None:

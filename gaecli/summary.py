@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 from gaecli.gallery import Gallery
+from gaecli.records import dataclass
 
 SCHEMA_VERSION = 1
 
@@ -125,6 +126,8 @@ class Normalization:
     ddof: int
     eps: float
     floor: str
+    #: The estimator, where what is normalised is the score of trajectories.
+    baseline: str | None = None
     #: None where there is more than one group, or none.
     mean: float | None = None
     std: float | None = None

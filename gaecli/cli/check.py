@@ -13,7 +13,8 @@ from gaecli.diagnosis import Checkup
 
 
 @command(
-    "inputs select ignore strict list_rules estimator gamma n_steps preset truncation bootstrap done_at",
+    "inputs select ignore strict list_rules estimator group_column singleton",
+    "gamma n_steps preset truncation bootstrap done_at",
     "layout mask_mode masked_reward",
     ROLE_COLUMNS,
     "memory files_from join document_json quiet",

@@ -16,7 +16,7 @@ from gaecli.summary import Summary
 
 
 @command(
-    "inputs estimator gamma lam preset lam_alpha n_steps truncation bootstrap done_at layout",
+    "inputs estimator group_column singleton gamma lam preset lam_alpha n_steps truncation bootstrap done_at layout",
     "mask_mode masked_reward mask_fill",
     ROLE_COLUMNS,
     "advantage_column return_column normalize normalize_by norm_ddof norm_eps norm_floor keep_raw device",

@@ -79,10 +79,24 @@ _SETTINGS = (
     ),
     Option(
         "estimator",
-        "What to compute. `mc`, the discounted returns, needs no value column; `n-step` takes `--n-steps`.",
+        "What to compute. `mc`, discounted returns, needs no value column, nor do `grpo` and its kind, which take "
+        "`--group-column`; `n-step` takes `--n-steps`.",
         _ESTIMATOR,
         "|".join(ESTIMATORS),
         "gae",
+    ),
+    Option(
+        "group_column",
+        "Of `grpo`, `dr-grpo`, `rloo`, `max-rl`: responses with equal values are a group, such as a prompt.",
+        _ESTIMATOR,
+        "COLUMN",
+    ),
+    Option(
+        "singleton",
+        "What the only response of a group gets: 0 (`zero`), its score (`raw`), or an `error`. "
+        "Default: `zero`, or the preset's.",
+        _ESTIMATOR,
+        "zero|raw|error",
     ),
     _number("n_steps", "Rewards that `--estimator n-step` sums before it takes V.", int, metavar="N"),
     _number("gamma", "Discount γ. Default: 0.99, or the preset's.", float, flags="--gamma -g"),

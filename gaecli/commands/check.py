@@ -43,7 +43,7 @@ def check(
     """Apply the rules to every source. What cannot be opened, or read without a flag, is a failure."""
     rules = choose_rules(select, ignore)
     with Places(RunOptions(dry_run=True, memory_bytes=memory_bytes)) as places:
-        found = _check(places.fetched(sources), settings or Settings(), rules, memory_bytes)
+        found = _check(places.inputs.fetched(sources), settings or Settings(), rules, memory_bytes)
         return places.shown_in(replace(found, is_strict=strict))
 
 

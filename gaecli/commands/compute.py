@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -28,6 +27,7 @@ from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.reading_errors import not_in_memory
 from gaecli.pipeline.stream import RunContext, SummarisedStream, merge_moments
 from gaecli.pipeline.worker import Worker, WorkerRecipe
+from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.new_file import explain
@@ -62,7 +62,7 @@ def compute(
     with Places(options or RunOptions()) as places:
         run = _Run(settings or Settings(), places)
         try:
-            summary = run.go(places.sources(sources), begin or (lambda total: lambda name: None))
+            summary = run.go(places.inputs.sources(sources), begin or (lambda total: lambda name: None))
         except KeyboardInterrupt:
             run.interrupt()
             run.close()
@@ -70,7 +70,7 @@ def compute(
             raise
         finally:
             run.close()
-        places.deliver()
+        places.results.deliver()
         return places.shown_in(summary)
 
 
@@ -115,7 +115,7 @@ class _Run:
 
     def go(self, sources: Sequence[str | Path], begin: Begin) -> Summary:
         plans = plan_streams(sources, self.settings.join)
-        self.places.check([path for plan in plans for path in plan.paths])
+        self.places.results.check([path for plan in plans for path in plan.paths])
         self.outputs.plan(plans)
         jobs = [_Job(number, plan) for number, plan in enumerate(plans)]
         self.device = choose_device(self.options.device, _guess_of_steps(plans))
@@ -246,7 +246,7 @@ class _Run:
         for job in group:
             job.opened = None
             self.context.worker.forget(job.number)
-            self.places.release(job.plan.paths)
+            self.places.inputs.release(job.plan.paths)
             for path in job.plan.paths:
                 self.progress(self.places.shown(str(path)))
         return outcomes
@@ -296,7 +296,7 @@ class _Run:
             return None  # there is nothing to compare with, or it was us
         try:
             for opened in job.opened.files:
-                self.places.check_unchanged(opened.file.path, opened.file.identity)
+                self.places.inputs.check_unchanged(opened.file.path, opened.file.identity)
         except (FileError, OSError) as error:
             return error if isinstance(error, FileError) else None
         return None

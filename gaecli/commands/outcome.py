@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from gaecli.pipeline.notes import merged
 from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.sketches import SketchBook, gallery_of
 from gaecli.pipeline.stream import SummarisedStream
+from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import (
@@ -227,6 +228,7 @@ def _normalization(
     return Normalization(
         scope,
         *rule,
+        baseline=settings.estimator if settings.kind.is_grouped else None,
         mean=whole.mean if whole is not None else None,
         std=whole.std if whole is not None else None,
         num_groups=totals.local_groups + len(constants),

@@ -45,7 +45,7 @@ def _earlier_entry(
     if not target.in_place:
         if places.options.overwrite:
             return None
-        places.look_up(target.path)
+        places.results.look_up(target.path)
         if not target.path.exists():
             return None
         if not is_shared:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 
 from gaecli.commands.outcome import Outcome
 from gaecli.commands.rerun import earlier_entries
@@ -17,6 +16,7 @@ from gaecli.pipeline.header_notes import names_alike, stored_settings
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised
+from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.places import Places
@@ -59,7 +59,7 @@ class StreamSteps:
 
     def open(self, number: int, plan: StreamPlan) -> OpenStream:
         with self.context.worker.clock("read"):
-            self.places.attach(plan.paths)
+            self.places.inputs.attach(plan.paths)
             opened = open_stream(
                 plan,
                 self.settings,
@@ -108,7 +108,7 @@ class StreamSteps:
     def summarised(self, opened: OpenStream) -> SummarisedStream:
         with self.context.worker.clock("read"):
             for one in opened.files:
-                self.places.fill(one.file.path, one.columns)
+                self.places.inputs.fill(one.file.path, one.columns)
         return summarised(opened, self.context)
 
     def constants(self, total: Mapping[Hashable, Moments]) -> dict[Hashable, NormConstants]:

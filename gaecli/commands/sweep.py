@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from gaecli.pipeline.notes import merged
 from gaecli.pipeline.reading_errors import not_in_memory
 from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import SummarisedStream
+from gaecli.records import dataclass
 from gaecli.results import Sweep, SweepFile, SweepPoint, effective_horizon
 from gaecli.rollouts import FloatArray
 from gaecli.settings import RunOptions, Settings
@@ -81,8 +82,8 @@ def sweep(
     grid = Grid.of(gammas, lams, settings)
     run = RunOptions(output=options.output, overwrite=options.overwrite, dry_run=options.output is None)
     with Places(run) as places:
-        found = _sweep(places, places.fetched(sources), grid, settings, options)
-        places.deliver()
+        found = _sweep(places, places.inputs.fetched(sources), grid, settings, options)
+        places.results.deliver()
         return places.shown_in(replace(found, gammas=list(gammas), lams=list(lams)))
 
 
@@ -91,7 +92,7 @@ def _sweep(
 ) -> Sweep:
     started = time.perf_counter()
     plans = plan_streams(sources, settings.join)
-    places.check([path for plan in plans for path in plan.paths])
+    places.results.check([path for plan in plans for path in plan.paths])
     output = ColumnsOut(plans, settings, grid.columns, places)
     totals = [_Total() for _ in grid.points]
     explained = [Explained() for _ in grid.points]

@@ -57,7 +57,7 @@ def verify(
     check_is_gae(settings, "gae verify")
     given = [source] if column_source is None else [source, column_source]
     with Places(RunOptions(dry_run=True)) as places:
-        local = [Path(path) for path in places.fetched(given)]
+        local = [Path(path) for path in places.inputs.fetched(given)]
         plan = only_stream(local[0], settings, "gae verify")
         is_beside = len(local) > 1
         with told(plan.paths[0]):

@@ -6,11 +6,11 @@ The content decides (magic bytes), not the name: a wrong suffix must not make a 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from gaecli.errors import FileError
 from gaecli.formats.base import RolloutFile
+from gaecli.records import dataclass
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Format:
     title: str
     #: Files of this kind are as often something else: a folder's count only where no others are there.
     is_secondary: bool = False
+    #: There is no room in the file for what gaecli stores: it stands in one beside it.
+    has_record_beside: bool = False
 
 
 FORMATS = (
@@ -50,6 +52,7 @@ FORMATS = (
         "gaecli.formats.jsonl.lines:JsonLinesInput",
         "JSON lines",
         is_secondary=True,
+        has_record_beside=True,
     ),
     Format(
         "hdf5",

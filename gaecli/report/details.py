@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.presets import PRESETS
 from gaecli.report.charts import (
     align_decimals,
@@ -114,11 +115,13 @@ def _normalized(summary: Summary, canvas: Canvas) -> list[Text]:
     """`over all inputs · (A - 0.1234) / (1.552 + 1e-8) · ddof 1`"""
     normalization = summary.normalization
     if normalization.scope == "none":
-        return [Text("no")] if has_statistics(summary) else []
+        has_advantages = "advantage" in summary.columns
+        return [Text("no")] if has_statistics(summary) and has_advantages else []
     scopes = {"all": "over all inputs", "file": "per file", "episode": "per episode"}
     scope = scopes.get(normalization.scope, canvas.clean(normalization.scope))
     items = [Text(scope, STRONG), Text(_formula(normalization, canvas))]
-    items.append(Text(f"ddof {normalization.ddof}"))
+    if normalization.baseline in (None, "grpo"):
+        items.append(Text(f"ddof {normalization.ddof}"))
     if normalization.num_groups > 1:
         items.append(Text(plural(normalization.num_groups, "group")))
     return items
@@ -135,7 +138,15 @@ def _formula(normalization: Normalization, canvas: Canvas) -> str:
         "rsqrt": f"{glyphs.root}({std}{glyphs.squared} + {eps})",
     }
     sign = "+" if mean.startswith("-") else glyphs.minus
-    return f"(A {sign} {mean.removeprefix('-')}) / {denominators.get(normalization.floor, std)}"
+    number = "A" if normalization.baseline is None else "score"
+    centred = f"{number} {sign} {mean.removeprefix('-')}"
+    if normalization.baseline == "dr-grpo":
+        return centred
+    if normalization.baseline == "rloo":
+        return f"{number} {glyphs.minus} mean of the others"
+    if normalization.baseline == "max-rl":
+        return f"({centred}) / {mean}"
+    return f"({centred}) / {denominators.get(normalization.floor, std)}"
 
 
 def _groups(normalization: Normalization, canvas: Canvas) -> list[Text]:
@@ -193,7 +204,10 @@ def _role(role: str, name: str, canvas: Canvas) -> Text:
 def _changed_settings(summary: Summary, canvas: Canvas) -> list[Text]:
     """As flags, so that they can be typed again. What a preset says is not repeated, what beats it is."""
     preset = str(summary.settings.get("preset", "exact"))
-    usual = Settings.from_preset(preset if preset in PRESETS else "exact").to_dict()
+    estimator = str(summary.settings.get("estimator", "gae"))
+    usual = Settings.usual(
+        preset if preset in PRESETS else "exact", estimator if estimator in ESTIMATORS else "gae"
+    )
     overrides = summary.settings.get("overrides", {}) if preset != "exact" else {}
     items: list[Text] = []
     for name, value in summary.settings.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from gaecli.errors import UsageError
@@ -12,9 +11,11 @@ from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.column_builder import OUTPUT_DTYPE
 from gaecli.pipeline.opening import OpenFile
 from gaecli.pipeline.stream import SummarisedStream
+from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
-from gaecli.storage.places import PendingFile, Places
+from gaecli.storage.pending import PendingFile
+from gaecli.storage.places import Places
 from gaecli.summary import EpisodeCounts
 from gaecli.writing.data_set_copies import new_records
 from gaecli.writing.provenance import make_provenance, own_columns
@@ -61,7 +62,7 @@ class ColumnsOut:
             own, foreign = self._replaced(opened.file)
             check_target(target, self._places)
             target.path.parent.mkdir(parents=True, exist_ok=True)
-            new_file = self._places.new_file(target.path)
+            new_file = self._places.results.new_file(target.path)
             plan = WritePlan(
                 new_columns=dict.fromkeys(self._columns, OUTPUT_DTYPE),
                 like_column=opened.layout.like_column,
@@ -89,7 +90,7 @@ class ColumnsOut:
             one.writer.finish(self._provenance(one, counts))
             one.new_file.seal()
         for one in begun:
-            self._places.check_unchanged(one.opened.file.path, one.opened.file.identity)
+            self._places.inputs.check_unchanged(one.opened.file.path, one.opened.file.identity)
         records = [
             record
             for one in begun

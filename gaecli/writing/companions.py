@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from gaecli.errors import UsageError
+from gaecli.records import dataclass
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.new_file import sync_directory, temporary_beside
 from gaecli.storage.places import Places
@@ -109,7 +109,7 @@ def _check_kind(one: Companion, places: Places) -> None:
 
 
 def _is_there(target: Path, places: Places) -> bool:
-    places.look_up(target)
+    places.results.look_up(target)
     return os.path.lexists(target)
 
 
@@ -123,8 +123,8 @@ def _is_same(one: Companion, places: Places) -> bool:
         return True
     if source.stat().st_size != target.stat().st_size:
         return False
-    places.fill(source)
-    places.fill(target)
+    places.inputs.fill(source)
+    places.inputs.fill(target)
     with source.open("rb") as first, target.open("rb") as second:
         while block := first.read(_COMPARE_BYTES):
             if block != second.read(_COMPARE_BYTES):
@@ -135,7 +135,7 @@ def _is_same(one: Companion, places: Places) -> bool:
 def _copy(one: Companion, places: Places) -> None:
     source, target = one.source, one.target
     target.parent.mkdir(parents=True, exist_ok=True)
-    places.fill(source)
+    places.inputs.fill(source)
     is_local = places.is_local(source) and places.is_local(target)
     if is_local and source.is_symlink():
         _copy_link(one)
@@ -147,7 +147,7 @@ def _copy(one: Companion, places: Places) -> None:
             return
         except OSError:  # another device, or a file system without links
             pass
-    new_file = places.new_file(target)
+    new_file = places.results.new_file(target)
     try:
         new_file.create()
         shutil.copyfile(source, new_file.temporary)

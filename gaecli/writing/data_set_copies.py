@@ -14,7 +14,8 @@ from gaecli.formats.base import RolloutFile
 from gaecli.formats.jsonl.record import record_path
 from gaecli.settings import RunOptions
 from gaecli.sources.inputs import StreamPlan
-from gaecli.storage.places import PendingFile, Places
+from gaecli.storage.pending import PendingFile
+from gaecli.storage.places import Places
 from gaecli.writing.companions import companions
 
 #: What a data set's sidecar is called after, where the advantage column has its usual name.
@@ -160,13 +161,13 @@ def lacking_marks(
     """The same where all data files have the columns already: what a run that was killed did not come to."""
     place = root or data_set.root
     for mark in data_set.marks:
-        places.look_up(place / mark)
+        places.results.look_up(place / mark)
     there = [place / mark for mark in data_set.marks if (place / mark).is_file()]
     return new_marks(data_set, root, new, places, {*written, *there})
 
 
 def _content(path: Path, places: Places) -> bytes:
-    places.fill(path)
+    places.inputs.fill(path)
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
@@ -178,9 +179,9 @@ def _content(path: Path, places: Places) -> bytes:
 def new_records(record: bytes | None, target: Path, places: Places) -> list[PendingFile]:
     """The file beside a result that says what gaecli knows of it, where its format and place have one."""
     place = record_path(target)
-    if record is None or place is None or places.is_stdout(target):
+    if record is None or place is None or places.results.is_stdout(target):
         return []
-    places.look_up(place)
+    places.results.look_up(place)
     if place.is_symlink() or (place.exists() and not place.is_file()):
         raise FileError(
             f"`{place}` is {'a link' if place.is_symlink() else 'no regular file'}, and what gaecli knows of its "
@@ -196,7 +197,7 @@ def new_records(record: bytes | None, target: Path, places: Places) -> list[Pend
 
 def whole_file(path: Path, content: bytes, places: Places) -> PendingFile:
     """A small file, sealed, with the mode of the one that it replaces."""
-    new_file = places.new_file(path)
+    new_file = places.results.new_file(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         new_file.create()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.stream import SummarisedStream
 from gaecli.pipeline.worker import Worker
+from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.new_file import NewFile, directory_of, open_files_limit, sweep
-from gaecli.storage.places import PendingFile, Places
+from gaecli.storage.pending import PendingFile
+from gaecli.storage.places import Places
 from gaecli.writing.companions import check_companions, copy_companions
 from gaecli.writing.data_set_copies import (
     DEFAULT_TAG,
@@ -290,11 +292,11 @@ class Outputs:
             self.check_stop()
             if not output.target.in_place:
                 output.target.path.parent.mkdir(parents=True, exist_ok=True)
-            output.new_file = self.places.new_file(output.target.path)
+            output.new_file = self.places.results.new_file(output.target.path)
             output.new_file.create()  # in this order: an interrupt in between finds what to discard
             if not self.options.sidecar:
                 with self.clock("read"):
-                    self.places.fill(output.opened.file.path)
+                    self.places.inputs.fill(output.opened.file.path)
         return self._new_file(output, output.new_file.temporary)
 
     def _new_file(self, output: Output, temporary: Path) -> NewFilePlan:
@@ -375,7 +377,7 @@ class Outputs:
                 for path, content in marks.items():
                     made.append(whole_file(path, content, self.places))
                 for output in outputs:
-                    self.places.check_unchanged(output.opened.file.path, output.opened.file.identity)
+                    self.places.inputs.check_unchanged(output.opened.file.path, output.opened.file.identity)
                 # Backwards: the first ones hold the locks that keep the others from being swept.
                 commit_together(files[::-1], made, publish, records)
             finally:

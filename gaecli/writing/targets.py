@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from gaecli.columns import Roles
@@ -13,6 +12,7 @@ from gaecli.datasets.tables import refuse_targets
 from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import format_of, is_file_suffix, open_file, suffix_format
+from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.links import check_links
@@ -126,7 +126,7 @@ def check_output_names(file: RolloutFile, roles: Roles, settings: Settings) -> N
 
 def check_target(target: Target, places: Places) -> None:
     """An existing output file is replaced only if gaecli wrote it, or with leave."""
-    places.look_up(target.path)
+    places.results.look_up(target.path)
     check_links(target.path)
     check_writable(target.path)
     if target.in_place or places.options.overwrite or not target.path.exists():

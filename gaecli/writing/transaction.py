@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gaecli.errors import FileError, GaeError, UnknownOutcomeError
 from gaecli.storage.new_file import NewFile, explain, sync_directory
-from gaecli.storage.places import PendingFile
+from gaecli.storage.pending import PendingFile
 from gaecli.storage.signals import held_back
 
 

