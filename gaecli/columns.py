@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from gaecli.choices import DoneAt
 from gaecli.errors import DataError, UsageError
@@ -25,6 +25,7 @@ from gaecli.names import (
     RLDS_FLAGS,
     START_FLAGS,
 )
+from gaecli.records import dataclass
 from gaecli.settings import ROLES, Settings
 from gaecli.summary import RoleReason
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from gaecli.records import dataclass
 
 Severity = Literal["error", "warning"]
 EXIT_FINDINGS = 3

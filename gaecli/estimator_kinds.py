@@ -6,8 +6,9 @@ Plain data below everything that computes: settings are checked against it, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from gaecli.records import dataclass
 
 #: What an estimator writes; `Settings` has the name of the column of each.
 OutputRole = Literal["advantage", "return"]

@@ -7,10 +7,10 @@ piece, in float64, so that an offset of 1e8 costs no digits: E[x²] - E[x]² wou
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, FloatArray, IndexArray
 
 #: Rows summed at a time: what is centred stays in the cache.

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
+from gaecli.records import dataclass
 from gaecli.summary import EpisodeCounts, WarningNote
 
 #: How a trajectory ends.

@@ -10,11 +10,13 @@ block can know it alone.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from gaecli.records import dataclass
 
 Array = npt.NDArray[Any]
 BoolArray = npt.NDArray[np.bool_]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -32,6 +32,7 @@ from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
 from gaecli.layout_kinds import LAYOUTS
 from gaecli.presets import Preset, find_preset
 from gaecli.presets.groups import group_rules
+from gaecli.records import dataclass
 
 #: The roles a column can play, in the order in which messages list them.
 ROLES = (

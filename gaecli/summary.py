@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 from gaecli.gallery import Gallery
+from gaecli.records import dataclass
 
 SCHEMA_VERSION = 1
 

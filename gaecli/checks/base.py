@@ -7,7 +7,7 @@ data, and is weighed once, at the end.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -19,6 +19,7 @@ from gaecli.errors import GaeError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.flag_columns import FlagColumns
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote

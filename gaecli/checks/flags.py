@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from gaecli.checks.base import CellBlock, CheckRule, Hits, Window
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import level_of
 from gaecli.layouts.flag_columns import FlagColumns
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray
 
 #: Of the episode borders that ids or steps tell, so many must carry a flag one row off.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from gaecli.checks.base import CheckRule, Hits, Window
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray
 
 #: Different distances between neighbouring steps that are told apart; a file has one or two.

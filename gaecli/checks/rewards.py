@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 
 from gaecli.checks.base import CheckRule, Hits, Window
 from gaecli.moments import Moments
+from gaecli.records import dataclass
 from gaecli.rollouts import FloatArray
 
 _FEWEST_ENDS = 3

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 
 from gaecli.checks.base import CheckRule, Hits, Window
 from gaecli.estimators.recursion import gae_block
 from gaecli.moments import Moments
+from gaecli.records import dataclass
 
 _FEWEST_STEPS = 50
 #: Root mean squares of returns and values further apart than this factor.

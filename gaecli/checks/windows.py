@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from gaecli.layouts.arrange import arrange_by_step
 from gaecli.layouts.base import Layout
 from gaecli.layouts.keys import as_labels, change_points, labels_at
 from gaecli.layouts.steps import steps_of
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, BoolArray, IndexArray, Placement
 
 #: What is known of a step, and carried from the last one of a lane to the block after.

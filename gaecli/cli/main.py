@@ -12,14 +12,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from gaecli.cli import interrupts
-from gaecli.cli.check import check
-from gaecli.cli.compute import compute
-from gaecli.cli.explain import explain
-from gaecli.cli.inspect import inspect
-from gaecli.cli.presets import presets
 from gaecli.cli.streams import prepare_streams
-from gaecli.cli.sweep import sweep
-from gaecli.cli.verify import verify
+from gaecli.cli.typer_classes import Commands
 from gaecli.errors import GaeError
 from gaecli.unfinished import last_word, put_away_what_is_left
 from gaecli.version import __version__
@@ -28,8 +22,20 @@ EXIT_INTERRUPTED = 130
 #: Whoever read our output went away; said without a word, as of a process that SIGPIPE ended.
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 
+#: The commands in the order of the help page, each with the first line of its own. Module and function have its name.
+COMMANDS = {
+    "compute": "Compute GAE advantages and returns, and write them into the file.",
+    "inspect": "Look into rollout files: columns and roles, episodes, rewards, values; what `gae compute` would do.",
+    "check": "Look for what is wrong, or likely to be, in rollout files: exit code 3 on errors, 0 on warnings.",
+    "explain": "Take one advantage apart: its δ's, its k-step advantages, and where the sum is cut.",
+    "sweep": "Try a grid of γ and λ in one go: spread, explained variance and bias of each setting.",
+    "verify": "Find the preset, γ and λ that reproduce a column of advantages or returns, or where it deviates.",
+    "presets": "List the presets of `gae compute --preset`, or show one: formula, flags, normalisation, traps.",
+}
+
 app = typer.Typer(
     name="gae",
+    cls=Commands,
     help="Advantages and returns for reinforcement-learning rollout files.",
     no_args_is_help=True,
     add_completion=True,
@@ -55,13 +61,12 @@ def main(
     """Advantages and returns for reinforcement-learning rollout files."""
 
 
-app.command("compute")(compute)
-app.command("inspect")(inspect)
-app.command("check")(check)
-app.command("explain")(explain)
-app.command("sweep")(sweep)
-app.command("verify")(verify)
-app.command("presets")(presets)
+def _stand_in() -> None:
+    """Until the command is asked for: `Commands` takes its place."""
+
+
+for _name, _summary in COMMANDS.items():
+    app.command(_name, help=_summary)(_stand_in)
 
 
 def run() -> NoReturn:

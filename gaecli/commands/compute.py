@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -33,6 +32,7 @@ from gaecli.pipeline.reading_errors import not_in_memory
 from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.stream import RunContext, SummarisedStream, merge_moments, summarised
 from gaecli.pipeline.worker import Worker, WorkerRecipe
+from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.new_file import explain

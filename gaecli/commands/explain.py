@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.header_notes import stored_settings
 from gaecli.pipeline.reading_errors import told
 from gaecli.pipeline.settle import Settled
+from gaecli.records import dataclass
 from gaecli.results import BootstrapSource, End, ExplainedStep, Explanation
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import RunOptions, Settings

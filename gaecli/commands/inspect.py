@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from gaecli.pipeline.opening import OpenFile, OpenStream, layout_of, open_stream
 from gaecli.pipeline.reading_errors import told
 from gaecli.pipeline.settle import Settled, reread
 from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised
+from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.places import Places

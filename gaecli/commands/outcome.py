@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from gaecli.pipeline.notes import merged
 from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.sketches import SketchBook, gallery_of
 from gaecli.pipeline.stream import SummarisedStream
+from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import (

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from gaecli.pipeline.notes import merged
 from gaecli.pipeline.reading_errors import not_in_memory
 from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import SummarisedStream
+from gaecli.records import dataclass
 from gaecli.results import Sweep, SweepFile, SweepPoint, effective_horizon
 from gaecli.rollouts import FloatArray
 from gaecli.settings import RunOptions, Settings

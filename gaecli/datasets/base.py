@@ -6,13 +6,14 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gaecli.errors import FileError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
+from gaecli.records import dataclass
 
 #: The name of a folder that is a number to the columns: it fits 64 bits, and `007` is a name.
 WHOLE_NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)

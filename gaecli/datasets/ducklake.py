@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from gaecli.datasets.base import natural_key
@@ -15,6 +14,7 @@ from gaecli.datasets.folders import rollout_files
 from gaecli.datasets.hive import numbers_of, values_of
 from gaecli.datasets.tables import LakeTable, check_files
 from gaecli.errors import UsageError
+from gaecli.records import dataclass
 
 _DATA_FILE = re.compile(r"ducklake-[0-9a-f-]{36}\.parquet")
 _DELETE_FILE = re.compile(r"ducklake-[0-9a-f-]{36}-delete\.parquet")

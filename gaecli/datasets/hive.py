@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,6 +14,7 @@ from gaecli.datasets.virtual import VirtualColumns
 from gaecli.errors import FileError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
+from gaecli.records import dataclass
 
 _PART = re.compile(r"(?P<key>[^=./][^=]*)=(?P<value>.*)", re.DOTALL)
 _NULL = "__HIVE_DEFAULT_PARTITION__"

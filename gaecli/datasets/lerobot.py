@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,6 +24,7 @@ from gaecli.datasets.base import (
     read_document,
 )
 from gaecli.errors import FileError
+from gaecli.records import dataclass
 
 INFO = Path("meta", "info.json")
 _FEATURE = {"dtype": "float32", "shape": [1], "names": None}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from gaecli.datasets.base import WHOLE_NUMBER, DataSet, member, natural_key, read_document
@@ -18,6 +17,7 @@ from gaecli.errors import FileError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
 from gaecli.names import ALIASES
+from gaecli.records import dataclass
 
 METADATA = Path("data", "metadata.json")
 _TABLES = {"parquet": "part-*.parquet", "arrow": "part-*.arrow"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from gaecli.datasets import ducklake, hive, lerobot, minari, rllib, shards, tables
@@ -15,6 +14,7 @@ from gaecli.datasets.hub import saved
 from gaecli.datasets.iceberg import table as iceberg
 from gaecli.datasets.tables import TITLES, LakeTable
 from gaecli.errors import GaeError, MissingExtraError
+from gaecli.records import dataclass
 
 #: So far above a folder the root of its data set is looked for.
 _LEVELS = 6

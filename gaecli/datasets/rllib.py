@@ -6,11 +6,11 @@ An episode is spread over many small files, so that all of them, in the order of
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from gaecli.datasets.base import DataSet
 from gaecli.datasets.folders import rollout_files
+from gaecli.records import dataclass
 
 _RUN = re.compile(r"run-\d{6}-\d{5,}")
 

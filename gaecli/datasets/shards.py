@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from gaecli.datasets.base import DataSet, natural_key
 from gaecli.datasets.folders import rollout_files
 from gaecli.errors import UsageError
+from gaecli.records import dataclass
 
 _SHARD = re.compile(r"(?P<name>.*)-(?P<index>\d{5,})-of-(?P<total>\d{5,})(?P<rest>\..*)?", re.DOTALL)
 

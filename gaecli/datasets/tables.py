@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +19,7 @@ from gaecli.datasets.virtual import VirtualColumns
 from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
+from gaecli.records import dataclass
 
 #: So far above a file the root of its table is looked for: a folder per partition column stands in between.
 _LEVELS = 12

@@ -7,9 +7,9 @@ all, makes of a stream one block: `needs_whole_stream` of the estimator's module
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray
 from gaecli.settings import Settings
 

@@ -7,7 +7,7 @@ where one set of borders would go.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from gaecli.estimators.whole_stream import GatedGae, following_values, make, nee
 from gaecli.kernels.devices import Device
 from gaecli.kernels.scan import TILE_ROWS, affine_scan
 from gaecli.kernels.torch_import import torch_module
+from gaecli.records import dataclass
 from gaecli.rollouts import Block, FloatArray
 
 #: Bytes of a row under one setting while a launch is under way: x, a, and the buffers of the scan.

@@ -10,10 +10,9 @@ trajectory ends after K steps, A⁽ᵏ⁾ = A⁽ᴷ⁾ for all k >= K, and their
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from gaecli.records import dataclass
 from gaecli.rollouts import FloatArray
 
 

@@ -15,8 +15,6 @@ if no cut stands between, else 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from gaecli.estimators.base import Borders, Estimates
@@ -24,6 +22,7 @@ from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.conventions import read_as
 from gaecli.estimators.recursion import gae_block
 from gaecli.kernels.devices import Device
+from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 

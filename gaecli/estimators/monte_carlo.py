@@ -9,7 +9,7 @@ the last steps, so all of blocks, borders and bootstrap rules is that of `gaecli
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from gaecli.estimators.base import Borders, Estimates
 from gaecli.estimators.td_lambda import crosses_trajectories
 from gaecli.estimators.whole_stream import GatedGae, WholeStreamGae
 from gaecli.kernels.devices import Device
+from gaecli.records import dataclass
 from gaecli.rollouts import Block, FloatArray
 from gaecli.settings import Settings
 

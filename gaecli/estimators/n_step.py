@@ -13,13 +13,12 @@ and the window has not. The window is put together of windows of 1, 2, 4, … st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from gaecli.estimators.base import Estimates
 from gaecli.estimators.whole_stream import WholeStreamGae, following_values
 from gaecli.kernels.devices import Device
+from gaecli.records import dataclass
 from gaecli.rollouts import Block, FloatArray, IndexArray
 from gaecli.settings import Settings
 

@@ -13,13 +13,13 @@ Group baselines are the same map of scores s, with another scale for some:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from gaecli.choices import NormFloor, Singleton
 from gaecli.errors import DataError
 from gaecli.moments import GroupedMoments, Moments
+from gaecli.records import dataclass
 from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.settings import Settings
 

@@ -5,13 +5,14 @@ What becomes of it beside the scores of its group is `gaecli.estimators.normaliz
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from gaecli.estimators.base import Estimates
 from gaecli.estimators.whole_stream import WholeStreamGae
 from gaecli.kernels.devices import Device
+from gaecli.records import dataclass
 from gaecli.rollouts import Block
 from gaecli.settings import Settings
 

@@ -8,11 +8,10 @@ and G = A + V, whatever recursion and return a preset has for its own advantages
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gaecli.estimators.base import Estimates
 from gaecli.estimators.whole_stream import GatedGae, WholeStreamGae
 from gaecli.kernels.devices import Device
+from gaecli.records import dataclass
 from gaecli.rollouts import Block
 from gaecli.settings import Settings
 

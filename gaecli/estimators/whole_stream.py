@@ -5,7 +5,7 @@ What crosses the border of a block would be more than one number here, so a stre
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from gaecli.estimators.conventions import ends_as_terminal
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.recursion import gae_block
 from gaecli.kernels.devices import Device
+from gaecli.records import dataclass
 from gaecli.rollouts import Block, FloatArray
 from gaecli.settings import Settings
 

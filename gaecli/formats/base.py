@@ -7,7 +7,7 @@ writes a copy of the file with new columns. It knows nothing of rewards or advan
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from gaecli.errors import FileError
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, IndexArray
 
 #: "id" is anything that can be compared but not computed with: strings, binary. "time" is a moment or a span:

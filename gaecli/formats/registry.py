@@ -6,11 +6,11 @@ The content decides (magic bytes), not the name: a wrong suffix must not make a 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from gaecli.errors import FileError
 from gaecli.formats.base import RolloutFile
+from gaecli.records import dataclass
 
 
 @dataclass(frozen=True)

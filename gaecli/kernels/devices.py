@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gaecli.errors import DeviceError, UsageError
 from gaecli.kernels.torch_import import start_torch_import, torch_module
+from gaecli.records import dataclass
 
 #: From this many steps on, `--device auto` looks for a CUDA device; below, it never imports torch.
 #: Measured on two cores: importing torch takes 0.8-1.3 s; NumPy takes 4-5 ns per step with two

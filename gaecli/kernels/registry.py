@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from typing import cast
 
 from gaecli.kernels.base import ScanTerms
 from gaecli.kernels.devices import Device
+from gaecli.records import dataclass
 
 
 @dataclass(frozen=True)

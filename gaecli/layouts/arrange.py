@@ -10,7 +10,7 @@ open in one finds no continuation in the next. Without keys all rows are one lan
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from gaecli.layouts.keys import (
     regular_period,
     runs,
 )
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, IndexArray, Names, Placement
 
 

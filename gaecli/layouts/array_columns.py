@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +20,7 @@ from gaecli.layouts.behind import NOTHING_BEHIND, Behind
 from gaecli.layouts.flag_columns import FlagColumns
 from gaecli.layouts.frames import Form, Frame, FramePart, forms_of
 from gaecli.layouts.longer import split_off_first, split_off_last
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, IndexArray
 from gaecli.settings import Settings
 

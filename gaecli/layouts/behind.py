@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from gaecli.formats.base import Column
 from gaecli.layouts.arrange import Arrangement
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.keys import as_labels
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, IndexArray
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from gaecli.columns import flag_of
 from gaecli.errors import DataError
 from gaecli.formats.base import Column
 from gaecli.layouts.evidence.tails import is_tail
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, IndexArray
 
 #: Says where a cell is, e.g. "row 48213 (episode 17, step 212)", from its index in the block.

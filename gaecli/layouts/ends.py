@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from gaecli.formats.base import Column
 from gaecli.layouts.agreement import check_agreement
 from gaecli.layouts.cells import Cells, level_of
 from gaecli.layouts.flag_columns import FLAGS, FlagColumns
+from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, IndexArray, InvertedFacts
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from gaecli.layouts.arrange import Arrangement
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, BlockFacts, BoolArray, InvertedFacts
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from gaecli.choices import DoneAt
 from gaecli.columns import Roles, done_at, flag_of
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import level_of
 from gaecli.names import INVERTED_ROLES, NOT_DONE_FLAGS
+from gaecli.records import dataclass
 from gaecli.settings import Settings
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gaecli.formats.base import Column
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, IndexArray, Names
 
 #: Codes in a range this small are sorted by radix, which is ten times faster than a merge sort.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from gaecli.errors import UsageError
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.evidence.lost_rewards import with_moved_rewards
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, BoolArray, IndexArray, MaskedSlots, MaskFacts, Placement
 from gaecli.settings import Settings
 

@@ -7,7 +7,6 @@ of the row itself mean nothing, and it gets no advantage.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,7 @@ from gaecli.errors import DataError
 from gaecli.formats.base import Column
 from gaecli.layouts.behind import NOTHING_BEHIND, Behind
 from gaecli.layouts.cells import Cells
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, IndexArray
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from gaecli.columns import Roles
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells, Locate
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, IndexArray
 
 _HINT = (

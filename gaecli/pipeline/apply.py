@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from gaecli.pipeline.column_builder import ColumnBuilder
 from gaecli.pipeline.column_statistics import Tally
 from gaecli.pipeline.groups import Normalized
 from gaecli.pipeline.settle import Settled, is_real
+from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray
 from gaecli.settings import Settings
 from gaecli.summary import BootstrapCounts, EpisodeCounts

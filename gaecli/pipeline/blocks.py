@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from gaecli.layouts.evidence.flags import BlockEnds, block_ends
 from gaecli.layouts.evidence.tails import ZeroTails, zero_tails
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.reading_errors import told
+from gaecli.records import dataclass
 from gaecli.rollouts import Block, BlockFacts, BoolArray, FloatArray, IndexArray, Lanes
 
 

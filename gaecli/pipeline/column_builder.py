@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from gaecli.choices import MaskFill
 from gaecli.formats.base import OutputColumn
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, MaskedSlots
 
 #: What is written, unless a format has another idea.

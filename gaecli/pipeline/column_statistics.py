@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
 from gaecli.moments import Moments
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, FloatArray
 from gaecli.summary import ColumnStatistics, Spread
 

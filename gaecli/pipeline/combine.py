@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from gaecli.choices import Bootstrap, OpenEnds
 from gaecli.layouts.keys import as_labels
 from gaecli.pipeline.blocks import BlockSummary, missing_bootstrap
+from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, FloatArray, IndexArray, Names
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
 from gaecli.pipeline.column_statistics import Tally
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.settle import Settled
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, FloatArray, IndexArray
 
 ENDS = ("open", "terminated", "truncated")

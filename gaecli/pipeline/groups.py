@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
@@ -13,6 +12,7 @@ from gaecli.estimators.normalization import NormConstants, NormRule, normalize, 
 from gaecli.moments import GroupedMoments, Moments
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.settle import Settled, trajectory_numbers
+from gaecli.records import dataclass
 from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.settings import Settings
 

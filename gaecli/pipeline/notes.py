@@ -7,8 +7,8 @@ inputs becomes one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
+from gaecli.records import dataclass
 from gaecli.summary import WarningNote
 
 

@@ -7,7 +7,7 @@ in the same words. `gaecli.pipeline.stream.summarised` goes on with what is open
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from gaecli.layouts.row_order import RowOrder
 from gaecli.layouts.singles import as_found, single_columns
 from gaecli.pipeline.memory import check_memory, rows_per_block
 from gaecli.pipeline.reading_errors import told
+from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import WarningNote

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from gaecli.estimators.base import Estimator
 from gaecli.estimators.conventions import ends_as_terminal
 from gaecli.pipeline.blocks import Scanned
 from gaecli.pipeline.combine import Carry
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
 
 

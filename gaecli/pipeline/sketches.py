@@ -6,7 +6,7 @@ All of it is taken as blocks come by, and bounded whatever the size of the files
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from gaecli.pipeline.column_statistics import Tally
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.episodes import ENDS, EpisodeBook, Pieces, pieces_of
 from gaecli.pipeline.settle import Settled
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, FloatArray
 
 #: Rows in a picture: more of them only lie on top of each other.

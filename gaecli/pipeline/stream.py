@@ -6,7 +6,6 @@ Each phase gives the object of the next one: `OpenStream` (`gaecli.pipeline.open
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from gaecli.columns import Roles
@@ -27,6 +26,7 @@ from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.tasks import Carries, LookUnit, MeasureUnit, SummariseUnit
 from gaecli.pipeline.worker import Worker
+from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import WarningNote

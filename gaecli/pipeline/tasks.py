@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from gaecli.estimators.normalization import NormConstants, NormRule
@@ -29,6 +28,7 @@ from gaecli.pipeline.opening import FileSource, OpenFile
 from gaecli.pipeline.settle import Settled, settle
 from gaecli.pipeline.sketches import Sketch, sketch_of
 from gaecli.pipeline.worker import Worker
+from gaecli.records import dataclass
 
 R = TypeVar("R")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from gaecli.estimators.base import Estimator
@@ -14,6 +14,7 @@ from gaecli.layouts.row_order import RowOrder
 from gaecli.pipeline.blocks import BlockStore
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.opening import FileSource, OpenFile, OpenStream
+from gaecli.records import dataclass
 from gaecli.settings import Settings
 
 #: Files that a worker opened itself and keeps open, as a file has many units.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from gaecli.choices import (
@@ -18,6 +18,7 @@ from gaecli.choices import (
     ReturnRule,
     Truncation,
 )
+from gaecli.records import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.text import Text
 
+from gaecli.records import dataclass
 from gaecli.report.charts import format_count
 from gaecli.report.shown_names import common_directory, fitted_names
 from gaecli.report.text import BAD, QUIET, STATUS_STYLES, STRONG, Canvas, plural

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rich.text import Text
 
+from gaecli.records import dataclass
 from gaecli.report.text import CAUTION, Canvas, plural
 from gaecli.report.text_flow import flow, hanging, paragraph
 from gaecli.summary import WarningNote

@@ -7,12 +7,14 @@ nothing but the summary, a width and an encoding.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
+
+from gaecli.records import dataclass
 
 if TYPE_CHECKING:
     from rich.console import Console

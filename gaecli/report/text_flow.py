@@ -7,11 +7,12 @@ that its content needs; who uses it asks for that width first and offers a narro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from rich.cells import cell_len
 from rich.text import Text
+
+from gaecli.records import dataclass
 
 Alignment = Literal["left", "right"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from gaecli.datasets.base import DataSet, natural_key
@@ -21,6 +21,7 @@ from gaecli.errors import FileError, GaeError, MissingExtraError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import SECONDARY_SUFFIXES, SUFFIXES, open_file
 from gaecli.layouts.singles import as_scalars
+from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.patterns import fixed_part, is_pattern, matches_of
 

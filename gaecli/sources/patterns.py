@@ -10,9 +10,10 @@ import fnmatch
 import glob
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+
+from gaecli.records import dataclass
 
 _ALL_BELOW = "**"
 

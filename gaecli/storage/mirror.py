@@ -20,12 +20,13 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TypeVar
 
 from gaecli.datasets.tables import TITLES, folders_above, kind_of_names
 from gaecli.errors import FileError, UsageError
+from gaecli.records import dataclass
 from gaecli.storage.extents import Range, column_extents, merged, missing
 from gaecli.storage.objects import ObjectInfo, ObjectStore, changed
 from gaecli.storage.schemes import SCHEMES, scheme_of

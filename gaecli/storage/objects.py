@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gaecli.errors import FileError, GaeError, UsageError
+from gaecli.records import dataclass
 from gaecli.storage.headers import KEPT_HEADERS
 from gaecli.storage.schemes import Scheme, open_store, scheme_of
 

@@ -6,11 +6,12 @@ import importlib.util
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from gaecli.errors import MissingExtraError, UsageError, without_secrets
+from gaecli.records import dataclass
 
 _URI = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 #: What `pathlib` makes of a URI.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.settle import Settled, trajectory_numbers
+from gaecli.records import dataclass
 from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, IndexArray, Placement, Rollouts
 from gaecli.studies.reading import SettledStream, with_lane_ends
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from gaecli.estimators.registry import make_estimator
 from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.opening import open_stream
 from gaecli.presets import PRESETS
+from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from gaecli.errors import UsageError
 from gaecli.formats.base import RolloutFile, Unit
 from gaecli.names import ADVANTAGE_NAMES, RETURN_NAMES
 from gaecli.pipeline.memory import rows_per_block
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, FloatArray
 
 #: A step takes about so many bytes while it is held against the conventions.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from gaecli.errors import UsageError
@@ -12,6 +11,7 @@ from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.column_builder import OUTPUT_DTYPE
 from gaecli.pipeline.opening import OpenFile
 from gaecli.pipeline.stream import SummarisedStream
+from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.pending import PendingFile

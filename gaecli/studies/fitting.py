@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from gaecli.records import dataclass
 from gaecli.rollouts import FloatArray
 from gaecli.studies.row_equations import ColumnEvidence, Theta
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.frames import Frame
 from gaecli.pipeline.opening import OpenFile
 from gaecli.pipeline.stream import SummarisedStream
+from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray
 
 #: Rows of which ids are compared at a time.

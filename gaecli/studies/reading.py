@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.opening import open_stream
 from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised
+from gaecli.records import dataclass
 from gaecli.rollouts import Block
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan, plan_streams

@@ -8,11 +8,12 @@ not from a sum, so that a wrong row spoils itself and the row before it, and no 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from gaecli.estimators.whole_stream import following_values
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
 
 #: Residuals up to so many roundings of the terms of a row are rounding.

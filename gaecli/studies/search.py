@@ -7,10 +7,10 @@ step (variable projection, Golub & Pereyra 1973, https://doi.org/10.1137/0710036
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, FloatArray
 
 #: (γ, λ) -> advantages of the rows.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from gaecli.estimators.normalization import NormRule, normalize
 from gaecli.moments import Moments
 from gaecli.presets import PRESETS
+from gaecli.records import dataclass
 from gaecli.results import Attempt
 from gaecli.rollouts import Array, FloatArray
 from gaecli.studies.candidates import Candidate, CandidateReading

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from gaecli.errors import UsageError
+from gaecli.records import dataclass
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.new_file import sync_directory, temporary_beside
 from gaecli.storage.places import Places

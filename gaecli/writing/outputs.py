@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.stream import SummarisedStream
 from gaecli.pipeline.worker import Worker
+from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.new_file import NewFile, directory_of, open_files_limit, sweep

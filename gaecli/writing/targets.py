@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from gaecli.columns import Roles
@@ -13,6 +12,7 @@ from gaecli.datasets.tables import refuse_targets
 from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import format_of, is_file_suffix, open_file, suffix_format
+from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.links import check_links

@@ -6,7 +6,7 @@ It is carried out in one place, so that no rows come back; whoever asked for it 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from gaecli.pipeline.opening import FileSource, OpenFile
 from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.tasks import Carries, FinishedBlock, FinishUnit
 from gaecli.pipeline.worker import Worker
+from gaecli.records import dataclass
 from gaecli.writing.provenance import make_provenance, source_of
 
 

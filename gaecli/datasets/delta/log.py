@@ -6,13 +6,13 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from gaecli.datasets.tables import MAX_FILES, MAX_LOG_BYTES, own_path, too_large
 from gaecli.errors import FileError, GaeError, MissingExtraError
+from gaecli.records import dataclass
 
 TITLE = "Delta table"
 _COMMIT = re.compile(r"(\d{20})\.json")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from gaecli.datasets.delta.log import (
 )
 from gaecli.datasets.tables import LakeTable, check_files, part_number
 from gaecli.errors import UsageError
+from gaecli.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from gaecli.datasets.hub.features import with_features, yaml_feature
 from gaecli.datasets.hub.front_matter import Node, NotPlainError, front_matter, head, quoted
 from gaecli.datasets.shards import group_shards
 from gaecli.errors import FileError, UsageError
+from gaecli.records import dataclass
 
 CARD, LEGACY = Path("README.md"), Path("dataset_infos.json")
 _BLOCKS = ("dataset_info", "configs")

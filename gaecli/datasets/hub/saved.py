@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -28,6 +27,7 @@ from gaecli.datasets.base import (
 )
 from gaecli.datasets.hub.features import with_features
 from gaecli.errors import UsageError
+from gaecli.records import dataclass
 
 INFO, STATE, SPLITS = "dataset_info.json", "state.json", "dataset_dict.json"
 _TITLE = "`datasets` folder"

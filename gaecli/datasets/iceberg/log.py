@@ -8,12 +8,13 @@ import os
 import re
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaecli.datasets.tables import MAX_FILES, MAX_LOG_BYTES, too_large
 from gaecli.errors import FileError, GaeError, MissingExtraError, UsageError
+from gaecli.records import dataclass
 
 if TYPE_CHECKING:
     from gaecli.datasets.iceberg.io import TableFiles

@@ -8,7 +8,7 @@ the commits that added them, those of one commit by the numbers in their names, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from gaecli.datasets.tables import LakeTable, check_files, part_number
 from gaecli.errors import UsageError
 from gaecli.formats.base import RolloutFile, WritePlan
 from gaecli.formats.registry import open_file
+from gaecli.records import dataclass
 
 
 @dataclass(frozen=True)

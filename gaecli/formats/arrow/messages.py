@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from gaecli.records import dataclass
 
 FILE_MAGIC = b"ARROW1"
 #: Behind the footer: its length, and the magic bytes again.

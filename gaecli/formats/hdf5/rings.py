@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from gaecli.errors import UsageError
 from gaecli.formats.base import Remark
 from gaecli.formats.hdf5.objects import is_dataset, member
+from gaecli.records import dataclass
 
 #: How many rows were filled, and where the next one would go.
 _SIZES = ("_size", "size", "num_filled", "filled")

@@ -11,7 +11,6 @@ import functools
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from gaecli.formats.jsonl.objects import edited, field_texts, is_compact
 from gaecli.formats.jsonl.record import believed, read_record
 from gaecli.formats.own_columns import fingerprint, signature
 from gaecli.formats.stored import parse_document
+from gaecli.records import dataclass
 
 PROVENANCE_FIELD = "gaecli"
 

@@ -17,7 +17,7 @@ import tempfile
 import warnings
 import zipfile
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from gaecli.formats.npz.members import open_member
+from gaecli.records import dataclass
 from gaecli.rollouts import Array
 
 #: Longer headers are not read: that of an array of a thousand named fields is shorter.

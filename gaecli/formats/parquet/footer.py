@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -32,6 +31,7 @@ from gaecli.formats.parquet.schema import (
     walk_schema,
 )
 from gaecli.formats.parquet.thrift_compact import Struct
+from gaecli.records import dataclass
 
 MAGIC = b"PAR1"
 ENCRYPTED_MAGIC = b"PARE"

@@ -18,7 +18,6 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -54,6 +53,7 @@ from gaecli.formats.parquet.pieces import merge_pieces, piece_rows, placed_chunk
 from gaecli.formats.parquet.relocate import Base, relocate
 from gaecli.formats.parquet.rewrite import reencode
 from gaecli.formats.parquet.thrift_compact import Struct
+from gaecli.records import dataclass
 
 __all__ = ["ParquetAppender", "choose_method", "fingerprint"]
 

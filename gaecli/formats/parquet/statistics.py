@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from gaecli.formats.parquet.footer import (
 )
 from gaecli.formats.parquet.schema import Leaf
 from gaecli.formats.parquet.thrift_compact import Struct
+from gaecli.records import dataclass
 from gaecli.rollouts import IndexArray
 
 #: How a minimum is stored, by the number of the physical type. Of all others it is no number.

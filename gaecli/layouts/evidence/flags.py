@@ -7,12 +7,13 @@ know whether they begin or end anything.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import numpy as np
 
 from gaecli.formats.base import Column
 from gaecli.layouts.evidence.unused_flags import flags_in
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, BoolArray, IndexArray
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from gaecli.errors import UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.keys import has_duplicates, names_at
 from gaecli.names import ALIASES, KEY_PARTS
+from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, IndexArray, Names
 from gaecli.settings import Settings
 

@@ -7,7 +7,6 @@ types are the same; the file's own ids and steps, and where its flags stand, tel
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from gaecli.errors import UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates, names_at
 from gaecli.layouts.steps import steps_of
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, IndexArray, PieceFacts, RowFacts
 from gaecli.settings import Settings
 

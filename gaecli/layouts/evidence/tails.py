@@ -5,10 +5,9 @@ Reward and value are 0 there, and the flags are all alike.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, BoolArray, IndexArray
 
 #: A critic says exactly 0 once, or twice; hardly of so many states one after the other.

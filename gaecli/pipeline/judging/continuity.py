@@ -8,11 +8,11 @@ begins with the same id and the next step.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from gaecli.layouts.keys import as_labels
 from gaecli.pipeline.judging.judge import StreamEvidence
+from gaecli.records import dataclass
 from gaecli.summary import WarningNote
 
 #: Streams of more lanes are not compared: they are no shards of a log.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from gaecli.layouts.evidence.ids import RowsAlternate, role_of_suspect
 from gaecli.layouts.keys import as_labels
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
+from gaecli.records import dataclass
 from gaecli.summary import WarningNote
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from gaecli.pipeline.judging.ids import unused_ids
 from gaecli.pipeline.judging.missed_rewards import missed_rewards
 from gaecli.pipeline.judging.unfilled import unfilled_tails
 from gaecli.pipeline.judging.unseen_ends import Unseen, judge_ends, unseen_of
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, IndexArray
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote

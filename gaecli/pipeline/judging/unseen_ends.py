@@ -7,7 +7,7 @@ beside them, or is called as ends are, is told.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from gaecli.names import INVERTED_ROLES
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.notes import counted
+from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote

@@ -11,11 +11,11 @@ import io
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gaecli.errors import FileError
+from gaecli.records import dataclass
 from gaecli.report.text import Canvas
 from gaecli.version import __version__
 
