@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gaecli.checks import cells, flags, inputs, order, passed_over, refusals, rewards, unseen, values
+from gaecli.checks import cells, files, flags, order, passed_over, refusals, rewards, unseen, values
 from gaecli.checks.base import CheckRule
 from gaecli.errors import UsageError
 
@@ -18,7 +18,7 @@ RULES: tuple[CheckRule, ...] = tuple(
             *values.RULES,
             *order.RULES,
             *passed_over.RULES,
-            *inputs.RULES,
+            *files.RULES,
             *refusals.RULES,
         ),
         key=lambda rule: rule.code,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gaecli.commands.rows import episode_keys
+from gaecli.commands.single_rows import episode_keys
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.decomposition import Decomposition, decompose
 from gaecli.pipeline.combine import Carry
@@ -22,7 +22,7 @@ from gaecli.settings import RunOptions, Settings
 from gaecli.storage.places import Places
 from gaecli.studies.locate import Place, StepQuery, locate
 from gaecli.studies.reading import SettledStream, check_is_gae, only_stream, read_stream
-from gaecli.studies.stored import stored_advantage
+from gaecli.studies.stored_advantage import stored_advantage
 
 
 def explain(

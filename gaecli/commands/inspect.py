@@ -18,7 +18,7 @@ from gaecli.columns import Roles, find_roles, why_found
 from gaecli.commands.completeness import partly_written
 from gaecli.commands.forecast import existing_columns, forecast
 from gaecli.commands.raw_cells import statistics_of_cells
-from gaecli.commands.rows import episode_keys, first_steps
+from gaecli.commands.single_rows import episode_keys, first_steps
 from gaecli.commands.warnings import only_file, reading_notes
 from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import GaeError

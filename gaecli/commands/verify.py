@@ -26,8 +26,8 @@ from gaecli.studies.candidates import (
 from gaecli.studies.column import Against, Holds, load_column, what_it_holds
 from gaecli.studies.command import flags_of
 from gaecli.studies.deviations import deviations
-from gaecli.studies.evidence import ROUNDINGS
 from gaecli.studies.reading import check_is_gae, only_stream
+from gaecli.studies.row_equations import ROUNDINGS
 from gaecli.studies.trials import Trial, Whitening, constant_of, descend, normalization, solve
 
 

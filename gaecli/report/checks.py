@@ -9,9 +9,9 @@ from rich.text import Text
 
 from gaecli.diagnosis import Checkup, Finding, RuleInfo
 from gaecli.report.charts import format_seconds
-from gaecli.report.layout import TextColumn, TextGrid, flow, hanging, paragraph
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
+from gaecli.report.text_flow import TextColumn, TextGrid, flow, hanging, paragraph
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -18,9 +18,9 @@ from gaecli.report.charts import (
     format_setting,
     gauge_bar,
 )
-from gaecli.report.layout import TextColumn, TextGrid, flow, labelled
 from gaecli.report.statistics_table import has_statistics
 from gaecli.report.text import BAD, BAR, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
+from gaecli.report.text_flow import TextColumn, TextGrid, flow, labelled
 from gaecli.settings import Settings
 from gaecli.summary import Normalization, NormalizationGroup, Spread, Summary
 

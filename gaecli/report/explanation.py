@@ -9,10 +9,10 @@ from rich.text import Text
 
 from gaecli.report.bars import signed_bars
 from gaecli.report.charts import align_decimals, format_number, format_setting
-from gaecli.report.layout import TextColumn, TextGrid, flow, labelled
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import CAUTION, GOOD, QUIET, STRONG, Canvas, plural
+from gaecli.report.text_flow import TextColumn, TextGrid, flow, labelled
 from gaecli.results import ExplainedStep, Explanation, StoredAdvantage
 
 if TYPE_CHECKING:

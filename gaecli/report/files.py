@@ -10,9 +10,9 @@ from rich.text import Text
 
 from gaecli.records import dataclass
 from gaecli.report.charts import format_count
-from gaecli.report.layout import TextColumn, TextGrid, flow, hanging, paragraph
 from gaecli.report.shown_names import common_directory, fitted_names
 from gaecli.report.text import BAD, QUIET, STATUS_STYLES, STRONG, Canvas, plural
+from gaecli.report.text_flow import TextColumn, TextGrid, flow, hanging, paragraph
 from gaecli.summary import EpisodeCounts, FileSummary, Summary
 
 #: With more files than this, only the first, the last and the failed ones are listed.

@@ -14,7 +14,6 @@ from rich.text import Text
 from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.report.charts import format_bytes, format_setting
 from gaecli.report.details import LABEL_WIDTH, explained_items
-from gaecli.report.layout import TextColumn, TextGrid, flow, hanging, labelled, paragraph
 from gaecli.report.listings import episode_lines, head_lines
 from gaecli.report.messages import message_lines
 from gaecli.report.notes import warning_lines
@@ -22,6 +21,7 @@ from gaecli.report.overview import overview_lines
 from gaecli.report.statistics_table import column_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
+from gaecli.report.text_flow import TextColumn, TextGrid, flow, hanging, labelled, paragraph
 from gaecli.summary import ColumnStatistics, ComputePlan, ExistingColumn, FileInfo, Inspection
 
 if TYPE_CHECKING:

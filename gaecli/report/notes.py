@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from gaecli.records import dataclass
-from gaecli.report.layout import flow, hanging, paragraph
 from gaecli.report.text import CAUTION, Canvas, plural
+from gaecli.report.text_flow import flow, hanging, paragraph
 from gaecli.summary import WarningNote
 
 #: More different warnings than this would push the numbers off the screen.

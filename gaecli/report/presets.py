@@ -10,9 +10,9 @@ from rich.text import Text
 
 from gaecli.presets.base import SETTING_FIELDS, Preset
 from gaecli.report.charts import format_setting
-from gaecli.report.layout import TextColumn, TextGrid, labelled, paragraph
 from gaecli.report.table import print_lines
 from gaecli.report.text import QUIET, STRONG, UNICODE, Canvas
+from gaecli.report.text_flow import TextColumn, TextGrid, labelled, paragraph
 from gaecli.summary import SCHEMA_VERSION
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from rich.text import Text
 
 from gaecli.report.charts import align_decimals, format_count, format_number, histogram_bar
-from gaecli.report.layout import TextColumn, TextGrid, flow
 from gaecli.report.text import BAR, QUIET, STRONG, Canvas, plural
+from gaecli.report.text_flow import TextColumn, TextGrid, flow
 from gaecli.summary import ColumnStatistics, Summary
 
 STATISTICS = ("mean", "std", "min", "median", "max")

@@ -8,10 +8,10 @@ from rich.text import Text
 
 from gaecli.report.charts import align_decimals, format_number, format_seconds, format_setting
 from gaecli.report.heatmap import heat_map_lines
-from gaecli.report.layout import TextColumn, TextGrid, flow, paragraph
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import GOOD, QUIET, STRONG, Canvas, plural
+from gaecli.report.text_flow import TextColumn, TextGrid, flow, paragraph
 from gaecli.results import Sweep, SweepPoint
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.report.charts import format_setting
 from gaecli.report.details import detail_lines
 from gaecli.report.files import file_lines, status_counts
-from gaecli.report.layout import flow
 from gaecli.report.notes import grouped, warning_lines
 from gaecli.report.statistics_table import statistics_lines
 from gaecli.report.text import BAD, CAUTION, STATUS_STYLES, STRONG, Canvas, plural
+from gaecli.report.text_flow import flow
 from gaecli.summary import FileSummary, Summary, WarningNote
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from gaecli.report.charts import format_number, format_setting
-from gaecli.report.layout import TextColumn, TextGrid, flow, hanging, labelled, paragraph
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
+from gaecli.report.text_flow import TextColumn, TextGrid, flow, hanging, labelled, paragraph
 from gaecli.results import Attempt, Deviation, Verification
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.assembly import whole_stream
 from gaecli.studies.column import Against, Holds, check_fits
-from gaecli.studies.evidence import ColumnEvidence, gather
 from gaecli.studies.reading import read_stream
+from gaecli.studies.row_equations import ColumnEvidence, gather
 from gaecli.studies.search import Model
 
 #: Products of four numbers have to be less than the largest of float64, in sums of millions.

@@ -9,7 +9,7 @@ import numpy as np
 from gaecli.results import Deviation
 from gaecli.rollouts import BoolArray, FloatArray
 from gaecli.studies.candidates import CandidateReading
-from gaecli.studies.evidence import INSIDE, OPEN, TERMINATED, TRUNCATED, ColumnEvidence, Theta
+from gaecli.studies.row_equations import INSIDE, OPEN, TERMINATED, TRUNCATED, ColumnEvidence, Theta
 
 _NAMES = {
     TERMINATED: "terminated ends",

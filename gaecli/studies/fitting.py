@@ -17,7 +17,7 @@ import numpy as np
 
 from gaecli.records import dataclass
 from gaecli.rollouts import FloatArray
-from gaecli.studies.evidence import ColumnEvidence, Theta
+from gaecli.studies.row_equations import ColumnEvidence, Theta
 
 #: Rows on which fits are searched for; all rows have their say in the last step.
 SEARCH_ROWS = 4096

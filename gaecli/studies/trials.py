@@ -15,8 +15,8 @@ from gaecli.records import dataclass
 from gaecli.results import Attempt
 from gaecli.rollouts import Array, FloatArray
 from gaecli.studies.candidates import Candidate, CandidateReading
-from gaecli.studies.evidence import ROUNDINGS, ColumnEvidence, Theta
 from gaecli.studies.fitting import Fit, fit_affine, fit_raw, is_sensible, rounded
+from gaecli.studies.row_equations import ROUNDINGS, ColumnEvidence, Theta
 from gaecli.studies.sampling import part_of
 from gaecli.studies.search import Found, Model, polish, search
 

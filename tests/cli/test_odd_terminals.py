@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
-from gaecli.report.layout import paragraph
+from gaecli.report.text_flow import paragraph
 
 
 @pytest.mark.parametrize("width", [-7, -1, 0, 1])

@@ -19,7 +19,7 @@ import gaecli
 from gaecli import estimator_kinds, layout_kinds
 from gaecli.cli.options import OPTIONS
 from gaecli.columns import resolve
-from gaecli.commands.rows import episode_keys
+from gaecli.commands.single_rows import episode_keys
 from gaecli.formats.registry import open_file
 from gaecli.layout_kinds import LAYOUTS, LayoutKind
 from gaecli.layouts.base import Layout

@@ -19,8 +19,8 @@ from rich.text import Text
 
 from gaecli.report import render_warnings
 from gaecli.report.details import read_explained_variance
-from gaecli.report.layout import flow
 from gaecli.report.text import ASCII, UNICODE, Canvas
+from gaecli.report.text_flow import flow
 from gaecli.settings import Settings
 from gaecli.summary import (
     BootstrapCounts,
