@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
-from gaecli.commands import compute as run
+from gaecli.commands import stream_steps as run
 from gaecli.pipeline.stream import SummarisedStream
 from gaecli.writing.write_file import WriteFile, WrittenFrom
 

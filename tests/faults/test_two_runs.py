@@ -178,7 +178,7 @@ def test_a_file_that_another_run_labels_before_it_is_copied_is_told_as_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was planned by its old columns does not fit the new ones, which is no bug."""
-    from gaecli.commands import compute as run
+    from gaecli.commands import stream_steps as run
 
     path = tmp_path / "r.parquet"
     pq.write_table(pa.table({"reward": [1.0], "value": [0.0], "terminated": [True]}), path)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from faults import data_sets
+from pipeline import pickling_engine
 from pipeline.pickling_engine import PicklingEngine, pickling
 from pipeline.running import small_blocks
 
@@ -264,6 +265,21 @@ def test_the_bytes_are_those_of_the_local_engine(case: str, pickling: list[Pickl
     assert content == expected[1]
     (engine,) = pickling
     assert engine.num_lost > 0
+
+
+def test_a_file_that_was_tried_twice_has_the_mode_of_the_old_one(
+    pickling: list[PicklingEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first try takes the empty file away that was made for it, so that the second makes another."""
+    monkeypatch.setattr(pickling_engine, "LOSES_EVERY", 1)
+    with small_blocks(8) as folder:
+        parquet(folder)
+        path = folder / "r.parquet"
+        path.chmod(0o664)
+        gaecli.compute(path, engine="pickling")
+        assert "advantage" in pq.read_schema(path).names
+        assert path.stat().st_mode & 0o777 == 0o664
+    assert pickling[0].num_lost == pickling[0].num_sent > 1
 
 
 def test_what_is_refused_is_refused_in_the_same_words(pickling: list[PicklingEngine]) -> None:

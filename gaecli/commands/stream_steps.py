@@ -1,0 +1,174 @@
+"""What one stream goes through in `gae compute`: opened, compared, looked at, measured, written. Not committed."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
+from contextlib import closing
+
+from gaecli.commands.outcome import Outcome
+from gaecli.commands.rerun import earlier_entries
+from gaecli.commands.warnings import behind_cache, findings
+from gaecli.estimators.normalization import NormConstants, NormRule
+from gaecli.kernels.devices import Device
+from gaecli.moments import Moments
+from gaecli.pipeline.apply import Totals
+from gaecli.pipeline.header_notes import names_alike, stored_settings
+from gaecli.pipeline.opening import OpenStream, open_stream
+from gaecli.pipeline.sketches import SketchBook
+from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised
+from gaecli.records import dataclass
+from gaecli.settings import Settings
+from gaecli.sources.inputs import StreamPlan
+from gaecli.storage.places import Places
+from gaecli.writing.kept_words import kept_words
+from gaecli.writing.outputs import Output, Outputs, by_new_file
+from gaecli.writing.provenance import combined_fingerprint, payload_of
+from gaecli.writing.write_file import WriteFile, WrittenFrom
+
+Constants = Mapping[Hashable, NormConstants]
+
+
+@dataclass(frozen=True, eq=False)
+class ReadyStream:
+    """A stream whose new files are complete, and not in their places yet."""
+
+    stream: SummarisedStream
+    outputs: Sequence[Output]
+    #: What pictures are drawn from, where they are.
+    book: SketchBook | None
+
+
+class StreamSteps:
+    """Of any stream of the run, several of them side by side, each in one thread at a time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        places: Places,
+        outputs: Outputs,
+        context: RunContext,
+        device: Device,
+    ) -> None:
+        self.settings = settings
+        self.options = places.options
+        self.places = places
+        self.outputs = outputs
+        self.context = context
+        self.device = device
+        self.rule = NormRule.of(settings)
+
+    def open(self, number: int, plan: StreamPlan) -> OpenStream:
+        with self.context.worker.clock("read"):
+            self.places.inputs.attach(plan.paths)
+            opened = open_stream(
+                plan,
+                self.settings,
+                self.options.memory_bytes,
+                number=number,
+                block_rows=self.outputs.rows_per_block,
+            )
+            opened.warnings.extend(stored_settings(opened))
+            if not self.options.sidecar:
+                opened.warnings.extend(names_alike(opened))
+            return opened
+
+    def rest(self, opened: OpenStream) -> Outcome | ReadyStream:
+        """All that follows for a stream that shares its normalisation with no other."""
+        inputs = inputs_of([opened]) if len(opened.files) > 1 else ""
+        done = self.up_to_date(opened, inputs)
+        if done is not None and not self.options.gallery:
+            return done
+        if done is None and self.context.engine.is_here:
+            self.outputs.begin_early(opened, self.context.worker)
+        stream = self.summarised(opened)
+        constants: Constants = {}
+        if self.settings.normalizes and self.settings.normalize != "file":
+            constants = self.constants(stream.measure(self.context))
+        if done is not None:
+            return self._drawn(done, stream, constants)
+        return self.written(stream, constants, inputs)
+
+    def up_to_date(self, opened: OpenStream, inputs: str) -> Outcome | None:
+        """The outcome of the earlier run, if all files of the stream hold just what this run would write."""
+        targets = self.outputs.targets
+        entries = earlier_entries(opened, targets, self.places, self.settings, inputs)
+        if entries is None:
+            return None
+        self.outputs.found(opened, entries)
+        outcome = Outcome.up_to_date(opened, targets, entries)
+        constants = outcome.constants.values()
+        outcome.warnings.extend(findings(opened.plan, outcome.totals, constants, self.settings, self.device))
+        return outcome
+
+    def left_alone(self, stream: SummarisedStream, constants: Constants, inputs: str) -> Outcome | None:
+        """`up_to_date` of a stream that was looked at, with what pictures are drawn from."""
+        done = self.up_to_date(stream.opened, inputs)
+        return self._drawn(done, stream, constants) if done is not None and self.options.gallery else done
+
+    def summarised(self, opened: OpenStream) -> SummarisedStream:
+        with self.context.worker.clock("read"):
+            for one in opened.files:
+                self.places.inputs.fill(one.file.path, one.columns)
+        return summarised(opened, self.context)
+
+    def constants(self, total: Mapping[Hashable, Moments]) -> dict[Hashable, NormConstants]:
+        return {key: self.rule.constants(moments) for key, moments in total.items()}
+
+    def written(self, stream: SummarisedStream, constants: Constants, inputs: str) -> ReadyStream:
+        """The new files, complete."""
+        outputs = self.outputs.of(stream.opened)
+        book = SketchBook() if self.options.gallery else None
+        words = kept_words(stream.warnings, stream.edges, stream.plan.paths)
+
+        def tasks(groups: Iterable[Sequence[Output]]) -> Generator[WriteFile, None, None]:
+            for group in groups:
+                for output in group:
+                    output.constants = self._constants_of_file(stream, output.index) or constants
+                yield self.outputs.task(group, stream, self.rule, inputs, words, book)
+
+        groups = by_new_file(outputs)
+        # What is drawn of a file goes on with what is drawn of the one before it.
+        runs = [groups] if book is None else [[group] for group in groups]
+        for together in runs:
+            with closing(tasks(together)) as begun:
+                for group, (written,) in zip(together, self.context.engine.run(begun), strict=True):
+                    self.outputs.complete(group, written)
+                    book = written.book
+        return ReadyStream(stream, outputs, book)
+
+    def done(self, ready: ReadyStream) -> Outcome:
+        """Of a stream whose new files are in their places."""
+        stream = ready.stream
+        outcome = Outcome.done(
+            stream, self.outputs.targets, ready.outputs, ready.book, dry_run=self.options.dry_run
+        )
+        constants = outcome.constants.values()
+        outcome.warnings.extend(findings(stream.plan, outcome.totals, constants, self.settings, self.device))
+        data_set = stream.plan.data_set
+        if data_set is not None and stream.number in self.outputs.behind_caches:
+            outcome.warnings.append(behind_cache(str(data_set.root)))
+        return outcome
+
+    def _drawn(self, done: Outcome, stream: SummarisedStream, constants: Constants) -> Outcome:
+        """What is up to date, with the numbers that pictures are drawn from: computed, and not written."""
+        done.totals, book = Totals(), SketchBook()
+        for index in range(len(stream.files)):
+            of_file = self._constants_of_file(stream, index) or constants
+            source = WrittenFrom(stream.opened.source(index), stream.carries_of(index), of_file)
+            ((written,),) = self.context.engine.run([WriteFile([source], self.rule, book=book)])
+            done.totals.merge(written.totals[0])
+            book = written.book or book
+        done.sketches = book
+        return done
+
+    def _constants_of_file(
+        self, stream: SummarisedStream, index: int
+    ) -> dict[Hashable, NormConstants] | None:
+        if self.settings.normalize != "file":
+            return None
+        return self.constants(stream.measure(self.context, only_file=index))
+
+
+def inputs_of(streams: Sequence[OpenStream]) -> str:
+    """Fingerprint of all files that the numbers depend on."""
+    return combined_fingerprint([payload_of(opened.file) for stream in streams for opened in stream.files])
