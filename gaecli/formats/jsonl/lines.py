@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from gaecli.errors import DataError, FileError
-from gaecli.formats.arrow.columns import are_single, nested_info, pick, schema_columns, struct_fields
+from gaecli.formats.arrow.columns import are_single, nested_info, path_of, pick, schema_columns, struct_fields
 from gaecli.formats.base import (
     NO_REMARKS,
     NO_ROLES,
@@ -169,7 +169,7 @@ class JsonLinesInput:
     def blocks(
         self, unit: Unit, names: Sequence[str], rows_per_block: int
     ) -> Iterator[tuple[int, int, dict[str, Column]]]:
-        heads = {name if name in self.schema.names else name.split(".")[0] for name in names}
+        heads = {(path_of(name, self.schema) or (name,))[0] for name in names}
         schema = pa.schema([field for field in self.schema if field.name in heads])
         row = unit.start
         for part in unit.parts:
