@@ -328,7 +328,10 @@ def test_the_console_is_not_asked_for_anything_but_width_and_encoding():
         ({"done_at": "start", "join": False}, "λ 0.95 · --done-at start · --no-join · splice"),
         ({"mask_mode": "keep", "masked_reward": "move"}, "--mask-mode keep · --masked-reward move"),
         ({"preset": "torchrl", "bootstrap": "current"}, "preset torchrl · bootstrap current · splice"),
-        ({"preset": "rsl-rl", "truncation": "exact"}, "preset rsl-rl · --truncation exact · splice"),
+        (
+            {"preset": "rsl-rl", "truncation": "exact"},
+            "preset rsl-rl · normalize all · --truncation exact · splice",
+        ),
     ],
 )
 def test_the_plan_tells_the_flags_that_were_given(given: dict, told: str):
