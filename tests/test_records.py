@@ -66,7 +66,14 @@ def classes(dataclass):
     class Array:
         cells: list[int]
 
-    return {cls.__name__: cls for cls in (Point, Named, Same, Box, Plain, Keywords, Array)}
+    @dataclass
+    class Names:
+        given: int
+        values: int
+        names: list[str] = field(default_factory=list)
+        make_names: int = 0
+
+    return {cls.__name__: cls for cls in (Point, Named, Same, Box, Plain, Keywords, Array, Names)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +99,10 @@ def test_defaults_and_factories(of):
     assert (first.x, first.y, first.names, first.note) == (1.0, 0.0, [], "")
     assert first.names is not second.names
     assert second.norm == 5**0.5
+
+
+def test_a_field_may_have_any_name(of):
+    assert vars(of["Names"](1, 2, make_names=3)) == {"given": 1, "values": 2, "names": [], "make_names": 3}
 
 
 @pytest.mark.parametrize("args", [(), (1.0, 2.0, [], "", "too many")])

@@ -22,17 +22,6 @@ EXIT_INTERRUPTED = 130
 #: Whoever read our output went away; said without a word, as of a process that SIGPIPE ended.
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 
-#: The commands in the order of the help page, each with the first line of its own. Module and function have its name.
-COMMANDS = {
-    "compute": "Compute GAE advantages and returns, and write them into the file.",
-    "inspect": "Look into rollout files: columns and roles, episodes, rewards, values; what `gae compute` would do.",
-    "check": "Look for what is wrong, or likely to be, in rollout files: exit code 3 on errors, 0 on warnings.",
-    "explain": "Take one advantage apart: its δ's, its k-step advantages, and where the sum is cut.",
-    "sweep": "Try a grid of γ and λ in one go: spread, explained variance and bias of each setting.",
-    "verify": "Find the preset, γ and λ that reproduce a column of advantages or returns, or where it deviates.",
-    "presets": "List the presets of `gae compute --preset`, or show one: formula, flags, normalisation, traps.",
-}
-
 app = typer.Typer(
     name="gae",
     cls=Commands,
@@ -59,14 +48,6 @@ def main(
     ] = False,
 ) -> None:
     """Advantages and returns for reinforcement-learning rollout files."""
-
-
-def _stand_in() -> None:
-    """Until the command is asked for: `Commands` takes its place."""
-
-
-for _name, _summary in COMMANDS.items():
-    app.command(_name, help=_summary)(_stand_in)
 
 
 def run() -> NoReturn:

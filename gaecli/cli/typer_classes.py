@@ -11,6 +11,17 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+#: The commands in the order of the help page, each with the first line of its own. Module and function have its name.
+COMMANDS = {
+    "compute": "Compute GAE advantages and returns, and write them into the file.",
+    "inspect": "Look into rollout files: columns and roles, episodes, rewards, values; what `gae compute` would do.",
+    "check": "Look for what is wrong, or likely to be, in rollout files: exit code 3 on errors, 0 on warnings.",
+    "explain": "Take one advantage apart: its δ's, its k-step advantages, and where the sum is cut.",
+    "sweep": "Try a grid of γ and λ in one go: spread, explained variance and bias of each setting.",
+    "verify": "Find the preset, γ and λ that reproduce a column of advantages or returns, or where it deviates.",
+    "presets": "List the presets of `gae compute --preset`, or show one: formula, flags, normalisation, traps.",
+}
+
 
 class Command(TyperCommand):
     """All of its values are text, or switches: `gaecli.cli.options` converts them."""
@@ -28,6 +39,11 @@ class Command(TyperCommand):
 
 class Commands(TyperGroup):
     """A group whose commands are names and a line of help each, until one is asked for."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, summary in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=summary))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         for param in self.get_params(ctx):

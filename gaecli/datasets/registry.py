@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
-from gaecli.datasets import ducklake, hive, lerobot, minari, rllib, shards, tables
+from gaecli.datasets import hive, lerobot, minari, rllib, shards, tables
 from gaecli.datasets.base import DamagedMarkError, DataSet
-from gaecli.datasets.delta import table as delta
 from gaecli.datasets.folders import rollout_files
 from gaecli.datasets.hub import folder as hub
 from gaecli.datasets.hub import saved
-from gaecli.datasets.iceberg import table as iceberg
 from gaecli.datasets.tables import TITLES, LakeTable
 from gaecli.errors import GaeError, MissingExtraError
 from gaecli.records import dataclass
@@ -44,11 +43,12 @@ KINDS = (
     DataSetKind("shards", shards.recognise, shards.root_of, has_mark=False),
 )
 
-#: Tables of a lakehouse, by their kind: whatever lies in the folder of one belongs to it, or is nothing.
-_TABLES: Mapping[str, Callable[[Path], LakeTable]] = {
-    "delta": delta.read,
-    "iceberg": iceberg.read,
-    "ducklake": ducklake.read,
+#: Tables of a lakehouse, by their kind: whatever lies in the folder of one belongs to it, or is nothing. Modules with
+#: `read(root)`, imported for the first table of the kind.
+_TABLES: Mapping[str, str] = {
+    "delta": "gaecli.datasets.delta.table",
+    "iceberg": "gaecli.datasets.iceberg.table",
+    "ducklake": "gaecli.datasets.ducklake",
 }
 
 
@@ -56,12 +56,17 @@ def recognise(directory: Path, *, by_mark: bool = False) -> DataSet | None:
     """The data set whose root `directory` is; None for a plain folder."""
     table = tables.kind_at(directory)
     if table is not None:
-        return _TABLES[table](directory)
+        return _read_table(table, directory)
     for kind in KINDS:
         found = kind.recognise(directory) if kind.has_mark or not by_mark else None
         if found is not None and (kind.is_marked(directory) or not _holds_another(found)):
             return found
     return None
+
+
+def _read_table(kind: str, root: Path) -> LakeTable:
+    table: LakeTable = import_module(_TABLES[kind]).read(root)
+    return table
 
 
 def _holds_another(found: DataSet) -> bool:
@@ -100,7 +105,7 @@ def table_around(path: Path, known: Sequence[DataSet] = ()) -> LakeTable | None:
         if isinstance(table, LakeTable) and table.root == root:
             return table
     try:
-        return _TABLES[kind](root)
+        return _read_table(kind, root)
     except MissingExtraError as error:
         if root == path:
             raise

@@ -6,7 +6,6 @@ is done only where asked for or where it can pay, in a thread (`gaecli.kernels.t
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 from typing import Any
 
@@ -91,9 +90,11 @@ def _torch_backend(torch: Any) -> str:
 
 def _torch_version() -> str:
     """Without importing it."""
+    from importlib.metadata import PackageNotFoundError, version  # which brings what e-mail is made of
+
     try:
-        return importlib.metadata.version("torch")
-    except importlib.metadata.PackageNotFoundError:
+        return version("torch")
+    except PackageNotFoundError:
         return str(torch_module().__version__)  # or the error that it is not there
 
 

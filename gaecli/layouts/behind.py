@@ -74,7 +74,9 @@ def check_behind(
         return
     names = {role: roles.get(role) for role in ("value", "bootstrap_value", "final_done")}
     found = {role: name for role, name in names.items() if name in behind.columns}
-    num_lanes = len(set(as_labels(arrangement.keys))) if found else 0
+    if not found:
+        return
+    num_lanes = len(set(as_labels(arrangement.keys)))
     if num_lanes <= 1 and np.isin(last, arrangement.stops - 1).all():
         return
     for role, name in found.items():

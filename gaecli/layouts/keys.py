@@ -43,7 +43,7 @@ def has_duplicates(labels: Array | Sequence[Hashable]) -> bool:
         return len(set(labels)) < len(labels)
     if bool((labels[1:] > labels[:-1]).all()):  # ids that count upwards, the usual case
         return False
-    return len(np.unique(labels)) < len(labels)
+    return len(np.unique(labels, return_index=True)[0]) < len(labels)  # without, it imports numpy.ma
 
 
 def first_duplicate(labels: Array | Sequence[Hashable]) -> Hashable:

@@ -7,7 +7,8 @@ import typer
 import typer.main
 from typer.testing import CliRunner
 
-from gaecli.cli.main import COMMANDS, app
+from gaecli.cli.main import app
+from gaecli.cli.typer_classes import COMMANDS
 
 COLOURS = {"FORCE_COLOR": "1", "TERM": "xterm-256color"}
 #: Ours looks as theirs does since then; before, there were no types of switches, and metavars stood elsewhere.

@@ -54,4 +54,5 @@ def assert_all_is_well(found: dict, count: int) -> None:
     # Damage is refused, and damage of what is not asked for does not matter: both have to come about.
     assert any(outcome.endswith(" 4") for outcome in outcomes)
     assert found["checked"] > 0
-    assert found["peak_bytes"] < 512 << 20
+    # What `--memory` allows: a page may claim to hold that much, and nothing says that it does not.
+    assert found["peak_bytes"] < 1 << 30

@@ -178,3 +178,20 @@ def test_groups_in_groups_without_end_are_an_error(tmp_path: Path) -> None:
             group = group.create_group("a")
     with pytest.raises(gaecli.FileError, match="nested more than 64 levels"):
         gaecli.compute(path)
+
+
+def test_a_name_that_is_listed_and_leads_nowhere_is_damage(tmp_path: Path) -> None:
+    """The name of a link, changed where it is stored: the tree that finds it by name has the old order."""
+    path = tmp_path / "main_data.hdf5"
+    with h5py.File(path, "w", libver="earliest") as file:
+        for number in range(3):
+            group = file.create_group(f"episode_{number}")
+            group["rewards"], group["values"] = np.ones(2), np.zeros(2)
+            group["terminations"] = [False, True]
+    content = path.read_bytes()
+    assert content.count(b"episode_0\0") == 1
+    path.write_bytes(content.replace(b"episode_0\0", b"episode_9\0"))
+    before = path.read_bytes()
+    with pytest.raises(gaecli.FileError, match="nothing is found under that name"):
+        gaecli.compute(path)
+    assert path.read_bytes() == before

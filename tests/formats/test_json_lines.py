@@ -169,3 +169,16 @@ def test_lines_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(gaecli.FileError, match="longer than 1 MiB") as raised:
         gaecli.compute(path)
     assert "one object per line" in str(raised.value.hint)
+
+
+def test_objects_that_do_not_keep_to_their_lines_are_refused(tmp_path: Path) -> None:
+    """As many objects as lines, and all the same no place for a field in each line."""
+    path = tmp_path / "r.jsonl"
+    path.write_text(
+        '{"reward": 1.0, "value": 0.0, "terminated": true} {"reward": 2.0,\n"value": 0.0, "terminated": true}\n'
+    )
+    before = path.read_bytes()
+    with pytest.raises(gaecli.FileError, match=r"a line that is not one JSON object: `\{"):
+        gaecli.compute(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["r.jsonl"]

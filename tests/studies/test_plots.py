@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import re
 from xml.etree import ElementTree
 
@@ -15,6 +16,7 @@ import gaecli
 from gaecli.errors import FileError, MissingExtraError
 from gaecli.gallery import Gallery
 from gaecli.report import plots
+from gaecli.report.text import Canvas
 
 needs_matplotlib = pytest.mark.skipif(
     importlib.util.find_spec("matplotlib") is None, reason="needs the extra `plot`"
@@ -123,7 +125,13 @@ class TestFiles:
 
     @pytest.mark.parametrize(
         ("title", "suffix"),
-        [("a$b_$x^{.parquet", ".png"), ("a\x01\x1b[31m\nb.parquet", ".html"), ("日本.parquet", ".png")],
+        [
+            ("a$b_$x^{.parquet", ".png"),
+            ("a\x01\x1b[31m\nb.parquet", ".html"),
+            ("日本.parquet", ".png"),
+            ("<![CDATA[&]]>\"'א\u0301\u202e\u200d𓀀ཀ😀.parquet", ".html"),
+            ("\x7f\x85\ufffe\uffff\U0010ffff\ue000\udc80.parquet", ".png"),
+        ],
     )
     @pytest.mark.filterwarnings("error")
     def test_any_name_of_a_file_can_stand_in_a_drawing(self, sample_data, tmp_path, title, suffix):
@@ -132,7 +140,31 @@ class TestFiles:
             plots.plot_gallery(gallery, str(tmp_path / f"picture{other}"), title)
         texts = ElementTree.parse(tmp_path / "picture.svg").iter("{http://www.w3.org/2000/svg}text")
         shown = "".join("".join(text.itertext()) for text in texts)
-        assert title.replace("\x01", "\\x01").replace("\x1b", "\\x1b").replace("\n", "") in shown
+        assert "".join(map(Canvas().clean, title.split("\n"))) in shown
+        if suffix == ".html":
+            page = (tmp_path / "picture.html").read_text()
+            assert all(ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL))
+
+    def test_names_of_inputs_and_columns_stand_in_no_ones_way(self, run_gae, tmp_path):
+        path, column = tmp_path / "報\x01酬\u202e<&$.parquet", "$\\frac{\x01\x1b報\ufffe<&"
+        cells = {column: [1.0, 2.0, 3.0], "value": [0.0, 1.0, 2.0], "terminated": [False, False, True]}
+        with path.open("wb") as file:
+            pq.write_table(pa.table(cells), file)
+        for command in (["compute", "--dry-run", "-q"], ["inspect", "--json"]):
+            picture = tmp_path / "picture.svg"
+            result = run_gae(*command, path, "--reward-column", column, "--plot", picture)
+            assert (result.returncode, result.stderr) == (0, "")
+            assert ElementTree.parse(picture).getroot().tag.endswith("svg")
+            picture.unlink()
+
+    def test_what_matplotlib_remarks_on_fonts_is_not_told(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.setattr(logging.getLogger("matplotlib"), "handlers", [])
+        monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own
+        for _ in range(2):
+            plots.plot_gallery(Gallery({}, 0, True, (), 0), str(tmp_path / "picture.png"), "title")
+        logging.getLogger("matplotlib.font_manager").warning("findfont: Font family not found.")
+        assert capsys.readouterr().err == ""
+        assert len(logging.getLogger("matplotlib").handlers) == 1
 
     def test_equal_data_makes_equal_files(self, sample_data, tmp_path):
         gallery = gallery_of(sample_data / "pendulum.parquet")

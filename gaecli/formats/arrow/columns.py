@@ -62,31 +62,46 @@ def nested_info(name: str, schema: pa.Schema, num_rows: int) -> ColumnInfo | Non
 
 def type_of(name: str, schema: pa.Schema) -> pa.DataType | None:
     """The type of a column by its literal name, else by its path; in a list of structs, a list of the child."""
+    path = path_of(name, schema)
+    return None if path is None else _type_at(schema.field(path[0]).type, path[1:])
+
+
+def path_of(name: str, schema: pa.Schema) -> tuple[str, ...] | None:
+    """The fields that lead to a column; their own names may have dots in them, and the longest is meant."""
     if schema.get_field_index(name) >= 0:
-        return schema.field(name).type
-    head, *path = name.split(".")
-    if schema.get_field_index(head) < 0:
-        return None
-    return _type_at(schema.field(head).type, path)
+        return (name,)
+    return _path_in(pa.struct(list(schema)), name)
 
 
-def _type_at(data_type: pa.DataType, path: Sequence[str]) -> pa.DataType | None:
-    if not path:
-        return data_type
+def _path_in(data_type: pa.DataType, name: str) -> tuple[str, ...] | None:
     data_type = _storage(data_type)
-    if pa.types.is_struct(data_type):
-        index = data_type.get_field_index(path[0])
-        return None if index < 0 else _type_at(data_type.field(index).type, path[1:])
     if is_list(data_type):
-        inner = _type_at(data_type.value_type, path)
-        return None if inner is None else output_type(inner, data_type)
+        return _path_in(data_type.value_type, name)
+    if not pa.types.is_struct(data_type):
+        return None
+    if data_type.get_field_index(name) >= 0:
+        return (name,)
+    head, dot, tail = name.rpartition(".")
+    while dot:
+        index = data_type.get_field_index(head)
+        inner = None if index < 0 else _path_in(data_type.field(index).type, tail)
+        if inner is not None:
+            return (head, *inner)
+        head, dot, more = head.rpartition(".")
+        tail = f"{more}.{tail}"
     return None
+
+
+def _type_at(data_type: pa.DataType, path: Sequence[str]) -> pa.DataType:
+    data_type = _storage(data_type) if path else data_type
+    if path and is_list(data_type):
+        return output_type(_type_at(data_type.value_type, path), data_type)
+    return _type_at(data_type.field(path[0]).type, path[1:]) if path else data_type
 
 
 def pick(batch: pa.Table | pa.RecordBatch, name: str, source: Path) -> Column:
     """A column of `batch` by its literal name, else by its path. `source`: the file, for messages."""
-    index = batch.schema.get_field_index(name)
-    head, *path = (name,) if index >= 0 else name.split(".")
+    head, *path = path_of(name, batch.schema) or (name,)
     array = batch.column(batch.schema.get_field_index(head))
     try:
         return to_column(array, path)

@@ -21,6 +21,7 @@ from gaecli.formats.arrow.columns import (
     nested_info,
     output_array,
     output_type,
+    path_of,
     pick,
     schema_columns,
     struct_fields,
@@ -217,7 +218,7 @@ class ArrowInput:
             yield pa.Table.from_batches(waiting)
 
     def _indices(self, names: Sequence[str]) -> list[int]:
-        heads = (name if name in self.schema.names else name.split(".")[0] for name in names)
+        heads = ((path_of(name, self.schema) or (name,))[0] for name in names)
         return sorted({self.schema.get_field_index(head) for head in heads})
 
     def _reader(self, columns: Sequence[int]) -> Any:

@@ -205,6 +205,7 @@ def episode_groups(file: Any, path: Path) -> list[str]:
         for name in holder:
             match = _EPISODE.fullmatch(name)
             if match is None:
+                _check_there(holder, name, path)
                 continue
             if not isinstance(member(holder, name), h5py.Group):
                 _check_own(holder, name, path)
@@ -215,11 +216,22 @@ def episode_groups(file: Any, path: Path) -> list[str]:
     return []
 
 
+def _check_there(holder: Any, name: str, path: Path) -> Any:
+    """The link that a name stands for. Of a damaged list a name may lead nowhere, and an episode be missing."""
+    link = holder.get(name, getlink=True)
+    if link is None:
+        raise FileError(
+            f"`{path}` is damaged: it lists `{name}`, and nothing is found under that name",
+            hint="write or download the file again",
+        )
+    return link
+
+
 def _check_own(holder: Any, name: str, path: Path) -> None:
     """An episode that is not there, but by a link."""
     import h5py
 
-    link = holder.get(name, getlink=True)
+    link = _check_there(holder, name, path)
     if isinstance(link, h5py.ExternalLink):
         raise FileError(
             f"`{path}` keeps episode `{name}` in another file, which cannot be written along with it",

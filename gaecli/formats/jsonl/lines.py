@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from gaecli.errors import DataError, FileError
-from gaecli.formats.arrow.columns import are_single, nested_info, pick, schema_columns, struct_fields
+from gaecli.formats.arrow.columns import are_single, nested_info, path_of, pick, schema_columns, struct_fields
 from gaecli.formats.base import (
     NO_REMARKS,
     NO_ROLES,
@@ -169,7 +169,7 @@ class JsonLinesInput:
     def blocks(
         self, unit: Unit, names: Sequence[str], rows_per_block: int
     ) -> Iterator[tuple[int, int, dict[str, Column]]]:
-        heads = {name if name in self.schema.names else name.split(".")[0] for name in names}
+        heads = {(path_of(name, self.schema) or (name,))[0] for name in names}
         schema = pa.schema([field for field in self.schema if field.name in heads])
         row = unit.start
         for part in unit.parts:
@@ -239,8 +239,20 @@ class JsonLinesOutput:
             shown = [text.replace(" ", "") for text in texts] if is_compact(line) else texts
             for name, text in zip(names, shown, strict=True):
                 self._digests[name].update(f"{text}\n".encode())
-            self._file.write(edited(line, self._removed, list(zip(names, shown, strict=True))).encode())
+            try:
+                new_line = edited(line, self._removed, list(zip(names, shown, strict=True)))
+            except ValueError as error:
+                raise self._not_an_object(line) from error
+            self._file.write(new_line.encode())
             self._has_lines = True
+
+    def _not_an_object(self, line: str) -> FileError:
+        """pyarrow reads an object that goes on in the next line, which has no place for new fields."""
+        start = line[:40].rstrip() + ("…" if len(line) > 40 else "")
+        return FileError(
+            f"`{self._source.path}` has a line that is not one JSON object: `{start}`",
+            hint="write one object per line, for example with `jq -c .`",
+        )
 
     def _next_line(self) -> str:
         """The next line that holds an object; blank ones before it are copied."""

@@ -147,9 +147,11 @@ class ParquetInput:
         """What pyarrow calls a column: in a list of structs, levels of the file's own stand between."""
         if name in self.schema.names or "." not in name:
             return name
+        if name in self._facts.paths:
+            return name
         for path in self._facts.paths:
-            head, *inner = path.split(".")
-            if ".".join([head, *inner[2:]]) == name:
+            parts = path.split(".")
+            if any(".".join(parts[:at] + parts[at + 2 :]) == name for at in range(1, len(parts) - 2)):
                 return path
         return name
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import io
+import logging
 import os
 import warnings
 from collections.abc import Callable
@@ -66,6 +67,9 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _rendered(kind: str, title: str, size: tuple[float, float], drawing: Drawing, theme: Theme) -> bytes:
+    # Its remarks on fonts and on the folder of its cache are nobody's business here.
+    if not (logger := logging.getLogger("matplotlib")).handlers:
+        logger.addHandler(logging.NullHandler())
     # Not pyplot: it keeps global state and asks for a display.
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
