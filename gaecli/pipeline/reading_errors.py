@@ -23,7 +23,7 @@ def told(path: Path) -> Iterator[None]:
 
 
 def not_done(error: Exception, path: Path, target: Path) -> GaeError:
-    """What ended the work on `path`. An error of the system is one of writing `target`: `told` has told the others."""
+    """What ended the work on `path`. Errors of the system come from writing `target`: `told` has told the others."""
     if isinstance(error, GaeError):
         return error
     return explain(error, target) if isinstance(error, OSError) else not_in_memory(path)
