@@ -27,6 +27,9 @@ and with the exit code of the error where a file cannot be opened, or not be rea
 prints one document. A file without errors is one that `gae compute` accepts: what it would refuse for
 another reason is GAE900.
 
+Flags that say how a file is to be read are those of `gae compute`. `--truncation` and `--bootstrap` are among them:
+with `--bootstrap error`, say, open ends without a value after them are an error (GAE900).
+
 An error is something that makes numbers wrong. A warning is a suspicion, or something that other tools trip over.
 
 | code | severity | rule | finds |

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from gaecli.estimator_kinds import ESTIMATORS
+from gaecli.presets import PRESETS
 from gaecli.report.charts import format_bytes, format_setting
 from gaecli.report.details import LABEL_WIDTH, explained_items
 from gaecli.report.listings import episode_lines, head_lines
@@ -22,6 +23,7 @@ from gaecli.report.statistics_table import column_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.report.text_flow import TextColumn, TextGrid, flow, hanging, labelled, paragraph
+from gaecli.settings import Settings
 from gaecli.summary import ColumnStatistics, ComputePlan, ExistingColumn, FileInfo, Inspection
 
 if TYPE_CHECKING:
@@ -224,7 +226,41 @@ def _stored_settings(settings: Mapping[str, Any], canvas: Canvas) -> list[Text]:
         value = settings.get(name)
         if value is not None and value != usual:
             items.append(Text(f"{name} {canvas.clean(str(value))}"))
-    return items
+    return items + _other_flags(settings, canvas)
+
+
+#: Settings that are told only where the preset would have another one.
+_TOLD_BY_PRESET = (
+    "truncation",
+    "done_at",
+    "mask_mode",
+    "masked_reward",
+    "on_nan",
+    "lam_alpha",
+    "n_steps",
+    "normalize_by",
+    "keep_raw",
+    "join",
+)
+
+
+def _other_flags(settings: Mapping[str, Any], canvas: Canvas) -> list[Text]:
+    """As one would type them, after the preset."""
+    preset = str(settings.get("preset"))
+    usual = Settings.from_preset(preset if preset in PRESETS else "exact").to_dict()
+    found = {
+        name: value
+        for name in _TOLD_BY_PRESET
+        if (value := settings.get(name)) is not None and value != usual.get(name)
+    }
+    return [Text(_flag(name, value, canvas)) for name, value in found.items()]
+
+
+def _flag(name: str, value: object, canvas: Canvas) -> str:
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    return f"--{flag} {canvas.clean(str(value))}"
 
 
 def _plan(info: FileInfo, canvas: Canvas) -> list[Text]:

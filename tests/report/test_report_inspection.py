@@ -11,8 +11,10 @@ from report.examples import EncodedFile
 from rich.cells import cell_len
 from rich.console import Console
 
+from gaecli.presets import PRESETS
 from gaecli.report.document import inspection_to_dict, to_json
 from gaecli.report.inspection import render_inspection
+from gaecli.settings import Settings
 from gaecli.summary import (
     BootstrapCounts,
     ColumnStatistics,
@@ -314,3 +316,35 @@ def test_the_console_is_not_asked_for_anything_but_width_and_encoding():
     buffer = io.StringIO()
     render_inspection(Inspection([info()], 0.99), Console(file=buffer, width=80, record=True))
     assert buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            {"truncation": "zero", "on_nan": "drop-episode"},
+            "λ 0.95 · --truncation zero · --on-nan drop-episode · splice",
+        ),
+        ({"done_at": "start", "join": False}, "λ 0.95 · --done-at start · --no-join · splice"),
+        ({"mask_mode": "keep", "masked_reward": "move"}, "--mask-mode keep · --masked-reward move"),
+        ({"preset": "torchrl", "bootstrap": "current"}, "preset torchrl · bootstrap current · splice"),
+        (
+            {"preset": "rsl-rl", "truncation": "exact"},
+            "preset rsl-rl · normalize all · --truncation exact · splice",
+        ),
+    ],
+)
+def test_the_plan_tells_the_flags_that_were_given(given: dict, told: str):
+    settings = Settings.from_preset(
+        str(given.get("preset", "exact")),
+        **{name: value for name, value in given.items() if name != "preset"},
+    ).to_dict()
+    plan = ComputePlan("write", settings, method="splice", new_columns=("advantage",))
+    assert told in rendered(info(plan=plan), width=200)
+
+
+def test_settings_that_a_preset_has_by_itself_are_not_told():
+    for preset in PRESETS:
+        if PRESETS[preset].truncation != "ask":
+            plan = ComputePlan("write", Settings.from_preset(preset).to_dict(), new_columns=("advantage",))
+            assert "--" not in rendered(info(plan=plan), width=200).splitlines()[-1]
