@@ -120,7 +120,7 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
 
 def _without_values(settings: Settings) -> Settings:
     """What can be said of a file in which no column has values: its episodes, and the returns that it holds."""
-    return settings.replace(estimator="mc", n_steps=None)
+    return settings.replace(estimator="mc", n_steps=None, normalize="none", normalize_by=None)
 
 
 def _filled(info: FileInfo, without_values: FileInfo) -> FileInfo:
