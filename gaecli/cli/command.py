@@ -43,7 +43,7 @@ class Given:
 
     def sources(self, usage: str) -> list[str]:
         """All inputs; `usage` says how to name some."""
-        inputs = self._shared["inputs"]
+        inputs = self._shared["inputs"] or []
         sources = [*inputs, *names_from(self._shared["files_from"], inputs)]
         if not sources:
             raise UsageError("no input given", hint=usage)

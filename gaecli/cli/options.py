@@ -250,7 +250,6 @@ _SHARED = (
         "Files, quoted globs, directories, `s3://…`, or `-` for stdin.",
         None,
         "INPUT...",
-        [],
         kind=list[str],
     ),
     Option(
