@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gaecli.errors import GaeError, UsageError
+from gaecli.errors import UsageError
 from gaecli.results import Explanation, Sweep, Verification
 from gaecli.rollouts import Rollouts
 from gaecli.settings import OPTION_NAMES, ROLES, SETTING_NAMES, RunOptions, Settings
@@ -37,9 +37,8 @@ def compute(
     computed, options = split_settings({**settings, "output": output})
     sources = [source] if isinstance(source, str | Path) else list(source)
     summary = run(sources, computed, options)
-    failed = [file for file in summary.files if file.status == "failed"]
-    if failed and len(summary.files) == 1:
-        raise _error_of(failed[0].exit_code, failed[0].error or "failed", failed[0].hint)
+    if summary.failures and len(summary.files) == 1:
+        raise summary.failures[0].as_error()
     return summary
 
 
@@ -65,8 +64,7 @@ def inspect(source: str | Path, *, episodes: bool = False, head: int = 0, **sett
     options = InspectOptions(episodes, head, run_options.memory_bytes, run_options.jobs)
     found = run([source], computed, options)
     if found.failures and not found.infos:
-        failure = found.failures[0]
-        raise _error_of(failure.exit_code, failure.error or "failed", failure.hint)
+        raise found.failures[0].as_error()
     if len(found.infos) != 1:
         raise UsageError(
             f"`{source}` is {len(found.infos):,} independent inputs, and this looks into one",
@@ -185,8 +183,3 @@ def split_settings(given: dict[str, Any]) -> tuple[Settings, RunOptions]:
     options = {name: value for name, value in given.items() if name in OPTION_NAMES}
     preset = settings.pop("preset", None) or "exact"
     return Settings.from_preset(preset, columns=columns, **settings), RunOptions(**options)
-
-
-def _error_of(exit_code: int, message: str, hint: str | None) -> GaeError:
-    kinds = {kind.exit_code: kind for kind in reversed(GaeError.__subclasses__())}
-    return kinds.get(exit_code, GaeError)(message, hint=hint)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from gaecli.records import dataclass
+from gaecli.summary import Failure
 
 Severity = Literal["error", "warning"]
 EXIT_FINDINGS = 3
@@ -51,8 +52,8 @@ class Checkup:
     codes: Sequence[str]
     num_files: int
     num_rows: int
-    #: Files that could not be examined: name, error, hint, exit code.
-    failures: Sequence[tuple[str, str, str | None, int]] = ()
+    #: Files that could not be examined.
+    failures: Sequence[Failure] = ()
     is_strict: bool = False
     seconds: float = 0.0
 
@@ -67,5 +68,5 @@ class Checkup:
     @property
     def exit_code(self) -> int:
         is_bad = self.num_errors or (self.is_strict and self.findings)
-        codes = [code for *_, code in self.failures]
+        codes = [failure.exit_code for failure in self.failures]
         return max([*codes, EXIT_FINDINGS if is_bad else 0])

@@ -1,20 +1,23 @@
-"""`dataclass` as in the standard library, but made when a class is first used, not when its module is imported.
+"""`dataclass` as in the standard library, but with next to nothing done when a module is imported.
 
-The standard one compiles up to seven methods for each class, about a millisecond; a run imports two hundred
-classes and uses some of them. This one compiles `__init__` alone, once it is called; all else is the same for all.
-`fields`, `replace`, `asdict` and subclasses take these classes as what they are.
+The standard one compiles up to seven methods for each class, about a millisecond; a run imports two hundred classes,
+uses half of them, and most of these once. Here one `__eq__`, `__hash__` and `__repr__` serve all classes, and an
+`__init__` is compiled for those that many instances are made of. `fields`, `replace`, `asdict`, signatures, patterns
+and subclasses take these classes as what they are.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from dataclasses import MISSING, Field, FrozenInstanceError
+from dataclasses import MISSING, Field, FrozenInstanceError, field, fields
 from dataclasses import dataclass as _standard
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any
 
 _Fields = dict[str, "Field[Any]"]
+
+#: As many instances are made without compiling `__init__`: that takes as long as some hundred of them.
+_FEW = 100
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass  # noqa: PLC0414 - exported
@@ -24,9 +27,14 @@ else:
         """Of the standard options those that are used here."""
         if cls is None:
             return lambda cls: dataclass(cls, frozen=frozen, eq=eq, kw_only=kw_only)
-        later = _Later(cls, {"frozen": frozen, "eq": eq, "kw_only": kw_only})
-        methods = {name: _Pending(name, later) for name in _MADE}
-        methods["__repr__"] = _repr
+        own = _own_defaults(cls)
+        methods = {
+            "__init__": _Init(cls),
+            "__repr__": _repr,
+            "__dataclass_fields__": _Later(lambda: _fields(cls, own, kw_only)),
+            "__dataclass_params__": _Later(lambda: _params(frozen, eq)),
+            "__match_args__": _Later(lambda: tuple(one.name for one in fields(cls) if not one.kw_only)),
+        }
         if eq:
             methods |= {"__eq__": _eq, "__hash__": _hash if frozen else None}
         if frozen:
@@ -40,69 +48,111 @@ else:
         return cls
 
 
-_MADE = ("__init__", "__dataclass_fields__", "__dataclass_params__", "__match_args__")
+class _Later:
+    """An attribute of a class that is made once it is asked for."""
 
-
-class _Pending:
-    """Stands in a class for what is made once it is asked for."""
-
-    def __init__(self, name: str, later: _Later) -> None:
-        self._name = name
-        self._later = later
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
 
     def __get__(self, instance: object, owner: type) -> Any:
-        self._later.make()
-        made = vars(self._later.cls)[self._name]
-        return made.__get__(instance, owner) if callable(made) else made
+        if not hasattr(self, "made"):
+            self.made = self._make()
+        return self.made
 
 
-class _Later:
-    """A class, and how it is to be made."""
+def _own_defaults(cls: type) -> dict[str, Any]:
+    """What stands behind the annotations. `names: list[str] = field(...)` is no attribute of the class."""
+    own = {name: vars(cls)[name] for name in cls.__annotations__ if name in vars(cls)}
+    for name, default in own.items():
+        if isinstance(default, Field):
+            if default.default is MISSING:
+                delattr(cls, name)
+            else:
+                setattr(cls, name, default.default)
+    return own
 
-    _lock = threading.RLock()
 
-    def __init__(self, cls: type, options: dict[str, bool]) -> None:
-        self.cls = cls
-        self._options = options
+@_standard
+class _Sample:
+    any: int
 
-    def make(self) -> None:
-        """Once, whichever thread comes first; what is asked for meanwhile waits."""
-        with self._lock:
-            pending = [name for name in _MADE if isinstance(vars(self.cls).get(name), _Pending)]
-            if not pending:
-                return
-            fields, params = self._fields_and_params()
-            positional = tuple(name for name, one in fields.items() if not one.kw_only)
-            init = _init(self.cls, fields)
-            for name, one in fields.items():
-                if isinstance(vars(self.cls).get(name), Field):  # as written: `names: list[str] = field(...)`
-                    if one.default is MISSING:
-                        delattr(self.cls, name)
-                    else:
-                        setattr(self.cls, name, one.default)
-            for name, made in zip(_MADE, (init, fields, params, positional), strict=True):
-                if name in pending:
-                    setattr(self.cls, name, made)
 
-    def _fields_and_params(self) -> tuple[_Fields, Any]:
-        """What a field is the standard decorator says, by a class of nothing but fields."""
-        annotations = self.cls.__annotations__
-        own = {name: vars(self.cls)[name] for name in annotations if name in vars(self.cls)}
-        names = {"__module__": self.cls.__module__, "__annotations__": annotations}
-        alone: Any = type(self.cls.__name__, (), {**names, "__doc__": "of fields alone", **own})
-        _standard(init=False, repr=False, eq=False, match_args=False, kw_only=self._options["kw_only"])(alone)
-        params = alone.__dataclass_params__
-        params.init = params.repr = True
-        params.frozen, params.eq = self._options["frozen"], self._options["eq"]
-        fields: _Fields = {}
-        for base in reversed(self.cls.__mro__[1:]):
-            if "__dataclass_fields__" in vars(base):
-                fields |= base.__dataclass_fields__  # type: ignore[attr-defined]
-        return fields | alone.__dataclass_fields__, params
+#: What the standard functions tell a field by, from a class variable for example: there are no others here.
+_IS_FIELD = fields(_Sample)[0]._field_type  # type: ignore[attr-defined]
+
+
+def _fields(cls: type, own: dict[str, Any], kw_only: bool) -> _Fields:
+    """Those of the classes above, then its own."""
+    found: _Fields = {}
+    for base in reversed(cls.__mro__[1:]):
+        if "__dataclass_fields__" in vars(base):
+            found |= base.__dataclass_fields__  # type: ignore[attr-defined]
+    for name, kind in cls.__annotations__.items():
+        default = own.get(name, MISSING)
+        one: Any = default if isinstance(default, Field) else field(default=default)
+        one.name, one.type, one._field_type = name, kind, _IS_FIELD
+        if one.kw_only is MISSING:
+            one.kw_only = kw_only
+        found[name] = one
+    return found
+
+
+def _params(frozen: bool, eq: bool) -> Any:
+    """What a standard dataclass below one of ours asks it for."""
+    params: Any = vars(_standard(type("_Empty", (), {"__doc__": "for its params"})))["__dataclass_params__"]
+    params.frozen, params.eq = frozen, eq
+    return params
+
+
+class _Init:
+    """`__init__` of a class, until there are more than a few instances, or somebody asks for its signature."""
+
+    def __init__(self, cls: Any) -> None:
+        self._cls = cls
+        self._num_made = 0
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        self._num_made += 1
+        if instance is None or self._num_made > _FEW:
+            return self._compiled().__get__(instance, owner)
+        return lambda *args, **given: self._fill(instance, args, given)
+
+    def _fill(self, instance: Any, args: tuple[Any, ...], given: dict[str, Any]) -> None:
+        """The dictionary of the instance, frozen or not."""
+        values: dict[str, Any] = {}
+        num_given, num_args = 0, 0
+        for name, one in self._cls.__dataclass_fields__.items():
+            if num_args < len(args) and not one.kw_only:
+                values[name] = args[num_args]
+                num_args += 1
+            elif name in given:
+                values[name] = given[name]
+                num_given += 1
+            elif one.default is not MISSING:
+                values[name] = one.default
+            elif one.default_factory is not MISSING:
+                values[name] = one.default_factory()
+        if (
+            len(values) < len(self._cls.__dataclass_fields__)
+            or num_args < len(args)
+            or num_given < len(given)
+        ):
+            self._compiled()(instance, *args, **given)  # which says what is wrong
+            return
+        instance.__dict__.update(values)
+        if hasattr(instance, "__post_init__"):
+            instance.__post_init__()
+
+    def _compiled(self) -> Callable[..., None]:
+        """`def __init__(self, gamma=default_gamma, ...)`, in its place from now on."""
+        cls = self._cls
+        init = _init(cls, cls.__dataclass_fields__)
+        if vars(cls).get("__init__") is self:
+            cls.__init__ = init
+        return init
 
 
 def _init(cls: type, fields: _Fields) -> Callable[..., None]:
-    """`def __init__(self, gamma=default_gamma, ...)`, which fills the dictionary of the instance, frozen or not."""
     # A field may have any other name than these, which begin with two underscores.
     space: dict[str, Any] = {"__missing": MISSING}
     positional, body = ["self"], ["__values = self.__dict__"]

@@ -10,7 +10,7 @@ from dataclasses import field
 from typing import Any, Literal
 
 from gaecli.records import dataclass
-from gaecli.summary import EpisodeCounts, WarningNote
+from gaecli.summary import EpisodeCounts, Failure, WarningNote
 
 #: How a trajectory ends.
 End = Literal["terminated", "truncated", "open"]
@@ -134,6 +134,10 @@ class SweepFile:
     exit_code: int = 0
     #: The file of the same stream that has the error.
     follows: str | None = None
+
+    @classmethod
+    def of(cls, failure: Failure) -> SweepFile:
+        return cls(failure.input, None, failure.error, failure.hint, failure.exit_code, failure.follows)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field
+from pathlib import Path
 from typing import Any, Literal
 
+from gaecli.errors import GaeError
 from gaecli.gallery import Gallery
 from gaecli.records import dataclass
 
@@ -79,6 +81,35 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """An input that could not be done, and why: how every command hands on what a `GaeError` says."""
+
+    input: str
+    error: str
+    hint: str | None
+    exit_code: int
+    #: The input that has the error, where it is another one, without which this one is not done.
+    follows: str | None = None
+
+    @classmethod
+    def of(cls, path: Path, error: GaeError) -> Failure:
+        return cls(str(path), error.message, error.hint, error.exit_code)
+
+    @classmethod
+    def of_stream(cls, paths: Sequence[Path], error: GaeError) -> list[Failure]:
+        """The first file has the error, and the others are not done either."""
+        first, *others = paths
+        told = f"`{first}` of the same stream failed"
+        followers = [cls(str(path), told, None, error.exit_code, str(first)) for path in others]
+        return [cls.of(first, error), *followers]
+
+    def as_error(self) -> GaeError:
+        """To be raised again, where it is the only one."""
+        kinds = {kind.exit_code: kind for kind in reversed(GaeError.__subclasses__())}
+        return kinds.get(self.exit_code, GaeError)(self.error, hint=self.hint)
+
+
+@dataclass(frozen=True)
 class FileSummary:
     """One input file."""
 
@@ -95,6 +126,25 @@ class FileSummary:
     exit_code: int = 0
     #: Role -> column that plays it, e.g. {"reward": "rewards"}.
     columns: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, failure: Failure) -> FileSummary:
+        status: Status = "failed" if failure.follows is None else "not written"
+        return cls(
+            failure.input,
+            None,
+            status,
+            error=failure.error,
+            hint=failure.hint,
+            exit_code=failure.exit_code,
+        )
+
+    @property
+    def failure(self) -> Failure | None:
+        """None as well for a file that is not written because another one failed."""
+        if self.status != "failed":
+            return None
+        return Failure(self.input, self.error or "no reason given", self.hint, self.exit_code)
 
 
 @dataclass(frozen=True)
@@ -173,6 +223,10 @@ class Summary:
     gallery: Gallery | None = None
     #: Of each stream by itself, where there are several.
     explained_variances: Spread | None = None
+
+    @property
+    def failures(self) -> list[Failure]:
+        return [file.failure for file in self.files if file.failure is not None]
 
     @property
     def totals(self) -> EpisodeCounts:
@@ -305,7 +359,7 @@ class Inspection:
     infos: Sequence[FileInfo]
     #: The γ that episodes are discounted with for the explained variance.
     gamma: float
-    failures: Sequence[FileSummary] = ()
+    failures: Sequence[Failure] = ()
     streams: str = ""
     seconds: float = 0.0
     #: Within streams, and of each by itself, where there are several.
@@ -314,4 +368,4 @@ class Inspection:
 
     @property
     def exit_code(self) -> int:
-        return max((file.exit_code for file in self.failures), default=0)
+        return max((failure.exit_code for failure in self.failures), default=0)

@@ -54,7 +54,6 @@ def check(
 def _show(checkup: Checkup, *, as_json: bool, quiet: bool) -> None:
     """stdout carries the findings; what could not be examined goes to stderr."""
     from gaecli.report.messages import print_failures
-    from gaecli.summary import FileSummary
 
     if as_json:
         from gaecli.report.document import checkup_to_dict, to_json
@@ -65,10 +64,7 @@ def _show(checkup: Checkup, *, as_json: bool, quiet: bool) -> None:
         from gaecli.report.console import output_console
 
         render_checkup(checkup, output_console())
-    print_failures(
-        FileSummary(name, None, "failed", error=error, hint=hint, exit_code=code)
-        for name, error, hint, code in checkup.failures
-    )
+    print_failures(checkup.failures)
 
 
 def _list(select: Sequence[str], ignore: Sequence[str], *, as_json: bool) -> None:

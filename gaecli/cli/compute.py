@@ -65,7 +65,7 @@ def show(summary: Summary, *, as_json: bool, quiet: bool, data_on_stdout: bool =
     if as_json or quiet:
         for note in summary.warnings:
             print_warning(note)
-    print_failures(summary.files)
+    print_failures(summary.failures)
 
 
 def _is_single_failure(summary: Summary) -> bool:

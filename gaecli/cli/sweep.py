@@ -47,7 +47,7 @@ def _show(found: Sweep, metric: str, *, as_json: bool, quiet: bool, data_on_stdo
     """stdout carries the data, else the table or the document; what could not be read goes to stderr."""
     stream = sys.stderr if data_on_stdout else sys.stdout
     from gaecli.report.messages import print_failures
-    from gaecli.summary import FileSummary
+    from gaecli.summary import Failure
 
     if as_json:
         from gaecli.report.document import to_json
@@ -60,7 +60,7 @@ def _show(found: Sweep, metric: str, *, as_json: bool, quiet: bool, data_on_stdo
 
         render_sweep(found, make_console(stream), metric)
     print_failures(
-        FileSummary(file.input, None, "failed", error=_with_count(file, found), hint=file.hint)
+        Failure(file.input, _with_count(file, found), file.hint, file.exit_code)
         for file in found.files
         if file.error is not None and file.follows is None
     )

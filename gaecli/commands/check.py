@@ -27,8 +27,9 @@ from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import told
 from gaecli.pipeline.stream import RunContext, summarised
 from gaecli.settings import RunOptions, Settings
-from gaecli.sources.inputs import StreamPlan, plan_streams
+from gaecli.sources.inputs import plan_streams
 from gaecli.storage.places import Places
+from gaecli.summary import Failure
 
 
 def check(
@@ -53,7 +54,7 @@ def _check(
     started = time.perf_counter()
     findings: list[Finding] = []
     contexts: list[Context] = []
-    failures: list[tuple[str, str, str | None, int]] = []
+    failures: list[Failure] = []
     continuity = Continuity()
     num_files = num_rows = 0
     for number, plan in enumerate(plan_streams(sources, settings.join)):
@@ -68,7 +69,7 @@ def _check(
             continuity.add(checker.edges)
             num_rows += checker.num_rows
         except GaeError as error:
-            failures.append(_failure(plan, error))
+            failures.append(Failure.of(plan.paths[0], error))
     findings += _of_all_inputs(rules, contexts, continuity)
     return Checkup(
         findings=findings,
@@ -92,10 +93,6 @@ def _of_all_inputs(
         for subject in subjects.get(rule.scope, ())
         if (found := rule.find(subject)) is not None and (hits := found.weigh()) is not None
     ]
-
-
-def _failure(plan: StreamPlan, error: GaeError) -> tuple[str, str, str | None, int]:
-    return str(plan.paths[0]), error.message, error.hint, error.exit_code
 
 
 class _Checker:

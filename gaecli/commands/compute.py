@@ -24,13 +24,12 @@ from gaecli.pipeline.blocks import BlockStore
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream
-from gaecli.pipeline.reading_errors import not_in_memory
+from gaecli.pipeline.reading_errors import not_done
 from gaecli.pipeline.stream import RunContext, SummarisedStream, merge_moments
 from gaecli.pipeline.worker import Worker, WorkerRecipe
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
-from gaecli.storage.new_file import explain
 from gaecli.storage.places import Places
 from gaecli.summary import Summary
 from gaecli.unfinished import leave_word
@@ -277,18 +276,13 @@ class _Run:
             changed = self._changed_meanwhile(job)
             if changed is None and not isinstance(error, GaeError | OSError | MemoryError):
                 raise
-            outcome = Outcome.failed(job.plan, changed or self._told(job.plan, error))
+            path = job.plan.paths[0]
+            outcome = Outcome.failed(
+                job.plan, changed or not_done(error, path, self.outputs.targets[path].path)
+            )
         self.outputs.discard(job.number)
         self.context.worker.forget(job.number)
         return outcome
-
-    def _told(self, plan: StreamPlan, error: Exception) -> GaeError:
-        if isinstance(error, GaeError):
-            return error
-        path = plan.paths[0]
-        if isinstance(error, OSError):
-            return explain(error, self.outputs.targets[path].path)
-        return not_in_memory(path)
 
     def _changed_meanwhile(self, job: _Job) -> GaeError | None:
         """A file that somebody writes to while it is read looks damaged, or impossible, in ways that mislead."""

@@ -46,8 +46,8 @@ from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.places import Places
 from gaecli.summary import (
     EpisodeInfo,
+    Failure,
     FileInfo,
-    FileSummary,
     Inspection,
     RoleReason,
     WarningNote,
@@ -102,7 +102,7 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
                 explained.add(inspector.errors, inspector.returns)
                 continuity.add(inspector.edges)
             except GaeError as error:
-                failures.append(_failure(plan, error))
+                failures.append(Failure.of(plan.paths[0], error))
     finally:
         threads.close()
     seconds = time.perf_counter() - started
@@ -120,7 +120,7 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
 
 def _without_values(settings: Settings) -> Settings:
     """What can be said of a file in which no column has values: its episodes, and the returns that it holds."""
-    return settings.replace(estimator="mc", n_steps=None)
+    return settings.replace(estimator="mc", n_steps=None, normalize="none", normalize_by=None)
 
 
 def _filled(info: FileInfo, without_values: FileInfo) -> FileInfo:
@@ -134,17 +134,6 @@ def _filled(info: FileInfo, without_values: FileInfo) -> FileInfo:
 
 def _with_notes(info: FileInfo, notes: Sequence[WarningNote]) -> FileInfo:
     return replace(info, warnings=[*info.warnings, *notes]) if notes else info
-
-
-def _failure(plan: StreamPlan, error: GaeError) -> FileSummary:
-    return FileSummary(
-        input=str(plan.paths[0]),
-        output=None,
-        status="failed",
-        error=error.message,
-        hint=error.hint,
-        exit_code=error.exit_code,
-    )
 
 
 @dataclass(frozen=True, eq=False)

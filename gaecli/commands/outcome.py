@@ -24,6 +24,7 @@ from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import (
     EpisodeCounts,
+    Failure,
     FileSummary,
     Normalization,
     NormalizationGroup,
@@ -53,30 +54,15 @@ class Outcome:
 
     @classmethod
     def failed(cls, plan: StreamPlan, error: GaeError) -> Outcome:
-        files = [
-            FileSummary(
-                input=str(path),
-                output=None,
-                status="failed" if index == 0 else "not written",
-                error=error.message if index == 0 else f"`{plan.paths[0]}` of the same stream failed",
-                hint=error.hint if index == 0 else None,
-                exit_code=error.exit_code,
-            )
-            for index, path in enumerate(plan.paths)
-        ]
-        return cls(files)
+        return cls([FileSummary.of(failure) for failure in Failure.of_stream(plan.paths, error)])
 
     @classmethod
     def not_written(cls, plan: StreamPlan, because_of: Outcome) -> Outcome:
         """Nothing was wrong with it, but with another stream that is written all or none with it."""
         bad = because_of.files[0]
-        error = f"`{bad.input}` of the same data set failed"
-        return cls(
-            [
-                FileSummary(str(path), None, "not written", error=error, exit_code=bad.exit_code)
-                for path in plan.paths
-            ]
-        )
+        told = f"`{bad.input}` of the same data set failed"
+        failures = [Failure(str(path), told, None, bad.exit_code, bad.input) for path in plan.paths]
+        return cls([FileSummary.of(failure) for failure in failures])
 
     @property
     def is_failure(self) -> bool:

@@ -28,7 +28,7 @@ from gaecli.pipeline.combine import Carry, combine
 from gaecli.pipeline.judging.continuity import Continuity
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.notes import merged
-from gaecli.pipeline.reading_errors import not_in_memory
+from gaecli.pipeline.reading_errors import not_done
 from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import SummarisedStream
 from gaecli.records import dataclass
@@ -36,11 +36,10 @@ from gaecli.results import Sweep, SweepFile, SweepPoint, effective_horizon
 from gaecli.rollouts import FloatArray
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
-from gaecli.storage.new_file import explain
 from gaecli.storage.places import Places
 from gaecli.studies.columns_out import ColumnsOut
 from gaecli.studies.reading import SettledStream, check_is_gae, read_stream
-from gaecli.summary import EpisodeCounts, WarningNote
+from gaecli.summary import EpisodeCounts, Failure, WarningNote
 
 #: More settings than this are a mistake in the grid.
 MOST_POINTS = 2000
@@ -310,13 +309,5 @@ def _point(grid: Grid, index: int, totals: Sequence[_Total], explained: Explaine
 
 def _failed(plan: StreamPlan, error: GaeError | OSError | MemoryError) -> list[SweepFile]:
     """An error of the system comes from writing here: those of reading are told where they come up."""
-    if isinstance(error, MemoryError):
-        known: GaeError = not_in_memory(plan.paths[0])
-    else:
-        known = explain(error, plan.paths[0]) if isinstance(error, OSError) else error
-    first, *others = plan.paths
-    told = f"`{first}` of the same stream failed"
-    return [
-        SweepFile(str(first), None, known.message, known.hint, known.exit_code),
-        *(SweepFile(str(path), None, told, None, known.exit_code, follows=str(first)) for path in others),
-    ]
+    known = not_done(error, plan.paths[0], plan.paths[0])
+    return [SweepFile.of(failure) for failure in Failure.of_stream(plan.paths, known)]

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gaecli.errors import FileError
+from gaecli.errors import FileError, GaeError
+from gaecli.storage.new_file import explain
 
 
 @contextmanager
@@ -19,6 +20,13 @@ def told(path: Path) -> Iterator[None]:
         raise _not_read(error, path) from error
     except MemoryError as error:
         raise not_in_memory(path) from error
+
+
+def not_done(error: Exception, path: Path, target: Path) -> GaeError:
+    """What ended the work on `path`. Errors of the system come from writing `target`: `told` has told the others."""
+    if isinstance(error, GaeError):
+        return error
+    return explain(error, target) if isinstance(error, OSError) else not_in_memory(path)
 
 
 def not_in_memory(path: Path) -> FileError:

@@ -14,7 +14,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from gaecli.diagnosis import Checkup, Finding, RuleInfo
-from gaecli.summary import SCHEMA_VERSION, FileSummary, Inspection, Summary
+from gaecli.summary import SCHEMA_VERSION, Failure, FileSummary, Inspection, Summary
 
 #: A list of nothing but numbers as `json.dumps` indents it, one to a line. No string holds a line break.
 _NUMBER_LIST = re.compile(r"\[\s*\n\s*[-\d][^\[\]{}\"]*\]")
@@ -56,10 +56,7 @@ def inspection_to_dict(inspection: Inspection) -> dict[str, Any]:
         "explained_variance": inspection.explained_variance,
         "explained_variances": inspection.explained_variances,
         "files": inspection.infos,
-        "failures": [
-            {"input": file.input, "error": file.error, "hint": file.hint, "exit_code": file.exit_code}
-            for file in inspection.failures
-        ],
+        "failures": [_failure(failure) for failure in inspection.failures],
         "seconds": inspection.seconds,
     }
     plain: dict[str, Any] = plain_value(document)
@@ -78,14 +75,20 @@ def checkup_to_dict(checkup: Checkup) -> dict[str, Any]:
         "files": checkup.num_files,
         "rows": checkup.num_rows,
         "findings": [_finding(finding) for finding in checkup.findings],
-        "failures": [
-            {"input": name, "error": error, "hint": hint, "exit_code": code}
-            for name, error, hint, code in checkup.failures
-        ],
+        "failures": [_failure(failure) for failure in checkup.failures],
         "seconds": checkup.seconds,
     }
     plain: dict[str, Any] = plain_value(document)
     return plain
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    return {
+        "input": failure.input,
+        "error": failure.error,
+        "hint": failure.hint,
+        "exit_code": failure.exit_code,
+    }
 
 
 def rules_to_dict(rules: Sequence[RuleInfo]) -> dict[str, Any]:

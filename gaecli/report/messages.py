@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gaecli.errors import GaeError
-    from gaecli.summary import FileSummary, WarningNote
+    from gaecli.summary import Failure, WarningNote
 
 #: Files named beside the first where all of them fail alike.
 _NAMES_SHOWN = 3
@@ -32,23 +32,22 @@ def print_error(error: GaeError, console: Console | None = None) -> None:
     _print("error", BAD, error.message, error.hint, console)
 
 
-def print_failures(files: Iterable[FileSummary], console: Console | None = None) -> None:
-    """The errors of files among others, as `print_error` would show them; one that many have is shown once."""
-    alike: dict[tuple[str, str | None], list[FileSummary]] = {}
-    for file in files:
-        if file.status == "failed":
-            message, hint = file.error or "no reason given", file.hint
-            key = message.replace(file.input, "…"), hint and hint.replace(file.input, "…")
-            alike.setdefault(key, []).append(file)
+def print_failures(failures: Iterable[Failure], console: Console | None = None) -> None:
+    """The errors of inputs among others, as `print_error` would show them; one that many have is shown once."""
+    alike: dict[tuple[str, str | None], list[Failure]] = {}
+    for failure in failures:
+        message, hint = failure.error, failure.hint
+        key = message.replace(failure.input, "…"), hint and hint.replace(failure.input, "…")
+        alike.setdefault(key, []).append(failure)
     for same in alike.values():
         first, *others = same
-        message = first.error or "no reason given"
+        message = first.error
         if first.input not in message:
             message = f"`{first.input}`: {message}"
         _print("error", BAD, message + _also(others), first.hint, console)
 
 
-def _also(others: Sequence[FileSummary]) -> str:
+def _also(others: Sequence[Failure]) -> str:
     if not others:
         return ""
     names = ", ".join(f"`{file.input}`" for file in others[:_NAMES_SHOWN])

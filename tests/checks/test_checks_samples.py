@@ -70,6 +70,6 @@ def test_scalar_score_dumps_are_told_apart_from_clean_files():
         pytest.skip("the sample is not here")
     checkup = check([found[0]])
     assert checkup.exit_code == 2
-    ((_, error, hint, _),) = checkup.failures
-    assert "no reward column" in error
-    assert "--reward-column" in str(hint)
+    (failure,) = checkup.failures
+    assert "no reward column" in failure.error
+    assert "--reward-column" in str(failure.hint)

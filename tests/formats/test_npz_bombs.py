@@ -127,9 +127,9 @@ def test_no_command_expands_more_of_a_bomb_than_it_has_memory_for(
 
 def test_check_refuses_a_bomb_before_it_reads_a_row(tmp_path: Path) -> None:
     path = same_length_bomb(tmp_path / "r.npz", 64 << 20)
-    ((_, message, _, exit_code),) = check([path], memory_bytes=16 << 20).failures
-    assert "bomb" in message
-    assert exit_code == 4
+    (failure,) = check([path], memory_bytes=16 << 20).failures
+    assert "bomb" in failure.error
+    assert failure.exit_code == 4
 
 
 def test_inspect_tells_of_a_bomb_and_reads_none_of_it(tmp_path: Path) -> None:

@@ -300,7 +300,7 @@ def assert_checked(case: Case, law: Verdict | None) -> None:
     refused = [
         (finding.message, finding.fix) for finding in checkup.findings if finding.rule.code == "GAE900"
     ]
-    said = [(error, hint) for _, error, hint, _ in checkup.failures] + refused
+    said = [(failure.error, failure.hint) for failure in checkup.failures] + refused
     if law is None:
         assert said == []
     else:
@@ -320,8 +320,8 @@ COMMANDS: Mapping[str, Callable[[Path], Verdict | None]] = {
 
 
 def failure_of(checkup: Checkup) -> Verdict:
-    ((_, message, hint, exit_code),) = checkup.failures
-    return _kind(exit_code), message, hint
+    (failure,) = checkup.failures
+    return _kind(failure.exit_code), failure.error, failure.hint
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -10,6 +10,7 @@ from rich.console import Console
 from gaecli.diagnosis import Checkup, Finding, RuleInfo
 from gaecli.report.checks import render_checkup, render_rules
 from gaecli.report.document import checkup_to_dict, rules_to_dict, to_json
+from gaecli.summary import Failure
 
 ERROR = RuleInfo(
     "GAE003",
@@ -77,8 +78,8 @@ class TestExitCode:
         assert checkup(is_strict=True).exit_code == 0
 
     def test_what_could_not_be_examined_counts(self):
-        assert checkup(INSIDE, failures=[("x", "gone", None, 4)]).exit_code == 4
-        assert "1 file could not be examined" in rendered(checkup(failures=[("x", "gone", None, 2)]))
+        assert checkup(INSIDE, failures=[Failure("x", "gone", None, 4)]).exit_code == 4
+        assert "1 file could not be examined" in rendered(checkup(failures=[Failure("x", "gone", None, 2)]))
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])

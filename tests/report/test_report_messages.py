@@ -3,12 +3,12 @@ from __future__ import annotations
 import io
 
 import pytest
-from report.examples import EncodedFile, failed_file
+from report.examples import EncodedFile
 from rich.console import Console
 
 from gaecli.errors import DataError, UsageError
 from gaecli.report import print_error, print_failures, print_warning
-from gaecli.summary import WarningNote
+from gaecli.summary import Failure, WarningNote
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_a_warning_names_its_file_once(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_a_failed_file_reads_like_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    print_failures([failed_file("b.npz", error="not a zip file", hint=None)])
+    print_failures([Failure("b.npz", "not a zip file", None, 4)])
     assert capsys.readouterr().err == "error: `b.npz`: not a zip file\n"
 
 
@@ -92,8 +92,8 @@ def test_colour_follows_the_environment(
 
 def test_an_error_that_many_files_have_is_shown_once(capsys) -> None:
     names = [f"{number}.parquet" for number in range(200)]
-    many = [failed_file(name, error=f"no reward column in `{name}`", hint="pass a flag") for name in names]
-    print_failures([*many[:100], failed_file("x.npz", error="not a zip file", hint=None), *many[100:]])
+    many = [Failure(name, f"no reward column in `{name}`", "pass a flag", 2) for name in names]
+    print_failures([*many[:100], Failure("x.npz", "not a zip file", None, 4), *many[100:]])
     shown = capsys.readouterr().err
     assert shown.count("error:") == 2
     assert "no reward column in `0.parquet`" in shown
