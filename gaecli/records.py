@@ -153,20 +153,21 @@ class _Init:
 
 
 def _init(cls: type, fields: _Fields) -> Callable[..., None]:
-    space: dict[str, Any] = {"MISSING": MISSING}
-    positional, body = ["self"], ["given = self.__dict__"]
+    # A field may have any other name than these, which begin with two underscores.
+    space: dict[str, Any] = {"__missing": MISSING}
+    positional, body = ["self"], ["__values = self.__dict__"]
     keyword: list[str] = []
     for name, one in fields.items():
         parameter, value = name, name
         if one.default is not MISSING:
-            parameter += f"=default_{name}"
-            space[f"default_{name}"] = one.default
+            parameter += f"=__default_{name}"
+            space[f"__default_{name}"] = one.default
         elif one.default_factory is not MISSING:
-            parameter += "=MISSING"
-            space[f"make_{name}"] = one.default_factory
-            value = f"make_{name}() if {name} is MISSING else {name}"
+            parameter += "=__missing"
+            space[f"__make_{name}"] = one.default_factory
+            value = f"__make_{name}() if {name} is __missing else {name}"
         (keyword if one.kw_only else positional).append(parameter)
-        body.append(f"given[{name!r}] = {value}")
+        body.append(f"__values[{name!r}] = {value}")
     if hasattr(cls, "__post_init__"):
         body.append("self.__post_init__()")
     parameters = ", ".join([*positional, *(["*", *keyword] if keyword else [])])
