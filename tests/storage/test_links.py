@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gaecli import compute
-from gaecli.cli.options import check_plot
+from gaecli.cli.values import check_plot
 from gaecli.errors import FileError
 from gaecli.storage.links import check_links
 
