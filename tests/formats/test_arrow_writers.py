@@ -114,7 +114,7 @@ def test_duckdb_reads_the_result(path: Path) -> None:
     gaecli.compute(path)
     batches, _, _ = read(path)
     rows = pa.Table.from_batches(batches)
-    with duckdb.connect() as database:
+    with duckdb.connect(config={"threads": 1}) as database:  # several list the batches in any order
         # It has no type for halves.
         database.register("rows", rows.select([n for n in rows.column_names if n != "half"]))
         ((found,),) = database.sql("SELECT list(advantage) FROM rows").fetchall()
