@@ -62,7 +62,15 @@ def damaged(path: Path, rounds: int, seed: int = 1) -> dict:
 
 
 @pytest.mark.parametrize(
-    "name", ["plain.parquet", "plain.npz", "deflated.npz", "plain.arrow", "plain.arrows"]
+    "name",
+    [
+        "plain.npz",
+        # The others take ten seconds each; a few of each format are tried in test_fuzz.py.
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("plain.parquet", "deflated.npz", "plain.arrow", "plain.arrows")
+        ),
+    ],
 )
 def test_every_byte_replaced_is_refused_or_right(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
