@@ -6,8 +6,11 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TypeVar
+from itertools import chain, islice
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,19 +42,36 @@ class Threads:
         #: Set when the run is interrupted; tasks look at it, by `check_stop`, and end.
         self.interrupted = threading.Event()
         self._own = threading.local()
-        self._pool = (
-            ThreadPoolExecutor(jobs, "gae-job", lambda: setattr(self._own, "is_one", True))
-            if jobs > 1
-            else None
-        )
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
 
     def run(self, function: Callable[[T], R], things: Iterable[T]) -> Iterator[R]:
-        """`things` is drawn from as results are, by the thread that takes them."""
-        if self._pool is None or getattr(self._own, "is_one", False):
+        """`things` is drawn from as results are, by the thread that takes them. A single one is worked on in it."""
+        if self.jobs == 1 or getattr(self._own, "is_one", False):
             yield from map(function, things)
             return
-        window: deque[Future[R]] = deque()
         remaining = iter(things)
+        first = list(islice(remaining, 1))
+        failure: Exception | None = None
+        try:
+            first += islice(remaining, 1)
+        except Exception as error:  # raised below: the one before it may fail earlier
+            failure = error
+        if len(first) < 2:
+            try:
+                yield from map(function, first)
+                if failure is not None:
+                    raise failure
+            finally:
+                failure = None  # or this frame would hold the error, and the error this frame
+            return
+        yield from self._side_by_side(function, chain(first, remaining))
+
+    def _side_by_side(self, function: Callable[[T], R], remaining: Iterator[T]) -> Iterator[R]:
+        from concurrent.futures import wait
+
+        pool = self._threads()
+        window: deque[Future[R]] = deque()
         failure: Exception | None = None
         try:
             while True:
@@ -62,7 +82,7 @@ class Threads:
                 except Exception as error:  # raised below: one before it may fail earlier
                     failure = error
                     break
-                window.append(self._pool.submit(function, thing))
+                window.append(pool.submit(function, thing))
                 if len(window) > self.jobs:
                     yield window.popleft().result()
             while window:
@@ -77,6 +97,17 @@ class Threads:
             for future in window:
                 future.cancel()
             wait([future for future in window if not future.cancelled()])
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """Made when they are first needed: a small file is one block."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(
+                    self.jobs, "gae-job", lambda: setattr(self._own, "is_one", True)
+                )
+            return self._pool
 
     def interrupt(self) -> None:
         """What is under way ends soon, by `KeyboardInterrupt`."""

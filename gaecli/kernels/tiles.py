@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from gaecli.kernels.base import Array, Terms
 from gaecli.kernels.devices import Device
 from gaecli.kernels.scan import TILE_ROWS, TileScan
 from gaecli.kernels.torch_import import torch_module
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 #: Rows per tile on an accelerator, where a call costs more and memory is not a cache.
 ACCELERATOR_TILE_ROWS = 8**7
@@ -66,6 +69,26 @@ class ArrayLibrary:
         return np.asarray(tile.cpu() if self.is_torch else tile)
 
 
+class _Head:
+    """A `Future` for one thread, which comes to the tiles in their order."""
+
+    def __init__(self) -> None:
+        self._found: float | None = None
+
+    def done(self) -> bool:
+        return self._found is not None
+
+    def set_result(self, head: float) -> None:
+        self._found = head
+
+    def set_exception(self, error: BaseException) -> None:
+        """It is raised in the one thread that there is."""
+
+    def result(self) -> float:
+        assert self._found is not None
+        return self._found
+
+
 class _Tiles:
     """The rows of a block as a fixed list of tiles, walked from the last to the first."""
 
@@ -78,17 +101,21 @@ class _Tiles:
     def run(self, out: NDArray[Any], threads: int) -> None:
         stops = range(self.num_rows, 0, -self.tile_rows)
         tiles = [slice(max(stop - self.tile_rows, 0), stop) for stop in stops]
-        heads: list[Future[float]] = [Future() for _ in tiles]
         workers = max(1, min(threads, len(tiles)))
         if workers == 1:
-            self._work(tiles, heads, slice(0, None, 1), out)
+            self._work(tiles, [_Head() for _ in tiles], slice(0, None, 1), out)
             return
+        from concurrent.futures import Future, ThreadPoolExecutor
+
+        heads: list[Future[float]] = [Future() for _ in tiles]
         with ThreadPoolExecutor(workers, thread_name_prefix="gae-tile") as pool:
             shares = [slice(first, None, workers) for first in range(workers)]
             for work in [pool.submit(self._work, tiles, heads, share, out) for share in shares]:
                 work.result()
 
-    def _work(self, tiles: list[slice], heads: list[Future[float]], share: slice, out: NDArray[Any]) -> None:
+    def _work(
+        self, tiles: list[slice], heads: Sequence[Future[float] | _Head], share: slice, out: NDArray[Any]
+    ) -> None:
         """The tiles of one thread. Only `solve` waits for the tile behind, which another has."""
         rows_needed = min(self.tile_rows, self.num_rows)
         x_buffer, a_buffer = self.library.empty(rows_needed), self.library.empty(rows_needed)

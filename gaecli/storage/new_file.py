@@ -13,7 +13,6 @@ import fcntl
 import os
 import re
 import resource
-import secrets
 import stat
 from pathlib import Path
 
@@ -205,7 +204,7 @@ def _put_back(kept: Path | None, target: Path) -> None:
 def temporary_beside(path: Path) -> Path:
     """A hidden name that no loader of a data set looks at, and that `sweep` knows."""
     short = os.fsdecode(os.fsencode(path.name)[:_MAX_NAME_BYTES])
-    return path.parent / f".{short}.{secrets.token_hex(8)}.tmp"
+    return path.parent / f".{short}.{os.urandom(8).hex()}.tmp"
 
 
 def open_files_limit(num_wanted: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -79,7 +79,7 @@ class PendingObject:
     """An object that will take the place of `target`, or not appear."""
 
     def __init__(self, mirror: Mirror, target: Path) -> None:
-        self.temporary = target.parent / f".{secrets.token_hex(8)}.tmp"
+        self.temporary = target.parent / f".{os.urandom(8).hex()}.tmp"
         self._mirror = mirror
         self.target = target
         self.is_committed = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import field
@@ -83,6 +82,8 @@ def open_store(uri: str) -> Any:
             f"`{uri}`: reading `{scheme.name}://` needs the extra `{scheme.extra}`",
             hint=f"pip install 'gaecli[{scheme.extra}]'",
         )
+    import logging
+
     import fsspec
 
     # A driver logs what it falls back to, many times over, and with no logging set up that goes to stderr.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import shutil
 import tempfile
 from pathlib import Path
@@ -37,7 +36,7 @@ class Spool:
     def _make(self) -> None:
         folder = Path(tempfile.gettempdir()).resolve()  # paths below it are compared by their text
         sweep_spools(folder)
-        self.path = folder / f"{PREFIX}{secrets.token_hex(8)}"
+        self.path = folder / f"{PREFIX}{os.urandom(8).hex()}"
         remember(self.close)
         self.path.mkdir(mode=0o700)
         self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
