@@ -43,6 +43,22 @@ class EstimatorKind:
 #: What says nothing to the score of a trajectory as a whole.
 _OF_STEPS = ("gamma", "lam", "lam_alpha", "n_steps", "recursion", "returns", "truncation")
 
+
+def _baseline(name: str, summary: str, source: str) -> EstimatorKind:
+    """The score of a trajectory beside those of its group."""
+    return EstimatorKind(
+        name=name,
+        summary=summary,
+        source=source,
+        module="gaecli.estimators.score",
+        roles=("reward",),
+        outputs=("advantage",),
+        moments="trajectories",
+        is_grouped=True,
+        unused=_OF_STEPS,
+    )
+
+
 _ROWS = (
     EstimatorKind(
         name="gae",
@@ -89,49 +105,25 @@ _ROWS = (
         outputs=("return",),
         unused=("lam", "lam_alpha", "recursion", "returns", "n_steps"),
     ),
-    EstimatorKind(
-        name="grpo",
-        summary="group-relative: A = (s - mean) / (std + ε) over the group, s the sum of rewards of the trajectory",
-        source="Shao et al. 2024, sec. 4.1.2, https://arxiv.org/abs/2402.03300",
-        module="gaecli.estimators.score",
-        roles=("reward",),
-        outputs=("advantage",),
-        moments="trajectories",
-        is_grouped=True,
-        unused=_OF_STEPS,
+    _baseline(
+        "grpo",
+        "group-relative: A = (s - mean) / (std + ε) over the group, s the sum of rewards of the trajectory",
+        "Shao et al. 2024, sec. 4.1.2, https://arxiv.org/abs/2402.03300",
     ),
-    EstimatorKind(
-        name="dr-grpo",
-        summary="group-relative without the division: A = s - mean over the group",
-        source="Liu et al. 2025, https://arxiv.org/abs/2503.20783",
-        module="gaecli.estimators.score",
-        roles=("reward",),
-        outputs=("advantage",),
-        moments="trajectories",
-        is_grouped=True,
-        unused=_OF_STEPS,
+    _baseline(
+        "dr-grpo",
+        "group-relative without the division: A = s - mean over the group",
+        "Liu et al. 2025, https://arxiv.org/abs/2503.20783",
     ),
-    EstimatorKind(
-        name="rloo",
-        summary="leave-one-out: A = s - mean of the others in the group",
-        source="Ahmadian et al. 2024, eq. 8, https://arxiv.org/abs/2402.14740",
-        module="gaecli.estimators.score",
-        roles=("reward",),
-        outputs=("advantage",),
-        moments="trajectories",
-        is_grouped=True,
-        unused=_OF_STEPS,
+    _baseline(
+        "rloo",
+        "leave-one-out: A = s - mean of the others in the group",
+        "Ahmadian et al. 2024, eq. 8, https://arxiv.org/abs/2402.14740",
     ),
-    EstimatorKind(
-        name="max-rl",
-        summary="A = (s - mean) / mean over the group, and 0 where the mean is not positive",
-        source="https://arxiv.org/abs/2602.02710",
-        module="gaecli.estimators.score",
-        roles=("reward",),
-        outputs=("advantage",),
-        moments="trajectories",
-        is_grouped=True,
-        unused=_OF_STEPS,
+    _baseline(
+        "max-rl",
+        "A = (s - mean) / mean over the group, and 0 where the mean is not positive",
+        "https://arxiv.org/abs/2602.02710",
     ),
 )
 

@@ -196,12 +196,9 @@ class _Entering:
         carry.ends[:] = self.is_open & ~borders.last_cut & ~self.goes_on
         carry.ends_terminated[:] = self.ends_before_start | (self.ends_before_padding & self.is_terminal)
         given, own = np.full(lanes.count, np.nan), lanes.last_next_values
-        if borders.end_values is not None:
-            given[:] = borders.end_values
-        if lanes.last_bootstraps is not None:
-            given[:] = (
-                lanes.last_bootstraps if borders.end_values is None else _first(given, lanes.last_bootstraps)
-            )
+        for numbers in (borders.end_values, lanes.last_bootstraps):
+            if numbers is not None:
+                given = np.where(np.isnan(given), numbers, given)
         following = self.follower_values
         if own is not None:
             has_own = ~np.isnan(own)
@@ -223,10 +220,6 @@ class _Entering:
         if bootstrap == "current":
             carry.inflow[lacks] = (borders.end_weights * borders.last_values)[lacks]
         return lacks
-
-
-def _first(numbers: FloatArray, others: FloatArray) -> FloatArray:
-    return np.where(np.isnan(numbers), others, numbers)
 
 
 def _spread_drops(summaries: Sequence[BlockSummary], everything: Carry, combined: Combined) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gaecli.estimator_kinds import ESTIMATORS
+
 #: (preset, estimator) -> settings. What is not here has those of the fields of `Settings`.
 _RULES: Mapping[tuple[str, str], Mapping[str, Any]] = {
     # TRL 1.16.0, trl/trainer/grpo_trainer.py: (s - mean) / (std + 1e-4), a lone one gets 0.
@@ -22,10 +24,9 @@ _RULES: Mapping[tuple[str, str], Mapping[str, Any]] = {
 }
 #: What all of them share, whatever the preset's rule for advantages of steps is.
 _PLAIN: Mapping[str, Any] = {"norm_ddof": 1, "norm_eps": 1e-8, "norm_floor": "add"}
-_GROUPED = ("grpo", "dr-grpo", "rloo", "max-rl")
 
 
 def group_rules(preset: str, estimator: str) -> Mapping[str, Any]:
-    if estimator not in _GROUPED:
+    if not ESTIMATORS[estimator].is_grouped:
         return {}
     return {**_PLAIN, **_RULES.get((preset, estimator), {})}

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gaecli.estimator_kinds import EstimatorKind
-from gaecli.estimators.base import Estimates
 from gaecli.estimators.monte_carlo import MonteCarlo, needs_whole_stream
 from gaecli.kernels.devices import Device
 from gaecli.rollouts import Block
@@ -39,6 +38,3 @@ class Toy(MonteCarlo):
     def prepare(self, block: Block) -> Block:
         block = super().prepare(block)
         return replace(block, rewards=block.rewards + np.nan_to_num(block.extras["bonus"]))
-
-    def estimate(self, block: Block, threads: int = 1) -> Estimates:
-        return super().estimate(block, threads)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import gaecli
 from gaecli.commands import compute as run
-from gaecli.pipeline import column_builder as pen
+from gaecli.pipeline import column_builder
 from gaecli.settings import RunOptions
 from gaecli.summary import Summary
 from gaecli.writing import outputs
@@ -39,7 +39,7 @@ def small_blocks(
             patch.setattr(run, "rows_per_block", lambda memory_bytes: rows)
         if store_bytes is not None:
             patch.setattr(run, "_STORE_SHARE", store_bytes / RunOptions().memory_bytes)
-        for module in (outputs, pen):
+        for module in (outputs, column_builder):
             patch.setattr(module, "OUTPUT_DTYPE", np.dtype(dtype))
         patch.setattr(os, "fsync", lambda handle: None)
         yield Path(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -52,6 +52,27 @@ def struct_fields(schema: pa.Schema) -> list[str]:
         elif path not in schema.names:
             found.append(path)
     return found
+
+
+class SchemaColumns:
+    """The columns of a file with an Arrow schema, by their names."""
+
+    schema: pa.Schema
+    columns: Mapping[str, ColumnInfo]
+    num_rows: int
+
+    def struct_fields(self) -> Sequence[str]:
+        return struct_fields(self.schema)
+
+    def find(self, name: str) -> ColumnInfo | None:
+        """A literal column name first (`next.reward` in LeRobot), then a struct path (`infos.value`)."""
+        if name in self.columns:
+            return self.columns[name]
+        return nested_info(name, self.schema, self.num_rows)
+
+    def may_hold_flags(self, name: str) -> bool:
+        """Where the header has no statistics."""
+        return self.find(name) is not None
 
 
 def nested_info(name: str, schema: pa.Schema, num_rows: int) -> ColumnInfo | None:

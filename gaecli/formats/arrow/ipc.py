@@ -17,14 +17,13 @@ import pyarrow as pa
 
 from gaecli.errors import DataError, FileError
 from gaecli.formats.arrow.columns import (
+    SchemaColumns,
     are_single,
-    nested_info,
     output_array,
     output_type,
     path_of,
     pick,
     schema_columns,
-    struct_fields,
     to_column,
     type_of,
 )
@@ -48,7 +47,7 @@ PROVENANCE_KEY = b"gaecli"
 _DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError, KeyError)
 
 
-class ArrowInput:
+class ArrowInput(SchemaColumns):
     """One Arrow IPC file or stream, opened by its schema and the headers of its batches."""
 
     format_name = "arrow"
@@ -107,17 +106,6 @@ class ArrowInput:
         except _DAMAGE as error:
             raise _unreadable(self.path, error) from error
         return digest.hexdigest()
-
-    def struct_fields(self) -> Sequence[str]:
-        return struct_fields(self.schema)
-
-    def may_hold_flags(self, name: str) -> bool:
-        return self.find(name) is not None
-
-    def find(self, name: str) -> ColumnInfo | None:
-        if name in self.columns:
-            return self.columns[name]
-        return nested_info(name, self.schema, self.num_rows)
 
     def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
         """Small batches are read together; a stream can only be read from its beginning."""

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from gaecli.errors import DataError, FileError
-from gaecli.formats.arrow.columns import are_single, nested_info, path_of, pick, schema_columns, struct_fields
+from gaecli.formats.arrow.columns import SchemaColumns, are_single, path_of, pick, schema_columns
 from gaecli.formats.base import (
     NO_REMARKS,
     NO_ROLES,
@@ -50,7 +50,7 @@ class _LineBatch:
     num_rows: int
 
 
-class JsonLinesInput:
+class JsonLinesInput(SchemaColumns):
     """One file of JSON lines. It has no header: opening it means parsing it once."""
 
     format_name = "jsonl"
@@ -148,17 +148,6 @@ class JsonLinesInput:
         except (OSError, ValueError) as error:
             raise _unreadable(self.path, error) from error
         return digest.hexdigest()
-
-    def struct_fields(self) -> Sequence[str]:
-        return struct_fields(self.schema)
-
-    def may_hold_flags(self, name: str) -> bool:
-        return self.find(name) is not None
-
-    def find(self, name: str) -> ColumnInfo | None:
-        if name in self.columns:
-            return self.columns[name]
-        return nested_info(name, self.schema, self.num_rows)
 
     def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
         return [

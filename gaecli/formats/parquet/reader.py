@@ -14,12 +14,11 @@ import pyarrow.parquet as pq
 
 from gaecli.errors import DataError, FileError
 from gaecli.formats.arrow.columns import (
-    nested_info,
+    SchemaColumns,
     output_array,
     output_type,
     pick,
     schema_columns,
-    struct_fields,
     type_of,
 )
 from gaecli.formats.base import (
@@ -44,7 +43,7 @@ READ_BUFFER_BYTES = 1 << 20
 PROVENANCE_KEY = b"gaecli"
 
 
-class ParquetInput:
+class ParquetInput(SchemaColumns):
     """One Parquet file, opened by its footer."""
 
     format_name = "parquet"
@@ -78,18 +77,9 @@ class ParquetInput:
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         return payload_fingerprint(read_footer(self.path), own_columns)
 
-    def struct_fields(self) -> Sequence[str]:
-        return struct_fields(self.schema)
-
     def may_hold_flags(self, name: str) -> bool:
         leaf = self._facts.leaf_of_list(self._leaf(name))
         return leaf is not None and self._facts.allow_flags[leaf]
-
-    def find(self, name: str) -> ColumnInfo | None:
-        """A literal column name first (`next.reward` in LeRobot), then a struct path (`infos.value`)."""
-        if name in self.columns:
-            return self.columns[name]
-        return nested_info(name, self.schema, self.num_rows)
 
     def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
         """Small row groups are read together, a large one is a unit of its own. Items of lists count as rows."""
