@@ -33,13 +33,19 @@ SHELL_VARIABLES = (
 
 
 @pytest.fixture(scope="session", autouse=True)
-def a_hang_up_is_for_children_to_end_of() -> Iterator[None]:
-    """Under `nohup` children would ignore it as well; a handler, unlike SIG_IGN, is not passed on to them."""
-    before = signal.getsignal(signal.SIGHUP)
-    if before == signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: None)
+def signals_are_not_ignored() -> Iterator[None]:
+    """Under `nohup`, or in the background of a script, children would ignore them as well.
+
+    A handler, unlike SIG_IGN, is not passed on to them.
+    """
+    usual = {signal.SIGHUP: lambda *_: None, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.getsignal(number) for number in usual}
+    for number, handler in usual.items():
+        if before[number] == signal.SIG_IGN:
+            signal.signal(number, handler)
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
