@@ -33,7 +33,7 @@ _CENTRED: Mapping[str, tuple[str, Callable[[float, float, int], float]]] = {
 
 
 @dataclass(eq=False)
-class _Group:
+class _Members:
     """All trajectories of one group, as blocks come by."""
 
     rows: list[int] = field(default_factory=list)
@@ -52,7 +52,7 @@ def group_baseline(question: Question) -> Derived | None:
     rule = NormRule.of(settings)
     moments = stream.measure(question.reading.context)
     constants = {key: rule.constants(one) for key, one in moments.items()}
-    group = _Group()
+    group = _Members()
 
     def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
         keys = group_keys(settled, carry, settings)
@@ -85,7 +85,7 @@ def group_baseline(question: Question) -> Derived | None:
 
 
 def _add(
-    group: _Group,
+    group: _Members,
     settled: Settled,
     keys: list[object],
     indices: np.ndarray,
@@ -112,7 +112,7 @@ def _add(
 
 
 def _derived(
-    settings: Settings, rule: NormRule, group: _Group, question: Question
+    settings: Settings, rule: NormRule, group: _Members, question: Question
 ) -> tuple[str | None, float | None]:
     """From the scores of the lines themselves, by plain sums."""
     name = settings.estimator
@@ -139,7 +139,7 @@ def _divisor(std: float, rule: NormRule) -> float:
     return max(std, rule.eps) if rule.floor == "clamp" else (std * std + rule.eps) ** 0.5
 
 
-def _tables(group: _Group, question: Question) -> list[DerivationTable]:
+def _tables(group: _Members, question: Question) -> list[DerivationTable]:
     mean = sum(group.scores) / max(len(group.scores), 1)
     members: list[dict[str, Cell]] = [
         {"row": row, "score": score, "deviation": score - mean, "is_this": row == group.own}
