@@ -7,7 +7,8 @@ and in the last line, next to the prompt, whether it went well.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from typing import TYPE_CHECKING
 
 from rich.text import Text

@@ -281,8 +281,8 @@ def _inverted_flags(case: StreamEvidence) -> list[WarningNote]:
         raise DataError(
             f"`{name}` of `{path}` holds {levels[0]} and {levels[1]}: an inverted flag is 0 where it ends, and "
             "one number elsewhere",
-            hint=f"pass `--gamma-column {name}` if it is a discount that changes by the step, or `{option} none` if the "
-            "column does not say where episodes end",
+            hint=f"pass `--gamma-column {name}` if it is a discount that changes by the step, or `{option} none` if "
+            "the column does not say where episodes end",
         )
     notes = []
     gamma = case.settings.gamma
