@@ -17,7 +17,7 @@ from gaecli.settings import RunOptions, Settings
 from gaecli.storage.places import Places
 from gaecli.studies.derivations import Question, derive
 from gaecli.studies.locate import Place, StepQuery, locate
-from gaecli.studies.reading import SettledStream, only_stream, read_stream
+from gaecli.studies.reading import SettledStream, check_decays_are_numbers, only_stream, read_stream
 from gaecli.studies.stored_advantage import stored_advantage
 from gaecli.studies.tail import Tail, tail_from
 
@@ -49,6 +49,7 @@ def explain(
         GaeError: as `compute` would, or because there is no such step.
     """
     settings = settings or Settings()
+    check_decays_are_numbers(settings, "gae explain")
     is_sum = settings.estimator in _SUMS_OF_DELTAS
     if is_sum:
         _check_is_plain(settings)

@@ -82,5 +82,5 @@ class ResponsesLayout:
             groups=groups,
             group_labels=labels,
             has_values="value" in names,
-            extras=read_extras(columns, self._extras, cells, lambda rows: rows),
+            extras=read_extras(columns, self._extras, (), cells).numbers,
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.decay_settings import OPTIONAL
 from gaecli.estimators.normalization import NormRule
 from gaecli.formats.base import RolloutFile
 from gaecli.moments import Moments
@@ -35,6 +36,7 @@ _DECISIVE = (
     "columns",
     "precision",
     "on_nan",
+    *OPTIONAL,
 )
 #: And one that is a normalisation over groups.
 _OF_GROUPS = ("norm_ddof", "norm_eps", "norm_floor")
