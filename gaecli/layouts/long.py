@@ -142,6 +142,7 @@ class LongLayout:
         cells = Cells(self._path, locate, self._drops, self._flags.inverted, stops)
         self._check_alternates(table, cells)
         mask, kept = self._mask(table, cells)
+        rewarded = mask if self._mask_rule.drops_rewards else kept
         used = used_cells(columns, self.roles, cells, kept)
         rewards, bad = cells.numbers(columns[names["reward"]], names["reward"], "reward", used)
         values, bad_values = cells.values(columns, names.get("value"), num_steps, used)
@@ -205,7 +206,7 @@ class LongLayout:
             facts=replace(
                 facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
                 lost=lost_rewards(
-                    rewards, None if kept is None else in_lanes(kept), padding, lane_cells.locate
+                    rewards, None if rewarded is None else in_lanes(rewarded), padding, lane_cells.locate
                 ),
                 suspects=self._traces(start, columns, arrangement, same & ~ended[:-1]),
             ),

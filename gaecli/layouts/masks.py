@@ -34,6 +34,8 @@ class MaskRule:
     fills: bool
     #: A reward on a masked step is that of the kept step before it.
     moves_rewards: bool
+    #: The reward of a masked step is 0, whatever else of it counts.
+    drops_rewards: bool
 
     @classmethod
     def of(cls, settings: Settings) -> MaskRule:
@@ -44,6 +46,7 @@ class MaskRule:
             convention.mask_shift,
             settings.mask_fill != "null",
             settings.masked_reward == "move",
+            convention.masks_rewards,
         )
 
     def shifted(self, mask: BoolArray, offsets: IndexArray) -> BoolArray:
@@ -58,9 +61,7 @@ class MaskRule:
 
     def zeroed(self, block: Block, mask: BoolArray) -> Block:
         """A block with steps of trajectories that may go on elsewhere."""
-        if self.mode == "keep":
-            return replace(block, masked=~mask)
-        return masked_steps(block, mask, mask, self)
+        return masked_steps(block, mask, np.ones_like(mask) if self.mode == "keep" else mask, self)
 
 
 #: In a buffer of steps it says that no episode ended; beside token ids, which tokens count.
@@ -121,7 +122,7 @@ def masked_rows(
     mask, _ = cells.flags(columns[name], name)
     if mask.all():
         return None
-    if rule.moves_rewards and rule.mode != "keep":
+    if rule.moves_rewards and (rule.mode != "keep" or rule.drops_rewards):
         raise UsageError(
             f"`--masked-reward move` needs trajectories as rows of lists or of arrays, and `{cells.path}` has a row "
             "per step",
@@ -140,16 +141,21 @@ def masked_rows(
 
 def masked_steps(block: Block, mask: BoolArray, used: BoolArray, rule: MaskRule) -> Block:
     """The block under a mask of its steps; `used` as from `MaskRule.used`."""
+    rewarded = mask if rule.drops_rewards else used
     if rule.moves_rewards:
-        block = with_moved_rewards(block, mask, used)
+        block = with_moved_rewards(block, mask, rewarded)
     if rule.mode == "skip":
         return _compressed(block, mask, rule)
     return replace(
         block,
-        rewards=np.where(used, block.rewards, block.rewards.dtype.type(0)),
-        values=np.where(used, block.values, block.values.dtype.type(0)),
+        rewards=_zeroed_where_not(rewarded, block.rewards),
+        values=_zeroed_where_not(used, block.values),
         masked=~mask,
     )
+
+
+def _zeroed_where_not(used: BoolArray, numbers: Array) -> Array:
+    return numbers if used.all() else np.where(used, numbers, numbers.dtype.type(0))
 
 
 def _shift(mask: BoolArray, offsets: IndexArray) -> BoolArray:

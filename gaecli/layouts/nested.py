@@ -138,7 +138,12 @@ class NestedLayout:
                     shows_time=mask is not None or padding is not None or beyond is not None,
                     is_bare=~ended[last] & (True if next_values is None else np.isnan(next_values[last])),
                 ),
-                lost=lost_rewards(reward_cells, used, padding, cells.locate),
+                lost=lost_rewards(
+                    reward_cells,
+                    mask if self._mask_rule.drops_rewards else used,
+                    padding,
+                    cells.locate,
+                ),
             ),
         )
         return block if mask is None or used is None else masked_steps(block, mask, used, self._mask_rule)

@@ -76,6 +76,8 @@ class Preset:
     mask_shift: bool = False
     #: The recursion goes on to the slot after the last one kept.
     mask_reach: bool = False
+    #: The reward of a masked token is 0, even where the mode lets its value count.
+    masks_rewards: bool = False
 
     def settings(self) -> dict[str, Any]:
         """The fields of `Settings` that this preset decides."""

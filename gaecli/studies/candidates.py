@@ -115,6 +115,7 @@ def candidates(settings: Settings, holds: Holds, only: str | None = None) -> Ite
             preset.arrival_rows,
             preset.mask_shift,
             preset.mask_reach,
+            preset.masks_rewards,
             preset.returns if holds == "return" else None,
         )
         groups.setdefault(key, []).append(name)

@@ -59,8 +59,14 @@ def trl(rewards, values, mask, gamma, lam) -> tuple[list[float], list[float]]:
 
 
 def slime(rewards, values, mask, gamma, lam) -> tuple[list[float], list[float]]:
-    """slime/utils/ppo_utils.py, vanilla_gae: the mask plays no part."""
+    """slime/utils/ppo_utils.py, vanilla_gae: the mask plays no part. SkyRL's ppo_utils.py is the same."""
     return _plain(rewards, values, gamma, lam)
+
+
+def roll(rewards, values, mask, gamma, lam) -> tuple[list[float], list[float]]:
+    """ROLL 8eb27cc, roll/utils/functionals.py, compute_advantage: rewards times mask, values as they are."""
+    advantages, returns = _plain([r * m for r, m in zip(rewards, mask, strict=True)], values, gamma, lam)
+    return [a * m for a, m in zip(advantages, mask, strict=True)], returns
 
 
 def areal(rewards, values, mask, gamma, lam, fills_row=False) -> tuple[list[float], list[float]]:
@@ -97,5 +103,7 @@ TOKEN_LOOPS: dict[str, Callable[..., Any]] = {
     "openrlhf": openrlhf,
     "trl": trl,
     "slime": slime,
+    "skyrl": slime,
+    "roll": roll,
     "areal": areal,
 }
