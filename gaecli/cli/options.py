@@ -107,6 +107,17 @@ _SETTINGS = (
         float,
         metavar="ALPHA",
     ),
+    _number(
+        "lam_retain",
+        "Or q ** (1 / (n - 1)): so much of the last reward is left at the first step, whatever the length.",
+        float,
+        metavar="Q",
+    ),
+    _number("lam_value", "λ of the returns, where it is not that of the advantages.", float),
+    _number("lam_value_alpha", "The same by the length, as `--lam-alpha`.", float, metavar="ALPHA"),
+    _number("lam_value_retain", "The same by the length, as `--lam-retain`.", float, metavar="Q"),
+    Option("gamma_column", "Column with γ of each step, of what follows it.", _ESTIMATOR, "COLUMN"),
+    Option("lam_column", "Column with λ of each step.", _ESTIMATOR, "COLUMN"),
     Option(
         "truncation",
         "A truncated end has a next value (`exact`), that of its own state (`current`), is terminal "

@@ -49,6 +49,11 @@ class MaskRule:
             convention.masks_rewards,
         )
 
+    @property
+    def keeps_time(self) -> bool:
+        """A masked step passes, so that its γ and λ count."""
+        return self.mode != "skip"
+
     def shifted(self, mask: BoolArray, offsets: IndexArray) -> BoolArray:
         """The mask as the recursion and the statistics mean it; row i of the file is offsets[i:i+1]."""
         return _shift(mask, offsets) if self.shift else mask
@@ -198,6 +203,7 @@ def _compressed(block: Block, mask: BoolArray, rule: MaskRule) -> Block:
         next_values=next_values,
         dropped=None if block.dropped is None else block.dropped[kept],
         groups=None if block.groups is None else block.groups[kept],
+        extras={name: numbers[kept] for name, numbers in block.extras.items()},
         slots=_slots(block.values, kept, trajectory, rows) if rule.fills else None,
         stream_ends=_compressed_ends(block, kept),
         placement=Placement(block.placement.num_rows, order=rows[kept]),

@@ -126,7 +126,7 @@ class ResponsesLayout:
             groups=groups,
             group_labels=labels,
             has_values="value" in names,
-            extras=read_extras(columns, self._extras, cells, lambda items: items),
+            extras=read_extras(columns, self._extras, (), cells).numbers,
             list_offsets=reward.offsets,
             null_lists=reward.null_lists,
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from gaecli.decay_settings import OPTIONAL
 from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.presets import PRESETS
 from gaecli.report.charts import format_bytes, format_setting
@@ -237,6 +238,7 @@ _TOLD_BY_PRESET = (
     "masked_reward",
     "on_nan",
     "lam_alpha",
+    *OPTIONAL,
     "n_steps",
     "normalize_by",
     "keep_raw",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.decay_settings import OPTIONAL
 from gaecli.estimators.normalization import NormRule
 from gaecli.formats.base import RolloutFile
 from gaecli.moments import Moments
@@ -31,6 +32,7 @@ _DECISIVE = (
     "columns",
     "precision",
     "on_nan",
+    *OPTIONAL,
 )
 
 
@@ -46,7 +48,7 @@ def stored_advantage(reading: SettledStream, place: Place, advantage: float) -> 
     given = entry.get("settings")
     theirs: Mapping[str, Any] = given if isinstance(given, dict) else {}
     ours = reading.stream.settings.to_dict()
-    differing = {key: theirs.get(key) for key in _DECISIVE if theirs.get(key, ours[key]) != ours[key]}
+    differing = {key: theirs.get(key) for key in _DECISIVE if theirs.get(key, ours.get(key)) != ours.get(key)}
     value = _cell(opened.file, name, place)
     expected = None if differing else _normalized(advantage, theirs, entry)
     return StoredAdvantage(name, value, expected, differing)
