@@ -77,8 +77,13 @@ def check_is_gae(settings: Settings, command: str) -> None:
     if settings.estimator != "gae":
         raise UsageError(
             f"`{command}` knows GAE only, and `--estimator {settings.estimator}` is another one",
-            hint="drop `--estimator`; `gae compute`, `gae inspect` and `gae check` take it",
+            hint="drop `--estimator`; `gae compute`, `gae inspect`, `gae check` and `gae explain` take it",
         )
+    check_decays_are_numbers(settings, command)
+
+
+def check_decays_are_numbers(settings: Settings, command: str) -> None:
+    """One γ and one λ, whatever the step and the length of its trajectory."""
     for name in OPTIONAL:
         if getattr(settings, name) is not None:
             raise UsageError(
