@@ -21,7 +21,9 @@ from gaecli.settings import Settings
 
 @dataclass(frozen=True)
 class MaskRule:
-    """`skip`: masked steps do not exist. `cut`: nor do they, and trajectories end before them. `zero`, `gated`: their reward and value are 0. `keep`: they count.
+    """`skip`: masked steps do not exist. `cut`: nor do they, and trajectories end before them.
+
+    `zero`, `gated`: their reward and value are 0. `keep`: they count.
 
     The recursion may use a slot more than the mask says (`reach`, after the last kept one of a row), or
     the mask of the slot after each (`shift`).

@@ -9,8 +9,8 @@ from typing import Any
 from gaecli.choices import (
     ArrayLayoutName,
     DoneAt,
-    MaskFill,
     MaskedReturns,
+    MaskFill,
     MaskMode,
     NormalizeScope,
     NormFloor,
