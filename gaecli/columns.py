@@ -107,6 +107,12 @@ def resolve(file: RolloutFile, settings: Settings) -> Roles:
             raise _missing(file, role)
     if "value" not in roles.names:
         _check_without_values(file, settings)
+    if settings.is_over_units and "unit" not in roles.names:
+        raise UsageError(
+            f"preset `{settings.preset}` computes over turns, and nothing in `{file.path}` is named that tells them "
+            f"apart\n       columns there: {columns_there(file)}",
+            hint="pass `--unit` with the id of the turn, or with a flag at its last token",
+        )
     return _check_kinds(file, roles)
 
 
@@ -130,7 +136,7 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
     own = _own_names(file, settings, padding)
     taken = {*padding.values(), *settings.columns.values(), *_rlds_discounts(file), *settings.decay_columns}
     taken |= {name for there in own.values() for name in there}
-    for role in ALIASES:
+    for role in (*ALIASES, "unit"):
         option = "done" if role == "done_start" else role
         if role == "done_start" and settings.columns.get("not_done", "none") != "none":
             continue
@@ -138,7 +144,11 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
             if role == option:
                 names[role] = _named(file, role, settings.columns[option])
             continue
-        found = own.get(role) or [name for name in _by_names(file, role, ALIASES[role]) if name not in taken]
+        if role == "unit" and not settings.is_over_units:
+            continue
+        found = own.get(role) or [
+            name for name in _by_names(file, role, ALIASES.get(role, ())) if name not in taken
+        ]
         if found:
             names[role], *others = found
             if others:
@@ -232,6 +242,8 @@ def _did_you_mean(name: str, role: str, file: RolloutFile) -> str:
 
 
 def flag_of(role: str) -> str:
+    if role == "unit":
+        return "--unit"
     return f"--{role.replace('_', '-')}-column" if role in ROLES else "--done-column"
 
 

@@ -24,6 +24,9 @@ from gaecli.choices import (
     Precision,
     Singleton,
     Truncation,
+    UnitIs,
+    UnitReward,
+    UnitValue,
 )
 from gaecli.decay_settings import (
     FAMILIES,
@@ -41,6 +44,7 @@ from gaecli.layout_kinds import LAYOUTS
 from gaecli.presets import Preset, find_preset
 from gaecli.presets.groups import group_rules
 from gaecli.records import dataclass
+from gaecli.unit_settings import UNIT_SETTINGS, check_given, check_units, is_over_units
 
 #: The roles a column can play, in the order in which messages list them.
 ROLES = (
@@ -58,6 +62,7 @@ ROLES = (
     "env",
     "step",
     "mask",
+    "unit",
 )
 
 
@@ -81,6 +86,13 @@ class Settings:
     #: Columns with γ and λ of each step.
     gamma_column: str | None = None
     lam_column: str | None = None
+    #: Where a step is a unit of rows (the role `unit`): what the column holds, None where that is plain; what
+    #: becomes of rewards and values of its rows.
+    unit_is: UnitIs | None = None
+    unit_reward: UnitReward = "sum"
+    unit_value: UnitValue = "first"
+    #: γ over units; γ is then that within each of them, in a second pass.
+    turn_gamma: float | None = None
     preset: str = "exact"
     #: One of `gaecli.estimator_kinds.ESTIMATORS`.
     estimator: str = "gae"
@@ -123,6 +135,7 @@ class Settings:
         kind = ESTIMATORS.get(given.get("estimator", "gae"))
         if kind is not None:
             _check_used(kind, given)
+            check_given(given, given.get("columns", {}), preset, kind)
         chosen = _preset_settings(preset, kind)
         without_other_ways(chosen, given)
         return cls(**{**chosen, **given, "preset": preset.name})
@@ -138,6 +151,7 @@ class Settings:
         find_preset(self.preset)
         _check_choice("estimator", self.estimator, tuple(ESTIMATORS))
         check_decays(self)
+        check_units(self)
         choices: dict[str, Any] = {
             "bootstrap": Bootstrap,
             "truncation": Truncation,
@@ -231,6 +245,11 @@ class Settings:
         return tuple(dict.fromkeys(filter(None, [self.gamma_column, self.lam_column])))
 
     @property
+    def is_over_units(self) -> bool:
+        """A step of the estimator is a unit of several rows."""
+        return is_over_units(self.columns, self.convention, self.kind)
+
+    @property
     def kind(self) -> EstimatorKind:
         """The row of the table of estimators."""
         return ESTIMATORS[self.estimator]
@@ -271,6 +290,9 @@ class Settings:
         found = {**asdict(self), "columns": dict(self.columns)}
         for name in ("n_steps", *OPTIONAL):
             if found[name] is None:
+                del found[name]
+        for name in UNIT_SETTINGS:
+            if not self.is_over_units or found[name] is None:
                 del found[name]
         if not self.kind.is_grouped:
             del found["group_column"], found["singleton"]

@@ -187,6 +187,15 @@ class Normalization:
 
 
 @dataclass(frozen=True)
+class UnitCounts:
+    """Units of several steps that were one step each: their column, what it holds, and how many there are."""
+
+    column: str
+    reading: Literal["id", "end"]
+    count: int
+
+
+@dataclass(frozen=True)
 class Seconds:
     """Wall time. Phases overlap, so they need not add up to the total."""
 
@@ -223,6 +232,8 @@ class Summary:
     gallery: Gallery | None = None
     #: Of each stream by itself, where there are several.
     explained_variances: Spread | None = None
+    #: Where a step was a unit of several rows.
+    units: UnitCounts | None = None
 
     @property
     def failures(self) -> list[Failure]:

@@ -55,6 +55,8 @@ def verify(
     """
     settings = settings or Settings()
     check_is_gae(settings, "gae verify")
+    if preset is not None:
+        check_is_gae(settings.replace(preset=preset), "gae verify")
     given = [source] if column_source is None else [source, column_source]
     with Places(RunOptions(dry_run=True)) as places:
         local = [Path(path) for path in places.inputs.fetched(given)]

@@ -112,7 +112,7 @@ class KeyedListsLayout(NestedLayout):
                 items[name] = self._flag_items(columns, name, offsets, start)
             elif name in per_row and column.offsets is None:
                 items[name] = on_last_items(column, offsets, fill=0, else_null=True)
-            elif name in (self._group, *self._extras) and column.offsets is None:
+            elif name in (self._group, self.roles.get("unit"), *self._extras) and column.offsets is None:
                 items[name] = repeated(column.as_ids() if name == self._group else column, offsets)
             elif is_one_longer(column, offsets):
                 items[name] = of_steps(column)

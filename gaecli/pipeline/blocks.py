@@ -64,7 +64,7 @@ class Scanned:
 
     @property
     def num_bytes(self) -> int:
-        holders = [self, self.block, self.block.placement, self.block.slots, self.prepared]
+        holders = [self, self.block, self.block.placement, self.block.slots, self.block.units, self.prepared]
         arrays = [item for holder in holders if holder is not None for item in vars(holder).values()]
         return sum({id(item): item.nbytes for item in arrays if isinstance(item, np.ndarray)}.values())
 

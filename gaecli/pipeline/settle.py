@@ -32,13 +32,19 @@ class Settled:
     kind: EstimatorKind
     #: The returns are not A + V.
     has_own_returns: bool = False
+    #: A unit of several steps enters mean and standard deviation once.
+    measures_units: bool = False
 
     def counted(self, numbers: Array) -> Array:
         """What enters statistics: of steps that count and have an advantage."""
         return numbers if self.estimated is None else numbers[self.estimated]
 
     def measured(self, numbers: Array) -> Array:
-        """What enters mean and standard deviation: of all of these, or of the last step of each trajectory."""
+        """What enters mean and standard deviation: of all of these, or of the last of each trajectory or unit."""
+        if self.measures_units and self.block.units is not None:
+            counted, units = self.counted(numbers), self.counted(self.block.units.numbers)
+            last: Array = counted[np.append(units[1:] != units[:-1], True)[: len(units)]]
+            return last
         if self.kind.moments == "steps":
             return self.counted(numbers)
         return numbers[self.prepared.cuts if self.estimated is None else self.prepared.cuts & self.estimated]
@@ -55,7 +61,10 @@ def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     estimated = counts if prepared is block else _all_of(counts, prepared.is_step)
     kind = estimator.settings.kind
     has_own_returns = scanned.returns is not None or "advantage" not in kind.outputs
-    return Settled(block, prepared, advantages, returns, counts, estimated, kind, has_own_returns)
+    measures_units = estimator.settings.convention.normalizes_units
+    return Settled(
+        block, prepared, advantages, returns, counts, estimated, kind, has_own_returns, measures_units
+    )
 
 
 def reread(settled: Settled, estimator: Estimator) -> Settled:

@@ -100,6 +100,8 @@ def candidates(settings: Settings, holds: Holds, only: str | None = None) -> Ite
     for name, preset in PRESETS.items():
         if only is not None and name != only:
             continue
+        if preset.over_units:
+            continue  # they need a column that tells units apart
         if preset.truncation == "ask":
             options = preset.truncation_options if only is not None else ()
             for rule in options:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from gaecli.columns import flag_of
 from gaecli.settings import Settings
 
 #: Settings that need no flag of their own here: they come first, or are of columns, or of no number.
@@ -26,14 +27,12 @@ def flags_of(settings: Settings) -> list[str]:
     ]
     if settings.join is not None:
         words.append("--join" if settings.join else "--no-join")
-    words += [
-        f"--{role.replace('_', '-')}-column {shlex.quote(name)}" for role, name in settings.columns.items()
-    ]
+    words += [f"{flag_of(role)} {shlex.quote(name)}" for role, name in settings.columns.items()]
     return words
 
 
 def _changed(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if value != usual[name]}
+    return {name: value for name, value in settings.items() if value != usual.get(name)}
 
 
 def _typed(value: object) -> str:

@@ -23,6 +23,9 @@ K = TypeVar("K")
 
 _COUNTS = ("dropped_episodes", "dropped_steps", "unestimated_steps", "local_groups", "degenerate_groups")
 
+#: Of runs over units alone.
+_UNIT_COUNTS = ("units_by_id", "units_by_end", "episodes_of_units")
+
 
 def kept_report(totals: Totals) -> dict[str, Any]:
     """As JSON: no number that is not finite is in it."""
@@ -35,6 +38,7 @@ def kept_report(totals: Totals) -> dict[str, Any]:
         "value_errors": _moments_document(totals.value_errors),
         "returns": _moments_document(totals.returns),
         **{name: getattr(totals, name) for name in _COUNTS},
+        **{name: count for name in _UNIT_COUNTS if (count := getattr(totals, name))},
     }
 
 
@@ -55,7 +59,7 @@ def report_of(entry: Mapping[str, Any]) -> Totals:
         _moments_of(kept.get("value_errors")),
         _moments_of(kept.get("returns")),
     )
-    for name in _COUNTS:
+    for name in (*_COUNTS, *_UNIT_COUNTS):
         setattr(totals, name, _count(kept.get(name)))
     return totals
 
