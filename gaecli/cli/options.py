@@ -149,10 +149,11 @@ _SETTINGS = (
     ),
     Option(
         "mask_mode",
-        "Masked steps do not exist (`skip`), count as 0 while time goes on (`zero`), the same but let the "
-        "trace pass (`gated`), or are left out of statistics only (`keep`). Default: `skip`, or the preset's.",
+        "Masked steps do not exist (`skip`) or end the trajectory before them (`cut`), count as 0 while time goes on "
+        "(`zero`), the same but let the trace pass (`gated`), or are left out of statistics only (`keep`). "
+        "Default: `skip`, or the preset's.",
         _ESTIMATOR,
-        "skip|zero|gated|keep",
+        "skip|cut|zero|gated|keep",
     ),
     Option(
         "mask_fill",

@@ -9,6 +9,7 @@ from typing import Any
 from gaecli.choices import (
     ArrayLayoutName,
     DoneAt,
+    MaskedReturns,
     MaskFill,
     MaskMode,
     NormalizeScope,
@@ -72,6 +73,8 @@ class Preset:
     done_is_truncated: bool = False
     #: Reward and flags are stored with the observation they arrived with.
     arrival_rows: bool = False
+    #: What masked slots hold as returns, where they are no steps.
+    masked_returns: MaskedReturns = "carry"
     #: The mask of a step is that of the token after it.
     mask_shift: bool = False
     #: The recursion goes on to the slot after the last one kept.

@@ -116,7 +116,7 @@ def candidates(settings: Settings, holds: Holds, only: str | None = None) -> Ite
             preset.mask_shift,
             preset.mask_reach,
             preset.masks_rewards,
-            preset.returns if holds == "return" else None,
+            (preset.returns, preset.masked_returns) if holds == "return" else None,
         )
         groups.setdefault(key, []).append(name)
     seen = set()

@@ -15,6 +15,7 @@ from gaecli.records import dataclass
 from gaecli.results import BootstrapSource, End
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
+from gaecli.studies.final_numbers import grouping_of
 from gaecli.studies.locate import Place
 from gaecli.studies.reading import SettledStream
 
@@ -126,9 +127,8 @@ def tail_from(reading: SettledStream, place: Place) -> Tail:
             step = step_at(file, start, settled, place)
             if step is not None:
                 _check_has_advantage(settled, step, place)
-                block = settled.block
-                if block.groups is not None:
-                    tail.group = block.group_labels[int(block.groups[step])]
+                grouping = grouping_of(settled)
+                tail.group = None if grouping is None else grouping.label(step)
                 _collect(tail, settled, carry, start, step)
         elif tail.chain >= 0:
             lanes = np.flatnonzero(carry.head_chains == tail.chain)

@@ -7,14 +7,14 @@ from dataclasses import field
 
 import numpy as np
 
-from gaecli.estimators.normalization import NormRule
+from gaecli.moments import Moments
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.groups import group_keys, normalized
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.results import Cell, DerivationTable
 from gaecli.settings import Settings
 from gaecli.studies.derivations.base import MOST_LINES, Derived, Question
+from gaecli.studies.final_numbers import finisher, grouping_of
 from gaecli.studies.tail import step_at
 
 _DIVISORS = {"add": "(std + ε)", "clamp": "max(std, ε)", "rsqrt": "sqrt(std^2 + ε)"}
@@ -38,66 +38,52 @@ class _Members:
 
     rows: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
-    count: int = 0
-    #: Σ s and Σ (s - first)² are of all; the lists end at some length.
-    total: float = 0.0
+    #: Of all of them; the lists end at some length.
+    moments: Moments = field(default_factory=Moments)
     own: int | None = None
     own_rewards: list[float] = field(default_factory=list)
     computed: float = 0.0
 
 
 def group_baseline(question: Question) -> Derived | None:
-    """(s - mean) · scale, with the equation of the estimator where there is one here."""
+    """The equation of the estimator, where there is one here, with the scores of the group."""
     settings, stream = question.settings, question.reading.stream
-    rule = NormRule.of(settings)
-    moments = stream.measure(question.reading.context)
-    constants = {key: rule.constants(one) for key, one in moments.items()}
+    finish = finisher(question.reading)
     group = _Members()
 
     def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
-        keys = group_keys(settled, carry, settings)
-        assert keys is not None
         step = step_at(file, start, settled, question.place)
         if step is not None:
-            group.computed = float(normalized(settled, keys, constants, rule).advantages[step])
-        _add(group, settled, keys.keys, keys.indices, question, start, step)
+            group.computed = float(finish(file, start, settled, carry)[step])
+        _add(group, settled, question, start, step)
 
     for _ in stream.visit(question.reading.context, look):
         pass
-    own = constants[question.tail.group]
-    std = own.std if rule.ddof < own.count else None
-    equation, derived = _derived(settings, rule, group, question)
+    equation, derived = _derived(settings, group, question)
+    std = group.moments.std(settings.norm_ddof)
     return Derived(
         computed=group.computed,
         equation=equation,
         numbers={
             "s": float(question.tail.advantages[0]),
-            "n": own.count,
-            "mean": moments[question.tail.group].mean,
+            "n": group.moments.count,
+            "mean": group.moments.mean,
             "std": std,
-            **({"ε": rule.eps, "ddof": rule.ddof} if rule.baseline == "grpo" else {}),
-            "scale": own.scale,
+            **({"ε": settings.norm_eps, "ddof": settings.norm_ddof} if settings.estimator == "grpo" else {}),
         },
         tables=_tables(group, question),
         derived=derived,
-        remarks=_remarks(settings, own.count, is_degenerate=own.is_degenerate),
+        remarks=_remarks(settings, group.moments),
     )
 
 
-def _add(
-    group: _Members,
-    settled: Settled,
-    keys: list[object],
-    indices: np.ndarray,
-    question: Question,
-    start: int,
-    step: int | None,
-) -> None:
+def _add(group: _Members, settled: Settled, question: Question, start: int, step: int | None) -> None:
     """The trajectories of the block that are of the group; each is where its last step is."""
-    wanted = np.array([key == question.tail.group for key in keys], np.bool_)
-    is_last = settled.measured(np.arange(len(indices)))
-    members = is_last[wanted[indices[is_last]]]
+    grouping = grouping_of(settled)
+    every = settled.measured(np.arange(len(settled.advantages)))
+    members = every if grouping is None else every[grouping.steps_of(question.tail.group)[every]]
     rows = start + settled.block.file_rows(members)
+    group.moments = group.moments.merge(Moments.of(settled.advantages[members]))
     for row, member in zip(rows.tolist(), members.tolist(), strict=True):
         if step is not None and group.own is None and member >= step:
             group.own = row
@@ -105,38 +91,39 @@ def _add(
             while first > 0 and not settled.prepared.cuts[first - 1]:
                 first -= 1
             group.own_rewards = settled.prepared.rewards[first : member + 1].astype(np.float64).tolist()
-        group.count += 1
         if len(group.scores) < MOST_LINES:
             group.rows.append(row)
             group.scores.append(float(settled.advantages[member]))
 
 
-def _derived(
-    settings: Settings, rule: NormRule, group: _Members, question: Question
-) -> tuple[str | None, float | None]:
+def _derived(settings: Settings, group: _Members, question: Question) -> tuple[str | None, float | None]:
     """From the scores of the lines themselves, by plain sums."""
     name = settings.estimator
     if name not in ("grpo", *_CENTRED):
         return None, None
-    centred, of_scores = _CENTRED.get(name, (f"A = (s - mean) / {_DIVISORS[rule.floor]}", None))
-    if group.count != len(group.scores):
+    centred, of_scores = _CENTRED.get(name, (f"A = (s - mean) / {_DIVISORS[settings.norm_floor]}", None))
+    score, n = float(question.tail.advantages[0]), group.moments.count
+    if n != len(group.scores):
         return centred, None
-    score, n = float(question.tail.advantages[0]), group.count
     if n == 1:
-        if rule.singleton != "raw":
+        if settings.singleton != "raw":
             return centred, 0.0
-        return centred, score / _divisor(1.0, rule) if name == "grpo" else score
+        return centred, score / _divisor(1.0, settings) if name == "grpo" else score
     mean = sum(group.scores) / n
     if of_scores is not None:
         return centred, of_scores(score, mean, n)
-    std = (sum((one - mean) ** 2 for one in group.scores) / (n - rule.ddof)) ** 0.5
-    return centred, 0.0 if std <= 1e-12 * abs(mean) else (score - mean) / _divisor(std, rule)
+    std = (sum((one - mean) ** 2 for one in group.scores) / (n - settings.norm_ddof)) ** 0.5
+    return centred, 0.0 if std <= 1e-12 * abs(mean) else (score - mean) / _divisor(std, settings)
 
 
-def _divisor(std: float, rule: NormRule) -> float:
-    if rule.floor == "add":
-        return std + rule.eps
-    return max(std, rule.eps) if rule.floor == "clamp" else (std * std + rule.eps) ** 0.5
+def _divisor(std: float, settings: Settings) -> float:
+    if settings.norm_floor == "add":
+        return std + settings.norm_eps
+    return (
+        max(std, settings.norm_eps)
+        if settings.norm_floor == "clamp"
+        else (std * std + settings.norm_eps) ** 0.5
+    )
 
 
 def _tables(group: _Members, question: Question) -> list[DerivationTable]:
@@ -162,8 +149,9 @@ def _short(label: object) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def _remarks(settings: Settings, count: int, *, is_degenerate: bool) -> list[str]:
-    if count == 1:
+def _remarks(settings: Settings, moments: Moments) -> list[str]:
+    if moments.count == 1:
         gets = {"zero": "0", "raw": "its score", "error": "nothing"}[settings.singleton]
         return [f"the only trajectory of its group, which gets {gets} (`--singleton {settings.singleton}`)"]
-    return ["all scores of the group are alike: nothing tells them apart"] if is_degenerate else []
+    is_flat = moments.m2 <= moments.count * (1e-12 * abs(moments.mean)) ** 2
+    return ["all scores of the group are alike: nothing tells them apart"] if is_flat else []
