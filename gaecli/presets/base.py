@@ -72,6 +72,10 @@ class Preset:
     done_is_truncated: bool = False
     #: Reward and flags are stored with the observation they arrived with.
     arrival_rows: bool = False
+    #: The flag of an end is read with the step before it.
+    early_ends: bool = False
+    #: A step without an advantage (`drop`) enters mean and standard deviation as 0.
+    counts_dropped: bool = False
     #: The mask of a step is that of the token after it.
     mask_shift: bool = False
     #: The recursion goes on to the slot after the last one kept.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from gaecli.choices import Truncation
 from gaecli.errors import DataError
 from gaecli.estimators.bootstrap import fill_bootstrap, needs_bootstrap
 from gaecli.estimators.registry import make_estimator
@@ -29,7 +30,7 @@ from gaecli.studies.search import Model
 LARGEST = 1e70
 #: Rows, or items of lists, of a piece: a table of a few long lists is no reason to read them one by one.
 _LEAST_ROWS = 1 << 16
-_TRUNCATIONS = ("exact", "current", "zero", "drop", "leak")
+_TRUNCATIONS = tuple(word for word in get_args(Truncation) if word != "ask")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class CandidateReading:
     candidate: Candidate
     block: Block
     estimated: BoolArray | None
+    #: What enters mean and standard deviation.
+    measured: BoolArray | None
     #: What the column holds, and of each step the advantage that this makes of it.
     holds: Holds
     column: FloatArray
@@ -113,6 +116,7 @@ def candidates(settings: Settings, holds: Holds, only: str | None = None) -> Ite
             preset.recursion,
             preset.open_ends,
             preset.arrival_rows,
+            preset.early_ends,
             preset.mask_shift,
             preset.mask_reach,
             preset.masks_rewards,
@@ -182,6 +186,7 @@ def read_candidate(
         candidate,
         block,
         whole.estimated,
+        whole.measured,
         holds,
         column,
         evidence,
