@@ -9,6 +9,7 @@ from typing import Any
 from gaecli.choices import (
     ArrayLayoutName,
     DoneAt,
+    MaskedReturns,
     MaskFill,
     MaskMode,
     NormalizeScope,
@@ -76,6 +77,8 @@ class Preset:
     early_ends: bool = False
     #: A step without an advantage (`drop`) enters mean and standard deviation as 0.
     counts_dropped: bool = False
+    #: What masked slots hold as returns, where they are no steps.
+    masked_returns: MaskedReturns = "carry"
     #: The mask of a step is that of the token after it.
     mask_shift: bool = False
     #: The recursion goes on to the slot after the last one kept.

@@ -149,7 +149,7 @@ def _convention(preset: Preset, settings: Settings, holds: Holds) -> tuple[objec
         preset.mask_shift,
         preset.mask_reach,
         preset.masks_rewards,
-        preset.returns if holds == "return" else None,
+        (preset.returns, preset.masked_returns) if holds == "return" else None,
     )
 
 
