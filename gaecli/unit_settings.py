@@ -80,12 +80,10 @@ def check_units(settings: _Units) -> None:
     kind = settings.kind
     if not kind.has_units:
         raise UsageError(f"`--unit` says nothing to `--estimator {kind.name}`", hint="drop `--unit`")
-    if settings.truncation in ("drop", "leak") or settings.convention.arrival_rows:
-        why = (
-            f"`--truncation {settings.truncation}`"
-            if settings.truncation in ("drop", "leak")
-            else f"preset `{settings.preset}`"
-        )
+    is_of_units = settings.truncation in ("exact", "current", "zero", "ask")
+    if not is_of_units or settings.convention.arrival_rows or settings.convention.early_ends:
+        who = f"preset `{settings.preset}`"
+        why = who if is_of_units else f"`--truncation {settings.truncation}`"
         raise UsageError(
             f"{why} is a rule for single steps, and `--unit` takes several for one",
             hint="drop one of them; `--truncation exact`, `current` and `zero` speak of the last unit",

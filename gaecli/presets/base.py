@@ -81,6 +81,10 @@ class Preset:
     #: Its steps are units, whose column is called as `names` says; mean and spread are those of units, too.
     over_units: bool = False
     normalizes_units: bool = False
+    #: The flag of an end is read with the step before it.
+    early_ends: bool = False
+    #: A step without an advantage (`drop`) enters mean and standard deviation as 0.
+    counts_dropped: bool = False
     #: What masked slots hold as returns, where they are no steps.
     masked_returns: MaskedReturns = "carry"
     #: The mask of a step is that of the token after it.
