@@ -23,7 +23,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class _Units(Protocol):
+class _OfUnits(Protocol):
     """The fields of `Settings` that are looked at here."""
 
     @property
@@ -70,7 +70,7 @@ def check_given(
             )
 
 
-def check_units(settings: _Units) -> None:
+def check_units(settings: _OfUnits) -> None:
     for name, choices in _CHOICES.items():
         given = getattr(settings, name)
         if given not in choices and not (name == "unit_is" and given is None):
@@ -92,7 +92,7 @@ def check_units(settings: _Units) -> None:
         _check_two_levels(settings)
 
 
-def _check_two_levels(settings: _Units) -> None:
+def _check_two_levels(settings: _OfUnits) -> None:
     gamma = settings.turn_gamma
     if not (is_number(gamma) and 0.0 <= float(gamma or 0.0) <= 1.0):
         raise UsageError(f"`--turn-gamma` is {gamma}; it must lie in [0, 1]")
