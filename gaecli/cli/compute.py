@@ -25,9 +25,9 @@ from gaecli.summary import Summary
     "no_progress on_nan",
 )
 def compute(given: Given, plot: str | None, json: bool, quiet: bool, no_progress: bool) -> None:
-    """Compute GAE advantages and returns, and write them into the file.
+    """Compute advantages and returns, by GAE or another estimator, and write them into the file.
 
-    Advantage: A = δ + γλ A', with δ = r + γ V' - V. Return: A + V. All other data stays as it is.
+    GAE: A = δ + γλ A', with δ = r + γ V' - V; the return is A + V. All other data stays as it is.
     """
     settings = given.settings()
     run_options = given.run_options(gallery=plot is not None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from gaecli.columns import find_roles
 from gaecli.errors import GaeError, UsageError
@@ -148,7 +149,7 @@ def _hearings(asked: _Asked) -> Iterator[Callable[[], Verification]]:
     holds = what_it_holds(asked.against.column)
     if not asked.asks_for_groups:
         for one in holds:
-            court = _Court(asked.plan, asked.against, one, asked.memory_bytes)
+            court = _Court(asked.plan, asked.file, asked.against, one, asked.memory_bytes)
             yield partial(court.verdict_on, asked.settings, asked.preset)
     if "advantage" not in holds or (asked.estimator is not None and not asked.asks_for_groups):
         return
@@ -169,8 +170,11 @@ def _hearings(asked: _Asked) -> Iterator[Callable[[], Verification]]:
 class _Court:
     """Hears one candidate after the other, and holds the reading of one at a time: each is the whole file."""
 
-    def __init__(self, plan: StreamPlan, against: Against, holds: Holds, memory_bytes: int) -> None:
+    def __init__(
+        self, plan: StreamPlan, first: RolloutFile, against: Against, holds: Holds, memory_bytes: int
+    ) -> None:
         self._plan = plan
+        self._first = first
         self._against = against
         self._holds = holds
         self._memory_bytes = memory_bytes
@@ -181,7 +185,7 @@ class _Court:
         self.unreadable: dict[str, str] = {}
 
     def verdict_on(self, settings: Settings, preset: str | None) -> Verification:
-        for candidate in candidates(settings, self._holds, preset):
+        for candidate in candidates(settings, self._holds, self._first, preset):
             self.hear(candidate)
         trials = self.verdict()
         best = trials[0]
@@ -226,7 +230,8 @@ class _Court:
         candidate, key = reading.candidate, signature(reading)
         first = self._trials[key].candidate if key in self._trials else self._waiting.get(key)
         # The name of a preset alone does not stand for what it does with further flags.
-        is_alike = first is not None and candidate.flags in ({}, first.flags)
+        flags = _speaking(candidate.flags, reading)
+        is_alike = first is not None and flags in ({}, first.flags)
         if first is None and reading.is_linear:
             self._trials[key] = solve(reading)
         elif first is None:
@@ -248,6 +253,12 @@ class _Court:
             return trials
         searched = [descend(self.read(candidate)) for candidate in self._waiting.values()]
         return _in_order(_beyond_noise(trials), _ranked(searched))
+
+
+def _speaking(flags: Mapping[str, Any], reading: CandidateReading) -> Mapping[str, Any]:
+    """Those that make a difference to a file."""
+    is_idle = not reading.block.truncated.any()
+    return {name: value for name, value in flags.items() if not (is_idle and name == "truncation")}
 
 
 def _ranked(trials: Iterable[Trial]) -> list[Trial]:
@@ -272,9 +283,12 @@ def _in_order(solved: list[Trial], searched: list[Trial]) -> list[Trial]:
 
 
 def _equivalent(trials: Sequence[Trial]) -> list[str]:
+    """By themselves, or with the flags of the best."""
+    best = trials[0].attempt
     reproducing = [trial for trial in trials if trial.attempt.is_reproduced]
-    names = [name for trial in reproducing for name in trial.attempt.presets if not trial.attempt.flags]
-    first = trials[0].attempt.presets[0]
+    alike = [trial for trial in reproducing if trial.attempt.flags in ({}, best.flags)]
+    names = [name for trial in alike for name in trial.attempt.presets]
+    first = best.presets[0]
     return [name for name in dict.fromkeys(names) if name != first]
 
 

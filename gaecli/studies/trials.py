@@ -79,7 +79,7 @@ def normalization(attempt: Attempt, reading: CandidateReading) -> Whitening:
     assert attempt.gamma is not None
     assert attempt.lam is not None
     advantages = reading.model()(attempt.gamma, attempt.lam)
-    counted = advantages if reading.estimated is None else advantages[reading.estimated]
+    counted = advantages if reading.measured is None else advantages[reading.measured]
     moments = Moments.of(counted)
     held, errors = reading.held, dict[NormRule, float]()
     presets: dict[NormRule, list[str]] = {}
