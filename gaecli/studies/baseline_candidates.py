@@ -29,10 +29,15 @@ class Rule:
     flags: Mapping[str, Any] = field(default_factory=dict)
 
 
-def rules(base: Settings, only: str | None, estimator: str | None) -> Iterator[Rule]:
-    """Every group baseline under the rules of every library, those that say the same as one."""
+def rules(base: Settings, only: str | None, estimator: str | None, *, has_steps: bool) -> Iterator[Rule]:
+    """Every estimator of scores under the rules of every library, those that say the same as one.
+
+    Without steps nothing has a length.
+    """
     for kind in ESTIMATORS.values():
-        if not kind.is_grouped or (estimator is not None and kind.name != estimator):
+        if not kind.is_scored or "advantage" not in kind.outputs or estimator not in (None, kind.name):
+            continue
+        if "length_column" in kind.takes and not has_steps:
             continue
         found: dict[str, list[str]] = {}
         made: dict[str, Settings] = {}
@@ -49,11 +54,13 @@ def rules(base: Settings, only: str | None, estimator: str | None) -> Iterator[R
 
 def settings_with(base: Settings, preset: str, estimator: str, **flags: Any) -> Settings | None:
     """How the file is to be read and its groups told, under the rules of a preset; None if it asks for more."""
+    takes = ESTIMATORS[estimator].takes
     try:
         return Settings.from_preset(
             preset,
             estimator=estimator,
-            group_column=base.group_column,
+            group_column=base.group_column if "group_column" in takes else None,
+            rewards=base.rewards if "rewards" in takes else None,
             columns=base.columns,
             join=base.join,
             layout=base.layout,
@@ -98,13 +105,17 @@ def reward_columns(file: RolloutFile, settings: Settings, against: str) -> Seque
     return found[:_MOST_COLUMNS]
 
 
-def reading_with(settings: Settings, group: str, reward: str | None) -> Settings | None:
-    """As scores by group; None where that cannot be asked for."""
+def reading_with(
+    settings: Settings, group: str | None, reward: str | None, rewards: Mapping[str, float] | None = None
+) -> Settings | None:
+    """As scores by group, or all as one; None where that cannot be asked for."""
     columns = dict(settings.columns) | ({} if reward is None else {"reward": reward})
     try:
-        return Settings(
-            estimator="dr-grpo",
+        return Settings.from_preset(
+            "exact",
+            estimator="dr-grpo" if group is not None else "flash-reinforce",
             group_column=group,
+            rewards=rewards,
             columns=columns,
             join=settings.join,
             layout=settings.layout,

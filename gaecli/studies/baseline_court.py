@@ -46,6 +46,8 @@ class _Choice:
     column: ScoredColumn
     num_unexplained: int
     num_telling: int
+    #: A trajectory may be more than a cell.
+    has_steps: bool
 
     @property
     def rank(self) -> tuple[bool, int, int]:
@@ -78,20 +80,27 @@ class BaselineCourt:
         self._settings, self._memory_bytes = settings, memory_bytes
         self._preset, self._estimator = preset, estimator
         self.groups = group_columns(file, group_column)
+        self._is_given = group_column is not None
 
     def verdict(self) -> Verification:
         """`UsageError` where no column tells groups apart; whatever keeps the file from being read."""
-        if not self.groups:
+        verdicts: list[_Verdict] = []
+        for choice in self._choices()[:_MOST_CHOICES]:
+            heard = self._heard(choice)
+            verdicts += [heard] if heard.trials else []
+            if heard.trials and heard.trials[0].attempt.is_reproduced:
+                break
+        if not verdicts:
+            raise UsageError(
+                f"no rule can be tried on `{self._file.path}` as it stands",
+                hint="`gae compute --estimator NAME` says what an estimator asks for",
+            )
+        best = min(verdicts, key=lambda one: one.trials[0].attempt.num_deviating)
+        if not self.groups and not best.trials[0].attempt.is_reproduced:
             raise UsageError(
                 f"no column of `{self._file.path}` has a usual name for groups of responses",
                 hint="pass `--group-column` with the column that is equal for responses to one prompt",
             )
-        verdicts = []
-        for choice in self._choices()[:_MOST_CHOICES]:
-            verdicts.append(self._heard(choice))
-            if verdicts[-1].trials[0].attempt.is_reproduced:
-                break
-        best = min(verdicts, key=lambda one: one.trials[0].attempt.num_deviating)
         return self._verification(best)
 
     def _choices(self) -> list[_Choice]:
@@ -99,7 +108,7 @@ class BaselineCourt:
         first_error: GaeError | None = None
         seen = set()
         for reward in reward_columns(self._file, self._settings, self._against.column):
-            for group in self.groups:
+            for group in self.groups if self._is_given else (*self.groups, None):
                 settings = reading_with(self._settings, group, reward)
                 try:
                     if settings is None:
@@ -121,19 +130,21 @@ class BaselineCourt:
         cells = scored_cells(self._plan, settings, self._memory_bytes)
         numbers = cells_of(self._against, cells, str(self._plan.paths[0]))
         column = ScoredColumn.of(cells, numbers, self._against.rounding)
-        return _Choice(settings, column, column.num_unexplained(), int(np.count_nonzero(column.is_telling)))
+        return _Choice(
+            settings,
+            column,
+            column.num_unexplained(),
+            int(np.count_nonzero(column.is_telling)),
+            has_steps=bool((cells.is_scored & ~cells.is_last).any()),
+        )
 
     def _heard(self, choice: _Choice) -> _Verdict:
         unreadable: dict[str, str] = {}
-        trials = self._tried(choice, list(rules(choice.settings, self._preset, self._estimator)), unreadable)
+        candidates = rules(choice.settings, self._preset, self._estimator, has_steps=choice.has_steps)
+        trials = self._tried(choice, list(candidates), unreadable)
         if not any(trial.attempt.is_reproduced for trial in trials) and self._preset is None:
             trials += self._tried(choice, self._fitted(choice), unreadable)
-        if not trials:
-            raise UsageError(
-                f"no rule of a group baseline can be tried on `{self._plan.paths[0]}`: "
-                f"{next(iter(unreadable.values()), 'they ask for more settings')}"
-            )
-        return _Verdict(choice, ranked(trials, choice.column.num_missing), unreadable)
+        return _Verdict(choice, ranked(trials, choice.column.num_missing) if trials else [], unreadable)
 
     def _tried(
         self, choice: _Choice, candidates: list[Rule], unreadable: dict[str, str]

@@ -6,16 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.estimators.baselines import group_rule
 from gaecli.records import dataclass
 from gaecli.results import Attempt, Deviation
 from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
+from gaecli.settings import Settings
 from gaecli.studies.baseline_candidates import Rule
 from gaecli.studies.baseline_equations import rule_of
 from gaecli.studies.row_equations import ROUNDINGS
 from gaecli.studies.scores import ScoredCells
 
-#: Estimators whose scale is no standard deviation, so that rounding is not divided by one that is 0.
-_UNDIVIDED = ("dr-grpo", "rloo", "max-rl", "opo")
+#: Estimators whose scale is by the standard deviation of the group, which may be 0.
+_DIVIDED = ("grpo", "gdpo", "gigpo")
 #: What the best rule leaves is the noise of the column: others may leave so many times as much, and are it too.
 _NOISE = 4.0
 #: A reading counts if it explains so many of the rows that deviate.
@@ -89,7 +91,7 @@ class ScoredColumn:
             result: FloatArray = np.bincount(self.groups, weights=numbers, minlength=size)
             return result
 
-        counts = np.maximum(summed(np.ones(len(self.groups))), 1.0)
+        counts: FloatArray = np.maximum(np.bincount(self.groups, minlength=size), 1).astype(np.float64)
         levels = (summed(self.column) / counts)[self.groups]
         squares = summed(np.square(deviations))
         products = summed(deviations * (self.column - levels))
@@ -109,16 +111,17 @@ class ScoredColumn:
         slopes = np.divide(
             largest[self.groups], self.spreads, out=np.zeros(len(self.spreads)), where=self.spreads > 0
         )
-        terms = np.abs(computed) + np.where(self.is_telling, slopes, 0.0) * (
-            np.abs(self.scores) + np.abs(self.means)
-        )
-        found = ROUNDINGS * self.rounding * terms + np.finfo(np.float32).tiny
-        if rule.settings.estimator in _UNDIVIDED:
-            flat = ROUNDINGS * self.rounding * np.abs(self.means)
-        else:  # what rounding leaves of 0 is divided by ε
-            flat = np.minimum(
-                2 * self.rounding * np.abs(self.means) / max(rule.settings.norm_eps, 1e-12), 1.0
-            )
+        telling = self.is_telling
+        terms = np.abs(computed) + np.where(telling, slopes * (np.abs(self.scores) + np.abs(self.means)), 0.0)
+        # The mean of a whole batch is off by as much as its numbers are large.
+        whole = float(np.sqrt(np.square(computed).mean())) if len(computed) else 0.0
+        found = self.rounding * (ROUNDINGS * terms + whole) + np.finfo(np.float32).tiny
+        if rule.settings.estimator in _DIVIDED:  # what rounding leaves of 0 is divided by ε
+            eps = max(group_rule(rule.settings).eps, 1e-12)
+            flat = np.minimum(2 * self.rounding * np.abs(self.means) / eps, 1.0)
+        else:
+            slope = max(float(np.median(slopes[telling])), 1.0) if telling.any() else 1.0
+            flat = ROUNDINGS * self.rounding * np.abs(self.means) * slope
         result: FloatArray = found + np.where(self.is_flat, flat, 0.0)
         return result
 
@@ -167,9 +170,18 @@ def held_against(rule: Rule, written: FloatArray, column: ScoredColumn) -> Basel
         rms_error=float(np.sqrt(np.square(off).mean())) if len(off) else None,
         estimator=settings.estimator,
         rule=rule_of(settings, has_singles=bool(column.is_single.any())),
-        columns={"group": str(settings.group_column), **settings.columns},
+        columns=told_columns(settings),
     )
     return BaselineTrial(rule, attempt, ratios, computed)
+
+
+def told_columns(settings: Settings) -> dict[str, str]:
+    """What tells groups and rewards, as one would say it: `accuracy + 0.5 format`."""
+    found = {"group": ", ".join(settings.group_columns)} if settings.group_columns else {}
+    if settings.rewards:
+        parts = [name if weight == 1 else f"{weight:g} {name}" for name, weight in settings.rewards.items()]
+        return {**found, "reward": " + ".join(parts)}
+    return {**found, **settings.columns}
 
 
 def ranked(trials: list[BaselineTrial], num_missing: int) -> list[BaselineTrial]:

@@ -9,7 +9,18 @@ from typing import Any
 from gaecli.settings import Settings
 
 #: Settings that need no flag of their own here: they come first, or are of columns, or of no number.
-_APART = ("preset", "gamma", "lam", "columns", "join", "estimator", "precision", "keep_raw")
+_APART = (
+    "preset",
+    "gamma",
+    "lam",
+    "columns",
+    "join",
+    "estimator",
+    "precision",
+    "keep_raw",
+    "rewards",
+    "group_column",
+)
 
 
 def flags_of(settings: Settings) -> list[str]:
@@ -29,10 +40,17 @@ def flags_of(settings: Settings) -> list[str]:
     ]
     if settings.join is not None:
         words.append("--join" if settings.join else "--no-join")
-    words += [
-        f"--{role.replace('_', '-')}-column {shlex.quote(name)}" for role, name in settings.columns.items()
-    ]
+    columns = {
+        role: name for role, name in settings.columns.items() if role != "reward" or not settings.rewards
+    }
+    words += [f"--{role.replace('_', '-')}-column {shlex.quote(name)}" for role, name in columns.items()]
+    words += [f"--group-column {shlex.quote(name)}" for name in settings.group_columns]
+    words += [f"--reward {shlex.quote(_weighed(*item))}" for item in settings.rewards.items()]
     return words
+
+
+def _weighed(name: str, weight: float) -> str:
+    return name if weight == 1 and "=" not in name else f"{name}={weight:g}"
 
 
 def _changed(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:

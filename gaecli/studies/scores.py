@@ -49,7 +49,7 @@ def scored_cells(plan: StreamPlan, settings: Settings, memory_bytes: int) -> Sco
     def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
         block, place = settled.block, settled.block.placement
         steps = np.arange(block.num_steps)
-        grouping = grouping_of(settled)
+        grouping = grouping_of(settled, settings)
         codes = np.zeros(block.num_steps, np.int64)
         if grouping is not None:
             numbers = np.array([known.setdefault(label, len(known)) for label in grouping.labels], np.int64)
@@ -58,8 +58,8 @@ def scored_cells(plan: StreamPlan, settings: Settings, memory_bytes: int) -> Sco
         if settled.estimated is not None:
             scores = np.where(settled.estimated, scores, np.nan)
             codes = np.where(settled.estimated, codes, -1)
-        is_last = np.zeros(block.num_steps, np.bool_)
-        is_last[settled.measured(steps)] = True
+        ends = settled.entering("trajectories")
+        is_last = np.ones(block.num_steps, np.bool_) if ends is None else ends
         rows = sum(sizes[:file]) + start + block.file_rows(steps)
         parts.append(
             (
