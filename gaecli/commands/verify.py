@@ -68,7 +68,8 @@ def verify(
     """
     settings = settings or Settings()
     check_decays_are_numbers(settings, "gae verify")
-    _check_asked(preset, estimator, group_column, n_steps)
+    preset = None if preset is None else find_preset(preset).name
+    _check_asked(estimator, group_column, n_steps)
     given = [source] if column_source is None else [source, column_source]
     with Places(RunOptions(dry_run=True)) as places:
         local = [Path(path) for path in places.inputs.fetched(given)]
@@ -112,11 +113,7 @@ class _Asked:
         )
 
 
-def _check_asked(
-    preset: str | None, estimator: str | None, group_column: str | None, n_steps: int | None
-) -> None:
-    if preset is not None:
-        find_preset(preset)
+def _check_asked(estimator: str | None, group_column: str | None, n_steps: int | None) -> None:
     if estimator is not None and estimator not in ESTIMATORS:
         raise UsageError(f"`--estimator` is `{estimator}`; it must be one of {', '.join(ESTIMATORS)}")
     if estimator is not None and group_column is not None and not ESTIMATORS[estimator].is_grouped:
