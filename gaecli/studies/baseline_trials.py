@@ -88,10 +88,9 @@ class ScoredColumn:
         deviations = self.scores - self.means
 
         def summed(numbers: FloatArray) -> FloatArray:
-            result: FloatArray = np.bincount(self.groups, weights=numbers, minlength=size)
-            return result
+            return np.bincount(self.groups, weights=numbers, minlength=size).astype(np.float64)
 
-        counts: FloatArray = np.maximum(np.bincount(self.groups, minlength=size), 1).astype(np.float64)
+        counts = np.maximum(np.bincount(self.groups, minlength=size), 1).astype(np.float64)
         levels = (summed(self.column) / counts)[self.groups]
         squares = summed(np.square(deviations))
         products = summed(deviations * (self.column - levels))
