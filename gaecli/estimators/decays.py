@@ -80,9 +80,10 @@ def _retaining(lengths: FloatArray, retained: float) -> FloatArray:
 
 
 def _of_trajectories(block: Block, lam_of: Callable[[FloatArray], FloatArray]) -> FloatArray:
-    """[N] λ by the length of the trajectory of each step; those of a stream that is one block are whole."""
+    """[N] λ by the length of the trajectory of each step; trajectories are whole."""
     ends = block.cuts.copy()
-    ends[block.lanes.stops - 1] = ends[-1:] = True
+    ends[block.lanes.stops - 1] = True  # nothing comes after a whole stream, cut or not
+    ends[-1:] = True
     stops = np.flatnonzero(ends) + 1
     counts = np.ones(block.num_steps)
     if block.is_step is not None:
