@@ -252,6 +252,7 @@ class Block:
         stream_ends: indices of steps, in order, whose successor here is not the step after them in
             time. None: every step follows the one before it.
         groups: [N] label of the normalisation group, as an index into `group_labels`.
+        label_groups: the same of the groups that labels have a threshold of their own in.
         lanes: the lanes that may go on into other blocks; steps of closed lanes end in a cut.
         placement: where the steps stand in the file.
         has_values: False where the file has no V(sₜ): `values` are 0 then.
@@ -275,6 +276,8 @@ class Block:
     stream_ends: IndexArray | None = None
     groups: IndexArray | None = None
     group_labels: Sequence[Hashable] = ()
+    label_groups: IndexArray | None = None
+    label_group_labels: Sequence[Hashable] = ()
     has_values: bool = True
     extras: Mapping[str, Array] = field(default_factory=dict)
     list_offsets: IndexArray | None = None
@@ -291,6 +294,14 @@ class Block:
         if self.list_offsets is None:
             return places
         return np.searchsorted(self.list_offsets, places, side="right").astype(np.int64) - 1
+
+    def trajectories(self) -> tuple[IndexArray, IndexArray]:
+        """([N] 0, 1, … by cuts and by lanes; the last step of each)."""
+        is_last = self.cuts.copy()
+        is_last[self.lanes.stops - 1] = True
+        is_last[-1:] = True
+        numbers = np.cumsum(is_last)
+        return (numbers - is_last).astype(np.int64), np.flatnonzero(is_last)
 
     def has_successor(self) -> BoolArray:
         """[N] the next step of the block is the next one in time, of whatever trajectory."""

@@ -22,6 +22,7 @@ from gaecli.choices import (
     NormalizeScope,
     NormFloor,
     OnNan,
+    OpenEnds,
     Precision,
     Singleton,
     Truncation,
@@ -29,6 +30,8 @@ from gaecli.choices import (
 from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
+from gaecli.label_settings import DEFAULTS as LABEL_DEFAULTS
+from gaecli.label_settings import LabelSettings
 from gaecli.layout_kinds import LAYOUTS
 from gaecli.presets import Preset, find_preset
 from gaecli.presets.groups import group_rules
@@ -54,7 +57,7 @@ ROLES = (
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(LabelSettings):
     """Everything that decides the numbers. Field names are those of the flags and of `--json`.
 
     The defaults are those of the preset `exact`; `Settings.from_preset` takes those of another one.
@@ -103,6 +106,8 @@ class Settings:
         """What the preset says, but for what is given here and not None: that wins."""
         preset = find_preset(name)
         given = {field: value for field, value in explicit.items() if value is not None}
+        if given.get("names") == "lerobot":
+            given = {"return_column": "mc_return", "terminal_column": "is_terminal", **given}
         kind = ESTIMATORS.get(given.get("estimator", "gae"))
         if kind is not None:
             _check_used(kind, given)
@@ -152,6 +157,8 @@ class Settings:
             raise UsageError(f"`--lam-alpha` is {self.lam_alpha}; it must be finite and more than 0")
         self._check_n_steps()
         self._check_groups()
+        self.check_labels()
+        self._check_outcomes()
         _check_choice("singleton", self.singleton, get_args(Singleton))
         if self.norm_ddof not in (0, 1):
             raise UsageError(f"`--norm-ddof` is {self.norm_ddof}; it must be 0 or 1")
@@ -166,7 +173,7 @@ class Settings:
                     f"`--{flag}-column` is an empty name", hint="a variable in the command may not be set"
                 )
         names = self.output_columns
-        if len(set(names)) != len(names):
+        if "" in names or len(set(names)) != len(names):
             raise UsageError(f"the output columns need different names, not {', '.join(map(repr, names))}")
         if self.normalizes and "advantage" not in self.kind.outputs:
             raise UsageError(
@@ -209,6 +216,48 @@ class Settings:
                 hint="drop `--normalize` and `--normalize-by`",
             )
 
+    def _check_outcomes(self) -> None:
+        """What labels, weights and rewards out of success ask of the other settings."""
+        if self.success_column is not None:
+            given = {f"--{role}-column": role in self.columns for role in ("reward",)}
+            given |= {"--truncation": self.truncation not in ("exact", self._usual("truncation"))}
+            given |= {"--bootstrap": self.bootstrap != "zero"}
+            flag = next((flag for flag, is_given in given.items() if is_given), None)
+            if flag is not None:
+                what = "rewards" if flag == "--reward-column" else "what lies beyond the end of an episode"
+                raise UsageError(
+                    f"`{flag}` and `--success-column` both say {what}",
+                    hint="with `--success-column` an episode is a success or a failure, and over; drop one of them",
+                )
+        if self.weight not in (None, "rabc") and "advantage" not in self.kind.outputs:
+            raise UsageError(
+                f"`--weight {self.weight}` is of advantages, and `--estimator {self.estimator}` writes none",
+                hint="name values and take another estimator, such as `--estimator gae`",
+            )
+        if self.names == "lerobot" and "return" in self.kind.outputs and not self._writes_mc_returns:
+            raise UsageError(
+                "`mc_return` of `--names lerobot` is a Monte-Carlo return, and these settings write another one",
+                hint="pass `--estimator mc`, or `--lam 1`, or name the column with `--return-column`",
+            )
+
+    @property
+    def _writes_mc_returns(self) -> bool:
+        is_at_one = self.estimator in ("gae", "td-lambda") and self.lam == 1 and self.lam_alpha is None
+        return self.estimator == "mc" or is_at_one or self.return_column != "mc_return"
+
+    def _usual(self, name: str) -> Any:
+        return _preset_settings(self.convention, self.kind)[name]
+
+    @property
+    def open_ends(self) -> OpenEnds:
+        """What lies beyond a trajectory that merely stops: nothing, where its success is known."""
+        return "terminal" if self.success_column is not None else self.convention.open_ends
+
+    @property
+    def end_rule(self) -> Truncation:
+        """What a truncated end means, by `truncation` or because its success is known."""
+        return "zero" if self.success_column is not None else self.truncation
+
     @property
     def grouped_by(self) -> str | None:
         """The column that tells groups apart, whether those of a baseline or of a normalisation."""
@@ -246,9 +295,18 @@ class Settings:
 
     @property
     def output_columns(self) -> tuple[str, ...]:
+        return tuple(self.output_items.values())
+
+    @property
+    def output_items(self) -> dict[str, str]:
+        """What is written -> the name of its column, in the order of the columns."""
         name_of = {"advantage": self.advantage_column, "return": self.return_column}
-        names = tuple(name_of[output] for output in self.kind.outputs)
-        return names if self.raw_column is None else (*names, self.raw_column)
+        found: dict[str, str | None] = {output: name_of[output] for output in self.kind.outputs}
+        found["raw"] = self.raw_column
+        found["label"] = None if self.labelling is None else self.label_column
+        found["weight"] = None if self.weight is None else self.weight_column
+        found["terminal"] = self.terminal_column
+        return {what: name for what, name in found.items() if name is not None}
 
     def to_dict(self) -> dict[str, Any]:
         """Settings of one estimator alone are left out of the documents of the others."""
@@ -257,7 +315,8 @@ class Settings:
             del found["n_steps"]
         if not self.kind.is_grouped:
             del found["group_column"], found["singleton"]
-        return found
+        given = self.given_labels()
+        return {name: value for name, value in found.items() if name not in LABEL_DEFAULTS or name in given}
 
     def replace(self, **changes: Any) -> Settings:
         return replace(self, **changes)

@@ -20,10 +20,10 @@ def read_as(block: Block, settings: Settings) -> Block:
     """The block under the rules of the preset and of `--truncation`."""
     convention = settings.convention
     if block.truncated.any():
-        if settings.truncation == "ask":
+        if settings.end_rule == "ask":
             raise _unsaid(block, settings)
-        block = _TRUNCATION_RULES[settings.truncation](block)
-    if convention.open_ends == "terminal":
+        block = _TRUNCATION_RULES[settings.end_rule](block)
+    if settings.open_ends == "terminal":
         block = ends_as_terminal(block)
     if convention.arrival_rows:
         block = _arrived(block)
@@ -33,7 +33,7 @@ def read_as(block: Block, settings: Settings) -> Block:
 def reads_as_written(settings: Settings) -> bool:
     """Every block comes back from `read_as` as it is."""
     convention = settings.convention
-    is_exact = settings.truncation == "exact" and convention.open_ends == "bootstrap"
+    is_exact = settings.end_rule == "exact" and settings.open_ends == "bootstrap"
     return is_exact and not convention.arrival_rows
 
 

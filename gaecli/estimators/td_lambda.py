@@ -27,7 +27,7 @@ def needs_whole_stream(settings: Settings) -> bool:
 
 def crosses_trajectories(settings: Settings) -> bool:
     """A rule reaches from one trajectory into the next, which may be in another block."""
-    return settings.convention.arrival_rows or settings.truncation == "leak"
+    return settings.convention.arrival_rows or settings.end_rule == "leak"
 
 
 @dataclass(frozen=True)

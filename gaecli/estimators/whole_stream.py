@@ -33,7 +33,7 @@ def needs_whole_stream(settings: Settings) -> bool:
         convention.recursion != "gae"
         or convention.returns != "sum"
         or convention.arrival_rows
-        or settings.truncation == "leak"
+        or settings.end_rule == "leak"
         or settings.lam_alpha is not None
     )
 
@@ -98,7 +98,7 @@ class WholeStreamGae(GatedGae):
         cuts = block.cuts.copy()
         cuts[block.lanes.stops - 1] = True
         block = replace(block, cuts=cuts)
-        if self.settings.convention.open_ends == "terminal":
+        if self.settings.open_ends == "terminal":
             block = ends_as_terminal(block)
         return fill_bootstrap(block, self.settings.bootstrap, is_whole_stream=True)
 

@@ -1,4 +1,4 @@
-"""Columns of numbers that an estimator needs beside those of the roles."""
+"""Columns of numbers that an estimator, or what is made of its advantages, needs beside those of the roles."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from gaecli.settings import Settings
 
 def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[str, ...]:
     """Their names, once each of them is there, holds numbers, and is of steps or of whole rows."""
-    names = settings.kind.extras(settings)
+    asked_by = {name: f"`{flag}`" for name, flag in settings.extra_columns.items()}
+    if settings.success_column not in (None, roles.names["reward"]):
+        asked_by[settings.success_column] = "`--success-column`"
+    asked_by |= dict.fromkeys(settings.kind.extras(settings), f"`--estimator {settings.estimator}`")
     reward = file.find(roles.names["reward"])
     assert reward is not None
-    for name in names:
+    for name, who in asked_by.items():
         info = file.find(name)
-        who = f"`--estimator {settings.estimator}`"
         if info is None:
             there = ", ".join(list(file.columns)[:24])
             raise UsageError(
@@ -31,7 +33,7 @@ def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[s
         if info.unusable is not None or not is_number or (info.is_list and not reward.is_list):
             why = info.unusable or f"its type is {info.type_name}"
             raise UsageError(f"column `{name}` of `{file.path}` cannot be used by {who}: {why}")
-    return names
+    return tuple(asked_by)
 
 
 def read_extras(

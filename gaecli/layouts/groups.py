@@ -1,13 +1,42 @@
-"""`--normalize-by COLUMN`: the group that each step belongs to."""
+"""`--normalize-by COLUMN`, `--label-by COLUMN`: the groups that each step belongs to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from gaecli.formats.base import Column
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, IndexArray
+from gaecli.settings import Settings
+
+
+@dataclass(frozen=True)
+class GroupColumns:
+    """The columns whose equal values are groups: of the advantages, and of their labels."""
+
+    groups: str | None
+    label_groups: str | None
+
+    @classmethod
+    def of(cls, settings: Settings) -> GroupColumns:
+        return cls(settings.grouped_by, settings.label_by)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(filter(None, [self.groups, self.label_groups])))
+
+    def read(self, columns: Mapping[str, Column], in_lanes: Callable[[Array], Array]) -> dict[str, Any]:
+        """The fields of a `Block` that tell the groups of its steps."""
+        codes, labels = group_codes(columns, self.groups, in_lanes)
+        found: dict[str, Any] = {"groups": codes, "group_labels": labels}
+        if self.label_groups is not None:
+            if self.label_groups != self.groups:
+                codes, labels = group_codes(columns, self.label_groups, in_lanes)
+            found |= {"label_groups": codes, "label_group_labels": labels}
+        return found
 
 
 def group_codes(

@@ -31,7 +31,7 @@ from gaecli.layouts.extras import check_extras, read_extras
 from gaecli.layouts.facts import Ends, facts_of
 from gaecli.layouts.flag_columns import flag_columns
 from gaecli.layouts.frames import Frame
-from gaecli.layouts.groups import group_codes
+from gaecli.layouts.groups import GroupColumns
 from gaecli.layouts.keys import codes, first_duplicate
 from gaecli.layouts.lanes import cuts_of, lanes_of, undecided_values
 from gaecli.layouts.masks import MaskRule, masked_rows
@@ -91,7 +91,7 @@ class LongLayout:
         self.like_column = None if frame is None else roles.names["reward"]
         self._path = file.path
         self._drops = settings.on_nan == "drop-episode"
-        self._group = settings.grouped_by
+        self._groups = GroupColumns.of(settings)
         self._extras = check_extras(file, roles, settings)
         self._flags = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
@@ -105,11 +105,11 @@ class LongLayout:
         self._suspects = suspects(file, roles, settings)
         self._arrays: ArrayColumns | None = None
         if frame is None:
-            beside = [*filter(None, [self._clock, self._group]), *self._extras]
+            beside = [*filter(None, [self._clock]), *self._groups.names, *self._extras]
             used = [*roles.row_columns, *beside, *self._suspects]
             self.row_columns = tuple(dict.fromkeys(used))
         else:
-            beside = [*filter(None, [self._group]), *self._extras]
+            beside = [*self._groups.names, *self._extras]
             self._arrays = ArrayColumns(file, roles, self._flags, frame, beside)
             self._flags = self._arrays.told(self._flags, settings)
             self._clock = self._clock if self._arrays.takes(self._clock) else None
@@ -180,7 +180,6 @@ class LongLayout:
         if self._has_borders and self.keeps_lanes and (starts is not None or padding is not None):
             next_values, undecided = undecided_values(next_values, cuts, arrangement)
         first_and_last, stride = self._check_steps(steps, same & ~ended[:-1], arrangement, lane_cells)
-        groups, labels = group_codes(columns, self._group, in_lanes)
         is_step = None if padding is None else ~padding.rows
         done = None if flags.done is None or self._is_of_states(self._flags.done) else in_lanes(flags.done)
         ends = Ends(ended, done, same, is_step)
@@ -199,8 +198,7 @@ class LongLayout:
             is_step=is_step,
             dropped=dropped,
             stream_ends=None if arrangement.adjacent is None else np.flatnonzero(~arrangement.adjacent),
-            groups=groups,
-            group_labels=labels,
+            **self._groups.read(columns, in_lanes),
             has_values="value" in names,
             extras=read_extras(columns, self._extras, cells, in_lanes),
             facts=replace(

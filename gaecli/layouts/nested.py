@@ -21,6 +21,7 @@ from gaecli.layouts.evidence.rows import RowColumns
 from gaecli.layouts.extras import check_extras, read_extras
 from gaecli.layouts.flag_columns import FLAGS, FlagColumns, flag_columns
 from gaecli.layouts.frames import Frame
+from gaecli.layouts.groups import GroupColumns
 from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_steps
 from gaecli.layouts.masks import MaskRule, is_doubtful, mask_facts, masked_steps, which_mask
 from gaecli.layouts.next_values import merge_next_values
@@ -51,9 +52,9 @@ class NestedLayout:
         self._drops = settings.on_nan == "drop-episode"
         self._flags: FlagColumns = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
-        self._group = settings.grouped_by
+        self._groups = GroupColumns.of(settings)
         self._extras = check_extras(file, self.roles, settings)
-        beside = [*filter(None, [self._group]), *self._extras]
+        beside = [*self._groups.names, *self._extras]
         used_columns = [*self.roles.row_columns, *self.evidence.names, *beside]
         self.row_columns = tuple(dict.fromkeys(used_columns))
 
@@ -104,7 +105,7 @@ class NestedLayout:
             dropped = spread_to_trajectories(bad_steps, cuts, last + 1)
             if dropped is not None:
                 rewards, values = np.where(dropped, 0, rewards), np.where(dropped, 0, values)
-        groups, labels = self._groups(columns, offsets, start)
+        beside = self._beside(columns, offsets, start)
         block = Block(
             rewards=rewards,
             values=values,
@@ -117,12 +118,9 @@ class NestedLayout:
             is_step=None if padding is None else ~padding.rows,
             dropped=dropped,
             stream_ends=last,
-            groups=groups,
-            group_labels=labels,
+            **self._groups.read(beside, lambda steps: steps),
             has_values="value" in names,
-            extras=read_extras(
-                self._beside(columns, offsets, start), self._extras, cells, lambda steps: steps
-            ),
+            extras=read_extras(beside, self._extras, cells, lambda steps: steps),
             list_offsets=offsets,
             null_lists=reward.null_lists,
             facts=BlockFacts(
@@ -283,28 +281,13 @@ class NestedLayout:
         return found
 
     def _beside(self, columns: Mapping[str, Column], offsets: IndexArray, start: int) -> dict[str, Column]:
-        """Further columns with a number per step: items, or the one of a row in each of its steps."""
+        """Further columns with a cell per step: items, or the one of a row in each of its steps."""
         return {
-            name: repeated(columns[name], offsets)
+            name: repeated(columns[name].as_ids() if name in self._groups.names else columns[name], offsets)
             if columns[name].offsets is None
             else self._items(columns, name, offsets, start)
-            for name in self._extras
+            for name in (*self._groups.names, *self._extras)
         }
-
-    def _groups(
-        self, columns: Mapping[str, Column], offsets: IndexArray, start: int
-    ) -> tuple[IndexArray | None, list[object]]:
-        if self._group is None:
-            return None, []
-        from gaecli.layouts.groups import group_codes
-
-        lengths = np.diff(offsets)
-        if columns[self._group].offsets is not None:
-            labels_of_steps = {self._group: self._items(columns, self._group, offsets, start)}
-            codes, labels = group_codes(labels_of_steps, self._group, lambda steps: steps)
-        else:
-            codes, labels = group_codes(columns, self._group, lambda rows: np.repeat(rows, lengths))
-        return codes, list(labels)
 
 
 def _locator(start: int, offsets: IndexArray):  # type: ignore[no-untyped-def]

@@ -14,7 +14,7 @@ from gaecli.layouts.cells import Cells
 from gaecli.layouts.demands import are_responses
 from gaecli.layouts.extras import check_extras, read_extras
 from gaecli.layouts.frames import Frame
-from gaecli.layouts.groups import group_codes
+from gaecli.layouts.groups import GroupColumns
 from gaecli.layouts.row_order import RowOrder
 from gaecli.rollouts import NO_LANES, Block, Placement
 from gaecli.settings import Settings
@@ -49,9 +49,9 @@ class ResponsesLayout:
         self.like_column: str | None = roles.names["reward"] if file.structure == "arrays" else None
         self._path = file.path
         self._drops = settings.on_nan == "drop-episode"
-        self._group = settings.grouped_by
+        self._groups = GroupColumns.of(settings)
         self._extras = check_extras(file, self.roles, settings)
-        beside = [*filter(None, [self._group]), *self._extras]
+        beside = [*self._groups.names, *self._extras]
         self.row_columns = tuple(dict.fromkeys([*self.roles.row_columns, *beside]))
 
     def cells(self, start: int, columns: Mapping[str, Column]) -> Mapping[str, Column]:
@@ -67,7 +67,6 @@ class ResponsesLayout:
         for part in (bad, bad_values):
             if part is not None:
                 dropped = part if dropped is None else dropped | part
-        groups, labels = group_codes(columns, self._group, lambda rows: rows)
         return Block(
             rewards=rewards,
             values=values,
@@ -79,8 +78,7 @@ class ResponsesLayout:
             placement=Placement(count),
             dropped=dropped,
             stream_ends=np.arange(count),
-            groups=groups,
-            group_labels=labels,
+            **self._groups.read(columns, lambda rows: rows),
             has_values="value" in names,
             extras=read_extras(columns, self._extras, cells, lambda rows: rows),
         )

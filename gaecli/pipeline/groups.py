@@ -11,7 +11,7 @@ import numpy as np
 from gaecli.estimators.normalization import NormConstants, NormRule, normalize, normalize_groups
 from gaecli.moments import GroupedMoments, Moments
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.settle import Settled, trajectory_numbers
+from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.settings import Settings
@@ -42,7 +42,7 @@ def group_keys(settled: Settled, carry: Carry, settings: Settings) -> GroupKeys 
     """None where one group holds every step."""
     block = settled.block
     if settings.normalize == "episode":
-        indices = trajectory_numbers(block)
+        indices, _ = block.trajectories()
         keys: list[Hashable] = [LOCAL] * (int(indices[-1]) + 1 if len(indices) else 0)
         for lane in range(block.lanes.count):
             if carry.head_chains[lane] >= 0:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gaecli.estimators.normalization import NormConstants, NormRule
 from gaecli.formats.base import OutputColumn
@@ -23,12 +23,16 @@ from gaecli.pipeline.blocks import (
     summarise,
 )
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.groups import group_keys, measure, normalized
+from gaecli.pipeline.groups import Normalized, group_keys, measure, normalized
 from gaecli.pipeline.opening import FileSource, OpenFile
 from gaecli.pipeline.settle import Settled, settle
 from gaecli.pipeline.sketches import Sketch, sketch_of
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
+from gaecli.settings import Settings
+
+if TYPE_CHECKING:
+    from gaecli.pipeline.labels import LabelConstants, SurveyAnswer, SurveyQuestion
 
 R = TypeVar("R")
 
@@ -65,6 +69,7 @@ class UnitTask(ABC, Generic[R]):
             self.source.settings.bootstrap,
             self.source.rows_per_block,
             self._unused(opened),
+            self.source.outcomes,
         )
 
     def stored(self, worker: Worker, address: BlockAddress) -> Scanned | None:
@@ -104,7 +109,7 @@ class BlockTask(Generic[R]):
             scanned = self.task.stored(worker, self.address)
             assert scanned is not None
         else:
-            scanned = self.task.reader(worker).scan(self.piece, worker.clock)
+            scanned = self.task.reader(worker).scan(self.piece, self.address, worker.clock)
         return [self.task.of_block(worker, self.address, scanned)]
 
     def parts(self, worker: Worker) -> Iterator[BlockTask[R]]:
@@ -117,7 +122,8 @@ class SummariseUnit(UnitTask[BlockSummary]):
 
     def of_block(self, worker: Worker, address: BlockAddress, scanned: Scanned) -> BlockSummary:
         summary = summarise(scanned, address, worker.estimator)
-        worker.store.keep(self.source.stream, address, scanned)
+        if scanned.parts is None:  # else it has no rewards yet
+            worker.store.keep(self.source.stream, address, scanned)
         return summary
 
     def _unused(self, opened: OpenFile) -> Sequence[str]:
@@ -156,6 +162,35 @@ class MeasureUnit(_SettledUnit[dict[Hashable, Moments]]):
 
 
 @dataclass(frozen=True, eq=False)
+class SurveyUnit(_SettledUnit["SurveyAnswer"]):
+    """What labels and weights ask of all blocks before any of them has some."""
+
+    question: SurveyQuestion
+    constants: Mapping[Hashable, NormConstants]
+    rule: NormRule
+
+    def of_settled(self, worker: Worker, start: int, settled: Settled, carry: Carry) -> SurveyAnswer:
+        from gaecli.pipeline.labels import answer
+
+        settings = self.source.settings
+        written = _normalized(settled, carry, settings, self.constants, self.rule)
+        advantages = settled.advantages if written is None else written.advantages
+        return answer(self.question, settled, advantages, carry, settings)
+
+
+def _normalized(
+    settled: Settled,
+    carry: Carry,
+    settings: Settings,
+    constants: Mapping[Hashable, NormConstants],
+    rule: NormRule,
+) -> Normalized | None:
+    if not settings.normalizes:
+        return None
+    return normalized(settled, group_keys(settled, carry, settings), constants, rule)
+
+
+@dataclass(frozen=True, eq=False)
 class _LastLook(_SettledUnit[R]):
     def stored(self, worker: Worker, address: BlockAddress) -> Scanned | None:
         return worker.store.take(self.source.stream, address)
@@ -188,6 +223,7 @@ class FinishUnit(_LastLook[FinishedBlock]):
 
     constants: Mapping[Hashable, NormConstants]
     rule: NormRule
+    labels: LabelConstants | None
     has_sketches: bool
 
     def of_settled(self, worker: Worker, start: int, settled: Settled, carry: Carry) -> FinishedBlock:
@@ -200,9 +236,8 @@ class FinishUnit(_LastLook[FinishedBlock]):
 
     def _finished(self, settled: Settled, carry: Carry) -> tuple[dict[str, OutputColumn], Totals]:
         settings = self.source.settings
-        if not settings.normalizes:
-            return finish_block(settled, None, settings)
-        written = normalized(settled, group_keys(settled, carry, settings), self.constants, self.rule)
-        columns, totals = finish_block(settled, written, settings)
-        totals.local_groups, totals.degenerate_groups = written.num_local, written.num_degenerate
+        written = _normalized(settled, carry, settings, self.constants, self.rule)
+        columns, totals = finish_block(settled, written, settings, carry, self.labels)
+        if written is not None:
+            totals.local_groups, totals.degenerate_groups = written.num_local, written.num_degenerate
         return columns, totals

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gaecli.engines.base import CarryOut, run_here
 from gaecli.estimators.normalization import NormConstants, NormRule
@@ -20,6 +20,9 @@ from gaecli.pipeline.tasks import Carries, FinishedBlock, FinishUnit
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
 from gaecli.writing.provenance import make_provenance, source_of
+
+if TYPE_CHECKING:
+    from gaecli.pipeline.labels import LabelConstants
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,7 @@ class WrittenFrom:
     source: FileSource
     carries: Sequence[Carries]
     constants: Mapping[Hashable, NormConstants]
+    labels: LabelConstants | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +116,7 @@ class WriteFile:
             opened = worker.open(one.source)
             writer.go_on(opened.file, opened.units)
         tasks = (
-            FinishUnit(one.source, unit, carries, one.constants, self.rule, self.book is not None)
+            FinishUnit(one.source, unit, carries, one.constants, self.rule, one.labels, self.book is not None)
             for unit, carries in enumerate(one.carries)
         )
         totals = Totals()
@@ -124,6 +128,9 @@ class WriteFile:
                 if writer is not None:
                     with worker.clock("write"):
                         writer.write(block.columns)
+        outcomes = one.source.outcomes
+        if outcomes is not None:
+            totals.successes, totals.longest_episode = outcomes.num_successes, outcomes.rule.longest
         return totals
 
     def _provenance(self, facts: ResultFacts, worker: Worker, totals: Sequence[Totals]) -> dict[str, Any]:
@@ -142,6 +149,7 @@ class WriteFile:
             totals=whole,
             words=facts.words,
             constants=last.constants,
+            thresholds=None if last.labels is None else last.labels.thresholds,
             earlier=opened.file.provenance if facts.in_place or not self.new_file.is_sidecar else None,
         )
 
