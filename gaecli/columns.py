@@ -143,7 +143,7 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
     alternates: dict[str, tuple[str, ...]] = {}
     padding = _padding(file, settings)
     own = _own_names(file, settings, padding)
-    taken = {*padding.values(), *settings.columns.values(), *_rlds_discounts(file)}
+    taken = {*padding.values(), *settings.columns.values(), *_rlds_discounts(file), *settings.decay_columns}
     taken |= {name for there in own.values() for name in there}
     for role in ALIASES:
         option = "done" if role == "done_start" else role

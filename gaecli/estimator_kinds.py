@@ -35,6 +35,8 @@ class EstimatorKind:
     is_grouped: bool = False
     #: Settings, and rules of presets, that it does not look at.
     unused: tuple[str, ...] = ()
+    #: Of `gamma` and `lam`, those that a column may hold for each step.
+    by_column: tuple[str, ...] = ()
     #: Columns of numbers beside those of the roles, by the `Settings`, which stand above this table: blocks
     #: carry them as `Block.extras`.
     extras: Callable[[Any], tuple[str, ...]] = lambda settings: ()
@@ -68,6 +70,7 @@ _ROWS = (
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         unused=("n_steps",),
+        by_column=("gamma", "lam"),
     ),
     EstimatorKind(
         name="td0",
@@ -76,6 +79,7 @@ _ROWS = (
         module="gaecli.estimators.one_step",
         roles=("reward", "value"),
         outputs=("advantage", "return"),
+        by_column=("gamma",),
         unused=("lam", "lam_alpha", "recursion", "returns", "n_steps"),
     ),
     EstimatorKind(
@@ -85,6 +89,7 @@ _ROWS = (
         module="gaecli.estimators.td_lambda",
         roles=("reward", "value"),
         outputs=("advantage", "return"),
+        by_column=("gamma", "lam"),
         unused=("recursion", "returns", "n_steps"),
     ),
     EstimatorKind(
@@ -103,6 +108,7 @@ _ROWS = (
         module="gaecli.estimators.monte_carlo",
         roles=("reward",),
         outputs=("return",),
+        by_column=("gamma",),
         unused=("lam", "lam_alpha", "recursion", "returns", "n_steps"),
     ),
     _baseline(

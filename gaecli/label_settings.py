@@ -173,10 +173,13 @@ class LabelSettings:
         return float(found)
 
     @property
-    def extra_columns(self) -> dict[str, str]:
-        """Columns with a number per step that these settings need, and the flags that name them."""
-        named = {self.force_positive: "--force-positive", self.progress_column: "--progress-column"}
-        return {name: flag for name, flag in named.items() if name is not None}
+    def label_columns(self) -> dict[str, str | None]:
+        """Flag -> the column that it names, if it does: those with a number per step."""
+        return {
+            "--success-column": self.success_column,
+            "--force-positive": self.force_positive,
+            "--progress-column": self.progress_column,
+        }
 
     def check_labels(self) -> None:
         """`UsageError` where these settings say too little, too much or two things."""

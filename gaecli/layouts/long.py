@@ -27,7 +27,7 @@ from gaecli.layouts.ends import (
 )
 from gaecli.layouts.evidence.ids import IdTrace, suspects, traces
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
-from gaecli.layouts.extras import check_extras, read_extras
+from gaecli.layouts.extras import ExtraCells, check_extras, read_extras, zeroed
 from gaecli.layouts.facts import Ends, facts_of
 from gaecli.layouts.flag_columns import flag_columns
 from gaecli.layouts.frames import Frame
@@ -93,6 +93,7 @@ class LongLayout:
         self._drops = settings.on_nan == "drop-episode"
         self._groups = GroupColumns.of(settings)
         self._extras = check_extras(file, roles, settings)
+        self._decays = settings.decay_columns
         self._flags = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
         self._taking = taking
@@ -104,12 +105,11 @@ class LongLayout:
         self._clock = roles.clock if self._ids else None
         self._suspects = suspects(file, roles, settings)
         self._arrays: ArrayColumns | None = None
+        beside = [*self._groups.names, *self._extras]
         if frame is None:
-            beside = [*filter(None, [self._clock]), *self._groups.names, *self._extras]
-            used = [*roles.row_columns, *beside, *self._suspects]
+            used = [*roles.row_columns, *filter(None, [self._clock]), *beside, *self._suspects]
             self.row_columns = tuple(dict.fromkeys(used))
         else:
-            beside = [*self._groups.names, *self._extras]
             self._arrays = ArrayColumns(file, roles, self._flags, frame, beside)
             self._flags = self._arrays.told(self._flags, settings)
             self._clock = self._clock if self._arrays.takes(self._clock) else None
@@ -123,7 +123,8 @@ class LongLayout:
     def _table(self, start: int, columns: Mapping[str, Column]) -> ArrayTable:
         if self._arrays is None:
             return ArrayTable(columns)
-        return self._arrays.table(start, columns).with_labels([self.roles.get("env"), *self._ids])
+        labels = [self.roles.get("env"), *self._ids, *self._extras]
+        return self._arrays.table(start, columns).with_labels(labels)
 
     def _check_alternates(self, table: ArrayTable, cells: Cells) -> None:
         check_alternates({**table.labels, **table.columns}, self.roles, cells)
@@ -172,7 +173,8 @@ class LongLayout:
         at_end = cuts.copy()
         at_end[last] = True
         next_values, bad_next = merge_next_values(given, terminated, at_end, lane_cells)
-        dropped = self._dropped([bad, bad_values, flags.bad], bad_next, arrangement, cuts)
+        extras = self._read_extras(columns, cells, used)
+        dropped = self._dropped([bad, bad_values, flags.bad, extras.bad], bad_next, arrangement, cuts)
         if dropped is not None:
             rewards, values = _zeroed(rewards, dropped), _zeroed(values, dropped)
             next_values = None if next_values is None else _zeroed(next_values, dropped)
@@ -200,7 +202,7 @@ class LongLayout:
             stream_ends=None if arrangement.adjacent is None else np.flatnonzero(~arrangement.adjacent),
             **self._groups.read(columns, in_lanes),
             has_values="value" in names,
-            extras=read_extras(columns, self._extras, cells, in_lanes),
+            extras=zeroed(extras.moved(in_lanes), dropped),
             facts=replace(
                 facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
                 lost=lost_rewards(
@@ -210,6 +212,11 @@ class LongLayout:
             ),
         )
         return block if mask is None else self._masked(block, mask, kept, table)
+
+    def _read_extras(self, columns: Mapping[str, Column], cells: Cells, used: BoolArray | None) -> ExtraCells:
+        if self._mask_rule.keeps_time:
+            used = used_cells(columns, self.roles, cells, None)
+        return read_extras(columns, self._extras, self._decays, cells, used)
 
     def _stops(self, table: ArrayTable) -> IndexArray | None:
         """Where rows of one trajectory after the other stop, if that is known before any is read."""

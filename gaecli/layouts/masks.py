@@ -21,7 +21,9 @@ from gaecli.settings import Settings
 
 @dataclass(frozen=True)
 class MaskRule:
-    """`skip`: masked steps do not exist. `zero`, `gated`: their reward and value are 0. `keep`: they count.
+    """`skip`: masked steps do not exist. `cut`: nor do they, and trajectories end before them.
+
+    `zero`, `gated`: their reward and value are 0. `keep`: they count.
 
     The recursion may use a slot more than the mask says (`reach`, after the last kept one of a row), or
     the mask of the slot after each (`shift`).
@@ -48,6 +50,11 @@ class MaskRule:
             settings.masked_reward == "move",
             convention.masks_rewards,
         )
+
+    @property
+    def keeps_time(self) -> bool:
+        """A masked step passes, so that its γ and λ count."""
+        return self.mode not in ("skip", "cut")
 
     def shifted(self, mask: BoolArray, offsets: IndexArray) -> BoolArray:
         """The mask as the recursion and the statistics mean it; row i of the file is offsets[i:i+1]."""
@@ -144,7 +151,9 @@ def masked_steps(block: Block, mask: BoolArray, used: BoolArray, rule: MaskRule)
     rewarded = mask if rule.drops_rewards else used
     if rule.moves_rewards:
         block = with_moved_rewards(block, mask, rewarded)
-    if rule.mode == "skip":
+    if rule.mode == "cut":
+        block = _ended_at_gaps(block, mask)
+    if not rule.keeps_time:
         return _compressed(block, mask, rule)
     return replace(
         block,
@@ -156,6 +165,17 @@ def masked_steps(block: Block, mask: BoolArray, used: BoolArray, rule: MaskRule)
 
 def _zeroed_where_not(used: BoolArray, numbers: Array) -> Array:
     return numbers if used.all() else np.where(used, numbers, numbers.dtype.type(0))
+
+
+def _ended_at_gaps(block: Block, mask: BoolArray) -> Block:
+    """A step that is kept and whose next one is not is the last of a trajectory, terminally."""
+    before_gap = np.append(mask[:-1] & ~mask[1:], False)[: len(mask)] & ~block.cuts
+    return replace(
+        block,
+        cuts=block.cuts | before_gap,
+        terminated=block.terminated | before_gap,
+        truncated=block.truncated & ~before_gap,
+    )
 
 
 def _shift(mask: BoolArray, offsets: IndexArray) -> BoolArray:
@@ -198,6 +218,7 @@ def _compressed(block: Block, mask: BoolArray, rule: MaskRule) -> Block:
         next_values=next_values,
         dropped=None if block.dropped is None else block.dropped[kept],
         groups=None if block.groups is None else block.groups[kept],
+        extras={name: numbers[kept] for name, numbers in block.extras.items()},
         slots=_slots(block.values, kept, trajectory, rows) if rule.fills else None,
         stream_ends=_compressed_ends(block, kept),
         placement=Placement(block.placement.num_rows, order=rows[kept]),

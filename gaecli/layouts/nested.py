@@ -18,7 +18,7 @@ from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import inverted_of, split_ends
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
 from gaecli.layouts.evidence.rows import RowColumns
-from gaecli.layouts.extras import check_extras, read_extras
+from gaecli.layouts.extras import check_extras, read_extras, zeroed
 from gaecli.layouts.flag_columns import FLAGS, FlagColumns, flag_columns
 from gaecli.layouts.frames import Frame
 from gaecli.layouts.groups import GroupColumns
@@ -54,6 +54,7 @@ class NestedLayout:
         self._mask_rule = MaskRule.of(settings)
         self._groups = GroupColumns.of(settings)
         self._extras = check_extras(file, self.roles, settings)
+        self._decays = settings.decay_columns
         beside = [*self._groups.names, *self._extras]
         used_columns = [*self.roles.row_columns, *self.evidence.names, *beside]
         self.row_columns = tuple(dict.fromkeys(used_columns))
@@ -99,13 +100,21 @@ class NestedLayout:
         self._check_ends_inside(ended, goes_on, cells)
         given = self._given_values(columns, offsets, start, padding, beyond, cells)
         next_values, bad_next = merge_next_values(given, terminated, cuts, cells)
+        steps = None if padding is None else ~padding.rows
+        beside = self._beside(columns, offsets, start)
+        extras = read_extras(
+            beside,
+            self._extras,
+            self._decays,
+            cells,
+            steps if self._mask_rule.keeps_time else counted,
+        )
         dropped = None
         if self._drops:
-            bad_steps = [part for part in (bad, bad_values, bad_next, *bad_flags) if part is not None]
-            dropped = spread_to_trajectories(bad_steps, cuts, last + 1)
+            bad_steps = [bad, bad_values, bad_next, extras.bad, *bad_flags]
+            dropped = spread_to_trajectories([part for part in bad_steps if part is not None], cuts, last + 1)
             if dropped is not None:
                 rewards, values = np.where(dropped, 0, rewards), np.where(dropped, 0, values)
-        beside = self._beside(columns, offsets, start)
         block = Block(
             rewards=rewards,
             values=values,
@@ -115,12 +124,12 @@ class NestedLayout:
             next_values=next_values,
             lanes=NO_LANES,
             placement=Placement(len(rewards)),
-            is_step=None if padding is None else ~padding.rows,
+            is_step=steps,
             dropped=dropped,
             stream_ends=last,
             **self._groups.read(beside, lambda steps: steps),
             has_values="value" in names,
-            extras=read_extras(beside, self._extras, cells, lambda steps: steps),
+            extras=zeroed(extras.numbers, dropped),
             list_offsets=offsets,
             null_lists=reward.null_lists,
             facts=BlockFacts(

@@ -24,6 +24,7 @@ from gaecli.layouts.evidence.unused_flags import peek, unused_flags
 from gaecli.layouts.registry import choose_layout
 from gaecli.layouts.row_order import RowOrder
 from gaecli.layouts.singles import as_found, single_columns
+from gaecli.layouts.whole_lists import with_whole_lists
 from gaecli.pipeline.memory import check_memory, rows_per_block
 from gaecli.pipeline.reading_errors import told
 from gaecli.records import dataclass
@@ -186,12 +187,7 @@ def open_stream(
 def layout_of(file: RolloutFile, settings: Settings, row_order: RowOrder | None = None) -> Layout:
     """How one file is read, by its headers; `GaeError` where it cannot be."""
     roles = resolve(file, settings)
-    for name, flag in (
-        (settings.grouped_by, "--normalize-by" if settings.group_column is None else "--group-column"),
-        (settings.label_by, "--label-by"),
-    ):
-        if name is not None:
-            _check_group_column(file, roles, name, flag)
+    _check_group_columns(file, settings)
     return choose_layout(file, roles, settings, row_order)
 
 
@@ -205,7 +201,10 @@ def _open_files(plan: StreamPlan, settings: Settings, block_rows: int, row_order
 
 def _opened(file: RolloutFile, settings: Settings, block_rows: int, row_order: RowOrder) -> OpenFile:
     with told(file.path):
-        layout = layout_of(file, settings, row_order)
+        roles = resolve(file, settings)
+        _check_group_columns(file, settings)
+        file = with_whole_lists(file, roles, settings)
+        layout = choose_layout(file, roles, settings, row_order)
         units = file.units(block_rows, layout.roles.names["reward"])
         return OpenFile(file, layout, units, unused_flags(file, layout, settings))
 
@@ -267,9 +266,16 @@ def _named(opened: OpenFile) -> str:
     return ", ".join(f"{role} `{name}`" for role, name in opened.layout.roles.names.items())
 
 
-def _check_group_column(file: RolloutFile, roles: Roles, name: str, flag: str) -> None:
+def _check_group_columns(file: RolloutFile, settings: Settings) -> None:
+    flag = "--normalize-by" if settings.group_column is None else "--group-column"
+    for name, of_flag in ((settings.grouped_by, flag), (settings.label_by, "--label-by")):
+        if name is not None:
+            _check_group_column(file, name, of_flag)
+
+
+def _check_group_column(file: RolloutFile, name: str, flag: str) -> None:
     hint = f"`{flag}` names the column whose values are the groups"
-    info, reward = file.find(name), file.find(roles.names["reward"])
+    info = file.find(name)
     if info is None:
         raise UsageError(
             f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
@@ -277,15 +283,8 @@ def _check_group_column(file: RolloutFile, roles: Roles, name: str, flag: str) -
         )
     if info.damage is not None:
         raise damaged(file.path, info)
-    if info.unusable is not None:
+    if info.unusable is not None and not info.has_whole_cells:
         raise UsageError(f"column `{name}` of `{file.path}` has no groups: {info.unusable}", hint=hint)
-    assert reward is not None
-    if info.is_list and not reward.is_list:
-        raise UsageError(
-            f"column `{name}` of `{file.path}` has no groups: it holds lists ({info.type_name}), and "
-            f"`{reward.name}` one number per row",
-            hint=hint,
-        )
 
 
 def _remarks(stream: OpenStream) -> list[WarningNote]:

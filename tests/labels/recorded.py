@@ -96,10 +96,7 @@ def write_lerobot(root: Path, columns: dict[str, Any], files: Sequence[int], ver
         if is_new
         else "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
     )
-    features = {
-        field.name: {"dtype": "bool" if pa.types.is_boolean(field.type) else str(field.type), "shape": [1], "names": None}
-        for field in table.schema
-    }
+    features = {field.name: {"dtype": str(field.type), "shape": [1], "names": None} for field in table.schema}
     info = {"codebase_version": version, "data_path": template, "features": features}
     (root / "meta" / "info.json").write_text(json.dumps(info, indent=4))
     return root

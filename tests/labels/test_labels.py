@@ -139,7 +139,12 @@ def test_equal_advantages_are_all_positive_or_none(tmp_path: Path) -> None:
 def test_returns_are_labelled_where_there_is_no_advantage(tmp_path: Path) -> None:
     recording = random_recording(9)
     root = write_lerobot(tmp_path / "set", recording.columns(), [])
-    options = {"success_column": "next.success", "failure_cost": 5, "label_quantile": 0.4, "label_side": "top"}
+    options = {
+        "success_column": "next.success",
+        "failure_cost": 5,
+        "label_quantile": 0.4,
+        "label_side": "top",
+    }
     summary = gaecli.compute(root, estimator="mc", **options)
     found = read_all(root)
     returns = np.array(found["return"])
@@ -199,7 +204,10 @@ def test_texts_for_policies_that_read(tmp_path: Path) -> None:
 
 def test_lines_of_json_have_flags_and_texts(tmp_path: Path) -> None:
     path = tmp_path / "rollouts.jsonl"
-    rows = [{"rewards": [1.0, 2.0], "values": [0.0, 0.0], "mask": [1, 0]}, {"rewards": [-3.0], "values": [0.0], "mask": [1]}]
+    rows = [
+        {"rewards": [1.0, 2.0], "values": [0.0, 0.0], "mask": [1, 0]},
+        {"rewards": [-3.0], "values": [0.0], "mask": [1]},
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     for kind, cells in (("bool", [[True, None], [False]]), ("text", [["positive", None], ["negative"]])):
         gaecli.compute(path, **AS_REWARDS, label_rule="crr", label_type=kind, masked_reward="drop")
@@ -252,7 +260,9 @@ def test_flat_hdf5_and_arrow_take_them(tmp_path: Path) -> None:
     for kind in ("bool", "text"):
         gaecli.compute(path, **AS_REWARDS, label_rule="crr", label_type=kind)
         cells = pa.ipc.open_file(path).read_all()["label"].to_pylist()
-        assert cells == [{"bool": n > 0, "text": "positive" if n > 0 else "negative"}[kind] for n in (1, -1, 2, 0, 0)]
+        assert cells == [
+            {"bool": n > 0, "text": "positive" if n > 0 else "negative"}[kind] for n in (1, -1, 2, 0, 0)
+        ]
 
 
 def test_a_set_of_lerobot_lists_its_new_features(tmp_path: Path) -> None:
@@ -302,7 +312,11 @@ def test_what_gaecli_wrote_is_no_flag_of_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "words", "hint"),
     [
-        ({"label_quantile": 0.3}, "is the top 30 % to some tools, and all above the 30th", "--label-side top"),
+        (
+            {"label_quantile": 0.3},
+            "is the top 30 % to some tools, and all above the 30th",
+            "--label-side top",
+        ),
         ({"label_quantile": 30, "label_side": "top"}, "must lie between 0 and 1", "0.3"),
         ({"label_quantile": 0.3, "label_threshold": 0.0, "label_side": "top"}, "twice", "drop one"),
         ({"label_side": "top"}, "`--label-side` needs labels", "--label-quantile"),
@@ -313,7 +327,9 @@ def test_what_gaecli_wrote_is_no_flag_of_the_file(tmp_path: Path) -> None:
         ({"label_rule": "of mine"}, "must be one of rlinf-recap", None),
     ],
 )
-def test_what_is_not_clear_is_asked(tmp_path: Path, settings: dict[str, Any], words: str, hint: str | None) -> None:
+def test_what_is_not_clear_is_asked(
+    tmp_path: Path, settings: dict[str, Any], words: str, hint: str | None
+) -> None:
     path = tmp_path / "rollouts.parquet"
     pq.write_table(table_of([1.0, 2.0]), path)
     with pytest.raises(UsageError, match=words) as raised:

@@ -26,11 +26,22 @@ def searched(numbers: np.ndarray, groups: np.ndarray, quantile: float, cuts: lis
 
 
 @examples(60)
-@given(st.lists(NUMBERS, max_size=40), st.floats(0.001, 0.999), st.lists(st.integers(0, 40), max_size=3), st.data())
-def test_any_quantile_of_any_numbers(numbers: list[float], quantile: float, cuts: list[int], data: st.DataObject) -> None:
-    groups = np.array(data.draw(st.lists(st.integers(0, 2), min_size=len(numbers), max_size=len(numbers))), np.int64)
+@given(
+    st.lists(NUMBERS, max_size=40),
+    st.floats(0.001, 0.999),
+    st.lists(st.integers(0, 40), max_size=3),
+    st.data(),
+)
+def test_any_quantile_of_any_numbers(
+    numbers: list[float], quantile: float, cuts: list[int], data: st.DataObject
+) -> None:
+    groups = np.array(
+        data.draw(st.lists(st.integers(0, 2), min_size=len(numbers), max_size=len(numbers))), np.int64
+    )
     array = np.array(numbers, np.float32)
-    found = searched(array, groups, quantile, [min(cut, len(array)) for cut in cuts], data.draw(st.integers(0, 2)))
+    found = searched(
+        array, groups, quantile, [min(cut, len(array)) for cut in cuts], data.draw(st.integers(0, 2))
+    )
     assert set(found) == {f"group {group}" for group in groups.tolist()}
     for group in set(groups.tolist()):
         wanted = np.quantile(array[groups == group].astype(np.float64), quantile, method="linear")

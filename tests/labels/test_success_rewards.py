@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def test_the_flag_may_stand_in_every_form(tmp_path: Path, form: str) -> None:
 
 def per_episode(recording: Recording, numbers: Any) -> list[list[Any]]:
     bounds = np.cumsum([0, *recording.lengths])
-    return [list(numbers[start:stop]) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [list(numbers[start:stop]) for start, stop in pairwise(bounds)]
 
 
 @pytest.mark.parametrize("once", [True, False])

@@ -65,9 +65,7 @@ def rabc(recording: Recording, progress: list[float | None], chunk: int, kappa: 
     std = max(math.sqrt(sum((delta - centre) ** 2 for delta in valid) / len(valid)), 1e-6)
     weights = []
     for delta in deltas:
-        if delta is None:
-            weights.append(1.0)
-        elif delta > kappa:
+        if delta is None or delta > kappa:
             weights.append(1.0)
         elif delta >= 0:
             weights.append(min(max((delta - (mean - 2 * std)) / (4 * std + 1e-6), 0.0), 1.0))
@@ -102,7 +100,11 @@ def test_progress_is_compared_across_blocks_and_files(rows: int, store: int | No
             progress_chunk=chunk,
             progress_kappa=0.02,
         )
-        found = [row for path in sorted(folder.glob("*.parquet")) for row in pq.read_table(path)["weight"].to_pylist()]
+        found = [
+            row
+            for path in sorted(folder.glob("*.parquet"))
+            for row in pq.read_table(path)["weight"].to_pylist()
+        ]
     wanted = rabc(recording, progress, chunk, 0.02)
     assert len({*wanted}) > 3, "all rules are met"
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
