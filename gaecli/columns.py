@@ -368,7 +368,7 @@ def _missing(file: RolloutFile, role: str) -> UsageError:
         without = [
             f"`--estimator {kind.name}`"
             for kind in ESTIMATORS.values()
-            if role not in kind.roles and not kind.is_grouped
+            if role not in kind.roles and not kind.is_scored
         ]
         flags = [name for name in file.columns if "success" in name.lower()] if role == "reward" else []
         if flags:

@@ -173,7 +173,7 @@ class LabelSettings:
         return float(found)
 
     @property
-    def label_columns(self) -> dict[str, str | None]:
+    def flagged_columns(self) -> dict[str, str | None]:
         """Flag -> the column that it names, if it does: those with a number per step."""
         return {
             "--success-column": self.success_column,
@@ -298,6 +298,40 @@ class LabelSettings:
     def given_labels(self) -> dict[str, Any]:
         """The fields that are not as they are where nothing is said."""
         return {name: getattr(self, name) for name in DEFAULTS if getattr(self, name) != DEFAULTS[name]}
+
+
+def check_outcomes(settings: Any, usual_truncation: str) -> None:
+    """What labels, weights and rewards out of success ask of other settings of a `Settings`, which stands above."""
+    if settings.success_column is not None:
+        given = {
+            "--reward-column": "reward" in settings.columns,
+            "--truncation": settings.truncation not in ("exact", usual_truncation),
+            "--bootstrap": settings.bootstrap != "zero",
+        }
+        flag = next((flag for flag, is_given in given.items() if is_given), None)
+        if flag is not None:
+            what = "rewards" if flag == "--reward-column" else "what lies beyond the end of an episode"
+            raise UsageError(
+                f"`{flag}` and `--success-column` both say {what}",
+                hint="with `--success-column` an episode is a success or a failure, and over; drop one of them",
+            )
+    if settings.weight not in (None, "rabc") and "advantage" not in settings.kind.outputs:
+        raise UsageError(
+            f"`--weight {settings.weight}` is of advantages, and `--estimator {settings.estimator}` writes none",
+            hint="name values and take another estimator, such as `--estimator gae`",
+        )
+    is_named_so = settings.names == "lerobot" and settings.return_column == "mc_return"
+    if is_named_so and "return" in settings.kind.outputs and not _writes_mc_returns(settings):
+        raise UsageError(
+            "`mc_return` of `--names lerobot` is a Monte-Carlo return, and these settings write another one",
+            hint="pass `--estimator mc`, or `--lam 1`, or name the column with `--return-column`",
+        )
+
+
+def _writes_mc_returns(settings: Any) -> bool:
+    others = ("lam_alpha", "lam_retain", "lam_column", "lam_value", "lam_value_alpha", "lam_value_retain")
+    is_at_one = settings.lam == 1 and not any(getattr(settings, name) is not None for name in others)
+    return settings.estimator == "mc" or (settings.estimator in ("gae", "td-lambda") and is_at_one)
 
 
 #: Of every field.

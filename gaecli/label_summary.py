@@ -16,7 +16,7 @@ class LabelGroup:
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelSummary:
     """Rows are positive where `number` `operator` threshold."""
 
     column: str
@@ -40,7 +40,7 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Success:
+class SuccessSummary:
     """Rewards by the success of episodes."""
 
     column: str

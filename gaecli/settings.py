@@ -18,6 +18,7 @@ from gaecli.choices import (
     MaskedReward,
     MaskFill,
     MaskMode,
+    MeasuredOver,
     NormalizeScope,
     NormFloor,
     OnNan,
@@ -25,6 +26,7 @@ from gaecli.choices import (
     Precision,
     Singleton,
     Truncation,
+    Unscored,
 )
 from gaecli.decay_settings import (
     FAMILIES,
@@ -37,12 +39,13 @@ from gaecli.decay_settings import (
 )
 from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
-from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
+from gaecli.estimator_kinds import ESTIMATORS, FEW, EstimatorKind
+from gaecli.group_settings import LABEL_FLAGS, check_group_settings, names_of, plain_group_settings
 from gaecli.label_settings import DEFAULTS as LABEL_DEFAULTS
-from gaecli.label_settings import LabelSettings
+from gaecli.label_settings import LabelSettings, check_outcomes
 from gaecli.layout_kinds import LAYOUTS
 from gaecli.presets import Preset, find_preset
-from gaecli.presets.groups import group_rules
+from gaecli.presets.groups import score_rules
 from gaecli.records import dataclass
 
 #: The roles a column can play, in the order in which messages list them.
@@ -109,10 +112,30 @@ class Settings(LabelSettings):
     norm_eps: float = 1e-8
     norm_floor: NormFloor = "add"
     keep_raw: bool = False
-    #: Of group baselines: the column whose equal values are a group.
-    group_column: str | None = None
-    #: And what the only trajectory of a group gets.
+    #: What enters mean and standard deviation once, of estimators that score trajectories. None: as is usual for it.
+    norm_over: MeasuredOver | None = None
+
+    # Of estimators that score trajectories and compare them (`gaecli.estimators.baselines`).
+    #: The column, or columns, whose equal values are a group.
+    group_column: str | tuple[str, ...] | None = None
+    #: Rule for the standard deviation of groups, where that of a normalisation after it is another. None: the same.
+    group_ddof: int | None = None
+    group_eps: float | None = None
+    group_floor: NormFloor | None = None
+    #: What the only trajectory of a group gets.
     singleton: Singleton = "zero"
+    #: Column -> weight: the score is their weighted sum. Empty: that of the one reward column.
+    rewards: Mapping[str, float] = field(default_factory=dict)
+    #: A trajectory without any reward is an error, or is compared with none and gets 0.
+    unscored: Unscored = "error"
+    #: Rows with equal values are samples of one rollout, and count once.
+    sample_of: str | None = None
+    #: Equal values are one batch; None: all inputs are.
+    batch_column: str | None = None
+    state_column: str | None = None
+    step_weight: float = 1.0
+    baseline_column: str | None = None
+    length_column: str | None = None
 
     join: bool | None = None
     precision: Precision = "double"
@@ -122,7 +145,7 @@ class Settings(LabelSettings):
     def from_preset(cls, name: str, **explicit: Any) -> Settings:
         """What the preset says, but for what is given here and not None: that wins."""
         preset = find_preset(name)
-        given = {field: value for field, value in explicit.items() if value is not None}
+        given = plain_group_settings({name: value for name, value in explicit.items() if value is not None})
         if given.get("names") == "lerobot":
             given = {"return_column": "mc_return", "terminal_column": "is_terminal", **given}
         kind = ESTIMATORS.get(given.get("estimator", "gae"))
@@ -130,6 +153,8 @@ class Settings(LabelSettings):
             _check_used(kind, given)
         chosen = _preset_settings(preset, kind)
         without_other_ways(chosen, given)
+        if given.get("rewards"):
+            given["columns"] = {"reward": next(iter(given["rewards"])), **given.get("columns", {})}
         return cls(**{**chosen, **given, "preset": preset.name})
 
     @staticmethod
@@ -137,7 +162,7 @@ class Settings(LabelSettings):
         """What holds under a preset where nothing else is said, as `to_dict` has it."""
         defaults = {field.name: field.default for field in fields(Settings)}
         chosen = _preset_settings(find_preset(preset), ESTIMATORS[estimator])
-        return {**defaults, "columns": {}, **chosen, "preset": preset, "estimator": estimator}
+        return {**defaults, "columns": {}, "rewards": {}, **chosen, "preset": preset, "estimator": estimator}
 
     def __post_init__(self) -> None:
         find_preset(self.preset)
@@ -163,10 +188,9 @@ class Settings(LabelSettings):
         if self.mask_mode is not None:
             _check_choice("mask_mode", self.mask_mode, get_args(MaskMode))
         self._check_n_steps()
-        self._check_groups()
+        check_group_settings(self)
         self.check_labels()
-        self._check_outcomes()
-        _check_choice("singleton", self.singleton, get_args(Singleton))
+        check_outcomes(self, _preset_settings(self.convention, self.kind)["truncation"])
         if self.norm_ddof not in (0, 1):
             raise UsageError(f"`--norm-ddof` is {self.norm_ddof}; it must be 0 or 1")
         if not (is_number(self.norm_eps) and self.norm_eps >= 0):
@@ -204,56 +228,9 @@ class Settings(LabelSettings):
         elif isinstance(given, bool) or not isinstance(given, int) or given < 1:
             raise UsageError(f"`--n-steps` is {given}; it must be a whole number, 1 at least")
 
-    def _check_groups(self) -> None:
-        if not self.kind.is_grouped:
-            if self.group_column is not None:
-                raise UsageError(
-                    f"`--group-column` says nothing to `--estimator {self.estimator}`",
-                    hint="`--normalize-by` normalises advantages over equal values of a column",
-                )
-            return
-        if self.group_column is None:
-            raise UsageError(
-                f"`--estimator {self.estimator}` compares trajectories of one group, and no group is named",
-                hint="pass `--group-column` with the column that is equal for responses to one prompt",
-            )
-        if self.normalize != "none" or self.normalize_by is not None:
-            raise UsageError(
-                f"`--estimator {self.estimator}` is a normalisation over groups: there is no second one after it yet",
-                hint="drop `--normalize` and `--normalize-by`",
-            )
-
-    def _check_outcomes(self) -> None:
-        """What labels, weights and rewards out of success ask of the other settings."""
-        if self.success_column is not None:
-            given = {f"--{role}-column": role in self.columns for role in ("reward",)}
-            given |= {"--truncation": self.truncation not in ("exact", self._usual("truncation"))}
-            given |= {"--bootstrap": self.bootstrap != "zero"}
-            flag = next((flag for flag, is_given in given.items() if is_given), None)
-            if flag is not None:
-                what = "rewards" if flag == "--reward-column" else "what lies beyond the end of an episode"
-                raise UsageError(
-                    f"`{flag}` and `--success-column` both say {what}",
-                    hint="with `--success-column` an episode is a success or a failure, and over; drop one of them",
-                )
-        if self.weight not in (None, "rabc") and "advantage" not in self.kind.outputs:
-            raise UsageError(
-                f"`--weight {self.weight}` is of advantages, and `--estimator {self.estimator}` writes none",
-                hint="name values and take another estimator, such as `--estimator gae`",
-            )
-        if self.names == "lerobot" and "return" in self.kind.outputs and not self._writes_mc_returns:
-            raise UsageError(
-                "`mc_return` of `--names lerobot` is a Monte-Carlo return, and these settings write another one",
-                hint="pass `--estimator mc`, or `--lam 1`, or name the column with `--return-column`",
-            )
-
     @property
-    def _writes_mc_returns(self) -> bool:
-        is_at_one = self.estimator in ("gae", "td-lambda") and self.lam == 1 and self.lam_alpha is None
-        return self.estimator == "mc" or is_at_one or self.return_column != "mc_return"
-
-    def _usual(self, name: str) -> Any:
-        return _preset_settings(self.convention, self.kind)[name]
+    def group_columns(self) -> tuple[str, ...]:
+        return names_of(self.group_column)
 
     @property
     def open_ends(self) -> OpenEnds:
@@ -266,15 +243,30 @@ class Settings(LabelSettings):
         return "zero" if self.success_column is not None else self.truncation
 
     @property
-    def grouped_by(self) -> str | None:
-        """The column that tells groups apart, whether those of a baseline or of a normalisation."""
-        return self.group_column or self.normalize_by
+    def sample_columns(self) -> tuple[str, ...]:
+        """Rows with equal values in all of them count once; none: every row does."""
+        return () if self.sample_of is None else (*self.group_columns, self.sample_of)
+
+    @property
+    def label_flags(self) -> dict[str, str]:
+        """Columns whose equal values belong together, each with the flag that names it."""
+        return {
+            column: flag for name, flag in LABEL_FLAGS.items() for column in names_of(getattr(self, name))
+        }
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        return tuple(self.label_flags)
+
+    @property
+    def measured_over(self) -> MeasuredOver:
+        return self.norm_over or self.kind.measured_over
 
     @property
     def extra_columns(self) -> tuple[str, ...]:
         """Columns of numbers that are read beside those of the roles."""
-        beside = (self.force_positive, self.progress_column)
-        return tuple(dict.fromkeys([*self.kind.extras(self), *self.decay_columns, *filter(None, beside)]))
+        beside = [*self.kind.extras(self), *self.decay_columns, self.force_positive, self.progress_column]
+        return tuple(dict.fromkeys([*self.rewards, *filter(None, beside)]))
 
     @property
     def decay_columns(self) -> tuple[str, ...]:
@@ -287,7 +279,7 @@ class Settings(LabelSettings):
 
     def uses(self, name: str) -> bool:
         """Whether a setting, or a rule of the preset, says anything to the estimator."""
-        return name not in self.kind.unused
+        return self.kind.uses(name)
 
     @property
     def convention(self) -> Preset:
@@ -302,7 +294,7 @@ class Settings(LabelSettings):
 
     @property
     def normalizes(self) -> bool:
-        return self.normalize != "none" or self.grouped_by is not None
+        return self.normalize != "none" or self.normalize_by is not None or self.kind.is_grouped
 
     @property
     def raw_column(self) -> str | None:
@@ -327,12 +319,15 @@ class Settings(LabelSettings):
 
     def to_dict(self) -> dict[str, Any]:
         """Settings of one estimator alone are left out of the documents of the others."""
-        found = {**asdict(self), "columns": dict(self.columns)}
+        found = {**asdict(self), "columns": dict(self.columns), "rewards": dict(self.rewards)}
         for name in ("n_steps", *OPTIONAL):
             if found[name] is None:
                 del found[name]
-        if not self.kind.is_grouped:
-            del found["group_column"], found["singleton"]
+        for name in FEW:
+            if not self.uses(name) or found[name] in (None, {}):
+                del found[name]
+        if isinstance(self.group_column, tuple):
+            found["group_column"] = list(self.group_column)
         given = self.given_labels()
         return {name: value for name, value in found.items() if name not in LABEL_DEFAULTS or name in given}
 
@@ -375,12 +370,11 @@ def _preset_settings(preset: Preset, kind: EstimatorKind | None) -> dict[str, An
     chosen = preset.settings()
     if kind is None:
         return chosen
-    chosen |= group_rules(preset.name, kind.name)
-    if "advantage" not in kind.outputs or kind.is_grouped:
+    if "advantage" not in kind.outputs or kind.is_scored:
         chosen["normalize"] = "none"
     if "truncation" in kind.unused:
         chosen["truncation"] = "exact"
-    return chosen
+    return {**chosen, **score_rules(preset.name, kind.name)}
 
 
 def _check_used(kind: EstimatorKind, given: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from gaecli.gallery import Gallery
 from gaecli.records import dataclass
 
 if TYPE_CHECKING:
-    from gaecli.label_summary import Labels, Success
+    from gaecli.label_summary import LabelSummary, SuccessSummary
 
 SCHEMA_VERSION = 1
 
@@ -179,13 +179,30 @@ class Normalization:
     ddof: int
     eps: float
     floor: str
-    #: The estimator, where what is normalised is the score of trajectories.
-    baseline: str | None = None
     #: None where there is more than one group, or none.
     mean: float | None = None
     std: float | None = None
     num_groups: int = 0
     #: At most a few dozen, in order of appearance; all of them are counted in `num_groups`.
+    groups: Sequence[NormalizationGroup] = ()
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the scores of trajectories were compared with, of estimators that do so."""
+
+    estimator: str
+    #: Columns whose equal values are a group; none where all of a batch are compared.
+    columns: Sequence[str]
+    ddof: int
+    eps: float
+    floor: str
+    singleton: str
+    num_groups: int = 0
+    #: Groups without a spread of scores, and those of a single trajectory.
+    num_flat: int = 0
+    num_alone: int = 0
+    #: As of `Normalization`.
     groups: Sequence[NormalizationGroup] = ()
 
 
@@ -214,6 +231,8 @@ class Summary:
     #: Within streams: what sets their means apart counts as explained by nothing.
     explained_variance: float | None
     normalization: Normalization
+    #: None of estimators that compare no trajectories.
+    baseline: Baseline | None = None
     warnings: Sequence[WarningNote] = ()
     seconds: Seconds = field(default_factory=Seconds)
     #: One line on how several inputs relate: "3 independent files", "one stream of 3 files".
@@ -227,8 +246,8 @@ class Summary:
     #: Of each stream by itself, where there are several.
     explained_variances: Spread | None = None
     #: Where they were asked for.
-    labels: Labels | None = None
-    success: Success | None = None
+    labels: LabelSummary | None = None
+    success: SuccessSummary | None = None
 
     @property
     def failures(self) -> list[Failure]:

@@ -11,21 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gaecli.commands.outcome import Outcome, summarize
-from gaecli.commands.stream_steps import Constants, ReadyStream, StreamSteps, inputs_of
+from gaecli.commands.stream_steps import ReadyStream, StreamSteps, inputs_of
 from gaecli.engines.base import Engine
 from gaecli.engines.registry import make_engine
 from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import FileError, GaeError
 from gaecli.estimators.registry import make_estimator
+from gaecli.estimators.stages import ScoreStage, stages_of
 from gaecli.kernels.devices import BREAK_EVEN_STEPS, choose_device
 from gaecli.kernels.torch_import import one_thread_per_operation, start_torch_import
-from gaecli.moments import Moments
 from gaecli.pipeline.blocks import BlockStore
 from gaecli.pipeline.clock import Stopwatch
+from gaecli.pipeline.group_tables import Constants
+from gaecli.pipeline.groups import StageTables, merged_tables
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.reading_errors import not_done
-from gaecli.pipeline.stream import RunContext, SummarisedStream, merge_moments
+from gaecli.pipeline.stream import RunContext, SummarisedStream
 from gaecli.pipeline.worker import Worker, WorkerRecipe
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
@@ -138,11 +140,9 @@ class _Run:
     @property
     def _spans_streams(self) -> bool:
         settings, labelling = self.settings, self.settings.labelling
-        is_normalized = settings.normalize == "all" or settings.grouped_by is not None
         has_quantile = labelling is not None and labelling.quantile is not None
-        return (
-            is_normalized or has_quantile or settings.weight == "rabc" or settings.success_column is not None
-        )
+        spans = has_quantile or settings.weight == "rabc" or settings.success_column is not None
+        return spans or any(stage.spans_streams for stage in stages_of(settings))
 
     def _labels(
         self,
@@ -168,6 +168,15 @@ class _Run:
                 continue
             search.take(chain.from_iterable(found for _, found in answers))
         return search.constants, jobs
+
+    def _summarise(
+        self,
+        streams: dict[int, SummarisedStream],
+        opened: Mapping[int, OpenStream],
+        job: _Job,
+    ) -> SummarisedStream:
+        streams[job.number] = self.steps.summarised(opened[job.number])
+        return streams[job.number]
 
     def _with_longest(self, known: Sequence[tuple[_Job, OpenStream]]) -> dict[int, OpenStream]:
         """Streams whose rewards are by the longest episode of all of them."""
@@ -199,7 +208,7 @@ class _Run:
         """All streams are looked at before the first is written: they share their normalisation."""
         outcomes: dict[int, Outcome] = {}
         streams: dict[int, SummarisedStream] = {}
-        constants: Constants = {}
+        constants: Constants = ()
         labels: LabelConstants | None = None
 
         def carry_on(
@@ -228,16 +237,18 @@ class _Run:
                 )
                 good = [job for job in good if job.number in opened]
 
-            def look(job: _Job) -> dict[Hashable, Moments]:
-                stream = streams[job.number] = self.steps.summarised(opened[job.number])
-                return stream.measure(self.context)
+            def look(job: _Job, stage: ScoreStage) -> StageTables:
+                stream = streams.get(job.number) or self._summarise(streams, opened, job)
+                return stream.measure(self.context, constants, stage)
 
-            looks = carry_on(look, good)
-            ready = [job for job, _ in looks]
-            total: dict[Hashable, Moments] = {}
-            for _, moments in looks:
-                merge_moments(total, moments)
-            constants = self.steps.constants(total)
+            ready = good
+            if not self.steps.stages:
+                ready = [job for job, _ in carry_on(partial(self._summarise, streams, opened), good)]
+            for stage in self.steps.stages:
+                looks = carry_on(partial(look, stage=stage), ready)
+                ready = [job for job, _ in looks]
+                tables = merged_tables(stage, (found for _, found in looks))
+                constants = (*constants, tables.constants())
             inputs = inputs_of([opened[job.number] for job in ready])
             # A run that was killed, or that met the same bad file, has written some of them already.
             labels, ready = self._labels(carry_on, streams, constants, ready)

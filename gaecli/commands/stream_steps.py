@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from gaecli.commands.outcome import Outcome
 from gaecli.commands.rerun import earlier_entries
 from gaecli.commands.warnings import behind_cache, findings, only_file
-from gaecli.estimators.normalization import NormConstants, NormRule
+from gaecli.estimators.stages import stages_of
 from gaecli.kernels.devices import Device
-from gaecli.moments import Moments
 from gaecli.pipeline.apply import Totals
+from gaecli.pipeline.group_tables import Constants
 from gaecli.pipeline.header_notes import names_alike, stored_settings
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.sketches import SketchBook
@@ -29,8 +29,6 @@ from gaecli.writing.write_file import WriteFile, WrittenFrom
 
 if TYPE_CHECKING:
     from gaecli.pipeline.labels import LabelConstants, SurveyAnswer, SurveyQuestion
-
-Constants = Mapping[Hashable, NormConstants]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +58,7 @@ class StreamSteps:
         self.outputs = outputs
         self.context = context
         self.device = device
-        self.rule = NormRule.of(settings)
+        self.stages = stages_of(settings)
 
     def open(self, number: int, plan: StreamPlan) -> OpenStream:
         with self.context.worker.clock("read"):
@@ -86,9 +84,9 @@ class StreamSteps:
         if done is None and self.context.engine.is_here:
             self.outputs.begin_early(opened, self.context.worker)
         stream = self.summarised(opened)
-        constants: Constants = {}
-        if self.settings.normalizes and self.settings.normalize != "file":
-            constants = self.constants(stream.measure(self.context))
+        constants: Constants = ()
+        for stage in self.stages:
+            constants = (*constants, stream.measure(self.context, constants, stage).constants())
         labels = self.labels(stream, constants)
         if done is not None:
             return self._drawn(done, stream, constants, labels)
@@ -102,8 +100,9 @@ class StreamSteps:
             return None
         self.outputs.found(opened, entries)
         outcome = Outcome.up_to_date(opened, targets, entries)
-        constants = outcome.constants.values()
-        outcome.warnings.extend(findings(opened.plan, outcome.totals, constants, self.settings, self.device))
+        outcome.warnings.extend(
+            findings(opened.plan, outcome.totals, outcome.facts, self.settings, self.device)
+        )
         outcome.warnings.extend(self._of_success(opened, outcome))
         return outcome
 
@@ -134,9 +133,7 @@ class StreamSteps:
         self, stream: SummarisedStream, question: SurveyQuestion, constants: Constants
     ) -> list[SurveyAnswer]:
         """One look at every block, for what labels and weights rest on."""
-        files = range(len(stream.files))
-        of_files = [self._constants_of_file(stream, index) or constants for index in files]
-        return list(stream.survey(self.context, question, of_files, self.rule))
+        return list(stream.survey(self.context, question, constants))
 
     def labels(self, stream: SummarisedStream, constants: Constants) -> LabelConstants | None:
         """For labels and weights of this stream alone; None where there are none."""
@@ -155,9 +152,6 @@ class StreamSteps:
                 self.places.inputs.fill(one.file.path, one.columns)
         return summarised(opened, self.context)
 
-    def constants(self, total: Mapping[Hashable, Moments]) -> dict[Hashable, NormConstants]:
-        return {key: self.rule.constants(moments) for key, moments in total.items()}
-
     def written(
         self, stream: SummarisedStream, constants: Constants, labels: LabelConstants | None, inputs: str
     ) -> ReadyStream:
@@ -169,9 +163,8 @@ class StreamSteps:
         def tasks(groups: Iterable[Sequence[Output]]) -> Generator[WriteFile, None, None]:
             for group in groups:
                 for output in group:
-                    output.constants = self._constants_of_file(stream, output.index) or constants
-                    output.labels = labels
-                yield self.outputs.task(group, stream, self.rule, inputs, words, book)
+                    output.constants, output.labels = constants, labels
+                yield self.outputs.task(group, stream, inputs, words, book)
 
         groups = by_new_file(outputs)
         # What is drawn of a file goes on with what is drawn of the one before it.
@@ -189,8 +182,9 @@ class StreamSteps:
         outcome = Outcome.done(
             stream, self.outputs.targets, ready.outputs, ready.book, dry_run=self.options.dry_run
         )
-        constants = outcome.constants.values()
-        outcome.warnings.extend(findings(stream.plan, outcome.totals, constants, self.settings, self.device))
+        outcome.warnings.extend(
+            findings(stream.plan, outcome.totals, outcome.facts, self.settings, self.device)
+        )
         outcome.warnings.extend(self._of_success(stream.opened, outcome))
         data_set = stream.plan.data_set
         if data_set is not None and stream.number in self.outputs.behind_caches:
@@ -203,20 +197,12 @@ class StreamSteps:
         """What is up to date, with the numbers that pictures are drawn from: computed, and not written."""
         done.totals, book = Totals(), SketchBook()
         for index in range(len(stream.files)):
-            of_file = self._constants_of_file(stream, index) or constants
-            source = WrittenFrom(stream.opened.source(index), stream.carries_of(index), of_file, labels)
-            ((written,),) = self.context.engine.run([WriteFile([source], self.rule, book=book)])
+            source = WrittenFrom(stream.opened.source(index), stream.carries_of(index), constants, labels)
+            ((written,),) = self.context.engine.run([WriteFile([source], book=book)])
             done.totals.merge(written.totals[0])
             book = written.book or book
         done.sketches = book
         return done
-
-    def _constants_of_file(
-        self, stream: SummarisedStream, index: int
-    ) -> dict[Hashable, NormConstants] | None:
-        if self.settings.normalize != "file":
-            return None
-        return self.constants(stream.measure(self.context, only_file=index))
 
 
 def inputs_of(streams: Sequence[OpenStream]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 
 from gaecli.columns import Roles
 from gaecli.label_settings import OPERATORS
-from gaecli.label_summary import LabelGroup, Labels, Success
+from gaecli.label_summary import LabelGroup, LabelSummary, SuccessSummary
 from gaecli.labels.outcomes import RewardRule
 from gaecli.names import FLAG_ROLES
 from gaecli.pipeline.apply import Totals
@@ -20,11 +20,11 @@ MAX_GROUPS_SHOWN = 32
 
 def labels_told(
     settings: Settings, thresholds: Mapping[Hashable, float], num_groups: int, totals: Totals
-) -> Labels | None:
+) -> LabelSummary | None:
     labelling = settings.labelling
     if labelling is None or not totals.tallies:
         return None
-    return Labels(
+    return LabelSummary(
         settings.label_column,
         settings.kind.outputs[0],
         OPERATORS[labelling.operator],
@@ -42,11 +42,11 @@ def labels_told(
     )
 
 
-def success_told(settings: Settings, totals: Totals) -> Success | None:
+def success_told(settings: Settings, totals: Totals) -> SuccessSummary | None:
     if settings.success_column is None or not totals.tallies:
         return None
     rule = RewardRule(settings.success_reward, settings.failure_cost or 0.0, totals.longest_episode)
-    return Success(
+    return SuccessSummary(
         settings.success_column,
         rule.name,
         settings.failure_cost,

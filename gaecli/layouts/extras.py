@@ -32,7 +32,9 @@ def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[s
             )
         if info.damage is not None:
             raise damaged(file.path, info)
-        is_number = info.kind in ("float", "int", "bool")
+        is_number = info.kind in ("float", "int", "bool") or (
+            info.kind == "null" and name in settings.rewards
+        )
         if info.unusable is not None or not is_number or (info.is_list and not reward.is_list):
             why = info.unusable or f"its type is {info.type_name}"
             raise UsageError(f"column `{name}` of `{file.path}` cannot be used by {who}: {why}")
@@ -41,7 +43,7 @@ def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[s
 
 def _who_needs(name: str, settings: Settings) -> str:
     decays = {"--gamma-column": settings.gamma_column, "--lam-column": settings.lam_column}
-    for flag, column in {**decays, **settings.label_columns}.items():
+    for flag, column in {**decays, **settings.flagged_columns}.items():
         if name == column:
             return f"`{flag}`"
     return f"`--estimator {settings.estimator}`"

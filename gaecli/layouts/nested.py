@@ -21,12 +21,12 @@ from gaecli.layouts.evidence.rows import RowColumns
 from gaecli.layouts.extras import check_extras, read_extras, zeroed
 from gaecli.layouts.flag_columns import FLAGS, FlagColumns, flag_columns
 from gaecli.layouts.frames import Frame
-from gaecli.layouts.groups import GroupColumns
 from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_steps
 from gaecli.layouts.masks import MaskRule, is_doubtful, mask_facts, masked_steps, which_mask
 from gaecli.layouts.next_values import merge_next_values
 from gaecli.layouts.padding import Padding
-from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, IndexArray, Placement
+from gaecli.layouts.rewards import RewardRule
+from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, IndexArray, Labels, Placement
 from gaecli.settings import Settings
 
 
@@ -52,10 +52,11 @@ class NestedLayout:
         self._drops = settings.on_nan == "drop-episode"
         self._flags: FlagColumns = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
-        self._groups = GroupColumns.of(settings)
+        self._labels = settings.label_columns
+        self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, self.roles, settings)
         self._decays = settings.decay_columns
-        beside = [*self._groups.names, *self._extras]
+        beside = [*self._labels, *self._extras]
         used_columns = [*self.roles.row_columns, *self.evidence.names, *beside]
         self.row_columns = tuple(dict.fromkeys(used_columns))
 
@@ -82,7 +83,8 @@ class NestedLayout:
         counted = used
         if padding is not None:
             counted = ~padding.rows if used is None else used & ~padding.rows
-        rewards, bad = cells.numbers(reward, names["reward"], "reward", counted)
+        beside = {names["reward"]: reward, **self._beside(columns, offsets, start)}
+        rewards, bad, missing = self._rewards.read(beside, names["reward"], cells, counted)
         reward_cells = rewards
         value, beyond = self._values(columns, offsets, start)
         values, bad_values = cells.values(value, names.get("value"), len(rewards), counted)
@@ -101,9 +103,8 @@ class NestedLayout:
         given = self._given_values(columns, offsets, start, padding, beyond, cells)
         next_values, bad_next = merge_next_values(given, terminated, cuts, cells)
         steps = None if padding is None else ~padding.rows
-        beside = self._beside(columns, offsets, start)
         extras = read_extras(
-            beside,
+            self._beside(columns, offsets, start),
             self._extras,
             self._decays,
             cells,
@@ -127,7 +128,8 @@ class NestedLayout:
             is_step=steps,
             dropped=dropped,
             stream_ends=last,
-            **self._groups.read(beside, lambda steps: steps),
+            labels=self._labels_of(columns, offsets, start),
+            missing_rewards=missing,
             has_values="value" in names,
             extras=zeroed(extras.numbers, dropped),
             list_offsets=offsets,
@@ -290,13 +292,35 @@ class NestedLayout:
         return found
 
     def _beside(self, columns: Mapping[str, Column], offsets: IndexArray, start: int) -> dict[str, Column]:
-        """Further columns with a cell per step: items, or the one of a row in each of its steps."""
-        return {
-            name: repeated(columns[name].as_ids() if name in self._groups.names else columns[name], offsets)
-            if columns[name].offsets is None
-            else self._items(columns, name, offsets, start)
-            for name in (*self._groups.names, *self._extras)
-        }
+        """Further columns with a number per step: items, or the one of a row in each of its steps.
+
+        The reward of a row is not that of each step: its last one has it.
+        """
+        found = {}
+        for name in self._extras:
+            if columns[name].offsets is not None:
+                found[name] = self._items(columns, name, offsets, start)
+            elif name in self._rewards.weights:
+                found[name] = on_last_items(columns[name], offsets, fill=0)
+            else:
+                found[name] = repeated(columns[name], offsets)
+        return found
+
+    def _labels_of(
+        self, columns: Mapping[str, Column], offsets: IndexArray, start: int
+    ) -> Mapping[str, Labels]:
+        """Of the items, or of the row in each of its items."""
+        from gaecli.layouts.groups import read_labels
+
+        lengths = np.diff(offsets)
+        found: dict[str, Labels] = {}
+        for name in self._labels:
+            if columns[name].offsets is not None:
+                items = {name: self._items(columns, name, offsets, start)}
+                found |= read_labels(items, [name], lambda steps: steps)
+            else:
+                found |= read_labels(columns, [name], lambda rows: np.repeat(rows, lengths))
+        return found
 
 
 def _locator(start: int, offsets: IndexArray):  # type: ignore[no-untyped-def]

@@ -14,7 +14,7 @@ from gaecli.moments import Moments
 from gaecli.pipeline.column_builder import ColumnBuilder
 from gaecli.pipeline.column_statistics import Tally
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.groups import Normalized
+from gaecli.pipeline.groups import Staged
 from gaecli.pipeline.settle import Settled, is_real
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray
@@ -40,6 +40,8 @@ class Totals:
     unestimated_steps: int = 0
     local_groups: int = 0
     degenerate_groups: int = 0
+    #: Trajectories that no reward function scored.
+    unscored: int = 0
     #: Rows with a label, with a positive one, and with one whatever their advantage.
     labelled: int = 0
     positive: int = 0
@@ -60,6 +62,7 @@ class Totals:
         self.unestimated_steps += other.unestimated_steps
         self.local_groups += other.local_groups
         self.degenerate_groups += other.degenerate_groups
+        self.unscored += other.unscored
         self.labelled += other.labelled
         self.positive += other.positive
         self.forced += other.forced
@@ -69,7 +72,7 @@ class Totals:
 
 def finish_block(
     settled: Settled,
-    written: Normalized | None,
+    written: Staged | None,
     settings: Settings,
     carry: Carry,
     constants: LabelConstants | None,
@@ -90,7 +93,8 @@ def finish_block(
     if "return" in settled.kind.outputs:
         columns[settings.return_column] = builder.returns(settled.returns)
     if settings.raw_column is not None:
-        columns[settings.raw_column] = builder.advantages(settled.advantages, None)
+        raw = settled.advantages if written is None else written.raw
+        columns[settings.raw_column] = builder.advantages(raw, None)
     totals = _report(settled, advantages, settings)
     if constants is not None:
         columns |= _labels_and_weights(builder, settled, advantages, carry, settings, constants, totals)
@@ -165,6 +169,9 @@ def reading_totals(settled: Settled, settings: Settings) -> Totals:
         dropped_episodes=0 if dropped is None else int(np.count_nonzero(dropped & block.cuts)),
         dropped_steps=0 if dropped is None else int(np.count_nonzero(dropped)),
         unestimated_steps=_num_true(settled.counts, block) - _num_true(settled.estimated, block),
+        unscored=0
+        if settled.unscored is None
+        else int(np.count_nonzero(settled.unscored & settled.prepared.cuts)),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gaecli.choices import Bootstrap
 from gaecli.errors import DataError
-from gaecli.estimators.base import Borders, Estimator
+from gaecli.estimators.base import Borders, Estimator, LaneSums, TrajectorySums
 from gaecli.estimators.bootstrap import needs_bootstrap
 from gaecli.formats.base import Column, RolloutFile, Unit
 from gaecli.layouts.base import Layout
@@ -52,6 +52,8 @@ class BlockSummary:
     last_rows: IndexArray
     head_dropped: BoolArray
     tail_dropped: BoolArray
+    #: What the block has of the trajectories at its borders, where whole ones are summed.
+    sums: LaneSums | None = None
     #: What is known of the success of its episodes, before they have rewards.
     parts: EpisodeParts | None = None
     #: Where progress makes weights: that of the first steps of each lane.
@@ -70,6 +72,7 @@ class Scanned:
     advantages: FloatArray
     #: None where they are A + V.
     returns: FloatArray | None = None
+    sums: TrajectorySums | None = None
     #: Of episodes whose success makes their rewards, as long as not all of them are known.
     parts: EpisodeParts | None = None
 
@@ -77,6 +80,8 @@ class Scanned:
     def num_bytes(self) -> int:
         holders = [self, self.block, self.block.placement, self.block.slots, self.prepared]
         arrays = [item for holder in holders if holder is not None for item in vars(holder).values()]
+        arrays += [] if self.sums is None else [*vars(self.sums).values(), *self.sums.by_name.values()]
+        arrays += [*self.block.extras.values(), *(labels.codes for labels in self.block.labels.values())]
         return sum({id(item): item.nbytes for item in arrays if isinstance(item, np.ndarray)}.values())
 
 
@@ -209,6 +214,7 @@ def summarise(scanned: Scanned, address: BlockAddress, estimator: Estimator) -> 
         last_rows=scanned.start + block.file_rows(last),
         head_dropped=nothing if dropped is None else dropped[first],
         tail_dropped=nothing if dropped is None else dropped[last],
+        sums=None if scanned.sums is None else scanned.sums.at_borders(scanned.prepared),
         parts=scanned.parts,
         first_progress=_first_progress(block, estimator.settings),
     )

@@ -14,9 +14,10 @@ from gaecli.labels.weights import ProgressScale, advantage_weights, progress_mad
 from gaecli.moments import Moments
 from gaecli.pipeline.column_builder import TEXTS, ColumnBuilder, as_written
 from gaecli.pipeline.combine import Carry
+from gaecli.pipeline.group_tables import plain
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, FloatArray
+from gaecli.rollouts import Array, BoolArray, FloatArray, Labels
 from gaecli.settings import Settings
 
 #: The group of all rows, where none is named.
@@ -92,11 +93,11 @@ def answer(
         where = _present(settled, numbers)
         if not labelling.forced_count and settings.force_positive is not None:
             where &= ~_forced(settled, settings)
-        groups, labels = settled.block.label_groups, settled.block.label_group_labels
+        groups = _groups(settled, settings)
         if groups is None:
             counts = question.ask.of(numbers[where], None, [EVERYTHING])
         else:
-            counts = question.ask.of(numbers[where], groups[where], labels)
+            counts = question.ask.of(numbers[where], groups.codes[where], plain(groups.names))
     if question.asks_progress:
         made = _progress_made(settled, carry, settings)
         progress = Moments.of(made[~np.isnan(made) & _counted(settled)])
@@ -126,7 +127,7 @@ def label_column(
     settings: Settings,
 ) -> tuple[OutputColumn, LabelCounts]:
     numbers = labelled_numbers(settled, advantages)
-    thresholds = _thresholds(settled, constants)
+    thresholds = _thresholds(settled, constants, settings)
     with np.errstate(invalid="ignore"):
         positive = numbers > thresholds if labelling.operator == "gt" else numbers >= thresholds
     present = _present(settled, numbers)
@@ -149,13 +150,17 @@ def weights_of(
     return advantage_weights(advantages, settings), _present(settled, advantages)
 
 
-def _thresholds(settled: Settled, constants: LabelConstants) -> Array | float:
+def _thresholds(settled: Settled, constants: LabelConstants, settings: Settings) -> Array | float:
     """Of each row; NaN, which nothing is beyond, for groups of which no row counts."""
-    groups = settled.block.label_groups
+    groups = _groups(settled, settings)
     if groups is None:
         return constants.thresholds.get(EVERYTHING, np.nan)
-    labels = settled.block.label_group_labels
-    return np.array([constants.thresholds.get(label, np.nan) for label in labels], np.float64)[groups]
+    found = [constants.thresholds.get(label, np.nan) for label in plain(groups.names)]
+    return np.array(found, np.float64)[groups.codes]
+
+
+def _groups(settled: Settled, settings: Settings) -> Labels | None:
+    return None if settings.label_by is None else settled.block.labels[settings.label_by]
 
 
 def _counted(settled: Settled) -> BoolArray:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import field, replace
 
 import numpy as np
 
+from gaecli.choices import MeasuredOver
 from gaecli.estimator_kinds import EstimatorKind
-from gaecli.estimators.base import Estimator
+from gaecli.estimators.base import Estimator, LaneSums
 from gaecli.estimators.conventions import ends_as_terminal
 from gaecli.pipeline.blocks import Scanned
 from gaecli.pipeline.combine import Carry
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, Block, BoolArray, FloatArray
+from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,16 +36,25 @@ class Settled:
     kind: EstimatorKind
     #: The returns are not A + V.
     has_own_returns: bool = False
+    #: What a baseline compares, by name, where that is more than the advantages; NaN where a row has no such score.
+    scores: Mapping[str, FloatArray] = field(default_factory=dict)
+    #: [N] steps of trajectories that have no score at all. None: every score is there.
+    unscored: BoolArray | None = None
 
     def counted(self, numbers: Array) -> Array:
         """What enters statistics: of steps that count and have an advantage."""
         return numbers if self.estimated is None else numbers[self.estimated]
 
-    def measured(self, numbers: Array) -> Array:
-        """What enters mean and standard deviation: of all of these, or of the last step of each trajectory."""
-        if self.kind.moments == "steps":
-            return numbers if self.measured_steps is None else numbers[self.measured_steps]
-        return numbers[self.prepared.cuts if self.estimated is None else self.prepared.cuts & self.estimated]
+    def entering(self, unit: MeasuredOver) -> BoolArray | None:
+        """[N] what enters mean and standard deviation: all of these, or the last step of each trajectory."""
+        if unit == "steps":
+            return self.measured_steps
+        # Whether or not a mask leaves out that very step, the trajectory has its score.
+        real = is_real(self.block)
+        return self.prepared.cuts if real is None else self.prepared.cuts & real
+
+
+NO_SCORES: Mapping[str, FloatArray] = {}
 
 
 def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
@@ -56,9 +67,29 @@ def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     counts = _all_of(is_real(block), _not(block.masked))
     estimated = counts if prepared is block else _all_of(counts, prepared.is_step)
     kind = estimator.settings.kind
-    measured = counts if estimator.settings.convention.counts_dropped else estimated
+    if kind.is_scored:
+        prepared = replace(prepared, terminated=prepared.cuts)
+    scores, unscored = NO_SCORES, None
+    if scanned.sums is not None:
+        scores, unscored, whole = scanned.sums.scores(prepared, LaneSums(carry.head_sums, carry.tail_sums))
+        advantages = advantages if whole is None else whole
     has_own_returns = scanned.returns is not None or "advantage" not in kind.outputs
-    return Settled(block, prepared, advantages, returns, counts, estimated, measured, kind, has_own_returns)
+    if unscored is not None:
+        estimated = _all_of(estimated, ~unscored)
+    measured = counts if estimator.settings.convention.counts_dropped else estimated
+    return Settled(
+        block,
+        prepared,
+        advantages,
+        returns,
+        counts,
+        estimated,
+        measured,
+        kind,
+        has_own_returns,
+        scores,
+        unscored,
+    )
 
 
 def reread(settled: Settled, estimator: Estimator) -> Settled:
@@ -110,3 +141,8 @@ def _dropped_at_borders(block: Block, carry: Carry) -> BoolArray:
     tails = trajectory[block.lanes.stops[carry.tail_dropped] - 1]
     dropped |= np.isin(trajectory, np.concatenate((heads, tails)))
     return dropped
+
+
+def trajectory_numbers(block: Block) -> IndexArray:
+    """[N] 0, 1, … by cuts and by lanes."""
+    return block.trajectories()[0]

@@ -7,12 +7,11 @@ several blocks, which are the same on every call, wherever it is read.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from gaecli.estimators.normalization import NormConstants, NormRule
+from gaecli.estimators.stages import Statistic
 from gaecli.formats.base import OutputColumn
-from gaecli.moments import Moments
 from gaecli.pipeline.apply import Totals, finish_block
 from gaecli.pipeline.blocks import (
     BlockAddress,
@@ -23,13 +22,13 @@ from gaecli.pipeline.blocks import (
     summarise,
 )
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.groups import Normalized, group_keys, measure, normalized
+from gaecli.pipeline.group_tables import Constants
+from gaecli.pipeline.groups import BlockStages, FilePlace, Measured
 from gaecli.pipeline.opening import FileSource, OpenFile
 from gaecli.pipeline.settle import Settled, settle
 from gaecli.pipeline.sketches import Sketch, sketch_of
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
-from gaecli.settings import Settings
 
 if TYPE_CHECKING:
     from gaecli.pipeline.labels import LabelConstants, SurveyAnswer, SurveyQuestion
@@ -139,6 +138,11 @@ class _SettledUnit(UnitTask[R]):
     @abstractmethod
     def of_settled(self, worker: Worker, start: int, settled: Settled, carry: Carry) -> R: ...
 
+    def staged(self, settled: Settled, carry: Carry) -> BlockStages:
+        return BlockStages(
+            settled, carry, self.source.settings, FilePlace(self.source.stream, self.source.index)
+        )
+
     def of_block(self, worker: Worker, address: BlockAddress, scanned: Scanned) -> R:
         carry = self.carries[address]
         with worker.clock("kernel"):
@@ -152,13 +156,15 @@ class _SettledUnit(UnitTask[R]):
 
 
 @dataclass(frozen=True, eq=False)
-class MeasureUnit(_SettledUnit[dict[Hashable, Moments]]):
-    """Moments of the raw advantages by normalisation group."""
+class MeasureUnit(_SettledUnit[dict[Statistic, Measured]]):
+    """Moments of what a stage compares; `constants` are those of the stages before it."""
+
+    constants: Constants
 
     def of_settled(
         self, worker: Worker, start: int, settled: Settled, carry: Carry
-    ) -> dict[Hashable, Moments]:
-        return measure(settled, group_keys(settled, carry, self.source.settings))
+    ) -> dict[Statistic, Measured]:
+        return self.staged(settled, carry).measured(self.constants)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,28 +172,15 @@ class SurveyUnit(_SettledUnit["SurveyAnswer"]):
     """What labels and weights ask of all blocks before any of them has some."""
 
     question: SurveyQuestion
-    constants: Mapping[Hashable, NormConstants]
-    rule: NormRule
+    constants: Constants
 
     def of_settled(self, worker: Worker, start: int, settled: Settled, carry: Carry) -> SurveyAnswer:
         from gaecli.pipeline.labels import answer
 
-        settings = self.source.settings
-        written = _normalized(settled, carry, settings, self.constants, self.rule)
-        advantages = settled.advantages if written is None else written.advantages
+        settings, advantages = self.source.settings, settled.advantages
+        if settings.normalizes:
+            advantages = self.staged(settled, carry).applied(self.constants).advantages
         return answer(self.question, settled, advantages, carry, settings)
-
-
-def _normalized(
-    settled: Settled,
-    carry: Carry,
-    settings: Settings,
-    constants: Mapping[Hashable, NormConstants],
-    rule: NormRule,
-) -> Normalized | None:
-    if not settings.normalizes:
-        return None
-    return normalized(settled, group_keys(settled, carry, settings), constants, rule)
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,8 +214,7 @@ class FinishedBlock:
 class FinishUnit(_LastLook[FinishedBlock]):
     """The final columns. Its results hold rows: it is carried out where they are written."""
 
-    constants: Mapping[Hashable, NormConstants]
-    rule: NormRule
+    constants: Constants
     labels: LabelConstants | None
     has_sketches: bool
 
@@ -236,7 +228,9 @@ class FinishUnit(_LastLook[FinishedBlock]):
 
     def _finished(self, settled: Settled, carry: Carry) -> tuple[dict[str, OutputColumn], Totals]:
         settings = self.source.settings
-        written = _normalized(settled, carry, settings, self.constants, self.rule)
+        written = None
+        if settings.normalizes:
+            written = self.staged(settled, carry).applied(self.constants)
         columns, totals = finish_block(settled, written, settings, carry, self.labels)
         if written is not None:
             totals.local_groups, totals.degenerate_groups = written.num_local, written.num_degenerate

@@ -38,6 +38,7 @@ def summary_to_dict(summary: Summary) -> dict[str, Any]:
         "explained_variance": summary.explained_variance,
         "explained_variances": summary.explained_variances,
         "normalization": summary.normalization,
+        "baseline": summary.baseline,
         **{name: told for name in ("labels", "success") if (told := getattr(summary, name)) is not None},
         "warnings": summary.warnings,
         "seconds": summary.seconds,

@@ -10,6 +10,7 @@ from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, WritePlan
 from gaecli.formats.own_columns import own_columns
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.column_builder import OUTPUT_DTYPE
+from gaecli.pipeline.group_facts import StageFacts
 from gaecli.pipeline.opening import OpenFile
 from gaecli.pipeline.stream import SummarisedStream
 from gaecli.records import dataclass
@@ -135,7 +136,7 @@ class ColumnsOut:
             inputs="sweep",
             totals=Totals(counts),
             words={},
-            constants={},
+            facts=StageFacts(),
             earlier=file.provenance,
         )
         return {**document, "columns": self._columns}
