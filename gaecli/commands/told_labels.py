@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping
 from gaecli.columns import Roles
 from gaecli.label_settings import OPERATORS
 from gaecli.label_summary import LabelGroup, LabelSummary, SuccessSummary
-from gaecli.labels.outcomes import RewardRule
+from gaecli.labels.outcomes import SuccessRule
 from gaecli.names import FLAG_ROLES
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.labels import EVERYTHING
@@ -45,7 +45,7 @@ def labels_told(
 def success_told(settings: Settings, totals: Totals) -> SuccessSummary | None:
     if settings.success_column is None or not totals.tallies:
         return None
-    rule = RewardRule(settings.success_reward, settings.failure_cost or 0.0, totals.longest_episode)
+    rule = SuccessRule(settings.success_reward, settings.failure_cost or 0.0, totals.longest_episode)
     return SuccessSummary(
         settings.success_column,
         rule.name,

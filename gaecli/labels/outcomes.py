@@ -24,7 +24,7 @@ from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 
 
 @dataclass(frozen=True, eq=False)
-class RewardRule:
+class SuccessRule:
     """The rewards of all episodes, once the longest is known."""
 
     name: SuccessReward
@@ -102,7 +102,7 @@ class Outcomes:
 class EpisodeOutcomes:
     """All that the blocks of a file are told, so that their steps have rewards."""
 
-    rule: RewardRule
+    rule: SuccessRule
     #: A flag at any step of an episode is its success, not that of the last step alone.
     anywhere: bool
     #: By what tells the blocks apart.

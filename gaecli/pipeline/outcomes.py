@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 from gaecli.errors import UsageError
-from gaecli.labels.outcomes import EpisodeOutcomes, Outcomes, RewardRule, linked
+from gaecli.labels.outcomes import EpisodeOutcomes, Outcomes, SuccessRule, linked
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.opening import OpenStream
@@ -40,5 +40,5 @@ def with_longest(opened: OpenStream, longest: int) -> OpenStream:
 
 def _of_file(opened: OpenStream, by_block: dict[Hashable, Outcomes]) -> EpisodeOutcomes:
     settings = opened.settings
-    rule = RewardRule(settings.success_reward, settings.failure_cost or 0.0, 0)
+    rule = SuccessRule(settings.success_reward, settings.failure_cost or 0.0, 0)
     return EpisodeOutcomes(rule, settings.success_at == "any", by_block)
