@@ -166,7 +166,7 @@ def closed(block: Block, settings: Settings) -> Block:
         )
         next_values[last] = np.where(np.isnan(next_values[last]), beyond, next_values[last])
         block = replace(block, next_values=next_values)
-    if settings.convention.open_ends == "terminal":
+    if settings.open_ends == "terminal":
         block = ends_as_terminal(block)
     return fill_bootstrap(block, settings.bootstrap, is_whole_stream=True)
 
