@@ -28,8 +28,15 @@ from gaecli.choices import (
 )
 from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
-from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
+from gaecli.estimator_kinds import (
+    ESTIMATOR_ALIASES,
+    ESTIMATOR_OPTIONS,
+    ESTIMATOR_ROLES,
+    ESTIMATORS,
+    EstimatorKind,
+)
 from gaecli.layout_kinds import LAYOUTS
+from gaecli.off_policy_settings import check_clips, check_own, clip_rules
 from gaecli.presets import Preset, find_preset
 from gaecli.presets.groups import group_rules
 from gaecli.records import dataclass
@@ -50,6 +57,7 @@ ROLES = (
     "env",
     "step",
     "mask",
+    *ESTIMATOR_ROLES,
 )
 
 
@@ -69,6 +77,10 @@ class Settings:
     estimator: str = "gae"
     #: Rewards of an n-step return. Of `n-step` alone, which has no default for it.
     n_steps: int | None = None
+    #: Of `vtrace`: what ρ is clipped to in TD errors, in traces, and in A. None: 1; of the last, as of the first.
+    rho_bar: float | None = None
+    c_bar: float | None = None
+    pg_bar: float | None = None
     truncation: Truncation = "exact"
     bootstrap: Bootstrap = "zero"
     done_at: DoneAt | None = None
@@ -103,7 +115,7 @@ class Settings:
         """What the preset says, but for what is given here and not None: that wins."""
         preset = find_preset(name)
         given = {field: value for field, value in explicit.items() if value is not None}
-        kind = ESTIMATORS.get(given.get("estimator", "gae"))
+        kind = ESTIMATORS.get(estimator_name(given.get("estimator", "gae")))
         if kind is not None:
             _check_used(kind, given)
         chosen = _preset_settings(preset, kind)
@@ -120,6 +132,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         find_preset(self.preset)
+        object.__setattr__(self, "estimator", estimator_name(self.estimator))
         _check_choice("estimator", self.estimator, tuple(ESTIMATORS))
         for name in ("gamma", "lam"):
             number = getattr(self, name)
@@ -151,6 +164,8 @@ class Settings:
         if self.lam_alpha is not None and not (_is_number(self.lam_alpha) and self.lam_alpha > 0):
             raise UsageError(f"`--lam-alpha` is {self.lam_alpha}; it must be finite and more than 0")
         self._check_n_steps()
+        check_clips(self.rho_bar, self.c_bar, self.pg_bar)
+        check_own(self.kind, {name: getattr(self, name) for name in ESTIMATOR_OPTIONS}, self.columns)
         self._check_groups()
         _check_choice("singleton", self.singleton, get_args(Singleton))
         if self.norm_ddof not in (0, 1):
@@ -253,8 +268,9 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """Settings of one estimator alone are left out of the documents of the others."""
         found = {**asdict(self), "columns": dict(self.columns)}
-        if self.n_steps is None:
-            del found["n_steps"]
+        for name in ("n_steps", *ESTIMATOR_OPTIONS):
+            if getattr(self, name) is None:
+                del found[name]
         if not self.kind.is_grouped:
             del found["group_column"], found["singleton"]
         return found
@@ -293,6 +309,11 @@ SETTING_NAMES = frozenset(f.name for f in fields(Settings))
 OPTION_NAMES = frozenset(f.name for f in fields(RunOptions))
 
 
+def estimator_name(given: Any) -> Any:
+    """The one of the table, of whatever name."""
+    return ESTIMATOR_ALIASES.get(given, given) if isinstance(given, str) else given
+
+
 def _is_number(given: object) -> bool:
     return isinstance(given, int | float) and math.isfinite(given)
 
@@ -302,7 +323,7 @@ def _preset_settings(preset: Preset, kind: EstimatorKind | None) -> dict[str, An
     chosen = preset.settings()
     if kind is None:
         return chosen
-    chosen |= group_rules(preset.name, kind.name)
+    chosen |= {**kind.defaults, **group_rules(preset.name, kind.name), **clip_rules(preset.name, kind)}
     if "advantage" not in kind.outputs or kind.is_grouped:
         chosen["normalize"] = "none"
     if "truncation" in kind.unused:

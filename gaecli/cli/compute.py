@@ -16,8 +16,8 @@ from gaecli.summary import Summary
 
 
 @command(
-    "inputs estimator group_column singleton gamma lam preset lam_alpha n_steps truncation bootstrap done_at layout",
-    "mask_mode masked_reward mask_fill",
+    "inputs estimator group_column singleton gamma lam preset lam_alpha n_steps rho_bar c_bar pg_bar",
+    "truncation bootstrap done_at layout mask_mode masked_reward mask_fill",
     ROLE_COLUMNS,
     "advantage_column return_column normalize normalize_by norm_ddof norm_eps norm_floor keep_raw device",
     "precision memory jobs files_from join output sidecar overwrite force dry_run plot json quiet",

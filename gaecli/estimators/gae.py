@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaecli.estimators.base import Borders, Estimates
+from gaecli.estimators.base import Beyond, Borders, Estimates
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.conventions import read_as
 from gaecli.estimators.recursion import gae_block
@@ -48,7 +48,7 @@ class Gae:
     def borders(self, block: Block, advantages: FloatArray) -> Borders:
         lanes = block.lanes
         first, last = lanes.starts, lanes.stops - 1
-        has_cut = _any_between(block.cuts, first, last)
+        has_cut = any_between(block.cuts, first, last)
         wants_value = ~block.terminated[last]
         if block.next_values is not None:
             wants_value &= np.isnan(block.next_values[last])
@@ -89,9 +89,9 @@ class Gae:
             settled[tail] = self._scan_tail(block, tail, float(inflow[lane]), threads)
         return settled
 
-    def returns(self, block: Block, advantages: FloatArray) -> FloatArray:
-        """R = A + V."""
-        return advantages + block.values
+    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> Estimates:
+        """A, and R = A + V."""
+        return Estimates(advantages)
 
     def _scan_cuts(self, block: Block) -> BoolArray:
         cuts = block.cuts.copy()
@@ -143,7 +143,7 @@ class Gae:
         )
 
 
-def _any_between(flags: BoolArray, first: IndexArray, last: IndexArray) -> BoolArray:
+def any_between(flags: BoolArray, first: IndexArray, last: IndexArray) -> BoolArray:
     """[K] whether a flag is set among the steps first[k] … last[k] - 1."""
     if len(first) <= _MAX_TAILS:
         return np.array(

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaecli.estimators.base import Borders, Estimates
+from gaecli.estimators.base import Beyond, Borders, Estimates
 from gaecli.estimators.td_lambda import crosses_trajectories
 from gaecli.estimators.whole_stream import GatedGae, WholeStreamGae
 from gaecli.kernels.devices import Device
@@ -58,8 +58,8 @@ class MonteCarlo(GatedGae):
     ) -> FloatArray:
         return super().settle(_without_values(block), advantages, inflow, threads)
 
-    def returns(self, block: Block, advantages: FloatArray) -> FloatArray:
-        return advantages
+    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> Estimates:
+        return Estimates(advantages, advantages)
 
 
 @dataclass(frozen=True)

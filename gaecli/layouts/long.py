@@ -27,7 +27,7 @@ from gaecli.layouts.ends import (
 )
 from gaecli.layouts.evidence.ids import IdTrace, suspects, traces
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
-from gaecli.layouts.extras import check_extras, read_extras
+from gaecli.layouts.extras import check_extras, read_extras, read_own_roles
 from gaecli.layouts.facts import Ends, facts_of
 from gaecli.layouts.flag_columns import flag_columns
 from gaecli.layouts.frames import Frame
@@ -93,6 +93,7 @@ class LongLayout:
         self._drops = settings.on_nan == "drop-episode"
         self._group = settings.grouped_by
         self._extras = check_extras(file, roles, settings)
+        self._kind = settings.kind
         self._flags = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
         self._taking = taking
@@ -145,6 +146,7 @@ class LongLayout:
         used = used_cells(columns, self.roles, cells, kept)
         rewards, bad = cells.numbers(columns[names["reward"]], names["reward"], "reward", used)
         values, bad_values = cells.values(columns, names.get("value"), num_steps, used)
+        own, bad_own = read_own_roles(columns, self.roles, self._kind, cells, used)
         flags = read_flags(columns, self._flags, cells)
         steps = read_steps(columns, self.roles, cells)
         arrangement = self._arrange(table, num_steps, steps, flags)
@@ -171,7 +173,7 @@ class LongLayout:
         at_end = cuts.copy()
         at_end[last] = True
         next_values, bad_next = merge_next_values(given, terminated, at_end, lane_cells)
-        dropped = self._dropped([bad, bad_values, flags.bad], bad_next, arrangement, cuts)
+        dropped = self._dropped([bad, bad_values, *bad_own, flags.bad], bad_next, arrangement, cuts)
         if dropped is not None:
             rewards, values = _zeroed(rewards, dropped), _zeroed(values, dropped)
             next_values = None if next_values is None else _zeroed(next_values, dropped)
@@ -201,7 +203,10 @@ class LongLayout:
             groups=groups,
             group_labels=labels,
             has_values="value" in names,
-            extras=read_extras(columns, self._extras, cells, in_lanes),
+            extras={
+                **read_extras(columns, self._extras, cells, in_lanes),
+                **{role: in_lanes(numbers) for role, numbers in own.items()},
+            },
             facts=replace(
                 facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
                 lost=lost_rewards(

@@ -192,6 +192,7 @@ def _compressed(block: Block, mask: BoolArray, rule: MaskRule) -> Block:
         next_values=next_values,
         dropped=None if block.dropped is None else block.dropped[kept],
         groups=None if block.groups is None else block.groups[kept],
+        extras={name: numbers[kept] for name, numbers in block.extras.items()},
         slots=_slots(block.values, kept, trajectory, rows) if rule.fills else None,
         stream_ends=_compressed_ends(block, kept),
         placement=Placement(block.placement.num_rows, order=rows[kept]),

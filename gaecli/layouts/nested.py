@@ -18,7 +18,7 @@ from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import inverted_of, split_ends
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
 from gaecli.layouts.evidence.rows import RowColumns
-from gaecli.layouts.extras import check_extras, read_extras
+from gaecli.layouts.extras import check_extras, read_extras, read_own_roles
 from gaecli.layouts.flag_columns import FLAGS, FlagColumns, flag_columns
 from gaecli.layouts.frames import Frame
 from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_steps
@@ -53,6 +53,7 @@ class NestedLayout:
         self._mask_rule = MaskRule.of(settings)
         self._group = settings.grouped_by
         self._extras = check_extras(file, self.roles, settings)
+        self._kind = settings.kind
         beside = [*filter(None, [self._group]), *self._extras]
         used_columns = [*self.roles.row_columns, *self.evidence.names, *beside]
         self.row_columns = tuple(dict.fromkeys(used_columns))
@@ -85,6 +86,9 @@ class NestedLayout:
         value, beyond = self._values(columns, offsets, start)
         values, bad_values = cells.values(value, names.get("value"), len(rewards), counted)
 
+        items = self._own_items(columns, offsets, start)
+        own, bad_own = read_own_roles(items, self.roles, self._kind, cells, counted)
+
         last = _last_items(offsets)
         cuts = np.zeros(len(rewards), np.bool_)
         cuts[last] = True
@@ -100,7 +104,9 @@ class NestedLayout:
         next_values, bad_next = merge_next_values(given, terminated, cuts, cells)
         dropped = None
         if self._drops:
-            bad_steps = [part for part in (bad, bad_values, bad_next, *bad_flags) if part is not None]
+            bad_steps = [
+                part for part in (bad, bad_values, bad_next, *bad_own, *bad_flags) if part is not None
+            ]
             dropped = spread_to_trajectories(bad_steps, cuts, last + 1)
             if dropped is not None:
                 rewards, values = np.where(dropped, 0, rewards), np.where(dropped, 0, values)
@@ -120,9 +126,12 @@ class NestedLayout:
             groups=groups,
             group_labels=labels,
             has_values="value" in names,
-            extras=read_extras(
-                self._beside(columns, offsets, start), self._extras, cells, lambda steps: steps
-            ),
+            extras={
+                **read_extras(
+                    self._beside(columns, offsets, start), self._extras, cells, lambda steps: steps
+                ),
+                **own,
+            },
             list_offsets=offsets,
             null_lists=reward.null_lists,
             facts=BlockFacts(
@@ -285,6 +294,14 @@ class NestedLayout:
             else self._items(columns, name, offsets, start)
             for name in self._extras
         }
+
+    def _own_items(self, columns: Mapping[str, Column], offsets: IndexArray, start: int) -> dict[str, Column]:
+        """The columns that the estimator alone has a use for: items; Q of a state behind the last step is none."""
+        found = {}
+        for name in filter(None, map(self.roles.get, self._kind.own_roles)):
+            is_longer = is_one_longer(columns[name], offsets)
+            found[name] = of_steps(columns[name]) if is_longer else self._items(columns, name, offsets, start)
+        return found
 
     def _groups(
         self, columns: Mapping[str, Column], offsets: IndexArray, start: int

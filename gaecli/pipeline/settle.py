@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from gaecli.estimator_kinds import EstimatorKind
-from gaecli.estimators.base import Estimator
+from gaecli.estimators.base import Beyond, Estimator
 from gaecli.estimators.conventions import ends_as_terminal
 from gaecli.pipeline.blocks import Scanned
 from gaecli.pipeline.combine import Carry
@@ -46,7 +46,13 @@ class Settled:
 
 def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     advantages = estimator.settle(scanned.prepared, scanned.advantages, carry.inflow)
-    returns = estimator.returns(scanned.prepared, advantages) if scanned.returns is None else scanned.returns
+    returns = scanned.returns
+    if returns is None:
+        beyond = Beyond(carry.values, carry.estimates)
+        advantages, returns = estimator.outputs(scanned.prepared, advantages, beyond)
+    has_own_returns = returns is not None
+    if returns is None:
+        returns = advantages + scanned.prepared.values
     block = _with_ends(scanned.block, carry)
     prepared = block if scanned.prepared is scanned.block else _with_ends(scanned.prepared, carry)
     if estimator.settings.convention.open_ends == "terminal":
@@ -54,7 +60,6 @@ def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     counts = _all_of(is_real(block), _not(block.masked))
     estimated = counts if prepared is block else _all_of(counts, prepared.is_step)
     kind = estimator.settings.kind
-    has_own_returns = scanned.returns is not None or "advantage" not in kind.outputs
     return Settled(block, prepared, advantages, returns, counts, estimated, kind, has_own_returns)
 
 
