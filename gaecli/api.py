@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gaecli.errors import UsageError
-from gaecli.results import Explanation, Sweep, Verification
+from gaecli.results import Derivation, Explanation, Sweep, Verification
 from gaecli.rollouts import Rollouts
 from gaecli.settings import OPTION_NAMES, ROLES, SETTING_NAMES, RunOptions, Settings
 from gaecli.summary import FileInfo, Summary
@@ -103,14 +103,17 @@ def explain(
     env: object = None,
     top: int | None = None,
     **settings: Any,
-) -> Explanation:
-    """One advantage taken apart; `gae explain` from Python.
+) -> Explanation | Derivation:
+    """One number taken apart; `gae explain` from Python.
 
     Args:
         source: one file, or one stream of files.
         row: the step, by its row; or by `episode` and `step`, or `env` and `step`, as the file has them.
-        top: keep the `top` steps that contribute most; None keeps all.
+        top: keep the `top` lines that contribute most; None keeps all.
         **settings: as for `compute`.
+
+    Returns:
+        An `Explanation` of estimators that are sums of (γλ)ˡ δ: gae, td-lambda and td0; a `Derivation` of others.
     """
     from gaecli.commands.explain import explain as run
     from gaecli.studies.locate import StepQuery

@@ -10,11 +10,14 @@ DoneAt = Literal["end", "start"]
 #: V(sₜ) (`current`); it is terminal (`zero`); its step has no advantage (`drop`); it is no end (`leak`).
 #: `ask`, of some presets: where the data has such ends the user has to say.
 Truncation = Literal["exact", "current", "zero", "drop", "leak", "ask"]
-#: A masked step does not exist (`skip`); counts as 0 (`zero`), letting the trace pass (`gated`); or is
-#: left out of the statistics only (`keep`).
-MaskMode = Literal["skip", "zero", "gated", "keep"]
+#: A masked step does not exist (`skip`), and a trajectory ends before it (`cut`); counts as 0 (`zero`), letting the
+#: trace pass (`gated`); or is left out of the statistics only (`keep`).
+MaskMode = Literal["skip", "cut", "zero", "gated", "keep"]
 #: What a masked row gets: nothing, 0, or what the recursion carries through it.
 MaskFill = Literal["null", "zero", "carry"]
+#: The return of a masked row that is no step, where it holds a number: V and the advantage that the recursion
+#: carries through it, V alone, or 0.
+MaskedReturns = Literal["carry", "value", "zero"]
 #: A reward on a masked step: left out, with a warning; that of the last kept step before it; or an error.
 MaskedReward = Literal["drop", "move", "error"]
 NormalizeScope = Literal["none", "all", "file", "episode"]

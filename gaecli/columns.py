@@ -137,10 +137,10 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
     alternates: dict[str, tuple[str, ...]] = {}
     padding = _padding(file, settings)
     own = _own_names(file, settings, padding)
-    taken = {*padding.values(), *settings.columns.values(), *_rlds_discounts(file)}
+    taken = {*padding.values(), *settings.columns.values(), *_rlds_discounts(file), *settings.decay_columns}
     taken |= {name for there in own.values() for name in there}
     aliases = {**ALIASES, **{role: ESTIMATOR_ROLE_NAMES[role] for role in settings.kind.own_roles}}
-    for role, known in aliases.items():
+    for role, usual in aliases.items():
         option = "done" if role == "done_start" else role
         if role == "done_start" and settings.columns.get("not_done", "none") != "none":
             continue
@@ -148,7 +148,7 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
             if role == option:
                 names[role] = _named(file, role, settings.columns[option])
             continue
-        found = own.get(role) or [name for name in _by_names(file, role, known) if name not in taken]
+        found = own.get(role) or [name for name in _by_names(file, role, usual) if name not in taken]
         if found:
             names[role], *others = found
             if others:

@@ -51,6 +51,8 @@ class EstimatorKind:
     is_grouped: bool = False
     #: Settings, and rules of presets, that it does not look at.
     unused: tuple[str, ...] = ()
+    #: Of `gamma` and `lam`, those that a column may hold for each step.
+    by_column: tuple[str, ...] = ()
     #: Columns of numbers beside those of the roles, by the `Settings`, which stand above this table: blocks
     #: carry them as `Block.extras`.
     extras: Callable[[Any], tuple[str, ...]] = lambda settings: ()
@@ -67,7 +69,7 @@ _OF_STEPS = ("gamma", "lam", "lam_alpha", "n_steps", "recursion", "returns", "tr
 
 
 #: Decays of off-policy estimators are their own; so is what they make of a return.
-_OF_GAE = ("lam_alpha", "n_steps", "recursion", "returns")
+_OF_GAE = ("n_steps", "recursion", "returns")
 _RATIO = (("ratio",), ("log_prob", "behaviour_log_prob"))
 
 
@@ -79,7 +81,13 @@ def _off_policy(name: str, summary: str, source: str, **more: Any) -> EstimatorK
         source=source,
         module="gaecli.estimators.off_policy",
         outputs=("advantage", "return"),
-        **{"roles": ("reward", "value", "q"), "unused": _OF_GAE, "defaults": {"lam": 1.0}, **more},
+        **{
+            "roles": ("reward", "value", "q"),
+            "unused": _OF_GAE,
+            "by_column": ("gamma", "lam"),
+            "defaults": {"lam": 1.0, "lam_alpha": None},
+            **more,
+        },
     )
 
 
@@ -107,6 +115,7 @@ _ROWS = (
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         unused=("n_steps",),
+        by_column=("gamma", "lam"),
     ),
     EstimatorKind(
         name="td0",
@@ -115,6 +124,7 @@ _ROWS = (
         module="gaecli.estimators.one_step",
         roles=("reward", "value"),
         outputs=("advantage", "return"),
+        by_column=("gamma",),
         unused=("lam", "lam_alpha", "recursion", "returns", "n_steps"),
     ),
     EstimatorKind(
@@ -124,6 +134,7 @@ _ROWS = (
         module="gaecli.estimators.td_lambda",
         roles=("reward", "value"),
         outputs=("advantage", "return"),
+        by_column=("gamma", "lam"),
         unused=("recursion", "returns", "n_steps"),
     ),
     EstimatorKind(
@@ -142,6 +153,7 @@ _ROWS = (
         module="gaecli.estimators.monte_carlo",
         roles=("reward",),
         outputs=("return",),
+        by_column=("gamma",),
         unused=("lam", "lam_alpha", "recursion", "returns", "n_steps"),
     ),
     _off_policy(
@@ -162,7 +174,7 @@ _ROWS = (
         "q-lambda",
         "Q(λ): targets R of Q with traces c = λ, whatever the policies, and A = R - V",
         "Harutyunyan et al. 2016, https://arxiv.org/abs/1602.04951",
-        defaults={},
+        defaults={"lam_alpha": None},
     ),
     _off_policy(
         "tree-backup",
@@ -175,8 +187,9 @@ _ROWS = (
         "upgoing policy update: the return goes on while the next step does at least as well as its V, and A = R - V",
         "Vinyals et al. 2019, https://doi.org/10.1038/s41586-019-1724-z",
         roles=("reward", "value"),
-        unused=(*_OF_GAE, "lam"),
-        defaults={},
+        unused=(*_OF_GAE, "lam", "lam_alpha"),
+        by_column=("gamma",),
+        defaults={"lam_alpha": None},
     ),
     _baseline(
         "grpo",

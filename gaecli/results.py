@@ -100,6 +100,62 @@ class Explanation:
         return len(self.steps) == self.num_steps
 
 
+#: A cell of a line of a derivation.
+Cell = float | int | str | bool | None
+
+
+@dataclass(frozen=True)
+class DerivationTable:
+    """Lines that add up to something, or that stand beside each other."""
+
+    title: str
+    #: In order; of each what it is made of, by name ("lag", "row", "reward", "weight", "contribution", …).
+    lines: Sequence[Mapping[str, Cell]]
+    #: Lines in all; `lines` may be the largest of them.
+    num_lines: int
+    #: What the lines add up to, or the mean that they have; None where they do neither.
+    total: float | None = None
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """One number of another estimator than GAE and its kin, out of what it is made of."""
+
+    path: str
+    row: int
+    #: What the file calls the step, by role ("env", "episode", "step").
+    key: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    estimator: str
+    #: What is derived: "advantage" or "return".
+    output: str
+    #: None where the estimator has no derivation, and the tables show what it is made from only.
+    equation: str | None
+    #: What stands in the equation beside the lines of the tables, by its letter.
+    numbers: Mapping[str, float | int | None]
+    tables: Sequence[DerivationTable]
+    #: What the equation gives with these numbers; None without one.
+    derived: float | None
+    #: What `gae compute` computes, whatever column it goes to.
+    computed: float
+    #: Everything that it writes at this step, by output.
+    outputs: Mapping[str, float]
+    #: Steps from this one to the end of the trajectory, itself included; how that ends, and at which row.
+    num_steps: int
+    end: End
+    end_row: int | None
+    #: None where no value beyond the end enters.
+    bootstrap: BootstrapSource | None = None
+    bootstrap_value: float | None = None
+    remarks: Sequence[str] = ()
+    stored: StoredAdvantage | None = None
+    warnings: Sequence[WarningNote] = ()
+
+    @property
+    def difference(self) -> float | None:
+        return None if self.derived is None else self.derived - self.computed
+
+
 def effective_horizon(gamma: float, lam: float) -> float | None:
     decay = gamma * lam
     return 1.0 / (1.0 - decay) if decay < 1.0 else None

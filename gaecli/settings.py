@@ -7,7 +7,6 @@ a number beyond rounding.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields, replace
 from pathlib import Path
@@ -25,6 +24,15 @@ from gaecli.choices import (
     Precision,
     Singleton,
     Truncation,
+)
+from gaecli.decay_settings import (
+    FAMILIES,
+    OPTIONAL,
+    check_decays,
+    flag_of,
+    is_number,
+    says_nothing,
+    without_other_ways,
 )
 from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
@@ -72,6 +80,15 @@ class Settings:
     lam: float = 0.95
     #: λ of a trajectory of n steps is 1 - 1 / max(lam_alpha · n, 1); `lam` is then not used.
     lam_alpha: float | None = None
+    #: Or it is q ** (1 / (n - 1)), so that q is left of the last step's reward at the first one.
+    lam_retain: float | None = None
+    #: λ of the returns, where it is not that of the advantages; in the same three ways.
+    lam_value: float | None = None
+    lam_value_alpha: float | None = None
+    lam_value_retain: float | None = None
+    #: Columns with γ and λ of each step.
+    gamma_column: str | None = None
+    lam_column: str | None = None
     preset: str = "exact"
     #: One of `gaecli.estimator_kinds.ESTIMATORS`.
     estimator: str = "gae"
@@ -119,8 +136,7 @@ class Settings:
         if kind is not None:
             _check_used(kind, given)
         chosen = _preset_settings(preset, kind)
-        if "lam" in given:
-            chosen["lam_alpha"] = None
+        without_other_ways(chosen, given)
         return cls(**{**chosen, **given, "preset": preset.name})
 
     @staticmethod
@@ -134,14 +150,7 @@ class Settings:
         find_preset(self.preset)
         object.__setattr__(self, "estimator", estimator_name(self.estimator))
         _check_choice("estimator", self.estimator, tuple(ESTIMATORS))
-        for name in ("gamma", "lam"):
-            number = getattr(self, name)
-            if not (_is_number(number) and 0.0 <= number <= 1.0):
-                flag = {"gamma": "--gamma", "lam": "--lam"}[name]
-                raise UsageError(
-                    f"`{flag}` is {number}; it must lie in [0, 1]",
-                    hint="usual values: `--gamma 0.99 --lam 0.95`",
-                )
+        check_decays(self)
         choices: dict[str, Any] = {
             "bootstrap": Bootstrap,
             "truncation": Truncation,
@@ -161,8 +170,6 @@ class Settings:
             _check_choice("done_at", self.done_at, get_args(DoneAt))
         if self.mask_mode is not None:
             _check_choice("mask_mode", self.mask_mode, get_args(MaskMode))
-        if self.lam_alpha is not None and not (_is_number(self.lam_alpha) and self.lam_alpha > 0):
-            raise UsageError(f"`--lam-alpha` is {self.lam_alpha}; it must be finite and more than 0")
         self._check_n_steps()
         check_clips(self.rho_bar, self.c_bar, self.pg_bar)
         check_own(self.kind, {name: getattr(self, name) for name in ESTIMATOR_OPTIONS}, self.columns)
@@ -170,7 +177,7 @@ class Settings:
         _check_choice("singleton", self.singleton, get_args(Singleton))
         if self.norm_ddof not in (0, 1):
             raise UsageError(f"`--norm-ddof` is {self.norm_ddof}; it must be 0 or 1")
-        if not (_is_number(self.norm_eps) and self.norm_eps >= 0):
+        if not (is_number(self.norm_eps) and self.norm_eps >= 0):
             raise UsageError(f"`--norm-eps` is {self.norm_eps}; it must be finite and not negative")
         for role in self.columns:
             if role not in ROLES:
@@ -230,6 +237,15 @@ class Settings:
         return self.group_column or self.normalize_by
 
     @property
+    def extra_columns(self) -> tuple[str, ...]:
+        """Columns of numbers that are read beside those of the roles."""
+        return tuple(dict.fromkeys([*self.kind.extras(self), *self.decay_columns]))
+
+    @property
+    def decay_columns(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(filter(None, [self.gamma_column, self.lam_column])))
+
+    @property
     def kind(self) -> EstimatorKind:
         """The row of the table of estimators."""
         return ESTIMATORS[self.estimator]
@@ -268,8 +284,8 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """Settings of one estimator alone are left out of the documents of the others."""
         found = {**asdict(self), "columns": dict(self.columns)}
-        for name in ("n_steps", *ESTIMATOR_OPTIONS):
-            if getattr(self, name) is None:
+        for name in ("n_steps", *OPTIONAL, *ESTIMATOR_OPTIONS):
+            if found[name] is None:
                 del found[name]
         if not self.kind.is_grouped:
             del found["group_column"], found["singleton"]
@@ -314,10 +330,6 @@ def estimator_name(given: Any) -> Any:
     return ESTIMATOR_ALIASES.get(given, given) if isinstance(given, str) else given
 
 
-def _is_number(given: object) -> bool:
-    return isinstance(given, int | float) and math.isfinite(given)
-
-
 def _preset_settings(preset: Preset, kind: EstimatorKind | None) -> dict[str, Any]:
     """What a preset decides for an estimator."""
     chosen = preset.settings()
@@ -332,13 +344,12 @@ def _preset_settings(preset: Preset, kind: EstimatorKind | None) -> dict[str, An
 
 
 def _check_used(kind: EstimatorKind, given: Mapping[str, Any]) -> None:
-    for name in kind.unused:
-        if name in given:
-            flag = "--" + name.replace("_", "-")
-            raise UsageError(f"`{flag}` says nothing to `--estimator {kind.name}`", hint=f"drop `{flag}`")
+    for of in kind.unused:
+        for name in (of, *FAMILIES.get(of, ())):
+            if name in given:
+                raise says_nothing(name, kind)
 
 
 def _check_choice(name: str, given: object, choices: tuple[str, ...]) -> None:
     if given not in choices:
-        flag = "--" + name.replace("_", "-")
-        raise UsageError(f"`{flag}` is `{given}`; it must be one of {', '.join(choices)}")
+        raise UsageError(f"`{flag_of(name)}` is `{given}`; it must be one of {', '.join(choices)}")

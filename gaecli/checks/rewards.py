@@ -104,8 +104,10 @@ class _Added:
         return replace(self.first, count=count, message=message)
 
 
-def augmented_rewards(window: Window) -> _Added:
+def augmented_rewards(window: Window) -> _Added | None:
     """At truncated steps the reward holds γ V(last observation) already."""
+    if window.context.settings.gamma_column is not None:
+        return None  # of one γ for all steps
     at = window.truncated & window.usable
     inner = window.usable & ~window.ended
     given = window.next_values[at]
@@ -161,8 +163,10 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}%"
 
 
-def shifted_rewards(window: Window) -> _Shifts:
+def shifted_rewards(window: Window) -> _Shifts | None:
     """Var(δ) is far smaller with the reward of a neighbouring row: δₜ = rₜ₊ₖ + γ V(sₜ₊₁) - V(sₜ)."""
+    if window.context.settings.gamma_column is not None:
+        return None
     goes_on = window.goes_on & ~window.is_bad
     # Steps with a neighbour on either side in the same trajectory, for all three alike.
     middle = np.flatnonzero(goes_on[1:-1] & goes_on[2:] & window.is_new[2:]) + 1

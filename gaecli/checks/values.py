@@ -84,8 +84,8 @@ class _Scales:
 
 def value_scale(window: Window) -> _Scales | None:
     """Values against returns at λ = 1, cut at the border of the block."""
-    if not window.has_values:
-        return None
+    if not window.has_values or window.context.settings.gamma_column is not None:
+        return None  # of one γ for all steps
     cuts = np.append(~window.goes_on[1:], True)
     next_values = window.next_values
     # Where the trajectory goes on beyond the block: its last value, for a horizon shorter than the block.

@@ -14,7 +14,7 @@ from gaecli.diagnosis import Checkup
 
 @command(
     "inputs select ignore strict list_rules estimator group_column singleton",
-    "gamma n_steps preset truncation bootstrap done_at",
+    "gamma n_steps preset truncation bootstrap done_at gamma_column lam_column",
     "layout mask_mode masked_reward",
     ROLE_COLUMNS,
     "memory files_from join document_json quiet",

@@ -16,17 +16,18 @@ from gaecli.summary import Summary
 
 
 @command(
-    "inputs estimator group_column singleton gamma lam preset lam_alpha n_steps rho_bar c_bar pg_bar",
-    "truncation bootstrap done_at layout mask_mode masked_reward mask_fill",
+    "inputs estimator group_column singleton gamma lam preset lam_alpha n_steps truncation bootstrap done_at layout",
+    "lam_retain lam_value lam_value_alpha lam_value_retain gamma_column lam_column rho_bar c_bar pg_bar",
+    "mask_mode masked_reward mask_fill",
     ROLE_COLUMNS,
     "advantage_column return_column normalize normalize_by norm_ddof norm_eps norm_floor keep_raw device",
     "precision memory jobs files_from join output sidecar overwrite force dry_run plot json quiet",
     "no_progress on_nan",
 )
 def compute(given: Given, plot: str | None, json: bool, quiet: bool, no_progress: bool) -> None:
-    """Compute GAE advantages and returns, and write them into the file.
+    """Compute advantages and returns, by GAE or another estimator, and write them into the file.
 
-    Advantage: A = δ + γλ A', with δ = r + γ V' - V. Return: A + V. All other data stays as it is.
+    GAE: A = δ + γλ A', with δ = r + γ V' - V; the return is A + V. All other data stays as it is.
     """
     settings = given.settings()
     run_options = given.run_options(gallery=plot is not None)

@@ -6,14 +6,15 @@ import sys
 
 from gaecli.cli.command import Given, command
 from gaecli.cli.options import ROLE_COLUMNS
-from gaecli.results import Explanation
+from gaecli.results import Derivation, Explanation
 
 _TOP = 12
 
 
 @command(
-    "one_input row the_episode the_step the_env top no_estimator gamma lam preset truncation bootstrap done_at",
-    "layout mask_mode masked_reward",
+    "one_input row the_episode the_step the_env top",
+    "estimator n_steps group_column singleton gamma lam preset truncation bootstrap done_at",
+    "layout mask_mode masked_reward norm_ddof norm_eps norm_floor",
     ROLE_COLUMNS,
     "advantage_column memory join document_json on_nan",
 )
@@ -27,10 +28,10 @@ def explain(
     top: int | None,
     json: bool,
 ) -> None:
-    """Take one advantage apart: its δ's, its k-step advantages, and where the sum is cut.
+    """Take one number apart: what `--estimator` makes it of, term by term, and where the sum is cut.
 
-    A is Σ (γλ)^l δ over the steps to the end of the trajectory, and just as well the mixture of the k-step
-    advantages with weights (1-λ) λ^(k-1).
+    GAE's A is Σ (γλ)^l δ over the steps to the end of the trajectory, and just as well the mixture of the k-step
+    advantages with weights (1-λ) λ^(k-1). Others are sums of rewards or δ's, or scores beside those of a group.
     """
     settings = given.settings()
     from gaecli.commands.explain import explain as run
@@ -41,7 +42,7 @@ def explain(
     _show(run(input, query, settings, top=shown, memory_bytes=given.memory_bytes), as_json=json)
 
 
-def _show(explanation: Explanation, *, as_json: bool) -> None:
+def _show(explanation: Explanation | Derivation, *, as_json: bool) -> None:
     if as_json:
         from gaecli.report.document import to_json
         from gaecli.report.study_documents import explanation_to_dict
@@ -49,6 +50,10 @@ def _show(explanation: Explanation, *, as_json: bool) -> None:
         sys.stdout.write(to_json(explanation_to_dict(explanation)) + "\n")
         return
     from gaecli.report.console import output_console
+    from gaecli.report.derivation import render_derivation
     from gaecli.report.explanation import render_explanation
 
-    render_explanation(explanation, output_console())
+    if isinstance(explanation, Derivation):
+        render_derivation(explanation, output_console())
+    else:
+        render_explanation(explanation, output_console())

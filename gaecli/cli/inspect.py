@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @command(
     "inputs episodes head estimator group_column singleton",
-    "gamma lam n_steps preset truncation bootstrap done_at layout",
+    "gamma lam n_steps preset truncation bootstrap done_at layout gamma_column lam_column",
     "mask_mode masked_reward",
     ROLE_COLUMNS,
     "advantage_column return_column memory jobs files_from join document_json plot on_nan",

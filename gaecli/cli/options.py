@@ -112,6 +112,17 @@ _SETTINGS = (
         float,
         metavar="ALPHA",
     ),
+    _number(
+        "lam_retain",
+        "Or q ** (1 / (n - 1)): so much of the last reward is left at the first step, whatever the length.",
+        float,
+        metavar="Q",
+    ),
+    _number("lam_value", "λ of the returns, where it is not that of the advantages.", float),
+    _number("lam_value_alpha", "The same by the length, as `--lam-alpha`.", float, metavar="ALPHA"),
+    _number("lam_value_retain", "The same by the length, as `--lam-retain`.", float, metavar="Q"),
+    Option("gamma_column", "Column with γ of each step, of what follows it.", _ESTIMATOR, "COLUMN"),
+    Option("lam_column", "Column with λ of each step.", _ESTIMATOR, "COLUMN"),
     Option(
         "truncation",
         "A truncated end has a next value (`exact`), that of its own state (`current`), is terminal "
@@ -143,10 +154,11 @@ _SETTINGS = (
     ),
     Option(
         "mask_mode",
-        "Masked steps do not exist (`skip`), count as 0 while time goes on (`zero`), the same but let the "
-        "trace pass (`gated`), or are left out of statistics only (`keep`). Default: `skip`, or the preset's.",
+        "Masked steps do not exist (`skip`) or end the trajectory before them (`cut`), count as 0 while time goes on "
+        "(`zero`), the same but let the trace pass (`gated`), or are left out of statistics only (`keep`). "
+        "Default: `skip`, or the preset's.",
         _ESTIMATOR,
-        "skip|zero|gated|keep",
+        "skip|cut|zero|gated|keep",
     ),
     Option(
         "mask_fill",

@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 #: The commands in the order of the help page, each with the first line of its own. Module and function have its name.
 COMMANDS = {
-    "compute": "Compute GAE advantages and returns, and write them into the file.",
+    "compute": "Compute advantages and returns, by GAE or another estimator, and write them into the file.",
     "inspect": "Look into rollout files: columns and roles, episodes, rewards, values; what `gae compute` would do.",
     "check": "Look for what is wrong, or likely to be, in rollout files: exit code 3 on errors, 0 on warnings.",
     "explain": "Take one advantage apart: its δ's, its k-step advantages, and where the sum is cut.",

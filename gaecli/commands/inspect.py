@@ -23,6 +23,7 @@ from gaecli.commands.warnings import only_file, reading_notes
 from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import GaeError
 from gaecli.estimators.conventions import reads_as_written
+from gaecli.estimators.decays import with_one_lam
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.registry import make_estimator
 from gaecli.formats.base import RolloutFile
@@ -330,7 +331,7 @@ def _name(plan: StreamPlan) -> str:
 
 def _yardstick(settings: Settings) -> Settings:
     """Settings for the returns that values are compared with: whatever the preset, the rewards to the end."""
-    return settings.replace(preset="exact", truncation="exact", lam=LAM, lam_alpha=None, precision="double")
+    return with_one_lam(settings.replace(preset="exact", truncation="exact", precision="double"), LAM)
 
 
 def _from_headers(files: Sequence[RolloutFile], settings: Settings) -> FileInfo:

@@ -39,6 +39,13 @@ class Borders:
     #: What the last step adds to z without V, where all that it hands on counts only if it is not negative
     #: with V; NaN where that is decided. None: nowhere.
     gates: FloatArray | None = None
+    #: V beyond the last step is asked for, whatever its weight in z. None: where that is not 0.
+    asks_values: BoolArray | None = None
+
+    @property
+    def wants_values(self) -> BoolArray:
+        """V beyond the last step says something to it."""
+        return self.end_weights != 0 if self.asks_values is None else self.asks_values
 
     def inflow(self, values: FloatArray, estimates: FloatArray, goes_on: BoolArray) -> FloatArray:
         """z, given V and the estimate of what follows each lane; 0 where nothing does."""

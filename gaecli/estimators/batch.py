@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from gaecli.estimators.base import Borders, Estimator
+from gaecli.estimators.decays import with_one_lam
 from gaecli.estimators.whole_stream import GatedGae, following_values, make, needs_whole_stream
 from gaecli.kernels.devices import Device
 from gaecli.kernels.scan import TILE_ROWS, affine_scan
@@ -69,7 +70,7 @@ class BatchGae(GatedGae):
             yield from self._launch(block, following, indices, inflows)
 
     def _single(self, gamma: float, lam: float) -> Estimator:
-        return make(self.settings.replace(gamma=gamma, lam=lam, lam_alpha=None), self.device)
+        return make(with_one_lam(self.settings.replace(gamma=gamma), lam), self.device)
 
     @np.errstate(over="ignore", invalid="ignore")
     def _launch(

@@ -9,8 +9,8 @@ lane, only V and A of the very next step enter, as one number: the inflow
     z = w_V · V(sₜ₊₁) + w_A · Aₜ₊₁,     w_V = γ unless sₜ₊₁ is terminal or its value is given,
                                         w_A = γλ unless step t is cut
 
-and what the lane hands to its predecessor is affine in it: A_first = β + α z, with α = (γλ)^(n - 1)
-if no cut stands between, else 0.
+and what the lane hands to its predecessor is affine in it: A_first = β + α z, with α = Π γₜλₜ over the steps before
+the last one, which is (γλ)^(n - 1) where they are the same for all, if no cut stands between, else 0.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from gaecli.estimators.base import Beyond, Borders, Estimates
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.conventions import read_as
+from gaecli.estimators.decays import gammas, lams, products
 from gaecli.estimators.recursion import gae_block
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
@@ -53,15 +54,15 @@ class Gae:
         if block.next_values is not None:
             wants_value &= np.isnan(block.next_values[last])
         last_cut = block.cuts[last]
-        gamma = self.settings.gamma
-        decay = gamma * self.settings.lam
-        value_weights = np.where(wants_value, gamma, 0.0)
+        gamma = gammas(block, self.settings)
+        decay = gamma * lams(block, self.settings)
+        value_weights = np.where(wants_value, _at(gamma, last), 0.0)
         return Borders(
             value_weights=value_weights,
             end_weights=value_weights,
-            trace_weights=np.where(last_cut, 0.0, decay),
+            trace_weights=np.where(last_cut, 0.0, _at(decay, last)),
             offsets=advantages[first].astype(np.float64),
-            gains=np.where(has_cut, 0.0, decay ** (last - first).astype(np.float64)),
+            gains=np.where(has_cut, 0.0, products(decay, first, last)),
             last_cut=last_cut,
             first_values=block.values[first].astype(np.float64),
             last_values=block.values[last].astype(np.float64),
@@ -113,8 +114,8 @@ class Gae:
             terminated=block.terminated if block.terminated.any() else None,
             next_values=block.next_values,
             is_step=block.is_step,
-            gamma=self.settings.gamma,
-            lam=self.settings.lam,
+            gamma=gammas(block, self.settings),
+            lam=lams(block, self.settings),
             inflow_rows=inflow_rows,
             inflow=inflow,
             precision=self.settings.precision,
@@ -133,14 +134,18 @@ class Gae:
             terminated=None,
             next_values=None if block.next_values is None else block.next_values[tail],
             is_step=None if block.is_step is None else block.is_step[tail],
-            gamma=self.settings.gamma,
-            lam=self.settings.lam,
+            gamma=_at(gammas(block, self.settings), tail),
+            lam=_at(lams(block, self.settings), tail),
             inflow_rows=np.array([num_steps - 1], np.int64),
             inflow=np.array([inflow]),
             precision=self.settings.precision,
             device=self.device,
             threads=threads,
         )
+
+
+def _at(decay: float | FloatArray, steps: IndexArray | slice) -> float | FloatArray:
+    return decay[steps] if isinstance(decay, np.ndarray) else decay
 
 
 def any_between(flags: BoolArray, first: IndexArray, last: IndexArray) -> BoolArray:

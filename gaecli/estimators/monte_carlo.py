@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from gaecli.estimators.base import Beyond, Borders, Estimates
+from gaecli.estimators.decays import with_one_lam
 from gaecli.estimators.td_lambda import crosses_trajectories
 from gaecli.estimators.whole_stream import GatedGae, WholeStreamGae
 from gaecli.kernels.devices import Device
@@ -25,7 +26,7 @@ from gaecli.settings import Settings
 def make(settings: Settings, device: Device) -> MonteCarlo:
     """λ, and whatever else a preset's recursion is, say nothing to it."""
     kind = _WholeStreamMonteCarlo if needs_whole_stream(settings) else MonteCarlo
-    return kind(settings.replace(lam=1.0, lam_alpha=None), device)
+    return kind(with_one_lam(settings, 1.0), device)
 
 
 def needs_whole_stream(settings: Settings) -> bool:

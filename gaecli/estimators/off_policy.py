@@ -27,8 +27,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from gaecli.estimators.base import Estimates
+from gaecli.estimators.decays import gammas, lams
 from gaecli.estimators.td_lambda import crosses_trajectories
 from gaecli.estimators.traces import TraceEstimator, Weights, WholeStreamTraces
+from gaecli.estimators.whole_stream import lam_needs_lengths
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, FloatArray
@@ -41,7 +43,8 @@ def make(settings: Settings, device: Device) -> TraceEstimator:
 
 
 def needs_whole_stream(settings: Settings) -> bool:
-    return crosses_trajectories(settings)
+    """Of λ by the length of a trajectory too."""
+    return crosses_trajectories(settings) or lam_needs_lengths(settings)
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,14 @@ class VTrace(TraceEstimator):
     def weights(self, block: Block, errors: FloatArray) -> Weights:
         ratios = _ratios(block)
         rho_bar, c_bar, _ = self._clips
-        return Weights(np.minimum(ratios, rho_bar), self.settings.lam * np.minimum(ratios, c_bar))
+        return Weights(np.minimum(ratios, rho_bar), lams(block, self.settings) * np.minimum(ratios, c_bar))
 
     def read_out(
         self, block: Block, scanned: FloatArray, errors: FloatArray, following: FloatArray
     ) -> Estimates:
         clipped = np.minimum(_ratios(block), self._clips[2])
-        advantages = errors + self.settings.gamma * self.settings.lam * following
+        decays = gammas(block, self.settings) * lams(block, self.settings)
+        advantages = errors + decays * following
         return Estimates(clipped * advantages, block.values + scanned)
 
     @property
@@ -73,7 +77,9 @@ class _Corrected(TraceEstimator):
     def read_out(
         self, block: Block, scanned: FloatArray, errors: FloatArray, following: FloatArray
     ) -> Estimates:
-        return Estimates(errors + (self.base(block) - block.values) + self.settings.gamma * following)
+        return Estimates(
+            errors + (self.base(block) - block.values) + gammas(block, self.settings) * following
+        )
 
 
 @dataclass(frozen=True)
@@ -85,14 +91,14 @@ class _OfActions(_Corrected):
 @dataclass(frozen=True)
 class Retrace(_OfActions):
     def weights(self, block: Block, errors: FloatArray) -> Weights:
-        traces = self.settings.lam * np.minimum(_ratios(block), 1.0)
+        traces = lams(block, self.settings) * np.minimum(_ratios(block), 1.0)
         return Weights(traces, traces)
 
 
 @dataclass(frozen=True)
 class QLambda(_OfActions):
     def weights(self, block: Block, errors: FloatArray) -> Weights:
-        traces = np.full(block.num_steps, self.settings.lam)
+        traces = np.broadcast_to(lams(block, self.settings), block.num_steps)
         return Weights(traces, traces)
 
 
@@ -102,7 +108,7 @@ class TreeBackup(_OfActions):
         probabilities = block.extras.get("prob")
         if probabilities is None:
             probabilities = np.exp(block.extras["log_prob"].astype(np.float64))
-        traces = self.settings.lam * np.minimum(probabilities.astype(np.float64), 1.0)
+        traces = lams(block, self.settings) * np.minimum(probabilities.astype(np.float64), 1.0)
         return Weights(traces, traces)
 
 

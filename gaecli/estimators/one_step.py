@@ -8,6 +8,7 @@ that of `gaecli.estimators.gae`.
 
 from __future__ import annotations
 
+from gaecli.estimators.decays import with_one_lam
 from gaecli.estimators.td_lambda import make as make_td_lambda
 from gaecli.estimators.td_lambda import needs_whole_stream
 from gaecli.estimators.whole_stream import GatedGae
@@ -18,4 +19,4 @@ __all__ = ["make", "needs_whole_stream"]
 
 
 def make(settings: Settings, device: Device) -> GatedGae:
-    return make_td_lambda(settings.replace(lam=0.0, lam_alpha=None), device)
+    return make_td_lambda(with_one_lam(settings, 0.0), device)

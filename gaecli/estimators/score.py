@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.errors import DataError
 from gaecli.estimators.base import Estimates
 from gaecli.estimators.whole_stream import WholeStreamGae
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
-from gaecli.rollouts import Block
+from gaecli.rollouts import Block, BoolArray, IndexArray
 from gaecli.settings import Settings
 
 
@@ -35,6 +36,8 @@ class Score(WholeStreamGae):
         cuts = block.cuts.copy()
         if block.lanes.count:
             cuts[block.lanes.stops - 1] = True
+        if block.groups is not None:
+            _check_one_group(block, block.groups, cuts, self.settings)
         return replace(block, cuts=cuts, terminated=cuts, next_values=None)
 
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
@@ -47,3 +50,18 @@ class Score(WholeStreamGae):
         starts = np.concatenate(([0], stops[:-1]))
         scores = np.add.reduceat(rewards, starts)
         return Estimates(np.repeat(scores, stops - starts))
+
+
+def _check_one_group(block: Block, groups: IndexArray, cuts: BoolArray, settings: Settings) -> None:
+    """A trajectory is compared with others as a whole."""
+    changes = (groups[1:] != groups[:-1]) & ~cuts[:-1]
+    if not changes.any():
+        return
+    first = int(np.argmax(changes)) + 1
+    labels = [block.group_labels[groups[step]] for step in (first - 1, first)]
+    raise DataError(
+        f"`{settings.grouped_by}` goes from {labels[0]!r} to {labels[1]!r} within one trajectory; "
+        f"{int(changes.sum()):,} such places in all",
+        hint="a trajectory is of one group; if each row, or each item of a list, is a response of its own, pass "
+        "`--layout responses`",
+    )

@@ -9,7 +9,8 @@ and G = A + V, whatever recursion and return a preset has for its own advantages
 from __future__ import annotations
 
 from gaecli.estimators.base import Estimates
-from gaecli.estimators.whole_stream import GatedGae, WholeStreamGae
+from gaecli.estimators.decays import lams
+from gaecli.estimators.whole_stream import GatedGae, WholeStreamGae, lam_needs_lengths
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
 from gaecli.rollouts import Block
@@ -22,7 +23,7 @@ def make(settings: Settings, device: Device) -> GatedGae:
 
 
 def needs_whole_stream(settings: Settings) -> bool:
-    return crosses_trajectories(settings) or settings.lam_alpha is not None
+    return crosses_trajectories(settings) or lam_needs_lengths(settings)
 
 
 def crosses_trajectories(settings: Settings) -> bool:
@@ -36,4 +37,4 @@ class _WholeStream(WholeStreamGae):
 
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
         block = self._closed(block)
-        return Estimates(self._gae(block, self._lam(block), threads))
+        return Estimates(self._gae(block, lams(block, self.settings), threads))

@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from gaecli.estimators.base import Beyond, Borders, Estimates
+from gaecli.estimators.decays import gammas, products
 from gaecli.estimators.gae import any_between
 from gaecli.estimators.whole_stream import GatedGae, WholeStreamGae, following_values
 from gaecli.records import dataclass
@@ -74,7 +75,7 @@ class TraceEstimator(GatedGae):
         wants_value = self._wants_value(block)
         weights = self.weights(at_end, np.where(wants_value, 0.0, errors))
         gates = np.where(wants_value, errors, np.nan) if self.has_gates else None
-        value_weights = np.where(wants_value, self.settings.gamma * weights.errors, 0.0)
+        value_weights = np.where(wants_value, gammas(at_end, self.settings) * weights.errors, 0.0)
         has_cut = any_between(block.cuts, first, last)
         return Borders(
             value_weights=value_weights,
@@ -87,6 +88,7 @@ class TraceEstimator(GatedGae):
             last_values=block.values[last].astype(np.float64),
             is_through=~has_cut,
             gates=gates,
+            asks_values=wants_value & (gammas(at_end, self.settings) != 0),
         )
 
     def settle(
@@ -116,7 +118,8 @@ class TraceEstimator(GatedGae):
         wants_value = self._wants_value(block)
         block = self._with_lane_cuts(block)
         errors = self.errors(block)
-        errors[last[wants_value]] += self.settings.gamma * beyond.values[wants_value]
+        beyond_weights = np.broadcast_to(gammas(block, self.settings), errors.shape)[last]
+        errors[last] += np.where(wants_value, beyond_weights * beyond.values, 0.0)
         following = np.zeros(block.num_steps)
         following[:-1] = advantages[1:]
         following[block.cuts] = 0.0
@@ -131,21 +134,21 @@ class TraceEstimator(GatedGae):
     def errors(self, block: Block) -> FloatArray:
         """[N] e, as if nothing came after the block, whose lanes are cut."""
         following = following_values(block)
-        gated = self._gated(block)
+        gated = self._passed(block)
         if gated is not None:
             following[gated & block.cuts] = 0.0
-        following *= self.settings.gamma
+        following *= gammas(block, self.settings)
         following += block.rewards
         following -= self.base(block)
         return following
 
-    def _gated(self, block: Block) -> BoolArray | None:
+    def _passed(self, block: Block) -> BoolArray | None:
         """[N] steps that the trace passes without decay."""
         return block.masked if self.settings.mask_mode == "gated" else None
 
     def _decays(self, block: Block, weights: Weights) -> FloatArray:
-        decays = self.settings.gamma * weights.traces
-        gated = self._gated(block)
+        decays = gammas(block, self.settings) * weights.traces
+        gated = self._passed(block)
         if gated is not None:
             decays = np.where(gated, 1.0, decays)
         decays[block.cuts] = 0.0
@@ -163,9 +166,7 @@ class TraceEstimator(GatedGae):
             return gains
         block = self._with_lane_cuts(block)
         decays = self._decays(block, self.weights(block, self.errors(block)))
-        pairs = np.stack((first[through], last[through]), axis=1).reshape(-1)
-        gains[through] = np.multiply.reduceat(decays, pairs)[::2]
-        return gains
+        return products(decays, first, last)
 
     def _products(self, block: Block, rows: slice) -> FloatArray:
         """[rows] Π γ k from each of these steps to the one before the last of them; no cut stands between."""
@@ -200,6 +201,9 @@ class WholeStreamTraces(TraceEstimator, WholeStreamGae):
 
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
         return TraceEstimator.estimate(self, self._closed(block), threads)
+
+    def borders(self, block: Block, advantages: FloatArray) -> Borders:
+        return TraceEstimator.borders(self.of_one_lam(), block, advantages)
 
     def settle(
         self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1

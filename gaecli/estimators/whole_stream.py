@@ -6,12 +6,14 @@ What crosses the border of a block would be more than one number here, so a stre
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Self
 
 import numpy as np
 
-from gaecli.estimators.base import Estimates
+from gaecli.estimators.base import Borders, Estimates
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.conventions import ends_as_terminal
+from gaecli.estimators.decays import gammas, lams, value_lams, with_one_lam
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.recursion import gae_block
 from gaecli.kernels.devices import Device
@@ -34,8 +36,15 @@ def needs_whole_stream(settings: Settings) -> bool:
         or convention.returns != "sum"
         or convention.arrival_rows
         or settings.truncation == "leak"
-        or settings.lam_alpha is not None
+        or lam_needs_lengths(settings)
+        or settings.lam_value is not None
     )
+
+
+def lam_needs_lengths(settings: Settings) -> bool:
+    """λ depends on the length of the trajectory."""
+    lengths = ("lam_alpha", "lam_retain", "lam_value_alpha", "lam_value_retain")
+    return any(getattr(settings, name) is not None for name in lengths)
 
 
 @dataclass(frozen=True)
@@ -46,13 +55,20 @@ class GatedGae(Gae):
     """
 
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
-        if self.settings.mask_mode != "gated" or block.masked is None:
+        if not self._is_gated(block):
             return super().estimate(block, threads)
-        settings = self.settings
+        return Estimates(self._gated(block, lams(block, self.settings), threads))
+
+    def _is_gated(self, block: Block) -> bool:
+        return self.settings.mask_mode == "gated" and block.masked is not None
+
+    def _gated(self, block: Block, lam: float | FloatArray, threads: int) -> FloatArray:
+        assert block.masked is not None
+        gamma = gammas(block, self.settings)
         beyond = np.where(block.masked & block.cuts, 0.0, following_values(block))
-        deltas = block.rewards + settings.gamma * beyond - block.values
-        decays = np.where(block.masked, 1.0, settings.gamma * settings.lam)
-        return Estimates(self._affine(block, deltas, decays, threads))
+        deltas = block.rewards + gamma * beyond - block.values
+        decays = np.where(block.masked, 1.0, gamma * lam)
+        return self._affine(block, deltas, decays, threads)
 
     def _affine(self, block: Block, x: FloatArray, a: FloatArray, threads: int) -> FloatArray:
         """yₜ = xₜ + aₜ yₜ₊₁ within trajectories, by the kernel: a reward x, no values, a discount a."""
@@ -79,11 +95,20 @@ class WholeStreamGae(GatedGae):
             return Estimates(self._finite_horizon(block, threads))
         if self.settings.convention.recursion == "accumulated":
             return self._accumulated(block, threads)
-        advantages = self._gae(block, self._lam(block), threads)
-        if self.settings.convention.returns == "sum":
+        advantages = self._gae(block, lams(block, self.settings), threads)
+        lam = value_lams(block, self.settings)
+        if lam is None:
             return Estimates(advantages)
-        # The reward-to-go with its bootstrap is the return of λ = 1.
-        return Estimates(advantages, self._gae(block, 1.0, threads) + block.values)
+        # A scan of its own; the reward-to-go with its bootstrap is the return of λ = 1.
+        return Estimates(advantages, self._gae(block, lam, threads) + block.values)
+
+    def borders(self, block: Block, advantages: FloatArray) -> Borders:
+        """What they say of ends; no decay of theirs is used."""
+        return Gae.borders(self.of_one_lam(), block, advantages)
+
+    def of_one_lam(self) -> Self:
+        """Not by lengths, which are those of trajectories that end in the block."""
+        return replace(self, settings=with_one_lam(self.settings, 1.0))
 
     def settle(
         self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
@@ -103,6 +128,8 @@ class WholeStreamGae(GatedGae):
         return fill_bootstrap(block, self.settings.bootstrap, is_whole_stream=True)
 
     def _gae(self, block: Block, lam: float | FloatArray, threads: int) -> FloatArray:
+        if self._is_gated(block):
+            return self._gated(block, lam, threads)
         return gae_block(
             block.rewards,
             block.values,
@@ -110,31 +137,22 @@ class WholeStreamGae(GatedGae):
             terminated=block.terminated,
             next_values=block.next_values,
             is_step=block.is_step,
-            gamma=self.settings.gamma,
+            gamma=gammas(block, self.settings),
             lam=lam,
             precision=self.settings.precision,
             device=self.device,
             threads=threads,
         )
 
-    def _lam(self, block: Block) -> float | FloatArray:
-        """λᵢ = 1 - 1 / max(α nᵢ, 1) of a trajectory of nᵢ steps (VAPO, https://arxiv.org/abs/2504.05118)."""
-        if self.settings.lam_alpha is None:
-            return self.settings.lam
-        ends = np.flatnonzero(block.cuts) + 1
-        lengths = np.diff(ends, prepend=0)
-        lams = 1.0 - 1.0 / np.maximum(self.settings.lam_alpha * lengths, 1.0)
-        result: FloatArray = np.repeat(lams, lengths)
-        return result
-
     @np.errstate(over="ignore", invalid="ignore")
     def _accumulated(self, block: Block, threads: int) -> Estimates:
         """Brax: acc is the GAE, R = V + acc, and A = r + γ R' - V = acc + γ (1 - λ) acc'."""
-        accumulated = self._gae(block, self.settings.lam, threads)
+        gamma, lam = gammas(block, self.settings), lams(block, self.settings)
+        accumulated = self._gae(block, lam, threads)
         following = np.zeros_like(accumulated)
         following[:-1] = accumulated[1:]
         following[block.cuts] = 0.0
-        advantages = accumulated + self.settings.gamma * (1.0 - self.settings.lam) * following
+        advantages = accumulated + gamma * (1.0 - lam) * following
         if block.is_step is not None:
             advantages[~block.is_step] = 0.0
         return Estimates(advantages, accumulated + block.values)
@@ -142,8 +160,8 @@ class WholeStreamGae(GatedGae):
     @np.errstate(over="ignore", invalid="ignore")
     def _finite_horizon(self, block: Block, threads: int) -> FloatArray:
         """c = 1 + λ c', y = c r + γ V' + γλ y', A = y / c - V: the mean of the k-step advantages by λᵏ."""
-        gamma, lam = self.settings.gamma, self.settings.lam
-        decays = np.full(block.num_steps, lam)
+        gamma, lam = gammas(block, self.settings), lams(block, self.settings)
+        decays = np.broadcast_to(lam, block.num_steps)
         weights = self._affine(block, np.ones(block.num_steps), decays, threads)
         if block.is_step is not None:
             weights[~block.is_step] = 1.0

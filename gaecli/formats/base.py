@@ -46,6 +46,8 @@ class ColumnInfo:
     is_unpacked: bool = False
     #: Why this column cannot be used in any role, e.g. "object array: needs pickle".
     unusable: str | None = None
+    #: It can be used nowhere, and its cells can be told apart all the same.
+    has_whole_cells: bool = False
     #: What is wrong with the file itself where this column stands; it is `unusable` then, too.
     damage: str | None = None
     #: What it takes in memory and in the file, for arrays whose header can claim any size; 0 elsewhere.

@@ -23,6 +23,10 @@ class WrappedFile:
         self.columns: Mapping[str, ColumnInfo] = file.columns
 
     @property
+    def behind(self) -> RolloutFile:
+        return self._file
+
+    @property
     def remarks(self) -> Sequence[Remark]:
         return self._file.remarks
 

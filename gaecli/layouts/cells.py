@@ -19,6 +19,10 @@ from gaecli.rollouts import Array, BoolArray, IndexArray
 Locate = Callable[[int], str]
 
 
+#: What numbers are that play no role, but say how much of what follows a step counts.
+_DECAY = "decay"
+
+
 class UnfilledTail(DataError):
     """From some step on all cells are such that they cannot be used."""
 
@@ -59,6 +63,20 @@ class Cells:
         if name is None:
             return np.zeros(num_steps, np.float32), None
         return self.numbers(columns[name], name, "value", used)
+
+    def fractions(self, column: Column, name: str, used: BoolArray | None) -> tuple[Array, BoolArray | None]:
+        """Numbers in [0, 1], as γ and λ are; 0 where no step needs one."""
+        values, bad = self.numbers(column, name, _DECAY, used)
+        odd = ~((values >= 0) & (values <= 1))  # NaN as well
+        if not odd.any():
+            return values, bad
+        wrong = odd if used is None else odd & used
+        if wrong.any():
+            number = values[np.argmax(wrong)]
+            raise self._error(
+                name, f"is {number:g}, which is no γ or λ,", wrong, hint="both lie in [0, 1] at every step"
+            )
+        return np.where(odd, values.dtype.type(0), values), bad
 
     def optional_numbers(self, column: Column, name: str) -> Array:
         """Next values: null and NaN both say "not given here"; they come back as NaN."""
@@ -142,8 +160,8 @@ class Cells:
                 f"is {used.reshape(-1)[index]!s} beside {level:.6g}, so that it is no inverted flag (0 where it "
                 "ends, and 1 or γ elsewhere),",
                 odd,
-                hint=f"a discount that changes by the step is not applied; pass `{flag_of(role)} none` if the "
-                "column does not say where episodes end",
+                hint=f"pass `--gamma-column {name}` if it is a discount that changes by the step, or "
+                f"`{flag_of(role)} none` if the column does not say where episodes end",
             )
 
     def _unusable(self, column: Column, name: str, role: str, values: Array, bad: BoolArray) -> DataError:
@@ -152,7 +170,7 @@ class Cells:
             what = "is null"
         else:
             what = "is NaN" if np.isnan(values.reshape(-1)[index]) else "is infinite"
-        hint = f"{DROP_HINT}, or name another column with `{flag_of(role)}`"
+        hint = DROP_HINT if role == _DECAY else f"{DROP_HINT}, or name another column with `{flag_of(role)}`"
         return self._error(name, what, bad, hint=hint)
 
     def _error(self, name: str, what: str, bad: BoolArray, hint: str) -> DataError:

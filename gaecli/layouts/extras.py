@@ -1,4 +1,4 @@
-"""Columns of numbers that an estimator needs beside those of the roles."""
+"""Columns of numbers that are needed beside those of the roles."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from gaecli.columns import Roles
+from gaecli.columns import Roles, columns_there
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import EstimatorKind
 from gaecli.formats.base import Column, RolloutFile, damaged
 from gaecli.layouts.cells import Cells
+from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray
 from gaecli.settings import Settings
 
@@ -21,16 +22,15 @@ _ROUNDING = 1e-2
 
 def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[str, ...]:
     """Their names, once each of them is there, holds numbers, and is of steps or of whole rows."""
-    names = settings.kind.extras(settings)
     reward = file.find(roles.names["reward"])
     assert reward is not None
-    for name in names:
+    for name in settings.extra_columns:
         info = file.find(name)
-        who = f"`--estimator {settings.estimator}`"
+        who = _who_needs(name, settings)
         if info is None:
-            there = ", ".join(list(file.columns)[:24])
             raise UsageError(
-                f"column `{name}` not found in `{file.path}`, which {who} needs\n       columns there: {there}"
+                f"column `{name}` not found in `{file.path}`, which {who} needs\n"
+                f"       columns there: {columns_there(file)}"
             )
         if info.damage is not None:
             raise damaged(file.path, info)
@@ -38,14 +38,56 @@ def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[s
         if info.unusable is not None or not is_number or (info.is_list and not reward.is_list):
             why = info.unusable or f"its type is {info.type_name}"
             raise UsageError(f"column `{name}` of `{file.path}` cannot be used by {who}: {why}")
-    return names
+    return settings.extra_columns
+
+
+def _who_needs(name: str, settings: Settings) -> str:
+    for flag, column in (("--gamma-column", settings.gamma_column), ("--lam-column", settings.lam_column)):
+        if name == column:
+            return f"`{flag}`"
+    return f"`--estimator {settings.estimator}`"
+
+
+@dataclass(frozen=True, eq=False)
+class ExtraCells:
+    """Those columns as the rows of a block have them."""
+
+    numbers: Mapping[str, Array]
+    #: [rows] where one that has to hold a number does not (`--on-nan drop-episode`).
+    bad: BoolArray | None = None
+
+    def moved(self, in_lanes: Callable[[Array], Array]) -> Mapping[str, Array]:
+        """[N] of each, in the order of the steps."""
+        return {name: in_lanes(numbers) for name, numbers in self.numbers.items()}
 
 
 def read_extras(
-    columns: Mapping[str, Column], names: Sequence[str], cells: Cells, in_lanes: Callable[[Array], Array]
-) -> Mapping[str, Array]:
-    """[N] of each; NaN where a cell says nothing."""
-    return {name: in_lanes(cells.optional_numbers(columns[name], name)) for name in names}
+    columns: Mapping[str, Column],
+    names: Sequence[str],
+    decays: Sequence[str],
+    cells: Cells,
+    used: BoolArray | None = None,
+) -> ExtraCells:
+    """NaN where a cell says nothing; but those of `decays` lie in [0, 1] wherever a row is a step.
+
+    `used`: [rows] those whose γ and λ enter; None: all.
+    """
+    found: dict[str, Array] = {}
+    bad: BoolArray | None = None
+    for name in names:
+        if name not in decays:
+            found[name] = cells.optional_numbers(columns[name], name)
+            continue
+        found[name], missing = cells.fractions(columns[name], name, used)
+        if missing is not None:
+            bad = missing if bad is None else bad | missing
+    return ExtraCells(found, bad)
+
+
+def zeroed(extras: Mapping[str, Array], where: BoolArray | None) -> Mapping[str, Array]:
+    if where is None:
+        return extras
+    return {name: np.where(where, numbers.dtype.type(0), numbers) for name, numbers in extras.items()}
 
 
 def read_own_roles(
@@ -54,25 +96,27 @@ def read_own_roles(
     kind: EstimatorKind,
     cells: Cells,
     used: BoolArray | None,
-) -> tuple[Mapping[str, Array], list[BoolArray]]:
-    """([rows] of each role that the estimator alone has a use for, where cells cannot be used).
+) -> ExtraCells:
+    """Those of each role that the estimator alone has a use for, by the role.
 
     Rows that are not `used` get 0, and a ratio of 1: nothing is told of their policies. `DataError` for a number
     that no policy has.
     """
-    found, bad = {}, []
+    found: dict[str, Array] = {}
+    bad: BoolArray | None = None
     for role in kind.own_roles:
         name = roles.get(role)
         if name is None:
             continue
         numbers, unusable = cells.numbers(columns[name], name, role, used)
-        bad += [] if unusable is None else [unusable]
+        if unusable is not None:
+            bad = unusable if bad is None else bad | unusable
         if used is not None:
             numbers = np.where(used, numbers, numbers.dtype.type(role == "ratio"))
         lowest, highest = _bounds(role, kind)
         cells.check_range(numbers, name, lowest, highest)
         found[role] = numbers
-    return found, bad
+    return ExtraCells(found, bad)
 
 
 def _bounds(role: str, kind: EstimatorKind) -> tuple[float, float]:

@@ -27,7 +27,7 @@ from gaecli.layouts.ends import (
 )
 from gaecli.layouts.evidence.ids import IdTrace, suspects, traces
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
-from gaecli.layouts.extras import check_extras, read_extras, read_own_roles
+from gaecli.layouts.extras import ExtraCells, check_extras, read_extras, read_own_roles, zeroed
 from gaecli.layouts.facts import Ends, facts_of
 from gaecli.layouts.flag_columns import flag_columns
 from gaecli.layouts.frames import Frame
@@ -94,6 +94,7 @@ class LongLayout:
         self._group = settings.grouped_by
         self._extras = check_extras(file, roles, settings)
         self._kind = settings.kind
+        self._decays = settings.decay_columns
         self._flags = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
         self._taking = taking
@@ -124,7 +125,8 @@ class LongLayout:
     def _table(self, start: int, columns: Mapping[str, Column]) -> ArrayTable:
         if self._arrays is None:
             return ArrayTable(columns)
-        return self._arrays.table(start, columns).with_labels([self.roles.get("env"), *self._ids])
+        labels = [self.roles.get("env"), *self._ids, *self._extras]
+        return self._arrays.table(start, columns).with_labels(labels)
 
     def _check_alternates(self, table: ArrayTable, cells: Cells) -> None:
         check_alternates({**table.labels, **table.columns}, self.roles, cells)
@@ -143,10 +145,11 @@ class LongLayout:
         cells = Cells(self._path, locate, self._drops, self._flags.inverted, stops)
         self._check_alternates(table, cells)
         mask, kept = self._mask(table, cells)
+        rewarded = mask if self._mask_rule.drops_rewards else kept
         used = used_cells(columns, self.roles, cells, kept)
         rewards, bad = cells.numbers(columns[names["reward"]], names["reward"], "reward", used)
         values, bad_values = cells.values(columns, names.get("value"), num_steps, used)
-        own, bad_own = read_own_roles(columns, self.roles, self._kind, cells, used)
+        own = read_own_roles(columns, self.roles, self._kind, cells, used)
         flags = read_flags(columns, self._flags, cells)
         steps = read_steps(columns, self.roles, cells)
         arrangement = self._arrange(table, num_steps, steps, flags)
@@ -173,7 +176,9 @@ class LongLayout:
         at_end = cuts.copy()
         at_end[last] = True
         next_values, bad_next = merge_next_values(given, terminated, at_end, lane_cells)
-        dropped = self._dropped([bad, bad_values, *bad_own, flags.bad], bad_next, arrangement, cuts)
+        extras = self._read_extras(columns, cells, used)
+        bad_cells = [bad, bad_values, own.bad, flags.bad, extras.bad]
+        dropped = self._dropped(bad_cells, bad_next, arrangement, cuts)
         if dropped is not None:
             rewards, values = _zeroed(rewards, dropped), _zeroed(values, dropped)
             next_values = None if next_values is None else _zeroed(next_values, dropped)
@@ -203,19 +208,21 @@ class LongLayout:
             groups=groups,
             group_labels=labels,
             has_values="value" in names,
-            extras={
-                **read_extras(columns, self._extras, cells, in_lanes),
-                **{role: in_lanes(numbers) for role, numbers in own.items()},
-            },
+            extras=zeroed({**extras.moved(in_lanes), **own.moved(in_lanes)}, dropped),
             facts=replace(
                 facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
                 lost=lost_rewards(
-                    rewards, None if kept is None else in_lanes(kept), padding, lane_cells.locate
+                    rewards, None if rewarded is None else in_lanes(rewarded), padding, lane_cells.locate
                 ),
                 suspects=self._traces(start, columns, arrangement, same & ~ended[:-1]),
             ),
         )
         return block if mask is None else self._masked(block, mask, kept, table)
+
+    def _read_extras(self, columns: Mapping[str, Column], cells: Cells, used: BoolArray | None) -> ExtraCells:
+        if self._mask_rule.keeps_time:
+            used = used_cells(columns, self.roles, cells, None)
+        return read_extras(columns, self._extras, self._decays, cells, used)
 
     def _stops(self, table: ArrayTable) -> IndexArray | None:
         """Where rows of one trajectory after the other stop, if that is known before any is read."""

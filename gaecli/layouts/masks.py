@@ -21,7 +21,9 @@ from gaecli.settings import Settings
 
 @dataclass(frozen=True)
 class MaskRule:
-    """`skip`: masked steps do not exist. `zero`, `gated`: their reward and value are 0. `keep`: they count.
+    """`skip`: masked steps do not exist. `cut`: nor do they, and trajectories end before them.
+
+    `zero`, `gated`: their reward and value are 0. `keep`: they count.
 
     The recursion may use a slot more than the mask says (`reach`, after the last kept one of a row), or
     the mask of the slot after each (`shift`).
@@ -34,6 +36,8 @@ class MaskRule:
     fills: bool
     #: A reward on a masked step is that of the kept step before it.
     moves_rewards: bool
+    #: The reward of a masked step is 0, whatever else of it counts.
+    drops_rewards: bool
 
     @classmethod
     def of(cls, settings: Settings) -> MaskRule:
@@ -44,7 +48,13 @@ class MaskRule:
             convention.mask_shift,
             settings.mask_fill != "null",
             settings.masked_reward == "move",
+            convention.masks_rewards,
         )
+
+    @property
+    def keeps_time(self) -> bool:
+        """A masked step passes, so that its γ and λ count."""
+        return self.mode not in ("skip", "cut")
 
     def shifted(self, mask: BoolArray, offsets: IndexArray) -> BoolArray:
         """The mask as the recursion and the statistics mean it; row i of the file is offsets[i:i+1]."""
@@ -58,9 +68,7 @@ class MaskRule:
 
     def zeroed(self, block: Block, mask: BoolArray) -> Block:
         """A block with steps of trajectories that may go on elsewhere."""
-        if self.mode == "keep":
-            return replace(block, masked=~mask)
-        return masked_steps(block, mask, mask, self)
+        return masked_steps(block, mask, np.ones_like(mask) if self.mode == "keep" else mask, self)
 
 
 #: In a buffer of steps it says that no episode ended; beside token ids, which tokens count.
@@ -121,7 +129,7 @@ def masked_rows(
     mask, _ = cells.flags(columns[name], name)
     if mask.all():
         return None
-    if rule.moves_rewards and rule.mode != "keep":
+    if rule.moves_rewards and (rule.mode != "keep" or rule.drops_rewards):
         raise UsageError(
             f"`--masked-reward move` needs trajectories as rows of lists or of arrays, and `{cells.path}` has a row "
             "per step",
@@ -140,15 +148,33 @@ def masked_rows(
 
 def masked_steps(block: Block, mask: BoolArray, used: BoolArray, rule: MaskRule) -> Block:
     """The block under a mask of its steps; `used` as from `MaskRule.used`."""
+    rewarded = mask if rule.drops_rewards else used
     if rule.moves_rewards:
-        block = with_moved_rewards(block, mask, used)
-    if rule.mode == "skip":
+        block = with_moved_rewards(block, mask, rewarded)
+    if rule.mode == "cut":
+        block = _ended_at_gaps(block, mask)
+    if not rule.keeps_time:
         return _compressed(block, mask, rule)
     return replace(
         block,
-        rewards=np.where(used, block.rewards, block.rewards.dtype.type(0)),
-        values=np.where(used, block.values, block.values.dtype.type(0)),
+        rewards=_zeroed_where_not(rewarded, block.rewards),
+        values=_zeroed_where_not(used, block.values),
         masked=~mask,
+    )
+
+
+def _zeroed_where_not(used: BoolArray, numbers: Array) -> Array:
+    return numbers if used.all() else np.where(used, numbers, numbers.dtype.type(0))
+
+
+def _ended_at_gaps(block: Block, mask: BoolArray) -> Block:
+    """A step that is kept and whose next one is not is the last of a trajectory, terminally."""
+    before_gap = np.append(mask[:-1] & ~mask[1:], False)[: len(mask)] & ~block.cuts
+    return replace(
+        block,
+        cuts=block.cuts | before_gap,
+        terminated=block.terminated | before_gap,
+        truncated=block.truncated & ~before_gap,
     )
 
 

@@ -18,7 +18,7 @@ from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import inverted_of, split_ends
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
 from gaecli.layouts.evidence.rows import RowColumns
-from gaecli.layouts.extras import check_extras, read_extras, read_own_roles
+from gaecli.layouts.extras import check_extras, read_extras, read_own_roles, zeroed
 from gaecli.layouts.flag_columns import FLAGS, FlagColumns, flag_columns
 from gaecli.layouts.frames import Frame
 from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_steps
@@ -54,6 +54,7 @@ class NestedLayout:
         self._group = settings.grouped_by
         self._extras = check_extras(file, self.roles, settings)
         self._kind = settings.kind
+        self._decays = settings.decay_columns
         beside = [*filter(None, [self._group]), *self._extras]
         used_columns = [*self.roles.row_columns, *self.evidence.names, *beside]
         self.row_columns = tuple(dict.fromkeys(used_columns))
@@ -87,7 +88,7 @@ class NestedLayout:
         values, bad_values = cells.values(value, names.get("value"), len(rewards), counted)
 
         items = self._own_items(columns, offsets, start)
-        own, bad_own = read_own_roles(items, self.roles, self._kind, cells, counted)
+        own = read_own_roles(items, self.roles, self._kind, cells, counted)
 
         last = _last_items(offsets)
         cuts = np.zeros(len(rewards), np.bool_)
@@ -102,12 +103,18 @@ class NestedLayout:
         self._check_ends_inside(ended, goes_on, cells)
         given = self._given_values(columns, offsets, start, padding, beyond, cells)
         next_values, bad_next = merge_next_values(given, terminated, cuts, cells)
+        steps = None if padding is None else ~padding.rows
+        extras = read_extras(
+            self._beside(columns, offsets, start),
+            self._extras,
+            self._decays,
+            cells,
+            steps if self._mask_rule.keeps_time else counted,
+        )
         dropped = None
         if self._drops:
-            bad_steps = [
-                part for part in (bad, bad_values, bad_next, *bad_own, *bad_flags) if part is not None
-            ]
-            dropped = spread_to_trajectories(bad_steps, cuts, last + 1)
+            bad_steps = [bad, bad_values, bad_next, extras.bad, own.bad, *bad_flags]
+            dropped = spread_to_trajectories([part for part in bad_steps if part is not None], cuts, last + 1)
             if dropped is not None:
                 rewards, values = np.where(dropped, 0, rewards), np.where(dropped, 0, values)
         groups, labels = self._groups(columns, offsets, start)
@@ -120,18 +127,13 @@ class NestedLayout:
             next_values=next_values,
             lanes=NO_LANES,
             placement=Placement(len(rewards)),
-            is_step=None if padding is None else ~padding.rows,
+            is_step=steps,
             dropped=dropped,
             stream_ends=last,
             groups=groups,
             group_labels=labels,
             has_values="value" in names,
-            extras={
-                **read_extras(
-                    self._beside(columns, offsets, start), self._extras, cells, lambda steps: steps
-                ),
-                **own,
-            },
+            extras=zeroed({**extras.numbers, **own.numbers}, dropped),
             list_offsets=offsets,
             null_lists=reward.null_lists,
             facts=BlockFacts(
@@ -147,7 +149,12 @@ class NestedLayout:
                     shows_time=mask is not None or padding is not None or beyond is not None,
                     is_bare=~ended[last] & (True if next_values is None else np.isnan(next_values[last])),
                 ),
-                lost=lost_rewards(reward_cells, used, padding, cells.locate),
+                lost=lost_rewards(
+                    reward_cells,
+                    mask if self._mask_rule.drops_rewards else used,
+                    padding,
+                    cells.locate,
+                ),
             ),
         )
         return block if mask is None or used is None else masked_steps(block, mask, used, self._mask_rule)

@@ -7,35 +7,52 @@ from collections.abc import Mapping
 import numpy as np
 
 from gaecli.columns import Roles
+from gaecli.errors import DataError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layout_kinds import LAYOUTS
 from gaecli.layouts.base import Layout
-from gaecli.layouts.cells import Cells
+from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.demands import are_responses
 from gaecli.layouts.extras import check_extras, read_extras
 from gaecli.layouts.frames import Frame
 from gaecli.layouts.groups import group_codes
+from gaecli.layouts.nested import repeated
 from gaecli.layouts.row_order import RowOrder
-from gaecli.rollouts import NO_LANES, Block, Placement
+from gaecli.rollouts import NO_LANES, Block, BoolArray, IndexArray, Placement
 from gaecli.settings import Settings
 
 
 def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrder) -> Layout | None:
-    """For estimators that compare trajectories: rows with one number each, where nothing speaks of steps."""
+    """For estimators that compare trajectories: one number each, where nothing speaks of steps.
+
+    Lists are a trajectory each, unless groups are told item by item: then they are batches, as ms-swift logs them.
+    """
     reward = file.find(roles.names["reward"])
     assert reward is not None
-    is_flat = not reward.is_list and (file.structure != "arrays" or len(reward.shape) == 1)
-    if not settings.kind.is_grouped or not is_flat or not are_responses(file, roles, settings):
+    if not settings.kind.is_grouped or (file.structure == "arrays" and len(reward.shape) != 1):
+        return None
+    if reward.is_list and settings.layout != "responses" and not _groups_items(file, roles, settings):
+        return None
+    if not are_responses(file, roles, settings):
         return None
     return ResponsesLayout(file, roles, settings)
 
 
+def _groups_items(file: RolloutFile, roles: Roles, settings: Settings) -> bool:
+    if file.structure != "table" or roles.get("mask") is not None:
+        return False
+    infos = [file.find(name) for name in filter(None, [settings.grouped_by])]
+    return any(info is not None and info.is_list and not info.has_whole_cells for info in infos)
+
+
 def why(file: RolloutFile, layout: Layout, settings: Settings) -> str:
+    if layout.like_column is not None and file.structure == "table":
+        return f"`{settings.grouped_by}` groups the items of lists, so that each of them is a trajectory"
     return "nothing tells steps apart, so that each row is a trajectory"
 
 
 class ResponsesLayout:
-    """Rows in any order; a trajectory is a row, which ends with it."""
+    """Rows in any order; a trajectory is a row, or an item of its list, which ends with it."""
 
     kind = LAYOUTS["responses"]
     frame: Frame | None = None
@@ -46,7 +63,10 @@ class ResponsesLayout:
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:
         self.key_roles = roles
         self.roles = roles.without(*(role for role in roles.names if role not in ("reward", "value")))
-        self.like_column: str | None = roles.names["reward"] if file.structure == "arrays" else None
+        reward = roles.names["reward"]
+        info = file.find(reward)
+        is_list = info is not None and info.is_list
+        self.like_column: str | None = reward if is_list or file.structure == "arrays" else None
         self._path = file.path
         self._drops = settings.on_nan == "drop-episode"
         self._group = settings.grouped_by
@@ -55,19 +75,43 @@ class ResponsesLayout:
         self.row_columns = tuple(dict.fromkeys([*self.roles.row_columns, *beside]))
 
     def cells(self, start: int, columns: Mapping[str, Column]) -> Mapping[str, Column]:
-        return columns
+        """With a cell per trajectory in each."""
+        offsets = columns[self.roles.names["reward"]].offsets
+        if offsets is None:
+            return columns
+        found = dict(columns)
+        for name, column in columns.items():
+            if column.offsets is None:
+                found[name] = repeated(column, offsets)
+            elif (differs := np.diff(column.offsets) != np.diff(offsets)).any():
+                raise self._unequal(name, start, column.offsets, offsets, differs)
+        return found
+
+    def _unequal(
+        self, name: str, start: int, offsets: IndexArray, rewards: IndexArray, differs: BoolArray
+    ) -> DataError:
+        row = int(np.argmax(differs))
+        return DataError(
+            f"`{name}` has {int(np.diff(offsets)[row])} items at row {start + row} of `{self._path}`, "
+            f"`{self.roles.names['reward']}` has {int(np.diff(rewards)[row])}; "
+            f"{int(differs.sum()):,} such rows in all",
+            hint="every response needs a reward and a group; name another column, or pass `--layout nested` if "
+            "a row is one trajectory",
+        )
 
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
         names = self.roles.names
-        count = len(columns[names["reward"]].values)
-        cells = Cells(self._path, lambda row: f"row {start + row}", self._drops)
-        rewards, bad = cells.numbers(columns[names["reward"]], names["reward"], "reward")
+        reward = columns[names["reward"]]
+        columns = self.cells(start, columns)
+        count = len(reward.values)
+        cells = Cells(self._path, _locator(start, reward.offsets), self._drops)
+        rewards, bad = cells.numbers(reward, names["reward"], "reward")
         values, bad_values = cells.values(columns, names.get("value"), count)
         dropped = None
         for part in (bad, bad_values):
             if part is not None:
                 dropped = part if dropped is None else dropped | part
-        groups, labels = group_codes(columns, self._group, lambda rows: rows)
+        groups, labels = group_codes(columns, self._group, lambda items: items)
         return Block(
             rewards=rewards,
             values=values,
@@ -82,5 +126,18 @@ class ResponsesLayout:
             groups=groups,
             group_labels=labels,
             has_values="value" in names,
-            extras=read_extras(columns, self._extras, cells, lambda rows: rows),
+            extras=read_extras(columns, self._extras, (), cells).numbers,
+            list_offsets=reward.offsets,
+            null_lists=reward.null_lists,
         )
+
+
+def _locator(start: int, offsets: IndexArray | None) -> Locate:
+    if offsets is None:
+        return lambda row: f"row {start + row}"
+
+    def locate(item: int) -> str:
+        row = int(np.searchsorted(offsets, item, side="right")) - 1
+        return f"row {start + row}, item {item - int(offsets[row])}"
+
+    return locate

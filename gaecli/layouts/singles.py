@@ -35,6 +35,8 @@ def as_scalars(files: Sequence[RolloutFile], settings: Settings) -> list[Rollout
 
 def single_columns(file: RolloutFile) -> Mapping[str, bool] | None:
     """What was found out of the columns of a stream that `file` is one of; None where it is as it is stored."""
+    while isinstance(file, WrappedFile) and not isinstance(file, _Unpacked):
+        file = file.behind
     return file.singles.known if isinstance(file, _Unpacked) else None
 
 

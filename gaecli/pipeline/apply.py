@@ -56,7 +56,10 @@ def finish_block(
     """Output columns in row order, and the block's share of the summary. `written`: normalised, if so."""
     has_advantages = "advantage" in settled.kind.outputs
     builder = ColumnBuilder(
-        settled.block, settled.prepared.values if has_advantages else None, settings.mask_fill
+        settled.block,
+        settled.prepared.values if has_advantages else None,
+        settings.mask_fill,
+        settings.convention.masked_returns,
     )
     advantages = settled.advantages if written is None else written.advantages
     zeros = None if written is None else written.zeros

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaecli.choices import MaskFill
+from gaecli.choices import MaskedReturns, MaskFill
 from gaecli.formats.base import OutputColumn
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, MaskedSlots
@@ -23,6 +23,7 @@ class ColumnBuilder:
     block: Block
     values: Array | None
     mask_fill: MaskFill
+    masked_returns: MaskedReturns = "carry"
 
     def advantages(self, advantages: FloatArray, zeros: FloatArray | None) -> OutputColumn:
         """`zeros`: as in `Normalized`; None: 0 stays 0. A `zero` fill comes after normalisation."""
@@ -36,11 +37,14 @@ class ColumnBuilder:
         return self._steps(advantages)
 
     def returns(self, returns: FloatArray) -> OutputColumn:
-        """A masked row that is no step has the advantage it carries plus its own V, or the return it carries."""
+        """A masked row that is no step has the advantage it carries plus its own V, or the return it carries, unless
+        the library has another number there."""
         slots = self.block.slots
         if slots is None:
             return self._steps(returns)
-        if self.values is None:
+        if self.masked_returns != "carry":
+            filled = slots.values if self.masked_returns == "value" else np.zeros(len(slots.values))
+        elif self.values is None:
             filled = _carried(returns, slots, None)
         else:
             with np.errstate(invalid="ignore", over="ignore"):

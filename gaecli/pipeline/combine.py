@@ -212,7 +212,7 @@ class _Entering:
         carry.estimates[self.goes_on] = self.follower_advantages[self.goes_on]
         given[self.ends_before_padding] = self.follower_values[self.ends_before_padding]
         wants = self.ends_with_lane | (self.ends_before_padding & ~self.is_terminal)
-        wants &= borders.end_weights != 0
+        wants &= borders.wants_values
         if open_ends == "terminal":
             wants &= borders.last_cut  # by a truncation; what merely stops has nothing beyond it
         is_given = wants & ~np.isnan(given)

@@ -38,7 +38,12 @@ def stored_settings(stream: OpenStream) -> list[WarningNote]:
             ("lam", "--lam", stream.settings.lam),
         ):
             info = opened.file.columns.get(name)
-            if info is None or info.shape != () or info.kind not in ("float", "int"):
+            if (
+                name in stream.settings.decay_columns
+                or info is None
+                or info.shape != ()
+                or info.kind not in ("float", "int")
+            ):
                 continue
             stored = float(opened.file.read_whole(name).values)
             if abs(stored - used) > 1e-9:

@@ -23,6 +23,7 @@ from gaecli.layouts.evidence.unused_flags import peek, unused_flags
 from gaecli.layouts.registry import choose_layout
 from gaecli.layouts.row_order import RowOrder
 from gaecli.layouts.singles import as_found, single_columns
+from gaecli.layouts.whole_lists import with_whole_lists
 from gaecli.pipeline.memory import check_memory, rows_per_block
 from gaecli.pipeline.reading_errors import told
 from gaecli.records import dataclass
@@ -175,7 +176,7 @@ def open_stream(
 def layout_of(file: RolloutFile, settings: Settings, row_order: RowOrder | None = None) -> Layout:
     """How one file is read, by its headers; `GaeError` where it cannot be."""
     roles = resolve(file, settings)
-    _check_group_column(file, roles, settings)
+    _check_group_column(file, settings)
     return choose_layout(file, roles, settings, row_order)
 
 
@@ -189,7 +190,10 @@ def _open_files(plan: StreamPlan, settings: Settings, block_rows: int, row_order
 
 def _opened(file: RolloutFile, settings: Settings, block_rows: int, row_order: RowOrder) -> OpenFile:
     with told(file.path):
-        layout = layout_of(file, settings, row_order)
+        roles = resolve(file, settings)
+        _check_group_column(file, settings)
+        file = with_whole_lists(file, roles, settings)
+        layout = choose_layout(file, roles, settings, row_order)
         units = file.units(block_rows, layout.roles.names["reward"])
         return OpenFile(file, layout, units, unused_flags(file, layout, settings))
 
@@ -251,13 +255,13 @@ def _named(opened: OpenFile) -> str:
     return ", ".join(f"{role} `{name}`" for role, name in opened.layout.roles.names.items())
 
 
-def _check_group_column(file: RolloutFile, roles: Roles, settings: Settings) -> None:
+def _check_group_column(file: RolloutFile, settings: Settings) -> None:
     name = settings.grouped_by
     if name is None:
         return
     flag = "--normalize-by" if settings.group_column is None else "--group-column"
     hint = f"`{flag}` names the column whose values are the groups"
-    info, reward = file.find(name), file.find(roles.names["reward"])
+    info = file.find(name)
     if info is None:
         raise UsageError(
             f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
@@ -265,15 +269,8 @@ def _check_group_column(file: RolloutFile, roles: Roles, settings: Settings) -> 
         )
     if info.damage is not None:
         raise damaged(file.path, info)
-    if info.unusable is not None:
+    if info.unusable is not None and not info.has_whole_cells:
         raise UsageError(f"column `{name}` of `{file.path}` has no groups: {info.unusable}", hint=hint)
-    assert reward is not None
-    if info.is_list and not reward.is_list:
-        raise UsageError(
-            f"column `{name}` of `{file.path}` has no groups: it holds lists ({info.type_name}), and "
-            f"`{reward.name}` one number per row",
-            hint=hint,
-        )
 
 
 def _remarks(stream: OpenStream) -> list[WarningNote]:

@@ -9,6 +9,7 @@ from typing import Any
 from gaecli.choices import (
     ArrayLayoutName,
     DoneAt,
+    MaskedReturns,
     MaskFill,
     MaskMode,
     NormalizeScope,
@@ -72,10 +73,14 @@ class Preset:
     done_is_truncated: bool = False
     #: Reward and flags are stored with the observation they arrived with.
     arrival_rows: bool = False
+    #: What masked slots hold as returns, where they are no steps.
+    masked_returns: MaskedReturns = "carry"
     #: The mask of a step is that of the token after it.
     mask_shift: bool = False
     #: The recursion goes on to the slot after the last one kept.
     mask_reach: bool = False
+    #: The reward of a masked token is 0, even where the mode lets its value count.
+    masks_rewards: bool = False
 
     def settings(self) -> dict[str, Any]:
         """The fields of `Settings` that this preset decides."""

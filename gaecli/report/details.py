@@ -18,6 +18,7 @@ from gaecli.report.charts import (
     format_setting,
     gauge_bar,
 )
+from gaecli.report.counts import compares_scores
 from gaecli.report.statistics_table import has_statistics
 from gaecli.report.text import BAD, BAR, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.report.text_flow import TextColumn, TextGrid, flow, labelled
@@ -94,6 +95,8 @@ def explained_items(explained: float | None, spread: Spread | None, canvas: Canv
 
 def _bootstrapped(summary: Summary) -> list[Text]:
     """Ends of trajectories that needed a value, by what stood in for it."""
+    if compares_scores(summary.settings.get("estimator")):
+        return []
     counts = summary.bootstrapped
     items = [
         Text(f"{count:,} {words}", style)

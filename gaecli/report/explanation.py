@@ -13,7 +13,7 @@ from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.report.text_flow import TextColumn, TextGrid, flow, labelled
-from gaecli.results import ExplainedStep, Explanation, StoredAdvantage
+from gaecli.results import Derivation, ExplainedStep, Explanation, StoredAdvantage
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,8 +61,9 @@ def _header(explanation: Explanation, canvas: Canvas) -> list[Text]:
     which = [Text(f"row {explanation.row:,}", STRONG)]
     which += [Text(f"{role} {canvas.clean(str(value))}") for role, value in explanation.key.items()]
     horizon = explanation.effective_horizon
+    estimator = str(explanation.settings.get("estimator", "gae"))
     settings = [
-        Text("GAE", STRONG),
+        Text("GAE" if estimator == "gae" else estimator, STRONG),
         Text.assemble(f"{gamma} ", (format_setting(explanation.gamma), STRONG)),
         Text.assemble(f"{lam} ", (format_setting(explanation.lam), STRONG)),
         Text(f"{_decay_word(canvas)} {format_number(explanation.decay)}"),
@@ -93,11 +94,11 @@ def _facts(explanation: Explanation, canvas: Canvas) -> list[Text]:
                 Text(f"return A + V {format_number(total)}"),
             ],
         ),
-        ("cut", [Text(_cut(explanation))]),
+        ("cut", [Text(cut_words(explanation))]),
         ("bootstrap", [_bootstrap(explanation, canvas)]),
     ]
     if explanation.stored is not None:
-        rows.append(("stored", _stored(explanation.stored, canvas)))
+        rows.append(("stored", stored_items(explanation.stored, canvas)))
     lines: list[Text] = []
     for label, items in rows:
         value = flow(items, canvas.width - _LABEL_WIDTH, canvas.glyphs.separator)
@@ -105,7 +106,8 @@ def _facts(explanation: Explanation, canvas: Canvas) -> list[Text]:
     return lines
 
 
-def _cut(explanation: Explanation) -> str:
+def cut_words(explanation: Explanation | Derivation) -> str:
+    """After how many steps the sum ends, and why."""
     after = "at this step" if explanation.num_steps == 1 else f"after {explanation.num_steps:,} steps"
     where = "" if explanation.end_row is None else f", at row {explanation.end_row:,}"
     why = {
@@ -133,7 +135,8 @@ def _bootstrap(explanation: Explanation, canvas: Canvas) -> Text:
     )
 
 
-def _stored(stored: StoredAdvantage, canvas: Canvas) -> list[Text]:
+def stored_items(stored: StoredAdvantage, canvas: Canvas) -> list[Text]:
+    """What the column holds, and whether it is what this computation gives."""
     column = f"column {canvas.clean(stored.column)}: {format_number(stored.value)}"
     items = [Text(column)]
     if stored.differing:

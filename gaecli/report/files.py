@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from gaecli.records import dataclass
-from gaecli.report.charts import format_count
+from gaecli.report.counts import Counted, what_counts
 from gaecli.report.shown_names import common_directory, fitted_names
 from gaecli.report.text import BAD, QUIET, STATUS_STYLES, STRONG, Canvas, plural
 from gaecli.report.text_flow import TextColumn, TextGrid, flow, hanging, paragraph
@@ -22,16 +22,13 @@ LAST_FILES = 5
 #: A table whose names get fewer cells than this gives way to a block per file.
 NARROWEST_NAME = 12
 
-COUNT_NAMES = ("steps", "episodes", "terminated", "truncated", "open")
-SHORT_HEADINGS = ("steps", "episodes", "term.", "trunc.", "open")
-
 
 def file_lines(summary: Summary, canvas: Canvas) -> list[Text]:
     """One file as a block, several as a table, or as blocks where a table has no room."""
     if not summary.files:
         return [Text("no input files")]
     if len(summary.files) == 1:
-        return _block(summary.files[0], summary.files[0].input, canvas, show_status=False)
+        return _block(summary, summary.files[0], summary.files[0].input, canvas, show_status=False)
     selection = _select(summary.files)
     lines = _table(summary, selection, canvas) or _blocks(summary, selection, canvas)
     if selection.directory:
@@ -79,10 +76,10 @@ def _select(files: Sequence[FileSummary]) -> _Selection:
 def _table(summary: Summary, selection: _Selection, canvas: Canvas) -> list[Text] | None:
     """None if even short headings leave too little room for the names."""
     longest = max(cell_len(canvas.clean(name)) for name in [*selection.names, "total"])
-    for headings in (COUNT_NAMES, SHORT_HEADINGS):
-        columns = _columns(summary, selection, canvas, headings)
+    for is_short in (False, True):
+        columns = _columns(summary, selection, canvas, is_short=is_short)
         room = canvas.width - TextGrid(columns).width - 2
-        if room < longest and (headings is COUNT_NAMES or room < NARROWEST_NAME):
+        if room < longest and (not is_short or room < NARROWEST_NAME):
             continue
         names = fitted_names(selection.names, room, canvas)
         if names is not None:
@@ -92,18 +89,22 @@ def _table(summary: Summary, selection: _Selection, canvas: Canvas) -> list[Text
     return None
 
 
-def _columns(
-    summary: Summary, selection: _Selection, canvas: Canvas, headings: Sequence[str]
-) -> list[TextColumn]:
+def _columns(summary: Summary, selection: _Selection, canvas: Canvas, *, is_short: bool) -> list[TextColumn]:
     """All but the names; the last cell of each is that of the total row."""
-    rows = [_counts(file.counts, canvas, known=file.status != "failed") for file in selection.shown]
-    rows.append(_counts(summary.totals, canvas, known=True))
+    rows = [None if file.status == "failed" else file.counts for file in selection.shown]
     columns = [
-        TextColumn(heading, [Text(row[position]) for row in rows])
-        for position, heading in enumerate(headings)
+        TextColumn(
+            counted.short if is_short else counted.heading,
+            [Text(counted.of(row, canvas)) for row in [*rows, summary.totals]],
+        )
+        for counted in _counted(summary)
     ]
     statuses = [_status(file, canvas) for file in selection.shown]
     return [*columns, TextColumn("status", [*statuses, Text()], align="left")]
+
+
+def _counted(summary: Summary) -> Sequence[Counted]:
+    return what_counts(summary.settings.get("estimator"), [file.layout for file in summary.files])
 
 
 def _ruled(grid: TextGrid, selection: _Selection, canvas: Canvas) -> list[Text]:
@@ -121,19 +122,21 @@ def _blocks(summary: Summary, selection: _Selection, canvas: Canvas) -> list[Tex
     lines: list[Text] = []
     for position, (file, name) in enumerate(zip(selection.shown, selection.names, strict=True)):
         lines += selection.gap_before(position, canvas)
-        lines += _block(file, name, canvas, show_status=True)
+        lines += _block(summary, file, name, canvas, show_status=True)
     lines.append(Text(f"total, {plural(len(summary.files), 'file')}", STRONG))
-    return lines + hanging(Text("  "), _phrase(summary.totals, canvas))
+    return lines + hanging(Text("  "), _phrase(summary.totals, summary, canvas))
 
 
-def _block(file: FileSummary, name: str, canvas: Canvas, *, show_status: bool) -> list[Text]:
+def _block(
+    summary: Summary, file: FileSummary, name: str, canvas: Canvas, *, show_status: bool
+) -> list[Text]:
     """Name, counts and, where it went wrong, why."""
     ending = Text.assemble("  ", _status(file, canvas)) if show_status else Text()
     shown = canvas.shorten(name, canvas.width - ending.cell_len)
     heading = Text.assemble((shown, STRONG), ending)
     if file.status == "failed":
         return [heading, *_error(file, canvas)]
-    return [heading, *hanging(Text("  "), _phrase(file.counts, canvas))]
+    return [heading, *hanging(Text("  "), _phrase(file.counts, summary, canvas))]
 
 
 def _status(file: FileSummary, canvas: Canvas) -> Text:
@@ -141,12 +144,10 @@ def _status(file: FileSummary, canvas: Canvas) -> Text:
     return Text(f"{canvas.glyphs.mark(file.status)} {file.status}", STATUS_STYLES[file.status])
 
 
-def _phrase(counts: EpisodeCounts, canvas: Canvas) -> list[Text]:
-    """`1,000 steps · 12 episodes · 9 terminated · 2 truncated · 1 open`"""
-    ends = [("terminated", counts.terminated), ("truncated", counts.truncated), ("open", counts.open)]
-    words = [plural(counts.steps, "step"), plural(counts.episodes, "episode")]
-    words += [f"{count:,} {name}" for name, count in ends]
-    return flow([Text(word) for word in words], canvas.width - 2, canvas.glyphs.separator)
+def _phrase(counts: EpisodeCounts, summary: Summary, canvas: Canvas) -> list[Text]:
+    """`1,000 steps · 12 episodes · 9 terminated · 2 truncated · 1 open`, `12 responses`"""
+    words = [Text(counted.phrase(counts)) for counted in _counted(summary)]
+    return flow(words, canvas.width - 2, canvas.glyphs.separator)
 
 
 def _error(file: FileSummary, canvas: Canvas) -> list[Text]:
@@ -163,8 +164,3 @@ def _error(file: FileSummary, canvas: Canvas) -> list[Text]:
         mark = Text(f"{canvas.glyphs.hint} ")
         lines += hanging(mark, paragraph(Text(line), room - mark.cell_len))
     return hanging(Text("  "), lines)
-
-
-def _counts(counts: EpisodeCounts, canvas: Canvas, *, known: bool) -> list[str]:
-    missing = canvas.glyphs.missing
-    return [format_count(getattr(counts, name) if known else None, missing=missing) for name in COUNT_NAMES]

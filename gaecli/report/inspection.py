@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from gaecli.decay_settings import OPTIONAL
 from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.presets import PRESETS
 from gaecli.report.charts import format_bytes, format_setting
+from gaecli.report.counts import all_responses, compares_scores, estimator_of, what_counts
 from gaecli.report.details import LABEL_WIDTH, explained_items
 from gaecli.report.listings import episode_lines, head_lines
 from gaecli.report.messages import message_lines
@@ -70,7 +72,7 @@ def _blocks(info: FileInfo, inspection: Inspection, canvas: Canvas) -> list[list
         warning_lines(info.warnings, canvas),
         _plan(info, canvas),
         head_lines(info.head, canvas),
-        episode_lines(info.episodes, canvas),
+        episode_lines(info.episodes, canvas, are_responses=all_responses([info])),
     ]
 
 
@@ -102,14 +104,11 @@ def _episodes(info: FileInfo, canvas: Canvas) -> list[Text]:
     counts = info.counts
     if counts is None:
         return []
-    items = [Text(plural(counts.steps, "step")), Text(plural(counts.episodes, "episode"))]
-    for name, count in (
-        ("terminated", counts.terminated),
-        ("truncated", counts.truncated),
-        ("open", counts.open),
-    ):
-        share = f" ({_percent(count, counts.episodes)})" if counts.episodes else ""
-        items.append(Text(f"{count:,} {name}{share}"))
+    items = []
+    for counted in what_counts(estimator_of(info), [info.layout]):
+        is_share = not counted.singular and counts.episodes
+        share = f" ({_percent(getattr(counts, counted.field), counts.episodes)})" if is_share else ""
+        items.append(Text(f"{counted.phrase(counts)}{share}"))
     return flow(items, canvas.width - 2, canvas.glyphs.separator)
 
 
@@ -167,7 +166,9 @@ def _numbers(info: FileInfo, canvas: Canvas) -> list[Text]:
 
 
 def _statistics(info: FileInfo) -> dict[str, ColumnStatistics]:
-    found = {"episode length": info.lengths, "episode return": info.episode_rewards, **info.statistics}
+    # A response has one reward and no length.
+    by_episode = {"episode length": info.lengths, "episode return": info.episode_rewards}
+    found = {**({} if all_responses([info]) else by_episode), **info.statistics}
     return {name: statistics for name, statistics in found.items() if statistics and statistics.count}
 
 
@@ -237,7 +238,9 @@ _TOLD_BY_PRESET = (
     "masked_reward",
     "on_nan",
     "lam_alpha",
+    *OPTIONAL,
     "n_steps",
+    "group_column",
     "normalize_by",
     "keep_raw",
     "join",
@@ -300,6 +303,8 @@ def _settings_of(plan: ComputePlan, canvas: Canvas) -> list[Text]:
 
 
 def _bootstraps(plan: ComputePlan) -> Sequence[Text]:
+    if compares_scores(plan.settings.get("estimator")):
+        return []
     counts = plan.bootstrapped
     return [
         Text(f"{plural(count, 'end')} bootstrapped {words}", style)

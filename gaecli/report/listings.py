@@ -30,8 +30,13 @@ def _cells(role: str, steps: Sequence[StepInfo], canvas: Canvas) -> TextColumn:
     return _column(role.replace("_", " "), values, canvas)
 
 
-def episode_lines(episodes: Sequence[EpisodeInfo], canvas: Canvas) -> list[Text]:
-    """A line per episode: where it begins, what the file calls it, how long it is, how it ends."""
+def episode_lines(
+    episodes: Sequence[EpisodeInfo], canvas: Canvas, *, are_responses: bool = False
+) -> list[Text]:
+    """A line per episode: where it begins, what the file calls it, how long it is, how it ends.
+
+    Responses have a reward, and none of the rest.
+    """
     if not episodes:
         return []
     lead: list[TextColumn] = []
@@ -41,6 +46,9 @@ def episode_lines(episodes: Sequence[EpisodeInfo], canvas: Canvas) -> list[Text]
         lead.append(_column("file", [file.removeprefix(directory) for file in files], canvas))
     lead.append(TextColumn("row", [Text(f"{episode.row:,}") for episode in episodes]))
     keys = [_column(name, [e.key.get(name) for e in episodes], canvas) for name in episodes[0].key]
+    if are_responses:
+        rewards = _numbers("reward", [episode.total_reward for episode in episodes], canvas)
+        return _stacked(lead, [*keys, rewards], canvas)
     rest = [
         *keys,
         TextColumn("length", [Text(f"{episode.length:,}") for episode in episodes]),

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from gaecli.report.charts import align_decimals, format_bytes, format_count, format_number
+from gaecli.report.counts import Counted, all_responses, estimator_of, what_counts
 from gaecli.report.shown_names import common_directory, fitted_names
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.report.text_flow import TextColumn, TextGrid, flow
-from gaecli.summary import FileInfo
+from gaecli.summary import EpisodeCounts, FileInfo
 
 #: Of more inputs than this the first and the last are listed, and those that compute would refuse.
 MOST_LISTED = 40
@@ -62,10 +63,12 @@ def _columns(infos: Sequence[FileInfo], canvas: Canvas) -> dict[str, TextColumn]
     found = [
         TextColumn("size", [Text(format_bytes(info.num_bytes)) for info in infos]),
         TextColumn("layout", [Text(info.layout or missing) for info in infos], align="left"),
-        _counts("steps", infos, canvas),
-        _counts("episodes", infos, canvas),
-        _numbers("mean return", [_mean_return(info) for info in infos], canvas),
-        _numbers("expl. var.", [info.explained_variance for info in infos], canvas),
+        *[
+            TextColumn(counted.heading, [Text(counted.of(info.counts, canvas)) for info in infos])
+            for counted in _counted(infos)
+            if counted.singular
+        ],
+        *_averages(infos, canvas),
         TextColumn("compute", [_verdict(info, canvas) for info in infos], align="left"),
     ]
     if any(info.warnings for info in infos):
@@ -74,9 +77,17 @@ def _columns(infos: Sequence[FileInfo], canvas: Canvas) -> dict[str, TextColumn]
     return {column.heading: column for column in found}
 
 
-def _counts(name: str, infos: Sequence[FileInfo], canvas: Canvas) -> TextColumn:
-    counts = [getattr(info.counts, name) if info.counts is not None else None for info in infos]
-    return TextColumn(name, [Text(format_count(count, missing=canvas.glyphs.missing)) for count in counts])
+def _counted(infos: Sequence[FileInfo]) -> Sequence[Counted]:
+    return what_counts(estimator_of(infos[0]), [info.layout for info in infos])
+
+
+def _averages(infos: Sequence[FileInfo], canvas: Canvas) -> list[TextColumn]:
+    """The return of a response is its reward, which no value is about."""
+    means = [_mean_return(info) for info in infos]
+    if all_responses(infos):
+        return [_numbers("mean reward", means, canvas)]
+    explained = [info.explained_variance for info in infos]
+    return [_numbers("mean return", means, canvas), _numbers("expl. var.", explained, canvas)]
 
 
 def _numbers(name: str, numbers: Sequence[float | None], canvas: Canvas) -> TextColumn:
@@ -97,13 +108,12 @@ def _verdict(info: FileInfo, canvas: Canvas) -> Text:
 
 
 def _totals(infos: Sequence[FileInfo], canvas: Canvas) -> list[Text]:
-    counts = [info.counts for info in infos if info.counts is not None]
+    total = sum((info.counts for info in infos if info.counts is not None), EpisodeCounts())
     num_asked = sum(info.plan is not None and info.plan.action == "refuse" for info in infos)
     items = [
         Text(plural(len(infos), "input"), STRONG),
         Text(format_bytes(sum(info.num_bytes for info in infos))),
-        Text(plural(sum(count.steps for count in counts), "step")),
-        Text(plural(sum(count.episodes for count in counts), "episode")),
+        *[Text(counted.phrase(total)) for counted in _counted(infos) if counted.singular],
     ]
     if num_warnings := sum(len(info.warnings) for info in infos):
         items.append(Text(plural(num_warnings, "warning"), CAUTION))

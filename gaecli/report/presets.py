@@ -33,6 +33,7 @@ DONE_TEXTS = {
 }
 MASK_TEXTS = {
     "skip": "masked steps do not exist",
+    "cut": "masked steps do not exist, and a trajectory ends before them",
     "zero": "masked steps count as 0, time goes on",
     "gated": "masked steps count as 0, the trace passes them without decay",
     "keep": "masked steps are left out of statistics only",

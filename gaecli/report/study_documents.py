@@ -6,12 +6,16 @@ from dataclasses import fields
 from typing import Any
 
 from gaecli.report.document import plain_value
-from gaecli.results import Attempt, Explanation, Sweep, Verification
+from gaecli.results import Attempt, Derivation, Explanation, Sweep, Verification
 from gaecli.summary import SCHEMA_VERSION
 
 
-def explanation_to_dict(explanation: Explanation) -> dict[str, Any]:
+def explanation_to_dict(explanation: Explanation | Derivation) -> dict[str, Any]:
     document = _document(explanation)
+    if explanation.stored is not None:
+        document["stored"]["difference"] = explanation.stored.difference
+    if isinstance(explanation, Derivation):
+        return _plain(document | {"difference": explanation.difference})
     document |= {
         "decay": explanation.decay,
         "effective_horizon": explanation.effective_horizon,
@@ -21,8 +25,6 @@ def explanation_to_dict(explanation: Explanation) -> dict[str, Any]:
             "delta_sum": explanation.delta_sum - explanation.recursion,
         },
     }
-    if explanation.stored is not None:
-        document["stored"]["difference"] = explanation.stored.difference
     return _plain(document)
 
 

@@ -7,8 +7,8 @@ and in the last line, next to the prompt, whether it went well.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -64,13 +64,7 @@ def header_lines(summary: Summary, canvas: Canvas) -> list[Text]:
     estimator = canvas.clean(str(settings.get("estimator", "gae")))
     kind = ESTIMATORS.get(estimator)
     what = [Text(estimator.upper() if estimator == "gae" else estimator, STRONG)]
-    for symbol, name in ((glyphs.gamma, "gamma"), (glyphs.lam, "lam")):
-        if kind is not None and name in kind.unused:
-            continue
-        if name == "lam" and settings.get("lam_alpha") is not None:
-            what.append(Text(f"{symbol} 1 - 1 / max({format_setting(settings['lam_alpha'])} n, 1)", STRONG))
-        elif name in settings:
-            what.append(Text.assemble(f"{symbol} ", (format_setting(settings[name]), STRONG)))
+    what += _decays(settings, () if kind is None else kind.unused, canvas)
     if settings.get("preset", "exact") != "exact":
         what.append(Text.assemble("preset ", (canvas.clean(str(settings["preset"])), STRONG)))
     layouts = Counter(file.layout for file in summary.files if file.layout)
@@ -83,6 +77,33 @@ def header_lines(summary: Summary, canvas: Canvas) -> list[Text]:
     if summary.streams:
         where.append(Text(canvas.clean(summary.streams)))
     return [line for items in (what, where) for line in flow(items, canvas.width, glyphs.separator)]
+
+
+def _decays(settings: Mapping[str, Any], unused: Sequence[str], canvas: Canvas) -> list[Text]:
+    """γ and λ, and the λ of the returns where it is another one; each as it was given."""
+    glyphs = canvas.glyphs
+    shown = []
+    for symbol, name in (
+        (glyphs.gamma, "gamma"),
+        (glyphs.lam, "lam"),
+        (f"returns {glyphs.lam}", "lam_value"),
+    ):
+        how = None if name in unused else _decay(settings, name, canvas)
+        if how is not None:
+            shown.append(Text.assemble(f"{symbol} ", (how, STRONG)))
+    return shown
+
+
+def _decay(settings: Mapping[str, Any], name: str, canvas: Canvas) -> str | None:
+    column, alpha, retained = (settings.get(f"{name}_{way}") for way in ("column", "alpha", "retain"))
+    if column is not None:
+        return f"of `{canvas.clean(str(column))}`"
+    if alpha is not None:
+        return f"1 - 1 / max({format_setting(alpha)} n, 1)"
+    if retained is not None:
+        return f"{format_setting(retained)} ^ (1 / (n - 1))"
+    number = settings.get(name)
+    return None if number is None else format_setting(number)
 
 
 def verdict_lines(summary: Summary, canvas: Canvas) -> list[Text]:

@@ -115,7 +115,8 @@ def candidates(settings: Settings, holds: Holds, only: str | None = None) -> Ite
             preset.arrival_rows,
             preset.mask_shift,
             preset.mask_reach,
-            preset.returns if holds == "return" else None,
+            preset.masks_rewards,
+            (preset.returns, preset.masked_returns) if holds == "return" else None,
         )
         groups.setdefault(key, []).append(name)
     seen = set()

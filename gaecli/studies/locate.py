@@ -111,23 +111,33 @@ def _index(given: str | int, size: int, flag: str) -> int:
 
 
 def _in_lists(stream: SummarisedStream, query: StepQuery) -> Place:
-    """A row is an episode: `--row N --step T`, or `--episode ID --step T` where there are ids."""
-    if query.step is None:
-        raise UsageError(
-            f"every row of `{stream.plan.paths[0]}` holds a whole episode", hint="pass `--step T` as well"
-        )
+    """A row is an episode: `--row N --step T`, or `--episode ID --step T` where there are ids.
+
+    `--row N` alone says which step is meant where there is but one, or all of them have one number.
+    """
     if query.row is not None:
         place = _by_number(stream, query.row)
     else:
         place = _only(stream, query, {"episode": query.episode, "env": query.env})
     length = _list_length(stream, place)
+    if query.step is None and not stream.files[place.file].layout.has_steps:
+        return place
+    if query.step is None and length and (length == 1 or stream.settings.kind.is_grouped):
+        return Place(place.file, place.path, place.row, 0, {**place.key, "step": 0})
+    if query.step is None:
+        raise UsageError(
+            f"every row of `{stream.plan.paths[0]}` holds a whole episode", hint="pass `--step T` as well"
+        )
     step = _index(query.step, length, "--step")
     return Place(place.file, place.path, place.row, step, {**place.key, "step": step})
 
 
 def _list_length(stream: SummarisedStream, place: Place) -> int:
+    """1 where the row is a trajectory without steps."""
     opened = stream.files[place.file]
     name = opened.layout.roles.names["reward"]
+    if not opened.layout.has_steps:
+        return 1
     for start, stop, columns in _blocks(opened.file, [name]):
         offsets = columns[name].offsets
         if start <= place.row < stop and offsets is not None:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from gaecli.decay_settings import OPTIONAL, flag_of
 from gaecli.errors import UsageError
 from gaecli.estimators.base import Estimator
 from gaecli.estimators.registry import make_estimator
@@ -76,8 +77,19 @@ def check_is_gae(settings: Settings, command: str) -> None:
     if settings.estimator != "gae":
         raise UsageError(
             f"`{command}` knows GAE only, and `--estimator {settings.estimator}` is another one",
-            hint="drop `--estimator`; `gae compute`, `gae inspect` and `gae check` take it",
+            hint="drop `--estimator`; `gae compute`, `gae inspect`, `gae check` and `gae explain` take it",
         )
+    check_decays_are_numbers(settings, command)
+
+
+def check_decays_are_numbers(settings: Settings, command: str) -> None:
+    """One γ and one λ, whatever the step and the length of its trajectory."""
+    for name in OPTIONAL:
+        if getattr(settings, name) is not None:
+            raise UsageError(
+                f"`{command}` knows one γ and one λ for all steps, and `{flag_of(name)}` is given",
+                hint=f"drop `{flag_of(name)}`; `gae compute` takes it",
+            )
 
 
 def only_stream(source: str | Path, settings: Settings, command: str) -> StreamPlan:

@@ -1,4 +1,4 @@
-"""What a file already has as the advantage of a step, if gaecli wrote it, beside what it should be."""
+"""What a file already has as the advantage or return of a step, if gaecli wrote it, beside what it should be."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.decay_settings import OPTIONAL
 from gaecli.estimators.normalization import NormRule
 from gaecli.formats.base import RolloutFile
 from gaecli.moments import Moments
@@ -18,6 +19,10 @@ from gaecli.writing.provenance import own_entries
 _ROWS_AT_A_TIME = 1 << 18
 #: Settings on which a raw advantage depends.
 _DECISIVE = (
+    "estimator",
+    "n_steps",
+    "group_column",
+    "singleton",
     "gamma",
     "lam",
     "lam_alpha",
@@ -31,13 +36,17 @@ _DECISIVE = (
     "columns",
     "precision",
     "on_nan",
+    *OPTIONAL,
 )
+#: And one that is a normalisation over groups.
+_OF_GROUPS = ("norm_ddof", "norm_eps", "norm_floor")
 
 
 def stored_advantage(reading: SettledStream, place: Place, advantage: float) -> StoredAdvantage | None:
     """`advantage` is that of this command, before normalisation."""
     opened = reading.stream.files[place.file]
-    name = reading.stream.settings.advantage_column
+    settings = reading.stream.settings
+    name = settings.output_columns[0]
     entry = next(
         (entry for entry in own_entries(opened.file.provenance) if name in entry.get("columns", ())), None
     )
@@ -45,8 +54,10 @@ def stored_advantage(reading: SettledStream, place: Place, advantage: float) -> 
         return None
     given = entry.get("settings")
     theirs: Mapping[str, Any] = given if isinstance(given, dict) else {}
-    ours = reading.stream.settings.to_dict()
-    differing = {key: theirs.get(key) for key in _DECISIVE if theirs.get(key, ours[key]) != ours[key]}
+    ours = settings.to_dict()
+    decisive = (*_DECISIVE, *(_OF_GROUPS if settings.kind.is_grouped else ()))
+    decisive = tuple(key for key in decisive if key in ours and settings.uses(key))
+    differing = {key: theirs.get(key) for key in decisive if theirs.get(key, ours[key]) != ours[key]}
     value = _cell(opened.file, name, place)
     expected = None if differing else _normalized(advantage, theirs, entry)
     return StoredAdvantage(name, value, expected, differing)

@@ -49,6 +49,9 @@ def test_the_group_says_of_each_command_what_its_own_page_begins_with(name):
 
 
 def test_names_and_options_are_completed(run_gae):
-    for words, position, expected in (("gae com", "1", "compute"), ("gae compute --gam", "2", "--gamma")):
+    for words, position, expected in (
+        ("gae com", "1", "compute"),
+        ("gae compute --prec", "2", "--precision"),
+    ):
         env = {"_GAE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": position}
         assert run_gae(env=env).stdout.split() == [expected]

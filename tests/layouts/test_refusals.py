@@ -204,24 +204,6 @@ CASES: dict[str, tuple[Any, dict[str, Any], int, tuple[str, ...]]] = {
         2,
         ("`task` not found", "--normalize-by"),
     ),
-    "a group column of lists": (
-        but(task=[[1], [2, 3], [], [4]]),
-        {"normalize_by": "task"},
-        2,
-        ("`task`", "lists", "`reward` one number per row", "--normalize-by"),
-    ),
-    "a group column of lists of one length": (
-        but(task=pa.array([[1, 2], [2, 3], [1, 2], [4, 5]], pa.list_(pa.int64(), 2))),
-        {"normalize_by": "task"},
-        2,
-        ("`task`", "lists", "--normalize-by"),
-    ),
-    "a group column of structs": (
-        but(task=[{"id": 1}] * 4),
-        {"normalize_by": "task"},
-        2,
-        ("`task`", "struct", "--normalize-by"),
-    ),
     "a group column with other lengths than the steps": (
         {**LISTS, "task": [[1], [1, 2]]},
         {"normalize_by": "task"},

@@ -157,3 +157,12 @@ def test_four_kinds_of_end_by_hand(tmp_path, name):
         gaecli.compute(tmp_path / "rows.parquet", preset=name, gamma=0.5, lam=0.5, normalize="none")
         found.append(read(tmp_path / "rows.parquet")[0][0][0])
     assert found == pytest.approx(BY_HAND[name], abs=1e-6)
+
+
+def test_rewards_that_roll_masks_are_told(tmp_path):
+    write(tmp_path / "rows.parquet", [{"rewards": [1.0, 2.0], "values": [0.0, 0.0], "mask": [True, False]}])
+    summary = gaecli.compute(tmp_path / "rows.parquet", preset="roll", dry_run=True)
+    (note,) = (note for note in summary.warnings if note.code == "masked-rewards")
+    assert "--mask-mode" not in str(note.hint), "values count there already"
+    gaecli.compute(tmp_path / "rows.parquet", preset="roll", masked_reward="move")
+    assert read(tmp_path / "rows.parquet") == ([[3.0, 0.0]], [[3.0, 0.0]])

@@ -39,6 +39,18 @@ def vapo(rewards, values, mask, gamma, lam, alpha=0.05) -> tuple[list[float], li
     return advantages, returns
 
 
+def agilerl_token(rewards, values, mask, gamma, lam) -> tuple[list[float], list[float]]:
+    """agilerl/algorithms/ppo_llm.py, _compute_gae_returns_token: what follows a token counts if it is kept."""
+    last, advantages = 0.0, []
+    for t in reversed(range(len(rewards))):
+        follows = t + 1 < len(rewards) and mask[t + 1]
+        delta = rewards[t] + gamma * (values[t + 1] if follows else 0.0) - values[t]
+        last = delta + gamma * lam * (last if follows else 0.0)
+        advantages.append(last)
+    advantages = [a * bool(kept) for a, kept in zip(reversed(advantages), mask, strict=True)]
+    return advantages, [(a + v) * bool(kept) for a, v, kept in zip(advantages, values, mask, strict=True)]
+
+
 def openrlhf(rewards, values, mask, gamma, lam) -> tuple[list[float], list[float]]:
     """openrlhf/trainer/ppo_utils/experience_maker.py, get_advantages_and_returns."""
     values = [value if kept else 0.0 for value, kept in zip(values, mask, strict=True)]
@@ -59,8 +71,14 @@ def trl(rewards, values, mask, gamma, lam) -> tuple[list[float], list[float]]:
 
 
 def slime(rewards, values, mask, gamma, lam) -> tuple[list[float], list[float]]:
-    """slime/utils/ppo_utils.py, vanilla_gae: the mask plays no part."""
+    """slime/utils/ppo_utils.py, vanilla_gae: the mask plays no part. SkyRL's ppo_utils.py is the same."""
     return _plain(rewards, values, gamma, lam)
+
+
+def roll(rewards, values, mask, gamma, lam) -> tuple[list[float], list[float]]:
+    """ROLL 8eb27cc, roll/utils/functionals.py, compute_advantage: rewards times mask, values as they are."""
+    advantages, returns = _plain([r * m for r, m in zip(rewards, mask, strict=True)], values, gamma, lam)
+    return [a * m for a, m in zip(advantages, mask, strict=True)], returns
 
 
 def areal(rewards, values, mask, gamma, lam, fills_row=False) -> tuple[list[float], list[float]]:
@@ -94,8 +112,11 @@ TOKEN_LOOPS: dict[str, Callable[..., Any]] = {
     "verl": carry,
     "nemo": nemo,
     "vapo": vapo,
+    "agilerl-llm-token": agilerl_token,
     "openrlhf": openrlhf,
     "trl": trl,
     "slime": slime,
+    "skyrl": slime,
+    "roll": roll,
     "areal": areal,
 }

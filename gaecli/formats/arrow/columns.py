@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from gaecli.errors import DataError
 from gaecli.formats.arrow.buffers import nulls_of, primitive_array, validity_buffer, values_of
+from gaecli.formats.arrow.whole_cells import CellError, whole_cells
 from gaecli.formats.base import TWO_COLUMNS, Column, ColumnInfo, ColumnKind, OutputColumn
 from gaecli.rollouts import BoolArray, IndexArray
 
@@ -22,9 +23,19 @@ def column_info(name: str, data_type: pa.DataType, num_rows: int, unusable: str 
     """Describe a table column."""
     item_type, depth = _item_type(data_type)
     kind = _kind(item_type)
+    has_whole_cells = unusable is None and is_struct(item_type)
     if kind == "other" and unusable is None:
         unusable = f"type {data_type} holds no numbers"
-    return ColumnInfo(name, kind, str(data_type), (num_rows,), depth > 0, depth > 1, unusable=unusable)
+    return ColumnInfo(
+        name,
+        kind,
+        str(data_type),
+        (num_rows,),
+        depth > 0,
+        depth > 1,
+        unusable=unusable,
+        has_whole_cells=has_whole_cells,
+    )
 
 
 def schema_columns(schema: pa.Schema, num_rows: int) -> dict[str, ColumnInfo]:
@@ -131,6 +142,11 @@ def pick(batch: pa.Table | pa.RecordBatch, name: str, source: Path) -> Column:
             f"`{name}` of `{source}` holds lists of lists ({array.type}), and more than one item in both",
             hint="there is one number per step; name another column with its `--…-column`",
         ) from error
+    except CellError as error:
+        raise DataError(
+            f"cells of `{name}` of `{source}` ({array.type}) cannot be compared: {error}",
+            hint="name a field of it, or a column beside it",
+        ) from error
     except _TooManyError as error:
         raise DataError(
             f"`{name}` of `{source}` ({array.type}) repeats what is in the file to {error} items in one batch",
@@ -168,6 +184,8 @@ def to_column(array: pa.Array, path: Sequence[str] = ()) -> Column:
         return to_column(array.flatten()[array.type.get_field_index(path[0])], path[1:])
     if path:
         return _list_column(array, path)
+    if is_struct(_item_type(array.type)[0]):
+        return whole_cells(array)
     if is_list(array.type):
         return _list_column(array)
     return _scalar_column(array)
@@ -344,6 +362,11 @@ def _storage(data_type: pa.DataType | None) -> pa.DataType | None:
             data_type = data_type.value_type
         else:
             return data_type
+
+
+def is_struct(data_type: pa.DataType) -> bool:
+    """Maps are structs whose names are data."""
+    return bool(pa.types.is_struct(data_type) or pa.types.is_map(data_type))
 
 
 def _item_type(data_type: pa.DataType) -> tuple[pa.DataType, int]:

@@ -281,12 +281,16 @@ def _inverted_flags(case: StreamEvidence) -> list[WarningNote]:
         raise DataError(
             f"`{name}` of `{path}` holds {levels[0]} and {levels[1]}: an inverted flag is 0 where it ends, and "
             "one number elsewhere",
-            hint="a discount that changes by the step is not applied; pass "
-            f"`{option} none` if the column does not say where episodes end",
+            hint=f"pass `--gamma-column {name}` if it is a discount that changes by the step, or `{option} none` if "
+            "the column does not say where episodes end",
         )
     notes = []
     gamma = case.settings.gamma
-    if levels[0] != 1 and not math.isclose(levels[0], gamma, rel_tol=max(fact.rounding for fact in found)):
+    if (
+        case.settings.gamma_column is None
+        and levels[0] != 1
+        and not math.isclose(levels[0], gamma, rel_tol=max(fact.rounding for fact in found))
+    ):
         notes.append(
             WarningNote(
                 "discount-differs",

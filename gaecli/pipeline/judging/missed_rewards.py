@@ -11,10 +11,8 @@ from gaecli.pipeline.blocks import BlockSummary
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote
 
-_HINT = (
-    "pass `--masked-reward move` to give them to the last kept step before them, or `--mask-mode keep` if masked "
-    "tokens are steps"
-)
+_MOVE = "pass `--masked-reward move` to give them to the last kept step before them"
+_HINT = f"{_MOVE}, or `--mask-mode keep` if masked tokens are steps"
 
 
 def missed_rewards(
@@ -37,15 +35,16 @@ def _masked(
         f"{they} where `{roles.get('mask')}` is 0, and {'is' if count == 1 else 'are'} left out{by}: the first at "
         f"{first.facts.lost.first_masked} of `{path}`"
     )
+    hint = _MOVE if settings.mask_mode == "keep" else _HINT
     if settings.masked_reward == "error":
-        raise DataError(f"{message.replace(' left out', ' to be left out', 1)}", hint=_HINT)
+        raise DataError(f"{message.replace(' left out', ' to be left out', 1)}", hint=hint)
     return [
         WarningNote(
             "masked-rewards",
             message,
             str(path),
             count,
-            hint=_HINT,
+            hint=hint,
         )
     ]
 

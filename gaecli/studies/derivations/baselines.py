@@ -1,0 +1,157 @@
+"""The score of a trajectory beside those of its group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import field
+
+import numpy as np
+
+from gaecli.moments import Moments
+from gaecli.pipeline.combine import Carry
+from gaecli.pipeline.settle import Settled
+from gaecli.records import dataclass
+from gaecli.results import Cell, DerivationTable
+from gaecli.settings import Settings
+from gaecli.studies.derivations.base import MOST_LINES, Derived, Question
+from gaecli.studies.final_numbers import finisher, grouping_of
+from gaecli.studies.tail import step_at
+
+_DIVISORS = {"add": "(std + ε)", "clamp": "max(std, ε)", "rsqrt": "sqrt(std^2 + ε)"}
+#: What is made of the score s and the mean of n scores, and how that is written.
+_CENTRED: Mapping[str, tuple[str, Callable[[float, float, int], float]]] = {
+    "dr-grpo": ("A = s - mean", lambda score, mean, n: score - mean),
+    "rloo": (
+        "A = s - mean of the others = n / (n - 1) (s - mean)",
+        lambda score, mean, n: score - (n * mean - score) / (n - 1) if n > 1 else 0.0,
+    ),
+    "max-rl": (
+        "A = (s - mean) / mean, 0 where the mean is not positive",
+        lambda score, mean, n: (score - mean) / mean if mean > 0 else 0.0,
+    ),
+}
+
+
+@dataclass(eq=False)
+class _Members:
+    """All trajectories of one group, as blocks come by."""
+
+    rows: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    #: Of all of them; the lists end at some length.
+    moments: Moments = field(default_factory=Moments)
+    own: int | None = None
+    own_rewards: list[float] = field(default_factory=list)
+    computed: float = 0.0
+
+
+def group_baseline(question: Question) -> Derived | None:
+    """The equation of the estimator, where there is one here, with the scores of the group."""
+    settings, stream = question.settings, question.reading.stream
+    finish = finisher(question.reading)
+    group = _Members()
+
+    def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
+        step = step_at(file, start, settled, question.place)
+        if step is not None:
+            group.computed = float(finish(file, start, settled, carry)[step])
+        _add(group, settled, question, start, step)
+
+    for _ in stream.visit(question.reading.context, look):
+        pass
+    equation, derived = _derived(settings, group, question)
+    std = group.moments.std(settings.norm_ddof)
+    return Derived(
+        computed=group.computed,
+        equation=equation,
+        numbers={
+            "s": float(question.tail.advantages[0]),
+            "n": group.moments.count,
+            "mean": group.moments.mean,
+            "std": std,
+            **({"ε": settings.norm_eps, "ddof": settings.norm_ddof} if settings.estimator == "grpo" else {}),
+        },
+        tables=_tables(group, question),
+        derived=derived,
+        remarks=_remarks(settings, group.moments),
+    )
+
+
+def _add(group: _Members, settled: Settled, question: Question, start: int, step: int | None) -> None:
+    """The trajectories of the block that are of the group; each is where its last step is."""
+    grouping = grouping_of(settled)
+    every = settled.measured(np.arange(len(settled.advantages)))
+    members = every if grouping is None else every[grouping.steps_of(question.tail.group)[every]]
+    rows = start + settled.block.file_rows(members)
+    group.moments = group.moments.merge(Moments.of(settled.advantages[members]))
+    for row, member in zip(rows.tolist(), members.tolist(), strict=True):
+        if step is not None and group.own is None and member >= step:
+            group.own = row
+            first = step
+            while first > 0 and not settled.prepared.cuts[first - 1]:
+                first -= 1
+            group.own_rewards = settled.prepared.rewards[first : member + 1].astype(np.float64).tolist()
+        if len(group.scores) < MOST_LINES:
+            group.rows.append(row)
+            group.scores.append(float(settled.advantages[member]))
+
+
+def _derived(settings: Settings, group: _Members, question: Question) -> tuple[str | None, float | None]:
+    """From the scores of the lines themselves, by plain sums."""
+    name = settings.estimator
+    if name not in ("grpo", *_CENTRED):
+        return None, None
+    centred, of_scores = _CENTRED.get(name, (f"A = (s - mean) / {_DIVISORS[settings.norm_floor]}", None))
+    score, n = float(question.tail.advantages[0]), group.moments.count
+    if n != len(group.scores):
+        return centred, None
+    if n == 1:
+        if settings.singleton != "raw":
+            return centred, 0.0
+        return centred, score / _divisor(1.0, settings) if name == "grpo" else score
+    mean = sum(group.scores) / n
+    if of_scores is not None:
+        return centred, of_scores(score, mean, n)
+    std = (sum((one - mean) ** 2 for one in group.scores) / (n - settings.norm_ddof)) ** 0.5
+    return centred, 0.0 if std <= 1e-12 * abs(mean) else (score - mean) / _divisor(std, settings)
+
+
+def _divisor(std: float, settings: Settings) -> float:
+    if settings.norm_floor == "add":
+        return std + settings.norm_eps
+    return (
+        max(std, settings.norm_eps)
+        if settings.norm_floor == "clamp"
+        else (std * std + settings.norm_eps) ** 0.5
+    )
+
+
+def _tables(group: _Members, question: Question) -> list[DerivationTable]:
+    mean = sum(group.scores) / max(len(group.scores), 1)
+    members: list[dict[str, Cell]] = [
+        {"row": row, "score": score, "deviation": score - mean, "is_this": row == group.own}
+        for row, score in zip(group.rows, group.scores, strict=True)
+    ]
+    label = question.tail.group
+    title = f"scores of the group {question.settings.group_column} {_short(label)}, and their mean"
+    tables = [question.table(title, members, mean, by="deviation")]
+    if len(group.own_rewards) > 1:
+        running, lines = 0.0, []
+        for lag, reward in enumerate(group.own_rewards):
+            running += reward
+            lines.append({"lag": lag, "contribution": reward, "running_sum": running})
+        tables.insert(0, question.table("rewards of the trajectory: its score s", lines, running))
+    return tables
+
+
+def _short(label: object) -> str:
+    text = "null" if label is None else str(label)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _remarks(settings: Settings, moments: Moments) -> list[str]:
+    if moments.count == 1:
+        gets = {"zero": "0", "raw": "its score", "error": "nothing"}[settings.singleton]
+        return [f"the only trajectory of its group, which gets {gets} (`--singleton {settings.singleton}`)"]
+    is_flat = moments.m2 <= moments.count * (1e-12 * abs(moments.mean)) ** 2
+    return ["all scores of the group are alike: nothing tells them apart"] if is_flat else []
