@@ -27,8 +27,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from gaecli.estimators.base import Estimates
+from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.estimators.decays import gammas, lams
-from gaecli.estimators.td_lambda import crosses_trajectories
 from gaecli.estimators.traces import TraceEstimator, Weights, WholeStreamTraces
 from gaecli.estimators.whole_stream import lam_needs_lengths
 from gaecli.kernels.devices import Device

@@ -12,7 +12,7 @@ import numpy as np
 
 from gaecli.estimators.base import Borders, Estimates
 from gaecli.estimators.bootstrap import fill_bootstrap
-from gaecli.estimators.conventions import ends_as_terminal
+from gaecli.estimators.conventions import crosses_trajectories, ends_as_terminal
 from gaecli.estimators.decays import gammas, lams, value_lams, with_one_lam
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.recursion import gae_block
@@ -34,8 +34,7 @@ def needs_whole_stream(settings: Settings) -> bool:
     return (
         convention.recursion != "gae"
         or convention.returns != "sum"
-        or convention.arrival_rows
-        or settings.truncation == "leak"
+        or crosses_trajectories(settings)
         or lam_needs_lengths(settings)
         or settings.lam_value is not None
     )

@@ -164,8 +164,8 @@ def test_lambda_zero_gives_the_target_of_one_step(name: str) -> None:
         both(
             folder,
             on_policy(rollout()),
-            {"estimator": name, "gamma": GAMMA, "lam": 0.0},
-            {"estimator": "td0", "gamma": GAMMA},
+            {"estimator": name, "gamma": GAMMA, "bootstrap": "current", "lam": 0.0},
+            {"estimator": "td0", "gamma": GAMMA, "bootstrap": "current"},
         )
 
 
@@ -325,8 +325,9 @@ class TestColumns:
         written(tmp_path / "r.parquet", columns)
 
 
+@pytest.mark.parametrize("has_ratio", [False, True])
 @pytest.mark.parametrize("mode", ["skip", "zero"])
-def test_masked_cells_may_hold_anything(tmp_path: Path, mode: str) -> None:
+def test_masked_cells_may_hold_anything(tmp_path: Path, mode: str, has_ratio: bool) -> None:
     lists = {
         "reward": [[1.0, 2.0, math.nan, 3.0]],
         "value": [[0.5, 0.25, math.nan, -1.0]],
@@ -334,12 +335,12 @@ def test_masked_cells_may_hold_anything(tmp_path: Path, mode: str) -> None:
         "target_log_prob": [[-0.5, -0.25, math.nan, -1.0]],
         "behaviour_log_prob": [[-1.0, -0.5, -math.inf, -0.25]],
     }
+    cells = {name: rows[0] for name, rows in lists.items()}
+    if has_ratio:
+        pairs = zip(cells.pop("target_log_prob"), cells.pop("behaviour_log_prob"), strict=True)
+        cells["ratio"] = [math.exp(one - other) if other > -9 else math.nan for one, other in pairs]
     path = tmp_path / "r.jsonl"
-    path.write_text(
-        json.dumps({name: rows[0] for name, rows in lists.items()})
-        .replace("NaN", "null")
-        .replace("-Infinity", "null")
-    )
+    path.write_text(json.dumps(cells).replace("NaN", "null").replace("-Infinity", "null"))
     with small_blocks(dtype=np.float64):
         (file,) = gaecli.compute(path, mask_mode=mode, **settings_of("vtrace")).files
     assert file.status == "written", file.error
