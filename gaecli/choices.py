@@ -24,6 +24,10 @@ MaskedReward = Literal["drop", "move", "error"]
 NormalizeScope = Literal["none", "all", "file", "episode"]
 #: What a group baseline gives the only trajectory of a group: 0, its score, or an error.
 Singleton = Literal["zero", "raw", "error"]
+#: And one whose rewards are all missing.
+Unscored = Literal["error", "zero"]
+#: What enters mean and standard deviation once.
+MeasuredOver = Literal["steps", "trajectories"]
 NormFloor = Literal["add", "clamp", "rsqrt"]
 Precision = Literal["double", "single"]
 OnNan = Literal["error", "drop-episode"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gaecli.errors import UsageError
-from gaecli.estimator_kinds import ESTIMATOR_OPTIONS, ESTIMATOR_ROLES, EstimatorKind
+from gaecli.estimator_kinds import ESTIMATOR_ROLES, EstimatorKind
 
 #: Read in rlax 0.1.9, rlax/_src/vtrace.py, and Ray 2.60.0, rllib/algorithms/impala: the clip of A is 1 by itself.
 #: torchrl 0.14.1, objectives/value/functional.py, clips A as it clips TD errors, which is what holds elsewhere.
@@ -16,7 +16,7 @@ _OWN_CLIP = ("rlax", "rllib", "rllib-old")
 
 def clip_rules(preset: str, kind: EstimatorKind) -> Mapping[str, Any]:
     """What a preset says to the clips that an estimator has."""
-    return {"pg_bar": 1.0} if "pg_bar" in kind.options and preset in _OWN_CLIP else {}
+    return {"pg_bar": 1.0} if "pg_bar" in kind.takes and preset in _OWN_CLIP else {}
 
 
 def check_clips(*clips: float | None) -> None:
@@ -31,12 +31,9 @@ def check_clips(*clips: float | None) -> None:
             )
 
 
-def check_own(kind: EstimatorKind, options: Mapping[str, Any], columns: Mapping[str, str]) -> None:
-    """Options and columns that say nothing to the estimator are refused where they are given."""
-    given = [f"--{name.replace('_', '-')}" for name in ESTIMATOR_OPTIONS if options[name] is not None]
-    used = [f"--{name.replace('_', '-')}" for name in kind.options]
-    given += [f"--{role.replace('_', '-')}-column" for role in ESTIMATOR_ROLES if role in columns]
-    used += [f"--{role.replace('_', '-')}-column" for role in kind.own_roles]
-    for flag in given:
-        if flag not in used:
+def check_own_roles(kind: EstimatorKind, columns: Mapping[str, str]) -> None:
+    """Columns that say nothing to the estimator are refused where they are named."""
+    for role in ESTIMATOR_ROLES:
+        if role in columns and role not in kind.own_roles:
+            flag = f"--{role.replace('_', '-')}-column"
             raise UsageError(f"`{flag}` says nothing to `--estimator {kind.name}`", hint=f"drop `{flag}`")

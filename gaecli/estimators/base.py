@@ -9,6 +9,7 @@ What is scanned need not be what is written: `outputs` makes that of it, step by
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -16,6 +17,34 @@ import numpy as np
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray
 from gaecli.settings import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class LaneSums:
+    """[lanes, M] M sums over trajectories: of the one at the start of each lane, and of the one at its end."""
+
+    heads: FloatArray
+    tails: FloatArray
+
+
+class Scores(NamedTuple):
+    by_name: Mapping[str, FloatArray]
+    #: [N] steps of trajectories without any. None: all have one.
+    unscored: BoolArray | None
+    #: In place of the estimates, where those are a sum over the trajectory.
+    estimates: FloatArray | None
+
+
+class TrajectorySums(Protocol):
+    """Sums over the steps of trajectories, as far as a block has them (`gaecli.estimators.scores`)."""
+
+    @property
+    def by_name(self) -> Mapping[str, FloatArray]: ...
+
+    def at_borders(self, block: Block) -> LaneSums: ...
+
+    def scores(self, block: Block, totals: LaneSums) -> Scores:
+        """Of whole trajectories; `totals` are the sums of those that go on in other blocks, NaN elsewhere."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +106,15 @@ class Estimates(NamedTuple):
 
     advantages: FloatArray
     returns: FloatArray | None = None
+    #: Where more than the advantages is compared, or whole trajectories are.
+    sums: TrajectorySums | None = None
+
+
+class Outputs(NamedTuple):
+    """[N] what the columns hold; `returns`: None where they are A + V."""
+
+    advantages: FloatArray
+    returns: FloatArray | None = None
 
 
 class Estimator(Protocol):
@@ -99,13 +137,13 @@ class Estimator(Protocol):
     ) -> FloatArray:
         """[N] the estimates with what enters at the end of each lane."""
 
-    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> Estimates:
+    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> Outputs:
         """What the columns hold, given the final estimates."""
 
 
-def estimate_whole(estimator: Estimator, block: Block, threads: int = 1) -> Estimates:
+def estimate_whole(estimator: Estimator, block: Block, threads: int = 1) -> Outputs:
     """Of a prepared block that nothing comes after: what the columns hold."""
     found = estimator.estimate(block, threads)
-    return (
-        estimator.outputs(block, found.advantages, Beyond.nothing(block)) if found.returns is None else found
-    )
+    if found.returns is not None:
+        return Outputs(found.advantages, found.returns)
+    return estimator.outputs(block, found.advantages, Beyond.nothing(block))

@@ -102,6 +102,17 @@ def _zero_variance(count: int, whose: str) -> str:
     return f"{what} no variance, or a single step: normalised to 0"
 
 
+def _flat_groups(count: int, alone: int) -> str:
+    groups = "1 group has" if count == 1 else f"{count:,} groups have"
+    single = f" ({alone:,} with a single response)" if alone else ""
+    return f"{groups} no spread of scores{single}: nothing sets their responses apart"
+
+
+def _unscored(count: int) -> str:
+    responses = "1 response has" if count == 1 else f"{count:,} responses have"
+    return f"{responses} no reward: compared with no other, and given an advantage of 0"
+
+
 def _dropped_episodes(episodes: int, steps: int) -> str:
     return (
         f"{episodes:,} episodes ({steps:,} steps) hold cells that cannot be used; "
@@ -127,9 +138,11 @@ WORDS: Mapping[str, Callable[..., str]] = {
     "bootstrap-zero": _bootstrap_zero,
     "dropped-episodes": _dropped_episodes,
     "flag-never-set": _flag_never_set,
+    "flat-groups": _flat_groups,
     "preset-early-ends": _preset_early_ends,
     "preset-last-rows": _preset_last_rows,
     "preset-truncation": _preset_truncation,
     "unfilled-tail": _unfilled_tail,
+    "unscored": _unscored,
     "zero-variance": _zero_variance,
 }

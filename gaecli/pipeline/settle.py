@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import field, replace
 
 import numpy as np
 
+from gaecli.choices import MeasuredOver
 from gaecli.estimator_kinds import EstimatorKind
-from gaecli.estimators.base import Beyond, Estimator
+from gaecli.estimators.base import Beyond, Estimator, LaneSums
 from gaecli.estimators.conventions import ends_as_terminal
 from gaecli.pipeline.blocks import Scanned
 from gaecli.pipeline.combine import Carry
@@ -34,16 +36,25 @@ class Settled:
     kind: EstimatorKind
     #: The returns are not A + V.
     has_own_returns: bool = False
+    #: What a baseline compares, by name, where that is more than the advantages; NaN where a row has no such score.
+    scores: Mapping[str, FloatArray] = field(default_factory=dict)
+    #: [N] steps of trajectories that have no score at all. None: every score is there.
+    unscored: BoolArray | None = None
 
     def counted(self, numbers: Array) -> Array:
         """What enters statistics: of steps that count and have an advantage."""
         return numbers if self.estimated is None else numbers[self.estimated]
 
-    def measured(self, numbers: Array) -> Array:
-        """What enters mean and standard deviation: of all of these, or of the last step of each trajectory."""
-        if self.kind.moments == "steps":
-            return numbers if self.measured_steps is None else numbers[self.measured_steps]
-        return numbers[self.prepared.cuts if self.estimated is None else self.prepared.cuts & self.estimated]
+    def entering(self, unit: MeasuredOver) -> BoolArray | None:
+        """[N] what enters mean and standard deviation: all of these, or the last step of each trajectory."""
+        if unit == "steps":
+            return self.measured_steps
+        # Whether or not a mask leaves out that very step, the trajectory has its score.
+        real = is_real(self.block)
+        return self.prepared.cuts if real is None else self.prepared.cuts & real
+
+
+NO_SCORES: Mapping[str, FloatArray] = {}
 
 
 def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
@@ -52,7 +63,7 @@ def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     if returns is None:
         beyond = Beyond(carry.values, carry.estimates)
         advantages, returns = estimator.outputs(scanned.prepared, advantages, beyond)
-    has_own_returns = returns is not None
+    has_own_returns = returns is not None or "advantage" not in estimator.settings.kind.outputs
     if returns is None:
         returns = advantages + scanned.prepared.values
     block = _with_ends(scanned.block, carry)
@@ -62,8 +73,28 @@ def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     counts = _all_of(is_real(block), _not(block.masked))
     estimated = counts if prepared is block else _all_of(counts, prepared.is_step)
     kind = estimator.settings.kind
+    if kind.is_scored:
+        prepared = replace(prepared, terminated=prepared.cuts)
+    scores, unscored = NO_SCORES, None
+    if scanned.sums is not None:
+        scores, unscored, whole = scanned.sums.scores(prepared, LaneSums(carry.head_sums, carry.tail_sums))
+        advantages = advantages if whole is None else whole
+    if unscored is not None:
+        estimated = _all_of(estimated, ~unscored)
     measured = counts if estimator.settings.convention.counts_dropped else estimated
-    return Settled(block, prepared, advantages, returns, counts, estimated, measured, kind, has_own_returns)
+    return Settled(
+        block,
+        prepared,
+        advantages,
+        returns,
+        counts,
+        estimated,
+        measured,
+        kind,
+        has_own_returns,
+        scores,
+        unscored,
+    )
 
 
 def reread(settled: Settled, estimator: Estimator) -> Settled:

@@ -29,6 +29,7 @@ DOCUMENT_KEYS = {
     "explained_variance",
     "explained_variances",
     "normalization",
+    "baseline",
     "warnings",
     "seconds",
     "steps_per_second",
