@@ -166,7 +166,7 @@ class Settings:
         return {**defaults, "columns": {}, "rewards": {}, **chosen, "preset": preset, "estimator": estimator}
 
     def __post_init__(self) -> None:
-        find_preset(self.preset)
+        object.__setattr__(self, "preset", find_preset(self.preset).name)
         object.__setattr__(self, "estimator", estimator_name(self.estimator))
         _check_choice("estimator", self.estimator, tuple(ESTIMATORS))
         check_decays(self)
