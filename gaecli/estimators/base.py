@@ -110,7 +110,7 @@ class Estimates(NamedTuple):
     sums: TrajectorySums | None = None
 
 
-class Outputs(NamedTuple):
+class FinalEstimates(NamedTuple):
     """[N] what the columns hold; `returns`: None where they are A + V."""
 
     advantages: FloatArray
@@ -137,13 +137,13 @@ class Estimator(Protocol):
     ) -> FloatArray:
         """[N] the estimates with what enters at the end of each lane."""
 
-    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> Outputs:
+    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
         """What the columns hold, given the final estimates."""
 
 
-def estimate_whole(estimator: Estimator, block: Block, threads: int = 1) -> Outputs:
+def estimate_whole(estimator: Estimator, block: Block, threads: int = 1) -> FinalEstimates:
     """Of a prepared block that nothing comes after: what the columns hold."""
     found = estimator.estimate(block, threads)
     if found.returns is not None:
-        return Outputs(found.advantages, found.returns)
+        return FinalEstimates(found.advantages, found.returns)
     return estimator.outputs(block, found.advantages, Beyond.nothing(block))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaecli.estimators.base import Beyond, Borders, Estimates, Outputs
+from gaecli.estimators.base import Beyond, Borders, Estimates, FinalEstimates
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.conventions import read_as
 from gaecli.estimators.decays import gammas, lams, products
@@ -90,9 +90,9 @@ class Gae:
             settled[tail] = self._scan_tail(block, tail, float(inflow[lane]), threads)
         return settled
 
-    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> Outputs:
+    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
         """A, and R = A + V."""
-        return Outputs(advantages)
+        return FinalEstimates(advantages)
 
     def _scan_cuts(self, block: Block) -> BoolArray:
         cuts = block.cuts.copy()

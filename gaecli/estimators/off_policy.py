@@ -26,7 +26,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gaecli.estimators.base import Outputs
+from gaecli.estimators.base import FinalEstimates
 from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.estimators.decays import gammas, lams
 from gaecli.estimators.traces import TraceEstimator, Weights, WholeStreamTraces
@@ -56,11 +56,11 @@ class VTrace(TraceEstimator):
 
     def read_out(
         self, block: Block, scanned: FloatArray, errors: FloatArray, following: FloatArray
-    ) -> Outputs:
+    ) -> FinalEstimates:
         clipped = np.minimum(_ratios(block), self._clips[2])
         decays = gammas(block, self.settings) * lams(block, self.settings)
         advantages = errors + decays * following
-        return Outputs(clipped * advantages, block.values + scanned)
+        return FinalEstimates(clipped * advantages, block.values + scanned)
 
     @property
     def _clips(self) -> tuple[float, float, float]:
@@ -76,8 +76,10 @@ class _Corrected(TraceEstimator):
 
     def read_out(
         self, block: Block, scanned: FloatArray, errors: FloatArray, following: FloatArray
-    ) -> Outputs:
-        return Outputs(errors + (self.base(block) - block.values) + gammas(block, self.settings) * following)
+    ) -> FinalEstimates:
+        return FinalEstimates(
+            errors + (self.base(block) - block.values) + gammas(block, self.settings) * following
+        )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaecli.estimators.base import Beyond, Borders, Estimates, Outputs
+from gaecli.estimators.base import Beyond, Borders, Estimates, FinalEstimates
 from gaecli.estimators.decays import gammas, products
 from gaecli.estimators.gae import any_between
 from gaecli.estimators.whole_stream import GatedGae, WholeStreamGae, following_values
@@ -45,7 +45,7 @@ class TraceEstimator(GatedGae):
     @abstractmethod
     def read_out(
         self, block: Block, scanned: FloatArray, errors: FloatArray, following: FloatArray
-    ) -> Outputs:
+    ) -> FinalEstimates:
         """A and R. `scanned`, `following`: [N] y and yₜ₊₁, `errors`: [N] e, with all that lies beyond the block."""
 
     def base(self, block: Block) -> FloatArray:
@@ -113,7 +113,7 @@ class TraceEstimator(GatedGae):
             settled[rows] += inflow[lane] * self._products(block, rows)
         return settled
 
-    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> Outputs:
+    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
         last = block.lanes.stops - 1
         wants_value = self._wants_value(block)
         block = self._with_lane_cuts(block)
@@ -128,7 +128,7 @@ class TraceEstimator(GatedGae):
         if block.is_step is None:
             return found
         written = np.where(block.is_step, found.advantages, 0.0)
-        return Outputs(written, found.returns)
+        return FinalEstimates(written, found.returns)
 
     @np.errstate(over="ignore", invalid="ignore")
     def errors(self, block: Block) -> FloatArray:
@@ -210,7 +210,7 @@ class WholeStreamTraces(TraceEstimator, WholeStreamGae):
     ) -> FloatArray:
         return advantages
 
-    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> Outputs:
+    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
         return TraceEstimator.outputs(self, self._closed(block), advantages, Beyond.nothing(block))
 
     def _undecided(self, block: Block) -> IndexArray:
