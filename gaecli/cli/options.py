@@ -432,6 +432,28 @@ _OF_COMMANDS = {
     "only_preset": Option(
         "only_preset", "Try this preset only. Default: all of them.", _STUDY, "NAME", flags="--preset"
     ),
+    "only_estimator": Option(
+        "only_estimator",
+        "Try this estimator only. Default: all of them.",
+        _STUDY,
+        "|".join(ESTIMATORS),
+        flags="--estimator",
+    ),
+    "only_groups": Option(
+        "only_groups",
+        "Of group baselines: the column that tells groups apart. Default: columns of usual names are tried.",
+        _STUDY,
+        "COLUMN",
+        flags="--group-column",
+    ),
+    "only_n_steps": _number(
+        "only_n_steps",
+        "Of `n-step`: try this number only. Default: usual numbers are tried.",
+        int,
+        panel=_STUDY,
+        metavar="N",
+        flags="--n-steps",
+    ),
 }
 
 _BY_SETTING = {row.name: row._replace(fills="setting") for row in _SETTINGS}
