@@ -14,6 +14,7 @@ from gaecli.choices import DoneAt
 from gaecli.errors import DataError, UsageError
 from gaecli.estimator_kinds import ESTIMATOR_ROLES, ESTIMATORS
 from gaecli.formats.base import TWO_COLUMNS, ColumnInfo, RolloutFile, damaged
+from gaecli.formats.own_columns import own_columns
 from gaecli.names import (
     ALIASES,
     CLOCKS,
@@ -104,6 +105,8 @@ class Roles:
 def resolve(file: RolloutFile, settings: Settings) -> Roles:
     """Find the columns of `file`. `UsageError` where one is missing or two claim a role."""
     roles = find_roles(file, settings)
+    if settings.success_column is not None:
+        roles = _with_success(file, roles, settings.success_column)
     for role in settings.kind.roles:
         if role not in roles.names:
             raise (
@@ -129,6 +132,18 @@ def _check_without_values(file: RolloutFile, settings: Settings) -> None:
                 if name == "bootstrap"
                 else "name it with `--value-column`, or pass `--truncation exact`",
             )
+
+
+def _with_success(file: RolloutFile, roles: Roles, name: str) -> Roles:
+    """Success in place of the rewards; where it is of whole episodes, a column that says which steps there are."""
+    _named(file, "success", name)
+    steps = [roles.names.get(role, name) for role in ("mask", "terminated", "truncated", "done", "value")]
+    deepest = max([name, *steps], key=lambda each: _depth(file.find(each)))  # the first of equals
+    return replace(roles.without("reward"), names={**roles.without("reward").names, "reward": deepest})
+
+
+def _depth(info: ColumnInfo | None) -> tuple[bool, int]:
+    return (False, 0) if info is None else (info.is_list, sum(size != 1 for size in info.shape))
 
 
 def find_roles(file: RolloutFile, settings: Settings) -> Roles:
@@ -243,7 +258,7 @@ def _did_you_mean(name: str, role: str, file: RolloutFile) -> str:
 
 
 def flag_of(role: str) -> str:
-    return f"--{role.replace('_', '-')}-column" if role in ROLES else "--done-column"
+    return f"--{role.replace('_', '-')}-column" if role in (*ROLES, "success") else "--done-column"
 
 
 def _by_names(file: RolloutFile, role: str, aliases: Sequence[str], *, by_case: bool = True) -> list[str]:
@@ -266,8 +281,12 @@ def _by_names(file: RolloutFile, role: str, aliases: Sequence[str], *, by_case: 
 
 
 def _candidates(file: RolloutFile) -> dict[str, str]:
-    """What may be an alias -> its column: the names there, and the fields of the structs in a list `steps`."""
-    found = {name: name for name in file.columns}
+    """What may be an alias -> its column: the names there, and the fields of the structs in a list `steps`.
+
+    What gaecli wrote says nothing of the file: `is_terminal` may be the last step of an episode that was cut.
+    """
+    ours = own_columns(file.provenance)
+    found = {name: name for name in file.columns if name not in ours}
     for name in file.columns:
         head, _, field_name = name.partition(".")
         if head == "steps" and field_name and "steps" in file.columns:
@@ -362,7 +381,10 @@ def _missing(file: RolloutFile, role: str) -> UsageError:
             for kind in ESTIMATORS.values()
             if role not in kind.roles and not kind.is_scored
         ]
-        if without:
+        flags = [name for name in file.columns if "success" in name.lower()] if role == "reward" else []
+        if flags:
+            hint += f"; `--success-column {flags[0]}` makes rewards of success"
+        elif without:
             hint += f"; {' and '.join(without)} {'needs' if len(without) == 1 else 'need'} none"
     return UsageError(
         f"no {role} column in `{file.path}`\n       columns there: {columns_there(file)}", hint=hint

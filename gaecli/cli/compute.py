@@ -21,7 +21,10 @@ from gaecli.summary import Summary
     "mask_mode masked_reward mask_fill",
     GROUP_OPTIONS,
     ROLE_COLUMNS,
-    "advantage_column return_column normalize normalize_by norm_ddof norm_eps norm_floor keep_raw device",
+    "advantage_column return_column normalize normalize_by norm_ddof norm_eps norm_floor keep_raw",
+    "success_column success_reward failure_cost success_at label_rule label_quantile label_side label_threshold",
+    "label_operator label_by force_positive label_forced label_column label_type weight weight_column weight_beta",
+    "weight_max expectile progress_column progress_chunk progress_kappa names terminal_column device",
     "precision memory jobs files_from join output sidecar overwrite force dry_run plot json quiet",
     "no_progress on_nan",
 )

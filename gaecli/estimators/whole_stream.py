@@ -122,7 +122,7 @@ class WholeStreamGae(GatedGae):
         cuts = block.cuts.copy()
         cuts[block.lanes.stops - 1] = True
         block = replace(block, cuts=cuts)
-        if self.settings.convention.open_ends == "terminal":
+        if self.settings.open_ends == "terminal":
             block = ends_as_terminal(block)
         return fill_bootstrap(block, self.settings.bootstrap, is_whole_stream=True)
 

@@ -22,9 +22,12 @@ _ROUNDING = 1e-2
 
 def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[str, ...]:
     """Their names, once each of them is there, holds numbers, and is of steps or of whole rows."""
+    names = dict.fromkeys(settings.extra_columns)
+    if settings.success_column not in (None, roles.names["reward"]):
+        names[settings.success_column] = None
     reward = file.find(roles.names["reward"])
     assert reward is not None
-    for name in settings.extra_columns:
+    for name in names:
         info = file.find(name)
         who = _who_needs(name, settings)
         if info is None:
@@ -40,11 +43,12 @@ def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[s
         if info.unusable is not None or not is_number or (info.is_list and not reward.is_list):
             why = info.unusable or f"its type is {info.type_name}"
             raise UsageError(f"column `{name}` of `{file.path}` cannot be used by {who}: {why}")
-    return settings.extra_columns
+    return tuple(names)
 
 
 def _who_needs(name: str, settings: Settings) -> str:
-    for flag, column in (("--gamma-column", settings.gamma_column), ("--lam-column", settings.lam_column)):
+    decays = {"--gamma-column": settings.gamma_column, "--lam-column": settings.lam_column}
+    for flag, column in {**decays, **settings.flagged_columns}.items():
         if name == column:
             return f"`{flag}`"
     return f"`--estimator {settings.estimator}`"

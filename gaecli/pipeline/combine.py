@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +14,9 @@ from gaecli.layouts.keys import as_labels
 from gaecli.pipeline.blocks import BlockSummary, missing_bootstrap
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, FloatArray, IndexArray, Names
+
+if TYPE_CHECKING:
+    from gaecli.labels.weights import Following
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +43,8 @@ class Carry:
     #: Of these trajectories, sums over all of their steps; NaN elsewhere. [lanes, 0] where nothing is summed.
     head_sums: FloatArray
     tail_sums: FloatArray
+    #: Where progress makes weights: that of the steps that follow the lane in its last trajectory.
+    following: Following | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +103,31 @@ def combine(
     _number_chains(summaries, everything, combined)
     if num_sums:
         _add_up(summaries, everything)
-    return combined
+    if not any(summary.first_progress is not None for summary in summaries):
+        return combined
+    return replace(combined, carries=_with_following(summaries, combined))
+
+
+def _with_following(summaries: Sequence[BlockSummary], combined: Combined) -> list[Carry]:
+    """Backwards: what follows a lane is how the next one begins, and what follows that if it is no longer."""
+    from gaecli.labels.weights import Following
+
+    first = [summary.first_progress for summary in summaries]
+    begins = np.concatenate([one.progress for one in first if one is not None])
+    counts = np.concatenate([one.counts for one in first if one is not None])
+    lengths = np.concatenate([summary.lanes.stops - summary.lanes.starts for summary in summaries])
+    chunk = begins.shape[1]
+    progress, found = np.full_like(begins, np.nan), np.zeros_like(counts)
+    for lanes, following in _links(combined, backwards=True):
+        for lane, after in zip(lanes.tolist(), following.tolist(), strict=True):
+            more = found[after] if counts[after] == lengths[after] else 0
+            known = np.concatenate([begins[after, : counts[after]], progress[after, :more]])[:chunk]
+            progress[lane, : len(known)], found[lane] = known, len(known)
+    bounds = pairwise(combined.offsets.tolist())
+    return [
+        replace(carry, following=Following(progress[start:stop], found[start:stop]))
+        for carry, (start, stop) in zip(combined.carries, bounds, strict=True)
+    ]
 
 
 def _slots(summaries: Sequence[BlockSummary]) -> list[IndexArray]:
@@ -328,4 +359,5 @@ def _empty_carry(count: int, num_sums: int = 0) -> Carry:
 
 def _part(carry: Carry, first: int, stop: int) -> Carry:
     """The carry of some of the lanes, in the same memory."""
-    return Carry(*(getattr(carry, name)[first:stop] for name in Carry.__dataclass_fields__))
+    arrays = (getattr(carry, name) for name in Carry.__dataclass_fields__)
+    return Carry(*(array[first:stop] for array in arrays if array is not None))

@@ -68,7 +68,7 @@ def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
         returns = advantages + scanned.prepared.values
     block = _with_ends(scanned.block, carry)
     prepared = block if scanned.prepared is scanned.block else _with_ends(scanned.prepared, carry)
-    if estimator.settings.convention.open_ends == "terminal":
+    if estimator.settings.open_ends == "terminal":
         prepared = ends_as_terminal(prepared)  # those at its borders are known only now
     counts = _all_of(is_real(block), _not(block.masked))
     estimated = counts if prepared is block else _all_of(counts, prepared.is_step)
@@ -148,7 +148,7 @@ def _all_of(*flags: BoolArray | None) -> BoolArray | None:
 
 
 def _dropped_at_borders(block: Block, carry: Carry) -> BoolArray:
-    trajectory = trajectory_numbers(block)
+    trajectory, _ = block.trajectories()
     dropped = np.zeros(block.num_steps, np.bool_) if block.dropped is None else block.dropped.copy()
     heads = trajectory[block.lanes.starts[carry.head_dropped]]
     tails = trajectory[block.lanes.stops[carry.tail_dropped] - 1]
@@ -158,6 +158,4 @@ def _dropped_at_borders(block: Block, carry: Carry) -> BoolArray:
 
 def trajectory_numbers(block: Block) -> IndexArray:
     """[N] 0, 1, … by cuts and by lanes."""
-    is_last = block.cuts.copy()
-    is_last[block.lanes.stops - 1] = True
-    return np.concatenate(([0], np.cumsum(is_last[:-1]))).astype(np.int64)
+    return block.trajectories()[0]
