@@ -45,7 +45,7 @@ _SETTINGS = (
     Option(
         "estimator",
         "What to compute. `mc`, discounted returns, needs no value column, nor do `grpo` and its kind, which take "
-        "`--group-column`; `n-step` takes `--n-steps`.",
+        "`--group-column`; `n-step`, or `k-step`, takes `--n-steps`; `vtrace` and its kind the policies' columns.",
         _ESTIMATOR,
         "|".join(ESTIMATORS),
         "gae",
@@ -120,6 +120,11 @@ _SETTINGS = (
         "steps|trajectories",
     ),
     _number("n_steps", "Rewards that `--estimator n-step` sums before it takes V.", int, metavar="N"),
+    _number("rho_bar", "Of `vtrace`: the most that ρ counts in a TD error. Default: 1.", float),
+    _number("c_bar", "Of `vtrace`: the most that ρ counts in a trace. Default: 1.", float),
+    _number(
+        "pg_bar", "Of `vtrace`: the most that ρ counts in A. Default: as `--rho-bar`, or the preset's.", float
+    ),
     _number("gamma", "Discount γ. Default: 0.99, or the preset's.", float, flags="--gamma -g"),
     _number("lam", "GAE's λ. Default: 0.95, or the preset's.", float, flags="--lam --lambda --gae-lambda -l"),
     _number(
@@ -286,6 +291,13 @@ _ROLES = (
         "COLUMN",
         fills="role",
     ),
+    _role("log_prob", "log π(a|s) of the policy that off-policy estimators evaluate"),
+    _role("behaviour_log_prob", "log μ(a|s) of the policy that acted")._replace(
+        flags="--behaviour-log-prob-column --behavior-log-prob-column"
+    ),
+    _role("ratio", "π(a|s) / μ(a|s), instead of the two"),
+    _role("prob", "π(a|s), for `tree-backup`"),
+    _role("q", "Q(s, a), for `retrace`, `q-lambda` and `tree-backup`"),
 )
 
 _RUN_OPTIONS = (

@@ -17,8 +17,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gaecli.estimators.base import Borders, Estimates, Estimator
-from gaecli.estimators.decays import gammas, lams
+from gaecli.estimators.base import (
+    Beyond,
+    Borders,
+    Estimates,
+    Estimator,
+    FinalEstimates,
+    estimate_whole,
+)
+from gaecli.estimators.decays import gammas, lams, with_one_lam
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.recursion import gae_block
 from gaecli.estimators.whole_stream import closed
@@ -54,10 +61,10 @@ class UnitEstimator:
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
         pooled = pool(closed(block, self.settings), self.settings)
         # Everything is settled in a block that nothing comes after.
-        found = self.inner.estimate(self.inner.prepare(pooled.block), threads)
+        found = estimate_whole(self.inner, self.inner.prepare(pooled.block), threads)
         returns = found.returns
         if returns is None:
-            returns = self.inner.returns(pooled.block, found.advantages)
+            returns = found.advantages + pooled.block.values
         if self.settings.turn_gamma is not None:
             return self._within(block, pooled, returns, threads)
         return Estimates(
@@ -97,16 +104,14 @@ class UnitEstimator:
 
     def borders(self, block: Block, advantages: FloatArray) -> Borders:
         """Of the steps: only what ends says anything, for nothing of a whole stream flows anywhere."""
-        return Gae(self.settings.replace(gamma_column=None, lam_column=None), self.device).borders(
-            block, advantages
-        )
+        return Gae(with_one_lam(self.settings, 1.0), self.device).borders(block, advantages)
 
     def settle(
         self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
     ) -> FloatArray:
         return advantages
 
-    def returns(self, block: Block, advantages: FloatArray) -> FloatArray:
+    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
         raise AssertionError("the estimates have them")
 
 

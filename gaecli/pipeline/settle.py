@@ -9,7 +9,7 @@ import numpy as np
 
 from gaecli.choices import MeasuredOver
 from gaecli.estimator_kinds import EstimatorKind
-from gaecli.estimators.base import Estimator, LaneSums
+from gaecli.estimators.base import Beyond, Estimator, LaneSums
 from gaecli.estimators.conventions import ends_as_terminal
 from gaecli.pipeline.blocks import Scanned
 from gaecli.pipeline.combine import Carry
@@ -70,7 +70,13 @@ NO_SCORES: Mapping[str, FloatArray] = {}
 
 def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     advantages = estimator.settle(scanned.prepared, scanned.advantages, carry.inflow)
-    returns = estimator.returns(scanned.prepared, advantages) if scanned.returns is None else scanned.returns
+    returns = scanned.returns
+    if returns is None:
+        beyond = Beyond(carry.values, carry.estimates)
+        advantages, returns = estimator.outputs(scanned.prepared, advantages, beyond)
+    has_own_returns = returns is not None or "advantage" not in estimator.settings.kind.outputs
+    if returns is None:
+        returns = advantages + scanned.prepared.values
     block = _with_ends(scanned.block, carry)
     prepared = block if scanned.prepared is scanned.block else _with_ends(scanned.prepared, carry)
     if estimator.settings.open_ends == "terminal":
@@ -84,7 +90,6 @@ def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     if scanned.sums is not None:
         scores, unscored, whole = scanned.sums.scores(prepared, LaneSums(carry.head_sums, carry.tail_sums))
         advantages = advantages if whole is None else whole
-    has_own_returns = scanned.returns is not None or "advantage" not in kind.outputs
     if unscored is not None:
         estimated = _all_of(estimated, ~unscored)
     measured = _measured(counts, estimated, estimator)
