@@ -302,6 +302,24 @@ RoleReason = Literal["flag", "name", "preset", "case", "data set"]
 
 
 @dataclass(frozen=True)
+class LogInfo:
+    """A log of responses that a library wrote, and how it is computed with. Nothing of it is done unasked."""
+
+    name: str
+    #: Library and version, file, function.
+    writer: str
+    rewards: Sequence[str]
+    #: Columns whose values together tell the responses to one prompt.
+    group: Sequence[str]
+    #: The column of advantages that is there already.
+    advantage: str | None
+    #: One line of all that.
+    says: str
+    #: What to type; None where columns are missing for it.
+    command: str | None
+
+
+@dataclass(frozen=True)
 class FileInfo:
     """What is in a file, or in the files of one stream; what `gaecli.inspect` returns.
 
@@ -345,6 +363,8 @@ class FileInfo:
     #: 1 - Var(R - V) / Var(R) with R the return at λ = 1, bootstrapped as `plan` says.
     explained_variance: float | None = None
     existing: Sequence[ExistingColumn] = ()
+    #: Where it is one.
+    log: LogInfo | None = None
     plan: ComputePlan | None = None
     warnings: Sequence[WarningNote] = ()
     #: Where asked for.

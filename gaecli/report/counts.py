@@ -52,7 +52,9 @@ def compares_scores(estimator: object) -> bool:
 
 
 def estimator_of(info: FileInfo) -> object:
-    """That of the run that `gae inspect` foresees."""
+    """That of the run that `gae inspect` foresees, or that a log of responses takes."""
+    if info.log is not None and info.problem is not None:
+        return "grpo"
     return None if info.plan is None else info.plan.settings.get("estimator")
 
 

@@ -95,6 +95,9 @@ def _file(info: FileInfo, canvas: Canvas) -> list[Text]:
         if info.layout_reason:
             layout.append(f": {canvas.clean(info.layout_reason)}")
         lines += paragraph(layout, canvas.width - 2)
+    if info.log is not None:
+        looks = f"looks like {info.log.name}: {info.log.says}"
+        lines += paragraph(Text(canvas.clean(looks)), canvas.width - 2)
     lines += _episodes(info, canvas)
     name = canvas.shorten(info.path, canvas.width - len(number))
     return [Text.assemble((name, STRONG), number), *hanging(Text("  "), lines)]
