@@ -23,6 +23,7 @@ _OWN_ADVANTAGE = "{estimator}_advantage"
 #: What people tell the responses to one prompt by, the surest first, in files of no writer that is known.
 _GROUP_NAMES = (
     "group_id",
+    "group_index",
     "group",
     "uid",
     "prompt_id",
