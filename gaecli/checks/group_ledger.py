@@ -13,7 +13,7 @@ from gaecli.formats.base import Column, RolloutFile
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, BoolArray, IndexArray
 
-#: Columns that tell rollouts apart, the surest first; and texts of responses, of which equal ones are likely the same.
+#: Columns that tell rollouts apart, the surest first; and texts of responses, of which equal ones may be the same.
 _IDS = ("rollout_id", "trajectory_id", "traj_id", "request_id", "sample_id")
 _TEXTS = ("completion", "output", "response", "output_response", "response_tokens", "response_ids")
 #: Columns that hold what responses are to.

@@ -116,8 +116,8 @@ RULES = (
         "groups",
         zero_variance,
         summary="all responses of a group have one score",
-        why="their advantage is 0, so that they cost a generation and teach nothing; a share that grows over training "
-        "says that prompts are too easy, or too hard",
+        why="their advantage is 0, so that they cost a generation and teach nothing; a share that grows over "
+        "training says that prompts are too easy, or too hard",
         fix="filter such prompts or sample more of each; nothing has to be done for the numbers to be right",
         bugs=("huggingface/trl#7068", "huggingface/trl#6365"),
     ),
@@ -140,7 +140,7 @@ RULES = (
         "groups",
         split_rollouts,
         summary="one rollout stands in several rows of its group, each with its score",
-        why="a rollout that was split into k samples counts k times in the mean and the standard deviation of its group",
+        why="a rollout that was split into k samples counts k times in mean and standard deviation of its group",
         fix="pass `--sample-of COLUMN` with the column that tells rollouts apart",
         bugs=(
             "microsoft/agent-lightning#445",
@@ -180,8 +180,8 @@ RULES = (
         "groups",
         mixed_prompts,
         summary="a group holds responses to different prompts",
-        why="groups that were cut by position are wrong from the first row on that is missing: scores are then compared "
-        "across prompts",
+        why="groups that were cut by position are wrong from the first row on that is missing: scores are then "
+        "compared across prompts",
         fix="name the column of the prompt itself with `--group-column`",
         bugs=("PrimeIntellect-ai/prime-rl#600",),
     ),
