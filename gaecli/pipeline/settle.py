@@ -28,6 +28,8 @@ class Settled:
     counts: BoolArray | None
     #: [N] those of them that the convention gives an advantage. None: all.
     estimated: BoolArray | None
+    #: [N] those that enter mean and standard deviation. None: all.
+    measured_steps: BoolArray | None
     #: What the estimator writes.
     kind: EstimatorKind
     #: The returns are not A + V.
@@ -40,7 +42,7 @@ class Settled:
     def measured(self, numbers: Array) -> Array:
         """What enters mean and standard deviation: of all of these, or of the last step of each trajectory."""
         if self.kind.moments == "steps":
-            return self.counted(numbers)
+            return numbers if self.measured_steps is None else numbers[self.measured_steps]
         return numbers[self.prepared.cuts if self.estimated is None else self.prepared.cuts & self.estimated]
 
 
@@ -54,15 +56,17 @@ def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     counts = _all_of(is_real(block), _not(block.masked))
     estimated = counts if prepared is block else _all_of(counts, prepared.is_step)
     kind = estimator.settings.kind
+    measured = counts if estimator.settings.convention.counts_dropped else estimated
     has_own_returns = scanned.returns is not None or "advantage" not in kind.outputs
-    return Settled(block, prepared, advantages, returns, counts, estimated, kind, has_own_returns)
+    return Settled(block, prepared, advantages, returns, counts, estimated, measured, kind, has_own_returns)
 
 
 def reread(settled: Settled, estimator: Estimator) -> Settled:
     """The same block as another estimator reads it; the numbers are not computed anew."""
     prepared = estimator.prepare(settled.block)
     estimated = _all_of(settled.counts, None if prepared is settled.block else prepared.is_step)
-    return replace(settled, prepared=prepared, estimated=estimated)
+    measured = settled.counts if estimator.settings.convention.counts_dropped else estimated
+    return replace(settled, prepared=prepared, estimated=estimated, measured_steps=measured)
 
 
 def _with_ends(block: Block, carry: Carry) -> Block:
