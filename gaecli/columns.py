@@ -353,7 +353,7 @@ def _missing(file: RolloutFile, role: str) -> MissingRoleError:
         without = [
             f"`--estimator {kind.name}`"
             for kind in ESTIMATORS.values()
-            if role not in kind.roles and not kind.is_grouped
+            if role not in kind.roles and not kind.is_scored
         ]
         if without:
             hint += f"; {' and '.join(without)} {'needs' if len(without) == 1 else 'need'} none"

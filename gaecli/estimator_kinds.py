@@ -6,8 +6,10 @@ Plain data below everything that computes: settings are checked against it, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import field
 from typing import Any, Literal
 
+from gaecli.choices import MeasuredOver
 from gaecli.records import dataclass
 
 #: What an estimator writes; `Settings` has the name of the column of each.
@@ -29,10 +31,16 @@ class EstimatorKind:
     roles: tuple[str, ...]
     #: What it writes, in this order. The first is what is scanned, measured and normalised.
     outputs: tuple[OutputRole, ...]
-    #: What enters mean and standard deviation once: every step, or every trajectory, at its last step.
-    moments: Literal["steps", "trajectories"] = "steps"
-    #: Its advantage is the score of a trajectory beside those of its group (`Settings.group_column`).
+    #: What enters mean and standard deviation once, unless the settings say it: every step, or every trajectory.
+    measured_over: MeasuredOver = "steps"
+    #: It scores trajectories: one may be a row, whose reward is its score, and nothing lies beyond its end.
+    is_scored: bool = False
+    #: A score is compared with those of other trajectories (`gaecli.estimators.baselines`).
     is_grouped: bool = False
+    #: Of the settings that few look at (`FEW`), those that this one does.
+    takes: tuple[str, ...] = ()
+    #: What holds where neither the settings nor the preset say anything else.
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     #: Settings, and rules of presets, that it does not look at.
     unused: tuple[str, ...] = ()
     #: Of `gamma` and `lam`, those that a column may hold for each step.
@@ -41,24 +49,74 @@ class EstimatorKind:
     #: carry them as `Block.extras`.
     extras: Callable[[Any], tuple[str, ...]] = lambda settings: ()
 
+    def uses(self, name: str) -> bool:
+        """Whether a setting, or a rule of a preset, says anything to it."""
+        return name in self.takes if name in FEW else name not in self.unused
+
+
+#: Settings of scores and groups, which every kind looks at that takes them, and no other does.
+FEW = (
+    "group_column",
+    "singleton",
+    "sample_of",
+    "batch_column",
+    "state_column",
+    "step_weight",
+    "baseline_column",
+    "length_column",
+    "rewards",
+    "unscored",
+    "norm_over",
+    "group_ddof",
+    "group_eps",
+    "group_floor",
+)
 
 #: What says nothing to the score of a trajectory as a whole.
 _OF_STEPS = ("gamma", "lam", "lam_alpha", "n_steps", "recursion", "returns", "truncation")
+_SCORES = ("rewards", "unscored", "norm_over")
+_GROUPS = (*_SCORES, "group_column", "singleton", "sample_of")
+_SPREADS = ("group_ddof", "group_eps", "group_floor")
 
 
-def _baseline(name: str, summary: str, source: str) -> EstimatorKind:
+def _baseline(name: str, summary: str, source: str, *takes: str, **more: Any) -> EstimatorKind:
     """The score of a trajectory beside those of its group."""
+    fields: dict[str, Any] = {
+        "module": "gaecli.estimators.score",
+        "measured_over": "trajectories",
+        "is_grouped": True,
+        "takes": (*_GROUPS, *takes),
+        "unused": _OF_STEPS,
+        "extras": score_columns,
+    }
     return EstimatorKind(
         name=name,
         summary=summary,
         source=source,
-        module="gaecli.estimators.score",
         roles=("reward",),
         outputs=("advantage",),
-        moments="trajectories",
-        is_grouped=True,
-        unused=_OF_STEPS,
+        is_scored=True,
+        **{**fields, **more},
     )
+
+
+def _to_go(name: str, summary: str, source: str, *takes: str, **more: Any) -> EstimatorKind:
+    """The rewards from each step on."""
+    fields: dict[str, Any] = {
+        "module": "gaecli.estimators.to_go",
+        "outputs": ("advantage",),
+        "takes": (*_SCORES, *takes),
+        "unused": _OF_STEPS[1:],
+        "defaults": {"gamma": 1.0},
+    }
+    return EstimatorKind(
+        name=name, summary=summary, source=source, roles=("reward",), is_scored=True, **{**fields, **more}
+    )
+
+
+def score_columns(settings: Any) -> tuple[str, ...]:
+    """Columns of numbers that scores are made of, but for the rewards where they are summed."""
+    return () if settings.length_column is None else (settings.length_column,)
 
 
 _ROWS = (
@@ -115,6 +173,14 @@ _ROWS = (
         "grpo",
         "group-relative: A = (s - mean) / (std + ε) over the group, s the sum of rewards of the trajectory",
         "Shao et al. 2024, sec. 4.1.2, https://arxiv.org/abs/2402.03300",
+        *_SPREADS,
+    ),
+    _baseline(
+        "grpo-batch",
+        "group-relative, by the spread of the batch: A = (s - mean over the group) / (std over the batch + ε)",
+        'TRL, `scale_rewards="batch"`; https://arxiv.org/abs/2508.08221',
+        *_SPREADS,
+        "batch_column",
     ),
     _baseline(
         "dr-grpo",
@@ -130,6 +196,65 @@ _ROWS = (
         "max-rl",
         "A = (s - mean) / mean over the group, and 0 where the mean is not positive",
         "https://arxiv.org/abs/2602.02710",
+    ),
+    _baseline(
+        "opo",
+        "A = s - mean over the group, weighed by the lengths of the responses",
+        "Hao et al. 2025, https://arxiv.org/abs/2505.23585",
+        "length_column",
+    ),
+    _baseline(
+        "gpg",
+        "A = (s - mean over the group), times the responses of the batch for each whose score is not 0",
+        "Chu et al. 2025, https://arxiv.org/abs/2504.02546",
+        "batch_column",
+    ),
+    _baseline(
+        "gdpo",
+        "several rewards: each (r - mean) / (std + ε) over the group, their weighted sum normalised over all",
+        "Liu et al. 2026, https://arxiv.org/abs/2601.05242",
+        *_SPREADS,
+        extras=lambda settings: tuple(settings.rewards),
+        defaults={"normalize": "all"},
+    ),
+    _baseline(
+        "gigpo",
+        "grpo of trajectories, and of the reward-to-go over equal states in the group",
+        "Feng et al. 2025, https://arxiv.org/abs/2505.10978",
+        *_SPREADS,
+        "state_column",
+        "step_weight",
+        module="gaecli.estimators.to_go",
+        unused=_OF_STEPS[1:],
+        defaults={"gamma": 1.0},
+    ),
+    _baseline(
+        "rf++-baseline",
+        "REINFORCE++ with a baseline: A = s - mean over the group, normalised over all steps",
+        "Hu et al. 2025, https://arxiv.org/abs/2501.03262",
+        measured_over="steps",
+        defaults={"normalize": "all"},
+    ),
+    _baseline(
+        "flash-reinforce",
+        "A = s - mean over the batch; no group",
+        "OpenRLHF 0.11.2, `flash_reinforce`",
+        "batch_column",
+        takes=(*_SCORES, "batch_column"),
+    ),
+    _to_go(
+        "rf++",
+        "REINFORCE++: the discounted rewards to go, normalised over all steps; no group",
+        "Hu et al. 2025, https://arxiv.org/abs/2501.03262",
+        outputs=("advantage", "return"),
+        defaults={"gamma": 1.0, "normalize": "all"},
+    ),
+    _to_go(
+        "remax",
+        "A = the rewards to go - the reward of a greedy response, which a column has",
+        "Li et al. 2023, https://arxiv.org/abs/2310.10505",
+        "baseline_column",
+        extras=lambda settings: (settings.baseline_column,),
     ),
 )
 

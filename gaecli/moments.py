@@ -57,26 +57,86 @@ class Moments:
 
 @dataclass(frozen=True, eq=False)
 class GroupedMoments:
-    """`Moments` of G groups at once: arrays of counts, means and m2."""
+    """`Moments` of G groups at once: arrays of counts, means and m2.
 
-    counts: IndexArray
+    Counts are sums of weights, where numbers have some.
+    """
+
+    counts: FloatArray
     means: FloatArray
     m2s: FloatArray
 
     @classmethod
-    def of(cls, numbers: Array, groups: IndexArray, num_groups: int) -> GroupedMoments:
+    def of(
+        cls, numbers: Array, groups: IndexArray, num_groups: int, weights: Array | None = None
+    ) -> GroupedMoments:
         """`groups` [N] tells the group of each number."""
         numbers = numbers.astype(np.float64, copy=False)
-        counts = np.bincount(groups, minlength=num_groups)
+        counts = _sums(groups, num_groups, weights)
+        divisors = np.where(counts > 0, counts, 1.0)
+
+        def sums(terms: FloatArray) -> FloatArray:
+            return _sums(groups, num_groups, terms if weights is None else terms * weights)
+
         with np.errstate(over="ignore", invalid="ignore"):  # as above
-            sums = np.bincount(groups, weights=numbers, minlength=num_groups)
-            means = sums / np.maximum(counts, 1)
+            means = sums(numbers) / divisors
             deviations = numbers - means[groups]
             # The mean above is rounded; what is left of it is taken out, as the two-pass formula does.
-            rest = np.bincount(groups, weights=deviations, minlength=num_groups) / np.maximum(counts, 1)
-            squares = np.bincount(groups, weights=deviations * deviations, minlength=num_groups)
-            m2s = np.maximum(squares - counts * rest * rest, 0.0)
-            return cls(counts.astype(np.int64), means + rest, m2s)
+            rest = sums(deviations) / divisors
+            m2s = np.maximum(sums(deviations * deviations) - counts * rest * rest, 0.0)
+            return cls(counts, means + rest, m2s)
+
+    @classmethod
+    def of_all(cls, numbers: Array, weights: Array | None = None) -> GroupedMoments:
+        """Of one group that has them all."""
+        if weights is None:
+            return cls.of_one(Moments.of(numbers))
+        return cls.of(numbers, np.zeros(len(numbers), np.int64), 1, weights)
+
+    @classmethod
+    def of_one(cls, moments: Moments) -> GroupedMoments:
+        return cls(np.array([float(moments.count)]), np.array([moments.mean]), np.array([moments.m2]))
+
+    @classmethod
+    def nothing(cls, num_groups: int) -> GroupedMoments:
+        return cls(np.zeros(num_groups), np.zeros(num_groups), np.zeros(num_groups))
+
+    def merge(self, other: GroupedMoments) -> GroupedMoments:
+        """Group by group."""
+        counts = self.counts + other.counts
+        shares = other.counts / np.where(counts > 0, counts, 1.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            shifts = other.means - self.means
+            # Where one of the two is empty the other is taken as it is, bit by bit.
+            means = np.where(self.counts > 0, self.means + shifts * shares, other.means)
+            m2s = self.m2s + other.m2s + shifts * shifts * (self.counts * shares)
+        return GroupedMoments(
+            counts, means, np.where((self.counts > 0) & (other.counts > 0), m2s, self.m2s + other.m2s)
+        )
+
+    def take(self, rows: IndexArray | slice) -> GroupedMoments:
+        return GroupedMoments(self.counts[rows], self.means[rows], self.m2s[rows])
+
+    def put(self, rows: IndexArray, others: GroupedMoments) -> None:
+        """In place."""
+        self.counts[rows], self.means[rows], self.m2s[rows] = others.counts, others.means, others.m2s
+
+    def padded(self, num_groups: int) -> GroupedMoments:
+        """With empty groups behind."""
+        more = np.zeros(num_groups - len(self.counts))
+        return GroupedMoments(*(np.concatenate((part, more)) for part in (self.counts, self.means, self.m2s)))
+
+    def stds(self, ddof: int = 0) -> FloatArray:
+        """NaN where n <= ddof."""
+        divisors = self.counts - ddof
+        variances = self.m2s / np.where(divisors > 0, divisors, 1.0)
+        found: FloatArray = np.where(divisors > 0, np.sqrt(variances), np.nan)
+        return found
 
     def group(self, index: int) -> Moments:
         return Moments(int(self.counts[index]), float(self.means[index]), float(self.m2s[index]))
+
+
+def _sums(groups: IndexArray, num_groups: int, terms: Array | None) -> FloatArray:
+    """By group; None: of as many ones."""
+    return np.bincount(groups, weights=terms, minlength=num_groups).astype(np.float64, copy=False)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from gaecli.columns import MissingRoleError
 from gaecli.errors import GaeError, UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
+from gaecli.layouts.demands import likely_flags
 from gaecli.names import RESULT_NAMES
 from gaecli.presets import PRESETS
 from gaecli.records import dataclass
@@ -54,6 +55,8 @@ class ResponseLog:
     preset: str
     #: The column of advantages that is there already.
     advantage: str | None = None
+    #: Where something in the file speaks against the layout that it has.
+    layout: str | None = None
     remark: str = ""
 
     @property
@@ -78,6 +81,7 @@ class ResponseLog:
             self.preset,
             estimator=self.estimator,
             group_column=self.group,
+            layout=self.layout,
             advantage_column=self.new_column or base.advantage_column,
             on_nan=base.on_nan,
             join=base.join,
@@ -101,6 +105,8 @@ class ResponseLog:
         flag = "--reward-column" if len(self.rewards) == 1 else "--reward"
         for name in self.rewards:
             words += [flag, shlex.quote(name)]
+        if self.layout is not None:
+            words += ["--layout", self.layout]
         if self.new_column is not None:
             words += ["--advantage-column", self.new_column]
         return " ".join(words)
@@ -141,7 +147,8 @@ def likely(file: RolloutFile) -> ResponseLog | None:
         return None
     advantage = next((name for name in ("advantage", "advantages") if name in file.columns), None)
     names = (there["step"], group) if "step" in there and "id" not in group else (group,)
-    return ResponseLog("a log of responses", "", (info.name,), names, "grpo", "exact", advantage)
+    layout = _layout(file, (info.name,), names)
+    return ResponseLog("a log of responses", "", (info.name,), names, "grpo", "exact", advantage, layout)
 
 
 def as_asked(error: GaeError, file: RolloutFile, settings: Settings) -> GaeError:
@@ -149,13 +156,13 @@ def as_asked(error: GaeError, file: RolloutFile, settings: Settings) -> GaeError
 
     Whoever names a column of values, or an end, has something else in mind.
     """
-    is_asked = settings.kind.is_grouped and "reward" in settings.columns
+    is_asked = settings.kind.is_scored and "reward" in settings.columns
     if is_asked or settings.columns.keys() - {"reward"}:
         return error
     log = recognise(file)
     if log is None:
         return _with_guess(error, file, settings)
-    if settings.kind.is_grouped:
+    if settings.kind.is_scored:
         log = replace(log, estimator=settings.estimator)
     first, *rest = error.message.split("\n")
     lines = [f"{first}, which looks like {log.name}: {log.says}", *rest]
@@ -164,7 +171,7 @@ def as_asked(error: GaeError, file: RolloutFile, settings: Settings) -> GaeError
 
 def _with_guess(error: GaeError, file: RolloutFile, settings: Settings) -> GaeError:
     """Of no writer that is known: a command is only one thing that may be meant."""
-    log = None if settings.kind.is_grouped or not isinstance(error, MissingRoleError) else likely(file)
+    log = None if settings.kind.is_scored or not isinstance(error, MissingRoleError) else likely(file)
     if log is None:
         return error
     hint = f"{error.hint}; where each row is a response to a prompt, `{log.command(str(file.path))}`"
@@ -185,16 +192,30 @@ def _is_text(info: ColumnInfo) -> bool:
 
 def _found(file: RolloutFile, kind: ResponseLogKind) -> ResponseLog:
     has_advantage = kind.advantage is not None and file.find(kind.advantage) is not None
+    rewards = tuple(_rewards(file, kind))
+    group = tuple(name for name in kind.group if file.find(name) is not None)
     return ResponseLog(
         kind.name,
         kind.writer,
-        tuple(_rewards(file, kind)),
-        tuple(name for name in kind.group if file.find(name) is not None),
+        rewards,
+        group,
         kind.estimator,
         kind.preset if kind.preset in PRESETS else "exact",
         kind.advantage if has_advantage else None,
+        _layout(file, rewards, group),
         kind.remark,
     )
+
+
+def _layout(file: RolloutFile, rewards: Sequence[str], group: Sequence[str]) -> str | None:
+    """To be named where rewards of tokens stand in lists, and where a column looks like a flag of ends."""
+    if any(_is_list(file.find(name)) for name in rewards):
+        return None if any(_is_list(file.find(name)) for name in group) else "nested"
+    return "responses" if likely_flags(file) else None
+
+
+def _is_list(info: ColumnInfo | None) -> bool:
+    return info is not None and info.is_list
 
 
 def _rewards(file: RolloutFile, kind: ResponseLogKind) -> Sequence[str]:

@@ -221,6 +221,15 @@ class InvertedFacts:
 
 
 @dataclass(frozen=True, eq=False)
+class Labels:
+    """The cells of a column, one for each step, as codes into the names that there are."""
+
+    #: [N]
+    codes: IndexArray
+    names: Names
+
+
+@dataclass(frozen=True, eq=False)
 class MaskedSlots:
     """Rows of which only some are steps, and what stands for the others if they are to hold numbers."""
 
@@ -251,9 +260,10 @@ class Block:
         filled: [N] next values that a rule put in, not the file.
         stream_ends: indices of steps, in order, whose successor here is not the step after them in
             time. None: every step follows the one before it.
-        groups: [N] label of the normalisation group, as an index into `group_labels`.
+        labels: what tells groups apart, by column.
         lanes: the lanes that may go on into other blocks; steps of closed lanes end in a cut.
         placement: where the steps stand in the file.
+        missing_rewards: [N] no reward is there, which is no error (`--unscored zero`); `rewards` are 0 then.
         has_values: False where the file has no V(sₜ): `values` are 0 then.
         extras: [N] further columns of numbers by name, NaN where a cell says nothing.
         list_offsets: [rows + 1] for list columns: row i of the file holds items list_offsets[i:i+1].
@@ -273,8 +283,8 @@ class Block:
     slots: MaskedSlots | None = None
     filled: BoolArray | None = None
     stream_ends: IndexArray | None = None
-    groups: IndexArray | None = None
-    group_labels: Sequence[Hashable] = ()
+    labels: Mapping[str, Labels] = field(default_factory=dict)
+    missing_rewards: BoolArray | None = None
     has_values: bool = True
     extras: Mapping[str, Array] = field(default_factory=dict)
     list_offsets: IndexArray | None = None

@@ -18,12 +18,14 @@ from gaecli.choices import (
     MaskedReward,
     MaskFill,
     MaskMode,
+    MeasuredOver,
     NormalizeScope,
     NormFloor,
     OnNan,
     Precision,
     Singleton,
     Truncation,
+    Unscored,
 )
 from gaecli.decay_settings import (
     FAMILIES,
@@ -36,10 +38,11 @@ from gaecli.decay_settings import (
 )
 from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
-from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
+from gaecli.estimator_kinds import ESTIMATORS, FEW, EstimatorKind
+from gaecli.group_settings import LABEL_FLAGS, check_group_settings, names_of, plain_group_settings
 from gaecli.layout_kinds import LAYOUTS
 from gaecli.presets import Preset, find_preset
-from gaecli.presets.groups import group_rules
+from gaecli.presets.groups import score_rules
 from gaecli.records import dataclass
 
 #: The roles a column can play, in the order in which messages list them.
@@ -106,10 +109,30 @@ class Settings:
     norm_eps: float = 1e-8
     norm_floor: NormFloor = "add"
     keep_raw: bool = False
-    #: Of group baselines: the column whose equal values are a group.
-    group_column: str | None = None
-    #: And what the only trajectory of a group gets.
+    #: What enters mean and standard deviation once, of estimators that score trajectories. None: as is usual for it.
+    norm_over: MeasuredOver | None = None
+
+    # Of estimators that score trajectories and compare them (`gaecli.estimators.baselines`).
+    #: The column, or columns, whose equal values are a group.
+    group_column: str | tuple[str, ...] | None = None
+    #: Rule for the standard deviation of groups, where that of a normalisation after it is another. None: the same.
+    group_ddof: int | None = None
+    group_eps: float | None = None
+    group_floor: NormFloor | None = None
+    #: What the only trajectory of a group gets.
     singleton: Singleton = "zero"
+    #: Column -> weight: the score is their weighted sum. Empty: that of the one reward column.
+    rewards: Mapping[str, float] = field(default_factory=dict)
+    #: A trajectory without any reward is an error, or is compared with none and gets 0.
+    unscored: Unscored = "error"
+    #: Rows with equal values are samples of one rollout, and count once.
+    sample_of: str | None = None
+    #: Equal values are one batch; None: all inputs are.
+    batch_column: str | None = None
+    state_column: str | None = None
+    step_weight: float = 1.0
+    baseline_column: str | None = None
+    length_column: str | None = None
 
     join: bool | None = None
     precision: Precision = "double"
@@ -119,12 +142,14 @@ class Settings:
     def from_preset(cls, name: str, **explicit: Any) -> Settings:
         """What the preset says, but for what is given here and not None: that wins."""
         preset = find_preset(name)
-        given = {field: value for field, value in explicit.items() if value is not None}
+        given = plain_group_settings({name: value for name, value in explicit.items() if value is not None})
         kind = ESTIMATORS.get(given.get("estimator", "gae"))
         if kind is not None:
             _check_used(kind, given)
         chosen = _preset_settings(preset, kind)
         without_other_ways(chosen, given)
+        if given.get("rewards"):
+            given["columns"] = {"reward": next(iter(given["rewards"])), **given.get("columns", {})}
         return cls(**{**chosen, **given, "preset": preset.name})
 
     @staticmethod
@@ -132,7 +157,7 @@ class Settings:
         """What holds under a preset where nothing else is said, as `to_dict` has it."""
         defaults = {field.name: field.default for field in fields(Settings)}
         chosen = _preset_settings(find_preset(preset), ESTIMATORS[estimator])
-        return {**defaults, "columns": {}, **chosen, "preset": preset, "estimator": estimator}
+        return {**defaults, "columns": {}, "rewards": {}, **chosen, "preset": preset, "estimator": estimator}
 
     def __post_init__(self) -> None:
         find_preset(self.preset)
@@ -158,8 +183,7 @@ class Settings:
         if self.mask_mode is not None:
             _check_choice("mask_mode", self.mask_mode, get_args(MaskMode))
         self._check_n_steps()
-        self._check_groups()
-        _check_choice("singleton", self.singleton, get_args(Singleton))
+        check_group_settings(self)
         if self.norm_ddof not in (0, 1):
             raise UsageError(f"`--norm-ddof` is {self.norm_ddof}; it must be 0 or 1")
         if not (is_number(self.norm_eps) and self.norm_eps >= 0):
@@ -197,34 +221,34 @@ class Settings:
         elif isinstance(given, bool) or not isinstance(given, int) or given < 1:
             raise UsageError(f"`--n-steps` is {given}; it must be a whole number, 1 at least")
 
-    def _check_groups(self) -> None:
-        if not self.kind.is_grouped:
-            if self.group_column is not None:
-                raise UsageError(
-                    f"`--group-column` says nothing to `--estimator {self.estimator}`",
-                    hint="`--normalize-by` normalises advantages over equal values of a column",
-                )
-            return
-        if self.group_column is None:
-            raise UsageError(
-                f"`--estimator {self.estimator}` compares trajectories of one group, and no group is named",
-                hint="pass `--group-column` with the column that is equal for responses to one prompt",
-            )
-        if self.normalize != "none" or self.normalize_by is not None:
-            raise UsageError(
-                f"`--estimator {self.estimator}` is a normalisation over groups: there is no second one after it yet",
-                hint="drop `--normalize` and `--normalize-by`",
-            )
+    @property
+    def group_columns(self) -> tuple[str, ...]:
+        return names_of(self.group_column)
 
     @property
-    def grouped_by(self) -> str | None:
-        """The column that tells groups apart, whether those of a baseline or of a normalisation."""
-        return self.group_column or self.normalize_by
+    def sample_columns(self) -> tuple[str, ...]:
+        """Rows with equal values in all of them count once; none: every row does."""
+        return () if self.sample_of is None else (*self.group_columns, self.sample_of)
+
+    @property
+    def label_flags(self) -> dict[str, str]:
+        """Columns whose equal values belong together, each with the flag that names it."""
+        return {
+            column: flag for name, flag in LABEL_FLAGS.items() for column in names_of(getattr(self, name))
+        }
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        return tuple(self.label_flags)
+
+    @property
+    def measured_over(self) -> MeasuredOver:
+        return self.norm_over or self.kind.measured_over
 
     @property
     def extra_columns(self) -> tuple[str, ...]:
         """Columns of numbers that are read beside those of the roles."""
-        return tuple(dict.fromkeys([*self.kind.extras(self), *self.decay_columns]))
+        return tuple(dict.fromkeys([*self.rewards, *self.kind.extras(self), *self.decay_columns]))
 
     @property
     def decay_columns(self) -> tuple[str, ...]:
@@ -237,7 +261,7 @@ class Settings:
 
     def uses(self, name: str) -> bool:
         """Whether a setting, or a rule of the preset, says anything to the estimator."""
-        return name not in self.kind.unused
+        return self.kind.uses(name)
 
     @property
     def convention(self) -> Preset:
@@ -252,7 +276,7 @@ class Settings:
 
     @property
     def normalizes(self) -> bool:
-        return self.normalize != "none" or self.grouped_by is not None
+        return self.normalize != "none" or self.normalize_by is not None or self.kind.is_grouped
 
     @property
     def raw_column(self) -> str | None:
@@ -268,12 +292,15 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Settings of one estimator alone are left out of the documents of the others."""
-        found = {**asdict(self), "columns": dict(self.columns)}
+        found = {**asdict(self), "columns": dict(self.columns), "rewards": dict(self.rewards)}
         for name in ("n_steps", *OPTIONAL):
             if found[name] is None:
                 del found[name]
-        if not self.kind.is_grouped:
-            del found["group_column"], found["singleton"]
+        for name in FEW:
+            if not self.uses(name) or found[name] in (None, {}):
+                del found[name]
+        if isinstance(self.group_column, tuple):
+            found["group_column"] = list(self.group_column)
         return found
 
     def replace(self, **changes: Any) -> Settings:
@@ -315,12 +342,11 @@ def _preset_settings(preset: Preset, kind: EstimatorKind | None) -> dict[str, An
     chosen = preset.settings()
     if kind is None:
         return chosen
-    chosen |= group_rules(preset.name, kind.name)
-    if "advantage" not in kind.outputs or kind.is_grouped:
+    if "advantage" not in kind.outputs or kind.is_scored:
         chosen["normalize"] = "none"
     if "truncation" in kind.unused:
         chosen["truncation"] = "exact"
-    return chosen
+    return {**chosen, **score_rules(preset.name, kind.name)}
 
 
 def _check_used(kind: EstimatorKind, given: Mapping[str, Any]) -> None:

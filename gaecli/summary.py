@@ -176,13 +176,30 @@ class Normalization:
     ddof: int
     eps: float
     floor: str
-    #: The estimator, where what is normalised is the score of trajectories.
-    baseline: str | None = None
     #: None where there is more than one group, or none.
     mean: float | None = None
     std: float | None = None
     num_groups: int = 0
     #: At most a few dozen, in order of appearance; all of them are counted in `num_groups`.
+    groups: Sequence[NormalizationGroup] = ()
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the scores of trajectories were compared with, of estimators that do so."""
+
+    estimator: str
+    #: Columns whose equal values are a group; none where all of a batch are compared.
+    columns: Sequence[str]
+    ddof: int
+    eps: float
+    floor: str
+    singleton: str
+    num_groups: int = 0
+    #: Groups without a spread of scores, and those of a single trajectory.
+    num_flat: int = 0
+    num_alone: int = 0
+    #: As of `Normalization`.
     groups: Sequence[NormalizationGroup] = ()
 
 
@@ -211,6 +228,8 @@ class Summary:
     #: Within streams: what sets their means apart counts as explained by nothing.
     explained_variance: float | None
     normalization: Normalization
+    #: None of estimators that compare no trajectories.
+    baseline: Baseline | None = None
     warnings: Sequence[WarningNote] = ()
     seconds: Seconds = field(default_factory=Seconds)
     #: One line on how several inputs relate: "3 independent files", "one stream of 3 files".

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 
@@ -168,7 +168,7 @@ class _Cells:
         self._num_items = len(block.rewards)
         self._items, self._rows = last, block.file_rows(last)
 
-    def codes(self, name: str) -> tuple[IndexArray, object] | None:
+    def codes(self, name: str) -> tuple[IndexArray, Callable[[int], object]] | None:
         """([n] what tells cells apart, code -> label)."""
         column = self._columns.get(name)
         where = None if column is None else self._where(column)

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.options import ROLE_COLUMNS
+from gaecli.cli.options import GROUP_OPTIONS, ROLE_COLUMNS
 from gaecli.diagnosis import Checkup
 
 
 @command(
-    "inputs select ignore strict list_rules estimator group_column singleton",
+    "inputs select ignore strict list_rules estimator",
     "gamma n_steps preset truncation bootstrap done_at gamma_column lam_column",
     "layout mask_mode masked_reward",
+    GROUP_OPTIONS,
     ROLE_COLUMNS,
     "memory files_from join document_json quiet",
 )

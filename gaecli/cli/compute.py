@@ -9,16 +9,17 @@ from collections.abc import Sequence
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.options import ROLE_COLUMNS
+from gaecli.cli.options import GROUP_OPTIONS, ROLE_COLUMNS
 from gaecli.cli.values import check_plot
 from gaecli.settings import RunOptions, Settings
 from gaecli.summary import Summary
 
 
 @command(
-    "inputs estimator group_column singleton gamma lam preset lam_alpha n_steps truncation bootstrap done_at layout",
+    "inputs estimator gamma lam preset lam_alpha n_steps truncation bootstrap done_at layout",
     "lam_retain lam_value lam_value_alpha lam_value_retain gamma_column lam_column",
     "mask_mode masked_reward mask_fill",
+    GROUP_OPTIONS,
     ROLE_COLUMNS,
     "advantage_column return_column normalize normalize_by norm_ddof norm_eps norm_floor keep_raw device",
     "precision memory jobs files_from join output sidecar overwrite force dry_run plot json quiet",

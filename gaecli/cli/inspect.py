@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.options import ROLE_COLUMNS
+from gaecli.cli.options import GROUP_OPTIONS, ROLE_COLUMNS
 from gaecli.cli.values import check_plot
 from gaecli.errors import UsageError
 from gaecli.settings import RunOptions, Settings
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 @command(
-    "inputs episodes head estimator group_column singleton",
+    "inputs episodes head estimator",
     "gamma lam n_steps preset truncation bootstrap done_at layout gamma_column lam_column",
     "mask_mode masked_reward",
+    GROUP_OPTIONS,
     ROLE_COLUMNS,
     "advantage_column return_column memory jobs files_from join document_json plot on_nan",
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from gaecli.errors import UsageError
-from gaecli.estimator_kinds import ESTIMATORS
+from gaecli.estimator_kinds import ESTIMATORS, FEW
 from gaecli.layout_kinds import LAYOUTS
 
 
@@ -48,6 +48,7 @@ class Option(NamedTuple):
 _ESTIMATOR = "Estimator"
 _COLUMNS = "Columns"
 _NORMALIZE = "Normalisation"
+_GROUPS = "Scores and groups"
 _RUN = "Run"
 _OUTPUT = "Output"
 _RULES = "Rules"
@@ -87,16 +88,72 @@ _SETTINGS = (
     ),
     Option(
         "group_column",
-        "Of `grpo`, `dr-grpo`, `rloo`, `max-rl`: responses with equal values are a group, such as a prompt.",
-        _ESTIMATOR,
+        "Of `grpo` and its kind: responses with equal values are a group, such as a prompt. Given twice, responses "
+        "with equal values in both.",
+        _GROUPS,
         "COLUMN",
+        kind=list[str],
+    ),
+    Option(
+        "rewards",
+        "A column of rewards and its weight, 1 if left out; given for each of several. `gdpo` compares each by "
+        "itself, others their sum.",
+        _GROUPS,
+        "COLUMN=WEIGHT",
+        flags="--reward",
+        kind=list[str],
     ),
     Option(
         "singleton",
         "What the only response of a group gets: 0 (`zero`), its score (`raw`), or an `error`. "
         "Default: `zero`, or the preset's.",
-        _ESTIMATOR,
+        _GROUPS,
         "zero|raw|error",
+    ),
+    Option(
+        "unscored",
+        "A response whose rewards are all missing is an `error`, or is compared with none and gets 0 (`zero`). "
+        "Default: `error`, or the preset's.",
+        _GROUPS,
+        "error|zero",
+    ),
+    Option(
+        "sample_of",
+        "Rows with equal values are samples of one rollout, which counts once in mean and std.",
+        _GROUPS,
+        "COLUMN",
+    ),
+    Option(
+        "batch_column",
+        "Of `grpo-batch`, `gpg`, `flash-reinforce`: rows with equal values are a batch. Default: all inputs are one.",
+        _GROUPS,
+        "COLUMN",
+    ),
+    Option("state_column", "Of `gigpo`: steps with equal values are in one state.", _GROUPS, "COLUMN"),
+    _number("step_weight", "Of `gigpo`: what steps in equal states count. Default: 1.", float, panel=_GROUPS),
+    Option(
+        "baseline_column", "Of `remax`: the reward of the greedy response to the prompt.", _GROUPS, "COLUMN"
+    ),
+    Option(
+        "length_column",
+        "Of `opo`: the number of tokens of the response. Default: the steps there are.",
+        _GROUPS,
+        "COLUMN",
+    ),
+    _number(
+        "group_ddof",
+        "`--norm-ddof` of the groups, where it is not that of `--normalize`.",
+        int,
+        panel=_GROUPS,
+    ),
+    _number("group_eps", "`--norm-eps` of the groups, likewise.", float, panel=_GROUPS),
+    Option("group_floor", "`--norm-floor` of the groups, likewise.", _GROUPS, "add|clamp|rsqrt"),
+    Option(
+        "norm_over",
+        "Of estimators that score responses: every step enters the mean and std of `--normalize`, or every "
+        "trajectory once. Default: the estimator's, or the preset's.",
+        _GROUPS,
+        "steps|trajectories",
     ),
     _number("n_steps", "Rewards that `--estimator n-step` sums before it takes V.", int, metavar="N"),
     _number("gamma", "Discount γ. Default: 0.99, or the preset's.", float, flags="--gamma -g"),
@@ -120,11 +177,10 @@ _SETTINGS = (
     Option("lam_column", "Column with λ of each step.", _ESTIMATOR, "COLUMN"),
     Option(
         "truncation",
-        "A truncated end has a next value (`exact`), that of its own state (`current`; without γ: "
-        "`undiscounted`), that of the next row (`reset`), is terminal (`zero`), has no advantage (`drop`), or "
-        "is no end (`leak`). Default: `exact`, or the preset's.",
+        "A truncated end has a next value (`exact`), that of its own state (`current`), is terminal "
+        "(`zero`), has no advantage (`drop`), or is no end (`leak`). Default: `exact`, or the preset's.",
         _ESTIMATOR,
-        "exact|current|undiscounted|reset|zero|drop|leak",
+        "exact|current|zero|drop|leak",
     ),
     Option(
         "bootstrap",
@@ -378,3 +434,6 @@ OPTIONS: Mapping[str, Option] = {
 
 #: The columns of all roles, as every command lists them.
 ROLE_COLUMNS = " ".join(f"{row.name}_column" for row in _ROLES)
+
+#: What scores are made of and compared with, as every command lists them that computes.
+GROUP_OPTIONS = " ".join(FEW)

@@ -87,7 +87,7 @@ def _check(
 
 def _as_log(plan: StreamPlan, settings: Settings, ledger: GroupLedger) -> Settings:
     """The settings, or those that a log of responses takes about which nothing was said."""
-    if settings.kind.is_grouped or settings.columns:
+    if settings.kind.is_scored or settings.columns:
         return settings
     with told(plan.paths[0]):
         file = plan.open(plan.paths[0])
@@ -124,7 +124,7 @@ class _Checker:
         self.block_rows = block_rows
         self.rules = rules
         #: Of all streams; None where nothing is compared, or no rule asks.
-        has_groups = stream.settings.kind.is_grouped and any(rule.scope == "groups" for rule in rules)
+        has_groups = stream.settings.group_columns != () and any(rule.scope == "groups" for rule in rules)
         self.ledger = ledger if has_groups and not stream.files[0].layout.crosses_blocks else None
         self.contexts: list[Context] = []
         self.num_rows = 0

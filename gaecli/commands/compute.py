@@ -11,21 +11,23 @@ from pathlib import Path
 from typing import TypeVar
 
 from gaecli.commands.outcome import Outcome, summarize
-from gaecli.commands.stream_steps import Constants, ReadyStream, StreamSteps, inputs_of
+from gaecli.commands.stream_steps import ReadyStream, StreamSteps, inputs_of
 from gaecli.engines.base import Engine
 from gaecli.engines.registry import make_engine
 from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import FileError, GaeError
 from gaecli.estimators.registry import make_estimator
+from gaecli.estimators.stages import ScoreStage, stages_of
 from gaecli.kernels.devices import BREAK_EVEN_STEPS, choose_device
 from gaecli.kernels.torch_import import one_thread_per_operation, start_torch_import
-from gaecli.moments import Moments
 from gaecli.pipeline.blocks import BlockStore
 from gaecli.pipeline.clock import Stopwatch
+from gaecli.pipeline.group_tables import Constants
+from gaecli.pipeline.groups import StageTables, merged_tables
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.reading_errors import not_done
-from gaecli.pipeline.stream import RunContext, SummarisedStream, merge_moments
+from gaecli.pipeline.stream import RunContext, SummarisedStream
 from gaecli.pipeline.worker import Worker, WorkerRecipe
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
@@ -134,7 +136,7 @@ class _Run:
 
     @property
     def _spans_streams(self) -> bool:
-        return self.settings.normalize == "all" or self.settings.grouped_by is not None
+        return any(stage.spans_streams for stage in stages_of(self.settings))
 
     def interrupt(self) -> None:
         self._threads.interrupt()
@@ -159,7 +161,7 @@ class _Run:
         """All streams are looked at before the first is written: they share their normalisation."""
         outcomes: dict[int, Outcome] = {}
         streams: dict[int, SummarisedStream] = {}
-        constants: Constants = {}
+        constants: Constants = ()
 
         def carry_on(
             step: Callable[[_Job], T | Outcome | None], among: Sequence[_Job]
@@ -182,16 +184,17 @@ class _Run:
             for job in good:  # each of them is needed for the constants that they share
                 outcomes.pop(job.number, None)
 
-            def look(job: _Job) -> dict[Hashable, Moments]:
-                stream = streams[job.number] = self.steps.summarised(opened[job.number])
-                return stream.measure(self.context)
+            def look(job: _Job, stage: ScoreStage) -> StageTables:
+                if job.number not in streams:
+                    streams[job.number] = self.steps.summarised(opened[job.number])
+                return streams[job.number].measure(self.context, constants, stage)
 
-            looks = carry_on(look, good)
-            ready = [job for job, _ in looks]
-            total: dict[Hashable, Moments] = {}
-            for _, moments in looks:
-                merge_moments(total, moments)
-            constants = self.steps.constants(total)
+            ready = good
+            for stage in self.steps.stages:
+                looks = carry_on(partial(look, stage=stage), ready)
+                ready = [job for job, _ in looks]
+                tables = merged_tables(stage, (found for _, found in looks))
+                constants = (*constants, tables.constants())
             inputs = inputs_of([opened[job.number] for job in ready])
             # A run that was killed, or that met the same bad file, has written some of them already.
             carry_on(lambda job: self.steps.left_alone(streams[job.number], constants, inputs), ready)

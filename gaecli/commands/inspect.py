@@ -125,7 +125,7 @@ def _other_settings(info: FileInfo, log: ResponseLog | None, settings: Settings)
     hold.
     """
     if log is not None:
-        is_open = log.can_be_computed and not settings.kind.is_grouped and not settings.columns
+        is_open = log.can_be_computed and not settings.kind.is_scored and not settings.columns
         return log.settings(settings) if is_open else None
     if "value" in info.roles or "value" not in settings.kind.roles:
         return None

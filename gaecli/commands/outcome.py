@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from gaecli.errors import GaeError
-from gaecli.estimators.normalization import NormConstants
+from gaecli.estimators.stages import stages_of
 from gaecli.kernels.devices import Device
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.column_statistics import Explained
+from gaecli.pipeline.group_facts import GroupFacts, StageFacts, facts_of
 from gaecli.pipeline.judging.continuity import Continuity, Edges
 from gaecli.pipeline.notes import merged
 from gaecli.pipeline.opening import OpenStream
@@ -23,17 +24,17 @@ from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import (
+    Baseline,
     EpisodeCounts,
     Failure,
     FileSummary,
     Normalization,
-    NormalizationGroup,
     Seconds,
     Status,
     Summary,
     WarningNote,
 )
-from gaecli.writing.kept_report import constants_of, report_of
+from gaecli.writing.kept_report import facts_of_entry, report_of
 from gaecli.writing.kept_words import edges_of, notes_of
 from gaecli.writing.outputs import Output
 from gaecli.writing.targets import Target
@@ -47,7 +48,7 @@ class Outcome:
 
     files: list[FileSummary]
     totals: Totals = field(default_factory=Totals)
-    constants: Mapping[Hashable, NormConstants] = field(default_factory=dict)
+    facts: StageFacts = field(default_factory=StageFacts)
     warnings: list[WarningNote] = field(default_factory=list)
     sketches: SketchBook | None = None
     edges: Edges | None = None
@@ -75,22 +76,22 @@ class Outcome:
         """With what the earlier run found out, as far as the files keep it."""
         files = []
         totals = Totals()
-        constants: dict[Hashable, NormConstants] = {}
+        facts = facts_of_entry(entries[0])
         warnings = list(stream.warnings)
         known = {(note.code, note.message) for note in warnings}
-        # Those of all files, or of each its own.
-        is_shared = all(entry.get("normalization") == entries[0].get("normalization") for entry in entries)
         for number, (opened, entry) in enumerate(zip(stream.files, entries, strict=True)):
             found = report_of(entry)
             totals.merge(found)
             notes = notes_of(entry, stream.plan.paths)
             warnings += [note for note in notes if (note.code, note.message) not in known]
-            kept = constants_of(entry)
-            constants.update({label if is_shared else (number, label): one for label, one in kept.items()})
+            if number and stream.settings.normalize == "file":
+                facts = StageFacts(
+                    facts.baseline, facts.normalization.merge(facts_of_entry(entry).normalization)
+                )
             file = opened.file
             files.append(_file(file.path, stream, targets, "up to date", found.counts, file.format_name))
         edges = edges_of(entries[0], stream.plan.paths)
-        return cls(files, totals, constants, warnings, edges=edges)
+        return cls(files, totals, facts, warnings, edges=edges)
 
     @classmethod
     def done(
@@ -104,14 +105,8 @@ class Outcome:
     ) -> Outcome:
         files: list[FileSummary] = []
         totals = Totals()
-        constants: dict[Hashable, NormConstants] = {}
         for output in outputs:
             totals.merge(output.totals)
-            # Those of all files, or of each its own.
-            is_shared = output.constants is outputs[0].constants
-            constants.update(
-                output.constants if is_shared else {(len(files), k): v for k, v in output.constants.items()}
-            )
             status: Status = "dry run" if dry_run else "written"
             file = output.opened.file
             files.append(
@@ -125,7 +120,8 @@ class Outcome:
                     output.method,
                 )
             )
-        return cls(files, totals, constants, list(stream.warnings), book, stream.edges)
+        facts = facts_of(outputs[0].constants, stream.settings) if outputs else StageFacts()
+        return cls(files, totals, facts, list(stream.warnings), book, stream.edges)
 
 
 def summarize(
@@ -139,18 +135,15 @@ def summarize(
 ) -> Summary:
     """Adds outcomes up as they come and keeps none: each holds samples of its columns."""
     totals, explained = Totals(), Explained()
-    constants: dict[Hashable, NormConstants] = {}
+    facts: StageFacts | None = None
     files: list[FileSummary] = []
     notes: list[WarningNote] = []
     sketches: list[SketchBook] = []
     continuity = Continuity()
-    for number, outcome in enumerate(outcomes):
+    for outcome in outcomes:
         totals.merge(outcome.totals)
         explained.add(outcome.totals.value_errors, outcome.totals.returns)
-        is_shared = settings.normalize == "all" or settings.grouped_by is not None
-        constants.update(
-            outcome.constants if is_shared else {(number, k): v for k, v in outcome.constants.items()}
-        )
+        facts = outcome.facts if facts is None else _with(facts, outcome.facts, settings)
         files += outcome.files
         notes += outcome.warnings
         continuity.add(outcome.edges)
@@ -164,7 +157,10 @@ def summarize(
         columns={name: tally.statistics() for name, tally in totals.tallies.items()},
         explained_variance=explained.within,
         explained_variances=explained.over_streams,
-        normalization=_normalization(settings, constants, totals),
+        normalization=_normalization(
+            settings, facts.normalization if facts is not None else GroupFacts(), totals
+        ),
+        baseline=_baseline(settings, facts.baseline) if facts is not None else None,
         warnings=merged([*notes, *continuity.notes()]),
         seconds=Seconds(time.perf_counter() - started, clock["read"], clock["kernel"], clock["write"]),
         streams=streams,
@@ -197,26 +193,46 @@ def _file(
     )
 
 
-def _normalization(
-    settings: Settings, constants: Mapping[Hashable, NormConstants], totals: Totals
-) -> Normalization:
-    scope = f"by {settings.grouped_by}" if settings.grouped_by is not None else settings.normalize
+def _with(facts: StageFacts, others: StageFacts, settings: Settings) -> StageFacts:
+    """Of another stream, which has the same groups or its own; where it failed it has none."""
+    baseline = facts.baseline if facts.baseline.num_groups else others.baseline
+    if settings.normalize == "all" or settings.normalize_by is not None:
+        is_known = facts.normalization.num_groups > 0
+        return StageFacts(baseline, facts.normalization if is_known else others.normalization)
+    return StageFacts(baseline, facts.normalization.merge(others.normalization))
+
+
+def _normalization(settings: Settings, facts: GroupFacts, totals: Totals) -> Normalization:
+    scope = f"by {settings.normalize_by}" if settings.normalize_by is not None else settings.normalize
     rule = (settings.norm_ddof, settings.norm_eps, settings.norm_floor)
-    if not settings.normalizes:
+    if scope == "none":
         return Normalization("none", *rule)
-    is_single = settings.normalize != "episode" and settings.grouped_by is None and len(constants) == 1
-    whole = next(iter(constants.values())) if is_single else None
-    groups = [
-        NormalizationGroup(str(label), group.count, group.mean, group.std)
-        for label, group in list(constants.items())[:MAX_GROUPS_SHOWN]
-        if settings.grouped_by is not None
-    ]
+    is_single = settings.normalize != "episode" and settings.normalize_by is None and facts.num_groups == 1
+    whole = facts.groups[0] if is_single else None
     return Normalization(
         scope,
         *rule,
-        baseline=settings.estimator if settings.kind.is_grouped else None,
         mean=whole.mean if whole is not None else None,
         std=whole.std if whole is not None else None,
-        num_groups=totals.local_groups + len(constants),
-        groups=groups,
+        num_groups=totals.local_groups + facts.num_groups,
+        groups=facts.groups[:MAX_GROUPS_SHOWN] if settings.normalize_by is not None else (),
+    )
+
+
+def _baseline(settings: Settings, facts: GroupFacts) -> Baseline | None:
+    if not settings.kind.is_grouped:
+        return None
+    (stage, *_) = stages_of(settings)
+    rule = stage.components[-1].scalings[-1].rule
+    return Baseline(
+        settings.estimator,
+        settings.group_columns,
+        rule.ddof,
+        rule.eps,
+        rule.floor,
+        settings.singleton,
+        num_groups=facts.num_groups,
+        num_flat=facts.num_degenerate,
+        num_alone=facts.num_alone,
+        groups=facts.groups[:MAX_GROUPS_SHOWN],
     )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 
 from gaecli.commands.outcome import Outcome
 from gaecli.commands.rerun import earlier_entries
 from gaecli.commands.warnings import behind_cache, findings
-from gaecli.estimators.normalization import NormConstants, NormRule
+from gaecli.estimators.stages import stages_of
 from gaecli.kernels.devices import Device
-from gaecli.moments import Moments
 from gaecli.pipeline.apply import Totals
+from gaecli.pipeline.group_tables import Constants
 from gaecli.pipeline.header_notes import names_alike, stored_settings
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.sketches import SketchBook
@@ -24,8 +24,6 @@ from gaecli.writing.kept_words import kept_words
 from gaecli.writing.outputs import Output, Outputs, by_new_file
 from gaecli.writing.provenance import combined_fingerprint, payload_of
 from gaecli.writing.write_file import WriteFile, WrittenFrom
-
-Constants = Mapping[Hashable, NormConstants]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +53,7 @@ class StreamSteps:
         self.outputs = outputs
         self.context = context
         self.device = device
-        self.rule = NormRule.of(settings)
+        self.stages = stages_of(settings)
 
     def open(self, number: int, plan: StreamPlan) -> OpenStream:
         with self.context.worker.clock("read"):
@@ -81,9 +79,9 @@ class StreamSteps:
         if done is None and self.context.engine.is_here:
             self.outputs.begin_early(opened, self.context.worker)
         stream = self.summarised(opened)
-        constants: Constants = {}
-        if self.settings.normalizes and self.settings.normalize != "file":
-            constants = self.constants(stream.measure(self.context))
+        constants: Constants = ()
+        for stage in self.stages:
+            constants = (*constants, stream.measure(self.context, constants, stage).constants())
         if done is not None:
             return self._drawn(done, stream, constants)
         return self.written(stream, constants, inputs)
@@ -96,8 +94,9 @@ class StreamSteps:
             return None
         self.outputs.found(opened, entries)
         outcome = Outcome.up_to_date(opened, targets, entries)
-        constants = outcome.constants.values()
-        outcome.warnings.extend(findings(opened.plan, outcome.totals, constants, self.settings, self.device))
+        outcome.warnings.extend(
+            findings(opened.plan, outcome.totals, outcome.facts, self.settings, self.device)
+        )
         return outcome
 
     def left_alone(self, stream: SummarisedStream, constants: Constants, inputs: str) -> Outcome | None:
@@ -111,9 +110,6 @@ class StreamSteps:
                 self.places.inputs.fill(one.file.path, one.columns)
         return summarised(opened, self.context)
 
-    def constants(self, total: Mapping[Hashable, Moments]) -> dict[Hashable, NormConstants]:
-        return {key: self.rule.constants(moments) for key, moments in total.items()}
-
     def written(self, stream: SummarisedStream, constants: Constants, inputs: str) -> ReadyStream:
         """The new files, complete."""
         outputs = self.outputs.of(stream.opened)
@@ -123,8 +119,8 @@ class StreamSteps:
         def tasks(groups: Iterable[Sequence[Output]]) -> Generator[WriteFile, None, None]:
             for group in groups:
                 for output in group:
-                    output.constants = self._constants_of_file(stream, output.index) or constants
-                yield self.outputs.task(group, stream, self.rule, inputs, words, book)
+                    output.constants = constants
+                yield self.outputs.task(group, stream, inputs, words, book)
 
         groups = by_new_file(outputs)
         # What is drawn of a file goes on with what is drawn of the one before it.
@@ -142,8 +138,9 @@ class StreamSteps:
         outcome = Outcome.done(
             stream, self.outputs.targets, ready.outputs, ready.book, dry_run=self.options.dry_run
         )
-        constants = outcome.constants.values()
-        outcome.warnings.extend(findings(stream.plan, outcome.totals, constants, self.settings, self.device))
+        outcome.warnings.extend(
+            findings(stream.plan, outcome.totals, outcome.facts, self.settings, self.device)
+        )
         data_set = stream.plan.data_set
         if data_set is not None and stream.number in self.outputs.behind_caches:
             outcome.warnings.append(behind_cache(str(data_set.root)))
@@ -153,20 +150,12 @@ class StreamSteps:
         """What is up to date, with the numbers that pictures are drawn from: computed, and not written."""
         done.totals, book = Totals(), SketchBook()
         for index in range(len(stream.files)):
-            of_file = self._constants_of_file(stream, index) or constants
-            source = WrittenFrom(stream.opened.source(index), stream.carries_of(index), of_file)
-            ((written,),) = self.context.engine.run([WriteFile([source], self.rule, book=book)])
+            source = WrittenFrom(stream.opened.source(index), stream.carries_of(index), constants)
+            ((written,),) = self.context.engine.run([WriteFile([source], book=book)])
             done.totals.merge(written.totals[0])
             book = written.book or book
         done.sketches = book
         return done
-
-    def _constants_of_file(
-        self, stream: SummarisedStream, index: int
-    ) -> dict[Hashable, NormConstants] | None:
-        if self.settings.normalize != "file":
-            return None
-        return self.constants(stream.measure(self.context, only_file=index))
 
 
 def inputs_of(streams: Sequence[OpenStream]) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import numpy as np
 
-from gaecli.estimators.normalization import NormConstants
 from gaecli.kernels.devices import Device
 from gaecli.pipeline.apply import Totals
+from gaecli.pipeline.group_facts import StageFacts
 from gaecli.pipeline.notes import counted
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
@@ -18,15 +16,16 @@ from gaecli.summary import BootstrapCounts, WarningNote
 def findings(
     plan: StreamPlan,
     totals: Totals,
-    constants: Collection[NormConstants],
+    facts: StageFacts,
     settings: Settings,
     device: Device,
 ) -> list[WarningNote]:
-    """All that there is to tell of numbers that were computed. `constants`: those of every group."""
+    """All that there is to tell of numbers that were computed."""
     file = only_file(plan)
     notes = [
         *reading_notes(totals, settings, file),
-        *_degenerate(totals, constants, settings, file),
+        *_degenerate(totals, facts, settings, file),
+        *_unscored(totals, file),
         *_overflows(totals, settings, file),
     ]
     if settings.precision == "double" and not device.has_float64:
@@ -62,9 +61,6 @@ def _deviations(totals: Totals, settings: Settings, file: str | None) -> list[Wa
     if settings.truncation != "exact" and totals.counts.truncated:
         numbers, names = (totals.counts.truncated,), (who, settings.truncation)
         notes.append(counted("preset-truncation", numbers, file, names=names, hint=_exact_hint(settings)))
-    num_ended = totals.counts.terminated + totals.counts.truncated
-    if convention.early_ends and num_ended:
-        notes.append(counted("preset-early-ends", (num_ended,), file, names=(settings.preset,)))
     if convention.arrival_rows and totals.unestimated_steps:
         numbers = (totals.unestimated_steps,)
         notes.append(counted("preset-last-rows", numbers, file, names=(settings.preset,)))
@@ -102,17 +98,24 @@ def _bootstraps(
     return notes
 
 
-def _degenerate(
-    totals: Totals, constants: Collection[NormConstants], settings: Settings, file: str | None
-) -> list[WarningNote]:
+def _degenerate(totals: Totals, facts: StageFacts, settings: Settings, file: str | None) -> list[WarningNote]:
     if not settings.normalizes:
         return []
-    count = totals.degenerate_groups
-    count += sum(group.is_degenerate and group.count > 0 for group in constants)
-    if not count:
+    notes = []
+    count = totals.degenerate_groups + facts.normalization.num_degenerate
+    if count:
+        whose = "all" if facts.normalization.num_groups == 1 else "groups"
+        notes.append(counted("zero-variance", (count,), file, names=(whose,)))
+    if facts.baseline.num_degenerate:
+        numbers = (facts.baseline.num_degenerate, facts.baseline.num_alone)
+        notes.append(counted("flat-groups", numbers, file))
+    return notes
+
+
+def _unscored(totals: Totals, file: str | None) -> list[WarningNote]:
+    if not totals.unscored:
         return []
-    whose = "all" if len(constants) == 1 else "groups"
-    return [counted("zero-variance", (count,), file, names=(whose,))]
+    return [counted("unscored", (totals.unscored,), file)]
 
 
 def _overflows(totals: Totals, settings: Settings, file: str | None) -> list[WarningNote]:

@@ -7,11 +7,40 @@ all, makes of a stream one block: `needs_whole_stream` of the estimator's module
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray
 from gaecli.settings import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class LaneSums:
+    """[lanes, M] M sums over trajectories: of the one at the start of each lane, and of the one at its end."""
+
+    heads: FloatArray
+    tails: FloatArray
+
+
+class Scores(NamedTuple):
+    by_name: Mapping[str, FloatArray]
+    #: [N] steps of trajectories without any. None: all have one.
+    unscored: BoolArray | None
+    #: In place of the estimates, where those are a sum over the trajectory.
+    estimates: FloatArray | None
+
+
+class TrajectorySums(Protocol):
+    """Sums over the steps of trajectories, as far as a block has them (`gaecli.estimators.scores`)."""
+
+    @property
+    def by_name(self) -> Mapping[str, FloatArray]: ...
+
+    def at_borders(self, block: Block) -> LaneSums: ...
+
+    def scores(self, block: Block, totals: LaneSums) -> Scores:
+        """Of whole trajectories; `totals` are the sums of those that go on in other blocks, NaN elsewhere."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +68,8 @@ class Estimates(NamedTuple):
 
     advantages: FloatArray
     returns: FloatArray | None = None
+    #: Where more than the advantages is compared, or whole trajectories are.
+    sums: TrajectorySums | None = None
 
 
 class Estimator(Protocol):

@@ -4,15 +4,17 @@
 
 with σ² = Σ (A - mean)² / (n - ddof). A group that holds one step, or no variance, gives exactly 0.
 
-Group baselines are the same map of scores s, with another scale for some:
+Group baselines are the same map of scores s, with another scale for some (`Scale`):
 
-    grpo: as above        dr-grpo: 1        rloo: n / (n - 1), so that A = s - mean of the others
-    max-rl: 1 / mean, and 0 where the mean is not positive
+    std: as above        one: 1        others: n / (n - 1), so that A = s - mean of the others
+    mean: 1 / mean, and 0 where the mean is not positive
+
+`gaecli.estimators.stages` says which of them an estimator is made of.
 """
 
 from __future__ import annotations
 
-import math
+from typing import Literal
 
 import numpy as np
 
@@ -20,11 +22,13 @@ from gaecli.choices import NormFloor, Singleton
 from gaecli.errors import DataError
 from gaecli.moments import GroupedMoments, Moments
 from gaecli.records import dataclass
-from gaecli.rollouts import FloatArray, IndexArray
-from gaecli.settings import Settings
+from gaecli.rollouts import BoolArray, FloatArray
 
 #: A spread below this many units in the last place of the mean is rounding, not variance.
 _ROUNDING = 8 * np.finfo(np.float64).eps
+
+#: What a number is multiplied by once the mean is taken off.
+Scale = Literal["std", "one", "others", "mean"]
 
 
 @dataclass(frozen=True)
@@ -34,68 +38,67 @@ class NormRule:
     ddof: int
     eps: float
     floor: NormFloor
-    #: The estimator whose scale it is; all but those of group baselines have that of `grpo`.
-    baseline: str = "grpo"
+    scale: Scale = "std"
+    #: What the only member of a group gets.
     singleton: Singleton = "zero"
 
-    @classmethod
-    def of(cls, settings: Settings) -> NormRule:
-        if not settings.kind.is_grouped:
-            return cls(settings.norm_ddof, settings.norm_eps, settings.norm_floor)
-        return cls(
-            settings.norm_ddof,
-            settings.norm_eps,
-            settings.norm_floor,
-            settings.estimator,
-            settings.singleton,
-        )
-
     def constants(self, moments: Moments) -> NormConstants:
-        if not (math.isfinite(moments.mean) and math.isfinite(moments.m2)):
+        """Of one group."""
+        return self.of_groups(GroupedMoments.of_one(moments)).group(0)
+
+    def of_groups(self, moments: GroupedMoments) -> GroupConstants:
+        if not (np.isfinite(moments.means).all() and np.isfinite(moments.m2s).all()):
             raise DataError(
                 "advantages are too large to be normalised: their variance is more than float64 holds",
                 hint="check the rewards and values for cells that are no measurements, such as 1e300",
             )
-        if moments.count == 1 and self.singleton != "zero":
-            return self._alone(moments)
-        if self.baseline != "grpo":
-            return self._centred(moments)
-        std = moments.std(self.ddof)
-        if std is None or std <= _ROUNDING * abs(moments.mean):
-            return NormConstants(moments.count, moments.mean, 0.0, 0.0, is_degenerate=True)
-        return NormConstants(
-            moments.count, moments.mean, std, 1.0 / self._denominator(std), is_degenerate=False
-        )
+        stds = moments.stds(self.ddof)
+        has_none = np.isnan(stds)
+        stds = np.where(has_none, 0.0, stds)
+        is_flat = has_none | (stds <= _ROUNDING * np.abs(moments.means))
+        means, scales = moments.means, self._scales(moments, stds, is_flat)
+        if self.scale == "std":
+            stds = np.where(is_flat, 0.0, stds)
+        alone = moments.counts == 1
+        if self.singleton != "zero" and alone.any():
+            means, stds, scales, is_flat = self._kept(alone, means, stds, scales, is_flat)
+        return GroupConstants(moments.counts, means, stds, scales, is_flat)
 
-    def _alone(self, moments: Moments) -> NormConstants:
+    def _scales(self, moments: GroupedMoments, stds: FloatArray, is_flat: BoolArray) -> FloatArray:
+        counts, means = moments.counts, moments.means
+        with np.errstate(divide="ignore", over="ignore"):
+            if self.scale == "std":
+                return np.where(is_flat, 0.0, 1.0 / self._denominators(stds))
+            if self.scale == "others":
+                return np.where(counts > 1, counts / np.maximum(counts - 1, 1), 0.0)
+            if self.scale == "mean":
+                return np.where((means > 0) & (counts > 1), 1.0 / np.where(means > 0, means, 1.0), 0.0)
+        return np.where(counts > 1, 1.0, 0.0)
+
+    def _kept(
+        self, alone: BoolArray, means: FloatArray, stds: FloatArray, scales: FloatArray, is_flat: BoolArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray, BoolArray]:
         """The score as it is; verl takes 0 for the mean and 1 for the standard deviation."""
         if self.singleton == "error":
             raise DataError(
                 "a group has a single trajectory, which nothing can be compared with",
                 hint="pass `--singleton zero` for an advantage of 0 there, or `--singleton raw` for its score",
             )
-        scale = 1.0 / self._denominator(1.0) if self.baseline == "grpo" else 1.0
-        return NormConstants(1, 0.0, 1.0, scale, is_degenerate=False)
+        scale = float(1.0 / self._denominators(np.ones(1))[0]) if self.scale == "std" else 1.0
+        return (
+            np.where(alone, 0.0, means),
+            np.where(alone, 1.0, stds),
+            np.where(alone, scale, scales),
+            is_flat & ~alone,
+        )
 
-    def _centred(self, moments: Moments) -> NormConstants:
-        """Scales that are no matter of a standard deviation."""
-        count, mean = moments.count, moments.mean
-        std = moments.std(self.ddof) or 0.0
-        if self.baseline == "rloo":
-            scale = count / (count - 1) if count > 1 else 0.0
-        elif self.baseline == "max-rl":
-            scale = 1.0 / mean if mean > 0 and count > 1 else 0.0
-        else:
-            scale = 1.0 if count > 1 else 0.0
-        return NormConstants(count, mean, std, scale, is_degenerate=bool(std <= _ROUNDING * abs(mean)))
-
-    def _denominator(self, std: float) -> float:
+    def _denominators(self, stds: FloatArray) -> FloatArray:
         if self.floor == "add":
-            return std + self.eps
-        return max(std, self.eps) if self.floor == "clamp" else math.sqrt(std * std + self.eps)
-
-    def per_group(self, moments: GroupedMoments) -> list[NormConstants]:
-        return [self.constants(moments.group(index)) for index in range(len(moments.counts))]
+            return stds + self.eps
+        found: FloatArray = (
+            np.maximum(stds, self.eps) if self.floor == "clamp" else np.sqrt(stds * stds + self.eps)
+        )
+        return found
 
 
 @dataclass(frozen=True)
@@ -109,14 +112,25 @@ class NormConstants:
     is_degenerate: bool
 
 
+@dataclass(frozen=True, eq=False)
+class GroupConstants:
+    """`NormConstants` of G groups at once."""
+
+    counts: FloatArray
+    means: FloatArray
+    stds: FloatArray
+    scales: FloatArray
+    are_degenerate: BoolArray
+
+    def group(self, index: int) -> NormConstants:
+        return NormConstants(
+            int(self.counts[index]),
+            float(self.means[index]),
+            float(self.stds[index]),
+            float(self.scales[index]),
+            is_degenerate=bool(self.are_degenerate[index]),
+        )
+
+
 def normalize(advantages: FloatArray, constants: NormConstants) -> FloatArray:
     return (advantages - constants.mean) * constants.scale
-
-
-def normalize_groups(
-    advantages: FloatArray, groups: IndexArray, constants: list[NormConstants]
-) -> FloatArray:
-    means = np.array([group.mean for group in constants])
-    scales = np.array([group.scale for group in constants])
-    result: FloatArray = (advantages - means[groups]) * scales[groups]
-    return result

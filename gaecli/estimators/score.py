@@ -1,6 +1,6 @@
 """The score of a trajectory, s = Σ rₜ, at each of its steps: what group baselines compare.
 
-What becomes of it beside the scores of its group is `gaecli.estimators.normalization.NormRule`.
+What becomes of it beside the scores of others is `gaecli.estimators.stages`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from dataclasses import replace
 import numpy as np
 
 from gaecli.errors import DataError
-from gaecli.estimators.base import Estimates
-from gaecli.estimators.whole_stream import WholeStreamGae
+from gaecli.estimators.base import Borders, Estimates
+from gaecli.estimators.gae import Gae
+from gaecli.estimators.scores import SCORE, sums_of
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, BoolArray, IndexArray
+from gaecli.rollouts import Block, FloatArray
 from gaecli.settings import Settings
 
 
@@ -23,45 +24,55 @@ def make(settings: Settings, device: Device) -> Score:
 
 
 def needs_whole_stream(settings: Settings) -> bool:
-    """The first step of a trajectory and its last may stand in two blocks, and both have all of the sum."""
-    return True
+    """Sums are completed by what other blocks have of a trajectory."""
+    return False
 
 
 @dataclass(frozen=True)
-class Score(WholeStreamGae):
+class Score(Gae):
     """NumPy in float64, whatever the device. Nothing is discounted, and no value counts."""
 
     def prepare(self, block: Block) -> Block:
-        """Ends are ends; what is beyond them is nothing to a sum of rewards."""
-        cuts = block.cuts.copy()
-        if block.lanes.count:
-            cuts[block.lanes.stops - 1] = True
-        if block.groups is not None:
-            _check_one_group(block, block.groups, cuts, self.settings)
-        return replace(block, cuts=cuts, terminated=cuts, next_values=None)
+        return without_beyond(block, self.settings)
 
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
-        rewards = block.rewards.astype(np.float64)
-        if block.is_step is not None:
-            rewards = np.where(block.is_step, rewards, 0.0)
-        stops = np.flatnonzero(block.cuts) + 1
-        if not len(stops):
-            return Estimates(np.zeros(0))
-        starts = np.concatenate(([0], stops[:-1]))
-        scores = np.add.reduceat(rewards, starts)
-        return Estimates(np.repeat(scores, stops - starts))
+        sums = sums_of(block, self.settings, are_estimates=True)
+        return Estimates(sums.by_name[SCORE], sums=sums)
+
+    def borders(self, block: Block, advantages: FloatArray) -> Borders:
+        return nothing_beyond(super().borders(block, advantages))
+
+    def settle(
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+    ) -> FloatArray:
+        return advantages
 
 
-def _check_one_group(block: Block, groups: IndexArray, cuts: BoolArray, settings: Settings) -> None:
+def without_beyond(block: Block, settings: Settings) -> Block:
+    """Ends are ends; what is beyond them is nothing to a sum of rewards."""
+    for name in settings.group_columns:
+        _check_one_group(block, name)
+    return replace(block, terminated=block.cuts, next_values=None)
+
+
+def nothing_beyond(borders: Borders) -> Borders:
+    """No value enters at the end of a lane."""
+    nothing = np.zeros(len(borders.offsets))
+    return replace(borders, value_weights=nothing, end_weights=nothing, end_values=None)
+
+
+def _check_one_group(block: Block, name: str) -> None:
     """A trajectory is compared with others as a whole."""
-    changes = (groups[1:] != groups[:-1]) & ~cuts[:-1]
+    labels = block.labels[name]
+    changes = (labels.codes[1:] != labels.codes[:-1]) & ~block.cuts[:-1]
+    changes[block.lanes.stops[block.lanes.stops < block.num_steps] - 1] = False
     if not changes.any():
         return
     first = int(np.argmax(changes)) + 1
-    labels = [block.group_labels[groups[step]] for step in (first - 1, first)]
+    found = [labels.names[labels.codes[step]] for step in (first - 1, first)]
+    before, after = (repr(label.item() if isinstance(label, np.generic) else label) for label in found)
     raise DataError(
-        f"`{settings.grouped_by}` goes from {labels[0]!r} to {labels[1]!r} within one trajectory; "
-        f"{int(changes.sum()):,} such places in all",
+        f"`{name}` goes from {before} to {after} within one trajectory; {int(changes.sum()):,} such places in all",
         hint="a trajectory is of one group; if each row, or each item of a list, is a response of its own, pass "
         "`--layout responses`",
     )

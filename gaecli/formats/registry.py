@@ -164,10 +164,10 @@ def _not_a_rollout_file(path: Path, magic: bytes) -> FileError:
     if not magic:
         return FileError(f"`{path}` is empty: 0 bytes", hint=f"expected one of {_NAMES}")
     if magic.startswith(b"PK"):
-        hint = _CONVERSIONS[".pt"].format(name=path, stem=path.with_suffix(""))
+        command = _CONVERSIONS[".pt"].format(name=path, stem=path.with_suffix(""))
         return FileError(
             f"`{path}` was written by `torch.save`: it is a pickle; reading one can run code, so it is never loaded",
-            hint=f"make a file of arrays or lines of it, if you trust it: {hint}",
+            hint=f"make a file of arrays or lines of it, if you trust it: {command}",
         )
     if magic.startswith(b"\x80"):
         return FileError(

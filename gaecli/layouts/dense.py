@@ -53,7 +53,7 @@ class DenseLayout(LongLayout):
 
     def _table(self, start: int, columns: Mapping[str, Column]) -> ArrayTable:
         assert self._arrays is not None
-        return self._arrays.table(start, columns).with_labels([self._group, *self._extras])
+        return self._arrays.table(start, columns).with_labels([*self._labels, *self._extras])
 
     def _stops(self, table: ArrayTable) -> IndexArray | None:
         if table.piece is None or self.frame.is_time_major:

@@ -29,7 +29,9 @@ def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[s
             )
         if info.damage is not None:
             raise damaged(file.path, info)
-        is_number = info.kind in ("float", "int", "bool")
+        is_number = info.kind in ("float", "int", "bool") or (
+            info.kind == "null" and name in settings.rewards
+        )
         if info.unusable is not None or not is_number or (info.is_list and not reward.is_list):
             why = info.unusable or f"its type is {info.type_name}"
             raise UsageError(f"column `{name}` of `{file.path}` cannot be used by {who}: {why}")

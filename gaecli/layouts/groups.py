@@ -1,4 +1,4 @@
-"""`--normalize-by COLUMN`: the group that each step belongs to."""
+"""Columns whose equal values are groups: `--group-column`, `--normalize-by` and their kind."""
 
 from __future__ import annotations
 
@@ -7,26 +7,30 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 import numpy as np
 
 from gaecli.formats.base import Column
-from gaecli.rollouts import Array, IndexArray
+from gaecli.rollouts import Array, Labels
 
 
-def group_codes(
-    columns: Mapping[str, Column], name: str | None, in_lanes: Callable[[Array], Array]
-) -> tuple[IndexArray | None, Sequence[Hashable]]:
-    """([N] index into labels, labels); (None, ()) without grouping. A null is a group of its own."""
-    if name is None:
-        return None, ()
-    column = columns[name].as_ids()
+def read_labels(
+    columns: Mapping[str, Column], names: Sequence[str], in_lanes: Callable[[Array], Array]
+) -> Mapping[str, Labels]:
+    """The labels of every step, by column. A null is a label of its own."""
+    return {name: _labels(columns[name].as_ids(), in_lanes) for name in names}
+
+
+def _labels(column: Column, in_lanes: Callable[[Array], Array]) -> Labels:
     is_given = None if column.is_null is None else ~column.is_null.reshape(-1)
     values = column.values.reshape(-1)
     # Without the nulls: what stands in their place is no label.
     distinct, found = np.unique(values if is_given is None else values[is_given], return_inverse=True)
+    codes = found.reshape(-1).astype(np.int64)
+    is_integer = column.categories is None and distinct.dtype.kind in "iu" and distinct.dtype != np.uint64
+    if is_integer and is_given is None:
+        return Labels(in_lanes(codes), distinct.astype(np.int64))
     labels: list[Hashable] = distinct.tolist()
     if column.categories is not None:
         labels = [column.categories[code] for code in distinct.tolist()]
-    codes = found.reshape(-1).astype(np.int64)
     if is_given is not None:
         codes = np.full(len(values), len(labels), np.int64)
         codes[is_given] = found.reshape(-1)
         labels.append(None)
-    return in_lanes(codes), labels
+    return Labels(in_lanes(codes), labels)

@@ -112,8 +112,10 @@ class KeyedListsLayout(NestedLayout):
                 items[name] = self._flag_items(columns, name, offsets, start)
             elif name in per_row and column.offsets is None:
                 items[name] = on_last_items(column, offsets, fill=0, else_null=True)
-            elif name in (self._group, *self._extras) and column.offsets is None:
-                items[name] = repeated(column.as_ids() if name == self._group else column, offsets)
+            elif name in self._rewards.weights and column.offsets is None:
+                items[name] = on_last_items(column, offsets, fill=0)
+            elif name in (*self._labels, *self._extras) and column.offsets is None:
+                items[name] = repeated(column.as_ids() if name in self._labels else column, offsets)
             elif is_one_longer(column, offsets):
                 items[name] = of_steps(column)
             else:
@@ -152,9 +154,7 @@ class _Items(LongLayout):
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:
         super().__init__(file, roles, settings, RowOrder(is_whole=True))
         self._suspects = ()
-        self.row_columns = tuple(
-            dict.fromkeys([*roles.row_columns, *filter(None, [self._group]), *self._extras])
-        )
+        self.row_columns = tuple(dict.fromkeys([*roles.row_columns, *self._labels, *self._extras]))
 
     def _arrange(
         self, table: ArrayTable, num_rows: int, steps: Mapping[str, Steps], flags: Flags

@@ -31,12 +31,13 @@ from gaecli.layouts.extras import ExtraCells, check_extras, read_extras, zeroed
 from gaecli.layouts.facts import Ends, facts_of
 from gaecli.layouts.flag_columns import flag_columns
 from gaecli.layouts.frames import Frame
-from gaecli.layouts.groups import group_codes
+from gaecli.layouts.groups import read_labels
 from gaecli.layouts.keys import codes, first_duplicate
 from gaecli.layouts.lanes import cuts_of, lanes_of, undecided_values
 from gaecli.layouts.masks import MaskRule, masked_rows
 from gaecli.layouts.next_values import given_values, merge_next_values, values_beyond
 from gaecli.layouts.padding import Padding, used_cells
+from gaecli.layouts.rewards import RewardRule
 from gaecli.layouts.row_order import NeedsKeys, NeedsWholeStream, RowOrder
 from gaecli.layouts.steps import (
     Steps,
@@ -91,7 +92,8 @@ class LongLayout:
         self.like_column = None if frame is None else roles.names["reward"]
         self._path = file.path
         self._drops = settings.on_nan == "drop-episode"
-        self._group = settings.grouped_by
+        self._labels = settings.label_columns
+        self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, roles, settings)
         self._decays = settings.decay_columns
         self._flags = flag_columns(roles, settings)
@@ -106,11 +108,11 @@ class LongLayout:
         self._suspects = suspects(file, roles, settings)
         self._arrays: ArrayColumns | None = None
         if frame is None:
-            beside = [*filter(None, [self._clock, self._group]), *self._extras]
+            beside = [*filter(None, [self._clock]), *self._labels, *self._extras]
             used = [*roles.row_columns, *beside, *self._suspects]
             self.row_columns = tuple(dict.fromkeys(used))
         else:
-            beside = [*filter(None, [self._group]), *self._extras]
+            beside = [*self._labels, *self._extras]
             self._arrays = ArrayColumns(file, roles, self._flags, frame, beside)
             self._flags = self._arrays.told(self._flags, settings)
             self._clock = self._clock if self._arrays.takes(self._clock) else None
@@ -124,7 +126,7 @@ class LongLayout:
     def _table(self, start: int, columns: Mapping[str, Column]) -> ArrayTable:
         if self._arrays is None:
             return ArrayTable(columns)
-        labels = [self.roles.get("env"), *self._ids, *self._extras]
+        labels = [self.roles.get("env"), *self._ids, *self._labels, *self._extras]
         return self._arrays.table(start, columns).with_labels(labels)
 
     def _check_alternates(self, table: ArrayTable, cells: Cells) -> None:
@@ -146,7 +148,8 @@ class LongLayout:
         mask, kept = self._mask(table, cells)
         rewarded = mask if self._mask_rule.drops_rewards else kept
         used = used_cells(columns, self.roles, cells, kept)
-        rewards, bad = cells.numbers(columns[names["reward"]], names["reward"], "reward", used)
+        read = self._rewards.read(columns, names["reward"], cells, used)
+        rewards, bad = read.numbers, read.bad
         values, bad_values = cells.values(columns, names.get("value"), num_steps, used)
         flags = read_flags(columns, self._flags, cells)
         steps = read_steps(columns, self.roles, cells)
@@ -183,7 +186,6 @@ class LongLayout:
         if self._has_borders and self.keeps_lanes and (starts is not None or padding is not None):
             next_values, undecided = undecided_values(next_values, cuts, arrangement)
         first_and_last, stride = self._check_steps(steps, same & ~ended[:-1], arrangement, lane_cells)
-        groups, labels = group_codes(columns, self._group, in_lanes)
         is_step = None if padding is None else ~padding.rows
         done = None if flags.done is None or self._is_of_states(self._flags.done) else in_lanes(flags.done)
         ends = Ends(ended, done, same, is_step)
@@ -202,8 +204,8 @@ class LongLayout:
             is_step=is_step,
             dropped=dropped,
             stream_ends=None if arrangement.adjacent is None else np.flatnonzero(~arrangement.adjacent),
-            groups=groups,
-            group_labels=labels,
+            labels=read_labels(columns, self._labels, in_lanes),
+            missing_rewards=read.moved(in_lanes),
             has_values="value" in names,
             extras=zeroed(extras.moved(in_lanes), dropped),
             facts=replace(

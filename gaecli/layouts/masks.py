@@ -15,7 +15,7 @@ from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.evidence.lost_rewards import with_moved_rewards
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, Block, BoolArray, IndexArray, MaskedSlots, MaskFacts, Placement
+from gaecli.rollouts import Array, Block, BoolArray, IndexArray, Labels, MaskedSlots, MaskFacts, Placement
 from gaecli.settings import Settings
 
 
@@ -217,8 +217,9 @@ def _compressed(block: Block, mask: BoolArray, rule: MaskRule) -> Block:
         cuts=last_kept,
         next_values=next_values,
         dropped=None if block.dropped is None else block.dropped[kept],
-        groups=None if block.groups is None else block.groups[kept],
+        labels={name: Labels(one.codes[kept], one.names) for name, one in block.labels.items()},
         extras={name: numbers[kept] for name, numbers in block.extras.items()},
+        missing_rewards=None if block.missing_rewards is None else block.missing_rewards[kept],
         slots=_slots(block.values, kept, trajectory, rows) if rule.fills else None,
         stream_ends=_compressed_ends(block, kept),
         placement=Placement(block.placement.num_rows, order=rows[kept]),

@@ -25,7 +25,8 @@ from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_ste
 from gaecli.layouts.masks import MaskRule, is_doubtful, mask_facts, masked_steps, which_mask
 from gaecli.layouts.next_values import merge_next_values
 from gaecli.layouts.padding import Padding
-from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, IndexArray, Placement
+from gaecli.layouts.rewards import RewardRule
+from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, IndexArray, Labels, Placement
 from gaecli.settings import Settings
 
 
@@ -51,10 +52,11 @@ class NestedLayout:
         self._drops = settings.on_nan == "drop-episode"
         self._flags: FlagColumns = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
-        self._group = settings.grouped_by
+        self._labels = settings.label_columns
+        self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, self.roles, settings)
         self._decays = settings.decay_columns
-        beside = [*filter(None, [self._group]), *self._extras]
+        beside = [*self._labels, *self._extras]
         used_columns = [*self.roles.row_columns, *self.evidence.names, *beside]
         self.row_columns = tuple(dict.fromkeys(used_columns))
 
@@ -81,7 +83,8 @@ class NestedLayout:
         counted = used
         if padding is not None:
             counted = ~padding.rows if used is None else used & ~padding.rows
-        rewards, bad = cells.numbers(reward, names["reward"], "reward", counted)
+        beside = {names["reward"]: reward, **self._beside(columns, offsets, start)}
+        rewards, bad, missing = self._rewards.read(beside, names["reward"], cells, counted)
         reward_cells = rewards
         value, beyond = self._values(columns, offsets, start)
         values, bad_values = cells.values(value, names.get("value"), len(rewards), counted)
@@ -113,7 +116,6 @@ class NestedLayout:
             dropped = spread_to_trajectories([part for part in bad_steps if part is not None], cuts, last + 1)
             if dropped is not None:
                 rewards, values = np.where(dropped, 0, rewards), np.where(dropped, 0, values)
-        groups, labels = self._groups(columns, offsets, start)
         block = Block(
             rewards=rewards,
             values=values,
@@ -126,8 +128,8 @@ class NestedLayout:
             is_step=steps,
             dropped=dropped,
             stream_ends=last,
-            groups=groups,
-            group_labels=labels,
+            labels=self._labels_of(columns, offsets, start),
+            missing_rewards=missing,
             has_values="value" in names,
             extras=zeroed(extras.numbers, dropped),
             list_offsets=offsets,
@@ -290,28 +292,35 @@ class NestedLayout:
         return found
 
     def _beside(self, columns: Mapping[str, Column], offsets: IndexArray, start: int) -> dict[str, Column]:
-        """Further columns with a number per step: items, or the one of a row in each of its steps."""
-        return {
-            name: repeated(columns[name], offsets)
-            if columns[name].offsets is None
-            else self._items(columns, name, offsets, start)
-            for name in self._extras
-        }
+        """Further columns with a number per step: items, or the one of a row in each of its steps.
 
-    def _groups(
+        The reward of a row is not that of each step: its last one has it.
+        """
+        found = {}
+        for name in self._extras:
+            if columns[name].offsets is not None:
+                found[name] = self._items(columns, name, offsets, start)
+            elif name in self._rewards.weights:
+                found[name] = on_last_items(columns[name], offsets, fill=0)
+            else:
+                found[name] = repeated(columns[name], offsets)
+        return found
+
+    def _labels_of(
         self, columns: Mapping[str, Column], offsets: IndexArray, start: int
-    ) -> tuple[IndexArray | None, list[object]]:
-        if self._group is None:
-            return None, []
-        from gaecli.layouts.groups import group_codes
+    ) -> Mapping[str, Labels]:
+        """Of the items, or of the row in each of its items."""
+        from gaecli.layouts.groups import read_labels
 
         lengths = np.diff(offsets)
-        if columns[self._group].offsets is not None:
-            labels_of_steps = {self._group: self._items(columns, self._group, offsets, start)}
-            codes, labels = group_codes(labels_of_steps, self._group, lambda steps: steps)
-        else:
-            codes, labels = group_codes(columns, self._group, lambda rows: np.repeat(rows, lengths))
-        return codes, list(labels)
+        found: dict[str, Labels] = {}
+        for name in self._labels:
+            if columns[name].offsets is not None:
+                items = {name: self._items(columns, name, offsets, start)}
+                found |= read_labels(items, [name], lambda steps: steps)
+            else:
+                found |= read_labels(columns, [name], lambda rows: np.repeat(rows, lengths))
+        return found
 
 
 def _locator(start: int, offsets: IndexArray):  # type: ignore[no-untyped-def]

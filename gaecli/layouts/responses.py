@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,8 +16,9 @@ from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.demands import are_responses
 from gaecli.layouts.extras import check_extras, read_extras
 from gaecli.layouts.frames import Frame
-from gaecli.layouts.groups import group_codes
+from gaecli.layouts.groups import read_labels
 from gaecli.layouts.nested import repeated
+from gaecli.layouts.rewards import RewardRule
 from gaecli.layouts.row_order import RowOrder
 from gaecli.rollouts import NO_LANES, Block, BoolArray, IndexArray, Placement
 from gaecli.settings import Settings
@@ -29,7 +31,7 @@ def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrd
     """
     reward = file.find(roles.names["reward"])
     assert reward is not None
-    if not settings.kind.is_grouped or (file.structure == "arrays" and len(reward.shape) != 1):
+    if not settings.kind.is_scored or (file.structure == "arrays" and len(reward.shape) != 1):
         return None
     if reward.is_list and settings.layout != "responses" and not _groups_items(file, roles, settings):
         return None
@@ -41,13 +43,14 @@ def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrd
 def _groups_items(file: RolloutFile, roles: Roles, settings: Settings) -> bool:
     if file.structure != "table" or roles.get("mask") is not None:
         return False
-    infos = [file.find(name) for name in filter(None, [settings.grouped_by])]
+    infos = [file.find(name) for name in settings.group_columns]
     return any(info is not None and info.is_list and not info.has_whole_cells for info in infos)
 
 
 def why(file: RolloutFile, layout: Layout, settings: Settings) -> str:
     if layout.like_column is not None and file.structure == "table":
-        return f"`{settings.grouped_by}` groups the items of lists, so that each of them is a trajectory"
+        names = "` and `".join(settings.group_columns)
+        return f"`{names}` groups the items of lists, so that each of them is a trajectory"
     return "nothing tells steps apart, so that each row is a trajectory"
 
 
@@ -62,16 +65,18 @@ class ResponsesLayout:
 
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:
         self.key_roles = roles
-        self.roles = roles.without(*(role for role in roles.names if role not in ("reward", "value")))
+        others = [role for role in roles.names if role not in ("reward", "value")]
+        self.roles = replace(roles.without(*others), unused=())
         reward = roles.names["reward"]
         info = file.find(reward)
         is_list = info is not None and info.is_list
         self.like_column: str | None = reward if is_list or file.structure == "arrays" else None
         self._path = file.path
         self._drops = settings.on_nan == "drop-episode"
-        self._group = settings.grouped_by
+        self._labels = settings.label_columns
+        self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, self.roles, settings)
-        beside = [*filter(None, [self._group]), *self._extras]
+        beside = [*self._labels, *self._extras]
         self.row_columns = tuple(dict.fromkeys([*self.roles.row_columns, *beside]))
 
     def cells(self, start: int, columns: Mapping[str, Column]) -> Mapping[str, Column]:
@@ -105,13 +110,12 @@ class ResponsesLayout:
         columns = self.cells(start, columns)
         count = len(reward.values)
         cells = Cells(self._path, _locator(start, reward.offsets), self._drops)
-        rewards, bad = cells.numbers(reward, names["reward"], "reward")
+        rewards, bad, missing = self._rewards.read(columns, names["reward"], cells)
         values, bad_values = cells.values(columns, names.get("value"), count)
         dropped = None
         for part in (bad, bad_values):
             if part is not None:
                 dropped = part if dropped is None else dropped | part
-        groups, labels = group_codes(columns, self._group, lambda items: items)
         return Block(
             rewards=rewards,
             values=values,
@@ -123,8 +127,8 @@ class ResponsesLayout:
             placement=Placement(count),
             dropped=dropped,
             stream_ends=np.arange(count),
-            groups=groups,
-            group_labels=labels,
+            labels=read_labels(columns, self._labels, lambda items: items),
+            missing_rewards=missing,
             has_values="value" in names,
             extras=read_extras(columns, self._extras, (), cells).numbers,
             list_offsets=reward.offsets,

@@ -20,7 +20,7 @@ def with_whole_lists(file: RolloutFile, roles: Roles, settings: Settings) -> Rol
     assert reward is not None
     if reward.is_list or file.structure != "table":
         return file
-    names = [name for name in filter(None, [settings.grouped_by]) if _is_list(file.find(name))]
+    names = [name for name in settings.label_columns if _is_list(file.find(name))]
     return _WholeLists(file, names) if names else file
 
 

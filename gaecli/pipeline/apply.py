@@ -12,7 +12,7 @@ from gaecli.formats.base import OutputColumn
 from gaecli.moments import Moments
 from gaecli.pipeline.column_builder import ColumnBuilder
 from gaecli.pipeline.column_statistics import Tally
-from gaecli.pipeline.groups import Normalized
+from gaecli.pipeline.groups import Staged
 from gaecli.pipeline.settle import Settled, is_real
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray
@@ -35,6 +35,8 @@ class Totals:
     unestimated_steps: int = 0
     local_groups: int = 0
     degenerate_groups: int = 0
+    #: Trajectories that no reward function scored.
+    unscored: int = 0
 
     def merge(self, other: Totals) -> None:
         self.counts += other.counts
@@ -48,10 +50,11 @@ class Totals:
         self.unestimated_steps += other.unestimated_steps
         self.local_groups += other.local_groups
         self.degenerate_groups += other.degenerate_groups
+        self.unscored += other.unscored
 
 
 def finish_block(
-    settled: Settled, written: Normalized | None, settings: Settings
+    settled: Settled, written: Staged | None, settings: Settings
 ) -> tuple[dict[str, OutputColumn], Totals]:
     """Output columns in row order, and the block's share of the summary. `written`: normalised, if so."""
     has_advantages = "advantage" in settled.kind.outputs
@@ -69,7 +72,9 @@ def finish_block(
     if "return" in settled.kind.outputs:
         columns[settings.return_column] = builder.returns(settled.returns)
     if settings.raw_column is not None:
-        columns[settings.raw_column] = builder.advantages(settled.advantages, None)
+        columns[settings.raw_column] = builder.advantages(
+            settled.advantages if written is None else written.raw, None
+        )
     return columns, _report(settled, advantages, settings)
 
 
@@ -113,6 +118,9 @@ def reading_totals(settled: Settled, settings: Settings) -> Totals:
         dropped_episodes=0 if dropped is None else int(np.count_nonzero(dropped & block.cuts)),
         dropped_steps=0 if dropped is None else int(np.count_nonzero(dropped)),
         unestimated_steps=_num_true(settled.counts, block) - _num_true(settled.estimated, block),
+        unscored=0
+        if settled.unscored is None
+        else int(np.count_nonzero(settled.unscored & settled.prepared.cuts)),
     )
 
 

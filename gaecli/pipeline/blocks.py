@@ -10,7 +10,7 @@ import numpy as np
 
 from gaecli.choices import Bootstrap
 from gaecli.errors import DataError
-from gaecli.estimators.base import Borders, Estimator
+from gaecli.estimators.base import Borders, Estimator, LaneSums, TrajectorySums
 from gaecli.estimators.bootstrap import needs_bootstrap
 from gaecli.formats.base import Column, RolloutFile, Unit
 from gaecli.layouts.base import Layout
@@ -47,6 +47,8 @@ class BlockSummary:
     last_rows: IndexArray
     head_dropped: BoolArray
     tail_dropped: BoolArray
+    #: What the block has of the trajectories at its borders, where whole ones are summed.
+    sums: LaneSums | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +63,14 @@ class Scanned:
     advantages: FloatArray
     #: None where they are A + V.
     returns: FloatArray | None = None
+    sums: TrajectorySums | None = None
 
     @property
     def num_bytes(self) -> int:
         holders = [self, self.block, self.block.placement, self.block.slots, self.prepared]
         arrays = [item for holder in holders if holder is not None for item in vars(holder).values()]
+        arrays += [] if self.sums is None else [*vars(self.sums).values(), *self.sums.by_name.values()]
+        arrays += [*self.block.extras.values(), *(labels.codes for labels in self.block.labels.values())]
         return sum({id(item): item.nbytes for item in arrays if isinstance(item, np.ndarray)}.values())
 
 
@@ -177,4 +182,5 @@ def summarise(scanned: Scanned, address: BlockAddress, estimator: Estimator) -> 
         last_rows=scanned.start + block.file_rows(last),
         head_dropped=nothing if dropped is None else dropped[first],
         tail_dropped=nothing if dropped is None else dropped[last],
+        sums=None if scanned.sums is None else scanned.sums.at_borders(scanned.prepared),
     )

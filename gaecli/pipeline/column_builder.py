@@ -26,7 +26,7 @@ class ColumnBuilder:
     masked_returns: MaskedReturns = "carry"
 
     def advantages(self, advantages: FloatArray, zeros: FloatArray | None) -> OutputColumn:
-        """`zeros`: as in `Normalized`; None: 0 stays 0. A `zero` fill comes after normalisation."""
+        """`zeros`: as in `Staged`; None: 0 stays 0. A `zero` fill comes after normalisation."""
         slots, masked = self.block.slots, self.block.masked
         if slots is not None:
             if self.mask_fill == "zero":

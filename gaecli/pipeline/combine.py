@@ -32,6 +32,9 @@ class Carry:
     #: Number of the trajectory that reaches over the start (the end) of the lane; -1: none does.
     head_chains: IndexArray
     tail_chains: IndexArray
+    #: Of these trajectories, sums over all of their steps; NaN elsewhere. [lanes, 0] where nothing is summed.
+    head_sums: FloatArray
+    tail_sums: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +65,10 @@ def combine(
     stream position, for messages. Raises `DataError` under `bootstrap="error"` for the first end without a value.
     """
     offsets = np.cumsum([0, *(summary.lanes.count for summary in summaries)]).astype(np.int64)
-    everything = _empty_carry(int(offsets[-1]))
+    num_sums = max(
+        (summary.sums.heads.shape[1] for summary in summaries if summary.sums is not None), default=0
+    )
+    everything = _empty_carry(int(offsets[-1]), num_sums)
     carries = [_part(everything, first, stop) for first, stop in pairwise(offsets.tolist())]
     successors = np.full(offsets[-1], -1, np.int64)
     slots, (first_ids, last_ids) = _slots(summaries), _identities(summaries)
@@ -85,6 +91,8 @@ def combine(
     if bootstrap == "error":
         _refuse_missing(summaries, everything, combined, missing, path_of)
     _number_chains(summaries, everything, combined)
+    if num_sums:
+        _add_up(summaries, everything)
     return combined
 
 
@@ -269,6 +277,19 @@ def _number_chains(summaries: Sequence[BlockSummary], everything: Carry, combine
         everything.tail_chains[following[is_through[following]]] = chains[is_through[following]]
 
 
+def _add_up(summaries: Sequence[BlockSummary], everything: Carry) -> None:
+    """The sums of every trajectory that crosses a border, in all its blocks."""
+    parts = [summary.sums for summary in summaries if summary.sums is not None]
+    heads, tails = (np.concatenate([getattr(part, side) for part in parts]) for side in ("heads", "tails"))
+    enters, leaves = everything.head_chains, everything.tail_chains
+    totals = np.zeros((int(max(enters.max(initial=-1), leaves.max(initial=-1))) + 1, heads.shape[1]))
+    begins = (leaves >= 0) & (leaves != enters)  # a lane that a trajectory goes through is entered only
+    np.add.at(totals, leaves[begins], tails[begins])
+    np.add.at(totals, enters[enters >= 0], heads[enters >= 0])
+    everything.head_sums[enters >= 0] = totals[enters[enters >= 0]]
+    everything.tail_sums[leaves >= 0] = totals[leaves[leaves >= 0]]
+
+
 def _links(combined: Combined, *, backwards: bool = False) -> list[tuple[IndexArray, IndexArray]]:
     """(lanes, the lanes in which they go on), block by block."""
     bounds = list(pairwise(combined.offsets.tolist()))
@@ -284,7 +305,7 @@ def _is_through(summaries: Sequence[BlockSummary]) -> BoolArray:
     return np.concatenate([np.zeros(0, np.bool_), *(summary.borders.is_through for summary in summaries)])
 
 
-def _empty_carry(count: int) -> Carry:
+def _empty_carry(count: int, num_sums: int = 0) -> Carry:
     no = [np.zeros(count, np.bool_) for _ in range(4)]
     return Carry(
         np.zeros(count),
@@ -295,6 +316,8 @@ def _empty_carry(count: int) -> Carry:
         no[3],
         np.full(count, -1, np.int64),
         np.full(count, -1, np.int64),
+        np.full((count, num_sums), np.nan),
+        np.full((count, num_sums), np.nan),
     )
 
 

@@ -1,79 +1,59 @@
-"""Groups for normalisation: which group each step is of, their moments, and the numbers after it."""
+"""Groups: which one each step is of, their moments, and what the stages make of the scores of a block."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from enum import Enum
-from typing import Literal
+from collections.abc import Hashable, Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from gaecli.estimators.normalization import NormConstants, NormRule, normalize, normalize_groups
-from gaecli.moments import GroupedMoments, Moments
+from gaecli.estimators.normalization import GroupConstants, NormRule
+from gaecli.estimators.stages import BEFORE, Scaling, ScoreStage, Statistic, stages_of
+from gaecli.moments import GroupedMoments
 from gaecli.pipeline.combine import Carry
+from gaecli.pipeline.group_tables import Constants, KnownGroups, MomentTable, plain
 from gaecli.pipeline.settle import Settled, trajectory_numbers
 from gaecli.records import dataclass
-from gaecli.rollouts import FloatArray, IndexArray
+from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray, Names
 from gaecli.settings import Settings
 
 
-class Sharing(Enum):
-    """Keys of groups that are no labels. A member stays itself where it is pickled; None is the label of a null."""
+class FilePlace(NamedTuple):
+    """Of a block, as far as groups go by it."""
 
-    LOCAL = "local"
-
-
-#: Key of groups that are whole within one block.
-LOCAL: Literal[Sharing.LOCAL] = Sharing.LOCAL
+    stream: int
+    file: int
 
 
 @dataclass(frozen=True, eq=False)
 class GroupKeys:
-    """Groups of one block for normalisation: index per step, and a key per index that other blocks know.
+    """Groups of one block: index per step, and a label per index that other blocks know."""
 
-    The key `LOCAL` is a group that no other block shares.
-    """
+    #: None: all steps are in the one group that there is.
+    indices: IndexArray | None
+    labels: Names
+    #: Of each label, that no other block shares the group. None: any may.
+    are_local: BoolArray | None = None
 
-    indices: IndexArray
-    keys: list[Hashable]
-
-
-def group_keys(settled: Settled, carry: Carry, settings: Settings) -> GroupKeys | None:
-    """None where one group holds every step."""
-    block = settled.block
-    if settings.normalize == "episode":
-        indices = trajectory_numbers(block)
-        keys: list[Hashable] = [LOCAL] * (int(indices[-1]) + 1 if len(indices) else 0)
-        for lane in range(block.lanes.count):
-            if carry.head_chains[lane] >= 0:
-                keys[indices[block.lanes.starts[lane]]] = ("chain", int(carry.head_chains[lane]))
-            if carry.tail_chains[lane] >= 0:
-                keys[indices[block.lanes.stops[lane] - 1]] = ("chain", int(carry.tail_chains[lane]))
-        return GroupKeys(indices, keys)
-    if block.groups is not None:
-        return GroupKeys(block.groups, list(block.group_labels))
-    return None
+    def of_steps(self, numbers: Array) -> Array:
+        """[N] from a number per label."""
+        return numbers if self.indices is None else numbers[self.indices]
 
 
-def measure(settled: Settled, groups: GroupKeys | None) -> dict[Hashable, Moments]:
-    """Moments of the raw advantages by group key; local groups, which no other block needs, are left out."""
-    if groups is None:
-        return {(): Moments.of(settled.measured(settled.advantages))}
-    grouped = _grouped(settled, groups)
-    return {key: grouped.group(index) for index, key in enumerate(groups.keys) if key is not LOCAL}
+class Measured(NamedTuple):
+    """Moments by label, as a block has them."""
 
-
-def _grouped(settled: Settled, groups: GroupKeys) -> GroupedMoments:
-    return GroupedMoments.of(
-        settled.measured(settled.advantages), settled.measured(groups.indices), len(groups.keys)
-    )
+    labels: Names
+    moments: GroupedMoments
 
 
 @dataclass(frozen=True, eq=False)
-class Normalized:
-    """Advantages after normalisation."""
+class Staged:
+    """The numbers of a block after stages."""
 
     advantages: FloatArray
+    #: Before the last of them.
+    raw: FloatArray
     #: [N + 1] what becomes of 0 in the group of each step; at the end, in a trajectory without steps.
     #: Empty where every row is a step.
     zeros: FloatArray
@@ -82,18 +62,223 @@ class Normalized:
     num_degenerate: int = 0
 
 
-def normalized(
-    settled: Settled, groups: GroupKeys | None, constants: Mapping[Hashable, NormConstants], rule: NormRule
-) -> Normalized:
-    zeros = np.zeros(0 if settled.block.slots is None else len(settled.advantages) + 1)
-    if groups is None:
-        return Normalized(normalize(settled.advantages, constants[()]), normalize(zeros, constants[()]))
-    local = [index for index, key in enumerate(groups.keys) if key is LOCAL]
-    measured = rule.per_group(_grouped(settled, groups)) if local else []
-    found = [measured[index] if key is LOCAL else constants[key] for index, key in enumerate(groups.keys)]
-    whole = [found[index] for index in local if found[index].count]
-    degenerate = sum(group.is_degenerate for group in whole)
-    if settled.block.slots is not None:
-        zeros[:-1] = normalize_groups(zeros[:-1], groups.indices, found)
-    advantages = normalize_groups(settled.advantages, groups.indices, found)
-    return Normalized(advantages, zeros, len(whole), degenerate)
+class BlockStages:
+    """The stages of the settings, over the scores of one block."""
+
+    def __init__(self, settled: Settled, carry: Carry, settings: Settings, place: FilePlace) -> None:
+        self.settled = settled
+        self.stages = stages_of(settings)
+        self._carry, self._place = carry, place
+        self._keys: dict[object, GroupKeys] = {}
+        num_zeros = 0 if settled.block.slots is None else len(settled.advantages) + 1
+        self._now = Staged(settled.advantages, settled.advantages, np.zeros(num_zeros))
+
+    def measured(self, constants: Constants) -> dict[Statistic, Measured]:
+        """Moments of what the next stage compares, once those before it have done their work."""
+        self.applied(constants)
+        stage = self.stages[len(constants)]
+        statistics = dict.fromkeys(scaling.statistic for scaling in stage.scalings)
+        return {statistic: self._measure(statistic) for statistic in statistics}
+
+    def applied(self, constants: Constants) -> Staged:
+        """What the stages give whose constants are known."""
+        for stage, known in zip(self.stages, constants, strict=False):
+            self._now = self._after(stage, known)
+        if self.settled.unscored is None or len(constants) < len(self.stages):
+            return self._now
+        advantages = np.where(self.settled.unscored, 0.0, self._now.advantages)
+        return Staged(
+            advantages, self._now.raw, self._now.zeros, self._now.num_local, self._now.num_degenerate
+        )
+
+    def _after(self, stage: ScoreStage, known: Mapping[Scaling, KnownGroups]) -> Staged:
+        now = self._now
+        num_local, num_degenerate = 0, 0
+        total: FloatArray | None = None
+        zeros = now.zeros
+        for component in stage.components:
+            means, scales, local = self._map_of(component.centre, known)
+            if component.spread is not None:
+                scales = scales * self._map_of(component.spread, known)[1]
+            with np.errstate(over="ignore", invalid="ignore"):
+                moved = (self._score(component.score) - means) * scales
+            if component.weight != 1.0:
+                moved *= component.weight
+            if len(stage.components) > 1 and _has_gaps(moved, self.settled):
+                moved = np.where(
+                    np.isnan(moved), 0.0, moved
+                )  # a score that a row has not takes no part in its sum
+            total = moved if total is None else total + moved
+            if local is not None:
+                num_local += int(np.count_nonzero(local.counts))
+                num_degenerate += int(np.count_nonzero(local.are_degenerate & (local.counts > 0)))
+            if not stage.is_baseline and len(zeros):
+                at_zero = np.broadcast_to(-means * scales, len(zeros) - 1)
+                # A single group is also that of trajectories without steps.
+                zeros = np.append(at_zero, -means * scales if np.ndim(means) == 0 else 0.0)
+        assert total is not None
+        return Staged(
+            total, now.advantages, zeros, now.num_local + num_local, now.num_degenerate + num_degenerate
+        )
+
+    def _map_of(
+        self, scaling: Scaling, known: Mapping[Scaling, KnownGroups]
+    ) -> tuple[Array, Array, GroupConstants | None]:
+        """(mean, scale) of the group of each step, or of all of them; and the groups that are whole in the block."""
+        statistic = scaling.statistic
+        keys = self._keys_of(statistic.scope.columns, statistic.scope.within)
+        if keys.indices is None:
+            means, scales = known[scaling].of(keys.labels)
+            return means[0], scales[0], None
+        if keys.are_local is None or not keys.are_local.any():
+            means, scales = known[scaling].of(keys.labels)
+            return keys.of_steps(means), keys.of_steps(scales), None
+        local = scaling.rule.of_groups(_only(self._moments(statistic, keys), keys.are_local))
+        means, scales = local.means.copy(), local.scales.copy()
+        shared = np.flatnonzero(~keys.are_local)
+        if len(shared):
+            means[shared], scales[shared] = known[scaling].of(
+                [keys.labels[index] for index in shared.tolist()]
+            )
+        return keys.of_steps(means), keys.of_steps(scales), local
+
+    def _measure(self, statistic: Statistic) -> Measured:
+        keys = self._keys_of(
+            tuple(dict.fromkeys((*statistic.scope.columns, *statistic.one_by))), statistic.scope.within
+        )
+        moments = self._moments(statistic, keys)
+        kept = moments.counts > 0
+        if keys.are_local is not None:
+            kept &= ~keys.are_local
+        if kept.all():
+            return Measured(keys.labels, moments)
+        rows = np.flatnonzero(kept)
+        labels = keys.labels
+        chosen = labels[rows] if isinstance(labels, np.ndarray) else [labels[row] for row in rows.tolist()]
+        return Measured(chosen, moments.take(rows))
+
+    def _moments(self, statistic: Statistic, keys: GroupKeys) -> GroupedMoments:
+        settled = self.settled
+        entering = settled.entering(statistic.unit)
+        score = self._score(statistic.score)
+        if _has_gaps(score, settled):
+            has = ~np.isnan(score)
+            entering = has if entering is None else entering & has
+        weights = None if statistic.weight is None else self._score(statistic.weight)
+
+        def chosen(numbers: Array) -> Array:
+            return numbers if entering is None else numbers[entering]
+
+        weighing = None if weights is None else chosen(weights)
+        if keys.indices is None:
+            return GroupedMoments.of_all(chosen(score), weighing)
+        return GroupedMoments.of(chosen(score), chosen(keys.indices), len(keys.labels), weighing)
+
+    def _score(self, name: str) -> FloatArray:
+        return self._now.advantages if name == BEFORE else self.settled.scores[name]
+
+    def _keys_of(self, columns: tuple[str, ...], within: str) -> GroupKeys:
+        found = self._keys.get((columns, within))
+        if found is None:
+            block = self.settled.block
+            if columns:
+                found = by_columns(block, columns)
+            elif within == "episode":
+                found = _by_episode(block, self._carry, self._place.stream)
+            else:
+                label: Hashable = tuple(self._place) if within == "file" else ()
+                found = GroupKeys(None, [label])
+            self._keys[columns, within] = found
+        return found
+
+
+def _has_gaps(score: FloatArray, settled: Settled) -> bool:
+    """A row may have no score; that other numbers are none is an error."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return settled.kind.is_scored and bool(np.isnan(score.sum()))
+
+
+def _only(moments: GroupedMoments, are_local: BoolArray) -> GroupedMoments:
+    return GroupedMoments(
+        np.where(are_local, moments.counts, 0.0),
+        np.where(are_local, moments.means, 0.0),
+        np.where(are_local, moments.m2s, 0.0),
+    )
+
+
+def by_columns(block: Block, columns: tuple[str, ...]) -> GroupKeys:
+    first, *others = (block.labels[name] for name in columns)
+    codes, labels = first.codes, first.names
+    if not others:
+        return GroupKeys(codes, labels)
+    parts = [np.arange(len(labels))]
+    for other in others:
+        together, found = np.unique(codes * max(len(other.names), 1) + other.codes, return_inverse=True)
+        mine, theirs = np.divmod(together, max(len(other.names), 1))
+        parts = [*(part[mine] for part in parts), theirs]
+        codes = found.reshape(-1).astype(np.int64)
+    named = [
+        [names[index] for index in part.tolist()]
+        for names, part in zip(
+            (plain(first.names), *(plain(other.names) for other in others)), parts, strict=True
+        )
+    ]
+    return GroupKeys(codes, list(zip(*named, strict=True)))
+
+
+def _by_episode(block: Block, carry: Carry, stream: int) -> GroupKeys:
+    indices = trajectory_numbers(block)
+    labels: list[Hashable] = [None] * (int(indices[-1]) + 1 if len(indices) else 0)
+    for chains, steps in (
+        (carry.head_chains, block.lanes.starts),
+        (carry.tail_chains, block.lanes.stops - 1),
+    ):
+        for lane in np.flatnonzero(chains >= 0).tolist():
+            labels[indices[steps[lane]]] = (stream, int(chains[lane]))
+    return GroupKeys(indices, labels, np.array([label is None for label in labels], np.bool_))
+
+
+class StageTables:
+    """Moments of one stage, merged in the order of the blocks, and then of the streams."""
+
+    def __init__(self, stage: ScoreStage) -> None:
+        self.stage = stage
+        self.tables: dict[Statistic, MomentTable] = {}
+
+    def add(self, found: Mapping[Statistic, Measured]) -> None:
+        for statistic, measured in found.items():
+            table = self.tables.setdefault(statistic, MomentTable())
+            table.merge(measured.labels, measured.moments)
+
+    def merge(self, other: StageTables) -> None:
+        for statistic, table in other.tables.items():
+            self.tables.setdefault(statistic, MomentTable()).merge_table(table)
+
+    def constants(self) -> dict[Scaling, KnownGroups]:
+        by_statistic = {
+            statistic: _reduced(statistic, self.tables.get(statistic, MomentTable()))
+            for statistic in dict.fromkeys(scaling.statistic for scaling in self.stage.scalings)
+        }
+        return {
+            scaling: _known(by_statistic[scaling.statistic], scaling.rule) for scaling in self.stage.scalings
+        }
+
+
+def _known(table: MomentTable, rule: NormRule) -> KnownGroups:
+    return KnownGroups(table.labels, rule.of_groups(table.moments))
+
+
+def _reduced(statistic: Statistic, table: MomentTable) -> MomentTable:
+    """Moments over rows that are one by some columns, from those of each such row."""
+    if not statistic.one_by:
+        return table
+    from gaecli.pipeline.samples import whole_rollouts
+
+    return whole_rollouts(statistic, table)
+
+
+def merged_tables(stage: ScoreStage, parts: Iterable[StageTables]) -> StageTables:
+    total = StageTables(stage)
+    for part in parts:
+        total.merge(part)
+    return total

@@ -27,8 +27,7 @@ def check_memory(file: RolloutFile, layout: Layout, settings: Settings, limit_by
 
     A few kilobytes of archive can claim any size, and a number a row has to be written for each of theirs.
     """
-    group = filter(None, [settings.grouped_by])
-    used = dict.fromkeys([*layout.roles.row_columns, *layout.row_columns, *group])
+    used = dict.fromkeys([*layout.roles.row_columns, *layout.row_columns, *settings.label_columns])
     found = [info for name in used if (info := file.find(name))]
     if expand_beyond_measure(found, limit_bytes):
         largest = max(found, key=lambda info: info.whole_bytes)

@@ -58,9 +58,7 @@ def _sum(same: Sequence[WarningNote]) -> WarningNote:
 _TRUNCATION_TEXTS = {
     "zero": "treats {ends} as terminal: V of the state after them counts as 0",
     "current": "takes V of the last state for V of the state after it at {ends}",
-    "undiscounted": "adds V of the last state, without γ, to the reward at {ends}",
-    "reset": "takes V of the next episode's first state for V of the state after {ends}",
-    "drop": "gives the last step of an episode no advantage at {ends}: it is 0",
+    "drop": "gives the last step of an episode no advantage at {ends}: it is 0, and left out of statistics",
     "leak": "does not cut at {ends}: V and A of the next episode's first step flow in",
 }
 
@@ -74,14 +72,6 @@ def _preset_last_rows(count: int, preset: str) -> str:
     return (
         f"preset `{preset}` reads rewards and flags from the next row: {count:,} last rows have no transition; "
         "their advantage is 0, and left out of statistics"
-    )
-
-
-def _preset_early_ends(count: int, preset: str) -> str:
-    ends = f"{count:,} {'end' if count == 1 else 'ends'}"
-    return (
-        f"preset `{preset}` reads the flag of an end with the step before it: at {ends} the step before the last is "
-        "cut, and V and A of the next episode flow into the last one"
     )
 
 
@@ -100,6 +90,17 @@ def _open_ends(count: int, num_episodes: int) -> str:
 def _zero_variance(count: int, whose: str) -> str:
     what = "the advantages have" if count == 1 and whose == "all" else f"{count:,} groups have"
     return f"{what} no variance, or a single step: normalised to 0"
+
+
+def _flat_groups(count: int, alone: int) -> str:
+    groups = "1 group has" if count == 1 else f"{count:,} groups have"
+    single = f" ({alone:,} with a single response)" if alone else ""
+    return f"{groups} no spread of scores{single}: nothing sets their responses apart"
+
+
+def _unscored(count: int) -> str:
+    responses = "1 response has" if count == 1 else f"{count:,} responses have"
+    return f"{responses} no reward: compared with no other, and given an advantage of 0"
 
 
 def _dropped_episodes(episodes: int, steps: int) -> str:
@@ -127,9 +128,10 @@ WORDS: Mapping[str, Callable[..., str]] = {
     "bootstrap-zero": _bootstrap_zero,
     "dropped-episodes": _dropped_episodes,
     "flag-never-set": _flag_never_set,
-    "preset-early-ends": _preset_early_ends,
+    "flat-groups": _flat_groups,
     "preset-last-rows": _preset_last_rows,
     "preset-truncation": _preset_truncation,
     "unfilled-tail": _unfilled_tail,
+    "unscored": _unscored,
     "zero-variance": _zero_variance,
 }

@@ -183,7 +183,7 @@ def _read_as(file: RolloutFile, settings: Settings, row_order: RowOrder) -> tupl
     """The file as it is to be read, and how. A log of responses that is known gets the command that it takes."""
     try:
         roles = resolve(file, settings)
-        _check_group_column(file, settings)
+        _check_label_columns(file, settings)
         file = with_whole_lists(file, roles, settings)
         return file, choose_layout(file, roles, settings, row_order)
     except (UsageError, DataError) as error:
@@ -230,10 +230,7 @@ def _joined(stream: OpenStream) -> OpenStream:
 
 
 def _who_needs_all(settings: Settings) -> str:
-    alone = Settings(
-        estimator=settings.estimator, n_steps=settings.n_steps, group_column=settings.group_column
-    )
-    if needs_whole_stream(alone):
+    if needs_whole_stream(settings.replace(preset="exact", lam_alpha=None, truncation="exact")):
         return f"`--estimator {settings.estimator}`"
     if needs_whole_stream(Settings.from_preset(settings.preset)):
         return f"preset `{settings.preset}`"
@@ -262,22 +259,23 @@ def _named(opened: OpenFile) -> str:
     return ", ".join(f"{role} `{name}`" for role, name in opened.layout.roles.names.items())
 
 
-def _check_group_column(file: RolloutFile, settings: Settings) -> None:
-    name = settings.grouped_by
-    if name is None:
-        return
-    flag = "--normalize-by" if settings.group_column is None else "--group-column"
-    hint = f"`{flag}` names the column whose values are the groups"
-    info = file.find(name)
-    if info is None:
-        raise UsageError(
-            f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
-            hint=hint,
-        )
-    if info.damage is not None:
-        raise damaged(file.path, info)
-    if info.unusable is not None and not info.has_whole_cells:
-        raise UsageError(f"column `{name}` of `{file.path}` has no groups: {info.unusable}", hint=hint)
+def _check_label_columns(file: RolloutFile, settings: Settings) -> None:
+    for name, flag in settings.label_flags.items():
+        hint = f"`{flag}` names the column whose values are the {LABELLED.get(flag, 'groups')}"
+        info = file.find(name)
+        if info is None:
+            raise UsageError(
+                f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
+                hint=hint,
+            )
+        if info.damage is not None:
+            raise damaged(file.path, info)
+        if info.unusable is not None and not info.has_whole_cells:
+            raise UsageError(f"column `{name}` of `{file.path}` has no groups: {info.unusable}", hint=hint)
+
+
+#: What the values of a column stand for.
+LABELLED = {"--batch-column": "batches", "--state-column": "states", "--sample-of": "rollouts"}
 
 
 def _remarks(stream: OpenStream) -> list[WarningNote]:

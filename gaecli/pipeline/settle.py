@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import field, replace
 
 import numpy as np
 
+from gaecli.choices import MeasuredOver
 from gaecli.estimator_kinds import EstimatorKind
-from gaecli.estimators.base import Estimator
+from gaecli.estimators.base import Estimator, LaneSums
 from gaecli.estimators.conventions import ends_as_terminal
 from gaecli.pipeline.blocks import Scanned
 from gaecli.pipeline.combine import Carry
@@ -28,22 +30,29 @@ class Settled:
     counts: BoolArray | None
     #: [N] those of them that the convention gives an advantage. None: all.
     estimated: BoolArray | None
-    #: [N] those that enter mean and standard deviation. None: all.
-    measured_steps: BoolArray | None
     #: What the estimator writes.
     kind: EstimatorKind
     #: The returns are not A + V.
     has_own_returns: bool = False
+    #: What a baseline compares, by name, where that is more than the advantages; NaN where a row has no such score.
+    scores: Mapping[str, FloatArray] = field(default_factory=dict)
+    #: [N] steps of trajectories that have no score at all. None: every score is there.
+    unscored: BoolArray | None = None
 
     def counted(self, numbers: Array) -> Array:
         """What enters statistics: of steps that count and have an advantage."""
         return numbers if self.estimated is None else numbers[self.estimated]
 
-    def measured(self, numbers: Array) -> Array:
-        """What enters mean and standard deviation: of all of these, or of the last step of each trajectory."""
-        if self.kind.moments == "steps":
-            return numbers if self.measured_steps is None else numbers[self.measured_steps]
-        return numbers[self.prepared.cuts if self.estimated is None else self.prepared.cuts & self.estimated]
+    def entering(self, unit: MeasuredOver) -> BoolArray | None:
+        """[N] what enters mean and standard deviation: all of these, or the last step of each trajectory."""
+        if unit == "steps":
+            return self.estimated
+        # Whether or not a mask leaves out that very step, the trajectory has its score.
+        real = is_real(self.block)
+        return self.prepared.cuts if real is None else self.prepared.cuts & real
+
+
+NO_SCORES: Mapping[str, FloatArray] = {}
 
 
 def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
@@ -56,17 +65,25 @@ def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     counts = _all_of(is_real(block), _not(block.masked))
     estimated = counts if prepared is block else _all_of(counts, prepared.is_step)
     kind = estimator.settings.kind
-    measured = counts if estimator.settings.convention.counts_dropped else estimated
+    if kind.is_scored:
+        prepared = replace(prepared, terminated=prepared.cuts)
+    scores, unscored = NO_SCORES, None
+    if scanned.sums is not None:
+        scores, unscored, whole = scanned.sums.scores(prepared, LaneSums(carry.head_sums, carry.tail_sums))
+        advantages = advantages if whole is None else whole
     has_own_returns = scanned.returns is not None or "advantage" not in kind.outputs
-    return Settled(block, prepared, advantages, returns, counts, estimated, measured, kind, has_own_returns)
+    if unscored is not None:
+        estimated = _all_of(estimated, ~unscored)
+    return Settled(
+        block, prepared, advantages, returns, counts, estimated, kind, has_own_returns, scores, unscored
+    )
 
 
 def reread(settled: Settled, estimator: Estimator) -> Settled:
     """The same block as another estimator reads it; the numbers are not computed anew."""
     prepared = estimator.prepare(settled.block)
     estimated = _all_of(settled.counts, None if prepared is settled.block else prepared.is_step)
-    measured = settled.counts if estimator.settings.convention.counts_dropped else estimated
-    return replace(settled, prepared=prepared, estimated=estimated, measured_steps=measured)
+    return replace(settled, prepared=prepared, estimated=estimated)
 
 
 def _with_ends(block: Block, carry: Carry) -> Block:

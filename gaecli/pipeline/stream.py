@@ -5,7 +5,7 @@ Each phase gives the object of the next one: `OpenStream` (`gaecli.pipeline.open
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from gaecli.columns import Roles
@@ -14,12 +14,14 @@ from gaecli.engines.local import LocalEngine
 from gaecli.engines.threads import Threads
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.base import Estimator
+from gaecli.estimators.stages import ScoreStage
 from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.evidence.unused_flags import EndsUnrecognised
 from gaecli.layouts.row_order import NeedsKeys, NeedsWholeStream, RowOrder
-from gaecli.moments import Moments
 from gaecli.pipeline.blocks import BlockAddress, BlockStore, BlockSummary
 from gaecli.pipeline.combine import Carry, combine
+from gaecli.pipeline.group_tables import Constants
+from gaecli.pipeline.groups import StageTables
 from gaecli.pipeline.judging.continuity import Edges
 from gaecli.pipeline.judging.judge import StreamEvidence, judge
 from gaecli.pipeline.opening import OpenFile, OpenStream
@@ -92,18 +94,17 @@ class SummarisedStream:
         """By unit; none for a unit without rows."""
         return [self.carries.get((file, unit), {}) for unit in range(len(self.files[file].units))]
 
-    def measure(self, context: RunContext, *, only_file: int | None = None) -> dict[Hashable, Moments]:
-        """Moments of the raw advantages by normalisation group, merged in the order of the blocks."""
-        files = range(len(self.files)) if only_file is None else [only_file]
+    def measure(self, context: RunContext, constants: Constants, stage: ScoreStage) -> StageTables:
+        """Moments of what a stage compares, merged in the order of the blocks; `constants`: of those before it."""
         tasks = (
-            MeasureUnit(self.opened.source(file), unit, carries)
-            for file in files
+            MeasureUnit(self.opened.source(file), unit, carries, constants)
+            for file in range(len(self.files))
             for unit, carries in enumerate(self.carries_of(file))
         )
-        total: dict[Hashable, Moments] = {}
+        total = StageTables(stage)
         for found in context.engine.run(tasks):
-            for groups in found:
-                merge_moments(total, groups)
+            for block in found:
+                total.add(block)
         return total
 
     def visit(self, context: RunContext, look: Callable[[int, int, Settled, Carry], R]) -> Iterator[R]:
@@ -115,11 +116,6 @@ class SummarisedStream:
         )
         for found in context.engine.run(tasks):
             yield from found
-
-
-def merge_moments(total: dict[Hashable, Moments], found: Mapping[Hashable, Moments]) -> None:
-    for key, moments in found.items():
-        total[key] = total.get(key, Moments()).merge(moments)
 
 
 def summarised(opened: OpenStream, context: RunContext) -> SummarisedStream:

@@ -7,12 +7,11 @@ several blocks, which are the same on every call, wherever it is read.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from gaecli.estimators.normalization import NormConstants, NormRule
+from gaecli.estimators.stages import Statistic
 from gaecli.formats.base import OutputColumn
-from gaecli.moments import Moments
 from gaecli.pipeline.apply import Totals, finish_block
 from gaecli.pipeline.blocks import (
     BlockAddress,
@@ -23,7 +22,8 @@ from gaecli.pipeline.blocks import (
     summarise,
 )
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.groups import group_keys, measure, normalized
+from gaecli.pipeline.group_tables import Constants
+from gaecli.pipeline.groups import BlockStages, FilePlace, Measured
 from gaecli.pipeline.opening import FileSource, OpenFile
 from gaecli.pipeline.settle import Settled, settle
 from gaecli.pipeline.sketches import Sketch, sketch_of
@@ -133,6 +133,11 @@ class _SettledUnit(UnitTask[R]):
     @abstractmethod
     def of_settled(self, worker: Worker, start: int, settled: Settled, carry: Carry) -> R: ...
 
+    def staged(self, settled: Settled, carry: Carry) -> BlockStages:
+        return BlockStages(
+            settled, carry, self.source.settings, FilePlace(self.source.stream, self.source.index)
+        )
+
     def of_block(self, worker: Worker, address: BlockAddress, scanned: Scanned) -> R:
         carry = self.carries[address]
         with worker.clock("kernel"):
@@ -146,13 +151,15 @@ class _SettledUnit(UnitTask[R]):
 
 
 @dataclass(frozen=True, eq=False)
-class MeasureUnit(_SettledUnit[dict[Hashable, Moments]]):
-    """Moments of the raw advantages by normalisation group."""
+class MeasureUnit(_SettledUnit[dict[Statistic, Measured]]):
+    """Moments of what a stage compares; `constants` are those of the stages before it."""
+
+    constants: Constants
 
     def of_settled(
         self, worker: Worker, start: int, settled: Settled, carry: Carry
-    ) -> dict[Hashable, Moments]:
-        return measure(settled, group_keys(settled, carry, self.source.settings))
+    ) -> dict[Statistic, Measured]:
+        return self.staged(settled, carry).measured(self.constants)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,8 +193,7 @@ class FinishedBlock:
 class FinishUnit(_LastLook[FinishedBlock]):
     """The final columns. Its results hold rows: it is carried out where they are written."""
 
-    constants: Mapping[Hashable, NormConstants]
-    rule: NormRule
+    constants: Constants
     has_sketches: bool
 
     def of_settled(self, worker: Worker, start: int, settled: Settled, carry: Carry) -> FinishedBlock:
@@ -202,7 +208,7 @@ class FinishUnit(_LastLook[FinishedBlock]):
         settings = self.source.settings
         if not settings.normalizes:
             return finish_block(settled, None, settings)
-        written = normalized(settled, group_keys(settled, carry, settings), self.constants, self.rule)
+        written = self.staged(settled, carry).applied(self.constants)
         columns, totals = finish_block(settled, written, settings)
         totals.local_groups, totals.degenerate_groups = written.num_local, written.num_degenerate
         return columns, totals

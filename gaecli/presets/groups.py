@@ -26,7 +26,8 @@ _RULES: Mapping[tuple[str, str], Mapping[str, Any]] = {
 _PLAIN: Mapping[str, Any] = {"norm_ddof": 1, "norm_eps": 1e-8, "norm_floor": "add"}
 
 
-def group_rules(preset: str, estimator: str) -> Mapping[str, Any]:
-    if not ESTIMATORS[estimator].is_grouped:
-        return {}
-    return {**_PLAIN, **_RULES.get((preset, estimator), {})}
+def score_rules(preset: str, estimator: str) -> Mapping[str, Any]:
+    kind = ESTIMATORS[estimator]
+    if not kind.is_scored:
+        return kind.defaults
+    return {**_PLAIN, **kind.defaults, **_RULES.get((preset, estimator), {})}

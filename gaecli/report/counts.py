@@ -48,7 +48,7 @@ _OF_RESPONSES = (Counted("episodes", "responses", "responses", "response"),)
 def compares_scores(estimator: object) -> bool:
     """Of trajectories as a whole: nothing is bootstrapped at their ends, whatever these are."""
     kind = ESTIMATORS.get(str(estimator))
-    return kind is not None and kind.is_grouped
+    return kind is not None and kind.is_scored
 
 
 def estimator_of(info: FileInfo) -> object:

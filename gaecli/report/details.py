@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
 from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.presets import PRESETS
+from gaecli.report.baselines import baseline_items
 from gaecli.report.charts import (
     align_decimals,
     format_count,
@@ -23,7 +24,7 @@ from gaecli.report.statistics_table import has_statistics
 from gaecli.report.text import BAD, BAR, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.report.text_flow import TextColumn, TextGrid, flow, labelled
 from gaecli.settings import Settings
-from gaecli.summary import Normalization, NormalizationGroup, Spread, Summary
+from gaecli.summary import Baseline, Normalization, NormalizationGroup, Spread, Summary
 
 LABEL_WIDTH = len("explained variance") + 2
 GAUGE_WIDTH = 10
@@ -48,6 +49,7 @@ def detail_lines(summary: Summary, canvas: Canvas) -> list[Text]:
     rows = [
         ("explained variance", _explained_variance(summary, canvas)),
         ("bootstrapped", _bootstrapped(summary)),
+        ("baseline", baseline_items(summary.baseline, canvas)),
         ("normalised", _normalized(summary, canvas)),
         ("columns", _column_roles(summary, canvas)),
         ("settings", _changed_settings(summary, canvas)),
@@ -59,6 +61,8 @@ def detail_lines(summary: Summary, canvas: Canvas) -> list[Text]:
         if items:
             value = flow(items, canvas.width - LABEL_WIDTH, canvas.glyphs.separator)
             lines += labelled(label, value, LABEL_WIDTH)
+        if label == "baseline" and summary.baseline is not None:
+            lines += _groups(summary.baseline, canvas)
         if label == "normalised":
             lines += _groups(summary.normalization, canvas)
     return lines
@@ -118,13 +122,12 @@ def _normalized(summary: Summary, canvas: Canvas) -> list[Text]:
     """`over all inputs · (A - 0.1234) / (1.552 + 1e-8) · ddof 1`"""
     normalization = summary.normalization
     if normalization.scope == "none":
-        has_advantages = "advantage" in summary.columns
+        has_advantages = "advantage" in summary.columns and summary.baseline is None
         return [Text("no")] if has_statistics(summary) and has_advantages else []
     scopes = {"all": "over all inputs", "file": "per file", "episode": "per episode"}
     scope = scopes.get(normalization.scope, canvas.clean(normalization.scope))
     items = [Text(scope, STRONG), Text(_formula(normalization, canvas))]
-    if normalization.baseline in (None, "grpo"):
-        items.append(Text(f"ddof {normalization.ddof}"))
+    items.append(Text(f"ddof {normalization.ddof}"))
     if normalization.num_groups > 1:
         items.append(Text(plural(normalization.num_groups, "group")))
     return items
@@ -141,18 +144,11 @@ def _formula(normalization: Normalization, canvas: Canvas) -> str:
         "rsqrt": f"{glyphs.root}({std}{glyphs.squared} + {eps})",
     }
     sign = "+" if mean.startswith("-") else glyphs.minus
-    number = "A" if normalization.baseline is None else "score"
-    centred = f"{number} {sign} {mean.removeprefix('-')}"
-    if normalization.baseline == "dr-grpo":
-        return centred
-    if normalization.baseline == "rloo":
-        return f"{number} {glyphs.minus} mean of the others"
-    if normalization.baseline == "max-rl":
-        return f"({centred}) / {mean}"
+    centred = f"A {sign} {mean.removeprefix('-')}"
     return f"({centred}) / {denominators.get(normalization.floor, std)}"
 
 
-def _groups(normalization: Normalization, canvas: Canvas) -> list[Text]:
+def _groups(normalization: Normalization | Baseline, canvas: Canvas) -> list[Text]:
     """A row per group, where there are several."""
     if normalization.num_groups <= 1 or not normalization.groups:
         return []
@@ -230,6 +226,10 @@ def _changed_settings(summary: Summary, canvas: Canvas) -> list[Text]:
 
 
 def _as_flag(name: str, value: object, canvas: Canvas) -> str:
+    if name == "rewards" and isinstance(value, Mapping):
+        return " ".join(f"--reward {canvas.clean(column)}={weight:g}" for column, weight in value.items())
+    if isinstance(value, list):
+        return " ".join(_as_flag(name, one, canvas) for one in value)
     flag = "--" + name.replace("_", "-")
     if isinstance(value, bool):
         return flag if value else f"--no-{flag[2:]}"

@@ -38,6 +38,7 @@ def summary_to_dict(summary: Summary) -> dict[str, Any]:
         "explained_variance": summary.explained_variance,
         "explained_variances": summary.explained_variances,
         "normalization": summary.normalization,
+        "baseline": summary.baseline,
         "warnings": summary.warnings,
         "seconds": summary.seconds,
         "steps_per_second": summary.steps_per_second,

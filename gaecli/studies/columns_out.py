@@ -9,6 +9,7 @@ from gaecli.errors import UsageError
 from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, WritePlan, record_of
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.column_builder import OUTPUT_DTYPE
+from gaecli.pipeline.group_facts import StageFacts
 from gaecli.pipeline.opening import OpenFile
 from gaecli.pipeline.stream import SummarisedStream
 from gaecli.records import dataclass
@@ -134,7 +135,7 @@ class ColumnsOut:
             inputs="sweep",
             totals=Totals(counts),
             words={},
-            constants={},
+            facts=StageFacts(),
             earlier=file.provenance,
         )
         return {**document, "columns": self._columns}

@@ -9,13 +9,14 @@ from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
-from gaecli.estimators.normalization import NormRule
+from gaecli.estimators.stages import stages_of
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.groups import group_keys as keys_of
-from gaecli.pipeline.groups import normalized
+from gaecli.pipeline.group_tables import Constants, plain
+from gaecli.pipeline.groups import BlockStages, FilePlace, by_columns
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, FloatArray, IndexArray
+from gaecli.settings import Settings
 from gaecli.studies.reading import SettledStream
 
 #: (file of the stream, first row, block, its surroundings) -> [N] the numbers of the first column that is written.
@@ -27,12 +28,13 @@ def finisher(reading: SettledStream) -> Finish:
     settings = reading.stream.settings
     if not settings.normalizes or "advantage" not in settings.kind.outputs:
         return lambda file, start, settled, carry: _estimates(settled)
-    rule = NormRule.of(settings)
-    moments = reading.stream.measure(reading.context)
-    constants = {key: rule.constants(one) for key, one in moments.items()}
+    constants: Constants = ()
+    for stage in stages_of(settings):
+        constants = (*constants, reading.stream.measure(reading.context, constants, stage).constants())
 
     def finish(file: int, start: int, settled: Settled, carry: Carry) -> FloatArray:
-        return normalized(settled, keys_of(settled, carry, settings), constants, rule).advantages
+        place = FilePlace(reading.stream.number, file)
+        return BlockStages(settled, carry, settings, place).applied(constants).advantages
 
     return finish
 
@@ -58,7 +60,10 @@ class Grouping:
         return result
 
 
-def grouping_of(settled: Settled) -> Grouping | None:
+def grouping_of(settled: Settled, settings: Settings) -> Grouping | None:
     """None where nothing is grouped."""
-    block = settled.block
-    return None if block.groups is None else Grouping(block.groups, block.group_labels)
+    if not settings.group_columns:
+        return None
+    keys = by_columns(settled.block, settings.group_columns)
+    assert keys.indices is not None
+    return Grouping(keys.indices, plain(keys.labels))

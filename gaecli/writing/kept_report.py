@@ -13,15 +13,22 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gaecli.estimators.normalization import NormConstants
 from gaecli.moments import Moments
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.column_statistics import Tally
-from gaecli.summary import BootstrapCounts, ColumnStatistics, EpisodeCounts
+from gaecli.pipeline.group_facts import GroupFacts, StageFacts
+from gaecli.summary import BootstrapCounts, ColumnStatistics, EpisodeCounts, NormalizationGroup
 
 K = TypeVar("K")
 
-_COUNTS = ("dropped_episodes", "dropped_steps", "unestimated_steps", "local_groups", "degenerate_groups")
+_COUNTS = (
+    "dropped_episodes",
+    "dropped_steps",
+    "unestimated_steps",
+    "local_groups",
+    "degenerate_groups",
+    "unscored",
+)
 
 
 def kept_report(totals: Totals) -> dict[str, Any]:
@@ -60,18 +67,34 @@ def report_of(entry: Mapping[str, Any]) -> Totals:
     return totals
 
 
-def constants_of(entry: Mapping[str, Any]) -> dict[str, NormConstants]:
-    """The constants of normalisation by the names of their groups, as far as they were stored."""
-    found: dict[str, NormConstants] = {}
-    groups = entry.get("normalization")
-    for group in groups if isinstance(groups, list) else ():
-        if isinstance(group, dict) and _are_numbers(group, "count", "mean", "std"):
-            is_degenerate = not group["std"]
-            scale = 0.0 if is_degenerate else 1 / group["std"]
-            found[str(group.get("group"))] = NormConstants(
-                int(group["count"]), group["mean"], group["std"], scale, is_degenerate=is_degenerate
-            )
-    return found
+def facts_of_entry(entry: Mapping[str, Any]) -> StageFacts:
+    """Groups by their names, as far as they were stored."""
+    stored = entry.get("baseline")
+    baseline = stored if isinstance(stored, dict) else {}
+    groups = _kept_groups(baseline.get("groups"))
+    normalization = _kept_groups(entry.get("normalization"))
+    return StageFacts(
+        GroupFacts(
+            max(_count(baseline.get("num_groups")), len(groups)),
+            _count(baseline.get("num_degenerate")),
+            _count(baseline.get("num_alone")),
+            groups,
+        ),
+        GroupFacts(
+            max(_count(entry.get("num_groups")), len(normalization)),
+            sum(not group.std for group in normalization),
+            sum(group.count == 1 for group in normalization),
+            normalization,
+        ),
+    )
+
+
+def _kept_groups(document: object) -> tuple[NormalizationGroup, ...]:
+    return tuple(
+        NormalizationGroup(str(group.get("group")), int(group["count"]), group["mean"], group["std"])
+        for group in (document if isinstance(document, list) else ())
+        if isinstance(group, dict) and _are_numbers(group, "count", "mean", "std")
+    )
 
 
 def _tally_of(document: object) -> Tally | None:

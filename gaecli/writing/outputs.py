@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import field
 from itertools import pairwise
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from gaecli.datasets.base import DataSet, NewColumns
-from gaecli.estimators.normalization import NormConstants, NormRule
 from gaecli.formats.base import FileWriter, WritePlan
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.column_builder import OUTPUT_DTYPE
+from gaecli.pipeline.group_tables import Constants
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.stream import SummarisedStream
@@ -77,7 +77,7 @@ class Output:
     goes_on: bool = False
     #: None before the output is begun, in a dry run, and where it goes on.
     new_file: PendingFile | None = None
-    constants: Mapping[Hashable, NormConstants] = field(default_factory=dict)
+    constants: Constants = ()
 
     #: What is stored in the new file, and beside it.
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -161,7 +161,6 @@ class Outputs:
         self,
         outputs: Sequence[Output],
         stream: SummarisedStream,
-        rule: NormRule,
         inputs: str,
         words: Mapping[str, Any],
         book: SketchBook | None,
@@ -179,7 +178,6 @@ class Outputs:
                 )
                 for output in outputs
             ],
-            rule,
             self._begun(first),
             ResultFacts(first.target.in_place, inputs, words if first.index == 0 else {}),
             book,

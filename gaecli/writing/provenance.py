@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from gaecli.estimators.normalization import NormConstants
 from gaecli.formats.base import RolloutFile
 from gaecli.pipeline.apply import Totals
+from gaecli.pipeline.group_facts import GroupFacts, StageFacts
 from gaecli.settings import Settings
 from gaecli.version import __version__
 from gaecli.writing.kept_report import kept_report
@@ -29,7 +29,7 @@ def make_provenance(
     inputs: str,
     totals: Totals,
     words: Mapping[str, Any],
-    constants: Mapping[Any, NormConstants],
+    facts: StageFacts,
     earlier: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """The document stored under the key `gaecli`.
@@ -51,16 +51,27 @@ def make_provenance(
         "counts": asdict(totals.counts),
         "bootstrapped": asdict(totals.bootstrapped),
         "report": {**kept_report(totals), **words},
-        "normalization": [
-            {"group": str(label), "count": group.count, "mean": group.mean, "std": group.std}
-            for label, group in list(constants.items())[:MAX_GROUPS]
-        ],
-        "num_groups": len(constants),
+        "normalization": _groups(facts.normalization),
+        "num_groups": facts.normalization.num_groups,
     }
+    if settings.kind.is_grouped:
+        document["baseline"] = {
+            "groups": _groups(facts.baseline),
+            "num_groups": facts.baseline.num_groups,
+            "num_degenerate": facts.baseline.num_degenerate,
+            "num_alone": facts.baseline.num_alone,
+        }
     kept = [_less(entry, settings.output_columns) for entry in own_entries(earlier)]
     if any(entry["columns"] for entry in kept):
         document["earlier"] = [entry for entry in kept if entry["columns"]]
     return document
+
+
+def _groups(facts: GroupFacts) -> list[dict[str, Any]]:
+    return [
+        {"group": group.label, "count": group.count, "mean": group.mean, "std": group.std}
+        for group in facts.groups[:MAX_GROUPS]
+    ]
 
 
 def _less(entry: Mapping[str, Any], replaced: Sequence[str]) -> dict[str, Any]:

@@ -5,15 +5,17 @@ It is carried out in one place, so that no rows come back; whoever asked for it 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from gaecli.engines.base import CarryOut, run_here
-from gaecli.estimators.normalization import NormConstants, NormRule
 from gaecli.formats.base import FileWriter, SidecarWriter, WritePlan, record_of
 from gaecli.pipeline.apply import Totals
+from gaecli.pipeline.group_facts import facts_of
+from gaecli.pipeline.group_tables import Constants
+from gaecli.pipeline.groups import FilePlace
 from gaecli.pipeline.opening import FileSource, OpenFile
 from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.tasks import Carries, FinishedBlock, FinishUnit
@@ -52,7 +54,7 @@ class WrittenFrom:
 
     source: FileSource
     carries: Sequence[Carries]
-    constants: Mapping[Hashable, NormConstants]
+    constants: Constants
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +75,6 @@ class WriteFile:
     """The result of one file, or of several whose rows go into one; without `new_file`, only what it adds up to."""
 
     inputs: Sequence[WrittenFrom]
-    rule: NormRule
     new_file: NewFilePlan | None = None
     facts: ResultFacts | None = None
     #: What pictures are drawn from, of the files of the stream before these.
@@ -112,7 +113,7 @@ class WriteFile:
             opened = worker.open(one.source)
             writer.go_on(opened.file, opened.units)
         tasks = (
-            FinishUnit(one.source, unit, carries, one.constants, self.rule, self.book is not None)
+            FinishUnit(one.source, unit, carries, one.constants, self.book is not None)
             for unit, carries in enumerate(one.carries)
         )
         totals = Totals()
@@ -141,7 +142,9 @@ class WriteFile:
             inputs=facts.inputs,
             totals=whole,
             words=facts.words,
-            constants=last.constants,
+            facts=facts_of(
+                last.constants, last.source.settings, FilePlace(last.source.stream, last.source.index)
+            ),
             earlier=opened.file.provenance if facts.in_place or not self.new_file.is_sidecar else None,
         )
 

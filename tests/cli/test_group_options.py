@@ -53,9 +53,7 @@ def test_the_summary_says_by_which_formula(
     run_gae: Callable[..., Any], completions: Path, estimator: str, words: str
 ) -> None:
     result = run_gae("compute", completions, *OPTIONS, "--estimator", estimator, "--dry-run")
-    line = next(
-        line for line in result.stdout.replace("−", "-").splitlines() if line.startswith("normalised")
-    )
+    line = next(line for line in result.stdout.replace("−", "-").splitlines() if line.startswith("baseline"))
     assert line.split("·")[1].strip() == words
     assert "ddof" not in line
 
@@ -65,9 +63,11 @@ def test_the_document_names_the_baseline_and_its_groups(
 ) -> None:
     result = run_gae("compute", completions, *OPTIONS, "--json")
     document = json.loads(result.stdout)
-    normalization = document["normalization"]
-    assert (normalization["scope"], normalization["baseline"]) == ("by prompt", "grpo")
-    assert [(group["label"], group["count"], group["mean"]) for group in normalization["groups"]] == [
+    baseline = document["baseline"]
+    assert document["normalization"]["scope"] == "none"
+    assert (baseline["columns"], baseline["estimator"]) == (["prompt"], "grpo")
+    assert (baseline["num_groups"], baseline["num_flat"], baseline["num_alone"]) == (3, 2, 1)
+    assert [(group["label"], group["count"], group["mean"]) for group in baseline["groups"]] == [
         ("2+2?", 4, 0.5),
         ("3+3?", 2, 0.5),
         ("4+4?", 1, 2.0),
@@ -90,7 +90,6 @@ def test_what_a_preset_says_of_steps_is_not_told_as_changed(
         (("--estimator", "grpo"), "no group is named"),
         (("--estimator", "grpo", "--group-column", "promt"), "column `promt` not found"),
         (("--group-column", "prompt"), "`--group-column` says nothing to `--estimator gae`"),
-        ((*OPTIONS, "--normalize", "all"), "no second one"),
         ((*OPTIONS, "--gamma", "0.9"), "`--gamma` says nothing to `--estimator grpo`"),
         ((*OPTIONS, "--singleton", "none"), "`--singleton` is `none`"),
     ],

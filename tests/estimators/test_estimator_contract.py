@@ -63,29 +63,96 @@ def prompts_of(given: Rollout) -> np.ndarray:
     return np.broadcast_to((np.arange(given.rewards.shape[0]) >= 2)[:, None].astype(int), given.rewards.shape)
 
 
-def beside_the_group(given: Rollout, name: str) -> np.ndarray:
-    """[N, T] the score of each trajectory beside those of the trajectories with its prompt."""
-    trajectories: list[tuple[int, slice, float]] = []
+def trajectories_of(given: Rollout) -> list[tuple[int, slice]]:
+    """(environment, its steps) of each."""
+    found = []
     for env, rewards in enumerate(given.rewards):
         start = 0
         for t in range(len(rewards)):
             if given.ended[env, t] or t == len(rewards) - 1:
-                trajectories.append((env, slice(start, t + 1), float(sum(rewards[start : t + 1]))))
+                found.append((env, slice(start, t + 1)))
                 start = t + 1
-    found = np.zeros(given.rewards.shape)
-    for env, steps, score in trajectories:
-        group = [other for its, _, other in trajectories if (its >= 2) == (env >= 2)]
-        mean = sum(group) / len(group)
-        if len(group) > 1:
-            std = (sum((other - mean) ** 2 for other in group) / (len(group) - 1)) ** 0.5
-            others = (sum(group) - score) / (len(group) - 1)
-            found[env, steps] = {
-                "grpo": (score - mean) / (std + 1e-8),
-                "dr-grpo": score - mean,
-                "rloo": score - others,
-                "max-rl": (score - mean) / mean if mean > 0 else 0.0,
-            }[name]
     return found
+
+
+def compared(score: float, group: list[float], name: str) -> float:
+    """A score beside those of its group, by Python's own numbers."""
+    if len(group) == 1:
+        return 0.0
+    mean = sum(group) / len(group)
+    std = (sum((other - mean) ** 2 for other in group) / (len(group) - 1)) ** 0.5
+    return {
+        "grpo": (score - mean) / (std + 1e-8),
+        "dr-grpo": score - mean,
+        "rloo": score - (sum(group) - score) / (len(group) - 1),
+        "max-rl": (score - mean) / mean if mean > 0 else 0.0,
+    }[name]
+
+
+def whitened(numbers: np.ndarray, once: list[float]) -> np.ndarray:
+    """`once`: what enters mean and std."""
+    mean = sum(once) / len(once)
+    std = (sum((number - mean) ** 2 for number in once) / (len(once) - 1)) ** 0.5
+    return (numbers - mean) / (std + 1e-8)
+
+
+def beside_the_group(given: Rollout, name: str) -> np.ndarray:
+    """[N, T] the score of each trajectory beside those of the trajectories with its prompt."""
+    trajectories = trajectories_of(given)
+    scores = [float(sum(given.rewards[env, steps])) for env, steps in trajectories]
+    bonuses = [float(sum(bonus_of(given)[env, steps])) for env, steps in trajectories]
+    lengths = [steps.stop - steps.start for _, steps in trajectories]
+    plain = name if name in ("grpo", "dr-grpo", "rloo", "max-rl") else "dr-grpo"
+    batch_mean = sum(scores) / len(scores)
+    batch_std = (sum((score - batch_mean) ** 2 for score in scores) / (len(scores) - 1)) ** 0.5
+    made = []
+    for (env, _), score, bonus in zip(trajectories, scores, bonuses, strict=True):
+        mates = [k for k, (other, _) in enumerate(trajectories) if (other >= 2) == (env >= 2)]
+        group = [scores[k] for k in mates]
+        number = compared(score, group, plain)
+        if name == "grpo-batch":
+            number /= batch_std + 1e-8
+        elif name == "gpg":
+            number *= len(scores) / sum(score != 0 for score in scores)
+        elif name == "flash-reinforce":
+            number = score - batch_mean
+        elif name == "opo":
+            number = score - sum(lengths[k] * scores[k] for k in mates) / sum(lengths[k] for k in mates)
+        elif name == "gdpo":
+            number = compared(score, group, "grpo") + 0.5 * compared(
+                bonus, [bonuses[k] for k in mates], "grpo"
+            )
+        elif name == "gigpo":
+            number = compared(score, group, "grpo")
+        made.append(number)
+    found = np.zeros(given.rewards.shape)
+    for (env, steps), number in zip(trajectories, made, strict=True):
+        found[env, steps] = number
+    if name == "gdpo":
+        return whitened(found, made)
+    if name == "rf++-baseline":
+        return whitened(found, found.reshape(-1).tolist())
+    return found + 0.5 * beside_equal_states(given) if name == "gigpo" else found
+
+
+def states_of(given: Rollout) -> np.ndarray:
+    return np.broadcast_to(np.arange(given.rewards.shape[1]) % 3, given.rewards.shape)
+
+
+def beside_equal_states(given: Rollout) -> np.ndarray:
+    returns = to_go(given, given.rewards, with_values=False)
+    keys = prompts_of(given) * 10 + states_of(given)
+    found = np.zeros(returns.shape)
+    for env, t in np.ndindex(*returns.shape):
+        group = [float(number) for number in returns[keys == keys[env, t]]]
+        found[env, t] = compared(float(returns[env, t]), group, "grpo")
+    return found
+
+
+def greedy_of(given: Rollout) -> np.ndarray:
+    return np.random.default_rng(9).normal(size=given.rewards.shape[:1]).round(3)[:, None] + np.zeros(
+        given.rewards.shape
+    )
 
 
 def bonus_of(given: Rollout) -> np.ndarray:
@@ -96,6 +163,11 @@ def expected(kind: EstimatorKind, given: Rollout, *, with_values: bool) -> dict[
     """What each output is, by loops that know nothing of the table."""
     if kind.is_grouped:
         return {"advantage": beside_the_group(given, kind.name)}
+    if kind.is_scored:
+        returns = to_go(given, given.rewards, with_values=False)
+        if kind.name == "remax":
+            return {"advantage": returns - greedy_of(given)}
+        return {"advantage": whitened(returns, returns.reshape(-1).tolist()), "return": returns}
     if "value" in kind.roles:
         found = n_step(given, N_STEPS) if kind.name == "n-step" else advantages(given, LAMBDAS[kind.name])
         return {"advantage": found, "return": found + given.values}
@@ -113,6 +185,8 @@ def arrays_of(
         "truncated": given.truncated,
         "bonus": bonus_of(given),
         "prompt": prompts_of(given),
+        "state": states_of(given),
+        "greedy": greedy_of(given),
     }
     if with_values:
         arrays |= {"value": given.values, "next_value": given.following}
@@ -125,8 +199,16 @@ def settings_of(kind: EstimatorKind) -> dict[str, object]:
         found["lam"] = LAM
     if "gamma" in kind.unused:
         del found["gamma"]
-    if kind.is_grouped:
-        found["group_column"] = "prompt"
+    more = {
+        "group_column": "prompt",
+        "state_column": "state",
+        "step_weight": 0.5,
+        "baseline_column": "greedy",
+    }
+    found |= {name: given for name, given in more.items() if name in kind.takes}
+    if kind.name == "gdpo":
+        found["rewards"] = {"reward": 1.0, "bonus": 0.5}
+    found |= {name: given for name, given in kind.defaults.items() if name == "normalize"}
     return found if "n_steps" in kind.unused else {**found, "n_steps": N_STEPS}
 
 
@@ -230,10 +312,6 @@ def test_what_it_does_not_look_at_is_refused_where_it_is_named(kind: EstimatorKi
 
 
 def test_normalising_needs_an_advantage(kind: EstimatorKind) -> None:
-    if kind.is_grouped:
-        with pytest.raises(gaecli.UsageError, match="no second one"):
-            Settings(**{**settings_of(kind), "normalize": "all"})
-        return
     if "advantage" in kind.outputs:
         assert Settings(**{**settings_of(kind), "normalize": "all"}).normalizes
         return
@@ -246,5 +324,5 @@ def test_normalising_needs_an_advantage(kind: EstimatorKind) -> None:
 def test_its_module_has_what_the_registry_calls(kind: EstimatorKind) -> None:
     module = import_module(kind.module)
     assert callable(module.make)
-    is_whole = kind.is_grouped or kind.name == "n-step"  # windows and sums reach over borders
+    is_whole = kind.name == "n-step"  # windows reach over borders
     assert module.needs_whole_stream(Settings(**settings_of(kind))) is is_whole

@@ -28,7 +28,6 @@ from gaecli.engines.registry import make_engine
 from gaecli.engines.threads import Threads
 from gaecli.errors import GaeError
 from gaecli.layouts.evidence.unused_flags import EndsUnrecognised
-from gaecli.pipeline.groups import LOCAL
 from gaecli.pipeline.notes import WORDS, counted, merged
 from gaecli.pipeline.opening import FileSource, open_stream
 from gaecli.pipeline.tasks import SummariseUnit
@@ -349,15 +348,13 @@ def test_an_error_says_the_same_elsewhere(kind: type[GaeError]) -> None:
     assert (sent.message, sent.hint, str(sent)) == (error.message, error.hint, str(error))
 
 
-def test_a_group_of_one_block_is_the_same_group_elsewhere() -> None:
-    assert pickle.loads(pickle.dumps(LOCAL)) is LOCAL
-
-
 #: Of every warning that holds numbers: some, and what else it holds.
 NOTES: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
     "bootstrap-current": ((2, 5), ()),
     "bootstrap-zero": ((2, 5), ()),
     "dropped-episodes": ((2, 50), ()),
+    "flat-groups": ((2, 1), ()),
+    "unscored": ((2,), ()),
     "flag-never-set": ((2000, 3), ("`done` is never set",)),
     "preset-last-rows": ((2,), ("brax",)),
     "preset-truncation": ((1,), ("preset `sb3`", "zero")),

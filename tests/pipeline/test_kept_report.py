@@ -15,7 +15,7 @@ import pytest
 
 import gaecli
 from gaecli.report.document import summary_to_dict
-from gaecli.writing.kept_report import constants_of, report_of
+from gaecli.writing.kept_report import facts_of_entry, report_of
 from gaecli.writing.kept_words import edges_of, notes_of
 
 SETTINGS = {
@@ -121,7 +121,7 @@ def test_an_edited_report_is_told_as_far_as_it_makes_sense(tmp_path: Path, broke
             inner = inner[name]
         inner[last] = broken
         report, notes = report_of(edited), notes_of(edited, [path])
-        constants_of(edited)
+        facts_of_entry(edited)
         edges_of(edited, [path])
         assert all(note.message for note in notes)
         for tally in report.tallies.values():

@@ -28,7 +28,7 @@ def test_every_key_of_the_schema_is_there() -> None:
     assert loaded["schema_version"] == 1
     assert set(loaded) == {
         "schema_version", "settings", "device", "files", "totals", "bootstrapped", "columns",
-        "explained_variance", "normalization", "warnings", "seconds", "steps_per_second",
+        "explained_variance", "normalization", "baseline", "warnings", "seconds", "steps_per_second",
         "exit_code", "interrupted", "backend", "device_reason", "streams", "explained_variances",
     }  # fmt: skip
     assert set(loaded["files"][0]) == COUNTS | {

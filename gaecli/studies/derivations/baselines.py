@@ -7,6 +7,7 @@ from dataclasses import field
 
 import numpy as np
 
+from gaecli.estimators.baselines import group_rule
 from gaecli.moments import Moments
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.settle import Settled
@@ -60,7 +61,8 @@ def group_baseline(question: Question) -> Derived | None:
     for _ in stream.visit(question.reading.context, look):
         pass
     equation, derived = _derived(settings, group, question)
-    std = group.moments.std(settings.norm_ddof)
+    rule = group_rule(settings)
+    std = group.moments.std(rule.ddof)
     return Derived(
         computed=group.computed,
         equation=equation,
@@ -69,7 +71,7 @@ def group_baseline(question: Question) -> Derived | None:
             "n": group.moments.count,
             "mean": group.moments.mean,
             "std": std,
-            **({"ε": settings.norm_eps, "ddof": settings.norm_ddof} if settings.estimator == "grpo" else {}),
+            **({"ε": rule.eps, "ddof": rule.ddof} if settings.estimator == "grpo" else {}),
         },
         tables=_tables(group, question),
         derived=derived,
@@ -79,8 +81,10 @@ def group_baseline(question: Question) -> Derived | None:
 
 def _add(group: _Members, settled: Settled, question: Question, start: int, step: int | None) -> None:
     """The trajectories of the block that are of the group; each is where its last step is."""
-    grouping = grouping_of(settled)
-    every = settled.measured(np.arange(len(settled.advantages)))
+    grouping = grouping_of(settled, question.settings)
+    ends = settled.entering("trajectories")
+    assert ends is not None
+    every = np.flatnonzero(ends)
     members = every if grouping is None else every[grouping.steps_of(question.tail.group)[every]]
     rows = start + settled.block.file_rows(members)
     group.moments = group.moments.merge(Moments.of(settled.advantages[members]))
@@ -101,9 +105,12 @@ def _derived(settings: Settings, group: _Members, question: Question) -> tuple[s
     name = settings.estimator
     if name not in ("grpo", *_CENTRED):
         return None, None
-    centred, of_scores = _CENTRED.get(name, (f"A = (s - mean) / {_DIVISORS[settings.norm_floor]}", None))
+    centred, of_scores = _CENTRED.get(
+        name, (f"A = (s - mean) / {_DIVISORS[group_rule(settings).floor]}", None)
+    )
     score, n = float(question.tail.advantages[0]), group.moments.count
-    if n != len(group.scores):
+    is_last = settings.normalize == "none" and settings.normalize_by is None and not settings.sample_columns
+    if n != len(group.scores) or not is_last:
         return centred, None
     if n == 1:
         if settings.singleton != "raw":
@@ -112,18 +119,15 @@ def _derived(settings: Settings, group: _Members, question: Question) -> tuple[s
     mean = sum(group.scores) / n
     if of_scores is not None:
         return centred, of_scores(score, mean, n)
-    std = (sum((one - mean) ** 2 for one in group.scores) / (n - settings.norm_ddof)) ** 0.5
+    std = (sum((one - mean) ** 2 for one in group.scores) / (n - group_rule(settings).ddof)) ** 0.5
     return centred, 0.0 if std <= 1e-12 * abs(mean) else (score - mean) / _divisor(std, settings)
 
 
 def _divisor(std: float, settings: Settings) -> float:
-    if settings.norm_floor == "add":
-        return std + settings.norm_eps
-    return (
-        max(std, settings.norm_eps)
-        if settings.norm_floor == "clamp"
-        else (std * std + settings.norm_eps) ** 0.5
-    )
+    rule = group_rule(settings)
+    if rule.floor == "add":
+        return std + rule.eps
+    return max(std, rule.eps) if rule.floor == "clamp" else (std * std + rule.eps) ** 0.5
 
 
 def _tables(group: _Members, question: Question) -> list[DerivationTable]:

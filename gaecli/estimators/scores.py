@@ -1,0 +1,129 @@
+"""Scores of trajectories: sums over all of their steps, which may stand in several blocks.
+
+A block sums what it has of each trajectory. Where one goes on in other blocks, `gaecli.pipeline.combine` adds up
+what all of them have, and `whole` puts it in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from gaecli.errors import DataError
+from gaecli.estimators.base import LaneSums, Scores
+from gaecli.records import dataclass
+from gaecli.rollouts import Block, FloatArray, IndexArray
+from gaecli.settings import Settings
+
+#: Names of scores. That of the sum of all rewards, the number of steps, and whether the sum is not 0, as 0 or 1.
+SCORE, LENGTH, NON_ZERO = "score", "length", "non-zero"
+#: How many rewards of a trajectory were there at all.
+GIVEN = "given"
+
+
+def reward_score(name: str) -> str:
+    """Of one of several reward functions."""
+    return f"reward {name}"
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """[N] of each step: the sum over its trajectory, as far as the block has it."""
+
+    by_name: Mapping[str, FloatArray]
+    #: [N] number of the piece of a trajectory, and the last step of each.
+    pieces: IndexArray
+    lasts: IndexArray
+    #: The estimator has no other estimates.
+    are_estimates: bool = False
+
+    def at_borders(self, block: Block) -> LaneSums:
+        """What the pieces at both ends of each lane add to the trajectories that they are of."""
+        lanes = block.lanes
+        return LaneSums(*(self._matrix(steps) for steps in (lanes.starts, lanes.stops - 1)))
+
+    def _matrix(self, steps: IndexArray) -> FloatArray:
+        return np.stack([numbers[steps] for numbers in self.by_name.values()], axis=1)
+
+    def scores(self, block: Block, totals: LaneSums) -> Scores:
+        sums = self._whole(block, totals)
+        found: dict[str, FloatArray] = {}
+        for name, numbers in sums.items():
+            if not name.startswith(GIVEN):
+                given = sums.get(name.replace("reward", GIVEN, 1)) if name.startswith("reward ") else None
+                # A reward function that gave nothing has no score.
+                found[name] = (
+                    numbers if given is None or given.all() else np.where(given > 0, numbers, np.nan)
+                )
+        given = sums.get(GIVEN)
+        unscored = None if given is None or given.all() else given == 0
+        if unscored is not None:
+            found[SCORE] = np.where(unscored, np.nan, found[SCORE])
+        found[NON_ZERO] = np.where(np.isnan(found[SCORE]), np.nan, found[SCORE] != 0)
+        return Scores(found, unscored, found[SCORE] if self.are_estimates else None)
+
+    def _whole(self, block: Block, totals: LaneSums) -> Mapping[str, FloatArray]:
+        if np.isnan(totals.heads).all() and np.isnan(totals.tails).all():
+            return self.by_name
+        found = {}
+        lanes = block.lanes
+        for column, (name, numbers) in enumerate(self.by_name.items()):
+            per_piece = numbers[self.lasts]
+            for steps, matrix in ((lanes.starts, totals.heads), (lanes.stops - 1, totals.tails)):
+                goes_on = ~np.isnan(matrix[:, column])
+                per_piece[self.pieces[steps[goes_on]]] = matrix[goes_on, column]
+            found[name] = per_piece[self.pieces]
+        return found
+
+
+def sums_of(block: Block, settings: Settings, *, are_estimates: bool = False) -> Sums:
+    is_last = block.cuts.copy()
+    is_last[block.lanes.stops - 1] = True
+    is_last[-1:] = True
+    lasts = np.flatnonzero(is_last)
+    starts = np.concatenate(([0], lasts[:-1] + 1)) if len(lasts) else lasts
+    pieces = np.repeat(np.arange(len(lasts)), lasts + 1 - starts)
+
+    def summed(terms: FloatArray) -> FloatArray:
+        if block.is_step is not None:
+            terms = np.where(block.is_step, terms, 0.0)
+        if len(lasts) == len(terms):
+            return terms.astype(np.float64)
+        return np.add.reduceat(terms, starts)[pieces] if len(lasts) else np.zeros(0)
+
+    return Sums(
+        {name: summed(terms) for name, terms in _terms(block, settings).items()}, pieces, lasts, are_estimates
+    )
+
+
+def _terms(block: Block, settings: Settings) -> dict[str, FloatArray]:
+    """[N] what each step adds."""
+    terms = {SCORE: block.rewards.astype(np.float64, copy=False)}
+    if settings.estimator == "opo":
+        terms[LENGTH] = (
+            np.ones(block.num_steps) if settings.length_column is None else _per_step(block, settings)
+        )
+    if block.missing_rewards is not None:
+        terms[GIVEN] = (~block.missing_rewards).astype(np.float64)
+    if settings.estimator == "gdpo":
+        for name in settings.rewards:
+            numbers = block.extras[name].astype(np.float64, copy=False)
+            is_missing = np.isnan(numbers)
+            terms[reward_score(name)] = np.where(is_missing, 0.0, numbers)
+            terms[f"{GIVEN} {name}"] = (~is_missing).astype(np.float64)
+    return terms
+
+
+def _per_step(block: Block, settings: Settings) -> FloatArray:
+    """Lengths of whole responses, which a row has: once for each trajectory."""
+    assert settings.length_column is not None
+    lengths = block.extras[settings.length_column].astype(np.float64, copy=False)
+    if (lengths < 0).any():
+        raise DataError(
+            f"`{settings.length_column}` holds negative numbers, which are no lengths",
+            hint="name the column with the number of tokens of each response with `--length-column`",
+        )
+    is_last = block.cuts.copy()
+    is_last[-1:] = True
+    return np.where(is_last, lengths, 0.0)

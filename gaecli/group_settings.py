@@ -1,0 +1,139 @@
+"""Checks of the settings of scores and groups; `Settings` has the fields. Each names the flag that is wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from gaecli.choices import MeasuredOver, NormFloor, Singleton, Unscored
+from gaecli.errors import UsageError
+from gaecli.estimator_kinds import FEW
+
+#: What an estimator that takes it cannot do without, and what it is.
+_NEEDED = {
+    "group_column": (
+        "compares trajectories of one group, and no group is named",
+        "pass `--group-column` with the column that is equal for responses to one prompt",
+    ),
+    "state_column": (
+        "compares steps in equal states",
+        "pass `--state-column` with the column that tells states apart",
+    ),
+    "baseline_column": (
+        "takes off the reward of another response",
+        "pass `--baseline-column` with the column that has it",
+    ),
+}
+
+#: Settings that name columns whose equal values belong together, with their flags.
+LABEL_FLAGS = {
+    "group_column": "--group-column",
+    "normalize_by": "--normalize-by",
+    "batch_column": "--batch-column",
+    "state_column": "--state-column",
+    "sample_of": "--sample-of",
+}
+
+
+def names_of(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def plain_group_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as `Settings` has them, from lists of columns and of `column=weight`; empty ones are not given."""
+    found = dict(given)
+    columns = found.get("group_column")
+    if columns is not None and not isinstance(columns, str):
+        found["group_column"] = columns[0] if len(columns) == 1 else tuple(columns)
+    rewards = found.get("rewards")
+    if rewards is not None and not isinstance(rewards, Mapping):
+        found["rewards"] = dict(_weighed(one) for one in ([rewards] if isinstance(rewards, str) else rewards))
+        if not isinstance(rewards, str) and len(found["rewards"]) < len(rewards):
+            raise UsageError("`--reward` names a column twice", hint="name each column once, with its weight")
+    return {name: value for name, value in found.items() if name not in FEW or value not in ((), {})}
+
+
+def _weighed(text: str) -> tuple[str, float]:
+    """`accuracy=0.5`, or a name alone."""
+    name, equals, weight = text.rpartition("=")
+    try:
+        return (name, float(weight)) if equals else (text, 1.0)
+    except ValueError:
+        return text, 1.0
+
+
+def check_group_settings(settings: Any) -> None:
+    """`settings`: a `Settings`, which stands above this module."""
+    _check_few(settings)
+    for name, (what, hint) in _NEEDED.items():
+        if settings.uses(name) and not getattr(settings, name):
+            raise UsageError(f"`--estimator {settings.estimator}` {what}", hint=hint)
+    _check_choices(settings)
+    _check_rewards(settings)
+    if settings.group_ddof not in (None, 0, 1):
+        raise UsageError(f"`--group-ddof` is {settings.group_ddof}; it must be 0 or 1")
+    for name in ("group_eps", "step_weight"):
+        number = getattr(settings, name)
+        if number is not None and not (_is_finite(number) and number >= 0):
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"`{flag}` is {number}; it must be finite and not negative")
+    names = settings.group_columns
+    if len(set(names)) < len(names) or "" in names:
+        raise UsageError("`--group-column` names a column twice, or none", hint="name each column once")
+
+
+def _check_few(settings: Any) -> None:
+    """What is given and says nothing to the estimator."""
+    for name in FEW:
+        given, usual = getattr(settings, name), _USUAL.get(name)
+        if settings.uses(name) or given is None or given == usual:
+            continue
+        flag = "--reward" if name == "rewards" else "--" + name.replace("_", "-")
+        hint = "`--normalize-by` normalises advantages over equal values of a column"
+        raise UsageError(
+            f"`{flag}` says nothing to `--estimator {settings.estimator}`",
+            hint=hint if name == "group_column" else f"drop `{flag}`",
+        )
+
+
+_USUAL: Mapping[str, Any] = {"singleton": "zero", "unscored": "error", "step_weight": 1.0, "rewards": {}}
+
+
+def _check_choices(settings: Any) -> None:
+    for name, choices in (
+        ("singleton", get_args(Singleton)),
+        ("unscored", get_args(Unscored)),
+        ("norm_over", (None, *get_args(MeasuredOver))),
+        ("group_floor", (None, *get_args(NormFloor))),
+    ):
+        given = getattr(settings, name)
+        if given not in choices:
+            flag = "--" + name.replace("_", "-")
+            words = ", ".join(choice for choice in choices if choice is not None)
+            raise UsageError(f"`{flag}` is `{given}`; it must be one of {words}")
+
+
+def _check_rewards(settings: Any) -> None:
+    if settings.estimator == "gdpo" and not settings.rewards:
+        raise UsageError(
+            "`--estimator gdpo` needs the columns of its rewards",
+            hint="pass `--reward NAME=WEIGHT` for each of them; the weight is 1 where it is left out",
+        )
+    for name, weight in settings.rewards.items():
+        if not name or not _is_finite(weight):
+            raise UsageError(
+                f"`--reward {name}={weight}` is no column and its weight",
+                hint="`--reward accuracy_reward --reward format_reward=0.5`",
+            )
+    if settings.rewards and settings.columns.get("reward") not in (None, next(iter(settings.rewards))):
+        raise UsageError(
+            "`--reward-column` names the one column of rewards, and `--reward` several",
+            hint="drop `--reward-column`, or name its column with `--reward` too",
+        )
+
+
+def _is_finite(number: object) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)

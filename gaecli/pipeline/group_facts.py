@@ -1,0 +1,92 @@
+"""What there is to tell of groups once they are known: how many, and the first few of them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+
+from gaecli.estimators.stages import Scaling, ScoreStage, stages_of
+from gaecli.pipeline.group_tables import MOST_SHOWN, Constants, KnownGroups
+from gaecli.pipeline.groups import FilePlace
+from gaecli.records import dataclass
+from gaecli.settings import Settings
+from gaecli.summary import NormalizationGroup
+
+
+@dataclass(frozen=True)
+class GroupFacts:
+    """Of one stage."""
+
+    num_groups: int = 0
+    #: Those without variance, whose members all get the same.
+    num_degenerate: int = 0
+    #: Those of a single member.
+    num_alone: int = 0
+    groups: Sequence[NormalizationGroup] = ()
+
+    def merge(self, other: GroupFacts) -> GroupFacts:
+        """With other groups."""
+        return GroupFacts(
+            self.num_groups + other.num_groups,
+            self.num_degenerate + other.num_degenerate,
+            self.num_alone + other.num_alone,
+            (*self.groups, *other.groups)[:MOST_SHOWN],
+        )
+
+
+NO_GROUPS = GroupFacts()
+
+
+@dataclass(frozen=True)
+class StageFacts:
+    """What scores are compared with, and what the advantages are normalised with."""
+
+    baseline: GroupFacts = NO_GROUPS
+    normalization: GroupFacts = NO_GROUPS
+
+    @property
+    def num_degenerate(self) -> int:
+        return self.baseline.num_degenerate + self.normalization.num_degenerate
+
+
+def facts_of(constants: Constants, settings: Settings, place: FilePlace | None = None) -> StageFacts:
+    """Of the file at `place` alone, where each file has its own; None: of all of them."""
+    baseline, normalization = NO_GROUPS, NO_GROUPS
+    for stage, known in zip(stages_of(settings), constants, strict=False):
+        if stage.is_baseline:
+            baseline = _facts(stage, known, None)
+        else:
+            normalization = _facts(stage, known, place if settings.normalize == "file" else None)
+    return StageFacts(baseline, normalization)
+
+
+def _facts(stage: ScoreStage, known: Mapping[Scaling, KnownGroups], place: FilePlace | None) -> GroupFacts:
+    groups = known[stage.components[0].centre]
+    constants = groups.constants
+    is_flat = constants.are_degenerate
+    for component in stage.components[1:]:
+        others = known[component.centre].constants.are_degenerate
+        if len(others) == len(is_flat):  # each reward function is as good as the others
+            is_flat = is_flat & others
+    labels: Sequence[Hashable] = groups.labels.shown
+    rows = np.arange(len(is_flat))
+    if place is not None:
+        rows = groups.labels.find([tuple(place)])
+        rows = rows[rows >= 0]
+        labels = [()] * len(is_flat)
+    shown = [
+        NormalizationGroup(
+            shown_label(labels[row]),
+            int(constants.counts[row]),
+            float(constants.means[row]),
+            float(constants.stds[row]),
+        )
+        for row in rows[: MOST_SHOWN if place is not None else len(labels)].tolist()
+    ]
+    alone = int(np.count_nonzero(constants.counts[rows] == 1))
+    return GroupFacts(len(rows), int(np.count_nonzero(is_flat[rows])), alone, tuple(shown))
+
+
+def shown_label(label: Hashable) -> str:
+    return ", ".join(map(str, label)) if isinstance(label, tuple) and label else str(label)

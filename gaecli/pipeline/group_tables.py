@@ -1,0 +1,149 @@
+"""Moments and constants of groups by label: columns with a row for each group, of which there may be a million."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import field
+
+import numpy as np
+
+from gaecli.estimators.normalization import GroupConstants
+from gaecli.estimators.stages import Scaling
+from gaecli.moments import GroupedMoments
+from gaecli.records import dataclass
+from gaecli.rollouts import FloatArray, IndexArray, Names
+
+#: A prompt longer than this is known by its digest: a million of them would not fit into memory.
+_LONGEST_TEXT = 64
+
+
+class LabelTable:
+    """A number for every label, in the order in which they come; integers as they are, without an object for each."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, int] = {}
+        self._sorted = np.zeros(0, np.int64)
+        self._rows = np.zeros(0, np.int64)
+        self.count = 0
+        #: The first few as they are, to be told.
+        self.shown: list[Hashable] = []
+
+    @property
+    def labels(self) -> Names:
+        """All of them, in order; what stands for long ones."""
+        return list(self._known) if self._known else self._sorted[np.argsort(self._rows)]
+
+    def add(self, labels: Names, shown: Sequence[Hashable] = ()) -> IndexArray:
+        """The number of each, which are distinct; new ones get theirs. `shown`: the first of them as they are."""
+        before = self.count
+        if isinstance(labels, np.ndarray) and not self._known:
+            found = self._find(labels)
+            new = found < 0
+            found[new] = np.arange(before, before + int(np.count_nonzero(new)))
+            self._enter(labels[new], found[new])
+        else:
+            self._give_up_integers()
+            known = self._known
+            found = _numbers(known.setdefault(short(label), len(known)) for label in plain(labels))
+            self.count = len(known)
+        if len(self.shown) < MOST_SHOWN:
+            self._show(labels, shown, np.flatnonzero(found >= before))
+        return found
+
+    def _show(self, labels: Names, shown: Sequence[Hashable], new: IndexArray) -> None:
+        for index in new[: MOST_SHOWN - len(self.shown)].tolist():
+            self.shown.append(shown[index] if index < len(shown) else plain(labels[index : index + 1])[0])
+
+    def find(self, labels: Names) -> IndexArray:
+        """The number of each; -1 of those that are not there."""
+        if isinstance(labels, np.ndarray) and not self._known:
+            return self._find(labels)
+        self._give_up_integers()
+        return _numbers(self._known.get(short(label), -1) for label in plain(labels))
+
+    def _find(self, labels: IndexArray) -> IndexArray:
+        if not len(self._sorted):
+            return np.full(len(labels), -1, np.int64)
+        places = np.minimum(np.searchsorted(self._sorted, labels), len(self._sorted) - 1)
+        found: IndexArray = np.where(self._sorted[places] == labels, self._rows[places], -1)
+        return found
+
+    def _enter(self, labels: IndexArray, rows: IndexArray) -> None:
+        if len(labels):
+            merged, numbers = np.append(self._sorted, labels), np.append(self._rows, rows)
+            order = np.argsort(merged, kind="stable")
+            self._sorted, self._rows = merged[order], numbers[order]
+            self.count += len(labels)
+
+    def _give_up_integers(self) -> None:
+        """Some block has a label that is none, such as null."""
+        if len(self._sorted):
+            self._known = {
+                label: row for row, label in enumerate(self._sorted[np.argsort(self._rows)].tolist())
+            }
+            self._sorted, self._rows = np.zeros(0, np.int64), np.zeros(0, np.int64)
+
+
+def _numbers(found: Iterable[int]) -> IndexArray:
+    return np.fromiter(found, np.int64)
+
+
+#: As many as any summary or provenance names.
+MOST_SHOWN = 64
+
+
+def plain(labels: Names) -> Sequence[Hashable]:
+    found: Sequence[Hashable] = labels.tolist() if isinstance(labels, np.ndarray) else labels
+    return found
+
+
+def short(label: Hashable) -> Hashable:
+    """The label, or what stands for it where it is long: 128 bits, which no two texts share."""
+    if isinstance(label, tuple):
+        return tuple(map(short, label))
+    if isinstance(label, str) and len(label) > _LONGEST_TEXT:
+        return hashlib.blake2b(label.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    if isinstance(label, bytes) and len(label) > _LONGEST_TEXT:
+        return hashlib.blake2b(label, digest_size=16).digest()
+    return label
+
+
+@dataclass(eq=False)
+class MomentTable:
+    """Moments of groups, merged in the order of the blocks."""
+
+    labels: LabelTable = field(default_factory=LabelTable)
+    _room: GroupedMoments = field(default_factory=lambda: GroupedMoments.nothing(0))
+
+    def merge(self, labels: Names, found: GroupedMoments, shown: Sequence[Hashable] = ()) -> None:
+        """Of distinct labels."""
+        rows = self.labels.add(labels, shown)
+        have, want = len(self._room.counts), self.labels.count
+        if want > have:
+            self._room = self._room.padded(max(want, 2 * have))
+        self._room.put(rows, self._room.take(rows).merge(found))
+
+    def merge_table(self, other: MomentTable) -> None:
+        self.merge(other.labels.labels, other.moments, other.labels.shown)
+
+    @property
+    def moments(self) -> GroupedMoments:
+        return self._room.take(slice(self.labels.count))
+
+
+@dataclass(frozen=True, eq=False)
+class KnownGroups:
+    """What becomes of scores by the label of their group."""
+
+    labels: LabelTable
+    constants: GroupConstants
+
+    def of(self, labels: Names) -> tuple[FloatArray, FloatArray]:
+        """(means, scales) of each; 0 for those that nothing was measured of."""
+        rows = self.labels.find(labels)
+        return np.append(self.constants.means, 0.0)[rows], np.append(self.constants.scales, 0.0)[rows]
+
+
+#: Of every stage that was measured, in order.
+Constants = Sequence[Mapping[Scaling, KnownGroups]]

@@ -1,0 +1,49 @@
+"""What scores were compared with, in a line: groups, formula, and how many groups say nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from rich.text import Text
+
+from gaecli.report.charts import format_setting
+from gaecli.report.text import CAUTION, STRONG, Canvas, plural
+from gaecli.summary import Baseline
+
+#: Estimator -> what becomes of a score; {divisor} is that of the standard deviation.
+_FORMULAS: Mapping[str, str] = {
+    "grpo": "(score - mean) / {divisor}",
+    "grpo-batch": "(score - mean) / {divisor}, std over the batch",
+    "dr-grpo": "score - mean",
+    "rf++-baseline": "score - mean",
+    "rloo": "score - mean of the others",
+    "max-rl": "(score - mean) / mean",
+    "opo": "score - mean by length",
+    "gpg": "(score - mean) times responses by those with a score",
+    "flash-reinforce": "score - mean over the batch",
+    "gdpo": "sum over rewards of (reward - mean) / {divisor}",
+    "gigpo": "(score - mean) / {divisor}, and the same of equal states",
+}
+_DIVISORS: Mapping[str, Callable[[str], str]] = {
+    "add": lambda eps: f"(std + {eps})",
+    "clamp": lambda eps: f"max(std, {eps})",
+    "rsqrt": lambda eps: f"sqrt(var + {eps})",
+}
+
+
+def baseline_items(baseline: Baseline | None, canvas: Canvas) -> list[Text]:
+    """`by prompt · (score - mean) / (std + 1e-8) · ddof 1 · 512 groups · 40 without spread`"""
+    if baseline is None:
+        return []
+    by = " and ".join(canvas.clean(name) for name in baseline.columns)
+    items = [Text(f"by {by}" if by else "over the batch", STRONG)]
+    formula = _FORMULAS[baseline.estimator]
+    divisor = _DIVISORS[baseline.floor](format_setting(baseline.eps))
+    items.append(Text(formula.format(divisor=divisor).replace(" - ", f" {canvas.glyphs.minus} ")))
+    if "{divisor}" in formula:
+        items.append(Text(f"ddof {baseline.ddof}"))
+    if baseline.num_groups > 1:
+        items.append(Text(plural(baseline.num_groups, "group")))
+    if baseline.num_flat:
+        items.append(Text(f"{baseline.num_flat:,} without spread", CAUTION))
+    return items
