@@ -7,9 +7,10 @@ from typing import Literal
 Bootstrap = Literal["zero", "current", "error"]
 DoneAt = Literal["end", "start"]
 #: What a truncated end means to the recursion: its next state has a value (`exact`); that value is
-#: V(sₜ) (`current`); it is terminal (`zero`); its step has no advantage (`drop`); it is no end (`leak`).
+#: V(sₜ) (`current`), or is V(sₜ) and not discounted (`undiscounted`), or is V of the next row, of another
+#: episode (`reset`); it is terminal (`zero`); its step has no advantage (`drop`); it is no end (`leak`).
 #: `ask`, of some presets: where the data has such ends the user has to say.
-Truncation = Literal["exact", "current", "zero", "drop", "leak", "ask"]
+Truncation = Literal["exact", "current", "undiscounted", "reset", "zero", "drop", "leak", "ask"]
 #: A masked step does not exist (`skip`), and a trajectory ends before it (`cut`); counts as 0 (`zero`), letting the
 #: trace pass (`gated`); or is left out of the statistics only (`keep`).
 MaskMode = Literal["skip", "cut", "zero", "gated", "keep"]

@@ -278,7 +278,7 @@ class Verification:
     tolerance: float
     #: What a command would have to say to compute the column; empty where none makes it.
     flags: Sequence[str] = ()
-    #: Presets that reproduce the column too.
+    #: Presets that reproduce the column too, by themselves or with the flags of the best.
     equivalent: Sequence[str] = ()
     #: Conventions that cannot read this file, by preset.
     unreadable: Mapping[str, str] = field(default_factory=dict)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import profiles  # noqa: F401 - before any test of hypothesis
 import pytest
-from warm_start import WarmStart
+from warm_start import WarmProcess, WarmStart
+
+StartedGae = WarmProcess | subprocess.Popen[bytes]
 
 ROOT = Path(__file__).parents[1]
 SAMPLE_DATA = ROOT / "sample_data"
@@ -30,6 +34,9 @@ SHELL_VARIABLES = (
     "LINES",
     "TERMINAL_WIDTH",
 )
+
+# Else each of hundreds of children compiles the package again, which takes longer than what it is started for.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -129,6 +136,43 @@ def run_gae(
         return subprocess.CompletedProcess(result.args, result.returncode, *texts)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def start_gae(gae_command: Path, warm_start: WarmStart | None) -> Iterator[Callable[..., StartedGae]]:
+    """start_gae("compute", path).communicate() is a run that may be watched, signalled and fed, all of it bytes.
+
+    Streams are files or `PIPE`; by default stdin is empty and the others are pipes. `file_size` is the limit on the
+    size of files that a shell's `ulimit -f` sets.
+    """
+    with Path(os.devnull).open("rb") as nothing:
+
+        def start(
+            *args: str | Path,
+            cwd: str | Path | None = None,
+            env: Mapping[str, str] | None = None,
+            stdin: int | IO[bytes] = nothing,
+            stdout: int | IO[bytes] = subprocess.PIPE,
+            stderr: int | IO[bytes] = subprocess.PIPE,
+            file_size: int | None = None,
+        ) -> StartedGae:
+            words, full_env = list(map(str, args)), {**_environment(), **(env or {})}
+            handles = [
+                stream if isinstance(stream, int) else stream.fileno() for stream in (stdin, stdout, stderr)
+            ]
+            streams = dict(zip(("stdin", "stdout", "stderr"), handles, strict=True))
+            if warm_start is not None and warm_start.takes(words, full_env):
+                return warm_start.start(words, **streams, cwd=cwd, env=full_env, file_size=file_size)
+            limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (file_size, file_size))
+            return subprocess.Popen(
+                [str(gae_command), *words],
+                cwd=cwd,
+                env=full_env,
+                preexec_fn=None if file_size is None else limit,  # noqa: PLW1509 - no other thread is there
+                **streams,
+            )
+
+        yield start
 
 
 def _environment() -> dict[str, str]:

@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import pkgutil
+import resource
 import select
 import signal
 import socket
@@ -68,67 +69,149 @@ class WarmStart:
             and sum(map(len, [*args, *env, *env.values()])) < _MOST_BYTES
         )
 
+    def start(
+        self,
+        args: list[str],
+        *,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        cwd: str | Path | None = None,
+        env: Mapping[str, str],
+        file_size: int | None = None,
+    ) -> WarmProcess:
+        """As `subprocess.Popen` has it: a stream is a handle, or `PIPE`."""
+        request = {"args": [str(self._command), *args], "cwd": str(cwd or Path.cwd()), "env": dict(env)}
+        given, theirs, ours = (stdin, stdout, stderr), [], []
+        for number, handle in enumerate(given):
+            reading, writing = os.pipe() if handle == subprocess.PIPE else (handle, handle)
+            theirs.append(writing if number else reading)
+            if handle == subprocess.PIPE:
+                ours.append(os.fdopen(reading, "rb") if number else os.fdopen(writing, "wb", buffering=0))
+            else:
+                ours.append(None)
+        answer, telling = os.pipe()
+        theirs.append(telling)
+        try:
+            message = json.dumps({**request, "file_size": file_size}).encode()
+            socket.send_fds(self._socket, [message], theirs)
+        finally:
+            for handle, asked in zip(theirs, (*given, subprocess.PIPE), strict=True):
+                if asked == subprocess.PIPE:
+                    os.close(handle)
+        return WarmProcess(request["args"], ours, os.fdopen(answer, "rb"))
+
     def run(
         self, args: list[str], cwd: str | Path | None, env: Mapping[str, str], input: bytes, timeout: float
     ) -> subprocess.CompletedProcess[bytes]:
-        request = {"args": [str(self._command), *args], "cwd": str(cwd or Path.cwd()), "env": dict(env)}
-        pipes = [os.pipe() for _ in range(4)]
-        (their_input, our_input), *outputs = pipes
-        theirs = [their_input, *(writing for _, writing in outputs)]
+        pipe = subprocess.PIPE
+        process = self.start(args, stdin=pipe, stdout=pipe, stderr=pipe, cwd=cwd, env=env)
         try:
-            socket.send_fds(self._socket, [json.dumps(request).encode()], theirs)
-        finally:
-            for handle in theirs:
-                os.close(handle)
-        stdout, stderr, answer = (os.fdopen(reading, "rb") for reading, _ in outputs)
-        texts: dict[IO[bytes], bytes] = {}
-        others = [
-            threading.Thread(target=_feed, args=(our_input, input)),
-            *(threading.Thread(target=_drain, args=(file, texts)) for file in (stdout, stderr)),
-        ]
-        for thread in others:
-            thread.start()
-        process = int(answer.readline())
-        if not select.select([answer], [], [], timeout)[0]:
-            os.kill(process, signal.SIGKILL)
-            raise subprocess.TimeoutExpired(request["args"], timeout)
-        code = int(answer.readline())
-        for thread in others:
-            thread.join()
-        answer.close()
-        return subprocess.CompletedProcess(request["args"], code, texts[stdout], texts[stderr])
+            stdout, stderr = process.communicate(input, timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     def close(self) -> None:
         self._socket.close()
         self._server.communicate(timeout=30)
 
 
-def _feed(handle: int, content: bytes) -> None:
-    with contextlib.suppress(BrokenPipeError), os.fdopen(handle, "wb") as file:
-        file.write(content)
+class WarmProcess:
+    """What tests use of a `subprocess.Popen`; its streams are of bytes."""
+
+    def __init__(self, args: list[str], streams: list[IO[bytes] | None], answer: IO[bytes]) -> None:
+        self.args = args
+        self.stdin, self.stdout, self.stderr = streams
+        self.returncode: int | None = None
+        self._answer = answer
+        self.pid = int(answer.readline())
+
+    def poll(self) -> int | None:
+        if self.returncode is None and select.select([self._answer], [], [], 0)[0]:
+            self._end()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if not select.select([self._answer], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self._end()
+        assert self.returncode is not None
+        return self.returncode
+
+    def _end(self) -> None:
+        self.returncode = int(self._answer.readline())
+        self._answer.close()
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, input: bytes = b"", timeout: float | None = None) -> tuple[bytes, bytes]:
+        texts: dict[object, bytes] = {}
+        threads = [
+            threading.Thread(target=_drain, args=(file, texts))
+            for file in (self.stdout, self.stderr)
+            if file is not None and not file.closed
+        ]
+        if self.stdin is not None and not self.stdin.closed:
+            threads.append(threading.Thread(target=_feed, args=(self.stdin, input)))
+        for thread in threads:
+            thread.start()
+        self.wait(timeout)
+        for thread in threads:
+            thread.join()
+        return texts.get(self.stdout, b""), texts.get(self.stderr, b"")
 
 
-def _drain(file: IO[bytes], texts: dict[IO[bytes], bytes]) -> None:
+def _feed(file: IO[bytes], content: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError), file:
+        left = memoryview(content)
+        while left:
+            left = left[file.write(left) :]
+
+
+def _drain(file: IO[bytes], texts: dict[object, bytes]) -> None:
     with file:
         texts[file] = file.read()
 
 
 def _serve(requests: socket.socket) -> None:
-    _import_all()
+    import_all()
     gc.collect()
     gc.freeze()
+    running: dict[int, tuple[int, int]] = {}  # handles of processes: number, and where its end is told
     while True:
-        message, handles, _, _ = socket.recv_fds(requests, _MOST_BYTES * 2, 4)
-        if not message:
-            return
-        if not _forked():
-            requests.close()
-            _watch(json.loads(message), handles)
-        for handle in handles:
-            os.close(handle)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG) != (0, 0):
-                pass
+        for ready in select.select([requests, *running], [], [])[0]:
+            if ready is not requests:
+                _tell_the_end(ready, *running.pop(ready))
+                continue
+            message, handles, _, _ = socket.recv_fds(requests, _MOST_BYTES * 2, 4)
+            if not message:
+                return
+            *streams, answer = handles
+            process = _forked()
+            if not process:
+                for handle in (requests.fileno(), answer, *running, *(told for _, told in running.values())):
+                    os.close(handle)
+                _become(json.loads(message), streams)
+            for handle in streams:
+                os.close(handle)
+            os.write(answer, b"%d\n" % process)
+            running[os.pidfd_open(process)] = process, answer
+
+
+def _tell_the_end(handle: int, process: int, answer: int) -> None:
+    _, status = os.waitpid(process, 0)
+    with contextlib.suppress(BrokenPipeError):  # nobody waits any longer
+        os.write(answer, b"%d\n" % os.waitstatus_to_exitcode(status))
+    os.close(handle)
+    os.close(answer)
 
 
 def _forked() -> int:
@@ -137,7 +220,8 @@ def _forked() -> int:
         return os.fork()
 
 
-def _import_all() -> None:
+def import_all() -> None:
+    """What commands import when they get there, imported once for all forks."""
     import gaecli
 
     own = [module.name for module in pkgutil.walk_packages(gaecli.__path__, "gaecli.")]
@@ -147,21 +231,6 @@ def _import_all() -> None:
                 importlib.import_module(name)
 
 
-def _watch(request: dict[str, object], handles: list[int]) -> NoReturn:
-    """A process for each run that waits for it, so that several may be under way."""
-    *streams, answer = handles
-    process = _forked()
-    if not process:
-        os.close(answer)
-        _become(request, streams)
-    for handle in (*streams, 0, 1, 2):
-        os.close(handle)
-    os.write(answer, b"%d\n" % process)
-    _, status = os.waitpid(process, 0)
-    os.write(answer, b"%d\n" % os.waitstatus_to_exitcode(status))
-    os._exit(0)
-
-
 def _become(request: dict[str, object], streams: list[int]) -> NoReturn:
     """The console script of `gae`."""
     code: object = 1
@@ -169,6 +238,8 @@ def _become(request: dict[str, object], streams: list[int]) -> NoReturn:
         for number, handle in enumerate(streams):
             os.dup2(handle, number)
             os.close(handle)
+        if (limit := request["file_size"]) is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # type: ignore[arg-type]
         os.chdir(str(request["cwd"]))
         os.environ.clear()
         os.environ.update(request["env"])  # type: ignore[call-overload]

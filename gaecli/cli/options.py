@@ -177,10 +177,11 @@ _SETTINGS = (
     Option("lam_column", "Column with λ of each step.", _ESTIMATOR, "COLUMN"),
     Option(
         "truncation",
-        "A truncated end has a next value (`exact`), that of its own state (`current`), is terminal "
-        "(`zero`), has no advantage (`drop`), or is no end (`leak`). Default: `exact`, or the preset's.",
+        "A truncated end has a next value (`exact`), that of its own state (`current`; without γ: "
+        "`undiscounted`), that of the next row (`reset`), is terminal (`zero`), has no advantage (`drop`), or "
+        "is no end (`leak`). Default: `exact`, or the preset's.",
         _ESTIMATOR,
-        "exact|current|zero|drop|leak",
+        "exact|current|undiscounted|reset|zero|drop|leak",
     ),
     Option(
         "bootstrap",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from gaecli.errors import GaeError
+from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
 from gaecli.layouts.singles import as_scalars
 from gaecli.pipeline.reading_errors import told
@@ -62,22 +64,28 @@ def verify(
         is_beside = len(local) > 1
         with told(plan.paths[0]):
             files = plan.open_all(settings)
+            first = files[0]
         with told(local[-1]):
             if is_beside:
                 files = as_scalars([open_file(local[1])], settings)
             against = load_column(files, column, memory_bytes)
         with told(plan.paths[0]):
-            return places.shown_in(_verify(plan, against, settings, preset, memory_bytes))
+            return places.shown_in(_verify(plan, first, against, settings, preset, memory_bytes))
 
 
 def _verify(
-    plan: StreamPlan, against: Against, settings: Settings, preset: str | None, memory_bytes: int
+    plan: StreamPlan,
+    first: RolloutFile,
+    against: Against,
+    settings: Settings,
+    preset: str | None,
+    memory_bytes: int,
 ) -> Verification:
     """As what the name says that the column holds; where it does not say, as whatever can be reproduced."""
     found = [
         verdict
         for holds in what_it_holds(against.column)
-        for verdict in [_Court(plan, against, holds, memory_bytes).verdict_on(settings, preset)]
+        for verdict in [_Court(plan, first, against, holds, memory_bytes).verdict_on(settings, preset)]
     ]
     return next((verdict for verdict in found if verdict.is_reproduced), found[0])
 
@@ -85,8 +93,11 @@ def _verify(
 class _Court:
     """Hears one candidate after the other, and holds the reading of one at a time: each is the whole file."""
 
-    def __init__(self, plan: StreamPlan, against: Against, holds: Holds, memory_bytes: int) -> None:
+    def __init__(
+        self, plan: StreamPlan, first: RolloutFile, against: Against, holds: Holds, memory_bytes: int
+    ) -> None:
         self._plan = plan
+        self._first = first
         self._against = against
         self._holds = holds
         self._memory_bytes = memory_bytes
@@ -97,7 +108,7 @@ class _Court:
         self.unreadable: dict[str, str] = {}
 
     def verdict_on(self, settings: Settings, preset: str | None) -> Verification:
-        for candidate in candidates(settings, self._holds, preset):
+        for candidate in candidates(settings, self._holds, self._first, preset):
             self.hear(candidate)
         trials = self.verdict()
         best = trials[0]
@@ -142,7 +153,8 @@ class _Court:
         candidate, key = reading.candidate, signature(reading)
         first = self._trials[key].candidate if key in self._trials else self._waiting.get(key)
         # The name of a preset alone does not stand for what it does with further flags.
-        is_alike = first is not None and candidate.flags in ({}, first.flags)
+        flags = _speaking(candidate.flags, reading)
+        is_alike = first is not None and flags in ({}, first.flags)
         if first is None and reading.is_linear:
             self._trials[key] = solve(reading)
         elif first is None:
@@ -164,6 +176,12 @@ class _Court:
             return trials
         searched = [descend(self.read(candidate)) for candidate in self._waiting.values()]
         return _in_order(_beyond_noise(trials), _ranked(searched))
+
+
+def _speaking(flags: Mapping[str, Any], reading: CandidateReading) -> Mapping[str, Any]:
+    """Those that make a difference to a file."""
+    is_idle = not reading.block.truncated.any()
+    return {name: value for name, value in flags.items() if not (is_idle and name == "truncation")}
 
 
 def _ranked(trials: Iterable[Trial]) -> list[Trial]:
@@ -188,9 +206,12 @@ def _in_order(solved: list[Trial], searched: list[Trial]) -> list[Trial]:
 
 
 def _equivalent(trials: Sequence[Trial]) -> list[str]:
+    """By themselves, or with the flags of the best."""
+    best = trials[0].attempt
     reproducing = [trial for trial in trials if trial.attempt.is_reproduced]
-    names = [name for trial in reproducing for name in trial.attempt.presets if not trial.attempt.flags]
-    first = trials[0].attempt.presets[0]
+    alike = [trial for trial in reproducing if trial.attempt.flags in ({}, best.flags)]
+    names = [name for trial in alike for name in trial.attempt.presets]
+    first = best.presets[0]
     return [name for name in dict.fromkeys(names) if name != first]
 
 

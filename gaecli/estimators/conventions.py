@@ -19,6 +19,8 @@ from gaecli.settings import Settings
 def read_as(block: Block, settings: Settings) -> Block:
     """The block under the rules of the preset and of `--truncation`."""
     convention = settings.convention
+    if convention.early_ends:
+        block = _ended_early(block)
     if block.truncated.any():
         if settings.truncation == "ask":
             raise _unsaid(block, settings)
@@ -34,7 +36,13 @@ def reads_as_written(settings: Settings) -> bool:
     """Every block comes back from `read_as` as it is."""
     convention = settings.convention
     is_exact = settings.truncation == "exact" and convention.open_ends == "bootstrap"
-    return is_exact and not convention.arrival_rows
+    return is_exact and not convention.arrival_rows and not convention.early_ends
+
+
+def crosses_trajectories(settings: Settings) -> bool:
+    """A rule reaches from one trajectory into the next, which may be in another block."""
+    convention = settings.convention
+    return convention.arrival_rows or convention.early_ends or settings.truncation in ("leak", "reset")
 
 
 def _unsaid(block: Block, settings: Settings) -> UsageError:
@@ -59,6 +67,21 @@ def _as_same_state(block: Block) -> Block:
     return replace(block, next_values=next_values, filled=block.truncated)
 
 
+def _undiscounted(block: Block) -> Block:
+    """V(sₜ) is added to the reward of a truncated end, which is terminal then: δ = r."""
+    with np.errstate(
+        over="ignore"
+    ):  # rewards and values near the largest number give inf, as any sum of them
+        rewards = block.rewards.astype(np.float64) + np.where(block.truncated, block.values, 0.0)
+    return replace(block, rewards=rewards, terminated=block.terminated | block.truncated)
+
+
+def _after_reset(block: Block) -> Block:
+    """V(sₜ₊₁) := V of the next row, with which another trajectory begins; A of that row does not enter."""
+    resets = block.truncated & block.has_successor()
+    return replace(block, next_values=_next_rows(block, resets))
+
+
 def _without_step(block: Block) -> Block:
     """δ = 0 and A = 0 at a truncated end. The step before it bootstraps from its value as usual."""
     is_step = ~block.truncated if block.is_step is None else block.is_step & ~block.truncated
@@ -71,6 +94,13 @@ def _uncut(block: Block) -> Block:
     return replace(block, cuts=block.cuts & ~leaks, next_values=_forgotten(block, leaks))
 
 
+def _next_rows(block: Block, where: BoolArray) -> np.ndarray:
+    """[N] next values; those of the rows after them at `where`."""
+    following = np.append(block.values[1:], block.values.dtype.type(0))
+    absent = np.full(block.num_steps, np.nan) if block.next_values is None else block.next_values
+    return np.where(where, following, absent)
+
+
 def _forgotten(block: Block, where: BoolArray) -> np.ndarray | None:
     if block.next_values is None:
         return None
@@ -80,6 +110,8 @@ def _forgotten(block: Block, where: BoolArray) -> np.ndarray | None:
 _TRUNCATION_RULES: Mapping[str, Callable[[Block], Block]] = {
     "exact": lambda block: block,
     "current": _as_same_state,
+    "undiscounted": _undiscounted,
+    "reset": _after_reset,
     "zero": _as_terminal,
     "drop": _without_step,
     "leak": _uncut,
@@ -90,6 +122,25 @@ def ends_as_terminal(block: Block) -> Block:
     """A trajectory that merely stops has no value beyond its end."""
     open_ends = block.cuts & ~block.truncated & ~block.terminated
     return replace(block, terminated=block.terminated | open_ends) if open_ends.any() else block
+
+
+def _ended_early(block: Block) -> Block:
+    """The flag of an end counts for the step before it, that of the last row only where it is terminal.
+
+    Where nothing but ids ends a trajectory, that is where it ends here too.
+    """
+    ended = block.terminated | block.truncated
+    goes_on = block.has_successor() & (ended | ~block.cuts)
+    earlier = {
+        name: np.append(getattr(block, name)[1:], False) & goes_on for name in ("terminated", "truncated")
+    }
+    return replace(
+        block,
+        terminated=earlier["terminated"] | (block.terminated & ~goes_on),
+        truncated=earlier["truncated"],
+        cuts=earlier["terminated"] | earlier["truncated"] | ~goes_on,
+        next_values=_next_rows(block, goes_on),
+    )
 
 
 def _arrived(block: Block) -> Block:

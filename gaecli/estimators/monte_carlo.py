@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 
 from gaecli.estimators.base import Borders, Estimates
+from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.estimators.decays import with_one_lam
-from gaecli.estimators.td_lambda import crosses_trajectories
 from gaecli.estimators.whole_stream import GatedGae, WholeStreamGae
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass

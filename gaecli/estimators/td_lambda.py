@@ -9,6 +9,7 @@ and G = A + V, whatever recursion and return a preset has for its own advantages
 from __future__ import annotations
 
 from gaecli.estimators.base import Estimates
+from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.estimators.decays import lams
 from gaecli.estimators.whole_stream import GatedGae, WholeStreamGae, lam_needs_lengths
 from gaecli.kernels.devices import Device
@@ -24,11 +25,6 @@ def make(settings: Settings, device: Device) -> GatedGae:
 
 def needs_whole_stream(settings: Settings) -> bool:
     return crosses_trajectories(settings) or lam_needs_lengths(settings)
-
-
-def crosses_trajectories(settings: Settings) -> bool:
-    """A rule reaches from one trajectory into the next, which may be in another block."""
-    return settings.convention.arrival_rows or settings.truncation == "leak"
 
 
 @dataclass(frozen=True)

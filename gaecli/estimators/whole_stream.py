@@ -11,7 +11,7 @@ import numpy as np
 
 from gaecli.estimators.base import Estimates
 from gaecli.estimators.bootstrap import fill_bootstrap
-from gaecli.estimators.conventions import ends_as_terminal
+from gaecli.estimators.conventions import crosses_trajectories, ends_as_terminal
 from gaecli.estimators.decays import gammas, lams, value_lams
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.recursion import gae_block
@@ -33,8 +33,7 @@ def needs_whole_stream(settings: Settings) -> bool:
     return (
         convention.recursion != "gae"
         or convention.returns != "sum"
-        or convention.arrival_rows
-        or settings.truncation == "leak"
+        or crosses_trajectories(settings)
         or lam_needs_lengths(settings)
         or settings.lam_value is not None
     )

@@ -58,7 +58,9 @@ def _sum(same: Sequence[WarningNote]) -> WarningNote:
 _TRUNCATION_TEXTS = {
     "zero": "treats {ends} as terminal: V of the state after them counts as 0",
     "current": "takes V of the last state for V of the state after it at {ends}",
-    "drop": "gives the last step of an episode no advantage at {ends}: it is 0, and left out of statistics",
+    "undiscounted": "adds V of the last state, without γ, to the reward at {ends}",
+    "reset": "takes V of the next episode's first state for V of the state after {ends}",
+    "drop": "gives the last step of an episode no advantage at {ends}: it is 0",
     "leak": "does not cut at {ends}: V and A of the next episode's first step flow in",
 }
 
@@ -72,6 +74,14 @@ def _preset_last_rows(count: int, preset: str) -> str:
     return (
         f"preset `{preset}` reads rewards and flags from the next row: {count:,} last rows have no transition; "
         "their advantage is 0, and left out of statistics"
+    )
+
+
+def _preset_early_ends(count: int, preset: str) -> str:
+    ends = f"{count:,} {'end' if count == 1 else 'ends'}"
+    return (
+        f"preset `{preset}` reads the flag of an end with the step before it: at {ends} the step before the last is "
+        "cut, and V and A of the next episode flow into the last one"
     )
 
 
@@ -129,6 +139,7 @@ WORDS: Mapping[str, Callable[..., str]] = {
     "dropped-episodes": _dropped_episodes,
     "flag-never-set": _flag_never_set,
     "flat-groups": _flat_groups,
+    "preset-early-ends": _preset_early_ends,
     "preset-last-rows": _preset_last_rows,
     "preset-truncation": _preset_truncation,
     "unfilled-tail": _unfilled_tail,

@@ -30,6 +30,8 @@ class Settled:
     counts: BoolArray | None
     #: [N] those of them that the convention gives an advantage. None: all.
     estimated: BoolArray | None
+    #: [N] those that enter mean and standard deviation. None: all.
+    measured_steps: BoolArray | None
     #: What the estimator writes.
     kind: EstimatorKind
     #: The returns are not A + V.
@@ -46,7 +48,7 @@ class Settled:
     def entering(self, unit: MeasuredOver) -> BoolArray | None:
         """[N] what enters mean and standard deviation: all of these, or the last step of each trajectory."""
         if unit == "steps":
-            return self.estimated
+            return self.measured_steps
         # Whether or not a mask leaves out that very step, the trajectory has its score.
         real = is_real(self.block)
         return self.prepared.cuts if real is None else self.prepared.cuts & real
@@ -74,8 +76,19 @@ def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     has_own_returns = scanned.returns is not None or "advantage" not in kind.outputs
     if unscored is not None:
         estimated = _all_of(estimated, ~unscored)
+    measured = counts if estimator.settings.convention.counts_dropped else estimated
     return Settled(
-        block, prepared, advantages, returns, counts, estimated, kind, has_own_returns, scores, unscored
+        block,
+        prepared,
+        advantages,
+        returns,
+        counts,
+        estimated,
+        measured,
+        kind,
+        has_own_returns,
+        scores,
+        unscored,
     )
 
 
@@ -83,7 +96,8 @@ def reread(settled: Settled, estimator: Estimator) -> Settled:
     """The same block as another estimator reads it; the numbers are not computed anew."""
     prepared = estimator.prepare(settled.block)
     estimated = _all_of(settled.counts, None if prepared is settled.block else prepared.is_step)
-    return replace(settled, prepared=prepared, estimated=estimated)
+    measured = settled.counts if estimator.settings.convention.counts_dropped else estimated
+    return replace(settled, prepared=prepared, estimated=estimated, measured_steps=measured)
 
 
 def _with_ends(block: Block, carry: Carry) -> Block:

@@ -11,12 +11,13 @@ from types import MappingProxyType
 
 from gaecli.errors import UsageError
 from gaecli.presets.base import Preset
+from gaecli.presets.jax_libraries import JAX_PRESETS
 from gaecli.presets.robots import ROBOT_PRESETS
 from gaecli.presets.steps import STEP_PRESETS
 from gaecli.presets.tokens import TOKEN_PRESETS
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
-    {preset.name: preset for preset in (*STEP_PRESETS, *ROBOT_PRESETS, *TOKEN_PRESETS)}
+    {preset.name: preset for preset in (*STEP_PRESETS, *ROBOT_PRESETS, *JAX_PRESETS, *TOKEN_PRESETS)}
 )
 
 __all__ = ["PRESETS", "Preset", "find_preset"]

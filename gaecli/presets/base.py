@@ -73,6 +73,10 @@ class Preset:
     done_is_truncated: bool = False
     #: Reward and flags are stored with the observation they arrived with.
     arrival_rows: bool = False
+    #: The flag of an end is read with the step before it.
+    early_ends: bool = False
+    #: A step without an advantage (`drop`) enters mean and standard deviation as 0.
+    counts_dropped: bool = False
     #: What masked slots hold as returns, where they are no steps.
     masked_returns: MaskedReturns = "carry"
     #: The mask of a step is that of the token after it.

@@ -142,6 +142,29 @@ STEP_PRESETS = (
         dense_layout="time-major",
     ),
     Preset(
+        name="agilerl",
+        library="AgileRL PPO",
+        summary="the flag of an end is read a row early; the last step of an episode leaks",
+        source="AgileRL 2.58.0, agilerl/components/rollout_buffer.py, compute_returns_and_advantages; "
+        "agilerl/rollouts/on_policy.py",
+        delta="r + γ (1 - d') V' - V, d' of the next row",
+        recursion_text="A = δ + γλ (1 - d') A'",
+        bootstrap_text="V of the observation after the last row, 0 if that row is terminal",
+        normalization_text="over the whole rollout, in the update, so stored advantages are raw; `--normalize all` "
+        "uses this rule",
+        truncation="zero",
+        done_at="end",
+        early_ends=True,
+        traps=(
+            "its buffer keeps flags of ends and reads them as flags of starts: the step before the last of an "
+            "episode is terminal, and V and A of the next episode flow into the last one",
+            "the flag of the first row is not read; that of the last row only if it is terminal",
+            "`use_gae=False` reads the flag of the row itself: `--estimator mc`",
+        ),
+        names={"reward": ("rewards",), "value": ("values",), "done": ("dones",)},
+        dense_layout="time-major",
+    ),
+    Preset(
         name="rllib",
         library="RLlib, new API stack",
         summary="as exact with λ = 1, normalised over the batch",

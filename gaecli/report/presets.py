@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 TRUNCATION_TEXTS = {
     "exact": "has a next value: δ = r + γ V' - V, and the recursion is cut",
     "current": "takes V of its own state for the next one: δ = r + γ V - V, cut",
+    "undiscounted": "adds V of its own state to the reward, without γ: δ = r, cut",
+    "reset": "takes V of the next row, the state after the reset, for the next one; cut",
     "zero": "counts as terminal: δ = r - V, cut",
     "drop": "gives its step no advantage: A = 0; the step before it bootstraps as usual",
     "leak": "does not cut: V and A of the next episode's first step flow in",

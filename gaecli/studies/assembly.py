@@ -23,6 +23,8 @@ class Whole:
 
     block: Block
     estimated: BoolArray | None
+    #: What enters mean and standard deviation.
+    measured: BoolArray | None
     #: V(s') as far as the files give it, whether or not the convention uses it; NaN elsewhere.
     given: FloatArray
     slots: IndexArray
@@ -141,15 +143,19 @@ def _joined(pieces: list[_Part], num_slots: int) -> Whole:
         masked=column("masked", False),
         filled=column("filled", False),
     )
-    estimated = [
-        np.ones(piece.settled.block.num_steps, np.bool_)
-        if piece.settled.estimated is None
-        else piece.settled.estimated
-        for piece in pieces
-    ]
+
+    def flags(name: str) -> BoolArray:
+        parts = [
+            np.ones(piece.settled.block.num_steps, np.bool_) if flags is None else flags
+            for piece in pieces
+            for flags in [getattr(piece.settled, name)]
+        ]
+        return _together(parts)[order]
+
     return Whole(
         block=block,
-        estimated=_together(estimated)[order],
+        estimated=flags("estimated"),
+        measured=flags("measured_steps"),
         given=_together([_given(piece.settled.block) for piece in pieces])[order],
         slots=_together([piece.slots for piece in pieces])[order],
         rows=_together([piece.rows for piece in pieces])[order],
@@ -161,7 +167,7 @@ def _nothing() -> Whole:
     """Of a stream without rows."""
     numbers, flags, places = np.zeros(0), np.zeros(0, np.bool_), np.zeros(0, np.int64)
     block = Block(numbers, numbers, flags, flags, flags, None, NO_LANES, Placement(0))
-    return Whole(block, flags, numbers, places, places, 0)
+    return Whole(block, flags, flags, numbers, places, places, 0)
 
 
 def _given(block: Block) -> FloatArray:

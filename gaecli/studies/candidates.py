@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from gaecli.errors import DataError
+from gaecli.choices import Truncation
+from gaecli.columns import find_roles
+from gaecli.errors import DataError, GaeError
 from gaecli.estimators.bootstrap import fill_bootstrap, needs_bootstrap
 from gaecli.estimators.registry import make_estimator
+from gaecli.estimators.whole_stream import following_values
+from gaecli.formats.base import RolloutFile
 from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.opening import open_stream
-from gaecli.presets import PRESETS
+from gaecli.presets import PRESETS, Preset
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
@@ -29,7 +33,7 @@ from gaecli.studies.search import Model
 LARGEST = 1e70
 #: Rows, or items of lists, of a piece: a table of a few long lists is no reason to read them one by one.
 _LEAST_ROWS = 1 << 16
-_TRUNCATIONS = ("exact", "current", "zero", "drop", "leak")
+_TRUNCATIONS = tuple(word for word in get_args(Truncation) if word != "ask")
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class CandidateReading:
     candidate: Candidate
     block: Block
     estimated: BoolArray | None
+    #: What enters mean and standard deviation.
+    measured: BoolArray | None
     #: What the column holds, and of each step the advantage that this makes of it.
     holds: Holds
     column: FloatArray
@@ -94,41 +100,67 @@ class CandidateReading:
         return advantages
 
 
-def candidates(settings: Settings, holds: Holds, only: str | None = None) -> Iterator[Candidate]:
+def candidates(
+    settings: Settings, holds: Holds, file: RolloutFile, only: str | None = None
+) -> Iterator[Candidate]:
     """Every preset, those of one convention as one; then the exact rules with other ideas of truncation."""
     groups: dict[tuple[object, ...], list[str]] = {}
+    rules: dict[tuple[object, ...], Mapping[str, Any]] = {}
     for name, preset in PRESETS.items():
         if only is not None and name != only:
             continue
-        if preset.truncation == "ask":
-            options = preset.truncation_options if only is not None else ()
-            for rule in options:
-                yield Candidate((name,), _settings(name, settings, truncation=rule), {"truncation": rule})
-            continue  # else they are rules that others have too
-        key = (
-            preset.truncation,
-            preset.lam_alpha,
-            preset.mask_mode,
-            preset.done_at,
-            preset.recursion,
-            preset.open_ends,
-            preset.arrival_rows,
-            preset.mask_shift,
-            preset.mask_reach,
-            preset.masks_rewards,
-            (preset.returns, preset.masked_returns) if holds == "return" else None,
-        )
-        groups.setdefault(key, []).append(name)
+        for flags in _options(preset):
+            made = _settings(name, settings, **flags)
+            key = (*_convention(preset, made, holds), *_columns(file, made))
+            groups.setdefault(key, []).append(name)
+            rules[key] = flags
     seen = set()
-    for names in groups.values():
-        made = _settings(names[0], settings)
+    # The name alone before one with a flag: where the file has no such end, the flag says nothing.
+    for key, names in sorted(groups.items(), key=lambda group: bool(rules[group[0]])):
+        made = _settings(names[0], settings, **rules[key])
         seen.add((made.preset, made.truncation))
-        yield Candidate(tuple(names), made)
+        yield Candidate(tuple(names), made, rules[key])
     if only is None:
         for truncation in _TRUNCATIONS:
             if ("exact", truncation) not in seen:
                 flags = {"truncation": truncation}
                 yield Candidate(("exact",), _settings("exact", settings, **flags), flags)
+
+
+def _options(preset: Preset) -> list[Mapping[str, Any]]:
+    """Of a preset that asks what a time limit does, one for each answer."""
+    if preset.truncation != "ask":
+        return [{}]
+    return [{"truncation": rule} for rule in preset.truncation_options]
+
+
+def _convention(preset: Preset, settings: Settings, holds: Holds) -> tuple[object, ...]:
+    """Equal for presets that say the same of the same columns."""
+    return (
+        settings.truncation,
+        preset.truncation == "ask",
+        preset.lam_alpha,
+        preset.mask_mode,
+        preset.done_at,
+        preset.recursion,
+        preset.open_ends,
+        preset.arrival_rows,
+        preset.early_ends,
+        preset.mask_shift,
+        preset.mask_reach,
+        preset.masks_rewards,
+        (preset.returns, preset.masked_returns) if holds == "return" else None,
+    )
+
+
+def _columns(file: RolloutFile, settings: Settings) -> tuple[object, ...]:
+    """What a preset takes for what: it knows its library's names."""
+    try:
+        names = find_roles(file, settings).names
+    except GaeError as error:
+        return (error.message,)
+    # Whether a flag is of starts is what the rules of the preset say.
+    return tuple(sorted(("done" if role == "done_start" else role, name) for role, name in names.items()))
 
 
 def _settings(preset: str, settings: Settings, **flags: Any) -> Settings:
@@ -182,6 +214,7 @@ def read_candidate(
         candidate,
         block,
         whole.estimated,
+        whole.measured,
         holds,
         column,
         evidence,
@@ -215,11 +248,20 @@ def leaves_ends_open(reading: CandidateReading) -> bool:
 
 
 def signature(reading: CandidateReading) -> bytes:
-    """Equal for readings that no column could tell apart."""
-    settings, evidence = reading.candidate.settings, reading.evidence
+    """Equal for readings that no column could tell apart.
+
+    Of all steps, not of those with evidence: where the column has no number, advantages flow through all the same.
+    """
+    settings, block = reading.candidate.settings, reading.block
     digest = hashlib.sha256(repr((settings.lam_alpha, reading.is_linear)).encode())
     digest.update(settings.convention.recursion.encode())
-    for array in (evidence.rewards, evidence.values, evidence.following, evidence.goes_on, evidence.steps):
-        digest.update(array.tobytes())
+    for array in (block.rewards, block.values, following_values(block)):
+        numbers = array.astype(np.float64)
+        if block.is_step is not None:
+            numbers[~block.is_step] = 0.0
+        digest.update((numbers + 0.0).tobytes())  # -0.0 is 0
+    for flags in (block.cuts, block.is_step, reading.estimated):
+        digest.update((np.ones(block.num_steps, np.bool_) if flags is None else flags).tobytes())
+    digest.update(reading.rows.tobytes())
     digest.update(reading.missing.tobytes())
     return digest.digest()

@@ -38,6 +38,7 @@ def part_of(reading: CandidateReading) -> CandidateReading:
         reading,
         block=_taken(reading.block, steps),
         estimated=None if estimated is None else estimated[steps],
+        measured=None if reading.measured is None else reading.measured[steps],
         column=reading.column[steps],
         missing=np.flatnonzero(np.isin(steps, reading.missing)),
         rows=reading.rows[steps],

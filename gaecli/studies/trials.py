@@ -77,7 +77,7 @@ def normalization(attempt: Attempt, reading: CandidateReading) -> Whitening:
     Scale and shift that are near the mean and std of all rows are not enough: those of one file more or less are.
     """
     advantages = reading.model()(attempt.gamma, attempt.lam)
-    counted = advantages if reading.estimated is None else advantages[reading.estimated]
+    counted = advantages if reading.measured is None else advantages[reading.measured]
     moments = Moments.of(counted)
     held, errors = reading.held, dict[NormRule, float]()
     presets: dict[NormRule, list[str]] = {}

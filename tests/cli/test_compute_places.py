@@ -307,10 +307,9 @@ def large_file(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_in_the_middle_ends_in_130_and_leaves_nothing(gae_command, large_file, number):
+def test_a_signal_in_the_middle_ends_in_130_and_leaves_nothing(start_gae, large_file, number):
     before = large_file.read_bytes()
-    command = [gae_command, "compute", large_file, "--normalize", "episode", "--done-at", "end"]
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run = start_gae("compute", large_file, "--normalize", "episode", "--done-at", "end")
     deadline = time.monotonic() + 30
     while not any(entry.name.endswith(".tmp") for entry in large_file.parent.iterdir()):
         assert run.poll() is None, run.communicate()
@@ -321,8 +320,8 @@ def test_a_signal_in_the_middle_ends_in_130_and_leaves_nothing(gae_command, larg
         time.sleep(0.002)
     output, errors = run.communicate(timeout=30)
     assert run.returncode == 130
-    assert errors == "interrupted; nothing was left half-written\n"
-    assert output == ""
+    assert errors == b"interrupted; nothing was left half-written\n"
+    assert output == b""
     assert large_file.read_bytes() == before
     assert list(large_file.parent.iterdir()) == [large_file]
 
@@ -343,9 +342,9 @@ def test_what_nohup_ignores_stays_ignored(gae_command, large_file):
     assert json.loads(output)["files"][0]["status"] == "written"
 
 
-def test_a_signal_while_many_files_are_worked_on_leaves_whole_files_only(gae_command, tmp_path):
-    paths = [write(tmp_path / f"{number:03}.parquet", seed=number) for number in range(300)]
-    run = subprocess.Popen([gae_command, "compute", tmp_path, "-q"], stderr=subprocess.PIPE, text=True)
+def test_a_signal_while_many_files_are_worked_on_leaves_whole_files_only(start_gae, run_gae, tmp_path):
+    paths = [write(tmp_path / f"{number:03}.parquet", seed=number) for number in range(100)]
+    run = start_gae("compute", tmp_path, "-q")
     while not any(entry.name.endswith(".tmp") for entry in tmp_path.iterdir()):
         assert run.poll() is None
         time.sleep(0.001)
@@ -357,9 +356,7 @@ def test_a_signal_while_many_files_are_worked_on_leaves_whole_files_only(gae_com
     assert any(done)
     assert not all(done)
     assert len(list(tmp_path.iterdir())) == len(paths)
-    document = document_of(ok(subprocess.run(
-        [gae_command, "compute", tmp_path, "--json"], capture_output=True, text=True, timeout=60, check=False
-    )))  # fmt: skip
+    document = document_of(ok(run_gae("compute", tmp_path, "--json")))
     assert [file["status"] == "up to date" for file in document["files"]] == done
     assert document["totals"]["steps"] == ROWS * len(paths)
 

@@ -79,26 +79,28 @@ class TestNames:
         assert "cannot be read" in result.stderr
 
 
+NUM_FILES = 60
+
+
 class TestBatches:
     @pytest.fixture
     def batch(self, tmp_path, sample_data) -> list[Path]:
-        paths = [tmp_path / "batch" / f"{index:03}.parquet" for index in range(150)]
+        paths = [tmp_path / "batch" / f"{index:03}.parquet" for index in range(NUM_FILES)]
         paths[0].parent.mkdir()
         for path in paths:
             shutil.copyfile(sample_data / "pendulum.parquet", path)
         return paths
 
     def test_one_bad_file_stops_none_of_the_others(self, run_gae, batch):
-        batch[70].write_bytes(b"PAR1 is not enough")
+        batch[40].write_bytes(b"PAR1 is not enough")
         result = run_gae("compute", batch[0].parent, "--json")
         assert result.returncode == 4
         statuses = [file["status"] for file in json.loads(result.stdout)["files"]]
-        assert statuses == ["failed" if index == 70 else "written" for index in range(150)]
+        assert statuses == ["failed" if index == 40 else "written" for index in range(NUM_FILES)]
 
-    def test_a_killed_batch_is_finished_by_the_same_command(self, gae_command, run_gae, batch):
-        command = [gae_command, "compute", batch[0].parent, "-q"]
+    def test_a_killed_batch_is_finished_by_the_same_command(self, start_gae, run_gae, batch):
         size = batch[0].stat().st_size
-        process = subprocess.Popen(command)
+        process = start_gae("compute", batch[0].parent, "-q")
         deadline = time.monotonic() + 60
         while not any(path.stat().st_size != size for path in batch[20:30]) and time.monotonic() < deadline:
             time.sleep(0.001)

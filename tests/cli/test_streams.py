@@ -33,39 +33,48 @@ def shell(gae_command, tmp_path):
 @pytest.mark.parametrize(
     "line",
     [
-        "gae compute r.parquet --dry-run",
-        "gae compute r.parquet --dry-run --json",
-        "gae compute - -o - -q < r.parquet",
-        "gae inspect r.parquet",
-        "gae check r.parquet --json",
-        "gae explain r.parquet --row 0",
-        "gae sweep r.parquet",
-        "gae verify r.parquet --against value",
-        "gae presets",
-        "gae --version",
-        "gae compute --help",
+        "compute r.parquet --dry-run",
+        "compute r.parquet --dry-run --json",
+        "compute - -o - -q",
+        "inspect r.parquet",
+        "check r.parquet --json",
+        "explain r.parquet --row 0",
+        "sweep r.parquet",
+        "verify r.parquet --against value",
+        "presets",
+        "--version",
+        "compute --help",
     ],
 )
-def test_a_full_stdout_is_told(shell, line):
-    result = shell(f"{line} > /dev/full")
-    assert result.returncode == 4
-    assert result.stderr.endswith("error: no space left to write stdout\n")
-    assert "Traceback" not in result.stderr
+def test_a_full_stdout_is_told(start_gae, tmp_path, line):
+    path = write(tmp_path / "r.parquet")
+    with FULL.open("wb") as full, path.open("rb") as stdin:
+        run = start_gae(*line.split(), cwd=tmp_path, stdin=stdin, stdout=full)
+        errors = run.communicate(timeout=60)[1]
+    assert run.returncode == 4
+    assert errors.endswith(b"error: no space left to write stdout\n")
+    assert b"Traceback" not in errors
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
-def test_where_stderr_is_full_the_exit_code_remains(shell):
-    assert shell("gae compute gone.parquet 2> /dev/full").returncode == 4
+def test_where_stderr_is_full_the_exit_code_remains(start_gae, tmp_path):
+    with FULL.open("wb") as full:
+        assert start_gae("compute", tmp_path / "gone.parquet", stderr=full).wait(timeout=60) == 4
 
 
-def test_a_limit_on_files_is_told(shell, tmp_path):
-    (tmp_path / "t").mkdir()
-    result = shell("ulimit -f 1; TMPDIR=$PWD/t gae compute - --dry-run < r.parquet")
-    assert result.returncode == 4
-    assert "to spool stdin" in result.stderr
-    result = shell("ulimit -f 0; gae compute - --dry-run < r.parquet")
-    assert result.returncode == 4
-    assert "no temporary directory can be made" in result.stderr
+@pytest.mark.parametrize(
+    ("limit", "says"), [(1024, b"to spool stdin"), (0, b"no temporary directory can be made")]
+)
+def test_a_limit_on_files_is_told(start_gae, tmp_path, limit, says):
+    path, folder = write(tmp_path / "r.parquet"), tmp_path / "t"
+    folder.mkdir()
+    with path.open("rb") as stdin:
+        run = start_gae(
+            "compute", "-", "--dry-run", stdin=stdin, env={"TMPDIR": str(folder)}, file_size=limit
+        )
+        errors = run.communicate(timeout=60)[1]
+    assert run.returncode == 4
+    assert says in errors
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Starts runs that can be killed, without the half second that each new Python takes.
 
-`python runner.py` reads a line of JSON, `{"path": ..., "settings": {...}, "kill_after": seconds or null}`, forks,
-computes in the child and kills it with SIGKILL after that time. It answers with `{"killed": ..., "code": ...}`.
+`python -m faults.runner MODULE...` imports those modules besides our own. It reads a line of JSON, `{"path": ...,
+"settings": {...}, "kill_after": seconds or null}`, forks, computes in the child and kills it with SIGKILL after that
+time. It answers with `{"killed": ..., "code": ...}`.
 `{"arguments": [...], "signal": number, "before": n, "at": "module:name", "environ": {...}}` is a run of the command
 line instead, which sends the signal to itself before its n-th call of that function; the answer has `errors` as well,
 what it wrote to stderr.
@@ -10,6 +11,7 @@ Only the main thread is there when it forks, and everything is imported already.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -20,17 +22,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import warm_start
+
 import gaecli
-
-# What a run imports when it gets there.
-import gaecli.api
 import gaecli.cli.main
-import gaecli.commands.compute
-import gaecli.formats.npz.reader
-import gaecli.formats.parquet.reader
 
 
-def main() -> None:
+def main(*modules: str) -> None:
+    warm_start.import_all()
+    for name in modules:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         request = json.loads(line)
         if "arguments" in request:
@@ -100,4 +103,4 @@ def _send_before(number: int, before: int, at: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -42,7 +42,7 @@ FEW_STEPS = [step for step in STEPS if "publish" in step[1] or (step[0] == "delt
 
 @pytest.fixture(scope="module")
 def runner() -> Iterator[Runner]:
-    runner = Runner()
+    runner = Runner("deltalake", "pyiceberg.catalog.sql", "pyiceberg.io.pyarrow")
     yield runner
     runner.close()
 

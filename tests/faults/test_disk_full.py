@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -90,24 +90,19 @@ def test_a_full_disk(run_gae: Run, small_disk: Path, case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("limit", [0, 1 << 20])
-def test_a_limit_on_the_size_of_files(gae_command: Path, tmp_path: Path, case: str, limit: int) -> None:
+def test_a_limit_on_the_size_of_files(
+    start_gae: Callable[..., Any], tmp_path: Path, case: str, limit: int
+) -> None:
     """The same in a portable way: writing beyond the limit fails in the middle of a file."""
     name, flags = CASES[case]
     path = make(tmp_path / name, is_displaced=case == "rewritten")
     before = contents(tmp_path)
-    done = subprocess.run(
-        [gae_command, "compute", path, *flags],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
-    assert done.returncode == 4, done.stderr
-    assert done.stderr.startswith("error: `")
-    assert "would be larger than a file may be here" in done.stderr
-    assert "ulimit -f" in done.stderr
+    run = start_gae("compute", path, *flags, cwd=tmp_path, file_size=limit)
+    errors = run.communicate(timeout=60)[1].decode()
+    assert run.returncode == 4, errors
+    assert errors.startswith("error: `")
+    assert "would be larger than a file may be here" in errors
+    assert "ulimit -f" in errors
     assert contents(tmp_path) == before
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,8 @@ from gaecli.storage import new_file as commit
 from gaecli.storage.new_file import NewFile, sweep
 
 ROWS = 200_000
+
+Start = Callable[..., Any]
 
 
 def columns() -> dict[str, np.ndarray]:
@@ -37,11 +40,6 @@ def make(path: Path) -> Path:
     return path
 
 
-def started(gae_command: Path, *args: object) -> subprocess.Popen[str]:
-    command = [str(gae_command), "compute", *map(str, args), "-q"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 def columns_of(path: Path) -> dict[str, bytes]:
     if path.suffix == ".npz":
         with np.load(path) as archive:
@@ -51,31 +49,33 @@ def columns_of(path: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", ["r.parquet", "r.npz"])
-def test_on_one_file_one_wins_or_both_do(gae_command: Path, name: str, tmp_path: Path) -> None:
+def test_on_one_file_one_wins_or_both_do(start_gae: Start, name: str, tmp_path: Path) -> None:
+    path = make(tmp_path / name)
+    old = path.read_bytes()
     wanted = []
     for gamma in (0.9, 0.8):
-        path = make(tmp_path / name)
+        path.write_bytes(old)
         gaecli.compute(path, gamma=gamma)
         wanted.append(columns_of(path))
     for _ in range(3):
-        path = make(tmp_path / name)
-        runs = [started(gae_command, path, "--gamma", gamma) for gamma in (0.9, 0.8)]
+        path.write_bytes(old)
+        runs = [start_gae("compute", path, "--gamma", gamma, "-q") for gamma in ("0.9", "0.8")]
         errors = [run.communicate(timeout=60)[1] for run in runs]
         codes = [run.returncode for run in runs]
         assert 0 in codes, errors
         assert set(codes) <= {0, 4}, errors
         for code, error in zip(codes, errors, strict=True):
-            assert code == 0 or "while it was read" in error, error
+            assert code == 0 or b"while it was read" in error, error
         found = columns_of(path)
         assert found in wanted
         assert found == wanted[codes.index(0)] or codes == [0, 0]
         assert [entry.name for entry in tmp_path.iterdir()] == [name]
 
 
-def test_in_one_folder_nobody_sweeps_what_another_writes(gae_command: Path, tmp_path: Path) -> None:
+def test_in_one_folder_nobody_sweeps_what_another_writes(start_gae: Start, tmp_path: Path) -> None:
     paths = [make(tmp_path / f"{number}.{kind}") for number in range(2) for kind in ("parquet", "npz")]
     runs = [
-        started(gae_command, path, *flags)
+        start_gae("compute", path, *flags, "-q")
         for path in paths
         for flags in ((), ("--sidecar", "-o", f"{path}.side.parquet"))
     ]
@@ -83,7 +83,7 @@ def test_in_one_folder_nobody_sweeps_what_another_writes(gae_command: Path, tmp_
         _, error = run.communicate(timeout=60)
         assert run.returncode in (0, 4), error
         # The file itself may have been replaced under the sidecar's feet; no file may be gone.
-        assert run.returncode == 0 or "while it was read" in error, error
+        assert run.returncode == 0 or b"while it was read" in error, error
     assert all("advantage" in columns_of(path) for path in paths)
     assert not [entry.name for entry in tmp_path.iterdir() if entry.name.endswith(".tmp")]
 

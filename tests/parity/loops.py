@@ -203,7 +203,10 @@ def same_state(rewards, values, following, terminated, truncated, gamma, lam) ->
 
 
 def skrl_1_4(rewards, values, following, terminated, truncated, gamma, lam) -> Result:
-    """skrl 1.4.3, skrl/agents/torch/ppo/ppo.py, compute_gae: not_dones = ~(terminated | truncated)."""
+    """skrl 1.4.3, skrl/agents/torch/ppo/ppo.py, compute_gae: not_dones = ~(terminated | truncated).
+
+    purejaxrl/ppo.py, _calculate_gae, is the same with one flag.
+    """
     not_dones = [not (end or limit) for end, limit in zip(terminated, truncated, strict=True)]
     return _skrl(rewards, values, following, not_dones, gamma, lam)
 
@@ -276,6 +279,55 @@ def ikostrikov(rewards, values, following, terminated, truncated, gamma, lam, pr
     return [target - value for target, value in zip(returns, values, strict=True)], returns
 
 
+def agilerl(rewards, values, following, terminated, truncated, gamma, lam) -> Result:
+    """AgileRL 2.58.0, components/rollout_buffer.py: `dones` are of ends (rollouts/on_policy.py), read as starts."""
+    dones = [float(end or limit) for end, limit in zip(terminated, truncated, strict=True)]
+    last_done = float(terminated[-1])
+    advantages, last = [0.0] * len(rewards), 0.0
+    for t in reversed(range(len(rewards))):
+        is_last = t == len(rewards) - 1
+        non_terminal = 1.0 - (last_done if is_last else dones[t + 1])
+        next_value = following[t] if is_last else values[t + 1]
+        last = rewards[t] + gamma * next_value * non_terminal - values[t] + gamma * lam * non_terminal * last
+        advantages[t] = last
+    return advantages, _sum(advantages, values)
+
+
+def evorl(rewards, values, following, terminated, truncated, gamma, lam) -> Result:
+    """EvoRL 36836c0, evorl/utils/rl_toolkits.py, compute_gae: V of the next row of the buffer, whosever it is."""
+    beyond = [*values[1:], following[-1]]
+    advantages, last = [0.0] * len(rewards), 0.0
+    for t in reversed(range(len(rewards))):
+        delta = rewards[t] + gamma * (1.0 - terminated[t]) * beyond[t] - values[t]
+        last = delta + gamma * lam * (1.0 - (terminated[t] or truncated[t])) * last
+        advantages[t] = last
+    return advantages, _sum(advantages, values)
+
+
+def elegantrl(rewards, values, following, terminated, truncated, gamma, lam) -> Result:
+    """ElegantRL 7c64395, agents/AgentPPO.py, get_advantages, `if_use_v_trace`. Terminated wins here."""
+    limits = [limit and not end for end, limit in zip(terminated, truncated, strict=True)]
+    shaped = [reward + value * limit for reward, value, limit in zip(rewards, values, limits, strict=True)]
+    masks = [gamma * (1.0 - (end or limit)) for end, limit in zip(terminated, truncated, strict=True)]
+    next_value, advantage, advantages = following[-1], 0.0, [0.0] * len(rewards)
+    for t in reversed(range(len(rewards))):
+        advantage = shaped[t] + masks[t] * next_value - values[t] + masks[t] * lam * advantage
+        advantages[t] = advantage
+        next_value = values[t]
+    return advantages, _sum(advantages, values)
+
+
+def stoix(rewards, values, following, terminated, truncated, gamma, lam) -> Result:
+    """Stoix 8fff19c, utils/multistep.py: discounts are 0 at terminal steps, `truncation_t` cuts the rest."""
+    discounts = [gamma * (1.0 - end) for end in terminated]
+    advantages, last = [0.0] * len(rewards), 0.0
+    for t in reversed(range(len(rewards))):
+        delta = rewards[t] + discounts[t] * following[t] - values[t]
+        last = delta + discounts[t] * lam * last * (1.0 - (truncated[t] and not terminated[t]))
+        advantages[t] = last
+    return advantages, _sum(advantages, values)
+
+
 def sample_factory(rewards, values, following, terminated, truncated, gamma, lam, valids=None) -> Result:
     """sample_factory/algo/utils/rl_utils.py, gae_advantages: values and valids have a row more."""
     num_steps = len(rewards)
@@ -346,6 +398,11 @@ STEP_LOOPS: dict[str, Callable[..., Any]] = {
     "skrl-2.1": skrl_2,
     "brax": brax,
     "finite-horizon": finite_horizon,
+    "purejaxrl": skrl_1_4,
+    "stoix": stoix,
+    "evorl": evorl,
+    "agilerl": agilerl,
+    "elegantrl": elegantrl,
     "ikostrikov": ikostrikov,
     "mappo": ikostrikov,
 }

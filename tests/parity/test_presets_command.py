@@ -77,13 +77,18 @@ def expected(name, rollout: Rollout, settings: Settings) -> list[np.ndarray]:
     advantages, returns = (np.array([row[part] for row in rows]) for part in (0, 1))
     if settings.normalize == "all":
         std = advantages.std(ddof=settings.norm_ddof)
-        divisor = max(std, settings.norm_eps) if settings.norm_floor == "clamp" else std + settings.norm_eps
+        eps = settings.norm_eps
+        divisor = {"add": std + eps, "clamp": max(std, eps), "rsqrt": np.sqrt(std**2 + eps)}[
+            settings.norm_floor
+        ]
         advantages = (advantages - advantages.mean()) / divisor
     return [advantages, returns]
 
 
 class TestTimeMajorNpz:
-    @pytest.mark.parametrize("name", ["rsl-rl", "skrl-2.1", "skrl-1.4", "brax"])
+    @pytest.mark.parametrize(
+        "name", ["rsl-rl", "skrl-2.1", "skrl-1.4", "brax", "stoix", "evorl", "agilerl", "elegantrl"]
+    )
     def test_end_flags_of_both_kinds(self, tmp_path, run_gae, name):
         rollout = random_rollout(21, num_envs=4, num_steps=64)
         write_dense(tmp_path / "r.npz", rollout)
@@ -143,6 +148,49 @@ class TestTimeMajorNpz:
         np.testing.assert_allclose(np.load(tmp_path / "r.npz")["advantage"].T, advantages, **TOLERANCE)
 
 
+def own_arrays(name: str, rollout: Rollout) -> dict[str, np.ndarray]:
+    """[T, N] under the names that the library has for them."""
+    terminated, ended, last = rollout.terminated.T, rollout.ended.T, rollout.following[:, -1]
+    truncated = rollout.truncated.T & ~terminated
+    one = {"reward": rollout.rewards.T, "value": rollout.values.T}
+    many = {"rewards": rollout.rewards.T, "values": rollout.values.T}
+    return {
+        "purejaxrl": {**one, "done": ended, "last_val": last},
+        "stoix": {
+            **one,
+            "bootstrap_value": rollout.following.T,
+            "done": terminated,
+            "truncated": truncated,
+        },
+        "evorl": {
+            "rewards": many["rewards"],
+            "values": np.vstack([many["values"], last]),
+            "dones": ended.astype(np.float32),
+            "termination": terminated.astype(np.float32),
+        },
+        "elegantrl": {**many, "undones": ~terminated, "unmasks": ~truncated, "last_values": last},
+        "agilerl": {**many, "dones": ended.astype(np.float32), "last_values": last},
+    }[name]
+
+
+@pytest.mark.parametrize("name", ["purejaxrl", "stoix", "evorl", "elegantrl", "agilerl"])
+def test_arrays_under_the_names_of_the_library_need_no_flags(tmp_path, name):
+    rollout = random_rollout(31, num_envs=4, num_steps=64)
+    np.savez(tmp_path / "r.npz", **own_arrays(name, rollout))
+    gaecli.compute(tmp_path / "r.npz", preset=name)
+    arrays = np.load(tmp_path / "r.npz")
+    wanted = expected(name, rollout, Settings.from_preset(name))
+    for found, numbers in zip(("advantage", "return"), wanted, strict=True):
+        np.testing.assert_allclose(arrays[found].T, numbers, **TOLERANCE)
+
+
+def test_ends_that_a_preset_reads_early_are_told(tmp_path):
+    rollout = random_rollout(31, num_envs=4, num_steps=64)
+    np.savez(tmp_path / "r.npz", **own_arrays("agilerl", rollout))
+    notes = {note.code: note for note in gaecli.compute(tmp_path / "r.npz", preset="agilerl").warnings}
+    assert notes["preset-early-ends"].count == rollout.ended.sum()
+
+
 @pytest.mark.parametrize("name", ["spinup", "rllib", "tianshou-npg", "finite-horizon"])
 def test_long_parquet(tmp_path, run_gae, name):
     rollout = random_rollout(25, num_envs=3, num_steps=200)
@@ -188,10 +236,31 @@ def test_verl_on_ragged_responses_with_holes(tmp_path, run_gae):
         np.testing.assert_allclose(got, numbers, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "ddof", "eps"), [("brax", 0, 1e-8), ("ikostrikov", 1, 1e-5), ("mappo", 0, 1e-5)]
+)
+@pytest.mark.parametrize("write", [write_long, write_dense])
+def test_steps_without_an_advantage_count_as_zero_in_statistics(tmp_path, name, ddof, eps, write):
+    rollout = random_rollout(29, num_envs=3, num_steps=200)
+    path = tmp_path / ("r.parquet" if write is write_long else "r.npz")
+    write(path, rollout)
+    gaecli.compute(path, preset=name, truncation="drop", normalize="all", memory_bytes=4 << 20)
+    raw = expected(name, rollout, Settings.from_preset(name, truncation="drop"))[0]
+    assert (raw == 0).sum() == (rollout.truncated & ~rollout.terminated).sum() > 0
+    advantages = (raw - raw.mean()) / (raw.std(ddof=ddof) + eps)
+    found = pq.read_table(path)["advantage"] if write is write_long else np.load(path)["advantage"].T
+    np.testing.assert_allclose(np.reshape(found, -1), advantages.reshape(-1), **TOLERANCE)
+
+
 class TestBorders:
     """Blocks and row groups cut episodes; numbers must not show it."""
 
-    @pytest.mark.parametrize("name", ["cleanrl", "rsl-rl", "skrl-2.1", "brax", "spinup", "finite-horizon"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "cleanrl", "rsl-rl", "skrl-2.1", "brax", "spinup", "finite-horizon", "evorl", "agilerl", "elegantrl",
+        ],
+    )  # fmt: skip
     @pytest.mark.parametrize("bootstrap", ["zero", "current"])
     def test_small_blocks_give_the_same_numbers(self, tmp_path, name, bootstrap):
         # The least memory makes blocks of 4,096 rows; what needs one block takes 150 bytes per row.

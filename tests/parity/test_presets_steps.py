@@ -120,13 +120,24 @@ def test_invalid_steps_gate_sample_factory():
 #: neither, terminated, truncated, both.
 GOLDEN = {
     # 1 + 4/2 - 2 + 10/4 = 3.5;  1 - 2 = -1;  1 + 6/2 - 2 = 2;  terminated wins
-    "exact torchrl sb3 a2c rllib rllib-old tianshou tianshou-npg rlax spinup": (3.5, -1.0, 2.0, -1.0),
+    "exact torchrl sb3 a2c rllib rllib-old tianshou tianshou-npg rlax spinup stoix": (3.5, -1.0, 2.0, -1.0),
     # truncated is terminal
-    "cleanrl cleanrl-jax baselines-ppo1 baselines-ppo2 sample-factory skrl-1.4": (3.5, -1.0, -1.0, -1.0),
+    "cleanrl cleanrl-jax baselines-ppo1 baselines-ppo2 sample-factory skrl-1.4 purejaxrl": (
+        3.5,
+        -1.0,
+        -1.0,
+        -1.0,
+    ),
     # V of the same state: 1 + 2/2 - 2 = 0
     "rl-games rsl-rl": (3.5, -1.0, 0.0, -1.0),
     # no advantage, and nothing flows through
     "ikostrikov mappo": (3.5, -1.0, 0.0, -1.0),
+    # V of the same state without γ: 1 + 2 - 2 = 1
+    "elegantrl": (3.5, -1.0, 1.0, -1.0),
+    # V of the next row, of the next episode, and no A: 1 + 4/2 - 2 = 1
+    "evorl": (3.5, -1.0, 1.0, -1.0),
+    # no flag is read at row 0: as neither
+    "agilerl": (3.5, 3.5, 3.5, 3.5),
     # not cut: as neither
     "skrl-2.0 skrl-2.1": (3.5, -1.0, 3.5, -1.0),
     # δ + γ acc' = 1 + 10/2 = 6;  dropped

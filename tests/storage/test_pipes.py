@@ -201,10 +201,8 @@ class TestRefusals:
 
 
 class TestEnds:
-    def test_a_reader_that_leaves_is_no_error(self, gae_command, big_file, temporary):
-        process = subprocess.Popen(
-            [gae_command, "compute", big_file, "-o", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+    def test_a_reader_that_leaves_is_no_error(self, start_gae, big_file, temporary):
+        process = start_gae("compute", big_file, "-o", "-")
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.read(4) == b"PAR1"
@@ -214,13 +212,8 @@ class TestEnds:
         assert list(temporary.iterdir()) == []
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_an_interrupt_leaves_nothing(self, gae_command, big_file, temporary, number):
-        process = subprocess.Popen(
-            [gae_command, "compute", "-", "-o", "-"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+    def test_an_interrupt_leaves_nothing(self, start_gae, big_file, temporary, number):
+        process = start_gae("compute", "-", "-o", "-", stdin=subprocess.PIPE)
         assert process.stdin is not None
         process.stdin.write(big_file.read_bytes()[:100_000])  # and the rest never comes
         process.stdin.flush()
@@ -235,8 +228,8 @@ class TestEnds:
         assert b"Traceback" not in errors
         assert list(temporary.iterdir()) == []
 
-    def test_a_killed_run_is_cleaned_up_by_the_next(self, gae_command, run_gae, copy_sample, temporary):
-        process = subprocess.Popen([gae_command, "compute", "-", "-o", "-"], stdin=subprocess.PIPE)
+    def test_a_killed_run_is_cleaned_up_by_the_next(self, start_gae, run_gae, copy_sample, temporary):
+        process = start_gae("compute", "-", "-o", "-", stdin=subprocess.PIPE)
         deadline = time.monotonic() + 60
         while not any(temporary.glob("*/in/-")) and time.monotonic() < deadline:
             time.sleep(0.01)

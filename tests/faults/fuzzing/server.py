@@ -2,7 +2,7 @@
 
 Everything is imported before the first fork, so an input costs milliseconds. An input is drawn from the seed and its
 number alone, and so can be made again: with COUNT 1 and its number as FIRST (and GAECLI_FUZZ_KEEP, a folder, to keep
-it). The last line on stdout is a JSON object:
+it). FORMAT may be several with commas between them. The last line on stdout is a JSON object, for each format:
 
     outcomes    "command exit code" -> how many inputs ended so
     checked     how many advantages were compared with those of a plain loop
@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import gc
-import importlib
 import json
 import os
 import resource
@@ -32,6 +31,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import typer.main
+import warm_start
 from faults.fuzzing import arrow, hdf5, json_lines, npz, oracle, parquet, seeds
 
 import gaecli.cli.main
@@ -76,8 +76,17 @@ class Ended(NamedTuple):
     peak_bytes: int
 
 
-def main(format_name: str, seed: int, count: int, first: int = 0) -> None:
+def main(format_names: str, seed: int, count: int, first: int = 0) -> None:
     faulthandler.disable()
+    warm_start.import_all()
+    # Typer takes as long to build its commands as they take to run.
+    gaecli.cli.main.app = typer.main.get_command(gaecli.cli.main.app)
+    gc.freeze()
+    numbers = range(first, first + count)
+    print(json.dumps({name: _found(name, seed, numbers) for name in format_names.split(",")}))
+
+
+def _found(format_name: str, seed: int, numbers: range) -> dict[str, Any]:
     found: dict[str, Any] = {"outcomes": Counter(), "checked": 0, "wrong": [], "peak_bytes": 0}
     with tempfile.TemporaryDirectory(prefix="gaecli-fuzz-") as name:
         folder = Path(name)
@@ -87,31 +96,9 @@ def main(format_name: str, seed: int, count: int, first: int = 0) -> None:
         if made.code:
             raise SystemExit(f"the whole files could not be made: {made.errors}")
         whole = sorted((folder / "seeds").iterdir())
-        _import_what_runs_import(whole, folder / "input")
-        # Typer takes as long to build its commands as they take to run.
-        gaecli.cli.main.app = typer.main.get_command(gaecli.cli.main.app)
-        gc.freeze()
-        for number in range(first, first + count):
+        for number in numbers:
             _try_out(format_name, f"{seed}:{format_name}:{number}", whole, folder / "input", found)
-    print(json.dumps(found))
-
-
-def _import_what_runs_import(whole: list[Path], folder: Path) -> None:
-    """Modules that commands import when they get there, imported once for all children."""
-    folder.mkdir()
-    path = Path(shutil.copy(whole[-1], folder))
-    for command in COMMANDS:  # the first of which labels the file
-        arguments = _arguments(command, path, folder / f"output{path.suffix}")
-        told = _in_child(lambda arguments=arguments: _gae(arguments, leave=_tell_modules)).errors
-        for name in json.loads(told.splitlines()[-1]):
-            with contextlib.suppress(Exception):  # made up at run time
-                importlib.import_module(name)
-
-
-def _tell_modules(code: int) -> None:
-    sys.stderr.write(f"\n{json.dumps(list(sys.modules))}\n")
-    sys.stderr.flush()
-    os._exit(code)
+    return found
 
 
 def _arguments(command: str, path: Path, output: Path) -> list[str]:
@@ -188,9 +175,7 @@ def _numbers_problem(path: Path, output: str) -> str | None:
     return f"the new file is wrong: {lines[-1] if lines else f'its reader ended with {compared.code}'}"
 
 
-def _gae(arguments: list[str], leave: Callable[[int], None] | None = None) -> None:
-    if leave is not None:
-        gaecli.cli.main._leave = leave
+def _gae(arguments: list[str]) -> None:
     sys.argv = ["gae", *arguments]
     os.fsync = lambda handle: None  # what survives a power cut is not asked here
     gaecli.cli.main.run()

@@ -1,0 +1,116 @@
+"""Presets of the libraries in JAX, whose collectors reset an environment within its step."""
+
+from __future__ import annotations
+
+from gaecli.presets.base import Preset
+from gaecli.presets.steps import DONE_DELTA, DONE_RECURSION, EXACT_DELTA, MINIBATCH
+
+JAX_PRESETS = (
+    Preset(
+        name="purejaxrl",
+        library="PureJaxRL",
+        summary="one flag of ends of either kind; a time limit counts as terminal",
+        source="luchris429/purejaxrl 31756b1, purejaxrl/ppo.py, _calculate_gae",
+        delta=DONE_DELTA,
+        recursion_text=DONE_RECURSION,
+        bootstrap_text="V of the observation after the last row (`last_val`)",
+        normalization_text=MINIBATCH,
+        truncation="zero",
+        norm_ddof=0,
+        done_at="end",
+        traps=(
+            "ppo_rnn.py stores the flag with the observation it came with: `cleanrl-jax`",
+            "JaxMARL's recurrent agents store the `done` of the agent; the episode ends with that of all",
+        ),
+        names={
+            "reward": ("reward",),
+            "value": ("value",),
+            "done": ("done",),
+            "bootstrap_value": ("last_val",),
+        },
+        dense_layout="time-major",
+    ),
+    Preset(
+        name="stoix",
+        library="Stoix",
+        summary="as exact, with V of the true next observation in every row; normalised",
+        source="EdanToledo/Stoix 8fff19c, stoix/utils/multistep.py, "
+        "batch_truncated_generalized_advantage_estimation",
+        delta=EXACT_DELTA,
+        recursion_text="A = δ + γλ (1 - term) (1 - trunc) A'",
+        bootstrap_text="`bootstrap_value` of the row",
+        normalization_text="over the whole rollout (`standardize_advantages`, on by default)",
+        normalize="all",
+        norm_ddof=0,
+        norm_eps=1e-5,
+        norm_floor="rsqrt",
+        done_at="end",
+        traps=(
+            "its `done` is set at terminal steps only",
+            "`reward_scale` multiplies rewards before; not applied here",
+        ),
+        names={
+            "reward": ("reward",),
+            "value": ("value",),
+            "next_value": ("bootstrap_value",),
+            "terminated": ("done",),
+            "truncated": ("truncated",),
+        },
+        dense_layout="time-major",
+    ),
+    Preset(
+        name="evorl",
+        library="EvoRL",
+        summary="V of the reset state stands in at a time limit; A is cut there",
+        source="EMI-Group/evorl 36836c0, evorl/utils/rl_toolkits.py, compute_gae",
+        delta="r + γ (1 - term) V[t + 1] - V, with V[t + 1] of the next row, whatever episode it is of",
+        recursion_text="A = δ + γλ (1 - d) A'",
+        bootstrap_text="V of the last next observation",
+        normalization_text="off; `normalize_gae` normalises each minibatch (`--normalize all`)",
+        truncation="reset",
+        norm_ddof=0,
+        done_at="end",
+        traps=(
+            "V of the first step of the next episode flows into the last step of this one, and no A",
+            "the default λ of `compute_gae` itself is 1; the agents pass 0.95",
+            "`gae_horizon` cuts the rollout into pieces; not applied here",
+        ),
+        names={
+            "reward": ("rewards",),
+            "value": ("values",),
+            "done": ("dones",),
+            "terminated": ("termination", "terminations"),
+            "truncated": ("truncation",),
+        },
+        dense_layout="time-major",
+    ),
+    Preset(
+        name="brax",
+        library="Brax PPO",
+        summary="no advantage at a time limit; A is one step on the next λ-return",
+        source="brax 0.14.2, brax/training/agents/ppo/losses.py, compute_gae",
+        delta="(r + γ (1 - term) V' - V) (1 - trunc)",
+        recursion_text="acc = δ + γλ (1 - term) (1 - trunc) acc'; A = (δ + γ (1 - term) acc') (1 - trunc)",
+        returns_text="V + acc",
+        bootstrap_text="`bootstrap_value`",
+        normalization_text=MINIBATCH,
+        gamma=0.9,
+        truncation="drop",
+        norm_ddof=0,
+        done_at="end",
+        recursion="accumulated",
+        counts_dropped=True,
+        traps=(
+            "A takes γ acc', not γλ acc': it is not the GAE of the same λ",
+            "dropped steps are in the statistics of its minibatches, as advantages of 0",
+        ),
+        names={
+            "reward": ("rewards", "reward"),
+            "value": ("values", "baseline"),
+            "terminated": ("termination",),
+            "truncated": ("truncation",),
+            "not_done": ("discount",),
+            "bootstrap_value": ("bootstrap_value",),
+        },
+    ),
+)
