@@ -21,6 +21,8 @@ from gaecli.settings import Settings
 
 #: Under another name than what the library wrote.
 _OWN_ADVANTAGE = "{estimator}_advantage"
+#: More reward columns than these are counted.
+_MOST_NAMED = 6
 #: What people tell the responses to one prompt by, the surest first, in files of no writer that is known.
 _GROUP_NAMES = (
     "group_id",
@@ -65,9 +67,12 @@ class ResponseLog:
 
     @property
     def says(self) -> str:
-        """`2 reward columns, groups = (step, prompt), advantage already there`"""
+        """`2 reward columns (accuracy, format), groups = (step, prompt), `advantage` already there`"""
         number = len(self.rewards)
-        facts = [f"{number} reward column{'' if number == 1 else 's'}" if number else "no rewards"]
+        named = (
+            ", ".join(self.rewards) if number <= _MOST_NAMED else f"{self.rewards[0]} … {self.rewards[-1]}"
+        )
+        facts = [f"{number} reward column{'' if number == 1 else 's'} ({named})" if number else "no rewards"]
         facts.append(f"groups = ({', '.join(self.group)})" if self.group else "nothing that tells groups")
         if self.advantage is not None:
             facts.append(f"`{self.advantage}` already there")
@@ -117,9 +122,10 @@ class ResponseLog:
                 "name the column of rewards with `--reward-column`, and that of prompts with `--group-column`"
             )
         if not self.group:
+            more = "" if self.layout is None else f", beside `--layout {self.layout}`"
             return (
                 "no column says which prompt a response is to; where responses to one prompt stand one after the "
-                "other, N each, add a column with row // N and name it with `--group-column`"
+                f"other, N each, add a column with row // N and name it with `--group-column`{more}"
             )
         words = f"`{self.command(path)}`"
         if len(self.rewards) > 1:

@@ -317,7 +317,7 @@ class ComputePlan:
 
 #: How a column came to its role: the user named it, its name is an alias, or one but for case, or the data
 #: set that the file belongs to has it so.
-RoleReason = Literal["flag", "name", "preset", "case", "data set"]
+RoleReason = Literal["flag", "name", "preset", "case", "data set", "log"]
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def _as_log(plan: StreamPlan, settings: Settings, ledger: GroupLedger) -> Settin
     if settings.kind.is_scored or settings.columns:
         return settings
     with told(plan.paths[0]):
-        file = plan.open(plan.paths[0])
+        file = plan.open_all(settings)[0]
         log = recognise(file)
     if log is None or not log.can_be_computed:
         return settings

@@ -136,6 +136,9 @@ def _filled(info: FileInfo, other: FileInfo) -> FileInfo:
     """`compute` would ask all the same, so that stays."""
     if other.problem is not None:
         return info
+    if info.log is not None:
+        reasons: dict[str, RoleReason] = dict.fromkeys(other.role_reasons, "log")
+        other = replace(other, role_reasons=reasons)
     return replace(other, problem=info.problem, hint=info.hint, plan=info.plan, warnings=info.warnings)
 
 

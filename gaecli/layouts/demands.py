@@ -73,7 +73,7 @@ def are_responses(file: RolloutFile, roles: Roles, settings: Settings) -> bool:
 
 
 def likely_flags(file: RolloutFile) -> list[str]:
-    """Columns that may be flags of ends by their names, and by their types: a text such as a finish reason is none."""
+    """Columns that may be flags of ends by their names and types: a text such as a finish reason is none."""
     return [
         name
         for name, info in file.columns.items()

@@ -38,6 +38,7 @@ REASONS = {
     "preset": "by its name in the library of the preset",
     "case": "by its name but for case",
     "data set": "by the data set",
+    "log": "as such a log has it",
 }
 #: More inputs than this are a line each.
 MOST_IN_FULL = 3
