@@ -160,7 +160,7 @@ class Settings:
         return {**defaults, "columns": {}, "rewards": {}, **chosen, "preset": preset, "estimator": estimator}
 
     def __post_init__(self) -> None:
-        find_preset(self.preset)
+        object.__setattr__(self, "preset", find_preset(self.preset).name)
         _check_choice("estimator", self.estimator, tuple(ESTIMATORS))
         check_decays(self)
         choices: dict[str, Any] = {

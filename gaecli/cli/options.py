@@ -73,7 +73,8 @@ def _role(name: str, what: str) -> Option:
 _SETTINGS = (
     Option(
         "preset",
-        "Compute as this library does; `gae presets` lists them. A flag given beside it wins.",
+        "Compute as this library does; `gae presets` lists them, and libraries that do the same. A flag given "
+        "beside it wins.",
         _ESTIMATOR,
         "NAME",
         "exact",

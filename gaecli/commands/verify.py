@@ -12,6 +12,7 @@ from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
 from gaecli.layouts.singles import as_scalars
 from gaecli.pipeline.reading_errors import told
+from gaecli.presets import find_preset
 from gaecli.results import Verification
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan
@@ -56,6 +57,7 @@ def verify(
         GaeError: the file cannot be read under any preset, or there is no such column.
     """
     settings = settings or Settings()
+    preset = None if preset is None else find_preset(preset).name
     check_is_gae(settings, "gae verify")
     given = [source] if column_source is None else [source, column_source]
     with Places(RunOptions(dry_run=True)) as places:

@@ -76,7 +76,7 @@ def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     has_own_returns = scanned.returns is not None or "advantage" not in kind.outputs
     if unscored is not None:
         estimated = _all_of(estimated, ~unscored)
-    measured = counts if estimator.settings.convention.counts_dropped else estimated
+    measured = _measured(counts, estimated, estimator)
     return Settled(
         block,
         prepared,
@@ -92,11 +92,19 @@ def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     )
 
 
+def _measured(
+    counts: BoolArray | None, estimated: BoolArray | None, estimator: Estimator
+) -> BoolArray | None:
+    """[N] what enters mean and standard deviation: steps without an advantage count as 0 in some libraries."""
+    settings = estimator.settings
+    return counts if settings.convention.counts_dropped and not settings.kind.is_scored else estimated
+
+
 def reread(settled: Settled, estimator: Estimator) -> Settled:
     """The same block as another estimator reads it; the numbers are not computed anew."""
     prepared = estimator.prepare(settled.block)
     estimated = _all_of(settled.counts, None if prepared is settled.block else prepared.is_step)
-    measured = settled.counts if estimator.settings.convention.counts_dropped else estimated
+    measured = _measured(settled.counts, estimated, estimator)
     return replace(settled, prepared=prepared, estimated=estimated, measured_steps=measured)
 
 

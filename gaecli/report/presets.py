@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from gaecli.presets.aliases import aliases_of
 from gaecli.presets.base import SETTING_FIELDS, Preset
 from gaecli.report.charts import format_setting
 from gaecli.report.table import print_lines
@@ -95,6 +96,13 @@ def list_lines(presets: Sequence[Preset], canvas: Canvas) -> list[Text]:
                 Text.assemble("    ", line) for line in paragraph(Text(summary, QUIET), canvas.width - 4)
             ]
     lines.append(Text())
+    others = [
+        f"{preset.name} is {', '.join(alias.name for alias in also)}"
+        for preset in presets
+        if (also := aliases_of(preset.name))
+    ]
+    lines += paragraph(Text(f"By other names: {'; '.join(others)}.", QUIET), canvas.width)
+    lines.append(Text())
     lines += paragraph(
         Text("`gae presets NAME` shows one in full; `gae compute --preset NAME` uses it."), canvas.width
     )
@@ -143,6 +151,8 @@ def preset_facts(preset: Preset) -> list[tuple[str, list[str]]]:
         facts.insert(
             5, ("mask", [f"{mask} (`--mask-mode {preset.mask_mode} --mask-fill {preset.mask_fill}`)"])
         )
+    if also := aliases_of(preset.name):
+        facts.insert(0, ("also called", [f"`{alias.name}`: {alias.words}" for alias in also]))
     if preset.traps:
         facts.append(("traps", [f"- {trap}" for trap in preset.traps]))
     return facts
@@ -186,4 +196,5 @@ def _to_dict(preset: Preset) -> dict[str, Any]:
     """Texts and rules as they are; what `--preset` sets stands under `settings`."""
     fields = asdict(preset)
     settings = {name: fields.pop(name) for name in SETTING_FIELDS}
-    return {**fields, "traps": list(preset.traps), "settings": settings}
+    aliases = {alias.name: alias.words for alias in aliases_of(preset.name)}
+    return {**fields, "traps": list(preset.traps), "aliases": aliases, "settings": settings}
