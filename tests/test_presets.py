@@ -84,7 +84,7 @@ class TestFromPreset:
             ("gamma", "0.9"),
             ("gamma", float("nan")),
             ("norm_eps", None),
-            ("estimator", "vtrace"),
+            ("estimator", "v-trace"),
             ("estimator", None),
         ],
     )

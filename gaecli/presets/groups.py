@@ -31,3 +31,13 @@ def score_rules(preset: str, estimator: str) -> Mapping[str, Any]:
     if not kind.is_scored:
         return kind.defaults
     return {**_PLAIN, **kind.defaults, **_RULES.get((preset, estimator), {})}
+
+
+#: What every library has that has one of them, whether or not it has a row here.
+_COMMON = ("grpo", "dr-grpo", "rloo")
+
+
+def group_presets(estimator: str) -> list[str]:
+    """Those of libraries that have this baseline, in the order of the table."""
+    is_common = estimator in _COMMON
+    return list(dict.fromkeys(preset for preset, name in _RULES if is_common or name == estimator))
