@@ -67,7 +67,7 @@ def trl() -> None:
 
 
 def ms_swift() -> None:
-    """ms-swift 4.6.0.dev0, swift/rlhf_trainers/grpo_trainer.py, GRPOTrainer.log: a line holds the lists of a batch."""
+    """ms-swift 4.6.0.dev0, swift/rlhf_trainers/grpo_trainer.py, GRPOTrainer.log: a line is a batch in lists."""
     rows = list(responses())
     found = []
     for step in (STEP, STEP + 1):
