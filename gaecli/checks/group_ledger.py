@@ -21,7 +21,7 @@ _PROMPTS = ("prompt", "input", "input_prompt", "question", "problem", "prompt_to
 
 
 @dataclass(eq=False)
-class Group:
+class ResponseGroup:
     """One group: its scores, and where they stand."""
 
     file: Path
@@ -54,7 +54,7 @@ class Repeats:
 class GroupLedger:
     """Groups by their label. One for all inputs: a group may have rows in several."""
 
-    groups: dict[Hashable, Group] = field(default_factory=dict)
+    groups: dict[Hashable, ResponseGroup] = field(default_factory=dict)
     #: Inputs that are read as the log that they look like, and what is told of it.
     read_as: list[tuple[Path, str]] = field(default_factory=list)
     repeats: Repeats = field(default_factory=Repeats)
@@ -86,7 +86,7 @@ class GroupLedger:
         ]
         rows = start + block.file_rows(last)
         self._count(context.path, keys, codes, scores, rows)
-        cells = _Cells(columns, block, last)
+        cells = _CellsBeside(columns, block, last)
         self._compare_prompts(context.file, keys, codes, cells)
         self._find_repeats(context, codes, scores, rows, cells)
         self._find_unscored(context, scores, rows, cells)
@@ -103,13 +103,13 @@ class GroupLedger:
         for index, key in enumerate(keys):
             group = self.groups.get(key)
             if group is None:
-                group = self.groups[key] = Group(path, int(rows[firsts[index]]))
+                group = self.groups[key] = ResponseGroup(path, int(rows[firsts[index]]))
             group.count += int(counts[index])
             group.low, group.high = min(group.low, float(low[index])), max(group.high, float(high[index]))
             group.is_spread = group.is_spread or group.file != path
 
     def _compare_prompts(
-        self, file: RolloutFile, keys: Sequence[Hashable], codes: IndexArray, cells: _Cells
+        self, file: RolloutFile, keys: Sequence[Hashable], codes: IndexArray, cells: _CellsBeside
     ) -> None:
         name = prompt_column(file, self.names)
         found = None if name is None else cells.codes(name)
@@ -124,7 +124,7 @@ class GroupLedger:
             group.prompt = digest
 
     def _find_repeats(
-        self, context: Context, codes: IndexArray, scores: Array, rows: IndexArray, cells: _Cells
+        self, context: Context, codes: IndexArray, scores: Array, rows: IndexArray, cells: _CellsBeside
     ) -> None:
         """Within the block: rows of a rollout stand near one another."""
         name = rollout_column(context.file, self.names)
@@ -146,7 +146,7 @@ class GroupLedger:
         if known.file is None:
             known.file, known.row = context.path, int(rows[firsts[again]].min())
 
-    def _find_unscored(self, context: Context, scores: Array, rows: IndexArray, cells: _Cells) -> None:
+    def _find_unscored(self, context: Context, scores: Array, rows: IndexArray, cells: _CellsBeside) -> None:
         functions = function_columns(context)
         gone = [absent for name in functions if (absent := cells.absent(name)) is not None]
         if not gone or len(gone) < len(functions):
@@ -160,7 +160,7 @@ class GroupLedger:
         self.first_unscored = self.first_unscored or (context.path, int(rows[np.argmax(unscored)]))
 
 
-class _Cells:
+class _CellsBeside:
     """Columns beside those of the roles, at the trajectories of a block."""
 
     def __init__(self, columns: Mapping[str, Column], block: Block, last: IndexArray) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gaecli.checks.base import CheckRule, Hits
-from gaecli.checks.group_ledger import Group, GroupLedger
+from gaecli.checks.group_ledger import ResponseGroup, GroupLedger
 
 #: Equal texts may be two responses that came out alike: so many of a hundred groups have to have some.
 _SHARE_OF_REPEATS = 0.5
@@ -88,7 +88,7 @@ def unscored_as_zero(ledger: GroupLedger) -> Hits | None:
     return Hits(ledger.num_unscored, message, row, f"row {row}", str(path), unit="response")
 
 
-def _of_groups(ledger: GroupLedger, groups: Sequence[Group], what: str) -> Hits | None:
+def _of_groups(ledger: GroupLedger, groups: Sequence[ResponseGroup], what: str) -> Hits | None:
     """`12 of 40 groups (30%) have one score throughout`"""
     if not groups:
         return None
