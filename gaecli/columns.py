@@ -123,6 +123,12 @@ def resolve(file: RolloutFile, settings: Settings) -> Roles:
     )
     if "value" not in roles.names:
         _check_without_values(file, settings)
+    if settings.is_over_units and "unit" not in roles.names:
+        raise UsageError(
+            f"preset `{settings.preset}` computes over turns, and nothing in `{file.path}` is named that tells them "
+            f"apart\n       columns there: {columns_there(file)}",
+            hint="pass `--unit` with the id of the turn, or with a flag at its last token",
+        )
     return _check_kinds(file, roles)
 
 
@@ -158,7 +164,12 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
     own = _own_names(file, settings, padding)
     taken = {*padding.values(), *settings.columns.values(), *_rlds_discounts(file), *settings.decay_columns}
     taken |= {name for there in own.values() for name in there}
-    aliases = {**ALIASES, **{role: ESTIMATOR_ROLE_NAMES[role] for role in settings.kind.own_roles}}
+    over_units = {"unit": ()} if settings.is_over_units else {}
+    aliases = {
+        **ALIASES,
+        **over_units,
+        **{role: ESTIMATOR_ROLE_NAMES[role] for role in settings.kind.own_roles},
+    }
     for role, usual in aliases.items():
         option = "done" if role == "done_start" else role
         if role == "done_start" and settings.columns.get("not_done", "none") != "none":
@@ -262,6 +273,8 @@ def _did_you_mean(name: str, role: str, file: RolloutFile) -> str:
 
 
 def flag_of(role: str) -> str:
+    if role == "unit":
+        return "--unit"
     return f"--{role.replace('_', '-')}-column" if role in (*ROLES, "success") else "--done-column"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gaecli.checks.base import CheckRule, Hits
-from gaecli.checks.group_ledger import ResponseGroup, GroupLedger
+from gaecli.checks.group_ledger import GroupLedger, ResponseGroup
 
 #: Equal texts may be two responses that came out alike: so many of a hundred groups have to have some.
 _SHARE_OF_REPEATS = 0.5
