@@ -12,13 +12,14 @@ from dataclasses import field, replace
 
 from gaecli.choices import DoneAt
 from gaecli.errors import DataError, UsageError
-from gaecli.estimator_kinds import ESTIMATORS
+from gaecli.estimator_kinds import ESTIMATOR_ROLES, ESTIMATORS
 from gaecli.formats.base import TWO_COLUMNS, ColumnInfo, RolloutFile, damaged
 from gaecli.formats.own_columns import own_columns
 from gaecli.names import (
     ALIASES,
     CLOCKS,
     DISCOUNTS,
+    ESTIMATOR_ROLE_NAMES,
     FLAG_ROLES,
     INVERTED_ROLES,
     KEY_PARTS,
@@ -26,6 +27,7 @@ from gaecli.names import (
     RLDS_FLAGS,
     START_FLAGS,
 )
+from gaecli.off_policy_columns import missing_own, other_ways
 from gaecli.records import dataclass
 from gaecli.settings import ROLES, Settings
 from gaecli.summary import RoleReason
@@ -107,9 +109,22 @@ def resolve(file: RolloutFile, settings: Settings) -> Roles:
         roles = _with_success(file, roles, settings.success_column)
     for role in settings.kind.roles:
         if role not in roles.names:
-            raise _missing(file, role)
+            raise (
+                _missing(file, role)
+                if role in _SUGGESTED
+                else missing_own(settings.kind, role, file.path, columns_there(file))
+            )
+    roles = roles.without(
+        *other_ways(settings.kind, roles.names, roles.explicit, file.path, columns_there(file))
+    )
     if "value" not in roles.names:
         _check_without_values(file, settings)
+    if settings.is_over_units and "unit" not in roles.names:
+        raise UsageError(
+            f"preset `{settings.preset}` computes over turns, and nothing in `{file.path}` is named that tells them "
+            f"apart\n       columns there: {columns_there(file)}",
+            hint="pass `--unit` with the id of the turn, or with a flag at its last token",
+        )
     return _check_kinds(file, roles)
 
 
@@ -145,7 +160,13 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
     own = _own_names(file, settings, padding)
     taken = {*padding.values(), *settings.columns.values(), *_rlds_discounts(file), *settings.decay_columns}
     taken |= {name for there in own.values() for name in there}
-    for role in ALIASES:
+    over_units = {"unit": ()} if settings.is_over_units else {}
+    aliases = {
+        **ALIASES,
+        **over_units,
+        **{role: ESTIMATOR_ROLE_NAMES[role] for role in settings.kind.own_roles},
+    }
+    for role, usual in aliases.items():
         option = "done" if role == "done_start" else role
         if role == "done_start" and settings.columns.get("not_done", "none") != "none":
             continue
@@ -153,7 +174,7 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
             if role == option:
                 names[role] = _named(file, role, settings.columns[option])
             continue
-        found = own.get(role) or [name for name in _by_names(file, role, ALIASES[role]) if name not in taken]
+        found = own.get(role) or [name for name in _by_names(file, role, usual) if name not in taken]
         if found:
             names[role], *others = found
             if others:
@@ -207,7 +228,8 @@ def why_found(roles: Roles, role: str) -> RoleReason:
         return "flag"
     if role in roles.by_preset:
         return "preset"
-    is_alias = any(roles.names[role] in aliases for aliases in ALIASES.values())
+    known = (*ALIASES.values(), *ESTIMATOR_ROLE_NAMES.values())
+    is_alias = any(roles.names[role] in aliases for aliases in known)
     return "name" if is_alias else "case"
 
 
@@ -247,6 +269,8 @@ def _did_you_mean(name: str, role: str, file: RolloutFile) -> str:
 
 
 def flag_of(role: str) -> str:
+    if role == "unit":
+        return "--unit"
     return f"--{role.replace('_', '-')}-column" if role in (*ROLES, "success") else "--done-column"
 
 
@@ -303,7 +327,7 @@ def _fits(info: ColumnInfo | None, role: str) -> bool:
     if role == "step":
         return info.kind in _STEP_KINDS
     is_number = info.kind in ("float", "int", "bool", "null")
-    return is_number or role not in (*NUMBER_ROLES, *FLAG_ROLES, "mask")
+    return is_number or role not in (*NUMBER_ROLES, *ESTIMATOR_ROLES, *FLAG_ROLES, "mask")
 
 
 def _clock(file: RolloutFile) -> str | None:

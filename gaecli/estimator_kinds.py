@@ -12,6 +12,15 @@ from typing import Any, Literal
 from gaecli.choices import MeasuredOver
 from gaecli.records import dataclass
 
+#: Roles that some estimators alone have a use for; whoever has none does not read their columns.
+ESTIMATOR_ROLES = ("log_prob", "behaviour_log_prob", "ratio", "prob", "q")
+
+#: Where ratios of policies are cut off.
+CLIPS = ("rho_bar", "c_bar", "pg_bar")
+
+#: Other names: Aₜ⁽ᵏ⁾ = Σ_{l<k} γˡ δₜ₊ₗ is the n-step advantage with n = k.
+ESTIMATOR_ALIASES: Mapping[str, str] = {"k-step": "n-step"}
+
 #: What an estimator writes; `Settings` has the name of the column of each.
 OutputRole = Literal["advantage", "return"]
 
@@ -29,6 +38,8 @@ class EstimatorKind:
     module: str
     #: Roles that a file has to have. Others are used where they are there.
     roles: tuple[str, ...]
+    #: Further roles that it needs, in ways: the file has to have all of one of them.
+    ways: tuple[tuple[str, ...], ...] = ()
     #: What it writes, in this order. The first is what is scanned, measured and normalised.
     outputs: tuple[OutputRole, ...]
     #: What enters mean and standard deviation once, unless the settings say it: every step, or every trajectory.
@@ -43,18 +54,26 @@ class EstimatorKind:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     #: Settings, and rules of presets, that it does not look at.
     unused: tuple[str, ...] = ()
+    #: A step may be a unit of several rows.
+    has_units: bool = False
     #: Of `gamma` and `lam`, those that a column may hold for each step.
     by_column: tuple[str, ...] = ()
     #: Columns of numbers beside those of the roles, by the `Settings`, which stand above this table: blocks
     #: carry them as `Block.extras`.
     extras: Callable[[Any], tuple[str, ...]] = lambda settings: ()
 
+    @property
+    def own_roles(self) -> tuple[str, ...]:
+        """Of `ESTIMATOR_ROLES`, those whose columns it reads."""
+        known = {*self.roles, *(role for way in self.ways for role in way)}
+        return tuple(role for role in ESTIMATOR_ROLES if role in known)
+
     def uses(self, name: str) -> bool:
         """Whether a setting, or a rule of a preset, says anything to it."""
         return name in self.takes if name in FEW else name not in self.unused
 
 
-#: Settings of scores and groups, which every kind looks at that takes them, and no other does.
+#: Settings that every kind looks at that takes them, and no other does: of scores and groups, and of policies.
 FEW = (
     "group_column",
     "singleton",
@@ -70,6 +89,7 @@ FEW = (
     "group_ddof",
     "group_eps",
     "group_floor",
+    *CLIPS,
 )
 
 #: What says nothing to the score of a trajectory as a whole.
@@ -77,6 +97,29 @@ _OF_STEPS = ("gamma", "lam", "lam_alpha", "n_steps", "recursion", "returns", "tr
 _SCORES = ("rewards", "unscored", "norm_over")
 _GROUPS = (*_SCORES, "group_column", "singleton", "sample_of")
 _SPREADS = ("group_ddof", "group_eps", "group_floor")
+
+
+#: Decays of off-policy estimators are their own; so is what they make of a return.
+_OF_GAE = ("n_steps", "recursion", "returns")
+_RATIO = (("ratio",), ("log_prob", "behaviour_log_prob"))
+
+
+def _off_policy(name: str, summary: str, source: str, **more: Any) -> EstimatorKind:
+    """A recursion whose weights are of the policies; λ is 1 where nothing is said."""
+    return EstimatorKind(
+        name=name,
+        summary=summary,
+        source=source,
+        module="gaecli.estimators.off_policy",
+        outputs=("advantage", "return"),
+        **{
+            "roles": ("reward", "value", "q"),
+            "unused": _OF_GAE,
+            "by_column": ("gamma", "lam"),
+            "defaults": {"lam": 1.0, "lam_alpha": None},
+            **more,
+        },
+    )
 
 
 def _baseline(name: str, summary: str, source: str, *takes: str, **more: Any) -> EstimatorKind:
@@ -125,6 +168,7 @@ _ROWS = (
         summary="generalized advantage estimation: A as a sum of discounted TD errors, and R = A + V",
         source="Schulman et al. 2016, https://arxiv.org/abs/1506.02438",
         module="gaecli.estimators.whole_stream",
+        has_units=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         unused=("n_steps",),
@@ -135,6 +179,7 @@ _ROWS = (
         summary="TD error: A = r + γ V' - V, and the one-step target R = r + γ V'",
         source="Sutton and Barto 2018, eq. 6.2 and 6.5, http://incompleteideas.net/book/the-book-2nd.html",
         module="gaecli.estimators.one_step",
+        has_units=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         by_column=("gamma",),
@@ -145,6 +190,7 @@ _ROWS = (
         summary="λ-return: the mixture of all n-step returns, R, and A = R - V",
         source="Sutton and Barto 2018, eq. 12.2-12.3, http://incompleteideas.net/book/the-book-2nd.html",
         module="gaecli.estimators.td_lambda",
+        has_units=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         by_column=("gamma", "lam"),
@@ -155,6 +201,7 @@ _ROWS = (
         summary="n-step return: n rewards and V after them, R, and A = R - V; clipped at the end of the trajectory",
         source="Sutton and Barto 2018, eq. 7.1, http://incompleteideas.net/book/the-book-2nd.html",
         module="gaecli.estimators.n_step",
+        has_units=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         unused=("lam", "lam_alpha", "recursion", "returns"),
@@ -164,10 +211,46 @@ _ROWS = (
         summary="Monte-Carlo return: discounted rewards to the end, and the bootstrap value where there is one",
         source="Sutton and Barto 2018, eq. 3.8, http://incompleteideas.net/book/the-book-2nd.html",
         module="gaecli.estimators.monte_carlo",
+        has_units=True,
         roles=("reward",),
         outputs=("return",),
         by_column=("gamma",),
         unused=("lam", "lam_alpha", "recursion", "returns", "n_steps"),
+    ),
+    _off_policy(
+        "vtrace",
+        "V-trace: TD errors weighted by min(ρ, ρ̄), decayed by λ min(ρ, c̄): targets R = vs, and A for the policy",
+        "Espeholt et al. 2018, sec. 4.1, https://arxiv.org/abs/1802.01561",
+        roles=("reward", "value"),
+        ways=_RATIO,
+        takes=CLIPS,
+    ),
+    _off_policy(
+        "retrace",
+        "Retrace: targets R of Q with traces c = λ min(1, ρ), and A = R - V",
+        "Munos et al. 2016, eq. 3-4, https://arxiv.org/abs/1606.02647",
+        ways=_RATIO,
+    ),
+    _off_policy(
+        "q-lambda",
+        "Q(λ): targets R of Q with traces c = λ, whatever the policies, and A = R - V",
+        "Harutyunyan et al. 2016, https://arxiv.org/abs/1602.04951",
+        defaults={"lam_alpha": None},
+    ),
+    _off_policy(
+        "tree-backup",
+        "tree backup: targets R of Q with traces c = λ π(a|s), and A = R - V",
+        "Precup et al. 2000, https://scholarworks.umass.edu/cs_faculty_pubs/80",
+        ways=(("prob",), ("log_prob",)),
+    ),
+    _off_policy(
+        "upgo",
+        "upgoing policy update: the return goes on while the next step does at least as well as its V, and A = R - V",
+        "Vinyals et al. 2019, https://doi.org/10.1038/s41586-019-1724-z",
+        roles=("reward", "value"),
+        unused=(*_OF_GAE, "lam", "lam_alpha"),
+        by_column=("gamma",),
+        defaults={"lam_alpha": None},
     ),
     _baseline(
         "grpo",

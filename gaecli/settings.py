@@ -26,6 +26,9 @@ from gaecli.choices import (
     Precision,
     Singleton,
     Truncation,
+    UnitIs,
+    UnitReward,
+    UnitValue,
     Unscored,
 )
 from gaecli.decay_settings import (
@@ -39,14 +42,16 @@ from gaecli.decay_settings import (
 )
 from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
-from gaecli.estimator_kinds import ESTIMATORS, FEW, EstimatorKind
+from gaecli.estimator_kinds import ESTIMATOR_ALIASES, ESTIMATOR_ROLES, ESTIMATORS, FEW, EstimatorKind
 from gaecli.group_settings import LABEL_FLAGS, check_group_settings, names_of, plain_group_settings
 from gaecli.label_settings import DEFAULTS as LABEL_DEFAULTS
 from gaecli.label_settings import LabelSettings, check_outcomes
 from gaecli.layout_kinds import LAYOUTS
+from gaecli.off_policy_settings import check_clips, check_own_roles, clip_rules
 from gaecli.presets import Preset, find_preset
 from gaecli.presets.groups import score_rules
 from gaecli.records import dataclass
+from gaecli.unit_settings import UNIT_SETTINGS, check_given, check_units, is_over_units
 
 #: The roles a column can play, in the order in which messages list them.
 ROLES = (
@@ -64,6 +69,8 @@ ROLES = (
     "env",
     "step",
     "mask",
+    "unit",
+    *ESTIMATOR_ROLES,
 )
 
 
@@ -87,11 +94,22 @@ class Settings(LabelSettings):
     #: Columns with γ and λ of each step.
     gamma_column: str | None = None
     lam_column: str | None = None
+    #: Where a step is a unit of rows (the role `unit`): what the column holds, None where that is plain; what
+    #: becomes of rewards and values of its rows.
+    unit_is: UnitIs | None = None
+    unit_reward: UnitReward = "sum"
+    unit_value: UnitValue = "first"
+    #: γ over units; γ is then that within each of them, in a second pass.
+    turn_gamma: float | None = None
     preset: str = "exact"
     #: One of `gaecli.estimator_kinds.ESTIMATORS`.
     estimator: str = "gae"
     #: Rewards of an n-step return. Of `n-step` alone, which has no default for it.
     n_steps: int | None = None
+    #: Of `vtrace`: what ρ is clipped to in TD errors, in traces, and in A. None: 1; of the last, as of the first.
+    rho_bar: float | None = None
+    c_bar: float | None = None
+    pg_bar: float | None = None
     truncation: Truncation = "exact"
     bootstrap: Bootstrap = "zero"
     done_at: DoneAt | None = None
@@ -148,9 +166,10 @@ class Settings(LabelSettings):
         given = plain_group_settings({name: value for name, value in explicit.items() if value is not None})
         if given.get("names") == "lerobot":
             given = {"return_column": "mc_return", "terminal_column": "is_terminal", **given}
-        kind = ESTIMATORS.get(given.get("estimator", "gae"))
+        kind = ESTIMATORS.get(estimator_name(given.get("estimator", "gae")))
         if kind is not None:
             _check_used(kind, given)
+            check_given(given, given.get("columns", {}), preset, kind)
         chosen = _preset_settings(preset, kind)
         without_other_ways(chosen, given)
         if given.get("rewards"):
@@ -166,8 +185,10 @@ class Settings(LabelSettings):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "preset", find_preset(self.preset).name)
+        object.__setattr__(self, "estimator", estimator_name(self.estimator))
         _check_choice("estimator", self.estimator, tuple(ESTIMATORS))
         check_decays(self)
+        check_units(self)
         choices: dict[str, Any] = {
             "bootstrap": Bootstrap,
             "truncation": Truncation,
@@ -189,6 +210,8 @@ class Settings(LabelSettings):
             _check_choice("mask_mode", self.mask_mode, get_args(MaskMode))
         self._check_n_steps()
         check_group_settings(self)
+        check_clips(self.rho_bar, self.c_bar, self.pg_bar)
+        check_own_roles(self.kind, self.columns)
         self.check_labels()
         check_outcomes(self, _preset_settings(self.convention, self.kind)["truncation"])
         if self.norm_ddof not in (0, 1):
@@ -273,6 +296,11 @@ class Settings(LabelSettings):
         return tuple(dict.fromkeys(filter(None, [self.gamma_column, self.lam_column])))
 
     @property
+    def is_over_units(self) -> bool:
+        """A step of the estimator is a unit of several rows."""
+        return is_over_units(self.columns, self.convention, self.kind)
+
+    @property
     def kind(self) -> EstimatorKind:
         """The row of the table of estimators."""
         return ESTIMATORS[self.estimator]
@@ -323,6 +351,9 @@ class Settings(LabelSettings):
         for name in ("n_steps", *OPTIONAL):
             if found[name] is None:
                 del found[name]
+        for name in UNIT_SETTINGS:
+            if not self.is_over_units or found[name] is None:
+                del found[name]
         for name in FEW:
             if not self.uses(name) or found[name] in (None, {}):
                 del found[name]
@@ -365,6 +396,11 @@ SETTING_NAMES = frozenset(f.name for f in fields(Settings))
 OPTION_NAMES = frozenset(f.name for f in fields(RunOptions))
 
 
+def estimator_name(given: Any) -> Any:
+    """The one of the table, of whatever name."""
+    return ESTIMATOR_ALIASES.get(given, given) if isinstance(given, str) else given
+
+
 def _preset_settings(preset: Preset, kind: EstimatorKind | None) -> dict[str, Any]:
     """What a preset decides for an estimator."""
     chosen = preset.settings()
@@ -374,7 +410,7 @@ def _preset_settings(preset: Preset, kind: EstimatorKind | None) -> dict[str, An
         chosen["normalize"] = "none"
     if "truncation" in kind.unused:
         chosen["truncation"] = "exact"
-    return {**chosen, **score_rules(preset.name, kind.name)}
+    return {**chosen, **score_rules(preset.name, kind.name), **clip_rules(preset.name, kind)}
 
 
 def _check_used(kind: EstimatorKind, given: Mapping[str, Any]) -> None:

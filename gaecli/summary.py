@@ -188,6 +188,15 @@ class Normalization:
 
 
 @dataclass(frozen=True)
+class UnitCounts:
+    """Units of several steps that were one step each: their column, what it holds, and how many there are."""
+
+    column: str
+    reading: Literal["id", "end"]
+    count: int
+
+
+@dataclass(frozen=True)
 class Baseline:
     """What the scores of trajectories were compared with, of estimators that do so."""
 
@@ -245,6 +254,8 @@ class Summary:
     gallery: Gallery | None = None
     #: Of each stream by itself, where there are several.
     explained_variances: Spread | None = None
+    #: Where a step was a unit of several rows.
+    units: UnitCounts | None = None
     #: Where they were asked for.
     labels: LabelSummary | None = None
     success: SuccessSummary | None = None

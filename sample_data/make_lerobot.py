@@ -19,7 +19,9 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent
-sys.path.append(str(HERE.parent / "tests"))  # stand-ins for what lerobot imports and a set without video never calls
+sys.path.append(
+    str(HERE.parent / "tests")
+)  # stand-ins for what lerobot imports and a set without video never calls
 
 NUM_EPISODES = 10
 TIME_LIMIT = 14
@@ -59,7 +61,9 @@ def episode(random: np.random.Generator) -> list[dict[str, np.ndarray]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--output", type=Path, default=HERE / "reach_lerobot")
     output = parser.parse_args().output
 

@@ -45,7 +45,7 @@ _SETTINGS = (
     Option(
         "estimator",
         "What to compute. `mc`, discounted returns, needs no value column, nor do `grpo` and its kind, which take "
-        "`--group-column`; `n-step` takes `--n-steps`.",
+        "`--group-column`; `n-step`, or `k-step`, takes `--n-steps`; `vtrace` and its kind the policies' columns.",
         _ESTIMATOR,
         "|".join(ESTIMATORS),
         "gae",
@@ -120,6 +120,11 @@ _SETTINGS = (
         "steps|trajectories",
     ),
     _number("n_steps", "Rewards that `--estimator n-step` sums before it takes V.", int, metavar="N"),
+    _number("rho_bar", "Of `vtrace`: the most that ρ counts in a TD error. Default: 1.", float),
+    _number("c_bar", "Of `vtrace`: the most that ρ counts in a trace. Default: 1.", float),
+    _number(
+        "pg_bar", "Of `vtrace`: the most that ρ counts in A. Default: as `--rho-bar`, or the preset's.", float
+    ),
     _number("gamma", "Discount γ. Default: 0.99, or the preset's.", float, flags="--gamma -g"),
     _number("lam", "GAE's λ. Default: 0.95, or the preset's.", float, flags="--lam --lambda --gae-lambda -l"),
     _number(
@@ -138,6 +143,30 @@ _SETTINGS = (
     _number("lam_value_alpha", "The same by the length, as `--lam-alpha`.", float, metavar="ALPHA"),
     _number("lam_value_retain", "The same by the length, as `--lam-retain`.", float, metavar="Q"),
     Option("gamma_column", "Column with γ of each step, of what follows it.", _ESTIMATOR, "COLUMN"),
+    Option(
+        "unit_is",
+        "What `--unit` holds: ids (`id`) or flags (`end`). Default: flags if it is boolean; asked where it matters.",
+        _ESTIMATOR,
+        "id|end",
+    ),
+    Option(
+        "unit_reward",
+        "Reward of a unit, of those of its rows. Default: `sum`, or the preset's.",
+        _ESTIMATOR,
+        "sum|mean",
+    ),
+    Option(
+        "unit_value",
+        "The row of a unit whose V counts. Default: `first`, or the preset's.",
+        _ESTIMATOR,
+        "first|last",
+    ),
+    _number(
+        "turn_gamma",
+        "γ over units; `--gamma` is then that within each of them, in a second pass (VAGEN).",
+        float,
+        metavar="GAMMA",
+    ),
     Option("lam_column", "Column with λ of each step.", _ESTIMATOR, "COLUMN"),
     Option(
         "truncation",
@@ -254,6 +283,21 @@ _ROLES = (
     _role("env", "the id of the environment"),
     _role("step", "the number of the step; orders the rows of a trajectory"),
     _role("mask", "1 for steps that take part"),
+    Option(
+        "unit",
+        "Compute over turns, or other runs of rows: column with the id of each, or a flag at its last row. A row "
+        "where it is null or negative is in none.",
+        _ESTIMATOR,
+        "COLUMN",
+        fills="role",
+    ),
+    _role("log_prob", "log π(a|s) of the policy that off-policy estimators evaluate"),
+    _role("behaviour_log_prob", "log μ(a|s) of the policy that acted")._replace(
+        flags="--behaviour-log-prob-column --behavior-log-prob-column"
+    ),
+    _role("ratio", "π(a|s) / μ(a|s), instead of the two"),
+    _role("prob", "π(a|s), for `tree-backup`"),
+    _role("q", "Q(s, a), for `retrace`, `q-lambda` and `tree-backup`"),
 )
 
 _RUN_OPTIONS = (
@@ -414,14 +458,14 @@ _BY_SETTING = {row.name: row._replace(fills="setting") for row in _SETTINGS}
 OPTIONS: Mapping[str, Option] = {
     **_BY_SETTING,
     "no_estimator": _BY_SETTING["estimator"]._replace(is_hidden=True),
-    **{f"{row.name}_column": row for row in _ROLES},
+    **{"unit" if row.name == "unit" else f"{row.name}_column": row for row in _ROLES},
     **{row.name: row._replace(fills="run") for row in _RUN_OPTIONS},
     **{row.name: row._replace(fills="given") for row in _SHARED},
     **_OF_COMMANDS,
 }
 
 #: The columns of all roles, as every command lists them.
-ROLE_COLUMNS = " ".join(f"{row.name}_column" for row in _ROLES)
+ROLE_COLUMNS = " ".join(f"{row.name}_column" for row in _ROLES if row.name != "unit")
 
 #: What scores are made of and compared with, as every command lists them that computes.
 GROUP_OPTIONS = " ".join(FEW)

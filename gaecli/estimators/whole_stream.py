@@ -6,13 +6,14 @@ What crosses the border of a block would be more than one number here, so a stre
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Self
 
 import numpy as np
 
-from gaecli.estimators.base import Estimates
+from gaecli.estimators.base import Borders, Estimates
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.conventions import crosses_trajectories, ends_as_terminal
-from gaecli.estimators.decays import gammas, lams, value_lams
+from gaecli.estimators.decays import gammas, lams, value_lams, with_one_lam
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.recursion import gae_block
 from gaecli.kernels.devices import Device
@@ -100,6 +101,14 @@ class WholeStreamGae(GatedGae):
         # A scan of its own; the reward-to-go with its bootstrap is the return of λ = 1.
         return Estimates(advantages, self._gae(block, lam, threads) + block.values)
 
+    def borders(self, block: Block, advantages: FloatArray) -> Borders:
+        """What they say of ends; no decay of theirs is used."""
+        return Gae.borders(self.of_one_lam(), block, advantages)
+
+    def of_one_lam(self) -> Self:
+        """Not by lengths, which are those of trajectories that end in the block."""
+        return replace(self, settings=with_one_lam(self.settings, 1.0))
+
     def settle(
         self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
     ) -> FloatArray:
@@ -107,15 +116,7 @@ class WholeStreamGae(GatedGae):
         return advantages
 
     def _closed(self, block: Block) -> Block:
-        """Every lane ends here, with the value that the bootstrap policy gives."""
-        if not block.lanes.count:
-            return block
-        cuts = block.cuts.copy()
-        cuts[block.lanes.stops - 1] = True
-        block = replace(block, cuts=cuts)
-        if self.settings.open_ends == "terminal":
-            block = ends_as_terminal(block)
-        return fill_bootstrap(block, self.settings.bootstrap, is_whole_stream=True)
+        return closed(block, self.settings)
 
     def _gae(self, block: Block, lam: float | FloatArray, threads: int) -> FloatArray:
         if self._is_gated(block):
@@ -158,6 +159,25 @@ class WholeStreamGae(GatedGae):
         sums = weights * block.rewards + gamma * following_values(block)
         result: FloatArray = self._affine(block, sums, gamma * decays, threads) / weights - block.values
         return result
+
+
+def closed(block: Block, settings: Settings) -> Block:
+    """Every lane ends here, with the value that the bootstrap policy gives."""
+    if not block.lanes.count:
+        return block
+    cuts, last = block.cuts.copy(), block.lanes.stops - 1
+    cuts[last] = True
+    block = replace(block, cuts=cuts)
+    beyond = block.lanes.last_next_values
+    if beyond is not None:  # no start flag of a later block says otherwise
+        next_values = (
+            np.full(block.num_steps, np.nan) if block.next_values is None else block.next_values.copy()
+        )
+        next_values[last] = np.where(np.isnan(next_values[last]), beyond, next_values[last])
+        block = replace(block, next_values=next_values)
+    if settings.open_ends == "terminal":
+        block = ends_as_terminal(block)
+    return fill_bootstrap(block, settings.bootstrap, is_whole_stream=True)
 
 
 def following_values(block: Block) -> FloatArray:

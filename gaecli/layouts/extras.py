@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from gaecli.columns import Roles, columns_there
 from gaecli.errors import UsageError
+from gaecli.estimator_kinds import EstimatorKind
 from gaecli.formats.base import Column, RolloutFile, damaged
 from gaecli.layouts.cells import Cells
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray
 from gaecli.settings import Settings
+
+#: By how much a probability may exceed 1, and its logarithm 0, in float32 or bfloat16.
+_ROUNDING = 1e-2
 
 
 def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[str, ...]:
@@ -89,3 +94,39 @@ def zeroed(extras: Mapping[str, Array], where: BoolArray | None) -> Mapping[str,
     if where is None:
         return extras
     return {name: np.where(where, numbers.dtype.type(0), numbers) for name, numbers in extras.items()}
+
+
+def read_own_roles(
+    columns: Mapping[str, Column],
+    roles: Roles,
+    kind: EstimatorKind,
+    cells: Cells,
+    used: BoolArray | None,
+) -> ExtraCells:
+    """Those of each role that the estimator alone has a use for, by the role.
+
+    Rows that are not `used` get 0, and a ratio of 1: nothing is told of their policies. `DataError` for a number
+    that no policy has.
+    """
+    found: dict[str, Array] = {}
+    bad: BoolArray | None = None
+    for role in kind.own_roles:
+        name = roles.get(role)
+        if name is None:
+            continue
+        numbers, unusable = cells.numbers(columns[name], name, role, used)
+        if unusable is not None:
+            bad = unusable if bad is None else bad | unusable
+        if used is not None:
+            numbers = np.where(used, numbers, numbers.dtype.type(role == "ratio"))
+        lowest, highest = _bounds(role, kind)
+        cells.check_range(numbers, name, lowest, highest)
+        found[role] = numbers
+    return ExtraCells(found, bad)
+
+
+def _bounds(role: str, kind: EstimatorKind) -> tuple[float, float]:
+    """What a policy allows: a log-probability may be above 0 where actions have a density, not a probability."""
+    if role == "log_prob" and ("prob",) in kind.ways:
+        return -math.inf, _ROUNDING
+    return {"ratio": (0.0, math.inf), "prob": (0.0, 1.0 + _ROUNDING)}.get(role, (-math.inf, math.inf))

@@ -18,7 +18,7 @@ from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import inverted_of, split_ends
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
 from gaecli.layouts.evidence.rows import RowColumns
-from gaecli.layouts.extras import check_extras, read_extras, zeroed
+from gaecli.layouts.extras import check_extras, read_extras, read_own_roles, zeroed
 from gaecli.layouts.flag_columns import FLAGS, FlagColumns, flag_columns
 from gaecli.layouts.frames import Frame
 from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_steps
@@ -26,6 +26,7 @@ from gaecli.layouts.masks import MaskRule, is_doubtful, mask_facts, masked_steps
 from gaecli.layouts.next_values import merge_next_values
 from gaecli.layouts.padding import Padding
 from gaecli.layouts.rewards import RewardRule
+from gaecli.layouts.units import masked_outside, with_units
 from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, IndexArray, Labels, Placement
 from gaecli.settings import Settings
 
@@ -52,9 +53,11 @@ class NestedLayout:
         self._drops = settings.on_nan == "drop-episode"
         self._flags: FlagColumns = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
+        self._unit_is = settings.unit_is
         self._labels = settings.label_columns
         self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, self.roles, settings)
+        self._kind = settings.kind
         self._decays = settings.decay_columns
         beside = [*self._labels, *self._extras]
         used_columns = [*self.roles.row_columns, *self.evidence.names, *beside]
@@ -89,6 +92,9 @@ class NestedLayout:
         value, beyond = self._values(columns, offsets, start)
         values, bad_values = cells.values(value, names.get("value"), len(rewards), counted)
 
+        items = self._own_items(columns, offsets, start)
+        own = read_own_roles(items, self.roles, self._kind, cells, counted)
+
         last = _last_items(offsets)
         cuts = np.zeros(len(rewards), np.bool_)
         cuts[last] = True
@@ -112,7 +118,7 @@ class NestedLayout:
         )
         dropped = None
         if self._drops:
-            bad_steps = [bad, bad_values, bad_next, extras.bad, *bad_flags]
+            bad_steps = [bad, bad_values, bad_next, extras.bad, own.bad, *bad_flags]
             dropped = spread_to_trajectories([part for part in bad_steps if part is not None], cuts, last + 1)
             if dropped is not None:
                 rewards, values = np.where(dropped, 0, rewards), np.where(dropped, 0, values)
@@ -131,7 +137,7 @@ class NestedLayout:
             labels=self._labels_of(columns, offsets, start),
             missing_rewards=missing,
             has_values="value" in names,
-            extras=zeroed(extras.numbers, dropped),
+            extras=zeroed({**extras.numbers, **own.numbers}, dropped),
             list_offsets=offsets,
             null_lists=reward.null_lists,
             facts=BlockFacts(
@@ -155,7 +161,18 @@ class NestedLayout:
                 ),
             ),
         )
-        return block if mask is None or used is None else masked_steps(block, mask, used, self._mask_rule)
+        if (unit := self.roles.get("unit")) is not None:
+            column = columns[unit]
+            column = (
+                repeated(column, offsets)
+                if column.offsets is None
+                else self._items(columns, unit, offsets, start)
+            )
+            shift = self._mask_rule.shift
+            block = with_units(block, column, unit, self._unit_is, cells, lambda steps: steps, shift=shift)
+        if mask is not None and used is not None:
+            block = masked_steps(block, mask, used, self._mask_rule)
+        return masked_outside(block)
 
     def _ask_about(self, masks: Column, offsets: IndexArray) -> None:
         """A list with an item per step is a mask of either kind; one that is longer speaks of ends."""
@@ -304,6 +321,14 @@ class NestedLayout:
                 found[name] = on_last_items(columns[name], offsets, fill=0)
             else:
                 found[name] = repeated(columns[name], offsets)
+        return found
+
+    def _own_items(self, columns: Mapping[str, Column], offsets: IndexArray, start: int) -> dict[str, Column]:
+        """The columns that the estimator alone has a use for: items; Q of a state behind the last step is none."""
+        found = {}
+        for name in filter(None, map(self.roles.get, self._kind.own_roles)):
+            is_longer = is_one_longer(columns[name], offsets)
+            found[name] = of_steps(columns[name]) if is_longer else self._items(columns, name, offsets, start)
         return found
 
     def _labels_of(

@@ -25,6 +25,9 @@ class Carry:
 
     #: z of `gaecli.estimators.gae`.
     inflow: FloatArray
+    #: V and the estimate of what z is made of; 0 where nothing enters.
+    values: FloatArray
+    estimates: FloatArray
     #: The trajectory of the last step ends there, although no flag in the block says so.
     ends: BoolArray
     #: It ends terminally: the next step of the lane carries a start flag.
@@ -244,20 +247,20 @@ class _Entering:
             given[has_own] = own[has_own]
             following = np.where(has_own, own, following)
             carry.next_values[self.goes_on & has_own] = own[self.goes_on & has_own]
-        carry.inflow[self.goes_on] = (
-            borders.value_weights * following + borders.trace_weights * self.follower_advantages
-        )[self.goes_on]
+        carry.values[self.goes_on] = following[self.goes_on]
+        carry.estimates[self.goes_on] = self.follower_advantages[self.goes_on]
         given[self.ends_before_padding] = self.follower_values[self.ends_before_padding]
         wants = self.ends_with_lane | (self.ends_before_padding & ~self.is_terminal)
-        wants &= borders.end_weights != 0
+        wants &= borders.wants_values
         if open_ends == "terminal":
             wants &= borders.last_cut  # by a truncation; what merely stops has nothing beyond it
         is_given = wants & ~np.isnan(given)
         carry.next_values[is_given] = given[is_given]
-        carry.inflow[is_given] = (borders.end_weights * given)[is_given]
+        carry.values[is_given] = given[is_given]
         lacks: BoolArray = wants & ~is_given
         if bootstrap == "current":
-            carry.inflow[lacks] = (borders.end_weights * borders.last_values)[lacks]
+            carry.values[lacks] = borders.last_values[lacks]
+        carry.inflow[:] = borders.inflow(carry.values, carry.estimates, self.goes_on)
         return lacks
 
 
@@ -339,6 +342,8 @@ def _is_through(summaries: Sequence[BlockSummary]) -> BoolArray:
 def _empty_carry(count: int, num_sums: int = 0) -> Carry:
     no = [np.zeros(count, np.bool_) for _ in range(4)]
     return Carry(
+        np.zeros(count),
+        np.zeros(count),
         np.zeros(count),
         no[0],
         no[1],

@@ -27,6 +27,7 @@ from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.report.text_flow import TextColumn, TextGrid, flow, hanging, labelled, paragraph
 from gaecli.settings import Settings
 from gaecli.summary import ColumnStatistics, ComputePlan, ExistingColumn, FileInfo, Inspection
+from gaecli.unit_settings import UNIT_SETTINGS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -239,6 +240,7 @@ _TOLD_BY_PRESET = (
     "on_nan",
     "lam_alpha",
     *OPTIONAL,
+    *UNIT_SETTINGS,
     "n_steps",
     "group_column",
     "normalize_by",

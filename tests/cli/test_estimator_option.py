@@ -84,7 +84,7 @@ def test_commands_that_know_only_gae_say_so(run_gae, tmp_path, command):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--estimator", "vtrace"), "`--estimator` is `vtrace`; it must be one of gae, "),
+        (("--estimator", "ppo"), "`--estimator` is `ppo`; it must be one of gae, "),
         (("--estimator", "mc", "--lam", "0.9"), "`--lam` says nothing to `--estimator mc`"),
         (("--estimator", "n-step"), "pass `--n-steps N`"),
         (("--n-steps", "5"), "`--n-steps` says nothing to `--estimator gae`"),
