@@ -80,6 +80,8 @@ def verify(
     check_decays_are_numbers(settings, "gae verify")
     preset = None if preset is None else find_preset(preset).name
     _check_asked(estimator, group_column, n_steps)
+    if preset is not None:
+        check_decays_are_numbers(settings.replace(preset=preset), "gae verify")
     given = [source] if column_source is None else [source, column_source]
     with Places(RunOptions(dry_run=True)) as places:
         local = [Path(path) for path in places.inputs.fetched(given)]

@@ -119,6 +119,8 @@ def candidates(
     for name, preset in PRESETS.items():
         if only is not None and name != only:
             continue
+        if preset.over_units:
+            continue  # they need a column that tells units apart
         for flags in _options(preset):
             made = _settings(name, settings, **flags)
             key = (*_convention(preset, made, holds), *_columns(file, made))
