@@ -149,7 +149,9 @@ def _with_success(file: RolloutFile, roles: Roles, name: str) -> Roles:
     _named(file, "success", name)
     steps = [roles.names.get(role, name) for role in ("mask", "terminated", "truncated", "done", "value")]
     deepest = max([name, *steps], key=lambda each: _depth(file.find(each)))  # the first of equals
-    return replace(roles.without("reward"), names={**roles.without("reward").names, "reward": deepest})
+    found = roles.without("reward")
+    explicit = found.explicit | {"reward"} if deepest == name else found.explicit
+    return replace(found, names={**found.names, "reward": deepest}, explicit=explicit)
 
 
 def _depth(info: ColumnInfo | None) -> tuple[bool, int]:
