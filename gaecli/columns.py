@@ -54,6 +54,10 @@ _SUGGESTED = {
 _NEVER_SUGGESTED = ("target", "next", "prev", "return", "advantage", "adv_", "rtg")
 
 
+class MissingRoleError(UsageError):
+    """No column plays a role that there has to be."""
+
+
 @dataclass(frozen=True)
 class Unused:
     """A column that has the name of a role and cannot play it."""
@@ -145,7 +149,9 @@ def _with_success(file: RolloutFile, roles: Roles, name: str) -> Roles:
     _named(file, "success", name)
     steps = [roles.names.get(role, name) for role in ("mask", "terminated", "truncated", "done", "value")]
     deepest = max([name, *steps], key=lambda each: _depth(file.find(each)))  # the first of equals
-    return replace(roles.without("reward"), names={**roles.without("reward").names, "reward": deepest})
+    found = roles.without("reward")
+    explicit = found.explicit | {"reward"} if deepest == name else found.explicit
+    return replace(found, names={**found.names, "reward": deepest}, explicit=explicit)
 
 
 def _depth(info: ColumnInfo | None) -> tuple[bool, int]:
@@ -376,7 +382,7 @@ def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
     return checked
 
 
-def _missing(file: RolloutFile, role: str) -> UsageError:
+def _missing(file: RolloutFile, role: str) -> MissingRoleError:
     numbers = [name for name, info in file.columns.items() if info.kind in ("float", "int")]
     near = _nearest(role, numbers)
     flag = flag_of(role)
@@ -399,7 +405,7 @@ def _missing(file: RolloutFile, role: str) -> UsageError:
             hint += f"; `--success-column {flags[0]}` makes rewards of success"
         elif without:
             hint += f"; {' and '.join(without)} {'needs' if len(without) == 1 else 'need'} none"
-    return UsageError(
+    return MissingRoleError(
         f"no {role} column in `{file.path}`\n       columns there: {columns_there(file)}", hint=hint
     )
 

@@ -334,7 +334,25 @@ class ComputePlan:
 
 #: How a column came to its role: the user named it, its name is an alias, or one but for case, or the data
 #: set that the file belongs to has it so.
-RoleReason = Literal["flag", "name", "preset", "case", "data set"]
+RoleReason = Literal["flag", "name", "preset", "case", "data set", "log"]
+
+
+@dataclass(frozen=True)
+class LogInfo:
+    """A log of responses that a library wrote, and how it is computed with. Nothing of it is done unasked."""
+
+    name: str
+    #: Library and version, file, function.
+    writer: str
+    rewards: Sequence[str]
+    #: Columns whose values together tell the responses to one prompt.
+    group: Sequence[str]
+    #: The column of advantages that is there already.
+    advantage: str | None
+    #: One line of all that.
+    says: str
+    #: What to type; None where columns are missing for it.
+    command: str | None
 
 
 @dataclass(frozen=True)
@@ -381,6 +399,8 @@ class FileInfo:
     #: 1 - Var(R - V) / Var(R) with R the return at λ = 1, bootstrapped as `plan` says.
     explained_variance: float | None = None
     existing: Sequence[ExistingColumn] = ()
+    #: Where it is one.
+    log: LogInfo | None = None
     plan: ComputePlan | None = None
     warnings: Sequence[WarningNote] = ()
     #: Where asked for.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from gaecli.cli.command import Given, command
+from gaecli.cli.label_options import SUCCESS_OPTIONS
 from gaecli.cli.options import GROUP_OPTIONS, ROLE_COLUMNS
 from gaecli.diagnosis import Checkup
 
@@ -18,6 +19,7 @@ from gaecli.diagnosis import Checkup
     "stream unit unit_is unit_reward unit_value turn_gamma",
     "layout mask_mode masked_reward",
     GROUP_OPTIONS,
+    SUCCESS_OPTIONS,
     ROLE_COLUMNS,
     "memory files_from join document_json quiet",
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from gaecli.cli.command import Given, command
+from gaecli.cli.label_options import SUCCESS_OPTIONS
 from gaecli.cli.options import GROUP_OPTIONS, ROLE_COLUMNS
 from gaecli.cli.values import check_plot
 from gaecli.errors import UsageError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     "stream unit unit_is unit_reward unit_value turn_gamma",
     "mask_mode masked_reward",
     GROUP_OPTIONS,
+    SUCCESS_OPTIONS,
     ROLE_COLUMNS,
     "advantage_column return_column memory jobs files_from join document_json plot on_nan",
 )

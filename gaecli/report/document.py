@@ -78,6 +78,7 @@ def checkup_to_dict(checkup: Checkup) -> dict[str, Any]:
         "rules": checkup.codes,
         "errors": checkup.num_errors,
         "warnings": checkup.num_warnings,
+        "notes": checkup.num_notes,
         "files": checkup.num_files,
         "rows": checkup.num_rows,
         "findings": [_finding(finding) for finding in checkup.findings],
