@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from gaecli.choices import MeasuredOver, NormFloor, Singleton, Unscored
+from gaecli.choices import MeasuredOver, NormFloor, ScaleRewards, Singleton, Unscored
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import FEW
 
@@ -65,6 +65,17 @@ def _weighed(text: str) -> tuple[str, float]:
         return text, 1.0
 
 
+def check_preset_has(settings: Any, rules: Mapping[str, Mapping[str, Any]]) -> None:
+    """A library without values has no other estimators than those that it has rules for."""
+    if settings.convention.only_scores and settings.estimator not in rules[settings.preset]:
+        has = ", ".join(rules[settings.preset])
+        raise UsageError(
+            f"preset `{settings.preset}` has no `{settings.estimator}`: {settings.convention.library} computes "
+            "advantages from scores of responses alone",
+            hint=f"pass `--estimator` with one of {has}",
+        )
+
+
 def check_group_settings(settings: Any) -> None:
     """`settings`: a `Settings`, which stands above this module."""
     _check_few(settings)
@@ -106,6 +117,7 @@ def _check_choices(settings: Any) -> None:
     for name, choices in (
         ("singleton", get_args(Singleton)),
         ("unscored", get_args(Unscored)),
+        ("scale_rewards", (None, *get_args(ScaleRewards))),
         ("norm_over", (None, *get_args(MeasuredOver))),
         ("group_floor", (None, *get_args(NormFloor))),
     ):

@@ -23,6 +23,7 @@ from gaecli.choices import (
     NormFloor,
     OnNan,
     Precision,
+    ScaleRewards,
     Singleton,
     Truncation,
     Unscored,
@@ -39,10 +40,16 @@ from gaecli.decay_settings import (
 from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS, FEW, EstimatorKind
-from gaecli.group_settings import LABEL_FLAGS, check_group_settings, names_of, plain_group_settings
+from gaecli.group_settings import (
+    LABEL_FLAGS,
+    check_group_settings,
+    check_preset_has,
+    names_of,
+    plain_group_settings,
+)
 from gaecli.layout_kinds import LAYOUTS
 from gaecli.presets import Preset, find_preset
-from gaecli.presets.groups import score_rules
+from gaecli.presets.groups import SCORE_RULES, score_rules
 from gaecli.records import dataclass
 
 #: The roles a column can play, in the order in which messages list them.
@@ -121,6 +128,8 @@ class Settings:
     group_floor: NormFloor | None = None
     #: What the only trajectory of a group gets.
     singleton: Singleton = "zero"
+    #: What centred scores are divided by. None: nothing, or what is usual for the estimator.
+    scale_rewards: ScaleRewards | None = None
     #: Column -> weight: the score is their weighted sum. Empty: that of the one reward column.
     rewards: Mapping[str, float] = field(default_factory=dict)
     #: A trajectory without any reward is an error, or is compared with none and gets 0.
@@ -183,6 +192,7 @@ class Settings:
         if self.mask_mode is not None:
             _check_choice("mask_mode", self.mask_mode, get_args(MaskMode))
         self._check_n_steps()
+        check_preset_has(self, SCORE_RULES)
         check_group_settings(self)
         if self.norm_ddof not in (0, 1):
             raise UsageError(f"`--norm-ddof` is {self.norm_ddof}; it must be 0 or 1")

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from gaecli.errors import UsageError
 from gaecli.presets.base import Preset
+from gaecli.presets.groups import SCORE_PRESETS
 from gaecli.presets.jax_libraries import JAX_PRESETS
 from gaecli.presets.robots import ROBOT_PRESETS
 from gaecli.presets.steps import STEP_PRESETS
@@ -20,15 +21,18 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     {preset.name: preset for preset in (*STEP_PRESETS, *ROBOT_PRESETS, *JAX_PRESETS, *TOKEN_PRESETS)}
 )
 
-__all__ = ["PRESETS", "Preset", "find_preset"]
+#: And those of libraries that only compare scores.
+ALL_PRESETS: Mapping[str, Preset] = MappingProxyType({**PRESETS, **SCORE_PRESETS})
+
+__all__ = ["ALL_PRESETS", "PRESETS", "Preset", "find_preset"]
 
 
 def find_preset(name: str) -> Preset:
     """The preset of that name; `UsageError` with the nearest names if there is none."""
-    if name in PRESETS:
-        return PRESETS[name]
+    if name in ALL_PRESETS:
+        return ALL_PRESETS[name]
     plain = name.lower().replace("_", "-")
-    near = [known for known in PRESETS if known.startswith(plain)]
-    near = near or difflib.get_close_matches(plain, list(PRESETS), n=3, cutoff=0.5)
+    near = [known for known in ALL_PRESETS if known.startswith(plain)]
+    near = near or difflib.get_close_matches(plain, list(ALL_PRESETS), n=3, cutoff=0.5)
     guess = f"did you mean {' or '.join(f'`{known}`' for known in near)}? " if near else ""
     raise UsageError(f"no preset `{name}`", hint=f"{guess}`gae presets` lists them")
