@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from gaecli.formats.registry import FORMATS
-from gaecli.names import ALIASES, KEY_PARTS
+from gaecli.names import ALIASES, ESTIMATOR_ROLE_NAMES, KEY_PARTS
 
 PAGE = Path(__file__).resolve().parent / "formats.md"
 
@@ -26,6 +26,11 @@ _MEANING = {
     "env": "id of the environment",
     "step": "counts the steps, orders the rows",
     "mask": "1 for steps that take part",
+    "log_prob": "log π(a|s), for off-policy estimators",
+    "behaviour_log_prob": "log μ(a|s) of the policy that acted, for the same",
+    "ratio": "π(a|s) / μ(a|s), for the same",
+    "prob": "π(a|s), for `tree-backup`",
+    "q": "Q(s, a), for `retrace`, `q-lambda` and `tree-backup`",
 }
 
 
@@ -45,7 +50,7 @@ def document() -> str:
 
 def _aliases() -> str:
     lines = ["| role | names, in this order | what it is |", "|---|---|---|"]
-    for role, names in ALIASES.items():
+    for role, names in {**ALIASES, **ESTIMATOR_ROLE_NAMES}.items():
         listed = " ".join(f"`{name}`" for name in names)
         lines.append(f"| {role.replace('_', ' ')} | {listed} | {_MEANING[role]} |")
     parts = " ".join(f"`{name}`" for name in KEY_PARTS)

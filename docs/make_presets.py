@@ -40,6 +40,9 @@ batch-major files need nothing of the kind: no trajectory crosses their rows.
 **Tokens.** Rewards are read per token. What a trainer does before its recursion is out of scope: where it puts the
 score of a response, KL penalties, reward whitening, clipping.
 
+**Other names.** Some libraries compute as another one does: `--preset jaxmarl` is `purejaxrl`, and the summary and
+the file say so. They stand beside their preset, with the revision that was read.
+
 In the formulas: r, V, A of step t, a prime for those of step t + 1; d, `term`, `trunc` are the flags of step t as 0
 or 1; `cut` is the last step of a trajectory. How closely presets meet the libraries: [parity.md](parity.md).
 

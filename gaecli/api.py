@@ -153,19 +153,20 @@ def verify(
         source: one rollout file.
         column: the advantages, or the returns; another usual name for the same will do.
         column_source: the file they stand in, if it is another one with the same rows.
-        **settings: how the file is to be read, as for `compute`. `preset` tries that one only.
+        **settings: how the file is to be read, as for `compute`. `preset` and `estimator` try that one only,
+            `group_column` and `n_steps` those groups and that window.
     """
     from gaecli.commands.verify import verify as run
 
-    preset = settings.pop("preset", None)
+    only = {name: settings.pop(name, None) for name in ("preset", "estimator", "group_column", "n_steps")}
     computed, options = split_settings(settings)
     return run(
         source,
         column,
         computed,
         column_source=column_source,
-        preset=preset,
         memory_bytes=options.memory_bytes,
+        **only,
     )
 
 

@@ -12,12 +12,14 @@ from dataclasses import field, replace
 
 from gaecli.choices import DoneAt
 from gaecli.errors import DataError, UsageError
-from gaecli.estimator_kinds import ESTIMATORS
+from gaecli.estimator_kinds import ESTIMATOR_ROLES, ESTIMATORS
 from gaecli.formats.base import TWO_COLUMNS, ColumnInfo, RolloutFile, damaged
+from gaecli.formats.own_columns import own_columns
 from gaecli.names import (
     ALIASES,
     CLOCKS,
     DISCOUNTS,
+    ESTIMATOR_ROLE_NAMES,
     FLAG_ROLES,
     INVERTED_ROLES,
     KEY_PARTS,
@@ -25,6 +27,7 @@ from gaecli.names import (
     RLDS_FLAGS,
     START_FLAGS,
 )
+from gaecli.off_policy_columns import missing_own, other_ways
 from gaecli.records import dataclass
 from gaecli.settings import ROLES, Settings
 from gaecli.summary import RoleReason
@@ -102,9 +105,18 @@ class Roles:
 def resolve(file: RolloutFile, settings: Settings) -> Roles:
     """Find the columns of `file`. `UsageError` where one is missing or two claim a role."""
     roles = find_roles(file, settings)
+    if settings.success_column is not None:
+        roles = _with_success(file, roles, settings.success_column)
     for role in settings.kind.roles:
         if role not in roles.names:
-            raise _missing(file, role)
+            raise (
+                _missing(file, role)
+                if role in _SUGGESTED
+                else missing_own(settings.kind, role, file.path, columns_there(file))
+            )
+    roles = roles.without(
+        *other_ways(settings.kind, roles.names, roles.explicit, file.path, columns_there(file))
+    )
     if "value" not in roles.names:
         _check_without_values(file, settings)
     return _check_kinds(file, roles)
@@ -122,6 +134,18 @@ def _check_without_values(file: RolloutFile, settings: Settings) -> None:
             )
 
 
+def _with_success(file: RolloutFile, roles: Roles, name: str) -> Roles:
+    """Success in place of the rewards; where it is of whole episodes, a column that says which steps there are."""
+    _named(file, "success", name)
+    steps = [roles.names.get(role, name) for role in ("mask", "terminated", "truncated", "done", "value")]
+    deepest = max([name, *steps], key=lambda each: _depth(file.find(each)))  # the first of equals
+    return replace(roles.without("reward"), names={**roles.without("reward").names, "reward": deepest})
+
+
+def _depth(info: ColumnInfo | None) -> tuple[bool, int]:
+    return (False, 0) if info is None else (info.is_list, sum(size != 1 for size in info.shape))
+
+
 def find_roles(file: RolloutFile, settings: Settings) -> Roles:
     """The columns by option and alias, whether or not they are enough and fit their roles."""
     names: dict[str, str] = {}
@@ -130,7 +154,8 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
     own = _own_names(file, settings, padding)
     taken = {*padding.values(), *settings.columns.values(), *_rlds_discounts(file), *settings.decay_columns}
     taken |= {name for there in own.values() for name in there}
-    for role in ALIASES:
+    aliases = {**ALIASES, **{role: ESTIMATOR_ROLE_NAMES[role] for role in settings.kind.own_roles}}
+    for role, usual in aliases.items():
         option = "done" if role == "done_start" else role
         if role == "done_start" and settings.columns.get("not_done", "none") != "none":
             continue
@@ -138,7 +163,7 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
             if role == option:
                 names[role] = _named(file, role, settings.columns[option])
             continue
-        found = own.get(role) or [name for name in _by_names(file, role, ALIASES[role]) if name not in taken]
+        found = own.get(role) or [name for name in _by_names(file, role, usual) if name not in taken]
         if found:
             names[role], *others = found
             if others:
@@ -192,7 +217,8 @@ def why_found(roles: Roles, role: str) -> RoleReason:
         return "flag"
     if role in roles.by_preset:
         return "preset"
-    is_alias = any(roles.names[role] in aliases for aliases in ALIASES.values())
+    known = (*ALIASES.values(), *ESTIMATOR_ROLE_NAMES.values())
+    is_alias = any(roles.names[role] in aliases for aliases in known)
     return "name" if is_alias else "case"
 
 
@@ -232,7 +258,7 @@ def _did_you_mean(name: str, role: str, file: RolloutFile) -> str:
 
 
 def flag_of(role: str) -> str:
-    return f"--{role.replace('_', '-')}-column" if role in ROLES else "--done-column"
+    return f"--{role.replace('_', '-')}-column" if role in (*ROLES, "success") else "--done-column"
 
 
 def _by_names(file: RolloutFile, role: str, aliases: Sequence[str], *, by_case: bool = True) -> list[str]:
@@ -255,8 +281,12 @@ def _by_names(file: RolloutFile, role: str, aliases: Sequence[str], *, by_case: 
 
 
 def _candidates(file: RolloutFile) -> dict[str, str]:
-    """What may be an alias -> its column: the names there, and the fields of the structs in a list `steps`."""
-    found = {name: name for name in file.columns}
+    """What may be an alias -> its column: the names there, and the fields of the structs in a list `steps`.
+
+    What gaecli wrote says nothing of the file: `is_terminal` may be the last step of an episode that was cut.
+    """
+    ours = own_columns(file.provenance)
+    found = {name: name for name in file.columns if name not in ours}
     for name in file.columns:
         head, _, field_name = name.partition(".")
         if head == "steps" and field_name and "steps" in file.columns:
@@ -284,7 +314,7 @@ def _fits(info: ColumnInfo | None, role: str) -> bool:
     if role == "step":
         return info.kind in _STEP_KINDS
     is_number = info.kind in ("float", "int", "bool", "null")
-    return is_number or role not in (*NUMBER_ROLES, *FLAG_ROLES, "mask")
+    return is_number or role not in (*NUMBER_ROLES, *ESTIMATOR_ROLES, *FLAG_ROLES, "mask")
 
 
 def _clock(file: RolloutFile) -> str | None:
@@ -351,7 +381,10 @@ def _missing(file: RolloutFile, role: str) -> UsageError:
             for kind in ESTIMATORS.values()
             if role not in kind.roles and not kind.is_scored
         ]
-        if without:
+        flags = [name for name in file.columns if "success" in name.lower()] if role == "reward" else []
+        if flags:
+            hint += f"; `--success-column {flags[0]}` makes rewards of success"
+        elif without:
             hint += f"; {' and '.join(without)} {'needs' if len(without) == 1 else 'need'} none"
     return UsageError(
         f"no {role} column in `{file.path}`\n       columns there: {columns_there(file)}", hint=hint

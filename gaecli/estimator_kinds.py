@@ -12,6 +12,15 @@ from typing import Any, Literal
 from gaecli.choices import MeasuredOver
 from gaecli.records import dataclass
 
+#: Roles that some estimators alone have a use for; whoever has none does not read their columns.
+ESTIMATOR_ROLES = ("log_prob", "behaviour_log_prob", "ratio", "prob", "q")
+
+#: Where ratios of policies are cut off.
+CLIPS = ("rho_bar", "c_bar", "pg_bar")
+
+#: Other names: Aₜ⁽ᵏ⁾ = Σ_{l<k} γˡ δₜ₊ₗ is the n-step advantage with n = k.
+ESTIMATOR_ALIASES: Mapping[str, str] = {"k-step": "n-step"}
+
 #: What an estimator writes; `Settings` has the name of the column of each.
 OutputRole = Literal["advantage", "return"]
 
@@ -29,6 +38,8 @@ class EstimatorKind:
     module: str
     #: Roles that a file has to have. Others are used where they are there.
     roles: tuple[str, ...]
+    #: Further roles that it needs, in ways: the file has to have all of one of them.
+    ways: tuple[tuple[str, ...], ...] = ()
     #: What it writes, in this order. The first is what is scanned, measured and normalised.
     outputs: tuple[OutputRole, ...]
     #: What enters mean and standard deviation once, unless the settings say it: every step, or every trajectory.
@@ -49,12 +60,18 @@ class EstimatorKind:
     #: carry them as `Block.extras`.
     extras: Callable[[Any], tuple[str, ...]] = lambda settings: ()
 
+    @property
+    def own_roles(self) -> tuple[str, ...]:
+        """Of `ESTIMATOR_ROLES`, those whose columns it reads."""
+        known = {*self.roles, *(role for way in self.ways for role in way)}
+        return tuple(role for role in ESTIMATOR_ROLES if role in known)
+
     def uses(self, name: str) -> bool:
         """Whether a setting, or a rule of a preset, says anything to it."""
         return name in self.takes if name in FEW else name not in self.unused
 
 
-#: Settings of scores and groups, which every kind looks at that takes them, and no other does.
+#: Settings that every kind looks at that takes them, and no other does: of scores and groups, and of policies.
 FEW = (
     "group_column",
     "singleton",
@@ -71,6 +88,7 @@ FEW = (
     "group_ddof",
     "group_eps",
     "group_floor",
+    *CLIPS,
 )
 
 #: What says nothing to the score of a trajectory as a whole.
@@ -79,6 +97,29 @@ _SCORES = ("rewards", "unscored", "norm_over")
 _GROUPS = (*_SCORES, "group_column", "singleton", "sample_of")
 _SPREADS = ("group_ddof", "group_eps", "group_floor")
 _SCALED = (*_SPREADS, "scale_rewards", "batch_column")
+
+
+#: Decays of off-policy estimators are their own; so is what they make of a return.
+_OF_GAE = ("n_steps", "recursion", "returns")
+_RATIO = (("ratio",), ("log_prob", "behaviour_log_prob"))
+
+
+def _off_policy(name: str, summary: str, source: str, **more: Any) -> EstimatorKind:
+    """A recursion whose weights are of the policies; λ is 1 where nothing is said."""
+    return EstimatorKind(
+        name=name,
+        summary=summary,
+        source=source,
+        module="gaecli.estimators.off_policy",
+        outputs=("advantage", "return"),
+        **{
+            "roles": ("reward", "value", "q"),
+            "unused": _OF_GAE,
+            "by_column": ("gamma", "lam"),
+            "defaults": {"lam": 1.0, "lam_alpha": None},
+            **more,
+        },
+    )
 
 
 def _baseline(name: str, summary: str, source: str, *takes: str, **more: Any) -> EstimatorKind:
@@ -170,6 +211,41 @@ _ROWS = (
         outputs=("return",),
         by_column=("gamma",),
         unused=("lam", "lam_alpha", "recursion", "returns", "n_steps"),
+    ),
+    _off_policy(
+        "vtrace",
+        "V-trace: TD errors weighted by min(ρ, ρ̄), decayed by λ min(ρ, c̄): targets R = vs, and A for the policy",
+        "Espeholt et al. 2018, sec. 4.1, https://arxiv.org/abs/1802.01561",
+        roles=("reward", "value"),
+        ways=_RATIO,
+        takes=CLIPS,
+    ),
+    _off_policy(
+        "retrace",
+        "Retrace: targets R of Q with traces c = λ min(1, ρ), and A = R - V",
+        "Munos et al. 2016, eq. 3-4, https://arxiv.org/abs/1606.02647",
+        ways=_RATIO,
+    ),
+    _off_policy(
+        "q-lambda",
+        "Q(λ): targets R of Q with traces c = λ, whatever the policies, and A = R - V",
+        "Harutyunyan et al. 2016, https://arxiv.org/abs/1602.04951",
+        defaults={"lam_alpha": None},
+    ),
+    _off_policy(
+        "tree-backup",
+        "tree backup: targets R of Q with traces c = λ π(a|s), and A = R - V",
+        "Precup et al. 2000, https://scholarworks.umass.edu/cs_faculty_pubs/80",
+        ways=(("prob",), ("log_prob",)),
+    ),
+    _off_policy(
+        "upgo",
+        "upgoing policy update: the return goes on while the next step does at least as well as its V, and A = R - V",
+        "Vinyals et al. 2019, https://doi.org/10.1038/s41586-019-1724-z",
+        roles=("reward", "value"),
+        unused=(*_OF_GAE, "lam", "lam_alpha"),
+        by_column=("gamma",),
+        defaults={"lam_alpha": None},
     ),
     _baseline(
         "grpo",

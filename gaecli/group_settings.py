@@ -33,6 +33,7 @@ LABEL_FLAGS = {
     "batch_column": "--batch-column",
     "state_column": "--state-column",
     "sample_of": "--sample-of",
+    "label_by": "--label-by",
 }
 
 

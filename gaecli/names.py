@@ -85,6 +85,53 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "mask": ("response_mask", "action_mask", "loss_mask", "mask", "token_loss_mask"),
 }
 
+#: The same for roles that some estimators alone have a use for. A bare `log_prob` is not here: with a collector it
+#: is that of the policy that acted, in a training step that of the one that learns.
+ESTIMATOR_ROLE_NAMES: Mapping[str, tuple[str, ...]] = {
+    "log_prob": (
+        "target_log_prob",
+        "target_log_probs",
+        "target_logp",
+        "target_action_log_probs",
+        "new_log_prob",
+        "new_log_probs",
+        "new_logp",
+        "current_log_prob",
+        "current_log_probs",
+        "log_pi",
+    ),
+    "behaviour_log_prob": (
+        "behaviour_log_prob",
+        "behaviour_log_probs",
+        "behavior_log_prob",
+        "behavior_log_probs",
+        "behaviour_logp",
+        "behavior_logp",
+        "behaviour_action_log_probs",
+        "behavior_action_log_probs",
+        "sample_log_prob",
+        "action_logp",
+        "rollout_log_probs",
+        "old_log_prob",
+        "old_log_probs",
+        "old_logp",
+        "logp_old",
+        "log_mu",
+    ),
+    "ratio": ("ratio", "ratios", "rho", "rhos", "importance_ratio", "importance_ratios", "is_ratio"),
+    "prob": ("target_prob", "target_probs", "target_action_prob"),
+    "q": (
+        "q",
+        "q_value",
+        "q_values",
+        "qvalue",
+        "qvalues",
+        "chosen_action_value",
+        "state_action_value",
+        "action_value",
+    ),
+}
+
 #: Parts of the trajectory key beside the episode, where they hold anything.
 KEY_PARTS = ("unroll_id", "agent_id", "agent_index")
 
@@ -120,5 +167,30 @@ CLOCKS = ("timestamp", "timestamps", "time", "datetime", "ts")
 #: Names under which advantages and returns stand in files of other tools, the likelier first.
 ADVANTAGE_NAMES = ("advantage", "advantages", "adv", "advs", "gae")
 RETURN_NAMES = ("return", "returns", "value_target", "value_targets", "ret", "rets", "td_target")
+#: What columns are called that are equal for the responses to one prompt, the likelier first.
+GROUP_NAMES = (
+    "group_id",
+    "group",
+    "group_index",
+    "uid",
+    "prompt_id",
+    "problem_id",
+    "question_id",
+    "task_id",
+    "example_id",
+    "instance_id",
+    "dataset_index",
+    "prompt",
+    "prompts",
+    "problem",
+    "question",
+    "query",
+    "instruction",
+    "input",
+    "inputs",
+    "task",
+    "prompt_token_ids",
+    "prompt_ids",
+)
 _OTHER_NAMES = ("advantage_raw", "advantage_continuous", "absolute_advantage")
 RESULT_NAMES = frozenset((*ADVANTAGE_NAMES, *RETURN_NAMES, *_OTHER_NAMES))

@@ -241,8 +241,9 @@ class Attempt:
     presets: Sequence[str]
     #: Flags beside `--preset`, e.g. {"bootstrap": "current"}.
     flags: Mapping[str, Any]
-    gamma: float
-    lam: float
+    #: None of an estimator that has none.
+    gamma: float | None
+    lam: float | None
     #: A = scale · column + shift; 1 and 0 for a raw column.
     scale: float
     shift: float
@@ -254,6 +255,12 @@ class Attempt:
     #: False where the rows leave γ (or λ) open; then it is the preset's default.
     is_gamma_determined: bool = True
     is_lam_determined: bool = True
+    estimator: str = "gae"
+    #: Of `n-step`.
+    n_steps: int | None = None
+    #: Of a group baseline, its equation with the numbers of the rule, and what tells groups and rewards.
+    rule: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_reproduced(self) -> bool:
@@ -278,7 +285,8 @@ class Verification:
     tolerance: float
     #: What a command would have to say to compute the column; empty where none makes it.
     flags: Sequence[str] = ()
-    #: Presets that reproduce the column too, by themselves or with the flags of the best.
+    #: Presets that reproduce the column too, by themselves or with the flags of the best; of group baselines with the
+    #: estimator, `trl grpo`.
     equivalent: Sequence[str] = ()
     #: Conventions that cannot read this file, by preset.
     unreadable: Mapping[str, str] = field(default_factory=dict)
@@ -290,6 +298,10 @@ class Verification:
     num_constant: int = 0
     #: γ and λ were searched for on so many of the steps, and what was found held against all; None: on all.
     num_searched: int | None = None
+    #: Other estimators that make the same column of the same γ and λ.
+    estimators: Sequence[str] = ()
+    #: Columns that were tried as those that tell groups apart.
+    groups_tried: Sequence[str] = ()
 
     @property
     def best(self) -> Attempt:
@@ -298,6 +310,10 @@ class Verification:
     @property
     def is_reproduced(self) -> bool:
         return self.best.is_reproduced
+
+    @property
+    def share_deviating(self) -> float:
+        return self.best.num_deviating / max(self.best.num_rows, 1)
 
     @property
     def exit_code(self) -> int:

@@ -302,6 +302,14 @@ class Block:
             return places
         return np.searchsorted(self.list_offsets, places, side="right").astype(np.int64) - 1
 
+    def trajectories(self) -> tuple[IndexArray, IndexArray]:
+        """([N] 0, 1, … by cuts and by lanes; the last step of each)."""
+        is_last = self.cuts.copy()
+        is_last[self.lanes.stops - 1] = True
+        is_last[-1:] = True
+        numbers = np.cumsum(is_last)
+        return (numbers - is_last).astype(np.int64), np.flatnonzero(is_last)
+
     def has_successor(self) -> BoolArray:
         """[N] the next step of the block is the next one in time, of whatever trajectory."""
         has = np.ones(self.num_steps, np.bool_)

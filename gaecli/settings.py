@@ -22,6 +22,7 @@ from gaecli.choices import (
     NormalizeScope,
     NormFloor,
     OnNan,
+    OpenEnds,
     Precision,
     ScaleRewards,
     Singleton,
@@ -39,7 +40,7 @@ from gaecli.decay_settings import (
 )
 from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
-from gaecli.estimator_kinds import ESTIMATORS, FEW, EstimatorKind
+from gaecli.estimator_kinds import ESTIMATOR_ALIASES, ESTIMATOR_ROLES, ESTIMATORS, FEW, EstimatorKind
 from gaecli.group_settings import (
     LABEL_FLAGS,
     check_group_settings,
@@ -47,7 +48,10 @@ from gaecli.group_settings import (
     names_of,
     plain_group_settings,
 )
+from gaecli.label_settings import DEFAULTS as LABEL_DEFAULTS
+from gaecli.label_settings import LabelSettings, check_outcomes
 from gaecli.layout_kinds import LAYOUTS
+from gaecli.off_policy_settings import check_clips, check_own_roles, clip_rules
 from gaecli.presets import Preset, find_preset
 from gaecli.presets.groups import SCORE_RULES, score_rules
 from gaecli.records import dataclass
@@ -68,11 +72,12 @@ ROLES = (
     "env",
     "step",
     "mask",
+    *ESTIMATOR_ROLES,
 )
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(LabelSettings):
     """Everything that decides the numbers. Field names are those of the flags and of `--json`.
 
     The defaults are those of the preset `exact`; `Settings.from_preset` takes those of another one.
@@ -96,6 +101,10 @@ class Settings:
     estimator: str = "gae"
     #: Rewards of an n-step return. Of `n-step` alone, which has no default for it.
     n_steps: int | None = None
+    #: Of `vtrace`: what ρ is clipped to in TD errors, in traces, and in A. None: 1; of the last, as of the first.
+    rho_bar: float | None = None
+    c_bar: float | None = None
+    pg_bar: float | None = None
     truncation: Truncation = "exact"
     bootstrap: Bootstrap = "zero"
     done_at: DoneAt | None = None
@@ -152,7 +161,9 @@ class Settings:
         """What the preset says, but for what is given here and not None: that wins."""
         preset = find_preset(name)
         given = plain_group_settings({name: value for name, value in explicit.items() if value is not None})
-        kind = ESTIMATORS.get(given.get("estimator", "gae"))
+        if given.get("names") == "lerobot":
+            given = {"return_column": "mc_return", "terminal_column": "is_terminal", **given}
+        kind = ESTIMATORS.get(estimator_name(given.get("estimator", "gae")))
         if kind is not None:
             _check_used(kind, given)
         chosen = _preset_settings(preset, kind)
@@ -169,7 +180,8 @@ class Settings:
         return {**defaults, "columns": {}, "rewards": {}, **chosen, "preset": preset, "estimator": estimator}
 
     def __post_init__(self) -> None:
-        find_preset(self.preset)
+        object.__setattr__(self, "preset", find_preset(self.preset).name)
+        object.__setattr__(self, "estimator", estimator_name(self.estimator))
         _check_choice("estimator", self.estimator, tuple(ESTIMATORS))
         check_decays(self)
         choices: dict[str, Any] = {
@@ -194,6 +206,10 @@ class Settings:
         self._check_n_steps()
         check_preset_has(self, SCORE_RULES)
         check_group_settings(self)
+        check_clips(self.rho_bar, self.c_bar, self.pg_bar)
+        check_own_roles(self.kind, self.columns)
+        self.check_labels()
+        check_outcomes(self, _preset_settings(self.convention, self.kind)["truncation"])
         if self.norm_ddof not in (0, 1):
             raise UsageError(f"`--norm-ddof` is {self.norm_ddof}; it must be 0 or 1")
         if not (is_number(self.norm_eps) and self.norm_eps >= 0):
@@ -207,7 +223,7 @@ class Settings:
                     f"`--{flag}-column` is an empty name", hint="a variable in the command may not be set"
                 )
         names = self.output_columns
-        if len(set(names)) != len(names):
+        if "" in names or len(set(names)) != len(names):
             raise UsageError(f"the output columns need different names, not {', '.join(map(repr, names))}")
         if self.normalizes and "advantage" not in self.kind.outputs:
             raise UsageError(
@@ -236,6 +252,16 @@ class Settings:
         return names_of(self.group_column)
 
     @property
+    def open_ends(self) -> OpenEnds:
+        """What lies beyond a trajectory that merely stops: nothing, where its success is known."""
+        return "terminal" if self.success_column is not None else self.convention.open_ends
+
+    @property
+    def end_rule(self) -> Truncation:
+        """What a truncated end means, by `truncation` or because its success is known."""
+        return "zero" if self.success_column is not None else self.truncation
+
+    @property
     def sample_columns(self) -> tuple[str, ...]:
         """Rows with equal values in all of them count once; none: every row does."""
         return () if self.sample_of is None else (*self.group_columns, self.sample_of)
@@ -258,7 +284,8 @@ class Settings:
     @property
     def extra_columns(self) -> tuple[str, ...]:
         """Columns of numbers that are read beside those of the roles."""
-        return tuple(dict.fromkeys([*self.rewards, *self.kind.extras(self), *self.decay_columns]))
+        beside = [*self.kind.extras(self), *self.decay_columns, self.force_positive, self.progress_column]
+        return tuple(dict.fromkeys([*self.rewards, *filter(None, beside)]))
 
     @property
     def decay_columns(self) -> tuple[str, ...]:
@@ -296,9 +323,18 @@ class Settings:
 
     @property
     def output_columns(self) -> tuple[str, ...]:
+        return tuple(self.output_items.values())
+
+    @property
+    def output_items(self) -> dict[str, str]:
+        """What is written -> the name of its column, in the order of the columns."""
         name_of = {"advantage": self.advantage_column, "return": self.return_column}
-        names = tuple(name_of[output] for output in self.kind.outputs)
-        return names if self.raw_column is None else (*names, self.raw_column)
+        found: dict[str, str | None] = {output: name_of[output] for output in self.kind.outputs}
+        found["raw"] = self.raw_column
+        found["label"] = None if self.labelling is None else self.label_column
+        found["weight"] = None if self.weight is None else self.weight_column
+        found["terminal"] = self.terminal_column
+        return {what: name for what, name in found.items() if name is not None}
 
     def to_dict(self) -> dict[str, Any]:
         """Settings of one estimator alone are left out of the documents of the others."""
@@ -311,7 +347,8 @@ class Settings:
                 del found[name]
         if isinstance(self.group_column, tuple):
             found["group_column"] = list(self.group_column)
-        return found
+        given = self.given_labels()
+        return {name: value for name, value in found.items() if name not in LABEL_DEFAULTS or name in given}
 
     def replace(self, **changes: Any) -> Settings:
         return replace(self, **changes)
@@ -347,6 +384,11 @@ SETTING_NAMES = frozenset(f.name for f in fields(Settings))
 OPTION_NAMES = frozenset(f.name for f in fields(RunOptions))
 
 
+def estimator_name(given: Any) -> Any:
+    """The one of the table, of whatever name."""
+    return ESTIMATOR_ALIASES.get(given, given) if isinstance(given, str) else given
+
+
 def _preset_settings(preset: Preset, kind: EstimatorKind | None) -> dict[str, Any]:
     """What a preset decides for an estimator."""
     chosen = preset.settings()
@@ -356,7 +398,7 @@ def _preset_settings(preset: Preset, kind: EstimatorKind | None) -> dict[str, An
         chosen["normalize"] = "none"
     if "truncation" in kind.unused:
         chosen["truncation"] = "exact"
-    return {**chosen, **score_rules(preset.name, kind.name)}
+    return {**chosen, **score_rules(preset.name, kind.name), **clip_rules(preset.name, kind)}
 
 
 def _check_used(kind: EstimatorKind, given: Mapping[str, Any]) -> None:

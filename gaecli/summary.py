@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gaecli.errors import GaeError
 from gaecli.gallery import Gallery
 from gaecli.records import dataclass
+
+if TYPE_CHECKING:
+    from gaecli.label_summary import LabelSummary, SuccessSummary
 
 SCHEMA_VERSION = 1
 
@@ -243,6 +246,9 @@ class Summary:
     gallery: Gallery | None = None
     #: Of each stream by itself, where there are several.
     explained_variances: Spread | None = None
+    #: Where they were asked for.
+    labels: LabelSummary | None = None
+    success: SuccessSummary | None = None
 
     @property
     def failures(self) -> list[Failure]:

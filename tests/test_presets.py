@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
-from gaecli.presets import PRESETS
+from gaecli.presets import ALIASES, ALL_PRESETS, PRESETS, find_preset
 from gaecli.presets.base import SETTING_FIELDS
 from gaecli.settings import RunOptions, Settings
 
@@ -84,7 +84,7 @@ class TestFromPreset:
             ("gamma", "0.9"),
             ("gamma", float("nan")),
             ("norm_eps", None),
-            ("estimator", "vtrace"),
+            ("estimator", "v-trace"),
             ("estimator", None),
         ],
     )
@@ -106,6 +106,47 @@ class TestFromPreset:
         with pytest.raises(gaecli.UsageError, match=f"`--normalize {scope}` and `--normalize-by`"):
             Settings(normalize=scope, normalize_by="task")
         assert Settings(normalize="all", normalize_by="task").normalizes
+
+
+class TestOtherNames:
+    """Libraries that compute as another one does are named after it."""
+
+    @pytest.mark.parametrize("alias", ALIASES.values(), ids=ALIASES)
+    def test_an_alias_is_its_preset(self, alias):
+        assert alias.name not in PRESETS
+        assert Settings.from_preset(alias.name) == Settings.from_preset(alias.preset)
+        assert Settings(preset=alias.name).preset == alias.preset
+        assert alias.words
+
+    @pytest.mark.parametrize(
+        ("given", "preset"), [("SB3", "sb3"), ("rl_games", "rl-games"), ("JaxMARL", "purejaxrl")]
+    )
+    def test_capitals_and_underscores_make_no_other_name(self, given, preset):
+        assert find_preset(given) is PRESETS[preset]
+
+    @pytest.mark.parametrize(
+        ("given", "near"), [("jaxmrl", "jaxmarl"), ("maniskill", "finite-horizon"), ("isaac-lab", "isaaclab")]
+    )
+    def test_near_misses_are_told(self, given, near):
+        with pytest.raises(gaecli.UsageError) as failure:
+            find_preset(given)
+        assert f"`{near}`" in str(failure.value.hint)
+
+    def test_summary_and_provenance_name_the_preset(self, copy_sample, run_gae):
+        path = copy_sample("cartpole.parquet")
+        result = run_gae("compute", path, "--preset", "mjlab")
+        assert "preset rsl-rl" in result.stdout
+        assert gaecli.inspect(path).provenance["settings"]["preset"] == "rsl-rl"
+        assert gaecli.compute(path, preset="rsl-rl").files[0].status == "up to date"
+        assert gaecli.verify(path, preset="isaaclab").best.presets[0] == "rsl-rl"
+
+    def test_they_are_listed_with_their_preset(self, run_gae):
+        words = " ".join(run_gae("presets").stdout.split())
+        assert "rsl-rl is isaaclab, mjlab" in words
+        assert run_gae("presets", "isaaclab").stdout.startswith("rsl-rl")
+        (one,) = json.loads(run_gae("presets", "mjlab", "--json").stdout)["presets"]
+        assert one["name"] == "rsl-rl"
+        assert "isaaclab" in one["aliases"]
 
 
 class TestPresetsCommand:
@@ -142,7 +183,7 @@ class TestPresetsCommand:
 
     def test_json_of_all_and_of_one(self, run_gae):
         document = json.loads(run_gae("presets", "--json").stdout)
-        assert [preset["name"] for preset in document["presets"]] == list(PRESETS)
+        assert [preset["name"] for preset in document["presets"]] == list(ALL_PRESETS)
         (one,) = json.loads(run_gae("presets", "brax", "--json").stdout)["presets"]
         assert one["settings"]["gamma"] == 0.9
         assert one["done_at"] == "end"

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from gaecli.cli.files_from import names_from
-from gaecli.cli.options import OPTIONS, Option
+from gaecli.cli.option import Option
+from gaecli.cli.options import OPTIONS
 from gaecli.cli.values import parse_size
 from gaecli.errors import UsageError
 from gaecli.settings import RunOptions, Settings

@@ -17,11 +17,14 @@ from gaecli.summary import Summary
 
 @command(
     "inputs estimator gamma lam preset lam_alpha n_steps truncation bootstrap done_at layout",
-    "lam_retain lam_value lam_value_alpha lam_value_retain gamma_column lam_column",
+    "lam_retain lam_value lam_value_alpha lam_value_retain gamma_column lam_column rho_bar c_bar pg_bar",
     "mask_mode masked_reward mask_fill",
     GROUP_OPTIONS,
     ROLE_COLUMNS,
-    "advantage_column return_column normalize normalize_by norm_ddof norm_eps norm_floor keep_raw device",
+    "advantage_column return_column normalize normalize_by norm_ddof norm_eps norm_floor keep_raw",
+    "success_column success_reward failure_cost success_at label_rule label_quantile label_side label_threshold",
+    "label_operator label_by force_positive label_forced label_column label_type weight weight_column weight_beta",
+    "weight_max expectile progress_column progress_chunk progress_kappa names terminal_column device",
     "precision memory jobs files_from join output sidecar overwrite force dry_run plot json quiet",
     "no_progress on_nan",
 )

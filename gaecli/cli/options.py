@@ -3,47 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
-from gaecli.errors import UsageError
+from gaecli.cli.label_options import LABEL_OPTIONS
+from gaecli.cli.option import Option, number
 from gaecli.estimator_kinds import ESTIMATORS, FEW
 from gaecli.layout_kinds import LAYOUTS
-
-
-class Option(NamedTuple):
-    """One row of the table. To typer all values are text, as the shell gives them; `value` converts."""
-
-    #: Of the settings field, role or run option that it fills, else of the command's parameter.
-    name: str
-    help: str
-    #: Where the help page has it; None for arguments.
-    panel: str | None
-    #: For what stands behind the flag: none for a switch.
-    metavar: str | None = None
-    #: `...` of what has to be given.
-    default: Any = None
-    #: All spellings, with blanks between; `--name`, if there are none here.
-    flags: str = ""
-    kind: type[str] | type[int] | type[float] | type[bool] | type[list[str]] = str
-    #: Where it goes; what commands share otherwise stays with `Given`, the rest is the command's own.
-    fills: Literal["setting", "role", "run", "given", "own"] = "own"
-    #: Not on the help page: there to be refused with a reason.
-    is_hidden: bool = False
-
-    @property
-    def spellings(self) -> list[str]:
-        return self.flags.split() or ["--" + self.name.replace("_", "-")]
-
-    def value(self, given: Any) -> Any:
-        """What was given, as a number if it is one. Not typer's own way, whose error does not show the text."""
-        if given is None or self.kind not in (int, float):
-            return given
-        try:
-            return self.kind(given)
-        except ValueError as error:
-            what = "a whole number" if self.kind is int else "a number"
-            raise UsageError(f"`{self.spellings[0]}` is `{given}`; it must be {what}") from error
-
 
 _ESTIMATOR = "Estimator"
 _COLUMNS = "Columns"
@@ -56,9 +21,7 @@ _STUDY = "Question"
 
 
 def _number(name: str, help: str, kind: type[int] | type[float], **more: Any) -> Option:
-    panel = more.pop("panel", _ESTIMATOR)
-    metavar = more.pop("metavar", kind.__name__.upper())
-    return Option(name, help, panel, metavar, kind=kind, **more)
+    return number(name, help, more.pop("panel", _ESTIMATOR), kind, **more)
 
 
 def _switch(name: str, help: str, panel: str = _OUTPUT, **more: Any) -> Option:
@@ -73,7 +36,8 @@ def _role(name: str, what: str) -> Option:
 _SETTINGS = (
     Option(
         "preset",
-        "Compute as this library does; `gae presets` lists them. A flag given beside it wins.",
+        "Compute as this library does; `gae presets` lists them, and libraries that do the same. A flag given "
+        "beside it wins.",
         _ESTIMATOR,
         "NAME",
         "exact",
@@ -81,7 +45,7 @@ _SETTINGS = (
     Option(
         "estimator",
         "What to compute. `mc`, discounted returns, needs no value column, nor do `grpo` and its kind, which take "
-        "`--group-column`; `n-step` takes `--n-steps`.",
+        "`--group-column`; `n-step`, or `k-step`, takes `--n-steps`; `vtrace` and its kind the policies' columns.",
         _ESTIMATOR,
         "|".join(ESTIMATORS),
         "gae",
@@ -163,6 +127,11 @@ _SETTINGS = (
         "steps|trajectories",
     ),
     _number("n_steps", "Rewards that `--estimator n-step` sums before it takes V.", int, metavar="N"),
+    _number("rho_bar", "Of `vtrace`: the most that ρ counts in a TD error. Default: 1.", float),
+    _number("c_bar", "Of `vtrace`: the most that ρ counts in a trace. Default: 1.", float),
+    _number(
+        "pg_bar", "Of `vtrace`: the most that ρ counts in A. Default: as `--rho-bar`, or the preset's.", float
+    ),
     _number("gamma", "Discount γ. Default: 0.99, or the preset's.", float, flags="--gamma -g"),
     _number("lam", "GAE's λ. Default: 0.95, or the preset's.", float, flags="--lam --lambda --gae-lambda -l"),
     _number(
@@ -260,6 +229,7 @@ _SETTINGS = (
         "add|clamp|rsqrt",
     ),
     _switch("keep_raw", "Also write the raw advantage, as `advantage_raw`.", _NORMALIZE),
+    *LABEL_OPTIONS,
     _switch(
         "join",
         "All files are one stream in which trajectories run on, or every file stands alone. "
@@ -296,6 +266,13 @@ _ROLES = (
     _role("env", "the id of the environment"),
     _role("step", "the number of the step; orders the rows of a trajectory"),
     _role("mask", "1 for steps that take part"),
+    _role("log_prob", "log π(a|s) of the policy that off-policy estimators evaluate"),
+    _role("behaviour_log_prob", "log μ(a|s) of the policy that acted")._replace(
+        flags="--behaviour-log-prob-column --behavior-log-prob-column"
+    ),
+    _role("ratio", "π(a|s) / μ(a|s), instead of the two"),
+    _role("prob", "π(a|s), for `tree-backup`"),
+    _role("q", "Q(s, a), for `retrace`, `q-lambda` and `tree-backup`"),
 )
 
 _RUN_OPTIONS = (
@@ -425,6 +402,28 @@ _OF_COMMANDS = {
     ),
     "only_preset": Option(
         "only_preset", "Try this preset only. Default: all of them.", _STUDY, "NAME", flags="--preset"
+    ),
+    "only_estimator": Option(
+        "only_estimator",
+        "Try this estimator only. Default: all of them.",
+        _STUDY,
+        "|".join(ESTIMATORS),
+        flags="--estimator",
+    ),
+    "only_groups": Option(
+        "only_groups",
+        "Of group baselines: the column that tells groups apart. Default: columns of usual names are tried.",
+        _STUDY,
+        "COLUMN",
+        flags="--group-column",
+    ),
+    "only_n_steps": _number(
+        "only_n_steps",
+        "Of `n-step`: try this number only. Default: usual numbers are tried.",
+        int,
+        panel=_STUDY,
+        metavar="N",
+        flags="--n-steps",
     ),
 }
 

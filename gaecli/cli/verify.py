@@ -12,7 +12,7 @@ from gaecli.results import Verification
 
 
 @command(
-    "one_input against against_file only_preset no_estimator bootstrap done_at layout",
+    "one_input against against_file only_preset only_estimator only_groups only_n_steps bootstrap done_at layout",
     ROLE_COLUMNS,
     "memory join document_json quiet on_nan",
 )
@@ -22,10 +22,16 @@ def verify(
     against: str,
     against_file: str | None,
     only_preset: str | None,
+    only_estimator: str | None,
+    only_groups: str | None,
+    only_n_steps: int | None,
     json: bool,
     quiet: bool,
 ) -> None:
-    """Find the preset, γ and λ that reproduce a column of advantages or returns, or where it deviates.
+    """Find the rule that made a column of advantages or returns, or where the column deviates from it.
+
+    Presets with the γ and λ that fit, returns, and the group baselines of libraries over columns that may tell
+    groups apart.
 
     Exit code 0 if one reproduces it at every row, to the rounding of float32; 3 if none does. A whitened
     column counts as reproduced if one scale and shift lead to it, a constant one does not.
@@ -39,6 +45,9 @@ def verify(
         settings,
         column_source=against_file,
         preset=only_preset,
+        estimator=only_estimator,
+        group_column=only_groups,
+        n_steps=only_n_steps,
         memory_bytes=given.memory_bytes,
     )
     _show(found, as_json=json, quiet=quiet)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gaecli.datasets.base import NewColumns
 from gaecli.errors import GaeError
 from gaecli.formats.base import RolloutFile
+from gaecli.formats.own_columns import own_columns, own_entries
 from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import WarningNote
-from gaecli.writing.provenance import digest_of, own_columns, own_entries
+from gaecli.writing.provenance import digest_of
 
 _HINT = "a run was interrupted, or somebody else wrote some of them: `gae compute` with your settings does the others"
 
@@ -62,7 +63,7 @@ def _unlisted(
         paths = {path.absolute(): path for path in data_set.paths}
         entries = {file.path: (own_entries(file.provenance) or [{}])[0] for file in files}
         digests = {paths[path.absolute()]: digest_of(entry) for path, entry in entries.items()}
-        new = NewColumns(types, list(digests), digests)
+        new = NewColumns(types, list(digests), digests, _items(types))
         changes = data_set.closing(lambda mark: (data_set.root / mark).read_bytes(), new)
     except (GaeError, OSError):
         return []
@@ -76,6 +77,11 @@ def _unlisted(
         )
         for path in changes
     ]
+
+
+def _items(types: Mapping[str, str | None]) -> dict[str, str]:
+    """What columns hold that hold no numbers, alone or in lists."""
+    return {name: kind for name in types for kind in ("bool", "string") if kind in (types[name] or "")}
 
 
 def _place(plan: StreamPlan) -> str:

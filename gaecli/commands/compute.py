@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gaecli.commands.outcome import Outcome, summarize
 from gaecli.commands.stream_steps import ReadyStream, StreamSteps, inputs_of
@@ -36,6 +36,9 @@ from gaecli.storage.places import Places
 from gaecli.summary import Summary
 from gaecli.unfinished import leave_word
 from gaecli.writing.outputs import Outputs
+
+if TYPE_CHECKING:
+    from gaecli.pipeline.labels import LabelConstants, SurveyAnswer, SurveyQuestion
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -136,7 +139,51 @@ class _Run:
 
     @property
     def _spans_streams(self) -> bool:
-        return any(stage.spans_streams for stage in stages_of(self.settings))
+        settings, labelling = self.settings, self.settings.labelling
+        has_quantile = labelling is not None and labelling.quantile is not None
+        spans = has_quantile or settings.weight == "rabc" or settings.success_column is not None
+        return spans or any(stage.spans_streams for stage in stages_of(settings))
+
+    def _labels(
+        self,
+        carry_on: Callable[[Callable[[_Job], Any], Sequence[_Job]], list[tuple[_Job, Any]]],
+        streams: Mapping[int, SummarisedStream],
+        constants: Constants,
+        jobs: list[_Job],
+    ) -> tuple[LabelConstants | None, list[_Job]]:
+        """What labels and weights of all streams rest on together, and the streams that could be asked."""
+        if not self.settings.has_labels:
+            return None, jobs
+        from gaecli.pipeline.labels import LabelSearch
+
+        search = LabelSearch(self.settings)
+        while (question := search.question) is not None:
+
+            def survey(job: _Job, question: SurveyQuestion = question) -> list[SurveyAnswer]:
+                return self.steps.survey(streams[job.number], question, constants)
+
+            answers = carry_on(survey, jobs)
+            if len(answers) < len(jobs):  # what is left has other quantiles
+                jobs, search = [job for job, _ in answers], LabelSearch(self.settings)
+                continue
+            search.take(chain.from_iterable(found for _, found in answers))
+        return search.constants, jobs
+
+    def _summarise(
+        self,
+        streams: dict[int, SummarisedStream],
+        opened: Mapping[int, OpenStream],
+        job: _Job,
+    ) -> SummarisedStream:
+        streams[job.number] = self.steps.summarised(opened[job.number])
+        return streams[job.number]
+
+    def _with_longest(self, known: Sequence[tuple[_Job, OpenStream]]) -> dict[int, OpenStream]:
+        """Streams whose rewards are by the longest episode of all of them."""
+        from gaecli.pipeline.outcomes import with_longest
+
+        longest = max((stream.longest_episode for _, stream in known), default=0)
+        return {job.number: with_longest(stream, longest) for job, stream in known}
 
     def interrupt(self) -> None:
         self._threads.interrupt()
@@ -162,6 +209,7 @@ class _Run:
         outcomes: dict[int, Outcome] = {}
         streams: dict[int, SummarisedStream] = {}
         constants: Constants = ()
+        labels: LabelConstants | None = None
 
         def carry_on(
             step: Callable[[_Job], T | Outcome | None], among: Sequence[_Job]
@@ -183,13 +231,19 @@ class _Run:
         if any(job.number not in outcomes for job in good):
             for job in good:  # each of them is needed for the constants that they share
                 outcomes.pop(job.number, None)
+            if self.settings.success_column is not None:
+                opened = self._with_longest(
+                    carry_on(lambda job: self.steps.with_outcomes(opened[job.number]), good)
+                )
+                good = [job for job in good if job.number in opened]
 
             def look(job: _Job, stage: ScoreStage) -> StageTables:
-                if job.number not in streams:
-                    streams[job.number] = self.steps.summarised(opened[job.number])
-                return streams[job.number].measure(self.context, constants, stage)
+                stream = streams.get(job.number) or self._summarise(streams, opened, job)
+                return stream.measure(self.context, constants, stage)
 
             ready = good
+            if not self.steps.stages:
+                ready = [job for job, _ in carry_on(partial(self._summarise, streams, opened), good)]
             for stage in self.steps.stages:
                 looks = carry_on(partial(look, stage=stage), ready)
                 ready = [job for job, _ in looks]
@@ -197,13 +251,14 @@ class _Run:
                 constants = (*constants, tables.constants())
             inputs = inputs_of([opened[job.number] for job in ready])
             # A run that was killed, or that met the same bad file, has written some of them already.
-            carry_on(lambda job: self.steps.left_alone(streams[job.number], constants, inputs), ready)
+            labels, ready = self._labels(carry_on, streams, constants, ready)
+            carry_on(lambda job: self.steps.left_alone(streams[job.number], constants, labels, inputs), ready)
 
         def finish(job: _Job) -> Outcome | ReadyStream:
             done = outcomes.pop(job.number, None)
             if done is not None:
                 return done
-            return self.steps.written(streams.pop(job.number), constants, inputs)
+            return self.steps.written(streams.pop(job.number), constants, labels, inputs)
 
         def last_step(group: _Group) -> list[Outcome]:
             return self._last_step(group, finish)

@@ -9,6 +9,7 @@ from typing import Any
 from gaecli.columns import Roles
 from gaecli.errors import GaeError
 from gaecli.formats.base import RolloutFile
+from gaecli.formats.own_columns import columns_of, own_entries
 from gaecli.names import RESULT_NAMES
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
@@ -16,10 +17,8 @@ from gaecli.storage.new_file import check_writable
 from gaecli.summary import BootstrapCounts, ComputePlan, ExistingColumn
 from gaecli.writing.data_set_copies import check_parts
 from gaecli.writing.provenance import (
-    columns_of,
     combined_fingerprint,
     is_up_to_date,
-    own_entries,
     payload_of,
 )
 from gaecli.writing.targets import check_output_names, replaced_columns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from gaecli.summary import (
     Summary,
     WarningNote,
 )
-from gaecli.writing.kept_report import facts_of_entry, report_of
+from gaecli.writing.kept_report import facts_of_entry, report_of, thresholds_of
 from gaecli.writing.kept_words import edges_of, notes_of
 from gaecli.writing.outputs import Output
 from gaecli.writing.targets import Target
@@ -50,6 +50,9 @@ class Outcome:
     files: list[FileSummary]
     totals: Totals = field(default_factory=Totals)
     facts: StageFacts = field(default_factory=StageFacts)
+    #: Of labels, by group.
+    thresholds: Mapping[Hashable, float] = field(default_factory=dict)
+    num_label_groups: int = 0
     warnings: list[WarningNote] = field(default_factory=list)
     sketches: SketchBook | None = None
     edges: Edges | None = None
@@ -90,7 +93,8 @@ class Outcome:
             file = opened.file
             files.append(_file(file.path, stream, targets, "up to date", found.counts, file.format_name))
         edges = edges_of(entries[0], stream.plan.paths)
-        return cls(files, totals, facts, warnings, edges=edges)
+        thresholds, num_groups = thresholds_of(entries[0])
+        return cls(files, totals, facts, thresholds, num_groups, warnings, edges=edges)
 
     @classmethod
     def done(
@@ -123,7 +127,10 @@ class Outcome:
         for output in outputs:
             own = facts_of(output.constants, stream.settings, FilePlace(stream.number, output.index))
             facts = own if output is outputs[0] else facts.with_file(own, stream.settings)
-        return cls(files, totals, facts, list(stream.warnings), book, stream.edges)
+        labels = outputs[0].labels if outputs else None
+        thresholds = {} if labels is None else labels.thresholds
+        notes = list(stream.warnings)
+        return cls(files, totals, facts, thresholds, len(thresholds), notes, book, stream.edges)
 
 
 def summarize(
@@ -141,11 +148,15 @@ def summarize(
     files: list[FileSummary] = []
     notes: list[WarningNote] = []
     sketches: list[SketchBook] = []
+    thresholds: dict[Hashable, float] = {}
+    num_label_groups = 0
     continuity = Continuity()
     for outcome in outcomes:
         totals.merge(outcome.totals)
         explained.add(outcome.totals.value_errors, outcome.totals.returns)
         facts = outcome.facts if facts is None else _with(facts, outcome.facts, settings)
+        thresholds.update(outcome.thresholds)
+        num_label_groups = max(num_label_groups, outcome.num_label_groups)
         files += outcome.files
         notes += outcome.warnings
         continuity.add(outcome.edges)
@@ -169,7 +180,19 @@ def summarize(
         device_reason=device.reason,
         exit_code=max((file.exit_code for file in files), default=0),
         gallery=gallery_of(totals.tallies, sketches) if sketches else None,
+        **_told_of_labels(settings, thresholds, num_label_groups, totals),
     )
+
+
+def _told_of_labels(
+    settings: Settings, thresholds: Mapping[Hashable, float], num_groups: int, totals: Totals
+) -> dict[str, Any]:
+    if settings.labelling is None and settings.success_column is None:
+        return {}
+    from gaecli.commands.told_labels import labels_told, success_told
+
+    labels = labels_told(settings, thresholds, num_groups, totals)
+    return {"labels": labels, "success": success_told(settings, totals)}
 
 
 def _file(
@@ -191,8 +214,15 @@ def _file(
         layout=layout.kind.name,
         counts=counts,
         method=method,
-        columns=dict(layout.roles.names),
+        columns=_roles(layout.roles.names, stream.settings.success_column),
     )
+
+
+def _roles(names: Mapping[str, str], success: str | None) -> dict[str, str]:
+    """Which column was taken for what; success stands in place of the rewards."""
+    if success is None:
+        return dict(names)
+    return {"success": success, **{role: name for role, name in names.items() if role != "reward"}}
 
 
 def _with(facts: StageFacts, others: StageFacts, settings: Settings) -> StageFacts:

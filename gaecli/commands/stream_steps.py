@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 from gaecli.commands.outcome import Outcome
 from gaecli.commands.rerun import earlier_entries
-from gaecli.commands.warnings import behind_cache, findings
+from gaecli.commands.warnings import behind_cache, findings, only_file
 from gaecli.estimators.stages import stages_of
 from gaecli.kernels.devices import Device
 from gaecli.pipeline.apply import Totals
@@ -15,15 +16,19 @@ from gaecli.pipeline.group_tables import Constants
 from gaecli.pipeline.header_notes import names_alike, stored_settings
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.sketches import SketchBook
-from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised
+from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised, with_outcomes
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.places import Places
+from gaecli.summary import WarningNote
 from gaecli.writing.kept_words import kept_words
 from gaecli.writing.outputs import Output, Outputs, by_new_file
 from gaecli.writing.provenance import combined_fingerprint, payload_of
 from gaecli.writing.write_file import WriteFile, WrittenFrom
+
+if TYPE_CHECKING:
+    from gaecli.pipeline.labels import LabelConstants, SurveyAnswer, SurveyQuestion
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +87,10 @@ class StreamSteps:
         constants: Constants = ()
         for stage in self.stages:
             constants = (*constants, stream.measure(self.context, constants, stage).constants())
+        labels = self.labels(stream, constants)
         if done is not None:
-            return self._drawn(done, stream, constants)
-        return self.written(stream, constants, inputs)
+            return self._drawn(done, stream, constants, labels)
+        return self.written(stream, constants, labels, inputs)
 
     def up_to_date(self, opened: OpenStream, inputs: str) -> Outcome | None:
         """The outcome of the earlier run, if all files of the stream hold just what this run would write."""
@@ -97,12 +103,48 @@ class StreamSteps:
         outcome.warnings.extend(
             findings(opened.plan, outcome.totals, outcome.facts, self.settings, self.device)
         )
+        outcome.warnings.extend(self._of_success(opened, outcome))
         return outcome
 
-    def left_alone(self, stream: SummarisedStream, constants: Constants, inputs: str) -> Outcome | None:
+    def _of_success(self, opened: OpenStream, outcome: Outcome) -> list[WarningNote]:
+        if self.settings.success_column is None:
+            return []
+        from gaecli.commands.told_labels import open_episodes
+
+        return open_episodes(opened.roles, outcome.totals, self.settings, only_file(opened.plan))
+
+    def left_alone(
+        self, stream: SummarisedStream, constants: Constants, labels: LabelConstants | None, inputs: str
+    ) -> Outcome | None:
         """`up_to_date` of a stream that was looked at, with what pictures are drawn from."""
         done = self.up_to_date(stream.opened, inputs)
-        return self._drawn(done, stream, constants) if done is not None and self.options.gallery else done
+        if done is None or not self.options.gallery:
+            return done
+        return self._drawn(done, stream, constants, labels)
+
+    def with_outcomes(self, opened: OpenStream) -> OpenStream:
+        """Once it is known of all episodes whether they succeeded, and which is the longest."""
+        with self.context.worker.clock("read"):
+            for one in opened.files:
+                self.places.inputs.fill(one.file.path, one.columns)
+        return with_outcomes(opened, self.context)
+
+    def survey(
+        self, stream: SummarisedStream, question: SurveyQuestion, constants: Constants
+    ) -> list[SurveyAnswer]:
+        """One look at every block, for what labels and weights rest on."""
+        return list(stream.survey(self.context, question, constants))
+
+    def labels(self, stream: SummarisedStream, constants: Constants) -> LabelConstants | None:
+        """For labels and weights of this stream alone; None where there are none."""
+        if not self.settings.has_labels:
+            return None
+        from gaecli.pipeline.labels import LabelSearch
+
+        search = LabelSearch(self.settings)
+        while (question := search.question) is not None:
+            search.take(self.survey(stream, question, constants))
+        return search.constants
 
     def summarised(self, opened: OpenStream) -> SummarisedStream:
         with self.context.worker.clock("read"):
@@ -110,7 +152,9 @@ class StreamSteps:
                 self.places.inputs.fill(one.file.path, one.columns)
         return summarised(opened, self.context)
 
-    def written(self, stream: SummarisedStream, constants: Constants, inputs: str) -> ReadyStream:
+    def written(
+        self, stream: SummarisedStream, constants: Constants, labels: LabelConstants | None, inputs: str
+    ) -> ReadyStream:
         """The new files, complete."""
         outputs = self.outputs.of(stream.opened)
         book = SketchBook() if self.options.gallery else None
@@ -119,7 +163,7 @@ class StreamSteps:
         def tasks(groups: Iterable[Sequence[Output]]) -> Generator[WriteFile, None, None]:
             for group in groups:
                 for output in group:
-                    output.constants = constants
+                    output.constants, output.labels = constants, labels
                 yield self.outputs.task(group, stream, inputs, words, book)
 
         groups = by_new_file(outputs)
@@ -141,16 +185,19 @@ class StreamSteps:
         outcome.warnings.extend(
             findings(stream.plan, outcome.totals, outcome.facts, self.settings, self.device)
         )
+        outcome.warnings.extend(self._of_success(stream.opened, outcome))
         data_set = stream.plan.data_set
         if data_set is not None and stream.number in self.outputs.behind_caches:
             outcome.warnings.append(behind_cache(str(data_set.root)))
         return outcome
 
-    def _drawn(self, done: Outcome, stream: SummarisedStream, constants: Constants) -> Outcome:
+    def _drawn(
+        self, done: Outcome, stream: SummarisedStream, constants: Constants, labels: LabelConstants | None
+    ) -> Outcome:
         """What is up to date, with the numbers that pictures are drawn from: computed, and not written."""
         done.totals, book = Totals(), SketchBook()
         for index in range(len(stream.files)):
-            source = WrittenFrom(stream.opened.source(index), stream.carries_of(index), constants)
+            source = WrittenFrom(stream.opened.source(index), stream.carries_of(index), constants, labels)
             ((written,),) = self.context.engine.run([WriteFile([source], book=book)])
             done.totals.merge(written.totals[0])
             book = written.book or book

@@ -248,7 +248,7 @@ def _stream_totals(
 def _inflows(stream: SummarisedStream, num_points: int) -> Mapping[tuple[int, int], FloatArray]:
     """[K, lanes] of every block, by file and first row: `combine`, once per setting."""
     paths = [str(path) for path in stream.plan.paths]
-    bootstrap, open_ends = stream.settings.bootstrap, stream.settings.convention.open_ends
+    bootstrap, open_ends = stream.settings.bootstrap, stream.settings.open_ends
     carries = []
     for index in range(num_points):
         summaries = []

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gaecli.errors import GaeError
+from gaecli.columns import find_roles
+from gaecli.errors import GaeError, UsageError
+from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
 from gaecli.layouts.singles import as_scalars
 from gaecli.pipeline.reading_errors import told
+from gaecli.presets import find_preset
+from gaecli.records import dataclass
 from gaecli.results import Verification
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.places import Places
+from gaecli.studies.baseline_court import BaselineCourt
 from gaecli.studies.candidates import (
     Candidate,
     CandidateReading,
@@ -28,7 +34,7 @@ from gaecli.studies.candidates import (
 from gaecli.studies.column import Against, Holds, load_column, what_it_holds
 from gaecli.studies.command import flags_of
 from gaecli.studies.deviations import deviations
-from gaecli.studies.reading import check_is_gae, only_stream
+from gaecli.studies.reading import check_decays_are_numbers, only_stream
 from gaecli.studies.row_equations import ROUNDINGS
 from gaecli.studies.trials import Trial, Whitening, constant_of, descend, normalization, solve
 
@@ -40,23 +46,30 @@ def verify(
     *,
     column_source: str | Path | None = None,
     preset: str | None = None,
+    estimator: str | None = None,
+    group_column: str | None = None,
+    n_steps: int | None = None,
     memory_bytes: int = 1 << 30,
 ) -> Verification:
-    """Try every preset, with the γ and λ that fit its rules to the column.
+    """Try every preset and estimator, with the γ and λ that fit its rules to the column.
 
     Args:
         source: one rollout file.
-        column: the advantages that are to be explained, or the returns A + V.
+        column: the advantages that are to be explained, or the returns.
         settings: how the file is to be read; its γ and λ are of no account.
         column_source: the file with the column, if it is another one with the same rows.
-        preset: try this one only.
+        preset, estimator: try this one only.
+        group_column: what tells groups apart; else columns of usual names are tried.
+        n_steps: of `n-step`; else usual numbers are tried.
         memory_bytes: the file is held in memory as a whole; one that takes more is refused.
 
     Raises:
         GaeError: the file cannot be read under any preset, or there is no such column.
     """
     settings = settings or Settings()
-    check_is_gae(settings, "gae verify")
+    check_decays_are_numbers(settings, "gae verify")
+    preset = None if preset is None else find_preset(preset).name
+    _check_asked(estimator, group_column, n_steps)
     given = [source] if column_source is None else [source, column_source]
     with Places(RunOptions(dry_run=True)) as places:
         local = [Path(path) for path in places.inputs.fetched(given)]
@@ -69,25 +82,86 @@ def verify(
             if is_beside:
                 files = as_scalars([open_file(local[1])], settings)
             against = load_column(files, column, memory_bytes)
+        asked = _Asked(plan, first, against, settings, memory_bytes, preset, estimator, group_column, n_steps)
         with told(plan.paths[0]):
-            return places.shown_in(_verify(plan, first, against, settings, preset, memory_bytes))
+            return places.shown_in(_verify(asked))
 
 
-def _verify(
-    plan: StreamPlan,
-    first: RolloutFile,
-    against: Against,
-    settings: Settings,
-    preset: str | None,
-    memory_bytes: int,
-) -> Verification:
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """Which file, which column, and what alone is to be tried; None: whatever there is."""
+
+    plan: StreamPlan
+    file: RolloutFile
+    against: Against
+    settings: Settings
+    memory_bytes: int
+    preset: str | None
+    estimator: str | None
+    group_column: str | None
+    n_steps: int | None
+
+    @property
+    def has_values(self) -> bool:
+        """What is no group baseline has a say first, and the last one where there are no values."""
+        return not self.asks_for_groups and "value" in find_roles(self.file, self.settings).names
+
+    @property
+    def asks_for_groups(self) -> bool:
+        return self.group_column is not None or (
+            self.estimator is not None and ESTIMATORS[self.estimator].is_grouped
+        )
+
+
+def _check_asked(estimator: str | None, group_column: str | None, n_steps: int | None) -> None:
+    if estimator is not None and estimator not in ESTIMATORS:
+        raise UsageError(f"`--estimator` is `{estimator}`; it must be one of {', '.join(ESTIMATORS)}")
+    if estimator is not None and group_column is not None and not ESTIMATORS[estimator].is_grouped:
+        raise UsageError(
+            f"`--group-column` says nothing to `--estimator {estimator}`", hint="drop `--group-column`"
+        )
+    if n_steps is not None and n_steps < 1:
+        raise UsageError(f"`--n-steps` is {n_steps}; it must be a whole number, 1 at least")
+
+
+def _verify(asked: _Asked) -> Verification:
     """As what the name says that the column holds; where it does not say, as whatever can be reproduced."""
-    found = [
-        verdict
-        for holds in what_it_holds(against.column)
-        for verdict in [_Court(plan, first, against, holds, memory_bytes).verdict_on(settings, preset)]
-    ]
-    return next((verdict for verdict in found if verdict.is_reproduced), found[0])
+    found: list[Verification] = []
+    errors: list[GaeError] = []
+    for hear in _hearings(asked):
+        try:
+            found.append(hear())
+        except GaeError as error:
+            errors.append(error)
+            continue
+        if found[-1].is_reproduced:
+            return found[-1]
+    if not found:
+        raise errors[0] if asked.has_values else errors[-1]
+    return min(found, key=lambda verdict: verdict.share_deviating)
+
+
+def _hearings(asked: _Asked) -> Iterator[Callable[[], Verification]]:
+    """One after the other, until one finds what reproduces the column."""
+    holds = what_it_holds(asked.against.column)
+    if not asked.asks_for_groups:
+        for one in holds:
+            court = _Court(asked.plan, asked.file, asked.against, one, asked.memory_bytes)
+            yield partial(court.verdict_on, asked.settings, asked.preset)
+    if "advantage" not in holds or (asked.estimator is not None and not asked.asks_for_groups):
+        return
+    baselines = BaselineCourt(
+        asked.plan,
+        asked.file,
+        asked.against,
+        asked.settings,
+        asked.memory_bytes,
+        preset=asked.preset,
+        estimator=asked.estimator,
+        group_column=asked.group_column,
+    )
+    if baselines.groups or not asked.has_values:
+        yield baselines.verdict
 
 
 class _Court:
@@ -218,6 +292,8 @@ def _equivalent(trials: Sequence[Trial]) -> list[str]:
 def _flags(best: Trial, constants: Whitening | None) -> list[str]:
     """As one would type them to `gae compute`; none where it cannot make the column."""
     attempt = best.attempt
+    assert attempt.gamma is not None
+    assert attempt.lam is not None
     settings = best.candidate.settings.replace(gamma=attempt.gamma, lam=attempt.lam)
     if constants is not None:
         rule = constants.rule

@@ -58,7 +58,7 @@ def _deviations(totals: Totals, settings: Settings, file: str | None) -> list[Wa
     notes = []
     is_preset = settings.truncation == convention.truncation
     who = f"preset `{settings.preset}`" if is_preset else f"`--truncation {settings.truncation}`"
-    if settings.truncation != "exact" and totals.counts.truncated:
+    if settings.end_rule == settings.truncation != "exact" and totals.counts.truncated:
         numbers, names = (totals.counts.truncated,), (who, settings.truncation)
         notes.append(counted("preset-truncation", numbers, file, names=names, hint=_exact_hint(settings)))
     num_ended = totals.counts.terminated + totals.counts.truncated

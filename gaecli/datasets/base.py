@@ -37,6 +37,11 @@ class NewColumns:
     paths: Sequence[Path]
     #: Of a file, what differs wherever its new numbers may differ; none where that is not known.
     digests: Mapping[Path, str] = field(default_factory=dict)
+    #: Name -> the type of its items, where that is not float32: `bool` or `string`.
+    items: Mapping[str, str] = field(default_factory=dict)
+
+    def item(self, name: str) -> str:
+        return self.items.get(name, "float32")
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,11 @@ class DataSet:
         """What is written where the data set is written in place: the file itself, or a new one beside it."""
         return path
 
-    def publish(self, new_files: Mapping[Path, Path], columns: Sequence[str]) -> None:
-        """Make successors the data set, in place of the files by which they are given; if it raises, they are not."""
+    def publish(self, new_files: Mapping[Path, Path], columns: Mapping[str, str]) -> None:
+        """Make successors the data set, in place of the files by which they are given; if it raises, they are not.
+
+        `columns`: name of a new column -> type of its items, as in `NewColumns`.
+        """
 
     def refuse_in_place(self) -> UsageError | None:
         """Why its files are not written where they are; None where they can be."""

@@ -27,7 +27,6 @@ from gaecli.errors import FileError
 from gaecli.records import dataclass
 
 INFO = Path("meta", "info.json")
-_FEATURE = {"dtype": "float32", "shape": [1], "names": None}
 #: So far above a data file its root is looked for.
 _LEVELS = 6
 #: Those that stand side by side are one run of digits: nothing tells where one number ends.
@@ -60,7 +59,8 @@ class LeRobot(DataSet):
         text = read(INFO)
         info = parsed(self.root / INFO, text)
         features = member(self.root / INFO, info, "features", dict)
-        changed = {**features, **{name: dict(_FEATURE) for name in new.types}}
+        added = {name: {"dtype": new.item(name), "shape": [1], "names": None} for name in new.types}
+        changed = {**features, **added}
         if changed == features:
             return {}
         return {INFO: in_the_style_of(text, info, {**info, "features": changed})}

@@ -3,12 +3,16 @@
 Of all that lies behind the last step of a lane, only V and the estimate of the very next step enter, as one
 number, the inflow z (`gaecli.estimators.gae` has the equations). What would be more than that, or no number at
 all, makes of a stream one block: `needs_whole_stream` of the estimator's module says so.
+
+What is scanned need not be what is written: `outputs` makes that of it, step by step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
+
+import numpy as np
 
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray
@@ -61,15 +65,56 @@ class Borders:
     #: V beyond the last step from its own row, for estimators that use it only where the trajectory ends there;
     #: NaN where not given. None: what is given is in the estimates already.
     end_values: FloatArray | None = None
+    #: What the last step adds to z without V, where all that it hands on counts only if it is not negative
+    #: with V; NaN where that is decided. None: nowhere.
+    gates: FloatArray | None = None
+    #: V beyond the last step is asked for, whatever its weight in z. None: where that is not 0.
+    asks_values: BoolArray | None = None
+
+    @property
+    def wants_values(self) -> BoolArray:
+        """V beyond the last step says something to it."""
+        return self.end_weights != 0 if self.asks_values is None else self.asks_values
+
+    def inflow(self, values: FloatArray, estimates: FloatArray, goes_on: BoolArray) -> FloatArray:
+        """z, given V and the estimate of what follows each lane; 0 where nothing does."""
+        inflow: FloatArray = np.where(goes_on, self.value_weights, self.end_weights) * values
+        if self.gates is None:
+            return inflow + self.trace_weights * estimates
+        is_gated = ~np.isnan(self.gates)
+        error = inflow + np.where(is_gated, self.gates, 0.0)
+        is_shut = is_gated & (error < 0)
+        return np.where(is_shut, 0.0, error + self.trace_weights * estimates)
+
+
+@dataclass(frozen=True, eq=False)
+class Beyond:
+    """What lies beyond the last step of each lane; 0 where nothing does. Arrays have an entry per lane."""
+
+    #: V(sₜ₊₁), where the block itself has none.
+    values: FloatArray
+    #: The estimate of the step in which the trajectory goes on.
+    estimates: FloatArray
+
+    @classmethod
+    def nothing(cls, block: Block) -> Beyond:
+        return cls(np.zeros(block.lanes.count), np.zeros(block.lanes.count))
 
 
 class Estimates(NamedTuple):
-    """[N] each; `returns` is None where `Estimator.returns` says what they are."""
+    """[N] each; `returns` is None where they are A + V, or where `Estimator.outputs` says what they are."""
 
     advantages: FloatArray
     returns: FloatArray | None = None
     #: Where more than the advantages is compared, or whole trajectories are.
     sums: TrajectorySums | None = None
+
+
+class FinalEstimates(NamedTuple):
+    """[N] what the columns hold; `returns`: None where they are A + V."""
+
+    advantages: FloatArray
+    returns: FloatArray | None = None
 
 
 class Estimator(Protocol):
@@ -92,5 +137,13 @@ class Estimator(Protocol):
     ) -> FloatArray:
         """[N] the estimates with what enters at the end of each lane."""
 
-    def returns(self, block: Block, advantages: FloatArray) -> FloatArray:
-        """[N] what the return columns hold, given the final estimates."""
+    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
+        """What the columns hold, given the final estimates."""
+
+
+def estimate_whole(estimator: Estimator, block: Block, threads: int = 1) -> FinalEstimates:
+    """Of a prepared block that nothing comes after: what the columns hold."""
+    found = estimator.estimate(block, threads)
+    if found.returns is not None:
+        return FinalEstimates(found.advantages, found.returns)
+    return estimator.outputs(block, found.advantages, Beyond.nothing(block))

@@ -22,10 +22,10 @@ def read_as(block: Block, settings: Settings) -> Block:
     if convention.early_ends:
         block = _ended_early(block)
     if block.truncated.any():
-        if settings.truncation == "ask":
+        if settings.end_rule == "ask":
             raise _unsaid(block, settings)
-        block = _TRUNCATION_RULES[settings.truncation](block)
-    if convention.open_ends == "terminal":
+        block = _TRUNCATION_RULES[settings.end_rule](block)
+    if settings.open_ends == "terminal":
         block = ends_as_terminal(block)
     if convention.arrival_rows:
         block = _arrived(block)
@@ -35,14 +35,14 @@ def read_as(block: Block, settings: Settings) -> Block:
 def reads_as_written(settings: Settings) -> bool:
     """Every block comes back from `read_as` as it is."""
     convention = settings.convention
-    is_exact = settings.truncation == "exact" and convention.open_ends == "bootstrap"
+    is_exact = settings.end_rule == "exact" and settings.open_ends == "bootstrap"
     return is_exact and not convention.arrival_rows and not convention.early_ends
 
 
 def crosses_trajectories(settings: Settings) -> bool:
     """A rule reaches from one trajectory into the next, which may be in another block."""
     convention = settings.convention
-    return convention.arrival_rows or convention.early_ends or settings.truncation in ("leak", "reset")
+    return convention.arrival_rows or convention.early_ends or settings.end_rule in ("leak", "reset")
 
 
 def _unsaid(block: Block, settings: Settings) -> UsageError:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaecli.estimators.base import Borders, Estimates
+from gaecli.estimators.base import Beyond, Borders, Estimates, FinalEstimates
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.conventions import read_as
 from gaecli.estimators.decays import gammas, lams, products
@@ -49,7 +49,7 @@ class Gae:
     def borders(self, block: Block, advantages: FloatArray) -> Borders:
         lanes = block.lanes
         first, last = lanes.starts, lanes.stops - 1
-        has_cut = _any_between(block.cuts, first, last)
+        has_cut = any_between(block.cuts, first, last)
         wants_value = ~block.terminated[last]
         if block.next_values is not None:
             wants_value &= np.isnan(block.next_values[last])
@@ -90,9 +90,9 @@ class Gae:
             settled[tail] = self._scan_tail(block, tail, float(inflow[lane]), threads)
         return settled
 
-    def returns(self, block: Block, advantages: FloatArray) -> FloatArray:
-        """R = A + V."""
-        return advantages + block.values
+    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
+        """A, and R = A + V."""
+        return FinalEstimates(advantages)
 
     def _scan_cuts(self, block: Block) -> BoolArray:
         cuts = block.cuts.copy()
@@ -148,7 +148,7 @@ def _at(decay: float | FloatArray, steps: IndexArray | slice) -> float | FloatAr
     return decay[steps] if isinstance(decay, np.ndarray) else decay
 
 
-def _any_between(flags: BoolArray, first: IndexArray, last: IndexArray) -> BoolArray:
+def any_between(flags: BoolArray, first: IndexArray, last: IndexArray) -> BoolArray:
     """[K] whether a flag is set among the steps first[k] … last[k] - 1."""
     if len(first) <= _MAX_TAILS:
         return np.array(

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaecli.estimators.base import Borders, Estimates
+from gaecli.estimators.base import Beyond, Borders, Estimates, FinalEstimates
 from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.estimators.decays import with_one_lam
 from gaecli.estimators.whole_stream import GatedGae, WholeStreamGae
@@ -59,8 +59,8 @@ class MonteCarlo(GatedGae):
     ) -> FloatArray:
         return super().settle(_without_values(block), advantages, inflow, threads)
 
-    def returns(self, block: Block, advantages: FloatArray) -> FloatArray:
-        return advantages
+    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
+        return FinalEstimates(advantages, advantages)
 
 
 @dataclass(frozen=True)

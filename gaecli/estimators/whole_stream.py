@@ -6,13 +6,14 @@ What crosses the border of a block would be more than one number here, so a stre
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Self
 
 import numpy as np
 
-from gaecli.estimators.base import Estimates
+from gaecli.estimators.base import Borders, Estimates
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.conventions import crosses_trajectories, ends_as_terminal
-from gaecli.estimators.decays import gammas, lams, value_lams
+from gaecli.estimators.decays import gammas, lams, value_lams, with_one_lam
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.recursion import gae_block
 from gaecli.kernels.devices import Device
@@ -100,6 +101,14 @@ class WholeStreamGae(GatedGae):
         # A scan of its own; the reward-to-go with its bootstrap is the return of λ = 1.
         return Estimates(advantages, self._gae(block, lam, threads) + block.values)
 
+    def borders(self, block: Block, advantages: FloatArray) -> Borders:
+        """What they say of ends; no decay of theirs is used."""
+        return Gae.borders(self.of_one_lam(), block, advantages)
+
+    def of_one_lam(self) -> Self:
+        """Not by lengths, which are those of trajectories that end in the block."""
+        return replace(self, settings=with_one_lam(self.settings, 1.0))
+
     def settle(
         self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
     ) -> FloatArray:
@@ -113,7 +122,7 @@ class WholeStreamGae(GatedGae):
         cuts = block.cuts.copy()
         cuts[block.lanes.stops - 1] = True
         block = replace(block, cuts=cuts)
-        if self.settings.convention.open_ends == "terminal":
+        if self.settings.open_ends == "terminal":
             block = ends_as_terminal(block)
         return fill_bootstrap(block, self.settings.bootstrap, is_whole_stream=True)
 

@@ -109,11 +109,19 @@ class OutputColumn:
     offsets: IndexArray | None = None
     null_lists: BoolArray | None = None
 
-    def with_nan(self) -> Array:
-        """For formats that know no null."""
+    def without_nulls(self) -> Array:
+        """For formats that know no null: NaN, of flags -1 beside 1 and 0, and of texts the empty one."""
         if self.is_null is None:
-            return self.values
-        return np.where(self.is_null, self.values.dtype.type(np.nan), self.values)
+            return self.values.astype(array_dtype(self.values.dtype), copy=False)
+        absent = {"b": np.int8(-1), "U": np.str_("")}.get(self.values.dtype.kind)
+        return np.where(
+            self.is_null, self.values.dtype.type(np.nan) if absent is None else absent, self.values
+        )
+
+
+def array_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Of a new column in a format of arrays, where a flag that may be absent is no bool."""
+    return np.dtype(np.int8) if dtype == np.bool_ else dtype
 
 
 @dataclass(frozen=True)
@@ -219,11 +227,16 @@ class RolloutFile(Protocol):
     def writer(self, temporary: Path, plan: WritePlan) -> FileWriter: ...
 
 
+def item_types(columns: Mapping[str, np.dtype[Any]]) -> dict[str, str]:
+    """What the items of new columns are called: `float32`, `bool`, `string`."""
+    return {name: "string" if dtype.kind == "U" else dtype.name for name, dtype in columns.items()}
+
+
 @dataclass(frozen=True)
 class WritePlan:
     """What will be added to a copy of a file."""
 
-    #: Column name -> NumPy type of its items; in the order in which they are appended.
+    #: Column name -> NumPy type of its items, numbers, flags or texts; in the order in which they are appended.
     new_columns: Mapping[str, np.dtype[Any]]
     #: List columns take the type of this column ("list", "large_list"); None for scalars.
     like_column: str | None = None

@@ -98,6 +98,19 @@ class Cells:
             raise self._error(name, "is infinite", bad, hint=DROP_HINT)
         return bad
 
+    def check_range(self, values: Array, name: str, lowest: float, highest: float) -> None:
+        """A number that cannot be what the column is said to hold is an error, whatever becomes of its episode."""
+        if not values.size or (values.min() >= lowest and values.max() <= highest):
+            return
+        odd = (values < lowest) | (values > highest)
+        found = values.reshape(-1)[int(np.argmax(odd))]
+        raise self._error(
+            name,
+            f"is {found:.6g}, where {'nothing below 0' if found < lowest else 'no probability above 1'} can be,",
+            odd,
+            hint="name the column of this role by its flag, or repair the file",
+        )
+
     def flags(self, column: Column, name: str) -> tuple[BoolArray, BoolArray | None]:
         """A flag column as bool, True for yes; only 0, 1, False and True are flags.
 

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from gaecli.columns import Roles, columns_there
 from gaecli.errors import UsageError
+from gaecli.estimator_kinds import EstimatorKind
 from gaecli.formats.base import Column, RolloutFile, damaged
 from gaecli.layouts.cells import Cells
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray
 from gaecli.settings import Settings
 
+#: By how much a probability may exceed 1, and its logarithm 0, in float32 or bfloat16.
+_ROUNDING = 1e-2
+
 
 def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[str, ...]:
     """Their names, once each of them is there, holds numbers, and is of steps or of whole rows."""
+    names = dict.fromkeys(settings.extra_columns)
+    if settings.success_column not in (None, roles.names["reward"]):
+        names[settings.success_column] = None
     reward = file.find(roles.names["reward"])
     assert reward is not None
-    for name in settings.extra_columns:
+    for name in names:
         info = file.find(name)
         who = _who_needs(name, settings)
         if info is None:
@@ -35,11 +43,12 @@ def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[s
         if info.unusable is not None or not is_number or (info.is_list and not reward.is_list):
             why = info.unusable or f"its type is {info.type_name}"
             raise UsageError(f"column `{name}` of `{file.path}` cannot be used by {who}: {why}")
-    return settings.extra_columns
+    return tuple(names)
 
 
 def _who_needs(name: str, settings: Settings) -> str:
-    for flag, column in (("--gamma-column", settings.gamma_column), ("--lam-column", settings.lam_column)):
+    decays = {"--gamma-column": settings.gamma_column, "--lam-column": settings.lam_column}
+    for flag, column in {**decays, **settings.flagged_columns}.items():
         if name == column:
             return f"`{flag}`"
     return f"`--estimator {settings.estimator}`"
@@ -85,3 +94,39 @@ def zeroed(extras: Mapping[str, Array], where: BoolArray | None) -> Mapping[str,
     if where is None:
         return extras
     return {name: np.where(where, numbers.dtype.type(0), numbers) for name, numbers in extras.items()}
+
+
+def read_own_roles(
+    columns: Mapping[str, Column],
+    roles: Roles,
+    kind: EstimatorKind,
+    cells: Cells,
+    used: BoolArray | None,
+) -> ExtraCells:
+    """Those of each role that the estimator alone has a use for, by the role.
+
+    Rows that are not `used` get 0, and a ratio of 1: nothing is told of their policies. `DataError` for a number
+    that no policy has.
+    """
+    found: dict[str, Array] = {}
+    bad: BoolArray | None = None
+    for role in kind.own_roles:
+        name = roles.get(role)
+        if name is None:
+            continue
+        numbers, unusable = cells.numbers(columns[name], name, role, used)
+        if unusable is not None:
+            bad = unusable if bad is None else bad | unusable
+        if used is not None:
+            numbers = np.where(used, numbers, numbers.dtype.type(role == "ratio"))
+        lowest, highest = _bounds(role, kind)
+        cells.check_range(numbers, name, lowest, highest)
+        found[role] = numbers
+    return ExtraCells(found, bad)
+
+
+def _bounds(role: str, kind: EstimatorKind) -> tuple[float, float]:
+    """What a policy allows: a log-probability may be above 0 where actions have a density, not a probability."""
+    if role == "log_prob" and ("prob",) in kind.ways:
+        return -math.inf, _ROUNDING
+    return {"ratio": (0.0, math.inf), "prob": (0.0, 1.0 + _ROUNDING)}.get(role, (-math.inf, math.inf))

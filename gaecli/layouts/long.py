@@ -27,7 +27,7 @@ from gaecli.layouts.ends import (
 )
 from gaecli.layouts.evidence.ids import IdTrace, suspects, traces
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
-from gaecli.layouts.extras import ExtraCells, check_extras, read_extras, zeroed
+from gaecli.layouts.extras import ExtraCells, check_extras, read_extras, read_own_roles, zeroed
 from gaecli.layouts.facts import Ends, facts_of
 from gaecli.layouts.flag_columns import flag_columns
 from gaecli.layouts.frames import Frame
@@ -95,6 +95,7 @@ class LongLayout:
         self._labels = settings.label_columns
         self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, roles, settings)
+        self._kind = settings.kind
         self._decays = settings.decay_columns
         self._flags = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
@@ -151,6 +152,7 @@ class LongLayout:
         read = self._rewards.read(columns, names["reward"], cells, used)
         rewards, bad = read.numbers, read.bad
         values, bad_values = cells.values(columns, names.get("value"), num_steps, used)
+        own = read_own_roles(columns, self.roles, self._kind, cells, used)
         flags = read_flags(columns, self._flags, cells)
         steps = read_steps(columns, self.roles, cells)
         arrangement = self._arrange(table, num_steps, steps, flags)
@@ -178,7 +180,8 @@ class LongLayout:
         at_end[last] = True
         next_values, bad_next = merge_next_values(given, terminated, at_end, lane_cells)
         extras = self._read_extras(columns, cells, used)
-        dropped = self._dropped([bad, bad_values, flags.bad, extras.bad], bad_next, arrangement, cuts)
+        bad_cells = [bad, bad_values, own.bad, flags.bad, extras.bad]
+        dropped = self._dropped(bad_cells, bad_next, arrangement, cuts)
         if dropped is not None:
             rewards, values = _zeroed(rewards, dropped), _zeroed(values, dropped)
             next_values = None if next_values is None else _zeroed(next_values, dropped)
@@ -207,7 +210,7 @@ class LongLayout:
             labels=read_labels(columns, self._labels, in_lanes),
             missing_rewards=read.moved(in_lanes),
             has_values="value" in names,
-            extras=zeroed(extras.moved(in_lanes), dropped),
+            extras=zeroed({**extras.moved(in_lanes), **own.moved(in_lanes)}, dropped),
             facts=replace(
                 facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
                 lost=lost_rewards(

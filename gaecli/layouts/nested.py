@@ -18,7 +18,7 @@ from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import inverted_of, split_ends
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
 from gaecli.layouts.evidence.rows import RowColumns
-from gaecli.layouts.extras import check_extras, read_extras, zeroed
+from gaecli.layouts.extras import check_extras, read_extras, read_own_roles, zeroed
 from gaecli.layouts.flag_columns import FLAGS, FlagColumns, flag_columns
 from gaecli.layouts.frames import Frame
 from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_steps
@@ -55,6 +55,7 @@ class NestedLayout:
         self._labels = settings.label_columns
         self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, self.roles, settings)
+        self._kind = settings.kind
         self._decays = settings.decay_columns
         beside = [*self._labels, *self._extras]
         used_columns = [*self.roles.row_columns, *self.evidence.names, *beside]
@@ -89,6 +90,9 @@ class NestedLayout:
         value, beyond = self._values(columns, offsets, start)
         values, bad_values = cells.values(value, names.get("value"), len(rewards), counted)
 
+        items = self._own_items(columns, offsets, start)
+        own = read_own_roles(items, self.roles, self._kind, cells, counted)
+
         last = _last_items(offsets)
         cuts = np.zeros(len(rewards), np.bool_)
         cuts[last] = True
@@ -112,7 +116,7 @@ class NestedLayout:
         )
         dropped = None
         if self._drops:
-            bad_steps = [bad, bad_values, bad_next, extras.bad, *bad_flags]
+            bad_steps = [bad, bad_values, bad_next, extras.bad, own.bad, *bad_flags]
             dropped = spread_to_trajectories([part for part in bad_steps if part is not None], cuts, last + 1)
             if dropped is not None:
                 rewards, values = np.where(dropped, 0, rewards), np.where(dropped, 0, values)
@@ -131,7 +135,7 @@ class NestedLayout:
             labels=self._labels_of(columns, offsets, start),
             missing_rewards=missing,
             has_values="value" in names,
-            extras=zeroed(extras.numbers, dropped),
+            extras=zeroed({**extras.numbers, **own.numbers}, dropped),
             list_offsets=offsets,
             null_lists=reward.null_lists,
             facts=BlockFacts(
@@ -304,6 +308,14 @@ class NestedLayout:
                 found[name] = on_last_items(columns[name], offsets, fill=0)
             else:
                 found[name] = repeated(columns[name], offsets)
+        return found
+
+    def _own_items(self, columns: Mapping[str, Column], offsets: IndexArray, start: int) -> dict[str, Column]:
+        """The columns that the estimator alone has a use for: items; Q of a state behind the last step is none."""
+        found = {}
+        for name in filter(None, map(self.roles.get, self._kind.own_roles)):
+            is_longer = is_one_longer(columns[name], offsets)
+            found[name] = of_steps(columns[name]) if is_longer else self._items(columns, name, offsets, start)
         return found
 
     def _labels_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,12 +13,16 @@ from gaecli.formats.base import OutputColumn
 from gaecli.moments import Moments
 from gaecli.pipeline.column_builder import ColumnBuilder
 from gaecli.pipeline.column_statistics import Tally
+from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.groups import Staged
 from gaecli.pipeline.settle import Settled, is_real
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray
 from gaecli.settings import Settings
 from gaecli.summary import BootstrapCounts, EpisodeCounts
+
+if TYPE_CHECKING:
+    from gaecli.pipeline.labels import LabelConstants
 
 
 @dataclass(eq=False)
@@ -37,6 +42,13 @@ class Totals:
     degenerate_groups: int = 0
     #: Trajectories that no reward function scored.
     unscored: int = 0
+    #: Rows with a label, with a positive one, and with one whatever their advantage.
+    labelled: int = 0
+    positive: int = 0
+    forced: int = 0
+    #: Where success makes the rewards: episodes that succeeded, and the steps of the longest one of all inputs.
+    successes: int = 0
+    longest_episode: int = 0
 
     def merge(self, other: Totals) -> None:
         self.counts += other.counts
@@ -51,10 +63,19 @@ class Totals:
         self.local_groups += other.local_groups
         self.degenerate_groups += other.degenerate_groups
         self.unscored += other.unscored
+        self.labelled += other.labelled
+        self.positive += other.positive
+        self.forced += other.forced
+        self.successes += other.successes
+        self.longest_episode = max(self.longest_episode, other.longest_episode)
 
 
 def finish_block(
-    settled: Settled, written: Staged | None, settings: Settings
+    settled: Settled,
+    written: Staged | None,
+    settings: Settings,
+    carry: Carry,
+    constants: LabelConstants | None,
 ) -> tuple[dict[str, OutputColumn], Totals]:
     """Output columns in row order, and the block's share of the summary. `written`: normalised, if so."""
     has_advantages = "advantage" in settled.kind.outputs
@@ -66,16 +87,46 @@ def finish_block(
     )
     advantages = settled.advantages if written is None else written.advantages
     zeros = None if written is None else written.zeros
-    columns = {}
+    names, columns = settings.output_items, {}
     if has_advantages:
         columns[settings.advantage_column] = builder.advantages(advantages, zeros)
     if "return" in settled.kind.outputs:
         columns[settings.return_column] = builder.returns(settled.returns)
     if settings.raw_column is not None:
-        columns[settings.raw_column] = builder.advantages(
-            settled.advantages if written is None else written.raw, None
+        raw = settled.advantages if written is None else written.raw
+        columns[settings.raw_column] = builder.advantages(raw, None)
+    totals = _report(settled, advantages, settings)
+    if constants is not None:
+        columns |= _labels_and_weights(builder, settled, advantages, carry, settings, constants, totals)
+    if "terminal" in names:
+        columns[names["terminal"]] = builder.cells(settled.block.cuts, settled.counts)
+    return columns, totals
+
+
+def _labels_and_weights(
+    builder: ColumnBuilder,
+    settled: Settled,
+    advantages: FloatArray,
+    carry: Carry,
+    settings: Settings,
+    constants: LabelConstants,
+    totals: Totals,
+) -> dict[str, OutputColumn]:
+    """What is made of advantages as they are written; it is counted in `totals`."""
+    from gaecli.pipeline.labels import label_column, weights_of
+
+    names, columns = settings.output_items, {}
+    labelling = settings.labelling
+    if labelling is not None:
+        columns[names["label"]], counts = label_column(
+            builder, settled, advantages, labelling, constants, settings
         )
-    return columns, _report(settled, advantages, settings)
+        totals.labelled, totals.positive, totals.forced = counts.labelled, counts.positive, counts.forced
+    if "weight" in names:
+        weights, present = weights_of(settled, advantages, carry, constants, settings)
+        totals.tallies["weight"] = Tally.of(weights[present])
+        columns[names["weight"]] = builder.numbers(weights, present)
+    return columns
 
 
 def _report(settled: Settled, advantages: FloatArray, settings: Settings) -> Totals:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,11 @@ from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.reading_errors import told
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, BlockFacts, BoolArray, FloatArray, IndexArray, Lanes
+from gaecli.settings import Settings
+
+if TYPE_CHECKING:
+    from gaecli.labels.outcomes import EpisodeOutcomes, EpisodeParts
+    from gaecli.labels.weights import Following
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,10 @@ class BlockSummary:
     tail_dropped: BoolArray
     #: What the block has of the trajectories at its borders, where whole ones are summed.
     sums: LaneSums | None = None
+    #: What is known of the success of its episodes, before they have rewards.
+    parts: EpisodeParts | None = None
+    #: Where progress makes weights: that of the first steps of each lane.
+    first_progress: Following | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +73,8 @@ class Scanned:
     #: None where they are A + V.
     returns: FloatArray | None = None
     sums: TrajectorySums | None = None
+    #: Of episodes whose success makes their rewards, as long as not all of them are known.
+    parts: EpisodeParts | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -125,6 +136,8 @@ class BlockReader:
     rows_per_block: int
     #: Columns that no role uses and that are looked at all the same, once.
     unused: Sequence[str] = ()
+    #: Where success makes the rewards, once all episodes are known.
+    outcomes: EpisodeOutcomes | None = None
 
     def pieces(self, unit: Unit, clock: Stopwatch) -> Iterator[RawBlock]:
         """The rows of a unit, read one block after the other."""
@@ -136,14 +149,33 @@ class BlockReader:
                 return
             yield RawBlock(found[0], found[2])
 
-    def scan(self, piece: RawBlock, clock: Stopwatch) -> Scanned:
+    def scan(self, piece: RawBlock, address: BlockAddress, clock: Stopwatch) -> Scanned:
         with clock("read"):
-            block = self.layout.block(piece.start, piece.columns)
+            block, parts = self._block(piece, address)
             prepared = self.estimator.prepare(block)
             self._check_bootstrap(piece.start, prepared)
             ends = block_ends(block, piece.columns, self.unused, piece.start)
         with clock("kernel"):
-            return Scanned(piece.start, block, prepared, ends, *self.estimator.estimate(prepared))
+            estimates = self.estimator.estimate(prepared)
+            return Scanned(piece.start, block, prepared, ends, *estimates, parts=parts)
+
+    def _block(self, piece: RawBlock, address: BlockAddress) -> tuple[Block, EpisodeParts | None]:
+        block = self.layout.block(piece.start, piece.columns)
+        settings, path = self.estimator.settings, self.file.path
+        forced, name = settings.force_positive, settings.success_column
+        if forced is None and name is None:
+            return block, None
+        from gaecli.labels.outcomes import episode_parts
+        from gaecli.pipeline.success import checked_flags, rewarded, success_flags
+
+        if forced is not None:
+            checked_flags(block, block.extras[forced], f"`{forced}`", "--force-positive", piece.start, path)
+        if name is None:
+            return block, None
+        succeeded = success_flags(block, self.layout, name, piece.start, path)
+        if self.outcomes is None:
+            return block, episode_parts(block, succeeded)
+        return rewarded(block, succeeded, self.outcomes, self.outcomes.by_block[address]), None
 
     def _check_bootstrap(self, start: int, block: Block) -> None:
         """`--bootstrap error`, for ends that are known in the block; those at its border come later."""
@@ -183,4 +215,16 @@ def summarise(scanned: Scanned, address: BlockAddress, estimator: Estimator) -> 
         head_dropped=nothing if dropped is None else dropped[first],
         tail_dropped=nothing if dropped is None else dropped[last],
         sums=None if scanned.sums is None else scanned.sums.at_borders(scanned.prepared),
+        parts=scanned.parts,
+        first_progress=_first_progress(block, estimator.settings),
+    )
+
+
+def _first_progress(block: Block, settings: Settings) -> Following | None:
+    if settings.progress_column is None:
+        return None
+    from gaecli.labels.weights import first_progress
+
+    return first_progress(
+        block, block.extras[settings.progress_column], int(settings.parameter("progress_chunk"))
     )

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from gaecli.choices import MaskedReturns, MaskFill
 from gaecli.formats.base import OutputColumn
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, MaskedSlots
+from gaecli.settings import Settings
 
-#: What is written, unless a format has another idea.
+#: Of numbers that are written, unless a format has another idea.
 OUTPUT_DTYPE = np.dtype(np.float32)
+#: Labels as texts, for policies that read them: the only ones there are.
+TEXTS = np.array(["negative", "positive"])
+
+
+def output_dtypes(settings: Settings) -> dict[str, np.dtype[Any]]:
+    """Name of each new column -> NumPy type of its items."""
+    flags = np.dtype(np.bool_)
+    others = {"label": TEXTS.dtype if settings.label_type == "text" else flags, "terminal": flags}
+    return {name: others.get(what, OUTPUT_DTYPE) for what, name in settings.output_items.items()}
+
+
+def as_written(numbers: FloatArray) -> Array:
+    with np.errstate(over="ignore"):
+        return numbers.astype(OUTPUT_DTYPE, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +68,18 @@ class ColumnBuilder:
                 filled = _carried(returns - self.values, slots, None) + slots.values
         placed = self.block.placement.to_rows(returns)
         return self._rows(np.where(self._is_kept(slots), placed, filled))
+
+    def numbers(self, steps: FloatArray, present: BoolArray) -> OutputColumn:
+        """`cells` of numbers, as they are written."""
+        return self.cells(as_written(steps), None if present.all() else present)
+
+    def cells(self, steps: Array, present: BoolArray | None) -> OutputColumn:
+        """Flags, texts and numbers of steps; null where there is none, masked rows included. None: all have one."""
+        placement, is_null = self.block.placement, None
+        if present is not None or placement.order is not None:
+            here = np.ones(self.block.num_steps, np.bool_) if present is None else present
+            is_null = ~placement.to_rows(here, fill=False)
+        return self._column(placement.to_rows(steps, fill=np.zeros(1, steps.dtype)[0]), is_null)
 
     def _is_kept(self, slots: MaskedSlots) -> BoolArray:
         kept = np.zeros(len(slots.values), np.bool_)

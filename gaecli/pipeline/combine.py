@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +15,9 @@ from gaecli.pipeline.blocks import BlockSummary, missing_bootstrap
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, FloatArray, IndexArray, Names
 
+if TYPE_CHECKING:
+    from gaecli.labels.weights import Following
+
 
 @dataclass(frozen=True, eq=False)
 class Carry:
@@ -20,6 +25,9 @@ class Carry:
 
     #: z of `gaecli.estimators.gae`.
     inflow: FloatArray
+    #: V and the estimate of what z is made of; 0 where nothing enters.
+    values: FloatArray
+    estimates: FloatArray
     #: The trajectory of the last step ends there, although no flag in the block says so.
     ends: BoolArray
     #: It ends terminally: the next step of the lane carries a start flag.
@@ -35,6 +43,8 @@ class Carry:
     #: Of these trajectories, sums over all of their steps; NaN elsewhere. [lanes, 0] where nothing is summed.
     head_sums: FloatArray
     tail_sums: FloatArray
+    #: Where progress makes weights: that of the steps that follow the lane in its last trajectory.
+    following: Following | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +103,31 @@ def combine(
     _number_chains(summaries, everything, combined)
     if num_sums:
         _add_up(summaries, everything)
-    return combined
+    if not any(summary.first_progress is not None for summary in summaries):
+        return combined
+    return replace(combined, carries=_with_following(summaries, combined))
+
+
+def _with_following(summaries: Sequence[BlockSummary], combined: Combined) -> list[Carry]:
+    """Backwards: what follows a lane is how the next one begins, and what follows that if it is no longer."""
+    from gaecli.labels.weights import Following
+
+    first = [summary.first_progress for summary in summaries]
+    begins = np.concatenate([one.progress for one in first if one is not None])
+    counts = np.concatenate([one.counts for one in first if one is not None])
+    lengths = np.concatenate([summary.lanes.stops - summary.lanes.starts for summary in summaries])
+    chunk = begins.shape[1]
+    progress, found = np.full_like(begins, np.nan), np.zeros_like(counts)
+    for lanes, following in _links(combined, backwards=True):
+        for lane, after in zip(lanes.tolist(), following.tolist(), strict=True):
+            more = found[after] if counts[after] == lengths[after] else 0
+            known = np.concatenate([begins[after, : counts[after]], progress[after, :more]])[:chunk]
+            progress[lane, : len(known)], found[lane] = known, len(known)
+    bounds = pairwise(combined.offsets.tolist())
+    return [
+        replace(carry, following=Following(progress[start:stop], found[start:stop]))
+        for carry, (start, stop) in zip(combined.carries, bounds, strict=True)
+    ]
 
 
 def _slots(summaries: Sequence[BlockSummary]) -> list[IndexArray]:
@@ -213,20 +247,20 @@ class _Entering:
             given[has_own] = own[has_own]
             following = np.where(has_own, own, following)
             carry.next_values[self.goes_on & has_own] = own[self.goes_on & has_own]
-        carry.inflow[self.goes_on] = (
-            borders.value_weights * following + borders.trace_weights * self.follower_advantages
-        )[self.goes_on]
+        carry.values[self.goes_on] = following[self.goes_on]
+        carry.estimates[self.goes_on] = self.follower_advantages[self.goes_on]
         given[self.ends_before_padding] = self.follower_values[self.ends_before_padding]
         wants = self.ends_with_lane | (self.ends_before_padding & ~self.is_terminal)
-        wants &= borders.end_weights != 0
+        wants &= borders.wants_values
         if open_ends == "terminal":
             wants &= borders.last_cut  # by a truncation; what merely stops has nothing beyond it
         is_given = wants & ~np.isnan(given)
         carry.next_values[is_given] = given[is_given]
-        carry.inflow[is_given] = (borders.end_weights * given)[is_given]
+        carry.values[is_given] = given[is_given]
         lacks: BoolArray = wants & ~is_given
         if bootstrap == "current":
-            carry.inflow[lacks] = (borders.end_weights * borders.last_values)[lacks]
+            carry.values[lacks] = borders.last_values[lacks]
+        carry.inflow[:] = borders.inflow(carry.values, carry.estimates, self.goes_on)
         return lacks
 
 
@@ -309,6 +343,8 @@ def _empty_carry(count: int, num_sums: int = 0) -> Carry:
     no = [np.zeros(count, np.bool_) for _ in range(4)]
     return Carry(
         np.zeros(count),
+        np.zeros(count),
+        np.zeros(count),
         no[0],
         no[1],
         np.full(count, np.nan),
@@ -323,4 +359,5 @@ def _empty_carry(count: int, num_sums: int = 0) -> Carry:
 
 def _part(carry: Carry, first: int, stop: int) -> Carry:
     """The carry of some of the lanes, in the same memory."""
-    return Carry(*(getattr(carry, name)[first:stop] for name in Carry.__dataclass_fields__))
+    arrays = (getattr(carry, name) for name in Carry.__dataclass_fields__)
+    return Carry(*(array[first:stop] for array in arrays if array is not None))

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gaecli.columns import Roles, Unused, columns_there, flag_of, resolve
 from gaecli.datasets.base import DataSet
@@ -30,6 +31,9 @@ from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import WarningNote
+
+if TYPE_CHECKING:
+    from gaecli.labels.outcomes import EpisodeOutcomes
 
 #: What a row takes where a stream is one block: columns, flags, and a few arrays of work.
 BYTES_PER_WHOLE_ROW = 150
@@ -74,6 +78,8 @@ class FileSource:
     row_order: RowOrder
     #: What all files of the stream decided together: which columns of lists are taken as scalars.
     singles: Mapping[str, bool] | None
+    #: Where success makes the rewards, once all episodes are known.
+    outcomes: EpisodeOutcomes | None = None
 
     def open(self) -> OpenFile:
         with told(self.path):
@@ -95,6 +101,10 @@ class OpenStream:
     row_order: RowOrder = field(default_factory=RowOrder)
     #: What is to be told before any row is read, whatever the command; to it come those of some commands.
     warnings: list[WarningNote] = field(default_factory=list)
+    #: Where success makes the rewards: what the blocks of each file are told, once all episodes are known; and the
+    #: longest of them, those of other inputs included.
+    outcomes: Sequence[EpisodeOutcomes] | None = None
+    longest_episode: int = 0
 
     @property
     def num_rows(self) -> int:
@@ -134,13 +144,14 @@ class OpenStream:
             self.rows_per_block,
             self.row_order,
             single_columns(self.files[index].file),
+            None if self.outcomes is None else self.outcomes[index],
         )
 
     def taken(self, row_order: RowOrder, rows_per_block: int | None = None) -> OpenStream:
         """The same stream, its rows taken in another way."""
         block_rows = rows_per_block or self.rows_per_block
         files = _open_files(self.plan, self.settings, block_rows, row_order)
-        return replace(self, files=files, rows_per_block=block_rows, row_order=row_order)
+        return replace(self, files=files, rows_per_block=block_rows, row_order=row_order, outcomes=None)
 
 
 def open_stream(

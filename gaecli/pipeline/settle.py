@@ -9,7 +9,7 @@ import numpy as np
 
 from gaecli.choices import MeasuredOver
 from gaecli.estimator_kinds import EstimatorKind
-from gaecli.estimators.base import Estimator, LaneSums
+from gaecli.estimators.base import Beyond, Estimator, LaneSums
 from gaecli.estimators.conventions import ends_as_terminal
 from gaecli.pipeline.blocks import Scanned
 from gaecli.pipeline.combine import Carry
@@ -59,10 +59,16 @@ NO_SCORES: Mapping[str, FloatArray] = {}
 
 def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     advantages = estimator.settle(scanned.prepared, scanned.advantages, carry.inflow)
-    returns = estimator.returns(scanned.prepared, advantages) if scanned.returns is None else scanned.returns
+    returns = scanned.returns
+    if returns is None:
+        beyond = Beyond(carry.values, carry.estimates)
+        advantages, returns = estimator.outputs(scanned.prepared, advantages, beyond)
+    has_own_returns = returns is not None or "advantage" not in estimator.settings.kind.outputs
+    if returns is None:
+        returns = advantages + scanned.prepared.values
     block = _with_ends(scanned.block, carry)
     prepared = block if scanned.prepared is scanned.block else _with_ends(scanned.prepared, carry)
-    if estimator.settings.convention.open_ends == "terminal":
+    if estimator.settings.open_ends == "terminal":
         prepared = ends_as_terminal(prepared)  # those at its borders are known only now
     counts = _all_of(is_real(block), _not(block.masked))
     estimated = counts if prepared is block else _all_of(counts, prepared.is_step)
@@ -73,10 +79,9 @@ def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     if scanned.sums is not None:
         scores, unscored, whole = scanned.sums.scores(prepared, LaneSums(carry.head_sums, carry.tail_sums))
         advantages = advantages if whole is None else whole
-    has_own_returns = scanned.returns is not None or "advantage" not in kind.outputs
     if unscored is not None:
         estimated = _all_of(estimated, ~unscored)
-    measured = counts if estimator.settings.convention.counts_dropped else estimated
+    measured = _measured(counts, estimated, estimator)
     return Settled(
         block,
         prepared,
@@ -92,11 +97,19 @@ def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     )
 
 
+def _measured(
+    counts: BoolArray | None, estimated: BoolArray | None, estimator: Estimator
+) -> BoolArray | None:
+    """[N] what enters mean and standard deviation: steps without an advantage count as 0 in some libraries."""
+    settings = estimator.settings
+    return counts if settings.convention.counts_dropped and not settings.kind.is_scored else estimated
+
+
 def reread(settled: Settled, estimator: Estimator) -> Settled:
     """The same block as another estimator reads it; the numbers are not computed anew."""
     prepared = estimator.prepare(settled.block)
     estimated = _all_of(settled.counts, None if prepared is settled.block else prepared.is_step)
-    measured = settled.counts if estimator.settings.convention.counts_dropped else estimated
+    measured = _measured(settled.counts, estimated, estimator)
     return replace(settled, prepared=prepared, estimated=estimated, measured_steps=measured)
 
 
@@ -135,7 +148,7 @@ def _all_of(*flags: BoolArray | None) -> BoolArray | None:
 
 
 def _dropped_at_borders(block: Block, carry: Carry) -> BoolArray:
-    trajectory = trajectory_numbers(block)
+    trajectory, _ = block.trajectories()
     dropped = np.zeros(block.num_steps, np.bool_) if block.dropped is None else block.dropped.copy()
     heads = trajectory[block.lanes.starts[carry.head_dropped]]
     tails = trajectory[block.lanes.stops[carry.tail_dropped] - 1]
@@ -145,6 +158,4 @@ def _dropped_at_borders(block: Block, carry: Carry) -> BoolArray:
 
 def trajectory_numbers(block: Block) -> IndexArray:
     """[N] 0, 1, … by cuts and by lanes."""
-    is_last = block.cuts.copy()
-    is_last[block.lanes.stops - 1] = True
-    return np.concatenate(([0], np.cumsum(is_last[:-1]))).astype(np.int64)
+    return block.trajectories()[0]

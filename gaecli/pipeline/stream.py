@@ -6,7 +6,7 @@ Each phase gives the object of the next one: `OpenStream` (`gaecli.pipeline.open
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gaecli.columns import Roles
 from gaecli.engines.base import Engine
@@ -26,12 +26,15 @@ from gaecli.pipeline.judging.continuity import Edges
 from gaecli.pipeline.judging.judge import StreamEvidence, judge
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.settle import Settled
-from gaecli.pipeline.tasks import Carries, LookUnit, MeasureUnit, SummariseUnit
+from gaecli.pipeline.tasks import Carries, LookUnit, MeasureUnit, SummariseUnit, SurveyUnit
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import WarningNote
+
+if TYPE_CHECKING:
+    from gaecli.pipeline.labels import SurveyAnswer, SurveyQuestion
 
 R = TypeVar("R")
 
@@ -107,6 +110,21 @@ class SummarisedStream:
                 total.add(block)
         return total
 
+    def survey(
+        self,
+        context: RunContext,
+        question: SurveyQuestion,
+        constants: Constants,
+    ) -> Iterator[SurveyAnswer]:
+        """Of every block, in the order of the blocks."""
+        tasks = (
+            SurveyUnit(self.opened.source(file), unit, carries, question, constants)
+            for file in range(len(self.files))
+            for unit, carries in enumerate(self.carries_of(file))
+        )
+        for found in context.engine.run(tasks):
+            yield from found
+
     def visit(self, context: RunContext, look: Callable[[int, int, Settled, Carry], R]) -> Iterator[R]:
         """look(file, start row, block, carry) of every block, in the order of the blocks."""
         tasks = (
@@ -120,12 +138,21 @@ class SummarisedStream:
 
 def summarised(opened: OpenStream, context: RunContext) -> SummarisedStream:
     """Summarise every block. Where that shows that the rows have to be taken in another way, once more so."""
+    return _in_good_order(opened, context, _as_taken)
+
+
+def with_outcomes(opened: OpenStream, context: RunContext) -> OpenStream:
+    """The stream with what its blocks are told of the success of episodes, where that makes their rewards."""
+    return _in_good_order(opened, context, _with_outcomes)
+
+
+def _in_good_order(opened: OpenStream, context: RunContext, look: Callable[[OpenStream, RunContext], R]) -> R:
     tried: list[RowOrder] = []
     while True:
         tried.append(opened.row_order)
         context.worker.know(opened)
         try:
-            return _as_taken(opened, context)
+            return look(opened, context)
         except (NeedsKeys, NeedsWholeStream, DataError, UsageError) as error:
             row_order = _other_order(opened, error)
             if row_order is None or row_order in tried:
@@ -156,6 +183,28 @@ def _other_order(opened: OpenStream, error: Exception) -> RowOrder | None:
 
 
 def _as_taken(opened: OpenStream, context: RunContext) -> SummarisedStream:
+    if opened.settings.success_column is not None and opened.outcomes is None:
+        opened = _with_outcomes(opened, context)
+    evidence, warnings = _looked_at(opened, context)
+    is_free = opened.plan.data_set is None and opened.settings.join is None
+    return SummarisedStream(
+        opened,
+        evidence.summaries,
+        _by_unit(evidence.summaries, evidence.combined.carries),
+        [*opened.warnings, *warnings],
+        Edges.of(evidence) if is_free else None,
+    )
+
+
+def _with_outcomes(opened: OpenStream, context: RunContext) -> OpenStream:
+    """By a look of its own: how long the longest episode is, and how each of them ends."""
+    from gaecli.pipeline.outcomes import outcomes_known
+
+    evidence, _ = _looked_at(opened, context)
+    return outcomes_known(opened, evidence.summaries, evidence.combined)
+
+
+def _looked_at(opened: OpenStream, context: RunContext) -> tuple[StreamEvidence, list[WarningNote]]:
     tasks = (
         SummariseUnit(opened.source(file), unit)
         for file, one in enumerate(opened.files)
@@ -163,7 +212,7 @@ def _as_taken(opened: OpenStream, context: RunContext) -> SummarisedStream:
     )
     summaries = [one for found in context.engine.run(tasks) for one in found]
     settings, paths = opened.settings, [str(path) for path in opened.plan.paths]
-    combined = combine(summaries, settings.bootstrap, paths, open_ends=settings.convention.open_ends)
+    combined = combine(summaries, settings.bootstrap, paths, open_ends=settings.open_ends)
     evidence = StreamEvidence(
         opened.plan.paths,
         opened.roles,
@@ -173,14 +222,7 @@ def _as_taken(opened: OpenStream, context: RunContext) -> SummarisedStream:
         opened.layout,
         by_key=opened.row_order.by_key,
     )
-    is_free = opened.plan.data_set is None and settings.join is None
-    return SummarisedStream(
-        opened,
-        summaries,
-        _by_unit(summaries, combined.carries),
-        [*opened.warnings, *judge(evidence)],
-        Edges.of(evidence) if is_free else None,
-    )
+    return evidence, judge(evidence)
 
 
 def _by_unit(

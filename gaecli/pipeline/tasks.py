@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gaecli.estimators.stages import Statistic
 from gaecli.formats.base import OutputColumn
@@ -29,6 +29,9 @@ from gaecli.pipeline.settle import Settled, settle
 from gaecli.pipeline.sketches import Sketch, sketch_of
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
+
+if TYPE_CHECKING:
+    from gaecli.pipeline.labels import LabelConstants, SurveyAnswer, SurveyQuestion
 
 R = TypeVar("R")
 
@@ -65,6 +68,7 @@ class UnitTask(ABC, Generic[R]):
             self.source.settings.bootstrap,
             self.source.rows_per_block,
             self._unused(opened),
+            self.source.outcomes,
         )
 
     def stored(self, worker: Worker, address: BlockAddress) -> Scanned | None:
@@ -104,7 +108,7 @@ class BlockTask(Generic[R]):
             scanned = self.task.stored(worker, self.address)
             assert scanned is not None
         else:
-            scanned = self.task.reader(worker).scan(self.piece, worker.clock)
+            scanned = self.task.reader(worker).scan(self.piece, self.address, worker.clock)
         return [self.task.of_block(worker, self.address, scanned)]
 
     def parts(self, worker: Worker) -> Iterator[BlockTask[R]]:
@@ -117,7 +121,8 @@ class SummariseUnit(UnitTask[BlockSummary]):
 
     def of_block(self, worker: Worker, address: BlockAddress, scanned: Scanned) -> BlockSummary:
         summary = summarise(scanned, address, worker.estimator)
-        worker.store.keep(self.source.stream, address, scanned)
+        if scanned.parts is None:  # else it has no rewards yet
+            worker.store.keep(self.source.stream, address, scanned)
         return summary
 
     def _unused(self, opened: OpenFile) -> Sequence[str]:
@@ -163,6 +168,22 @@ class MeasureUnit(_SettledUnit[dict[Statistic, Measured]]):
 
 
 @dataclass(frozen=True, eq=False)
+class SurveyUnit(_SettledUnit["SurveyAnswer"]):
+    """What labels and weights ask of all blocks before any of them has some."""
+
+    question: SurveyQuestion
+    constants: Constants
+
+    def of_settled(self, worker: Worker, start: int, settled: Settled, carry: Carry) -> SurveyAnswer:
+        from gaecli.pipeline.labels import answer
+
+        settings, advantages = self.source.settings, settled.advantages
+        if settings.normalizes:
+            advantages = self.staged(settled, carry).applied(self.constants).advantages
+        return answer(self.question, settled, advantages, carry, settings)
+
+
+@dataclass(frozen=True, eq=False)
 class _LastLook(_SettledUnit[R]):
     def stored(self, worker: Worker, address: BlockAddress) -> Scanned | None:
         return worker.store.take(self.source.stream, address)
@@ -194,6 +215,7 @@ class FinishUnit(_LastLook[FinishedBlock]):
     """The final columns. Its results hold rows: it is carried out where they are written."""
 
     constants: Constants
+    labels: LabelConstants | None
     has_sketches: bool
 
     def of_settled(self, worker: Worker, start: int, settled: Settled, carry: Carry) -> FinishedBlock:
@@ -206,9 +228,10 @@ class FinishUnit(_LastLook[FinishedBlock]):
 
     def _finished(self, settled: Settled, carry: Carry) -> tuple[dict[str, OutputColumn], Totals]:
         settings = self.source.settings
-        if not settings.normalizes:
-            return finish_block(settled, None, settings)
-        written = self.staged(settled, carry).applied(self.constants)
-        columns, totals = finish_block(settled, written, settings)
-        totals.local_groups, totals.degenerate_groups = written.num_local, written.num_degenerate
+        written = None
+        if settings.normalizes:
+            written = self.staged(settled, carry).applied(self.constants)
+        columns, totals = finish_block(settled, written, settings, carry, self.labels)
+        if written is not None:
+            totals.local_groups, totals.degenerate_groups = written.num_local, written.num_degenerate
         return columns, totals

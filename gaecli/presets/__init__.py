@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gaecli.errors import UsageError
+from gaecli.presets.aliases import ALIASES
 from gaecli.presets.base import Preset
 from gaecli.presets.groups import SCORE_PRESETS
 from gaecli.presets.jax_libraries import JAX_PRESETS
@@ -24,15 +25,29 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 #: And those of libraries that only compare scores.
 ALL_PRESETS: Mapping[str, Preset] = MappingProxyType({**PRESETS, **SCORE_PRESETS})
 
-__all__ = ["ALL_PRESETS", "PRESETS", "Preset", "find_preset"]
+__all__ = ["ALIASES", "ALL_PRESETS", "PRESETS", "Preset", "find_preset"]
 
 
 def find_preset(name: str) -> Preset:
-    """The preset of that name; `UsageError` with the nearest names if there is none."""
+    """The preset of that name, or of a library that computes as it does; `UsageError` with the nearest names if none.
+
+    Capitals, and underscores for hyphens, make no other name.
+    """
     if name in ALL_PRESETS:
         return ALL_PRESETS[name]
     plain = name.lower().replace("_", "-")
-    near = [known for known in ALL_PRESETS if known.startswith(plain)]
-    near = near or difflib.get_close_matches(plain, list(ALL_PRESETS), n=3, cutoff=0.5)
+    known = ALIASES[plain].preset if plain in ALIASES else plain
+    if known in ALL_PRESETS:
+        return ALL_PRESETS[known]
+    near = _near(plain)
     guess = f"did you mean {' or '.join(f'`{known}`' for known in near)}? " if near else ""
     raise UsageError(f"no preset `{name}`", hint=f"{guess}`gae presets` lists them")
+
+
+def _near(plain: str) -> list[str]:
+    """Names that it begins, else those that are spelt like it, else those of a library that is called so."""
+    names = [*ALL_PRESETS, *ALIASES]
+    begun = [name for name in names if plain and name.startswith(plain)]
+    spelt = difflib.get_close_matches(plain, names, n=3, cutoff=0.75)
+    library = [name for name, preset in ALL_PRESETS.items() if plain and plain in preset.library.lower()]
+    return begun or spelt or library or difflib.get_close_matches(plain, names, n=3, cutoff=0.5)

@@ -143,3 +143,8 @@ def score_rules(preset: str, estimator: str) -> Rule:
     if not kind.is_scored:
         return kind.defaults
     return {**_PLAIN, **kind.defaults, **SCORE_RULES.get(preset, {}).get(estimator, {})}
+
+
+def group_presets(estimator: str) -> list[str]:
+    """Those of libraries that have this baseline, in the order of the table."""
+    return [preset for preset, rules in SCORE_RULES.items() if estimator in rules]

@@ -6,7 +6,7 @@ from gaecli.presets.base import Preset
 from gaecli.presets.steps import DONE_RECURSION, EXACT_DELTA, LAST_VALUES, MINIBATCH
 
 ROLLOUT = "over the whole rollout, before it is stored"
-SKRL_SOURCE = "skrl/agents/torch/ppo/ppo.py, compute_gae"
+SKRL_SOURCE = "skrl/agents/torch/ppo/ppo.py, compute_gae, of {}"
 SAME_STATE_DELTA = "r' + γ (1 - d) V' - V, where r' = r + γ V at a time limit"
 SAME_STATE_TRAP = "V of the last state stands in for V of the next one: r counts twice in expectation"
 #: As in the `RolloutStorage` of ikostrikov, and in what grew out of it.
@@ -24,7 +24,8 @@ ROBOT_PRESETS = (
         name="pufferlib",
         library="PufferLib 3.0 and 4.0",
         summary="reward and flag of an action stand in the next row; time limits leak",
-        source="pufferlib/extensions/pufferlib.cpp, cuda/pufferlib.cu, pufferl.py",
+        source="PufferLib 3.0.0, pufferlib/extensions/pufferlib.cpp, cuda/pufferlib.cu, pufferl.py; 052f0f5 (4.0), "
+        "src/pufferlib.cu",
         delta="r' + γ (1 - d') V' - V, r' and d' of the next row; importance ratio 1",
         recursion_text="A = δ + γλ (1 - d') A'",
         bootstrap_text="none: the last row of a segment has no transition, A = 0",
@@ -37,7 +38,8 @@ ROBOT_PRESETS = (
         traps=(
             "the shift of the reward cannot be seen in the numbers: only this preset knows of it",
             "`terminals` are arrival flags too; truncations are stored and not used",
-            "the ratio is 1 in the first minibatch only; with ratios, 3.0 and 4.0 differ",
+            "the ratio is 1 in the first minibatch only; with ratios, 3.0 and the vector kernel of 4.0 (horizons "
+            "that are multiples of 8 in bf16, of 4 in fp32) weigh all of δ, its scalar kernel the reward alone",
         ),
         names={"reward": ("rewards",), "value": ("values",), "terminated": ("terminals",)},
         dense_layout="batch-major",
@@ -46,7 +48,7 @@ ROBOT_PRESETS = (
         name="sample-factory",
         library="Sample Factory",
         summary="a time limit counts as terminal; invalid steps gate the recursion",
-        source="sample_factory/algo/utils/rl_utils.py, learning/learner.py",
+        source="Sample Factory 2.1.1, sample_factory/algo/utils/rl_utils.py, learning/learner.py",
         delta="(r - V) m + γ (1 - d) V' m', m = valid",
         recursion_text="A = δ + g (1 - d) A', g = γλ at a valid step, else 1",
         returns_text="A + m V",
@@ -72,7 +74,7 @@ ROBOT_PRESETS = (
         name="rl-games",
         library="rl_games",
         summary="start flags; V of the last state stands in at a time limit; normalised",
-        source="rl_games/common/a2c_common.py",
+        source="rl_games 1.6.5, rl_games/common/a2c_common.py; 262cf20 (2.0.0), rl_games/triton_kernels",
         delta=SAME_STATE_DELTA,
         recursion_text=DONE_RECURSION,
         bootstrap_text=LAST_VALUES,
@@ -86,7 +88,8 @@ ROBOT_PRESETS = (
             "`value_bootstrap: False` makes a time limit terminal: `--truncation zero`",
             "rewards of its own buffer hold γ V at a time limit already: `--truncated-column none`",
             "rewards are shaped (shift, scale, clip) before they are stored",
-            "next-step autoreset leaves filler rows after each end (rl_games#362)",
+            "next-step autoreset leaves filler rows after each end (rl_games#362); 2.0 leaves them out of mean and "
+            "std: `--mask-mode keep` with a mask of the rows",
         ),
         names={
             "reward": ("mb_rewards", "rewards"),
@@ -102,7 +105,7 @@ ROBOT_PRESETS = (
         name="rsl-rl",
         library="RSL-RL",
         summary="V of the last state stands in at a time limit; normalised",
-        source="rsl_rl/algorithms/ppo.py, compute_returns",
+        source="rsl-rl-lib 5.5.1, rsl_rl/algorithms/ppo.py, compute_returns",
         delta=SAME_STATE_DELTA,
         recursion_text=DONE_RECURSION,
         bootstrap_text=LAST_VALUES,
@@ -129,7 +132,7 @@ ROBOT_PRESETS = (
         name="skrl-1.4",
         library="skrl 1.4",
         summary="a time limit counts as terminal; normalised",
-        source=SKRL_SOURCE,
+        source=SKRL_SOURCE.format("1.4.3"),
         delta="r - V + γ nd V', nd = not (term or trunc)",
         recursion_text="A = δ + γλ nd A'",
         returns_text="A + V, before normalisation",
@@ -155,7 +158,7 @@ ROBOT_PRESETS = (
         name="skrl-2.0",
         library="skrl 2.0",
         summary="time limits leak: V and A of the next episode flow in; normalised",
-        source=SKRL_SOURCE,
+        source=SKRL_SOURCE.format("2.0.0"),
         delta="r - V + γ nd V', nd = not term",
         recursion_text="A = δ + γλ nd A'",
         returns_text="A + V, before normalisation",
@@ -181,7 +184,7 @@ ROBOT_PRESETS = (
         name="skrl-2.1",
         library="skrl 2.1",
         summary="as skrl-2.0 unless time limits are bootstrapped",
-        source=SKRL_SOURCE,
+        source=SKRL_SOURCE.format("2.1.1"),
         delta="r - V + γ nd V', nd = not term",
         recursion_text="A = δ + γλ nd A'",
         returns_text="A + V, before normalisation",
@@ -262,7 +265,7 @@ ROBOT_PRESETS = (
         name="ikostrikov",
         library="pytorch-a2c-ppo-acktr",
         summary="inverted flags, of states; time limits by an option",
-        source="ikostrikov/pytorch-a2c-ppo-acktr-gail, a2c_ppo_acktr/storage.py, compute_returns",
+        source="ikostrikov/pytorch-a2c-ppo-acktr-gail 41332b7, a2c_ppo_acktr/storage.py, compute_returns",
         delta="r + γ mask' V' - V, mask' = 0 where the episode ended",
         recursion_text="A = (δ + γλ mask' A') bad_mask', bad_mask' = 0 at a time limit, or 1 without the option",
         bootstrap_text="the last row of `value_preds`, or `next_value`",
@@ -287,7 +290,7 @@ ROBOT_PRESETS = (
         name="mappo",
         library="MAPPO (on-policy)",
         summary="as ikostrikov, with an axis of agents; values may be stored normalised",
-        source="marlbenchmark/on-policy, onpolicy/utils/shared_buffer.py, compute_returns",
+        source="marlbenchmark/on-policy de66d7a, onpolicy/utils/shared_buffer.py, compute_returns",
         delta="r + γ mask' V' - V, mask' = 0 where the episode ended",
         recursion_text="A = (δ + γλ mask' A') bad_mask', bad_mask' = 0 at a time limit, or 1 without the option",
         bootstrap_text="the last row of `value_preds`, or `next_value`",

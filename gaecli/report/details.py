@@ -51,6 +51,7 @@ def detail_lines(summary: Summary, canvas: Canvas) -> list[Text]:
         ("bootstrapped", _bootstrapped(summary)),
         ("baseline", baseline_items(summary.baseline, canvas)),
         ("normalised", _normalized(summary, canvas)),
+        *_labels(summary, canvas),
         ("columns", _column_roles(summary, canvas)),
         ("settings", _changed_settings(summary, canvas)),
         ("method", _methods(summary, canvas)),
@@ -66,6 +67,14 @@ def detail_lines(summary: Summary, canvas: Canvas) -> list[Text]:
         if label == "normalised":
             lines += _groups(summary.normalization, canvas)
     return lines
+
+
+def _labels(summary: Summary, canvas: Canvas) -> list[tuple[str, list[Text]]]:
+    if summary.labels is None and summary.success is None:
+        return []
+    from gaecli.report.labels import label_items, success_items
+
+    return [("rewards", success_items(summary, canvas)), ("labels", label_items(summary, canvas))]
 
 
 def read_explained_variance(explained_variance: float | None) -> tuple[str, str]:

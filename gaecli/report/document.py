@@ -39,6 +39,7 @@ def summary_to_dict(summary: Summary) -> dict[str, Any]:
         "explained_variances": summary.explained_variances,
         "normalization": summary.normalization,
         "baseline": summary.baseline,
+        **{name: told for name in ("labels", "success") if (told := getattr(summary, name)) is not None},
         "warnings": summary.warnings,
         "seconds": summary.seconds,
         "steps_per_second": summary.steps_per_second,

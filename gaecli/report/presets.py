@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from gaecli.presets.aliases import aliases_of
 from gaecli.presets.base import SETTING_FIELDS, Preset
 from gaecli.presets.groups import SCORE_RULES
 from gaecli.report.charts import format_setting
@@ -96,6 +97,13 @@ def list_lines(presets: Sequence[Preset], canvas: Canvas) -> list[Text]:
                 Text.assemble("    ", line) for line in paragraph(Text(summary, QUIET), canvas.width - 4)
             ]
     lines.append(Text())
+    others = [
+        f"{preset.name} is {', '.join(alias.name for alias in also)}"
+        for preset in presets
+        if (also := aliases_of(preset.name))
+    ]
+    lines += paragraph(Text(f"By other names: {'; '.join(others)}.", QUIET), canvas.width)
+    lines.append(Text())
     lines += paragraph(
         Text("`gae presets NAME` shows one in full; `gae compute --preset NAME` uses it."), canvas.width
     )
@@ -148,6 +156,8 @@ def preset_facts(preset: Preset) -> list[tuple[str, list[str]]]:
         )
     if preset.name in SCORE_RULES:
         facts.insert(-1, ("scores", _score_rules(preset)))
+    if also := aliases_of(preset.name):
+        facts.insert(0, ("also called", [f"`{alias.name}`: {alias.words}" for alias in also]))
     if preset.traps:
         facts.append(("traps", [f"- {trap}" for trap in preset.traps]))
     return facts
@@ -205,4 +215,5 @@ def _to_dict(preset: Preset) -> dict[str, Any]:
     fields = asdict(preset)
     settings = {name: fields.pop(name) for name in SETTING_FIELDS}
     scores = {name: dict(rule) for name, rule in SCORE_RULES.get(preset.name, {}).items()}
-    return {**fields, "traps": list(preset.traps), "settings": settings, "scores": scores}
+    aliases = {alias.name: alias.words for alias in aliases_of(preset.name)}
+    return {**fields, "traps": list(preset.traps), "aliases": aliases, "settings": settings, "scores": scores}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _LABEL_WIDTH = 12
 _MOST_ATTEMPTS = 6
+_HEADINGS = {"group": "groups"}
 
 
 def render_verification(verification: Verification, console: Console) -> None:
@@ -52,12 +53,22 @@ def _header(verification: Verification, canvas: Canvas) -> list[Text]:
 
 def _best(verification: Verification, canvas: Canvas) -> list[Text]:
     best, glyphs = verification.best, canvas.glyphs
-    convention = [Text(best.presets[0], STRONG)]
+    convention = [Text(name_of(best), STRONG)]
     convention += [Text(f"--{name.replace('_', '-')} {value}") for name, value in best.flags.items()]
     rows = [("convention", convention)]
     if verification.equivalent:
         rows.append(("also", [Text(name) for name in verification.equivalent]))
-    rows.append((f"{glyphs.gamma}, {glyphs.lam}", _settings(best, canvas)))
+    if verification.estimators:
+        rows.append(("estimators", [Text(name) for name in (best.estimator, *verification.estimators)]))
+    if best.rule is not None:
+        rows.append(("rule", [Text(best.rule)]))
+    rows += [(_HEADINGS.get(role, role), [Text(canvas.clean(name))]) for role, name in best.columns.items()]
+    if best.n_steps is not None:
+        rows.append(("n", [Text(f"{best.n_steps:,} steps", STRONG)]))
+    settings = _settings(best, canvas)
+    if settings:
+        letters = [glyphs.gamma, *([glyphs.lam] if best.lam is not None else [])]
+        rows.append((", ".join(letters), settings))
     if best.is_affine:
         sign = "+" if best.shift >= 0 else glyphs.minus
         formula = f"A = {format_number(best.scale)} x {sign} {format_number(abs(best.shift))}"
@@ -74,6 +85,14 @@ def _best(verification: Verification, canvas: Canvas) -> list[Text]:
     return lines
 
 
+def name_of(attempt: Attempt) -> str:
+    """`sb3`, `trl grpo`, or the estimator alone where no library's rules are meant."""
+    if attempt.estimator == "gae":
+        return attempt.presets[0]
+    is_plain = attempt.presets[0] == "exact"
+    return attempt.estimator if is_plain else f"{attempt.presets[0]} {attempt.estimator}"
+
+
 def _settings(best: Attempt, canvas: Canvas) -> list[Text]:
     glyphs = canvas.glyphs
     items = []
@@ -81,6 +100,8 @@ def _settings(best: Attempt, canvas: Canvas) -> list[Text]:
         (glyphs.gamma, best.gamma, best.is_gamma_determined),
         (glyphs.lam, best.lam, best.is_lam_determined),
     ):
+        if number is None:
+            continue
         item = Text.assemble(f"{symbol} ", (format_setting(round(number, 9)), STRONG))
         items.append(item if is_determined else item.append(" (these rows leave it open)", CAUTION))
     return items
@@ -126,12 +147,14 @@ def _attempts(verification: Verification, canvas: Canvas) -> list[Text]:
     for attempt in others:
         flags = "".join(f" --{name.replace('_', '-')} {value}" for name, value in attempt.flags.items())
         more = f" +{len(attempt.presets) - 1}" if len(attempt.presets) > 1 else ""
-        names.append(f"{attempt.presets[0]}{more}{flags}")
+        names.append(f"{name_of(attempt)}{more}{flags}")
     glyphs = canvas.glyphs
-    columns = [
-        TextColumn("convention", [Text(canvas.shorten(name, 34)) for name in names], align="left"),
-        TextColumn(glyphs.gamma, [Text(format_number(attempt.gamma)) for attempt in others]),
-        TextColumn(glyphs.lam, [Text(format_number(attempt.lam)) for attempt in others]),
+    columns = [TextColumn("convention", [Text(canvas.shorten(name, 34)) for name in names], align="left")]
+    if any(attempt.gamma is not None for attempt in others):
+        gammas = [Text(format_number(attempt.gamma)) for attempt in others]
+        lams = [Text(format_number(attempt.lam)) for attempt in others]
+        columns += [TextColumn(glyphs.gamma, gammas), TextColumn(glyphs.lam, lams)]
+    columns += [
         TextColumn("rows off", [Text(f"{attempt.num_deviating:,}") for attempt in others]),
         TextColumn("of", [Text(f"{attempt.num_rows:,}") for attempt in others]),
         TextColumn("largest error", [Text(format_number(attempt.max_error)) for attempt in others]),

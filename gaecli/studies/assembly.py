@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.settle import Settled, trajectory_numbers
+from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, IndexArray, Placement, Rollouts
 from gaecli.studies.reading import SettledStream, with_lane_ends
@@ -95,7 +95,7 @@ def _assembled(reading: SettledStream, *, as_written: bool) -> Whole:
 
 def _numbered(block: Block, carry: Carry, first: int, chains: dict[int, int]) -> IndexArray:
     """A trajectory that comes in from another piece keeps the number that it has there."""
-    numbers = first + trajectory_numbers(block)[: block.num_steps]  # of no steps it has one all the same
+    numbers = first + block.trajectories()[0]
     lanes = block.lanes
     for lane in range(lanes.count):
         head, tail = int(carry.head_chains[lane]), int(carry.tail_chains[lane])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gaecli.errors import UsageError
 from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, WritePlan, record_of
+from gaecli.formats.own_columns import own_columns
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.column_builder import OUTPUT_DTYPE
 from gaecli.pipeline.group_facts import StageFacts
@@ -19,7 +20,7 @@ from gaecli.storage.pending import PendingFile
 from gaecli.storage.places import Places
 from gaecli.summary import EpisodeCounts
 from gaecli.writing.data_set_copies import new_records
-from gaecli.writing.provenance import make_provenance, own_columns
+from gaecli.writing.provenance import make_provenance
 from gaecli.writing.targets import Target, check_target, plan_targets
 from gaecli.writing.transaction import commit_together
 

@@ -9,27 +9,48 @@ from typing import Any
 from gaecli.settings import Settings
 
 #: Settings that need no flag of their own here: they come first, or are of columns, or of no number.
-_APART = ("preset", "gamma", "lam", "columns", "join", "estimator", "precision", "keep_raw")
+_APART = (
+    "preset",
+    "gamma",
+    "lam",
+    "columns",
+    "join",
+    "estimator",
+    "precision",
+    "keep_raw",
+    "rewards",
+    "group_column",
+)
 
 
 def flags_of(settings: Settings) -> list[str]:
-    """As one would type them: γ and λ in any case, and whatever the preset would not do by itself."""
-    usual = Settings.from_preset(settings.preset)
+    """As one would type them: γ and λ in any case that uses them, and whatever the preset would not do by itself."""
+    usual = Settings.usual(settings.preset, settings.estimator)
     words = [f"--preset {settings.preset}"] if settings.preset != "exact" else []
-    words.append(f"--gamma {_typed(settings.gamma)}")
-    if settings.lam_alpha is None:
+    if settings.estimator != "gae":
+        words.append(f"--estimator {settings.estimator}")
+    if settings.uses("gamma"):
+        words.append(f"--gamma {_typed(settings.gamma)}")
+    if settings.uses("lam") and settings.lam_alpha is None:
         words.append(f"--lam {_typed(settings.lam)}")
     words += [
         f"--{name.replace('_', '-')} {_typed(value)}"
-        for name, value in _changed(settings.to_dict(), usual.to_dict()).items()
+        for name, value in _changed(settings.to_dict(), usual).items()
         if name not in _APART and value is not None
     ]
     if settings.join is not None:
         words.append("--join" if settings.join else "--no-join")
-    words += [
-        f"--{role.replace('_', '-')}-column {shlex.quote(name)}" for role, name in settings.columns.items()
-    ]
+    columns = {
+        role: name for role, name in settings.columns.items() if role != "reward" or not settings.rewards
+    }
+    words += [f"--{role.replace('_', '-')}-column {shlex.quote(name)}" for role, name in columns.items()]
+    words += [f"--group-column {shlex.quote(name)}" for name in settings.group_columns]
+    words += [f"--reward {shlex.quote(_weighed(*item))}" for item in settings.rewards.items()]
     return words
+
+
+def _weighed(name: str, weight: float) -> str:
+    return name if weight == 1 and "=" not in name else f"{name}={weight:g}"
 
 
 def _changed(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,4 +58,6 @@ def _changed(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str,
 
 
 def _typed(value: object) -> str:
-    return f"{value!r}".removesuffix(".0").replace("e-0", "e-") if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value!r}".removesuffix(".0").replace("e-0", "e-")
+    return shlex.quote(str(value))

@@ -77,7 +77,7 @@ def check_is_gae(settings: Settings, command: str) -> None:
     if settings.estimator != "gae":
         raise UsageError(
             f"`{command}` knows GAE only, and `--estimator {settings.estimator}` is another one",
-            hint="drop `--estimator`; `gae compute`, `gae inspect`, `gae check` and `gae explain` take it",
+            hint="drop `--estimator`; all other commands take it",
         )
     check_decays_are_numbers(settings, command)
 

@@ -10,11 +10,11 @@ import numpy as np
 from gaecli.decay_settings import OPTIONAL
 from gaecli.estimators.normalization import NormRule
 from gaecli.formats.base import RolloutFile
+from gaecli.formats.own_columns import own_entries
 from gaecli.moments import Moments
 from gaecli.results import StoredAdvantage
 from gaecli.studies.locate import Place
 from gaecli.studies.reading import SettledStream
-from gaecli.writing.provenance import own_entries
 
 _ROWS_AT_A_TIME = 1 << 18
 #: Settings on which a raw advantage depends.

@@ -76,6 +76,8 @@ def normalization(attempt: Attempt, reading: CandidateReading) -> Whitening:
 
     Scale and shift that are near the mean and std of all rows are not enough: those of one file more or less are.
     """
+    assert attempt.gamma is not None
+    assert attempt.lam is not None
     advantages = reading.model()(attempt.gamma, attempt.lam)
     counted = advantages if reading.measured is None else advantages[reading.measured]
     moments = Moments.of(counted)
@@ -265,6 +267,8 @@ def _searched(reading: CandidateReading, affine: bool) -> Trial | None:
 def _of_all_rows(reading: CandidateReading, found: Trial, affine: bool) -> Trial:
     """What was found on a part of the rows; of no use to most of them, it is not looked at any closer."""
     attempt = found.attempt
+    assert attempt.gamma is not None
+    assert attempt.lam is not None
     gamma, lam, slope, offset = (
         attempt.gamma,
         attempt.lam,

@@ -7,7 +7,7 @@ together from their histograms, as the numbers themselves are not kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
@@ -29,6 +29,8 @@ _COUNTS = (
     "degenerate_groups",
     "unscored",
 )
+#: Of labels and of rewards out of success; stored where there are any.
+_MORE_COUNTS = ("labelled", "positive", "forced", "successes", "longest_episode")
 
 
 def kept_report(totals: Totals) -> dict[str, Any]:
@@ -42,6 +44,7 @@ def kept_report(totals: Totals) -> dict[str, Any]:
         "value_errors": _moments_document(totals.value_errors),
         "returns": _moments_document(totals.returns),
         **{name: getattr(totals, name) for name in _COUNTS},
+        **{name: count for name in _MORE_COUNTS if (count := getattr(totals, name))},
     }
 
 
@@ -54,7 +57,7 @@ def report_of(entry: Mapping[str, Any]) -> Totals:
     if not isinstance(kept, dict):
         return totals
     columns = kept.get("columns")
-    for name in ("reward", "value", "advantage", "return"):
+    for name in ("reward", "value", "advantage", "return", "weight"):
         tally = _tally_of(columns.get(name)) if isinstance(columns, dict) else None
         if tally is not None:
             totals.tallies[name] = tally
@@ -62,7 +65,7 @@ def report_of(entry: Mapping[str, Any]) -> Totals:
         _moments_of(kept.get("value_errors")),
         _moments_of(kept.get("returns")),
     )
-    for name in _COUNTS:
+    for name in (*_COUNTS, *_MORE_COUNTS):
         setattr(totals, name, _count(kept.get(name)))
     return totals
 
@@ -95,6 +98,19 @@ def _kept_groups(document: object) -> tuple[NormalizationGroup, ...]:
         for group in (document if isinstance(document, list) else ())
         if isinstance(group, dict) and _are_numbers(group, "count", "mean", "std")
     )
+
+
+def thresholds_of(entry: Mapping[str, Any]) -> tuple[dict[Hashable, float], int]:
+    """(of labels by the names of their groups, as far as they were stored; how many groups there were)."""
+    found: dict[Hashable, float] = {}
+    document = entry.get("labels")
+    groups = document.get("groups") if isinstance(document, dict) else None
+    for group in groups if isinstance(groups, list) else ():
+        if isinstance(group, dict) and isinstance(group.get("group"), str):
+            label: Hashable = group["group"] or ()
+            found[label] = group["threshold"] if _are_numbers(group, "threshold") else math.nan
+    number = _count(document.get("num_groups")) if isinstance(document, dict) else 0
+    return found, max(number, len(found))
 
 
 def _tally_of(document: object) -> Tally | None:

@@ -8,13 +8,14 @@ from contextlib import nullcontext
 from dataclasses import field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gaecli.datasets.base import DataSet, NewColumns
-from gaecli.formats.base import FileWriter, WritePlan
+from gaecli.formats.base import FileWriter, WritePlan, item_types
+from gaecli.formats.own_columns import own_columns
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.clock import Stopwatch
-from gaecli.pipeline.column_builder import OUTPUT_DTYPE
+from gaecli.pipeline.column_builder import output_dtypes
 from gaecli.pipeline.group_tables import Constants
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.sketches import SketchBook
@@ -37,7 +38,7 @@ from gaecli.writing.data_set_copies import (
     sidecar_keys,
     whole_file,
 )
-from gaecli.writing.provenance import digest_of, own_columns
+from gaecli.writing.provenance import digest_of
 from gaecli.writing.targets import (
     Target,
     check_output_names,
@@ -54,6 +55,9 @@ from gaecli.writing.write_file import (
     WrittenFrom,
     begin_early,
 )
+
+if TYPE_CHECKING:
+    from gaecli.pipeline.labels import LabelConstants
 
 #: From this size on a copy is begun before the first look, so that the disk works meanwhile.
 _EARLY_COPY_BYTES = 8 << 20
@@ -78,6 +82,7 @@ class Output:
     #: None before the output is begun, in a dry run, and where it goes on.
     new_file: PendingFile | None = None
     constants: Constants = ()
+    labels: LabelConstants | None = None
 
     #: What is stored in the new file, and beside it.
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -174,7 +179,10 @@ class Outputs:
         return WriteFile(
             [
                 WrittenFrom(
-                    stream.opened.source(output.index), stream.carries_of(output.index), output.constants
+                    stream.opened.source(output.index),
+                    stream.carries_of(output.index),
+                    output.constants,
+                    output.labels,
                 )
                 for output in outputs
             ],
@@ -300,7 +308,7 @@ class Outputs:
     def _new_file(self, output: Output, temporary: Path) -> NewFilePlan:
         file, new_names = output.opened.file, self.settings.output_columns
         plan = WritePlan(
-            new_columns=dict.fromkeys(new_names, OUTPUT_DTYPE),
+            new_columns=output_dtypes(self.settings),
             like_column=output.opened.layout.like_column,
             own_columns=output.own,
             drop_columns=output.foreign,
@@ -342,7 +350,7 @@ class Outputs:
         first = group[0].files[0]
         like = first.file.find(first.layout.like_column) if first.layout.like_column is not None else None
         types = dict.fromkeys(self.settings.output_columns, None if like is None else like.type_name)
-        return NewColumns(types, list(digests), digests)
+        return NewColumns(types, list(digests), digests, item_types(output_dtypes(self.settings)))
 
     def _publication(self, plan: StreamPlan, outputs: Sequence[Output]) -> Callable[[], None] | None:
         """What makes the new files the next version of a data set whose own files never change."""
@@ -354,7 +362,7 @@ class Outputs:
         }
         if data_set is None or not successors:
             return None
-        return lambda: data_set.publish(successors, self.settings.output_columns)
+        return lambda: data_set.publish(successors, item_types(output_dtypes(self.settings)))
 
     def _commit_files(
         self,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from gaecli.formats.base import RolloutFile
+from gaecli.formats.own_columns import columns_of, own_columns, own_entries
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.group_facts import GroupFacts, StageFacts
 from gaecli.settings import Settings
@@ -31,6 +33,7 @@ def make_provenance(
     words: Mapping[str, Any],
     facts: StageFacts,
     earlier: dict[str, Any] | None,
+    thresholds: Mapping[Any, float] | None = None,
 ) -> dict[str, Any]:
     """The document stored under the key `gaecli`.
 
@@ -54,6 +57,14 @@ def make_provenance(
         "normalization": _groups(facts.normalization),
         "num_groups": facts.normalization.num_groups,
     }
+    if thresholds is not None and settings.labelling is not None:
+        document["labels"] = {
+            "num_groups": len(thresholds),
+            "groups": [
+                {"group": _label(label), "threshold": threshold if math.isfinite(threshold) else None}
+                for label, threshold in list(thresholds.items())[:MAX_GROUPS]
+            ],
+        }
     if settings.kind.is_grouped:
         document["baseline"] = {
             "groups": _groups(facts.baseline),
@@ -67,6 +78,11 @@ def make_provenance(
     return document
 
 
+def _label(label: object) -> str:
+    """What a group of rows is called; all rows are one without a name."""
+    return "" if label == () else str(label)
+
+
 def _groups(facts: GroupFacts) -> list[dict[str, Any]]:
     return [
         {"group": group.label, "count": group.count, "mean": group.mean, "std": group.std}
@@ -78,12 +94,6 @@ def _less(entry: Mapping[str, Any], replaced: Sequence[str]) -> dict[str, Any]:
     """What an earlier run stored, for those of its columns that stay: they are still ours."""
     left = {key: value for key, value in entry.items() if key != "earlier"}
     return {**left, "columns": [name for name in columns_of(entry) if name not in replaced]}
-
-
-def own_columns(provenance: dict[str, Any] | None) -> tuple[str, ...]:
-    """All columns of a file that gaecli wrote."""
-    names = [name for entry in own_entries(provenance) for name in columns_of(entry)]
-    return tuple(dict.fromkeys(names))
 
 
 def is_up_to_date(
@@ -134,18 +144,3 @@ def source_of(file: RolloutFile, *, in_place: bool) -> str:
 
 def combined_fingerprint(fingerprints: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()
-
-
-def columns_of(entry: Mapping[str, Any]) -> list[str]:
-    """Anybody may have edited the document: what is no name is none."""
-    names = entry.get("columns")
-    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
-
-
-def own_entries(provenance: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """What each run that has columns in the file stored, the latest first."""
-    if provenance is None:
-        return []
-    earlier = provenance.get("earlier")
-    more = [entry for entry in earlier if isinstance(entry, dict)] if isinstance(earlier, list) else []
-    return [provenance, *more]

@@ -11,6 +11,7 @@ from gaecli.columns import Roles
 from gaecli.datasets.tables import refuse_targets
 from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.formats.base import RolloutFile
+from gaecli.formats.own_columns import own_columns
 from gaecli.formats.registry import format_of, is_file_suffix, open_file, suffix_format
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
@@ -26,7 +27,6 @@ from gaecli.writing.data_set_copies import (
     harmless_sidecar,
     shares_sidecar,
 )
-from gaecli.writing.provenance import own_columns
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gaecli.engines.base import CarryOut, run_here
 from gaecli.formats.base import FileWriter, SidecarWriter, WritePlan, record_of
@@ -22,6 +22,9 @@ from gaecli.pipeline.tasks import Carries, FinishedBlock, FinishUnit
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
 from gaecli.writing.provenance import make_provenance, source_of
+
+if TYPE_CHECKING:
+    from gaecli.pipeline.labels import LabelConstants
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +58,7 @@ class WrittenFrom:
     source: FileSource
     carries: Sequence[Carries]
     constants: Constants
+    labels: LabelConstants | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +117,7 @@ class WriteFile:
             opened = worker.open(one.source)
             writer.go_on(opened.file, opened.units)
         tasks = (
-            FinishUnit(one.source, unit, carries, one.constants, self.book is not None)
+            FinishUnit(one.source, unit, carries, one.constants, one.labels, self.book is not None)
             for unit, carries in enumerate(one.carries)
         )
         totals = Totals()
@@ -125,6 +129,9 @@ class WriteFile:
                 if writer is not None:
                     with worker.clock("write"):
                         writer.write(block.columns)
+        outcomes = one.source.outcomes
+        if outcomes is not None:
+            totals.successes, totals.longest_episode = outcomes.num_successes, outcomes.rule.longest
         return totals
 
     def _provenance(self, facts: ResultFacts, worker: Worker, totals: Sequence[Totals]) -> dict[str, Any]:
@@ -145,6 +152,7 @@ class WriteFile:
             facts=facts_of(
                 last.constants, last.source.settings, FilePlace(last.source.stream, last.source.index)
             ),
+            thresholds=None if last.labels is None else last.labels.thresholds,
             earlier=opened.file.provenance if facts.in_place or not self.new_file.is_sidecar else None,
         )
 

@@ -73,7 +73,7 @@ def test_no_values_explain_no_variance(run_gae, without_values):
     assert document["explained_variance"] is None
 
 
-@pytest.mark.parametrize("command", [("verify",), ("sweep",)], ids=lambda c: c[0])
+@pytest.mark.parametrize("command", [("sweep",)], ids=lambda c: c[0])
 def test_commands_that_know_only_gae_say_so(run_gae, tmp_path, command):
     path = write(tmp_path / "r.parquet")
     result = run_gae(*command, path, "--estimator", "mc")
@@ -84,7 +84,7 @@ def test_commands_that_know_only_gae_say_so(run_gae, tmp_path, command):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--estimator", "vtrace"), "`--estimator` is `vtrace`; it must be one of gae, "),
+        (("--estimator", "ppo"), "`--estimator` is `ppo`; it must be one of gae, "),
         (("--estimator", "mc", "--lam", "0.9"), "`--lam` says nothing to `--estimator mc`"),
         (("--estimator", "n-step"), "pass `--n-steps N`"),
         (("--n-steps", "5"), "`--n-steps` says nothing to `--estimator gae`"),

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from estimators import toy_estimator
+from estimators.off_policy_loops import Trajectory, by_name
 from matrix.files import CELLS, outcome, read_column, write
 from matrix.rollout import GAMMA, LAM, Rollout, advantages, rollout
 from pipeline.running import small_blocks
@@ -177,10 +178,38 @@ def bonus_of(given: Rollout) -> np.ndarray:
     return np.random.default_rng(8).normal(size=given.rewards.shape).round(3)
 
 
+def policies_of(given: Rollout) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(9)
+    target, behaviour = -random.exponential(size=(2, *given.rewards.shape)).round(3)
+    q = random.normal(size=given.rewards.shape).round(3)
+    return {"target_log_prob": target, "behaviour_log_prob": behaviour, "q_value": q}
+
+
+def off_policy(given: Rollout, name: str) -> dict[str, np.ndarray]:
+    """Trajectory by trajectory."""
+    policies = policies_of(given)
+    found = {output: np.zeros(given.rewards.shape) for output in ("advantage", "return")}
+    for env in range(given.rewards.shape[0]):
+        start = 0
+        for t in range(given.rewards.shape[1]):
+            if not given.ended[env, t] and t < given.rewards.shape[1] - 1:
+                continue
+            steps = slice(start, t + 1)
+            behind = 0.0 if given.terminated[env, t] else float(given.following[env, t])
+            numbers = [given.rewards, given.values, *policies.values()]
+            rewards, values, target, behaviour, q = (part[env, steps].tolist() for part in numbers)
+            of = Trajectory(rewards, values, behind, target, behaviour, q, gamma=GAMMA, lam=LAM)
+            found["advantage"][env, steps], found["return"][env, steps] = by_name(name, of)
+            start = t + 1
+    return found
+
+
 def expected(kind: EstimatorKind, given: Rollout, *, with_values: bool) -> dict[str, np.ndarray]:
     """What each output is, by loops that know nothing of the table."""
     if kind.is_grouped:
         return {"advantage": beside_the_group(given, kind.name)}
+    if kind.module.endswith("off_policy"):
+        return off_policy(given, kind.name)
     if kind.is_scored:
         returns = to_go(given, given.rewards, with_values=False)
         if kind.name == "remax":
@@ -203,6 +232,7 @@ def arrays_of(
         "truncated": given.truncated,
         "bonus": bonus_of(given),
         "prompt": prompts_of(given),
+        **policies_of(given),
         "state": states_of(given),
         "greedy": greedy_of(given),
     }

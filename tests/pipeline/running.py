@@ -19,7 +19,6 @@ from gaecli.commands import compute as run
 from gaecli.pipeline import column_builder
 from gaecli.settings import RunOptions
 from gaecli.summary import Summary
-from gaecli.writing import outputs
 
 #: For no block, for some, and for all of them.
 STORES = st.sampled_from([0, 400, 1500, None])
@@ -39,8 +38,7 @@ def small_blocks(
             patch.setattr(run, "rows_per_block", lambda memory_bytes: rows)
         if store_bytes is not None:
             patch.setattr(run, "_STORE_SHARE", store_bytes / RunOptions().memory_bytes)
-        for module in (outputs, column_builder):
-            patch.setattr(module, "OUTPUT_DTYPE", np.dtype(dtype))
+        patch.setattr(column_builder, "OUTPUT_DTYPE", np.dtype(dtype))
         patch.setattr(os, "fsync", lambda handle: None)
         yield Path(folder)
 

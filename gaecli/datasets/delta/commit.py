@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from gaecli.datasets.delta.log import TITLE, Action, commits, live_files, open_t
 from gaecli.errors import FileError
 
 
-def commit(root: Path, version: int, new_files: Mapping[Path, Path], columns: Sequence[str]) -> None:
+def commit(root: Path, version: int, new_files: Mapping[Path, Path], columns: Collection[str]) -> None:
     """Version `version + 1`: `new_files` for the old ones, with `columns` in the schema.
 
     Raises:
@@ -86,7 +86,7 @@ def partition_text(value: Any) -> str | None:
     raise ValueError(type(value).__name__)
 
 
-def _with_columns(old: Any, added: Any, columns: Sequence[str]) -> Any:
+def _with_columns(old: Any, added: Any, columns: Collection[str]) -> Any:
     import deltalake
     import pyarrow as pa
 
@@ -96,7 +96,7 @@ def _with_columns(old: Any, added: Any, columns: Sequence[str]) -> Any:
     return deltalake.Schema([*kept, *by_name.values()])
 
 
-def _statistics(action: Action, columns: Sequence[str]) -> dict[str, Any]:
+def _statistics(action: Action, columns: Collection[str]) -> dict[str, Any]:
     """What the log says of the cells of the old file, as far as JSON has one way to say it."""
     return {
         "numRecords": action.num_rows,
@@ -106,7 +106,7 @@ def _statistics(action: Action, columns: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _plain(values: Mapping[str, Any], left_out: Sequence[str] = ()) -> dict[str, Any]:
+def _plain(values: Mapping[str, Any], left_out: Collection[str] = ()) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in values.items():
         if name in left_out:

@@ -7,7 +7,7 @@ appended later comes later; those of one commit by the number in their names, th
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import field
 from datetime import date, datetime
 from pathlib import Path
@@ -49,7 +49,7 @@ class DeltaTable(LakeTable):
     def successor(self, path: Path) -> Path:
         return path.with_name(f"part-{self.numbers[path]:05d}-{self.commit_id}-c000.parquet")
 
-    def publish(self, new_files: Mapping[Path, Path], columns: Sequence[str]) -> None:
+    def publish(self, new_files: Mapping[Path, Path], columns: Mapping[str, str]) -> None:
         commit(self.root, self.version, new_files, columns)
 
 

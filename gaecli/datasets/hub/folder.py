@@ -240,7 +240,7 @@ def _change_list(lines: list[str], features: Node, new: NewColumns) -> None:
 def _wanted(lines: Sequence[str], features: Node, new: NewColumns) -> dict[str, dict[str, str]]:
     text = "".join(lines[features.start : features.stop])
     list_key = "sequence" if re.search(r"^\s*(- )?sequence:", text, re.MULTILINE) else "list"
-    return {name: {"name": name, **yaml_feature(like, list_key)} for name, like in new.types.items()}
+    return {name: {"name": name, **yaml_feature(name, new, list_key)} for name in new.types}
 
 
 def _item(lines: Sequence[str], features: Node, wanted: Mapping[str, str]) -> list[str]:
@@ -260,5 +260,5 @@ def _changed_legacy(path: Path, text: bytes, names: set[str], new: NewColumns) -
     for name in names & document.keys():
         info = document[name]
         if isinstance(info, dict) and isinstance(info.get("features"), dict):
-            changed[name] = {**info, "features": with_features(info["features"], new.types)}
+            changed[name] = {**info, "features": with_features(info["features"], new)}
     return in_the_style_of(text, document, changed)

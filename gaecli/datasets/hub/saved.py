@@ -131,7 +131,7 @@ def _is_name(text: object) -> bool:
 
 
 def _listing(info: dict[str, Any], new: NewColumns) -> dict[str, Any]:
-    return {**info, "features": with_features(info["features"], new.types)}
+    return {**info, "features": with_features(info["features"], new)}
 
 
 def _with_fingerprint(state: dict[str, Any], stream: Sequence[Path], new: NewColumns) -> dict[str, Any]:

@@ -27,15 +27,15 @@ _COUNTS = (
 )
 
 
-def column_ids(table: Snapshot, names: Sequence[str], *, is_list: bool) -> dict[str, tuple[int, ...]]:
+def column_ids(table: Snapshot, items: Mapping[str, str], *, is_list: bool) -> dict[str, tuple[int, ...]]:
     """The ids of columns, and of the items of lists, once they are in the schema. Nothing is changed."""
     with told(table.root):
         transaction = _transaction(table)
-        _add_columns(table, transaction, names, is_list=is_list)
-        return _ids(transaction.table_metadata.schema(), names)
+        _add_columns(table, transaction, items, is_list=is_list)
+        return _ids(transaction.table_metadata.schema(), list(items))
 
 
-def commit(table: Snapshot, new_files: Mapping[Path, Path], columns: Sequence[str]) -> None:
+def commit(table: Snapshot, new_files: Mapping[Path, Path], columns: Mapping[str, str]) -> None:
     """Make `new_files` the table in place of the old ones. If it raises, they are not.
 
     Raises:
@@ -71,11 +71,13 @@ def commit(table: Snapshot, new_files: Mapping[Path, Path], columns: Sequence[st
         raise
 
 
-def _commit(table: Snapshot, new_files: Mapping[Path, Path], columns: Sequence[str]) -> None:
+def _commit(table: Snapshot, new_files: Mapping[Path, Path], columns: Mapping[str, str]) -> None:
     transaction = _transaction(table)
     is_list = any(table.ids[name][1:] for name in columns)
     _add_columns(table, transaction, columns, is_list=is_list)
-    if _ids(transaction.table_metadata.schema(), columns) != {name: table.ids[name] for name in columns}:
+    if _ids(transaction.table_metadata.schema(), list(columns)) != {
+        name: table.ids[name] for name in columns
+    }:
         raise FileError(f"the columns of the {TITLE} `{table.root}` have got other ids than their files have")
     replaced = {number for name in columns for number in table.ids[name]}
     with transaction.update_snapshot(snapshot_properties={_COMMIT_ID: table.commit_id}).overwrite() as update:
@@ -98,29 +100,38 @@ def _transaction(table: Snapshot) -> Any:
     )
 
 
-def _add_columns(table: Snapshot, transaction: Any, names: Sequence[str], *, is_list: bool) -> None:
-    from pyiceberg.types import FloatType, ListType
+def _add_columns(table: Snapshot, transaction: Any, items: Mapping[str, str], *, is_list: bool) -> None:
+    """`items`: name -> `float32`, `bool` or `string`."""
+    from pyiceberg.types import BooleanType, FloatType, ListType, StringType
 
-    item = FloatType()
-    wanted = ListType(element_id=0, element_type=item, element_required=False) if is_list else item
+    kinds: Mapping[str, Any] = {"float32": FloatType(), "bool": BooleanType(), "string": StringType()}
+    wanted = {
+        name: ListType(element_id=0, element_type=kinds[item], element_required=False)
+        if is_list
+        else kinds[item]
+        for name, item in items.items()
+    }
     there = {field.name: field.field_type for field in table.metadata.schema().fields}
-    for name in names:
-        if name in there and not _is_float(there[name], is_list=is_list):
+    for name, kind in wanted.items():
+        if name in there and not _is_alike(there[name], kind):
             raise UsageError(
-                f"column `{name}` of the {TITLE} `{table.root}` is {there[name]}, which cannot become {wanted}",
-                hint="write under another name with `--advantage-column` and `--return-column`",
+                f"column `{name}` of the {TITLE} `{table.root}` is {there[name]}, which cannot become {kind}",
+                hint="write under another name with `--advantage-column`, `--return-column` and the like",
             )
     with transaction.update_schema() as update:
-        for name in names:
+        for name, kind in wanted.items():
             if name not in there:
-                update.add_column((name,), wanted)
+                update.add_column((name,), kind)
 
 
-def _is_float(found: Any, *, is_list: bool) -> bool:
-    from pyiceberg.types import FloatType, ListType
+def _is_alike(found: Any, wanted: Any) -> bool:
+    """The same but for ids."""
+    from pyiceberg.types import ListType
 
-    inner = found.element_type if is_list and isinstance(found, ListType) else found
-    return isinstance(inner, FloatType) and is_list == isinstance(found, ListType)
+    are_lists = isinstance(found, ListType), isinstance(wanted, ListType)
+    return (
+        _is_alike(found.element_type, wanted.element_type) if all(are_lists) else type(found) is type(wanted)
+    )
 
 
 def _ids(schema: Any, names: Sequence[str]) -> dict[str, tuple[int, ...]]:

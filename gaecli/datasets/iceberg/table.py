@@ -25,7 +25,7 @@ from gaecli.datasets.iceberg.log import (
 )
 from gaecli.datasets.tables import LakeTable, check_files, part_number
 from gaecli.errors import UsageError
-from gaecli.formats.base import RolloutFile, WritePlan
+from gaecli.formats.base import RolloutFile, WritePlan, item_types
 from gaecli.formats.registry import open_file
 from gaecli.records import dataclass
 
@@ -72,7 +72,7 @@ class IcebergTable(LakeTable):
     def successor(self, path: Path) -> Path:
         return path.with_name(f"{self.numbers[path]:05d}-0-{self.snapshot.commit_id}.parquet")
 
-    def publish(self, new_files: Mapping[Path, Path], columns: Sequence[str]) -> None:
+    def publish(self, new_files: Mapping[Path, Path], columns: Mapping[str, str]) -> None:
         from gaecli.datasets.iceberg.commit import commit
 
         commit(self.snapshot, new_files, columns)
@@ -84,7 +84,7 @@ class IcebergTable(LakeTable):
         ids = self.snapshot.ids
         if self.snapshot.handle is not None and not ids:
             is_list = plan.like_column is not None
-            ids.update(column_ids(self.snapshot, list(plan.new_columns), is_list=is_list))
+            ids.update(column_ids(self.snapshot, item_types(plan.new_columns), is_list=is_list))
         return ids
 
 

@@ -47,8 +47,22 @@ def nulls_of(array: pa.Array) -> BoolArray | None:
 
 
 def primitive_array(values: Array, data_type: pa.DataType, is_null: BoolArray | None = None) -> pa.Array:
-    buffers = [validity_buffer(is_null), pa.py_buffer(np.ascontiguousarray(values))]
+    """Of numbers, flags, or texts of ASCII."""
+    if values.dtype.kind == "U":
+        buffers = [validity_buffer(is_null), *_text_buffers(values)]
+    else:
+        stored = np.packbits(values, bitorder="little") if values.dtype == np.bool_ else values
+        buffers = [validity_buffer(is_null), pa.py_buffer(np.ascontiguousarray(stored))]
     return pa.Array.from_buffers(data_type, len(values), buffers)
+
+
+def _text_buffers(values: Array) -> list[pa.Buffer]:
+    """Ends and letters. A text of NumPy is a row of letters of four bytes each, filled up with 0."""
+    letters = np.ascontiguousarray(values).view(np.uint32).reshape(len(values), -1)
+    is_letter = letters != 0
+    offsets = np.zeros(len(values) + 1, np.int32)
+    np.cumsum(np.count_nonzero(is_letter, axis=1), out=offsets[1:])
+    return [pa.py_buffer(offsets), pa.py_buffer(letters[is_letter].astype(np.uint8))]
 
 
 def validity_buffer(is_null: BoolArray | None) -> pa.Buffer | None:

@@ -39,6 +39,7 @@ from gaecli.formats.hdf5.objects import (
     opened,
     payload_digest,
     reading,
+    storable,
     stored_provenance,
     told_of,
     why_unusable,
@@ -190,7 +191,7 @@ class Hdf5Output:
 
 def _episodes(column: OutputColumn) -> list[Array]:
     assert column.offsets is not None
-    return np.split(column.with_nan(), column.offsets[1:-1])
+    return np.split(storable(column.without_nulls()), column.offsets[1:-1])
 
 
 def episode_groups(file: Any, path: Path) -> list[str]:

@@ -31,6 +31,7 @@ from gaecli.formats.hdf5.objects import (
     opened,
     payload_digest,
     reading,
+    storable,
     stored_provenance,
     told_of,
 )
@@ -172,7 +173,7 @@ class FlatHdf5Output:
         with told_of(self._source.path):
             group = member(self._copy(), self._source.container)
             for name in self._plan.new_columns:
-                values, at = columns[name].with_nan(), 0
+                values, at = storable(columns[name].without_nulls()), 0
                 for rows in self._source.ring.places(self._row, self._row + len(values)):
                     length = rows.stop - rows.start
                     group[name][rows] = values[at : at + length]
@@ -189,8 +190,10 @@ class FlatHdf5Output:
             for name in {*plan.own_columns, *plan.drop_columns, *plan.new_columns} & set(group):
                 del group[name]
             for name, dtype in plan.new_columns.items():
+                # What a row without a step holds.
+                nothing = storable(OutputColumn(np.zeros(1, dtype), np.ones(1, np.bool_)).without_nulls())
                 dataset = group.create_dataset(
-                    name, shape=(self._source.ring.capacity,), dtype=dtype, fillvalue=np.nan
+                    name, shape=(self._source.ring.capacity,), dtype=nothing.dtype, fillvalue=nothing[0]
                 )
                 if self._source.is_typed:
                     dataset.attrs[_TYPE_ATTRIBUTE] = _ARRAY

@@ -18,6 +18,7 @@ import numpy as np
 
 from gaecli.errors import FileError, MissingExtraError
 from gaecli.formats.base import ColumnInfo, ColumnKind
+from gaecli.rollouts import Array
 
 PROVENANCE_ATTRIBUTE = "gaecli"
 #: What h5py raises where a file is damaged.
@@ -211,6 +212,11 @@ def column_digests(file: Any, groups: Sequence[str], names: Sequence[str]) -> di
         if datasets:
             found[name] = digest.hexdigest()
     return found
+
+
+def storable(cells: Array) -> Array:
+    """Texts as bytes: of NumPy's own HDF5 knows nothing."""
+    return cells.astype(f"S{cells.dtype.itemsize // 4}") if cells.dtype.kind == "U" else cells
 
 
 def stored_provenance(file: Any) -> str | None:

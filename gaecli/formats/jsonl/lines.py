@@ -282,7 +282,11 @@ def _unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
 def _texts(column: OutputColumn) -> list[str]:
     """The cells as JSON, numbers with as many digits as their type has."""
     numbers: list[str] = column.values.astype(str).tolist()
-    absent = ~np.isfinite(column.values)
+    if column.values.dtype.kind == "f":
+        absent = ~np.isfinite(column.values)
+    else:
+        numbers = [json.dumps(cell) for cell in column.values.tolist()]
+        absent = np.zeros(len(numbers), np.bool_)
     if column.is_null is not None:
         absent |= column.is_null
     for index in np.flatnonzero(absent).tolist():

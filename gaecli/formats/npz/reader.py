@@ -31,6 +31,7 @@ from gaecli.formats.base import (
     Structure,
     Unit,
     WritePlan,
+    array_dtype,
     damaged,
 )
 from gaecli.formats.npz.arrays import NotAnArray, check_content, open_rows, read_header, rows_first
@@ -212,8 +213,8 @@ class NpzOutput:
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
         for name, spool in self._spools.items():
-            column, dtype = columns[name], self._plan.new_columns[name]
-            spool.write(np.ascontiguousarray(column.with_nan(), dtype).data)
+            dtype = array_dtype(self._plan.new_columns[name])
+            spool.write(np.ascontiguousarray(columns[name].without_nulls(), dtype).data)
 
     def finish(self, provenance: dict[str, Any]) -> None:
         replaced = {*self._plan.own_columns, *self._plan.drop_columns, *self._plan.new_columns}
@@ -225,7 +226,7 @@ class NpzOutput:
                     _copy_members(file, archive, target, replaced)
                     for name, spool in self._spools.items():
                         info = _new_member(name, _usual_compression(infos))
-                        shape, dtype = self._shape, self._plan.new_columns[name]
+                        shape, dtype = self._shape, array_dtype(self._plan.new_columns[name])
                         _write_array(target, info, shape, dtype, spool)
                     written = {name: _checksum(target.getinfo(name + _SUFFIX)) for name in self._spools}
                     document = {**provenance, **signature(self._source, self._plan, written)}

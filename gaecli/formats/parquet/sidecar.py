@@ -57,7 +57,8 @@ class SidecarOutput:
         arrays = self._key_arrays(num_rows)
         like = pa.list_(pa.float32()) if first.offsets is not None else None
         for name, column in named.items():
-            arrays[name] = output_array(column, output_type(pa.from_numpy_dtype(column.values.dtype), like))
+            item = pa.from_numpy_dtype(self._plan.new_columns[name])
+            arrays[name] = output_array(column, output_type(item, like))
         table = pa.Table.from_arrays(list(arrays.values()), names=list(arrays))
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._temporary, table.schema)

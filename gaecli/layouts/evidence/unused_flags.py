@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from gaecli.columns import Roles
 from gaecli.errors import GaeError, UsageError
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
+from gaecli.formats.own_columns import own_columns
 from gaecli.layouts.base import Layout
 from gaecli.names import ALIASES, INVERTED_ROLES, KEY_PARTS
 from gaecli.rollouts import Array
@@ -116,9 +117,10 @@ def likely_ends(file: RolloutFile, roles: Roles) -> list[str]:
 def _numbers(file: RolloutFile, known: Collection[str]) -> Iterator[ColumnInfo]:
     """Columns that hold numbers and are not known; of what stands in structs, only what is called as ends are."""
     inner = [name for name in file.struct_fields() if suggests_end(name.rpartition(".")[2])]
+    ours = own_columns(file.provenance)
     for name in (*file.columns, *inner):
         # By the name first: to know more of a list may take a look at its cells.
-        if name in known or is_something_else(name):
+        if name in known or name in ours or is_something_else(name):
             continue
         info = file.find(name)
         if info is None or info.unusable is not None or info.damage is not None:

@@ -18,6 +18,8 @@ _HINT = f"{_MOVE}, or `--mask-mode keep` if masked tokens are steps"
 def missed_rewards(
     paths: Sequence[Path], roles: Roles, settings: Settings, summaries: Sequence[BlockSummary]
 ) -> list[WarningNote]:
+    if settings.success_column is not None:  # rewards stand where the steps are
+        return []
     return [*_masked(paths, roles, settings, summaries), *_with_arrivals(paths, roles, summaries)]
 
 

@@ -14,22 +14,16 @@ from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.results import Cell, DerivationTable
 from gaecli.settings import Settings
+from gaecli.studies.baseline_equations import equation_of
 from gaecli.studies.derivations.base import MOST_LINES, Derived, Question
 from gaecli.studies.final_numbers import finisher, grouping_of
 from gaecli.studies.tail import step_at
 
-_DIVISORS = {"add": "(std + ε)", "clamp": "max(std, ε)", "rsqrt": "sqrt(std^2 + ε)"}
-#: What is made of the score s and the mean of n scores, and how that is written.
-_CENTRED: Mapping[str, tuple[str, Callable[[float, float, int], float]]] = {
-    "dr-grpo": ("A = s - mean", lambda score, mean, n: score - mean),
-    "rloo": (
-        "A = s - mean of the others = n / (n - 1) (s - mean)",
-        lambda score, mean, n: score - (n * mean - score) / (n - 1) if n > 1 else 0.0,
-    ),
-    "max-rl": (
-        "A = (s - mean) / mean, 0 where the mean is not positive",
-        lambda score, mean, n: (score - mean) / mean if mean > 0 else 0.0,
-    ),
+#: What is made of the score s, and of the mean of n scores.
+_CENTRED: Mapping[str, Callable[[float, float, int], float]] = {
+    "dr-grpo": lambda score, mean, n: score - mean,
+    "rloo": lambda score, mean, n: score - (n * mean - score) / (n - 1) if n > 1 else 0.0,
+    "max-rl": lambda score, mean, n: (score - mean) / mean if mean > 0 else 0.0,
 }
 
 
@@ -103,24 +97,24 @@ def _add(group: _Members, settled: Settled, question: Question, start: int, step
 def _derived(settings: Settings, group: _Members, question: Question) -> tuple[str | None, float | None]:
     """From the scores of the lines themselves, by plain sums."""
     name = settings.estimator
-    if name not in ("grpo", *_CENTRED):
+    equation = equation_of(settings)
+    if equation is None:
         return None, None
-    centred, of_scores = _CENTRED.get(
-        name, (f"A = (s - mean) / {_DIVISORS[group_rule(settings).floor]}", None)
-    )
+    equation = f"A = {equation}"
+    of_scores = _CENTRED.get(name)
     score, n = float(question.tail.advantages[0]), group.moments.count
     is_last = settings.normalize == "none" and settings.normalize_by is None and not settings.sample_columns
     if n != len(group.scores) or not is_last:
-        return centred, None
+        return equation, None
     if n == 1:
         if settings.singleton != "raw":
-            return centred, 0.0
-        return centred, score / _divisor(1.0, settings) if name == "grpo" else score
+            return equation, 0.0
+        return equation, score / _divisor(1.0, settings) if name == "grpo" else score
     mean = sum(group.scores) / n
     if of_scores is not None:
-        return centred, of_scores(score, mean, n)
+        return equation, of_scores(score, mean, n)
     std = (sum((one - mean) ** 2 for one in group.scores) / (n - group_rule(settings).ddof)) ** 0.5
-    return centred, 0.0 if std <= 1e-12 * abs(mean) else (score - mean) / _divisor(std, settings)
+    return equation, 0.0 if std <= 1e-12 * abs(mean) else (score - mean) / _divisor(std, settings)
 
 
 def _divisor(std: float, settings: Settings) -> float:

@@ -1,0 +1,239 @@
+"""Recursions whose weights and decays change from step to step.
+
+    eₜ = rₜ + γ (1 - dₜ) V(sₜ₊₁) - bₜ                    b: V(sₜ), or Q(sₜ, aₜ)
+    yₜ = wₜ eₜ + γ kₜ (1 - cutₜ) yₜ₊₁
+
+It is the scan of `gaecli.estimators.gae` with other numbers, and crosses the border of a block in the same way: the
+last step of a lane adds z = w (γ V' + …) + γ k y' to what it is without them, and of that the first step gets
+z Π γ kₜ over the steps between. A product, never a quotient of powers: a k may be 0.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+
+import numpy as np
+
+from gaecli.estimators.base import Beyond, Borders, Estimates, FinalEstimates
+from gaecli.estimators.decays import gammas, products
+from gaecli.estimators.gae import any_between
+from gaecli.estimators.whole_stream import GatedGae, WholeStreamGae, following_values
+from gaecli.records import dataclass
+from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, IndexArray, Placement
+
+#: More lanes than this are worked on all at once, with arrays of the length of the block.
+_MAX_LANES = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """[N] w and k of every step."""
+
+    errors: FloatArray
+    traces: FloatArray
+
+
+@dataclass(frozen=True)
+class TraceEstimator(GatedGae):
+    """What is scanned is y; `read_out` makes of it what is written."""
+
+    @abstractmethod
+    def weights(self, block: Block, errors: FloatArray) -> Weights:
+        """Of the steps of a block, or of a part of one. `errors`: [N] e."""
+
+    @abstractmethod
+    def read_out(
+        self, block: Block, scanned: FloatArray, errors: FloatArray, following: FloatArray
+    ) -> FinalEstimates:
+        """A and R. `scanned`, `following`: [N] y and yₜ₊₁, `errors`: [N] e, with all that lies beyond the block."""
+
+    def base(self, block: Block) -> FloatArray:
+        """[N] b."""
+        return block.values
+
+    @property
+    def has_gates(self) -> bool:
+        """A step whose e is negative hands on nothing, so that w and k of a step are known only with its V'."""
+        return False
+
+    def estimate(self, block: Block, threads: int = 1) -> Estimates:
+        block = self._with_lane_cuts(block)
+        errors = self.errors(block)
+        weights = self.weights(block, errors)
+        x = weights.errors * errors
+        if self.has_gates:
+            x[self._undecided(block)] = 0.0
+        return Estimates(self._affine(block, x, self._decays(block, weights), threads))
+
+    def borders(self, block: Block, advantages: FloatArray) -> Borders:
+        """`advantages`: y as if nothing came after the block."""
+        lanes = block.lanes
+        first, last = lanes.starts, lanes.stops - 1
+        at_end = part(block, last)
+        errors = self.errors(replace(at_end, cuts=np.ones(len(last), np.bool_)))
+        wants_value = self._wants_value(block)
+        weights = self.weights(at_end, np.where(wants_value, 0.0, errors))
+        gates = np.where(wants_value, errors, np.nan) if self.has_gates else None
+        value_weights = np.where(wants_value, gammas(at_end, self.settings) * weights.errors, 0.0)
+        has_cut = any_between(block.cuts, first, last)
+        return Borders(
+            value_weights=value_weights,
+            end_weights=value_weights,
+            trace_weights=self._decays(at_end, weights),
+            offsets=advantages[first].astype(np.float64),
+            gains=np.where(has_cut, 0.0, self._gains(block, first, last, has_cut)),
+            last_cut=block.cuts[last],
+            first_values=block.values[first].astype(np.float64),
+            last_values=block.values[last].astype(np.float64),
+            is_through=~has_cut,
+            gates=gates,
+            asks_values=wants_value & (gammas(at_end, self.settings) != 0),
+        )
+
+    def settle(
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+    ) -> FloatArray:
+        """yₜ + z Π γ k over the steps from t to the end of the lane."""
+        lanes = block.lanes
+        entered = np.flatnonzero(inflow)
+        if not len(entered):
+            return advantages
+        if len(entered) > _MAX_LANES:
+            block = self._with_lane_cuts(block)
+            x = np.zeros(block.num_steps)
+            x[lanes.stops[entered] - 1] = inflow[entered]
+            decays = self._decays(block, self.weights(block, self.errors(block)))
+            return advantages + self._affine(block, x, decays, threads)
+        settled = advantages.copy()
+        for lane in entered.tolist():
+            start, stop = int(lanes.starts[lane]), int(lanes.stops[lane])
+            cuts = np.flatnonzero(block.cuts[start : stop - 1])
+            rows = slice(start + int(cuts[-1]) + 1 if len(cuts) else start, stop)
+            settled[rows] += inflow[lane] * self._products(block, rows)
+        return settled
+
+    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
+        last = block.lanes.stops - 1
+        wants_value = self._wants_value(block)
+        block = self._with_lane_cuts(block)
+        errors = self.errors(block)
+        beyond_weights = np.broadcast_to(gammas(block, self.settings), errors.shape)[last]
+        errors[last] += np.where(wants_value, beyond_weights * beyond.values, 0.0)
+        following = np.zeros(block.num_steps)
+        following[:-1] = advantages[1:]
+        following[block.cuts] = 0.0
+        following[last] = beyond.estimates
+        found = self.read_out(block, advantages, errors, following)
+        if block.is_step is None:
+            return found
+        written = np.where(block.is_step, found.advantages, 0.0)
+        return FinalEstimates(written, found.returns)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def errors(self, block: Block) -> FloatArray:
+        """[N] e, as if nothing came after the block, whose lanes are cut."""
+        following = following_values(block)
+        gated = self._passed(block)
+        if gated is not None:
+            following[gated & block.cuts] = 0.0
+        following *= gammas(block, self.settings)
+        following += block.rewards
+        following -= self.base(block)
+        return following
+
+    def _passed(self, block: Block) -> BoolArray | None:
+        """[N] steps that the trace passes without decay."""
+        return block.masked if self.settings.mask_mode == "gated" else None
+
+    def _decays(self, block: Block, weights: Weights) -> FloatArray:
+        decays = gammas(block, self.settings) * weights.traces
+        gated = self._passed(block)
+        if gated is not None:
+            decays = np.where(gated, 1.0, decays)
+        decays[block.cuts] = 0.0
+        if block.is_step is not None:
+            decays[~block.is_step] = 0.0
+        return decays
+
+    def _gains(self, block: Block, first: IndexArray, last: IndexArray, has_cut: BoolArray) -> FloatArray:
+        """[lanes] Π γ k over all steps of the lane but the last; of lanes with a cut anything."""
+        gains = np.ones(len(first))
+        through = np.flatnonzero(~has_cut & (last > first))
+        if len(through) <= _MAX_LANES:
+            for lane in through.tolist():
+                gains[lane] = self._products(block, slice(int(first[lane]), int(last[lane]) + 1))[0]
+            return gains
+        block = self._with_lane_cuts(block)
+        decays = self._decays(block, self.weights(block, self.errors(block)))
+        return products(decays, first, last)
+
+    def _products(self, block: Block, rows: slice) -> FloatArray:
+        """[rows] Π γ k from each of these steps to the one before the last of them; no cut stands between."""
+        steps = part(block, rows)
+        inner = np.zeros(steps.num_steps, np.bool_)
+        inner[-1] = True
+        steps = replace(steps, cuts=inner)
+        decays = self._decays(steps, self.weights(steps, self.errors(steps)))
+        decays[-1] = 1.0
+        products: FloatArray = np.multiply.accumulate(decays[::-1])[::-1]
+        return products
+
+    def _with_lane_cuts(self, block: Block) -> Block:
+        return replace(block, cuts=self._scan_cuts(block))
+
+    def _wants_value(self, block: Block) -> BoolArray:
+        """[lanes] V beyond the last step enters if there is one: the block itself has none."""
+        last = block.lanes.stops - 1
+        wants: BoolArray = ~block.terminated[last]
+        if block.next_values is not None:
+            wants &= np.isnan(block.next_values[last])
+        return wants
+
+    def _undecided(self, block: Block) -> IndexArray:
+        undecided: IndexArray = (block.lanes.stops - 1)[self._wants_value(block)]
+        return undecided
+
+
+@dataclass(frozen=True)
+class WholeStreamTraces(TraceEstimator, WholeStreamGae):
+    """Under rules that reach from one trajectory into the next: no block comes after this one."""
+
+    def estimate(self, block: Block, threads: int = 1) -> Estimates:
+        return TraceEstimator.estimate(self, self._closed(block), threads)
+
+    def borders(self, block: Block, advantages: FloatArray) -> Borders:
+        return TraceEstimator.borders(self.of_one_lam(), block, advantages)
+
+    def settle(
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+    ) -> FloatArray:
+        return advantages
+
+    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
+        return TraceEstimator.outputs(self, self._closed(block), advantages, Beyond.nothing(block))
+
+    def _undecided(self, block: Block) -> IndexArray:
+        return np.zeros(0, np.int64)
+
+
+def part(block: Block, rows: slice | IndexArray) -> Block:
+    """Some steps of a block, one after the other, without its lanes."""
+
+    def taken(numbers: Array | None) -> Array | None:
+        return None if numbers is None else numbers[rows]
+
+    return Block(
+        rewards=block.rewards[rows],
+        values=block.values[rows],
+        terminated=block.terminated[rows],
+        truncated=block.truncated[rows],
+        cuts=block.cuts[rows],
+        next_values=taken(block.next_values),
+        lanes=NO_LANES,
+        placement=Placement(len(block.rewards[rows])),
+        is_step=taken(block.is_step),
+        masked=taken(block.masked),
+        has_values=block.has_values,
+        extras={name: numbers[rows] for name, numbers in block.extras.items()},
+    )

@@ -1,0 +1,1 @@
+"""What is made of rollouts and of their advantages beside these: rewards out of success, labels, weights."""

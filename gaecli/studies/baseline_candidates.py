@@ -1,0 +1,126 @@
+"""Which rules of group baselines a column may follow, and which columns may tell groups and rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field
+from typing import Any
+
+from gaecli.errors import GaeError, UsageError
+from gaecli.estimator_kinds import ESTIMATORS
+from gaecli.formats.base import RolloutFile
+from gaecli.names import ADVANTAGE_NAMES, GROUP_NAMES, RETURN_NAMES
+from gaecli.presets.groups import group_presets
+from gaecli.records import dataclass
+from gaecli.settings import Settings
+
+#: Columns of numbers that are no rewards, whatever the file is.
+_NO_REWARDS = (*ADVANTAGE_NAMES, *RETURN_NAMES, *GROUP_NAMES, "step", "index", "idx", "id", "epoch", "rank")
+#: More columns than this are not tried.
+_MOST_COLUMNS = 12
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Presets and an estimator that say the same. `settings` are those of the first of `presets`."""
+
+    presets: tuple[str, ...]
+    settings: Settings
+    flags: Mapping[str, Any] = field(default_factory=dict)
+
+
+def rules(base: Settings, only: str | None, estimator: str | None, *, has_steps: bool) -> Iterator[Rule]:
+    """Every estimator of scores under the rules of every library, those that say the same as one.
+
+    Without steps nothing has a length.
+    """
+    for kind in ESTIMATORS.values():
+        if not kind.is_scored or "advantage" not in kind.outputs or estimator not in (None, kind.name):
+            continue
+        if "length_column" in kind.takes and not has_steps:
+            continue
+        found: dict[str, list[str]] = {}
+        made: dict[str, Settings] = {}
+        for preset in [only] if only is not None else [*group_presets(kind.name), "exact"]:
+            settings = settings_with(base, preset, kind.name)
+            if settings is None:
+                continue
+            key = repr(sorted(_decisive(settings).items(), key=lambda item: item[0]))
+            found.setdefault(key, []).append(preset)
+            made.setdefault(key, settings)
+        for key, presets in found.items():
+            yield Rule(tuple(presets), made[key])
+
+
+def settings_with(base: Settings, preset: str, estimator: str, **flags: Any) -> Settings | None:
+    """How the file is to be read and its groups told, under the rules of a preset; None if it asks for more."""
+    takes = ESTIMATORS[estimator].takes
+    try:
+        return Settings.from_preset(
+            preset,
+            estimator=estimator,
+            group_column=base.group_column if "group_column" in takes else None,
+            rewards=base.rewards if "rewards" in takes else None,
+            columns=base.columns,
+            join=base.join,
+            layout=base.layout,
+            on_nan=base.on_nan,
+            done_at=base.done_at,
+            **flags,
+        )
+    except UsageError:
+        return None
+
+
+def _decisive(settings: Settings) -> dict[str, Any]:
+    """What numbers depend on, but for the name of the preset and what is said of steps."""
+    left_out = ("preset", "mask_mode", "mask_fill", "gamma", "lam", "lam_alpha", "truncation")
+    return {name: value for name, value in settings.to_dict().items() if name not in left_out}
+
+
+def group_columns(file: RolloutFile, given: str | None) -> Sequence[str]:
+    """Those that are there and may tell groups apart."""
+    if given is not None:
+        return [given]
+    by_name = {name.rpartition(".")[2].lower(): name for name in reversed(list(file.columns))}
+    found = [by_name[name] for name in GROUP_NAMES if name in by_name]
+    return [name for name in found if _is_usable(file, name)][:_MOST_COLUMNS]
+
+
+def _is_usable(file: RolloutFile, name: str) -> bool:
+    info = file.find(name)
+    return info is not None and info.unusable is None
+
+
+def reward_columns(file: RolloutFile, settings: Settings, against: str) -> Sequence[str | None]:
+    """None is the one that the file's names say; then every other column with a number per row."""
+    if "reward" in settings.columns:
+        return [None]
+    found: list[str | None] = [None]
+    for name, info in file.columns.items():
+        last = name.rpartition(".")[2].lower()
+        is_number = info.kind in ("float", "int", "bool") and info.unusable is None and not info.is_list
+        if is_number and name != against and last not in _NO_REWARDS:
+            found.append(name)
+    return found[:_MOST_COLUMNS]
+
+
+def reading_with(
+    settings: Settings, group: str | None, reward: str | None, rewards: Mapping[str, float] | None = None
+) -> Settings | None:
+    """As scores by group, or all as one; None where that cannot be asked for."""
+    columns = dict(settings.columns) | ({} if reward is None else {"reward": reward})
+    try:
+        return Settings.from_preset(
+            "exact",
+            estimator="dr-grpo" if group is not None else "flash-reinforce",
+            group_column=group,
+            rewards=rewards,
+            columns=columns,
+            join=settings.join,
+            layout=settings.layout,
+            on_nan=settings.on_nan,
+            done_at=settings.done_at,
+        )
+    except GaeError:
+        return None

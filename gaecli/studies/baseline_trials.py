@@ -1,0 +1,274 @@
+"""One rule of a group baseline held against a column."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from gaecli.estimators.baselines import group_rule
+from gaecli.records import dataclass
+from gaecli.results import Attempt, Deviation
+from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
+from gaecli.settings import Settings
+from gaecli.studies.baseline_candidates import Rule
+from gaecli.studies.baseline_equations import rule_of
+from gaecli.studies.row_equations import ROUNDINGS
+from gaecli.studies.scores import ScoredCells
+
+#: Estimators whose scale is by the standard deviation of the group, which may be 0.
+_DIVIDED = ("grpo", "gdpo", "gigpo")
+#: What the best rule leaves is the noise of the column: others may leave so many times as much, and are it too.
+_NOISE = 4.0
+#: A reading counts if it explains so many of the rows that deviate.
+_MOST = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredColumn:
+    """The column beside the scores that it may be made of, of the cells that have both; [n] each."""
+
+    scores: FloatArray
+    column: FloatArray
+    rows: IndexArray
+    #: Mean and largest deviation of the scores of the group, and how many trajectories it has.
+    means: FloatArray
+    spreads: FloatArray
+    counts: IndexArray
+    groups: IndexArray
+    #: Cells that have a score and no number in the column.
+    num_missing: int
+    #: [C] which cells those are.
+    held: BoolArray
+    rounding: float
+
+    @classmethod
+    def of(cls, cells: ScoredCells, column: FloatArray, rounding: float) -> ScoredColumn:
+        held = cells.is_scored & np.isfinite(column)
+        groups, last = cells.groups[held], cells.is_last[held]
+        scores = cells.scores[held]
+        counts = np.bincount(groups[last], minlength=cells.num_groups)
+        sums = np.bincount(groups[last], weights=scores[last], minlength=cells.num_groups)
+        means = sums / np.maximum(counts, 1)
+        spreads = np.zeros(cells.num_groups)
+        np.maximum.at(spreads, groups, np.abs(scores - means[groups]))
+        return cls(
+            scores,
+            column[held],
+            cells.rows[held],
+            means[groups],
+            spreads[groups],
+            counts[groups].astype(np.int64),
+            groups,
+            int(np.count_nonzero(cells.is_scored & ~held)),
+            held,
+            rounding,
+        )
+
+    @property
+    def is_single(self) -> BoolArray:
+        result: BoolArray = self.counts == 1
+        return result
+
+    @property
+    def is_flat(self) -> BoolArray:
+        """Nothing tells the scores of the group apart."""
+        result: BoolArray = ~self.is_single & (
+            self.spreads <= ROUNDINGS * self.rounding * np.abs(self.means) + np.finfo(np.float32).tiny
+        )
+        return result
+
+    @property
+    def is_telling(self) -> BoolArray:
+        return ~self.is_single & ~self.is_flat
+
+    def num_unexplained(self) -> int:
+        """Cells whose number is no affine map of the score, one for each group: whatever the rule, it is one."""
+        size = int(self.groups.max(initial=-1)) + 1
+        deviations = self.scores - self.means
+
+        def summed(numbers: FloatArray) -> FloatArray:
+            return np.bincount(self.groups, weights=numbers, minlength=size).astype(np.float64)
+
+        counts = np.maximum(np.bincount(self.groups, minlength=size), 1).astype(np.float64)
+        levels = (summed(self.column) / counts)[self.groups]
+        squares = summed(np.square(deviations))
+        products = summed(deviations * (self.column - levels))
+        slopes = np.divide(products, squares, out=np.zeros(size), where=squares > 0)[self.groups]
+        centres = (summed(deviations) / counts)[self.groups]
+        left = np.abs(self.column - levels - slopes * (deviations - centres))
+        size_of = (
+            np.abs(self.column) + np.abs(levels) + np.abs(slopes) * (np.abs(self.scores) + np.abs(self.means))
+        )
+        return int(np.count_nonzero(self.is_telling & (left > 2 * ROUNDINGS * self.rounding * size_of)))
+
+    def tolerances(self, computed: FloatArray, rule: Rule) -> FloatArray:
+        """[n] what rounding can make of the difference: of scores and means, times what they are multiplied by."""
+        size = int(self.groups.max(initial=-1)) + 1
+        largest = np.zeros(size)
+        np.maximum.at(largest, self.groups, np.abs(computed))
+        slopes = np.divide(
+            largest[self.groups], self.spreads, out=np.zeros(len(self.spreads)), where=self.spreads > 0
+        )
+        telling = self.is_telling
+        terms = np.abs(computed) + np.where(telling, slopes * (np.abs(self.scores) + np.abs(self.means)), 0.0)
+        # The mean of a whole batch is off by as much as its numbers are large.
+        whole = float(np.sqrt(np.square(computed).mean())) if len(computed) else 0.0
+        found = self.rounding * (ROUNDINGS * terms + whole) + np.finfo(np.float32).tiny
+        if rule.settings.estimator in _DIVIDED:  # what rounding leaves of 0 is divided by ε
+            eps = max(group_rule(rule.settings).eps, 1e-12)
+            flat = np.minimum(2 * self.rounding * np.abs(self.means) / eps, 1.0)
+        else:
+            slope = max(float(np.median(slopes[telling])), 1.0) if telling.any() else 1.0
+            flat = ROUNDINGS * self.rounding * np.abs(self.means) * slope
+        result: FloatArray = found + np.where(self.is_flat, flat, 0.0)
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class BaselineTrial:
+    """What became of one rule."""
+
+    rule: Rule
+    attempt: Attempt
+    #: [n] |computed - column| in units of its tolerance.
+    ratios: FloatArray
+    computed: FloatArray
+
+    @property
+    def cost(self) -> float:
+        return float(np.minimum(self.ratios, 1e6).mean()) if len(self.ratios) else 0.0
+
+    @property
+    def worst(self) -> float:
+        return float(self.ratios.max(initial=0.0))
+
+    def within(self, limit: float, num_missing: int) -> BaselineTrial:
+        """The same with rows counted that are off by more than `limit` tolerances."""
+        deviating = int(np.count_nonzero(self.ratios > limit)) + num_missing
+        return replace(self, attempt=replace(self.attempt, num_deviating=deviating))
+
+
+def held_against(rule: Rule, written: FloatArray, column: ScoredColumn) -> BaselineTrial:
+    """`written`: [C] what `gae compute` writes by the rule."""
+    computed = written[column.held]
+    off = np.abs(computed - column.column)
+    off = np.where(np.isfinite(off), off, np.inf)
+    ratios = off / column.tolerances(np.nan_to_num(computed), rule)
+    settings = rule.settings
+    attempt = Attempt(
+        presets=rule.presets,
+        flags=rule.flags,
+        gamma=None,
+        lam=None,
+        scale=1.0,
+        shift=0.0,
+        num_rows=len(off) + column.num_missing,
+        num_deviating=int(np.count_nonzero(ratios > 1.0)) + column.num_missing,
+        max_error=float(off.max()) if len(off) else None,
+        rms_error=float(np.sqrt(np.square(off).mean())) if len(off) else None,
+        estimator=settings.estimator,
+        rule=rule_of(settings, has_singles=bool(column.is_single.any())),
+        columns=told_columns(settings),
+    )
+    return BaselineTrial(rule, attempt, ratios, computed)
+
+
+def told_columns(settings: Settings) -> dict[str, str]:
+    """What tells groups and rewards, as one would say it: `accuracy + 0.5 format`."""
+    found = {"group": ", ".join(settings.group_columns)} if settings.group_columns else {}
+    if settings.rewards:
+        parts = [name if weight == 1 else f"{weight:g} {name}" for name, weight in settings.rewards.items()]
+        return {**found, "reward": " + ".join(parts)}
+    return {**found, **settings.columns}
+
+
+def ranked(trials: list[BaselineTrial], num_missing: int) -> list[BaselineTrial]:
+    """The best first. Once one reproduces the column, what it leaves is all the noise that others are allowed."""
+    best = min(trials, key=lambda trial: (trial.attempt.num_deviating, trial.cost))
+    if best.attempt.is_reproduced:
+        limit = min(max(_NOISE * best.worst, 1 / ROUNDINGS), 1.0)
+        trials = [trial.within(limit, num_missing) for trial in trials]
+    least = best.cost
+    order = {id(trial): index for index, trial in enumerate(trials)}
+
+    def rank(trial: BaselineTrial) -> tuple[int, bool, int, float, int]:
+        # Of rules that differ by rounding the first in the table is meant.
+        is_near = trial.cost <= 1.2 * least + 0.02
+        flags = len(trial.attempt.flags)
+        return (
+            trial.attempt.num_deviating,
+            not is_near,
+            flags,
+            0.0 if is_near else trial.cost,
+            order[id(trial)],
+        )
+
+    return sorted(trials, key=rank)
+
+
+def baseline_deviations(trial: BaselineTrial, column: ScoredColumn) -> list[Deviation]:
+    """One entry per kind of group."""
+    strays = trial.ratios > 1.0
+    kinds = {
+        "groups of one": column.is_single,
+        "groups without variance": column.is_flat,
+        "groups": column.is_telling,
+    }
+    found = []
+    for where, of_kind in kinds.items():
+        chosen = np.flatnonzero(strays & of_kind)
+        if len(chosen):
+            first = int(chosen[0])
+            found.append(
+                Deviation(
+                    where,
+                    len(chosen),
+                    int(np.count_nonzero(of_kind)),
+                    int(column.rows[first]),
+                    float(column.column[first]),
+                    float(trial.computed[first]),
+                    _reading(column, chosen),
+                )
+            )
+    if column.num_missing:
+        found.append(Deviation("no number", column.num_missing, trial.attempt.num_rows, 0, None, None))
+    return found
+
+
+def _reading(column: ScoredColumn, chosen: Array) -> str | None:
+    """What these rows do instead, if nine in ten of them do the same."""
+    numbers, scores = column.column[chosen], column.scores[chosen]
+    near = ROUNDINGS * column.rounding
+    readings = {
+        "have advantage 0": numbers == 0,
+        "hold their score": np.abs(numbers - scores) <= near * np.abs(scores),
+        "hold their score less the mean": np.abs(numbers - scores + column.means[chosen])
+        <= near * (np.abs(scores) + np.abs(column.means[chosen])),
+    }
+    return next((words for words, holds in readings.items() if float(holds.mean()) >= _MOST), None)
+
+
+def fitted_eps(column: ScoredColumn, ddof: int) -> float | None:
+    """ε of (s - mean) / (std + ε), by the rows that say it most clearly; None where none does, or it is negative."""
+    telling = (
+        column.is_telling
+        & (column.column != 0)
+        & (np.abs(column.scores - column.means) > 0.5 * column.spreads)
+    )
+    if not telling.any():
+        return None
+    size = int(column.groups.max()) + 1
+    squares = np.bincount(column.groups, weights=np.square(column.scores - column.means), minlength=size)
+    counts = np.bincount(column.groups, minlength=size)
+    stds = np.sqrt(squares / np.maximum(counts - ddof, 1))[column.groups[telling]]
+    divisors = (column.scores - column.means)[telling] / column.column[telling]
+    found = float(np.median(divisors - stds))
+    noise = ROUNDINGS * column.rounding * float(np.median(stds))
+    if found < -noise:
+        return None
+    if found < noise:
+        return 1e-8
+    return (
+        float(f"{found:.0e}") if abs(float(f"{found:.0e}") - found) < 0.05 * found else float(f"{found:.2e}")
+    )

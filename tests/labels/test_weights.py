@@ -1,0 +1,129 @@
+"""Weights by advantages and by progress, as plain loops have them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from labels.recorded import Recording, random_recording
+from labels.test_labels import AS_REWARDS, numbers, table_of
+from pipeline.running import small_blocks
+
+import gaecli
+from gaecli.errors import UsageError
+
+KINDS: list[tuple[dict[str, Any], Any]] = [
+    ({"weight": "awr", "weight_max": 3.0}, lambda a: min(math.exp(a), 3.0)),
+    ({"weight": "awr", "weight_max": 20.0, "weight_beta": 0.1}, lambda a: min(math.exp(a / 0.1), 20.0)),
+    ({"weight": "crr", "weight_max": 20.0, "weight_beta": 2.0}, lambda a: min(math.exp(a / 2), 20.0)),
+    ({"weight": "crr-binary"}, lambda a: float(a > 0)),
+    ({"weight": "iql"}, lambda a: abs(0.7 - (a < 0))),
+    ({"weight": "iql", "expectile": 0.9}, lambda a: abs(0.9 - (a < 0))),
+]
+
+
+@pytest.mark.parametrize(("settings", "weight"), KINDS)
+def test_a_weight_is_its_formula(tmp_path: Path, settings: dict[str, Any], weight: Any) -> None:
+    advantages = numbers(11)
+    advantages[0] = 1e6  # whose exponential is infinite
+    path = tmp_path / "rollouts.parquet"
+    pq.write_table(table_of(advantages), path)
+    gaecli.compute(path, **AS_REWARDS, **settings)
+    wanted = []
+    for advantage in advantages.tolist():
+        try:
+            wanted.append(weight(advantage))
+        except OverflowError:
+            wanted.append(settings["weight_max"])
+    np.testing.assert_allclose(pq.read_table(path)["weight"].to_numpy(), wanted, rtol=1e-6)
+
+
+def test_weights_are_of_advantages_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "rollouts.parquet"
+    pq.write_table(table_of(numbers(12)), path)
+    gaecli.compute(path, **AS_REWARDS, normalize="all", weight="awr", weight_max=5.0)
+    found = pq.read_table(path)
+    wanted = np.minimum(np.exp(found["advantage"].to_numpy().astype(np.float64)), 5.0)
+    np.testing.assert_allclose(found["weight"].to_numpy(), wanted, rtol=1e-6)
+
+
+def rabc(recording: Recording, progress: list[float | None], chunk: int, kappa: float) -> list[float]:
+    """lerobot 0.6.1 rewards/sarm/rabc.py: a dictionary of progress, the bounds of the episode, a step at a time."""
+    ends = np.repeat(np.cumsum(recording.lengths), recording.lengths)
+    deltas: list[float | None] = []
+    for index, here in enumerate(progress):
+        future = progress[min(index + chunk, int(ends[index]) - 1)]
+        deltas.append(None if here is None or future is None else future - here)
+    valid = [delta for delta in deltas if delta is not None]
+    mean = max(sum(valid) / len(valid), 0.0)
+    centre = sum(valid) / len(valid)
+    std = max(math.sqrt(sum((delta - centre) ** 2 for delta in valid) / len(valid)), 1e-6)
+    weights = []
+    for delta in deltas:
+        if delta is None or delta > kappa:
+            weights.append(1.0)
+        elif delta >= 0:
+            weights.append(min(max((delta - (mean - 2 * std)) / (4 * std + 1e-6), 0.0), 1.0))
+        else:
+            weights.append(0.0)
+    return weights
+
+
+@pytest.mark.parametrize(("rows", "store"), [(2, 0), (5, None), (17, 0), (10_000, None)])
+@pytest.mark.parametrize("chunk", [1, 4, 50])
+def test_progress_is_compared_across_blocks_and_files(rows: int, store: int | None, chunk: int) -> None:
+    recording = random_recording(13)
+    random = np.random.default_rng(14)
+    progress = [
+        None if random.random() < 0.05 else float(step)
+        for step in np.round(np.cumsum(random.normal(0.002, 0.01, len(recording.frames))), 4)
+    ]
+    with small_blocks(rows, store_bytes=store) as folder:
+        columns = recording.columns(progress=pa.array(progress, pa.float64()))
+        table = pa.table(columns)
+        for index, (start, stop) in enumerate([(0, 101), (101, 103), (103, None)]):
+            part = table.slice(start, None if stop is None else stop - start)
+            pq.write_table(part, folder / f"part-{index:05d}-of-00003.parquet")
+        summary = gaecli.compute(
+            folder,
+            estimator="mc",
+            join=True,
+            success_column="next.success",
+            success_reward="sparse",
+            weight="rabc",
+            progress_column="progress",
+            progress_chunk=chunk,
+            progress_kappa=0.02,
+        )
+        found = [
+            row
+            for path in sorted(folder.glob("*.parquet"))
+            for row in pq.read_table(path)["weight"].to_pylist()
+        ]
+    wanted = rabc(recording, progress, chunk, 0.02)
+    assert len({*wanted}) > 3, "all rules are met"
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    assert summary.columns["weight"].mean == pytest.approx(sum(wanted) / len(wanted), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"weight": "awr"}, "needs the largest weight"),
+        ({"weight": "rabc"}, "needs `--progress-column`"),
+        ({"progress_column": "value"}, "nothing else takes it"),
+        ({"weight_beta": 2.0}, "`--weight-beta` is of `--weight awr` and `--weight crr`"),
+        ({"weight": "iql", "expectile": 1.5}, "must be between 0 and 1"),
+        ({"weight": "iql", "estimator": "mc"}, "is of advantages"),
+    ],
+)
+def test_half_a_weight_is_refused(tmp_path: Path, settings: dict[str, Any], words: str) -> None:
+    path = tmp_path / "rollouts.parquet"
+    pq.write_table(table_of([1.0, 2.0]), path)
+    with pytest.raises(UsageError, match=words):
+        gaecli.compute(path, **settings)

@@ -1,0 +1,221 @@
+"""`gae verify` names the library whose group baseline made a column. The columns are made by plain loops."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import gaecli
+from gaecli.errors import UsageError
+from gaecli.results import Verification
+
+Baseline = Callable[[list[float]], list[float]]
+
+
+def std(scores: list[float], ddof: int) -> float:
+    mean = sum(scores) / len(scores)
+    return (sum((score - mean) ** 2 for score in scores) / (len(scores) - ddof)) ** 0.5
+
+
+def less_mean(scores: list[float], divisor: float = 1.0) -> list[float]:
+    mean = sum(scores) / len(scores)
+    return [(score - mean) / divisor for score in scores]
+
+
+def trl_grpo(scores: list[float]) -> list[float]:
+    return less_mean(scores, std(scores, 1) + 1e-4) if len(scores) > 1 else [0.0]
+
+
+def verl_grpo(scores: list[float]) -> list[float]:
+    return less_mean(scores, std(scores, 1) + 1e-6) if len(scores) > 1 else [scores[0] / (1 + 1e-6)]
+
+
+def verl_rloo(scores: list[float]) -> list[float]:
+    n = len(scores)
+    return [score - (sum(scores) - score) / (n - 1) for score in scores] if n > 1 else scores
+
+
+def numpy_grpo(scores: list[float]) -> list[float]:
+    """open-instruct's `standard`."""
+    return less_mean(scores, std(scores, 0) + 1e-8)
+
+
+def max_rl(scores: list[float]) -> list[float]:
+    mean = sum(scores) / len(scores)
+    return less_mean(scores, mean) if mean > 0 and len(scores) > 1 else [0.0] * len(scores)
+
+
+#: Scores of the responses to one prompt each, with one that has no variance and one that is alone.
+PROMPTS = {
+    "what is 2 + 2": [1.0, 0.0, 0.0, 1.0],
+    "name a prime": [0.5, 0.5, 0.5, 0.5],
+    "prove it": [0.75],
+    "sort a list": [0.0, 0.25, 3.0],
+    "count to ten": [1.0, 0.0, 0.5, 0.25, 1.0],
+}
+
+
+def rows_of(prompts: dict[str, list[float]], baseline: Baseline) -> list[tuple[str, float, float]]:
+    """(prompt, score, advantage), those of a prompt not beside each other."""
+    rows = [
+        (prompt, score, advantage)
+        for prompt, scores in prompts.items()
+        for score, advantage in zip(scores, baseline(scores), strict=True)
+    ]
+    return [rows[index] for index in np.random.default_rng(0).permutation(len(rows))]
+
+
+def written(folder: Path, baseline: Baseline, prompts: dict[str, list[float]] = PROMPTS, **more: Any) -> Path:
+    """As TRL writes completions: a column per reward function, and float32 arithmetic."""
+    names, scores, advantages = zip(*rows_of(prompts, baseline), strict=True)
+    table = {
+        "step": [3] * len(names),
+        "prompt": names,
+        "completion": ["…"] * len(names),
+        "accuracy_reward": scores,
+        "advantage": np.array(advantages, np.float32),
+    }
+    path = folder / "completions_00003.parquet"
+    pq.write_table(pa.table({**table, **more}), path)
+    return path
+
+
+def names_of(found: Verification) -> list[str]:
+    best = found.best
+    first = best.estimator if best.presets[0] == "exact" else f"{best.presets[0]} {best.estimator}"
+    return [first, *found.equivalent]
+
+
+@pytest.mark.parametrize(
+    ("baseline", "names", "rule"),
+    [
+        (trl_grpo, ["trl grpo", "ms-swift grpo"], "(s - mean) / (std + 1e-4), ddof 1, 0 where alone"),
+        (verl_grpo, ["verl grpo", "skyrl grpo"], "(s - mean) / (std + 1e-6), ddof 1, s where alone"),
+        (verl_rloo, ["verl rloo"], "s - mean of the others, s where alone"),
+        (
+            less_mean,
+            [
+                *(f"{preset} dr-grpo" for preset in ("trl", "ms-swift", "openrlhf", "nemo", "slime")),
+                *("open-instruct dr-grpo", "prime-rl dr-grpo", "dr-grpo"),
+            ],
+            "s - mean, 0 where alone",
+        ),
+        (
+            max_rl,
+            ["prime-rl max-rl", "max-rl"],
+            "(s - mean) / mean, 0 where the mean is not positive, 0 where alone",
+        ),
+    ],
+    ids=lambda given: getattr(given, "__name__", ""),
+)
+def test_the_rule_of_the_library_is_named_and_no_other(
+    tmp_path: Path, baseline: Baseline, names: Sequence[str], rule: str
+) -> None:
+    found = gaecli.verify(written(tmp_path, baseline))
+    assert found.is_reproduced
+    assert names_of(found) == names
+    assert found.best.rule == rule
+    assert found.best.columns == {"group": "prompt", "reward": "accuracy_reward"}
+    assert found.best.max_error < 1e-6
+
+
+def test_what_a_file_does_not_tell_apart_is_said(tmp_path: Path) -> None:
+    """Without a prompt that has one response, verl's rules are everybody's."""
+    several = {prompt: scores for prompt, scores in PROMPTS.items() if len(scores) > 1}
+    found = gaecli.verify(written(tmp_path, verl_rloo, several))
+    assert {"trl rloo", "verl rloo", "openrlhf rloo", "rloo"} <= set(names_of(found))
+    assert not [name for name in names_of(found) if "grpo" in name]
+
+
+@pytest.mark.parametrize(("ddof", "eps"), [(0, 1e-6), (0, 1e-3), (1, 0.03)])
+def test_a_rule_of_no_library_is_told_by_its_numbers(tmp_path: Path, ddof: int, eps: float) -> None:
+    several = {prompt: scores for prompt, scores in PROMPTS.items() if len(scores) > 1}
+    found = gaecli.verify(
+        written(tmp_path, lambda scores: less_mean(scores, std(scores, ddof) + eps), several)
+    )
+    assert found.is_reproduced
+    flags = {"norm_ddof": 1, "norm_eps": 1e-8, **found.best.flags}
+    assert (flags["norm_ddof"], flags["norm_eps"]) == (ddof, pytest.approx(eps))
+
+
+def test_the_command_it_names_makes_the_column_again(tmp_path: Path, run_gae) -> None:
+    path = written(tmp_path, trl_grpo)
+    document = json.loads(run_gae("verify", path, "--json").stdout)
+    assert document["is_reproduced"]
+    flags = [word.strip("'") for flag in document["flags"] for word in flag.split(" ", 1)]
+    assert run_gae("compute", path, "-o", tmp_path / "again.parquet", *flags, "--overwrite").returncode == 0
+    before, after = (pq.read_table(one)["advantage"].to_numpy() for one in (path, tmp_path / "again.parquet"))
+    np.testing.assert_allclose(after, before, atol=1e-6)
+
+
+def test_rows_that_do_something_else_are_told_by_kind(tmp_path: Path) -> None:
+    found = gaecli.verify(written(tmp_path, lambda s: trl_grpo(s) if len(s) > 1 else s), preset="trl")
+    assert found.exit_code == 3
+    (deviation,) = found.deviations
+    assert (deviation.where, deviation.count, deviation.total) == ("groups of one", 1, 1)
+    assert (deviation.found, deviation.expected) == (0.75, 0.0)
+    assert deviation.reading == "hold their score"
+
+
+def test_the_column_of_groups_is_looked_for_among_those_there(tmp_path: Path) -> None:
+    """`task` and `uid` are named so too, and tell other groups."""
+    count = sum(len(scores) for scores in PROMPTS.values())
+    more = {
+        "task": ["math"] * count,
+        "uid": [f"u{row}" for row in range(count)],
+        "length": list(range(count)),
+    }
+    found = gaecli.verify(written(tmp_path, trl_grpo, **more))
+    assert found.best.columns["group"] == "prompt"
+    assert names_of(found) == ["trl grpo", "ms-swift grpo"]
+    assert {"task", "uid", "prompt"} <= set(found.groups_tried)
+
+
+def test_only_the_group_column_that_is_given_is_tried(tmp_path: Path) -> None:
+    count = sum(len(scores) for scores in PROMPTS.values())
+    path = written(tmp_path, trl_grpo, which=["a"] * count)
+    assert not gaecli.verify(path, group_column="which").is_reproduced
+    renamed = tmp_path / "renamed.parquet"
+    table = pq.read_table(path)
+    pq.write_table(
+        table.rename_columns(["q" if name == "prompt" else name for name in table.column_names]), renamed
+    )
+    with pytest.raises(UsageError, match="usual name for groups"):
+        gaecli.verify(renamed)
+    assert names_of(gaecli.verify(renamed, group_column="q")) == ["trl grpo", "ms-swift grpo"]
+
+
+@pytest.mark.parametrize(("estimator", "is_it"), [("grpo", True), ("rloo", False)])
+def test_an_estimator_that_is_given_is_the_only_one(tmp_path: Path, estimator: str, is_it: bool) -> None:
+    found = gaecli.verify(written(tmp_path, trl_grpo), estimator=estimator)
+    assert found.is_reproduced == is_it
+    assert {attempt.estimator for attempt in found.attempts} == {estimator}
+
+
+def test_lists_of_tokens_have_a_number_per_row_or_per_token(tmp_path: Path) -> None:
+    rows = rows_of(PROMPTS, verl_grpo)
+    lengths = [2 + row % 3 for row in range(len(rows))]
+    rewards = [[0.0] * (n - 1) + [score] for n, (_, score, _) in zip(lengths, rows, strict=True)]
+    for name, column in {
+        "per row": [advantage for *_, advantage in rows],
+        "per token": [[advantage] * n for n, (*_, advantage) in zip(lengths, rows, strict=True)],
+    }.items():
+        path = tmp_path / f"{name}.parquet"
+        prompts = [prompt for prompt, *_ in rows]
+        pq.write_table(pa.table({"prompt": prompts, "reward": rewards, "advantages": column}), path)
+        found = gaecli.verify(path, "advantages")
+        assert names_of(found) == ["verl grpo", "skyrl grpo"], name
+
+
+def test_the_page_names_rule_groups_and_reward(tmp_path: Path, run_gae) -> None:
+    result = run_gae("verify", written(tmp_path, trl_grpo))
+    assert result.returncode == 0
+    for words in ("trl grpo", "(s - mean) / (std + 1e-4), ddof 1", "groups      prompt", "accuracy_reward"):
+        assert words in result.stdout
