@@ -30,7 +30,12 @@ another reason is GAE900.
 Flags that say how a file is to be read are those of `gae compute`. `--truncation` and `--bootstrap` are among them:
 with `--bootstrap error`, say, open ends without a value after them are an error (GAE900).
 
-An error is something that makes numbers wrong. A warning is a suspicion, or something that other tools trip over.
+An error is something that makes numbers wrong. A warning is a suspicion, or something that other tools trip over. A
+note is neither: it is told, and counts for nothing.
+
+Rules about groups (GAE6) look at responses that are compared with one another: pass `--estimator grpo` and
+`--group-column COLUMN`, as to `gae compute`. [Logs that libraries write](formats.md#logs-of-responses) are recognised
+without. Groups are those of all inputs.
 
 | code | severity | rule | finds |
 |---|---|---|---|

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gaecli.formats.registry import FORMATS
 from gaecli.names import ALIASES, ESTIMATOR_ROLE_NAMES, KEY_PARTS
+from gaecli.response_log_kinds import RESPONSE_LOGS
 
 PAGE = Path(__file__).resolve().parent / "formats.md"
 
@@ -37,7 +38,7 @@ _MEANING = {
 def document() -> str:
     """The page with its tables as the code has them."""
     page = PAGE.read_text(encoding="utf-8")
-    for name, table in (("aliases", _aliases()), ("formats", _formats())):
+    for name, table in (("aliases", _aliases()), ("formats", _formats()), ("logs", _logs())):
         marks = (f"<!-- {name}: written by docs/make_formats.py -->\n", f"<!-- end of {name} -->")
         page = re.sub(
             f"({re.escape(marks[0])}).*?({re.escape(marks[1])})",
@@ -64,6 +65,16 @@ def _formats() -> str:
         suffixes = " ".join(f"`{suffix}`" for suffix in known.suffixes)
         taken = "where there is nothing else" if known.is_secondary else "yes"
         lines.append(f"| {known.name} | {suffixes} | {taken} |")
+    return "\n".join(lines) + "\n"
+
+
+def _logs() -> str:
+    lines = ["| log | file | known by | groups | rewards | written by |", "|---|---|---|---|---|---|"]
+    for log in RESPONSE_LOGS:
+        known = " ".join(f"`{name}`" for name in (*log.texts, *log.others))
+        groups = ", ".join(f"`{name}`" for name in log.group) or "nothing tells them"
+        rewards = f"`{log.rewards[0]}`" if log.rewards else "every other column of numbers"
+        lines.append(f"| {log.name} | {log.files} | {known} | {groups} | {rewards} | {log.writer} |")
     return "\n".join(lines) + "\n"
 
 

@@ -174,7 +174,7 @@ def split_settings(given: dict[str, Any]) -> tuple[Settings, RunOptions]:
     """Keyword arguments as `Settings` and `RunOptions`; `reward_column=` and the like name columns."""
     columns = dict(given.pop("columns", None) or {})
     for role in ROLES:
-        name = given.pop(f"{role}_column", None)
+        name = given.pop("unit" if role == "unit" else f"{role}_column", None)
         if name is not None:
             columns[role] = name
     unknown = set(given) - SETTING_NAMES - OPTION_NAMES

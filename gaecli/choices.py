@@ -22,6 +22,11 @@ MaskedReturns = Literal["carry", "value", "zero"]
 #: A reward on a masked step: left out, with a warning; that of the last kept step before it; or an error.
 MaskedReward = Literal["drop", "move", "error"]
 NormalizeScope = Literal["none", "all", "file", "episode"]
+#: A column of units holds the id of each, or flags at the last step of each.
+UnitIs = Literal["id", "end"]
+#: The reward of a unit, of those of its steps; and the step of it whose V is that of the unit.
+UnitReward = Literal["sum", "mean"]
+UnitValue = Literal["first", "last"]
 #: What a group baseline gives the only trajectory of a group: 0, its score, or an error.
 Singleton = Literal["zero", "raw", "error"]
 #: And one whose rewards are all missing.

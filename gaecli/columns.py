@@ -54,6 +54,10 @@ _SUGGESTED = {
 _NEVER_SUGGESTED = ("target", "next", "prev", "return", "advantage", "adv_", "rtg")
 
 
+class MissingRoleError(UsageError):
+    """No column plays a role that there has to be."""
+
+
 @dataclass(frozen=True)
 class Unused:
     """A column that has the name of a role and cannot play it."""
@@ -119,6 +123,12 @@ def resolve(file: RolloutFile, settings: Settings) -> Roles:
     )
     if "value" not in roles.names:
         _check_without_values(file, settings)
+    if settings.is_over_units and "unit" not in roles.names:
+        raise UsageError(
+            f"preset `{settings.preset}` computes over turns, and nothing in `{file.path}` is named that tells them "
+            f"apart\n       columns there: {columns_there(file)}",
+            hint="pass `--unit` with the id of the turn, or with a flag at its last token",
+        )
     return _check_kinds(file, roles)
 
 
@@ -139,7 +149,9 @@ def _with_success(file: RolloutFile, roles: Roles, name: str) -> Roles:
     _named(file, "success", name)
     steps = [roles.names.get(role, name) for role in ("mask", "terminated", "truncated", "done", "value")]
     deepest = max([name, *steps], key=lambda each: _depth(file.find(each)))  # the first of equals
-    return replace(roles.without("reward"), names={**roles.without("reward").names, "reward": deepest})
+    found = roles.without("reward")
+    explicit = found.explicit | {"reward"} if deepest == name else found.explicit
+    return replace(found, names={**found.names, "reward": deepest}, explicit=explicit)
 
 
 def _depth(info: ColumnInfo | None) -> tuple[bool, int]:
@@ -154,7 +166,12 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
     own = _own_names(file, settings, padding)
     taken = {*padding.values(), *settings.columns.values(), *_rlds_discounts(file), *settings.decay_columns}
     taken |= {name for there in own.values() for name in there}
-    aliases = {**ALIASES, **{role: ESTIMATOR_ROLE_NAMES[role] for role in settings.kind.own_roles}}
+    over_units = {"unit": ()} if settings.is_over_units else {}
+    aliases = {
+        **ALIASES,
+        **over_units,
+        **{role: ESTIMATOR_ROLE_NAMES[role] for role in settings.kind.own_roles},
+    }
     for role, usual in aliases.items():
         option = "done" if role == "done_start" else role
         if role == "done_start" and settings.columns.get("not_done", "none") != "none":
@@ -258,6 +275,8 @@ def _did_you_mean(name: str, role: str, file: RolloutFile) -> str:
 
 
 def flag_of(role: str) -> str:
+    if role == "unit":
+        return "--unit"
     return f"--{role.replace('_', '-')}-column" if role in (*ROLES, "success") else "--done-column"
 
 
@@ -363,7 +382,7 @@ def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
     return checked
 
 
-def _missing(file: RolloutFile, role: str) -> UsageError:
+def _missing(file: RolloutFile, role: str) -> MissingRoleError:
     numbers = [name for name, info in file.columns.items() if info.kind in ("float", "int")]
     near = _nearest(role, numbers)
     flag = flag_of(role)
@@ -386,7 +405,7 @@ def _missing(file: RolloutFile, role: str) -> UsageError:
             hint += f"; `--success-column {flags[0]}` makes rewards of success"
         elif without:
             hint += f"; {' and '.join(without)} {'needs' if len(without) == 1 else 'need'} none"
-    return UsageError(
+    return MissingRoleError(
         f"no {role} column in `{file.path}`\n       columns there: {columns_there(file)}", hint=hint
     )
 

@@ -8,7 +8,8 @@ from typing import Literal
 from gaecli.records import dataclass
 from gaecli.summary import Failure
 
-Severity = Literal["error", "warning"]
+#: A note is no fault: it counts for nothing, `--strict` or not.
+Severity = Literal["error", "warning", "note"]
 EXIT_FINDINGS = 3
 
 
@@ -63,10 +64,14 @@ class Checkup:
 
     @property
     def num_warnings(self) -> int:
-        return len(self.findings) - self.num_errors
+        return sum(finding.rule.severity == "warning" for finding in self.findings)
+
+    @property
+    def num_notes(self) -> int:
+        return len(self.findings) - self.num_errors - self.num_warnings
 
     @property
     def exit_code(self) -> int:
-        is_bad = self.num_errors or (self.is_strict and self.findings)
+        is_bad = self.num_errors or (self.is_strict and self.num_warnings)
         codes = [failure.exit_code for failure in self.failures]
         return max([*codes, EXIT_FINDINGS if is_bad else 0])

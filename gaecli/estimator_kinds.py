@@ -54,6 +54,8 @@ class EstimatorKind:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     #: Settings, and rules of presets, that it does not look at.
     unused: tuple[str, ...] = ()
+    #: A step may be a unit of several rows.
+    has_units: bool = False
     #: Of `gamma` and `lam`, those that a column may hold for each step.
     by_column: tuple[str, ...] = ()
     #: Columns of numbers beside those of the roles, by the `Settings`, which stand above this table: blocks
@@ -168,6 +170,7 @@ _ROWS = (
         summary="generalized advantage estimation: A as a sum of discounted TD errors, and R = A + V",
         source="Schulman et al. 2016, https://arxiv.org/abs/1506.02438",
         module="gaecli.estimators.whole_stream",
+        has_units=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         unused=("n_steps",),
@@ -178,6 +181,7 @@ _ROWS = (
         summary="TD error: A = r + γ V' - V, and the one-step target R = r + γ V'",
         source="Sutton and Barto 2018, eq. 6.2 and 6.5, http://incompleteideas.net/book/the-book-2nd.html",
         module="gaecli.estimators.one_step",
+        has_units=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         by_column=("gamma",),
@@ -188,6 +192,7 @@ _ROWS = (
         summary="λ-return: the mixture of all n-step returns, R, and A = R - V",
         source="Sutton and Barto 2018, eq. 12.2-12.3, http://incompleteideas.net/book/the-book-2nd.html",
         module="gaecli.estimators.td_lambda",
+        has_units=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         by_column=("gamma", "lam"),
@@ -198,6 +203,7 @@ _ROWS = (
         summary="n-step return: n rewards and V after them, R, and A = R - V; clipped at the end of the trajectory",
         source="Sutton and Barto 2018, eq. 7.1, http://incompleteideas.net/book/the-book-2nd.html",
         module="gaecli.estimators.n_step",
+        has_units=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         unused=("lam", "lam_alpha", "recursion", "returns"),
@@ -207,6 +213,7 @@ _ROWS = (
         summary="Monte-Carlo return: discounted rewards to the end, and the bootstrap value where there is one",
         source="Sutton and Barto 2018, eq. 3.8, http://incompleteideas.net/book/the-book-2nd.html",
         module="gaecli.estimators.monte_carlo",
+        has_units=True,
         roles=("reward",),
         outputs=("return",),
         by_column=("gamma",),

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gaecli.choices import UnitIs
 from gaecli.records import dataclass
 
 Array = npt.NDArray[Any]
@@ -242,6 +243,16 @@ class MaskedSlots:
 
 
 @dataclass(frozen=True, eq=False)
+class Units:
+    """Runs of steps that are one step to the estimator, such as the turns of a dialogue."""
+
+    #: [N] which unit a step belongs to, ascending over the block; -1: to none.
+    numbers: IndexArray
+    #: What the column was taken for.
+    reading: UnitIs
+
+
+@dataclass(frozen=True, eq=False)
 class Block:
     """A contiguous piece of rollout data: N steps, trajectories contiguous within their lane.
 
@@ -266,6 +277,7 @@ class Block:
         missing_rewards: [N] no reward is there, which is no error (`--unscored zero`); `rewards` are 0 then.
         has_values: False where the file has no V(sₜ): `values` are 0 then.
         extras: [N] further columns of numbers by name, NaN where a cell says nothing.
+        units: runs of steps that the estimator takes for one each; None: every step is one.
         list_offsets: [rows + 1] for list columns: row i of the file holds items list_offsets[i:i+1].
     """
 
@@ -287,6 +299,7 @@ class Block:
     missing_rewards: BoolArray | None = None
     has_values: bool = True
     extras: Mapping[str, Array] = field(default_factory=dict)
+    units: Units | None = None
     list_offsets: IndexArray | None = None
     null_lists: BoolArray | None = None
     facts: BlockFacts = field(default_factory=lambda: BlockFacts())

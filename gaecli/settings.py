@@ -27,6 +27,9 @@ from gaecli.choices import (
     ScaleRewards,
     Singleton,
     Truncation,
+    UnitIs,
+    UnitReward,
+    UnitValue,
     Unscored,
 )
 from gaecli.decay_settings import (
@@ -55,6 +58,7 @@ from gaecli.off_policy_settings import check_clips, check_own_roles, clip_rules
 from gaecli.presets import Preset, find_preset
 from gaecli.presets.groups import SCORE_RULES, score_rules
 from gaecli.records import dataclass
+from gaecli.unit_settings import UNIT_SETTINGS, check_given, check_units, is_over_units
 
 #: The roles a column can play, in the order in which messages list them.
 ROLES = (
@@ -72,6 +76,7 @@ ROLES = (
     "env",
     "step",
     "mask",
+    "unit",
     *ESTIMATOR_ROLES,
 )
 
@@ -96,6 +101,13 @@ class Settings(LabelSettings):
     #: Columns with γ and λ of each step.
     gamma_column: str | None = None
     lam_column: str | None = None
+    #: Where a step is a unit of rows (the role `unit`): what the column holds, None where that is plain; what
+    #: becomes of rewards and values of its rows.
+    unit_is: UnitIs | None = None
+    unit_reward: UnitReward = "sum"
+    unit_value: UnitValue = "first"
+    #: γ over units; γ is then that within each of them, in a second pass.
+    turn_gamma: float | None = None
     preset: str = "exact"
     #: One of `gaecli.estimator_kinds.ESTIMATORS`.
     estimator: str = "gae"
@@ -166,6 +178,7 @@ class Settings(LabelSettings):
         kind = ESTIMATORS.get(estimator_name(given.get("estimator", "gae")))
         if kind is not None:
             _check_used(kind, given)
+            check_given(given, given.get("columns", {}), preset, kind)
         chosen = _preset_settings(preset, kind)
         without_other_ways(chosen, given)
         if given.get("rewards"):
@@ -184,6 +197,7 @@ class Settings(LabelSettings):
         object.__setattr__(self, "estimator", estimator_name(self.estimator))
         _check_choice("estimator", self.estimator, tuple(ESTIMATORS))
         check_decays(self)
+        check_units(self)
         choices: dict[str, Any] = {
             "bootstrap": Bootstrap,
             "truncation": Truncation,
@@ -292,6 +306,11 @@ class Settings(LabelSettings):
         return tuple(dict.fromkeys(filter(None, [self.gamma_column, self.lam_column])))
 
     @property
+    def is_over_units(self) -> bool:
+        """A step of the estimator is a unit of several rows."""
+        return is_over_units(self.columns, self.convention, self.kind)
+
+    @property
     def kind(self) -> EstimatorKind:
         """The row of the table of estimators."""
         return ESTIMATORS[self.estimator]
@@ -341,6 +360,9 @@ class Settings(LabelSettings):
         found = {**asdict(self), "columns": dict(self.columns), "rewards": dict(self.rewards)}
         for name in ("n_steps", *OPTIONAL):
             if found[name] is None:
+                del found[name]
+        for name in UNIT_SETTINGS:
+            if not self.is_over_units or found[name] is None:
                 del found[name]
         for name in FEW:
             if not self.uses(name) or found[name] in (None, {}):

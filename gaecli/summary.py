@@ -188,6 +188,15 @@ class Normalization:
 
 
 @dataclass(frozen=True)
+class UnitCounts:
+    """Units of several steps that were one step each: their column, what it holds, and how many there are."""
+
+    column: str
+    reading: Literal["id", "end"]
+    count: int
+
+
+@dataclass(frozen=True)
 class Baseline:
     """What the scores of trajectories were compared with, of estimators that do so."""
 
@@ -246,6 +255,8 @@ class Summary:
     gallery: Gallery | None = None
     #: Of each stream by itself, where there are several.
     explained_variances: Spread | None = None
+    #: Where a step was a unit of several rows.
+    units: UnitCounts | None = None
     #: Where they were asked for.
     labels: LabelSummary | None = None
     success: SuccessSummary | None = None
@@ -324,7 +335,25 @@ class ComputePlan:
 
 #: How a column came to its role: the user named it, its name is an alias, or one but for case, or the data
 #: set that the file belongs to has it so.
-RoleReason = Literal["flag", "name", "preset", "case", "data set"]
+RoleReason = Literal["flag", "name", "preset", "case", "data set", "log"]
+
+
+@dataclass(frozen=True)
+class LogInfo:
+    """A log of responses that a library wrote, and how it is computed with. Nothing of it is done unasked."""
+
+    name: str
+    #: Library and version, file, function.
+    writer: str
+    rewards: Sequence[str]
+    #: Columns whose values together tell the responses to one prompt.
+    group: Sequence[str]
+    #: The column of advantages that is there already.
+    advantage: str | None
+    #: One line of all that.
+    says: str
+    #: What to type; None where columns are missing for it.
+    command: str | None
 
 
 @dataclass(frozen=True)
@@ -371,6 +400,8 @@ class FileInfo:
     #: 1 - Var(R - V) / Var(R) with R the return at λ = 1, bootstrapped as `plan` says.
     explained_variance: float | None = None
     existing: Sequence[ExistingColumn] = ()
+    #: Where it is one.
+    log: LogInfo | None = None
     plan: ComputePlan | None = None
     warnings: Sequence[WarningNote] = ()
     #: Where asked for.

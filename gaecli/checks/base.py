@@ -25,8 +25,8 @@ from gaecli.settings import Settings
 from gaecli.summary import WarningNote
 
 #: What a rule is shown: cells of a block as stored, steps in the order of time, a file, or all inputs; what
-#: `compute` found in a stream, or between one stream and the next.
-Scope = Literal["cells", "steps", "file", "inputs", "run", "between"]
+#: `compute` found in a stream, or between one stream and the next; the groups of responses of all inputs.
+Scope = Literal["cells", "steps", "file", "inputs", "run", "between", "groups"]
 
 
 class Observation(Protocol):

@@ -90,9 +90,11 @@ def unused_columns(context: Context) -> Hits | None:
 
 
 def _used_names(context: Context, roles: tuple[str, ...]) -> Iterator[str]:
+    """But for rewards of which some may be missing: whether one is that has to be there, `compute` knows."""
+    may_be_missing = context.settings.rewards or context.settings.unscored == "zero"
     for role in roles:
         name = context.roles.get(role)
-        if name is not None:
+        if name is not None and not (role == "reward" and may_be_missing):
             yield name
 
 

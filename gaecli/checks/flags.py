@@ -203,6 +203,8 @@ class _Limit:
 
 def truncation_as_termination(window: Window) -> _Limit | None:
     """Terminal ends at one constant, longest length."""
+    if window.context.settings.success_column is not None:  # an episode is over then, whatever ended it
+        return None
     over = window.ended & window.end_is_new
     lengths = np.where(over, window.ages, 0)
     longest = int(lengths.max(initial=0))

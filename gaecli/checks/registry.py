@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gaecli.checks import cells, files, flags, order, passed_over, refusals, rewards, unseen, values
+from gaecli.checks import cells, files, flags, groups, order, passed_over, refusals, rewards, unseen, values
 from gaecli.checks.base import CheckRule
 from gaecli.errors import UsageError
 
@@ -19,6 +19,7 @@ RULES: tuple[CheckRule, ...] = tuple(
             *order.RULES,
             *passed_over.RULES,
             *files.RULES,
+            *groups.RULES,
             *refusals.RULES,
         ),
         key=lambda rule: rule.code,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from gaecli.cli.command import Given, command
+from gaecli.cli.label_options import SUCCESS_OPTIONS
 from gaecli.cli.options import GROUP_OPTIONS, ROLE_COLUMNS
 from gaecli.diagnosis import Checkup
 
@@ -15,8 +16,10 @@ from gaecli.diagnosis import Checkup
 @command(
     "inputs select ignore strict list_rules estimator",
     "gamma n_steps preset truncation bootstrap done_at gamma_column lam_column",
+    "unit unit_is unit_reward unit_value turn_gamma",
     "layout mask_mode masked_reward",
     GROUP_OPTIONS,
+    SUCCESS_OPTIONS,
     ROLE_COLUMNS,
     "memory files_from join document_json quiet",
 )

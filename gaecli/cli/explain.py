@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from gaecli.cli.command import Given, command
+from gaecli.cli.label_options import SUCCESS_OPTIONS
 from gaecli.cli.options import ROLE_COLUMNS
 from gaecli.results import Derivation, Explanation
 
@@ -15,6 +16,7 @@ _TOP = 12
     "one_input row the_episode the_step the_env top",
     "estimator n_steps group_column singleton gamma lam preset truncation bootstrap done_at",
     "layout mask_mode masked_reward norm_ddof norm_eps norm_floor",
+    SUCCESS_OPTIONS,
     ROLE_COLUMNS,
     "advantage_column memory join document_json on_nan",
 )

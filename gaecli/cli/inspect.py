@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from gaecli.cli.command import Given, command
+from gaecli.cli.label_options import SUCCESS_OPTIONS
 from gaecli.cli.options import GROUP_OPTIONS, ROLE_COLUMNS
 from gaecli.cli.values import check_plot
 from gaecli.errors import UsageError
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 @command(
     "inputs episodes head estimator",
     "gamma lam n_steps preset truncation bootstrap done_at layout gamma_column lam_column",
+    "unit unit_is unit_reward unit_value turn_gamma",
     "mask_mode masked_reward",
     GROUP_OPTIONS,
+    SUCCESS_OPTIONS,
     ROLE_COLUMNS,
     "advantage_column return_column memory jobs files_from join document_json plot on_nan",
 )

@@ -7,6 +7,9 @@ from gaecli.label_settings import LABEL_RULES
 
 _LABELS = "Success, labels and weights"
 
+#: Of commands that read rewards and write none.
+SUCCESS_OPTIONS = "success_column success_reward failure_cost success_at"
+
 LABEL_OPTIONS = (
     Option(
         "success_column",

@@ -150,6 +150,30 @@ _SETTINGS = (
     _number("lam_value_alpha", "The same by the length, as `--lam-alpha`.", float, metavar="ALPHA"),
     _number("lam_value_retain", "The same by the length, as `--lam-retain`.", float, metavar="Q"),
     Option("gamma_column", "Column with γ of each step, of what follows it.", _ESTIMATOR, "COLUMN"),
+    Option(
+        "unit_is",
+        "What `--unit` holds: ids (`id`) or flags (`end`). Default: flags if it is boolean; asked where it matters.",
+        _ESTIMATOR,
+        "id|end",
+    ),
+    Option(
+        "unit_reward",
+        "Reward of a unit, of those of its rows. Default: `sum`, or the preset's.",
+        _ESTIMATOR,
+        "sum|mean",
+    ),
+    Option(
+        "unit_value",
+        "The row of a unit whose V counts. Default: `first`, or the preset's.",
+        _ESTIMATOR,
+        "first|last",
+    ),
+    _number(
+        "turn_gamma",
+        "γ over units; `--gamma` is then that within each of them, in a second pass (VAGEN).",
+        float,
+        metavar="GAMMA",
+    ),
     Option("lam_column", "Column with λ of each step.", _ESTIMATOR, "COLUMN"),
     Option(
         "truncation",
@@ -266,6 +290,14 @@ _ROLES = (
     _role("env", "the id of the environment"),
     _role("step", "the number of the step; orders the rows of a trajectory"),
     _role("mask", "1 for steps that take part"),
+    Option(
+        "unit",
+        "Compute over turns, or other runs of rows: column with the id of each, or a flag at its last row. A row "
+        "where it is null or negative is in none.",
+        _ESTIMATOR,
+        "COLUMN",
+        fills="role",
+    ),
     _role("log_prob", "log π(a|s) of the policy that off-policy estimators evaluate"),
     _role("behaviour_log_prob", "log μ(a|s) of the policy that acted")._replace(
         flags="--behaviour-log-prob-column --behavior-log-prob-column"
@@ -433,14 +465,14 @@ _BY_SETTING = {row.name: row._replace(fills="setting") for row in _SETTINGS}
 OPTIONS: Mapping[str, Option] = {
     **_BY_SETTING,
     "no_estimator": _BY_SETTING["estimator"]._replace(is_hidden=True),
-    **{f"{row.name}_column": row for row in _ROLES},
+    **{"unit" if row.name == "unit" else f"{row.name}_column": row for row in _ROLES},
     **{row.name: row._replace(fills="run") for row in _RUN_OPTIONS},
     **{row.name: row._replace(fills="given") for row in _SHARED},
     **_OF_COMMANDS,
 }
 
 #: The columns of all roles, as every command lists them.
-ROLE_COLUMNS = " ".join(f"{row.name}_column" for row in _ROLES)
+ROLE_COLUMNS = " ".join(f"{row.name}_column" for row in _ROLES if row.name != "unit")
 
 #: What scores are made of and compared with, as every command lists them that computes.
 GROUP_OPTIONS = " ".join(FEW)

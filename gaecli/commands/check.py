@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from gaecli.checks.base import CellBlock, CheckRule, Context, FirstLook, Hits, Observation
+from gaecli.checks.group_ledger import GroupLedger, beside
 from gaecli.checks.refusals import REFUSED
 from gaecli.checks.registry import choose_rules
 from gaecli.checks.windows import Windows
@@ -26,8 +28,9 @@ from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import told
 from gaecli.pipeline.stream import RunContext, summarised
+from gaecli.response_logs import recognise
 from gaecli.settings import RunOptions, Settings
-from gaecli.sources.inputs import plan_streams
+from gaecli.sources.inputs import StreamPlan, plan_streams
 from gaecli.storage.places import Places
 from gaecli.summary import Failure
 
@@ -55,14 +58,15 @@ def _check(
     findings: list[Finding] = []
     contexts: list[Context] = []
     failures: list[Failure] = []
-    continuity = Continuity()
+    continuity, ledger = Continuity(), GroupLedger()
     num_files = num_rows = 0
     for number, plan in enumerate(plan_streams(sources, settings.join)):
         num_files += len(plan.paths)
         try:
             block_rows = rows_per_block(memory_bytes)
-            opened = open_stream(plan, settings, memory_bytes, number=number, block_rows=block_rows)
-            checker = _Checker(opened, block_rows, rules)
+            read_as = _as_log(plan, settings, ledger)
+            opened = open_stream(plan, read_as, memory_bytes, number=number, block_rows=block_rows)
+            checker = _Checker(opened, block_rows, rules, ledger)
             with told(plan.paths[0]):
                 findings += checker.findings()
             contexts += checker.contexts
@@ -70,7 +74,7 @@ def _check(
             num_rows += checker.num_rows
         except GaeError as error:
             failures.append(Failure.of(plan.paths[0], error))
-    findings += _of_all_inputs(rules, contexts, continuity)
+    findings += _of_all_inputs(rules, contexts, continuity, ledger)
     return Checkup(
         findings=findings,
         codes=[rule.code for rule in rules],
@@ -81,12 +85,26 @@ def _check(
     )
 
 
+def _as_log(plan: StreamPlan, settings: Settings, ledger: GroupLedger) -> Settings:
+    """The settings, or those that a log of responses takes about which nothing was said."""
+    if settings.kind.is_scored or settings.columns:
+        return settings
+    with told(plan.paths[0]):
+        file = plan.open_all(settings)[0]
+        log = recognise(file)
+    if log is None or not log.can_be_computed:
+        return settings
+    message = f"read as {log.name}, {log.says}, as by `{log.command(str(file.path))}`"
+    ledger.read_as.append((file.path, message))
+    return log.settings(settings)
+
+
 def _of_all_inputs(
-    rules: Sequence[CheckRule], contexts: Sequence[Context], continuity: Continuity
+    rules: Sequence[CheckRule], contexts: Sequence[Context], continuity: Continuity, ledger: GroupLedger
 ) -> list[Finding]:
     notes = continuity.notes()
     between = [FirstLook(Path(note.file or ""), notes=[note]) for note in notes]
-    subjects: dict[str, Sequence[object]] = {"inputs": [contexts], "between": between}
+    subjects: dict[str, Sequence[object]] = {"inputs": [contexts], "between": between, "groups": [ledger]}
     return [
         _finding(rule, hits, hits.file or "")
         for rule in rules
@@ -98,11 +116,16 @@ def _of_all_inputs(
 class _Checker:
     """One stream."""
 
-    def __init__(self, stream: OpenStream, block_rows: int, rules: Sequence[CheckRule]) -> None:
+    def __init__(
+        self, stream: OpenStream, block_rows: int, rules: Sequence[CheckRule], ledger: GroupLedger
+    ) -> None:
         self.stream = stream
         self.settings = stream.settings
         self.block_rows = block_rows
         self.rules = rules
+        #: Of all streams; None where nothing is compared, or no rule asks.
+        has_groups = stream.settings.group_columns != () and any(rule.scope == "groups" for rule in rules)
+        self.ledger = ledger if has_groups and not stream.files[0].layout.crosses_blocks else None
         self.contexts: list[Context] = []
         self.num_rows = 0
         self.edges: Edges | None = None
@@ -135,10 +158,22 @@ class _Checker:
         """The blocks of one file. Where no steps can be made of one, the rules about cells say why."""
         bare = _without_steps(context.file, context.roles, self.settings)
         like = context.name("reward")
+        more = [] if self.ledger is None else beside(context)
+        names = list(dict.fromkeys([*layout.row_columns, *more]))
         for unit in context.file.units(self.block_rows, like):
-            for start, stop, columns in context.file.blocks(unit, layout.row_columns, self.block_rows):
+            for start, stop, columns in context.file.blocks(unit, names, self.block_rows):
                 self._apply("cells", CellBlock(context, start, layout.cells(start, columns), stop - start))
                 self._look(context, bare, start, columns, windows)
+                self._compare(context, bare, start, columns)
+
+    def _compare(
+        self, context: Context, layout: Layout | None, start: int, columns: Mapping[str, Column]
+    ) -> None:
+        """The responses of a block with those of their groups."""
+        if self.ledger is None or layout is None:
+            return
+        with contextlib.suppress(GaeError):  # told by a rule about cells, or at the end by the last rule
+            self.ledger.add(context, start, columns, layout.block(start, columns))
 
     def _look(
         self,

@@ -42,6 +42,7 @@ from gaecli.pipeline.reading_errors import told
 from gaecli.pipeline.settle import Settled, reread
 from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised
 from gaecli.records import dataclass
+from gaecli.response_logs import ResponseLog, recognise
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.places import Places
@@ -50,6 +51,7 @@ from gaecli.summary import (
     Failure,
     FileInfo,
     Inspection,
+    LogInfo,
     RoleReason,
     WarningNote,
 )
@@ -92,12 +94,9 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
             try:
                 with told(plan.paths[0]):
                     info = inspector.info()
-                    if (
-                        info.problem is not None
-                        and "value" not in info.roles
-                        and "value" in settings.kind.roles
-                    ):
-                        inspector = _Inspector(number, plan, _without_values(settings), options, threads)
+                    other = _other_settings(info, inspector.log, settings)
+                    if info.problem is not None and other is not None:
+                        inspector = _Inspector(number, plan, other, options, threads)
                         info = _filled(info, inspector.info())
                     infos.append(info)
                 explained.add(inspector.errors, inspector.returns)
@@ -119,18 +118,28 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
     )
 
 
-def _without_values(settings: Settings) -> Settings:
-    """What can be said of a file in which no column has values: its episodes, and the returns that it holds."""
+def _other_settings(info: FileInfo, log: ResponseLog | None, settings: Settings) -> Settings | None:
+    """What can be said all the same of a file that `compute` would ask about.
+
+    Of a log of responses, what its command would find; where no column has values, episodes and the returns that they
+    hold.
+    """
+    if log is not None:
+        is_open = log.can_be_computed and not settings.kind.is_scored and not settings.columns
+        return log.settings(settings) if is_open else None
+    if "value" in info.roles or "value" not in settings.kind.roles:
+        return None
     return settings.replace(estimator="mc", n_steps=None, normalize="none", normalize_by=None)
 
 
-def _filled(info: FileInfo, without_values: FileInfo) -> FileInfo:
+def _filled(info: FileInfo, other: FileInfo) -> FileInfo:
     """`compute` would ask all the same, so that stays."""
-    if without_values.problem is not None:
+    if other.problem is not None:
         return info
-    return replace(
-        without_values, problem=info.problem, hint=info.hint, plan=info.plan, warnings=info.warnings
-    )
+    if info.log is not None:
+        reasons: dict[str, RoleReason] = dict.fromkeys(other.role_reasons, "log")
+        other = replace(other, role_reasons=reasons)
+    return replace(other, problem=info.problem, hint=info.hint, plan=info.plan, warnings=info.warnings)
 
 
 def _with_notes(info: FileInfo, notes: Sequence[WarningNote]) -> FileInfo:
@@ -182,6 +191,7 @@ class _Inspector:
         #: Of R - V and of R, once the rows are read.
         self.errors = self.returns = Moments()
         self.edges: Edges | None = None
+        self.log: ResponseLog | None = None
         self.options = options
         self.rows_per_block = rows_per_block(options.memory_bytes)
         self.device = choose_device("auto", 0)
@@ -191,6 +201,7 @@ class _Inspector:
 
     def info(self) -> FileInfo:
         files = self.plan.open_all(self.settings)
+        self.log = recognise(files[0])
         info = self._with_layout(_from_headers(files, self.settings), files[0])
         problem: GaeError | None = None
         stream = statistics = None
@@ -219,6 +230,7 @@ class _Inspector:
             data_set=data_set.title if data_set is not None else None,
             problem=problem.message if problem is not None else None,
             hint=problem.hint if problem is not None else None,
+            log=None if self.log is None else _log_info(self.log, files[0]),
             warnings=[*partly_written(self.plan, files), *warnings],
             head=first_steps(files[0], shown, self.options.head),
             plan=forecast(
@@ -357,6 +369,11 @@ def _from_headers(files: Sequence[RolloutFile], settings: Settings) -> FileInfo:
         role_reasons=_reasons(first, roles),
         role_types=_types(first, roles),
     )
+
+
+def _log_info(log: ResponseLog, file: RolloutFile) -> LogInfo:
+    command = log.command(str(file.path)) if log.can_be_computed else None
+    return LogInfo(log.name, log.writer, log.rewards, log.group, log.advantage, log.says, command)
 
 
 def _reasons(file: RolloutFile, roles: Roles) -> dict[str, RoleReason]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gaecli.errors import GaeError
 from gaecli.estimators.stages import stages_of
@@ -33,6 +33,7 @@ from gaecli.summary import (
     Seconds,
     Status,
     Summary,
+    UnitCounts,
     WarningNote,
 )
 from gaecli.writing.kept_report import facts_of_entry, report_of, thresholds_of
@@ -180,6 +181,7 @@ def summarize(
         device_reason=device.reason,
         exit_code=max((file.exit_code for file in files), default=0),
         gallery=gallery_of(totals.tallies, sketches) if sketches else None,
+        units=_units(files, totals),
         **_told_of_labels(settings, thresholds, num_label_groups, totals),
     )
 
@@ -216,6 +218,14 @@ def _file(
         method=method,
         columns=_roles(layout.roles.names, stream.settings.success_column),
     )
+
+
+def _units(files: Sequence[FileSummary], totals: Totals) -> UnitCounts | None:
+    column = next((file.columns["unit"] for file in files if "unit" in file.columns), None)
+    if column is None:
+        return None
+    reading: Literal["id", "end"] = "end" if totals.units_by_end else "id"
+    return UnitCounts(column, reading, totals.units_by_id + totals.units_by_end)
 
 
 def _roles(names: Mapping[str, str], success: str | None) -> dict[str, str]:

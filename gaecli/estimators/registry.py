@@ -17,12 +17,16 @@ def kind_of(settings: Settings) -> EstimatorKind:
 
 def make_estimator(settings: Settings, device: Device) -> Estimator:
     estimator: Estimator = _module(settings).make(settings, device)
-    return estimator
+    if not settings.is_over_units:
+        return estimator
+    from gaecli.estimators.units import over_units
+
+    return over_units(_module(settings).make, settings, device)
 
 
 def needs_whole_stream(settings: Settings) -> bool:
     """Whether more than the inflow of a lane crosses the border of a block."""
-    return bool(_module(settings).needs_whole_stream(settings))
+    return settings.is_over_units or bool(_module(settings).needs_whole_stream(settings))
 
 
 def _module(settings: Settings) -> Any:

@@ -116,15 +116,7 @@ class WholeStreamGae(GatedGae):
         return advantages
 
     def _closed(self, block: Block) -> Block:
-        """Every lane ends here, with the value that the bootstrap policy gives."""
-        if not block.lanes.count:
-            return block
-        cuts = block.cuts.copy()
-        cuts[block.lanes.stops - 1] = True
-        block = replace(block, cuts=cuts)
-        if self.settings.open_ends == "terminal":
-            block = ends_as_terminal(block)
-        return fill_bootstrap(block, self.settings.bootstrap, is_whole_stream=True)
+        return closed(block, self.settings)
 
     def _gae(self, block: Block, lam: float | FloatArray, threads: int) -> FloatArray:
         if self._is_gated(block):
@@ -167,6 +159,25 @@ class WholeStreamGae(GatedGae):
         sums = weights * block.rewards + gamma * following_values(block)
         result: FloatArray = self._affine(block, sums, gamma * decays, threads) / weights - block.values
         return result
+
+
+def closed(block: Block, settings: Settings) -> Block:
+    """Every lane ends here, with the value that the bootstrap policy gives."""
+    if not block.lanes.count:
+        return block
+    cuts, last = block.cuts.copy(), block.lanes.stops - 1
+    cuts[last] = True
+    block = replace(block, cuts=cuts)
+    beyond = block.lanes.last_next_values
+    if beyond is not None:  # no start flag of a later block says otherwise
+        next_values = (
+            np.full(block.num_steps, np.nan) if block.next_values is None else block.next_values.copy()
+        )
+        next_values[last] = np.where(np.isnan(next_values[last]), beyond, next_values[last])
+        block = replace(block, next_values=next_values)
+    if settings.open_ends == "terminal":
+        block = ends_as_terminal(block)
+    return fill_bootstrap(block, settings.bootstrap, is_whole_stream=True)
 
 
 def following_values(block: Block) -> FloatArray:

@@ -196,6 +196,9 @@ class RolloutFile(Protocol):
     def struct_fields(self) -> Sequence[str]:
         """Paths of what stands in structs, one value per row; `find` knows them, `columns` does not list them."""
 
+    def inner_fields(self) -> Sequence[str]:
+        """Paths of what stands in structs, those in lists of structs included."""
+
     def may_hold_flags(self, name: str) -> bool:
         """False where headers tell that a column holds other numbers than 0 and 1, or one of them throughout."""
 

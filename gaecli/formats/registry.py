@@ -80,7 +80,9 @@ _CONVERSIONS = {
     ".npy": "python -c \"import numpy as np; np.savez('{stem}.npz', rewards=np.load('{name}'))\", with the other "
     "arrays beside `rewards`",
     ".pt": "python -c \"import numpy, torch; numpy.savez('{stem}.npz', **{{k: v.numpy() for k, v in "
-    "torch.load('{name}', weights_only=True).items()}})\", if it is a dict of tensors",
+    "torch.load('{name}', weights_only=True).items()}})\", if it is a dict of tensors; of samples, as slime saves "
+    'them: python -c "import json, torch; [print(json.dumps(sample, default=str)) for sample in '
+    "torch.load('{name}', weights_only=True)['samples']]\" > '{stem}.jsonl'",
     ".gz": "gunzip -k '{name}'",
     ".zst": "zstd -d '{name}'",
 }
@@ -112,6 +114,8 @@ def format_of(path: Path) -> Format:
     magic = _read_magic(path)
     for known in FORMATS:
         if magic.startswith(known.magic):
+            if known.name == "npz" and _is_of_torch(path):
+                break
             return known
     raise _not_a_rollout_file(path, magic)
 
@@ -143,9 +147,28 @@ def _read_magic(path: Path) -> bytes:
         raise FileError(f"`{path}` cannot be read: {error.strerror}") from error
 
 
+def _is_of_torch(path: Path) -> bool:
+    """`torch.save` makes an archive of a pickle and of storages, and no arrays of NumPy."""
+    import struct
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, ValueError, struct.error, zipfile.BadZipFile, NotImplementedError, RuntimeError):
+        return False  # the reader of archives tells what is wrong
+    return any(name.rpartition("/")[2] == "data.pkl" for name in names)
+
+
 def _not_a_rollout_file(path: Path, magic: bytes) -> FileError:
     if not magic:
         return FileError(f"`{path}` is empty: 0 bytes", hint=f"expected one of {_NAMES}")
+    if magic.startswith(b"PK"):
+        command = _CONVERSIONS[".pt"].format(name=path, stem=path.with_suffix(""))
+        return FileError(
+            f"`{path}` was written by `torch.save`: it is a pickle; reading one can run code, so it is never loaded",
+            hint=f"make a file of arrays or lines of it, if you trust it: {command}",
+        )
     if magic.startswith(b"\x80"):
         return FileError(
             f"`{path}` is a pickle; reading one can run code, so it is never loaded",

@@ -44,6 +44,9 @@ class WrappedFile:
     def struct_fields(self) -> Sequence[str]:
         return self._file.struct_fields()
 
+    def inner_fields(self) -> Sequence[str]:
+        return self._file.inner_fields()
+
     def may_hold_flags(self, name: str) -> bool:
         return self._file.may_hold_flags(name)
 

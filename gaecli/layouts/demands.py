@@ -63,13 +63,22 @@ def are_responses(file: RolloutFile, roles: Roles, settings: Settings) -> bool:
         return settings.layout == "responses"
     if tells_ends(roles):
         return False
-    doubtful = [name for name in file.columns if suggests_end(name) and name not in roles.row_columns]
+    doubtful = [name for name in likely_flags(file) if name not in roles.row_columns]
     if doubtful:
         raise UsageError(
             f"`{doubtful[0]}` of `{file.path}` may say where trajectories end, and nothing else does",
             hint=f"pass `--done-column {doubtful[0]}` if it does; if each row is a trajectory, `--layout responses`",
         )
     return True
+
+
+def likely_flags(file: RolloutFile) -> list[str]:
+    """Columns that may be flags of ends by their names and types: a text such as a finish reason is none."""
+    return [
+        name
+        for name, info in file.columns.items()
+        if suggests_end(name) and info.kind in ("bool", "int", "float") and not info.is_list
+    ]
 
 
 def tells_ends(roles: Roles) -> bool:

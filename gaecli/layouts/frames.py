@@ -18,6 +18,7 @@ FORMS: dict[str, tuple[Form, ...]] = {
     "reward": ("steps",),
     "next_value": ("steps",),
     "mask": ("steps",),
+    "unit": ("steps",),
     "bootstrap_value": ("lanes", "steps"),
     "final_done": ("lanes",),
     "group": ("steps", "lanes"),

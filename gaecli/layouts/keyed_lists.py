@@ -114,7 +114,7 @@ class KeyedListsLayout(NestedLayout):
                 items[name] = on_last_items(column, offsets, fill=0, else_null=True)
             elif name in self._rewards.weights and column.offsets is None:
                 items[name] = on_last_items(column, offsets, fill=0)
-            elif name in (*self._labels, *self._extras) and column.offsets is None:
+            elif name in (*self._labels, self.roles.get("unit"), *self._extras) and column.offsets is None:
                 items[name] = repeated(column.as_ids() if name in self._labels else column, offsets)
             elif is_one_longer(column, offsets):
                 items[name] = of_steps(column)

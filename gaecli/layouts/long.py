@@ -50,6 +50,7 @@ from gaecli.layouts.steps import (
     steps_of,
     stride_of,
 )
+from gaecli.layouts.units import masked_outside, with_units
 from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, IndexArray
 from gaecli.settings import Settings
 
@@ -92,6 +93,7 @@ class LongLayout:
         self.like_column = None if frame is None else roles.names["reward"]
         self._path = file.path
         self._drops = settings.on_nan == "drop-episode"
+        self._unit_is = settings.unit_is
         self._labels = settings.label_columns
         self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, roles, settings)
@@ -219,7 +221,10 @@ class LongLayout:
                 suspects=self._traces(start, columns, arrangement, same & ~ended[:-1]),
             ),
         )
-        return block if mask is None else self._masked(block, mask, kept, table)
+        if (unit := self.roles.get("unit")) is not None:
+            shift = self._mask_rule.shift
+            block = with_units(block, columns[unit], unit, self._unit_is, cells, in_lanes, shift=shift)
+        return masked_outside(block if mask is None else self._masked(block, mask, kept, table))
 
     def _read_extras(self, columns: Mapping[str, Column], cells: Cells, used: BoolArray | None) -> ExtraCells:
         if self._mask_rule.keeps_time:

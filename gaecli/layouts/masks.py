@@ -219,6 +219,7 @@ def _compressed(block: Block, mask: BoolArray, rule: MaskRule) -> Block:
         dropped=None if block.dropped is None else block.dropped[kept],
         labels={name: Labels(one.codes[kept], one.names) for name, one in block.labels.items()},
         extras={name: numbers[kept] for name, numbers in block.extras.items()},
+        units=None if block.units is None else replace(block.units, numbers=block.units.numbers[kept]),
         missing_rewards=None if block.missing_rewards is None else block.missing_rewards[kept],
         slots=_slots(block.values, kept, trajectory, rows) if rule.fills else None,
         stream_ends=_compressed_ends(block, kept),

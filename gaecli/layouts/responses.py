@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -64,7 +65,8 @@ class ResponsesLayout:
 
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:
         self.key_roles = roles
-        self.roles = roles.without(*(role for role in roles.names if role not in ("reward", "value")))
+        others = [role for role in roles.names if role not in ("reward", "value")]
+        self.roles = replace(roles.without(*others), unused=())
         reward = roles.names["reward"]
         info = file.find(reward)
         is_list = info is not None and info.is_list

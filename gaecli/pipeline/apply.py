@@ -17,7 +17,7 @@ from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.groups import Staged
 from gaecli.pipeline.settle import Settled, is_real
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, BoolArray, FloatArray
+from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.summary import BootstrapCounts, EpisodeCounts
 
@@ -38,6 +38,12 @@ class Totals:
     dropped_steps: int = 0
     #: Steps that the convention gives no advantage.
     unestimated_steps: int = 0
+    #: Units of several steps, by ids and by flags at their last steps; trajectories that have any; rewards that are
+    #: not 0 where no unit is.
+    units_by_id: int = 0
+    units_by_end: int = 0
+    episodes_of_units: int = 0
+    rewards_outside: int = 0
     local_groups: int = 0
     degenerate_groups: int = 0
     #: Trajectories that no reward function scored.
@@ -60,6 +66,10 @@ class Totals:
         self.dropped_episodes += other.dropped_episodes
         self.dropped_steps += other.dropped_steps
         self.unestimated_steps += other.unestimated_steps
+        self.units_by_id += other.units_by_id
+        self.units_by_end += other.units_by_end
+        self.episodes_of_units += other.episodes_of_units
+        self.rewards_outside += other.rewards_outside
         self.local_groups += other.local_groups
         self.degenerate_groups += other.degenerate_groups
         self.unscored += other.unscored
@@ -163,7 +173,7 @@ def reading_totals(settled: Settled, settings: Settings) -> Totals:
     """What there is to tell of a block before any number of it."""
     block = settled.block
     dropped = block.dropped
-    return Totals(
+    totals = Totals(
         counts=episode_counts(settled),
         bootstrapped=bootstrap_counts(settled.prepared, settings),
         dropped_episodes=0 if dropped is None else int(np.count_nonzero(dropped & block.cuts)),
@@ -173,6 +183,29 @@ def reading_totals(settled: Settled, settings: Settings) -> Totals:
         if settled.unscored is None
         else int(np.count_nonzero(settled.unscored & settled.prepared.cuts)),
     )
+    _count_units(settled, totals)
+    return totals
+
+
+def _count_units(settled: Settled, totals: Totals) -> None:
+    block = settled.block
+    if block.units is None:
+        return
+    stops = np.flatnonzero(settled.prepared.cuts)
+    trajectories = np.searchsorted(stops, np.arange(block.num_steps))
+    units, of = settled.counted(block.units.numbers), settled.counted(trajectories)
+    real = is_real(block)
+    outside = block.units.numbers < 0 if real is None else (block.units.numbers < 0) & real
+    if block.units.reading == "end":
+        totals.units_by_end = _num_runs(units)
+    else:
+        totals.units_by_id = _num_runs(units)
+    totals.episodes_of_units = _num_runs(of)
+    totals.rewards_outside = int(np.count_nonzero(block.rewards[outside]))
+
+
+def _num_runs(numbers: IndexArray) -> int:
+    return int(np.count_nonzero(numbers[1:] != numbers[:-1])) + (len(numbers) > 0)
 
 
 def _num_true(flags: BoolArray | None, block: Block) -> int:

@@ -78,7 +78,7 @@ class Scanned:
 
     @property
     def num_bytes(self) -> int:
-        holders = [self, self.block, self.block.placement, self.block.slots, self.prepared]
+        holders = [self, self.block, self.block.placement, self.block.slots, self.block.units, self.prepared]
         arrays = [item for holder in holders if holder is not None for item in vars(holder).values()]
         arrays += [] if self.sums is None else [*vars(self.sums).values(), *self.sums.by_name.values()]
         arrays += [*self.block.extras.values(), *(labels.codes for labels in self.block.labels.values())]

@@ -132,6 +132,16 @@ def _flag_never_set(steps: int, episodes: int, flags: str) -> str:
     return f"{flags} in {steps:,} steps: {episodes:,} {count} as still going on at the end"
 
 
+def _single_units(count: int) -> str:
+    which = "the only episode is" if count == 1 else f"each of {count:,} episodes is"
+    return f"{which} one single unit, so that nothing is discounted or traced over turns"
+
+
+def _rewards_outside_units(count: int) -> str:
+    they = "1 reward that is not 0 stands" if count == 1 else f"{count:,} rewards that are not 0 stand"
+    return f"{they} in rows of no unit, and {'is' if count == 1 else 'are'} left out"
+
+
 #: Code -> words, given the numbers and then the names.
 WORDS: Mapping[str, Callable[..., str]] = {
     "bootstrap-current": _bootstrap_current,
@@ -142,6 +152,8 @@ WORDS: Mapping[str, Callable[..., str]] = {
     "preset-early-ends": _preset_early_ends,
     "preset-last-rows": _preset_last_rows,
     "preset-truncation": _preset_truncation,
+    "rewards-outside-units": _rewards_outside_units,
+    "single-units": _single_units,
     "unfilled-tail": _unfilled_tail,
     "unscored": _unscored,
     "zero-variance": _zero_variance,

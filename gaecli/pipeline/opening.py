@@ -28,6 +28,7 @@ from gaecli.layouts.whole_lists import with_whole_lists
 from gaecli.pipeline.memory import check_memory, rows_per_block
 from gaecli.pipeline.reading_errors import told
 from gaecli.records import dataclass
+from gaecli.response_logs import as_asked
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import WarningNote
@@ -186,9 +187,18 @@ def open_stream(
 
 def layout_of(file: RolloutFile, settings: Settings, row_order: RowOrder | None = None) -> Layout:
     """How one file is read, by its headers; `GaeError` where it cannot be."""
-    roles = resolve(file, settings)
-    _check_label_columns(file, settings)
-    return choose_layout(file, roles, settings, row_order)
+    return _read_as(file, settings, row_order or RowOrder())[1]
+
+
+def _read_as(file: RolloutFile, settings: Settings, row_order: RowOrder) -> tuple[RolloutFile, Layout]:
+    """The file as it is to be read, and how. A log of responses that is known gets the command that it takes."""
+    try:
+        roles = resolve(file, settings)
+        _check_label_columns(file, settings)
+        file = with_whole_lists(file, roles, settings)
+        return file, choose_layout(file, roles, settings, row_order)
+    except (UsageError, DataError) as error:
+        raise as_asked(error, file, settings) from error
 
 
 def _open_files(plan: StreamPlan, settings: Settings, block_rows: int, row_order: RowOrder) -> list[OpenFile]:
@@ -201,10 +211,7 @@ def _open_files(plan: StreamPlan, settings: Settings, block_rows: int, row_order
 
 def _opened(file: RolloutFile, settings: Settings, block_rows: int, row_order: RowOrder) -> OpenFile:
     with told(file.path):
-        roles = resolve(file, settings)
-        _check_label_columns(file, settings)
-        file = with_whole_lists(file, roles, settings)
-        layout = choose_layout(file, roles, settings, row_order)
+        file, layout = _read_as(file, settings, row_order)
         units = file.units(block_rows, layout.roles.names["reward"])
         return OpenFile(file, layout, units, unused_flags(file, layout, settings))
 

@@ -36,6 +36,8 @@ class Settled:
     kind: EstimatorKind
     #: The returns are not A + V.
     has_own_returns: bool = False
+    #: A unit of several steps enters mean and standard deviation once.
+    measures_units: bool = False
     #: What a baseline compares, by name, where that is more than the advantages; NaN where a row has no such score.
     scores: Mapping[str, FloatArray] = field(default_factory=dict)
     #: [N] steps of trajectories that have no score at all. None: every score is there.
@@ -47,11 +49,20 @@ class Settled:
 
     def entering(self, unit: MeasuredOver) -> BoolArray | None:
         """[N] what enters mean and standard deviation: all of these, or the last step of each trajectory."""
+        if unit == "steps" and self.measures_units and self.block.units is not None:
+            return self._last_of_units(self.block.units.numbers)
         if unit == "steps":
             return self.measured_steps
         # Whether or not a mask leaves out that very step, the trajectory has its score.
         real = is_real(self.block)
         return self.prepared.cuts if real is None else self.prepared.cuts & real
+
+    def _last_of_units(self, units: IndexArray) -> BoolArray:
+        counted = np.ones(len(units), np.bool_) if self.measured_steps is None else self.measured_steps
+        at = np.flatnonzero(counted)
+        last = np.zeros(len(units), np.bool_)
+        last[at[np.append(units[at][1:] != units[at][:-1], True)[: len(at)]]] = True
+        return last
 
 
 NO_SCORES: Mapping[str, FloatArray] = {}
@@ -82,6 +93,7 @@ def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     if unscored is not None:
         estimated = _all_of(estimated, ~unscored)
     measured = _measured(counts, estimated, estimator)
+    measures_units = estimator.settings.convention.normalizes_units
     return Settled(
         block,
         prepared,
@@ -92,6 +104,7 @@ def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
         measured,
         kind,
         has_own_returns,
+        measures_units,
         scores,
         unscored,
     )

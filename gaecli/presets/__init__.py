@@ -17,9 +17,13 @@ from gaecli.presets.jax_libraries import JAX_PRESETS
 from gaecli.presets.robots import ROBOT_PRESETS
 from gaecli.presets.steps import STEP_PRESETS
 from gaecli.presets.tokens import TOKEN_PRESETS
+from gaecli.presets.turns import TURN_PRESETS
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
-    {preset.name: preset for preset in (*STEP_PRESETS, *ROBOT_PRESETS, *JAX_PRESETS, *TOKEN_PRESETS)}
+    {
+        preset.name: preset
+        for preset in (*STEP_PRESETS, *ROBOT_PRESETS, *JAX_PRESETS, *TOKEN_PRESETS, *TURN_PRESETS)
+    }
 )
 
 #: And those of libraries that only compare scores.

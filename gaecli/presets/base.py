@@ -18,6 +18,8 @@ from gaecli.choices import (
     Recursion,
     ReturnRule,
     Truncation,
+    UnitReward,
+    UnitValue,
 )
 from gaecli.records import dataclass
 
@@ -65,6 +67,9 @@ class Preset:
     norm_ddof: int = 1
     norm_eps: float = 1e-8
     norm_floor: NormFloor = "add"
+    unit_reward: UnitReward = "sum"
+    unit_value: UnitValue = "first"
+    turn_gamma: float | None = None
 
     #: To which end of a step a flag called `done` belongs, where its name does not tell.
     done_at: DoneAt | None = None
@@ -76,6 +81,9 @@ class Preset:
     done_is_truncated: bool = False
     #: Reward and flags are stored with the observation they arrived with.
     arrival_rows: bool = False
+    #: Its steps are units, whose column is called as `names` says; mean and spread are those of units, too.
+    over_units: bool = False
+    normalizes_units: bool = False
     #: The flag of an end is read with the step before it.
     early_ends: bool = False
     #: A step without an advantage (`drop`) enters mean and standard deviation as 0.
@@ -105,4 +113,7 @@ SETTING_FIELDS = (
     "norm_ddof",
     "norm_eps",
     "norm_floor",
+    "unit_reward",
+    "unit_value",
+    "turn_gamma",
 )

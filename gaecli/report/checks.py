@@ -16,7 +16,8 @@ from gaecli.report.text_flow import TextColumn, TextGrid, flow, hanging, paragra
 if TYPE_CHECKING:
     from rich.console import Console
 
-STYLES = {"error": BAD, "warning": CAUTION}
+STYLES = {"error": BAD, "warning": CAUTION, "note": ""}
+_ORDER = tuple(STYLES)
 #: What a rule's summary must have of a line beside code, severity and name; else it stands beneath.
 NARROWEST_SUMMARY = 36
 
@@ -65,16 +66,19 @@ def rule_lines(rules: Sequence[RuleInfo], canvas: Canvas) -> list[Text]:
 
 
 def _by_rule(findings: Sequence[Finding]) -> list[list[Finding]]:
-    """Errors before warnings, then by code."""
+    """Errors before warnings, and these before notes; then by code."""
     together: dict[str, list[Finding]] = {}
     for finding in findings:
         together.setdefault(finding.rule.code, []).append(finding)
-    return sorted(together.values(), key=lambda group: (group[0].rule.severity, group[0].rule.code))
+    return sorted(
+        together.values(), key=lambda group: (_ORDER.index(group[0].rule.severity), group[0].rule.code)
+    )
 
 
 def _finding(group: Sequence[Finding], canvas: Canvas) -> list[Text]:
     first, rule, glyphs = group[0], group[0].rule, canvas.glyphs
-    mark = glyphs.failed if rule.severity == "error" else glyphs.warning
+    marks = {"error": glyphs.failed, "warning": glyphs.warning, "note": glyphs.hint}
+    mark = marks[rule.severity]
     style = STYLES[rule.severity]
     heading = Text.assemble((f"{mark} {rule.code} {rule.severity}", style), "  ", (rule.name, STRONG))
     room = canvas.width - 2
@@ -107,7 +111,7 @@ def _verdict(checkup: Checkup, canvas: Canvas) -> list[Text]:
     scope = f"{plural(checkup.num_files, 'file')}, {plural(checkup.num_rows, 'row')}"
     by = plural(len(checkup.codes), "rule")
     ending = [Text(f"exit code {checkup.exit_code}")] if checkup.exit_code else []
-    errors, warnings = checkup.num_errors, checkup.num_warnings
+    errors, warnings, notes = checkup.num_errors, checkup.num_warnings, checkup.num_notes
     if errors or warnings:
         counts = [plural(errors, "error")] if errors else []
         counts += [plural(warnings, "warning")] if warnings else []
@@ -116,6 +120,7 @@ def _verdict(checkup: Checkup, canvas: Canvas) -> list[Text]:
     elif checkup.failures:
         lead = Text(f"{glyphs.failed} {plural(len(checkup.failures), 'file')} could not be examined", BAD)
     else:
-        lead = Text(f"{glyphs.written} nothing found", GOOD)
-    items = [lead, Text(scope), Text(by), Text(format_seconds(checkup.seconds)), *ending]
+        lead = Text(f"{glyphs.written} nothing {'wrong ' if notes else ''}found", GOOD)
+    told = [Text(plural(notes, "note"))] if notes else []
+    items = [lead, *told, Text(scope), Text(by), Text(format_seconds(checkup.seconds)), *ending]
     return flow(items, canvas.width, glyphs.separator)

@@ -48,11 +48,13 @@ _OF_RESPONSES = (Counted("episodes", "responses", "responses", "response"),)
 def compares_scores(estimator: object) -> bool:
     """Of trajectories as a whole: nothing is bootstrapped at their ends, whatever these are."""
     kind = ESTIMATORS.get(str(estimator))
-    return kind is not None and kind.is_grouped
+    return kind is not None and kind.is_scored
 
 
 def estimator_of(info: FileInfo) -> object:
-    """That of the run that `gae inspect` foresees."""
+    """That of the run that `gae inspect` foresees, or that a log of responses takes."""
+    if info.log is not None and info.problem is not None:
+        return "grpo"
     return None if info.plan is None else info.plan.settings.get("estimator")
 
 

@@ -39,7 +39,11 @@ def summary_to_dict(summary: Summary) -> dict[str, Any]:
         "explained_variances": summary.explained_variances,
         "normalization": summary.normalization,
         "baseline": summary.baseline,
-        **{name: told for name in ("labels", "success") if (told := getattr(summary, name)) is not None},
+        **{
+            name: told
+            for name in ("units", "labels", "success")
+            if (told := getattr(summary, name)) is not None
+        },
         "warnings": summary.warnings,
         "seconds": summary.seconds,
         "steps_per_second": summary.steps_per_second,
@@ -74,6 +78,7 @@ def checkup_to_dict(checkup: Checkup) -> dict[str, Any]:
         "rules": checkup.codes,
         "errors": checkup.num_errors,
         "warnings": checkup.num_warnings,
+        "notes": checkup.num_notes,
         "files": checkup.num_files,
         "rows": checkup.num_rows,
         "findings": [_finding(finding) for finding in checkup.findings],

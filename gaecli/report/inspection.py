@@ -27,6 +27,7 @@ from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.report.text_flow import TextColumn, TextGrid, flow, hanging, labelled, paragraph
 from gaecli.settings import Settings
 from gaecli.summary import ColumnStatistics, ComputePlan, ExistingColumn, FileInfo, Inspection
+from gaecli.unit_settings import UNIT_SETTINGS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,6 +39,7 @@ REASONS = {
     "preset": "by its name in the library of the preset",
     "case": "by its name but for case",
     "data set": "by the data set",
+    "log": "as such a log has it",
 }
 #: More inputs than this are a line each.
 MOST_IN_FULL = 3
@@ -95,6 +97,9 @@ def _file(info: FileInfo, canvas: Canvas) -> list[Text]:
         if info.layout_reason:
             layout.append(f": {canvas.clean(info.layout_reason)}")
         lines += paragraph(layout, canvas.width - 2)
+    if info.log is not None:
+        looks = f"looks like {info.log.name}: {info.log.says}"
+        lines += paragraph(Text(canvas.clean(looks)), canvas.width - 2)
     lines += _episodes(info, canvas)
     name = canvas.shorten(info.path, canvas.width - len(number))
     return [Text.assemble((name, STRONG), number), *hanging(Text("  "), lines)]
@@ -239,6 +244,7 @@ _TOLD_BY_PRESET = (
     "on_nan",
     "lam_alpha",
     *OPTIONAL,
+    *UNIT_SETTINGS,
     "n_steps",
     "group_column",
     "normalize_by",

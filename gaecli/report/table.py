@@ -65,6 +65,7 @@ def header_lines(summary: Summary, canvas: Canvas) -> list[Text]:
     kind = ESTIMATORS.get(estimator)
     what = [Text(estimator.upper() if estimator == "gae" else estimator, STRONG)]
     what += _decays(settings, () if kind is None else kind.unused, canvas)
+    what += _units(summary, canvas)
     if settings.get("preset", "exact") != "exact":
         what.append(Text.assemble("preset ", (canvas.clean(str(settings["preset"])), STRONG)))
     layouts = Counter(file.layout for file in summary.files if file.layout)
@@ -77,6 +78,15 @@ def header_lines(summary: Summary, canvas: Canvas) -> list[Text]:
     if summary.streams:
         where.append(Text(canvas.clean(summary.streams)))
     return [line for items in (what, where) for line in flow(items, canvas.width, glyphs.separator)]
+
+
+def _units(summary: Summary, canvas: Canvas) -> list[Text]:
+    """Over what it went, and as what the column was read."""
+    units = summary.units
+    if units is None:
+        return []
+    reading = "ids" if units.reading == "id" else "end flags"
+    return [Text(f"{plural(units.count, 'unit')} by the {reading} of `{canvas.clean(units.column)}`")]
 
 
 def _decays(settings: Mapping[str, Any], unused: Sequence[str], canvas: Canvas) -> list[Text]:

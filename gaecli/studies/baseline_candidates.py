@@ -16,6 +16,9 @@ from gaecli.settings import Settings
 
 #: Columns of numbers that are no rewards, whatever the file is.
 _NO_REWARDS = (*ADVANTAGE_NAMES, *RETURN_NAMES, *GROUP_NAMES, "step", "index", "idx", "id", "epoch", "rank")
+_TRAINING_STEPS = ("step", "global_step", "training_step", "train_step")
+#: Equal cells in which are a group; None: all are one.
+GroupColumns = str | tuple[str, ...] | None
 #: More columns than this are not tried.
 _MOST_COLUMNS = 12
 
@@ -105,8 +108,18 @@ def reward_columns(file: RolloutFile, settings: Settings, against: str) -> Seque
     return found[:_MOST_COLUMNS]
 
 
+def step_column(file: RolloutFile) -> str | None:
+    """The step of training at which a response was sampled, by its name."""
+    return next((name for name in file.columns if name.lower() in _TRAINING_STEPS), None)
+
+
+def says_reward(name: str) -> bool:
+    """TRL's columns are called as the functions are."""
+    return any(word in name.lower() for word in ("reward", "score"))
+
+
 def reading_with(
-    settings: Settings, group: str | None, reward: str | None, rewards: Mapping[str, float] | None = None
+    settings: Settings, group: GroupColumns, reward: str | None, rewards: Mapping[str, float] | None = None
 ) -> Settings | None:
     """As scores by group, or all as one; None where that cannot be asked for."""
     columns = dict(settings.columns) | ({} if reward is None else {"reward": reward})

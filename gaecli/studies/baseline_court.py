@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -14,12 +16,15 @@ from gaecli.results import Verification
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.baseline_candidates import (
+    GroupColumns,
     Rule,
     group_columns,
     reading_with,
     reward_columns,
     rules,
+    says_reward,
     settings_with,
+    step_column,
 )
 from gaecli.studies.baseline_trials import (
     BaselineTrial,
@@ -29,13 +34,15 @@ from gaecli.studies.baseline_trials import (
     held_against,
     ranked,
 )
-from gaecli.studies.column import Against
+from gaecli.studies.column import Against, load_column
 from gaecli.studies.command import flags_of
+from gaecli.studies.reward_weights import reward_weights
 from gaecli.studies.row_equations import ROUNDINGS
-from gaecli.studies.scores import cells_of, scored_cells, written_numbers
+from gaecli.studies.scores import ScoredCells, cells_of, scored_cells, written_numbers
 
 #: So many choices of a group and a reward column are held against all rules.
 _MOST_CHOICES = 4
+_USUAL_EPS = (1e-4, 1e-6, 1e-8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +50,7 @@ class _Choice:
     """A column of groups and one of rewards, and how much of the column they leave unexplained by any rule."""
 
     settings: Settings
+    cells: ScoredCells
     column: ScoredColumn
     num_unexplained: int
     num_telling: int
@@ -85,37 +93,40 @@ class BaselineCourt:
     def verdict(self) -> Verification:
         """`UsageError` where no column tells groups apart; whatever keeps the file from being read."""
         verdicts: list[_Verdict] = []
-        for choice in self._choices()[:_MOST_CHOICES]:
-            heard = self._heard(choice)
-            verdicts += [heard] if heard.trials else []
-            if heard.trials and heard.trials[0].attempt.is_reproduced:
-                break
+        choices = self._choices()[: 2 * _MOST_CHOICES]
+        # No library's rule with numbers of its own before every library has been asked about every choice.
+        for candidates_of in (self._of_libraries, self._fitted):
+            for choice in choices:
+                heard = self._heard(choice, candidates_of(choice))
+                verdicts += [heard] if heard.trials else []
+                if heard.trials and heard.trials[0].attempt.is_reproduced:
+                    return self._verification(heard)
         if not verdicts:
             raise UsageError(
                 f"no rule can be tried on `{self._file.path}` as it stands",
                 hint="`gae compute --estimator NAME` says what an estimator asks for",
             )
-        best = min(verdicts, key=lambda one: one.trials[0].attempt.num_deviating)
-        if not self.groups and not best.trials[0].attempt.is_reproduced:
+        if not self.groups:
             raise UsageError(
                 f"no column of `{self._file.path}` has a usual name for groups of responses",
                 hint="pass `--group-column` with the column that is equal for responses to one prompt",
             )
-        return self._verification(best)
+        return self._verification(min(verdicts, key=lambda one: one.trials[0].attempt.num_deviating))
 
     def _choices(self) -> list[_Choice]:
+        """By how little of the column they leave open. Sums of rewards where no single one is it."""
         found: list[_Choice] = []
         first_error: GaeError | None = None
         seen = set()
         for reward in reward_columns(self._file, self._settings, self._against.column):
-            for group in self.groups if self._is_given else (*self.groups, None):
+            for group in self._groups_to_try():
                 settings = reading_with(self._settings, group, reward)
                 try:
                     if settings is None:
                         continue
                     names = find_roles(self._file, settings).names
                     key = (group, names.get("reward"))
-                    if key in seen or group in key[1:]:
+                    if key in seen or names.get("reward") in settings.group_columns:
                         continue
                     seen.add(key)
                     found.append(self._choice(settings))
@@ -124,7 +135,18 @@ class BaselineCourt:
         if not found:
             assert first_error is not None
             raise first_error
-        return sorted(found, key=lambda choice: choice.rank)
+        found.sort(key=lambda choice: choice.rank)
+        if found[0].num_unexplained or not found[0].num_telling:
+            return [*self._sums(found), *found]
+        return found
+
+    def _groups_to_try(self) -> list[GroupColumns]:
+        """One column, or the step of training and it: a prompt that comes again is another group then."""
+        if self._is_given:
+            return list(self.groups)
+        step = step_column(self._file)
+        pairs: list[GroupColumns] = [(step, name) for name in self.groups] if step is not None else []
+        return [*self.groups, *pairs, None]
 
     def _choice(self, settings: Settings) -> _Choice:
         cells = scored_cells(self._plan, settings, self._memory_bytes)
@@ -132,18 +154,47 @@ class BaselineCourt:
         column = ScoredColumn.of(cells, numbers, self._against.rounding)
         return _Choice(
             settings,
+            cells,
             column,
             column.num_unexplained(),
             int(np.count_nonzero(column.is_telling)),
             has_steps=bool((cells.is_scored & ~cells.is_last).any()),
         )
 
-    def _heard(self, choice: _Choice) -> _Verdict:
+    def _sums(self, singles: Sequence[_Choice]) -> list[_Choice]:
+        """Weighted sums of the columns of numbers that make a straight line of it, then the sum of all rewards."""
+        names = [name for name in reward_columns(self._file, self._settings, self._against.column) if name]
+        named = [name for name in names if says_reward(name)]
+        if len(names) < 2:
+            return []
+        files = self._plan.open_all(self._settings)
+        loaded = {name: load_column(files, name, self._memory_bytes) for name in names}
+        by_group = {choice.settings.group_column: choice for choice in singles}
+        found, plain = [], []
+        for group, choice in by_group.items():
+            held = choice.column.held
+            path = str(self._plan.paths[0])
+            numbers = {name: cells_of(one, choice.cells, path)[held] for name, one in loaded.items()}
+            weights = reward_weights(numbers, choice.column.column, choice.column.groups)
+            found += [self._sum(group, one) for one in weights]
+            plain += [self._sum(group, dict.fromkeys(named, 1.0))] if len(named) > 1 else []
+        sums = [one for one in found if one is not None and not one.num_unexplained]
+        # Several rewards that are scaled one by one are no straight line in any sum of them.
+        return [*sums[:_MOST_CHOICES], *[one for one in plain if one is not None]][: 2 * _MOST_CHOICES]
+
+    def _sum(self, group: GroupColumns, rewards: Mapping[str, float]) -> _Choice | None:
+        settings = reading_with(self._settings, group, None, rewards)
+        try:
+            return None if settings is None else self._choice(settings)
+        except GaeError:
+            return None
+
+    def _of_libraries(self, choice: _Choice) -> list[Rule]:
+        return list(rules(choice.settings, self._preset, self._estimator, has_steps=choice.has_steps))
+
+    def _heard(self, choice: _Choice, candidates: list[Rule]) -> _Verdict:
         unreadable: dict[str, str] = {}
-        candidates = rules(choice.settings, self._preset, self._estimator, has_steps=choice.has_steps)
-        trials = self._tried(choice, list(candidates), unreadable)
-        if not any(trial.attempt.is_reproduced for trial in trials) and self._preset is None:
-            trials += self._tried(choice, self._fitted(choice), unreadable)
+        trials = self._tried(choice, candidates, unreadable)
         return _Verdict(choice, ranked(trials, choice.column.num_missing) if trials else [], unreadable)
 
     def _tried(
@@ -162,20 +213,27 @@ class BaselineCourt:
 
     def _fitted(self, choice: _Choice) -> list[Rule]:
         """No library's rule: ε as the rows say it, with either divisor of the variance, and either way with one."""
-        if self._estimator not in (None, "grpo"):
-            return []
-        singles = ("zero", "raw") if choice.column.is_single.any() else ("zero",)
         found = []
+        for estimator, given in [*self._fitted_grpo(choice), *self._usual_gdpo(choice)]:
+            if self._preset is not None or self._estimator not in (None, estimator):
+                continue
+            usual = Settings.usual("exact", estimator)
+            flags = {name: value for name, value in given.items() if value != usual[name]}
+            settings = settings_with(choice.settings, "exact", estimator, **flags)
+            if settings is not None and flags:
+                found.append(Rule(("exact",), settings, flags))
+        return found
+
+    def _fitted_grpo(self, choice: _Choice) -> Iterator[tuple[str, dict[str, Any]]]:
+        singles = ("zero", "raw") if choice.column.is_single.any() else ("zero",)
         for ddof in (1, 0):
             eps = fitted_eps(choice.column, ddof)
             for singleton in singles if eps is not None else ():
-                given = {"norm_ddof": ddof, "norm_eps": eps, "singleton": singleton}
-                usual = Settings.usual("exact", "grpo")
-                flags = {name: value for name, value in given.items() if value != usual[name]}
-                settings = settings_with(choice.settings, "exact", "grpo", **flags)
-                if settings is not None and flags:
-                    found.append(Rule(("exact",), settings, flags))
-        return found
+                yield "grpo", {"norm_ddof": ddof, "norm_eps": eps, "singleton": singleton}
+
+    def _usual_gdpo(self, choice: _Choice) -> Iterator[tuple[str, dict[str, Any]]]:
+        for group_eps, norm_eps in product(_USUAL_EPS, _USUAL_EPS) if choice.settings.rewards else ():
+            yield "gdpo", {"group_eps": group_eps, "norm_eps": norm_eps}
 
     def _verification(self, verdict: _Verdict) -> Verification:
         best, column = verdict.trials[0], verdict.choice.column

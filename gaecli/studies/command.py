@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from gaecli.columns import flag_of
 from gaecli.settings import Settings
 
 #: Settings that need no flag of their own here: they come first, or are of columns, or of no number.
@@ -43,7 +44,7 @@ def flags_of(settings: Settings) -> list[str]:
     columns = {
         role: name for role, name in settings.columns.items() if role != "reward" or not settings.rewards
     }
-    words += [f"--{role.replace('_', '-')}-column {shlex.quote(name)}" for role, name in columns.items()]
+    words += [f"{flag_of(role)} {shlex.quote(name)}" for role, name in columns.items()]
     words += [f"--group-column {shlex.quote(name)}" for name in settings.group_columns]
     words += [f"--reward {shlex.quote(_weighed(*item))}" for item in settings.rewards.items()]
     return words
@@ -54,7 +55,7 @@ def _weighed(name: str, weight: float) -> str:
 
 
 def _changed(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if value != usual[name]}
+    return {name: value for name, value in settings.items() if value != usual.get(name)}
 
 
 def _typed(value: object) -> str:

@@ -90,6 +90,12 @@ def check_decays_are_numbers(settings: Settings, command: str) -> None:
                 f"`{command}` knows one γ and one λ for all steps, and `{flag_of(name)}` is given",
                 hint=f"drop `{flag_of(name)}`; `gae compute` takes it",
             )
+    if settings.is_over_units:
+        who = f"preset `{settings.preset}`" if settings.convention.over_units else "`--unit`"
+        raise UsageError(
+            f"`{command}` looks at single steps, and {who} takes several for one",
+            hint=f"drop {who}; `gae compute`, `gae inspect` and `gae check` take it",
+        )
 
 
 def only_stream(source: str | Path, settings: Settings, command: str) -> StreamPlan:

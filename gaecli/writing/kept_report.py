@@ -32,6 +32,9 @@ _COUNTS = (
 #: Of labels and of rewards out of success; stored where there are any.
 _MORE_COUNTS = ("labelled", "positive", "forced", "successes", "longest_episode")
 
+#: Of runs over units alone.
+_UNIT_COUNTS = ("units_by_id", "units_by_end", "episodes_of_units")
+
 
 def kept_report(totals: Totals) -> dict[str, Any]:
     """As JSON: no number that is not finite is in it."""
@@ -44,7 +47,7 @@ def kept_report(totals: Totals) -> dict[str, Any]:
         "value_errors": _moments_document(totals.value_errors),
         "returns": _moments_document(totals.returns),
         **{name: getattr(totals, name) for name in _COUNTS},
-        **{name: count for name in _MORE_COUNTS if (count := getattr(totals, name))},
+        **{name: count for name in (*_MORE_COUNTS, *_UNIT_COUNTS) if (count := getattr(totals, name))},
     }
 
 
@@ -65,7 +68,7 @@ def report_of(entry: Mapping[str, Any]) -> Totals:
         _moments_of(kept.get("value_errors")),
         _moments_of(kept.get("returns")),
     )
-    for name in (*_COUNTS, *_MORE_COUNTS):
+    for name in (*_COUNTS, *_MORE_COUNTS, *_UNIT_COUNTS):
         setattr(totals, name, _count(kept.get(name)))
     return totals
 

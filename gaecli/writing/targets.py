@@ -113,12 +113,16 @@ def replaced_columns(
 
 def check_output_names(file: RolloutFile, roles: Roles, settings: Settings) -> None:
     """No column that the numbers come from gives way to them, with or without leave."""
-    used = {name: role for role, name in roles.names.items()}
+    flagged = {
+        **settings.label_flags,
+        **{name: flag for flag, name in settings.flagged_columns.items() if name},
+    }
+    used = {name: f"column of `{flag}`" for name, flag in flagged.items()}
+    used |= {name: f"{role.replace('_', ' ')} of `{file.path}`" for role, name in roles.names.items()}
     for name in settings.output_columns:
         if name in used:
-            role = used[name].replace("_", " ")
             raise UsageError(
-                f"`{name}` is the {role} of `{file.path}`: the result cannot take its place",
+                f"`{name}` is the {used[name]}: the result cannot take its place",
                 hint="write under another name with "
                 + ("`--return-column`" if name == settings.return_column else "`--advantage-column`"),
             )

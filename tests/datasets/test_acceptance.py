@@ -71,6 +71,32 @@ def test_lerobot_loads_a_copy_and_a_set_with_a_sidecar(lerobot_set: Path, tmp_pa
     assert "advantage" not in load_lerobot(lerobot_set).features
 
 
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("kind", ["bool", "text"])
+def test_lerobot_loads_labels_of_success(tmp_path: Path, sample_data: Path, kind: str) -> None:
+    root = tmp_path / "set"
+    gaecli.compute(
+        sample_data / "reach_lerobot",
+        root,
+        estimator="mc",
+        success_column="next.success",
+        failure_cost=50,
+        label_rule="lerobot-3764",
+        label_type=kind,
+        names="lerobot",
+        weight="rabc",
+        progress_column="timestamp",
+    )
+    data = load_lerobot(root)
+    table = pq.read_table(next(root.glob("data/*/*.parquet")))
+    for index in range(0, len(data), 7):
+        row = data[index]
+        label = row["label"] if kind == "text" else bool(row["label"])
+        assert label == table["label"][index].as_py()
+        assert bool(row["is_terminal"]) == table["is_terminal"][index].as_py()
+        assert float(row["mc_return"]) == table["mc_return"][index].as_py()
+
+
 @pytest.mark.parametrize("data_format", ["parquet", "hdf5"])
 def test_minari_loads_a_set_with_its_new_columns(
     data_format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -254,3 +254,20 @@ def test_a_discount_named_as_gamma_is_no_flag(tmp_path: Path) -> None:
     gaecli.compute(path, gamma_column="discount")
     found = read_column(path, "advantage").reshape(given.rewards.shape)
     np.testing.assert_allclose(found, loop(given, discount, 0.95), rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_beyond_a_lane_is_not_lost_where_flags_begin_episodes(tmp_path: Path) -> None:
+    """By the length of a trajectory a stream is one block, and the last value of an environment its end."""
+    arrays = {
+        "rewards": [[1.0], [2.0]],
+        "values": [[0.5], [0.25]],
+        "episode_starts": [[1], [0]],
+        "last_values": [8.0],
+    }
+    path = tmp_path / "rollout.npz"
+    np.savez(path, **arrays)
+    gaecli.compute(path, gamma=0.5, lam_alpha=1.0, layout="time-major")
+    second = 2.0 + 0.5 * 8.0 - 0.25
+    np.testing.assert_allclose(
+        np.load(path)["advantage"][:, 0], [1.0 + 0.5 * 0.25 - 0.5 + 0.25 * second, second]
+    )

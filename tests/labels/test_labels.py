@@ -350,3 +350,24 @@ def test_settings_that_say_nothing_are_in_no_document(tmp_path: Path) -> None:
     pq.write_table(table_of([1.0, 2.0]), path)
     summary = gaecli.compute(path)
     assert not {name for name in summary.settings if "label" in name or "success" in name or "weight" in name}
+
+
+@pytest.mark.parametrize("flag", ["label_by", "force_positive"])
+def test_a_label_does_not_take_the_place_of_what_it_rests_on(tmp_path: Path, flag: str) -> None:
+    path = tmp_path / "rollouts.parquet"
+    pq.write_table(table_of([1.0, 2.0], expert=[0, 1]), path)
+    with pytest.raises(UsageError, match="`expert` is the column of"):
+        gaecli.compute(path, label_rule="kai0", label_column="expert", overwrite=True, **{flag: "expert"})
+
+
+def test_the_summary_says_which_side_is_meant(tmp_path: Path, run_gae: Callable[..., Any]) -> None:
+    path = tmp_path / "rollouts.parquet"
+    pq.write_table(table_of(np.arange(100) / 64, task=[index % 2 for index in range(100)]), path)
+    flags = ("--gamma", "1", "--lam", "0", "--label-quantile", "0.3")
+    top = run_gae("compute", path, *flags, "--label-side", "top").stdout
+    assert "top 30 %: advantage >= 1.083 · 30 of 100 rows" in top  # 69.3 / 64
+    above = run_gae("compute", path, *flags, "--label-side", "above", "--label-by", "task", "--json")
+    labels = json.loads(above.stdout)["labels"]
+    assert (labels["words"], labels["operator"], labels["by"]) == ("above the 30th percentile", ">", "task")
+    assert [group["label"] for group in labels["groups"]] == ["0", "1"]
+    assert [group["threshold"] for group in labels["groups"]] == [29.4 / 64, 30.4 / 64]

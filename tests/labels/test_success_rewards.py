@@ -230,3 +230,67 @@ def test_a_file_without_rewards_names_the_flag_of_success(tmp_path: Path) -> Non
     with pytest.raises(UsageError) as raised:
         gaecli.compute(path, estimator="mc")
     assert "--success-column next.success" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize("is_shuffled", [False, True])
+def test_environments_that_take_turns_and_rows_in_any_order(tmp_path: Path, is_shuffled: bool) -> None:
+    rows = [
+        {"env_id": env, "step": step, "success": step == 3 and env == 1, "terminated": step == 3}
+        for step in range(4)
+        for env in range(2)
+    ]
+    if is_shuffled:
+        rows = [rows[index] for index in np.random.default_rng(1).permutation(8)]
+    path = tmp_path / "rollouts.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    settings = {"estimator": "mc", "gamma": 1.0, "success_column": "success", "success_reward": "steps"}
+    gaecli.compute(path, **settings, failure_cost=2)
+    found = {(row["env_id"], row["step"]): row["return"] for row in pq.read_table(path).to_pylist()}
+    assert [found[0, step] for step in range(4)] == [-5, -4, -3, -2]
+    assert [found[1, step] for step in range(4)] == [-3, -2, -1, 0]
+
+
+def test_success_is_the_score_of_a_response(tmp_path: Path) -> None:
+    path = tmp_path / "responses.parquet"
+    pq.write_table(pa.table({"prompt": [1, 1, 1, 1], "success": [True, False, False, True]}), path)
+    settings = {"success_column": "success", "success_reward": "sparse"}
+    gaecli.compute(path, estimator="dr-grpo", group_column="prompt", **settings)
+    assert pq.read_table(path)["advantage"].to_pylist() == [0.5, -0.5, -0.5, 0.5]
+
+
+def test_an_episode_that_is_left_out_is_not_the_longest(tmp_path: Path) -> None:
+    """Z = 2 - 1 + 2. The null is two blocks before the end of its episode."""
+    with small_blocks(1) as folder:
+        path = folder / "rollouts.parquet"
+        table = {"episode_index": [0, 0, 0, 1, 1], "success": [None, False, False, False, True]}
+        pq.write_table(pa.table(table), path)
+        settings = {"estimator": "mc", "gamma": 1.0, "success_column": "success", "failure_cost": 2}
+        summary = gaecli.compute(path, **settings, on_nan="drop-episode")
+        assert pq.read_table(path)["return"].to_pylist() == [None, None, None, pytest.approx(-1 / 3), 0]
+    assert summary.success is not None
+    assert (summary.success.longest_episode, summary.success.episodes) == (2, 1)
+
+
+def test_success_of_environments_may_stand_once_for_all_times(tmp_path: Path) -> None:
+    """[N] beside [T, N]: the flags of ends say which steps there are."""
+    path = tmp_path / "rollouts.npz"
+    ends = np.zeros((4, 2), np.bool_)
+    ends[-1] = True
+    np.savez(path, terminated=ends, success=np.array([1, 0]))
+    settings = {"estimator": "mc", "gamma": 1.0, "success_column": "success", "success_reward": "sparse"}
+    gaecli.compute(path, **settings, layout="time-major")
+    np.testing.assert_array_equal(np.load(path)["return"], [[1, 0]] * 4)
+
+
+def test_every_command_reads_the_same_rewards(tmp_path: Path, run_gae: Callable[..., Any]) -> None:
+    root = write_lerobot(tmp_path / "set", TASKS.columns(), [4])
+    rewards = TASKS.rewards("recap", 5)
+    flags = ("--success-column", "next.success", "--failure-cost", "5", "--estimator", "mc")
+    read = gaecli.read(root, estimator="mc", success_column="next.success", failure_cost=5)
+    np.testing.assert_allclose(read.rewards, rewards)
+    told = json.loads(run_gae("inspect", root, *flags, "--json").stdout)["files"][0]
+    assert told["statistics"]["reward"]["mean"] == pytest.approx(sum(rewards) / len(rewards))
+    assert told["role_reasons"]["reward"] == "flag"
+    terms = json.loads(run_gae("explain", root, *flags, "--row", "2", "--json").stdout)
+    assert terms["computed"] == pytest.approx(rewards[2] + 0.99 * rewards[3])
+    assert run_gae("check", root, *flags, "--strict").returncode == 0

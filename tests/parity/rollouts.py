@@ -95,5 +95,5 @@ def estimate(block: Block, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     """(advantages, returns) per step, raw."""
     estimator = make_estimator(settings, choose_device("auto", block.num_steps))
     prepared = estimator.prepare(block)
-    advantages, returns = estimator.estimate(prepared)
+    advantages, returns, _ = estimator.estimate(prepared)
     return advantages, advantages + prepared.values if returns is None else returns

@@ -108,6 +108,58 @@ def _plain(rewards, values, gamma, lam) -> tuple[list[float], list[float]]:
     return advantages, [a + v for a, v in zip(advantages, values, strict=True)]
 
 
+def areal_turn(rewards, values, mask, turns, gamma, lam, fills_row=False) -> tuple[list[float], list[float]]:
+    """areal/trainer/ppo/gae.py, _compute_turn_level_gae; mask and ids rolled by one as compute_advantages does."""
+    rolled, ids = [*mask[1:], 0], [*turns[1:], -1]
+    slots = {k: [t for t, kept in enumerate(rolled) if kept and ids[t] == k] for k in sorted(set(ids))}
+    next_value = values[-1] if fills_row else 0.0
+    advantages, returns, last = [0.0] * len(rewards), list(values), 0.0
+    for at in reversed([at for at in slots.values() if at]):
+        value = values[at[0]]
+        last = sum(rewards[t] for t in at) + gamma * next_value - value + gamma * lam * last
+        next_value = value
+        for t in at:
+            advantages[t], returns[t] = last, last + value
+    return advantages, returns
+
+
+def agilerl_turn(rewards, values, mask, turns, gamma, lam) -> tuple[list[float], list[float]]:
+    """agilerl/algorithms/ppo_llm.py, _compute_gae_returns: pool_by_turns is the mean, or takes the last."""
+    advantages, returns, last, next_value = [0.0] * len(rewards), [0.0] * len(rewards), 0.0, 0.0
+    for k in sorted({turn for turn, kept in zip(turns, mask, strict=True) if kept}, reverse=True):
+        at = [t for t, kept in enumerate(mask) if kept and turns[t] == k]
+        value = values[at[-1]]
+        last = sum(rewards[t] for t in at) / len(at) + gamma * next_value - value + gamma * lam * last
+        next_value = value
+        for t in at:
+            advantages[t], returns[t] = last, last + value
+    return advantages, returns
+
+
+def bilevel(rewards, values, mask, turns, gamma, lam, turn_gamma=0.99) -> tuple[list[float], list[float]]:
+    """vagen, compute_bi_level_gae: rewards lumped at the last token of each turn, two backward passes."""
+    kept = [t for t, is_kept in enumerate(mask) if is_kept]
+    ends = [
+        t
+        for t, after in zip(kept, [*kept[1:], None], strict=True)
+        if after is None or turns[after] != turns[t]
+    ]
+    lumped = {end: sum(rewards[t] for t in kept if turns[t] == turns[end]) for end in ends}
+    last = next_value = 0.0
+    for end in reversed(ends):
+        last = lumped[end] + turn_gamma * next_value - values[end] + turn_gamma * lam * last
+        next_value = values[end]
+        lumped[end] = last + values[end]
+    advantages, returns, last, next_value = [0.0] * len(rewards), [0.0] * len(rewards), 0.0, 0.0
+    for t in reversed(kept):
+        if t in lumped:
+            last = next_value = 0.0
+        last = lumped.get(t, 0.0) + gamma * next_value - values[t] + gamma * lam * last
+        next_value = values[t]
+        advantages[t], returns[t] = last, last + values[t]
+    return advantages, returns
+
+
 TOKEN_LOOPS: dict[str, Callable[..., Any]] = {
     "verl": carry,
     "nemo": nemo,
@@ -119,4 +171,11 @@ TOKEN_LOOPS: dict[str, Callable[..., Any]] = {
     "skyrl": slime,
     "roll": roll,
     "areal": areal,
+}
+
+#: Over turns: they take the ids of the turns as well.
+TURN_LOOPS: dict[str, Callable[..., Any]] = {
+    "areal-turn": areal_turn,
+    "agilerl-llm-turn": agilerl_turn,
+    "vagen-bilevel": bilevel,
 }

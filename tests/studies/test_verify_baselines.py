@@ -219,3 +219,71 @@ def test_the_page_names_rule_groups_and_reward(tmp_path: Path, run_gae) -> None:
     assert result.returncode == 0
     for words in ("trl grpo", "(s - mean) / (std + 1e-4), ddof 1", "groups      prompt", "accuracy_reward"):
         assert words in result.stdout
+
+
+def several_rewards(
+    folder: Path,
+    weights: tuple[float, float],
+    of_groups: Callable[..., list[float]],
+    *,
+    each_alone: bool = False,
+) -> Path:
+    """Two reward functions, a length that is none, and prompts that come again at another step of training."""
+    random = np.random.default_rng(2)
+    keys = [(step, prompt) for step in (1, 2) for prompt in "abcd" for _ in range(6)]
+    first, second = random.choice([0.0, 1.0], len(keys)), random.choice([0.0, 0.5, 1.0], len(keys))
+    advantages = np.zeros(len(keys))
+    for key in dict.fromkeys(keys):
+        rows = [row for row, other in enumerate(keys) if other == key]
+        parts = [first[rows].tolist(), second[rows].tolist()]
+        if each_alone:
+            made = [of_groups(part) for part in parts]
+            advantages[rows] = [weights[0] * a + weights[1] * b for a, b in zip(*made, strict=True)]
+        else:
+            advantages[rows] = of_groups(
+                [weights[0] * a + weights[1] * b for a, b in zip(*parts, strict=True)]
+            )
+    if each_alone:
+        advantages = np.array(less_mean(advantages.tolist(), std(advantages.tolist(), 1) + 1e-4))
+    path = folder / "several.parquet"
+    table = {
+        "step": [step for step, _ in keys],
+        "prompt": [prompt for _, prompt in keys],
+        "accuracy_reward": first,
+        "format_reward": second,
+        "completion_length": random.integers(10, 99, len(keys)),
+        "advantage": advantages.astype(np.float32),
+    }
+    pq.write_table(pa.table(table), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("weights", "baseline", "name", "said"),
+    [
+        ((1.0, 1.0), trl_grpo, "trl grpo", "accuracy_reward + format_reward"),
+        ((1.0, 0.5), trl_grpo, "trl grpo", "accuracy_reward + 0.5 format_reward"),
+        ((0.2, 0.8), trl_grpo, "trl grpo", "0.2 accuracy_reward + 0.8 format_reward"),
+        ((0.3, 0.7), less_mean, "trl dr-grpo", "0.3 accuracy_reward + 0.7 format_reward"),
+        ((0.0, 1.0), verl_grpo, "verl grpo", "format_reward"),
+    ],
+)
+def test_the_weights_of_several_rewards_are_found(
+    tmp_path: Path, weights: tuple[float, float], baseline: Baseline, name: str, said: str
+) -> None:
+    found = gaecli.verify(several_rewards(tmp_path, weights, baseline))
+    assert found.is_reproduced
+    assert names_of(found)[0] == name
+    assert found.best.columns == {"group": "step, prompt", "reward": said}
+
+
+def test_rewards_that_are_scaled_one_by_one_are_gdpo(tmp_path: Path) -> None:
+    found = gaecli.verify(several_rewards(tmp_path, (1.0, 1.0), trl_grpo, each_alone=True))
+    assert (found.is_reproduced, found.best.estimator) == (True, "gdpo")
+
+
+def test_no_weights_make_what_is_no_sum(tmp_path: Path) -> None:
+    found = gaecli.verify(
+        several_rewards(tmp_path, (1.0, 1.0), lambda scores: [score**3 for score in scores])
+    )
+    assert found.exit_code == 3

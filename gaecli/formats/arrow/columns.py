@@ -52,13 +52,15 @@ def schema_columns(schema: pa.Schema, num_rows: int) -> dict[str, ColumnInfo]:
     return columns
 
 
-def struct_fields(schema: pa.Schema) -> list[str]:
-    """Dotted paths of all that stands in structs with one value per row."""
+def struct_fields(schema: pa.Schema, *, in_lists: bool = False) -> list[str]:
+    """Dotted paths of all that stands in structs with one value per row, or in lists of structs as well."""
     found: list[str] = []
     waiting = [(field.name, field.type) for field in schema]
     while waiting:
         path, data_type = waiting.pop(0)
-        if pa.types.is_struct(data_type):
+        if in_lists and is_list(data_type):
+            waiting.append((path, data_type.value_type))
+        elif pa.types.is_struct(data_type):
             waiting += [(f"{path}.{child.name}", child.type) for child in data_type]
         elif path not in schema.names:
             found.append(path)
@@ -74,6 +76,9 @@ class SchemaColumns:
 
     def struct_fields(self) -> Sequence[str]:
         return struct_fields(self.schema)
+
+    def inner_fields(self) -> Sequence[str]:
+        return struct_fields(self.schema, in_lists=True)
 
     def find(self, name: str) -> ColumnInfo | None:
         """A literal column name first (`next.reward` in LeRobot), then a struct path (`infos.value`)."""

@@ -89,6 +89,9 @@ class Hdf5Input:
     def struct_fields(self) -> Sequence[str]:
         return ()
 
+    def inner_fields(self) -> Sequence[str]:
+        return self.struct_fields()
+
     def may_hold_flags(self, name: str) -> bool:
         return name in self.columns
 

@@ -120,6 +120,9 @@ class NpzInput:
     def struct_fields(self) -> Sequence[str]:
         return ()
 
+    def inner_fields(self) -> Sequence[str]:
+        return self.struct_fields()
+
     def may_hold_flags(self, name: str) -> bool:
         return name in self.columns
 

@@ -1,0 +1,266 @@
+"""What the rules about groups look at: every group of responses, over all blocks and files of a command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import field
+from pathlib import Path
+
+import numpy as np
+
+from gaecli.checks.base import Context
+from gaecli.formats.base import Column, RolloutFile
+from gaecli.records import dataclass
+from gaecli.rollouts import Array, Block, BoolArray, IndexArray
+
+#: Columns that tell rollouts apart, the surest first; and texts of responses, of which equal ones may be the same.
+_IDS = ("rollout_id", "trajectory_id", "traj_id", "request_id", "sample_id")
+_TEXTS = ("completion", "output", "response", "output_response", "response_tokens", "response_ids")
+#: Columns that hold what responses are to.
+_PROMPTS = ("prompt", "input", "input_prompt", "question", "problem", "prompt_tokens", "prompt_ids")
+
+
+@dataclass(eq=False)
+class ResponseGroup:
+    """One group: its scores, and where they stand."""
+
+    file: Path
+    row: int
+    count: int = 0
+    low: float = np.inf
+    high: float = -np.inf
+    #: Rows in another file as well.
+    is_spread: bool = False
+    #: Of the prompt of the first response, where a column beside the group has it.
+    prompt: int | None = None
+    has_other_prompts: bool = False
+
+
+@dataclass(eq=False)
+class Repeats:
+    """Responses of one group that a column calls the same, with one score."""
+
+    column: str = ""
+    is_id: bool = False
+    num_rollouts: int = 0
+    #: Rows beyond the first of each rollout.
+    num_rows: int = 0
+    num_groups: int = 0
+    file: Path | None = None
+    row: int = 0
+
+
+@dataclass(eq=False)
+class GroupLedger:
+    """Groups by their label. One for all inputs: a group may have rows in several."""
+
+    groups: dict[Hashable, ResponseGroup] = field(default_factory=dict)
+    #: Inputs that are read as the log that they look like, and what is told of it.
+    read_as: list[tuple[Path, str]] = field(default_factory=list)
+    repeats: Repeats = field(default_factory=Repeats)
+    #: Columns whose equal cells are a group, and that of the prompt, as the first file has them.
+    names: tuple[str, ...] = ()
+    prompt_column: str | None = None
+    num_responses: int = 0
+    #: Responses that no reward function scored and that have reward 0, all that none scored, the columns of the
+    #: functions, and where the first one is.
+    num_zero_unscored: int = 0
+    num_unscored: int = 0
+    functions: tuple[str, ...] = ()
+    first_unscored: tuple[Path, int] | None = None
+
+    def add(self, context: Context, start: int, columns: Mapping[str, Column], block: Block) -> None:
+        """`block`: whole trajectories, made of the columns, which begin at row `start` of the file."""
+        last = np.flatnonzero(block.cuts)
+        if block.dropped is not None:
+            last = last[~block.dropped[last]]
+        names = context.settings.group_columns
+        if not len(last) or any(name not in block.labels for name in names):
+            return
+        self.names = self.names or names
+        scores = _scores(block, last)
+        codes, labels = _joint([block.labels[name].codes[last] for name in names])
+        keys = [
+            _label([block.labels[name].names[code] for name, code in zip(names, label, strict=True)])
+            for label in labels
+        ]
+        rows = start + block.file_rows(last)
+        self._count(context.path, keys, codes, scores, rows)
+        cells = _CellsBeside(columns, block, last)
+        self._compare_prompts(context.file, keys, codes, cells)
+        self._find_repeats(context, codes, scores, rows, cells)
+        self._find_unscored(context, scores, rows, cells)
+
+    def _count(
+        self, path: Path, keys: Sequence[Hashable], codes: IndexArray, scores: Array, rows: IndexArray
+    ) -> None:
+        self.num_responses += len(codes)
+        low, high = np.full(len(keys), np.inf), np.full(len(keys), -np.inf)
+        np.minimum.at(low, codes, scores)
+        np.maximum.at(high, codes, scores)
+        counts = np.bincount(codes, minlength=len(keys))
+        firsts = np.unique(codes, return_index=True)[1]
+        for index, key in enumerate(keys):
+            group = self.groups.get(key)
+            if group is None:
+                group = self.groups[key] = ResponseGroup(path, int(rows[firsts[index]]))
+            group.count += int(counts[index])
+            group.low, group.high = min(group.low, float(low[index])), max(group.high, float(high[index]))
+            group.is_spread = group.is_spread or group.file != path
+
+    def _compare_prompts(
+        self, file: RolloutFile, keys: Sequence[Hashable], codes: IndexArray, cells: _CellsBeside
+    ) -> None:
+        name = prompt_column(file, self.names)
+        found = None if name is None else cells.codes(name)
+        if name is None or found is None:
+            return
+        self.prompt_column = name
+        prompts, labels = found
+        pairs = np.unique(np.stack([codes, prompts]), axis=1)
+        for code, prompt in pairs.T.tolist():
+            group, digest = self.groups[keys[code]], hash(labels(prompt))
+            group.has_other_prompts = group.has_other_prompts or group.prompt not in (None, digest)
+            group.prompt = digest
+
+    def _find_repeats(
+        self, context: Context, codes: IndexArray, scores: Array, rows: IndexArray, cells: _CellsBeside
+    ) -> None:
+        """Within the block: rows of a rollout stand near one another."""
+        name = rollout_column(context.file, self.names)
+        found = None if name is None else cells.codes(name)
+        if name is None or found is None or context.settings.sample_of is not None:
+            return
+        _, scored = np.unique(scores, return_inverse=True)
+        kinds, firsts, counts = np.unique(
+            np.stack([codes, found[0], scored.reshape(-1)]), axis=1, return_index=True, return_counts=True
+        )
+        again = counts > 1
+        if not again.any():
+            return
+        known = self.repeats
+        known.column, known.is_id = name, name in _IDS
+        known.num_rollouts += int(np.count_nonzero(again))
+        known.num_rows += int((counts[again] - 1).sum())
+        known.num_groups += len(np.unique(kinds[0][again]))
+        if known.file is None:
+            known.file, known.row = context.path, int(rows[firsts[again]].min())
+
+    def _find_unscored(self, context: Context, scores: Array, rows: IndexArray, cells: _CellsBeside) -> None:
+        functions = function_columns(context)
+        gone = [absent for name in functions if (absent := cells.absent(name)) is not None]
+        if not gone or len(gone) < len(functions):
+            return
+        unscored = np.logical_and.reduce(gone)
+        if not unscored.any():
+            return
+        self.functions = self.functions or functions
+        self.num_unscored += int(np.count_nonzero(unscored))
+        self.num_zero_unscored += int(np.count_nonzero(unscored & (scores == 0)))
+        self.first_unscored = self.first_unscored or (context.path, int(rows[np.argmax(unscored)]))
+
+
+class _CellsBeside:
+    """Columns beside those of the roles, at the trajectories of a block."""
+
+    def __init__(self, columns: Mapping[str, Column], block: Block, last: IndexArray) -> None:
+        self._columns = columns
+        self._num_items = len(block.rewards)
+        self._items, self._rows = last, block.file_rows(last)
+
+    def codes(self, name: str) -> tuple[IndexArray, Callable[[int], object]] | None:
+        """([n] what tells cells apart, code -> label)."""
+        column = self._columns.get(name)
+        where = None if column is None else self._where(column)
+        if column is None or where is None:
+            return None
+        ids = column.as_ids()
+        if ids.values.dtype.kind not in "iub":
+            distinct, codes = np.unique(ids.values[where], return_inverse=True)
+            return codes.reshape(-1).astype(np.int64), distinct.tolist().__getitem__
+        categories = ids.categories
+        label = (
+            (lambda code: categories[code] if code >= 0 else None)
+            if categories is not None
+            else (lambda code: code)
+        )
+        return ids.values[where].astype(np.int64), label
+
+    def absent(self, name: str) -> BoolArray | None:
+        """[n] the cell is null or NaN."""
+        column = self._columns.get(name)
+        where = None if column is None else self._where(column)
+        if column is None or where is None or column.values.ndim != 1:
+            return None
+        values = column.values[where]
+        is_gone = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), np.bool_)
+        return is_gone if column.is_null is None else is_gone | column.is_null[where]
+
+    def _where(self, column: Column) -> IndexArray | None:
+        if column.offsets is None:
+            return self._rows
+        return self._items if len(column.values) == self._num_items else None
+
+
+def _scores(block: Block, last: IndexArray) -> Array:
+    stops = np.flatnonzero(block.cuts) + 1
+    sums = np.add.reduceat(block.rewards.astype(np.float64), np.concatenate(([0], stops[:-1])))
+    scores: Array = sums[np.searchsorted(stops, last, side="right")]
+    return scores
+
+
+def _joint(codes: Sequence[IndexArray]) -> tuple[IndexArray, list[list[int]]]:
+    """([n] index into the labels, the codes of each label)."""
+    labels, joint = np.unique(np.stack(codes), axis=1, return_inverse=True)
+    return joint.reshape(-1).astype(np.int64), labels.T.tolist()
+
+
+def _label(parts: Sequence[Hashable]) -> Hashable:
+    return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def beside(context: Context) -> list[str]:
+    """Columns that the rules read beside those of the layout."""
+    names = context.settings.group_columns
+    found = [
+        prompt_column(context.file, names),
+        rollout_column(context.file, names),
+        *function_columns(context),
+    ]
+    return [name for name in found if name is not None]
+
+
+def prompt_column(file: RolloutFile, names: Sequence[str]) -> str | None:
+    """Unless groups are told by it."""
+    there = [name for name in _PROMPTS if _has_cells(file, name)]
+    return None if set(there) & set(names) else next(iter(there), None)
+
+
+def rollout_column(file: RolloutFile, names: Sequence[str]) -> str | None:
+    return next((name for name in (*_IDS, *_TEXTS) if name not in names and _has_cells(file, name)), None)
+
+
+def function_columns(context: Context) -> tuple[str, ...]:
+    """What reward functions gave, beside the one column of what was made of it."""
+    settings = context.settings
+    if settings.rewards:
+        return ()
+    used = {*context.roles.names.values(), *settings.group_columns}
+    return tuple(
+        name
+        for name, info in context.file.columns.items()
+        if name not in used and info.unusable is None and info.kind == "float" and _is_of_function(name)
+    )
+
+
+def _is_of_function(name: str) -> bool:
+    """`accuracy_reward`, `rewards/format`, `reward_func_0`, `score_style`."""
+    words = name.lower().replace("/", "_").replace(".", "_").split("_")
+    return bool({"reward", "rewards", "score"} & set(words)) and "advantage" not in words
+
+
+def _has_cells(file: RolloutFile, name: str) -> bool:
+    info = file.columns.get(name)
+    if info is None or info.damage is not None:
+        return False
+    return info.has_whole_cells or (info.unusable is None and info.kind in ("id", "int"))

@@ -1,0 +1,258 @@
+"""Files of responses as libraries log them: recognised by their columns, and the command that they take.
+
+Nothing is computed by recognition: a file says what it may be, and the user says what to do.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gaecli.columns import MissingRoleError
+from gaecli.errors import GaeError, UsageError
+from gaecli.formats.base import ColumnInfo, RolloutFile
+from gaecli.layouts.demands import likely_flags
+from gaecli.names import RESULT_NAMES
+from gaecli.presets import PRESETS
+from gaecli.records import dataclass
+from gaecli.response_log_kinds import RESPONSE_LOGS, ResponseLogKind
+from gaecli.settings import Settings
+
+#: Under another name than what the library wrote.
+_OWN_ADVANTAGE = "{estimator}_advantage"
+#: More reward columns than these are counted.
+_MOST_NAMED = 6
+#: What people tell the responses to one prompt by, the surest first, in files of no writer that is known.
+_GROUP_NAMES = (
+    "group_id",
+    "group_index",
+    "group",
+    "uid",
+    "prompt_id",
+    "prompt_idx",
+    "example_id",
+    "problem_id",
+    "question_id",
+    "prompt",
+    "prompts",
+    "question",
+    "problem",
+    "input",
+    "messages",
+)
+_SCORE_NAMES = ("reward", "score", "rewards", "scores", "token_level_rewards", "token_level_scores")
+
+
+@dataclass(frozen=True)
+class ResponseLog:
+    """What a file was recognised as."""
+
+    name: str
+    writer: str
+    #: The columns of its rewards; none: they could not be told.
+    rewards: tuple[str, ...]
+    group: tuple[str, ...]
+    estimator: str
+    preset: str
+    #: The column of advantages that is there already.
+    advantage: str | None = None
+    #: Where something in the file speaks against the layout that it has.
+    layout: str | None = None
+    remark: str = ""
+
+    @property
+    def can_be_computed(self) -> bool:
+        return bool(self.rewards and self.group)
+
+    @property
+    def says(self) -> str:
+        """`2 reward columns (accuracy, format), groups = (step, prompt), `advantage` already there`"""
+        number = len(self.rewards)
+        named = (
+            ", ".join(self.rewards) if number <= _MOST_NAMED else f"{self.rewards[0]} … {self.rewards[-1]}"
+        )
+        facts = [f"{number} reward column{'' if number == 1 else 's'} ({named})" if number else "no rewards"]
+        facts.append(f"groups = ({', '.join(self.group)})" if self.group else "nothing that tells groups")
+        if self.advantage is not None:
+            facts.append(f"`{self.advantage}` already there")
+        return ", ".join(facts)
+
+    def settings(self, base: Settings) -> Settings:
+        """What the command says, and all that the user said of other things."""
+        alone = {"columns": {**base.columns, "reward": self.rewards[0]}}
+        asked = {"rewards": dict.fromkeys(self.rewards, 1.0)} if len(self.rewards) > 1 else alone
+        return Settings.from_preset(
+            self.preset,
+            estimator=self.estimator,
+            group_column=self.group,
+            layout=self.layout,
+            advantage_column=self.new_column or base.advantage_column,
+            on_nan=base.on_nan,
+            join=base.join,
+            **asked,
+        )
+
+    @property
+    def new_column(self) -> str | None:
+        """Where `advantage` would be in the way."""
+        if self.advantage != "advantage":
+            return None
+        return _OWN_ADVANTAGE.format(estimator=self.estimator.replace("-", "_"))
+
+    def command(self, path: str) -> str:
+        words = ["gae", "compute", shlex.quote(path)]
+        if self.preset != "exact":
+            words += ["--preset", self.preset]
+        words += ["--estimator", self.estimator]
+        for name in self.group:
+            words += ["--group-column", shlex.quote(name)]
+        flag = "--reward-column" if len(self.rewards) == 1 else "--reward"
+        for name in self.rewards:
+            words += [flag, shlex.quote(name)]
+        if self.layout is not None:
+            words += ["--layout", self.layout]
+        if self.new_column is not None:
+            words += ["--advantage-column", self.new_column]
+        return " ".join(words)
+
+    def hint(self, path: str) -> str:
+        if not self.rewards:
+            return (
+                "name the column of rewards with `--reward-column`, and that of prompts with `--group-column`"
+            )
+        if not self.group:
+            more = "" if self.layout is None else f", beside `--layout {self.layout}`"
+            return (
+                "no column says which prompt a response is to; where responses to one prompt stand one after the "
+                f"other, N each, add a column with row // N and name it with `--group-column`{more}"
+            )
+        words = f"`{self.command(path)}`"
+        if len(self.rewards) > 1:
+            words += ", which sums the rewards (`--reward NAME=WEIGHT` weighs one; leave out what is none)"
+        return f"{words}; {self.remark}" if self.remark else words
+
+
+def recognise(file: RolloutFile) -> ResponseLog | None:
+    """By the columns of a known writer, all of them; None for other files."""
+    if file.structure != "table":
+        return None
+    return next((_found(file, kind) for kind in RESPONSE_LOGS if _is(file, kind)), None)
+
+
+def likely(file: RolloutFile) -> ResponseLog | None:
+    """A known log, or what has a score, and a column that people tell prompts by."""
+    known = recognise(file)
+    if known is not None or file.structure != "table":
+        return known
+    there = {name.lower(): name for name in file.columns}
+    group = next((there[name] for name in _GROUP_NAMES if name in there), None)
+    score = next((there[name] for name in _SCORE_NAMES if name in there), None)
+    info = None if score is None else file.columns[score]
+    if group is None or info is None or info.unusable or info.kind not in ("float", "int", "bool"):
+        return None
+    advantage = next((name for name in ("advantage", "advantages") if name in file.columns), None)
+    names = (there["step"], group) if "step" in there and "id" not in group else (group,)
+    layout = _layout(file, (info.name,), names)
+    return ResponseLog("a log of responses", "", (info.name,), names, "grpo", "exact", advantage, layout)
+
+
+def as_asked(error: GaeError, file: RolloutFile, settings: Settings) -> GaeError:
+    """What is told where a file cannot be read as the settings have it: the command that it takes, if one is known.
+
+    Whoever names a column of values, or an end, has something else in mind.
+    """
+    is_asked = settings.kind.is_scored and "reward" in settings.columns
+    if is_asked or settings.columns.keys() - {"reward"}:
+        return error
+    log = recognise(file)
+    if log is None:
+        return _with_guess(error, file, settings)
+    if settings.kind.is_scored:
+        log = replace(log, estimator=settings.estimator)
+    first, *rest = error.message.split("\n")
+    lines = [f"{first}, which looks like {log.name}: {log.says}", *rest]
+    return UsageError("\n".join(lines), hint=log.hint(str(file.path)))
+
+
+def _with_guess(error: GaeError, file: RolloutFile, settings: Settings) -> GaeError:
+    """Of no writer that is known: a command is only one thing that may be meant."""
+    log = None if settings.kind.is_scored or not isinstance(error, MissingRoleError) else likely(file)
+    if log is None:
+        return error
+    hint = f"{error.hint}; where each row is a response to a prompt, `{log.command(str(file.path))}`"
+    return UsageError(error.message, hint=hint)
+
+
+def _is(file: RolloutFile, kind: ResponseLogKind) -> bool:
+    texts = [file.find(name) for name in kind.texts]
+    if not all(info is not None and _is_text(info) for info in texts):
+        return False
+    return all(file.find(name) is not None for name in kind.others)
+
+
+def _is_text(info: ColumnInfo) -> bool:
+    """Or messages of a chat."""
+    return info.kind in ("id", "null") or info.has_whole_cells
+
+
+def _found(file: RolloutFile, kind: ResponseLogKind) -> ResponseLog:
+    has_advantage = kind.advantage is not None and file.find(kind.advantage) is not None
+    rewards = tuple(_rewards(file, kind))
+    group = tuple(name for name in kind.group if file.find(name) is not None)
+    return ResponseLog(
+        kind.name,
+        kind.writer,
+        rewards,
+        group,
+        kind.estimator,
+        kind.preset if kind.preset in PRESETS else "exact",
+        kind.advantage if has_advantage else None,
+        _layout(file, rewards, group),
+        kind.remark,
+    )
+
+
+def _layout(file: RolloutFile, rewards: Sequence[str], group: Sequence[str]) -> str | None:
+    """To be named where rewards of tokens stand in lists, and where a column looks like a flag of ends."""
+    if any(_is_list(file.find(name)) for name in rewards):
+        return None if any(_is_list(file.find(name)) for name in group) else "nested"
+    return "responses" if likely_flags(file) else None
+
+
+def _is_list(info: ColumnInfo | None) -> bool:
+    return info is not None and info.is_list
+
+
+def _rewards(file: RolloutFile, kind: ResponseLogKind) -> Sequence[str]:
+    for form in kind.rewards:
+        found = [name for name in _names(file) if _has_form(name, form) and _is_number(file.find(name))]
+        if found:
+            return found
+    if kind.rewards:
+        return ()
+    known = {*kind.texts, *kind.others, *kind.group, *kind.no_rewards, *RESULT_NAMES, *_own(file)}
+    return [name for name, info in file.columns.items() if name not in known and _is_number(info)]
+
+
+def _names(file: RolloutFile) -> Sequence[str]:
+    return list(dict.fromkeys([*file.columns, *file.inner_fields()]))
+
+
+def _has_form(name: str, form: str) -> bool:
+    head, star, tail = form.partition("*")
+    if not star:
+        return name == form
+    middle = name.removeprefix(head).removesuffix(tail)
+    return name.startswith(head) and name.endswith(tail) and (bool(tail) or "." not in middle)
+
+
+def _is_number(info: ColumnInfo | None) -> bool:
+    return info is not None and info.unusable is None and info.kind in ("float", "int")
+
+
+def _own(file: RolloutFile) -> Sequence[str]:
+    """What an earlier run wrote is no reward."""
+    settings = (file.provenance or {}).get("settings")
+    name = settings.get("advantage_column") if isinstance(settings, dict) else None
+    return (name, f"{name}_raw") if isinstance(name, str) else ()

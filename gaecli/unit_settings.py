@@ -1,0 +1,114 @@
+"""Settings of estimators whose steps are units of several rows, such as the turns of a dialogue.
+
+Plain data and checks below `gaecli.settings`, which has the fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, get_args
+
+from gaecli.choices import UnitIs, UnitReward, UnitValue
+from gaecli.decay_settings import FAMILIES, flag_of, is_number
+from gaecli.errors import UsageError
+from gaecli.estimator_kinds import EstimatorKind
+from gaecli.presets.base import Preset
+
+#: Left out of documents where nothing is computed over units.
+UNIT_SETTINGS = ("unit_is", "unit_reward", "unit_value", "turn_gamma")
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "unit_is": get_args(UnitIs),
+    "unit_reward": get_args(UnitReward),
+    "unit_value": get_args(UnitValue),
+}
+
+
+class _OfUnits(Protocol):
+    """The fields of `Settings` that are looked at here."""
+
+    @property
+    def kind(self) -> EstimatorKind: ...
+
+    @property
+    def preset(self) -> str: ...
+
+    @property
+    def convention(self) -> Preset: ...
+
+    @property
+    def columns(self) -> Mapping[str, str]: ...
+
+    @property
+    def truncation(self) -> str: ...
+
+    @property
+    def turn_gamma(self) -> float | None: ...
+
+    @property
+    def unit_value(self) -> str: ...
+
+    @property
+    def is_over_units(self) -> bool: ...
+
+
+def is_over_units(columns: Mapping[str, str], preset: Preset, kind: EstimatorKind) -> bool:
+    """A column of units is named, or the preset has one."""
+    return columns.get("unit", "none") != "none" or (preset.over_units and kind.has_units)
+
+
+def check_given(
+    given: Mapping[str, Any], columns: Mapping[str, str], preset: Preset, kind: EstimatorKind
+) -> None:
+    """What is said of units where there are none."""
+    if is_over_units(columns, preset, kind):
+        return
+    for name in UNIT_SETTINGS:
+        if name in given:
+            raise UsageError(
+                f"`{flag_of(name)}` is of units, and none are named",
+                hint="pass `--unit COLUMN` with the id of the turn, or with a flag at its last token",
+            )
+
+
+def check_units(settings: _OfUnits) -> None:
+    for name, choices in _CHOICES.items():
+        given = getattr(settings, name)
+        if given not in choices and not (name == "unit_is" and given is None):
+            raise UsageError(f"`{flag_of(name)}` is `{given}`; it must be one of {', '.join(choices)}")
+    if not settings.is_over_units:
+        return
+    kind = settings.kind
+    if not kind.has_units:
+        raise UsageError(f"`--unit` says nothing to `--estimator {kind.name}`", hint="drop `--unit`")
+    is_of_units = settings.truncation in ("exact", "current", "zero", "ask")
+    if not is_of_units or settings.convention.arrival_rows or settings.convention.early_ends:
+        who = f"preset `{settings.preset}`"
+        why = who if is_of_units else f"`--truncation {settings.truncation}`"
+        raise UsageError(
+            f"{why} is a rule for single steps, and `--unit` takes several for one",
+            hint="drop one of them; `--truncation exact`, `current` and `zero` speak of the last unit",
+        )
+    if settings.turn_gamma is not None:
+        _check_two_levels(settings)
+
+
+def _check_two_levels(settings: _OfUnits) -> None:
+    gamma = settings.turn_gamma
+    if not (is_number(gamma) and 0.0 <= float(gamma or 0.0) <= 1.0):
+        raise UsageError(f"`--turn-gamma` is {gamma}; it must lie in [0, 1]")
+    if settings.kind.name != "gae" or settings.convention.recursion != "gae":
+        raise UsageError(
+            "`--turn-gamma` makes two passes of GAE, over turns and within them, and another recursion is asked for",
+            hint="drop `--turn-gamma`",
+        )
+    if settings.unit_value != "last":
+        raise UsageError(
+            "`--turn-gamma` gives a turn its return at its last token, and `--unit-value first` takes V of another",
+            hint="pass `--unit-value last`",
+        )
+    for name in ("lam_alpha", "lam_retain", *FAMILIES["returns"]):
+        if getattr(settings, name) is not None:
+            raise UsageError(
+                f"`{flag_of(name)}` has no one length to go by in the two passes of `--turn-gamma`",
+                hint=f"drop `{flag_of(name)}`",
+            )

@@ -1,0 +1,177 @@
+"""Rules about groups: each planted in a clean log of responses, which has none of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gaecli.commands.check import check
+from gaecli.diagnosis import Checkup
+from gaecli.settings import Settings
+
+Rows = list[dict[str, Any]]
+GROUPED = Settings.from_preset("exact", estimator="grpo", group_column="uid")
+
+
+def clean() -> Rows:
+    """Four prompts, three responses each, interleaved: which is fine."""
+    return [
+        {
+            "uid": f"u{group}",
+            "prompt": f"What is {group}?",
+            "completion": f"answer {number} to {group}",
+            "reward": float(number == group % 3) + 0.25 * (number == 2),
+        }
+        for number in range(3)
+        for group in range(4)
+    ]
+
+
+def found(*files: Rows, folder: Path, settings: Settings = GROUPED, suffix: str = ".jsonl") -> Checkup:
+    paths = []
+    for number, rows in enumerate(files):
+        path = folder / f"{number}{suffix}"
+        if suffix == ".jsonl":
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        else:
+            pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=2)
+        paths.append(path)
+    return check(paths, settings)
+
+
+def codes(checkup: Checkup) -> dict[str, int]:
+    assert not checkup.failures
+    return {finding.rule.code: finding.count for finding in checkup.findings}
+
+
+def changed(change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> Rows:
+    return [row for row in map(change, clean()) if row]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_a_clean_log_has_nothing(tmp_path: Path, suffix: str) -> None:
+    assert codes(found(clean(), folder=tmp_path, suffix=suffix)) == {}
+
+
+def test_groups_of_one_score(tmp_path: Path) -> None:
+    rows = changed(lambda row: {**row, "reward": 0.1} if row["uid"] in ("u1", "u3") else row)
+    checkup = found(rows, folder=tmp_path)
+    assert codes(checkup) == {"GAE601": 2}
+    assert "2 of 4 groups (50%) have one score" in checkup.findings[0].message
+    assert (checkup.exit_code, checkup.num_warnings, checkup.num_notes) == (0, 0, 1)
+
+
+def test_a_note_is_no_fault_to_strict(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text('{"uid": 1, "reward": 0}\n{"uid": 1, "reward": 0}\n')
+    assert check([tmp_path / "r.jsonl"], GROUPED, strict=True).exit_code == 0
+
+
+def test_groups_of_a_single_response(tmp_path: Path) -> None:
+    rows = changed(lambda row: None if row["uid"] == "u2" and "answer 0" not in row["completion"] else row)
+    assert codes(found(rows, folder=tmp_path)) == {"GAE602": 1}
+
+
+@pytest.mark.parametrize("column", ["rollout_id", "completion"])
+def test_rollouts_in_several_rows(tmp_path: Path, column: str) -> None:
+    """Turns of a conversation as rows of their own, each with the score of the whole."""
+    rows = [{**row, "rollout_id": index} for index, row in enumerate(clean())]
+    rows = [row for row in rows for _ in range(3 if row["uid"] == "u0" or column == "completion" else 1)]
+    if column == "completion":
+        rows = [{name: cell for name, cell in row.items() if name != "rollout_id"} for row in rows]
+    checkup = found(rows, folder=tmp_path)
+    assert codes(checkup) == {"GAE603": 24} if column == "completion" else {"GAE603": 6, "GAE605": 3}
+    assert f"--sample-of {column}" in (checkup.findings[0].fix or "")
+    told = GROUPED.replace(sample_of=column)
+    assert "GAE603" not in codes(found(rows, folder=tmp_path, settings=told))
+
+
+def test_a_few_equal_answers_are_two_responses(tmp_path: Path) -> None:
+    rows = changed(
+        lambda row: (
+            {**row, "completion": "42", "reward": float("answer 1" in row["completion"])}
+            if row["uid"] == "u3"
+            else row
+        )
+    )
+    assert codes(found(rows, folder=tmp_path)) == {}
+
+
+def test_rollouts_of_one_id_with_other_scores_are_not_split(tmp_path: Path) -> None:
+    rows = [{**row, "rollout_id": row["uid"]} for row in clean()]
+    rows = [{**row, "reward": float(index)} for index, row in enumerate(rows)]
+    assert codes(found(rows, folder=tmp_path)) == {}
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+@pytest.mark.parametrize("is_zero", [True, False])
+def test_rewards_that_are_zero_where_no_function_gave_one(tmp_path: Path, suffix: str, is_zero: bool) -> None:
+    def scored(row: dict[str, Any]) -> dict[str, Any]:
+        is_gone = row["completion"].startswith("answer 1")
+        reward = (0.0 if is_zero else 0.5) if is_gone else row["reward"] + 1
+        functions = dict.fromkeys(("format_reward", "rewards/accuracy"), None if is_gone else row["reward"])
+        return {**row, **functions, "reward": reward}
+
+    checkup = found(changed(scored), folder=tmp_path, suffix=suffix)
+    assert codes(checkup) == ({"GAE604": 4} if is_zero else {})
+    if is_zero:
+        assert (
+            "`format_reward`, `rewards/accuracy` are all null or NaN, in 4 of 12"
+            in checkup.findings[0].message
+        )
+
+
+def test_groups_of_several_sizes(tmp_path: Path) -> None:
+    checkup = found(clean()[:-1], folder=tmp_path)
+    assert codes(checkup) == {"GAE605": 1}
+    assert "fewer responses than 3" in checkup.findings[0].message
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_groups_that_were_cut_by_position(tmp_path: Path, suffix: str) -> None:
+    """One row is missing, and every group behind it has a response to the prompt before."""
+    rows = sorted(clean(), key=lambda row: row["uid"])
+    del rows[1]
+    rows = [{**row, "uid": str(index // 3)} for index, row in enumerate(rows)]
+    assert codes(found(rows, folder=tmp_path, suffix=suffix)) == {"GAE605": 1, "GAE606": 3}
+
+
+def test_groups_over_several_files(tmp_path: Path) -> None:
+    rows = clean()
+    assert codes(found(rows[:6], rows[6:], folder=tmp_path)) == {"GAE607": 4}
+
+
+def test_groups_are_told_by_two_columns(tmp_path: Path) -> None:
+    """In another step the same prompt is another group, and both files have all of theirs."""
+    first, second = ([{**row, "step": step} for row in clean()] for step in (1, 2))
+    settings = GROUPED.replace(group_column=("step", "prompt"))
+    assert codes(found(first, second, folder=tmp_path, settings=settings)) == {}
+
+
+def test_tokens_and_batches_in_lists(tmp_path: Path) -> None:
+    tokens = [{**row, "reward": [0.0, row["reward"] - 1.0, 1.0]} for row in clean()]
+    assert codes(found(tokens, folder=tmp_path, settings=GROUPED.replace(layout="nested"))) == {}
+    flat = [{**row, "reward": [0.0, 0.5, 0.5]} for row in tokens]
+    assert codes(found(flat, folder=tmp_path, settings=GROUPED.replace(layout="nested"))) == {"GAE601": 4}
+    batch = {name: [row[name] for row in clean()[:-1]] for name in clean()[0]}
+    assert codes(found([batch], folder=tmp_path)) == {"GAE605": 1}
+
+
+def test_a_known_log_is_checked_without_a_flag(sample_data: Path) -> None:
+    checkup = check([sample_data / "logs" / "ms_swift_completions.jsonl"])
+    assert codes(checkup) == {"GAE600": 1, "GAE601": 2}
+    assert "read as ms-swift completions" in checkup.findings[0].message
+    assert "`gae compute " in checkup.findings[0].message
+
+
+def test_rewards_of_one_function_may_be_missing(tmp_path: Path) -> None:
+    rows = changed(lambda row: {**row, "style": None if row["uid"] == "u1" else 0.5})
+    settings = Settings.from_preset(
+        "exact", estimator="grpo", group_column="uid", rewards={"style": 1.0, "reward": 1.0}
+    )
+    assert codes(found(rows, folder=tmp_path, settings=settings)) == {}

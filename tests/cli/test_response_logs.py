@@ -1,0 +1,271 @@
+"""Files that trainers of language models log, as they are: what is said of them, and the command that they take.
+
+`sample_data/make_logs.py` says by which function of which library each is written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import gaecli
+from gaecli.commands.inspect import inspect
+from gaecli.settings import Settings
+
+Row = dict[str, Any]
+
+
+def table(path: Path) -> list[Row]:
+    if path.suffix == ".parquet":
+        return list(pq.read_table(path).to_pylist())
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def items(rows: list[Row]) -> list[Row]:
+    """Of lines that hold the lists of a batch, the rows that they stand for."""
+    return [dict(zip(row, cells, strict=True)) for row in rows for cells in zip(*row.values(), strict=True)]
+
+
+def summed(row: Row, *names: str) -> float:
+    return sum(row[name] for name in names if row[name] is not None and not math.isnan(row[name]))
+
+
+#: File -> how its rows are told apart, scored, what divides a group's centred scores, and the name of the log.
+LOGS: dict[str, tuple[Callable[[Row], Any], Callable[[Row], float], float | None, str]] = {
+    "trl_completions_00003.parquet": (
+        lambda row: (row["step"], row["prompt"]),
+        lambda row: summed(row, "accuracy_reward", "format_reward"),
+        1e-4,
+        "TRL completions: 2 reward columns (accuracy_reward, format_reward), groups = (step, prompt), "
+        "`advantage` already there",
+    ),
+    "verl_3.jsonl": (
+        lambda row: (row["step"], row["input"]),
+        lambda row: row["score"],
+        1e-6,
+        "verl rollouts: 1 reward column (score), groups = (step, input)",
+    ),
+    "ms_swift_completions.jsonl": (
+        lambda row: (row["step"], row["prompt"]),
+        lambda row: row["MathAccuracy"],
+        1e-4,
+        "ms-swift completions: 1 reward column (MathAccuracy), groups = (step, prompt), `advantages` already there",
+    ),
+    "open_instruct_rollouts_000000.jsonl": (
+        lambda row: (row["step"], row["prompt_idx"]),
+        lambda row: row["reward"],
+        1e-8,
+        "open-instruct rollouts: 1 reward column (reward), groups = (step, prompt_idx), `advantage` already there",
+    ),
+    "skyrl_openai_gsm8k.jsonl": (
+        lambda row: row["input_prompt"],
+        lambda row: sum(row["score"]),
+        1e-6,
+        "SkyRL evaluation results: 1 reward column (score), groups = (input_prompt)",
+    ),
+    "prime_rl_traces.jsonl": (
+        lambda row: row["group"]["id"],
+        lambda row: sum(reward["score"] for reward in row["traces"][0]["rewards"].values()),
+        None,
+        "prime-rl episodes: 2 reward columns (traces.rewards.correct.score, traces.rewards.format.score), "
+        "groups = (group.id)",
+    ),
+    "verifiers_results.jsonl": (
+        lambda row: row["example_id"],
+        lambda row: row["reward"],
+        None,
+        "verifiers results: 1 reward column (reward), groups = (example_id)",
+    ),
+}
+
+
+@pytest.fixture
+def logs(tmp_path: Path, sample_data: Path) -> Path:
+    return Path(shutil.copytree(sample_data / "logs", tmp_path / "logs"))
+
+
+def compared(rows: list[Row], name: str) -> list[float]:
+    """The advantages by a loop; ddof is n - 1, as `std` of torch has it, unless the preset is open-instruct."""
+    group_of, score_of, eps, _ = LOGS[name]
+    found = []
+    for row in rows:
+        scores = [score_of(other) for other in rows if group_of(other) == group_of(row)]
+        mean = sum(scores) / len(scores)
+        spread = math.sqrt(sum((score - mean) ** 2 for score in scores) / (len(scores) - 1))
+        found.append((score_of(row) - mean) / (1.0 if eps is None else spread + eps))
+    return found
+
+
+def asked(path: Path) -> gaecli.GaeError:
+    with pytest.raises(gaecli.UsageError) as caught:
+        gaecli.compute(path)
+    return caught.value
+
+
+def command_in(hint: str | None) -> list[str]:
+    (command,) = re.findall(r"`gae (compute [^`]*)`", hint or "")
+    return shlex.split(command)
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_the_command_of_the_hint_computes_what_the_library_does(
+    run_gae: Callable[..., Any], logs: Path, name: str
+) -> None:
+    path = logs / name
+    before = path.read_bytes()
+    error = asked(path)
+    assert f"looks like {LOGS[name][3]}" in error.message
+    assert path.read_bytes() == before
+    command = command_in(error.hint)
+    assert ("--layout" in command) == name.startswith(("skyrl", "verifiers"))  # only where it is asked for
+    result = run_gae(*command)
+    assert result.returncode == 0, result.stderr
+    column = (
+        command[command.index("--advantage-column") + 1] if "--advantage-column" in command else "advantage"
+    )
+    rows = items(table(path)) if name.startswith("ms_swift") else table(path)
+    found = [row[column][0] if name.startswith("skyrl") else row[column] for row in rows]
+    expected = compared(rows, name)
+    if "open-instruct" in command:  # its ddof is 0
+        expected = [number * math.sqrt(4 / 3) for number in expected]
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-6)  # ε of presets differ by less than that
+    stored = [row.get("advantage" if column != "advantage" else "advantages") for row in rows]
+    if stored[0] is not None and (not name.startswith("open") or "open-instruct" in command):
+        np.testing.assert_allclose(found, stored, rtol=2e-4, atol=1e-6)  # that of the library's own rule
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_inspect_says_what_it_is_and_what_it_would_take(logs: Path, name: str) -> None:
+    (info,) = inspect([logs / name]).infos
+    assert info.log is not None
+    assert info.log.says == LOGS[name][3].split(": ", 1)[1]
+    assert info.log.command is not None
+    assert info.log.command in (info.hint or "")
+    assert info.problem is not None
+    assert info.counts is not None
+    rows = table(logs / name)
+    rows = items(rows) if name.startswith("ms_swift") else rows
+    assert info.counts.episodes == len(rows)
+    if not name.startswith("skyrl"):  # a reward per token there
+        mean = sum(LOGS[name][1](row) for row in rows) / len(rows)
+        assert info.statistics["reward"].mean == pytest.approx(mean, rel=1e-12)
+    assert set(info.role_reasons.values()) == {"log"}
+
+
+def test_inspect_makes_no_claims_about_episodes(run_gae: Callable[..., Any], logs: Path) -> None:
+    result = run_gae("inspect", logs / "trl_completions_00003.parquet", env={"COLUMNS": "200"})
+    assert "12 responses" in result.stdout
+    assert not re.search(r"episode|terminated|truncated|bootstrap|explained", result.stdout)
+    document = json.loads(run_gae("inspect", logs / "verl_3.jsonl", "--json").stdout)
+    assert document["files"][0]["log"]["group"] == ["step", "input"]
+
+
+def test_a_log_without_prompts_says_what_it_lacks(logs: Path) -> None:
+    error = asked(logs / "nemo_train_data_step3.jsonl")
+    assert "looks like NeMo RL training data" in error.message
+    assert "no column says which prompt" in (error.hint or "")
+    rows = table(logs / "nemo_train_data_step3.jsonl")
+    path = logs / "with_prompts.jsonl"
+    path.write_text("".join(json.dumps({**row, "prompt": row["idx"] // 4}) + "\n" for row in rows))
+    assert "--layout responses" in (error.hint or "")
+    gaecli.compute(path, estimator="dr-grpo", group_column="prompt", layout="responses")
+    assert [row["advantage"] for row in table(path)][:4] == [0.5, -0.5, 0.5, -0.5]
+
+
+def test_a_folder_of_steps_is_one_command(run_gae: Callable[..., Any], logs: Path) -> None:
+    """The same prompt comes again in another step, and is another group there."""
+    step = pd.read_parquet(logs / "trl_completions_00003.parquet")
+    folder = logs / "completions"
+    folder.mkdir()
+    for number in (3, 4):
+        step.assign(step=number, accuracy_reward=step.accuracy_reward * (number - 2)).to_parquet(
+            folder / f"completions_{number:05d}.parquet"
+        )
+    command = command_in(asked(folder / "completions_00003.parquet").hint)
+    command[1] = str(folder)
+    assert run_gae(*command).returncode == 0
+    for path in folder.iterdir():
+        found = [row["grpo_advantage"] for row in table(path)]
+        np.testing.assert_allclose(
+            found, compared(table(path), "trl_completions_00003.parquet"), rtol=1e-5, atol=1e-6
+        )
+
+
+def test_a_pipe_takes_the_command_too(run_gae: Callable[..., Any], logs: Path) -> None:
+    content = (logs / "verl_3.jsonl").read_text()
+    refused = run_gae("compute", "-", "-o", "-", input=content)
+    assert refused.returncode == 2
+    command = command_in(refused.stderr)
+    assert command[:2] == ["compute", "-"]
+    rows = run_gae(*command, "-o", "-", input=content).stdout.splitlines()
+    assert [json.loads(row)["advantage"] for row in rows][4:8] == [0.0] * 4
+
+
+def test_text_that_is_no_prompt_makes_no_log(tmp_path: Path) -> None:
+    """A table of steps that has two of the names."""
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"prompt": 1, "completion": 2, "step": 1, "advantage": 0.5, "r0": 1.0}\n')
+    assert "looks like" not in asked(path).message
+
+
+def test_who_names_columns_has_something_else_in_mind(logs: Path) -> None:
+    with pytest.raises(gaecli.UsageError) as caught:
+        gaecli.compute(logs / "verl_3.jsonl", columns={"value": "score"})
+    assert "looks like" not in caught.value.message
+
+
+def test_the_estimator_that_was_asked_for_stays(logs: Path) -> None:
+    with pytest.raises(gaecli.UsageError) as caught:
+        gaecli.compute(logs / "verl_3.jsonl", estimator="rloo", group_column="input")
+    assert "--estimator rloo" in (caught.value.hint or "")
+
+
+def test_a_table_of_somebody_s_own_gets_a_command_as_well(
+    run_gae: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "my rollouts.jsonl"
+    rows = [
+        {"uid": number // 2, "score": float(number % 2), "text": "x", "is_done": True} for number in range(4)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    error = asked(path)
+    assert "looks like" not in error.message
+    assert run_gae(*command_in(error.hint)).returncode == 0
+    assert [round(row["advantage"], 3) for row in table(path)] == [-0.707, 0.707] * 2
+
+
+def test_a_second_run_does_not_take_advantages_for_rewards(run_gae: Callable[..., Any], logs: Path) -> None:
+    path = logs / "trl_completions_00003.parquet"
+    command = command_in(asked(path).hint)
+    run_gae(*command)
+    assert command_in(asked(path).hint) == command
+    again = run_gae(*command)
+    assert "up to date" in again.stdout
+
+
+def test_what_torch_saved_is_a_pickle_and_the_refusal_says_how_to_read_it(tmp_path: Path) -> None:
+    """slime 624b824, slime/observability/rollout_data_utils.py, save_debug_rollout_data: an archive of a pickle."""
+    path = tmp_path / "5.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("5/data.pkl", b"\x80\x02}q\x00.")
+        archive.writestr("5/version", b"3\n")
+    with pytest.raises(gaecli.FileError, match=r"written by `torch\.save`: it is a pickle") as caught:
+        gaecli.compute(path)
+    assert "weights_only=True)['samples']" in (caught.value.hint or "")
+
+
+def test_settings_of_a_log_are_those_of_its_command(logs: Path) -> None:
+    (info,) = inspect([logs / "trl_completions_00003.parquet"], Settings()).infos
+    assert shlex.split(info.log.command or "") == ["gae", *command_in(info.hint)]  # type: ignore[union-attr]
