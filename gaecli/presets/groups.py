@@ -11,29 +11,29 @@ from typing import Any
 from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.presets.base import Preset
 
-Rule = Mapping[str, Any]
+ScoreRule = Mapping[str, Any]
 
 #: What all of them share, whatever the preset's rule for advantages of steps is.
-_PLAIN: Rule = {"norm_ddof": 1, "norm_eps": 1e-8, "norm_floor": "add"}
+_PLAIN: ScoreRule = {"norm_ddof": 1, "norm_eps": 1e-8, "norm_floor": "add"}
 
 #: TRL and ms-swift divide by std + 1e-4, over responses; a lone one gets 0.
-_STD_1E4: Rule = {"norm_eps": 1e-4}
+_STD_1E4: ScoreRule = {"norm_eps": 1e-4}
 #: A response without a reward is compared with none; one reward function that is missing takes no part.
-_NAN_AWARE: Rule = {"unscored": "zero"}
+_NAN_AWARE: ScoreRule = {"unscored": "zero"}
 #: Over all kept tokens, 1 / √(σ² + 1e-8), as `masked_whiten` does it.
-_WHITENED: Rule = {"normalize": "all", "norm_eps": 1e-8, "norm_floor": "rsqrt", "norm_over": "steps"}
+_WHITENED: ScoreRule = {"normalize": "all", "norm_eps": 1e-8, "norm_floor": "rsqrt", "norm_over": "steps"}
 #: Over all kept tokens, ddof 0, 1 / max(σ, 1e-4).
-_CLAMPED: Rule = {
+_CLAMPED: ScoreRule = {
     "normalize": "all",
     "norm_ddof": 0,
     "norm_eps": 1e-4,
     "norm_floor": "clamp",
     "norm_over": "steps",
 }
-_RAW: Rule = {"singleton": "raw"}
+_RAW: ScoreRule = {"singleton": "raw"}
 
 #: Preset -> estimator -> settings. What is not here has those of the fields of `Settings`.
-SCORE_RULES: Mapping[str, Mapping[str, Rule]] = {
+SCORE_RULES: Mapping[str, Mapping[str, ScoreRule]] = {
     # TRL 1.16.0, trl/trainer/grpo_trainer.py, rloo_trainer.py.
     "trl": {
         "grpo": {**_STD_1E4, **_NAN_AWARE},
@@ -138,7 +138,7 @@ SCORE_PRESETS: Mapping[str, Preset] = {
 }
 
 
-def score_rules(preset: str, estimator: str) -> Rule:
+def score_rules(preset: str, estimator: str) -> ScoreRule:
     kind = ESTIMATORS[estimator]
     if not kind.is_scored:
         return kind.defaults
