@@ -54,6 +54,8 @@ class EstimatorKind:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     #: Settings, and rules of presets, that it does not look at.
     unused: tuple[str, ...] = ()
+    #: Rewards may be of several kinds, whose advantages are added up.
+    has_streams: bool = False
     #: A step may be a unit of several rows.
     has_units: bool = False
     #: Of `gamma` and `lam`, those that a column may hold for each step.
@@ -169,6 +171,7 @@ _ROWS = (
         source="Schulman et al. 2016, https://arxiv.org/abs/1506.02438",
         module="gaecli.estimators.whole_stream",
         has_units=True,
+        has_streams=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         unused=("n_steps",),
@@ -180,6 +183,7 @@ _ROWS = (
         source="Sutton and Barto 2018, eq. 6.2 and 6.5, http://incompleteideas.net/book/the-book-2nd.html",
         module="gaecli.estimators.one_step",
         has_units=True,
+        has_streams=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         by_column=("gamma",),
@@ -191,6 +195,7 @@ _ROWS = (
         source="Sutton and Barto 2018, eq. 12.2-12.3, http://incompleteideas.net/book/the-book-2nd.html",
         module="gaecli.estimators.td_lambda",
         has_units=True,
+        has_streams=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         by_column=("gamma", "lam"),
@@ -202,6 +207,7 @@ _ROWS = (
         source="Sutton and Barto 2018, eq. 7.1, http://incompleteideas.net/book/the-book-2nd.html",
         module="gaecli.estimators.n_step",
         has_units=True,
+        has_streams=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         unused=("lam", "lam_alpha", "recursion", "returns"),

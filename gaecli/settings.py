@@ -51,6 +51,7 @@ from gaecli.off_policy_settings import check_clips, check_own_roles, clip_rules
 from gaecli.presets import Preset, find_preset
 from gaecli.presets.groups import score_rules
 from gaecli.records import dataclass
+from gaecli.reward_streams import RewardStream, as_documents, check_streams, parsed
 from gaecli.unit_settings import UNIT_SETTINGS, check_given, check_units, is_over_units
 
 #: The roles a column can play, in the order in which messages list them.
@@ -99,6 +100,8 @@ class Settings(LabelSettings):
     unit_is: UnitIs | None = None
     unit_reward: UnitReward = "sum"
     unit_value: UnitValue = "first"
+    #: Several kinds of reward, whose columns take the place of those of reward and value.
+    stream: tuple[RewardStream, ...] = ()
     #: γ over units; γ is then that within each of them, in a second pass.
     turn_gamma: float | None = None
     preset: str = "exact"
@@ -189,6 +192,10 @@ class Settings(LabelSettings):
         _check_choice("estimator", self.estimator, tuple(ESTIMATORS))
         check_decays(self)
         check_units(self)
+        if self.stream:
+            object.__setattr__(self, "stream", parsed(self.stream))
+            object.__setattr__(self, "columns", {**self.stream[0].columns, **self.columns})
+            check_streams(self)
         choices: dict[str, Any] = {
             "bootstrap": Bootstrap,
             "truncation": Truncation,
@@ -292,6 +299,24 @@ class Settings(LabelSettings):
         return tuple(dict.fromkeys([*self.rewards, *filter(None, beside)]))
 
     @property
+    def of_streams(self) -> tuple[Settings, ...]:
+        """The settings of each kind of reward, of which none has several."""
+        return tuple(
+            self.replace(
+                stream=(),
+                columns={**self.columns, **one.columns},
+                gamma=self.gamma if one.gamma is None else one.gamma,
+                lam=self.lam if one.lam is None else one.lam,
+            )
+            for one in self.stream
+        )
+
+    @property
+    def stream_columns(self) -> tuple[str, ...]:
+        found = [name for one in self.stream for name in one.columns.values() if name != "none"]
+        return tuple(dict.fromkeys(found))
+
+    @property
     def decay_columns(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(filter(None, [self.gamma_column, self.lam_column])))
 
@@ -339,6 +364,9 @@ class Settings(LabelSettings):
         """What is written -> the name of its column, in the order of the columns."""
         name_of = {"advantage": self.advantage_column, "return": self.return_column}
         found: dict[str, str | None] = {output: name_of[output] for output in self.kind.outputs}
+        if self.stream:
+            del found["return"]
+            found |= {f"return {one.name}": f"{self.return_column}_{one.name}" for one in self.stream}
         found["raw"] = self.raw_column
         found["label"] = None if self.labelling is None else self.label_column
         found["weight"] = None if self.weight is None else self.weight_column
@@ -351,6 +379,9 @@ class Settings(LabelSettings):
         for name in ("n_steps", *OPTIONAL):
             if found[name] is None:
                 del found[name]
+        found["stream"] = as_documents(self.stream)
+        if not self.stream:
+            del found["stream"]
         for name in UNIT_SETTINGS:
             if not self.is_over_units or found[name] is None:
                 del found[name]

@@ -16,7 +16,7 @@ from gaecli.diagnosis import Checkup
 @command(
     "inputs select ignore strict list_rules estimator",
     "gamma n_steps preset truncation bootstrap done_at gamma_column lam_column",
-    "unit unit_is unit_reward unit_value turn_gamma",
+    "stream unit unit_is unit_reward unit_value turn_gamma",
     "layout mask_mode masked_reward",
     GROUP_OPTIONS,
     SUCCESS_OPTIONS,

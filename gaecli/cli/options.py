@@ -167,6 +167,14 @@ _SETTINGS = (
         float,
         metavar="GAMMA",
     ),
+    Option(
+        "stream",
+        "One of several kinds of reward, as name=REWARD,VALUE,GAMMA,LAM,WEIGHT: advantages are added up by weight, "
+        "returns are `return_NAME`. `cut=never`: ends are nothing to it; `next=`, `bootstrap=`: columns of V.",
+        _ESTIMATOR,
+        "SPEC",
+        kind=list[str],
+    ),
     Option("lam_column", "Column with λ of each step.", _ESTIMATOR, "COLUMN"),
     Option(
         "truncation",

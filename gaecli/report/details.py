@@ -42,7 +42,7 @@ READINGS = (
     (float("-inf"), "negative: worse than a constant", BAD),
 )
 #: These stand in the header whatever they are.
-HEADER_SETTINGS = ("gamma", "lam", "preset", "estimator", "overrides")
+HEADER_SETTINGS = ("gamma", "lam", "preset", "estimator", "overrides", "stream")
 
 
 def detail_lines(summary: Summary, canvas: Canvas) -> list[Text]:
