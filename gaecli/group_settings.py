@@ -104,7 +104,10 @@ def _check_few(settings: Any) -> None:
         if settings.uses(name) or given is None or given == usual:
             continue
         flag = "--reward" if name == "rewards" else "--" + name.replace("_", "-")
-        hint = "`--normalize-by` normalises advantages over equal values of a column"
+        hint = (
+            "pass `--estimator grpo` or one of its kind to compare the responses of a group; `--normalize-by` "
+            "normalises advantages over equal values of a column"
+        )
         raise UsageError(
             f"`{flag}` says nothing to `--estimator {settings.estimator}`",
             hint=hint if name == "group_column" else f"drop `{flag}`",
