@@ -79,6 +79,7 @@ class EstimatorKind:
 FEW = (
     "group_column",
     "singleton",
+    "scale_rewards",
     "sample_of",
     "batch_column",
     "state_column",
@@ -99,6 +100,7 @@ _OF_STEPS = ("gamma", "lam", "lam_alpha", "n_steps", "recursion", "returns", "tr
 _SCORES = ("rewards", "unscored", "norm_over")
 _GROUPS = (*_SCORES, "group_column", "singleton", "sample_of")
 _SPREADS = ("group_ddof", "group_eps", "group_floor")
+_SCALED = (*_SPREADS, "scale_rewards", "batch_column")
 
 
 #: Decays of off-policy estimators are their own; so is what they make of a return.
@@ -262,7 +264,7 @@ _ROWS = (
         "grpo",
         "group-relative: A = (s - mean) / (std + ε) over the group, s the sum of rewards of the trajectory",
         "Shao et al. 2024, sec. 4.1.2, https://arxiv.org/abs/2402.03300",
-        *_SPREADS,
+        *_SCALED,
     ),
     _baseline(
         "grpo-batch",
@@ -270,6 +272,12 @@ _ROWS = (
         'TRL, `scale_rewards="batch"`; https://arxiv.org/abs/2508.08221',
         *_SPREADS,
         "batch_column",
+    ),
+    _baseline(
+        "grpo-loo",
+        "group-relative, mean and std of the others: A = (s - mean) / (std + ε), undivided where they have no spread",
+        "NeMo-RL, `use_leave_one_out_baseline` with `normalize_rewards`",
+        *_SPREADS,
     ),
     _baseline(
         "dr-grpo",
@@ -280,6 +288,7 @@ _ROWS = (
         "rloo",
         "leave-one-out: A = s - mean of the others in the group",
         "Ahmadian et al. 2024, eq. 8, https://arxiv.org/abs/2402.14740",
+        *_SCALED,
     ),
     _baseline(
         "max-rl",

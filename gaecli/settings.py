@@ -24,6 +24,7 @@ from gaecli.choices import (
     OnNan,
     OpenEnds,
     Precision,
+    ScaleRewards,
     Singleton,
     Truncation,
     UnitIs,
@@ -43,13 +44,19 @@ from gaecli.decay_settings import (
 from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATOR_ALIASES, ESTIMATOR_ROLES, ESTIMATORS, FEW, EstimatorKind
-from gaecli.group_settings import LABEL_FLAGS, check_group_settings, names_of, plain_group_settings
+from gaecli.group_settings import (
+    LABEL_FLAGS,
+    check_group_settings,
+    check_preset_has,
+    names_of,
+    plain_group_settings,
+)
 from gaecli.label_settings import DEFAULTS as LABEL_DEFAULTS
 from gaecli.label_settings import LabelSettings, check_outcomes
 from gaecli.layout_kinds import LAYOUTS
 from gaecli.off_policy_settings import check_clips, check_own_roles, clip_rules
 from gaecli.presets import Preset, find_preset
-from gaecli.presets.groups import score_rules
+from gaecli.presets.groups import SCORE_RULES, score_rules
 from gaecli.records import dataclass
 from gaecli.reward_streams import RewardStream, as_documents, check_streams, parsed
 from gaecli.unit_settings import UNIT_SETTINGS, check_given, check_units, is_over_units
@@ -145,6 +152,8 @@ class Settings(LabelSettings):
     group_floor: NormFloor | None = None
     #: What the only trajectory of a group gets.
     singleton: Singleton = "zero"
+    #: What centred scores are divided by. None: nothing, or what is usual for the estimator.
+    scale_rewards: ScaleRewards | None = None
     #: Column -> weight: the score is their weighted sum. Empty: that of the one reward column.
     rewards: Mapping[str, float] = field(default_factory=dict)
     #: A trajectory without any reward is an error, or is compared with none and gets 0.
@@ -216,6 +225,7 @@ class Settings(LabelSettings):
         if self.mask_mode is not None:
             _check_choice("mask_mode", self.mask_mode, get_args(MaskMode))
         self._check_n_steps()
+        check_preset_has(self, SCORE_RULES)
         check_group_settings(self)
         check_clips(self.rho_bar, self.c_bar, self.pg_bar)
         check_own_roles(self.kind, self.columns)

@@ -75,6 +75,13 @@ _SETTINGS = (
         "zero|raw|error",
     ),
     Option(
+        "scale_rewards",
+        "Of `grpo` and `rloo`: divide centred scores by the std of the group, of the batch, or by none, as TRL names "
+        "it. Default: `group` for `grpo`, `none` for `rloo`, or the preset's.",
+        _GROUPS,
+        "group|batch|none",
+    ),
+    Option(
         "unscored",
         "A response whose rewards are all missing is an `error`, or is compared with none and gets 0 (`zero`). "
         "Default: `error`, or the preset's.",
