@@ -243,7 +243,7 @@ def _without_steps(file: RolloutFile, roles: Roles, settings: Settings) -> Layou
     dropped = ["step"]
     if all(roles.get(role) is not None for role in ("terminated", "truncated", "done")):
         dropped.append("done")
-    lenient = settings.replace(on_nan="drop-episode")
+    lenient = settings.of_first_stream.replace(on_nan="drop-episode")
     try:
         return choose_layout(file, roles.without(*dropped), lenient, RowOrder(is_whole=True))
     except GaeError:
