@@ -192,7 +192,7 @@ def test_ends_that_a_preset_reads_early_are_told(tmp_path):
 
 
 def test_discounted_sums_are_not_cut_early(tmp_path):
-    """AgileRL without GAE reads the flag of the row itself; before the last row, an end of either kind is terminal."""
+    """AgileRL without GAE reads the flag of the row itself; before the last row, either kind of end is terminal."""
     rollout = random_rollout(31, num_envs=4, num_steps=64)
     np.savez(tmp_path / "r.npz", **own_arrays("agilerl", rollout))
     summary = gaecli.compute(tmp_path / "r.npz", preset="agilerl", estimator="mc")
