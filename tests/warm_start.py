@@ -8,6 +8,7 @@ interpreter of its own: `WarmStart.takes` says which environments ask for one.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import json
@@ -214,6 +215,15 @@ def _tell_the_end(handle: int, process: int, answer: int) -> None:
     os.close(answer)
 
 
+def _read_what_botocore_reads() -> None:
+    """Descriptions of what S3 can do, a megabyte of JSON for each client: forks find them read."""
+    from botocore import session
+
+    session.create_loader = functools.cache(session.create_loader)
+    keys = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
+    session.Session().create_client("s3", region_name="us-east-1", **keys)
+
+
 def _forked() -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy's threads do nothing yet, and it prepares them for a fork
@@ -229,6 +239,8 @@ def import_all() -> None:
         if not name.endswith("__main__"):  # that is the run itself
             with contextlib.suppress(ImportError):  # of an extra
                 importlib.import_module(name)
+    with contextlib.suppress(ImportError):
+        _read_what_botocore_reads()
 
 
 def _become(request: dict[str, object], streams: list[int]) -> NoReturn:

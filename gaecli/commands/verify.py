@@ -34,9 +34,19 @@ from gaecli.studies.candidates import (
 from gaecli.studies.column import Against, Holds, load_column, what_it_holds
 from gaecli.studies.command import flags_of
 from gaecli.studies.deviations import deviations
+from gaecli.studies.estimator_candidates import Only, estimator_candidates, same_estimators
 from gaecli.studies.reading import check_decays_are_numbers, only_stream
 from gaecli.studies.row_equations import ROUNDINGS
-from gaecli.studies.trials import Trial, Whitening, constant_of, descend, normalization, solve
+from gaecli.studies.trials import (
+    Trial,
+    Whitening,
+    constant_of,
+    decays_of,
+    descend,
+    largest_bound,
+    normalization,
+    solve,
+)
 
 
 def verify(
@@ -146,10 +156,11 @@ def _verify(asked: _Asked) -> Verification:
 def _hearings(asked: _Asked) -> Iterator[Callable[[], Verification]]:
     """One after the other, until one finds what reproduces the column."""
     holds = what_it_holds(asked.against.column)
+    only = Only(asked.preset, asked.estimator, asked.n_steps)
     if not asked.asks_for_groups:
         for one in holds:
             court = _Court(asked.plan, asked.file, asked.against, one, asked.memory_bytes)
-            yield partial(court.verdict_on, asked.settings, asked.preset)
+            yield partial(court.verdict_on, asked.settings, only)
     if "advantage" not in holds or (asked.estimator is not None and not asked.asks_for_groups):
         return
     baselines = BaselineCourt(
@@ -183,8 +194,11 @@ class _Court:
         self._first_error: GaeError | None = None
         self.unreadable: dict[str, str] = {}
 
-    def verdict_on(self, settings: Settings, preset: str | None) -> Verification:
-        for candidate in candidates(settings, self._holds, self._first, preset):
+    def verdict_on(self, settings: Settings, only: Only) -> Verification:
+        if only.tries_presets:
+            for candidate in candidates(settings, self._holds, self._first, only.preset):
+                self.hear(candidate)
+        for candidate in estimator_candidates(settings, self._holds, only):
             self.hear(candidate)
         trials = self.verdict()
         best = trials[0]
@@ -207,8 +221,16 @@ class _Court:
             warnings=list(reading.warnings),
             constant=constant[0] if constant is not None else None,
             num_constant=constant[1] if constant is not None else 0,
+            estimators=self._same_estimators(best, reading, only),
             num_searched=min((trial.num_searched for trial in trials if trial.num_searched), default=None),
         )
+
+    def _same_estimators(self, best: Trial, reading: CandidateReading, only: Only) -> Sequence[str]:
+        attempt = best.attempt
+        if not attempt.is_reproduced or attempt.is_affine or only.estimator is not None:
+            return ()
+        decays = decays_of(attempt, best.candidate)
+        return same_estimators(reading, *decays, largest_bound(attempt, reading), self._holds)
 
     def read(self, candidate: Candidate) -> CandidateReading:
         return read_candidate(candidate, self._plan, self._against, self._holds, self._memory_bytes)
@@ -222,7 +244,8 @@ class _Court:
                 self._take(self.read(with_bootstrap(candidate, other)))
         except GaeError as error:
             self._first_error = self._first_error or error
-            self.unreadable.update(dict.fromkeys(candidate.presets, error.message))
+            if candidate.settings.estimator == "gae":
+                self.unreadable.update(dict.fromkeys(candidate.presets, error.message))
 
     def _take(self, reading: CandidateReading) -> bool:
         """True if a bootstrap policy makes a difference."""
@@ -294,9 +317,8 @@ def _equivalent(trials: Sequence[Trial]) -> list[str]:
 def _flags(best: Trial, constants: Whitening | None) -> list[str]:
     """As one would type them to `gae compute`; none where it cannot make the column."""
     attempt = best.attempt
-    assert attempt.gamma is not None
-    assert attempt.lam is not None
-    settings = best.candidate.settings.replace(gamma=attempt.gamma, lam=attempt.lam)
+    gamma, lam = decays_of(attempt, best.candidate)
+    settings = best.candidate.settings.replace(gamma=gamma, lam=lam)
     if constants is not None:
         rule = constants.rule
         if rule is None:

@@ -44,7 +44,7 @@ def verification_lines(verification: Verification, canvas: Canvas) -> list[Text]
 def _header(verification: Verification, canvas: Canvas) -> list[Text]:
     items = [Text.assemble("column ", (canvas.clean(verification.column), STRONG))]
     if verification.holds == "return":
-        items.append(Text("returns, A + V"))
+        items.append(Text("returns, A + V" if verification.best.estimator == "gae" else "returns"))
     if verification.column_path != verification.path:
         items.append(Text(f"of {canvas.shorten(verification.column_path, canvas.width - 4)}"))
     lines = [Text(canvas.shorten(verification.path, canvas.width), STRONG)]

@@ -142,6 +142,10 @@ def _joined(pieces: list[_Part], num_slots: int) -> Whole:
         dropped=column("dropped", False),
         masked=column("masked", False),
         filled=column("filled", False),
+        has_values=all(block.has_values for block in blocks),
+        extras={
+            name: _together([block.extras[name] for block in blocks])[order] for name in blocks[0].extras
+        },
     )
 
     def flags(name: str) -> BoolArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from gaecli.choices import Truncation
 from gaecli.columns import find_roles
 from gaecli.errors import DataError, GaeError
+from gaecli.estimators.base import Beyond
 from gaecli.estimators.bootstrap import fill_bootstrap, needs_bootstrap
 from gaecli.estimators.registry import make_estimator
 from gaecli.estimators.whole_stream import following_values
@@ -43,6 +44,8 @@ class Candidate:
     presets: tuple[str, ...]
     settings: Settings
     flags: Mapping[str, Any] = field(default_factory=dict)
+    #: The number of steps is open.
+    finds_window: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +75,13 @@ class CandidateReading:
         convention = settings.convention
         is_gated = settings.mask_mode == "gated" and self.block.masked is not None
         is_sum = self.holds == "advantage" or convention.returns == "sum"
-        return convention.recursion == "gae" and settings.lam_alpha is None and is_sum and not is_gated
+        is_gae = settings.estimator == "gae" and convention.recursion == "gae"
+        return is_gae and settings.lam_alpha is None and is_sum and not is_gated
+
+    @property
+    def has_lam(self) -> bool:
+        settings = self.candidate.settings
+        return settings.uses("lam") and settings.lam_alpha is None
 
     @property
     def baseline(self) -> FloatArray:
@@ -92,10 +101,11 @@ class CandidateReading:
         def advantages(gamma: float, lam: float) -> FloatArray:
             alpha = self.candidate.settings.lam_alpha
             settings = self.candidate.settings.replace(gamma=gamma, lam=lam, lam_alpha=alpha)
-            found = make_estimator(settings, choose_device("auto", 0)).estimate(self.block)
-            if self.holds == "advantage" or found.returns is None:
-                return found.advantages
-            return found.returns - self.baseline
+            estimator = make_estimator(settings, choose_device("auto", 0))
+            made, returns, _ = estimator.estimate(self.block)
+            if returns is None:
+                made, returns = estimator.outputs(self.block, made, Beyond.nothing(self.block))
+            return made if self.holds == "advantage" or returns is None else returns - self.baseline
 
         return advantages
 
@@ -183,10 +193,10 @@ def _settings(preset: str, settings: Settings, **flags: Any) -> Settings:
 
 
 def with_bootstrap(candidate: Candidate, policy: str) -> Candidate:
-    return Candidate(
-        candidate.presets,
-        candidate.settings.replace(bootstrap=policy),
-        {**candidate.flags, "bootstrap": policy},
+    return replace(
+        candidate,
+        settings=candidate.settings.replace(bootstrap=policy),
+        flags={**candidate.flags, "bootstrap": policy},
     )
 
 
@@ -255,7 +265,7 @@ def signature(reading: CandidateReading) -> bytes:
     Of all steps, not of those with evidence: where the column has no number, advantages flow through all the same.
     """
     settings, block = reading.candidate.settings, reading.block
-    digest = hashlib.sha256(repr((settings.lam_alpha, reading.is_linear)).encode())
+    digest = hashlib.sha256(repr((settings.lam_alpha, reading.is_linear, settings.estimator)).encode())
     digest.update(settings.convention.recursion.encode())
     for array in (block.rewards, block.values, following_values(block)):
         numbers = array.astype(np.float64)

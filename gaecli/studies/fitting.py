@@ -163,8 +163,10 @@ def _robust(
         picks = np.stack(
             [random.choice(len(chosen), num_unknowns + 1, replace=False) for _ in range(_NUM_DRAWS)]
         )
-        drawn = np.linalg.pinv(some_design[picks], rcond=_RANK) @ some_target[picks][..., None]
-        solutions += list(drawn[..., 0])
+        # Rows of next to nothing are solved by numbers beyond float64.
+        with np.errstate(over="ignore", invalid="ignore"):
+            drawn = np.linalg.pinv(some_design[picks], rcond=_RANK) @ some_target[picks][..., None]
+        solutions += [one for one in drawn[..., 0] if np.isfinite(one).all()]
     errors = [np.quantile(np.abs(some_design @ one - some_target), 0.4) for one in solutions]
     best = [solutions[index] for index in np.argsort(errors)[:_NUM_CONCENTRATED]]
     concentrated = [_concentrated(some_design, some_target, solution) for solution in best]

@@ -15,6 +15,7 @@ from gaecli.records import dataclass
 from gaecli.results import Attempt
 from gaecli.rollouts import Array, FloatArray
 from gaecli.studies.candidates import Candidate, CandidateReading
+from gaecli.studies.estimator_candidates import with_window
 from gaecli.studies.fitting import Fit, fit_affine, fit_raw, is_sensible, rounded
 from gaecli.studies.row_equations import ROUNDINGS, ColumnEvidence, Theta
 from gaecli.studies.sampling import part_of
@@ -76,9 +77,8 @@ def normalization(attempt: Attempt, reading: CandidateReading) -> Whitening:
 
     Scale and shift that are near the mean and std of all rows are not enough: those of one file more or less are.
     """
-    assert attempt.gamma is not None
-    assert attempt.lam is not None
-    advantages = reading.model()(attempt.gamma, attempt.lam)
+    gamma, lam = decays_of(attempt, reading.candidate)
+    advantages = reading.model()(gamma, lam)
     counted = advantages if reading.measured is None else advantages[reading.measured]
     moments = Moments.of(counted)
     held, errors = reading.held, dict[NormRule, float]()
@@ -93,7 +93,7 @@ def normalization(attempt: Attempt, reading: CandidateReading) -> Whitening:
         if rule not in errors:
             off = np.abs(normalize(advantages[held], constants) - reading.column[held])
             errors[rule] = float(off.max(initial=0.0))
-    bound = _bound(reading, attempt.gamma, attempt.lam, 1 / attempt.scale, -attempt.shift / attempt.scale)
+    bound = _bound(reading, gamma, lam, 1 / attempt.scale, -attempt.shift / attempt.scale)
     least = min(errors.values(), default=np.inf)
     if least > bound:
         return Whitening("an affine map of it; not with the mean and std of these rows")
@@ -234,6 +234,7 @@ def _bound(reading: CandidateReading, gamma: float, lam: float, slope: float, of
 
 def descend(reading: CandidateReading) -> Trial:
     """Conventions in which A is not its own recursion: by descent, raw first and then up to a whitening."""
+    reading = with_window(reading)
     part = part_of(reading)
     trials = []
     for affine in (False, True) if _may_be_whitened(reading) else (False,):
@@ -256,7 +257,7 @@ def _searched(reading: CandidateReading, affine: bool) -> Trial | None:
         reading.column[reading.held],
         [(settings.gamma, settings.lam)],
         affine=affine,
-        has_lam=settings.lam_alpha is None,
+        has_lam=reading.has_lam,
     )
     slope = found.slope if found.slope > 0 else 1.0
     if affine and not _is_seen(reading, found.gamma, found.lam, slope, found.offset):
@@ -267,14 +268,8 @@ def _searched(reading: CandidateReading, affine: bool) -> Trial | None:
 def _of_all_rows(reading: CandidateReading, found: Trial, affine: bool) -> Trial:
     """What was found on a part of the rows; of no use to most of them, it is not looked at any closer."""
     attempt = found.attempt
-    assert attempt.gamma is not None
-    assert attempt.lam is not None
-    gamma, lam, slope, offset = (
-        attempt.gamma,
-        attempt.lam,
-        1 / attempt.scale,
-        -attempt.shift / attempt.scale,
-    )
+    gamma, lam = decays_of(attempt, found.candidate)
+    slope, offset = 1 / attempt.scale, -attempt.shift / attempt.scale
     trial = _held_against(reading, gamma, lam, slope, offset)
     if trial.attempt.is_reproduced or 2 * attempt.num_deviating > attempt.num_rows:
         return trial
@@ -284,7 +279,7 @@ def _of_all_rows(reading: CandidateReading, found: Trial, affine: bool) -> Trial
         reading.column[reading.held],
         Found(gamma, lam, slope, offset, error),
         affine=affine,
-        has_lam=reading.candidate.settings.lam_alpha is None,
+        has_lam=reading.has_lam,
     )
     closer = _as_written(reading, near.gamma, near.lam, near.slope if near.slope > 0 else 1.0, near.offset)
     return min(trial, closer, key=lambda one: one.rank)
@@ -326,7 +321,7 @@ def _held_against(reading: CandidateReading, gamma: float, lam: float, slope: fl
         presets=candidate.presets,
         flags=candidate.flags,
         gamma=gamma,
-        lam=lam,
+        lam=lam if candidate.settings.uses("lam") else None,
         scale=1 / slope,
         shift=-offset / slope,
         num_rows=len(off) + len(reading.missing),
@@ -334,9 +329,24 @@ def _held_against(reading: CandidateReading, gamma: float, lam: float, slope: fl
         max_error=largest,
         rms_error=rms,
         is_lam_determined=candidate.settings.lam_alpha is None,
+        estimator=candidate.settings.estimator,
+        n_steps=candidate.settings.n_steps,
     )
     cost = float(np.minimum(off / tolerance, 1e6).mean()) if len(off) and tolerance > 0 else 0.0
     return Trial(candidate, attempt, cost, None, np.zeros(0, np.float32), len(reading.missing))
+
+
+def decays_of(attempt: Attempt, candidate: Candidate) -> tuple[float, float]:
+    """γ and λ, also those that the estimator does not use."""
+    settings = candidate.settings
+    gamma = settings.gamma if attempt.gamma is None else attempt.gamma
+    return gamma, settings.lam if attempt.lam is None else attempt.lam
+
+
+def largest_bound(attempt: Attempt, reading: CandidateReading) -> float:
+    """What rounding can add up to along the sums of this attempt."""
+    gamma, lam = decays_of(attempt, reading.candidate)
+    return _bound(reading, gamma, lam, 1 / attempt.scale, -attempt.shift / attempt.scale)
 
 
 def place(preset: str) -> int:

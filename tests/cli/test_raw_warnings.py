@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -55,9 +58,21 @@ def run(command, path, *, out):
         )
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("role", ["reward", "value"])
-@pytest.mark.parametrize("size", [1e38, 3.4e38, 1e300, 1.7e308, 1e-310, np.inf, np.nan])
+SIZES = (1e38, 3.4e38, 1e300, 1.7e308, 1e-310, np.inf, np.nan)
+#: Commands of which a run takes half a second and more, and the numbers that they meet in each run of the suite.
+COSTLY = {
+    "compute -o OUT --plot PLOT": ("reward", 1e300, 1.7e308),
+    "verify": ("value", 1e38, 1.7e308, 1e-310),
+}
+
+
+def _each_run() -> Iterator[Any]:
+    for command, role, size in itertools.product(COMMANDS, ("reward", "value"), SIZES):
+        is_left_out = command in COSTLY and not {role, size} <= {*COSTLY[command]}
+        yield pytest.param(command, role, size, marks=pytest.mark.slow if is_left_out else ())
+
+
+@pytest.mark.parametrize(("command", "role", "size"), [*_each_run()])
 def test_python_warns_of_nothing_and_nothing_breaks(tmp_path, command, role, size):
     signs = np.where(np.arange(NUM_STEPS) % 2, -1.0, 1.0)
     path = write(tmp_path / "r.parquet", **{role: size * signs})

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from formats.contract_files import BUILDERS, NESTED, Builder
+from typer.testing import CliRunner
 
 from gaecli import compute as compute_in_process
+from gaecli.cli.main import app
 from gaecli.errors import GaeError
 from gaecli.formats.registry import FORMATS, Format, format_of, open_file
 
@@ -51,9 +53,10 @@ def oracle(gamma: float, lam: float) -> tuple[list[float], list[float]]:
     return advantages, [a + v for a, v in zip(advantages, values, strict=True)]
 
 
-def compute(run_gae: Run, *args: Any) -> dict[str, Any]:
-    done = run_gae("compute", *args, "--json")
-    assert done.returncode == 0, done.stderr
+def compute(*args: Any) -> dict[str, Any]:
+    """In this process: how commands start is tested elsewhere, and these are hundreds of runs."""
+    done = CliRunner().invoke(app, ["compute", *map(str, args), "--json"])
+    assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
 
 
@@ -79,9 +82,9 @@ def test_the_content_says_what_it_is(known: Format, path: Path) -> None:
     assert open_file(nameless).format_name == known.name
 
 
-def test_columns_are_added_and_all_else_is_kept(builder: Builder, path: Path, run_gae: Run) -> None:
+def test_columns_are_added_and_all_else_is_kept(builder: Builder, path: Path) -> None:
     before = builder.other(path)
-    summary = compute(run_gae, path)
+    summary = compute(path)
     assert builder.other(path) == before
     assert_result(builder, path)
     (file,) = summary["files"]
@@ -89,44 +92,42 @@ def test_columns_are_added_and_all_else_is_kept(builder: Builder, path: Path, ru
     assert summary["bootstrapped"] == {"next_value": 1, "zero": 0, "current": 0}
 
 
-def test_the_same_command_again_changes_nothing(builder: Builder, path: Path, run_gae: Run) -> None:
-    compute(run_gae, path)
+def test_the_same_command_again_changes_nothing(builder: Builder, path: Path) -> None:
+    compute(path)
     before = path.read_bytes()
-    (file,) = compute(run_gae, path)["files"]
+    (file,) = compute(path)["files"]
     assert file["status"] == "up to date"
     assert path.read_bytes() == before
 
 
-def test_other_settings_replace_our_columns(builder: Builder, path: Path, run_gae: Run) -> None:
+def test_other_settings_replace_our_columns(builder: Builder, path: Path) -> None:
     before = builder.other(path)
-    compute(run_gae, path)
-    compute(run_gae, path, "-g", "0.5", "-l", "0.1")
+    compute(path)
+    compute(path, "-g", "0.5", "-l", "0.1")
     assert_result(builder, path, 0.5, 0.1)
     assert builder.other(path) == before
-    compute(run_gae, path)
+    compute(path)
     assert_result(builder, path)
 
 
-def test_columns_under_another_name_stand_beside_the_first_ones(
-    builder: Builder, path: Path, run_gae: Run
-) -> None:
-    compute(run_gae, path)
+def test_columns_under_another_name_stand_beside_the_first_ones(builder: Builder, path: Path) -> None:
+    compute(path)
     other = ("--advantage-column", "adv", "--return-column", "ret", "-g", "0.5", "-l", "0.1")
-    compute(run_gae, path, *other)
+    compute(path, *other)
     assert_result(builder, path)
     np.testing.assert_allclose(builder.column(path, "adv"), oracle(0.5, 0.1)[0], rtol=1e-6)
-    assert compute(run_gae, path, *other)["files"][0]["status"] == "up to date"
-    assert compute(run_gae, path)["files"][0]["status"] == "up to date"
+    assert compute(path, *other)["files"][0]["status"] == "up to date"
+    assert compute(path)["files"][0]["status"] == "up to date"
 
 
-def test_an_edited_file_is_computed_again(builder: Builder, path: Path, run_gae: Run) -> None:
-    compute(run_gae, path)
+def test_an_edited_file_is_computed_again(builder: Builder, path: Path) -> None:
+    compute(path)
     builder.write(path, None)
-    compute(run_gae, path)
+    compute(path)
     provenance = open_file(path).provenance
     assert provenance is not None
     builder.write(path, "somebody")
-    (file,) = compute(run_gae, path)["files"]
+    (file,) = compute(path)["files"]
     assert file["status"] == "written"
 
 
@@ -168,28 +169,28 @@ def test_a_column_of_somebody_else_is_not_replaced(builder: Builder, tmp_path: P
     assert "`advantage`" in done.stderr
     assert "--overwrite" in done.stderr
     assert path.read_bytes() == before
-    compute(run_gae, path, "--overwrite")
+    compute(path, "--overwrite")
     assert_result(builder, path)
 
 
-def test_the_result_may_go_elsewhere(builder: Builder, path: Path, tmp_path: Path, run_gae: Run) -> None:
+def test_the_result_may_go_elsewhere(builder: Builder, path: Path, tmp_path: Path) -> None:
     before = path.read_bytes()
     target = tmp_path / f"out{builder.suffix}"
-    compute(run_gae, path, "-o", target)
+    compute(path, "-o", target)
     assert path.read_bytes() == before
     assert_result(builder, target)
     assert open_file(target).provenance is not None
 
 
-def test_a_sidecar_leaves_the_file_alone(builder: Builder, path: Path, run_gae: Run) -> None:
+def test_a_sidecar_leaves_the_file_alone(builder: Builder, path: Path) -> None:
     before = path.read_bytes()
-    compute(run_gae, path, "--sidecar")
+    compute(path, "--sidecar")
     assert path.read_bytes() == before
     assert path.with_name("rollouts.gae.parquet").exists()
 
 
-def test_the_memory_limit_does_not_change_the_numbers(builder: Builder, path: Path, run_gae: Run) -> None:
-    compute(run_gae, path, "--memory", "1MiB")
+def test_the_memory_limit_does_not_change_the_numbers(builder: Builder, path: Path) -> None:
+    compute(path, "--memory", "1MiB")
     assert_result(builder, path)
 
 

@@ -6,12 +6,15 @@ It proves the protocol: what is asked for, in which order, and what is there aft
 from __future__ import annotations
 
 import re
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import boto3
+import certifi
 from botocore.config import Config
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
@@ -55,12 +58,18 @@ class S3Server:
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
+        # One authority: clients read all of them before their first request, and this takes as long as ten requests.
+        self._authority = tempfile.NamedTemporaryFile("w", suffix=".pem")
+        certificate, end, _ = certifi.contents().partition("-----END CERTIFICATE-----")
+        self._authority.write(certificate + end)
+        self._authority.flush()
         self.client.create_bucket(Bucket=BUCKET)
         return self
 
     def __exit__(self, *error: object) -> None:
         self._server.shutdown()
         self._thread.join()
+        self._authority.close()
 
     @property
     def env(self) -> dict[str, str]:
@@ -70,10 +79,12 @@ class S3Server:
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CA_BUNDLE": self._authority.name,
         }
 
-    @property
+    @cached_property
     def client(self) -> Any:
+        """One for all: to make it takes longer than a request."""
         env = self.env
         return boto3.client(
             "s3",

@@ -278,7 +278,7 @@ class TestBytes:
 
     def test_many_small_objects_take_six_requests_each(self, s3, gae):
         """Its bytes, its headers, the three of an upload, and the last look; one where nothing is to be done."""
-        num_objects = 40
+        num_objects = 15
         for index in range(num_objects):
             s3.put(f"many/{index:03}.parquet", rollout(50))
         for requests in (6, 1):

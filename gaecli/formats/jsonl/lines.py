@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from gaecli.formats.base import (
     WritePlan,
 )
 from gaecli.formats.jsonl.bounds import BoundError, check_cells, check_depth, parse, whole_lines
+from gaecli.formats.jsonl.mixed import MOST_PATHS, changed_path, conflicts, with_texts
 from gaecli.formats.jsonl.numbers import inexact_columns, with_exact_columns
 from gaecli.formats.jsonl.objects import edited, field_texts, is_compact
 from gaecli.formats.jsonl.record import believed, read_record
@@ -64,15 +67,23 @@ class JsonLinesInput(SchemaColumns):
         schemas: list[pa.Schema] = []
         self._pieces: list[_LineBatch] = []
         self._inexact: set[str] = set()
+        #: Fields that hold values of several types, and are read as texts.
+        self._mixed: list[str] = []
+        self._is_reread = False
         self._first_line = ""
         try:
             status = path.stat()
             with path.open("rb") as file:
                 for start, content in whole_lines(file):
                     self._add_piece(start, content, schemas)
-            self.schema: pa.Schema = with_exact_columns(_unified(schemas), self._inexact, self._tables)
+            self.schema: pa.Schema = with_exact_columns(self._unified(schemas), self._inexact, self._tables)
             self.num_rows = sum(piece.num_rows for piece in self._pieces)
             columns = schema_columns(self.schema, self.num_rows)
+            columns |= {
+                name: replace(columns[name], type_name="of several types")
+                for name in self._mixed
+                if name in columns
+            }
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
@@ -89,7 +100,7 @@ class JsonLinesInput(SchemaColumns):
         first_row = self._pieces[-1].first_row + self._pieces[-1].num_rows if self._pieces else 0
         check_depth(lines, first_row)
         check_cells(content, len(lines), first_row)
-        table = parse(content)
+        table = self._parse(content)
         if table.num_rows != len(lines):
             raise ValueError(
                 f"{len(lines):,} lines from row {first_row:,} on hold {table.num_rows:,} objects"
@@ -100,12 +111,39 @@ class JsonLinesInput(SchemaColumns):
         schemas.append(table.schema)
         self._inexact |= inexact_columns(table)
 
-    def _tables(self, schema: pa.Schema) -> Iterator[pa.Table]:
+    def _parse(self, content: bytes, schema: pa.Schema | None = None) -> pa.Table:
+        """Lines as a table. A field that changes its type is one of texts from then on."""
+        plain = content
+        while True:
+            try:
+                return parse(with_texts(plain, self._mixed) if self._mixed else plain, schema)
+            except pa.ArrowInvalid as error:
+                path = changed_path(error)
+                if path is None or path in self._mixed or len(self._mixed) == MOST_PATHS:
+                    raise
+                self._mixed.append(path)
+
+    def _unified(self, schemas: list[pa.Schema]) -> pa.Schema:
+        """That of all pieces; where they differ in the type of a field, it is one of texts."""
+        while True:
+            try:
+                return _unified(schemas)
+            except pa.ArrowException:
+                known = len(self._mixed)
+                for one, other in itertools.pairwise(schemas):
+                    paths = conflicts(pa.struct(list(one)), pa.struct(list(other)))
+                    self._mixed += [path for path in paths if path not in self._mixed]
+                if not self._mixed or len(self._mixed) > MOST_PATHS or self._is_reread:
+                    raise
+                self._is_reread = len(self._mixed) == known
+                schemas = [table.schema for table in self._tables(None)]
+
+    def _tables(self, schema: pa.Schema | None) -> Iterator[pa.Table]:
         """The pieces, one after the other."""
         with self.path.open("rb") as file:
             for piece in self._pieces:
                 file.seek(piece.start)
-                yield parse(file.read(piece.stop - piece.start), schema)
+                yield self._parse(file.read(piece.stop - piece.start), schema)
 
     @functools.cached_property
     def provenance(self) -> dict[str, Any] | None:
@@ -166,7 +204,7 @@ class JsonLinesInput(SchemaColumns):
             try:
                 with self.path.open("rb") as file:
                     file.seek(piece.start)
-                    table = parse(file.read(piece.stop - piece.start), schema)
+                    table = self._parse(file.read(piece.stop - piece.start), schema)
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise _unreadable(self.path, error) from error
             if table.num_rows != piece.num_rows:
