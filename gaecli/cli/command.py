@@ -29,8 +29,9 @@ class Given:
         """A run option, to a command that has not all of them."""
         return self._run[name]
 
-    def settings(self) -> Settings:
-        explicit = dict(self._settings)
+    def settings(self, **more: Any) -> Settings:
+        """`more`: what the command makes of options of its own."""
+        explicit = {**self._settings, **more}
         preset = explicit.pop("preset", "exact")
         columns = {role: name for role, name in self._columns.items() if name is not None}
         return Settings.from_preset(preset, **explicit, columns=columns)
