@@ -58,6 +58,19 @@ class Placement:
         rows[self.order] = steps
         return rows
 
+    def is_same(self, other: Placement, *num_steps: int) -> bool:
+        """So many steps here and there stand in the same rows."""
+        if (
+            len(set(num_steps)) > 1
+            or self.num_rows != other.num_rows
+            or self.dense_shape != other.dense_shape
+        ):
+            return False
+        if self.order is None and other.order is None:
+            return True
+        steps = np.arange(num_steps[0])
+        return bool(np.array_equal(self.rows_of_steps(steps), other.rows_of_steps(steps)))
+
     def row_of_step(self, step: int) -> int:
         """Index among the block's rows (flat, for dense arrays) of one step."""
         return int(self.rows_of_steps(np.array([step], np.int64))[0])
@@ -163,6 +176,16 @@ class LostRewards:
 
 
 @dataclass(frozen=True)
+class UnitFacts:
+    """Units that have steps, trajectories that have units, steps in units; rewards that are not 0 elsewhere."""
+
+    units: int
+    episodes: int
+    steps: int
+    rewards_outside: int
+
+
+@dataclass(frozen=True)
 class BlockFacts:
     """What a block saw that only all blocks together can judge (FORMATS: which step a flag belongs to).
 
@@ -197,6 +220,7 @@ class BlockFacts:
     rows: RowFacts | None = None
     pieces: PieceFacts | None = None
     lost: LostRewards = field(default_factory=lambda: LostRewards())
+    units: UnitFacts | None = None
     #: By its name, how a column runs that looks like an id and that nothing uses.
     suspects: Mapping[str, Any] = field(default_factory=dict)
 

@@ -29,9 +29,14 @@ class Given:
         """A run option, to a command that has not all of them."""
         return self._run[name]
 
-    def settings(self, **more: Any) -> Settings:
-        """`more`: what the command makes of options of its own."""
-        explicit = {**self._settings, **more}
+    def settings(self, more: Mapping[str, Any] | None = None, *, of_groups: str | None = None) -> Settings:
+        """With `more`, which the command makes of options of its own.
+
+        `of_groups`: the estimator that is meant where groups are named and no estimator is.
+        """
+        explicit = {**self._settings, **(more or {})}
+        if of_groups is not None and explicit.get("group_column") and explicit.get("estimator") == "gae":
+            explicit["estimator"] = of_groups
         preset = explicit.pop("preset", "exact")
         columns = {role: name for role, name in self._columns.items() if name is not None}
         return Settings.from_preset(preset, **explicit, columns=columns)

@@ -14,7 +14,7 @@ _TOP = 12
 
 @command(
     "one_input row the_episode the_step the_env top",
-    "estimator n_steps gamma lam preset truncation bootstrap done_at",
+    "estimator n_steps rho_bar c_bar pg_bar gamma lam preset truncation bootstrap done_at",
     "layout mask_mode masked_reward norm_ddof norm_eps norm_floor",
     SUCCESS_OPTIONS,
     GROUP_OPTIONS,

@@ -23,7 +23,7 @@ from gaecli.results import Sweep, SweepFile
 
 @command(
     "inputs gammas lams windows swept_estimators swept_presets metric truncation bootstrap done_at layout mask_mode",
-    "masked_reward",
+    "masked_reward rho_bar c_bar pg_bar",
     GROUP_OPTIONS,
     ROLE_COLUMNS,
     "advantage_column return_column device memory files_from join output overwrite plot document_json quiet on_nan",
@@ -53,7 +53,7 @@ def sweep(
     n_steps = parse_whole_numbers(windows, "--n-steps") if windows is not None else []
     first = {"n_steps": n_steps[0]} if n_steps and "n_steps" not in kind.unused else {}
     settings = [
-        given.settings(preset=preset, estimator=estimator, **(first if is_grid else {}))
+        given.settings({"preset": preset, "estimator": estimator, **(first if is_grid else {})})
         for estimator in estimators
         for preset in presets
     ]

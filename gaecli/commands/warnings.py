@@ -45,20 +45,17 @@ def reading_notes(totals: Totals, settings: Settings, file: str | None) -> list[
         *_deviations(totals, settings, file),
         *_bootstraps(totals.bootstrapped, totals.counts.episodes, settings, file),
         *_dropped(totals, file),
-        *_of_units(totals, file),
+        *_of_streams(totals, file),
     ]
 
 
-def _of_units(totals: Totals, file: str | None) -> list[WarningNote]:
-    notes = []
-    count = totals.units_by_id + totals.units_by_end
-    if 0 < count == totals.episodes_of_units and totals.counts.steps > count:
-        hint = "look at the column: an id that is 0 at every token (AReaL#1666), or a flag that is never set"
-        notes.append(counted("single-units", (count,), file, hint=hint))
-    if totals.rewards_outside:
-        hint = "give them to a token of the turn that earned them"
-        notes.append(counted("rewards-outside-units", (totals.rewards_outside,), file, hint=hint))
-    return notes
+def _of_streams(totals: Totals, file: str | None) -> list[WarningNote]:
+    if not totals.bare_ends:
+        return []
+    hint = (
+        "name a column in `--stream` with `next=COLUMN` or `bootstrap=COLUMN`, or pass `--bootstrap current`"
+    )
+    return [counted("stream-bootstrap-zero", (totals.bare_ends,), file, hint=hint)]
 
 
 def only_file(plan: StreamPlan) -> str | None:
