@@ -191,6 +191,21 @@ def test_ends_that_a_preset_reads_early_are_told(tmp_path):
     assert notes["preset-early-ends"].count == rollout.ended.sum()
 
 
+def test_discounted_sums_are_not_cut_early(tmp_path):
+    """AgileRL without GAE reads the flag of the row itself; before the last row, either kind of end is terminal."""
+    rollout = random_rollout(31, num_envs=4, num_steps=64)
+    np.savez(tmp_path / "r.npz", **own_arrays("agilerl", rollout))
+    summary = gaecli.compute(tmp_path / "r.npz", preset="agilerl", estimator="mc")
+    wanted = np.zeros(rollout.shape)
+    for env in range(4):
+        later = rollout.following[env, -1] * (not rollout.ended[env, -1])
+        for t in reversed(range(64)):
+            later = rollout.rewards[env, t] + 0.99 * later * (t == 63 or not rollout.ended[env, t])
+            wanted[env, t] = later
+    np.testing.assert_allclose(np.load(tmp_path / "r.npz")["return"].T, wanted, **TOLERANCE)
+    assert not [note for note in summary.warnings if note.code == "preset-early-ends"]
+
+
 @pytest.mark.parametrize("name", ["spinup", "rllib", "tianshou-npg", "finite-horizon"])
 def test_long_parquet(tmp_path, run_gae, name):
     rollout = random_rollout(25, num_envs=3, num_steps=200)
