@@ -134,7 +134,8 @@ RESPONSE_LOGS: tuple[ResponseLogKind, ...] = (
         rewards=("traces.rewards.*.score", "traces.rewards.*", "traces.reward"),
         estimator="dr-grpo",
         preset="prime-rl",
-        remark="each score counts with weight 1; where the `weight` beside it is another, `--reward NAME=WEIGHT`",
+        remark="each score counts with weight 1; where the `weight` beside it is another, `--reward NAME=WEIGHT`; "
+        "`effective/` repeats episodes of `all/`",
     ),
     ResponseLogKind(
         name="verifiers traces",
