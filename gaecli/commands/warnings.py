@@ -72,7 +72,7 @@ def _deviations(totals: Totals, settings: Settings, file: str | None) -> list[Wa
         numbers, names = (totals.counts.truncated,), (who, settings.truncation)
         notes.append(counted("preset-truncation", numbers, file, names=names, hint=_exact_hint(settings)))
     num_ended = totals.counts.terminated + totals.counts.truncated
-    if convention.early_ends and num_ended:
+    if convention.early_ends and settings.uses("early_ends") and num_ended:
         notes.append(counted("preset-early-ends", (num_ended,), file, names=(settings.preset,)))
     if convention.arrival_rows and totals.unestimated_steps:
         numbers = (totals.unestimated_steps,)

@@ -72,16 +72,6 @@ def with_lane_ends(prepared: Block, carry: Carry, gamma: float) -> Block:
     return replace(prepared, next_values=next_values)
 
 
-def check_is_gae(settings: Settings, command: str) -> None:
-    """Of what is about γ, λ and δ: `command` is who asks, for the message."""
-    if settings.estimator != "gae":
-        raise UsageError(
-            f"`{command}` knows GAE only, and `--estimator {settings.estimator}` is another one",
-            hint="drop `--estimator`; all other commands take it",
-        )
-    check_decays_are_numbers(settings, command)
-
-
 def check_decays_are_numbers(settings: Settings, command: str) -> None:
     """One γ and one λ, whatever the step and the length of its trajectory."""
     for name in OPTIONAL:

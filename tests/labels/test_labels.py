@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from faults.data_sets import MAKERS
 from labels.recorded import TASKS, random_recording, read_all, write_lerobot
 from pipeline.running import small_blocks
 
@@ -31,7 +32,7 @@ def table_of(advantages: Any, **more: Any) -> pa.Table:
     return pa.table({"reward": numbers, "value": np.zeros(len(numbers)), "terminated": ends, **more})
 
 
-def numbers(seed: int, count: int = 203) -> np.ndarray:
+def numbers(seed: int, count: int = 103) -> np.ndarray:
     """With many that are equal."""
     return np.round(np.random.default_rng(seed).normal(size=count) * 4) / 4
 
@@ -40,7 +41,7 @@ def percentile(numbers: np.ndarray, percent: float) -> float:
     return float(np.percentile(numbers, percent, method="linear"))
 
 
-def intervened(seed: int, count: int = 203) -> np.ndarray:
+def intervened(seed: int, count: int = 103) -> np.ndarray:
     return np.random.default_rng(seed).random(count) < 0.2
 
 
@@ -84,11 +85,13 @@ def test_sides_and_operators_are_one_flag_each(tmp_path: Path, side: str, operat
     assert told is not None
     assert told.words == {"top": "top 30 %", "above": "above the 30th percentile"}[side]
     assert told.groups[0].threshold == threshold
-    assert (told.positive, told.labelled) == (wanted.sum(), 203)
+    assert (told.positive, told.labelled) == (wanted.sum(), 103)
 
 
-@pytest.mark.parametrize(("rows", "store"), [(2, 0), (7, None), (1000, None)])
-@pytest.mark.parametrize("normalize", ["none", "all", "episode", "file"])
+@pytest.mark.parametrize(
+    ("rows", "store", "normalize"),
+    [(2, 0, "none"), (7, None, "all"), (4, 0, "episode"), (7, 0, "file"), (1000, None, "none")],
+)
 def test_labels_do_not_depend_on_blocks_files_or_memory(rows: int, store: int | None, normalize: str) -> None:
     """One threshold over all inputs, of advantages as they are written."""
     parts = [numbers(4, 60), numbers(5, 3), numbers(6, 41)]
@@ -106,7 +109,7 @@ def test_labels_do_not_depend_on_blocks_files_or_memory(rows: int, store: int | 
 def test_groups_have_thresholds_of_their_own(tmp_path: Path) -> None:
     """A null is a group, too; and one whose rows are all left out has nothing but those."""
     advantages = numbers(7)
-    tasks = [["a", "b", None][index % 3] for index in range(202)] + ["c"]
+    tasks = [["a", "b", None][index % 3] for index in range(102)] + ["c"]
     forced = intervened(8)
     forced[-1] = True
     with small_blocks(11) as folder:
@@ -256,9 +259,11 @@ def test_flat_hdf5_and_arrow_take_them(tmp_path: Path) -> None:
         assert file["last"][()].tolist() == [0, 0, 0, 0, 1]
     path = tmp_path / "rollouts.arrow"
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
+        writer.write_table(table, max_chunksize=2)
     for kind in ("bool", "text"):
         gaecli.compute(path, **AS_REWARDS, label_rule="crr", label_type=kind)
+        again = gaecli.compute(path, **AS_REWARDS, label_rule="crr", label_type=kind)
+        assert [file.status for file in again.files] == ["up to date"]
         cells = pa.ipc.open_file(path).read_all()["label"].to_pylist()
         assert cells == [
             {"bool": n > 0, "text": "positive" if n > 0 else "negative"}[kind] for n in (1, -1, 2, 0, 0)
@@ -371,3 +376,21 @@ def test_the_summary_says_which_side_is_meant(tmp_path: Path, run_gae: Callable[
     assert (labels["words"], labels["operator"], labels["by"]) == ("above the 30th percentile", ">", "task")
     assert [group["label"] for group in labels["groups"]] == ["0", "1"]
     assert [group["threshold"] for group in labels["groups"]] == [29.4 / 64, 30.4 / 64]
+
+
+@pytest.mark.parametrize("kind", ["Hub", "save_to_disk"])
+def test_folders_of_datasets_list_the_types_of_labels(tmp_path: Path, kind: str) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    MAKERS[kind](root)
+    options = {"label_rule": "kai0", "label_type": "text", "terminal_column": "last"}
+    gaecli.compute(root, **options)
+    card = root / ("README.md" if kind == "Hub" else "dataset_info.json")
+    text = card.read_text()
+    if kind == "Hub":
+        assert "  - name: label\n    dtype: string\n  - name: last\n    dtype: bool\n" in text
+    else:
+        features = json.loads(text)["features"]
+        assert (features["label"]["dtype"], features["last"]["dtype"]) == ("string", "bool")
+    again = gaecli.compute(root, **options)
+    assert {file.status for file in again.files} == {"up to date"}

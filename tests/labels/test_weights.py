@@ -65,7 +65,7 @@ def rabc(recording: Recording, progress: list[float | None], chunk: int, kappa: 
     std = max(math.sqrt(sum((delta - centre) ** 2 for delta in valid) / len(valid)), 1e-6)
     weights = []
     for delta in deltas:
-        if delta is None or delta > kappa:
+        if delta is None or np.float32(delta) > np.float32(kappa):  # as float32 there
             weights.append(1.0)
         elif delta >= 0:
             weights.append(min(max((delta - (mean - 2 * std)) / (4 * std + 1e-6), 0.0), 1.0))
@@ -74,10 +74,11 @@ def rabc(recording: Recording, progress: list[float | None], chunk: int, kappa: 
     return weights
 
 
-@pytest.mark.parametrize(("rows", "store"), [(2, 0), (5, None), (17, 0), (10_000, None)])
-@pytest.mark.parametrize("chunk", [1, 4, 50])
+@pytest.mark.parametrize(
+    ("rows", "store", "chunk"), [(2, 0, 4), (5, None, 50), (7, 0, 1), (17, 0, 20), (10_000, None, 50)]
+)
 def test_progress_is_compared_across_blocks_and_files(rows: int, store: int | None, chunk: int) -> None:
-    recording = random_recording(13)
+    recording = random_recording(13, 12)
     random = np.random.default_rng(14)
     progress = [
         None if random.random() < 0.05 else float(step)
