@@ -20,7 +20,7 @@ class ResponseLogKind:
     #: Columns that are all there, those that are texts (or lists of them) first.
     texts: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
-    #: Columns that together tell the responses to one prompt.
+    #: Columns that together tell the responses to one prompt; of `A or B` the first that is there.
     group: tuple[str, ...]
     #: The columns of scores: those of the first form that is there; `*` is any name. Empty: every other column of
     #: numbers is a reward function.
@@ -142,7 +142,7 @@ RESPONSE_LOGS: tuple[ResponseLogKind, ...] = (
         writer="verifiers 0.4.0, verifiers/v1/trace.py, Trace.to_record",
         files="`traces.jsonl`",
         others=("task", "nodes", "rewards"),
-        group=("task.hash",),
+        group=("task.hash or task.key or task.data.idx or task.data.prompt",),
         rewards=("rewards.*.score", "rewards.*", "reward"),
         estimator="dr-grpo",
         preset="prime-rl",

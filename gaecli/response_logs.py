@@ -27,6 +27,7 @@ _MOST_NAMED = 6
 _GROUP_NAMES = (
     "group_id",
     "group_index",
+    "group.id",
     "group",
     "uid",
     "prompt_id",
@@ -145,10 +146,12 @@ def likely(file: RolloutFile) -> ResponseLog | None:
     known = recognise(file)
     if known is not None or file.structure != "table":
         return known
-    there = {name.lower(): name for name in file.columns}
-    group = next((there[name] for name in _GROUP_NAMES if name in there), None)
+    there = {name.lower(): name for name in _names(file)}
+    group = next(
+        (there[name] for name in _GROUP_NAMES if name in there and _says(file.find(there[name]))), None
+    )
     score = next((there[name] for name in _SCORE_NAMES if name in there), None)
-    info = None if score is None else file.columns[score]
+    info = None if score is None else file.find(score)
     if group is None or info is None or info.unusable or info.kind not in ("float", "int", "bool"):
         return None
     advantage = next((name for name in ("advantage", "advantages") if name in file.columns), None)
@@ -191,6 +194,11 @@ def _is(file: RolloutFile, kind: ResponseLogKind) -> bool:
     return all(file.find(name) is not None for name in kind.others)
 
 
+def _says(info: ColumnInfo | None) -> bool:
+    """Not null throughout."""
+    return info is not None and info.kind != "null"
+
+
 def _is_text(info: ColumnInfo) -> bool:
     """Or messages of a chat."""
     return info.kind in ("id", "null") or info.has_whole_cells
@@ -199,7 +207,8 @@ def _is_text(info: ColumnInfo) -> bool:
 def _found(file: RolloutFile, kind: ResponseLogKind) -> ResponseLog:
     has_advantage = kind.advantage is not None and file.find(kind.advantage) is not None
     rewards = tuple(_rewards(file, kind))
-    group = tuple(name for name in kind.group if file.find(name) is not None)
+    found = [[name for name in names.split(" or ") if _says(file.find(name))] for names in kind.group]
+    group = tuple(names[0] for names in found if names)
     return ResponseLog(
         kind.name,
         kind.writer,

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaecli.columns import Roles, Unused, columns_there, flag_of, resolve
+from gaecli.columns import Roles, Unused, columns_there, did_you_mean, flag_of, resolve
 from gaecli.datasets.base import DataSet
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.registry import needs_whole_stream
@@ -297,7 +297,7 @@ def _check_label_columns(file: RolloutFile, settings: Settings) -> None:
         if info is None:
             raise UsageError(
                 f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
-                hint=hint,
+                hint=f"{did_you_mean(name, flag, file)}: {hint}",
             )
         if info.damage is not None:
             raise damaged(file.path, info)
