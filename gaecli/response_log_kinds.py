@@ -134,8 +134,7 @@ RESPONSE_LOGS: tuple[ResponseLogKind, ...] = (
         rewards=("traces.rewards.*.score", "traces.rewards.*", "traces.reward"),
         estimator="dr-grpo",
         preset="prime-rl",
-        remark="each score counts with weight 1; where the `weight` beside it is another, `--reward NAME=WEIGHT`; "
-        "`effective/` repeats episodes of `all/`",
+        remark="`effective/` repeats episodes of `all/`",
     ),
     ResponseLogKind(
         name="verifiers traces",
@@ -146,7 +145,6 @@ RESPONSE_LOGS: tuple[ResponseLogKind, ...] = (
         rewards=("rewards.*.score", "rewards.*", "reward"),
         estimator="dr-grpo",
         preset="prime-rl",
-        remark="each score counts with weight 1; where the `weight` beside it is another, `--reward NAME=WEIGHT`",
     ),
     ResponseLogKind(
         name="NeMo RL training data",

@@ -275,6 +275,33 @@ def test_what_is_null_throughout_tells_no_prompts(
     assert [row["advantage"] for row in table(path)] == [-0.5, 0.5] * 2
 
 
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.1, 2.0)])
+def test_weights_beside_scores_are_in_the_command(
+    run_gae: Callable[..., Any], tmp_path: Path, weights: tuple[float, float]
+) -> None:
+    path = tmp_path / "traces.jsonl"
+    rows = [trace(number, "h") for number in range(3)]
+    for number, row in enumerate(rows):
+        scores = {"ok": float(number), "style": 0.5 * number**2}
+        row["rewards"] = {
+            name: {"score": score, "weight": weight}
+            for (name, score), weight in zip(scores.items(), weights, strict=True)
+        }
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run_gae(*command_in(asked(path).hint)).returncode == 0
+    values = [sum(reward["score"] * reward["weight"] for reward in row["rewards"].values()) for row in rows]
+    expected = [value - sum(values) / 3 for value in values]
+    np.testing.assert_allclose([row["advantage"] for row in table(path)], expected, rtol=1e-6)
+
+
+def test_weights_that_change_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "traces.jsonl"
+    rows = [trace(number, "h") for number in range(2)]
+    rows[1]["rewards"]["ok"]["weight"] = 0.5
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "changes from row to row, and is not applied" in (asked(path).hint or "")
+
+
 def test_token_rewards_of_somebody_s_own(run_gae: Callable[..., Any], tmp_path: Path) -> None:
     path = tmp_path / "tokens.jsonl"
     rows = [
