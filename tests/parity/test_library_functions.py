@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from parity.sources import Source, cut
+from parity.sources import Source, cut, run
 from parity.test_libraries import GAMMA, LAM, _jax, case, compare, episodes_of, raw
 
 import gaecli
@@ -124,6 +124,22 @@ BASELINES_PPO2 = Source(
     "aba4e1dfefccc714c84eada8edd78ceb02f9d901816c31cb1cd296e7fd3aa5e4",
 )
 
+CLEANRL = Source(
+    "vwxyzjn/cleanrl@fe8d8a03c41a7ef5b523e2e354bd01c363e786bb",
+    "cleanrl/ppo.py",
+    "d8dfbb7ac0b21e747b77d6e6673e566db4d6cdacc83bcebcd19cf87ad0e459ae",
+)
+CLEANRL_JAX = Source(
+    "vwxyzjn/cleanrl@fe8d8a03c41a7ef5b523e2e354bd01c363e786bb",
+    "cleanrl/ppo_atari_envpool_xla_jax.py",
+    "a6963d31e4cec1e7c6e12391b65e19624e5f1dc6a9302cbbffc79d8c96e8af41",
+)
+TRL = Source(
+    "trl==1.12.0",
+    "trl/experimental/ppo/ppo_trainer.py",
+    "7216ea9e94a1498aac2933890133fdbdd8af67891ee208b5371de63c1224c907",
+)
+
 Transition = namedtuple("Transition", ["done", "value", "reward"])
 
 
@@ -224,6 +240,52 @@ class TestSteps:
         _, returns, _, _, values, *_ = run(runner)
         expected = [part.reshape(rollout.shape) for part in (returns - values, returns)]
         compare("baselines-ppo2", BASELINES_PPO2.version, dtype, raw("baselines-ppo2", rollout), expected)
+
+    def test_cleanrl(self, case):
+        torch = pytest.importorskip("torch")
+        rollout, arrays, dtype = case
+        starts = np.vstack([np.ones(rollout.shape[0]), arrays.ended[:-1]])
+        names = run(
+            CLEANRL,
+            "next_value = agent.get_value(",
+            "returns = advantages + values",
+            torch=torch,
+            device="cpu",
+            args=SimpleNamespace(num_steps=rollout.shape[1], gamma=GAMMA, gae_lambda=LAM),
+            agent=SimpleNamespace(get_value=lambda observations: observations),
+            next_obs=torch.from_numpy(arrays.last),
+            next_done=torch.from_numpy(arrays.ended[-1].astype(dtype)),
+            dones=torch.from_numpy(starts.astype(dtype)),
+            rewards=torch.from_numpy(arrays.rewards),
+            values=torch.from_numpy(arrays.values),
+        )
+        expected = [names[name].numpy().T for name in ("advantages", "returns")]
+        compare("cleanrl", CLEANRL.version, dtype, raw("cleanrl", rollout), expected)
+
+    def test_cleanrl_jax(self, case):
+        jax = _jax()
+        rollout, arrays, dtype = case
+        number, asarray = np.dtype(dtype).type, jax.numpy.asarray
+        starts = np.vstack([np.ones(rollout.shape[0]), arrays.ended[:-1]]).astype(dtype)
+        named = {"rewards": arrays.rewards, "values": arrays.values, "dones": starts}
+        named["advantages"] = np.zeros_like(arrays.values)
+        compute = cut(
+            CLEANRL_JAX,
+            "compute_gae",
+            np=np,
+            args=SimpleNamespace(num_steps=rollout.shape[1], gamma=number(GAMMA), gae_lambda=number(LAM)),
+            network=SimpleNamespace(apply=lambda params, observations: observations),
+            critic=SimpleNamespace(apply=lambda params, hidden: hidden[None]),
+        )
+        params = SimpleNamespace(critic_params=None, network_params=None)
+        storage = compute(
+            SimpleNamespace(params=params),
+            asarray(arrays.last),
+            asarray(arrays.ended[-1].astype(dtype)),
+            _Storage(**{name: asarray(array) for name, array in named.items()}),
+        )
+        expected = [np.asarray(part).T for part in (storage.advantages, storage.returns)]
+        compare("cleanrl-jax", CLEANRL_JAX.version, dtype, raw("cleanrl-jax", rollout), expected)
 
     def test_agilerl(self, case):
         torch = pytest.importorskip("torch")
@@ -332,6 +394,13 @@ class TestSteps:
         compare("rejax", REJAX.version, dtype, raw("rejax", rollout), expected)
 
 
+class _Storage(SimpleNamespace):
+    """A data class of flax."""
+
+    def replace(self, **changes):
+        return _Storage(**{**vars(self), **changes})
+
+
 def storage_of(arrays, of_array) -> SimpleNamespace:
     """T + 1 rows of values and of inverted flags, which are of the state that a step led to."""
     ones = np.ones_like(arrays.values[:1])
@@ -387,6 +456,34 @@ class TestTokens:
         table = pq.read_table(batch.path)
         found = [np.array(table[name].to_pylist()) for name in ("advantage", "return")]
         compare(preset, source.version, "float32", found, [part.numpy() for part in expected])
+
+    def test_trl(self, batch):
+        """Responses are padded to the right; rewards of tokens come in as KL, and a score where the trainer puts it."""
+        torch = batch.torch
+        length = batch.mask.shape[1]
+        last = np.random.default_rng(18).integers(0, length, len(batch.mask))
+        last[0] = length - 1  # a row that is full
+        batch.mask = np.arange(length) <= last[:, None]
+        whiten = cut(TRL, "masked_mean", "masked_var", "masked_whiten", torch=torch)
+        names = run(
+            TRL,
+            "response_idxs = torch.arange(",
+            "advantages = torch.masked_fill(",
+            torch=torch,
+            masked_whiten=whiten,
+            args=SimpleNamespace(
+                gamma=batch.gamma, lam=batch.lam, kl_estimator="k1", kl_coef=1.0, whiten_rewards=False
+            ),
+            INVALID_LOGPROB=1.0,
+            responses=batch.tensors.rewards,
+            sequence_lengths=torch.from_numpy(last),
+            scores=batch.tensors.rewards[:, 0],
+            logprobs=torch.zeros_like(batch.tensors.rewards),
+            ref_logprobs=batch.tensors.rewards,
+            values=batch.tensors.values,
+        )
+        expected = [names["advantages"], names["returns"]]
+        self.check("trl", TRL, batch, expected, names["rewards"].numpy())
 
     def test_openrlhf(self, batch):
         function = cut(OPENRLHF, "get_advantages_and_returns", torch=batch.torch)
