@@ -227,7 +227,7 @@ class BlockReader:
             checked_flags(block, block.extras[forced], f"`{forced}`", "--force-positive", piece.start, path)
         if name is None:
             return block, None
-        succeeded = success_flags(block, self.layout, name, piece.start, path)
+        succeeded = success_flags(block, self.layout, settings, piece.start, path)
         if self.outcomes is None:
             return block, episode_parts(block, succeeded)
         return rewarded(block, succeeded, self.outcomes, self.outcomes.by_block[address]), None
