@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gaecli.estimators.normalization import GroupConstants, NormRule
-from gaecli.estimators.stages import BEFORE, Scaling, ScoreStage, Statistic, stages_of
+from gaecli.estimators.stages import BEFORE, Component, Scaling, ScoreStage, Statistic, stages_of
 from gaecli.moments import GroupedMoments
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.group_tables import Constants, KnownGroups, MomentTable, plain
@@ -62,6 +62,21 @@ class Staged:
     num_degenerate: int = 0
 
 
+class StageTerm(NamedTuple):
+    """What one component of a stage makes of the score of one step: weight · (score - mean) · scale."""
+
+    stage: int
+    score_name: str
+    #: What is compared: rows with equal values in these columns, or all of a file, of an episode, or of the run.
+    scope: str
+    score: float
+    num_compared: int
+    mean: float
+    scale: float
+    weight: float
+    contribution: float
+
+
 class BlockStages:
     """The stages of the settings, over the scores of one block."""
 
@@ -90,6 +105,35 @@ class BlockStages:
         return Staged(
             advantages, self._now.raw, self._now.zeros, self._now.num_local, self._now.num_degenerate
         )
+
+    def terms(self, constants: Constants, step: int) -> list[StageTerm]:
+        """What all stages add up to at one step, component by component."""
+        found = []
+        for number, (stage, known) in enumerate(zip(self.stages, constants, strict=True)):
+            for component in stage.components:
+                scope = component.centre.statistic.scope
+                keys, groups, _ = self._groups_of(component.centre, known)
+                means, counts = keys.of_steps(groups.means), keys.of_steps(groups.counts)
+                score, mean = float(self._score(component.score)[step]), float(_at(means, step))
+                made = float(self._made_of(component, known)[step])
+                found.append(
+                    StageTerm(
+                        number,
+                        component.score,
+                        ", ".join(scope.columns) or scope.within,
+                        score,
+                        int(_at(counts, step)),
+                        mean,
+                        made / component.weight / (score - mean) if made else 0.0,
+                        component.weight,
+                        made,
+                    )
+                )
+            self._now = self._after(stage, known)
+        return found
+
+    def _made_of(self, component: Component, known: Mapping[Scaling, KnownGroups]) -> FloatArray:
+        return self._after(ScoreStage([component]), known).advantages
 
     def _after(self, stage: ScoreStage, known: Mapping[Scaling, KnownGroups]) -> Staged:
         now = self._now
@@ -189,6 +233,11 @@ class BlockStages:
                 found = GroupKeys(None, [label])
             self._keys[columns, within] = found
         return found
+
+
+def _at(numbers: Array, step: int) -> float:
+    """Of one step, where there is a number for each or one for all."""
+    return float(np.broadcast_to(np.asarray(numbers).reshape(-1), max(np.size(numbers), step + 1))[step])
 
 
 def _has_gaps(score: FloatArray, settled: Settled) -> bool:
