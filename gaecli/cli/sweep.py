@@ -9,9 +9,9 @@ import typer
 from gaecli.cli.command import Given, command
 from gaecli.cli.options import GROUP_OPTIONS, ROLE_COLUMNS
 from gaecli.cli.values import (
-    check_estimators,
     check_metric,
     check_plot,
+    estimators_in,
     names_in,
     parse_grid,
     parse_whole_numbers,
@@ -46,12 +46,13 @@ def sweep(
     and λ, side by side with those of the first. With `--output`, a copy gets one column per setting of a grid,
     such as `advantage_g0.99_l0.95`.
     """
-    estimators, presets = names_in(swept_estimators), names_in(swept_presets)
-    check_estimators(estimators)
+    estimators, presets = estimators_in(swept_estimators), names_in(swept_presets)
     is_grid = len(estimators) == len(presets) == 1 and not ESTIMATORS[estimators[0]].is_scored
     kind = ESTIMATORS[estimators[0]]
     n_steps = parse_whole_numbers(windows, "--n-steps") if windows is not None else []
     first = {"n_steps": n_steps[0]} if n_steps and "n_steps" not in kind.unused else {}
+    if not is_grid:
+        _check_no_grid(gammas, lams, windows, given["output"])
     settings = [
         given.settings({"preset": preset, "estimator": estimator, **(first if is_grid else {})})
         for estimator in estimators
@@ -77,7 +78,6 @@ def sweep(
 
         found = run(sources, *grid, settings[0], SweepOptions(**options), windows=n_steps)
     else:
-        _check_no_grid(gammas, lams, windows, given["output"])
         from gaecli.commands.sweep import SweepOptions, sweep_side_by_side
 
         found = sweep_side_by_side(sources, settings, SweepOptions(**options))

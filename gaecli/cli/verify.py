@@ -23,7 +23,7 @@ def verify(
     against_file: str | None,
     only_preset: str | None,
     only_estimator: str | None,
-    only_groups: str | None,
+    only_groups: list[str],
     only_n_steps: int | None,
     json: bool,
     quiet: bool,

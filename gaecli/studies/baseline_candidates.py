@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
+from gaecli.columns import columns_there, did_you_mean
 from gaecli.errors import GaeError, UsageError
 from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.formats.base import RolloutFile
+from gaecli.formats.own_columns import own_columns
+from gaecli.group_settings import names_of
 from gaecli.names import ADVANTAGE_NAMES, GROUP_NAMES, RETURN_NAMES
 from gaecli.presets.groups import group_presets
 from gaecli.records import dataclass
@@ -81,10 +84,17 @@ def _decisive(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in settings.to_dict().items() if name not in left_out}
 
 
-def group_columns(file: RolloutFile, given: str | None) -> Sequence[str]:
+def group_columns(file: RolloutFile, given: GroupColumns) -> Sequence[GroupColumns]:
     """Those that are there and may tell groups apart."""
-    if given is not None:
-        return [given]
+    if given:
+        names = names_of(given)
+        for name in names:
+            if file.find(name) is None:
+                raise UsageError(
+                    f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
+                    hint=did_you_mean(name, "--group-column", file),
+                )
+        return [names if len(names) > 1 else names[0]]
     by_name = {name.rpartition(".")[2].lower(): name for name in reversed(list(file.columns))}
     found = [by_name[name] for name in GROUP_NAMES if name in by_name]
     return [name for name in found if _is_usable(file, name)][:_MOST_COLUMNS]
@@ -100,7 +110,10 @@ def reward_columns(file: RolloutFile, settings: Settings, against: str) -> Seque
     if "reward" in settings.columns:
         return [None]
     found: list[str | None] = [None]
+    ours = own_columns(file.provenance)
     for name, info in file.columns.items():
+        if name in ours:
+            continue
         last = name.rpartition(".")[2].lower()
         is_number = info.kind in ("float", "int", "bool") and info.unusable is None and not info.is_list
         if is_number and name != against and last not in _NO_REWARDS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from itertools import chain, product, zip_longest
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from gaecli.columns import find_roles
 from gaecli.errors import GaeError, UsageError
 from gaecli.formats.base import RolloutFile
+from gaecli.group_settings import names_of
 from gaecli.records import dataclass
 from gaecli.results import Verification
 from gaecli.settings import Settings
@@ -82,7 +83,7 @@ class BaselineCourt:
         *,
         preset: str | None = None,
         estimator: str | None = None,
-        group_column: str | None = None,
+        group_column: GroupColumns = None,
     ) -> None:
         self._plan, self._file, self._against = plan, file, against
         self._settings, self._memory_bytes = settings, memory_bytes
@@ -145,7 +146,9 @@ class BaselineCourt:
         if self._is_given:
             return list(self.groups)
         step = step_column(self._file)
-        pairs: list[GroupColumns] = [(step, name) for name in self.groups] if step is not None else []
+        pairs: list[GroupColumns] = (
+            [(step, *names_of(one)) for one in self.groups] if step is not None else []
+        )
         return [*self.groups, *pairs, None]
 
     def _choice(self, settings: Settings) -> _Choice:
@@ -170,17 +173,21 @@ class BaselineCourt:
         files = self._plan.open_all(self._settings)
         loaded = {name: load_column(files, name, self._memory_bytes) for name in names}
         by_group = {choice.settings.group_column: choice for choice in singles}
-        found, plain = [], []
+        found: list[list[_Choice | None]] = []
+        plain: list[_Choice | None] = []
         for group, choice in by_group.items():
             held = choice.column.held
             path = str(self._plan.paths[0])
             numbers = {name: cells_of(one, choice.cells, path)[held] for name, one in loaded.items()}
             weights = reward_weights(numbers, choice.column.column, choice.column.groups)
-            found += [self._sum(group, one) for one in weights]
+            found.append([self._sum(group, one) for one in weights])
             plain += [self._sum(group, dict.fromkeys(named, 1.0))] if len(named) > 1 else []
-        sums = [one for one in found if one is not None and not one.num_unexplained]
+        # By turns: a part of a group is on the same line as the whole group is, in weights of the same sizes.
+        by_turns = chain.from_iterable(zip_longest(*found))
+        sums = [one for one in by_turns if one is not None and not one.num_unexplained]
         # Several rewards that are scaled one by one are no straight line in any sum of them.
-        return [*sums[:_MOST_CHOICES], *[one for one in plain if one is not None]][: 2 * _MOST_CHOICES]
+        last = [one for one in plain if one is not None][:_MOST_CHOICES]
+        return [*sums[: 2 * _MOST_CHOICES - len(last)], *last]
 
     def _sum(self, group: GroupColumns, rewards: Mapping[str, float]) -> _Choice | None:
         settings = reading_with(self._settings, group, None, rewards)
