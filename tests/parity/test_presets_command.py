@@ -191,6 +191,32 @@ def test_ends_that_a_preset_reads_early_are_told(tmp_path):
     assert notes["preset-early-ends"].count == rollout.ended.sum()
 
 
+def test_filler_rows_of_rl_games_are_left_out_of_statistics(tmp_path):
+    """rl_games 2.0 with next-step autoreset: the row after an end is no step; advantages flow as they did."""
+    rollout = random_rollout(32, num_envs=4, num_steps=64)
+    starts = np.ones(rollout.shape, bool)
+    starts[:, 1:] = rollout.ended[:, :-1]
+    is_step = ~starts
+    is_step[:, 0] = True
+    np.savez(
+        tmp_path / "r.npz",
+        mb_rewards=rollout.rewards.T,
+        mb_values=rollout.values.T,
+        mb_dones=starts.T.astype(np.float32),
+        time_outs=rollout.truncated.T & ~rollout.terminated.T,
+        last_values=rollout.following[:, -1],
+        fdones=rollout.ended[:, -1],
+        valid=is_step.T,
+    )
+    given = {"gamma": 0.99, "lam": 0.95, "mask_mode": "keep", "mask_column": "valid"}
+    gaecli.compute(tmp_path / "r.npz", preset="rl-games", **given)
+    raw = expected("rl-games", rollout, Settings.from_preset("rl-games", normalize="none"))[0]
+    wanted = (raw - raw[is_step].mean()) / (raw[is_step].std(ddof=1) + 1e-8)
+    found = np.load(tmp_path / "r.npz")["advantage"].T
+    np.testing.assert_allclose(found[is_step], wanted[is_step], **TOLERANCE)
+    assert np.isnan(found[~is_step]).all()
+
+
 def test_discounted_sums_are_not_cut_early(tmp_path):
     """AgileRL without GAE reads the flag of the row itself; before the last row, either kind of end is terminal."""
     rollout = random_rollout(31, num_envs=4, num_steps=64)
