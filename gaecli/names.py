@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gaecli.choices import UnitIs
+
 #: Role -> aliases in order of preference (`done` at the end of a step, `done_start` at its start).
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "reward": ("reward", "rewards", "next.reward", "token_level_rewards", "rew", "rews", "rew_buf", "r"),
@@ -160,6 +162,9 @@ FLAG_ROLES = (
     "padding_terminal",
 )
 NUMBER_ROLES = ("reward", "value", "next_value", "bootstrap_value")
+
+#: Of columns that presets over turns have names for: ids, or flags at the last token of each.
+UNIT_READINGS: Mapping[str, UnitIs] = {"turn_ids": "id", "end_of_response_position_mask": "end"}
 
 #: Names of columns that say when a row was recorded. They do not order the rows by themselves.
 CLOCKS = ("timestamp", "timestamps", "time", "datetime", "ts")

@@ -12,15 +12,17 @@ from gaecli.choices import Bootstrap
 from gaecli.errors import DataError
 from gaecli.estimators.base import Borders, Estimator, LaneSums, TrajectorySums
 from gaecli.estimators.bootstrap import needs_bootstrap
+from gaecli.estimators.stages import Statistic
 from gaecli.formats.base import Column, RolloutFile, Unit
 from gaecli.layouts.base import Layout
 from gaecli.layouts.evidence.flags import BlockEnds, block_ends
 from gaecli.layouts.evidence.tails import ZeroTails, zero_tails
+from gaecli.moments import GroupedMoments
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.reading_errors import told
 from gaecli.records import dataclass
 from gaecli.reward_streams import RewardStream
-from gaecli.rollouts import Block, BlockFacts, BoolArray, FloatArray, IndexArray, Lanes
+from gaecli.rollouts import Block, BlockFacts, BoolArray, FloatArray, IndexArray, Lanes, Names
 from gaecli.settings import Settings
 
 if TYPE_CHECKING:
@@ -61,6 +63,15 @@ class BlockSummary:
     first_progress: Following | None = None
     #: The same rows with the rewards of other streams (`--stream`).
     others: tuple[BlockSummary, ...] = ()
+    #: Moments of what the first stage compares, where they were asked for and nothing crosses the borders.
+    measured: Mapping[Statistic, Measured] | None = None
+
+
+class Measured(NamedTuple):
+    """Moments of groups by label, as a block has them."""
+
+    labels: Names
+    moments: GroupedMoments
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +102,11 @@ class Scanned:
         arrays = [item for holder in holders if holder is not None for item in vars(holder).values()]
         arrays += [] if self.sums is None else [*vars(self.sums).values(), *self.sums.by_name.values()]
         arrays += [*self.block.extras.values(), *(labels.codes for labels in self.block.labels.values())]
-        return sum({id(item): item.nbytes for item in arrays if isinstance(item, np.ndarray)}.values())
+        # A name of a group is an object, and all of a long one stays.
+        names = sum(80 * len(one.names) for one in self.block.labels.values() if isinstance(one.names, list))
+        return names + sum(
+            {id(item): item.nbytes for item in arrays if isinstance(item, np.ndarray)}.values()
+        )
 
 
 class BlockStore:

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaecli.columns import Roles, Unused, columns_there, flag_of, resolve
+from gaecli.columns import Roles, Unused, columns_there, did_you_mean, flag_of, resolve
 from gaecli.datasets.base import DataSet
 from gaecli.decay_settings import NEED_WHOLE_STREAM
 from gaecli.decay_settings import flag_of as decay_flag
@@ -303,7 +303,7 @@ def _check_label_columns(file: RolloutFile, settings: Settings) -> None:
         if info is None:
             raise UsageError(
                 f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
-                hint=hint,
+                hint=f"{did_you_mean(name, flag, file)}: {hint}",
             )
         if info.damage is not None:
             raise damaged(file.path, info)

@@ -83,6 +83,7 @@ TURN_PRESETS = (
         delta="turns: R + γₜ V' - V at their last tokens, R the sum of rewards; tokens: γ V' - V, and A + V of the "
         "turn as the reward of the last, where they end",
         recursion_text="A = δ + γₜλ A' over turns; A = δ + γλ A' over the tokens of one turn",
+        returns_text="A + V of every token, 0 at masked slots",
         bootstrap_text=NO_VALUE,
         normalization_text=BATCH_WHITENING,
         gamma=1.0,
