@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -182,7 +183,7 @@ class BlockReader:
             prepared = self.estimator.prepare(block)
             self._check_bootstrap(piece.start, prepared)
             ends = block_ends(block, piece.columns, self.unused, piece.start)
-        with clock("kernel"):
+        with clock("kernel"), _beyond_float64():
             estimates = self.estimator.estimate(prepared)
         others = tuple(
             self._other(piece, layout, estimator, ends, clock, one, block)
@@ -226,7 +227,7 @@ class BlockReader:
                 block = never_cut(block)
             prepared = estimator.prepare(block)
             self._check_bootstrap(piece.start, prepared)
-        with clock("kernel"):
+        with clock("kernel"), _beyond_float64():
             return Scanned(piece.start, block, prepared, ends, *estimator.estimate(prepared))
 
     def _block(self, piece: RawBlock, address: BlockAddress) -> tuple[Block, EpisodeParts | None]:
@@ -256,6 +257,11 @@ class BlockReader:
         if needs.any():
             step = int(np.argmax(needs))
             raise missing_bootstrap(start + int(block.file_rows(np.array([step]))[0]), str(self.file.path))
+
+
+def _beyond_float64() -> AbstractContextManager[object]:
+    """What overflows comes out as infinite or NaN, of which the numbers that are written tell."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def missing_bootstrap(row: int, path: str) -> DataError:
