@@ -10,6 +10,7 @@ import numpy as np
 from gaecli.estimators.normalization import GroupConstants, NormRule
 from gaecli.estimators.stages import BEFORE, Component, Scaling, ScoreStage, Statistic, stages_of
 from gaecli.moments import GroupedMoments
+from gaecli.pipeline.blocks import Measured
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.group_tables import Constants, KnownGroups, MomentTable, plain
 from gaecli.pipeline.settle import Settled, trajectory_numbers
@@ -38,13 +39,6 @@ class GroupKeys:
     def of_steps(self, numbers: Array) -> Array:
         """[N] from a number per label; one number where there is one group."""
         return numbers[0] if self.indices is None else numbers[self.indices]
-
-
-class Measured(NamedTuple):
-    """Moments by label, as a block has them."""
-
-    labels: Names
-    moments: GroupedMoments
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,12 +171,12 @@ class BlockStages:
         statistic = scaling.statistic
         keys = self._keys_of(statistic.scope.columns, statistic.scope.within)
         if keys.are_local is None or not keys.are_local.any():
-            return keys, known[scaling].of(keys.labels), None
+            return keys, known[scaling].of(keys.labels, scaling.rule), None
         local = scaling.rule.of_groups(_only(self._moments(statistic, keys), keys.are_local))
         shared = np.flatnonzero(~keys.are_local)
         if not len(shared):
             return keys, local, local
-        theirs = known[scaling].of([keys.labels[index] for index in shared.tolist()])
+        theirs = known[scaling].of([keys.labels[index] for index in shared.tolist()], scaling.rule)
         return keys, local.with_others(shared, theirs), local
 
     def _measure(self, statistic: Statistic) -> Measured:
@@ -292,6 +286,15 @@ class StageTables:
     def __init__(self, stage: ScoreStage) -> None:
         self.stage = stage
         self.tables: dict[Statistic, MomentTable] = {}
+        #: Every block that came by was measured.
+        self.is_complete = True
+
+    def add_or_give_up(self, found: Mapping[Statistic, Measured] | None) -> None:
+        if found is None:
+            self.is_complete = False
+            self.tables.clear()
+        else:
+            self.add(found)
 
     def add(self, found: Mapping[Statistic, Measured]) -> None:
         for statistic, measured in found.items():
@@ -313,7 +316,7 @@ class StageTables:
 
 
 def _known(table: MomentTable, rule: NormRule) -> KnownGroups:
-    return KnownGroups(table.labels, rule.of_groups(table.moments))
+    return KnownGroups.all(table.labels, rule.of_groups(table.moments))
 
 
 def _reduced(statistic: Statistic, table: MomentTable) -> MomentTable:

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from parity.published import AREAL, NEMO, NEMO_UTILS
 from parity.sources import Source, cut
 from parity.test_libraries import GAMMA, LAM, compare
-from parity.test_library_functions import AREAL, MASKED, NEMO, NEMO_UTILS
+from parity.test_library_functions_of_tokens import MASKED
 
 import gaecli
 

@@ -356,6 +356,7 @@ NOTES: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
     "flat-groups": ((2, 1), ()),
     "unscored": ((2,), ()),
     "flag-never-set": ((2000, 3), ("`done` is never set",)),
+    "preset-early-ends": ((2,), ("agilerl",)),
     "preset-last-rows": ((2,), ("brax",)),
     "preset-truncation": ((1,), ("preset `sb3`", "zero")),
     "rewards-outside-units": ((2,), ()),
