@@ -33,7 +33,7 @@ with `--bootstrap error`, say, open ends without a value after them are an error
 An error is something that makes numbers wrong. A warning is a suspicion, or something that other tools trip over. A
 note is neither: it is told, and counts for nothing.
 
-Rules about groups (GAE6) look at responses that are compared with one another: pass `--estimator grpo` and
+Rules about groups (GAE6) look at responses that are compared with one another: pass
 `--group-column COLUMN`, as to `gae compute`. [Logs that libraries write](formats.md#logs-of-responses) are recognised
 without. Groups are those of all inputs.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from gaecli.presets import PRESETS, Preset
+from gaecli.presets import ALL_PRESETS, Preset
 from gaecli.report.presets import preset_facts
 
 OUTPUT = Path(__file__).resolve().parent / "presets.md"
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def document() -> str:
-    presets = list(PRESETS.values())
+    presets = list(ALL_PRESETS.values())
     table = "".join(
         f"| [`{preset.name}`](#{_anchor(preset)}) | {preset.library} | {preset.summary} |\n"
         for preset in presets

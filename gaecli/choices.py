@@ -31,6 +31,8 @@ UnitValue = Literal["first", "last"]
 Singleton = Literal["zero", "raw", "error"]
 #: And one whose rewards are all missing.
 Unscored = Literal["error", "zero"]
+#: The spread that centred scores are divided by: that of the group, of the batch, or none.
+ScaleRewards = Literal["group", "batch", "none"]
 #: What enters mean and standard deviation once.
 MeasuredOver = Literal["steps", "trajectories"]
 NormFloor = Literal["add", "clamp", "rsqrt"]

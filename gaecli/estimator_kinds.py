@@ -54,6 +54,8 @@ class EstimatorKind:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     #: Settings, and rules of presets, that it does not look at.
     unused: tuple[str, ...] = ()
+    #: Rewards may be of several kinds, whose advantages are added up.
+    has_streams: bool = False
     #: A step may be a unit of several rows.
     has_units: bool = False
     #: Of `gamma` and `lam`, those that a column may hold for each step.
@@ -77,6 +79,7 @@ class EstimatorKind:
 FEW = (
     "group_column",
     "singleton",
+    "scale_rewards",
     "sample_of",
     "batch_column",
     "state_column",
@@ -97,6 +100,7 @@ _OF_STEPS = ("gamma", "lam", "lam_alpha", "n_steps", "recursion", "returns", "tr
 _SCORES = ("rewards", "unscored", "norm_over")
 _GROUPS = (*_SCORES, "group_column", "singleton", "sample_of")
 _SPREADS = ("group_ddof", "group_eps", "group_floor")
+_SCALED = (*_SPREADS, "scale_rewards", "batch_column")
 
 
 #: Decays of off-policy estimators are their own; so is what they make of a return.
@@ -169,6 +173,7 @@ _ROWS = (
         source="Schulman et al. 2016, https://arxiv.org/abs/1506.02438",
         module="gaecli.estimators.whole_stream",
         has_units=True,
+        has_streams=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         unused=("n_steps",),
@@ -180,6 +185,7 @@ _ROWS = (
         source="Sutton and Barto 2018, eq. 6.2 and 6.5, http://incompleteideas.net/book/the-book-2nd.html",
         module="gaecli.estimators.one_step",
         has_units=True,
+        has_streams=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         by_column=("gamma",),
@@ -191,6 +197,7 @@ _ROWS = (
         source="Sutton and Barto 2018, eq. 12.2-12.3, http://incompleteideas.net/book/the-book-2nd.html",
         module="gaecli.estimators.td_lambda",
         has_units=True,
+        has_streams=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         by_column=("gamma", "lam"),
@@ -202,6 +209,7 @@ _ROWS = (
         source="Sutton and Barto 2018, eq. 7.1, http://incompleteideas.net/book/the-book-2nd.html",
         module="gaecli.estimators.n_step",
         has_units=True,
+        has_streams=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
         unused=("lam", "lam_alpha", "recursion", "returns"),
@@ -256,7 +264,7 @@ _ROWS = (
         "grpo",
         "group-relative: A = (s - mean) / (std + ε) over the group, s the sum of rewards of the trajectory",
         "Shao et al. 2024, sec. 4.1.2, https://arxiv.org/abs/2402.03300",
-        *_SPREADS,
+        *_SCALED,
     ),
     _baseline(
         "grpo-batch",
@@ -264,6 +272,12 @@ _ROWS = (
         'TRL, `scale_rewards="batch"`; https://arxiv.org/abs/2508.08221',
         *_SPREADS,
         "batch_column",
+    ),
+    _baseline(
+        "grpo-loo",
+        "group-relative, mean and std of the others: A = (s - mean) / (std + ε), undivided where they have no spread",
+        "NeMo-RL, `use_leave_one_out_baseline` with `normalize_rewards`",
+        *_SPREADS,
     ),
     _baseline(
         "dr-grpo",
@@ -274,6 +288,7 @@ _ROWS = (
         "rloo",
         "leave-one-out: A = s - mean of the others in the group",
         "Ahmadian et al. 2024, eq. 8, https://arxiv.org/abs/2402.14740",
+        *_SCALED,
     ),
     _baseline(
         "max-rl",

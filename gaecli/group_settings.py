@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from gaecli.choices import MeasuredOver, NormFloor, Singleton, Unscored
+from gaecli.choices import MeasuredOver, NormFloor, ScaleRewards, Singleton, Unscored
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import FEW
 
@@ -66,6 +66,17 @@ def _weighed(text: str) -> tuple[str, float]:
         return text, 1.0
 
 
+def check_preset_has(settings: Any, rules: Mapping[str, Mapping[str, Any]]) -> None:
+    """A library without values has no other estimators than those that it has rules for."""
+    if settings.convention.only_scores and settings.estimator not in rules[settings.preset]:
+        has = ", ".join(rules[settings.preset])
+        raise UsageError(
+            f"preset `{settings.preset}` has no `{settings.estimator}`: {settings.convention.library} computes "
+            "advantages from scores of responses alone",
+            hint=f"pass `--estimator` with one of {has}",
+        )
+
+
 def check_group_settings(settings: Any) -> None:
     """`settings`: a `Settings`, which stands above this module."""
     _check_few(settings)
@@ -93,7 +104,10 @@ def _check_few(settings: Any) -> None:
         if settings.uses(name) or given is None or given == usual:
             continue
         flag = "--reward" if name == "rewards" else "--" + name.replace("_", "-")
-        hint = "`--normalize-by` normalises advantages over equal values of a column"
+        hint = (
+            "pass `--estimator grpo` or one of its kind to compare the responses of a group; `--normalize-by` "
+            "normalises advantages over equal values of a column"
+        )
         raise UsageError(
             f"`{flag}` says nothing to `--estimator {settings.estimator}`",
             hint=hint if name == "group_column" else f"drop `{flag}`",
@@ -107,6 +121,7 @@ def _check_choices(settings: Any) -> None:
     for name, choices in (
         ("singleton", get_args(Singleton)),
         ("unscored", get_args(Unscored)),
+        ("scale_rewards", (None, *get_args(ScaleRewards))),
         ("norm_over", (None, *get_args(MeasuredOver))),
         ("group_floor", (None, *get_args(NormFloor))),
     ):

@@ -58,6 +58,19 @@ class Placement:
         rows[self.order] = steps
         return rows
 
+    def is_same(self, other: Placement, *num_steps: int) -> bool:
+        """So many steps here and there stand in the same rows."""
+        if (
+            len(set(num_steps)) > 1
+            or self.num_rows != other.num_rows
+            or self.dense_shape != other.dense_shape
+        ):
+            return False
+        if self.order is None and other.order is None:
+            return True
+        steps = np.arange(num_steps[0])
+        return bool(np.array_equal(self.rows_of_steps(steps), other.rows_of_steps(steps)))
+
     def row_of_step(self, step: int) -> int:
         """Index among the block's rows (flat, for dense arrays) of one step."""
         return int(self.rows_of_steps(np.array([step], np.int64))[0])

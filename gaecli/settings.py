@@ -24,6 +24,7 @@ from gaecli.choices import (
     OnNan,
     OpenEnds,
     Precision,
+    ScaleRewards,
     Singleton,
     Truncation,
     UnitIs,
@@ -43,14 +44,21 @@ from gaecli.decay_settings import (
 from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATOR_ALIASES, ESTIMATOR_ROLES, ESTIMATORS, FEW, EstimatorKind
-from gaecli.group_settings import LABEL_FLAGS, check_group_settings, names_of, plain_group_settings
+from gaecli.group_settings import (
+    LABEL_FLAGS,
+    check_group_settings,
+    check_preset_has,
+    names_of,
+    plain_group_settings,
+)
 from gaecli.label_settings import DEFAULTS as LABEL_DEFAULTS
 from gaecli.label_settings import LabelSettings, check_outcomes
 from gaecli.layout_kinds import LAYOUTS
 from gaecli.off_policy_settings import check_clips, check_own_roles, clip_rules
 from gaecli.presets import Preset, find_preset
-from gaecli.presets.groups import score_rules
+from gaecli.presets.groups import SCORE_RULES, score_rules
 from gaecli.records import dataclass
+from gaecli.reward_streams import RewardStream, as_documents, check_streams, parsed
 from gaecli.unit_settings import UNIT_SETTINGS, check_given, check_units, is_over_units
 
 #: The roles a column can play, in the order in which messages list them.
@@ -99,6 +107,8 @@ class Settings(LabelSettings):
     unit_is: UnitIs | None = None
     unit_reward: UnitReward = "sum"
     unit_value: UnitValue = "first"
+    #: Several kinds of reward, whose columns take the place of those of reward and value.
+    stream: tuple[RewardStream, ...] = ()
     #: γ over units; γ is then that within each of them, in a second pass.
     turn_gamma: float | None = None
     preset: str = "exact"
@@ -142,6 +152,8 @@ class Settings(LabelSettings):
     group_floor: NormFloor | None = None
     #: What the only trajectory of a group gets.
     singleton: Singleton = "zero"
+    #: What centred scores are divided by. None: nothing, or what is usual for the estimator.
+    scale_rewards: ScaleRewards | None = None
     #: Column -> weight: the score is their weighted sum. Empty: that of the one reward column.
     rewards: Mapping[str, float] = field(default_factory=dict)
     #: A trajectory without any reward is an error, or is compared with none and gets 0.
@@ -189,6 +201,10 @@ class Settings(LabelSettings):
         _check_choice("estimator", self.estimator, tuple(ESTIMATORS))
         check_decays(self)
         check_units(self)
+        if self.stream:
+            object.__setattr__(self, "stream", parsed(self.stream))
+            object.__setattr__(self, "columns", {**self.stream[0].columns, **self.columns})
+            check_streams(self)
         choices: dict[str, Any] = {
             "bootstrap": Bootstrap,
             "truncation": Truncation,
@@ -209,6 +225,7 @@ class Settings(LabelSettings):
         if self.mask_mode is not None:
             _check_choice("mask_mode", self.mask_mode, get_args(MaskMode))
         self._check_n_steps()
+        check_preset_has(self, SCORE_RULES)
         check_group_settings(self)
         check_clips(self.rho_bar, self.c_bar, self.pg_bar)
         check_own_roles(self.kind, self.columns)
@@ -292,6 +309,24 @@ class Settings(LabelSettings):
         return tuple(dict.fromkeys([*self.rewards, *filter(None, beside)]))
 
     @property
+    def of_streams(self) -> tuple[Settings, ...]:
+        """The settings of each kind of reward, of which none has several."""
+        return tuple(
+            self.replace(
+                stream=(),
+                columns={**self.columns, **one.columns},
+                gamma=self.gamma if one.gamma is None else one.gamma,
+                lam=self.lam if one.lam is None else one.lam,
+            )
+            for one in self.stream
+        )
+
+    @property
+    def stream_columns(self) -> tuple[str, ...]:
+        found = [name for one in self.stream for name in one.columns.values() if name != "none"]
+        return tuple(dict.fromkeys(found))
+
+    @property
     def decay_columns(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(filter(None, [self.gamma_column, self.lam_column])))
 
@@ -339,6 +374,9 @@ class Settings(LabelSettings):
         """What is written -> the name of its column, in the order of the columns."""
         name_of = {"advantage": self.advantage_column, "return": self.return_column}
         found: dict[str, str | None] = {output: name_of[output] for output in self.kind.outputs}
+        if self.stream:
+            del found["return"]
+            found |= {f"return {one.name}": f"{self.return_column}_{one.name}" for one in self.stream}
         found["raw"] = self.raw_column
         found["label"] = None if self.labelling is None else self.label_column
         found["weight"] = None if self.weight is None else self.weight_column
@@ -351,6 +389,9 @@ class Settings(LabelSettings):
         for name in ("n_steps", *OPTIONAL):
             if found[name] is None:
                 del found[name]
+        found["stream"] = as_documents(self.stream)
+        if not self.stream:
+            del found["stream"]
         for name in UNIT_SETTINGS:
             if not self.is_over_units or found[name] is None:
                 del found[name]

@@ -207,6 +207,7 @@ class Baseline:
     eps: float
     floor: str
     singleton: str
+    scale_rewards: str | None = None
     num_groups: int = 0
     #: Groups without a spread of scores, and those of a single trajectory.
     num_flat: int = 0

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
-from gaecli.presets import ALIASES, PRESETS, find_preset
+from gaecli.presets import ALIASES, ALL_PRESETS, PRESETS, find_preset
 from gaecli.presets.base import SETTING_FIELDS
 from gaecli.settings import SETTING_NAMES, RunOptions, Settings
 
@@ -183,7 +183,7 @@ class TestPresetsCommand:
 
     def test_json_of_all_and_of_one(self, run_gae):
         document = json.loads(run_gae("presets", "--json").stdout)
-        assert [preset["name"] for preset in document["presets"]] == list(PRESETS)
+        assert [preset["name"] for preset in document["presets"]] == list(ALL_PRESETS)
         (one,) = json.loads(run_gae("presets", "brax", "--json").stdout)["presets"]
         assert one["settings"]["gamma"] == 0.9
         assert one["done_at"] == "end"

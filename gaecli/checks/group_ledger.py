@@ -72,8 +72,9 @@ class GroupLedger:
     def add(self, context: Context, start: int, columns: Mapping[str, Column], block: Block) -> None:
         """`block`: whole trajectories, made of the columns, which begin at row `start` of the file."""
         last = np.flatnonzero(block.cuts)
-        if block.dropped is not None:
-            last = last[~block.dropped[last]]
+        for absent in (block.dropped, block.missing_rewards):
+            if absent is not None:
+                last = last[~absent[last]]
         names = context.settings.group_columns
         if not len(last) or any(name not in block.labels for name in names):
             return

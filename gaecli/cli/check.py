@@ -16,7 +16,7 @@ from gaecli.diagnosis import Checkup
 @command(
     "inputs select ignore strict list_rules estimator",
     "gamma n_steps preset truncation bootstrap done_at gamma_column lam_column",
-    "unit unit_is unit_reward unit_value turn_gamma",
+    "stream unit unit_is unit_reward unit_value turn_gamma",
     "layout mask_mode masked_reward",
     GROUP_OPTIONS,
     SUCCESS_OPTIONS,
@@ -34,12 +34,14 @@ def check(
 ) -> None:
     """Look for what is wrong, or likely to be, in rollout files: exit code 3 on errors, 0 on warnings.
 
-    Flags, rewards, values, cells, the order of rows, and files among each other. Nothing is written.
+    Flags, rewards, values, cells, the order of rows, files among each other, and with `--group-column` the groups
+    of responses. Nothing is written.
     """
     if list_rules:
         _list(select or [], ignore or [], as_json=json)
         return
-    settings = given.settings()
+    # What is wrong with groups is so whichever estimator compares them.
+    settings = given.settings(of_groups="grpo")
     sources = given.sources("gae check FILE…, or a directory; see `gae check --help`")
     from gaecli.commands.check import check as run
 

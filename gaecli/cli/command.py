@@ -29,8 +29,11 @@ class Given:
         """A run option, to a command that has not all of them."""
         return self._run[name]
 
-    def settings(self) -> Settings:
+    def settings(self, *, of_groups: str | None = None) -> Settings:
+        """`of_groups`: the estimator that is meant where groups are named and no estimator is."""
         explicit = dict(self._settings)
+        if of_groups is not None and explicit.get("group_column") and explicit.get("estimator") == "gae":
+            explicit["estimator"] = of_groups
         preset = explicit.pop("preset", "exact")
         columns = {role: name for role, name in self._columns.items() if name is not None}
         return Settings.from_preset(preset, **explicit, columns=columns)

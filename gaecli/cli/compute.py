@@ -18,7 +18,7 @@ from gaecli.summary import Summary
 @command(
     "inputs estimator gamma lam preset lam_alpha n_steps truncation bootstrap done_at layout",
     "lam_retain lam_value lam_value_alpha lam_value_retain gamma_column lam_column rho_bar c_bar pg_bar",
-    "unit unit_is unit_reward unit_value turn_gamma",
+    "stream unit unit_is unit_reward unit_value turn_gamma",
     "mask_mode masked_reward mask_fill",
     GROUP_OPTIONS,
     ROLE_COLUMNS,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @command(
     "inputs episodes head estimator",
     "gamma lam n_steps preset truncation bootstrap done_at layout gamma_column lam_column",
-    "unit unit_is unit_reward unit_value turn_gamma",
+    "stream unit unit_is unit_reward unit_value turn_gamma",
     "mask_mode masked_reward",
     GROUP_OPTIONS,
     SUCCESS_OPTIONS,

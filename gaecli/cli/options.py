@@ -75,6 +75,13 @@ _SETTINGS = (
         "zero|raw|error",
     ),
     Option(
+        "scale_rewards",
+        "Of `grpo` and `rloo`: divide centred scores by the std of the group, of the batch, or by none, as TRL names "
+        "it. Default: `group` for `grpo`, `none` for `rloo`, or the preset's.",
+        _GROUPS,
+        "group|batch|none",
+    ),
+    Option(
         "unscored",
         "A response whose rewards are all missing is an `error`, or is compared with none and gets 0 (`zero`). "
         "Default: `error`, or the preset's.",
@@ -166,6 +173,14 @@ _SETTINGS = (
         "γ over units; `--gamma` is then that within each of them, in a second pass (VAGEN).",
         float,
         metavar="GAMMA",
+    ),
+    Option(
+        "stream",
+        "One of several kinds of reward, as name=REWARD,VALUE,GAMMA,LAM,WEIGHT: advantages are added up by weight, "
+        "returns are `return_NAME`. `cut=never`: ends are nothing to it; `next=`, `bootstrap=`: columns of V.",
+        _ESTIMATOR,
+        "SPEC",
+        kind=list[str],
     ),
     Option("lam_column", "Column with λ of each step.", _ESTIMATOR, "COLUMN"),
     Option(

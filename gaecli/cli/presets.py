@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 
 from gaecli.cli.command import Given, command
-from gaecli.presets import PRESETS, find_preset
+from gaecli.presets import ALL_PRESETS, find_preset
 
 
 @command("preset_name json")
 def presets(given: Given, name: str | None, json: bool) -> None:
     """List the presets of `gae compute --preset`, or show one: formula, flags, normalisation, traps."""
-    chosen = list(PRESETS.values()) if name is None else [find_preset(name)]
+    chosen = list(ALL_PRESETS.values()) if name is None else [find_preset(name)]
     if json:
         from gaecli.report.document import to_json
         from gaecli.report.presets import presets_to_dict

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from gaecli.checks.base import CellBlock, CheckRule, Context, FirstLook, Hits, Observation
@@ -48,7 +48,7 @@ def check(
     rules = choose_rules(select, ignore)
     with Places(RunOptions(dry_run=True, memory_bytes=memory_bytes)) as places:
         found = _check(places.inputs.fetched(sources), settings or Settings(), rules, memory_bytes)
-        return places.shown_in(replace(found, is_strict=strict))
+        return places.shown_in(dataclasses.replace(found, is_strict=strict))
 
 
 def _check(
@@ -87,13 +87,15 @@ def _check(
 
 def _as_log(plan: StreamPlan, settings: Settings, ledger: GroupLedger) -> Settings:
     """The settings, or those that a log of responses takes about which nothing was said."""
-    if settings.kind.is_scored or settings.columns:
+    if settings.rewards or settings.columns:
         return settings
     with told(plan.paths[0]):
         file = plan.open_all(settings)[0]
         log = recognise(file)
     if log is None or not log.can_be_computed:
         return settings
+    if settings.kind.is_scored:
+        log = dataclasses.replace(log, group=settings.group_columns, estimator=settings.estimator)
     message = f"read as {log.name}, {log.says}, as by `{log.command(str(file.path))}`"
     ledger.read_as.append((file.path, message))
     return log.settings(settings)

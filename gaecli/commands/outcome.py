@@ -15,6 +15,7 @@ from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.column_statistics import Explained
 from gaecli.pipeline.group_facts import GroupFacts, StageFacts, facts_of
+from gaecli.pipeline.groups import FilePlace
 from gaecli.pipeline.judging.continuity import Continuity, Edges
 from gaecli.pipeline.notes import merged
 from gaecli.pipeline.opening import OpenStream
@@ -88,10 +89,8 @@ class Outcome:
             totals.merge(found)
             notes = notes_of(entry, stream.plan.paths)
             warnings += [note for note in notes if (note.code, note.message) not in known]
-            if number and stream.settings.normalize == "file":
-                facts = StageFacts(
-                    facts.baseline, facts.normalization.merge(facts_of_entry(entry).normalization)
-                )
+            if number:
+                facts = facts.with_file(facts_of_entry(entry), stream.settings)
             file = opened.file
             files.append(_file(file.path, stream, targets, "up to date", found.counts, file.format_name))
         edges = edges_of(entries[0], stream.plan.paths)
@@ -125,7 +124,10 @@ class Outcome:
                     output.method,
                 )
             )
-        facts = facts_of(outputs[0].constants, stream.settings) if outputs else StageFacts()
+        facts = StageFacts()
+        for output in outputs:
+            own = facts_of(output.constants, stream.settings, FilePlace(stream.number, output.index))
+            facts = own if output is outputs[0] else facts.with_file(own, stream.settings)
         labels = outputs[0].labels if outputs else None
         thresholds = {} if labels is None else labels.thresholds
         notes = list(stream.warnings)
@@ -271,6 +273,7 @@ def _baseline(settings: Settings, facts: GroupFacts) -> Baseline | None:
         rule.eps,
         rule.floor,
         settings.singleton,
+        settings.scale_rewards or {"grpo": "group", "rloo": "none"}.get(settings.estimator),
         num_groups=facts.num_groups,
         num_flat=facts.num_degenerate,
         num_alone=facts.num_alone,

@@ -46,7 +46,17 @@ def reading_notes(totals: Totals, settings: Settings, file: str | None) -> list[
         *_bootstraps(totals.bootstrapped, totals.counts.episodes, settings, file),
         *_dropped(totals, file),
         *_of_units(totals, file),
+        *_of_streams(totals, file),
     ]
+
+
+def _of_streams(totals: Totals, file: str | None) -> list[WarningNote]:
+    if not totals.bare_ends:
+        return []
+    hint = (
+        "name a column in `--stream` with `next=COLUMN` or `bootstrap=COLUMN`, or pass `--bootstrap current`"
+    )
+    return [counted("stream-bootstrap-zero", (totals.bare_ends,), file, hint=hint)]
 
 
 def _of_units(totals: Totals, file: str | None) -> list[WarningNote]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from gaecli.choices import MeasuredOver
+from gaecli.choices import MeasuredOver, ScaleRewards
 from gaecli.estimators.normalization import NormRule, Scale
 from gaecli.estimators.scores import LENGTH, NON_ZERO, SCORE, reward_score
 from gaecli.estimators.stages import BEFORE, Component, GroupScope, Scaling, Statistic
@@ -60,12 +60,24 @@ def group_rule(settings: Settings) -> NormRule:
     )
 
 
+def _scaled(scale: Scale, usual: ScaleRewards) -> Callable[[Settings], Sequence[Component]]:
+    """Centred, and then divided by the spread of the group, of the batch, or by none."""
+
+    def components(settings: Settings) -> Sequence[Component]:
+        divisor = settings.scale_rewards or usual
+        if divisor == "none":
+            return [Component(_in_group(settings, scale))]
+        if divisor == "batch":
+            return [Component(_in_group(settings, scale), _in_batch(settings, "std"))]
+        if scale == "one":
+            return [Component(_in_group(settings, "std"))]
+        return [Component(_in_group(settings, scale), _in_group(settings, "std"))]
+
+    return components
+
+
 def _one(scale: Scale) -> Callable[[Settings], Sequence[Component]]:
     return lambda settings: [Component(_in_group(settings, scale))]
-
-
-def _grpo_batch(settings: Settings) -> Sequence[Component]:
-    return [Component(_in_group(settings, "one"), _in_batch(settings, "std"))]
 
 
 def _opo(settings: Settings) -> Sequence[Component]:
@@ -99,11 +111,12 @@ def _gigpo(settings: Settings) -> Sequence[Component]:
 
 
 _BASELINES: Mapping[str, Callable[[Settings], Sequence[Component]]] = {
-    "grpo": _one("std"),
-    "grpo-batch": _grpo_batch,
+    "grpo": _scaled("one", "group"),
+    "grpo-batch": _scaled("one", "batch"),
+    "grpo-loo": _one("std of others"),
     "dr-grpo": _one("one"),
     "rf++-baseline": _one("one"),
-    "rloo": _one("others"),
+    "rloo": _scaled("others", "none"),
     "max-rl": _one("mean"),
     "opo": _opo,
     "gpg": _gpg,

@@ -8,6 +8,7 @@ Group baselines are the same map of scores s, with another scale for some (`Scal
 
     std: as above        one: 1        others: n / (n - 1), so that A = s - mean of the others
     mean: 1 / mean, and 0 where the mean is not positive
+    std of others: that of the group without the number itself, so that each has its own (`beside_others`)
 
 `gaecli.estimators.stages` says which of them an estimator is made of.
 """
@@ -22,13 +23,13 @@ from gaecli.choices import NormFloor, Singleton
 from gaecli.errors import DataError
 from gaecli.moments import GroupedMoments, Moments
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, FloatArray
+from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 
 #: A spread below this many units in the last place of the mean is rounding, not variance.
 _ROUNDING = 8 * np.finfo(np.float64).eps
 
 #: What a number is multiplied by once the mean is taken off.
-Scale = Literal["std", "one", "others", "mean"]
+Scale = Literal["std", "one", "others", "mean", "std of others"]
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,14 @@ class NormRule:
         alone = moments.counts == 1
         if self.singleton != "zero" and alone.any():
             means, stds, scales, is_flat = self._kept(alone, means, stds, scales, is_flat)
-        return GroupConstants(moments.counts, means, stds, scales, is_flat)
+        return GroupConstants(moments.counts, means, stds, scales, is_flat, moments.m2s)
 
     def _scales(self, moments: GroupedMoments, stds: FloatArray, is_flat: BoolArray) -> FloatArray:
         counts, means = moments.counts, moments.means
         with np.errstate(divide="ignore", over="ignore"):
             if self.scale == "std":
                 return np.where(is_flat, 0.0, 1.0 / self._denominators(stds))
-            if self.scale == "others":
+            if self.scale in ("others", "std of others"):
                 return np.where(counts > 1, counts / np.maximum(counts - 1, 1), 0.0)
             if self.scale == "mean":
                 return np.where((means > 0) & (counts > 1), 1.0 / np.where(means > 0, means, 1.0), 0.0)
@@ -91,6 +92,19 @@ class NormRule:
             np.where(alone, scale, scales),
             is_flat & ~alone,
         )
+
+    def beside_others(self, numbers: FloatArray, counts: FloatArray, m2s: FloatArray) -> FloatArray:
+        """Centred numbers, x - mean of the others, over the standard deviation of the others, where they have one.
+
+        Σ over the others = m2 - (n - 1) / n · (x - mean of the others)²
+        """
+        others = counts - 1
+        squares = m2s - numbers * numbers * others / np.maximum(counts, 1)
+        divisors = others - self.ddof
+        has_spread = (divisors > 0) & (squares > _ROUNDING * m2s)
+        variances = np.where(has_spread, squares / np.where(divisors > 0, divisors, 1.0), 1.0)
+        found: FloatArray = np.where(has_spread, numbers / self._denominators(np.sqrt(variances)), numbers)
+        return found
 
     def _denominators(self, stds: FloatArray) -> FloatArray:
         if self.floor == "add":
@@ -121,6 +135,25 @@ class GroupConstants:
     stds: FloatArray
     scales: FloatArray
     are_degenerate: BoolArray
+    m2s: FloatArray
+
+    def take(self, rows: IndexArray) -> GroupConstants:
+        return GroupConstants(*(column[rows] for column in self._columns))
+
+    def padded(self) -> GroupConstants:
+        """With a group of none at the end, where an index of -1 finds it."""
+        return GroupConstants(*(np.append(column, column.dtype.type(0)) for column in self._columns))
+
+    def with_others(self, rows: IndexArray, others: GroupConstants) -> GroupConstants:
+        """Those of `others` in place of some."""
+        columns = [column.copy() for column in self._columns]
+        for mine, theirs in zip(columns, others._columns, strict=True):
+            mine[rows] = theirs
+        return GroupConstants(*columns)
+
+    @property
+    def _columns(self) -> tuple[Array, ...]:
+        return self.counts, self.means, self.stds, self.scales, self.are_degenerate, self.m2s
 
     def group(self, index: int) -> NormConstants:
         return NormConstants(

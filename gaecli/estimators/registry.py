@@ -16,6 +16,10 @@ def kind_of(settings: Settings) -> EstimatorKind:
 
 
 def make_estimator(settings: Settings, device: Device) -> Estimator:
+    if settings.stream:
+        from gaecli.estimators.streams import StreamsEstimator
+
+        return StreamsEstimator(settings, tuple(make_estimator(one, device) for one in settings.of_streams))
     estimator: Estimator = _module(settings).make(settings, device)
     if not settings.is_over_units:
         return estimator

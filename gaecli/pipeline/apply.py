@@ -44,6 +44,8 @@ class Totals:
     units_by_end: int = 0
     episodes_of_units: int = 0
     rewards_outside: int = 0
+    #: Ends of other streams of rewards than the first for which 0 was taken as V.
+    bare_ends: int = 0
     local_groups: int = 0
     degenerate_groups: int = 0
     #: Trajectories that no reward function scored.
@@ -70,6 +72,7 @@ class Totals:
         self.units_by_end += other.units_by_end
         self.episodes_of_units += other.episodes_of_units
         self.rewards_outside += other.rewards_outside
+        self.bare_ends += other.bare_ends
         self.local_groups += other.local_groups
         self.degenerate_groups += other.degenerate_groups
         self.unscored += other.unscored
@@ -100,8 +103,11 @@ def finish_block(
     names, columns = settings.output_items, {}
     if has_advantages:
         columns[settings.advantage_column] = builder.advantages(advantages, zeros)
-    if "return" in settled.kind.outputs:
-        columns[settings.return_column] = builder.returns(settled.returns)
+    if "return" in names:
+        columns[names["return"]] = builder.returns(settled.returns)
+    for name, one in settled.streams.items():
+        own = replace(builder, block=one.block, values=one.prepared.values)
+        columns[names[f"return {name}"]] = own.returns(one.returns)
     if settings.raw_column is not None:
         raw = settled.advantages if written is None else written.raw
         columns[settings.raw_column] = builder.advantages(raw, None)
@@ -140,6 +146,8 @@ def _labels_and_weights(
 
 
 def _report(settled: Settled, advantages: FloatArray, settings: Settings) -> Totals:
+    if settled.streams:
+        return _report_of_streams(settled, advantages, settings)
     block, counted = settled.block, settled.counted
     tallies = {"reward": Tally.of(counted(block.rewards))}
     if block.has_values:
@@ -155,6 +163,23 @@ def _report(settled: Settled, advantages: FloatArray, settings: Settings) -> Tot
         tallies=tallies,
         value_errors=_value_errors(settled, advantages, tallies),
         returns=returns,
+    )
+
+
+def _report_of_streams(settled: Settled, advantages: FloatArray, settings: Settings) -> Totals:
+    """Numbers of each; what a value explains of the returns of one stream says nothing of another."""
+    tallies = {}
+    for what in ("reward", "value"):
+        for name, one in settled.streams.items():
+            tallies[f"{what} {name}"] = Tally.of(one.counted(getattr(one.block, f"{what}s")))
+    tallies["advantage"] = Tally.of(settled.counted(advantages))
+    for name, one in settled.streams.items():
+        tallies[f"return {name}"] = Tally.of(one.counted(one.returns))
+    others = list(settled.streams.values())[1:]
+    return replace(
+        reading_totals(settled, settings),
+        tallies=tallies,
+        bare_ends=sum(bootstrap_counts(one.prepared, settings).zero for one in others),
     )
 
 

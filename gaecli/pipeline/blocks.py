@@ -19,6 +19,7 @@ from gaecli.layouts.evidence.tails import ZeroTails, zero_tails
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.reading_errors import told
 from gaecli.records import dataclass
+from gaecli.reward_streams import RewardStream
 from gaecli.rollouts import Block, BlockFacts, BoolArray, FloatArray, IndexArray, Lanes
 from gaecli.settings import Settings
 
@@ -58,6 +59,8 @@ class BlockSummary:
     parts: EpisodeParts | None = None
     #: Where progress makes weights: that of the first steps of each lane.
     first_progress: Following | None = None
+    #: The same rows with the rewards of other streams (`--stream`).
+    others: tuple[BlockSummary, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +78,15 @@ class Scanned:
     sums: TrajectorySums | None = None
     #: Of episodes whose success makes their rewards, as long as not all of them are known.
     parts: EpisodeParts | None = None
+    #: The same rows with the rewards of other streams (`--stream`).
+    others: tuple[Scanned, ...] = ()
 
     @property
     def num_bytes(self) -> int:
+        return self._own_bytes + sum(other._own_bytes for other in self.others)
+
+    @property
+    def _own_bytes(self) -> int:
         holders = [self, self.block, self.block.placement, self.block.slots, self.block.units, self.prepared]
         arrays = [item for holder in holders if holder is not None for item in vars(holder).values()]
         arrays += [] if self.sums is None else [*vars(self.sums).values(), *self.sums.by_name.values()]
@@ -138,10 +147,13 @@ class BlockReader:
     unused: Sequence[str] = ()
     #: Where success makes the rewards, once all episodes are known.
     outcomes: EpisodeOutcomes | None = None
+    #: How the same rows are read for the other streams of rewards.
+    others: Sequence[Layout] = ()
 
     def pieces(self, unit: Unit, clock: Stopwatch) -> Iterator[RawBlock]:
         """The rows of a unit, read one block after the other."""
-        blocks = self.file.blocks(unit, (*self.layout.row_columns, *self.unused), self.rows_per_block)
+        names = [name for layout in (self.layout, *self.others) for name in layout.row_columns]
+        blocks = self.file.blocks(unit, (*dict.fromkeys(names), *self.unused), self.rows_per_block)
         while True:
             with clock("read"), told(self.file.path):
                 found = next(blocks, None)
@@ -157,7 +169,50 @@ class BlockReader:
             ends = block_ends(block, piece.columns, self.unused, piece.start)
         with clock("kernel"):
             estimates = self.estimator.estimate(prepared)
-            return Scanned(piece.start, block, prepared, ends, *estimates, parts=parts)
+        others = tuple(
+            self._other(piece, layout, estimator, ends, clock, one, block)
+            for layout, estimator, one in self._streams()
+        )
+        return Scanned(piece.start, block, prepared, ends, *estimates, parts=parts, others=others)
+
+    def _streams(self) -> list[tuple[Layout, Estimator, RewardStream]]:
+        """The other streams of rewards, if the estimator goes over several."""
+        streams = self.estimator.settings.stream[1:]
+        if not streams:
+            return []
+        from gaecli.estimators.streams import others_of
+
+        return list(zip(self.others, others_of(self.estimator), streams, strict=True))
+
+    def _other(
+        self,
+        piece: RawBlock,
+        layout: Layout,
+        estimator: Estimator,
+        ends: BlockEnds,
+        clock: Stopwatch,
+        stream: RewardStream,
+        first: Block,
+    ) -> Scanned:
+        """The block with the rewards of another stream: the same steps, which may end elsewhere."""
+        with clock("read"):
+            block = layout.block(piece.start, piece.columns)
+            if not block.placement.is_same(first.placement, first.num_steps, block.num_steps):
+                beside = self.layout.roles.names["reward"]
+                raise DataError(
+                    f"`{stream.reward}` of `{self.file.path}` has other steps than `{beside}` from row {piece.start} "
+                    "on, or in another order",
+                    hint="every step needs a reward of each stream; for `cut=never` the rows of an environment stand "
+                    "in the order of time",
+                )
+            if stream.cut == "never":
+                from gaecli.estimators.streams import never_cut
+
+                block = never_cut(block)
+            prepared = estimator.prepare(block)
+            self._check_bootstrap(piece.start, prepared)
+        with clock("kernel"):
+            return Scanned(piece.start, block, prepared, ends, *estimator.estimate(prepared))
 
     def _block(self, piece: RawBlock, address: BlockAddress) -> tuple[Block, EpisodeParts | None]:
         block = self.layout.block(piece.start, piece.columns)
@@ -217,7 +272,17 @@ def summarise(scanned: Scanned, address: BlockAddress, estimator: Estimator) -> 
         sums=None if scanned.sums is None else scanned.sums.at_borders(scanned.prepared),
         parts=scanned.parts,
         first_progress=_first_progress(block, estimator.settings),
+        others=_others(scanned, address, estimator),
     )
+
+
+def _others(scanned: Scanned, address: BlockAddress, estimator: Estimator) -> tuple[BlockSummary, ...]:
+    if not scanned.others:
+        return ()
+    from gaecli.estimators.streams import others_of
+
+    pairs = zip(scanned.others, others_of(estimator), strict=True)
+    return tuple(summarise(other, address, one) for other, one in pairs)
 
 
 def _first_progress(block: Block, settings: Settings) -> Following | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,6 +45,8 @@ class Carry:
     tail_sums: FloatArray
     #: Where progress makes weights: that of the steps that follow the lane in its last trajectory.
     following: Following | None = None
+    #: Of the same block with the rewards of other streams (`--stream`).
+    others: tuple[Carry, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +71,28 @@ def combine(
     *,
     open_ends: OpenEnds = "bootstrap",
 ) -> Combined:
-    """The carry into every block, in the order of `summaries`.
+    """The carry into every block, in the order of `summaries`, and those of other streams of rewards with it.
 
     `open_ends` is the rule of the preset for trajectories that merely stop. `path_of` names the file of each
     stream position, for messages. Raises `DataError` under `bootstrap="error"` for the first end without a value.
     """
+    combined = _combined(summaries, bootstrap, path_of, open_ends)
+    streams = [
+        _combined(of_stream, bootstrap, path_of, open_ends).carries
+        for of_stream in zip(*(summary.others for summary in summaries), strict=True)
+    ]
+    if not streams:
+        return combined
+    carries = [
+        replace(carry, others=others)
+        for carry, others in zip(combined.carries, zip(*streams, strict=True), strict=True)
+    ]
+    return replace(combined, carries=carries)
+
+
+def _combined(
+    summaries: Sequence[BlockSummary], bootstrap: Bootstrap, path_of: Sequence[str], open_ends: OpenEnds
+) -> Combined:
     offsets = np.cumsum([0, *(summary.lanes.count for summary in summaries)]).astype(np.int64)
     num_sums = max(
         (summary.sums.heads.shape[1] for summary in summaries if summary.sums is not None), default=0
@@ -359,5 +378,8 @@ def _empty_carry(count: int, num_sums: int = 0) -> Carry:
 
 def _part(carry: Carry, first: int, stop: int) -> Carry:
     """The carry of some of the lanes, in the same memory."""
-    arrays = (getattr(carry, name) for name in Carry.__dataclass_fields__)
-    return Carry(*(array[first:stop] for array in arrays if array is not None))
+    arrays = {name: getattr(carry, name) for name in Carry.__dataclass_fields__}
+    parts: dict[str, Any] = {
+        name: array[first:stop] for name, array in arrays.items() if isinstance(array, np.ndarray)
+    }
+    return Carry(**parts)

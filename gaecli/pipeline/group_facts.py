@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 import numpy as np
 
 from gaecli.estimators.stages import Scaling, ScoreStage, stages_of
-from gaecli.pipeline.group_tables import MOST_SHOWN, Constants, KnownGroups
+from gaecli.pipeline.group_tables import MOST_SHOWN, Constants, KnownGroups, plain
 from gaecli.pipeline.groups import FilePlace
 from gaecli.records import dataclass
 from gaecli.settings import Settings
@@ -45,19 +45,21 @@ class StageFacts:
     baseline: GroupFacts = NO_GROUPS
     normalization: GroupFacts = NO_GROUPS
 
-    @property
-    def num_degenerate(self) -> int:
-        return self.baseline.num_degenerate + self.normalization.num_degenerate
+    def with_file(self, other: StageFacts, settings: Settings) -> StageFacts:
+        """Of the next file of the stream, which has the same groups, unless it is normalised by itself."""
+        if settings.normalize != "file":
+            return self
+        return StageFacts(self.baseline, self.normalization.merge(other.normalization))
 
 
-def facts_of(constants: Constants, settings: Settings, place: FilePlace | None = None) -> StageFacts:
-    """Of the file at `place` alone, where each file has its own; None: of all of them."""
+def facts_of(constants: Constants, settings: Settings, place: FilePlace) -> StageFacts:
+    """Of the file at `place` alone, where each file has its own, or each stream."""
     baseline, normalization = NO_GROUPS, NO_GROUPS
     for stage, known in zip(stages_of(settings), constants, strict=False):
         if stage.is_baseline:
             baseline = _facts(stage, known, None)
         else:
-            normalization = _facts(stage, known, place if settings.normalize == "file" else None)
+            normalization = _facts(stage, known, None if stage.spans_streams else place)
     return StageFacts(baseline, normalization)
 
 
@@ -72,8 +74,12 @@ def _facts(stage: ScoreStage, known: Mapping[Scaling, KnownGroups], place: FileP
     labels: Sequence[Hashable] = groups.labels.shown
     rows = np.arange(len(is_flat))
     if place is not None:
-        rows = groups.labels.find([tuple(place)])
-        rows = rows[rows >= 0]
+        if stage.components[0].centre.statistic.scope.within == "file":
+            rows = groups.labels.find([tuple(place)])
+            rows = rows[rows >= 0]
+        else:
+            all_labels = enumerate(plain(groups.labels.labels))
+            rows = np.array([row for row, label in all_labels if _is_of(label, place.stream)], np.int64)
         labels = [()] * len(is_flat)
     shown = [
         NormalizationGroup(
@@ -86,6 +92,10 @@ def _facts(stage: ScoreStage, known: Mapping[Scaling, KnownGroups], place: FileP
     ]
     alone = int(np.count_nonzero(constants.counts[rows] == 1))
     return GroupFacts(len(rows), int(np.count_nonzero(is_flat[rows])), alone, tuple(shown))
+
+
+def _is_of(label: Hashable, stream: int) -> bool:
+    return isinstance(label, tuple) and label[0] == stream
 
 
 def shown_label(label: Hashable) -> str:

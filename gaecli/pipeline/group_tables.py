@@ -12,7 +12,7 @@ from gaecli.estimators.normalization import GroupConstants
 from gaecli.estimators.stages import Scaling
 from gaecli.moments import GroupedMoments
 from gaecli.records import dataclass
-from gaecli.rollouts import FloatArray, IndexArray, Names
+from gaecli.rollouts import IndexArray, Names
 
 #: A prompt longer than this is known by its digest: a million of them would not fit into memory.
 _LONGEST_TEXT = 64
@@ -139,10 +139,9 @@ class KnownGroups:
     labels: LabelTable
     constants: GroupConstants
 
-    def of(self, labels: Names) -> tuple[FloatArray, FloatArray]:
-        """(means, scales) of each; 0 for those that nothing was measured of."""
-        rows = self.labels.find(labels)
-        return np.append(self.constants.means, 0.0)[rows], np.append(self.constants.scales, 0.0)[rows]
+    def of(self, labels: Names) -> GroupConstants:
+        """Of each; 0 for those that nothing was measured of."""
+        return self.constants.padded().take(self.labels.find(labels))
 
 
 #: Of every stage that was measured, in order.

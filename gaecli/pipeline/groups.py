@@ -36,8 +36,8 @@ class GroupKeys:
     are_local: BoolArray | None = None
 
     def of_steps(self, numbers: Array) -> Array:
-        """[N] from a number per label."""
-        return numbers if self.indices is None else numbers[self.indices]
+        """[N] from a number per label; one number where there is one group."""
+        return numbers[0] if self.indices is None else numbers[self.indices]
 
 
 class Measured(NamedTuple):
@@ -97,11 +97,16 @@ class BlockStages:
         total: FloatArray | None = None
         zeros = now.zeros
         for component in stage.components:
-            means, scales, local = self._map_of(component.centre, known)
+            rule = component.centre.rule
+            keys, groups, local = self._groups_of(component.centre, known)
+            means, scales = keys.of_steps(groups.means), keys.of_steps(groups.scales)
             if component.spread is not None:
-                scales = scales * self._map_of(component.spread, known)[1]
+                spread, others, _ = self._groups_of(component.spread, known)
+                scales = scales * spread.of_steps(others.scales)
             with np.errstate(over="ignore", invalid="ignore"):
                 moved = (self._score(component.score) - means) * scales
+                if rule.scale == "std of others":
+                    moved = rule.beside_others(moved, keys.of_steps(groups.counts), keys.of_steps(groups.m2s))
             if component.weight != 1.0:
                 moved *= component.weight
             if len(stage.components) > 1 and _has_gaps(moved, self.settled):
@@ -121,26 +126,20 @@ class BlockStages:
             total, now.advantages, zeros, now.num_local + num_local, now.num_degenerate + num_degenerate
         )
 
-    def _map_of(
+    def _groups_of(
         self, scaling: Scaling, known: Mapping[Scaling, KnownGroups]
-    ) -> tuple[Array, Array, GroupConstants | None]:
-        """(mean, scale) of the group of each step, or of all of them; and the groups that are whole in the block."""
+    ) -> tuple[GroupKeys, GroupConstants, GroupConstants | None]:
+        """(the groups of the steps, what is known of each, and of those that are whole in the block)."""
         statistic = scaling.statistic
         keys = self._keys_of(statistic.scope.columns, statistic.scope.within)
-        if keys.indices is None:
-            means, scales = known[scaling].of(keys.labels)
-            return means[0], scales[0], None
         if keys.are_local is None or not keys.are_local.any():
-            means, scales = known[scaling].of(keys.labels)
-            return keys.of_steps(means), keys.of_steps(scales), None
+            return keys, known[scaling].of(keys.labels), None
         local = scaling.rule.of_groups(_only(self._moments(statistic, keys), keys.are_local))
-        means, scales = local.means.copy(), local.scales.copy()
         shared = np.flatnonzero(~keys.are_local)
-        if len(shared):
-            means[shared], scales[shared] = known[scaling].of(
-                [keys.labels[index] for index in shared.tolist()]
-            )
-        return keys.of_steps(means), keys.of_steps(scales), local
+        if not len(shared):
+            return keys, local, local
+        theirs = known[scaling].of([keys.labels[index] for index in shared.tolist()])
+        return keys, local.with_others(shared, theirs), local
 
     def _measure(self, statistic: Statistic) -> Measured:
         keys = self._keys_of(

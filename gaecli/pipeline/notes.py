@@ -132,6 +132,11 @@ def _flag_never_set(steps: int, episodes: int, flags: str) -> str:
     return f"{flags} in {steps:,} steps: {episodes:,} {count} as still going on at the end"
 
 
+def _stream_bootstrap_zero(count: int) -> str:
+    ends = "1 end has" if count == 1 else f"{count:,} ends have"
+    return f"{ends} no value after them in the streams of rewards behind the first: 0 was used"
+
+
 def _single_units(count: int) -> str:
     which = "the only episode is" if count == 1 else f"each of {count:,} episodes is"
     return f"{which} one single unit, so that nothing is discounted or traced over turns"
@@ -154,6 +159,7 @@ WORDS: Mapping[str, Callable[..., str]] = {
     "preset-truncation": _preset_truncation,
     "rewards-outside-units": _rewards_outside_units,
     "single-units": _single_units,
+    "stream-bootstrap-zero": _stream_bootstrap_zero,
     "unfilled-tail": _unfilled_tail,
     "unscored": _unscored,
     "zero-variance": _zero_variance,

@@ -49,11 +49,15 @@ class OpenFile:
     units: Sequence[Unit]
     #: Columns that no role uses and that may say where trajectories end, going by the headers.
     unused: Sequence[str] = ()
+    #: How the same rows are read for other kinds of reward than the first (`--stream`).
+    others: Sequence[Layout] = ()
 
     @property
     def columns(self) -> set[str]:
         """All columns that are read; there may be many more in the file."""
-        return {*self.layout.row_columns, *self.layout.roles.names.values(), *self.unused}
+        layouts = (self.layout, *self.others)
+        used = {name for layout in layouts for name in (*layout.row_columns, *layout.roles.names.values())}
+        return {*used, *self.unused}
 
     @cached_property
     def seen_flags(self) -> tuple[str, ...]:
@@ -213,7 +217,23 @@ def _opened(file: RolloutFile, settings: Settings, block_rows: int, row_order: R
     with told(file.path):
         file, layout = _read_as(file, settings, row_order)
         units = file.units(block_rows, layout.roles.names["reward"])
-        return OpenFile(file, layout, units, unused_flags(file, layout, settings))
+        others = _layouts_of_others(file, layout, settings, row_order)
+        return OpenFile(file, layout, units, unused_flags(file, layout, settings), others)
+
+
+def _layouts_of_others(
+    file: RolloutFile, layout: Layout, settings: Settings, row_order: RowOrder
+) -> list[Layout]:
+    """How the rows are read for the streams of rewards behind the first one, in the same layout."""
+    padding = layout.roles.get("padding")
+    if padding is not None and any(one.cut == "never" for one in settings.stream):
+        raise UsageError(
+            f"`{padding}` of `{file.path}` marks rows that hold the last state of an episode, and a stream of "
+            "rewards with `cut=never` would go on over them",
+            hint="leave these rows out of the file, or drop `cut=never`",
+        )
+    alike = [one.replace(layout=layout.kind.name) for one in settings.of_streams[1:]]
+    return [choose_layout(file, resolve(file, one), one, row_order) for one in alike]
 
 
 def _joined(stream: OpenStream) -> OpenStream:

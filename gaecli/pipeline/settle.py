@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from gaecli.estimators.conventions import ends_as_terminal
 from gaecli.pipeline.blocks import Scanned
 from gaecli.pipeline.combine import Carry
 from gaecli.records import dataclass
+from gaecli.reward_streams import RewardStream
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
 
 
@@ -42,6 +43,8 @@ class Settled:
     scores: Mapping[str, FloatArray] = field(default_factory=dict)
     #: [N] steps of trajectories that have no score at all. None: every score is there.
     unscored: BoolArray | None = None
+    #: By name, the block with the rewards of each stream (`--stream`); `advantages` are their weighted sum.
+    streams: Mapping[str, Settled] = field(default_factory=dict)
 
     def counted(self, numbers: Array) -> Array:
         """What enters statistics: of steps that count and have an advantage."""
@@ -69,6 +72,45 @@ NO_SCORES: Mapping[str, FloatArray] = {}
 
 
 def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
+    first = _settled(scanned, carry, estimator)
+    if not estimator.settings.stream:
+        return first
+    from gaecli.estimators.streams import others_of
+
+    found = [first]
+    for other, its_carry, one in zip(scanned.others, carry.others, others_of(estimator), strict=True):
+        found.append(_settled(other, its_carry, one))
+    return _added_up(found, estimator.settings.stream)
+
+
+def _added_up(found: Sequence[Settled], streams: Sequence[RewardStream]) -> Settled:
+    """A trajectory that one stream leaves out is left out of all."""
+    first = found[0]
+    dropped = [one.block.dropped for one in found if one.block.dropped is not None]
+    if dropped:
+        together = np.logical_or.reduce(dropped)
+        found = [_without(one, together) for one in found]
+        first = found[0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        terms = [stream.weight * one.advantages for stream, one in zip(streams, found, strict=True)]
+        advantages = np.sum(terms, axis=0)
+    by_name = {stream.name: one for stream, one in zip(streams, found, strict=True)}
+    return replace(first, advantages=advantages, streams=by_name)
+
+
+def _without(settled: Settled, dropped: BoolArray) -> Settled:
+    keeps = ~dropped
+    return replace(
+        settled,
+        block=replace(settled.block, dropped=dropped),
+        prepared=replace(settled.prepared, dropped=dropped),
+        counts=_all_of(settled.counts, keeps),
+        estimated=_all_of(settled.estimated, keeps),
+        measured_steps=_all_of(settled.measured_steps, keeps),
+    )
+
+
+def _settled(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     advantages = estimator.settle(scanned.prepared, scanned.advantages, carry.inflow)
     returns = scanned.returns
     if returns is None:

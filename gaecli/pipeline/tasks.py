@@ -69,6 +69,7 @@ class UnitTask(ABC, Generic[R]):
             self.source.rows_per_block,
             self._unused(opened),
             self.source.outcomes,
+            opened.others,
         )
 
     def stored(self, worker: Worker, address: BlockAddress) -> Scanned | None:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from gaecli.errors import UsageError
 from gaecli.presets.aliases import ALIASES
 from gaecli.presets.base import Preset
+from gaecli.presets.groups import SCORE_PRESETS
 from gaecli.presets.jax_libraries import JAX_PRESETS
 from gaecli.presets.robots import ROBOT_PRESETS
 from gaecli.presets.steps import STEP_PRESETS
@@ -25,7 +26,10 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     }
 )
 
-__all__ = ["ALIASES", "PRESETS", "Preset", "find_preset"]
+#: And those of libraries that only compare scores.
+ALL_PRESETS: Mapping[str, Preset] = MappingProxyType({**PRESETS, **SCORE_PRESETS})
+
+__all__ = ["ALIASES", "ALL_PRESETS", "PRESETS", "Preset", "find_preset"]
 
 
 def find_preset(name: str) -> Preset:
@@ -33,12 +37,12 @@ def find_preset(name: str) -> Preset:
 
     Capitals, and underscores for hyphens, make no other name.
     """
-    if name in PRESETS:
-        return PRESETS[name]
+    if name in ALL_PRESETS:
+        return ALL_PRESETS[name]
     plain = name.lower().replace("_", "-")
     known = ALIASES[plain].preset if plain in ALIASES else plain
-    if known in PRESETS:
-        return PRESETS[known]
+    if known in ALL_PRESETS:
+        return ALL_PRESETS[known]
     near = _near(plain)
     guess = f"did you mean {' or '.join(f'`{known}`' for known in near)}? " if near else ""
     raise UsageError(f"no preset `{name}`", hint=f"{guess}`gae presets` lists them")
@@ -46,8 +50,8 @@ def find_preset(name: str) -> Preset:
 
 def _near(plain: str) -> list[str]:
     """Names that it begins, else those that are spelt like it, else those of a library that is called so."""
-    names = [*PRESETS, *ALIASES]
+    names = [*ALL_PRESETS, *ALIASES]
     begun = [name for name in names if plain and name.startswith(plain)]
     spelt = difflib.get_close_matches(plain, names, n=3, cutoff=0.75)
-    library = [name for name, preset in PRESETS.items() if plain and plain in preset.library.lower()]
+    library = [name for name, preset in ALL_PRESETS.items() if plain and plain in preset.library.lower()]
     return begun or spelt or library or difflib.get_close_matches(plain, names, n=3, cutoff=0.5)

@@ -49,6 +49,9 @@ class Preset:
     #: What its arrays are where no other array tells. None: either.
     dense_layout: ArrayLayoutName | None = None
 
+    #: The library has no values, and nothing to say but of scores (`gaecli.presets.groups`).
+    only_scores: bool = False
+
     gamma: float = 0.99
     lam: float = 0.95
     #: False: the library has no defaults of its own for γ and λ; these are gaecli's.

@@ -14,6 +14,7 @@ from gaecli.summary import Baseline
 _FORMULAS: Mapping[str, str] = {
     "grpo": "(score - mean) / {divisor}",
     "grpo-batch": "(score - mean) / {divisor}, std over the batch",
+    "grpo-loo": "(score - mean) / {divisor}, both of the others",
     "dr-grpo": "score - mean",
     "rf++-baseline": "score - mean",
     "rloo": "score - mean of the others",
@@ -38,6 +39,8 @@ def baseline_items(baseline: Baseline | None, canvas: Canvas) -> list[Text]:
     by = " and ".join(canvas.clean(name) for name in baseline.columns)
     items = [Text(f"by {by}" if by else "over the batch", STRONG)]
     formula = _FORMULAS[baseline.estimator]
+    if baseline.estimator in ("grpo", "rloo"):
+        formula = _scaled(baseline)
     divisor = _DIVISORS[baseline.floor](format_setting(baseline.eps))
     items.append(Text(formula.format(divisor=divisor).replace(" - ", f" {canvas.glyphs.minus} ")))
     if "{divisor}" in formula:
@@ -47,3 +50,12 @@ def baseline_items(baseline: Baseline | None, canvas: Canvas) -> list[Text]:
     if baseline.num_flat:
         items.append(Text(f"{baseline.num_flat:,} without spread", CAUTION))
     return items
+
+
+def _scaled(baseline: Baseline) -> str:
+    centred = "score - mean" if baseline.estimator == "grpo" else "score - mean of the others"
+    if baseline.scale_rewards == "none":
+        return centred
+    return f"({centred}) / {{divisor}}" + (
+        ", std over the batch" if baseline.scale_rewards == "batch" else ""
+    )

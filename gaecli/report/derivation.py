@@ -9,7 +9,7 @@ from rich.text import Text
 
 from gaecli.report.bars import signed_bars
 from gaecli.report.charts import align_decimals, format_number, format_setting
-from gaecli.report.explanation import cut_words, stored_items
+from gaecli.report.explanation import cut_words, stored_items, terminal_words, value_words
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import CAUTION, GOOD, QUIET, STRONG, Canvas, plural
@@ -106,7 +106,7 @@ def _facts(derivation: Derivation, canvas: Canvas) -> list[Text]:
         rows.append(("with", [Text(_with(*item, canvas)) for item in derivation.numbers.items()]))
     if derivation.bootstrap is not None:
         rows.append(("cut", [Text(cut_words(derivation))]))
-        rows.append(("bootstrap", [_bootstrap(derivation)]))
+        rows.append(("bootstrap", [_bootstrap(derivation, canvas)]))
     if derivation.stored is not None:
         rows.append(("stored", stored_items(derivation.stored, canvas)))
     rows += [("note", [Text(_written(remark, canvas))]) for remark in derivation.remarks]
@@ -123,14 +123,12 @@ def _with(letter: str, number: float | int | None, canvas: Canvas) -> str:
     return f"{letter} {shown}" if letter[-1:].isalnum() or letter[-1:] in "')" else f"{letter}: {shown}"
 
 
-def _bootstrap(derivation: Derivation) -> Text:
+def _bootstrap(derivation: Derivation, canvas: Canvas) -> Text:
     if derivation.bootstrap == "none":
-        taken = "" if derivation.end == "terminated" else " by the rules of this preset"
-        return Text(f"none: the next state is terminal{taken}")
+        return Text(terminal_words(derivation, canvas))
     if derivation.bootstrap == "zero":
         return Text("none given: V' counts as 0 (`--bootstrap zero`)", CAUTION)
-    words = "the next value" if derivation.bootstrap == "next value" else "V of the last state itself"
-    return Text(f"V' = {format_number(derivation.bootstrap_value)}, {words}")
+    return Text(f"V' = {format_number(derivation.bootstrap_value)}, {value_words(derivation)}")
 
 
 def _table(table: DerivationTable, canvas: Canvas) -> list[Text]:

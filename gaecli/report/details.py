@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from rich.text import Text
 
 from gaecli.estimator_kinds import ESTIMATORS
-from gaecli.presets import PRESETS
+from gaecli.presets import ALL_PRESETS
 from gaecli.report.baselines import baseline_items
 from gaecli.report.charts import (
     align_decimals,
@@ -42,7 +42,7 @@ READINGS = (
     (float("-inf"), "negative: worse than a constant", BAD),
 )
 #: These stand in the header whatever they are.
-HEADER_SETTINGS = ("gamma", "lam", "preset", "estimator", "overrides")
+HEADER_SETTINGS = ("gamma", "lam", "preset", "estimator", "overrides", "stream")
 
 
 def detail_lines(summary: Summary, canvas: Canvas) -> list[Text]:
@@ -214,7 +214,7 @@ def _changed_settings(summary: Summary, canvas: Canvas) -> list[Text]:
     preset = str(summary.settings.get("preset", "exact"))
     estimator = str(summary.settings.get("estimator", "gae"))
     usual = Settings.usual(
-        preset if preset in PRESETS else "exact", estimator if estimator in ESTIMATORS else "gae"
+        preset if preset in ALL_PRESETS else "exact", estimator if estimator in ESTIMATORS else "gae"
     )
     overrides = summary.settings.get("overrides", {}) if preset != "exact" else {}
     items: list[Text] = []

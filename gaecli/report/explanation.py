@@ -118,19 +118,36 @@ def cut_words(explanation: Explanation | Derivation) -> str:
     return f"{after}{where}: {why[explanation.end]}"
 
 
+def terminal_words(explanation: Explanation | Derivation, canvas: Canvas) -> str:
+    """Why no value stands for the next state."""
+    if explanation.end == "terminated":
+        return "none: the next state is terminal"
+    if explanation.end == "truncated" and explanation.settings.get("truncation") == "undiscounted":
+        return f"none: V of the last state itself is in r, without {_greek(canvas)[0]}"
+    return "none: the next state is terminal by the rules of this preset"
+
+
+def value_words(explanation: Explanation | Derivation) -> str:
+    """What stands for V of the next state."""
+    if explanation.bootstrap == "current":
+        return "V of the last state itself"
+    if explanation.end == "truncated" and explanation.settings.get("truncation") == "reset":
+        return "V of the next row, of another episode"
+    return "the next value"
+
+
 def _bootstrap(explanation: Explanation, canvas: Canvas) -> Text:
     gamma = _greek(canvas)[0]
     if explanation.bootstrap == "none":
-        taken = "" if explanation.end == "terminated" else " by the rules of this preset"
-        return Text(f"none: the next state is terminal{taken}")
+        return Text(terminal_words(explanation, canvas))
     if explanation.bootstrap == "zero":
         return Text("none given: V' counts as 0 (`--bootstrap zero`)", CAUTION)
     weight = explanation.gamma * explanation.decay ** (explanation.num_steps - 1)
-    words = {"next value": "the next value", "current": "V of the last state itself"}
+    words = value_words(explanation)
     power = f"{gamma} ({_decay_word(canvas)})^{explanation.num_steps - 1:,}"
     return Text.assemble(
         f"V' = {format_number(explanation.bootstrap_value)}, ",
-        (words[explanation.bootstrap], CAUTION if explanation.bootstrap == "current" else ""),
+        (words, CAUTION if explanation.bootstrap == "current" else ""),
         f"; weight {power} = {format_number(weight)}",
     )
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from gaecli.decay_settings import OPTIONAL
 from gaecli.estimator_kinds import ESTIMATORS
-from gaecli.presets import PRESETS
+from gaecli.presets import ALL_PRESETS
 from gaecli.report.charts import format_bytes, format_setting
 from gaecli.report.counts import all_responses, compares_scores, estimator_of, what_counts
 from gaecli.report.details import LABEL_WIDTH, explained_items
@@ -256,7 +256,7 @@ _TOLD_BY_PRESET = (
 def _other_flags(settings: Mapping[str, Any], canvas: Canvas) -> list[Text]:
     """As one would type them, after the preset."""
     preset = str(settings.get("preset"))
-    usual = Settings.from_preset(preset if preset in PRESETS else "exact").to_dict()
+    usual = Settings.from_preset(preset if preset in ALL_PRESETS else "exact").to_dict()
     found = {
         name: value
         for name in _TOLD_BY_PRESET

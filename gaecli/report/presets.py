@@ -10,6 +10,7 @@ from rich.text import Text
 
 from gaecli.presets.aliases import aliases_of
 from gaecli.presets.base import SETTING_FIELDS, Preset
+from gaecli.presets.groups import SCORE_RULES
 from gaecli.report.charts import format_setting
 from gaecli.report.table import print_lines
 from gaecli.report.text import QUIET, STRONG, UNICODE, Canvas
@@ -133,6 +134,8 @@ def _letters(text: str, canvas: Canvas) -> str:
 
 def preset_facts(preset: Preset) -> list[tuple[str, list[str]]]:
     """(label, lines) of all that there is to say, in order; also the content of docs/presets.md."""
+    if preset.only_scores:
+        return [("estimators", _score_rules(preset)), ("source", [preset.source])]
     facts = [
         ("δ", [preset.delta]),
         ("recursion", [preset.recursion_text]),
@@ -151,6 +154,8 @@ def preset_facts(preset: Preset) -> list[tuple[str, list[str]]]:
         facts.insert(
             5, ("mask", [f"{mask} (`--mask-mode {preset.mask_mode} --mask-fill {preset.mask_fill}`)"])
         )
+    if preset.name in SCORE_RULES:
+        facts.insert(-1, ("scores", _score_rules(preset)))
     if also := aliases_of(preset.name):
         facts.insert(0, ("also called", [f"`{alias.name}`: {alias.words}" for alias in also]))
     if preset.traps:
@@ -181,6 +186,19 @@ def _discounts(preset: Preset) -> str:
     return given if preset.has_own_defaults else f"{given}; the library has no defaults of its own"
 
 
+def _score_rules(preset: Preset) -> list[str]:
+    """What it makes of the scores of responses: `grpo: eps 1e-6, singleton raw`."""
+    lines = []
+    for estimator, rule in SCORE_RULES[preset.name].items():
+        words = [f"`--{name.replace('_', '-')} {_plain(value)}`" for name, value in rule.items()]
+        lines.append(f"`{estimator}`: {' '.join(words) or 'as it is without a preset'}")
+    return lines
+
+
+def _plain(value: object) -> str:
+    return format_setting(value) if isinstance(value, float) else str(value)
+
+
 def _normalization(preset: Preset) -> str:
     divisor = FLOOR_TEXTS[preset.norm_floor].format(eps=format_setting(preset.norm_eps))
     if preset.norm_eps == 0:
@@ -196,5 +214,6 @@ def _to_dict(preset: Preset) -> dict[str, Any]:
     """Texts and rules as they are; what `--preset` sets stands under `settings`."""
     fields = asdict(preset)
     settings = {name: fields.pop(name) for name in SETTING_FIELDS}
+    scores = {name: dict(rule) for name, rule in SCORE_RULES.get(preset.name, {}).items()}
     aliases = {alias.name: alias.words for alias in aliases_of(preset.name)}
-    return {**fields, "traps": list(preset.traps), "aliases": aliases, "settings": settings}
+    return {**fields, "traps": list(preset.traps), "aliases": aliases, "settings": settings, "scores": scores}

@@ -64,7 +64,8 @@ def header_lines(summary: Summary, canvas: Canvas) -> list[Text]:
     estimator = canvas.clean(str(settings.get("estimator", "gae")))
     kind = ESTIMATORS.get(estimator)
     what = [Text(estimator.upper() if estimator == "gae" else estimator, STRONG)]
-    what += _decays(settings, () if kind is None else kind.unused, canvas)
+    if not settings.get("stream"):
+        what += _decays(settings, () if kind is None else kind.unused, canvas)
     what += _units(summary, canvas)
     if settings.get("preset", "exact") != "exact":
         what.append(Text.assemble("preset ", (canvas.clean(str(settings["preset"])), STRONG)))
@@ -77,7 +78,22 @@ def header_lines(summary: Summary, canvas: Canvas) -> list[Text]:
     where = [Text(canvas.clean(device))] if device else []
     if summary.streams:
         where.append(Text(canvas.clean(summary.streams)))
-    return [line for items in (what, where) for line in flow(items, canvas.width, glyphs.separator)]
+    rows = [what, *_streams(settings, canvas), where]
+    return [line for items in rows for line in flow(items, canvas.width, glyphs.separator)]
+
+
+def _streams(settings: Mapping[str, Any], canvas: Canvas) -> list[list[Text]]:
+    """A row for each kind of reward: its columns, what it is discounted by, and what it counts."""
+    found = []
+    for one in settings.get("stream", ()):
+        items = [Text.assemble("stream ", (canvas.clean(str(one["name"])), STRONG))]
+        items.append(Text(f"`{canvas.clean(str(one['reward']))}`, `{canvas.clean(str(one['value']))}`"))
+        items += _decays({**settings, **one}, (), canvas)
+        items.append(Text.assemble("weight ", (format_setting(one.get("weight", 1.0)), STRONG)))
+        if one.get("cut") == "never":
+            items.append(Text("never cut"))
+        found.append(items)
+    return found
 
 
 def _units(summary: Summary, canvas: Canvas) -> list[Text]:

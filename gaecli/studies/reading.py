@@ -90,6 +90,11 @@ def check_decays_are_numbers(settings: Settings, command: str) -> None:
                 f"`{command}` knows one γ and one λ for all steps, and `{flag_of(name)}` is given",
                 hint=f"drop `{flag_of(name)}`; `gae compute` takes it",
             )
+    if settings.stream:
+        raise UsageError(
+            f"`{command}` knows one kind of reward, and `--stream` names {len(settings.stream)}",
+            hint="name the columns of one with `--reward-column` and `--value-column`",
+        )
     if settings.is_over_units:
         who = f"preset `{settings.preset}`" if settings.convention.over_units else "`--unit`"
         raise UsageError(

@@ -32,6 +32,8 @@ _COUNTS = (
 #: Of labels and of rewards out of success; stored where there are any.
 _MORE_COUNTS = ("labelled", "positive", "forced", "successes", "longest_episode")
 
+#: What there are numbers of, of one stream of rewards or of each.
+_TALLIED = ("reward", "value", "advantage", "return", "weight")
 #: Of runs over units alone.
 _UNIT_COUNTS = ("units_by_id", "units_by_end", "episodes_of_units")
 
@@ -60,8 +62,8 @@ def report_of(entry: Mapping[str, Any]) -> Totals:
     if not isinstance(kept, dict):
         return totals
     columns = kept.get("columns")
-    for name in ("reward", "value", "advantage", "return", "weight"):
-        tally = _tally_of(columns.get(name)) if isinstance(columns, dict) else None
+    for name, column in columns.items() if isinstance(columns, dict) else ():
+        tally = _tally_of(column) if str(name).partition(" ")[0] in _TALLIED else None
         if tally is not None:
             totals.tallies[name] = tally
     totals.value_errors, totals.returns = (

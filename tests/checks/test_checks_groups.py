@@ -169,9 +169,37 @@ def test_a_known_log_is_checked_without_a_flag(sample_data: Path) -> None:
     assert "`gae compute " in checkup.findings[0].message
 
 
+def test_a_known_log_is_checked_by_the_groups_that_were_named(sample_data: Path) -> None:
+    """All are of one `gts` each, and of one step."""
+    named = Settings.from_preset("exact", estimator="grpo", group_column="step")
+    checkup = check([sample_data / "logs" / "verl_3.jsonl"], named)
+    assert codes(checkup) == {"GAE600": 1, "GAE606": 1}
+    assert "--group-column step --reward-column score" in checkup.findings[0].message
+
+
 def test_rewards_of_one_function_may_be_missing(tmp_path: Path) -> None:
     rows = changed(lambda row: {**row, "style": None if row["uid"] == "u1" else 0.5})
     settings = Settings.from_preset(
         "exact", estimator="grpo", group_column="uid", rewards={"style": 1.0, "reward": 1.0}
     )
     assert codes(found(rows, folder=tmp_path, settings=settings)) == {}
+
+
+def test_groups_are_named_by_their_column_alone(run_gae: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text("".join(json.dumps({**row, "reward": 1.0}) + "\n" for row in clean()))
+    result = run_gae("check", path, "--group-column", "uid", "--json")
+    document = json.loads(result.stdout)
+    assert [(finding["code"], finding["severity"]) for finding in document["findings"]] == [
+        ("GAE601", "note")
+    ]
+    assert (document["errors"], document["warnings"], document["notes"]) == (0, 0, 1)
+    assert run_gae("check", path, "--group-column", "uid", "--strict").returncode == 0
+    assert "nothing wrong found" in run_gae("check", path, "--group-column", "uid").stdout
+
+
+def test_a_response_that_nothing_scored_has_no_score(tmp_path: Path) -> None:
+    rows = changed(lambda row: {**row, "reward": None if "answer 2" in row["completion"] else 1.0})
+    settings = GROUPED.replace(unscored="zero")
+    checkup = found(rows, folder=tmp_path, settings=settings)
+    assert codes(checkup) == {"GAE601": 4}

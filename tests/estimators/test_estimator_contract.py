@@ -103,6 +103,8 @@ def beside_the_group(given: Rollout, name: str) -> np.ndarray:
     scores = [float(sum(given.rewards[env, steps])) for env, steps in trajectories]
     bonuses = [float(sum(bonus_of(given)[env, steps])) for env, steps in trajectories]
     lengths = [steps.stop - steps.start for _, steps in trajectories]
+    if name == "grpo-loo":
+        return left_out(given)
     plain = name if name in ("grpo", "dr-grpo", "rloo", "max-rl") else "dr-grpo"
     batch_mean = sum(scores) / len(scores)
     batch_std = (sum((score - batch_mean) ** 2 for score in scores) / (len(scores) - 1)) ** 0.5
@@ -134,6 +136,22 @@ def beside_the_group(given: Rollout, name: str) -> np.ndarray:
     if name == "rf++-baseline":
         return whitened(found, found.reshape(-1).tolist())
     return found + 0.5 * beside_equal_states(given) if name == "gigpo" else found
+
+
+def left_out(given: Rollout) -> np.ndarray:
+    """Each score beside the mean and std of the others of its group."""
+    trajectories = trajectories_of(given)
+    scores = [float(sum(given.rewards[env, steps])) for env, steps in trajectories]
+    found = np.zeros(given.rewards.shape)
+    for k, (env, steps) in enumerate(trajectories):
+        others = [
+            scores[j] for j, (other, _) in enumerate(trajectories) if j != k and (other >= 2) == (env >= 2)
+        ]
+        mean = sum(others) / max(len(others), 1)
+        std = (sum((other - mean) ** 2 for other in others) / max(len(others) - 1, 1)) ** 0.5
+        if others:
+            found[env, steps] = (scores[k] - mean) / (std + 1e-8 if std else 1.0)
+    return found
 
 
 def states_of(given: Rollout) -> np.ndarray:

@@ -258,7 +258,8 @@ class TestBorders:
     @pytest.mark.parametrize(
         "name",
         [
-            "cleanrl", "rsl-rl", "skrl-2.1", "brax", "spinup", "finite-horizon", "evorl", "agilerl", "elegantrl",
+            "cleanrl", "rsl-rl", "skrl-2.1", "brax", "spinup", "finite-horizon", "evorl",
+            pytest.param("agilerl", marks=pytest.mark.slow), pytest.param("elegantrl", marks=pytest.mark.slow),
         ],
     )  # fmt: skip
     @pytest.mark.parametrize("bootstrap", ["zero", "current"])

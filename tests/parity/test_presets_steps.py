@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from parity.loops import SAID, STEP_LOOPS, arrival_rows, sample_factory
 from parity.rollouts import Rollout, block_of, estimate, random_rollout
-from parity.token_loops import TOKEN_LOOPS
+from parity.token_loops import TOKEN_LOOPS, TURN_LOOPS
 
 from gaecli.errors import UsageError
 from gaecli.presets import PRESETS
@@ -41,7 +41,7 @@ def block_for(name: str, rollout: Rollout):
 
 
 def test_every_preset_has_a_loop():
-    assert set(PRESETS) == set(STEP_LOOPS) | set(TOKEN_LOOPS)
+    assert set(PRESETS) == set(STEP_LOOPS) | set(TOKEN_LOOPS) | set(TURN_LOOPS)
 
 
 @pytest.mark.parametrize("name", STEP_LOOPS)

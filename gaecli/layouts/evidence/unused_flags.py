@@ -94,7 +94,8 @@ def unused_flags(file: RolloutFile, layout: Layout, settings: Settings) -> tuple
     roles = layout.roles
     reward = file.find(roles.names["reward"])
     assert reward is not None
-    known = {*_used(layout, roles), *settings.columns.values(), *settings.output_columns}
+    named = {*settings.columns.values(), *settings.stream_columns}
+    known = {*_used(layout, roles), *named, *settings.output_columns}
     return tuple(
         info.name
         for info in _numbers(file, known)

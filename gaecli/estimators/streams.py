@@ -1,0 +1,63 @@
+"""Several kinds of reward: an estimator for each, over the same steps. What they say is added up.
+
+    A = Σ wᵢ Aᵢ
+
+A stream of intrinsic rewards may never be cut (CleanRL's ppo_rnd): its next state is that of the next row of the
+environment, whatever episode that belongs to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from gaecli.estimators.base import Beyond, Borders, Estimates, Estimator, FinalEstimates
+from gaecli.records import dataclass
+from gaecli.rollouts import Block, FloatArray
+from gaecli.settings import Settings
+
+
+@dataclass(frozen=True)
+class StreamsEstimator:
+    """Of the first stream; the others are in `parts`, behind it, and each has a block of its own."""
+
+    settings: Settings
+    parts: tuple[Estimator, ...]
+
+    def prepare(self, block: Block) -> Block:
+        return self.parts[0].prepare(block)
+
+    def estimate(self, block: Block, threads: int = 1) -> Estimates:
+        return self.parts[0].estimate(block, threads)
+
+    def borders(self, block: Block, advantages: FloatArray) -> Borders:
+        return self.parts[0].borders(block, advantages)
+
+    def settle(
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+    ) -> FloatArray:
+        return self.parts[0].settle(block, advantages, inflow, threads)
+
+    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
+        return self.parts[0].outputs(block, advantages, beyond)
+
+
+def others_of(estimator: Estimator) -> tuple[Estimator, ...]:
+    """Those of the streams behind the first one."""
+    return estimator.parts[1:] if isinstance(estimator, StreamsEstimator) else ()
+
+
+def never_cut(block: Block) -> Block:
+    """All that follows in time belongs to one trajectory, whatever ids say (`unroll_id`); flags were not read."""
+    lanes = block.lanes
+    cuts = ~block.has_successor()
+    cuts[lanes.stops - 1] = False
+    inside = block.cuts & ~cuts
+    inside[lanes.stops - 1] = False
+    next_values = block.next_values
+    if next_values is not None:
+        next_values = np.where(inside, next_values.dtype.type(np.nan), next_values)
+    none = np.zeros(lanes.count, np.int64)
+    lanes = replace(lanes, first_ids=none, last_ids=none, open_ends=np.ones(lanes.count, np.bool_))
+    return replace(block, cuts=cuts, next_values=next_values, lanes=lanes)
