@@ -13,7 +13,7 @@ import numpy as np
 
 from gaecli.estimators.base import Borders, Estimator
 from gaecli.estimators.decays import with_one_lam
-from gaecli.estimators.whole_stream import GatedGae, following_values, make, needs_whole_stream
+from gaecli.estimators.whole_stream import GatedGae, following_values, make, needs_whole_trajectories
 from gaecli.kernels.devices import Device
 from gaecli.kernels.scan import TILE_ROWS, affine_scan
 from gaecli.kernels.torch_import import torch_module
@@ -58,7 +58,7 @@ class BatchGae(GatedGae):
         self, block: Block, inflows: FloatArray | None = None, chosen: Sequence[int] | None = None
     ) -> Iterator[FloatArray]:
         chosen = range(len(self.points)) if chosen is None else chosen
-        if needs_whole_stream(self.settings) or self.settings.mask_mode == "gated":
+        if needs_whole_trajectories(self.settings) or self.settings.mask_mode == "gated":
             for index in chosen:
                 estimator = self._single(*self.points[index])
                 yield estimator.estimate(block).advantages

@@ -27,6 +27,7 @@ from gaecli.pipeline.judging.judge import StreamEvidence, judge
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.tasks import Carries, LookUnit, MeasureUnit, SummariseUnit, SurveyUnit
+from gaecli.pipeline.trajectories import with_whole_trajectories
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
 from gaecli.settings import Settings
@@ -186,11 +187,14 @@ def _as_taken(opened: OpenStream, context: RunContext) -> SummarisedStream:
     if opened.settings.success_column is not None and opened.outcomes is None:
         opened = _with_outcomes(opened, context)
     evidence, warnings = _looked_at(opened, context)
+    carries = _by_unit(evidence.summaries, evidence.combined.carries)
+    if context.worker.estimator.needs_trajectories:
+        carries = with_whole_trajectories(opened, carries, context.engine, context.worker.estimator)
     is_free = opened.plan.data_set is None and opened.settings.join is None
     return SummarisedStream(
         opened,
         evidence.summaries,
-        _by_unit(evidence.summaries, evidence.combined.carries),
+        carries,
         [*opened.warnings, *warnings],
         Edges.of(evidence) if is_free else None,
     )

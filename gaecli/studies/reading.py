@@ -50,7 +50,9 @@ def read_stream(
     number: int = 0,
 ) -> SettledStream:
     """Open and summarise one stream. Blocks come one after the other, in order, in this thread."""
-    opened = open_stream(plan, settings, memory_bytes, number=number, block_rows=block_rows)
+    opened = open_stream(
+        plan, settings, memory_bytes, number=number, block_rows=block_rows, in_one_block=True
+    )
     estimator = estimator or make_estimator(settings, choose_device("auto", 0))
     context = RunContext.plain(estimator, int(memory_bytes * STORE_SHARE))
     return SettledStream(summarised(opened, context), context)
