@@ -126,22 +126,43 @@ def explain(
 
 def sweep(
     source: str | Path | Sequence[str | Path],
-    gamma: Sequence[float],
-    lam: Sequence[float],
+    gamma: Sequence[float] = (),
+    lam: Sequence[float] = (),
     output: str | Path | None = None,
+    *,
+    n_steps: Sequence[int] = (),
+    estimator: str | Sequence[str] = "gae",
+    preset: str | Sequence[str] = "exact",
     **settings: Any,
 ) -> Sweep:
-    """Every γ with every λ; `gae sweep` from Python. `output` gets one advantage column per setting.
+    """Every γ with every λ, or with every n; `gae sweep` from Python. `output` gets one column per setting.
 
+    Several estimators or presets, and estimators of scores, are side by side, without a grid:
+    `gaecli.sweep(path, estimator=["grpo", "rloo"], preset=["trl", "verl"], group_column="prompt")`.
     Files that fail are listed in `files`, each with its `error`; the others are done.
     """
-    from gaecli.commands.sweep import SweepOptions
+    from gaecli.commands.sweep import SweepOptions, sweep_side_by_side
     from gaecli.commands.sweep import sweep as run
+    from gaecli.estimator_kinds import ESTIMATORS
 
-    computed, options = split_settings(settings)
+    estimators = [estimator] if isinstance(estimator, str) else list(estimator)
+    presets = [preset] if isinstance(preset, str) else list(preset)
+    known = ESTIMATORS.get(estimators[0])
+    is_grid = len(estimators) == len(presets) == 1 and not (known is not None and known.is_scored)
+    first = {"n_steps": n_steps[0]} if is_grid and n_steps else {}
+    made = [
+        split_settings({**settings, **first, "estimator": one, "preset": other})
+        for one in estimators
+        for other in presets
+    ]
     sources = [source] if isinstance(source, str | Path) else list(source)
+    options = made[0][1]
     swept = SweepOptions(output, options.overwrite, options.memory_bytes, options.device)
-    return run(sources, gamma, lam, computed, swept)
+    if is_grid:
+        return run(sources, gamma, lam, made[0][0], swept, windows=n_steps)
+    if gamma or lam or n_steps or output is not None:
+        raise UsageError("a grid, and columns of it, are of one estimator under one preset")
+    return sweep_side_by_side(sources, [one for one, _ in made], swept)
 
 
 def verify(

@@ -97,7 +97,7 @@ FEW = (
 )
 
 #: What says nothing to the score of a trajectory as a whole.
-_OF_STEPS = ("gamma", "lam", "lam_alpha", "n_steps", "recursion", "returns", "truncation")
+_OF_STEPS = ("gamma", "lam", "lam_alpha", "n_steps", "recursion", "returns", "truncation", "early_ends")
 _SCORES = ("rewards", "unscored", "norm_over")
 _GROUPS = (*_SCORES, "group_column", "singleton", "sample_of")
 _SPREADS = ("group_ddof", "group_eps", "group_floor")
@@ -224,7 +224,7 @@ _ROWS = (
         roles=("reward",),
         outputs=("return",),
         by_column=("gamma",),
-        unused=("lam", "lam_alpha", "recursion", "returns", "n_steps"),
+        unused=("lam", "lam_alpha", "recursion", "returns", "n_steps", "early_ends"),
     ),
     _off_policy(
         "vtrace",

@@ -53,7 +53,7 @@ RESPONSE_LOGS: tuple[ResponseLogKind, ...] = (
     ),
     ResponseLogKind(
         name="ms-swift completions",
-        writer="ms-swift 4.6.0.dev0, swift/rlhf_trainers/grpo_trainer.py, GRPOTrainer.log",
+        writer="ms-swift 4.6.0, swift/rlhf_trainers/grpo_trainer.py, GRPOTrainer.log",
         files="`completions.jsonl`, a line per batch",
         texts=("step", "prompt", "completion"),
         others=("advantages",),
@@ -64,7 +64,7 @@ RESPONSE_LOGS: tuple[ResponseLogKind, ...] = (
     ),
     ResponseLogKind(
         name="ms-swift Megatron completions",
-        writer="ms-swift 4.6.0.dev0, swift/megatron/trainers/grpo_trainer.py, _build_log_table",
+        writer="ms-swift 4.6.0, swift/megatron/trainers/grpo_trainer.py, _build_log_table",
         files="`completions.jsonl`, a line per batch",
         texts=("prompt", "completion"),
         others=("gen_step", "advantages"),
@@ -75,7 +75,7 @@ RESPONSE_LOGS: tuple[ResponseLogKind, ...] = (
     ),
     ResponseLogKind(
         name="ms-swift Ray completions",
-        writer="ms-swift 4.6.0.dev0, swift/ray/megatron/base_trainer.py, _maybe_log_completions",
+        writer="ms-swift 4.6.0, swift/ray/megatron/base_trainer.py, _maybe_log_completions",
         files="`completions.jsonl`",
         texts=("prompt", "completion"),
         others=("gen_step", "reward"),
@@ -85,7 +85,7 @@ RESPONSE_LOGS: tuple[ResponseLogKind, ...] = (
     ),
     ResponseLogKind(
         name="TRL completions",
-        writer="TRL 1.10.0.dev0, trl/trainer/grpo_trainer.py, GRPOTrainer.log",
+        writer="TRL 1.16.0, trl/trainer/grpo_trainer.py, GRPOTrainer.log",
         files="`completions/completions_00003.parquet`",
         texts=("prompt", "completion"),
         others=("step", "advantage"),
@@ -96,7 +96,7 @@ RESPONSE_LOGS: tuple[ResponseLogKind, ...] = (
     ),
     ResponseLogKind(
         name="verl rollouts",
-        writer="verl 0.10.0.dev, verl/trainer/ppo/ray_trainer.py, RayPPOTrainer._write_generations",
+        writer="verl 0.9.1, verl/trainer/ppo/ray_trainer.py, RayPPOTrainer._write_generations",
         files="`<rollout_data_dir>/<step>.jsonl`",
         texts=("input", "output"),
         others=("score", "step"),
@@ -106,7 +106,7 @@ RESPONSE_LOGS: tuple[ResponseLogKind, ...] = (
     ),
     ResponseLogKind(
         name="SkyRL evaluation results",
-        writer="SkyRL a956457, skyrl/train/utils/trainer_utils.py, dump_per_dataset_eval_results",
+        writer="SkyRL 0.4.0, skyrl/train/utils/trainer_utils.py, dump_per_dataset_eval_results",
         files="`<data_source>.jsonl`",
         texts=("input_prompt", "output_response"),
         others=("score", "env_class"),
@@ -134,7 +134,8 @@ RESPONSE_LOGS: tuple[ResponseLogKind, ...] = (
         rewards=("traces.rewards.*.score", "traces.rewards.*", "traces.reward"),
         estimator="dr-grpo",
         preset="prime-rl",
-        remark="each score counts with weight 1; where the `weight` beside it is another, `--reward NAME=WEIGHT`",
+        remark="each score counts with weight 1; where the `weight` beside it is another, `--reward NAME=WEIGHT`; "
+        "`effective/` repeats episodes of `all/`",
     ),
     ResponseLogKind(
         name="verifiers traces",

@@ -163,15 +163,15 @@ def effective_horizon(gamma: float, lam: float) -> float | None:
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """One setting of a sweep, over all steps of all inputs."""
+    """One setting of a sweep, over all steps of all inputs. None where the estimator has no such thing."""
 
-    gamma: float
-    lam: float
+    gamma: float | None
+    lam: float | None
     mean: float | None
-    #: Of A, with ddof 1.
+    #: Of A, or of the return of an estimator that writes no advantage, with ddof 1.
     std: float | None
     variance: float | None
-    #: 1 - Var(A) / Var(R), R = A + V.
+    #: 1 - Var(R - V) / Var(R), R = A + V.
     explained_variance: float | None
     #: RMS of A(γ, λ) - A(γ, 1), over the standard deviation of A(γ, 1): 0 at λ = 1.
     bias: float | None
@@ -179,6 +179,11 @@ class SweepPoint:
     sign_agreement: float | None
     effective_horizon: float | None
     column: str
+    #: Share of steps at which it is 0.
+    zero_share: float | None = None
+    estimator: str = "gae"
+    preset: str = "exact"
+    n_steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -198,19 +203,27 @@ class SweepFile:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The result of one `gae sweep`. `points` run through λ for every γ."""
+    """The result of one `gae sweep`. `points` run through λ and n for every γ, or presets for every estimator."""
 
     settings: Mapping[str, Any]
     gammas: Sequence[float]
     lams: Sequence[float]
-    #: (γ, λ) that signs are compared with.
-    reference: tuple[float, float]
+    #: (γ, λ) that signs are compared with. None: where there is no λ they are γ and n of the settings, and side by
+    #: side the first of the points.
+    reference: tuple[float, float] | None
     points: Sequence[SweepPoint]
     files: Sequence[SweepFile]
     counts: EpisodeCounts
+    #: n of a grid of windows.
+    windows: Sequence[int] = ()
     streams: str = ""
     warnings: Sequence[WarningNote] = ()
     seconds: float = 0.0
+
+    @property
+    def is_grid(self) -> bool:
+        """Of γ, λ and n. Else estimators and presets are side by side."""
+        return bool(self.gammas)
 
     @property
     def exit_code(self) -> int:

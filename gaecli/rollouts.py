@@ -176,6 +176,16 @@ class LostRewards:
 
 
 @dataclass(frozen=True)
+class UnitFacts:
+    """Units that have steps, trajectories that have units, steps in units; rewards that are not 0 elsewhere."""
+
+    units: int
+    episodes: int
+    steps: int
+    rewards_outside: int
+
+
+@dataclass(frozen=True)
 class BlockFacts:
     """What a block saw that only all blocks together can judge (FORMATS: which step a flag belongs to).
 
@@ -210,6 +220,7 @@ class BlockFacts:
     rows: RowFacts | None = None
     pieces: PieceFacts | None = None
     lost: LostRewards = field(default_factory=lambda: LostRewards())
+    units: UnitFacts | None = None
     #: By its name, how a column runs that looks like an id and that nothing uses.
     suspects: Mapping[str, Any] = field(default_factory=dict)
 

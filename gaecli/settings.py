@@ -322,6 +322,11 @@ class Settings(LabelSettings):
         )
 
     @property
+    def of_first_stream(self) -> Settings:
+        """As if the first kind of reward were the only one; these, where there is one."""
+        return self.of_streams[0] if self.stream else self
+
+    @property
     def stream_columns(self) -> tuple[str, ...]:
         found = [name for one in self.stream for name in one.columns.values() if name != "none"]
         return tuple(dict.fromkeys(found))
@@ -390,7 +395,10 @@ class Settings(LabelSettings):
             if found[name] is None:
                 del found[name]
         found["stream"] = as_documents(self.stream)
-        if not self.stream:
+        if self.stream:
+            theirs = self.stream[0].columns.items()
+            found["columns"] = dict(item for item in self.columns.items() if item not in theirs)
+        else:
             del found["stream"]
         for name in UNIT_SETTINGS:
             if not self.is_over_units or found[name] is None:

@@ -52,13 +52,16 @@ def lines(name: str, rows: Iterable[dict[str, Any]], **how: Any) -> None:
 
 
 def trl() -> None:
-    """TRL 1.10.0.dev0, trl/trainer/grpo_trainer.py, GRPOTrainer.log; reward weights 1, scale_rewards="group"."""
+    """TRL 1.16.0, trl/trainer/grpo_trainer.py, GRPOTrainer.log; reward weights 1, scale_rewards="group".
+
+    Prompts and completions are the messages of a chat, or texts where the data set has texts.
+    """
     rows = list(responses())
     scores = np.nansum([[accuracy, form] for *_, accuracy, form in rows], axis=1).tolist()
     table = {
         "step": [STEP] * len(rows),
-        "prompt": [f"user\n{prompt}\nassistant\n" for _, prompt, *_ in rows],
-        "completion": [text for _, _, text, *_ in rows],
+        "prompt": [[{"role": "user", "content": prompt}] for _, prompt, *_ in rows],
+        "completion": [[{"role": "assistant", "content": text}] for _, _, text, *_ in rows],
         "accuracy_reward": [accuracy for *_, accuracy, _ in rows],
         "format_reward": [form for *_, form in rows],
         "advantage": advantages(scores, 1e-4),
@@ -67,7 +70,7 @@ def trl() -> None:
 
 
 def ms_swift() -> None:
-    """ms-swift 4.6.0.dev0, swift/rlhf_trainers/grpo_trainer.py, GRPOTrainer.log: a line is a batch in lists."""
+    """ms-swift 4.6.0, swift/rlhf_trainers/grpo_trainer.py, GRPOTrainer.log: a line is a batch in lists."""
     rows = list(responses())
     found = []
     for step in (STEP, STEP + 1):
@@ -85,7 +88,7 @@ def ms_swift() -> None:
 
 
 def verl() -> None:
-    """verl 0.10.0.dev, verl/trainer/ppo/ray_trainer.py, RayPPOTrainer._write_generations; `acc` is of the reward."""
+    """verl 0.9.1, verl/trainer/ppo/ray_trainer.py, RayPPOTrainer._write_generations; `acc` is of the reward."""
     rows = [
         {
             "input": f"user\n{prompt}\nassistant\n",
@@ -129,7 +132,7 @@ def open_instruct() -> None:
 
 
 def skyrl() -> None:
-    """SkyRL a956457, skyrl/train/utils/trainer_utils.py, dump_per_dataset_eval_results; a score per token."""
+    """SkyRL 0.4.0, skyrl/train/utils/trainer_utils.py, dump_per_dataset_eval_results; a score per token."""
     rows = [
         {
             "input_prompt": chat(prompt),

@@ -11,19 +11,23 @@ import pytest
 RUNS = [
     ("compute", "r.parquet", "-o", "-"),
     ("compute", "r.parquet"),
-    ("compute", "r.parquet", "--gama", "1"),
     ("inspect", "-", "--json"),
+    ("sweep", "r.parquet", "--gamma", "0.9,0.99"),
+    ("compute", "--help"),
+]
+MORE_RUNS = [
+    ("compute", "r.parquet", "--gama", "1"),
     ("check", "r.parquet"),
     ("explain", "r.parquet", "3"),
-    ("sweep", "r.parquet", "--gamma", "0.9,0.99"),
     ("verify", "r.parquet", "--against", "reward"),
     ("presets",),
-    ("compute", "--help"),
 ]
 TIMES = re.compile(rb"^time .*$|\d+(\.\d+)? m?s\b|\"\w*(seconds|per_second)\": .*", re.MULTILINE)
 
 
-@pytest.mark.parametrize("run", RUNS, ids=" ".join)
+@pytest.mark.parametrize(
+    "run", [*RUNS, *(pytest.param(run, marks=pytest.mark.slow) for run in MORE_RUNS)], ids=" ".join
+)
 def test_a_warm_run_is_a_cold_run(run_gae, warm_start, sample_data, tmp_path, run):
     if warm_start is None:
         pytest.skip("all runs are cold")

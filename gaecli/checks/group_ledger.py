@@ -20,6 +20,13 @@ _TEXTS = ("completion", "output", "response", "output_response", "response_token
 _PROMPTS = ("prompt", "input", "input_prompt", "question", "problem", "prompt_tokens", "prompt_ids")
 
 
+#: Words in names of what reward functions gave.
+_FUNCTION_WORDS = {
+    *("reward", "rewards", "score", "scores", "accuracy", "acc", "correct", "correctness"),
+    *("format", "func", "verifier", "judge", "grader", "rubric"),
+}
+
+
 @dataclass(eq=False)
 class ResponseGroup:
     """One group: its scores, and where they stand."""
@@ -132,6 +139,10 @@ class GroupLedger:
         found = None if name is None else cells.codes(name)
         if name is None or found is None or context.settings.sample_of is not None:
             return
+        if name in _IDS:  # one that all responses of a group share is that of the prompt
+            pairs = np.unique(np.stack([codes, found[0]]), axis=1)
+            several = np.bincount(pairs[0], minlength=int(codes.max()) + 1) > 1
+            codes = np.where(several[codes], codes, -1 - np.arange(len(codes)))
         _, scored = np.unique(scores, return_inverse=True)
         kinds, firsts, counts = np.unique(
             np.stack([codes, found[0], scored.reshape(-1)]), axis=1, return_index=True, return_counts=True
@@ -255,9 +266,9 @@ def function_columns(context: Context) -> tuple[str, ...]:
 
 
 def _is_of_function(name: str) -> bool:
-    """`accuracy_reward`, `rewards/format`, `reward_func_0`, `score_style`."""
-    words = name.lower().replace("/", "_").replace(".", "_").split("_")
-    return bool({"reward", "rewards", "score"} & set(words)) and "advantage" not in words
+    """`accuracy_reward`, `rewards/format`, `reward_func_0`, `score_style`, `r_math`."""
+    words = name.lower().replace("/", "_").replace(".", "_").replace("-", "_").split("_")
+    return words[0] == "r" or bool(_FUNCTION_WORDS & set(words) and "advantage" not in words)
 
 
 def _has_cells(file: RolloutFile, name: str) -> bool:

@@ -16,6 +16,16 @@ def arrival_rewards(look: FirstLook) -> Hits | None:
     return look.told("arrival-rewards")
 
 
+def single_units(look: FirstLook) -> Hits | None:
+    """Every episode is one single unit of those that `--unit` names."""
+    return look.told("single-units", "episode")
+
+
+def rewards_outside_units(look: FirstLook) -> Hits | None:
+    """Rewards that are not 0 stand in rows of no unit."""
+    return look.told("rewards-outside-units")
+
+
 def rows_alternate(look: FirstLook) -> Hits | None:
     """A column that is named like an id goes back and forth within a trajectory."""
     error = look.error
@@ -42,6 +52,28 @@ RULES = (
         fix="pass `--masked-reward move` to give it to the last kept token, or `--mask-mode keep` if masked tokens "
         "are steps",
         bugs=("radixark/miles#1827",),
+    ),
+    CheckRule(
+        "GAE106",
+        "rewards-outside-units",
+        "warning",
+        "run",
+        rewards_outside_units,
+        summary="rewards that are not 0 stand in rows of no unit",
+        why="a turn has the rewards of its own tokens; one on the answer of a tool, or on padding, is nobody's",
+        fix="give them to a token of the turn that earned them",
+    ),
+    CheckRule(
+        "GAE506",
+        "single-units",
+        "warning",
+        "run",
+        single_units,
+        summary="every episode is one single unit of those that `--unit` names",
+        why="over one turn nothing is discounted and no trace runs: A is the sum of rewards less V at the first "
+        "token. A chat template that set every turn id to 0 went unseen so",
+        fix="look at the column of `--unit`",
+        bugs=("areal-project/AReaL#1666",),
     ),
     CheckRule(
         "GAE105",

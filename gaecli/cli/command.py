@@ -29,9 +29,12 @@ class Given:
         """A run option, to a command that has not all of them."""
         return self._run[name]
 
-    def settings(self, *, of_groups: str | None = None) -> Settings:
-        """`of_groups`: the estimator that is meant where groups are named and no estimator is."""
-        explicit = dict(self._settings)
+    def settings(self, more: Mapping[str, Any] | None = None, *, of_groups: str | None = None) -> Settings:
+        """With `more`, which the command makes of options of its own.
+
+        `of_groups`: the estimator that is meant where groups are named and no estimator is.
+        """
+        explicit = {**self._settings, **(more or {})}
         if of_groups is not None and explicit.get("group_column") and explicit.get("estimator") == "gae":
             explicit["estimator"] = of_groups
         preset = explicit.pop("preset", "exact")

@@ -6,7 +6,7 @@ import sys
 
 from gaecli.cli.command import Given, command
 from gaecli.cli.label_options import SUCCESS_OPTIONS
-from gaecli.cli.options import ROLE_COLUMNS
+from gaecli.cli.options import GROUP_OPTIONS, ROLE_COLUMNS
 from gaecli.results import Derivation, Explanation
 
 _TOP = 12
@@ -14,9 +14,10 @@ _TOP = 12
 
 @command(
     "one_input row the_episode the_step the_env top",
-    "estimator n_steps group_column singleton gamma lam preset truncation bootstrap done_at",
+    "estimator n_steps rho_bar c_bar pg_bar gamma lam preset truncation bootstrap done_at",
     "layout mask_mode masked_reward norm_ddof norm_eps norm_floor",
     SUCCESS_OPTIONS,
+    GROUP_OPTIONS,
     ROLE_COLUMNS,
     "advantage_column memory join document_json on_nan",
 )

@@ -1,4 +1,4 @@
-"""`gae sweep`: flags in, one library call, what each (γ, λ) does."""
+"""`gae sweep`: flags in, one library call, what each setting does."""
 
 from __future__ import annotations
 
@@ -7,40 +7,100 @@ import sys
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.options import ROLE_COLUMNS
-from gaecli.cli.values import check_metric, check_plot, parse_grid
+from gaecli.cli.options import GROUP_OPTIONS, ROLE_COLUMNS
+from gaecli.cli.values import (
+    check_estimators,
+    check_metric,
+    check_plot,
+    names_in,
+    parse_grid,
+    parse_whole_numbers,
+)
+from gaecli.errors import UsageError
+from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.results import Sweep, SweepFile
 
 
 @command(
-    "inputs gammas lams metric no_estimator preset truncation bootstrap done_at layout mask_mode masked_reward",
+    "inputs gammas lams windows swept_estimators swept_presets metric truncation bootstrap done_at layout mask_mode",
+    "masked_reward rho_bar c_bar pg_bar",
+    GROUP_OPTIONS,
     ROLE_COLUMNS,
-    "advantage_column device memory files_from join output overwrite plot document_json quiet on_nan",
+    "advantage_column return_column device memory files_from join output overwrite plot document_json quiet on_nan",
 )
 def sweep(
-    given: Given, gammas: str, lams: str, metric: str, plot: str | None, json: bool, quiet: bool
+    given: Given,
+    gammas: str | None,
+    lams: str | None,
+    windows: str | None,
+    swept_estimators: str,
+    swept_presets: str,
+    metric: str,
+    plot: str | None,
+    json: bool,
+    quiet: bool,
 ) -> None:
-    """Try a grid of γ and λ in one go: spread, explained variance and bias of each setting.
+    """Try a grid of γ and λ, or of γ and n, in one go; or presets and estimators side by side.
 
-    Signs are compared with those under the preset's own γ and λ. With `--output`, a copy gets one column
-    per setting, such as `advantage_g0.99_l0.95`.
+    Spread, explained variance and bias of each setting. Signs are compared with those under the preset's own γ
+    and λ, side by side with those of the first. With `--output`, a copy gets one column per setting of a grid,
+    such as `advantage_g0.99_l0.95`.
     """
-    settings = given.settings()
+    estimators, presets = names_in(swept_estimators), names_in(swept_presets)
+    check_estimators(estimators)
+    is_grid = len(estimators) == len(presets) == 1 and not ESTIMATORS[estimators[0]].is_scored
+    kind = ESTIMATORS[estimators[0]]
+    n_steps = parse_whole_numbers(windows, "--n-steps") if windows is not None else []
+    first = {"n_steps": n_steps[0]} if n_steps and "n_steps" not in kind.unused else {}
+    settings = [
+        given.settings({"preset": preset, "estimator": estimator, **(first if is_grid else {})})
+        for estimator in estimators
+        for preset in presets
+    ]
     sources = given.sources("gae sweep FILE…; see `gae sweep --help`")
-    grid = parse_grid(gammas, "--gamma"), parse_grid(lams, "--lam")
     check_metric(metric)
     check_plot(plot)
-    from gaecli.commands.sweep import SweepOptions
-    from gaecli.commands.sweep import sweep as run
+    has_lam = is_grid and "lam" not in kind.unused
+    if plot is not None and not has_lam:
+        raise UsageError("`--plot` draws grids of γ and λ", hint="drop `--plot`; `--json` has all numbers")
+    options = {
+        "output": given["output"],
+        "overwrite": given["overwrite"],
+        "memory_bytes": given.memory_bytes,
+        "device": given["device"],
+    }
+    if is_grid:
+        lam_text = lams if lams is not None or not has_lam else "0:1:0.1"
+        grid = parse_grid(gammas or "0.99", "--gamma"), parse_grid(lam_text, "--lam") if lam_text else []
+        from gaecli.commands.sweep import SweepOptions
+        from gaecli.commands.sweep import sweep as run
 
-    options = SweepOptions(given["output"], given["overwrite"], given.memory_bytes, given["device"])
-    found = run(sources, *grid, settings, options)
+        found = run(sources, *grid, settings[0], SweepOptions(**options), windows=n_steps)
+    else:
+        _check_no_grid(gammas, lams, windows, given["output"])
+        from gaecli.commands.sweep import SweepOptions, sweep_side_by_side
+
+        found = sweep_side_by_side(sources, settings, SweepOptions(**options))
     if plot is not None and found.counts.steps:
         from gaecli.report.plots import plot_sweep
 
         plot_sweep(found, plot, metric)
     _show(found, metric, as_json=json, quiet=quiet, data_on_stdout=given["output"] == "-")
     raise typer.Exit(found.exit_code)
+
+
+def _check_no_grid(gammas: str | None, lams: str | None, windows: str | None, output: object) -> None:
+    for flag, text in (("--gamma", gammas), ("--lam", lams), ("--n-steps", windows)):
+        if text is not None:
+            raise UsageError(
+                f"`{flag}` makes a grid of one estimator under one preset; here are several, or scores",
+                hint=f"drop `{flag}`, or name one `--estimator` that uses it",
+            )
+    if output is not None:
+        raise UsageError(
+            "`--output` writes the columns of a grid",
+            hint="`gae compute` writes those of one estimator and preset",
+        )
 
 
 def _show(found: Sweep, metric: str, *, as_json: bool, quiet: bool, data_on_stdout: bool) -> None:

@@ -16,9 +16,9 @@ COMMANDS = {
     "compute": "Compute advantages and returns, by GAE or another estimator, and write them into the file.",
     "inspect": "Look into rollout files: columns and roles, episodes, rewards, values; what `gae compute` would do.",
     "check": "Look for what is wrong, or likely to be, in rollout files: exit code 3 on errors, 0 on warnings.",
-    "explain": "Take one advantage apart: its δ's, its k-step advantages, and where the sum is cut.",
+    "explain": "Take one number apart: what `--estimator` makes it of, term by term, and where the sum is cut.",
     "sweep": "Try a grid of γ and λ in one go: spread, explained variance and bias of each setting.",
-    "verify": "Find the preset, γ and λ that reproduce a column of advantages or returns, or where it deviates.",
+    "verify": "Find the rule that made a column of advantages or returns, or where the column deviates from it.",
     "presets": "List the presets of `gae compute --preset`, or show one: formula, flags, normalisation, traps.",
 }
 

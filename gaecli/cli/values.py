@@ -6,6 +6,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from gaecli.errors import UsageError
+from gaecli.estimator_kinds import ESTIMATORS
 
 METRICS = ("explained_variance", "std", "bias", "sign_agreement", "mean")
 PLOT_SUFFIXES = (".png", ".svg", ".html")
@@ -55,6 +56,26 @@ def parse_grid(text: str, flag: str) -> list[float]:
             f"`{flag}` is `{text}`; it is a list such as 0.95,0.99 or a range such as 0:1:0.05"
         ) from error
     return sorted(set(found))
+
+
+def parse_whole_numbers(text: str, flag: str) -> list[int]:
+    """`1,5,10` or `5:20:5`."""
+    numbers = parse_grid(text, flag)
+    for number in numbers:
+        if number < 1 or number != int(number):
+            raise UsageError(f"`{flag}` holds {number:g}; it must be a whole number, 1 at least")
+    return [int(number) for number in numbers]
+
+
+def names_in(text: str) -> list[str]:
+    """`grpo,rloo`, each once."""
+    return list(dict.fromkeys(part.strip() for part in text.split(",")))
+
+
+def check_estimators(names: list[str]) -> None:
+    for name in names:
+        if name not in ESTIMATORS:
+            raise UsageError(f"`--estimator` is `{name}`; it must be one of {', '.join(ESTIMATORS)}")
 
 
 def check_metric(metric: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from gaecli.checks.base import CellBlock, CheckRule, Context, FirstLook, Hits, Observation
@@ -15,7 +16,7 @@ from gaecli.checks.registry import choose_rules
 from gaecli.checks.windows import Windows
 from gaecli.columns import Roles
 from gaecli.diagnosis import Checkup, Finding
-from gaecli.errors import GaeError
+from gaecli.errors import DataError, GaeError, UsageError
 from gaecli.estimators.registry import make_estimator
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.kernels.devices import choose_device
@@ -28,7 +29,7 @@ from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import told
 from gaecli.pipeline.stream import RunContext, summarised
-from gaecli.response_logs import recognise
+from gaecli.response_logs import ResponseLog, recognise
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, plan_streams
 from gaecli.storage.places import Places
@@ -64,8 +65,8 @@ def _check(
         num_files += len(plan.paths)
         try:
             block_rows = rows_per_block(memory_bytes)
-            read_as = _as_log(plan, settings, ledger)
-            opened = open_stream(plan, read_as, memory_bytes, number=number, block_rows=block_rows)
+            read = partial(open_stream, plan, memory_bytes=memory_bytes, number=number, block_rows=block_rows)
+            opened = _opened(plan, settings, read, ledger)
             checker = _Checker(opened, block_rows, rules, ledger)
             with told(plan.paths[0]):
                 findings += checker.findings()
@@ -85,20 +86,29 @@ def _check(
     )
 
 
-def _as_log(plan: StreamPlan, settings: Settings, ledger: GroupLedger) -> Settings:
-    """The settings, or those that a log of responses takes about which nothing was said."""
+def _opened(
+    plan: StreamPlan, settings: Settings, read: Callable[..., OpenStream], ledger: GroupLedger
+) -> OpenStream:
+    """The stream; a log of responses that cannot be read as it is, as the command that it takes would read it."""
+    try:
+        return read(settings=settings)
+    except (UsageError, DataError):
+        log, path = _log_of(plan, settings)
+        if log is None:
+            raise
+    ledger.read_as.append((path, f"read as {log.name}, {log.says}, as by `{log.command(str(path))}`"))
+    return read(settings=log.settings(settings))
+
+
+def _log_of(plan: StreamPlan, settings: Settings) -> tuple[ResponseLog | None, Path]:
+    """None where it is none, or where the user said which columns are to be read."""
     if settings.rewards or settings.columns:
-        return settings
-    with told(plan.paths[0]):
-        file = plan.open_all(settings)[0]
-        log = recognise(file)
-    if log is None or not log.can_be_computed:
-        return settings
-    if settings.kind.is_scored:
+        return None, plan.paths[0]
+    file = plan.open_all(settings)[0]
+    log = recognise(file)
+    if log is not None and settings.kind.is_scored:
         log = dataclasses.replace(log, group=settings.group_columns, estimator=settings.estimator)
-    message = f"read as {log.name}, {log.says}, as by `{log.command(str(file.path))}`"
-    ledger.read_as.append((file.path, message))
-    return log.settings(settings)
+    return (log if log is not None and log.can_be_computed else None), file.path
 
 
 def _of_all_inputs(
@@ -185,7 +195,7 @@ class _Checker:
         columns: Mapping[str, Column],
         windows: Windows,
     ) -> None:
-        if layout is None or not any(rule.scope == "steps" for rule in self.rules):
+        if layout is None or not layout.has_steps or not any(rule.scope == "steps" for rule in self.rules):
             return
         try:
             window = windows.window(context, layout, start, columns)
@@ -243,7 +253,7 @@ def _without_steps(file: RolloutFile, roles: Roles, settings: Settings) -> Layou
     dropped = ["step"]
     if all(roles.get(role) is not None for role in ("terminated", "truncated", "done")):
         dropped.append("done")
-    lenient = settings.replace(on_nan="drop-episode")
+    lenient = settings.of_first_stream.replace(on_nan="drop-episode")
     try:
         return choose_layout(file, roles.without(*dropped), lenient, RowOrder(is_whole=True))
     except GaeError:

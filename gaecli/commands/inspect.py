@@ -109,7 +109,7 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
     notes = continuity.notes()
     return Inspection(
         [_with_notes(info, [note for note in notes if note.file in info.files]) for info in infos],
-        settings.gamma,
+        settings.of_first_stream.gamma,
         failures,
         describe_streams(plans),
         seconds,
@@ -343,7 +343,8 @@ def _name(plan: StreamPlan) -> str:
 
 def _yardstick(settings: Settings) -> Settings:
     """Settings for the returns that values are compared with: whatever the preset, the rewards to the end."""
-    return with_one_lam(settings.replace(preset="exact", truncation="exact", precision="double"), LAM)
+    first = settings.of_first_stream.replace(gamma_column=None)
+    return with_one_lam(first.replace(preset="exact", truncation="exact", precision="double"), LAM)
 
 
 def _from_headers(files: Sequence[RolloutFile], settings: Settings) -> FileInfo:

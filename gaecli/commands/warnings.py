@@ -45,7 +45,6 @@ def reading_notes(totals: Totals, settings: Settings, file: str | None) -> list[
         *_deviations(totals, settings, file),
         *_bootstraps(totals.bootstrapped, totals.counts.episodes, settings, file),
         *_dropped(totals, file),
-        *_of_units(totals, file),
         *_of_streams(totals, file),
     ]
 
@@ -57,18 +56,6 @@ def _of_streams(totals: Totals, file: str | None) -> list[WarningNote]:
         "name a column in `--stream` with `next=COLUMN` or `bootstrap=COLUMN`, or pass `--bootstrap current`"
     )
     return [counted("stream-bootstrap-zero", (totals.bare_ends,), file, hint=hint)]
-
-
-def _of_units(totals: Totals, file: str | None) -> list[WarningNote]:
-    notes = []
-    count = totals.units_by_id + totals.units_by_end
-    if 0 < count == totals.episodes_of_units and totals.counts.steps > count:
-        hint = "look at the column: an id that is 0 at every token (AReaL#1666), or a flag that is never set"
-        notes.append(counted("single-units", (count,), file, hint=hint))
-    if totals.rewards_outside:
-        hint = "give them to a token of the turn that earned them"
-        notes.append(counted("rewards-outside-units", (totals.rewards_outside,), file, hint=hint))
-    return notes
 
 
 def only_file(plan: StreamPlan) -> str | None:
@@ -85,7 +72,7 @@ def _deviations(totals: Totals, settings: Settings, file: str | None) -> list[Wa
         numbers, names = (totals.counts.truncated,), (who, settings.truncation)
         notes.append(counted("preset-truncation", numbers, file, names=names, hint=_exact_hint(settings)))
     num_ended = totals.counts.terminated + totals.counts.truncated
-    if convention.early_ends and num_ended:
+    if convention.early_ends and settings.uses("early_ends") and num_ended:
         notes.append(counted("preset-early-ends", (num_ended,), file, names=(settings.preset,)))
     if convention.arrival_rows and totals.unestimated_steps:
         numbers = (totals.unestimated_steps,)

@@ -1,7 +1,7 @@
-"""Many settings of (γ, λ) at once: the same scan with a row per setting, [K, N].
+"""Many settings at once of one block: where they are affine scans the same scan with a row per setting, [K, N].
 
-What flows over the borders of a block is one number per lane and setting, so a batch of borders goes
-where one set of borders would go.
+What flows over the borders of a block is a few numbers per lane and setting, so a batch of borders goes where one set
+of borders would go.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaecli.estimators.base import Borders, Estimator
-from gaecli.estimators.decays import with_one_lam
-from gaecli.estimators.whole_stream import GatedGae, following_values, make, needs_whole_trajectories
+from gaecli.estimators.base import Beyond, Borders, Estimates, Estimator, FinalEstimates, estimate_whole
+from gaecli.estimators.registry import make_estimator, needs_whole_trajectories
+from gaecli.estimators.whole_stream import following_values
 from gaecli.kernels.devices import Device
 from gaecli.kernels.scan import TILE_ROWS, affine_scan
 from gaecli.kernels.torch_import import torch_module
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, FloatArray
+from gaecli.rollouts import Block, BoolArray, FloatArray
+from gaecli.settings import Settings
 
 #: Bytes of a row under one setting while a launch is under way: x, a, and the buffers of the scan.
 _BYTES_PER_CELL = 32
+#: Estimators whose numbers are Σ (γλ)ˡ δ.
+_SCANS = ("gae", "td-lambda")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,55 +34,119 @@ class BatchBorders(Borders):
     batch: tuple[Borders, ...] = ()
 
 
-@dataclass(frozen=True)
-class BatchGae(GatedGae):
-    """The estimator of `settings`, which also estimates every (γ, λ) of `points`."""
+@dataclass(frozen=True, eq=False)
+class Inflow:
+    """What enters a block under one setting: z, and what z is made of."""
 
-    points: tuple[tuple[float, float], ...] = ()
+    total: FloatArray
+    beyond: Beyond
+
+
+@dataclass(frozen=True)
+class BatchEstimator:
+    """The estimator of `settings`, which also estimates every one of `points`: they differ in γ, λ and n."""
+
+    settings: Settings
+    device: Device
+    points: tuple[Settings, ...] = ()
     launch_bytes: int = 1 << 28
 
+    @property
+    def needs_trajectories(self) -> bool:
+        return self._own.needs_trajectories
+
+    @property
+    def _own(self) -> Estimator:
+        return make_estimator(self.settings, self.device)
+
+    def prepare(self, block: Block) -> Block:
+        return self._own.prepare(block)
+
+    def estimate(self, block: Block, threads: int = 1) -> Estimates:
+        return self._own.estimate(block, threads)
+
+    def settle(
+        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+    ) -> FloatArray:
+        return self._own.settle(block, advantages, inflow, threads)
+
+    def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
+        return self._own.outputs(block, advantages, beyond)
+
     def borders(self, block: Block, advantages: FloatArray) -> Borders:
-        own = super().borders(block, advantages)
+        own = self._own.borders(block, advantages)
         if not block.lanes.count:
             return BatchBorders(**vars(own), batch=(own,) * len(self.points))
         batch = [
-            self._single(gamma, lam).borders(block, found)
-            for (gamma, lam), found in zip(self.points, self._every(block), strict=True)
+            self.single(index).borders(block, found)
+            for index, found in enumerate(self._alone(block, range(len(self.points))))
         ]
         return BatchBorders(**vars(own), batch=tuple(batch))
 
     def estimate_points(
-        self, block: Block, inflows: FloatArray, chosen: Sequence[int]
-    ) -> Iterator[FloatArray]:
-        """[N] advantages of each of `chosen`, in this order. `inflows`: [K, lanes], of all points."""
-        yield from self._every(block, inflows, chosen)
-
-    def _every(
-        self, block: Block, inflows: FloatArray | None = None, chosen: Sequence[int] | None = None
-    ) -> Iterator[FloatArray]:
-        chosen = range(len(self.points)) if chosen is None else chosen
-        if needs_whole_trajectories(self.settings) or self.settings.mask_mode == "gated":
-            for index in chosen:
-                estimator = self._single(*self.points[index])
-                yield estimator.estimate(block).advantages
+        self, block: Block, inflows: Sequence[Inflow], chosen: Sequence[int]
+    ) -> Iterator[FinalEstimates]:
+        """Of each of `chosen`, in this order. `inflows` are of all points. `block`: with its final ends."""
+        if self._is_scan:
+            totals = np.stack([inflow.total for inflow in inflows])
+            for advantages in self._scanned(block, chosen, totals):
+                yield FinalEstimates(advantages)
             return
+        for index in chosen:
+            single = self.single(index)
+            if single.needs_trajectories:
+                yield estimate_whole(single, block)
+                continue
+            found = single.estimate(block)
+            advantages = single.settle(block, found.advantages, inflows[index].total)
+            if found.returns is not None:
+                yield FinalEstimates(advantages, found.returns)
+            else:
+                yield single.outputs(block, advantages, inflows[index].beyond)
+
+    @property
+    def _is_scan(self) -> bool:
+        is_gated = self.settings.mask_mode == "gated"
+        return (
+            self.settings.estimator in _SCANS and not needs_whole_trajectories(self.settings) and not is_gated
+        )
+
+    def single(self, index: int) -> Estimator:
+        return make_estimator(self.points[index], self.device)
+
+    def _alone(self, block: Block, chosen: Sequence[int]) -> Iterator[FloatArray]:
+        """[N] each, as if nothing came after the block; nothing, where trajectories have to be whole."""
+        if self._is_scan:
+            yield from self._scanned(block, chosen)
+            return
+        for index in chosen:
+            single = self.single(index)
+            is_late = single.needs_trajectories
+            yield np.zeros(block.num_steps) if is_late else single.estimate(block).advantages
+
+    def _scanned(
+        self, block: Block, chosen: Sequence[int], inflows: FloatArray | None = None
+    ) -> Iterator[FloatArray]:
         per_launch = max(self.launch_bytes // (_BYTES_PER_CELL * max(block.num_steps, 1)), 1)
-        following = following_values(replace(block, cuts=self._scan_cuts(block)))
+        cuts = block.cuts.copy()
+        cuts[block.lanes.stops - 1] = True
+        following = following_values(replace(block, cuts=cuts))
         for first in range(0, len(chosen), per_launch):
             indices = list(chosen[first : first + per_launch])
-            yield from self._launch(block, following, indices, inflows)
-
-    def _single(self, gamma: float, lam: float) -> Estimator:
-        return make(with_one_lam(self.settings.replace(gamma=gamma), lam), self.device)
+            yield from self._launch(block, cuts, following, indices, inflows)
 
     @np.errstate(over="ignore", invalid="ignore")
     def _launch(
-        self, block: Block, following: FloatArray, indices: list[int], inflows: FloatArray | None
+        self,
+        block: Block,
+        cuts: BoolArray,
+        following: FloatArray,
+        indices: list[int],
+        inflows: FloatArray | None,
     ) -> FloatArray:
         """[K, N]: one scan for as many settings as there are `indices`."""
-        points = np.array([self.points[index] for index in indices])
-        gammas, decays = points[:, 0], points[:, 0] * points[:, 1]
-        cuts = self._scan_cuts(block)
+        gammas = np.array([self.points[index].gamma for index in indices])
+        decays = gammas * np.array([self.points[index].lam for index in indices])
         x = gammas[:, None] * following
         x += block.rewards.astype(np.float64)
         x -= block.values

@@ -19,7 +19,7 @@ from gaecli.settings import Settings
 def read_as(block: Block, settings: Settings) -> Block:
     """The block under the rules of the preset and of `--truncation`."""
     convention = settings.convention
-    if convention.early_ends:
+    if ends_early(settings):
         block = _ended_early(block)
     if block.truncated.any():
         if settings.end_rule == "ask":
@@ -36,13 +36,18 @@ def reads_as_written(settings: Settings) -> bool:
     """Every block comes back from `read_as` as it is."""
     convention = settings.convention
     is_exact = settings.end_rule == "exact" and settings.open_ends == "bootstrap"
-    return is_exact and not convention.arrival_rows and not convention.early_ends
+    return is_exact and not convention.arrival_rows and not ends_early(settings)
+
+
+def ends_early(settings: Settings) -> bool:
+    """Flags of ends are read with the step before; what has no V' to read beside them takes each with its own."""
+    return settings.convention.early_ends and settings.uses("early_ends")
 
 
 def crosses_trajectories(settings: Settings) -> bool:
     """A rule reaches from one trajectory into the next, which may be in another block."""
     convention = settings.convention
-    return convention.arrival_rows or convention.early_ends or settings.end_rule in ("leak", "reset")
+    return convention.arrival_rows or ends_early(settings) or settings.end_rule in ("leak", "reset")
 
 
 def _unsaid(block: Block, settings: Settings) -> UsageError:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gaecli.formats.base import Column, WritePlan
+from gaecli.rollouts import Array
 
 _KEY = "digests"
 
@@ -86,7 +87,7 @@ class ContentDigest:
         self._num_items = 0
 
     def add(self, column: Column) -> None:
-        values = column.values
+        values = column.values if column.categories is None else _texts(column.values, column.categories)
         if column.is_null is not None:
             self._nulls.update((np.flatnonzero(column.is_null) + self._num_items).tobytes())
             values = np.where(column.is_null, values.dtype.type(0), values)
@@ -101,3 +102,10 @@ class ContentDigest:
     def hexdigest(self) -> str:
         parts = (self._values, self._nulls, self._lengths)
         return hashlib.sha256(b"".join(part.digest() for part in parts)).hexdigest()
+
+
+def _texts(codes: Array, texts: Sequence[Any]) -> Array:
+    """A number for each text, the same whatever code it has in a piece."""
+    digests = [hashlib.blake2b(str(text).encode("utf-8", "surrogatepass"), digest_size=8) for text in texts]
+    numbers = np.frombuffer(b"".join(one.digest() for one in digests), np.uint64)
+    return np.append(numbers, np.uint64(0))[codes]  # -1, which stands for a null, is the last one

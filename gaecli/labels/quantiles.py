@@ -17,6 +17,8 @@ from gaecli.rollouts import Array, FloatArray, IndexArray
 
 _HALF_BITS = 16
 _HALF = (1 << _HALF_BITS) - 1
+#: A table of so many counts is made rather than sorted into.
+_LARGEST_TABLE = 1 << 21
 #: Counts of blocks are added up once there are so many.
 _MOST_PENDING = 1 << 21
 
@@ -53,13 +55,22 @@ class Ask:
                     for which, half in enumerate(halves)
                 ]
             )
-        distinct, counts = np.unique(codes, return_counts=True)
-        return Counts(labels, distinct.astype(np.int64), counts.astype(np.int64))
+        return Counts(labels, *_counted(codes))
 
     def _half(self, which: int, labels: Sequence[Hashable]) -> IndexArray:
         assert self.wanted is not None
         halves = [self.wanted.get(label, ()) for label in labels]
         return np.array([half[which] if which < len(half) else -1 for half in halves], np.int64)
+
+
+def _counted(codes: IndexArray) -> tuple[IndexArray, IndexArray]:
+    """(what codes there are, in rising order; how often each). Not sorted, where a table of all is small."""
+    if not len(codes) or int(codes.max()) >= _LARGEST_TABLE:
+        distinct, counts = np.unique(codes, return_counts=True)
+        return distinct.astype(np.int64), counts.astype(np.int64)
+    table = np.bincount(codes)
+    distinct = np.flatnonzero(table)
+    return distinct.astype(np.int64), table[distinct].astype(np.int64)
 
 
 class Counter:

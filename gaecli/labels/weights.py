@@ -48,10 +48,11 @@ class ProgressScale:
         return cls(max(moments.mean, 0.0), max(float(np.sqrt(moments.m2 / moments.count)), _EPSILON))
 
     def weights(self, deltas: FloatArray, kappa: float) -> FloatArray:
-        """[N] NaN where progress is missing: 1."""
+        """[N] NaN where progress is missing: 1. Compared as float32, which δ is there."""
+        rounded = deltas.astype(np.float32)
         soft = np.clip((deltas - (self.mean - 2 * self.std)) / (4 * self.std + _EPSILON), 0.0, 1.0)
         with np.errstate(invalid="ignore"):
-            weights = np.where(deltas > kappa, 1.0, np.where(deltas >= 0, soft, 0.0))
+            weights = np.where(rounded > np.float32(kappa), 1.0, np.where(rounded >= 0, soft, 0.0))
         return np.where(np.isnan(deltas), 1.0, weights)
 
 

@@ -11,7 +11,7 @@ from gaecli.choices import UnitIs
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
-from gaecli.rollouts import Array, Block, BoolArray, IndexArray, Units
+from gaecli.rollouts import Array, Block, BoolArray, IndexArray, UnitFacts, Units
 
 
 def with_units(
@@ -125,7 +125,26 @@ def _numbered(block: Block, numbers: IndexArray, ends: BoolArray, reading: UnitI
 def masked_outside(block: Block) -> Block:
     """Steps of no unit count in no statistic and have no advantage, whatever the mask says of them."""
     units = block.units
-    if units is None or not (units.numbers < 0).any():
+    if units is None:
         return block
     outside = units.numbers < 0
+    block = replace(block, facts=replace(block.facts, units=_facts(block, units.numbers, outside)))
+    if not outside.any():
+        return block
     return replace(block, masked=outside if block.masked is None else block.masked | outside)
+
+
+def _facts(block: Block, numbers: IndexArray, outside: BoolArray) -> UnitFacts:
+    real = np.ones(block.num_steps, np.bool_) if block.is_step is None else block.is_step
+    if block.masked is not None:
+        real = real & ~block.masked
+    members = np.flatnonzero(real & ~outside)
+    ends = block.cuts.copy()
+    ends[block.lanes.stops - 1] = True
+    trajectories = np.searchsorted(np.flatnonzero(ends), members)
+    lost = int(np.count_nonzero(block.rewards[real & outside]))
+    return UnitFacts(_num_runs(numbers[members]), _num_runs(trajectories), len(members), lost)
+
+
+def _num_runs(numbers: IndexArray) -> int:
+    return int(np.count_nonzero(numbers[1:] != numbers[:-1])) + (len(numbers) > 0)

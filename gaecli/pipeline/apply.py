@@ -38,12 +38,9 @@ class Totals:
     dropped_steps: int = 0
     #: Steps that the convention gives no advantage.
     unestimated_steps: int = 0
-    #: Units of several steps, by ids and by flags at their last steps; trajectories that have any; rewards that are
-    #: not 0 where no unit is.
+    #: Units of several steps, by ids and by flags at their last steps.
     units_by_id: int = 0
     units_by_end: int = 0
-    episodes_of_units: int = 0
-    rewards_outside: int = 0
     #: Ends of other streams of rewards than the first for which 0 was taken as V.
     bare_ends: int = 0
     local_groups: int = 0
@@ -70,8 +67,6 @@ class Totals:
         self.unestimated_steps += other.unestimated_steps
         self.units_by_id += other.units_by_id
         self.units_by_end += other.units_by_end
-        self.episodes_of_units += other.episodes_of_units
-        self.rewards_outside += other.rewards_outside
         self.bare_ends += other.bare_ends
         self.local_groups += other.local_groups
         self.degenerate_groups += other.degenerate_groups
@@ -216,17 +211,11 @@ def _count_units(settled: Settled, totals: Totals) -> None:
     block = settled.block
     if block.units is None:
         return
-    stops = np.flatnonzero(settled.prepared.cuts)
-    trajectories = np.searchsorted(stops, np.arange(block.num_steps))
-    units, of = settled.counted(block.units.numbers), settled.counted(trajectories)
-    real = is_real(block)
-    outside = block.units.numbers < 0 if real is None else (block.units.numbers < 0) & real
+    units = settled.counted(block.units.numbers)
     if block.units.reading == "end":
         totals.units_by_end = _num_runs(units)
     else:
         totals.units_by_id = _num_runs(units)
-    totals.episodes_of_units = _num_runs(of)
-    totals.rewards_outside = int(np.count_nonzero(block.rewards[outside]))
 
 
 def _num_runs(numbers: IndexArray) -> int:

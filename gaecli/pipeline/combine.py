@@ -28,6 +28,13 @@ class WholePieces:
     #: None where they are A + V.
     returns: FloatArray | None
 
+    def put_into(self, advantages: FloatArray, returns: FloatArray | None) -> None:
+        """[N] each, of all steps of the block."""
+        advantages[self.steps] = self.advantages
+        if returns is not None:
+            assert self.returns is not None
+            returns[self.steps] = self.returns
+
 
 @dataclass(frozen=True, eq=False)
 class Carry:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from gaecli.columns import Roles, Unused, columns_there, flag_of, resolve
 from gaecli.datasets.base import DataSet
 from gaecli.errors import DataError, UsageError
-from gaecli.estimators.registry import needs_whole_stream, needs_whole_trajectories
+from gaecli.estimators.registry import needs_whole_stream
 from gaecli.formats.base import RolloutFile, Unit, damaged
 from gaecli.formats.registry import open_file
 from gaecli.layout_kinds import LayoutKind
@@ -166,7 +166,6 @@ def open_stream(
     *,
     number: int = 0,
     block_rows: int | None = None,
-    in_one_block: bool = False,
 ) -> OpenStream:
     """Read footers and headers, find the columns, choose the layout, and see that it all fits.
 
@@ -176,7 +175,6 @@ def open_stream(
         memory_bytes: what `--memory` allows.
         number: of the stream within the run.
         block_rows: rows of a block; by default as many as the memory suggests.
-        in_one_block: where the estimator needs trajectories whole, blocks hold nothing else.
 
     Raises:
         GaeError: whatever `compute` would refuse before it looks at a row.
@@ -185,9 +183,7 @@ def open_stream(
     files = _open_files(plan, settings, block_rows, RowOrder())
     for opened in files:
         check_memory(opened.file, opened.layout, settings, memory_bytes)
-    stream = _joined(
-        OpenStream(number, plan, settings, memory_bytes, files, block_rows), in_one_block=in_one_block
-    )
+    stream = _joined(OpenStream(number, plan, settings, memory_bytes, files, block_rows))
     stream.warnings.extend(_remarks(stream))
     stream.warnings.extend(_unused_columns(stream))
     return stream
@@ -240,9 +236,9 @@ def _layouts_of_others(
     return [choose_layout(file, resolve(file, one), one, row_order) for one in alike]
 
 
-def _joined(stream: OpenStream, *, in_one_block: bool) -> OpenStream:
+def _joined(stream: OpenStream) -> OpenStream:
     """One block of a stream that cannot be taken in pieces."""
-    if needs_whole_stream(stream.settings) or (in_one_block and needs_whole_trajectories(stream.settings)):
+    if needs_whole_stream(stream.settings):
         why = f"{_who_needs_all(stream.settings)} computes over whole streams"
     elif any(opened.layout.needs_all_rows for opened in stream.files):
         why = "a mask over time-major arrays is applied to all of them at once"
@@ -265,9 +261,9 @@ def _joined(stream: OpenStream, *, in_one_block: bool) -> OpenStream:
 
 
 def _who_needs_all(settings: Settings) -> str:
-    if needs_whole_trajectories(settings.replace(preset="exact", lam_alpha=None, truncation="exact")):
+    if needs_whole_stream(settings.replace(preset="exact", lam_alpha=None, truncation="exact")):
         return f"`--estimator {settings.estimator}`"
-    if needs_whole_trajectories(Settings.from_preset(settings.preset)):
+    if needs_whole_stream(Settings.from_preset(settings.preset)):
         return f"preset `{settings.preset}`"
     return "`--lam-alpha`" if settings.lam_alpha is not None else f"`--truncation {settings.truncation}`"
 

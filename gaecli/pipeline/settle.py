@@ -164,14 +164,8 @@ def _estimates(scanned: Scanned, prepared: Block, carry: Carry, estimator: Estim
             return FinalEstimates(advantages, scanned.returns)
         return estimator.outputs(scanned.prepared, advantages, Beyond(carry.values, carry.estimates))
     found = estimate_whole(estimator, prepared)
-    if carry.whole is None:
-        return found
-    for numbers, of_pieces in (
-        (found.advantages, carry.whole.advantages),
-        (found.returns, carry.whole.returns),
-    ):
-        if numbers is not None:
-            numbers[carry.whole.steps] = of_pieces
+    if carry.whole is not None:
+        carry.whole.put_into(*found)
     return found
 
 

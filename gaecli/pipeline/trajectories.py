@@ -74,6 +74,17 @@ def with_whole_trajectories(
     estimator: Estimator,
 ) -> Mapping[tuple[int, int], Carries]:
     """The carries with what becomes of the steps of trajectories that lie in several blocks."""
+    wholes = estimated(gathered_pieces(opened, carries, engine), estimator)
+    return {
+        place: {address: replace(carry, whole=wholes.get(address)) for address, carry in of_unit.items()}
+        for place, of_unit in carries.items()
+    }
+
+
+def gathered_pieces(
+    opened: OpenStream, carries: Mapping[tuple[int, int], Carries], engine: Engine[Worker]
+) -> list[Pieces]:
+    """Those of all blocks, in their order. `UsageError` where they are more than the memory holds."""
     tasks = (
         GatherUnit(opened.source(file), unit, of_unit)
         for (file, unit), of_unit in sorted(carries.items())
@@ -87,21 +98,17 @@ def with_whole_trajectories(
             size += num_bytes(pieces.block) + _WORK_BYTES * len(pieces.steps)
         if size > opened.memory_bytes:
             raise _too_large(opened)
-    if not gathered:
-        return carries
-    wholes = dict(zip((one.address for one in gathered), _estimated(gathered, estimator), strict=True))
-    return {
-        place: {address: replace(carry, whole=wholes.get(address)) for address, carry in of_unit.items()}
-        for place, of_unit in carries.items()
-    }
+    return gathered
 
 
 def _crosses(carry: Carry) -> bool:
     return bool((carry.head_chains >= 0).any() or (carry.tail_chains >= 0).any())
 
 
-def _estimated(gathered: Sequence[Pieces], estimator: Estimator) -> list[WholePieces]:
-    """For each of the blocks, in their order."""
+def estimated(gathered: Sequence[Pieces], estimator: Estimator) -> dict[BlockAddress, WholePieces]:
+    """What becomes of them, block by block."""
+    if not gathered:
+        return {}
     chains = np.concatenate([pieces.chains for pieces in gathered])
     lengths = np.concatenate([pieces.lengths for pieces in gathered])
     starts = np.cumsum(lengths) - lengths
@@ -120,10 +127,10 @@ def _estimated(gathered: Sequence[Pieces], estimator: Estimator) -> list[WholePi
     of_returns: Sequence[FloatArray | None] = [None] * len(gathered)
     if returns is not None:
         of_returns = np.split(_back(returns, steps), bounds)
-    return [
-        WholePieces(pieces.steps, its_advantages, its_returns)
+    return {
+        pieces.address: WholePieces(pieces.steps, its_advantages, its_returns)
         for pieces, its_advantages, its_returns in zip(gathered, parts, of_returns, strict=True)
-    ]
+    }
 
 
 def _back(numbers: FloatArray, steps: IndexArray) -> FloatArray:

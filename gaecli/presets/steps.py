@@ -160,7 +160,7 @@ STEP_PRESETS = (
             "its buffer keeps flags of ends and reads them as flags of starts: the step before the last of an "
             "episode is terminal, and V and A of the next episode flow into the last one",
             "the flag of the first row is not read; that of the last row only if it is terminal",
-            "`use_gae=False` reads the flag of the row itself: `--estimator mc`",
+            "`use_gae=False` reads the flag of the row itself, as `--estimator mc` does here",
         ),
         names={"reward": ("rewards",), "value": ("values",), "done": ("dones",)},
         dense_layout="time-major",

@@ -30,8 +30,16 @@ def explanation_to_dict(explanation: Explanation | Derivation) -> dict[str, Any]
 
 def sweep_to_dict(sweep: Sweep) -> dict[str, Any]:
     document = _document(sweep)
-    gamma, lam = sweep.reference
-    return _plain(document | {"reference": {"gamma": gamma, "lam": lam}, "exit_code": sweep.exit_code})
+    settings = sweep.settings
+    reference: dict[str, Any] = {"estimator": settings["estimator"], "preset": settings["preset"]}
+    if sweep.is_grid:
+        numbers = {"lam": sweep.reference[1] if sweep.reference is not None else None}
+        numbers["n_steps"] = settings.get("n_steps")
+        reference = {
+            "gamma": settings["gamma"],
+            **{name: one for name, one in numbers.items() if one is not None},
+        }
+    return _plain(document | {"reference": reference, "exit_code": sweep.exit_code})
 
 
 def verification_to_dict(verification: Verification) -> dict[str, Any]:

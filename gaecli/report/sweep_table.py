@@ -25,6 +25,7 @@ METRICS = {
         "expl. var.",
         "1 - Var(A) / Var(R), the share of the target R = A + V that V explains",
     ),
+    "zero_share": ("zeros", "share of steps at which it is 0"),
     "bias": ("bias", "RMS of A(γ, λ) - A(γ, 1), over the std of A(γ, 1)"),
     "sign_agreement": ("same sign", "share of steps at which A has the sign it has at the reference"),
     "effective_horizon": ("horizon", "1 / (1 - γλ) steps"),
@@ -42,7 +43,7 @@ def sweep_lines(sweep: Sweep, canvas: Canvas, metric: str) -> list[Text]:
         _header(sweep, canvas),
         _table(sweep, canvas),
         _map(sweep, metric, canvas),
-        _meanings(metric, canvas),
+        _meanings(sweep, metric, canvas),
         warning_lines(sweep.warnings, canvas),
         _verdict(sweep, canvas),
     ]
@@ -55,22 +56,47 @@ def sweep_lines(sweep: Sweep, canvas: Canvas, metric: str) -> list[Text]:
 
 def _header(sweep: Sweep, canvas: Canvas) -> list[Text]:
     glyphs = canvas.glyphs
-    gamma, lam = sweep.reference
-    items = [
-        Text("sweep", STRONG),
-        Text(f"{len(sweep.gammas)} {glyphs.gamma} {glyphs.times} {len(sweep.lams)} {glyphs.lam}"),
-        Text(f"{plural(sweep.counts.steps, 'step')} in {plural(sweep.counts.episodes, 'episode')}"),
-        Text(f"reference {glyphs.gamma} {format_setting(gamma)} {glyphs.lam} {format_setting(lam)}"),
-        Text(canvas.clean(sweep.streams)),
-    ]
+    items = [Text("sweep", STRONG)]
+    estimator = str(sweep.settings.get("estimator", "gae"))
+    if not sweep.is_grid:
+        items.append(Text(plural(len(sweep.points), "rule")))
+    else:
+        sizes = [(sweep.gammas, glyphs.gamma), (sweep.lams, glyphs.lam), (sweep.windows, "n")]
+        items += [Text(estimator, STRONG)] if estimator != "gae" else []
+        items.append(Text(f" {glyphs.times} ".join(f"{len(of)} {letter}" for of, letter in sizes if of)))
+    items.append(Text(f"{plural(sweep.counts.steps, 'step')} in {plural(sweep.counts.episodes, 'episode')}"))
+    items += [Text(f"reference {_reference(sweep, canvas)}"), Text(canvas.clean(sweep.streams))]
     return flow(items, canvas.width, glyphs.separator)
+
+
+def _reference(sweep: Sweep, canvas: Canvas) -> str:
+    """What signs are compared with."""
+    glyphs, settings = canvas.glyphs, sweep.settings
+    if not sweep.is_grid:
+        return canvas.clean(_rule(sweep.points[0])) if sweep.points else glyphs.missing
+    parts = [f"{glyphs.gamma} {format_setting(float(settings['gamma']))}"]
+    parts += [f"{glyphs.lam} {format_setting(sweep.reference[1])}"] if sweep.reference is not None else []
+    parts += [f"n {settings['n_steps']:,}"] if sweep.windows else []
+    return " ".join(parts)
+
+
+def _rule(point: SweepPoint) -> str:
+    return point.estimator if point.preset == "exact" else f"{point.preset} {point.estimator}"
+
+
+def _is_reference(sweep: Sweep, point: SweepPoint) -> bool:
+    if not sweep.is_grid:
+        return point is sweep.points[0]
+    if sweep.reference is None:
+        return (point.gamma, point.n_steps) == (sweep.settings["gamma"], sweep.settings.get("n_steps"))
+    return (point.gamma, point.lam) == sweep.reference
 
 
 def _table(sweep: Sweep, canvas: Canvas) -> list[Text]:
     if not sweep.counts.steps:
         return []
     points = _some_points(sweep)
-    names = list(METRICS)
+    names = _names(sweep)
     for dropped in (None, "mean", "effective_horizon", "sign_agreement"):
         names = [name for name in names if name != dropped]
         grid = TextGrid(_columns(sweep, points, names, canvas))
@@ -84,8 +110,22 @@ def _table(sweep: Sweep, canvas: Canvas) -> list[Text]:
     return lines
 
 
+def _names(sweep: Sweep) -> list[str]:
+    """Metrics that say something: of sums hardly any step has 0."""
+    names = [name for name in METRICS if name != ("zero_share" if sweep.is_grid else "bias")]
+    return [name for name in names if any(_has(point, name) for point in sweep.points)]
+
+
+def _has(point: SweepPoint, name: str) -> bool:
+    if name == "effective_horizon":  # None is infinite where there is a γ that it is of
+        return point.gamma is not None and point.n_steps is None
+    return getattr(point, name) is not None
+
+
 def _some_points(sweep: Sweep) -> list[SweepPoint]:
     """The same λ under every γ, and the reference in any case."""
+    if not sweep.lams:
+        return list(sweep.points[:MOST_LINES])
     stride = -(-len(sweep.points) // MOST_LINES)
     lams = set(sweep.lams[::stride])
     return [
@@ -94,20 +134,28 @@ def _some_points(sweep: Sweep) -> list[SweepPoint]:
 
 
 def _columns(sweep: Sweep, points: list[SweepPoint], names: list[str], canvas: Canvas) -> list[TextColumn]:
-    styles = [GOOD if (point.gamma, point.lam) == sweep.reference else "" for point in points]
+    styles = [GOOD if _is_reference(sweep, point) else "" for point in points]
 
     def column(heading: str, cells: list[str]) -> TextColumn:
-        return TextColumn(heading, [Text(cell, style) for cell, style in zip(cells, styles, strict=True)])
+        texts = [Text(cell, style) for cell, style in zip(cells, styles, strict=True)]
+        return TextColumn(heading, texts, align="left" if heading == "rule" else "right")
 
     glyphs = canvas.glyphs
-    columns = [
-        column(glyphs.gamma, align_decimals([format_setting(point.gamma) for point in points])),
-        column(glyphs.lam, align_decimals([format_setting(point.lam) for point in points])),
-    ]
+    columns = [] if sweep.is_grid else [column("rule", [canvas.clean(_rule(point)) for point in points])]
+    if sweep.gammas:
+        columns.append(column(glyphs.gamma, align_decimals([_set(point.gamma) for point in points])))
+    if sweep.lams:
+        columns.append(column(glyphs.lam, align_decimals([_set(point.lam) for point in points])))
+    if sweep.windows:
+        columns.append(column("n", [f"{point.n_steps or 0:,}" for point in points]))
     for name in names:
         cells = [_number(point, name, glyphs.missing) for point in points]
         columns.append(column(METRICS[name][0], align_decimals(cells)))
     return columns
+
+
+def _set(number: float | None) -> str:
+    return "" if number is None else format_setting(number)
 
 
 def _number(point: SweepPoint, name: str, missing: str) -> str:
@@ -119,6 +167,8 @@ def _number(point: SweepPoint, name: str, missing: str) -> str:
 
 def _map(sweep: Sweep, metric: str, canvas: Canvas) -> list[Text]:
     """λ across where it fits, else down."""
+    if not sweep.lams or sweep.reference is None:
+        return []
     glyphs = canvas.glyphs
     values = {(point.gamma, point.lam): getattr(point, metric) for point in sweep.points}
     gammas = [format_setting(gamma) for gamma in sweep.gammas]
@@ -144,11 +194,12 @@ def _said(words: str, canvas: Canvas) -> str:
     return words.replace("γ", canvas.glyphs.gamma).replace("λ", canvas.glyphs.lam)
 
 
-def _meanings(shown: str, canvas: Canvas) -> list[Text]:
+def _meanings(sweep: Sweep, shown: str, canvas: Canvas) -> list[Text]:
     """What the headings mean; that of the map has been told above it."""
     lines: list[Text] = []
-    for name in ("explained_variance", "bias", "sign_agreement"):
-        if name == shown:
+    there = _names(sweep)
+    for name in ("explained_variance", "zero_share", "bias", "sign_agreement"):
+        if (name == shown and sweep.lams) or name not in there:
             continue
         heading, words = METRICS[name]
         lines += paragraph(Text(f"{heading}: {_said(words, canvas)}", QUIET), canvas.width)

@@ -12,7 +12,7 @@ import numpy as np
 from gaecli.estimators.stages import stages_of
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.group_tables import Constants, plain
-from gaecli.pipeline.groups import BlockStages, FilePlace, by_columns
+from gaecli.pipeline.groups import BlockStages, FilePlace, by_columns, merged_tables
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, FloatArray, IndexArray
@@ -25,18 +25,28 @@ Finish = Callable[[int, int, Settled, Carry], FloatArray]
 
 def finisher(reading: SettledStream) -> Finish:
     """Measures all there is to measure, and says what becomes of a block."""
-    settings = reading.stream.settings
+    return finishers([reading])[0]
+
+
+def finishers(readings: Sequence[SettledStream]) -> list[Finish]:
+    """Of streams that are compared with one another, as all inputs of a run are. Each has a number of its own."""
+    settings = readings[0].stream.settings
     if not settings.normalizes or "advantage" not in settings.kind.outputs:
-        return lambda file, start, settled, carry: _estimates(settled)
+        return [lambda file, start, settled, carry: _estimates(settled) for _ in readings]
     constants: Constants = ()
     for stage in stages_of(settings):
-        constants = (*constants, reading.stream.measure(reading.context, constants, stage).constants())
+        parts = [one.stream.measure(one.context, constants, stage) for one in readings]
+        constants = (*constants, merged_tables(stage, parts).constants())
+    known = constants
 
-    def finish(file: int, start: int, settled: Settled, carry: Carry) -> FloatArray:
-        place = FilePlace(reading.stream.number, file)
-        return BlockStages(settled, carry, settings, place).applied(constants).advantages
+    def finish_of(number: int) -> Finish:
+        def finish(file: int, start: int, settled: Settled, carry: Carry) -> FloatArray:
+            place = FilePlace(number, file)
+            return BlockStages(settled, carry, settings, place).applied(known).advantages
 
-    return finish
+        return finish
+
+    return [finish_of(one.stream.number) for one in readings]
 
 
 def _estimates(settled: Settled) -> FloatArray:

@@ -167,7 +167,7 @@ def _robust(
         with np.errstate(over="ignore", invalid="ignore"):
             drawn = np.linalg.pinv(some_design[picks], rcond=_RANK) @ some_target[picks][..., None]
         solutions += [one for one in drawn[..., 0] if np.isfinite(one).all()]
-    errors = [np.quantile(np.abs(some_design @ one - some_target), 0.4) for one in solutions]
+    errors = np.quantile(np.abs(np.stack(solutions) @ some_design.T - some_target), 0.4, axis=1)
     best = [solutions[index] for index in np.argsort(errors)[:_NUM_CONCENTRATED]]
     concentrated = [_concentrated(some_design, some_target, solution) for solution in best]
     _, solution = min(concentrated, key=lambda found: found[0])

@@ -50,9 +50,7 @@ def read_stream(
     number: int = 0,
 ) -> SettledStream:
     """Open and summarise one stream. Blocks come one after the other, in order, in this thread."""
-    opened = open_stream(
-        plan, settings, memory_bytes, number=number, block_rows=block_rows, in_one_block=True
-    )
+    opened = open_stream(plan, settings, memory_bytes, number=number, block_rows=block_rows)
     estimator = estimator or make_estimator(settings, choose_device("auto", 0))
     context = RunContext.plain(estimator, int(memory_bytes * STORE_SHARE))
     return SettledStream(summarised(opened, context), context)
@@ -72,16 +70,6 @@ def with_lane_ends(prepared: Block, carry: Carry, gamma: float) -> Block:
         next_values[:] = prepared.next_values
     next_values[last[is_known]] = carry.inflow[is_known] / gamma
     return replace(prepared, next_values=next_values)
-
-
-def check_is_gae(settings: Settings, command: str) -> None:
-    """Of what is about γ, λ and δ: `command` is who asks, for the message."""
-    if settings.estimator != "gae":
-        raise UsageError(
-            f"`{command}` knows GAE only, and `--estimator {settings.estimator}` is another one",
-            hint="drop `--estimator`; all other commands take it",
-        )
-    check_decays_are_numbers(settings, command)
 
 
 def check_decays_are_numbers(settings: Settings, command: str) -> None:

@@ -35,7 +35,7 @@ _MORE_COUNTS = ("labelled", "positive", "forced", "successes", "longest_episode"
 #: What there are numbers of, of one stream of rewards or of each.
 _TALLIED = ("reward", "value", "advantage", "return", "weight")
 #: Of runs over units alone.
-_UNIT_COUNTS = ("units_by_id", "units_by_end", "episodes_of_units")
+_UNIT_COUNTS = ("units_by_id", "units_by_end")
 
 
 def kept_report(totals: Totals) -> dict[str, Any]:

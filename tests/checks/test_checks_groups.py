@@ -108,20 +108,37 @@ def test_rollouts_of_one_id_with_other_scores_are_not_split(tmp_path: Path) -> N
     assert codes(found(rows, folder=tmp_path)) == {}
 
 
+def test_an_id_that_a_whole_group_has_is_that_of_its_prompt(tmp_path: Path) -> None:
+    rows = [
+        {**row, "sample_id": row["uid"], "reward": float("answer 0" in row["completion"])} for row in clean()
+    ]
+    assert codes(found(rows, folder=tmp_path)) == {}
+
+
+def test_nothing_is_said_of_ends_and_steps(tmp_path: Path) -> None:
+    """Hundreds of rows of reward 0, one after the other, are no resets, and no time limit at 1."""
+    rows = [{"uid": number // 4, "reward": 0.0, "timeout_s": 1.0} for number in range(800)]
+    assert codes(found(rows, folder=tmp_path, settings=GROUPED.replace(layout="responses"))) == {
+        "GAE601": 200
+    }
+
+
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 @pytest.mark.parametrize("is_zero", [True, False])
 def test_rewards_that_are_zero_where_no_function_gave_one(tmp_path: Path, suffix: str, is_zero: bool) -> None:
     def scored(row: dict[str, Any]) -> dict[str, Any]:
         is_gone = row["completion"].startswith("answer 1")
         reward = (0.0 if is_zero else 0.5) if is_gone else row["reward"] + 1
-        functions = dict.fromkeys(("format_reward", "rewards/accuracy"), None if is_gone else row["reward"])
+        functions = dict.fromkeys(
+            ("format_reward", "rewards/accuracy", "r_style"), None if is_gone else row["reward"]
+        )
         return {**row, **functions, "reward": reward}
 
     checkup = found(changed(scored), folder=tmp_path, suffix=suffix)
     assert codes(checkup) == ({"GAE604": 4} if is_zero else {})
     if is_zero:
         assert (
-            "`format_reward`, `rewards/accuracy` are all null or NaN, in 4 of 12"
+            "`format_reward`, `rewards/accuracy`, `r_style` are all null or NaN, in 4 of 12"
             in checkup.findings[0].message
         )
 

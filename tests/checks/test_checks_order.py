@@ -154,6 +154,19 @@ class TestPassedOver:
         assert finding.count == 3
         assert f"the first at row {inside[0]} " in finding.message
 
+    def test_units_that_say_nothing(self, clean, examine):
+        one = {**clean, "turn": np.zeros(len(clean["reward"]), np.int64)}
+        finding = examine(one, columns={"unit": "turn"}).one("GAE506")
+        assert finding.count == len(np.unique(clean["episode_id"]))
+        assert "AReaL#1666" in str(finding.fix)
+
+    def test_rewards_in_no_unit(self, clean, examine):
+        turns = np.arange(len(clean["reward"]))
+        given = {**clean, "turn": np.where(turns % 4 == 0, -1, turns)}
+        found = examine(given, columns={"unit": "turn"})
+        assert found.one("GAE106").count == np.count_nonzero(clean["reward"][turns % 4 == 0])
+        assert "GAE506" not in found.codes
+
     def test_rewards_beside_the_observation_they_led_to(self, examine):
         place = np.tile(np.arange(10), 12)
         flags = {"is_first": place == 0, "is_last": place == 9, "is_terminal": place == 9}

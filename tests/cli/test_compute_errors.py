@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -270,41 +269,3 @@ def test_a_device_that_is_not_there(fails, tmp_path):
     fails(
         path, "--device", "cuda:99", code=5, says="device `cuda:99` is not available", hints="--device auto"
     )
-
-
-# What the messages do not need
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda folder: [folder / "missing.parquet"],
-        lambda folder: [write(folder / "r.parquet"), "--value-column", "vlaue"],
-        lambda folder: [write(folder / "r.parquet", reward=[float("nan")] * ROWS)],
-        lambda folder: [write(folder / "r.parquet"), "--gamma", "2"],
-    ],
-    ids=["missing file", "missing column", "NaN", "gamma"],
-)
-def test_no_error_path_imports_torch(gae_command, tmp_path, make: Callable[[Path], list[object]]):
-    import subprocess
-    import sys
-
-    script = (
-        "import os, sys\n"
-        "def leave(code):\n"
-        "    sys.stderr.flush(); print('torch' in sys.modules, code, flush=True); leaving(0)\n"
-        "leaving, os._exit = os._exit, leave\n"
-        "from gaecli.cli.main import run\n"
-        "run()\n"
-    )
-    args = [str(part) for part in make(tmp_path)]
-    done = subprocess.run(
-        [sys.executable, "-c", script, "compute", *args],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    imported, code = done.stdout.split()
-    assert imported == "False"
-    assert int(code) in (2, 3, 4)

@@ -73,14 +73,6 @@ def test_no_values_explain_no_variance(run_gae, without_values):
     assert document["explained_variance"] is None
 
 
-@pytest.mark.parametrize("command", [("sweep",)], ids=lambda c: c[0])
-def test_commands_that_know_only_gae_say_so(run_gae, tmp_path, command):
-    path = write(tmp_path / "r.parquet")
-    result = run_gae(*command, path, "--estimator", "mc")
-    assert result.returncode == 2
-    assert f"`gae {command[0]}` knows GAE only" in result.stderr
-
-
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

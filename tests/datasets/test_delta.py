@@ -340,3 +340,12 @@ def test_a_dry_run_commits_nothing(tmp_path: Path) -> None:
     before = content(table)
     gaecli.compute(table, dry_run=True)
     assert content(table) == before
+
+
+def test_labels_are_columns_of_their_own_types(tmp_path: Path) -> None:
+    table = delta(tmp_path / "runs")
+    gaecli.compute(table, **HALF, label_threshold=2.0, label_type="text", terminal_column="last")
+    frame = pl.read_delta(str(table))
+    wanted = ["positive" if value >= 2 else "negative" for value in frame["advantage"]]
+    assert frame["label"].to_list() == wanted
+    assert (frame.schema["label"], frame.schema["last"]) == (pl.String, pl.Boolean)

@@ -349,3 +349,13 @@ def test_rows_deleted_by_files_of_deletes_are_not_counted(
     monkeypatch.setattr(DataFile, "content", property(lambda self: DataFileContent.POSITION_DELETES))
     with pytest.raises(UsageError, match="files of deletes"):
         gaecli.inspect(table)
+
+
+@pytest.mark.parametrize(("kind", "cells"), [("bool", [True, False]), ("text", ["positive", "negative"])])
+def test_labels_are_columns_of_their_own_types(configured: Path, kind: str, cells: list[Any]) -> None:
+    table = iceberg(configured / "runs")
+    gaecli.compute(table, **HALF, label_threshold=2.0, label_type=kind, terminal_column="last")
+    new = read(configured)
+    wanted = [cells[0] if value >= 2 else cells[1] for value in new["advantage"].to_pylist()]
+    assert new["label"].to_pylist() == wanted
+    assert new["last"].to_pylist() == [False, False, True] * 2

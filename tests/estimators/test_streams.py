@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -12,10 +13,14 @@ import pytest
 from matrix.files import LAYOUTS, read_column, write
 from matrix.rollout import rollout
 from pipeline.running import small_blocks
+from rich.console import Console
 
 import gaecli
+from gaecli.commands.check import check
+from gaecli.report.inspection import render_inspection
 from gaecli.reward_streams import RewardStream, parsed
 from gaecli.settings import Settings
+from gaecli.summary import Inspection
 
 RNG = np.random.default_rng(11)
 MORE = {"bonus": RNG.normal(size=(3, 7)).round(3), "bonus_value": RNG.normal(size=(3, 7)).round(3)}
@@ -240,3 +245,19 @@ def test_rewards_of_other_steps_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table(lists), path)
     with pytest.raises(gaecli.DataError, match=r"`i` of .* has other steps than `r`"):
         gaecli.compute(path, stream=["ext=r,v", "int=i,iv"])
+
+
+def test_other_commands_look_at_the_first_and_tell_of_all(tmp_path: Path) -> None:
+    """Values are held against returns by the γ of their own rewards."""
+    path = write(tmp_path, "long", ".parquet", arrays_of("long", rollout()))
+    settings = Settings(stream=parsed(STREAMS))
+    assert not check([path], settings).failures
+    info = gaecli.inspect(path, stream=STREAMS)
+    assert info.plan.new_columns == ("advantage", "return_ext", "return_int")
+    alone = gaecli.inspect(
+        path, reward_column="rew", value_column="val", next_value_column="val_next", gamma=0.9
+    )
+    assert info.explained_variance == alone.explained_variance
+    pages = Console(file=io.StringIO(), width=200)
+    render_inspection(Inspection([info], 0.9), pages)
+    assert "cut=never" in pages.file.getvalue()

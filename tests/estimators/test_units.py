@@ -12,6 +12,7 @@ from matrix.files import LAYOUTS, outcome, read_column, write
 from matrix.rollout import GAMMA, LAM, Rollout, rollout
 
 import gaecli
+from gaecli.commands.check import check
 from gaecli.settings import Settings
 
 #: Of seven steps each; a unit ends with its trajectory at the latest.
@@ -177,9 +178,13 @@ def test_one_id_for_all_tokens_is_told(tmp_path: Path) -> None:
     rows = {"reward": [[1.0, 2.0], [3.0, 4.0]], "value": [[0.0, 0.0]] * 2, "turn": [[0, 0], [0, 0]]}
     path = tmp_path / "chat.parquet"
     pq.write_table(pa.table(rows), path)
+    settings = Settings(columns={"unit": "turn"})
     summary = gaecli.compute(path, unit="turn")
     (note,) = (note for note in summary.warnings if note.code == "single-units")
     assert "each of 2 episodes is one single unit" in note.message
+    assert [
+        finding.rule.code for finding in check([path], settings).findings if "unit" in finding.rule.name
+    ] == ["GAE506"]
     again = gaecli.compute(path, unit="turn")
     assert again.files[0].status == "up to date"
     assert again.units == summary.units

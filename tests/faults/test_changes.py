@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from covers import pairs
 
 import gaecli
 from gaecli.commands import stream_steps as run
@@ -74,10 +75,10 @@ PHASES = {
 }
 
 
-@pytest.mark.parametrize("name", ["r.parquet", "r.npz"])
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("where", ["in place", "elsewhere"])
+@pytest.mark.parametrize(
+    ("name", "change", "phase", "where"),
+    pairs(["r.parquet", "r.npz"], CHANGES, PHASES, ["in place", "elsewhere"]),
+)
 def test_a_change_in_any_phase_is_seen_before_anything_is_written(
     name: str,
     change: Callable[[Path], None],

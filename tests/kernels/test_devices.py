@@ -36,12 +36,35 @@ def test_torch_is_not_imported_until_it_is_needed(action):
     assert run_python(code).strip() == "False"
 
 
-def test_starting_the_import_makes_torch_available():
+@pytest.fixture(scope="module")
+def told() -> list[str]:
+    """What a process says that has chosen the CPU before torch is there."""
     code = (
-        "import sys; from gaecli.kernels import torch_import; torch_import.start_torch_import(); "
-        "torch_import.start_torch_import(); print(torch_import.torch_module() is sys.modules['torch'])"
+        "import sys, threading\n"
+        "from gaecli.kernels import devices, torch_import\n"
+        "with torch_import.one_thread_per_operation():\n"
+        "    device = devices.choose_device('cpu', 1)\n"
+        "    print(torch_import._started.is_alive(), device.backend)\n"
+        "    torch_import.start_torch_import()\n"
+        "    torch = torch_import.torch_module()\n"
+        "    print(torch is sys.modules['torch'])\n"
+        "    print(torch.get_num_threads())\n"
+        "    worker = threading.Thread(target=lambda: print(torch.get_num_threads()))\n"
+        "    worker.start(), worker.join()\n"
     )
-    assert run_python(code).strip() == "True"
+    return run_python(code).splitlines()
+
+
+def test_choosing_the_cpu_does_not_wait_for_the_import(told):
+    assert told[0] == f"True torch {torch.__version__}"
+
+
+def test_starting_the_import_makes_torch_available(told):
+    assert told[1] == "True"
+
+
+def test_torch_is_told_of_one_thread_per_operation_when_it_comes(told):
+    assert told[2:] == ["1", "1"]
 
 
 def test_auto_below_the_break_even_is_numpy():
@@ -116,16 +139,6 @@ def test_a_torch_that_cannot_be_imported_is_a_device_error(monkeypatch):
     assert choose_device("auto", 1).uses_torch is False
 
 
-def test_choosing_the_cpu_does_not_wait_for_the_import():
-    code = (
-        "from gaecli.kernels import devices, torch_import;"
-        "device = devices.choose_device('cpu', 1); thread = torch_import._started;"
-        "print(thread.is_alive(), device.backend); print(torch_import.torch_module().__version__)"
-    )
-    first, version = run_python(code).splitlines()
-    assert first == f"True torch {version}"
-
-
 def test_one_thread_per_operation_ends_with_the_last_who_wants_it():
     before = torch.get_num_threads()
     torch.set_num_threads(3)
@@ -139,15 +152,3 @@ def test_one_thread_per_operation_ends_with_the_last_who_wants_it():
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
-
-
-def test_torch_is_told_of_one_thread_per_operation_when_it_comes():
-    code = (
-        "from gaecli.kernels import devices, torch_import\n"
-        "with torch_import.one_thread_per_operation():\n"
-        "    torch = torch_import.torch_module(); print(torch.get_num_threads())\n"
-        "    import threading\n"
-        "    worker = threading.Thread(target=lambda: print(torch.get_num_threads()))\n"
-        "    worker.start(); worker.join()\n"
-    )
-    assert run_python(code).split() == ["1", "1"]

@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from faults.data_sets import MAKERS
 from labels.recorded import TASKS, random_recording, read_all, write_lerobot
 from pipeline.running import small_blocks
 
@@ -256,9 +257,11 @@ def test_flat_hdf5_and_arrow_take_them(tmp_path: Path) -> None:
         assert file["last"][()].tolist() == [0, 0, 0, 0, 1]
     path = tmp_path / "rollouts.arrow"
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
+        writer.write_table(table, max_chunksize=2)
     for kind in ("bool", "text"):
         gaecli.compute(path, **AS_REWARDS, label_rule="crr", label_type=kind)
+        again = gaecli.compute(path, **AS_REWARDS, label_rule="crr", label_type=kind)
+        assert [file.status for file in again.files] == ["up to date"]
         cells = pa.ipc.open_file(path).read_all()["label"].to_pylist()
         assert cells == [
             {"bool": n > 0, "text": "positive" if n > 0 else "negative"}[kind] for n in (1, -1, 2, 0, 0)
@@ -371,3 +374,21 @@ def test_the_summary_says_which_side_is_meant(tmp_path: Path, run_gae: Callable[
     assert (labels["words"], labels["operator"], labels["by"]) == ("above the 30th percentile", ">", "task")
     assert [group["label"] for group in labels["groups"]] == ["0", "1"]
     assert [group["threshold"] for group in labels["groups"]] == [29.4 / 64, 30.4 / 64]
+
+
+@pytest.mark.parametrize("kind", ["Hub", "save_to_disk"])
+def test_folders_of_datasets_list_the_types_of_labels(tmp_path: Path, kind: str) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    MAKERS[kind](root)
+    options = {"label_rule": "kai0", "label_type": "text", "terminal_column": "last"}
+    gaecli.compute(root, **options)
+    card = root / ("README.md" if kind == "Hub" else "dataset_info.json")
+    text = card.read_text()
+    if kind == "Hub":
+        assert "  - name: label\n    dtype: string\n  - name: last\n    dtype: bool\n" in text
+    else:
+        features = json.loads(text)["features"]
+        assert (features["label"]["dtype"], features["last"]["dtype"]) == ("string", "bool")
+    again = gaecli.compute(root, **options)
+    assert {file.status for file in again.files} == {"up to date"}

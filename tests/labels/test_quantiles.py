@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from profiles import examples
 
+from gaecli.labels import quantiles
 from gaecli.labels.quantiles import QuantileSearch, from_ordered_bits, ordered_bits
 
 NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, -0.0, 1.0, -1.0])
@@ -61,3 +62,12 @@ def test_bits_are_in_the_order_of_the_numbers() -> None:
     assert (np.diff(keys) > 0).all()
     np.testing.assert_array_equal(from_ordered_bits(keys), array)
     assert ordered_bits(np.array([-0.0], np.float32)) == ordered_bits(np.array([0.0], np.float32))
+
+
+def test_more_groups_than_a_table_holds_are_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantiles, "_LARGEST_TABLE", 0)
+    random = np.random.default_rng(5)
+    array, groups = random.normal(size=90).astype(np.float32), random.integers(0, 3, 90)
+    found = searched(array, groups, 0.4, [10, 60], 1)
+    for group in range(3):
+        assert found[f"group {group}"] == np.quantile(array[groups == group].astype(np.float64), 0.4)

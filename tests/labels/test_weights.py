@@ -65,7 +65,7 @@ def rabc(recording: Recording, progress: list[float | None], chunk: int, kappa: 
     std = max(math.sqrt(sum((delta - centre) ** 2 for delta in valid) / len(valid)), 1e-6)
     weights = []
     for delta in deltas:
-        if delta is None or delta > kappa:
+        if delta is None or np.float32(delta) > np.float32(kappa):  # as float32 there
             weights.append(1.0)
         elif delta >= 0:
             weights.append(min(max((delta - (mean - 2 * std)) / (4 * std + 1e-6), 0.0), 1.0))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from covers import pairs
 from pipeline.running import small_blocks
 
 import gaecli
@@ -95,9 +96,9 @@ FLAT_ROLES: Mapping[str, dict[str, np.ndarray]] = {
 }
 
 
-@pytest.mark.parametrize("role", FLAT_ROLES)
-@pytest.mark.parametrize("shape", VECTORS)
-@pytest.mark.parametrize("reward_shape", ["[N]", "[N, 1]", "[1, N]"])
+@pytest.mark.parametrize(
+    ("role", "shape", "reward_shape"), pairs(FLAT_ROLES, VECTORS, ["[N]", "[N, 1]", "[1, N]"])
+)
 def test_arrays_of_one_trajectory_after_the_other(
     role: str, shape: str, reward_shape: str, tmp_path: Path
 ) -> None:
@@ -125,9 +126,10 @@ BEHIND: Mapping[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("behind", BEHIND)
-@pytest.mark.parametrize("shape", ["[N]", "[N, 1]", "[1, N]"])
-@pytest.mark.parametrize("ends", ["a flag", "no flag", "start flags", "start flags of states"])
+@pytest.mark.parametrize(
+    ("behind", "shape", "ends"),
+    pairs(BEHIND, ["[N]", "[N, 1]", "[1, N]"], ["a flag", "no flag", "start flags", "start flags of states"]),
+)
 def test_the_value_behind_the_last_step_of_one_lane(
     behind: str, shape: str, ends: str, tmp_path: Path
 ) -> None:
@@ -179,9 +181,10 @@ DENSE_ROLES: Mapping[str, tuple[dict[str, Any], np.ndarray | None]] = {
 }
 
 
-@pytest.mark.parametrize("role", DENSE_ROLES)
-@pytest.mark.parametrize("layout", ["time-major", "batch-major", "time-major, [T, N, 1]"])
-@pytest.mark.parametrize("rows", [None, 2, 7])
+@pytest.mark.parametrize(
+    ("role", "layout", "rows"),
+    pairs(DENSE_ROLES, ["time-major", "batch-major", "time-major, [T, N, 1]"], [None, 2, 7]),
+)
 def test_roles_of_dense_arrays(role: str, layout: str, rows: int | None, tmp_path: Path) -> None:
     own, flags = DENSE_ROLES[role]
     arrays: dict[str, Any] = {"rewards": REWARDS, "values": VALUES, "last_values": LAST, **own}

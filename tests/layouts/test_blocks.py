@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from covers import pairs
 from hypothesis import given
 from hypothesis import strategies as st
 from profiles import examples
@@ -192,9 +193,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("blocks")
 
 
-@pytest.mark.parametrize("rows_per_block", ROWS_PER_BLOCK)
-@pytest.mark.parametrize("keys", KEYS)
-@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
+@pytest.mark.parametrize(("rows_per_block", "keys", "arrangement"), pairs(ROWS_PER_BLOCK, KEYS, ARRANGEMENTS))
 @given(episodes=rollouts(), num_files=st.integers(1, 3))
 @examples(5)
 def test_blocks_and_files_do_not_change_the_numbers(
@@ -215,9 +214,14 @@ def is_last_of_env(episode: Episode, episodes: Sequence[Episode]) -> bool:
     return episode is [other for other in episodes if other.env == episode.env][-1]
 
 
-@pytest.mark.parametrize("rows_per_block", ROWS_PER_BLOCK)
-@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
-@pytest.mark.parametrize("columns", [("env_id", "episode_start"), ("env_id", "episode_id", "episode_start")])
+@pytest.mark.parametrize(
+    ("rows_per_block", "arrangement", "columns"),
+    pairs(
+        ROWS_PER_BLOCK,
+        ARRANGEMENTS,
+        [("env_id", "episode_start"), ("env_id", "episode_id", "episode_start")],
+    ),
+)
 @given(episodes=rollouts(all_terminated=True), num_files=st.integers(1, 3))
 @examples(5)
 def test_start_flags_end_the_step_before_them_wherever_it_stands(
@@ -285,9 +289,10 @@ def normalized(rows: Sequence[Row], key: str | None) -> list[Row]:
     return list(rows)
 
 
-@pytest.mark.parametrize("rows_per_block", ROWS_PER_BLOCK)
-@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
-@pytest.mark.parametrize("scope", ["all", "episode", "column"])
+@pytest.mark.parametrize(
+    ("rows_per_block", "arrangement", "scope"),
+    pairs(ROWS_PER_BLOCK, ARRANGEMENTS, ["all", "episode", "column"]),
+)
 @given(episodes=rollouts(), num_files=st.integers(1, 3))
 @examples(4)
 def test_normalisation_reaches_over_blocks_and_files(

@@ -191,6 +191,47 @@ def test_ends_that_a_preset_reads_early_are_told(tmp_path):
     assert notes["preset-early-ends"].count == rollout.ended.sum()
 
 
+def test_filler_rows_of_rl_games_are_left_out_of_statistics(tmp_path):
+    """rl_games 2.0 with next-step autoreset: the row after an end is no step; advantages flow as they did."""
+    rollout = random_rollout(32, num_envs=4, num_steps=64)
+    starts = np.ones(rollout.shape, bool)
+    starts[:, 1:] = rollout.ended[:, :-1]
+    is_step = ~starts
+    is_step[:, 0] = True
+    np.savez(
+        tmp_path / "r.npz",
+        mb_rewards=rollout.rewards.T,
+        mb_values=rollout.values.T,
+        mb_dones=starts.T.astype(np.float32),
+        time_outs=rollout.truncated.T & ~rollout.terminated.T,
+        last_values=rollout.following[:, -1],
+        fdones=rollout.ended[:, -1],
+        valid=is_step.T,
+    )
+    given = {"gamma": 0.99, "lam": 0.95, "mask_mode": "keep", "mask_column": "valid"}
+    gaecli.compute(tmp_path / "r.npz", preset="rl-games", **given)
+    raw = expected("rl-games", rollout, Settings.from_preset("rl-games", normalize="none"))[0]
+    wanted = (raw - raw[is_step].mean()) / (raw[is_step].std(ddof=1) + 1e-8)
+    found = np.load(tmp_path / "r.npz")["advantage"].T
+    np.testing.assert_allclose(found[is_step], wanted[is_step], **TOLERANCE)
+    assert np.isnan(found[~is_step]).all()
+
+
+def test_discounted_sums_are_not_cut_early(tmp_path):
+    """AgileRL without GAE reads the flag of the row itself; before the last row, either kind of end is terminal."""
+    rollout = random_rollout(31, num_envs=4, num_steps=64)
+    np.savez(tmp_path / "r.npz", **own_arrays("agilerl", rollout))
+    summary = gaecli.compute(tmp_path / "r.npz", preset="agilerl", estimator="mc")
+    wanted = np.zeros(rollout.shape)
+    for env in range(4):
+        later = rollout.following[env, -1] * (not rollout.ended[env, -1])
+        for t in reversed(range(64)):
+            later = rollout.rewards[env, t] + 0.99 * later * (t == 63 or not rollout.ended[env, t])
+            wanted[env, t] = later
+    np.testing.assert_allclose(np.load(tmp_path / "r.npz")["return"].T, wanted, **TOLERANCE)
+    assert not [note for note in summary.warnings if note.code == "preset-early-ends"]
+
+
 @pytest.mark.parametrize("name", ["spinup", "rllib", "tianshou-npg", "finite-horizon"])
 def test_long_parquet(tmp_path, run_gae, name):
     rollout = random_rollout(25, num_envs=3, num_steps=200)
@@ -281,13 +322,13 @@ class TestBorders:
         path = tmp_path / "r.parquet"
         write_long(path, random_rollout(27, num_envs=2, num_steps=5_000))
         with pytest.raises(gaecli.UsageError, match="whole streams") as failure:
-            gaecli.compute(path, preset="spinup", memory_bytes=1 << 20)
+            gaecli.compute(path, truncation="leak", memory_bytes=1 << 20)
         assert "--memory" in str(failure.value.hint)
 
     def test_whole_streams_over_several_files_are_refused(self, tmp_path):
         for index in range(2):
             write_long(tmp_path / f"r-0000{index}-of-00002.parquet", random_rollout(28))
-        summary = gaecli.compute(tmp_path / "r-0000*.parquet", preset="brax")
+        summary = gaecli.compute(tmp_path / "r-0000*.parquet", truncation="leak")
         assert summary.exit_code == 2
         assert "2 files" in summary.files[0].error
         assert "--no-join" in summary.files[0].hint

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from covers import pairs
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pipeline.rollout_tables import KEYS, Rollout, Trajectory, as_rollout, rollouts, write
@@ -145,21 +146,22 @@ def test_shards_of_one_data_set_are_one_stream_without_being_told(tmp_path: Path
     assert found == pytest.approx(rollout.advantages(0.99, 0.95), rel=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["flags", "ids and flags"])
-@pytest.mark.parametrize("rows_per_block", [1, 2, 3, 100])
+EPISODES = [
+    ((1,), ("terminated",)),
+    ((1,), ("open",)),
+    ((40,), ("open",)),
+    ((40,), ("truncated",)),
+    ((1,) * 9, ("terminated",) * 9),
+    ((1,) * 9, ("truncated",) * 9),
+    ((2, 1, 2), ("terminated", "truncated", "terminated")),
+]
+
+
 @pytest.mark.parametrize(
-    ("lengths", "ends"),
-    [
-        ((1,), ("terminated",)),
-        ((1,), ("open",)),
-        ((40,), ("open",)),
-        ((40,), ("truncated",)),
-        ((1,) * 9, ("terminated",) * 9),
-        ((1,) * 9, ("truncated",) * 9),
-        ((2, 1, 2), ("terminated", "truncated", "terminated")),
-    ],
+    ("kind", "rows_per_block", "episodes"), pairs(["flags", "ids and flags"], [1, 2, 3, 100], EPISODES)
 )
-def test_edges_of_episodes_and_blocks(kind: str, rows_per_block: int, lengths, ends) -> None:
+def test_edges_of_episodes_and_blocks(kind: str, rows_per_block: int, episodes) -> None:
+    lengths, ends = episodes
     rollout = a_rollout(lengths, ends, kind)
     with small_blocks(rows_per_block, dtype=np.float64) as folder:
         summary, columns = computed(write(rollout, folder / "r.parquet", 3))

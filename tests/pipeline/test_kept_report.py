@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from covers import turns
 
 import gaecli
 from gaecli.report.document import summary_to_dict
@@ -163,10 +164,9 @@ TOLD = {
 }
 
 
-@pytest.mark.parametrize("code", TOLD)
 @pytest.mark.parametrize(
-    "how",
-    [{}, {"output": "out/"}, {"sidecar": True}, {"normalize": "all"}, {"join": True}],
+    ("code", "how"),
+    turns(TOLD, [{}, {"output": "out/"}, {"sidecar": True}, {"normalize": "all"}, {"join": True}]),
 )
 def test_every_kind_of_warning_about_many_files_is_told_again(tmp_path: Path, code: str, how: dict) -> None:
     columns, settings = TOLD[code]

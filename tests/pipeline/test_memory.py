@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,15 @@ def write(folder: Path, kind: str) -> Path:
         }
         pq.write_table(pa.table({**table, **more[kind]}), path, row_group_size=50)
     return path
+
+
+@pytest.fixture(autouse=True)
+def _only_new_objects() -> Iterator[None]:
+    """What was there before is nobody's here, and takes a second to look through."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def holders() -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from covers import turns
 
 import gaecli
 from gaecli.commands import compute as run
@@ -143,8 +144,7 @@ LAYOUTS: dict[str, tuple[Callable[..., Columns], str, str]] = {
 }
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", NAMES.split())
+@pytest.mark.parametrize(("layout", "name"), turns(LAYOUTS, NAMES.split()))
 def test_a_flag_of_any_name_is_asked_about_where_nothing_else_ends_a_trajectory(
     tmp_path, steps, layout, name
 ):

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from covers import turns
 from parity.loops import brax, finite_horizon, skrl_2
 
 from gaecli.commands.verify import verify
@@ -104,8 +105,7 @@ def tianshou_like(rollout, gamma, lam):
 LIKE = {"sb3": sb3_like, "torchrl": torchrl_like, "tianshou": tianshou_like}
 
 
-@pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("library", LIKE)
+@pytest.mark.parametrize(("seed", "library"), turns(range(2), LIKE))
 def test_libraries_are_identified_with_random_gamma_and_lam(tmp_path, library, seed):
     gamma, lam = gamma_and_lam(seed)
     path = Rollout(seed).write(tmp_path / "r.parquet", LIKE[library](Rollout(seed), gamma, lam))
@@ -130,8 +130,7 @@ def test_round_numbers_are_found_round(tmp_path, gamma, lam):
     assert found.best.is_lam_determined == (gamma > 0)
 
 
-@pytest.mark.parametrize("library", LIKE)
-@pytest.mark.parametrize("ddof", [0, 1])
+@pytest.mark.parametrize(("library", "ddof"), turns(LIKE, [0, 1]))
 def test_whitened_columns_are_recognised(tmp_path, library, ddof):
     seed = len(library) + ddof  # each with numbers of its own
     gamma, lam = gamma_and_lam(seed)
@@ -152,7 +151,7 @@ def test_whitened_columns_are_recognised(tmp_path, library, ddof):
 
 def test_whitened_columns_are_reproduced_to_the_last_rows(tmp_path):
     """Scale and shift are fitted together with γ and λ: what is linear alone misses a row here and there."""
-    for seed in range(30):
+    for seed in range(12):
         raw = torchrl_like(Rollout(seed), *gamma_and_lam(seed))
         path = Rollout(seed).write(tmp_path / "r.parquet", (raw - raw.mean()) / raw.std())
         assert verify(path, "adv", preset="torchrl").is_reproduced, seed
@@ -272,11 +271,12 @@ def test_verl_with_a_mask_is_identified(tmp_path, seed, is_whitened):
         assert "ddof 1" in found.normalization
 
 
-@pytest.mark.parametrize("is_whitened", [True, False])
 @pytest.mark.parametrize(
-    ("preset", "loop"), [("brax", brax), ("finite-horizon", finite_horizon), ("skrl-2.0", skrl_2)]
+    ("convention", "is_whitened"),
+    turns([("brax", brax), ("finite-horizon", finite_horizon), ("skrl-2.0", skrl_2)], [True, False]),
 )
-def test_other_recursions_are_searched_for(tmp_path, preset, loop, is_whitened):
+def test_other_recursions_are_searched_for(tmp_path, convention, is_whitened):
+    preset, loop = convention
     rollout = Rollout(9)
     gamma, lam = 0.93, 0.81
     rows = []
@@ -510,13 +510,13 @@ def as_json_lines(path, columns):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-@pytest.mark.parametrize(
-    ("name", "write"),
-    [("r.npz", as_npz), ("r.parquet", as_parquet), ("r.arrow", as_arrow), ("r.jsonl", as_json_lines)],
-)
-@pytest.mark.parametrize("is_beside", [False, True])
-def test_steps_count_for_the_memory_not_the_rows_that_hold_them(tmp_path, name, write, is_beside):
+WRITERS = [("r.npz", as_npz), ("r.parquet", as_parquet), ("r.arrow", as_arrow), ("r.jsonl", as_json_lines)]
+
+
+@pytest.mark.parametrize(("writer", "is_beside"), turns(WRITERS, [False, True]))
+def test_steps_count_for_the_memory_not_the_rows_that_hold_them(tmp_path, writer, is_beside):
     """Three rows of 400 steps: at 500 bytes a step they fit into 600,000 bytes and no less."""
+    name, write = writer
     shape = (3, 400)
     rewards, values = np.random.default_rng(0).normal(size=(2, *shape))
     columns = {"rewards": rewards, "values": values, "terminated": np.zeros(shape, bool)}
@@ -541,9 +541,7 @@ def test_a_file_that_cannot_be_read_is_told_before_a_column_that_is_not_there(tm
 
 
 class TestCommand:
-    @pytest.mark.parametrize(
-        ("columns", "is_right"), [("60", True), ("60", False), ("80", False), ("120", True), ("120", False)]
-    )
+    @pytest.mark.parametrize(("columns", "is_right"), [("60", True), ("60", False), ("120", False)])
     def test_exit_code_and_page(self, run_gae, tmp_path, columns, is_right):
         rollout = Rollout(2)
         column = torchrl_like(rollout, 0.99, 0.95)

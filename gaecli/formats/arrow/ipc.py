@@ -81,7 +81,8 @@ class ArrowInput(SchemaColumns):
         return fingerprint(self, own_columns)
 
     def digests(self, names: Sequence[str]) -> dict[str, str]:
-        there = [name for name in names if name in self.columns and self.columns[name].kind == "float"]
+        kinds = {name: self.columns[name].kind for name in names if name in self.columns}
+        there = [name for name, kind in kinds.items() if kind in ("float", "bool", "id")]
         found = {name: ContentDigest() for name in there}
         try:
             for batch in self.read_batches(self._indices(there)) if there else ():

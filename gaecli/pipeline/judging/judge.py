@@ -24,6 +24,7 @@ from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.judging.ids import unused_ids
 from gaecli.pipeline.judging.missed_rewards import missed_rewards
 from gaecli.pipeline.judging.unfilled import unfilled_tails
+from gaecli.pipeline.judging.units import unit_notes
 from gaecli.pipeline.judging.unseen_ends import Unseen, judge_ends, unseen_of
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, IndexArray
@@ -63,6 +64,7 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
         *_filler_rows(case),
         *_clock_falls(case),
         *missed_rewards(case.paths, case.roles, case.settings, case.summaries),
+        *unit_notes(case.paths, case.summaries),
         *unused_ids(case.paths, case.roles, case.summaries, case.combined),
     ]
 

@@ -48,6 +48,7 @@ def plot_sweep(sweep: Sweep, path: str, metric: str) -> None:
     from gaecli.report.plots.paper import draw
     from gaecli.report.plots.sweeps import draw_sweep, sweep_size
 
+    assert sweep.reference is not None  # of a grid of γ and λ
     gamma, lam = (format_setting(number) for number in sweep.reference)
     size = f"{len(sweep.points)} settings over {sweep.counts.steps:,} steps"
     title = f"sweep of {size}; reference γ {gamma}, λ {lam} (bold, dotted)"

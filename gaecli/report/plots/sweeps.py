@@ -77,7 +77,7 @@ def _lines(axes: Any, sweep: Sweep, name: str, theme: Theme, *, with_legend: boo
     axes.set_xlabel("λ")
     for index, gamma in enumerate(sweep.gammas[:_MOST_LINES]):
         points = sorted(
-            (point for point in sweep.points if point.gamma == gamma), key=lambda point: point.lam
+            (point for point in sweep.points if point.gamma == gamma), key=lambda point: point.lam or 0.0
         )
         shown = [(point.lam, getattr(point, name)) for point in points if getattr(point, name) is not None]
         axes.plot(
@@ -89,6 +89,7 @@ def _lines(axes: Any, sweep: Sweep, name: str, theme: Theme, *, with_legend: boo
             color=colours[index % len(colours)],
             label=f"γ {format_setting(gamma)}",
         )
-    axes.axvline(sweep.reference[1], color=theme.ink, linewidth=0.8, alpha=0.5, linestyle=":")
+    if sweep.reference is not None:
+        axes.axvline(sweep.reference[1], color=theme.ink, linewidth=0.8, alpha=0.5, linestyle=":")
     if with_legend:
         axes.legend(loc="best")

@@ -1,0 +1,101 @@
+"""What one setting of a sweep adds up to, and what it says of the setting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import field
+
+import numpy as np
+
+from gaecli.moments import Moments
+from gaecli.records import dataclass
+from gaecli.results import SweepPoint, effective_horizon
+from gaecli.rollouts import Array, FloatArray
+from gaecli.settings import Settings
+from gaecli.studies.sweep_points import SweepPoints
+
+
+@dataclass(frozen=True)
+class PointTotal:
+    """Of the numbers that are swept: advantages, or returns where the estimator writes no others."""
+
+    numbers: Moments = field(default_factory=Moments)
+    #: R - V and R, where there is a V.
+    errors: Moments = field(default_factory=Moments)
+    returns: Moments = field(default_factory=Moments)
+    squared_change: float = 0.0
+    same_sign: int = 0
+    num_zeros: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        counted: FloatArray,
+        values: FloatArray | None,
+        signs: Array,
+        *,
+        is_return: bool,
+        base: FloatArray | None = None,
+    ) -> PointTotal:
+        """`values`: V, if there is one. `base`: the numbers under λ = 1."""
+        numbers = Moments.of(counted)
+        errors, returns = Moments(), Moments()
+        if values is not None and is_return:
+            errors, returns = Moments.of(counted - values), numbers
+        elif values is not None:
+            errors, returns = numbers, Moments.of(counted + values)
+        return cls(
+            numbers,
+            errors,
+            returns,
+            0.0 if base is None else _squared_sum(counted, base),
+            int(np.count_nonzero(np.sign(counted) == signs)),
+            int(np.count_nonzero(counted == 0)),
+        )
+
+    def merge(self, other: PointTotal) -> PointTotal:
+        return PointTotal(
+            self.numbers.merge(other.numbers),
+            self.errors.merge(other.errors),
+            self.returns.merge(other.returns),
+            self.squared_change + other.squared_change,
+            self.same_sign + other.same_sign,
+            self.num_zeros + other.num_zeros,
+        )
+
+
+def _squared_sum(one: FloatArray, other: FloatArray) -> float:
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is infinite, and is shown as unknown
+        return float(np.square(one - other).sum())
+
+
+def sweep_point(
+    points: SweepPoints, index: int, totals: Sequence[PointTotal], explained: float | None
+) -> SweepPoint:
+    settings, total, base_index = points.points[index], totals[index], points.bases[index]
+    count = total.numbers.count
+    spread = None if base_index is None else totals[base_index].numbers.std(1)
+    return SweepPoint(
+        gamma=settings.gamma if settings.uses("gamma") else None,
+        lam=settings.lam if points.lams else None,
+        mean=total.numbers.mean if count else None,
+        std=total.numbers.std(1),
+        variance=total.numbers.variance(1),
+        explained_variance=explained if total.returns.count else None,
+        bias=math.sqrt(total.squared_change / count) / spread if count and spread else None,
+        sign_agreement=total.same_sign / count if count else None,
+        effective_horizon=_horizon(settings),
+        column=points.column(index),
+        zero_share=total.num_zeros / count if count else None,
+        estimator=settings.estimator,
+        preset=settings.preset,
+        n_steps=settings.n_steps,
+    )
+
+
+def _horizon(settings: Settings) -> float | None:
+    lams = {"mc": 1.0, "td0": 0.0}
+    if settings.uses("lam") or settings.estimator in lams:
+        return effective_horizon(settings.gamma, lams.get(settings.estimator, settings.lam))
+    return None
