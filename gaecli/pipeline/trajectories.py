@@ -21,7 +21,7 @@ from gaecli.estimators.conventions import ends_as_terminal
 from gaecli.estimators.parts import joined, num_bytes, part
 from gaecli.pipeline.blocks import BlockAddress, Scanned
 from gaecli.pipeline.combine import Carry, WholePieces
-from gaecli.pipeline.opening import OpenStream
+from gaecli.pipeline.opening import BYTES_PER_WHOLE_ROW, OpenStream
 from gaecli.pipeline.settle import final_block
 from gaecli.pipeline.tasks import CarriedUnit, Carries
 from gaecli.pipeline.worker import Worker
@@ -33,7 +33,7 @@ _WORK_BYTES = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
+class BorderPieces:
     """The pieces that a block has of such trajectories."""
 
     address: BlockAddress
@@ -46,10 +46,10 @@ class Pieces:
 
 
 @dataclass(frozen=True, eq=False)
-class GatherUnit(CarriedUnit[Pieces]):
+class GatherUnit(CarriedUnit[BorderPieces]):
     """Those of every block of a unit. It is the one task but for writing whose results hold rows."""
 
-    def of_block(self, worker: Worker, address: BlockAddress, scanned: Scanned) -> Pieces:
+    def of_block(self, worker: Worker, address: BlockAddress, scanned: Scanned) -> BorderPieces:
         carry = self.carries[address]
         block = final_block(scanned, carry)
         is_last = block.cuts.copy()
@@ -64,7 +64,7 @@ class GatherUnit(CarriedUnit[Pieces]):
         lengths = stops[found] - starts
         offsets = np.cumsum(lengths) - lengths
         steps = np.arange(int(lengths.sum())) + np.repeat(starts - offsets, lengths)
-        return Pieces(address, numbers[first], lengths, steps, part(block, steps))
+        return BorderPieces(address, numbers[first], lengths, steps, part(block, steps))
 
 
 def with_whole_trajectories(
@@ -83,20 +83,21 @@ def with_whole_trajectories(
 
 def gathered_pieces(
     opened: OpenStream, carries: Mapping[tuple[int, int], Carries], engine: Engine[Worker]
-) -> list[Pieces]:
+) -> list[BorderPieces]:
     """Those of all blocks, in their order. `UsageError` where they are more than the memory holds."""
     tasks = (
         GatherUnit(opened.source(file), unit, of_unit)
         for (file, unit), of_unit in sorted(carries.items())
         if any(_crosses(carry) for carry in of_unit.values())
     )
-    gathered: list[Pieces] = []
-    size = 0
+    gathered: list[BorderPieces] = []
+    # What a block takes is there in any case.
+    size, limit = 0, max(opened.memory_bytes, opened.rows_per_block * BYTES_PER_WHOLE_ROW)
     for found in engine.run(tasks):
         for pieces in found:
             gathered.append(pieces)
             size += num_bytes(pieces.block) + _WORK_BYTES * len(pieces.steps)
-        if size > opened.memory_bytes:
+        if size > limit:
             raise _too_large(opened)
     return gathered
 
@@ -105,7 +106,7 @@ def _crosses(carry: Carry) -> bool:
     return bool((carry.head_chains >= 0).any() or (carry.tail_chains >= 0).any())
 
 
-def estimated(gathered: Sequence[Pieces], estimator: Estimator) -> dict[BlockAddress, WholePieces]:
+def estimated(gathered: Sequence[BorderPieces], estimator: Estimator) -> dict[BlockAddress, WholePieces]:
     """What becomes of them, block by block."""
     if not gathered:
         return {}
