@@ -72,7 +72,9 @@ def _logs() -> str:
     lines = ["| log | file | known by | groups | rewards | written by |", "|---|---|---|---|---|---|"]
     for log in RESPONSE_LOGS:
         known = " ".join(f"`{name}`" for name in (*log.texts, *log.others))
-        groups = ", ".join(f"`{name}`" for name in log.group) or "nothing tells them"
+        groups = (
+            ", ".join(f"`{name}`" for name in log.group).replace(" or ", "` or `") or "nothing tells them"
+        )
         rewards = f"`{log.rewards[0]}`" if log.rewards else "every other column of numbers"
         lines.append(f"| {log.name} | {log.files} | {known} | {groups} | {rewards} | {log.writer} |")
     return "\n".join(lines) + "\n"

@@ -264,12 +264,11 @@ def _named(file: RolloutFile, role: str, name: str) -> str:
         return ""
     raise UsageError(
         f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
-        hint=_did_you_mean(name, role, file),
+        hint=did_you_mean(name, flag_of(role), file),
     )
 
 
-def _did_you_mean(name: str, role: str, file: RolloutFile) -> str:
-    flag = flag_of(role)
+def did_you_mean(name: str, flag: str, file: RolloutFile) -> str:
     near = difflib.get_close_matches(name, list(file.columns), n=1, cutoff=0.4)
     return f"pass `{flag} {near[0]}`" if near else f"name one of them with `{flag}`"
 

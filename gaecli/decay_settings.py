@@ -25,6 +25,8 @@ _WAYS = (
     ("lam_alpha", "lam_retain", "lam_column"),
     ("lam_value", "lam_value_alpha", "lam_value_retain"),
 )
+#: Of lengths of whole trajectories, or of a second scan.
+NEED_WHOLE_STREAM = ("lam_alpha", "lam_retain", "lam_value", "lam_value_alpha", "lam_value_retain")
 #: Left out of documents where they are not in use.
 OPTIONAL = tuple(name for names in FAMILIES.values() for name in names if name != "lam_alpha")
 

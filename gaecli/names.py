@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gaecli.choices import UnitIs
+
 #: Role -> aliases in order of preference (`done` at the end of a step, `done_start` at its start).
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "reward": ("reward", "rewards", "next.reward", "token_level_rewards", "rew", "rews", "rew_buf", "r"),
@@ -161,6 +163,9 @@ FLAG_ROLES = (
 )
 NUMBER_ROLES = ("reward", "value", "next_value", "bootstrap_value")
 
+#: Of columns that presets over turns have names for: ids, or flags at the last token of each.
+UNIT_READINGS: Mapping[str, UnitIs] = {"turn_ids": "id", "end_of_response_position_mask": "end"}
+
 #: Names of columns that say when a row was recorded. They do not order the rows by themselves.
 CLOCKS = ("timestamp", "timestamps", "time", "datetime", "ts")
 
@@ -191,6 +196,7 @@ GROUP_NAMES = (
     "task",
     "prompt_token_ids",
     "prompt_ids",
+    "messages",
 )
 _OTHER_NAMES = ("advantage_raw", "advantage_continuous", "absolute_advantage")
 RESULT_NAMES = frozenset((*ADVANTAGE_NAMES, *RETURN_NAMES, *_OTHER_NAMES))

@@ -20,7 +20,7 @@ class ResponseLogKind:
     #: Columns that are all there, those that are texts (or lists of them) first.
     texts: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
-    #: Columns that together tell the responses to one prompt.
+    #: Columns that together tell the responses to one prompt; of `A or B` the first that is there.
     group: tuple[str, ...]
     #: The columns of scores: those of the first form that is there; `*` is any name. Empty: every other column of
     #: numbers is a reward function.
@@ -134,19 +134,17 @@ RESPONSE_LOGS: tuple[ResponseLogKind, ...] = (
         rewards=("traces.rewards.*.score", "traces.rewards.*", "traces.reward"),
         estimator="dr-grpo",
         preset="prime-rl",
-        remark="each score counts with weight 1; where the `weight` beside it is another, `--reward NAME=WEIGHT`; "
-        "`effective/` repeats episodes of `all/`",
+        remark="`effective/` repeats episodes of `all/`",
     ),
     ResponseLogKind(
         name="verifiers traces",
         writer="verifiers 0.4.0, verifiers/v1/trace.py, Trace.to_record",
         files="`traces.jsonl`",
         others=("task", "nodes", "rewards"),
-        group=("task.hash",),
+        group=("task.hash or task.key or task.data.idx or task.data.prompt",),
         rewards=("rewards.*.score", "rewards.*", "reward"),
         estimator="dr-grpo",
         preset="prime-rl",
-        remark="each score counts with weight 1; where the `weight` beside it is another, `--reward NAME=WEIGHT`",
     ),
     ResponseLogKind(
         name="NeMo RL training data",

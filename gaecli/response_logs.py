@@ -6,12 +6,14 @@ Nothing is computed by recognition: a file says what it may be, and the user say
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import field, replace
+
+import numpy as np
 
 from gaecli.columns import MissingRoleError
 from gaecli.errors import GaeError, UsageError
-from gaecli.formats.base import ColumnInfo, RolloutFile
+from gaecli.formats.base import Column, ColumnInfo, RolloutFile
 from gaecli.layouts.demands import likely_flags
 from gaecli.names import RESULT_NAMES
 from gaecli.presets import PRESETS
@@ -21,12 +23,15 @@ from gaecli.settings import Settings
 
 #: Under another name than what the library wrote.
 _OWN_ADVANTAGE = "{estimator}_advantage"
+_ROWS_OF_WEIGHTS = 1 << 16
+_WEIGHTS_DIFFER = "the `weight` beside a score changes from row to row, and is not applied"
 #: More reward columns than these are counted.
 _MOST_NAMED = 6
 #: What people tell the responses to one prompt by, the surest first, in files of no writer that is known.
 _GROUP_NAMES = (
     "group_id",
     "group_index",
+    "group.id",
     "group",
     "uid",
     "prompt_id",
@@ -60,6 +65,8 @@ class ResponseLog:
     #: Where something in the file speaks against the layout that it has.
     layout: str | None = None
     remark: str = ""
+    #: Of the rewards that have one beside them that is not 1.
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def can_be_computed(self) -> bool:
@@ -81,7 +88,8 @@ class ResponseLog:
     def settings(self, base: Settings) -> Settings:
         """What the command says, and all that the user said of other things."""
         alone = {"columns": {**base.columns, "reward": self.rewards[0]}}
-        asked = {"rewards": dict.fromkeys(self.rewards, 1.0)} if len(self.rewards) > 1 else alone
+        weighed = {"rewards": {name: self.weights.get(name, 1.0) for name in self.rewards}}
+        asked = weighed if self._are_summed else alone
         return Settings.from_preset(
             self.preset,
             estimator=self.estimator,
@@ -92,6 +100,10 @@ class ResponseLog:
             join=base.join,
             **asked,
         )
+
+    @property
+    def _are_summed(self) -> bool:
+        return len(self.rewards) > 1 or bool(self.weights)
 
     @property
     def new_column(self) -> str | None:
@@ -107,9 +119,10 @@ class ResponseLog:
         words += ["--estimator", self.estimator]
         for name in self.group:
             words += ["--group-column", shlex.quote(name)]
-        flag = "--reward-column" if len(self.rewards) == 1 else "--reward"
+        flag = "--reward" if self._are_summed else "--reward-column"
         for name in self.rewards:
-            words += [flag, shlex.quote(name)]
+            weight = f"={self.weights[name]:.17g}" if name in self.weights else ""
+            words += [flag, shlex.quote(f"{name}{weight}")]
         if self.layout is not None:
             words += ["--layout", self.layout]
         if self.new_column is not None:
@@ -145,10 +158,12 @@ def likely(file: RolloutFile) -> ResponseLog | None:
     known = recognise(file)
     if known is not None or file.structure != "table":
         return known
-    there = {name.lower(): name for name in file.columns}
-    group = next((there[name] for name in _GROUP_NAMES if name in there), None)
+    there = {name.lower(): name for name in _names(file)}
+    group = next(
+        (there[name] for name in _GROUP_NAMES if name in there and _says(file.find(there[name]))), None
+    )
     score = next((there[name] for name in _SCORE_NAMES if name in there), None)
-    info = None if score is None else file.columns[score]
+    info = None if score is None else file.find(score)
     if group is None or info is None or info.unusable or info.kind not in ("float", "int", "bool"):
         return None
     advantage = next((name for name in ("advantage", "advantages") if name in file.columns), None)
@@ -191,6 +206,11 @@ def _is(file: RolloutFile, kind: ResponseLogKind) -> bool:
     return all(file.find(name) is not None for name in kind.others)
 
 
+def _says(info: ColumnInfo | None) -> bool:
+    """Not null throughout."""
+    return info is not None and info.kind != "null"
+
+
 def _is_text(info: ColumnInfo) -> bool:
     """Or messages of a chat."""
     return info.kind in ("id", "null") or info.has_whole_cells
@@ -199,7 +219,9 @@ def _is_text(info: ColumnInfo) -> bool:
 def _found(file: RolloutFile, kind: ResponseLogKind) -> ResponseLog:
     has_advantage = kind.advantage is not None and file.find(kind.advantage) is not None
     rewards = tuple(_rewards(file, kind))
-    group = tuple(name for name in kind.group if file.find(name) is not None)
+    found = [[name for name in names.split(" or ") if _says(file.find(name))] for names in kind.group]
+    group = tuple(names[0] for names in found if names)
+    weights = _weights(file, rewards)
     return ResponseLog(
         kind.name,
         kind.writer,
@@ -209,8 +231,38 @@ def _found(file: RolloutFile, kind: ResponseLogKind) -> ResponseLog:
         kind.preset if kind.preset in PRESETS else "exact",
         kind.advantage if has_advantage else None,
         _layout(file, rewards, group),
-        kind.remark,
+        kind.remark if weights is not None else f"{kind.remark}; {_WEIGHTS_DIFFER}".removeprefix("; "),
+        weights or {},
     )
+
+
+def _weights(file: RolloutFile, rewards: Sequence[str]) -> dict[str, float] | None:
+    """Of scores that have a weight beside them, where it is not 1; None where one changes from row to row.
+
+    By the first rows: the rest of a file comes from the same configuration.
+    """
+    found: dict[str, float] = {}
+    for name in rewards:
+        beside = name.removesuffix("score") + "weight"
+        if not name.endswith(".score") or not _is_number(file.find(beside)):
+            continue
+        column = _first_rows(file, beside)
+        if column is None:
+            continue
+        given = column.values if column.is_null is None else column.values[~column.is_null]
+        distinct = np.unique(given[~np.isnan(given)])
+        if len(distinct) > 1:
+            return None
+        if len(distinct) and distinct[0] != 1:
+            found[name] = float(distinct[0])
+    return found
+
+
+def _first_rows(file: RolloutFile, name: str) -> Column | None:
+    for unit in file.units(_ROWS_OF_WEIGHTS, name):
+        for _, _, columns in file.blocks(unit, [name], _ROWS_OF_WEIGHTS):
+            return columns[name]
+    return None
 
 
 def _layout(file: RolloutFile, rewards: Sequence[str], group: Sequence[str]) -> str | None:

@@ -139,24 +139,23 @@ class GroupLedger:
         found = None if name is None else cells.codes(name)
         if name is None or found is None or context.settings.sample_of is not None:
             return
-        if name in _IDS:  # one that all responses of a group share is that of the prompt
-            pairs = np.unique(np.stack([codes, found[0]]), axis=1)
-            several = np.bincount(pairs[0], minlength=int(codes.max()) + 1) > 1
-            codes = np.where(several[codes], codes, -1 - np.arange(len(codes)))
-        _, scored = np.unique(scores, return_inverse=True)
-        kinds, firsts, counts = np.unique(
-            np.stack([codes, found[0], scored.reshape(-1)]), axis=1, return_index=True, return_counts=True
+        (groups, _), firsts, where, counts = np.unique(
+            np.stack([codes, found[0]]), axis=1, return_index=True, return_inverse=True, return_counts=True
         )
-        again = counts > 1
-        if not again.any():
+        low, high = np.full(len(counts), np.inf), np.full(len(counts), -np.inf)
+        np.minimum.at(low, where.reshape(-1), scores)
+        np.maximum.at(high, where.reshape(-1), scores)
+        # What all responses of a group share is of the prompt, and one rollout has one score.
+        is_split = (counts > 1) & (low == high) & (np.bincount(groups)[groups] > 1)
+        if not is_split.any():
             return
         known = self.repeats
         known.column, known.is_id = name, name in _IDS
-        known.num_rollouts += int(np.count_nonzero(again))
-        known.num_rows += int((counts[again] - 1).sum())
-        known.num_groups += len(np.unique(kinds[0][again]))
+        known.num_rollouts += int(np.count_nonzero(is_split))
+        known.num_rows += int((counts[is_split] - 1).sum())
+        known.num_groups += len(np.unique(groups[is_split]))
         if known.file is None:
-            known.file, known.row = context.path, int(rows[firsts[again]].min())
+            known.file, known.row = context.path, int(rows[firsts[is_split]].min())
 
     def _find_unscored(self, context: Context, scores: Array, rows: IndexArray, cells: _CellsBeside) -> None:
         functions = function_columns(context)

@@ -150,7 +150,7 @@ class StreamSteps:
         with self.context.worker.clock("read"):
             for one in opened.files:
                 self.places.inputs.fill(one.file.path, one.columns)
-        return summarised(opened, self.context)
+        return summarised(opened, self.context, measures=True)
 
     def written(
         self, stream: SummarisedStream, constants: Constants, labels: LabelConstants | None, inputs: str

@@ -140,6 +140,12 @@ class GroupConstants:
     def take(self, rows: IndexArray) -> GroupConstants:
         return GroupConstants(*(column[rows] for column in self._columns))
 
+    def take_maps(self, rows: IndexArray) -> GroupConstants:
+        """Means and scales alone: there may be a million groups in a block."""
+        nothing = np.broadcast_to(np.zeros(1), len(rows))
+        means, scales = self.means[rows], self.scales[rows]
+        return GroupConstants(nothing, means, nothing, scales, np.broadcast_to(np.False_, len(rows)), nothing)
+
     def padded(self) -> GroupConstants:
         """With a group of none at the end, where an index of -1 finds it."""
         return GroupConstants(*(np.append(column, column.dtype.type(0)) for column in self._columns))

@@ -32,9 +32,6 @@ class Sums:
     """[N] of each step: the sum over its trajectory, as far as the block has it."""
 
     by_name: Mapping[str, FloatArray]
-    #: [N] number of the piece of a trajectory, and the last step of each.
-    pieces: IndexArray
-    lasts: IndexArray
     #: The estimator has no other estimates.
     are_estimates: bool = False
 
@@ -67,34 +64,42 @@ class Sums:
         if np.isnan(totals.heads).all() and np.isnan(totals.tails).all():
             return self.by_name
         found = {}
-        lanes = block.lanes
+        lanes, lasts = block.lanes, _lasts(block)
+        pieces = np.repeat(np.arange(len(lasts)), np.diff(lasts, prepend=-1))
         for column, (name, numbers) in enumerate(self.by_name.items()):
-            per_piece = numbers[self.lasts]
+            per_piece = numbers[lasts]
             for steps, matrix in ((lanes.starts, totals.heads), (lanes.stops - 1, totals.tails)):
                 goes_on = ~np.isnan(matrix[:, column])
-                per_piece[self.pieces[steps[goes_on]]] = matrix[goes_on, column]
-            found[name] = per_piece[self.pieces]
+                per_piece[pieces[steps[goes_on]]] = matrix[goes_on, column]
+            found[name] = per_piece[pieces]
         return found
 
 
+_NONE = np.zeros(0, np.int64)
+
+
 def sums_of(block: Block, settings: Settings, *, are_estimates: bool = False) -> Sums:
-    is_last = block.cuts.copy()
-    is_last[block.lanes.stops - 1] = True
-    is_last[-1:] = True
-    lasts = np.flatnonzero(is_last)
-    starts = np.concatenate(([0], lasts[:-1] + 1)) if len(lasts) else lasts
-    pieces = np.repeat(np.arange(len(lasts)), lasts + 1 - starts)
+    is_each = bool(block.cuts.all())  # every step is a trajectory
+    lasts = _NONE if is_each else _lasts(block)
+    lengths = np.diff(lasts, prepend=-1)
+    starts = lasts + 1 - lengths
 
     def summed(terms: FloatArray) -> FloatArray:
         if block.is_step is not None:
             terms = np.where(block.is_step, terms, 0.0)
-        if len(lasts) == len(terms):
-            return terms.astype(np.float64)
-        return np.add.reduceat(terms, starts)[pieces] if len(lasts) else np.zeros(0)
+        if is_each:
+            return terms.astype(np.float64, copy=False)
+        return np.repeat(np.add.reduceat(terms, starts), lengths)
 
-    return Sums(
-        {name: summed(terms) for name, terms in _terms(block, settings).items()}, pieces, lasts, are_estimates
-    )
+    return Sums({name: summed(terms) for name, terms in _terms(block, settings).items()}, are_estimates)
+
+
+def _lasts(block: Block) -> IndexArray:
+    """The last step of each piece of a trajectory that the block has."""
+    is_last = block.cuts.copy()
+    is_last[block.lanes.stops - 1] = True
+    is_last[-1:] = True
+    return np.flatnonzero(is_last)
 
 
 def _terms(block: Block, settings: Settings) -> dict[str, FloatArray]:

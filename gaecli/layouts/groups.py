@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 import numpy as np
 
 from gaecli.formats.base import Column
-from gaecli.rollouts import Array, Labels
+from gaecli.rollouts import Array, IndexArray, Labels
 
 
 def read_labels(
@@ -21,8 +21,8 @@ def _labels(column: Column, in_lanes: Callable[[Array], Array]) -> Labels:
     is_given = None if column.is_null is None else ~column.is_null.reshape(-1)
     values = column.values.reshape(-1)
     # Without the nulls: what stands in their place is no label.
-    distinct, found = np.unique(values if is_given is None else values[is_given], return_inverse=True)
-    codes = found.reshape(-1).astype(np.int64)
+    distinct, found = _distinct(values if is_given is None else values[is_given])
+    codes = found.astype(np.int64, copy=False)
     is_integer = column.categories is None and distinct.dtype.kind in "iu" and distinct.dtype != np.uint64
     if is_integer and is_given is None:
         return Labels(in_lanes(codes), distinct.astype(np.int64))
@@ -31,6 +31,19 @@ def _labels(column: Column, in_lanes: Callable[[Array], Array]) -> Labels:
         labels = [column.categories[code] for code in distinct.tolist()]
     if is_given is not None:
         codes = np.full(len(values), len(labels), np.int64)
-        codes[is_given] = found.reshape(-1)
+        codes[is_given] = found
         labels.append(None)
     return Labels(in_lanes(codes), labels)
+
+
+def _distinct(values: Array) -> tuple[Array, IndexArray]:
+    """(the values there are, in order; the number of each cell among them).
+
+    Whole numbers that lie close together need not be sorted: some that are not there do no harm.
+    """
+    if values.dtype.kind in "iu" and values.dtype != np.uint64 and len(values):
+        low, high = int(values.min()), int(values.max())
+        if high - low <= len(values):
+            return np.arange(low, high + 1), values.astype(np.int64) - low
+    distinct, found = np.unique(values, return_inverse=True)
+    return distinct, found.reshape(-1)

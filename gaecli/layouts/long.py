@@ -50,7 +50,7 @@ from gaecli.layouts.steps import (
     steps_of,
     stride_of,
 )
-from gaecli.layouts.units import masked_outside, with_units
+from gaecli.layouts.units import masked_outside, reading_of, with_units
 from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, IndexArray
 from gaecli.settings import Settings
 
@@ -93,7 +93,7 @@ class LongLayout:
         self.like_column = None if frame is None else roles.names["reward"]
         self._path = file.path
         self._drops = settings.on_nan == "drop-episode"
-        self._unit_is = settings.unit_is
+        self._unit_is = reading_of(roles, settings)
         self._labels = settings.label_columns
         self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, roles, settings)

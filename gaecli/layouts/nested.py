@@ -26,7 +26,7 @@ from gaecli.layouts.masks import MaskRule, is_doubtful, mask_facts, masked_steps
 from gaecli.layouts.next_values import merge_next_values
 from gaecli.layouts.padding import Padding
 from gaecli.layouts.rewards import RewardRule
-from gaecli.layouts.units import masked_outside, with_units
+from gaecli.layouts.units import masked_outside, reading_of, with_units
 from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, IndexArray, Labels, Placement
 from gaecli.settings import Settings
 
@@ -53,7 +53,7 @@ class NestedLayout:
         self._drops = settings.on_nan == "drop-episode"
         self._flags: FlagColumns = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
-        self._unit_is = settings.unit_is
+        self._unit_is = reading_of(roles, settings)
         self._labels = settings.label_columns
         self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, self.roles, settings)

@@ -8,10 +8,21 @@ from dataclasses import replace
 import numpy as np
 
 from gaecli.choices import UnitIs
+from gaecli.columns import Roles
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
+from gaecli.names import UNIT_READINGS
 from gaecli.rollouts import Array, Block, BoolArray, IndexArray, UnitFacts, Units
+from gaecli.settings import Settings
+
+
+def reading_of(roles: Roles, settings: Settings) -> UnitIs | None:
+    """What the column of units holds, where the user says so, or the preset whose name for it the column has."""
+    name = roles.get("unit")
+    if settings.unit_is is not None or name is None or "unit" not in roles.by_preset:
+        return settings.unit_is
+    return UNIT_READINGS.get(name)
 
 
 def with_units(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,15 +13,17 @@ from gaecli.choices import Bootstrap
 from gaecli.errors import DataError
 from gaecli.estimators.base import Borders, Estimates, Estimator, LaneSums, TrajectorySums
 from gaecli.estimators.bootstrap import needs_bootstrap
+from gaecli.estimators.stages import Statistic
 from gaecli.formats.base import Column, RolloutFile, Unit
 from gaecli.layouts.base import Layout
 from gaecli.layouts.evidence.flags import BlockEnds, block_ends
 from gaecli.layouts.evidence.tails import ZeroTails, zero_tails
+from gaecli.moments import GroupedMoments
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.reading_errors import told
 from gaecli.records import dataclass
 from gaecli.reward_streams import RewardStream
-from gaecli.rollouts import Block, BlockFacts, BoolArray, FloatArray, IndexArray, Lanes
+from gaecli.rollouts import Block, BlockFacts, BoolArray, FloatArray, IndexArray, Lanes, Names
 from gaecli.settings import Settings
 
 if TYPE_CHECKING:
@@ -61,6 +64,15 @@ class BlockSummary:
     first_progress: Following | None = None
     #: The same rows with the rewards of other streams (`--stream`).
     others: tuple[BlockSummary, ...] = ()
+    #: Moments of what the first stage compares, where they were asked for and nothing crosses the borders.
+    measured: Mapping[Statistic, Measured] | None = None
+
+
+class Measured(NamedTuple):
+    """Moments of groups by label, as a block has them."""
+
+    labels: Names
+    moments: GroupedMoments
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +103,11 @@ class Scanned:
         arrays = [item for holder in holders if holder is not None for item in vars(holder).values()]
         arrays += [] if self.sums is None else [*vars(self.sums).values(), *self.sums.by_name.values()]
         arrays += [*self.block.extras.values(), *(labels.codes for labels in self.block.labels.values())]
-        return sum({id(item): item.nbytes for item in arrays if isinstance(item, np.ndarray)}.values())
+        # A name of a group is an object, and all of a long one stays.
+        names = sum(80 * len(one.names) for one in self.block.labels.values() if isinstance(one.names, list))
+        return names + sum(
+            {id(item): item.nbytes for item in arrays if isinstance(item, np.ndarray)}.values()
+        )
 
 
 class BlockStore:
@@ -167,7 +183,7 @@ class BlockReader:
             prepared = self.estimator.prepare(block)
             self._check_bootstrap(piece.start, prepared)
             ends = block_ends(block, piece.columns, self.unused, piece.start)
-        with clock("kernel"):
+        with clock("kernel"), _beyond_float64():
             # Where trajectories have to be whole, nothing can be said before all ends are known.
             late = self.estimator.needs_trajectories
             estimates = Estimates(np.zeros(block.num_steps)) if late else self.estimator.estimate(prepared)
@@ -213,7 +229,7 @@ class BlockReader:
                 block = never_cut(block)
             prepared = estimator.prepare(block)
             self._check_bootstrap(piece.start, prepared)
-        with clock("kernel"):
+        with clock("kernel"), _beyond_float64():
             return Scanned(piece.start, block, prepared, ends, *estimator.estimate(prepared))
 
     def _block(self, piece: RawBlock, address: BlockAddress) -> tuple[Block, EpisodeParts | None]:
@@ -229,7 +245,7 @@ class BlockReader:
             checked_flags(block, block.extras[forced], f"`{forced}`", "--force-positive", piece.start, path)
         if name is None:
             return block, None
-        succeeded = success_flags(block, self.layout, name, piece.start, path)
+        succeeded = success_flags(block, self.layout, settings, piece.start, path)
         if self.outcomes is None:
             return block, episode_parts(block, succeeded)
         return rewarded(block, succeeded, self.outcomes, self.outcomes.by_block[address]), None
@@ -243,6 +259,11 @@ class BlockReader:
         if needs.any():
             step = int(np.argmax(needs))
             raise missing_bootstrap(start + int(block.file_rows(np.array([step]))[0]), str(self.file.path))
+
+
+def _beyond_float64() -> AbstractContextManager[object]:
+    """What overflows comes out as infinite or NaN, of which the numbers that are written tell."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def missing_bootstrap(row: int, path: str) -> DataError:

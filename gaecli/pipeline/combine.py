@@ -116,7 +116,7 @@ def _combined(
     num_sums = max(
         (summary.sums.heads.shape[1] for summary in summaries if summary.sums is not None), default=0
     )
-    everything = _empty_carry(int(offsets[-1]), num_sums)
+    everything = empty_carry(int(offsets[-1]), num_sums)
     carries = [_part(everything, first, stop) for first, stop in pairwise(offsets.tolist())]
     successors = np.full(offsets[-1], -1, np.int64)
     slots, (first_ids, last_ids) = _slots(summaries), _identities(summaries)
@@ -377,7 +377,7 @@ def _is_through(summaries: Sequence[BlockSummary]) -> BoolArray:
     return np.concatenate([np.zeros(0, np.bool_), *(summary.borders.is_through for summary in summaries)])
 
 
-def _empty_carry(count: int, num_sums: int = 0) -> Carry:
+def empty_carry(count: int, num_sums: int = 0) -> Carry:
     no = [np.zeros(count, np.bool_) for _ in range(4)]
     return Carry(
         np.zeros(count),

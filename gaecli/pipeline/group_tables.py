@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import field
 
 import numpy as np
 
-from gaecli.estimators.normalization import GroupConstants
+from gaecli.estimators.normalization import GroupConstants, NormRule
 from gaecli.estimators.stages import Scaling
 from gaecli.moments import GroupedMoments
 from gaecli.records import dataclass
@@ -18,6 +18,10 @@ from gaecli.rollouts import IndexArray, Names
 _LONGEST_TEXT = 64
 
 
+#: Integers whose range is no more than so many times as large as there are of them are looked up by place.
+_CLOSE = 4
+
+
 class LabelTable:
     """A number for every label, in the order in which they come; integers as they are, without an object for each."""
 
@@ -25,6 +29,8 @@ class LabelTable:
         self._known: dict[Hashable, int] = {}
         self._sorted = np.zeros(0, np.int64)
         self._rows = np.zeros(0, np.int64)
+        #: By label less the first of them, where integers lie close enough together.
+        self._slots: IndexArray | None = None
         self.count = 0
         #: The first few as they are, to be told.
         self.shown: list[Hashable] = []
@@ -44,8 +50,10 @@ class LabelTable:
             self._enter(labels[new], found[new])
         else:
             self._give_up_integers()
-            known = self._known
-            found = _numbers(known.setdefault(short(label), len(known)) for label in plain(labels))
+            known, wanted = self._known, shortened(labels)
+            fresh = [label for label in wanted if label not in known]
+            known.update(zip(fresh, range(before, before + len(fresh)), strict=True))
+            found = np.fromiter(map(known.__getitem__, wanted), np.int64, len(wanted))
             self.count = len(known)
         if len(self.shown) < MOST_SHOWN:
             self._show(labels, shown, np.flatnonzero(found >= before))
@@ -60,14 +68,22 @@ class LabelTable:
         if isinstance(labels, np.ndarray) and not self._known:
             return self._find(labels)
         self._give_up_integers()
-        return _numbers(self._known.get(short(label), -1) for label in plain(labels))
+        wanted = shortened(labels)
+        try:
+            return np.fromiter(map(self._known.__getitem__, wanted), np.int64, len(wanted))
+        except KeyError:
+            return np.fromiter((self._known.get(label, -1) for label in wanted), np.int64, len(wanted))
 
     def _find(self, labels: IndexArray) -> IndexArray:
         if not len(self._sorted):
             return np.full(len(labels), -1, np.int64)
+        if self._slots is not None:
+            places = labels - self._sorted[0]
+            is_within = (places >= 0) & (places < len(self._slots))
+            found: IndexArray = self._slots[np.where(is_within, places, 0)]
+            return found if is_within.all() else np.where(is_within, found, -1)
         places = np.minimum(np.searchsorted(self._sorted, labels), len(self._sorted) - 1)
-        found: IndexArray = np.where(self._sorted[places] == labels, self._rows[places], -1)
-        return found
+        return np.where(self._sorted[places] == labels, self._rows[places], -1)
 
     def _enter(self, labels: IndexArray, rows: IndexArray) -> None:
         if len(labels):
@@ -75,6 +91,11 @@ class LabelTable:
             order = np.argsort(merged, kind="stable")
             self._sorted, self._rows = merged[order], numbers[order]
             self.count += len(labels)
+            low, high = int(self._sorted[0]), int(self._sorted[-1])
+            self._slots = None
+            if high - low < _CLOSE * self.count:
+                self._slots = np.full(high - low + 1, -1, np.int64)
+                self._slots[self._sorted - low] = self._rows
 
     def _give_up_integers(self) -> None:
         """Some block has a label that is none, such as null."""
@@ -85,10 +106,6 @@ class LabelTable:
             self._sorted, self._rows = np.zeros(0, np.int64), np.zeros(0, np.int64)
 
 
-def _numbers(found: Iterable[int]) -> IndexArray:
-    return np.fromiter(found, np.int64)
-
-
 #: As many as any summary or provenance names.
 MOST_SHOWN = 64
 
@@ -96,6 +113,16 @@ MOST_SHOWN = 64
 def plain(labels: Names) -> Sequence[Hashable]:
     found: Sequence[Hashable] = labels.tolist() if isinstance(labels, np.ndarray) else labels
     return found
+
+
+def shortened(labels: Names) -> Sequence[Hashable]:
+    """Each as `short` has it."""
+    given = plain(labels)
+    kinds = set(map(type, given))
+    is_short = kinds == {str} and max(map(len, given)) <= _LONGEST_TEXT  # type: ignore[arg-type]
+    if is_short or not kinds & {str, bytes, tuple}:
+        return given
+    return [short(label) for label in given]
 
 
 def short(label: Hashable) -> Hashable:
@@ -138,10 +165,19 @@ class KnownGroups:
 
     labels: LabelTable
     constants: GroupConstants
+    #: With a group of none at the end, where an index of -1 finds it: nothing was measured of some.
+    _padded: GroupConstants
 
-    def of(self, labels: Names) -> GroupConstants:
-        """Of each; 0 for those that nothing was measured of."""
-        return self.constants.padded().take(self.labels.find(labels))
+    @classmethod
+    def all(cls, labels: LabelTable, constants: GroupConstants) -> KnownGroups:
+        return cls(labels, constants, constants.padded())
+
+    def of(self, labels: Names, rule: NormRule) -> GroupConstants:
+        """Of each; but for means and scales only what the rule needs."""
+        rows = self.labels.find(labels)
+        if rule.scale == "std of others":
+            return self._padded.take(rows)
+        return self._padded.take_maps(rows)
 
 
 #: Of every stage that was measured, in order.

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gaecli.estimators.normalization import GroupConstants, NormRule
-from gaecli.estimators.stages import BEFORE, Scaling, ScoreStage, Statistic, stages_of
+from gaecli.estimators.stages import BEFORE, Component, Scaling, ScoreStage, Statistic, stages_of
 from gaecli.moments import GroupedMoments
+from gaecli.pipeline.blocks import Measured
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.group_tables import Constants, KnownGroups, MomentTable, plain
 from gaecli.pipeline.settle import Settled, trajectory_numbers
@@ -40,13 +41,6 @@ class GroupKeys:
         return numbers[0] if self.indices is None else numbers[self.indices]
 
 
-class Measured(NamedTuple):
-    """Moments by label, as a block has them."""
-
-    labels: Names
-    moments: GroupedMoments
-
-
 @dataclass(frozen=True, eq=False)
 class Staged:
     """The numbers of a block after stages."""
@@ -60,6 +54,21 @@ class Staged:
     #: Groups that are whole in this block, and those of them without variance.
     num_local: int = 0
     num_degenerate: int = 0
+
+
+class StageTerm(NamedTuple):
+    """What one component of a stage makes of the score of one step: weight · (score - mean) · scale."""
+
+    stage: int
+    score_name: str
+    #: What is compared: rows with equal values in these columns, or all of a file, of an episode, or of the run.
+    scope: str
+    score: float
+    num_compared: int
+    mean: float
+    scale: float
+    weight: float
+    contribution: float
 
 
 class BlockStages:
@@ -90,6 +99,35 @@ class BlockStages:
         return Staged(
             advantages, self._now.raw, self._now.zeros, self._now.num_local, self._now.num_degenerate
         )
+
+    def terms(self, constants: Constants, step: int) -> list[StageTerm]:
+        """What all stages add up to at one step, component by component."""
+        found = []
+        for number, (stage, known) in enumerate(zip(self.stages, constants, strict=True)):
+            for component in stage.components:
+                scope = component.centre.statistic.scope
+                keys, groups, _ = self._groups_of(component.centre, known)
+                means, counts = keys.of_steps(groups.means), keys.of_steps(groups.counts)
+                score, mean = float(self._score(component.score)[step]), float(_at(means, step))
+                made = float(self._made_of(component, known)[step])
+                found.append(
+                    StageTerm(
+                        number,
+                        component.score,
+                        ", ".join(scope.columns) or scope.within,
+                        score,
+                        int(_at(counts, step)),
+                        mean,
+                        made / component.weight / (score - mean) if made else 0.0,
+                        component.weight,
+                        made,
+                    )
+                )
+            self._now = self._after(stage, known)
+        return found
+
+    def _made_of(self, component: Component, known: Mapping[Scaling, KnownGroups]) -> FloatArray:
+        return self._after(ScoreStage([component]), known).advantages
 
     def _after(self, stage: ScoreStage, known: Mapping[Scaling, KnownGroups]) -> Staged:
         now = self._now
@@ -133,12 +171,12 @@ class BlockStages:
         statistic = scaling.statistic
         keys = self._keys_of(statistic.scope.columns, statistic.scope.within)
         if keys.are_local is None or not keys.are_local.any():
-            return keys, known[scaling].of(keys.labels), None
+            return keys, known[scaling].of(keys.labels, scaling.rule), None
         local = scaling.rule.of_groups(_only(self._moments(statistic, keys), keys.are_local))
         shared = np.flatnonzero(~keys.are_local)
         if not len(shared):
             return keys, local, local
-        theirs = known[scaling].of([keys.labels[index] for index in shared.tolist()])
+        theirs = known[scaling].of([keys.labels[index] for index in shared.tolist()], scaling.rule)
         return keys, local.with_others(shared, theirs), local
 
     def _measure(self, statistic: Statistic) -> Measured:
@@ -189,6 +227,11 @@ class BlockStages:
                 found = GroupKeys(None, [label])
             self._keys[columns, within] = found
         return found
+
+
+def _at(numbers: Array, step: int) -> float:
+    """Of one step, where there is a number for each or one for all."""
+    return float(np.broadcast_to(np.asarray(numbers).reshape(-1), max(np.size(numbers), step + 1))[step])
 
 
 def _has_gaps(score: FloatArray, settled: Settled) -> bool:
@@ -243,6 +286,15 @@ class StageTables:
     def __init__(self, stage: ScoreStage) -> None:
         self.stage = stage
         self.tables: dict[Statistic, MomentTable] = {}
+        #: Every block that came by was measured.
+        self.is_complete = True
+
+    def add_or_give_up(self, found: Mapping[Statistic, Measured] | None) -> None:
+        if found is None:
+            self.is_complete = False
+            self.tables.clear()
+        else:
+            self.add(found)
 
     def add(self, found: Mapping[Statistic, Measured]) -> None:
         for statistic, measured in found.items():
@@ -264,7 +316,7 @@ class StageTables:
 
 
 def _known(table: MomentTable, rule: NormRule) -> KnownGroups:
-    return KnownGroups(table.labels, rule.of_groups(table.moments))
+    return KnownGroups.all(table.labels, rule.of_groups(table.moments))
 
 
 def _reduced(statistic: Statistic, table: MomentTable) -> MomentTable:

@@ -12,9 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaecli.columns import Roles, Unused, columns_there, flag_of, resolve
+from gaecli.columns import Roles, Unused, columns_there, did_you_mean, flag_of, resolve
 from gaecli.datasets.base import DataSet
+from gaecli.decay_settings import NEED_WHOLE_STREAM
+from gaecli.decay_settings import flag_of as decay_flag
 from gaecli.errors import DataError, UsageError
+from gaecli.estimators.decays import with_one_lam
 from gaecli.estimators.registry import needs_whole_stream
 from gaecli.formats.base import RolloutFile, Unit, damaged
 from gaecli.formats.registry import open_file
@@ -261,11 +264,14 @@ def _joined(stream: OpenStream) -> OpenStream:
 
 
 def _who_needs_all(settings: Settings) -> str:
-    if needs_whole_stream(settings.replace(preset="exact", lam_alpha=None, truncation="exact")):
+    if settings.is_over_units:
+        return f"preset `{settings.preset}`" if settings.convention.over_units else "`--unit`"
+    if needs_whole_stream(with_one_lam(settings, settings.lam).replace(preset="exact", truncation="exact")):
         return f"`--estimator {settings.estimator}`"
     if needs_whole_stream(Settings.from_preset(settings.preset)):
         return f"preset `{settings.preset}`"
-    return "`--lam-alpha`" if settings.lam_alpha is not None else f"`--truncation {settings.truncation}`"
+    lengths = [name for name in NEED_WHOLE_STREAM if getattr(settings, name) is not None]
+    return f"`{decay_flag(lengths[0])}`" if lengths else f"`--truncation {settings.truncation}`"
 
 
 def _check_same_columns(files: Sequence[OpenFile]) -> None:
@@ -297,7 +303,7 @@ def _check_label_columns(file: RolloutFile, settings: Settings) -> None:
         if info is None:
             raise UsageError(
                 f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
-                hint=hint,
+                hint=f"{did_you_mean(name, flag, file)}: {hint}",
             )
         if info.damage is not None:
             raise damaged(file.path, info)

@@ -156,6 +156,7 @@ def _measured(
     return counts if settings.convention.counts_dropped and not settings.kind.is_scored else estimated
 
 
+@np.errstate(over="ignore", invalid="ignore")  # the numbers that are written tell of it
 def _estimates(scanned: Scanned, prepared: Block, carry: Carry, estimator: Estimator) -> FinalEstimates:
     """Of all steps, with what enters the block. `prepared`: with its final ends."""
     if not estimator.needs_trajectories:

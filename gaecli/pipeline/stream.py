@@ -6,6 +6,9 @@ Each phase gives the object of the next one: `OpenStream` (`gaecli.pipeline.open
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 from gaecli.columns import Roles
@@ -14,7 +17,7 @@ from gaecli.engines.local import LocalEngine
 from gaecli.engines.threads import Threads
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.base import Estimator
-from gaecli.estimators.stages import ScoreStage
+from gaecli.estimators.stages import ScoreStage, stages_of
 from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.evidence.unused_flags import EndsUnrecognised
 from gaecli.layouts.row_order import NeedsKeys, NeedsWholeStream, RowOrder
@@ -69,6 +72,8 @@ class SummarisedStream:
     warnings: Sequence[WarningNote]
     #: Where it begins and ends, if it may be a part of what the next input goes on with.
     edges: Edges | None
+    #: Of the first stage, where it was measured in passing.
+    first: StageTables | None = None
 
     @property
     def number(self) -> int:
@@ -100,6 +105,8 @@ class SummarisedStream:
 
     def measure(self, context: RunContext, constants: Constants, stage: ScoreStage) -> StageTables:
         """Moments of what a stage compares, merged in the order of the blocks; `constants`: of those before it."""
+        if not constants and self.first is not None:
+            return self.first
         tasks = (
             MeasureUnit(self.opened.source(file), unit, carries, constants)
             for file in range(len(self.files))
@@ -137,9 +144,12 @@ class SummarisedStream:
             yield from found
 
 
-def summarised(opened: OpenStream, context: RunContext) -> SummarisedStream:
-    """Summarise every block. Where that shows that the rows have to be taken in another way, once more so."""
-    return _in_good_order(opened, context, _as_taken)
+def summarised(opened: OpenStream, context: RunContext, *, measures: bool = False) -> SummarisedStream:
+    """Summarise every block. Where that shows that the rows have to be taken in another way, once more so.
+
+    `measures`: the moments of the first stage will be asked for.
+    """
+    return _in_good_order(opened, context, partial(_as_taken, measures=measures))
 
 
 def with_outcomes(opened: OpenStream, context: RunContext) -> OpenStream:
@@ -183,10 +193,12 @@ def _other_order(opened: OpenStream, error: Exception) -> RowOrder | None:
     )
 
 
-def _as_taken(opened: OpenStream, context: RunContext) -> SummarisedStream:
+def _as_taken(opened: OpenStream, context: RunContext, *, measures: bool) -> SummarisedStream:
     if opened.settings.success_column is not None and opened.outcomes is None:
         opened = _with_outcomes(opened, context)
-    evidence, warnings = _looked_at(opened, context)
+    stages = stages_of(opened.settings)
+    first = StageTables(stages[0]) if measures and stages else None
+    evidence, warnings = _looked_at(opened, context, first)
     carries = _by_unit(evidence.summaries, evidence.combined.carries)
     if context.worker.estimator.needs_trajectories:
         carries = with_whole_trajectories(opened, carries, context.engine, context.worker.estimator)
@@ -197,6 +209,7 @@ def _as_taken(opened: OpenStream, context: RunContext) -> SummarisedStream:
         carries,
         [*opened.warnings, *warnings],
         Edges.of(evidence) if is_free else None,
+        first if first is not None and first.is_complete else None,
     )
 
 
@@ -208,13 +221,20 @@ def _with_outcomes(opened: OpenStream, context: RunContext) -> OpenStream:
     return outcomes_known(opened, evidence.summaries, evidence.combined)
 
 
-def _looked_at(opened: OpenStream, context: RunContext) -> tuple[StreamEvidence, list[WarningNote]]:
+def _looked_at(
+    opened: OpenStream, context: RunContext, first: StageTables | None = None
+) -> tuple[StreamEvidence, list[WarningNote]]:
+    """`first`: where the moments of the first stage go, of blocks that nothing crosses."""
     tasks = (
-        SummariseUnit(opened.source(file), unit)
+        SummariseUnit(opened.source(file), unit, first is not None)
         for file, one in enumerate(opened.files)
         for unit in range(len(one.units))
     )
-    summaries = [one for found in context.engine.run(tasks) for one in found]
+    summaries: list[BlockSummary] = []
+    for summary in chain.from_iterable(context.engine.run(tasks)):
+        if first is not None and first.is_complete:
+            first.add_or_give_up(summary.measured)
+        summaries.append(replace(summary, measured=None))
     settings, paths = opened.settings, [str(path) for path in opened.plan.paths]
     combined = combine(summaries, settings.bootstrap, paths, open_ends=settings.open_ends)
     evidence = StreamEvidence(

@@ -10,11 +10,16 @@ from gaecli.errors import DataError
 from gaecli.labels.outcomes import EpisodeOutcomes, Outcomes, rewards_of
 from gaecli.layouts.base import Layout
 from gaecli.rollouts import Array, Block, BoolArray
+from gaecli.settings import Settings
 
 
-def success_flags(block: Block, layout: Layout, name: str, start: int, path: object) -> BoolArray:
-    """[N] by the cells of column `name`, which are 0 or 1; False in episodes that are left out."""
+def success_flags(block: Block, layout: Layout, settings: Settings, start: int, path: object) -> BoolArray:
+    """[N] by the cells of the column, which are 0 or 1; False in episodes that are left out."""
+    name = settings.success_column
+    assert name is not None
     cells = block.rewards if layout.roles.names["reward"] == name else block.extras[name]
+    if settings.masked_reward == "move":  # a step may have got several
+        cells = np.minimum(cells, 1)
     flags = checked_flags(block, cells, f"`{name}`", "--success-column", start, path)
     _check_last_states(block, flags, name, start, path)
     return flags

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gaecli.estimators.stages import Statistic
@@ -17,13 +18,14 @@ from gaecli.pipeline.blocks import (
     BlockAddress,
     BlockReader,
     BlockSummary,
+    Measured,
     RawBlock,
     Scanned,
     summarise,
 )
-from gaecli.pipeline.combine import Carry
+from gaecli.pipeline.combine import Carry, empty_carry
 from gaecli.pipeline.group_tables import Constants
-from gaecli.pipeline.groups import BlockStages, FilePlace, Measured
+from gaecli.pipeline.groups import BlockStages, FilePlace
 from gaecli.pipeline.opening import FileSource, OpenFile
 from gaecli.pipeline.settle import Settled, settle
 from gaecli.pipeline.sketches import Sketch, sketch_of
@@ -118,13 +120,26 @@ class BlockTask(Generic[R]):
 
 @dataclass(frozen=True, eq=False)
 class SummariseUnit(UnitTask[BlockSummary]):
-    """The first look: every cell that is used is checked before anything is written."""
+    """The first look: every cell that is used is checked before anything is written.
+
+    `measures`: where nothing crosses the borders of a block, what the first stage compares is measured at once,
+    so that what the store has no room for is read once less.
+    """
+
+    measures: bool = False
 
     def of_block(self, worker: Worker, address: BlockAddress, scanned: Scanned) -> BlockSummary:
         summary = summarise(scanned, address, worker.estimator)
-        if scanned.parts is None:  # else it has no rewards yet
-            worker.store.keep(self.source.stream, address, scanned)
-        return summary
+        if scanned.parts is not None:  # it has no rewards yet
+            return summary
+        worker.store.keep(self.source.stream, address, scanned)
+        if not self.measures or scanned.block.lanes.count or summary.others:
+            return summary
+        with worker.clock("kernel"):
+            carry = empty_carry(0)
+            place = FilePlace(self.source.stream, self.source.index)
+            stages = BlockStages(settle(scanned, carry, worker.estimator), carry, self.source.settings, place)
+            return replace(summary, measured=stages.measured(()))
 
     def _unused(self, opened: OpenFile) -> Sequence[str]:
         return opened.seen_flags

@@ -106,6 +106,7 @@ def _crosses(carry: Carry) -> bool:
     return bool((carry.head_chains >= 0).any() or (carry.tail_chains >= 0).any())
 
 
+@np.errstate(over="ignore", invalid="ignore")  # the numbers that are written tell of it
 def estimated(gathered: Sequence[BorderPieces], estimator: Estimator) -> dict[BlockAddress, WholePieces]:
     """What becomes of them, block by block."""
     if not gathered:

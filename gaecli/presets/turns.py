@@ -65,6 +65,7 @@ TURN_PRESETS = (
         traps=(
             "the mean of the rewards of a turn is what its one reward is divided by its length",
             "a batch of one turn is not whitened there; here it becomes 0",
+            "while its critic warms up λ is 1 there: pass `--lam 1`",
         ),
         names={
             "reward": ("rewards",),
@@ -78,10 +79,11 @@ TURN_PRESETS = (
         name="vagen-bilevel",
         library="VAGEN, RAGEN",
         summary="turns by a γ of their own, then tokens within each; whitened",
-        source="vagen/algorithms/bi_level_gae, compute_bi_level_gae; ragen/trainer/core_algos.py",
+        source="ragen/trainer/core_algos.py, compute_bi_level_gae_advantage_return; VAGEN's compute_bi_level_gae",
         delta="turns: R + γₜ V' - V at their last tokens, R the sum of rewards; tokens: γ V' - V, and A + V of the "
         "turn as the reward of the last, where they end",
         recursion_text="A = δ + γₜλ A' over turns; A = δ + γλ A' over the tokens of one turn",
+        returns_text="A + V of every token, 0 at masked slots",
         bootstrap_text=NO_VALUE,
         normalization_text=BATCH_WHITENING,
         gamma=1.0,

@@ -13,7 +13,7 @@ from gaecli.report.explanation import cut_words, stored_items, terminal_words, v
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import CAUTION, GOOD, QUIET, STRONG, Canvas, plural
-from gaecli.report.text_flow import TextColumn, TextGrid, flow, labelled, paragraph
+from gaecli.report.text_flow import Alignment, TextColumn, TextGrid, flow, labelled, paragraph
 from gaecli.results import Cell, Derivation, DerivationTable
 
 if TYPE_CHECKING:
@@ -159,9 +159,11 @@ def _grid(
         if name in _MARKS:
             continue
         cells = [_cell(name, line.get(name)) for line in lines]
-        aligned = cells if name in _COUNTS else align_decimals(cells)
-        texts = [Text(cell, style) for cell, style in zip(aligned, styles, strict=True)]
-        columns.append(TextColumn(_written(_HEADINGS.get(name, name), canvas), texts))
+        is_text = any(isinstance(line.get(name), str) for line in lines)
+        aligned = cells if name in _COUNTS or is_text else align_decimals(cells)
+        texts = [Text(canvas.clean(cell), style) for cell, style in zip(aligned, styles, strict=True)]
+        align: Alignment = "left" if is_text else "right"
+        columns.append(TextColumn(_written(_HEADINGS.get(name, name), canvas), texts, align=align))
     if any(line.get("is_this") for line in lines):
         marks = [Text("this one" if line.get("is_this") else "", STRONG) for line in lines]
         columns.append(TextColumn("", marks, align="left"))

@@ -154,6 +154,8 @@ def preset_facts(preset: Preset) -> list[tuple[str, list[str]]]:
         facts.insert(
             5, ("mask", [f"{mask} (`--mask-mode {preset.mask_mode} --mask-fill {preset.mask_fill}`)"])
         )
+    if preset.over_units:
+        facts.insert(5, ("turns", [_units(preset)]))
     if preset.name in SCORE_RULES:
         facts.insert(-1, ("scores", _score_rules(preset)))
     if also := aliases_of(preset.name):
@@ -168,6 +170,17 @@ def _truncation(preset: Preset) -> list[str]:
         return [f"{TRUNCATION_TEXTS[preset.truncation]} (`--truncation {preset.truncation}`)"]
     options = [f"`--truncation {rule}` is {what}" for rule, what in preset.truncation_options.items()]
     return ["asked for where the data has such ends", *options]
+
+
+def _units(preset: Preset) -> str:
+    """What becomes of the tokens of a turn, as the flags say it."""
+    reward = "the sum" if preset.unit_reward == "sum" else "the mean"
+    flags = f"--unit-reward {preset.unit_reward} --unit-value {preset.unit_value}"
+    said = f"{reward} of the rewards of its tokens, V at its {preset.unit_value} token"
+    if preset.turn_gamma is not None:
+        said += f", γ {format_setting(preset.turn_gamma)} from turn to turn"
+        flags += f" --turn-gamma {format_setting(preset.turn_gamma)}"
+    return f"{said} (`{flags}`); `--unit` names the column that tells turns apart"
 
 
 def _own_names(preset: Preset) -> str:

@@ -2,31 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from gaecli.choices import ScaleRewards
 from gaecli.estimators.baselines import group_rule
 from gaecli.settings import Settings
 
 #: s is the score of the trajectory, mean, std and n are those of its group.
-_EQUATIONS = {
+_CENTRED = {
+    "grpo": "s - mean",
+    "grpo-batch": "s - mean",
     "dr-grpo": "s - mean",
+    "rf++-baseline": "s - mean",
     "rloo": "s - mean of the others",
     "max-rl": "(s - mean) / mean, 0 where the mean is not positive",
+    "opo": "s - mean weighed by length",
+    "gpg": "(s - mean) n / n(s != 0), both n of the batch",
+    "flash-reinforce": "s - mean of the batch",
 }
-_DIVISORS = {"add": "(std + {})", "clamp": "max(std, {})", "rsqrt": "sqrt(std^2 + {})"}
+_DIVISORS = {"add": "({} + {})", "clamp": "max({}, {})", "rsqrt": "sqrt({}^2 + {})"}
 
 
-def equation_of(settings: Settings, eps: str | None = None) -> str | None:
-    """With ε as `eps` writes it, or as a letter; None of an estimator that has none here."""
-    if settings.estimator == "grpo":
-        return f"(s - mean) / {_DIVISORS[group_rule(settings).floor].format(eps or 'ε')}"
-    return _EQUATIONS.get(settings.estimator)
+def divided_by(settings: Settings) -> ScaleRewards:
+    """The spread of what, of the estimators that leave it open."""
+    usual: Mapping[str, ScaleRewards] = {"grpo": "group", "grpo-batch": "batch"}
+    return settings.scale_rewards or usual.get(settings.estimator, "none")
+
+
+def equation_of(settings: Settings, eps: str = "ε") -> str | None:
+    """With ε as `eps` writes it; None of an estimator that has none here."""
+    centred = _CENTRED.get(settings.estimator)
+    divisor = _DIVISORS[group_rule(settings).floor]
+    if settings.estimator == "gdpo":
+        centred = f"Σ w (r - mean) / {divisor.format('std', eps)} over the rewards r"
+    elif settings.estimator == "grpo-loo":
+        centred = f"(s - mean of the others) / {divisor.format('std of the others', eps)}"
+    elif divided_by(settings) != "none":
+        std = "std" if divided_by(settings) == "group" else "std of the batch"
+        centred = f"({centred}) / {divisor.format(std, eps)}"
+    if centred is None or not _is_normalised(settings):
+        return centred
+    return f"{centred}, normalised {_over(settings)}"
+
+
+def _is_normalised(settings: Settings) -> bool:
+    return settings.normalize != "none" or settings.normalize_by is not None
+
+
+def _over(settings: Settings) -> str:
+    over = f"by {settings.normalize_by}" if settings.normalize_by is not None else settings.normalize
+    return f"over {over}" if settings.normalize == "all" else f"per {over}".replace("per by", "by")
+
+
+def has_spread(settings: Settings) -> bool:
+    """ε and ddof say something to it."""
+    return divided_by(settings) != "none" or settings.estimator in ("gdpo", "grpo-loo", "gigpo")
 
 
 def rule_of(settings: Settings, *, has_singles: bool = False) -> str:
     """In words, with the numbers of the rule: `(s - mean) / (std + 1e-4), ddof 1`."""
     rule = group_rule(settings)
-    equation = equation_of(settings, _short(rule.eps)) or settings.kind.summary
-    parts = [equation, f"ddof {rule.ddof}"] if settings.estimator == "grpo" else [equation]
-    if has_singles:
+    parts = [equation_of(settings, _short(rule.eps)) or settings.kind.summary]
+    if has_spread(settings):
+        parts.append(f"ddof {rule.ddof}")
+    if _is_normalised(settings):
+        divisor = _DIVISORS[settings.norm_floor].format("std", _short(settings.norm_eps))
+        parts.append(f"the last by {divisor}, ddof {settings.norm_ddof}")
+    if has_singles and settings.uses("singleton"):
         parts.append({"zero": "0 where alone", "raw": "s where alone"}.get(settings.singleton, ""))
     return ", ".join(filter(None, parts))
 

@@ -5,52 +5,60 @@ The studies know of groups and their constants by this module alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
 from gaecli.estimators.stages import stages_of
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.group_tables import Constants, plain
-from gaecli.pipeline.groups import BlockStages, FilePlace, by_columns, merged_tables
+from gaecli.pipeline.groups import BlockStages, FilePlace, StageTerm, by_columns, merged_tables
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.studies.reading import SettledStream
 
-#: (file of the stream, first row, block, its surroundings) -> [N] the numbers of the first column that is written.
-Finish = Callable[[int, int, Settled, Carry], FloatArray]
+
+@dataclass(frozen=True, eq=False)
+class Finisher:
+    """Of one stream, once all there is to measure is measured."""
+
+    settings: Settings
+    number: int
+    #: None: nothing is compared.
+    constants: Constants | None
+
+    def __call__(self, file: int, start: int, settled: Settled, carry: Carry) -> FloatArray:
+        """[N] the numbers of the first column that is written."""
+        if self.constants is not None:
+            return self._stages(file, settled, carry).applied(self.constants).advantages
+        return settled.advantages if settled.kind.outputs[0] == "advantage" else settled.returns
+
+    def terms(self, file: int, settled: Settled, carry: Carry, step: int) -> list[StageTerm]:
+        """What the number of one step adds up from."""
+        return (
+            [] if self.constants is None else self._stages(file, settled, carry).terms(self.constants, step)
+        )
+
+    def _stages(self, file: int, settled: Settled, carry: Carry) -> BlockStages:
+        return BlockStages(settled, carry, self.settings, FilePlace(self.number, file))
 
 
-def finisher(reading: SettledStream) -> Finish:
-    """Measures all there is to measure, and says what becomes of a block."""
+def finisher(reading: SettledStream) -> Finisher:
     return finishers([reading])[0]
 
 
-def finishers(readings: Sequence[SettledStream]) -> list[Finish]:
+def finishers(readings: Sequence[SettledStream]) -> list[Finisher]:
     """Of streams that are compared with one another, as all inputs of a run are. Each has a number of its own."""
     settings = readings[0].stream.settings
     if not settings.normalizes or "advantage" not in settings.kind.outputs:
-        return [lambda file, start, settled, carry: _estimates(settled) for _ in readings]
+        return [Finisher(settings, one.stream.number, None) for one in readings]
     constants: Constants = ()
     for stage in stages_of(settings):
         parts = [one.stream.measure(one.context, constants, stage) for one in readings]
         constants = (*constants, merged_tables(stage, parts).constants())
-    known = constants
-
-    def finish_of(number: int) -> Finish:
-        def finish(file: int, start: int, settled: Settled, carry: Carry) -> FloatArray:
-            place = FilePlace(number, file)
-            return BlockStages(settled, carry, settings, place).applied(known).advantages
-
-        return finish
-
-    return [finish_of(one.stream.number) for one in readings]
-
-
-def _estimates(settled: Settled) -> FloatArray:
-    return settled.advantages if settled.kind.outputs[0] == "advantage" else settled.returns
+    return [Finisher(settings, one.stream.number, constants) for one in readings]
 
 
 @dataclass(frozen=True, eq=False)

@@ -246,6 +246,73 @@ def test_a_table_of_somebody_s_own_gets_a_command_as_well(
     assert [round(row["advantage"], 3) for row in table(path)] == [-0.707, 0.707] * 2
 
 
+def trace(number: int, hash_of_task: str | None) -> Row:
+    """A line of verifiers 0.4.0, verifiers/v1/trace.py, Trace.to_record, in which contents are texts or parts."""
+    content = "2+2?" if number % 2 else [{"type": "text", "text": "2+2?"}]
+    return {
+        "task": {
+            "type": "Sums",
+            "data": {"idx": number // 2, "prompt": "2+2?"},
+            "key": None,
+            "hash": hash_of_task,
+        },
+        "nodes": [{"message": {"role": "user", "content": content}}],
+        "rewards": {"ok": {"score": float(number % 2), "weight": 1.0}, "style": None},
+        "info": {},
+    }
+
+
+@pytest.mark.parametrize(("has_hash", "group"), [(True, "task.hash"), (False, "task.data.idx")])
+def test_what_is_null_throughout_tells_no_prompts(
+    run_gae: Callable[..., Any], tmp_path: Path, has_hash: bool, group: str
+) -> None:
+    path = tmp_path / "traces.jsonl"
+    rows = [trace(number, f"h{number // 2}" if has_hash else None) for number in range(4)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    error = asked(path)
+    assert f"verifiers traces: 1 reward column (rewards.ok.score), groups = ({group})" in error.message
+    assert run_gae(*command_in(error.hint)).returncode == 0
+    assert [row["advantage"] for row in table(path)] == [-0.5, 0.5] * 2
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.1, 2.0)])
+def test_weights_beside_scores_are_in_the_command(
+    run_gae: Callable[..., Any], tmp_path: Path, weights: tuple[float, float]
+) -> None:
+    path = tmp_path / "traces.jsonl"
+    rows = [trace(number, "h") for number in range(3)]
+    for number, row in enumerate(rows):
+        scores = {"ok": float(number), "style": 0.5 * number**2}
+        row["rewards"] = {
+            name: {"score": score, "weight": weight}
+            for (name, score), weight in zip(scores.items(), weights, strict=True)
+        }
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run_gae(*command_in(asked(path).hint)).returncode == 0
+    values = [sum(reward["score"] * reward["weight"] for reward in row["rewards"].values()) for row in rows]
+    expected = [value - sum(values) / 3 for value in values]
+    np.testing.assert_allclose([row["advantage"] for row in table(path)], expected, rtol=1e-6)
+
+
+def test_weights_that_change_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "traces.jsonl"
+    rows = [trace(number, "h") for number in range(2)]
+    rows[1]["rewards"]["ok"]["weight"] = 0.5
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "changes from row to row, and is not applied" in (asked(path).hint or "")
+
+
+def test_token_rewards_of_somebody_s_own(run_gae: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "tokens.jsonl"
+    rows = [
+        {"uid": f"u{number // 2}", "token_level_rewards": [0.0] * number + [float(number % 2)]}
+        for number in range(4)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run_gae(*command_in(asked(path).hint), "--estimator", "dr-grpo").returncode == 0
+    assert [row["advantage"] for row in table(path)] == [[-0.5], [0.5] * 2, [-0.5] * 3, [0.5] * 4]
+
+
 def test_a_second_run_does_not_take_advantages_for_rewards(run_gae: Callable[..., Any], logs: Path) -> None:
     path = logs / "trl_completions_00003.parquet"
     command = command_in(asked(path).hint)

@@ -87,6 +87,22 @@ def test_several_rewards_as_ms_swift_has_them(tmp_path: Path, estimator: str, ex
     np.testing.assert_allclose(found, expected, atol=6e-5)  # four places
 
 
+def test_the_log_of_completions_that_comes_along_has_the_advantages_of_trl(copy_sample: Any) -> None:
+    """Its `advantage` is by Python's `statistics`: `sample_data/make_completions.py`."""
+    path = copy_sample("completions/completions_00020.parquet")
+    with small_blocks(5, dtype=np.float64):
+        gaecli.compute(
+            path,
+            preset="trl",
+            estimator="grpo",
+            group_column=["step", "prompt"],
+            rewards={"accuracy_reward": 1.0, "format_reward": 0.5},
+            advantage_column="grpo",
+        )
+    table = pq.read_table(path)
+    np.testing.assert_allclose(table["grpo"], table["advantage"], rtol=1e-12, atol=1e-15)
+
+
 def test_leave_one_out_moments_as_nemo_has_them(tmp_path: Path) -> None:
     """Mean and std of the other two of each; a pair has one other, whose std nothing is divided by."""
     path = tmp_path / "r.parquet"

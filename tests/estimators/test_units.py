@@ -233,3 +233,24 @@ def test_documents_speak_of_units_only_where_there_are_some() -> None:
     assert not {"unit_reward", "unit_value", "turn_gamma"} & set(Settings().to_dict())
     over = Settings.from_preset("exact", columns={"unit": "t"}).to_dict()
     assert (over["unit_reward"], over["unit_value"]) == ("sum", "first")
+
+
+@pytest.mark.parametrize(
+    ("given", "who"),
+    [
+        ({"unit": "turn"}, "`--unit`"),
+        ({"preset": "areal-turn", "unit": "turn"}, "preset `areal-turn`"),
+        ({"lam_value": 0.5}, "`--lam-value`"),
+        ({"lam_retain": 0.5}, "`--lam-retain`"),
+    ],
+)
+def test_a_table_that_is_too_large_for_one_block_says_why_it_has_to_be_one(
+    tmp_path: Path, given: dict[str, object], who: str
+) -> None:
+    count = 10_000
+    table = {"reward": np.ones(count), "value": np.ones(count), "turn": np.arange(count) // 5}
+    path = tmp_path / "long.parquet"
+    pq.write_table(pa.table({**table, "terminated": np.arange(count) % 50 == 49}), path)
+    with pytest.raises(gaecli.UsageError, match="takes more than `--memory`") as refused:
+        gaecli.compute(path, memory_bytes=1 << 20, **given)
+    assert str(refused.value).startswith(f"{who} computes over whole streams")

@@ -49,22 +49,23 @@ def test_rules_are_those_of_a_loop(tmp_path: Path, rule: str, version: str) -> N
     np.testing.assert_allclose(read_all(root)["return"], wanted, **CLOSE)
 
 
-@pytest.mark.parametrize(("rows", "store"), [(3, 0), (3, None), (8, 0), (1000, None)])
-@pytest.mark.parametrize("has_done", [True, False])
+@pytest.mark.parametrize(
+    ("rows", "store", "has_done"), [(3, 0, True), (3, None, False), (8, 0, False), (1000, None, True)]
+)
 def test_blocks_and_files_may_be_cut_anywhere(rows: int, store: int | None, has_done: bool) -> None:
     """The longest episode is in the last file, and goes over its blocks."""
-    recording = random_recording(3)
+    recording = random_recording(3, 12)
     recording = Recording([*recording.lengths, 61], [*recording.succeeded, False])
     more = {"next.done": recording.ends} if has_done else {}
     with small_blocks(rows, store_bytes=store) as folder:
-        root = write_lerobot(folder / "set", recording.columns(**more), [5, 77, 300])
+        root = write_lerobot(folder / "set", recording.columns(**more), [5, 77, 150])
         gaecli.compute(root, **MC, failure_cost=7)
         found = read_all(root)["return"]
     np.testing.assert_allclose(found, recording.returns(recording.rewards("recap", 7), 63 / 64), **CLOSE)
 
 
 def test_every_engine_gives_the_same(tmp_path: Path, pickling: Any) -> None:
-    recording, found = random_recording(4), []
+    recording, found = random_recording(4, 6), []
     for engine in ("local", "pickling"):
         with small_blocks(7) as folder:
             columns = recording.columns(progress=np.linspace(0, 1, len(recording.frames)))
@@ -294,3 +295,39 @@ def test_every_command_reads_the_same_rewards(tmp_path: Path, run_gae: Callable[
     terms = json.loads(run_gae("explain", root, *flags, "--row", "2", "--json").stdout)
     assert terms["computed"] == pytest.approx(rewards[2] + 0.99 * rewards[3])
     assert run_gae("check", root, *flags, "--strict").returncode == 0
+
+
+def test_a_flag_on_a_masked_token_is_told_and_moved_where_asked(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.parquet"
+    table = {"success": [[0, 0, 1, 0], [0, 1, 1, 1]], "mask": [[1, 1, 0, 0]] * 2, "done": [[0, 0, 0, 1]] * 2}
+    pq.write_table(pa.table(table), path)
+    settings = {"estimator": "mc", "gamma": 1.0, "success_column": "success", "success_reward": "sparse"}
+    summary = gaecli.compute(path, **settings)
+    (note,) = [note for note in summary.warnings if note.code == "masked-rewards"]
+    assert note.message.startswith("3 flags of success stand where `mask` is 0")
+    assert pq.read_table(path)["return"].to_pylist() == [[0, 0, None, None], [1, 1, None, None]]
+    gaecli.compute(path, **settings, masked_reward="move")
+    assert pq.read_table(path)["return"].to_pylist() == [[1, 1, None, None]] * 2
+
+
+@pytest.mark.parametrize("on_step", [True, False])
+def test_the_row_of_the_last_state_is_no_step(tmp_path: Path, on_step: bool) -> None:
+    """RLDS: three rows, two steps. A flag of the last state alone would be lost, and is refused."""
+    path = tmp_path / "rollouts.parquet"
+    table = {
+        "episode_id": [0, 0, 0],
+        "is_first": [True, False, False],
+        "is_last": [False, False, True],
+        "is_terminal": [False, False, True],
+        "success": [False, on_step, True],
+    }
+    pq.write_table(pa.table(table), path)
+    settings = {"estimator": "mc", "gamma": 1.0, "success_column": "success", "failure_cost": 3}
+    if not on_step:
+        with pytest.raises(DataError, match=r"at row 2 .* holds the last state of an episode and is no step"):
+            gaecli.compute(path, **settings)
+        return
+    summary = gaecli.compute(path, **settings)
+    assert pq.read_table(path)["return"].to_pylist() == [-1 / 4, 0, None]
+    assert summary.success is not None
+    assert (summary.success.longest_episode, summary.success.successes) == (2, 1)

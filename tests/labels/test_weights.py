@@ -74,10 +74,11 @@ def rabc(recording: Recording, progress: list[float | None], chunk: int, kappa: 
     return weights
 
 
-@pytest.mark.parametrize(("rows", "store"), [(2, 0), (5, None), (17, 0), (10_000, None)])
-@pytest.mark.parametrize("chunk", [1, 4, 50])
+@pytest.mark.parametrize(
+    ("rows", "store", "chunk"), [(2, 0, 4), (5, None, 50), (7, 0, 1), (17, 0, 20), (10_000, None, 50)]
+)
 def test_progress_is_compared_across_blocks_and_files(rows: int, store: int | None, chunk: int) -> None:
-    recording = random_recording(13)
+    recording = random_recording(13, 12)
     random = np.random.default_rng(14)
     progress = [
         None if random.random() < 0.05 else float(step)

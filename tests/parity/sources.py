@@ -97,9 +97,7 @@ def cut(source: Source, *names: str, **scope: Any) -> Any:
 
     A function may be a method, or stand within another one. `scope` is what its module has beside the others named.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of strings with backslashes, which are its own affair
-        tree = ast.parse(text_of(source))
+    tree = _tree(source)
     kinds = (ast.FunctionDef, ast.ClassDef)
     found = {node.name: node for node in ast.walk(tree) if isinstance(node, kinds) and node.name in names}
     namespace = dict(scope)
@@ -110,3 +108,26 @@ def cut(source: Source, *names: str, **scope: Any) -> Any:
         flags = __future__.annotations.compiler_flag
         exec(compile(module, f"{source.origin}/{source.path}", "exec", flags=flags), namespace)
     return namespace[names[-1]]
+
+
+def run(source: Source, first: str, last: str, **names: Any) -> dict[str, Any]:
+    """What the lines of a script make of `names`: those of one suite, from the one that begins with `first` on."""
+    text, tree = text_of(source), _tree(source)
+    suites = (getattr(node, field, None) for node in ast.walk(tree) for field in ("body", "orelse"))
+    for suite in (suite for suite in suites if isinstance(suite, list)):
+        lines = [str(ast.get_source_segment(text, statement)) for statement in suite]
+        starts = [index for index, line in enumerate(lines) if line.startswith(first)]
+        if starts:
+            stop = next(
+                index for index, line in enumerate(lines) if index >= starts[0] and line.startswith(last)
+            )
+            module = ast.Module(suite[starts[0] : stop + 1], type_ignores=[])
+            exec(compile(module, f"{source.origin}/{source.path}", "exec"), names)
+            return names
+    raise AssertionError(f"{source.path} of {source.origin} has no line `{first}`")
+
+
+def _tree(source: Source) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of strings with backslashes, which are its own affair
+        return ast.parse(text_of(source))

@@ -151,3 +151,17 @@ def test_without_turns_it_says_what_to_pass(tmp_path, preset):
     for study in (gaecli.explain, gaecli.verify):
         with pytest.raises(gaecli.UsageError, match="several for one"):
             study(path, **({"row": 0} if study is gaecli.explain else {}), preset=preset)
+
+
+def test_under_its_own_name_a_column_of_two_turns_is_one_of_ids(tmp_path):
+    """0 and 1 are asked about elsewhere."""
+    path = tmp_path / "rows.parquet"
+    row = {"rewards": [1.0, 2.0, 4.0], "values": [0.5, 0.25, 1.0], "mask": [1, 1, 1], "turns": [0, 1, 1]}
+    write(path, [row], "agilerl-llm-turn")
+    summary = gaecli.compute(path, preset="agilerl-llm-turn", normalize="none")
+    assert (summary.units.count, summary.units.reading) == (2, "id")
+    with pytest.raises(gaecli.UsageError, match="nothing but 0 and 1"):
+        gaecli.compute(path, unit="turn_ids")
+    table = pq.read_table(path).rename_columns({"turn_ids": "end_of_response_position_mask"})
+    pq.write_table(table.drop_columns(["advantage", "return"]), path)
+    assert gaecli.compute(path, preset="vagen-bilevel", dry_run=True).units.reading == "end"

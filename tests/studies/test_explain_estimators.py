@@ -22,7 +22,10 @@ from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
 from gaecli.results import Derivation, Explanation
 
 #: Those that have an equation here. All others show what goes in.
-DERIVED = ("mc", "n-step", "grpo", "dr-grpo", "rloo", "max-rl")
+DERIVED = (
+    *("mc", "n-step", "grpo", "grpo-batch", "grpo-loo", "dr-grpo", "rloo", "max-rl", "opo", "gpg", "gdpo"),
+    *("rf++-baseline", "flash-reinforce"),
+)
 
 
 @pytest.mark.parametrize("kind", [*ESTIMATORS.values(), toy_estimator.KIND], ids=lambda kind: kind.name)
@@ -213,3 +216,26 @@ def test_the_page_and_the_document_say_the_same(run_gae, prompts: Path) -> None:
     assert "A = (s - mean) / (std + ε)" in page
     assert "this one" in page
     assert f"{document['derived']:.12g}" in page
+
+
+def test_several_rewards_are_explained_one_by_one(tmp_path: Path) -> None:
+    """gdpo: of each reward (r - mean) / (std + 1e-4) in its group, their weighted sum, and that over all rows."""
+    path = tmp_path / "several.parquet"
+    first, second, prompts = [1.0, 0.0, 0.0, 1.0, 0.0], [0.5, 1.0, 0.0, 2.0, 3.0], list("aaabb")
+    table = {"prompt": prompts, "acc": first, "fmt": second, "completion": ["x"] * 5}
+    pq.write_table(pa.table(table), path)
+
+    def scaled(column: list[float], row: int) -> float:
+        group = [number for number, prompt in zip(column, prompts, strict=True) if prompt == prompts[row]]
+        return (column[row] - np.mean(group)) / (np.std(group, ddof=1) + 1e-4)
+
+    sums = [scaled(first, row) + 0.5 * scaled(second, row) for row in range(5)]
+    rewards = {"acc": 1.0, "fmt": 0.5}
+    found = explained(path, 3, preset="trl", estimator="gdpo", group_column="prompt", rewards=rewards)
+    *_, baseline, normalisation = found.tables
+    assert [line["contribution"] for line in baseline.lines] == pytest.approx(
+        [scaled(first, 3), 0.5 * scaled(second, 3)]
+    )
+    assert baseline.total == pytest.approx(sums[3])
+    exact = (sums[3] - np.mean(sums)) / (np.std(sums, ddof=1) + 1e-4)
+    assert (normalisation.total, found.derived, found.computed) == pytest.approx((exact,) * 3)

@@ -32,6 +32,8 @@ def zero_tails(block: Block) -> ZeroTails | None:
     """None where no lane ends so, as usual: that costs a look at the last steps alone."""
     lanes = block.lanes
     is_open = bool(lanes.count)
+    if not is_open and block.stream_ends is not None and len(block.stream_ends) == block.num_steps:
+        return None  # each step is alone
     starts, last = (lanes.starts, lanes.stops - 1) if is_open else _closed(block)
     if not len(last) or not ((block.rewards[last] == 0) & (block.values[last] == 0)).any():
         return None

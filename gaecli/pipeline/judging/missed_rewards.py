@@ -18,8 +18,6 @@ _HINT = f"{_MOVE}, or `--mask-mode keep` if masked tokens are steps"
 def missed_rewards(
     paths: Sequence[Path], roles: Roles, settings: Settings, summaries: Sequence[BlockSummary]
 ) -> list[WarningNote]:
-    if settings.success_column is not None:  # rewards stand where the steps are
-        return []
     return [*_masked(paths, roles, settings, summaries), *_with_arrivals(paths, roles, summaries)]
 
 
@@ -32,7 +30,10 @@ def _masked(
     first = next(summary for summary in summaries if summary.facts.lost.masked)
     path = paths[first.address.file]
     by = f" by preset `{settings.preset}`" if settings.convention.mask_mode else ""
-    they = "1 reward that is not 0 stands" if count == 1 else f"{count:,} rewards that are not 0 stand"
+    one, many = "1 reward that is not 0 stands", f"{count:,} rewards that are not 0 stand"
+    if settings.success_column is not None:
+        one, many = "1 flag of success stands", f"{count:,} flags of success stand"
+    they = one if count == 1 else many
     message = (
         f"{they} where `{roles.get('mask')}` is 0, and {'is' if count == 1 else 'are'} left out{by}: the first at "
         f"{first.facts.lost.first_masked} of `{path}`"

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
 import numpy as np
 
 from gaecli.estimators.baselines import group_rule
+from gaecli.estimators.stages import BEFORE
 from gaecli.moments import Moments
 from gaecli.pipeline.combine import Carry
+from gaecli.pipeline.groups import StageTerm
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.results import Cell, DerivationTable
 from gaecli.settings import Settings
-from gaecli.studies.baseline_equations import equation_of
+from gaecli.studies.baseline_equations import divided_by, equation_of, has_spread
 from gaecli.studies.derivations.base import MOST_LINES, Derived, Question
 from gaecli.studies.final_numbers import finisher, grouping_of
 from gaecli.studies.tail import step_at
@@ -38,6 +40,7 @@ class _Members:
     own: int | None = None
     own_rewards: list[float] = field(default_factory=list)
     computed: float = 0.0
+    terms: list[StageTerm] = field(default_factory=list)
 
 
 def group_baseline(question: Question) -> Derived | None:
@@ -50,25 +53,26 @@ def group_baseline(question: Question) -> Derived | None:
         step = step_at(file, start, settled, question.place)
         if step is not None:
             group.computed = float(finish(file, start, settled, carry)[step])
+            group.terms = finish.terms(file, settled, carry, step)
         _add(group, settled, question, start, step)
 
     for _ in stream.visit(question.reading.context, look):
         pass
-    equation, derived = _derived(settings, group, question)
+    equation = equation_of(settings)
     rule = group_rule(settings)
     std = group.moments.std(rule.ddof)
     return Derived(
         computed=group.computed,
-        equation=equation,
+        equation=None if equation is None else f"A = {equation}",
         numbers={
             "s": float(question.tail.advantages[0]),
             "n": group.moments.count,
             "mean": group.moments.mean,
             "std": std,
-            **({"ε": rule.eps, "ddof": rule.ddof} if settings.estimator == "grpo" else {}),
+            **({"ε": rule.eps, "ddof": rule.ddof} if has_spread(settings) else {}),
         },
         tables=_tables(group, question),
-        derived=derived,
+        derived=_derived(settings, group, question),
         remarks=_remarks(settings, group.moments),
     )
 
@@ -94,27 +98,24 @@ def _add(group: _Members, settled: Settled, question: Question, start: int, step
             group.scores.append(float(settled.advantages[member]))
 
 
-def _derived(settings: Settings, group: _Members, question: Question) -> tuple[str | None, float | None]:
-    """From the scores of the lines themselves, by plain sums."""
-    name = settings.estimator
-    equation = equation_of(settings)
-    if equation is None:
-        return None, None
-    equation = f"A = {equation}"
-    of_scores = _CENTRED.get(name)
-    score, n = float(question.tail.advantages[0]), group.moments.count
+def _derived(settings: Settings, group: _Members, question: Question) -> float:
+    """From the scores of the lines themselves, by plain sums; of others out of their stages."""
+    name, n = settings.estimator, group.moments.count
     is_last = settings.normalize == "none" and settings.normalize_by is None and not settings.sample_columns
-    if n != len(group.scores) or not is_last:
-        return equation, None
+    is_plain = divided_by(settings) == ("group" if name == "grpo" else "none") and name in ("grpo", *_CENTRED)
+    if not is_plain or not is_last or n != len(group.scores):
+        last = max((term.stage for term in group.terms), default=0)
+        return sum(term.contribution for term in group.terms if term.stage == last)
+    score = float(question.tail.advantages[0])
     if n == 1:
         if settings.singleton != "raw":
-            return equation, 0.0
-        return equation, score / _divisor(1.0, settings) if name == "grpo" else score
+            return 0.0
+        return score / _divisor(1.0, settings) if name == "grpo" else score
     mean = sum(group.scores) / n
-    if of_scores is not None:
-        return equation, of_scores(score, mean, n)
+    if name in _CENTRED:
+        return _CENTRED[name](score, mean, n)
     std = (sum((one - mean) ** 2 for one in group.scores) / (n - group_rule(settings).ddof)) ** 0.5
-    return equation, 0.0 if std <= 1e-12 * abs(mean) else (score - mean) / _divisor(std, settings)
+    return 0.0 if std <= 1e-12 * abs(mean) else (score - mean) / _divisor(std, settings)
 
 
 def _divisor(std: float, settings: Settings) -> float:
@@ -139,6 +140,30 @@ def _tables(group: _Members, question: Question) -> list[DerivationTable]:
             running += reward
             lines.append({"lag": lag, "contribution": reward, "running_sum": running})
         tables.insert(0, question.table("rewards of the trajectory: its score s", lines, running))
+    return [*tables, *_stages(group.terms, question)]
+
+
+def _stages(terms: Sequence[StageTerm], question: Question) -> list[DerivationTable]:
+    """Component by component, where there is more than one line of an equation to show."""
+    if len(terms) < 2:
+        return []
+    tables = []
+    for stage in sorted({term.stage for term in terms}):
+        total = 0.0
+        lines: list[dict[str, Cell]] = []
+        for term in terms:
+            if term.stage != stage:
+                continue
+            total += term.contribution
+            name = term.score_name
+            if name == BEFORE:
+                name = "score" if stage == 0 else "the sum above"
+            line: dict[str, Cell] = {"of": name, "over": term.scope, "score": term.score, "mean": term.mean}
+            lines.append(
+                {**line, "scale": term.scale, "weight": term.weight, "contribution": term.contribution}
+            )
+        title = "baseline: weight (s - mean) scale" if stage == 0 else "normalisation: (s - mean) scale"
+        tables.append(question.table(title, lines, total))
     return tables
 
 
