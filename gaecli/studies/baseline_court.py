@@ -168,11 +168,9 @@ class BaselineCourt:
         if self._is_given:
             return list(self.groups)
         step = step_column(self._file)
-        names = [*self.groups, *self._others]
-        pairs: list[GroupColumns] = (
-            [(step, name) for name in names if name != step] if step is not None else []
-        )
-        return [*names, *pairs, None]
+        names = [name for name in self.groups if isinstance(name, str) and name != step]
+        pairs = [] if step is None else [(step, name) for name in names]
+        return [*self.groups, *self._others, *pairs, None]
 
     def _choice(self, settings: Settings) -> _Choice:
         cells = scored_cells(self._plan, settings, self._memory_bytes)
