@@ -77,5 +77,5 @@ class RewardRule:
                 message = message.replace(f"`{name}` is null", f"{names} are all null or NaN", 1)
             raise type(error)(
                 message,
-                hint=f"{error.hint}; `--unscored zero` compares responses without a reward with none, and gives them 0",
+                hint=f"{error.hint}; `--unscored zero` compares those without a reward with none, and gives them 0",
             ) from error
