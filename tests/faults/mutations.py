@@ -1,8 +1,8 @@
 """Computes over damaged copies of a small file, in a process of its own:
-`python -m faults.mutations FILE SEED ROUNDS`.
+`python -m faults.mutations FILE SEED ROUNDS STEP`.
 
-Every byte of the file is replaced by another one, `ROUNDS` times. A line on stdout names the damage before it is
-tried, so that whoever started this knows what it died of; the last line is a JSON object of what came out:
+Every byte of the file, or one in `STEP`, is replaced by another one, `ROUNDS` times. A line on stdout names the damage
+before it is tried, so that whoever started this knows what it died of; the last line is a JSON object of what came out:
 
     refused     a `GaeError`, and the file as it was
     right       advantages that are those of the numbers that are in the file now
@@ -30,7 +30,7 @@ SECONDS = 20
 ADDRESS_SPACE_BYTES = 6 << 30
 
 
-def main(path: Path, seed: int, rounds: int) -> None:
+def main(path: Path, seed: int, rounds: int, step: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES))
     signal.signal(signal.SIGALRM, _too_slow)
     os.fsync = lambda handle: None  # what survives a power cut is not asked here
@@ -38,7 +38,7 @@ def main(path: Path, seed: int, rounds: int) -> None:
     draw = random.Random(seed)
     refused = right = 0
     wrong: list[str] = []
-    for position in [*range(len(whole))] * rounds:
+    for position in [*range(0, len(whole), step)] * rounds:
         damage = draw.randrange(1, 256)
         print(f"byte {position} xor {damage}", flush=True)
         damaged = bytearray(whole)
@@ -76,4 +76,4 @@ def _too_slow(number: int, frame: FrameType | None) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
