@@ -196,6 +196,7 @@ GROUP_NAMES = (
     "task",
     "prompt_token_ids",
     "prompt_ids",
+    "messages",
 )
 _OTHER_NAMES = ("advantage_raw", "advantage_continuous", "absolute_advantage")
 RESULT_NAMES = frozenset((*ADVANTAGE_NAMES, *RETURN_NAMES, *_OTHER_NAMES))

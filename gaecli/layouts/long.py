@@ -50,7 +50,6 @@ from gaecli.layouts.steps import (
     steps_of,
     stride_of,
 )
-from gaecli.layouts.units import masked_outside, reading_of, with_units
 from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, IndexArray
 from gaecli.settings import Settings
 
@@ -93,7 +92,7 @@ class LongLayout:
         self.like_column = None if frame is None else roles.names["reward"]
         self._path = file.path
         self._drops = settings.on_nan == "drop-episode"
-        self._unit_is = reading_of(roles, settings)
+        self._unit_is = settings.unit_is
         self._labels = settings.label_columns
         self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, roles, settings)
@@ -222,9 +221,13 @@ class LongLayout:
             ),
         )
         if (unit := self.roles.get("unit")) is not None:
+            from gaecli.layouts.units import masked_outside, with_units
+
             shift = self._mask_rule.shift
-            block = with_units(block, columns[unit], unit, self._unit_is, cells, in_lanes, shift=shift)
-        return masked_outside(block if mask is None else self._masked(block, mask, kept, table))
+            block = with_units(block, columns[unit], self.roles, self._unit_is, cells, in_lanes, shift=shift)
+        if mask is not None:
+            block = self._masked(block, mask, kept, table)
+        return block if unit is None else masked_outside(block)
 
     def _read_extras(self, columns: Mapping[str, Column], cells: Cells, used: BoolArray | None) -> ExtraCells:
         if self._mask_rule.keeps_time:

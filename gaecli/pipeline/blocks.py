@@ -22,13 +22,13 @@ from gaecli.moments import GroupedMoments
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.reading_errors import told
 from gaecli.records import dataclass
-from gaecli.reward_streams import RewardStream
 from gaecli.rollouts import Block, BlockFacts, BoolArray, FloatArray, IndexArray, Lanes, Names
 from gaecli.settings import Settings
 
 if TYPE_CHECKING:
     from gaecli.labels.outcomes import EpisodeOutcomes, EpisodeParts
     from gaecli.labels.weights import Following
+    from gaecli.reward_streams import RewardStream
 
 
 @dataclass(frozen=True)

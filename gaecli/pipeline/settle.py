@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,8 +15,10 @@ from gaecli.estimators.conventions import ends_as_terminal
 from gaecli.pipeline.blocks import Scanned
 from gaecli.pipeline.combine import Carry
 from gaecli.records import dataclass
-from gaecli.reward_streams import RewardStream
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
+
+if TYPE_CHECKING:
+    from gaecli.reward_streams import RewardStream
 
 
 @dataclass(frozen=True, eq=False)

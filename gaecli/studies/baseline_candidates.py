@@ -21,6 +21,7 @@ _TRAINING_STEPS = ("step", "global_step", "training_step", "train_step")
 GroupColumns = str | tuple[str, ...] | None
 #: More columns than this are not tried.
 _MOST_COLUMNS = 12
+_MOST_OTHERS = 6
 
 
 @dataclass(frozen=True)
@@ -90,19 +91,31 @@ def group_columns(file: RolloutFile, given: str | None) -> Sequence[str]:
     return [name for name in found if _is_usable(file, name)][:_MOST_COLUMNS]
 
 
+def other_columns(file: RolloutFile, against: str) -> Sequence[str]:
+    """Where none has a usual name: whatever may tell rows apart, which is no measurement."""
+    return [
+        name
+        for name, info in file.columns.items()
+        if name != against and (info.kind in ("id", "int") or info.has_whole_cells) and _is_usable(file, name)
+    ][:_MOST_OTHERS]
+
+
 def _is_usable(file: RolloutFile, name: str) -> bool:
     info = file.find(name)
-    return info is not None and info.unusable is None
+    return info is not None and (info.unusable is None or info.has_whole_cells)
 
 
 def reward_columns(file: RolloutFile, settings: Settings, against: str) -> Sequence[str | None]:
     """None is the one that the file's names say; then every other column with a number per row."""
     if "reward" in settings.columns:
         return [None]
+    column = file.find(against)
+    may_be_list = column is not None and column.is_list  # a batch of responses in a row
     found: list[str | None] = [None]
     for name, info in file.columns.items():
         last = name.rpartition(".")[2].lower()
-        is_number = info.kind in ("float", "int", "bool") and info.unusable is None and not info.is_list
+        is_number = info.kind in ("float", "int", "bool") and info.unusable is None
+        is_number &= may_be_list or not info.is_list
         if is_number and name != against and last not in _NO_REWARDS:
             found.append(name)
     return found[:_MOST_COLUMNS]

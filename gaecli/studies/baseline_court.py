@@ -19,6 +19,7 @@ from gaecli.studies.baseline_candidates import (
     GroupColumns,
     Rule,
     group_columns,
+    other_columns,
     reading_with,
     reward_columns,
     rules,
@@ -89,6 +90,8 @@ class BaselineCourt:
         self._preset, self._estimator = preset, estimator
         self.groups = group_columns(file, group_column)
         self._is_given = group_column is not None
+        #: Of names that say nothing: they count if they are it.
+        self._others = [] if self.groups else other_columns(file, against.column)
 
     def verdict(self) -> Verification:
         """`UsageError` where no column tells groups apart; whatever keeps the file from being read."""
@@ -145,8 +148,11 @@ class BaselineCourt:
         if self._is_given:
             return list(self.groups)
         step = step_column(self._file)
-        pairs: list[GroupColumns] = [(step, name) for name in self.groups] if step is not None else []
-        return [*self.groups, *pairs, None]
+        names = [*self.groups, *self._others]
+        pairs: list[GroupColumns] = (
+            [(step, name) for name in names if name != step] if step is not None else []
+        )
+        return [*names, *pairs, None]
 
     def _choice(self, settings: Settings) -> _Choice:
         cells = scored_cells(self._plan, settings, self._memory_bytes)
@@ -250,7 +256,7 @@ class BaselineCourt:
             flags=flags_of(best.rule.settings) if is_reproduced else [],
             equivalent=_equivalent(verdict.trials),
             unreadable=verdict.unreadable,
-            groups_tried=self.groups,
+            groups_tried=[*self.groups, *self._others],
         )
 
 
