@@ -27,7 +27,7 @@ def make(settings: Settings, device: Device) -> NStep:
     return NStep(settings, device)
 
 
-def needs_whole_stream(settings: Settings) -> bool:
+def needs_whole_trajectories(settings: Settings) -> bool:
     """The rows of a window may stand in two blocks."""
     return True
 

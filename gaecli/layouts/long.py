@@ -101,8 +101,6 @@ class LongLayout:
         self._flags = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
         self._taking = taking
-        # Other recursions than GAE's are computed over whole streams: no block comes after this one.
-        self._has_borders = not settings.uses("recursion") or settings.convention.recursion == "gae"
         episode = roles.get("episode")
         self._ids = (*((episode,) if episode is not None else ()), *roles.key_parts)
         # Without ids it may fall wherever an episode begins.
@@ -187,7 +185,7 @@ class LongLayout:
             rewards, values = _zeroed(rewards, dropped), _zeroed(values, dropped)
             next_values = None if next_values is None else _zeroed(next_values, dropped)
         undecided = None
-        if self._has_borders and self.keeps_lanes and (starts is not None or padding is not None):
+        if self.keeps_lanes and (starts is not None or padding is not None):
             next_values, undecided = undecided_values(next_values, cuts, arrangement)
         first_and_last, stride = self._check_steps(steps, same & ~ended[:-1], arrangement, lane_cells)
         is_step = None if padding is None else ~padding.rows

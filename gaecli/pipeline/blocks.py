@@ -11,7 +11,7 @@ import numpy as np
 
 from gaecli.choices import Bootstrap
 from gaecli.errors import DataError
-from gaecli.estimators.base import Borders, Estimator, LaneSums, TrajectorySums
+from gaecli.estimators.base import Borders, Estimates, Estimator, LaneSums, TrajectorySums
 from gaecli.estimators.bootstrap import needs_bootstrap
 from gaecli.estimators.stages import Statistic
 from gaecli.formats.base import Column, RolloutFile, Unit
@@ -184,7 +184,9 @@ class BlockReader:
             self._check_bootstrap(piece.start, prepared)
             ends = block_ends(block, piece.columns, self.unused, piece.start)
         with clock("kernel"), _beyond_float64():
-            estimates = self.estimator.estimate(prepared)
+            # Where trajectories have to be whole, nothing can be said before all ends are known.
+            late = self.estimator.needs_trajectories
+            estimates = Estimates(np.zeros(block.num_steps)) if late else self.estimator.estimate(prepared)
         others = tuple(
             self._other(piece, layout, estimator, ends, clock, one, block)
             for layout, estimator, one in self._streams()

@@ -399,4 +399,4 @@ def test_its_module_has_what_the_registry_calls(kind: EstimatorKind) -> None:
     module = import_module(kind.module)
     assert callable(module.make)
     is_whole = kind.name == "n-step"  # windows reach over borders
-    assert module.needs_whole_stream(Settings(**settings_of(kind))) is is_whole
+    assert module.needs_whole_trajectories(Settings(**settings_of(kind))) is is_whole
