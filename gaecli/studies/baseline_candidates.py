@@ -16,6 +16,11 @@ from gaecli.settings import Settings
 
 #: Columns of numbers that are no rewards, whatever the file is.
 _NO_REWARDS = (*ADVANTAGE_NAMES, *RETURN_NAMES, *GROUP_NAMES, "step", "index", "idx", "id", "epoch", "rank")
+#: Names that say so less surely: a column counts if it explains another.
+_MORE_NAMES = (
+    *("task_id", "instance_id", "dataset_index", "query", "instruction", "inputs", "task"),
+    *("prompt_token_ids", "prompt_ids"),
+)
 _TRAINING_STEPS = ("step", "global_step", "training_step", "train_step")
 #: Equal cells in which are a group; None: all are one.
 GroupColumns = str | tuple[str, ...] | None
@@ -82,12 +87,15 @@ def _decisive(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in settings.to_dict().items() if name not in left_out}
 
 
-def group_columns(file: RolloutFile, given: str | None) -> Sequence[str]:
+def group_columns(file: RolloutFile, given: GroupColumns) -> Sequence[GroupColumns]:
     """Those that are there and may tell groups apart."""
     if given is not None:
         return [given]
-    by_name = {name.rpartition(".")[2].lower(): name for name in reversed(list(file.columns))}
-    found = [by_name[name] for name in GROUP_NAMES if name in by_name]
+    names = list(reversed([*file.columns, *file.inner_fields()]))
+    by_name = {name.rpartition(".")[2].lower(): name for name in names} | {
+        name.lower(): name for name in names
+    }
+    found = list(dict.fromkeys(by_name[name] for name in (*GROUP_NAMES, *_MORE_NAMES) if name in by_name))
     return [name for name in found if _is_usable(file, name)][:_MOST_COLUMNS]
 
 

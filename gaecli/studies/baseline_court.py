@@ -12,6 +12,7 @@ from gaecli.columns import find_roles
 from gaecli.errors import GaeError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.records import dataclass
+from gaecli.response_logs import likely
 from gaecli.results import Verification
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
@@ -59,8 +60,10 @@ class _Choice:
     has_steps: bool
 
     @property
-    def rank(self) -> tuple[bool, int, int]:
-        return (not self.num_telling, self.num_unexplained, -self.num_telling)
+    def rank(self) -> tuple[bool, int, int, int]:
+        """Of columns that tell the same groups the fewest."""
+        num_columns = len(self.settings.group_columns)
+        return (not self.num_telling, self.num_unexplained, -self.num_telling, num_columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +86,7 @@ class BaselineCourt:
         *,
         preset: str | None = None,
         estimator: str | None = None,
-        group_column: str | None = None,
+        group_column: GroupColumns = None,
     ) -> None:
         self._plan, self._file, self._against = plan, file, against
         self._settings, self._memory_bytes = settings, memory_bytes
@@ -118,7 +121,7 @@ class BaselineCourt:
 
     def _choices(self) -> list[_Choice]:
         """By how little of the column they leave open. Sums of rewards where no single one is it."""
-        found: list[_Choice] = []
+        found = self._of_known_log()
         first_error: GaeError | None = None
         seen = set()
         for reward in reward_columns(self._file, self._settings, self._against.column):
@@ -143,16 +146,31 @@ class BaselineCourt:
             return [*self._sums(found), *found]
         return found
 
+    def _of_known_log(self) -> list[_Choice]:
+        """What the file says itself, where it is of a writer that is known."""
+        log = None if self._is_given or "reward" in self._settings.columns else likely(self._file)
+        if log is None or not log.can_be_computed:
+            return []
+        base = self._settings.replace(layout=log.layout or self._settings.layout)
+        group = log.group[0] if len(log.group) == 1 else log.group
+        weights = {name: log.weights.get(name, 1.0) for name in log.rewards}
+        is_single = weights == {log.rewards[0]: 1.0}
+        made = reading_with(
+            base, group, log.rewards[0] if is_single else None, None if is_single else weights
+        )
+        try:
+            return [] if made is None else [self._choice(made)]
+        except GaeError:
+            return []
+
     def _groups_to_try(self) -> list[GroupColumns]:
         """One column, or the step of training and it: a prompt that comes again is another group then."""
         if self._is_given:
             return list(self.groups)
         step = step_column(self._file)
-        names = [*self.groups, *self._others]
-        pairs: list[GroupColumns] = (
-            [(step, name) for name in names if name != step] if step is not None else []
-        )
-        return [*names, *pairs, None]
+        names = [name for name in self.groups if isinstance(name, str) and name != step]
+        pairs = [] if step is None else [(step, name) for name in names]
+        return [*self.groups, *self._others, *pairs, None]
 
     def _choice(self, settings: Settings) -> _Choice:
         cells = scored_cells(self._plan, settings, self._memory_bytes)
@@ -256,8 +274,12 @@ class BaselineCourt:
             flags=flags_of(best.rule.settings) if is_reproduced else [],
             equivalent=_equivalent(verdict.trials),
             unreadable=verdict.unreadable,
-            groups_tried=[*self.groups, *self._others],
+            groups_tried=[_said(one) for one in (*self.groups, *self._others)],
         )
+
+
+def _said(group: GroupColumns) -> str:
+    return group if isinstance(group, str) else ", ".join(group or ())
 
 
 def _equivalent(trials: Sequence[BaselineTrial]) -> list[str]:
