@@ -86,7 +86,9 @@ def sweep(
     Raises:
         GaeError: for what concerns the run as a whole; files that fail are listed in the result.
     """
-    return _swept(sources, grid_of(settings or Settings(), gammas, lams, windows), options or SweepOptions())
+    settings = settings or Settings()
+    check_decays_are_numbers(settings, "gae sweep")  # the grid takes their place
+    return _swept(sources, grid_of(settings, gammas, lams, windows), options or SweepOptions())
 
 
 def sweep_side_by_side(

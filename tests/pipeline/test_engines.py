@@ -39,7 +39,7 @@ from gaecli.summary import Seconds, Summary
 __all__ = ["pickling"]
 
 NAMES = [*ENGINES, "pickling"]
-ROWS = 120
+ROWS = 72
 
 
 @dataclass(frozen=True)
