@@ -19,7 +19,7 @@ PAGES = ("explain.md", "sweep.md", "verify.md")
 _BLOCK = re.compile(r"^```console\n\$ gae (?P<command>[^\n]*)\n.*?^```$", re.MULTILINE | re.DOTALL)
 #: Wall time differs from run to run.
 _TIME = re.compile(r"[\d.]+ m?s$", re.MULTILINE)
-_WIDTH = "100"
+WIDTH = "100"
 
 
 def commands(text: str) -> list[str]:
@@ -38,17 +38,21 @@ def filled(text: str, folder: Path) -> str:
 
 
 def printed(command: str, folder: Path) -> str:
-    result = subprocess.run(
-        [sys.executable, "-m", "gaecli", *command.split()],
+    result = run(command.split(), folder)
+    if result.returncode not in (0, 3):
+        raise SystemExit(f"gae {command}: {result.stderr}")
+    return _TIME.sub("50 ms", result.stdout)
+
+
+def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gaecli", *words],
         cwd=folder,
-        env={**os.environ, "COLUMNS": _WIDTH, "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"},
+        env={**os.environ, "COLUMNS": WIDTH, "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"},
         capture_output=True,
         encoding="utf-8",
         check=False,
     )
-    if result.returncode not in (0, 3):
-        raise SystemExit(f"gae {command}: {result.stderr}")
-    return _TIME.sub("50 ms", result.stdout)
 
 
 def main() -> None:

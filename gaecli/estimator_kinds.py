@@ -34,7 +34,8 @@ class EstimatorKind:
     summary: str
     source: str
     #: Where `make(settings, device)` gives an `Estimator` of `gaecli.estimators.base`, and
-    #: `needs_whole_stream(settings)` says whether more than its `Borders` crosses the border of a block.
+    #: `needs_whole_trajectories(settings)` says whether more of a trajectory than its `Borders` crosses
+    #: the border of a block.
     module: str
     #: Roles that a file has to have. Others are used where they are there.
     roles: tuple[str, ...]
@@ -212,6 +213,7 @@ _ROWS = (
         has_streams=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
+        by_column=("gamma",),
         unused=("lam", "lam_alpha", "recursion", "returns"),
     ),
     EstimatorKind(

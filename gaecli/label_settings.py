@@ -334,6 +334,13 @@ def _writes_mc_returns(settings: Any) -> bool:
     return settings.estimator == "mc" or (settings.estimator in ("gae", "td-lambda") and is_at_one)
 
 
+def output_flag(settings: Any, name: str) -> str:
+    """The flag that gives the column of that name another one; `settings`: a `Settings`."""
+    what = next((what for what, column in settings.output_items.items() if column == name), "advantage")
+    first = what.partition(" ")[0]  # of several streams each has its return
+    return f"--{first}-column" if first in ("return", "label", "weight", "terminal") else "--advantage-column"
+
+
 #: Of every field.
 DEFAULTS: Mapping[str, Any] = {name: getattr(LabelSettings, name) for name in LabelSettings.__annotations__}
 

@@ -172,30 +172,24 @@ CLOCKS = ("timestamp", "timestamps", "time", "datetime", "ts")
 #: Names under which advantages and returns stand in files of other tools, the likelier first.
 ADVANTAGE_NAMES = ("advantage", "advantages", "adv", "advs", "gae")
 RETURN_NAMES = ("return", "returns", "value_target", "value_targets", "ret", "rets", "td_target")
-#: What columns are called that are equal for the responses to one prompt, the likelier first.
+#: What people tell the responses to one prompt by, the surest first.
 GROUP_NAMES = (
     "group_id",
-    "group",
     "group_index",
+    "group.id",
+    "group",
     "uid",
     "prompt_id",
+    "prompt_idx",
+    "example_id",
     "problem_id",
     "question_id",
-    "task_id",
-    "example_id",
-    "instance_id",
-    "dataset_index",
     "prompt",
     "prompts",
-    "problem",
     "question",
-    "query",
-    "instruction",
+    "problem",
     "input",
-    "inputs",
-    "task",
-    "prompt_token_ids",
-    "prompt_ids",
+    "messages",
 )
 _OTHER_NAMES = ("advantage_raw", "advantage_continuous", "absolute_advantage")
 RESULT_NAMES = frozenset((*ADVANTAGE_NAMES, *RETURN_NAMES, *_OTHER_NAMES))

@@ -14,9 +14,9 @@ import numpy as np
 from gaecli.columns import MissingRoleError
 from gaecli.errors import GaeError, UsageError
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile
-from gaecli.formats.own_columns import own_columns
+from gaecli.formats.stored import own_columns
 from gaecli.layouts.demands import likely_flags
-from gaecli.names import RESULT_NAMES
+from gaecli.names import GROUP_NAMES, RESULT_NAMES
 from gaecli.presets import PRESETS
 from gaecli.records import dataclass
 from gaecli.response_log_kinds import RESPONSE_LOGS, ResponseLogKind
@@ -28,25 +28,6 @@ _ROWS_OF_WEIGHTS = 1 << 16
 _WEIGHTS_DIFFER = "the `weight` beside a score changes from row to row, and is not applied"
 #: More reward columns than these are counted.
 _MOST_NAMED = 6
-#: What people tell the responses to one prompt by, the surest first, in files of no writer that is known.
-_GROUP_NAMES = (
-    "group_id",
-    "group_index",
-    "group.id",
-    "group",
-    "uid",
-    "prompt_id",
-    "prompt_idx",
-    "example_id",
-    "problem_id",
-    "question_id",
-    "prompt",
-    "prompts",
-    "question",
-    "problem",
-    "input",
-    "messages",
-)
 _SCORE_NAMES = ("reward", "score", "rewards", "scores", "token_level_rewards", "token_level_scores")
 
 
@@ -161,7 +142,7 @@ def likely(file: RolloutFile) -> ResponseLog | None:
         return known
     there = {name.lower(): name for name in _names(file)}
     group = next(
-        (there[name] for name in _GROUP_NAMES if name in there and _says(file.find(there[name]))), None
+        (there[name] for name in GROUP_NAMES if name in there and _says(file.find(there[name]))), None
     )
     score = next((there[name] for name in _SCORE_NAMES if name in there), None)
     info = None if score is None else file.find(score)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from gaecli.choices import (
     Bootstrap,
@@ -58,8 +58,10 @@ from gaecli.off_policy_settings import check_clips, check_own_roles, clip_rules
 from gaecli.presets import Preset, find_preset
 from gaecli.presets.groups import SCORE_RULES, score_rules
 from gaecli.records import dataclass
-from gaecli.reward_streams import RewardStream, as_documents, check_streams, parsed
 from gaecli.unit_settings import UNIT_SETTINGS, check_given, check_units, is_over_units
+
+if TYPE_CHECKING:
+    from gaecli.reward_streams import RewardStream
 
 #: The roles a column can play, in the order in which messages list them.
 ROLES = (
@@ -202,6 +204,8 @@ class Settings(LabelSettings):
         check_decays(self)
         check_units(self)
         if self.stream:
+            from gaecli.reward_streams import check_streams, parsed
+
             object.__setattr__(self, "stream", parsed(self.stream))
             object.__setattr__(self, "columns", {**self.stream[0].columns, **self.columns})
             check_streams(self)
@@ -394,8 +398,10 @@ class Settings(LabelSettings):
         for name in ("n_steps", *OPTIONAL):
             if found[name] is None:
                 del found[name]
-        found["stream"] = as_documents(self.stream)
         if self.stream:
+            from gaecli.reward_streams import as_documents
+
+            found["stream"] = as_documents(self.stream)
             theirs = self.stream[0].columns.items()
             found["columns"] = dict(item for item in self.columns.items() if item not in theirs)
         else:

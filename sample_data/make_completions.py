@@ -41,18 +41,26 @@ PROMPTS = (
 )
 
 
+#: What stands before an answer: no two completions of a prompt are alike.
+THOUGHTS = ("Let me see.", "I take it step by step.", "That is easy.", "First the tens, then the ones.")
+
+
 def rows() -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for step in (10, 20):
         for prompt, right, answers in PROMPTS:
             rewards = [(float(answer == right), float(tags)) for answer, tags in answers[step]]
             scores = [sum(w * r for w, r in zip(WEIGHTS.values(), pair, strict=True)) for pair in rewards]
-            for (answer, tags), pair, score in zip(answers[step], rewards, scores, strict=True):
+            for thought, (answer, tags), pair, score in zip(
+                THOUGHTS, answers[step], rewards, scores, strict=True
+            ):
                 found.append(
                     {
                         "step": step,
                         "prompt": prompt,
-                        "completion": f"<answer>{answer}</answer>" if tags else f"I think it is {answer}.",
+                        "completion": f"{thought} <answer>{answer}</answer>"
+                        if tags
+                        else f"{thought} It is {answer}.",
                         **dict(zip(WEIGHTS, pair, strict=True)),
                         "advantage": (score - mean(scores)) / (stdev(scores) + 1e-4),
                     }

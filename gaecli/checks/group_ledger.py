@@ -52,7 +52,6 @@ class Repeats:
     num_rollouts: int = 0
     #: Rows beyond the first of each rollout.
     num_rows: int = 0
-    num_groups: int = 0
     file: Path | None = None
     row: int = 0
 
@@ -153,7 +152,6 @@ class GroupLedger:
         known.column, known.is_id = name, name in _IDS
         known.num_rollouts += int(np.count_nonzero(is_split))
         known.num_rows += int((counts[is_split] - 1).sum())
-        known.num_groups += len(np.unique(groups[is_split]))
         if known.file is None:
             known.file, known.row = context.path, int(rows[firsts[is_split]].min())
 

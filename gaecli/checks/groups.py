@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from gaecli.checks.base import CheckRule, Hits
 from gaecli.checks.group_ledger import GroupLedger, ResponseGroup
 
-#: Equal texts may be two responses that came out alike: so many of a hundred groups have to have some.
+#: Equal texts may be two responses that came out alike: this share of all rows has to have a like.
 _SHARE_OF_REPEATS = 0.5
 
 
@@ -54,7 +54,8 @@ def split_rollouts(ledger: GroupLedger) -> Hits | None:
     found = ledger.repeats
     if found.file is None:
         return None
-    if not found.is_id and found.num_groups < _SHARE_OF_REPEATS * len(ledger.groups):
+    num_alike = found.num_rollouts + found.num_rows
+    if not found.is_id and num_alike < _SHARE_OF_REPEATS * ledger.num_responses:
         return None
     what = "rollouts" if found.is_id else "responses"
     message = (

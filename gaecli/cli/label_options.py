@@ -55,8 +55,8 @@ LABEL_OPTIONS = (
     number("label_threshold", "Label rows by this threshold.", _LABELS, float, metavar="X"),
     Option(
         "label_operator",
-        "Whether a number that is the threshold is positive (`ge`) or not (`gt`). Default: `gt` for `above`, or "
-        "else `ge`.",
+        "Whether a number that is the threshold is positive (`ge`) or not (`gt`). Default: `gt` for `above`, "
+        "`ge` else.",
         _LABELS,
         "ge|gt",
     ),

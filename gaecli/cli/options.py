@@ -479,12 +479,12 @@ _OF_COMMANDS = {
     ),
     "only_groups": Option(
         "only_groups",
-        "Of group baselines: the column that tells groups apart; several, those that do so together. Default: "
-        "columns of usual names are tried.",
+        "Of group baselines: the column that tells groups apart; given twice, both together. Default: columns of "
+        "usual names are tried.",
         _STUDY,
         "COLUMN",
-        kind=list[str],
         flags="--group-column",
+        kind=list[str],
     ),
     "only_n_steps": _number(
         "only_n_steps",

@@ -23,7 +23,7 @@ def verify(
     against_file: str | None,
     only_preset: str | None,
     only_estimator: str | None,
-    only_groups: list[str],
+    only_groups: list[str] | None,
     only_n_steps: int | None,
     json: bool,
     quiet: bool,
@@ -46,7 +46,7 @@ def verify(
         column_source=against_file,
         preset=only_preset,
         estimator=only_estimator,
-        group_column=only_groups,
+        group_column=only_groups or None,
         n_steps=only_n_steps,
         memory_bytes=given.memory_bytes,
     )

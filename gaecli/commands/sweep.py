@@ -29,13 +29,14 @@ from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.apply import Totals, reading_totals
 from gaecli.pipeline.column_builder import ColumnBuilder
 from gaecli.pipeline.column_statistics import Explained
-from gaecli.pipeline.combine import Carry, combine
+from gaecli.pipeline.combine import Carry, WholePieces, combine
 from gaecli.pipeline.judging.continuity import Continuity
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.notes import merged
 from gaecli.pipeline.reading_errors import not_done
 from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import SummarisedStream
+from gaecli.pipeline.trajectories import estimated, gathered_pieces
 from gaecli.records import dataclass
 from gaecli.results import Sweep, SweepFile
 from gaecli.settings import RunOptions, Settings
@@ -85,7 +86,9 @@ def sweep(
     Raises:
         GaeError: for what concerns the run as a whole; files that fail are listed in the result.
     """
-    return _swept(sources, grid_of(settings or Settings(), gammas, lams, windows), options or SweepOptions())
+    settings = settings or Settings()
+    check_decays_are_numbers(settings, "gae sweep")  # the grid takes their place
+    return _swept(sources, grid_of(settings, gammas, lams, windows), options or SweepOptions())
 
 
 def sweep_side_by_side(
@@ -228,13 +231,20 @@ def _grid_totals(
     estimator = reading.context.worker.estimator
     assert isinstance(estimator, BatchEstimator)
     inflows = _inflows(stream, len(points.points))
+    wholes = _wholes(reading, estimator)
     by_point = [PointTotal() for _ in points.points]
     totals = Totals()
     writes = output.begin(stream)
 
     def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
         written: dict[str, OutputColumn] = {}
-        for index, numbers, total in _block_totals(settled, estimator, points, inflows[file, start]):
+        for index, numbers, total in _block_totals(
+            settled,
+            estimator,
+            points,
+            inflows[file, start],
+            [of_point.get((file, start)) for of_point in wholes],
+        ):
             by_point[index] = by_point[index].merge(total)
             if writes and index in points.shown:
                 written[points.column(index)] = _column(settled, numbers, points.points[index])
@@ -276,8 +286,28 @@ def _inflows(stream: SummarisedStream, num_points: int) -> Mapping[tuple[int, in
     }
 
 
+def _wholes(reading: SettledStream, estimator: BatchEstimator) -> list[Mapping[tuple[int, int], WholePieces]]:
+    """Under every setting, by file and first row: what steps get whose trajectory lies in several blocks."""
+    singles = [estimator.single(index) for index in range(len(estimator.points))]
+    if not any(single.needs_trajectories for single in singles):
+        return [{} for _ in singles]
+    stream = reading.stream
+    starts = {summary.address: (summary.address.file, summary.start) for summary in stream.summaries}
+    gathered = gathered_pieces(stream.opened, stream.carries, reading.context.engine)
+    return [
+        {starts[address]: whole for address, whole in estimated(gathered, single).items()}
+        if single.needs_trajectories
+        else {}
+        for single in singles
+    ]
+
+
 def _block_totals(
-    settled: Settled, estimator: BatchEstimator, points: SweepPoints, inflows: Sequence[Inflow]
+    settled: Settled,
+    estimator: BatchEstimator,
+    points: SweepPoints,
+    inflows: Sequence[Inflow],
+    wholes: Sequence[WholePieces | None],
 ) -> Iterator[tuple[int, np.ndarray, PointTotal]]:
     """(point, numbers, what they add) of one block."""
     is_return = settled.kind.outputs[0] == "return"
@@ -286,6 +316,9 @@ def _block_totals(
     base, values = np.zeros(0), _values(settled)
     estimates = estimator.estimate_points(settled.prepared, inflows, points.order)
     for index, (advantages, returns) in zip(points.order, estimates, strict=True):
+        whole = wholes[index]
+        if whole is not None:
+            whole.put_into(advantages, returns)
         numbers = advantages if not is_return or returns is None else returns
         counted = settled.counted(numbers)
         base_index = points.bases[index]

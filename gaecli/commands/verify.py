@@ -13,6 +13,7 @@ from gaecli.errors import GaeError, UsageError
 from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
+from gaecli.group_settings import names_of
 from gaecli.layouts.singles import as_scalars
 from gaecli.pipeline.reading_errors import told
 from gaecli.presets import find_preset
@@ -21,6 +22,7 @@ from gaecli.results import Verification
 from gaecli.settings import RunOptions, Settings, estimator_name
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.places import Places
+from gaecli.studies.baseline_candidates import GroupColumns
 from gaecli.studies.baseline_court import BaselineCourt
 from gaecli.studies.candidates import (
     Candidate,
@@ -69,7 +71,7 @@ def verify(
         settings: how the file is to be read; its γ and λ are of no account.
         column_source: the file with the column, if it is another one with the same rows.
         preset, estimator: try this one only.
-        group_column: what tells groups apart, one column or several together; else columns of usual names are tried.
+        group_column: what tells groups apart, one column or several; else columns of usual names are tried.
         n_steps: of `n-step`; else usual numbers are tried.
         memory_bytes: the file is held in memory as a whole; one that takes more is refused.
 
@@ -80,7 +82,9 @@ def verify(
     check_decays_are_numbers(settings, "gae verify")
     preset = None if preset is None else find_preset(preset).name
     estimator = None if estimator is None else estimator_name(estimator)
-    _check_asked(estimator, bool(group_column), n_steps)
+    names = names_of(group_column if isinstance(group_column, str | None) else tuple(group_column))
+    groups: GroupColumns = names[0] if len(names) == 1 else names or None
+    _check_asked(estimator, groups, n_steps)
     if preset is not None:
         check_decays_are_numbers(settings.replace(preset=preset), "gae verify")
     given = [source] if column_source is None else [source, column_source]
@@ -95,7 +99,6 @@ def verify(
             if is_beside:
                 files = as_scalars([open_file(local[1])], settings)
             against = load_column(files, column, memory_bytes)
-        groups = group_column if isinstance(group_column, str) else tuple(group_column or ()) or None
         asked = _Asked(plan, first, against, settings, memory_bytes, preset, estimator, groups, n_steps)
         with told(plan.paths[0]):
             return places.shown_in(_verify(asked))
@@ -112,7 +115,7 @@ class _Asked:
     memory_bytes: int
     preset: str | None
     estimator: str | None
-    group_column: str | tuple[str, ...] | None
+    group_column: GroupColumns
     n_steps: int | None
 
     @property
@@ -127,10 +130,10 @@ class _Asked:
         )
 
 
-def _check_asked(estimator: str | None, has_groups: bool, n_steps: int | None) -> None:
+def _check_asked(estimator: str | None, group_column: GroupColumns, n_steps: int | None) -> None:
     if estimator is not None and estimator not in ESTIMATORS:
         raise UsageError(f"`--estimator` is `{estimator}`; it must be one of {', '.join(ESTIMATORS)}")
-    if estimator is not None and has_groups and not ESTIMATORS[estimator].is_grouped:
+    if estimator is not None and group_column is not None and not ESTIMATORS[estimator].is_grouped:
         raise UsageError(
             f"`--group-column` says nothing to `--estimator {estimator}`", hint="drop `--group-column`"
         )

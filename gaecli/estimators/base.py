@@ -1,8 +1,9 @@
 """What an estimator does: it says what is scanned of a block, and what crosses the borders of blocks.
 
 Of all that lies behind the last step of a lane, only V and the estimate of the very next step enter, as one
-number, the inflow z (`gaecli.estimators.gae` has the equations). What would be more than that, or no number at
-all, makes of a stream one block: `needs_whole_stream` of the estimator's module says so.
+number, the inflow z (`gaecli.estimators.gae` has the equations). Where that would be more, trajectories that cross a
+border are put together and estimated as wholes: `needs_whole_trajectories` of the estimator's module says so. Where a
+rule reaches from one trajectory into the next, a stream is one block.
 
 What is scanned need not be what is written: `outputs` makes that of it, step by step.
 """
@@ -122,6 +123,10 @@ class Estimator(Protocol):
 
     @property
     def settings(self) -> Settings: ...
+
+    @property
+    def needs_trajectories(self) -> bool:
+        """It estimates only blocks whose trajectories are whole, once all their ends are known."""
 
     def prepare(self, block: Block) -> Block:
         """The block as the convention reads it; the block itself where that is what it says."""

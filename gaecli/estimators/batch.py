@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaecli.estimators.base import Beyond, Borders, Estimates, Estimator, FinalEstimates
-from gaecli.estimators.registry import make_estimator, needs_whole_stream
+from gaecli.estimators.base import Beyond, Borders, Estimates, Estimator, FinalEstimates, estimate_whole
+from gaecli.estimators.registry import make_estimator, needs_whole_trajectories
 from gaecli.estimators.whole_stream import following_values
 from gaecli.kernels.devices import Device
 from gaecli.kernels.scan import TILE_ROWS, affine_scan
@@ -52,6 +52,10 @@ class BatchEstimator:
     launch_bytes: int = 1 << 28
 
     @property
+    def needs_trajectories(self) -> bool:
+        return self._own.needs_trajectories
+
+    @property
     def _own(self) -> Estimator:
         return make_estimator(self.settings, self.device)
 
@@ -74,7 +78,7 @@ class BatchEstimator:
         if not block.lanes.count:
             return BatchBorders(**vars(own), batch=(own,) * len(self.points))
         batch = [
-            self._single(index).borders(block, found)
+            self.single(index).borders(block, found)
             for index, found in enumerate(self._alone(block, range(len(self.points))))
         ]
         return BatchBorders(**vars(own), batch=tuple(batch))
@@ -82,14 +86,17 @@ class BatchEstimator:
     def estimate_points(
         self, block: Block, inflows: Sequence[Inflow], chosen: Sequence[int]
     ) -> Iterator[FinalEstimates]:
-        """Of each of `chosen`, in this order. `inflows` are of all points."""
+        """Of each of `chosen`, in this order. `inflows` are of all points. `block`: with its final ends."""
         if self._is_scan:
             totals = np.stack([inflow.total for inflow in inflows])
             for advantages in self._scanned(block, chosen, totals):
                 yield FinalEstimates(advantages)
             return
         for index in chosen:
-            single = self._single(index)
+            single = self.single(index)
+            if single.needs_trajectories:
+                yield estimate_whole(single, block)
+                continue
             found = single.estimate(block)
             advantages = single.settle(block, found.advantages, inflows[index].total)
             if found.returns is not None:
@@ -100,18 +107,22 @@ class BatchEstimator:
     @property
     def _is_scan(self) -> bool:
         is_gated = self.settings.mask_mode == "gated"
-        return self.settings.estimator in _SCANS and not needs_whole_stream(self.settings) and not is_gated
+        return (
+            self.settings.estimator in _SCANS and not needs_whole_trajectories(self.settings) and not is_gated
+        )
 
-    def _single(self, index: int) -> Estimator:
+    def single(self, index: int) -> Estimator:
         return make_estimator(self.points[index], self.device)
 
     def _alone(self, block: Block, chosen: Sequence[int]) -> Iterator[FloatArray]:
-        """[N] each, as if nothing came after the block."""
+        """[N] each, as if nothing came after the block; nothing, where trajectories have to be whole."""
         if self._is_scan:
             yield from self._scanned(block, chosen)
             return
         for index in chosen:
-            yield self._single(index).estimate(block).advantages
+            single = self.single(index)
+            is_late = single.needs_trajectories
+            yield np.zeros(block.num_steps) if is_late else single.estimate(block).advantages
 
     def _scanned(
         self, block: Block, chosen: Sequence[int], inflows: FloatArray | None = None

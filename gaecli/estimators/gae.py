@@ -38,6 +38,10 @@ class Gae:
     settings: Settings
     device: Device
 
+    @property
+    def needs_trajectories(self) -> bool:
+        return False
+
     def prepare(self, block: Block) -> Block:
         """The block as the convention reads it; the block itself where that is what it says."""
         return fill_bootstrap(read_as(block, self.settings), self.settings.bootstrap)

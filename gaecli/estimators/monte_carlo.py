@@ -25,11 +25,11 @@ from gaecli.settings import Settings
 
 def make(settings: Settings, device: Device) -> MonteCarlo:
     """λ, and whatever else a preset's recursion is, say nothing to it."""
-    kind = _WholeStreamMonteCarlo if needs_whole_stream(settings) else MonteCarlo
+    kind = _WholeStreamMonteCarlo if needs_whole_trajectories(settings) else MonteCarlo
     return kind(with_one_lam(settings, 1.0), device)
 
 
-def needs_whole_stream(settings: Settings) -> bool:
+def needs_whole_trajectories(settings: Settings) -> bool:
     return crosses_trajectories(settings)
 
 

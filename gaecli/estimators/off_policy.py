@@ -39,10 +39,10 @@ from gaecli.settings import Settings
 
 def make(settings: Settings, device: Device) -> TraceEstimator:
     plain, whole = _KINDS[settings.estimator]
-    return (whole if needs_whole_stream(settings) else plain)(settings, device)
+    return (whole if needs_whole_trajectories(settings) else plain)(settings, device)
 
 
-def needs_whole_stream(settings: Settings) -> bool:
+def needs_whole_trajectories(settings: Settings) -> bool:
     """Of λ by the length of a trajectory too."""
     return crosses_trajectories(settings) or lam_needs_lengths(settings)
 

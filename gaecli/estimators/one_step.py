@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from gaecli.estimators.decays import with_one_lam
 from gaecli.estimators.td_lambda import make as make_td_lambda
-from gaecli.estimators.td_lambda import needs_whole_stream
+from gaecli.estimators.td_lambda import needs_whole_trajectories
 from gaecli.estimators.whole_stream import GatedGae
 from gaecli.kernels.devices import Device
 from gaecli.settings import Settings
 
-__all__ = ["make", "needs_whole_stream"]
+__all__ = ["make", "needs_whole_trajectories"]
 
 
 def make(settings: Settings, device: Device) -> GatedGae:

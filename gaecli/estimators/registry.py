@@ -7,6 +7,7 @@ from typing import Any
 
 from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
 from gaecli.estimators.base import Estimator
+from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.kernels.devices import Device
 from gaecli.settings import Settings
 
@@ -28,9 +29,15 @@ def make_estimator(settings: Settings, device: Device) -> Estimator:
     return over_units(_module(settings).make, settings, device)
 
 
+def needs_whole_trajectories(settings: Settings) -> bool:
+    """Whether more of a trajectory than the inflow of a lane crosses the border of a block."""
+    return settings.is_over_units or bool(_module(settings).needs_whole_trajectories(settings))
+
+
 def needs_whole_stream(settings: Settings) -> bool:
-    """Whether more than the inflow of a lane crosses the border of a block."""
-    return settings.is_over_units or bool(_module(settings).needs_whole_stream(settings))
+    """Whether that cannot be put together trajectory by trajectory either."""
+    is_more = settings.is_over_units or bool(settings.stream) or crosses_trajectories(settings)
+    return is_more and needs_whole_trajectories(settings)
 
 
 def _module(settings: Settings) -> Any:

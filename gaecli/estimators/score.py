@@ -23,7 +23,7 @@ def make(settings: Settings, device: Device) -> Score:
     return Score(settings, device)
 
 
-def needs_whole_stream(settings: Settings) -> bool:
+def needs_whole_trajectories(settings: Settings) -> bool:
     """Sums are completed by what other blocks have of a trajectory."""
     return False
 

@@ -25,6 +25,10 @@ class StreamsEstimator:
     settings: Settings
     parts: tuple[Estimator, ...]
 
+    @property
+    def needs_trajectories(self) -> bool:
+        return False
+
     def prepare(self, block: Block) -> Block:
         return self.parts[0].prepare(block)
 

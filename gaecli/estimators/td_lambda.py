@@ -19,11 +19,11 @@ from gaecli.settings import Settings
 
 
 def make(settings: Settings, device: Device) -> GatedGae:
-    kind = _WholeStream if needs_whole_stream(settings) else GatedGae
+    kind = _WholeStream if needs_whole_trajectories(settings) else GatedGae
     return kind(settings, device)
 
 
-def needs_whole_stream(settings: Settings) -> bool:
+def needs_whole_trajectories(settings: Settings) -> bool:
     return crosses_trajectories(settings) or lam_needs_lengths(settings)
 
 

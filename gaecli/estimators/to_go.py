@@ -21,7 +21,7 @@ def make(settings: Settings, device: Device) -> ToGo:
     return ToGo(settings.replace(lam=1.0, lam_alpha=None), device)
 
 
-def needs_whole_stream(settings: Settings) -> bool:
+def needs_whole_trajectories(settings: Settings) -> bool:
     return False
 
 

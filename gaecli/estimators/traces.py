@@ -18,9 +18,10 @@ import numpy as np
 from gaecli.estimators.base import Beyond, Borders, Estimates, FinalEstimates
 from gaecli.estimators.decays import gammas, products
 from gaecli.estimators.gae import any_between
+from gaecli.estimators.parts import part
 from gaecli.estimators.whole_stream import GatedGae, WholeStreamGae, following_values
 from gaecli.records import dataclass
-from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, IndexArray, Placement
+from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 
 #: More lanes than this are worked on all at once, with arrays of the length of the block.
 _MAX_LANES = 64
@@ -215,25 +216,3 @@ class WholeStreamTraces(TraceEstimator, WholeStreamGae):
 
     def _undecided(self, block: Block) -> IndexArray:
         return np.zeros(0, np.int64)
-
-
-def part(block: Block, rows: slice | IndexArray) -> Block:
-    """Some steps of a block, one after the other, without its lanes."""
-
-    def taken(numbers: Array | None) -> Array | None:
-        return None if numbers is None else numbers[rows]
-
-    return Block(
-        rewards=block.rewards[rows],
-        values=block.values[rows],
-        terminated=block.terminated[rows],
-        truncated=block.truncated[rows],
-        cuts=block.cuts[rows],
-        next_values=taken(block.next_values),
-        lanes=NO_LANES,
-        placement=Placement(len(block.rewards[rows])),
-        is_step=taken(block.is_step),
-        masked=taken(block.masked),
-        has_values=block.has_values,
-        extras={name: numbers[rows] for name, numbers in block.extras.items()},
-    )

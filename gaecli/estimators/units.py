@@ -55,6 +55,10 @@ class UnitEstimator:
     device: Device
     inner: Estimator
 
+    @property
+    def needs_trajectories(self) -> bool:
+        return False
+
     def prepare(self, block: Block) -> Block:
         return self.inner.prepare(block)
 

@@ -1,6 +1,6 @@
 """Estimators that are more than one affine scan: several scans, or a decay per row, over the same kernel.
 
-What crosses the border of a block would be more than one number here, so a stream is one block.
+What crosses the border of a block would be more than one number here, so they see trajectories whole.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from gaecli.settings import Settings
 
 def make(settings: Settings, device: Device) -> Gae:
     """The estimator that these settings ask for."""
-    kind = WholeStreamGae if needs_whole_stream(settings) else GatedGae
+    kind = WholeStreamGae if needs_whole_trajectories(settings) else GatedGae
     return kind(settings, device)
 
 
-def needs_whole_stream(settings: Settings) -> bool:
+def needs_whole_trajectories(settings: Settings) -> bool:
     """Whether more than the inflow of a lane crosses the border of a block."""
     convention = settings.convention
     return (
@@ -88,6 +88,11 @@ class GatedGae(Gae):
 class WholeStreamGae(GatedGae):
     """Everything else that a preset may ask for."""
 
+    @property
+    def needs_trajectories(self) -> bool:
+        """Where a rule reaches into the next trajectory, a block is a whole stream, and nothing is put together."""
+        return not crosses_trajectories(self.settings)
+
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
         block = self._closed(block)
         if self.settings.convention.recursion == "finite-horizon":
@@ -112,7 +117,7 @@ class WholeStreamGae(GatedGae):
     def settle(
         self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
     ) -> FloatArray:
-        """Nothing comes after a whole stream; its ends were filled before the scan."""
+        """Nothing comes after whole trajectories; their ends were filled before the scan."""
         return advantages
 
     def _closed(self, block: Block) -> Block:

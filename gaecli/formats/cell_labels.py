@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+
+from gaecli.rollouts import Array, IndexArray
 
 #: A longer text gives way to its beginning and a digest: prompts are long, and there may be a million of them.
 _LONGEST_LABEL = 240
+
+
+def codes_of_runs(items: Array, lengths: IndexArray) -> IndexArray:
+    """[n] a number for each run of so many items, the same for runs that have the same bytes."""
+    content, width = np.ascontiguousarray(items).tobytes(), items.dtype.itemsize
+    stops = (np.cumsum(lengths) * width).tolist()
+    known: dict[bytes, int] = {}
+    starts = [0, *stops[:-1]]
+    return np.array(
+        [
+            known.setdefault(content[start:stop], len(known))
+            for start, stop in zip(starts, stops, strict=True)
+        ],
+        np.int64,
+    )
 
 
 def label_of(cell: Any) -> str:
@@ -20,9 +38,11 @@ def label_of(cell: Any) -> str:
 
 
 def _plain(cell: Any) -> Any:
-    if isinstance(cell, Mapping):
+    """Of what Arrow and JSON make: dicts, lists, and the pairs of a map."""
+    kind = type(cell)
+    if kind is dict:
         return {name: _plain(item) for name, item in cell.items() if item is not None}
-    if isinstance(cell, list | tuple):
+    if kind is list or kind is tuple:
         return [_plain(item) for item in cell]
     return cell
 

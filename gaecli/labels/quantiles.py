@@ -8,7 +8,6 @@ have each lower half. Between two ranks the quantile is on the line, as with `nu
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from itertools import pairwise
 
 import numpy as np
 
@@ -94,17 +93,10 @@ class Counter:
         if self._num_pending > _MOST_PENDING:
             self._add_up()
 
-    def of_groups(self) -> dict[Hashable, tuple[IndexArray, IndexArray]]:
-        """(codes without the group, in rising order; how often each was met) of each group that has numbers."""
+    def all(self) -> tuple[IndexArray, IndexArray]:
+        """(codes in rising order, those of one group after the other; how often each was met)."""
         self._add_up()
-        codes, counts = self._codes[0], self._counts[0]
-        names = {number: label for label, number in self.numbers.items()}
-        bounds = np.flatnonzero(np.diff(codes >> self.group_bits, prepend=-1, append=-1))
-        below = (1 << self.group_bits) - 1
-        return {
-            names[int(codes[start] >> self.group_bits)]: (codes[start:stop] & below, counts[start:stop])
-            for start, stop in pairwise(bounds.tolist())
-        }
+        return self._codes[0], self._counts[0]
 
     def _add_up(self) -> None:
         codes = np.concatenate([np.zeros(0, np.int64), *self._codes])
@@ -113,6 +105,23 @@ class Counter:
         total = np.zeros(len(distinct), np.int64)
         np.add.at(total, places.reshape(-1), counts)
         self._codes, self._counts, self._num_pending = [distinct], [total], 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranks:
+    """Of each group that has numbers: the two between which the quantile lies, and how far from the first one."""
+
+    labels: Sequence[Hashable]
+    #: [groups, 2] the upper half of the number, and how many of that half stand before it.
+    halves: IndexArray
+    ranks: IndexArray
+    shares: FloatArray
+
+    def which(self) -> IndexArray:
+        """[groups, 2] the place of each half among those that are asked for of its group."""
+        return np.stack(
+            [np.zeros(len(self.halves), np.int64), self.halves[:, 1] != self.halves[:, 0]], axis=1
+        )
 
 
 class QuantileSearch:
@@ -124,57 +133,55 @@ class QuantileSearch:
         #: By group, once there is nothing to ask any more.
         self.found: dict[Hashable, float] = {}
         self._counter = Counter(_HALF_BITS)
-        #: Of each group: the ranks to find, as (half, rank within it), and the place between them.
-        self._targets: dict[Hashable, tuple[list[tuple[int, int]], float]] = {}
+        self._ranks: _Ranks | None = None
 
     def add(self, counts: Counts) -> None:
         self._counter.add(counts)
 
     def next(self) -> None:
-        groups = self._counter.of_groups()
-        if not self._targets:
-            self._targets = {label: self._target(*found) for label, found in groups.items()}
-            wanted = {
-                label: tuple(dict.fromkeys(half for half, _ in ranks))
-                for label, (ranks, _) in self._targets.items()
-            }
-            self._counter = Counter(_HALF_BITS + 1)
-            self.ask = Ask(wanted) if wanted else None
+        if self._ranks is not None:
+            self.found, self.ask = self._numbers(self._ranks), None
             return
-        self.ask = None
-        for label, (codes, counts) in groups.items():
-            ranks, share = self._targets[label]
-            halves = list(dict.fromkeys(half for half, _ in ranks))
-            low, high = (_number(half, codes, counts, halves.index(half), rank) for half, rank in ranks)
-            self.found[label] = _between(low, high, share)
+        self._ranks = ranks = self._targets()
+        self._counter = Counter(_HALF_BITS + 1)
+        wanted = {
+            label: tuple(dict.fromkeys(halves))
+            for label, halves in zip(ranks.labels, ranks.halves.tolist(), strict=True)
+        }
+        self.ask = Ask(wanted) if wanted else None
 
-    def _target(self, halves: IndexArray, counts: IndexArray) -> tuple[list[tuple[int, int]], float]:
+    def _targets(self) -> _Ranks:
+        codes, counts = self._counter.all()
         until = np.cumsum(counts)
-        total = int(until[-1])
-        place = self.quantile * (total - 1)
-        first = min(int(np.floor(place)), total - 1)
-        ranks = []
-        for rank in (first, min(first + 1, total - 1)):
-            index = int(np.searchsorted(until, rank, side="right"))
-            ranks.append((int(halves[index]), rank - int(until[index] - counts[index])))
-        return ranks, place - first
+        stops = np.flatnonzero(np.diff(codes >> _HALF_BITS, append=-1)) + 1
+        ends = until[stops - 1]
+        before = np.concatenate((np.zeros(1, np.int64), ends))[: len(ends)]
+        last = ends - before - 1
+        places = self.quantile * last
+        first = np.minimum(np.floor(places).astype(np.int64), last)
+        ranks = before[:, None] + np.stack([first, np.minimum(first + 1, last)], axis=1)
+        index = np.searchsorted(until, ranks, side="right")
+        names = list(self._counter.numbers)
+        labels = [names[number] for number in (codes[stops - 1] >> _HALF_BITS).tolist()]
+        return _Ranks(labels, codes[index] & _HALF, ranks - (until - counts)[index], places - first)
+
+    def _numbers(self, ranks: _Ranks) -> dict[Hashable, float]:
+        codes, counts = self._counter.all()
+        until = np.cumsum(counts)
+        groups = np.array([self._counter.numbers[label] for label in ranks.labels], np.int64)
+        starts = np.searchsorted(codes, ((groups[:, None] << 1) | ranks.which()) << _HALF_BITS)
+        index = np.searchsorted(until, (until - counts)[starts] + ranks.ranks, side="right")
+        numbers = from_ordered_bits((ranks.halves << _HALF_BITS) | (codes[index] & _HALF))
+        found = _between(numbers[:, 0], numbers[:, 1], ranks.shares)
+        return dict(zip(ranks.labels, found.tolist(), strict=True))
 
 
-def _number(half: int, codes: IndexArray, counts: IndexArray, which: int, rank: int) -> float:
-    is_of_half = (codes >> _HALF_BITS) == which
-    index = int(np.searchsorted(np.cumsum(counts[is_of_half]), rank, side="right"))
-    return float(
-        from_ordered_bits(np.array([(half << _HALF_BITS) | int(codes[is_of_half][index] & _HALF)]))[0]
-    )
-
-
-def _between(low: float, high: float, share: float) -> float:
+def _between(low: FloatArray, high: FloatArray, share: FloatArray) -> FloatArray:
     """As NumPy's `_lerp`, so that the last bit is the same."""
     with np.errstate(invalid="ignore", over="ignore"):
-        if low == high:
-            return low
-        distance = np.float64(high) - np.float64(low)
-        return float(high - distance * (1 - share) if share >= 0.5 else low + distance * share)
+        distance = high - low
+        between = np.where(share >= 0.5, high - distance * (1 - share), low + distance * share)
+    return np.where(low == high, low, between)
 
 
 def ordered_bits(numbers: Array) -> IndexArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import numpy as np
@@ -28,12 +29,33 @@ def _labels(column: Column, in_lanes: Callable[[Array], Array]) -> Labels:
         return Labels(in_lanes(codes), distinct.astype(np.int64))
     labels: list[Hashable] = distinct.tolist()
     if column.categories is not None:
-        labels = [column.categories[code] for code in distinct.tolist()]
+        labels = _short([column.categories[code] for code in distinct.tolist()])
     if is_given is not None:
         codes = np.full(len(values), len(labels), np.int64)
         codes[is_given] = found
         labels.append(None)
     return Labels(in_lanes(codes), labels)
+
+
+#: A text longer than this is known by its beginning and its digest: of a million prompts the whole would be too much.
+_LONGEST = 64
+_BEGINNING = 40
+
+
+def _short(labels: list[Hashable]) -> list[Hashable]:
+    if set(map(type, labels)) <= {str} and max((len(label) for label in labels), default=0) <= _LONGEST:  # type: ignore[arg-type]
+        return labels
+    return [_shortened(label) for label in labels]
+
+
+def _shortened(label: Hashable) -> Hashable:
+    """128 bits tell any two texts apart."""
+    if isinstance(label, str) and len(label) > _LONGEST:
+        digest = hashlib.blake2b(label.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        return f"{label[:_BEGINNING]}… {digest}"
+    if isinstance(label, bytes) and len(label) > _LONGEST:
+        return label[:_BEGINNING] + hashlib.blake2b(label, digest_size=16).digest()
+    return label
 
 
 def _distinct(values: Array) -> tuple[Array, IndexArray]:

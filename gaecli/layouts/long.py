@@ -50,7 +50,6 @@ from gaecli.layouts.steps import (
     steps_of,
     stride_of,
 )
-from gaecli.layouts.units import masked_outside, reading_of, with_units
 from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, IndexArray
 from gaecli.settings import Settings
 
@@ -93,7 +92,7 @@ class LongLayout:
         self.like_column = None if frame is None else roles.names["reward"]
         self._path = file.path
         self._drops = settings.on_nan == "drop-episode"
-        self._unit_is = reading_of(roles, settings)
+        self._unit_is = settings.unit_is
         self._labels = settings.label_columns
         self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, roles, settings)
@@ -102,8 +101,6 @@ class LongLayout:
         self._flags = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
         self._taking = taking
-        # Other recursions than GAE's are computed over whole streams: no block comes after this one.
-        self._has_borders = not settings.uses("recursion") or settings.convention.recursion == "gae"
         episode = roles.get("episode")
         self._ids = (*((episode,) if episode is not None else ()), *roles.key_parts)
         # Without ids it may fall wherever an episode begins.
@@ -188,7 +185,7 @@ class LongLayout:
             rewards, values = _zeroed(rewards, dropped), _zeroed(values, dropped)
             next_values = None if next_values is None else _zeroed(next_values, dropped)
         undecided = None
-        if self._has_borders and self.keeps_lanes and (starts is not None or padding is not None):
+        if self.keeps_lanes and (starts is not None or padding is not None):
             next_values, undecided = undecided_values(next_values, cuts, arrangement)
         first_and_last, stride = self._check_steps(steps, same & ~ended[:-1], arrangement, lane_cells)
         is_step = None if padding is None else ~padding.rows
@@ -222,9 +219,13 @@ class LongLayout:
             ),
         )
         if (unit := self.roles.get("unit")) is not None:
+            from gaecli.layouts.units import masked_outside, with_units
+
             shift = self._mask_rule.shift
-            block = with_units(block, columns[unit], unit, self._unit_is, cells, in_lanes, shift=shift)
-        return masked_outside(block if mask is None else self._masked(block, mask, kept, table))
+            block = with_units(block, columns[unit], self.roles, self._unit_is, cells, in_lanes, shift=shift)
+        if mask is not None:
+            block = self._masked(block, mask, kept, table)
+        return block if unit is None else masked_outside(block)
 
     def _read_extras(self, columns: Mapping[str, Column], cells: Cells, used: BoolArray | None) -> ExtraCells:
         if self._mask_rule.keeps_time:

@@ -26,7 +26,6 @@ from gaecli.layouts.masks import MaskRule, is_doubtful, mask_facts, masked_steps
 from gaecli.layouts.next_values import merge_next_values
 from gaecli.layouts.padding import Padding
 from gaecli.layouts.rewards import RewardRule
-from gaecli.layouts.units import masked_outside, reading_of, with_units
 from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, IndexArray, Labels, Placement
 from gaecli.settings import Settings
 
@@ -53,7 +52,7 @@ class NestedLayout:
         self._drops = settings.on_nan == "drop-episode"
         self._flags: FlagColumns = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
-        self._unit_is = reading_of(roles, settings)
+        self._unit_is = settings.unit_is
         self._labels = settings.label_columns
         self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, self.roles, settings)
@@ -162,6 +161,8 @@ class NestedLayout:
             ),
         )
         if (unit := self.roles.get("unit")) is not None:
+            from gaecli.layouts.units import masked_outside, with_units
+
             column = columns[unit]
             column = (
                 repeated(column, offsets)
@@ -169,10 +170,12 @@ class NestedLayout:
                 else self._items(columns, unit, offsets, start)
             )
             shift = self._mask_rule.shift
-            block = with_units(block, column, unit, self._unit_is, cells, lambda steps: steps, shift=shift)
+            block = with_units(
+                block, column, self.roles, self._unit_is, cells, lambda steps: steps, shift=shift
+            )
         if mask is not None and used is not None:
             block = masked_steps(block, mask, used, self._mask_rule)
-        return masked_outside(block)
+        return block if unit is None else masked_outside(block)
 
     def _ask_about(self, masks: Column, offsets: IndexArray) -> None:
         """A list with an item per step is a mask of either kind; one that is longer speaks of ends."""

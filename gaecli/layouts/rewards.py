@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gaecli.errors import DataError
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
 from gaecli.records import dataclass
@@ -31,17 +32,19 @@ class RewardRule:
     #: Column -> weight; empty: the one column of the role.
     weights: Mapping[str, float]
     may_be_missing: bool
+    #: The estimator compares scores, and can leave out who has none.
+    is_of_scores: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> RewardRule:
-        return cls(settings.rewards, settings.unscored == "zero")
+        return cls(settings.rewards, settings.unscored == "zero", settings.uses("unscored"))
 
     def read(
         self, columns: Mapping[str, Column], name: str, cells: Cells, used: BoolArray | None = None
     ) -> Rewards:
         """`name`: the column of the role. `used`: the cells that enter; None: all."""
         if not self.weights and not self.may_be_missing:
-            return Rewards(*cells.numbers(columns[name], name, "reward", used))
+            return self._needed(columns[name], name, cells, used)
         total: Array | None = None
         missing = np.ones(len(columns[name].values), np.bool_)
         for column, weight in (self.weights or {name: 1.0}).items():
@@ -60,4 +63,19 @@ class RewardRule:
             return Rewards(total, None, missing)
         if not missing.any():
             return Rewards(total, None)
-        return Rewards(*cells.numbers(Column(total, missing), name, "reward", used))
+        return self._needed(Column(total, missing), name, cells, used)
+
+    def _needed(self, column: Column, name: str, cells: Cells, used: BoolArray | None) -> Rewards:
+        try:
+            return Rewards(*cells.numbers(column, name, "reward", used))
+        except DataError as error:
+            if not self.is_of_scores or "is infinite" in error.message:
+                raise
+            message = error.message
+            if len(self.weights) > 1:
+                names = ", ".join(f"`{one}`" for one in self.weights)
+                message = message.replace(f"`{name}` is null", f"{names} are all null or NaN", 1)
+            raise type(error)(
+                message,
+                hint=f"{error.hint}; `--unscored zero` compares those without a reward with none, and gives them 0",
+            ) from error

@@ -14,21 +14,17 @@ from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
 from gaecli.names import UNIT_READINGS
 from gaecli.rollouts import Array, Block, BoolArray, IndexArray, UnitFacts, Units
-from gaecli.settings import Settings
 
 
-def reading_of(roles: Roles, settings: Settings) -> UnitIs | None:
-    """What the column of units holds, where the user says so, or the preset whose name for it the column has."""
-    name = roles.get("unit")
-    if settings.unit_is is not None or name is None or "unit" not in roles.by_preset:
-        return settings.unit_is
-    return UNIT_READINGS.get(name)
+def _reading_of(name: str, roles: Roles, wanted: UnitIs | None) -> UnitIs | None:
+    """What the column holds, where the user says so, or the preset whose name for it the column has."""
+    return wanted or (UNIT_READINGS.get(name) if "unit" in roles.by_preset else None)
 
 
 def with_units(
     block: Block,
     column: Column,
-    name: str,
+    roles: Roles,
     wanted: UnitIs | None,
     cells: Cells,
     move: Callable[[Array], Array],
@@ -44,6 +40,8 @@ def with_units(
         move: rows in the order of the steps.
         shift: the unit of a step is that of the step after it, as its mask is.
     """
+    name = roles.names["unit"]
+    wanted = _reading_of(name, roles, wanted)
     column = column.as_ids()
     ends = block.cuts.copy()
     ends[block.lanes.stops - 1] = True

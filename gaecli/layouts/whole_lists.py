@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from gaecli.columns import Roles
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
-from gaecli.formats.cell_labels import label_of
+from gaecli.formats.cell_labels import codes_of_runs, label_of
 from gaecli.formats.wrapped import WrappedFile
+from gaecli.rollouts import IndexArray
 from gaecli.settings import Settings
 
 
@@ -50,10 +52,30 @@ def _as_cells(lists: Column) -> Column:
     if lists.offsets is None:
         return lists
     items = lists.as_ids()
-    cells = items.values.tolist()
-    if items.categories is not None or items.is_null is not None:
-        cells = [items.label(index) for index in range(len(cells))]
+    codes = items.values if items.is_null is None else np.where(items.is_null, -1, _codes_of(items))
+    alike = codes_of_runs(codes, np.diff(lists.offsets))
+    distinct, firsts, where = np.unique(alike, return_index=True, return_inverse=True)
     known: dict[str, int] = {}
-    rows = zip(lists.offsets[:-1].tolist(), lists.offsets[1:].tolist(), strict=True)
-    codes = [known.setdefault(label_of(cells[start:stop]), len(known)) for start, stop in rows]
-    return Column(np.array(codes, np.int64), lists.null_lists, categories=list(known))
+    found = np.zeros(len(distinct), np.int64)
+    for index, row in enumerate(firsts.tolist()):
+        run = slice(int(lists.offsets[row]), int(lists.offsets[row + 1]))
+        found[index] = known.setdefault(label_of(_items_of(items, run)), len(known))
+    return Column(found[where.reshape(-1)], lists.null_lists, categories=list(known))
+
+
+def _items_of(items: Column, run: slice) -> list[object]:
+    cells: list[Any] = items.values[run].tolist()
+    if items.categories is not None:
+        cells = [items.categories[code] for code in cells]
+    if items.is_null is not None:
+        nulls = items.is_null[run].tolist()
+        cells = [None if is_null else cell for cell, is_null in zip(cells, nulls, strict=True)]
+    return cells
+
+
+def _codes_of(items: Column) -> IndexArray:
+    """Of numbers, which may be -1 themselves."""
+    if items.categories is not None:
+        return items.values
+    codes: IndexArray = np.unique(items.values, return_inverse=True)[1].reshape(-1)
+    return codes

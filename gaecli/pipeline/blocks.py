@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from gaecli.choices import Bootstrap
 from gaecli.errors import DataError
-from gaecli.estimators.base import Borders, Estimator, LaneSums, TrajectorySums
+from gaecli.estimators.base import Borders, Estimates, Estimator, LaneSums, TrajectorySums
 from gaecli.estimators.bootstrap import needs_bootstrap
 from gaecli.estimators.stages import Statistic
 from gaecli.formats.base import Column, RolloutFile, Unit
@@ -21,13 +22,13 @@ from gaecli.moments import GroupedMoments
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.reading_errors import told
 from gaecli.records import dataclass
-from gaecli.reward_streams import RewardStream
 from gaecli.rollouts import Block, BlockFacts, BoolArray, FloatArray, IndexArray, Lanes, Names
 from gaecli.settings import Settings
 
 if TYPE_CHECKING:
     from gaecli.labels.outcomes import EpisodeOutcomes, EpisodeParts
     from gaecli.labels.weights import Following
+    from gaecli.reward_streams import RewardStream
 
 
 @dataclass(frozen=True)
@@ -182,8 +183,10 @@ class BlockReader:
             prepared = self.estimator.prepare(block)
             self._check_bootstrap(piece.start, prepared)
             ends = block_ends(block, piece.columns, self.unused, piece.start)
-        with clock("kernel"):
-            estimates = self.estimator.estimate(prepared)
+        with clock("kernel"), _beyond_float64():
+            # Where trajectories have to be whole, nothing can be said before all ends are known.
+            late = self.estimator.needs_trajectories
+            estimates = Estimates(np.zeros(block.num_steps)) if late else self.estimator.estimate(prepared)
         others = tuple(
             self._other(piece, layout, estimator, ends, clock, one, block)
             for layout, estimator, one in self._streams()
@@ -226,7 +229,7 @@ class BlockReader:
                 block = never_cut(block)
             prepared = estimator.prepare(block)
             self._check_bootstrap(piece.start, prepared)
-        with clock("kernel"):
+        with clock("kernel"), _beyond_float64():
             return Scanned(piece.start, block, prepared, ends, *estimator.estimate(prepared))
 
     def _block(self, piece: RawBlock, address: BlockAddress) -> tuple[Block, EpisodeParts | None]:
@@ -256,6 +259,11 @@ class BlockReader:
         if needs.any():
             step = int(np.argmax(needs))
             raise missing_bootstrap(start + int(block.file_rows(np.array([step]))[0]), str(self.file.path))
+
+
+def _beyond_float64() -> AbstractContextManager[object]:
+    """What overflows comes out as infinite or NaN, of which the numbers that are written tell."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def missing_bootstrap(row: int, path: str) -> DataError:

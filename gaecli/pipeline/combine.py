@@ -20,6 +20,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
+class WholePieces:
+    """What the steps of a block get that are of trajectories over its borders, estimated as wholes elsewhere."""
+
+    steps: IndexArray
+    advantages: FloatArray
+    #: None where they are A + V.
+    returns: FloatArray | None
+
+    def put_into(self, advantages: FloatArray, returns: FloatArray | None) -> None:
+        """[N] each, of all steps of the block."""
+        advantages[self.steps] = self.advantages
+        if returns is not None:
+            assert self.returns is not None
+            returns[self.steps] = self.returns
+
+
+@dataclass(frozen=True, eq=False)
 class Carry:
     """What a block is told about its surroundings; one entry per lane."""
 
@@ -47,6 +64,8 @@ class Carry:
     following: Following | None = None
     #: Of the same block with the rewards of other streams (`--stream`).
     others: tuple[Carry, ...] = ()
+    #: Of estimators that need trajectories whole (`gaecli.pipeline.trajectories`).
+    whole: WholePieces | None = None
 
 
 @dataclass(frozen=True, eq=False)

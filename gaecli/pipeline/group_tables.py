@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import field
 
@@ -13,10 +12,6 @@ from gaecli.estimators.stages import Scaling
 from gaecli.moments import GroupedMoments
 from gaecli.records import dataclass
 from gaecli.rollouts import IndexArray, Names
-
-#: A prompt longer than this is known by its digest: a million of them would not fit into memory.
-_LONGEST_TEXT = 64
-
 
 #: Integers whose range is no more than so many times as large as there are of them are looked up by place.
 _CLOSE = 4
@@ -37,11 +32,11 @@ class LabelTable:
 
     @property
     def labels(self) -> Names:
-        """All of them, in order; what stands for long ones."""
+        """All of them, in order."""
         return list(self._known) if self._known else self._sorted[np.argsort(self._rows)]
 
-    def add(self, labels: Names, shown: Sequence[Hashable] = ()) -> IndexArray:
-        """The number of each, which are distinct; new ones get theirs. `shown`: the first of them as they are."""
+    def add(self, labels: Names) -> IndexArray:
+        """The number of each, which are distinct; new ones get theirs."""
         before = self.count
         if isinstance(labels, np.ndarray) and not self._known:
             found = self._find(labels)
@@ -50,25 +45,25 @@ class LabelTable:
             self._enter(labels[new], found[new])
         else:
             self._give_up_integers()
-            known, wanted = self._known, shortened(labels)
+            known, wanted = self._known, plain(labels)
             fresh = [label for label in wanted if label not in known]
             known.update(zip(fresh, range(before, before + len(fresh)), strict=True))
             found = np.fromiter(map(known.__getitem__, wanted), np.int64, len(wanted))
             self.count = len(known)
         if len(self.shown) < MOST_SHOWN:
-            self._show(labels, shown, np.flatnonzero(found >= before))
+            self._show(labels, np.flatnonzero(found >= before))
         return found
 
-    def _show(self, labels: Names, shown: Sequence[Hashable], new: IndexArray) -> None:
+    def _show(self, labels: Names, new: IndexArray) -> None:
         for index in new[: MOST_SHOWN - len(self.shown)].tolist():
-            self.shown.append(shown[index] if index < len(shown) else plain(labels[index : index + 1])[0])
+            self.shown += plain(labels[index : index + 1])
 
     def find(self, labels: Names) -> IndexArray:
         """The number of each; -1 of those that are not there."""
         if isinstance(labels, np.ndarray) and not self._known:
             return self._find(labels)
         self._give_up_integers()
-        wanted = shortened(labels)
+        wanted = plain(labels)
         try:
             return np.fromiter(map(self._known.__getitem__, wanted), np.int64, len(wanted))
         except KeyError:
@@ -115,27 +110,6 @@ def plain(labels: Names) -> Sequence[Hashable]:
     return found
 
 
-def shortened(labels: Names) -> Sequence[Hashable]:
-    """Each as `short` has it."""
-    given = plain(labels)
-    kinds = set(map(type, given))
-    is_short = kinds == {str} and max(map(len, given)) <= _LONGEST_TEXT  # type: ignore[arg-type]
-    if is_short or not kinds & {str, bytes, tuple}:
-        return given
-    return [short(label) for label in given]
-
-
-def short(label: Hashable) -> Hashable:
-    """The label, or what stands for it where it is long: 128 bits, which no two texts share."""
-    if isinstance(label, tuple):
-        return tuple(map(short, label))
-    if isinstance(label, str) and len(label) > _LONGEST_TEXT:
-        return hashlib.blake2b(label.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-    if isinstance(label, bytes) and len(label) > _LONGEST_TEXT:
-        return hashlib.blake2b(label, digest_size=16).digest()
-    return label
-
-
 @dataclass(eq=False)
 class MomentTable:
     """Moments of groups, merged in the order of the blocks."""
@@ -143,16 +117,16 @@ class MomentTable:
     labels: LabelTable = field(default_factory=LabelTable)
     _room: GroupedMoments = field(default_factory=lambda: GroupedMoments.nothing(0))
 
-    def merge(self, labels: Names, found: GroupedMoments, shown: Sequence[Hashable] = ()) -> None:
+    def merge(self, labels: Names, found: GroupedMoments) -> None:
         """Of distinct labels."""
-        rows = self.labels.add(labels, shown)
+        rows = self.labels.add(labels)
         have, want = len(self._room.counts), self.labels.count
         if want > have:
             self._room = self._room.padded(max(want, 2 * have))
         self._room.put(rows, self._room.take(rows).merge(found))
 
     def merge_table(self, other: MomentTable) -> None:
-        self.merge(other.labels.labels, other.moments, other.labels.shown)
+        self.merge(other.labels.labels, other.moments)
 
     @property
     def moments(self) -> GroupedMoments:

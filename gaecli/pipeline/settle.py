@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gaecli.choices import MeasuredOver
 from gaecli.estimator_kinds import EstimatorKind
-from gaecli.estimators.base import Beyond, Estimator, LaneSums
+from gaecli.estimators.base import Beyond, Estimator, FinalEstimates, LaneSums, estimate_whole
 from gaecli.estimators.conventions import ends_as_terminal
 from gaecli.pipeline.blocks import Scanned
 from gaecli.pipeline.combine import Carry
 from gaecli.records import dataclass
-from gaecli.reward_streams import RewardStream
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
+
+if TYPE_CHECKING:
+    from gaecli.reward_streams import RewardStream
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,18 +114,14 @@ def _without(settled: Settled, dropped: BoolArray) -> Settled:
 
 
 def _settled(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
-    advantages = estimator.settle(scanned.prepared, scanned.advantages, carry.inflow)
-    returns = scanned.returns
-    if returns is None:
-        beyond = Beyond(carry.values, carry.estimates)
-        advantages, returns = estimator.outputs(scanned.prepared, advantages, beyond)
-    has_own_returns = returns is not None or "advantage" not in estimator.settings.kind.outputs
-    if returns is None:
-        returns = advantages + scanned.prepared.values
     block = _with_ends(scanned.block, carry)
     prepared = block if scanned.prepared is scanned.block else _with_ends(scanned.prepared, carry)
     if estimator.settings.open_ends == "terminal":
         prepared = ends_as_terminal(prepared)  # those at its borders are known only now
+    advantages, returns = _estimates(scanned, prepared, carry, estimator)
+    has_own_returns = returns is not None or "advantage" not in estimator.settings.kind.outputs
+    if returns is None:
+        returns = advantages + scanned.prepared.values
     counts = _all_of(is_real(block), _not(block.masked))
     estimated = counts if prepared is block else _all_of(counts, prepared.is_step)
     kind = estimator.settings.kind
@@ -158,6 +157,25 @@ def _measured(
     """[N] what enters mean and standard deviation: steps without an advantage count as 0 in some libraries."""
     settings = estimator.settings
     return counts if settings.convention.counts_dropped and not settings.kind.is_scored else estimated
+
+
+@np.errstate(over="ignore", invalid="ignore")  # the numbers that are written tell of it
+def _estimates(scanned: Scanned, prepared: Block, carry: Carry, estimator: Estimator) -> FinalEstimates:
+    """Of all steps, with what enters the block. `prepared`: with its final ends."""
+    if not estimator.needs_trajectories:
+        advantages = estimator.settle(scanned.prepared, scanned.advantages, carry.inflow)
+        if scanned.returns is not None:
+            return FinalEstimates(advantages, scanned.returns)
+        return estimator.outputs(scanned.prepared, advantages, Beyond(carry.values, carry.estimates))
+    found = estimate_whole(estimator, prepared)
+    if carry.whole is not None:
+        carry.whole.put_into(*found)
+    return found
+
+
+def final_block(scanned: Scanned, carry: Carry) -> Block:
+    """The block as the convention reads it, with what its surroundings say of its ends."""
+    return _with_ends(scanned.prepared, carry)
 
 
 def reread(settled: Settled, estimator: Estimator) -> Settled:

@@ -30,6 +30,7 @@ from gaecli.pipeline.judging.judge import StreamEvidence, judge
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.tasks import Carries, LookUnit, MeasureUnit, SummariseUnit, SurveyUnit
+from gaecli.pipeline.trajectories import with_whole_trajectories
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
 from gaecli.settings import Settings
@@ -198,11 +199,14 @@ def _as_taken(opened: OpenStream, context: RunContext, *, measures: bool) -> Sum
     stages = stages_of(opened.settings)
     first = StageTables(stages[0]) if measures and stages else None
     evidence, warnings = _looked_at(opened, context, first)
+    carries = _by_unit(evidence.summaries, evidence.combined.carries)
+    if context.worker.estimator.needs_trajectories:
+        carries = with_whole_trajectories(opened, carries, context.engine, context.worker.estimator)
     is_free = opened.plan.data_set is None and opened.settings.join is None
     return SummarisedStream(
         opened,
         evidence.summaries,
-        _by_unit(evidence.summaries, evidence.combined.carries),
+        carries,
         [*opened.warnings, *warnings],
         Edges.of(evidence) if is_free else None,
         first if first is not None and first.is_complete else None,

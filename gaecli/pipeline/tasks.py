@@ -146,10 +146,20 @@ class SummariseUnit(UnitTask[BlockSummary]):
 
 
 @dataclass(frozen=True, eq=False)
-class _SettledUnit(UnitTask[R]):
+class CarriedUnit(UnitTask[R]):
     """Something of blocks whose surroundings are known."""
 
     carries: Carries
+
+    def _kept(self, worker: Worker) -> Sequence[BlockAddress]:
+        stream = self.source.stream
+        is_kept = all(worker.store.get(stream, address) is not None for address in self.carries)
+        return list(self.carries) if is_kept else []
+
+
+@dataclass(frozen=True, eq=False)
+class _SettledUnit(CarriedUnit[R]):
+    """The same, once it is exact."""
 
     @abstractmethod
     def of_settled(self, worker: Worker, start: int, settled: Settled, carry: Carry) -> R: ...
@@ -164,11 +174,6 @@ class _SettledUnit(UnitTask[R]):
         with worker.clock("kernel"):
             settled = settle(scanned, carry, worker.estimator)
             return self.of_settled(worker, scanned.start, settled, carry)
-
-    def _kept(self, worker: Worker) -> Sequence[BlockAddress]:
-        stream = self.source.stream
-        is_kept = all(worker.store.get(stream, address) is not None for address in self.carries)
-        return list(self.carries) if is_kept else []
 
 
 @dataclass(frozen=True, eq=False)

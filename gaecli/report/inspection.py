@@ -25,7 +25,6 @@ from gaecli.report.statistics_table import column_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.report.text_flow import TextColumn, TextGrid, flow, hanging, labelled, paragraph
-from gaecli.reward_streams import parsed
 from gaecli.settings import Settings
 from gaecli.summary import ColumnStatistics, ComputePlan, ExistingColumn, FileInfo, Inspection
 from gaecli.unit_settings import UNIT_SETTINGS
@@ -264,8 +263,18 @@ def _other_flags(settings: Mapping[str, Any], canvas: Canvas) -> list[Text]:
         for name in _TOLD_BY_PRESET
         if (value := settings.get(name)) is not None and value != usual.get(name)
     }
-    streams = [Text(f"--stream {canvas.clean(one.text)}") for one in parsed(found.pop("stream", ()))]
-    return [*streams, *(Text(_flag(name, value, canvas)) for name, value in found.items())]
+    return [
+        *_streams(found.pop("stream", ()), canvas),
+        *(Text(_flag(name, value, canvas)) for name, value in found.items()),
+    ]
+
+
+def _streams(given: Sequence[Mapping[str, Any]], canvas: Canvas) -> list[Text]:
+    if not given:
+        return []
+    from gaecli.reward_streams import parsed
+
+    return [Text(f"--stream {canvas.clean(one.text)}") for one in parsed(given)]
 
 
 def _flag(name: str, value: object, canvas: Canvas) -> str:

@@ -10,7 +10,7 @@ from gaecli.columns import columns_there, did_you_mean
 from gaecli.errors import GaeError, UsageError
 from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.formats.base import RolloutFile
-from gaecli.formats.own_columns import own_columns
+from gaecli.formats.stored import own_columns
 from gaecli.group_settings import names_of
 from gaecli.names import ADVANTAGE_NAMES, GROUP_NAMES, RETURN_NAMES
 from gaecli.presets.groups import group_presets
@@ -19,11 +19,17 @@ from gaecli.settings import Settings
 
 #: Columns of numbers that are no rewards, whatever the file is.
 _NO_REWARDS = (*ADVANTAGE_NAMES, *RETURN_NAMES, *GROUP_NAMES, "step", "index", "idx", "id", "epoch", "rank")
+#: Names that say so less surely: a column counts if it explains another.
+_MORE_NAMES = (
+    *("task_id", "instance_id", "dataset_index", "query", "instruction", "inputs", "task"),
+    *("prompt_token_ids", "prompt_ids"),
+)
 _TRAINING_STEPS = ("step", "global_step", "training_step", "train_step")
 #: Equal cells in which are a group; None: all are one.
 GroupColumns = str | tuple[str, ...] | None
 #: More columns than this are not tried.
 _MOST_COLUMNS = 12
+_MOST_OTHERS = 6
 
 
 @dataclass(frozen=True)
@@ -86,36 +92,50 @@ def _decisive(settings: Settings) -> dict[str, Any]:
 
 def group_columns(file: RolloutFile, given: GroupColumns) -> Sequence[GroupColumns]:
     """Those that are there and may tell groups apart."""
-    if given:
-        names = names_of(given)
-        for name in names:
+    if given is not None:
+        for name in names_of(given):
             if file.find(name) is None:
                 raise UsageError(
                     f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
                     hint=did_you_mean(name, "--group-column", file),
                 )
-        return [names if len(names) > 1 else names[0]]
-    by_name = {name.rpartition(".")[2].lower(): name for name in reversed(list(file.columns))}
-    found = [by_name[name] for name in GROUP_NAMES if name in by_name]
+        return [given]
+    names = list(reversed([*file.columns, *file.inner_fields()]))
+    by_name = {name.rpartition(".")[2].lower(): name for name in names} | {
+        name.lower(): name for name in names
+    }
+    found = list(dict.fromkeys(by_name[name] for name in (*GROUP_NAMES, *_MORE_NAMES) if name in by_name))
     return [name for name in found if _is_usable(file, name)][:_MOST_COLUMNS]
+
+
+def other_columns(file: RolloutFile, against: str) -> Sequence[str]:
+    """Where none has a usual name: whatever may tell rows apart, which is no measurement."""
+    return [
+        name
+        for name, info in file.columns.items()
+        if name != against and (info.kind in ("id", "int") or info.has_whole_cells) and _is_usable(file, name)
+    ][:_MOST_OTHERS]
 
 
 def _is_usable(file: RolloutFile, name: str) -> bool:
     info = file.find(name)
-    return info is not None and info.unusable is None
+    return info is not None and (info.unusable is None or info.has_whole_cells)
 
 
 def reward_columns(file: RolloutFile, settings: Settings, against: str) -> Sequence[str | None]:
     """None is the one that the file's names say; then every other column with a number per row."""
     if "reward" in settings.columns:
         return [None]
+    column = file.find(against)
+    may_be_list = column is not None and column.is_list  # a batch of responses in a row
     found: list[str | None] = [None]
     ours = own_columns(file.provenance)
     for name, info in file.columns.items():
         if name in ours:
             continue
         last = name.rpartition(".")[2].lower()
-        is_number = info.kind in ("float", "int", "bool") and info.unusable is None and not info.is_list
+        is_number = info.kind in ("float", "int", "bool") and info.unusable is None
+        is_number &= may_be_list or not info.is_list
         if is_number and name != against and last not in _NO_REWARDS:
             found.append(name)
     return found[:_MOST_COLUMNS]

@@ -11,8 +11,8 @@ import numpy as np
 from gaecli.columns import find_roles
 from gaecli.errors import GaeError, UsageError
 from gaecli.formats.base import RolloutFile
-from gaecli.group_settings import names_of
 from gaecli.records import dataclass
+from gaecli.response_logs import likely
 from gaecli.results import Verification
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
@@ -20,6 +20,7 @@ from gaecli.studies.baseline_candidates import (
     GroupColumns,
     Rule,
     group_columns,
+    other_columns,
     reading_with,
     reward_columns,
     rules,
@@ -59,8 +60,15 @@ class _Choice:
     has_steps: bool
 
     @property
-    def rank(self) -> tuple[bool, int, int]:
-        return (not self.num_telling, self.num_unexplained, -self.num_telling)
+    def is_of_several(self) -> bool:
+        """No straight line in the sum of these rewards: scaled one by one they may be it all the same."""
+        return bool(self.num_unexplained) and len(self.settings.rewards) > 1
+
+    @property
+    def rank(self) -> tuple[bool, int, int, int]:
+        """Of columns that tell the same groups the fewest."""
+        num_columns = len(self.settings.group_columns)
+        return (not self.num_telling, self.num_unexplained, -self.num_telling, num_columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +98,13 @@ class BaselineCourt:
         self._preset, self._estimator = preset, estimator
         self.groups = group_columns(file, group_column)
         self._is_given = group_column is not None
+        #: Of names that say nothing: they count if they are it.
+        self._others = [] if self.groups else other_columns(file, against.column)
 
     def verdict(self) -> Verification:
         """`UsageError` where no column tells groups apart; whatever keeps the file from being read."""
         verdicts: list[_Verdict] = []
-        choices = self._choices()[: 2 * _MOST_CHOICES]
+        choices = _worth_hearing(self._choices())
         # No library's rule with numbers of its own before every library has been asked about every choice.
         for candidates_of in (self._of_libraries, self._fitted):
             for choice in choices:
@@ -116,7 +126,7 @@ class BaselineCourt:
 
     def _choices(self) -> list[_Choice]:
         """By how little of the column they leave open. Sums of rewards where no single one is it."""
-        found: list[_Choice] = []
+        found = self._of_known_log()
         first_error: GaeError | None = None
         seen = set()
         for reward in reward_columns(self._file, self._settings, self._against.column):
@@ -141,15 +151,31 @@ class BaselineCourt:
             return [*self._sums(found), *found]
         return found
 
+    def _of_known_log(self) -> list[_Choice]:
+        """What the file says itself, where it is of a writer that is known."""
+        log = None if self._is_given or "reward" in self._settings.columns else likely(self._file)
+        if log is None or not log.can_be_computed:
+            return []
+        base = self._settings.replace(layout=log.layout or self._settings.layout)
+        group = log.group[0] if len(log.group) == 1 else log.group
+        weights = {name: log.weights.get(name, 1.0) for name in log.rewards}
+        is_single = weights == {log.rewards[0]: 1.0}
+        made = reading_with(
+            base, group, log.rewards[0] if is_single else None, None if is_single else weights
+        )
+        try:
+            return [] if made is None else [self._choice(made)]
+        except GaeError:
+            return []
+
     def _groups_to_try(self) -> list[GroupColumns]:
         """One column, or the step of training and it: a prompt that comes again is another group then."""
         if self._is_given:
             return list(self.groups)
         step = step_column(self._file)
-        pairs: list[GroupColumns] = (
-            [(step, *names_of(one)) for one in self.groups] if step is not None else []
-        )
-        return [*self.groups, *pairs, None]
+        names = [name for name in self.groups if isinstance(name, str) and name != step]
+        pairs = [] if step is None else [(step, name) for name in names]
+        return [*self.groups, *self._others, *pairs, None]
 
     def _choice(self, settings: Settings) -> _Choice:
         cells = scored_cells(self._plan, settings, self._memory_bytes)
@@ -197,7 +223,8 @@ class BaselineCourt:
             return None
 
     def _of_libraries(self, choice: _Choice) -> list[Rule]:
-        return list(rules(choice.settings, self._preset, self._estimator, has_steps=choice.has_steps))
+        estimator = self._estimator or ("gdpo" if choice.is_of_several else None)
+        return list(rules(choice.settings, self._preset, estimator, has_steps=choice.has_steps))
 
     def _heard(self, choice: _Choice, candidates: list[Rule]) -> _Verdict:
         unreadable: dict[str, str] = {}
@@ -222,7 +249,8 @@ class BaselineCourt:
         """No library's rule: ε as the rows say it, with either divisor of the variance, and either way with one."""
         found = []
         for estimator, given in [*self._fitted_grpo(choice), *self._usual_gdpo(choice)]:
-            if self._preset is not None or self._estimator not in (None, estimator):
+            is_other = choice.is_of_several and estimator != "gdpo"
+            if is_other or self._preset is not None or self._estimator not in (None, estimator):
                 continue
             usual = Settings.usual("exact", estimator)
             flags = {name: value for name, value in given.items() if value != usual[name]}
@@ -257,8 +285,20 @@ class BaselineCourt:
             flags=flags_of(best.rule.settings) if is_reproduced else [],
             equivalent=_equivalent(verdict.trials),
             unreadable=verdict.unreadable,
-            groups_tried=self.groups,
+            groups_tried=[_said(one) for one in (*self.groups, *self._others)],
         )
+
+
+def _worth_hearing(choices: Sequence[_Choice]) -> list[_Choice]:
+    """What is no straight line in the score is no rule's: of those only the nearest, to say where it leaves it."""
+    found = [one for one in choices if one.num_telling and not one.num_unexplained][: 2 * _MOST_CHOICES]
+    several = [one for one in choices if one.is_of_several][:_MOST_CHOICES]
+    plain = [one for one in choices if not one.is_of_several]
+    return [*found, *several] if found else [*several, *plain[:1]]
+
+
+def _said(group: GroupColumns) -> str:
+    return group if isinstance(group, str) else ", ".join(group or ())
 
 
 def _equivalent(trials: Sequence[BaselineTrial]) -> list[str]:

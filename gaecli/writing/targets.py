@@ -11,8 +11,9 @@ from gaecli.columns import Roles
 from gaecli.datasets.tables import refuse_targets
 from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.formats.base import RolloutFile
-from gaecli.formats.own_columns import own_columns
 from gaecli.formats.registry import format_of, is_file_suffix, open_file, suffix_format
+from gaecli.formats.stored import own_columns
+from gaecli.label_settings import output_flag
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan
@@ -102,11 +103,12 @@ def replaced_columns(
     present = [name for name in settings.output_columns if name in file.columns]
     foreign = [name for name in present if name not in own]
     if foreign and not overwrite:
+        flag = output_flag(settings, foreign[0])
+        is_number = flag in ("--advantage-column", "--return-column")
+        asked = f"`gae verify {file.path} --against {foreign[0]}` tells what made it; " if is_number else ""
         raise UsageError(
             f"`{file.path}` has a column `{foreign[0]}` already, which carries no mark of gaecli's",
-            hint=f"`gae verify {file.path} --against {foreign[0]}` tells what made it; pass `--overwrite` to replace "
-            "it, or write under another name with "
-            + ("`--return-column`" if foreign[0] == settings.return_column else "`--advantage-column`"),
+            hint=f"{asked}pass `--overwrite` to replace it, or write under another name with `{flag}`",
         )
     return [name for name in present if name in own], foreign
 
@@ -123,8 +125,7 @@ def check_output_names(file: RolloutFile, roles: Roles, settings: Settings) -> N
         if name in used:
             raise UsageError(
                 f"`{name}` is the {used[name]}: the result cannot take its place",
-                hint="write under another name with "
-                + ("`--return-column`" if name == settings.return_column else "`--advantage-column`"),
+                hint=f"write under another name with `{output_flag(settings, name)}`",
             )
 
 

@@ -92,14 +92,13 @@ def test_rollouts_in_several_rows(tmp_path: Path, column: str) -> None:
 
 
 def test_a_few_equal_answers_are_two_responses(tmp_path: Path) -> None:
-    rows = changed(
-        lambda row: (
-            {**row, "completion": "42", "reward": float("answer 1" in row["completion"])}
-            if row["uid"] == "u3"
-            else row
-        )
-    )
-    assert codes(found(rows, folder=tmp_path)) == {}
+    """Of two of four groups, two of three responses each: four of twelve rows."""
+
+    def answered(row: dict[str, Any]) -> dict[str, Any]:
+        is_short = row["uid"] in ("u0", "u3") and "answer 2" not in row["completion"]
+        return {**row, "completion": "42", "reward": 1.0} if is_short else row
+
+    assert codes(found(changed(answered), folder=tmp_path)) == {}
 
 
 def test_rollouts_of_one_id_with_other_scores_are_not_split(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from cli.rollout_files import LENGTH, ROWS, columns, document_of, ok, write, write_npz
 
+import gaecli
+
 #: error, more lines under its text, then perhaps an empty line and a hint of one or more lines.
 SHAPE = re.compile(r"error: [^\n]+\n(?: {7}[^\n]+\n)*(?:\nhint: [^\n]+\n(?: {6}[^\n]+\n)*)?")
 
@@ -263,9 +265,13 @@ def test_inputs_that_are_not_there(fails, tmp_path):
 # Device: 5
 
 
-def test_a_device_that_is_not_there(fails, tmp_path):
+def test_a_device_that_is_not_there(tmp_path):
+    """In this process, which has imported torch."""
     pytest.importorskip("torch")
     path = write(tmp_path / "r.parquet")
-    fails(
-        path, "--device", "cuda:99", code=5, says="device `cuda:99` is not available", hints="--device auto"
-    )
+    before = path.read_bytes()
+    with pytest.raises(gaecli.DeviceError, match="device `cuda:99` is not available") as caught:
+        gaecli.compute(path, device="cuda:99")
+    assert caught.value.exit_code == 5
+    assert "--device auto" in caught.value.hint
+    assert path.read_bytes() == before

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +22,9 @@ from cli.rollout_files import (
     write_npz,
     written,
 )
+from typer.testing import CliRunner
+
+from gaecli.cli.main import app
 
 
 def test_defaults_write_advantages_and_returns_into_the_file(run_gae, tmp_path):
@@ -214,14 +220,19 @@ def test_dropped_episodes_are_null(run_gae, tmp_path):
     assert document_of(result)["totals"]["episodes"] == COUNT - 1
 
 
-def test_torch_in_double_and_in_single_precision(run_gae, tmp_path):
+def test_torch_in_double_and_in_single_precision(tmp_path):
+    """In this process, which has imported torch."""
     pytest.importorskip("torch")
     path = write(tmp_path / "r.parquet")
-    document = document_of(ok(run_gae("compute", path, "--device", "cpu", "--json")))
+
+    def computed(*flags: str) -> dict[str, Any]:
+        return json.loads(CliRunner().invoke(app, ["compute", str(path), *flags, "--json"]).stdout)
+
+    document = computed("--device", "cpu")
     assert written(path) == advantages(columns())
     assert document["device"] == "cpu"
     assert document["backend"].startswith("torch")
-    document = document_of(ok(run_gae("compute", path, "--precision", "single", "--json")))
+    document = computed("--precision", "single")
     found = np.array(pq.read_table(path)["advantage"].to_pylist())
     assert found == pytest.approx(advantages(columns()), rel=1e-4, abs=1e-4)
     assert document["settings"]["precision"] == "single"

@@ -184,6 +184,30 @@ def test_a_log_without_prompts_says_what_it_lacks(logs: Path) -> None:
     assert [row["advantage"] for row in table(path)][:4] == [0.5, -0.5, 0.5, -0.5]
 
 
+def test_a_response_that_no_function_scored_is_asked_about(logs: Path) -> None:
+    step = pd.read_parquet(logs / "trl_completions_00003.parquet")
+    step.loc[2, ["accuracy_reward", "format_reward"]] = math.nan
+    path = logs / "unscored.parquet"
+    step.to_parquet(path)
+    rewards = {"accuracy_reward": 1.0, "format_reward": 1.0}
+    with pytest.raises(
+        gaecli.DataError, match="`accuracy_reward`, `format_reward` are all null or NaN at row 2"
+    ) as told:
+        gaecli.compute(
+            path, estimator="dr-grpo", group_column="prompt", rewards=rewards, advantage_column="a"
+        )
+    assert "--unscored zero" in (told.value.hint or "")
+    gaecli.compute(
+        path,
+        estimator="dr-grpo",
+        group_column="prompt",
+        rewards=rewards,
+        advantage_column="a",
+        unscored="zero",
+    )
+    np.testing.assert_allclose([row["a"] for row in table(path)][:4], [2 / 3, -1 / 3, 0.0, -1 / 3], atol=1e-7)
+
+
 def test_a_folder_of_steps_is_one_command(run_gae: Callable[..., Any], logs: Path) -> None:
     """The same prompt comes again in another step, and is another group there."""
     step = pd.read_parquet(logs / "trl_completions_00003.parquet")

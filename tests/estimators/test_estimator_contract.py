@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from estimators import toy_estimator
 from estimators.off_policy_loops import Trajectory, by_name
-from matrix.files import CELLS, outcome, read_column, write
+from matrix.files import CELLS, FORMATS, outcome, read_column, write
 from matrix.rollout import GAMMA, LAM, Rollout, advantages, rollout
 from pipeline.running import small_blocks
 
@@ -260,7 +262,22 @@ def settings_of(kind: EstimatorKind) -> dict[str, object]:
     return found if "n_steps" in kind.unused else {**found, "n_steps": N_STEPS}
 
 
-@pytest.mark.parametrize(("layout", "suffix"), CELLS)
+def _grid(is_due: Callable[[int, int], bool]) -> Iterator[Any]:
+    """Every estimator in every cell; those whose turn it is not, by the numbers of both, are `slow`."""
+    for number, kind in enumerate(KINDS):
+        for index, (layout, suffix) in enumerate(CELLS):
+            marks = () if is_due(number, index) else pytest.mark.slow
+            yield pytest.param(kind, layout, suffix, marks=marks, id=f"{kind.name}-{layout}-{suffix}")
+
+
+def _is_of_its_layout(number: int, index: int) -> bool:
+    """Each estimator in each layout, in its formats by turns: files say nothing of estimators."""
+    layout, suffix = CELLS[index]
+    suffixes = FORMATS[layout]
+    return suffix == suffixes[number % len(suffixes)]
+
+
+@pytest.mark.parametrize(("kind", "layout", "suffix"), [*_grid(_is_of_its_layout)], indirect=["kind"])
 def test_every_layout_and_format_gives_the_numbers_of_the_loop(
     kind: EstimatorKind, tmp_path: Path, layout: str, suffix: str
 ) -> None:
@@ -277,7 +294,11 @@ def test_every_layout_and_format_gives_the_numbers_of_the_loop(
         )
 
 
-@pytest.mark.parametrize(("layout", "suffix"), CELLS)
+@pytest.mark.parametrize(
+    ("kind", "layout", "suffix"),
+    [*_grid(lambda number, index: (number - index) % len(CELLS) in (0, 4))],
+    indirect=["kind"],
+)
 def test_without_values_it_is_refused_or_bootstraps_with_nothing(
     kind: EstimatorKind, tmp_path: Path, layout: str, suffix: str
 ) -> None:
@@ -299,8 +320,16 @@ def test_without_values_it_is_refused_or_bootstraps_with_nothing(
         )
 
 
-@pytest.mark.parametrize("block_rows", [1, 2, 5])
-@pytest.mark.parametrize("with_values", [True, False], ids=["values", "no values"])
+@pytest.mark.parametrize(
+    ("block_rows", "with_values"),
+    [
+        *((1, True), (5, False)),
+        *(
+            pytest.param(*more, marks=pytest.mark.slow)
+            for more in ((1, False), (2, True), (2, False), (5, True))
+        ),
+    ],
+)
 def test_blocks_of_any_size_change_nothing(
     kind: EstimatorKind, tmp_path: Path, block_rows: int, with_values: bool
 ) -> None:
@@ -373,4 +402,4 @@ def test_its_module_has_what_the_registry_calls(kind: EstimatorKind) -> None:
     module = import_module(kind.module)
     assert callable(module.make)
     is_whole = kind.name == "n-step"  # windows reach over borders
-    assert module.needs_whole_stream(Settings(**settings_of(kind))) is is_whole
+    assert module.needs_whole_trajectories(Settings(**settings_of(kind))) is is_whole

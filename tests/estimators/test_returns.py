@@ -141,17 +141,6 @@ def test_a_window_has_its_digits_after_large_numbers() -> None:
     np.testing.assert_allclose(sums[2:-3], 4e-3, rtol=1e-14)
 
 
-def test_windows_over_two_files_are_refused_by_the_name_of_the_estimator(tmp_path: Path) -> None:
-    columns = rollout()
-    columns["truncated"][:] = columns["terminated"][:] = False
-    for number in range(2):
-        path = tmp_path / f"train-{number:05d}-of-00002.parquet"
-        pq.write_table(pa.table(columns), path)
-    failed = gaecli.compute(tmp_path, estimator="n-step", n_steps=2).files
-    assert [file.status for file in failed] == ["failed", "not written"]
-    assert "`--estimator n-step` computes over whole streams" in str(failed[0].error)
-
-
 @pytest.mark.parametrize("n", [0, -1, 1.5, True])
 def test_a_window_has_a_whole_number_of_steps(n: Any) -> None:
     with pytest.raises(gaecli.UsageError, match="--n-steps"):

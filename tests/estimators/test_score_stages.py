@@ -179,7 +179,7 @@ class TestMissingRewards:
 
     def test_a_response_without_any_is_an_error(self, tmp_path: Path) -> None:
         path = write(tmp_path / "r.parquet", prompt=["p"] * 3, right=[1.0, None, 0.0], form=[1.0, None, 0.0])
-        with pytest.raises(gaecli.DataError, match="is null at row 1"):
+        with pytest.raises(gaecli.DataError, match="`right`, `form` are all null or NaN at row 1"):
             run(path, rewards=["right", "form"])
 
     @pytest.mark.parametrize("how", [{"unscored": "zero"}, {"preset": "trl"}])

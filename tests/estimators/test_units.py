@@ -240,8 +240,6 @@ def test_documents_speak_of_units_only_where_there_are_some() -> None:
     [
         ({"unit": "turn"}, "`--unit`"),
         ({"preset": "areal-turn", "unit": "turn"}, "preset `areal-turn`"),
-        ({"lam_value": 0.5}, "`--lam-value`"),
-        ({"lam_retain": 0.5}, "`--lam-retain`"),
     ],
 )
 def test_a_table_that_is_too_large_for_one_block_says_why_it_has_to_be_one(

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gaecli.estimator_kinds import EstimatorKind
-from gaecli.estimators.monte_carlo import MonteCarlo, needs_whole_stream
+from gaecli.estimators.monte_carlo import MonteCarlo, needs_whole_trajectories
 from gaecli.kernels.devices import Device
 from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
-__all__ = ["KIND", "make", "needs_whole_stream"]
+__all__ = ["KIND", "make", "needs_whole_trajectories"]
 
 KIND = EstimatorKind(
     name="bonus-to-go",

@@ -211,7 +211,7 @@ def test_a_truncated_file_is_an_error_of_the_file(
 def test_damage_anywhere_never_crashes(builder: Builder, path: Path, tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     codes = set()
-    for position in range(0, len(content), max(1, len(content) // 60)):
+    for position in range(0, len(content), max(1, len(content) // 30)):
         damaged = bytearray(content)
         damaged[position] ^= 0xFF
         place = tmp_path / f"damaged{builder.suffix}"

@@ -321,11 +321,12 @@ CHANGES: tuple[Callable[[int], int], ...] = (
 
 
 @pytest.mark.parametrize(
-    ("drop", "changes"),
-    [(["x"], CHANGES[:1]), pytest.param([], CHANGES, marks=pytest.mark.slow)],
+    ("drop", "changes", "step"),
+    [(["x"], CHANGES[:1], 3), pytest.param([], CHANGES, 1, marks=pytest.mark.slow)],
+    ids=["each third", "each"],
 )
-def test_every_changed_byte_of_a_footer_is_refused_or_harmless(
-    drop: list[str], changes: tuple[Callable[[int], int], ...], source: Path, target: Path
+def test_a_changed_byte_of_a_footer_is_refused_or_harmless(
+    drop: list[str], changes: tuple[Callable[[int], int], ...], step: int, source: Path, target: Path
 ) -> None:
     """Thousands of files: each either a FileError, or the old columns as pyarrow reads them, and the new."""
     table = pa.table(
@@ -338,17 +339,17 @@ def test_every_changed_byte_of_a_footer_is_refused_or_harmless(
     pq.write_table(table, source, row_group_size=3, write_page_index=True)
     data = source.read_bytes()
     outcomes: Counter[str] = Counter()
-    for position in range(read_footer(source).start, len(data)):
+    for position in range(read_footer(source).start, len(data), step):
         for change in changes:
             changed = bytearray(data)
             changed[position] = change(data[position])
             if changed != data:
                 source.write_bytes(changed)
                 outcomes[_outcome(source, target, drop)] += 1
-    assert outcomes["harmless"] > 100
-    assert outcomes["refused"] > 500
+    assert outcomes["harmless"] > 100 // step
+    assert outcomes["refused"] > 500 // step
     assert "refused badly" not in outcomes
-    assert outcomes.total() > 1000 * len(changes)
+    assert outcomes.total() > 1000 * len(changes) // step
 
 
 def _outcome(source: Path, target: Path, drop: list[str]) -> str:

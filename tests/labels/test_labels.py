@@ -415,3 +415,18 @@ def test_folders_of_datasets_list_the_types_of_labels(tmp_path: Path, kind: str)
         assert (features["label"]["dtype"], features["last"]["dtype"]) == ("string", "bool")
     again = gaecli.compute(root, **options)
     assert {file.status for file in again.files} == {"up to date"}
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [("label", "--label-column"), ("weight", "--weight-column"), ("last", "--terminal-column")],
+)
+def test_a_column_of_somebody_else_is_kept_and_the_flag_named(tmp_path: Path, name: str, flag: str) -> None:
+    path = tmp_path / "rollouts.parquet"
+    pq.write_table(table_of([1.0, 2.0], **{name: [7, 8]}), path)
+    with pytest.raises(UsageError, match=f"has a column `{name}` already") as raised:
+        gaecli.compute(path, label_rule="crr", weight="iql", terminal_column="last")
+    assert (
+        str(raised.value.hint)
+        == f"pass `--overwrite` to replace it, or write under another name with `{flag}`"
+    )

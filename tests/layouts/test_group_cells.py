@@ -96,6 +96,49 @@ def test_a_field_that_one_file_lacks_and_another_has_as_null_makes_no_other_prom
     assert advantages(two) == [3.0, 0.0]
 
 
+#: Cells of many types, each in one row and once more in another.
+TYPES: dict[str, tuple[pa.DataType, list[Any]]] = {
+    "lists of lists of structs": (
+        pa.list_(pa.list_(pa.struct({"a": pa.int8()}))),
+        [[[{"a": 1}], []], [[], [{"a": 1}]], [[{"a": 1}, {"a": None}]], [[{"a": 1}]], [None], None],
+    ),
+    "structs of lists": (
+        pa.struct({"a": pa.large_list(pa.string()), "b": pa.float64()}),
+        [
+            {"a": ["x", "y"], "b": 0.5},
+            {"a": ["xy"], "b": 0.5},
+            {"a": [], "b": 0.5},
+            {"a": ["x", "y"], "b": 1.5},
+            None,
+        ],
+    ),
+    "dictionaries, bytes and moments": (
+        pa.struct({"a": pa.dictionary(pa.int8(), pa.string()), "b": pa.binary(), "c": pa.timestamp("us")}),
+        [{"a": "u", "b": b"1", "c": 0}, {"a": "u", "b": b"2", "c": 0}, {"a": "v", "b": b"1", "c": 1}],
+    ),
+    "maps": (pa.map_(pa.string(), pa.int64()), [[("k", 1)], [("k", 2)], [("k", 1), ("l", 2)], []]),
+    "fixed lists of structs": (
+        pa.list_(pa.struct({"a": pa.bool_()}), 2),
+        [[{"a": True}, None], [{"a": True}] * 2],
+    ),
+    "tokens with nulls": (pa.list_(pa.int64()), [[-1], [None], [0, -1], [0, None], [], None]),
+}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_cells_of_any_type_are_told_apart(tmp_path: Path, kind: str) -> None:
+    data_type, cells = TYPES[kind]
+    prompts = pa.array(cells * 2, data_type)
+    scores = [float(number**2) for number in range(len(prompts))]
+    path = tmp_path / "r.arrow"
+    _arrow(path, {"prompt": prompts.slice(1), "reward": scores[1:]})  # a slice of what is behind it
+    gaecli.compute(path, estimator="dr-grpo", group_column="prompt")
+    found = centred([*range(len(cells))] * 2, scores)
+    found[0] = 0.0
+    found[len(cells)] = 0.0  # its like is not there
+    np.testing.assert_allclose(advantages(path), found[1:], atol=1e-6)
+
+
 def test_a_field_of_a_struct_tells_groups_apart(tmp_path: Path) -> None:
     rows = {
         "info": [{"id": 1, "seed": 1}, {"id": 1, "seed": 2}, {"id": 2, "seed": 1}],

@@ -235,7 +235,9 @@ def test_further_columns_and_no_values_come_through(
 ) -> None:
     estimator = toy_estimator.KIND
     if kind is RESPONSES:
-        estimator = replace(estimator, is_grouped=True, outputs=("advantage",))
+        estimator = replace(
+            estimator, is_grouped=True, is_scored=True, takes=("group_column",), outputs=("advantage",)
+        )
     monkeypatch.setitem(estimator_kinds.ESTIMATORS, estimator.name, estimator)
     given = given_rollout(kind)
     bonus = np.random.default_rng(3).normal(size=given.rewards.shape)

@@ -48,6 +48,7 @@ class Ragged:
         self.like_column: str | None = roles.names["reward"]
         self._path = file.path
         self._extras = check_extras(file, roles, settings)
+        self._decays = settings.decay_columns
         self.row_columns = (*roles.row_columns, *self._extras, "lengths")
 
     def cells(self, start: int, columns: Mapping[str, Column]) -> Mapping[str, Column]:
@@ -75,5 +76,5 @@ class Ragged:
             placement=Placement(len(rewards)),
             stream_ends=last,
             has_values="value" in names,
-            extras=read_extras(columns, self._extras, cells, lambda rows: rows),
+            extras=read_extras(columns, self._extras, self._decays, cells).numbers,
         )

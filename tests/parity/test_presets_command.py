@@ -322,13 +322,13 @@ class TestBorders:
         path = tmp_path / "r.parquet"
         write_long(path, random_rollout(27, num_envs=2, num_steps=5_000))
         with pytest.raises(gaecli.UsageError, match="whole streams") as failure:
-            gaecli.compute(path, preset="spinup", memory_bytes=1 << 20)
+            gaecli.compute(path, truncation="leak", memory_bytes=1 << 20)
         assert "--memory" in str(failure.value.hint)
 
     def test_whole_streams_over_several_files_are_refused(self, tmp_path):
         for index in range(2):
             write_long(tmp_path / f"r-0000{index}-of-00002.parquet", random_rollout(28))
-        summary = gaecli.compute(tmp_path / "r-0000*.parquet", preset="brax")
+        summary = gaecli.compute(tmp_path / "r-0000*.parquet", truncation="leak")
         assert summary.exit_code == 2
         assert "2 files" in summary.files[0].error
         assert "--no-join" in summary.files[0].hint

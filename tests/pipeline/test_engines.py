@@ -39,7 +39,7 @@ from gaecli.summary import Seconds, Summary
 __all__ = ["pickling"]
 
 NAMES = [*ENGINES, "pickling"]
-ROWS = 120
+ROWS = 72
 
 
 @dataclass(frozen=True)
@@ -356,8 +356,12 @@ NOTES: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
     "flat-groups": ((2, 1), ()),
     "unscored": ((2,), ()),
     "flag-never-set": ((2000, 3), ("`done` is never set",)),
+    "preset-early-ends": ((2,), ("agilerl",)),
     "preset-last-rows": ((2,), ("brax",)),
     "preset-truncation": ((1,), ("preset `sb3`", "zero")),
+    "rewards-outside-units": ((2,), ()),
+    "single-units": ((2,), ()),
+    "stream-bootstrap-zero": ((2,), ()),
     "unfilled-tail": ((2, 50), ()),
     "zero-variance": ((1,), ("groups",)),
 }

@@ -218,10 +218,8 @@ def test_all_commands_say_what_compute_says(tmp_path: Path, input: str, given: s
 @pytest.mark.parametrize(
     ("settings", "who"),
     [
-        ({"preset": "brax"}, "preset `brax`"),
         ({"preset": "skrl-2.1"}, "preset `skrl-2.1`"),
         ({"preset": "rllib", "truncation": "leak"}, "`--truncation leak`"),
-        ({"lam_alpha": 0.5}, "`--lam-alpha`"),
     ],
 )
 def test_what_needs_a_whole_stream_is_named(tmp_path: Path, settings: Mapping[str, Any], who: str) -> None:

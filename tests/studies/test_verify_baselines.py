@@ -147,9 +147,7 @@ def test_a_rule_of_no_library_is_told_by_its_numbers(tmp_path: Path, ddof: int, 
 
 def test_the_command_it_names_makes_the_column_again(tmp_path: Path, run_gae) -> None:
     path = written(tmp_path, trl_grpo)
-    document = json.loads(run_gae("verify", path, "--json").stdout)
-    assert document["is_reproduced"]
-    flags = [word.strip("'") for flag in document["flags"] for word in flag.split(" ", 1)]
+    flags = [word.strip("'") for flag in gaecli.verify(path).flags for word in flag.split(" ", 1)]
     assert run_gae("compute", path, "-o", tmp_path / "again.parquet", *flags, "--overwrite").returncode == 0
     before, after = (pq.read_table(one)["advantage"].to_numpy() for one in (path, tmp_path / "again.parquet"))
     np.testing.assert_allclose(after, before, atol=1e-6)
@@ -180,19 +178,52 @@ def test_the_column_of_groups_is_looked_for_among_those_there(tmp_path: Path) ->
 
 def test_only_the_group_column_that_is_given_is_tried(tmp_path: Path) -> None:
     count = sum(len(scores) for scores in PROMPTS.values())
-    path = written(tmp_path, trl_grpo, which=["a"] * count)
-    assert not gaecli.verify(path, group_column="which").is_reproduced
-    with pytest.raises(UsageError, match="column `wich` not found") as error:
-        gaecli.verify(path, group_column="wich")
-    assert error.value.hint == "pass `--group-column which`"
-    renamed = tmp_path / "renamed.parquet"
+    assert not gaecli.verify(
+        written(tmp_path, trl_grpo, which=["a"] * count), group_column="which"
+    ).is_reproduced
+
+
+def test_a_group_column_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="column `promt` not found") as error:
+        gaecli.verify(written(tmp_path, trl_grpo), group_column=["prompt", "promt"])
+    assert error.value.hint == "pass `--group-column prompt`"
+
+
+def renamed(folder: Path, path: Path, **names: str) -> Path:
     table = pq.read_table(path)
     pq.write_table(
-        table.rename_columns(["q" if name == "prompt" else name for name in table.column_names]), renamed
+        table.rename_columns([names.get(name, name) for name in table.column_names]),
+        folder / "renamed.parquet",
     )
+    return folder / "renamed.parquet"
+
+
+def test_a_column_of_any_name_may_tell_groups_if_it_explains_the_column(tmp_path: Path) -> None:
+    path = renamed(tmp_path, written(tmp_path, trl_grpo), prompt="q")
+    assert gaecli.verify(path).best.columns["group"] == "q"
+    junk = renamed(tmp_path, written(tmp_path, lambda scores: [score**2 for score in scores]), prompt="q")
     with pytest.raises(UsageError, match="usual name for groups"):
-        gaecli.verify(renamed)
-    assert names_of(gaecli.verify(renamed, group_column="q")) == ["trl grpo", "ms-swift grpo"]
+        gaecli.verify(junk)
+
+
+@pytest.mark.parametrize("is_batched", [False, True], ids=["a response a line", "a batch a line"])
+def test_lines_of_messages_or_of_whole_batches(tmp_path: Path, is_batched: bool) -> None:
+    """As ms-swift logs completions: prompts may be messages of a chat, and a line may hold a batch in lists."""
+    random = np.random.default_rng(5)
+    path = tmp_path / "completions.jsonl"
+    lines = []
+    for step in range(2):
+        groups = [random.choice([0.0, 0.5, 1.0], 4).tolist() for _ in range(3)]
+        prompts = [[{"role": "user", "content": f"{step}-{group}"}] for group in range(3) for _ in range(4)]
+        batch = {
+            "prompt": [prompt[0]["content"] for prompt in prompts] if is_batched else prompts,
+            "Accuracy": [score for group in groups for score in group],
+            "advantages": [advantage for group in groups for advantage in trl_grpo(group)],
+        }
+        rows = [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
+        lines += [batch] if is_batched else rows
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert names_of(gaecli.verify(path, "advantages"))[0] == "trl grpo"
 
 
 @pytest.mark.parametrize(("estimator", "is_it"), [("grpo", True), ("rloo", False)])

@@ -10,6 +10,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class ArrowInput(SchemaColumns):
             raise _unreadable(path, error) from error
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
 
-    @property
+    @cached_property
     def provenance(self) -> dict[str, Any] | None:
         return parse_document((self.schema.metadata or {}).get(PROVENANCE_KEY))
 

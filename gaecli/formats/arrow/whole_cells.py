@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from gaecli.formats.arrow.buffers import nulls_of
+from gaecli.formats.arrow.buffers import nulls_of, values_of
 from gaecli.formats.base import Column
-from gaecli.formats.cell_labels import label_of
+from gaecli.formats.cell_labels import codes_of_runs, label_of
+from gaecli.rollouts import IndexArray
 
 
 class CellError(Exception):
@@ -16,12 +18,49 @@ class CellError(Exception):
 
 def whole_cells(array: pa.Array) -> Column:
     """[n] codes of the cells, whose labels are equal where the cells are."""
-    codes = np.full(len(array), -1, np.int64)
+    alike = _codes(array)
+    distinct, firsts, where = np.unique(alike, return_index=True, return_inverse=True)
     known: dict[str, int] = {}
+    codes = np.full(len(distinct), -1, np.int64)
     try:
-        for row, cell in enumerate(array.to_pylist()):
+        # A text for each of those that differ: responses to one prompt repeat it.
+        for index, cell in enumerate(array.take(pa.array(firsts)).to_pylist()):
             if cell is not None:
-                codes[row] = known.setdefault(label_of(cell), len(known))
+                codes[index] = known.setdefault(label_of(cell), len(known))
     except (ValueError, OverflowError, RecursionError) as error:
         raise CellError(str(error)) from error
-    return Column(codes, nulls_of(array), categories=list(known))
+    return Column(codes[where.reshape(-1)], nulls_of(array), categories=list(known))
+
+
+def _codes(array: pa.Array) -> IndexArray:
+    """[n] equal where cells are; cells that a schema has in two ways may differ."""
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    try:
+        if pa.types.is_struct(array.type):
+            return _codes_of_structs(array)
+        if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+            return _codes_of_lists(array)
+        indices = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+        return values_of(indices.indices.fill_null(-1)).astype(np.int64)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        return np.arange(len(array))
+
+
+def _codes_of_structs(array: pa.StructArray) -> IndexArray:
+    codes = np.zeros(len(array), np.int64)
+    for field in array.flatten():
+        part = _codes(field)
+        packed = codes * (int(part.max(initial=0)) + 2) + part + 1
+        codes = np.unique(packed, return_inverse=True)[1].reshape(-1)
+    return _with_nulls(codes, array)
+
+
+def _codes_of_lists(array: pa.ListArray) -> IndexArray:
+    lengths = values_of(pc.list_value_length(array).fill_null(0)).astype(np.int64)
+    return _with_nulls(codes_of_runs(_codes(array.flatten()), lengths), array)
+
+
+def _with_nulls(codes: IndexArray, array: pa.Array) -> IndexArray:
+    is_null = nulls_of(array)
+    return codes if is_null is None else np.where(is_null, -1, codes)

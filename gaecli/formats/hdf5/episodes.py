@@ -10,6 +10,7 @@ import contextlib
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class Hdf5Input:
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
         self.num_rows = len(self.groups)
 
-    @property
+    @cached_property
     def provenance(self) -> dict[str, Any] | None:
         return parse_document(self._provenance)
 

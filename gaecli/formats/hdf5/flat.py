@@ -11,6 +11,7 @@ import contextlib
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ class FlatHdf5Input:
         self.remarks = self.ring.remarks
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
 
-    @property
+    @cached_property
     def provenance(self) -> dict[str, Any] | None:
         return parse_document(self._provenance)
 

@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -87,7 +88,7 @@ class NpzInput:
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
         self.num_rows = max((info.shape[0] for info in self.columns.values() if info.shape), default=0)
 
-    @property
+    @cached_property
     def provenance(self) -> dict[str, Any] | None:
         stored = self.comment_document.get("gaecli")
         return stored if isinstance(stored, dict) else None

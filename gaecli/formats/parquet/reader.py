@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ class ParquetInput(SchemaColumns):
             raise _unreadable(path, error) from error
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
 
-    @property
+    @cached_property
     def provenance(self) -> dict[str, Any] | None:
         return parse_document((self._metadata.metadata or {}).get(PROVENANCE_KEY))
 

@@ -24,7 +24,6 @@ from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.judging.ids import unused_ids
 from gaecli.pipeline.judging.missed_rewards import missed_rewards
 from gaecli.pipeline.judging.unfilled import unfilled_tails
-from gaecli.pipeline.judging.units import unit_notes
 from gaecli.pipeline.judging.unseen_ends import Unseen, judge_ends, unseen_of
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, IndexArray
@@ -64,9 +63,17 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
         *_filler_rows(case),
         *_clock_falls(case),
         *missed_rewards(case.paths, case.roles, case.settings, case.summaries),
-        *unit_notes(case.paths, case.summaries),
+        *_unit_notes(case),
         *unused_ids(case.paths, case.roles, case.summaries, case.combined),
     ]
+
+
+def _unit_notes(case: StreamEvidence) -> list[WarningNote]:
+    if case.roles.get("unit") is None:
+        return []
+    from gaecli.pipeline.judging.units import unit_notes
+
+    return unit_notes(case.paths, case.summaries)
 
 
 def _unseen(case: StreamEvidence) -> Unseen:

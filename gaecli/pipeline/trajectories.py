@@ -1,0 +1,150 @@
+"""Trajectories over the borders of blocks, put together for estimators that need them whole.
+
+A block estimates the trajectories that are whole in it. Those that are not (`Carry.head_chains`, `tail_chains`) lie
+in several blocks, perhaps of several files: their pieces are gathered, estimated as one block, and what becomes of
+each step goes back to its block as a part of the carry. So the memory that it takes is that of such trajectories,
+however many rows there are beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from gaecli.engines.base import Engine
+from gaecli.errors import UsageError
+from gaecli.estimators.base import Estimator, estimate_whole
+from gaecli.estimators.bootstrap import fill_bootstrap
+from gaecli.estimators.conventions import ends_as_terminal
+from gaecli.estimators.parts import joined, num_bytes, part
+from gaecli.pipeline.blocks import BlockAddress, Scanned
+from gaecli.pipeline.combine import Carry, WholePieces
+from gaecli.pipeline.opening import BYTES_PER_WHOLE_ROW, OpenStream
+from gaecli.pipeline.settle import final_block
+from gaecli.pipeline.tasks import CarriedUnit, Carries
+from gaecli.pipeline.worker import Worker
+from gaecli.records import dataclass
+from gaecli.rollouts import Block, FloatArray, IndexArray
+
+#: What estimating takes beside the steps, and what goes back to the blocks, in bytes of a step.
+_WORK_BYTES = 64
+
+
+@dataclass(frozen=True, eq=False)
+class BorderPieces:
+    """The pieces that a block has of such trajectories."""
+
+    address: BlockAddress
+    #: [P] numbers of the trajectories, and how many steps of each are here.
+    chains: IndexArray
+    lengths: IndexArray
+    #: Which steps of the block they are, and what is there.
+    steps: IndexArray
+    block: Block
+
+
+@dataclass(frozen=True, eq=False)
+class GatherUnit(CarriedUnit[BorderPieces]):
+    """Those of every block of a unit. It is the one task but for writing whose results hold rows."""
+
+    def of_block(self, worker: Worker, address: BlockAddress, scanned: Scanned) -> BorderPieces:
+        carry = self.carries[address]
+        block = final_block(scanned, carry)
+        is_last = block.cuts.copy()
+        is_last[block.lanes.stops - 1] = True
+        stops = np.flatnonzero(is_last) + 1
+        heads, tails = carry.head_chains >= 0, carry.tail_chains >= 0
+        ends = np.concatenate((block.lanes.starts[heads], block.lanes.stops[tails] - 1))
+        numbers = np.concatenate((carry.head_chains[heads], carry.tail_chains[tails]))
+        # A lane without an end is the head and the tail of one trajectory.
+        found, first = np.unique(np.searchsorted(stops, ends, side="right"), return_index=True)
+        starts = np.concatenate(([0], stops[:-1])).astype(np.int64)[found]
+        lengths = stops[found] - starts
+        offsets = np.cumsum(lengths) - lengths
+        steps = np.arange(int(lengths.sum())) + np.repeat(starts - offsets, lengths)
+        return BorderPieces(address, numbers[first], lengths, steps, part(block, steps))
+
+
+def with_whole_trajectories(
+    opened: OpenStream,
+    carries: Mapping[tuple[int, int], Carries],
+    engine: Engine[Worker],
+    estimator: Estimator,
+) -> Mapping[tuple[int, int], Carries]:
+    """The carries with what becomes of the steps of trajectories that lie in several blocks."""
+    wholes = estimated(gathered_pieces(opened, carries, engine), estimator)
+    return {
+        place: {address: replace(carry, whole=wholes.get(address)) for address, carry in of_unit.items()}
+        for place, of_unit in carries.items()
+    }
+
+
+def gathered_pieces(
+    opened: OpenStream, carries: Mapping[tuple[int, int], Carries], engine: Engine[Worker]
+) -> list[BorderPieces]:
+    """Those of all blocks, in their order. `UsageError` where they are more than the memory holds."""
+    tasks = (
+        GatherUnit(opened.source(file), unit, of_unit)
+        for (file, unit), of_unit in sorted(carries.items())
+        if any(_crosses(carry) for carry in of_unit.values())
+    )
+    gathered: list[BorderPieces] = []
+    # What a block takes is there in any case.
+    size, limit = 0, max(opened.memory_bytes, opened.rows_per_block * BYTES_PER_WHOLE_ROW)
+    for found in engine.run(tasks):
+        for pieces in found:
+            gathered.append(pieces)
+            size += num_bytes(pieces.block) + _WORK_BYTES * len(pieces.steps)
+        if size > limit:
+            raise _too_large(opened)
+    return gathered
+
+
+def _crosses(carry: Carry) -> bool:
+    return bool((carry.head_chains >= 0).any() or (carry.tail_chains >= 0).any())
+
+
+@np.errstate(over="ignore", invalid="ignore")  # the numbers that are written tell of it
+def estimated(gathered: Sequence[BorderPieces], estimator: Estimator) -> dict[BlockAddress, WholePieces]:
+    """What becomes of them, block by block."""
+    if not gathered:
+        return {}
+    chains = np.concatenate([pieces.chains for pieces in gathered])
+    lengths = np.concatenate([pieces.lengths for pieces in gathered])
+    starts = np.cumsum(lengths) - lengths
+    order = np.argsort(chains, kind="stable")  # the pieces of a trajectory come in the order of its steps
+    steps = np.arange(int(lengths.sum())) + np.repeat(
+        starts[order] - (np.cumsum(lengths[order]) - lengths[order]), lengths[order]
+    )
+    block = part(joined([pieces.block for pieces in gathered]), steps)
+    settings = estimator.settings
+    if settings.open_ends == "terminal":
+        block = ends_as_terminal(block)
+    block = fill_bootstrap(block, settings.bootstrap, is_whole_stream=True)
+    advantages, returns = estimate_whole(estimator, block)
+    bounds = np.cumsum([len(pieces.steps) for pieces in gathered])[:-1]
+    parts = np.split(_back(advantages, steps), bounds)
+    of_returns: Sequence[FloatArray | None] = [None] * len(gathered)
+    if returns is not None:
+        of_returns = np.split(_back(returns, steps), bounds)
+    return {
+        pieces.address: WholePieces(pieces.steps, its_advantages, its_returns)
+        for pieces, its_advantages, its_returns in zip(gathered, parts, of_returns, strict=True)
+    }
+
+
+def _back(numbers: FloatArray, steps: IndexArray) -> FloatArray:
+    """In the order in which they were gathered."""
+    found = np.empty_like(numbers)
+    found[steps] = numbers
+    return found
+
+
+def _too_large(opened: OpenStream) -> UsageError:
+    return UsageError(
+        f"`--estimator {opened.settings.estimator}` takes trajectories as wholes here, and those of "
+        f"`{opened.plan.paths[0]}` that lie in several blocks take more than `--memory`",
+        hint="raise `--memory`; of rows that are sorted by trajectory, only those at the borders of blocks count",
+    )
