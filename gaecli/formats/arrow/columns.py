@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from gaecli.errors import DataError
-from gaecli.formats.arrow.buffers import nulls_of, primitive_array, validity_buffer, values_of
+from gaecli.formats.arrow.buffers import CellError, nulls_of, primitive_array, validity_buffer, values_of
 from gaecli.formats.base import TWO_COLUMNS, Column, ColumnInfo, ColumnKind, OutputColumn
 from gaecli.rollouts import BoolArray, IndexArray
 
@@ -156,10 +156,6 @@ def pick(batch: pa.Table | pa.RecordBatch, name: str, source: Path) -> Column:
             f"`{name}` of `{source}` ({array.type}) repeats what is in the file to {error} items in one batch",
             hint="write the file again with smaller batches, or with plain lists",
         ) from error
-
-
-class CellError(Exception):
-    """A cell that Python has no value for: moments of nanoseconds, years beyond 9999."""
 
 
 class _TooDeepError(Exception):
