@@ -14,7 +14,7 @@ from gaecli.choices import DoneAt
 from gaecli.errors import DataError, UsageError
 from gaecli.estimator_kinds import ESTIMATOR_ROLES, ESTIMATORS
 from gaecli.formats.base import TWO_COLUMNS, ColumnInfo, RolloutFile, damaged
-from gaecli.formats.own_columns import own_columns
+from gaecli.formats.stored import own_columns
 from gaecli.names import (
     ALIASES,
     CLOCKS,

@@ -213,6 +213,7 @@ _ROWS = (
         has_streams=True,
         roles=("reward", "value"),
         outputs=("advantage", "return"),
+        by_column=("gamma",),
         unused=("lam", "lam_alpha", "recursion", "returns"),
     ),
     EstimatorKind(

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from gaecli.datasets.base import NewColumns
 from gaecli.errors import GaeError
 from gaecli.formats.base import RolloutFile
-from gaecli.formats.own_columns import own_columns, own_entries
+from gaecli.formats.stored import own_columns, own_entries
 from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import WarningNote
 from gaecli.writing.provenance import digest_of

@@ -9,7 +9,7 @@ from typing import Any
 from gaecli.columns import Roles
 from gaecli.errors import GaeError
 from gaecli.formats.base import RolloutFile
-from gaecli.formats.own_columns import columns_of, own_entries
+from gaecli.formats.stored import columns_of, own_entries
 from gaecli.names import RESULT_NAMES
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan

@@ -34,6 +34,8 @@ class Sums:
     by_name: Mapping[str, FloatArray]
     #: The estimator has no other estimates.
     are_estimates: bool = False
+    #: Whether scores are 0 matters.
+    counts_zeros: bool = False
 
     def at_borders(self, block: Block) -> LaneSums:
         """What the pieces at both ends of each lane add to the trajectories that they are of."""
@@ -57,7 +59,8 @@ class Sums:
         unscored = None if given is None or given.all() else given == 0
         if unscored is not None:
             found[SCORE] = np.where(unscored, np.nan, found[SCORE])
-        found[NON_ZERO] = np.where(np.isnan(found[SCORE]), np.nan, found[SCORE] != 0)
+        if self.counts_zeros:
+            found[NON_ZERO] = np.where(np.isnan(found[SCORE]), np.nan, found[SCORE] != 0)
         return Scores(found, unscored, found[SCORE] if self.are_estimates else None)
 
     def _whole(self, block: Block, totals: LaneSums) -> Mapping[str, FloatArray]:
@@ -91,7 +94,8 @@ def sums_of(block: Block, settings: Settings, *, are_estimates: bool = False) ->
             return terms.astype(np.float64, copy=False)
         return np.repeat(np.add.reduceat(terms, starts), lengths)
 
-    return Sums({name: summed(terms) for name, terms in _terms(block, settings).items()}, are_estimates)
+    found = {name: summed(terms) for name, terms in _terms(block, settings).items()}
+    return Sums(found, are_estimates, counts_zeros=settings.estimator == "gpg")
 
 
 def _lasts(block: Block) -> IndexArray:

@@ -19,27 +19,6 @@ from gaecli.rollouts import Array
 _KEY = "digests"
 
 
-def own_columns(provenance: dict[str, Any] | None) -> tuple[str, ...]:
-    """All columns of a file that gaecli wrote."""
-    names = [name for entry in own_entries(provenance) for name in columns_of(entry)]
-    return tuple(dict.fromkeys(names))
-
-
-def columns_of(entry: Mapping[str, Any]) -> list[str]:
-    """Anybody may have edited the document: what is no name is none."""
-    names = entry.get("columns")
-    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
-
-
-def own_entries(provenance: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """What each run that has columns in the file stored, the latest first."""
-    if provenance is None:
-        return []
-    earlier = provenance.get("earlier")
-    more = [entry for entry in earlier if isinstance(entry, dict)] if isinstance(earlier, list) else []
-    return [provenance, *more]
-
-
 class SelfKnowing(Protocol):
     """A file whose parts can be digested."""
 

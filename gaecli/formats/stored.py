@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 #: Provenance is a document with lists of documents in it.
@@ -25,6 +26,27 @@ def parse_document(text: str | bytes | None) -> dict[str, Any] | None:
     except (ValueError, RecursionError):  # a number of thousands of digits is a ValueError as well
         return None
     return document if isinstance(document, dict) and not _is_deeper(document, _MOST_LEVELS) else None
+
+
+def own_columns(provenance: dict[str, Any] | None) -> tuple[str, ...]:
+    """All columns of a file that gaecli wrote."""
+    names = [name for entry in own_entries(provenance) for name in columns_of(entry)]
+    return tuple(dict.fromkeys(names))
+
+
+def own_entries(provenance: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """What each run that has columns in the file stored, the latest first."""
+    if provenance is None:
+        return []
+    earlier = provenance.get("earlier")
+    more = [entry for entry in earlier if isinstance(entry, dict)] if isinstance(earlier, list) else []
+    return [provenance, *more]
+
+
+def columns_of(entry: Mapping[str, Any]) -> list[str]:
+    """Anybody may have edited the document: what is no name is none."""
+    names = entry.get("columns")
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def _no_number(name: str) -> float:

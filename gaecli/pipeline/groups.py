@@ -197,6 +197,8 @@ class BlockStages:
     def _moments(self, statistic: Statistic, keys: GroupKeys) -> GroupedMoments:
         settled = self.settled
         entering = settled.entering(statistic.unit)
+        if entering is not None and entering.all():
+            entering = None  # every row is a response: nothing has to be copied
         score = self._score(statistic.score)
         if _has_gaps(score, settled):
             has = ~np.isnan(score)

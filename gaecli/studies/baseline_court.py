@@ -60,6 +60,11 @@ class _Choice:
     has_steps: bool
 
     @property
+    def is_of_several(self) -> bool:
+        """No straight line in the sum of these rewards: scaled one by one they may be it all the same."""
+        return bool(self.num_unexplained) and len(self.settings.rewards) > 1
+
+    @property
     def rank(self) -> tuple[bool, int, int, int]:
         """Of columns that tell the same groups the fewest."""
         num_columns = len(self.settings.group_columns)
@@ -99,7 +104,7 @@ class BaselineCourt:
     def verdict(self) -> Verification:
         """`UsageError` where no column tells groups apart; whatever keeps the file from being read."""
         verdicts: list[_Verdict] = []
-        choices = self._choices()[: 2 * _MOST_CHOICES]
+        choices = _worth_hearing(self._choices())
         # No library's rule with numbers of its own before every library has been asked about every choice.
         for candidates_of in (self._of_libraries, self._fitted):
             for choice in choices:
@@ -214,7 +219,8 @@ class BaselineCourt:
             return None
 
     def _of_libraries(self, choice: _Choice) -> list[Rule]:
-        return list(rules(choice.settings, self._preset, self._estimator, has_steps=choice.has_steps))
+        estimator = self._estimator or ("gdpo" if choice.is_of_several else None)
+        return list(rules(choice.settings, self._preset, estimator, has_steps=choice.has_steps))
 
     def _heard(self, choice: _Choice, candidates: list[Rule]) -> _Verdict:
         unreadable: dict[str, str] = {}
@@ -239,7 +245,8 @@ class BaselineCourt:
         """No library's rule: ε as the rows say it, with either divisor of the variance, and either way with one."""
         found = []
         for estimator, given in [*self._fitted_grpo(choice), *self._usual_gdpo(choice)]:
-            if self._preset is not None or self._estimator not in (None, estimator):
+            is_other = choice.is_of_several and estimator != "gdpo"
+            if is_other or self._preset is not None or self._estimator not in (None, estimator):
                 continue
             usual = Settings.usual("exact", estimator)
             flags = {name: value for name, value in given.items() if value != usual[name]}
@@ -276,6 +283,14 @@ class BaselineCourt:
             unreadable=verdict.unreadable,
             groups_tried=[_said(one) for one in (*self.groups, *self._others)],
         )
+
+
+def _worth_hearing(choices: Sequence[_Choice]) -> list[_Choice]:
+    """What is no straight line in the score is no rule's: of those only the nearest, to say where it leaves it."""
+    found = [one for one in choices if one.num_telling and not one.num_unexplained][: 2 * _MOST_CHOICES]
+    several = [one for one in choices if one.is_of_several][:_MOST_CHOICES]
+    plain = [one for one in choices if not one.is_of_several]
+    return [*found, *several] if found else [*several, *plain[:1]]
 
 
 def _said(group: GroupColumns) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gaecli.errors import UsageError
 from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, WritePlan, record_of
-from gaecli.formats.own_columns import own_columns
+from gaecli.formats.stored import own_columns
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.column_builder import OUTPUT_DTYPE
 from gaecli.pipeline.group_facts import StageFacts

@@ -10,7 +10,7 @@ import numpy as np
 from gaecli.decay_settings import OPTIONAL
 from gaecli.estimators.normalization import NormRule
 from gaecli.formats.base import RolloutFile
-from gaecli.formats.own_columns import own_entries
+from gaecli.formats.stored import own_entries
 from gaecli.moments import Moments
 from gaecli.results import StoredAdvantage
 from gaecli.studies.locate import Place

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gaecli.datasets.base import DataSet, NewColumns
 from gaecli.formats.base import FileWriter, WritePlan, item_types
-from gaecli.formats.own_columns import own_columns
+from gaecli.formats.stored import own_columns
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.column_builder import output_dtypes

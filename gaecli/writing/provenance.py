@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gaecli.formats.base import RolloutFile
-from gaecli.formats.own_columns import columns_of, own_columns, own_entries
+from gaecli.formats.stored import columns_of, own_columns, own_entries
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.group_facts import GroupFacts, StageFacts
 from gaecli.settings import Settings

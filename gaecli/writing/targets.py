@@ -11,8 +11,8 @@ from gaecli.columns import Roles
 from gaecli.datasets.tables import refuse_targets
 from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.formats.base import RolloutFile
-from gaecli.formats.own_columns import own_columns
 from gaecli.formats.registry import format_of, is_file_suffix, open_file, suffix_format
+from gaecli.formats.stored import own_columns
 from gaecli.label_settings import output_flag
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings

@@ -217,7 +217,6 @@ def test_so_much_of_the_last_reward_is_left_at_the_first_step(tmp_path: Path) ->
         ({"lam_alpha": 0.1, "lam_column": "g"}, "two things of one λ"),
         ({"lam_retain": 0.0}, r"in \(0, 1\]"),
         ({"lam_value": 1.1}, r"in \[0, 1\]"),
-        ({"estimator": "n-step", "n_steps": 3, "gamma_column": "g"}, "says nothing to"),
         ({"estimator": "td-lambda", "lam_value": 0.9}, "says nothing to"),
         ({"estimator": "td0", "lam_column": "g"}, "says nothing to"),
         ({"preset": "brax", "lam_value": 0.9}, "says nothing to preset"),
@@ -271,3 +270,21 @@ def test_what_is_beyond_a_lane_is_not_lost_where_flags_begin_episodes(tmp_path: 
     np.testing.assert_allclose(
         np.load(path)["advantage"][:, 0], [1.0 + 0.5 * 0.25 - 0.5 + 0.25 * second, second]
     )
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize("block_rows", [2, None])
+def test_an_n_step_window_discounts_each_of_its_rows(tmp_path: Path, n: int, block_rows: int | None) -> None:
+    given, gammas = rollout(), decays(rollout())["discount"]
+    path = write(tmp_path, "long", ".parquet", arrays_of(given, "long", g=gammas))
+    with small_blocks(block_rows, dtype=np.float64):
+        gaecli.compute(path, estimator="n-step", n_steps=n, gamma_column="g")
+    errors, expected = loop(given, gammas, 0.0), np.zeros(gammas.shape)
+    for env, t in np.ndindex(gammas.shape):
+        weight = 1.0
+        for k in range(t, min(t + n, 7)):
+            expected[env, t] += weight * errors[env, k]
+            weight *= gammas[env, k]
+            if given.ended[env, k]:
+                break
+    np.testing.assert_allclose(read_column(path, "advantage"), expected.reshape(-1), rtol=1e-12, atol=1e-12)

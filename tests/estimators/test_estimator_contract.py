@@ -323,8 +323,11 @@ def test_without_values_it_is_refused_or_bootstraps_with_nothing(
 @pytest.mark.parametrize(
     ("block_rows", "with_values"),
     [
-        *((1, True), (2, False), (5, True)),
-        *(pytest.param(*more, marks=pytest.mark.slow) for more in ((1, False), (2, True), (5, False))),
+        *((1, True), (5, False)),
+        *(
+            pytest.param(*more, marks=pytest.mark.slow)
+            for more in ((1, False), (2, True), (2, False), (5, True))
+        ),
     ],
 )
 def test_blocks_of_any_size_change_nothing(

@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,22 @@ def _instants(kind: str) -> range:
     return range(1, NUM_FILES + 1 + len(MARKS[kind]))
 
 
-def _is_telling(kind: str, number: int) -> bool:
-    """The first, the last, and all of one kind: the files of all kinds are renamed by one loop."""
-    return kind == "save_to_disk" or number in (2, _instants(kind)[-1])
+def _grid(is_telling: Callable[[str, int], bool]) -> list[Any]:
+    """All of one kind, and of the others those that tell most: the files of all kinds are renamed by one loop."""
+    return [
+        pytest.param(
+            kind,
+            number,
+            marks=() if kind == "save_to_disk" or is_telling(kind, number) else pytest.mark.slow,
+        )
+        for kind in MAKERS
+        for number in _instants(kind)
+    ]
 
 
-EVERY_RENAME = [
-    pytest.param(kind, number, marks=() if _is_telling(kind, number) else pytest.mark.slow)
-    for kind in MAKERS
-    for number in _instants(kind)
-]
+EVERY_RENAME = _grid(lambda kind, number: number in (2, _instants(kind)[-1]))
+#: After a signal the same happens wherever it comes; before the second there is most to be done.
+SIGNALLED = _grid(lambda kind, number: number == 2)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +92,7 @@ def columns(root: Path) -> dict[str, Any]:
     return {**tables, **others}
 
 
-@pytest.mark.parametrize(("kind", "before"), EVERY_RENAME)
+@pytest.mark.parametrize(("kind", "before"), SIGNALLED)
 def test_a_signal_between_the_renames_waits_for_the_last_one(runner: Runner, root: Path, before: int) -> None:
     number = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)[before % 3]
     done = runner.signalled(number, before, "compute", root)

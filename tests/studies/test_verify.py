@@ -122,7 +122,7 @@ def test_libraries_are_identified_with_random_gamma_and_lam(tmp_path, library, s
 @pytest.mark.parametrize(("gamma", "lam"), [(0.99, 0.95), (0.997, 0.9), (1.0, 1.0), (0.9, 0.0), (0.0, 0.0)])
 def test_round_numbers_are_found_round(tmp_path, gamma, lam):
     path = Rollout(5).write(tmp_path / "r.parquet", torchrl_like(Rollout(5), gamma, lam))
-    found = verify(path, "adv")
+    found = verify(path, "adv", preset="torchrl")
     assert found.is_reproduced
     assert found.best.gamma == gamma
     if gamma:
@@ -194,7 +194,7 @@ def test_trajectories_that_run_on_from_file_to_file(tmp_path, memory_bytes):
             }
         )
         pq.write_table(table, tmp_path / f"part-{index:05d}-of-00003.parquet", row_group_size=50)
-    found = verify(tmp_path, "adv", memory_bytes=memory_bytes)
+    found = verify(tmp_path, "adv", preset="torchrl", memory_bytes=memory_bytes)
     assert (found.best.gamma, found.best.lam) == (0.97, 0.9)
     assert found.best.num_rows == NUM_ENVS * NUM_STEPS
     (deviation,) = found.deviations
@@ -245,8 +245,7 @@ def verl_like(rewards, values, mask, gamma, lam):
     return (advantages - kept.mean()) / np.sqrt(kept.var(ddof=1) + 1e-8), advantages
 
 
-@pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("is_whitened", [True, False])
+@pytest.mark.parametrize(("seed", "is_whitened"), turns(range(2), [True, False]))
 def test_verl_with_a_mask_is_identified(tmp_path, seed, is_whitened):
     random = np.random.default_rng(seed)
     gamma, lam = (1.0, 1.0) if seed == 0 else gamma_and_lam(seed)
@@ -429,7 +428,7 @@ class TestDeviations:
             table = pq.read_table(path)
             nulls = pa.array(table["adv"].to_numpy(), from_pandas=True)
             pq.write_table(table.set_column(table.column_names.index("adv"), "adv", nulls), path)
-        found = verify(path, "adv")
+        found = verify(path, "adv", preset="torchrl")
         assert found.exit_code == 3
         assert [(d.where, d.count, d.first_row) for d in found.deviations] == [
             ("no number", 1, 2 * NUM_STEPS + 10)
@@ -541,7 +540,7 @@ def test_a_file_that_cannot_be_read_is_told_before_a_column_that_is_not_there(tm
 
 
 class TestCommand:
-    @pytest.mark.parametrize(("columns", "is_right"), [("60", True), ("60", False), ("120", False)])
+    @pytest.mark.parametrize(("columns", "is_right"), [("60", False), ("120", True)])
     def test_exit_code_and_page(self, run_gae, tmp_path, columns, is_right):
         rollout = Rollout(2)
         column = torchrl_like(rollout, 0.99, 0.95)

@@ -94,7 +94,14 @@ def test_td_errors_are_td0_too(tmp_path: Path) -> None:
     assert (only.is_reproduced, only.best.estimator, only.best.gamma) == (True, "td0", GAMMA)
 
 
-@pytest.mark.parametrize(("n", "holds", "only"), [(5, "advantage", None), (24, "returns", "n-step")])
+@pytest.mark.parametrize(
+    ("n", "holds", "only"),
+    [
+        (5, "advantage", "n-step"),
+        (24, "returns", "n-step"),
+        pytest.param(5, "advantage", None, marks=pytest.mark.slow),
+    ],
+)
 def test_a_window_is_found_with_its_gamma(tmp_path: Path, n: int, holds: str, only: str | None) -> None:
     given = rollout()
     column = n_step(given, n) + (given["value"] if holds == "returns" else 0.0)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from gaecli.columns import Roles
 from gaecli.errors import GaeError, UsageError
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
-from gaecli.formats.own_columns import own_columns
+from gaecli.formats.stored import own_columns
 from gaecli.layouts.base import Layout
 from gaecli.names import ALIASES, INVERTED_ROLES, KEY_PARTS
 from gaecli.rollouts import Array
