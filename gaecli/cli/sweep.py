@@ -9,15 +9,15 @@ import typer
 from gaecli.cli.command import Given, command
 from gaecli.cli.options import GROUP_OPTIONS, ROLE_COLUMNS
 from gaecli.cli.values import (
+    check_estimators,
     check_metric,
     check_plot,
-    estimators_in,
     names_in,
     parse_grid,
     parse_whole_numbers,
 )
 from gaecli.errors import UsageError
-from gaecli.estimator_kinds import ESTIMATORS
+from gaecli.estimator_kinds import ESTIMATORS, estimator_name
 from gaecli.results import Sweep, SweepFile
 
 
@@ -46,7 +46,9 @@ def sweep(
     and λ, side by side with those of the first. With `--output`, a copy gets one column per setting of a grid,
     such as `advantage_g0.99_l0.95`.
     """
-    estimators, presets = estimators_in(swept_estimators), names_in(swept_presets)
+    estimators = [estimator_name(name) for name in names_in(swept_estimators)]
+    presets = names_in(swept_presets)
+    check_estimators(estimators)
     is_grid = len(estimators) == len(presets) == 1 and not ESTIMATORS[estimators[0]].is_scored
     kind = ESTIMATORS[estimators[0]]
     n_steps = parse_whole_numbers(windows, "--n-steps") if windows is not None else []

@@ -17,7 +17,7 @@ COMMANDS = {
     "inspect": "Look into rollout files: columns and roles, episodes, rewards, values; what `gae compute` would do.",
     "check": "Look for what is wrong, or likely to be, in rollout files: exit code 3 on errors, 0 on warnings.",
     "explain": "Take one number apart: what `--estimator` makes it of, term by term, and where the sum is cut.",
-    "sweep": "Try a grid of γ and λ in one go: spread, explained variance and bias of each setting.",
+    "sweep": "Try a grid of γ and λ, or of γ and n, in one go; or presets and estimators side by side.",
     "verify": "Find the rule that made a column of advantages or returns, or where the column deviates from it.",
     "presets": "List the presets of `gae compute --preset`, or show one: formula, flags, normalisation, traps.",
 }

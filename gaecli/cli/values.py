@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from gaecli.errors import UsageError
-from gaecli.estimator_kinds import ESTIMATOR_ALIASES, ESTIMATORS
+from gaecli.estimator_kinds import ESTIMATORS
 
 METRICS = ("explained_variance", "std", "bias", "sign_agreement", "mean")
 PLOT_SUFFIXES = (".png", ".svg", ".html")
@@ -72,13 +72,10 @@ def names_in(text: str) -> list[str]:
     return list(dict.fromkeys(part.strip() for part in text.split(",")))
 
 
-def estimators_in(text: str) -> list[str]:
-    """As the table names them."""
-    names = list(dict.fromkeys(ESTIMATOR_ALIASES.get(name, name) for name in names_in(text)))
+def check_estimators(names: list[str]) -> None:
     for name in names:
         if name not in ESTIMATORS:
             raise UsageError(f"`--estimator` is `{name}`; it must be one of {', '.join(ESTIMATORS)}")
-    return names
 
 
 def check_metric(metric: str) -> None:

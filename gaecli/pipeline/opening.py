@@ -27,11 +27,9 @@ from gaecli.layouts.evidence.unused_flags import peek, unused_flags
 from gaecli.layouts.registry import choose_layout
 from gaecli.layouts.row_order import RowOrder
 from gaecli.layouts.singles import as_found, single_columns
-from gaecli.layouts.whole_lists import with_whole_lists
 from gaecli.pipeline.memory import check_memory, rows_per_block
 from gaecli.pipeline.reading_errors import told
 from gaecli.records import dataclass
-from gaecli.response_logs import as_asked
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import WarningNote
@@ -202,9 +200,14 @@ def _read_as(file: RolloutFile, settings: Settings, row_order: RowOrder) -> tupl
     try:
         roles = resolve(file, settings)
         _check_label_columns(file, settings)
-        file = with_whole_lists(file, roles, settings)
+        if settings.label_columns:
+            from gaecli.layouts.whole_lists import with_whole_lists
+
+            file = with_whole_lists(file, roles, settings)
         return file, choose_layout(file, roles, settings, row_order)
     except (UsageError, DataError) as error:
+        from gaecli.response_logs import as_asked
+
         raise as_asked(error, file, settings) from error
 
 

@@ -104,6 +104,14 @@ def list_lines(presets: Sequence[Preset], canvas: Canvas) -> list[Text]:
     ]
     lines += paragraph(Text(f"By other names: {'; '.join(others)}.", QUIET), canvas.width)
     lines.append(Text())
+    lines += [Text("Rules for scores of responses, by `--estimator`:", QUIET)]
+    for preset in presets:
+        if preset.name in SCORE_RULES:
+            estimators = ", ".join(SCORE_RULES[preset.name])
+            lines += labelled(
+                preset.name, paragraph(Text(estimators), canvas.width - LABEL_WIDTH), LABEL_WIDTH
+            )
+    lines.append(Text())
     lines += paragraph(
         Text("`gae presets NAME` shows one in full; `gae compute --preset NAME` uses it."), canvas.width
     )

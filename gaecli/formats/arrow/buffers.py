@@ -26,6 +26,10 @@ _DTYPES = {
 }
 
 
+class CellError(Exception):
+    """A cell that Python has no value for: moments of nanoseconds, years beyond 9999."""
+
+
 def values_of(array: pa.Array) -> Array:
     """The values of an array of numbers or flags; 0 and False where it is null."""
     if not len(array):

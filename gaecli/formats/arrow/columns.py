@@ -13,8 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from gaecli.errors import DataError
-from gaecli.formats.arrow.buffers import nulls_of, primitive_array, validity_buffer, values_of
-from gaecli.formats.arrow.whole_cells import CellError, whole_cells
+from gaecli.formats.arrow.buffers import CellError, nulls_of, primitive_array, validity_buffer, values_of
 from gaecli.formats.base import TWO_COLUMNS, Column, ColumnInfo, ColumnKind, OutputColumn
 from gaecli.rollouts import BoolArray, IndexArray
 
@@ -190,6 +189,8 @@ def to_column(array: pa.Array, path: Sequence[str] = ()) -> Column:
     if path:
         return _list_column(array, path)
     if is_struct(_item_type(array.type)[0]):
+        from gaecli.formats.arrow.whole_cells import whole_cells
+
         return whole_cells(array)
     if is_list(array.type):
         return _list_column(array)

@@ -6,14 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gaecli.formats.arrow.buffers import nulls_of, values_of
+from gaecli.formats.arrow.buffers import CellError, nulls_of, values_of
 from gaecli.formats.base import Column
 from gaecli.formats.cell_labels import codes_of_runs, label_of
 from gaecli.rollouts import IndexArray
-
-
-class CellError(Exception):
-    """A cell that Python has no value for: moments of nanoseconds, years beyond 9999."""
 
 
 def whole_cells(array: pa.Array) -> Column:
