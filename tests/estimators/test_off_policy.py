@@ -377,4 +377,4 @@ def test_every_command_knows_the_other_name(tmp_path: Path) -> None:
     written(path, rollout(num_envs=1), estimator="k-step", n_steps=3)
     assert gaecli.sweep(path, [0.9], [], n_steps=[3], estimator="k-step").files[0].error is None
     asked = [gaecli.verify(path, "advantage", estimator=name, n_steps=3) for name in ("k-step", "n-step")]
-    assert asked[0].verdict == asked[1].verdict
+    assert asked[0] == asked[1]
