@@ -9,7 +9,7 @@ from typing import Any
 from gaecli.errors import UsageError
 from gaecli.results import Derivation, Explanation, Sweep, Verification
 from gaecli.rollouts import Rollouts
-from gaecli.settings import OPTION_NAMES, ROLES, SETTING_NAMES, RunOptions, Settings, estimator_name
+from gaecli.settings import OPTION_NAMES, ROLES, SETTING_NAMES, RunOptions, Settings
 from gaecli.summary import FileInfo, Summary
 
 
@@ -147,7 +147,7 @@ def sweep(
 
     estimators = [estimator_name(one) for one in ([estimator] if isinstance(estimator, str) else estimator)]
     presets = [preset] if isinstance(preset, str) else list(preset)
-    known = ESTIMATORS.get(estimator_name(estimators[0]))
+    known = ESTIMATORS.get(estimators[0])
     is_grid = len(estimators) == len(presets) == 1 and not (known is not None and known.is_scored)
     first = {"n_steps": n_steps[0]} if is_grid and n_steps else {}
     made = [

@@ -19,7 +19,7 @@ from gaecli.pipeline.reading_errors import told
 from gaecli.presets import find_preset
 from gaecli.records import dataclass
 from gaecli.results import Verification
-from gaecli.settings import RunOptions, Settings, estimator_name
+from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.places import Places
 from gaecli.studies.baseline_candidates import GroupColumns
