@@ -43,7 +43,7 @@ from gaecli.decay_settings import (
 )
 from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
-from gaecli.estimator_kinds import ESTIMATOR_ALIASES, ESTIMATOR_ROLES, ESTIMATORS, FEW, EstimatorKind
+from gaecli.estimator_kinds import ESTIMATOR_ROLES, ESTIMATORS, FEW, EstimatorKind, estimator_name
 from gaecli.group_settings import (
     LABEL_FLAGS,
     check_group_settings,
@@ -406,6 +406,8 @@ class Settings(LabelSettings):
             found["columns"] = dict(item for item in self.columns.items() if item not in theirs)
         else:
             del found["stream"]
+        if self.rewards:
+            found["columns"].pop("reward", None)
         for name in UNIT_SETTINGS:
             if not self.is_over_units or found[name] is None:
                 del found[name]
@@ -449,11 +451,6 @@ class RunOptions:
 
 SETTING_NAMES = frozenset(f.name for f in fields(Settings))
 OPTION_NAMES = frozenset(f.name for f in fields(RunOptions))
-
-
-def estimator_name(given: Any) -> Any:
-    """The one of the table, of whatever name."""
-    return ESTIMATOR_ALIASES.get(given, given) if isinstance(given, str) else given
 
 
 def _preset_settings(preset: Preset, kind: EstimatorKind | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from gaecli.cli.values import (
     parse_whole_numbers,
 )
 from gaecli.errors import UsageError
-from gaecli.estimator_kinds import ESTIMATORS
+from gaecli.estimator_kinds import ESTIMATORS, estimator_name
 from gaecli.results import Sweep, SweepFile
 
 
@@ -46,12 +46,15 @@ def sweep(
     and λ, side by side with those of the first. With `--output`, a copy gets one column per setting of a grid,
     such as `advantage_g0.99_l0.95`.
     """
-    estimators, presets = names_in(swept_estimators), names_in(swept_presets)
+    estimators = [estimator_name(name) for name in names_in(swept_estimators)]
+    presets = names_in(swept_presets)
     check_estimators(estimators)
     is_grid = len(estimators) == len(presets) == 1 and not ESTIMATORS[estimators[0]].is_scored
     kind = ESTIMATORS[estimators[0]]
     n_steps = parse_whole_numbers(windows, "--n-steps") if windows is not None else []
     first = {"n_steps": n_steps[0]} if n_steps and "n_steps" not in kind.unused else {}
+    if not is_grid:
+        _check_no_grid(gammas, lams, windows, given["output"])
     settings = [
         given.settings({"preset": preset, "estimator": estimator, **(first if is_grid else {})})
         for estimator in estimators
@@ -77,7 +80,6 @@ def sweep(
 
         found = run(sources, *grid, settings[0], SweepOptions(**options), windows=n_steps)
     else:
-        _check_no_grid(gammas, lams, windows, given["output"])
         from gaecli.commands.sweep import SweepOptions, sweep_side_by_side
 
         found = sweep_side_by_side(sources, settings, SweepOptions(**options))
