@@ -82,9 +82,7 @@ def _found(file: RolloutFile, name: str) -> str:
     return found[0] if found else name
 
 
-def _load(
-    file: RolloutFile, name: str, num_before: int, memory_bytes: int, kinds: Sequence[str]
-) -> Against:
+def _load(file: RolloutFile, name: str, num_before: int, memory_bytes: int, kinds: Sequence[str]) -> Against:
     path = file.path
     info = file.find(name)
     if info is None or info.unusable is not None:
