@@ -143,9 +143,9 @@ def sweep(
     """
     from gaecli.commands.sweep import SweepOptions, sweep_side_by_side
     from gaecli.commands.sweep import sweep as run
-    from gaecli.estimator_kinds import ESTIMATORS
+    from gaecli.estimator_kinds import ESTIMATORS, estimator_name
 
-    estimators = [estimator] if isinstance(estimator, str) else list(estimator)
+    estimators = [estimator_name(one) for one in ([estimator] if isinstance(estimator, str) else estimator)]
     presets = [preset] if isinstance(preset, str) else list(preset)
     known = ESTIMATORS.get(estimators[0])
     is_grid = len(estimators) == len(presets) == 1 and not (known is not None and known.is_scored)

@@ -358,5 +358,11 @@ _ROWS = (
     ),
 )
 
+
+def estimator_name(given: Any) -> Any:
+    """The one of the table, of whatever name; what is no name comes back."""
+    return ESTIMATOR_ALIASES.get(given, given) if isinstance(given, str) else given
+
+
 #: By name.
 ESTIMATORS: Mapping[str, EstimatorKind] = {row.name: row for row in _ROWS}

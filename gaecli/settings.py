@@ -43,7 +43,7 @@ from gaecli.decay_settings import (
 )
 from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
-from gaecli.estimator_kinds import ESTIMATOR_ALIASES, ESTIMATOR_ROLES, ESTIMATORS, FEW, EstimatorKind
+from gaecli.estimator_kinds import ESTIMATOR_ROLES, ESTIMATORS, FEW, EstimatorKind, estimator_name
 from gaecli.group_settings import (
     LABEL_FLAGS,
     check_group_settings,
@@ -449,11 +449,6 @@ class RunOptions:
 
 SETTING_NAMES = frozenset(f.name for f in fields(Settings))
 OPTION_NAMES = frozenset(f.name for f in fields(RunOptions))
-
-
-def estimator_name(given: Any) -> Any:
-    """The one of the table, of whatever name."""
-    return ESTIMATOR_ALIASES.get(given, given) if isinstance(given, str) else given
 
 
 def _preset_settings(preset: Preset, kind: EstimatorKind | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from gaecli.cli.values import (
     parse_whole_numbers,
 )
 from gaecli.errors import UsageError
-from gaecli.estimator_kinds import ESTIMATORS
+from gaecli.estimator_kinds import ESTIMATORS, estimator_name
 from gaecli.results import Sweep, SweepFile
 
 
@@ -46,7 +46,8 @@ def sweep(
     and λ, side by side with those of the first. With `--output`, a copy gets one column per setting of a grid,
     such as `advantage_g0.99_l0.95`.
     """
-    estimators, presets = names_in(swept_estimators), names_in(swept_presets)
+    estimators = [estimator_name(name) for name in names_in(swept_estimators)]
+    presets = names_in(swept_presets)
     check_estimators(estimators)
     is_grid = len(estimators) == len(presets) == 1 and not ESTIMATORS[estimators[0]].is_scored
     kind = ESTIMATORS[estimators[0]]

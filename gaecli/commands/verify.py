@@ -10,7 +10,7 @@ from typing import Any
 
 from gaecli.columns import find_roles
 from gaecli.errors import GaeError, UsageError
-from gaecli.estimator_kinds import ESTIMATORS
+from gaecli.estimator_kinds import ESTIMATORS, estimator_name
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
 from gaecli.group_settings import names_of
@@ -83,6 +83,7 @@ def verify(
     preset = None if preset is None else find_preset(preset).name
     names = names_of(group_column if isinstance(group_column, str | None) else tuple(group_column))
     groups: GroupColumns = names[0] if len(names) == 1 else names or None
+    estimator = estimator_name(estimator)
     _check_asked(estimator, groups, n_steps)
     if preset is not None:
         check_decays_are_numbers(settings.replace(preset=preset), "gae verify")

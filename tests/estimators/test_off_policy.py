@@ -370,3 +370,11 @@ def test_presets_bring_the_clip_of_their_library() -> None:
 def test_k_step_is_the_n_step_advantage_by_another_name() -> None:
     settings = Settings.from_preset("exact", estimator="k-step", n_steps=3)
     assert settings == Settings.from_preset("exact", estimator="n-step", n_steps=3)
+
+
+def test_every_command_knows_the_other_name(tmp_path: Path) -> None:
+    path = tmp_path / "r.parquet"
+    written(path, rollout(num_envs=1), estimator="k-step", n_steps=3)
+    assert gaecli.sweep(path, [0.9], [], n_steps=[3], estimator="k-step").files[0].error is None
+    asked = [gaecli.verify(path, "advantage", estimator=name, n_steps=3) for name in ("k-step", "n-step")]
+    assert asked[0] == asked[1]
