@@ -193,6 +193,8 @@ def verify(
 
 def split_settings(given: dict[str, Any]) -> tuple[Settings, RunOptions]:
     """Keyword arguments as `Settings` and `RunOptions`; `reward_column=` and the like name columns."""
+    if "reward" in given and "rewards" not in given:  # the flag is given once for each
+        given["rewards"] = given.pop("reward")
     columns = dict(given.pop("columns", None) or {})
     for role in ROLES:
         name = given.pop("unit" if role == "unit" else f"{role}_column", None)
@@ -200,11 +202,18 @@ def split_settings(given: dict[str, Any]) -> tuple[Settings, RunOptions]:
             columns[role] = name
     unknown = set(given) - SETTING_NAMES - OPTION_NAMES
     if unknown:
-        raise UsageError(
-            f"no setting `{sorted(unknown)[0]}`",
-            hint=f"settings: {', '.join(sorted(SETTING_NAMES | OPTION_NAMES))}",
-        )
+        raise _no_setting(sorted(unknown)[0])
     settings = {name: value for name, value in given.items() if name in SETTING_NAMES}
     options = {name: value for name, value in given.items() if name in OPTION_NAMES}
     preset = settings.pop("preset", None) or "exact"
     return Settings.from_preset(preset, columns=columns, **settings), RunOptions(**options)
+
+
+def _no_setting(name: str) -> UsageError:
+    import difflib
+
+    of_roles = ["unit" if role == "unit" else f"{role}_column" for role in ROLES]
+    known = sorted({*SETTING_NAMES, *OPTION_NAMES, *of_roles} - {"columns"})
+    near = difflib.get_close_matches(name, known, n=1)
+    meant = f"`{near[0]}` is one; " if near else ""
+    return UsageError(f"no setting `{name}`", hint=f"{meant}settings: {', '.join(known)}")

@@ -146,7 +146,7 @@ def _check_without_values(file: RolloutFile, settings: Settings) -> None:
 
 def _with_success(file: RolloutFile, roles: Roles, name: str) -> Roles:
     """Success in place of the rewards; where it is of whole episodes, a column that says which steps there are."""
-    _named(file, "success", name)
+    _named(file, "success", name, flag_of("success"))
     steps = [roles.names.get(role, name) for role in ("mask", "terminated", "truncated", "done", "value")]
     deepest = max([name, *steps], key=lambda each: _depth(file.find(each)))  # the first of equals
     found = roles.without("reward")
@@ -178,7 +178,9 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
             continue
         if option in settings.columns:
             if role == option:
-                names[role] = _named(file, role, settings.columns[option])
+                is_summed = role == "reward" and bool(settings.rewards)
+                flag = "--reward" if is_summed else flag_of(role)
+                names[role] = _named(file, role, settings.columns[option], flag)
             continue
         found = own.get(role) or [name for name in _by_names(file, role, usual) if name not in taken]
         if found:
@@ -256,7 +258,7 @@ def done_at(roles: Roles, settings: Settings) -> DoneAt:
     return (settings.convention.done_at if is_alone else None) or "end"
 
 
-def _named(file: RolloutFile, role: str, name: str) -> str:
+def _named(file: RolloutFile, role: str, name: str, flag: str) -> str:
     """A column that the user named; `none` says that no column plays this role."""
     if file.find(name) is not None:
         return name
@@ -264,7 +266,7 @@ def _named(file: RolloutFile, role: str, name: str) -> str:
         return ""
     raise UsageError(
         f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
-        hint=did_you_mean(name, flag_of(role), file),
+        hint=did_you_mean(name, flag, file),
     )
 
 

@@ -57,6 +57,11 @@ def plain_group_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in FEW or value not in ((), {})}
 
 
+def weighted_sum(rewards: Mapping[str, float]) -> str:
+    """As one would say it: `accuracy + 0.5 format`."""
+    return " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in rewards.items())
+
+
 def _weighed(text: str) -> tuple[str, float]:
     """`accuracy=0.5`, or a name alone."""
     name, equals, weight = text.rpartition("=")

@@ -14,6 +14,7 @@ import numpy as np
 from gaecli.columns import MissingRoleError
 from gaecli.errors import GaeError, UsageError
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile
+from gaecli.formats.stored import own_columns
 from gaecli.layouts.demands import likely_flags
 from gaecli.names import GROUP_NAMES, RESULT_NAMES
 from gaecli.presets import PRESETS
@@ -264,7 +265,14 @@ def _rewards(file: RolloutFile, kind: ResponseLogKind) -> Sequence[str]:
             return found
     if kind.rewards:
         return ()
-    known = {*kind.texts, *kind.others, *kind.group, *kind.no_rewards, *RESULT_NAMES, *_own(file)}
+    known = {
+        *kind.texts,
+        *kind.others,
+        *kind.group,
+        *kind.no_rewards,
+        *RESULT_NAMES,
+        *own_columns(file.provenance),
+    }
     return [name for name, info in file.columns.items() if name not in known and _is_number(info)]
 
 
@@ -282,10 +290,3 @@ def _has_form(name: str, form: str) -> bool:
 
 def _is_number(info: ColumnInfo | None) -> bool:
     return info is not None and info.unusable is None and info.kind in ("float", "int")
-
-
-def _own(file: RolloutFile) -> Sequence[str]:
-    """What an earlier run wrote is no reward."""
-    settings = (file.provenance or {}).get("settings")
-    name = settings.get("advantage_column") if isinstance(settings, dict) else None
-    return (name, f"{name}_raw") if isinstance(name, str) else ()

@@ -406,6 +406,8 @@ class Settings(LabelSettings):
             found["columns"] = dict(item for item in self.columns.items() if item not in theirs)
         else:
             del found["stream"]
+        if self.rewards:
+            found["columns"].pop("reward", None)
         for name in UNIT_SETTINGS:
             if not self.is_over_units or found[name] is None:
                 del found[name]

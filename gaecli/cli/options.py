@@ -237,7 +237,13 @@ _SETTINGS = (
         "drop",
     ),
     Option("advantage_column", "Name of the column written.", _COLUMNS, "NAME", "advantage"),
-    Option("return_column", "Name of the column written.", _COLUMNS, "NAME", "return"),
+    # No default of its own: it would be taken for what the user says, and `--names` says another one.
+    Option(
+        "return_column",
+        "Name of the column written. Default: `return`, or that of `--names`.",
+        _COLUMNS,
+        "NAME",
+    ),
     Option(
         "normalize",
         "Normalise advantages over `all` inputs of this command, per `file`, or per `episode`. "

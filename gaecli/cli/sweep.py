@@ -53,6 +53,8 @@ def sweep(
     kind = ESTIMATORS[estimators[0]]
     n_steps = parse_whole_numbers(windows, "--n-steps") if windows is not None else []
     first = {"n_steps": n_steps[0]} if n_steps and "n_steps" not in kind.unused else {}
+    if not is_grid:
+        _check_no_grid(gammas, lams, windows, given["output"])
     settings = [
         given.settings({"preset": preset, "estimator": estimator, **(first if is_grid else {})})
         for estimator in estimators
@@ -78,7 +80,6 @@ def sweep(
 
         found = run(sources, *grid, settings[0], SweepOptions(**options), windows=n_steps)
     else:
-        _check_no_grid(gammas, lams, windows, given["output"])
         from gaecli.commands.sweep import SweepOptions, sweep_side_by_side
 
         found = sweep_side_by_side(sources, settings, SweepOptions(**options))

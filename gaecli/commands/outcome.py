@@ -216,7 +216,7 @@ def _file(
         layout=layout.kind.name,
         counts=counts,
         method=method,
-        columns=_roles(layout.roles.names, stream.settings.success_column),
+        columns=_roles(layout.roles.names, stream.settings),
     )
 
 
@@ -228,11 +228,12 @@ def _units(files: Sequence[FileSummary], totals: Totals) -> UnitCounts | None:
     return UnitCounts(column, reading, totals.units_by_id + totals.units_by_end)
 
 
-def _roles(names: Mapping[str, str], success: str | None) -> dict[str, str]:
-    """Which column was taken for what; success stands in place of the rewards."""
-    if success is None:
+def _roles(names: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """Which column was taken for what; success stands in place of the rewards, and so do several of them."""
+    if settings.success_column is None and not settings.rewards:
         return dict(names)
-    return {"success": success, **{role: name for role, name in names.items() if role != "reward"}}
+    success = {} if settings.success_column is None else {"success": settings.success_column}
+    return {**success, **{role: name for role, name in names.items() if role != "reward"}}
 
 
 def _with(facts: StageFacts, others: StageFacts, settings: Settings) -> StageFacts:

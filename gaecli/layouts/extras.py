@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from gaecli.columns import Roles, columns_there
+from gaecli.columns import Roles, columns_there, did_you_mean
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import EstimatorKind
 from gaecli.formats.base import Column, RolloutFile, damaged
@@ -29,11 +29,13 @@ def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[s
     assert reward is not None
     for name in names:
         info = file.find(name)
-        who = _who_needs(name, settings)
+        flag = _flag_with(name, settings)
+        who = f"`{flag or f'--estimator {settings.estimator}'}`"
         if info is None:
             raise UsageError(
                 f"column `{name}` not found in `{file.path}`, which {who} needs\n"
-                f"       columns there: {columns_there(file)}"
+                f"       columns there: {columns_there(file)}",
+                hint=None if flag is None else did_you_mean(name, flag, file),
             )
         if info.damage is not None:
             raise damaged(file.path, info)
@@ -46,12 +48,18 @@ def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[s
     return tuple(names)
 
 
-def _who_needs(name: str, settings: Settings) -> str:
-    decays = {"--gamma-column": settings.gamma_column, "--lam-column": settings.lam_column}
-    for flag, column in {**decays, **settings.flagged_columns}.items():
-        if name == column:
-            return f"`{flag}`"
-    return f"`--estimator {settings.estimator}`"
+def _flag_with(name: str, settings: Settings) -> str | None:
+    """The flag that names a column of numbers; None where the estimator itself asks for it."""
+    named = {
+        "--gamma-column": settings.gamma_column,
+        "--lam-column": settings.lam_column,
+        "--baseline-column": settings.baseline_column,
+        "--length-column": settings.length_column,
+        **settings.flagged_columns,
+    }
+    if name in settings.rewards:
+        return "--reward"
+    return next((flag for flag, column in named.items() if name == column), None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from rich.text import Text
 
 from gaecli.estimator_kinds import ESTIMATORS
+from gaecli.group_settings import weighted_sum
 from gaecli.presets import ALL_PRESETS
 from gaecli.report.baselines import baseline_items
 from gaecli.report.charts import (
@@ -193,14 +194,18 @@ def _group_columns(groups: Sequence[NormalizationGroup], *, aligned: bool) -> li
 def _column_roles(summary: Summary, canvas: Canvas) -> list[Text]:
     """Which column was taken for what; a wrong guess here explains every wrong number."""
     resolved = [file.columns for file in summary.files if file.columns]
-    if not resolved:
-        return []
-    roles = resolved[0]
-    items = [_role(role, name, canvas) for role, name in roles.items()]
+    roles = resolved[0] if resolved else {}
+    items = [*_rewards(summary, canvas), *(_role(role, name, canvas) for role, name in roles.items())]
     num_others = sum(columns != roles for columns in resolved)
     if num_others:
         items.append(Text(f"otherwise in {plural(num_others, 'file')}", CAUTION))
     return items
+
+
+def _rewards(summary: Summary, canvas: Canvas) -> list[Text]:
+    """Of several columns `reward = accuracy + 0.5 format`, whose sum the row of statistics has."""
+    weights: Mapping[str, float] = summary.settings.get("rewards") or {}
+    return [_role("reward", weighted_sum(weights), canvas)] if weights else []
 
 
 def _role(role: str, name: str, canvas: Canvas) -> Text:
@@ -277,6 +282,8 @@ def _time(summary: Summary, canvas: Canvas) -> list[Text]:
     )
     items = [Text(format_seconds(seconds.total), STRONG)]
     if summary.steps_per_second and has_statistics(summary):
-        items.append(Text(format_rate(summary.steps_per_second)))
+        layouts = {file.layout for file in summary.files if file.layout is not None}
+        unit = "responses" if layouts == {"responses"} else "steps"
+        items.append(Text(format_rate(summary.steps_per_second, unit)))
     items += [Text(f"{name} {format_seconds(phase)}") for name, phase in phases if phase > 0]
     return items

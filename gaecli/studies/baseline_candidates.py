@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
+from gaecli.columns import columns_there, did_you_mean
 from gaecli.errors import GaeError, UsageError
 from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.formats.base import RolloutFile
+from gaecli.formats.stored import own_columns
+from gaecli.group_settings import names_of
 from gaecli.names import ADVANTAGE_NAMES, GROUP_NAMES, RETURN_NAMES
 from gaecli.presets.groups import group_presets
 from gaecli.records import dataclass
@@ -90,6 +93,12 @@ def _decisive(settings: Settings) -> dict[str, Any]:
 def group_columns(file: RolloutFile, given: GroupColumns) -> Sequence[GroupColumns]:
     """Those that are there and may tell groups apart."""
     if given is not None:
+        for name in names_of(given):
+            if file.find(name) is None:
+                raise UsageError(
+                    f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
+                    hint=did_you_mean(name, "--group-column", file),
+                )
         return [given]
     names = list(reversed([*file.columns, *file.inner_fields()]))
     by_name = {name.rpartition(".")[2].lower(): name for name in names} | {
@@ -120,7 +129,10 @@ def reward_columns(file: RolloutFile, settings: Settings, against: str) -> Seque
     column = file.find(against)
     may_be_list = column is not None and column.is_list  # a batch of responses in a row
     found: list[str | None] = [None]
+    ours = own_columns(file.provenance)
     for name, info in file.columns.items():
+        if name in ours:
+            continue
         last = name.rpartition(".")[2].lower()
         is_number = info.kind in ("float", "int", "bool") and info.unusable is None
         is_number &= may_be_list or not info.is_list

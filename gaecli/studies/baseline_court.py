@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from itertools import chain, product, zip_longest
 from typing import Any
 
 import numpy as np
@@ -199,17 +199,21 @@ class BaselineCourt:
         files = self._plan.open_all(self._settings)
         loaded = {name: load_column(files, name, self._memory_bytes) for name in names}
         by_group = {choice.settings.group_column: choice for choice in singles}
-        found, plain = [], []
+        found: list[list[_Choice | None]] = []
+        plain: list[_Choice | None] = []
         for group, choice in by_group.items():
             held = choice.column.held
             path = str(self._plan.paths[0])
             numbers = {name: cells_of(one, choice.cells, path)[held] for name, one in loaded.items()}
             weights = reward_weights(numbers, choice.column.column, choice.column.groups)
-            found += [self._sum(group, one) for one in weights]
+            found.append([self._sum(group, one) for one in weights])
             plain += [self._sum(group, dict.fromkeys(named, 1.0))] if len(named) > 1 else []
-        sums = [one for one in found if one is not None and not one.num_unexplained]
+        # By turns: a part of a group is on the same line as the whole group is, in weights of the same sizes.
+        by_turns = chain.from_iterable(zip_longest(*found))
+        sums = [one for one in by_turns if one is not None and not one.num_unexplained]
         # Several rewards that are scaled one by one are no straight line in any sum of them.
-        return [*sums[:_MOST_CHOICES], *[one for one in plain if one is not None]][: 2 * _MOST_CHOICES]
+        last = [one for one in plain if one is not None][:_MOST_CHOICES]
+        return [*sums[: 2 * _MOST_CHOICES - len(last)], *last]
 
     def _sum(self, group: GroupColumns, rewards: Mapping[str, float]) -> _Choice | None:
         settings = reading_with(self._settings, group, None, rewards)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from gaecli.estimators.baselines import group_rule
+from gaecli.group_settings import weighted_sum
 from gaecli.records import dataclass
 from gaecli.results import Attempt, Deviation
 from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
@@ -178,8 +179,7 @@ def told_columns(settings: Settings) -> dict[str, str]:
     """What tells groups and rewards, as one would say it: `accuracy + 0.5 format`."""
     found = {"group": ", ".join(settings.group_columns)} if settings.group_columns else {}
     if settings.rewards:
-        parts = [name if weight == 1 else f"{weight:g} {name}" for name, weight in settings.rewards.items()]
-        return {**found, "reward": " + ".join(parts)}
+        return {**found, "reward": weighted_sum(settings.rewards)}
     return {**found, **settings.columns}
 
 

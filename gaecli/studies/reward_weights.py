@@ -41,12 +41,12 @@ def reward_weights(
         left: FloatArray = numbers - (summed(numbers) / counts)[groups]
         return left
 
-    parts = {name: centred(np.nan_to_num(numbers)) for name, numbers in rewards.items()}
+    # What one reward function says nothing of has no part of the score.
+    said = {name: np.nan_to_num(numbers) for name, numbers in rewards.items()}
+    parts = {name: centred(numbers) for name, numbers in said.items()}
     spreads = {name: float(np.sqrt(np.square(part).mean())) for name, part in parts.items()}
     names = [
-        name
-        for name, spread in spreads.items()
-        if spread > 1e-9 * float(np.abs(rewards[name]).max(initial=0.0))
+        name for name, spread in spreads.items() if spread > 1e-9 * float(np.abs(said[name]).max(initial=0.0))
     ]
     along = centred(column)
     lengths = np.sqrt(summed(np.square(along)))

@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from cli.rollout_files import LAST_ROWS, LENGTH, ROWS, columns, document_of, ok, write, written
 
+import gaecli
+
 
 @pytest.fixture
 def without_values(tmp_path):
@@ -88,3 +90,21 @@ def test_flags_that_do_not_go_together_are_refused(run_gae, without_values, flag
     assert result.returncode == 2
     assert message in result.stderr
     assert without_values.read_bytes() == before
+
+
+def test_k_step_is_n_step_to_every_command(run_gae, tmp_path):
+    path = write(tmp_path / "r.parquet")
+    swept = document_of(
+        run_gae("sweep", path, "--estimator", "k-step", "--n-steps", "2", "--gamma", "0.9", "--json")
+    )
+    assert swept["settings"]["estimator"] == "n-step"
+    made = tmp_path / "made.parquet"
+    ok(run_gae("compute", path, "-o", made, "--estimator", "n-step", "--n-steps", "2", "--quiet"))
+    assert gaecli.verify(made, "return", estimator="k-step", n_steps=2).best.estimator == "n-step"
+
+
+def test_a_grid_of_several_estimators_is_refused_by_the_flag_that_asks_for_it(run_gae, tmp_path):
+    path = write(tmp_path / "r.parquet")
+    result = run_gae("sweep", path, "--estimator", "n-step,mc", "--n-steps", "1,3")
+    assert result.returncode == 2
+    assert "`--n-steps` makes a grid of one estimator" in result.stderr

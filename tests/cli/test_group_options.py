@@ -102,3 +102,13 @@ def test_what_is_not_to_be_had_is_refused(
     assert result.returncode == 2
     assert words in result.stderr
     assert completions.read_bytes() == before
+
+
+@pytest.mark.parametrize("rewards", [("acuracy_reward",), ("accuracy_reward", "acuracy_reward=2")])
+def test_a_reward_that_is_not_there_is_named_by_its_own_flag(
+    run_gae: Callable[..., Any], completions: Path, rewards: tuple[str, ...]
+) -> None:
+    flags = [word for name in rewards for word in ("--reward", name)]
+    result = run_gae("compute", completions, "--estimator", "grpo", "--group-column", "prompt", *flags)
+    assert result.returncode == 2
+    assert "hint: pass `--reward accuracy_reward`" in result.stderr

@@ -289,6 +289,27 @@ def test_a_set_of_lerobot_lists_its_new_features(tmp_path: Path) -> None:
     assert (again.labels.labelled, again.success.successes, again.success.longest_episode) == (20, 3, 7)
 
 
+def test_names_of_lerobot_hold_on_the_command_line(tmp_path: Path, run_gae: Any) -> None:
+    root = write_lerobot(tmp_path / "set", TASKS.columns(), [4])
+    command = (
+        "compute",
+        root,
+        "--success-column",
+        "next.success",
+        "--failure-cost",
+        "5",
+        "--names",
+        "lerobot",
+    )
+    assert run_gae(*command, "--estimator", "mc").returncode == 0
+    assert list(read_all(root))[-2:] == ["mc_return", "is_terminal"]
+    result = run_gae(
+        *command, "--estimator", "n-step", "--n-steps", "3", "--value-column", "timestamp", "--force"
+    )
+    assert result.returncode == 2
+    assert "`mc_return` of `--names lerobot` is a Monte-Carlo return" in result.stderr
+
+
 def test_the_sidecar_of_a_set_has_labels(tmp_path: Path) -> None:
     root = write_lerobot(tmp_path / "set", TASKS.columns(), [4])
     options = {"success_column": "next.success", "failure_cost": 5, "sidecar": True}

@@ -183,6 +183,12 @@ def test_only_the_group_column_that_is_given_is_tried(tmp_path: Path) -> None:
     ).is_reproduced
 
 
+def test_a_group_column_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="column `promt` not found") as error:
+        gaecli.verify(written(tmp_path, trl_grpo), group_column=["prompt", "promt"])
+    assert error.value.hint == "pass `--group-column prompt`"
+
+
 def renamed(folder: Path, path: Path, **names: str) -> Path:
     table = pq.read_table(path)
     pq.write_table(
@@ -255,14 +261,21 @@ def several_rewards(
     of_groups: Callable[..., list[float]],
     *,
     each_alone: bool = False,
+    by_step: bool = True,
+    missing: int = 0,
 ) -> Path:
-    """Two reward functions, a length that is none, and prompts that come again at another step of training."""
+    """Two reward functions, a length that is none, and prompts that come again at another step of training.
+
+    The first says nothing of the first `missing` responses.
+    """
     random = np.random.default_rng(2)
     keys = [(step, prompt) for step in (1, 2) for prompt in "abcd" for _ in range(6)]
     first, second = random.choice([0.0, 1.0], len(keys)), random.choice([0.0, 0.5, 1.0], len(keys))
+    first[:missing] = 0.0
     advantages = np.zeros(len(keys))
-    for key in dict.fromkeys(keys):
-        rows = [row for row, other in enumerate(keys) if other == key]
+    groups = keys if by_step else [(0, prompt) for _, prompt in keys]
+    for key in dict.fromkeys(groups):
+        rows = [row for row, other in enumerate(groups) if other == key]
         parts = [first[rows].tolist(), second[rows].tolist()]
         if each_alone:
             made = [of_groups(part) for part in parts]
@@ -277,7 +290,7 @@ def several_rewards(
     table = {
         "step": [step for step, _ in keys],
         "prompt": [prompt for _, prompt in keys],
-        "accuracy_reward": first,
+        "accuracy_reward": [None] * missing + first[missing:].tolist(),
         "format_reward": second,
         "completion_length": random.integers(10, 99, len(keys)),
         "advantage": advantages.astype(np.float32),
@@ -315,3 +328,44 @@ def test_no_weights_make_what_is_no_sum(tmp_path: Path) -> None:
         several_rewards(tmp_path, (1.0, 1.0), lambda scores: [score**3 for score in scores])
     )
     assert found.exit_code == 3
+
+
+def test_a_reward_that_is_missing_has_no_part_of_the_sum(tmp_path: Path) -> None:
+    found = gaecli.verify(several_rewards(tmp_path, (1.0, 0.5), trl_grpo, missing=3))
+    assert found.is_reproduced
+    assert found.best.columns["reward"] == "accuracy_reward + 0.5 format_reward"
+
+
+def test_groups_of_which_others_are_parts_are_tried_with_every_size_of_weights(tmp_path: Path) -> None:
+    """Of a step of training the responses are on one line too, whose slope and middle are those of all steps."""
+    found = gaecli.verify(several_rewards(tmp_path, (1.0, 0.5), trl_grpo, by_step=False))
+    assert found.is_reproduced
+    assert found.best.columns == {"group": "prompt", "reward": "accuracy_reward + 0.5 format_reward"}
+
+
+def test_several_group_columns_are_tried_together(tmp_path: Path, run_gae) -> None:
+    path = several_rewards(tmp_path, (1.0, 0.0), trl_grpo)
+    renamed = tmp_path / "renamed.parquet"
+    pq.write_table(pq.read_table(path).rename_columns({"step": "iteration", "prompt": "q"}), renamed)
+    flags = ("--group-column", "q", "--group-column", "iteration")
+    result = run_gae("verify", renamed, *flags, "--json")
+    assert result.returncode == 0
+    assert json.loads(result.stdout)["attempts"][0]["columns"]["group"] == "q, iteration"
+
+
+def test_what_gae_compute_wrote_is_no_reward(tmp_path: Path) -> None:
+    """A normalised advantage is a straight line of the raw one, whatever both were made of."""
+    path = several_rewards(tmp_path, (1.0, 0.5), trl_grpo)
+    made = tmp_path / "made.parquet"
+    gaecli.compute(
+        path,
+        made,
+        estimator="gdpo",
+        group_column=["step", "prompt"],
+        rewards=["accuracy_reward", "format_reward=0.3"],
+        advantage_column="adv",
+        normalize="file",
+        keep_raw=True,
+    )
+    found = gaecli.verify(made, "adv", group_column=["step", "prompt"])
+    assert not [one for one in found.attempts if "adv" in one.columns.get("reward", "")]
