@@ -215,6 +215,23 @@ class TestLengths:
         assert of_rows.tolist() == pytest.approx(expected, rel=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("estimator", "options"),
+    [("opo", {"length_column": "n", "group_column": "prompt"}), ("remax", {"baseline_column": "n"})],
+)
+@pytest.mark.parametrize("cell", [None, float("nan"), float("inf")])
+def test_a_length_or_a_baseline_that_is_no_number_is_an_error(
+    tmp_path: Path, estimator: str, options: dict[str, str], cell: float | None
+) -> None:
+    path = write(tmp_path / "r.parquet", prompt=["p"] * 3, reward=[1.0, 0.0, None], n=[3.0, cell, None])
+    asked = {"estimator": estimator, "layout": "responses", "unscored": "zero", **options}
+    with pytest.raises(gaecli.DataError, match="`n` is null, NaN or infinite in 1 of the rows"):
+        gaecli.compute(path, **asked)
+    write(path, prompt=["p"] * 3, reward=[1.0, 0.0, None], n=[3.0, 1.0, None])
+    gaecli.compute(path, **asked)  # what has no score is compared with none
+    assert np.isfinite(pq.read_table(path)["advantage"].to_numpy()).all()
+
+
 def test_batches_may_be_told_by_a_column(tmp_path: Path) -> None:
     path = write(tmp_path / "r.parquet", prompt=PROMPTS, reward=SCORES, task=TASKS)
     with small_blocks(3, dtype=np.float64):

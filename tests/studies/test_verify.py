@@ -329,7 +329,7 @@ class TestDeviations:
     def test_a_single_row(self, tmp_path):
         rollout, column = self.column()
         column[1, 40] += 0.5
-        found = verify(rollout.write(tmp_path / "r.parquet", column), "adv")
+        found = verify(rollout.write(tmp_path / "r.parquet", column), "adv", preset="torchrl")
         assert found.exit_code == 3
         assert (found.best.gamma, found.best.lam) == (0.95, 0.9)
         assert [(d.count, d.first_row) for d in found.deviations] == [(1, NUM_STEPS + 40)]
