@@ -262,6 +262,20 @@ def test_lists_of_tokens_have_a_number_per_row_or_per_token(tmp_path: Path) -> N
         assert names_of(found) == ["verl grpo", "skyrl grpo"], name
 
 
+def test_the_groups_of_tokens_are_found_where_responses_are_of_several_lengths(tmp_path: Path) -> None:
+    rows = rows_of({"a": [1.0, 0.0, 0.0, 1.0], "b": [0.0, 2.0, 0.5, 0.0]}, verl_grpo)
+    lengths = [1 + 3 * row % 7 for row in range(len(rows))]
+    path = tmp_path / "tokens.parquet"
+    table = {
+        "prompt": [prompt for prompt, *_ in rows],
+        "reward": [[0.0] * (n - 1) + [score] for n, (_, score, _) in zip(lengths, rows, strict=True)],
+        "advantages": [[advantage] * n for n, (*_, advantage) in zip(lengths, rows, strict=True)],
+    }
+    pq.write_table(pa.table(table), path)
+    found = gaecli.verify(path, "advantages")
+    assert (found.is_reproduced, found.best.columns.get("group")) == (True, "prompt")
+
+
 def test_the_page_names_rule_groups_and_reward(tmp_path: Path, run_gae) -> None:
     result = run_gae("verify", written(tmp_path, trl_grpo))
     assert result.returncode == 0
