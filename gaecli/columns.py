@@ -12,7 +12,7 @@ from dataclasses import field, replace
 
 from gaecli.choices import DoneAt
 from gaecli.errors import DataError, UsageError
-from gaecli.estimator_kinds import ESTIMATOR_ROLES, ESTIMATORS
+from gaecli.estimator_kinds import ESTIMATOR_ROLES, ESTIMATORS, EstimatorKind
 from gaecli.formats.base import TWO_COLUMNS, ColumnInfo, RolloutFile, damaged
 from gaecli.formats.stored import own_columns
 from gaecli.names import (
