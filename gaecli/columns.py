@@ -27,9 +27,9 @@ from gaecli.names import (
     RLDS_FLAGS,
     START_FLAGS,
 )
-from gaecli.off_policy_columns import missing_own, other_ways
 from gaecli.records import dataclass
-from gaecli.settings import ROLES, Settings
+from gaecli.setting_fields import ROLES
+from gaecli.settings import Settings
 from gaecli.summary import RoleReason
 
 #: Roles that a file can do without: a column that has the name and cannot play it is not used, which is told.
@@ -113,14 +113,12 @@ def resolve(file: RolloutFile, settings: Settings) -> Roles:
         roles = _with_success(file, roles, settings.success_column)
     for role in settings.kind.roles:
         if role not in roles.names:
-            raise (
-                _missing(file, role)
-                if role in _SUGGESTED
-                else missing_own(settings.kind, role, file.path, columns_there(file))
-            )
-    roles = roles.without(
-        *other_ways(settings.kind, roles.names, roles.explicit, file.path, columns_there(file))
-    )
+            raise _missing(file, role) if role in _SUGGESTED else _missing_own(file, settings, role)
+    if settings.kind.ways:
+        from gaecli.off_policy_columns import other_ways
+
+        there = columns_there(file)
+        roles = roles.without(*other_ways(settings.kind, roles.names, roles.explicit, file.path, there))
     if "value" not in roles.names:
         _check_without_values(file, settings)
     if settings.is_over_units and "unit" not in roles.names:
@@ -381,6 +379,12 @@ def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
             hint=f"name another column with `{flag_of(role)}`",
         )
     return checked
+
+
+def _missing_own(file: RolloutFile, settings: Settings, role: str) -> UsageError:
+    from gaecli.off_policy_columns import missing_own
+
+    return missing_own(settings.kind, role, file.path, columns_there(file))
 
 
 def _missing(file: RolloutFile, role: str) -> MissingRoleError:

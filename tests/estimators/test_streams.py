@@ -18,8 +18,9 @@ from rich.console import Console
 import gaecli
 from gaecli.commands.check import check
 from gaecli.report.inspection import render_inspection
-from gaecli.reward_streams import RewardStream, parsed
+from gaecli.reward_streams import RewardStream
 from gaecli.settings import Settings
+from gaecli.stream_settings import parsed
 from gaecli.summary import Inspection
 
 RNG = np.random.default_rng(11)
