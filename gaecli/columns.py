@@ -12,7 +12,7 @@ from dataclasses import field, replace
 
 from gaecli.choices import DoneAt
 from gaecli.errors import DataError, UsageError
-from gaecli.estimator_kinds import ESTIMATOR_ROLES, ESTIMATORS
+from gaecli.estimator_kinds import ESTIMATOR_ROLES, ESTIMATORS, EstimatorKind
 from gaecli.formats.base import TWO_COLUMNS, ColumnInfo, RolloutFile, damaged
 from gaecli.formats.stored import own_columns
 from gaecli.names import (
@@ -113,7 +113,11 @@ def resolve(file: RolloutFile, settings: Settings) -> Roles:
         roles = _with_success(file, roles, settings.success_column)
     for role in settings.kind.roles:
         if role not in roles.names:
-            raise _missing(file, role) if role in _SUGGESTED else _missing_own(file, settings, role)
+            raise (
+                _missing(file, role, settings.kind)
+                if role in _SUGGESTED
+                else _missing_own(file, settings, role)
+            )
     if settings.kind.ways:
         from gaecli.off_policy_columns import other_ways
 
@@ -387,7 +391,7 @@ def _missing_own(file: RolloutFile, settings: Settings, role: str) -> UsageError
     return missing_own(settings.kind, role, file.path, columns_there(file))
 
 
-def _missing(file: RolloutFile, role: str) -> MissingRoleError:
+def _missing(file: RolloutFile, role: str, kind: EstimatorKind) -> MissingRoleError:
     numbers = [name for name, info in file.columns.items() if info.kind in ("float", "int")]
     near = _nearest(role, numbers)
     flag = flag_of(role)
@@ -399,11 +403,13 @@ def _missing(file: RolloutFile, role: str) -> MissingRoleError:
             "`output_write_episodes=False` to get columns"
         )
     else:
-        hint = f"name it with `{flag}`, or add a {role} column: GAE needs one {role} per step"
+        what = "GAE" if kind.name == "gae" else f"`--estimator {kind.name}`"
+        steps = "response, or per step" if kind.is_scored else "step"
+        hint = f"name it with `{flag}`, or add a {role} column: {what} needs one {role} per {steps}"
         without = [
-            f"`--estimator {kind.name}`"
-            for kind in ESTIMATORS.values()
-            if role not in kind.roles and not kind.is_scored
+            f"`--estimator {other.name}`"
+            for other in ESTIMATORS.values()
+            if role not in other.roles and not other.is_scored
         ]
         flags = [name for name in file.columns if "success" in name.lower()] if role == "reward" else []
         if flags:

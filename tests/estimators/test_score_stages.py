@@ -158,6 +158,10 @@ class TestSplitRollouts:
         found = run(self.path(tmp_path), 2, sample_of="rollout", normalize="all", norm_ddof=0, norm_eps=0.0)
         np.testing.assert_allclose(found[[0, 3, 4]], np.array([2, -1, -1]) / 2**0.5, rtol=1e-12)
 
+    def test_what_tells_groups_apart_tells_no_rollouts_apart(self, tmp_path: Path) -> None:
+        with pytest.raises(gaecli.UsageError, match="each group would be one rollout"):
+            run(self.path(tmp_path), sample_of="prompt")
+
     def test_samples_with_scores_of_their_own_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(gaecli.DataError, match="different scores") as caught:
             run(self.path(tmp_path, (4.0, 4.0, 3.0, 1.0, 1.0, 1.0)), 2, sample_of="rollout")
