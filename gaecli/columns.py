@@ -12,7 +12,7 @@ from dataclasses import field, replace
 
 from gaecli.choices import DoneAt
 from gaecli.errors import DataError, UsageError
-from gaecli.estimator_kinds import ESTIMATOR_ROLES, ESTIMATORS
+from gaecli.estimator_kinds import ESTIMATOR_ROLES, ESTIMATORS, EstimatorKind
 from gaecli.formats.base import TWO_COLUMNS, ColumnInfo, RolloutFile, damaged
 from gaecli.formats.stored import own_columns
 from gaecli.names import (
@@ -114,7 +114,7 @@ def resolve(file: RolloutFile, settings: Settings) -> Roles:
     for role in settings.kind.roles:
         if role not in roles.names:
             raise (
-                _missing(file, role)
+                _missing(file, role, settings.kind)
                 if role in _SUGGESTED
                 else missing_own(settings.kind, role, file.path, columns_there(file))
             )
@@ -383,7 +383,7 @@ def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
     return checked
 
 
-def _missing(file: RolloutFile, role: str) -> MissingRoleError:
+def _missing(file: RolloutFile, role: str, kind: EstimatorKind) -> MissingRoleError:
     numbers = [name for name, info in file.columns.items() if info.kind in ("float", "int")]
     near = _nearest(role, numbers)
     flag = flag_of(role)
@@ -395,11 +395,13 @@ def _missing(file: RolloutFile, role: str) -> MissingRoleError:
             "`output_write_episodes=False` to get columns"
         )
     else:
-        hint = f"name it with `{flag}`, or add a {role} column: GAE needs one {role} per step"
+        what = "GAE" if kind.name == "gae" else f"`--estimator {kind.name}`"
+        steps = "response, or per step" if kind.is_scored else "step"
+        hint = f"name it with `{flag}`, or add a {role} column: {what} needs one {role} per {steps}"
         without = [
-            f"`--estimator {kind.name}`"
-            for kind in ESTIMATORS.values()
-            if role not in kind.roles and not kind.is_scored
+            f"`--estimator {other.name}`"
+            for other in ESTIMATORS.values()
+            if role not in other.roles and not other.is_scored
         ]
         flags = [name for name in file.columns if "success" in name.lower()] if role == "reward" else []
         if flags:

@@ -100,6 +100,11 @@ def check_group_settings(settings: Any) -> None:
     names = settings.group_columns
     if len(set(names)) < len(names) or "" in names:
         raise UsageError("`--group-column` names a column twice, or none", hint="name each column once")
+    if settings.sample_of in names:
+        raise UsageError(
+            f"`--sample-of {settings.sample_of}` is a column of the groups, so that each group would be one rollout",
+            hint="`--sample-of` names the column whose values tell the rollouts of a group apart",
+        )
 
 
 def _check_few(settings: Any) -> None:

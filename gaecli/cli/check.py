@@ -8,19 +8,20 @@ from collections.abc import Sequence
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.label_options import SUCCESS_OPTIONS
-from gaecli.cli.options import GROUP_OPTIONS, ROLE_COLUMNS
+from gaecli.cli.options import ENDS, ESTIMATOR, GROUPS, OWN, ROLE_COLUMNS, STREAMS, SUCCESS, UNITS
 from gaecli.diagnosis import Checkup
 
 
 @command(
-    "inputs select ignore strict list_rules estimator",
-    "gamma n_steps preset truncation bootstrap done_at gamma_column lam_column",
-    "stream unit unit_is unit_reward unit_value turn_gamma",
-    "layout mask_mode masked_reward",
-    GROUP_OPTIONS,
-    SUCCESS_OPTIONS,
-    ROLE_COLUMNS,
+    *(
+        "inputs select ignore strict list_rules",
+        ESTIMATOR,
+        "gamma gamma_column lam_column",
+        OWN,
+        STREAMS,
+        ENDS,
+    ),
+    *("mask_mode masked_reward", UNITS, GROUPS, ROLE_COLUMNS, SUCCESS),
     "memory files_from join document_json quiet",
 )
 def check(

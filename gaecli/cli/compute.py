@@ -9,25 +9,31 @@ from collections.abc import Sequence
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.options import GROUP_OPTIONS, ROLE_COLUMNS
+from gaecli.cli.options import (
+    DECAYS,
+    ENDS,
+    ESTIMATOR,
+    GROUPS,
+    LABELS,
+    MASKS,
+    NORMALIZATION,
+    OWN,
+    ROLE_COLUMNS,
+    STREAMS,
+    SUCCESS,
+    UNITS,
+    WRITTEN,
+)
 from gaecli.cli.values import check_plot
 from gaecli.settings import RunOptions, Settings
 from gaecli.summary import Summary
 
 
 @command(
-    "inputs estimator gamma lam preset lam_alpha n_steps truncation bootstrap done_at layout",
-    "lam_retain lam_value lam_value_alpha lam_value_retain gamma_column lam_column rho_bar c_bar pg_bar",
-    "stream unit unit_is unit_reward unit_value turn_gamma",
-    "mask_mode masked_reward mask_fill",
-    GROUP_OPTIONS,
-    ROLE_COLUMNS,
-    "advantage_column return_column normalize normalize_by norm_ddof norm_eps norm_floor keep_raw",
-    "success_column success_reward failure_cost success_at label_rule label_quantile label_side label_threshold",
-    "label_operator label_by force_positive label_forced label_column label_type weight weight_column weight_beta",
-    "weight_max expectile progress_column progress_chunk progress_kappa names terminal_column device",
-    "precision memory jobs files_from join output sidecar overwrite force dry_run plot json quiet",
-    "no_progress on_nan",
+    *("inputs", ESTIMATOR, DECAYS, OWN, STREAMS, ENDS, MASKS, UNITS),
+    *(NORMALIZATION, GROUPS, ROLE_COLUMNS, SUCCESS, LABELS, WRITTEN),
+    "device precision memory jobs files_from join on_nan",
+    "output sidecar overwrite force dry_run plot json quiet no_progress",
 )
 def compute(given: Given, plot: str | None, json: bool, quiet: bool, no_progress: bool) -> None:
     """Compute advantages and returns, by GAE or another estimator, and write them into the file.

@@ -5,21 +5,16 @@ from __future__ import annotations
 import sys
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.label_options import SUCCESS_OPTIONS
-from gaecli.cli.options import GROUP_OPTIONS, ROLE_COLUMNS
+from gaecli.cli.options import ENDS, ESTIMATOR, GROUPS, OWN, ROLE_COLUMNS, SUCCESS
 from gaecli.results import Derivation, Explanation
 
 _TOP = 12
 
 
 @command(
-    "one_input row the_episode the_step the_env top",
-    "estimator n_steps rho_bar c_bar pg_bar gamma lam preset truncation bootstrap done_at",
-    "layout mask_mode masked_reward norm_ddof norm_eps norm_floor",
-    SUCCESS_OPTIONS,
-    GROUP_OPTIONS,
-    ROLE_COLUMNS,
-    "advantage_column memory join document_json on_nan",
+    *("one_input row the_episode the_step the_env top", ESTIMATOR, "gamma lam", OWN, ENDS),
+    *("mask_mode masked_reward", "norm_ddof norm_eps norm_floor", GROUPS, ROLE_COLUMNS, SUCCESS),
+    "advantage_column memory join on_nan document_json",
 )
 def explain(
     given: Given,

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.label_options import SUCCESS_OPTIONS
-from gaecli.cli.options import GROUP_OPTIONS, ROLE_COLUMNS
+from gaecli.cli.options import ENDS, ESTIMATOR, GROUPS, OWN, ROLE_COLUMNS, STREAMS, SUCCESS, UNITS, WRITTEN
 from gaecli.cli.values import check_plot
 from gaecli.errors import UsageError
 from gaecli.settings import RunOptions, Settings
@@ -21,14 +20,9 @@ if TYPE_CHECKING:
 
 
 @command(
-    "inputs episodes head estimator",
-    "gamma lam n_steps preset truncation bootstrap done_at layout gamma_column lam_column",
-    "stream unit unit_is unit_reward unit_value turn_gamma",
-    "mask_mode masked_reward",
-    GROUP_OPTIONS,
-    SUCCESS_OPTIONS,
-    ROLE_COLUMNS,
-    "advantage_column return_column memory jobs files_from join document_json plot on_nan",
+    *("inputs episodes head", ESTIMATOR, "gamma gamma_column lam lam_column", OWN, STREAMS, ENDS),
+    *("mask_mode masked_reward", UNITS, GROUPS, ROLE_COLUMNS, SUCCESS, WRITTEN),
+    "memory jobs files_from join on_nan plot document_json",
 )
 def inspect(given: Given, episodes: bool, head: int, json: bool, plot: str | None) -> None:
     """Look into rollout files: columns and roles, episodes, rewards, values; what `gae compute` would do.

@@ -5,43 +5,43 @@ from __future__ import annotations
 from gaecli.cli.option import Option, number
 from gaecli.label_settings import LABEL_RULES
 
-_LABELS = "Success, labels and weights"
+_SUCCESS = "Success"
+_LABELS = "Labels and weights"
 
-#: Of commands that read rewards and write none.
-SUCCESS_OPTIONS = "success_column success_reward failure_cost success_at"
-
-LABEL_OPTIONS = (
+SUCCESS_OPTIONS = (
     Option(
         "success_column",
-        "The flag of success, per step or per episode: it makes the rewards, and every episode is over at its end.",
-        _LABELS,
+        "The flag of success, of steps or episodes: it makes the rewards, and episodes are over at their ends.",
+        _SUCCESS,
         "COLUMN",
     ),
     Option(
         "success_reward",
-        "-1/Z a step, at the end 0 or -C/Z, with Z = longest episode - 1 + C (`recap`); the same times Z "
-        "(`steps`); or 1 at the end of a success and 0 elsewhere (`sparse`).",
-        _LABELS,
+        "-1/Z a step, at the end 0 or -C/Z, Z = longest episode - 1 + C; the same times Z; or 1 at the end of a "
+        "success, else 0.",
+        _SUCCESS,
         "recap|steps|sparse",
         "recap",
     ),
-    number("failure_cost", "C, what a failure costs, in steps.", _LABELS, float, metavar="C"),
+    number("failure_cost", "C, what a failure costs, in steps.", _SUCCESS, float, metavar="C"),
     Option(
         "success_at",
         "Where the flag counts if it changes within an episode: at its last step, or at any.",
-        _LABELS,
+        _SUCCESS,
         "last|any",
     ),
+)
+
+LABEL_OPTIONS = (
     Option(
         "label_rule",
-        "Label rows as a library does; a flag given beside it wins.",
+        f"Label rows as a library does: {', '.join(LABEL_RULES)}. A flag given beside it wins.",
         _LABELS,
-        "|".join(LABEL_RULES),
+        "NAME",
     ),
     number(
         "label_quantile",
-        "Label rows by a quantile of the advantages (of the returns, where those alone are written), 0.3 for 30 %; "
-        "with `--label-side`.",
+        "Label rows by a quantile of the advantages, or of the returns if those alone are written: 0.3 is 30 %.",
         _LABELS,
         float,
         metavar="Q",
@@ -55,8 +55,7 @@ LABEL_OPTIONS = (
     number("label_threshold", "Label rows by this threshold.", _LABELS, float, metavar="X"),
     Option(
         "label_operator",
-        "Whether a number that is the threshold is positive (`ge`) or not (`gt`). Default: `gt` for `above`, "
-        "`ge` else.",
+        "The threshold itself is positive (`ge`) or not (`gt`). Default: `gt` for `above`, else `ge`.",
         _LABELS,
         "ge|gt",
     ),
@@ -64,7 +63,7 @@ LABEL_OPTIONS = (
     Option("force_positive", "A flag: these rows are positive whatever their advantage.", _LABELS, "COLUMN"),
     Option(
         "label_forced",
-        "Those rows count for the quantile, or are left out of it. Default: `counted`, or the rule's.",
+        "Whether those rows count for the quantile. Default: `counted`, or the rule's.",
         _LABELS,
         "counted|left-out",
     ),
@@ -72,8 +71,8 @@ LABEL_OPTIONS = (
     Option("label_type", "Flags, or the texts `positive` and `negative`.", _LABELS, "bool|text", "bool"),
     Option(
         "weight",
-        "Also write weights by the advantages: min(exp(A/β), max) (`awr`, `crr`), 1 where A > 0 (`crr-binary`), "
-        "|τ - 1[A < 0]| (`iql`); or by progress (`rabc`).",
+        "Also write min(exp(A/β), max) (`awr`, `crr`), 1 where A > 0 (`crr-binary`), |τ - 1[A < 0]| (`iql`), or by "
+        "progress (`rabc`).",
         _LABELS,
         "awr|crr|crr-binary|iql|rabc",
     ),

@@ -45,3 +45,7 @@ class Option(NamedTuple):
 def number(name: str, help: str, panel: str, kind: type[int] | type[float], **more: Any) -> Option:
     metavar = more.pop("metavar", kind.__name__.upper())
     return Option(name, help, panel, metavar, kind=kind, **more)
+
+
+def switch(name: str, help: str, panel: str, **more: Any) -> Option:
+    return Option(name, help, panel, kind=bool, **{"default": False, **more})

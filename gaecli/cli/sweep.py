@@ -7,7 +7,7 @@ import sys
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.options import GROUP_OPTIONS, ROLE_COLUMNS
+from gaecli.cli.options import CLIPS, ENDS, GROUPS, ROLE_COLUMNS, WRITTEN
 from gaecli.cli.values import (
     check_estimators,
     check_metric,
@@ -22,11 +22,9 @@ from gaecli.results import Sweep, SweepFile
 
 
 @command(
-    "inputs gammas lams windows swept_estimators swept_presets metric truncation bootstrap done_at layout mask_mode",
-    "masked_reward rho_bar c_bar pg_bar",
-    GROUP_OPTIONS,
-    ROLE_COLUMNS,
-    "advantage_column return_column device memory files_from join output overwrite plot document_json quiet on_nan",
+    "inputs swept_estimators swept_presets gammas lams windows metric",
+    *(CLIPS, ENDS, "mask_mode masked_reward", GROUPS, ROLE_COLUMNS, WRITTEN),
+    "device memory files_from join on_nan output overwrite plot document_json quiet",
 )
 def sweep(
     given: Given,

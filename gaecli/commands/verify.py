@@ -81,7 +81,6 @@ def verify(
     settings = settings or Settings()
     check_decays_are_numbers(settings, "gae verify")
     preset = None if preset is None else find_preset(preset).name
-    estimator = None if estimator is None else estimator_name(estimator)
     names = names_of(group_column if isinstance(group_column, str | None) else tuple(group_column))
     groups: GroupColumns = names[0] if len(names) == 1 else names or None
     estimator = estimator_name(estimator)

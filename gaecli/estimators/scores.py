@@ -13,7 +13,7 @@ import numpy as np
 from gaecli.errors import DataError
 from gaecli.estimators.base import LaneSums, Scores
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, FloatArray, IndexArray
+from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 
 #: Names of scores. That of the sum of all rewards, the number of steps, and whether the sum is not 0, as 0 or 1.
@@ -127,12 +127,33 @@ def _terms(block: Block, settings: Settings) -> dict[str, FloatArray]:
 def _per_step(block: Block, settings: Settings) -> FloatArray:
     """Lengths of whole responses, which a row has: once for each trajectory."""
     assert settings.length_column is not None
-    lengths = block.extras[settings.length_column].astype(np.float64, copy=False)
+    is_last = block.cuts.copy()
+    is_last[-1:] = True
+    lengths = given_numbers(block, settings.length_column, "--length-column", is_last)
     if (lengths < 0).any():
         raise DataError(
             f"`{settings.length_column}` holds negative numbers, which are no lengths",
             hint="name the column with the number of tokens of each response with `--length-column`",
         )
-    is_last = block.cuts.copy()
-    is_last[-1:] = True
     return np.where(is_last, lengths, 0.0)
+
+
+def given_numbers(block: Block, name: str, flag: str, where: BoolArray | None = None) -> FloatArray:
+    """[N] numbers of a column that has to have one at each step (of those in `where`) that takes part, else 0."""
+    numbers = block.extras[name].astype(np.float64, copy=False)
+    is_there = np.isfinite(numbers)
+    if is_there.all():
+        return numbers
+    lacking = ~is_there
+    for takes_part in (where, block.is_step):
+        if takes_part is not None:
+            lacking &= takes_part
+    if block.missing_rewards is not None:
+        lacking &= ~block.missing_rewards
+    if lacking.any():
+        count = int(np.count_nonzero(lacking))
+        raise DataError(
+            f"`{name}` is null, NaN or infinite in {count:,} of the rows in which it has to be a number",
+            hint=f"repair the file, leave such responses out of it, or name another column with `{flag}`",
+        )
+    return np.where(is_there, numbers, 0.0)

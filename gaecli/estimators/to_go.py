@@ -10,7 +10,7 @@ from __future__ import annotations
 from gaecli.estimators.base import Borders, Estimates
 from gaecli.estimators.monte_carlo import MonteCarlo
 from gaecli.estimators.score import nothing_beyond, without_beyond
-from gaecli.estimators.scores import sums_of
+from gaecli.estimators.scores import given_numbers, sums_of
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, FloatArray
@@ -44,4 +44,4 @@ class ToGo(MonteCarlo):
     ) -> FloatArray:
         settled = super().settle(block, advantages, inflow, threads)
         name = self.settings.baseline_column
-        return settled if name is None else settled - block.extras[name]
+        return settled if name is None else settled - given_numbers(block, name, "--baseline-column")

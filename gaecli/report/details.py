@@ -227,7 +227,7 @@ def _changed_settings(summary: Summary, canvas: Canvas) -> list[Text]:
         if value is None:
             continue
         if name in overrides:
-            words = f"{_as_flag(name, value, canvas)} over the preset's {_setting(usual[name], canvas)}"
+            words = f"{as_flag(name, value, canvas)} over the preset's {_setting(usual[name], canvas)}"
             items.append(Text(words, CAUTION))
         elif name in HEADER_SETTINGS or value == usual.get(name):
             continue
@@ -235,7 +235,7 @@ def _changed_settings(summary: Summary, canvas: Canvas) -> list[Text]:
             named = value.items()
             items += [Text(f"{_flag_of_role(role)} {canvas.clean(col)}") for role, col in named]
         else:
-            items.append(Text(_as_flag(name, value, canvas)))
+            items.append(Text(as_flag(name, value, canvas)))
     return items
 
 
@@ -243,11 +243,12 @@ def _flag_of_role(role: str) -> str:
     return "--unit" if role == "unit" else f"--{role.replace('_', '-')}-column"
 
 
-def _as_flag(name: str, value: object, canvas: Canvas) -> str:
+def as_flag(name: str, value: object, canvas: Canvas) -> str:
+    """As one would type it; of several columns, once for each."""
     if name == "rewards" and isinstance(value, Mapping):
         return " ".join(f"--reward {canvas.clean(column)}={weight:g}" for column, weight in value.items())
     if isinstance(value, list):
-        return " ".join(_as_flag(name, one, canvas) for one in value)
+        return " ".join(as_flag(name, one, canvas) for one in value)
     flag = "--" + name.replace("_", "-")
     if isinstance(value, bool):
         return flag if value else f"--no-{flag[2:]}"

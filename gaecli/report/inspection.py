@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from gaecli.decay_settings import OPTIONAL
-from gaecli.estimator_kinds import ESTIMATORS
+from gaecli.estimator_kinds import ESTIMATORS, FEW
+from gaecli.label_settings import DEFAULTS as LABEL_DEFAULTS
 from gaecli.presets import ALL_PRESETS
 from gaecli.report.charts import format_bytes, format_setting
 from gaecli.report.counts import all_responses, compares_scores, estimator_of, what_counts
-from gaecli.report.details import LABEL_WIDTH, explained_items
+from gaecli.report.details import LABEL_WIDTH, as_flag, explained_items
 from gaecli.report.listings import episode_lines, head_lines
 from gaecli.report.messages import message_lines
 from gaecli.report.notes import warning_lines
@@ -247,7 +248,8 @@ _TOLD_BY_PRESET = (
     *OPTIONAL,
     *UNIT_SETTINGS,
     "n_steps",
-    "group_column",
+    *FEW,
+    *LABEL_DEFAULTS,
     "normalize_by",
     "keep_raw",
     "join",
@@ -257,7 +259,10 @@ _TOLD_BY_PRESET = (
 def _other_flags(settings: Mapping[str, Any], canvas: Canvas) -> list[Text]:
     """As one would type them, after the preset."""
     preset = str(settings.get("preset"))
-    usual = Settings.from_preset(preset if preset in ALL_PRESETS else "exact").to_dict()
+    estimator = str(settings.get("estimator", "gae"))
+    usual = Settings.usual(
+        preset if preset in ALL_PRESETS else "exact", estimator if estimator in ESTIMATORS else "gae"
+    )
     found = {
         name: value
         for name in _TOLD_BY_PRESET
@@ -265,7 +270,7 @@ def _other_flags(settings: Mapping[str, Any], canvas: Canvas) -> list[Text]:
     }
     return [
         *_streams(found.pop("stream", ()), canvas),
-        *(Text(_flag(name, value, canvas)) for name, value in found.items()),
+        *(Text(as_flag(name, value, canvas)) for name, value in found.items()),
     ]
 
 
@@ -275,13 +280,6 @@ def _streams(given: Sequence[Mapping[str, Any]], canvas: Canvas) -> list[Text]:
     from gaecli.reward_streams import parsed
 
     return [Text(f"--stream {canvas.clean(one.text)}") for one in parsed(given)]
-
-
-def _flag(name: str, value: object, canvas: Canvas) -> str:
-    flag = name.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{flag}" if value else f"--no-{flag}"
-    return f"--{flag} {canvas.clean(str(value))}"
 
 
 def _plan(info: FileInfo, canvas: Canvas) -> list[Text]:

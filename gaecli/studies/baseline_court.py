@@ -197,7 +197,8 @@ class BaselineCourt:
         if len(names) < 2:
             return []
         files = self._plan.open_all(self._settings)
-        loaded = {name: load_column(files, name, self._memory_bytes) for name in names}
+        kinds = ("float", "int", "bool")  # a reward may be whether it was right
+        loaded = {name: load_column(files, name, self._memory_bytes, kinds) for name in names}
         by_group = {choice.settings.group_column: choice for choice in singles}
         found: list[list[_Choice | None]] = []
         plain: list[_Choice | None] = []

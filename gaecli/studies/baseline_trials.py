@@ -93,10 +93,11 @@ class ScoredColumn:
 
         counts = np.maximum(np.bincount(self.groups, minlength=size), 1).astype(np.float64)
         levels = (summed(self.column) / counts)[self.groups]
-        squares = summed(np.square(deviations))
-        products = summed(deviations * (self.column - levels))
-        slopes = np.divide(products, squares, out=np.zeros(size), where=squares > 0)[self.groups]
+        # Of the cells, not of the trajectories: a long one has more of them.
         centres = (summed(deviations) / counts)[self.groups]
+        squares = summed(np.square(deviations - centres))
+        products = summed((deviations - centres) * (self.column - levels))
+        slopes = np.divide(products, squares, out=np.zeros(size), where=squares > 0)[self.groups]
         left = np.abs(self.column - levels - slopes * (deviations - centres))
         size_of = (
             np.abs(self.column) + np.abs(levels) + np.abs(slopes) * (np.abs(self.scores) + np.abs(self.means))

@@ -54,13 +54,15 @@ def check_fits(path: Path, num_steps: int, memory_bytes: int) -> None:
         )
 
 
-def load_column(files: Sequence[RolloutFile], name: str, memory_bytes: int) -> Against:
+def load_column(
+    files: Sequence[RolloutFile], name: str, memory_bytes: int, kinds: Sequence[str] = ("float", "int")
+) -> Against:
     """The column out of all files of a stream, one after the other; it has a number for every step."""
     name = _found(files[0], name)
     found: list[Against] = []
     for file in files:
         num_before = sum(len(one.numbers) for one in found)
-        found.append(_load(file, name, num_before, memory_bytes))
+        found.append(_load(file, name, num_before, memory_bytes, kinds))
     numbers = np.concatenate([one.numbers for one in found])
     return Against(name, files[0].path, numbers, max(one.rounding for one in found))
 
@@ -80,7 +82,7 @@ def _found(file: RolloutFile, name: str) -> str:
     return found[0] if found else name
 
 
-def _load(file: RolloutFile, name: str, num_before: int, memory_bytes: int) -> Against:
+def _load(file: RolloutFile, name: str, num_before: int, memory_bytes: int, kinds: Sequence[str]) -> Against:
     path = file.path
     info = file.find(name)
     if info is None or info.unusable is not None:
@@ -88,7 +90,7 @@ def _load(file: RolloutFile, name: str, num_before: int, memory_bytes: int) -> A
             f"column `{name}` not found in `{path}`\n       columns there: {columns_there(file)}",
             hint=_hint(file),
         )
-    if info.kind not in ("float", "int"):
+    if info.kind not in kinds:
         raise UsageError(f"`{name}` of `{path}` is {info.type_name}, and advantages are numbers")
     block_rows = rows_per_block(memory_bytes)
     units = file.units(block_rows, name)
@@ -101,8 +103,8 @@ def _load(file: RolloutFile, name: str, num_before: int, memory_bytes: int) -> A
         check_fits(path, num_before, memory_bytes)
     values = np.concatenate(parts) if parts else np.zeros(0)
     rounding = float(np.finfo(np.float32).eps)
-    kinds = {part.dtype for part in parts if part.dtype.kind == "f"}
-    return Against(name, path, values.astype(np.float64), max([rounding, *(_eps(kind) for kind in kinds)]))
+    floats = {part.dtype for part in parts if part.dtype.kind == "f"}
+    return Against(name, path, values.astype(np.float64), max([rounding, *(_eps(one) for one in floats)]))
 
 
 def _hint(file: RolloutFile) -> str:

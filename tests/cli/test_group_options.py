@@ -104,6 +104,16 @@ def test_what_is_not_to_be_had_is_refused(
     assert completions.read_bytes() == before
 
 
+def test_what_lacks_a_reward_is_told_of_the_estimator_that_was_asked_for(
+    run_gae: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({"prompt": ["a", "a"], "right": [1.0, 0.0]}), path)
+    result = run_gae("compute", path, "--estimator", "rloo", "--group-column", "prompt")
+    assert result.returncode == 2
+    assert "`--estimator rloo` needs one reward per response" in result.stderr
+
+
 @pytest.mark.parametrize("rewards", [("acuracy_reward",), ("accuracy_reward", "acuracy_reward=2")])
 def test_a_reward_that_is_not_there_is_named_by_its_own_flag(
     run_gae: Callable[..., Any], completions: Path, rewards: tuple[str, ...]

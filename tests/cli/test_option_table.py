@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from inspect import signature
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +46,23 @@ class TestTheTable:
         listed = [OPTIONS[name] for name in signature(of).parameters]
         spellings = [one for option in listed if option.panel is not None for one in option.spellings]
         assert len(spellings) == len(set(spellings))
+
+
+def test_the_page_of_the_command_line_has_the_panels_of_the_help_page_in_its_order():
+    panels: dict[str, list[str]] = {}
+    for name in signature(compute).parameters:
+        if (panel := OPTIONS[name].panel) is not None:
+            panels.setdefault(panel, []).append(OPTIONS[name].spellings[0])
+    page = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
+    section = page.split("## Flags of `gae compute`")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if "`--" in line]
+    assert [(panel, flags.replace("`", "").split()) for panel, flags in rows] == list(panels.items())
+
+
+def test_no_page_names_a_flag_that_no_command_has():
+    known = {one for option in OPTIONS.values() for some in option.spellings for one in some.split("/")}
+    page = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", page)) <= known | {"--help"}
 
 
 class TestACommand:

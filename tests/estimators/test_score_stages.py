@@ -162,17 +162,20 @@ class TestSplitRollouts:
         """Files beside one another, and rows of which each is a trajectory: its advantage less its own mean is 0."""
         (tmp_path / "other").mkdir()
         scores, ids = [3.0, 3.0, 3.0, 9.0, 0.0, 9.0], [number + 3 for number in self.ROLLOUTS]
-        other = write(tmp_path / "other/r.parquet", prompt=["p"] * 6, reward=scores, rollout=ids)
+        other = write(tmp_path / "other/r.parquet", prompt=["q"] * 6, reward=scores, rollout=ids)
         paths = [self.path(tmp_path), other]
-        how = {"group_column": ["prompt", "rollout"], "sample_of": "rollout", "estimator": "dr-grpo"}
-        how |= {"singleton": "raw", "norm_ddof": 0, "norm_eps": 0.0}
+        how: dict[str, Any] = {"group_column": "prompt", "sample_of": "rollout", "estimator": "dr-grpo"}
         with small_blocks(2, dtype=np.float64):
-            gaecli.compute(paths, normalize="file", **how)
+            gaecli.compute(paths, normalize="file", norm_ddof=0, norm_eps=0.0, **how)
         for path, of_rollouts in zip(paths, ([4, 1, 1], [3, 9, 0]), strict=True):
             one_each = np.array(of_rollouts) - np.mean(of_rollouts)
             found = pq.read_table(path)["advantage"].to_numpy()
             np.testing.assert_allclose(found[[0, 3, 4]], one_each / np.std(of_rollouts), rtol=1e-12)
         assert not run(self.path(tmp_path), 2, sample_of="rollout", normalize="episode").any()
+
+    def test_what_tells_groups_apart_tells_no_rollouts_apart(self, tmp_path: Path) -> None:
+        with pytest.raises(gaecli.UsageError, match="each group would be one rollout"):
+            run(self.path(tmp_path), sample_of="prompt")
 
     def test_samples_with_scores_of_their_own_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(gaecli.DataError, match="different scores") as caught:
@@ -262,6 +265,23 @@ def test_equal_scores_give_exactly_nothing_beside_groups_that_differ(
     lengths = {"length_column": "n"} if estimator == "opo" else {}
     found = run(path, block_rows, estimator=estimator, **settings, **lengths)
     assert [number == 0 for number in found] == [prompt == "a" for prompt in prompts]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "options"),
+    [("opo", {"length_column": "n", "group_column": "prompt"}), ("remax", {"baseline_column": "n"})],
+)
+@pytest.mark.parametrize("cell", [None, float("nan"), float("inf")])
+def test_a_length_or_a_baseline_that_is_no_number_is_an_error(
+    tmp_path: Path, estimator: str, options: dict[str, str], cell: float | None
+) -> None:
+    path = write(tmp_path / "r.parquet", prompt=["p"] * 3, reward=[1.0, 0.0, None], n=[3.0, cell, None])
+    asked = {"estimator": estimator, "layout": "responses", "unscored": "zero", **options}
+    with pytest.raises(gaecli.DataError, match="`n` is null, NaN or infinite in 1 of the rows"):
+        gaecli.compute(path, **asked)
+    write(path, prompt=["p"] * 3, reward=[1.0, 0.0, None], n=[3.0, 1.0, None])
+    gaecli.compute(path, **asked)  # what has no score is compared with none
+    assert np.isfinite(pq.read_table(path)["advantage"].to_numpy()).all()
 
 
 def test_batches_may_be_told_by_a_column(tmp_path: Path) -> None:

@@ -71,3 +71,17 @@ def test_the_reward_is_the_sum_that_was_asked_for(tmp_path: Path) -> None:
     assert "reward = right + 0.5 form" in text
     assert "--reward-column" not in text
     assert summary.files[0].columns == {}
+
+
+def test_what_made_a_column_is_told_with_its_rewards_groups_and_labels(tmp_path: Path) -> None:
+    path = tmp_path / "sum.parquet"
+    pq.write_table(
+        pa.table({"at": [1, 1], "prompt": ["a", "a"], "right": [1.0, 0.0], "form": [0.0, 1.0]}), path
+    )
+    asked = {"estimator": "grpo", "group_column": ["at", "prompt"], "reward": ["right", "form=0.5"]}
+    gaecli.compute(path, **asked, label_quantile=0.5, label_side="top")
+    found = inspect([path], Settings.from_preset("exact"), InspectOptions())
+    text = " ".join(shown(render_inspection, found).split())
+    for flags in ("--group-column at --group-column prompt", "--reward right=1 --reward form=0.5"):
+        assert flags in text
+    assert "--label-quantile 0.5" in text

@@ -252,3 +252,14 @@ def test_several_rewards_are_explained_one_by_one(tmp_path: Path) -> None:
     assert baseline.total == pytest.approx(sums[3])
     exact = (sums[3] - np.mean(sums)) / (np.std(sums, ddof=1) + 1e-4)
     assert (normalisation.total, found.derived, found.computed) == pytest.approx((exact,) * 3)
+
+
+def test_a_group_of_split_rollouts_is_not_described_by_its_rows(tmp_path):
+    """Of 4, 1 and 1 the mean is 2; that of the rows is another."""
+    path = tmp_path / "split.parquet"
+    table = {"g": ["a"] * 5, "rollout": [1, 1, 1, 2, 3], "reward": [4.0, 4.0, 4.0, 1.0, 1.0]}
+    pq.write_table(pa.table(table), path)
+    found = gaecli.explain(path, 0, estimator="dr-grpo", group_column="g", sample_of="rollout")
+    assert found.computed == 2.0
+    assert "mean" not in found.numbers
+    assert "rows with one value of `rollout` count once" in found.remarks

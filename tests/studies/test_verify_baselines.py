@@ -206,6 +206,20 @@ def test_a_column_of_any_name_may_tell_groups_if_it_explains_the_column(tmp_path
         gaecli.verify(junk)
 
 
+def test_whether_it_was_right_is_one_of_several_rewards(tmp_path: Path) -> None:
+    """A column of booleans is a reward of 0 and 1, in a sum as well."""
+    right = [True, False, False, True, True, False]
+    style = [0.5, 0.25, 1.0, 0.0, 0.5, 0.0]
+    sums = [one + other for one, other in zip(map(float, right), style, strict=True)]
+    advantages = [one for start in (0, 3) for one in trl_grpo(sums[start : start + 3])]
+    table = {"prompt": list("aaabbb"), "right": right, "style": style, "advantage": advantages}
+    path = tmp_path / "right.parquet"
+    pq.write_table(pa.table(table), path)
+    found = gaecli.verify(path)
+    assert found.is_reproduced
+    assert found.best.columns["group"] == "prompt"
+
+
 @pytest.mark.parametrize("is_batched", [False, True], ids=["a response a line", "a batch a line"])
 def test_lines_of_messages_or_of_whole_batches(tmp_path: Path, is_batched: bool) -> None:
     """As ms-swift logs completions: prompts may be messages of a chat, and a line may hold a batch in lists."""
@@ -246,6 +260,20 @@ def test_lists_of_tokens_have_a_number_per_row_or_per_token(tmp_path: Path) -> N
         pq.write_table(pa.table({"prompt": prompts, "reward": rewards, "advantages": column}), path)
         found = gaecli.verify(path, "advantages")
         assert names_of(found) == ["verl grpo", "skyrl grpo"], name
+
+
+def test_the_groups_of_tokens_are_found_where_responses_are_of_several_lengths(tmp_path: Path) -> None:
+    rows = rows_of({"a": [1.0, 0.0, 0.0, 1.0], "b": [0.0, 2.0, 0.5, 0.0]}, verl_grpo)
+    lengths = [1 + 3 * row % 7 for row in range(len(rows))]
+    path = tmp_path / "tokens.parquet"
+    table = {
+        "prompt": [prompt for prompt, *_ in rows],
+        "reward": [[0.0] * (n - 1) + [score] for n, (_, score, _) in zip(lengths, rows, strict=True)],
+        "advantages": [[advantage] * n for n, (*_, advantage) in zip(lengths, rows, strict=True)],
+    }
+    pq.write_table(pa.table(table), path)
+    found = gaecli.verify(path, "advantages")
+    assert (found.is_reproduced, found.best.columns.get("group")) == (True, "prompt")
 
 
 def test_the_page_names_rule_groups_and_reward(tmp_path: Path, run_gae) -> None:

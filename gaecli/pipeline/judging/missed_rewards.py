@@ -29,14 +29,15 @@ def _masked(
         return []
     first = next(summary for summary in summaries if summary.facts.lost.masked)
     path = paths[first.address.file]
+    of_next = "of the next token " if settings.convention.mask_shift else ""
     by = f" by preset `{settings.preset}`" if settings.convention.mask_mode else ""
     one, many = "1 reward that is not 0 stands", f"{count:,} rewards that are not 0 stand"
     if settings.success_column is not None:
         one, many = "1 flag of success stands", f"{count:,} flags of success stand"
     they = one if count == 1 else many
     message = (
-        f"{they} where `{roles.get('mask')}` is 0, and {'is' if count == 1 else 'are'} left out{by}: the first at "
-        f"{first.facts.lost.first_masked} of `{path}`"
+        f"{they} where `{roles.get('mask')}` {of_next}is 0, and {'is' if count == 1 else 'are'} left out{by}: the "
+        f"first at {first.facts.lost.first_masked} of `{path}`"
     )
     hint = _MOVE if settings.mask_mode == "keep" else _HINT
     if settings.masked_reward == "error":

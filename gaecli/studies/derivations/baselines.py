@@ -66,14 +66,20 @@ def group_baseline(question: Question) -> Derived | None:
         equation=None if equation is None else f"A = {equation}",
         numbers={
             "s": float(question.tail.advantages[0]),
-            "n": group.moments.count,
-            "mean": group.moments.mean,
-            "std": std,
+            # Of rows; where a rollout has several of them, it counts once, which these would not say.
+            **(
+                {}
+                if settings.sample_columns
+                else {"n": group.moments.count, "mean": group.moments.mean, "std": std}
+            ),
             **({"ε": rule.eps, "ddof": rule.ddof} if has_spread(settings) else {}),
         },
         tables=_tables(group, question),
         derived=_derived(settings, group, question),
-        remarks=_remarks(settings, group.moments),
+        remarks=(
+            *_remarks(settings, group.moments),
+            *([f"rows with one value of `{settings.sample_of}` count once"] if settings.sample_of else []),
+        ),
     )
 
 

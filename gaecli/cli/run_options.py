@@ -1,0 +1,69 @@
+"""The options of how a run goes, of what goes in and out, and of cells that cannot be computed with."""
+
+from __future__ import annotations
+
+from gaecli.cli.option import Option, number, switch
+
+_RUN = "Run"
+_OUTPUT = "Input and output"
+
+CELL_OPTIONS = (
+    switch(
+        "join",
+        "Trajectories run on from file to file, or every file stands alone. Default: shards of one data set are "
+        "joined.",
+        _OUTPUT,
+        flags="--join/--no-join",
+        default=None,
+    ),
+    Option(
+        "precision", "float64 or float32 arithmetic; columns are float32.", _RUN, "double|single", "double"
+    ),
+    Option(
+        "on_nan",
+        "NaN, infinite and null cells are an error, or leave their episode out.",
+        _OUTPUT,
+        "error|drop-episode",
+        "error",
+    ),
+)
+
+RUN_OPTIONS = (
+    Option(
+        "device",
+        "`auto`: NumPy below 500 million steps, above it the first CUDA device, if there is one. Other names mean "
+        "torch.",
+        _RUN,
+        "auto|cpu|cuda|cuda:N|mps",
+        "auto",
+    ),
+    number("jobs", "Threads. Default: one per core.", _RUN, int, flags="--jobs -j"),
+    Option(
+        "output",
+        "File, directory or `s3://…` to write to, instead of the input; `-` for stdout.",
+        _OUTPUT,
+        "FILE|DIR|-",
+        flags="--output -o",
+    ),
+    switch("sidecar", "Write keys and new columns to `<stem>.gae.parquet`.", _OUTPUT),
+    switch("overwrite", "Replace columns or files that gaecli did not write.", _OUTPUT),
+    switch("force", "Compute and write again what is up to date.", _OUTPUT),
+    switch("dry_run", "Compute and report, write nothing.", _OUTPUT),
+)
+
+SHARED_OPTIONS = (
+    Option(
+        "inputs",
+        "Files, quoted globs, directories, `s3://…`, or `-` for stdin.",
+        None,
+        "INPUT...",
+        kind=list[str],
+    ),
+    Option(
+        "files_from",
+        "Read names of inputs from a file, or `-` for stdin; NUL or newline between.",
+        _OUTPUT,
+        "FILE|-",
+    ),
+    Option("memory", "Working set, about.", _RUN, "SIZE", "1GiB"),
+)
