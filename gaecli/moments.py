@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -128,24 +127,21 @@ class GroupedMoments:
         return self if self.members is not None else replace(self, members=self.counts.copy())
 
     def take(self, rows: IndexArray | slice) -> GroupedMoments:
-        return GroupedMoments(*(None if part is None else part[rows] for part in self._parts))
+        members = None if self.members is None else self.members[rows]
+        return GroupedMoments(self.counts[rows], self.means[rows], self.m2s[rows], members)
 
     def put(self, rows: IndexArray, others: GroupedMoments) -> None:
         """In place."""
-        for mine, theirs in zip(self._parts, others._parts, strict=True):
-            if mine is not None:
-                mine[rows] = theirs
+        self.counts[rows], self.means[rows], self.m2s[rows] = others.counts, others.means, others.m2s
+        if self.members is not None:
+            self.members[rows] = others.sizes
 
     def padded(self, num_groups: int) -> GroupedMoments:
         """With empty groups behind."""
         more = np.zeros(num_groups - len(self.counts))
-        return GroupedMoments(
-            *(None if part is None else np.concatenate((part, more)) for part in self._parts)
-        )
-
-    @property
-    def _parts(self) -> tuple[Any, ...]:
-        return self.counts, self.means, self.m2s, self.members
+        counts, means, m2s = (np.concatenate((part, more)) for part in (self.counts, self.means, self.m2s))
+        members = None if self.members is None else np.concatenate((self.members, more))
+        return GroupedMoments(counts, means, m2s, members)
 
     def stds(self, ddof: int = 0) -> FloatArray:
         """NaN where n <= ddof."""
