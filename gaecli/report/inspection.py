@@ -13,7 +13,6 @@ from rich.text import Text
 
 from gaecli.decay_settings import OPTIONAL
 from gaecli.estimator_kinds import ESTIMATORS, FEW
-from gaecli.label_settings import DEFAULTS as LABEL_DEFAULTS
 from gaecli.presets import ALL_PRESETS
 from gaecli.report.charts import format_bytes, format_setting
 from gaecli.report.counts import all_responses, compares_scores, estimator_of, what_counts
@@ -26,7 +25,7 @@ from gaecli.report.statistics_table import column_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.report.text_flow import TextColumn, TextGrid, flow, hanging, labelled, paragraph
-from gaecli.setting_fields import UNIT_SETTINGS
+from gaecli.setting_fields import LABEL_DEFAULTS, UNIT_SETTINGS
 from gaecli.settings import Settings
 from gaecli.summary import ColumnStatistics, ComputePlan, ExistingColumn, FileInfo, Inspection
 
