@@ -1,8 +1,8 @@
 """Whether rows that would each be a response count the steps of longer trajectories.
 
-Names alone say nothing here: `step` of TRL is the step of the training, the same in many rows, and `rollout_id` of slime
-that of a batch. The rows say it: numbers that go up by one from row to row and begin again, or an id of a trajectory
-that several rows of one group share while others of the group have another.
+Names alone say nothing here: `step` of TRL is the step of the training, the same in many rows, and `rollout_id` of
+slime that of a batch. The rows say it: numbers that go up by one from row to row and begin again, or an id of a
+trajectory that several rows of one group share while others of the group have another.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from gaecli.rollouts import Array, BoolArray, IndexArray
 from gaecli.settings import Settings
 
 #: What a column that counts steps may be called; `global_step` and `train_step` count those of a training.
-_STEPS = frozenset("step t timestep frame turn tick time_step time token".split())
-_SUFFIXES = frozenset("id ids idx index no nr num number count in of episode env time".split())
+_STEPS = frozenset(("step", "t", "timestep", "frame", "turn", "tick", "time", "token"))
+_SUFFIXES = frozenset(
+    ("id", "ids", "idx", "index", "no", "nr", "num", "number", "count", "in", "of", "episode", "env")
+)
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
