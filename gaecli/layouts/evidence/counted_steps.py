@@ -138,4 +138,4 @@ def _are_shared(ids: Array, groups: Sequence[Column]) -> bool:
     group = codes(groups, len(ids)).astype(np.int64)
     pairs: IndexArray = np.unique(np.stack([ids, group]), axis=1)
     num_ids, num_groups, num_pairs = len(np.unique(ids)), len(np.unique(group)), pairs.shape[1]
-    return num_pairs == num_ids > num_groups
+    return bool(num_pairs == num_ids > num_groups)
