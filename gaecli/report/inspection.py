@@ -212,11 +212,11 @@ def _existing(column: ExistingColumn, canvas: Canvas) -> list[Text]:
     settings = stored.get("settings")
     items = [name, Text(f"gaecli {canvas.clean(str(stored.get('version', '')))}")]
     if isinstance(settings, Mapping):
-        items += [*_stored_settings(settings, canvas), *_roles(settings.get("columns"), canvas)]
+        items += [*_stored_settings(settings, canvas), *_named_columns(settings.get("columns"), canvas)]
     return items
 
 
-def _roles(columns: object, canvas: Canvas) -> list[Text]:
+def _named_columns(columns: object, canvas: Canvas) -> list[Text]:
     """Columns that were named by flags, as one would type them."""
     if not isinstance(columns, Mapping):
         return []

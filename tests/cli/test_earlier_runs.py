@@ -54,6 +54,7 @@ def test_columns_that_rest_on_replaced_advantages_are_told(
 def test_the_flags_that_made_a_column_are_all_shown(run_gae: Callable[..., Any], rollouts: Path) -> None:
     gaecli.compute(rollouts, columns={**COLUMNS, "unit": "turn"})
     result = run_gae("inspect", rollouts, "--reward-column", "rew", "--value-column", "vv")
+    assert "named by a flag" in result.stdout
     there = " ".join(result.stdout.partition("already there")[2].split())
     assert "--reward-column rew" in there
     assert "--value-column vv" in there
