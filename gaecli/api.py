@@ -9,7 +9,8 @@ from typing import Any
 from gaecli.errors import UsageError
 from gaecli.results import Derivation, Explanation, Sweep, Verification
 from gaecli.rollouts import Rollouts
-from gaecli.settings import OPTION_NAMES, ROLES, SETTING_NAMES, RunOptions, Settings
+from gaecli.setting_fields import ROLES
+from gaecli.settings import OPTION_NAMES, SETTING_NAMES, RunOptions, Settings
 from gaecli.summary import FileInfo, Summary
 
 

@@ -13,12 +13,12 @@ from gaecli.errors import GaeError, UsageError
 from gaecli.estimator_kinds import ESTIMATORS, estimator_name
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
-from gaecli.group_settings import names_of
 from gaecli.layouts.singles import as_scalars
 from gaecli.pipeline.reading_errors import told
 from gaecli.presets import find_preset
 from gaecli.records import dataclass
 from gaecli.results import Verification
+from gaecli.setting_fields import names_of
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.places import Places

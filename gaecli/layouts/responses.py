@@ -16,7 +16,6 @@ from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.demands import are_responses
 from gaecli.layouts.extras import check_extras, read_extras
 from gaecli.layouts.frames import Frame
-from gaecli.layouts.groups import read_labels
 from gaecli.layouts.nested import repeated
 from gaecli.layouts.rewards import RewardRule
 from gaecli.layouts.row_order import RowOrder
@@ -112,6 +111,8 @@ class ResponsesLayout:
         cells = Cells(self._path, _locator(start, reward.offsets), self._drops)
         rewards, bad, missing = self._rewards.read(columns, names["reward"], cells)
         values, bad_values = cells.values(columns, names.get("value"), count)
+        from gaecli.layouts.groups import read_labels
+
         dropped = None
         for part in (bad, bad_values):
             if part is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -180,9 +181,10 @@ class BlockStages:
         return keys, local.with_others(shared, theirs), local
 
     def _measure(self, statistic: Statistic) -> Measured:
-        keys = self._keys_of(
-            tuple(dict.fromkeys((*statistic.scope.columns, *statistic.one_by))), statistic.scope.within
-        )
+        scope = statistic.scope
+        keys = self._keys_of(tuple(dict.fromkeys((*scope.columns, *statistic.one_by))), scope.within)
+        if statistic.one_by and scope.within == "file":
+            keys = replace(keys, labels=[(tuple(self._place), *label) for label in plain(keys.labels)])  # type: ignore[misc]
         moments = self._moments(statistic, keys)
         kept = moments.counts > 0
         if keys.are_local is not None:
@@ -247,6 +249,7 @@ def _only(moments: GroupedMoments, are_local: BoolArray) -> GroupedMoments:
         np.where(are_local, moments.counts, 0.0),
         np.where(are_local, moments.means, 0.0),
         np.where(are_local, moments.m2s, 0.0),
+        None if moments.members is None else np.where(are_local, moments.members, 0.0),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gaecli.label_settings import output_flag
 from gaecli.pipeline.opening import OpenStream
 from gaecli.summary import WarningNote
 
@@ -17,7 +16,7 @@ def names_alike(stream: OpenStream) -> list[WarningNote]:
         for new in stream.settings.output_columns:
             for name in by_lower.get(new.lower(), ()):
                 if name != new and (name, new) not in notes:
-                    flag = output_flag(stream.settings, new)
+                    flag = stream.settings.output_flag(new)
                     notes[name, new] = WarningNote(
                         "names-alike",
                         f"`{name}` is there already and differs from the new column `{new}` in case only: many "
