@@ -14,6 +14,7 @@ from gaecli.layout_kinds import LAYOUTS
 from gaecli.layouts.base import Layout
 from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.demands import are_responses
+from gaecli.layouts.evidence.counted_steps import Suspects
 from gaecli.layouts.extras import check_extras, read_extras
 from gaecli.layouts.frames import Frame
 from gaecli.layouts.nested import repeated
@@ -75,7 +76,8 @@ class ResponsesLayout:
         self._labels = settings.label_columns
         self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, self.roles, settings)
-        beside = [*self._labels, *self._extras]
+        self._suspects = Suspects.of(file, roles, settings)
+        beside = [*self._labels, *self._extras, *self._suspects.columns]
         self.row_columns = tuple(dict.fromkeys([*self.roles.row_columns, *beside]))
 
     def cells(self, start: int, columns: Mapping[str, Column]) -> Mapping[str, Column]:
@@ -105,6 +107,7 @@ class ResponsesLayout:
 
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
         names = self.roles.names
+        self._suspects.check(columns, self._path)
         reward = columns[names["reward"]]
         columns = self.cells(start, columns)
         count = len(reward.values)

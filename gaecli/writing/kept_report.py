@@ -91,6 +91,7 @@ def facts_of_entry(entry: Mapping[str, Any]) -> StageFacts:
             _count(baseline.get("num_degenerate")),
             _count(baseline.get("num_alone")),
             groups,
+            _count(baseline.get("num_weightless")),
         ),
         GroupFacts(
             max(_count(entry.get("num_groups")), len(normalization)),

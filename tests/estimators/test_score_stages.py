@@ -233,6 +233,36 @@ class TestLengths:
         assert of_tokens == pytest.approx(expected, rel=1e-14)
         assert of_rows.tolist() == pytest.approx(expected, rel=1e-14)
 
+    @pytest.mark.parametrize("block_rows", [1, 3, 100])
+    @pytest.mark.parametrize("layout", ["long", "time-major"])
+    def test_each_row_of_a_trajectory_may_have_its_length(
+        self, tmp_path: Path, layout: str, block_rows: int
+    ) -> None:
+        """Two environments of five steps; nothing ends the last trajectory of either."""
+        rewards = np.array([[1.0, 0, 2, 0, 0], [0, 1, 1, 1, 4]])
+        done = np.array([[0, 1, 0, 0, 0], [0, 0, 0, 1, 0]])
+        lengths = np.array([[3, 3, 7, 7, 7], [2, 2, 2, 2, 9]])
+        how: dict[str, Any] = {"estimator": "opo", "group_column": "prompt", "length_column": "n"}
+        prompt = np.zeros((2, 5), int)
+        columns = {"reward": rewards, "done": done, "n": lengths, "prompt": prompt}
+        path = tmp_path / "r.npz"
+        if layout == "long":
+            env = np.repeat([0, 1], 5)
+            path = write(
+                tmp_path / "r.parquet", env=env, **{name: c.reshape(-1) for name, c in columns.items()}
+            )
+        else:
+            np.savez(path, **{name: c.T for name, c in columns.items()})
+        with small_blocks(block_rows, store_bytes=200, dtype=np.float64):
+            gaecli.compute(path, layout=layout, **how)
+        found = (
+            pq.read_table(path)["advantage"].to_numpy() if layout == "long" else np.load(path)["advantage"]
+        )
+        found = found.reshape(2, 5) if layout == "long" else found.T
+        centre = Fraction(3 * 1 + 7 * 2 + 2 * 3 + 9 * 4, 3 + 7 + 2 + 9)
+        scores = np.array([[1, 1, 2, 2, 2], [3, 3, 3, 3, 4]])
+        np.testing.assert_allclose(found, scores - float(centre), rtol=1e-13)
+
     @pytest.mark.parametrize("block_rows", [1, 100])
     @pytest.mark.parametrize("length", [1, 5])
     def test_a_response_is_one_whatever_its_length(
@@ -243,6 +273,27 @@ class TestLengths:
         assert run(path, block_rows, singleton="raw", **how).tolist() == [0.5, -0.75, 0.25]
         with pytest.raises(gaecli.DataError, match="single trajectory"):
             run(path, block_rows, singleton="error", **how)
+
+
+@pytest.mark.parametrize("block_rows", [1, 2, 100])
+@pytest.mark.parametrize(
+    ("scores", "ddof"),
+    [
+        ([3.021, 3.022], 0),  # one other, which has no spread
+        ([1.0, 1e-3 + 0.1, 0.1 + 1e-3], 1),
+        ([3.0, 7.021, 7.021, 7.021], 1),
+        ([0.7, 1000.1, 1000.1, 1000.1], 0),
+    ],
+)
+def test_others_that_are_alike_divide_nothing(
+    tmp_path: Path, scores: list[float], ddof: int, block_rows: int
+) -> None:
+    path = write(tmp_path / "r.parquet", prompt=["a"] * len(scores), reward=scores)
+    found = run(path, block_rows, estimator="grpo-loo", group_ddof=ddof, group_eps=0.0)
+    others = [scores[:k] + scores[k + 1 :] for k in range(len(scores))]
+    centred = [score - sum(rest) / len(rest) for score, rest in zip(scores, others, strict=True)]
+    stds = [np.std(rest, ddof=ddof) if len({*rest}) > 1 else 1.0 for rest in others]
+    np.testing.assert_allclose(found, np.array(centred) / stds, rtol=1e-9)
 
 
 @pytest.mark.parametrize("block_rows", [1, 2, 100])

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -329,15 +330,15 @@ class TestFailures:
         assert result.returncode == 4
         assert not any(request.method in ("PUT", "POST") for request in s3.requests[1:])
 
-    def test_interrupted_in_the_middle(self, s3, gae, old):
-        with stopped_at_part_two(s3, gae, old) as process:
+    def test_interrupted_in_the_middle(self, s3, gae, start_gae, old):
+        with stopped_at_part_two(s3, partial(start_gae, env=gae.store_env), old) as process:
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=60) == 130
         assert list(gae.temporary.iterdir()) == []
         assert s3.pending() == []
 
-    def test_killed_in_the_middle_and_run_again(self, s3, gae, old):
-        with stopped_at_part_two(s3, gae, old) as process:
+    def test_killed_in_the_middle_and_run_again(self, s3, gae, start_gae, old):
+        with stopped_at_part_two(s3, partial(start_gae, env=gae.store_env), old) as process:
             process.kill()
             process.wait(timeout=60)
         assert len(list(gae.temporary.iterdir())) == 1
@@ -355,7 +356,7 @@ class TestFailures:
 
 
 @contextlib.contextmanager
-def stopped_at_part_two(s3: S3Server, gae: Any, uri: str) -> Iterator[subprocess.Popen[bytes]]:
+def stopped_at_part_two(s3: S3Server, start: Any, uri: str) -> Iterator[Any]:
     """A run that waits for an answer in the middle of its upload."""
     arrived, released = threading.Event(), threading.Event()
 
@@ -365,8 +366,7 @@ def stopped_at_part_two(s3: S3Server, gae: Any, uri: str) -> Iterator[subprocess
             released.wait(60)
 
     s3.fault = stall
-    command = [gae.path, "compute", uri]
-    process = subprocess.Popen(command, env=gae.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start("compute", uri, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         assert arrived.wait(60)
         yield process
