@@ -95,7 +95,9 @@ class NormRule:
             is_flat & ~alone,
         )
 
-    def beside_others(self, numbers: FloatArray, counts: FloatArray, m2s: FloatArray) -> FloatArray:
+    def beside_others(
+        self, numbers: FloatArray, counts: FloatArray, means: FloatArray, m2s: FloatArray
+    ) -> FloatArray:
         """Centred numbers, x - mean of the others, over the standard deviation of the others, where they have one.
 
         Σ over the others = m2 - (n - 1) / n · (x - mean of the others)²
@@ -103,7 +105,9 @@ class NormRule:
         others = counts - 1
         squares = m2s - numbers * numbers * others / np.maximum(counts, 1)
         divisors = others - self.ddof
-        has_spread = (divisors > 0) & (squares > _ROUNDING * m2s)
+        # What is left of a difference of squares, each of which is as exact as the scores that it is made of.
+        noise = _ROUNDING * (m2s + np.sqrt(m2s * counts) * np.abs(means))
+        has_spread = (others > 1) & (divisors > 0) & (squares > noise)
         variances = np.where(has_spread, squares / np.where(divisors > 0, divisors, 1.0), 1.0)
         found: FloatArray = np.where(has_spread, numbers / self._denominators(np.sqrt(variances)), numbers)
         return found

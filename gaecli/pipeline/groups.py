@@ -145,7 +145,8 @@ class BlockStages:
             with np.errstate(over="ignore", invalid="ignore"):
                 moved = (self._score(component.score) - means) * scales
                 if rule.scale == "std of others":
-                    moved = rule.beside_others(moved, keys.of_steps(groups.counts), keys.of_steps(groups.m2s))
+                    theirs = (keys.of_steps(column) for column in (groups.counts, groups.means, groups.m2s))
+                    moved = rule.beside_others(moved, *theirs)
             if component.weight != 1.0:
                 moved *= component.weight
             if len(stage.components) > 1 and _has_gaps(moved, self.settled):

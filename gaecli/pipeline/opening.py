@@ -269,6 +269,8 @@ def _joined(stream: OpenStream) -> OpenStream:
 def _who_needs_all(settings: Settings) -> str:
     if settings.is_over_units:
         return f"preset `{settings.preset}`" if settings.convention.over_units else "`--unit`"
+    if settings.stream and not needs_whole_stream(settings.replace(stream=())):
+        return f"`--stream` with `--estimator {settings.estimator}`"
     if needs_whole_stream(with_one_lam(settings, settings.lam).replace(preset="exact", truncation="exact")):
         return f"`--estimator {settings.estimator}`"
     if needs_whole_stream(Settings.from_preset(settings.preset)):

@@ -243,13 +243,13 @@ def _changed_settings(summary: Summary, canvas: Canvas) -> list[Text]:
             continue
         elif name == "columns":
             named = value.items()
-            items += [Text(f"{_flag_of_role(role)} {canvas.clean(col)}") for role, col in named]
+            items += [Text(f"{flag_of_role(role)} {canvas.clean(col)}") for role, col in named]
         else:
             items.append(Text(as_flag(name, value, canvas)))
     return items
 
 
-def _flag_of_role(role: str) -> str:
+def flag_of_role(role: str) -> str:
     return "--unit" if role == "unit" else f"--{role.replace('_', '-')}-column"
 
 

@@ -16,7 +16,7 @@ from gaecli.estimator_kinds import ESTIMATORS, FEW
 from gaecli.presets import ALL_PRESETS
 from gaecli.report.charts import format_bytes, format_setting
 from gaecli.report.counts import all_responses, compares_scores, estimator_of, what_counts
-from gaecli.report.details import LABEL_WIDTH, as_flag, explained_items
+from gaecli.report.details import LABEL_WIDTH, as_flag, explained_items, flag_of_role
 from gaecli.report.listings import episode_lines, head_lines
 from gaecli.report.messages import message_lines
 from gaecli.report.notes import warning_lines
@@ -212,8 +212,18 @@ def _existing(column: ExistingColumn, canvas: Canvas) -> list[Text]:
     settings = stored.get("settings")
     items = [name, Text(f"gaecli {canvas.clean(str(stored.get('version', '')))}")]
     if isinstance(settings, Mapping):
-        items += _stored_settings(settings, canvas)
+        items += [*_stored_settings(settings, canvas), *_named_columns(settings.get("columns"), canvas)]
     return items
+
+
+def _named_columns(columns: object, canvas: Canvas) -> list[Text]:
+    """Columns that were named by flags, as one would type them."""
+    if not isinstance(columns, Mapping):
+        return []
+    return [
+        Text(f"{canvas.clean(flag_of_role(str(role)))} {canvas.clean(str(name))}")
+        for role, name in columns.items()
+    ]
 
 
 def _stored_settings(settings: Mapping[str, Any], canvas: Canvas) -> list[Text]:

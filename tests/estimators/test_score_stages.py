@@ -277,6 +277,27 @@ class TestLengths:
 
 @pytest.mark.parametrize("block_rows", [1, 2, 100])
 @pytest.mark.parametrize(
+    ("scores", "ddof"),
+    [
+        ([3.021, 3.022], 0),  # one other, which has no spread
+        ([1.0, 1e-3 + 0.1, 0.1 + 1e-3], 1),
+        ([3.0, 7.021, 7.021, 7.021], 1),
+        ([0.7, 1000.1, 1000.1, 1000.1], 0),
+    ],
+)
+def test_others_that_are_alike_divide_nothing(
+    tmp_path: Path, scores: list[float], ddof: int, block_rows: int
+) -> None:
+    path = write(tmp_path / "r.parquet", prompt=["a"] * len(scores), reward=scores)
+    found = run(path, block_rows, estimator="grpo-loo", group_ddof=ddof, group_eps=0.0)
+    others = [scores[:k] + scores[k + 1 :] for k in range(len(scores))]
+    centred = [score - sum(rest) / len(rest) for score, rest in zip(scores, others, strict=True)]
+    stds = [np.std(rest, ddof=ddof) if len({*rest}) > 1 else 1.0 for rest in others]
+    np.testing.assert_allclose(found, np.array(centred) / stds, rtol=1e-9)
+
+
+@pytest.mark.parametrize("block_rows", [1, 2, 100])
+@pytest.mark.parametrize(
     ("estimator", "settings"),
     [
         *((name, {}) for name in ("grpo", "dr-grpo", "rloo", "max-rl", "grpo-loo", "rf++-baseline")),
