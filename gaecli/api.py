@@ -9,7 +9,8 @@ from typing import Any
 from gaecli.errors import UsageError
 from gaecli.results import Derivation, Explanation, Sweep, Verification
 from gaecli.rollouts import Rollouts
-from gaecli.settings import OPTION_NAMES, ROLES, SETTING_NAMES, RunOptions, Settings
+from gaecli.setting_fields import ROLES
+from gaecli.settings import OPTION_NAMES, SETTING_NAMES, RunOptions, Settings
 from gaecli.summary import FileInfo, Summary
 
 
@@ -87,6 +88,14 @@ def read(source: str | Path, **settings: Any) -> Rollouts:
     from gaecli.studies.reading import only_stream, read_stream
 
     computed, options = split_settings(settings)
+    if len(computed.stream) > 1:
+        one = computed.stream[1]
+        raise UsageError(
+            f"`gaecli.read` gives the rewards and values of one stream of rewards, and `stream` has "
+            f"{len(computed.stream)}",
+            hint="read them one by one, such as "
+            f"`columns={{'reward': {one.reward!r}, 'value': {one.value!r}}}` for `{one.name}`",
+        )
     with Places(RunOptions(dry_run=True)) as places:
         (local,) = places.inputs.fetched([source])
         plan = only_stream(local, computed, "gaecli.read")

@@ -36,6 +36,23 @@ ScaleRewards = Literal["group", "batch", "none"]
 #: What enters mean and standard deviation once.
 MeasuredOver = Literal["steps", "trajectories"]
 NormFloor = Literal["add", "clamp", "rsqrt"]
+#: Rewards out of success: -1/Z a step, 0 or -C/Z at the last one (`recap`); the same without the division
+#: (`steps`); 1 or 0 at the last step, 0 elsewhere (`sparse`).
+SuccessReward = Literal["recap", "steps", "sparse"]
+#: Where the success flag of an episode counts that is not the same throughout.
+SuccessAt = Literal["last", "any"]
+#: The threshold leaves the share Q above it (`top`), or is the quantile Q (`above`).
+LabelSide = Literal["top", "above"]
+LabelOperator = Literal["ge", "gt"]
+#: Whether rows that are labelled true whatever their advantage count for the quantile.
+LabelForced = Literal["counted", "left-out"]
+LabelType = Literal["bool", "text"]
+Weight = Literal["awr", "crr", "crr-binary", "iql", "rabc"]
+ColumnNames = Literal["gaecli", "lerobot"]
+#: What libraries do to label: the table is `gaecli.label_settings.LABEL_RULES`.
+LabelRuleName = Literal[
+    "rlinf-recap", "rlinf-steam", "kai0", "lerobot-3245", "lerobot-3764", "opentau", "crr"
+]
 Precision = Literal["double", "single"]
 OnNan = Literal["error", "drop-episode"]
 

@@ -27,9 +27,9 @@ from gaecli.names import (
     RLDS_FLAGS,
     START_FLAGS,
 )
-from gaecli.off_policy_columns import missing_own, other_ways
 from gaecli.records import dataclass
-from gaecli.settings import ROLES, Settings
+from gaecli.setting_fields import ROLES
+from gaecli.settings import Settings
 from gaecli.summary import RoleReason
 
 #: Roles that a file can do without: a column that has the name and cannot play it is not used, which is told.
@@ -116,11 +116,13 @@ def resolve(file: RolloutFile, settings: Settings) -> Roles:
             raise (
                 _missing(file, role, settings.kind)
                 if role in _SUGGESTED
-                else missing_own(settings.kind, role, file.path, columns_there(file))
+                else _missing_own(file, settings, role)
             )
-    roles = roles.without(
-        *other_ways(settings.kind, roles.names, roles.explicit, file.path, columns_there(file))
-    )
+    if settings.kind.ways:
+        from gaecli.off_policy_columns import other_ways
+
+        there = columns_there(file)
+        roles = roles.without(*other_ways(settings.kind, roles.names, roles.explicit, file.path, there))
     if "value" not in roles.names:
         _check_without_values(file, settings)
     if settings.is_over_units and "unit" not in roles.names:
@@ -381,6 +383,12 @@ def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
             hint=f"name another column with `{flag_of(role)}`",
         )
     return checked
+
+
+def _missing_own(file: RolloutFile, settings: Settings, role: str) -> UsageError:
+    from gaecli.off_policy_columns import missing_own
+
+    return missing_own(settings.kind, role, file.path, columns_there(file))
 
 
 def _missing(file: RolloutFile, role: str, kind: EstimatorKind) -> MissingRoleError:

@@ -1,18 +1,14 @@
-"""Settings of how much of what follows a step counts: γ and λ, of all steps, of a length, of each row.
-
-Plain data and checks below `gaecli.settings`, which has the fields.
-"""
+"""Settings of how much of what follows a step counts: γ and λ, of all steps, of a length, of each row."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from copy import copy
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import EstimatorKind
-from gaecli.presets.base import Preset
+from gaecli.setting_fields import SettingFields, is_number, setting_flag
 
 #: What says the same in another way, by the setting that an estimator may not look at (`EstimatorKind.unused`).
 #: `returns` is the rule of a preset for what the return column holds.
@@ -34,20 +30,7 @@ OPTIONAL = tuple(name for names in FAMILIES.values() for name in names if name !
 _USUAL = "usual values: `--gamma 0.99 --lam 0.95`"
 
 
-class _Decays(Protocol):
-    """The fields of `Settings` that are looked at here."""
-
-    @property
-    def kind(self) -> EstimatorKind: ...
-
-    @property
-    def preset(self) -> str: ...
-
-    @property
-    def convention(self) -> Preset: ...
-
-
-S = TypeVar("S", bound=_Decays)
+S = TypeVar("S", bound=SettingFields)
 
 
 def without_other_ways(chosen: dict[str, Any], given: Mapping[str, Any]) -> None:
@@ -63,26 +46,26 @@ def without_other_ways(chosen: dict[str, Any], given: Mapping[str, Any]) -> None
             )
 
 
-def check_decays(settings: _Decays) -> None:
+def check(settings: SettingFields) -> None:
     """Each is a number that it may be, and no two say the same thing differently."""
     for name in ("gamma", "lam", "lam_value"):
         _check_range(settings, name, _USUAL)
     for name in ("lam_alpha", "lam_value_alpha"):
         number = getattr(settings, name)
         if number is not None and not (is_number(number) and number > 0):
-            raise UsageError(f"`{flag_of(name)}` is {number}; it must be finite and more than 0")
+            raise UsageError(f"`{setting_flag(name)}` is {number}; it must be finite and more than 0")
     for name in ("lam_retain", "lam_value_retain"):
         number = getattr(settings, name)
         if number is not None and not (is_number(number) and 0 < number <= 1):
             raise UsageError(
-                f"`{flag_of(name)}` is {number}; it must lie in (0, 1]",
+                f"`{setting_flag(name)}` is {number}; it must lie in (0, 1]",
                 hint="it is what is left of the reward of the last step at the first one, whatever the length",
             )
     for ways in _WAYS:
         given = [name for name in ways if getattr(settings, name) is not None]
         if len(given) > 1:
             raise UsageError(
-                f"`{flag_of(given[0])}` and `{flag_of(given[1])}` say two things of one λ",
+                f"`{setting_flag(given[0])}` and `{setting_flag(given[1])}` say two things of one λ",
                 hint="drop one of them",
             )
     _check_used(settings)
@@ -90,9 +73,9 @@ def check_decays(settings: _Decays) -> None:
         for name in FAMILIES["returns"]:
             if getattr(settings, name) is not None:
                 raise UsageError(
-                    f"`{flag_of(name)}` says nothing to preset `{settings.preset}`, whose returns are no sum of "
+                    f"`{setting_flag(name)}` says nothing to preset `{settings.preset}`, whose returns are no sum of "
                     "TD errors of their own",
-                    hint=f"drop `{flag_of(name)}`",
+                    hint=f"drop `{setting_flag(name)}`",
                 )
 
 
@@ -105,13 +88,13 @@ def with_decays(settings: S, gamma: float, lam: float) -> S:
     return made
 
 
-def _check_range(settings: _Decays, name: str, hint: str) -> None:
+def _check_range(settings: SettingFields, name: str, hint: str) -> None:
     number = getattr(settings, name)
     if number is not None and not (is_number(number) and 0.0 <= number <= 1.0):
-        raise UsageError(f"`{flag_of(name)}` is {number}; it must lie in [0, 1]", hint=hint)
+        raise UsageError(f"`{setting_flag(name)}` is {number}; it must lie in [0, 1]", hint=hint)
 
 
-def _check_used(settings: _Decays) -> None:
+def _check_used(settings: SettingFields) -> None:
     kind = settings.kind
     for of, names in FAMILIES.items():
         for name in names:
@@ -123,15 +106,7 @@ def _check_used(settings: _Decays) -> None:
 
 
 def says_nothing(name: str, kind: EstimatorKind, why: str = "") -> UsageError:
-    flag = flag_of(name)
+    flag = setting_flag(name)
     return UsageError(
         f"`{flag}` says nothing to `--estimator {kind.name}`{': ' if why else ''}{why}", hint=f"drop `{flag}`"
     )
-
-
-def flag_of(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def is_number(given: object) -> bool:
-    return isinstance(given, int | float) and math.isfinite(given)

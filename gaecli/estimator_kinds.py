@@ -172,7 +172,7 @@ _ROWS = (
         name="gae",
         summary="generalized advantage estimation: A as a sum of discounted TD errors, and R = A + V",
         source="Schulman et al. 2016, https://arxiv.org/abs/1506.02438",
-        module="gaecli.estimators.whole_stream",
+        module="gaecli.estimators.gae_variants",
         has_units=True,
         has_streams=True,
         roles=("reward", "value"),

@@ -1,14 +1,15 @@
-"""Checks of the settings of scores and groups; `Settings` has the fields. Each names the flag that is wrong."""
+"""Settings of scores and of the groups that they are compared in. Each error names the flag that is wrong."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
 from gaecli.choices import MeasuredOver, NormFloor, ScaleRewards, Singleton, Unscored
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import FEW
+from gaecli.presets.groups import SCORE_RULES
+from gaecli.setting_fields import SettingFields, is_finite, setting_flag
 
 #: What an estimator that takes it cannot do without, and what it is.
 _NEEDED = {
@@ -25,22 +26,6 @@ _NEEDED = {
         "pass `--baseline-column` with the column that has it",
     ),
 }
-
-#: Settings that name columns whose equal values belong together, with their flags.
-LABEL_FLAGS = {
-    "group_column": "--group-column",
-    "normalize_by": "--normalize-by",
-    "batch_column": "--batch-column",
-    "state_column": "--state-column",
-    "sample_of": "--sample-of",
-    "label_by": "--label-by",
-}
-
-
-def names_of(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    if given is None:
-        return ()
-    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def plain_group_settings(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,19 +56,8 @@ def _weighed(text: str) -> tuple[str, float]:
         return text, 1.0
 
 
-def check_preset_has(settings: Any, rules: Mapping[str, Mapping[str, Any]]) -> None:
-    """A library without values has no other estimators than those that it has rules for."""
-    if settings.convention.only_scores and settings.estimator not in rules[settings.preset]:
-        has = ", ".join(rules[settings.preset])
-        raise UsageError(
-            f"preset `{settings.preset}` has no `{settings.estimator}`: {settings.convention.library} computes "
-            "advantages from scores of responses alone",
-            hint=f"pass `--estimator` with one of {has}",
-        )
-
-
-def check_group_settings(settings: Any) -> None:
-    """`settings`: a `Settings`, which stands above this module."""
+def check(settings: SettingFields) -> None:
+    _check_preset_has(settings)
     _check_few(settings)
     for name, (what, hint) in _NEEDED.items():
         if settings.uses(name) and not getattr(settings, name):
@@ -94,8 +68,8 @@ def check_group_settings(settings: Any) -> None:
         raise UsageError(f"`--group-ddof` is {settings.group_ddof}; it must be 0 or 1")
     for name in ("group_eps", "step_weight"):
         number = getattr(settings, name)
-        if number is not None and not (_is_finite(number) and number >= 0):
-            flag = "--" + name.replace("_", "-")
+        if number is not None and not (is_finite(number) and number >= 0):
+            flag = setting_flag(name)
             raise UsageError(f"`{flag}` is {number}; it must be finite and not negative")
     names = settings.group_columns
     if len(set(names)) < len(names) or "" in names:
@@ -107,13 +81,24 @@ def check_group_settings(settings: Any) -> None:
         )
 
 
-def _check_few(settings: Any) -> None:
+def _check_preset_has(settings: SettingFields) -> None:
+    """A library without values has no other estimators than those that it has rules for."""
+    if settings.convention.only_scores and settings.estimator not in SCORE_RULES[settings.preset]:
+        has = ", ".join(SCORE_RULES[settings.preset])
+        raise UsageError(
+            f"preset `{settings.preset}` has no `{settings.estimator}`: {settings.convention.library} computes "
+            "advantages from scores of responses alone",
+            hint=f"pass `--estimator` with one of {has}",
+        )
+
+
+def _check_few(settings: SettingFields) -> None:
     """What is given and says nothing to the estimator."""
     for name in FEW:
         given, usual = getattr(settings, name), _USUAL.get(name)
         if settings.uses(name) or given is None or given == usual:
             continue
-        flag = "--reward" if name == "rewards" else "--" + name.replace("_", "-")
+        flag = "--reward" if name == "rewards" else setting_flag(name)
         hint = (
             "pass `--estimator grpo` or one of its kind to compare the responses of a group; `--normalize-by` "
             "normalises advantages over equal values of a column"
@@ -127,7 +112,7 @@ def _check_few(settings: Any) -> None:
 _USUAL: Mapping[str, Any] = {"singleton": "zero", "unscored": "error", "step_weight": 1.0, "rewards": {}}
 
 
-def _check_choices(settings: Any) -> None:
+def _check_choices(settings: SettingFields) -> None:
     for name, choices in (
         ("singleton", get_args(Singleton)),
         ("unscored", get_args(Unscored)),
@@ -137,19 +122,19 @@ def _check_choices(settings: Any) -> None:
     ):
         given = getattr(settings, name)
         if given not in choices:
-            flag = "--" + name.replace("_", "-")
+            flag = setting_flag(name)
             words = ", ".join(choice for choice in choices if choice is not None)
             raise UsageError(f"`{flag}` is `{given}`; it must be one of {words}")
 
 
-def _check_rewards(settings: Any) -> None:
+def _check_rewards(settings: SettingFields) -> None:
     if settings.estimator == "gdpo" and not settings.rewards:
         raise UsageError(
             "`--estimator gdpo` needs the columns of its rewards",
             hint="pass `--reward NAME=WEIGHT` for each of them; the weight is 1 where it is left out",
         )
     for name, weight in settings.rewards.items():
-        if not name or not _is_finite(weight):
+        if not name or not is_finite(weight):
             raise UsageError(
                 f"`--reward {name}={weight}` is no column and its weight",
                 hint="`--reward accuracy_reward --reward format_reward=0.5`",
@@ -159,7 +144,3 @@ def _check_rewards(settings: Any) -> None:
             "`--reward-column` names the one column of rewards, and `--reward` several",
             hint="drop `--reward-column`, or name its column with `--reward` too",
         )
-
-
-def _is_finite(number: object) -> bool:
-    return isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)

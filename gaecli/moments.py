@@ -7,6 +7,7 @@ piece, in float64, so that an offset of 1e8 costs no digits: E[x²] - E[x]² wou
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -65,6 +66,8 @@ class GroupedMoments:
     counts: FloatArray
     means: FloatArray
     m2s: FloatArray
+    #: How many numbers there are, where they have weights; None: as `counts` says.
+    members: FloatArray | None = None
 
     @classmethod
     def of(
@@ -84,7 +87,8 @@ class GroupedMoments:
             # The mean above is rounded; what is left of it is taken out, as the two-pass formula does.
             rest = sums(deviations) / divisors
             m2s = np.maximum(sums(deviations * deviations) - counts * rest * rest, 0.0)
-            return cls(counts, means + rest, m2s)
+            members = None if weights is None else _sums(groups, num_groups, None)
+            return cls(counts, means + rest, m2s, members)
 
     @classmethod
     def of_all(cls, numbers: Array, weights: Array | None = None) -> GroupedMoments:
@@ -110,21 +114,34 @@ class GroupedMoments:
             # Where one of the two is empty the other is taken as it is, bit by bit.
             means = np.where(self.counts > 0, self.means + shifts * shares, other.means)
             m2s = self.m2s + other.m2s + shifts * shifts * (self.counts * shares)
-        return GroupedMoments(
-            counts, means, np.where((self.counts > 0) & (other.counts > 0), m2s, self.m2s + other.m2s)
-        )
+        m2s = np.where((self.counts > 0) & (other.counts > 0), m2s, self.m2s + other.m2s)
+        members = None if other.members is None else self.sizes + other.sizes
+        return GroupedMoments(counts, means, m2s, members)
+
+    @property
+    def sizes(self) -> FloatArray:
+        return self.counts if self.members is None else self.members
+
+    def weighted(self) -> GroupedMoments:
+        """With room for the numbers of members beside the sums of their weights."""
+        return self if self.members is not None else replace(self, members=self.counts.copy())
 
     def take(self, rows: IndexArray | slice) -> GroupedMoments:
-        return GroupedMoments(self.counts[rows], self.means[rows], self.m2s[rows])
+        members = None if self.members is None else self.members[rows]
+        return GroupedMoments(self.counts[rows], self.means[rows], self.m2s[rows], members)
 
     def put(self, rows: IndexArray, others: GroupedMoments) -> None:
         """In place."""
         self.counts[rows], self.means[rows], self.m2s[rows] = others.counts, others.means, others.m2s
+        if self.members is not None:
+            self.members[rows] = others.sizes
 
     def padded(self, num_groups: int) -> GroupedMoments:
         """With empty groups behind."""
         more = np.zeros(num_groups - len(self.counts))
-        return GroupedMoments(*(np.concatenate((part, more)) for part in (self.counts, self.means, self.m2s)))
+        counts, means, m2s = (np.concatenate((part, more)) for part in (self.counts, self.means, self.m2s))
+        members = None if self.members is None else np.concatenate((self.members, more))
+        return GroupedMoments(counts, means, m2s, members)
 
     def stds(self, ddof: int = 0) -> FloatArray:
         """NaN where n <= ddof."""

@@ -24,8 +24,6 @@ def other_ways(
     kind: EstimatorKind, names: Mapping[str, str], explicit: Collection[str], path: Path, there: str
 ) -> tuple[str, ...]:
     """The roles that are not used, as the estimator takes another way. `UsageError` where none or two are there."""
-    if not kind.ways:
-        return ()
     named = [way for way in kind.ways if any(role in explicit and role in names for role in way)]
     found = [way for way in named or kind.ways if all(role in names for role in way)]
     if not found:

@@ -7,183 +7,63 @@ a number beyond rounding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, field, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from gaecli import decay_settings
 from gaecli.choices import (
     Bootstrap,
     DoneAt,
     MaskedReward,
     MaskFill,
     MaskMode,
-    MeasuredOver,
     NormalizeScope,
     NormFloor,
     OnNan,
-    OpenEnds,
     Precision,
-    ScaleRewards,
-    Singleton,
     Truncation,
-    UnitIs,
-    UnitReward,
-    UnitValue,
-    Unscored,
 )
-from gaecli.decay_settings import (
-    FAMILIES,
-    OPTIONAL,
-    check_decays,
-    flag_of,
-    is_number,
-    says_nothing,
-    without_other_ways,
-)
+from gaecli.decay_settings import FAMILIES, OPTIONAL, says_nothing, without_other_ways
 from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
-from gaecli.estimator_kinds import ESTIMATOR_ROLES, ESTIMATORS, FEW, EstimatorKind, estimator_name
-from gaecli.group_settings import (
-    LABEL_FLAGS,
-    check_group_settings,
-    check_preset_has,
-    names_of,
-    plain_group_settings,
-)
-from gaecli.label_settings import DEFAULTS as LABEL_DEFAULTS
-from gaecli.label_settings import LabelSettings, check_outcomes
+from gaecli.estimator_kinds import CLIPS, ESTIMATOR_ROLES, ESTIMATORS, FEW, EstimatorKind, estimator_name
 from gaecli.layout_kinds import LAYOUTS
-from gaecli.off_policy_settings import check_clips, check_own_roles, clip_rules
 from gaecli.presets import Preset, find_preset
-from gaecli.presets.groups import SCORE_RULES, score_rules
+from gaecli.presets.groups import score_rules
 from gaecli.records import dataclass
-from gaecli.unit_settings import UNIT_SETTINGS, check_given, check_units, is_over_units
+from gaecli.setting_fields import LABEL_DEFAULTS, ROLES, UNIT_SETTINGS, SettingFields, is_number, setting_flag
 
 if TYPE_CHECKING:
-    from gaecli.reward_streams import RewardStream
-
-#: The roles a column can play, in the order in which messages list them.
-ROLES = (
-    "reward",
-    "value",
-    "next_value",
-    "bootstrap_value",
-    "done",
-    "terminated",
-    "truncated",
-    "not_done",
-    "not_truncated",
-    "final_done",
-    "episode",
-    "env",
-    "step",
-    "mask",
-    "unit",
-    *ESTIMATOR_ROLES,
-)
+    from gaecli.label_settings import Labelling
 
 
 @dataclass(frozen=True)
-class Settings(LabelSettings):
-    """Everything that decides the numbers. Field names are those of the flags and of `--json`.
+class Settings(SettingFields):
+    """Everything that decides the numbers, checked.
 
     The defaults are those of the preset `exact`; `Settings.from_preset` takes those of another one.
     """
-
-    gamma: float = 0.99
-    lam: float = 0.95
-    #: λ of a trajectory of n steps is 1 - 1 / max(lam_alpha · n, 1); `lam` is then not used.
-    lam_alpha: float | None = None
-    #: Or it is q ** (1 / (n - 1)), so that q is left of the last step's reward at the first one.
-    lam_retain: float | None = None
-    #: λ of the returns, where it is not that of the advantages; in the same three ways.
-    lam_value: float | None = None
-    lam_value_alpha: float | None = None
-    lam_value_retain: float | None = None
-    #: Columns with γ and λ of each step.
-    gamma_column: str | None = None
-    lam_column: str | None = None
-    #: Where a step is a unit of rows (the role `unit`): what the column holds, None where that is plain; what
-    #: becomes of rewards and values of its rows.
-    unit_is: UnitIs | None = None
-    unit_reward: UnitReward = "sum"
-    unit_value: UnitValue = "first"
-    #: Several kinds of reward, whose columns take the place of those of reward and value.
-    stream: tuple[RewardStream, ...] = ()
-    #: γ over units; γ is then that within each of them, in a second pass.
-    turn_gamma: float | None = None
-    preset: str = "exact"
-    #: One of `gaecli.estimator_kinds.ESTIMATORS`.
-    estimator: str = "gae"
-    #: Rewards of an n-step return. Of `n-step` alone, which has no default for it.
-    n_steps: int | None = None
-    #: Of `vtrace`: what ρ is clipped to in TD errors, in traces, and in A. None: 1; of the last, as of the first.
-    rho_bar: float | None = None
-    c_bar: float | None = None
-    pg_bar: float | None = None
-    truncation: Truncation = "exact"
-    bootstrap: Bootstrap = "zero"
-    done_at: DoneAt | None = None
-    #: `auto`, or one of `gaecli.layout_kinds`.
-    layout: str = "auto"
-    mask_mode: MaskMode | None = None
-    mask_fill: MaskFill = "null"
-    masked_reward: MaskedReward = "drop"
-
-    #: Role -> column name, for the roles that the user named; the others resolve by alias.
-    columns: Mapping[str, str] = field(default_factory=dict)
-    advantage_column: str = "advantage"
-    return_column: str = "return"
-
-    normalize: NormalizeScope = "none"
-    normalize_by: str | None = None
-    norm_ddof: int = 1
-    norm_eps: float = 1e-8
-    norm_floor: NormFloor = "add"
-    keep_raw: bool = False
-    #: What enters mean and standard deviation once, of estimators that score trajectories. None: as is usual for it.
-    norm_over: MeasuredOver | None = None
-
-    # Of estimators that score trajectories and compare them (`gaecli.estimators.baselines`).
-    #: The column, or columns, whose equal values are a group.
-    group_column: str | tuple[str, ...] | None = None
-    #: Rule for the standard deviation of groups, where that of a normalisation after it is another. None: the same.
-    group_ddof: int | None = None
-    group_eps: float | None = None
-    group_floor: NormFloor | None = None
-    #: What the only trajectory of a group gets.
-    singleton: Singleton = "zero"
-    #: What centred scores are divided by. None: nothing, or what is usual for the estimator.
-    scale_rewards: ScaleRewards | None = None
-    #: Column -> weight: the score is their weighted sum. Empty: that of the one reward column.
-    rewards: Mapping[str, float] = field(default_factory=dict)
-    #: A trajectory without any reward is an error, or is compared with none and gets 0.
-    unscored: Unscored = "error"
-    #: Rows with equal values are samples of one rollout, and count once.
-    sample_of: str | None = None
-    #: Equal values are one batch; None: all inputs are.
-    batch_column: str | None = None
-    state_column: str | None = None
-    step_weight: float = 1.0
-    baseline_column: str | None = None
-    length_column: str | None = None
-
-    join: bool | None = None
-    precision: Precision = "double"
-    on_nan: OnNan = "error"
 
     @classmethod
     def from_preset(cls, name: str, **explicit: Any) -> Settings:
         """What the preset says, but for what is given here and not None: that wins."""
         preset = find_preset(name)
-        given = plain_group_settings({name: value for name, value in explicit.items() if value is not None})
+        given = {name: value for name, value in explicit.items() if value is not None}
+        if not given.keys().isdisjoint(FEW):
+            from gaecli.group_settings import plain_group_settings
+
+            given = plain_group_settings(given)
         if given.get("names") == "lerobot":
             given = {"return_column": "mc_return", "terminal_column": "is_terminal", **given}
         kind = ESTIMATORS.get(estimator_name(given.get("estimator", "gae")))
         if kind is not None:
             _check_used(kind, given)
-            check_given(given, given.get("columns", {}), preset, kind)
+            if not given.keys().isdisjoint(UNIT_SETTINGS):
+                from gaecli.unit_settings import check_given
+
+                check_given(given, preset, kind)
         chosen = _preset_settings(preset, kind)
         without_other_ways(chosen, given)
         if given.get("rewards"):
@@ -201,14 +81,17 @@ class Settings(LabelSettings):
         object.__setattr__(self, "preset", find_preset(self.preset).name)
         object.__setattr__(self, "estimator", estimator_name(self.estimator))
         _check_choice("estimator", self.estimator, tuple(ESTIMATORS))
-        check_decays(self)
-        check_units(self)
-        if self.stream:
-            from gaecli.reward_streams import check_streams, parsed
+        decay_settings.check(self)
+        if self.is_over_units or self._says(UNIT_SETTINGS):
+            from gaecli import unit_settings
 
-            object.__setattr__(self, "stream", parsed(self.stream))
+            unit_settings.check(self)
+        if self.stream:
+            from gaecli import stream_settings
+
+            object.__setattr__(self, "stream", stream_settings.parsed(self.stream))
             object.__setattr__(self, "columns", {**self.stream[0].columns, **self.columns})
-            check_streams(self)
+            stream_settings.check(self)
         choices: dict[str, Any] = {
             "bootstrap": Bootstrap,
             "truncation": Truncation,
@@ -229,16 +112,26 @@ class Settings(LabelSettings):
         if self.mask_mode is not None:
             _check_choice("mask_mode", self.mask_mode, get_args(MaskMode))
         self._check_n_steps()
-        check_preset_has(self, SCORE_RULES)
-        check_group_settings(self)
-        check_clips(self.rho_bar, self.c_bar, self.pg_bar)
-        check_own_roles(self.kind, self.columns)
-        self.check_labels()
-        check_outcomes(self, _preset_settings(self.convention, self.kind)["truncation"])
-        if self.norm_ddof not in (0, 1):
-            raise UsageError(f"`--norm-ddof` is {self.norm_ddof}; it must be 0 or 1")
-        if not (is_number(self.norm_eps) and self.norm_eps >= 0):
-            raise UsageError(f"`--norm-eps` is {self.norm_eps}; it must be finite and not negative")
+        if self.kind.is_scored or self.convention.only_scores or self._says(FEW):
+            from gaecli import group_settings
+
+            group_settings.check(self)
+        if self._says(CLIPS) or not self.columns.keys().isdisjoint(ESTIMATOR_ROLES):
+            from gaecli import off_policy_settings
+
+            off_policy_settings.check(self)
+        if self.given_labels:
+            from gaecli import label_settings
+
+            label_settings.check(self)
+        self._check_columns()
+        self._check_normalization()
+
+    def _says(self, names: Iterable[str]) -> bool:
+        """One of these is not as it is where nothing is said: what its family checks has something to check."""
+        return any(getattr(self, name) != _DEFAULTS[name] for name in names)
+
+    def _check_columns(self) -> None:
         for role in self.columns:
             if role not in ROLES:
                 raise UsageError(f"no column role `{role}`", hint=f"roles: {', '.join(ROLES)}")
@@ -250,6 +143,12 @@ class Settings(LabelSettings):
         names = self.output_columns
         if "" in names or len(set(names)) != len(names):
             raise UsageError(f"the output columns need different names, not {', '.join(map(repr, names))}")
+
+    def _check_normalization(self) -> None:
+        if self.norm_ddof not in (0, 1):
+            raise UsageError(f"`--norm-ddof` is {self.norm_ddof}; it must be 0 or 1")
+        if not (is_number(self.norm_eps) and self.norm_eps >= 0):
+            raise UsageError(f"`--norm-eps` is {self.norm_eps}; it must be finite and not negative")
         if self.normalizes and "advantage" not in self.kind.outputs:
             raise UsageError(
                 f"advantages are normalised, and `--estimator {self.estimator}` writes none",
@@ -273,38 +172,18 @@ class Settings(LabelSettings):
             raise UsageError(f"`--n-steps` is {given}; it must be a whole number, 1 at least")
 
     @property
-    def group_columns(self) -> tuple[str, ...]:
-        return names_of(self.group_column)
+    def labelling(self) -> Labelling | None:
+        """None where no labels are asked for."""
+        if not self.given_labels:
+            return None
+        from gaecli.label_settings import labelling
+
+        return labelling(self)
 
     @property
-    def open_ends(self) -> OpenEnds:
-        """What lies beyond a trajectory that merely stops: nothing, where its success is known."""
-        return "terminal" if self.success_column is not None else self.convention.open_ends
-
-    @property
-    def end_rule(self) -> Truncation:
-        """What a truncated end means, by `truncation` or because its success is known."""
-        return "zero" if self.success_column is not None else self.truncation
-
-    @property
-    def sample_columns(self) -> tuple[str, ...]:
-        """Rows with equal values in all of them count once; none: every row does."""
-        return () if self.sample_of is None else (*self.group_columns, self.sample_of)
-
-    @property
-    def label_flags(self) -> dict[str, str]:
-        """Columns whose equal values belong together, each with the flag that names it."""
-        return {
-            column: flag for name, flag in LABEL_FLAGS.items() for column in names_of(getattr(self, name))
-        }
-
-    @property
-    def label_columns(self) -> tuple[str, ...]:
-        return tuple(self.label_flags)
-
-    @property
-    def measured_over(self) -> MeasuredOver:
-        return self.norm_over or self.kind.measured_over
+    def has_labels(self) -> bool:
+        """Labels or weights are asked for."""
+        return self.labelling is not None or self.weight is not None
 
     @property
     def extra_columns(self) -> tuple[str, ...]:
@@ -336,43 +215,10 @@ class Settings(LabelSettings):
         return tuple(dict.fromkeys(found))
 
     @property
-    def decay_columns(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(filter(None, [self.gamma_column, self.lam_column])))
-
-    @property
-    def is_over_units(self) -> bool:
-        """A step of the estimator is a unit of several rows."""
-        return is_over_units(self.columns, self.convention, self.kind)
-
-    @property
-    def kind(self) -> EstimatorKind:
-        """The row of the table of estimators."""
-        return ESTIMATORS[self.estimator]
-
-    def uses(self, name: str) -> bool:
-        """Whether a setting, or a rule of the preset, says anything to the estimator."""
-        return self.kind.uses(name)
-
-    @property
-    def convention(self) -> Preset:
-        """The row of the table: what no setting can change, such as the recursion."""
-        return find_preset(self.preset)
-
-    @property
     def overrides(self) -> dict[str, Any]:
         """The settings that the preset decides and that are not as it says."""
         usual = _preset_settings(self.convention, self.kind)
         return {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}
-
-    @property
-    def normalizes(self) -> bool:
-        return self.normalize != "none" or self.normalize_by is not None or self.kind.is_grouped
-
-    @property
-    def raw_column(self) -> str | None:
-        """Name of the column that keeps the advantage before normalisation, if one is written."""
-        keeps = self.keep_raw and self.normalizes
-        return f"{self.advantage_column}_raw" if keeps else None
 
     @property
     def output_columns(self) -> tuple[str, ...]:
@@ -391,6 +237,16 @@ class Settings(LabelSettings):
         found["weight"] = None if self.weight is None else self.weight_column
         found["terminal"] = self.terminal_column
         return {what: name for what, name in found.items() if name is not None}
+
+    def output_flag(self, name: str) -> str:
+        """The flag that gives the column of that name another one."""
+        what = next((what for what, column in self.output_items.items() if column == name), "advantage")
+        first = what.partition(" ")[0]  # of several streams each has its return
+        return (
+            f"--{first}-column"
+            if first in ("return", "label", "weight", "terminal")
+            else "--advantage-column"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Settings of one estimator alone are left out of the documents of the others."""
@@ -416,7 +272,7 @@ class Settings(LabelSettings):
                 del found[name]
         if isinstance(self.group_column, tuple):
             found["group_column"] = list(self.group_column)
-        given = self.given_labels()
+        given = self.given_labels
         return {name: value for name, value in found.items() if name not in LABEL_DEFAULTS or name in given}
 
     def replace(self, **changes: Any) -> Settings:
@@ -450,6 +306,10 @@ class RunOptions:
 
 
 SETTING_NAMES = frozenset(f.name for f in fields(Settings))
+_DEFAULTS: Mapping[str, Any] = {
+    one.name: one.default if one.default_factory is MISSING else one.default_factory()
+    for one in fields(Settings)
+}
 OPTION_NAMES = frozenset(f.name for f in fields(RunOptions))
 
 
@@ -462,7 +322,12 @@ def _preset_settings(preset: Preset, kind: EstimatorKind | None) -> dict[str, An
         chosen["normalize"] = "none"
     if "truncation" in kind.unused:
         chosen["truncation"] = "exact"
-    return {**chosen, **score_rules(preset.name, kind.name), **clip_rules(preset.name, kind)}
+    chosen |= score_rules(preset.name, kind.name)
+    if "pg_bar" in kind.takes:
+        from gaecli.off_policy_settings import clip_rules
+
+        chosen |= clip_rules(preset.name)
+    return chosen
 
 
 def _check_used(kind: EstimatorKind, given: Mapping[str, Any]) -> None:
@@ -474,4 +339,4 @@ def _check_used(kind: EstimatorKind, given: Mapping[str, Any]) -> None:
 
 def _check_choice(name: str, given: object, choices: tuple[str, ...]) -> None:
     if given not in choices:
-        raise UsageError(f"`{flag_of(name)}` is `{given}`; it must be one of {', '.join(choices)}")
+        raise UsageError(f"`{setting_flag(name)}` is `{given}`; it must be one of {', '.join(choices)}")

@@ -1,21 +1,17 @@
-"""Settings of estimators whose steps are units of several rows, such as the turns of a dialogue.
-
-Plain data and checks below `gaecli.settings`, which has the fields.
-"""
+"""Settings of estimators whose steps are units of several rows, such as the turns of a dialogue."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
 from gaecli.choices import UnitIs, UnitReward, UnitValue
-from gaecli.decay_settings import FAMILIES, flag_of, is_number
+from gaecli.decay_settings import FAMILIES
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import EstimatorKind
 from gaecli.presets.base import Preset
+from gaecli.setting_fields import UNIT_SETTINGS, SettingFields, are_units, is_number, setting_flag
 
-#: Left out of documents where nothing is computed over units.
-UNIT_SETTINGS = ("unit_is", "unit_reward", "unit_value", "turn_gamma")
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "unit_is": get_args(UnitIs),
     "unit_reward": get_args(UnitReward),
@@ -23,58 +19,23 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class _OfUnits(Protocol):
-    """The fields of `Settings` that are looked at here."""
-
-    @property
-    def kind(self) -> EstimatorKind: ...
-
-    @property
-    def preset(self) -> str: ...
-
-    @property
-    def convention(self) -> Preset: ...
-
-    @property
-    def columns(self) -> Mapping[str, str]: ...
-
-    @property
-    def truncation(self) -> str: ...
-
-    @property
-    def turn_gamma(self) -> float | None: ...
-
-    @property
-    def unit_value(self) -> str: ...
-
-    @property
-    def is_over_units(self) -> bool: ...
-
-
-def is_over_units(columns: Mapping[str, str], preset: Preset, kind: EstimatorKind) -> bool:
-    """A column of units is named, or the preset has one."""
-    return columns.get("unit", "none") != "none" or (preset.over_units and kind.has_units)
-
-
-def check_given(
-    given: Mapping[str, Any], columns: Mapping[str, str], preset: Preset, kind: EstimatorKind
-) -> None:
+def check_given(given: Mapping[str, Any], preset: Preset, kind: EstimatorKind) -> None:
     """What is said of units where there are none."""
-    if is_over_units(columns, preset, kind):
+    if are_units(given.get("columns", {}), preset, kind):
         return
     for name in UNIT_SETTINGS:
         if name in given:
             raise UsageError(
-                f"`{flag_of(name)}` is of units, and none are named",
+                f"`{setting_flag(name)}` is of units, and none are named",
                 hint="pass `--unit COLUMN` with the id of the turn, or with a flag at its last token",
             )
 
 
-def check_units(settings: _OfUnits) -> None:
+def check(settings: SettingFields) -> None:
     for name, choices in _CHOICES.items():
         given = getattr(settings, name)
         if given not in choices and not (name == "unit_is" and given is None):
-            raise UsageError(f"`{flag_of(name)}` is `{given}`; it must be one of {', '.join(choices)}")
+            raise UsageError(f"`{setting_flag(name)}` is `{given}`; it must be one of {', '.join(choices)}")
     if not settings.is_over_units:
         return
     kind = settings.kind
@@ -92,7 +53,7 @@ def check_units(settings: _OfUnits) -> None:
         _check_two_levels(settings)
 
 
-def _check_two_levels(settings: _OfUnits) -> None:
+def _check_two_levels(settings: SettingFields) -> None:
     gamma = settings.turn_gamma
     if not (is_number(gamma) and 0.0 <= float(gamma or 0.0) <= 1.0):
         raise UsageError(f"`--turn-gamma` is {gamma}; it must lie in [0, 1]")
@@ -109,6 +70,6 @@ def _check_two_levels(settings: _OfUnits) -> None:
     for name in ("lam_alpha", "lam_retain", *FAMILIES["returns"]):
         if getattr(settings, name) is not None:
             raise UsageError(
-                f"`{flag_of(name)}` has no one length to go by in the two passes of `--turn-gamma`",
-                hint=f"drop `{flag_of(name)}`",
+                f"`{setting_flag(name)}` has no one length to go by in the two passes of `--turn-gamma`",
+                hint=f"drop `{setting_flag(name)}`",
             )

@@ -165,9 +165,19 @@ def modules() -> dict[str, ast.Module]:
     return found
 
 
+def statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """All of them, however deep, and none of the expressions, of which there are twenty times as many."""
+    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+        # That of a conditional expression or a lambda is no list.
+        inner = getattr(tree, field, ())
+        for node in inner if isinstance(inner, list) else ():
+            yield node
+            yield from statements(node)
+
+
 def imports(tree: ast.Module, known: dict[str, ast.Module]) -> Iterator[str]:
     """The modules that one imports: at its top, in its functions, and for type checking."""
-    for node in ast.walk(tree):
+    for node in statements(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
         elif isinstance(node, ast.ImportFrom) and node.module in known:

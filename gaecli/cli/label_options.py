@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
+from gaecli.choices import LabelRuleName
 from gaecli.cli.option import Option, number
-from gaecli.label_settings import LABEL_RULES
 
 _SUCCESS = "Success"
 _LABELS = "Labels and weights"
@@ -35,7 +37,7 @@ SUCCESS_OPTIONS = (
 LABEL_OPTIONS = (
     Option(
         "label_rule",
-        f"Label rows as a library does: {', '.join(LABEL_RULES)}. A flag given beside it wins.",
+        f"Label rows as a library does: {', '.join(get_args(LabelRuleName))}. A flag given beside it wins.",
         _LABELS,
         "NAME",
     ),

@@ -34,7 +34,7 @@ from gaecli.pipeline.apply import Totals, reading_totals
 from gaecli.pipeline.column_statistics import Explained, Tally, explained_variance
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.episodes import EpisodeBook, Pieces, pieces_of
-from gaecli.pipeline.header_notes import names_alike, stored_settings
+from gaecli.pipeline.header_notes import earlier_columns, names_alike, stored_settings
 from gaecli.pipeline.judging.continuity import Continuity, Edges
 from gaecli.pipeline.memory import expand_beyond_measure, rows_per_block
 from gaecli.pipeline.opening import OpenFile, OpenStream, layout_of, open_stream
@@ -215,7 +215,7 @@ class _Inspector:
                 block_rows=self.rows_per_block,
             )
             warnings = opened.warnings
-            opened.warnings.extend([*stored_settings(opened), *names_alike(opened)])
+            opened.warnings.extend([*stored_settings(opened), *earlier_columns(opened), *names_alike(opened)])
             stream = self._summarised(opened)
             warnings, self.edges = list(stream.warnings), stream.edges
             statistics = self._statistics(stream)

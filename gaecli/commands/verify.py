@@ -2,53 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from gaecli.columns import find_roles
 from gaecli.errors import GaeError, UsageError
 from gaecli.estimator_kinds import ESTIMATORS, estimator_name
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
-from gaecli.group_settings import names_of
 from gaecli.layouts.singles import as_scalars
 from gaecli.pipeline.reading_errors import told
 from gaecli.presets import find_preset
 from gaecli.records import dataclass
 from gaecli.results import Verification
+from gaecli.setting_fields import names_of
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.places import Places
 from gaecli.studies.baseline_candidates import GroupColumns
 from gaecli.studies.baseline_court import BaselineCourt
-from gaecli.studies.candidates import (
-    Candidate,
-    CandidateReading,
-    candidates,
-    leaves_ends_open,
-    read_candidate,
-    signature,
-    with_bootstrap,
-)
-from gaecli.studies.column import Against, Holds, load_column, what_it_holds
-from gaecli.studies.command import flags_of
-from gaecli.studies.deviations import deviations
-from gaecli.studies.estimator_candidates import Only, estimator_candidates, same_estimators
+from gaecli.studies.column import Against, load_column, what_it_holds
+from gaecli.studies.estimator_candidates import Only
+from gaecli.studies.estimator_court import EstimatorCourt
 from gaecli.studies.reading import check_decays_are_numbers, only_stream
-from gaecli.studies.row_equations import ROUNDINGS
-from gaecli.studies.trials import (
-    Trial,
-    Whitening,
-    constant_of,
-    decays_of,
-    descend,
-    largest_bound,
-    normalization,
-    solve,
-)
 
 
 def verify(
@@ -165,7 +142,7 @@ def _hearings(asked: _Asked) -> Iterator[Callable[[], Verification]]:
     only = Only(asked.preset, asked.estimator, asked.n_steps)
     if not asked.asks_for_groups:
         for one in holds:
-            court = _Court(asked.plan, asked.file, asked.against, one, asked.memory_bytes)
+            court = EstimatorCourt(asked.plan, asked.file, asked.against, one, asked.memory_bytes)
             yield partial(court.verdict_on, asked.settings, only)
     if "advantage" not in holds or (asked.estimator is not None and not asked.asks_for_groups):
         return
@@ -181,155 +158,3 @@ def _hearings(asked: _Asked) -> Iterator[Callable[[], Verification]]:
     )
     if baselines.groups or not asked.has_values:
         yield baselines.verdict
-
-
-class _Court:
-    """Hears one candidate after the other, and holds the reading of one at a time: each is the whole file."""
-
-    def __init__(
-        self, plan: StreamPlan, first: RolloutFile, against: Against, holds: Holds, memory_bytes: int
-    ) -> None:
-        self._plan = plan
-        self._first = first
-        self._against = against
-        self._holds = holds
-        self._memory_bytes = memory_bytes
-        self._trials: dict[bytes, Trial] = {}
-        #: Those that have to be searched for, which takes its time.
-        self._waiting: dict[bytes, Candidate] = {}
-        self._first_error: GaeError | None = None
-        self.unreadable: dict[str, str] = {}
-
-    def verdict_on(self, settings: Settings, only: Only) -> Verification:
-        if only.tries_presets:
-            for candidate in candidates(settings, self._holds, self._first, only.preset):
-                self.hear(candidate)
-        for candidate in estimator_candidates(settings, self._holds, only):
-            self.hear(candidate)
-        trials = self.verdict()
-        best = trials[0]
-        reading = self.read(best.candidate)
-        constants = normalization(best.attempt, reading) if best.attempt.is_affine else None
-        constant = None if best.attempt.is_reproduced else constant_of(reading)
-        shows_rows = best.theta is not None and constant is None and not best.attempt.is_reproduced
-        return Verification(
-            path=str(self._plan.paths[0]),
-            column=self._against.column,
-            column_path=str(self._against.path),
-            holds=self._holds,
-            attempts=[trial.attempt for trial in trials],
-            normalization=constants.words if constants is not None else None,
-            deviations=deviations(reading, best.theta) if shows_rows and best.theta is not None else [],
-            tolerance=ROUNDINGS * self._against.rounding,
-            flags=_flags(best, constants),
-            equivalent=_equivalent(trials),
-            unreadable=self.unreadable,
-            warnings=list(reading.warnings),
-            constant=constant[0] if constant is not None else None,
-            num_constant=constant[1] if constant is not None else 0,
-            estimators=self._same_estimators(best, reading, only),
-            num_searched=min((trial.num_searched for trial in trials if trial.num_searched), default=None),
-        )
-
-    def _same_estimators(self, best: Trial, reading: CandidateReading, only: Only) -> Sequence[str]:
-        attempt = best.attempt
-        if not attempt.is_reproduced or attempt.is_affine or only.estimator is not None:
-            return ()
-        decays = decays_of(attempt, best.candidate)
-        return same_estimators(reading, *decays, largest_bound(attempt, reading), self._holds)
-
-    def read(self, candidate: Candidate) -> CandidateReading:
-        return read_candidate(candidate, self._plan, self._against, self._holds, self._memory_bytes)
-
-    def hear(self, candidate: Candidate) -> None:
-        """Of those that no column of this file could tell apart only the first, under all their names."""
-        try:
-            is_open = self._take(self.read(candidate))
-            if is_open:
-                other = "current" if candidate.settings.bootstrap != "current" else "zero"
-                self._take(self.read(with_bootstrap(candidate, other)))
-        except GaeError as error:
-            self._first_error = self._first_error or error
-            if candidate.settings.estimator == "gae":
-                self.unreadable.update(dict.fromkeys(candidate.presets, error.message))
-
-    def _take(self, reading: CandidateReading) -> bool:
-        """True if a bootstrap policy makes a difference."""
-        candidate, key = reading.candidate, signature(reading)
-        first = self._trials[key].candidate if key in self._trials else self._waiting.get(key)
-        # The name of a preset alone does not stand for what it does with further flags.
-        flags = _speaking(candidate.flags, reading)
-        is_alike = first is not None and flags in ({}, first.flags)
-        if first is None and reading.is_linear:
-            self._trials[key] = solve(reading)
-        elif first is None:
-            self._waiting[key] = candidate
-        elif is_alike and key in self._trials:
-            self._trials[key] = self._trials[key].named(candidate.presets)
-        elif is_alike:
-            names = tuple(dict.fromkeys([*first.presets, *candidate.presets]))
-            self._waiting[key] = replace(first, presets=names)
-        return leaves_ends_open(reading)
-
-    def verdict(self) -> list[Trial]:
-        """The best first."""
-        if not self._trials and not self._waiting:
-            assert self._first_error is not None
-            raise self._first_error
-        trials = _ranked(self._trials.values())
-        if trials and trials[0].attempt.is_reproduced:
-            return trials
-        searched = [descend(self.read(candidate)) for candidate in self._waiting.values()]
-        return _in_order(_beyond_noise(trials), _ranked(searched))
-
-
-def _speaking(flags: Mapping[str, Any], reading: CandidateReading) -> Mapping[str, Any]:
-    """Those that make a difference to a file."""
-    is_idle = not reading.block.truncated.any()
-    return {name: value for name, value in flags.items() if not (is_idle and name == "truncation")}
-
-
-def _ranked(trials: Iterable[Trial]) -> list[Trial]:
-    return sorted(trials, key=lambda trial: trial.rank)
-
-
-def _beyond_noise(trials: list[Trial]) -> list[Trial]:
-    """A column in half precision is off a little everywhere: count the rows that are off by much more."""
-    limit = 20 * max(min((trial.noise for trial in trials), default=0.0), 1.0)
-    return sorted(trials, key=lambda trial: (trial.num_beyond(limit), *trial.rank))
-
-
-def _in_order(solved: list[Trial], searched: list[Trial]) -> list[Trial]:
-    """Rows that deviate are counted in two ways, which do not compare; errors do."""
-    if not solved or not searched:
-        return solved or searched
-    first, other = solved[0].attempt, searched[0].attempt
-    is_nearer = (other.rms_error or 0.0) < 0.5 * (first.rms_error or 0.0)
-    if other.is_reproduced or (is_nearer and other.num_deviating < first.num_deviating):
-        return searched + solved
-    return solved + searched
-
-
-def _equivalent(trials: Sequence[Trial]) -> list[str]:
-    """By themselves, or with the flags of the best."""
-    best = trials[0].attempt
-    reproducing = [trial for trial in trials if trial.attempt.is_reproduced]
-    alike = [trial for trial in reproducing if trial.attempt.flags in ({}, best.flags)]
-    names = [name for trial in alike for name in trial.attempt.presets]
-    first = best.presets[0]
-    return [name for name in dict.fromkeys(names) if name != first]
-
-
-def _flags(best: Trial, constants: Whitening | None) -> list[str]:
-    """As one would type them to `gae compute`; none where it cannot make the column."""
-    attempt = best.attempt
-    gamma, lam = decays_of(attempt, best.candidate)
-    settings = best.candidate.settings.replace(gamma=gamma, lam=lam)
-    if constants is not None:
-        rule = constants.rule
-        if rule is None:
-            return []
-        settings = settings.replace(
-            normalize="all", norm_ddof=rule.ddof, norm_eps=rule.eps, norm_floor=rule.floor
-        )
-    return flags_of(settings)

@@ -122,6 +122,10 @@ def _degenerate(totals: Totals, facts: StageFacts, settings: Settings, file: str
     if facts.baseline.num_degenerate:
         numbers = (facts.baseline.num_degenerate, facts.baseline.num_alone)
         notes.append(counted("flat-groups", numbers, file))
+    if facts.baseline.num_weightless:
+        names = (settings.length_column,) if settings.length_column is not None else ()
+        hint = "name the column with the number of tokens of each response with `--length-column`"
+        notes.append(counted("no-lengths", (facts.baseline.num_weightless,), file, names=names, hint=hint))
     return notes
 
 

@@ -80,6 +80,10 @@ def _one(scale: Scale) -> Callable[[Settings], Sequence[Component]]:
     return lambda settings: [Component(_in_group(settings, scale))]
 
 
+def _max_rl(settings: Settings) -> Sequence[Component]:
+    return [Component(_in_group(settings, "one"), _in_group(settings, "mean"))]
+
+
 def _opo(settings: Settings) -> Sequence[Component]:
     return [Component(_in_group(settings, "one", weight=LENGTH))]
 
@@ -117,7 +121,7 @@ _BASELINES: Mapping[str, Callable[[Settings], Sequence[Component]]] = {
     "dr-grpo": _one("one"),
     "rf++-baseline": _one("one"),
     "rloo": _scaled("others", "none"),
-    "max-rl": _one("mean"),
+    "max-rl": _max_rl,
     "opo": _opo,
     "gpg": _gpg,
     "flash-reinforce": _flash_reinforce,

@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from gaecli.estimators.base import Beyond, Borders, Estimates, Estimator, FinalEstimates, estimate_whole
+from gaecli.estimators.gae_variants import following_values
 from gaecli.estimators.registry import make_estimator, needs_whole_trajectories
-from gaecli.estimators.whole_stream import following_values
 from gaecli.kernels.devices import Device
 from gaecli.kernels.scan import TILE_ROWS, affine_scan
 from gaecli.kernels.torch_import import torch_module

@@ -16,7 +16,7 @@ import numpy as np
 from gaecli.estimators.base import Beyond, Borders, Estimates, FinalEstimates
 from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.estimators.decays import with_one_lam
-from gaecli.estimators.whole_stream import GatedGae, WholeStreamGae
+from gaecli.estimators.gae_variants import GatedGae, WholeTrajectoryGae
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, FloatArray
@@ -64,7 +64,7 @@ class MonteCarlo(GatedGae):
 
 
 @dataclass(frozen=True)
-class _WholeStreamMonteCarlo(MonteCarlo, WholeStreamGae):
+class _WholeStreamMonteCarlo(MonteCarlo, WholeTrajectoryGae):
     """Under rules that reach beyond trajectories, such as `--truncation leak`."""
 
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
@@ -73,7 +73,7 @@ class _WholeStreamMonteCarlo(MonteCarlo, WholeStreamGae):
     def settle(
         self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
     ) -> FloatArray:
-        return WholeStreamGae.settle(self, block, advantages, inflow, threads)
+        return WholeTrajectoryGae.settle(self, block, advantages, inflow, threads)
 
 
 def _without_values(block: Block) -> Block:

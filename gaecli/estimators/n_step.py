@@ -17,7 +17,7 @@ import numpy as np
 
 from gaecli.estimators.base import Estimates
 from gaecli.estimators.decays import gammas
-from gaecli.estimators.whole_stream import WholeStreamGae, following_values
+from gaecli.estimators.gae_variants import WholeTrajectoryGae, following_values
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
@@ -34,7 +34,7 @@ def needs_whole_trajectories(settings: Settings) -> bool:
 
 
 @dataclass(frozen=True)
-class NStep(WholeStreamGae):
+class NStep(WholeTrajectoryGae):
     """NumPy in float64, whatever the device."""
 
     def estimate(self, block: Block, threads: int = 1) -> Estimates:

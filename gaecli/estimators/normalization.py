@@ -57,24 +57,26 @@ class NormRule:
         has_none = np.isnan(stds)
         stds = np.where(has_none, 0.0, stds)
         is_flat = has_none | (stds <= _ROUNDING * np.abs(moments.means))
-        means, scales = moments.means, self._scales(moments, stds, is_flat)
+        means, scales = _without_rounding(moments.means, stds), self._scales(moments, stds, is_flat)
         if self.scale == "std":
             stds = np.where(is_flat, 0.0, stds)
-        alone = moments.counts == 1
+        alone = moments.sizes == 1
         if self.singleton != "zero" and alone.any():
             means, stds, scales, is_flat = self._kept(alone, means, stds, scales, is_flat)
-        return GroupConstants(moments.counts, means, stds, scales, is_flat, moments.m2s)
+        return GroupConstants(moments.sizes, means, stds, scales, is_flat, moments.m2s)
 
     def _scales(self, moments: GroupedMoments, stds: FloatArray, is_flat: BoolArray) -> FloatArray:
-        counts, means = moments.counts, moments.means
+        counts, means = moments.sizes, moments.means
+        # What rounding leaves of equal numbers would be above the mean for one and below it for another.
+        differ = (counts > 1) & (moments.stds() > _ROUNDING * np.abs(means))
         with np.errstate(divide="ignore", over="ignore"):
             if self.scale == "std":
                 return np.where(is_flat, 0.0, 1.0 / self._denominators(stds))
             if self.scale in ("others", "std of others"):
-                return np.where(counts > 1, counts / np.maximum(counts - 1, 1), 0.0)
+                return np.where(differ, counts / np.maximum(counts - 1, 1), 0.0)
             if self.scale == "mean":
                 return np.where((means > 0) & (counts > 1), 1.0 / np.where(means > 0, means, 1.0), 0.0)
-        return np.where(counts > 1, 1.0, 0.0)
+        return np.where(differ, 1.0, 0.0)
 
     def _kept(
         self, alone: BoolArray, means: FloatArray, stds: FloatArray, scales: FloatArray, is_flat: BoolArray
@@ -93,7 +95,9 @@ class NormRule:
             is_flat & ~alone,
         )
 
-    def beside_others(self, numbers: FloatArray, counts: FloatArray, m2s: FloatArray) -> FloatArray:
+    def beside_others(
+        self, numbers: FloatArray, counts: FloatArray, means: FloatArray, m2s: FloatArray
+    ) -> FloatArray:
         """Centred numbers, x - mean of the others, over the standard deviation of the others, where they have one.
 
         Σ over the others = m2 - (n - 1) / n · (x - mean of the others)²
@@ -101,7 +105,9 @@ class NormRule:
         others = counts - 1
         squares = m2s - numbers * numbers * others / np.maximum(counts, 1)
         divisors = others - self.ddof
-        has_spread = (divisors > 0) & (squares > _ROUNDING * m2s)
+        # What is left of a difference of squares, each of which is as exact as the scores that it is made of.
+        noise = _ROUNDING * (m2s + np.sqrt(m2s * counts) * np.abs(means))
+        has_spread = (others > 1) & (divisors > 0) & (squares > noise)
         variances = np.where(has_spread, squares / np.where(divisors > 0, divisors, 1.0), 1.0)
         found: FloatArray = np.where(has_spread, numbers / self._denominators(np.sqrt(variances)), numbers)
         return found
@@ -169,6 +175,11 @@ class GroupConstants:
             float(self.scales[index]),
             is_degenerate=bool(self.are_degenerate[index]),
         )
+
+
+def _without_rounding(means: FloatArray, stds: FloatArray) -> FloatArray:
+    """0 in place of what is left of a sum whose terms cancel, whose sign is that of the order of the rows."""
+    return np.where(np.abs(means) <= _ROUNDING * stds, 0.0, means)
 
 
 def normalize(advantages: FloatArray, constants: NormConstants) -> FloatArray:

@@ -29,8 +29,8 @@ import numpy as np
 from gaecli.estimators.base import FinalEstimates
 from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.estimators.decays import gammas, lams
-from gaecli.estimators.traces import TraceEstimator, Weights, WholeStreamTraces
-from gaecli.estimators.whole_stream import lam_needs_lengths
+from gaecli.estimators.gae_variants import lam_needs_lengths
+from gaecli.estimators.traces import TraceEstimator, Weights, WholeTrajectoryTraces
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, FloatArray
@@ -123,19 +123,19 @@ class Upgo(_Corrected):
         return Weights(traces, traces)
 
 
-class _WholeVTrace(WholeStreamTraces, VTrace): ...
+class _WholeVTrace(WholeTrajectoryTraces, VTrace): ...
 
 
-class _WholeRetrace(WholeStreamTraces, Retrace): ...
+class _WholeRetrace(WholeTrajectoryTraces, Retrace): ...
 
 
-class _WholeQLambda(WholeStreamTraces, QLambda): ...
+class _WholeQLambda(WholeTrajectoryTraces, QLambda): ...
 
 
-class _WholeTreeBackup(WholeStreamTraces, TreeBackup): ...
+class _WholeTreeBackup(WholeTrajectoryTraces, TreeBackup): ...
 
 
-class _WholeUpgo(WholeStreamTraces, Upgo): ...
+class _WholeUpgo(WholeTrajectoryTraces, Upgo): ...
 
 
 _KINDS: Mapping[str, tuple[type[TraceEstimator], type[TraceEstimator]]] = {

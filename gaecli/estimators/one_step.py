@@ -9,9 +9,9 @@ that of `gaecli.estimators.gae`.
 from __future__ import annotations
 
 from gaecli.estimators.decays import with_one_lam
+from gaecli.estimators.gae_variants import GatedGae
 from gaecli.estimators.td_lambda import make as make_td_lambda
 from gaecli.estimators.td_lambda import needs_whole_trajectories
-from gaecli.estimators.whole_stream import GatedGae
 from gaecli.kernels.devices import Device
 from gaecli.settings import Settings
 

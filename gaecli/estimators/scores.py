@@ -13,13 +13,15 @@ import numpy as np
 from gaecli.errors import DataError
 from gaecli.estimators.base import LaneSums, Scores
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
+from gaecli.rollouts import Block, FloatArray, IndexArray
 from gaecli.settings import Settings
 
 #: Names of scores. That of the sum of all rewards, the number of steps, and whether the sum is not 0, as 0 or 1.
 SCORE, LENGTH, NON_ZERO = "score", "length", "non-zero"
 #: How many rewards of a trajectory were there at all.
 GIVEN = "given"
+#: How many rows of a trajectory tell its length.
+_TOLD = f"{GIVEN} {LENGTH}"
 
 
 def reward_score(name: str) -> str:
@@ -55,6 +57,8 @@ class Sums:
                 found[name] = (
                     numbers if given is None or given.all() else np.where(given > 0, numbers, np.nan)
                 )
+        if _TOLD in sums:
+            found[LENGTH] = sums[LENGTH] / np.maximum(sums[_TOLD], 1.0)
         given = sums.get(GIVEN)
         unscored = None if given is None or given.all() else given == 0
         if unscored is not None:
@@ -110,9 +114,10 @@ def _terms(block: Block, settings: Settings) -> dict[str, FloatArray]:
     """[N] what each step adds."""
     terms = {SCORE: block.rewards.astype(np.float64, copy=False)}
     if settings.estimator == "opo":
-        terms[LENGTH] = (
-            np.ones(block.num_steps) if settings.length_column is None else _per_step(block, settings)
-        )
+        terms[LENGTH] = np.ones(block.num_steps)
+        if settings.length_column is not None:
+            terms[LENGTH] = _lengths(block, settings)
+            terms[_TOLD] = np.isfinite(block.extras[settings.length_column]).astype(np.float64)
     if block.missing_rewards is not None:
         terms[GIVEN] = (~block.missing_rewards).astype(np.float64)
     if settings.estimator == "gdpo":
@@ -124,30 +129,27 @@ def _terms(block: Block, settings: Settings) -> dict[str, FloatArray]:
     return terms
 
 
-def _per_step(block: Block, settings: Settings) -> FloatArray:
-    """Lengths of whole responses, which a row has: once for each trajectory."""
+def _lengths(block: Block, settings: Settings) -> FloatArray:
+    """Of whole responses, which each of their rows has."""
     assert settings.length_column is not None
-    is_last = block.cuts.copy()
-    is_last[-1:] = True
-    lengths = given_numbers(block, settings.length_column, "--length-column", is_last)
+    lengths = given_numbers(block, settings.length_column, "--length-column")
     if (lengths < 0).any():
         raise DataError(
             f"`{settings.length_column}` holds negative numbers, which are no lengths",
             hint="name the column with the number of tokens of each response with `--length-column`",
         )
-    return np.where(is_last, lengths, 0.0)
+    return lengths
 
 
-def given_numbers(block: Block, name: str, flag: str, where: BoolArray | None = None) -> FloatArray:
-    """[N] numbers of a column that has to have one at each step (of those in `where`) that takes part, else 0."""
+def given_numbers(block: Block, name: str, flag: str) -> FloatArray:
+    """[N] numbers of a column that has to have one at each step that takes part, else 0."""
     numbers = block.extras[name].astype(np.float64, copy=False)
     is_there = np.isfinite(numbers)
     if is_there.all():
         return numbers
     lacking = ~is_there
-    for takes_part in (where, block.is_step):
-        if takes_part is not None:
-            lacking &= takes_part
+    if block.is_step is not None:
+        lacking &= block.is_step
     if block.missing_rewards is not None:
         lacking &= ~block.missing_rewards
     if lacking.any():

@@ -101,7 +101,7 @@ def stages_of(settings: Settings) -> tuple[ScoreStage, ...]:
     columns = () if settings.normalize_by is None else (settings.normalize_by,)
     within = "all" if settings.normalize == "none" else settings.normalize
     rule = NormRule(settings.norm_ddof, settings.norm_eps, settings.norm_floor)
-    statistic = Statistic(
-        BEFORE, GroupScope(columns, within), settings.measured_over, one_by=settings.sample_columns
-    )
+    # An episode is one sample at most: no other has to be told from it.
+    one_by = () if within == "episode" else settings.sample_columns
+    statistic = Statistic(BEFORE, GroupScope(columns, within), settings.measured_over, one_by=one_by)
     return (*first, ScoreStage([Component(Scaling(statistic, rule))]))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from gaecli.estimators.base import Estimates
 from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.estimators.decays import lams
-from gaecli.estimators.whole_stream import GatedGae, WholeStreamGae, lam_needs_lengths
+from gaecli.estimators.gae_variants import GatedGae, WholeTrajectoryGae, lam_needs_lengths
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
 from gaecli.rollouts import Block
@@ -19,7 +19,7 @@ from gaecli.settings import Settings
 
 
 def make(settings: Settings, device: Device) -> GatedGae:
-    kind = _WholeStream if needs_whole_trajectories(settings) else GatedGae
+    kind = _WholeTrajectories if needs_whole_trajectories(settings) else GatedGae
     return kind(settings, device)
 
 
@@ -28,7 +28,7 @@ def needs_whole_trajectories(settings: Settings) -> bool:
 
 
 @dataclass(frozen=True)
-class _WholeStream(WholeStreamGae):
+class _WholeTrajectories(WholeTrajectoryGae):
     """Under rules that reach beyond trajectories or need their lengths."""
 
     def estimate(self, block: Block, threads: int = 1) -> Estimates:

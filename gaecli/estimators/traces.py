@@ -18,8 +18,8 @@ import numpy as np
 from gaecli.estimators.base import Beyond, Borders, Estimates, FinalEstimates
 from gaecli.estimators.decays import gammas, products
 from gaecli.estimators.gae import any_between
+from gaecli.estimators.gae_variants import GatedGae, WholeTrajectoryGae, following_values
 from gaecli.estimators.parts import part
-from gaecli.estimators.whole_stream import GatedGae, WholeStreamGae, following_values
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 
@@ -197,7 +197,7 @@ class TraceEstimator(GatedGae):
 
 
 @dataclass(frozen=True)
-class WholeStreamTraces(TraceEstimator, WholeStreamGae):
+class WholeTrajectoryTraces(TraceEstimator, WholeTrajectoryGae):
     """Under rules that reach from one trajectory into the next: no block comes after this one."""
 
     def estimate(self, block: Block, threads: int = 1) -> Estimates:

@@ -27,8 +27,8 @@ from gaecli.estimators.base import (
 )
 from gaecli.estimators.decays import gammas, lams, with_one_lam
 from gaecli.estimators.gae import Gae
+from gaecli.estimators.gae_variants import closed
 from gaecli.estimators.recursion import gae_block
-from gaecli.estimators.whole_stream import closed
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
 from gaecli.rollouts import NO_LANES, Block, BoolArray, FloatArray, IndexArray, Placement

@@ -18,7 +18,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
-from gaecli.label_settings import SuccessReward
+from gaecli.choices import SuccessReward
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 

@@ -14,24 +14,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaecli.label_settings import LabelSettings
+from gaecli.label_settings import parameter
 from gaecli.moments import Moments
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, FloatArray, IndexArray
+from gaecli.setting_fields import SettingFields
 
 _EPSILON = 1e-6
 
 
-def advantage_weights(advantages: FloatArray, settings: LabelSettings) -> FloatArray:
+def advantage_weights(advantages: FloatArray, settings: SettingFields) -> FloatArray:
     """[N] of every kind but `rabc`."""
     if settings.weight == "crr-binary":
         return (advantages > 0).astype(np.float64)
     if settings.weight == "iql":
-        expectile = settings.parameter("expectile")
+        expectile = parameter(settings, "expectile")
         return np.where(advantages < 0, 1 - expectile, expectile)
     with np.errstate(over="ignore"):
-        weights = np.exp(advantages / settings.parameter("weight_beta"))
-    return np.minimum(weights, settings.parameter("weight_max"))
+        weights = np.exp(advantages / parameter(settings, "weight_beta"))
+    return np.minimum(weights, parameter(settings, "weight_max"))
 
 
 @dataclass(frozen=True)

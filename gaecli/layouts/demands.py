@@ -5,6 +5,7 @@ from __future__ import annotations
 from gaecli.columns import Roles, columns_there
 from gaecli.errors import UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
+from gaecli.formats.stored import own_columns
 from gaecli.layouts.evidence.unused_flags import likely_ends, suggests_end
 from gaecli.settings import Settings
 
@@ -74,10 +75,14 @@ def are_responses(file: RolloutFile, roles: Roles, settings: Settings) -> bool:
 
 def likely_flags(file: RolloutFile) -> list[str]:
     """Columns that may be flags of ends by their names and types: a text such as a finish reason is none."""
+    ours = own_columns(file.provenance)
     return [
         name
         for name, info in file.columns.items()
-        if suggests_end(name) and info.kind in ("bool", "int", "float") and not info.is_list
+        if name not in ours
+        and suggests_end(name)
+        and info.kind in ("bool", "int", "float")
+        and not info.is_list
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -31,7 +31,6 @@ from gaecli.layouts.extras import ExtraCells, check_extras, read_extras, read_ow
 from gaecli.layouts.facts import Ends, facts_of
 from gaecli.layouts.flag_columns import flag_columns
 from gaecli.layouts.frames import Frame
-from gaecli.layouts.groups import read_labels
 from gaecli.layouts.keys import codes, first_duplicate
 from gaecli.layouts.lanes import cuts_of, lanes_of, undecided_values
 from gaecli.layouts.masks import MaskRule, masked_rows
@@ -50,7 +49,7 @@ from gaecli.layouts.steps import (
     steps_of,
     stride_of,
 )
-from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, IndexArray
+from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, IndexArray, Labels
 from gaecli.settings import Settings
 
 
@@ -206,7 +205,7 @@ class LongLayout:
             is_step=is_step,
             dropped=dropped,
             stream_ends=None if arrangement.adjacent is None else np.flatnonzero(~arrangement.adjacent),
-            labels=read_labels(columns, self._labels, in_lanes),
+            labels=self._labels_of(columns, in_lanes),
             missing_rewards=read.moved(in_lanes),
             has_values="value" in names,
             extras=zeroed({**extras.moved(in_lanes), **own.moved(in_lanes)}, dropped),
@@ -231,6 +230,15 @@ class LongLayout:
         if self._mask_rule.keeps_time:
             used = used_cells(columns, self.roles, cells, None)
         return read_extras(columns, self._extras, self._decays, cells, used)
+
+    def _labels_of(
+        self, columns: Mapping[str, Column], in_lanes: Callable[[Array], Array]
+    ) -> Mapping[str, Labels]:
+        if not self._labels:
+            return {}
+        from gaecli.layouts.groups import read_labels
+
+        return read_labels(columns, self._labels, in_lanes)
 
     def _stops(self, table: ArrayTable) -> IndexArray | None:
         """Where rows of one trajectory after the other stop, if that is known before any is read."""

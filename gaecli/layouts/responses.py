@@ -16,7 +16,6 @@ from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.demands import are_responses
 from gaecli.layouts.extras import check_extras, read_extras
 from gaecli.layouts.frames import Frame
-from gaecli.layouts.groups import read_labels
 from gaecli.layouts.nested import repeated
 from gaecli.layouts.rewards import RewardRule
 from gaecli.layouts.row_order import RowOrder
@@ -76,7 +75,10 @@ class ResponsesLayout:
         self._labels = settings.label_columns
         self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, self.roles, settings)
-        beside = [*self._labels, *self._extras]
+        from gaecli.layouts.evidence.counted_steps import Suspects
+
+        self._suspects = Suspects.of(file, roles, settings)
+        beside = [*self._labels, *self._extras, *self._suspects.columns]
         self.row_columns = tuple(dict.fromkeys([*self.roles.row_columns, *beside]))
 
     def cells(self, start: int, columns: Mapping[str, Column]) -> Mapping[str, Column]:
@@ -106,12 +108,15 @@ class ResponsesLayout:
 
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
         names = self.roles.names
+        self._suspects.check(columns, self._path)
         reward = columns[names["reward"]]
         columns = self.cells(start, columns)
         count = len(reward.values)
         cells = Cells(self._path, _locator(start, reward.offsets), self._drops)
         rewards, bad, missing = self._rewards.read(columns, names["reward"], cells)
         values, bad_values = cells.values(columns, names.get("value"), count)
+        from gaecli.layouts.groups import read_labels
+
         dropped = None
         for part in (bad, bad_values):
             if part is not None:

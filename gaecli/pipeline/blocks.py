@@ -311,8 +311,9 @@ def _others(scanned: Scanned, address: BlockAddress, estimator: Estimator) -> tu
 def _first_progress(block: Block, settings: Settings) -> Following | None:
     if settings.progress_column is None:
         return None
+    from gaecli.label_settings import parameter
     from gaecli.labels.weights import first_progress
 
     return first_progress(
-        block, block.extras[settings.progress_column], int(settings.parameter("progress_chunk"))
+        block, block.extras[settings.progress_column], int(parameter(settings, "progress_chunk"))
     )

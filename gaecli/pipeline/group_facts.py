@@ -24,6 +24,8 @@ class GroupFacts:
     #: Those of a single member.
     num_alone: int = 0
     groups: Sequence[NormalizationGroup] = ()
+    #: Those whose members weigh nothing: no mean is left.
+    num_weightless: int = 0
 
     def merge(self, other: GroupFacts) -> GroupFacts:
         """With other groups."""
@@ -32,6 +34,7 @@ class GroupFacts:
             self.num_degenerate + other.num_degenerate,
             self.num_alone + other.num_alone,
             (*self.groups, *other.groups)[:MOST_SHOWN],
+            self.num_weightless + other.num_weightless,
         )
 
 
@@ -91,7 +94,10 @@ def _facts(stage: ScoreStage, known: Mapping[Scaling, KnownGroups], place: FileP
         for row in rows[: MOST_SHOWN if place is not None else len(labels)].tolist()
     ]
     alone = int(np.count_nonzero(constants.counts[rows] == 1))
-    return GroupFacts(len(rows), int(np.count_nonzero(is_flat[rows])), alone, tuple(shown))
+    weightless = int(np.count_nonzero(constants.counts[rows] == 0))
+    return GroupFacts(
+        len(rows), int(np.count_nonzero(is_flat[rows])) - weightless, alone, tuple(shown), weightless
+    )
 
 
 def _is_of(label: Hashable, stream: int) -> bool:

@@ -123,6 +123,8 @@ class MomentTable:
         have, want = len(self._room.counts), self.labels.count
         if want > have:
             self._room = self._room.padded(max(want, 2 * have))
+        if found.members is not None:
+            self._room = self._room.weighted()
         self._room.put(rows, self._room.take(rows).merge(found))
 
     def merge_table(self, other: MomentTable) -> None:

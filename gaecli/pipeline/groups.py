@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -144,7 +145,8 @@ class BlockStages:
             with np.errstate(over="ignore", invalid="ignore"):
                 moved = (self._score(component.score) - means) * scales
                 if rule.scale == "std of others":
-                    moved = rule.beside_others(moved, keys.of_steps(groups.counts), keys.of_steps(groups.m2s))
+                    theirs = (keys.of_steps(column) for column in (groups.counts, groups.means, groups.m2s))
+                    moved = rule.beside_others(moved, *theirs)
             if component.weight != 1.0:
                 moved *= component.weight
             if len(stage.components) > 1 and _has_gaps(moved, self.settled):
@@ -180,11 +182,14 @@ class BlockStages:
         return keys, local.with_others(shared, theirs), local
 
     def _measure(self, statistic: Statistic) -> Measured:
-        keys = self._keys_of(
-            tuple(dict.fromkeys((*statistic.scope.columns, *statistic.one_by))), statistic.scope.within
-        )
+        scope = statistic.scope
+        keys = self._keys_of(tuple(dict.fromkeys((*scope.columns, *statistic.one_by))), scope.within)
+        if statistic.one_by and scope.within == "file":
+            keys = replace(keys, labels=[(tuple(self._place), *label) for label in plain(keys.labels)])  # type: ignore[misc]
         moments = self._moments(statistic, keys)
         kept = moments.counts > 0
+        if statistic.weight is not None:
+            kept |= self._num_members(statistic, keys) > 0  # a group of no weight is one all the same
         if keys.are_local is not None:
             kept &= ~keys.are_local
         if kept.all():
@@ -195,14 +200,7 @@ class BlockStages:
         return Measured(chosen, moments.take(rows))
 
     def _moments(self, statistic: Statistic, keys: GroupKeys) -> GroupedMoments:
-        settled = self.settled
-        entering = settled.entering(statistic.unit)
-        if entering is not None and entering.all():
-            entering = None  # every row is a response: nothing has to be copied
-        score = self._score(statistic.score)
-        if _has_gaps(score, settled):
-            has = ~np.isnan(score)
-            entering = has if entering is None else entering & has
+        score, entering = self._score(statistic.score), self._entering(statistic)
         weights = None if statistic.weight is None else self._score(statistic.weight)
 
         def chosen(numbers: Array) -> Array:
@@ -212,6 +210,24 @@ class BlockStages:
         if keys.indices is None:
             return GroupedMoments.of_all(chosen(score), weighing)
         return GroupedMoments.of(chosen(score), chosen(keys.indices), len(keys.labels), weighing)
+
+    def _entering(self, statistic: Statistic) -> BoolArray | None:
+        """The steps that are looked at; None: all."""
+        entering = self.settled.entering(statistic.unit)
+        if entering is not None and entering.all():
+            entering = None  # every row is a response: nothing has to be copied
+        score = self._score(statistic.score)
+        if not _has_gaps(score, self.settled):
+            return entering
+        has: BoolArray = ~np.isnan(score)
+        return has if entering is None else entering & has
+
+    def _num_members(self, statistic: Statistic, keys: GroupKeys) -> IndexArray:
+        """[G] whatever they weigh."""
+        entering, indices = self._entering(statistic), keys.indices
+        if indices is None:
+            return np.array([self.settled.block.num_steps if entering is None else entering.sum()])
+        return np.bincount(indices if entering is None else indices[entering], minlength=len(keys.labels))
 
     def _score(self, name: str) -> FloatArray:
         return self._now.advantages if name == BEFORE else self.settled.scores[name]
@@ -247,6 +263,7 @@ def _only(moments: GroupedMoments, are_local: BoolArray) -> GroupedMoments:
         np.where(are_local, moments.counts, 0.0),
         np.where(are_local, moments.means, 0.0),
         np.where(are_local, moments.m2s, 0.0),
+        None if moments.members is None else np.where(are_local, moments.members, 0.0),
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gaecli.label_settings import output_flag
-from gaecli.pipeline.opening import OpenStream
+from gaecli.formats.stored import columns_of, own_entries
+from gaecli.pipeline.opening import OpenFile, OpenStream
+from gaecli.settings import Settings
 from gaecli.summary import WarningNote
 
 
@@ -17,7 +18,7 @@ def names_alike(stream: OpenStream) -> list[WarningNote]:
         for new in stream.settings.output_columns:
             for name in by_lower.get(new.lower(), ()):
                 if name != new and (name, new) not in notes:
-                    flag = output_flag(stream.settings, new)
+                    flag = stream.settings.output_flag(new)
                     notes[name, new] = WarningNote(
                         "names-alike",
                         f"`{name}` is there already and differs from the new column `{new}` in case only: many "
@@ -27,6 +28,47 @@ def names_alike(stream: OpenStream) -> list[WarningNote]:
                         hint=f"name the new column with `{flag}`",
                     )
     return list(notes.values())
+
+
+def earlier_columns(stream: OpenStream) -> list[WarningNote]:
+    """Labels, weights and raw advantages of a run whose advantages are replaced: they stay as they are."""
+    notes = []
+    for opened in stream.files:
+        left = _left_behind(opened, stream.settings)
+        if left:
+            named, (verb, they) = ", ".join(f"`{name}`" for name in left), ("is", "it")
+            if len(left) > 1:
+                verb, they = "are", "them"
+            notes.append(
+                WarningNote(
+                    "earlier-columns",
+                    f"{named} {verb} of an earlier run, whose advantages are replaced, and {verb} not computed anew",
+                    str(opened.file.path),
+                    len(left),
+                    hint=f"pass the flags that made {they} once more, or drop {they} from the file",
+                )
+            )
+    return notes
+
+
+def _left_behind(opened: OpenFile, settings: Settings) -> list[str]:
+    written = settings.output_columns
+    found: dict[str, None] = {}
+    for entry in own_entries(opened.file.provenance):
+        stored = entry.get("settings")
+        names = stored if isinstance(stored, dict) else {}
+        own = [names.get("advantage_column"), names.get("return_column")]
+        if not any(name in written for name in own):
+            continue
+        streams = f"{own[1]}_"
+        found |= {
+            name: None
+            for name in columns_of(entry)
+            if name not in (*written, *own)
+            and name in opened.file.columns
+            and not ("stream" in names and name.startswith(streams))
+        }
+    return list(found)
 
 
 def stored_settings(stream: OpenStream) -> list[WarningNote]:

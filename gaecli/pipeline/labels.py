@@ -8,7 +8,7 @@ from dataclasses import field
 import numpy as np
 
 from gaecli.formats.base import OutputColumn
-from gaecli.label_settings import Labelling
+from gaecli.label_settings import Labelling, parameter
 from gaecli.labels.quantiles import Ask, Counts, QuantileSearch
 from gaecli.labels.weights import ProgressScale, advantage_weights, progress_made
 from gaecli.moments import Moments
@@ -146,7 +146,7 @@ def weights_of(
     """([N] weights, where there are any)."""
     if settings.weight == "rabc":
         made = _progress_made(settled, carry, settings)
-        return constants.progress.weights(made, settings.parameter("progress_kappa")), _counted(settled)
+        return constants.progress.weights(made, parameter(settings, "progress_kappa")), _counted(settled)
     return advantage_weights(advantages, settings), _present(settled, advantages)
 
 
@@ -184,4 +184,4 @@ def _progress_made(settled: Settled, carry: Carry, settings: Settings) -> FloatA
     assert settings.progress_column is not None
     assert carry.following is not None
     progress = settled.block.extras[settings.progress_column]
-    return progress_made(settled.block, progress, carry.following, int(settings.parameter("progress_chunk")))
+    return progress_made(settled.block, progress, carry.following, int(parameter(settings, "progress_chunk")))

@@ -108,6 +108,12 @@ def _flat_groups(count: int, alone: int) -> str:
     return f"{groups} no spread of scores{single}: nothing sets their responses apart"
 
 
+def _no_lengths(count: int, column: str = "") -> str:
+    groups = "1 group has" if count == 1 else f"{count:,} groups have"
+    named = f" in `{column}`" if column else ""
+    return f"{groups} no response of a length above 0{named}: there is no mean, and the advantages are 0"
+
+
 def _unscored(count: int) -> str:
     responses = "1 response has" if count == 1 else f"{count:,} responses have"
     return f"{responses} no reward: compared with no other, and given an advantage of 0"
@@ -154,6 +160,7 @@ WORDS: Mapping[str, Callable[..., str]] = {
     "dropped-episodes": _dropped_episodes,
     "flag-never-set": _flag_never_set,
     "flat-groups": _flat_groups,
+    "no-lengths": _no_lengths,
     "preset-early-ends": _preset_early_ends,
     "preset-last-rows": _preset_last_rows,
     "preset-truncation": _preset_truncation,

@@ -22,7 +22,7 @@ def whole_rollouts(statistic: Statistic, table: MomentTable) -> MomentTable:
     odd = spreads > _SAME * np.maximum(np.abs(moments.means), 1.0)
     if odd.any():
         raise _differing(labels[int(np.argmax(odd))], int(np.count_nonzero(odd)), statistic)
-    width = len(statistic.scope.columns)
+    width = 1 if statistic.scope.within == "file" else len(statistic.scope.columns)
     scopes = LabelTable()
     distinct: dict[Hashable, int] = {}
     groups = np.array(
@@ -41,6 +41,7 @@ def _scope(label: Hashable, width: int) -> Hashable:
 def _differing(label: Hashable, count: int, statistic: Statistic) -> DataError:
     columns = tuple(dict.fromkeys((*statistic.scope.columns, *statistic.one_by)))
     assert isinstance(label, tuple)
+    label = label[len(label) - len(columns) :]  # behind that of the file
     where = ", ".join(f"{name} {value!r}" for name, value in zip(columns, label, strict=True))
     return DataError(
         f"the samples of one rollout have different scores ({where}); {count:,} such rollouts in all",

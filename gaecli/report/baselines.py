@@ -32,10 +32,8 @@ _DIVISORS: Mapping[str, Callable[[str], str]] = {
 }
 
 
-def baseline_items(baseline: Baseline | None, canvas: Canvas) -> list[Text]:
+def baseline_items(baseline: Baseline, canvas: Canvas) -> list[Text]:
     """`by prompt · (score - mean) / (std + 1e-8) · ddof 1 · 512 groups · 40 without spread`"""
-    if baseline is None:
-        return []
     by = " and ".join(canvas.clean(name) for name in baseline.columns)
     items = [Text(f"by {by}" if by else "over the batch", STRONG)]
     formula = _FORMULAS[baseline.estimator]

@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from rich.text import Text
 
 from gaecli.estimator_kinds import ESTIMATORS
-from gaecli.group_settings import weighted_sum
 from gaecli.presets import ALL_PRESETS
-from gaecli.report.baselines import baseline_items
 from gaecli.report.charts import (
     align_decimals,
     format_count,
@@ -50,7 +48,7 @@ def detail_lines(summary: Summary, canvas: Canvas) -> list[Text]:
     rows = [
         ("explained variance", _explained_variance(summary, canvas)),
         ("bootstrapped", _bootstrapped(summary)),
-        ("baseline", baseline_items(summary.baseline, canvas)),
+        ("baseline", _baseline(summary, canvas)),
         ("normalised", _normalized(summary, canvas)),
         *_labels(summary, canvas),
         ("columns", _column_roles(summary, canvas)),
@@ -202,10 +200,22 @@ def _column_roles(summary: Summary, canvas: Canvas) -> list[Text]:
     return items
 
 
+def _baseline(summary: Summary, canvas: Canvas) -> list[Text]:
+    if summary.baseline is None:
+        return []
+    from gaecli.report.baselines import baseline_items
+
+    return baseline_items(summary.baseline, canvas)
+
+
 def _rewards(summary: Summary, canvas: Canvas) -> list[Text]:
     """Of several columns `reward = accuracy + 0.5 format`, whose sum the row of statistics has."""
     weights: Mapping[str, float] = summary.settings.get("rewards") or {}
-    return [_role("reward", weighted_sum(weights), canvas)] if weights else []
+    if not weights:
+        return []
+    from gaecli.group_settings import weighted_sum
+
+    return [_role("reward", weighted_sum(weights), canvas)]
 
 
 def _role(role: str, name: str, canvas: Canvas) -> Text:
@@ -233,13 +243,13 @@ def _changed_settings(summary: Summary, canvas: Canvas) -> list[Text]:
             continue
         elif name == "columns":
             named = value.items()
-            items += [Text(f"{_flag_of_role(role)} {canvas.clean(col)}") for role, col in named]
+            items += [Text(f"{flag_of_role(role)} {canvas.clean(col)}") for role, col in named]
         else:
             items.append(Text(as_flag(name, value, canvas)))
     return items
 
 
-def _flag_of_role(role: str) -> str:
+def flag_of_role(role: str) -> str:
     return "--unit" if role == "unit" else f"--{role.replace('_', '-')}-column"
 
 

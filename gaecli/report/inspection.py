@@ -13,11 +13,10 @@ from rich.text import Text
 
 from gaecli.decay_settings import OPTIONAL
 from gaecli.estimator_kinds import ESTIMATORS, FEW
-from gaecli.label_settings import DEFAULTS as LABEL_DEFAULTS
 from gaecli.presets import ALL_PRESETS
 from gaecli.report.charts import format_bytes, format_setting
 from gaecli.report.counts import all_responses, compares_scores, estimator_of, what_counts
-from gaecli.report.details import LABEL_WIDTH, as_flag, explained_items
+from gaecli.report.details import LABEL_WIDTH, as_flag, explained_items, flag_of_role
 from gaecli.report.listings import episode_lines, head_lines
 from gaecli.report.messages import message_lines
 from gaecli.report.notes import warning_lines
@@ -26,9 +25,9 @@ from gaecli.report.statistics_table import column_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.report.text_flow import TextColumn, TextGrid, flow, hanging, labelled, paragraph
+from gaecli.setting_fields import LABEL_DEFAULTS, UNIT_SETTINGS
 from gaecli.settings import Settings
 from gaecli.summary import ColumnStatistics, ComputePlan, ExistingColumn, FileInfo, Inspection
-from gaecli.unit_settings import UNIT_SETTINGS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -213,8 +212,18 @@ def _existing(column: ExistingColumn, canvas: Canvas) -> list[Text]:
     settings = stored.get("settings")
     items = [name, Text(f"gaecli {canvas.clean(str(stored.get('version', '')))}")]
     if isinstance(settings, Mapping):
-        items += _stored_settings(settings, canvas)
+        items += [*_stored_settings(settings, canvas), *_named_columns(settings.get("columns"), canvas)]
     return items
+
+
+def _named_columns(columns: object, canvas: Canvas) -> list[Text]:
+    """Columns that were named by flags, as one would type them."""
+    if not isinstance(columns, Mapping):
+        return []
+    return [
+        Text(f"{canvas.clean(flag_of_role(str(role)))} {canvas.clean(str(name))}")
+        for role, name in columns.items()
+    ]
 
 
 def _stored_settings(settings: Mapping[str, Any], canvas: Canvas) -> list[Text]:
@@ -277,7 +286,7 @@ def _other_flags(settings: Mapping[str, Any], canvas: Canvas) -> list[Text]:
 def _streams(given: Sequence[Mapping[str, Any]], canvas: Canvas) -> list[Text]:
     if not given:
         return []
-    from gaecli.reward_streams import parsed
+    from gaecli.stream_settings import parsed
 
     return [Text(f"--stream {canvas.clean(one.text)}") for one in parsed(given)]
 

@@ -11,10 +11,10 @@ from gaecli.errors import GaeError, UsageError
 from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.stored import own_columns
-from gaecli.group_settings import names_of
 from gaecli.names import ADVANTAGE_NAMES, GROUP_NAMES, RETURN_NAMES
 from gaecli.presets.groups import group_presets
 from gaecli.records import dataclass
+from gaecli.setting_fields import names_of
 from gaecli.settings import Settings
 
 #: Columns of numbers that are no rewards, whatever the file is.

@@ -15,8 +15,8 @@ from gaecli.decay_settings import with_decays
 from gaecli.errors import DataError, GaeError
 from gaecli.estimators.base import Beyond
 from gaecli.estimators.bootstrap import fill_bootstrap, needs_bootstrap
+from gaecli.estimators.gae_variants import following_values
 from gaecli.estimators.registry import make_estimator
-from gaecli.estimators.whole_stream import following_values
 from gaecli.formats.base import RolloutFile
 from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.opening import open_stream

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from gaecli.decay_settings import OPTIONAL, flag_of
+from gaecli.decay_settings import OPTIONAL
 from gaecli.errors import UsageError
 from gaecli.estimators.base import Estimator
 from gaecli.estimators.registry import make_estimator
@@ -20,6 +20,7 @@ from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised
 from gaecli.records import dataclass
 from gaecli.rollouts import Block
+from gaecli.setting_fields import setting_flag
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan, plan_streams
 
@@ -81,8 +82,8 @@ def check_decays_are_numbers(settings: Settings, command: str) -> None:
     for name in OPTIONAL:
         if getattr(settings, name) is not None:
             raise UsageError(
-                f"`{command}` knows one γ and one λ for all steps, and `{flag_of(name)}` is given",
-                hint=f"drop `{flag_of(name)}`; `gae compute` takes it",
+                f"`{command}` knows one γ and one λ for all steps, and `{setting_flag(name)}` is given",
+                hint=f"drop `{setting_flag(name)}`; `gae compute` takes it",
             )
     if settings.stream:
         raise UsageError(

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaecli.estimators.whole_stream import following_values
+from gaecli.estimators.gae_variants import following_values
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
 

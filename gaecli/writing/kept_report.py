@@ -36,6 +36,10 @@ _MORE_COUNTS = ("labelled", "positive", "forced", "successes", "longest_episode"
 _TALLIED = ("reward", "value", "advantage", "return", "weight")
 #: Of runs over units alone.
 _UNIT_COUNTS = ("units_by_id", "units_by_end")
+#: Of runs over several streams of rewards alone.
+_STREAM_COUNTS = ("bare_ends",)
+#: Stored where there are any.
+_OPTIONAL = (*_MORE_COUNTS, *_UNIT_COUNTS, *_STREAM_COUNTS)
 
 
 def kept_report(totals: Totals) -> dict[str, Any]:
@@ -49,7 +53,7 @@ def kept_report(totals: Totals) -> dict[str, Any]:
         "value_errors": _moments_document(totals.value_errors),
         "returns": _moments_document(totals.returns),
         **{name: getattr(totals, name) for name in _COUNTS},
-        **{name: count for name in (*_MORE_COUNTS, *_UNIT_COUNTS) if (count := getattr(totals, name))},
+        **{name: count for name in _OPTIONAL if (count := getattr(totals, name))},
     }
 
 
@@ -70,7 +74,7 @@ def report_of(entry: Mapping[str, Any]) -> Totals:
         _moments_of(kept.get("value_errors")),
         _moments_of(kept.get("returns")),
     )
-    for name in (*_COUNTS, *_MORE_COUNTS, *_UNIT_COUNTS):
+    for name in (*_COUNTS, *_OPTIONAL):
         setattr(totals, name, _count(kept.get(name)))
     return totals
 
@@ -87,6 +91,7 @@ def facts_of_entry(entry: Mapping[str, Any]) -> StageFacts:
             _count(baseline.get("num_degenerate")),
             _count(baseline.get("num_alone")),
             groups,
+            _count(baseline.get("num_weightless")),
         ),
         GroupFacts(
             max(_count(entry.get("num_groups")), len(normalization)),

@@ -71,6 +71,7 @@ def make_provenance(
             "num_groups": facts.baseline.num_groups,
             "num_degenerate": facts.baseline.num_degenerate,
             "num_alone": facts.baseline.num_alone,
+            **({"num_weightless": count} if (count := facts.baseline.num_weightless) else {}),
         }
     kept = [_less(entry, settings.output_columns) for entry in own_entries(earlier)]
     if any(entry["columns"] for entry in kept):

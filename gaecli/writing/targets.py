@@ -13,7 +13,6 @@ from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import format_of, is_file_suffix, open_file, suffix_format
 from gaecli.formats.stored import own_columns
-from gaecli.label_settings import output_flag
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan
@@ -103,7 +102,7 @@ def replaced_columns(
     present = [name for name in settings.output_columns if name in file.columns]
     foreign = [name for name in present if name not in own]
     if foreign and not overwrite:
-        flag = output_flag(settings, foreign[0])
+        flag = settings.output_flag(foreign[0])
         is_number = flag in ("--advantage-column", "--return-column")
         asked = f"`gae verify {file.path} --against {foreign[0]}` tells what made it; " if is_number else ""
         raise UsageError(
@@ -125,7 +124,7 @@ def check_output_names(file: RolloutFile, roles: Roles, settings: Settings) -> N
         if name in used:
             raise UsageError(
                 f"`{name}` is the {used[name]}: the result cannot take its place",
-                hint=f"write under another name with `{output_flag(settings, name)}`",
+                hint=f"write under another name with `{settings.output_flag(name)}`",
             )
 
 

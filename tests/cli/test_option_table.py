@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from inspect import signature
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from gaecli.choices import LabelRuleName
 from gaecli.cli.check import check
 from gaecli.cli.command import command
 from gaecli.cli.compute import compute
@@ -18,7 +20,9 @@ from gaecli.cli.presets import presets
 from gaecli.cli.sweep import sweep
 from gaecli.cli.verify import verify
 from gaecli.errors import UsageError
-from gaecli.settings import OPTION_NAMES, ROLES, SETTING_NAMES
+from gaecli.label_settings import LABEL_RULES
+from gaecli.setting_fields import ROLES
+from gaecli.settings import OPTION_NAMES, SETTING_NAMES
 
 
 def filling(where):
@@ -31,6 +35,9 @@ class TestTheTable:
 
     def test_run_options_are_fields_of_run_options(self):
         assert {option.name for option in filling("run")} <= OPTION_NAMES
+
+    def test_the_rules_of_labels_are_those_of_their_table(self):
+        assert get_args(LabelRuleName) == tuple(LABEL_RULES)
 
     def test_every_role_has_an_option_and_no_other(self):
         assert tuple(option.name for option in filling("role")) == ROLES

@@ -149,6 +149,14 @@ def test_a_column_that_may_be_an_end_is_asked_about(tmp_path: Path) -> None:
     assert advantages(path, estimator="dr-grpo", layout="responses").tolist() == [0.5, -0.5, 0.5, -0.5]
 
 
+def test_a_column_of_an_earlier_run_is_no_end_to_be_asked_about(tmp_path: Path) -> None:
+    path = write(tmp_path, ["a"] * 4, [1.0, 0.0, 1.0, 0.0])
+    how: dict[str, Any] = {"estimator": "dr-grpo", "group_column": "prompt", "names": "lerobot"}
+    assert gaecli.compute(path, **how).files[0].status == "written"
+    assert gaecli.compute(path, **how).files[0].status == "up to date"
+    assert gaecli.compute(path, **{**how, "estimator": "rloo"}).files[0].status == "written"
+
+
 def test_a_reward_that_is_missing_is_an_error_or_leaves_its_response_out(tmp_path: Path) -> None:
     path = write(tmp_path, ["a", "a", "a"], [1.0, None, 0.0])
     with pytest.raises(gaecli.DataError, match="`reward` is null at row 1"):

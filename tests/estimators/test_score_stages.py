@@ -158,6 +158,21 @@ class TestSplitRollouts:
         found = run(self.path(tmp_path), 2, sample_of="rollout", normalize="all", norm_ddof=0, norm_eps=0.0)
         np.testing.assert_allclose(found[[0, 3, 4]], np.array([2, -1, -1]) / 2**0.5, rtol=1e-12)
 
+    def test_of_each_file_or_episode_too(self, tmp_path: Path) -> None:
+        """Files beside one another, and rows of which each is a trajectory: its advantage less its own mean is 0."""
+        (tmp_path / "other").mkdir()
+        scores, ids = [3.0, 3.0, 3.0, 9.0, 0.0, 9.0], [number + 3 for number in self.ROLLOUTS]
+        other = write(tmp_path / "other/r.parquet", prompt=["q"] * 6, reward=scores, rollout=ids)
+        paths = [self.path(tmp_path), other]
+        how: dict[str, Any] = {"group_column": "prompt", "sample_of": "rollout", "estimator": "dr-grpo"}
+        with small_blocks(2, dtype=np.float64):
+            gaecli.compute(paths, normalize="file", norm_ddof=0, norm_eps=0.0, **how)
+        for path, of_rollouts in zip(paths, ([4, 1, 1], [3, 9, 0]), strict=True):
+            one_each = np.array(of_rollouts) - np.mean(of_rollouts)
+            found = pq.read_table(path)["advantage"].to_numpy()
+            np.testing.assert_allclose(found[[0, 3, 4]], one_each / np.std(of_rollouts), rtol=1e-12)
+        assert not run(self.path(tmp_path), 2, sample_of="rollout", normalize="episode").any()
+
     def test_what_tells_groups_apart_tells_no_rollouts_apart(self, tmp_path: Path) -> None:
         with pytest.raises(gaecli.UsageError, match="each group would be one rollout"):
             run(self.path(tmp_path), sample_of="prompt")
@@ -217,6 +232,90 @@ class TestLengths:
         expected = [float(Fraction(score) - Fraction(3 * 1 + 1 * 2, 6)) for score in (1, 0, 2)]
         assert of_tokens == pytest.approx(expected, rel=1e-14)
         assert of_rows.tolist() == pytest.approx(expected, rel=1e-14)
+
+    @pytest.mark.parametrize("block_rows", [1, 3, 100])
+    @pytest.mark.parametrize("layout", ["long", "time-major"])
+    def test_each_row_of_a_trajectory_may_have_its_length(
+        self, tmp_path: Path, layout: str, block_rows: int
+    ) -> None:
+        """Two environments of five steps; nothing ends the last trajectory of either."""
+        rewards = np.array([[1.0, 0, 2, 0, 0], [0, 1, 1, 1, 4]])
+        done = np.array([[0, 1, 0, 0, 0], [0, 0, 0, 1, 0]])
+        lengths = np.array([[3, 3, 7, 7, 7], [2, 2, 2, 2, 9]])
+        how: dict[str, Any] = {"estimator": "opo", "group_column": "prompt", "length_column": "n"}
+        prompt = np.zeros((2, 5), int)
+        columns = {"reward": rewards, "done": done, "n": lengths, "prompt": prompt}
+        path = tmp_path / "r.npz"
+        if layout == "long":
+            env = np.repeat([0, 1], 5)
+            path = write(
+                tmp_path / "r.parquet", env=env, **{name: c.reshape(-1) for name, c in columns.items()}
+            )
+        else:
+            np.savez(path, **{name: c.T for name, c in columns.items()})
+        with small_blocks(block_rows, store_bytes=200, dtype=np.float64):
+            gaecli.compute(path, layout=layout, **how)
+        found = (
+            pq.read_table(path)["advantage"].to_numpy() if layout == "long" else np.load(path)["advantage"]
+        )
+        found = found.reshape(2, 5) if layout == "long" else found.T
+        centre = Fraction(3 * 1 + 7 * 2 + 2 * 3 + 9 * 4, 3 + 7 + 2 + 9)
+        scores = np.array([[1, 1, 2, 2, 2], [3, 3, 3, 3, 4]])
+        np.testing.assert_allclose(found, scores - float(centre), rtol=1e-13)
+
+    @pytest.mark.parametrize("block_rows", [1, 100])
+    @pytest.mark.parametrize("length", [1, 5])
+    def test_a_response_is_one_whatever_its_length(
+        self, tmp_path: Path, length: int, block_rows: int
+    ) -> None:
+        path = write(tmp_path / "r.parquet", prompt=["a", "b", "b"], reward=[0.5, 0.0, 1.0], n=[length, 1, 3])
+        how: dict[str, Any] = {"estimator": "opo", "length_column": "n"}
+        assert run(path, block_rows, singleton="raw", **how).tolist() == [0.5, -0.75, 0.25]
+        with pytest.raises(gaecli.DataError, match="single trajectory"):
+            run(path, block_rows, singleton="error", **how)
+
+
+@pytest.mark.parametrize("block_rows", [1, 2, 100])
+@pytest.mark.parametrize(
+    ("scores", "ddof"),
+    [
+        ([3.021, 3.022], 0),  # one other, which has no spread
+        ([1.0, 1e-3 + 0.1, 0.1 + 1e-3], 1),
+        ([3.0, 7.021, 7.021, 7.021], 1),
+        ([0.7, 1000.1, 1000.1, 1000.1], 0),
+    ],
+)
+def test_others_that_are_alike_divide_nothing(
+    tmp_path: Path, scores: list[float], ddof: int, block_rows: int
+) -> None:
+    path = write(tmp_path / "r.parquet", prompt=["a"] * len(scores), reward=scores)
+    found = run(path, block_rows, estimator="grpo-loo", group_ddof=ddof, group_eps=0.0)
+    others = [scores[:k] + scores[k + 1 :] for k in range(len(scores))]
+    centred = [score - sum(rest) / len(rest) for score, rest in zip(scores, others, strict=True)]
+    stds = [np.std(rest, ddof=ddof) if len({*rest}) > 1 else 1.0 for rest in others]
+    np.testing.assert_allclose(found, np.array(centred) / stds, rtol=1e-9)
+
+
+@pytest.mark.parametrize("block_rows", [1, 2, 100])
+@pytest.mark.parametrize(
+    ("estimator", "settings"),
+    [
+        *((name, {}) for name in ("grpo", "dr-grpo", "rloo", "max-rl", "grpo-loo", "rf++-baseline")),
+        *((name, {}) for name in ("grpo-batch", "gpg", "opo")),
+        ("grpo", {"normalize": "all"}),
+        ("gdpo", {"rewards": ["reward"]}),
+    ],
+)
+def test_equal_scores_give_exactly_nothing_beside_groups_that_differ(
+    tmp_path: Path, estimator: str, settings: dict[str, Any], block_rows: int
+) -> None:
+    """Not what rounding leaves: a label or a weight by its sign would be one of the order of the rows."""
+    scores = [0.1, 0.7, 0.1, 0.1, 0.3, 0.1, 0.1, 0.2, 0.1, 0.1]
+    prompts = ["a", "b", "a", "a", "b", "a", "a", "b", "a", "a"]
+    path = write(tmp_path / "r.parquet", prompt=prompts, reward=scores, n=[3, 1, 4, 1, 5, 9, 2, 6, 5, 3])
+    lengths = {"length_column": "n"} if estimator == "opo" else {}
+    found = run(path, block_rows, estimator=estimator, **settings, **lengths)
+    assert [number == 0 for number in found] == [prompt == "a" for prompt in prompts]
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from rich.console import Console
 import gaecli
 from gaecli.commands.check import check
 from gaecli.report.inspection import render_inspection
-from gaecli.reward_streams import RewardStream, parsed
+from gaecli.reward_streams import RewardStream
 from gaecli.settings import Settings
+from gaecli.stream_settings import parsed
 from gaecli.summary import Inspection
 
 RNG = np.random.default_rng(11)
@@ -156,6 +157,8 @@ def test_ends_without_a_value_are_told_of_every_stream(tmp_path: Path) -> None:
     summary = gaecli.compute(path, stream=["ext=rew,val,next=val_next", "int=bonus,bonus_value,cut=never"])
     (note,) = (note for note in summary.warnings if note.code == "stream-bootstrap-zero")
     assert note.count == 3
+    again = gaecli.compute(path, stream=["ext=rew,val,next=val_next", "int=bonus,bonus_value,cut=never"])
+    assert (again.files[0].status, again.warnings) == ("up to date", summary.warnings)
     with pytest.raises(gaecli.DataError, match="neither a terminal flag nor a next value"):
         gaecli.compute(path, stream=["ext=rew,val,next=val_next", "int=bonus,bonus_value"], bootstrap="error")
 

@@ -185,11 +185,11 @@ def test_a_file_that_another_run_labels_before_it_is_copied_is_told_as_changed(
     summarised = run.summarised
     other = []
 
-    def overtaken(opened: OpenStream, context: RunContext) -> SummarisedStream:
+    def overtaken(opened: OpenStream, context: RunContext, **how: bool) -> SummarisedStream:
         if not other:
             other.append(path)
             gaecli.compute(path, gamma=0.5)
-        return summarised(opened, context)
+        return summarised(opened, context, **how)
 
     monkeypatch.setattr(run, "summarised", overtaken)
     with pytest.raises(gaecli.FileError, match="changed"):

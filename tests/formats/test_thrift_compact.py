@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gaecli.formats.parquet import thrift_compact as thrift
 from gaecli.formats.parquet.thrift_compact import List, Map, Struct, ThriftError, decode, encode
@@ -59,6 +60,7 @@ def maps(draw: st.DrawFn, depth: int) -> Map:
     return Map(key_type, value_type, [(key, value)] * draw(st.integers(1, 3)))
 
 
+@examples(100)
 @given(structs())
 def test_a_struct_survives_the_round_trip_byte_for_byte(tree: Struct) -> None:
     raw = encode(tree)
@@ -100,12 +102,14 @@ def test_list_sizes_take_the_shortest_form(size: int, header: bytes) -> None:
     assert raw == b"\x19" + header + b"\x00" * size + b"\x00"
 
 
+@examples(100)
 @given(structs().filter(bool), st.binary(max_size=3))
 def test_a_struct_ends_where_it_ends(tree: Struct, rest: bytes) -> None:
     raw = encode(tree)
     assert decode(b"xy" + raw + rest, 2) == (tree, 2 + len(raw))
 
 
+@examples(100)
 @given(structs().filter(bool))
 def test_every_truncation_is_refused(tree: Struct) -> None:
     raw = encode(tree)
@@ -124,6 +128,7 @@ def test_arbitrary_bytes_are_a_struct_or_refused(raw: bytes) -> None:
     assert decode(encode(tree))[0] == tree or b"nan" in repr(tree).encode()
 
 
+@examples(100)
 @given(structs(), st.data())
 def test_a_changed_byte_is_read_or_refused(tree: Struct, data: st.DataObject) -> None:
     raw = bytearray(encode(tree))

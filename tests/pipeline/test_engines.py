@@ -354,6 +354,7 @@ NOTES: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
     "bootstrap-zero": ((2, 5), ()),
     "dropped-episodes": ((2, 50), ()),
     "flat-groups": ((2, 1), ()),
+    "no-lengths": ((2,), ("len",)),
     "unscored": ((2,), ()),
     "flag-never-set": ((2000, 3), ("`done` is never set",)),
     "preset-early-ends": ((2,), ("agilerl",)),

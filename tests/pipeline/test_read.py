@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from covers import turns
 
 import gaecli
 from gaecli.pipeline import opening
@@ -119,7 +120,11 @@ def test_a_file_without_rows_has_no_steps(tmp_path: Path) -> None:
     assert all(len(getattr(found, name)) == 0 for name in ("rewards", "values", "terminated", "rows"))
 
 
-@pytest.mark.parametrize("name", ["cartpole.parquet", "pendulum.parquet"])
+@pytest.mark.parametrize(
+    ("block_size", "name"),
+    turns(["one block", "small blocks"], ["cartpole.parquet", "pendulum.parquet"]),
+    indirect=["block_size"],
+)
 def test_gae_of_what_is_read_is_what_compute_writes(sample_data: Path, tmp_path: Path, name: str) -> None:
     found = gaecli.read(sample_data / name)
     last = found.offsets[1:] - 1

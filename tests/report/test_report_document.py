@@ -5,7 +5,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from profiles import examples
 from report.examples import COLUMN_NAMES, column_statistics, failed_file, file_summary, summaries, summary
 
 from gaecli.report import summary_to_dict, to_json
@@ -111,7 +112,7 @@ def test_a_histogram_takes_one_line() -> None:
     assert json.loads(to_json(spaced)) == spaced
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@examples(100, suppress_health_check=[HealthCheck.too_slow])
 @given(summaries)
 def test_any_summary_survives_the_round_trip(random_summary: Summary) -> None:
     assert document(random_summary) == summary_to_dict(random_summary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,9 +23,10 @@ GROUPED = {"estimator": "grpo", "group_column": "prompt"}
 
 
 def shown(render: object, found: object) -> str:
-    console = Console(record=True, width=120, file=io.StringIO())
+    """Without the folders of the run, whose names are anything."""
+    console = Console(record=True, width=400, file=io.StringIO())
     render(found, console)  # type: ignore[operator]
-    return console.export_text()
+    return re.sub(r"\S*popen-gw\d\S*", "", console.export_text())
 
 
 @pytest.fixture

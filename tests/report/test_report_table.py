@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from profiles import examples
 from report.examples import (
     COLUMN_NAMES,
     column_statistics,
@@ -146,7 +147,7 @@ def test_a_report_looks_like_this(shown: Summary, width: int, encoding: str, tex
     assert rendered(shown, width, encoding) == text
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@examples(100, suppress_health_check=[HealthCheck.too_slow])
 @given(summaries, st.integers(60, 160), st.sampled_from(["utf-8", "ascii", "latin-1", "cp437"]))
 def test_any_summary_fits_any_width_with_every_count_in_full(
     random_summary: Summary, width: int, encoding: str

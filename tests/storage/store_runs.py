@@ -37,15 +37,15 @@ class StoreRunner:
         self.path = path
         self.temporary = folder
         self._run_gae = run_gae
-        self._store_env = {**store_env, "TMPDIR": str(folder)}
+        self.store_env = {**store_env, "TMPDIR": str(folder)}
 
     @property
     def env(self) -> dict[str, str]:
         """For a process that a test starts by itself."""
-        return {**os.environ, **self._store_env}
+        return {**os.environ, **self.store_env}
 
     def __call__(self, *args: Any, **options: Any) -> subprocess.CompletedProcess[Any]:
-        env = {**self._store_env, **options.pop("env", {})}
+        env = {**self.store_env, **options.pop("env", {})}
         result: subprocess.CompletedProcess[Any] = self._run_gae(*args, env=env, **options)
         assert list(self.temporary.iterdir()) == [], "a spool was left behind"
         return result

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import shutil
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -278,7 +279,7 @@ class TestBytes:
 
     def test_many_small_objects_take_six_requests_each(self, s3, gae):
         """Its bytes, its headers, the three of an upload, and the last look; one where nothing is to be done."""
-        num_objects = 15
+        num_objects = 6
         for index in range(num_objects):
             s3.put(f"many/{index:03}.parquet", rollout(50))
         for requests in (6, 1):
@@ -329,15 +330,15 @@ class TestFailures:
         assert result.returncode == 4
         assert not any(request.method in ("PUT", "POST") for request in s3.requests[1:])
 
-    def test_interrupted_in_the_middle(self, s3, gae, old):
-        with stopped_at_part_two(s3, gae, old) as process:
+    def test_interrupted_in_the_middle(self, s3, gae, start_gae, old):
+        with stopped_at_part_two(s3, partial(start_gae, env=gae.store_env), old) as process:
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=60) == 130
         assert list(gae.temporary.iterdir()) == []
         assert s3.pending() == []
 
-    def test_killed_in_the_middle_and_run_again(self, s3, gae, old):
-        with stopped_at_part_two(s3, gae, old) as process:
+    def test_killed_in_the_middle_and_run_again(self, s3, gae, start_gae, old):
+        with stopped_at_part_two(s3, partial(start_gae, env=gae.store_env), old) as process:
             process.kill()
             process.wait(timeout=60)
         assert len(list(gae.temporary.iterdir())) == 1
@@ -355,7 +356,7 @@ class TestFailures:
 
 
 @contextlib.contextmanager
-def stopped_at_part_two(s3: S3Server, gae: Any, uri: str) -> Iterator[subprocess.Popen[bytes]]:
+def stopped_at_part_two(s3: S3Server, start: Any, uri: str) -> Iterator[Any]:
     """A run that waits for an answer in the middle of its upload."""
     arrived, released = threading.Event(), threading.Event()
 
@@ -365,8 +366,8 @@ def stopped_at_part_two(s3: S3Server, gae: Any, uri: str) -> Iterator[subprocess
             released.wait(60)
 
     s3.fault = stall
-    command = [gae.path, "compute", uri]
-    process = subprocess.Popen(command, env=gae.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with Path(os.devnull).open("wb") as nothing:
+        process = start("compute", uri, stdout=nothing, stderr=nothing)
     try:
         assert arrived.wait(60)
         yield process

@@ -85,7 +85,7 @@ def test_a_variance_far_from_zero(tmp_path):
     np.testing.assert_allclose(found, (noise - noise.mean()) / noise.std(ddof=1), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [name for name, row in PRESETS.items() if not row.over_units])
 def test_inputs_are_left_as_they_were(name):
     """opendilab/DI-engine, ding/rl_utils/gae.py: next values were changed in place."""
     rollout = random_rollout(4)

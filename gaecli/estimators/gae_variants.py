@@ -1,6 +1,7 @@
-"""Estimators that are more than one affine scan: several scans, or a decay per row, over the same kernel.
+"""GAE as its settings ask for it: the plain scan, a gated trace, or over trajectories as a whole.
 
-What crosses the border of a block would be more than one number here, so they see trajectories whole.
+Several scans or a decay per row go over the same kernel. What crosses the border of a block would be more than one
+number then, so these see trajectories whole.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from gaecli.settings import Settings
 
 def make(settings: Settings, device: Device) -> Gae:
     """The estimator that these settings ask for."""
-    kind = WholeStreamGae if needs_whole_trajectories(settings) else GatedGae
+    kind = WholeTrajectoryGae if needs_whole_trajectories(settings) else GatedGae
     return kind(settings, device)
 
 
@@ -85,7 +86,7 @@ class GatedGae(Gae):
 
 
 @dataclass(frozen=True)
-class WholeStreamGae(GatedGae):
+class WholeTrajectoryGae(GatedGae):
     """Everything else that a preset may ask for."""
 
     @property
