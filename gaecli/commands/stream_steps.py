@@ -14,7 +14,6 @@ from gaecli.kernels.devices import Device
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.group_tables import Constants
 from gaecli.pipeline.header_notes import earlier_columns, names_alike, stored_settings
-from gaecli.pipeline.label_types import LabelTypes
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised, with_outcomes
@@ -71,7 +70,10 @@ class StreamSteps:
                 number=number,
                 block_rows=self.outputs.rows_per_block,
             )
-            LabelTypes().add(opened)
+            if len(opened.files) > 1 and opened.settings.label_columns:
+                from gaecli.pipeline.label_types import LabelTypes
+
+                LabelTypes().add(opened)
             opened.warnings.extend([*stored_settings(opened), *earlier_columns(opened)])
             if not self.options.sidecar:
                 opened.warnings.extend(names_alike(opened))
