@@ -226,9 +226,11 @@ class _Run:
         opened = {job.number: stream for job, stream in carry_on(self._open, jobs)}
         good = [job for job in jobs if job.number in opened]
         if self.settings.label_columns:
-            from gaecli.pipeline.label_types import check_same_types
+            from gaecli.pipeline.label_types import LabelTypes
 
-            check_same_types((file for stream in opened.values() for file in stream.files), self.settings)
+            types = LabelTypes()
+            for stream in opened.values():
+                types.add(stream)
         inputs = inputs_of(list(opened.values()))
         if not self.options.gallery:  # whose pictures need all rows
             carry_on(lambda job: self.steps.up_to_date(opened[job.number], inputs), good)
