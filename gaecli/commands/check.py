@@ -25,6 +25,7 @@ from gaecli.layouts.flag_columns import flag_columns
 from gaecli.layouts.registry import choose_layout
 from gaecli.layouts.row_order import RowOrder
 from gaecli.pipeline.judging.continuity import Continuity, Edges
+from gaecli.pipeline.label_types import LabelTypes
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import told
@@ -59,7 +60,7 @@ def _check(
     findings: list[Finding] = []
     contexts: list[Context] = []
     failures: list[Failure] = []
-    continuity, ledger = Continuity(), GroupLedger()
+    continuity, ledger, types = Continuity(), GroupLedger(), LabelTypes()
     num_files = num_rows = 0
     for number, plan in enumerate(plan_streams(sources, settings.join)):
         num_files += len(plan.paths)
@@ -67,6 +68,7 @@ def _check(
             block_rows = rows_per_block(memory_bytes)
             read = partial(open_stream, plan, memory_bytes=memory_bytes, number=number, block_rows=block_rows)
             opened = _opened(plan, settings, read, ledger)
+            types.add(opened)
             checker = _Checker(opened, block_rows, rules, ledger)
             with told(plan.paths[0]):
                 findings += checker.findings()

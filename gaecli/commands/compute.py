@@ -24,7 +24,6 @@ from gaecli.pipeline.blocks import BlockStore
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.group_tables import Constants
 from gaecli.pipeline.groups import StageTables, merged_tables
-from gaecli.pipeline.label_types import check_same_types
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.reading_errors import not_done
@@ -226,7 +225,12 @@ class _Run:
 
         opened = {job.number: stream for job, stream in carry_on(self._open, jobs)}
         good = [job for job in jobs if job.number in opened]
-        check_same_types((file for stream in opened.values() for file in stream.files), self.settings)
+        if self.settings.label_columns:
+            from gaecli.pipeline.label_types import LabelTypes
+
+            types = LabelTypes()
+            for stream in opened.values():
+                types.add(stream)
         inputs = inputs_of(list(opened.values()))
         if not self.options.gallery:  # whose pictures need all rows
             carry_on(lambda job: self.steps.up_to_date(opened[job.number], inputs), good)

@@ -70,6 +70,10 @@ class StreamSteps:
                 number=number,
                 block_rows=self.outputs.rows_per_block,
             )
+            if len(opened.files) > 1 and opened.settings.label_columns:
+                from gaecli.pipeline.label_types import LabelTypes
+
+                LabelTypes().add(opened)
             opened.warnings.extend([*stored_settings(opened), *earlier_columns(opened)])
             if not self.options.sidecar:
                 opened.warnings.extend(names_alike(opened))

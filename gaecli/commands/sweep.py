@@ -31,6 +31,7 @@ from gaecli.pipeline.column_builder import ColumnBuilder
 from gaecli.pipeline.column_statistics import Explained
 from gaecli.pipeline.combine import Carry, WholePieces, combine
 from gaecli.pipeline.judging.continuity import Continuity
+from gaecli.pipeline.label_types import LabelTypes
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.notes import merged
 from gaecli.pipeline.reading_errors import not_done
@@ -155,10 +156,10 @@ class _Swept:
         with closing(SignSpool()) as signs:
             for index, settings in enumerate(self.points.points):
                 readings: list[tuple[StreamPlan, SettledStream]] = []
-                memory = self.options.memory_bytes // max(len(good), 1)
+                memory, types = self.options.memory_bytes // max(len(good), 1), LabelTypes()
                 for number, plan in good:
                     read = partial(read_stream, plan, settings, memory, number=number)
-                    reading = self._tried(plan, read)
+                    reading = self._tried(plan, partial(_beside, types, read))
                     if reading is not None:
                         readings.append((plan, reading))
                 good = [(number, plan) for number, plan in good if any(plan is one for one, _ in readings)]
@@ -366,6 +367,13 @@ def _point_totals(
     for _ in reading.stream.visit(reading.context, look):
         pass
     return found[0], totals
+
+
+def _beside(types: LabelTypes, read: Callable[[], SettledStream]) -> SettledStream:
+    """The next stream, whose groups may be those of the streams before it."""
+    reading = read()
+    types.add(reading.stream.opened)
+    return reading
 
 
 def _failed(plan: StreamPlan, error: GaeError | OSError | MemoryError) -> list[SweepFile]:

@@ -14,7 +14,6 @@ from gaecli.layout_kinds import LAYOUTS
 from gaecli.layouts.base import Layout
 from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.demands import are_responses
-from gaecli.layouts.evidence.counted_steps import Suspects
 from gaecli.layouts.extras import check_extras, read_extras
 from gaecli.layouts.frames import Frame
 from gaecli.layouts.nested import repeated
@@ -76,6 +75,8 @@ class ResponsesLayout:
         self._labels = settings.label_columns
         self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, self.roles, settings)
+        from gaecli.layouts.evidence.counted_steps import Suspects
+
         self._suspects = Suspects.of(file, roles, settings)
         beside = [*self._labels, *self._extras, *self._suspects.columns]
         self.row_columns = tuple(dict.fromkeys([*self.roles.row_columns, *beside]))

@@ -94,10 +94,8 @@ def _facts(stage: ScoreStage, known: Mapping[Scaling, KnownGroups], place: FileP
         for row in rows[: MOST_SHOWN if place is not None else len(labels)].tolist()
     ]
     alone = int(np.count_nonzero(constants.counts[rows] == 1))
-    weightless = int(np.count_nonzero(constants.counts[rows] == 0))
-    return GroupFacts(
-        len(rows), int(np.count_nonzero(is_flat[rows])) - weightless, alone, tuple(shown), weightless
-    )
+    num_flat = int(np.count_nonzero(is_flat[rows])) - groups.num_weightless
+    return GroupFacts(len(rows), num_flat, alone, tuple(shown), groups.num_weightless)
 
 
 def _is_of(label: Hashable, stream: int) -> bool:

@@ -143,10 +143,12 @@ class KnownGroups:
     constants: GroupConstants
     #: With a group of none at the end, where an index of -1 finds it: nothing was measured of some.
     _padded: GroupConstants
+    #: Those of several members that weigh nothing, so that they have no mean.
+    num_weightless: int = 0
 
     @classmethod
-    def all(cls, labels: LabelTable, constants: GroupConstants) -> KnownGroups:
-        return cls(labels, constants, constants.padded())
+    def all(cls, labels: LabelTable, constants: GroupConstants, num_weightless: int = 0) -> KnownGroups:
+        return cls(labels, constants, constants.padded(), num_weightless)
 
     def of(self, labels: Names, rule: NormRule) -> GroupConstants:
         """Of each; but for means and scales only what the rule needs."""

@@ -187,9 +187,7 @@ class BlockStages:
         if statistic.one_by and scope.within == "file":
             keys = replace(keys, labels=[(tuple(self._place), *label) for label in plain(keys.labels)])  # type: ignore[misc]
         moments = self._moments(statistic, keys)
-        kept = moments.counts > 0
-        if statistic.weight is not None:
-            kept |= self._num_members(statistic, keys) > 0  # a group of no weight is one all the same
+        kept = moments.sizes > 0  # a group of no weight is one all the same
         if keys.are_local is not None:
             kept &= ~keys.are_local
         if kept.all():
@@ -221,13 +219,6 @@ class BlockStages:
             return entering
         has: BoolArray = ~np.isnan(score)
         return has if entering is None else entering & has
-
-    def _num_members(self, statistic: Statistic, keys: GroupKeys) -> IndexArray:
-        """[G] whatever they weigh."""
-        entering, indices = self._entering(statistic), keys.indices
-        if indices is None:
-            return np.array([self.settled.block.num_steps if entering is None else entering.sum()])
-        return np.bincount(indices if entering is None else indices[entering], minlength=len(keys.labels))
 
     def _score(self, name: str) -> FloatArray:
         return self._now.advantages if name == BEFORE else self.settled.scores[name]
@@ -335,7 +326,9 @@ class StageTables:
 
 
 def _known(table: MomentTable, rule: NormRule) -> KnownGroups:
-    return KnownGroups.all(table.labels, rule.of_groups(table.moments))
+    moments = table.moments
+    num_weightless = int(np.count_nonzero((moments.counts == 0) & (moments.sizes > 1)))
+    return KnownGroups.all(table.labels, rule.of_groups(moments), num_weightless)
 
 
 def _reduced(statistic: Statistic, table: MomentTable) -> MomentTable:

@@ -99,6 +99,10 @@ def test_groups_of_two_types_are_refused(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(DataError, match=re.escape(str(numbers))) as raised:
         gaecli.compute([numbers, texts], dry_run=True, **OPTIONS)
     assert str(texts) in raised.value.message
+    joined = gaecli.compute([numbers, texts], dry_run=True, join=True, **OPTIONS)
+    assert {failure.exit_code for failure in joined.failures} == {3}
+    swept = gaecli.sweep([numbers, texts], **{**OPTIONS, "estimator": ["grpo", "rloo"]})
+    assert {file.input: file.exit_code for file in swept.files} == {str(numbers): 0, str(texts): 3}
     floats = write(tmp_path / f"c.{suffix}", {"grp": [0.0, 0.0], **scores})
     gaecli.compute([numbers, floats], dry_run=True, **OPTIONS)
 
