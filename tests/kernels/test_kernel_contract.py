@@ -25,12 +25,12 @@ class GivenTerms:
 
 def explicit_sums(terms: GivenTerms) -> np.ndarray:
     """y_t = Σ_l (Π_{k<l} a_{t+k}) x_{t+l}, to the next cut: no recursion."""
-    sums = []
+    sums, xs, weights = [], terms.x.tolist(), terms.a.tolist()
     for t in range(terms.num_rows):
         total, weight = 0.0, 1.0
-        for later in range(t, terms.num_rows):
-            total += weight * terms.x[later]
-            weight *= terms.a[later]
+        for x, a in zip(xs[t:], weights[t:], strict=True):
+            total += weight * x
+            weight *= a
             if weight == 0.0:
                 break
         sums.append(total)
