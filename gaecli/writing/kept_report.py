@@ -27,10 +27,9 @@ _COUNTS = (
     "unestimated_steps",
     "local_groups",
     "degenerate_groups",
-    "unscored",
 )
-#: Of labels and of rewards out of success; stored where there are any.
-_MORE_COUNTS = ("labelled", "positive", "forced", "successes", "longest_episode")
+#: Of scores, of labels and of rewards out of success; stored where there are any.
+_MORE_COUNTS = ("unscored", "labelled", "positive", "forced", "successes", "longest_episode")
 
 #: What there are numbers of, of one stream of rewards or of each.
 _TALLIED = ("reward", "value", "advantage", "return", "weight")
