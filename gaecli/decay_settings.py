@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from copy import copy
+from typing import Any, TypeVar
 
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import EstimatorKind
@@ -26,6 +27,11 @@ NEED_WHOLE_STREAM = ("lam_alpha", "lam_retain", "lam_value", "lam_value_alpha", 
 #: Left out of documents where they are not in use.
 OPTIONAL = tuple(name for names in FAMILIES.values() for name in names if name != "lam_alpha")
 
+_USUAL = "usual values: `--gamma 0.99 --lam 0.95`"
+
+
+S = TypeVar("S", bound=SettingFields)
+
 
 def without_other_ways(chosen: dict[str, Any], given: Mapping[str, Any]) -> None:
     """Whoever names a λ does not mean that of the preset, in whatever way it has it."""
@@ -42,9 +48,8 @@ def without_other_ways(chosen: dict[str, Any], given: Mapping[str, Any]) -> None
 
 def check(settings: SettingFields) -> None:
     """Each is a number that it may be, and no two say the same thing differently."""
-    _check_range(settings, "gamma", "usual values: `--gamma 0.99 --lam 0.95`")
-    for name in ("lam", "lam_value"):
-        _check_range(settings, name, "usual values: `--gamma 0.99 --lam 0.95`")
+    for name in ("gamma", "lam", "lam_value"):
+        _check_range(settings, name, _USUAL)
     for name in ("lam_alpha", "lam_value_alpha"):
         number = getattr(settings, name)
         if number is not None and not (is_number(number) and number > 0):
@@ -72,6 +77,15 @@ def check(settings: SettingFields) -> None:
                     "TD errors of their own",
                     hint=f"drop `{setting_flag(name)}`",
                 )
+
+
+def with_decays(settings: S, gamma: float, lam: float) -> S:
+    """Another γ and λ, and nothing else, so that nothing else is checked again: searches try thousands."""
+    made = copy(settings)
+    for name, number in (("gamma", gamma), ("lam", lam)):
+        object.__setattr__(made, name, number)
+        _check_range(made, name, _USUAL)
+    return made
 
 
 def _check_range(settings: SettingFields, name: str, hint: str) -> None:

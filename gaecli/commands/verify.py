@@ -70,6 +70,7 @@ def verify(
         plan = only_stream(local[0], settings, "gae verify")
         is_beside = len(local) > 1
         with told(plan.paths[0]):
+            plan = plan.kept_open()
             files = plan.open_all(settings)
             first = files[0]
         with told(local[-1]):

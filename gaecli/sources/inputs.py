@@ -48,8 +48,16 @@ class StreamPlan:
     openers: Mapping[Path, DataSet] = field(default_factory=dict)
     #: File -> why it cannot be opened, where that was found out when it was looked for.
     failures: Mapping[Path, GaeError] = field(default_factory=dict)
+    #: File -> what is open of it, where it is read again and again.
+    opened: Mapping[Path, RolloutFile] = field(default_factory=dict)
+
+    def kept_open(self) -> StreamPlan:
+        """The same files with their headers read once, for whoever reads them many times."""
+        return replace(self, opened={path: self.open(path) for path in self.paths})
 
     def open(self, path: Path) -> RolloutFile:
+        if path in self.opened:
+            return self.opened[path]
         if path in self.failures:
             raise self.failures[path]
         opener = self.openers.get(path)

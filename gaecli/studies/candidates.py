@@ -11,6 +11,7 @@ import numpy as np
 
 from gaecli.choices import Truncation
 from gaecli.columns import find_roles
+from gaecli.decay_settings import with_decays
 from gaecli.errors import DataError, GaeError
 from gaecli.estimators.base import Beyond
 from gaecli.estimators.bootstrap import fill_bootstrap, needs_bootstrap
@@ -26,7 +27,7 @@ from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.assembly import whole_stream
 from gaecli.studies.column import Against, Holds, check_fits
-from gaecli.studies.reading import read_stream
+from gaecli.studies.reading import settled
 from gaecli.studies.row_equations import ColumnEvidence, gather
 from gaecli.studies.search import Model
 
@@ -98,10 +99,10 @@ class CandidateReading:
     def model(self) -> Model:
         """(γ, λ) -> the advantages of all steps; of returns, what they have beyond V."""
 
+        device = choose_device("auto", 0)
+
         def advantages(gamma: float, lam: float) -> FloatArray:
-            alpha = self.candidate.settings.lam_alpha
-            settings = self.candidate.settings.replace(gamma=gamma, lam=lam, lam_alpha=alpha)
-            estimator = make_estimator(settings, choose_device("auto", 0))
+            estimator = make_estimator(with_decays(self.candidate.settings, gamma, lam), device)
             made, returns, _ = estimator.estimate(self.block)
             if returns is None:
                 made, returns = estimator.outputs(self.block, made, Beyond.nothing(self.block))
@@ -204,9 +205,12 @@ def read_candidate(
     candidate: Candidate, plan: StreamPlan, against: Against, holds: Holds, memory_bytes: int
 ) -> CandidateReading:
     """The whole stream as one block, as the candidate reads it."""
-    num_steps = open_stream(plan, candidate.settings, memory_bytes).num_rows
-    check_fits(plan.paths[0], num_steps, memory_bytes)
-    reading = read_stream(plan, candidate.settings, memory_bytes, block_rows=max(num_steps, _LEAST_ROWS))
+    opened = open_stream(plan, candidate.settings, memory_bytes)
+    check_fits(plan.paths[0], opened.num_rows, memory_bytes)
+    block_rows = max(opened.num_rows, _LEAST_ROWS)
+    if opened.rows_per_block < block_rows:
+        opened = open_stream(plan, candidate.settings, memory_bytes, block_rows=block_rows)
+    reading = settled(opened)
     whole = whole_stream(reading)
     if not whole.num_slots:
         raise DataError(f"`{plan.paths[0]}` has no steps: there is nothing to verify")

@@ -99,18 +99,20 @@ def with_window(reading: CandidateReading) -> CandidateReading:
     part = part_of(reading)
     longest = int(np.diff(np.flatnonzero(part.block.cuts), prepend=-1).max(initial=1))
     windows = [n for n in _WINDOWS if n < longest] + [longest]
-    found = min((_error(part, n, gamma), n) for n in windows for gamma in _GAMMAS)
+    found = min((error, n) for n in windows for error in _errors(part, n))
     candidate = replace(
         reading.candidate, settings=reading.candidate.settings.replace(n_steps=found[1]), finds_window=False
     )
     return replace(reading, candidate=candidate)
 
 
-def _error(part: CandidateReading, n_steps: int, gamma: float) -> float:
+def _errors(part: CandidateReading, n_steps: int) -> Iterator[float]:
+    """Of one window, under each of the usual γ."""
     settings = part.candidate.settings.replace(n_steps=n_steps)
-    model = replace(part, candidate=replace(part.candidate, settings=settings)).model()
-    left = (model(gamma, settings.lam) - part.column)[part.held]
-    return float(np.square(left).mean()) if len(left) else 0.0
+    model, held = replace(part, candidate=replace(part.candidate, settings=settings)).model(), part.held
+    for gamma in _GAMMAS:
+        left = (model(gamma, settings.lam) - part.column)[held]
+        yield float(np.square(left).mean()) if len(left) else 0.0
 
 
 def same_estimators(

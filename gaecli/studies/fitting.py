@@ -12,11 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
 from gaecli.records import dataclass
-from gaecli.rollouts import FloatArray
+from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.studies.row_equations import ColumnEvidence, Theta
 
 #: Rows on which fits are searched for; all rows have their say in the last step.
@@ -152,22 +153,20 @@ def _with_map(evidence: ColumnEvidence, theta: Theta) -> Theta:
 def _robust(
     evidence: ColumnEvidence, design: FloatArray, target: FloatArray, theta_of: Callable[[FloatArray], Theta]
 ) -> Theta:
-    random = np.random.default_rng(0)
     num_rows, num_unknowns = design.shape
-    chosen = np.arange(num_rows)
-    if num_rows > SEARCH_ROWS:
-        chosen = np.sort(random.choice(num_rows, SEARCH_ROWS, replace=False))
+    chosen, picks = _draws(num_rows, num_unknowns)
     some_design, some_target = design[chosen], target[chosen]
     solutions = [_least_squares(some_design, some_target)]
-    if len(chosen) > num_unknowns + 1:
-        picks = np.stack(
-            [random.choice(len(chosen), num_unknowns + 1, replace=False) for _ in range(_NUM_DRAWS)]
-        )
+    if len(picks):
         # Rows of next to nothing are solved by numbers beyond float64.
         with np.errstate(over="ignore", invalid="ignore"):
             drawn = np.linalg.pinv(some_design[picks], rcond=_RANK) @ some_target[picks][..., None]
         solutions += [one for one in drawn[..., 0] if np.isfinite(one).all()]
-    errors = np.quantile(np.abs(np.stack(solutions) @ some_design.T - some_target), 0.4, axis=1)
+    left = (
+        np.stack(solutions) @ some_design.T
+    )  # [draws, rows]: in place, as its copies take longer than the sums
+    left -= some_target
+    errors = np.quantile(np.abs(left, out=left), 0.4, axis=1, overwrite_input=True)
     best = [solutions[index] for index in np.argsort(errors)[:_NUM_CONCENTRATED]]
     concentrated = [_concentrated(some_design, some_target, solution) for solution in best]
     _, solution = min(concentrated, key=lambda found: found[0])
@@ -177,6 +176,19 @@ def _robust(
             break
         solution = _least_squares(design[agrees], target[agrees])
     return theta_of(solution)
+
+
+@lru_cache(maxsize=8)  # most conventions leave equally many rows
+def _draws(num_rows: int, num_unknowns: int) -> tuple[IndexArray, IndexArray]:
+    """(rows on which fits are searched for, [draws, k] of them that determine a fit each)."""
+    random = np.random.default_rng(0)
+    chosen = np.arange(num_rows)
+    if num_rows > SEARCH_ROWS:
+        chosen = np.sort(random.choice(num_rows, SEARCH_ROWS, replace=False))
+    size = num_unknowns + 1
+    if len(chosen) <= size:
+        return chosen, np.zeros((0, size), np.int64)
+    return chosen, np.stack([random.choice(len(chosen), size, replace=False) for _ in range(_NUM_DRAWS)])
 
 
 def _concentrated(design: FloatArray, target: FloatArray, solution: FloatArray) -> tuple[float, FloatArray]:

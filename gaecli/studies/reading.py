@@ -15,7 +15,7 @@ from gaecli.estimators.base import Estimator
 from gaecli.estimators.registry import make_estimator
 from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.opening import open_stream
+from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised
 from gaecli.records import dataclass
@@ -51,9 +51,13 @@ def read_stream(
     number: int = 0,
 ) -> SettledStream:
     """Open and summarise one stream. Blocks come one after the other, in order, in this thread."""
-    opened = open_stream(plan, settings, memory_bytes, number=number, block_rows=block_rows)
-    estimator = estimator or make_estimator(settings, choose_device("auto", 0))
-    context = RunContext.plain(estimator, int(memory_bytes * STORE_SHARE))
+    return settled(open_stream(plan, settings, memory_bytes, number=number, block_rows=block_rows), estimator)
+
+
+def settled(opened: OpenStream, estimator: Estimator | None = None) -> SettledStream:
+    """Summarise what is open."""
+    estimator = estimator or make_estimator(opened.settings, choose_device("auto", 0))
+    context = RunContext.plain(estimator, int(opened.memory_bytes * STORE_SHARE))
     return SettledStream(summarised(opened, context), context)
 
 

@@ -77,23 +77,17 @@ def _descend(
     point = np.array(start)
     damping = 1e-3
     best = _projected(model, column, point, rows, affine)
+    equations = None
     for _ in range(num_steps):
-        here = model(*point)[rows]
-        slopes = np.stack([_by(model, point, axis)[rows] for axis in range(2 if has_lam else 1)], axis=1)
-        slopes = best.slope * slopes
-        if affine:  # what the map can take up is no direction to go
-            base = np.stack([here, np.ones(len(here))], axis=1)
-            slopes = slopes - base @ np.linalg.lstsq(base, slopes, rcond=None)[0]
-        left = column[rows] - best.slope * here - best.offset
-        normal = slopes.T @ slopes
-        step = np.linalg.lstsq(
-            normal + damping * np.diag(np.diag(normal) + 1e-30), slopes.T @ left, rcond=None
-        )[0]
+        if equations is None:
+            equations = _normal_equations(model, column, best, rows, affine, has_lam)
+        normal, right = equations
+        step = np.linalg.lstsq(normal + damping * np.diag(np.diag(normal) + 1e-30), right, rcond=None)[0]
         moved = np.clip(point + np.append(step, np.zeros(2 - len(step))), 0.0, 1.0)
         new = _projected(model, column, moved, rows, affine)
         if new.error < best.error:
             is_done = new.error > best.error * (1 - _LEAST_GAIN)
-            point, best, damping = moved, new, max(damping / 10, 1e-12)
+            point, best, damping, equations = moved, new, max(damping / 10, 1e-12), None
             if is_done:
                 break
         elif damping > 1e6:
@@ -101,6 +95,21 @@ def _descend(
         else:
             damping *= 10
     return best
+
+
+def _normal_equations(
+    model: Model, column: FloatArray, best: Found, rows: BoolArray, affine: bool, has_lam: bool
+) -> tuple[FloatArray, FloatArray]:
+    """(JᵀJ, Jᵀ of what is left) where a descent stands; a step that is refused leaves it there."""
+    point = np.array((best.gamma, best.lam))
+    here = model(*point)[rows]
+    slopes = np.stack([_by(model, point, axis)[rows] for axis in range(2 if has_lam else 1)], axis=1)
+    slopes = best.slope * slopes
+    if affine:  # what the map can take up is no direction to go
+        base = np.stack([here, np.ones(len(here))], axis=1)
+        slopes = slopes - base @ np.linalg.lstsq(base, slopes, rcond=None)[0]
+    left = column[rows] - best.slope * here - best.offset
+    return slopes.T @ slopes, slopes.T @ left
 
 
 def _by(model: Model, point: FloatArray, axis: int) -> FloatArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -288,6 +289,7 @@ def _of_all_rows(reading: CandidateReading, found: Trial, affine: bool) -> Trial
 def _of_held(reading: CandidateReading) -> Model:
     model, rows = reading.model(), reading.held
 
+    @lru_cache(maxsize=1)  # a descent goes on from where it has just looked
     def of_rows(gamma: float, lam: float) -> FloatArray:
         return model(gamma, lam)[rows]
 

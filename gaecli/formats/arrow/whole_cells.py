@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gaecli.formats.arrow.buffers import CellError, nulls_of, values_of
+from gaecli.formats.arrow.buffers import CellError, nulls_of, primitive_array, values_of
 from gaecli.formats.base import Column
 from gaecli.formats.cell_labels import codes_of_runs, label_of
 from gaecli.rollouts import IndexArray
@@ -20,7 +20,7 @@ def whole_cells(array: pa.Array) -> Column:
     codes = np.full(len(distinct), -1, np.int64)
     try:
         # A text for each of those that differ: responses to one prompt repeat it.
-        for index, cell in enumerate(array.take(pa.array(firsts)).to_pylist()):
+        for index, cell in enumerate(array.take(primitive_array(firsts, pa.int64())).to_pylist()):
             if cell is not None:
                 codes[index] = known.setdefault(label_of(cell), len(known))
     except (ValueError, OverflowError, RecursionError) as error:
@@ -38,7 +38,8 @@ def _codes(array: pa.Array) -> IndexArray:
         if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
             return _codes_of_lists(array)
         indices = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-        return values_of(indices.indices.fill_null(-1)).astype(np.int64)
+        # `fill_null`, as all that makes Arrow of Python's numbers, would import pandas.
+        return _with_nulls(values_of(indices.indices).astype(np.int64), indices.indices)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
         return np.arange(len(array))
 
@@ -53,7 +54,7 @@ def _codes_of_structs(array: pa.StructArray) -> IndexArray:
 
 
 def _codes_of_lists(array: pa.ListArray) -> IndexArray:
-    lengths = values_of(pc.list_value_length(array).fill_null(0)).astype(np.int64)
+    lengths = values_of(pc.list_value_length(array)).astype(np.int64)
     return _with_nulls(codes_of_runs(_codes(array.flatten()), lengths), array)
 
 
