@@ -53,6 +53,11 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    """Else duckdb tells at the end of the process what of it is still there."""
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def signals_are_not_ignored() -> Iterator[None]:
     """Under `nohup`, or in the background of a script, children would ignore them as well.

@@ -16,9 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets.lake_tables import HALF, advantages, catalog, content, episode, iceberg
-from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.table import Transaction
-from pyiceberg.transforms import IdentityTransform
 
 import gaecli
 from gaecli.datasets.iceberg import commit as iceberg_commit
@@ -98,6 +95,8 @@ def test_a_second_run_is_up_to_date_and_other_settings_are_one_more_snapshot(con
 
 
 def test_lists_and_partitions(configured: Path) -> None:
+    from pyiceberg.transforms import IdentityTransform
+
     tables = catalog(configured)
     tables.create_namespace("ns")
     rows = pa.table({"env": [1, 0], "id": [3, 4], "rewards": [[1.0, 2.0]] * 2, "values": [[0.0, 0.0]] * 2})
@@ -183,7 +182,7 @@ def test_nothing_is_removed_where_nobody_knows_whether_the_commit_was_made(
     def fail(*args: Any) -> None:
         if is_made:
             commit(*args)
-        monkeypatch.setattr(SqlCatalog, "load_table", lost)
+        monkeypatch.setattr("pyiceberg.catalog.sql.SqlCatalog.load_table", lost)
         raise ConnectionError("no answer")
 
     monkeypatch.setattr(iceberg_commit, "_commit", fail)
@@ -205,10 +204,10 @@ def test_manifests_of_a_commit_that_was_not_made_are_removed(
     table = iceberg(configured / "runs")
     before = content(table)
 
-    def fail(self: Transaction) -> None:
+    def fail(self: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Transaction, "commit_transaction", fail)
+    monkeypatch.setattr("pyiceberg.table.Transaction.commit_transaction", fail)
     assert gaecli.compute(table).exit_code == 4
     assert content(table) == before
 

@@ -13,10 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import boto3
 import certifi
-from botocore.config import Config
-from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Response
 
@@ -54,6 +51,9 @@ class S3Server:
     page_keys: int | None = None
 
     def __enter__(self) -> S3Server:
+        # Every worker collects these tests and one runs them: what takes a second to import waits until then.
+        from moto.server import DomainDispatcherApplication, create_backend_app
+
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -86,6 +86,9 @@ class S3Server:
     def client(self) -> Any:
         """One for all: to make it takes longer than a request."""
         env = self.env
+        import boto3
+        from botocore.config import Config
+
         return boto3.client(
             "s3",
             endpoint_url=env["AWS_ENDPOINT_URL"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -21,11 +22,15 @@ import pytest
 
 import gaecli
 
-pytest.importorskip("moto", reason="needs the extra `test`")
-pytest.importorskip("s3fs", reason="needs the extra `s3`")
+pytest.importorskip("werkzeug", reason="comes with moto, of the extra `test`")
 
 from storage.s3_server import BUCKET, Request, S3Server, break_down, forbid
 from storage.store_runs import StoreRunner, rollout
+
+# Not imported here: it takes seconds, in every worker that collects.
+pytestmark = pytest.mark.skipif(
+    None in map(importlib.util.find_spec, ("moto", "s3fs")), reason="needs the extras `test` and `s3`"
+)
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 ODD_NAMES = [
