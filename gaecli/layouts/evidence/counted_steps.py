@@ -87,9 +87,15 @@ def _doubt(path: Path, said: str, episode: str | None, step: str | None) -> Usag
     more = (
         "" if episode is not None else ", with the column that tells trajectories apart (`--episode-column`)"
     )
+    samples = (
+        ""
+        if episode is None
+        else f"; `--sample-of {episode}` if they are samples of a rollout, each with its score"
+    )
     return UsageError(
         f"{said} in `{path}`: its rows may be steps of longer trajectories, or a response each",
-        hint=f"pass {' and '.join(flags)}{more} if rows are steps; if each row is a trajectory, `--layout responses`",
+        hint=f"pass {' and '.join(flags)}{more} if rows are steps{samples}; "
+        "if each row is a trajectory, `--layout responses`",
     )
 
 
