@@ -50,16 +50,9 @@ def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[s
 
 def _flag_with(name: str, settings: Settings) -> str | None:
     """The flag that names a column of numbers; None where the estimator itself asks for it."""
-    named = {
-        "--gamma-column": settings.gamma_column,
-        "--lam-column": settings.lam_column,
-        "--baseline-column": settings.baseline_column,
-        "--length-column": settings.length_column,
-        **settings.flagged_columns,
-    }
     if name in settings.rewards:
         return "--reward"
-    return next((flag for flag, column in named.items() if name == column), None)
+    return next((flag for flag, column in settings.flagged_columns.items() if name == column), None)
 
 
 @dataclass(frozen=True, eq=False)
