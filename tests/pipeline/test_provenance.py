@@ -72,7 +72,7 @@ def test_the_result_never_takes_the_place_of_what_it_comes_from(path, settings):
     share = pa.array(np.linspace(0.1, 0.9, len(table)))
     pq.write_table(table.append_column("advantage", share), path)
     before = path.read_bytes()
-    with pytest.raises(UsageError, match="`advantage` is the column of `--.*cannot take its place"):
+    with pytest.raises(UsageError, match=r"`advantage` is the column of `--.*cannot take its place"):
         gaecli.compute(path, overwrite=True, **settings)
     assert path.read_bytes() == before
 
