@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from gaecli.columns import Roles, columns_there, did_you_mean
+from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import EstimatorKind
 from gaecli.formats.base import Column, RolloutFile, damaged
@@ -32,6 +32,8 @@ def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[s
         flag = _flag_with(name, settings)
         who = f"`{flag or f'--estimator {settings.estimator}'}`"
         if info is None:
+            from gaecli.missing_columns import columns_there, did_you_mean
+
             raise UsageError(
                 f"column `{name}` not found in `{file.path}`, which {who} needs\n"
                 f"       columns there: {columns_there(file)}",
