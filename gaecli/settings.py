@@ -249,11 +249,12 @@ class Settings(SettingFields):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Settings of one estimator alone are left out of the documents of the others."""
+        """As `from_preset` takes them again: without what the estimator does not look at."""
         found = {**asdict(self), "columns": dict(self.columns), "rewards": dict(self.rewards)}
-        for name in ("n_steps", *OPTIONAL):
-            if found[name] is None:
-                del found[name]
+        by_column = [name for name in ("gamma", "lam") if found[f"{name}_column"] is not None]
+        without_number = [name for name in ("n_steps", *OPTIONAL) if found[name] is None]
+        for name in (*self.kind.unused, *by_column, *without_number):
+            found.pop(name, None)
         if self.stream:
             from gaecli.reward_streams import as_documents
 
