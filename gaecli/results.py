@@ -195,6 +195,7 @@ class SweepFile:
     exit_code: int = 0
     #: The file of the same stream that has the error.
     follows: str | None = None
+    layout: str | None = None
 
     @classmethod
     def of(cls, failure: Failure) -> SweepFile:

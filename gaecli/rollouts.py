@@ -276,6 +276,11 @@ class Units:
     reading: UnitIs
 
 
+def num_runs(numbers: IndexArray) -> int:
+    """How many runs of equal numbers stand one after the other."""
+    return int(np.count_nonzero(numbers[1:] != numbers[:-1])) + (len(numbers) > 0)
+
+
 @dataclass(frozen=True, eq=False)
 class Block:
     """A contiguous piece of rollout data: N steps, trajectories contiguous within their lane.

@@ -192,7 +192,8 @@ class _Swept:
         self.continuity.add(reading.stream.edges)
         self.warnings += reading.stream.warnings
         self.warnings += reading_notes(totals, self.points.reference, only_file(plan))
-        self.files += [SweepFile(str(path), self.output.place(path)) for path in plan.paths]
+        layout = reading.stream.layout.name
+        self.files += [SweepFile(str(path), self.output.place(path), layout=layout) for path in plan.paths]
 
     def result(self, plans: Sequence[StreamPlan], seconds: float) -> Sweep:
         points, reference = self.points, self.points.reference

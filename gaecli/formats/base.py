@@ -230,6 +230,29 @@ class RolloutFile(Protocol):
     def writer(self, temporary: Path, plan: WritePlan) -> FileWriter: ...
 
 
+class ListedColumns:
+    """The columns of a file whose headers name all that there is: no structs, and no lists but episodes."""
+
+    columns: Mapping[str, ColumnInfo]
+
+    def find(self, name: str) -> ColumnInfo | None:
+        return self.columns.get(name)
+
+    def struct_fields(self) -> Sequence[str]:
+        return ()
+
+    def inner_fields(self) -> Sequence[str]:
+        return ()
+
+    def may_hold_flags(self, name: str) -> bool:
+        """The header has no statistics."""
+        return name in self.columns
+
+    def has_single_items(self, name: str) -> bool:
+        """An episode is one of whatever length."""
+        return False
+
+
 def item_types(columns: Mapping[str, np.dtype[Any]]) -> dict[str, str]:
     """What the items of new columns are called: `float32`, `bool`, `string`."""
     return {name: "string" if dtype.kind == "U" else dtype.name for name, dtype in columns.items()}

@@ -13,7 +13,7 @@ from gaecli.formats.base import Column, RolloutFile
 from gaecli.layout_kinds import LAYOUTS
 from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.behind import Behind
-from gaecli.layouts.cells import Cells
+from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import inverted_of, split_ends
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
@@ -72,7 +72,9 @@ class NestedLayout:
         assert offsets is not None
         if is_doubtful(self.roles):
             self._ask_about(columns[names["not_done"]], offsets)
-        cells = Cells(self._path, _locator(start, offsets), self._drops, self._flags.inverted, offsets[1:])
+        cells = Cells(
+            self._path, item_locator(start, offsets), self._drops, self._flags.inverted, offsets[1:]
+        )
         check_alternates(columns, self.roles, cells)
         bad_flags: list[BoolArray] = []
         mask = used = None
@@ -85,8 +87,9 @@ class NestedLayout:
         counted = used
         if padding is not None:
             counted = ~padding.rows if used is None else used & ~padding.rows
-        beside = {names["reward"]: reward, **self._beside(columns, offsets, start)}
-        rewards, bad, missing = self._rewards.read(beside, names["reward"], cells, counted)
+        beside = self._beside(columns, offsets, start)
+        of_rewards = {names["reward"]: reward, **beside}
+        rewards, bad, missing = self._rewards.read(of_rewards, names["reward"], cells, counted)
         reward_cells = rewards
         value, beyond = self._values(columns, offsets, start)
         values, bad_values = cells.values(value, names.get("value"), len(rewards), counted)
@@ -109,7 +112,7 @@ class NestedLayout:
         next_values, bad_next = merge_next_values(given, terminated, cuts, cells)
         steps = None if padding is None else ~padding.rows
         extras = read_extras(
-            self._beside(columns, offsets, start),
+            beside,
             self._extras,
             self._decays,
             cells,
@@ -351,7 +354,7 @@ class NestedLayout:
         return found
 
 
-def _locator(start: int, offsets: IndexArray):  # type: ignore[no-untyped-def]
+def item_locator(start: int, offsets: IndexArray) -> Locate:
     def locate(item: int) -> str:
         row = int(np.searchsorted(offsets, item, side="right")) - 1
         return f"row {start + row}, item {item - int(offsets[row])}"

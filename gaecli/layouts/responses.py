@@ -16,7 +16,7 @@ from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.demands import are_responses
 from gaecli.layouts.extras import check_extras, read_extras
 from gaecli.layouts.frames import Frame
-from gaecli.layouts.nested import repeated
+from gaecli.layouts.nested import item_locator, repeated
 from gaecli.layouts.rewards import RewardRule
 from gaecli.layouts.row_order import RowOrder
 from gaecli.rollouts import NO_LANES, Block, BoolArray, IndexArray, Placement
@@ -142,11 +142,4 @@ class ResponsesLayout:
 
 
 def _locator(start: int, offsets: IndexArray | None) -> Locate:
-    if offsets is None:
-        return lambda row: f"row {start + row}"
-
-    def locate(item: int) -> str:
-        row = int(np.searchsorted(offsets, item, side="right")) - 1
-        return f"row {start + row}, item {item - int(offsets[row])}"
-
-    return locate
+    return (lambda row: f"row {start + row}") if offsets is None else item_locator(start, offsets)

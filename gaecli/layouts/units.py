@@ -13,7 +13,7 @@ from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
 from gaecli.names import UNIT_READINGS
-from gaecli.rollouts import Array, Block, BoolArray, IndexArray, UnitFacts, Units
+from gaecli.rollouts import Array, Block, BoolArray, IndexArray, UnitFacts, Units, num_runs
 
 
 def _reading_of(name: str, roles: Roles, wanted: UnitIs | None) -> UnitIs | None:
@@ -43,19 +43,17 @@ def with_units(
     name = roles.names["unit"]
     wanted = _reading_of(name, roles, wanted)
     column = column.as_ids()
-    ends = block.cuts.copy()
-    ends[block.lanes.stops - 1] = True
-    trajectory = np.concatenate(([0], np.cumsum(ends[:-1])))[: block.num_steps].astype(np.int64)
+    trajectory, last = block.trajectories()
     inside = _inside(column, wanted, move)
     if wanted == "end" or (wanted is None and column.values.dtype == np.bool_):
         flags = move(_flags(column, name, cells))
-        return _numbered(block, _by_ends(flags, inside, trajectory), ends, "end", shift=shift)
+        return _numbered(block, _by_ends(flags, inside, trajectory), last, "end", shift=shift)
     ids = _by_ids(move(column.values), inside, trajectory)
     if wanted is None and _may_be_flags(column):
         flags = move(column.values) != 0
         if not np.array_equal(ids, _by_ends(flags, inside, trajectory)):
             raise _which(name, cells, move, flags)
-    return _numbered(block, ids, ends, "id", shift=shift)
+    return _numbered(block, ids, last, "id", shift=shift)
 
 
 def _inside(column: Column, wanted: UnitIs | None, move: Callable[[Array], Array]) -> BoolArray:
@@ -122,11 +120,11 @@ def _which(name: str, cells: Cells, move: Callable[[Array], Array], flags: BoolA
     )
 
 
-def _numbered(block: Block, numbers: IndexArray, ends: BoolArray, reading: UnitIs, *, shift: bool) -> Block:
+def _numbered(block: Block, numbers: IndexArray, last: IndexArray, reading: UnitIs, *, shift: bool) -> Block:
     if shift:
         shifted = np.full_like(numbers, -1)
         shifted[:-1] = numbers[1:]
-        shifted[ends] = -1
+        shifted[last] = -1
         numbers = shifted
     return replace(block, units=Units(numbers, reading))
 
@@ -148,12 +146,6 @@ def _facts(block: Block, numbers: IndexArray, outside: BoolArray) -> UnitFacts:
     if block.masked is not None:
         real = real & ~block.masked
     members = np.flatnonzero(real & ~outside)
-    ends = block.cuts.copy()
-    ends[block.lanes.stops - 1] = True
-    trajectories = np.searchsorted(np.flatnonzero(ends), members)
+    trajectories = block.trajectories()[0][members]
     lost = int(np.count_nonzero(block.rewards[real & outside]))
-    return UnitFacts(_num_runs(numbers[members]), _num_runs(trajectories), len(members), lost)
-
-
-def _num_runs(numbers: IndexArray) -> int:
-    return int(np.count_nonzero(numbers[1:] != numbers[:-1])) + (len(numbers) > 0)
+    return UnitFacts(num_runs(numbers[members]), num_runs(trajectories), len(members), lost)

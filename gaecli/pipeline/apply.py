@@ -17,7 +17,7 @@ from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.groups import Staged
 from gaecli.pipeline.settle import Settled, is_real
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
+from gaecli.rollouts import Block, BoolArray, FloatArray, num_runs
 from gaecli.settings import Settings
 from gaecli.summary import BootstrapCounts, EpisodeCounts
 
@@ -213,13 +213,9 @@ def _count_units(settled: Settled, totals: Totals) -> None:
         return
     units = settled.counted(block.units.numbers)
     if block.units.reading == "end":
-        totals.units_by_end = _num_runs(units)
+        totals.units_by_end = num_runs(units)
     else:
-        totals.units_by_id = _num_runs(units)
-
-
-def _num_runs(numbers: IndexArray) -> int:
-    return int(np.count_nonzero(numbers[1:] != numbers[:-1])) + (len(numbers) > 0)
+        totals.units_by_id = num_runs(units)
 
 
 def _num_true(flags: BoolArray | None, block: Block) -> int:

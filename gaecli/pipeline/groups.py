@@ -14,7 +14,7 @@ from gaecli.moments import GroupedMoments
 from gaecli.pipeline.blocks import Measured
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.group_tables import Constants, KnownGroups, MomentTable, plain
-from gaecli.pipeline.settle import Settled, trajectory_numbers
+from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray, Names
 from gaecli.settings import Settings
@@ -97,9 +97,7 @@ class BlockStages:
         if self.settled.unscored is None or len(constants) < len(self.stages):
             return self._now
         advantages = np.where(self.settled.unscored, 0.0, self._now.advantages)
-        return Staged(
-            advantages, self._now.raw, self._now.zeros, self._now.num_local, self._now.num_degenerate
-        )
+        return replace(self._now, advantages=advantages)
 
     def terms(self, constants: Constants, step: int) -> list[StageTerm]:
         """What all stages add up to at one step, component by component."""
@@ -240,7 +238,7 @@ class BlockStages:
 
 def _at(numbers: Array, step: int) -> float:
     """Of one step, where there is a number for each or one for all."""
-    return float(np.broadcast_to(np.asarray(numbers).reshape(-1), max(np.size(numbers), step + 1))[step])
+    return float(numbers[step] if np.ndim(numbers) else numbers)
 
 
 def _has_gaps(score: FloatArray, settled: Settled) -> bool:
@@ -279,8 +277,8 @@ def by_columns(block: Block, columns: tuple[str, ...]) -> GroupKeys:
 
 
 def _by_episode(block: Block, carry: Carry, stream: int) -> GroupKeys:
-    indices = trajectory_numbers(block)
-    labels: list[Hashable] = [None] * (int(indices[-1]) + 1 if len(indices) else 0)
+    indices, last = block.trajectories()
+    labels: list[Hashable] = [None] * len(last)
     for chains, steps in (
         (carry.head_chains, block.lanes.starts),
         (carry.tail_chains, block.lanes.stops - 1),

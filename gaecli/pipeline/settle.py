@@ -227,8 +227,3 @@ def _dropped_at_borders(block: Block, carry: Carry) -> BoolArray:
     tails = trajectory[block.lanes.stops[carry.tail_dropped] - 1]
     dropped |= np.isin(trajectory, np.concatenate((heads, tails)))
     return dropped
-
-
-def trajectory_numbers(block: Block) -> IndexArray:
-    """[N] 0, 1, … by cuts and by lanes."""
-    return block.trajectories()[0]

@@ -78,6 +78,10 @@ class UnitTask(ABC, Generic[R]):
         """A block as an earlier task left it, for the last time where it is not needed again."""
         return worker.store.get(self.source.stream, address)
 
+    def staged(self, settled: Settled, carry: Carry) -> BlockStages:
+        place = FilePlace(self.source.stream, self.source.index)
+        return BlockStages(settled, carry, self.source.settings, place)
+
     def _unused(self, opened: OpenFile) -> Sequence[str]:
         """Columns that no role uses and that are looked at all the same."""
         return ()
@@ -137,8 +141,7 @@ class SummariseUnit(UnitTask[BlockSummary]):
             return summary
         with worker.clock("kernel"):
             carry = empty_carry(0)
-            place = FilePlace(self.source.stream, self.source.index)
-            stages = BlockStages(settle(scanned, carry, worker.estimator), carry, self.source.settings, place)
+            stages = self.staged(settle(scanned, carry, worker.estimator), carry)
             return replace(summary, measured=stages.measured(()))
 
     def _unused(self, opened: OpenFile) -> Sequence[str]:
@@ -163,11 +166,6 @@ class _SettledUnit(CarriedUnit[R]):
 
     @abstractmethod
     def of_settled(self, worker: Worker, start: int, settled: Settled, carry: Carry) -> R: ...
-
-    def staged(self, settled: Settled, carry: Carry) -> BlockStages:
-        return BlockStages(
-            settled, carry, self.source.settings, FilePlace(self.source.stream, self.source.index)
-        )
 
     def of_block(self, worker: Worker, address: BlockAddress, scanned: Scanned) -> R:
         carry = self.carries[address]

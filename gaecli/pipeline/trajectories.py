@@ -52,9 +52,7 @@ class GatherUnit(CarriedUnit[BorderPieces]):
     def of_block(self, worker: Worker, address: BlockAddress, scanned: Scanned) -> BorderPieces:
         carry = self.carries[address]
         block = final_block(scanned, carry)
-        is_last = block.cuts.copy()
-        is_last[block.lanes.stops - 1] = True
-        stops = np.flatnonzero(is_last) + 1
+        stops = block.trajectories()[1] + 1
         heads, tails = carry.head_chains >= 0, carry.tail_chains >= 0
         ends = np.concatenate((block.lanes.starts[heads], block.lanes.stops[tails] - 1))
         numbers = np.concatenate((carry.head_chains[heads], carry.tail_chains[tails]))

@@ -58,11 +58,16 @@ def estimator_of(info: FileInfo) -> object:
     return None if info.plan is None else info.plan.settings.get("estimator")
 
 
+def are_responses(layouts: Iterable[str | None]) -> bool:
+    """Those of files; None where one is not known."""
+    return {layout for layout in layouts if layout is not None} == {"responses"}
+
+
 def all_responses(infos: Iterable[FileInfo]) -> bool:
-    return {info.layout for info in infos if info.layout is not None} == {"responses"}
+    return are_responses(info.layout for info in infos)
 
 
 def what_counts(estimator: object, layouts: Iterable[str | None]) -> tuple[Counted, ...]:
-    if {layout for layout in layouts if layout is not None} == {"responses"}:
+    if are_responses(layouts):
         return _OF_RESPONSES
     return _OF_SCORES if compares_scores(estimator) else _OF_STEPS

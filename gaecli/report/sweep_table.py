@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from gaecli.report.charts import align_decimals, format_number, format_seconds, format_setting
+from gaecli.report.counts import are_responses
 from gaecli.report.heatmap import heat_map_lines
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import GOOD, QUIET, STRONG, Canvas, plural
-from gaecli.report.text_flow import TextColumn, TextGrid, flow, paragraph
+from gaecli.report.text_flow import TextColumn, TextGrid, flow, paragraph, stacked
 from gaecli.results import Sweep, SweepPoint
 
 if TYPE_CHECKING:
@@ -39,19 +40,16 @@ def render_sweep(sweep: Sweep, console: Console, metric: str) -> None:
 
 
 def sweep_lines(sweep: Sweep, canvas: Canvas, metric: str) -> list[Text]:
-    blocks = [
-        _header(sweep, canvas),
-        _table(sweep, canvas),
-        _map(sweep, metric, canvas),
-        _meanings(sweep, metric, canvas),
-        warning_lines(sweep.warnings, canvas),
-        _verdict(sweep, canvas),
-    ]
-    lines: list[Text] = []
-    for block in blocks:
-        if block:
-            lines += [Text(), *block] if lines else block
-    return lines
+    return stacked(
+        [
+            _header(sweep, canvas),
+            _table(sweep, canvas),
+            _map(sweep, metric, canvas),
+            _meanings(sweep, metric, canvas),
+            warning_lines(sweep.warnings, canvas),
+            _verdict(sweep, canvas),
+        ]
+    )
 
 
 def _header(sweep: Sweep, canvas: Canvas) -> list[Text]:
@@ -64,9 +62,18 @@ def _header(sweep: Sweep, canvas: Canvas) -> list[Text]:
         sizes = [(sweep.gammas, glyphs.gamma), (sweep.lams, glyphs.lam), (sweep.windows, "n")]
         items += [Text(estimator, STRONG)] if estimator != "gae" else []
         items.append(Text(f" {glyphs.times} ".join(f"{len(of)} {letter}" for of, letter in sizes if of)))
-    items.append(Text(f"{plural(sweep.counts.steps, 'step')} in {plural(sweep.counts.episodes, 'episode')}"))
+    if _is_of_responses(sweep):
+        items.append(Text(plural(sweep.counts.episodes, "response")))
+    else:
+        items.append(
+            Text(f"{plural(sweep.counts.steps, 'step')} in {plural(sweep.counts.episodes, 'episode')}")
+        )
     items += [Text(f"reference {_reference(sweep, canvas)}"), Text(canvas.clean(sweep.streams))]
     return flow(items, canvas.width, glyphs.separator)
+
+
+def _is_of_responses(sweep: Sweep) -> bool:
+    return are_responses(file.layout for file in sweep.files)
 
 
 def _reference(sweep: Sweep, canvas: Canvas) -> str:
@@ -202,6 +209,8 @@ def _meanings(sweep: Sweep, shown: str, canvas: Canvas) -> list[Text]:
         if (name == shown and sweep.lams) or name not in there:
             continue
         heading, words = METRICS[name]
+        if _is_of_responses(sweep):
+            words = words.replace("steps", "responses")
         lines += paragraph(Text(f"{heading}: {_said(words, canvas)}", QUIET), canvas.width)
     return lines
 

@@ -18,7 +18,7 @@ from gaecli.report.files import file_lines, status_counts
 from gaecli.report.notes import grouped, warning_lines
 from gaecli.report.statistics_table import statistics_lines
 from gaecli.report.text import BAD, CAUTION, STATUS_STYLES, STRONG, Canvas, plural
-from gaecli.report.text_flow import flow
+from gaecli.report.text_flow import flow, stacked
 from gaecli.summary import FileSummary, Summary, WarningNote
 
 if TYPE_CHECKING:
@@ -35,19 +35,16 @@ def render_warnings(notes: Sequence[WarningNote], console: Console) -> None:
 
 
 def summary_lines(summary: Summary, canvas: Canvas) -> list[Text]:
-    blocks = [
-        header_lines(summary, canvas),
-        file_lines(summary, canvas),
-        statistics_lines(summary, canvas),
-        detail_lines(summary, canvas),
-        warning_lines(summary.warnings, canvas),
-        verdict_lines(summary, canvas),
-    ]
-    lines: list[Text] = []
-    for block in blocks:
-        if block:
-            lines += [Text(), *block] if lines else block
-    return lines
+    return stacked(
+        [
+            header_lines(summary, canvas),
+            file_lines(summary, canvas),
+            statistics_lines(summary, canvas),
+            detail_lines(summary, canvas),
+            warning_lines(summary.warnings, canvas),
+            verdict_lines(summary, canvas),
+        ]
+    )
 
 
 def print_lines(lines: Iterable[Text], console: Console) -> None:

@@ -21,24 +21,22 @@ from gaecli.summary import BootstrapCounts, ColumnStatistics, EpisodeCounts, Nor
 
 K = TypeVar("K")
 
-_COUNTS = (
-    "dropped_episodes",
-    "dropped_steps",
-    "unestimated_steps",
-    "local_groups",
-    "degenerate_groups",
+_COUNTS = ("dropped_episodes", "dropped_steps", "unestimated_steps", "local_groups", "degenerate_groups")
+#: Stored where there are any: of scores, labels, rewards out of success, units, and several streams of rewards.
+_OPTIONAL = (
+    "unscored",
+    "labelled",
+    "positive",
+    "forced",
+    "successes",
+    "longest_episode",
+    "units_by_id",
+    "units_by_end",
+    "bare_ends",
 )
-#: Of scores, of labels and of rewards out of success; stored where there are any.
-_MORE_COUNTS = ("unscored", "labelled", "positive", "forced", "successes", "longest_episode")
 
 #: What there are numbers of, of one stream of rewards or of each.
 _TALLIED = ("reward", "value", "advantage", "return", "weight")
-#: Of runs over units alone.
-_UNIT_COUNTS = ("units_by_id", "units_by_end")
-#: Of runs over several streams of rewards alone.
-_STREAM_COUNTS = ("bare_ends",)
-#: Stored where there are any.
-_OPTIONAL = (*_MORE_COUNTS, *_UNIT_COUNTS, *_STREAM_COUNTS)
 
 
 def kept_report(totals: Totals) -> dict[str, Any]:

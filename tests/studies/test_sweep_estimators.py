@@ -199,6 +199,7 @@ def test_the_command_says_what_the_library_does(run_gae, tmp_path: Path) -> None
     assert document["reference"] == {"estimator": "grpo", "preset": "trl"}
     assert [point["preset"] for point in document["points"]] == ["trl", "verl"] * 2
     page = run_gae(*args).stdout
-    assert all(words in page for words in ("verl rloo", "zeros", "same sign"))
+    assert all(words in page for words in ("verl rloo", "zeros", "same sign", f"{len(rows)} responses"))
+    assert "step" not in page.replace(str(path), "")
     refused = run_gae(*args, "--gamma", "0.9")
     assert (refused.returncode, "`--gamma` makes a grid" in refused.stderr) == (2, True)

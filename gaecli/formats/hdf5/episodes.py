@@ -22,6 +22,7 @@ from gaecli.formats.base import (
     NO_ROLES,
     Column,
     ColumnInfo,
+    ListedColumns,
     OutputColumn,
     Structure,
     Unit,
@@ -52,7 +53,7 @@ from gaecli.rollouts import Array
 _EPISODE = re.compile(r"(?P<name>episode|demo|traj|trajectory)_?(?P<number>\d+)")
 
 
-class Hdf5Input:
+class Hdf5Input(ListedColumns):
     """One HDF5 file, opened by the names and shapes of what is in its episodes."""
 
     format_name = "hdf5"
@@ -87,18 +88,6 @@ class Hdf5Input:
         with reading(self.path) as file:
             return payload_digest(file, {f"{group}/{name}" for group in self.groups for name in own_columns})
 
-    def struct_fields(self) -> Sequence[str]:
-        return ()
-
-    def inner_fields(self) -> Sequence[str]:
-        return self.struct_fields()
-
-    def may_hold_flags(self, name: str) -> bool:
-        return name in self.columns
-
-    def find(self, name: str) -> ColumnInfo | None:
-        return self.columns.get(name)
-
     def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
         """Episodes of at most so many steps together; a longer one alone."""
         units: list[Unit] = []
@@ -131,10 +120,6 @@ class Hdf5Input:
             return Column(np.array([array.reshape(-1)[0] for array in arrays]))
         offsets = np.concatenate(([0], np.cumsum([len(array) for array in arrays]))).astype(np.int64)
         return Column(np.concatenate(arrays), offsets=offsets)
-
-    def has_single_items(self, name: str) -> bool:
-        """A group is an episode, of whatever length."""
-        return False
 
     def read_whole(self, name: str) -> Column:
         return next(self.blocks(Unit(0, self.num_rows), [name], self.num_rows))[2][name]

@@ -18,7 +18,16 @@ from typing import Any
 import numpy as np
 
 from gaecli.errors import DataError, FileError
-from gaecli.formats.base import NO_ROLES, Column, ColumnInfo, OutputColumn, Structure, Unit, WritePlan
+from gaecli.formats.base import (
+    NO_ROLES,
+    Column,
+    ColumnInfo,
+    ListedColumns,
+    OutputColumn,
+    Structure,
+    Unit,
+    WritePlan,
+)
 from gaecli.formats.hdf5.chunks import check_chunks
 from gaecli.formats.hdf5.objects import (
     DAMAGE,
@@ -65,7 +74,7 @@ def _num_rows(group: Any) -> int | None:
     return max(lengths, key=lambda length: (lengths[length], length))
 
 
-class FlatHdf5Input:
+class FlatHdf5Input(ListedColumns):
     """One flat HDF5 file. Row 0 is the first step in time."""
 
     format_name = "hdf5"
@@ -107,18 +116,6 @@ class FlatHdf5Input:
         with reading(self.path) as file:
             return payload_digest(file, {f"{self.container}/{name}".strip("/") for name in own_columns})
 
-    def struct_fields(self) -> Sequence[str]:
-        return ()
-
-    def inner_fields(self) -> Sequence[str]:
-        return self.struct_fields()
-
-    def may_hold_flags(self, name: str) -> bool:
-        return name in self.columns
-
-    def find(self, name: str) -> ColumnInfo | None:
-        return self.columns.get(name)
-
     def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
         return [Unit(0, self.num_rows)]
 
@@ -146,9 +143,6 @@ class FlatHdf5Input:
         if not is_dataset(dataset):
             raise FileError(f"`{self.path}` was changed while it was read")
         return dataset
-
-    def has_single_items(self, name: str) -> bool:
-        return False
 
     def read_whole(self, name: str) -> Column:
         with reading(self.path) as file:

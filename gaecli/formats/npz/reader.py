@@ -28,6 +28,7 @@ from gaecli.formats.base import (
     Column,
     ColumnInfo,
     ColumnKind,
+    ListedColumns,
     OutputColumn,
     Structure,
     Unit,
@@ -65,7 +66,7 @@ _MALFORMED = (
 _DAMAGE = (*_MALFORMED, OSError)
 
 
-class NpzInput:
+class NpzInput(ListedColumns):
     """One NPZ archive, opened by its directory and the headers of its arrays."""
 
     format_name = "npz"
@@ -118,18 +119,6 @@ class NpzInput:
 
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
-    def struct_fields(self) -> Sequence[str]:
-        return ()
-
-    def inner_fields(self) -> Sequence[str]:
-        return self.struct_fields()
-
-    def may_hold_flags(self, name: str) -> bool:
-        return name in self.columns
-
-    def find(self, name: str) -> ColumnInfo | None:
-        return self.columns.get(name)
-
     def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
         shape = rows_first(self.columns[like].shape)
         return [Unit(0, shape[0], cells_per_row=math.prod(shape[1:]))] if shape and 0 not in shape else []
@@ -156,10 +145,6 @@ class NpzInput:
                         values = reader.read(stop + num_rows[name] - unit.stop)
                     columns[name] = self._column(name, values)
                 yield start * unit.cells_per_row, stop * unit.cells_per_row, columns
-
-    def has_single_items(self, name: str) -> bool:
-        """Arrays hold no lists."""
-        return False
 
     def read_whole(self, name: str) -> Column:
         info = self._usable(name)
