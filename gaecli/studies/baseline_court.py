@@ -13,6 +13,7 @@ from gaecli.errors import GaeError, UsageError
 from gaecli.records import dataclass
 from gaecli.response_logs import likely
 from gaecli.results import Verification
+from gaecli.setting_fields import names_of
 from gaecli.settings import Settings
 from gaecli.studies.asked import Asked, GroupColumns
 from gaecli.studies.baseline_candidates import (
@@ -128,12 +129,18 @@ class BaselineCourt:
                 except GaeError as error:
                     first_error = first_error or error
         if not found:
-            assert first_error is not None
-            raise first_error
+            raise first_error or self._no_rewards()
         found.sort(key=lambda choice: choice.rank)
         if found[0].num_unexplained or not found[0].num_telling:
             return [*self._sums(found), *found]
         return found
+
+    def _no_rewards(self) -> UsageError:
+        by = " and ".join(f"`{name}`" for name in names_of(self._only.group_column))
+        return UsageError(
+            f"no column of `{self._asked.file.path}` can be the reward: groups are told by {by}",
+            hint="pass another column with `--group-column`, or with `--reward-column`",
+        )
 
     def _rewards(self) -> Sequence[str | None]:
         return reward_columns(self._asked.file, self._asked.settings, self._asked.against.column)
