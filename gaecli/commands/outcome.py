@@ -265,6 +265,8 @@ def _normalization(settings: Settings, facts: GroupFacts, totals: Totals) -> Nor
 def _baseline(settings: Settings, facts: GroupFacts) -> Baseline | None:
     if not settings.kind.is_grouped:
         return None
+    from gaecli.estimators.baselines import divided_by
+
     (stage, *_) = stages_of(settings)
     rule = stage.components[-1].scalings[-1].rule
     return Baseline(
@@ -274,7 +276,7 @@ def _baseline(settings: Settings, facts: GroupFacts) -> Baseline | None:
         rule.eps,
         rule.floor,
         settings.singleton,
-        settings.scale_rewards or {"grpo": "group", "rloo": "none"}.get(settings.estimator),
+        divided_by(settings) if settings.uses("scale_rewards") else None,
         num_groups=facts.num_groups,
         num_flat=facts.num_degenerate,
         num_alone=facts.num_alone,

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 from gaecli.columns import find_roles
 from gaecli.errors import GaeError, UsageError
 from gaecli.estimator_kinds import ESTIMATORS, estimator_name
-from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
 from gaecli.layouts.singles import as_scalars
 from gaecli.pipeline.reading_errors import told
 from gaecli.presets import find_preset
-from gaecli.records import dataclass
 from gaecli.results import Verification
 from gaecli.setting_fields import names_of
 from gaecli.settings import RunOptions, Settings
-from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.places import Places
-from gaecli.studies.baseline_candidates import GroupColumns
+from gaecli.studies.asked import Asked, GroupColumns, Only
 from gaecli.studies.baseline_court import BaselineCourt
-from gaecli.studies.column import Against, load_column, what_it_holds
-from gaecli.studies.estimator_candidates import Only
+from gaecli.studies.column import load_column, what_it_holds
 from gaecli.studies.estimator_court import EstimatorCourt
 from gaecli.studies.reading import check_decays_are_numbers, only_stream
 
@@ -60,8 +55,8 @@ def verify(
     preset = None if preset is None else find_preset(preset).name
     names = names_of(group_column if isinstance(group_column, str | None) else tuple(group_column))
     groups: GroupColumns = names[0] if len(names) == 1 else names or None
-    estimator = estimator_name(estimator)
-    _check_asked(estimator, groups, n_steps)
+    only = Only(preset, estimator_name(estimator), n_steps, groups)
+    _check(only)
     if preset is not None:
         check_decays_are_numbers(settings.replace(preset=preset), "gae verify")
     given = [source] if column_source is None else [source, column_source]
@@ -77,41 +72,16 @@ def verify(
             if is_beside:
                 files = as_scalars([open_file(local[1])], settings)
             against = load_column(files, column, memory_bytes)
-        asked = _Asked(plan, first, against, settings, memory_bytes, preset, estimator, groups, n_steps)
+        asked = Asked(plan, first, against, settings, memory_bytes, only)
         with told(plan.paths[0]):
             return places.shown_in(_verify(asked))
 
 
-@dataclass(frozen=True, eq=False)
-class _Asked:
-    """Which file, which column, and what alone is to be tried; None: whatever there is."""
-
-    plan: StreamPlan
-    file: RolloutFile
-    against: Against
-    settings: Settings
-    memory_bytes: int
-    preset: str | None
-    estimator: str | None
-    group_column: GroupColumns
-    n_steps: int | None
-
-    @property
-    def has_values(self) -> bool:
-        """What is no group baseline has a say first, and the last one where there are no values."""
-        return not self.asks_for_groups and "value" in find_roles(self.file, self.settings).names
-
-    @property
-    def asks_for_groups(self) -> bool:
-        return self.group_column is not None or (
-            self.estimator is not None and ESTIMATORS[self.estimator].is_grouped
-        )
-
-
-def _check_asked(estimator: str | None, group_column: GroupColumns, n_steps: int | None) -> None:
+def _check(only: Only) -> None:
+    estimator, n_steps = only.estimator, only.n_steps
     if estimator is not None and estimator not in ESTIMATORS:
         raise UsageError(f"`--estimator` is `{estimator}`; it must be one of {', '.join(ESTIMATORS)}")
-    if estimator is not None and group_column is not None and not ESTIMATORS[estimator].is_grouped:
+    if estimator is not None and only.group_column is not None and not ESTIMATORS[estimator].is_grouped:
         raise UsageError(
             f"`--group-column` says nothing to `--estimator {estimator}`", hint="drop `--group-column`"
         )
@@ -119,7 +89,7 @@ def _check_asked(estimator: str | None, group_column: GroupColumns, n_steps: int
         raise UsageError(f"`--n-steps` is {n_steps}; it must be a whole number, 1 at least")
 
 
-def _verify(asked: _Asked) -> Verification:
+def _verify(asked: Asked) -> Verification:
     """As what the name says that the column holds; where it does not say, as whatever can be reproduced."""
     found: list[Verification] = []
     errors: list[GaeError] = []
@@ -132,29 +102,23 @@ def _verify(asked: _Asked) -> Verification:
         if found[-1].is_reproduced:
             return found[-1]
     if not found:
-        raise errors[0] if asked.has_values else errors[-1]
+        raise errors[0] if _has_values(asked) else errors[-1]
     return min(found, key=lambda verdict: verdict.share_deviating)
 
 
-def _hearings(asked: _Asked) -> Iterator[Callable[[], Verification]]:
+def _has_values(asked: Asked) -> bool:
+    """What is no group baseline has a say first, and the last one where there are no values."""
+    return not asked.only.is_grouped and "value" in find_roles(asked.file, asked.settings).names
+
+
+def _hearings(asked: Asked) -> Iterator[Callable[[], Verification]]:
     """One after the other, until one finds what reproduces the column."""
-    holds = what_it_holds(asked.against.column)
-    only = Only(asked.preset, asked.estimator, asked.n_steps)
-    if not asked.asks_for_groups:
+    holds, only = what_it_holds(asked.against.column), asked.only
+    if not only.is_grouped:
         for one in holds:
-            court = EstimatorCourt(asked.plan, asked.file, asked.against, one, asked.memory_bytes)
-            yield partial(court.verdict_on, asked.settings, only)
-    if "advantage" not in holds or (asked.estimator is not None and not asked.asks_for_groups):
+            yield EstimatorCourt(asked, one).verdict
+    if "advantage" not in holds or (only.estimator is not None and not only.is_grouped):
         return
-    baselines = BaselineCourt(
-        asked.plan,
-        asked.file,
-        asked.against,
-        asked.settings,
-        asked.memory_bytes,
-        preset=asked.preset,
-        estimator=asked.estimator,
-        group_column=asked.group_column,
-    )
-    if baselines.groups or not asked.has_values:
+    baselines = BaselineCourt(asked)
+    if baselines.groups or not _has_values(asked):
         yield baselines.verdict

@@ -60,11 +60,19 @@ def group_rule(settings: Settings) -> NormRule:
     )
 
 
-def _scaled(scale: Scale, usual: ScaleRewards) -> Callable[[Settings], Sequence[Component]]:
+def divided_by(settings: Settings) -> ScaleRewards:
+    """The spread of what scores are divided by, of the estimators that leave it open."""
+    return settings.scale_rewards or _USUAL_DIVISORS.get(settings.estimator, "none")
+
+
+_USUAL_DIVISORS: Mapping[str, ScaleRewards] = {"grpo": "group", "grpo-batch": "batch"}
+
+
+def _scaled(scale: Scale) -> Callable[[Settings], Sequence[Component]]:
     """Centred, and then divided by the spread of the group, of the batch, or by none."""
 
     def components(settings: Settings) -> Sequence[Component]:
-        divisor = settings.scale_rewards or usual
+        divisor = divided_by(settings)
         if divisor == "none":
             return [Component(_in_group(settings, scale))]
         if divisor == "batch":
@@ -115,12 +123,12 @@ def _gigpo(settings: Settings) -> Sequence[Component]:
 
 
 _BASELINES: Mapping[str, Callable[[Settings], Sequence[Component]]] = {
-    "grpo": _scaled("one", "group"),
-    "grpo-batch": _scaled("one", "batch"),
+    "grpo": _scaled("one"),
+    "grpo-batch": _scaled("one"),
     "grpo-loo": _one("std of others"),
     "dr-grpo": _one("one"),
     "rf++-baseline": _one("one"),
-    "rloo": _scaled("others", "none"),
+    "rloo": _scaled("others"),
     "max-rl": _max_rl,
     "opo": _opo,
     "gpg": _gpg,

@@ -9,11 +9,11 @@ from rich.text import Text
 
 from gaecli.report.bars import signed_bars
 from gaecli.report.charts import align_decimals, format_number, format_setting
-from gaecli.report.explanation import cut_words, stored_items, terminal_words, value_words
+from gaecli.report.explanation import cut_words, place_lines, stored_items, terminal_words, value_words
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import CAUTION, GOOD, QUIET, STRONG, Canvas, plural
-from gaecli.report.text_flow import Alignment, TextColumn, TextGrid, flow, labelled, paragraph
+from gaecli.report.text_flow import Alignment, TextColumn, TextGrid, flow, labelled_rows, paragraph, stacked
 from gaecli.results import Cell, Derivation, DerivationTable
 
 if TYPE_CHECKING:
@@ -50,18 +50,15 @@ def render_derivation(derivation: Derivation, console: Console) -> None:
 
 
 def derivation_lines(derivation: Derivation, canvas: Canvas) -> list[Text]:
-    blocks = [
-        _header(derivation, canvas),
-        _facts(derivation, canvas),
-        *(_table(table, canvas) for table in derivation.tables),
-        _check(derivation, canvas),
-        warning_lines(derivation.warnings, canvas),
-    ]
-    lines: list[Text] = []
-    for block in blocks:
-        if block:
-            lines += [Text(), *block] if lines else block
-    return lines
+    return stacked(
+        [
+            _header(derivation, canvas),
+            _facts(derivation, canvas),
+            *(_table(table, canvas) for table in derivation.tables),
+            _check(derivation, canvas),
+            warning_lines(derivation.warnings, canvas),
+        ]
+    )
 
 
 def _written(text: str, canvas: Canvas) -> str:
@@ -75,21 +72,12 @@ def _written(text: str, canvas: Canvas) -> str:
 
 
 def _header(derivation: Derivation, canvas: Canvas) -> list[Text]:
-    which = [Text(f"row {derivation.row:,}", STRONG)]
-    which += [Text(f"{role} {canvas.clean(str(value))}") for role, value in derivation.key.items()]
     items = [Text(derivation.estimator, STRONG)]
     if derivation.settings.get("preset", "exact") != "exact":
         items.append(Text.assemble("preset ", (canvas.clean(str(derivation.settings["preset"])), STRONG)))
     if "γ" in derivation.numbers:
         items.append(Text(f"{canvas.glyphs.gamma} {format_setting(float(derivation.settings['gamma']))}"))
-    separator = canvas.glyphs.separator
-    path = Text(canvas.shorten(derivation.path, canvas.width), STRONG)
-    return [
-        *flow(items, canvas.width, separator),
-        Text(),
-        path,
-        *labelled("", flow(which, canvas.width - 2, separator), 2),
-    ]
+    return [*flow(items, canvas.width, canvas.glyphs.separator), Text(), *place_lines(derivation, canvas)]
 
 
 def _facts(derivation: Derivation, canvas: Canvas) -> list[Text]:
@@ -110,11 +98,7 @@ def _facts(derivation: Derivation, canvas: Canvas) -> list[Text]:
     if derivation.stored is not None:
         rows.append(("stored", stored_items(derivation.stored, canvas)))
     rows += [("note", [Text(_written(remark, canvas))]) for remark in derivation.remarks]
-    lines: list[Text] = []
-    for label, items in rows:
-        value = flow(items, canvas.width - _LABEL_WIDTH, canvas.glyphs.separator)
-        lines += labelled(label, value, _LABEL_WIDTH)
-    return lines
+    return labelled_rows(rows, _LABEL_WIDTH, canvas.width, canvas.glyphs.separator)
 
 
 def _with(letter: str, number: float | int | None, canvas: Canvas) -> str:

@@ -12,7 +12,7 @@ from gaecli.report.charts import align_decimals, format_number, format_setting
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import CAUTION, GOOD, QUIET, STRONG, Canvas, plural
-from gaecli.report.text_flow import TextColumn, TextGrid, flow, labelled
+from gaecli.report.text_flow import TextColumn, TextGrid, flow, labelled, labelled_rows, stacked
 from gaecli.results import Derivation, ExplainedStep, Explanation, StoredAdvantage
 
 if TYPE_CHECKING:
@@ -30,19 +30,16 @@ def render_explanation(explanation: Explanation, console: Console) -> None:
 
 
 def explanation_lines(explanation: Explanation, canvas: Canvas) -> list[Text]:
-    blocks = [
-        _header(explanation, canvas),
-        _facts(explanation, canvas),
-        _delta_table(explanation, canvas),
-        _mixture_table(explanation, canvas),
-        _forms(explanation, canvas),
-        warning_lines(explanation.warnings, canvas),
-    ]
-    lines: list[Text] = []
-    for block in blocks:
-        if block:
-            lines += [Text(), *block] if lines else block
-    return lines
+    return stacked(
+        [
+            _header(explanation, canvas),
+            _facts(explanation, canvas),
+            _delta_table(explanation, canvas),
+            _mixture_table(explanation, canvas),
+            _forms(explanation, canvas),
+            warning_lines(explanation.warnings, canvas),
+        ]
+    )
 
 
 def _greek(canvas: Canvas) -> tuple[str, str, str]:
@@ -58,8 +55,6 @@ def _decay_word(canvas: Canvas) -> str:
 
 def _header(explanation: Explanation, canvas: Canvas) -> list[Text]:
     gamma, lam, _ = _greek(canvas)
-    which = [Text(f"row {explanation.row:,}", STRONG)]
-    which += [Text(f"{role} {canvas.clean(str(value))}") for role, value in explanation.key.items()]
     horizon = explanation.effective_horizon
     estimator = str(explanation.settings.get("estimator", "gae"))
     settings = [
@@ -73,14 +68,15 @@ def _header(explanation: Explanation, canvas: Canvas) -> list[Text]:
         settings.insert(
             1, Text.assemble("preset ", (canvas.clean(str(explanation.settings["preset"])), STRONG))
         )
-    separator = canvas.glyphs.separator
+    return [*flow(settings, canvas.width, canvas.glyphs.separator), Text(), *place_lines(explanation, canvas)]
+
+
+def place_lines(explanation: Explanation | Derivation, canvas: Canvas) -> list[Text]:
+    """The file, and the step in it."""
+    which = [Text(f"row {explanation.row:,}", STRONG)]
+    which += [Text(f"{role} {canvas.clean(str(value))}") for role, value in explanation.key.items()]
     path = Text(canvas.shorten(explanation.path, canvas.width), STRONG)
-    return [
-        *flow(settings, canvas.width, separator),
-        Text(),
-        path,
-        *labelled("", flow(which, canvas.width - 2, separator), 2),
-    ]
+    return [path, *labelled("", flow(which, canvas.width - 2, canvas.glyphs.separator), 2)]
 
 
 def _facts(explanation: Explanation, canvas: Canvas) -> list[Text]:
@@ -99,11 +95,7 @@ def _facts(explanation: Explanation, canvas: Canvas) -> list[Text]:
     ]
     if explanation.stored is not None:
         rows.append(("stored", stored_items(explanation.stored, canvas)))
-    lines: list[Text] = []
-    for label, items in rows:
-        value = flow(items, canvas.width - _LABEL_WIDTH, canvas.glyphs.separator)
-        lines += labelled(label, value, _LABEL_WIDTH)
-    return lines
+    return labelled_rows(rows, _LABEL_WIDTH, canvas.width, canvas.glyphs.separator)
 
 
 def cut_words(explanation: Explanation | Derivation) -> str:

@@ -24,7 +24,7 @@ from gaecli.report.overview import overview_lines
 from gaecli.report.statistics_table import column_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
-from gaecli.report.text_flow import TextColumn, TextGrid, flow, hanging, labelled, paragraph
+from gaecli.report.text_flow import TextColumn, TextGrid, flow, hanging, labelled, paragraph, stacked
 from gaecli.setting_fields import LABEL_DEFAULTS, UNIT_SETTINGS
 from gaecli.settings import Settings
 from gaecli.summary import ColumnStatistics, ComputePlan, ExistingColumn, FileInfo, Inspection
@@ -57,12 +57,8 @@ def inspection_lines(inspection: Inspection, canvas: Canvas) -> list[Text]:
     together = _explained_together(inspection, canvas)
     if len(inspection.infos) > MOST_IN_FULL:
         return [*overview_lines(inspection.infos, canvas), *together]
-    lines: list[Text] = []
     blocks = [block for info in inspection.infos for block in _blocks(info, inspection, canvas)]
-    for block in [*blocks, together]:
-        if block:
-            lines += [Text(), *block] if lines else block
-    return lines
+    return stacked([*blocks, together])
 
 
 def _blocks(info: FileInfo, inspection: Inspection, canvas: Canvas) -> list[list[Text]]:

@@ -12,7 +12,7 @@ from gaecli.report.heatmap import heat_map_lines
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import GOOD, QUIET, STRONG, Canvas, plural
-from gaecli.report.text_flow import TextColumn, TextGrid, flow, paragraph
+from gaecli.report.text_flow import TextColumn, TextGrid, flow, paragraph, stacked
 from gaecli.results import Sweep, SweepPoint
 
 if TYPE_CHECKING:
@@ -40,19 +40,16 @@ def render_sweep(sweep: Sweep, console: Console, metric: str) -> None:
 
 
 def sweep_lines(sweep: Sweep, canvas: Canvas, metric: str) -> list[Text]:
-    blocks = [
-        _header(sweep, canvas),
-        _table(sweep, canvas),
-        _map(sweep, metric, canvas),
-        _meanings(sweep, metric, canvas),
-        warning_lines(sweep.warnings, canvas),
-        _verdict(sweep, canvas),
-    ]
-    lines: list[Text] = []
-    for block in blocks:
-        if block:
-            lines += [Text(), *block] if lines else block
-    return lines
+    return stacked(
+        [
+            _header(sweep, canvas),
+            _table(sweep, canvas),
+            _map(sweep, metric, canvas),
+            _meanings(sweep, metric, canvas),
+            warning_lines(sweep.warnings, canvas),
+            _verdict(sweep, canvas),
+        ]
+    )
 
 
 def _header(sweep: Sweep, canvas: Canvas) -> list[Text]:

@@ -6,7 +6,7 @@ that its content needs; who uses it asks for that width first and offers a narro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from rich.cells import cell_len
@@ -91,6 +91,26 @@ def paragraph(text: Text, width: int) -> list[Text]:
 def labelled(label: str, lines: Sequence[Text], label_width: int) -> list[Text]:
     """`lines` with `label` in a column of its own to their left."""
     return hanging(Text(label.ljust(label_width)), lines)
+
+
+def labelled_rows(
+    rows: Iterable[tuple[str, Sequence[Text]]], label_width: int, width: int, separator: str
+) -> list[Text]:
+    """A label and the flow of its items for each of `rows`, in `width` cells with the labels."""
+    return [
+        line
+        for label, items in rows
+        for line in labelled(label, flow(items, width - label_width, separator), label_width)
+    ]
+
+
+def stacked(blocks: Iterable[Sequence[Text]]) -> list[Text]:
+    """Those that have lines, with an empty one between two of them."""
+    lines: list[Text] = []
+    for block in blocks:
+        if block:
+            lines += [Text(), *block] if lines else block
+    return lines
 
 
 def hanging(lead: Text, lines: Sequence[Text]) -> list[Text]:

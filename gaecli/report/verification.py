@@ -10,7 +10,16 @@ from gaecli.report.charts import format_number, format_setting
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
-from gaecli.report.text_flow import TextColumn, TextGrid, flow, hanging, labelled, paragraph
+from gaecli.report.text_flow import (
+    TextColumn,
+    TextGrid,
+    flow,
+    hanging,
+    labelled,
+    labelled_rows,
+    paragraph,
+    stacked,
+)
 from gaecli.results import Attempt, Deviation, Verification
 
 if TYPE_CHECKING:
@@ -26,19 +35,16 @@ def render_verification(verification: Verification, console: Console) -> None:
 
 
 def verification_lines(verification: Verification, canvas: Canvas) -> list[Text]:
-    blocks = [
-        _header(verification, canvas),
-        _best(verification, canvas),
-        _deviations(verification, canvas),
-        _attempts(verification, canvas),
-        warning_lines(verification.warnings, canvas),
-        _verdict(verification, canvas),
-    ]
-    lines: list[Text] = []
-    for block in blocks:
-        if block:
-            lines += [Text(), *block] if lines else block
-    return lines
+    return stacked(
+        [
+            _header(verification, canvas),
+            _best(verification, canvas),
+            _deviations(verification, canvas),
+            _attempts(verification, canvas),
+            warning_lines(verification.warnings, canvas),
+            _verdict(verification, canvas),
+        ]
+    )
 
 
 def _header(verification: Verification, canvas: Canvas) -> list[Text]:
@@ -78,11 +84,7 @@ def _best(verification: Verification, canvas: Canvas) -> list[Text]:
         rows.append(("the same", [Text("gae compute " + " ".join(verification.flags))]))
     elif verification.is_reproduced:
         rows.append(("the same", [Text("no flags of gae compute make this column", CAUTION)]))
-    lines: list[Text] = []
-    for label, items in rows:
-        value = flow(items, canvas.width - _LABEL_WIDTH, glyphs.separator)
-        lines += labelled(label, value, _LABEL_WIDTH)
-    return lines
+    return labelled_rows(rows, _LABEL_WIDTH, canvas.width, canvas.glyphs.separator)
 
 
 def name_of(attempt: Attempt) -> str:

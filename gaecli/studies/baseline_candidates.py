@@ -16,6 +16,7 @@ from gaecli.presets.groups import group_presets
 from gaecli.records import dataclass
 from gaecli.setting_fields import names_of
 from gaecli.settings import Settings
+from gaecli.studies.asked import GroupColumns
 
 #: Columns of numbers that are no rewards, whatever the file is.
 _NO_REWARDS = (*ADVANTAGE_NAMES, *RETURN_NAMES, *GROUP_NAMES, "step", "index", "idx", "id", "epoch", "rank")
@@ -25,8 +26,6 @@ _MORE_NAMES = (
     *("prompt_token_ids", "prompt_ids"),
 )
 _TRAINING_STEPS = ("step", "global_step", "training_step", "train_step")
-#: Equal cells in which are a group; None: all are one.
-GroupColumns = str | tuple[str, ...] | None
 #: More columns than this are not tried.
 _MOST_COLUMNS = 12
 _MOST_OTHERS = 6

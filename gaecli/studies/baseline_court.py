@@ -10,14 +10,13 @@ import numpy as np
 
 from gaecli.columns import find_roles
 from gaecli.errors import GaeError, UsageError
-from gaecli.formats.base import RolloutFile
 from gaecli.records import dataclass
 from gaecli.response_logs import likely
 from gaecli.results import Verification
+from gaecli.setting_fields import names_of
 from gaecli.settings import Settings
-from gaecli.sources.inputs import StreamPlan
+from gaecli.studies.asked import Asked, GroupColumns
 from gaecli.studies.baseline_candidates import (
-    GroupColumns,
     Rule,
     group_columns,
     other_columns,
@@ -36,7 +35,7 @@ from gaecli.studies.baseline_trials import (
     held_against,
     ranked,
 )
-from gaecli.studies.column import Against, load_column
+from gaecli.studies.column import load_column
 from gaecli.studies.command import flags_of
 from gaecli.studies.reward_weights import reward_weights
 from gaecli.studies.row_equations import ROUNDINGS
@@ -81,25 +80,11 @@ class _Verdict:
 class BaselineCourt:
     """Tries plausible columns, then every rule on those that may be it."""
 
-    def __init__(
-        self,
-        plan: StreamPlan,
-        file: RolloutFile,
-        against: Against,
-        settings: Settings,
-        memory_bytes: int,
-        *,
-        preset: str | None = None,
-        estimator: str | None = None,
-        group_column: GroupColumns = None,
-    ) -> None:
-        self._plan, self._file, self._against = plan, file, against
-        self._settings, self._memory_bytes = settings, memory_bytes
-        self._preset, self._estimator = preset, estimator
-        self.groups = group_columns(file, group_column)
-        self._is_given = group_column is not None
+    def __init__(self, asked: Asked) -> None:
+        self._asked, self._only = asked, asked.only
+        self.groups = group_columns(asked.file, asked.only.group_column)
         #: Of names that say nothing: they count if they are it.
-        self._others = [] if self.groups else other_columns(file, against.column)
+        self._others = [] if self.groups else other_columns(asked.file, asked.against.column)
 
     def verdict(self) -> Verification:
         """`UsageError` where no column tells groups apart; whatever keeps the file from being read."""
@@ -114,12 +99,12 @@ class BaselineCourt:
                     return self._verification(heard)
         if not verdicts:
             raise UsageError(
-                f"no rule can be tried on `{self._file.path}` as it stands",
+                f"no rule can be tried on `{self._asked.file.path}` as it stands",
                 hint="`gae compute --estimator NAME` says what an estimator asks for",
             )
         if not self.groups:
             raise UsageError(
-                f"no column of `{self._file.path}` has a usual name for groups of responses",
+                f"no column of `{self._asked.file.path}` has a usual name for groups of responses",
                 hint="pass `--group-column` with the column that is equal for responses to one prompt",
             )
         return self._verification(min(verdicts, key=lambda one: one.trials[0].attempt.num_deviating))
@@ -129,13 +114,13 @@ class BaselineCourt:
         found = self._of_known_log()
         first_error: GaeError | None = None
         seen = set()
-        for reward in reward_columns(self._file, self._settings, self._against.column):
+        for reward in self._rewards():
             for group in self._groups_to_try():
-                settings = reading_with(self._settings, group, reward)
+                settings = reading_with(self._asked.settings, group, reward)
                 try:
                     if settings is None:
                         continue
-                    names = find_roles(self._file, settings).names
+                    names = find_roles(self._asked.file, settings).names
                     key = (group, names.get("reward"))
                     if key in seen or names.get("reward") in settings.group_columns:
                         continue
@@ -144,19 +129,32 @@ class BaselineCourt:
                 except GaeError as error:
                     first_error = first_error or error
         if not found:
-            assert first_error is not None
-            raise first_error
+            raise first_error or self._no_rewards()
         found.sort(key=lambda choice: choice.rank)
         if found[0].num_unexplained or not found[0].num_telling:
             return [*self._sums(found), *found]
         return found
 
+    def _no_rewards(self) -> UsageError:
+        by = " and ".join(f"`{name}`" for name in names_of(self._only.group_column))
+        return UsageError(
+            f"no column of `{self._asked.file.path}` can be the reward: groups are told by {by}",
+            hint="pass another column with `--group-column`, or with `--reward-column`",
+        )
+
+    def _rewards(self) -> Sequence[str | None]:
+        return reward_columns(self._asked.file, self._asked.settings, self._asked.against.column)
+
+    @property
+    def _is_given(self) -> bool:
+        return self._only.group_column is not None
+
     def _of_known_log(self) -> list[_Choice]:
         """What the file says itself, where it is of a writer that is known."""
-        log = None if self._is_given or "reward" in self._settings.columns else likely(self._file)
+        log = None if self._is_given or "reward" in self._asked.settings.columns else likely(self._asked.file)
         if log is None or not log.can_be_computed:
             return []
-        base = self._settings.replace(layout=log.layout or self._settings.layout)
+        base = self._asked.settings.replace(layout=log.layout or self._asked.settings.layout)
         group = log.group[0] if len(log.group) == 1 else log.group
         weights = {name: log.weights.get(name, 1.0) for name in log.rewards}
         is_single = weights == {log.rewards[0]: 1.0}
@@ -172,15 +170,15 @@ class BaselineCourt:
         """One column, or the step of training and it: a prompt that comes again is another group then."""
         if self._is_given:
             return list(self.groups)
-        step = step_column(self._file)
+        step = step_column(self._asked.file)
         names = [name for name in self.groups if isinstance(name, str) and name != step]
         pairs = [] if step is None else [(step, name) for name in names]
         return [*self.groups, *self._others, *pairs, None]
 
     def _choice(self, settings: Settings) -> _Choice:
-        cells = scored_cells(self._plan, settings, self._memory_bytes)
-        numbers = cells_of(self._against, cells, str(self._plan.paths[0]))
-        column = ScoredColumn.of(cells, numbers, self._against.rounding)
+        cells = scored_cells(self._asked.plan, settings, self._asked.memory_bytes)
+        numbers = cells_of(self._asked.against, cells, self._asked.path)
+        column = ScoredColumn.of(cells, numbers, self._asked.against.rounding)
         return _Choice(
             settings,
             cells,
@@ -192,19 +190,19 @@ class BaselineCourt:
 
     def _sums(self, singles: Sequence[_Choice]) -> list[_Choice]:
         """Weighted sums of the columns of numbers that make a straight line of it, then the sum of all rewards."""
-        names = [name for name in reward_columns(self._file, self._settings, self._against.column) if name]
+        names = [name for name in self._rewards() if name]
         named = [name for name in names if says_reward(name)]
         if len(names) < 2:
             return []
-        files = self._plan.open_all(self._settings)
+        files = self._asked.plan.open_all(self._asked.settings)
         kinds = ("float", "int", "bool")  # a reward may be whether it was right
-        loaded = {name: load_column(files, name, self._memory_bytes, kinds) for name in names}
+        loaded = {name: load_column(files, name, self._asked.memory_bytes, kinds) for name in names}
         by_group = {choice.settings.group_column: choice for choice in singles}
         found: list[list[_Choice | None]] = []
         plain: list[_Choice | None] = []
         for group, choice in by_group.items():
             held = choice.column.held
-            path = str(self._plan.paths[0])
+            path = self._asked.path
             numbers = {name: cells_of(one, choice.cells, path)[held] for name, one in loaded.items()}
             weights = reward_weights(numbers, choice.column.column, choice.column.groups)
             found.append([self._sum(group, one) for one in weights])
@@ -217,15 +215,15 @@ class BaselineCourt:
         return [*sums[: 2 * _MOST_CHOICES - len(last)], *last]
 
     def _sum(self, group: GroupColumns, rewards: Mapping[str, float]) -> _Choice | None:
-        settings = reading_with(self._settings, group, None, rewards)
+        settings = reading_with(self._asked.settings, group, None, rewards)
         try:
             return None if settings is None else self._choice(settings)
         except GaeError:
             return None
 
     def _of_libraries(self, choice: _Choice) -> list[Rule]:
-        estimator = self._estimator or ("gdpo" if choice.is_of_several else None)
-        return list(rules(choice.settings, self._preset, estimator, has_steps=choice.has_steps))
+        estimator = self._only.estimator or ("gdpo" if choice.is_of_several else None)
+        return list(rules(choice.settings, self._only.preset, estimator, has_steps=choice.has_steps))
 
     def _heard(self, choice: _Choice, candidates: list[Rule]) -> _Verdict:
         unreadable: dict[str, str] = {}
@@ -238,7 +236,7 @@ class BaselineCourt:
         trials = []
         for rule in candidates:
             try:
-                written = written_numbers(self._plan, rule.settings, self._memory_bytes)
+                written = written_numbers(self._asked.plan, rule.settings, self._asked.memory_bytes)
                 trials.append(held_against(rule, written, choice.column))
             except GaeError as error:
                 unreadable.update(
@@ -251,7 +249,7 @@ class BaselineCourt:
         found = []
         for estimator, given in [*self._fitted_grpo(choice), *self._usual_gdpo(choice)]:
             is_other = choice.is_of_several and estimator != "gdpo"
-            if is_other or self._preset is not None or self._estimator not in (None, estimator):
+            if is_other or self._only.preset is not None or self._only.estimator not in (None, estimator):
                 continue
             usual = Settings.usual("exact", estimator)
             flags = {name: value for name, value in given.items() if value != usual[name]}
@@ -275,14 +273,14 @@ class BaselineCourt:
         best, column = verdict.trials[0], verdict.choice.column
         is_reproduced = best.attempt.is_reproduced
         return Verification(
-            path=str(self._plan.paths[0]),
-            column=self._against.column,
-            column_path=str(self._against.path),
+            path=self._asked.path,
+            column=self._asked.against.column,
+            column_path=str(self._asked.against.path),
             holds="advantage",
             attempts=[trial.attempt for trial in verdict.trials],
             normalization=None,
             deviations=[] if is_reproduced else baseline_deviations(best, column),
-            tolerance=ROUNDINGS * self._against.rounding,
+            tolerance=ROUNDINGS * self._asked.against.rounding,
             flags=flags_of(best.rule.settings) if is_reproduced else [],
             equivalent=_equivalent(verdict.trials),
             unreadable=verdict.unreadable,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from gaecli.choices import ScaleRewards
-from gaecli.estimators.baselines import group_rule
+from gaecli.estimators.baselines import divided_by, group_rule
 from gaecli.settings import Settings
 
 #: s is the score of the trajectory, mean, std and n are those of its group.
@@ -21,12 +18,6 @@ _CENTRED = {
     "flash-reinforce": "s - mean of the batch",
 }
 _DIVISORS = {"add": "({} + {})", "clamp": "max({}, {})", "rsqrt": "sqrt({}^2 + {})"}
-
-
-def divided_by(settings: Settings) -> ScaleRewards:
-    """The spread of what, of the estimators that leave it open."""
-    usual: Mapping[str, ScaleRewards] = {"grpo": "group", "grpo-batch": "batch"}
-    return settings.scale_rewards or usual.get(settings.estimator, "none")
 
 
 def equation_of(settings: Settings, eps: str = "ε") -> str | None:

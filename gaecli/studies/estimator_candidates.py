@@ -9,8 +9,8 @@ import numpy as np
 
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS
-from gaecli.records import dataclass
 from gaecli.settings import Settings
+from gaecli.studies.asked import Only
 from gaecli.studies.candidates import Candidate, CandidateReading
 from gaecli.studies.column import Holds
 from gaecli.studies.sampling import part_of
@@ -42,20 +42,6 @@ _WINDOWS = (
     1000,
 )
 _GAMMAS = (0.99, 1.0, 0.95, 0.9, 0.999, 0.98, 0.97, 0.8)
-
-
-@dataclass(frozen=True)
-class Only:
-    """What alone is to be tried; None: whatever there is."""
-
-    preset: str | None = None
-    estimator: str | None = None
-    n_steps: int | None = None
-
-    @property
-    def tries_presets(self) -> bool:
-        """Those of GAE."""
-        return self.estimator in (None, "gae")
 
 
 def estimator_candidates(settings: Settings, holds: Holds, only: Only) -> Iterator[Candidate]:

@@ -7,10 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from gaecli.errors import GaeError
-from gaecli.formats.base import RolloutFile
 from gaecli.results import Verification
-from gaecli.settings import Settings
-from gaecli.sources.inputs import StreamPlan
+from gaecli.studies.asked import Asked
 from gaecli.studies.candidates import (
     Candidate,
     CandidateReading,
@@ -20,10 +18,10 @@ from gaecli.studies.candidates import (
     signature,
     with_bootstrap,
 )
-from gaecli.studies.column import Against, Holds
+from gaecli.studies.column import Holds
 from gaecli.studies.command import flags_of
 from gaecli.studies.deviations import deviations
-from gaecli.studies.estimator_candidates import Only, estimator_candidates, same_estimators
+from gaecli.studies.estimator_candidates import estimator_candidates, same_estimators
 from gaecli.studies.row_equations import ROUNDINGS
 from gaecli.studies.trials import (
     Trial,
@@ -40,72 +38,68 @@ from gaecli.studies.trials import (
 class EstimatorCourt:
     """Hears one candidate after the other, and holds the reading of one at a time: each is the whole file."""
 
-    def __init__(
-        self, plan: StreamPlan, first: RolloutFile, against: Against, holds: Holds, memory_bytes: int
-    ) -> None:
-        self._plan = plan
-        self._first = first
-        self._against = against
-        self._holds = holds
-        self._memory_bytes = memory_bytes
+    def __init__(self, asked: Asked, holds: Holds) -> None:
+        self._asked, self._holds = asked, holds
         self._trials: dict[bytes, Trial] = {}
         #: Those that have to be searched for, which takes its time.
         self._waiting: dict[bytes, Candidate] = {}
         self._first_error: GaeError | None = None
-        self.unreadable: dict[str, str] = {}
+        self._unreadable: dict[str, str] = {}
 
-    def verdict_on(self, settings: Settings, only: Only) -> Verification:
+    def verdict(self) -> Verification:
+        asked, only = self._asked, self._asked.only
         if only.tries_presets:
-            for candidate in candidates(settings, self._holds, self._first, only.preset):
-                self.hear(candidate)
-        for candidate in estimator_candidates(settings, self._holds, only):
-            self.hear(candidate)
-        trials = self.verdict()
+            for candidate in candidates(asked.settings, self._holds, asked.file, only.preset):
+                self._hear(candidate)
+        for candidate in estimator_candidates(asked.settings, self._holds, only):
+            self._hear(candidate)
+        trials = self._tried()
         best = trials[0]
-        reading = self.read(best.candidate)
+        reading = self._read(best.candidate)
         constants = normalization(best.attempt, reading) if best.attempt.is_affine else None
         constant = None if best.attempt.is_reproduced else constant_of(reading)
         shows_rows = best.theta is not None and constant is None and not best.attempt.is_reproduced
         return Verification(
-            path=str(self._plan.paths[0]),
-            column=self._against.column,
-            column_path=str(self._against.path),
+            path=asked.path,
+            column=asked.against.column,
+            column_path=str(asked.against.path),
             holds=self._holds,
             attempts=[trial.attempt for trial in trials],
             normalization=constants.words if constants is not None else None,
             deviations=deviations(reading, best.theta) if shows_rows and best.theta is not None else [],
-            tolerance=ROUNDINGS * self._against.rounding,
+            tolerance=ROUNDINGS * asked.against.rounding,
             flags=_flags(best, constants),
             equivalent=_equivalent(trials),
-            unreadable=self.unreadable,
+            unreadable=self._unreadable,
             warnings=list(reading.warnings),
             constant=constant[0] if constant is not None else None,
             num_constant=constant[1] if constant is not None else 0,
-            estimators=self._same_estimators(best, reading, only),
+            estimators=self._same_estimators(best, reading),
             num_searched=min((trial.num_searched for trial in trials if trial.num_searched), default=None),
         )
 
-    def _same_estimators(self, best: Trial, reading: CandidateReading, only: Only) -> Sequence[str]:
+    def _same_estimators(self, best: Trial, reading: CandidateReading) -> Sequence[str]:
         attempt = best.attempt
-        if not attempt.is_reproduced or attempt.is_affine or only.estimator is not None:
+        if not attempt.is_reproduced or attempt.is_affine or self._asked.only.estimator is not None:
             return ()
         decays = decays_of(attempt, best.candidate)
         return same_estimators(reading, *decays, largest_bound(attempt, reading), self._holds)
 
-    def read(self, candidate: Candidate) -> CandidateReading:
-        return read_candidate(candidate, self._plan, self._against, self._holds, self._memory_bytes)
+    def _read(self, candidate: Candidate) -> CandidateReading:
+        asked = self._asked
+        return read_candidate(candidate, asked.plan, asked.against, self._holds, asked.memory_bytes)
 
-    def hear(self, candidate: Candidate) -> None:
+    def _hear(self, candidate: Candidate) -> None:
         """Of those that no column of this file could tell apart only the first, under all their names."""
         try:
-            is_open = self._take(self.read(candidate))
+            is_open = self._take(self._read(candidate))
             if is_open:
                 other = "current" if candidate.settings.bootstrap != "current" else "zero"
-                self._take(self.read(with_bootstrap(candidate, other)))
+                self._take(self._read(with_bootstrap(candidate, other)))
         except GaeError as error:
             self._first_error = self._first_error or error
             if candidate.settings.estimator == "gae":
-                self.unreadable.update(dict.fromkeys(candidate.presets, error.message))
+                self._unreadable.update(dict.fromkeys(candidate.presets, error.message))
 
     def _take(self, reading: CandidateReading) -> bool:
         """True if a bootstrap policy makes a difference."""
@@ -125,7 +119,7 @@ class EstimatorCourt:
             self._waiting[key] = replace(first, presets=names)
         return leaves_ends_open(reading)
 
-    def verdict(self) -> list[Trial]:
+    def _tried(self) -> list[Trial]:
         """The best first."""
         if not self._trials and not self._waiting:
             assert self._first_error is not None
@@ -133,7 +127,7 @@ class EstimatorCourt:
         trials = _ranked(self._trials.values())
         if trials and trials[0].attempt.is_reproduced:
             return trials
-        searched = [descend(self.read(candidate)) for candidate in self._waiting.values()]
+        searched = [descend(self._read(candidate)) for candidate in self._waiting.values()]
         return _in_order(_beyond_noise(trials), _ranked(searched))
 
 

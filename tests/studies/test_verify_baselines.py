@@ -183,6 +183,17 @@ def test_only_the_group_column_that_is_given_is_tried(tmp_path: Path) -> None:
     ).is_reproduced
 
 
+@pytest.mark.parametrize("more", [{}, {"reward_column": "reward"}], ids=["only one there", "named"])
+def test_the_reward_does_not_tell_groups_as_well(tmp_path: Path, more: dict[str, str]) -> None:
+    path = tmp_path / "alone.parquet"
+    pq.write_table(pa.table({"reward": [0.0, 1.0, 0.0, 1.0], "advantage": [-1.0, 1.0, -1.0, 1.0]}), path)
+    with pytest.raises(
+        UsageError, match=r"no column .* can be the reward: groups are told by `reward`"
+    ) as error:
+        gaecli.verify(path, group_column="reward", **more)
+    assert "--group-column" in (error.value.hint or "")
+
+
 def test_a_group_column_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="column `promt` not found") as error:
         gaecli.verify(written(tmp_path, trl_grpo), group_column=["prompt", "promt"])

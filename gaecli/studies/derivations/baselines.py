@@ -7,7 +7,7 @@ from dataclasses import field
 
 import numpy as np
 
-from gaecli.estimators.baselines import group_rule
+from gaecli.estimators.baselines import divided_by, group_rule
 from gaecli.estimators.stages import BEFORE
 from gaecli.moments import Moments
 from gaecli.pipeline.combine import Carry
@@ -16,7 +16,7 @@ from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.results import Cell, DerivationTable
 from gaecli.settings import Settings
-from gaecli.studies.baseline_equations import divided_by, equation_of, has_spread
+from gaecli.studies.baseline_equations import equation_of, has_spread
 from gaecli.studies.derivations.base import MOST_LINES, Derived, Question
 from gaecli.studies.final_numbers import finisher, grouping_of
 from gaecli.studies.tail import step_at
