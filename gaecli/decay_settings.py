@@ -18,10 +18,9 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "returns": ("lam_value", "lam_value_alpha", "lam_value_retain"),
 }
 #: Of each group one may be given.
-_WAYS = (
-    ("lam_alpha", "lam_retain", "lam_column"),
-    ("lam_value", "lam_value_alpha", "lam_value_retain"),
-)
+_WAYS = (FAMILIES["lam"], FAMILIES["returns"])
+#: Every other way to say a λ than the one number for all steps.
+OTHER_LAMS = (*FAMILIES["lam"], *FAMILIES["returns"])
 #: Of lengths of whole trajectories, or of a second scan.
 NEED_WHOLE_STREAM = ("lam_alpha", "lam_retain", "lam_value", "lam_value_alpha", "lam_value_retain")
 #: Left out of documents where they are not in use.

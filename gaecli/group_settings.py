@@ -9,7 +9,7 @@ from gaecli.choices import MeasuredOver, NormFloor, ScaleRewards, Singleton, Uns
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import FEW
 from gaecli.presets.groups import SCORE_RULES
-from gaecli.setting_fields import SettingFields, is_finite, setting_flag
+from gaecli.setting_fields import SettingFields, check_choices, is_finite, setting_flag
 
 #: What an estimator that takes it cannot do without, and what it is.
 _NEEDED = {
@@ -25,6 +25,14 @@ _NEEDED = {
         "takes off the reward of another response",
         "pass `--baseline-column` with the column that has it",
     ),
+}
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "singleton": get_args(Singleton),
+    "unscored": get_args(Unscored),
+    "scale_rewards": get_args(ScaleRewards),
+    "norm_over": get_args(MeasuredOver),
+    "group_floor": get_args(NormFloor),
 }
 
 
@@ -62,7 +70,7 @@ def check(settings: SettingFields) -> None:
     for name, (what, hint) in _NEEDED.items():
         if settings.uses(name) and not getattr(settings, name):
             raise UsageError(f"`--estimator {settings.estimator}` {what}", hint=hint)
-    _check_choices(settings)
+    check_choices(settings, _CHOICES)
     _check_rewards(settings)
     if settings.group_ddof not in (None, 0, 1):
         raise UsageError(f"`--group-ddof` is {settings.group_ddof}; it must be 0 or 1")
@@ -110,21 +118,6 @@ def _check_few(settings: SettingFields) -> None:
 
 
 _USUAL: Mapping[str, Any] = {"singleton": "zero", "unscored": "error", "step_weight": 1.0, "rewards": {}}
-
-
-def _check_choices(settings: SettingFields) -> None:
-    for name, choices in (
-        ("singleton", get_args(Singleton)),
-        ("unscored", get_args(Unscored)),
-        ("scale_rewards", (None, *get_args(ScaleRewards))),
-        ("norm_over", (None, *get_args(MeasuredOver))),
-        ("group_floor", (None, *get_args(NormFloor))),
-    ):
-        given = getattr(settings, name)
-        if given not in choices:
-            flag = setting_flag(name)
-            words = ", ".join(choice for choice in choices if choice is not None)
-            raise UsageError(f"`{flag}` is `{given}`; it must be one of {words}")
 
 
 def _check_rewards(settings: SettingFields) -> None:

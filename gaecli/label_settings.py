@@ -16,9 +16,10 @@ from gaecli.choices import (
     SuccessReward,
     Weight,
 )
+from gaecli.decay_settings import OTHER_LAMS
 from gaecli.errors import UsageError
 from gaecli.records import dataclass
-from gaecli.setting_fields import LABEL_DEFAULTS, SettingFields, is_finite, setting_flag
+from gaecli.setting_fields import LABEL_DEFAULTS, SettingFields, check_choices, is_finite, setting_flag
 
 OPERATORS: Mapping[str, str] = {"ge": ">=", "gt": ">"}
 
@@ -68,6 +69,18 @@ _RULES = (
 
 #: By name.
 LABEL_RULES: Mapping[str, LabelRule] = {rule.name: rule for rule in _RULES}
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "success_reward": get_args(SuccessReward),
+    "success_at": get_args(SuccessAt),
+    "label_rule": tuple(LABEL_RULES),
+    "label_side": get_args(LabelSide),
+    "label_operator": get_args(LabelOperator),
+    "label_forced": get_args(LabelForced),
+    "label_type": get_args(LabelType),
+    "weight": get_args(Weight),
+    "names": get_args(ColumnNames),
+}
 
 
 @dataclass(frozen=True)
@@ -124,29 +137,15 @@ def parameter(settings: SettingFields, name: str) -> float:
 
 def check(settings: SettingFields) -> None:
     """`UsageError` where these settings say too little, too much or two things."""
-    _check_choices(settings)
+    check_choices(settings, _CHOICES)
+    _check_names(settings)
     _check_success(settings)
     _check_label(settings)
     _check_weight(settings)
     _check_others(settings)
 
 
-def _check_choices(settings: SettingFields) -> None:
-    choices = {
-        "success_reward": get_args(SuccessReward),
-        "success_at": get_args(SuccessAt),
-        "label_rule": tuple(LABEL_RULES),
-        "label_side": get_args(LabelSide),
-        "label_operator": get_args(LabelOperator),
-        "label_forced": get_args(LabelForced),
-        "label_type": get_args(LabelType),
-        "weight": get_args(Weight),
-        "names": get_args(ColumnNames),
-    }
-    for name, allowed in choices.items():
-        given = getattr(settings, name)
-        if given is not None and given not in allowed:
-            raise UsageError(f"`{setting_flag(name)}` is `{given}`; it must be one of {', '.join(allowed)}")
+def _check_names(settings: SettingFields) -> None:
     for name in ("label_column", "weight_column"):
         if not getattr(settings, name):
             hint = "a variable in the command may not be set"
@@ -277,8 +276,7 @@ def _check_others(settings: SettingFields) -> None:
 
 
 def _writes_mc_returns(settings: SettingFields) -> bool:
-    others = ("lam_alpha", "lam_retain", "lam_column", "lam_value", "lam_value_alpha", "lam_value_retain")
-    is_at_one = settings.lam == 1 and not any(getattr(settings, name) is not None for name in others)
+    is_at_one = settings.lam == 1 and all(getattr(settings, name) is None for name in OTHER_LAMS)
     return settings.estimator == "mc" or (settings.estimator in ("gae", "td-lambda") and is_at_one)
 
 

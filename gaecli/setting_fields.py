@@ -37,6 +37,7 @@ from gaecli.choices import (
     Unscored,
     Weight,
 )
+from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATOR_ROLES, ESTIMATORS, EstimatorKind
 from gaecli.presets import Preset, find_preset
 from gaecli.records import dataclass
@@ -288,6 +289,10 @@ class SettingFields(LabelFields):
     def flagged_columns(self) -> dict[str, str | None]:
         """Flag -> the column that it names, if it does: those with a number per step."""
         return {
+            "--gamma-column": self.gamma_column,
+            "--lam-column": self.lam_column,
+            "--baseline-column": self.baseline_column,
+            "--length-column": self.length_column,
             "--success-column": self.success_column,
             "--force-positive": self.force_positive,
             "--progress-column": self.progress_column,
@@ -307,6 +312,19 @@ def are_units(columns: Mapping[str, str], preset: Preset, kind: EstimatorKind) -
 
 def setting_flag(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def check_choices(settings: SettingFields, choices: Mapping[str, tuple[str, ...]]) -> None:
+    """Each of these settings is one of its words, or as it is where nothing is said."""
+    for name, words in choices.items():
+        given = getattr(settings, name)
+        if given != getattr(SettingFields, name):
+            check_choice(name, given, words)
+
+
+def check_choice(name: str, given: object, words: tuple[str, ...]) -> None:
+    if given not in words:
+        raise UsageError(f"`{setting_flag(name)}` is `{given}`; it must be one of {', '.join(words)}")
 
 
 def is_number(given: object) -> bool:

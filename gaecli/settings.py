@@ -33,10 +33,31 @@ from gaecli.layout_kinds import LAYOUTS
 from gaecli.presets import Preset, find_preset
 from gaecli.presets.groups import score_rules
 from gaecli.records import dataclass
-from gaecli.setting_fields import LABEL_DEFAULTS, ROLES, UNIT_SETTINGS, SettingFields, is_number, setting_flag
+from gaecli.setting_fields import (
+    LABEL_DEFAULTS,
+    ROLES,
+    UNIT_SETTINGS,
+    SettingFields,
+    check_choice,
+    check_choices,
+    is_number,
+)
 
 if TYPE_CHECKING:
     from gaecli.label_settings import Labelling
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "bootstrap": get_args(Bootstrap),
+    "mask_fill": get_args(MaskFill),
+    "masked_reward": get_args(MaskedReward),
+    "normalize": get_args(NormalizeScope),
+    "norm_floor": get_args(NormFloor),
+    "precision": get_args(Precision),
+    "on_nan": get_args(OnNan),
+    "done_at": get_args(DoneAt),
+    "mask_mode": get_args(MaskMode),
+}
+_TRUNCATIONS = tuple(word for word in get_args(Truncation) if word != "ask")
 
 
 @dataclass(frozen=True)
@@ -80,7 +101,7 @@ class Settings(SettingFields):
     def __post_init__(self) -> None:
         object.__setattr__(self, "preset", find_preset(self.preset).name)
         object.__setattr__(self, "estimator", estimator_name(self.estimator))
-        _check_choice("estimator", self.estimator, tuple(ESTIMATORS))
+        check_choice("estimator", self.estimator, tuple(ESTIMATORS))
         decay_settings.check(self)
         if self.is_over_units or self._says(UNIT_SETTINGS):
             from gaecli import unit_settings
@@ -92,25 +113,10 @@ class Settings(SettingFields):
             object.__setattr__(self, "stream", stream_settings.parsed(self.stream))
             object.__setattr__(self, "columns", {**self.stream[0].columns, **self.columns})
             stream_settings.check(self)
-        choices: dict[str, Any] = {
-            "bootstrap": Bootstrap,
-            "truncation": Truncation,
-            "mask_fill": MaskFill,
-            "masked_reward": MaskedReward,
-            "normalize": NormalizeScope,
-            "norm_floor": NormFloor,
-            "precision": Precision,
-            "on_nan": OnNan,
-        }
-        for name, literal in choices.items():
-            by_preset = "ask" if name == "truncation" and self.convention.truncation != "ask" else None
-            choices_there = tuple(choice for choice in get_args(literal) if choice != by_preset)
-            _check_choice(name, getattr(self, name), choices_there)
-        _check_choice("layout", self.layout, ("auto", *LAYOUTS))
-        if self.done_at is not None:
-            _check_choice("done_at", self.done_at, get_args(DoneAt))
-        if self.mask_mode is not None:
-            _check_choice("mask_mode", self.mask_mode, get_args(MaskMode))
+        check_choices(self, _CHOICES)
+        asks = ("ask",) if self.convention.truncation == "ask" else ()
+        check_choice("truncation", self.truncation, (*_TRUNCATIONS, *asks))
+        check_choice("layout", self.layout, ("auto", *LAYOUTS))
         self._check_n_steps()
         if self.kind.is_scored or self.convention.only_scores or self._says(FEW):
             from gaecli import group_settings
@@ -249,11 +255,12 @@ class Settings(SettingFields):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Settings of one estimator alone are left out of the documents of the others."""
+        """As `from_preset` takes them again: without what the estimator does not look at."""
         found = {**asdict(self), "columns": dict(self.columns), "rewards": dict(self.rewards)}
-        for name in ("n_steps", *OPTIONAL):
-            if found[name] is None:
-                del found[name]
+        by_column = [name for name in ("gamma", "lam") if found[f"{name}_column"] is not None]
+        without_number = [name for name in ("n_steps", *OPTIONAL) if found[name] is None]
+        for name in (*self.kind.unused, *by_column, *without_number):
+            found.pop(name, None)
         if self.stream:
             from gaecli.reward_streams import as_documents
 
@@ -298,7 +305,7 @@ class RunOptions:
     gallery: bool = False
 
     def __post_init__(self) -> None:
-        _check_choice("engine", self.engine, tuple(ENGINES))
+        check_choice("engine", self.engine, tuple(ENGINES))
         if self.jobs is not None and self.jobs < 1:
             raise UsageError(f"`--jobs` is {self.jobs}; it must be 1 at least")
         if not self.memory_bytes > 0:
@@ -335,8 +342,3 @@ def _check_used(kind: EstimatorKind, given: Mapping[str, Any]) -> None:
         for name in (of, *FAMILIES.get(of, ())):
             if name in given:
                 raise says_nothing(name, kind)
-
-
-def _check_choice(name: str, given: object, choices: tuple[str, ...]) -> None:
-    if given not in choices:
-        raise UsageError(f"`{setting_flag(name)}` is `{given}`; it must be one of {', '.join(choices)}")

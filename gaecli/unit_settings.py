@@ -10,7 +10,14 @@ from gaecli.decay_settings import FAMILIES
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import EstimatorKind
 from gaecli.presets.base import Preset
-from gaecli.setting_fields import UNIT_SETTINGS, SettingFields, are_units, is_number, setting_flag
+from gaecli.setting_fields import (
+    UNIT_SETTINGS,
+    SettingFields,
+    are_units,
+    check_choices,
+    is_number,
+    setting_flag,
+)
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "unit_is": get_args(UnitIs),
@@ -32,10 +39,7 @@ def check_given(given: Mapping[str, Any], preset: Preset, kind: EstimatorKind) -
 
 
 def check(settings: SettingFields) -> None:
-    for name, choices in _CHOICES.items():
-        given = getattr(settings, name)
-        if given not in choices and not (name == "unit_is" and given is None):
-            raise UsageError(f"`{setting_flag(name)}` is `{given}`; it must be one of {', '.join(choices)}")
+    check_choices(settings, _CHOICES)
     if not settings.is_over_units:
         return
     kind = settings.kind

@@ -72,6 +72,35 @@ class Borders:
     #: V beyond the last step is asked for, whatever its weight in z. None: where that is not 0.
     asks_values: BoolArray | None = None
 
+    @classmethod
+    def of_lanes(
+        cls,
+        block: Block,
+        advantages: FloatArray,
+        has_cut: BoolArray,
+        *,
+        value_weights: FloatArray,
+        trace_weights: FloatArray,
+        gains: FloatArray,
+        gates: FloatArray | None = None,
+        asks_values: BoolArray | None = None,
+    ) -> Borders:
+        """Of a block as if nothing came after it. `has_cut`: before the last step; `gains` are of the other lanes."""
+        first, last = block.lanes.starts, block.lanes.stops - 1
+        return Borders(
+            value_weights=value_weights,
+            end_weights=value_weights,
+            trace_weights=trace_weights,
+            offsets=advantages[first].astype(np.float64),
+            gains=np.where(has_cut, 0.0, gains),
+            last_cut=block.cuts[last],
+            first_values=block.values[first].astype(np.float64),
+            last_values=block.values[last].astype(np.float64),
+            is_through=~has_cut,
+            gates=gates,
+            asks_values=asks_values,
+        )
+
     @property
     def wants_values(self) -> BoolArray:
         """V beyond the last step says something to it."""

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from gaecli.decay_settings import OTHER_LAMS
 from gaecli.rollouts import Block, FloatArray, IndexArray
 from gaecli.settings import Settings
 
@@ -42,8 +43,7 @@ def value_lams(block: Block, settings: Settings) -> float | FloatArray | None:
 
 def with_one_lam(settings: Settings, lam: float) -> Settings:
     """λ is this number at every step, for advantages and returns."""
-    ways = ("lam_alpha", "lam_retain", "lam_column", "lam_value", "lam_value_alpha", "lam_value_retain")
-    return settings.replace(lam=lam, **dict.fromkeys(ways))
+    return settings.replace(lam=lam, **dict.fromkeys(OTHER_LAMS))
 
 
 def products(decays: float | FloatArray, first: IndexArray, last: IndexArray) -> FloatArray:

@@ -28,7 +28,7 @@ from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 
 #: More lanes than this are scanned again as a whole rather than one open tail at a time.
-_MAX_TAILS = 64
+MAX_TAILS = 64
 
 
 @dataclass(frozen=True)
@@ -54,23 +54,15 @@ class Gae:
         lanes = block.lanes
         first, last = lanes.starts, lanes.stops - 1
         has_cut = any_between(block.cuts, first, last)
-        wants_value = ~block.terminated[last]
-        if block.next_values is not None:
-            wants_value &= np.isnan(block.next_values[last])
-        last_cut = block.cuts[last]
         gamma = gammas(block, self.settings)
         decay = gamma * lams(block, self.settings)
-        value_weights = np.where(wants_value, _at(gamma, last), 0.0)
-        return Borders(
-            value_weights=value_weights,
-            end_weights=value_weights,
-            trace_weights=np.where(last_cut, 0.0, _at(decay, last)),
-            offsets=advantages[first].astype(np.float64),
-            gains=np.where(has_cut, 0.0, products(decay, first, last)),
-            last_cut=last_cut,
-            first_values=block.values[first].astype(np.float64),
-            last_values=block.values[last].astype(np.float64),
-            is_through=~has_cut,
+        return Borders.of_lanes(
+            block,
+            advantages,
+            has_cut,
+            value_weights=np.where(wants_values(block), _at(gamma, last), 0.0),
+            trace_weights=np.where(block.cuts[last], 0.0, _at(decay, last)),
+            gains=products(decay, first, last),
         )
 
     def settle(
@@ -81,16 +73,13 @@ class Gae:
         entered = np.flatnonzero(inflow)
         if not len(entered):
             return advantages
-        if len(entered) > _MAX_TAILS:
+        if len(entered) > MAX_TAILS:
             return self._scan(
                 block, self._scan_cuts(block), threads, lanes.stops[entered] - 1, inflow[entered]
             )
         settled = advantages.copy()
         for lane in entered.tolist():
-            stop = int(lanes.stops[lane])
-            inside = block.cuts[int(lanes.starts[lane]) : stop - 1]
-            cut = len(inside) - int(np.argmax(inside[::-1])) if inside.any() else 0
-            tail = slice(int(lanes.starts[lane]) + cut, stop)
+            tail = open_tail(block, lane)
             settled[tail] = self._scan_tail(block, tail, float(inflow[lane]), threads)
         return settled
 
@@ -152,9 +141,26 @@ def _at(decay: float | FloatArray, steps: IndexArray | slice) -> float | FloatAr
     return decay[steps] if isinstance(decay, np.ndarray) else decay
 
 
+def wants_values(block: Block) -> BoolArray:
+    """[lanes] V beyond the last step enters if there is one: the block itself has none."""
+    last = block.lanes.stops - 1
+    wants: BoolArray = ~block.terminated[last]
+    if block.next_values is not None:
+        wants &= np.isnan(block.next_values[last])
+    return wants
+
+
+def open_tail(block: Block, lane: int) -> slice:
+    """The steps after the last cut before the end of the lane: what enters there reaches them."""
+    start, stop = int(block.lanes.starts[lane]), int(block.lanes.stops[lane])
+    inside = block.cuts[start : stop - 1]
+    cut = len(inside) - int(np.argmax(inside[::-1])) if inside.any() else 0
+    return slice(start + cut, stop)
+
+
 def any_between(flags: BoolArray, first: IndexArray, last: IndexArray) -> BoolArray:
     """[K] whether a flag is set among the steps first[k] … last[k] - 1."""
-    if len(first) <= _MAX_TAILS:
+    if len(first) <= MAX_TAILS:
         return np.array(
             [bool(flags[start:stop].any()) for start, stop in zip(first, last, strict=True)], np.bool_
         )

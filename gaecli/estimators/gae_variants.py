@@ -19,7 +19,7 @@ from gaecli.estimators.gae import Gae
 from gaecli.estimators.recursion import gae_block
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, FloatArray
+from gaecli.rollouts import Block, BoolArray, FloatArray
 from gaecli.settings import Settings
 
 
@@ -55,19 +55,21 @@ class GatedGae(Gae):
     """
 
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
-        if not self._is_gated(block):
+        if self._passed(block) is None:
             return super().estimate(block, threads)
         return Estimates(self._gated(block, lams(block, self.settings), threads))
 
-    def _is_gated(self, block: Block) -> bool:
-        return self.settings.mask_mode == "gated" and block.masked is not None
+    def _passed(self, block: Block) -> BoolArray | None:
+        """[N] steps that the trace passes without decay; None: it passes none."""
+        return block.masked if self.settings.mask_mode == "gated" else None
 
     def _gated(self, block: Block, lam: float | FloatArray, threads: int) -> FloatArray:
-        assert block.masked is not None
+        passed = self._passed(block)
+        assert passed is not None
         gamma = gammas(block, self.settings)
-        beyond = np.where(block.masked & block.cuts, 0.0, following_values(block))
+        beyond = np.where(passed & block.cuts, 0.0, following_values(block))
         deltas = block.rewards + gamma * beyond - block.values
-        decays = np.where(block.masked, 1.0, gamma * lam)
+        decays = np.where(passed, 1.0, gamma * lam)
         return self._affine(block, deltas, decays, threads)
 
     def _affine(self, block: Block, x: FloatArray, a: FloatArray, threads: int) -> FloatArray:
@@ -125,7 +127,7 @@ class WholeTrajectoryGae(GatedGae):
         return closed(block, self.settings)
 
     def _gae(self, block: Block, lam: float | FloatArray, threads: int) -> FloatArray:
-        if self._is_gated(block):
+        if self._passed(block) is not None:
             return self._gated(block, lam, threads)
         return gae_block(
             block.rewards,

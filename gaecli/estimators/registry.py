@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
 from gaecli.estimators.base import Estimator
 from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.kernels.devices import Device
 from gaecli.settings import Settings
-
-
-def kind_of(settings: Settings) -> EstimatorKind:
-    return ESTIMATORS[settings.estimator]
 
 
 def make_estimator(settings: Settings, device: Device) -> Estimator:
@@ -21,12 +17,12 @@ def make_estimator(settings: Settings, device: Device) -> Estimator:
         from gaecli.estimators.streams import StreamsEstimator
 
         return StreamsEstimator(settings, tuple(make_estimator(one, device) for one in settings.of_streams))
-    estimator: Estimator = _module(settings).make(settings, device)
+    make: Callable[[Settings, Device], Estimator] = _module(settings).make
     if not settings.is_over_units:
-        return estimator
+        return make(settings, device)
     from gaecli.estimators.units import over_units
 
-    return over_units(_module(settings).make, settings, device)
+    return over_units(make, settings, device)
 
 
 def needs_whole_trajectories(settings: Settings) -> bool:
@@ -41,4 +37,4 @@ def needs_whole_stream(settings: Settings) -> bool:
 
 
 def _module(settings: Settings) -> Any:
-    return import_module(kind_of(settings).module)
+    return import_module(settings.kind.module)

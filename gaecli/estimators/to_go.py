@@ -8,6 +8,7 @@ GiGPO compares G over equal states, and the score of the trajectory over its gro
 from __future__ import annotations
 
 from gaecli.estimators.base import Borders, Estimates
+from gaecli.estimators.decays import with_one_lam
 from gaecli.estimators.monte_carlo import MonteCarlo
 from gaecli.estimators.score import nothing_beyond, without_beyond
 from gaecli.estimators.scores import given_numbers, sums_of
@@ -18,7 +19,7 @@ from gaecli.settings import Settings
 
 
 def make(settings: Settings, device: Device) -> ToGo:
-    return ToGo(settings.replace(lam=1.0, lam_alpha=None), device)
+    return ToGo(with_one_lam(settings, 1.0), device)
 
 
 def needs_whole_trajectories(settings: Settings) -> bool:

@@ -17,14 +17,11 @@ import numpy as np
 
 from gaecli.estimators.base import Beyond, Borders, Estimates, FinalEstimates
 from gaecli.estimators.decays import gammas, products
-from gaecli.estimators.gae import any_between
+from gaecli.estimators.gae import MAX_TAILS, any_between, open_tail, wants_values
 from gaecli.estimators.gae_variants import GatedGae, WholeTrajectoryGae, following_values
 from gaecli.estimators.parts import part
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
-
-#: More lanes than this are worked on all at once, with arrays of the length of the block.
-_MAX_LANES = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,21 +70,17 @@ class TraceEstimator(GatedGae):
         first, last = lanes.starts, lanes.stops - 1
         at_end = part(block, last)
         errors = self.errors(replace(at_end, cuts=np.ones(len(last), np.bool_)))
-        wants_value = self._wants_value(block)
+        wants_value = wants_values(block)
         weights = self.weights(at_end, np.where(wants_value, 0.0, errors))
         gates = np.where(wants_value, errors, np.nan) if self.has_gates else None
-        value_weights = np.where(wants_value, gammas(at_end, self.settings) * weights.errors, 0.0)
         has_cut = any_between(block.cuts, first, last)
-        return Borders(
-            value_weights=value_weights,
-            end_weights=value_weights,
+        return Borders.of_lanes(
+            block,
+            advantages,
+            has_cut,
+            value_weights=np.where(wants_value, gammas(at_end, self.settings) * weights.errors, 0.0),
             trace_weights=self._decays(at_end, weights),
-            offsets=advantages[first].astype(np.float64),
-            gains=np.where(has_cut, 0.0, self._gains(block, first, last, has_cut)),
-            last_cut=block.cuts[last],
-            first_values=block.values[first].astype(np.float64),
-            last_values=block.values[last].astype(np.float64),
-            is_through=~has_cut,
+            gains=self._gains(block, first, last, has_cut),
             gates=gates,
             asks_values=wants_value & (gammas(at_end, self.settings) != 0),
         )
@@ -100,7 +93,7 @@ class TraceEstimator(GatedGae):
         entered = np.flatnonzero(inflow)
         if not len(entered):
             return advantages
-        if len(entered) > _MAX_LANES:
+        if len(entered) > MAX_TAILS:
             block = self._with_lane_cuts(block)
             x = np.zeros(block.num_steps)
             x[lanes.stops[entered] - 1] = inflow[entered]
@@ -108,15 +101,13 @@ class TraceEstimator(GatedGae):
             return advantages + self._affine(block, x, decays, threads)
         settled = advantages.copy()
         for lane in entered.tolist():
-            start, stop = int(lanes.starts[lane]), int(lanes.stops[lane])
-            cuts = np.flatnonzero(block.cuts[start : stop - 1])
-            rows = slice(start + int(cuts[-1]) + 1 if len(cuts) else start, stop)
-            settled[rows] += inflow[lane] * self._products(block, rows)
+            tail = open_tail(block, lane)
+            settled[tail] += inflow[lane] * self._products(block, tail)
         return settled
 
     def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
         last = block.lanes.stops - 1
-        wants_value = self._wants_value(block)
+        wants_value = wants_values(block)
         block = self._with_lane_cuts(block)
         errors = self.errors(block)
         beyond_weights = np.broadcast_to(gammas(block, self.settings), errors.shape)[last]
@@ -143,10 +134,6 @@ class TraceEstimator(GatedGae):
         following -= self.base(block)
         return following
 
-    def _passed(self, block: Block) -> BoolArray | None:
-        """[N] steps that the trace passes without decay."""
-        return block.masked if self.settings.mask_mode == "gated" else None
-
     def _decays(self, block: Block, weights: Weights) -> FloatArray:
         decays = gammas(block, self.settings) * weights.traces
         gated = self._passed(block)
@@ -161,7 +148,7 @@ class TraceEstimator(GatedGae):
         """[lanes] Π γ k over all steps of the lane but the last; of lanes with a cut anything."""
         gains = np.ones(len(first))
         through = np.flatnonzero(~has_cut & (last > first))
-        if len(through) <= _MAX_LANES:
+        if len(through) <= MAX_TAILS:
             for lane in through.tolist():
                 gains[lane] = self._products(block, slice(int(first[lane]), int(last[lane]) + 1))[0]
             return gains
@@ -183,16 +170,8 @@ class TraceEstimator(GatedGae):
     def _with_lane_cuts(self, block: Block) -> Block:
         return replace(block, cuts=self._scan_cuts(block))
 
-    def _wants_value(self, block: Block) -> BoolArray:
-        """[lanes] V beyond the last step enters if there is one: the block itself has none."""
-        last = block.lanes.stops - 1
-        wants: BoolArray = ~block.terminated[last]
-        if block.next_values is not None:
-            wants &= np.isnan(block.next_values[last])
-        return wants
-
     def _undecided(self, block: Block) -> IndexArray:
-        undecided: IndexArray = (block.lanes.stops - 1)[self._wants_value(block)]
+        undecided: IndexArray = (block.lanes.stops - 1)[wants_values(block)]
         return undecided
 
 

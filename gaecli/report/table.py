@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.report.charts import format_setting
 from gaecli.report.details import detail_lines
 from gaecli.report.files import file_lines, status_counts
@@ -59,10 +58,9 @@ def header_lines(summary: Summary, canvas: Canvas) -> list[Text]:
     glyphs = canvas.glyphs
     settings = summary.settings
     estimator = canvas.clean(str(settings.get("estimator", "gae")))
-    kind = ESTIMATORS.get(estimator)
     what = [Text(estimator.upper() if estimator == "gae" else estimator, STRONG)]
     if not settings.get("stream"):
-        what += _decays(settings, () if kind is None else kind.unused, canvas)
+        what += _decays(settings, canvas)
     what += _units(summary, canvas)
     if settings.get("preset", "exact") != "exact":
         what.append(Text.assemble("preset ", (canvas.clean(str(settings["preset"])), STRONG)))
@@ -85,7 +83,7 @@ def _streams(settings: Mapping[str, Any], canvas: Canvas) -> list[list[Text]]:
     for one in settings.get("stream", ()):
         items = [Text.assemble("stream ", (canvas.clean(str(one["name"])), STRONG))]
         items.append(Text(f"`{canvas.clean(str(one['reward']))}`, `{canvas.clean(str(one['value']))}`"))
-        items += _decays({**settings, **one}, (), canvas)
+        items += _decays({**settings, **one}, canvas)
         items.append(Text.assemble("weight ", (format_setting(one.get("weight", 1.0)), STRONG)))
         if one.get("cut") == "never":
             items.append(Text("never cut"))
@@ -102,8 +100,8 @@ def _units(summary: Summary, canvas: Canvas) -> list[Text]:
     return [Text(f"{plural(units.count, 'unit')} by the {reading} of `{canvas.clean(units.column)}`")]
 
 
-def _decays(settings: Mapping[str, Any], unused: Sequence[str], canvas: Canvas) -> list[Text]:
-    """γ and λ, and the λ of the returns where it is another one; each as it was given."""
+def _decays(settings: Mapping[str, Any], canvas: Canvas) -> list[Text]:
+    """γ and λ, and the λ of the returns where it is another one; each as it was given, if it says anything."""
     glyphs = canvas.glyphs
     shown = []
     for symbol, name in (
@@ -111,7 +109,7 @@ def _decays(settings: Mapping[str, Any], unused: Sequence[str], canvas: Canvas) 
         (glyphs.lam, "lam"),
         (f"returns {glyphs.lam}", "lam_value"),
     ):
-        how = None if name in unused else _decay(settings, name, canvas)
+        how = _decay(settings, name, canvas)
         if how is not None:
             shown.append(Text.assemble(f"{symbol} ", (how, STRONG)))
     return shown

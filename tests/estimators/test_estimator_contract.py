@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import import_module
@@ -386,6 +387,15 @@ def test_what_it_does_not_look_at_is_refused_where_it_is_named(kind: EstimatorKi
         if name in given:
             with pytest.raises(gaecli.UsageError, match="says nothing to"):
                 Settings.from_preset("exact", estimator=kind.name, **{name: given[name]})
+
+
+def test_its_settings_as_documents_have_them_are_settings_again(kind: EstimatorKind) -> None:
+    for columns in ({}, *({f"{name}_column": "decay"} for name in kind.by_column)):
+        given = {name: value for name, value in settings_of(kind).items() if f"{name}_column" not in columns}
+        settings = Settings.from_preset("exact", **given, **columns)
+        document = json.loads(json.dumps(settings.to_dict()))
+        assert not {*document} & {*kind.unused}
+        assert Settings.from_preset(document.pop("preset"), **document) == settings
 
 
 def test_normalising_needs_an_advantage(kind: EstimatorKind) -> None:

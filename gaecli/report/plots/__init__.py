@@ -27,10 +27,14 @@ def plot_summary(summary: Summary, path: str) -> None:
     if summary.gallery is None:
         return
     steps = f"{summary.totals.steps:,} steps, {summary.totals.episodes:,} episodes"
-    gamma, lam = (format_setting(summary.settings[name]) for name in ("gamma", "lam"))
+    decays = [
+        f"{letter} {format_setting(summary.settings[name])}"
+        for letter, name in (("γ", "gamma"), ("λ", "lam"))
+        if name in summary.settings
+    ]
     names = [file.input for file in summary.files]
     name = names[0] if len(names) == 1 else f"{len(names):,} files"
-    plot_gallery(summary.gallery, path, f"{name}: {steps}, γ {gamma}, λ {lam}")
+    plot_gallery(summary.gallery, path, f"{name}: {', '.join([steps, *decays])}")
 
 
 def plot_gallery(gallery: Gallery, path: str, title: str) -> None:
