@@ -6,13 +6,12 @@ case, else an error. Never by substring: `value_target` is not a value. The tabl
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 
 from gaecli.choices import DoneAt
 from gaecli.errors import DataError, UsageError
-from gaecli.estimator_kinds import ESTIMATOR_ROLES, ESTIMATORS, EstimatorKind
+from gaecli.estimator_kinds import ESTIMATOR_ROLES
 from gaecli.formats.base import TWO_COLUMNS, ColumnInfo, RolloutFile, damaged
 from gaecli.formats.stored import own_columns
 from gaecli.names import (
@@ -43,19 +42,6 @@ _OPTIONAL = (
     "next_value",
     *INVERTED_ROLES,
 )
-
-#: What people call these things and what the table leaves out on purpose; only ever suggested.
-_SUGGESTED = {
-    "reward": ("rew", "score"),
-    "value": ("vf", "critic", "baseline", "v_", "val"),
-}
-
-#: What is computed from rewards and values, or stands one step beside them.
-_NEVER_SUGGESTED = ("target", "next", "prev", "return", "advantage", "adv_", "rtg")
-
-
-class MissingRoleError(UsageError):
-    """No column plays a role that there has to be."""
 
 
 @dataclass(frozen=True)
@@ -113,12 +99,9 @@ def resolve(file: RolloutFile, settings: Settings) -> Roles:
         roles = _with_success(file, roles, settings.success_column)
     for role in settings.kind.roles:
         if role not in roles.names:
-            raise (
-                _missing(file, role, settings.kind)
-                if role in _SUGGESTED
-                else _missing_own(file, settings, role)
-            )
+            raise _missing(file, settings, role)
     if settings.kind.ways:
+        from gaecli.missing_columns import columns_there
         from gaecli.off_policy_columns import other_ways
 
         there = columns_there(file)
@@ -126,6 +109,8 @@ def resolve(file: RolloutFile, settings: Settings) -> Roles:
     if "value" not in roles.names:
         _check_without_values(file, settings)
     if settings.is_over_units and "unit" not in roles.names:
+        from gaecli.missing_columns import columns_there
+
         raise UsageError(
             f"preset `{settings.preset}` computes over turns, and nothing in `{file.path}` is named that tells them "
             f"apart\n       columns there: {columns_there(file)}",
@@ -266,15 +251,9 @@ def _named(file: RolloutFile, role: str, name: str, flag: str) -> str:
         return name
     if name == "none" and role != "reward":
         return ""
-    raise UsageError(
-        f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
-        hint=did_you_mean(name, flag, file),
-    )
+    from gaecli.missing_columns import not_found
 
-
-def did_you_mean(name: str, flag: str, file: RolloutFile) -> str:
-    near = difflib.get_close_matches(name, list(file.columns), n=1, cutoff=0.4)
-    return f"pass `{flag} {near[0]}`" if near else f"name one of them with `{flag}`"
+    raise not_found(name, flag, file)
 
 
 def flag_of(role: str) -> str:
@@ -385,57 +364,10 @@ def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
     return checked
 
 
-def _missing_own(file: RolloutFile, settings: Settings, role: str) -> UsageError:
+def _missing(file: RolloutFile, settings: Settings, role: str) -> UsageError:
+    from gaecli.missing_columns import columns_there, missing_role
     from gaecli.off_policy_columns import missing_own
 
+    if role not in ESTIMATOR_ROLES:
+        return missing_role(file, role, flag_of(role), settings.kind)
     return missing_own(settings.kind, role, file.path, columns_there(file))
-
-
-def _missing(file: RolloutFile, role: str, kind: EstimatorKind) -> MissingRoleError:
-    numbers = [name for name, info in file.columns.items() if info.kind in ("float", "int")]
-    near = _nearest(role, numbers)
-    flag = flag_of(role)
-    if near is not None:
-        hint = f"if it is `{near}`: pass `{flag} {near}`"
-    elif _is_packed(file):
-        hint = (
-            "this is RLlib's packed episode format (one msgpack column); record with "
-            "`output_write_episodes=False` to get columns"
-        )
-    else:
-        what = "GAE" if kind.name == "gae" else f"`--estimator {kind.name}`"
-        steps = "response, or per step" if kind.is_scored else "step"
-        hint = f"name it with `{flag}`, or add a {role} column: {what} needs one {role} per {steps}"
-        without = [
-            f"`--estimator {other.name}`"
-            for other in ESTIMATORS.values()
-            if role not in other.roles and not other.is_scored
-        ]
-        flags = [name for name in file.columns if "success" in name.lower()] if role == "reward" else []
-        if flags:
-            hint += f"; `--success-column {flags[0]}` makes rewards of success"
-        elif without:
-            hint += f"; {' and '.join(without)} {'needs' if len(without) == 1 else 'need'} none"
-    return MissingRoleError(
-        f"no {role} column in `{file.path}`\n       columns there: {columns_there(file)}", hint=hint
-    )
-
-
-def _nearest(role: str, names: Sequence[str]) -> str | None:
-    for part in _SUGGESTED[role]:
-        for name in names:
-            if part in name.lower() and not any(word in name.lower() for word in _NEVER_SUGGESTED):
-                return name
-    near = difflib.get_close_matches(role, names, n=len(names) or 1, cutoff=0.6)
-    return next((name for name in near if not any(word in name.lower() for word in _NEVER_SUGGESTED)), None)
-
-
-def _is_packed(file: RolloutFile) -> bool:
-    return list(file.columns) == ["item"]
-
-
-def columns_there(file: RolloutFile, most: int = 24) -> str:
-    """For messages: those that somebody wrote, not those that a data set makes up (`(padding row)`)."""
-    names = [name for name in file.columns if not name.startswith("(")]
-    more = f", … ({len(names) - most} more)" if len(names) > most else ""
-    return ", ".join(names[:most]) + more if names else "none"

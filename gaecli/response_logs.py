@@ -11,11 +11,11 @@ from dataclasses import field, replace
 
 import numpy as np
 
-from gaecli.columns import MissingRoleError
 from gaecli.errors import GaeError, UsageError
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile
 from gaecli.formats.stored import own_columns
 from gaecli.layouts.demands import likely_flags
+from gaecli.missing_columns import MissingRoleError
 from gaecli.names import GROUP_NAMES, RESULT_NAMES
 from gaecli.presets import PRESETS
 from gaecli.records import dataclass

@@ -289,6 +289,10 @@ class SettingFields(LabelFields):
     def flagged_columns(self) -> dict[str, str | None]:
         """Flag -> the column that it names, if it does: those with a number per step."""
         return {
+            "--gamma-column": self.gamma_column,
+            "--lam-column": self.lam_column,
+            "--baseline-column": self.baseline_column,
+            "--length-column": self.length_column,
             "--success-column": self.success_column,
             "--force-positive": self.force_positive,
             "--progress-column": self.progress_column,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gaecli.columns import Roles, columns_there
+from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.formats.stored import own_columns
@@ -48,6 +48,8 @@ def need_ends(
     """Steps without flags and keys could be one trajectory or a hundred. `layout`: what says that it is one."""
     if settings.layout == layout or tells_ends(roles):
         return
+    from gaecli.missing_columns import columns_there
+
     likely = likely_ends(file, roles)
     named = f"pass `--done-column {likely[0]}` if it says so, or " if likely else ""
     raise UsageError(

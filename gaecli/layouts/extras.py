@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from gaecli.columns import Roles, columns_there, did_you_mean
+from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import EstimatorKind
 from gaecli.formats.base import Column, RolloutFile, damaged
@@ -32,6 +32,8 @@ def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[s
         flag = _flag_with(name, settings)
         who = f"`{flag or f'--estimator {settings.estimator}'}`"
         if info is None:
+            from gaecli.missing_columns import columns_there, did_you_mean
+
             raise UsageError(
                 f"column `{name}` not found in `{file.path}`, which {who} needs\n"
                 f"       columns there: {columns_there(file)}",
@@ -50,16 +52,9 @@ def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[s
 
 def _flag_with(name: str, settings: Settings) -> str | None:
     """The flag that names a column of numbers; None where the estimator itself asks for it."""
-    named = {
-        "--gamma-column": settings.gamma_column,
-        "--lam-column": settings.lam_column,
-        "--baseline-column": settings.baseline_column,
-        "--length-column": settings.length_column,
-        **settings.flagged_columns,
-    }
     if name in settings.rewards:
         return "--reward"
-    return next((flag for flag, column in named.items() if name == column), None)
+    return next((flag for flag, column in settings.flagged_columns.items() if name == column), None)
 
 
 @dataclass(frozen=True, eq=False)

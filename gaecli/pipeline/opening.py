@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaecli.columns import Roles, Unused, columns_there, did_you_mean, flag_of, resolve
+from gaecli.columns import Roles, Unused, flag_of, resolve
 from gaecli.datasets.base import DataSet
 from gaecli.decay_settings import NEED_WHOLE_STREAM
 from gaecli.errors import DataError, UsageError
@@ -306,6 +306,8 @@ def _check_label_columns(file: RolloutFile, settings: Settings) -> None:
         hint = f"`{flag}` names the column whose values are the {LABELLED.get(flag, 'groups')}"
         info = file.find(name)
         if info is None:
+            from gaecli.missing_columns import columns_there, did_you_mean
+
             raise UsageError(
                 f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
                 hint=f"{did_you_mean(name, flag, file)}: {hint}",

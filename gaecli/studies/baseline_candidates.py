@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
-from gaecli.columns import columns_there, did_you_mean
 from gaecli.errors import GaeError, UsageError
 from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.stored import own_columns
+from gaecli.missing_columns import not_found
 from gaecli.names import ADVANTAGE_NAMES, GROUP_NAMES, RETURN_NAMES
 from gaecli.presets.groups import group_presets
 from gaecli.records import dataclass
@@ -94,10 +94,7 @@ def group_columns(file: RolloutFile, given: GroupColumns) -> Sequence[GroupColum
     if given is not None:
         for name in names_of(given):
             if file.find(name) is None:
-                raise UsageError(
-                    f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
-                    hint=did_you_mean(name, "--group-column", file),
-                )
+                raise not_found(name, "--group-column", file)
         return [given]
     names = list(reversed([*file.columns, *file.inner_fields()]))
     by_name = {name.rpartition(".")[2].lower(): name for name in names} | {

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gaecli.columns import columns_there
 from gaecli.errors import UsageError
 from gaecli.formats.base import RolloutFile, Unit
+from gaecli.missing_columns import columns_there
 from gaecli.names import ADVANTAGE_NAMES, RETURN_NAMES
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.records import dataclass

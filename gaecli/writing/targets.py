@@ -116,6 +116,8 @@ def check_output_names(file: RolloutFile, roles: Roles, settings: Settings) -> N
     """No column that the numbers come from gives way to them, with or without leave."""
     flagged = {
         **settings.label_flags,
+        **dict.fromkeys(settings.rewards, "--reward"),
+        **dict.fromkeys(settings.stream_columns, "--stream"),
         **{name: flag for flag, name in settings.flagged_columns.items() if name},
     }
     used = {name: f"column of `{flag}`" for name, flag in flagged.items()}

@@ -11,11 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from gaecli.cli.main import app
-from gaecli.columns import columns_there
 from gaecli.commands.inspect import inspect
 from gaecli.commands.sweep import sweep
 from gaecli.errors import UsageError
 from gaecli.formats.registry import open_file
+from gaecli.missing_columns import columns_there
 from gaecli.report.overview import overview_lines
 from gaecli.report.text import Canvas
 

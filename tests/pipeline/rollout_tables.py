@@ -96,6 +96,21 @@ class Rollout:
         return max(1.0, *map(float, sums)) if sums else 1.0
 
 
+def a_table(seed: int, count: int = 60, num_envs: int = 3, end_share: float = 0.08) -> dict[str, np.ndarray]:
+    """Rows in time order, environments in turn; not every end has a next value."""
+    random = np.random.default_rng(seed)
+    ended = random.random(count) < end_share
+    is_terminal = random.random(count) < 0.4
+    return {
+        "env_id": np.arange(count) % num_envs,
+        "reward": random.normal(size=count),
+        "value": random.normal(size=count),
+        "terminated": ended & is_terminal,
+        "truncated": ended & ~is_terminal,
+        "next_value": np.where(ended & (random.random(count) < 0.7), random.normal(size=count), np.nan),
+    }
+
+
 def write(rollout: Rollout, path: Path, row_group_size: int) -> Path:
     pq.write_table(rollout.table, path, row_group_size=max(1, row_group_size))
     return path

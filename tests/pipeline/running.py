@@ -21,7 +21,8 @@ from gaecli.settings import RunOptions
 from gaecli.summary import Summary
 
 #: For no block, for some, and for all of them.
-STORES = st.sampled_from([0, 400, 1500, None])
+STORE_BYTES = (0, 400, 1500, None)
+STORES = st.sampled_from(STORE_BYTES)
 
 
 @contextmanager

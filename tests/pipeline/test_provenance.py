@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -52,6 +54,27 @@ def test_a_column_of_somebody_else_is_refused(path):
     pq.write_table(table.append_column("advantage", table["reward"]), path)
     with pytest.raises(UsageError, match="carries no mark"):
         gaecli.compute(path)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"gamma_column": "advantage"},
+        {"lam_column": "advantage"},
+        {"estimator": "remax", "baseline_column": "advantage"},
+        {"estimator": "grpo", "group_column": "episode_id", "rewards": {"reward": 1.0, "advantage": 2.0}},
+        {"stream": ["a=reward,value,0.9", "b=advantage,value,0.9"]},
+    ],
+    ids=lambda settings: list(settings)[-1],
+)
+def test_the_result_never_takes_the_place_of_what_it_comes_from(path, settings):
+    table = pq.read_table(path)
+    share = pa.array(np.linspace(0.1, 0.9, len(table)))
+    pq.write_table(table.append_column("advantage", share), path)
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match=r"`advantage` is the column of `--.*cannot take its place"):
+        gaecli.compute(path, overwrite=True, **settings)
+    assert path.read_bytes() == before
 
 
 def test_an_entry_that_lost_a_column_is_of_no_use(path):

@@ -1,0 +1,86 @@
+"""What is said of a column that is not there: those that are, and the one that may be meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from gaecli.errors import UsageError
+from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
+from gaecli.formats.base import RolloutFile
+
+#: What people call these things and what the table leaves out on purpose; only ever suggested.
+_SUGGESTED = {
+    "reward": ("rew", "score"),
+    "value": ("vf", "critic", "baseline", "v_", "val"),
+}
+
+#: What is computed from rewards and values, or stands one step beside them.
+_NEVER_SUGGESTED = ("target", "next", "prev", "return", "advantage", "adv_", "rtg")
+
+
+class MissingRoleError(UsageError):
+    """No column plays a role that there has to be."""
+
+
+def not_found(name: str, flag: str, file: RolloutFile) -> UsageError:
+    """Of a column that the user named by `flag`."""
+    return UsageError(
+        f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
+        hint=did_you_mean(name, flag, file),
+    )
+
+
+def did_you_mean(name: str, flag: str, file: RolloutFile) -> str:
+    near = difflib.get_close_matches(name, list(file.columns), n=1, cutoff=0.4)
+    return f"pass `{flag} {near[0]}`" if near else f"name one of them with `{flag}`"
+
+
+def missing_role(file: RolloutFile, role: str, flag: str, kind: EstimatorKind) -> MissingRoleError:
+    """Of the reward or the value, which nothing in the file is called; `flag` names it."""
+    numbers = [name for name, info in file.columns.items() if info.kind in ("float", "int")]
+    near = _nearest(role, numbers)
+    if near is not None:
+        hint = f"if it is `{near}`: pass `{flag} {near}`"
+    elif _is_packed(file):
+        hint = (
+            "this is RLlib's packed episode format (one msgpack column); record with "
+            "`output_write_episodes=False` to get columns"
+        )
+    else:
+        what = "GAE" if kind.name == "gae" else f"`--estimator {kind.name}`"
+        steps = "response, or per step" if kind.is_scored else "step"
+        hint = f"name it with `{flag}`, or add a {role} column: {what} needs one {role} per {steps}"
+        without = [
+            f"`--estimator {other.name}`"
+            for other in ESTIMATORS.values()
+            if role not in other.roles and not other.is_scored
+        ]
+        flags = [name for name in file.columns if "success" in name.lower()] if role == "reward" else []
+        if flags:
+            hint += f"; `--success-column {flags[0]}` makes rewards of success"
+        elif without:
+            hint += f"; {' and '.join(without)} {'needs' if len(without) == 1 else 'need'} none"
+    return MissingRoleError(
+        f"no {role} column in `{file.path}`\n       columns there: {columns_there(file)}", hint=hint
+    )
+
+
+def _nearest(role: str, names: Sequence[str]) -> str | None:
+    for part in _SUGGESTED[role]:
+        for name in names:
+            if part in name.lower() and not any(word in name.lower() for word in _NEVER_SUGGESTED):
+                return name
+    near = difflib.get_close_matches(role, names, n=len(names) or 1, cutoff=0.6)
+    return next((name for name in near if not any(word in name.lower() for word in _NEVER_SUGGESTED)), None)
+
+
+def _is_packed(file: RolloutFile) -> bool:
+    return list(file.columns) == ["item"]
+
+
+def columns_there(file: RolloutFile, most: int = 24) -> str:
+    """For messages: those that somebody wrote, not those that a data set makes up (`(padding row)`)."""
+    names = [name for name in file.columns if not name.startswith("(")]
+    more = f", … ({len(names) - most} more)" if len(names) > most else ""
+    return ", ".join(names[:most]) + more if names else "none"
