@@ -81,7 +81,7 @@ def _check(only: Only) -> None:
     estimator, n_steps = only.estimator, only.n_steps
     if estimator is not None and estimator not in ESTIMATORS:
         raise UsageError(f"`--estimator` is `{estimator}`; it must be one of {', '.join(ESTIMATORS)}")
-    if estimator is not None and only.group_column is not None and not ESTIMATORS[estimator].is_grouped:
+    if only.group_column is not None and not only.may_be_grouped:
         raise UsageError(
             f"`--group-column` says nothing to `--estimator {estimator}`", hint="drop `--group-column`"
         )
@@ -101,23 +101,25 @@ def _verify(asked: Asked) -> Verification:
             continue
         if found[-1].is_reproduced:
             return found[-1]
+    if not found and not errors:
+        raise asked.untried("return")
     if not found:
         raise errors[0] if _has_values(asked) else errors[-1]
     return min(found, key=lambda verdict: verdict.share_deviating)
 
 
 def _has_values(asked: Asked) -> bool:
-    """What is no group baseline has a say first, and the last one where there are no values."""
-    return not asked.only.is_grouped and "value" in find_roles(asked.file, asked.settings).names
+    """What compares no scores has a say first, and the last one where there are no values."""
+    return not asked.only.is_scored and "value" in find_roles(asked.file, asked.settings).names
 
 
 def _hearings(asked: Asked) -> Iterator[Callable[[], Verification]]:
     """One after the other, until one finds what reproduces the column."""
     holds, only = what_it_holds(asked.against.column), asked.only
-    if not only.is_grouped:
+    if not only.is_scored:
         for one in holds:
             yield EstimatorCourt(asked, one).verdict
-    if "advantage" not in holds or (only.estimator is not None and not only.is_grouped):
+    if "advantage" not in holds or (only.estimator is not None and not only.is_scored):
         return
     baselines = BaselineCourt(asked)
     if baselines.groups or not _has_values(asked):

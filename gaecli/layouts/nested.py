@@ -166,12 +166,7 @@ class NestedLayout:
         if (unit := self.roles.get("unit")) is not None:
             from gaecli.layouts.units import masked_outside, with_units
 
-            column = columns[unit]
-            column = (
-                repeated(column, offsets)
-                if column.offsets is None
-                else self._items(columns, unit, offsets, start)
-            )
+            column = self._in_steps(columns, unit, offsets, start)
             shift = self._mask_rule.shift
             block = with_units(
                 block, column, self.roles, self._unit_is, cells, lambda steps: steps, shift=shift
@@ -321,13 +316,17 @@ class NestedLayout:
         """
         found = {}
         for name in self._extras:
-            if columns[name].offsets is not None:
-                found[name] = self._items(columns, name, offsets, start)
-            elif name in self._rewards.weights:
+            if columns[name].offsets is None and name in self._rewards.weights:
                 found[name] = on_last_items(columns[name], offsets, fill=0)
             else:
-                found[name] = repeated(columns[name], offsets)
+                found[name] = self._in_steps(columns, name, offsets, start)
         return found
+
+    def _in_steps(self, columns: Mapping[str, Column], name: str, offsets: IndexArray, start: int) -> Column:
+        """Items, or the cell of a row in each of its steps."""
+        if columns[name].offsets is None:
+            return repeated(columns[name], offsets)
+        return self._items(columns, name, offsets, start)
 
     def _own_items(self, columns: Mapping[str, Column], offsets: IndexArray, start: int) -> dict[str, Column]:
         """The columns that the estimator alone has a use for: items; Q of a state behind the last step is none."""

@@ -1,4 +1,7 @@
-"""Groups: which one each step is of, their moments, and what the stages make of the scores of a block."""
+"""Groups: which one each step is of, their moments, and what the stages make of the scores of a block.
+
+A plain normalisation is such a stage, with the advantages for scores: of one group, by a column, or by episodes.
+"""
 
 from __future__ import annotations
 

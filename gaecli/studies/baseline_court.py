@@ -98,11 +98,8 @@ class BaselineCourt:
                 if heard.trials and heard.trials[0].attempt.is_reproduced:
                     return self._verification(heard)
         if not verdicts:
-            raise UsageError(
-                f"no rule can be tried on `{self._asked.file.path}` as it stands",
-                hint="`gae compute --estimator NAME` says what an estimator asks for",
-            )
-        if not self.groups:
+            raise self._asked.untried("advantage")
+        if not self.groups and self._only.may_be_grouped:
             raise UsageError(
                 f"no column of `{self._asked.file.path}` has a usual name for groups of responses",
                 hint="pass `--group-column` with the column that is equal for responses to one prompt",

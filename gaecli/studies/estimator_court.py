@@ -122,8 +122,7 @@ class EstimatorCourt:
     def _tried(self) -> list[Trial]:
         """The best first."""
         if not self._trials and not self._waiting:
-            assert self._first_error is not None
-            raise self._first_error
+            raise self._first_error or self._asked.untried(self._holds)
         trials = _ranked(self._trials.values())
         if trials and trials[0].attempt.is_reproduced:
             return trials

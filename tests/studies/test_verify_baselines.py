@@ -183,6 +183,44 @@ def test_only_the_group_column_that_is_given_is_tried(tmp_path: Path) -> None:
     ).is_reproduced
 
 
+def with_values(tmp_path: Path, column: str) -> Path:
+    """Two episodes, and a column of any numbers."""
+    rng = np.random.default_rng(5)
+    table = {name: rng.normal(size=8) for name in ("value", "reward", column)}
+    flags = {"episode": np.repeat([0, 1], 4), "terminated": np.arange(8) % 4 == 3}
+    path = tmp_path / "steps.parquet"
+    pq.write_table(pa.table({**flags, **table}), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("column", "only", "says"),
+    [
+        ("advantage", {"estimator": "mc"}, "`--estimator mc` is tried on returns"),
+        ("return", {"estimator": "grpo"}, "`--estimator grpo` is tried on advantages"),
+        ("return", {"group_column": "episode"}, "`--group-column` is tried on advantages"),
+        ("advantage", {"estimator": "remax"}, "no rule can be tried"),
+    ],
+)
+def test_an_estimator_that_makes_no_such_column_is_told(
+    tmp_path: Path, column: str, only: dict[str, str], says: str
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        gaecli.verify(with_values(tmp_path, column), column, **only)
+
+
+def test_an_estimator_of_scores_without_groups_is_tried_alone(tmp_path: Path) -> None:
+    path = with_values(tmp_path, "noise")
+    rewards = pq.read_table(path)["reward"].to_numpy().reshape(2, 4)
+    to_go = rewards[:, ::-1].cumsum(axis=1)[:, ::-1].reshape(-1)
+    numbers = (to_go - to_go.mean()) / np.sqrt(to_go.var(ddof=1) + 1e-8)  # REINFORCE++ as verl has it
+    pq.write_table(pq.read_table(path).append_column("adv", pa.array(numbers)), path)
+    found = gaecli.verify(path, "adv", estimator="rf++")
+    assert found.is_reproduced
+    assert found.best.estimator == "rf++"
+    assert "verl" in found.best.presets
+
+
 @pytest.mark.parametrize("more", [{}, {"reward_column": "reward"}], ids=["only one there", "named"])
 def test_the_reward_does_not_tell_groups_as_well(tmp_path: Path, more: dict[str, str]) -> None:
     path = tmp_path / "alone.parquet"

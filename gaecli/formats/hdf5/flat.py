@@ -156,7 +156,7 @@ class FlatHdf5Input(ListedColumns):
 
 
 class FlatHdf5Output:
-    """A copy of the file with new datasets beside the others, NaN in rows that hold no step."""
+    """A copy of the file with new datasets beside the others; rows that hold no step have what stands for null."""
 
     method = "copy: datasets added"
 

@@ -121,7 +121,8 @@ def _go_up(column: Column, ids: Array | None) -> bool:
     """By one from row to row, again and again; `ids`: in the rows of each, wherever they are."""
     if column.is_null is not None or column.values.ndim != 1 or len(column.values) < 3:
         return False
-    numbers, is_same = column.values.astype(np.float64), _all_true(len(column.values) - 1)
+    numbers = column.values.astype(np.float64)
+    is_same: BoolArray = np.ones(len(numbers) - 1, np.bool_)
     if ids is not None:
         order = np.argsort(ids, kind="stable")
         numbers, is_same = numbers[order], np.diff(ids[order]) == 0
@@ -129,10 +130,6 @@ def _go_up(column: Column, ids: Array | None) -> bool:
     with_next: BoolArray = is_same & (differences == 1.0)
     begins = ~is_same | ((differences < 0) & (numbers[1:] == numbers.min()))
     return bool((with_next | begins).all() and with_next.any() and begins.any())
-
-
-def _all_true(count: int) -> BoolArray:
-    return np.ones(count, np.bool_)
 
 
 def _are_shared(ids: Array, groups: Sequence[Column]) -> bool:
