@@ -14,7 +14,7 @@ def pairs(*axes: Iterable[Any]) -> list[Any]:
 
     A fault shows where one value is, or where two meet, and hardly ever takes a third.
     """
-    grid = list(product(*map(_numbered, axes)))
+    grid = list(product(*_numbered(axes)))
     unmet = {pair for point in grid for pair in combinations(point, 2)}
     kept = set()
     while unmet:
@@ -26,15 +26,15 @@ def pairs(*axes: Iterable[Any]) -> list[Any]:
 
 def turns(*axes: Iterable[Any]) -> list[Any]:
     """The same of what does not depend on one another: each value is there, by turns with those of the others."""
-    values = [_numbered(axis) for axis in axes]
+    values = _numbered(axes)
     longest = max(map(len, values))
     kept = {tuple(one[turn % len(one)] for one in values) for turn in range(longest)}
     return _marked(axes, list(product(*values)), kept)
 
 
-def _numbered(axis: Iterable[Any]) -> list[tuple[int, int]]:
-    """Values need not be hashable; the same number on two axes is not the same value."""
-    return [(id(axis), index) for index, _ in enumerate(axis)]
+def _numbered(axes: Sequence[Iterable[Any]]) -> list[list[tuple[int, int]]]:
+    """Values need not be hashable; the same one on two axes is not the same, even if the axes are."""
+    return [[(number, index) for index, _ in enumerate(axis)] for number, axis in enumerate(axes)]
 
 
 def _marked(axes: Sequence[Iterable[Any]], grid: list[Any], kept: set[Any]) -> list[Any]:
