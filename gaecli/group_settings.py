@@ -9,7 +9,7 @@ from gaecli.choices import MeasuredOver, NormFloor, ScaleRewards, Singleton, Uns
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import FEW
 from gaecli.presets.groups import SCORE_RULES
-from gaecli.setting_fields import SettingFields, check_choices, is_finite, setting_flag
+from gaecli.setting_fields import DEFAULTS, SettingFields, check_choices, is_finite, setting_flag
 
 #: What an estimator that takes it cannot do without, and what it is.
 _NEEDED = {
@@ -103,8 +103,8 @@ def _check_preset_has(settings: SettingFields) -> None:
 def _check_few(settings: SettingFields) -> None:
     """What is given and says nothing to the estimator."""
     for name in FEW:
-        given, usual = getattr(settings, name), _USUAL.get(name)
-        if settings.uses(name) or given is None or given == usual:
+        given = getattr(settings, name)
+        if settings.uses(name) or given is None or given == DEFAULTS[name]:
             continue
         flag = "--reward" if name == "rewards" else setting_flag(name)
         hint = (
@@ -115,9 +115,6 @@ def _check_few(settings: SettingFields) -> None:
             f"`{flag}` says nothing to `--estimator {settings.estimator}`",
             hint=hint if name == "group_column" else f"drop `{flag}`",
         )
-
-
-_USUAL: Mapping[str, Any] = {"singleton": "zero", "unscored": "error", "step_weight": 1.0, "rewards": {}}
 
 
 def _check_rewards(settings: SettingFields) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from gaecli.decay_settings import says_nothing
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import CLIPS, ESTIMATOR_ROLES, EstimatorKind
 from gaecli.setting_fields import SettingFields, setting_flag
@@ -37,5 +38,4 @@ def _check_own_roles(kind: EstimatorKind, columns: Mapping[str, str]) -> None:
     """Columns that say nothing to the estimator are refused where they are named."""
     for role in ESTIMATOR_ROLES:
         if role in columns and role not in kind.own_roles:
-            flag = f"--{role.replace('_', '-')}-column"
-            raise UsageError(f"`{flag}` says nothing to `--estimator {kind.name}`", hint=f"drop `{flag}`")
+            raise says_nothing(f"{role}_column", kind)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import MISSING, field, fields
 from typing import TYPE_CHECKING, Any
 
 from gaecli.choices import (
@@ -299,6 +299,13 @@ class SettingFields(LabelFields):
         }
 
 
+#: Of every field: what it is where nothing is said.
+DEFAULTS: Mapping[str, Any] = {
+    one.name: one.default if one.default_factory is MISSING else one.default_factory()
+    for one in fields(SettingFields)
+}
+
+
 def names_of(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
     if given is None:
         return ()
@@ -318,7 +325,7 @@ def check_choices(settings: SettingFields, choices: Mapping[str, tuple[str, ...]
     """Each of these settings is one of its words, or as it is where nothing is said."""
     for name, words in choices.items():
         given = getattr(settings, name)
-        if given != getattr(SettingFields, name):
+        if given != DEFAULTS[name]:
             check_choice(name, given, words)
 
 

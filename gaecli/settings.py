@@ -8,7 +8,7 @@ a number beyond rounding.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -34,6 +34,7 @@ from gaecli.presets import Preset, find_preset
 from gaecli.presets.groups import score_rules
 from gaecli.records import dataclass
 from gaecli.setting_fields import (
+    DEFAULTS,
     LABEL_DEFAULTS,
     ROLES,
     UNIT_SETTINGS,
@@ -94,9 +95,8 @@ class Settings(SettingFields):
     @staticmethod
     def usual(preset: str, estimator: str) -> dict[str, Any]:
         """What holds under a preset where nothing else is said, as `to_dict` has it."""
-        defaults = {field.name: field.default for field in fields(Settings)}
         chosen = _preset_settings(find_preset(preset), ESTIMATORS[estimator])
-        return {**defaults, "columns": {}, "rewards": {}, **chosen, "preset": preset, "estimator": estimator}
+        return {**DEFAULTS, **chosen, "preset": preset, "estimator": estimator}
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "preset", find_preset(self.preset).name)
@@ -135,7 +135,7 @@ class Settings(SettingFields):
 
     def _says(self, names: Iterable[str]) -> bool:
         """One of these is not as it is where nothing is said: what its family checks has something to check."""
-        return any(getattr(self, name) != _DEFAULTS[name] for name in names)
+        return any(getattr(self, name) != DEFAULTS[name] for name in names)
 
     def _check_columns(self) -> None:
         for role in self.columns:
@@ -312,11 +312,7 @@ class RunOptions:
             raise UsageError(f"`--memory` is {self.memory_bytes}; it is a number of bytes")
 
 
-SETTING_NAMES = frozenset(f.name for f in fields(Settings))
-_DEFAULTS: Mapping[str, Any] = {
-    one.name: one.default if one.default_factory is MISSING else one.default_factory()
-    for one in fields(Settings)
-}
+SETTING_NAMES = frozenset(DEFAULTS)
 OPTION_NAMES = frozenset(f.name for f in fields(RunOptions))
 
 

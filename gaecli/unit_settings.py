@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from gaecli.choices import UnitIs, UnitReward, UnitValue
-from gaecli.decay_settings import FAMILIES
+from gaecli.decay_settings import FAMILIES, says_nothing
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import EstimatorKind
 from gaecli.presets.base import Preset
@@ -44,7 +44,7 @@ def check(settings: SettingFields) -> None:
         return
     kind = settings.kind
     if not kind.has_units:
-        raise UsageError(f"`--unit` says nothing to `--estimator {kind.name}`", hint="drop `--unit`")
+        raise says_nothing("unit", kind)
     is_of_units = settings.truncation in ("exact", "current", "zero", "ask")
     if not is_of_units or settings.convention.arrival_rows or settings.convention.early_ends:
         who = f"preset `{settings.preset}`"

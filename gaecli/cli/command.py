@@ -101,6 +101,5 @@ def _typer_info(option: Option) -> typer.models.ParameterInfo:
             rich_help_panel=option.panel,
             metavar=option.metavar,
             show_default=True,
-            hidden=option.is_hidden,
         )
     return info

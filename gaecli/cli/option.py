@@ -24,8 +24,6 @@ class Option(NamedTuple):
     kind: type[str] | type[int] | type[float] | type[bool] | type[list[str]] = str
     #: Where it goes; what commands share otherwise stays with `Given`, the rest is the command's own.
     fills: Literal["setting", "role", "run", "given", "own"] = "own"
-    #: Not on the help page: there to be refused with a reason.
-    is_hidden: bool = False
 
     @property
     def spellings(self) -> list[str]:

@@ -29,12 +29,9 @@ def _listed(rows: Iterable[Option]) -> str:
     return " ".join(_key(row) for row in rows)
 
 
-_BY_SETTING = {row.name: row._replace(fills="setting") for row in _OF_SETTINGS}
-
 #: By the names that commands list them under.
 OPTIONS: Mapping[str, Option] = {
-    **_BY_SETTING,
-    "no_estimator": _BY_SETTING["estimator"]._replace(is_hidden=True),
+    **{row.name: row._replace(fills="setting") for row in _OF_SETTINGS},
     **{_key(row): row for row in ROLE_OPTIONS},
     **{row.name: row._replace(fills="run") for row in RUN_OPTIONS},
     **{row.name: row._replace(fills="given") for row in SHARED_OPTIONS},

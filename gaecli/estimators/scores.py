@@ -6,12 +6,13 @@ what all of them have, and `whole` puts it in its place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from gaecli.errors import DataError
 from gaecli.estimators.base import LaneSums, Scores
+from gaecli.estimators.stages import scores_of
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, FloatArray, IndexArray
 from gaecli.settings import Settings
@@ -98,8 +99,9 @@ def sums_of(block: Block, settings: Settings, *, are_estimates: bool = False) ->
             return terms.astype(np.float64, copy=False)
         return np.repeat(np.add.reduceat(terms, starts), lengths)
 
-    found = {name: summed(terms) for name, terms in _terms(block, settings).items()}
-    return Sums(found, are_estimates, counts_zeros=settings.estimator == "gpg")
+    asked = scores_of(settings)
+    found = {name: summed(terms) for name, terms in _terms(block, settings, asked).items()}
+    return Sums(found, are_estimates, counts_zeros=NON_ZERO in asked)
 
 
 def _lasts(block: Block) -> IndexArray:
@@ -110,18 +112,18 @@ def _lasts(block: Block) -> IndexArray:
     return np.flatnonzero(is_last)
 
 
-def _terms(block: Block, settings: Settings) -> dict[str, FloatArray]:
-    """[N] what each step adds."""
+def _terms(block: Block, settings: Settings, asked: Collection[str]) -> dict[str, FloatArray]:
+    """[N] what each step adds to the scores that are asked for."""
     terms = {SCORE: block.rewards.astype(np.float64, copy=False)}
-    if settings.estimator == "opo":
+    if LENGTH in asked:
         terms[LENGTH] = np.ones(block.num_steps)
         if settings.length_column is not None:
             terms[LENGTH] = _lengths(block, settings)
             terms[_TOLD] = np.isfinite(block.extras[settings.length_column]).astype(np.float64)
     if block.missing_rewards is not None:
         terms[GIVEN] = (~block.missing_rewards).astype(np.float64)
-    if settings.estimator == "gdpo":
-        for name in settings.rewards:
+    for name in settings.rewards:
+        if reward_score(name) in asked:
             numbers = block.extras[name].astype(np.float64, copy=False)
             is_missing = np.isnan(numbers)
             terms[reward_score(name)] = np.where(is_missing, 0.0, numbers)

@@ -91,6 +91,12 @@ class ScoreStage:
         return any(scaling.statistic.scope.spans_streams for scaling in self.scalings)
 
 
+def scores_of(settings: Settings) -> frozenset[str]:
+    """The scores that its stages compare, and those that weigh others."""
+    statistics = [scaling.statistic for stage in stages_of(settings) for scaling in stage.scalings]
+    return frozenset(name for one in statistics for name in (one.score, one.weight) if name is not None)
+
+
 def stages_of(settings: Settings) -> tuple[ScoreStage, ...]:
     """In the order in which they come about."""
     first: tuple[ScoreStage, ...] = ()
