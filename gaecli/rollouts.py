@@ -187,7 +187,7 @@ class UnitFacts:
 
 @dataclass(frozen=True)
 class BlockFacts:
-    """What a block saw that only all blocks together can judge (FORMATS: which step a flag belongs to).
+    """What a block saw that only all blocks together can judge: which step a flag belongs to, say.
 
     Rows count from the start of the file; None where there was none.
     """

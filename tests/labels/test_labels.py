@@ -45,7 +45,7 @@ def intervened(seed: int, count: int = 103) -> np.ndarray:
     return np.random.default_rng(seed).random(count) < 0.2
 
 
-#: The formulas of ESTIMATORS and CONVENTIONS: A, intervention -> label.
+#: The table of docs/labels.md: A, intervention -> label.
 ORACLES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "rlinf-recap": lambda a, forced: (a >= percentile(a, 100 * (1 - 0.3))) | forced,
     "rlinf-steam": lambda a, forced: (a > percentile(a, 70)) | forced,
