@@ -344,10 +344,15 @@ class Block:
             return places
         return np.searchsorted(self.list_offsets, places, side="right").astype(np.int64) - 1
 
+    def piece_ends(self) -> BoolArray:
+        """[N] the last step of what the block has of a trajectory: at cuts, and where a lane ends. A new array."""
+        ends = self.cuts.copy()
+        ends[self.lanes.stops - 1] = True
+        return ends
+
     def trajectories(self) -> tuple[IndexArray, IndexArray]:
         """([N] 0, 1, … by cuts and by lanes; the last step of each)."""
-        is_last = self.cuts.copy()
-        is_last[self.lanes.stops - 1] = True
+        is_last = self.piece_ends()
         is_last[-1:] = True
         numbers = np.cumsum(is_last)
         return (numbers - is_last).astype(np.int64), np.flatnonzero(is_last)

@@ -11,9 +11,9 @@ them. It says nothing of the bias that γ itself brings, nor of values that are 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import field, replace
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -22,22 +22,14 @@ import numpy as np
 
 from gaecli.commands.warnings import only_file, reading_notes
 from gaecli.errors import GaeError
-from gaecli.estimators.base import Beyond
-from gaecli.estimators.batch import BatchBorders, BatchEstimator, Inflow
-from gaecli.formats.base import OutputColumn
-from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.apply import Totals, reading_totals
-from gaecli.pipeline.column_builder import ColumnBuilder
 from gaecli.pipeline.column_statistics import Explained
-from gaecli.pipeline.combine import Carry, WholePieces, combine
+from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.judging.continuity import Continuity
 from gaecli.pipeline.label_types import LabelTypes
-from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.notes import merged
 from gaecli.pipeline.reading_errors import not_done
 from gaecli.pipeline.settle import Settled
-from gaecli.pipeline.stream import SummarisedStream
-from gaecli.pipeline.trajectories import estimated, gathered_pieces
 from gaecli.records import dataclass
 from gaecli.results import Sweep, SweepFile
 from gaecli.settings import RunOptions, Settings
@@ -47,13 +39,11 @@ from gaecli.studies.columns_out import ColumnsOut
 from gaecli.studies.final_numbers import finishers
 from gaecli.studies.reading import SettledStream, check_decays_are_numbers, read_stream
 from gaecli.studies.sign_spool import SignSpool
+from gaecli.studies.sweep_grid import grid_totals, read_grid
 from gaecli.studies.sweep_points import SweepPoints, grid_of, side_by_side
-from gaecli.studies.sweep_totals import PointTotal, sweep_point
+from gaecli.studies.sweep_totals import PointTotal, sweep_point, values_that_count
 from gaecli.summary import EpisodeCounts, Failure, WarningNote
 
-_MIN_ROWS_PER_BLOCK = 1 << 12
-#: Bytes of one row under one setting, from the scan to the column that is written.
-_BYTES_PER_CELL = 48
 T = TypeVar("T")
 
 
@@ -143,8 +133,8 @@ class _Swept:
         for number, plan in enumerate(plans):
 
             def look(plan: StreamPlan = plan, number: int = number) -> None:
-                reading = _read_grid(plan, number, self.points, self.options)
-                by_point, totals = _grid_totals(reading, self.points, self.output)
+                reading = read_grid(plan, number, self.points, self.options.memory_bytes, self.options.device)
+                by_point, totals = grid_totals(reading, self.points, self.output)
                 self._add(list(enumerate(by_point)))
                 self._know(plan, reading, totals)
 
@@ -215,130 +205,6 @@ class _Swept:
         )
 
 
-def _read_grid(plan: StreamPlan, number: int, points: SweepPoints, options: SweepOptions) -> SettledStream:
-    memory = options.memory_bytes
-    device = choose_device(options.device, 0)
-    estimator = BatchEstimator(points.reference, device, points=points.points, launch_bytes=memory // 8)
-    fitting = memory // 2 // (_BYTES_PER_CELL * len(points.points))
-    block_rows = min(rows_per_block(memory), max(fitting, _MIN_ROWS_PER_BLOCK))
-    return read_stream(
-        plan, points.reference, memory, estimator=estimator, block_rows=block_rows, number=number
-    )
-
-
-def _grid_totals(
-    reading: SettledStream, points: SweepPoints, output: ColumnsOut
-) -> tuple[list[PointTotal], Totals]:
-    stream = reading.stream
-    estimator = reading.context.worker.estimator
-    assert isinstance(estimator, BatchEstimator)
-    inflows = _inflows(stream, len(points.points))
-    wholes = _wholes(reading, estimator)
-    by_point = [PointTotal() for _ in points.points]
-    totals = Totals()
-    writes = output.begin(stream)
-
-    def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
-        written: dict[str, OutputColumn] = {}
-        for index, numbers, total in _block_totals(
-            settled,
-            estimator,
-            points,
-            inflows[file, start],
-            [of_point.get((file, start)) for of_point in wholes],
-        ):
-            by_point[index] = by_point[index].merge(total)
-            if writes and index in points.shown:
-                written[points.column(index)] = _column(settled, numbers, points.points[index])
-        totals.merge(reading_totals(settled, points.reference))
-        if writes:
-            output.write(stream, file, {name: written[name] for name in points.columns})
-
-    for _ in stream.visit(reading.context, look):
-        pass
-    if writes:
-        output.commit(stream, totals.counts)
-    return by_point, totals
-
-
-def _column(settled: Settled, numbers: np.ndarray, settings: Settings) -> OutputColumn:
-    if settings.kind.outputs[0] == "return":
-        return ColumnBuilder(settled.block, None, settings.mask_fill).returns(numbers)
-    builder = ColumnBuilder(settled.block, settled.prepared.values, settings.mask_fill)
-    return builder.advantages(numbers, None)
-
-
-def _inflows(stream: SummarisedStream, num_points: int) -> Mapping[tuple[int, int], Sequence[Inflow]]:
-    """Of every block, by file and first row, under every setting: `combine`, once per setting."""
-    paths = [str(path) for path in stream.plan.paths]
-    bootstrap, open_ends = stream.settings.bootstrap, stream.settings.open_ends
-    carries = []
-    for index in range(num_points):
-        summaries = []
-        for summary in stream.summaries:
-            assert isinstance(summary.borders, BatchBorders)
-            summaries.append(replace(summary, borders=summary.borders.batch[index]))
-        carries.append(combine(summaries, bootstrap, paths, open_ends=open_ends).carries)
-    return {
-        (summary.address.file, summary.start): [
-            Inflow(carry[block].inflow, Beyond(carry[block].values, carry[block].estimates))
-            for carry in carries
-        ]
-        for block, summary in enumerate(stream.summaries)
-    }
-
-
-def _wholes(reading: SettledStream, estimator: BatchEstimator) -> list[Mapping[tuple[int, int], WholePieces]]:
-    """Under every setting, by file and first row: what steps get whose trajectory lies in several blocks."""
-    singles = [estimator.single(index) for index in range(len(estimator.points))]
-    if not any(single.needs_trajectories for single in singles):
-        return [{} for _ in singles]
-    stream = reading.stream
-    starts = {summary.address: (summary.address.file, summary.start) for summary in stream.summaries}
-    gathered = gathered_pieces(stream.opened, stream.carries, reading.context.engine)
-    return [
-        {starts[address]: whole for address, whole in estimated(gathered, single).items()}
-        if single.needs_trajectories
-        else {}
-        for single in singles
-    ]
-
-
-def _block_totals(
-    settled: Settled,
-    estimator: BatchEstimator,
-    points: SweepPoints,
-    inflows: Sequence[Inflow],
-    wholes: Sequence[WholePieces | None],
-) -> Iterator[tuple[int, np.ndarray, PointTotal]]:
-    """(point, numbers, what they add) of one block."""
-    is_return = settled.kind.outputs[0] == "return"
-    own = settled.returns if is_return else settled.advantages
-    signs = np.sign(settled.counted(own))  # the settings of the run are the reference
-    base, values = np.zeros(0), _values(settled)
-    estimates = estimator.estimate_points(settled.prepared, inflows, points.order)
-    for index, (advantages, returns) in zip(points.order, estimates, strict=True):
-        whole = wholes[index]
-        if whole is not None:
-            whole.put_into(advantages, returns)
-        numbers = advantages if not is_return or returns is None else returns
-        counted = settled.counted(numbers)
-        base_index = points.bases[index]
-        if base_index == index:
-            base = counted
-        compared = base if base_index is not None else None
-        total = PointTotal.of(counted, values, signs, is_return=is_return, base=compared)
-        yield index, numbers, total
-
-
-def _values(settled: Settled) -> np.ndarray | None:
-    """V of the steps that count."""
-    if not settled.block.has_values:
-        return None
-    values: np.ndarray = settled.counted(settled.prepared.values).astype(np.float64)
-    return values
-
-
 def _point_totals(
     reading: SettledStream,
     finish: Callable[[int, int, Settled, Carry], np.ndarray],
@@ -359,7 +225,7 @@ def _point_totals(
             theirs = np.sign(numbers)
         else:
             theirs = signs.read(placement)
-        values = None if settings.normalizes else _values(settled)
+        values = None if settings.normalizes else values_that_count(settled)
         counted = settled.counted(numbers), values, settled.counted(theirs)
         is_return = settings.kind.outputs[0] == "return"
         found[0] = found[0].merge(PointTotal.of(*counted, is_return=is_return))

@@ -128,8 +128,7 @@ class BatchEstimator:
         self, block: Block, chosen: Sequence[int], inflows: FloatArray | None = None
     ) -> Iterator[FloatArray]:
         per_launch = max(self.launch_bytes // (_BYTES_PER_CELL * max(block.num_steps, 1)), 1)
-        cuts = block.cuts.copy()
-        cuts[block.lanes.stops - 1] = True
+        cuts = block.piece_ends()
         following = following_values(replace(block, cuts=cuts))
         for first in range(0, len(chosen), per_launch):
             indices = list(chosen[first : first + per_launch])

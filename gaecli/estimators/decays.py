@@ -81,8 +81,7 @@ def _retaining(lengths: FloatArray, retained: float) -> FloatArray:
 
 def _of_trajectories(block: Block, lam_of: Callable[[FloatArray], FloatArray]) -> FloatArray:
     """[N] λ by the length of the trajectory of each step; trajectories are whole."""
-    ends = block.cuts.copy()
-    ends[block.lanes.stops - 1] = True  # nothing comes after a whole stream, cut or not
+    ends = block.piece_ends()  # nothing comes after a whole stream, cut or not
     ends[-1:] = True
     stops = np.flatnonzero(ends) + 1
     counts = np.ones(block.num_steps)

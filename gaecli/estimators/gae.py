@@ -48,7 +48,7 @@ class Gae:
 
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
         """Of a prepared block, as if nothing came after it."""
-        return Estimates(self._scan(block, self._scan_cuts(block), threads))
+        return Estimates(self._scan(block, block.piece_ends(), threads))
 
     def borders(self, block: Block, advantages: FloatArray) -> Borders:
         lanes = block.lanes
@@ -74,9 +74,7 @@ class Gae:
         if not len(entered):
             return advantages
         if len(entered) > MAX_TAILS:
-            return self._scan(
-                block, self._scan_cuts(block), threads, lanes.stops[entered] - 1, inflow[entered]
-            )
+            return self._scan(block, block.piece_ends(), threads, lanes.stops[entered] - 1, inflow[entered])
         settled = advantages.copy()
         for lane in entered.tolist():
             tail = open_tail(block, lane)
@@ -86,11 +84,6 @@ class Gae:
     def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
         """A, and R = A + V."""
         return FinalEstimates(advantages)
-
-    def _scan_cuts(self, block: Block) -> BoolArray:
-        cuts = block.cuts.copy()
-        cuts[block.lanes.stops - 1] = True
-        return cuts
 
     def _scan(
         self,

@@ -106,8 +106,7 @@ def sums_of(block: Block, settings: Settings, *, are_estimates: bool = False) ->
 
 def _lasts(block: Block) -> IndexArray:
     """The last step of each piece of a trajectory that the block has."""
-    is_last = block.cuts.copy()
-    is_last[block.lanes.stops - 1] = True
+    is_last = block.piece_ends()
     is_last[-1:] = True
     return np.flatnonzero(is_last)
 

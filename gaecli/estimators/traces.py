@@ -56,7 +56,7 @@ class TraceEstimator(GatedGae):
         return False
 
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
-        block = self._with_lane_cuts(block)
+        block = replace(block, cuts=block.piece_ends())
         errors = self.errors(block)
         weights = self.weights(block, errors)
         x = weights.errors * errors
@@ -94,7 +94,7 @@ class TraceEstimator(GatedGae):
         if not len(entered):
             return advantages
         if len(entered) > MAX_TAILS:
-            block = self._with_lane_cuts(block)
+            block = replace(block, cuts=block.piece_ends())
             x = np.zeros(block.num_steps)
             x[lanes.stops[entered] - 1] = inflow[entered]
             decays = self._decays(block, self.weights(block, self.errors(block)))
@@ -108,7 +108,7 @@ class TraceEstimator(GatedGae):
     def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
         last = block.lanes.stops - 1
         wants_value = wants_values(block)
-        block = self._with_lane_cuts(block)
+        block = replace(block, cuts=block.piece_ends())
         errors = self.errors(block)
         beyond_weights = np.broadcast_to(gammas(block, self.settings), errors.shape)[last]
         errors[last] += np.where(wants_value, beyond_weights * beyond.values, 0.0)
@@ -152,7 +152,7 @@ class TraceEstimator(GatedGae):
             for lane in through.tolist():
                 gains[lane] = self._products(block, slice(int(first[lane]), int(last[lane]) + 1))[0]
             return gains
-        block = self._with_lane_cuts(block)
+        block = replace(block, cuts=block.piece_ends())
         decays = self._decays(block, self.weights(block, self.errors(block)))
         return products(decays, first, last)
 
@@ -166,9 +166,6 @@ class TraceEstimator(GatedGae):
         decays[-1] = 1.0
         products: FloatArray = np.multiply.accumulate(decays[::-1])[::-1]
         return products
-
-    def _with_lane_cuts(self, block: Block) -> Block:
-        return replace(block, cuts=self._scan_cuts(block))
 
     def _undecided(self, block: Block) -> IndexArray:
         undecided: IndexArray = (block.lanes.stops - 1)[wants_values(block)]

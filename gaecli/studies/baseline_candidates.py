@@ -17,6 +17,7 @@ from gaecli.records import dataclass
 from gaecli.setting_fields import names_of
 from gaecli.settings import Settings
 from gaecli.studies.asked import GroupColumns
+from gaecli.studies.reading import file_settings
 
 #: Columns of numbers that are no rewards, whatever the file is.
 _NO_REWARDS = (*ADVANTAGE_NAMES, *RETURN_NAMES, *GROUP_NAMES, "step", "index", "idx", "id", "epoch", "rank")
@@ -72,11 +73,7 @@ def settings_with(base: Settings, preset: str, estimator: str, **flags: Any) -> 
             estimator=estimator,
             group_column=base.group_column if "group_column" in takes else None,
             rewards=base.rewards if "rewards" in takes else None,
-            columns=base.columns,
-            join=base.join,
-            layout=base.layout,
-            on_nan=base.on_nan,
-            done_at=base.done_at,
+            **file_settings(base),
             **flags,
         )
     except UsageError:
@@ -158,11 +155,7 @@ def reading_with(
             estimator="dr-grpo" if group is not None else "flash-reinforce",
             group_column=group,
             rewards=rewards,
-            columns=columns,
-            join=settings.join,
-            layout=settings.layout,
-            on_nan=settings.on_nan,
-            done_at=settings.done_at,
+            **{**file_settings(settings), "columns": columns},
         )
     except GaeError:
         return None

@@ -27,7 +27,7 @@ from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.assembly import whole_stream
 from gaecli.studies.column import Against, Holds, check_fits
-from gaecli.studies.reading import settled
+from gaecli.studies.reading import file_settings, settled
 from gaecli.studies.row_equations import ColumnEvidence, gather
 from gaecli.studies.search import Model
 
@@ -180,11 +180,7 @@ def _settings(preset: str, settings: Settings, **flags: Any) -> Settings:
     """How the user says that the file is to be read, under a preset's rules; nothing is normalised."""
     return Settings.from_preset(
         preset,
-        done_at=settings.done_at,
-        layout=settings.layout,
-        columns=settings.columns,
-        join=settings.join,
-        on_nan=settings.on_nan,
+        **file_settings(settings),
         bootstrap=settings.bootstrap,
         normalize="none",
         advantage_column=settings.advantage_column,

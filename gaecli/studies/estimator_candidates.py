@@ -13,6 +13,7 @@ from gaecli.settings import Settings
 from gaecli.studies.asked import Only
 from gaecli.studies.candidates import Candidate, CandidateReading
 from gaecli.studies.column import Holds
+from gaecli.studies.reading import file_settings
 from gaecli.studies.sampling import part_of
 
 #: What is GAE with some λ: solved for as GAE, and named beside it.
@@ -61,11 +62,7 @@ def estimator_candidates(settings: Settings, holds: Holds, only: Only) -> Iterat
                     preset,
                     estimator=kind.name,
                     n_steps=n_steps,
-                    done_at=settings.done_at,
-                    layout=settings.layout,
-                    columns=settings.columns,
-                    join=settings.join,
-                    on_nan=settings.on_nan,
+                    **file_settings(settings),
                     bootstrap=settings.bootstrap,
                     normalize="none",
                     **flags,

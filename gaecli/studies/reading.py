@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,6 +31,10 @@ Look = Callable[[int, int, Settled, Carry], R]
 
 #: Share of the memory limit for blocks that are kept from the first look to the second.
 STORE_SHARE = 0.4
+
+
+#: Settings of how files are read, whatever is computed of them.
+_OF_FILES = ("layout", "columns", "join", "on_nan", "done_at")
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +100,11 @@ def check_decays_are_numbers(settings: Settings, command: str) -> None:
             f"`{command}` looks at single steps, and {who} takes several for one",
             hint=f"drop {who}; `gae compute`, `gae inspect` and `gae check` take it",
         )
+
+
+def file_settings(settings: Settings) -> dict[str, Any]:
+    """How the user says that files are to be read, for other settings of what is computed of them."""
+    return {name: getattr(settings, name) for name in _OF_FILES}
 
 
 def only_stream(source: str | Path, settings: Settings, command: str) -> StreamPlan:

@@ -9,6 +9,7 @@ from dataclasses import field
 import numpy as np
 
 from gaecli.moments import Moments
+from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.results import SweepPoint, effective_horizon
 from gaecli.rollouts import Array, FloatArray
@@ -63,6 +64,14 @@ class PointTotal:
             self.same_sign + other.same_sign,
             self.num_zeros + other.num_zeros,
         )
+
+
+def values_that_count(settled: Settled) -> FloatArray | None:
+    """V of the steps that count."""
+    if not settled.block.has_values:
+        return None
+    values: FloatArray = settled.counted(settled.prepared.values).astype(np.float64)
+    return values
 
 
 def _squared_sum(one: FloatArray, other: FloatArray) -> float:
