@@ -29,7 +29,12 @@ _HEADINGS = {
     "reward": "r",
     "value": "V",
     "next_value": "V'",
+    "q": "Q",
     "delta": "δ",
+    "ratio": "ρ",
+    "clipped_ratio": "min ρ",
+    "prob": "π",
+    "trace": "c",
     "discount": "γ^k",
     "contribution": "adds",
     "running_sum": "sum",
@@ -42,7 +47,7 @@ _HEADINGS = {
 _DRAWN = ("contribution", "deviation")
 #: Whole numbers, and flags that mark a line.
 _COUNTS, _MARKS = ("lag", "row"), ("is_this",)
-_LETTERS = {"δ": "delta", "ε": "eps", "Σ": "sum"}
+_LETTERS = {"δ": "delta", "ε": "eps", "Σ": "sum", "ρ": "rho", "π": "pi"}
 
 
 def render_derivation(derivation: Derivation, console: Console) -> None:
@@ -122,7 +127,7 @@ def _table(table: DerivationTable, canvas: Canvas) -> list[Text]:
         return heading
     names = [name for name in table.lines[0] if any(line.get(name) is not None for line in table.lines)]
     drawn = next((name for name in _DRAWN if name in names), None)
-    for left_out in (None, "running_sum", "discount", "next_value", "row"):
+    for left_out in (None, "running_sum", "discount", "clipped_ratio", "next_value", "row"):
         names = [name for name in names if name != left_out]
         for width in _BAR_WIDTHS if drawn is not None else (0,):
             grid = _grid(table.lines, names, drawn, width, canvas)

@@ -25,6 +25,7 @@ from gaecli.results import Derivation, Explanation
 DERIVED = (
     *("mc", "n-step", "grpo", "grpo-batch", "grpo-loo", "dr-grpo", "rloo", "max-rl", "opo", "gpg", "gdpo"),
     *("rf++-baseline", "flash-reinforce"),
+    *("vtrace", "retrace", "q-lambda", "tree-backup", "upgo"),
 )
 
 
