@@ -10,8 +10,8 @@ import numpy as np
 from gaecli.estimators.baselines import divided_by, group_rule
 from gaecli.estimators.stages import BEFORE
 from gaecli.moments import Moments
+from gaecli.pipeline.block_stages import StageTerm
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.groups import StageTerm
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.results import Cell, DerivationTable

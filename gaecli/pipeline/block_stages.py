@@ -16,7 +16,7 @@ from gaecli.estimators.stages import BEFORE, Component, Scaling, ScoreStage, Sta
 from gaecli.moments import GroupedMoments
 from gaecli.pipeline.blocks import Measured
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.group_tables import Constants, KnownGroups, MomentTable, plain
+from gaecli.pipeline.label_tables import Constants, KnownGroups, MomentTable, plain
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray, Names
