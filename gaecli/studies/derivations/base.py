@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
+from functools import cached_property
 
 from gaecli.records import dataclass
 from gaecli.results import BootstrapSource, Cell, DerivationTable
 from gaecli.settings import Settings
+from gaecli.studies.derivations.steps import Steps, steps_of
 from gaecli.studies.locate import Place
 from gaecli.studies.reading import SettledStream
 from gaecli.studies.tail import Tail
@@ -25,15 +27,19 @@ class Question:
     tail: Tail
     #: Keep so many lines of a table; None: all.
     top: int | None
+    #: Those of the reading, or of one stream of rewards in it.
+    settings: Settings
+    #: What the recursion goes over where that is not the steps of the tail.
+    given: Steps | None = None
 
-    @property
-    def settings(self) -> Settings:
-        return self.reading.stream.settings
+    @cached_property
+    def steps(self) -> Steps:
+        return steps_of(self.tail, self.settings) if self.given is None else self.given
 
     @property
     def rows(self) -> Sequence[int | None]:
         """Of the steps of the tail; items of lists have none of their own."""
-        if self.tail.pieces[0].list_offsets is not None:
+        if self.tail.is_in_lists:
             return [None] * self.tail.num_steps
         return [int(row) for row in self.tail.rows]
 
@@ -69,6 +75,8 @@ class Derived:
     derived: float | None = None
     bootstrap: BootstrapSource | None = None
     bootstrap_value: float | None = None
+    #: All that is written at the step, by output, where that is not what the kind of estimator says.
+    outputs: Mapping[str, float] | None = None
     remarks: Sequence[str] = ()
 
 
