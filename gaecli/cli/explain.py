@@ -13,7 +13,8 @@ _TOP = 12
 
 @command(
     *("one_input row the_episode the_step the_env top", ESTIMATOR, DECAYS, OWN, STREAMS, ENDS),
-    *("mask_mode masked_reward", UNITS, "norm_ddof norm_eps norm_floor", GROUPS, ROLE_COLUMNS, SUCCESS),
+    *("mask_mode masked_reward", UNITS, "normalize normalize_by norm_ddof norm_eps norm_floor", GROUPS),
+    *(ROLE_COLUMNS, SUCCESS),
     "advantage_column memory join on_nan document_json",
 )
 def explain(

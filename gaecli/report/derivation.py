@@ -10,6 +10,7 @@ from rich.text import Text
 from gaecli.report.bars import signed_bars
 from gaecli.report.charts import align_decimals, format_number, format_setting
 from gaecli.report.explanation import cut_words, place_lines, stored_items, terminal_words, value_words
+from gaecli.report.normalized import normalization_lines
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import CAUTION, GOOD, QUIET, STRONG, Canvas, plural
@@ -67,6 +68,7 @@ def derivation_lines(derivation: Derivation, canvas: Canvas) -> list[Text]:
             _facts(derivation, canvas),
             *(_table(table, canvas) for table in derivation.tables),
             _check(derivation, canvas),
+            normalization_lines(derivation.normalized, canvas),
             warning_lines(derivation.warnings, canvas),
         ]
     )

@@ -41,6 +41,11 @@ class Finisher:
             [] if self.constants is None else self._stages(file, settled, carry).terms(self.constants, step)
         )
 
+    @property
+    def normalizes(self) -> bool:
+        """After a baseline, if there is one."""
+        return self.constants is not None and not stages_of(self.settings)[-1].is_baseline
+
     def _stages(self, file: int, settled: Settled, carry: Carry) -> BlockStages:
         return BlockStages(settled, carry, self.settings, FilePlace(self.number, file))
 

@@ -10,6 +10,7 @@ from gaecli.records import dataclass
 from gaecli.results import BootstrapSource, Cell, DerivationTable
 from gaecli.settings import Settings
 from gaecli.studies.derivations.steps import Steps, steps_of
+from gaecli.studies.final_numbers import Finisher
 from gaecli.studies.locate import Place
 from gaecli.studies.reading import SettledStream
 from gaecli.studies.tail import Tail
@@ -27,14 +28,20 @@ class Question:
     tail: Tail
     #: Keep so many lines of a table; None: all.
     top: int | None
-    #: Those of the reading, or of one stream of rewards in it.
-    settings: Settings
+    #: What becomes of the numbers of the stream, where they are compared with one another.
+    finish: Finisher
+    #: Those of one stream of rewards; None: those of the reading.
+    of_stream: Settings | None = None
     #: What the recursion goes over where that is not the steps of the tail.
-    given: Steps | None = None
+    over: Steps | None = None
+
+    @property
+    def settings(self) -> Settings:
+        return self.reading.stream.settings if self.of_stream is None else self.of_stream
 
     @cached_property
     def steps(self) -> Steps:
-        return steps_of(self.tail, self.settings) if self.given is None else self.given
+        return steps_of(self.tail, self.settings) if self.over is None else self.over
 
     @property
     def rows(self) -> Sequence[int | None]:
@@ -66,7 +73,7 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class Derived:
-    """As in a `Derivation`."""
+    """As in a `Derivation`: numbers before any normalisation."""
 
     computed: float
     tables: Sequence[DerivationTable]
@@ -75,8 +82,8 @@ class Derived:
     derived: float | None = None
     bootstrap: BootstrapSource | None = None
     bootstrap_value: float | None = None
-    #: All that is written at the step, by output, where that is not what the kind of estimator says.
-    outputs: Mapping[str, float] | None = None
+    #: Of several streams the return of each, by output.
+    returns: Mapping[str, float] = field(default_factory=dict)
     remarks: Sequence[str] = ()
 
 

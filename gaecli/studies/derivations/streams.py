@@ -17,10 +17,10 @@ def by_streams(question: Question, derive: Callable[[Question], Derived]) -> Der
     settings = question.settings
     total = 0.0
     lines: list[dict[str, Cell]] = []
-    tables, outputs, remarks = [], {"advantage": float(question.tail.advantages[0])}, []
+    tables, returns, remarks = [], {}, []
     for number, (one, its_settings) in enumerate(zip(settings.stream, settings.of_streams, strict=True)):
         tail = tail_from(question.reading, question.place, is_whole=True, number=number)
-        found = derive(replace(question, tail=tail, settings=its_settings))
+        found = derive(replace(question, tail=tail, of_stream=its_settings))
         advantage = found.computed if found.derived is None else found.derived
         total += one.weight * advantage
         lines.append(
@@ -37,14 +37,14 @@ def by_streams(question: Question, derive: Callable[[Question], Derived]) -> Der
                 "running_sum": total,
             }
         )
-        outputs[f"return {one.name}"] = float(tail.returns[0])
+        returns[f"return {one.name}"] = float(tail.returns[0])
         tables += [replace(table, title=f"{one.name}: {table.title}") for table in found.tables]
         remarks += [f"{one.name}: {remark}" for remark in found.remarks]
     return Derived(
-        computed=outputs["advantage"],
+        computed=float(question.tail.advantages[0]),
         equation="A = Σ w A of each stream",
         tables=[*tables, question.table("the streams, added up by weight", lines, total)],
         derived=total,
-        outputs=outputs,
+        returns=returns,
         remarks=remarks,
     )

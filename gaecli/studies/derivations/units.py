@@ -30,7 +30,7 @@ def over_units(question: Question, own: Derive) -> Derived | None:
     ours = settings if gamma is None else settings.replace(gamma=gamma, gamma_column=None, turn_gamma=None)
     names = [_named(tail, pooled, number) for number in range(unit, pooled.block.num_steps)]
     block = fill_bootstrap(read_as(pooled.block, ours), ours.bootstrap, is_whole_stream=True)
-    of_units = replace(question, settings=ours, given=steps_from(block, unit, ours, names))
+    of_units = replace(question, of_stream=ours, over=steps_from(block, unit, ours, names))
     found = own(of_units)
     if found is None:
         return None
@@ -94,7 +94,7 @@ def _within(question: Question, pooled: Pooled, at: int, of_units: Derived) -> D
     members = pooled.members[at:][pooled.unit_of[at:] == unit]
     value = float(pooled.block.values[unit])
     gained = (of_units.derived or 0.0) + value
-    second = replace(question, given=_last_rows(tail, members, gained, settings))
+    second = replace(question, over=_last_rows(tail, members, gained, settings))
     found = sum_of_errors(second)
     assert found is not None
     turn = {f"{name} over units": of_units.numbers.get(name) for name in ("γ", "λ", "V")}
