@@ -165,7 +165,7 @@ def tail_from(
             if step is None:
                 return
             _check_has_advantage(settled, step, place)
-            grouping = grouping_of(settled, reading.stream.settings)
+            grouping = grouping_of(settled, reading.stream.settings.group_columns)
             begun = _begun(*_of_stream(settled, carry, number), start, step)
             begun.group = None if grouping is None else grouping.label(step)
         elif begun.chain >= 0:
