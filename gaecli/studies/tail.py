@@ -114,7 +114,7 @@ def bootstrap_of(block: Block, settings: Settings) -> BootstrapSource:
 
 
 @dataclass(eq=False)
-class _Pieces:
+class _TailPieces:
     """Collected as blocks come by."""
 
     blocks: list[Block] = field(default_factory=list)
@@ -136,10 +136,10 @@ class _Pieces:
 
 
 @dataclass(eq=False)
-class _Begun:
+class _FoundStep:
     """What the block with the step says of its trajectory."""
 
-    pieces: _Pieces = field(default_factory=_Pieces)
+    pieces: _TailPieces = field(default_factory=_TailPieces)
     first: int = 0
     #: Number of the trajectory if it comes from an earlier block, if it goes on in a later one; -1: it does not.
     head: int = -1
@@ -156,7 +156,7 @@ def tail_from(
     `is_whole`: all of the trajectory is asked for, not what follows alone. `number`: that of one stream of rewards;
     None: what is written of all of them, along the first.
     """
-    begun: _Begun | None = None
+    begun: _FoundStep | None = None
 
     def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
         nonlocal begun
@@ -176,7 +176,7 @@ def tail_from(
             break
     if begun is None:
         raise DataError(f"row {place.row:,} of `{place.path}` holds no step that has an advantage")
-    before = _before(reading, place, begun.head, number) if is_whole and begun.head >= 0 else _Pieces()
+    before = _before(reading, place, begun.head, number) if is_whole and begun.head >= 0 else _TailPieces()
     return _tail(before, begun)
 
 
@@ -187,7 +187,7 @@ def _of_stream(settled: Settled, carry: Carry, number: int | None) -> tuple[Sett
     return of_streams[number], carry if number == 0 else carry.others[number - 1]
 
 
-def _tail(before: _Pieces, begun: _Begun) -> Tail:
+def _tail(before: _TailPieces, begun: _FoundStep) -> Tail:
     pieces = begun.pieces
 
     def all_of(name: str) -> FloatArray:
@@ -239,12 +239,12 @@ def _check_has_advantage(settled: Settled, step: int, place: Place) -> None:
     raise DataError(f"row {place.row:,} of `{place.path}` {why}")
 
 
-def _begun(settled: Settled, carry: Carry, start: int, step: int) -> _Begun:
+def _begun(settled: Settled, carry: Carry, start: int, step: int) -> _FoundStep:
     """What the block has of the trajectory of its step."""
     block = settled.prepared
     before = np.flatnonzero(block.cuts[:step])
     first = int(before[-1]) + 1 if len(before) else 0
-    found = _Begun(is_in_lists=settled.block.list_offsets is not None)
+    found = _FoundStep(is_in_lists=settled.block.list_offsets is not None)
     lanes = np.flatnonzero((block.lanes.starts <= step) & (step < block.lanes.stops))
     stop = _stop(block, step, block.num_steps)
     if len(lanes):
@@ -264,7 +264,7 @@ def _stop(block: Block, first: int, stop: int) -> int:
     return first + int(np.argmax(cuts)) + 1 if cuts.any() else stop
 
 
-def _go_on(begun: _Begun, settled: Settled, carry: Carry, start: int) -> None:
+def _go_on(begun: _FoundStep, settled: Settled, carry: Carry, start: int) -> None:
     block = settled.prepared
     lanes = np.flatnonzero(carry.head_chains == begun.chain)
     if len(lanes):
@@ -274,9 +274,9 @@ def _go_on(begun: _Begun, settled: Settled, carry: Carry, start: int) -> None:
         begun.pieces.add(start, settled, slice(first, stop))
 
 
-def _before(reading: SettledStream, place: Place, chain: int, number: int | None) -> _Pieces:
+def _before(reading: SettledStream, place: Place, chain: int, number: int | None) -> _TailPieces:
     """What earlier blocks have of the trajectory."""
-    pieces = _Pieces()
+    pieces = _TailPieces()
 
     def look(file: int, start: int, settled: Settled, carry: Carry) -> bool:
         if step_at(file, start, settled, place) is not None:

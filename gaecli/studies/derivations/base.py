@@ -9,7 +9,7 @@ from functools import cached_property
 from gaecli.records import dataclass
 from gaecli.results import BootstrapSource, Cell, DerivationTable
 from gaecli.settings import Settings
-from gaecli.studies.derivations.steps import Steps, steps_of
+from gaecli.studies.derivations.steps import RecursionSteps, steps_of
 from gaecli.studies.final_numbers import Finisher
 from gaecli.studies.locate import Place
 from gaecli.studies.reading import SettledStream
@@ -33,14 +33,14 @@ class Question:
     #: Those of one stream of rewards; None: those of the reading.
     of_stream: Settings | None = None
     #: What the recursion goes over where that is not the steps of the tail.
-    over: Steps | None = None
+    over: RecursionSteps | None = None
 
     @property
     def settings(self) -> Settings:
         return self.reading.stream.settings if self.of_stream is None else self.of_stream
 
     @cached_property
-    def steps(self) -> Steps:
+    def steps(self) -> RecursionSteps:
         return steps_of(self.tail, self.settings) if self.over is None else self.over
 
     @property

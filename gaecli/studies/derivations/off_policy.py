@@ -168,7 +168,7 @@ def _coefficients(of: _Traces, gammas: FloatArray) -> FloatArray:
 
 
 def _num_reached(traces: FloatArray) -> int:
-    """Steps up to the first after this one that hands nothing on; all, where each does."""
+    """RecursionSteps up to the first after this one that hands nothing on; all, where each does."""
     stops = np.flatnonzero(traces[1:] == 0.0)
     return int(stops[0]) + 2 if len(stops) else len(traces)
 

@@ -8,7 +8,7 @@ from gaecli.results import Cell
 from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.studies.derivations.base import Derived, Question
-from gaecli.studies.derivations.steps import Steps
+from gaecli.studies.derivations.steps import RecursionSteps
 
 
 def monte_carlo(question: Question) -> Derived | None:
@@ -114,7 +114,7 @@ def _power(settings: Settings) -> str:
     return "γ^k" if settings.gamma_column is None else "(Π γ)"
 
 
-def _gamma(steps: Steps, step: int, settings: Settings) -> dict[str, Cell]:
+def _gamma(steps: RecursionSteps, step: int, settings: Settings) -> dict[str, Cell]:
     """γ of a step, where steps have each their own."""
     return {} if settings.gamma_column is None else {"gamma": float(steps.gammas[step])}
 

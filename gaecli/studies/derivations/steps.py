@@ -17,7 +17,7 @@ from gaecli.studies.tail import Tail, bootstrap_of
 
 
 @dataclass(frozen=True, eq=False)
-class Steps:
+class RecursionSteps:
     """[K] each, the last one being the end of the trajectory."""
 
     #: Of each, what the file calls it: its row, or the rows that it is made of.
@@ -34,7 +34,7 @@ class Steps:
     value_lams: FloatArray | None
     #: The trace passes it without decay (`--mask-mode gated`).
     is_passed: BoolArray
-    #: Steps of the whole trajectory that count, by which λ may go.
+    #: RecursionSteps of the whole trajectory that count, by which λ may go.
     length: int
     has_values: bool
     bootstrap: BootstrapSource
@@ -55,7 +55,7 @@ class Steps:
         return found
 
 
-def steps_of(tail: Tail, settings: Settings) -> Steps:
+def steps_of(tail: Tail, settings: Settings) -> RecursionSteps:
     """The rows of the trajectory; items of lists have none of their own."""
     names: list[Mapping[str, Cell]] = [
         {"row": None if tail.is_in_lists else row} for row in tail.rows.tolist()
@@ -63,7 +63,9 @@ def steps_of(tail: Tail, settings: Settings) -> Steps:
     return steps_from(tail.block, tail.first, settings, names)
 
 
-def steps_from(block: Block, first: int, settings: Settings, names: Sequence[Mapping[str, Cell]]) -> Steps:
+def steps_from(
+    block: Block, first: int, settings: Settings, names: Sequence[Mapping[str, Cell]]
+) -> RecursionSteps:
     """Of a block that is one trajectory, from its step `first` on; `names` are of those."""
     block = fill_bootstrap(block, settings.bootstrap, is_whole_stream=True)
     here = slice(first, None)
@@ -77,7 +79,7 @@ def steps_from(block: Block, first: int, settings: Settings, names: Sequence[Map
     passed = masked if settings.mask_mode == "gated" else no
     following = np.where(passed & block.cuts, 0.0, following_values(block))
     of_returns = value_lams(block, settings) if settings.kind.name == "gae" else None
-    return Steps(
+    return RecursionSteps(
         names=names,
         rewards=block.rewards[here].astype(np.float64),
         values=block.values[here].astype(np.float64),

@@ -16,7 +16,7 @@ from gaecli.rollouts import FloatArray
 from gaecli.settings import Settings
 from gaecli.studies.derivations.base import Derived, Question
 from gaecli.studies.derivations.returns import before_each, one_gamma
-from gaecli.studies.derivations.steps import Steps
+from gaecli.studies.derivations.steps import RecursionSteps
 
 _BY_LENGTH = ("lam_alpha", "lam_retain", "lam_value_alpha", "lam_value_retain")
 
@@ -85,18 +85,18 @@ def _mean_of_windows(question: Question) -> Derived:
     )
 
 
-def _weights(steps: Steps, of: FloatArray) -> FloatArray:
+def _weights(steps: RecursionSteps, of: FloatArray) -> FloatArray:
     return before_each(steps.decays(of))[:-1]
 
 
-def _accumulated(steps: Steps) -> FloatArray:
+def _accumulated(steps: RecursionSteps) -> FloatArray:
     """brax: A is one step on the λ-return of the next one, so λ of the first step is not in it."""
     decays = steps.decays(steps.lams)
     return before_each(np.concatenate((steps.gammas[:1] * steps.is_step[:1], decays[1:])))[:-1]
 
 
 def _num_reached(weights: FloatArray) -> int:
-    """Steps up to the first that nothing of reaches this one."""
+    """RecursionSteps up to the first that nothing of reaches this one."""
     none = np.flatnonzero(weights == 0.0)
     return int(none[0]) if len(none) else len(weights)
 
@@ -125,7 +125,7 @@ def _table(
     return question.table(title, lines, total)
 
 
-def _decays(settings: Settings, steps: Steps) -> dict[str, Any]:
+def _decays(settings: Settings, steps: RecursionSteps) -> dict[str, Any]:
     """γ, λ, and the length that λ goes by."""
     found: dict[str, Any] = one_gamma(settings)
     if not settings.uses("lam"):
@@ -141,7 +141,7 @@ def _lam(letter: str, lams: FloatArray, column: str | None) -> dict[str, float |
     return {letter: float(lams[0])} if column is None or letter != "λ" else {}
 
 
-def _equation(settings: Settings, steps: Steps, *, is_accumulated: bool) -> str:
+def _equation(settings: Settings, steps: RecursionSteps, *, is_accumulated: bool) -> str:
     delta = "δ = r + γ V' - V"
     if settings.estimator == "td0":
         return f"A = {delta}"
@@ -152,7 +152,7 @@ def _equation(settings: Settings, steps: Steps, *, is_accumulated: bool) -> str:
     return f"A = Σ w δ,  {weight},  {delta}"
 
 
-def _remarks(settings: Settings, steps: Steps) -> list[str]:
+def _remarks(settings: Settings, steps: RecursionSteps) -> list[str]:
     found = []
     if settings.uses("lam") and settings.lam_alpha is not None:
         found.append(

@@ -15,7 +15,7 @@ from gaecli.results import Cell, DerivationTable
 from gaecli.rollouts import IndexArray
 from gaecli.settings import Settings
 from gaecli.studies.derivations.base import Derive, Derived, Question
-from gaecli.studies.derivations.steps import Steps, steps_from
+from gaecli.studies.derivations.steps import RecursionSteps, steps_from
 from gaecli.studies.derivations.sums import sum_of_errors
 from gaecli.studies.tail import Tail
 
@@ -119,14 +119,14 @@ def _within(question: Question, pooled: Pooled, at: int, of_units: Derived) -> D
     )
 
 
-def _last_rows(tail: Tail, members: IndexArray, gained: float, settings: Settings) -> Steps:
+def _last_rows(tail: Tail, members: IndexArray, gained: float, settings: Settings) -> RecursionSteps:
     """Rows of one unit as a trajectory of their own, which is terminal."""
     count = len(members)
     values = tail.block.values[members].astype(np.float64)
     rewards = np.zeros(count)
     rewards[-1] = gained
     every = tail.block.num_steps
-    return Steps(
+    return RecursionSteps(
         names=[_name(tail, step) for step in members.tolist()],
         rewards=rewards,
         values=values,
