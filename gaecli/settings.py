@@ -58,6 +58,8 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "done_at": get_args(DoneAt),
     "mask_mode": get_args(MaskMode),
 }
+#: What presets alone decide along with a setting that an estimator may not look at.
+_OF_PRESETS: Mapping[str, tuple[str, ...]] = {"recursion": ("turn_gamma",)}
 _TRUNCATIONS = tuple(word for word in get_args(Truncation) if word != "ask")
 
 
@@ -325,6 +327,10 @@ def _preset_settings(preset: Preset, kind: EstimatorKind | None) -> dict[str, An
         chosen["normalize"] = "none"
     if "truncation" in kind.unused:
         chosen["truncation"] = "exact"
+    for of in kind.unused:
+        chosen.update(
+            {name: None for name in (*FAMILIES.get(of, ()), *_OF_PRESETS.get(of, ())) if name in chosen}
+        )
     chosen |= score_rules(preset.name, kind.name)
     if "pg_bar" in kind.takes:
         from gaecli.off_policy_settings import clip_rules

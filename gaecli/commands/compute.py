@@ -20,10 +20,10 @@ from gaecli.estimators.registry import make_estimator
 from gaecli.estimators.stages import ScoreStage, stages_of
 from gaecli.kernels.devices import BREAK_EVEN_STEPS, choose_device
 from gaecli.kernels.torch_import import one_thread_per_operation, start_torch_import
+from gaecli.pipeline.block_stages import StageTables, merged_tables
 from gaecli.pipeline.blocks import BlockStore
 from gaecli.pipeline.clock import Stopwatch
-from gaecli.pipeline.group_tables import Constants
-from gaecli.pipeline.groups import StageTables, merged_tables
+from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.reading_errors import not_done

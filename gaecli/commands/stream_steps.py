@@ -12,8 +12,8 @@ from gaecli.commands.warnings import behind_cache, findings, only_file
 from gaecli.estimators.stages import stages_of
 from gaecli.kernels.devices import Device
 from gaecli.pipeline.apply import Totals
-from gaecli.pipeline.group_tables import Constants
 from gaecli.pipeline.header_notes import earlier_columns, names_alike, stored_settings
+from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised, with_outcomes

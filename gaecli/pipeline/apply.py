@@ -11,10 +11,10 @@ import numpy as np
 from gaecli.estimators.bootstrap import needs_bootstrap
 from gaecli.formats.base import OutputColumn
 from gaecli.moments import Moments
+from gaecli.pipeline.block_stages import Staged
 from gaecli.pipeline.column_builder import ColumnBuilder
 from gaecli.pipeline.column_statistics import Tally
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.groups import Staged
 from gaecli.pipeline.settle import Settled, is_real
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray, num_runs

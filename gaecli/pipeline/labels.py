@@ -14,7 +14,7 @@ from gaecli.labels.weights import ProgressScale, advantage_weights, progress_mad
 from gaecli.moments import Moments
 from gaecli.pipeline.column_builder import TEXTS, ColumnBuilder, as_written
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.group_tables import plain
+from gaecli.pipeline.label_tables import plain
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, FloatArray, Labels

@@ -9,7 +9,7 @@ import numpy as np
 from gaecli.errors import DataError
 from gaecli.estimators.stages import Statistic
 from gaecli.moments import GroupedMoments
-from gaecli.pipeline.group_tables import LabelTable, MomentTable, plain
+from gaecli.pipeline.label_tables import LabelTable, MomentTable, plain
 
 #: Scores of the samples of one rollout differ by no more than this of themselves, as float32 keeps them.
 _SAME = 1e-6

@@ -21,12 +21,12 @@ from gaecli.estimators.stages import ScoreStage, stages_of
 from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.evidence.unused_flags import EndsUnrecognised
 from gaecli.layouts.row_order import NeedsKeys, NeedsWholeStream, RowOrder
+from gaecli.pipeline.block_stages import StageTables
 from gaecli.pipeline.blocks import BlockAddress, BlockStore, BlockSummary
 from gaecli.pipeline.combine import Carry, combine
-from gaecli.pipeline.group_tables import Constants
-from gaecli.pipeline.groups import StageTables
 from gaecli.pipeline.judging.continuity import Edges
 from gaecli.pipeline.judging.judge import StreamEvidence, judge
+from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.tasks import Carries, LookUnit, MeasureUnit, SummariseUnit, SurveyUnit

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from gaecli.estimators.stages import Statistic
 from gaecli.formats.base import OutputColumn
 from gaecli.pipeline.apply import Totals, finish_block
+from gaecli.pipeline.block_stages import BlockStages, FilePlace
 from gaecli.pipeline.blocks import (
     BlockAddress,
     BlockReader,
@@ -24,8 +25,7 @@ from gaecli.pipeline.blocks import (
     summarise,
 )
 from gaecli.pipeline.combine import Carry, empty_carry
-from gaecli.pipeline.group_tables import Constants
-from gaecli.pipeline.groups import BlockStages, FilePlace
+from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import FileSource, OpenFile
 from gaecli.pipeline.settle import Settled, settle
 from gaecli.pipeline.sketches import Sketch, sketch_of

@@ -10,9 +10,9 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from gaecli.estimators.stages import stages_of
+from gaecli.pipeline.block_stages import BlockStages, FilePlace, StageTerm, by_columns, merged_tables
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.group_tables import Constants, plain
-from gaecli.pipeline.groups import BlockStages, FilePlace, StageTerm, by_columns, merged_tables
+from gaecli.pipeline.label_tables import Constants, plain
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, FloatArray, IndexArray
@@ -40,6 +40,11 @@ class Finisher:
         return (
             [] if self.constants is None else self._stages(file, settled, carry).terms(self.constants, step)
         )
+
+    @property
+    def normalizes(self) -> bool:
+        """After a baseline, if there is one."""
+        return self.constants is not None and not stages_of(self.settings)[-1].is_baseline
 
     def _stages(self, file: int, settled: Settled, carry: Carry) -> BlockStages:
         return BlockStages(settled, carry, self.settings, FilePlace(self.number, file))

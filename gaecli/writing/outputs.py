@@ -16,7 +16,7 @@ from gaecli.formats.stored import own_columns
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.column_builder import output_dtypes
-from gaecli.pipeline.group_tables import Constants
+from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.stream import SummarisedStream

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from gaecli.engines.base import CarryOut, run_here
 from gaecli.formats.base import FileWriter, SidecarWriter, WritePlan, record_of
 from gaecli.pipeline.apply import Totals
+from gaecli.pipeline.block_stages import FilePlace
 from gaecli.pipeline.group_facts import facts_of
-from gaecli.pipeline.group_tables import Constants
-from gaecli.pipeline.groups import FilePlace
+from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import FileSource, OpenFile
 from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.tasks import Carries, FinishedBlock, FinishUnit
