@@ -141,7 +141,7 @@ def tail_from(reading: SettledStream, place: Place) -> Tail:
             step = step_at(file, start, settled, place)
             if step is not None:
                 _check_has_advantage(settled, step, place)
-                grouping = grouping_of(settled, reading.stream.settings)
+                grouping = grouping_of(settled, reading.stream.settings.group_columns)
                 tail.group = None if grouping is None else grouping.label(step)
                 _collect(tail, settled, carry, start, step)
         elif tail.chain >= 0:

@@ -84,7 +84,7 @@ def group_baseline(question: Question) -> Derived | None:
 
 def _add(group: _Members, settled: Settled, question: Question, start: int, step: int | None) -> None:
     """The trajectories of the block that are of the group; each is where its last step is."""
-    grouping = grouping_of(settled, question.settings)
+    grouping = grouping_of(settled, question.settings.group_columns)
     ends = settled.entering("trajectories")
     assert ends is not None
     every = np.flatnonzero(ends)
