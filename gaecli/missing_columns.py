@@ -56,9 +56,9 @@ def missing_role(file: RolloutFile, role: str, flag: str, kind: EstimatorKind) -
             for other in ESTIMATORS.values()
             if role not in other.roles and not other.is_scored
         ]
-        flag, where = _success(file) if role == "reward" else (None, "")
-        if flag is not None:
-            hint += f"; `--success-column {flag}` makes rewards of success{where}"
+        found, where = _success(file) if role == "reward" else (None, "")
+        if found is not None:
+            hint += f"; `--success-column {found}` makes rewards of success{where}"
         elif without:
             hint += f"; {' and '.join(without)} {'needs' if len(without) == 1 else 'need'} none"
     return MissingRoleError(
