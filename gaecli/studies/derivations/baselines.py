@@ -118,6 +118,8 @@ def _derived(settings: Settings, group: _Members, question: Question) -> float:
             return 0.0
         return score / _divisor(1.0, settings) if name == "grpo" else score
     mean = sum(group.scores) / n
+    if name == "max-rl" and settings.group_eps is not None:
+        return (score - mean) / (mean + settings.group_eps) if score != mean else 0.0
     if name in _CENTRED:
         return _CENTRED[name](score, mean, n)
     std = (sum((one - mean) ** 2 for one in group.scores) / (n - group_rule(settings).ddof)) ** 0.5
