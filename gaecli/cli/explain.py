@@ -13,7 +13,13 @@ _TOP = 12
 
 @command(
     *("one_input row the_episode the_step the_env top", ESTIMATOR, "gamma lam", OWN, ENDS),
-    *("mask_mode masked_reward", "norm_ddof norm_eps norm_floor", GROUPS, ROLE_COLUMNS, SUCCESS),
+    *(
+        "mask_mode masked_reward",
+        "normalize normalize_by norm_ddof norm_eps norm_floor",
+        GROUPS,
+        ROLE_COLUMNS,
+        SUCCESS,
+    ),
     "advantage_column memory join on_nan document_json",
 )
 def explain(

@@ -16,10 +16,12 @@ from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.settings import RunOptions, Settings
 from gaecli.storage.places import Places
 from gaecli.studies.derivations import Question, derive
+from gaecli.studies.final_numbers import finisher
 from gaecli.studies.locate import Place, StepQuery, locate
+from gaecli.studies.normalized import normalized_number
 from gaecli.studies.reading import SettledStream, check_decays_are_numbers, only_stream, read_stream
 from gaecli.studies.stored_advantage import stored_advantage
-from gaecli.studies.tail import Tail, tail_from
+from gaecli.studies.tail import tail_from
 
 #: Estimators that are the sum of (γλ)ˡ δ, and the λ of those that have but one.
 _SUMS_OF_DELTAS = {"gae": None, "td-lambda": None, "td0": 0.0}
@@ -59,9 +61,8 @@ def explain(
         with told(plan.paths[0]):
             reading = read_stream(plan, settings, memory_bytes)
             place = locate(reading.stream, query)
-            tail = tail_from(reading, place)
-            found = _explanation if is_sum else _derivation
-            return places.shown_in(found(reading, place, tail, top))
+            question = Question(reading, place, tail_from(reading, place), top, finisher(reading))
+            return places.shown_in(_explanation(question) if is_sum else _derivation(question))
 
 
 def _check_is_plain(settings: Settings) -> None:
@@ -85,7 +86,8 @@ def _key(reading: SettledStream, place: Place) -> dict[str, object]:
     return dict(place.key) or episode_keys(opened.file, opened.layout.roles, [place.row])[0]
 
 
-def _explanation(reading: SettledStream, place: Place, tail: Tail, top: int | None) -> Explanation:
+def _explanation(question: Question) -> Explanation:
+    reading, place, tail = question.reading, question.place, question.tail
     settings, stream = reading.stream.settings, reading.stream
     only_lam = _SUMS_OF_DELTAS[settings.estimator]
     gamma, lam = settings.gamma, settings.lam if only_lam is None else only_lam
@@ -97,6 +99,7 @@ def _explanation(reading: SettledStream, place: Place, tail: Tail, top: int | No
     rows = tail.rows
     has_rows = stream.layout.row_is != "trajectory"
     recursion = float(tail.advantages[0])
+    normalized = normalized_number(reading, place, question.finish)
     return Explanation(
         path=str(place.path),
         row=place.row,
@@ -114,18 +117,20 @@ def _explanation(reading: SettledStream, place: Place, tail: Tail, top: int | No
         mixture=float(parts.k_step_sums[-1]),
         delta_sum=float(parts.running_sums[-1]),
         recursion=recursion,
-        steps=_steps(parts, rewards, values, following, deltas, rows if has_rows else None, top),
-        stored=stored_advantage(reading, place, recursion),
+        steps=_steps(parts, rewards, values, following, deltas, rows if has_rows else None, question.top),
+        normalized=normalized,
+        stored=stored_advantage(reading, place, recursion, normalized),
         warnings=[*stream.warnings, *stored_settings(stream.opened)],
     )
 
 
-def _derivation(reading: SettledStream, place: Place, tail: Tail, top: int | None) -> Derivation:
-    stream = reading.stream
-    settings = stream.settings
-    question = Question(reading, place, tail, top)
+def _derivation(question: Question) -> Derivation:
+    reading, place, tail = question.reading, question.place, question.tail
+    stream, settings = reading.stream, reading.stream.settings
     found = derive(question)
-    outputs = {"advantage": found.computed, "return": float(tail.returns[0])}
+    normalized = normalized_number(reading, place, question.finish)
+    written = found.computed if normalized is None else normalized.written
+    outputs = {"advantage": written, "return": float(tail.returns[0])}
     if settings.kind.outputs[0] == "return":
         outputs["return"] = found.computed
     return Derivation(
@@ -147,7 +152,8 @@ def _derivation(reading: SettledStream, place: Place, tail: Tail, top: int | Non
         bootstrap=found.bootstrap,
         bootstrap_value=found.bootstrap_value,
         remarks=found.remarks,
-        stored=stored_advantage(reading, place, found.computed),
+        normalized=normalized,
+        stored=stored_advantage(reading, place, found.computed, normalized),
         warnings=[*stream.warnings, *stored_settings(stream.opened)],
     )
 

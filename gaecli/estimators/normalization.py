@@ -138,6 +138,8 @@ class NormConstants:
     std: float
     scale: float
     is_degenerate: bool
+    #: What is taken off: the mean, but for one rule.
+    centre: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +195,7 @@ class GroupConstants:
             float(self.stds[index]),
             float(self.scales[index]),
             is_degenerate=bool(self.are_degenerate[index]),
+            centre=float(self.centres[index]),
         )
 
 
@@ -202,4 +205,4 @@ def _without_rounding(means: FloatArray, stds: FloatArray) -> FloatArray:
 
 
 def normalize(advantages: FloatArray, constants: NormConstants) -> FloatArray:
-    return (advantages - constants.mean) * constants.scale
+    return (advantages - constants.centre) * constants.scale

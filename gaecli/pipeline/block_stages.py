@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gaecli.estimators.normalization import GroupConstants, NormRule
+from gaecli.estimators.normalization import GroupConstants, NormConstants, NormRule
 from gaecli.estimators.stages import BEFORE, Component, Scaling, ScoreStage, Statistic, stages_of
 from gaecli.moments import GroupedMoments
 from gaecli.pipeline.blocks import Measured
@@ -67,9 +67,10 @@ class StageTerm(NamedTuple):
     score_name: str
     #: What is compared: rows with equal values in these columns, or all of a file, of an episode, or of the run.
     scope: str
+    #: Of the rows that this one is compared with, and what they have in common.
+    label: Hashable
+    group: NormConstants
     score: float
-    num_compared: int
-    mean: float
     scale: float
     weight: float
     contribution: float
@@ -108,25 +109,34 @@ class BlockStages:
         for number, (stage, known) in enumerate(zip(self.stages, constants, strict=True)):
             for component in stage.components:
                 scope = component.centre.statistic.scope
-                keys, groups, _ = self._groups_of(component.centre, known)
-                means, counts = keys.of_steps(groups.centres), keys.of_steps(groups.counts)
-                score, mean = float(self._score(component.score)[step]), float(_at(means, step))
+                label, group = self._group_at(component.centre, known[component.centre], step)
+                score = float(self._score(component.score)[step])
                 made = float(self._made_of(component, known)[step])
                 found.append(
                     StageTerm(
                         number,
                         component.score,
                         ", ".join(scope.columns) or scope.within,
+                        label,
+                        group,
                         score,
-                        int(_at(counts, step)),
-                        mean,
-                        made / component.weight / (score - mean) if made else 0.0,
+                        made / component.weight / (score - group.centre) if made else 0.0,
                         component.weight,
                         made,
                     )
                 )
             self._now = self._after(stage, known)
         return found
+
+    def _group_at(self, scaling: Scaling, known: KnownGroups, step: int) -> tuple[Hashable, NormConstants]:
+        """The group of one step, by its label and with all that is known of it."""
+        statistic = scaling.statistic
+        keys = self._keys_of(statistic.scope.columns, statistic.scope.within)
+        index = 0 if keys.indices is None else int(keys.indices[step])
+        (label,) = plain(keys.labels[index : index + 1])
+        if keys.are_local is None or not keys.are_local[index]:
+            return label, known.group(label)
+        return label, scaling.rule.constants(self._moments(statistic, keys).group(index))
 
     def _made_of(self, component: Component, known: Mapping[Scaling, KnownGroups]) -> FloatArray:
         return self._after(ScoreStage([component]), known).advantages
@@ -245,11 +255,6 @@ class BlockStages:
                 found = GroupKeys(None, [label])
             self._keys[columns, within] = found
         return found
-
-
-def _at(numbers: Array, step: int) -> float:
-    """Of one step, where there is a number for each or one for all."""
-    return float(numbers[step] if np.ndim(numbers) else numbers)
 
 
 def _has_gaps(score: FloatArray, settled: Settled) -> bool:

@@ -41,6 +41,11 @@ class Finisher:
             [] if self.constants is None else self._stages(file, settled, carry).terms(self.constants, step)
         )
 
+    @property
+    def normalizes(self) -> bool:
+        """After a baseline, if there is one."""
+        return self.constants is not None and not stages_of(self.settings)[-1].is_baseline
+
     def _stages(self, file: int, settled: Settled, carry: Carry) -> BlockStages:
         return BlockStages(settled, carry, self.settings, FilePlace(self.number, file))
 
@@ -78,10 +83,10 @@ class Grouping:
         return result
 
 
-def grouping_of(settled: Settled, settings: Settings) -> Grouping | None:
-    """None where nothing is grouped."""
-    if not settings.group_columns:
+def grouping_of(settled: Settled, columns: tuple[str, ...]) -> Grouping | None:
+    """By equal values in all of the columns; None without columns."""
+    if not columns:
         return None
-    keys = by_columns(settled.block, settings.group_columns)
+    keys = by_columns(settled.block, columns)
     assert keys.indices is not None
     return Grouping(keys.indices, plain(keys.labels))

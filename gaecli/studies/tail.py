@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
 
 from gaecli.errors import DataError
+from gaecli.estimators.decays import gammas, lams
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
@@ -85,6 +86,19 @@ class Tail:
     def extra(self, name: str) -> FloatArray:
         return np.concatenate([piece.extras[name] for piece in self.pieces]).astype(np.float64)
 
+    def gammas(self, settings: Settings) -> FloatArray:
+        """[K] of each step."""
+        return self._of_pieces(gammas, settings)
+
+    def lams(self, settings: Settings) -> FloatArray:
+        return self._of_pieces(lams, settings)
+
+    def _of_pieces(
+        self, decays: Callable[[Block, Settings], float | FloatArray], settings: Settings
+    ) -> FloatArray:
+        parts = [np.broadcast_to(decays(piece, settings), piece.num_steps) for piece in self.pieces]
+        return np.concatenate(parts).astype(np.float64)
+
     def following(self, settings: Settings) -> FloatArray:
         """V(s'): given, or that of the next step, or what the policy puts at the end; 0 where terminal."""
         values = self.values
@@ -127,7 +141,7 @@ def tail_from(reading: SettledStream, place: Place) -> Tail:
             step = step_at(file, start, settled, place)
             if step is not None:
                 _check_has_advantage(settled, step, place)
-                grouping = grouping_of(settled, reading.stream.settings)
+                grouping = grouping_of(settled, reading.stream.settings.group_columns)
                 tail.group = None if grouping is None else grouping.label(step)
                 _collect(tail, settled, carry, start, step)
         elif tail.chain >= 0:

@@ -10,12 +10,17 @@ from collections.abc import Mapping
 from gaecli.studies.derivations.base import Derive, Derived, Question
 from gaecli.studies.derivations.baselines import group_baseline
 from gaecli.studies.derivations.inputs import inputs
+from gaecli.studies.derivations.off_policy import off_policy
 from gaecli.studies.derivations.returns import monte_carlo, n_step
 
 __all__ = ["Derived", "Question", "derive"]
 
 #: By the name of the estimator. Every other one that compares groups has that of the group baselines.
-DERIVATIONS: Mapping[str, Derive] = {"mc": monte_carlo, "n-step": n_step}
+DERIVATIONS: Mapping[str, Derive] = {
+    "mc": monte_carlo,
+    "n-step": n_step,
+    **dict.fromkeys(("vtrace", "retrace", "q-lambda", "tree-backup", "upgo"), off_policy),
+}
 
 
 def derive(question: Question) -> Derived:

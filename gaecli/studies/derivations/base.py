@@ -8,6 +8,7 @@ from dataclasses import field
 from gaecli.records import dataclass
 from gaecli.results import BootstrapSource, Cell, DerivationTable
 from gaecli.settings import Settings
+from gaecli.studies.final_numbers import Finisher
 from gaecli.studies.locate import Place
 from gaecli.studies.reading import SettledStream
 from gaecli.studies.tail import Tail
@@ -25,6 +26,8 @@ class Question:
     tail: Tail
     #: Keep so many lines of a table; None: all.
     top: int | None
+    #: What becomes of the numbers of the stream, where they are compared with one another.
+    finish: Finisher
 
     @property
     def settings(self) -> Settings:
@@ -60,7 +63,7 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class Derived:
-    """As in a `Derivation`."""
+    """As in a `Derivation`: numbers before any normalisation."""
 
     computed: float
     tables: Sequence[DerivationTable]

@@ -77,12 +77,14 @@ def n_step(question: Question) -> Derived | None:
     end = f"the trajectory ends after {len(steps):,} of {settings.n_steps:,} steps: the window is clipped"
     return Derived(
         computed=float(tail.advantages[0]),
-        equation="A = Σ γ^k δ for k = 0 … m - 1,  δ = r + γ V' - V",
+        equation="A = Σ γ^k δ = Σ γ^k r + γ^m V' - V for k = 0 … m - 1,  δ = r + γ V' - V",
         numbers={
             "γ": gamma,
             "n": settings.n_steps,
             "m": len(steps),
             "V": float(values[0]),
+            "V'": last,
+            "γ^m V'": gamma ** len(steps) * last,
             "R = A + V": total + float(values[0]),
         },
         tables=[question.table("TD errors of the window, discounted", lines, total)],
