@@ -122,7 +122,8 @@ def explain(
         **settings: as for `compute`.
 
     Returns:
-        An `Explanation` of estimators that are sums of (γλ)ˡ δ: gae, td-lambda and td0; a `Derivation` of others.
+        An `Explanation` where the number is a sum of (γλ)ˡ δ: of gae, td-lambda and td0 with one γ and one λ; a
+        `Derivation` of all else.
     """
     from gaecli.commands.explain import explain as run
     from gaecli.studies.locate import StepQuery
@@ -184,11 +185,16 @@ def verify(
         column: the advantages, or the returns; another usual name for the same will do.
         column_source: the file they stand in, if it is another one with the same rows.
         **settings: how the file is to be read, as for `compute`. `preset` and `estimator` try that one only,
-            `group_column` and `n_steps` those groups and that window.
+            `group_column` and `n_steps` those groups and that window; `reward` (`rewards`), `sample_of` and other
+            columns of scores are as for `compute`, but that weights are looked for where none is given.
     """
     from gaecli.commands.verify import verify as run
+    from gaecli.studies.asked import SCORE_COLUMNS
 
     only = {name: settings.pop(name, None) for name in ("preset", "estimator", "group_column", "n_steps")}
+    named = [settings.pop(name) for name in ("reward", "rewards") if name in settings]
+    only["rewards"] = named[0] if named else None
+    only["score_columns"] = {name: settings.pop(name, None) for name in SCORE_COLUMNS}
     computed, options = split_settings(settings)
     return run(
         source,

@@ -371,6 +371,8 @@ class Verification:
     estimators: Sequence[str] = ()
     #: Columns that were tried as those that tell groups apart.
     groups_tried: Sequence[str] = ()
+    #: What was fitted beside γ and λ, and what the column leaves open of it.
+    remarks: Sequence[str] = ()
 
     @property
     def best(self) -> Attempt:

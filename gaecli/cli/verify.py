@@ -10,9 +10,12 @@ from gaecli.cli.command import Given, command
 from gaecli.cli.options import ROLE_COLUMNS
 from gaecli.results import Verification
 
+_SCORE_COLUMNS = ("sample_of", "batch_column", "length_column", "state_column", "baseline_column")
+
 
 @command(
     "one_input against against_file only_preset only_estimator only_groups only_n_steps bootstrap done_at layout",
+    f"rewards {' '.join(_SCORE_COLUMNS)}",
     ROLE_COLUMNS,
     "memory join document_json quiet on_nan",
 )
@@ -36,6 +39,7 @@ def verify(
     Exit code 0 if one reproduces it at every row, to the rounding of float32; 3 if none does. A whitened
     column counts as reproduced if one scale and shift lead to it, a constant one does not.
     """
+    columns, rewards = given.taken(_SCORE_COLUMNS), given.taken(["rewards"])["rewards"]
     settings = given.settings()
     from gaecli.commands.verify import verify as run
 
@@ -48,6 +52,8 @@ def verify(
         estimator=only_estimator,
         group_column=only_groups or None,
         n_steps=only_n_steps,
+        rewards=rewards or None,
+        score_columns=columns,
         memory_bytes=given.memory_bytes,
     )
     _show(found, as_json=json, quiet=quiet)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gaecli.columns import find_roles
 from gaecli.errors import GaeError, UsageError
 from gaecli.estimator_kinds import ESTIMATORS, estimator_name
 from gaecli.formats.registry import open_file
+from gaecli.group_settings import weighed_rewards
 from gaecli.layouts.singles import as_scalars
 from gaecli.pipeline.reading_errors import told
 from gaecli.presets import find_preset
 from gaecli.results import Verification
-from gaecli.setting_fields import names_of
+from gaecli.setting_fields import names_of, setting_flag
 from gaecli.settings import RunOptions, Settings
 from gaecli.storage.places import Places
 from gaecli.studies.asked import Asked, GroupColumns, Only
@@ -33,6 +34,8 @@ def verify(
     estimator: str | None = None,
     group_column: str | Sequence[str] | None = None,
     n_steps: int | None = None,
+    rewards: Mapping[str, float] | Sequence[str] | None = None,
+    score_columns: Mapping[str, str | None] | None = None,
     memory_bytes: int = 1 << 30,
 ) -> Verification:
     """Try every preset and estimator, with the γ and λ that fit its rules to the column.
@@ -45,6 +48,8 @@ def verify(
         preset, estimator: try this one only.
         group_column: what tells groups apart, one column or several; else columns of usual names are tried.
         n_steps: of `n-step`; else usual numbers are tried.
+        rewards: what scores are made of, as `compute` has it; weights that none of them has are looked for.
+        score_columns: `sample_of` and the like, of `gaecli.studies.asked.SCORE_COLUMNS`.
         memory_bytes: the file is held in memory as a whole; one that takes more is refused.
 
     Raises:
@@ -55,8 +60,10 @@ def verify(
     preset = None if preset is None else find_preset(preset).name
     names = names_of(group_column if isinstance(group_column, str | None) else tuple(group_column))
     groups: GroupColumns = names[0] if len(names) == 1 else names or None
-    only = Only(preset, estimator_name(estimator), n_steps, groups)
-    _check(only)
+    weighed, has_weights = weighed_rewards(rewards)
+    columns = {name: column for name, column in (score_columns or {}).items() if column is not None}
+    only = Only(preset, estimator_name(estimator), n_steps, groups, weighed, not has_weights, columns)
+    _check(only, settings)
     if preset is not None:
         check_decays_are_numbers(settings.replace(preset=preset), "gae verify")
     given = [source] if column_source is None else [source, column_source]
@@ -77,13 +84,26 @@ def verify(
             return places.shown_in(_verify(asked))
 
 
-def _check(only: Only) -> None:
+def _check(only: Only, settings: Settings) -> None:
     estimator, n_steps = only.estimator, only.n_steps
     if estimator is not None and estimator not in ESTIMATORS:
         raise UsageError(f"`--estimator` is `{estimator}`; it must be one of {', '.join(ESTIMATORS)}")
     if only.group_column is not None and not only.may_be_grouped:
         raise UsageError(
             f"`--group-column` says nothing to `--estimator {estimator}`", hint="drop `--group-column`"
+        )
+    if estimator is not None:
+        unused = [setting_flag(name) for name in only.score_columns.keys() - only.says_to(estimator).keys()]
+        if only.rewards and not ESTIMATORS[estimator].uses("rewards"):
+            unused.append("--reward")
+        if unused:
+            raise UsageError(
+                f"`{unused[0]}` says nothing to `--estimator {estimator}`", hint=f"drop `{unused[0]}`"
+            )
+    if only.rewards and settings.columns.get("reward") not in (None, next(iter(only.rewards))):
+        raise UsageError(
+            "`--reward-column` names the one column of rewards, and `--reward` several",
+            hint="drop `--reward-column`, or name its column with `--reward` too",
         )
     if n_steps is not None and n_steps < 1:
         raise UsageError(f"`--n-steps` is {n_steps}; it must be a whole number, 1 at least")

@@ -39,6 +39,7 @@ def verification_lines(verification: Verification, canvas: Canvas) -> list[Text]
         [
             _header(verification, canvas),
             _best(verification, canvas),
+            _remarks(verification, canvas),
             _deviations(verification, canvas),
             _attempts(verification, canvas),
             warning_lines(verification.warnings, canvas),
@@ -113,6 +114,14 @@ def _error(best: Attempt) -> list[Text]:
     if best.max_error is None:
         return [Text("no row to compare")]
     return [Text(f"largest {format_number(best.max_error)}"), Text(f"RMS {format_number(best.rms_error)}")]
+
+
+def _remarks(verification: Verification, canvas: Canvas) -> list[Text]:
+    return [
+        line
+        for remark in verification.remarks
+        for line in paragraph(Text(canvas.clean(remark)), canvas.width)
+    ]
 
 
 def _deviations(verification: Verification, canvas: Canvas) -> list[Text]:

@@ -88,10 +88,10 @@ class Grouping:
         return result
 
 
-def grouping_of(settled: Settled, settings: Settings) -> Grouping | None:
-    """None where nothing is grouped."""
-    if not settings.group_columns:
+def grouping_of(settled: Settled, columns: tuple[str, ...]) -> Grouping | None:
+    """By equal values in all of the columns; None without columns."""
+    if not columns:
         return None
-    keys = by_columns(settled.block, settings.group_columns)
+    keys = by_columns(settled.block, columns)
     assert keys.indices is not None
     return Grouping(keys.indices, plain(keys.labels))
