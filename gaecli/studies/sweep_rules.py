@@ -25,7 +25,7 @@ from gaecli.studies.sweep_points import SweepPoints
 from gaecli.studies.sweep_totals import PointTotal, values_that_count
 
 #: A stream by its number.
-Numbered = tuple[int, StreamPlan]
+NumberedStream = tuple[int, StreamPlan]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ def rules_side_by_side(
 
     One that a later rule cannot read has been compared with the others by then: they begin again without it.
     """
-    good: list[Numbered] = list(enumerate(plans))
+    good: list[NumberedStream] = list(enumerate(plans))
     while good:
         with closing(_Rules(points, output, memory_bytes, tried)) as rules:
             left = rules.read(good)
@@ -75,7 +75,7 @@ class _Rules:
     def close(self) -> None:
         self._open.close()
 
-    def read(self, good: list[Numbered]) -> list[Numbered] | None:
+    def read(self, good: list[NumberedStream]) -> list[NumberedStream] | None:
         """None where it is done; else the streams that are left."""
         for index in range(len(self._points.points)):
             readings = self._readings(index, good)
@@ -88,7 +88,7 @@ class _Rules:
                 self._look_through(index, number, plan, readings[number], finish)
         return None
 
-    def _readings(self, index: int, good: list[Numbered]) -> dict[int, SettledStream]:
+    def _readings(self, index: int, good: list[NumberedStream]) -> dict[int, SettledStream]:
         """Of the streams that this rule can read, by number."""
         settings, types = self._points.points[index], LabelTypes()
         memory = self._memory // max(len(good), 1)
