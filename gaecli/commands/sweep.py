@@ -28,6 +28,7 @@ from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.judging.continuity import Continuity
 from gaecli.pipeline.label_types import LabelTypes
 from gaecli.pipeline.notes import merged
+from gaecli.pipeline.outcomes import success_summary
 from gaecli.pipeline.reading_errors import not_done
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
@@ -37,7 +38,12 @@ from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.places import Places
 from gaecli.studies.columns_out import ColumnsOut
 from gaecli.studies.final_numbers import finishers
-from gaecli.studies.reading import SettledStream, check_decays_are_numbers, read_stream
+from gaecli.studies.reading import (
+    SettledStream,
+    check_decays_are_numbers,
+    longest_episode,
+    read_stream,
+)
 from gaecli.studies.sign_spool import SignSpool
 from gaecli.studies.sweep_grid import grid_totals, read_grid
 from gaecli.studies.sweep_points import SweepPoints, grid_of, side_by_side
@@ -124,16 +130,29 @@ class _Swept:
     counts: EpisodeCounts = field(default_factory=EpisodeCounts)
     files: list[SweepFile] = field(default_factory=list)
     warnings: list[WarningNote] = field(default_factory=list)
+    #: Where success makes the rewards: the steps of the longest episode of all inputs, and those that succeeded.
+    longest_episode: int = 0
+    num_successes: int = 0
 
     def __post_init__(self) -> None:
         self.explained = [Explained() for _ in self.totals]
 
+    def _longest(self, plans: Sequence[StreamPlan], settings: Settings) -> int:
+        """Steps of the longest episode of all inputs, where success makes the rewards by it."""
+        if settings.success_column is None or len(plans) < 2:
+            return 0
+        memory = self.options.memory_bytes
+        found = [self._tried(plan, partial(longest_episode, plan, settings, memory)) for plan in plans]
+        return max((longest for longest in found if longest is not None), default=0)
+
     def grid(self, plans: Sequence[StreamPlan]) -> None:
         """One reading of each stream, with every point of the grid."""
+        longest = self._longest(plans, self.points.reference)
         for number, plan in enumerate(plans):
 
             def look(plan: StreamPlan = plan, number: int = number) -> None:
-                reading = read_grid(plan, number, self.points, self.options.memory_bytes, self.options.device)
+                memory, device = self.options.memory_bytes, self.options.device
+                reading = read_grid(plan, number, self.points, memory, device, longest)
                 by_point, totals = grid_totals(reading, self.points, self.output)
                 self._add(list(enumerate(by_point)))
                 self._know(plan, reading, totals)
@@ -147,8 +166,11 @@ class _Swept:
             for index, settings in enumerate(self.points.points):
                 readings: list[tuple[StreamPlan, SettledStream]] = []
                 memory, types = self.options.memory_bytes // max(len(good), 1), LabelTypes()
+                longest = self._longest([plan for _, plan in good], settings)
                 for number, plan in good:
-                    read = partial(read_stream, plan, settings, memory, number=number)
+                    read = partial(
+                        read_stream, plan, settings, memory, number=number, longest_episode=longest
+                    )
                     reading = self._tried(plan, partial(_beside, types, read))
                     if reading is not None:
                         readings.append((plan, reading))
@@ -180,6 +202,9 @@ class _Swept:
     def _know(self, plan: StreamPlan, reading: SettledStream, totals: Totals) -> None:
         self.counts += totals.counts
         self.continuity.add(reading.stream.edges)
+        opened = reading.stream.opened
+        self.longest_episode = max(self.longest_episode, opened.longest_episode)
+        self.num_successes += sum(one.num_successes for one in opened.outcomes or ())
         self.warnings += reading.stream.warnings
         self.warnings += reading_notes(totals, self.points.reference, only_file(plan))
         layout = reading.stream.layout.name
@@ -202,6 +227,9 @@ class _Swept:
             streams=describe_streams(plans),
             warnings=merged([*self.warnings, *self.continuity.notes()]),
             seconds=seconds,
+            success=success_summary(
+                reference, self.longest_episode, self.counts.episodes, self.num_successes
+            ),
         )
 
 
