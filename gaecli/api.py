@@ -122,7 +122,8 @@ def explain(
         **settings: as for `compute`.
 
     Returns:
-        An `Explanation` of estimators that are sums of (γλ)ˡ δ: gae, td-lambda and td0; a `Derivation` of others.
+        An `Explanation` where the number is a sum of (γλ)ˡ δ: of gae, td-lambda and td0 with one γ and one λ; a
+        `Derivation` of all else.
     """
     from gaecli.commands.explain import explain as run
     from gaecli.studies.locate import StepQuery

@@ -87,6 +87,11 @@ def check(settings: SettingFields) -> None:
             raise UsageError(f"`--estimator {settings.estimator}` {what}", hint=hint)
     check_choices(settings, _CHOICES)
     _check_rewards(settings)
+    if settings.estimator == "passk" and settings.singleton == "raw":
+        raise UsageError(
+            "`--singleton raw` keeps a score, and `--estimator passk` gives the best response what it is better by",
+            hint="pass `--singleton zero` for an advantage of 0, or `--singleton error`",
+        )
     if settings.group_ddof not in (None, 0, 1):
         raise UsageError(f"`--group-ddof` is {settings.group_ddof}; it must be 0 or 1")
     for name in ("group_eps", "step_weight"):

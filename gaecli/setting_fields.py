@@ -194,7 +194,7 @@ class SettingFields(LabelFields):
     scale_rewards: ScaleRewards | None = None
     #: Column -> weight: the score is their weighted sum. Empty: that of the one reward column.
     rewards: Mapping[str, float] = field(default_factory=dict)
-    #: A trajectory without any reward is an error, or is compared with none and gets 0.
+    #: A trajectory without any reward is an error, is compared with none and gets 0, or counts as one with score 0.
     unscored: Unscored = "error"
     #: Rows with equal values are samples of one rollout, and count once.
     sample_of: str | None = None

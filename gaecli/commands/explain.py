@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gaecli.commands.single_rows import episode_keys
-from gaecli.errors import UsageError
+from gaecli.decay_settings import OPTIONAL
 from gaecli.estimators.decomposition import Decomposition, decompose
 from gaecli.pipeline.header_notes import stored_settings
 from gaecli.pipeline.reading_errors import told
@@ -19,7 +19,7 @@ from gaecli.studies.derivations import Question, derive
 from gaecli.studies.final_numbers import finisher
 from gaecli.studies.locate import Place, StepQuery, locate
 from gaecli.studies.normalized import normalized_number
-from gaecli.studies.reading import SettledStream, check_decays_are_numbers, only_stream, read_stream
+from gaecli.studies.reading import SettledStream, only_stream, read_stream
 from gaecli.studies.stored_advantage import stored_advantage
 from gaecli.studies.tail import tail_from
 
@@ -45,38 +45,36 @@ def explain(
         memory_bytes: as for `compute`.
 
     Returns:
-        An `Explanation` of estimators that are sums of (γλ)ˡ δ: gae, td-lambda and td0; a `Derivation` of others.
+        An `Explanation` where the number is a sum of (γλ)ˡ δ: of gae, td-lambda and td0 with one γ and one λ; a
+        `Derivation` of all else.
 
     Raises:
         GaeError: as `compute` would, or because there is no such step.
     """
     settings = settings or Settings()
-    check_decays_are_numbers(settings, "gae explain")
-    is_sum = settings.estimator in _SUMS_OF_DELTAS
-    if is_sum:
-        _check_is_plain(settings)
+    is_plain = _is_plain(settings)
     with Places(RunOptions(dry_run=True)) as places:
         (local,) = places.inputs.fetched([source])
         plan = only_stream(local, settings, "gae explain")
         with told(plan.paths[0]):
             reading = read_stream(plan, settings, memory_bytes)
             place = locate(reading.stream, query)
-            question = Question(reading, place, tail_from(reading, place), top, finisher(reading))
-            return places.shown_in(_explanation(question) if is_sum else _derivation(question))
+            tail = tail_from(reading, place, is_whole=not is_plain)
+            question = Question(reading, place, tail, top, finisher(reading))
+            return places.shown_in(_explanation(question) if is_plain else _derivation(question))
 
 
-def _check_is_plain(settings: Settings) -> None:
-    if settings.uses("recursion") and settings.convention.recursion != "gae":
-        who = f"preset `{settings.preset}`"
-    elif settings.uses("lam_alpha") and settings.lam_alpha is not None:
-        who = f"`--lam-alpha {settings.lam_alpha:g}`"
-    elif settings.mask_mode == "gated":
-        who = "`--mask-mode gated`"
-    else:
-        return
-    raise UsageError(
-        f"{who} is not the sum of (γλ)ˡ δ that `gae explain` takes apart",
-        hint=f"`gae presets {settings.preset}` has its formulas",
+def _is_plain(settings: Settings) -> bool:
+    """The number is Σ (γλ)ˡ δ with one γ and one λ, over the steps of the file."""
+    has_one_lam = not any(getattr(settings, name) is not None for name in (*OPTIONAL, "lam_alpha"))
+    is_gae = not settings.uses("recursion") or settings.convention.recursion == "gae"
+    return (
+        settings.estimator in _SUMS_OF_DELTAS
+        and (has_one_lam or (not settings.uses("lam") and settings.gamma_column is None))
+        and is_gae
+        and settings.mask_mode != "gated"
+        and not settings.stream
+        and not settings.is_over_units
     )
 
 
@@ -133,6 +131,9 @@ def _derivation(question: Question) -> Derivation:
     outputs = {"advantage": written, "return": float(tail.returns[0])}
     if settings.kind.outputs[0] == "return":
         outputs["return"] = found.computed
+    outputs = {name: outputs[name] for name in settings.kind.outputs}
+    if found.returns:
+        outputs = {"advantage": written, **found.returns}
     return Derivation(
         path=str(place.path),
         row=place.row,
@@ -145,7 +146,7 @@ def _derivation(question: Question) -> Derivation:
         tables=found.tables,
         derived=found.derived,
         computed=found.computed,
-        outputs={name: outputs[name] for name in settings.kind.outputs},
+        outputs=outputs,
         num_steps=tail.num_steps,
         end=tail.end,
         end_row=question.rows[-1],

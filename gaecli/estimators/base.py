@@ -32,6 +32,8 @@ class Scores(NamedTuple):
     by_name: Mapping[str, FloatArray]
     #: [N] steps of trajectories without any. None: all have one.
     unscored: BoolArray | None
+    #: The same, where they have a score of 0 all the same (`--unscored counted`).
+    scored_as_zero: BoolArray | None
     #: In place of the estimates, where those are a sum over the trajectory.
     estimates: FloatArray | None
 

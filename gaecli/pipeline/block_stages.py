@@ -120,7 +120,7 @@ class BlockStages:
                         label,
                         group,
                         score,
-                        made / component.weight / (score - group.mean) if made else 0.0,
+                        made / component.weight / (score - group.centre) if made else 0.0,
                         component.weight,
                         made,
                     )
@@ -149,7 +149,7 @@ class BlockStages:
         for component in stage.components:
             rule = component.centre.rule
             keys, groups, local = self._groups_of(component.centre, known)
-            means, scales = keys.of_steps(groups.means), keys.of_steps(groups.scales)
+            means, scales = keys.of_steps(groups.centres), keys.of_steps(groups.scales)
             if component.spread is not None:
                 spread, others, _ = self._groups_of(component.spread, known)
                 scales = scales * spread.of_steps(others.scales)
@@ -158,6 +158,8 @@ class BlockStages:
                 if rule.scale == "std of others":
                     theirs = (keys.of_steps(column) for column in (groups.counts, groups.means, groups.m2s))
                     moved = rule.beside_others(moved, *theirs)
+                elif rule.scale == "second":
+                    moved = np.maximum(moved, 0.0)
             if component.weight != 1.0:
                 moved *= component.weight
             if len(stage.components) > 1 and _has_gaps(moved, self.settled):
@@ -185,7 +187,7 @@ class BlockStages:
         keys = self._keys_of(statistic.scope.columns, statistic.scope.within)
         if keys.are_local is None or not keys.are_local.any():
             return keys, known[scaling].of(keys.labels, scaling.rule), None
-        local = scaling.rule.of_groups(_only(self._moments(statistic, keys), keys.are_local))
+        local = scaling.rule.of_groups(self._moments(statistic, keys).only(keys.are_local))
         shared = np.flatnonzero(~keys.are_local)
         if not len(shared):
             return keys, local, local
@@ -217,8 +219,14 @@ class BlockStages:
 
         weighing = None if weights is None else chosen(weights)
         if keys.indices is None:
-            return GroupedMoments.of_all(chosen(score), weighing)
-        return GroupedMoments.of(chosen(score), chosen(keys.indices), len(keys.labels), weighing)
+            return GroupedMoments.of_all(chosen(score), weighing, with_largest=statistic.with_largest)
+        return GroupedMoments.of(
+            chosen(score),
+            chosen(keys.indices),
+            len(keys.labels),
+            weighing,
+            with_largest=statistic.with_largest,
+        )
 
     def _entering(self, statistic: Statistic) -> BoolArray | None:
         """The steps that are looked at; None: all."""
@@ -253,15 +261,6 @@ def _has_gaps(score: FloatArray, settled: Settled) -> bool:
     """A row may have no score; that other numbers are none is an error."""
     with np.errstate(over="ignore", invalid="ignore"):
         return settled.kind.is_scored and bool(np.isnan(score.sum()))
-
-
-def _only(moments: GroupedMoments, are_local: BoolArray) -> GroupedMoments:
-    return GroupedMoments(
-        np.where(are_local, moments.counts, 0.0),
-        np.where(are_local, moments.means, 0.0),
-        np.where(are_local, moments.m2s, 0.0),
-        None if moments.members is None else np.where(are_local, moments.members, 0.0),
-    )
 
 
 def by_columns(block: Block, columns: tuple[str, ...]) -> GroupKeys:

@@ -125,6 +125,8 @@ class MomentTable:
             self._room = self._room.padded(max(want, 2 * have))
         if found.members is not None:
             self._room = self._room.weighted()
+        if found.largest is not None:
+            self._room = self._room.ranked()
         self._room.put(rows, self._room.take(rows).merge(found))
 
     def merge_table(self, other: MomentTable) -> None:

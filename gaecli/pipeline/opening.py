@@ -31,7 +31,7 @@ from gaecli.pipeline.reading_errors import told
 from gaecli.records import dataclass
 from gaecli.setting_fields import setting_flag
 from gaecli.settings import Settings
-from gaecli.sources.inputs import StreamPlan
+from gaecli.sources.inputs import StreamPlan, told_success
 from gaecli.summary import WarningNote
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ class FileSource:
     def open(self) -> OpenFile:
         with told(self.path):
             file = open_file(self.path) if self.opener is None else self.opener.open(self.path)
-        return _opened(as_found(file, self.singles), self.settings, self.rows_per_block, self.row_order)
+            file = told_success(as_found(file, self.singles), self.opener, self.settings)
+        return _opened(file, self.settings, self.rows_per_block, self.row_order)
 
 
 @dataclass(frozen=True, eq=False)

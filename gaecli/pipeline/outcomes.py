@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
+from gaecli.datasets.lerobot_success import check_agreement
 from gaecli.errors import UsageError
 from gaecli.label_summary import SuccessSummary
 from gaecli.labels.outcomes import EpisodeOutcomes, Outcomes, SuccessRule, linked
@@ -16,6 +17,7 @@ from gaecli.settings import Settings
 
 def outcomes_known(opened: OpenStream, summaries: Sequence[BlockSummary], combined: Combined) -> OpenStream:
     """The stream with rewards of its own, by the longest episode of those that are known so far."""
+    check_agreement([one.file for one in opened.files])
     parts = [summary.parts for summary in summaries if summary.parts is not None]
     tally, outcomes = linked(parts, combined.successors)
     settings = opened.settings

@@ -46,6 +46,8 @@ class Settled:
     scores: Mapping[str, FloatArray] = field(default_factory=dict)
     #: [N] steps of trajectories that have no score at all. None: every score is there.
     unscored: BoolArray | None = None
+    #: [N] those that have none and count as 0. None: there are none such.
+    scored_as_zero: BoolArray | None = None
     #: By name, the block with the rewards of each stream (`--stream`); `advantages` are their weighted sum.
     streams: Mapping[str, Settled] = field(default_factory=dict)
 
@@ -127,9 +129,10 @@ def _settled(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     kind = estimator.settings.kind
     if kind.is_scored:
         prepared = replace(prepared, terminated=prepared.cuts)
-    scores, unscored = NO_SCORES, None
+    scores, unscored, as_zero = NO_SCORES, None, None
     if scanned.sums is not None:
-        scores, unscored, whole = scanned.sums.scores(prepared, LaneSums(carry.head_sums, carry.tail_sums))
+        totals = LaneSums(carry.head_sums, carry.tail_sums)
+        scores, unscored, as_zero, whole = scanned.sums.scores(prepared, totals)
         advantages = advantages if whole is None else whole
     if unscored is not None:
         estimated = _all_of(estimated, ~unscored)
@@ -148,6 +151,7 @@ def _settled(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
         measures_units,
         scores,
         unscored,
+        as_zero,
     )
 
 

@@ -31,11 +31,15 @@ _HEADINGS = {
     "value": "V",
     "next_value": "V'",
     "q": "Q",
+    "gamma": "γ",
+    "lam": "λ",
     "delta": "δ",
     "ratio": "ρ",
     "clipped_ratio": "min ρ",
     "prob": "π",
     "trace": "c",
+    "k_step_advantage": "A(k)",
+    "weight": "w",
     "discount": "γ^k",
     "contribution": "adds",
     "running_sum": "sum",
@@ -46,9 +50,11 @@ _HEADINGS = {
 }
 #: What bars are drawn of, the first of these that is there.
 _DRAWN = ("contribution", "deviation")
+#: What goes, one after the other, where the page is narrow.
+_LEFT_OUT = ("running_sum", "discount", "clipped_ratio", "next_value", "row", "value", "reward")
 #: Whole numbers, and flags that mark a line.
-_COUNTS, _MARKS = ("lag", "row"), ("is_this",)
-_LETTERS = {"δ": "delta", "ε": "eps", "Σ": "sum", "ρ": "rho", "π": "pi"}
+_COUNTS, _MARKS = ("lag", "row", "item", "steps"), ("is_this",)
+_LETTERS = {"δ": "delta", "ε": "eps", "Σ": "sum", "Π": "product", "ρ": "rho", "π": "pi"}
 
 
 def render_derivation(derivation: Derivation, console: Console) -> None:
@@ -129,7 +135,7 @@ def _table(table: DerivationTable, canvas: Canvas) -> list[Text]:
         return heading
     names = [name for name in table.lines[0] if any(line.get(name) is not None for line in table.lines)]
     drawn = next((name for name in _DRAWN if name in names), None)
-    for left_out in (None, "running_sum", "discount", "clipped_ratio", "next_value", "row"):
+    for left_out in (None, *_LEFT_OUT):
         names = [name for name in names if name != left_out]
         for width in _BAR_WIDTHS if drawn is not None else (0,):
             grid = _grid(table.lines, names, drawn, width, canvas)

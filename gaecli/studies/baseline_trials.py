@@ -18,7 +18,7 @@ from gaecli.studies.row_equations import ROUNDINGS
 from gaecli.studies.scores import ScoredCells
 
 #: Estimators whose scale is by the standard deviation of the group, which may be 0.
-_DIVIDED = ("grpo", "gdpo", "gigpo")
+_DIVIDED = ("grpo", "gdpo", "gigpo", "passk")
 #: What the best rule leaves is the noise of the column: others may leave so many times as much, and are it too.
 _NOISE = 4.0
 #: A reading counts if it explains so many of the rows that deviate.

@@ -24,7 +24,7 @@ from gaecli.results import Derivation, Explanation
 #: Those that have an equation here. All others show what goes in.
 DERIVED = (
     *("mc", "n-step", "grpo", "grpo-batch", "grpo-loo", "dr-grpo", "rloo", "max-rl", "opo", "gpg", "gdpo"),
-    *("rf++-baseline", "flash-reinforce"),
+    *("rf++-baseline", "flash-reinforce", "passk"),
     *("vtrace", "retrace", "q-lambda", "tree-backup", "upgo"),
 )
 #: What is written of them is normalised where nothing is said.
@@ -169,6 +169,18 @@ def test_a_baseline_shows_the_scores_of_the_group_and_what_is_made_of_them(
     assert [line["row"] for line in table.lines] == members
     assert [line["row"] for line in table.lines if line["is_this"]] == [row]
     assert found.numbers["n"] == len(members)
+    assert found.derived == pytest.approx(advantage, rel=1e-12)
+    assert found.computed == pytest.approx(advantage, rel=1e-12)
+
+
+@pytest.mark.parametrize(("row", "advantage"), [(7, 3 / (3**0.5 + 1e-6)), (5, 0.0), (0, 0.0)])
+def test_the_best_of_a_group_is_shown_beside_the_next_one(prompts: Path, row: int, advantage: float) -> None:
+    how = {"preset": "verl", "estimator": "passk", "group_column": "prompt"}
+    with pytest.raises(DataError, match="single trajectory") as caught:
+        explained(prompts, row, **how)
+    assert "raw" not in str(caught.value.hint)
+    found = explained(prompts, row, **how, singleton="zero")
+    assert found.equation == "A = (s - second of the best) / (std + ε)"
     assert found.derived == pytest.approx(advantage, rel=1e-12)
     assert found.computed == pytest.approx(advantage, rel=1e-12)
 

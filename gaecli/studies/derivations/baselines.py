@@ -115,6 +115,8 @@ def _derived(settings: Settings, group: _Members, question: Question) -> float:
             return 0.0
         return score / _divisor(1.0, settings) if name == "grpo" else score
     mean = sum(group.scores) / n
+    if name == "max-rl" and settings.group_eps is not None:
+        return (score - mean) / (mean + settings.group_eps) if score != mean else 0.0
     if name in _CENTRED:
         return _CENTRED[name](score, mean, n)
     std = (sum((one - mean) ** 2 for one in group.scores) / (n - group_rule(settings).ddof)) ** 0.5
@@ -155,7 +157,12 @@ def _parts(terms: Sequence[StageTerm], question: Question) -> list[DerivationTab
     for term in terms:
         total += term.contribution
         name = "score" if term.score_name == BEFORE else term.score_name
-        line: dict[str, Cell] = {"of": name, "over": term.scope, "score": term.score, "mean": term.group.mean}
+        line: dict[str, Cell] = {
+            "of": name,
+            "over": term.scope,
+            "score": term.score,
+            "mean": term.group.centre,
+        }
         lines.append({**line, "scale": term.scale, "weight": term.weight, "contribution": term.contribution})
     return [question.table("baseline: weight (s - mean) scale", lines, total)]
 

@@ -14,7 +14,7 @@ def inputs(question: Question) -> Derived:
     outputs = settings.kind.outputs
     computed = tail.advantages if "advantage" in outputs else tail.returns
     following = tail.following(settings)
-    extras = {name: tail.extra(name) for name in tail.pieces[0].extras}
+    extras = {name: tail.extra(name) for name in tail.extras}
     lines = []
     for lag in range(min(tail.num_steps, _NEIGHBOURS + 1)):
         line: dict[str, Cell] = {"lag": lag, "row": question.rows[lag], "reward": float(tail.rewards[lag])}

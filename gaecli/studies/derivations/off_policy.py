@@ -94,7 +94,7 @@ def _q_lambda(tail: Tail, settings: Settings, errors: FloatArray) -> _Traces:
 
 
 def _tree_backup(tail: Tail, settings: Settings, errors: FloatArray) -> _Traces:
-    has_prob = "prob" in tail.pieces[0].extras
+    has_prob = "prob" in tail.extras
     probabilities = tail.extra("prob") if has_prob else np.exp(tail.extra("log_prob"))
     probabilities = np.minimum(probabilities, 1.0)
     traces = tail.lams(settings) * probabilities
@@ -139,7 +139,7 @@ _WEIGHTS = {
 
 
 def _ratios(tail: Tail) -> FloatArray:
-    if "ratio" in tail.pieces[0].extras:
+    if "ratio" in tail.extras:
         return tail.extra("ratio")
     with np.errstate(over="ignore"):
         found: FloatArray = np.exp(tail.extra("log_prob") - tail.extra("behaviour_log_prob"))
@@ -168,7 +168,7 @@ def _coefficients(of: _Traces, gammas: FloatArray) -> FloatArray:
 
 
 def _num_reached(traces: FloatArray) -> int:
-    """Steps up to the first after this one that hands nothing on; all, where each does."""
+    """RecursionSteps up to the first after this one that hands nothing on; all, where each does."""
     stops = np.flatnonzero(traces[1:] == 0.0)
     return int(stops[0]) + 2 if len(stops) else len(traces)
 
