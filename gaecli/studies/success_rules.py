@@ -66,7 +66,7 @@ def success_readings(asked: Asked, success: OfSuccess, holds: Holds) -> Iterator
 
     `UsageError` where it tells none.
     """
-    ends = _Ends.of(asked, success, holds)
+    ends = _ColumnAtEnds.of(asked, success, holds)
     rewards = get_args(SuccessReward) if success.reward is None else (success.reward,)
     if success.failure_cost is not None and success.reward is None:
         rewards = tuple(name for name in rewards if name != "sparse")
@@ -100,7 +100,7 @@ _NO_FAILURE = {
 
 
 @dataclass(frozen=True, eq=False)
-class _Ends:
+class _ColumnAtEnds:
     """The column at the ends of episodes."""
 
     longest: int
@@ -113,7 +113,7 @@ class _Ends:
     rounding: float
 
     @classmethod
-    def of(cls, asked: Asked, success: OfSuccess, holds: Holds) -> _Ends:
+    def of(cls, asked: Asked, success: OfSuccess, holds: Holds) -> _ColumnAtEnds:
         reading = _reading(asked, success, holds)
         block = reading.block
         is_step = np.ones(block.num_steps, np.bool_) if block.is_step is None else block.is_step
