@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -40,6 +41,12 @@ STORE_SHARE = 0.4
 _OF_FILES = ("layout", "columns", "join", "on_nan", "done_at", *SUCCESS_SETTINGS)
 
 
+class Tried(Protocol):
+    """Gives what the call gives, or None and makes a note of why the stream is left out."""
+
+    def __call__(self, plan: StreamPlan, look: Callable[[], Any]) -> Any: ...
+
+
 @dataclass(frozen=True, eq=False)
 class SettledStream:
     """A stream after its first look: every cell is checked, every carry known."""
@@ -66,10 +73,17 @@ def read_stream(
     return settled(replace(opened, longest_episode=longest_episode), estimator)
 
 
-def longest_episode(plan: StreamPlan, settings: Settings, memory_bytes: int) -> int:
-    """Of one stream whose rewards are made of success."""
-    opened = open_stream(plan, settings, memory_bytes)
-    return with_outcomes(opened, RunContext.plain(_plain_estimator(settings), 0)).longest_episode
+def longest_episode(plans: Sequence[StreamPlan], settings: Settings, memory_bytes: int, tried: Tried) -> int:
+    """Steps of the longest one of all streams, where success makes the rewards by it; else 0."""
+    if settings.success_column is None or len(plans) < 2:
+        return 0
+
+    def look(plan: StreamPlan) -> int:
+        opened = open_stream(plan, settings, memory_bytes)
+        return with_outcomes(opened, RunContext.plain(_plain_estimator(settings), 0)).longest_episode
+
+    found = [tried(plan, partial(look, plan)) for plan in plans]
+    return max((longest for longest in found if longest is not None), default=0)
 
 
 def _plain_estimator(settings: Settings) -> Estimator:
