@@ -11,9 +11,9 @@ from gaecli.records import dataclass
 from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, IndexArray, Placement
 from gaecli.settings import Settings
 
-Rule = Literal["sum", "product", "first", "last"]
+PoolingRule = Literal["sum", "product", "first", "last"]
 #: A unit is the action of all its steps: the logarithms of their probabilities add up. Other columns are of the last.
-_RULES: dict[str, Rule] = {
+_RULES: dict[str, PoolingRule] = {
     "log_prob": "sum",
     "behaviour_log_prob": "sum",
     "ratio": "product",
@@ -84,13 +84,13 @@ def runs_of(numbers: IndexArray) -> tuple[IndexArray, IndexArray, IndexArray]:
     return np.cumsum(begins) - 1, first, last
 
 
-def rule_of(name: str, settings: Settings) -> Rule:
+def rule_of(name: str, settings: Settings) -> PoolingRule:
     """What becomes of a column; Q(s, a) is read where V is."""
     return settings.unit_value if name == "q" else _RULES.get(name, "last")
 
 
 @np.errstate(over="ignore", invalid="ignore")  # the numbers that are written tell of it
-def reduced(numbers: Array, rule: Rule, first: IndexArray, last: IndexArray) -> Array:
+def reduced(numbers: Array, rule: PoolingRule, first: IndexArray, last: IndexArray) -> Array:
     """[K] of runs that stand one after the other and leave nothing out."""
     if rule in ("first", "last"):
         return numbers[first if rule == "first" else last]
