@@ -10,6 +10,7 @@ from dataclasses import field
 from typing import Any, Literal
 
 from gaecli.choices import NormFloor
+from gaecli.label_summary import SuccessSummary
 from gaecli.records import dataclass
 from gaecli.summary import EpisodeCounts, Failure, WarningNote
 
@@ -245,6 +246,17 @@ class SweepFile:
 
 
 @dataclass(frozen=True)
+class SweptInput:
+    """The points of one of several inputs."""
+
+    #: The file, or the first of those that are one stream.
+    input: str
+    num_files: int
+    counts: EpisodeCounts
+    points: Sequence[SweepPoint]
+
+
+@dataclass(frozen=True)
 class Sweep:
     """The result of one `gae sweep`. `points` run through λ and n for every γ, or presets for every estimator."""
 
@@ -257,11 +269,15 @@ class Sweep:
     points: Sequence[SweepPoint]
     files: Sequence[SweepFile]
     counts: EpisodeCounts
+    #: Each by itself where there are several; the first ones of very many.
+    inputs: Sequence[SweptInput] = ()
     #: n of a grid of windows.
     windows: Sequence[int] = ()
     streams: str = ""
     warnings: Sequence[WarningNote] = ()
     seconds: float = 0.0
+    #: Where success makes the rewards.
+    success: SuccessSummary | None = None
 
     @property
     def is_grid(self) -> bool:
@@ -360,6 +376,8 @@ class Verification:
     groups_tried: Sequence[str] = ()
     #: What was fitted beside γ and λ, and what the column leaves open of it.
     remarks: Sequence[str] = ()
+    #: Where success makes the rewards.
+    success: SuccessSummary | None = None
 
     @property
     def best(self) -> Attempt:

@@ -16,9 +16,9 @@ import gaecli
 from gaecli.errors import DataError, UsageError
 
 #: Two responses to each of two prompts; one of them has a masked token in the middle, another at its end.
-MASKS = [[1, 1], [1, 0], [1, 0, 1], [1]]
+MASKS = [[1, 0], [1, 1], [1, 0, 1], [1]]
 LOG_PROBS = [[-0.5, -0.25], [-0.125, -0.5], [-0.25, -0.5, -1.0], [-0.75]]
-VALUES = [[0.5, 0.25], [0.125, 9.0], [1.0, 9.0, 0.5], [2.0]]
+VALUES = [[0.5, 9.0], [0.125, 0.25], [1.0, 9.0, 0.5], [2.0]]
 SCORES = [1.0, 0.0, 2.0, 3.0]
 TABLE = {"prompt": ["a", "a", "b", "b"], "reward": SCORES}
 
@@ -51,7 +51,7 @@ def computed(path: Path, name: str = "advantage", **settings: Any) -> list[Any]:
 
 GROUPED = {"estimator": "dr-grpo", "group_column": "prompt"}
 #: Of those tokens that the mask keeps.
-SPREAD = [[0.5, 0.5], [-0.5, None], [-0.5, None, -0.5], [0.5]]
+SPREAD = [[0.5, None], [-0.5, -0.5], [-0.5, None, -0.5], [0.5]]
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".jsonl"])
@@ -59,7 +59,7 @@ SPREAD = [[0.5, 0.5], [-0.5, None], [-0.5, None, -0.5], [0.5]]
     ("lists", "settings", "expected"),
     [
         ({"response_mask": MASKS}, {}, SPREAD),
-        ({"response_mask": MASKS}, {"mask_fill": "zero"}, [[0.5, 0.5], [-0.5, 0], [-0.5, 0, -0.5], [0.5]]),
+        ({"response_mask": MASKS}, {"mask_fill": "zero"}, [[0.5, 0], [-0.5, -0.5], [-0.5, 0, -0.5], [0.5]]),
         ({"log_probs": LOG_PROBS}, {}, [[0.5] * 2, [-0.5] * 2, [-0.5] * 3, [0.5]]),
         ({"log_probs": LOG_PROBS, "values": VALUES, "loss_mask": MASKS}, {}, SPREAD),
         ({"ids": MASKS}, {"token_column": "ids"}, [[0.5] * 2, [-0.5] * 2, [-0.5] * 3, [0.5]]),
@@ -101,7 +101,7 @@ def test_the_last_token_that_the_mask_keeps_has_the_reward(tmp_path: Path) -> No
 
 def test_a_reward_of_the_row_is_that_of_its_last_token_written_out(tmp_path: Path) -> None:
     """The same numbers from the file in which every token has a reward, by estimators of every family."""
-    spelt = [[0.0, 1.0], [0.0, 0.0], [0.0, 0.0, 2.0], [3.0]]
+    spelt = [[1.0, 0.0], [0.0, 0.0], [0.0, 0.0, 2.0], [3.0]]
     for estimator in ("gae", "mc", "td-lambda", "rf++", "opo"):
         groups = {"group_column": "prompt"} if estimator == "opo" else {}
         name = "return" if estimator == "mc" else "advantage"
@@ -188,7 +188,7 @@ def test_every_command_reads_such_rows_alike(tmp_path: Path, run_gae: Any) -> No
     assert (one.computed, one.derived) == (-0.5, -0.5)
     verified = gaecli.verify(path, "adv", group_column="prompt", estimator="dr-grpo")
     assert verified.is_reproduced
-    assert gaecli.read(path, **GROUPED).offsets.tolist() == [0, 2, 3, 5, 6]
+    assert gaecli.read(path, **GROUPED).offsets.tolist() == [0, 1, 3, 5, 6]
     (line,) = [line for line in run_gae("inspect", path).stdout.splitlines() if "nested layout" in line]
     assert "`reward` is one number per row, that of the last token of `response_mask`" in line
     checked = run_gae("check", path, "--estimator", "dr-grpo", "--group-column", "prompt", "--json")
