@@ -299,6 +299,8 @@ class RunOptions:
     jobs: int | None = None
     #: One of `gaecli.engine_kinds.ENGINES`.
     engine: str = "local"
+    #: Of a cluster that runs already, for an engine that has one.
+    ray_address: str | None = None
     output: Path | str | None = None
     sidecar: bool = False
     overwrite: bool = False
@@ -310,6 +312,10 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         check_choice("engine", self.engine, tuple(ENGINES))
+        if self.ray_address is not None and self.engine != "ray":
+            raise UsageError(
+                "`--ray-address` says nothing without `--engine ray`", hint="pass both, or neither"
+            )
         if self.jobs is not None and self.jobs < 1:
             raise UsageError(f"`--jobs` is {self.jobs}; it must be 1 at least")
         if not self.memory_bytes > 0:
