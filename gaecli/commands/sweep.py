@@ -37,11 +37,11 @@ from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.places import Places
 from gaecli.studies.columns_out import ColumnsOut
 from gaecli.studies.final_numbers import finishers
-from gaecli.studies.reading import SettledStream, check_decays_are_numbers, read_stream
+from gaecli.studies.reading import SettledStream, read_stream
 from gaecli.studies.sign_spool import SignSpool
 from gaecli.studies.sweep_grid import grid_totals, read_grid
 from gaecli.studies.sweep_points import SweepPoints, grid_of, side_by_side
-from gaecli.studies.sweep_totals import PointTotal, sweep_point, values_that_count
+from gaecli.studies.sweep_totals import PointTotal, own_returns_that_count, sweep_point, values_that_count
 from gaecli.summary import EpisodeCounts, Failure, WarningNote
 
 T = TypeVar("T")
@@ -78,7 +78,6 @@ def sweep(
         GaeError: for what concerns the run as a whole; files that fail are listed in the result.
     """
     settings = settings or Settings()
-    check_decays_are_numbers(settings, "gae sweep")  # the grid takes their place
     return _swept(sources, grid_of(settings, gammas, lams, windows), options or SweepOptions())
 
 
@@ -90,8 +89,6 @@ def sweep_side_by_side(
 
 
 def _swept(sources: Sequence[str | Path], points: SweepPoints, options: SweepOptions) -> Sweep:
-    for settings in points.points:
-        check_decays_are_numbers(settings, "gae sweep")
     run = RunOptions(output=options.output, overwrite=options.overwrite, dry_run=options.output is None)
     started = time.perf_counter()
     with Places(run) as places:
@@ -191,7 +188,8 @@ class _Swept:
             settings=reference.to_dict(),
             gammas=list(points.gammas),
             lams=list(points.lams),
-            reference=(reference.gamma, reference.lam) if points.lams else None,
+            is_grid=points.is_grid,
+            reference=(reference.gamma if points.gammas else None, reference.lam) if points.lams else None,
             points=[
                 sweep_point(points, index, self.totals, self.explained[index].within)
                 for index in points.shown
@@ -228,7 +226,9 @@ def _point_totals(
         values = None if settings.normalizes else values_that_count(settled)
         counted = settled.counted(numbers), values, settled.counted(theirs)
         is_return = settings.kind.outputs[0] == "return"
-        found[0] = found[0].merge(PointTotal.of(*counted, is_return=is_return))
+        own_returns = None if values is None else own_returns_that_count(settled)
+        total = PointTotal.of(*counted, is_return=is_return, own_returns=own_returns)
+        found[0] = found[0].merge(total)
         totals.merge(reading_totals(settled, settings))
 
     for _ in reading.stream.visit(reading.context, look):

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaecli.estimators.base import Beyond
+from gaecli.estimators.base import Beyond, Estimator, FinalEstimates
 from gaecli.estimators.batch import BatchBorders, BatchEstimator, Inflow
+from gaecli.estimators.streams import StreamsEstimator
 from gaecli.formats.base import OutputColumn
 from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.apply import Totals, reading_totals
@@ -34,13 +35,21 @@ def read_grid(
     plan: StreamPlan, number: int, points: SweepPoints, memory_bytes: int, device: str
 ) -> SettledStream:
     """The stream, summarised under every point at once."""
-    estimator = BatchEstimator(
-        points.reference, choose_device(device, 0), points=points.points, launch_bytes=memory_bytes // 8
-    )
-    fitting = memory_bytes // 2 // (_BYTES_PER_CELL * len(points.points))
+    reference, tried = points.reference, points.points
+    num_streams = max(len(reference.stream), 1)
+    chosen, launch_bytes = choose_device(device, 0), memory_bytes // 8
+    estimator: Estimator = BatchEstimator(reference, chosen, points=tried, launch_bytes=launch_bytes)
+    if reference.stream:
+        by_stream = zip(*(point.of_streams for point in tried), strict=True)
+        parts = [
+            BatchEstimator(own, chosen, points=of_points, launch_bytes=launch_bytes)
+            for own, of_points in zip(reference.of_streams, by_stream, strict=True)
+        ]
+        estimator = StreamsEstimator(reference, tuple(parts))
+    fitting = memory_bytes // 2 // (_BYTES_PER_CELL * len(tried) * num_streams)
     block_rows = min(rows_per_block(memory_bytes), max(fitting, _MIN_ROWS_PER_BLOCK))
     return read_stream(
-        plan, points.reference, memory_bytes, estimator=estimator, block_rows=block_rows, number=number
+        plan, reference, memory_bytes, estimator=estimator, block_rows=block_rows, number=number
     )
 
 
@@ -49,10 +58,10 @@ def grid_totals(
 ) -> tuple[list[PointTotal], Totals]:
     """What a stream adds to each point, and of the stream itself; columns on the way, where some are written."""
     stream = reading.stream
-    estimator = reading.context.worker.estimator
-    assert isinstance(estimator, BatchEstimator)
-    inflows = _inflows(stream, len(points.points))
-    wholes = _wholes(reading, estimator)
+    parts = _parts(reading.context.worker.estimator)
+    inflows = [_inflows(stream, number, len(points.points)) for number in range(len(parts))]
+    # Of several streams no trajectory that has to be whole lies in several blocks.
+    wholes = _wholes(reading, parts[0])
     by_point = [PointTotal() for _ in points.points]
     totals = Totals()
     writes = output.begin(stream)
@@ -61,9 +70,9 @@ def grid_totals(
         written: dict[str, OutputColumn] = {}
         for index, numbers, total in _block_totals(
             settled,
-            estimator,
+            parts,
             points,
-            inflows[file, start],
+            [of_part[file, start] for of_part in inflows],
             [of_point.get((file, start)) for of_point in wholes],
         ):
             by_point[index] = by_point[index].merge(total)
@@ -87,23 +96,35 @@ def _column(settled: Settled, numbers: np.ndarray, settings: Settings) -> Output
     return builder.advantages(numbers, None)
 
 
-def _inflows(stream: SummarisedStream, num_points: int) -> Mapping[tuple[int, int], Sequence[Inflow]]:
-    """Of every block, by file and first row, under every setting: `combine`, once per setting."""
+def _parts(estimator: Estimator) -> list[BatchEstimator]:
+    """Of each stream of rewards, or of the one that there is."""
+    found = estimator.parts if isinstance(estimator, StreamsEstimator) else (estimator,)
+    return [part for part in found if isinstance(part, BatchEstimator)]
+
+
+def _inflows(
+    stream: SummarisedStream, number: int, num_points: int
+) -> Mapping[tuple[int, int], Sequence[Inflow]]:
+    """Of every block, by file and first row, under every setting: `combine`, once per setting.
+
+    `number`: of the stream of rewards.
+    """
+    of_blocks = [one if number == 0 else one.others[number - 1] for one in stream.summaries]
     paths = [str(path) for path in stream.plan.paths]
     bootstrap, open_ends = stream.settings.bootstrap, stream.settings.open_ends
     carries = []
     for index in range(num_points):
         summaries = []
-        for summary in stream.summaries:
+        for summary in of_blocks:
             assert isinstance(summary.borders, BatchBorders)
-            summaries.append(replace(summary, borders=summary.borders.batch[index]))
+            summaries.append(replace(summary, borders=summary.borders.batch[index], others=()))
         carries.append(combine(summaries, bootstrap, paths, open_ends=open_ends).carries)
     return {
         (summary.address.file, summary.start): [
             Inflow(carry[block].inflow, Beyond(carry[block].values, carry[block].estimates))
             for carry in carries
         ]
-        for block, summary in enumerate(stream.summaries)
+        for block, summary in enumerate(of_blocks)
     }
 
 
@@ -125,9 +146,9 @@ def _wholes(reading: SettledStream, estimator: BatchEstimator) -> list[Mapping[t
 
 def _block_totals(
     settled: Settled,
-    estimator: BatchEstimator,
+    parts: Sequence[BatchEstimator],
     points: SweepPoints,
-    inflows: Sequence[Inflow],
+    inflows: Sequence[Sequence[Inflow]],
     wholes: Sequence[WholePieces | None],
 ) -> Iterator[tuple[int, np.ndarray, PointTotal]]:
     """(point, numbers, what they add) of one block."""
@@ -135,8 +156,16 @@ def _block_totals(
     own = settled.returns if is_return else settled.advantages
     signs = np.sign(settled.counted(own))  # the settings of the run are the reference
     base, values = np.zeros(0), values_that_count(settled)
-    estimates = estimator.estimate_points(settled.prepared, inflows, points.order)
-    for index, (advantages, returns) in zip(points.order, estimates, strict=True):
+    blocks = [one.prepared for one in settled.streams.values()] or [settled.prepared]
+    estimates = zip(
+        *(
+            part.estimate_points(block, inflow, points.order)
+            for part, block, inflow in zip(parts, blocks, inflows, strict=True)
+        ),
+        strict=True,
+    )
+    for index, of_parts in zip(points.order, estimates, strict=True):
+        advantages, returns = _added_up(of_parts, points.points[index])
         whole = wholes[index]
         if whole is not None:
             whole.put_into(advantages, returns)
@@ -146,5 +175,17 @@ def _block_totals(
         if base_index == index:
             base = counted
         compared = base if base_index is not None else None
-        total = PointTotal.of(counted, values, signs, is_return=is_return, base=compared)
+        own_returns = None if returns is None else settled.counted(returns)
+        total = PointTotal.of(
+            counted, values, signs, is_return=is_return, base=compared, own_returns=own_returns
+        )
         yield index, numbers, total
+
+
+def _added_up(of_parts: Sequence[FinalEstimates], settings: Settings) -> FinalEstimates:
+    """Of several streams the advantages, by weight."""
+    if not settings.stream:
+        return of_parts[0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        terms = [one.weight * found.advantages for one, found in zip(settings.stream, of_parts, strict=True)]
+        return FinalEstimates(np.sum(terms, axis=0))

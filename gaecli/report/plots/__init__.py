@@ -52,8 +52,9 @@ def plot_sweep(sweep: Sweep, path: str, metric: str) -> None:
     from gaecli.report.plots.paper import draw
     from gaecli.report.plots.sweeps import draw_sweep, sweep_size
 
-    assert sweep.reference is not None  # of a grid of γ and λ
-    gamma, lam = (format_setting(number) for number in sweep.reference)
+    assert sweep.reference is not None
+    assert sweep.reference[0] is not None
+    gamma, lam = format_setting(sweep.reference[0]), format_setting(sweep.reference[1])
     size = f"{len(sweep.points)} settings over {sweep.counts.steps:,} steps"
     title = f"sweep of {size}; reference γ {gamma}, λ {lam} (bold, dotted)"
     draw(path, title, sweep_size(sweep), lambda figure, theme: draw_sweep(figure, sweep, metric, theme))
