@@ -147,7 +147,7 @@ def sweep(
 ) -> Sweep:
     """Every γ with every λ, or with every n; `gae sweep` from Python. `output` gets one column per setting.
 
-    Several estimators or presets, and estimators of scores, are side by side, without a grid:
+    Several estimators or presets, and estimators of scores, are side by side, without a grid, and have a column each:
     `gaecli.sweep(path, estimator=["grpo", "rloo"], preset=["trl", "verl"], group_column="prompt")`.
     Files that fail are listed in `files`, each with its `error`; the others are done.
     """
@@ -170,8 +170,8 @@ def sweep(
     swept = SweepOptions(output, options.overwrite, options.memory_bytes, options.device)
     if is_grid:
         return run(sources, gamma, lam, made[0][0], swept, windows=n_steps)
-    if gamma or lam or n_steps or output is not None:
-        raise UsageError("a grid, and columns of it, are of one estimator under one preset")
+    if gamma or lam or n_steps:
+        raise UsageError("a grid is of one estimator under one preset")
     return sweep_side_by_side(sources, [one for one, _ in made], swept)
 
 

@@ -245,6 +245,17 @@ class SweepFile:
 
 
 @dataclass(frozen=True)
+class SweptInput:
+    """The points of one of several inputs."""
+
+    #: The file, or the first of those that are one stream.
+    input: str
+    num_files: int
+    counts: EpisodeCounts
+    points: Sequence[SweepPoint]
+
+
+@dataclass(frozen=True)
 class Sweep:
     """The result of one `gae sweep`. `points` run through λ and n for every γ, or presets for every estimator."""
 
@@ -257,6 +268,8 @@ class Sweep:
     points: Sequence[SweepPoint]
     files: Sequence[SweepFile]
     counts: EpisodeCounts
+    #: Each by itself where there are several; the first ones of very many.
+    inputs: Sequence[SweptInput] = ()
     #: n of a grid of windows.
     windows: Sequence[int] = ()
     #: Of γ, λ and n. Else estimators and presets are side by side.

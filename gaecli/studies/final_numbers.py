@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from gaecli.estimators.stages import stages_of
-from gaecli.pipeline.block_stages import BlockStages, FilePlace, StageTerm, by_columns, merged_tables
+from gaecli.pipeline.block_stages import BlockStages, FilePlace, Staged, StageTerm, by_columns, merged_tables
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.label_tables import Constants, plain
 from gaecli.pipeline.settle import Settled
@@ -31,9 +31,14 @@ class Finisher:
 
     def __call__(self, file: int, start: int, settled: Settled, carry: Carry) -> FloatArray:
         """[N] the numbers of the first column that is written."""
-        if self.constants is not None:
-            return self._stages(file, settled, carry).applied(self.constants).advantages
+        staged = self.staged(file, settled, carry)
+        if staged is not None:
+            return staged.advantages
         return settled.advantages if settled.kind.outputs[0] == "advantage" else settled.returns
+
+    def staged(self, file: int, settled: Settled, carry: Carry) -> Staged | None:
+        """None where nothing is compared."""
+        return None if self.constants is None else self._stages(file, settled, carry).applied(self.constants)
 
     def terms(self, file: int, settled: Settled, carry: Carry, step: int) -> list[StageTerm]:
         """What the number of one step adds up from."""

@@ -13,7 +13,6 @@ from gaecli.estimators.streams import StreamsEstimator
 from gaecli.formats.base import OutputColumn
 from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.apply import Totals, reading_totals
-from gaecli.pipeline.column_builder import ColumnBuilder
 from gaecli.pipeline.combine import Carry, WholePieces, combine
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.settle import Settled
@@ -21,7 +20,7 @@ from gaecli.pipeline.stream import SummarisedStream
 from gaecli.pipeline.trajectories import estimated, gathered_pieces
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
-from gaecli.studies.columns_out import ColumnsOut
+from gaecli.studies.columns_out import ColumnsOut, first_column
 from gaecli.studies.reading import SettledStream, read_stream
 from gaecli.studies.sweep_points import SweepPoints
 from gaecli.studies.sweep_totals import PointTotal, values_that_count
@@ -77,7 +76,7 @@ def grid_totals(
         ):
             by_point[index] = by_point[index].merge(total)
             if writes and index in points.shown:
-                written[points.column(index)] = _column(settled, numbers, points.points[index])
+                written[points.column(index)] = first_column(settled, numbers, points.points[index])
         totals.merge(reading_totals(settled, points.reference))
         if writes:
             output.write(stream, file, {name: written[name] for name in points.columns})
@@ -87,13 +86,6 @@ def grid_totals(
     if writes:
         output.commit(stream, totals.counts)
     return by_point, totals
-
-
-def _column(settled: Settled, numbers: np.ndarray, settings: Settings) -> OutputColumn:
-    if settings.kind.outputs[0] == "return":
-        return ColumnBuilder(settled.block, None, settings.mask_fill).returns(numbers)
-    builder = ColumnBuilder(settled.block, settled.prepared.values, settings.mask_fill)
-    return builder.advantages(numbers, None)
 
 
 def _parts(estimator: Estimator) -> list[BatchEstimator]:
