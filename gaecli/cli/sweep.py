@@ -7,7 +7,17 @@ import sys
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.options import CLIPS, ENDS, GROUPS, OTHER_DECAYS, ROLE_COLUMNS, STREAMS, UNITS, WRITTEN
+from gaecli.cli.options import (
+    CLIPS,
+    ENDS,
+    GROUPS,
+    OTHER_DECAYS,
+    ROLE_COLUMNS,
+    STREAMS,
+    SUCCESS,
+    UNITS,
+    WRITTEN,
+)
 from gaecli.cli.values import (
     check_estimators,
     check_metric,
@@ -23,7 +33,8 @@ from gaecli.results import Sweep, SweepFile
 
 @command(
     "inputs swept_estimators swept_presets gammas lams windows metric",
-    *(OTHER_DECAYS, CLIPS, STREAMS, ENDS, "mask_mode masked_reward", UNITS, GROUPS, ROLE_COLUMNS, WRITTEN),
+    *(OTHER_DECAYS, CLIPS, STREAMS, ENDS, "mask_mode masked_reward", UNITS, GROUPS, ROLE_COLUMNS),
+    *(SUCCESS, WRITTEN),
     "device memory files_from join on_nan output overwrite plot document_json quiet",
 )
 def sweep(

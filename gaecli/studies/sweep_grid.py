@@ -31,7 +31,12 @@ _BYTES_PER_CELL = 48
 
 
 def read_grid(
-    plan: StreamPlan, number: int, points: SweepPoints, memory_bytes: int, device: str
+    plan: StreamPlan,
+    number: int,
+    points: SweepPoints,
+    memory_bytes: int,
+    device: str,
+    longest_episode: int = 0,
 ) -> SettledStream:
     """The stream, summarised under every point at once."""
     reference, tried = points.reference, points.points
@@ -48,7 +53,13 @@ def read_grid(
     fitting = memory_bytes // 2 // (_BYTES_PER_CELL * len(tried) * num_streams)
     block_rows = min(rows_per_block(memory_bytes), max(fitting, _MIN_ROWS_PER_BLOCK))
     return read_stream(
-        plan, reference, memory_bytes, estimator=estimator, block_rows=block_rows, number=number
+        plan,
+        reference,
+        memory_bytes,
+        estimator=estimator,
+        block_rows=block_rows,
+        number=number,
+        longest_episode=longest_episode,
     )
 
 
