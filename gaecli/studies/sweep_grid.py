@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaecli.estimators.base import Beyond, Estimator, FinalEstimates
+from gaecli.estimators.base import Beyond, Estimator, FinalEstimates, WholePieces
 from gaecli.estimators.batch import BatchBorders, BatchEstimator, Inflow
 from gaecli.estimators.streams import StreamsEstimator
 from gaecli.formats.base import OutputColumn
 from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.apply import Totals, reading_totals
-from gaecli.pipeline.combine import Carry, WholePieces, combine
+from gaecli.pipeline.combine import Carry, combine
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import SummarisedStream
@@ -70,8 +70,7 @@ def grid_totals(
     stream = reading.stream
     parts = _parts(reading.context.worker.estimator)
     inflows = [_inflows(stream, number, len(points.points)) for number in range(len(parts))]
-    # Of several streams no trajectory that has to be whole lies in several blocks.
-    wholes = _wholes(reading, parts[0])
+    wholes = [_wholes(reading, part, number) for number, part in enumerate(parts)]
     by_point = [PointTotal() for _ in points.points]
     totals = Totals()
     writes = output.begin(stream)
@@ -83,7 +82,7 @@ def grid_totals(
             parts,
             points,
             [of_part[file, start] for of_part in inflows],
-            [of_point.get((file, start)) for of_point in wholes],
+            [[of_point.get((file, start)) for of_point in of_part] for of_part in wholes],
         ):
             by_point[index] = by_point[index].merge(total)
             if writes and index in points.shown:
@@ -131,14 +130,19 @@ def _inflows(
     }
 
 
-def _wholes(reading: SettledStream, estimator: BatchEstimator) -> list[Mapping[tuple[int, int], WholePieces]]:
-    """Under every setting, by file and first row: what steps get whose trajectory lies in several blocks."""
+def _wholes(
+    reading: SettledStream, estimator: BatchEstimator, number: int
+) -> list[Mapping[tuple[int, int], WholePieces]]:
+    """Under every setting, by file and first row: what steps get whose trajectory lies in several blocks.
+
+    `number`: of the stream of rewards.
+    """
     singles = [estimator.single(index) for index in range(len(estimator.points))]
     if not any(single.needs_trajectories for single in singles):
         return [{} for _ in singles]
     stream = reading.stream
     starts = {summary.address: (summary.address.file, summary.start) for summary in stream.summaries}
-    gathered = gathered_pieces(stream.opened, stream.carries, reading.context.engine)
+    gathered = gathered_pieces(stream.opened, stream.carries, reading.context.engine, stream=number)
     return [
         {starts[address]: whole for address, whole in estimated(gathered, single).items()}
         if single.needs_trajectories
@@ -152,7 +156,7 @@ def _block_totals(
     parts: Sequence[BatchEstimator],
     points: SweepPoints,
     inflows: Sequence[Sequence[Inflow]],
-    wholes: Sequence[WholePieces | None],
+    wholes: Sequence[Sequence[WholePieces | None]],
 ) -> Iterator[tuple[int, np.ndarray, PointTotal]]:
     """(point, numbers, what they add) of one block."""
     is_return = settled.kind.outputs[0] == "return"
@@ -162,16 +166,13 @@ def _block_totals(
     blocks = [one.prepared for one in settled.streams.values()] or [settled.prepared]
     estimates = zip(
         *(
-            part.estimate_points(block, inflow, points.order)
-            for part, block, inflow in zip(parts, blocks, inflows, strict=True)
+            part.estimate_points(block, inflow, pieces, points.order)
+            for part, block, inflow, pieces in zip(parts, blocks, inflows, wholes, strict=True)
         ),
         strict=True,
     )
     for index, of_parts in zip(points.order, estimates, strict=True):
         advantages, returns = _added_up(of_parts, points.points[index])
-        whole = wholes[index]
-        if whole is not None:
-            whole.put_into(advantages, returns)
         numbers = advantages if not is_return or returns is None else returns
         counted = settled.counted(numbers)
         base_index = points.bases[index]
