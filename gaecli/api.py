@@ -187,15 +187,18 @@ def verify(
         column_source: the file they stand in, if it is another one with the same rows.
         **settings: how the file is to be read, as for `compute`. `preset` and `estimator` try that one only,
             `group_column` and `n_steps` those groups and that window; `reward` (`rewards`), `sample_of` and other
-            columns of scores are as for `compute`, but that weights are looked for where none is given.
+            columns of scores are as for `compute`, but that weights are looked for where none is given; so is
+            what a failure costs beside `success_column`.
     """
     from gaecli.commands.verify import verify as run
     from gaecli.studies.asked import SCORE_COLUMNS
+    from gaecli.studies.reading import SUCCESS_SETTINGS
 
     only = {name: settings.pop(name, None) for name in ("preset", "estimator", "group_column", "n_steps")}
     named = [settings.pop(name) for name in ("reward", "rewards") if name in settings]
     only["rewards"] = named[0] if named else None
     only["score_columns"] = {name: settings.pop(name, None) for name in SCORE_COLUMNS}
+    only["success"] = {name: settings.pop(name, None) for name in SUCCESS_SETTINGS}
     computed, options = split_settings(settings)
     return run(
         source,

@@ -10,6 +10,7 @@ from dataclasses import field
 from typing import Any, Literal
 
 from gaecli.choices import NormFloor
+from gaecli.label_summary import SuccessSummary
 from gaecli.records import dataclass
 from gaecli.summary import EpisodeCounts, Failure, WarningNote
 
@@ -275,6 +276,8 @@ class Sweep:
     streams: str = ""
     warnings: Sequence[WarningNote] = ()
     seconds: float = 0.0
+    #: Where success makes the rewards.
+    success: SuccessSummary | None = None
 
     @property
     def is_grid(self) -> bool:
@@ -373,6 +376,8 @@ class Verification:
     groups_tried: Sequence[str] = ()
     #: What was fitted beside γ and λ, and what the column leaves open of it.
     remarks: Sequence[str] = ()
+    #: Where success makes the rewards.
+    success: SuccessSummary | None = None
 
     @property
     def best(self) -> Attempt:

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.options import CLIPS, ENDS, GROUPS, ROLE_COLUMNS, WRITTEN
+from gaecli.cli.options import CLIPS, ENDS, GROUPS, ROLE_COLUMNS, SUCCESS, WRITTEN
 from gaecli.cli.values import (
     check_estimators,
     check_metric,
@@ -23,7 +23,7 @@ from gaecli.results import Sweep, SweepFile
 
 @command(
     "inputs swept_estimators swept_presets gammas lams windows metric",
-    *(CLIPS, ENDS, "mask_mode masked_reward", GROUPS, ROLE_COLUMNS, WRITTEN),
+    *(CLIPS, ENDS, "mask_mode masked_reward", GROUPS, ROLE_COLUMNS, SUCCESS, WRITTEN),
     "device memory files_from join on_nan output overwrite plot document_json quiet",
 )
 def sweep(

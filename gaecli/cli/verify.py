@@ -18,6 +18,7 @@ _SCORE_COLUMNS = ("sample_of", "batch_column", "length_column", "state_column", 
     "one_input against against_file only_preset only_estimator only_groups only_n_steps bootstrap done_at layout",
     f"rewards {' '.join(_SCORE_COLUMNS)}",
     f"{LABEL_RULE} advantage_column",
+    "success_column only_success_reward only_failure_cost success_at",
     ROLE_COLUMNS,
     "memory join document_json quiet on_nan",
 )
@@ -30,6 +31,8 @@ def verify(
     only_estimator: str | None,
     only_groups: list[str] | None,
     only_n_steps: int | None,
+    only_success_reward: str | None,
+    only_failure_cost: float | None,
     json: bool,
     quiet: bool,
 ) -> None:
@@ -42,6 +45,7 @@ def verify(
     column counts as reproduced if one scale and shift lead to it, a constant one does not. A column of labels
     is held against the advantages in the file, by the rule given or by those of the libraries.
     """
+    success = {**given.taken(["success_column", "success_at"]), "success_reward": only_success_reward}
     columns, rewards = given.taken(_SCORE_COLUMNS), given.taken(["rewards"])["rewards"]
     settings = given.settings()
     from gaecli.commands.verify import verify as run
@@ -57,6 +61,7 @@ def verify(
         n_steps=only_n_steps,
         rewards=rewards or None,
         score_columns=columns,
+        success={**success, "failure_cost": only_failure_cost},
         memory_bytes=given.memory_bytes,
     )
     _show(found, as_json=json, quiet=quiet)

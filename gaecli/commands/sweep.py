@@ -22,6 +22,7 @@ from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.column_statistics import Explained
 from gaecli.pipeline.judging.continuity import Continuity
 from gaecli.pipeline.notes import merged
+from gaecli.pipeline.outcomes import success_summary
 from gaecli.pipeline.reading_errors import not_done
 from gaecli.records import dataclass
 from gaecli.results import Sweep, SweepFile, SweptInput
@@ -29,7 +30,7 @@ from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.places import Places
 from gaecli.studies.columns_out import ColumnsOut
-from gaecli.studies.reading import SettledStream, check_decays_are_numbers
+from gaecli.studies.reading import SettledStream, check_decays_are_numbers, longest_episode
 from gaecli.studies.sweep_grid import grid_totals, read_grid
 from gaecli.studies.sweep_points import SweepPoints, grid_of, side_by_side
 from gaecli.studies.sweep_rules import rules_side_by_side
@@ -120,16 +121,21 @@ class _Swept:
     files: list[SweepFile] = field(default_factory=list)
     inputs: list[SweptInput] = field(default_factory=list)
     warnings: list[WarningNote] = field(default_factory=list)
+    #: Where success makes the rewards: the steps of the longest episode of all inputs, and those that succeeded.
+    longest_episode: int = 0
+    num_successes: int = 0
 
     def __post_init__(self) -> None:
         self.explained = [Explained() for _ in self.totals]
 
     def grid(self, plans: Sequence[StreamPlan]) -> None:
         """One reading of each stream, with every point of the grid."""
+        longest = longest_episode(plans, self.points.reference, self.options.memory_bytes, self._tried)
         for number, plan in enumerate(plans):
 
             def look(plan: StreamPlan = plan, number: int = number) -> None:
-                reading = read_grid(plan, number, self.points, self.options.memory_bytes, self.options.device)
+                memory, device = self.options.memory_bytes, self.options.device
+                reading = read_grid(plan, number, self.points, memory, device, longest)
                 by_point, totals = grid_totals(reading, self.points, self.output)
                 self._add(plan, by_point, totals)
                 self._know(plan, reading, totals)
@@ -167,6 +173,9 @@ class _Swept:
     def _know(self, plan: StreamPlan, reading: SettledStream, totals: Totals) -> None:
         self.counts += totals.counts
         self.continuity.add(reading.stream.edges)
+        opened = reading.stream.opened
+        self.longest_episode = max(self.longest_episode, opened.longest_episode)
+        self.num_successes += sum(one.num_successes for one in opened.outcomes or ())
         self.warnings += reading.stream.warnings
         self.warnings += reading_notes(totals, self.points.reference, only_file(plan))
         layout = reading.stream.layout.name
@@ -190,6 +199,9 @@ class _Swept:
             streams=describe_streams(plans),
             warnings=merged([*self.warnings, *self.continuity.notes()]),
             seconds=seconds,
+            success=success_summary(
+                reference, self.longest_episode, self.counts.episodes, self.num_successes
+            ),
         )
 
 

@@ -10,10 +10,11 @@ from rich.text import Text
 from gaecli.report.charts import align_decimals, format_number, format_seconds, format_setting
 from gaecli.report.counts import are_responses
 from gaecli.report.heatmap import heat_map_lines
+from gaecli.report.labels import success_items
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import GOOD, QUIET, STRONG, Canvas, plural
-from gaecli.report.text_flow import TextColumn, TextGrid, flow, paragraph, stacked
+from gaecli.report.text_flow import TextColumn, TextGrid, flow, labelled_rows, paragraph, stacked
 from gaecli.results import Sweep, SweepPoint
 
 if TYPE_CHECKING:
@@ -71,7 +72,12 @@ def _header(sweep: Sweep, canvas: Canvas) -> list[Text]:
             Text(f"{plural(sweep.counts.steps, 'step')} in {plural(sweep.counts.episodes, 'episode')}")
         )
     items += [Text(f"reference {_reference(sweep, canvas)}"), Text(canvas.clean(sweep.streams))]
-    return flow(items, canvas.width, glyphs.separator)
+    lines = flow(items, canvas.width, glyphs.separator)
+    if sweep.success is not None:
+        lines += labelled_rows(
+            [("rewards", success_items(sweep.success, canvas))], 9, canvas.width, glyphs.separator
+        )
+    return lines
 
 
 def _is_of_responses(sweep: Sweep) -> bool:

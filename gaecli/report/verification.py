@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from gaecli.report.charts import format_number, format_setting
+from gaecli.report.labels import success_items
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
@@ -70,6 +71,8 @@ def _best(verification: Verification, canvas: Canvas) -> list[Text]:
     if best.rule is not None:
         rows.append(("rule", [Text(best.rule)]))
     rows += [(_HEADINGS.get(role, role), [Text(canvas.clean(name))]) for role, name in best.columns.items()]
+    if verification.success is not None:
+        rows.append(("rewards", success_items(verification.success, canvas)))
     if best.n_steps is not None:
         rows.append(("n", [Text(f"{best.n_steps:,} steps", STRONG)]))
     settings = _settings(best, canvas)

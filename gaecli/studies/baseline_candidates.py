@@ -123,7 +123,7 @@ def _is_usable(file: RolloutFile, name: str) -> bool:
 
 def reward_columns(file: RolloutFile, settings: Settings, against: str) -> Sequence[str | None]:
     """None is the one that the file's names say; then every other column with a number per row."""
-    if "reward" in settings.columns:
+    if "reward" in settings.columns or settings.success_column is not None:
         return [None]
     column = file.find(against)
     may_be_list = column is not None and column.is_list  # a batch of responses in a row

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaecli.estimators.base import Beyond
+from gaecli.estimators.base import Beyond, WholePieces
 from gaecli.estimators.batch import BatchBorders, BatchEstimator, Inflow
 from gaecli.formats.base import OutputColumn
 from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.apply import Totals, reading_totals
-from gaecli.pipeline.combine import Carry, WholePieces, combine
+from gaecli.pipeline.combine import Carry, combine
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import SummarisedStream
@@ -29,7 +29,12 @@ _BYTES_PER_CELL = 48
 
 
 def read_grid(
-    plan: StreamPlan, number: int, points: SweepPoints, memory_bytes: int, device: str
+    plan: StreamPlan,
+    number: int,
+    points: SweepPoints,
+    memory_bytes: int,
+    device: str,
+    longest_episode: int = 0,
 ) -> SettledStream:
     """The stream, summarised under every point at once."""
     estimator = BatchEstimator(
@@ -38,7 +43,13 @@ def read_grid(
     fitting = memory_bytes // 2 // (_BYTES_PER_CELL * len(points.points))
     block_rows = min(rows_per_block(memory_bytes), max(fitting, _MIN_ROWS_PER_BLOCK))
     return read_stream(
-        plan, points.reference, memory_bytes, estimator=estimator, block_rows=block_rows, number=number
+        plan,
+        points.reference,
+        memory_bytes,
+        estimator=estimator,
+        block_rows=block_rows,
+        number=number,
+        longest_episode=longest_episode,
     )
 
 
@@ -126,11 +137,8 @@ def _block_totals(
     own = settled.returns if is_return else settled.advantages
     signs = np.sign(settled.counted(own))  # the settings of the run are the reference
     base, values = np.zeros(0), values_that_count(settled)
-    estimates = estimator.estimate_points(settled.prepared, inflows, points.order)
+    estimates = estimator.estimate_points(settled.prepared, inflows, wholes, points.order)
     for index, (advantages, returns) in zip(points.order, estimates, strict=True):
-        whole = wholes[index]
-        if whole is not None:
-            whole.put_into(advantages, returns)
         numbers = advantages if not is_return or returns is None else returns
         counted = settled.counted(numbers)
         base_index = points.bases[index]

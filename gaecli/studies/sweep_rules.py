@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from gaecli.rollouts import Array, FloatArray
 from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.columns_out import ColumnsOut, first_column
 from gaecli.studies.final_numbers import Finisher, finishers
-from gaecli.studies.reading import SettledStream, read_stream
+from gaecli.studies.reading import SettledStream, Tried, longest_episode, read_stream
 from gaecli.studies.row_spool import ColumnSpool, SignSpool
 from gaecli.studies.sweep_points import SweepPoints
 from gaecli.studies.sweep_totals import PointTotal, values_that_count
@@ -36,12 +35,6 @@ class RuleTotals:
     reading: SettledStream
     totals: Totals
     by_point: list[PointTotal]
-
-
-class Tried(Protocol):
-    """Gives what the call gives, or None and makes a note of why the stream is left out."""
-
-    def __call__(self, plan: StreamPlan, look: Callable[[], Any]) -> Any: ...
 
 
 def rules_side_by_side(
@@ -92,9 +85,10 @@ class _Rules:
         """Of the streams that this rule can read, by number."""
         settings, types = self._points.points[index], LabelTypes()
         memory = self._memory // max(len(good), 1)
+        longest = longest_episode([plan for _, plan in good], settings, memory, self._tried)
         found = {}
         for number, plan in good:
-            read = partial(read_stream, plan, settings, memory, number=number)
+            read = partial(read_stream, plan, settings, memory, number=number, longest_episode=longest)
             reading = self._tried(plan, partial(self._read, types, read, is_first=index == 0))
             if reading is not None:
                 found[number] = reading

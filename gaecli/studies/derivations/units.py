@@ -10,7 +10,7 @@ import numpy as np
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.conventions import read_as
 from gaecli.estimators.decays import gammas, lams
-from gaecli.estimators.units import Pooled, pool
+from gaecli.estimators.pooling import Pooled, pool
 from gaecli.results import Cell, DerivationTable
 from gaecli.rollouts import IndexArray
 from gaecli.settings import Settings
