@@ -223,7 +223,7 @@ def _open_files(plan: StreamPlan, settings: Settings, block_rows: int, row_order
 def _opened(file: RolloutFile, settings: Settings, block_rows: int, row_order: RowOrder) -> OpenFile:
     with told(file.path):
         file, layout = _read_as(file, settings, row_order)
-        units = file.units(block_rows, layout.roles.names["reward"])
+        units = file.units(block_rows, layout.like_column or layout.roles.names["reward"])
         others = _layouts_of_others(file, layout, settings, row_order)
         return OpenFile(file, layout, units, unused_flags(file, layout, settings), others)
 
