@@ -102,7 +102,7 @@ def _check_is_there(files: Sequence[RolloutFile], name: str) -> None:
 
 
 #: numbers, labels, groups, forced, rows, items of a block.
-_Part = tuple[Array, Array, Array, Array, Array, Array | None]
+_LabelCellsOfBlock = tuple[Array, Array, Array, Array, Array, Array | None]
 
 
 def _parts(
@@ -111,14 +111,14 @@ def _parts(
     settings: Settings,
     known: dict[Hashable, int],
     memory_bytes: int,
-) -> Iterator[_Part]:
+) -> Iterator[_LabelCellsOfBlock]:
     first_row = num_cells = 0
     block_rows, wanted = rows_per_block(memory_bytes), list(dict.fromkeys(names))
     for file in files:
         for unit in file.units(block_rows, names[0]):
             for _, _, columns in file.blocks(unit, wanted, block_rows):
                 part = _part(
-                    _Block(file.path, columns, columns[names[0]]), names[1], settings, known, first_row
+                    _LabelColumns(file.path, columns, columns[names[0]]), names[1], settings, known, first_row
                 )
                 first_row += len(part[0]) if part[5] is None else len(columns[names[0]].offsets) - 1  # type: ignore[arg-type]
                 num_cells += len(part[0])
@@ -131,7 +131,7 @@ def _parts(
 
 
 @dataclass(frozen=True, eq=False)
-class _Block:
+class _LabelColumns:
     """Columns of some rows, and that of the numbers among them."""
 
     path: Path
@@ -153,7 +153,9 @@ class _Block:
         )
 
 
-def _part(block: _Block, label: str, settings: Settings, known: dict[Hashable, int], first_row: int) -> _Part:
+def _part(
+    block: _LabelColumns, label: str, settings: Settings, known: dict[Hashable, int], first_row: int
+) -> _LabelCellsOfBlock:
     values = _plain(block.numbers)
     count = len(values)
     labels = block.spread(_labels(block.path, label, block.columns[label]), label)

@@ -26,7 +26,7 @@ _WORDS = {1: "positive", 0: "negative", NONE: "none"}
 
 
 @dataclass(frozen=True, eq=False)
-class _Rule:
+class _HeldRule:
     """A rule with what it says of this file."""
 
     name: str
@@ -89,7 +89,7 @@ def _with_own(settings: Settings, entry: Mapping[str, Any]) -> Settings:
 
 def _rules(
     name: str, cells: LabelCells, settings: Settings, entry: Mapping[str, Any] | None
-) -> Iterator[_Rule]:
+) -> Iterator[_HeldRule]:
     given = settings.labelling
     if given is None:
         for rule in LABEL_RULES:
@@ -132,15 +132,15 @@ def _stored_thresholds(cells: LabelCells, entry: Mapping[str, Any] | None) -> Fl
     return np.array(found, np.float64)
 
 
-def _made(name: str, labelling: Labelling, cells: LabelCells, thresholds: FloatArray) -> _Rule:
+def _made(name: str, labelling: Labelling, cells: LabelCells, thresholds: FloatArray) -> _HeldRule:
     positive = is_beyond(cells.numbers, thresholds[cells.groups], labelling.operator)
     expected = np.where(np.isnan(cells.numbers), NONE, positive.astype(np.int64))
     # A row that is forced and has no number counts where it is a step, which the label alone tells here.
     is_forced = cells.forced & ((expected != NONE) | (cells.labels != NONE))
-    return _Rule(name, labelling, thresholds, np.where(is_forced, 1, expected))
+    return _HeldRule(name, labelling, thresholds, np.where(is_forced, 1, expected))
 
 
-def _attempt(rule: _Rule, cells: LabelCells) -> LabelAttempt:
+def _attempt(rule: _HeldRule, cells: LabelCells) -> LabelAttempt:
     names: Sequence[Hashable] = cells.group_names
     groups = [
         LabelGroup("" if name == () else str(name), float(found) if np.isfinite(found) else None)
@@ -151,7 +151,7 @@ def _attempt(rule: _Rule, cells: LabelCells) -> LabelAttempt:
     return LabelAttempt(rule.name, rule.labelling.words, operator, groups, len(names), num_differing)
 
 
-def _differences(rule: _Rule, cells: LabelCells, differing: IndexArray) -> list[LabelDifference]:
+def _differences(rule: _HeldRule, cells: LabelCells, differing: IndexArray) -> list[LabelDifference]:
     found = []
     thresholds = rule.thresholds[cells.groups[differing]]
     is_at = cells.numbers[differing].astype(np.float64) == thresholds
@@ -165,7 +165,7 @@ def _differences(rule: _Rule, cells: LabelCells, differing: IndexArray) -> list[
     return sorted(found, key=lambda one: -one.count)
 
 
-def _row(rule: _Rule, cells: LabelCells, index: int) -> LabelRow:
+def _row(rule: _HeldRule, cells: LabelCells, index: int) -> LabelRow:
     number, threshold = float(cells.numbers[index]), float(rule.thresholds[cells.groups[index]])
     label, expected = int(cells.labels[index]), int(rule.expected[index])
     return LabelRow(
