@@ -30,6 +30,7 @@ def some_settings(rng: np.random.Generator) -> dict[str, Any]:
         "unit_value": str(rng.choice(["first", "last"])),
         "bootstrap": str(rng.choice(["zero", "current"])),
         "unit_is": str(rng.choice(["id", "end"])),
+        "on_nan": "drop-episode",
     }
     if found["estimator"] in ("gae", "td-lambda", "vtrace"):
         found["lam"] = 0.8
