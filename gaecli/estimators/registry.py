@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import Any
 
 from gaecli.estimators.base import Estimator
-from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.kernels.devices import Device
 from gaecli.settings import Settings
 
@@ -32,7 +31,7 @@ def needs_whole_trajectories(settings: Settings) -> bool:
 
 def needs_whole_stream(settings: Settings) -> bool:
     """Whether that cannot be put together trajectory by trajectory either."""
-    is_more = settings.is_over_units or bool(settings.stream) or crosses_trajectories(settings)
+    is_more = settings.is_over_units or bool(settings.stream)
     return is_more and needs_whole_trajectories(settings)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gaecli.choices import Bootstrap, OpenEnds
-from gaecli.layouts.keys import as_labels
+from gaecli.layouts.keys import numbered
 from gaecli.pipeline.blocks import BlockSummary, missing_bootstrap
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, FloatArray, IndexArray, Names
+from gaecli.rollouts import BoolArray, FloatArray, IndexArray, NextRows
 
 if TYPE_CHECKING:
     from gaecli.labels.weights import Following
@@ -66,6 +66,15 @@ class Carry:
     others: tuple[Carry, ...] = ()
     #: Of estimators that need trajectories whole (`gaecli.pipeline.trajectories`).
     whole: WholePieces | None = None
+    #: Under rules that reach beyond trajectories (`gaecli.pipeline.time_order`): what follows the lanes of time, and
+    #: what flows into those.
+    next_rows: NextRows | None = None
+    in_time: Carry | None = None
+
+    @property
+    def as_read(self) -> Carry:
+        """Of the lanes, and the trajectories, of the block as the convention reads it."""
+        return self.in_time or self
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,33 +179,14 @@ def _with_following(summaries: Sequence[BlockSummary], combined: Combined) -> li
 
 def _slots(summaries: Sequence[BlockSummary]) -> list[IndexArray]:
     """The number of each lane's key, by block."""
-    return _numbered([summary.lanes.keys for summary in summaries])
+    return numbered([summary.lanes.keys for summary in summaries])
 
 
 def _identities(summaries: Sequence[BlockSummary]) -> tuple[list[IndexArray], list[IndexArray]]:
     """The numbers of the first and of the last ids, by block; 0 where there is none."""
     names = [ids for summary in summaries for ids in (summary.lanes.first_ids, summary.lanes.last_ids)]
-    numbers = _numbered([[None], *names])[1:]
+    numbers = numbered([[None], *names])[1:]
     return numbers[::2], numbers[1::2]
-
-
-def _numbered(names: Sequence[Names]) -> list[IndexArray]:
-    """A number for every name, equal where the names are."""
-    if all(isinstance(part, np.ndarray) or not any(name is not None for name in part) for part in names):
-        return _numbered_integers(names)
-    known: dict[Hashable, int] = {}
-    return [
-        np.fromiter((known.setdefault(name, len(known)) for name in as_labels(part)), np.int64, len(part))
-        for part in names
-    ]
-
-
-def _numbered_integers(names: Sequence[Names]) -> list[IndexArray]:
-    """The same where all are integers or None, whose number is 0; without an object for any of them."""
-    integers = [part for part in names if isinstance(part, np.ndarray)]
-    _, numbers = np.unique(np.concatenate([np.zeros(0, np.int64), *integers]), return_inverse=True)
-    parts = iter(np.split(numbers + 1, np.cumsum([len(part) for part in integers])))
-    return [next(parts) if isinstance(part, np.ndarray) else np.zeros(len(part), np.int64) for part in names]
 
 
 class _Heads:
@@ -283,7 +273,8 @@ class _Entering:
         if own is not None:
             has_own = ~np.isnan(own)
             given[has_own] = own[has_own]
-            following = np.where(has_own, own, following)
+            if borders.end_values is None:
+                following = np.where(has_own, own, following)
             carry.next_values[self.goes_on & has_own] = own[self.goes_on & has_own]
         carry.values[self.goes_on] = following[self.goes_on]
         carry.estimates[self.goes_on] = self.follower_advantages[self.goes_on]

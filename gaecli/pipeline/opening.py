@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING
 
 from gaecli.columns import Roles, Unused, flag_of, resolve
 from gaecli.datasets.base import DataSet
-from gaecli.decay_settings import NEED_WHOLE_STREAM
 from gaecli.errors import DataError, UsageError
-from gaecli.estimators.decays import with_one_lam
 from gaecli.estimators.registry import needs_whole_stream
 from gaecli.formats.base import RolloutFile, Unit, damaged
 from gaecli.formats.registry import open_file
@@ -29,7 +27,6 @@ from gaecli.layouts.singles import as_found, single_columns
 from gaecli.pipeline.memory import check_memory, rows_per_block
 from gaecli.pipeline.reading_errors import told
 from gaecli.records import dataclass
-from gaecli.setting_fields import setting_flag
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import WarningNote
@@ -269,14 +266,7 @@ def _joined(stream: OpenStream) -> OpenStream:
 def _who_needs_all(settings: Settings) -> str:
     if settings.is_over_units:
         return f"preset `{settings.preset}`" if settings.convention.over_units else "`--unit`"
-    if settings.stream and not needs_whole_stream(settings.replace(stream=())):
-        return f"`--stream` with `--estimator {settings.estimator}`"
-    if needs_whole_stream(with_one_lam(settings, settings.lam).replace(preset="exact", truncation="exact")):
-        return f"`--estimator {settings.estimator}`"
-    if needs_whole_stream(Settings.from_preset(settings.preset)):
-        return f"preset `{settings.preset}`"
-    lengths = [name for name in NEED_WHOLE_STREAM if getattr(settings, name) is not None]
-    return f"`{setting_flag(lengths[0])}`" if lengths else f"`--truncation {settings.truncation}`"
+    return f"`--stream` with `--estimator {settings.estimator}`"
 
 
 def _check_same_columns(files: Sequence[OpenFile]) -> None:

@@ -50,8 +50,8 @@ class GatherUnit(CarriedUnit[BorderPieces]):
     """Those of every block of a unit. It is the one task but for writing whose results hold rows."""
 
     def of_block(self, worker: Worker, address: BlockAddress, scanned: Scanned) -> BorderPieces:
-        carry = self.carries[address]
-        block = final_block(scanned, carry)
+        block = final_block(scanned, self.carries[address], worker.estimator)
+        carry = self.carries[address].as_read
         stops = block.trajectories()[1] + 1
         heads, tails = carry.head_chains >= 0, carry.tail_chains >= 0
         ends = np.concatenate((block.lanes.starts[heads], block.lanes.stops[tails] - 1))
@@ -86,7 +86,7 @@ def gathered_pieces(
     tasks = (
         GatherUnit(opened.source(file), unit, of_unit)
         for (file, unit), of_unit in sorted(carries.items())
-        if any(_crosses(carry) for carry in of_unit.values())
+        if any(_crosses(carry.as_read) for carry in of_unit.values())
     )
     gathered: list[BorderPieces] = []
     # What a block takes is there in any case.
@@ -141,8 +141,10 @@ def _back(numbers: FloatArray, steps: IndexArray) -> FloatArray:
 
 
 def _too_large(opened: OpenStream) -> UsageError:
+    leaks = opened.settings.end_rule == "leak"
     return UsageError(
         f"`--estimator {opened.settings.estimator}` takes trajectories as wholes here, and those of "
-        f"`{opened.plan.paths[0]}` that lie in several blocks take more than `--memory`",
+        f"`{opened.plan.paths[0]}` that lie in several blocks take more than `--memory`"
+        + (": a time limit that leaks makes one of two" if leaks else ""),
         hint="raise `--memory`; of rows that are sorted by trajectory, only those at the borders of blocks count",
     )

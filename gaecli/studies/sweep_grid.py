@@ -94,7 +94,7 @@ def _inflows(stream: SummarisedStream, num_points: int) -> Mapping[tuple[int, in
     carries = []
     for index in range(num_points):
         summaries = []
-        for summary in stream.summaries:
+        for summary in stream.as_read:
             assert isinstance(summary.borders, BatchBorders)
             summaries.append(replace(summary, borders=summary.borders.batch[index]))
         carries.append(combine(summaries, bootstrap, paths, open_ends=open_ends).carries)

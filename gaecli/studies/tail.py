@@ -131,7 +131,7 @@ def tail_from(reading: SettledStream, place: Place) -> Tail:
                 tail.group = None if grouping is None else grouping.label(step)
                 _collect(tail, settled, carry, start, step)
         elif tail.chain >= 0:
-            lanes = np.flatnonzero(carry.head_chains == tail.chain)
+            lanes = np.flatnonzero(carry.as_read.head_chains == tail.chain)
             if len(lanes):
                 _collect(tail, settled, carry, start, int(settled.prepared.lanes.starts[lanes[0]]))
 
@@ -179,7 +179,7 @@ def _collect(tail: Tail, settled: Settled, carry: Carry, start: int, first: int)
     stop = first + int(np.argmax(block.cuts[first:])) + 1 if block.cuts[first:].any() else block.num_steps
     lane = np.flatnonzero((block.lanes.starts <= first) & (first < block.lanes.stops))
     stop = min(stop, int(block.lanes.stops[lane[0]])) if len(lane) else stop
-    tail.chain = -1 if block.cuts[stop - 1] or not len(lane) else int(carry.tail_chains[lane[0]])
+    tail.chain = -1 if block.cuts[stop - 1] or not len(lane) else int(carry.as_read.tail_chains[lane[0]])
     steps = slice(first, stop)
     tail.pieces.append(_part(block, steps))
     tail.rows_of_pieces.append(start + block.placement.rows_of_steps(np.arange(first, stop)))
