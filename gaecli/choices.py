@@ -29,8 +29,8 @@ UnitReward = Literal["sum", "mean"]
 UnitValue = Literal["first", "last"]
 #: What a group baseline gives the only trajectory of a group: 0, its score, or an error.
 Singleton = Literal["zero", "raw", "error"]
-#: And one whose rewards are all missing.
-Unscored = Literal["error", "zero"]
+#: And one whose rewards are all missing: an error, 0 beside no other, or what a score of 0 gets.
+Unscored = Literal["error", "zero", "counted"]
 #: The spread that centred scores are divided by: that of the group, of the batch, or none.
 ScaleRewards = Literal["group", "batch", "none"]
 #: What enters mean and standard deviation once.

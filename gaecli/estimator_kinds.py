@@ -296,6 +296,14 @@ _ROWS = (
         "max-rl",
         "A = (s - mean) / mean over the group, and 0 where the mean is not positive",
         "https://arxiv.org/abs/2602.02710",
+        "group_eps",
+    ),
+    _baseline(
+        "passk",
+        "pass@k: the best of the group gets (s - the next best) / (std + ε), the others 0",
+        "Tang et al. 2025, https://arxiv.org/abs/2503.19595",
+        *_SCALED,
+        defaults={"singleton": "error"},
     ),
     _baseline(
         "opo",

@@ -260,7 +260,7 @@ class Settings(SettingFields):
         """As `from_preset` takes them again: without what the estimator does not look at."""
         found = {**asdict(self), "columns": dict(self.columns), "rewards": dict(self.rewards)}
         by_column = [name for name in ("gamma", "lam") if found[f"{name}_column"] is not None]
-        without_number = [name for name in ("n_steps", *OPTIONAL) if found[name] is None]
+        without_number = [name for name in ("n_steps", "token_column", *OPTIONAL) if found[name] is None]
         for name in (*self.kind.unused, *by_column, *without_number):
             found.pop(name, None)
         if self.stream:

@@ -41,6 +41,8 @@ OPTIONS: Mapping[str, Option] = {
 # Families, as commands list them that have all of one. A help page has its panels in the order of first options.
 ESTIMATOR = _listed(ESTIMATOR_OPTIONS)
 DECAYS = _listed(DECAY_OPTIONS)
+#: Without the one γ and the one λ, which a sweep tries and a verification finds.
+OTHER_DECAYS = _listed(row for row in DECAY_OPTIONS if row.name not in ("gamma", "lam"))
 OWN = _listed(OWN_OPTIONS)
 STREAMS = _listed(STREAM_OPTIONS)
 ENDS = _listed(END_OPTIONS)

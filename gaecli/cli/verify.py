@@ -10,9 +10,13 @@ from gaecli.cli.command import Given, command
 from gaecli.cli.options import ROLE_COLUMNS
 from gaecli.results import Verification
 
+_SCORE_COLUMNS = ("sample_of", "batch_column", "length_column", "state_column", "baseline_column")
+
 
 @command(
     "one_input against against_file only_preset only_estimator only_groups only_n_steps bootstrap done_at layout",
+    f"rewards {' '.join(_SCORE_COLUMNS)}",
+    "success_column only_success_reward only_failure_cost success_at",
     ROLE_COLUMNS,
     "memory join document_json quiet on_nan",
 )
@@ -25,6 +29,8 @@ def verify(
     only_estimator: str | None,
     only_groups: list[str] | None,
     only_n_steps: int | None,
+    only_success_reward: str | None,
+    only_failure_cost: float | None,
     json: bool,
     quiet: bool,
 ) -> None:
@@ -36,6 +42,8 @@ def verify(
     Exit code 0 if one reproduces it at every row, to the rounding of float32; 3 if none does. A whitened
     column counts as reproduced if one scale and shift lead to it, a constant one does not.
     """
+    success = {**given.taken(["success_column", "success_at"]), "success_reward": only_success_reward}
+    columns, rewards = given.taken(_SCORE_COLUMNS), given.taken(["rewards"])["rewards"]
     settings = given.settings()
     from gaecli.commands.verify import verify as run
 
@@ -48,6 +56,9 @@ def verify(
         estimator=only_estimator,
         group_column=only_groups or None,
         n_steps=only_n_steps,
+        rewards=rewards or None,
+        score_columns=columns,
+        success={**success, "failure_cost": only_failure_cost},
         memory_bytes=given.memory_bytes,
     )
     _show(found, as_json=json, quiet=quiet)

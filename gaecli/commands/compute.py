@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gaecli.commands.outcome import Outcome, summarize
-from gaecli.commands.stream_steps import ReadyStream, StreamSteps, inputs_of
+from gaecli.commands.stream_steps import ReadyStream, StreamSteps, inputs_of_all
 from gaecli.engines.base import Engine
 from gaecli.engines.registry import make_engine
 from gaecli.engines.threads import Threads, default_jobs
@@ -231,7 +231,7 @@ class _Run:
             types = LabelTypes()
             for stream in opened.values():
                 types.add(stream)
-        inputs = inputs_of(list(opened.values()))
+        inputs = inputs_of_all(list(opened.values()))
         if not self.options.gallery:  # whose pictures need all rows
             carry_on(lambda job: self.steps.up_to_date(opened[job.number], inputs), good)
         if any(job.number not in outcomes for job in good):
@@ -255,7 +255,7 @@ class _Run:
                 ready = [job for job, _ in looks]
                 tables = merged_tables(stage, (found for _, found in looks))
                 constants = (*constants, tables.constants())
-            inputs = inputs_of([opened[job.number] for job in ready])
+            inputs = inputs_of_all([opened[job.number] for job in ready])
             # A run that was killed, or that met the same bad file, has written some of them already.
             labels, ready = self._labels(carry_on, streams, constants, ready)
             carry_on(lambda job: self.steps.left_alone(streams[job.number], constants, labels, inputs), ready)

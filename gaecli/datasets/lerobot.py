@@ -24,6 +24,7 @@ from gaecli.datasets.base import (
     read_document,
 )
 from gaecli.errors import FileError
+from gaecli.formats.base import RolloutFile
 from gaecli.records import dataclass
 
 INFO = Path("meta", "info.json")
@@ -46,6 +47,11 @@ class LeRobot(DataSet):
 
     def sidecar(self, stream: Sequence[Path], tag: str) -> Path:
         return self.root / "meta" / f"advantages_{tag}.parquet"
+
+    def with_success(self, file: RolloutFile, column: str, at: str | None) -> RolloutFile:
+        from gaecli.datasets.lerobot_success import with_success
+
+        return with_success(file, self.root, column, at)
 
     @property
     def marks(self) -> tuple[Path, ...]:

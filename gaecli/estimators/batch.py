@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaecli.estimators.base import Beyond, Borders, Estimates, Estimator, FinalEstimates, estimate_whole
+from gaecli.estimators.base import Beyond, Borders, Estimates, Estimator, FinalEstimates, WholePieces
 from gaecli.estimators.gae_variants import following_values
 from gaecli.estimators.registry import make_estimator, needs_whole_trajectories
 from gaecli.kernels.devices import Device
@@ -53,28 +53,31 @@ class BatchEstimator:
 
     @property
     def needs_trajectories(self) -> bool:
-        return self._own.needs_trajectories
+        return self.own.needs_trajectories
 
     @property
-    def _own(self) -> Estimator:
+    def own(self) -> Estimator:
         return make_estimator(self.settings, self.device)
 
     def prepare(self, block: Block) -> Block:
-        return self._own.prepare(block)
+        return self.own.prepare(block)
 
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
-        return self._own.estimate(block, threads)
+        return self.own.estimate(block, threads)
 
     def settle(
         self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
     ) -> FloatArray:
-        return self._own.settle(block, advantages, inflow, threads)
+        return self.own.settle(block, advantages, inflow, threads)
 
     def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
-        return self._own.outputs(block, advantages, beyond)
+        return self.own.outputs(block, advantages, beyond)
+
+    def whole(self, block: Block, pieces: WholePieces | None = None, threads: int = 1) -> FinalEstimates:
+        return self.own.whole(block, pieces, threads)
 
     def borders(self, block: Block, advantages: FloatArray) -> Borders:
-        own = self._own.borders(block, advantages)
+        own = self.own.borders(block, advantages)
         if not block.lanes.count:
             return BatchBorders(**vars(own), batch=(own,) * len(self.points))
         batch = [
@@ -84,9 +87,13 @@ class BatchEstimator:
         return BatchBorders(**vars(own), batch=tuple(batch))
 
     def estimate_points(
-        self, block: Block, inflows: Sequence[Inflow], chosen: Sequence[int]
+        self,
+        block: Block,
+        inflows: Sequence[Inflow],
+        pieces: Sequence[WholePieces | None],
+        chosen: Sequence[int],
     ) -> Iterator[FinalEstimates]:
-        """Of each of `chosen`, in this order. `inflows` are of all points. `block`: with its final ends."""
+        """Of each of `chosen`, in this order. `inflows`, `pieces`: of all points. `block`: with its final ends."""
         if self._is_scan:
             totals = np.stack([inflow.total for inflow in inflows])
             for advantages in self._scanned(block, chosen, totals):
@@ -95,7 +102,7 @@ class BatchEstimator:
         for index in chosen:
             single = self.single(index)
             if single.needs_trajectories:
-                yield estimate_whole(single, block)
+                yield single.whole(block, pieces[index])
                 continue
             found = single.estimate(block)
             advantages = single.settle(block, found.advantages, inflows[index].total)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from gaecli.rollouts import NO_LANES, Array, Block, IndexArray, Placement
+from gaecli.rollouts import NO_LANES, Array, Block, IndexArray, Placement, Units
 
 
 def part(block: Block, rows: slice | IndexArray) -> Block:
@@ -28,8 +29,10 @@ def part(block: Block, rows: slice | IndexArray) -> Block:
         is_step=taken(block.is_step),
         dropped=taken(block.dropped),
         masked=taken(block.masked),
+        filled=taken(block.filled),
         has_values=block.has_values,
         extras={name: numbers[rows] for name, numbers in block.extras.items()},
+        units=None if block.units is None else replace(block.units, numbers=block.units.numbers[rows]),
     )
 
 
@@ -62,9 +65,24 @@ def joined(parts: Sequence[Block]) -> Block:
         is_step=all_of("is_step", True),
         dropped=all_of("dropped", False),
         masked=all_of("masked", False),
+        filled=all_of("filled", False),
         has_values=all(one.has_values for one in parts),
         extras={name: np.concatenate([one.extras[name] for one in parts]) for name in parts[0].extras},
+        units=_units_of(parts),
     )
+
+
+def _units_of(parts: Sequence[Block]) -> Units | None:
+    """Numbered on from part to part; a unit ends with the part that it is in."""
+    first, numbers, found = parts[0].units, 0, []
+    if first is None:
+        return None
+    for one in parts:
+        assert one.units is not None
+        here = one.units.numbers
+        found.append(np.where(here >= 0, here + numbers, here))
+        numbers += int(here.max(initial=-1)) + 1
+    return replace(first, numbers=np.concatenate(found))
 
 
 def num_bytes(block: Block) -> int:

@@ -47,6 +47,8 @@ class Totals:
     degenerate_groups: int = 0
     #: Trajectories that no reward function scored.
     unscored: int = 0
+    #: The same, where they count as 0.
+    scored_as_zero: int = 0
     #: Rows with a label, with a positive one, and with one whatever their advantage.
     labelled: int = 0
     positive: int = 0
@@ -71,6 +73,7 @@ class Totals:
         self.local_groups += other.local_groups
         self.degenerate_groups += other.degenerate_groups
         self.unscored += other.unscored
+        self.scored_as_zero += other.scored_as_zero
         self.labelled += other.labelled
         self.positive += other.positive
         self.forced += other.forced
@@ -199,12 +202,16 @@ def reading_totals(settled: Settled, settings: Settings) -> Totals:
         dropped_episodes=0 if dropped is None else int(np.count_nonzero(dropped & block.cuts)),
         dropped_steps=0 if dropped is None else int(np.count_nonzero(dropped)),
         unestimated_steps=_num_true(settled.counts, block) - _num_true(settled.estimated, block),
-        unscored=0
-        if settled.unscored is None
-        else int(np.count_nonzero(settled.unscored & settled.prepared.cuts)),
+        unscored=_num_ends(settled.unscored, settled),
+        scored_as_zero=_num_ends(settled.scored_as_zero, settled),
     )
     _count_units(settled, totals)
     return totals
+
+
+def _num_ends(flags: BoolArray | None, settled: Settled) -> int:
+    """Of trajectories whose steps are flagged."""
+    return 0 if flags is None else int(np.count_nonzero(flags & settled.prepared.cuts))
 
 
 def _count_units(settled: Settled, totals: Totals) -> None:
@@ -212,10 +219,13 @@ def _count_units(settled: Settled, totals: Totals) -> None:
     if block.units is None:
         return
     units = settled.counted(block.units.numbers)
+    count = num_runs(units)
+    if settled.open_units is not None:
+        count -= int(np.count_nonzero(np.isin(settled.open_units, units)))
     if block.units.reading == "end":
-        totals.units_by_end = num_runs(units)
+        totals.units_by_end = count
     else:
-        totals.units_by_id = num_runs(units)
+        totals.units_by_id = count
 
 
 def _num_true(flags: BoolArray | None, block: Block) -> int:

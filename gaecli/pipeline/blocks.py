@@ -19,7 +19,17 @@ from gaecli.layouts.evidence.flags import BlockEnds
 from gaecli.layouts.evidence.tails import ZeroTails, zero_tails
 from gaecli.moments import GroupedMoments
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, BlockFacts, BoolArray, FloatArray, IndexArray, Lanes, Names, NextRows
+from gaecli.rollouts import (
+    Block,
+    BlockFacts,
+    BoolArray,
+    FloatArray,
+    IndexArray,
+    Lanes,
+    Names,
+    NextRows,
+    UnitLanes,
+)
 from gaecli.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,6 +68,8 @@ class BlockSummary:
     parts: EpisodeParts | None = None
     #: Where progress makes weights: that of the first steps of each lane.
     first_progress: Following | None = None
+    #: Of an estimator over units, those at both ends of each lane.
+    units: UnitLanes | None = None
     #: The same rows with the rewards of other streams (`--stream`).
     others: tuple[BlockSummary, ...] = ()
     #: Under rules that reach beyond trajectories: the lanes of time, and how each begins.
@@ -210,6 +222,7 @@ def summarise(
         sums=None if scanned.sums is None else scanned.sums.at_borders(prepared),
         parts=scanned.parts,
         first_progress=_first_progress(block, estimator.settings),
+        units=None if block.units is None else block.units.lanes,
         others=_others(scanned, address, estimator, settings),
         in_time=_first_rows(block) if looks_ahead else None,
     )

@@ -10,30 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gaecli.choices import Bootstrap, OpenEnds
-from gaecli.layouts.keys import numbered
+from gaecli.estimators.base import WholePieces
 from gaecli.pipeline.blocks import BlockSummary, missing_bootstrap
+from gaecli.pipeline.name_numbers import numbered
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, FloatArray, IndexArray, NextRows
+from gaecli.rollouts import NO_UNIT_LANES, BoolArray, FloatArray, IndexArray, NextRows
 
 if TYPE_CHECKING:
     from gaecli.labels.weights import Following
-
-
-@dataclass(frozen=True, eq=False)
-class WholePieces:
-    """What the steps of a block get that are of trajectories over its borders, estimated as wholes elsewhere."""
-
-    steps: IndexArray
-    advantages: FloatArray
-    #: None where they are A + V.
-    returns: FloatArray | None
-
-    def put_into(self, advantages: FloatArray, returns: FloatArray | None) -> None:
-        """[N] each, of all steps of the block."""
-        advantages[self.steps] = self.advantages
-        if returns is not None:
-            assert self.returns is not None
-            returns[self.steps] = self.returns
+    from gaecli.pipeline.unit_borders import UnitEntries
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +49,8 @@ class Carry:
     following: Following | None = None
     #: Of the same block with the rewards of other streams (`--stream`).
     others: tuple[Carry, ...] = ()
+    #: How the units at the start of each lane go on with those before; None where there are none.
+    units: UnitEntries | None = None
     #: Of estimators that need trajectories whole (`gaecli.pipeline.trajectories`).
     whole: WholePieces | None = None
     #: Under rules that reach beyond trajectories (`gaecli.pipeline.time_order`): what follows the lanes of time, and
@@ -150,9 +137,23 @@ def _combined(
     _number_chains(summaries, everything, combined)
     if num_sums:
         _add_up(summaries, everything)
+    if any(summary.units is not None for summary in summaries):
+        combined = replace(combined, carries=_with_units(summaries, combined))
     if not any(summary.first_progress is not None for summary in summaries):
         return combined
     return replace(combined, carries=_with_following(summaries, combined))
+
+
+def _with_units(summaries: Sequence[BlockSummary], combined: Combined) -> list[Carry]:
+    from gaecli.pipeline.unit_borders import entries
+
+    lanes = [summary.units or NO_UNIT_LANES for summary in summaries]
+    found = entries(lanes, _links(combined), _is_through(summaries))
+    bounds = pairwise(combined.offsets.tolist())
+    return [
+        replace(carry, units=found.part(start, stop))
+        for carry, (start, stop) in zip(combined.carries, bounds, strict=True)
+    ]
 
 
 def _with_following(summaries: Sequence[BlockSummary], combined: Combined) -> list[Carry]:

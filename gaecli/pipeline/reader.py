@@ -69,8 +69,9 @@ class StreamReader(RewardReader):
         if self.stream.cut != "never":
             return block
         from gaecli.estimators.streams import never_cut
+        from gaecli.layouts.units import with_units_of
 
-        return never_cut(block)
+        return never_cut(with_units_of(block, first))
 
 
 @dataclass(frozen=True)

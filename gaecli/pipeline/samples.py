@@ -29,7 +29,8 @@ def whole_rollouts(statistic: Statistic, table: MomentTable) -> MomentTable:
         [distinct.setdefault(_scope(label, width), len(distinct)) for label in labels], np.int64
     )
     found = MomentTable(scopes)
-    found.merge(list(distinct), GroupedMoments.of(moments.means, groups, len(distinct)))
+    of_rollouts = GroupedMoments.of(moments.means, groups, len(distinct), with_largest=statistic.with_largest)
+    found.merge(list(distinct), of_rollouts)
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gaecli.choices import MeasuredOver
 from gaecli.estimator_kinds import EstimatorKind
-from gaecli.estimators.base import Beyond, Estimator, FinalEstimates, LaneSums, estimate_whole
+from gaecli.estimators.base import Beyond, Estimator, FinalEstimates, LaneSums
 from gaecli.estimators.conventions import ends_as_terminal
 from gaecli.pipeline.blocks import Scanned, estimates_of
 from gaecli.pipeline.combine import Carry
@@ -42,10 +42,14 @@ class Settled:
     has_own_returns: bool = False
     #: A unit of several steps enters mean and standard deviation once.
     measures_units: bool = False
+    #: Numbers of the units that go on in another block, which has their last step. None: none does.
+    open_units: IndexArray | None = None
     #: What a baseline compares, by name, where that is more than the advantages; NaN where a row has no such score.
     scores: Mapping[str, FloatArray] = field(default_factory=dict)
     #: [N] steps of trajectories that have no score at all. None: every score is there.
     unscored: BoolArray | None = None
+    #: [N] those that have none and count as 0. None: there are none such.
+    scored_as_zero: BoolArray | None = None
     #: By name, the block with the rewards of each stream (`--stream`); `advantages` are their weighted sum.
     streams: Mapping[str, Settled] = field(default_factory=dict)
 
@@ -68,7 +72,7 @@ class Settled:
         at = np.flatnonzero(counted)
         last = np.zeros(len(units), np.bool_)
         last[at[np.append(units[at][1:] != units[at][:-1], True)[: len(at)]]] = True
-        return last
+        return last if self.open_units is None else last & ~np.isin(units, self.open_units)
 
 
 NO_SCORES: Mapping[str, FloatArray] = {}
@@ -139,9 +143,10 @@ def _settled(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     kind = estimator.settings.kind
     if kind.is_scored:
         prepared = replace(prepared, terminated=prepared.cuts)
-    scores, unscored = NO_SCORES, None
+    scores, unscored, as_zero = NO_SCORES, None, None
     if scanned.sums is not None:
-        scores, unscored, whole = scanned.sums.scores(prepared, LaneSums(carry.head_sums, carry.tail_sums))
+        totals = LaneSums(carry.head_sums, carry.tail_sums)
+        scores, unscored, as_zero, whole = scanned.sums.scores(prepared, totals)
         advantages = advantages if whole is None else whole
     if unscored is not None:
         estimated = _all_of(estimated, ~unscored)
@@ -158,9 +163,19 @@ def _settled(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
         kind,
         has_own_returns,
         measures_units,
+        _open_units(prepared, carry),
         scores,
         unscored,
+        as_zero,
     )
+
+
+def _open_units(prepared: Block, carry: Carry) -> IndexArray | None:
+    if carry.whole is None or carry.whole.goes_on is None:
+        return None
+    from gaecli.estimators.units import units_that_go_on
+
+    return units_that_go_on(prepared, carry.whole)
 
 
 def _measured(
@@ -180,10 +195,7 @@ def _estimates(scanned: Scanned, prepared: Block, carry: Carry, estimator: Estim
         if scanned.returns is not None:
             return FinalEstimates(advantages, scanned.returns)
         return estimator.outputs(scanned.prepared, advantages, beyond)
-    found = estimate_whole(estimator, prepared)
-    if carry.whole is not None:
-        carry.whole.put_into(*found)
-    return found
+    return estimator.whole(prepared, carry.whole)
 
 
 def final_block(scanned: Scanned, carry: Carry, estimator: Estimator) -> Block:

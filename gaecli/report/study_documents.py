@@ -11,7 +11,7 @@ from gaecli.summary import SCHEMA_VERSION
 
 
 def explanation_to_dict(explanation: Explanation | Derivation) -> dict[str, Any]:
-    document = _document(explanation)
+    document = _document(explanation) | {"written": explanation.written}
     if explanation.stored is not None:
         document["stored"]["difference"] = explanation.stored.difference
     if isinstance(explanation, Derivation):

@@ -7,20 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaecli.estimators.base import Beyond
+from gaecli.estimators.base import Beyond, WholePieces
 from gaecli.estimators.batch import BatchBorders, BatchEstimator, Inflow
 from gaecli.formats.base import OutputColumn
 from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.apply import Totals, reading_totals
-from gaecli.pipeline.column_builder import ColumnBuilder
-from gaecli.pipeline.combine import Carry, WholePieces, combine
+from gaecli.pipeline.combine import Carry, combine
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import SummarisedStream
 from gaecli.pipeline.trajectories import estimated, gathered_pieces
-from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
-from gaecli.studies.columns_out import ColumnsOut
+from gaecli.studies.columns_out import ColumnsOut, first_column
 from gaecli.studies.reading import SettledStream, read_stream
 from gaecli.studies.sweep_points import SweepPoints
 from gaecli.studies.sweep_totals import PointTotal, values_that_count
@@ -31,7 +29,12 @@ _BYTES_PER_CELL = 48
 
 
 def read_grid(
-    plan: StreamPlan, number: int, points: SweepPoints, memory_bytes: int, device: str
+    plan: StreamPlan,
+    number: int,
+    points: SweepPoints,
+    memory_bytes: int,
+    device: str,
+    longest_episode: int = 0,
 ) -> SettledStream:
     """The stream, summarised under every point at once."""
     estimator = BatchEstimator(
@@ -40,7 +43,13 @@ def read_grid(
     fitting = memory_bytes // 2 // (_BYTES_PER_CELL * len(points.points))
     block_rows = min(rows_per_block(memory_bytes), max(fitting, _MIN_ROWS_PER_BLOCK))
     return read_stream(
-        plan, points.reference, memory_bytes, estimator=estimator, block_rows=block_rows, number=number
+        plan,
+        points.reference,
+        memory_bytes,
+        estimator=estimator,
+        block_rows=block_rows,
+        number=number,
+        longest_episode=longest_episode,
     )
 
 
@@ -68,7 +77,7 @@ def grid_totals(
         ):
             by_point[index] = by_point[index].merge(total)
             if writes and index in points.shown:
-                written[points.column(index)] = _column(settled, numbers, points.points[index])
+                written[points.column(index)] = first_column(settled, numbers, points.points[index])
         totals.merge(reading_totals(settled, points.reference))
         if writes:
             output.write(stream, file, {name: written[name] for name in points.columns})
@@ -78,13 +87,6 @@ def grid_totals(
     if writes:
         output.commit(stream, totals.counts)
     return by_point, totals
-
-
-def _column(settled: Settled, numbers: np.ndarray, settings: Settings) -> OutputColumn:
-    if settings.kind.outputs[0] == "return":
-        return ColumnBuilder(settled.block, None, settings.mask_fill).returns(numbers)
-    builder = ColumnBuilder(settled.block, settled.prepared.values, settings.mask_fill)
-    return builder.advantages(numbers, None)
 
 
 def _inflows(stream: SummarisedStream, num_points: int) -> Mapping[tuple[int, int], Sequence[Inflow]]:
@@ -135,11 +137,8 @@ def _block_totals(
     own = settled.returns if is_return else settled.advantages
     signs = np.sign(settled.counted(own))  # the settings of the run are the reference
     base, values = np.zeros(0), values_that_count(settled)
-    estimates = estimator.estimate_points(settled.prepared, inflows, points.order)
+    estimates = estimator.estimate_points(settled.prepared, inflows, wholes, points.order)
     for index, (advantages, returns) in zip(points.order, estimates, strict=True):
-        whole = wholes[index]
-        if whole is not None:
-            whole.put_into(advantages, returns)
         numbers = advantages if not is_return or returns is None else returns
         counted = settled.counted(numbers)
         base_index = points.bases[index]

@@ -230,7 +230,6 @@ def test_what_would_say_nothing_or_two_things_is_refused(given: dict[str, object
 @pytest.mark.parametrize(
     "study",
     [
-        lambda path, **more: gaecli.explain(path, 0, **more),
         gaecli.verify,
         lambda path, **more: gaecli.sweep(path, [0.9], [1.0], **more),
     ],

@@ -355,6 +355,7 @@ NOTES: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
     "dropped-episodes": ((2, 50), ()),
     "flat-groups": ((2, 1), ()),
     "no-lengths": ((2,), ("len",)),
+    "scored-as-zero": ((2,), ()),
     "unscored": ((2,), ()),
     "flag-never-set": ((2000, 3), ("`done` is never set",)),
     "preset-early-ends": ((2,), ("agilerl",)),
