@@ -183,6 +183,17 @@ class UnitFacts:
     episodes: int
     steps: int
     rewards_outside: int
+    reading: UnitIs
+    #: Ids that hold nothing but 0 and 1, which may be flags; None: nobody need ask.
+    doubt: UnitDoubt | None = None
+
+
+@dataclass(frozen=True)
+class UnitDoubt:
+    """Where the first 1 is, and whether flags would make other units than ids do."""
+
+    first_one: str | None
+    differs: bool
 
 
 @dataclass(frozen=True)
@@ -274,6 +285,28 @@ class Units:
     numbers: IndexArray
     #: What the column was taken for.
     reading: UnitIs
+    lanes: UnitLanes = field(default_factory=lambda: NO_UNIT_LANES)
+
+
+@dataclass(frozen=True, eq=False)
+class UnitLanes:
+    """The units at the two ends of each lane: a unit goes on where the trajectory does, and the unit is the same.
+
+    An entry per lane: of the first step of its first trajectory that is in some unit, and of the last of its last.
+    """
+
+    #: There is such a step.
+    has_heads: BoolArray
+    has_tails: BoolArray
+    #: The units are the same where these are.
+    heads: Names
+    tails: Names
+    #: A flag ends the unit with that last step, or would if what is taken for ids were flags.
+    ended: BoolArray
+    by_flags: bool = False
+
+
+NO_UNIT_LANES: UnitLanes = UnitLanes(_NO_FLAGS, _NO_FLAGS, (), (), _NO_FLAGS)
 
 
 def num_runs(numbers: IndexArray) -> int:

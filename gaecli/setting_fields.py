@@ -163,6 +163,8 @@ class SettingFields(LabelFields):
     done_at: DoneAt | None = None
     #: `auto`, or one of `gaecli.layout_kinds`.
     layout: str = "auto"
+    #: The list with an item for each token of a response whose reward is one number of the row.
+    token_column: str | None = None
     mask_mode: MaskMode | None = None
     mask_fill: MaskFill = "null"
     masked_reward: MaskedReward = "drop"

@@ -171,7 +171,7 @@ class _Checker:
     def _examine(self, context: Context, layout: Layout, windows: Windows) -> None:
         """The blocks of one file. Where no steps can be made of one, the rules about cells say why."""
         bare = _without_steps(context.file, context.roles, self.settings)
-        like = context.name("reward")
+        like = layout.like_column or context.name("reward")
         more = [] if self.ledger is None else beside(context)
         names = list(dict.fromkeys([*layout.row_columns, *more]))
         for unit in context.file.units(self.block_rows, like):

@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, BoolArray, FloatArray
+from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 
 
@@ -149,6 +149,26 @@ class FinalEstimates(NamedTuple):
     returns: FloatArray | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class WholePieces:
+    """What a block gets of trajectories over its borders, estimated as wholes elsewhere."""
+
+    #: Steps of the block; of an estimator over units, units of it.
+    steps: IndexArray
+    advantages: FloatArray
+    #: None where they are A + V.
+    returns: FloatArray | None
+    #: The unit goes on in another block. None: there are no units.
+    goes_on: BoolArray | None = None
+
+    def put_into(self, found: FinalEstimates) -> None:
+        """Of all steps of the block, or of all its units."""
+        found.advantages[self.steps] = self.advantages
+        if found.returns is not None:
+            assert self.returns is not None
+            found.returns[self.steps] = self.returns
+
+
 class Estimator(Protocol):
     """Works on blocks of any stream, from any thread; keeps nothing between them."""
 
@@ -176,10 +196,19 @@ class Estimator(Protocol):
     def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
         """What the columns hold, given the final estimates."""
 
+    def whole(self, block: Block, pieces: WholePieces | None = None, threads: int = 1) -> FinalEstimates:
+        """What the columns hold of a prepared block that nothing comes after, but for its `pieces`."""
 
-def estimate_whole(estimator: Estimator, block: Block, threads: int = 1) -> FinalEstimates:
-    """Of a prepared block that nothing comes after: what the columns hold."""
-    found = estimator.estimate(block, threads)
-    if found.returns is not None:
-        return FinalEstimates(found.advantages, found.returns)
-    return estimator.outputs(block, found.advantages, Beyond.nothing(block))
+
+def estimate_whole(
+    estimator: Estimator, block: Block, pieces: WholePieces | None = None, threads: int = 1
+) -> FinalEstimates:
+    """`Estimator.whole` of whoever estimates steps."""
+    estimates = estimator.estimate(block, threads)
+    if estimates.returns is not None:
+        found = FinalEstimates(estimates.advantages, estimates.returns)
+    else:
+        found = estimator.outputs(block, estimates.advantages, Beyond.nothing(block))
+    if pieces is not None:
+        pieces.put_into(found)
+    return found

@@ -17,7 +17,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaecli.estimators.base import Beyond, Borders, Estimates, FinalEstimates
+from gaecli.estimators.base import (
+    Beyond,
+    Borders,
+    Estimates,
+    FinalEstimates,
+    WholePieces,
+    estimate_whole,
+)
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.conventions import read_as
 from gaecli.estimators.decays import gammas, lams, products
@@ -84,6 +91,9 @@ class Gae:
     def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
         """A, and R = A + V."""
         return FinalEstimates(advantages)
+
+    def whole(self, block: Block, pieces: WholePieces | None = None, threads: int = 1) -> FinalEstimates:
+        return estimate_whole(self, block, pieces, threads)
 
     def _scan(
         self,

@@ -32,8 +32,14 @@ def needs_whole_trajectories(settings: Settings) -> bool:
 
 def needs_whole_stream(settings: Settings) -> bool:
     """Whether that cannot be put together trajectory by trajectory either."""
-    is_more = settings.is_over_units or bool(settings.stream) or crosses_trajectories(settings)
-    return is_more and needs_whole_trajectories(settings)
+    return units_are_of_next_steps(settings) or (
+        crosses_trajectories(settings) and needs_whole_trajectories(settings)
+    )
+
+
+def units_are_of_next_steps(settings: Settings) -> bool:
+    """The unit of the last step of a block is known to the next block alone."""
+    return settings.is_over_units and settings.convention.mask_shift
 
 
 def _module(settings: Settings) -> Any:

@@ -219,10 +219,13 @@ def _count_units(settled: Settled, totals: Totals) -> None:
     if block.units is None:
         return
     units = settled.counted(block.units.numbers)
+    count = num_runs(units)
+    if settled.open_units is not None:
+        count -= int(np.count_nonzero(np.isin(settled.open_units, units)))
     if block.units.reading == "end":
-        totals.units_by_end = num_runs(units)
+        totals.units_by_end = count
     else:
-        totals.units_by_id = num_runs(units)
+        totals.units_by_id = count
 
 
 def _num_true(flags: BoolArray | None, block: Block) -> int:

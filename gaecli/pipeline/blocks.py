@@ -22,7 +22,7 @@ from gaecli.moments import GroupedMoments
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.reading_errors import told
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, BlockFacts, BoolArray, FloatArray, IndexArray, Lanes, Names
+from gaecli.rollouts import Block, BlockFacts, BoolArray, FloatArray, IndexArray, Lanes, Names, UnitLanes
 from gaecli.settings import Settings
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class BlockSummary:
     parts: EpisodeParts | None = None
     #: Where progress makes weights: that of the first steps of each lane.
     first_progress: Following | None = None
+    #: Of an estimator over units, those at both ends of each lane.
+    units: UnitLanes | None = None
     #: The same rows with the rewards of other streams (`--stream`).
     others: tuple[BlockSummary, ...] = ()
     #: Moments of what the first stage compares, where they were asked for and nothing crosses the borders.
@@ -184,9 +186,7 @@ class BlockReader:
             self._check_bootstrap(piece.start, prepared)
             ends = block_ends(block, piece.columns, self.unused, piece.start)
         with clock("kernel"), _beyond_float64():
-            # Where trajectories have to be whole, nothing can be said before all ends are known.
-            late = self.estimator.needs_trajectories
-            estimates = Estimates(np.zeros(block.num_steps)) if late else self.estimator.estimate(prepared)
+            estimates = _estimates(self.estimator, prepared)
         others = tuple(
             self._other(piece, layout, estimator, ends, clock, one, block)
             for layout, estimator, one in self._streams()
@@ -225,12 +225,13 @@ class BlockReader:
                 )
             if stream.cut == "never":
                 from gaecli.estimators.streams import never_cut
+                from gaecli.layouts.units import with_units_of
 
-                block = never_cut(block)
+                block = never_cut(with_units_of(block, first))
             prepared = estimator.prepare(block)
             self._check_bootstrap(piece.start, prepared)
         with clock("kernel"), _beyond_float64():
-            return Scanned(piece.start, block, prepared, ends, *estimator.estimate(prepared))
+            return Scanned(piece.start, block, prepared, ends, *_estimates(estimator, prepared))
 
     def _block(self, piece: RawBlock, address: BlockAddress) -> tuple[Block, EpisodeParts | None]:
         block = self.layout.block(piece.start, piece.columns)
@@ -259,6 +260,13 @@ class BlockReader:
         if needs.any():
             step = int(np.argmax(needs))
             raise missing_bootstrap(start + int(block.file_rows(np.array([step]))[0]), str(self.file.path))
+
+
+def _estimates(estimator: Estimator, prepared: Block) -> Estimates:
+    """Where trajectories have to be whole, nothing can be said before all ends are known."""
+    if estimator.needs_trajectories:
+        return Estimates(np.zeros(prepared.num_steps))
+    return estimator.estimate(prepared)
 
 
 def _beyond_float64() -> AbstractContextManager[object]:
@@ -295,6 +303,7 @@ def summarise(scanned: Scanned, address: BlockAddress, estimator: Estimator) -> 
         sums=None if scanned.sums is None else scanned.sums.at_borders(scanned.prepared),
         parts=scanned.parts,
         first_progress=_first_progress(block, estimator.settings),
+        units=None if block.units is None else block.units.lanes,
         others=_others(scanned, address, estimator),
     )
 

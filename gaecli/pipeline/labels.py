@@ -136,7 +136,7 @@ def label_column(
         forced = _forced(settled, settings) & _counted(settled)
         positive, present = positive | forced, present | forced
     counts = (int(np.count_nonzero(flags)) for flags in (present, present & positive, forced))
-    cells = TEXTS[positive.astype(np.int64)] if settings.label_type == "text" else positive
+    cells = positive if settings.label_type == "bool" else TEXTS[positive.astype(np.int64)]
     return builder.cells(cells, None if present.all() else present), LabelCounts(*counts)
 
 

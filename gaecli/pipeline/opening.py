@@ -17,7 +17,7 @@ from gaecli.datasets.base import DataSet
 from gaecli.decay_settings import NEED_WHOLE_STREAM
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.decays import with_one_lam
-from gaecli.estimators.registry import needs_whole_stream
+from gaecli.estimators.registry import needs_whole_stream, units_are_of_next_steps
 from gaecli.formats.base import RolloutFile, Unit, damaged
 from gaecli.formats.registry import open_file
 from gaecli.layout_kinds import LayoutKind
@@ -223,7 +223,7 @@ def _open_files(plan: StreamPlan, settings: Settings, block_rows: int, row_order
 def _opened(file: RolloutFile, settings: Settings, block_rows: int, row_order: RowOrder) -> OpenFile:
     with told(file.path):
         file, layout = _read_as(file, settings, row_order)
-        units = file.units(block_rows, layout.roles.names["reward"])
+        units = file.units(block_rows, layout.like_column or layout.roles.names["reward"])
         others = _layouts_of_others(file, layout, settings, row_order)
         return OpenFile(file, layout, units, unused_flags(file, layout, settings), others)
 
@@ -268,10 +268,8 @@ def _joined(stream: OpenStream) -> OpenStream:
 
 
 def _who_needs_all(settings: Settings) -> str:
-    if settings.is_over_units:
-        return f"preset `{settings.preset}`" if settings.convention.over_units else "`--unit`"
-    if settings.stream and not needs_whole_stream(settings.replace(stream=())):
-        return f"`--stream` with `--estimator {settings.estimator}`"
+    if units_are_of_next_steps(settings):
+        return f"preset `{settings.preset}`"
     if needs_whole_stream(with_one_lam(settings, settings.lam).replace(preset="exact", truncation="exact")):
         return f"`--estimator {settings.estimator}`"
     if needs_whole_stream(Settings.from_preset(settings.preset)):

@@ -10,7 +10,7 @@ import numpy as np
 
 from gaecli.choices import MeasuredOver
 from gaecli.estimator_kinds import EstimatorKind
-from gaecli.estimators.base import Beyond, Estimator, FinalEstimates, LaneSums, estimate_whole
+from gaecli.estimators.base import Beyond, Estimator, FinalEstimates, LaneSums
 from gaecli.estimators.conventions import ends_as_terminal
 from gaecli.pipeline.blocks import Scanned
 from gaecli.pipeline.combine import Carry
@@ -42,6 +42,8 @@ class Settled:
     has_own_returns: bool = False
     #: A unit of several steps enters mean and standard deviation once.
     measures_units: bool = False
+    #: Numbers of the units that go on in another block, which has their last step. None: none does.
+    open_units: IndexArray | None = None
     #: What a baseline compares, by name, where that is more than the advantages; NaN where a row has no such score.
     scores: Mapping[str, FloatArray] = field(default_factory=dict)
     #: [N] steps of trajectories that have no score at all. None: every score is there.
@@ -70,7 +72,7 @@ class Settled:
         at = np.flatnonzero(counted)
         last = np.zeros(len(units), np.bool_)
         last[at[np.append(units[at][1:] != units[at][:-1], True)[: len(at)]]] = True
-        return last
+        return last if self.open_units is None else last & ~np.isin(units, self.open_units)
 
 
 NO_SCORES: Mapping[str, FloatArray] = {}
@@ -149,10 +151,19 @@ def _settled(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
         kind,
         has_own_returns,
         measures_units,
+        _open_units(prepared, carry),
         scores,
         unscored,
         as_zero,
     )
+
+
+def _open_units(prepared: Block, carry: Carry) -> IndexArray | None:
+    if carry.whole is None or carry.whole.goes_on is None:
+        return None
+    from gaecli.estimators.units import units_that_go_on
+
+    return units_that_go_on(prepared, carry.whole)
 
 
 def _measured(
@@ -171,10 +182,7 @@ def _estimates(scanned: Scanned, prepared: Block, carry: Carry, estimator: Estim
         if scanned.returns is not None:
             return FinalEstimates(advantages, scanned.returns)
         return estimator.outputs(scanned.prepared, advantages, Beyond(carry.values, carry.estimates))
-    found = estimate_whole(estimator, prepared)
-    if carry.whole is not None:
-        carry.whole.put_into(*found)
-    return found
+    return estimator.whole(prepared, carry.whole)
 
 
 def final_block(scanned: Scanned, carry: Carry) -> Block:

@@ -30,7 +30,6 @@ from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.tasks import Carries, LookUnit, MeasureUnit, SummariseUnit, SurveyUnit
-from gaecli.pipeline.trajectories import with_whole_trajectories
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
 from gaecli.settings import Settings
@@ -201,6 +200,8 @@ def _as_taken(opened: OpenStream, context: RunContext, *, measures: bool) -> Sum
     evidence, warnings = _looked_at(opened, context, first)
     carries = _by_unit(evidence.summaries, evidence.combined.carries)
     if context.worker.estimator.needs_trajectories:
+        from gaecli.pipeline.trajectories import with_whole_trajectories
+
         carries = with_whole_trajectories(opened, carries, context.engine, context.worker.estimator)
     is_free = opened.plan.data_set is None and opened.settings.join is None
     return SummarisedStream(

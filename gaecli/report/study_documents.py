@@ -37,7 +37,7 @@ def sweep_to_dict(sweep: Sweep) -> dict[str, Any]:
         numbers = {"lam": sweep.reference[1] if sweep.reference is not None else None}
         numbers["n_steps"] = settings.get("n_steps")
         reference = {
-            "gamma": settings["gamma"],
+            **({"gamma": settings["gamma"]} if sweep.gammas else {}),
             **{name: one for name, one in numbers.items() if one is not None},
         }
     return _plain(document | {"reference": reference, "exit_code": sweep.exit_code})

@@ -10,6 +10,7 @@ import numpy as np
 
 from gaecli.columns import find_roles
 from gaecli.errors import GaeError, UsageError
+from gaecli.layouts.tokens import names_tokens
 from gaecli.missing_columns import not_found
 from gaecli.records import dataclass
 from gaecli.response_logs import ResponseLog, likely
@@ -117,6 +118,9 @@ class Choices:
     def _base(self) -> Settings:
         layout = None if self._log is None or not self._log.can_be_computed else self._log.layout
         settings = self._asked.settings
+        column = self._asked.file.find(self._asked.against.column)
+        if layout is None and settings.layout == "auto" and column is not None and not column.is_list:
+            layout = "responses" if names_tokens(self._asked.file) else None
         return settings if layout is None else settings.replace(layout=layout)
 
     def _all(self) -> list[Choice]:

@@ -38,7 +38,7 @@ STORE_SHARE = 0.4
 
 
 #: Settings of how files are read, whatever is computed of them.
-_OF_FILES = ("layout", "columns", "join", "on_nan", "done_at", *SUCCESS_SETTINGS)
+_OF_FILES = ("layout", "token_column", "columns", "join", "on_nan", "done_at", *SUCCESS_SETTINGS)
 
 
 class Tried(Protocol):

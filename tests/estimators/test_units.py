@@ -220,7 +220,10 @@ def test_gamma_of_a_unit_is_that_of_its_last_row_and_lambda_counts_units(tmp_pat
         ({"columns": {"unit": "t"}, "unit_reward": "max"}, "sum, mean"),
         ({"columns": {"unit": "t"}, "turn_gamma": 0.9}, "last token"),
         ({"columns": {"unit": "t"}, "turn_gamma": 1.5, "unit_value": "last"}, r"in \[0, 1\]"),
-        ({"preset": "vagen-bilevel", "estimator": "td0"}, "two passes"),
+        (
+            {"columns": {"unit": "t"}, "unit_value": "last", "turn_gamma": 0.9, "estimator": "td-lambda"},
+            "two passes",
+        ),
         ({"preset": "vagen-bilevel", "lam_value": 0.5}, "no one length"),
     ],
 )
@@ -235,20 +238,14 @@ def test_documents_speak_of_units_only_where_there_are_some() -> None:
     assert (over["unit_reward"], over["unit_value"]) == ("sum", "first")
 
 
-@pytest.mark.parametrize(
-    ("given", "who"),
-    [
-        ({"unit": "turn"}, "`--unit`"),
-        ({"preset": "areal-turn", "unit": "turn"}, "preset `areal-turn`"),
-    ],
-)
-def test_a_table_that_is_too_large_for_one_block_says_why_it_has_to_be_one(
-    tmp_path: Path, given: dict[str, object], who: str
-) -> None:
+def test_only_turns_that_are_read_at_the_token_before_need_the_table_in_one_block(tmp_path: Path) -> None:
     count = 10_000
-    table = {"reward": np.ones(count), "value": np.ones(count), "turn": np.arange(count) // 5}
+    table = {"reward": np.ones(count), "value": np.zeros(count), "turn": np.arange(count) // 5}
     path = tmp_path / "long.parquet"
     pq.write_table(pa.table({**table, "terminated": np.arange(count) % 50 == 49}), path)
     with pytest.raises(gaecli.UsageError, match="takes more than `--memory`") as refused:
-        gaecli.compute(path, memory_bytes=1 << 20, **given)
-    assert str(refused.value).startswith(f"{who} computes over whole streams")
+        gaecli.compute(path, memory_bytes=1 << 20, preset="areal-turn", unit="turn")
+    assert str(refused.value).startswith("preset `areal-turn` computes over whole streams")
+    gaecli.compute(path, memory_bytes=1 << 20, unit="turn", gamma=1.0, lam=1.0)
+    turns_left = 10 - np.arange(count) % 50 // 5
+    np.testing.assert_array_equal(read_column(path, "advantage"), 5.0 * turns_left)

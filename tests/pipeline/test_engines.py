@@ -38,7 +38,8 @@ from gaecli.summary import Seconds, Summary
 
 __all__ = ["pickling"]
 
-NAMES = [*ENGINES, "pickling"]
+#: Those of a cluster need one: `tests/engines/`.
+NAMES = [*(name for name, kind in ENGINES.items() if kind.is_here), "pickling"]
 ROWS = 72
 
 
