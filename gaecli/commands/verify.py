@@ -32,7 +32,7 @@ from gaecli.summary import Failure
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class ColumnQuestion:
     """What is asked of every input: which column, how it is read, and what alone is to be tried."""
 
     column: str
@@ -55,7 +55,7 @@ class Question:
         score_columns: Mapping[str, str | None] | None = None,
         success: Mapping[str, Any] | None = None,
         memory_bytes: int = 1 << 30,
-    ) -> Question:
+    ) -> ColumnQuestion:
         """Checked.
 
         Args:
@@ -109,13 +109,13 @@ def verify(
 
     Args:
         source: one rollout file, or one stream of files.
-        column, settings, more: as `Question.of` has them.
+        column, settings, more: as `ColumnQuestion.of` has them.
         column_source: the file with the column, if it is another one with the same rows.
 
     Raises:
         GaeError: the file cannot be read under any preset, or there is no such column.
     """
-    question = Question.of(column, settings, **more)
+    question = ColumnQuestion.of(column, settings, **more)
     given = [source] if column_source is None else [source, column_source]
     with Places(RunOptions(dry_run=True)) as places:
         local = [Path(path) for path in places.inputs.fetched(given)]
@@ -145,7 +145,7 @@ def verify_inputs(
             f"`--against-file` has the column of one input, and there are {len(sources)}",
             hint="verify them one by one",
         )
-    question = Question.of(column, settings, **more)
+    question = ColumnQuestion.of(column, settings, **more)
     with Places(RunOptions(dry_run=True)) as places:
         local = places.inputs.fetched(sources)
         plans = plan_streams(local, question.settings.join)
@@ -157,13 +157,13 @@ def verify_inputs(
         return places.shown_in(_each(question, plans))
 
 
-def _alone(question: Question, plan: StreamPlan, beside: Path | None = None) -> Verification:
+def _alone(question: ColumnQuestion, plan: StreamPlan, beside: Path | None = None) -> Verification:
     asked = question.asked(plan, beside)
     with told(plan.paths[0]):
         return verdict(asked, question.success).verification
 
 
-def _each(question: Question, plans: Sequence[StreamPlan]) -> Verifications:
+def _each(question: ColumnQuestion, plans: Sequence[StreamPlan]) -> Verifications:
     common, failures = CommonRule(), []
     for plan in plans:
         try:
