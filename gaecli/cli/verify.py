@@ -7,7 +7,8 @@ import sys
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.options import ROLE_COLUMNS
+from gaecli.cli.options import LABEL_RULE, ROLE_COLUMNS
+from gaecli.label_summary import LabelVerification
 from gaecli.results import Verification, Verifications
 
 _SCORE_COLUMNS = ("sample_of", "batch_column", "length_column", "state_column", "baseline_column")
@@ -16,6 +17,7 @@ _SCORE_COLUMNS = ("sample_of", "batch_column", "length_column", "state_column", 
 @command(
     "inputs against against_file only_preset only_estimator only_groups only_n_steps bootstrap done_at layout",
     f"rewards {' '.join(_SCORE_COLUMNS)}",
+    f"{LABEL_RULE} advantage_column",
     "success_column only_success_reward only_failure_cost success_at",
     ROLE_COLUMNS,
     "memory files_from join document_json quiet on_nan",
@@ -39,8 +41,9 @@ def verify(
     groups apart.
 
     Exit code 0 if one reproduces it at every row, to the rounding of float32; 3 if none does. A whitened
-    column counts as reproduced if one scale and shift lead to it, a constant one does not. Of several inputs each is
-    verified by itself, and one rule has to reproduce all of them.
+    column counts as reproduced if one scale and shift lead to it, a constant one does not. A column of labels
+    is held against the advantages in the file, by the rule given or by those of the libraries. Of several inputs
+    each is verified by itself, and one rule has to reproduce all of them.
     """
     success = {**given.taken(["success_column", "success_at"]), "success_reward": only_success_reward}
     columns, rewards = given.taken(_SCORE_COLUMNS), given.taken(["rewards"])["rewards"]
@@ -63,18 +66,21 @@ def verify(
     raise typer.Exit(found.exit_code)
 
 
-def _show(found: Verification | Verifications, *, as_json: bool, quiet: bool) -> None:
+def _show(found: Verification | LabelVerification | Verifications, *, as_json: bool, quiet: bool) -> None:
     if as_json:
         from gaecli.report.study_documents import verification_lines_of
 
         sys.stdout.writelines(line + "\n" for line in verification_lines_of(found))
     elif not quiet:
         from gaecli.report.console import output_console
+        from gaecli.report.label_verification import render_label_verification
         from gaecli.report.verification import render_verification
         from gaecli.report.verifications import render_verifications
 
         if isinstance(found, Verification):
             render_verification(found, output_console())
+        elif isinstance(found, LabelVerification):
+            render_label_verification(found, output_console())
         else:
             render_verifications(found, output_console())
     if isinstance(found, Verifications) and found.failures:

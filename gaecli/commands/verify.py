@@ -10,8 +10,10 @@ from typing import Any
 
 from gaecli.errors import GaeError, UsageError
 from gaecli.estimator_kinds import ESTIMATORS, estimator_name
+from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
 from gaecli.group_settings import weighed_rewards
+from gaecli.label_summary import LabelVerification
 from gaecli.layouts.singles import as_scalars
 from gaecli.pipeline.reading_errors import not_done, told
 from gaecli.presets import find_preset
@@ -25,6 +27,8 @@ from gaecli.storage.places import Places
 from gaecli.studies.asked import Asked, GroupColumns, Only
 from gaecli.studies.column import load_column
 from gaecli.studies.common_rule import CommonRule
+from gaecli.studies.label_cells import is_label
+from gaecli.studies.label_court import verify_labels
 from gaecli.studies.reading import check_decays_are_numbers, only_stream
 from gaecli.studies.success_rules import OfSuccess
 from gaecli.studies.verdict import verdict
@@ -59,8 +63,8 @@ class ColumnQuestion:
         """Checked.
 
         Args:
-            column: the advantages that are to be explained, or the returns.
-            settings: how the file is to be read; its γ and λ are of no account.
+            column: the advantages that are to be explained, or the returns, or labels made of them.
+            settings: how the file is to be read, and the rule of labels; its γ and λ are of no account.
             preset, estimator: try this one only.
             group_column: what tells groups apart, one column or several; else columns of usual names are tried.
             n_steps: of `n-step`; else usual numbers are tried.
@@ -84,17 +88,46 @@ class ColumnQuestion:
             check_decays_are_numbers(settings.replace(preset=preset), "gae verify")
         return cls(column, settings, only, of_success, memory_bytes)
 
+    @property
+    def name(self) -> str:
+        """Of the column; labels, where their rule is given and nothing else is said."""
+        is_label = self.settings.labelling is not None and self.column == "advantage"
+        return self.settings.label_column if is_label else self.column
+
     def asked(self, plan: StreamPlan, beside: Path | None = None) -> Asked:
         """Of one stream; `beside`: the file with the column, if it is another one."""
         with told(plan.paths[0]):
             plan = plan.kept_open()
-            files = plan.open_all(self.settings)
-            first = files[0]
+            first = plan.open_all(self.settings)[0]
+        files = self._files([plan], beside)
         with told(beside or plan.paths[0]):
-            if beside is not None:
-                files = as_scalars([open_file(beside)], self.settings)
-            against = load_column(files, self.column, self.memory_bytes)
+            against = load_column(files, self.name, self.memory_bytes)
         return Asked(plan, first, against, self.settings, self.memory_bytes, self.only)
+
+    def of_labels(self, plans: Sequence[StreamPlan], beside: Path | None = None) -> LabelVerification | None:
+        """Of all inputs together, as their threshold is; None where the column is one of numbers."""
+        if not self._is_of_labels(plans[0], beside):
+            return None
+        _check_of_labels(self.only)
+        files = self._files(plans, beside)
+        with told(beside or plans[0].paths[0]):
+            return verify_labels(files, self.name, self.settings, self.memory_bytes)
+
+    def _is_of_labels(self, plan: StreamPlan, beside: Path | None) -> bool:
+        try:
+            return is_label(self._files([plan], beside), self.name, self.settings)
+        except GaeError:  # told where it is read
+            return False
+
+    def _files(self, plans: Sequence[StreamPlan], beside: Path | None) -> list[RolloutFile]:
+        """Those with the column."""
+        if beside is not None:
+            return list(as_scalars([open_file(beside)], self.settings))
+        found: list[RolloutFile] = []
+        for plan in plans:
+            with told(plan.paths[0]):
+                found += plan.open_all(self.settings)
+        return found
 
 
 def verify(
@@ -104,7 +137,7 @@ def verify(
     *,
     column_source: str | Path | None = None,
     **more: Any,
-) -> Verification:
+) -> Verification | LabelVerification:
     """Try every preset and estimator, with the γ and λ that fit its rules to the column.
 
     Args:
@@ -130,7 +163,7 @@ def verify_inputs(
     *,
     column_source: str | Path | None = None,
     **more: Any,
-) -> Verification | Verifications:
+) -> Verification | Verifications | LabelVerification:
     """Each of several inputs by itself, and the rule that they have in common; one alone as `verify` does.
 
     No group goes on from one input into the next, unless the log is of a kind whose files are cut anywhere.
@@ -154,10 +187,15 @@ def verify_inputs(
             plans = plan_streams(local, True)
         if len(plans) == 1:
             return places.shown_in(_alone(question, plans[0]))
-        return places.shown_in(_each(question, plans))
+        return places.shown_in(question.of_labels(plans) or _each(question, plans))
 
 
-def _alone(question: ColumnQuestion, plan: StreamPlan, beside: Path | None = None) -> Verification:
+def _alone(
+    question: ColumnQuestion, plan: StreamPlan, beside: Path | None = None
+) -> Verification | LabelVerification:
+    labels = question.of_labels([plan], beside)
+    if labels is not None:
+        return labels
     asked = question.asked(plan, beside)
     with told(plan.paths[0]):
         return verdict(asked, question.success).verification
@@ -196,6 +234,17 @@ def _of_success(given: Mapping[str, Any], settings: Settings) -> OfSuccess | Non
     if reward == "sparse" and cost is not None:
         settings.replace(success_column=column, success_reward=reward, failure_cost=cost)
     return found
+
+
+def _check_of_labels(only: Only) -> None:
+    """Labels are held against the numbers in the file, whatever made those."""
+    given = {"--preset": only.preset, "--estimator": only.estimator, "--n-steps": only.n_steps}
+    flag = next((flag for flag, value in given.items() if value is not None), only.flag_of_scores)
+    if flag is not None:
+        raise UsageError(
+            f"`{flag}` says nothing to labels, which are made of the numbers in the file",
+            hint=f"drop `{flag}`; `--against` that column of numbers finds what made it",
+        )
 
 
 def _check(only: Only, settings: Settings) -> None:

@@ -102,7 +102,8 @@ def _added_up(found: Sequence[Settled], streams: Sequence[RewardStream]) -> Sett
         terms = [stream.weight * one.advantages for stream, one in zip(streams, found, strict=True)]
         advantages = np.sum(terms, axis=0)
     by_name = {stream.name: one for stream, one in zip(streams, found, strict=True)}
-    return replace(first, advantages=advantages, streams=by_name)
+    returns = first.returns if "advantage" in first.kind.outputs else advantages
+    return replace(first, advantages=advantages, returns=returns, streams=by_name)
 
 
 def _without(settled: Settled, dropped: BoolArray) -> Settled:

@@ -6,6 +6,7 @@ import json
 from dataclasses import fields
 from typing import Any
 
+from gaecli.label_summary import LabelVerification
 from gaecli.report.document import failure_to_dict, plain_value, to_json
 from gaecli.results import Attempt, Derivation, Explanation, Sweep, Verification, Verifications
 from gaecli.summary import SCHEMA_VERSION
@@ -43,8 +44,11 @@ def sweep_to_dict(sweep: Sweep) -> dict[str, Any]:
     return _plain(document | {"reference": reference, "exit_code": sweep.exit_code})
 
 
-def verification_to_dict(verification: Verification) -> dict[str, Any]:
+def verification_to_dict(verification: Verification | LabelVerification) -> dict[str, Any]:
     document = _document(verification)
+    if isinstance(verification, LabelVerification):
+        told = {"is_reproduced": verification.is_reproduced, "exit_code": verification.exit_code}
+        return _plain(document | told)
     document |= {
         "is_reproduced": verification.is_reproduced,
         "exit_code": verification.exit_code,
@@ -53,9 +57,9 @@ def verification_to_dict(verification: Verification) -> dict[str, Any]:
     return _plain(document)
 
 
-def verification_lines_of(found: Verification | Verifications) -> list[str]:
+def verification_lines_of(found: Verification | LabelVerification | Verifications) -> list[str]:
     """One document; of several inputs a line for each, and one for all of them at the end."""
-    if isinstance(found, Verification):
+    if not isinstance(found, Verifications):
         return [to_json(verification_to_dict(found))]
     documents = [verification_to_dict(one) for one in found.inputs]
     return [json.dumps(document, allow_nan=False) for document in [*documents, verifications_to_dict(found)]]
