@@ -23,7 +23,7 @@ _MOST_RETRIED = 4
 
 
 @dataclass(eq=False)
-class _Following:
+class _Followers:
     """Inputs that one rule reproduces, each with its verification."""
 
     #: What it cannot be told from in any of them, itself among them.
@@ -64,7 +64,7 @@ class CommonRule:
     def __init__(self) -> None:
         self._inputs: list[Verification] = []
         self._ways: list[Callable[[], Asked]] = []
-        self._following: list[_Following] = []
+        self._following: list[_Followers] = []
 
     def add(self, ask: Callable[[], Asked], success: OfSuccess | None) -> None:
         """Held against the rules of those before it first, which is quick; else as if it were alone.
@@ -80,7 +80,7 @@ class CommonRule:
             and not is_known
             and not any(one.takes(index, found) for one in self._following)
         ):
-            self._following.append(_Following(_names(made), found.rules, {index: made}))
+            self._following.append(_Followers(_names(made), found.rules, {index: made}))
         self._inputs.append(made)
         self._ways.append(ask)
 
@@ -94,7 +94,7 @@ class CommonRule:
         inputs = [most.inputs.get(index, one) for index, one in enumerate(self._inputs)]
         return Verifications(inputs, sorted(most.inputs), most.shown, warnings=_warnings(inputs))
 
-    def _retry(self, following: _Following) -> None:
+    def _retry(self, following: _Followers) -> None:
         """What came before its rules were known may follow them too."""
         for index, ask in enumerate(self._ways):
             if following.rules and index not in following.inputs and self._inputs[index].is_reproduced:
@@ -115,7 +115,7 @@ def _warnings(inputs: Sequence[Verification]) -> list[WarningNote]:
     return merged([note for one in inputs for note in one.warnings])
 
 
-def _by_rules(asked: Asked, following: _Following) -> Verdict | None:
+def _by_rules(asked: Asked, following: _Followers) -> Verdict | None:
     try:
         return BaselineCourt(asked).follows(following.rules) if following.rules else None
     except GaeError:  # it has not their columns
