@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gaecli.errors import UsageError
+from gaecli.label_summary import LabelVerification
 from gaecli.results import Derivation, Explanation, Sweep, Verification
 from gaecli.rollouts import Rollouts
 from gaecli.setting_fields import ROLES
@@ -177,12 +178,12 @@ def sweep(
 
 def verify(
     source: str | Path, column: str = "advantage", column_source: str | Path | None = None, **settings: Any
-) -> Verification:
+) -> Verification | LabelVerification:
     """Which preset, γ and λ reproduce a column of advantages; `gae verify` from Python.
 
     Args:
         source: one rollout file.
-        column: the advantages, or the returns; another usual name for the same will do.
+        column: the advantages, or the returns; another usual name for the same will do. Or labels made of them.
         column_source: the file they stand in, if it is another one with the same rows.
         **settings: how the file is to be read, as for `compute`. `preset` and `estimator` try that one only,
             `group_column` and `n_steps` those groups and that window; `reward` (`rewards`), `sample_of` and other

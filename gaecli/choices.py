@@ -46,7 +46,7 @@ LabelSide = Literal["top", "above"]
 LabelOperator = Literal["ge", "gt"]
 #: Whether rows that are labelled true whatever their advantage count for the quantile.
 LabelForced = Literal["counted", "left-out"]
-LabelType = Literal["bool", "text"]
+LabelType = Literal["bool", "text", "language"]
 Weight = Literal["awr", "crr", "crr-binary", "iql", "rabc"]
 ColumnNames = Literal["gaecli", "lerobot"]
 #: What libraries do to label: the table is `gaecli.label_settings.LABEL_RULES`.

@@ -263,9 +263,9 @@ class Sweep:
     settings: Mapping[str, Any]
     gammas: Sequence[float]
     lams: Sequence[float]
-    #: (γ, λ) that signs are compared with. None: where there is no λ they are γ and n of the settings, and side by
-    #: side the first of the points.
-    reference: tuple[float, float] | None
+    #: (γ, λ) that signs are compared with, without a γ where that is not swept. None: where no λ is swept they are γ
+    #: and n of the settings, and side by side the first of the points.
+    reference: tuple[float | None, float] | None
     points: Sequence[SweepPoint]
     files: Sequence[SweepFile]
     counts: EpisodeCounts
@@ -273,16 +273,13 @@ class Sweep:
     inputs: Sequence[SweptInput] = ()
     #: n of a grid of windows.
     windows: Sequence[int] = ()
+    #: Of γ, λ and n. Else estimators and presets are side by side.
+    is_grid: bool = True
     streams: str = ""
     warnings: Sequence[WarningNote] = ()
     seconds: float = 0.0
     #: Where success makes the rewards.
     success: SuccessSummary | None = None
-
-    @property
-    def is_grid(self) -> bool:
-        """Of γ, λ and n. Else estimators and presets are side by side."""
-        return bool(self.gammas)
 
     @property
     def exit_code(self) -> int:

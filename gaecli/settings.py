@@ -29,6 +29,7 @@ from gaecli.decay_settings import FAMILIES, OPTIONAL, says_nothing, without_othe
 from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import CLIPS, ESTIMATOR_ROLES, ESTIMATORS, FEW, EstimatorKind, estimator_name
+from gaecli.label_settings import LANGUAGE
 from gaecli.layout_kinds import LAYOUTS
 from gaecli.presets import Preset, find_preset
 from gaecli.presets.groups import score_rules
@@ -238,10 +239,12 @@ class Settings(SettingFields):
         name_of = {"advantage": self.advantage_column, "return": self.return_column}
         found: dict[str, str | None] = {output: name_of[output] for output in self.kind.outputs}
         if self.stream:
-            del found["return"]
+            if "advantage" in found:  # it alone is added up
+                del found["return"]
             found |= {f"return {one.name}": f"{self.return_column}_{one.name}" for one in self.stream}
         found["raw"] = self.raw_column
-        found["label"] = None if self.labelling is None else self.label_column
+        label = LANGUAGE if self.label_type == "language" else self.label_column
+        found["label"] = None if self.labelling is None else label
         found["weight"] = None if self.weight is None else self.weight_column
         found["terminal"] = self.terminal_column
         return {what: name for what, name in found.items() if name is not None}

@@ -21,7 +21,7 @@ from gaecli.writing.provenance import (
     is_up_to_date,
     payload_of,
 )
-from gaecli.writing.targets import check_output_names, replaced_columns
+from gaecli.writing.targets import check_language, check_output_names, replaced_columns
 
 
 def existing_columns(file: RolloutFile) -> list[ExistingColumn]:
@@ -67,6 +67,7 @@ def forecast(
         for file in files:
             if roles is not None:
                 check_output_names(file, roles, settings)
+                check_language(file, plan, settings, sidecar=False)
             replaced.append(replaced_columns(file, settings, overwrite=False))
             check_writable(file.path)
         own, foreign = replaced[0]

@@ -30,7 +30,7 @@ from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.places import Places
 from gaecli.studies.columns_out import ColumnsOut
-from gaecli.studies.reading import SettledStream, check_decays_are_numbers, longest_episode
+from gaecli.studies.reading import SettledStream, longest_episode
 from gaecli.studies.sweep_grid import grid_totals, read_grid
 from gaecli.studies.sweep_points import SweepPoints, grid_of, side_by_side
 from gaecli.studies.sweep_rules import rules_side_by_side
@@ -74,7 +74,6 @@ def sweep(
         GaeError: for what concerns the run as a whole; files that fail are listed in the result.
     """
     settings = settings or Settings()
-    check_decays_are_numbers(settings, "gae sweep")  # the grid takes their place
     return _swept(sources, grid_of(settings, gammas, lams, windows), options or SweepOptions())
 
 
@@ -86,8 +85,6 @@ def sweep_side_by_side(
 
 
 def _swept(sources: Sequence[str | Path], points: SweepPoints, options: SweepOptions) -> Sweep:
-    for settings in points.points:
-        check_decays_are_numbers(settings, "gae sweep")
     run = RunOptions(output=options.output, overwrite=options.overwrite, dry_run=options.output is None)
     started = time.perf_counter()
     with Places(run) as places:
@@ -187,7 +184,8 @@ class _Swept:
             settings=reference.to_dict(),
             gammas=list(points.gammas),
             lams=list(points.lams),
-            reference=(reference.gamma, reference.lam) if points.lams else None,
+            is_grid=points.is_grid,
+            reference=(reference.gamma if points.gammas else None, reference.lam) if points.lams else None,
             points=[
                 sweep_point(points, index, self.totals, self.explained[index].within)
                 for index in points.shown

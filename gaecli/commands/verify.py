@@ -10,6 +10,7 @@ from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS, estimator_name
 from gaecli.formats.registry import open_file
 from gaecli.group_settings import weighed_rewards
+from gaecli.label_summary import LabelVerification
 from gaecli.layouts.singles import as_scalars
 from gaecli.pipeline.reading_errors import told
 from gaecli.presets import find_preset
@@ -19,6 +20,8 @@ from gaecli.settings import RunOptions, Settings
 from gaecli.storage.places import Places
 from gaecli.studies.asked import Asked, GroupColumns, Only
 from gaecli.studies.column import load_column
+from gaecli.studies.label_cells import is_label
+from gaecli.studies.label_court import verify_labels
 from gaecli.studies.reading import check_decays_are_numbers, only_stream
 from gaecli.studies.success_rules import OfSuccess
 from gaecli.studies.verdict import verdict
@@ -38,13 +41,13 @@ def verify(
     score_columns: Mapping[str, str | None] | None = None,
     success: Mapping[str, Any] | None = None,
     memory_bytes: int = 1 << 30,
-) -> Verification:
+) -> Verification | LabelVerification:
     """Try every preset and estimator, with the γ and λ that fit its rules to the column.
 
     Args:
         source: one rollout file.
-        column: the advantages that are to be explained, or the returns.
-        settings: how the file is to be read; its γ and λ are of no account.
+        column: the advantages that are to be explained, or the returns, or labels made of them.
+        settings: how the file is to be read, and the rule of labels; its γ and λ are of no account.
         column_source: the file with the column, if it is another one with the same rows.
         preset, estimator: try this one only.
         group_column: what tells groups apart, one column or several; else columns of usual names are tried.
@@ -82,6 +85,11 @@ def verify(
         with told(local[-1]):
             if is_beside:
                 files = as_scalars([open_file(local[1])], settings)
+            if settings.labelling is not None and column == "advantage":
+                column = settings.label_column
+            if is_label(files, column, settings):
+                _check_of_labels(only)
+                return places.shown_in(verify_labels(files, column, settings, memory_bytes))
             against = load_column(files, column, memory_bytes)
         asked = Asked(plan, first, against, settings, memory_bytes, only)
         with told(plan.paths[0]):
@@ -101,6 +109,17 @@ def _of_success(given: Mapping[str, Any], settings: Settings) -> OfSuccess | Non
     if reward == "sparse" and cost is not None:
         settings.replace(success_column=column, success_reward=reward, failure_cost=cost)
     return found
+
+
+def _check_of_labels(only: Only) -> None:
+    """Labels are held against the numbers in the file, whatever made those."""
+    given = {"--preset": only.preset, "--estimator": only.estimator, "--n-steps": only.n_steps}
+    flag = next((flag for flag, value in given.items() if value is not None), only.flag_of_scores)
+    if flag is not None:
+        raise UsageError(
+            f"`{flag}` says nothing to labels, which are made of the numbers in the file",
+            hint=f"drop `{flag}`; `--against` that column of numbers finds what made it",
+        )
 
 
 def _check(only: Only, settings: Settings) -> None:

@@ -25,6 +25,7 @@ from gaecli.datasets.base import (
 )
 from gaecli.errors import FileError
 from gaecli.formats.base import RolloutFile
+from gaecli.label_settings import LANGUAGE
 from gaecli.records import dataclass
 
 INFO = Path("meta", "info.json")
@@ -65,7 +66,8 @@ class LeRobot(DataSet):
         text = read(INFO)
         info = parsed(self.root / INFO, text)
         features = member(self.root / INFO, info, "features", dict)
-        added = {name: {"dtype": new.item(name), "shape": [1], "names": None} for name in new.types}
+        kinds = {name: "language" if name == LANGUAGE else new.item(name) for name in new.types}
+        added = {name: {"dtype": kind, "shape": [1], "names": None} for name, kind in kinds.items()}
         changed = {**features, **added}
         if changed == features:
             return {}

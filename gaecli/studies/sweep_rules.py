@@ -21,7 +21,7 @@ from gaecli.studies.final_numbers import Finisher, finishers
 from gaecli.studies.reading import SettledStream, Tried, longest_episode, read_stream
 from gaecli.studies.row_spool import ColumnSpool, SignSpool
 from gaecli.studies.sweep_points import SweepPoints
-from gaecli.studies.sweep_totals import PointTotal, values_that_count
+from gaecli.studies.sweep_totals import PointTotal, own_returns_that_count, values_that_count
 
 #: A stream by its number.
 NumberedStream = tuple[int, StreamPlan]
@@ -142,7 +142,8 @@ class _Rules:
             theirs = self._compared(index, numbers, settled)
             values = None if settings.normalizes else values_that_count(settled)
             counted = settled.counted(numbers), values, settled.counted(theirs)
-            found = found.merge(PointTotal.of(*counted, is_return=is_return))
+            own_returns = None if values is None else own_returns_that_count(settled)
+            found = found.merge(PointTotal.of(*counted, is_return=is_return, own_returns=own_returns))
             totals.merge(reading_totals(settled, settings))
             if self._output.is_wanted:
                 zeros = None if staged is None else staged.zeros
