@@ -205,7 +205,7 @@ def test_rows_cut_anywhere_are_the_rows_of_one_block(
 
 @pytest.mark.parametrize(("name", "row"), [("leak", 20), ("early", 30), ("arrival", None)])
 def test_an_end_that_lacks_a_value_is_one_under_the_rule(name: str, row: int | None) -> None:
-    """A limit that leaks needs none, nor does a row that has no transition: the end by an id alone, or that of all."""
+    """A limit that leaks needs none, nor does a row without a transition: the end by an id, or that of all does."""
     columns = rollout(0, "ids", arrives=name == "arrival", count=31)
     columns["terminated"][:], columns["next_value"][:] = False, np.nan
     columns["truncated"] = np.isin(np.arange(31), [4, 12]) & (name != "arrival")
