@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 FORMATS = ("parquet", "npz", "arrow", "jsonl", "hdf5")
-FEW, MANY = 32, 1200
+FEW, SOME, MANY = 10, 32, 1200
 TESTS = Path(__file__).parents[1]
 
 
@@ -34,12 +34,13 @@ def fuzzed(format_names: str, seed: int, count: int) -> dict:
     return json.loads(last[0])
 
 
-def test_damage_of_every_part_ends_in_an_error_or_right_numbers() -> None:
+@pytest.mark.parametrize("count", [FEW, pytest.param(SOME, marks=pytest.mark.slow)])
+def test_damage_of_every_part_ends_in_an_error_or_right_numbers(count: int) -> None:
     """All formats in one process: to start it takes as long as its runs."""
-    found = fuzzed(",".join(FORMATS), 1, FEW)
+    found = fuzzed(",".join(FORMATS), 1, count)
     assert list(found) == list(FORMATS)
     for of_format in found.values():
-        assert_all_is_well(of_format, FEW)
+        assert_all_is_well(of_format, count)
 
 
 @pytest.mark.fuzz
