@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 FORMATS = ("parquet", "npz", "arrow", "jsonl", "hdf5")
-FEW, SOME, MANY = 10, 32, 1200
+FEW, SOME, MANY = 12, 32, 1200
 TESTS = Path(__file__).parents[1]
 
 
@@ -41,6 +41,9 @@ def test_damage_of_every_part_ends_in_an_error_or_right_numbers(count: int) -> N
     assert list(found) == list(FORMATS)
     for of_format in found.values():
         assert_all_is_well(of_format, count)
+    # Of a dozen files it may be that each of one format is refused, or misses the numbers.
+    compared = [of_format["checked"] > 0 for of_format in found.values()]
+    assert all(compared) if count >= SOME else sum(compared) > 1
 
 
 @pytest.mark.fuzz
@@ -48,15 +51,16 @@ def test_damage_of_every_part_ends_in_an_error_or_right_numbers(count: int) -> N
 def test_thousands_of_damaged_files_end_in_an_error_or_right_numbers(format_name: str) -> None:
     drawn = seed()
     print(f"seed {drawn}")
-    assert_all_is_well(fuzzed(format_name, drawn, MANY)[format_name], MANY)
+    found = fuzzed(format_name, drawn, MANY)[format_name]
+    assert_all_is_well(found, MANY)
+    assert found["checked"] > 0
 
 
 def assert_all_is_well(found: dict, count: int) -> None:
     outcomes = found["outcomes"]
     assert not found["wrong"], "\n".join(found["wrong"])
     assert sum(outcomes.values()) == count
-    # Damage is refused, and damage of what is not asked for does not matter: both have to come about.
+    # Damage is refused, and damage of what is not asked for does not matter: numbers are compared (`checked`).
     assert any(outcome.endswith(" 4") for outcome in outcomes)
-    assert found["checked"] > 0
     # What `--memory` allows: a page may claim to hold that much, and nothing says that it does not.
     assert found["peak_bytes"] < 1 << 30

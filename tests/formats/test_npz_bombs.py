@@ -8,7 +8,6 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import pytest
 from formats.npz_files import STEPS, arrays, header, members, npy, refused, saved
 
 import gaecli
