@@ -38,7 +38,7 @@ def _grid(is_telling: Callable[[str, int], bool]) -> list[Any]:
     ]
 
 
-EVERY_RENAME = _grid(lambda kind, number: number in (2, _instants(kind)[-1]))
+EVERY_RENAME = _grid(lambda kind, number: number == (2, _instants(kind)[-1])[[*MAKERS].index(kind) % 2])
 #: After a signal the same happens wherever it comes; before the second there is most to be done.
 SIGNALLED = _grid(lambda kind, number: number == 2)
 
