@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gaecli.errors import UsageError
+from gaecli.label_summary import LabelVerification
 from gaecli.results import Derivation, Explanation, Sweep, Verification
 from gaecli.rollouts import Rollouts
 from gaecli.setting_fields import ROLES
@@ -122,7 +123,8 @@ def explain(
         **settings: as for `compute`.
 
     Returns:
-        An `Explanation` of estimators that are sums of (γλ)ˡ δ: gae, td-lambda and td0; a `Derivation` of others.
+        An `Explanation` where the number is a sum of (γλ)ˡ δ: of gae, td-lambda and td0 with one γ and one λ; a
+        `Derivation` of all else.
     """
     from gaecli.commands.explain import explain as run
     from gaecli.studies.locate import StepQuery
@@ -146,7 +148,7 @@ def sweep(
 ) -> Sweep:
     """Every γ with every λ, or with every n; `gae sweep` from Python. `output` gets one column per setting.
 
-    Several estimators or presets, and estimators of scores, are side by side, without a grid:
+    Several estimators or presets, and estimators of scores, are side by side, without a grid, and have a column each:
     `gaecli.sweep(path, estimator=["grpo", "rloo"], preset=["trl", "verl"], group_column="prompt")`.
     Files that fail are listed in `files`, each with its `error`; the others are done.
     """
@@ -169,26 +171,34 @@ def sweep(
     swept = SweepOptions(output, options.overwrite, options.memory_bytes, options.device)
     if is_grid:
         return run(sources, gamma, lam, made[0][0], swept, windows=n_steps)
-    if gamma or lam or n_steps or output is not None:
-        raise UsageError("a grid, and columns of it, are of one estimator under one preset")
+    if gamma or lam or n_steps:
+        raise UsageError("a grid is of one estimator under one preset")
     return sweep_side_by_side(sources, [one for one, _ in made], swept)
 
 
 def verify(
     source: str | Path, column: str = "advantage", column_source: str | Path | None = None, **settings: Any
-) -> Verification:
+) -> Verification | LabelVerification:
     """Which preset, γ and λ reproduce a column of advantages; `gae verify` from Python.
 
     Args:
         source: one rollout file.
-        column: the advantages, or the returns; another usual name for the same will do.
+        column: the advantages, or the returns; another usual name for the same will do. Or labels made of them.
         column_source: the file they stand in, if it is another one with the same rows.
         **settings: how the file is to be read, as for `compute`. `preset` and `estimator` try that one only,
-            `group_column` and `n_steps` those groups and that window.
+            `group_column` and `n_steps` those groups and that window; `reward` (`rewards`), `sample_of` and other
+            columns of scores are as for `compute`, but that weights are looked for where none is given; so is
+            what a failure costs beside `success_column`.
     """
     from gaecli.commands.verify import verify as run
+    from gaecli.studies.asked import SCORE_COLUMNS
+    from gaecli.studies.reading import SUCCESS_SETTINGS
 
     only = {name: settings.pop(name, None) for name in ("preset", "estimator", "group_column", "n_steps")}
+    named = [settings.pop(name) for name in ("reward", "rewards") if name in settings]
+    only["rewards"] = named[0] if named else None
+    only["score_columns"] = {name: settings.pop(name, None) for name in SCORE_COLUMNS}
+    only["success"] = {name: settings.pop(name, None) for name in SUCCESS_SETTINGS}
     computed, options = split_settings(settings)
     return run(
         source,

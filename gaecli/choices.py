@@ -29,8 +29,8 @@ UnitReward = Literal["sum", "mean"]
 UnitValue = Literal["first", "last"]
 #: What a group baseline gives the only trajectory of a group: 0, its score, or an error.
 Singleton = Literal["zero", "raw", "error"]
-#: And one whose rewards are all missing.
-Unscored = Literal["error", "zero"]
+#: And one whose rewards are all missing: an error, 0 beside no other, or what a score of 0 gets.
+Unscored = Literal["error", "zero", "counted"]
 #: The spread that centred scores are divided by: that of the group, of the batch, or none.
 ScaleRewards = Literal["group", "batch", "none"]
 #: What enters mean and standard deviation once.
@@ -46,7 +46,7 @@ LabelSide = Literal["top", "above"]
 LabelOperator = Literal["ge", "gt"]
 #: Whether rows that are labelled true whatever their advantage count for the quantile.
 LabelForced = Literal["counted", "left-out"]
-LabelType = Literal["bool", "text"]
+LabelType = Literal["bool", "text", "language"]
 Weight = Literal["awr", "crr", "crr-binary", "iql", "rabc"]
 ColumnNames = Literal["gaecli", "lerobot"]
 #: What libraries do to label: the table is `gaecli.label_settings.LABEL_RULES`.

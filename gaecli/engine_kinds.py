@@ -15,11 +15,16 @@ class EngineKind(NamedTuple):
     name: str
     #: One line for lists.
     summary: str
-    #: Where `make(threads, worker, recipe)` gives an `Engine` of `gaecli.engines.base`.
+    #: Where `make(threads, worker, recipe, options)` gives an `Engine` of `gaecli.engines.base`.
     module: str
+    #: Tasks are carried out in this process.
+    is_here: bool = True
 
 
-_ROWS = (EngineKind("local", "threads of this process", "gaecli.engines.local"),)
+_ROWS = (
+    EngineKind("local", "threads of this process", "gaecli.engines.local"),
+    EngineKind("ray", "workers of a Ray cluster", "gaecli.engines.ray", is_here=False),
+)
 
 #: By name.
 ENGINES: Mapping[str, EngineKind] = {row.name: row for row in _ROWS}

@@ -67,6 +67,12 @@ class DeviceError(GaeError):
     exit_code = 5
 
 
+class EngineError(GaeError):
+    """What carries tasks out is not there, not as it should be, or gave up on one."""
+
+    exit_code = 5
+
+
 class MissingExtraError(GaeError):
     """An optional dependency is not installed; the hint names the extra."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from gaecli.choices import MeasuredOver, NormFloor, ScaleRewards, Singleton, Unscored
@@ -43,25 +43,40 @@ def plain_group_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     if columns is not None and not isinstance(columns, str):
         found["group_column"] = columns[0] if len(columns) == 1 else tuple(columns)
     rewards = found.get("rewards")
-    if rewards is not None and not isinstance(rewards, Mapping):
-        found["rewards"] = dict(_weighed(one) for one in ([rewards] if isinstance(rewards, str) else rewards))
-        if not isinstance(rewards, str) and len(found["rewards"]) < len(rewards):
-            raise UsageError("`--reward` names a column twice", hint="name each column once, with its weight")
+    if rewards is not None:
+        found["rewards"], _ = weighed_rewards(rewards)
     return {name: value for name, value in found.items() if name not in FEW or value not in ((), {})}
 
 
+def weighed_rewards(given: Mapping[str, float] | Sequence[str] | None) -> tuple[dict[str, float], bool]:
+    """Column -> weight, of `column=weight` and of columns alone, which weigh 1; and whether any weight is given."""
+    if given is None or isinstance(given, Mapping):
+        return dict(given or {}), bool(given)
+    texts = [given] if isinstance(given, str) else list(given)
+    found = dict(map(_weighed, texts))
+    if len(found) < len(texts):
+        raise UsageError("`--reward` names a column twice", hint="name each column once, with its weight")
+    has_weights = any(weight is not None for weight in found.values())
+    return {name: 1.0 if weight is None else weight for name, weight in found.items()}, has_weights
+
+
 def weighted_sum(rewards: Mapping[str, float]) -> str:
-    """As one would say it: `accuracy + 0.5 format`."""
-    return " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in rewards.items())
+    """As one would say it: `accuracy + 0.5 format`, `accuracy - length`."""
+    parts: list[str] = []
+    for name, weight in rewards.items():
+        size = name if abs(weight) == 1 else f"{abs(weight):g} {name}"
+        sign = ("-" if weight < 0 else "") if not parts else (" - " if weight < 0 else " + ")
+        parts.append(f"{sign}{size}")
+    return "".join(parts)
 
 
-def _weighed(text: str) -> tuple[str, float]:
+def _weighed(text: str) -> tuple[str, float | None]:
     """`accuracy=0.5`, or a name alone."""
     name, equals, weight = text.rpartition("=")
     try:
-        return (name, float(weight)) if equals else (text, 1.0)
+        return (name, float(weight)) if equals else (text, None)
     except ValueError:
-        return text, 1.0
+        return text, None
 
 
 def check(settings: SettingFields) -> None:
@@ -72,6 +87,11 @@ def check(settings: SettingFields) -> None:
             raise UsageError(f"`--estimator {settings.estimator}` {what}", hint=hint)
     check_choices(settings, _CHOICES)
     _check_rewards(settings)
+    if settings.estimator == "passk" and settings.singleton == "raw":
+        raise UsageError(
+            "`--singleton raw` keeps a score, and `--estimator passk` gives the best response what it is better by",
+            hint="pass `--singleton zero` for an advantage of 0, or `--singleton error`",
+        )
     if settings.group_ddof not in (None, 0, 1):
         raise UsageError(f"`--group-ddof` is {settings.group_ddof}; it must be 0 or 1")
     for name in ("group_eps", "step_weight"):

@@ -21,6 +21,8 @@ from gaecli.errors import UsageError
 from gaecli.records import dataclass
 from gaecli.setting_fields import LABEL_DEFAULTS, SettingFields, check_choices, is_finite, setting_flag
 
+#: LeRobot's column of what is said of its frames, in rows of several styles: labels go beside those of others.
+LANGUAGE = "language_persistent"
 OPERATORS: Mapping[str, str] = {"ge": ">=", "gt": ">"}
 
 
@@ -186,6 +188,11 @@ def _check_label(settings: SettingFields) -> None:
             hint="pass `--label-quantile`, `--label-threshold` or `--label-rule`",
         )
         return
+    if settings.label_type == "language" and settings.label_column != LABEL_DEFAULTS["label_column"]:
+        raise UsageError(
+            f"`--label-column` names another column than `{LANGUAGE}`, in which `--label-type language` writes",
+            hint="drop one of them",
+        )
     if settings.label_quantile is not None and settings.label_threshold is not None:
         raise UsageError(
             "`--label-quantile` and `--label-threshold` give the threshold twice", hint="drop one of them"

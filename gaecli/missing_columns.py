@@ -56,14 +56,27 @@ def missing_role(file: RolloutFile, role: str, flag: str, kind: EstimatorKind) -
             for other in ESTIMATORS.values()
             if role not in other.roles and not other.is_scored
         ]
-        flags = [name for name in file.columns if "success" in name.lower()] if role == "reward" else []
-        if flags:
-            hint += f"; `--success-column {flags[0]}` makes rewards of success"
+        found, where = _success(file) if role == "reward" else (None, "")
+        if found is not None:
+            hint += f"; `--success-column {found}` makes rewards of success{where}"
         elif without:
             hint += f"; {' and '.join(without)} {'needs' if len(without) == 1 else 'need'} none"
     return MissingRoleError(
         f"no {role} column in `{file.path}`\n       columns there: {columns_there(file)}", hint=hint
     )
+
+
+def _success(file: RolloutFile) -> tuple[str | None, str]:
+    """(the column that is called as if it told of success, where it stands if not in the file)."""
+    here = next((name for name in file.columns if "success" in name.lower()), None)
+    if here is not None:
+        return here, ""
+    from gaecli.datasets.lerobot import root_of
+    from gaecli.datasets.lerobot_episodes import success_columns
+
+    root = root_of(file.path)
+    beside = [] if root is None else success_columns(root)
+    return (beside[0], ", which `meta/` holds for each episode") if beside else (None, "")
 
 
 def _nearest(role: str, names: Sequence[str]) -> str | None:

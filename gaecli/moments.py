@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, FloatArray, IndexArray
+from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 
 #: Rows summed at a time: what is centred stays in the cache.
 _PIECE = 1 << 16
@@ -68,10 +68,18 @@ class GroupedMoments:
     m2s: FloatArray
     #: How many numbers there are, where they have weights; None: as `counts` says.
     members: FloatArray | None = None
+    #: [G, 2] the two largest numbers, -inf where there are none, of whoever asks for them.
+    largest: FloatArray | None = None
 
     @classmethod
     def of(
-        cls, numbers: Array, groups: IndexArray, num_groups: int, weights: Array | None = None
+        cls,
+        numbers: Array,
+        groups: IndexArray,
+        num_groups: int,
+        weights: Array | None = None,
+        *,
+        with_largest: bool = False,
     ) -> GroupedMoments:
         """`groups` [N] tells the group of each number."""
         numbers = numbers.astype(np.float64, copy=False)
@@ -88,14 +96,17 @@ class GroupedMoments:
             rest = sums(deviations) / divisors
             m2s = np.maximum(sums(deviations * deviations) - counts * rest * rest, 0.0)
             members = None if weights is None else _sums(groups, num_groups, None)
-            return cls(counts, means + rest, m2s, members)
+            largest = _largest(numbers, groups, num_groups) if with_largest else None
+            return cls(counts, means + rest, m2s, members, largest)
 
     @classmethod
-    def of_all(cls, numbers: Array, weights: Array | None = None) -> GroupedMoments:
+    def of_all(
+        cls, numbers: Array, weights: Array | None = None, *, with_largest: bool = False
+    ) -> GroupedMoments:
         """Of one group that has them all."""
-        if weights is None:
+        if weights is None and not with_largest:
             return cls.of_one(Moments.of(numbers))
-        return cls.of(numbers, np.zeros(len(numbers), np.int64), 1, weights)
+        return cls.of(numbers, np.zeros(len(numbers), np.int64), 1, weights, with_largest=with_largest)
 
     @classmethod
     def of_one(cls, moments: Moments) -> GroupedMoments:
@@ -116,7 +127,10 @@ class GroupedMoments:
             m2s = self.m2s + other.m2s + shifts * shifts * (self.counts * shares)
         m2s = np.where((self.counts > 0) & (other.counts > 0), m2s, self.m2s + other.m2s)
         members = None if other.members is None else self.sizes + other.sizes
-        return GroupedMoments(counts, means, m2s, members)
+        largest = None
+        if self.largest is not None and other.largest is not None:
+            largest = np.sort(np.concatenate((self.largest, other.largest), axis=1), axis=1)[:, :1:-1]
+        return GroupedMoments(counts, means, m2s, members, largest)
 
     @property
     def sizes(self) -> FloatArray:
@@ -126,22 +140,40 @@ class GroupedMoments:
         """With room for the numbers of members beside the sums of their weights."""
         return self if self.members is not None else replace(self, members=self.counts.copy())
 
+    def ranked(self) -> GroupedMoments:
+        """With room for the two largest numbers."""
+        return self if self.largest is not None else replace(self, largest=_none(len(self.counts)))
+
     def take(self, rows: IndexArray | slice) -> GroupedMoments:
         members = None if self.members is None else self.members[rows]
-        return GroupedMoments(self.counts[rows], self.means[rows], self.m2s[rows], members)
+        largest = None if self.largest is None else self.largest[rows]
+        return GroupedMoments(self.counts[rows], self.means[rows], self.m2s[rows], members, largest)
 
     def put(self, rows: IndexArray, others: GroupedMoments) -> None:
         """In place."""
         self.counts[rows], self.means[rows], self.m2s[rows] = others.counts, others.means, others.m2s
         if self.members is not None:
             self.members[rows] = others.sizes
+        if self.largest is not None and others.largest is not None:
+            self.largest[rows] = others.largest
 
     def padded(self, num_groups: int) -> GroupedMoments:
         """With empty groups behind."""
         more = np.zeros(num_groups - len(self.counts))
         counts, means, m2s = (np.concatenate((part, more)) for part in (self.counts, self.means, self.m2s))
         members = None if self.members is None else np.concatenate((self.members, more))
-        return GroupedMoments(counts, means, m2s, members)
+        largest = None if self.largest is None else np.concatenate((self.largest, _none(len(more))))
+        return GroupedMoments(counts, means, m2s, members, largest)
+
+    def only(self, chosen: BoolArray) -> GroupedMoments:
+        """The others as if they were empty."""
+        return GroupedMoments(
+            np.where(chosen, self.counts, 0.0),
+            np.where(chosen, self.means, 0.0),
+            np.where(chosen, self.m2s, 0.0),
+            None if self.members is None else np.where(chosen, self.members, 0.0),
+            None if self.largest is None else np.where(chosen[:, None], self.largest, -np.inf),
+        )
 
     def stds(self, ddof: int = 0) -> FloatArray:
         """NaN where n <= ddof."""
@@ -157,3 +189,19 @@ class GroupedMoments:
 def _sums(groups: IndexArray, num_groups: int, terms: Array | None) -> FloatArray:
     """By group; None: of as many ones."""
     return np.bincount(groups, weights=terms, minlength=num_groups).astype(np.float64, copy=False)
+
+
+def _none(num_groups: int) -> FloatArray:
+    return np.full((num_groups, 2), -np.inf)
+
+
+def _largest(numbers: FloatArray, groups: IndexArray, num_groups: int) -> FloatArray:
+    """[G, 2] the largest number of each group, and the largest of the others in it."""
+    order = np.lexsort((-numbers, groups))
+    counts = np.bincount(groups, minlength=num_groups)
+    firsts = np.cumsum(counts) - counts
+    found = _none(num_groups)
+    for rank in (0, 1):
+        has = counts > rank
+        found[has, rank] = numbers[order[firsts[has] + rank]]
+    return found

@@ -171,7 +171,7 @@ CLOCKS = ("timestamp", "timestamps", "time", "datetime", "ts")
 
 #: Names under which advantages and returns stand in files of other tools, the likelier first.
 ADVANTAGE_NAMES = ("advantage", "advantages", "adv", "advs", "gae")
-RETURN_NAMES = ("return", "returns", "value_target", "value_targets", "ret", "rets", "td_target")
+RETURN_NAMES = ("return", "returns", "value_target", "value_targets", "ret", "rets", "td_target", "mc_return")
 #: What people tell the responses to one prompt by, the surest first.
 GROUP_NAMES = (
     "group_id",

@@ -15,6 +15,7 @@ from gaecli.errors import GaeError, UsageError
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile
 from gaecli.formats.stored import own_columns
 from gaecli.layouts.demands import likely_flags
+from gaecli.layouts.tokens import names_tokens
 from gaecli.missing_columns import MissingRoleError
 from gaecli.names import GROUP_NAMES, RESULT_NAMES
 from gaecli.presets import PRESETS
@@ -150,7 +151,7 @@ def likely(file: RolloutFile) -> ResponseLog | None:
         return None
     advantage = next((name for name in ("advantage", "advantages") if name in file.columns), None)
     names = (there["step"], group) if "step" in there and "id" not in group else (group,)
-    layout = _layout(file, (info.name,), names)
+    layout = _layout(file, (info.name,), names, advantage)
     return ResponseLog("a log of responses", "", (info.name,), names, "grpo", "exact", advantage, layout)
 
 
@@ -212,7 +213,7 @@ def _found(file: RolloutFile, kind: ResponseLogKind) -> ResponseLog:
         kind.estimator,
         kind.preset if kind.preset in PRESETS else "exact",
         kind.advantage if has_advantage else None,
-        _layout(file, rewards, group),
+        _layout(file, rewards, group, kind.advantage if has_advantage else None),
         kind.remark if weights is not None else f"{kind.remark}; {_WEIGHTS_DIFFER}".removeprefix("; "),
         weights or {},
     )
@@ -247,11 +248,16 @@ def _first_rows(file: RolloutFile, name: str) -> Column | None:
     return None
 
 
-def _layout(file: RolloutFile, rewards: Sequence[str], group: Sequence[str]) -> str | None:
-    """To be named where rewards of tokens stand in lists, and where a column looks like a flag of ends."""
+def _layout(
+    file: RolloutFile, rewards: Sequence[str], group: Sequence[str], advantage: str | None
+) -> str | None:
+    """To be named where rewards of tokens stand in lists, where a column looks like a flag of ends, and where the
+    writer's own advantages are of responses, whatever lists of their tokens there are.
+    """
     if any(_is_list(file.find(name)) for name in rewards):
         return None if any(_is_list(file.find(name)) for name in group) else "nested"
-    return "responses" if likely_flags(file) else None
+    is_of_responses = advantage is not None and not _is_list(file.find(advantage)) and names_tokens(file)
+    return "responses" if is_of_responses or likely_flags(file) else None
 
 
 def _is_list(info: ColumnInfo | None) -> bool:

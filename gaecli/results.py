@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any, Literal
 
+from gaecli.choices import NormFloor
+from gaecli.label_summary import SuccessSummary
 from gaecli.records import dataclass
 from gaecli.summary import EpisodeCounts, Failure, WarningNote
 
@@ -39,6 +41,33 @@ class ExplainedStep:
     k_step_return: float
     k_step_weight: float
     k_step_sum: float
+
+
+@dataclass(frozen=True)
+class NormalizedNumber:
+    """What `--normalize` makes of an advantage: (raw - mean) · scale, with what its rows have in common."""
+
+    #: "all", "file", "episode", or "column": the rows that are one group.
+    scope: str
+    #: The column, and what it says in these rows.
+    column: str | None
+    label: str | None
+    #: How many of what entered mean and std: "steps", "trajectories", "rollouts".
+    count: int
+    unit: str
+    mean: float
+    std: float
+    ddof: int
+    eps: float
+    floor: NormFloor
+    #: 1 over the std with ε; 0 where there is no variance.
+    scale: float
+    raw: float
+    #: What the column has, but for the rounding of its type.
+    written: float
+    #: What was read for it.
+    num_rows: int
+    num_files: int
 
 
 @dataclass(frozen=True)
@@ -83,8 +112,15 @@ class Explanation:
     recursion: float
     #: All steps, or the `top` ones by |(γλ)ˡ δ|, in order of time.
     steps: Sequence[ExplainedStep]
+    #: None where A is written as it is.
+    normalized: NormalizedNumber | None = None
     stored: StoredAdvantage | None = None
     warnings: Sequence[WarningNote] = ()
+
+    @property
+    def written(self) -> float:
+        """What `gae compute` writes as the advantage."""
+        return self.recursion if self.normalized is None else self.normalized.written
 
     @property
     def decay(self) -> float:
@@ -136,7 +172,7 @@ class Derivation:
     tables: Sequence[DerivationTable]
     #: What the equation gives with these numbers; None without one.
     derived: float | None
-    #: What `gae compute` computes, whatever column it goes to.
+    #: What `gae compute` computes, whatever column it goes to, before any normalisation.
     computed: float
     #: Everything that it writes at this step, by output.
     outputs: Mapping[str, float]
@@ -148,8 +184,15 @@ class Derivation:
     bootstrap: BootstrapSource | None = None
     bootstrap_value: float | None = None
     remarks: Sequence[str] = ()
+    #: None where the number is written as it is.
+    normalized: NormalizedNumber | None = None
     stored: StoredAdvantage | None = None
     warnings: Sequence[WarningNote] = ()
+
+    @property
+    def written(self) -> float:
+        """What `gae compute` writes."""
+        return self.computed if self.normalized is None else self.normalized.written
 
     @property
     def difference(self) -> float | None:
@@ -203,28 +246,40 @@ class SweepFile:
 
 
 @dataclass(frozen=True)
+class SweptInput:
+    """The points of one of several inputs."""
+
+    #: The file, or the first of those that are one stream.
+    input: str
+    num_files: int
+    counts: EpisodeCounts
+    points: Sequence[SweepPoint]
+
+
+@dataclass(frozen=True)
 class Sweep:
     """The result of one `gae sweep`. `points` run through λ and n for every γ, or presets for every estimator."""
 
     settings: Mapping[str, Any]
     gammas: Sequence[float]
     lams: Sequence[float]
-    #: (γ, λ) that signs are compared with. None: where there is no λ they are γ and n of the settings, and side by
-    #: side the first of the points.
-    reference: tuple[float, float] | None
+    #: (γ, λ) that signs are compared with, without a γ where that is not swept. None: where no λ is swept they are γ
+    #: and n of the settings, and side by side the first of the points.
+    reference: tuple[float | None, float] | None
     points: Sequence[SweepPoint]
     files: Sequence[SweepFile]
     counts: EpisodeCounts
+    #: Each by itself where there are several; the first ones of very many.
+    inputs: Sequence[SweptInput] = ()
     #: n of a grid of windows.
     windows: Sequence[int] = ()
+    #: Of γ, λ and n. Else estimators and presets are side by side.
+    is_grid: bool = True
     streams: str = ""
     warnings: Sequence[WarningNote] = ()
     seconds: float = 0.0
-
-    @property
-    def is_grid(self) -> bool:
-        """Of γ, λ and n. Else estimators and presets are side by side."""
-        return bool(self.gammas)
+    #: Where success makes the rewards.
+    success: SuccessSummary | None = None
 
     @property
     def exit_code(self) -> int:
@@ -316,6 +371,10 @@ class Verification:
     estimators: Sequence[str] = ()
     #: Columns that were tried as those that tell groups apart.
     groups_tried: Sequence[str] = ()
+    #: What was fitted beside γ and λ, and what the column leaves open of it.
+    remarks: Sequence[str] = ()
+    #: Where success makes the rewards.
+    success: SuccessSummary | None = None
 
     @property
     def best(self) -> Attempt:

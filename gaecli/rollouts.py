@@ -127,6 +127,21 @@ NO_LANES = Lanes(_NONE, _NONE, (), (), (), _NO_FLAGS, _NO_FLAGS, np.zeros(0, np.
 
 
 @dataclass(frozen=True, eq=False)
+class NextRows:
+    """The row that follows each lane in time, whatever trajectory it belongs to; an entry per lane.
+
+    Lanes are those of `gaecli.estimators.time_order` here.
+    """
+
+    #: A later block has one. Where none has, the others are 0.
+    exist: BoolArray
+    rewards: Array
+    values: Array
+    terminated: BoolArray
+    truncated: BoolArray
+
+
+@dataclass(frozen=True, eq=False)
 class RowFacts:
     """What the rows of a nested table say of themselves, where each is taken for a trajectory."""
 
@@ -183,6 +198,17 @@ class UnitFacts:
     episodes: int
     steps: int
     rewards_outside: int
+    reading: UnitIs
+    #: Ids that hold nothing but 0 and 1, which may be flags; None: nobody need ask.
+    doubt: UnitDoubt | None = None
+
+
+@dataclass(frozen=True)
+class UnitDoubt:
+    """Where the first 1 is, and whether flags would make other units than ids do."""
+
+    first_one: str | None
+    differs: bool
 
 
 @dataclass(frozen=True)
@@ -274,6 +300,28 @@ class Units:
     numbers: IndexArray
     #: What the column was taken for.
     reading: UnitIs
+    lanes: UnitLanes = field(default_factory=lambda: NO_UNIT_LANES)
+
+
+@dataclass(frozen=True, eq=False)
+class UnitLanes:
+    """The units at the two ends of each lane: a unit goes on where the trajectory does, and the unit is the same.
+
+    An entry per lane: of the first step of its first trajectory that is in some unit, and of the last of its last.
+    """
+
+    #: There is such a step.
+    has_heads: BoolArray
+    has_tails: BoolArray
+    #: The units are the same where these are.
+    heads: Names
+    tails: Names
+    #: A flag ends the unit with that last step, or would if what is taken for ids were flags.
+    ended: BoolArray
+    by_flags: bool = False
+
+
+NO_UNIT_LANES: UnitLanes = UnitLanes(_NO_FLAGS, _NO_FLAGS, (), (), _NO_FLAGS)
 
 
 def num_runs(numbers: IndexArray) -> int:
@@ -308,6 +356,7 @@ class Block:
         extras: [N] further columns of numbers by name, NaN where a cell says nothing.
         units: runs of steps that the estimator takes for one each; None: every step is one.
         list_offsets: [rows + 1] for list columns: row i of the file holds items list_offsets[i:i+1].
+        next_rows: what follows the lanes of time, for rules that reach beyond trajectories; None: not known.
     """
 
     rewards: Array
@@ -331,6 +380,7 @@ class Block:
     units: Units | None = None
     list_offsets: IndexArray | None = None
     null_lists: BoolArray | None = None
+    next_rows: NextRows | None = None
     facts: BlockFacts = field(default_factory=lambda: BlockFacts())
 
     @property

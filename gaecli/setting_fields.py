@@ -163,6 +163,8 @@ class SettingFields(LabelFields):
     done_at: DoneAt | None = None
     #: `auto`, or one of `gaecli.layout_kinds`.
     layout: str = "auto"
+    #: The list with an item for each token of a response whose reward is one number of the row.
+    token_column: str | None = None
     mask_mode: MaskMode | None = None
     mask_fill: MaskFill = "null"
     masked_reward: MaskedReward = "drop"
@@ -194,7 +196,7 @@ class SettingFields(LabelFields):
     scale_rewards: ScaleRewards | None = None
     #: Column -> weight: the score is their weighted sum. Empty: that of the one reward column.
     rewards: Mapping[str, float] = field(default_factory=dict)
-    #: A trajectory without any reward is an error, or is compared with none and gets 0.
+    #: A trajectory without any reward is an error, is compared with none and gets 0, or counts as one with score 0.
     unscored: Unscored = "error"
     #: Rows with equal values are samples of one rollout, and count once.
     sample_of: str | None = None

@@ -29,6 +29,7 @@ from gaecli.decay_settings import FAMILIES, OPTIONAL, says_nothing, without_othe
 from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import CLIPS, ESTIMATOR_ROLES, ESTIMATORS, FEW, EstimatorKind, estimator_name
+from gaecli.label_settings import LANGUAGE
 from gaecli.layout_kinds import LAYOUTS
 from gaecli.presets import Preset, find_preset
 from gaecli.presets.groups import score_rules
@@ -58,6 +59,8 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "done_at": get_args(DoneAt),
     "mask_mode": get_args(MaskMode),
 }
+#: What presets alone decide along with a setting that an estimator may not look at.
+_OF_PRESETS: Mapping[str, tuple[str, ...]] = {"recursion": ("turn_gamma",)}
 _TRUNCATIONS = tuple(word for word in get_args(Truncation) if word != "ask")
 
 
@@ -236,10 +239,12 @@ class Settings(SettingFields):
         name_of = {"advantage": self.advantage_column, "return": self.return_column}
         found: dict[str, str | None] = {output: name_of[output] for output in self.kind.outputs}
         if self.stream:
-            del found["return"]
+            if "advantage" in found:  # it alone is added up
+                del found["return"]
             found |= {f"return {one.name}": f"{self.return_column}_{one.name}" for one in self.stream}
         found["raw"] = self.raw_column
-        found["label"] = None if self.labelling is None else self.label_column
+        label = LANGUAGE if self.label_type == "language" else self.label_column
+        found["label"] = None if self.labelling is None else label
         found["weight"] = None if self.weight is None else self.weight_column
         found["terminal"] = self.terminal_column
         return {what: name for what, name in found.items() if name is not None}
@@ -258,7 +263,7 @@ class Settings(SettingFields):
         """As `from_preset` takes them again: without what the estimator does not look at."""
         found = {**asdict(self), "columns": dict(self.columns), "rewards": dict(self.rewards)}
         by_column = [name for name in ("gamma", "lam") if found[f"{name}_column"] is not None]
-        without_number = [name for name in ("n_steps", *OPTIONAL) if found[name] is None]
+        without_number = [name for name in ("n_steps", "token_column", *OPTIONAL) if found[name] is None]
         for name in (*self.kind.unused, *by_column, *without_number):
             found.pop(name, None)
         if self.stream:
@@ -295,6 +300,8 @@ class RunOptions:
     jobs: int | None = None
     #: One of `gaecli.engine_kinds.ENGINES`.
     engine: str = "local"
+    #: Of a cluster that runs already, for an engine that has one.
+    ray_address: str | None = None
     output: Path | str | None = None
     sidecar: bool = False
     overwrite: bool = False
@@ -306,6 +313,10 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         check_choice("engine", self.engine, tuple(ENGINES))
+        if self.ray_address is not None and self.engine != "ray":
+            raise UsageError(
+                "`--ray-address` says nothing without `--engine ray`", hint="pass both, or neither"
+            )
         if self.jobs is not None and self.jobs < 1:
             raise UsageError(f"`--jobs` is {self.jobs}; it must be 1 at least")
         if not self.memory_bytes > 0:
@@ -325,6 +336,10 @@ def _preset_settings(preset: Preset, kind: EstimatorKind | None) -> dict[str, An
         chosen["normalize"] = "none"
     if "truncation" in kind.unused:
         chosen["truncation"] = "exact"
+    for of in kind.unused:
+        chosen.update(
+            {name: None for name in (*FAMILIES.get(of, ()), *_OF_PRESETS.get(of, ())) if name in chosen}
+        )
     chosen |= score_rules(preset.name, kind.name)
     if "pg_bar" in kind.takes:
         from gaecli.off_policy_settings import clip_rules

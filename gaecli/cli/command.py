@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +20,7 @@ class Given:
     """What the options of one command were given. Nothing is checked before it is asked for."""
 
     def __init__(self, values: Mapping[str, Mapping[str, Any]]) -> None:
-        self._settings = values["setting"]
+        self._settings = dict(values["setting"])
         self._columns = values["role"]
         self._run = values["run"]
         self._shared = values["given"]
@@ -28,6 +28,10 @@ class Given:
     def __getitem__(self, name: str) -> Any:
         """A run option, to a command that has not all of them."""
         return self._run[name]
+
+    def taken(self, names: Iterable[str]) -> dict[str, Any]:
+        """Settings that the command takes as its own: they are left out of `settings`."""
+        return {name: self._settings.pop(name) for name in names}
 
     def settings(self, more: Mapping[str, Any] | None = None, *, of_groups: str | None = None) -> Settings:
         """With `more`, which the command makes of options of its own.

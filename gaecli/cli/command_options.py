@@ -145,4 +145,19 @@ COMMAND_OPTIONS: Mapping[str, Option] = {
         metavar="N",
         flags="--n-steps",
     ),
+    "only_success_reward": Option(
+        "only_success_reward",
+        "Beside `--success-column`: try this rule only. Default: all of them.",
+        "Success",
+        "recap|steps|sparse",
+        flags="--success-reward",
+    ),
+    "only_failure_cost": number(
+        "only_failure_cost",
+        "C, what a failure costs, in steps. Default: what the column says at the ends of failures.",
+        "Success",
+        float,
+        metavar="C",
+        flags="--failure-cost",
+    ),
 }

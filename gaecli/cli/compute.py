@@ -32,7 +32,7 @@ from gaecli.summary import Summary
 @command(
     *("inputs", ESTIMATOR, DECAYS, OWN, STREAMS, ENDS, MASKS, UNITS),
     *(NORMALIZATION, GROUPS, ROLE_COLUMNS, SUCCESS, LABELS, WRITTEN),
-    "device precision memory jobs files_from join on_nan",
+    "device precision memory jobs engine ray_address files_from join on_nan",
     "output sidecar overwrite force dry_run plot json quiet no_progress",
 )
 def compute(given: Given, plot: str | None, json: bool, quiet: bool, no_progress: bool) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.options import ENDS, ESTIMATOR, GROUPS, OWN, ROLE_COLUMNS, SUCCESS
+from gaecli.cli.options import DECAYS, ENDS, ESTIMATOR, GROUPS, OWN, ROLE_COLUMNS, STREAMS, SUCCESS, UNITS
 from gaecli.results import Derivation, Explanation
 
 _TOP = 12
 
 
 @command(
-    *("one_input row the_episode the_step the_env top", ESTIMATOR, "gamma lam", OWN, ENDS),
-    *("mask_mode masked_reward", "norm_ddof norm_eps norm_floor", GROUPS, ROLE_COLUMNS, SUCCESS),
+    *("one_input row the_episode the_step the_env top", ESTIMATOR, DECAYS, OWN, STREAMS, ENDS),
+    *("mask_mode masked_reward", UNITS, "normalize normalize_by norm_ddof norm_eps norm_floor", GROUPS),
+    *(ROLE_COLUMNS, SUCCESS),
     "advantage_column memory join on_nan document_json",
 )
 def explain(
@@ -29,7 +30,8 @@ def explain(
     """Take one number apart: what `--estimator` makes it of, term by term, and where the sum is cut.
 
     GAE's A is Σ (γλ)^l δ over the steps to the end of the trajectory, and just as well the mixture of the k-step
-    advantages with weights (1-λ) λ^(k-1). Others are sums of rewards or δ's, or scores beside those of a group.
+    advantages with weights (1-λ) λ^(k-1). Others are sums of rewards or δ's, or scores beside those of a group. γ
+    and λ of each step, units of several rows and several streams are shown with all that they are made of.
     """
     settings = given.settings()
     from gaecli.commands.explain import explain as run

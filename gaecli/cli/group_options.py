@@ -39,10 +39,10 @@ GROUP_OPTIONS = (
     ),
     Option(
         "unscored",
-        "A response whose rewards are all missing is an error, or gets 0 and is compared with none. "
-        "Default: `error`, or the preset's.",
+        "A response whose rewards are all missing is an error, gets 0 and is compared with none, or counts as one "
+        "with score 0. Default: `error`, or the preset's.",
         _GROUPS,
-        "error|zero",
+        "error|zero|counted",
     ),
     Option(
         "sample_of",
@@ -73,7 +73,12 @@ GROUP_OPTIONS = (
         _GROUPS,
         int,
     ),
-    number("group_eps", "`--norm-eps` of the groups, likewise.", _GROUPS, float),
+    number(
+        "group_eps",
+        "`--norm-eps` of the groups, likewise. Of `max-rl`: what is added to the mean, whatever its sign.",
+        _GROUPS,
+        float,
+    ),
     Option("group_floor", "`--norm-floor` of the groups, likewise.", _GROUPS, "add|clamp|rsqrt"),
     Option(
         "norm_over",

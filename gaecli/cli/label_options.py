@@ -70,7 +70,13 @@ LABEL_OPTIONS = (
         "counted|left-out",
     ),
     Option("label_column", "Name of the column written.", _LABELS, "NAME", "label"),
-    Option("label_type", "Flags, or the texts `positive` and `negative`.", _LABELS, "bool|text", "bool"),
+    Option(
+        "label_type",
+        "Flags, the texts `positive` and `negative`, or these as rows of LeRobot's `language_persistent`.",
+        _LABELS,
+        "bool|text|language",
+        "bool",
+    ),
     Option(
         "weight",
         "Also write min(exp(A/β), max) (`awr`, `crr`), 1 where A > 0 (`crr-binary`), |τ - 1[A < 0]| (`iql`), or by "

@@ -41,6 +41,8 @@ OPTIONS: Mapping[str, Option] = {
 # Families, as commands list them that have all of one. A help page has its panels in the order of first options.
 ESTIMATOR = _listed(ESTIMATOR_OPTIONS)
 DECAYS = _listed(DECAY_OPTIONS)
+#: Without the one γ and the one λ, which a sweep tries and a verification finds.
+OTHER_DECAYS = _listed(row for row in DECAY_OPTIONS if row.name not in ("gamma", "lam"))
 OWN = _listed(OWN_OPTIONS)
 STREAMS = _listed(STREAM_OPTIONS)
 ENDS = _listed(END_OPTIONS)
@@ -54,5 +56,9 @@ GROUPS = _listed(GROUP_OPTIONS)
 #: Of commands that read rewards and write none.
 SUCCESS = _listed(SUCCESS_OPTIONS)
 LABELS = _listed(LABEL_OPTIONS)
+#: Which rows are positive.
+LABEL_RULE = (
+    "label_rule label_quantile label_side label_threshold label_operator label_by force_positive label_forced"
+)
 #: Clips of off-policy estimators.
 CLIPS = "rho_bar c_bar pg_bar"

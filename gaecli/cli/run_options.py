@@ -37,7 +37,26 @@ RUN_OPTIONS = (
         "auto|cpu|cuda|cuda:N|mps",
         "auto",
     ),
-    number("jobs", "Threads. Default: one per core.", _RUN, int, flags="--jobs -j"),
+    number(
+        "jobs",
+        "Threads, or tasks of a cluster at a time. Default: one per core.",
+        _RUN,
+        int,
+        flags="--jobs -j",
+    ),
+    Option(
+        "engine",
+        "`ray`: the workers of a Ray cluster do what threads of this process do otherwise.",
+        _RUN,
+        "local|ray",
+        "local",
+    ),
+    Option(
+        "ray_address",
+        "The cluster. Default: `RAY_ADDRESS`, else a Ray of this machine for the run.",
+        _RUN,
+        "HOST:PORT",
+    ),
     Option(
         "output",
         "File, directory or `s3://…` to write to, instead of the input; `-` for stdout.",

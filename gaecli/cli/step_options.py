@@ -39,6 +39,13 @@ END_OPTIONS = (
         "|".join(("auto", *LAYOUTS)),
         "auto",
     ),
+    Option(
+        "token_column",
+        "The list with an item for each token of a response, where its reward is one number of the row: the last "
+        "token has it. Default: the mask, or log-probabilities. `--layout responses`: one advantage per row.",
+        _LAYOUT,
+        "NAME",
+    ),
 )
 
 MASK_OPTIONS = (

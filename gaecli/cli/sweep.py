@@ -7,7 +7,17 @@ import sys
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.options import CLIPS, ENDS, GROUPS, ROLE_COLUMNS, WRITTEN
+from gaecli.cli.options import (
+    CLIPS,
+    ENDS,
+    GROUPS,
+    OTHER_DECAYS,
+    ROLE_COLUMNS,
+    STREAMS,
+    SUCCESS,
+    UNITS,
+    WRITTEN,
+)
 from gaecli.cli.values import (
     check_estimators,
     check_metric,
@@ -23,7 +33,8 @@ from gaecli.results import Sweep, SweepFile
 
 @command(
     "inputs swept_estimators swept_presets gammas lams windows metric",
-    *(CLIPS, ENDS, "mask_mode masked_reward", GROUPS, ROLE_COLUMNS, WRITTEN),
+    *(OTHER_DECAYS, CLIPS, STREAMS, ENDS, "mask_mode masked_reward", UNITS, GROUPS, ROLE_COLUMNS),
+    *(SUCCESS, WRITTEN),
     "device memory files_from join on_nan output overwrite plot document_json quiet",
 )
 def sweep(
@@ -41,8 +52,8 @@ def sweep(
     """Try a grid of γ and λ, or of γ and n, in one go; or presets and estimators side by side.
 
     Spread, explained variance and bias of each setting. Signs are compared with those under the preset's own γ
-    and λ, side by side with those of the first. With `--output`, a copy gets one column per setting of a grid,
-    such as `advantage_g0.99_l0.95`.
+    and λ, side by side with those of the first. With `--output`, a copy gets one column per setting,
+    such as `advantage_g0.99_l0.95` or `advantage_trl_grpo`.
     """
     estimators = [estimator_name(name) for name in names_in(swept_estimators)]
     presets = names_in(swept_presets)
@@ -52,7 +63,7 @@ def sweep(
     n_steps = parse_whole_numbers(windows, "--n-steps") if windows is not None else []
     first = {"n_steps": n_steps[0]} if n_steps and "n_steps" not in kind.unused else {}
     if not is_grid:
-        _check_no_grid(gammas, lams, windows, given["output"])
+        _check_no_grid(gammas, lams, windows)
     settings = [
         given.settings({"preset": preset, "estimator": estimator, **(first if is_grid else {})})
         for estimator in estimators
@@ -61,9 +72,9 @@ def sweep(
     sources = given.sources("gae sweep FILE…; see `gae sweep --help`")
     check_metric(metric)
     check_plot(plot)
-    has_lam = is_grid and "lam" not in kind.unused
-    if plot is not None and not has_lam:
-        raise UsageError("`--plot` draws grids of γ and λ", hint="drop `--plot`; `--json` has all numbers")
+    from gaecli.studies.sweep_points import is_swept
+
+    has_gamma, has_lam = (is_grid and is_swept(settings[0], name) for name in ("gamma", "lam"))
     options = {
         "output": given["output"],
         "overwrite": given["overwrite"],
@@ -72,11 +83,15 @@ def sweep(
     }
     if is_grid:
         lam_text = lams if lams is not None or not has_lam else "0:1:0.1"
-        grid = parse_grid(gammas or "0.99", "--gamma"), parse_grid(lam_text, "--lam") if lam_text else []
+        gamma_text = gammas if gammas is not None or not has_gamma else "0.99"
+        grid = [
+            parse_grid(text, flag) if text is not None else []
+            for text, flag in ((gamma_text, "--gamma"), (lam_text, "--lam"))
+        ]
         from gaecli.commands.sweep import SweepOptions
         from gaecli.commands.sweep import sweep as run
 
-        found = run(sources, *grid, settings[0], SweepOptions(**options), windows=n_steps)
+        found = run(sources, grid[0], grid[1], settings[0], SweepOptions(**options), windows=n_steps)
     else:
         from gaecli.commands.sweep import SweepOptions, sweep_side_by_side
 
@@ -89,18 +104,13 @@ def sweep(
     raise typer.Exit(found.exit_code)
 
 
-def _check_no_grid(gammas: str | None, lams: str | None, windows: str | None, output: object) -> None:
+def _check_no_grid(gammas: str | None, lams: str | None, windows: str | None) -> None:
     for flag, text in (("--gamma", gammas), ("--lam", lams), ("--n-steps", windows)):
         if text is not None:
             raise UsageError(
                 f"`{flag}` makes a grid of one estimator under one preset; here are several, or scores",
                 hint=f"drop `{flag}`, or name one `--estimator` that uses it",
             )
-    if output is not None:
-        raise UsageError(
-            "`--output` writes the columns of a grid",
-            hint="`gae compute` writes those of one estimator and preset",
-        )
 
 
 def _show(found: Sweep, metric: str, *, as_json: bool, quiet: bool, data_on_stdout: bool) -> None:

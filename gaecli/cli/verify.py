@@ -7,12 +7,18 @@ import sys
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.options import ROLE_COLUMNS
+from gaecli.cli.options import LABEL_RULE, ROLE_COLUMNS
+from gaecli.label_summary import LabelVerification
 from gaecli.results import Verification
+
+_SCORE_COLUMNS = ("sample_of", "batch_column", "length_column", "state_column", "baseline_column")
 
 
 @command(
     "one_input against against_file only_preset only_estimator only_groups only_n_steps bootstrap done_at layout",
+    f"rewards {' '.join(_SCORE_COLUMNS)}",
+    f"{LABEL_RULE} advantage_column",
+    "success_column only_success_reward only_failure_cost success_at",
     ROLE_COLUMNS,
     "memory join document_json quiet on_nan",
 )
@@ -25,6 +31,8 @@ def verify(
     only_estimator: str | None,
     only_groups: list[str] | None,
     only_n_steps: int | None,
+    only_success_reward: str | None,
+    only_failure_cost: float | None,
     json: bool,
     quiet: bool,
 ) -> None:
@@ -34,8 +42,11 @@ def verify(
     groups apart.
 
     Exit code 0 if one reproduces it at every row, to the rounding of float32; 3 if none does. A whitened
-    column counts as reproduced if one scale and shift lead to it, a constant one does not.
+    column counts as reproduced if one scale and shift lead to it, a constant one does not. A column of labels
+    is held against the advantages in the file, by the rule given or by those of the libraries.
     """
+    success = {**given.taken(["success_column", "success_at"]), "success_reward": only_success_reward}
+    columns, rewards = given.taken(_SCORE_COLUMNS), given.taken(["rewards"])["rewards"]
     settings = given.settings()
     from gaecli.commands.verify import verify as run
 
@@ -48,13 +59,16 @@ def verify(
         estimator=only_estimator,
         group_column=only_groups or None,
         n_steps=only_n_steps,
+        rewards=rewards or None,
+        score_columns=columns,
+        success={**success, "failure_cost": only_failure_cost},
         memory_bytes=given.memory_bytes,
     )
     _show(found, as_json=json, quiet=quiet)
     raise typer.Exit(found.exit_code)
 
 
-def _show(verification: Verification, *, as_json: bool, quiet: bool) -> None:
+def _show(verification: Verification | LabelVerification, *, as_json: bool, quiet: bool) -> None:
     if as_json:
         from gaecli.report.document import to_json
         from gaecli.report.study_documents import verification_to_dict
@@ -62,6 +76,10 @@ def _show(verification: Verification, *, as_json: bool, quiet: bool) -> None:
         sys.stdout.write(to_json(verification_to_dict(verification)) + "\n")
     elif not quiet:
         from gaecli.report.console import output_console
+        from gaecli.report.label_verification import render_label_verification
         from gaecli.report.verification import render_verification
 
-        render_verification(verification, output_console())
+        if isinstance(verification, LabelVerification):
+            render_label_verification(verification, output_console())
+        else:
+            render_verification(verification, output_console())

@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gaecli.commands.outcome import Outcome, summarize
-from gaecli.commands.stream_steps import ReadyStream, StreamSteps, inputs_of
-from gaecli.engines.base import Engine
+from gaecli.commands.stream_steps import ReadyStream, StreamSteps, inputs_of_all
+from gaecli.engine_kinds import ENGINES
+from gaecli.engines.base import Engine, EngineOptions
 from gaecli.engines.registry import make_engine
 from gaecli.engines.threads import Threads, default_jobs
-from gaecli.errors import FileError, GaeError
+from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.estimators.registry import make_estimator
 from gaecli.estimators.stages import ScoreStage, stages_of
-from gaecli.kernels.devices import BREAK_EVEN_STEPS, choose_device
+from gaecli.kernels.devices import BREAK_EVEN_STEPS, choose_device, device_elsewhere
 from gaecli.kernels.torch_import import one_thread_per_operation, start_torch_import
+from gaecli.pipeline.block_stages import StageTables, merged_tables
 from gaecli.pipeline.blocks import BlockStore
 from gaecli.pipeline.clock import Stopwatch
-from gaecli.pipeline.group_tables import Constants
-from gaecli.pipeline.groups import StageTables, merged_tables
+from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.reading_errors import not_done
@@ -50,6 +51,8 @@ Begin = Callable[[int], Progress]
 
 #: Share of `--memory` for blocks that are kept between the two looks; the rest is for work and buffers.
 _STORE_SHARE = 0.2
+#: Streams that go through a cluster side by side, each with a thread of this process that waits for it.
+_MOST_WAITING = 32
 
 
 def compute(
@@ -122,7 +125,11 @@ class _Run:
         self.places.results.check([path for plan in plans for path in plan.paths])
         self.outputs.plan(plans)
         jobs = [_Job(number, plan) for number, plan in enumerate(plans)]
-        self.device = choose_device(self.options.device, _guess_of_steps(plans))
+        if ENGINES[self.options.engine].is_here:
+            self.device = choose_device(self.options.device, _guess_of_steps(plans))
+        else:
+            self._check_seen_elsewhere()
+            self.device = device_elsewhere(self.options.device)
         self.context = self._context()
         self.steps = StreamSteps(self.settings, self.places, self.outputs, self.context, self.device)
         self.progress = begin(sum(len(plan.paths) for plan in plans))
@@ -136,6 +143,16 @@ class _Run:
                 clock=self.clock,
                 started=self.started,
             )
+
+    def _check_seen_elsewhere(self) -> None:
+        for path, target in self.outputs.targets.items():
+            for place in (path, target.path):
+                if self.places.is_for_this_process(place):
+                    raise UsageError(
+                        f"`{self.places.shown(str(place))}` cannot be seen by the workers of `--engine "
+                        f"{self.options.engine}`, which read and write files of a shared file system",
+                        hint="copy it there first, or leave `--engine` out",
+                    )
 
     @property
     def _spans_streams(self) -> bool:
@@ -190,9 +207,10 @@ class _Run:
 
     def close(self) -> None:
         """Whatever was begun and not committed disappears."""
+        self._side_by_side.close()
+        self._threads.close()  # waits for the blocks in hand: nothing is begun after this
         if self._engine is not None:
             self._engine.close()
-        self._threads.close()  # waits for the blocks in hand: nothing is begun after this
         self.state = self.state or self.outputs.state
         self.outputs.close()
 
@@ -231,7 +249,7 @@ class _Run:
             types = LabelTypes()
             for stream in opened.values():
                 types.add(stream)
-        inputs = inputs_of(list(opened.values()))
+        inputs = inputs_of_all(list(opened.values()))
         if not self.options.gallery:  # whose pictures need all rows
             carry_on(lambda job: self.steps.up_to_date(opened[job.number], inputs), good)
         if any(job.number not in outcomes for job in good):
@@ -255,7 +273,7 @@ class _Run:
                 ready = [job for job, _ in looks]
                 tables = merged_tables(stage, (found for _, found in looks))
                 constants = (*constants, tables.constants())
-            inputs = inputs_of([opened[job.number] for job in ready])
+            inputs = inputs_of_all([opened[job.number] for job in ready])
             # A run that was killed, or that met the same bad file, has written some of them already.
             labels, ready = self._labels(carry_on, streams, constants, ready)
             carry_on(lambda job: self.steps.left_alone(streams[job.number], constants, labels, inputs), ready)
@@ -274,7 +292,7 @@ class _Run:
 
     def _context(self) -> RunContext:
         """Streams side by side, or the blocks of one stream side by side; on an accelerator one after the other."""
-        if self.device.name != "cpu":
+        if self.device.uses_torch and self.device.name != "cpu":
             self._side_by_side = Threads(1)
         options = self.options
         worker = Worker(
@@ -284,8 +302,16 @@ class _Run:
             self._threads.check_stop,
             self.outputs.writers,
         )
+        engine_options = EngineOptions(
+            options.jobs,
+            options.ray_address,
+            needs_gpu=options.device.startswith("cuda"),
+            check_stop=self._threads.check_stop,
+        )
         recipe = WorkerRecipe(self.settings, options.device)
-        self._engine = make_engine(options.engine, self._side_by_side, worker, recipe)
+        self._engine = make_engine(options.engine, self._side_by_side, worker, recipe, engine_options)
+        if not self._engine.is_here:  # of this process they only wait
+            self._side_by_side = Threads(min(self._engine.jobs, _MOST_WAITING), self._threads.interrupt)
         return RunContext(self._engine, worker)
 
     def _open(self, job: _Job) -> OpenStream:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gaecli.commands.single_rows import episode_keys
-from gaecli.errors import UsageError
+from gaecli.decay_settings import OPTIONAL
 from gaecli.estimators.decomposition import Decomposition, decompose
 from gaecli.pipeline.header_notes import stored_settings
 from gaecli.pipeline.reading_errors import told
@@ -16,10 +16,12 @@ from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.settings import RunOptions, Settings
 from gaecli.storage.places import Places
 from gaecli.studies.derivations import Question, derive
+from gaecli.studies.final_numbers import finisher
 from gaecli.studies.locate import Place, StepQuery, locate
-from gaecli.studies.reading import SettledStream, check_decays_are_numbers, only_stream, read_stream
+from gaecli.studies.normalized import normalized_number
+from gaecli.studies.reading import SettledStream, only_stream, read_stream
 from gaecli.studies.stored_advantage import stored_advantage
-from gaecli.studies.tail import Tail, tail_from
+from gaecli.studies.tail import tail_from
 
 #: Estimators that are the sum of (γλ)ˡ δ, and the λ of those that have but one.
 _SUMS_OF_DELTAS = {"gae": None, "td-lambda": None, "td0": 0.0}
@@ -43,39 +45,36 @@ def explain(
         memory_bytes: as for `compute`.
 
     Returns:
-        An `Explanation` of estimators that are sums of (γλ)ˡ δ: gae, td-lambda and td0; a `Derivation` of others.
+        An `Explanation` where the number is a sum of (γλ)ˡ δ: of gae, td-lambda and td0 with one γ and one λ; a
+        `Derivation` of all else.
 
     Raises:
         GaeError: as `compute` would, or because there is no such step.
     """
     settings = settings or Settings()
-    check_decays_are_numbers(settings, "gae explain")
-    is_sum = settings.estimator in _SUMS_OF_DELTAS
-    if is_sum:
-        _check_is_plain(settings)
+    is_plain = _is_plain(settings)
     with Places(RunOptions(dry_run=True)) as places:
         (local,) = places.inputs.fetched([source])
         plan = only_stream(local, settings, "gae explain")
         with told(plan.paths[0]):
             reading = read_stream(plan, settings, memory_bytes)
             place = locate(reading.stream, query)
-            tail = tail_from(reading, place)
-            found = _explanation if is_sum else _derivation
-            return places.shown_in(found(reading, place, tail, top))
+            tail = tail_from(reading, place, is_whole=not is_plain)
+            question = Question(reading, place, tail, top, finisher(reading))
+            return places.shown_in(_explanation(question) if is_plain else _derivation(question))
 
 
-def _check_is_plain(settings: Settings) -> None:
-    if settings.uses("recursion") and settings.convention.recursion != "gae":
-        who = f"preset `{settings.preset}`"
-    elif settings.uses("lam_alpha") and settings.lam_alpha is not None:
-        who = f"`--lam-alpha {settings.lam_alpha:g}`"
-    elif settings.mask_mode == "gated":
-        who = "`--mask-mode gated`"
-    else:
-        return
-    raise UsageError(
-        f"{who} is not the sum of (γλ)ˡ δ that `gae explain` takes apart",
-        hint=f"`gae presets {settings.preset}` has its formulas",
+def _is_plain(settings: Settings) -> bool:
+    """The number is Σ (γλ)ˡ δ with one γ and one λ, over the steps of the file."""
+    has_one_lam = not any(getattr(settings, name) is not None for name in (*OPTIONAL, "lam_alpha"))
+    is_gae = not settings.uses("recursion") or settings.convention.recursion == "gae"
+    return (
+        settings.estimator in _SUMS_OF_DELTAS
+        and (has_one_lam or (not settings.uses("lam") and settings.gamma_column is None))
+        and is_gae
+        and settings.mask_mode != "gated"
+        and not settings.stream
+        and not settings.is_over_units
     )
 
 
@@ -85,7 +84,8 @@ def _key(reading: SettledStream, place: Place) -> dict[str, object]:
     return dict(place.key) or episode_keys(opened.file, opened.layout.roles, [place.row])[0]
 
 
-def _explanation(reading: SettledStream, place: Place, tail: Tail, top: int | None) -> Explanation:
+def _explanation(question: Question) -> Explanation:
+    reading, place, tail = question.reading, question.place, question.tail
     settings, stream = reading.stream.settings, reading.stream
     only_lam = _SUMS_OF_DELTAS[settings.estimator]
     gamma, lam = settings.gamma, settings.lam if only_lam is None else only_lam
@@ -97,6 +97,7 @@ def _explanation(reading: SettledStream, place: Place, tail: Tail, top: int | No
     rows = tail.rows
     has_rows = stream.layout.row_is != "trajectory"
     recursion = float(tail.advantages[0])
+    normalized = normalized_number(reading, place, question.finish)
     return Explanation(
         path=str(place.path),
         row=place.row,
@@ -114,20 +115,25 @@ def _explanation(reading: SettledStream, place: Place, tail: Tail, top: int | No
         mixture=float(parts.k_step_sums[-1]),
         delta_sum=float(parts.running_sums[-1]),
         recursion=recursion,
-        steps=_steps(parts, rewards, values, following, deltas, rows if has_rows else None, top),
-        stored=stored_advantage(reading, place, recursion),
+        steps=_steps(parts, rewards, values, following, deltas, rows if has_rows else None, question.top),
+        normalized=normalized,
+        stored=stored_advantage(reading, place, recursion, normalized),
         warnings=[*stream.warnings, *stored_settings(stream.opened)],
     )
 
 
-def _derivation(reading: SettledStream, place: Place, tail: Tail, top: int | None) -> Derivation:
-    stream = reading.stream
-    settings = stream.settings
-    question = Question(reading, place, tail, top)
+def _derivation(question: Question) -> Derivation:
+    reading, place, tail = question.reading, question.place, question.tail
+    stream, settings = reading.stream, reading.stream.settings
     found = derive(question)
-    outputs = {"advantage": found.computed, "return": float(tail.returns[0])}
+    normalized = normalized_number(reading, place, question.finish)
+    written = found.computed if normalized is None else normalized.written
+    outputs = {"advantage": written, "return": float(tail.returns[0])}
     if settings.kind.outputs[0] == "return":
         outputs["return"] = found.computed
+    outputs = {name: outputs[name] for name in settings.kind.outputs}
+    if found.returns:
+        outputs = {"advantage": written, **found.returns}
     return Derivation(
         path=str(place.path),
         row=place.row,
@@ -140,14 +146,15 @@ def _derivation(reading: SettledStream, place: Place, tail: Tail, top: int | Non
         tables=found.tables,
         derived=found.derived,
         computed=found.computed,
-        outputs={name: outputs[name] for name in settings.kind.outputs},
+        outputs=outputs,
         num_steps=tail.num_steps,
         end=tail.end,
         end_row=question.rows[-1],
         bootstrap=found.bootstrap,
         bootstrap_value=found.bootstrap_value,
         remarks=found.remarks,
-        stored=stored_advantage(reading, place, found.computed),
+        normalized=normalized,
+        stored=stored_advantage(reading, place, found.computed, normalized),
         warnings=[*stream.warnings, *stored_settings(stream.opened)],
     )
 

@@ -17,11 +17,11 @@ from gaecli.storage.new_file import check_writable
 from gaecli.summary import BootstrapCounts, ComputePlan, ExistingColumn
 from gaecli.writing.data_set_copies import check_parts
 from gaecli.writing.provenance import (
-    combined_fingerprint,
+    inputs_of,
     is_up_to_date,
     payload_of,
 )
-from gaecli.writing.targets import check_output_names, replaced_columns
+from gaecli.writing.targets import check_language, check_output_names, replaced_columns
 
 
 def existing_columns(file: RolloutFile) -> list[ExistingColumn]:
@@ -67,6 +67,7 @@ def forecast(
         for file in files:
             if roles is not None:
                 check_output_names(file, roles, settings)
+                check_language(file, plan, settings, sidecar=False)
             replaced.append(replaced_columns(file, settings, overwrite=False))
             check_writable(file.path)
         own, foreign = replaced[0]
@@ -78,18 +79,17 @@ def forecast(
 
 
 def _is_up_to_date(files: Sequence[RolloutFile], settings: Settings) -> bool:
-    prints = [payload_of(file) for file in files if file.provenance]
-    if len(prints) < len(files):
+    if not all(file.provenance for file in files):
         return False
-    inputs = combined_fingerprint(prints) if len(files) > 1 else ""
+    inputs = inputs_of(files)
     return all(
         is_up_to_date(
             file.provenance,
             settings,
-            payload=payload,
+            payload=payload_of(file),
             source=None,
             inputs=inputs,
             names=list(file.columns),
         )
-        for file, payload in zip(files, prints, strict=True)
+        for file in files
     )

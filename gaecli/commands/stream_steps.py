@@ -12,8 +12,8 @@ from gaecli.commands.warnings import behind_cache, findings, only_file
 from gaecli.estimators.stages import stages_of
 from gaecli.kernels.devices import Device
 from gaecli.pipeline.apply import Totals
-from gaecli.pipeline.group_tables import Constants
 from gaecli.pipeline.header_notes import earlier_columns, names_alike, stored_settings
+from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised, with_outcomes
@@ -24,7 +24,7 @@ from gaecli.storage.places import Places
 from gaecli.summary import WarningNote
 from gaecli.writing.kept_words import kept_words
 from gaecli.writing.outputs import Output, Outputs, by_new_file
-from gaecli.writing.provenance import combined_fingerprint, payload_of
+from gaecli.writing.provenance import inputs_of
 from gaecli.writing.write_file import WriteFile, WrittenFrom
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class StreamSteps:
 
     def rest(self, opened: OpenStream) -> Outcome | ReadyStream:
         """All that follows for a stream that shares its normalisation with no other."""
-        inputs = inputs_of([opened]) if len(opened.files) > 1 else ""
+        inputs = inputs_of([one.file for one in opened.files])
         done = self.up_to_date(opened, inputs)
         if done is not None and not self.options.gallery:
             return done
@@ -209,6 +209,5 @@ class StreamSteps:
         return done
 
 
-def inputs_of(streams: Sequence[OpenStream]) -> str:
-    """Fingerprint of all files that the numbers depend on."""
-    return combined_fingerprint([payload_of(opened.file) for stream in streams for opened in stream.files])
+def inputs_of_all(streams: Sequence[OpenStream]) -> str:
+    return inputs_of([opened.file for stream in streams for opened in stream.files])

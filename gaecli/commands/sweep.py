@@ -12,39 +12,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import field
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from gaecli.commands.warnings import only_file, reading_notes
 from gaecli.errors import GaeError
-from gaecli.pipeline.apply import Totals, reading_totals
+from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.column_statistics import Explained
-from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.judging.continuity import Continuity
-from gaecli.pipeline.label_types import LabelTypes
 from gaecli.pipeline.notes import merged
+from gaecli.pipeline.outcomes import success_summary
 from gaecli.pipeline.reading_errors import not_done
-from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.results import Sweep, SweepFile
+from gaecli.results import Sweep, SweepFile, SweptInput
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.places import Places
 from gaecli.studies.columns_out import ColumnsOut
-from gaecli.studies.final_numbers import finishers
-from gaecli.studies.reading import SettledStream, check_decays_are_numbers, read_stream
-from gaecli.studies.sign_spool import SignSpool
+from gaecli.studies.reading import SettledStream, longest_episode
 from gaecli.studies.sweep_grid import grid_totals, read_grid
 from gaecli.studies.sweep_points import SweepPoints, grid_of, side_by_side
-from gaecli.studies.sweep_totals import PointTotal, sweep_point, values_that_count
+from gaecli.studies.sweep_rules import rules_side_by_side
+from gaecli.studies.sweep_totals import PointTotal, sweep_point
 from gaecli.summary import EpisodeCounts, Failure, WarningNote
 
 T = TypeVar("T")
+
+#: Points of single inputs are kept up to so many, of the first ones.
+MOST_KEPT = 20_000
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,6 @@ def sweep(
         GaeError: for what concerns the run as a whole; files that fail are listed in the result.
     """
     settings = settings or Settings()
-    check_decays_are_numbers(settings, "gae sweep")  # the grid takes their place
     return _swept(sources, grid_of(settings, gammas, lams, windows), options or SweepOptions())
 
 
@@ -90,8 +85,6 @@ def sweep_side_by_side(
 
 
 def _swept(sources: Sequence[str | Path], points: SweepPoints, options: SweepOptions) -> Sweep:
-    for settings in points.points:
-        check_decays_are_numbers(settings, "gae sweep")
     run = RunOptions(output=options.output, overwrite=options.overwrite, dry_run=options.output is None)
     started = time.perf_counter()
     with Places(run) as places:
@@ -123,46 +116,35 @@ class _Swept:
     continuity: Continuity = field(default_factory=Continuity)
     counts: EpisodeCounts = field(default_factory=EpisodeCounts)
     files: list[SweepFile] = field(default_factory=list)
+    inputs: list[SweptInput] = field(default_factory=list)
     warnings: list[WarningNote] = field(default_factory=list)
+    #: Where success makes the rewards: the steps of the longest episode of all inputs, and those that succeeded.
+    longest_episode: int = 0
+    num_successes: int = 0
 
     def __post_init__(self) -> None:
         self.explained = [Explained() for _ in self.totals]
 
     def grid(self, plans: Sequence[StreamPlan]) -> None:
         """One reading of each stream, with every point of the grid."""
+        longest = longest_episode(plans, self.points.reference, self.options.memory_bytes, self._tried)
         for number, plan in enumerate(plans):
 
             def look(plan: StreamPlan = plan, number: int = number) -> None:
-                reading = read_grid(plan, number, self.points, self.options.memory_bytes, self.options.device)
+                memory, device = self.options.memory_bytes, self.options.device
+                reading = read_grid(plan, number, self.points, memory, device, longest)
                 by_point, totals = grid_totals(reading, self.points, self.output)
-                self._add(list(enumerate(by_point)))
+                self._add(plan, by_point, totals)
                 self._know(plan, reading, totals)
 
             self._tried(plan, look)
 
     def side_by_side(self, plans: Sequence[StreamPlan]) -> None:
         """One reading of all streams for each point; groups reach over all of them."""
-        good = list(enumerate(plans))
-        with closing(SignSpool()) as signs:
-            for index, settings in enumerate(self.points.points):
-                readings: list[tuple[StreamPlan, SettledStream]] = []
-                memory, types = self.options.memory_bytes // max(len(good), 1), LabelTypes()
-                for number, plan in good:
-                    read = partial(read_stream, plan, settings, memory, number=number)
-                    reading = self._tried(plan, partial(_beside, types, read))
-                    if reading is not None:
-                        readings.append((plan, reading))
-                good = [(number, plan) for number, plan in good if any(plan is one for one, _ in readings)]
-                if not readings:
-                    return
-                signs.rewind()
-                for (plan, reading), finish in zip(
-                    readings, finishers([one for _, one in readings]), strict=True
-                ):
-                    total, totals = _point_totals(reading, finish, signs, is_first=index == 0)
-                    self._add([(index, total)])
-                    if index == 0:
-                        self._know(plan, reading, totals)
+        memory = self.options.memory_bytes
+        for found in rules_side_by_side(plans, self.points, self.output, memory, self._tried):
+            self._add(found.plan, found.by_point, found.totals)
+            self._know(found.plan, found.reading, found.totals)
 
     def _tried(self, plan: StreamPlan, look: Callable[[], T]) -> T | None:
         try:
@@ -172,14 +154,25 @@ class _Swept:
             self.files += _failed(plan, error)
             return None
 
-    def _add(self, found: Sequence[tuple[int, PointTotal]]) -> None:
-        for index, total in found:
+    def _add(self, plan: StreamPlan, by_point: Sequence[PointTotal], totals: Totals) -> None:
+        """What a stream adds to each point, and what each is of the stream alone."""
+        alone = [Explained() for _ in by_point]
+        for index, total in enumerate(by_point):
             self.totals[index] = self.totals[index].merge(total)
             self.explained[index].add(total.errors, total.returns)
+            alone[index].add(total.errors, total.returns)
+        if len(self.inputs) * self.points.num_shown < MOST_KEPT:
+            points = [
+                sweep_point(self.points, index, by_point, alone[index].within) for index in self.points.shown
+            ]
+            self.inputs.append(SweptInput(str(plan.paths[0]), len(plan.paths), totals.counts, points))
 
     def _know(self, plan: StreamPlan, reading: SettledStream, totals: Totals) -> None:
         self.counts += totals.counts
         self.continuity.add(reading.stream.edges)
+        opened = reading.stream.opened
+        self.longest_episode = max(self.longest_episode, opened.longest_episode)
+        self.num_successes += sum(one.num_successes for one in opened.outcomes or ())
         self.warnings += reading.stream.warnings
         self.warnings += reading_notes(totals, self.points.reference, only_file(plan))
         layout = reading.stream.layout.name
@@ -191,56 +184,23 @@ class _Swept:
             settings=reference.to_dict(),
             gammas=list(points.gammas),
             lams=list(points.lams),
-            reference=(reference.gamma, reference.lam) if points.lams else None,
+            is_grid=points.is_grid,
+            reference=(reference.gamma if points.gammas else None, reference.lam) if points.lams else None,
             points=[
                 sweep_point(points, index, self.totals, self.explained[index].within)
                 for index in points.shown
             ],
             files=self.files,
             counts=self.counts,
+            inputs=self.inputs if len(plans) > 1 else [],
             windows=list(points.windows),
             streams=describe_streams(plans),
             warnings=merged([*self.warnings, *self.continuity.notes()]),
             seconds=seconds,
+            success=success_summary(
+                reference, self.longest_episode, self.counts.episodes, self.num_successes
+            ),
         )
-
-
-def _point_totals(
-    reading: SettledStream,
-    finish: Callable[[int, int, Settled, Carry], np.ndarray],
-    signs: SignSpool,
-    *,
-    is_first: bool,
-) -> tuple[PointTotal, Totals]:
-    settings = reading.stream.settings
-    found = [PointTotal()]
-    totals = Totals()
-
-    def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
-        numbers = finish(file, start, settled, carry).astype(np.float64)
-        placement = settled.block.placement
-        if is_first:
-            kept = numbers if settled.estimated is None else np.where(settled.estimated, numbers, np.nan)
-            signs.write(kept, placement)
-            theirs = np.sign(numbers)
-        else:
-            theirs = signs.read(placement)
-        values = None if settings.normalizes else values_that_count(settled)
-        counted = settled.counted(numbers), values, settled.counted(theirs)
-        is_return = settings.kind.outputs[0] == "return"
-        found[0] = found[0].merge(PointTotal.of(*counted, is_return=is_return))
-        totals.merge(reading_totals(settled, settings))
-
-    for _ in reading.stream.visit(reading.context, look):
-        pass
-    return found[0], totals
-
-
-def _beside(types: LabelTypes, read: Callable[[], SettledStream]) -> SettledStream:
-    """The next stream, whose groups may be those of the streams before it."""
-    reading = read()
-    types.add(reading.stream.opened)
-    return reading
 
 
 def _failed(plan: StreamPlan, error: GaeError | OSError | MemoryError) -> list[SweepFile]:

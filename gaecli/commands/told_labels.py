@@ -8,10 +8,10 @@ from collections.abc import Hashable, Mapping
 from gaecli.columns import Roles
 from gaecli.label_settings import OPERATORS
 from gaecli.label_summary import LabelGroup, LabelSummary, SuccessSummary
-from gaecli.labels.outcomes import SuccessRule
 from gaecli.names import FLAG_ROLES
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.labels import EVERYTHING
+from gaecli.pipeline.outcomes import success_summary
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote
 
@@ -43,18 +43,9 @@ def labels_told(
 
 
 def success_told(settings: Settings, totals: Totals) -> SuccessSummary | None:
-    if settings.success_column is None or not totals.tallies:
+    if not totals.tallies:
         return None
-    rule = SuccessRule(settings.success_reward, settings.failure_cost or 0.0, totals.longest_episode)
-    return SuccessSummary(
-        settings.success_column,
-        rule.name,
-        settings.failure_cost,
-        rule.longest,
-        rule.scale if rule.name == "recap" else None,
-        totals.counts.episodes,
-        totals.successes,
-    )
+    return success_summary(settings, totals.longest_episode, totals.counts.episodes, totals.successes)
 
 
 def open_episodes(roles: Roles, totals: Totals, settings: Settings, file: str | None) -> list[WarningNote]:

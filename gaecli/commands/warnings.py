@@ -130,9 +130,8 @@ def _degenerate(totals: Totals, facts: StageFacts, settings: Settings, file: str
 
 
 def _unscored(totals: Totals, file: str | None) -> list[WarningNote]:
-    if not totals.unscored:
-        return []
-    return [counted("unscored", (totals.unscored,), file)]
+    counts = {"unscored": totals.unscored, "scored-as-zero": totals.scored_as_zero}
+    return [counted(code, (count,), file) for code, count in counts.items() if count]
 
 
 def _overflows(totals: Totals, settings: Settings, file: str | None) -> list[WarningNote]:

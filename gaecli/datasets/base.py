@@ -76,6 +76,10 @@ class DataSet:
         """One of the data files, with the columns that only its place in the data set tells."""
         return open_file(path)
 
+    def with_success(self, file: RolloutFile, column: str, at: str | None) -> RolloutFile:
+        """One of the data files, with the flag of success that the data set holds elsewhere; `at`: `--success-at`."""
+        return file
+
     def of_one(self, path: Path) -> DataSet:
         """What opening one of the files takes, and no more: it goes where the file is opened."""
         return replace(self, streams=((path,),))

@@ -24,6 +24,8 @@ from gaecli.datasets.base import (
     read_document,
 )
 from gaecli.errors import FileError
+from gaecli.formats.base import RolloutFile
+from gaecli.label_settings import LANGUAGE
 from gaecli.records import dataclass
 
 INFO = Path("meta", "info.json")
@@ -47,6 +49,11 @@ class LeRobot(DataSet):
     def sidecar(self, stream: Sequence[Path], tag: str) -> Path:
         return self.root / "meta" / f"advantages_{tag}.parquet"
 
+    def with_success(self, file: RolloutFile, column: str, at: str | None) -> RolloutFile:
+        from gaecli.datasets.lerobot_success import with_success
+
+        return with_success(file, self.root, column, at)
+
     @property
     def marks(self) -> tuple[Path, ...]:
         return (INFO,)
@@ -59,7 +66,8 @@ class LeRobot(DataSet):
         text = read(INFO)
         info = parsed(self.root / INFO, text)
         features = member(self.root / INFO, info, "features", dict)
-        added = {name: {"dtype": new.item(name), "shape": [1], "names": None} for name in new.types}
+        kinds = {name: "language" if name == LANGUAGE else new.item(name) for name in new.types}
+        added = {name: {"dtype": kind, "shape": [1], "names": None} for name, kind in kinds.items()}
         changed = {**features, **added}
         if changed == features:
             return {}

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from gaecli.records import dataclass
+
 W_contra = TypeVar("W_contra", contravariant=True)
 W_co = TypeVar("W_co", covariant=True)
 W = TypeVar("W")
@@ -40,6 +42,24 @@ class JointTask(Protocol):
 
     def carry_out(self, worker: Any, run: CarryOut[Any, Any]) -> list[Any]:
         """The same as calling it, its own tasks carried out by `run`."""
+
+
+def _go_on() -> None:
+    """Where nothing but Python itself ends a run."""
+
+
+@dataclass(frozen=True, eq=False)
+class EngineOptions:
+    """What the user said of where tasks are to be carried out."""
+
+    #: So many at a time; None: as the place suggests.
+    jobs: int | None = None
+    #: Of a cluster.
+    address: str | None = None
+    #: Each task takes an accelerator.
+    needs_gpu: bool = False
+    #: Called while an engine waits; raises once the run is to end.
+    check_stop: Callable[[], None] = _go_on
 
 
 class Engine(Protocol[W_co]):

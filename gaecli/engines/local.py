@@ -7,7 +7,7 @@ from contextlib import closing
 from itertools import chain
 from typing import Generic, TypeVar
 
-from gaecli.engines.base import JointTask, Task
+from gaecli.engines.base import EngineOptions, JointTask, Task
 from gaecli.engines.threads import Threads
 
 W = TypeVar("W")
@@ -45,5 +45,5 @@ class LocalEngine(Generic[W]):
         """The threads are those of the run, which ends them."""
 
 
-def make(threads: Threads, worker: W, recipe: Callable[[], W]) -> LocalEngine[W]:
+def make(threads: Threads, worker: W, recipe: Callable[[], W], options: EngineOptions) -> LocalEngine[W]:
     return LocalEngine(worker, threads)

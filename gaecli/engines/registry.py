@@ -7,13 +7,19 @@ from importlib import import_module
 from typing import TypeVar
 
 from gaecli.engine_kinds import ENGINES
-from gaecli.engines.base import Engine
+from gaecli.engines.base import Engine, EngineOptions
 from gaecli.engines.threads import Threads
 
 W = TypeVar("W")
 
 
-def make_engine(name: str, threads: Threads, worker: W, recipe: Callable[[], W]) -> Engine[W]:
+def make_engine(
+    name: str,
+    threads: Threads,
+    worker: W,
+    recipe: Callable[[], W],
+    options: EngineOptions | None = None,
+) -> Engine[W]:
     """The engine of one run.
 
     Args:
@@ -21,6 +27,9 @@ def make_engine(name: str, threads: Threads, worker: W, recipe: Callable[[], W])
         threads: of this process; streams go side by side on them, and they know when the run is interrupted.
         worker: what tasks find in this process.
         recipe: makes what they find elsewhere. It can be sent there.
+        options: for an engine of several machines.
     """
-    engine: Engine[W] = import_module(ENGINES[name].module).make(threads, worker, recipe)
+    engine: Engine[W] = import_module(ENGINES[name].module).make(
+        threads, worker, recipe, options or EngineOptions()
+    )
     return engine

@@ -4,11 +4,12 @@ grpo             (s - mean) / (σ + ε)                        over the group
 grpo-batch       (s - mean over the group) / (σ + ε)         σ over the batch
 dr-grpo, rf++-baseline    s - mean
 rloo             s - mean of the others
-max-rl           (s - mean) / mean
+max-rl           (s - mean) / mean, or / (mean + ε)
 opo              s - Σ n s / Σ n                             n the length of the response
 gpg              (s - mean) · N / N⁺                         N⁺ of the N responses of the batch have s ≠ 0
 flash-reinforce  s - mean over the batch
 gdpo             Σₖ wₖ (rₖ - meanₖ) / (σₖ + ε)               over the group, rₖ of each reward function
+passk            (s - second) / (σ + ε) of the best one, 0 of the others     second: the next best of the group
 gigpo            grpo of s, and ω times grpo of the reward-to-go over equal states in the group
 """
 
@@ -40,7 +41,8 @@ def _in_group(
     """Over the rows of a group; of those with equal `columns` too."""
     scope = GroupScope((*settings.group_columns, *columns))
     one_by = settings.sample_columns if unit == "trajectories" else ()
-    statistic = Statistic(score, scope, unit, weight, one_by)
+    has_second = settings.estimator == "passk"
+    statistic = Statistic(score, scope, unit, weight, one_by, with_largest=has_second)
     return Scaling(statistic, replace(group_rule(settings), scale=scale, singleton=settings.singleton))
 
 
@@ -65,7 +67,11 @@ def divided_by(settings: Settings) -> ScaleRewards:
     return settings.scale_rewards or _USUAL_DIVISORS.get(settings.estimator, "none")
 
 
-_USUAL_DIVISORS: Mapping[str, ScaleRewards] = {"grpo": "group", "grpo-batch": "batch"}
+_USUAL_DIVISORS: Mapping[str, ScaleRewards] = {
+    "grpo": "group",
+    "grpo-batch": "batch",
+    "passk": "group",
+}
 
 
 def _scaled(scale: Scale) -> Callable[[Settings], Sequence[Component]]:
@@ -89,7 +95,10 @@ def _one(scale: Scale) -> Callable[[Settings], Sequence[Component]]:
 
 
 def _max_rl(settings: Settings) -> Sequence[Component]:
-    return [Component(_in_group(settings, "one"), _in_group(settings, "mean"))]
+    if settings.group_eps is not None:
+        return [Component(_in_group(settings, "one"), _in_group(settings, "mean + eps"))]
+    of_means = _in_group(settings, "mean")
+    return [Component(_in_group(settings, "one"), replace(of_means, rule=replace(of_means.rule, eps=0.0)))]
 
 
 def _opo(settings: Settings) -> Sequence[Component]:
@@ -130,6 +139,7 @@ _BASELINES: Mapping[str, Callable[[Settings], Sequence[Component]]] = {
     "rf++-baseline": _one("one"),
     "rloo": _scaled("others"),
     "max-rl": _max_rl,
+    "passk": _scaled("second"),
     "opo": _opo,
     "gpg": _gpg,
     "flash-reinforce": _flash_reinforce,

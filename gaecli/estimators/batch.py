@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaecli.estimators.base import Beyond, Borders, Estimates, Estimator, FinalEstimates, estimate_whole
+from gaecli.estimators.base import Beyond, Borders, Estimates, Estimator, FinalEstimates, WholePieces
+from gaecli.estimators.decays import gammas, lams
 from gaecli.estimators.gae_variants import following_values
 from gaecli.estimators.registry import make_estimator, needs_whole_trajectories
 from gaecli.kernels.devices import Device
@@ -53,28 +54,31 @@ class BatchEstimator:
 
     @property
     def needs_trajectories(self) -> bool:
-        return self._own.needs_trajectories
+        return self.own.needs_trajectories
 
     @property
-    def _own(self) -> Estimator:
+    def own(self) -> Estimator:
         return make_estimator(self.settings, self.device)
 
     def prepare(self, block: Block) -> Block:
-        return self._own.prepare(block)
+        return self.own.prepare(block)
 
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
-        return self._own.estimate(block, threads)
+        return self.own.estimate(block, threads)
 
     def settle(
         self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
     ) -> FloatArray:
-        return self._own.settle(block, advantages, inflow, threads)
+        return self.own.settle(block, advantages, inflow, threads)
 
     def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
-        return self._own.outputs(block, advantages, beyond)
+        return self.own.outputs(block, advantages, beyond)
+
+    def whole(self, block: Block, pieces: WholePieces | None = None, threads: int = 1) -> FinalEstimates:
+        return self.own.whole(block, pieces, threads)
 
     def borders(self, block: Block, advantages: FloatArray) -> Borders:
-        own = self._own.borders(block, advantages)
+        own = self.own.borders(block, advantages)
         if not block.lanes.count:
             return BatchBorders(**vars(own), batch=(own,) * len(self.points))
         batch = [
@@ -84,9 +88,13 @@ class BatchEstimator:
         return BatchBorders(**vars(own), batch=tuple(batch))
 
     def estimate_points(
-        self, block: Block, inflows: Sequence[Inflow], chosen: Sequence[int]
+        self,
+        block: Block,
+        inflows: Sequence[Inflow],
+        pieces: Sequence[WholePieces | None],
+        chosen: Sequence[int],
     ) -> Iterator[FinalEstimates]:
-        """Of each of `chosen`, in this order. `inflows` are of all points. `block`: with its final ends."""
+        """Of each of `chosen`, in this order. `inflows`, `pieces`: of all points. `block`: with its final ends."""
         if self._is_scan:
             totals = np.stack([inflow.total for inflow in inflows])
             for advantages in self._scanned(block, chosen, totals):
@@ -95,7 +103,7 @@ class BatchEstimator:
         for index in chosen:
             single = self.single(index)
             if single.needs_trajectories:
-                yield estimate_whole(single, block)
+                yield single.whole(block, pieces[index])
                 continue
             found = single.estimate(block)
             advantages = single.settle(block, found.advantages, inflows[index].total)
@@ -144,12 +152,12 @@ class BatchEstimator:
         inflows: FloatArray | None,
     ) -> FloatArray:
         """[K, N]: one scan for as many settings as there are `indices`."""
-        gammas = np.array([self.points[index].gamma for index in indices])
-        decays = gammas * np.array([self.points[index].lam for index in indices])
-        x = gammas[:, None] * following
+        gamma = _each([gammas(block, self.points[index]) for index in indices], block.num_steps)
+        decays = gamma * _each([lams(block, self.points[index]) for index in indices], block.num_steps)
+        x = gamma * following
         x += block.rewards.astype(np.float64)
         x -= block.values
-        a = np.repeat(decays[:, None], block.num_steps, axis=1)
+        a = np.broadcast_to(decays, x.shape).copy()
         a[:, cuts] = 0.0
         if inflows is not None and block.lanes.count:
             x[:, block.lanes.stops - 1] += inflows[indices]
@@ -157,6 +165,13 @@ class BatchEstimator:
             x[:, ~block.is_step] = 0.0
             a[:, ~block.is_step] = 0.0
         return _scan(x, a, self.device)
+
+
+def _each(decays: Sequence[float | FloatArray], num_steps: int) -> FloatArray:
+    """[K, 1], or [K, N] where steps have each their own."""
+    if not any(isinstance(decay, np.ndarray) for decay in decays):
+        return np.array(decays, np.float64)[:, None]
+    return np.stack([np.broadcast_to(decay, num_steps) for decay in decays])
 
 
 def _scan(x: FloatArray, a: FloatArray, device: Device) -> FloatArray:

@@ -36,4 +36,5 @@ def fill_bootstrap(block: Block, policy: Bootstrap, *, is_whole_stream: bool = F
     if not needs.any():
         return block
     absent = np.full(block.num_steps, np.nan) if block.next_values is None else block.next_values
-    return replace(block, next_values=np.where(needs, block.values, absent), filled=needs)
+    filled = needs if block.filled is None else needs | block.filled
+    return replace(block, next_values=np.where(needs, block.values, absent), filled=filled)

@@ -7,8 +7,9 @@ with σ² = Σ (A - mean)² / (n - ddof). A group that holds one step, or no var
 Group baselines are the same map of scores s, with another scale for some (`Scale`):
 
     std: as above        one: 1        others: n / (n - 1), so that A = s - mean of the others
-    mean: 1 / mean, and 0 where the mean is not positive
+    mean: 1 / mean, and 0 where the mean is not positive        mean + eps: 1 / (mean + ε), whatever its sign
     std of others: that of the group without the number itself, so that each has its own (`beside_others`)
+    second: 1, and in place of the mean the second largest number; what is below it gives 0
 
 `gaecli.estimators.stages` says which of them an estimator is made of.
 """
@@ -29,7 +30,7 @@ from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 _ROUNDING = 8 * np.finfo(np.float64).eps
 
 #: What a number is multiplied by once the mean is taken off.
-Scale = Literal["std", "one", "others", "mean", "std of others"]
+Scale = Literal["std", "one", "others", "mean", "mean + eps", "std of others", "second"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,10 @@ class NormRule:
         alone = moments.sizes == 1
         if self.singleton != "zero" and alone.any():
             means, stds, scales, is_flat = self._kept(alone, means, stds, scales, is_flat)
-        return GroupConstants(moments.sizes, means, stds, scales, is_flat, moments.m2s)
+        centres = means
+        if self.scale == "second" and moments.largest is not None:
+            centres = np.where(moments.sizes > 1, moments.largest[:, 1], 0.0)
+        return GroupConstants(moments.sizes, means, stds, scales, is_flat, moments.m2s, centres)
 
     def _scales(self, moments: GroupedMoments, stds: FloatArray, is_flat: BoolArray) -> FloatArray:
         counts, means = moments.sizes, moments.means
@@ -76,6 +80,9 @@ class NormRule:
                 return np.where(differ, counts / np.maximum(counts - 1, 1), 0.0)
             if self.scale == "mean":
                 return np.where((means > 0) & (counts > 1), 1.0 / np.where(means > 0, means, 1.0), 0.0)
+            if self.scale == "mean + eps":
+                divisors = means + self.eps
+                return np.where(differ & (divisors != 0), 1.0 / np.where(divisors != 0, divisors, 1.0), 0.0)
         return np.where(differ, 1.0, 0.0)
 
     def _kept(
@@ -83,9 +90,10 @@ class NormRule:
     ) -> tuple[FloatArray, FloatArray, FloatArray, BoolArray]:
         """The score as it is; verl takes 0 for the mean and 1 for the standard deviation."""
         if self.singleton == "error":
+            or_raw = "" if self.scale == "second" else ", or `--singleton raw` for its score"
             raise DataError(
                 "a group has a single trajectory, which nothing can be compared with",
-                hint="pass `--singleton zero` for an advantage of 0 there, or `--singleton raw` for its score",
+                hint=f"pass `--singleton zero` for an advantage of 0 there{or_raw}",
             )
         scale = float(1.0 / self._denominators(np.ones(1))[0]) if self.scale == "std" else 1.0
         return (
@@ -130,6 +138,8 @@ class NormConstants:
     std: float
     scale: float
     is_degenerate: bool
+    #: What is taken off: the mean, but for one rule.
+    centre: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,15 +152,18 @@ class GroupConstants:
     scales: FloatArray
     are_degenerate: BoolArray
     m2s: FloatArray
+    #: What is taken off: the means, but for one rule.
+    centres: FloatArray
 
     def take(self, rows: IndexArray) -> GroupConstants:
         return GroupConstants(*(column[rows] for column in self._columns))
 
     def take_maps(self, rows: IndexArray) -> GroupConstants:
-        """Means and scales alone: there may be a million groups in a block."""
+        """What is taken off and scales alone: there may be a million groups in a block."""
         nothing = np.broadcast_to(np.zeros(1), len(rows))
-        means, scales = self.means[rows], self.scales[rows]
-        return GroupConstants(nothing, means, nothing, scales, np.broadcast_to(np.False_, len(rows)), nothing)
+        centres, scales = self.centres[rows], self.scales[rows]
+        is_flat = np.broadcast_to(np.False_, len(rows))
+        return GroupConstants(nothing, nothing, nothing, scales, is_flat, nothing, centres)
 
     def padded(self) -> GroupConstants:
         """With a group of none at the end, where an index of -1 finds it."""
@@ -165,7 +178,15 @@ class GroupConstants:
 
     @property
     def _columns(self) -> tuple[Array, ...]:
-        return self.counts, self.means, self.stds, self.scales, self.are_degenerate, self.m2s
+        return (
+            self.counts,
+            self.means,
+            self.stds,
+            self.scales,
+            self.are_degenerate,
+            self.m2s,
+            self.centres,
+        )
 
     def group(self, index: int) -> NormConstants:
         return NormConstants(
@@ -174,6 +195,7 @@ class GroupConstants:
             float(self.stds[index]),
             float(self.scales[index]),
             is_degenerate=bool(self.are_degenerate[index]),
+            centre=float(self.centres[index]),
         )
 
 
@@ -183,4 +205,4 @@ def _without_rounding(means: FloatArray, stds: FloatArray) -> FloatArray:
 
 
 def normalize(advantages: FloatArray, constants: NormConstants) -> FloatArray:
-    return (advantages - constants.mean) * constants.scale
+    return (advantages - constants.centre) * constants.scale

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,8 +29,10 @@ def part(block: Block, rows: slice | IndexArray) -> Block:
         is_step=taken(block.is_step),
         dropped=taken(block.dropped),
         masked=taken(block.masked),
+        filled=taken(block.filled),
         has_values=block.has_values,
         extras={name: numbers[rows] for name, numbers in block.extras.items()},
+        units=None if block.units is None else replace(block.units, numbers=block.units.numbers[rows]),
     )
 
 
@@ -62,6 +65,7 @@ def joined(parts: Sequence[Block]) -> Block:
         is_step=all_of("is_step", True),
         dropped=all_of("dropped", False),
         masked=all_of("masked", False),
+        filled=all_of("filled", False),
         has_values=all(one.has_values for one in parts),
         extras={name: np.concatenate([one.extras[name] for one in parts]) for name in parts[0].extras},
     )

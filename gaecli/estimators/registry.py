@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import Any
 
 from gaecli.estimators.base import Estimator
-from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.kernels.devices import Device
 from gaecli.settings import Settings
 
@@ -30,10 +29,9 @@ def needs_whole_trajectories(settings: Settings) -> bool:
     return settings.is_over_units or bool(_module(settings).needs_whole_trajectories(settings))
 
 
-def needs_whole_stream(settings: Settings) -> bool:
-    """Whether that cannot be put together trajectory by trajectory either."""
-    is_more = settings.is_over_units or bool(settings.stream) or crosses_trajectories(settings)
-    return is_more and needs_whole_trajectories(settings)
+def units_are_of_next_steps(settings: Settings) -> bool:
+    """The unit of the last step of a block is known to the next block alone."""
+    return settings.is_over_units and settings.convention.mask_shift
 
 
 def _module(settings: Settings) -> Any:

@@ -39,6 +39,8 @@ class Sums:
     are_estimates: bool = False
     #: Whether scores are 0 matters.
     counts_zeros: bool = False
+    #: Trajectories without a reward have the score 0.
+    counts_unscored: bool = False
 
     def at_borders(self, block: Block) -> LaneSums:
         """What the pieces at both ends of each lane add to the trajectories that they are of."""
@@ -61,12 +63,13 @@ class Sums:
         if _TOLD in sums:
             found[LENGTH] = sums[LENGTH] / np.maximum(sums[_TOLD], 1.0)
         given = sums.get(GIVEN)
-        unscored = None if given is None or given.all() else given == 0
+        missing = None if given is None or given.all() else given == 0
+        unscored, as_zero = (None, missing) if self.counts_unscored else (missing, None)
         if unscored is not None:
             found[SCORE] = np.where(unscored, np.nan, found[SCORE])
         if self.counts_zeros:
             found[NON_ZERO] = np.where(np.isnan(found[SCORE]), np.nan, found[SCORE] != 0)
-        return Scores(found, unscored, found[SCORE] if self.are_estimates else None)
+        return Scores(found, unscored, as_zero, found[SCORE] if self.are_estimates else None)
 
     def _whole(self, block: Block, totals: LaneSums) -> Mapping[str, FloatArray]:
         if np.isnan(totals.heads).all() and np.isnan(totals.tails).all():
@@ -101,7 +104,12 @@ def sums_of(block: Block, settings: Settings, *, are_estimates: bool = False) ->
 
     asked = scores_of(settings)
     found = {name: summed(terms) for name, terms in _terms(block, settings, asked).items()}
-    return Sums(found, are_estimates, counts_zeros=NON_ZERO in asked)
+    return Sums(
+        found,
+        are_estimates,
+        counts_zeros=NON_ZERO in asked,
+        counts_unscored=settings.unscored == "counted",
+    )
 
 
 def _lasts(block: Block) -> IndexArray:
@@ -133,7 +141,7 @@ def _terms(block: Block, settings: Settings, asked: Collection[str]) -> dict[str
 def _lengths(block: Block, settings: Settings) -> FloatArray:
     """Of whole responses, which each of their rows has."""
     assert settings.length_column is not None
-    lengths = given_numbers(block, settings.length_column, "--length-column")
+    lengths = given_numbers(block, settings.length_column, "--length-column", settings)
     if (lengths < 0).any():
         raise DataError(
             f"`{settings.length_column}` holds negative numbers, which are no lengths",
@@ -142,7 +150,7 @@ def _lengths(block: Block, settings: Settings) -> FloatArray:
     return lengths
 
 
-def given_numbers(block: Block, name: str, flag: str) -> FloatArray:
+def given_numbers(block: Block, name: str, flag: str, settings: Settings) -> FloatArray:
     """[N] numbers of a column that has to have one at each step that takes part, else 0."""
     numbers = block.extras[name].astype(np.float64, copy=False)
     is_there = np.isfinite(numbers)
@@ -151,7 +159,7 @@ def given_numbers(block: Block, name: str, flag: str) -> FloatArray:
     lacking = ~is_there
     if block.is_step is not None:
         lacking &= block.is_step
-    if block.missing_rewards is not None:
+    if block.missing_rewards is not None and settings.unscored != "counted":
         lacking &= ~block.missing_rewards
     if lacking.any():
         count = int(np.count_nonzero(lacking))

@@ -48,6 +48,8 @@ class Statistic:
     weight: str | None = None
     #: Rows with equal values in these columns too are one, which enters once.
     one_by: tuple[str, ...] = ()
+    #: The two largest numbers are asked for, too.
+    with_largest: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaecli.estimators.base import Beyond, Borders, Estimates, Estimator, FinalEstimates
+from gaecli.estimators.base import Beyond, Borders, Estimates, Estimator, FinalEstimates, WholePieces
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, FloatArray
 from gaecli.settings import Settings
@@ -26,25 +26,32 @@ class StreamsEstimator:
     parts: tuple[Estimator, ...]
 
     @property
+    def own(self) -> Estimator:
+        return self.parts[0]
+
+    @property
     def needs_trajectories(self) -> bool:
-        return False
+        return self.own.needs_trajectories
 
     def prepare(self, block: Block) -> Block:
-        return self.parts[0].prepare(block)
+        return self.own.prepare(block)
 
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
-        return self.parts[0].estimate(block, threads)
+        return self.own.estimate(block, threads)
 
     def borders(self, block: Block, advantages: FloatArray) -> Borders:
-        return self.parts[0].borders(block, advantages)
+        return self.own.borders(block, advantages)
 
     def settle(
         self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
     ) -> FloatArray:
-        return self.parts[0].settle(block, advantages, inflow, threads)
+        return self.own.settle(block, advantages, inflow, threads)
 
     def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
-        return self.parts[0].outputs(block, advantages, beyond)
+        return self.own.outputs(block, advantages, beyond)
+
+    def whole(self, block: Block, pieces: WholePieces | None = None, threads: int = 1) -> FinalEstimates:
+        return self.own.whole(block, pieces, threads)
 
 
 def others_of(estimator: Estimator) -> tuple[Estimator, ...]:

@@ -34,7 +34,7 @@ class ToGo(MonteCarlo):
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
         found = super().estimate(block, threads)
         # What is compared as a whole, or may be missing as a whole, is summed too.
-        is_summed = self.settings.kind.is_grouped or self.settings.unscored == "zero"
+        is_summed = self.settings.kind.is_grouped or self.settings.unscored != "error"
         return found._replace(sums=sums_of(block, self.settings)) if is_summed else found
 
     def borders(self, block: Block, advantages: FloatArray) -> Borders:
@@ -45,4 +45,8 @@ class ToGo(MonteCarlo):
     ) -> FloatArray:
         settled = super().settle(block, advantages, inflow, threads)
         name = self.settings.baseline_column
-        return settled if name is None else settled - given_numbers(block, name, "--baseline-column")
+        return (
+            settled
+            if name is None
+            else settled - given_numbers(block, name, "--baseline-column", self.settings)
+        )

@@ -109,6 +109,10 @@ class OutputColumn:
     offsets: IndexArray | None = None
     null_lists: BoolArray | None = None
 
+    def rows(self, which: slice) -> OutputColumn:
+        """Some of the rows, where each has one cell."""
+        return OutputColumn(self.values[which], None if self.is_null is None else self.is_null[which])
+
     def without_nulls(self) -> Array:
         """For formats that know no null: NaN, of flags -1 beside 1 and 0, and of texts the empty one."""
         if self.is_null is None:
@@ -274,6 +278,10 @@ class WritePlan:
     kept_own_columns: Sequence[str] = ()
     #: New column -> its id in the schema of a table, and that of its items; none in a file that stands alone.
     field_ids: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    #: The labels are rows of LeRobot's `language_persistent`, beside those of other styles that stand there.
+    is_language: bool = False
+    #: Rows of their style may be of somebody else.
+    replaces_labels: bool = False
 
 
 class FileWriter(Protocol):

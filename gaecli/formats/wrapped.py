@@ -27,6 +27,11 @@ class WrappedFile:
         return self._file
 
     @property
+    def told_beside(self) -> str | None:
+        """Fingerprint of what its numbers depend on and what does not stand in it; None where there is nothing."""
+        return self._file.told_beside if isinstance(self._file, WrappedFile) else None
+
+    @property
     def remarks(self) -> Sequence[Remark]:
         return self._file.remarks
 

@@ -49,10 +49,7 @@ def choose_device(requested: str, num_steps: int) -> Device:
         UsageError: no such name.
         DeviceError: the device, or torch itself, is not there.
     """
-    if not _NAMES.fullmatch(requested):
-        raise UsageError(
-            f"`--device` is `{requested}`; it must be auto, cpu, cuda, cuda:N or mps",
-        )
+    _check_name(requested)
     if requested == "auto":
         return _automatic_device(num_steps)
     if requested == "cpu":
@@ -68,6 +65,23 @@ def choose_device(requested: str, num_steps: int) -> Device:
             hint="pass `--device auto`, or one of the devices listed",
         )
     return Device(name, _torch_backend(torch), "as requested", uses_torch=True, has_float64=name != "mps")
+
+
+def device_elsewhere(requested: str) -> Device:
+    """That of other machines, as far as it can be told here. What is computed here is so by NumPy."""
+    _check_name(requested)
+    if requested == "auto":
+        return Device("cpu", f"numpy {np.__version__}", "what workers of a cluster use", uses_torch=False)
+    return Device(
+        requested, "torch of the workers", "as requested", uses_torch=False, has_float64=requested != "mps"
+    )
+
+
+def _check_name(requested: str) -> None:
+    if not _NAMES.fullmatch(requested):
+        raise UsageError(
+            f"`--device` is `{requested}`; it must be auto, cpu, cuda, cuda:N or mps",
+        )
 
 
 def _automatic_device(num_steps: int) -> Device:

@@ -20,13 +20,18 @@ from gaecli.settings import Settings
 _ROUNDING = 1e-2
 
 
-def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[str, ...]:
-    """Their names, once each of them is there, holds numbers, and is of steps or of whole rows."""
+def check_extras(
+    file: RolloutFile, roles: Roles, settings: Settings, like: str | None = None
+) -> tuple[str, ...]:
+    """Their names, once each of them is there, holds numbers, and is of steps or of whole rows.
+
+    `like`: the column whose cells are the steps, if it is not that of the rewards.
+    """
     names = dict.fromkeys(settings.extra_columns)
     if settings.success_column not in (None, roles.names["reward"]):
         names[settings.success_column] = None
-    reward = file.find(roles.names["reward"])
-    assert reward is not None
+    steps = file.find(like or roles.names["reward"])
+    assert steps is not None
     for name in names:
         info = file.find(name)
         flag = _flag_with(name, settings)
@@ -44,7 +49,7 @@ def check_extras(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[s
         is_number = info.kind in ("float", "int", "bool") or (
             info.kind == "null" and name in settings.rewards
         )
-        if info.unusable is not None or not is_number or (info.is_list and not reward.is_list):
+        if info.unusable is not None or not is_number or (info.is_list and not steps.is_list):
             why = info.unusable or f"its type is {info.type_name}"
             raise UsageError(f"column `{name}` of `{file.path}` cannot be used by {who}: {why}")
     return tuple(names)

@@ -19,9 +19,10 @@ from gaecli.layouts.cells import Locate
 from gaecli.layouts.ends import Flags
 from gaecli.layouts.evidence.rows import RowColumns
 from gaecli.layouts.keys import labels_at
+from gaecli.layouts.list_items import on_last_items, repeated
 from gaecli.layouts.long import LongLayout
 from gaecli.layouts.longer import is_one_longer, of_steps
-from gaecli.layouts.nested import NestedLayout, on_last_items, repeated
+from gaecli.layouts.nested import NestedLayout
 from gaecli.layouts.row_order import RowOrder
 from gaecli.layouts.steps import Steps
 from gaecli.rollouts import Block, IndexArray, PieceFacts

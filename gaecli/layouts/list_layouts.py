@@ -9,6 +9,7 @@ from gaecli.layouts.demands import check_wanted, refuse_prompt_mask
 from gaecli.layouts.keyed_lists import KeyedListsLayout, keys_in_lists
 from gaecli.layouts.nested import NestedLayout
 from gaecli.layouts.row_order import RowOrder
+from gaecli.layouts.tokens import token_column
 from gaecli.settings import Settings
 
 
@@ -16,6 +17,10 @@ def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrd
     """The layout of a file whose rewards are lists."""
     reward = file.find(roles.names["reward"])
     assert reward is not None
+    tokens = token_column(file, roles, settings)
+    if tokens is not None:
+        refuse_prompt_mask(file, roles)
+        return NestedLayout(file, roles, settings, tokens)
     if not reward.is_list:
         return None
     check_wanted(settings.layout, ("nested",), file, "its reward column holds lists, one trajectory per row")
@@ -27,6 +32,9 @@ def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrd
 
 
 def why(file: RolloutFile, layout: Layout, settings: Settings) -> str:
+    if layout.like_column != layout.roles.names["reward"]:
+        reward = layout.roles.names["reward"]
+        return f"`{reward}` is one number per row, that of the last token of `{layout.like_column}`"
     keys = [layout.roles.get("episode"), layout.roles.get("env"), *layout.roles.key_parts]
     cut = ", ".join(f"`{name}`" for name in keys if name is not None)
     return f"`{layout.roles.names['reward']}` holds a list per row{f', cut by {cut}' if cut else ''}"

@@ -13,7 +13,7 @@ from gaecli.formats.base import Column, RolloutFile
 from gaecli.layout_kinds import LAYOUTS
 from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.behind import Behind
-from gaecli.layouts.cells import Cells, Locate
+from gaecli.layouts.cells import Cells
 from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import inverted_of, split_ends
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
@@ -21,11 +21,22 @@ from gaecli.layouts.evidence.rows import RowColumns
 from gaecli.layouts.extras import check_extras, read_extras, read_own_roles, zeroed
 from gaecli.layouts.flag_columns import FLAGS, FlagColumns, flag_columns
 from gaecli.layouts.frames import Frame
+from gaecli.layouts.list_items import (
+    ends_of_starts,
+    has_later,
+    has_later_item,
+    has_next_item,
+    item_locator,
+    last_items,
+    on_last_items,
+    repeated,
+)
 from gaecli.layouts.longer import after_last, after_steps, is_one_longer, of_steps
 from gaecli.layouts.masks import MaskRule, is_doubtful, mask_facts, masked_steps, which_mask
 from gaecli.layouts.next_values import merge_next_values
 from gaecli.layouts.padding import Padding
-from gaecli.layouts.rewards import RewardRule
+from gaecli.layouts.rewards import RewardRule, Rewards
+from gaecli.layouts.tokens import check_functions, check_tokens, spread, spread_functions
 from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, IndexArray, Labels, Placement
 from gaecli.settings import Settings
 
@@ -39,13 +50,18 @@ class NestedLayout:
     needs_all_rows = False
     crosses_blocks = False
 
-    def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:
+    def __init__(
+        self, file: RolloutFile, roles: Roles, settings: Settings, tokens: str | None = None
+    ) -> None:
+        """`tokens`: the list that the one reward of a row is spread over; None: rewards are lists."""
         # Episode, env and step do not cut here: the row is the trajectory. They may say that it is none.
         self.key_roles = roles
-        self.evidence = RowColumns.of(file, roles, settings)
+        self.evidence = RowColumns.of(file, roles, settings) if tokens is None else RowColumns()
         roles = roles.without("episode", "env", "step")
         self.roles = replace(roles, key_parts=())
-        self.like_column: str | None = roles.names["reward"]
+        self._tokens = tokens
+        self._like = roles.names["reward"] if tokens is None else tokens
+        self.like_column: str | None = self._like
         self._path = file.path
         used = map(file.find, self.roles.row_columns)
         self._unpacked = {info.name for info in used if info is not None and info.is_unpacked}
@@ -55,10 +71,12 @@ class NestedLayout:
         self._unit_is = settings.unit_is
         self._labels = settings.label_columns
         self._rewards = RewardRule.of(settings)
-        self._extras = check_extras(file, self.roles, settings)
+        self._extras = check_extras(file, self.roles, settings, self._like)
+        if tokens is not None:
+            check_functions(file, settings)
         self._kind = settings.kind
         self._decays = settings.decay_columns
-        beside = [*self._labels, *self._extras]
+        beside = [self._like, *self._labels, *self._extras]
         used_columns = [*self.roles.row_columns, *self.evidence.names, *beside]
         self.row_columns = tuple(dict.fromkeys(used_columns))
 
@@ -67,8 +85,8 @@ class NestedLayout:
 
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
         names = self.roles.names
-        reward = columns[names["reward"]]
-        offsets = reward.offsets
+        like = columns[self._like]
+        offsets = like.offsets
         assert offsets is not None
         if is_doubtful(self.roles):
             self._ask_about(columns[names["not_done"]], offsets)
@@ -82,14 +100,13 @@ class NestedLayout:
             mask, _ = cells.flags(self._items(columns, mask_name, offsets, start), mask_name)
             mask = self._mask_rule.shifted(mask, offsets)
             used = self._mask_rule.used(mask, offsets)
-        inner = _has_next_item(offsets)
+        inner = has_next_item(offsets)
         padding = self._padding(columns, offsets, start, inner, cells)
         counted = used
         if padding is not None:
             counted = ~padding.rows if used is None else used & ~padding.rows
-        beside = self._beside(columns, offsets, start)
-        of_rewards = {names["reward"]: reward, **beside}
-        rewards, bad, missing = self._rewards.read(of_rewards, names["reward"], cells, counted)
+        beside = self._beside(columns, offsets, start, mask)
+        rewards, bad, missing = self._read_rewards(columns, beside, offsets, start, cells, mask, counted)
         reward_cells = rewards
         value, beyond = self._values(columns, offsets, start)
         values, bad_values = cells.values(value, names.get("value"), len(rewards), counted)
@@ -97,7 +114,7 @@ class NestedLayout:
         items = self._own_items(columns, offsets, start)
         own = read_own_roles(items, self.roles, self._kind, cells, counted)
 
-        last = _last_items(offsets)
+        last = last_items(offsets)
         cuts = np.zeros(len(rewards), np.bool_)
         cuts[last] = True
         terminated, truncated = self._ends(columns, offsets, start, bad_flags, cells)
@@ -105,7 +122,7 @@ class NestedLayout:
             terminated, truncated = padding.ends(terminated, truncated)
             inner = padding.uncut(inner)
             cuts[:-1] |= ~inner
-        goes_on = inner if used is None else inner & _has_later(used, offsets)[:-1]
+        goes_on = inner if used is None else inner & has_later(used, offsets)[:-1]
         ended = terminated | truncated
         self._check_ends_inside(ended, goes_on, cells)
         given = self._given_values(columns, offsets, start, padding, beyond, cells)
@@ -141,7 +158,7 @@ class NestedLayout:
             has_values="value" in names,
             extras=zeroed({**extras.numbers, **own.numbers}, dropped),
             list_offsets=offsets,
-            null_lists=reward.null_lists,
+            null_lists=like.null_lists,
             facts=BlockFacts(
                 inverted=inverted_of(columns, self._flags),
                 mask=None
@@ -187,7 +204,7 @@ class NestedLayout:
             column = replace(column, offsets=np.arange(len(column.values) + 1, dtype=np.int64))
         if column.offsets is None:
             raise DataError(
-                f"`{name}` of `{self._path}` has one number per row, but `{self.roles.names['reward']}` has lists",
+                f"`{name}` of `{self._path}` has one number per row, but `{self._like}` has lists",
                 hint="all step columns of a nested table are lists; name another one with its `--…-column`",
             )
         differs = np.diff(column.offsets) != np.diff(offsets)
@@ -195,11 +212,29 @@ class NestedLayout:
             row = int(np.argmax(differs))
             raise DataError(
                 f"`{name}` has {int(np.diff(column.offsets)[row])} items at row {start + row} of "
-                f"`{self._path}`, `{self.roles.names['reward']}` has {int(np.diff(offsets)[row])}; "
+                f"`{self._path}`, `{self._like}` has {int(np.diff(offsets)[row])}; "
                 f"{int(differs.sum()):,} such rows in all",
                 hint="every step needs a reward and a value",
             )
         return column
+
+    def _read_rewards(
+        self,
+        columns: Mapping[str, Column],
+        beside: Mapping[str, Column],
+        offsets: IndexArray,
+        start: int,
+        cells: Cells,
+        mask: BoolArray | None,
+        counted: BoolArray | None,
+    ) -> Rewards:
+        """Of the items of a list, or of a row, whose reward is that of its last token."""
+        name = self.roles.names["reward"]
+        if self._tokens is None:
+            return self._rewards.read({name: columns[name], **beside}, name, cells, counted)
+        check_tokens(columns[name], name, self._tokens, offsets, start, is_scored=self._kind.is_scored)
+        of_rows = Cells(self._path, lambda row: f"row {start + row}", self._drops)
+        return spread(self._rewards.read(columns, name, of_rows), offsets, mask)
 
     def _values(
         self, columns: Mapping[str, Column], offsets: IndexArray, start: int
@@ -228,7 +263,7 @@ class NestedLayout:
                 behind[name] = Column(last.values[np.diff(offsets) > 0])
             else:
                 lists[name] = self._items(columns, name, offsets, start)
-        known = Behind(_last_items(offsets), behind)
+        known = Behind(last_items(offsets), behind)
         return Padding.read(lists, self.roles, cells, lambda rows: rows, inner, known)
 
     def _check_ends_inside(self, ended: BoolArray, goes_on: BoolArray, cells: Cells) -> None:
@@ -261,9 +296,9 @@ class NestedLayout:
             flags, missing = cells.flags(self._flag_items(columns, name, offsets, start), name)
             bad += [] if missing is None else [missing]
             if role in ("done", "not_done") and self._flags.done_at == "start" and not is_longer:
-                flags = _ends_of_starts(flags, offsets)
+                flags = ends_of_starts(flags, offsets)
             found[role] = flags
-        told = _has_later_item(offsets) if self._flags.done_at == "start" else None
+        told = has_later_item(offsets) if self._flags.done_at == "start" else None
         return split_ends(found, int(offsets[-1]), self._flags, cells, told)
 
     def _flag_items(
@@ -309,11 +344,18 @@ class NestedLayout:
             found.append((name, column.values))
         return found
 
-    def _beside(self, columns: Mapping[str, Column], offsets: IndexArray, start: int) -> dict[str, Column]:
+    def _beside(
+        self, columns: Mapping[str, Column], offsets: IndexArray, start: int, mask: BoolArray | None
+    ) -> dict[str, Column]:
         """Further columns with a number per step: items, or the one of a row in each of its steps.
 
         The reward of a row is not that of each step: its last one has it.
         """
+        if self._tokens is not None:
+            functions = tuple(name for name in self._extras if name in self._rewards.weights)
+            others = [name for name in self._extras if name not in functions]
+            of_items = {name: self._in_steps(columns, name, offsets, start) for name in others}
+            return {**spread_functions(columns, functions, offsets, mask), **of_items}
         found = {}
         for name in self._extras:
             if columns[name].offsets is None and name in self._rewards.weights:
@@ -351,64 +393,3 @@ class NestedLayout:
             else:
                 found |= read_labels(columns, [name], lambda rows: np.repeat(rows, lengths))
         return found
-
-
-def item_locator(start: int, offsets: IndexArray) -> Locate:
-    def locate(item: int) -> str:
-        row = int(np.searchsorted(offsets, item, side="right")) - 1
-        return f"row {start + row}, item {item - int(offsets[row])}"
-
-    return locate
-
-
-def _last_items(offsets: IndexArray) -> IndexArray:
-    """Index of the last item of every list that has one."""
-    return offsets[1:][np.diff(offsets) > 0] - 1
-
-
-def _has_next_item(offsets: IndexArray) -> BoolArray:
-    """[items - 1] the next item is of the same list."""
-    has = np.ones(max(int(offsets[-1]) - 1, 0), np.bool_)
-    last = _last_items(offsets)
-    has[last[last < len(has)]] = False
-    return has
-
-
-def _has_later_item(offsets: IndexArray) -> BoolArray:
-    """[items] a later item is of the same list."""
-    has = np.ones(int(offsets[-1]), np.bool_)
-    has[_last_items(offsets)] = False
-    return has
-
-
-def _has_later(used: BoolArray, offsets: IndexArray) -> BoolArray:
-    """[items] a later item of the same list takes part."""
-    until = np.concatenate(([0], np.cumsum(used)))
-    at_end = np.repeat(until[offsets[1:]], np.diff(offsets))
-    has: BoolArray = until[1:] < at_end
-    return has
-
-
-def on_last_items(column: Column, offsets: IndexArray, fill: object, *, else_null: bool = False) -> Column:
-    """One number per row, moved to the last item of its list; null elsewhere, or `fill`."""
-    has_items = np.diff(offsets) > 0
-    last = _last_items(offsets)
-    values = np.full(int(offsets[-1]), fill, dtype=column.values.dtype)
-    values[last] = column.values[has_items]
-    is_null = np.full(len(values), else_null)
-    is_null[last] = False if column.is_null is None else column.is_null[has_items]
-    return Column(values, is_null if is_null.any() else None)
-
-
-def repeated(column: Column, offsets: IndexArray) -> Column:
-    """The cell of a row, for every item of its list."""
-    index = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    is_null = None if column.is_null is None else column.is_null[index]
-    return Column(column.values[index], is_null, categories=column.categories)
-
-
-def _ends_of_starts(starts: BoolArray, offsets: IndexArray) -> BoolArray:
-    ends = np.zeros_like(starts)
-    ends[:-1] = starts[1:]
-    ends[_last_items(offsets)] = False
-    return ends

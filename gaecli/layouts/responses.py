@@ -16,9 +16,10 @@ from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.demands import are_responses
 from gaecli.layouts.extras import check_extras, read_extras
 from gaecli.layouts.frames import Frame
-from gaecli.layouts.nested import item_locator, repeated
+from gaecli.layouts.list_items import item_locator, repeated
 from gaecli.layouts.rewards import RewardRule
 from gaecli.layouts.row_order import RowOrder
+from gaecli.layouts.tokens import token_column
 from gaecli.rollouts import NO_LANES, Block, BoolArray, IndexArray, Placement
 from gaecli.settings import Settings
 
@@ -32,6 +33,8 @@ def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrd
     assert reward is not None
     if not settings.kind.is_scored or (file.structure == "arrays" and len(reward.shape) != 1):
         return None
+    if token_column(file, roles, settings) is not None:
+        return None
     if reward.is_list and settings.layout != "responses" and not _groups_items(file, roles, settings):
         return None
     if not are_responses(file, roles, settings):
@@ -44,6 +47,12 @@ def _groups_items(file: RolloutFile, roles: Roles, settings: Settings) -> bool:
         return False
     infos = [file.find(name) for name in settings.group_columns]
     return any(info is not None and info.is_list and not info.has_whole_cells for info in infos)
+
+
+def _has_value_per_trajectory(file: RolloutFile, roles: Roles) -> bool:
+    """V of single tokens is none of their response."""
+    reward, value = file.find(roles.names["reward"]), file.find(roles.names.get("value", ""))
+    return reward is not None and value is not None and reward.is_list == value.is_list
 
 
 def why(file: RolloutFile, layout: Layout, settings: Settings) -> str:
@@ -65,6 +74,7 @@ class ResponsesLayout:
     def __init__(self, file: RolloutFile, roles: Roles, settings: Settings) -> None:
         self.key_roles = roles
         others = [role for role in roles.names if role not in ("reward", "value")]
+        others += [] if _has_value_per_trajectory(file, roles) else ["value"]
         self.roles = replace(roles.without(*others), unused=())
         reward = roles.names["reward"]
         info = file.find(reward)

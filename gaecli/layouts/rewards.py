@@ -37,7 +37,7 @@ class RewardRule:
 
     @classmethod
     def of(cls, settings: Settings) -> RewardRule:
-        return cls(settings.rewards, settings.unscored == "zero", settings.uses("unscored"))
+        return cls(settings.rewards, settings.unscored != "error", settings.uses("unscored"))
 
     def read(
         self, columns: Mapping[str, Column], name: str, cells: Cells, used: BoolArray | None = None

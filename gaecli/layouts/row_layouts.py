@@ -19,7 +19,12 @@ def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrd
     assert reward is not None
     if reward.is_list or file.structure == "arrays":
         return None
-    check_wanted(settings.layout, ("long",), file, "its rewards are one number per row")
+    check_wanted(
+        settings.layout,
+        ("long",),
+        file,
+        "its rewards are one number per row, and there are no lists beside them",
+    )
     roles = _only_scalars(file, roles, reward)
     need_ends(file, roles, reward, settings)
     return LongLayout(file, roles, settings, order)

@@ -9,11 +9,24 @@ import numpy as np
 
 from gaecli.choices import UnitIs
 from gaecli.columns import Roles
-from gaecli.errors import DataError, UsageError
+from gaecli.errors import DataError
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
+from gaecli.layouts.keys import as_labels, names_at
 from gaecli.names import UNIT_READINGS
-from gaecli.rollouts import Array, Block, BoolArray, IndexArray, UnitFacts, Units, num_runs
+from gaecli.rollouts import (
+    NO_UNIT_LANES,
+    Array,
+    Block,
+    BoolArray,
+    IndexArray,
+    Names,
+    UnitDoubt,
+    UnitFacts,
+    UnitLanes,
+    Units,
+    num_runs,
+)
 
 
 def _reading_of(name: str, roles: Roles, wanted: UnitIs | None) -> UnitIs | None:
@@ -47,13 +60,16 @@ def with_units(
     inside = _inside(column, wanted, move)
     if wanted == "end" or (wanted is None and column.values.dtype == np.bool_):
         flags = move(_flags(column, name, cells))
-        return _numbered(block, _by_ends(flags, inside, trajectory), last, "end", shift=shift)
+        units = Units(_by_ends(flags, inside, trajectory), "end", _at_borders(block, inside, None, flags))
+        return _with(block, units, None, last, shift=shift)
     ids = _by_ids(move(column.values), inside, trajectory)
+    doubt, flags = None, np.zeros(len(ids), np.bool_)
     if wanted is None and _may_be_flags(column):
         flags = move(column.values) != 0
-        if not np.array_equal(ids, _by_ends(flags, inside, trajectory)):
-            raise _which(name, cells, move, flags)
-    return _numbered(block, ids, last, "id", shift=shift)
+        first = cells.locate(int(move(np.arange(len(flags)))[np.argmax(flags)])) if flags.any() else None
+        doubt = UnitDoubt(first, not np.array_equal(ids, _by_ends(flags, inside, trajectory)))
+    units = Units(ids, "id", _at_borders(block, inside, column, flags))
+    return _with(block, units, doubt, last, shift=shift)
 
 
 def _inside(column: Column, wanted: UnitIs | None, move: Callable[[Array], Array]) -> BoolArray:
@@ -111,41 +127,87 @@ def _may_be_flags(column: Column) -> bool:
     return bool(((values == 0) | (values == 1)).all())
 
 
-def _which(name: str, cells: Cells, move: Callable[[Array], Array], flags: BoolArray) -> UsageError:
-    row = int(move(np.arange(len(flags)))[np.argmax(flags)])
-    return UsageError(
-        f"`{name}` of `{cells.path}` holds nothing but 0 and 1: the first two turns, or flags at the last token of "
-        f"each, which makes other units of it; the first 1 is at {cells.locate(row)}",
-        hint="pass `--unit-is id` or `--unit-is end`",
+def _at_borders(block: Block, inside: BoolArray, ids: Column | None, flags: BoolArray) -> UnitLanes:
+    """What stands at the ends of the lanes. `ids`: None where flags end units."""
+    lanes = block.lanes
+    if not lanes.count:
+        return NO_UNIT_LANES
+    at = np.flatnonzero(inside)
+    trajectory = block.trajectories()[0]
+    places = [np.searchsorted(at, lanes.starts), np.searchsorted(at, lanes.stops) - 1]
+    found: list[tuple[BoolArray, Names]] = []
+    flagged = np.zeros(lanes.count, np.bool_)
+    for place, border in zip(places, (lanes.starts, lanes.stops - 1), strict=True):
+        is_there = (place >= 0) & (place < len(at))
+        steps = at[np.where(is_there, place, 0)] if len(at) else np.zeros(lanes.count, np.int64)
+        has = is_there & (trajectory[steps] == trajectory[border])
+        rows = block.placement.rows_of_steps(steps)
+        found.append((has, np.zeros(lanes.count, np.int64) if ids is None else names_at([ids], rows)))
+        flagged = has & flags[steps]
+    (has_heads, heads), (has_tails, tails) = found
+    return UnitLanes(has_heads, has_tails, heads, tails, flagged, by_flags=ids is None)
+
+
+def with_units_of(block: Block, first: Block) -> Block:
+    """The block with the units of another one of the same steps, which knows where episodes end.
+
+    Units of two episodes are two, whatever their names, also where nothing else will tell the episodes apart.
+    """
+    units, lanes = first.units, first.lanes
+    if units is None or not block.lanes.count:
+        return replace(block, units=units)
+    heads, tails = (
+        list(zip(as_labels(ids), as_labels(names), strict=True))
+        for ids, names in ((lanes.first_ids, units.lanes.heads), (lanes.last_ids, units.lanes.tails))
     )
+    at_head = np.searchsorted(lanes.starts, block.lanes.starts)
+    at_tail = np.searchsorted(lanes.stops, block.lanes.stops)
+    ends = replace(
+        units.lanes,
+        has_heads=units.lanes.has_heads[at_head],
+        has_tails=units.lanes.has_tails[at_tail],
+        heads=[heads[index] for index in at_head.tolist()],
+        tails=[tails[index] for index in at_tail.tolist()],
+        ended=units.lanes.ended[at_tail],
+    )
+    return replace(block, units=replace(units, lanes=ends))
 
 
-def _numbered(block: Block, numbers: IndexArray, last: IndexArray, reading: UnitIs, *, shift: bool) -> Block:
+def _with(block: Block, units: Units, doubt: UnitDoubt | None, last: IndexArray, *, shift: bool) -> Block:
+    numbers = units.numbers
     if shift:
         shifted = np.full_like(numbers, -1)
         shifted[:-1] = numbers[1:]
         shifted[last] = -1
         numbers = shifted
-    return replace(block, units=Units(numbers, reading))
+    facts = UnitFacts(0, 0, 0, 0, units.reading, doubt)
+    return replace(block, units=replace(units, numbers=numbers), facts=replace(block.facts, units=facts))
 
 
 def masked_outside(block: Block) -> Block:
     """Steps of no unit count in no statistic and have no advantage, whatever the mask says of them."""
-    units = block.units
-    if units is None:
+    units, facts = block.units, block.facts.units
+    if units is None or facts is None:
         return block
     outside = units.numbers < 0
-    block = replace(block, facts=replace(block.facts, units=_facts(block, units.numbers, outside)))
+    counted = _counted(block, units.numbers, outside, facts)
+    block = replace(block, facts=replace(block.facts, units=counted))
     if not outside.any():
         return block
     return replace(block, masked=outside if block.masked is None else block.masked | outside)
 
 
-def _facts(block: Block, numbers: IndexArray, outside: BoolArray) -> UnitFacts:
+def _counted(block: Block, numbers: IndexArray, outside: BoolArray, facts: UnitFacts) -> UnitFacts:
     real = np.ones(block.num_steps, np.bool_) if block.is_step is None else block.is_step
     if block.masked is not None:
         real = real & ~block.masked
     members = np.flatnonzero(real & ~outside)
     trajectories = block.trajectories()[0][members]
     lost = int(np.count_nonzero(block.rewards[real & outside]))
-    return UnitFacts(num_runs(numbers[members]), num_runs(trajectories), len(members), lost)
+    return replace(
+        facts,
+        units=num_runs(numbers[members]),
+        episodes=num_runs(trajectories),
+        steps=len(members),
+        rewards_outside=lost,
+    )

@@ -11,10 +11,10 @@ import numpy as np
 from gaecli.estimators.bootstrap import needs_bootstrap
 from gaecli.formats.base import OutputColumn
 from gaecli.moments import Moments
+from gaecli.pipeline.block_stages import Staged
 from gaecli.pipeline.column_builder import ColumnBuilder
 from gaecli.pipeline.column_statistics import Tally
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.groups import Staged
 from gaecli.pipeline.settle import Settled, is_real
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray, num_runs
@@ -47,6 +47,8 @@ class Totals:
     degenerate_groups: int = 0
     #: Trajectories that no reward function scored.
     unscored: int = 0
+    #: The same, where they count as 0.
+    scored_as_zero: int = 0
     #: Rows with a label, with a positive one, and with one whatever their advantage.
     labelled: int = 0
     positive: int = 0
@@ -71,6 +73,7 @@ class Totals:
         self.local_groups += other.local_groups
         self.degenerate_groups += other.degenerate_groups
         self.unscored += other.unscored
+        self.scored_as_zero += other.scored_as_zero
         self.labelled += other.labelled
         self.positive += other.positive
         self.forced += other.forced
@@ -101,7 +104,7 @@ def finish_block(
     if "return" in names:
         columns[names["return"]] = builder.returns(settled.returns)
     for name, one in settled.streams.items():
-        own = replace(builder, block=one.block, values=one.prepared.values)
+        own = replace(builder, block=one.block, values=one.prepared.values if has_advantages else None)
         columns[names[f"return {name}"]] = own.returns(one.returns)
     if settings.raw_column is not None:
         raw = settled.advantages if written is None else written.raw
@@ -166,8 +169,12 @@ def _report_of_streams(settled: Settled, advantages: FloatArray, settings: Setti
     tallies = {}
     for what in ("reward", "value"):
         for name, one in settled.streams.items():
-            tallies[f"{what} {name}"] = Tally.of(one.counted(getattr(one.block, f"{what}s")))
-    tallies["advantage"] = Tally.of(settled.counted(advantages))
+            if what == "reward" or one.block.has_values:
+                tallies[f"{what} {name}"] = Tally.of(one.counted(getattr(one.block, f"{what}s")))
+    if "advantage" in settled.kind.outputs:
+        tallies["advantage"] = Tally.of(settled.counted(advantages))
+    else:
+        tallies["return"] = Tally.of(settled.counted(settled.returns))
     for name, one in settled.streams.items():
         tallies[f"return {name}"] = Tally.of(one.counted(one.returns))
     others = list(settled.streams.values())[1:]
@@ -199,12 +206,16 @@ def reading_totals(settled: Settled, settings: Settings) -> Totals:
         dropped_episodes=0 if dropped is None else int(np.count_nonzero(dropped & block.cuts)),
         dropped_steps=0 if dropped is None else int(np.count_nonzero(dropped)),
         unestimated_steps=_num_true(settled.counts, block) - _num_true(settled.estimated, block),
-        unscored=0
-        if settled.unscored is None
-        else int(np.count_nonzero(settled.unscored & settled.prepared.cuts)),
+        unscored=_num_ends(settled.unscored, settled),
+        scored_as_zero=_num_ends(settled.scored_as_zero, settled),
     )
     _count_units(settled, totals)
     return totals
+
+
+def _num_ends(flags: BoolArray | None, settled: Settled) -> int:
+    """Of trajectories whose steps are flagged."""
+    return 0 if flags is None else int(np.count_nonzero(flags & settled.prepared.cuts))
 
 
 def _count_units(settled: Settled, totals: Totals) -> None:
@@ -212,10 +223,13 @@ def _count_units(settled: Settled, totals: Totals) -> None:
     if block.units is None:
         return
     units = settled.counted(block.units.numbers)
+    count = num_runs(units)
+    if settled.open_units is not None:
+        count -= int(np.count_nonzero(np.isin(settled.open_units, units)))
     if block.units.reading == "end":
-        totals.units_by_end = num_runs(units)
+        totals.units_by_end = count
     else:
-        totals.units_by_id = num_runs(units)
+        totals.units_by_id = count
 
 
 def _num_true(flags: BoolArray | None, block: Block) -> int:

@@ -21,7 +21,7 @@ TEXTS = np.array(["negative", "positive"])
 def output_dtypes(settings: Settings) -> dict[str, np.dtype[Any]]:
     """Name of each new column -> NumPy type of its items."""
     flags = np.dtype(np.bool_)
-    others = {"label": TEXTS.dtype if settings.label_type == "text" else flags, "terminal": flags}
+    others = {"label": flags if settings.label_type == "bool" else TEXTS.dtype, "terminal": flags}
     return {name: others.get(what, OUTPUT_DTYPE) for what, name in settings.output_items.items()}
 
 

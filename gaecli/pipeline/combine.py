@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -10,30 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gaecli.choices import Bootstrap, OpenEnds
-from gaecli.layouts.keys import as_labels
+from gaecli.estimators.base import WholePieces
 from gaecli.pipeline.blocks import BlockSummary, missing_bootstrap
+from gaecli.pipeline.name_numbers import numbered
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, FloatArray, IndexArray, Names
+from gaecli.rollouts import NO_UNIT_LANES, BoolArray, FloatArray, IndexArray, NextRows
 
 if TYPE_CHECKING:
     from gaecli.labels.weights import Following
-
-
-@dataclass(frozen=True, eq=False)
-class WholePieces:
-    """What the steps of a block get that are of trajectories over its borders, estimated as wholes elsewhere."""
-
-    steps: IndexArray
-    advantages: FloatArray
-    #: None where they are A + V.
-    returns: FloatArray | None
-
-    def put_into(self, advantages: FloatArray, returns: FloatArray | None) -> None:
-        """[N] each, of all steps of the block."""
-        advantages[self.steps] = self.advantages
-        if returns is not None:
-            assert self.returns is not None
-            returns[self.steps] = self.returns
+    from gaecli.pipeline.unit_borders import UnitEntries
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +49,19 @@ class Carry:
     following: Following | None = None
     #: Of the same block with the rewards of other streams (`--stream`).
     others: tuple[Carry, ...] = ()
+    #: How the units at the start of each lane go on with those before; None where there are none.
+    units: UnitEntries | None = None
     #: Of estimators that need trajectories whole (`gaecli.pipeline.trajectories`).
     whole: WholePieces | None = None
+    #: Under rules that reach beyond trajectories (`gaecli.pipeline.time_order`): what follows the lanes of time, and
+    #: what flows into those.
+    next_rows: NextRows | None = None
+    in_time: Carry | None = None
+
+    @property
+    def as_read(self) -> Carry:
+        """Of the lanes, and the trajectories, of the block as the convention reads it."""
+        return self.in_time or self
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,9 +137,23 @@ def _combined(
     _number_chains(summaries, everything, combined)
     if num_sums:
         _add_up(summaries, everything)
+    if any(summary.units is not None for summary in summaries):
+        combined = replace(combined, carries=_with_units(summaries, combined))
     if not any(summary.first_progress is not None for summary in summaries):
         return combined
     return replace(combined, carries=_with_following(summaries, combined))
+
+
+def _with_units(summaries: Sequence[BlockSummary], combined: Combined) -> list[Carry]:
+    from gaecli.pipeline.unit_borders import entries
+
+    lanes = [summary.units or NO_UNIT_LANES for summary in summaries]
+    found = entries(lanes, _links(combined), _is_through(summaries))
+    bounds = pairwise(combined.offsets.tolist())
+    return [
+        replace(carry, units=found.part(start, stop))
+        for carry, (start, stop) in zip(combined.carries, bounds, strict=True)
+    ]
 
 
 def _with_following(summaries: Sequence[BlockSummary], combined: Combined) -> list[Carry]:
@@ -170,33 +180,14 @@ def _with_following(summaries: Sequence[BlockSummary], combined: Combined) -> li
 
 def _slots(summaries: Sequence[BlockSummary]) -> list[IndexArray]:
     """The number of each lane's key, by block."""
-    return _numbered([summary.lanes.keys for summary in summaries])
+    return numbered([summary.lanes.keys for summary in summaries])
 
 
 def _identities(summaries: Sequence[BlockSummary]) -> tuple[list[IndexArray], list[IndexArray]]:
     """The numbers of the first and of the last ids, by block; 0 where there is none."""
     names = [ids for summary in summaries for ids in (summary.lanes.first_ids, summary.lanes.last_ids)]
-    numbers = _numbered([[None], *names])[1:]
+    numbers = numbered([[None], *names])[1:]
     return numbers[::2], numbers[1::2]
-
-
-def _numbered(names: Sequence[Names]) -> list[IndexArray]:
-    """A number for every name, equal where the names are."""
-    if all(isinstance(part, np.ndarray) or not any(name is not None for name in part) for part in names):
-        return _numbered_integers(names)
-    known: dict[Hashable, int] = {}
-    return [
-        np.fromiter((known.setdefault(name, len(known)) for name in as_labels(part)), np.int64, len(part))
-        for part in names
-    ]
-
-
-def _numbered_integers(names: Sequence[Names]) -> list[IndexArray]:
-    """The same where all are integers or None, whose number is 0; without an object for any of them."""
-    integers = [part for part in names if isinstance(part, np.ndarray)]
-    _, numbers = np.unique(np.concatenate([np.zeros(0, np.int64), *integers]), return_inverse=True)
-    parts = iter(np.split(numbers + 1, np.cumsum([len(part) for part in integers])))
-    return [next(parts) if isinstance(part, np.ndarray) else np.zeros(len(part), np.int64) for part in names]
 
 
 class _Heads:
@@ -283,7 +274,8 @@ class _Entering:
         if own is not None:
             has_own = ~np.isnan(own)
             given[has_own] = own[has_own]
-            following = np.where(has_own, own, following)
+            if borders.end_values is None:
+                following = np.where(has_own, own, following)
             carry.next_values[self.goes_on & has_own] = own[self.goes_on & has_own]
         carry.values[self.goes_on] = following[self.goes_on]
         carry.estimates[self.goes_on] = self.follower_advantages[self.goes_on]

@@ -9,12 +9,12 @@ import numpy as np
 
 from gaecli.formats.base import OutputColumn
 from gaecli.label_settings import Labelling, parameter
-from gaecli.labels.quantiles import Ask, Counts, QuantileSearch
+from gaecli.labels.quantiles import Ask, Counts, QuantileSearch, is_beyond
 from gaecli.labels.weights import ProgressScale, advantage_weights, progress_made
 from gaecli.moments import Moments
 from gaecli.pipeline.column_builder import TEXTS, ColumnBuilder, as_written
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.group_tables import plain
+from gaecli.pipeline.label_tables import plain
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, FloatArray, Labels
@@ -128,15 +128,14 @@ def label_column(
 ) -> tuple[OutputColumn, LabelCounts]:
     numbers = labelled_numbers(settled, advantages)
     thresholds = _thresholds(settled, constants, settings)
-    with np.errstate(invalid="ignore"):
-        positive = numbers > thresholds if labelling.operator == "gt" else numbers >= thresholds
+    positive = is_beyond(numbers, thresholds, labelling.operator)
     present = _present(settled, numbers)
     forced = np.zeros(len(numbers), np.bool_)
     if settings.force_positive is not None:
         forced = _forced(settled, settings) & _counted(settled)
         positive, present = positive | forced, present | forced
     counts = (int(np.count_nonzero(flags)) for flags in (present, present & positive, forced))
-    cells = TEXTS[positive.astype(np.int64)] if settings.label_type == "text" else positive
+    cells = positive if settings.label_type == "bool" else TEXTS[positive.astype(np.int64)]
     return builder.cells(cells, None if present.all() else present), LabelCounts(*counts)
 
 

@@ -119,6 +119,11 @@ def _unscored(count: int) -> str:
     return f"{responses} no reward: compared with no other, and given an advantage of 0"
 
 
+def _scored_as_zero(count: int) -> str:
+    responses = "1 response has" if count == 1 else f"{count:,} responses have"
+    return f"{responses} no reward: taken for a score of 0, and compared with the others"
+
+
 def _dropped_episodes(episodes: int, steps: int) -> str:
     return (
         f"{episodes:,} episodes ({steps:,} steps) hold cells that cannot be used; "
@@ -165,6 +170,7 @@ WORDS: Mapping[str, Callable[..., str]] = {
     "preset-last-rows": _preset_last_rows,
     "preset-truncation": _preset_truncation,
     "rewards-outside-units": _rewards_outside_units,
+    "scored-as-zero": _scored_as_zero,
     "single-units": _single_units,
     "stream-bootstrap-zero": _stream_bootstrap_zero,
     "unfilled-tail": _unfilled_tail,

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
+from gaecli.datasets.lerobot_success import check_agreement
 from gaecli.errors import UsageError
+from gaecli.label_summary import SuccessSummary
 from gaecli.labels.outcomes import EpisodeOutcomes, Outcomes, SuccessRule, linked
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.opening import OpenStream
+from gaecli.settings import Settings
 
 
 def outcomes_known(opened: OpenStream, summaries: Sequence[BlockSummary], combined: Combined) -> OpenStream:
     """The stream with rewards of its own, by the longest episode of those that are known so far."""
+    check_agreement([one.file for one in opened.files])
     parts = [summary.parts for summary in summaries if summary.parts is not None]
     tally, outcomes = linked(parts, combined.successors)
     settings = opened.settings
@@ -42,3 +46,19 @@ def _of_file(opened: OpenStream, by_block: dict[Hashable, Outcomes]) -> EpisodeO
     settings = opened.settings
     rule = SuccessRule(settings.success_reward, settings.failure_cost or 0.0, 0)
     return EpisodeOutcomes(rule, settings.success_at == "any", by_block)
+
+
+def success_summary(settings: Settings, longest: int, episodes: int, successes: int) -> SuccessSummary | None:
+    """None where success makes no rewards."""
+    if settings.success_column is None:
+        return None
+    rule = SuccessRule(settings.success_reward, settings.failure_cost or 0.0, longest)
+    return SuccessSummary(
+        settings.success_column,
+        rule.name,
+        settings.failure_cost,
+        rule.longest,
+        rule.scale if rule.name == "recap" else None,
+        episodes,
+        successes,
+    )

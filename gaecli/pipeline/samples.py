@@ -9,7 +9,7 @@ import numpy as np
 from gaecli.errors import DataError
 from gaecli.estimators.stages import Statistic
 from gaecli.moments import GroupedMoments
-from gaecli.pipeline.group_tables import LabelTable, MomentTable, plain
+from gaecli.pipeline.label_tables import LabelTable, MomentTable, plain
 
 #: Scores of the samples of one rollout differ by no more than this of themselves, as float32 keeps them.
 _SAME = 1e-6
@@ -29,7 +29,8 @@ def whole_rollouts(statistic: Statistic, table: MomentTable) -> MomentTable:
         [distinct.setdefault(_scope(label, width), len(distinct)) for label in labels], np.int64
     )
     found = MomentTable(scopes)
-    found.merge(list(distinct), GroupedMoments.of(moments.means, groups, len(distinct)))
+    of_rollouts = GroupedMoments.of(moments.means, groups, len(distinct), with_largest=statistic.with_largest)
+    found.merge(list(distinct), of_rollouts)
     return found
 
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from gaecli.choices import MeasuredOver
 from gaecli.estimator_kinds import EstimatorKind
-from gaecli.estimators.base import Beyond, Estimator, FinalEstimates, LaneSums, estimate_whole
+from gaecli.estimators.base import Beyond, Estimator, FinalEstimates, LaneSums
 from gaecli.estimators.conventions import ends_as_terminal
-from gaecli.pipeline.blocks import Scanned
+from gaecli.pipeline.blocks import Scanned, estimates_of
 from gaecli.pipeline.combine import Carry
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
@@ -42,10 +42,14 @@ class Settled:
     has_own_returns: bool = False
     #: A unit of several steps enters mean and standard deviation once.
     measures_units: bool = False
+    #: Numbers of the units that go on in another block, which has their last step. None: none does.
+    open_units: IndexArray | None = None
     #: What a baseline compares, by name, where that is more than the advantages; NaN where a row has no such score.
     scores: Mapping[str, FloatArray] = field(default_factory=dict)
     #: [N] steps of trajectories that have no score at all. None: every score is there.
     unscored: BoolArray | None = None
+    #: [N] those that have none and count as 0. None: there are none such.
+    scored_as_zero: BoolArray | None = None
     #: By name, the block with the rewards of each stream (`--stream`); `advantages` are their weighted sum.
     streams: Mapping[str, Settled] = field(default_factory=dict)
 
@@ -68,10 +72,21 @@ class Settled:
         at = np.flatnonzero(counted)
         last = np.zeros(len(units), np.bool_)
         last[at[np.append(units[at][1:] != units[at][:-1], True)[: len(at)]]] = True
-        return last
+        return last if self.open_units is None else last & ~np.isin(units, self.open_units)
 
 
 NO_SCORES: Mapping[str, FloatArray] = {}
+
+
+def read_on(scanned: Scanned, carry: Carry, estimator: Estimator) -> Scanned:
+    """A block that waited for what follows its lanes is read, and estimated as far as it can be alone."""
+    if not scanned.waits:
+        return scanned
+    block = _with_ends(scanned.block, carry)
+    prepared = estimator.prepare(block)
+    return replace(
+        scanned, block=block, prepared=prepared, waits=False, **estimates_of(prepared, estimator)._asdict()
+    )
 
 
 def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
@@ -98,7 +113,8 @@ def _added_up(found: Sequence[Settled], streams: Sequence[RewardStream]) -> Sett
         terms = [stream.weight * one.advantages for stream, one in zip(streams, found, strict=True)]
         advantages = np.sum(terms, axis=0)
     by_name = {stream.name: one for stream, one in zip(streams, found, strict=True)}
-    return replace(first, advantages=advantages, streams=by_name)
+    returns = first.returns if "advantage" in first.kind.outputs else advantages
+    return replace(first, advantages=advantages, returns=returns, streams=by_name)
 
 
 def _without(settled: Settled, dropped: BoolArray) -> Settled:
@@ -114,8 +130,9 @@ def _without(settled: Settled, dropped: BoolArray) -> Settled:
 
 
 def _settled(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
+    scanned = read_on(scanned, carry, estimator)
     block = _with_ends(scanned.block, carry)
-    prepared = block if scanned.prepared is scanned.block else _with_ends(scanned.prepared, carry)
+    prepared = block if scanned.prepared is scanned.block else _with_ends(scanned.prepared, carry.as_read)
     if estimator.settings.open_ends == "terminal":
         prepared = ends_as_terminal(prepared)  # those at its borders are known only now
     advantages, returns = _estimates(scanned, prepared, carry, estimator)
@@ -127,9 +144,10 @@ def _settled(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     kind = estimator.settings.kind
     if kind.is_scored:
         prepared = replace(prepared, terminated=prepared.cuts)
-    scores, unscored = NO_SCORES, None
+    scores, unscored, as_zero = NO_SCORES, None, None
     if scanned.sums is not None:
-        scores, unscored, whole = scanned.sums.scores(prepared, LaneSums(carry.head_sums, carry.tail_sums))
+        totals = LaneSums(carry.head_sums, carry.tail_sums)
+        scores, unscored, as_zero, whole = scanned.sums.scores(prepared, totals)
         advantages = advantages if whole is None else whole
     if unscored is not None:
         estimated = _all_of(estimated, ~unscored)
@@ -146,9 +164,19 @@ def _settled(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
         kind,
         has_own_returns,
         measures_units,
+        _open_units(prepared, carry),
         scores,
         unscored,
+        as_zero,
     )
+
+
+def _open_units(prepared: Block, carry: Carry) -> IndexArray | None:
+    if carry.whole is None or carry.whole.goes_on is None:
+        return None
+    from gaecli.estimators.units import units_that_go_on
+
+    return units_that_go_on(prepared, carry.whole)
 
 
 def _measured(
@@ -163,19 +191,17 @@ def _measured(
 def _estimates(scanned: Scanned, prepared: Block, carry: Carry, estimator: Estimator) -> FinalEstimates:
     """Of all steps, with what enters the block. `prepared`: with its final ends."""
     if not estimator.needs_trajectories:
-        advantages = estimator.settle(scanned.prepared, scanned.advantages, carry.inflow)
+        inflow, beyond = carry.as_read.inflow, Beyond(carry.as_read.values, carry.as_read.estimates)
+        advantages = estimator.settle(scanned.prepared, scanned.advantages, inflow)
         if scanned.returns is not None:
             return FinalEstimates(advantages, scanned.returns)
-        return estimator.outputs(scanned.prepared, advantages, Beyond(carry.values, carry.estimates))
-    found = estimate_whole(estimator, prepared)
-    if carry.whole is not None:
-        carry.whole.put_into(*found)
-    return found
+        return estimator.outputs(scanned.prepared, advantages, beyond)
+    return estimator.whole(prepared, carry.whole)
 
 
-def final_block(scanned: Scanned, carry: Carry) -> Block:
+def final_block(scanned: Scanned, carry: Carry, estimator: Estimator) -> Block:
     """The block as the convention reads it, with what its surroundings say of its ends."""
-    return _with_ends(scanned.prepared, carry)
+    return _with_ends(read_on(scanned, carry, estimator).prepared, carry.as_read)
 
 
 def reread(settled: Settled, estimator: Estimator) -> Settled:
@@ -203,7 +229,7 @@ def _with_ends(block: Block, carry: Carry) -> Block:
         block = replace(block, next_values=next_values)
     if carry.head_dropped.any() or carry.tail_dropped.any():
         block = replace(block, dropped=_dropped_at_borders(block, carry))
-    return block
+    return block if carry.next_rows is None else replace(block, next_rows=carry.next_rows)
 
 
 def is_real(block: Block) -> BoolArray | None:

@@ -38,6 +38,8 @@ class Worker:
     check_stop: Callable[[], None] = _go_on
     #: New file -> its writer, where that was begun before the task came that writes it.
     writers: dict[Path, FileWriter] = field(default_factory=dict)
+    #: In the process that began the run. Elsewhere a task may be carried out twice at a time.
+    is_here: bool = True
     #: Of every stream that this process has open itself.
     _known: dict[int, dict[_FileKey, OpenFile]] = field(default_factory=dict)
     _opened: dict[tuple[int, _FileKey], OpenFile] = field(default_factory=dict)
@@ -77,4 +79,4 @@ class WorkerRecipe:
 
     def __call__(self) -> Worker:
         estimator = make_estimator(self.settings, choose_device(self.device, 0))
-        return Worker(estimator, BlockStore(self.store_bytes))
+        return Worker(estimator, BlockStore(self.store_bytes), is_here=False)

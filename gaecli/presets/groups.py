@@ -20,6 +20,8 @@ _PLAIN: ScoreRule = {"norm_ddof": 1, "norm_eps": 1e-8, "norm_floor": "add"}
 _STD_1E4: ScoreRule = {"norm_eps": 1e-4}
 #: A response without a reward is compared with none; one reward function that is missing takes no part.
 _NAN_AWARE: ScoreRule = {"unscored": "zero"}
+#: A sum that leaves NaN out is 0 where nothing is left, and is a score like any other (`nansum`).
+_NAN_IS_0: ScoreRule = {"unscored": "counted"}
 #: Over all kept tokens, 1 / √(σ² + 1e-8), as `masked_whiten` does it.
 _WHITENED: ScoreRule = {"normalize": "all", "norm_eps": 1e-8, "norm_floor": "rsqrt", "norm_over": "steps"}
 #: Over all kept tokens, ddof 0, 1 / max(σ, 1e-4).
@@ -44,12 +46,12 @@ SCORE_RULES: Mapping[str, Mapping[str, ScoreRule]] = {
     },
     # ms-swift 4.6.0, swift/rl_core/advantage.py, compute_advantages; `scale_rewards` is "group" there.
     "ms-swift": {
-        "grpo": _STD_1E4,
-        "grpo-batch": _STD_1E4,
-        "dr-grpo": {},
-        "rloo": {**_STD_1E4, "scale_rewards": "group"},
-        "rf++-baseline": {**_STD_1E4, "norm_over": "trajectories"},
-        "gdpo": {},
+        "grpo": {**_STD_1E4, **_NAN_IS_0},
+        "grpo-batch": {**_STD_1E4, **_NAN_IS_0},
+        "dr-grpo": _NAN_IS_0,
+        "rloo": {**_STD_1E4, "scale_rewards": "group", **_NAN_IS_0},
+        "rf++-baseline": {**_STD_1E4, "norm_over": "trajectories", **_NAN_IS_0},
+        "gdpo": _NAN_IS_0,
     },
     # verl 0.9.1, verl/trainer/ppo/core_algos.py, compute_*_outcome_advantage: a lone one keeps its score.
     "verl": {
@@ -58,6 +60,7 @@ SCORE_RULES: Mapping[str, Mapping[str, ScoreRule]] = {
         "rloo": _RAW,
         "opo": _RAW,
         "gpg": _RAW,
+        "passk": {"norm_eps": 1e-6},
         "rf++": _WHITENED,
         "rf++-baseline": {**_WHITENED, **_RAW},
         "gdpo": {**_WHITENED, **_RAW, "group_eps": 1e-6, "group_floor": "add"},
@@ -68,7 +71,7 @@ SCORE_RULES: Mapping[str, Mapping[str, ScoreRule]] = {
         "grpo": {"norm_eps": 1e-6, **_RAW},
         "dr-grpo": _RAW,
         "rloo": {},
-        "max-rl": _RAW,
+        "max-rl": {"group_eps": 1e-6, **_RAW},
         "rf++": _WHITENED,
     },
     # OpenRLHF 0.11.2, openrlhf/trainer/ppo_utils/experience_maker.py: `group_norm`; `rloo` needs two.
@@ -81,20 +84,23 @@ SCORE_RULES: Mapping[str, Mapping[str, ScoreRule]] = {
         "flash-reinforce": {},
     },
     # NeMo-RL 7ea279a, nemo_rl/algorithms/utils.py, calculate_baseline_and_std_per_prompt: by default of the others.
+    # `gdpo` as examples/configs/gdpo_math_1B.yaml has it, without `use_leave_one_out_baseline`.
     "nemo": {
         "grpo": {"norm_eps": 1e-6},
         "grpo-loo": {"norm_eps": 1e-6},
         "dr-grpo": {},
         "rloo": {},
+        "gdpo": {"group_eps": 1e-6, "norm_eps": 0.0},
         "rf++": _CLAMPED,
         "rf++-baseline": _CLAMPED,
     },
     # slime 624b824, slime/ray/rollout.py: rewards normalised by group.
     "slime": {"grpo": {"norm_eps": 1e-6}, "dr-grpo": {}},
-    # open-instruct, open_instruct/grpo_fast.py: "standard" with NumPy's std, and "centered".
-    "open-instruct": {"grpo": {"norm_ddof": 0}, "dr-grpo": {}},
-    # prime-rl, orchestrator/advantage.py: centred, or max_rl.
+    # prime-rl 559b447, src/prime_rl/orchestrator/algo/grpo.py: centred, and max_rl.py.
     "prime-rl": {"dr-grpo": {}, "max-rl": {}},
+    # open-instruct e6c3044, open_instruct/data_loader.py: "standard" with NumPy's std, and "centered"; "max_rl" of
+    # the branch `ngu`, 5ae8f74, open_instruct/data_loader_utils.py, compute_grouped_advantages.
+    "open-instruct": {"grpo": {"norm_ddof": 0}, "dr-grpo": {}, "max-rl": {"group_eps": 1e-8}},
 }
 
 
@@ -126,13 +132,13 @@ SCORE_PRESETS: Mapping[str, Preset] = {
             "open-instruct",
             "open-instruct",
             "scores of responses only; NumPy's std, ddof 0",
-            "open-instruct, open_instruct/grpo_fast.py, `advantage_normalization_type`",
+            "open-instruct e6c3044, open_instruct/data_loader.py, `advantage_normalization_type`",
         ),
         _scores_only(
             "prime-rl",
             "prime-rl",
             "scores of responses only; not divided",
-            "prime-rl, orchestrator/advantage.py",
+            "prime-rl 559b447, src/prime_rl/orchestrator/algo",
         ),
     )
 }

@@ -10,6 +10,7 @@ from rich.text import Text
 from gaecli.report.bars import signed_bars
 from gaecli.report.charts import align_decimals, format_number, format_setting
 from gaecli.report.explanation import cut_words, place_lines, stored_items, terminal_words, value_words
+from gaecli.report.normalized import normalization_lines
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import CAUTION, GOOD, QUIET, STRONG, Canvas, plural
@@ -29,7 +30,16 @@ _HEADINGS = {
     "reward": "r",
     "value": "V",
     "next_value": "V'",
+    "q": "Q",
+    "gamma": "γ",
+    "lam": "λ",
     "delta": "δ",
+    "ratio": "ρ",
+    "clipped_ratio": "min ρ",
+    "prob": "π",
+    "trace": "c",
+    "k_step_advantage": "A(k)",
+    "weight": "w",
     "discount": "γ^k",
     "contribution": "adds",
     "running_sum": "sum",
@@ -40,9 +50,11 @@ _HEADINGS = {
 }
 #: What bars are drawn of, the first of these that is there.
 _DRAWN = ("contribution", "deviation")
+#: What goes, one after the other, where the page is narrow.
+_LEFT_OUT = ("running_sum", "discount", "clipped_ratio", "next_value", "row", "value", "reward")
 #: Whole numbers, and flags that mark a line.
-_COUNTS, _MARKS = ("lag", "row"), ("is_this",)
-_LETTERS = {"δ": "delta", "ε": "eps", "Σ": "sum"}
+_COUNTS, _MARKS = ("lag", "row", "item", "steps"), ("is_this",)
+_LETTERS = {"δ": "delta", "ε": "eps", "Σ": "sum", "Π": "product", "ρ": "rho", "π": "pi"}
 
 
 def render_derivation(derivation: Derivation, console: Console) -> None:
@@ -56,6 +68,7 @@ def derivation_lines(derivation: Derivation, canvas: Canvas) -> list[Text]:
             _facts(derivation, canvas),
             *(_table(table, canvas) for table in derivation.tables),
             _check(derivation, canvas),
+            normalization_lines(derivation.normalized, canvas),
             warning_lines(derivation.warnings, canvas),
         ]
     )
@@ -122,7 +135,7 @@ def _table(table: DerivationTable, canvas: Canvas) -> list[Text]:
         return heading
     names = [name for name in table.lines[0] if any(line.get(name) is not None for line in table.lines)]
     drawn = next((name for name in _DRAWN if name in names), None)
-    for left_out in (None, "running_sum", "discount", "next_value", "row"):
+    for left_out in (None, *_LEFT_OUT):
         names = [name for name in names if name != left_out]
         for width in _BAR_WIDTHS if drawn is not None else (0,):
             grid = _grid(table.lines, names, drawn, width, canvas)

@@ -73,7 +73,7 @@ def _labels(summary: Summary, canvas: Canvas) -> list[tuple[str, list[Text]]]:
         return []
     from gaecli.report.labels import label_items, success_items
 
-    return [("rewards", success_items(summary, canvas)), ("labels", label_items(summary, canvas))]
+    return [("rewards", success_items(summary.success, canvas)), ("labels", label_items(summary, canvas))]
 
 
 def read_explained_variance(explained_variance: float | None) -> tuple[str, str]:

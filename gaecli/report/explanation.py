@@ -9,6 +9,7 @@ from rich.text import Text
 
 from gaecli.report.bars import signed_bars
 from gaecli.report.charts import align_decimals, format_number, format_setting
+from gaecli.report.normalized import normalization_lines
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import CAUTION, GOOD, QUIET, STRONG, Canvas, plural
@@ -37,6 +38,7 @@ def explanation_lines(explanation: Explanation, canvas: Canvas) -> list[Text]:
             _delta_table(explanation, canvas),
             _mixture_table(explanation, canvas),
             _forms(explanation, canvas),
+            normalization_lines(explanation.normalized, canvas),
             warning_lines(explanation.warnings, canvas),
         ]
     )
@@ -152,7 +154,7 @@ def stored_items(stored: StoredAdvantage, canvas: Canvas) -> list[Text]:
         theirs = ", ".join(f"{name} {canvas.clean(str(value))}" for name, value in stored.differing.items())
         return [*items, Text(f"computed with other settings: {theirs}", CAUTION)]
     if stored.expected is None or stored.difference is None:
-        return [*items, Text("normalised by groups, so not compared")]
+        return [*items, Text("normalised by groups: with the same `--normalize` it is compared")]
     size = max(abs(stored.expected), 1e-30)
     if abs(stored.difference) <= _STORED_ROUNDING * max(size, 1e-6):
         return [*items, Text("agrees", GOOD)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from gaecli.label_summary import SuccessSummary
 from gaecli.report.charts import format_number, format_setting
 from gaecli.report.text import STRONG, Canvas, plural
 from gaecli.summary import Summary
@@ -32,9 +33,8 @@ def label_items(summary: Summary, canvas: Canvas) -> list[Text]:
     return items
 
 
-def success_items(summary: Summary, canvas: Canvas) -> list[Text]:
+def success_items(told: SuccessSummary | None, canvas: Canvas) -> list[Text]:
     """`recap: -1/Z a step, at the end 0 or -C/Z · C 50, Z 119, longest episode 70 · 12 of 20 episodes succeeded`"""
-    told = summary.success
     if told is None:
         return []
     minus = canvas.glyphs.minus

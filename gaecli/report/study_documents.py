@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from gaecli.label_summary import LabelVerification
 from gaecli.report.document import plain_value
 from gaecli.results import Attempt, Derivation, Explanation, Sweep, Verification
 from gaecli.summary import SCHEMA_VERSION
 
 
 def explanation_to_dict(explanation: Explanation | Derivation) -> dict[str, Any]:
-    document = _document(explanation)
+    document = _document(explanation) | {"written": explanation.written}
     if explanation.stored is not None:
         document["stored"]["difference"] = explanation.stored.difference
     if isinstance(explanation, Derivation):
@@ -36,14 +37,17 @@ def sweep_to_dict(sweep: Sweep) -> dict[str, Any]:
         numbers = {"lam": sweep.reference[1] if sweep.reference is not None else None}
         numbers["n_steps"] = settings.get("n_steps")
         reference = {
-            "gamma": settings["gamma"],
+            **({"gamma": settings["gamma"]} if sweep.gammas else {}),
             **{name: one for name, one in numbers.items() if one is not None},
         }
     return _plain(document | {"reference": reference, "exit_code": sweep.exit_code})
 
 
-def verification_to_dict(verification: Verification) -> dict[str, Any]:
+def verification_to_dict(verification: Verification | LabelVerification) -> dict[str, Any]:
     document = _document(verification)
+    if isinstance(verification, LabelVerification):
+        told = {"is_reproduced": verification.is_reproduced, "exit_code": verification.exit_code}
+        return _plain(document | told)
     document |= {
         "is_reproduced": verification.is_reproduced,
         "exit_code": verification.exit_code,

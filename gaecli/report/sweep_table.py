@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -9,10 +10,11 @@ from rich.text import Text
 from gaecli.report.charts import align_decimals, format_number, format_seconds, format_setting
 from gaecli.report.counts import are_responses
 from gaecli.report.heatmap import heat_map_lines
+from gaecli.report.labels import success_items
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import GOOD, QUIET, STRONG, Canvas, plural
-from gaecli.report.text_flow import TextColumn, TextGrid, flow, paragraph, stacked
+from gaecli.report.text_flow import TextColumn, TextGrid, flow, labelled_rows, paragraph, stacked
 from gaecli.results import Sweep, SweepPoint
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ METRICS = {
     "sign_agreement": ("same sign", "share of steps at which A has the sign it has at the reference"),
     "effective_horizon": ("horizon", "1 / (1 - γλ) steps"),
 }
+#: Settings that say more than one γ or λ. λ of a preset gives way to one that is swept.
+_MANY_DECAYS = ("stream", "gamma_column", "lam_column", "lam_retain", "lam_alpha", "turn_gamma")
 #: The table takes so many lines at most; the map has all settings.
 MOST_LINES = 24
 
@@ -44,6 +48,7 @@ def sweep_lines(sweep: Sweep, canvas: Canvas, metric: str) -> list[Text]:
         [
             _header(sweep, canvas),
             _table(sweep, canvas),
+            _inputs(sweep, canvas),
             _map(sweep, metric, canvas),
             _meanings(sweep, metric, canvas),
             warning_lines(sweep.warnings, canvas),
@@ -69,7 +74,12 @@ def _header(sweep: Sweep, canvas: Canvas) -> list[Text]:
             Text(f"{plural(sweep.counts.steps, 'step')} in {plural(sweep.counts.episodes, 'episode')}")
         )
     items += [Text(f"reference {_reference(sweep, canvas)}"), Text(canvas.clean(sweep.streams))]
-    return flow(items, canvas.width, glyphs.separator)
+    lines = flow(items, canvas.width, glyphs.separator)
+    if sweep.success is not None:
+        lines += labelled_rows(
+            [("rewards", success_items(sweep.success, canvas))], 9, canvas.width, glyphs.separator
+        )
+    return lines
 
 
 def _is_of_responses(sweep: Sweep) -> bool:
@@ -80,18 +90,18 @@ def _reference(sweep: Sweep, canvas: Canvas) -> str:
     """What signs are compared with."""
     glyphs, settings = canvas.glyphs, sweep.settings
     if not sweep.is_grid:
-        return canvas.clean(_rule(sweep.points[0])) if sweep.points else glyphs.missing
-    parts = [f"{glyphs.gamma} {format_setting(float(settings['gamma']))}"]
+        return canvas.clean(rule_of(sweep.points[0])) if sweep.points else glyphs.missing
+    parts = [f"{glyphs.gamma} {format_setting(float(settings['gamma']))}"] if sweep.gammas else []
     parts += [f"{glyphs.lam} {format_setting(sweep.reference[1])}"] if sweep.reference is not None else []
     parts += [f"n {settings['n_steps']:,}"] if sweep.windows else []
     return " ".join(parts)
 
 
-def _rule(point: SweepPoint) -> str:
+def rule_of(point: SweepPoint) -> str:
     return point.estimator if point.preset == "exact" else f"{point.preset} {point.estimator}"
 
 
-def _is_reference(sweep: Sweep, point: SweepPoint) -> bool:
+def is_reference(sweep: Sweep, point: SweepPoint) -> bool:
     if not sweep.is_grid:
         return point is sweep.points[0]
     if sweep.reference is None:
@@ -103,29 +113,72 @@ def _table(sweep: Sweep, canvas: Canvas) -> list[Text]:
     if not sweep.counts.steps:
         return []
     points = _some_points(sweep)
-    names = _names(sweep)
-    for dropped in (None, "mean", "effective_horizon", "sign_agreement"):
-        names = [name for name in names if name != dropped]
-        grid = TextGrid(_columns(sweep, points, names, canvas))
-        if grid.width <= canvas.width:
-            break
-    heading, *rows = grid.lines()
-    lines = [heading, Text(canvas.glyphs.rule * grid.width, QUIET), *rows]
+    lines = _lines(sweep, points, _settings(sweep, points, canvas), canvas)
     if len(points) < len(sweep.points):
         note = f"{canvas.glyphs.ellipsis} {len(points)} of {len(sweep.points):,} settings; `--json` has all"
         lines.append(Text(note, "italic"))
     return lines
 
 
+def _inputs(sweep: Sweep, canvas: Canvas) -> list[Text]:
+    """Each of several inputs by itself: under all rules, or at the reference of a grid."""
+    if len(sweep.inputs) < 2:
+        return []
+    chosen = [(one, point) for one in sweep.inputs for point in _compared_points(sweep, one.points)]
+    shown, points = chosen[:MOST_LINES], [point for _, point in chosen[:MOST_LINES]]
+    names = [canvas.shorten(one.input, canvas.width // 3) for one, _ in shown]
+    headings = {"input": names} | (_settings(sweep, points, canvas) if not sweep.is_grid else {})
+    at = f", at {_said(shown_setting(points[0]), canvas)}" if sweep.is_grid else ""
+    lines = [Text(f"each input by itself{at}", "italic"), *_lines(sweep, points, headings, canvas)]
+    if len(shown) < len(chosen):
+        note = f"{canvas.glyphs.ellipsis} {len(shown)} of {len(chosen):,} lines; `--json` has more"
+        lines.append(Text(note, "italic"))
+    return lines
+
+
+def _compared_points(sweep: Sweep, points: Sequence[SweepPoint]) -> list[SweepPoint]:
+    if not sweep.is_grid:
+        return list(points)
+    at = next((index for index, point in enumerate(sweep.points) if is_reference(sweep, point)), 0)
+    return [points[at]]
+
+
+def shown_setting(point: SweepPoint) -> str:
+    """γ, λ and n of a point of a grid, in words."""
+    parts = [("γ", point.gamma), ("λ", point.lam)]
+    words = [f"{letter} {format_setting(number)}" for letter, number in parts if number is not None]
+    return " ".join([*words, *([f"n {point.n_steps:,}"] if point.n_steps is not None else [])])
+
+
+def _lines(
+    sweep: Sweep, points: list[SweepPoint], settings: Mapping[str, list[str]], canvas: Canvas
+) -> list[Text]:
+    """A table of points: what tells them apart, then as many metrics as fit."""
+    names = _names(sweep)
+    for dropped in (None, "mean", "effective_horizon", "sign_agreement"):
+        names = [name for name in names if name != dropped]
+        grid = TextGrid(_columns(sweep, points, names, settings, canvas))
+        if grid.width <= canvas.width:
+            break
+    heading, *rows = grid.lines()
+    return [heading, Text(canvas.glyphs.rule * grid.width, QUIET), *rows]
+
+
 def _names(sweep: Sweep) -> list[str]:
     """Metrics that say something: of sums hardly any step has 0."""
     names = [name for name in METRICS if name != ("zero_share" if sweep.is_grid else "bias")]
-    return [name for name in names if any(_has(point, name) for point in sweep.points)]
+    return [name for name in names if any(_has(sweep, point, name) for point in sweep.points)]
 
 
-def _has(point: SweepPoint, name: str) -> bool:
-    if name == "effective_horizon":  # None is infinite where there is a γ that it is of
-        return point.gamma is not None and point.n_steps is None
+def _has_many_decays(sweep: Sweep) -> bool:
+    """Steps, streams or units have γ or λ of their own."""
+    given = [name for name in _MANY_DECAYS if sweep.settings.get(name) is not None]
+    return any(name != "lam_alpha" or not sweep.lams for name in given)
+
+
+def _has(sweep: Sweep, point: SweepPoint, name: str) -> bool:
+    if name == "effective_horizon":  # None is infinite where there are a γ and λ that it is of
+        return point.gamma is not None and point.n_steps is None and not _has_many_decays(sweep)
     return getattr(point, name) is not None
 
 
@@ -140,23 +193,37 @@ def _some_points(sweep: Sweep) -> list[SweepPoint]:
     ]
 
 
-def _columns(sweep: Sweep, points: list[SweepPoint], names: list[str], canvas: Canvas) -> list[TextColumn]:
-    styles = [GOOD if _is_reference(sweep, point) else "" for point in points]
+def _settings(sweep: Sweep, points: list[SweepPoint], canvas: Canvas) -> dict[str, list[str]]:
+    """Heading -> cells of what is swept."""
+    glyphs, found = canvas.glyphs, {}
+    if not sweep.is_grid:
+        found["rule"] = [canvas.clean(rule_of(point)) for point in points]
+    if sweep.gammas:
+        found[glyphs.gamma] = align_decimals([_set(point.gamma) for point in points])
+    if sweep.lams:
+        found[glyphs.lam] = align_decimals([_set(point.lam) for point in points])
+    if sweep.windows:
+        found["n"] = [f"{point.n_steps or 0:,}" for point in points]
+    return found
+
+
+def _columns(
+    sweep: Sweep,
+    points: list[SweepPoint],
+    names: list[str],
+    settings: Mapping[str, list[str]],
+    canvas: Canvas,
+) -> list[TextColumn]:
+    is_of_all = "input" not in settings
+    styles = [GOOD if is_of_all and is_reference(sweep, point) else "" for point in points]
 
     def column(heading: str, cells: list[str]) -> TextColumn:
         texts = [Text(cell, style) for cell, style in zip(cells, styles, strict=True)]
-        return TextColumn(heading, texts, align="left" if heading == "rule" else "right")
+        return TextColumn(heading, texts, align="left" if heading in ("rule", "input") else "right")
 
-    glyphs = canvas.glyphs
-    columns = [] if sweep.is_grid else [column("rule", [canvas.clean(_rule(point)) for point in points])]
-    if sweep.gammas:
-        columns.append(column(glyphs.gamma, align_decimals([_set(point.gamma) for point in points])))
-    if sweep.lams:
-        columns.append(column(glyphs.lam, align_decimals([_set(point.lam) for point in points])))
-    if sweep.windows:
-        columns.append(column("n", [f"{point.n_steps or 0:,}" for point in points]))
+    columns = [column(heading, cells) for heading, cells in settings.items()]
     for name in names:
-        cells = [_number(point, name, glyphs.missing) for point in points]
+        cells = [_number(point, name, canvas.glyphs.missing) for point in points]
         columns.append(column(METRICS[name][0], align_decimals(cells)))
     return columns
 
@@ -174,10 +241,12 @@ def _number(point: SweepPoint, name: str, missing: str) -> str:
 
 def _map(sweep: Sweep, metric: str, canvas: Canvas) -> list[Text]:
     """λ across where it fits, else down."""
-    if not sweep.lams or sweep.reference is None:
+    if not (sweep.lams and sweep.gammas) or sweep.reference is None:
         return []
     glyphs = canvas.glyphs
     values = {(point.gamma, point.lam): getattr(point, metric) for point in sweep.points}
+    if all(number is None for number in values.values()):
+        return []
     gammas = [format_setting(gamma) for gamma in sweep.gammas]
     lams = [format_setting(lam) for lam in sweep.lams]
     if not values or len(values) == 1:
@@ -187,6 +256,7 @@ def _map(sweep: Sweep, metric: str, canvas: Canvas) -> list[Text]:
         Text(f"{METRICS[metric][0]}: {_said(METRICS[metric][1], canvas)}", "italic"), canvas.width
     )
     gamma, lam = sweep.reference
+    assert gamma is not None
     row = list(sweep.gammas).index(gamma) if gamma in sweep.gammas else -1
     column = list(sweep.lams).index(lam) if lam in sweep.lams else -1
     if 8 + 6 * len(lams) <= canvas.width:
@@ -204,9 +274,9 @@ def _said(words: str, canvas: Canvas) -> str:
 def _meanings(sweep: Sweep, shown: str, canvas: Canvas) -> list[Text]:
     """What the headings mean; that of the map has been told above it."""
     lines: list[Text] = []
-    there = _names(sweep)
+    there, has_map = _names(sweep), bool(_map(sweep, shown, canvas))
     for name in ("explained_variance", "zero_share", "bias", "sign_agreement"):
-        if (name == shown and sweep.lams) or name not in there:
+        if (name == shown and has_map) or name not in there:
             continue
         heading, words = METRICS[name]
         if _is_of_responses(sweep):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from gaecli.report.charts import format_number, format_setting
+from gaecli.report.labels import success_items
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
@@ -39,6 +40,7 @@ def verification_lines(verification: Verification, canvas: Canvas) -> list[Text]
         [
             _header(verification, canvas),
             _best(verification, canvas),
+            _remarks(verification, canvas),
             _deviations(verification, canvas),
             _attempts(verification, canvas),
             warning_lines(verification.warnings, canvas),
@@ -69,6 +71,8 @@ def _best(verification: Verification, canvas: Canvas) -> list[Text]:
     if best.rule is not None:
         rows.append(("rule", [Text(best.rule)]))
     rows += [(_HEADINGS.get(role, role), [Text(canvas.clean(name))]) for role, name in best.columns.items()]
+    if verification.success is not None:
+        rows.append(("rewards", success_items(verification.success, canvas)))
     if best.n_steps is not None:
         rows.append(("n", [Text(f"{best.n_steps:,} steps", STRONG)]))
     settings = _settings(best, canvas)
@@ -113,6 +117,14 @@ def _error(best: Attempt) -> list[Text]:
     if best.max_error is None:
         return [Text("no row to compare")]
     return [Text(f"largest {format_number(best.max_error)}"), Text(f"RMS {format_number(best.rms_error)}")]
+
+
+def _remarks(verification: Verification, canvas: Canvas) -> list[Text]:
+    return [
+        line
+        for remark in verification.remarks
+        for line in paragraph(Text(canvas.clean(remark)), canvas.width)
+    ]
 
 
 def _deviations(verification: Verification, canvas: Canvas) -> list[Text]:

@@ -65,7 +65,15 @@ class StreamPlan:
 
     def open_all(self, settings: Settings) -> list[RolloutFile]:
         """All files, as the stream that they are together is to be read."""
-        return as_scalars([self.open(path) for path in self.paths], settings)
+        files = as_scalars([self.open(path) for path in self.paths], settings)
+        return [told_success(file, self.openers.get(file.path), settings) for file in files]
+
+
+def told_success(file: RolloutFile, opener: DataSet | None, settings: Settings) -> RolloutFile:
+    """A file as the data set that it is of has it, where success is asked for: its flag may stand elsewhere."""
+    if opener is None or settings.success_column is None:
+        return file
+    return opener.with_success(file, settings.success_column, settings.success_at)
 
 
 @dataclass(frozen=True)

@@ -327,6 +327,15 @@ def _needed(target: Path) -> str:
         return "as many bytes as the input has, and a fifth more,"
 
 
+def sync_file(path: Path) -> None:
+    """See that the disk, or the server of a shared one, has all of it: whoever goes on with it may be elsewhere."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def sync_directory(directory: Path) -> None:
     with contextlib.suppress(OSError):  # not every file system can
         handle = os.open(directory, os.O_RDONLY)

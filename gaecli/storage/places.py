@@ -54,6 +54,10 @@ class Places:
     def is_local(self, path: Path) -> bool:
         return not self._stage.is_remote(path)
 
+    def is_for_this_process(self, path: Path) -> bool:
+        """What a pipe or a store brought, or is to get: no other process knows of it, and it is gone with the run."""
+        return self._stage.path is not None and path.is_relative_to(self._stage.path)
+
     def interrupt(self) -> None:
         """Wait for no answer any more."""
         if self._stage.mirror is not None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any
+
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.formats.base import RolloutFile
 from gaecli.records import dataclass
+from gaecli.setting_fields import setting_flag
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.column import Against, Holds
 
 #: Equal cells in which are a group; None: all are one.
 GroupColumns = str | tuple[str, ...] | None
+
+#: What scores are made of and compared over, beside their groups and rewards: said by the user or not at all.
+SCORE_COLUMNS = ("sample_of", "batch_column", "length_column", "state_column", "baseline_column")
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,12 @@ class Only:
     estimator: str | None = None
     n_steps: int | None = None
     group_column: GroupColumns = None
+    #: Column -> weight: the score is their weighted sum, or they are compared one by one. Empty: any.
+    rewards: Mapping[str, float] = field(default_factory=dict)
+    #: No weight was given: where 1 is not it, those are looked for that are.
+    are_weights_open: bool = True
+    #: Of `SCORE_COLUMNS`, those that are given.
+    score_columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tries_presets(self) -> bool:
@@ -31,9 +45,22 @@ class Only:
     @property
     def is_scored(self) -> bool:
         """Nothing but what compares scores is meant."""
-        return self.group_column is not None or (
-            self.estimator is not None and ESTIMATORS[self.estimator].is_scored
-        )
+        is_named = self.estimator is not None and ESTIMATORS[self.estimator].is_scored
+        return is_named or self.flag_of_scores is not None
+
+    def says_to(self, estimator: str) -> dict[str, Any]:
+        """Of the columns that are given, those that this estimator looks at."""
+        takes = ESTIMATORS[estimator].takes
+        return {name: column for name, column in self.score_columns.items() if name in takes}
+
+    @property
+    def flag_of_scores(self) -> str | None:
+        """One that is given and says something to scores alone."""
+        if self.group_column is not None:
+            return "--group-column"
+        if self.rewards:
+            return "--reward"
+        return next((setting_flag(name) for name in self.score_columns), None)
 
     @property
     def may_be_grouped(self) -> bool:
@@ -66,7 +93,7 @@ class Asked:
                 f"no rule can be tried on `{self.path}` as it stands",
                 hint="`gae compute --estimator NAME` says what an estimator asks for",
             )
-        who = "`--group-column`" if name is None else f"`--estimator {name}`"
+        who = f"`{self.only.flag_of_scores}`" if name is None else f"`--estimator {name}`"
         return UsageError(
             f"`{self.against.column}` holds {holds}s by its name, and {who} is tried on {other}s",
             hint=f"name a column of {other}s with `--against`, or drop {who}",

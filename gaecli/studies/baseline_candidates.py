@@ -16,7 +16,7 @@ from gaecli.presets.groups import group_presets
 from gaecli.records import dataclass
 from gaecli.setting_fields import names_of
 from gaecli.settings import Settings
-from gaecli.studies.asked import GroupColumns
+from gaecli.studies.asked import GroupColumns, Only
 from gaecli.studies.reading import file_settings
 
 #: Columns of numbers that are no rewards, whatever the file is.
@@ -39,9 +39,11 @@ class Rule:
     presets: tuple[str, ...]
     settings: Settings
     flags: Mapping[str, Any] = field(default_factory=dict)
+    #: The weights of its rewards were solved for.
+    has_fitted_weights: bool = False
 
 
-def rules(base: Settings, only: str | None, estimator: str | None, *, has_steps: bool) -> Iterator[Rule]:
+def rules(base: Settings, only: Only, estimator: str | None, *, has_steps: bool) -> Iterator[Rule]:
     """Every estimator of scores under the rules of every library, those that say the same as one.
 
     Without steps nothing has a length.
@@ -49,12 +51,13 @@ def rules(base: Settings, only: str | None, estimator: str | None, *, has_steps:
     for kind in ESTIMATORS.values():
         if not kind.is_scored or "advantage" not in kind.outputs or estimator not in (None, kind.name):
             continue
-        if "length_column" in kind.takes and not has_steps:
+        has_lengths = has_steps or "length_column" in only.score_columns
+        if "length_column" in kind.takes and not has_lengths:
             continue
         found: dict[str, list[str]] = {}
         made: dict[str, Settings] = {}
-        for preset in [only] if only is not None else [*group_presets(kind.name), "exact"]:
-            settings = settings_with(base, preset, kind.name)
+        for preset in [only.preset] if only.preset is not None else [*group_presets(kind.name), "exact"]:
+            settings = settings_with(base, preset, kind.name, **only.says_to(kind.name))
             if settings is None:
                 continue
             key = repr(sorted(_decisive(settings).items(), key=lambda item: item[0]))
@@ -64,20 +67,23 @@ def rules(base: Settings, only: str | None, estimator: str | None, *, has_steps:
             yield Rule(tuple(presets), made[key])
 
 
-def settings_with(base: Settings, preset: str, estimator: str, **flags: Any) -> Settings | None:
+def settings_with(base: Settings, preset: str, estimator: str, **more: Any) -> Settings | None:
     """How the file is to be read and its groups told, under the rules of a preset; None if it asks for more."""
     takes = ESTIMATORS[estimator].takes
+    given = {
+        "group_column": base.group_column if "group_column" in takes else None,
+        "rewards": base.rewards if "rewards" in takes else None,
+    }
     try:
-        return Settings.from_preset(
-            preset,
-            estimator=estimator,
-            group_column=base.group_column if "group_column" in takes else None,
-            rewards=base.rewards if "rewards" in takes else None,
-            **file_settings(base),
-            **flags,
-        )
+        return Settings.from_preset(preset, estimator=estimator, **{**given, **file_settings(base), **more})
     except UsageError:
         return None
+
+
+def with_rewards(settings: Settings, rewards: Mapping[str, float]) -> Settings:
+    """The first of several stands for all of them where one column is asked for."""
+    columns = {**settings.columns, "reward": next(iter(rewards))}
+    return settings.replace(rewards=dict(rewards), columns=columns)
 
 
 def _decisive(settings: Settings) -> dict[str, Any]:
@@ -117,7 +123,7 @@ def _is_usable(file: RolloutFile, name: str) -> bool:
 
 def reward_columns(file: RolloutFile, settings: Settings, against: str) -> Sequence[str | None]:
     """None is the one that the file's names say; then every other column with a number per row."""
-    if "reward" in settings.columns:
+    if "reward" in settings.columns or settings.success_column is not None:
         return [None]
     column = file.find(against)
     may_be_list = column is not None and column.is_list  # a batch of responses in a row
@@ -145,7 +151,11 @@ def says_reward(name: str) -> bool:
 
 
 def reading_with(
-    settings: Settings, group: GroupColumns, reward: str | None, rewards: Mapping[str, float] | None = None
+    settings: Settings,
+    group: GroupColumns,
+    reward: str | None,
+    rewards: Mapping[str, float] | None = None,
+    sample_of: str | None = None,
 ) -> Settings | None:
     """As scores by group, or all as one; None where that cannot be asked for."""
     columns = dict(settings.columns) | ({} if reward is None else {"reward": reward})
@@ -155,6 +165,8 @@ def reading_with(
             estimator="dr-grpo" if group is not None else "flash-reinforce",
             group_column=group,
             rewards=rewards,
+            sample_of=sample_of if group is not None else None,
+            unscored="zero",  # which responses have a score at all is for the rules to say
             **{**file_settings(settings), "columns": columns},
         )
     except GaeError:

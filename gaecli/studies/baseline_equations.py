@@ -13,6 +13,7 @@ _CENTRED = {
     "rf++-baseline": "s - mean",
     "rloo": "s - mean of the others",
     "max-rl": "(s - mean) / mean, 0 where the mean is not positive",
+    "passk": "s - second of the best",
     "opo": "s - mean weighed by length",
     "gpg": "(s - mean) n / n(s != 0), both n of the batch",
     "flash-reinforce": "s - mean of the batch",
@@ -26,6 +27,8 @@ def equation_of(settings: Settings, eps: str = "ε") -> str | None:
     divisor = _DIVISORS[group_rule(settings).floor]
     if settings.estimator == "gdpo":
         centred = f"Σ w (r - mean) / {divisor.format('std', eps)} over the rewards r"
+    elif settings.estimator == "max-rl" and settings.group_eps is not None:
+        centred = f"(s - mean) / (mean + {eps})"
     elif settings.estimator == "grpo-loo":
         centred = f"(s - mean of the others) / {divisor.format('std of the others', eps)}"
     elif divided_by(settings) != "none":

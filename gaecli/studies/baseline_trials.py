@@ -18,7 +18,7 @@ from gaecli.studies.row_equations import ROUNDINGS
 from gaecli.studies.scores import ScoredCells
 
 #: Estimators whose scale is by the standard deviation of the group, which may be 0.
-_DIVIDED = ("grpo", "gdpo", "gigpo")
+_DIVIDED = ("grpo", "gdpo", "gigpo", "passk")
 #: What the best rule leaves is the noise of the column: others may leave so many times as much, and are it too.
 _NOISE = 4.0
 #: A reading counts if it explains so many of the rows that deviate.
@@ -37,6 +37,8 @@ class ScoredColumn:
     spreads: FloatArray
     counts: IndexArray
     groups: IndexArray
+    #: Where a trajectory enters mean and spread.
+    enters: BoolArray
     #: Cells that have a score and no number in the column.
     num_missing: int
     #: [C] which cells those are.
@@ -46,10 +48,10 @@ class ScoredColumn:
     @classmethod
     def of(cls, cells: ScoredCells, column: FloatArray, rounding: float) -> ScoredColumn:
         held = cells.is_scored & np.isfinite(column)
-        groups, last = cells.groups[held], cells.is_last[held]
+        groups, enters = cells.groups[held], cells.enters[held]
         scores = cells.scores[held]
-        counts = np.bincount(groups[last], minlength=cells.num_groups)
-        sums = np.bincount(groups[last], weights=scores[last], minlength=cells.num_groups)
+        counts = np.bincount(groups[enters], minlength=cells.num_groups)
+        sums = np.bincount(groups[enters], weights=scores[enters], minlength=cells.num_groups)
         means = sums / np.maximum(counts, 1)
         spreads = np.zeros(cells.num_groups)
         np.maximum.at(spreads, groups, np.abs(scores - means[groups]))
@@ -61,6 +63,7 @@ class ScoredColumn:
             spreads[groups],
             counts[groups].astype(np.int64),
             groups,
+            enters,
             int(np.count_nonzero(cells.is_scored & ~held)),
             held,
             rounding,
@@ -259,9 +262,10 @@ def fitted_eps(column: ScoredColumn, ddof: int) -> float | None:
     )
     if not telling.any():
         return None
-    size = int(column.groups.max()) + 1
-    squares = np.bincount(column.groups, weights=np.square(column.scores - column.means), minlength=size)
-    counts = np.bincount(column.groups, minlength=size)
+    size, chosen = int(column.groups.max()) + 1, column.enters
+    groups, left = column.groups[chosen], (column.scores - column.means)[chosen]
+    squares = np.bincount(groups, weights=np.square(left), minlength=size)
+    counts = np.bincount(groups, minlength=size)
     stds = np.sqrt(squares / np.maximum(counts - ddof, 1))[column.groups[telling]]
     divisors = (column.scores - column.means)[telling] / column.column[telling]
     found = float(np.median(divisors - stds))

@@ -122,7 +122,7 @@ def candidates(
             continue
         if preset.over_units:
             continue  # they need a column that tells units apart
-        for flags in _options(preset):
+        for flags in _options(preset, settings):
             made = _settings(name, settings, **flags)
             key = (*_convention(preset, made, holds), *_columns(file, made))
             groups.setdefault(key, []).append(name)
@@ -133,15 +133,17 @@ def candidates(
         made = _settings(names[0], settings, **rules[key])
         seen.add((made.preset, made.truncation))
         yield Candidate(tuple(names), made, rules[key])
-    if only is None:
+    if only is None and settings.success_column is None:
         for truncation in _TRUNCATIONS:
             if ("exact", truncation) not in seen:
                 flags = {"truncation": truncation}
                 yield Candidate(("exact",), _settings("exact", settings, **flags), flags)
 
 
-def _options(preset: Preset) -> list[Mapping[str, Any]]:
-    """Of a preset that asks what a time limit does, one for each answer."""
+def _options(preset: Preset, settings: Settings) -> list[Mapping[str, Any]]:
+    """Of a preset that asks what a time limit does, one for each answer; none is left where success is known."""
+    if settings.success_column is not None:
+        return [{}] if preset.truncation != "ask" else []
     if preset.truncation != "ask":
         return [{}]
     return [{"truncation": rule} for rule in preset.truncation_options]

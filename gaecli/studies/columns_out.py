@@ -9,11 +9,13 @@ from gaecli.errors import UsageError
 from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, WritePlan, record_of
 from gaecli.formats.stored import own_columns
 from gaecli.pipeline.apply import Totals
-from gaecli.pipeline.column_builder import OUTPUT_DTYPE
+from gaecli.pipeline.column_builder import OUTPUT_DTYPE, ColumnBuilder
 from gaecli.pipeline.group_facts import StageFacts
 from gaecli.pipeline.opening import OpenFile
+from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import SummarisedStream
 from gaecli.records import dataclass
+from gaecli.rollouts import FloatArray
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.pending import PendingFile
@@ -23,6 +25,17 @@ from gaecli.writing.data_set_copies import new_records
 from gaecli.writing.provenance import make_provenance
 from gaecli.writing.targets import Target, check_target, plan_targets
 from gaecli.writing.transaction import commit_together
+
+
+def first_column(
+    settled: Settled, numbers: FloatArray, settings: Settings, zeros: FloatArray | None = None
+) -> OutputColumn:
+    """The numbers of steps as `compute` writes them; `zeros` as in `Staged`."""
+    if settings.kind.outputs[0] == "return":
+        builder = ColumnBuilder(settled.block, None, settings.mask_fill, settings.convention.masked_returns)
+        return builder.returns(numbers)
+    builder = ColumnBuilder(settled.block, settled.prepared.values, settings.mask_fill)
+    return builder.advantages(numbers, zeros)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +68,25 @@ class ColumnsOut:
     def place(self, path: Path) -> str | None:
         return str(self._targets[path].path) if path in self._targets else None
 
+    @property
+    def is_wanted(self) -> bool:
+        return bool(self._targets)
+
+    def check(self, stream: SummarisedStream) -> None:
+        """Whether copies of it may be written, and where they go, before anything is computed for them."""
+        if self._targets:
+            for opened in stream.files:
+                self._replaced(opened.file)
+                check_target(self._targets[opened.file.path], self._places)
+
     def begin(self, stream: SummarisedStream) -> bool:
         """Start the copies; False where nothing is to be written."""
         if not self._targets:
             return False
+        self.check(stream)
         for opened in stream.files:
             target = self._targets[opened.file.path]
             own, foreign = self._replaced(opened.file)
-            check_target(target, self._places)
             target.path.parent.mkdir(parents=True, exist_ok=True)
             new_file = self._places.results.new_file(target.path)
             plan = WritePlan(

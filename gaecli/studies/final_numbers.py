@@ -10,9 +10,9 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from gaecli.estimators.stages import stages_of
+from gaecli.pipeline.block_stages import BlockStages, FilePlace, Staged, StageTerm, by_columns, merged_tables
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.group_tables import Constants, plain
-from gaecli.pipeline.groups import BlockStages, FilePlace, StageTerm, by_columns, merged_tables
+from gaecli.pipeline.label_tables import Constants, plain
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, FloatArray, IndexArray
@@ -31,15 +31,25 @@ class Finisher:
 
     def __call__(self, file: int, start: int, settled: Settled, carry: Carry) -> FloatArray:
         """[N] the numbers of the first column that is written."""
-        if self.constants is not None:
-            return self._stages(file, settled, carry).applied(self.constants).advantages
+        staged = self.staged(file, settled, carry)
+        if staged is not None:
+            return staged.advantages
         return settled.advantages if settled.kind.outputs[0] == "advantage" else settled.returns
+
+    def staged(self, file: int, settled: Settled, carry: Carry) -> Staged | None:
+        """None where nothing is compared."""
+        return None if self.constants is None else self._stages(file, settled, carry).applied(self.constants)
 
     def terms(self, file: int, settled: Settled, carry: Carry, step: int) -> list[StageTerm]:
         """What the number of one step adds up from."""
         return (
             [] if self.constants is None else self._stages(file, settled, carry).terms(self.constants, step)
         )
+
+    @property
+    def normalizes(self) -> bool:
+        """After a baseline, if there is one."""
+        return self.constants is not None and not stages_of(self.settings)[-1].is_baseline
 
     def _stages(self, file: int, settled: Settled, carry: Carry) -> BlockStages:
         return BlockStages(settled, carry, self.settings, FilePlace(self.number, file))
@@ -78,10 +88,10 @@ class Grouping:
         return result
 
 
-def grouping_of(settled: Settled, settings: Settings) -> Grouping | None:
-    """None where nothing is grouped."""
-    if not settings.group_columns:
+def grouping_of(settled: Settled, columns: tuple[str, ...]) -> Grouping | None:
+    """By equal values in all of the columns; None without columns."""
+    if not columns:
         return None
-    keys = by_columns(settled.block, settings.group_columns)
+    keys = by_columns(settled.block, columns)
     assert keys.indices is not None
     return Grouping(keys.indices, plain(keys.labels))

@@ -135,7 +135,7 @@ def _in_lists(stream: SummarisedStream, query: StepQuery) -> Place:
 def _list_length(stream: SummarisedStream, place: Place) -> int:
     """1 where the row is a trajectory without steps."""
     opened = stream.files[place.file]
-    name = opened.layout.roles.names["reward"]
+    name = opened.layout.like_column or opened.layout.roles.names["reward"]
     if not opened.layout.has_steps:
         return 1
     for start, stop, columns in _blocks(opened.file, [name]):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.settle import Settled
-from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised
+from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised, with_outcomes
 from gaecli.records import dataclass
 from gaecli.rollouts import Block
 from gaecli.setting_fields import setting_flag
@@ -25,6 +26,9 @@ from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan, plan_streams
 
 R = TypeVar("R")
+
+#: What makes rewards of success.
+SUCCESS_SETTINGS = ("success_column", "success_reward", "failure_cost", "success_at")
 
 #: (file of the stream, first row, block, what it is told about its surroundings) -> anything.
 Look = Callable[[int, int, Settled, Carry], R]
@@ -34,7 +38,13 @@ STORE_SHARE = 0.4
 
 
 #: Settings of how files are read, whatever is computed of them.
-_OF_FILES = ("layout", "columns", "join", "on_nan", "done_at")
+_OF_FILES = ("layout", "token_column", "columns", "join", "on_nan", "done_at", *SUCCESS_SETTINGS)
+
+
+class Tried(Protocol):
+    """Gives what the call gives, or None and makes a note of why the stream is left out."""
+
+    def __call__(self, plan: StreamPlan, look: Callable[[], Any]) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +63,36 @@ def read_stream(
     estimator: Estimator | None = None,
     block_rows: int | None = None,
     number: int = 0,
+    longest_episode: int = 0,
 ) -> SettledStream:
-    """Open and summarise one stream. Blocks come one after the other, in order, in this thread."""
-    return settled(open_stream(plan, settings, memory_bytes, number=number, block_rows=block_rows), estimator)
+    """Open and summarise one stream. Blocks come one after the other, in order, in this thread.
+
+    `longest_episode`: of other streams, where success makes the rewards.
+    """
+    opened = open_stream(plan, settings, memory_bytes, number=number, block_rows=block_rows)
+    return settled(replace(opened, longest_episode=longest_episode), estimator)
+
+
+def longest_episode(plans: Sequence[StreamPlan], settings: Settings, memory_bytes: int, tried: Tried) -> int:
+    """Steps of the longest one of all streams, where success makes the rewards by it; else 0."""
+    if settings.success_column is None or len(plans) < 2:
+        return 0
+
+    def look(plan: StreamPlan) -> int:
+        opened = open_stream(plan, settings, memory_bytes)
+        return with_outcomes(opened, RunContext.plain(_plain_estimator(settings), 0)).longest_episode
+
+    found = [tried(plan, partial(look, plan)) for plan in plans]
+    return max((longest for longest in found if longest is not None), default=0)
+
+
+def _plain_estimator(settings: Settings) -> Estimator:
+    return make_estimator(settings, choose_device("auto", 0))
 
 
 def settled(opened: OpenStream, estimator: Estimator | None = None) -> SettledStream:
     """Summarise what is open."""
-    estimator = estimator or make_estimator(opened.settings, choose_device("auto", 0))
+    estimator = estimator or _plain_estimator(opened.settings)
     context = RunContext.plain(estimator, int(opened.memory_bytes * STORE_SHARE))
     return SettledStream(summarised(opened, context), context)
 
@@ -71,13 +103,14 @@ def with_lane_ends(prepared: Block, carry: Carry, gamma: float) -> Block:
     What flows into a lane that ends is γ V(s') and nothing else.
     """
     last = prepared.lanes.stops - 1
-    is_known = prepared.cuts[last] & ~prepared.terminated[last] & (carry.inflow != 0)
+    inflow = carry.as_read.inflow
+    is_known = prepared.cuts[last] & ~prepared.terminated[last] & (inflow != 0)
     if not is_known.any() or gamma == 0:
         return prepared
     next_values = np.full(prepared.num_steps, np.nan)
     if prepared.next_values is not None:
         next_values[:] = prepared.next_values
-    next_values[last[is_known]] = carry.inflow[is_known] / gamma
+    next_values[last[is_known]] = inflow[is_known] / gamma
     return replace(prepared, next_values=next_values)
 
 

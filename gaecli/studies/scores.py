@@ -14,7 +14,7 @@ from gaecli.rollouts import BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.column import Against
-from gaecli.studies.final_numbers import finisher, grouping_of
+from gaecli.studies.final_numbers import Grouping, finisher, grouping_of
 from gaecli.studies.reading import read_stream
 
 #: Rows of a block: groups reach over all of them anyway.
@@ -30,8 +30,10 @@ class ScoredCells:
     #: From 0; -1 where no step is.
     groups: IndexArray
     rows: IndexArray
-    #: The last cell of a trajectory, at which it counts.
+    #: The last cell of a trajectory.
     is_last: BoolArray
+    #: Where a trajectory enters mean and spread: at its last cell, and of samples of one rollout at one of them.
+    enters: BoolArray
     num_groups: int
 
     @property
@@ -43,18 +45,17 @@ def scored_cells(plan: StreamPlan, settings: Settings, memory_bytes: int) -> Sco
     """`settings` name an estimator of scores, and what groups them."""
     reading = read_stream(plan, settings, memory_bytes, block_rows=_ROWS_PER_BLOCK)
     sizes = [sum(unit.num_cells for unit in opened.units) for opened in reading.stream.files]
-    known: dict[Hashable, int] = {}
-    parts: list[tuple[FloatArray, IndexArray, IndexArray, BoolArray]] = []
+    groups, rollouts = _Numbered(), _Numbered()
+    parts: list[tuple[FloatArray, IndexArray, IndexArray, IndexArray, BoolArray]] = []
 
     def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
         block, place = settled.block, settled.block.placement
         steps = np.arange(block.num_steps)
-        grouping = grouping_of(settled, settings)
-        codes = np.zeros(block.num_steps, np.int64)
-        if grouping is not None:
-            numbers = np.array([known.setdefault(label, len(known)) for label in grouping.labels], np.int64)
-            codes = numbers[grouping.codes]
+        codes = groups.of(grouping_of(settled, settings.group_columns), block.num_steps)
+        samples = rollouts.of(grouping_of(settled, settings.sample_columns), block.num_steps)
         scores = settled.advantages.astype(np.float64)
+        if settled.unscored is not None:  # compared with none
+            codes = np.where(settled.unscored, groups.alone(settled.unscored), codes)
         if settled.estimated is not None:
             scores = np.where(settled.estimated, scores, np.nan)
             codes = np.where(settled.estimated, codes, -1)
@@ -66,6 +67,7 @@ def scored_cells(plan: StreamPlan, settings: Settings, memory_bytes: int) -> Sco
                 place.to_rows(scores, np.nan),
                 place.to_rows(codes, -1),
                 place.to_rows(rows, -1),
+                place.to_rows(samples, -1),
                 place.to_rows(is_last, False),
             )
         )
@@ -74,8 +76,45 @@ def scored_cells(plan: StreamPlan, settings: Settings, memory_bytes: int) -> Sco
         pass
     if not parts:
         raise DataError(f"`{plan.paths[0]}` has no rows: there is nothing to verify")
-    scores, codes, rows, is_last = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return ScoredCells(scores, codes, rows, is_last, max(len(known), 1))
+    scores, codes, rows, samples, is_last = (np.concatenate(column) for column in zip(*parts, strict=True))
+    enters = _first_of_each(samples, is_last) if settings.sample_columns else is_last
+    return ScoredCells(scores, codes, rows, is_last, enters, max(groups.count, 1))
+
+
+class _Numbered:
+    """Labels of all blocks, each with a number from 0."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._known: dict[Hashable, int] = {}
+
+    def of(self, grouping: Grouping | None, num_steps: int) -> IndexArray:
+        """[N] all of them 0 where nothing is grouped."""
+        if grouping is None:
+            self.count = max(self.count, 1)
+            return np.zeros(num_steps, np.int64)
+        numbers = np.array([self._number(label) for label in grouping.labels], np.int64)
+        result: IndexArray = numbers[grouping.codes]
+        return result
+
+    def alone(self, chosen: BoolArray) -> IndexArray:
+        """[N] a number of its own for each of these steps."""
+        numbers: IndexArray = self.count - 1 + np.cumsum(chosen)
+        self.count += int(np.count_nonzero(chosen))
+        return numbers
+
+    def _number(self, label: Hashable) -> int:
+        if label not in self._known:
+            self._known[label] = self.count
+            self.count += 1
+        return self._known[label]
+
+
+def _first_of_each(samples: IndexArray, is_last: BoolArray) -> BoolArray:
+    chosen = np.flatnonzero(is_last)
+    found = np.zeros(len(is_last), np.bool_)
+    found[chosen[np.unique(samples[chosen], return_index=True)[1]]] = True
+    return found
 
 
 def written_numbers(plan: StreamPlan, settings: Settings, memory_bytes: int) -> FloatArray:

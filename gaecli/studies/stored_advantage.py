@@ -12,7 +12,7 @@ from gaecli.estimators.normalization import NormRule
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.stored import own_entries
 from gaecli.moments import Moments
-from gaecli.results import StoredAdvantage
+from gaecli.results import NormalizedNumber, StoredAdvantage
 from gaecli.studies.locate import Place
 from gaecli.studies.reading import SettledStream
 
@@ -38,12 +38,16 @@ _DECISIVE = (
     "on_nan",
     *OPTIONAL,
 )
+#: That say how it is normalised.
+_OF_NORMALIZATION = ("normalize", "normalize_by", "norm_ddof", "norm_eps", "norm_floor")
 #: And one that is a normalisation over groups.
 _OF_GROUPS = ("norm_ddof", "norm_eps", "norm_floor")
 
 
-def stored_advantage(reading: SettledStream, place: Place, advantage: float) -> StoredAdvantage | None:
-    """`advantage` is that of this command, before normalisation."""
+def stored_advantage(
+    reading: SettledStream, place: Place, advantage: float, normalized: NormalizedNumber | None
+) -> StoredAdvantage | None:
+    """`advantage` is that of this command before normalisation, `normalized` what becomes of it here, if so."""
     opened = reading.stream.files[place.file]
     settings = reading.stream.settings
     name = settings.output_columns[0]
@@ -60,7 +64,25 @@ def stored_advantage(reading: SettledStream, place: Place, advantage: float) -> 
     differing = {key: theirs.get(key) for key in decisive if theirs.get(key, ours[key]) != ours[key]}
     value = _cell(opened.file, name, place)
     expected = None if differing else _normalized(advantage, theirs, entry)
+    if expected is None and not differing and normalized is not None:
+        as_theirs = all(theirs.get(name) == ours[name] for name in _OF_NORMALIZATION)
+        expected = _by_group(advantage, normalized, entry) if as_theirs else None
     return StoredAdvantage(name, value, expected, differing)
+
+
+def _by_group(advantage: float, normalized: NormalizedNumber, entry: Mapping[str, Any]) -> float | None:
+    """As that run normalised the group of the row, which may have had rows of other inputs."""
+    if normalized.column is None:
+        return normalized.written
+    rule = NormRule(normalized.ddof, normalized.eps, normalized.floor)
+    return next(
+        (
+            _with_constants(advantage, rule, group)
+            for group in entry.get("normalization") or ()
+            if group.get("group") == normalized.label
+        ),
+        None,
+    )
 
 
 def _normalized(advantage: float, theirs: Mapping[str, Any], entry: Mapping[str, Any]) -> float | None:
@@ -70,10 +92,13 @@ def _normalized(advantage: float, theirs: Mapping[str, Any], entry: Mapping[str,
     groups = entry.get("normalization")
     if entry.get("num_groups") != 1 or not isinstance(groups, list) or not groups:
         return None
-    ddof, count = int(theirs["norm_ddof"]), int(groups[0]["count"])
-    mean, std = float(groups[0]["mean"]), float(groups[0]["std"])
-    rule = NormRule(ddof, float(theirs["norm_eps"]), theirs["norm_floor"])
-    constants = rule.constants(Moments(count, mean, std * std * (count - ddof)))
+    rule = NormRule(int(theirs["norm_ddof"]), float(theirs["norm_eps"]), theirs["norm_floor"])
+    return _with_constants(advantage, rule, groups[0])
+
+
+def _with_constants(advantage: float, rule: NormRule, group: Mapping[str, Any]) -> float:
+    count, mean, std = int(group["count"]), float(group["mean"]), float(group["std"])
+    constants = rule.constants(Moments(count, mean, std * std * (count - rule.ddof)))
     return (advantage - constants.mean) * constants.scale
 
 

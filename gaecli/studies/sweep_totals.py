@@ -8,6 +8,7 @@ from dataclasses import field
 
 import numpy as np
 
+from gaecli.decay_settings import FAMILIES
 from gaecli.moments import Moments
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
@@ -38,12 +39,15 @@ class PointTotal:
         *,
         is_return: bool,
         base: FloatArray | None = None,
+        own_returns: FloatArray | None = None,
     ) -> PointTotal:
-        """`values`: V, if there is one. `base`: the numbers under λ = 1."""
+        """`values`: V, if there is one. `base`: the numbers under λ = 1. `own_returns`: where they are not A + V."""
         numbers = Moments.of(counted)
         errors, returns = Moments(), Moments()
         if values is not None and is_return:
             errors, returns = Moments.of(counted - values), numbers
+        elif values is not None and own_returns is not None:
+            errors, returns = Moments.of(own_returns - values), Moments.of(own_returns)
         elif values is not None:
             errors, returns = numbers, Moments.of(counted + values)
         return cls(
@@ -67,11 +71,19 @@ class PointTotal:
 
 
 def values_that_count(settled: Settled) -> FloatArray | None:
-    """V of the steps that count."""
-    if not settled.block.has_values:
+    """V of the steps that count; what that of one stream of rewards explains says nothing of another."""
+    if not settled.block.has_values or settled.streams:
         return None
     values: FloatArray = settled.counted(settled.prepared.values).astype(np.float64)
     return values
+
+
+def own_returns_that_count(settled: Settled) -> FloatArray | None:
+    """Returns that are not A + V."""
+    if not settled.has_own_returns:
+        return None
+    returns: FloatArray = settled.counted(settled.returns).astype(np.float64)
+    return returns
 
 
 def _squared_sum(one: FloatArray, other: FloatArray) -> float:
@@ -86,7 +98,7 @@ def sweep_point(
     count = total.numbers.count
     spread = None if base_index is None else totals[base_index].numbers.std(1)
     return SweepPoint(
-        gamma=settings.gamma if settings.uses("gamma") else None,
+        gamma=settings.gamma if (points.gammas if points.is_grid else _has_one(settings, "gamma")) else None,
         lam=settings.lam if points.lams else None,
         mean=total.numbers.mean if count else None,
         std=total.numbers.std(1),
@@ -103,7 +115,16 @@ def sweep_point(
     )
 
 
+def _has_one(settings: Settings, name: str) -> bool:
+    """One γ, or one λ, for all steps."""
+    others = (getattr(settings, other) for other in FAMILIES[name])
+    return settings.uses(name) and not settings.stream and all(other is None for other in others)
+
+
 def _horizon(settings: Settings) -> float | None:
+    is_one = _has_one(settings, "gamma") and (not settings.uses("lam") or _has_one(settings, "lam"))
+    if not is_one or settings.turn_gamma is not None:
+        return None
     lams = {"mc": 1.0, "td0": 0.0}
     if settings.uses("lam") or settings.estimator in lams:
         return effective_horizon(settings.gamma, lams.get(settings.estimator, settings.lam))

@@ -25,6 +25,7 @@ _COUNTS = ("dropped_episodes", "dropped_steps", "unestimated_steps", "local_grou
 #: Stored where there are any: of scores, labels, rewards out of success, units, and several streams of rewards.
 _OPTIONAL = (
     "unscored",
+    "scored_as_zero",
     "labelled",
     "positive",
     "forced",

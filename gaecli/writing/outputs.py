@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from gaecli.datasets.base import DataSet, NewColumns
 from gaecli.formats.base import FileWriter, WritePlan, item_types
 from gaecli.formats.stored import own_columns
+from gaecli.label_settings import LANGUAGE
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.column_builder import output_dtypes
-from gaecli.pipeline.group_tables import Constants
+from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.stream import SummarisedStream
@@ -41,6 +42,7 @@ from gaecli.writing.data_set_copies import (
 from gaecli.writing.provenance import digest_of
 from gaecli.writing.targets import (
     Target,
+    check_language,
     check_output_names,
     check_target,
     plan_targets,
@@ -283,6 +285,7 @@ class Outputs:
         file, roles = opened.file, opened.layout.roles
         target = self.targets[file.path]
         check_output_names(file, roles, self.settings)
+        check_language(file, plan, self.settings, sidecar=self.options.sidecar)
         own: list[str] = []
         foreign: list[str] = []
         if not self.options.sidecar:
@@ -313,6 +316,8 @@ class Outputs:
             own_columns=output.own,
             drop_columns=output.foreign,
             kept_own_columns=[name for name in own_columns(file.provenance) if name not in new_names],
+            is_language=LANGUAGE in new_names,
+            replaces_labels=self.options.overwrite,
         )
         return NewFilePlan(temporary, plan, self.rows_per_block, self.options.sidecar, output.keys)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.stored import columns_of, own_columns, own_entries
+from gaecli.formats.wrapped import WrappedFile
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.group_facts import GroupFacts, StageFacts
 from gaecli.settings import Settings
@@ -141,6 +142,15 @@ def source_of(file: RolloutFile, *, in_place: bool) -> str:
     """What the output depends on of its input. Elsewhere than in the input itself, time tells as well."""
     size, modified_ns, _ = file.identity
     return payload_of(file) if in_place else f"{payload_of(file)}:{size}:{modified_ns}"
+
+
+def inputs_of(files: Sequence[RolloutFile]) -> str:
+    """Fingerprint of all files that their numbers depend on; empty where each is a matter of one file alone."""
+    found = [file.told_beside for file in files if isinstance(file, WrappedFile)]
+    beside = [one for one in dict.fromkeys(found) if one is not None]
+    if len(files) < 2 and not beside:
+        return ""
+    return combined_fingerprint([*(payload_of(file) for file in files), *beside])
 
 
 def combined_fingerprint(fingerprints: Sequence[str]) -> str:

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gaecli.columns import Roles
+from gaecli.datasets.lerobot import LeRobot
 from gaecli.datasets.tables import refuse_targets
 from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import format_of, is_file_suffix, open_file, suffix_format
 from gaecli.formats.stored import own_columns
+from gaecli.label_settings import LANGUAGE
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan
@@ -101,12 +103,14 @@ def replaced_columns(
     own = set(own_columns(file.provenance))
     present = [name for name in settings.output_columns if name in file.columns]
     foreign = [name for name in present if name not in own]
-    if foreign and not overwrite:
-        flag = settings.output_flag(foreign[0])
+    # Of this column what others wrote is kept, and the writer asks where labels of others are in it.
+    refused = [name for name in foreign if name != LANGUAGE or settings.label_type != "language"]
+    if refused and not overwrite:
+        flag = settings.output_flag(refused[0])
         is_number = flag in ("--advantage-column", "--return-column")
-        asked = f"`gae verify {file.path} --against {foreign[0]}` tells what made it; " if is_number else ""
+        asked = f"`gae verify {file.path} --against {refused[0]}` tells what made it; " if is_number else ""
         raise UsageError(
-            f"`{file.path}` has a column `{foreign[0]}` already, which carries no mark of gaecli's",
+            f"`{file.path}` has a column `{refused[0]}` already, which carries no mark of gaecli's",
             hint=f"{asked}pass `--overwrite` to replace it, or write under another name with `{flag}`",
         )
     return [name for name in present if name in own], foreign
@@ -128,6 +132,22 @@ def check_output_names(file: RolloutFile, roles: Roles, settings: Settings) -> N
                 f"`{name}` is the {used[name]}: the result cannot take its place",
                 hint=f"write under another name with `{settings.output_flag(name)}`",
             )
+
+
+def check_language(file: RolloutFile, plan: StreamPlan, settings: Settings, *, sidecar: bool) -> None:
+    """Rows of LeRobot's language column go into the data files of its sets, and nowhere else."""
+    if settings.labelling is None or settings.label_type != "language":
+        return
+    if sidecar:
+        raise UsageError(
+            f"`--label-type language` adds rows to `{LANGUAGE}` of the data files, which a sidecar leaves alone",
+            hint="drop `--sidecar`, or take `--label-type text`",
+        )
+    if not isinstance(plan.openers.get(file.path), LeRobot) or file.format_name != "parquet":
+        raise UsageError(
+            f"`--label-type language` writes `{LANGUAGE}` of a LeRobot set, and `{file.path}` is of none",
+            hint="take `--label-type text` for a column of texts",
+        )
 
 
 def check_target(target: Target, places: Places) -> None:

@@ -6,21 +6,22 @@ It is carried out in one place, so that no rows come back; whoever asked for it 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaecli.engines.base import CarryOut, run_here
 from gaecli.formats.base import FileWriter, SidecarWriter, WritePlan, record_of
 from gaecli.pipeline.apply import Totals
+from gaecli.pipeline.block_stages import FilePlace
 from gaecli.pipeline.group_facts import facts_of
-from gaecli.pipeline.group_tables import Constants
-from gaecli.pipeline.groups import FilePlace
+from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import FileSource, OpenFile
 from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.tasks import Carries, FinishedBlock, FinishUnit
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
+from gaecli.storage.new_file import sync_file, temporary_beside
 from gaecli.writing.provenance import make_provenance, source_of
 
 if TYPE_CHECKING:
@@ -91,7 +92,11 @@ class WriteFile:
         yield self
 
     def carry_out(self, worker: Worker, run: CarryOut[Worker, FinishedBlock]) -> list[Written]:
-        writer = None if self.new_file is None else begun(worker, self.inputs[0].source, self.new_file)
+        plan = self.new_file
+        if plan is not None and not worker.is_here:
+            # A try that was given up for lost may be at work still: each has a file of its own until it is whole.
+            plan = replace(plan, temporary=temporary_beside(plan.temporary))
+        writer = None if plan is None else begun(worker, self.inputs[0].source, plan)
         try:
             totals = [self._applied(one, writer, worker, run) for one in self.inputs]
             if writer is None or self.facts is None:
@@ -99,6 +104,9 @@ class WriteFile:
             provenance = self._provenance(self.facts, worker, totals)
             with worker.clock("write"):
                 writer.finish(provenance)
+                if plan is not None and self.new_file is not None and plan is not self.new_file:
+                    sync_file(plan.temporary)
+                    plan.temporary.replace(self.new_file.temporary)
         except BaseException:
             if writer is not None:
                 writer.abort()

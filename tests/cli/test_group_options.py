@@ -47,12 +47,14 @@ def test_a_log_of_responses_gets_its_advantages(run_gae: Callable[..., Any], com
         ("dr-grpo", "score - mean"),
         ("rloo", "score - mean of the others"),
         ("max-rl", "(score - mean) / mean"),
+        ("max-rl --group-eps 1e-6", "(score - mean) / (mean + 1e-6)"),
+        ("passk --singleton zero --scale-rewards none", "best score - the next one"),
     ],
 )
 def test_the_summary_says_by_which_formula(
     run_gae: Callable[..., Any], completions: Path, estimator: str, words: str
 ) -> None:
-    result = run_gae("compute", completions, *OPTIONS, "--estimator", estimator, "--dry-run")
+    result = run_gae("compute", completions, *OPTIONS, "--estimator", *estimator.split(), "--dry-run")
     line = next(line for line in result.stdout.replace("−", "-").splitlines() if line.startswith("baseline"))
     assert line.split("·")[1].strip() == words
     assert "ddof" not in line

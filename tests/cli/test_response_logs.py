@@ -129,7 +129,8 @@ def test_the_command_of_the_hint_computes_what_the_library_does(
     assert f"looks like {LOGS[name][3]}" in error.message
     assert path.read_bytes() == before
     command = command_in(error.hint)
-    assert ("--layout" in command) == name.startswith(("skyrl", "verifiers"))  # only where it is asked for
+    # Only where it is asked for, or where lists of tokens stand beside advantages of responses.
+    assert ("--layout" in command) == name.startswith(("skyrl", "verifiers", "open_instruct"))
     result = run_gae(*command)
     assert result.returncode == 0, result.stderr
     column = (

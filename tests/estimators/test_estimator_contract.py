@@ -90,6 +90,7 @@ def compared(score: float, group: list[float], name: str) -> float:
         "dr-grpo": score - mean,
         "rloo": score - (sum(group) - score) / (len(group) - 1),
         "max-rl": (score - mean) / mean if mean > 0 else 0.0,
+        "passk": max(score - sorted(group)[-2], 0.0) / (std + 1e-8),
     }[name]
 
 
@@ -108,7 +109,7 @@ def beside_the_group(given: Rollout, name: str) -> np.ndarray:
     lengths = [steps.stop - steps.start for _, steps in trajectories]
     if name == "grpo-loo":
         return left_out(given)
-    plain = name if name in ("grpo", "dr-grpo", "rloo", "max-rl") else "dr-grpo"
+    plain = name if name in ("grpo", "dr-grpo", "rloo", "max-rl", "passk") else "dr-grpo"
     batch_mean = sum(scores) / len(scores)
     batch_std = (sum((score - batch_mean) ** 2 for score in scores) / (len(scores) - 1)) ** 0.5
     made = []
@@ -260,6 +261,8 @@ def settings_of(kind: EstimatorKind) -> dict[str, object]:
     if kind.name == "gdpo":
         found["rewards"] = {"reward": 1.0, "bonus": 0.5}
     found |= {name: given for name, given in kind.defaults.items() if name == "normalize"}
+    if "singleton" in kind.defaults:
+        found["singleton"] = "zero"
     return found if "n_steps" in kind.unused else {**found, "n_steps": N_STEPS}
 
 

@@ -52,6 +52,9 @@ def by_hand(
             found.append((score - mean) / (std + eps))
         elif estimator == "rloo":
             found.append(score - (sum(group) - score) / (len(group) - 1))
+        elif estimator == "passk":
+            std = (sum((other - mean) ** 2 for other in group) / (len(group) - ddof)) ** 0.5
+            found.append(max(score - sorted(group)[-2], 0.0) / (std + eps))
         elif estimator == "max-rl":
             found.append((score - mean) / mean if mean > 0 else 0.0)
         else:
@@ -59,7 +62,7 @@ def by_hand(
     return found
 
 
-@pytest.mark.parametrize("estimator", ["grpo", "dr-grpo", "rloo", "max-rl"])
+@pytest.mark.parametrize("estimator", ["grpo", "dr-grpo", "rloo", "max-rl", "passk"])
 @pytest.mark.parametrize("block_rows", [1, 2, 1000])
 def test_groups_are_those_of_all_files_however_they_are_cut(
     tmp_path: Path, estimator: str, block_rows: int

@@ -213,6 +213,18 @@ class TestMissingRewards:
         assert [(note.code, note.count) for note in summary.warnings] == [("unscored", 1)]
         assert summary.columns["advantage"].count == 3
 
+    @pytest.mark.parametrize("how", [{"unscored": "counted"}, {"preset": "ms-swift"}])
+    def test_or_counts_as_0_which_is_told(self, tmp_path: Path, how: dict[str, str]) -> None:
+        """1 0 0 0.5 is what is compared, also in a second run that computes nothing."""
+        path = write(tmp_path / "r.parquet", prompt=["p"] * 4, reward=[1.0, None, 0.0, 0.5])
+        for status in ("written", "up to date"):
+            with small_blocks(1, dtype=np.float64):
+                summary = gaecli.compute(path, estimator="dr-grpo", group_column="prompt", **how)
+            assert summary.files[0].status == status
+            assert pq.read_table(path)["advantage"].to_pylist() == [0.625, -0.375, -0.375, 0.125]
+            assert [(note.code, note.count) for note in summary.warnings] == [("scored-as-zero", 1)]
+            assert summary.columns["advantage"].count == 4
+
     def test_it_stays_out_of_what_follows(self, tmp_path: Path) -> None:
         path = write(tmp_path / "r.parquet", prompt=["p"] * 4, reward=[1.0, None, 0.0, 5.0])
         found = run(path, 2, unscored="zero", normalize="all", norm_ddof=0, norm_eps=0.0)

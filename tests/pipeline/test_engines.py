@@ -38,7 +38,8 @@ from gaecli.summary import Seconds, Summary
 
 __all__ = ["pickling"]
 
-NAMES = [*ENGINES, "pickling"]
+#: Those of a cluster need one: `tests/engines/`.
+NAMES = [*(name for name, kind in ENGINES.items() if kind.is_here), "pickling"]
 ROWS = 72
 
 
@@ -355,6 +356,7 @@ NOTES: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
     "dropped-episodes": ((2, 50), ()),
     "flat-groups": ((2, 1), ()),
     "no-lengths": ((2,), ("len",)),
+    "scored-as-zero": ((2,), ()),
     "unscored": ((2,), ()),
     "flag-never-set": ((2000, 3), ("`done` is never set",)),
     "preset-early-ends": ((2,), ("agilerl",)),

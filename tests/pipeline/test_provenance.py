@@ -12,6 +12,9 @@ import pytest
 
 import gaecli
 from gaecli.errors import UsageError
+from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
+from gaecli.presets import ALL_PRESETS
+from gaecli.presets.groups import SCORE_RULES
 from gaecli.settings import Settings
 from gaecli.writing.provenance import is_up_to_date
 
@@ -123,3 +126,60 @@ def test_a_sidecar_has_no_columns_of_the_file_to_be_taken_for(path):
     pq.write_table(table.append_column("Advantage", table["reward"]), path)
     summary = gaecli.compute(path, sidecar=True)
     assert not [note for note in summary.warnings if note.code == "names-alike"]
+
+
+#: What an estimator cannot do without: settings, in columns that `whole_table` has.
+NEEDED = {
+    "n_steps": 2,
+    "group_column": "group",
+    "state_column": "state",
+    "baseline_column": "greedy",
+    "rewards": {"reward": 1.0, "greedy": 0.5},
+}
+
+
+def needed(kind: EstimatorKind) -> dict[str, object]:
+    asked = {name: value for name, value in NEEDED.items() if name != "rewards" or kind.name == "gdpo"}
+    given = {name: value for name, value in asked.items() if kind.uses(name)}
+    columns = {role: role for role in ("log_prob", "behaviour_log_prob") if role in kind.own_roles}
+    return {**given, "columns": columns} if columns else given
+
+
+def again(settings: Settings) -> Settings:
+    """Of what a file would keep of them."""
+    given = json.loads(json.dumps(settings.to_dict()))
+    return Settings.from_preset(given.pop("preset"), **given)
+
+
+@pytest.mark.parametrize("preset", ALL_PRESETS)
+def test_what_is_kept_of_settings_makes_the_same_settings(preset):
+    """Of every estimator that the library has, with its own rules and with others in their place."""
+    only_scores = ALL_PRESETS[preset].only_scores
+    kinds = [kind for kind in ESTIMATORS.values() if not only_scores or kind.name in SCORE_RULES[preset]]
+    for kind in kinds:
+        settings = Settings.from_preset(preset, estimator=kind.name, **needed(kind))
+        assert again(settings) == settings, kind.name
+        assert not settings.to_dict().keys() & set(kind.unused)
+        if kind.uses("gamma"):
+            assert again(settings.replace(gamma=0.5)) == settings.replace(gamma=0.5), kind.name
+
+
+def whole_table() -> pa.Table:
+    rng = np.random.default_rng(5)
+    numbers = {name: rng.normal(size=12) for name in ("reward", "value", "q", "greedy")}
+    policies = {name: -rng.random(12) for name in ("log_prob", "behaviour_log_prob")}
+    ends = np.tile([False, False, True], 4)
+    keys = {"episode_id": np.repeat(range(4), 3), "group": np.repeat([0, 1], 6), "state": np.tile([0, 1], 6)}
+    return pa.table({**keys, **numbers, **policies, "terminated": ends})
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS.values(), ids=lambda kind: kind.name)
+def test_the_settings_in_a_file_are_those_of_the_same_run(tmp_path, kind):
+    path = tmp_path / "r.parquet"
+    pq.write_table(whole_table(), path)
+    assert status(path, estimator=kind.name, **needed(kind)) == "written"
+    kept, written = json.loads(pq.read_metadata(path).metadata[b"gaecli"])["settings"], pq.read_table(path)
+    assert status(path, **kept) == "up to date"
+    pq.write_table(whole_table(), path)
+    assert status(path, **kept) == "written"
+    assert pq.read_table(path).equals(written)

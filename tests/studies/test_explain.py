@@ -171,11 +171,6 @@ def test_a_preset_cuts_as_it_does(two_episodes):
     assert found.delta_sum == pytest.approx(float(exact_parts(REWARDS[:5], VALUES[:5], 0)[-1]), rel=1e-14)
 
 
-def test_another_recursion_is_refused(two_episodes):
-    with pytest.raises(UsageError, match="finite-horizon"):
-        explain(two_episodes, StepQuery(row=0), Settings.from_preset("finite-horizon"))
-
-
 def test_top_keeps_the_largest_contributions_in_order_of_time(two_episodes):
     every = explain(two_episodes, StepQuery(row=0), EXACT)
     top = explain(two_episodes, StepQuery(row=0), EXACT, top=2)

@@ -24,9 +24,11 @@ from gaecli.results import Derivation, Explanation
 #: Those that have an equation here. All others show what goes in.
 DERIVED = (
     *("mc", "n-step", "grpo", "grpo-batch", "grpo-loo", "dr-grpo", "rloo", "max-rl", "opo", "gpg", "gdpo"),
-    *("rf++-baseline", "flash-reinforce"),
+    *("rf++-baseline", "flash-reinforce", "passk"),
+    *("vtrace", "retrace", "q-lambda", "tree-backup", "upgo"),
 )
-
+#: What is written of them is normalised where nothing is said.
+NORMALISED = ("gdpo", "rf++", "rf++-baseline")
 
 KINDS = [*ESTIMATORS.values(), toy_estimator.KIND]
 #: Each estimator in one layout by turns, and one of each family in all of them.
@@ -64,10 +66,13 @@ def test_what_is_explained_is_what_compute_writes(
         found, [(1, 1), (1, 6)] if layout == "long" else [(1, 1), (2, _second(layout))], strict=True
     ):
         if isinstance(one, Explanation):
-            numbers = [one.recursion, one.mixture, one.delta_sum]
+            numbers = [one.written, one.mixture, one.delta_sum]
         else:
             assert (one.equation is not None) == (kind.name in DERIVED)
-            numbers = [one.computed] if one.derived is None else [one.computed, one.derived]
+            assert (one.normalized is not None) == (kind.name in NORMALISED)
+            numbers = [one.written, one.outputs[kind.outputs[0]]]
+            if one.derived is not None:
+                assert one.derived == pytest.approx(one.computed, rel=1e-12, abs=1e-12)
         np.testing.assert_allclose(numbers, written[env, t], rtol=2e-6, atol=1e-6)  # float32 columns
 
 
@@ -168,6 +173,18 @@ def test_a_baseline_shows_the_scores_of_the_group_and_what_is_made_of_them(
     assert found.computed == pytest.approx(advantage, rel=1e-12)
 
 
+@pytest.mark.parametrize(("row", "advantage"), [(7, 3 / (3**0.5 + 1e-6)), (5, 0.0), (0, 0.0)])
+def test_the_best_of_a_group_is_shown_beside_the_next_one(prompts: Path, row: int, advantage: float) -> None:
+    how = {"preset": "verl", "estimator": "passk", "group_column": "prompt"}
+    with pytest.raises(DataError, match="single trajectory") as caught:
+        explained(prompts, row, **how)
+    assert "raw" not in str(caught.value.hint)
+    found = explained(prompts, row, **how, singleton="zero")
+    assert found.equation == "A = (s - second of the best) / (std + ε)"
+    assert found.derived == pytest.approx(advantage, rel=1e-12)
+    assert found.computed == pytest.approx(advantage, rel=1e-12)
+
+
 def test_a_score_of_several_steps_is_added_up_first(tmp_path: Path) -> None:
     path = tmp_path / "steps.parquet"
     ends = [False, True, True, False, False, True]
@@ -245,13 +262,13 @@ def test_several_rewards_are_explained_one_by_one(tmp_path: Path) -> None:
     sums = [scaled(first, row) + 0.5 * scaled(second, row) for row in range(5)]
     rewards = {"acc": 1.0, "fmt": 0.5}
     found = explained(path, 3, preset="trl", estimator="gdpo", group_column="prompt", rewards=rewards)
-    *_, baseline, normalisation = found.tables
+    *_, baseline = found.tables
     assert [line["contribution"] for line in baseline.lines] == pytest.approx(
         [scaled(first, 3), 0.5 * scaled(second, 3)]
     )
-    assert baseline.total == pytest.approx(sums[3])
+    assert (baseline.total, found.derived, found.computed) == pytest.approx((sums[3],) * 3)
     exact = (sums[3] - np.mean(sums)) / (np.std(sums, ddof=1) + 1e-4)
-    assert (normalisation.total, found.derived, found.computed) == pytest.approx((exact,) * 3)
+    assert found.written == pytest.approx(exact)
 
 
 def test_a_group_of_split_rollouts_is_not_described_by_its_rows(tmp_path):

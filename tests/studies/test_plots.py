@@ -204,6 +204,16 @@ class TestFiles:
             plots.plot_sweep(found, str(tmp_path / "sweep.png"), "std")
             assert (tmp_path / "sweep.png").stat().st_size > 5_000
 
+    @pytest.mark.parametrize("flags", [("--lam", "0.5,1"), ("--preset", "sb3,brax")])
+    def test_every_input_of_a_sweep_is_on_the_page(self, sample_data, tmp_path, flags):
+        paths = [sample_data / "cartpole.parquet", sample_data / "pendulum.parquet"]
+        result = called("sweep", *paths, *flags, "--plot", tmp_path / "sweep.svg", "-q")
+        assert result.exit_code == 0, result.output
+        drawing = (tmp_path / "sweep.svg").read_text()
+        ElementTree.fromstring(drawing)
+        assert all(path.name in drawing for path in paths)
+        assert all(name in drawing for name in ("sb3 gae", "brax gae")) == (flags[0] == "--preset")
+
     def test_a_place_that_cannot_be_written_is_an_error(self, tmp_path):
         with pytest.raises(FileError, match=r"nowhere/picture.png"):
             draw(tmp_path / "nowhere" / "picture.png", "title")

@@ -174,6 +174,111 @@ def test_a_file_that_fails_is_left_out_of_all_rules(tmp_path: Path) -> None:
     assert [point.std for point in found.points] == pytest.approx([0.5**0.5, 2**0.5])
 
 
+def responses(path: Path, prompts: str, scores: list[float]) -> Path:
+    table = {"prompt": list(prompts), "reward": scores, "completion": ["x"] * len(scores)}
+    pq.write_table(pa.table(table), path, row_group_size=2)
+    return path
+
+
+@pytest.fixture
+def two_logs(tmp_path: Path) -> list[Path]:
+    """Prompt b is in both."""
+    return [
+        responses(tmp_path / "a.parquet", "aabb", [1.0, 0.0, 0.5, 0.0]),
+        responses(tmp_path / "b.parquet", "bccc", [1.0, 0.0, 2.0, 0.25]),
+    ]
+
+
+RULES = {
+    "estimator": ["grpo", "rloo", "rf++-baseline"],
+    "preset": ["trl", "verl"],
+    "group_column": "prompt",
+    "join": False,
+}
+
+
+def test_columns_side_by_side_are_those_of_compute(two_logs: list[Path], tmp_path: Path) -> None:
+    """Groups over both files, and the normalisation of `rf++-baseline`; one column for each rule."""
+    found = gaecli.sweep(two_logs, output=tmp_path / "out", **RULES)
+    assert [file.output for file in found.files] == [str(tmp_path / "out" / path.name) for path in two_logs]
+    for point in found.points:
+        rule = {"preset": point.preset, "estimator": point.estimator, "group_column": "prompt"}
+        gaecli.compute(two_logs, tmp_path / point.column, join=False, **rule)
+        for path in two_logs:
+            swept = pq.read_table(tmp_path / "out" / path.name)
+            assert [name for name in swept.column_names if name.startswith("advantage")] == [
+                one.column for one in found.points
+            ]
+            single = pq.read_table(tmp_path / point.column / path.name)["advantage"].to_numpy()
+            np.testing.assert_array_equal(swept[point.column].to_numpy(), single)
+            assert swept.drop_columns([one.column for one in found.points]).equals(pq.read_table(path))
+
+
+@pytest.mark.parametrize("memory", [1 << 30, 1 << 20])
+def test_columns_of_presets_are_those_of_compute_in_blocks_of_any_size(
+    rollout, tmp_path: Path, memory: int
+) -> None:
+    out, presets = tmp_path / "out.parquet", ["brax", "skrl-2.1", "exact"]
+    gaecli.sweep(rollout[0], preset=presets, output=out, memory_bytes=memory)
+    for preset in presets:
+        single = tmp_path / f"{preset}.parquet"
+        gaecli.compute(rollout[0], single, preset=preset, normalize="none")
+        column = "advantage_gae" if preset == "exact" else f"advantage_{preset}_gae"
+        np.testing.assert_array_equal(
+            pq.read_table(out)[column].to_numpy(), pq.read_table(single)["advantage"].to_numpy()
+        )
+
+
+def test_masked_items_of_lists_have_what_compute_gives_them(tmp_path: Path) -> None:
+    """verl whitens and then fills what a mask leaves out with the number of the next token, others with null."""
+    path, out = tmp_path / "tokens.parquet", tmp_path / "out.parquet"
+    lists = {"rewards": [[0.0, 0.0, 1.0], [0.5, 0.0]], "values": [[0.1, 0.2, 0.3], [0.4, 0.5]]}
+    pq.write_table(pa.table({**lists, "response_mask": [[1, 0, 1], [0, 1]]}), path)
+    gaecli.sweep(path, preset=["exact", "nemo", "verl"], output=out)
+    for preset in ("verl", "nemo", "exact"):
+        single = tmp_path / f"{preset}.parquet"
+        gaecli.compute(path, single, preset=preset, normalize="none")
+        column = "advantage_gae" if preset == "exact" else f"advantage_{preset}_gae"
+        assert pq.read_table(out)[column].to_pylist() == pq.read_table(single)["advantage"].to_pylist()
+
+
+def test_every_input_has_points_of_its_own(two_logs: list[Path], rollout, tmp_path: Path) -> None:
+    """Of a grid those of the file alone; side by side the groups are those of all files, the figures its own."""
+    copy = tmp_path / "half.parquet"
+    pq.write_table(pq.read_table(rollout[0]).slice(0, 5_000), copy)
+    paths = [rollout[0], copy]
+    found = gaecli.sweep(paths, [0.9], [0.5, 1.0], join=False)
+    assert [one.input for one in found.inputs] == [str(path) for path in paths]
+    for path, one in zip(paths, found.inputs, strict=True):
+        alone = gaecli.sweep(path, [0.9], [0.5, 1.0])
+        assert not alone.inputs
+        assert (one.counts, list(one.points)) == (alone.counts, list(alone.points))
+    rules = gaecli.sweep(two_logs, estimator=["dr-grpo", "rloo"], group_column="prompt", join=False)
+    mean = (0.5 + 0.0 + 1.0) / 3  # of prompt b
+    by_file = [[0.5, -0.5, 0.5 - mean, -mean], [1.0 - mean, -0.75, 1.25, -0.5]]
+    for one, advantages in zip(rules.inputs, by_file, strict=True):
+        assert one.points[0].std == pytest.approx(np.std(advantages, ddof=1))
+        assert one.points[0].zero_share == pytest.approx(np.mean(np.array(advantages) == 0))
+
+
+def test_what_a_later_rule_cannot_read_is_left_out_of_all(tmp_path: Path) -> None:
+    """A time limit is a question under `ikostrikov`: the file counts under neither preset, and no copy is made."""
+    paths = []
+    for number, name in enumerate(["limit", "plain", "plainer"]):
+        random = np.random.default_rng(number)
+        last = np.arange(8) == 7
+        columns = {"reward": random.normal(size=8), "value": random.normal(size=8)}
+        table = {**columns, "terminated": last & (name != "limit"), "truncated": last & (name == "limit")}
+        paths.append(tmp_path / f"{name}.parquet")
+        pq.write_table(pa.table(table), paths[-1])
+    settings = {"preset": ["exact", "ikostrikov"], "join": False}
+    alone = gaecli.sweep(paths[1:], **settings)
+    found = gaecli.sweep(paths, output=tmp_path / "out", **settings)
+    assert [file.exit_code for file in found.files] == [2, 0, 0]
+    assert (list(found.points), found.counts) == (list(alone.points), alone.counts)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["plain.parquet", "plainer.parquet"]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

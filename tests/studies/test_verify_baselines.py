@@ -103,13 +103,13 @@ def names_of(found: Verification) -> list[str]:
             less_mean,
             [
                 *(f"{preset} dr-grpo" for preset in ("trl", "ms-swift", "openrlhf", "nemo", "slime")),
-                *("open-instruct dr-grpo", "prime-rl dr-grpo", "dr-grpo"),
+                *("prime-rl dr-grpo", "open-instruct dr-grpo", "dr-grpo"),
             ],
             "s - mean, 0 where alone",
         ),
         (
             max_rl,
-            ["prime-rl max-rl", "max-rl"],
+            ["prime-rl max-rl", "max-rl", "open-instruct max-rl"],
             "(s - mean) / mean, 0 where the mean is not positive, 0 where alone",
         ),
     ],
@@ -124,6 +124,38 @@ def test_the_rule_of_the_library_is_named_and_no_other(
     assert found.best.rule == rule
     assert found.best.columns == {"group": "prompt", "reward": "accuracy_reward"}
     assert found.best.max_error < 1e-6
+
+
+def max_rl_of_any_mean(scores: list[float]) -> list[float]:
+    mean = sum(scores) / len(scores)
+    return less_mean(scores, mean + 1e-8)
+
+
+def best_alone(scores: list[float]) -> list[float]:
+    *_, second, best = sorted(scores)
+    return [(score - second) / (std(scores, 1) + 1e-6) if score == best else 0.0 for score in scores]
+
+
+@pytest.mark.parametrize(
+    ("baseline", "names", "rule"),
+    [
+        (max_rl, ["prime-rl max-rl", "max-rl"], "(s - mean) / mean, 0 where the mean is not positive"),
+        (max_rl_of_any_mean, ["open-instruct max-rl"], "(s - mean) / (mean + 1e-8)"),
+        (best_alone, ["verl passk"], "(s - second of the best) / (std + 1e-6), ddof 1"),
+    ],
+    ids=lambda given: getattr(given, "__name__", ""),
+)
+def test_a_prompt_whose_mean_is_negative_tells_rules_apart(
+    tmp_path: Path, baseline: Baseline, names: Sequence[str], rule: str
+) -> None:
+    prompts = {
+        **{prompt: scores for prompt, scores in PROMPTS.items() if len(scores) > 1},
+        "be brief": [-2.0, 0.5, 0.0],
+    }
+    found = gaecli.verify(written(tmp_path, baseline, prompts))
+    assert found.is_reproduced
+    assert names_of(found) == names
+    assert found.best.rule == rule
 
 
 def test_what_a_file_does_not_tell_apart_is_said(tmp_path: Path) -> None:

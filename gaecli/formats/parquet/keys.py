@@ -139,7 +139,7 @@ def _with_features(text: bytes | None, gone: Collection[str], added: pa.Schema) 
     return _dumps({**document, "info": {**info, "features": {**kept, **new}}})
 
 
-def _feature(data_type: pa.DataType, list_type: str) -> dict[str, Any]:
+def _feature(data_type: pa.DataType, list_type: str) -> Any:
     """The feature of one column in the words of `datasets`.
 
     A list was a `Sequence` up to `datasets` 3 and is a `List` since 4. Version 4 and later read both, so
@@ -150,8 +150,14 @@ def _feature(data_type: pa.DataType, list_type: str) -> dict[str, Any]:
     if pa.types.is_fixed_size_list(data_type):
         inner = _feature(data_type.value_type, list_type)
         return {"feature": inner, "length": data_type.list_size, "_type": list_type}
+    if pa.types.is_list(data_type) and pa.types.is_struct(data_type.value_type) and list_type == "Sequence":
+        return [
+            _feature(data_type.value_type, list_type)
+        ]  # a `Sequence` of structs would be a struct of lists
     if pa.types.is_list(data_type):
         return {"feature": _feature(data_type.value_type, list_type), "_type": list_type}
+    if pa.types.is_struct(data_type):
+        return {field.name: _feature(field.type, list_type) for field in data_type}
     return {"dtype": _type_name(data_type), "_type": "Value"}
 
 

@@ -33,10 +33,12 @@ from gaecli.formats.base import (
     WritePlan,
 )
 from gaecli.formats.parquet.footer import encrypted, is_encrypted, read_footer
+from gaecli.formats.parquet.language import LanguageRows, language_type
 from gaecli.formats.parquet.mark import payload_fingerprint
 from gaecli.formats.parquet.splice import ParquetAppender, choose_method
 from gaecli.formats.parquet.statistics import leaf_facts
 from gaecli.formats.stored import parse_document
+from gaecli.label_settings import LANGUAGE
 
 #: Column chunks are streamed through a buffer of this size: a row group may be larger than memory.
 READ_BUFFER_BYTES = 1 << 20
@@ -188,14 +190,21 @@ class ParquetOutput:
 
     def __init__(self, source: ParquetInput, temporary: Path, plan: WritePlan) -> None:
         like_type = type_of(plan.like_column, source.schema) if plan.like_column is not None else None
+        kinds = {
+            name: output_type(pa.from_numpy_dtype(dtype), like_type)
+            for name, dtype in plan.new_columns.items()
+        }
+        self._language: LanguageRows | None = None
+        if plan.is_language:
+            kinds[LANGUAGE] = language_type(source.schema, source.path)
+            self._language = LanguageRows(
+                source.path,
+                kinds[LANGUAGE],
+                has_rows=LANGUAGE in source.schema.names,
+                replaces=plan.replaces_labels or LANGUAGE in plan.own_columns,
+            )
         self._schema = pa.schema(
-            [
-                _numbered(
-                    pa.field(name, output_type(pa.from_numpy_dtype(dtype), like_type)),
-                    plan.field_ids.get(name, ()),
-                )
-                for name, dtype in plan.new_columns.items()
-            ]
+            [_numbered(pa.field(name, kind), plan.field_ids.get(name, ())) for name, kind in kinds.items()]
         )
         self._appender = ParquetAppender(
             source.path,
@@ -209,8 +218,19 @@ class ParquetOutput:
         self._payload = self._appender.payload_fingerprint(plan.kept_own_columns)
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
-        arrays = [output_array(columns[field.name], field.type) for field in self._schema]
-        self._appender.write(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        if self._language is None:
+            arrays = [output_array(columns[field.name], field.type) for field in self._schema]
+            self._appender.write(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+            return
+        for which in self._language.pieces(len(columns[LANGUAGE].values)):
+            piece = {name: column.rows(which) for name, column in columns.items()}
+            arrays = [
+                self._language.cells(piece[field.name])
+                if field.name == LANGUAGE
+                else output_array(piece[field.name], field.type)
+                for field in self._schema
+            ]
+            self._appender.write(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
 
     def finish(self, provenance: dict[str, Any]) -> None:
         stored = {**provenance, "payload": self._payload, "payload_end": self._appender.payload_end}

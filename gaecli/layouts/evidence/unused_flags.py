@@ -92,7 +92,7 @@ def unused_flags(file: RolloutFile, layout: Layout, settings: Settings) -> tuple
     if is_answered(settings) or not layout.has_steps:
         return ()
     roles = layout.roles
-    reward = file.find(roles.names["reward"])
+    reward = file.find(layout.like_column or roles.names["reward"])
     assert reward is not None
     named = {*settings.columns.values(), *settings.stream_columns}
     known = {*_used(layout, roles), *named, *settings.output_columns}

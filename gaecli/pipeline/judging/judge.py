@@ -69,11 +69,13 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
 
 
 def _unit_notes(case: StreamEvidence) -> list[WarningNote]:
-    if case.roles.get("unit") is None:
+    name = case.roles.get("unit")
+    if name is None:
         return []
-    from gaecli.pipeline.judging.units import unit_notes
+    from gaecli.pipeline.judging.units import check_readings, unit_notes
 
-    return unit_notes(case.paths, case.summaries)
+    check_readings(name, case.paths, case.summaries, case.combined.carries)
+    return unit_notes(case.paths, case.summaries, case.combined.carries)
 
 
 def _unseen(case: StreamEvidence) -> Unseen:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
+from functools import cached_property
 
 from gaecli.records import dataclass
 from gaecli.results import BootstrapSource, Cell, DerivationTable
 from gaecli.settings import Settings
+from gaecli.studies.derivations.steps import RecursionSteps, steps_of
+from gaecli.studies.final_numbers import Finisher
 from gaecli.studies.locate import Place
 from gaecli.studies.reading import SettledStream
 from gaecli.studies.tail import Tail
@@ -25,15 +28,25 @@ class Question:
     tail: Tail
     #: Keep so many lines of a table; None: all.
     top: int | None
+    #: What becomes of the numbers of the stream, where they are compared with one another.
+    finish: Finisher
+    #: Those of one stream of rewards; None: those of the reading.
+    of_stream: Settings | None = None
+    #: What the recursion goes over where that is not the steps of the tail.
+    over: RecursionSteps | None = None
 
     @property
     def settings(self) -> Settings:
-        return self.reading.stream.settings
+        return self.reading.stream.settings if self.of_stream is None else self.of_stream
+
+    @cached_property
+    def steps(self) -> RecursionSteps:
+        return steps_of(self.tail, self.settings) if self.over is None else self.over
 
     @property
     def rows(self) -> Sequence[int | None]:
         """Of the steps of the tail; items of lists have none of their own."""
-        if self.tail.pieces[0].list_offsets is not None:
+        if self.tail.is_in_lists:
             return [None] * self.tail.num_steps
         return [int(row) for row in self.tail.rows]
 
@@ -60,7 +73,7 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class Derived:
-    """As in a `Derivation`."""
+    """As in a `Derivation`: numbers before any normalisation."""
 
     computed: float
     tables: Sequence[DerivationTable]
@@ -69,6 +82,8 @@ class Derived:
     derived: float | None = None
     bootstrap: BootstrapSource | None = None
     bootstrap_value: float | None = None
+    #: Of several streams the return of each, by output.
+    returns: Mapping[str, float] = field(default_factory=dict)
     remarks: Sequence[str] = ()
 
 

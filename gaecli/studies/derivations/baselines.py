@@ -10,15 +10,15 @@ import numpy as np
 from gaecli.estimators.baselines import divided_by, group_rule
 from gaecli.estimators.stages import BEFORE
 from gaecli.moments import Moments
+from gaecli.pipeline.block_stages import StageTerm
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.groups import StageTerm
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.results import Cell, DerivationTable
 from gaecli.settings import Settings
 from gaecli.studies.baseline_equations import equation_of, has_spread
 from gaecli.studies.derivations.base import MOST_LINES, Derived, Question
-from gaecli.studies.final_numbers import finisher, grouping_of
+from gaecli.studies.final_numbers import grouping_of
 from gaecli.studies.tail import step_at
 
 #: What is made of the score s, and of the mean of n scores.
@@ -39,21 +39,20 @@ class _Members:
     moments: Moments = field(default_factory=Moments)
     own: int | None = None
     own_rewards: list[float] = field(default_factory=list)
-    computed: float = 0.0
+    #: What the baseline makes of the score of the step, reward by reward.
     terms: list[StageTerm] = field(default_factory=list)
 
 
 def group_baseline(question: Question) -> Derived | None:
     """The equation of the estimator, where there is one here, with the scores of the group."""
     settings, stream = question.settings, question.reading.stream
-    finish = finisher(question.reading)
-    group = _Members()
+    finish, group = question.finish, _Members()
 
     def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
         step = step_at(file, start, settled, question.place)
         if step is not None:
-            group.computed = float(finish(file, start, settled, carry)[step])
-            group.terms = finish.terms(file, settled, carry, step)
+            terms = finish.terms(file, settled, carry, step)
+            group.terms = [term for term in terms if term.stage == 0]
         _add(group, settled, question, start, step)
 
     for _ in stream.visit(question.reading.context, look):
@@ -62,7 +61,7 @@ def group_baseline(question: Question) -> Derived | None:
     rule = group_rule(settings)
     std = group.moments.std(rule.ddof)
     return Derived(
-        computed=group.computed,
+        computed=sum(term.contribution for term in group.terms),
         equation=None if equation is None else f"A = {equation}",
         numbers={
             "s": float(question.tail.advantages[0]),
@@ -85,7 +84,7 @@ def group_baseline(question: Question) -> Derived | None:
 
 def _add(group: _Members, settled: Settled, question: Question, start: int, step: int | None) -> None:
     """The trajectories of the block that are of the group; each is where its last step is."""
-    grouping = grouping_of(settled, question.settings)
+    grouping = grouping_of(settled, question.settings.group_columns)
     ends = settled.entering("trajectories")
     assert ends is not None
     every = np.flatnonzero(ends)
@@ -107,17 +106,17 @@ def _add(group: _Members, settled: Settled, question: Question, start: int, step
 def _derived(settings: Settings, group: _Members, question: Question) -> float:
     """From the scores of the lines themselves, by plain sums; of others out of their stages."""
     name, n = settings.estimator, group.moments.count
-    is_last = settings.normalize == "none" and settings.normalize_by is None and not settings.sample_columns
     is_plain = divided_by(settings) == ("group" if name == "grpo" else "none") and name in ("grpo", *_CENTRED)
-    if not is_plain or not is_last or n != len(group.scores):
-        last = max((term.stage for term in group.terms), default=0)
-        return sum(term.contribution for term in group.terms if term.stage == last)
+    if not is_plain or settings.sample_columns or n != len(group.scores):
+        return sum(term.contribution for term in group.terms)
     score = float(question.tail.advantages[0])
     if n == 1:
         if settings.singleton != "raw":
             return 0.0
         return score / _divisor(1.0, settings) if name == "grpo" else score
     mean = sum(group.scores) / n
+    if name == "max-rl" and settings.group_eps is not None:
+        return (score - mean) / (mean + settings.group_eps) if score != mean else 0.0
     if name in _CENTRED:
         return _CENTRED[name](score, mean, n)
     std = (sum((one - mean) ** 2 for one in group.scores) / (n - group_rule(settings).ddof)) ** 0.5
@@ -146,31 +145,26 @@ def _tables(group: _Members, question: Question) -> list[DerivationTable]:
             running += reward
             lines.append({"lag": lag, "contribution": reward, "running_sum": running})
         tables.insert(0, question.table("rewards of the trajectory: its score s", lines, running))
-    return [*tables, *_stages(group.terms, question)]
+    return [*tables, *_parts(group.terms, question)]
 
 
-def _stages(terms: Sequence[StageTerm], question: Question) -> list[DerivationTable]:
-    """Component by component, where there is more than one line of an equation to show."""
+def _parts(terms: Sequence[StageTerm], question: Question) -> list[DerivationTable]:
+    """Component by component, where there are several: rewards, or the episode and its states."""
     if len(terms) < 2:
         return []
-    tables = []
-    for stage in sorted({term.stage for term in terms}):
-        total = 0.0
-        lines: list[dict[str, Cell]] = []
-        for term in terms:
-            if term.stage != stage:
-                continue
-            total += term.contribution
-            name = term.score_name
-            if name == BEFORE:
-                name = "score" if stage == 0 else "the sum above"
-            line: dict[str, Cell] = {"of": name, "over": term.scope, "score": term.score, "mean": term.mean}
-            lines.append(
-                {**line, "scale": term.scale, "weight": term.weight, "contribution": term.contribution}
-            )
-        title = "baseline: weight (s - mean) scale" if stage == 0 else "normalisation: (s - mean) scale"
-        tables.append(question.table(title, lines, total))
-    return tables
+    total = 0.0
+    lines: list[dict[str, Cell]] = []
+    for term in terms:
+        total += term.contribution
+        name = "score" if term.score_name == BEFORE else term.score_name
+        line: dict[str, Cell] = {
+            "of": name,
+            "over": term.scope,
+            "score": term.score,
+            "mean": term.group.centre,
+        }
+        lines.append({**line, "scale": term.scale, "weight": term.weight, "contribution": term.contribution})
+    return [question.table("baseline: weight (s - mean) scale", lines, total)]
 
 
 def _short(label: object) -> str:

@@ -5,92 +5,118 @@ from __future__ import annotations
 import numpy as np
 
 from gaecli.results import Cell
+from gaecli.rollouts import FloatArray, IndexArray
+from gaecli.settings import Settings
 from gaecli.studies.derivations.base import Derived, Question
+from gaecli.studies.derivations.steps import RecursionSteps
 
 
 def monte_carlo(question: Question) -> Derived | None:
     """G = Σ γᵏ rₜ₊ₖ + γᴷ V(sₜ₊ₖ): k = 0 … K - 1, to the last step of the trajectory."""
-    tail, settings = question.tail, question.settings
+    tail, settings, steps = question.tail, question.settings, question.steps
     if settings.mask_mode == "gated":
         return None
-    stop = _num_steps_until_none(tail.is_step)
-    gamma, rewards, rows = settings.gamma, tail.rewards, question.rows
+    stop = _num_steps_until_none(steps.is_step)
+    discounts = before_each(steps.gammas[:stop])
     lines: list[dict[str, Cell]] = []
     total = 0.0
     for lag in range(stop):
-        weight = gamma**lag
-        total += weight * float(rewards[lag])
-        lines.append(
-            {
-                "lag": lag,
-                "row": rows[lag],
-                "reward": float(rewards[lag]),
-                "discount": weight,
-                "contribution": weight * float(rewards[lag]),
-                "running_sum": total,
-            }
-        )
-    beyond = float(tail.following(settings)[max(stop - 1, 0)]) if stop else 0.0
-    weight = gamma**stop
+        contribution = float(discounts[lag] * steps.rewards[lag])
+        total += contribution
+        line: dict[str, Cell] = {"lag": lag, **steps.names[lag], "reward": float(steps.rewards[lag])}
+        line |= _gamma(steps, lag, settings)
+        line |= {"discount": float(discounts[lag]), "contribution": contribution, "running_sum": total}
+        lines.append(line)
+    beyond = float(steps.following[max(stop - 1, 0)]) if stop else 0.0
+    weight = float(discounts[stop])
     total += weight * beyond
+    power = "γ^K" if settings.gamma_column is None else "Π γ"
     return Derived(
         computed=float(tail.returns[0]),
-        equation="G = Σ γ^k r + γ^K V' for k = 0 … K - 1",
-        numbers={"γ": gamma, "K": stop, "V'": beyond, "γ^K": weight, "γ^K V'": weight * beyond},
+        equation=f"G = Σ {_power(settings)} r + {power} V' for k = 0 … K - 1",
+        numbers={
+            **one_gamma(settings),
+            "K": stop,
+            "V'": beyond,
+            power: weight,
+            f"{power} V'": weight * beyond,
+        },
         tables=[question.table("rewards to the end, discounted", lines, total - weight * beyond)],
         derived=total,
-        bootstrap=tail.bootstrap(settings),
+        bootstrap=steps.bootstrap,
         bootstrap_value=beyond,
-        remarks=[] if tail.has_values else ["no value column: nothing stands for V beyond an end"],
+        remarks=[] if steps.has_values else ["no value column: nothing stands for V beyond an end"],
     )
 
 
 def n_step(question: Question) -> Derived | None:
     """A = Σ γᵏ δₜ₊ₖ over m steps, m = n or as many as there are to the end; R = A + V."""
-    tail, settings = question.tail, question.settings
+    tail, settings, steps = question.tail, question.settings, question.steps
     assert settings.n_steps is not None
-    gamma, rewards, values = settings.gamma, tail.rewards, tail.values
-    following, rows = tail.following(settings), question.rows
-    steps = np.flatnonzero(tail.is_step)[: settings.n_steps].tolist()
+    window: IndexArray = np.flatnonzero(steps.is_step)[: settings.n_steps].astype(np.int64)
+    discounts, deltas = before_each(steps.gammas[window]), steps.deltas
     lines: list[dict[str, Cell]] = []
     total = 0.0
-    for lag, step in enumerate(steps):
-        weight = gamma**lag
-        reward, value, beyond = float(rewards[step]), float(values[step]), float(following[step])
-        delta = reward + gamma * beyond - value
-        total += weight * delta
-        lines.append(
-            {
-                "lag": lag,
-                "row": rows[step],
-                "reward": reward,
-                "value": value,
-                "next_value": beyond,
-                "delta": delta,
-                "discount": weight,
-                "contribution": weight * delta,
-                "running_sum": total,
-            }
-        )
-    is_clipped = len(steps) < settings.n_steps
-    last = float(following[steps[-1]]) if steps else 0.0
-    end = f"the trajectory ends after {len(steps):,} of {settings.n_steps:,} steps: the window is clipped"
+    for lag, step in enumerate(window.tolist()):
+        contribution = float(discounts[lag] * deltas[step])
+        total += contribution
+        line: dict[str, Cell] = {
+            "lag": lag,
+            **steps.names[step],
+            "reward": float(steps.rewards[step]),
+            "value": float(steps.values[step]),
+            "next_value": float(steps.following[step]),
+            **_gamma(steps, step, settings),
+        }
+        line |= {"delta": float(deltas[step]), "discount": float(discounts[lag])}
+        lines.append({**line, "contribution": contribution, "running_sum": total})
+    is_clipped = len(window) < settings.n_steps
+    last = float(steps.following[window[-1]]) if len(window) else 0.0
+    end = f"the trajectory ends after {len(window):,} of {settings.n_steps:,} steps: the window is clipped"
+    value = float(steps.values[0])
     return Derived(
         computed=float(tail.advantages[0]),
-        equation="A = Σ γ^k δ for k = 0 … m - 1,  δ = r + γ V' - V",
+        equation=_windowed(settings),
         numbers={
-            "γ": gamma,
+            **one_gamma(settings),
             "n": settings.n_steps,
-            "m": len(steps),
-            "V": float(values[0]),
-            "R = A + V": total + float(values[0]),
+            "m": len(window),
+            "V": value,
+            "V'": last,
+            **({"γ^m V'": float(discounts[len(window)]) * last} if settings.gamma_column is None else {}),
+            "R = A + V": total + value,
         },
         tables=[question.table("TD errors of the window, discounted", lines, total)],
         derived=total,
-        bootstrap=tail.bootstrap(settings) if is_clipped else None,
+        bootstrap=steps.bootstrap if is_clipped else None,
         bootstrap_value=last if is_clipped else None,
         remarks=[end] if is_clipped else [],
     )
+
+
+def _windowed(settings: Settings) -> str:
+    of_rewards = "" if settings.gamma_column is not None else "= Σ γ^k r + γ^m V' - V "
+    return f"A = Σ {_power(settings)} δ {of_rewards}for k = 0 … m - 1,  δ = r + γ V' - V"
+
+
+def before_each(decays: FloatArray) -> FloatArray:
+    """[K + 1] of each step, and of what lies beyond the last one: the product of the decays before it."""
+    with np.errstate(under="ignore"):
+        return np.concatenate(([1.0], np.cumprod(decays)))
+
+
+def one_gamma(settings: Settings) -> dict[str, float | int | None]:
+    """γ, where it is one number."""
+    return {"γ": settings.gamma} if settings.gamma_column is None else {}
+
+
+def _power(settings: Settings) -> str:
+    return "γ^k" if settings.gamma_column is None else "(Π γ)"
+
+
+def _gamma(steps: RecursionSteps, step: int, settings: Settings) -> dict[str, Cell]:
+    """γ of a step, where steps have each their own."""
+    return {} if settings.gamma_column is None else {"gamma": float(steps.gammas[step])}
 
 
 def _num_steps_until_none(is_step: np.ndarray) -> int:

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gaecli.estimators.normalization import GroupConstants, NormRule
+from gaecli.estimators.normalization import GroupConstants, NormConstants, NormRule
 from gaecli.estimators.stages import BEFORE, Component, Scaling, ScoreStage, Statistic, stages_of
 from gaecli.moments import GroupedMoments
 from gaecli.pipeline.blocks import Measured
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.group_tables import Constants, KnownGroups, MomentTable, plain
+from gaecli.pipeline.label_tables import Constants, KnownGroups, MomentTable, plain
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray, Names
@@ -67,9 +67,10 @@ class StageTerm(NamedTuple):
     score_name: str
     #: What is compared: rows with equal values in these columns, or all of a file, of an episode, or of the run.
     scope: str
+    #: Of the rows that this one is compared with, and what they have in common.
+    label: Hashable
+    group: NormConstants
     score: float
-    num_compared: int
-    mean: float
     scale: float
     weight: float
     contribution: float
@@ -108,25 +109,34 @@ class BlockStages:
         for number, (stage, known) in enumerate(zip(self.stages, constants, strict=True)):
             for component in stage.components:
                 scope = component.centre.statistic.scope
-                keys, groups, _ = self._groups_of(component.centre, known)
-                means, counts = keys.of_steps(groups.means), keys.of_steps(groups.counts)
-                score, mean = float(self._score(component.score)[step]), float(_at(means, step))
+                label, group = self._group_at(component.centre, known[component.centre], step)
+                score = float(self._score(component.score)[step])
                 made = float(self._made_of(component, known)[step])
                 found.append(
                     StageTerm(
                         number,
                         component.score,
                         ", ".join(scope.columns) or scope.within,
+                        label,
+                        group,
                         score,
-                        int(_at(counts, step)),
-                        mean,
-                        made / component.weight / (score - mean) if made else 0.0,
+                        made / component.weight / (score - group.centre) if made else 0.0,
                         component.weight,
                         made,
                     )
                 )
             self._now = self._after(stage, known)
         return found
+
+    def _group_at(self, scaling: Scaling, known: KnownGroups, step: int) -> tuple[Hashable, NormConstants]:
+        """The group of one step, by its label and with all that is known of it."""
+        statistic = scaling.statistic
+        keys = self._keys_of(statistic.scope.columns, statistic.scope.within)
+        index = 0 if keys.indices is None else int(keys.indices[step])
+        (label,) = plain(keys.labels[index : index + 1])
+        if keys.are_local is None or not keys.are_local[index]:
+            return label, known.group(label)
+        return label, scaling.rule.constants(self._moments(statistic, keys).group(index))
 
     def _made_of(self, component: Component, known: Mapping[Scaling, KnownGroups]) -> FloatArray:
         return self._after(ScoreStage([component]), known).advantages
@@ -139,7 +149,7 @@ class BlockStages:
         for component in stage.components:
             rule = component.centre.rule
             keys, groups, local = self._groups_of(component.centre, known)
-            means, scales = keys.of_steps(groups.means), keys.of_steps(groups.scales)
+            means, scales = keys.of_steps(groups.centres), keys.of_steps(groups.scales)
             if component.spread is not None:
                 spread, others, _ = self._groups_of(component.spread, known)
                 scales = scales * spread.of_steps(others.scales)
@@ -148,6 +158,8 @@ class BlockStages:
                 if rule.scale == "std of others":
                     theirs = (keys.of_steps(column) for column in (groups.counts, groups.means, groups.m2s))
                     moved = rule.beside_others(moved, *theirs)
+                elif rule.scale == "second":
+                    moved = np.maximum(moved, 0.0)
             if component.weight != 1.0:
                 moved *= component.weight
             if len(stage.components) > 1 and _has_gaps(moved, self.settled):
@@ -175,7 +187,7 @@ class BlockStages:
         keys = self._keys_of(statistic.scope.columns, statistic.scope.within)
         if keys.are_local is None or not keys.are_local.any():
             return keys, known[scaling].of(keys.labels, scaling.rule), None
-        local = scaling.rule.of_groups(_only(self._moments(statistic, keys), keys.are_local))
+        local = scaling.rule.of_groups(self._moments(statistic, keys).only(keys.are_local))
         shared = np.flatnonzero(~keys.are_local)
         if not len(shared):
             return keys, local, local
@@ -207,8 +219,14 @@ class BlockStages:
 
         weighing = None if weights is None else chosen(weights)
         if keys.indices is None:
-            return GroupedMoments.of_all(chosen(score), weighing)
-        return GroupedMoments.of(chosen(score), chosen(keys.indices), len(keys.labels), weighing)
+            return GroupedMoments.of_all(chosen(score), weighing, with_largest=statistic.with_largest)
+        return GroupedMoments.of(
+            chosen(score),
+            chosen(keys.indices),
+            len(keys.labels),
+            weighing,
+            with_largest=statistic.with_largest,
+        )
 
     def _entering(self, statistic: Statistic) -> BoolArray | None:
         """The steps that are looked at; None: all."""
@@ -239,24 +257,10 @@ class BlockStages:
         return found
 
 
-def _at(numbers: Array, step: int) -> float:
-    """Of one step, where there is a number for each or one for all."""
-    return float(numbers[step] if np.ndim(numbers) else numbers)
-
-
 def _has_gaps(score: FloatArray, settled: Settled) -> bool:
     """A row may have no score; that other numbers are none is an error."""
     with np.errstate(over="ignore", invalid="ignore"):
         return settled.kind.is_scored and bool(np.isnan(score.sum()))
-
-
-def _only(moments: GroupedMoments, are_local: BoolArray) -> GroupedMoments:
-    return GroupedMoments(
-        np.where(are_local, moments.counts, 0.0),
-        np.where(are_local, moments.means, 0.0),
-        np.where(are_local, moments.m2s, 0.0),
-        None if moments.members is None else np.where(are_local, moments.members, 0.0),
-    )
 
 
 def by_columns(block: Block, columns: tuple[str, ...]) -> GroupKeys:

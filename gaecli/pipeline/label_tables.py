@@ -7,7 +7,7 @@ from dataclasses import field
 
 import numpy as np
 
-from gaecli.estimators.normalization import GroupConstants, NormRule
+from gaecli.estimators.normalization import GroupConstants, NormConstants, NormRule
 from gaecli.estimators.stages import Scaling
 from gaecli.moments import GroupedMoments
 from gaecli.records import dataclass
@@ -125,6 +125,8 @@ class MomentTable:
             self._room = self._room.padded(max(want, 2 * have))
         if found.members is not None:
             self._room = self._room.weighted()
+        if found.largest is not None:
+            self._room = self._room.ranked()
         self._room.put(rows, self._room.take(rows).merge(found))
 
     def merge_table(self, other: MomentTable) -> None:
@@ -149,6 +151,10 @@ class KnownGroups:
     @classmethod
     def all(cls, labels: LabelTable, constants: GroupConstants, num_weightless: int = 0) -> KnownGroups:
         return cls(labels, constants, constants.padded(), num_weightless)
+
+    def group(self, label: Hashable) -> NormConstants:
+        """All that is known of one; of a group that nothing was measured of, a group of none."""
+        return self._padded.group(int(self.labels.find([label])[0]))
 
     def of(self, labels: Names, rule: NormRule) -> GroupConstants:
         """Of each; but for means and scales only what the rule needs."""

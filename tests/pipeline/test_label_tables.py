@@ -12,7 +12,7 @@ import pytest
 from pipeline.running import small_blocks
 
 import gaecli
-from gaecli.pipeline.group_tables import LabelTable
+from gaecli.pipeline.label_tables import LabelTable
 
 CLOSE = [[5, 6, 7], [9, 5], [4, 8, 6]]
 FAR = [[-(2**62), 3], [2**62, 3, 0], [17]]

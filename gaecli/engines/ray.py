@@ -1,0 +1,319 @@
+"""The engine of a Ray cluster: descriptors go to its workers, summaries come back, and rows never travel through Ray.
+
+Which cluster: the one that this process is connected to already; else `--ray-address`, else `RAY_ADDRESS`; else a Ray
+of this machine alone, which begins with the run and ends with it. A cluster of somebody else's is never stopped, and
+an interrupt ends the tasks of this run and no others.
+
+A task that is lost with its worker or its machine is carried out again elsewhere, and so is one that met an error of
+the operating system which may pass. Workers get the code of this process; Python, PyArrow and NumPy have to be there,
+in the same versions, which is seen to before any task is sent.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import socket
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Generic, TextIO, TypeVar, cast
+
+from gaecli.engines.base import EngineOptions, Task
+from gaecli.engines.threads import Threads, default_jobs
+from gaecli.engines.worker_facts import WorkerFacts, check_alike, facts_here
+from gaecli.errors import EngineError, GaeError, MissingExtraError
+
+W = TypeVar("W")
+R = TypeVar("R")
+
+#: Of a task whose worker or machine was lost, or that met an error which may pass.
+_MOST_RETRIES = 5
+#: How long the driver waits at a time before it sees whether the run is to end.
+_LOOK_SECONDS = 0.2
+#: How long a task that is cancelled may take to end by itself.
+_GRACE_SECONDS = 10.0
+_KNOCK_SECONDS = 5.0
+#: Arrays from this size on go to the cluster once, however many tasks have them.
+_SHARED_BYTES = 64 << 10
+#: Errors of the operating system that come again.
+_LASTING = (
+    *(errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EISDIR, errno.ENAMETOOLONG),
+    *(errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS),
+)
+
+#: Recipe -> the worker that it made, in a process of the cluster.
+_workers: dict[bytes, Any] = {}
+
+
+class RayEngine(Generic[W]):
+    """Tasks of this run on the workers of one cluster."""
+
+    is_here = False
+
+    def __init__(self, recipe: Callable[[], W], options: EngineOptions) -> None:
+        self._ray = _ray()
+        self._is_ours = not self._ray.is_initialized()
+        self._check_stop = options.check_stop
+        self._stdout = _WithoutRay(sys.stdout)
+        if self._is_ours:
+            sys.stdout = cast(TextIO, self._stdout)
+        try:
+            if self._is_ours:
+                _connect(self._ray, options)
+            check_alike(facts_here(), self._facts_of_nodes())
+            self.jobs = options.jobs or _num_cpus(self._ray)
+            #: How many tasks may be under way; of each `run` one may be at any rate.
+            self._free = threading.Semaphore(self.jobs + 1)
+            self._shared: dict[tuple[int, int], tuple[Any, pickle.PickleBuffer]] = {}
+            self._lock = threading.Lock()
+            #: Its bytes, and not what they make, are the key: a worker is made once in a process, for a run.
+            self._recipe = self._ray.put(pickle.dumps((os.urandom(8), recipe)))
+            self._carry_out = self._ray.remote(
+                num_cpus=1,
+                num_gpus=1 if options.needs_gpu else 0,
+                max_retries=_MOST_RETRIES,
+                retry_exceptions=[OSError],
+            )(_carry_out)
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, tasks: Iterable[Task[W, R]]) -> Iterator[list[R]]:
+        remaining = iter(tasks)
+        window: deque[tuple[Any, bool]] = deque()
+        failure: Exception | None = None
+        try:
+            while True:
+                while failure is None and len(window) <= self.jobs:
+                    has_slot = self._free.acquire(blocking=False)
+                    if window and not has_slot:
+                        break
+                    try:
+                        task = next(remaining)
+                    except StopIteration:
+                        self._release(has_slot)
+                        break
+                    except Exception as error:  # raised below: one before it may fail earlier
+                        self._release(has_slot)
+                        failure = error
+                        break
+                    except BaseException:
+                        self._release(has_slot)
+                        raise
+                    window.append((self._send(task), has_slot))
+                if not window:
+                    break
+                result = self._result(window[0][0])
+                self._release(window.popleft()[1])
+                yield result
+            if failure is not None:
+                raise failure
+        finally:
+            failure = None  # or this frame would hold the error, and the error this frame
+            if window:
+                self._cancel([reference for reference, _ in window])
+                for _, has_slot in window:
+                    self._release(has_slot)
+
+    def close(self) -> None:
+        self._shared = {}
+        if self._is_ours:
+            self._stdout.is_silent = True
+            self._ray.shutdown()  # of this process: it ends a cluster only where this process began it
+            sys.stdout = self._stdout.stream
+
+    def _release(self, has_slot: bool) -> None:
+        if has_slot:
+            self._free.release()
+
+    def _send(self, task: Task[W, R]) -> Any:
+        """A reference to what will come of it. Large arrays that several tasks have are sent once."""
+        references: list[Any] = []
+
+        def is_in_band(buffer: pickle.PickleBuffer) -> bool:
+            if buffer.raw().nbytes < _SHARED_BYTES:
+                return True
+            references.append(self._stored(buffer))
+            return False
+
+        sent = pickle.dumps(task, protocol=5, buffer_callback=is_in_band)
+        return self._carry_out.remote(sent, self._recipe, facts_here(), *references)
+
+    def _stored(self, buffer: pickle.PickleBuffer) -> Any:
+        import numpy as np
+
+        raw = np.frombuffer(buffer.raw(), np.uint8)
+        key = (raw.ctypes.data, raw.nbytes)
+        with self._lock:
+            if key not in self._shared:
+                # The buffer is kept with it: while it is, no other array comes to lie in its place.
+                self._shared[key] = (self._ray.put(raw), buffer)
+            return self._shared[key][0]
+
+    def _result(self, reference: Any) -> list[Any]:
+        while not self._ray.wait([reference], timeout=_LOOK_SECONDS)[0]:
+            self._check_stop()
+        try:
+            result, error = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as task_error:
+            raise _cause(task_error) from None
+        except self._ray.exceptions.RayError as ray_error:
+            raise _lost(ray_error) from ray_error
+        if error is not None:
+            raise error
+        found: list[Any] = result
+        return found
+
+    def _cancel(self, references: list[Any]) -> None:
+        """None of them is under way when this returns."""
+        for is_forced in (False, True):
+            for reference in references:
+                self._ray.cancel(reference, force=is_forced)
+            _, references = self._ray.wait(
+                references, num_returns=len(references), timeout=_GRACE_SECONDS, fetch_local=False
+            )
+            if not references:
+                return
+
+    def _facts_of_nodes(self) -> list[tuple[str, WorkerFacts]]:
+        """What every machine of the cluster that has workers has to say of itself."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        nodes = [node for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+        asked = self._ray.remote(num_cpus=0, max_retries=_MOST_RETRIES)(_facts)
+        references = [
+            asked.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote()
+            for node in nodes
+        ]
+        names = [str(node.get("NodeManagerHostname") or node["NodeManagerAddress"]) for node in nodes]
+        found = []
+        for name, reference in zip(names, references, strict=True):
+            try:
+                found.append((name, self._ray.get(reference)))
+            except self._ray.exceptions.TaskUnschedulableError:
+                continue  # it is gone since; whatever comes in its place is looked at by its first task
+            except self._ray.exceptions.RayError as error:
+                raise EngineError(
+                    f"worker `{name}` of the Ray cluster could not run gaecli: {_first_line(error)}",
+                    hint="install numpy and pyarrow on every machine of the cluster, in the versions that are here",
+                ) from error
+        return found
+
+
+def make(threads: Threads, worker: W, recipe: Callable[[], W], options: EngineOptions) -> RayEngine[W]:
+    return RayEngine(recipe, options)
+
+
+def _facts() -> WorkerFacts:
+    return facts_here()
+
+
+def _carry_out(
+    sent: bytes, recipe: bytes, facts: WorkerFacts, *buffers: Any
+) -> tuple[list[Any] | None, Exception | None]:
+    """A task in a process of the cluster: its results, or what went wrong with the data.
+
+    What is raised instead is tried again if it is of the operating system, and else a bug.
+    """
+    check_alike(facts, [("", facts_here())])  # machines may come to a cluster later
+    worker = _workers.get(recipe)
+    if worker is None:
+        _workers.clear()  # of an earlier run
+        worker = _workers[recipe] = pickle.loads(recipe)[1]()
+    try:
+        return pickle.loads(sent, buffers=buffers)(worker), None
+    except GaeError as error:
+        return None, error.with_traceback(None)
+    except OSError as error:
+        if error.errno not in _LASTING:
+            raise
+        return None, error.with_traceback(None)
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError(
+            "`--engine ray` needs ray, which is not installed", hint="pip install 'gaecli[ray]'"
+        ) from error
+    return ray
+
+
+def _connect(ray: Any, options: EngineOptions) -> None:
+    address = options.address or os.environ.get("RAY_ADDRESS") or None
+    quiet = {"log_to_driver": False, "logging_level": "error"}
+    try:
+        if address is None:
+            cores = options.jobs or default_jobs()
+            ray.init("local", num_cpus=cores, include_dashboard=False, **quiet)
+        else:
+            _knock(address)
+            package = Path(__file__).resolve().parents[1]
+            code = {"py_modules": [str(package)], "excludes": ["**/__pycache__"]}
+            ray.init(address, runtime_env=code, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = (
+            "a Ray on this machine cannot be started" if address is None else f"no Ray cluster at `{address}`"
+        )
+        raise EngineError(
+            f"{where}: {_first_line(error)}",
+            hint="see `ray status`; `--ray-address HOST:PORT` names a cluster, and without it and `RAY_ADDRESS` "
+            "one is started here",
+        ) from error
+
+
+def _knock(address: str) -> None:
+    """Ray itself tries for minutes to reach what is not there, and tells of each try."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
+
+
+class _WithoutRay:
+    """Standard output as it is, but for what the threads of Ray say: they tell there of workers that were lost.
+
+    What a command has to say there is read by other programs.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        #: Ray is taken leave of, and says the rest in the thread that does so.
+        self.is_silent = False
+
+    def write(self, text: str) -> int:
+        if self.is_silent or threading.current_thread().name.startswith("ray_"):
+            return len(text)
+        return self.stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def _num_cpus(ray: Any) -> int:
+    return max(int(ray.cluster_resources().get("CPU", 1)), 1)
+
+
+def _cause(error: Any) -> BaseException:
+    cause: BaseException | None = error.cause
+    return error if cause is None else cause
+
+
+def _lost(error: Exception) -> GaeError:
+    """Of a task that was not carried out however often it was tried."""
+    return EngineError(
+        f"the Ray cluster gave up on a task: {_first_line(error)}",
+        hint="run the same command again: what is done stays done; if memory ran out, pass a smaller `--memory`, "
+        "or fewer `--jobs`",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,174 @@
+"""Estimators and presets side by side: one reading of all streams for each, compared with the first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from functools import partial
+
+import numpy as np
+
+from gaecli.formats.base import OutputColumn
+from gaecli.pipeline.apply import Totals, reading_totals
+from gaecli.pipeline.combine import Carry
+from gaecli.pipeline.label_types import LabelTypes
+from gaecli.pipeline.settle import Settled
+from gaecli.records import dataclass
+from gaecli.rollouts import Array, FloatArray
+from gaecli.sources.inputs import StreamPlan
+from gaecli.studies.columns_out import ColumnsOut, first_column
+from gaecli.studies.final_numbers import Finisher, finishers
+from gaecli.studies.reading import SettledStream, Tried, longest_episode, read_stream
+from gaecli.studies.row_spool import ColumnSpool, SignSpool
+from gaecli.studies.sweep_points import SweepPoints
+from gaecli.studies.sweep_totals import PointTotal, own_returns_that_count, values_that_count
+
+#: A stream by its number.
+NumberedStream = tuple[int, StreamPlan]
+
+
+@dataclass(frozen=True, eq=False)
+class RuleTotals:
+    """Of one stream: what it adds under each rule, and of itself as the first rule reads it."""
+
+    plan: StreamPlan
+    reading: SettledStream
+    totals: Totals
+    by_point: list[PointTotal]
+
+
+def rules_side_by_side(
+    plans: Sequence[StreamPlan], points: SweepPoints, output: ColumnsOut, memory_bytes: int, tried: Tried
+) -> list[RuleTotals]:
+    """Of the streams that every rule can read; groups reach over all of them.
+
+    One that a later rule cannot read has been compared with the others by then: they begin again without it.
+    """
+    good: list[NumberedStream] = list(enumerate(plans))
+    while good:
+        with closing(_Rules(points, output, memory_bytes, tried)) as rules:
+            left = rules.read(good)
+        if left is None:
+            return list(rules.found.values())
+        good = left
+    return []
+
+
+class _Rules:
+    """One attempt."""
+
+    def __init__(self, points: SweepPoints, output: ColumnsOut, memory_bytes: int, tried: Tried) -> None:
+        self.found: dict[int, RuleTotals] = {}
+        self._points, self._output, self._memory, self._tried = points, output, memory_bytes, tried
+        self._open = ExitStack()
+        self._signs = self._open.enter_context(closing(SignSpool()))
+        num_waiting = len(points.points) - 1 if output.is_wanted else 0
+        self._columns = [self._open.enter_context(closing(ColumnSpool())) for _ in range(num_waiting)]
+
+    def close(self) -> None:
+        self._open.close()
+
+    def read(self, good: list[NumberedStream]) -> list[NumberedStream] | None:
+        """None where it is done; else the streams that are left."""
+        for index in range(len(self._points.points)):
+            readings = self._readings(index, good)
+            left = [one for one in good if one[0] in readings]
+            if not left or (len(left) < len(good) and index > 0):
+                return left
+            good = left
+            finish_each = finishers([readings[number] for number, _ in good])
+            for (number, plan), finish in zip(good, finish_each, strict=True):
+                self._look_through(index, number, plan, readings[number], finish)
+        return None
+
+    def _readings(self, index: int, good: list[NumberedStream]) -> dict[int, SettledStream]:
+        """Of the streams that this rule can read, by number."""
+        settings, types = self._points.points[index], LabelTypes()
+        memory = self._memory // max(len(good), 1)
+        longest = longest_episode([plan for _, plan in good], settings, memory, self._tried)
+        found = {}
+        for number, plan in good:
+            read = partial(read_stream, plan, settings, memory, number=number, longest_episode=longest)
+            reading = self._tried(plan, partial(self._read, types, read, is_first=index == 0))
+            if reading is not None:
+                found[number] = reading
+        return found
+
+    def _read(self, types: LabelTypes, read: Callable[[], SettledStream], *, is_first: bool) -> SettledStream:
+        """The next stream, whose groups may be those of the streams before it."""
+        reading = read()
+        types.add(reading.stream.opened)
+        if is_first:
+            self._output.check(reading.stream)
+        return reading
+
+    def _look_through(
+        self, index: int, number: int, plan: StreamPlan, reading: SettledStream, finish: Finisher
+    ) -> None:
+        is_first, is_last = index == 0, index == len(self._points.points) - 1
+        if is_first:
+            self._signs.begin(number)
+        else:
+            self._signs.go_back(number)
+        for position, spool in enumerate(self._columns):
+            if position == index:
+                spool.begin(number)
+            elif is_last:
+                spool.go_back(number)
+        looked = self._tried(plan, partial(self._totals, index, reading, finish))
+        if (
+            looked is None
+        ):  # what it is compared with has been measured with it, and its copy could not be written
+            self.found.pop(number, None)
+            return
+        total, totals = looked
+        if is_first:
+            self.found[number] = RuleTotals(plan, reading, totals, [])
+        if number in self.found:
+            self.found[number].by_point.append(total)
+
+    def _totals(self, index: int, reading: SettledStream, finish: Finisher) -> tuple[PointTotal, Totals]:
+        settings, stream = reading.stream.settings, reading.stream
+        is_return = settings.kind.outputs[0] == "return"
+        is_last = index == len(self._points.points) - 1
+        writes = is_last and self._output.begin(stream)
+        found, totals = PointTotal(), Totals()
+
+        def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
+            nonlocal found
+            staged = finish.staged(file, settled, carry)
+            own = settled.returns if is_return else settled.advantages
+            numbers = (own if staged is None else staged.advantages).astype(np.float64)
+            theirs = self._compared(index, numbers, settled)
+            values = None if settings.normalizes else values_that_count(settled)
+            counted = settled.counted(numbers), values, settled.counted(theirs)
+            own_returns = None if values is None else own_returns_that_count(settled)
+            found = found.merge(PointTotal.of(*counted, is_return=is_return, own_returns=own_returns))
+            totals.merge(reading_totals(settled, settings))
+            if self._output.is_wanted:
+                zeros = None if staged is None else staged.zeros
+                column = first_column(settled, own if staged is None else staged.advantages, settings, zeros)
+                if writes:
+                    self._output.write(stream, file, self._beside(column))
+                else:
+                    self._columns[index].write(column)
+
+        for _ in stream.visit(reading.context, look):
+            pass
+        if writes:
+            self._output.commit(stream, totals.counts)
+        return found, totals
+
+    def _compared(self, index: int, numbers: FloatArray, settled: Settled) -> Array:
+        """[N] the signs of the first rule."""
+        placement = settled.block.placement
+        if index > 0:
+            return self._signs.read_signs(placement)
+        kept = numbers if settled.estimated is None else np.where(settled.estimated, numbers, np.nan)
+        self._signs.write_signs(kept, placement)
+        signs: Array = np.sign(numbers)
+        return signs
+
+    def _beside(self, last: OutputColumn) -> dict[str, OutputColumn]:
+        columns = [*(spool.read(last) for spool in self._columns), last]
+        return dict(zip(self._points.columns, columns, strict=True))

@@ -1,0 +1,85 @@
+"""The verdict on one column: whoever may know what made it is heard, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+from gaecli.columns import find_roles
+from gaecli.errors import GaeError
+from gaecli.results import Verification
+from gaecli.studies.asked import Asked
+from gaecli.studies.baseline_court import BaselineCourt
+from gaecli.studies.column import Holds, what_it_holds
+from gaecli.studies.estimator_court import EstimatorCourt
+from gaecli.studies.success_rules import OfSuccess, success_readings
+
+_Hearing = Callable[[], Verification]
+
+
+def verdict(asked: Asked, success: OfSuccess | None = None) -> Verification:
+    """As what the name says that the column holds; where it does not say, as whatever can be reproduced.
+
+    `success`: what makes the rewards, if it is that.
+    """
+    found: list[Verification] = []
+    errors: list[GaeError] = []
+    hearings = _hearings(asked) if success is None else _hearings_of_success(asked, success)
+    for hear in hearings:
+        try:
+            found.append(hear())
+        except GaeError as error:
+            errors.append(error)
+            continue
+        if found[-1].is_reproduced:
+            return found[-1]
+    if not found and not errors:
+        raise asked.untried("return")
+    if not found:
+        raise errors[0] if success is not None or _has_values(asked) else errors[-1]
+    return _nearest(found)
+
+
+def _nearest(found: Sequence[Verification]) -> Verification:
+    return min(found, key=lambda verdict: verdict.share_deviating)
+
+
+def _has_values(asked: Asked) -> bool:
+    """What compares no scores has a say first, and the last one where there are no values."""
+    return not asked.only.is_scored and "value" in find_roles(asked.file, asked.settings).names
+
+
+def _hearings(asked: Asked) -> Iterator[_Hearing]:
+    """One after the other, until one finds what reproduces the column."""
+    holds, only = what_it_holds(asked.against.column), asked.only
+    if not only.is_scored:
+        for one in holds:
+            yield EstimatorCourt(asked, one).verdict
+    if "advantage" not in holds or (only.estimator is not None and not only.is_scored):
+        return
+    baselines = BaselineCourt(asked)
+    if baselines.groups or not _has_values(asked):
+        yield baselines.verdict
+
+
+def _hearings_of_success(asked: Asked, success: OfSuccess) -> Iterator[_Hearing]:
+    for holds in what_it_holds(asked.against.column):
+        if not asked.only.is_scored:
+            yield partial(_of_success, asked, success, holds)
+        elif holds == "advantage":
+            reward = success.reward or ("sparse" if success.failure_cost is None else "recap")
+            settings = success.settings(asked.settings, reward, success.failure_cost)
+            yield BaselineCourt(replace(asked, settings=settings)).verdict
+
+
+def _of_success(asked: Asked, success: OfSuccess, holds: Holds) -> Verification:
+    """The first of the rules that reproduces the column, or the nearest."""
+    found: list[Verification] = []
+    for reading in success_readings(asked, success, holds):
+        court = EstimatorCourt(reading.asked, holds)
+        made = court.verdict()
+        found.append(replace(made, success=reading.told, remarks=[*made.remarks, *reading.remarks]))
+        if made.is_reproduced:
+            break
+    return _nearest(found)

@@ -1,0 +1,123 @@
+"""`gae explain` of off-policy estimators: what `gae compute` writes and the papers say, term by term."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from estimators.test_off_policy import NAMES, loop_settings, of_loops, rollout, settings_of, written
+
+import gaecli
+from gaecli.results import Derivation
+
+
+def explained(path: Path, row: int, **settings: Any) -> Derivation:
+    found = gaecli.explain(path, row, **settings)
+    assert isinstance(found, Derivation)
+    return found
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Environments by turns, in row groups that cut trajectories."""
+    path = tmp_path / "rollout.parquet"
+    pq.write_table(pa.table(rollout()), path, row_group_size=16)
+    return path
+
+
+@pytest.mark.parametrize("bootstrap", ["zero", "current"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_terms_add_up_to_what_the_papers_and_compute_say(
+    path: Path, tmp_path: Path, name: str, bootstrap: str
+) -> None:
+    settings = {**settings_of(name), "bootstrap": bootstrap}
+    exact = of_loops(rollout(), name, bootstrap, **loop_settings(name))
+    computed = written(tmp_path / "written.parquet", rollout(), **settings)
+    # To a limit, over row groups to where the rows stop, to a terminal state, and to where the rows stop.
+    for row in (6, 25, 32, 51):
+        found = explained(path, row, **settings)
+        table = found.tables[0]
+        terms = [line["contribution"] for line in table.lines]
+        by_hand = [line["weight"] * line["delta"] for line in table.lines]
+        advantage = pytest.approx(exact["advantage"][row], rel=1e-12, abs=1e-13)
+        assert (sum(terms), sum(by_hand), table.total, found.derived, found.computed) == (advantage,) * 5
+        assert found.numbers["R"] == pytest.approx(exact["return"][row], rel=1e-12, abs=1e-13)
+        assert found.numbers["R"] == pytest.approx(found.outputs["return"], rel=1e-12, abs=1e-13)
+        assert found.derived == pytest.approx(computed["advantage"][row], rel=1e-5, abs=1e-6)  # float32
+
+
+def test_the_target_of_v_trace_is_a_sum_of_its_own(path: Path) -> None:
+    """Its weights begin at min(ρ, ρ̄), those of the advantage at min(ρ, ρ_pg)."""
+    found = explained(path, 25, **settings_of("vtrace"))
+    errors, targets = found.tables
+    exact = of_loops(rollout(), "vtrace", **loop_settings("vtrace"))
+    assert targets.total == pytest.approx(exact["return"][25] - found.numbers["V"], rel=1e-12)
+    ratio = errors.lines[0]["ratio"]
+    assert [errors.lines[0]["weight"], targets.lines[0]["weight"]] == [min(ratio, 1.1), min(ratio, 1.3)]
+
+
+@pytest.mark.parametrize("name", ["vtrace", "retrace", "tree-backup"])
+def test_a_line_tells_the_ratio_and_the_trace_that_it_comes_to(path: Path, name: str) -> None:
+    columns = rollout()
+    found = explained(path, 25, **settings_of(name))
+    for line in found.tables[0].lines:
+        ratio = np.exp(columns["target_log_prob"][line["row"]] - columns["behaviour_log_prob"][line["row"]])
+        expected = {
+            "vtrace": {"ratio": ratio, "clipped_ratio": min(ratio, 1.3), "trace": 0.7 * min(ratio, 0.8)},
+            "retrace": {"ratio": ratio, "trace": 0.7 * min(ratio, 1.0)},
+            "tree-backup": {"trace": 0.7 * np.exp(columns["target_log_prob"][line["row"]])},
+        }[name]
+        assert {key: line[key] for key in expected} == pytest.approx(expected, rel=1e-12)
+
+
+def steps(path: Path, **columns: Any) -> Path:
+    table = {"terminated": [False, False, False, True], "value": [0.0, 1.0, 2.0, 0.5], **columns}
+    pq.write_table(pa.table(table), path)
+    return path
+
+
+def test_upgo_stops_where_the_next_step_does_worse(tmp_path: Path) -> None:
+    """δ of the third step is -1.5: the return goes on over the second, and ends in V = 2 of the third."""
+    found = explained(
+        steps(tmp_path / "a.parquet", reward=[1.0, 0.25, 0.0, 3.0]), 0, estimator="upgo", gamma=1.0
+    )
+    assert [line["delta"] for line in found.tables[0].lines] == [2.0, 1.25, -1.5]
+    assert [line["weight"] for line in found.tables[0].lines] == [1.0, 1.0, 0.0]
+    assert found.derived == found.computed == 1.0 + 0.25 + 2.0
+    assert found.bootstrap is None
+    assert "δ is negative at k = 2: V of that step stands for what follows" in found.remarks
+
+
+def test_a_trace_of_nothing_ends_the_sum(tmp_path: Path) -> None:
+    """What the evaluated policy never does at the second step leaves r + γ V' of the first."""
+    columns = {"reward": [1.0, 0.25, 0.0, 3.0], "q_value": [5.0, 6.0, 7.0, 8.0], "prob": [0.5, 0.0, 0.5, 0.5]}
+    path = steps(tmp_path / "b.parquet", **columns)
+    found = explained(path, 0, estimator="tree-backup", gamma=0.5, prob_column="prob", q_column="q_value")
+    assert found.derived == found.computed == 1.0 + 0.5 * 1.0
+    assert len(found.tables[0].lines) == 2
+
+
+def test_a_step_that_the_convention_drops_hands_nothing_on(path: Path, tmp_path: Path) -> None:
+    columns, settings = rollout(), {**settings_of("retrace"), "truncation": "drop"}
+    computed = written(tmp_path / "written.parquet", columns, **settings)
+    rows = [row for row in range(57) if columns["truncated"][row + 3] and not columns["truncated"][row]]
+    assert rows
+    for row in rows[:3]:
+        found = explained(path, row, **settings)
+        assert found.derived == pytest.approx(computed["advantage"][row], rel=1e-5, abs=1e-6)
+        assert found.derived == pytest.approx(found.computed, rel=1e-12)
+
+
+def test_k_steps_are_n_steps(path: Path) -> None:
+    """Either name has the equation of the other: k rewards, and V after them."""
+    columns, gamma = rollout(), 0.9
+    found = explained(path, 6, estimator="k-step", n_steps=2, gamma=gamma)
+    rows = [line["row"] for line in found.tables[0].lines]
+    rewards = [float(columns["reward"][row]) for row in rows]
+    target = rewards[0] + gamma * rewards[1] + gamma**2 * found.numbers["V'"]
+    assert found.numbers["R = A + V"] == pytest.approx(target, rel=1e-12)
+    assert found.derived == explained(path, 6, estimator="n-step", n_steps=2, gamma=gamma).derived
