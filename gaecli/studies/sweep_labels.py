@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,9 +23,6 @@ NO_LABEL = 2
 _MOST_PENDING = 1 << 21
 _BYTES_PER_SEARCH = 4 << 20
 _MOST_GROUPS = 32
-
-#: Every block of numbers of a setting: (settled, numbers, carry).
-Look = Callable[[Settled, FloatArray, Carry], None]
 
 
 def check_fits(settings: Settings, num_points: int, memory_bytes: int) -> None:
