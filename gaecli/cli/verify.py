@@ -7,7 +7,7 @@ import sys
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.options import ROLE_COLUMNS
+from gaecli.cli.options import OTHER_DECAYS, ROLE_COLUMNS, STREAMS, UNITS
 from gaecli.results import Verification
 
 _SCORE_COLUMNS = ("sample_of", "batch_column", "length_column", "state_column", "baseline_column")
@@ -17,7 +17,7 @@ _SCORE_COLUMNS = ("sample_of", "batch_column", "length_column", "state_column", 
     "one_input against against_file only_preset only_estimator only_groups only_n_steps bootstrap done_at layout",
     f"rewards {' '.join(_SCORE_COLUMNS)}",
     "success_column only_success_reward only_failure_cost success_at",
-    ROLE_COLUMNS,
+    *(OTHER_DECAYS, STREAMS, UNITS, ROLE_COLUMNS),
     "memory join document_json quiet on_nan",
 )
 def verify(
@@ -42,11 +42,13 @@ def verify(
     Exit code 0 if one reproduces it at every row, to the rounding of float32; 3 if none does. A whitened
     column counts as reproduced if one scale and shift lead to it, a constant one does not.
     """
+    from gaecli.commands.verify import verify as run
+    from gaecli.studies.tested import TESTED
+
     success = {**given.taken(["success_column", "success_at"]), "success_reward": only_success_reward}
     columns, rewards = given.taken(_SCORE_COLUMNS), given.taken(["rewards"])["rewards"]
+    tested = given.taken(TESTED)
     settings = given.settings()
-    from gaecli.commands.verify import verify as run
-
     found = run(
         input,
         against,
@@ -58,6 +60,7 @@ def verify(
         n_steps=only_n_steps,
         rewards=rewards or None,
         score_columns=columns,
+        tested=tested,
         success={**success, "failure_cost": only_failure_cost},
         memory_bytes=given.memory_bytes,
     )

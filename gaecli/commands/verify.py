@@ -19,8 +19,9 @@ from gaecli.settings import RunOptions, Settings
 from gaecli.storage.places import Places
 from gaecli.studies.asked import Asked, GroupColumns, Only
 from gaecli.studies.column import load_column
-from gaecli.studies.reading import check_decays_are_numbers, only_stream
+from gaecli.studies.reading import only_stream
 from gaecli.studies.success_rules import OfSuccess
+from gaecli.studies.tested import given_of
 from gaecli.studies.verdict import verdict
 
 
@@ -37,6 +38,7 @@ def verify(
     rewards: Mapping[str, float] | Sequence[str] | None = None,
     score_columns: Mapping[str, str | None] | None = None,
     success: Mapping[str, Any] | None = None,
+    tested: Mapping[str, Any] | None = None,
     memory_bytes: int = 1 << 30,
 ) -> Verification:
     """Try every preset and estimator, with the γ and λ that fit its rules to the column.
@@ -53,23 +55,31 @@ def verify(
         score_columns: `sample_of` and the like, of `gaecli.studies.asked.SCORE_COLUMNS`.
         success: what makes the rewards, as `compute` has it: `success_column`, `success_reward`, `failure_cost`,
             `success_at`. All rules are tried where none is given, and the cost is taken from the column.
+        tested: units, streams, γ and λ by column and by length, as `compute` has them: settings that hold for every
+            rule, of `gaecli.studies.tested.TESTED`.
         memory_bytes: the file is held in memory as a whole; one that takes more is refused.
 
     Raises:
         GaeError: the file cannot be read under any preset, or there is no such column.
     """
     settings = settings or Settings()
-    check_decays_are_numbers(settings, "gae verify")
     preset = None if preset is None else find_preset(preset).name
     names = names_of(group_column if isinstance(group_column, str | None) else tuple(group_column))
     groups: GroupColumns = names[0] if len(names) == 1 else names or None
     weighed, has_weights = weighed_rewards(rewards)
     columns = {name: column for name, column in (score_columns or {}).items() if column is not None}
-    only = Only(preset, estimator_name(estimator), n_steps, groups, weighed, not has_weights, columns)
+    only = Only(
+        preset,
+        estimator_name(estimator),
+        n_steps,
+        groups,
+        weighed,
+        not has_weights,
+        columns,
+        given_of(tested or {}),
+    )
     _check(only, settings)
     of_success = _of_success(success or {}, settings)
-    if preset is not None:
-        check_decays_are_numbers(settings.replace(preset=preset), "gae verify")
     given = [source] if column_source is None else [source, column_source]
     with Places(RunOptions(dry_run=True)) as places:
         local = [Path(path) for path in places.inputs.fetched(given)]

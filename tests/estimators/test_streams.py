@@ -221,12 +221,6 @@ def test_what_is_no_stream_is_refused(given: dict[str, object], said: str) -> No
         Settings.from_preset("exact", **given)
 
 
-def test_a_study_of_one_reward_says_so(tmp_path: Path) -> None:
-    path = write(tmp_path, "long", ".parquet", arrays_of("long", rollout()))
-    with pytest.raises(gaecli.UsageError, match="one kind of reward"):
-        gaecli.verify(path, stream=STREAMS)
-
-
 def test_a_stream_that_never_ends_goes_on_over_ids_of_episodes(tmp_path: Path) -> None:
     """The rows of two environments take turns, and each has its own number of the episode."""
     given = rollout()
