@@ -11,8 +11,9 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
+from gaecli.choices import LabelOperator
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, FloatArray, IndexArray
+from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 
 _HALF_BITS = 16
 _HALF = (1 << _HALF_BITS) - 1
@@ -182,6 +183,14 @@ def _between(low: FloatArray, high: FloatArray, share: FloatArray) -> FloatArray
         distance = high - low
         between = np.where(share >= 0.5, high - distance * (1 - share), low + distance * share)
     return np.where(low == high, low, between)
+
+
+def is_beyond(numbers: Array, thresholds: FloatArray | float, operator: LabelOperator) -> BoolArray:
+    """In float64: a threshold between two numbers that are next to each other in float32 is neither of them."""
+    wide = numbers.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        found: BoolArray = wide > thresholds if operator == "gt" else wide >= thresholds
+    return found
 
 
 def ordered_bits(numbers: Array) -> IndexArray:

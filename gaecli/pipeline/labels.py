@@ -9,7 +9,7 @@ import numpy as np
 
 from gaecli.formats.base import OutputColumn
 from gaecli.label_settings import Labelling, parameter
-from gaecli.labels.quantiles import Ask, Counts, QuantileSearch
+from gaecli.labels.quantiles import Ask, Counts, QuantileSearch, is_beyond
 from gaecli.labels.weights import ProgressScale, advantage_weights, progress_made
 from gaecli.moments import Moments
 from gaecli.pipeline.column_builder import TEXTS, ColumnBuilder, as_written
@@ -128,8 +128,7 @@ def label_column(
 ) -> tuple[OutputColumn, LabelCounts]:
     numbers = labelled_numbers(settled, advantages)
     thresholds = _thresholds(settled, constants, settings)
-    with np.errstate(invalid="ignore"):
-        positive = numbers > thresholds if labelling.operator == "gt" else numbers >= thresholds
+    positive = is_beyond(numbers, thresholds, labelling.operator)
     present = _present(settled, numbers)
     forced = np.zeros(len(numbers), np.bool_)
     if settings.force_positive is not None:

@@ -98,13 +98,14 @@ def settled(opened: OpenStream, estimator: Estimator | None = None) -> SettledSt
 def with_lane_ends(prepared: Block, carry: Carry) -> Block:
     """The block with V(s') at the ends of its lanes among its next values, where they are known."""
     last = prepared.lanes.stops - 1
-    is_known = prepared.cuts[last] & ~prepared.terminated[last] & (carry.values != 0)
+    values = carry.as_read.values
+    is_known = prepared.cuts[last] & ~prepared.terminated[last] & (values != 0)
     if not is_known.any():
         return prepared
     next_values = np.full(prepared.num_steps, np.nan)
     if prepared.next_values is not None:
         next_values[:] = prepared.next_values
-    next_values[last[is_known]] = carry.values[is_known]
+    next_values[last[is_known]] = values[is_known]
     return replace(prepared, next_values=next_values)
 
 

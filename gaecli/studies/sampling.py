@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from gaecli.decay_settings import NEED_WHOLE_STREAM
 from gaecli.rollouts import Block, IndexArray
 from gaecli.studies.candidates import CandidateReading
 
 #: γ and λ are searched for on about so many steps; what is found is held against all of them.
 SEARCH_STEPS = 1 << 15
+_BY_LENGTH = ("lam_alpha", "lam_retain", "lam_value_alpha", "lam_value_retain")
 _PER_STEP = (
     "rewards",
     "values",
@@ -35,9 +35,7 @@ def part_of(reading: CandidateReading) -> CandidateReading:
     if settings.stream:
         return reading  # one of them may never end
     # Where λ depends on the length of a trajectory, or a unit may be cut in two, the end of one is not as it was.
-    may_cut = not settings.is_over_units and all(
-        getattr(settings, name) is None for name in NEED_WHOLE_STREAM
-    )
+    may_cut = not settings.is_over_units and all(getattr(settings, name) is None for name in _BY_LENGTH)
     steps = _spread(reading.block, may_cut=may_cut)
     estimated = reading.estimated
     return replace(

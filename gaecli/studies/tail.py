@@ -170,10 +170,10 @@ def tail_from(
                 return
             _check_has_advantage(settled, step, place)
             grouping = grouping_of(settled, reading.stream.settings.group_columns)
-            begun = _begun(*of_stream(settled, carry, number), start, step)
+            begun = _begun(*_of_stream(settled, carry, number), start, step)
             begun.group = None if grouping is None else grouping.label(step)
         elif begun.chain >= 0:
-            _go_on(begun, *of_stream(settled, carry, number), start)
+            _go_on(begun, *_of_stream(settled, carry, number), start)
 
     for _ in reading.stream.visit(reading.context, look):
         if begun is not None and begun.chain < 0:
@@ -182,6 +182,12 @@ def tail_from(
         raise DataError(f"row {place.row:,} of `{place.path}` holds no step that has an advantage")
     before = _before(reading, place, begun.head, number) if is_whole and begun.head >= 0 else _TailPieces()
     return _tail(before, begun)
+
+
+def _of_stream(settled: Settled, carry: Carry, number: int | None) -> tuple[Settled, Carry]:
+    """The carry is that of the block as its convention reads it."""
+    settled, carry = of_stream(settled, carry, number)
+    return settled, carry.as_read
 
 
 def _tail(before: _TailPieces, begun: _FoundStep) -> Tail:
@@ -297,7 +303,7 @@ def _before(reading: SettledStream, place: Place, chain: int, number: int | None
     def look(file: int, start: int, settled: Settled, carry: Carry) -> bool:
         if step_at(file, start, settled, place) is not None:
             return True
-        one, its_carry = of_stream(settled, carry, number)
+        one, its_carry = _of_stream(settled, carry, number)
         lanes = np.flatnonzero(its_carry.tail_chains == chain)
         if len(lanes):
             first, stop = int(one.prepared.lanes.starts[lanes[0]]), int(one.prepared.lanes.stops[lanes[0]])

@@ -218,19 +218,6 @@ def test_all_commands_say_what_compute_says(tmp_path: Path, input: str, given: s
         assert verified == law or (law is None and is_told) or asks_for_groups
 
 
-@pytest.mark.parametrize(
-    ("settings", "who"),
-    [
-        ({"preset": "skrl-2.1"}, "preset `skrl-2.1`"),
-        ({"preset": "rllib", "truncation": "leak"}, "`--truncation leak`"),
-    ],
-)
-def test_what_needs_a_whole_stream_is_named(tmp_path: Path, settings: Mapping[str, Any], who: str) -> None:
-    refused, _ = Case(_shards(tmp_path), settings).computed()
-    assert refused is not None
-    assert refused[1].startswith(f"{who} computes over whole streams, and that of `")
-
-
 #: Warnings that need the numbers themselves, or that are about writing them.
 OF_NUMBERS, OF_WRITING = {"zero-variance", "overflow", "single-precision"}, {"names-alike"}
 
