@@ -114,7 +114,8 @@ class CandidateReading:
         def advantages(gamma: float, lam: float) -> FloatArray:
             settings = with_decays(self.candidate.settings, gamma, lam)
             if settings.stream:
-                return self._of_streams(settings)
+                total = self._of_streams(settings)
+                return total if self.holds == "advantage" else total - self.baseline
             made, returns = _estimated(self.block, settings)
             return made if self.holds == "advantage" or returns is None else returns - self.baseline
 
@@ -294,7 +295,7 @@ def read_candidate(
             hint="the column must have one number per step, in the order of the rows",
         )
     _check_range(whole.block, against, str(plan.paths[0]))
-    if holds == "return" and candidate.settings.stream:
+    if holds == "return" and candidate.settings.stream and "advantage" in candidate.settings.kind.outputs:
         raise UsageError(
             "returns are those of one stream of rewards, and `--stream` names several",
             hint="drop `--stream`, and name its columns with `--reward-column` and `--value-column`",
