@@ -248,7 +248,9 @@ def _looked_at(
             first.add_or_give_up(summary.measured)
         summaries.append(replace(summary, measured=None))
     settings, paths = opened.settings, [str(path) for path in opened.plan.paths]
-    combined = combine(summaries, settings.bootstrap, paths, open_ends=settings.open_ends)
+    # What waits for the next rows is asked for its values with them.
+    bootstrap = "zero" if crosses_trajectories(context.worker.estimator.settings) else settings.bootstrap
+    combined = combine(summaries, bootstrap, paths, open_ends=settings.open_ends)
     evidence = StreamEvidence(
         opened.plan.paths,
         opened.roles,

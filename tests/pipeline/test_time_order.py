@@ -201,3 +201,21 @@ def test_rows_cut_anywhere_are_the_rows_of_one_block(
         found = computed([table], folder, **OTHERS[name])
     for column, numbers in found.items():
         np.testing.assert_allclose(numbers, expected[column], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "row"), [("leak", 20), ("early", 30), ("arrival", None)])
+def test_an_end_that_lacks_a_value_is_one_under_the_rule(name: str, row: int | None) -> None:
+    """A limit that leaks needs none, nor does a row without a transition: the end by an id, or that of all does."""
+    columns = rollout(0, "ids", arrives=name == "arrival", count=31)
+    columns["terminated"][:], columns["next_value"][:] = False, np.nan
+    columns["truncated"] = np.isin(np.arange(31), [4, 12]) & (name != "arrival")
+    columns["id"] = np.searchsorted([4, 12, 20] if name == "leak" else [4, 12], np.arange(31))
+    pq_table = as_table(columns, "ids")
+    for block_rows in (None, 1, 7):
+        with small_blocks(block_rows) as folder:
+            pq.write_table(pq_table, folder / "r.parquet")
+            if row is None:
+                gaecli.compute(folder / "r.parquet", bootstrap="error", **RULES[name][1])
+                continue
+            with pytest.raises(gaecli.DataError, match=f"ends at row {row} of"):
+                gaecli.compute(folder / "r.parquet", bootstrap="error", **RULES[name][1])
