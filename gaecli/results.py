@@ -332,6 +332,14 @@ class Attempt:
     columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def name(self) -> str:
+        """`sb3`, `trl grpo`, or the estimator alone where no library's rules are meant."""
+        preset = self.presets[0]
+        if self.estimator == "gae":
+            return preset
+        return self.estimator if preset == "exact" else f"{preset} {self.estimator}"
+
+    @property
     def is_reproduced(self) -> bool:
         return self.num_deviating == 0 and self.num_rows > 0
 
@@ -391,3 +399,33 @@ class Verification:
     @property
     def exit_code(self) -> int:
         return 0 if self.is_reproduced else 3
+
+
+@dataclass(frozen=True)
+class Verifications:
+    """Several inputs, each verified by itself, and the rule that most of them follow."""
+
+    inputs: Sequence[Verification]
+    #: Of `inputs`, those that follow one rule; none: no rule reproduces any.
+    following: Sequence[int] = ()
+    #: As what follows it leaves it: what cannot be told from it in any of them.
+    rule: Verification | None = None
+    failures: Sequence[Failure] = ()
+    streams: str = ""
+    warnings: Sequence[WarningNote] = ()
+
+    @classmethod
+    def of_one(cls, found: Verification) -> Verifications:
+        following = [0] if found.is_reproduced else []
+        return cls([found], following, found if following else None, warnings=found.warnings)
+
+    @property
+    def differing(self) -> Sequence[Verification]:
+        """Not reproduced, or by another rule."""
+        return [one for index, one in enumerate(self.inputs) if index not in self.following]
+
+    @property
+    def exit_code(self) -> int:
+        """0 if one rule reproduces all."""
+        codes = [failure.exit_code for failure in self.failures]
+        return max([*codes, 3 if self.differing or not self.following else 0])

@@ -111,7 +111,7 @@ def _inflows(
 
     `number`: of the stream of rewards.
     """
-    of_blocks = [one if number == 0 else one.others[number - 1] for one in stream.summaries]
+    of_blocks = [one if number == 0 else one.others[number - 1] for one in stream.as_read]
     paths = [str(path) for path in stream.plan.paths]
     bootstrap, open_ends = stream.settings.bootstrap, stream.settings.open_ends
     carries = []

@@ -185,10 +185,11 @@ def tail_from(
 
 
 def _of_stream(settled: Settled, carry: Carry, number: int | None) -> tuple[Settled, Carry]:
+    """The carry is that of the block as its convention reads it."""
     if number is None or not settled.streams:
-        return settled, carry
+        return settled, carry.as_read
     of_streams = list(settled.streams.values())
-    return of_streams[number], carry if number == 0 else carry.others[number - 1]
+    return of_streams[number], (carry if number == 0 else carry.others[number - 1]).as_read
 
 
 def _tail(before: _TailPieces, begun: _FoundStep) -> Tail:

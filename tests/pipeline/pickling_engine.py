@@ -89,7 +89,7 @@ class PicklingEngine:
 made: list[PicklingEngine] = []
 
 
-def make(threads: Threads, worker: Any, recipe: Callable[[], Any]) -> PicklingEngine:
+def make(threads: Threads, worker: Any, recipe: Callable[[], Any], options: Any) -> PicklingEngine:
     made.append(PicklingEngine(recipe))
     return made[-1]
 

@@ -212,6 +212,8 @@ CASES: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
     "row groups, dry": (parquet, {"dry_run": True, "normalize": "all"}),
     "row groups, drawn": (parquet, {"gallery": True}),
     "truncated": (truncated, {"preset": "sb3", "normalize": "episode"}),
+    "truncated, leaking": (truncated, {"preset": "skrl-2.1"}),
+    "several, joined, arrival rows": (several, {"join": True, "preset": "pufferlib"}),
     "lanes": (in_lanes, {"normalize": "episode"}),
     "returning ids": (returning_ids, {"normalize": "all"}),
     "out of order": (out_of_order, {}),
