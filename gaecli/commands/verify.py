@@ -18,7 +18,7 @@ from gaecli.layouts.singles import as_scalars
 from gaecli.pipeline.reading_errors import not_done, told
 from gaecli.presets import find_preset
 from gaecli.records import dataclass
-from gaecli.response_logs import recognise
+from gaecli.response_logs import ResponseLogError, recognise
 from gaecli.results import Verification, Verifications
 from gaecli.setting_fields import names_of, setting_flag
 from gaecli.settings import RunOptions, Settings
@@ -93,6 +93,11 @@ class ColumnQuestion:
         """Of the column; labels, where their rule is given and nothing else is said."""
         is_label = self.settings.labelling is not None and self.column == "advantage"
         return self.settings.label_column if is_label else self.column
+
+    @property
+    def words(self) -> list[str]:
+        """What stands behind the file."""
+        return [] if self.column == "advantage" else ["--against", self.column]
 
     def asked(self, plan: StreamPlan, beside: Path | None = None) -> Asked:
         """Of one stream; `beside`: the file with the column, if it is another one."""
@@ -198,7 +203,10 @@ def _alone(
         return labels
     asked = question.asked(plan, beside)
     with told(plan.paths[0]):
-        return verdict(asked, question.success).verification
+        try:
+            return verdict(asked, question.success).verification
+        except ResponseLogError as error:
+            raise error.of_command("gae verify", question.words) from error
 
 
 def _each(question: ColumnQuestion, plans: Sequence[StreamPlan]) -> Verifications:
@@ -208,7 +216,10 @@ def _each(question: ColumnQuestion, plans: Sequence[StreamPlan]) -> Verification
             with told(plan.paths[0]):
                 common.add(partial(question.asked, plan), question.success)
         except (GaeError, OSError, MemoryError) as error:
-            failures += Failure.of_stream(plan.paths, not_done(error, plan.paths[0], plan.paths[0]))
+            known = not_done(error, plan.paths[0], plan.paths[0])
+            if isinstance(known, ResponseLogError):
+                known = known.of_command("gae verify", question.words)
+            failures += Failure.of_stream(plan.paths, known)
     return replace(common.result(), failures=failures, streams=describe_streams(plans))
 
 
