@@ -33,9 +33,9 @@ preset normalises too (`--normalize none` gives the raw ones). Where it normalis
 stored advantages are raw, and `--normalize all` applies the library's divisor and ddof. γ and λ of libraries without
 defaults are gaecli's own, 0.99 and 0.95.
 
-**Memory.** `pufferlib`, `agilerl`, `evorl`, `areal-turn` and every preset that leaks need a stream in one piece,
-about 150 bytes a row; `spinup`, `brax`, `finite-horizon` and `vapo` the trajectories that lie in several blocks, and
-those over turns the turns of these. What is larger than `--memory` is refused.
+**Memory.** `spinup`, `brax`, `finite-horizon` and `vapo` need the trajectories that lie in several blocks of rows,
+and those over turns the turns of these; `areal-turn` needs a stream in one piece, about 150 bytes a row. What is
+larger than `--memory` is refused. All others take files of any size.
 Nested and batch-major files need nothing of the kind: no trajectory crosses their rows.
 
 **Tokens.** Rewards are read per token. What a trainer does before its recursion is out of scope: where it puts the

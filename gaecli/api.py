@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from gaecli.errors import UsageError
-from gaecli.results import Derivation, Explanation, Sweep, Verification
+from gaecli.label_summary import LabelVerification
+from gaecli.results import Derivation, Explanation, Sweep, Verification, Verifications
 from gaecli.rollouts import Rollouts
 from gaecli.setting_fields import ROLES
 from gaecli.settings import OPTION_NAMES, SETTING_NAMES, RunOptions, Settings
@@ -175,14 +176,31 @@ def sweep(
     return sweep_side_by_side(sources, [one for one, _ in made], swept)
 
 
+@overload
 def verify(
     source: str | Path, column: str = "advantage", column_source: str | Path | None = None, **settings: Any
-) -> Verification:
+) -> Verification | LabelVerification: ...
+
+
+@overload
+def verify(
+    source: Sequence[str | Path], column: str = "advantage", column_source: None = None, **settings: Any
+) -> Verifications | LabelVerification: ...
+
+
+def verify(
+    source: str | Path | Sequence[str | Path],
+    column: str = "advantage",
+    column_source: str | Path | None = None,
+    **settings: Any,
+) -> Verification | Verifications | LabelVerification:
     """Which preset, γ and λ reproduce a column of advantages; `gae verify` from Python.
 
     Args:
-        source: one rollout file.
-        column: the advantages, or the returns; another usual name for the same will do.
+        source: one rollout file, or a list of files, folders and globs: each is verified by itself, and what comes
+            back says which rule they have in common.
+        column: the advantages, or the returns; another usual name for the same will do. Or labels made of them,
+            of several inputs together.
         column_source: the file they stand in, if it is another one with the same rows.
         **settings: how the file is to be read, as for `compute`. `preset` and `estimator` try that one only,
             `group_column` and `n_steps` those groups and that window; `reward` (`rewards`), `sample_of` and other
@@ -190,6 +208,7 @@ def verify(
             what a failure costs beside `success_column`.
     """
     from gaecli.commands.verify import verify as run
+    from gaecli.commands.verify import verify_inputs
     from gaecli.studies.asked import SCORE_COLUMNS
     from gaecli.studies.reading import SUCCESS_SETTINGS
 
@@ -199,14 +218,11 @@ def verify(
     only["score_columns"] = {name: settings.pop(name, None) for name in SCORE_COLUMNS}
     only["success"] = {name: settings.pop(name, None) for name in SUCCESS_SETTINGS}
     computed, options = split_settings(settings)
-    return run(
-        source,
-        column,
-        computed,
-        column_source=column_source,
-        memory_bytes=options.memory_bytes,
-        **only,
-    )
+    more = {"memory_bytes": options.memory_bytes, **only}
+    if isinstance(source, str | Path):
+        return run(source, column, computed, column_source=column_source, **more)
+    found = verify_inputs(source, column, computed, column_source=column_source, **more)
+    return Verifications.of_one(found) if isinstance(found, Verification) else found
 
 
 def split_settings(given: dict[str, Any]) -> tuple[Settings, RunOptions]:

@@ -21,8 +21,6 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
 _WAYS = (FAMILIES["lam"], FAMILIES["returns"])
 #: Every other way to say a λ than the one number for all steps.
 OTHER_LAMS = (*FAMILIES["lam"], *FAMILIES["returns"])
-#: Of lengths of whole trajectories, or of a second scan.
-NEED_WHOLE_STREAM = ("lam_alpha", "lam_retain", "lam_value", "lam_value_alpha", "lam_value_retain")
 #: Left out of documents where they are not in use.
 OPTIONAL = tuple(name for names in FAMILIES.values() for name in names if name != "lam_alpha")
 

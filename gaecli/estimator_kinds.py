@@ -122,6 +122,8 @@ def _off_policy(name: str, summary: str, source: str, **more: Any) -> EstimatorK
             "unused": _OF_GAE,
             "by_column": ("gamma", "lam"),
             "defaults": {"lam": 1.0, "lam_alpha": None},
+            "has_units": True,
+            "has_streams": True,
             **more,
         },
     )
@@ -222,6 +224,7 @@ _ROWS = (
         source="Sutton and Barto 2018, eq. 3.8, http://incompleteideas.net/book/the-book-2nd.html",
         module="gaecli.estimators.monte_carlo",
         has_units=True,
+        has_streams=True,
         roles=("reward",),
         outputs=("return",),
         by_column=("gamma",),

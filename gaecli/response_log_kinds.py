@@ -32,6 +32,8 @@ class ResponseLogKind:
     estimator: str = "grpo"
     #: Of `gaecli.presets`, where the library has a row there.
     preset: str = "exact"
+    #: Files end after so many lines, whatever the group: it goes on in the next one.
+    is_sharded: bool = False
     #: Said of it wherever it is recognised.
     remark: str = ""
 
@@ -50,6 +52,7 @@ RESPONSE_LOGS: tuple[ResponseLogKind, ...] = (
         rewards=("reward",),
         advantage="advantage",
         preset="open-instruct",
+        is_sharded=True,
     ),
     ResponseLogKind(
         name="ms-swift completions",

@@ -48,6 +48,7 @@ class ResponseLog:
     #: Where something in the file speaks against the layout that it has.
     layout: str | None = None
     remark: str = ""
+    is_sharded: bool = False
     #: Of the rewards that have one beside them that is not 1.
     weights: Mapping[str, float] = field(default_factory=dict)
 
@@ -215,6 +216,7 @@ def _found(file: RolloutFile, kind: ResponseLogKind) -> ResponseLog:
         kind.advantage if has_advantage else None,
         _layout(file, rewards, group, kind.advantage if has_advantage else None),
         kind.remark if weights is not None else f"{kind.remark}; {_WEIGHTS_DIFFER}".removeprefix("; "),
+        kind.is_sharded,
         weights or {},
     )
 

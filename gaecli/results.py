@@ -10,7 +10,7 @@ from dataclasses import field
 from typing import Any, Literal
 
 from gaecli.choices import NormFloor
-from gaecli.label_summary import SuccessSummary
+from gaecli.label_summary import LabelGroup, SuccessSummary
 from gaecli.records import dataclass
 from gaecli.summary import EpisodeCounts, Failure, WarningNote
 
@@ -227,6 +227,12 @@ class SweepPoint:
     estimator: str = "gae"
     preset: str = "exact"
     n_steps: int | None = None
+    #: Where rows are labelled: the threshold, of all rows or of the first groups of them; the share of positive
+    #: ones, and of those that have the label that they have under the reference.
+    threshold: float | None = None
+    label_groups: Sequence[LabelGroup] = ()
+    positive_share: float | None = None
+    label_agreement: float | None = None
 
 
 @dataclass(frozen=True)
@@ -263,26 +269,25 @@ class Sweep:
     settings: Mapping[str, Any]
     gammas: Sequence[float]
     lams: Sequence[float]
-    #: (γ, λ) that signs are compared with. None: where there is no λ they are γ and n of the settings, and side by
-    #: side the first of the points.
-    reference: tuple[float, float] | None
+    #: (γ, λ) that signs are compared with, without a γ where that is not swept. None: where no λ is swept they are γ
+    #: and n of the settings, and side by side the first of the points.
+    reference: tuple[float | None, float] | None
     points: Sequence[SweepPoint]
     files: Sequence[SweepFile]
     counts: EpisodeCounts
     #: Each by itself where there are several; the first ones of very many.
     inputs: Sequence[SweptInput] = ()
+    #: Which rows are positive, in words; None where none are labelled.
+    labels: str | None = None
     #: n of a grid of windows.
     windows: Sequence[int] = ()
+    #: Of γ, λ and n. Else estimators and presets are side by side.
+    is_grid: bool = True
     streams: str = ""
     warnings: Sequence[WarningNote] = ()
     seconds: float = 0.0
     #: Where success makes the rewards.
     success: SuccessSummary | None = None
-
-    @property
-    def is_grid(self) -> bool:
-        """Of γ, λ and n. Else estimators and presets are side by side."""
-        return bool(self.gammas)
 
     @property
     def exit_code(self) -> int:
@@ -333,6 +338,14 @@ class Attempt:
     #: Of a group baseline, its equation with the numbers of the rule, and what tells groups and rewards.
     rule: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """`sb3`, `trl grpo`, or the estimator alone where no library's rules are meant."""
+        preset = self.presets[0]
+        if self.estimator == "gae":
+            return preset
+        return self.estimator if preset == "exact" else f"{preset} {self.estimator}"
 
     @property
     def is_reproduced(self) -> bool:
@@ -394,3 +407,33 @@ class Verification:
     @property
     def exit_code(self) -> int:
         return 0 if self.is_reproduced else 3
+
+
+@dataclass(frozen=True)
+class Verifications:
+    """Several inputs, each verified by itself, and the rule that most of them follow."""
+
+    inputs: Sequence[Verification]
+    #: Of `inputs`, those that follow one rule; none: no rule reproduces any.
+    following: Sequence[int] = ()
+    #: As what follows it leaves it: what cannot be told from it in any of them.
+    rule: Verification | None = None
+    failures: Sequence[Failure] = ()
+    streams: str = ""
+    warnings: Sequence[WarningNote] = ()
+
+    @classmethod
+    def of_one(cls, found: Verification) -> Verifications:
+        following = [0] if found.is_reproduced else []
+        return cls([found], following, found if following else None, warnings=found.warnings)
+
+    @property
+    def differing(self) -> Sequence[Verification]:
+        """Not reproduced, or by another rule."""
+        return [one for index, one in enumerate(self.inputs) if index not in self.following]
+
+    @property
+    def exit_code(self) -> int:
+        """0 if one rule reproduces all."""
+        codes = [failure.exit_code for failure in self.failures]
+        return max([*codes, 3 if self.differing or not self.following else 0])

@@ -18,7 +18,7 @@ from gaecli.records import dataclass
 Cut = Literal["ends", "never"]
 
 NUMBERS = ("gamma", "lam", "weight")
-KEYS = {"next": "next_value", "bootstrap": "bootstrap_value"}
+KEYS = {"next": "next_value", "bootstrap": "bootstrap_value", "q": "q"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class RewardStream:
 
     name: str
     reward: str
-    value: str
+    #: None where the estimator needs none.
+    value: str | None = None
     gamma: float | None = None
     lam: float | None = None
     weight: float = 1.0
@@ -35,16 +36,19 @@ class RewardStream:
     #: Columns with V of the next state, and beyond the ends; nothing is taken for them by its name.
     next_value: str | None = None
     bootstrap_value: str | None = None
+    #: Column with Q(s, a) of its rewards, for estimators that correct it.
+    q: str | None = None
 
     @property
     def columns(self) -> dict[str, str]:
         """Role -> column, or `none`."""
         found = {
             "reward": self.reward,
-            "value": self.value,
+            "value": self.value or "none",
             "next_value": self.next_value or "none",
             "bootstrap_value": self.bootstrap_value or "none",
         }
+        found |= {} if self.q is None else {"q": self.q}
         return found | dict.fromkeys(_OF_ENDS, "none") if self.cut == "never" else found
 
     @property
@@ -53,7 +57,8 @@ class RewardStream:
         numbers = [f"{name}={getattr(self, name):g}" for name in NUMBERS if getattr(self, name) is not None]
         more = [f"{key}={name}" for key, role in KEYS.items() if (name := getattr(self, role)) is not None]
         never = ["cut=never"] if self.cut == "never" else []
-        return f"{self.name}={','.join([self.reward, self.value, *numbers, *never, *more])}"
+        values = [] if self.value is None else [self.value]
+        return f"{self.name}={','.join([self.reward, *values, *numbers, *never, *more])}"
 
 
 #: What tells trajectories of one environment apart: nothing does where they never end.

@@ -127,6 +127,21 @@ NO_LANES = Lanes(_NONE, _NONE, (), (), (), _NO_FLAGS, _NO_FLAGS, np.zeros(0, np.
 
 
 @dataclass(frozen=True, eq=False)
+class NextRows:
+    """The row that follows each lane in time, whatever trajectory it belongs to; an entry per lane.
+
+    Lanes are those of `gaecli.estimators.time_order` here.
+    """
+
+    #: A later block has one. Where none has, the others are 0.
+    exist: BoolArray
+    rewards: Array
+    values: Array
+    terminated: BoolArray
+    truncated: BoolArray
+
+
+@dataclass(frozen=True, eq=False)
 class RowFacts:
     """What the rows of a nested table say of themselves, where each is taken for a trajectory."""
 
@@ -352,6 +367,7 @@ class Block:
         extras: [N] further columns of numbers by name, NaN where a cell says nothing.
         units: runs of steps that the estimator takes for one each; None: every step is one.
         list_offsets: [rows + 1] for list columns: row i of the file holds items list_offsets[i:i+1].
+        next_rows: what follows the lanes of time, for rules that reach beyond trajectories; None: not known.
     """
 
     rewards: Array
@@ -375,6 +391,7 @@ class Block:
     units: Units | None = None
     list_offsets: IndexArray | None = None
     null_lists: BoolArray | None = None
+    next_rows: NextRows | None = None
     facts: BlockFacts = field(default_factory=lambda: BlockFacts())
 
     @property

@@ -239,7 +239,8 @@ class Settings(SettingFields):
         name_of = {"advantage": self.advantage_column, "return": self.return_column}
         found: dict[str, str | None] = {output: name_of[output] for output in self.kind.outputs}
         if self.stream:
-            del found["return"]
+            if "advantage" in found:  # it alone is added up
+                del found["return"]
             found |= {f"return {one.name}": f"{self.return_column}_{one.name}" for one in self.stream}
         found["raw"] = self.raw_column
         label = LANGUAGE if self.label_type == "language" else self.label_column

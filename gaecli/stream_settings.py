@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from gaecli.errors import UsageError
+from gaecli.estimator_kinds import EstimatorKind
 from gaecli.reward_streams import KEYS, NUMBERS, RewardStream
 from gaecli.setting_fields import SettingFields, is_number
 
@@ -32,7 +33,7 @@ def _one(given: Any) -> RewardStream:
         return given
     if isinstance(given, Mapping):
         unknown = set(given) - {field.name for field in fields(RewardStream)}
-        if unknown or not {"name", "reward", "value"} <= set(given):
+        if unknown or not {"name", "reward"} <= set(given):
             raise UsageError(f"`--stream` is {dict(given)}", hint="it has a name, a reward and a value")
         return RewardStream(**given)
     text = str(given)
@@ -45,17 +46,21 @@ def _one(given: Any) -> RewardStream:
         key = KEYS.get(key, key)
         if key not in (*_IN_ORDER, "cut", *KEYS.values()) or key in items or not value:
             raise UsageError(
-                f"`--stream {text}` has {item!r}, which is none of reward, value, gamma, lam, weight, cut, next and "
-                "bootstrap, or a second one",
+                f"`--stream {text}` has {item!r}, which is none of reward, value, gamma, lam, weight, cut, next, "
+                "bootstrap and q, or a second one",
                 hint=f"name=REWARD,VALUE[,GAMMA[,LAM[,WEIGHT]]], such as {_EXAMPLE}",
             )
         items[key] = _number(value, key, text) if key in NUMBERS else value
-    if not equals or not {"reward", "value"} <= items.keys():
-        raise UsageError(
-            f"`--stream {text}` has no name, reward and value",
-            hint=f"name=REWARD,VALUE[,GAMMA[,LAM[,WEIGHT]]], such as {_EXAMPLE}",
-        )
+    if not equals or "reward" not in items:
+        raise _lacks_something(text)
     return RewardStream(name, **items)
+
+
+def _lacks_something(text: str) -> UsageError:
+    return UsageError(
+        f"`--stream {text}` has no name, reward and value",
+        hint=f"name=REWARD,VALUE[,GAMMA[,LAM[,WEIGHT]]], such as {_EXAMPLE}",
+    )
 
 
 def _number(text: str, key: str, whole: str) -> float:
@@ -72,7 +77,8 @@ def check(settings: SettingFields) -> None:
     kind = settings.kind
     if not kind.has_streams:
         raise UsageError(
-            f"`--stream` says nothing to `--estimator {kind.name}`", hint="drop one of them; `gae` takes it"
+            f"`--stream` says nothing to `--estimator {kind.name}`, which scores trajectories as wholes",
+            hint="drop one of them; `--reward COLUMN=WEIGHT`, given for each, adds up several rewards of one score",
         )
     for one in streams:
         _check_one(one, settings)
@@ -108,6 +114,7 @@ def _check_one(one: RewardStream, settings: SettingFields) -> None:
         raise UsageError(f"`{whole}`: `{one.name}` is no name", hint="letters, digits, `_`, `-` and `.`")
     if one.cut not in ("ends", "never"):
         raise UsageError(f"`{whole}`: cut is `{one.cut}`; it must be ends or never")
+    _check_columns(one, settings.kind)
     for key in ("gamma", "lam"):
         number = getattr(one, key)
         if number is None:
@@ -121,3 +128,20 @@ def _check_one(one: RewardStream, settings: SettingFields) -> None:
             )
     if not is_number(one.weight):
         raise UsageError(f"`{whole}`: weight is {one.weight}; it must be finite")
+
+
+def _check_columns(one: RewardStream, kind: EstimatorKind) -> None:
+    """Those that the estimator needs of each kind of reward, and no others."""
+    if one.value is None and "value" in kind.roles:
+        raise _lacks_something(one.text)
+    needs_q = "q" in kind.own_roles
+    if needs_q and one.q is None:
+        raise UsageError(
+            f"`--stream {one.text}` has no Q(s, a) of its rewards, which `--estimator {kind.name}` corrects",
+            hint="add `q=COLUMN` to it",
+        )
+    if one.q is not None and not needs_q:
+        raise UsageError(
+            f"`--stream {one.text}` names Q(s, a), which says nothing to `--estimator {kind.name}`",
+            hint=f"drop `q={one.q}`",
+        )

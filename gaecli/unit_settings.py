@@ -44,7 +44,7 @@ def check(settings: SettingFields) -> None:
         return
     kind = settings.kind
     if not kind.has_units:
-        raise says_nothing("unit", kind)
+        raise says_nothing("unit", kind, "it scores trajectories as wholes, whatever their units")
     is_of_units = settings.truncation in ("exact", "current", "zero", "ask")
     if not is_of_units or settings.convention.arrival_rows or settings.convention.early_ends:
         who = f"preset `{settings.preset}`"

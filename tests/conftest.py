@@ -18,6 +18,10 @@ import profiles  # noqa: F401 - before any test of hypothesis
 import pytest
 from warm_start import WarmProcess, WarmStart
 
+# Products of small matrices: a second thread waits for the first in a loop, which takes a third of the time of
+# `gae verify`, and there is a worker for each core already. Before NumPy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 StartedGae = WarmProcess | subprocess.Popen[bytes]
 
 ROOT = Path(__file__).parents[1]

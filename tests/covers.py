@@ -32,6 +32,12 @@ def turns(*axes: Iterable[Any]) -> list[Any]:
     return _marked(axes, list(product(*values)), kept)
 
 
+def others(*axes: Iterable[Any]) -> list[Any]:
+    """The grid, all of it `slow`: of values that lie between those that the default run tries."""
+    values = _numbered(axes)
+    return _marked(axes, list(product(*values)), set())
+
+
 def _numbered(axes: Sequence[Iterable[Any]]) -> list[list[tuple[int, int]]]:
     """Values need not be hashable; the same one on two axes is not the same, even if the axes are."""
     return [[(number, index) for index, _ in enumerate(axis)] for number, axis in enumerate(axes)]

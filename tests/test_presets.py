@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 import gaecli
+from gaecli.cli.main import app
 from gaecli.presets import ALIASES, ALL_PRESETS, PRESETS, find_preset
 from gaecli.presets.base import SETTING_FIELDS
 from gaecli.settings import SETTING_NAMES, RunOptions, Settings
@@ -163,9 +165,9 @@ class TestPresetsCommand:
 
     @pytest.mark.parametrize("columns", ["80", "120"])
     @pytest.mark.parametrize("name", PRESETS)
-    def test_one_preset_in_full(self, run_gae, name, columns):
-        result = run_gae("presets", name, env={"COLUMNS": columns})
-        assert result.returncode == 0, result.stderr
+    def test_one_preset_in_full(self, name, columns):
+        result = CliRunner().invoke(app, ["presets", name], env={"COLUMNS": columns})
+        assert result.exit_code == 0, result.output
         words = " ".join(result.stdout.split())
         preset = PRESETS[name]
         for text in (preset.library, preset.delta, preset.recursion_text, preset.source, *preset.traps):

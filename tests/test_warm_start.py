@@ -12,10 +12,10 @@ RUNS = [
     ("compute", "r.parquet", "-o", "-"),
     ("compute", "r.parquet"),
     ("inspect", "-", "--json"),
-    ("sweep", "r.parquet", "--gamma", "0.9,0.99"),
     ("compute", "--help"),
 ]
 MORE_RUNS = [
+    ("sweep", "r.parquet", "--gamma", "0.9,0.99"),
     ("compute", "r.parquet", "--gama", "1"),
     ("check", "r.parquet"),
     ("explain", "r.parquet", "3"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gaecli.checks.base import Context
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, Block, BoolArray, IndexArray
+from gaecli.rollouts import Array, Block, BoolArray, IndexArray, Names
 
 #: Columns that tell rollouts apart, the surest first; and texts of responses, of which equal ones may be the same.
 _IDS = ("rollout_id", "trajectory_id", "traj_id", "request_id", "sample_id")
@@ -19,6 +20,9 @@ _TEXTS = ("completion", "output", "response", "output_response", "response_token
 #: Columns that hold what responses are to.
 _PROMPTS = ("prompt", "input", "input_prompt", "question", "problem", "prompt_tokens", "prompt_ids")
 
+
+#: As of groups without spread in `gaecli.estimators.normalization`.
+_ROUNDING = 8 * np.finfo(np.float64).eps
 
 #: Words in names of what reward functions gave.
 _FUNCTION_WORDS = {
@@ -56,6 +60,46 @@ class Repeats:
     row: int = 0
 
 
+@dataclass(frozen=True, eq=False)
+class Trajectories:
+    """Those that end in a block: [n] each."""
+
+    #: The last step of each, and the row that it is, counted from the first one of the block.
+    last: IndexArray
+    rows: IndexArray
+    #: Over all of its steps, whichever blocks they are in.
+    scores: Array
+    #: By column: (what tells cells apart, what each of those is).
+    labels: Mapping[str, tuple[IndexArray, Names]]
+    #: Steps of the block.
+    num_steps: int
+
+    @classmethod
+    def of(cls, block: Block, last: IndexArray, scores: Array) -> Trajectories:
+        labels = {name: (found.codes[last], found.names) for name, found in block.labels.items()}
+        return cls(last, block.file_rows(last), scores, labels, block.num_steps)
+
+    @classmethod
+    def whole(cls, block: Block) -> Trajectories:
+        """Of a block that no trajectory goes over the borders of."""
+        last = np.flatnonzero(block.cuts)
+        for absent in (block.dropped, block.missing_rewards):
+            if absent is not None:
+                last = last[~absent[last]]
+        return cls.of(block, last, _scores(block, last))
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidates:
+    """Responses of a block that may be of one rollout: [n] each."""
+
+    file: Path
+    groups: Array
+    rollouts: Array
+    scores: Array
+    rows: IndexArray
+
+
 @dataclass(eq=False)
 class GroupLedger:
     """Groups by their label. One for all inputs: a group may have rows in several."""
@@ -63,7 +107,6 @@ class GroupLedger:
     groups: dict[Hashable, ResponseGroup] = field(default_factory=dict)
     #: Inputs that are read as the log that they look like, and what is told of it.
     read_as: list[tuple[Path, str]] = field(default_factory=list)
-    repeats: Repeats = field(default_factory=Repeats)
     #: Columns whose equal cells are a group, and that of the prompt, as the first file has them.
     names: tuple[str, ...] = ()
     prompt_column: str | None = None
@@ -74,29 +117,26 @@ class GroupLedger:
     num_unscored: int = 0
     functions: tuple[str, ...] = ()
     first_unscored: tuple[Path, int] | None = None
+    _rollout_column: str | None = None
+    _candidates: list[_Candidates] = field(default_factory=list)
 
-    def add(self, context: Context, start: int, columns: Mapping[str, Column], block: Block) -> None:
-        """`block`: whole trajectories, made of the columns, which begin at row `start` of the file."""
-        last = np.flatnonzero(block.cuts)
-        for absent in (block.dropped, block.missing_rewards):
-            if absent is not None:
-                last = last[~absent[last]]
+    def add(self, context: Context, start: int, columns: Mapping[str, Column], found: Trajectories) -> None:
+        """`columns` are the cells of the block, which begins at row `start` of the file."""
         names = context.settings.group_columns
-        if not len(last) or any(name not in block.labels for name in names):
+        if not len(found.last) or any(name not in found.labels for name in names):
             return
         self.names = self.names or names
-        scores = _scores(block, last)
-        codes, labels = _joint([block.labels[name].codes[last] for name in names])
+        codes, labels = _joint([found.labels[name][0] for name in names])
         keys = [
-            _label([block.labels[name].names[code] for name, code in zip(names, label, strict=True)])
+            _label([found.labels[name][1][code] for name, code in zip(names, label, strict=True)])
             for label in labels
         ]
-        rows = start + block.file_rows(last)
-        self._count(context.path, keys, codes, scores, rows)
-        cells = _CellsBeside(columns, block, last)
+        rows = start + found.rows
+        self._count(context.path, keys, codes, found.scores, rows)
+        cells = _CellsBeside(columns, found)
         self._compare_prompts(context.file, keys, codes, cells)
-        self._find_repeats(context, codes, scores, rows, cells)
-        self._find_unscored(context, scores, rows, cells)
+        self._note_rollouts(context, keys, codes, found.scores, rows, cells)
+        self._find_unscored(context, found.scores, rows, cells)
 
     def _count(
         self, path: Path, keys: Sequence[Hashable], codes: IndexArray, scores: Array, rows: IndexArray
@@ -130,30 +170,50 @@ class GroupLedger:
             group.has_other_prompts = group.has_other_prompts or group.prompt not in (None, digest)
             group.prompt = digest
 
-    def _find_repeats(
-        self, context: Context, codes: IndexArray, scores: Array, rows: IndexArray, cells: _CellsBeside
+    def _note_rollouts(
+        self,
+        context: Context,
+        keys: Sequence[Hashable],
+        codes: IndexArray,
+        scores: Array,
+        rows: IndexArray,
+        cells: _CellsBeside,
     ) -> None:
-        """Within the block: rows of a rollout stand near one another."""
         name = rollout_column(context.file, self.names)
         found = None if name is None else cells.codes(name)
         if name is None or found is None or context.settings.sample_of is not None:
             return
-        (groups, _), firsts, where, counts = np.unique(
-            np.stack([codes, found[0]]), axis=1, return_index=True, return_inverse=True, return_counts=True
+        self._rollout_column = self._rollout_column or name
+        distinct, where = np.unique(found[0], return_inverse=True)
+        rollouts = _digests([found[1](code) for code in distinct.tolist()])[where.reshape(-1)]
+        self._candidates.append(_Candidates(context.path, _digests(keys)[codes], rollouts, scores, rows))
+
+    @property
+    def repeats(self) -> Repeats:
+        """Over all blocks and files."""
+        noted, name = self._candidates, self._rollout_column
+        if not noted or name is None:
+            return Repeats()
+        groups, rollouts, scores, rows = (
+            np.concatenate([getattr(one, what) for one in noted])
+            for what in ("groups", "rollouts", "scores", "rows")
         )
-        low, high = np.full(len(counts), np.inf), np.full(len(counts), -np.inf)
-        np.minimum.at(low, where.reshape(-1), scores)
-        np.maximum.at(high, where.reshape(-1), scores)
+        order = np.lexsort((rollouts, groups))
+        groups, rollouts, scores = groups[order], rollouts[order], scores[order]
+        is_new = np.append(True, (groups[1:] != groups[:-1]) | (rollouts[1:] != rollouts[:-1]))
+        firsts = np.flatnonzero(is_new)
+        counts = np.diff(firsts, append=len(groups))
+        is_alike = are_alike(np.minimum.reduceat(scores, firsts), np.maximum.reduceat(scores, firsts))
+        _, of_group = np.unique(groups[firsts], return_inverse=True)
         # What all responses of a group share is of the prompt, and one rollout has one score.
-        is_split = (counts > 1) & (low == high) & (np.bincount(groups)[groups] > 1)
+        is_split = (counts > 1) & is_alike & (np.bincount(of_group.reshape(-1))[of_group.reshape(-1)] > 1)
         if not is_split.any():
-            return
-        known = self.repeats
-        known.column, known.is_id = name, name in _IDS
-        known.num_rollouts += int(np.count_nonzero(is_split))
-        known.num_rows += int((counts[is_split] - 1).sum())
-        if known.file is None:
-            known.file, known.row = context.path, int(rows[firsts[is_split]].min())
+            return Repeats()
+        first = int(order[firsts[is_split]].min())  # the order of a rollout's rows is that of the files
+        starts = np.cumsum([0, *(len(one.rows) for one in noted)])
+        file = noted[int(np.searchsorted(starts, first, side="right")) - 1].file
+        num_rows = int((counts[is_split] - 1).sum())
+        return Repeats(name, name in _IDS, int(np.count_nonzero(is_split)), num_rows, file, int(rows[first]))
 
     def _find_unscored(self, context: Context, scores: Array, rows: IndexArray, cells: _CellsBeside) -> None:
         functions = function_columns(context)
@@ -172,12 +232,12 @@ class GroupLedger:
 class _CellsBeside:
     """Columns beside those of the roles, at the trajectories of a block."""
 
-    def __init__(self, columns: Mapping[str, Column], block: Block, last: IndexArray) -> None:
+    def __init__(self, columns: Mapping[str, Column], found: Trajectories) -> None:
         self._columns = columns
-        self._num_items = len(block.rewards)
-        self._items, self._rows = last, block.file_rows(last)
+        self._num_items = found.num_steps
+        self._items, self._rows = found.last, found.rows
 
-    def codes(self, name: str) -> tuple[IndexArray, Callable[[int], object]] | None:
+    def codes(self, name: str) -> tuple[IndexArray, Callable[[int], Hashable]] | None:
         """([n] what tells cells apart, code -> label)."""
         column = self._columns.get(name)
         where = None if column is None else self._where(column)
@@ -222,6 +282,16 @@ def _joint(codes: Sequence[IndexArray]) -> tuple[IndexArray, list[list[int]]]:
     """([n] index into the labels, the codes of each label)."""
     labels, joint = np.unique(np.stack(codes), axis=1, return_inverse=True)
     return joint.reshape(-1).astype(np.int64), labels.T.tolist()
+
+
+def are_alike(low: Array | float, high: Array | float) -> Any:
+    """Equal but for what the order of a sum leaves."""
+    return high - low <= _ROUNDING * np.maximum(np.abs(low), np.abs(high))
+
+
+def _digests(labels: Sequence[Hashable]) -> Array:
+    """Of 64 bits: there may be as many rollouts as rows."""
+    return np.fromiter(map(hash, labels), np.int64, len(labels))
 
 
 def _label(parts: Sequence[Hashable]) -> Hashable:

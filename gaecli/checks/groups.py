@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gaecli.checks.base import CheckRule, Hits
-from gaecli.checks.group_ledger import GroupLedger, ResponseGroup
+from gaecli.checks.group_ledger import GroupLedger, ResponseGroup, are_alike
 
 #: Equal texts may be two responses that came out alike: this share of all rows has to have a like.
 _SHARE_OF_REPEATS = 0.5
@@ -20,7 +20,7 @@ def recognised(ledger: GroupLedger) -> Hits | None:
 
 def zero_variance(ledger: GroupLedger) -> Hits | None:
     """Groups of several responses with one score."""
-    flat = [group for group in ledger.groups.values() if group.count > 1 and group.low == group.high]
+    flat = [group for group in ledger.groups.values() if group.count > 1 and are_alike(group.low, group.high)]
     return _of_groups(ledger, flat, "have one score throughout: every response in them gets advantage 0")
 
 

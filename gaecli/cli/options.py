@@ -56,5 +56,9 @@ GROUPS = _listed(GROUP_OPTIONS)
 #: Of commands that read rewards and write none.
 SUCCESS = _listed(SUCCESS_OPTIONS)
 LABELS = _listed(LABEL_OPTIONS)
+#: Which rows are positive.
+LABEL_RULE = (
+    "label_rule label_quantile label_side label_threshold label_operator label_by force_positive label_forced"
+)
 #: Clips of off-policy estimators.
 CLIPS = "rho_bar c_bar pg_bar"

@@ -7,7 +7,18 @@ import sys
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.options import CLIPS, ENDS, GROUPS, ROLE_COLUMNS, SUCCESS, WRITTEN
+from gaecli.cli.options import (
+    CLIPS,
+    ENDS,
+    GROUPS,
+    LABEL_RULE,
+    OTHER_DECAYS,
+    ROLE_COLUMNS,
+    STREAMS,
+    SUCCESS,
+    UNITS,
+    WRITTEN,
+)
 from gaecli.cli.values import (
     check_estimators,
     check_metric,
@@ -23,7 +34,8 @@ from gaecli.results import Sweep, SweepFile
 
 @command(
     "inputs swept_estimators swept_presets gammas lams windows metric",
-    *(CLIPS, ENDS, "mask_mode masked_reward", GROUPS, ROLE_COLUMNS, SUCCESS, WRITTEN),
+    *(OTHER_DECAYS, CLIPS, STREAMS, ENDS, "mask_mode masked_reward", UNITS, GROUPS, ROLE_COLUMNS),
+    *(SUCCESS, LABEL_RULE, WRITTEN),
     "device memory files_from join on_nan output overwrite plot document_json quiet",
 )
 def sweep(
@@ -42,7 +54,8 @@ def sweep(
 
     Spread, explained variance and bias of each setting. Signs are compared with those under the preset's own γ
     and λ, side by side with those of the first. With `--output`, a copy gets one column per setting,
-    such as `advantage_g0.99_l0.95` or `advantage_trl_grpo`.
+    such as `advantage_g0.99_l0.95` or `advantage_trl_grpo`. With a rule of labels, the threshold of each setting,
+    and how many rows are positive and have another label than under the reference.
     """
     estimators = [estimator_name(name) for name in names_in(swept_estimators)]
     presets = names_in(swept_presets)
@@ -59,9 +72,11 @@ def sweep(
         for preset in presets
     ]
     sources = given.sources("gae sweep FILE…; see `gae sweep --help`")
-    check_metric(metric)
+    check_metric(metric, has_labels=settings[0].labelling is not None)
     check_plot(plot)
-    has_lam = is_grid and "lam" not in kind.unused
+    from gaecli.studies.sweep_points import is_swept
+
+    has_gamma, has_lam = (is_grid and is_swept(settings[0], name) for name in ("gamma", "lam"))
     options = {
         "output": given["output"],
         "overwrite": given["overwrite"],
@@ -70,11 +85,15 @@ def sweep(
     }
     if is_grid:
         lam_text = lams if lams is not None or not has_lam else "0:1:0.1"
-        grid = parse_grid(gammas or "0.99", "--gamma"), parse_grid(lam_text, "--lam") if lam_text else []
+        gamma_text = gammas if gammas is not None or not has_gamma else "0.99"
+        grid = [
+            parse_grid(text, flag) if text is not None else []
+            for text, flag in ((gamma_text, "--gamma"), (lam_text, "--lam"))
+        ]
         from gaecli.commands.sweep import SweepOptions
         from gaecli.commands.sweep import sweep as run
 
-        found = run(sources, *grid, settings[0], SweepOptions(**options), windows=n_steps)
+        found = run(sources, grid[0], grid[1], settings[0], SweepOptions(**options), windows=n_steps)
     else:
         from gaecli.commands.sweep import SweepOptions, sweep_side_by_side
 

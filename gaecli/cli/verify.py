@@ -7,22 +7,23 @@ import sys
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.options import ROLE_COLUMNS
-from gaecli.results import Verification
+from gaecli.cli.options import LABEL_RULE, ROLE_COLUMNS
+from gaecli.label_summary import LabelVerification
+from gaecli.results import Verification, Verifications
 
 _SCORE_COLUMNS = ("sample_of", "batch_column", "length_column", "state_column", "baseline_column")
 
 
 @command(
-    "one_input against against_file only_preset only_estimator only_groups only_n_steps bootstrap done_at layout",
+    "inputs against against_file only_preset only_estimator only_groups only_n_steps bootstrap done_at layout",
     f"rewards {' '.join(_SCORE_COLUMNS)}",
+    f"{LABEL_RULE} advantage_column",
     "success_column only_success_reward only_failure_cost success_at",
     ROLE_COLUMNS,
-    "memory join document_json quiet on_nan",
+    "memory files_from join document_json quiet on_nan",
 )
 def verify(
     given: Given,
-    input: str,
     against: str,
     against_file: str | None,
     only_preset: str | None,
@@ -40,39 +41,49 @@ def verify(
     groups apart.
 
     Exit code 0 if one reproduces it at every row, to the rounding of float32; 3 if none does. A whitened
-    column counts as reproduced if one scale and shift lead to it, a constant one does not.
+    column counts as reproduced if one scale and shift lead to it, a constant one does not. A column of labels
+    is held against the advantages in the file, by the rule given or by those of the libraries. Of several inputs
+    each is verified by itself, and one rule has to reproduce all of them.
     """
     success = {**given.taken(["success_column", "success_at"]), "success_reward": only_success_reward}
     columns, rewards = given.taken(_SCORE_COLUMNS), given.taken(["rewards"])["rewards"]
     settings = given.settings()
-    from gaecli.commands.verify import verify as run
+    sources = given.sources("gae verify FILE…; see `gae verify --help`")
+    more = {
+        "preset": only_preset,
+        "estimator": only_estimator,
+        "group_column": only_groups or None,
+        "n_steps": only_n_steps,
+        "rewards": rewards or None,
+        "score_columns": columns,
+        "success": {**success, "failure_cost": only_failure_cost},
+        "memory_bytes": given.memory_bytes,
+    }
+    from gaecli.commands.verify import verify_inputs as run
 
-    found = run(
-        input,
-        against,
-        settings,
-        column_source=against_file,
-        preset=only_preset,
-        estimator=only_estimator,
-        group_column=only_groups or None,
-        n_steps=only_n_steps,
-        rewards=rewards or None,
-        score_columns=columns,
-        success={**success, "failure_cost": only_failure_cost},
-        memory_bytes=given.memory_bytes,
-    )
+    found = run(sources, against, settings, column_source=against_file, **more)
     _show(found, as_json=json, quiet=quiet)
     raise typer.Exit(found.exit_code)
 
 
-def _show(verification: Verification, *, as_json: bool, quiet: bool) -> None:
+def _show(found: Verification | LabelVerification | Verifications, *, as_json: bool, quiet: bool) -> None:
     if as_json:
-        from gaecli.report.document import to_json
-        from gaecli.report.study_documents import verification_to_dict
+        from gaecli.report.study_documents import verification_lines_of
 
-        sys.stdout.write(to_json(verification_to_dict(verification)) + "\n")
+        sys.stdout.writelines(line + "\n" for line in verification_lines_of(found))
     elif not quiet:
         from gaecli.report.console import output_console
+        from gaecli.report.label_verification import render_label_verification
         from gaecli.report.verification import render_verification
+        from gaecli.report.verifications import render_verifications
 
-        render_verification(verification, output_console())
+        if isinstance(found, Verification):
+            render_verification(found, output_console())
+        elif isinstance(found, LabelVerification):
+            render_label_verification(found, output_console())
+        else:
+            render_verifications(found, output_console())
+    if isinstance(found, Verifications) and found.failures:
+        from gaecli.report.messages import print_failures
+
+        print_failures(failure for failure in found.failures if failure.follows is None)

@@ -10,11 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from gaecli.checks.base import CellBlock, CheckRule, Context, FirstLook, Hits, Observation
-from gaecli.checks.group_ledger import GroupLedger, beside
+from gaecli.checks.group_ledger import GroupLedger, Trajectories, beside
 from gaecli.checks.refusals import REFUSED
 from gaecli.checks.registry import choose_rules
 from gaecli.checks.windows import Windows
 from gaecli.columns import Roles
+from gaecli.commands.groups_over_blocks import add_groups
 from gaecli.diagnosis import Checkup, Finding
 from gaecli.errors import DataError, GaeError, UsageError
 from gaecli.estimators.registry import make_estimator
@@ -139,7 +140,9 @@ class _Checker:
         self.rules = rules
         #: Of all streams; None where nothing is compared, or no rule asks.
         has_groups = stream.settings.group_columns != () and any(rule.scope == "groups" for rule in rules)
-        self.ledger = ledger if has_groups and not stream.files[0].layout.crosses_blocks else None
+        self.ledger = ledger if has_groups else None
+        #: Trajectories go on in other blocks: what they score is known once all of them were seen.
+        self._is_crossing = any(opened.layout.crosses_blocks for opened in stream.files)
         self.contexts: list[Context] = []
         self.num_rows = 0
         self.edges: Edges | None = None
@@ -196,10 +199,11 @@ class _Checker:
         self, context: Context, layout: Layout | None, start: int, columns: Mapping[str, Column]
     ) -> None:
         """The responses of a block with those of their groups."""
-        if self.ledger is None or layout is None:
+        if self.ledger is None or layout is None or self._is_crossing:
             return
         with contextlib.suppress(GaeError):  # told by a rule about cells, or at the end by the last rule
-            self.ledger.add(context, start, columns, layout.block(start, columns))
+            block = layout.block(start, columns)
+            self.ledger.add(context, start, columns, Trajectories.whole(block))
 
     def _look(
         self,
@@ -230,7 +234,8 @@ class _Checker:
     def _found_by_compute(self, errors: Collection[str]) -> list[Finding]:
         """What `compute` itself would say. A refusal counts where no rule about errors has said anything."""
         rules = [rule for rule in self.rules if rule.scope in ("run", "between")]
-        if not rules:
+        compares = self.ledger is not None and self._is_crossing
+        if not rules and not compares:
             return []
         look = self._first_look()
         hits = {
@@ -250,8 +255,11 @@ class _Checker:
     def _first_look(self) -> FirstLook:
         path = self.stream.plan.paths[0]
         estimator = make_estimator(self.settings, choose_device("auto", 0))
+        context = RunContext.plain(estimator, store_bytes=0)
         try:
-            stream = summarised(self.stream, RunContext.plain(estimator, store_bytes=0))
+            stream = summarised(self.stream, context)
+            if self.ledger is not None and self._is_crossing:
+                add_groups(self.ledger, stream, context, self.contexts)
         except GaeError as error:
             return FirstLook(path, error)
         self.edges = stream.edges

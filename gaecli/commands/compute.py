@@ -147,12 +147,18 @@ class _Run:
     def _check_seen_elsewhere(self) -> None:
         for path, target in self.outputs.targets.items():
             for place in (path, target.path):
-                if self.places.is_for_this_process(place):
+                if self.places.is_of_a_pipe(place):
                     raise UsageError(
                         f"`{self.places.shown(str(place))}` cannot be seen by the workers of `--engine "
-                        f"{self.options.engine}`, which read and write files of a shared file system",
+                        f"{self.options.engine}`, which read and write shared files and buckets",
                         hint="copy it there first, or leave `--engine` out",
                     )
+            if not self.options.dry_run and not self.places.results.can_be_handed_over(target.path):
+                raise UsageError(
+                    f"`{self.places.shown(str(target.path))}` cannot be written by `--engine {self.options.engine}`: "
+                    "only on S3 can one process send an object that another one commits",
+                    hint="write to S3 or to a shared file system with `--output`, or leave `--engine` out",
+                )
 
     @property
     def _spans_streams(self) -> bool:
@@ -307,6 +313,7 @@ class _Run:
             options.ray_address,
             needs_gpu=options.device.startswith("cuda"),
             check_stop=self._threads.check_stop,
+            stage=self.places.stage,
         )
         recipe = WorkerRecipe(self.settings, options.device)
         self._engine = make_engine(options.engine, self._side_by_side, worker, recipe, engine_options)

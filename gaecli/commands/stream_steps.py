@@ -129,9 +129,14 @@ class StreamSteps:
     def with_outcomes(self, opened: OpenStream) -> OpenStream:
         """Once it is known of all episodes whether they succeeded, and which is the longest."""
         with self.context.worker.clock("read"):
+            self._fill(opened)
+        return with_outcomes(opened, self.context)
+
+    def _fill(self, opened: OpenStream) -> None:
+        """See that the columns can be read, where they are in this process."""
+        if self.context.engine.is_here:
             for one in opened.files:
                 self.places.inputs.fill(one.file.path, one.columns)
-        return with_outcomes(opened, self.context)
 
     def survey(
         self, stream: SummarisedStream, question: SurveyQuestion, constants: Constants
@@ -152,8 +157,7 @@ class StreamSteps:
 
     def summarised(self, opened: OpenStream) -> SummarisedStream:
         with self.context.worker.clock("read"):
-            for one in opened.files:
-                self.places.inputs.fill(one.file.path, one.columns)
+            self._fill(opened)
         return summarised(opened, self.context, measures=True)
 
     def written(

@@ -11,7 +11,6 @@ from gaecli.label_summary import LabelGroup, LabelSummary, SuccessSummary
 from gaecli.names import FLAG_ROLES
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.labels import EVERYTHING
-from gaecli.pipeline.outcomes import success_summary
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote
 
@@ -43,8 +42,10 @@ def labels_told(
 
 
 def success_told(settings: Settings, totals: Totals) -> SuccessSummary | None:
-    if not totals.tallies:
+    if settings.success_column is None or not totals.tallies:
         return None
+    from gaecli.pipeline.outcomes import success_summary
+
     return success_summary(settings, totals.longest_episode, totals.counts.episodes, totals.successes)
 
 

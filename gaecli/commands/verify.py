@@ -3,25 +3,131 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gaecli.errors import UsageError
+from gaecli.errors import GaeError, UsageError
 from gaecli.estimator_kinds import ESTIMATORS, estimator_name
+from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
 from gaecli.group_settings import weighed_rewards
+from gaecli.label_summary import LabelVerification
 from gaecli.layouts.singles import as_scalars
-from gaecli.pipeline.reading_errors import told
+from gaecli.pipeline.reading_errors import not_done, told
 from gaecli.presets import find_preset
-from gaecli.results import Verification
+from gaecli.records import dataclass
+from gaecli.response_logs import recognise
+from gaecli.results import Verification, Verifications
 from gaecli.setting_fields import names_of, setting_flag
 from gaecli.settings import RunOptions, Settings
+from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.places import Places
 from gaecli.studies.asked import Asked, GroupColumns, Only
 from gaecli.studies.column import load_column
+from gaecli.studies.common_rule import CommonRule
+from gaecli.studies.label_cells import is_label
+from gaecli.studies.label_court import verify_labels
 from gaecli.studies.reading import check_decays_are_numbers, only_stream
 from gaecli.studies.success_rules import OfSuccess
 from gaecli.studies.verdict import verdict
+from gaecli.summary import Failure
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnQuestion:
+    """What is asked of every input: which column, how it is read, and what alone is to be tried."""
+
+    column: str
+    settings: Settings
+    only: Only
+    success: OfSuccess | None
+    memory_bytes: int
+
+    @classmethod
+    def of(
+        cls,
+        column: str,
+        settings: Settings | None = None,
+        *,
+        preset: str | None = None,
+        estimator: str | None = None,
+        group_column: str | Sequence[str] | None = None,
+        n_steps: int | None = None,
+        rewards: Mapping[str, float] | Sequence[str] | None = None,
+        score_columns: Mapping[str, str | None] | None = None,
+        success: Mapping[str, Any] | None = None,
+        memory_bytes: int = 1 << 30,
+    ) -> ColumnQuestion:
+        """Checked.
+
+        Args:
+            column: the advantages that are to be explained, or the returns, or labels made of them.
+            settings: how the file is to be read, and the rule of labels; its γ and λ are of no account.
+            preset, estimator: try this one only.
+            group_column: what tells groups apart, one column or several; else columns of usual names are tried.
+            n_steps: of `n-step`; else usual numbers are tried.
+            rewards: what scores are made of, as `compute` has it; weights that none of them has are looked for.
+            score_columns: `sample_of` and the like, of `gaecli.studies.asked.SCORE_COLUMNS`.
+            success: what makes the rewards, as `compute` has it: `success_column`, `success_reward`, `failure_cost`,
+                `success_at`. All rules are tried where none is given, and the cost is taken from the column.
+            memory_bytes: an input is held in memory as a whole; one that takes more is refused.
+        """
+        settings = settings or Settings()
+        check_decays_are_numbers(settings, "gae verify")
+        preset = None if preset is None else find_preset(preset).name
+        names = names_of(group_column if isinstance(group_column, str | None) else tuple(group_column))
+        groups: GroupColumns = names[0] if len(names) == 1 else names or None
+        weighed, has_weights = weighed_rewards(rewards)
+        columns = {name: column for name, column in (score_columns or {}).items() if column is not None}
+        only = Only(preset, estimator_name(estimator), n_steps, groups, weighed, not has_weights, columns)
+        _check(only, settings)
+        of_success = _of_success(success or {}, settings)
+        if preset is not None:
+            check_decays_are_numbers(settings.replace(preset=preset), "gae verify")
+        return cls(column, settings, only, of_success, memory_bytes)
+
+    @property
+    def name(self) -> str:
+        """Of the column; labels, where their rule is given and nothing else is said."""
+        is_label = self.settings.labelling is not None and self.column == "advantage"
+        return self.settings.label_column if is_label else self.column
+
+    def asked(self, plan: StreamPlan, beside: Path | None = None) -> Asked:
+        """Of one stream; `beside`: the file with the column, if it is another one."""
+        with told(plan.paths[0]):
+            plan = plan.kept_open()
+            first = plan.open_all(self.settings)[0]
+        files = self._files([plan], beside)
+        with told(beside or plan.paths[0]):
+            against = load_column(files, self.name, self.memory_bytes)
+        return Asked(plan, first, against, self.settings, self.memory_bytes, self.only)
+
+    def of_labels(self, plans: Sequence[StreamPlan], beside: Path | None = None) -> LabelVerification | None:
+        """Of all inputs together, as their threshold is; None where the column is one of numbers."""
+        if not self._is_of_labels(plans[0], beside):
+            return None
+        _check_of_labels(self.only)
+        files = self._files(plans, beside)
+        with told(beside or plans[0].paths[0]):
+            return verify_labels(files, self.name, self.settings, self.memory_bytes)
+
+    def _is_of_labels(self, plan: StreamPlan, beside: Path | None) -> bool:
+        try:
+            return is_label(self._files([plan], beside), self.name, self.settings)
+        except GaeError:  # told where it is read
+            return False
+
+    def _files(self, plans: Sequence[StreamPlan], beside: Path | None) -> list[RolloutFile]:
+        """Those with the column."""
+        if beside is not None:
+            return list(as_scalars([open_file(beside)], self.settings))
+        found: list[RolloutFile] = []
+        for plan in plans:
+            with told(plan.paths[0]):
+                found += plan.open_all(self.settings)
+        return found
 
 
 def verify(
@@ -30,62 +136,89 @@ def verify(
     settings: Settings | None = None,
     *,
     column_source: str | Path | None = None,
-    preset: str | None = None,
-    estimator: str | None = None,
-    group_column: str | Sequence[str] | None = None,
-    n_steps: int | None = None,
-    rewards: Mapping[str, float] | Sequence[str] | None = None,
-    score_columns: Mapping[str, str | None] | None = None,
-    success: Mapping[str, Any] | None = None,
-    memory_bytes: int = 1 << 30,
-) -> Verification:
+    **more: Any,
+) -> Verification | LabelVerification:
     """Try every preset and estimator, with the γ and λ that fit its rules to the column.
 
     Args:
-        source: one rollout file.
-        column: the advantages that are to be explained, or the returns.
-        settings: how the file is to be read; its γ and λ are of no account.
+        source: one rollout file, or one stream of files.
+        column, settings, more: as `ColumnQuestion.of` has them.
         column_source: the file with the column, if it is another one with the same rows.
-        preset, estimator: try this one only.
-        group_column: what tells groups apart, one column or several; else columns of usual names are tried.
-        n_steps: of `n-step`; else usual numbers are tried.
-        rewards: what scores are made of, as `compute` has it; weights that none of them has are looked for.
-        score_columns: `sample_of` and the like, of `gaecli.studies.asked.SCORE_COLUMNS`.
-        success: what makes the rewards, as `compute` has it: `success_column`, `success_reward`, `failure_cost`,
-            `success_at`. All rules are tried where none is given, and the cost is taken from the column.
-        memory_bytes: the file is held in memory as a whole; one that takes more is refused.
 
     Raises:
         GaeError: the file cannot be read under any preset, or there is no such column.
     """
-    settings = settings or Settings()
-    check_decays_are_numbers(settings, "gae verify")
-    preset = None if preset is None else find_preset(preset).name
-    names = names_of(group_column if isinstance(group_column, str | None) else tuple(group_column))
-    groups: GroupColumns = names[0] if len(names) == 1 else names or None
-    weighed, has_weights = weighed_rewards(rewards)
-    columns = {name: column for name, column in (score_columns or {}).items() if column is not None}
-    only = Only(preset, estimator_name(estimator), n_steps, groups, weighed, not has_weights, columns)
-    _check(only, settings)
-    of_success = _of_success(success or {}, settings)
-    if preset is not None:
-        check_decays_are_numbers(settings.replace(preset=preset), "gae verify")
+    question = ColumnQuestion.of(column, settings, **more)
     given = [source] if column_source is None else [source, column_source]
     with Places(RunOptions(dry_run=True)) as places:
         local = [Path(path) for path in places.inputs.fetched(given)]
-        plan = only_stream(local[0], settings, "gae verify")
-        is_beside = len(local) > 1
-        with told(plan.paths[0]):
-            plan = plan.kept_open()
-            files = plan.open_all(settings)
-            first = files[0]
-        with told(local[-1]):
-            if is_beside:
-                files = as_scalars([open_file(local[1])], settings)
-            against = load_column(files, column, memory_bytes)
-        asked = Asked(plan, first, against, settings, memory_bytes, only)
-        with told(plan.paths[0]):
-            return places.shown_in(verdict(asked, of_success))
+        plan = only_stream(local[0], question.settings, "gae verify")
+        return places.shown_in(_alone(question, plan, local[1] if len(local) > 1 else None))
+
+
+def verify_inputs(
+    sources: Sequence[str | Path],
+    column: str = "advantage",
+    settings: Settings | None = None,
+    *,
+    column_source: str | Path | None = None,
+    **more: Any,
+) -> Verification | Verifications | LabelVerification:
+    """Each of several inputs by itself, and the rule that they have in common; one alone as `verify` does.
+
+    No group goes on from one input into the next, unless the log is of a kind whose files are cut anywhere.
+
+    Raises:
+        GaeError: what concerns the run as a whole, or the only input; others that fail are listed.
+    """
+    if column_source is not None:
+        if len(sources) == 1:
+            return verify(sources[0], column, settings, column_source=column_source, **more)
+        raise UsageError(
+            f"`--against-file` has the column of one input, and there are {len(sources)}",
+            hint="verify them one by one",
+        )
+    question = ColumnQuestion.of(column, settings, **more)
+    with Places(RunOptions(dry_run=True)) as places:
+        local = places.inputs.fetched(sources)
+        plans = plan_streams(local, question.settings.join)
+        if len(plans) > 1 and question.settings.join is None and _are_shards(plans):
+            question = replace(question, settings=question.settings.replace(join=True))
+            plans = plan_streams(local, True)
+        if len(plans) == 1:
+            return places.shown_in(_alone(question, plans[0]))
+        return places.shown_in(question.of_labels(plans) or _each(question, plans))
+
+
+def _alone(
+    question: ColumnQuestion, plan: StreamPlan, beside: Path | None = None
+) -> Verification | LabelVerification:
+    labels = question.of_labels([plan], beside)
+    if labels is not None:
+        return labels
+    asked = question.asked(plan, beside)
+    with told(plan.paths[0]):
+        return verdict(asked, question.success).verification
+
+
+def _each(question: ColumnQuestion, plans: Sequence[StreamPlan]) -> Verifications:
+    common, failures = CommonRule(), []
+    for plan in plans:
+        try:
+            with told(plan.paths[0]):
+                common.add(partial(question.asked, plan), question.success)
+        except (GaeError, OSError, MemoryError) as error:
+            failures += Failure.of_stream(plan.paths, not_done(error, plan.paths[0], plan.paths[0]))
+    return replace(common.result(), failures=failures, streams=describe_streams(plans))
+
+
+def _are_shards(plans: Sequence[StreamPlan]) -> bool:
+    """Files of a log that begin a new one after so many lines."""
+    try:
+        logs = (recognise(plan.open(path)) for plan in plans for path in plan.paths)
+        return all(log is not None and log.is_sharded for log in logs)
+    except GaeError:  # told where it is read
+        return False
 
 
 def _of_success(given: Mapping[str, Any], settings: Settings) -> OfSuccess | None:
@@ -101,6 +234,17 @@ def _of_success(given: Mapping[str, Any], settings: Settings) -> OfSuccess | Non
     if reward == "sparse" and cost is not None:
         settings.replace(success_column=column, success_reward=reward, failure_cost=cost)
     return found
+
+
+def _check_of_labels(only: Only) -> None:
+    """Labels are held against the numbers in the file, whatever made those."""
+    given = {"--preset": only.preset, "--estimator": only.estimator, "--n-steps": only.n_steps}
+    flag = next((flag for flag, value in given.items() if value is not None), only.flag_of_scores)
+    if flag is not None:
+        raise UsageError(
+            f"`{flag}` says nothing to labels, which are made of the numbers in the file",
+            hint=f"drop `{flag}`; `--against` that column of numbers finds what made it",
+        )
 
 
 def _check(only: Only, settings: Settings) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from gaecli.records import dataclass
+from gaecli.storage.stage import Stage
 
 W_contra = TypeVar("W_contra", contravariant=True)
 W_co = TypeVar("W_co", covariant=True)
@@ -60,6 +61,8 @@ class EngineOptions:
     needs_gpu: bool = False
     #: Called while an engine waits; raises once the run is to end.
     check_stop: Callable[[], None] = _go_on
+    #: Where this process has what lies in stores. A worker that has a `stage` as well finds it there.
+    stage: Stage | None = None
 
 
 class Engine(Protocol[W_co]):

@@ -11,6 +11,7 @@ in the same versions, which is seen to before any task is sent.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import pickle
@@ -26,6 +27,7 @@ from gaecli.engines.base import EngineOptions, Task
 from gaecli.engines.threads import Threads, default_jobs
 from gaecli.engines.worker_facts import WorkerFacts, check_alike, facts_here
 from gaecli.errors import EngineError, GaeError, MissingExtraError
+from gaecli.storage.sent_paths import dumps, loads
 
 W = TypeVar("W")
 R = TypeVar("R")
@@ -58,6 +60,7 @@ class RayEngine(Generic[W]):
         self._ray = _ray()
         self._is_ours = not self._ray.is_initialized()
         self._check_stop = options.check_stop
+        self._stage = options.stage
         self._stdout = _WithoutRay(sys.stdout)
         if self._is_ours:
             sys.stdout = cast(TextIO, self._stdout)
@@ -140,7 +143,7 @@ class RayEngine(Generic[W]):
             references.append(self._stored(buffer))
             return False
 
-        sent = pickle.dumps(task, protocol=5, buffer_callback=is_in_band)
+        sent = dumps(task, self._stage, is_in_band)
         return self._carry_out.remote(sent, self._recipe, facts_here(), *references)
 
     def _stored(self, buffer: pickle.PickleBuffer) -> Any:
@@ -158,15 +161,16 @@ class RayEngine(Generic[W]):
         while not self._ray.wait([reference], timeout=_LOOK_SECONDS)[0]:
             self._check_stop()
         try:
-            result, error = self._ray.get(reference)
+            sent = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as task_error:
             raise _cause(task_error) from None
         except self._ray.exceptions.RayError as ray_error:
             raise _lost(ray_error) from ray_error
+        found, error = loads(sent, self._stage)
         if error is not None:
             raise error
-        found: list[Any] = result
-        return found
+        results: list[Any] = found
+        return results
 
     def _cancel(self, references: list[Any]) -> None:
         """None of them is under way when this returns."""
@@ -214,26 +218,40 @@ def _facts() -> WorkerFacts:
     return facts_here()
 
 
-def _carry_out(
-    sent: bytes, recipe: bytes, facts: WorkerFacts, *buffers: Any
-) -> tuple[list[Any] | None, Exception | None]:
+def _carry_out(sent: bytes, recipe: bytes, facts: WorkerFacts, *buffers: Any) -> bytes:
     """A task in a process of the cluster: its results, or what went wrong with the data.
 
     What is raised instead is tried again if it is of the operating system, and else a bug.
     """
     check_alike(facts, [("", facts_here())])  # machines may come to a cluster later
-    worker = _workers.get(recipe)
-    if worker is None:
-        _workers.clear()  # of an earlier run
-        worker = _workers[recipe] = pickle.loads(recipe)[1]()
+    worker = _worker_of(recipe)
+    stage = getattr(worker, "stage", None)
+    end: tuple[list[Any] | None, Exception | None]
     try:
-        return pickle.loads(sent, buffers=buffers)(worker), None
+        end = loads(sent, stage, buffers)(worker), None
     except GaeError as error:
-        return None, error.with_traceback(None)
+        end = None, error.with_traceback(None)
     except OSError as error:
         if error.errno not in _LASTING:
             raise
-        return None, error.with_traceback(None)
+        end = None, error.with_traceback(None)
+    return dumps(end, stage)
+
+
+def _worker_of(recipe: bytes) -> Any:
+    if recipe not in _workers:
+        for worker in _workers.values():  # of an earlier run
+            _close(worker)
+        _workers.clear()
+        worker = _workers[recipe] = pickle.loads(recipe)[1]()
+        atexit.register(_close, worker)
+    return _workers[recipe]
+
+
+def _close(worker: Any) -> None:
+    close = getattr(worker, "close", None)
+    if close is not None:
+        close()
 
 
 def _ray() -> Any:

@@ -3,7 +3,7 @@
 Of all that lies behind the last step of a lane, only V and the estimate of the very next step enter, as one
 number, the inflow z (`gaecli.estimators.gae` has the equations). Where that would be more, trajectories that cross a
 border are put together and estimated as wholes: `needs_whole_trajectories` of the estimator's module says so. Where a
-rule reaches from one trajectory into the next, a stream is one block.
+rule reaches from one trajectory into the next, lanes are those of time (`gaecli.estimators.time_order`).
 
 What is scanned need not be what is written: `outputs` makes that of it, step by step.
 """
@@ -18,6 +18,9 @@ import numpy as np
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
+
+#: So many lanes, or fewer, are looked at one by one; more of them as a whole.
+MAX_LANES = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +68,7 @@ class Borders:
     last_values: FloatArray
     #: No cut before the last step: one trajectory runs through the whole lane.
     is_through: BoolArray
-    #: V beyond the last step from its own row, for estimators that use it only where the trajectory ends there;
+    #: V beyond the last step from its own row, for estimators that use such a value only where the trajectory ends;
     #: NaN where not given. None: what is given is in the estimates already.
     end_values: FloatArray | None = None
     #: What the last step adds to z without V, where all that it hands on counts only if it is not negative
@@ -79,7 +82,6 @@ class Borders:
         cls,
         block: Block,
         advantages: FloatArray,
-        has_cut: BoolArray,
         *,
         value_weights: FloatArray,
         trace_weights: FloatArray,
@@ -87,8 +89,9 @@ class Borders:
         gates: FloatArray | None = None,
         asks_values: BoolArray | None = None,
     ) -> Borders:
-        """Of a block as if nothing came after it. `has_cut`: before the last step; `gains` are of the other lanes."""
+        """Of a block as if nothing came after it. `gains`: of lanes without a cut before the last step."""
         first, last = block.lanes.starts, block.lanes.stops - 1
+        has_cut = any_between(block.cuts, first, last)
         return Borders(
             value_weights=value_weights,
             end_weights=value_weights,
@@ -102,6 +105,13 @@ class Borders:
             gates=gates,
             asks_values=asks_values,
         )
+
+    @classmethod
+    def of_ends(cls, block: Block) -> Borders:
+        """What the lanes say of their ends, where it is too early for estimates."""
+        nothing, weights = np.zeros(block.lanes.count), wants_values(block).astype(np.float64)
+        advantages = np.broadcast_to(0.0, block.num_steps)
+        return cls.of_lanes(block, advantages, value_weights=weights, trace_weights=nothing, gains=nothing)
 
     @property
     def wants_values(self) -> BoolArray:
@@ -117,6 +127,26 @@ class Borders:
         error = inflow + np.where(is_gated, self.gates, 0.0)
         is_shut = is_gated & (error < 0)
         return np.where(is_shut, 0.0, error + self.trace_weights * estimates)
+
+
+def wants_values(block: Block) -> BoolArray:
+    """[lanes] V beyond the last step enters if there is one: the block itself has none."""
+    last = block.lanes.stops - 1
+    wants: BoolArray = ~block.terminated[last]
+    if block.next_values is not None:
+        wants &= np.isnan(block.next_values[last])
+    return wants
+
+
+def any_between(flags: BoolArray, first: IndexArray, last: IndexArray) -> BoolArray:
+    """[K] whether a flag is set among the steps first[k] … last[k] - 1."""
+    if len(first) <= MAX_LANES:
+        return np.array(
+            [bool(flags[start:stop].any()) for start, stop in zip(first, last, strict=True)], np.bool_
+        )
+    flagged = np.flatnonzero(flags)
+    found: BoolArray = np.searchsorted(flagged, last) > np.searchsorted(flagged, first)
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from gaecli.estimators.base import Beyond, Borders, Estimates, Estimator, FinalEstimates, WholePieces
+from gaecli.estimators.decays import gammas, lams
 from gaecli.estimators.gae_variants import following_values
 from gaecli.estimators.registry import make_estimator, needs_whole_trajectories
 from gaecli.kernels.devices import Device
@@ -151,12 +152,12 @@ class BatchEstimator:
         inflows: FloatArray | None,
     ) -> FloatArray:
         """[K, N]: one scan for as many settings as there are `indices`."""
-        gammas = np.array([self.points[index].gamma for index in indices])
-        decays = gammas * np.array([self.points[index].lam for index in indices])
-        x = gammas[:, None] * following
+        gamma = _each([gammas(block, self.points[index]) for index in indices], block.num_steps)
+        decays = gamma * _each([lams(block, self.points[index]) for index in indices], block.num_steps)
+        x = gamma * following
         x += block.rewards.astype(np.float64)
         x -= block.values
-        a = np.repeat(decays[:, None], block.num_steps, axis=1)
+        a = np.broadcast_to(decays, x.shape).copy()
         a[:, cuts] = 0.0
         if inflows is not None and block.lanes.count:
             x[:, block.lanes.stops - 1] += inflows[indices]
@@ -164,6 +165,13 @@ class BatchEstimator:
             x[:, ~block.is_step] = 0.0
             a[:, ~block.is_step] = 0.0
         return _scan(x, a, self.device)
+
+
+def _each(decays: Sequence[float | FloatArray], num_steps: int) -> FloatArray:
+    """[K, 1], or [K, N] where steps have each their own."""
+    if not any(isinstance(decay, np.ndarray) for decay in decays):
+        return np.array(decays, np.float64)[:, None]
+    return np.stack([np.broadcast_to(decay, num_steps) for decay in decays])
 
 
 def _scan(x: FloatArray, a: FloatArray, device: Device) -> FloatArray:

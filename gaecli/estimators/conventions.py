@@ -17,8 +17,15 @@ from gaecli.settings import Settings
 
 
 def read_as(block: Block, settings: Settings) -> Block:
-    """The block under the rules of the preset and of `--truncation`."""
+    """The block under the rules of the preset and of `--truncation`.
+
+    Where one of them reaches beyond trajectories, its lanes are those of time, and all that ends in them is final.
+    """
     convention = settings.convention
+    if crosses_trajectories(settings):
+        from gaecli.estimators.time_order import in_time
+
+        block = in_time(block)
     if ends_early(settings):
         block = _ended_early(block)
     if block.truncated.any():
@@ -29,6 +36,9 @@ def read_as(block: Block, settings: Settings) -> Block:
         block = ends_as_terminal(block)
     if convention.arrival_rows:
         block = _arrived(block)
+    if crosses_trajectories(settings) and block.lanes.count:
+        goes_on = ~block.cuts[block.lanes.stops - 1]
+        block = replace(block, lanes=replace(block.lanes, open_ends=goes_on))
     return block
 
 
@@ -45,8 +55,10 @@ def ends_early(settings: Settings) -> bool:
 
 
 def crosses_trajectories(settings: Settings) -> bool:
-    """A rule reaches from one trajectory into the next, which may be in another block."""
+    """A rule reads the row after a step, whatever trajectory that belongs to; it may be in another block."""
     convention = settings.convention
+    if not settings.uses("truncation"):
+        return False
     return convention.arrival_rows or ends_early(settings) or settings.end_rule in ("leak", "reset")
 
 
@@ -83,7 +95,9 @@ def _undiscounted(block: Block) -> Block:
 
 def _after_reset(block: Block) -> Block:
     """V(sₜ₊₁) := V of the next row, with which another trajectory begins; A of that row does not enter."""
-    resets = block.truncated & block.has_successor()
+    from gaecli.estimators.time_order import follows
+
+    resets = block.truncated & follows(block)
     return replace(block, next_values=_next_rows(block, resets))
 
 
@@ -95,15 +109,18 @@ def _without_step(block: Block) -> Block:
 
 def _uncut(block: Block) -> Block:
     """A truncated step is followed by the next step of its stream, whatever trajectory that belongs to."""
-    leaks = block.truncated & block.has_successor()
+    from gaecli.estimators.time_order import follows
+
+    leaks = block.truncated & follows(block)
     return replace(block, cuts=block.cuts & ~leaks, next_values=_forgotten(block, leaks))
 
 
 def _next_rows(block: Block, where: BoolArray) -> np.ndarray:
     """[N] next values; those of the rows after them at `where`."""
-    following = np.append(block.values[1:], block.values.dtype.type(0))
+    from gaecli.estimators.time_order import of_next_row
+
     absent = np.full(block.num_steps, np.nan) if block.next_values is None else block.next_values
-    return np.where(where, following, absent)
+    return np.where(where, of_next_row(block, "values"), absent)
 
 
 def _forgotten(block: Block, where: BoolArray) -> np.ndarray | None:
@@ -134,11 +151,11 @@ def _ended_early(block: Block) -> Block:
 
     Where nothing but ids ends a trajectory, that is where it ends here too.
     """
+    from gaecli.estimators.time_order import follows, of_next_row
+
     ended = block.terminated | block.truncated
-    goes_on = block.has_successor() & (ended | ~block.cuts)
-    earlier = {
-        name: np.append(getattr(block, name)[1:], False) & goes_on for name in ("terminated", "truncated")
-    }
+    goes_on = follows(block) & (ended | ~block.cuts)
+    earlier = {name: of_next_row(block, name) & goes_on for name in ("terminated", "truncated")}
     return replace(
         block,
         terminated=earlier["terminated"] | (block.terminated & ~goes_on),
@@ -154,15 +171,16 @@ def _arrived(block: Block) -> Block:
     Values are those of the rows, never a next-value column. The flags are start flags, so that layouts
     have them at the end of their step already.
     """
-    follows = block.has_successor()
-    rewards = np.zeros_like(block.rewards)
-    rewards[:-1] = block.rewards[1:]
-    is_step = follows if block.is_step is None else block.is_step & follows
+    from gaecli.estimators.time_order import follows, of_next_row
+
+    arrives = follows(block)
+    rewards = of_next_row(block, "rewards")
+    is_step = arrives if block.is_step is None else block.is_step & arrives
     return replace(
         block,
-        rewards=np.where(follows, rewards, rewards.dtype.type(0)),
+        rewards=np.where(arrives, rewards, rewards.dtype.type(0)),
         next_values=None,
         is_step=is_step,
-        cuts=block.cuts & (block.terminated | ~follows),
-        terminated=block.terminated | ~follows,
+        cuts=block.cuts & (block.terminated | ~arrives),
+        terminated=block.terminated | ~arrives,
     )

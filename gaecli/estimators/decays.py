@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gaecli.decay_settings import OTHER_LAMS
+from gaecli.decay_settings import FAMILIES, OTHER_LAMS
 from gaecli.rollouts import Block, FloatArray, IndexArray
 from gaecli.settings import Settings
 
@@ -44,6 +44,11 @@ def value_lams(block: Block, settings: Settings) -> float | FloatArray | None:
 def with_one_lam(settings: Settings, lam: float) -> Settings:
     """λ is this number at every step, for advantages and returns."""
     return settings.replace(lam=lam, **dict.fromkeys(OTHER_LAMS))
+
+
+def with_lam(settings: Settings, lam: float) -> Settings:
+    """The same of advantages alone; returns keep a λ that is their own."""
+    return settings.replace(lam=lam, **dict.fromkeys(FAMILIES["lam"]))
 
 
 def products(decays: float | FloatArray, first: IndexArray, last: IndexArray) -> FloatArray:

@@ -18,12 +18,14 @@ from __future__ import annotations
 import numpy as np
 
 from gaecli.estimators.base import (
+    MAX_LANES,
     Beyond,
     Borders,
     Estimates,
     FinalEstimates,
     WholePieces,
     estimate_whole,
+    wants_values,
 )
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.conventions import read_as
@@ -33,9 +35,6 @@ from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
-
-#: More lanes than this are scanned again as a whole rather than one open tail at a time.
-MAX_TAILS = 64
 
 
 @dataclass(frozen=True)
@@ -60,13 +59,11 @@ class Gae:
     def borders(self, block: Block, advantages: FloatArray) -> Borders:
         lanes = block.lanes
         first, last = lanes.starts, lanes.stops - 1
-        has_cut = any_between(block.cuts, first, last)
         gamma = gammas(block, self.settings)
         decay = gamma * lams(block, self.settings)
         return Borders.of_lanes(
             block,
             advantages,
-            has_cut,
             value_weights=np.where(wants_values(block), _at(gamma, last), 0.0),
             trace_weights=np.where(block.cuts[last], 0.0, _at(decay, last)),
             gains=products(decay, first, last),
@@ -76,16 +73,16 @@ class Gae:
         self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
     ) -> FloatArray:
         """Aₜ with what enters at the end of each lane: only the tails after the last cut change."""
-        lanes = block.lanes
         entered = np.flatnonzero(inflow)
         if not len(entered):
             return advantages
-        if len(entered) > MAX_TAILS:
-            return self._scan(block, block.piece_ends(), threads, lanes.stops[entered] - 1, inflow[entered])
+        if len(entered) > MAX_LANES:
+            last = block.lanes.stops[entered] - 1
+            return self._settle_all(block, advantages, last, inflow[entered], threads)
         settled = advantages.copy()
         for lane in entered.tolist():
             tail = open_tail(block, lane)
-            settled[tail] = self._scan_tail(block, tail, float(inflow[lane]), threads)
+            settled[tail] = self._settle_tail(block, tail, advantages[tail], float(inflow[lane]), threads)
         return settled
 
     def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
@@ -119,7 +116,16 @@ class Gae:
             threads=threads,
         )
 
-    def _scan_tail(self, block: Block, tail: slice, inflow: float, threads: int) -> FloatArray:
+    def _settle_all(
+        self, block: Block, advantages: FloatArray, last: IndexArray, inflow: FloatArray, threads: int
+    ) -> FloatArray:
+        """Of all steps; `inflow` enters at the steps `last`."""
+        return self._scan(block, block.piece_ends(), threads, last, inflow)
+
+    def _settle_tail(
+        self, block: Block, tail: slice, advantages: FloatArray, inflow: float, threads: int
+    ) -> FloatArray:
+        """Of the steps of a tail, at whose end `inflow` enters; `advantages` without it."""
         num_steps = tail.stop - tail.start
         cuts = np.zeros(num_steps, np.bool_)
         cuts[-1] = True
@@ -144,29 +150,9 @@ def _at(decay: float | FloatArray, steps: IndexArray | slice) -> float | FloatAr
     return decay[steps] if isinstance(decay, np.ndarray) else decay
 
 
-def wants_values(block: Block) -> BoolArray:
-    """[lanes] V beyond the last step enters if there is one: the block itself has none."""
-    last = block.lanes.stops - 1
-    wants: BoolArray = ~block.terminated[last]
-    if block.next_values is not None:
-        wants &= np.isnan(block.next_values[last])
-    return wants
-
-
 def open_tail(block: Block, lane: int) -> slice:
     """The steps after the last cut before the end of the lane: what enters there reaches them."""
     start, stop = int(block.lanes.starts[lane]), int(block.lanes.stops[lane])
     inside = block.cuts[start : stop - 1]
     cut = len(inside) - int(np.argmax(inside[::-1])) if inside.any() else 0
     return slice(start + cut, stop)
-
-
-def any_between(flags: BoolArray, first: IndexArray, last: IndexArray) -> BoolArray:
-    """[K] whether a flag is set among the steps first[k] … last[k] - 1."""
-    if len(first) <= MAX_TAILS:
-        return np.array(
-            [bool(flags[start:stop].any()) for start, stop in zip(first, last, strict=True)], np.bool_
-        )
-    flagged = np.flatnonzero(flags)
-    found: BoolArray = np.searchsorted(flagged, last) > np.searchsorted(flagged, first)
-    return found

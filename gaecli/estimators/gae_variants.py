@@ -13,7 +13,7 @@ import numpy as np
 
 from gaecli.estimators.base import Borders, Estimates
 from gaecli.estimators.bootstrap import fill_bootstrap
-from gaecli.estimators.conventions import crosses_trajectories, ends_as_terminal
+from gaecli.estimators.conventions import ends_as_terminal
 from gaecli.estimators.decays import gammas, lams, value_lams, with_one_lam
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.recursion import gae_block
@@ -35,7 +35,6 @@ def needs_whole_trajectories(settings: Settings) -> bool:
     return (
         convention.recursion != "gae"
         or convention.returns != "sum"
-        or crosses_trajectories(settings)
         or lam_needs_lengths(settings)
         or settings.lam_value is not None
     )
@@ -93,8 +92,7 @@ class WholeTrajectoryGae(GatedGae):
 
     @property
     def needs_trajectories(self) -> bool:
-        """Where a rule reaches into the next trajectory, a block is a whole stream, and nothing is put together."""
-        return not crosses_trajectories(self.settings)
+        return True
 
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
         block = self._closed(block)

@@ -14,9 +14,8 @@ from dataclasses import replace
 import numpy as np
 
 from gaecli.estimators.base import Beyond, Borders, Estimates, FinalEstimates
-from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.estimators.decays import with_one_lam
-from gaecli.estimators.gae_variants import GatedGae, WholeTrajectoryGae
+from gaecli.estimators.gae_variants import GatedGae
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, FloatArray
@@ -25,12 +24,11 @@ from gaecli.settings import Settings
 
 def make(settings: Settings, device: Device) -> MonteCarlo:
     """λ, and whatever else a preset's recursion is, say nothing to it."""
-    kind = _WholeStreamMonteCarlo if needs_whole_trajectories(settings) else MonteCarlo
-    return kind(with_one_lam(settings, 1.0), device)
+    return MonteCarlo(with_one_lam(settings, 1.0), device)
 
 
 def needs_whole_trajectories(settings: Settings) -> bool:
-    return crosses_trajectories(settings)
+    return False
 
 
 @dataclass(frozen=True)
@@ -41,18 +39,12 @@ class MonteCarlo(GatedGae):
         return super().estimate(_without_values(block), threads)
 
     def borders(self, block: Block, advantages: FloatArray) -> Borders:
-        found = super().borders(_without_values(block), advantages)
         last = block.lanes.stops - 1
-        next_values = (
-            None if block.next_values is None else np.where(block.cuts, np.nan, block.next_values)[last]
-        )
-        return replace(
-            found,
-            # V' of a step inside a trajectory is nothing to it.
-            value_weights=np.zeros(len(last)),
-            last_values=block.values[last].astype(np.float64),
-            end_values=next_values,
-        )
+        next_values = np.full(len(last), np.nan)
+        if block.next_values is not None:  # V' of a step inside a trajectory is nothing to it
+            next_values = np.where(block.cuts[last], np.nan, block.next_values[last])
+        found = super().borders(_without_values(block), advantages)
+        return replace(found, last_values=block.values[last].astype(np.float64), end_values=next_values)
 
     def settle(
         self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
@@ -61,19 +53,6 @@ class MonteCarlo(GatedGae):
 
     def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
         return FinalEstimates(advantages, advantages)
-
-
-@dataclass(frozen=True)
-class _WholeStreamMonteCarlo(MonteCarlo, WholeTrajectoryGae):
-    """Under rules that reach beyond trajectories, such as `--truncation leak`."""
-
-    def estimate(self, block: Block, threads: int = 1) -> Estimates:
-        return Estimates(self._gae(_without_values(self._closed(block)), 1.0, threads))
-
-    def settle(
-        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
-    ) -> FloatArray:
-        return WholeTrajectoryGae.settle(self, block, advantages, inflow, threads)
 
 
 def _without_values(block: Block) -> Block:

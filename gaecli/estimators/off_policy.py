@@ -27,7 +27,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from gaecli.estimators.base import FinalEstimates
-from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.estimators.decays import gammas, lams
 from gaecli.estimators.gae_variants import lam_needs_lengths
 from gaecli.estimators.traces import TraceEstimator, Weights, WholeTrajectoryTraces
@@ -43,8 +42,7 @@ def make(settings: Settings, device: Device) -> TraceEstimator:
 
 
 def needs_whole_trajectories(settings: Settings) -> bool:
-    """Of λ by the length of a trajectory too."""
-    return crosses_trajectories(settings) or lam_needs_lengths(settings)
+    return lam_needs_lengths(settings)
 
 
 @dataclass(frozen=True)

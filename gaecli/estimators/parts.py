@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaecli.rollouts import NO_LANES, Array, Block, IndexArray, Placement, Units
+from gaecli.rollouts import NO_LANES, Array, Block, IndexArray, Placement
 
 
 def part(block: Block, rows: slice | IndexArray) -> Block:
@@ -68,21 +68,7 @@ def joined(parts: Sequence[Block]) -> Block:
         filled=all_of("filled", False),
         has_values=all(one.has_values for one in parts),
         extras={name: np.concatenate([one.extras[name] for one in parts]) for name in parts[0].extras},
-        units=_units_of(parts),
     )
-
-
-def _units_of(parts: Sequence[Block]) -> Units | None:
-    """Numbered on from part to part; a unit ends with the part that it is in."""
-    first, numbers, found = parts[0].units, 0, []
-    if first is None:
-        return None
-    for one in parts:
-        assert one.units is not None
-        here = one.units.numbers
-        found.append(np.where(here >= 0, here + numbers, here))
-        numbers += int(here.max(initial=-1)) + 1
-    return replace(first, numbers=np.concatenate(found))
 
 
 def num_bytes(block: Block) -> int:

@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import Any
 
 from gaecli.estimators.base import Estimator
-from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.kernels.devices import Device
 from gaecli.settings import Settings
 
@@ -28,13 +27,6 @@ def make_estimator(settings: Settings, device: Device) -> Estimator:
 def needs_whole_trajectories(settings: Settings) -> bool:
     """Whether more of a trajectory than the inflow of a lane crosses the border of a block."""
     return settings.is_over_units or bool(_module(settings).needs_whole_trajectories(settings))
-
-
-def needs_whole_stream(settings: Settings) -> bool:
-    """Whether that cannot be put together trajectory by trajectory either."""
-    return units_are_of_next_steps(settings) or (
-        crosses_trajectories(settings) and needs_whole_trajectories(settings)
-    )
 
 
 def units_are_of_next_steps(settings: Settings) -> bool:

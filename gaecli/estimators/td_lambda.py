@@ -9,7 +9,6 @@ and G = A + V, whatever recursion and return a preset has for its own advantages
 from __future__ import annotations
 
 from gaecli.estimators.base import Estimates
-from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.estimators.decays import lams
 from gaecli.estimators.gae_variants import GatedGae, WholeTrajectoryGae, lam_needs_lengths
 from gaecli.kernels.devices import Device
@@ -24,12 +23,12 @@ def make(settings: Settings, device: Device) -> GatedGae:
 
 
 def needs_whole_trajectories(settings: Settings) -> bool:
-    return crosses_trajectories(settings) or lam_needs_lengths(settings)
+    return lam_needs_lengths(settings)
 
 
 @dataclass(frozen=True)
 class _WholeTrajectories(WholeTrajectoryGae):
-    """Under rules that reach beyond trajectories or need their lengths."""
+    """λ by the length of the trajectory."""
 
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
         block = self._closed(block)

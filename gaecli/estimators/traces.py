@@ -15,13 +15,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaecli.estimators.base import Beyond, Borders, Estimates, FinalEstimates
+from gaecli.estimators.base import (
+    MAX_LANES,
+    Beyond,
+    Borders,
+    Estimates,
+    FinalEstimates,
+    any_between,
+    wants_values,
+)
 from gaecli.estimators.decays import gammas, products
-from gaecli.estimators.gae import MAX_TAILS, any_between, open_tail, wants_values
 from gaecli.estimators.gae_variants import GatedGae, WholeTrajectoryGae, following_values
 from gaecli.estimators.parts import part
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
+from gaecli.rollouts import Block, FloatArray, IndexArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,37 +80,29 @@ class TraceEstimator(GatedGae):
         wants_value = wants_values(block)
         weights = self.weights(at_end, np.where(wants_value, 0.0, errors))
         gates = np.where(wants_value, errors, np.nan) if self.has_gates else None
-        has_cut = any_between(block.cuts, first, last)
         return Borders.of_lanes(
             block,
             advantages,
-            has_cut,
             value_weights=np.where(wants_value, gammas(at_end, self.settings) * weights.errors, 0.0),
             trace_weights=self._decays(at_end, weights),
-            gains=self._gains(block, first, last, has_cut),
+            gains=self._gains(block, first, last),
             gates=gates,
             asks_values=wants_value & (gammas(at_end, self.settings) != 0),
         )
 
-    def settle(
-        self, block: Block, advantages: FloatArray, inflow: FloatArray, threads: int = 1
+    def _settle_all(
+        self, block: Block, advantages: FloatArray, last: IndexArray, inflow: FloatArray, threads: int
     ) -> FloatArray:
         """yₜ + z Π γ k over the steps from t to the end of the lane."""
-        lanes = block.lanes
-        entered = np.flatnonzero(inflow)
-        if not len(entered):
-            return advantages
-        if len(entered) > MAX_TAILS:
-            block = replace(block, cuts=block.piece_ends())
-            x = np.zeros(block.num_steps)
-            x[lanes.stops[entered] - 1] = inflow[entered]
-            decays = self._decays(block, self.weights(block, self.errors(block)))
-            return advantages + self._affine(block, x, decays, threads)
-        settled = advantages.copy()
-        for lane in entered.tolist():
-            tail = open_tail(block, lane)
-            settled[tail] += inflow[lane] * self._products(block, tail)
-        return settled
+        block = replace(block, cuts=block.piece_ends())
+        x = np.zeros(block.num_steps)
+        x[last] = inflow
+        return advantages + self._affine(block, x, self._decays_of(block), threads)
+
+    def _settle_tail(
+        self, block: Block, tail: slice, advantages: FloatArray, inflow: float, threads: int
+    ) -> FloatArray:
+        return advantages + inflow * self._products(block, tail)
 
     def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
         last = block.lanes.stops - 1
@@ -134,6 +133,9 @@ class TraceEstimator(GatedGae):
         following -= self.base(block)
         return following
 
+    def _decays_of(self, block: Block) -> FloatArray:
+        return self._decays(block, self.weights(block, self.errors(block)))
+
     def _decays(self, block: Block, weights: Weights) -> FloatArray:
         decays = gammas(block, self.settings) * weights.traces
         gated = self._passed(block)
@@ -144,17 +146,15 @@ class TraceEstimator(GatedGae):
             decays[~block.is_step] = 0.0
         return decays
 
-    def _gains(self, block: Block, first: IndexArray, last: IndexArray, has_cut: BoolArray) -> FloatArray:
+    def _gains(self, block: Block, first: IndexArray, last: IndexArray) -> FloatArray:
         """[lanes] Π γ k over all steps of the lane but the last; of lanes with a cut anything."""
         gains = np.ones(len(first))
-        through = np.flatnonzero(~has_cut & (last > first))
-        if len(through) <= MAX_TAILS:
+        through = np.flatnonzero(~any_between(block.cuts, first, last) & (last > first))
+        if len(through) <= MAX_LANES:
             for lane in through.tolist():
                 gains[lane] = self._products(block, slice(int(first[lane]), int(last[lane]) + 1))[0]
             return gains
-        block = replace(block, cuts=block.piece_ends())
-        decays = self._decays(block, self.weights(block, self.errors(block)))
-        return products(decays, first, last)
+        return products(self._decays_of(replace(block, cuts=block.piece_ends())), first, last)
 
     def _products(self, block: Block, rows: slice) -> FloatArray:
         """[rows] Π γ k from each of these steps to the one before the last of them; no cut stands between."""
@@ -162,7 +162,7 @@ class TraceEstimator(GatedGae):
         inner = np.zeros(steps.num_steps, np.bool_)
         inner[-1] = True
         steps = replace(steps, cuts=inner)
-        decays = self._decays(steps, self.weights(steps, self.errors(steps)))
+        decays = self._decays_of(steps)
         decays[-1] = 1.0
         products: FloatArray = np.multiply.accumulate(decays[::-1])[::-1]
         return products
@@ -174,7 +174,7 @@ class TraceEstimator(GatedGae):
 
 @dataclass(frozen=True)
 class WholeTrajectoryTraces(TraceEstimator, WholeTrajectoryGae):
-    """Under rules that reach from one trajectory into the next: no block comes after this one."""
+    """λ by the length of the trajectory: no block comes after this one."""
 
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
         return TraceEstimator.estimate(self, self._closed(block), threads)

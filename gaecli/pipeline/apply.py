@@ -104,7 +104,7 @@ def finish_block(
     if "return" in names:
         columns[names["return"]] = builder.returns(settled.returns)
     for name, one in settled.streams.items():
-        own = replace(builder, block=one.block, values=one.prepared.values)
+        own = replace(builder, block=one.block, values=one.prepared.values if has_advantages else None)
         columns[names[f"return {name}"]] = own.returns(one.returns)
     if settings.raw_column is not None:
         raw = settled.advantages if written is None else written.raw
@@ -169,8 +169,12 @@ def _report_of_streams(settled: Settled, advantages: FloatArray, settings: Setti
     tallies = {}
     for what in ("reward", "value"):
         for name, one in settled.streams.items():
-            tallies[f"{what} {name}"] = Tally.of(one.counted(getattr(one.block, f"{what}s")))
-    tallies["advantage"] = Tally.of(settled.counted(advantages))
+            if what == "reward" or one.block.has_values:
+                tallies[f"{what} {name}"] = Tally.of(one.counted(getattr(one.block, f"{what}s")))
+    if "advantage" in settled.kind.outputs:
+        tallies["advantage"] = Tally.of(settled.counted(advantages))
+    else:
+        tallies["return"] = Tally.of(settled.counted(settled.returns))
     for name, one in settled.streams.items():
         tallies[f"return {name}"] = Tally.of(one.counted(one.returns))
     others = list(settled.streams.values())[1:]

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gaecli.choices import Bootstrap
 from gaecli.errors import DataError
 from gaecli.estimators.base import Borders, Estimates, Estimator, LaneSums, TrajectorySums
 from gaecli.estimators.bootstrap import needs_bootstrap
+from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.estimators.stages import Statistic
-from gaecli.formats.base import Column, RolloutFile, Unit
-from gaecli.layouts.base import Layout
-from gaecli.layouts.evidence.flags import BlockEnds, block_ends
+from gaecli.formats.base import Column
+from gaecli.layouts.evidence.flags import BlockEnds
 from gaecli.layouts.evidence.tails import ZeroTails, zero_tails
 from gaecli.moments import GroupedMoments
-from gaecli.pipeline.clock import Stopwatch
-from gaecli.pipeline.reading_errors import told
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, BlockFacts, BoolArray, FloatArray, IndexArray, Lanes, Names, UnitLanes
+from gaecli.rollouts import (
+    Block,
+    BlockFacts,
+    BoolArray,
+    FloatArray,
+    IndexArray,
+    Lanes,
+    Names,
+    NextRows,
+    UnitLanes,
+)
 from gaecli.settings import Settings
 
 if TYPE_CHECKING:
-    from gaecli.labels.outcomes import EpisodeOutcomes, EpisodeParts
+    from gaecli.labels.outcomes import EpisodeParts
     from gaecli.labels.weights import Following
-    from gaecli.reward_streams import RewardStream
 
 
 @dataclass(frozen=True)
@@ -66,8 +72,15 @@ class BlockSummary:
     units: UnitLanes | None = None
     #: The same rows with the rewards of other streams (`--stream`).
     others: tuple[BlockSummary, ...] = ()
+    #: Under rules that reach beyond trajectories: the lanes of time, and how each begins.
+    in_time: FirstRows | None = None
     #: Moments of what the first stage compares, where they were asked for and nothing crosses the borders.
     measured: Mapping[Statistic, Measured] | None = None
+
+
+class FirstRows(NamedTuple):
+    lanes: Lanes
+    rows: NextRows
 
 
 class Measured(NamedTuple):
@@ -94,6 +107,8 @@ class Scanned:
     parts: EpisodeParts | None = None
     #: The same rows with the rewards of other streams (`--stream`).
     others: tuple[Scanned, ...] = ()
+    #: Neither read nor estimated before it is known what follows its lanes: a rule reaches beyond trajectories.
+    waits: bool = False
 
     @property
     def num_bytes(self) -> int:
@@ -122,6 +137,8 @@ class BlockStore:
 
     def keep(self, stream: int, address: BlockAddress, scanned: Scanned) -> None:
         with self._lock:
+            if (earlier := self._kept.pop((stream, address), None)) is not None:
+                self._left += earlier.num_bytes
             if scanned.num_bytes <= self._left:
                 self._left -= scanned.num_bytes
                 self._kept[stream, address] = scanned
@@ -152,126 +169,22 @@ class RawBlock(NamedTuple):
     columns: Mapping[str, Column]
 
 
-@dataclass(frozen=True)
-class BlockReader:
-    """Reads and scans the blocks of one file; the same blocks on every call."""
-
-    file: RolloutFile
-    layout: Layout
-    estimator: Estimator
-    bootstrap: Bootstrap
-    rows_per_block: int
-    #: Columns that no role uses and that are looked at all the same, once.
-    unused: Sequence[str] = ()
-    #: Where success makes the rewards, once all episodes are known.
-    outcomes: EpisodeOutcomes | None = None
-    #: How the same rows are read for the other streams of rewards.
-    others: Sequence[Layout] = ()
-
-    def pieces(self, unit: Unit, clock: Stopwatch) -> Iterator[RawBlock]:
-        """The rows of a unit, read one block after the other."""
-        names = [name for layout in (self.layout, *self.others) for name in layout.row_columns]
-        blocks = self.file.blocks(unit, (*dict.fromkeys(names), *self.unused), self.rows_per_block)
-        while True:
-            with clock("read"), told(self.file.path):
-                found = next(blocks, None)
-            if found is None:
-                return
-            yield RawBlock(found[0], found[2])
-
-    def scan(self, piece: RawBlock, address: BlockAddress, clock: Stopwatch) -> Scanned:
-        with clock("read"):
-            block, parts = self._block(piece, address)
-            prepared = self.estimator.prepare(block)
-            self._check_bootstrap(piece.start, prepared)
-            ends = block_ends(block, piece.columns, self.unused, piece.start)
-        with clock("kernel"), _beyond_float64():
-            estimates = _estimates(self.estimator, prepared)
-        others = tuple(
-            self._other(piece, layout, estimator, ends, clock, one, block)
-            for layout, estimator, one in self._streams()
-        )
-        return Scanned(piece.start, block, prepared, ends, *estimates, parts=parts, others=others)
-
-    def _streams(self) -> list[tuple[Layout, Estimator, RewardStream]]:
-        """The other streams of rewards, if the estimator goes over several."""
-        streams = self.estimator.settings.stream[1:]
-        if not streams:
-            return []
-        from gaecli.estimators.streams import others_of
-
-        return list(zip(self.others, others_of(self.estimator), streams, strict=True))
-
-    def _other(
-        self,
-        piece: RawBlock,
-        layout: Layout,
-        estimator: Estimator,
-        ends: BlockEnds,
-        clock: Stopwatch,
-        stream: RewardStream,
-        first: Block,
-    ) -> Scanned:
-        """The block with the rewards of another stream: the same steps, which may end elsewhere."""
-        with clock("read"):
-            block = layout.block(piece.start, piece.columns)
-            if not block.placement.is_same(first.placement, first.num_steps, block.num_steps):
-                beside = self.layout.roles.names["reward"]
-                raise DataError(
-                    f"`{stream.reward}` of `{self.file.path}` has other steps than `{beside}` from row {piece.start} "
-                    "on, or in another order",
-                    hint="every step needs a reward of each stream; for `cut=never` the rows of an environment stand "
-                    "in the order of time",
-                )
-            if stream.cut == "never":
-                from gaecli.estimators.streams import never_cut
-                from gaecli.layouts.units import with_units_of
-
-                block = never_cut(with_units_of(block, first))
-            prepared = estimator.prepare(block)
-            self._check_bootstrap(piece.start, prepared)
-        with clock("kernel"), _beyond_float64():
-            return Scanned(piece.start, block, prepared, ends, *_estimates(estimator, prepared))
-
-    def _block(self, piece: RawBlock, address: BlockAddress) -> tuple[Block, EpisodeParts | None]:
-        block = self.layout.block(piece.start, piece.columns)
-        settings, path = self.estimator.settings, self.file.path
-        forced, name = settings.force_positive, settings.success_column
-        if forced is None and name is None:
-            return block, None
-        from gaecli.labels.outcomes import episode_parts
-        from gaecli.pipeline.success import checked_flags, rewarded, success_flags
-
-        if forced is not None:
-            checked_flags(block, block.extras[forced], f"`{forced}`", "--force-positive", piece.start, path)
-        if name is None:
-            return block, None
-        succeeded = success_flags(block, self.layout, settings, piece.start, path)
-        if self.outcomes is None:
-            return block, episode_parts(block, succeeded)
-        return rewarded(block, succeeded, self.outcomes, self.outcomes.by_block[address]), None
-
-    def _check_bootstrap(self, start: int, block: Block) -> None:
-        """`--bootstrap error`, for ends that are known in the block; those at its border come later."""
-        if self.bootstrap != "error":
-            return
-        needs = needs_bootstrap(block)
-        needs[block.lanes.stops[block.lanes.open_ends] - 1] = False
-        if needs.any():
-            step = int(np.argmax(needs))
-            raise missing_bootstrap(start + int(block.file_rows(np.array([step]))[0]), str(self.file.path))
-
-
-def _estimates(estimator: Estimator, prepared: Block) -> Estimates:
-    """Where trajectories have to be whole, nothing can be said before all ends are known."""
-    if estimator.needs_trajectories:
+def estimates_of(prepared: Block, estimator: Estimator) -> Estimates:
+    """As if nothing came after the block."""
+    if estimator.needs_trajectories:  # nothing can be said before all ends are known
         return Estimates(np.zeros(prepared.num_steps))
-    return estimator.estimate(prepared)
+    # What overflows comes out as infinite or NaN, of which the numbers that are written tell.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return estimator.estimate(prepared)
 
 
-def _beyond_float64() -> AbstractContextManager[object]:
-    """What overflows comes out as infinite or NaN, of which the numbers that are written tell."""
-    return np.errstate(over="ignore", invalid="ignore")
+def check_bootstrap(start: int, block: Block, path: Path) -> None:
+    """`--bootstrap error`: of ends that are known in the block; those at its borders come later."""
+    needs = needs_bootstrap(block)
+    needs[block.lanes.stops[block.lanes.open_ends] - 1] = False
+    if needs.any():
+        step = int(np.argmax(needs))
+        raise missing_bootstrap(start + int(block.file_rows(np.array([step]))[0]), str(path))
 
 
 def missing_bootstrap(row: int, path: str) -> DataError:
@@ -282,9 +195,15 @@ def missing_bootstrap(row: int, path: str) -> DataError:
     )
 
 
-def summarise(scanned: Scanned, address: BlockAddress, estimator: Estimator) -> BlockSummary:
+def summarise(
+    scanned: Scanned, address: BlockAddress, estimator: Estimator, settings: Settings
+) -> BlockSummary:
+    """`settings`: those of the run, beside which the estimator may be another one's."""
     block = scanned.block
     lanes = block.lanes
+    prepared, waits = scanned.prepared, scanned.waits
+    looks_ahead = waits or crosses_trajectories(settings)
+    borders = Borders.of_ends(block) if waits else estimator.borders(prepared, scanned.advantages)
     dropped = block.dropped
     first, last = lanes.starts, lanes.stops - 1
     nothing = np.zeros(lanes.count, np.bool_)
@@ -293,28 +212,38 @@ def summarise(scanned: Scanned, address: BlockAddress, estimator: Estimator) -> 
         start=scanned.start,
         num_rows=block.placement.num_rows,
         lanes=lanes,
-        borders=estimator.borders(scanned.prepared, scanned.advantages),
+        borders=borders,
         facts=block.facts,
         ends=scanned.ends,
         tails=zero_tails(block),
         last_rows=scanned.start + block.file_rows(last),
         head_dropped=nothing if dropped is None else dropped[first],
         tail_dropped=nothing if dropped is None else dropped[last],
-        sums=None if scanned.sums is None else scanned.sums.at_borders(scanned.prepared),
+        sums=None if scanned.sums is None else scanned.sums.at_borders(prepared),
         parts=scanned.parts,
         first_progress=_first_progress(block, estimator.settings),
         units=None if block.units is None else block.units.lanes,
-        others=_others(scanned, address, estimator),
+        others=_others(scanned, address, estimator, settings),
+        in_time=_first_rows(block) if looks_ahead else None,
     )
 
 
-def _others(scanned: Scanned, address: BlockAddress, estimator: Estimator) -> tuple[BlockSummary, ...]:
+def _first_rows(block: Block) -> FirstRows:
+    from gaecli.estimators.time_order import first_rows, in_time
+
+    block = in_time(block)
+    return FirstRows(block.lanes, first_rows(block))
+
+
+def _others(
+    scanned: Scanned, address: BlockAddress, estimator: Estimator, settings: Settings
+) -> tuple[BlockSummary, ...]:
     if not scanned.others:
         return ()
     from gaecli.estimators.streams import others_of
 
     pairs = zip(scanned.others, others_of(estimator), strict=True)
-    return tuple(summarise(other, address, one) for other, one in pairs)
+    return tuple(summarise(other, address, one, settings) for other, one in pairs)
 
 
 def _first_progress(block: Block, settings: Settings) -> Following | None:

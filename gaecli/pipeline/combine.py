@@ -14,7 +14,7 @@ from gaecli.estimators.base import WholePieces
 from gaecli.pipeline.blocks import BlockSummary, missing_bootstrap
 from gaecli.pipeline.name_numbers import numbered
 from gaecli.records import dataclass
-from gaecli.rollouts import NO_UNIT_LANES, BoolArray, FloatArray, IndexArray
+from gaecli.rollouts import NO_UNIT_LANES, BoolArray, FloatArray, IndexArray, NextRows
 
 if TYPE_CHECKING:
     from gaecli.labels.weights import Following
@@ -53,6 +53,15 @@ class Carry:
     units: UnitEntries | None = None
     #: Of estimators that need trajectories whole (`gaecli.pipeline.trajectories`).
     whole: WholePieces | None = None
+    #: Under rules that reach beyond trajectories (`gaecli.pipeline.time_order`): what follows the lanes of time, and
+    #: what flows into those.
+    next_rows: NextRows | None = None
+    in_time: Carry | None = None
+
+    @property
+    def as_read(self) -> Carry:
+        """Of the lanes, and the trajectories, of the block as the convention reads it."""
+        return self.in_time or self
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,7 +274,8 @@ class _Entering:
         if own is not None:
             has_own = ~np.isnan(own)
             given[has_own] = own[has_own]
-            following = np.where(has_own, own, following)
+            if borders.end_values is None:
+                following = np.where(has_own, own, following)
             carry.next_values[self.goes_on & has_own] = own[self.goes_on & has_own]
         carry.values[self.goes_on] = following[self.goes_on]
         carry.estimates[self.goes_on] = self.follower_advantages[self.goes_on]

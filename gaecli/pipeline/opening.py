@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING
 
 from gaecli.columns import Roles, Unused, flag_of, resolve
 from gaecli.datasets.base import DataSet
-from gaecli.decay_settings import NEED_WHOLE_STREAM
 from gaecli.errors import DataError, UsageError
-from gaecli.estimators.decays import with_one_lam
-from gaecli.estimators.registry import needs_whole_stream, units_are_of_next_steps
+from gaecli.estimators.registry import units_are_of_next_steps
 from gaecli.formats.base import RolloutFile, Unit, damaged
 from gaecli.formats.registry import open_file
 from gaecli.layout_kinds import LayoutKind
@@ -29,7 +27,6 @@ from gaecli.layouts.singles import as_found, single_columns
 from gaecli.pipeline.memory import check_memory, rows_per_block
 from gaecli.pipeline.reading_errors import told
 from gaecli.records import dataclass
-from gaecli.setting_fields import setting_flag
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan, told_success
 from gaecli.summary import WarningNote
@@ -245,8 +242,8 @@ def _layouts_of_others(
 
 def _joined(stream: OpenStream) -> OpenStream:
     """One block of a stream that cannot be taken in pieces."""
-    if needs_whole_stream(stream.settings):
-        why = f"{_who_needs_all(stream.settings)} computes over whole streams"
+    if units_are_of_next_steps(stream.settings):
+        why = f"preset `{stream.settings.preset}` computes over whole streams"
     elif any(opened.layout.needs_all_rows for opened in stream.files):
         why = "a mask over time-major arrays is applied to all of them at once"
     else:
@@ -265,17 +262,6 @@ def _joined(stream: OpenStream) -> OpenStream:
             hint=f"raise `--memory` to {stream.num_rows * BYTES_PER_WHOLE_ROW / (1 << 30):.1f}GiB or more",
         )
     return stream.taken(RowOrder(is_whole=True), stream.num_rows)
-
-
-def _who_needs_all(settings: Settings) -> str:
-    if units_are_of_next_steps(settings):
-        return f"preset `{settings.preset}`"
-    if needs_whole_stream(with_one_lam(settings, settings.lam).replace(preset="exact", truncation="exact")):
-        return f"`--estimator {settings.estimator}`"
-    if needs_whole_stream(Settings.from_preset(settings.preset)):
-        return f"preset `{settings.preset}`"
-    lengths = [name for name in NEED_WHOLE_STREAM if getattr(settings, name) is not None]
-    return f"`{setting_flag(lengths[0])}`" if lengths else f"`--truncation {settings.truncation}`"
 
 
 def _check_same_columns(files: Sequence[OpenFile]) -> None:

@@ -12,7 +12,7 @@ from gaecli.choices import MeasuredOver
 from gaecli.estimator_kinds import EstimatorKind
 from gaecli.estimators.base import Beyond, Estimator, FinalEstimates, LaneSums
 from gaecli.estimators.conventions import ends_as_terminal
-from gaecli.pipeline.blocks import Scanned
+from gaecli.pipeline.blocks import Scanned, estimates_of
 from gaecli.pipeline.combine import Carry
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
@@ -78,6 +78,17 @@ class Settled:
 NO_SCORES: Mapping[str, FloatArray] = {}
 
 
+def read_on(scanned: Scanned, carry: Carry, estimator: Estimator) -> Scanned:
+    """A block that waited for what follows its lanes is read, and estimated as far as it can be alone."""
+    if not scanned.waits:
+        return scanned
+    block = _with_ends(scanned.block, carry)
+    prepared = estimator.prepare(block)
+    return replace(
+        scanned, block=block, prepared=prepared, waits=False, **estimates_of(prepared, estimator)._asdict()
+    )
+
+
 def settle(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     first = _settled(scanned, carry, estimator)
     if not estimator.settings.stream:
@@ -102,7 +113,8 @@ def _added_up(found: Sequence[Settled], streams: Sequence[RewardStream]) -> Sett
         terms = [stream.weight * one.advantages for stream, one in zip(streams, found, strict=True)]
         advantages = np.sum(terms, axis=0)
     by_name = {stream.name: one for stream, one in zip(streams, found, strict=True)}
-    return replace(first, advantages=advantages, streams=by_name)
+    returns = first.returns if "advantage" in first.kind.outputs else advantages
+    return replace(first, advantages=advantages, returns=returns, streams=by_name)
 
 
 def _without(settled: Settled, dropped: BoolArray) -> Settled:
@@ -118,8 +130,9 @@ def _without(settled: Settled, dropped: BoolArray) -> Settled:
 
 
 def _settled(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
+    scanned = read_on(scanned, carry, estimator)
     block = _with_ends(scanned.block, carry)
-    prepared = block if scanned.prepared is scanned.block else _with_ends(scanned.prepared, carry)
+    prepared = block if scanned.prepared is scanned.block else _with_ends(scanned.prepared, carry.as_read)
     if estimator.settings.open_ends == "terminal":
         prepared = ends_as_terminal(prepared)  # those at its borders are known only now
     advantages, returns = _estimates(scanned, prepared, carry, estimator)
@@ -178,16 +191,17 @@ def _measured(
 def _estimates(scanned: Scanned, prepared: Block, carry: Carry, estimator: Estimator) -> FinalEstimates:
     """Of all steps, with what enters the block. `prepared`: with its final ends."""
     if not estimator.needs_trajectories:
-        advantages = estimator.settle(scanned.prepared, scanned.advantages, carry.inflow)
+        inflow, beyond = carry.as_read.inflow, Beyond(carry.as_read.values, carry.as_read.estimates)
+        advantages = estimator.settle(scanned.prepared, scanned.advantages, inflow)
         if scanned.returns is not None:
             return FinalEstimates(advantages, scanned.returns)
-        return estimator.outputs(scanned.prepared, advantages, Beyond(carry.values, carry.estimates))
+        return estimator.outputs(scanned.prepared, advantages, beyond)
     return estimator.whole(prepared, carry.whole)
 
 
-def final_block(scanned: Scanned, carry: Carry) -> Block:
+def final_block(scanned: Scanned, carry: Carry, estimator: Estimator) -> Block:
     """The block as the convention reads it, with what its surroundings say of its ends."""
-    return _with_ends(scanned.prepared, carry)
+    return _with_ends(read_on(scanned, carry, estimator).prepared, carry.as_read)
 
 
 def reread(settled: Settled, estimator: Estimator) -> Settled:
@@ -215,7 +229,7 @@ def _with_ends(block: Block, carry: Carry) -> Block:
         block = replace(block, next_values=next_values)
     if carry.head_dropped.any() or carry.tail_dropped.any():
         block = replace(block, dropped=_dropped_at_borders(block, carry))
-    return block
+    return block if carry.next_rows is None else replace(block, next_rows=carry.next_rows)
 
 
 def is_real(block: Block) -> BoolArray | None:

@@ -17,6 +17,7 @@ from gaecli.engines.local import LocalEngine
 from gaecli.engines.threads import Threads
 from gaecli.errors import DataError, UsageError
 from gaecli.estimators.base import Estimator
+from gaecli.estimators.conventions import crosses_trajectories
 from gaecli.estimators.stages import ScoreStage, stages_of
 from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.evidence.unused_flags import EndsUnrecognised
@@ -71,6 +72,8 @@ class SummarisedStream:
     warnings: Sequence[WarningNote]
     #: Where it begins and ends, if it may be a part of what the next input goes on with.
     edges: Edges | None
+    #: What the blocks hand on as the convention reads them.
+    as_read: Sequence[BlockSummary]
     #: Of the first stage, where it was measured in passing.
     first: StageTables | None = None
 
@@ -198,7 +201,14 @@ def _as_taken(opened: OpenStream, context: RunContext, *, measures: bool) -> Sum
     stages = stages_of(opened.settings)
     first = StageTables(stages[0]) if measures and stages else None
     evidence, warnings = _looked_at(opened, context, first)
-    carries = _by_unit(evidence.summaries, evidence.combined.carries)
+    as_read, combined = evidence.summaries, evidence.combined
+    if any(summary.in_time is not None for summary in as_read):
+        from gaecli.pipeline.time_order import read_in_time, with_next_rows
+
+        combined = with_next_rows(as_read, combined)
+        if crosses_trajectories(context.worker.estimator.settings):
+            as_read, combined = read_in_time(opened, as_read, combined, context.engine)
+    carries = _by_unit(evidence.summaries, combined.carries)
     if context.worker.estimator.needs_trajectories:
         from gaecli.pipeline.trajectories import with_whole_trajectories
 
@@ -210,6 +220,7 @@ def _as_taken(opened: OpenStream, context: RunContext, *, measures: bool) -> Sum
         carries,
         [*opened.warnings, *warnings],
         Edges.of(evidence) if is_free else None,
+        as_read,
         first if first is not None and first.is_complete else None,
     )
 
@@ -237,7 +248,9 @@ def _looked_at(
             first.add_or_give_up(summary.measured)
         summaries.append(replace(summary, measured=None))
     settings, paths = opened.settings, [str(path) for path in opened.plan.paths]
-    combined = combine(summaries, settings.bootstrap, paths, open_ends=settings.open_ends)
+    # What waits for the next rows is asked for its values with them.
+    bootstrap = "zero" if crosses_trajectories(context.worker.estimator.settings) else settings.bootstrap
+    combined = combine(summaries, bootstrap, paths, open_ends=settings.open_ends)
     evidence = StreamEvidence(
         opened.plan.paths,
         opened.roles,

@@ -17,7 +17,6 @@ from gaecli.pipeline.apply import Totals, finish_block
 from gaecli.pipeline.block_stages import BlockStages, FilePlace
 from gaecli.pipeline.blocks import (
     BlockAddress,
-    BlockReader,
     BlockSummary,
     Measured,
     RawBlock,
@@ -27,6 +26,7 @@ from gaecli.pipeline.blocks import (
 from gaecli.pipeline.combine import Carry, empty_carry
 from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import FileSource, OpenFile
+from gaecli.pipeline.reader import BlockReader
 from gaecli.pipeline.settle import Settled, settle
 from gaecli.pipeline.sketches import Sketch, sketch_of
 from gaecli.pipeline.worker import Worker
@@ -133,7 +133,7 @@ class SummariseUnit(UnitTask[BlockSummary]):
     measures: bool = False
 
     def of_block(self, worker: Worker, address: BlockAddress, scanned: Scanned) -> BlockSummary:
-        summary = summarise(scanned, address, worker.estimator)
+        summary = summarise(scanned, address, worker.estimator, self.source.settings)
         if scanned.parts is not None:  # it has no rewards yet
             return summary
         worker.store.keep(self.source.stream, address, scanned)

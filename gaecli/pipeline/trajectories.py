@@ -78,10 +78,12 @@ class GatherUnit(CarriedUnit[Pieces]):
     stream: int = 0
 
     def of_block(self, worker: Worker, address: BlockAddress, scanned: Scanned) -> Pieces:
-        carry = self.carries[address]
+        carry, estimator = self.carries[address], worker.estimator
         if self.stream:
             scanned, carry = scanned.others[self.stream - 1], carry.others[self.stream - 1]
-        block = final_block(scanned, carry)
+            estimator = others_of(estimator)[self.stream - 1]
+        block = final_block(scanned, carry, estimator)
+        carry = carry.as_read
         stops = block.trajectories()[1] + 1
         heads, tails = np.flatnonzero(carry.head_chains >= 0), np.flatnonzero(carry.tail_chains >= 0)
         ends = np.concatenate((block.lanes.starts[heads], block.lanes.stops[tails] - 1))
@@ -141,7 +143,9 @@ def gathered_pieces(
     tasks = (
         GatherUnit(opened.source(file), unit, of_unit, stream)
         for (file, unit), of_unit in sorted(carries.items())
-        if any(_crosses(carry.others[stream - 1] if stream else carry) for carry in of_unit.values())
+        if any(
+            _crosses((carry.others[stream - 1] if stream else carry).as_read) for carry in of_unit.values()
+        )
     )
     gathered: list[Pieces] = []
     # What a block takes is there in any case.
@@ -209,8 +213,10 @@ def _back(numbers: FloatArray, steps: IndexArray) -> FloatArray:
 
 
 def _too_large(opened: OpenStream) -> UsageError:
+    leaks = opened.settings.end_rule == "leak"
     return UsageError(
         f"`--estimator {opened.settings.estimator}` takes trajectories as wholes here, and those of "
-        f"`{opened.plan.paths[0]}` that lie in several blocks take more than `--memory`",
+        f"`{opened.plan.paths[0]}` that lie in several blocks take more than `--memory`"
+        + (": a time limit that leaks makes one of two" if leaks else ""),
         hint="raise `--memory`; of rows that are sorted by trajectory, only those at the borders of blocks count",
     )

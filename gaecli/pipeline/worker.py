@@ -16,6 +16,8 @@ from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.opening import FileSource, OpenFile, OpenStream
 from gaecli.records import dataclass
 from gaecli.settings import Settings
+from gaecli.storage.local_inputs import LocalInputs
+from gaecli.storage.stage import Stage
 
 #: Files that a worker opened itself and keeps open, as a file has many units.
 _MOST_OPEN = 16
@@ -40,9 +42,19 @@ class Worker:
     writers: dict[Path, FileWriter] = field(default_factory=dict)
     #: In the process that began the run. Elsewhere a task may be carried out twice at a time.
     is_here: bool = True
+    #: Where this process has what lies in stores, if it is not the one that began the run.
+    stage: Stage | None = None
     #: Of every stream that this process has open itself.
     _known: dict[int, dict[_FileKey, OpenFile]] = field(default_factory=dict)
     _opened: dict[tuple[int, _FileKey], OpenFile] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.inputs = None if self.stage is None else LocalInputs(self.stage, is_written_back=False)
+
+    def close(self) -> None:
+        """What was brought here is gone."""
+        if self.stage is not None:
+            self.stage.close()
 
     def open(self, source: FileSource) -> OpenFile:
         """The file that a descriptor stands for."""
@@ -50,11 +62,34 @@ class Worker:
         known = self._known.get(source.stream, {}).get(key)
         if known is not None:
             return known
-        found = self._opened.pop((source.stream, key), None) or source.open()
+        found = self._opened.pop((source.stream, key), None) or self._read(source)
         while len(self._opened) >= _MOST_OPEN:
-            del self._opened[next(iter(self._opened))]
+            self._close(next(iter(self._opened)))
         self._opened[source.stream, key] = found
         return found
+
+    def fill(self, source: FileSource) -> None:
+        """See that all bytes of a file can be read."""
+        if self.inputs is not None:
+            self.inputs.fill(self.open(source).file.path)
+
+    def release(self, source: FileSource) -> None:
+        """A file is done: no task of this run comes back to it."""
+        for key in [key for key in self._opened if key[0] == source.stream and key[1][0] == source.index]:
+            self._close(key)
+
+    def _read(self, source: FileSource) -> OpenFile:
+        if self.inputs is None:
+            return source.open()
+        self.inputs.attach([source.path])
+        opened = source.open()
+        self.inputs.fill(source.path, opened.columns)
+        return opened
+
+    def _close(self, key: tuple[int, _FileKey]) -> None:
+        path = self._opened.pop(key).file.path
+        if self.inputs is not None and all(opened.file.path != path for opened in self._opened.values()):
+            self.inputs.release([path])
 
     def know(self, stream: OpenStream) -> None:
         """The files of a stream are open: tasks of this process need not open them again."""
@@ -79,4 +114,4 @@ class WorkerRecipe:
 
     def __call__(self) -> Worker:
         estimator = make_estimator(self.settings, choose_device(self.device, 0))
-        return Worker(estimator, BlockStore(self.store_bytes), is_here=False)
+        return Worker(estimator, BlockStore(self.store_bytes), is_here=False, stage=Stage())

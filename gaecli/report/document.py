@@ -62,7 +62,7 @@ def inspection_to_dict(inspection: Inspection) -> dict[str, Any]:
         "explained_variance": inspection.explained_variance,
         "explained_variances": inspection.explained_variances,
         "files": inspection.infos,
-        "failures": [_failure(failure) for failure in inspection.failures],
+        "failures": [failure_to_dict(failure) for failure in inspection.failures],
         "seconds": inspection.seconds,
     }
     plain: dict[str, Any] = plain_value(document)
@@ -82,14 +82,14 @@ def checkup_to_dict(checkup: Checkup) -> dict[str, Any]:
         "files": checkup.num_files,
         "rows": checkup.num_rows,
         "findings": [_finding(finding) for finding in checkup.findings],
-        "failures": [_failure(failure) for failure in checkup.failures],
+        "failures": [failure_to_dict(failure) for failure in checkup.failures],
         "seconds": checkup.seconds,
     }
     plain: dict[str, Any] = plain_value(document)
     return plain
 
 
-def _failure(failure: Failure) -> dict[str, Any]:
+def failure_to_dict(failure: Failure) -> dict[str, Any]:
     return {
         "input": failure.input,
         "error": failure.error,

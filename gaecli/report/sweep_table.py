@@ -31,8 +31,14 @@ METRICS = {
     "zero_share": ("zeros", "share of steps at which it is 0"),
     "bias": ("bias", "RMS of A(γ, λ) - A(γ, 1), over the std of A(γ, 1)"),
     "sign_agreement": ("same sign", "share of steps at which A has the sign it has at the reference"),
+    "threshold": ("threshold", "the number from which on rows are labelled positive"),
+    "positive_share": ("positive", "share of rows that are labelled positive"),
+    "label_agreement": ("same label", "share of rows with the label that they have at the reference"),
     "effective_horizon": ("horizon", "1 / (1 - γλ) steps"),
 }
+#: Settings that say more than one γ or λ. λ of a preset gives way to one that is swept.
+_MANY_DECAYS = ("stream", "gamma_column", "lam_column", "lam_retain", "lam_alpha", "turn_gamma")
+_OF_LABELS = ("threshold", "positive_share", "label_agreement")
 #: The table takes so many lines at most; the map has all settings.
 MOST_LINES = 24
 
@@ -71,6 +77,7 @@ def _header(sweep: Sweep, canvas: Canvas) -> list[Text]:
         items.append(
             Text(f"{plural(sweep.counts.steps, 'step')} in {plural(sweep.counts.episodes, 'episode')}")
         )
+    items += [] if sweep.labels is None else [Text(f"labels {canvas.clean(sweep.labels)}")]
     items += [Text(f"reference {_reference(sweep, canvas)}"), Text(canvas.clean(sweep.streams))]
     lines = flow(items, canvas.width, glyphs.separator)
     if sweep.success is not None:
@@ -89,7 +96,7 @@ def _reference(sweep: Sweep, canvas: Canvas) -> str:
     glyphs, settings = canvas.glyphs, sweep.settings
     if not sweep.is_grid:
         return canvas.clean(rule_of(sweep.points[0])) if sweep.points else glyphs.missing
-    parts = [f"{glyphs.gamma} {format_setting(float(settings['gamma']))}"]
+    parts = [f"{glyphs.gamma} {format_setting(float(settings['gamma']))}"] if sweep.gammas else []
     parts += [f"{glyphs.lam} {format_setting(sweep.reference[1])}"] if sweep.reference is not None else []
     parts += [f"n {settings['n_steps']:,}"] if sweep.windows else []
     return " ".join(parts)
@@ -165,12 +172,20 @@ def _lines(
 def _names(sweep: Sweep) -> list[str]:
     """Metrics that say something: of sums hardly any step has 0."""
     names = [name for name in METRICS if name != ("zero_share" if sweep.is_grid else "bias")]
-    return [name for name in names if any(_has(point, name) for point in sweep.points)]
+    return [name for name in names if any(_has(sweep, point, name) for point in sweep.points)]
 
 
-def _has(point: SweepPoint, name: str) -> bool:
-    if name == "effective_horizon":  # None is infinite where there is a γ that it is of
-        return point.gamma is not None and point.n_steps is None
+def _has_many_decays(sweep: Sweep) -> bool:
+    """Steps, streams or units have γ or λ of their own."""
+    given = [name for name in _MANY_DECAYS if sweep.settings.get(name) is not None]
+    return any(name != "lam_alpha" or not sweep.lams for name in given)
+
+
+def _has(sweep: Sweep, point: SweepPoint, name: str) -> bool:
+    if name == "effective_horizon":  # None is infinite where there are a γ and λ that it is of
+        return point.gamma is not None and point.n_steps is None and not _has_many_decays(sweep)
+    if name == "threshold":
+        return any(group.threshold is not None for group in point.label_groups)
     return getattr(point, name) is not None
 
 
@@ -228,15 +243,25 @@ def _number(point: SweepPoint, name: str, missing: str) -> str:
     number: float | None = getattr(point, name)
     if name == "effective_horizon" and number is None:
         return "inf"
+    if name == "threshold" and len(point.label_groups) > 1:
+        return _range([group.threshold for group in point.label_groups], missing)
     return format_number(number, scale=point.std if name == "mean" else None, missing=missing)
+
+
+def _range(numbers: Sequence[float | None], missing: str) -> str:
+    """Of groups with thresholds of their own."""
+    known = [number for number in numbers if number is not None]
+    return f"{format_number(min(known))} to {format_number(max(known))}" if known else missing
 
 
 def _map(sweep: Sweep, metric: str, canvas: Canvas) -> list[Text]:
     """λ across where it fits, else down."""
-    if not sweep.lams or sweep.reference is None:
+    if not (sweep.lams and sweep.gammas) or sweep.reference is None:
         return []
     glyphs = canvas.glyphs
     values = {(point.gamma, point.lam): getattr(point, metric) for point in sweep.points}
+    if all(number is None for number in values.values()):
+        return []
     gammas = [format_setting(gamma) for gamma in sweep.gammas]
     lams = [format_setting(lam) for lam in sweep.lams]
     if not values or len(values) == 1:
@@ -246,6 +271,7 @@ def _map(sweep: Sweep, metric: str, canvas: Canvas) -> list[Text]:
         Text(f"{METRICS[metric][0]}: {_said(METRICS[metric][1], canvas)}", "italic"), canvas.width
     )
     gamma, lam = sweep.reference
+    assert gamma is not None
     row = list(sweep.gammas).index(gamma) if gamma in sweep.gammas else -1
     column = list(sweep.lams).index(lam) if lam in sweep.lams else -1
     if 8 + 6 * len(lams) <= canvas.width:
@@ -263,9 +289,9 @@ def _said(words: str, canvas: Canvas) -> str:
 def _meanings(sweep: Sweep, shown: str, canvas: Canvas) -> list[Text]:
     """What the headings mean; that of the map has been told above it."""
     lines: list[Text] = []
-    there = _names(sweep)
-    for name in ("explained_variance", "zero_share", "bias", "sign_agreement"):
-        if (name == shown and sweep.lams) or name not in there:
+    there, has_map = _names(sweep), bool(_map(sweep, shown, canvas))
+    for name in ("explained_variance", "zero_share", "bias", "sign_agreement", *_OF_LABELS):
+        if (name == shown and has_map) or name not in there:
             continue
         heading, words = METRICS[name]
         if _is_of_responses(sweep):

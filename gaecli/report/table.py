@@ -82,7 +82,8 @@ def _streams(settings: Mapping[str, Any], canvas: Canvas) -> list[list[Text]]:
     found = []
     for one in settings.get("stream", ()):
         items = [Text.assemble("stream ", (canvas.clean(str(one["name"])), STRONG))]
-        items.append(Text(f"`{canvas.clean(str(one['reward']))}`, `{canvas.clean(str(one['value']))}`"))
+        columns = [str(one[role]) for role in ("reward", "value", "q") if one.get(role) is not None]
+        items.append(Text(", ".join(f"`{canvas.clean(name)}`" for name in columns)))
         items += _decays({**settings, **one}, canvas)
         items.append(Text.assemble("weight ", (format_setting(one.get("weight", 1.0)), STRONG)))
         if one.get("cut") == "never":

@@ -39,8 +39,8 @@ def verification_lines(verification: Verification, canvas: Canvas) -> list[Text]
     return stacked(
         [
             _header(verification, canvas),
-            _best(verification, canvas),
-            _remarks(verification, canvas),
+            convention_lines(verification, canvas),
+            remark_lines(verification, canvas),
             _deviations(verification, canvas),
             _attempts(verification, canvas),
             warning_lines(verification.warnings, canvas),
@@ -59,9 +59,9 @@ def _header(verification: Verification, canvas: Canvas) -> list[Text]:
     return lines + labelled("", flow(items, canvas.width - 2, canvas.glyphs.separator), 2)
 
 
-def _best(verification: Verification, canvas: Canvas) -> list[Text]:
+def convention_lines(verification: Verification, canvas: Canvas) -> list[Text]:
     best, glyphs = verification.best, canvas.glyphs
-    convention = [Text(name_of(best), STRONG)]
+    convention = [Text(best.name, STRONG)]
     convention += [Text(f"--{name.replace('_', '-')} {value}") for name, value in best.flags.items()]
     rows = [("convention", convention)]
     if verification.equivalent:
@@ -91,14 +91,6 @@ def _best(verification: Verification, canvas: Canvas) -> list[Text]:
     return labelled_rows(rows, _LABEL_WIDTH, canvas.width, canvas.glyphs.separator)
 
 
-def name_of(attempt: Attempt) -> str:
-    """`sb3`, `trl grpo`, or the estimator alone where no library's rules are meant."""
-    if attempt.estimator == "gae":
-        return attempt.presets[0]
-    is_plain = attempt.presets[0] == "exact"
-    return attempt.estimator if is_plain else f"{attempt.presets[0]} {attempt.estimator}"
-
-
 def _settings(best: Attempt, canvas: Canvas) -> list[Text]:
     glyphs = canvas.glyphs
     items = []
@@ -119,7 +111,7 @@ def _error(best: Attempt) -> list[Text]:
     return [Text(f"largest {format_number(best.max_error)}"), Text(f"RMS {format_number(best.rms_error)}")]
 
 
-def _remarks(verification: Verification, canvas: Canvas) -> list[Text]:
+def remark_lines(verification: Verification, canvas: Canvas) -> list[Text]:
     return [
         line
         for remark in verification.remarks
@@ -161,7 +153,7 @@ def _attempts(verification: Verification, canvas: Canvas) -> list[Text]:
     for attempt in others:
         flags = "".join(f" --{name.replace('_', '-')} {value}" for name, value in attempt.flags.items())
         more = f" +{len(attempt.presets) - 1}" if len(attempt.presets) > 1 else ""
-        names.append(f"{name_of(attempt)}{more}{flags}")
+        names.append(f"{attempt.name}{more}{flags}")
     glyphs = canvas.glyphs
     columns = [TextColumn("convention", [Text(canvas.shorten(name, 34)) for name in names], align="left")]
     if any(attempt.gamma is not None for attempt in others):

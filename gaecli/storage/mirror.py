@@ -56,6 +56,14 @@ class _LocalCopy:
         return not missing([(0, self.info.size)], self.present)
 
 
+@dataclass(frozen=True)
+class RemoteName:
+    """A path of a mirror, and the object of which a copy is there, if one is."""
+
+    place: str
+    info: ObjectInfo | None
+
+
 class Mirror:
     """The part of the world's stores that a run looks at, below one local directory."""
 
@@ -83,6 +91,21 @@ class Mirror:
     def uri_of(self, path: Path) -> str:
         scheme, *rest = path.relative_to(self.root).parts
         return f"{scheme}://{'/'.join(rest)}"
+
+    def name_of(self, path: Path) -> RemoteName | None:
+        """What another process has to know of a path of this mirror, to have it in one of its own."""
+        if not path.is_relative_to(self.root):
+            return None
+        copy = self._copies.get(path)
+        return RemoteName(str(path.relative_to(self.root)), None if copy is None else copy.info)
+
+    def place_of(self, name: RemoteName) -> Path:
+        """Where something of the mirror of another process is in this one, to be attached and filled."""
+        if name.info is not None:
+            self._register(name.info)
+        path = self.root / name.place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def can_write(self, path: Path) -> bool:
         return scheme_of(self.uri_of(path)).can_write

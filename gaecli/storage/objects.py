@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.records import dataclass
 from gaecli.storage.headers import KEPT_HEADERS
+from gaecli.storage.s3_parts import SentParts, complete, parts_of, take_back
 from gaecli.storage.schemes import Scheme, open_store, scheme_of
 
 if TYPE_CHECKING:
@@ -164,6 +165,8 @@ class Upload:
         self._path = store.path(uri)
         self._source = source
         self._file: Any = None
+        #: What another process has sent, and this one has taken over.
+        self._taken: SentParts | None = None
 
     def send(self) -> None:
         """All bytes; the object that is there stays as it is."""
@@ -179,16 +182,31 @@ class Upload:
             if not self._scheme.commits_on_close:
                 self._file.close()
 
+    def hand_over(self) -> SentParts:
+        """What was sent, for another process to commit or to take back."""
+        file, self._file = self._file, None
+        return parts_of(file)
+
+    def take_over(self, sent: SentParts) -> None:
+        """Of another process, in the place of `send`."""
+        self._taken = sent
+
     def commit(self) -> None:
         with self._told("write", self._uri):
-            if self._scheme.commits_on_close:
+            if self._taken is not None:
+                complete(self._fs, self._taken)
+            elif self._scheme.commits_on_close:
                 self._file.close()
             else:
                 self._file.commit()
-        self._file = None
+        self._file = self._taken = None
 
     def discard(self) -> None:
         """Take back what was sent. Does nothing after `commit`."""
+        if self._taken is not None:
+            with contextlib.suppress(Exception):
+                take_back(self._fs, self._taken)
+            self._taken = None
         if self._file is None:
             return
         # Closing, which collecting the file does as well, would send the rest of it.

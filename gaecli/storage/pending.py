@@ -13,6 +13,7 @@ from gaecli.unfinished import forget, remember
 if TYPE_CHECKING:  # local files need neither
     from gaecli.storage.mirror import Mirror
     from gaecli.storage.objects import Upload
+    from gaecli.storage.s3_parts import SentParts
 
 
 class PendingFile(Protocol):
@@ -84,16 +85,24 @@ class PendingObject:
         self.target = target
         self.is_committed = False
         self._upload: Upload | None = None
+        #: The bytes were never here.
+        self._is_elsewhere = False
         remember(self.discard)
 
     def create(self) -> None:
         pass  # whoever writes to it does
 
+    def take_over(self, sent: SentParts) -> None:
+        """Another process has sent all of it."""
+        self._upload = self._new_upload()
+        self._upload.take_over(sent)
+        self._is_elsewhere = True
+
     def seal(self) -> None:
         """Send all of it; that takes time, and the sources are looked at once more afterwards."""
-        uri = self._mirror.uri_of(self.target)
-        self._upload = self._mirror.store_of(self.target).upload(uri, self.temporary)
-        self._upload.send()
+        if not self._is_elsewhere:
+            self._upload = self._new_upload()
+            self._upload.send()
 
     def commit(self) -> None:
         if self._upload is None:
@@ -102,7 +111,11 @@ class PendingObject:
         self._upload.commit()
         self.is_committed = True
         forget(self.discard)
-        self._mirror.written(self.target, self.temporary)
+        if not self._is_elsewhere:
+            self._mirror.written(self.target, self.temporary)
+
+    def _new_upload(self) -> Upload:
+        return self._mirror.store_of(self.target).upload(self._mirror.uri_of(self.target), self.temporary)
 
     def keep_old(self) -> None:
         pass  # a store has no second names: the bytes would have to be sent once more

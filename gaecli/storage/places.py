@@ -31,13 +31,13 @@ class Places:
     def __init__(self, options: RunOptions) -> None:
         #: Those of the run; within the block, with a local path for the output.
         self.options = options
-        self._stage = Stage()
+        self.stage = Stage()
 
     def __enter__(self) -> Self:
         try:
             is_written_back = self.options.output is None and not self.options.dry_run
-            self.inputs = LocalInputs(self._stage, is_written_back=is_written_back)
-            self.results = ResultPlaces(self._stage, self.options)
+            self.inputs = LocalInputs(self.stage, is_written_back=is_written_back)
+            self.results = ResultPlaces(self.stage, self.options)
             self.options = replace(self.options, output=self.results.output)
         except BaseException as error:  # a block that is not entered is not left either
             self.__exit__(type(error), error, error.__traceback__)
@@ -49,19 +49,20 @@ class Places:
     ) -> None:
         if isinstance(error, GaeError):
             self._texts.put_right(error)
-        self._stage.close()
+        self.stage.close()
 
     def is_local(self, path: Path) -> bool:
-        return not self._stage.is_remote(path)
+        return not self.stage.is_remote(path)
 
-    def is_for_this_process(self, path: Path) -> bool:
-        """What a pipe or a store brought, or is to get: no other process knows of it, and it is gone with the run."""
-        return self._stage.path is not None and path.is_relative_to(self._stage.path)
+    def is_of_a_pipe(self, path: Path) -> bool:
+        """What came from stdin or is to go to stdout: no other process knows of it."""
+        root = self.stage.path
+        return root is not None and path.is_relative_to(root) and not self.stage.is_remote(path)
 
     def interrupt(self) -> None:
         """Wait for no answer any more."""
-        if self._stage.mirror is not None:
-            self._stage.mirror.interrupt()
+        if self.stage.mirror is not None:
+            self.stage.mirror.interrupt()
 
     def shown(self, text: str) -> str:
         """A text with the names that the user knows in place of spooled copies."""
@@ -73,4 +74,4 @@ class Places:
 
     @property
     def _texts(self) -> ShownTexts:
-        return ShownTexts(self._stage.path)
+        return ShownTexts(self.stage.path)

@@ -10,7 +10,7 @@ from gaecli.settings import RunOptions
 from gaecli.storage.new_file import NewFile
 from gaecli.storage.pending import PendingFile, PendingObject, PendingOutput
 from gaecli.storage.pipes import PIPE, check_stdout, deliver
-from gaecli.storage.schemes import uri_of
+from gaecli.storage.schemes import scheme_of, uri_of
 from gaecli.storage.shown_texts import ShownTexts
 from gaecli.storage.stage import Stage
 
@@ -48,6 +48,12 @@ class ResultPlaces:
 
     def is_stdout(self, target: Path) -> bool:
         return target == self._stdout
+
+    def can_be_handed_over(self, target: Path) -> bool:
+        """Another process can write a result for this one to commit."""
+        if not self._stage.is_remote(target):
+            return True
+        return scheme_of(self._stage.stores().uri_of(target)).hands_over
 
     def new_file(self, target: Path) -> PendingFile:
         if self._stage.is_remote(target):

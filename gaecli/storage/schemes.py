@@ -29,6 +29,8 @@ class Scheme:
     #: Closing an upload completes it, and without closing it is never there. Elsewhere closing only
     #: sends the last part, and `commit` completes or `discard` takes back.
     commits_on_close: bool = False
+    #: One process can send what another makes visible.
+    hands_over: bool = False
     #: For reading ranges.
     read_options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -36,8 +38,8 @@ class Scheme:
 SCHEMES = {
     scheme.name: scheme
     for scheme in (
-        Scheme("s3", "s3fs", "s3"),
-        Scheme("s3a", "s3fs", "s3"),
+        Scheme("s3", "s3fs", "s3", hands_over=True),
+        Scheme("s3a", "s3fs", "s3", hands_over=True),
         Scheme("gs", "gcsfs", "gcs"),
         Scheme("gcs", "gcsfs", "gcs"),
         Scheme("abfs", "adlfs", "azure", commits_on_close=True),

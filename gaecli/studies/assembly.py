@@ -81,8 +81,11 @@ def _assembled(reading: SettledStream, *, as_written: bool) -> Whole:
         nonlocal num_slots, num_trajectories
         block = settled.block
         slots = block.placement.rows_of_steps(np.arange(block.num_steps, dtype=np.int64))
-        trajectories = _numbered(block, carry, num_trajectories, chains)
-        piece = block if as_written else with_lane_ends(settled.prepared, carry, gamma)
+        if as_written:
+            piece, trajectories = block, _numbered(block, carry, num_trajectories, chains)
+        else:
+            piece = with_lane_ends(settled.prepared, carry, gamma)
+            trajectories = _numbered(settled.prepared, carry.as_read, num_trajectories, chains)
         rows = sum(sizes[:file]) + start + _rows_of_slots(block, slots)
         pieces.append(_Part(settled, piece, num_slots + slots, rows, trajectories))
         num_slots += block.placement.num_rows

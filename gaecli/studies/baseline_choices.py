@@ -83,6 +83,13 @@ class Choices:
         plain = [one for one in choices if not one.is_of_several]
         return [*found, *several] if found else [*several, *plain[:1]]
 
+    def like(self, settings: Settings) -> Choice | None:
+        """The groups and rewards of these settings."""
+        reward = None if settings.rewards else settings.columns.get("reward")
+        group = settings.group_column
+        made = reading_with(self._base, group, reward, settings.rewards or None, self._sample_of)
+        return None if made is None else self._choice(made)
+
     @property
     def named_rewards(self) -> list[str]:
         """By the user, or by the log that the file is."""

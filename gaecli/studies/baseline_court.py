@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -29,7 +30,15 @@ _USUAL_EPS = (1e-4, 1e-6, 1e-8)
 
 
 @dataclass(frozen=True, eq=False)
-class _Verdict:
+class Verdict:
+    """What is found, and the rules of group baselines that make the column."""
+
+    verification: Verification
+    rules: Sequence[Rule] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _Heard:
     choice: Choice
     trials: Sequence[BaselineTrial]
     unreadable: dict[str, str]
@@ -47,9 +56,16 @@ class BaselineCourt:
         """Columns that may tell them apart by their names."""
         return self._choices.groups
 
-    def verdict(self) -> Verification:
+    def follows(self, rules: Sequence[Rule]) -> Verdict | None:
+        """By rules that others follow; None where it follows none of them."""
+        choice = self._choices.like(rules[0].settings)
+        heard = None if choice is None else self._heard(choice, list(rules))
+        is_one = heard is not None and bool(heard.trials) and heard.trials[0].attempt.is_reproduced
+        return self._verdict(heard) if is_one and heard is not None else None
+
+    def verdict(self) -> Verdict:
         """`UsageError` where no column tells groups apart; whatever keeps the file from being read."""
-        verdicts: list[_Verdict] = []
+        verdicts: list[_Heard] = []
         choices = self._choices.worth_hearing()
         # No library's rule with numbers of its own before every library has been asked about every choice.
         for candidates_of in (self._of_libraries, self._weighed, self._fitted):
@@ -57,7 +73,7 @@ class BaselineCourt:
                 heard = self._heard(choice, candidates_of(choice))
                 verdicts += [heard] if heard.trials else []
                 if heard.trials and heard.trials[0].attempt.is_reproduced:
-                    return self._verification(heard)
+                    return self._verdict(heard)
         if not verdicts:
             raise self._asked.untried("advantage")
         if not self.groups and self._only.may_be_grouped:
@@ -65,7 +81,7 @@ class BaselineCourt:
                 f"no column of `{self._asked.file.path}` has a usual name for groups of responses",
                 hint="pass `--group-column` with the column that is equal for responses to one prompt",
             )
-        return self._verification(min(verdicts, key=lambda one: one.trials[0].attempt.num_deviating))
+        return self._verdict(min(verdicts, key=lambda one: one.trials[0].attempt.num_deviating))
 
     def _of_libraries(self, choice: Choice) -> list[Rule]:
         is_open = choice.is_of_several and self._only.are_weights_open
@@ -75,10 +91,10 @@ class BaselineCourt:
     def _weighed(self, choice: Choice) -> list[Rule]:
         return list(weighed_rules(self._asked, choice))
 
-    def _heard(self, choice: Choice, candidates: list[Rule]) -> _Verdict:
+    def _heard(self, choice: Choice, candidates: list[Rule]) -> _Heard:
         unreadable: dict[str, str] = {}
         trials = self._tried(choice, candidates, unreadable)
-        return _Verdict(choice, ranked(trials, choice.column.num_missing) if trials else [], unreadable)
+        return _Heard(choice, ranked(trials, choice.column.num_missing) if trials else [], unreadable)
 
     def _tried(
         self, choice: Choice, candidates: list[Rule], unreadable: dict[str, str]
@@ -121,7 +137,16 @@ class BaselineCourt:
         for group_eps, norm_eps in product(_USUAL_EPS, _USUAL_EPS) if choice.settings.rewards else ():
             yield "gdpo", {"group_eps": group_eps, "norm_eps": norm_eps}
 
-    def _verification(self, verdict: _Verdict) -> Verification:
+    def _verdict(self, heard: _Heard) -> Verdict:
+        """With the rules that reproduce the column, the likeliest first."""
+        rules = [
+            replace(trial.rule, has_fitted_weights=trial.rule.has_fitted_weights or heard.choice.is_fitted)
+            for trial in heard.trials
+            if trial.attempt.is_reproduced
+        ]
+        return Verdict(self._verification(heard), rules)
+
+    def _verification(self, verdict: _Heard) -> Verification:
         best, column = verdict.trials[0], verdict.choice.column
         is_reproduced = best.attempt.is_reproduced
         return Verification(
@@ -149,9 +174,5 @@ def _equivalent(trials: Sequence[BaselineTrial]) -> list[str]:
     """`trl grpo`: every other library and estimator that reproduces the column; `grpo` where it is no library's."""
     reproducing = [trial.attempt for trial in trials if trial.attempt.is_reproduced]
     plain = [attempt for attempt in reproducing if not attempt.flags or attempt is trials[0].attempt]
-    names = [
-        attempt.estimator if preset == "exact" else f"{preset} {attempt.estimator}"
-        for attempt in plain
-        for preset in attempt.presets
-    ]
+    names = [replace(attempt, presets=(preset,)).name for attempt in plain for preset in attempt.presets]
     return [name for name in dict.fromkeys(names) if name != names[0]]

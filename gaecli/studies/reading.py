@@ -103,13 +103,14 @@ def with_lane_ends(prepared: Block, carry: Carry, gamma: float) -> Block:
     What flows into a lane that ends is γ V(s') and nothing else.
     """
     last = prepared.lanes.stops - 1
-    is_known = prepared.cuts[last] & ~prepared.terminated[last] & (carry.inflow != 0)
+    inflow = carry.as_read.inflow
+    is_known = prepared.cuts[last] & ~prepared.terminated[last] & (inflow != 0)
     if not is_known.any() or gamma == 0:
         return prepared
     next_values = np.full(prepared.num_steps, np.nan)
     if prepared.next_values is not None:
         next_values[:] = prepared.next_values
-    next_values[last[is_known]] = carry.inflow[is_known] / gamma
+    next_values[last[is_known]] = inflow[is_known] / gamma
     return replace(prepared, next_values=next_values)
 
 

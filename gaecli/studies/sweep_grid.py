@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from gaecli.estimators.base import Beyond, WholePieces
+from gaecli.estimators.base import Beyond, Estimator, FinalEstimates, WholePieces
 from gaecli.estimators.batch import BatchBorders, BatchEstimator, Inflow
+from gaecli.estimators.streams import StreamsEstimator
 from gaecli.formats.base import OutputColumn
 from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.apply import Totals, reading_totals
 from gaecli.pipeline.combine import Carry, combine
+from gaecli.pipeline.labels import LabelConstants
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import SummarisedStream
 from gaecli.pipeline.trajectories import estimated, gathered_pieces
+from gaecli.rollouts import FloatArray
+from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.columns_out import ColumnsOut, first_column
 from gaecli.studies.reading import SettledStream, read_stream
+from gaecli.studies.sweep_labels import LabelTotal, Thresholds, block_labels
 from gaecli.studies.sweep_points import SweepPoints
 from gaecli.studies.sweep_totals import PointTotal, values_that_count
 
@@ -37,14 +42,22 @@ def read_grid(
     longest_episode: int = 0,
 ) -> SettledStream:
     """The stream, summarised under every point at once."""
-    estimator = BatchEstimator(
-        points.reference, choose_device(device, 0), points=points.points, launch_bytes=memory_bytes // 8
-    )
-    fitting = memory_bytes // 2 // (_BYTES_PER_CELL * len(points.points))
+    reference, tried = points.reference, points.points
+    num_streams = max(len(reference.stream), 1)
+    chosen, launch_bytes = choose_device(device, 0), memory_bytes // 8
+    estimator: Estimator = BatchEstimator(reference, chosen, points=tried, launch_bytes=launch_bytes)
+    if reference.stream:
+        by_stream = zip(*(point.of_streams for point in tried), strict=True)
+        parts = [
+            BatchEstimator(own, chosen, points=of_points, launch_bytes=launch_bytes)
+            for own, of_points in zip(reference.of_streams, by_stream, strict=True)
+        ]
+        estimator = StreamsEstimator(reference, tuple(parts))
+    fitting = memory_bytes // 2 // (_BYTES_PER_CELL * len(tried) * num_streams)
     block_rows = min(rows_per_block(memory_bytes), max(fitting, _MIN_ROWS_PER_BLOCK))
     return read_stream(
         plan,
-        points.reference,
+        reference,
         memory_bytes,
         estimator=estimator,
         block_rows=block_rows,
@@ -53,70 +66,135 @@ def read_grid(
     )
 
 
+#: (file, block, what it is told of its surroundings, (point, numbers, what they add) of every point).
+GridLook = Callable[[int, Settled, Carry, Iterator[tuple[int, np.ndarray, PointTotal]]], None]
+
+
+class GridReading:
+    """A stream under every setting of a grid, to be gone through as often as is needed."""
+
+    def __init__(self, reading: SettledStream, points: SweepPoints) -> None:
+        self.reading, self.points = reading, points
+        self._parts = _parts(reading.context.worker.estimator)
+        numbers = range(len(self._parts))
+        self._inflows = [_inflows(reading.stream, number, len(points.points)) for number in numbers]
+        self._wholes = [_wholes(reading, self._parts[number], number) for number in numbers]
+
+    def visit(self, look: GridLook) -> None:
+        def look_at(file: int, start: int, settled: Settled, carry: Carry) -> None:
+            inflows = [of_part[file, start] for of_part in self._inflows]
+            wholes = [[of_point.get((file, start)) for of_point in of_part] for of_part in self._wholes]
+            totals = _block_totals(settled, self._parts, self.points, inflows, wholes)
+            look(file, settled, carry, totals)
+
+        for _ in self.reading.stream.visit(self.reading.context, look_at):
+            pass
+
+
+def grid_thresholds(grids: Sequence[GridReading], points: SweepPoints) -> list[LabelConstants]:
+    """What labels need to know under every setting, and behind them under the reference: of all streams."""
+    search = Thresholds([*points.points, points.reference])
+
+    def look(
+        file: int, settled: Settled, carry: Carry, found: Iterator[tuple[int, np.ndarray, PointTotal]]
+    ) -> None:
+        for index, numbers, _ in found:
+            search.look(index, settled, numbers, carry)
+        search.look(len(points.points), settled, _own(settled), carry)
+
+    while search.are_open:
+        for grid in grids:
+            grid.visit(look)
+        search.next()
+    return search.constants
+
+
 def grid_totals(
-    reading: SettledStream, points: SweepPoints, output: ColumnsOut
+    grid: GridReading, output: ColumnsOut, constants: Sequence[LabelConstants] | None
 ) -> tuple[list[PointTotal], Totals]:
-    """What a stream adds to each point, and of the stream itself; columns on the way, where some are written."""
-    stream = reading.stream
-    estimator = reading.context.worker.estimator
-    assert isinstance(estimator, BatchEstimator)
-    inflows = _inflows(stream, len(points.points))
-    wholes = _wholes(reading, estimator)
+    """What a stream adds to each point, and of the stream itself; columns on the way, where some are written.
+
+    `constants`: as of `grid_thresholds`, where rows are labelled.
+    """
+    stream, points = grid.reading.stream, grid.points
     by_point = [PointTotal() for _ in points.points]
     totals = Totals()
     writes = output.begin(stream)
 
-    def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
+    def look(
+        file: int, settled: Settled, carry: Carry, found: Iterator[tuple[int, np.ndarray, PointTotal]]
+    ) -> None:
         written: dict[str, OutputColumn] = {}
-        for index, numbers, total in _block_totals(
-            settled,
-            estimator,
-            points,
-            inflows[file, start],
-            [of_point.get((file, start)) for of_point in wholes],
-        ):
+        theirs = None
+        if constants is not None:
+            theirs = block_labels(settled, _own(settled), points.reference, constants[-1])
+        for index, numbers, total in found:
             by_point[index] = by_point[index].merge(total)
+            if constants is not None and theirs is not None:
+                labels = block_labels(settled, numbers, points.points[index], constants[index])
+                by_point[index] = by_point[index].merge(PointTotal(labels=LabelTotal.of(labels, theirs)))
             if writes and index in points.shown:
                 written[points.column(index)] = first_column(settled, numbers, points.points[index])
         totals.merge(reading_totals(settled, points.reference))
         if writes:
             output.write(stream, file, {name: written[name] for name in points.columns})
 
-    for _ in stream.visit(reading.context, look):
-        pass
+    grid.visit(look)
     if writes:
         output.commit(stream, totals.counts)
     return by_point, totals
 
 
-def _inflows(stream: SummarisedStream, num_points: int) -> Mapping[tuple[int, int], Sequence[Inflow]]:
-    """Of every block, by file and first row, under every setting: `combine`, once per setting."""
+def _own(settled: Settled) -> FloatArray:
+    """[N] under the settings of the run, which are the reference."""
+    return settled.returns if settled.kind.outputs[0] == "return" else settled.advantages
+
+
+def _parts(estimator: Estimator) -> list[BatchEstimator]:
+    """Of each stream of rewards, or of the one that there is."""
+    found = estimator.parts if isinstance(estimator, StreamsEstimator) else (estimator,)
+    return [part for part in found if isinstance(part, BatchEstimator)]
+
+
+def _inflows(
+    stream: SummarisedStream, number: int, num_points: int
+) -> Mapping[tuple[int, int], Sequence[Inflow]]:
+    """Of every block, by file and first row, under every setting: `combine`, once per setting.
+
+    `number`: of the stream of rewards.
+    """
+    of_blocks = [one if number == 0 else one.others[number - 1] for one in stream.as_read]
     paths = [str(path) for path in stream.plan.paths]
     bootstrap, open_ends = stream.settings.bootstrap, stream.settings.open_ends
     carries = []
     for index in range(num_points):
         summaries = []
-        for summary in stream.summaries:
+        for summary in of_blocks:
             assert isinstance(summary.borders, BatchBorders)
-            summaries.append(replace(summary, borders=summary.borders.batch[index]))
+            summaries.append(replace(summary, borders=summary.borders.batch[index], others=()))
         carries.append(combine(summaries, bootstrap, paths, open_ends=open_ends).carries)
     return {
         (summary.address.file, summary.start): [
             Inflow(carry[block].inflow, Beyond(carry[block].values, carry[block].estimates))
             for carry in carries
         ]
-        for block, summary in enumerate(stream.summaries)
+        for block, summary in enumerate(of_blocks)
     }
 
 
-def _wholes(reading: SettledStream, estimator: BatchEstimator) -> list[Mapping[tuple[int, int], WholePieces]]:
-    """Under every setting, by file and first row: what steps get whose trajectory lies in several blocks."""
+def _wholes(
+    reading: SettledStream, estimator: BatchEstimator, number: int
+) -> list[Mapping[tuple[int, int], WholePieces]]:
+    """Under every setting, by file and first row: what steps get whose trajectory lies in several blocks.
+
+    `number`: of the stream of rewards.
+    """
     singles = [estimator.single(index) for index in range(len(estimator.points))]
     if not any(single.needs_trajectories for single in singles):
         return [{} for _ in singles]
     stream = reading.stream
     starts = {summary.address: (summary.address.file, summary.start) for summary in stream.summaries}
-    gathered = gathered_pieces(stream.opened, stream.carries, reading.context.engine)
+    gathered = gathered_pieces(stream.opened, stream.carries, reading.context.engine, stream=number)
     return [
         {starts[address]: whole for address, whole in estimated(gathered, single).items()}
         if single.needs_trajectories
@@ -127,23 +205,42 @@ def _wholes(reading: SettledStream, estimator: BatchEstimator) -> list[Mapping[t
 
 def _block_totals(
     settled: Settled,
-    estimator: BatchEstimator,
+    parts: Sequence[BatchEstimator],
     points: SweepPoints,
-    inflows: Sequence[Inflow],
-    wholes: Sequence[WholePieces | None],
+    inflows: Sequence[Sequence[Inflow]],
+    wholes: Sequence[Sequence[WholePieces | None]],
 ) -> Iterator[tuple[int, np.ndarray, PointTotal]]:
     """(point, numbers, what they add) of one block."""
     is_return = settled.kind.outputs[0] == "return"
-    own = settled.returns if is_return else settled.advantages
-    signs = np.sign(settled.counted(own))  # the settings of the run are the reference
+    signs = np.sign(settled.counted(_own(settled)))
     base, values = np.zeros(0), values_that_count(settled)
-    estimates = estimator.estimate_points(settled.prepared, inflows, wholes, points.order)
-    for index, (advantages, returns) in zip(points.order, estimates, strict=True):
+    blocks = [one.prepared for one in settled.streams.values()] or [settled.prepared]
+    estimates = zip(
+        *(
+            part.estimate_points(block, inflow, pieces, points.order)
+            for part, block, inflow, pieces in zip(parts, blocks, inflows, wholes, strict=True)
+        ),
+        strict=True,
+    )
+    for index, of_parts in zip(points.order, estimates, strict=True):
+        advantages, returns = _added_up(of_parts, points.points[index])
         numbers = advantages if not is_return or returns is None else returns
         counted = settled.counted(numbers)
         base_index = points.bases[index]
         if base_index == index:
             base = counted
         compared = base if base_index is not None else None
-        total = PointTotal.of(counted, values, signs, is_return=is_return, base=compared)
+        own_returns = None if returns is None else settled.counted(returns)
+        total = PointTotal.of(
+            counted, values, signs, is_return=is_return, base=compared, own_returns=own_returns
+        )
         yield index, numbers, total
+
+
+def _added_up(of_parts: Sequence[FinalEstimates], settings: Settings) -> FinalEstimates:
+    """Of several streams the advantages, by weight."""
+    if not settings.stream:
+        return of_parts[0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        terms = [one.weight * found.advantages for one, found in zip(settings.stream, of_parts, strict=True)]
+        return FinalEstimates(np.sum(terms, axis=0))

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
+from gaecli.decay_settings import FAMILIES, says_nothing
 from gaecli.errors import UsageError
-from gaecli.estimators.decays import with_one_lam
+from gaecli.estimators.decays import with_lam
 from gaecli.records import dataclass
+from gaecli.reward_streams import NUMBERS
+from gaecli.setting_fields import setting_flag
 from gaecli.settings import Settings
 
 #: More settings than this are a mistake in the grid.
@@ -27,10 +30,7 @@ class SweepPoints:
     gammas: Sequence[float] = ()
     lams: Sequence[float] = ()
     windows: Sequence[int] = ()
-
-    @property
-    def is_grid(self) -> bool:
-        return bool(self.gammas)
+    is_grid: bool = True
 
     @property
     def shown(self) -> range:
@@ -46,9 +46,9 @@ class SweepPoints:
         name = point.output_columns[0]
         if not self.is_grid:
             return "_".join([name, *([point.preset] if point.preset != "exact" else []), point.estimator])
-        parts = [("g", point.gamma)]
-        parts += [("l", point.lam)] if point.uses("lam") else []
-        parts += [("n", point.n_steps or 0)] if point.uses("n_steps") else []
+        parts = [("g", point.gamma)] if self.gammas else []
+        parts += [("l", point.lam)] if self.lams else []
+        parts += [("n", point.n_steps or 0)] if self.windows else []
         return "_".join([name, *(f"{letter}{_short(number)}" for letter, number in parts)])
 
     @property
@@ -69,31 +69,37 @@ def _short(number: float) -> str:
 def grid_of(
     settings: Settings, gammas: Sequence[float], lams: Sequence[float], windows: Sequence[int] = ()
 ) -> SweepPoints:
-    """Every γ with every λ and n, as far as the estimator uses them."""
-    for name, flag, numbers in (("lam", "--lam", lams), ("n_steps", "--n-steps", windows)):
+    """Every γ with every λ and n, as far as the estimator uses them and nothing else says what they are."""
+    for name, numbers in (("lam", lams), ("n_steps", windows), ("gamma", gammas)):
+        flag = setting_flag(name)
         if numbers and not settings.uses(name):
-            raise UsageError(
-                f"`{flag}` says nothing to `--estimator {settings.estimator}`", hint=f"drop `{flag}`"
-            )
-        if settings.uses(name) and not numbers:
-            raise UsageError("the grid is empty", hint=f"pass `{flag}`, such as {_EXAMPLES[flag]}")
-    if not gammas:
-        raise UsageError("the grid is empty", hint=f"pass `--gamma`, such as {_EXAMPLES['--gamma']}")
+            raise says_nothing(name, settings.kind)
+        if settings.uses(name):
+            _check_swept(name, flag, numbers, fixed_by(settings, name))
+    if not (gammas or lams or windows):
+        fixed = [fixed_by(settings, name) for name in ("gamma", "lam") if settings.uses(name)]
+        raise UsageError(
+            f"nothing is left to sweep: {'; '.join(filter(None, fixed))}",
+            hint="drop one of them, or let `gae compute` show the numbers of this one setting",
+        )
     _check_range("--gamma", gammas)
     _check_range("--lam", lams)
+    of_gamma: Sequence[float | None] = gammas or [None]
     of_lam: Sequence[float | None] = lams or [None]
     of_n: Sequence[int | None] = windows or [None]
-    shown = list(dict.fromkeys(product(gammas, of_lam, of_n)))
+    shown = list(dict.fromkeys(product(of_gamma, of_lam, of_n)))
     if len(shown) > MOST_POINTS:
         raise UsageError(
             f"{len(shown):,} settings are more than {MOST_POINTS:,}", hint="take a wider step in the grid"
         )
-    keys = list(dict.fromkeys([*shown, *((gamma, 1.0, n) for gamma, lam, n in shown if lam is not None)]))
+    has_base = settings.uses("lam") and not _is_of_streams(settings, "lam")
+    bases = [(gamma, 1.0, n) for gamma, _, n in shown] if has_base else []
+    keys = list(dict.fromkeys([*shown, *bases]))
     index = {key: position for position, key in enumerate(keys)}
     return SweepPoints(
         points=tuple(_point(settings, *key) for key in keys),
         num_shown=len(shown),
-        bases=tuple(None if lam is None else index[gamma, 1.0, n] for gamma, lam, n in keys),
+        bases=tuple(index[gamma, 1.0, n] if has_base else None for gamma, _, n in keys),
         reference=settings,
         gammas=gammas,
         lams=lams,
@@ -104,9 +110,50 @@ def grid_of(
 _EXAMPLES = {"--gamma": "`--gamma 0.95,0.99`", "--lam": "`--lam 0:1:0.05`", "--n-steps": "`--n-steps 1,5,10`"}
 
 
-def _point(base: Settings, gamma: float, lam: float | None, n_steps: int | None) -> Settings:
-    made = base.replace(gamma=gamma, n_steps=n_steps)
-    return made if lam is None else with_one_lam(made, lam)
+def fixed_by(settings: Settings, name: str) -> str | None:
+    """What says γ or λ beside the grid, in words; None: nothing does."""
+    for other in FAMILIES.get(name, ()):
+        given = getattr(settings, other)
+        if given is None or given == getattr(settings.convention, other, None):
+            continue  # λ of a preset gives way
+        by = "of each step" if other.endswith("_column") else "by the length of the trajectory"
+        return f"{_LETTERS[name]} is {by}, by `{setting_flag(other)} {given}`"
+    if _is_of_streams(settings, name):
+        return f"every `--stream` has a {_LETTERS[name]} of its own"
+    return None
+
+
+def is_swept(settings: Settings, name: str) -> bool:
+    """Whether a grid has this axis."""
+    return settings.uses(name) and fixed_by(settings, name) is None
+
+
+_LETTERS = {"gamma": "γ", "lam": "λ"}
+
+
+def _is_of_streams(settings: Settings, name: str) -> bool:
+    return (
+        bool(settings.stream)
+        and name in NUMBERS
+        and all(getattr(one, name) is not None for one in settings.stream)
+    )
+
+
+def _check_swept(name: str, flag: str, numbers: Sequence[float], fixed: str | None) -> None:
+    if fixed is None and not numbers:
+        raise UsageError("the grid is empty", hint=f"pass `{flag}`, such as {_EXAMPLES[flag]}")
+    if fixed is not None and numbers:
+        other = (
+            "drop either"
+            if "--stream" not in fixed
+            else f"leave {_LETTERS[name]} out of the streams that are to be swept"
+        )
+        raise UsageError(f"`{flag}` would change nothing: {fixed}", hint=f"{other}, or sweep another setting")
+
+
+def _point(base: Settings, gamma: float | None, lam: float | None, n_steps: int | None) -> Settings:
+    made = base.replace(n_steps=n_steps, **({} if gamma is None else {"gamma": gamma}))
+    return made if lam is None else with_lam(made, lam)
 
 
 def _check_range(flag: str, numbers: Sequence[float]) -> None:
@@ -125,4 +172,4 @@ def side_by_side(settings: Sequence[Settings]) -> SweepPoints:
             "advantages and returns are not compared with each other",
             hint="name estimators that write the same",
         )
-    return SweepPoints(points, len(points), (None,) * len(points), points[0])
+    return SweepPoints(points, len(points), (None,) * len(points), points[0], is_grid=False)

@@ -8,12 +8,15 @@ from dataclasses import field
 
 import numpy as np
 
+from gaecli.decay_settings import FAMILIES
+from gaecli.label_summary import LabelGroup
 from gaecli.moments import Moments
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.results import SweepPoint, effective_horizon
 from gaecli.rollouts import Array, FloatArray
 from gaecli.settings import Settings
+from gaecli.studies.sweep_labels import LabelTotal
 from gaecli.studies.sweep_points import SweepPoints
 
 
@@ -28,6 +31,7 @@ class PointTotal:
     squared_change: float = 0.0
     same_sign: int = 0
     num_zeros: int = 0
+    labels: LabelTotal = field(default_factory=LabelTotal)
 
     @classmethod
     def of(
@@ -38,12 +42,15 @@ class PointTotal:
         *,
         is_return: bool,
         base: FloatArray | None = None,
+        own_returns: FloatArray | None = None,
     ) -> PointTotal:
-        """`values`: V, if there is one. `base`: the numbers under λ = 1."""
+        """`values`: V, if there is one. `base`: the numbers under λ = 1. `own_returns`: where they are not A + V."""
         numbers = Moments.of(counted)
         errors, returns = Moments(), Moments()
         if values is not None and is_return:
             errors, returns = Moments.of(counted - values), numbers
+        elif values is not None and own_returns is not None:
+            errors, returns = Moments.of(own_returns - values), Moments.of(own_returns)
         elif values is not None:
             errors, returns = numbers, Moments.of(counted + values)
         return cls(
@@ -63,15 +70,24 @@ class PointTotal:
             self.squared_change + other.squared_change,
             self.same_sign + other.same_sign,
             self.num_zeros + other.num_zeros,
+            self.labels.merge(other.labels),
         )
 
 
 def values_that_count(settled: Settled) -> FloatArray | None:
-    """V of the steps that count."""
-    if not settled.block.has_values:
+    """V of the steps that count; what that of one stream of rewards explains says nothing of another."""
+    if not settled.block.has_values or settled.streams:
         return None
     values: FloatArray = settled.counted(settled.prepared.values).astype(np.float64)
     return values
+
+
+def own_returns_that_count(settled: Settled) -> FloatArray | None:
+    """Returns that are not A + V."""
+    if not settled.has_own_returns:
+        return None
+    returns: FloatArray = settled.counted(settled.returns).astype(np.float64)
+    return returns
 
 
 def _squared_sum(one: FloatArray, other: FloatArray) -> float:
@@ -80,13 +96,17 @@ def _squared_sum(one: FloatArray, other: FloatArray) -> float:
 
 
 def sweep_point(
-    points: SweepPoints, index: int, totals: Sequence[PointTotal], explained: float | None
+    points: SweepPoints,
+    index: int,
+    totals: Sequence[PointTotal],
+    explained: float | None,
+    label_groups: Sequence[LabelGroup] = (),
 ) -> SweepPoint:
     settings, total, base_index = points.points[index], totals[index], points.bases[index]
-    count = total.numbers.count
+    count, labels = total.numbers.count, total.labels
     spread = None if base_index is None else totals[base_index].numbers.std(1)
     return SweepPoint(
-        gamma=settings.gamma if settings.uses("gamma") else None,
+        gamma=settings.gamma if (points.gammas if points.is_grid else _has_one(settings, "gamma")) else None,
         lam=settings.lam if points.lams else None,
         mean=total.numbers.mean if count else None,
         std=total.numbers.std(1),
@@ -100,10 +120,23 @@ def sweep_point(
         estimator=settings.estimator,
         preset=settings.preset,
         n_steps=settings.n_steps,
+        threshold=label_groups[0].threshold if len(label_groups) == 1 else None,
+        label_groups=label_groups,
+        positive_share=labels.positive / labels.labelled if labels.labelled else None,
+        label_agreement=labels.same / labels.labelled if labels.labelled else None,
     )
 
 
+def _has_one(settings: Settings, name: str) -> bool:
+    """One γ, or one λ, for all steps."""
+    others = (getattr(settings, other) for other in FAMILIES[name])
+    return settings.uses(name) and not settings.stream and all(other is None for other in others)
+
+
 def _horizon(settings: Settings) -> float | None:
+    is_one = _has_one(settings, "gamma") and (not settings.uses("lam") or _has_one(settings, "lam"))
+    if not is_one or settings.turn_gamma is not None:
+        return None
     lams = {"mc": 1.0, "td0": 0.0}
     if settings.uses("lam") or settings.estimator in lams:
         return effective_horizon(settings.gamma, lams.get(settings.estimator, settings.lam))

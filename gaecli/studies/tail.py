@@ -16,7 +16,7 @@ from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.results import BootstrapSource, End
-from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
+from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray, Units
 from gaecli.settings import Settings
 from gaecli.studies.final_numbers import grouping_of
 from gaecli.studies.locate import Place
@@ -121,14 +121,18 @@ class _TailPieces:
     rows: list[IndexArray] = field(default_factory=list)
     advantages: list[FloatArray] = field(default_factory=list)
     returns: list[FloatArray] = field(default_factory=list)
+    #: The first unit of the piece is the last one of those before.
+    enters: list[bool] = field(default_factory=list)
 
-    def add(self, start: int, settled: Settled, steps: slice) -> None:
+    def add(self, start: int, settled: Settled, steps: slice, carry: Carry, lane: int | None) -> None:
+        """`lane`: in which the trajectory comes from an earlier block, if it does."""
         block = settled.prepared
         numbers = np.arange(steps.start, steps.stop)
         self.blocks.append(part(block, steps))
         self.rows.append(start + block.placement.rows_of_steps(numbers))
         self.advantages.append(settled.advantages[steps])
         self.returns.append(settled.returns[steps])
+        self.enters.append(lane is not None and carry.units is not None and bool(carry.units.same[lane]))
 
     @property
     def num_steps(self) -> int:
@@ -181,10 +185,11 @@ def tail_from(
 
 
 def _of_stream(settled: Settled, carry: Carry, number: int | None) -> tuple[Settled, Carry]:
+    """The carry is that of the block as its convention reads it."""
     if number is None or not settled.streams:
-        return settled, carry
+        return settled, carry.as_read
     of_streams = list(settled.streams.values())
-    return of_streams[number], carry if number == 0 else carry.others[number - 1]
+    return of_streams[number], (carry if number == 0 else carry.others[number - 1]).as_read
 
 
 def _tail(before: _TailPieces, begun: _FoundStep) -> Tail:
@@ -196,8 +201,9 @@ def _tail(before: _TailPieces, begun: _FoundStep) -> Tail:
     block = joined([*before.blocks, *pieces.blocks])
     cuts = block.cuts.copy()
     cuts[-1] = True
+    units = _units_of([*before.blocks, *pieces.blocks], [*before.enters, *pieces.enters])
     return Tail(
-        replace(block, cuts=cuts),
+        replace(block, cuts=cuts, units=units),
         before.num_steps + begun.first,
         all_of("rows").astype(np.int64),
         all_of("advantages"),
@@ -205,6 +211,23 @@ def _tail(before: _TailPieces, begun: _FoundStep) -> Tail:
         begun.is_in_lists,
         begun.group,
     )
+
+
+def _units_of(blocks: Sequence[Block], enters: Sequence[bool]) -> Units | None:
+    """Of the pieces of one trajectory: numbered on from piece to piece."""
+    first, found, count = blocks[0].units, [], 0
+    if first is None:
+        return None
+    for block, goes_on in zip(blocks, enters, strict=True):
+        assert block.units is not None
+        numbers = block.units.numbers.copy()
+        inside = np.flatnonzero(numbers >= 0)
+        if len(inside):
+            count -= int(goes_on and count > 0)
+            numbers[inside] += count - int(numbers[inside[0]])
+            count = int(numbers[inside[-1]]) + 1
+        found.append(numbers)
+    return replace(first, numbers=np.concatenate(found))
 
 
 def step_at(file: int, start: int, settled: Settled, place: Place) -> int | None:
@@ -246,15 +269,16 @@ def _begun(settled: Settled, carry: Carry, start: int, step: int) -> _FoundStep:
     first = int(before[-1]) + 1 if len(before) else 0
     found = _FoundStep(is_in_lists=settled.block.list_offsets is not None)
     lanes = np.flatnonzero((block.lanes.starts <= step) & (step < block.lanes.stops))
-    stop = _stop(block, step, block.num_steps)
+    stop, entered = _stop(block, step, block.num_steps), None
     if len(lanes):
         lane = int(lanes[0])
         lane_start = int(block.lanes.starts[lane])
         first, stop = max(first, lane_start), min(stop, int(block.lanes.stops[lane]))
         found.head = int(carry.head_chains[lane]) if first == lane_start else -1
+        entered = lane if found.head >= 0 else None
         found.chain = -1 if block.cuts[stop - 1] else int(carry.tail_chains[lane])
     found.first = step - first
-    found.pieces.add(start, settled, slice(first, stop))
+    found.pieces.add(start, settled, slice(first, stop), carry, entered)
     return found
 
 
@@ -271,7 +295,7 @@ def _go_on(begun: _FoundStep, settled: Settled, carry: Carry, start: int) -> Non
         first, end = int(block.lanes.starts[lanes[0]]), int(block.lanes.stops[lanes[0]])
         stop = _stop(block, first, end)
         begun.chain = -1 if block.cuts[stop - 1] else int(carry.tail_chains[lanes[0]])
-        begun.pieces.add(start, settled, slice(first, stop))
+        begun.pieces.add(start, settled, slice(first, stop), carry, int(lanes[0]))
 
 
 def _before(reading: SettledStream, place: Place, chain: int, number: int | None) -> _TailPieces:
@@ -286,7 +310,9 @@ def _before(reading: SettledStream, place: Place, chain: int, number: int | None
         if len(lanes):
             first, stop = int(one.prepared.lanes.starts[lanes[0]]), int(one.prepared.lanes.stops[lanes[0]])
             cuts = np.flatnonzero(one.prepared.cuts[first : stop - 1])
-            pieces.add(start, one, slice(first + int(cuts[-1]) + 1 if len(cuts) else first, stop))
+            begins = first + int(cuts[-1]) + 1 if len(cuts) else first
+            is_through = int(its_carry.head_chains[lanes[0]]) == chain
+            pieces.add(start, one, slice(begins, stop), its_carry, int(lanes[0]) if is_through else None)
         return False
 
     seen: Iterator[bool] = reading.stream.visit(reading.context, look)

@@ -8,22 +8,21 @@ from functools import partial
 
 from gaecli.columns import find_roles
 from gaecli.errors import GaeError
-from gaecli.results import Verification
 from gaecli.studies.asked import Asked
-from gaecli.studies.baseline_court import BaselineCourt
+from gaecli.studies.baseline_court import BaselineCourt, Verdict
 from gaecli.studies.column import Holds, what_it_holds
 from gaecli.studies.estimator_court import EstimatorCourt
 from gaecli.studies.success_rules import OfSuccess, success_readings
 
-_Hearing = Callable[[], Verification]
+_Hearing = Callable[[], Verdict]
 
 
-def verdict(asked: Asked, success: OfSuccess | None = None) -> Verification:
+def verdict(asked: Asked, success: OfSuccess | None = None) -> Verdict:
     """As what the name says that the column holds; where it does not say, as whatever can be reproduced.
 
     `success`: what makes the rewards, if it is that.
     """
-    found: list[Verification] = []
+    found: list[Verdict] = []
     errors: list[GaeError] = []
     hearings = _hearings(asked) if success is None else _hearings_of_success(asked, success)
     for hear in hearings:
@@ -32,7 +31,7 @@ def verdict(asked: Asked, success: OfSuccess | None = None) -> Verification:
         except GaeError as error:
             errors.append(error)
             continue
-        if found[-1].is_reproduced:
+        if found[-1].verification.is_reproduced:
             return found[-1]
     if not found and not errors:
         raise asked.untried("return")
@@ -41,8 +40,8 @@ def verdict(asked: Asked, success: OfSuccess | None = None) -> Verification:
     return _nearest(found)
 
 
-def _nearest(found: Sequence[Verification]) -> Verification:
-    return min(found, key=lambda verdict: verdict.share_deviating)
+def _nearest(found: Sequence[Verdict]) -> Verdict:
+    return min(found, key=lambda verdict: verdict.verification.share_deviating)
 
 
 def _has_values(asked: Asked) -> bool:
@@ -55,7 +54,7 @@ def _hearings(asked: Asked) -> Iterator[_Hearing]:
     holds, only = what_it_holds(asked.against.column), asked.only
     if not only.is_scored:
         for one in holds:
-            yield EstimatorCourt(asked, one).verdict
+            yield partial(_of_steps, asked, one)
     if "advantage" not in holds or (only.estimator is not None and not only.is_scored):
         return
     baselines = BaselineCourt(asked)
@@ -73,13 +72,17 @@ def _hearings_of_success(asked: Asked, success: OfSuccess) -> Iterator[_Hearing]
             yield BaselineCourt(replace(asked, settings=settings)).verdict
 
 
-def _of_success(asked: Asked, success: OfSuccess, holds: Holds) -> Verification:
+def _of_steps(asked: Asked, holds: Holds) -> Verdict:
+    return Verdict(EstimatorCourt(asked, holds).verdict())
+
+
+def _of_success(asked: Asked, success: OfSuccess, holds: Holds) -> Verdict:
     """The first of the rules that reproduces the column, or the nearest."""
-    found: list[Verification] = []
+    found: list[Verdict] = []
     for reading in success_readings(asked, success, holds):
-        court = EstimatorCourt(reading.asked, holds)
-        made = court.verdict()
-        found.append(replace(made, success=reading.told, remarks=[*made.remarks, *reading.remarks]))
+        made = EstimatorCourt(reading.asked, holds).verdict()
+        told = replace(made, success=reading.told, remarks=[*made.remarks, *reading.remarks])
+        found.append(Verdict(told))
         if made.is_reproduced:
             break
     return _nearest(found)

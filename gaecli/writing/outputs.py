@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaecli.datasets.base import DataSet, NewColumns
+from gaecli.engine_kinds import ENGINES
 from gaecli.formats.base import FileWriter, WritePlan, item_types
 from gaecli.formats.stored import own_columns
 from gaecli.label_settings import LANGUAGE
@@ -26,7 +27,7 @@ from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.new_file import NewFile, directory_of, open_files_limit, sweep
-from gaecli.storage.pending import PendingFile
+from gaecli.storage.pending import PendingFile, PendingObject
 from gaecli.storage.places import Places
 from gaecli.writing.companions import check_companions, copy_companions
 from gaecli.writing.data_set_copies import (
@@ -199,6 +200,8 @@ class Outputs:
             output.totals, output.method = totals, written.method
         first, last = outputs[0], outputs[-1]
         last.provenance, last.record = written.provenance, written.record
+        if written.sent is not None and isinstance(first.new_file, PendingObject):
+            first.new_file.take_over(written.sent)
         if first.index >= self._num_kept_open and isinstance(first.new_file, NewFile):
             first.new_file.let_go()
 
@@ -303,7 +306,7 @@ class Outputs:
                 output.target.path.parent.mkdir(parents=True, exist_ok=True)
             output.new_file = self.places.results.new_file(output.target.path)
             output.new_file.create()  # in this order: an interrupt in between finds what to discard
-            if not self.options.sidecar:
+            if not self.options.sidecar and ENGINES[self.options.engine].is_here:
                 with self.clock("read"):
                     self.places.inputs.fill(output.opened.file.path)
         return self._new_file(output, output.new_file.temporary)
@@ -319,7 +322,9 @@ class Outputs:
             is_language=LANGUAGE in new_names,
             replaces_labels=self.options.overwrite,
         )
-        return NewFilePlan(temporary, plan, self.rows_per_block, self.options.sidecar, output.keys)
+        return NewFilePlan(
+            temporary, output.target.path, plan, self.rows_per_block, self.options.sidecar, output.keys
+        )
 
     def _copied_root(self, plan: StreamPlan) -> Path | None:
         """Where a copy of the whole data set is made, if one is."""

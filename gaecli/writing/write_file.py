@@ -22,6 +22,8 @@ from gaecli.pipeline.tasks import Carries, FinishedBlock, FinishUnit
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
 from gaecli.storage.new_file import sync_file, temporary_beside
+from gaecli.storage.s3_parts import SentParts
+from gaecli.storage.stage import Stage
 from gaecli.writing.provenance import make_provenance, source_of
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class NewFilePlan:
     """A file that is there, empty, and what it is to become."""
 
     temporary: Path
+    #: Where it is to be.
+    target: Path
     columns: WritePlan
     #: Of its input, where that is read once more.
     rows_per_block: int
@@ -73,6 +77,8 @@ class Written:
     #: What goes into a file beside it.
     record: bytes | None = None
     book: SketchBook | None = None
+    #: Where it was sent to a store by another process than the one that commits it.
+    sent: SentParts | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,26 +98,33 @@ class WriteFile:
         yield self
 
     def carry_out(self, worker: Worker, run: CarryOut[Worker, FinishedBlock]) -> list[Written]:
-        plan = self.new_file
-        if plan is not None and not worker.is_here:
-            # A try that was given up for lost may be at work still: each has a file of its own until it is whole.
-            plan = replace(plan, temporary=temporary_beside(plan.temporary))
-        writer = None if plan is None else begun(worker, self.inputs[0].source, plan)
+        if self.new_file is None or self.facts is None:
+            return [Written([self._applied(one, None, worker, run) for one in self.inputs], book=self.book)]
+        if worker.is_here:
+            return [self._written(self.new_file, self.facts, worker, run)]
+        # A try that was given up for lost may be at work still: each has a file of its own until it is whole.
+        own = replace(self.new_file, temporary=temporary_beside(self.new_file.temporary))
+        if not own.is_sidecar:
+            for one in self.inputs:
+                worker.fill(one.source)
+        written = self._written(own, self.facts, worker, run)
+        for one in self.inputs:
+            worker.release(one.source)
+        return [replace(written, sent=handed_over(own.temporary, self.new_file, worker.stage))]
+
+    def _written(
+        self, plan: NewFilePlan, facts: ResultFacts, worker: Worker, run: CarryOut[Worker, FinishedBlock]
+    ) -> Written:
+        writer = begun(worker, self.inputs[0].source, plan)
         try:
             totals = [self._applied(one, writer, worker, run) for one in self.inputs]
-            if writer is None or self.facts is None:
-                return [Written(totals, book=self.book)]
-            provenance = self._provenance(self.facts, worker, totals)
+            provenance = self._provenance(facts, worker, totals)
             with worker.clock("write"):
                 writer.finish(provenance)
-                if plan is not None and self.new_file is not None and plan is not self.new_file:
-                    sync_file(plan.temporary)
-                    plan.temporary.replace(self.new_file.temporary)
         except BaseException:
-            if writer is not None:
-                writer.abort()
+            writer.abort()
             raise
-        return [Written(totals, provenance, writer.method, record_of(writer), self.book)]
+        return Written(totals, provenance, writer.method, record_of(writer), self.book)
 
     def _applied(
         self,
@@ -163,6 +176,22 @@ class WriteFile:
             thresholds=None if last.labels is None else last.labels.thresholds,
             earlier=opened.file.provenance if facts.in_place or not self.new_file.is_sidecar else None,
         )
+
+
+def handed_over(own: Path, plan: NewFilePlan, stage: Stage | None) -> SentParts | None:
+    """The whole new file of one try, to the process that commits it: by the name that it waits for, or by a store."""
+    if stage is None or not stage.is_remote(plan.target):
+        sync_file(own)
+        own.replace(plan.temporary)
+        return None
+    mirror = stage.stores()
+    upload = mirror.store_of(plan.target).upload(mirror.uri_of(plan.target), own)
+    try:
+        upload.send()
+        return upload.hand_over()
+    finally:
+        upload.discard()
+        own.unlink(missing_ok=True)
 
 
 def begun(worker: Worker, source: FileSource, new_file: NewFilePlan) -> FileWriter:

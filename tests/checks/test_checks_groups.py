@@ -219,3 +219,57 @@ def test_a_response_that_nothing_scored_has_no_score(tmp_path: Path) -> None:
     settings = GROUPED.replace(unscored="zero")
     checkup = found(rows, folder=tmp_path, settings=settings)
     assert codes(checkup) == {"GAE601": 4}
+
+
+#: Trajectories of two to four steps: (group, rollout, prompt, score). One group has one score, one a single
+#: trajectory, one a rollout twice, one two prompts, and sizes differ.
+TRAJECTORIES = [
+    *[("a", f"a{number}", "p", 0.6) for number in range(3)],
+    ("b", "b0", "p", 1.0),
+    *[("c", rollout, "p", score) for rollout, score in (("c0", 0.5), ("c1", 1.0), ("c0", 0.5), ("c2", 0.0))],
+    *[("d", f"d{number}", f"p{number}", float(number)) for number in range(3)],
+    *[("e", f"e{number}", "p", float(number)) for number in range(3)],
+]
+
+
+def steps_of(trajectories: list[tuple[str, str, str, float]]) -> Rows:
+    """A row per step; the reward comes in parts."""
+    rows: Rows = []
+    for number, (group, rollout, prompt, score) in enumerate(trajectories):
+        length = 2 + number % 3
+        for step in range(length):
+            cells = {"uid": group, "rollout_id": rollout, "prompt": prompt, "reward": score / length}
+            rows.append({**cells, "terminated": step == length - 1})
+    return rows
+
+
+@pytest.mark.parametrize("block_rows", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize("num_files", [1, 2])
+def test_steps_are_compared_as_whole_trajectories_in_any_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_rows: int, num_files: int
+) -> None:
+    """As responses with the same scores are, whichever block or file a trajectory or a rollout goes on in."""
+    monkeypatch.setattr("gaecli.commands.check.rows_per_block", lambda memory_bytes: block_rows)
+    split = (len(TRAJECTORIES) + 1) // num_files
+    parts = [TRAJECTORIES[start : start + split] for start in range(0, len(TRAJECTORIES), split)]
+    of_steps = found(*map(steps_of, parts), folder=tmp_path, suffix=".parquet")
+    responses: list[Rows] = [
+        [
+            {"uid": group, "rollout_id": rollout, "prompt": prompt, "reward": score}
+            for group, rollout, prompt, score in part
+        ]
+        for part in parts
+    ]
+    (tmp_path / "responses").mkdir()
+    of_responses = found(*responses, folder=tmp_path / "responses", suffix=".parquet")
+    assert codes(of_steps) == codes(of_responses)
+    spread = {} if num_files == 1 else {"GAE607": 1}
+    wanted = {"GAE601": 1, "GAE602": 1, "GAE603": 1, "GAE605": 3, "GAE606": 1, **spread}
+    assert codes(of_steps) == wanted
+
+
+def test_a_rollout_in_two_files_counts_as_one_that_was_split(tmp_path: Path) -> None:
+    first = [{"uid": "a", "rollout_id": "r", "reward": 1.0}, {"uid": "a", "rollout_id": "s", "reward": 0.0}]
+    checkup = found(first, first[:1], folder=tmp_path)
+    assert codes(checkup) == {"GAE603": 1, "GAE607": 1}
+    assert "1 rollouts stand in several rows" in str([one.message for one in checkup.findings])

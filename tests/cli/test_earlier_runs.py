@@ -68,14 +68,3 @@ def test_several_kinds_of_reward_are_read_one_by_one(rollouts: Path) -> None:
     assert "'int_rew'" in str(raised.value.hint)
     found = gaecli.read(rollouts, columns={"reward": "int_rew", "value": "int_vv"})
     assert found.rewards.tolist() == pl.read_parquet(rollouts)["int_rew"].to_list()
-
-
-def test_what_needs_the_whole_stream_is_named(rollouts: Path) -> None:
-    other = rollouts.with_name("second.parquet")
-    other.write_bytes(rollouts.read_bytes())
-    options: dict[str, Any] = {"join": True, "dry_run": True}
-    units = gaecli.compute([rollouts, other], columns={**COLUMNS, "unit": "turn"}, **options)
-    assert "`--unit` computes over whole streams" in str(units.failures[0].error)
-    streams = ["ext=rew,vv", "int=int_rew,int_vv"]
-    both = gaecli.compute([rollouts, other], stream=streams, estimator="n-step", n_steps=2, **options)
-    assert "`--stream` with `--estimator n-step`" in str(both.failures[0].error)

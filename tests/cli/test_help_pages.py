@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 import typer.main
-from covers import pairs
+from covers import turns
 from typer.testing import CliRunner
 
 from gaecli.cli.main import app
@@ -35,7 +35,7 @@ def typers_own(command, env, monkeypatch):
 
 
 @pytest.mark.skipif(not IS_ALIKE, reason="another layout of typer's")
-@pytest.mark.parametrize(("env", "width", "command"), pairs([{}, COLOURS], [40, 80, 120], ["", *COMMANDS]))
+@pytest.mark.parametrize(("env", "width", "command"), turns([{}, COLOURS], [40, 80, 120], ["", *COMMANDS]))
 def test_a_page_is_typers_to_the_byte(command, width, env, monkeypatch):
     env = {"COLUMNS": str(width), **env}
     assert page(command, env) == typers_own(command, env, monkeypatch)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from covers import turns
 from datasets.lake_tables import HALF, advantages, content, delta, ducklake, episode, iceberg, write
 
 import gaecli
@@ -50,8 +51,9 @@ def test_nor_through_a_link_that_stands_elsewhere(table: Path, tmp_path: Path) -
     assert content(table) == before
 
 
-@pytest.mark.parametrize("sidecar", [False, True])
-@pytest.mark.parametrize("place", ["", "new.parquet", "new/", "new/deeper.parquet"])
+@pytest.mark.parametrize(
+    ("place", "sidecar"), turns(["", "new.parquet", "new/", "new/deeper.parquet"], [False, True])
+)
 def test_no_result_is_put_into_the_folder_of_a_table(
     table: Path, tmp_path: Path, place: str, sidecar: bool
 ) -> None:

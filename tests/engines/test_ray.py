@@ -13,15 +13,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from engines.cluster import ROOT, files_of, killing, wait_until, worker_processes, written
 from engines.ray_tasks import Failing, NoWorker, Sleeping, Summed, slowly
 from faults import data_sets
 from pipeline.running import small_blocks
@@ -40,8 +38,6 @@ from gaecli.engines.registry import make_engine
 from gaecli.engines.threads import Threads
 from gaecli.errors import EngineError
 
-ROOT = Path(__file__).parents[2]
-
 __all__ = [
     "test_results_come_in_the_order_of_the_tasks",
     "test_tasks_are_drawn_as_results_are_taken",
@@ -49,30 +45,6 @@ __all__ = [
 ]
 
 pytestmark = pytest.mark.ray
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """Two machines of two cores, whose processes find the tasks of these tests."""
-    pytest.importorskip("ray", reason="needs gaecli[ray]")
-    from ray.cluster_utils import Cluster
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-        cluster.add_node(num_cpus=2)
-        yield cluster
-        cluster.shutdown()
-
-
-@pytest.fixture(scope="module")
-def connected(cluster: Any) -> Iterator[Any]:
-    """As in a program that has connected itself: runs use that, and leave it as it is."""
-    import ray
-
-    ray.init(cluster.address, log_to_driver=False)
-    yield ray
-    ray.shutdown()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -85,51 +57,6 @@ def test_the_bytes_are_those_of_the_local_engine(case: str, connected: Any) -> N
         assert run(folder, "ray", **settings)[1] == content
     assert connected.is_initialized()
     assert {file.status for file in summary.files} == {"dry run" if "dry_run" in settings else "written"}
-
-
-def files_of(folder: Path, count: int = 12, num_rows: int = 60_000) -> None:
-    random = np.random.default_rng(3)
-    for number in range(count):
-        ends = np.arange(num_rows) % 199 == 198
-        cells = {name: random.normal(size=num_rows).astype(np.float32) for name in ("reward", "value")}
-        pq.write_table(
-            pa.table({**cells, "terminated": ends}), folder / f"{number:02d}.parquet", row_group_size=8192
-        )
-
-
-def worker_processes() -> list[int]:
-    """Those that carry out a task of gaecli just now."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                title = (folder / "cmdline").read_bytes().split(b"\0")[0]
-            except OSError:
-                continue
-            if title.startswith(b"ray::_carry_out"):
-                found.append(int(folder.name))
-    return found
-
-
-@contextmanager
-def killing(most: int = 6) -> Iterator[list[int]]:
-    """Every now and then a process at work dies as if memory had run out."""
-    killed: list[int] = []
-    is_over = threading.Event()
-
-    def kill() -> None:
-        while not is_over.wait(0.05) and len(killed) < most:
-            for number in worker_processes()[:1]:
-                os.kill(number, signal.SIGKILL)
-                killed.append(number)
-
-    thread = threading.Thread(target=kill)
-    thread.start()
-    try:
-        yield killed
-    finally:
-        is_over.set()
-        thread.join()
 
 
 def test_workers_that_are_killed_in_both_looks_change_no_byte(tmp_path: Path, connected: Any) -> None:
@@ -311,14 +238,3 @@ class TestCommand:
         assert process.returncode == 5
         assert "no Ray cluster at `127.0.0.1:1`" in stderr
         assert "Traceback" not in stderr
-
-
-def written(path: Path) -> bool:
-    return "advantage" in pq.read_schema(path).names
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.05)

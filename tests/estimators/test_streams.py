@@ -17,7 +17,9 @@ from rich.console import Console
 
 import gaecli
 from gaecli.commands.check import check
+from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.report.inspection import render_inspection
+from gaecli.report.table import render_summary
 from gaecli.reward_streams import RewardStream
 from gaecli.settings import Settings
 from gaecli.stream_settings import parsed
@@ -210,7 +212,9 @@ def test_texts_and_mappings_say_the_same() -> None:
         ({"stream": "a=r,v,colour=red"}, "none of reward"),
         ({"stream": ["a=r,v", "a=s,w"]}, "one name"),
         ({"stream": "a=r,v", "columns": {"reward": "x"}}, "--reward-column"),
-        ({"stream": "a=r,v", "estimator": "mc"}, "says nothing to"),
+        ({"stream": "a=r,v", "estimator": "grpo", "group_column": "g"}, "scores trajectories as wholes"),
+        ({"stream": "a=r,v", "estimator": "retrace"}, "no Q"),
+        ({"stream": "a=r,v,q=q"}, "names Q"),
         ({"stream": "a=r,v,0.9", "gamma_column": "g"}, "one for each step"),
         ({"stream": ["b=s,w", "a=r,v,cut=never"], "on_nan": "drop-episode"}, "has none"),
         ({"stream": "a=r,v,cut=never"}, "no stream follows"),
@@ -219,6 +223,55 @@ def test_texts_and_mappings_say_the_same() -> None:
 def test_what_is_no_stream_is_refused(given: dict[str, object], said: str) -> None:
     with pytest.raises(gaecli.UsageError, match=said):
         Settings.from_preset("exact", **given)
+
+
+OTHERS = {
+    "mc": {},
+    "td0": {},
+    "td-lambda": {"lam": 0.8},
+    "n-step": {"n_steps": 3},
+    "vtrace": {"lam": 0.8, "columns": {"ratio": "ratio"}},
+    "retrace": {"lam": 0.8, "columns": {"ratio": "ratio"}},
+    "q-lambda": {"lam": 0.8},
+    "tree-backup": {"lam": 0.8, "columns": {"prob": "prob"}},
+    "upgo": {},
+}
+
+
+@pytest.mark.parametrize("unit", [None, "turn"])
+@pytest.mark.parametrize("estimator", OTHERS)
+def test_every_estimator_of_steps_adds_them_up(tmp_path: Path, estimator: str, unit: str | None) -> None:
+    """With the ratios of the one policy for each of them; Q is of the rewards of a stream."""
+    given = rollout()
+    arrays = arrays_of("long", given)
+    arrays |= {name: RNG.random(21).reshape(3, 7) for name in ("ratio", "prob", "q", "bonus_q")}
+    path = write(tmp_path, "long", ".parquet", {**arrays, "turn": np.arange(21).reshape(3, 7) // 2})
+    kind = ESTIMATORS[estimator]
+    settings = {"estimator": estimator, "gamma": 0.9, **OTHERS[estimator]}
+    columns = {**settings.pop("columns", {}), **({} if unit is None else {"unit": unit})}
+    streams, alone = [], {}
+    for name, reward, value, q, following, weight in (
+        ("ext", "rew", "val", "q", "val_next", 2.0),
+        ("int", "bonus", "bonus_value", "bonus_q", "bonus_next", -0.5),
+    ):
+        text = f"{name}={reward}" if estimator == "mc" else f"{name}={reward},{value}"
+        own = {**columns, "reward": reward, "value": value, "next_value": following}
+        if "q" in kind.own_roles:
+            text, own["q"] = f"{text},q={q}", q
+        streams.append(f"{text},weight={weight},next={following}")
+        gaecli.compute(path, tmp_path / "alone.parquet", overwrite=True, columns=own, **settings)
+        table = pq.read_table(tmp_path / "alone.parquet")
+        alone[name] = (weight, *(table[what].to_numpy() for what in ("return", kind.outputs[0])))
+    summary = gaecli.compute(path, stream=streams, columns=columns, **settings)
+    found = pq.read_table(path)
+    for name, (_, returns, _) in alone.items():
+        np.testing.assert_array_equal(found[f"return_{name}"].to_numpy(), returns)
+    total = sum(weight * numbers.astype(float) for weight, _, numbers in alone.values())
+    np.testing.assert_allclose(found[kind.outputs[0]].to_numpy(), total, rtol=1e-5, atol=1e-6)
+    assert summary.columns[kind.outputs[0]].count == 21
+    pages = Console(file=io.StringIO(), width=200)
+    render_summary(summary, pages)
+    assert "weight -0.5" in pages.file.getvalue()
 
 
 def test_a_study_of_one_reward_says_so(tmp_path: Path) -> None:

@@ -125,6 +125,53 @@ def test_tokens_of_no_unit_have_no_number_and_count_nowhere(tmp_path: Path, how:
     assert [note.count for note in summary.warnings if note.code == told] == [int((~inside).sum())]
 
 
+OFF_POLICY = {
+    "vtrace": {"log_prob": "sum", "behaviour_log_prob": "sum"},
+    "vtrace by ratios": {"ratio": "product"},
+    "retrace": {"ratio": "product", "q": "first"},
+    "q-lambda": {"q": "last"},
+    "tree-backup": {"prob": "product", "q": "first"},
+    "tree-backup by logarithms": {"log_prob": "sum", "q": "first"},
+    "upgo": {},
+}
+POOLING = {
+    "sum": np.sum,
+    "product": np.prod,
+    "first": lambda numbers: numbers[0],
+    "last": lambda numbers: numbers[-1],
+}
+
+
+@pytest.mark.parametrize("name", OFF_POLICY)
+def test_a_turn_is_one_action_of_a_policy(tmp_path: Path, name: str) -> None:
+    """Its ratio is the product over its tokens; Q is read where V is. The same as of a file pooled by hand."""
+    rng = np.random.default_rng(3)
+    turns = np.repeat(np.arange(9), [1, 3, 2, 4, 1, 1, 3, 2, 4])
+    ended = np.isin(np.arange(21), [9, 20])
+    of_tokens = {role: rng.normal(size=21) for role in ("reward", "value", "q")}
+    of_tokens |= {role: np.log(rng.uniform(0.5, 1, 21)) for role in ("log_prob", "behaviour_log_prob")}
+    of_tokens |= {role: rng.uniform(0.5, 1.0, 21) for role in ("ratio", "prob")}
+    rules = {"reward": "sum", "value": OFF_POLICY[name].get("q", "first"), **OFF_POLICY[name]}
+    of_turns = {
+        role: np.array([POOLING[rule](of_tokens[role][turns == turn]) for turn in range(9)])
+        for role, rule in rules.items()
+    }
+    of_turns["terminated"] = ended[np.append(np.diff(turns) > 0, True)]
+    pq.write_table(pa.table(of_turns), tmp_path / "turns.parquet")
+    of_tokens = {role: of_tokens[role] for role in rules}
+    pq.write_table(pa.table({**of_tokens, "turn": turns, "terminated": ended}), tmp_path / "tokens.parquet")
+    settings = {"estimator": name.partition(" ")[0], "gamma": 0.9, **({} if name == "upgo" else {"lam": 0.8})}
+    roles = {role: role for role in OFF_POLICY[name]}
+    gaecli.compute(tmp_path / "turns.parquet", columns=roles, **settings)
+    gaecli.compute(
+        tmp_path / "tokens.parquet", columns={**roles, "unit": "turn"}, unit_value=rules["value"], **settings
+    )
+    for column in ("advantage", "return"):
+        expected = read_column(tmp_path / "turns.parquet", column)[turns]
+        found = read_column(tmp_path / "tokens.parquet", column)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_turns_of_one_token_are_steps(tmp_path: Path) -> None:
     given = rollout()
     path = write(tmp_path, "long", ".parquet", arrays_of(given, "long", turn=np.arange(21).reshape(3, 7)))
@@ -147,6 +194,15 @@ def test_rules_of_ends_speak_of_the_last_unit(tmp_path: Path, truncation: str, b
     bare = Rollout(given.rewards, given.values, arrays["next_value"], given.terminated, given.truncated)
     units = units_of(given, TURNS, np.ones(TURNS.shape, bool))
     assert_pooled(path, "long", given, pooled(tmp_path, bare, units, "sum", "first", **rules))
+
+
+def test_ends_without_a_value_take_that_of_their_turn_beside_an_open_end(tmp_path: Path) -> None:
+    """A truncated episode and one that just stops, of a turn each, whose V is that of the first token."""
+    rows = {"reward": [0.0] * 4, "value": [1.0, 10.0, 2.0, 20.0], "turn": [5, 5, 6, 6]}
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({**rows, "truncated": [False, True, False, False]}), path)
+    gaecli.compute(path, unit="turn", gamma=0.5, lam=1.0, bootstrap="current")
+    assert read_column(path, "advantage").tolist() == [-0.5, -0.5, -1.0, -1.0]
 
 
 def test_text_ids_and_turns_that_come_back_are_told_apart(tmp_path: Path) -> None:

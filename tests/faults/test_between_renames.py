@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +38,9 @@ def _grid(is_telling: Callable[[str, int], bool]) -> list[Any]:
     ]
 
 
-EVERY_RENAME = _grid(lambda kind, number: number in (2, _instants(kind)[-1]))
+EVERY_RENAME = _grid(lambda kind, number: number == (2, _instants(kind)[-1])[[*MAKERS].index(kind) % 2])
 #: After a signal the same happens wherever it comes; before the second there is most to be done.
 SIGNALLED = _grid(lambda kind, number: number == 2)
-
-
-@pytest.fixture(scope="module")
-def runner() -> Iterator[Runner]:
-    runner = Runner()
-    yield runner
-    runner.close()
 
 
 @pytest.fixture

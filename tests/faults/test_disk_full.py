@@ -13,8 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-ROWS = 300_000
-DISK_BYTES = 20 << 20
+ROWS = 60_000
+DISK_BYTES = 4 << 20
+#: What is left of it, or allowed: less than any result adds.
+ROOM_BYTES = DISK_BYTES // 20
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -36,7 +38,7 @@ def make(path: Path, *, is_displaced: bool = False) -> Path:
     else:
         first = {"advantage": np.zeros(ROWS, np.float32)} if is_displaced else {}
         table = pa.table({**first, **columns(path)})
-        pq.write_table(table, path, row_group_size=100_000, compression="none", use_dictionary=False)
+        pq.write_table(table, path, row_group_size=ROWS // 3, compression="none", use_dictionary=False)
     return path
 
 
@@ -76,7 +78,7 @@ def test_a_full_disk(run_gae: Run, small_disk: Path, case: str) -> None:
     path = make(small_disk / name, is_displaced=case == "rewritten")
     ballast = small_disk / "ballast"
     room = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize
-    ballast.write_bytes(bytes(max(0, room - (1 << 20))))
+    ballast.write_bytes(bytes(max(0, room - ROOM_BYTES)))
     before = contents(small_disk)
     result = run_gae("compute", path, *flags, cwd=small_disk)
     assert result.returncode == 4, result.stderr
@@ -89,7 +91,7 @@ def test_a_full_disk(run_gae: Run, small_disk: Path, case: str) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("limit", [0, 1 << 20])
+@pytest.mark.parametrize("limit", [0, ROOM_BYTES])
 def test_a_limit_on_the_size_of_files(
     start_gae: Callable[..., Any], tmp_path: Path, case: str, limit: int
 ) -> None:
@@ -111,7 +113,7 @@ def test_of_many_files_those_that_fit_are_written(run_gae: Run, small_disk: Path
     pq.write_table(pa.table({"reward": [1.0], "value": [0.0], "terminated": [True]}), small)
     large = make(small_disk / "large.parquet")
     room = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize
-    (small_disk / "ballast").write_bytes(bytes(room - (1 << 20)))
+    (small_disk / "ballast").write_bytes(bytes(room - ROOM_BYTES))
     before = large.read_bytes()
     result = run_gae("compute", small_disk, "--jobs", "1")
     assert result.returncode == 4

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 FORMATS = ("parquet", "npz", "arrow", "jsonl", "hdf5")
-FEW, MANY = 32, 1200
+FEW, SOME, MANY = 12, 32, 1200
 TESTS = Path(__file__).parents[1]
 
 
@@ -34,12 +34,16 @@ def fuzzed(format_names: str, seed: int, count: int) -> dict:
     return json.loads(last[0])
 
 
-def test_damage_of_every_part_ends_in_an_error_or_right_numbers() -> None:
+@pytest.mark.parametrize("count", [FEW, pytest.param(SOME, marks=pytest.mark.slow)])
+def test_damage_of_every_part_ends_in_an_error_or_right_numbers(count: int) -> None:
     """All formats in one process: to start it takes as long as its runs."""
-    found = fuzzed(",".join(FORMATS), 1, FEW)
+    found = fuzzed(",".join(FORMATS), 1, count)
     assert list(found) == list(FORMATS)
     for of_format in found.values():
-        assert_all_is_well(of_format, FEW)
+        assert_all_is_well(of_format, count)
+    # Of a dozen files it may be that each of one format is refused, or misses the numbers.
+    compared = [of_format["checked"] > 0 for of_format in found.values()]
+    assert all(compared) if count >= SOME else sum(compared) > 1
 
 
 @pytest.mark.fuzz
@@ -47,15 +51,16 @@ def test_damage_of_every_part_ends_in_an_error_or_right_numbers() -> None:
 def test_thousands_of_damaged_files_end_in_an_error_or_right_numbers(format_name: str) -> None:
     drawn = seed()
     print(f"seed {drawn}")
-    assert_all_is_well(fuzzed(format_name, drawn, MANY)[format_name], MANY)
+    found = fuzzed(format_name, drawn, MANY)[format_name]
+    assert_all_is_well(found, MANY)
+    assert found["checked"] > 0
 
 
 def assert_all_is_well(found: dict, count: int) -> None:
     outcomes = found["outcomes"]
     assert not found["wrong"], "\n".join(found["wrong"])
     assert sum(outcomes.values()) == count
-    # Damage is refused, and damage of what is not asked for does not matter: both have to come about.
+    # Damage is refused, and damage of what is not asked for does not matter: numbers are compared (`checked`).
     assert any(outcome.endswith(" 4") for outcome in outcomes)
-    assert found["checked"] > 0
     # What `--memory` allows: a page may claim to hold that much, and nothing says that it does not.
     assert found["peak_bytes"] < 1 << 30

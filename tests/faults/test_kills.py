@@ -7,7 +7,7 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +60,7 @@ class Runner:
         self.process.wait(timeout=30)
 
 
-@pytest.fixture(scope="module")
-def runner() -> Iterator[Runner]:
-    runner = Runner()
-    yield runner
-    runner.close()
-
-
-def make(path: Path, rows: int = 200_000) -> None:
+def make(path: Path, rows: int = 100_000) -> None:
     """Large enough that writing takes most of the time of a run."""
     random_ = np.random.default_rng(0)
     columns: dict[str, Any] = {
@@ -82,7 +75,7 @@ def make(path: Path, rows: int = 200_000) -> None:
         return
     if path.stem == "rewritten":  # a foreign column among the others: the file is written anew
         columns = {"advantage": np.zeros(rows, np.float32), **columns}
-    pq.write_table(pa.table(columns), path, row_group_size=50_000, compression="none")
+    pq.write_table(pa.table(columns), path, row_group_size=rows // 4, compression="none")
 
 
 def leftovers(path: Path) -> list[str]:

@@ -102,14 +102,14 @@ def base(given: Rollout, layout: str) -> dict[str, np.ndarray]:
 
 
 def _cells(role: str, name: str, is_whole: bool) -> Iterator[tuple[str, str, str]]:
-    """(way, layout, suffix): all of them, or of a name that is not the first of its role each second one."""
+    """(way, layout, suffix): all of them, or of a name that is not the first of its role each third one."""
     is_first = name == ALIASES[role][0]
     grid = product(FILES[role], CELLS if is_first else LAYOUTS)
     turn = ALIASES[role].index(name)
     for index, (way, (layout, suffix)) in enumerate(grid):
         has_room = way != "longer" or layout != "long"
         # By diagonals: each way, and each layout, has its turn.
-        is_due = (index + index // len(LAYOUTS) + turn) % 2 == 0
+        is_due = (index + index // len(LAYOUTS) + turn) % 3 == 0
         if has_room and (is_first or is_whole or is_due):
             yield way, layout, suffix
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -50,13 +49,11 @@ def write(folder: Path, kind: str) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
-def _only_new_objects() -> Iterator[None]:
-    """What was there before is nobody's here, and takes a second to look through."""
+@pytest.fixture(autouse=True, scope="module")
+def _only_new_objects() -> None:
+    """What was there before is nobody's here, and takes a second to look through. It stays so: see conftest.py."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def holders() -> list[str]:

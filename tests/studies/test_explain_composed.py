@@ -149,12 +149,8 @@ CASES = {
 }
 
 
-#: A table with units is one block.
-IN_BLOCKS = [name for name, (settings, _) in CASES.items() if "unit" not in settings]
-
-
 @pytest.mark.parametrize(
-    ("case", "block_rows"), [*((name, None) for name in CASES), *((name, 2) for name in IN_BLOCKS)]
+    ("case", "block_rows"), [*((name, None) for name in CASES), *((name, 2) for name in CASES)]
 )
 def test_the_terms_add_up_to_what_a_plain_loop_gives_and_compute_writes(
     path: Path, monkeypatch: pytest.MonkeyPatch, case: str, block_rows: int | None

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from covers import turns
 from parity.loops import brax, spinning_up, stable_baselines3
 from typer.testing import CliRunner
 
@@ -114,12 +115,15 @@ def test_the_page_says_constant(tmp_path, run_gae):
 
 
 class TestReturns:
-    @pytest.mark.parametrize("name", ["return", "returns", "value_targets", "ret", "my_targets"])
-    def test_are_reproduced(self, tmp_path, name):
+    @pytest.mark.parametrize(
+        ("name", "preset"),
+        turns(["return", "returns", "value_targets", "ret", "my_targets"], [None, "sb3", "sb3"]),
+    )
+    def test_are_reproduced(self, tmp_path, name, preset):
         _, returns = made_by(stable_baselines3, 0.97, 0.9, rollout())
         dtype = np.float32 if name.startswith("ret") else np.float64
         path = write(tmp_path / "r.parquet", {**rollout(), name: returns.astype(dtype)})
-        found = verify(path, name)
+        found = verify(path, name, preset=preset)
         assert found.is_reproduced
         assert found.holds == "return"
         assert (found.best.gamma, found.best.lam) == (0.97, 0.9)

@@ -47,7 +47,7 @@ def plot_gallery(gallery: Gallery, path: str, title: str) -> None:
 
 
 def plot_sweep(sweep: Sweep, path: str, metric: str) -> None:
-    """The metric as a map, and all metrics against λ; a bar for each setting where there is no λ."""
+    """The metric as a map, and all metrics against λ; a bar for each setting where one of the axes is missing."""
     check_available()
     from gaecli.report.plots.paper import draw
     from gaecli.report.plots.rules import draw_rules, rules_size
@@ -56,10 +56,10 @@ def plot_sweep(sweep: Sweep, path: str, metric: str) -> None:
     size = f"{len(sweep.points)} settings over {sweep.counts.steps:,} steps"
     if len(sweep.inputs) > MOST_MAPS:
         size += f", and each of the first {MOST_MAPS} inputs"
-    if not sweep.lams or sweep.reference is None:
+    if not (sweep.gammas and sweep.lams) or sweep.reference is None or sweep.reference[0] is None:
         title = f"sweep of {size}"
         draw(path, title, rules_size(sweep), lambda figure, theme: draw_rules(figure, sweep, theme))
         return
-    gamma, lam = (format_setting(number) for number in sweep.reference)
+    gamma, lam = format_setting(sweep.reference[0]), format_setting(sweep.reference[1])
     title = f"sweep of {size}; reference γ {gamma}, λ {lam} (bold, dotted)"
     draw(path, title, sweep_size(sweep), lambda figure, theme: draw_sweep(figure, sweep, metric, theme))

@@ -188,7 +188,7 @@ def _table(
     is_short: bool = False,
 ) -> DerivationTable:
     """`is_short`: what δ is made of is told already."""
-    tail, settings, rows = question.tail, question.settings, question.rows
+    tail, settings = question.tail, question.settings
     columns: dict[str, FloatArray] = {}
     if not is_short:
         columns |= {"reward": tail.rewards, "value": tail.values}
@@ -201,7 +201,7 @@ def _table(
     for lag, weight in enumerate(weights.tolist()):
         contribution = weight * float(shown["delta"][lag]) if weight else 0.0
         total += contribution
-        line: dict[str, Cell] = {"lag": lag, "row": rows[lag]}
+        line: dict[str, Cell] = {"lag": lag, **question.steps.names[lag]}
         line |= {name: float(numbers[lag]) for name, numbers in columns.items()}
         lines.append({**line, "weight": weight, "contribution": contribution, "running_sum": total})
     return question.table(title, lines, total)

@@ -42,7 +42,9 @@ def by_streams(question: Question, derive: Callable[[Question], Derived]) -> Der
         remarks += [f"{one.name}: {remark}" for remark in found.remarks]
     return Derived(
         computed=float(question.tail.advantages[0]),
-        equation="A = Σ w A of each stream",
+        equation="A = Σ w A of each stream"
+        if "advantage" in settings.kind.outputs
+        else "R = Σ w R of each stream",
         tables=[*tables, question.table("the streams, added up by weight", lines, total)],
         derived=total,
         returns=returns,

@@ -12,7 +12,7 @@ from gaecli.estimators.conventions import read_as
 from gaecli.estimators.decays import gammas, lams
 from gaecli.estimators.pooling import Pooled, pool
 from gaecli.results import Cell, DerivationTable
-from gaecli.rollouts import IndexArray
+from gaecli.rollouts import Block, IndexArray
 from gaecli.settings import Settings
 from gaecli.studies.derivations.base import Derive, Derived, Question
 from gaecli.studies.derivations.steps import RecursionSteps, steps_from
@@ -30,8 +30,14 @@ def over_units(question: Question, own: Derive) -> Derived | None:
     ours = settings if gamma is None else settings.replace(gamma=gamma, gamma_column=None, turn_gamma=None)
     names = [_named(tail, pooled, number) for number in range(unit, pooled.block.num_steps)]
     block = fill_bootstrap(read_as(pooled.block, ours), ours.bootstrap, is_whole_stream=True)
-    of_units = replace(question, of_stream=ours, over=steps_from(block, unit, ours, names))
-    found = own(of_units)
+    found = own(
+        replace(
+            question,
+            tail=_of_units(tail, pooled, block, unit),
+            of_stream=ours,
+            over=steps_from(block, unit, ours, names),
+        )
+    )
     if found is None:
         return None
     rows = _rows(question, pooled, unit)
@@ -39,6 +45,19 @@ def over_units(question: Question, own: Derive) -> Derived | None:
     if gamma is None:
         return _at_all_rows(found, pooled, unit)
     return _within(question, pooled, at, found)
+
+
+def _of_units(tail: Tail, pooled: Pooled, block: Block, unit: int) -> Tail:
+    """The trajectory as the recursion over units has it; what is written of a unit stands at each of its steps."""
+    last = pooled.members[np.cumsum(pooled.counts) - 1]
+    return replace(
+        tail,
+        block=block,
+        first=unit,
+        all_rows=tail.all_rows[last],
+        all_advantages=tail.all_advantages[last],
+        all_returns=tail.all_returns[last],
+    )
 
 
 def _rows(question: Question, pooled: Pooled, unit: int) -> DerivationTable:
