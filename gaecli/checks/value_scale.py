@@ -54,7 +54,7 @@ class _Waiting:
         returns = self.constant + 2 * beyond * self.linear + beyond * beyond * self.quadratic
         return _Squares(self.count, self.values, returns)
 
-    def through(self, head: _Head, later: _Waiting) -> _Waiting:
+    def through(self, head: _GoingOn, later: _Waiting) -> _Waiting:
         """With those of the next block, to the end of which the trajectory goes on."""
         squares = self.at(head.own)
         if not squares.count:
@@ -69,7 +69,7 @@ class _Waiting:
 
 
 @dataclass(frozen=True)
-class _Tail:
+class _Unsettled:
     """The last trajectory of a lane: what X is if it ends there, and whether that end is terminal."""
 
     steps: _Waiting
@@ -78,7 +78,7 @@ class _Tail:
 
 
 @dataclass(frozen=True)
-class _Head:
+class _GoingOn:
     """What the trajectory that came into a lane goes on with: its return, l + w X where it runs through."""
 
     own: float
@@ -93,8 +93,8 @@ class _Scales:
 
     all: _Squares
     terminal: _Squares
-    heads: Mapping[Hashable, _Head] = field(default_factory=dict)
-    tails: Mapping[Hashable, _Tail] = field(default_factory=dict)
+    heads: Mapping[Hashable, _GoingOn] = field(default_factory=dict)
+    tails: Mapping[Hashable, _Unsettled] = field(default_factory=dict)
     file: str = ""
 
     def merge(self, later: _Scales) -> _Scales:
@@ -105,7 +105,7 @@ class _Scales:
             if head is not None and before is not None:
                 if head.is_through:
                     steps = before.steps.through(head, tail.steps)
-                    tails[key] = _Tail(steps, tail.beyond, tail.is_terminal)
+                    tails[key] = _Unsettled(steps, tail.beyond, tail.is_terminal)
                     continue
                 squares = before.steps.at(head.own)
                 total += squares
@@ -185,7 +185,7 @@ def _squares(window: Window, returns: FloatArray, where: BoolArray) -> _Squares:
 
 def _tails(
     window: Window, own: FloatArray, ends: IndexArray, lane_of: IndexArray, beyond: FloatArray
-) -> dict[Hashable, _Tail]:
+) -> dict[Hashable, _Unsettled]:
     num_lanes = len(window.lanes)
     steps = np.flatnonzero((lane_of >= 0) & window.usable)
     lanes, weights = lane_of[steps], _weights(window, ends, steps)
@@ -200,21 +200,21 @@ def _tails(
     ]
     counts = np.bincount(lanes, minlength=num_lanes).tolist()
     return {
-        key: _Tail(_Waiting(count, *parts), float(beyond[end - 1]), bool(window.terminated[end - 1]))
+        key: _Unsettled(_Waiting(count, *parts), float(beyond[end - 1]), bool(window.terminated[end - 1]))
         for (key, end), count, *parts in zip(window.lanes, counts, *sums, strict=True)
     }
 
 
 def _heads(
     window: Window, own: FloatArray, ends: IndexArray, lane_of: IndexArray, beyond: FloatArray
-) -> dict[Hashable, _Head]:
+) -> dict[Hashable, _GoingOn]:
     found = {}
     for key, carried in window.heads.items():
         first = carried + 1
         if not window.goes_on[first]:
-            found[key] = _Head(float(beyond[carried]), 0.0, False, bool(window.terminated[carried]))
+            found[key] = _GoingOn(float(beyond[carried]), 0.0, False, bool(window.terminated[carried]))
             continue
         is_through = bool(lane_of[first] >= 0)
         weight = float(_weights(window, ends, np.array([first]))[0]) if is_through else 0.0
-        found[key] = _Head(float(own[first]), weight, is_through, bool(window.terminated[ends[first]]))
+        found[key] = _GoingOn(float(own[first]), weight, is_through, bool(window.terminated[ends[first]]))
     return found
