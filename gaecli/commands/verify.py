@@ -29,8 +29,9 @@ from gaecli.studies.column import load_column
 from gaecli.studies.common_rule import CommonRule
 from gaecli.studies.label_cells import is_label
 from gaecli.studies.label_court import verify_labels
-from gaecli.studies.reading import check_decays_are_numbers, only_stream
+from gaecli.studies.reading import only_stream
 from gaecli.studies.success_rules import OfSuccess
+from gaecli.studies.tested import given_of
 from gaecli.studies.verdict import verdict
 from gaecli.summary import Failure
 
@@ -58,6 +59,7 @@ class ColumnQuestion:
         rewards: Mapping[str, float] | Sequence[str] | None = None,
         score_columns: Mapping[str, str | None] | None = None,
         success: Mapping[str, Any] | None = None,
+        tested: Mapping[str, Any] | None = None,
         memory_bytes: int = 1 << 30,
     ) -> ColumnQuestion:
         """Checked.
@@ -72,20 +74,28 @@ class ColumnQuestion:
             score_columns: `sample_of` and the like, of `gaecli.studies.asked.SCORE_COLUMNS`.
             success: what makes the rewards, as `compute` has it: `success_column`, `success_reward`, `failure_cost`,
                 `success_at`. All rules are tried where none is given, and the cost is taken from the column.
+            tested: units, streams, γ and λ by column and by length, as `compute` has them: settings that hold for
+                every rule, of `gaecli.studies.tested.TESTED`.
             memory_bytes: an input is held in memory as a whole; one that takes more is refused.
         """
         settings = settings or Settings()
-        check_decays_are_numbers(settings, "gae verify")
         preset = None if preset is None else find_preset(preset).name
         names = names_of(group_column if isinstance(group_column, str | None) else tuple(group_column))
         groups: GroupColumns = names[0] if len(names) == 1 else names or None
         weighed, has_weights = weighed_rewards(rewards)
         columns = {name: column for name, column in (score_columns or {}).items() if column is not None}
-        only = Only(preset, estimator_name(estimator), n_steps, groups, weighed, not has_weights, columns)
+        only = Only(
+            preset,
+            estimator_name(estimator),
+            n_steps,
+            groups,
+            weighed,
+            not has_weights,
+            columns,
+            given_of(tested or {}),
+        )
         _check(only, settings)
         of_success = _of_success(success or {}, settings)
-        if preset is not None:
-            check_decays_are_numbers(settings.replace(preset=preset), "gae verify")
         return cls(column, settings, only, of_success, memory_bytes)
 
     @property
