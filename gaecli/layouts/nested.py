@@ -232,7 +232,8 @@ class NestedLayout:
         name = self.roles.names["reward"]
         if self._tokens is None:
             return self._rewards.read({name: columns[name], **beside}, name, cells, counted)
-        check_tokens(columns[name], name, self._tokens, offsets, start, is_scored=self._kind.is_scored)
+        kept = None if self._mask_rule.keeps_time else mask
+        check_tokens(columns[name], name, self._tokens, offsets, start, kept, is_scored=self._kind.is_scored)
         of_rows = Cells(self._path, lambda row: f"row {start + row}", self._drops)
         return spread(self._rewards.read(columns, name, of_rows), offsets, mask)
 
