@@ -87,6 +87,8 @@ FEW = (
     "step_weight",
     "baseline_column",
     "length_column",
+    "order_column",
+    "ema_decay",
     "rewards",
     "unscored",
     "norm_over",
@@ -345,6 +347,12 @@ _ROWS = (
         "Hu et al. 2025, https://arxiv.org/abs/2501.03262",
         measured_over="steps",
         defaults={"normalize": "all"},
+    ),
+    _baseline(
+        "rae",
+        "role-conditioned: A = s - the running mean of the scores of the role before it; in the order of a column",
+        "Liu et al. 2025, https://arxiv.org/abs/2506.24119",
+        takes=(*_SCORES, "group_column", "order_column", "ema_decay"),
     ),
     _baseline(
         "flash-reinforce",

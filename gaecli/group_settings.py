@@ -17,6 +17,11 @@ _NEEDED = {
         "compares trajectories of one group, and no group is named",
         "pass `--group-column` with the column that is equal for responses to one prompt",
     ),
+    "order_column": (
+        "takes off a running mean, and nothing says which response came before which",
+        "pass `--order-column` with a column of numbers that grow with time; given twice, the second orders what is "
+        "equal in the first",
+    ),
     "state_column": (
         "compares steps in equal states",
         "pass `--state-column` with the column that tells states apart",
@@ -39,9 +44,10 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 def plain_group_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as `Settings` has them, from lists of columns and of `column=weight`; empty ones are not given."""
     found = dict(given)
-    columns = found.get("group_column")
-    if columns is not None and not isinstance(columns, str):
-        found["group_column"] = columns[0] if len(columns) == 1 else tuple(columns)
+    for name in ("group_column", "order_column"):
+        columns = found.get(name)
+        if columns is not None and not isinstance(columns, str):
+            found[name] = columns[0] if len(columns) == 1 else tuple(columns)
     rewards = found.get("rewards")
     if rewards is not None:
         found["rewards"], _ = weighed_rewards(rewards)
@@ -99,6 +105,10 @@ def check(settings: SettingFields) -> None:
         if number is not None and not (is_finite(number) and number >= 0):
             flag = setting_flag(name)
             raise UsageError(f"`{flag}` is {number}; it must be finite and not negative")
+    if not (is_finite(settings.ema_decay) and 0 <= settings.ema_decay < 1):
+        raise UsageError(f"`--ema-decay` is {settings.ema_decay}; it must lie in [0, 1)")
+    if len(set(settings.order_columns)) < len(settings.order_columns) or "" in settings.order_columns:
+        raise UsageError("`--order-column` names a column twice, or none", hint="name each column once")
     names = settings.group_columns
     if len(set(names)) < len(names) or "" in names:
         raise UsageError("`--group-column` names a column twice, or none", hint="name each column once")

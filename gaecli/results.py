@@ -10,7 +10,7 @@ from dataclasses import field
 from typing import Any, Literal
 
 from gaecli.choices import NormFloor
-from gaecli.label_summary import SuccessSummary
+from gaecli.label_summary import LabelGroup, SuccessSummary
 from gaecli.records import dataclass
 from gaecli.summary import EpisodeCounts, Failure, WarningNote
 
@@ -227,6 +227,12 @@ class SweepPoint:
     estimator: str = "gae"
     preset: str = "exact"
     n_steps: int | None = None
+    #: Where rows are labelled: the threshold, of all rows or of the first groups of them; the share of positive
+    #: ones, and of those that have the label that they have under the reference.
+    threshold: float | None = None
+    label_groups: Sequence[LabelGroup] = ()
+    positive_share: float | None = None
+    label_agreement: float | None = None
 
 
 @dataclass(frozen=True)
@@ -271,6 +277,8 @@ class Sweep:
     counts: EpisodeCounts
     #: Each by itself where there are several; the first ones of very many.
     inputs: Sequence[SweptInput] = ()
+    #: Which rows are positive, in words; None where none are labelled.
+    labels: str | None = None
     #: n of a grid of windows.
     windows: Sequence[int] = ()
     #: Of γ, λ and n. Else estimators and presets are side by side.

@@ -75,6 +75,7 @@ LABEL_FLAGS = {
     "batch_column": "--batch-column",
     "state_column": "--state-column",
     "sample_of": "--sample-of",
+    "order_column": "--order-column",
     "label_by": "--label-by",
 }
 
@@ -206,6 +207,10 @@ class SettingFields(LabelFields):
     step_weight: float = 1.0
     baseline_column: str | None = None
     length_column: str | None = None
+    #: The column, or columns, of numbers by which the trajectories of a group follow one another.
+    order_column: str | tuple[str, ...] | None = None
+    #: What stays of a running mean when a score comes in.
+    ema_decay: float = 0.95
 
     join: bool | None = None
     precision: Precision = "double"
@@ -228,6 +233,10 @@ class SettingFields(LabelFields):
     @property
     def group_columns(self) -> tuple[str, ...]:
         return names_of(self.group_column)
+
+    @property
+    def order_columns(self) -> tuple[str, ...]:
+        return names_of(self.order_column)
 
     @property
     def sample_columns(self) -> tuple[str, ...]:

@@ -282,8 +282,9 @@ class Settings(SettingFields):
         for name in FEW:
             if not self.uses(name) or found[name] in (None, {}):
                 del found[name]
-        if isinstance(self.group_column, tuple):
-            found["group_column"] = list(self.group_column)
+        for name in ("group_column", "order_column"):
+            if isinstance(found.get(name), tuple):
+                found[name] = list(found[name])
         given = self.given_labels
         return {name: value for name, value in found.items() if name not in LABEL_DEFAULTS or name in given}
 

@@ -105,7 +105,7 @@ COMMAND_OPTIONS: Mapping[str, Option] = {
         "metric",
         "What the heat map shows.",
         _STUDY,
-        "explained_variance|std|bias|sign_agreement|mean",
+        "explained_variance|std|bias|sign_agreement|mean|threshold|positive_share|label_agreement",
         "explained_variance",
     ),
     # verify

@@ -45,6 +45,19 @@ GROUP_OPTIONS = (
         "error|zero|counted",
     ),
     Option(
+        "order_column",
+        "Of `rae`: a column of numbers that grow with time; given twice, the second orders equal ones in the first.",
+        _GROUPS,
+        "COLUMN",
+        kind=list[str],
+    ),
+    number(
+        "ema_decay",
+        "Of `rae`: what stays of the running mean of a role at each score. Default: 0.95.",
+        _GROUPS,
+        float,
+    ),
+    Option(
         "sample_of",
         "Rows with equal values are samples of one rollout, which counts once in mean and std.",
         _GROUPS,

@@ -11,6 +11,7 @@ from gaecli.cli.options import (
     CLIPS,
     ENDS,
     GROUPS,
+    LABEL_RULE,
     OTHER_DECAYS,
     ROLE_COLUMNS,
     STREAMS,
@@ -34,7 +35,7 @@ from gaecli.results import Sweep, SweepFile
 @command(
     "inputs swept_estimators swept_presets gammas lams windows metric",
     *(OTHER_DECAYS, CLIPS, STREAMS, ENDS, "mask_mode masked_reward", UNITS, GROUPS, ROLE_COLUMNS),
-    *(SUCCESS, WRITTEN),
+    *(SUCCESS, LABEL_RULE, WRITTEN),
     "device memory files_from join on_nan output overwrite plot document_json quiet",
 )
 def sweep(
@@ -53,7 +54,8 @@ def sweep(
 
     Spread, explained variance and bias of each setting. Signs are compared with those under the preset's own γ
     and λ, side by side with those of the first. With `--output`, a copy gets one column per setting,
-    such as `advantage_g0.99_l0.95` or `advantage_trl_grpo`.
+    such as `advantage_g0.99_l0.95` or `advantage_trl_grpo`. With a rule of labels, the threshold of each setting,
+    and how many rows are positive and have another label than under the reference.
     """
     estimators = [estimator_name(name) for name in names_in(swept_estimators)]
     presets = names_in(swept_presets)
@@ -70,7 +72,7 @@ def sweep(
         for preset in presets
     ]
     sources = given.sources("gae sweep FILE…; see `gae sweep --help`")
-    check_metric(metric)
+    check_metric(metric, has_labels=settings[0].labelling is not None)
     check_plot(plot)
     from gaecli.studies.sweep_points import is_swept
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS
 
-METRICS = ("explained_variance", "std", "bias", "sign_agreement", "mean")
+LABEL_METRICS = ("threshold", "positive_share", "label_agreement")
+METRICS = ("explained_variance", "std", "bias", "sign_agreement", "mean", *LABEL_METRICS)
 PLOT_SUFFIXES = (".png", ".svg", ".html")
 
 _SIZES = {
@@ -78,9 +79,14 @@ def check_estimators(names: list[str]) -> None:
             raise UsageError(f"`--estimator` is `{name}`; it must be one of {', '.join(ESTIMATORS)}")
 
 
-def check_metric(metric: str) -> None:
+def check_metric(metric: str, *, has_labels: bool) -> None:
     if metric not in METRICS:
         raise UsageError(f"`--metric` is `{metric}`; it must be one of {', '.join(METRICS)}")
+    if metric in LABEL_METRICS and not has_labels:
+        raise UsageError(
+            f"`--metric {metric}` is of labels",
+            hint="pass `--label-quantile`, `--label-threshold` or `--label-rule`",
+        )
 
 
 def check_plot(plot: str | None) -> None:

@@ -13,25 +13,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from gaecli.commands.warnings import only_file, reading_notes
 from gaecli.errors import GaeError
+from gaecli.label_settings import OPERATORS
+from gaecli.label_summary import LabelGroup
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.column_statistics import Explained
 from gaecli.pipeline.judging.continuity import Continuity
+from gaecli.pipeline.label_types import LabelTypes
+from gaecli.pipeline.labels import LabelConstants
 from gaecli.pipeline.notes import merged
 from gaecli.pipeline.outcomes import success_summary
 from gaecli.pipeline.reading_errors import not_done
 from gaecli.records import dataclass
-from gaecli.results import Sweep, SweepFile, SweptInput
+from gaecli.results import Sweep, SweepFile, SweepPoint, SweptInput
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.places import Places
 from gaecli.studies.columns_out import ColumnsOut
 from gaecli.studies.reading import SettledStream, longest_episode
-from gaecli.studies.sweep_grid import grid_totals, read_grid
+from gaecli.studies.sweep_grid import GridReading, grid_thresholds, grid_totals, read_grid
+from gaecli.studies.sweep_labels import check_fits, groups_told
 from gaecli.studies.sweep_points import SweepPoints, grid_of, side_by_side
 from gaecli.studies.sweep_rules import rules_side_by_side
 from gaecli.studies.sweep_totals import PointTotal, sweep_point
@@ -90,6 +96,7 @@ def _swept(sources: Sequence[str | Path], points: SweepPoints, options: SweepOpt
     with Places(run) as places:
         plans = plan_streams(places.inputs.fetched(sources), points.reference.join)
         places.results.check([path for plan in plans for path in plan.paths])
+        check_fits(points.reference, len(points.points) + 1, options.memory_bytes)
         output = ColumnsOut(plans, points.reference, points.columns, places)
         one = _Swept(points, options, output, [PointTotal() for _ in points.points])
         try:
@@ -117,6 +124,8 @@ class _Swept:
     counts: EpisodeCounts = field(default_factory=EpisodeCounts)
     files: list[SweepFile] = field(default_factory=list)
     inputs: list[SweptInput] = field(default_factory=list)
+    #: Thresholds of labels by point, where rows are labelled.
+    label_groups: list[Sequence[LabelGroup]] = field(default_factory=list)
     warnings: list[WarningNote] = field(default_factory=list)
     #: Where success makes the rewards: the steps of the longest episode of all inputs, and those that succeeded.
     longest_episode: int = 0
@@ -127,22 +136,53 @@ class _Swept:
 
     def grid(self, plans: Sequence[StreamPlan]) -> None:
         """One reading of each stream, with every point of the grid."""
-        longest = longest_episode(plans, self.points.reference, self.options.memory_bytes, self._tried)
+        memory = self.options.memory_bytes
+        longest = longest_episode(plans, self.points.reference, memory, self._tried)
+        if self.points.reference.labelling is not None:
+            self._labelled_grid(plans, longest)
+            return
         for number, plan in enumerate(plans):
 
             def look(plan: StreamPlan = plan, number: int = number) -> None:
-                memory, device = self.options.memory_bytes, self.options.device
-                reading = read_grid(plan, number, self.points, memory, device, longest)
-                by_point, totals = grid_totals(reading, self.points, self.output)
-                self._add(plan, by_point, totals)
-                self._know(plan, reading, totals)
+                self._finish_grid(plan, self._grid_reading(plan, number, longest, memory), None)
 
             self._tried(plan, look)
+
+    def _labelled_grid(self, plans: Sequence[StreamPlan], longest: int) -> None:
+        """Thresholds are of all streams, so that all are read before the first of them is done."""
+        memory, types = self.options.memory_bytes // max(len(plans), 1), LabelTypes()
+        grids: list[tuple[StreamPlan, GridReading]] = []
+        for number, plan in enumerate(plans):
+
+            def read(plan: StreamPlan = plan, number: int = number) -> GridReading:
+                found = self._grid_reading(plan, number, longest, memory)
+                types.add(found.reading.stream.opened)
+                self.output.check(found.reading.stream)
+                return found
+
+            found = self._tried(plan, read)
+            grids += [] if found is None else [(plan, found)]
+        constants = grid_thresholds([grid for _, grid in grids], self.points)
+        self.label_groups = [groups_told(one) for one in constants]
+        for plan, grid in grids:
+            self._tried(plan, partial(self._finish_grid, plan, grid, constants))
+
+    def _grid_reading(self, plan: StreamPlan, number: int, longest: int, memory: int) -> GridReading:
+        points, device = self.points, self.options.device
+        return GridReading(read_grid(plan, number, points, memory, device, longest), points)
+
+    def _finish_grid(
+        self, plan: StreamPlan, grid: GridReading, constants: Sequence[LabelConstants] | None
+    ) -> None:
+        by_point, totals = grid_totals(grid, self.output, constants)
+        self._add(plan, by_point, totals)
+        self._know(plan, grid.reading, totals)
 
     def side_by_side(self, plans: Sequence[StreamPlan]) -> None:
         """One reading of all streams for each point; groups reach over all of them."""
         memory = self.options.memory_bytes
-        for found in rules_side_by_side(plans, self.points, self.output, memory, self._tried):
+        each, self.label_groups = rules_side_by_side(plans, self.points, self.output, memory, self._tried)
+        for found in each:
             self._add(found.plan, found.by_point, found.totals)
             self._know(found.plan, found.reading, found.totals)
 
@@ -162,10 +202,12 @@ class _Swept:
             self.explained[index].add(total.errors, total.returns)
             alone[index].add(total.errors, total.returns)
         if len(self.inputs) * self.points.num_shown < MOST_KEPT:
-            points = [
-                sweep_point(self.points, index, by_point, alone[index].within) for index in self.points.shown
-            ]
+            points = [self._point(index, by_point, alone[index].within) for index in self.points.shown]
             self.inputs.append(SweptInput(str(plan.paths[0]), len(plan.paths), totals.counts, points))
+
+    def _point(self, index: int, totals: Sequence[PointTotal], explained: float | None) -> SweepPoint:
+        groups = self.label_groups[index] if self.label_groups else ()
+        return sweep_point(self.points, index, totals, explained, groups)
 
     def _know(self, plan: StreamPlan, reading: SettledStream, totals: Totals) -> None:
         self.counts += totals.counts
@@ -186,13 +228,11 @@ class _Swept:
             lams=list(points.lams),
             is_grid=points.is_grid,
             reference=(reference.gamma if points.gammas else None, reference.lam) if points.lams else None,
-            points=[
-                sweep_point(points, index, self.totals, self.explained[index].within)
-                for index in points.shown
-            ],
+            points=[self._point(index, self.totals, self.explained[index].within) for index in points.shown],
             files=self.files,
             counts=self.counts,
             inputs=self.inputs if len(plans) > 1 else [],
+            labels=_words_of(reference),
             windows=list(points.windows),
             streams=describe_streams(plans),
             warnings=merged([*self.warnings, *self.continuity.notes()]),
@@ -201,6 +241,15 @@ class _Swept:
                 reference, self.longest_episode, self.counts.episodes, self.num_successes
             ),
         )
+
+
+def _words_of(settings: Settings) -> str | None:
+    """Which rows are positive."""
+    labelling = settings.labelling
+    if labelling is None:
+        return None
+    fixed = "" if labelling.threshold is None else f"{OPERATORS[labelling.operator]} {labelling.threshold:g}"
+    return (labelling.words or fixed) + (f", of each {settings.label_by}" if settings.label_by else "")
 
 
 def _failed(plan: StreamPlan, error: GaeError | OSError | MemoryError) -> list[SweepFile]:

@@ -6,6 +6,7 @@ dr-grpo, rf++-baseline    s - mean
 rloo             s - mean of the others
 max-rl           (s - mean) / mean, or / (mean + ε)
 opo              s - Σ n s / Σ n                             n the length of the response
+rae              s - b, then b := α b + (1 - α) s                b of the role, 0 at first
 gpg              (s - mean) · N / N⁺                         N⁺ of the N responses of the batch have s ≠ 0
 flash-reinforce  s - mean over the batch
 gdpo             Σₖ wₖ (rₖ - meanₖ) / (σₖ + ε)               over the group, rₖ of each reward function
@@ -110,6 +111,13 @@ def _gpg(settings: Settings) -> Sequence[Component]:
     return [Component(_in_group(settings, "one"), _in_batch(settings, "mean", NON_ZERO))]
 
 
+def _rae(settings: Settings) -> Sequence[Component]:
+    scope = GroupScope((*settings.group_columns, *settings.order_columns))
+    num_orders = len(settings.order_columns)
+    statistic = Statistic(BEFORE, scope, "trajectories", ordered_by=num_orders, decay=settings.ema_decay)
+    return [Component(Scaling(statistic, replace(group_rule(settings), scale="running")))]
+
+
 def _flash_reinforce(settings: Settings) -> Sequence[Component]:
     return [Component(_in_batch(settings, "one"))]
 
@@ -142,6 +150,7 @@ _BASELINES: Mapping[str, Callable[[Settings], Sequence[Component]]] = {
     "passk": _scaled("second"),
     "opo": _opo,
     "gpg": _gpg,
+    "rae": _rae,
     "flash-reinforce": _flash_reinforce,
     "gdpo": _gdpo,
     "gigpo": _gigpo,

@@ -9,6 +9,7 @@ Group baselines are the same map of scores s, with another scale for some (`Scal
     std: as above        one: 1        others: n / (n - 1), so that A = s - mean of the others
     mean: 1 / mean, and 0 where the mean is not positive        mean + eps: 1 / (mean + ε), whatever its sign
     std of others: that of the group without the number itself, so that each has its own (`beside_others`)
+    running: 1, and in place of the mean that of the scores before
     second: 1, and in place of the mean the second largest number; what is below it gives 0
 
 `gaecli.estimators.stages` says which of them an estimator is made of.
@@ -30,7 +31,7 @@ from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 _ROUNDING = 8 * np.finfo(np.float64).eps
 
 #: What a number is multiplied by once the mean is taken off.
-Scale = Literal["std", "one", "others", "mean", "mean + eps", "std of others", "second"]
+Scale = Literal["std", "one", "others", "mean", "mean + eps", "std of others", "second", "running"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ class NormRule:
                 return np.where(differ, counts / np.maximum(counts - 1, 1), 0.0)
             if self.scale == "mean":
                 return np.where((means > 0) & (counts > 1), 1.0 / np.where(means > 0, means, 1.0), 0.0)
+            if self.scale == "running":
+                return np.ones(len(counts))
             if self.scale == "mean + eps":
                 divisors = means + self.eps
                 return np.where(differ & (divisors != 0), 1.0 / np.where(divisors != 0, divisors, 1.0), 0.0)

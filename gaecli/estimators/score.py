@@ -50,7 +50,7 @@ class Score(Gae):
 
 def without_beyond(block: Block, settings: Settings) -> Block:
     """Ends are ends; what is beyond them is nothing to a sum of rewards."""
-    for name in settings.group_columns:
+    for name in (*settings.group_columns, *settings.order_columns):
         _check_one_group(block, name)
     return replace(block, terminated=block.cuts, next_values=None)
 

@@ -50,6 +50,10 @@ class Statistic:
     one_by: tuple[str, ...] = ()
     #: The two largest numbers are asked for, too.
     with_largest: bool = False
+    #: The last so many columns of the scope order the others' groups: what is asked for is a running mean, of which
+    #: `decay` stays when a score comes in.
+    ordered_by: int = 0
+    decay: float = 0.0
 
 
 @dataclass(frozen=True)

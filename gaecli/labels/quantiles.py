@@ -19,7 +19,7 @@ _HALF_BITS = 16
 _HALF = (1 << _HALF_BITS) - 1
 #: A table of so many counts is made rather than sorted into.
 _LARGEST_TABLE = 1 << 21
-#: Counts of blocks are added up once there are so many.
+#: Counts of blocks are added up once there are so many, unless many searches go on at a time.
 _MOST_PENDING = 1 << 21
 
 
@@ -76,13 +76,13 @@ def _counted(codes: IndexArray) -> tuple[IndexArray, IndexArray]:
 class Counter:
     """Counts of blocks, added up."""
 
-    def __init__(self, group_bits: int) -> None:
+    def __init__(self, group_bits: int, most_pending: int = _MOST_PENDING) -> None:
         #: Bits of a code below those of its group.
         self.group_bits = group_bits
         self.numbers: dict[Hashable, int] = {}
         self._codes: list[IndexArray] = []
         self._counts: list[IndexArray] = []
-        self._num_pending = 0
+        self._num_pending, self._most_pending = 0, most_pending
 
     def add(self, found: Counts) -> None:
         known = [self.numbers.setdefault(label, len(self.numbers)) for label in found.labels]
@@ -91,7 +91,7 @@ class Counter:
         self._codes.append((groups << self.group_bits) | (found.codes & below))
         self._counts.append(found.counts)
         self._num_pending += len(found.codes)
-        if self._num_pending > _MOST_PENDING:
+        if self._num_pending > self._most_pending:
             self._add_up()
 
     def all(self) -> tuple[IndexArray, IndexArray]:
@@ -128,12 +128,12 @@ class _Ranks:
 class QuantileSearch:
     """Two looks at all numbers: `ask` says what each block is asked, `add` takes what it found, `next` goes on."""
 
-    def __init__(self, quantile: float) -> None:
-        self.quantile = quantile
+    def __init__(self, quantile: float, most_pending: int = _MOST_PENDING) -> None:
+        self.quantile, self._most_pending = quantile, most_pending
         self.ask: Ask | None = Ask()
         #: By group, once there is nothing to ask any more.
         self.found: dict[Hashable, float] = {}
-        self._counter = Counter(_HALF_BITS)
+        self._counter = Counter(_HALF_BITS, most_pending)
         self._ranks: _Ranks | None = None
 
     def add(self, counts: Counts) -> None:
@@ -144,7 +144,7 @@ class QuantileSearch:
             self.found, self.ask = self._numbers(self._ranks), None
             return
         self._ranks = ranks = self._targets()
-        self._counter = Counter(_HALF_BITS + 1)
+        self._counter = Counter(_HALF_BITS + 1, self._most_pending)
         wanted = {
             label: tuple(dict.fromkeys(halves))
             for label, halves in zip(ranks.labels, ranks.halves.tolist(), strict=True)

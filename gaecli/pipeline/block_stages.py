@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gaecli.estimators.normalization import GroupConstants, NormConstants, NormRule
+from gaecli.estimators.normalization import GroupConstants, NormConstants
 from gaecli.estimators.stages import BEFORE, Component, Scaling, ScoreStage, Statistic, stages_of
 from gaecli.moments import GroupedMoments
 from gaecli.pipeline.blocks import Measured
@@ -158,6 +158,10 @@ class BlockStages:
                 if rule.scale == "std of others":
                     theirs = (keys.of_steps(column) for column in (groups.counts, groups.means, groups.m2s))
                     moved = rule.beside_others(moved, *theirs)
+                elif rule.scale == "running":
+                    from gaecli.pipeline.running_means import check_found
+
+                    check_found(self.settled.counted(moved), component.centre.statistic)
                 elif rule.scale == "second":
                     moved = np.maximum(moved, 0.0)
             if component.weight != 1.0:
@@ -325,12 +329,15 @@ class StageTables:
             statistic: _reduced(statistic, self.tables.get(statistic, MomentTable()))
             for statistic in dict.fromkeys(scaling.statistic for scaling in self.stage.scalings)
         }
-        return {
-            scaling: _known(by_statistic[scaling.statistic], scaling.rule) for scaling in self.stage.scalings
-        }
+        return {scaling: _known(by_statistic[scaling.statistic], scaling) for scaling in self.stage.scalings}
 
 
-def _known(table: MomentTable, rule: NormRule) -> KnownGroups:
+def _known(table: MomentTable, scaling: Scaling) -> KnownGroups:
+    rule = scaling.rule
+    if scaling.statistic.ordered_by:
+        from gaecli.pipeline.running_means import running_means
+
+        return running_means(scaling.statistic, table, rule)
     moments = table.moments
     num_weightless = int(np.count_nonzero((moments.counts == 0) & (moments.sizes > 1)))
     return KnownGroups.all(table.labels, rule.of_groups(moments), num_weightless)

@@ -68,6 +68,7 @@ def facts_of(constants: Constants, settings: Settings, place: FilePlace) -> Stag
 
 def _facts(stage: ScoreStage, known: Mapping[Scaling, KnownGroups], place: FilePlace | None) -> GroupFacts:
     groups = known[stage.components[0].centre]
+    groups = groups.told or groups
     constants = groups.constants
     is_flat = constants.are_degenerate
     for component in stage.components[1:]:

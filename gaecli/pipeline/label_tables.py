@@ -147,6 +147,8 @@ class KnownGroups:
     _padded: GroupConstants
     #: Those of several members that weigh nothing, so that they have no mean.
     num_weightless: int = 0
+    #: The groups that people are told of, where those are others.
+    told: KnownGroups | None = None
 
     @classmethod
     def all(cls, labels: LabelTable, constants: GroupConstants, num_weightless: int = 0) -> KnownGroups:

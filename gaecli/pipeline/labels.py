@@ -48,12 +48,16 @@ class SurveyAnswer:
 
 
 class LabelSearch:
-    """`question` is asked of every block, and `take` takes the answers, until there is no question any more."""
+    """`question` is asked of every block, and `take` takes the answers, until there is no question any more.
 
-    def __init__(self, settings: Settings) -> None:
+    `most_pending`: as of `Counter`, where many searches go on at a time.
+    """
+
+    def __init__(self, settings: Settings, most_pending: int | None = None) -> None:
         found = settings.labelling
         quantile, threshold = (None, None) if found is None else (found.quantile, found.threshold)
-        self._search = None if quantile is None else QuantileSearch(quantile)
+        limit = () if most_pending is None else (most_pending,)
+        self._search = None if quantile is None else QuantileSearch(quantile, *limit)
         self._thresholds = {} if threshold is None else {EVERYTHING: threshold}
         self._progress = Moments() if settings.weight == "rabc" else None
         self._has_progress = self._progress is None
@@ -68,10 +72,18 @@ class LabelSearch:
     def take(self, answers: Iterable[SurveyAnswer]) -> None:
         """Those of all blocks to the question, so that there is another one, or none."""
         for one in answers:
-            if one.counts is not None and self._search is not None:
-                self._search.add(one.counts)
-            if self._progress is not None and not self._has_progress:
-                self._progress = self._progress.merge(one.progress)
+            self.add(one)
+        self.next()
+
+    def add(self, answer: SurveyAnswer) -> None:
+        """That of one block."""
+        if answer.counts is not None and self._search is not None:
+            self._search.add(answer.counts)
+        if self._progress is not None and not self._has_progress:
+            self._progress = self._progress.merge(answer.progress)
+
+    def next(self) -> None:
+        """All blocks have answered."""
         self._has_progress = True
         if self._search is not None and self._search.ask is not None:
             self._search.next()
@@ -126,6 +138,20 @@ def label_column(
     constants: LabelConstants,
     settings: Settings,
 ) -> tuple[OutputColumn, LabelCounts]:
+    positive, present, forced = labels_of(settled, advantages, labelling, constants, settings)
+    counts = (int(np.count_nonzero(flags)) for flags in (present, present & positive, forced))
+    cells = positive if settings.label_type == "bool" else TEXTS[positive.astype(np.int64)]
+    return builder.cells(cells, None if present.all() else present), LabelCounts(*counts)
+
+
+def labels_of(
+    settled: Settled,
+    advantages: FloatArray,
+    labelling: Labelling,
+    constants: LabelConstants,
+    settings: Settings,
+) -> tuple[BoolArray, BoolArray, BoolArray]:
+    """[N] each: positive, which have a label, and which are positive whatever their number."""
     numbers = labelled_numbers(settled, advantages)
     thresholds = _thresholds(settled, constants, settings)
     positive = is_beyond(numbers, thresholds, labelling.operator)
@@ -134,9 +160,7 @@ def label_column(
     if settings.force_positive is not None:
         forced = _forced(settled, settings) & _counted(settled)
         positive, present = positive | forced, present | forced
-    counts = (int(np.count_nonzero(flags)) for flags in (present, present & positive, forced))
-    cells = positive if settings.label_type == "bool" else TEXTS[positive.astype(np.int64)]
-    return builder.cells(cells, None if present.all() else present), LabelCounts(*counts)
+    return positive, present, forced
 
 
 def weights_of(

@@ -96,8 +96,8 @@ SCORE_RULES: Mapping[str, Mapping[str, ScoreRule]] = {
     },
     # slime 624b824, slime/ray/rollout.py: rewards normalised by group.
     "slime": {"grpo": {"norm_eps": 1e-6}, "dr-grpo": {}},
-    # prime-rl 559b447, src/prime_rl/orchestrator/algo/grpo.py: centred, and max_rl.py.
-    "prime-rl": {"dr-grpo": {}, "max-rl": {}},
+    # prime-rl 559b447, src/prime_rl/orchestrator/algo/grpo.py: centred, max_rl.py, and rae.py.
+    "prime-rl": {"dr-grpo": {}, "max-rl": {}, "rae": {}},
     # open-instruct e6c3044, open_instruct/data_loader.py: "standard" with NumPy's std, and "centered"; "max_rl" of
     # the branch `ngu`, 5ae8f74, open_instruct/data_loader_utils.py, compute_grouped_advantages.
     "open-instruct": {"grpo": {"norm_ddof": 0}, "dr-grpo": {}, "max-rl": {"group_eps": 1e-8}},

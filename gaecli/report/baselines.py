@@ -17,6 +17,7 @@ _FORMULAS: Mapping[str, str] = {
     "dr-grpo": "score - mean",
     "rf++-baseline": "score - mean",
     "max-rl": "(score - mean) / mean",
+    "rae": "score - running mean of the role",
     "opo": "score - mean by length",
     "gpg": "(score - mean) times responses by those with a score",
     "flash-reinforce": "score - mean over the batch",

@@ -31,10 +31,14 @@ METRICS = {
     "zero_share": ("zeros", "share of steps at which it is 0"),
     "bias": ("bias", "RMS of A(γ, λ) - A(γ, 1), over the std of A(γ, 1)"),
     "sign_agreement": ("same sign", "share of steps at which A has the sign it has at the reference"),
+    "threshold": ("threshold", "the number from which on rows are labelled positive"),
+    "positive_share": ("positive", "share of rows that are labelled positive"),
+    "label_agreement": ("same label", "share of rows with the label that they have at the reference"),
     "effective_horizon": ("horizon", "1 / (1 - γλ) steps"),
 }
 #: Settings that say more than one γ or λ. λ of a preset gives way to one that is swept.
 _MANY_DECAYS = ("stream", "gamma_column", "lam_column", "lam_retain", "lam_alpha", "turn_gamma")
+_OF_LABELS = ("threshold", "positive_share", "label_agreement")
 #: The table takes so many lines at most; the map has all settings.
 MOST_LINES = 24
 
@@ -73,6 +77,7 @@ def _header(sweep: Sweep, canvas: Canvas) -> list[Text]:
         items.append(
             Text(f"{plural(sweep.counts.steps, 'step')} in {plural(sweep.counts.episodes, 'episode')}")
         )
+    items += [] if sweep.labels is None else [Text(f"labels {canvas.clean(sweep.labels)}")]
     items += [Text(f"reference {_reference(sweep, canvas)}"), Text(canvas.clean(sweep.streams))]
     lines = flow(items, canvas.width, glyphs.separator)
     if sweep.success is not None:
@@ -179,6 +184,8 @@ def _has_many_decays(sweep: Sweep) -> bool:
 def _has(sweep: Sweep, point: SweepPoint, name: str) -> bool:
     if name == "effective_horizon":  # None is infinite where there are a γ and λ that it is of
         return point.gamma is not None and point.n_steps is None and not _has_many_decays(sweep)
+    if name == "threshold":
+        return any(group.threshold is not None for group in point.label_groups)
     return getattr(point, name) is not None
 
 
@@ -236,7 +243,15 @@ def _number(point: SweepPoint, name: str, missing: str) -> str:
     number: float | None = getattr(point, name)
     if name == "effective_horizon" and number is None:
         return "inf"
+    if name == "threshold" and len(point.label_groups) > 1:
+        return _range([group.threshold for group in point.label_groups], missing)
     return format_number(number, scale=point.std if name == "mean" else None, missing=missing)
+
+
+def _range(numbers: Sequence[float | None], missing: str) -> str:
+    """Of groups with thresholds of their own."""
+    known = [number for number in numbers if number is not None]
+    return f"{format_number(min(known))} to {format_number(max(known))}" if known else missing
 
 
 def _map(sweep: Sweep, metric: str, canvas: Canvas) -> list[Text]:
@@ -275,7 +290,7 @@ def _meanings(sweep: Sweep, shown: str, canvas: Canvas) -> list[Text]:
     """What the headings mean; that of the map has been told above it."""
     lines: list[Text] = []
     there, has_map = _names(sweep), bool(_map(sweep, shown, canvas))
-    for name in ("explained_variance", "zero_share", "bias", "sign_agreement"):
+    for name in ("explained_variance", "zero_share", "bias", "sign_agreement", *_OF_LABELS):
         if (name == shown and has_map) or name not in there:
             continue
         heading, words = METRICS[name]

@@ -14,6 +14,7 @@ _CENTRED = {
     "rloo": "s - mean of the others",
     "max-rl": "(s - mean) / mean, 0 where the mean is not positive",
     "passk": "s - second of the best",
+    "rae": "s - b, the running mean of the role before it",
     "opo": "s - mean weighed by length",
     "gpg": "(s - mean) n / n(s != 0), both n of the batch",
     "flash-reinforce": "s - mean of the batch",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,14 +14,17 @@ from gaecli.formats.base import OutputColumn
 from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.apply import Totals, reading_totals
 from gaecli.pipeline.combine import Carry, combine
+from gaecli.pipeline.labels import LabelConstants
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import SummarisedStream
 from gaecli.pipeline.trajectories import estimated, gathered_pieces
+from gaecli.rollouts import FloatArray
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.columns_out import ColumnsOut, first_column
 from gaecli.studies.reading import SettledStream, read_stream
+from gaecli.studies.sweep_labels import LabelTotal, Thresholds, block_labels
 from gaecli.studies.sweep_points import SweepPoints
 from gaecli.studies.sweep_totals import PointTotal, values_that_count
 
@@ -63,39 +66,88 @@ def read_grid(
     )
 
 
+#: (file, block, what it is told of its surroundings, (point, numbers, what they add) of every point).
+GridLook = Callable[[int, Settled, Carry, Iterator[tuple[int, np.ndarray, PointTotal]]], None]
+
+
+class GridReading:
+    """A stream under every setting of a grid, to be gone through as often as is needed."""
+
+    def __init__(self, reading: SettledStream, points: SweepPoints) -> None:
+        self.reading, self.points = reading, points
+        self._parts = _parts(reading.context.worker.estimator)
+        numbers = range(len(self._parts))
+        self._inflows = [_inflows(reading.stream, number, len(points.points)) for number in numbers]
+        self._wholes = [_wholes(reading, self._parts[number], number) for number in numbers]
+
+    def visit(self, look: GridLook) -> None:
+        def look_at(file: int, start: int, settled: Settled, carry: Carry) -> None:
+            inflows = [of_part[file, start] for of_part in self._inflows]
+            wholes = [[of_point.get((file, start)) for of_point in of_part] for of_part in self._wholes]
+            totals = _block_totals(settled, self._parts, self.points, inflows, wholes)
+            look(file, settled, carry, totals)
+
+        for _ in self.reading.stream.visit(self.reading.context, look_at):
+            pass
+
+
+def grid_thresholds(grids: Sequence[GridReading], points: SweepPoints) -> list[LabelConstants]:
+    """What labels need to know under every setting, and behind them under the reference: of all streams."""
+    search = Thresholds([*points.points, points.reference])
+
+    def look(
+        file: int, settled: Settled, carry: Carry, found: Iterator[tuple[int, np.ndarray, PointTotal]]
+    ) -> None:
+        for index, numbers, _ in found:
+            search.look(index, settled, numbers, carry)
+        search.look(len(points.points), settled, _own(settled), carry)
+
+    while search.are_open:
+        for grid in grids:
+            grid.visit(look)
+        search.next()
+    return search.constants
+
+
 def grid_totals(
-    reading: SettledStream, points: SweepPoints, output: ColumnsOut
+    grid: GridReading, output: ColumnsOut, constants: Sequence[LabelConstants] | None
 ) -> tuple[list[PointTotal], Totals]:
-    """What a stream adds to each point, and of the stream itself; columns on the way, where some are written."""
-    stream = reading.stream
-    parts = _parts(reading.context.worker.estimator)
-    inflows = [_inflows(stream, number, len(points.points)) for number in range(len(parts))]
-    wholes = [_wholes(reading, part, number) for number, part in enumerate(parts)]
+    """What a stream adds to each point, and of the stream itself; columns on the way, where some are written.
+
+    `constants`: as of `grid_thresholds`, where rows are labelled.
+    """
+    stream, points = grid.reading.stream, grid.points
     by_point = [PointTotal() for _ in points.points]
     totals = Totals()
     writes = output.begin(stream)
 
-    def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
+    def look(
+        file: int, settled: Settled, carry: Carry, found: Iterator[tuple[int, np.ndarray, PointTotal]]
+    ) -> None:
         written: dict[str, OutputColumn] = {}
-        for index, numbers, total in _block_totals(
-            settled,
-            parts,
-            points,
-            [of_part[file, start] for of_part in inflows],
-            [[of_point.get((file, start)) for of_point in of_part] for of_part in wholes],
-        ):
+        theirs = None
+        if constants is not None:
+            theirs = block_labels(settled, _own(settled), points.reference, constants[-1])
+        for index, numbers, total in found:
             by_point[index] = by_point[index].merge(total)
+            if constants is not None and theirs is not None:
+                labels = block_labels(settled, numbers, points.points[index], constants[index])
+                by_point[index] = by_point[index].merge(PointTotal(labels=LabelTotal.of(labels, theirs)))
             if writes and index in points.shown:
                 written[points.column(index)] = first_column(settled, numbers, points.points[index])
         totals.merge(reading_totals(settled, points.reference))
         if writes:
             output.write(stream, file, {name: written[name] for name in points.columns})
 
-    for _ in stream.visit(reading.context, look):
-        pass
+    grid.visit(look)
     if writes:
         output.commit(stream, totals.counts)
     return by_point, totals
+
+
+def _own(settled: Settled) -> FloatArray:
+    """[N] under the settings of the run, which are the reference."""
+    return settled.returns if settled.kind.outputs[0] == "return" else settled.advantages
 
 
 def _parts(estimator: Estimator) -> list[BatchEstimator]:
@@ -160,8 +212,7 @@ def _block_totals(
 ) -> Iterator[tuple[int, np.ndarray, PointTotal]]:
     """(point, numbers, what they add) of one block."""
     is_return = settled.kind.outputs[0] == "return"
-    own = settled.returns if is_return else settled.advantages
-    signs = np.sign(settled.counted(own))  # the settings of the run are the reference
+    signs = np.sign(settled.counted(_own(settled)))
     base, values = np.zeros(0), values_that_count(settled)
     blocks = [one.prepared for one in settled.streams.values()] or [settled.prepared]
     estimates = zip(

@@ -9,12 +9,14 @@ from dataclasses import field
 import numpy as np
 
 from gaecli.decay_settings import FAMILIES
+from gaecli.label_summary import LabelGroup
 from gaecli.moments import Moments
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.results import SweepPoint, effective_horizon
 from gaecli.rollouts import Array, FloatArray
 from gaecli.settings import Settings
+from gaecli.studies.sweep_labels import LabelTotal
 from gaecli.studies.sweep_points import SweepPoints
 
 
@@ -29,6 +31,7 @@ class PointTotal:
     squared_change: float = 0.0
     same_sign: int = 0
     num_zeros: int = 0
+    labels: LabelTotal = field(default_factory=LabelTotal)
 
     @classmethod
     def of(
@@ -67,6 +70,7 @@ class PointTotal:
             self.squared_change + other.squared_change,
             self.same_sign + other.same_sign,
             self.num_zeros + other.num_zeros,
+            self.labels.merge(other.labels),
         )
 
 
@@ -92,10 +96,14 @@ def _squared_sum(one: FloatArray, other: FloatArray) -> float:
 
 
 def sweep_point(
-    points: SweepPoints, index: int, totals: Sequence[PointTotal], explained: float | None
+    points: SweepPoints,
+    index: int,
+    totals: Sequence[PointTotal],
+    explained: float | None,
+    label_groups: Sequence[LabelGroup] = (),
 ) -> SweepPoint:
     settings, total, base_index = points.points[index], totals[index], points.bases[index]
-    count = total.numbers.count
+    count, labels = total.numbers.count, total.labels
     spread = None if base_index is None else totals[base_index].numbers.std(1)
     return SweepPoint(
         gamma=settings.gamma if (points.gammas if points.is_grid else _has_one(settings, "gamma")) else None,
@@ -112,6 +120,10 @@ def sweep_point(
         estimator=settings.estimator,
         preset=settings.preset,
         n_steps=settings.n_steps,
+        threshold=label_groups[0].threshold if len(label_groups) == 1 else None,
+        label_groups=label_groups,
+        positive_share=labels.positive / labels.labelled if labels.labelled else None,
+        label_agreement=labels.same / labels.labelled if labels.labelled else None,
     )
 
 

@@ -112,6 +112,8 @@ def beside_the_group(given: Rollout, name: str) -> np.ndarray:
     plain = name if name in ("grpo", "dr-grpo", "rloo", "max-rl", "passk") else "dr-grpo"
     batch_mean = sum(scores) / len(scores)
     batch_std = (sum((score - batch_mean) ** 2 for score in scores) / (len(scores) - 1)) ** 0.5
+    if name == "rae":
+        return beside_the_running_mean(given, trajectories, scores)
     made = []
     for (env, _), score, bonus in zip(trajectories, scores, bonuses, strict=True):
         mates = [k for k, (other, _) in enumerate(trajectories) if (other >= 2) == (env >= 2)]
@@ -140,6 +142,28 @@ def beside_the_group(given: Rollout, name: str) -> np.ndarray:
     if name == "rf++-baseline":
         return whitened(found, found.reshape(-1).tolist())
     return found + 0.5 * beside_equal_states(given) if name == "gigpo" else found
+
+
+def beside_the_running_mean(
+    given: Rollout, trajectories: list[tuple[int, slice]], scores: list[float]
+) -> np.ndarray:
+    """In the order of `turns_of`, which is not that of the rows; 0.75 of a mean stays."""
+    found, running = np.zeros(given.rewards.shape), {False: 0.0, True: 0.0}
+    turns = turns_of(given)
+    for k in sorted(range(len(scores)), key=lambda k: turns[trajectories[k][0], trajectories[k][1].start]):
+        env, steps = trajectories[k]
+        found[env, steps] = scores[k] - running[env >= 2]
+        running[env >= 2] = 0.75 * running[env >= 2] + 0.25 * scores[k]
+    return found
+
+
+def turns_of(given: Rollout) -> np.ndarray:
+    """[N, T] a number for each trajectory; no two of them have the same."""
+    trajectories = trajectories_of(given)
+    found = np.zeros(given.rewards.shape, np.int64)
+    for number, (env, steps) in enumerate(trajectories):
+        found[env, steps] = number * 7 % 31
+    return found
 
 
 def left_out(given: Rollout) -> np.ndarray:
@@ -239,6 +263,7 @@ def arrays_of(
         **policies_of(given),
         "state": states_of(given),
         "greedy": greedy_of(given),
+        "came": turns_of(given),
     }
     if with_values:
         arrays |= {"value": given.values, "next_value": given.following}
@@ -256,6 +281,8 @@ def settings_of(kind: EstimatorKind) -> dict[str, object]:
         "state_column": "state",
         "step_weight": 0.5,
         "baseline_column": "greedy",
+        "order_column": "came",
+        "ema_decay": 0.75,
     }
     found |= {name: given for name, given in more.items() if name in kind.takes}
     if kind.name == "gdpo":

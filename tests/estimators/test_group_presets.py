@@ -139,14 +139,14 @@ def test_a_library_without_values_refuses_what_it_does_not_have(preset: str) -> 
 
 def test_the_list_of_presets_says_who_has_which_estimator_and_each_its_rules(run_gae: Any) -> None:
     lines = run_gae("presets").stdout.splitlines()
-    assert any(line.split() == ["prime-rl", "dr-grpo,", "max-rl"] for line in lines)
+    assert any(line.split() == ["prime-rl", "dr-grpo,", "max-rl,", "rae"] for line in lines)
     shown = " ".join(run_gae("presets", "ms-swift").stdout.split())
     assert "`rloo`: `--norm-eps 0.0001` `--scale-rewards group`" in shown
 
 
 @pytest.mark.parametrize("preset", SCORE_RULES)
 def test_rules_of_a_preset_are_settings_of_its_estimators(preset: str) -> None:
-    needed = {"group_column": "g", "baseline_column": "b", "rewards": {"r": 1.0}}
+    needed = {"group_column": "g", "baseline_column": "b", "order_column": "t", "rewards": {"r": 1.0}}
     for estimator, rule in SCORE_RULES[preset].items():
         takes = ESTIMATORS[estimator].takes
         given = {name: value for name, value in needed.items() if name in takes}

@@ -196,6 +196,15 @@ def test_rules_of_ends_speak_of_the_last_unit(tmp_path: Path, truncation: str, b
     assert_pooled(path, "long", given, pooled(tmp_path, bare, units, "sum", "first", **rules))
 
 
+def test_ends_without_a_value_take_that_of_their_turn_beside_an_open_end(tmp_path: Path) -> None:
+    """A truncated episode and one that just stops, of a turn each, whose V is that of the first token."""
+    rows = {"reward": [0.0] * 4, "value": [1.0, 10.0, 2.0, 20.0], "turn": [5, 5, 6, 6]}
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({**rows, "truncated": [False, True, False, False]}), path)
+    gaecli.compute(path, unit="turn", gamma=0.5, lam=1.0, bootstrap="current")
+    assert read_column(path, "advantage").tolist() == [-0.5, -0.5, -1.0, -1.0]
+
+
 def test_text_ids_and_turns_that_come_back_are_told_apart(tmp_path: Path) -> None:
     """user, assistant, user: three turns."""
     rows = {"reward": [[1.0, 2.0, 4.0]], "value": [[0.0, 0.0, 0.0]], "turn": [["user", "assistant", "user"]]}

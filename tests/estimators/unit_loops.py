@@ -33,9 +33,12 @@ def a_rollout(rng: np.random.Generator, *, time_major: bool, masked: bool) -> Co
     if rng.random() < 0.4:
         gap = int(rng.integers(0, count))
         inside[gap : gap + count // 4] = False
+    rewards = rng.normal(size=count)
+    if rng.random() < 0.25:
+        rewards[rng.integers(0, count)] = np.nan
     return {
         "env_id": envs,
-        "reward": rng.normal(size=count),
+        "reward": rewards,
         "value": rng.normal(size=count),
         "terminated": ended & is_terminal,
         "truncated": truncated,
@@ -49,16 +52,23 @@ def a_rollout(rng: np.random.Generator, *, time_major: bool, masked: bool) -> Co
 
 
 def trajectories(columns: Columns, by: str) -> Iterator[tuple[list[list[int]], int]]:
-    """(rows of each turn, last row) of each trajectory."""
+    """(rows of each turn, last row) of each trajectory without NaN, which is left out as a whole."""
+    for rows in _episodes(columns):
+        kept = [row for row in rows if columns["kept"][row]]
+        if not np.isnan(columns["reward"][kept]).any():
+            yield turns_of(columns, rows, by), rows[-1]
+
+
+def _episodes(columns: Columns) -> Iterator[list[int]]:
     for env in np.unique(columns["env_id"]):
         rows: list[int] = []
         for row in np.flatnonzero(columns["env_id"] == env).tolist():
             rows.append(row)
             if columns["terminated"][row] or columns["truncated"][row]:
-                yield turns_of(columns, rows, by), row
+                yield rows
                 rows = []
         if rows:
-            yield turns_of(columns, rows, by), rows[-1]
+            yield rows
 
 
 def turns_of(columns: Columns, rows: list[int], by: str) -> list[list[int]]:

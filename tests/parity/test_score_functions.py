@@ -52,6 +52,12 @@ PRIME_MAX_RL = Source(
     "d128d53f51ccfdeca0bd41b7aa1a1af4764f11c338f461c6fe06f258ec751a87",
 )
 
+PRIME_RAE = Source(
+    _PRIME,
+    "src/prime_rl/orchestrator/algo/rae.py",
+    "37bf70d6f76f2e90b2847795d982ae61c0fe313f3fe7d8d6c2a9c8350b8b3867",
+)
+
 #: Prompts of three to five responses, one without variance, one whose mean is negative, and one with two best ones.
 SIZES = {"a": 4, "b": 3, "c": 5, "d": 4, "e": 4}
 SCORES = [
@@ -68,7 +74,9 @@ TOLERANCE = {"rtol": 2e-6, "atol": 2e-6}
 def computed(folder: Path, prompts: list[str], **settings: Any) -> np.ndarray:
     """Of rows that are not in the order of their groups, and cut into blocks."""
     order = np.random.default_rng(1).permutation(len(prompts))
-    columns = {name: settings.pop(name) for name in ("reward", "right", "form", "length") if name in settings}
+    columns = {
+        name: settings.pop(name) for name in ("reward", "right", "form", "length", "came") if name in settings
+    }
     table = pa.table({"prompt": prompts, **columns}).take(order)
     path = folder / "r.parquet"
     pq.write_table(table, path, row_group_size=6)
@@ -170,6 +178,29 @@ def test_prime_rl_max_rl(tmp_path: Path) -> None:
         asyncio.run(algorithm.score_group([SimpleNamespace(reward=scores[row], row=row) for row in rows]))
     found = computed(tmp_path, prompts, reward=scores, preset="prime-rl", estimator="max-rl")
     np.testing.assert_allclose(found, [given[row] for row in range(len(scores))], **TOLERANCE)
+
+
+def test_prime_rl_rae(tmp_path: Path) -> None:
+    given: dict[int, float] = {}
+    scope = {
+        "Algorithm": object,
+        "iter_trainable_traces": lambda episodes: [(None, one) for one in episodes],
+        "assign_advantages": lambda trace, advantage: given.__setitem__(trace.row, advantage),
+    }
+    kind = cut(PRIME_RAE, "RAEAlgorithm", **scope)
+    algorithm = kind.__new__(kind)
+    algorithm.decay, algorithm.baselines = 0.95, defaultdict(float)
+    came = np.random.default_rng(2).permutation(len(SCORES))
+    traces = [
+        SimpleNamespace(reward=SCORES[row], row=row, agent=SimpleNamespace(name=PROMPTS[row]))
+        for row in np.argsort(came).tolist()
+    ]
+    for start in range(0, len(traces), 4):
+        asyncio.run(algorithm.score_group(traces[start : start + 4]))
+    found = computed(
+        tmp_path, PROMPTS, reward=SCORES, came=came, preset="prime-rl", estimator="rae", order_column="came"
+    )
+    np.testing.assert_allclose(found, [given[row] for row in range(len(SCORES))], rtol=1e-12)
 
 
 def two_rewards(num: int) -> tuple[list[float], list[float]]:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gaecli.engine_kinds import ENGINES, EngineKind
-from gaecli.engines.base import Task
+from gaecli.engines.base import EngineOptions, Task
 from gaecli.engines.threads import Threads
 from gaecli.pipeline.worker import Worker
 
@@ -89,7 +89,7 @@ class PicklingEngine:
 made: list[PicklingEngine] = []
 
 
-def make(threads: Threads, worker: Any, recipe: Callable[[], Any], options: Any) -> PicklingEngine:
+def make(threads: Threads, worker: Any, recipe: Callable[[], Any], options: EngineOptions) -> PicklingEngine:
     made.append(PicklingEngine(recipe))
     return made[-1]
 

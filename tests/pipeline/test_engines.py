@@ -229,6 +229,16 @@ CASES: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
     "several, column": (several, {"normalize_by": "task"}),
     "several, joined": (several, {"join": True, "normalize": "file", "gallery": True}),
     "several, apart": (several, {"normalize": "file"}),
+    "several, turns": (several, {"join": True, "unit": "task", "unit_value": "last", "turn_gamma": 0.9}),
+    "streams over turns": (
+        parquet,
+        {
+            "unit": "task",
+            "estimator": "n-step",
+            "n_steps": 2,
+            "stream": ["a=reward,value", "b=value,reward,cut=never"],
+        },
+    ),
     "LeRobot": (data_sets.lerobot_v2, {"normalize": "file"}),
     "Minari": (data_sets.minari, {"normalize": "all"}),
     "RLlib": (data_sets.rllib, {}),

@@ -134,6 +134,7 @@ NEEDED = {
     "group_column": "group",
     "state_column": "state",
     "baseline_column": "greedy",
+    "order_column": "episode_id",
     "rewards": {"reward": 1.0, "greedy": 0.5},
 }
 

@@ -24,7 +24,7 @@ from gaecli.results import Derivation, Explanation
 #: Those that have an equation here. All others show what goes in.
 DERIVED = (
     *("mc", "n-step", "grpo", "grpo-batch", "grpo-loo", "dr-grpo", "rloo", "max-rl", "opo", "gpg", "gdpo"),
-    *("rf++-baseline", "flash-reinforce", "passk"),
+    *("rf++-baseline", "flash-reinforce", "passk", "rae"),
     *("vtrace", "retrace", "q-lambda", "tree-backup", "upgo"),
 )
 #: What is written of them is normalised where nothing is said.

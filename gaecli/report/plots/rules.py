@@ -10,9 +10,19 @@ from gaecli.report.sweep_table import METRICS, is_reference, rule_of, shown_sett
 from gaecli.report.text import shorten
 from gaecli.results import Sweep, SweepPoint
 
-_METRICS = ("mean", "std", "explained_variance", "zero_share", "sign_agreement")
+_METRICS = (
+    "mean",
+    "std",
+    "explained_variance",
+    "zero_share",
+    "sign_agreement",
+    "positive_share",
+    "label_agreement",
+)
 #: Bars of so many settings are told apart; the table has all.
 _MOST_BARS = 24
+#: Numbers are written into cells up to so many of them in a row.
+_MOST_NUMBERS = 5
 
 
 def rules_size(sweep: Sweep) -> tuple[float, float]:
@@ -69,5 +79,5 @@ def _map(axes: Any, sweep: Sweep, name: str, num_points: int, theme: Theme) -> N
     middle = (min(known) + max(known)) / 2 if known else 0.0
     for y, row in enumerate(rows):
         for x, number in enumerate(row):
-            if number is not None and num_points <= len(_METRICS):
+            if number is not None and num_points <= _MOST_NUMBERS:
                 write_number(axes, (x, y), number, middle)

@@ -17,6 +17,9 @@ _WORDS = {
     "bias": "bias proxy: RMS of A(γ, λ) - A(γ, 1), over std of A(γ, 1)",
     "sign_agreement": "share of steps with the sign of the reference",
     "mean": "mean of A",
+    "threshold": "threshold of positive labels",
+    "positive_share": "share of positive labels",
+    "label_agreement": "share of steps with the label of the reference",
 }
 _LINES = ("explained_variance", "std", "bias", "sign_agreement")
 #: Numbers are written into cells up to so many of them in a row.

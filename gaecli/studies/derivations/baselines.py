@@ -65,12 +65,7 @@ def group_baseline(question: Question) -> Derived | None:
         equation=None if equation is None else f"A = {equation}",
         numbers={
             "s": float(question.tail.advantages[0]),
-            # Of rows; where a rollout has several of them, it counts once, which these would not say.
-            **(
-                {}
-                if settings.sample_columns
-                else {"n": group.moments.count, "mean": group.moments.mean, "std": std}
-            ),
+            **_of_group(group, settings, std),
             **({"ε": rule.eps, "ddof": rule.ddof} if has_spread(settings) else {}),
         },
         tables=_tables(group, question),
@@ -80,6 +75,16 @@ def group_baseline(question: Question) -> Derived | None:
             *([f"rows with one value of `{settings.sample_of}` count once"] if settings.sample_of else []),
         ),
     )
+
+
+def _of_group(group: _Members, settings: Settings, std: float | None) -> dict[str, float | int | None]:
+    """What the score is compared with. Of rows; where a rollout has several of them, it counts once, which these
+    would not say."""
+    if settings.uses("order_column"):
+        return {"b": group.terms[0].group.centre}
+    if settings.sample_columns:
+        return {}
+    return {"n": group.moments.count, "mean": group.moments.mean, "std": std}
 
 
 def _add(group: _Members, settled: Settled, question: Question, start: int, step: int | None) -> None:
