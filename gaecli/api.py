@@ -205,18 +205,21 @@ def verify(
         **settings: how the file is to be read, as for `compute`. `preset` and `estimator` try that one only,
             `group_column` and `n_steps` those groups and that window; `reward` (`rewards`), `sample_of` and other
             columns of scores are as for `compute`, but that weights are looked for where none is given; so is
-            what a failure costs beside `success_column`.
+            what a failure costs beside `success_column`. `unit`, `stream`, `gamma_column`, `lam_column` and λ by
+            length and of returns hold for every rule.
     """
     from gaecli.commands.verify import verify as run
     from gaecli.commands.verify import verify_inputs
     from gaecli.studies.asked import SCORE_COLUMNS
     from gaecli.studies.reading import SUCCESS_SETTINGS
+    from gaecli.studies.tested import TESTED
 
     only = {name: settings.pop(name, None) for name in ("preset", "estimator", "group_column", "n_steps")}
     named = [settings.pop(name) for name in ("reward", "rewards") if name in settings]
     only["rewards"] = named[0] if named else None
     only["score_columns"] = {name: settings.pop(name, None) for name in SCORE_COLUMNS}
     only["success"] = {name: settings.pop(name, None) for name in SUCCESS_SETTINGS}
+    only["tested"] = {name: settings.pop(name, None) for name in TESTED}
     computed, options = split_settings(settings)
     more = {"memory_bytes": options.memory_bytes, **only}
     if isinstance(source, str | Path):

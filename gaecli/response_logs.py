@@ -96,8 +96,9 @@ class ResponseLog:
             return None
         return _OWN_ADVANTAGE.format(estimator=self.estimator.replace("-", "_"))
 
-    def command(self, path: str) -> str:
-        words = ["gae", "compute", shlex.quote(path)]
+    def command(self, path: str, command: str = "gae compute", more: Sequence[str] = ()) -> str:
+        """As one would type it; `more` stands behind the path."""
+        words = [command, shlex.quote(path), *map(shlex.quote, more)]
         if self.preset != "exact":
             words += ["--preset", self.preset]
         words += ["--estimator", self.estimator]
@@ -109,11 +110,11 @@ class ResponseLog:
             words += [flag, shlex.quote(f"{name}{weight}")]
         if self.layout is not None:
             words += ["--layout", self.layout]
-        if self.new_column is not None:
+        if self.new_column is not None and command == "gae compute":
             words += ["--advantage-column", self.new_column]
         return " ".join(words)
 
-    def hint(self, path: str) -> str:
+    def hint(self, path: str, command: str = "gae compute", more: Sequence[str] = ()) -> str:
         if not self.rewards:
             return (
                 "name the column of rewards with `--reward-column`, and that of prompts with `--group-column`"
@@ -124,10 +125,35 @@ class ResponseLog:
                 "no column says which prompt a response is to; where responses to one prompt stand one after the "
                 f"other, N each, add a column with row // N and name it with `--group-column`{more}"
             )
-        words = f"`{self.command(path)}`"
+        words = f"`{self.command(path, command, more)}`"
         if len(self.rewards) > 1:
             words += ", which sums the rewards (`--reward NAME=WEIGHT` weighs one; leave out what is none)"
         return f"{words}; {self.remark}" if self.remark else words
+
+
+class ResponseLogError(UsageError):
+    """The settings are not those that a file of responses takes, which are known or guessed."""
+
+    log: ResponseLog
+    path: str
+    #: What the hint says before the command, of a guess.
+    lead: str | None = None
+
+    @classmethod
+    def of(cls, message: str, log: ResponseLog, path: str, lead: str | None = None) -> ResponseLogError:
+        error = cls(message)
+        error.log, error.path, error.lead = log, path, lead
+        error.hint = error.hint_of("gae compute")
+        return error
+
+    def hint_of(self, command: str, more: Sequence[str] = ()) -> str:
+        if self.lead is None:
+            return self.log.hint(self.path, command, more)
+        return f"{self.lead} `{self.log.command(self.path, command, more)}`"
+
+    def of_command(self, command: str, more: Sequence[str] = ()) -> UsageError:
+        """As the command tells it that was typed, with what it was told beside the file."""
+        return UsageError(self.message, hint=self.hint_of(command, more))
 
 
 def recognise(file: RolloutFile) -> ResponseLog | None:
@@ -171,7 +197,7 @@ def as_asked(error: GaeError, file: RolloutFile, settings: Settings) -> GaeError
         log = replace(log, estimator=settings.estimator)
     first, *rest = error.message.split("\n")
     lines = [f"{first}, which looks like {log.name}: {log.says}", *rest]
-    return UsageError("\n".join(lines), hint=log.hint(str(file.path)))
+    return ResponseLogError.of("\n".join(lines), log, str(file.path))
 
 
 def _with_guess(error: GaeError, file: RolloutFile, settings: Settings) -> GaeError:
@@ -179,8 +205,8 @@ def _with_guess(error: GaeError, file: RolloutFile, settings: Settings) -> GaeEr
     log = None if settings.kind.is_scored or not isinstance(error, MissingRoleError) else likely(file)
     if log is None:
         return error
-    hint = f"{error.hint}; where each row is a response to a prompt, `{log.command(str(file.path))}`"
-    return UsageError(error.message, hint=hint)
+    lead = f"{error.hint}; where each row is a response to a prompt,"
+    return ResponseLogError.of(error.message, log, str(file.path), lead)
 
 
 def _is(file: RolloutFile, kind: ResponseLogKind) -> bool:

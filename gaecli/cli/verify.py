@@ -7,7 +7,7 @@ import sys
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.options import LABEL_RULE, ROLE_COLUMNS
+from gaecli.cli.options import LABEL_RULE, OTHER_DECAYS, ROLE_COLUMNS, STREAMS, UNITS
 from gaecli.label_summary import LabelVerification
 from gaecli.results import Verification, Verifications
 
@@ -19,7 +19,7 @@ _SCORE_COLUMNS = ("sample_of", "batch_column", "length_column", "state_column", 
     f"rewards {' '.join(_SCORE_COLUMNS)}",
     f"{LABEL_RULE} advantage_column",
     "success_column only_success_reward only_failure_cost success_at",
-    ROLE_COLUMNS,
+    *(OTHER_DECAYS, STREAMS, UNITS, ROLE_COLUMNS),
     "memory files_from join document_json quiet on_nan",
 )
 def verify(
@@ -45,8 +45,12 @@ def verify(
     is held against the advantages in the file, by the rule given or by those of the libraries. Of several inputs
     each is verified by itself, and one rule has to reproduce all of them.
     """
+    from gaecli.commands.verify import verify_inputs as run
+    from gaecli.studies.tested import TESTED
+
     success = {**given.taken(["success_column", "success_at"]), "success_reward": only_success_reward}
     columns, rewards = given.taken(_SCORE_COLUMNS), given.taken(["rewards"])["rewards"]
+    tested = given.taken(TESTED)
     settings = given.settings()
     sources = given.sources("gae verify FILE…; see `gae verify --help`")
     more = {
@@ -56,11 +60,10 @@ def verify(
         "n_steps": only_n_steps,
         "rewards": rewards or None,
         "score_columns": columns,
+        "tested": tested,
         "success": {**success, "failure_cost": only_failure_cost},
         "memory_bytes": given.memory_bytes,
     }
-    from gaecli.commands.verify import verify_inputs as run
-
     found = run(sources, against, settings, column_source=against_file, **more)
     _show(found, as_json=json, quiet=quiet)
     raise typer.Exit(found.exit_code)

@@ -11,6 +11,7 @@ from gaecli.decay_settings import OPTIONAL
 from gaecli.estimators.decomposition import Decomposition, decompose
 from gaecli.pipeline.header_notes import stored_settings
 from gaecli.pipeline.reading_errors import told
+from gaecli.response_logs import ResponseLogError
 from gaecli.results import Derivation, ExplainedStep, Explanation
 from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.settings import RunOptions, Settings
@@ -57,7 +58,10 @@ def explain(
         (local,) = places.inputs.fetched([source])
         plan = only_stream(local, settings, "gae explain")
         with told(plan.paths[0]):
-            reading = read_stream(plan, settings, memory_bytes)
+            try:
+                reading = read_stream(plan, settings, memory_bytes)
+            except ResponseLogError as error:
+                raise error.of_command("gae explain", query.words) from error
             place = locate(reading.stream, query)
             tail = tail_from(reading, place, is_whole=not is_plain)
             question = Question(reading, place, tail, top, finisher(reading))

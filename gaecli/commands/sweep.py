@@ -30,6 +30,7 @@ from gaecli.pipeline.notes import merged
 from gaecli.pipeline.outcomes import success_summary
 from gaecli.pipeline.reading_errors import not_done
 from gaecli.records import dataclass
+from gaecli.response_logs import ResponseLogError
 from gaecli.results import Sweep, SweepFile, SweepPoint, SweptInput
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
@@ -255,4 +256,6 @@ def _words_of(settings: Settings) -> str | None:
 def _failed(plan: StreamPlan, error: GaeError | OSError | MemoryError) -> list[SweepFile]:
     """An error of the system comes from writing here: those of reading are told where they come up."""
     known = not_done(error, plan.paths[0], plan.paths[0])
+    if isinstance(known, ResponseLogError):
+        known = known.of_command("gae sweep")
     return [SweepFile.of(failure) for failure in Failure.of_stream(plan.paths, known)]

@@ -18,7 +18,7 @@ from gaecli.layouts.singles import as_scalars
 from gaecli.pipeline.reading_errors import not_done, told
 from gaecli.presets import find_preset
 from gaecli.records import dataclass
-from gaecli.response_logs import recognise
+from gaecli.response_logs import ResponseLogError, recognise
 from gaecli.results import Verification, Verifications
 from gaecli.setting_fields import names_of, setting_flag
 from gaecli.settings import RunOptions, Settings
@@ -29,8 +29,9 @@ from gaecli.studies.column import load_column
 from gaecli.studies.common_rule import CommonRule
 from gaecli.studies.label_cells import is_label
 from gaecli.studies.label_court import verify_labels
-from gaecli.studies.reading import check_decays_are_numbers, only_stream
+from gaecli.studies.reading import only_stream
 from gaecli.studies.success_rules import OfSuccess
+from gaecli.studies.tested import given_of
 from gaecli.studies.verdict import verdict
 from gaecli.summary import Failure
 
@@ -58,6 +59,7 @@ class ColumnQuestion:
         rewards: Mapping[str, float] | Sequence[str] | None = None,
         score_columns: Mapping[str, str | None] | None = None,
         success: Mapping[str, Any] | None = None,
+        tested: Mapping[str, Any] | None = None,
         memory_bytes: int = 1 << 30,
     ) -> ColumnQuestion:
         """Checked.
@@ -72,20 +74,28 @@ class ColumnQuestion:
             score_columns: `sample_of` and the like, of `gaecli.studies.asked.SCORE_COLUMNS`.
             success: what makes the rewards, as `compute` has it: `success_column`, `success_reward`, `failure_cost`,
                 `success_at`. All rules are tried where none is given, and the cost is taken from the column.
+            tested: units, streams, γ and λ by column and by length, as `compute` has them: settings that hold for
+                every rule, of `gaecli.studies.tested.TESTED`.
             memory_bytes: an input is held in memory as a whole; one that takes more is refused.
         """
         settings = settings or Settings()
-        check_decays_are_numbers(settings, "gae verify")
         preset = None if preset is None else find_preset(preset).name
         names = names_of(group_column if isinstance(group_column, str | None) else tuple(group_column))
         groups: GroupColumns = names[0] if len(names) == 1 else names or None
         weighed, has_weights = weighed_rewards(rewards)
         columns = {name: column for name, column in (score_columns or {}).items() if column is not None}
-        only = Only(preset, estimator_name(estimator), n_steps, groups, weighed, not has_weights, columns)
+        only = Only(
+            preset,
+            estimator_name(estimator),
+            n_steps,
+            groups,
+            weighed,
+            not has_weights,
+            columns,
+            given_of(tested or {}),
+        )
         _check(only, settings)
         of_success = _of_success(success or {}, settings)
-        if preset is not None:
-            check_decays_are_numbers(settings.replace(preset=preset), "gae verify")
         return cls(column, settings, only, of_success, memory_bytes)
 
     @property
@@ -93,6 +103,11 @@ class ColumnQuestion:
         """Of the column; labels, where their rule is given and nothing else is said."""
         is_label = self.settings.labelling is not None and self.column == "advantage"
         return self.settings.label_column if is_label else self.column
+
+    @property
+    def words(self) -> list[str]:
+        """What stands behind the file."""
+        return [] if self.column == "advantage" else ["--against", self.column]
 
     def asked(self, plan: StreamPlan, beside: Path | None = None) -> Asked:
         """Of one stream; `beside`: the file with the column, if it is another one."""
@@ -198,7 +213,10 @@ def _alone(
         return labels
     asked = question.asked(plan, beside)
     with told(plan.paths[0]):
-        return verdict(asked, question.success).verification
+        try:
+            return verdict(asked, question.success).verification
+        except ResponseLogError as error:
+            raise error.of_command("gae verify", question.words) from error
 
 
 def _each(question: ColumnQuestion, plans: Sequence[StreamPlan]) -> Verifications:
@@ -208,7 +226,10 @@ def _each(question: ColumnQuestion, plans: Sequence[StreamPlan]) -> Verification
             with told(plan.paths[0]):
                 common.add(partial(question.asked, plan), question.success)
         except (GaeError, OSError, MemoryError) as error:
-            failures += Failure.of_stream(plan.paths, not_done(error, plan.paths[0], plan.paths[0]))
+            known = not_done(error, plan.paths[0], plan.paths[0])
+            if isinstance(known, ResponseLogError):
+                known = known.of_command("gae verify", question.words)
+            failures += Failure.of_stream(plan.paths, known)
     return replace(common.result(), failures=failures, streams=describe_streams(plans))
 
 

@@ -77,7 +77,8 @@ def convention_lines(verification: Verification, canvas: Canvas) -> list[Text]:
         rows.append(("n", [Text(f"{best.n_steps:,} steps", STRONG)]))
     settings = _settings(best, canvas)
     if settings:
-        letters = [glyphs.gamma, *([glyphs.lam] if best.lam is not None else [])]
+        pairs = [(glyphs.gamma, best.gamma), (glyphs.lam, best.lam)]
+        letters = [letter for letter, number in pairs if number is not None]
         rows.append((", ".join(letters), settings))
     if best.is_affine:
         sign = "+" if best.shift >= 0 else glyphs.minus

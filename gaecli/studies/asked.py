@@ -36,6 +36,8 @@ class Only:
     are_weights_open: bool = True
     #: Of `SCORE_COLUMNS`, those that are given.
     score_columns: Mapping[str, str] = field(default_factory=dict)
+    #: Settings that hold for every rule, of `gaecli.studies.tested.TESTED`.
+    tested: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tries_presets(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,18 @@ import numpy as np
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, IndexArray, Placement, Rollouts
-from gaecli.studies.reading import SettledStream, with_lane_ends
+from gaecli.rollouts import (
+    NO_LANES,
+    Array,
+    Block,
+    BoolArray,
+    FloatArray,
+    IndexArray,
+    Placement,
+    Rollouts,
+    Units,
+)
+from gaecli.studies.reading import SettledStream, of_stream, with_lane_ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,28 +76,30 @@ def rollouts_of(reading: SettledStream) -> Rollouts:
     )
 
 
-def whole_stream(reading: SettledStream) -> Whole:
-    """The steps of a stream as its convention reads them."""
-    return _assembled(reading, as_written=False)
+def whole_stream(reading: SettledStream, number: int | None = None) -> Whole:
+    """The steps of a stream as its convention reads them; `number`: with that stream of rewards."""
+    return _assembled(reading, as_written=False, number=number)
 
 
-def _assembled(reading: SettledStream, *, as_written: bool) -> Whole:
+def _assembled(reading: SettledStream, *, as_written: bool, number: int | None = None) -> Whole:
     """Visit every block once, and put them together."""
     pieces: list[_Part] = []
     chains: dict[int, int] = {}
+    units = _UnitNumbers()
     sizes = [sum(unit.num_cells for unit in opened.units) for opened in reading.stream.files]
-    gamma = reading.stream.settings.gamma
     num_slots = num_trajectories = 0
 
     def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
         nonlocal num_slots, num_trajectories
+        settled, carry = of_stream(settled, carry, number)
         block = settled.block
         slots = block.placement.rows_of_steps(np.arange(block.num_steps, dtype=np.int64))
         if as_written:
             piece, trajectories = block, _numbered(block, carry, num_trajectories, chains)
         else:
-            piece = with_lane_ends(settled.prepared, carry, gamma)
+            piece = with_lane_ends(settled.prepared, carry)
             trajectories = _numbered(settled.prepared, carry.as_read, num_trajectories, chains)
+        piece = units.numbered(piece, carry if as_written else carry.as_read)
         rows = sum(sizes[:file]) + start + _rows_of_slots(block, slots)
         pieces.append(_Part(settled, piece, num_slots + slots, rows, trajectories))
         num_slots += block.placement.num_rows
@@ -145,29 +159,63 @@ def _joined(pieces: list[_Part], num_slots: int) -> Whole:
         dropped=column("dropped", False),
         masked=column("masked", False),
         filled=column("filled", False),
+        units=_units_of(blocks, order),
         has_values=all(block.has_values for block in blocks),
         extras={
             name: _together([block.extras[name] for block in blocks])[order] for name in blocks[0].extras
         },
     )
 
-    def flags(name: str) -> BoolArray:
+    def flags(of: Callable[[Settled], BoolArray | None]) -> BoolArray:
         parts = [
             np.ones(piece.settled.block.num_steps, np.bool_) if flags is None else flags
             for piece in pieces
-            for flags in [getattr(piece.settled, name)]
+            for flags in [of(piece.settled)]
         ]
         return _together(parts)[order]
 
     return Whole(
         block=block,
-        estimated=flags("estimated"),
-        measured=flags("measured_steps"),
+        estimated=flags(lambda settled: settled.estimated),
+        measured=flags(lambda settled: settled.entering("steps")),
         given=_together([_given(piece.settled.block) for piece in pieces])[order],
         slots=_together([piece.slots for piece in pieces])[order],
         rows=_together([piece.rows for piece in pieces])[order],
         num_slots=num_slots,
     )
+
+
+def _units_of(blocks: list[Block], order: IndexArray) -> Units | None:
+    first = blocks[0].units
+    if first is None:
+        return None
+    numbers = [block.units.numbers for block in blocks if block.units is not None]
+    return replace(first, numbers=_together(numbers)[order])
+
+
+class _UnitNumbers:
+    """Of units, counted over all pieces; one that goes on in another piece keeps its number."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        #: The last unit of each trajectory that goes on.
+        self._last: dict[int, int] = {}
+
+    def numbered(self, block: Block, carry: Carry) -> Block:
+        if block.units is None:
+            return block
+        numbers = np.where(block.units.numbers >= 0, block.units.numbers + self._count, -1)
+        self._count = int(numbers.max(initial=self._count - 1)) + 1
+        lanes = block.lanes
+        for lane in range(lanes.count):
+            start, stop = int(lanes.starts[lane]), int(lanes.stops[lane])
+            inside = start + np.flatnonzero(numbers[start:stop] >= 0)
+            head, tail = int(carry.head_chains[lane]), int(carry.tail_chains[lane])
+            if len(inside) and head in self._last and carry.units is not None and carry.units.same[lane]:
+                numbers[numbers == numbers[inside[0]]] = self._last[head]
+            if tail >= 0 and len(inside):
+                self._last[tail] = int(numbers[inside[-1]])
+        return replace(block, units=replace(block.units, numbers=numbers))
 
 
 def _nothing() -> Whole:

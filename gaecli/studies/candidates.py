@@ -12,10 +12,11 @@ import numpy as np
 from gaecli.choices import Truncation
 from gaecli.columns import find_roles
 from gaecli.decay_settings import with_decays
-from gaecli.errors import DataError, GaeError
-from gaecli.estimators.base import Beyond
+from gaecli.errors import DataError, GaeError, UsageError
+from gaecli.estimators.base import Beyond, FinalEstimates
 from gaecli.estimators.bootstrap import fill_bootstrap, needs_bootstrap
 from gaecli.estimators.gae_variants import following_values
+from gaecli.estimators.pooling import pool
 from gaecli.estimators.registry import make_estimator
 from gaecli.formats.base import RolloutFile
 from gaecli.kernels.devices import choose_device
@@ -25,11 +26,12 @@ from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
-from gaecli.studies.assembly import whole_stream
+from gaecli.studies.assembly import Whole, whole_stream
 from gaecli.studies.column import Against, Holds, check_fits
-from gaecli.studies.reading import file_settings, settled
+from gaecli.studies.reading import SettledStream, file_settings, settled
 from gaecli.studies.row_equations import ColumnEvidence, gather
 from gaecli.studies.search import Model
+from gaecli.studies.tested import has_one_scan, searched, unit_rules
 
 #: Products of four numbers have to be less than the largest of float64, in sums of millions.
 LARGEST = 1e70
@@ -68,6 +70,8 @@ class CandidateReading:
     #: [N] V(s') as far as the file gives it, whether or not the convention uses it.
     given: FloatArray
     warnings: Sequence[Any] = ()
+    #: Of other streams of rewards: the steps, and where among them each step of `block` is.
+    others: Sequence[tuple[Block, IndexArray]] = ()
 
     @property
     def is_linear(self) -> bool:
@@ -77,12 +81,20 @@ class CandidateReading:
         is_gated = settings.mask_mode == "gated" and self.block.masked is not None
         is_sum = self.holds == "advantage" or convention.returns == "sum"
         is_gae = settings.estimator == "gae" and convention.recursion == "gae"
-        return is_gae and settings.lam_alpha is None and is_sum and not is_gated
+        return is_gae and has_one_scan(settings) and is_sum and not is_gated
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """Of γ and λ (0 and 1), those that are searched for."""
+        return searched(self.candidate.settings, self.holds)
+
+    @property
+    def has_gamma(self) -> bool:
+        return 0 in self.axes
 
     @property
     def has_lam(self) -> bool:
-        settings = self.candidate.settings
-        return settings.uses("lam") and settings.lam_alpha is None
+        return 1 in self.axes
 
     @property
     def baseline(self) -> FloatArray:
@@ -99,45 +111,107 @@ class CandidateReading:
     def model(self) -> Model:
         """(γ, λ) -> the advantages of all steps; of returns, what they have beyond V."""
 
-        device = choose_device("auto", 0)
-
         def advantages(gamma: float, lam: float) -> FloatArray:
-            estimator = make_estimator(with_decays(self.candidate.settings, gamma, lam), device)
-            made, returns, _ = estimator.estimate(self.block)
-            if returns is None:
-                made, returns = estimator.outputs(self.block, made, Beyond.nothing(self.block))
+            settings = with_decays(self.candidate.settings, gamma, lam)
+            if settings.stream:
+                total = self._of_streams(settings)
+                return total if self.holds == "advantage" else total - self.baseline
+            made, returns = _estimated(self.block, settings)
             return made if self.holds == "advantage" or returns is None else returns - self.baseline
 
         return advantages
 
+    def _of_streams(self, settings: Settings) -> FloatArray:
+        """What they add up to."""
+        first, *others = settings.of_streams
+        total = settings.stream[0].weight * _estimated(self.block, first).advantages
+        for one, own, (block, places) in zip(settings.stream[1:], others, self.others, strict=True):
+            total = total + one.weight * _estimated(block, own).advantages[places]
+        return total
+
+    def largest_term(self, gamma: float) -> float:
+        """The size of what is added up at one step; of units at one of them, of streams over all of them."""
+        settings, total = self.candidate.settings, 0.0
+        blocks = [self.block, *(block for block, _ in self.others)]
+        for weight, block in zip([one.weight for one in settings.stream] or [1.0], blocks, strict=True):
+            sized = replace(block, rewards=np.abs(block.rewards))
+            sized = pool(sized, settings).block if settings.is_over_units else sized
+            size = sized.rewards + np.abs(sized.values) * (1 + gamma)
+            total += abs(weight) * float(size.max(initial=0.0))
+        return total
+
+
+def _estimated(block: Block, settings: Settings) -> FinalEstimates:
+    estimator = make_estimator(settings, choose_device("auto", 0))
+    made, returns, _ = estimator.estimate(block)
+    return (
+        FinalEstimates(made, returns)
+        if returns is not None
+        else estimator.outputs(block, made, Beyond.nothing(block))
+    )
+
 
 def candidates(
-    settings: Settings, holds: Holds, file: RolloutFile, only: str | None = None
+    settings: Settings,
+    holds: Holds,
+    file: RolloutFile,
+    only: str | None = None,
+    tested: Mapping[str, Any] | None = None,
 ) -> Iterator[Candidate]:
-    """Every preset, those of one convention as one; then the exact rules with other ideas of truncation."""
+    """Every preset, those of one convention as one; then the exact rules with other ideas of truncation.
+
+    Over units: presets that are, and the exact rules with every idea of what a unit is. `tested` are settings that
+    hold for all of them.
+    """
+    tested = tested or {}
+    if settings.is_over_units and only in (None, "exact"):
+        for rule in unit_rules(tested):
+            yield Candidate(("exact",), _settings("exact", settings, **{**tested, **rule}), rule)
+        if only is not None:
+            return
     groups: dict[tuple[object, ...], list[str]] = {}
     rules: dict[tuple[object, ...], Mapping[str, Any]] = {}
     for name, preset in PRESETS.items():
         if only is not None and name != only:
             continue
-        if preset.over_units:
-            continue  # they need a column that tells units apart
+        if (
+            only is None
+            and preset.over_units != settings.is_over_units
+            and not _finds_units(file, name, settings)
+        ):
+            continue
         for flags in _options(preset, settings):
-            made = _settings(name, settings, **flags)
+            try:
+                made = _settings(name, settings, **{**tested, **flags})
+            except UsageError:
+                if only is not None or not tested:
+                    raise
+                continue  # it has rules that these settings say nothing to
             key = (*_convention(preset, made, holds), *_columns(file, made))
             groups.setdefault(key, []).append(name)
             rules[key] = flags
     seen = set()
     # The name alone before one with a flag: where the file has no such end, the flag says nothing.
     for key, names in sorted(groups.items(), key=lambda group: bool(rules[group[0]])):
-        made = _settings(names[0], settings, **rules[key])
+        made = _settings(names[0], settings, **{**tested, **rules[key]})
         seen.add((made.preset, made.truncation))
         yield Candidate(tuple(names), made, rules[key])
-    if only is None and settings.success_column is None:
+    if only is None and settings.success_column is None and not settings.is_over_units:
         for truncation in _TRUNCATIONS:
             if ("exact", truncation) not in seen:
                 flags = {"truncation": truncation}
-                yield Candidate(("exact",), _settings("exact", settings, **flags), flags)
+                yield Candidate(("exact",), _settings("exact", settings, **{**tested, **flags}), flags)
+
+
+def _finds_units(file: RolloutFile, name: str, settings: Settings) -> bool:
+    """A preset over units knows a column of this file by its library's own name."""
+    preset = PRESETS[name]
+    if not preset.over_units or settings.stream:
+        return False
+    try:
+        return "unit" in find_roles(file, _settings(name, settings)).names
+    except GaeError:
+        return False
 
 
 def _options(preset: Preset, settings: Settings) -> list[Mapping[str, Any]]:
@@ -164,6 +238,8 @@ def _convention(preset: Preset, settings: Settings, holds: Holds) -> tuple[objec
         preset.mask_shift,
         preset.mask_reach,
         preset.masks_rewards,
+        preset.over_units,
+        (settings.unit_reward, settings.unit_value, settings.turn_gamma) if preset.over_units else None,
         (preset.returns, preset.masked_returns) if holds == "return" else None,
     )
 
@@ -219,6 +295,11 @@ def read_candidate(
             hint="the column must have one number per step, in the order of the rows",
         )
     _check_range(whole.block, against, str(plan.paths[0]))
+    if holds == "return" and candidate.settings.stream and "advantage" in candidate.settings.kind.outputs:
+        raise UsageError(
+            "returns are those of one stream of rewards, and `--stream` names several",
+            hint="drop `--stream`, and name its columns with `--reward-column` and `--value-column`",
+        )
     column = against.numbers[whole.slots]
     if holds == "return":
         column = column - whole.block.values
@@ -236,7 +317,19 @@ def read_candidate(
         whole.rows,
         whole.given,
         reading.stream.warnings,
+        _others(reading, whole),
     )
+
+
+def _others(reading: SettledStream, first: Whole) -> list[tuple[Block, IndexArray]]:
+    """Of the other streams of rewards, whose trajectories may be other ones."""
+    found = []
+    for number, settings in enumerate(reading.stream.settings.of_streams[1:], start=1):
+        other = whole_stream(reading, number)
+        order = np.argsort(other.slots)
+        places = order[np.searchsorted(other.slots[order], first.slots)]
+        found.append((fill_bootstrap(other.block, settings.bootstrap, is_whole_stream=True), places))
+    return found
 
 
 def _check_range(block: Block, against: Against, path: str) -> None:
@@ -269,6 +362,10 @@ def signature(reading: CandidateReading) -> bytes:
     settings, block = reading.candidate.settings, reading.block
     digest = hashlib.sha256(repr((settings.lam_alpha, reading.is_linear, settings.estimator)).encode())
     digest.update(settings.convention.recursion.encode())
+    if settings.is_over_units:
+        assert block.units is not None
+        rule = (settings.unit_reward, settings.unit_value, settings.turn_gamma)
+        digest.update(repr(rule).encode() + block.units.numbers.tobytes())
     for array in (block.rewards, block.values, following_values(block)):
         numbers = array.astype(np.float64)
         if block.is_step is not None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gaecli.columns import flag_of
+from gaecli.decay_settings import FAMILIES
 from gaecli.settings import Settings
 
 #: Settings that need no flag of their own here: they come first, or are of columns, or of no number.
@@ -21,7 +22,10 @@ _APART = (
     "keep_raw",
     "rewards",
     "group_column",
+    "stream",
 )
+#: Which the streams of rewards name.
+_OF_STREAMS = ("reward", "value", "next_value", "bootstrap_value")
 
 
 def flags_of(settings: Settings) -> list[str]:
@@ -30,9 +34,9 @@ def flags_of(settings: Settings) -> list[str]:
     words = [f"--preset {settings.preset}"] if settings.preset != "exact" else []
     if settings.estimator != "gae":
         words.append(f"--estimator {settings.estimator}")
-    if settings.uses("gamma"):
+    if settings.uses("gamma") and settings.gamma_column is None:
         words.append(f"--gamma {_typed(settings.gamma)}")
-    if settings.uses("lam") and settings.lam_alpha is None:
+    if settings.uses("lam") and all(getattr(settings, name) is None for name in FAMILIES["lam"]):
         words.append(f"--lam {_typed(settings.lam)}")
     words += [
         f"--{name.replace('_', '-')} {_typed(value)}"
@@ -44,6 +48,10 @@ def flags_of(settings: Settings) -> list[str]:
     columns = {
         role: name for role, name in settings.columns.items() if role != "reward" or not settings.rewards
     }
+    columns = {
+        role: name for role, name in columns.items() if settings.stream == () or role not in _OF_STREAMS
+    }
+    words += [f"--stream {shlex.quote(one.text)}" for one in settings.stream]
     words += [f"{flag_of(role)} {shlex.quote(name)}" for role, name in columns.items()]
     words += [f"--group-column {shlex.quote(name)}" for name in settings.group_columns]
     words += [f"--reward {shlex.quote(_weighed(*item))}" for item in settings.rewards.items()]

@@ -65,7 +65,7 @@ def estimator_candidates(settings: Settings, holds: Holds, only: Only) -> Iterat
                     **file_settings(settings),
                     bootstrap=settings.bootstrap,
                     normalize="none",
-                    **flags,
+                    **{**only.tested, **flags},
                 )
             except UsageError:
                 continue  # it asks for columns that nobody has named
@@ -105,7 +105,10 @@ def same_estimators(
     own = reading.model()(gamma, lam)[reading.held]
     found = []
     for name in (*_LINEAR, "mc"):
-        settings = reading.candidate.settings.replace(estimator=name)
+        try:
+            settings = reading.candidate.settings.replace(estimator=name)
+        except UsageError:
+            continue  # it has no use for what is tested
         has_roles = "value" not in settings.kind.roles or reading.block.has_values
         if (
             not has_roles

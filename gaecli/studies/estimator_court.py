@@ -29,6 +29,7 @@ from gaecli.studies.trials import (
     constant_of,
     decays_of,
     descend,
+    held_as,
     largest_bound,
     normalization,
     solve,
@@ -49,7 +50,7 @@ class EstimatorCourt:
     def verdict(self) -> Verification:
         asked, only = self._asked, self._asked.only
         if only.tries_presets:
-            for candidate in candidates(asked.settings, self._holds, asked.file, only.preset):
+            for candidate in candidates(asked.settings, self._holds, asked.file, only.preset, only.tested):
                 self._hear(candidate)
         for candidate in estimator_candidates(asked.settings, self._holds, only):
             self._hear(candidate)
@@ -126,7 +127,12 @@ class EstimatorCourt:
         trials = _ranked(self._trials.values())
         if trials and trials[0].attempt.is_reproduced:
             return trials
-        searched = [descend(self._read(candidate)) for candidate in self._waiting.values()]
+        searched: list[Trial] = []
+        for candidate in self._waiting.values():
+            known = next((trial for trial in searched if trial.attempt.is_reproduced), None)
+            # What has been found is tried on the others; nothing else has to be searched for.
+            found = self._read(candidate)
+            searched.append(descend(found) if known is None else held_as(found, known))
         return _in_order(_beyond_noise(trials), _ranked(searched))
 
 

@@ -45,6 +45,12 @@ class StepQuery:
             if number is not None and number < 0 and flag == "--row":
                 raise UsageError(f"`{flag}` is {number}; it counts from 0")
 
+    @property
+    def words(self) -> list[str]:
+        """As it was typed."""
+        given = {"--row": self.row, "--episode": self.episode, "--env": self.env, "--step": self.step}
+        return [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
+
 
 @dataclass(frozen=True)
 class Place:

@@ -10,7 +10,6 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from gaecli.decay_settings import OPTIONAL
 from gaecli.errors import UsageError
 from gaecli.estimators.base import Estimator
 from gaecli.estimators.registry import make_estimator
@@ -21,7 +20,6 @@ from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised, with_outcomes
 from gaecli.records import dataclass
 from gaecli.rollouts import Block
-from gaecli.setting_fields import setting_flag
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan, plan_streams
 
@@ -97,42 +95,25 @@ def settled(opened: OpenStream, estimator: Estimator | None = None) -> SettledSt
     return SettledStream(summarised(opened, context), context)
 
 
-def with_lane_ends(prepared: Block, carry: Carry, gamma: float) -> Block:
-    """The block with V(s') at the ends of its lanes among its next values, where they are known.
-
-    What flows into a lane that ends is γ V(s') and nothing else.
-    """
+def with_lane_ends(prepared: Block, carry: Carry) -> Block:
+    """The block with V(s') at the ends of its lanes among its next values, where they are known."""
     last = prepared.lanes.stops - 1
-    inflow = carry.as_read.inflow
-    is_known = prepared.cuts[last] & ~prepared.terminated[last] & (inflow != 0)
-    if not is_known.any() or gamma == 0:
+    values = carry.as_read.values
+    is_known = prepared.cuts[last] & ~prepared.terminated[last] & (values != 0)
+    if not is_known.any():
         return prepared
     next_values = np.full(prepared.num_steps, np.nan)
     if prepared.next_values is not None:
         next_values[:] = prepared.next_values
-    next_values[last[is_known]] = inflow[is_known] / gamma
+    next_values[last[is_known]] = values[is_known]
     return replace(prepared, next_values=next_values)
 
 
-def check_decays_are_numbers(settings: Settings, command: str) -> None:
-    """One γ and one λ, whatever the step and the length of its trajectory."""
-    for name in OPTIONAL:
-        if getattr(settings, name) is not None:
-            raise UsageError(
-                f"`{command}` knows one γ and one λ for all steps, and `{setting_flag(name)}` is given",
-                hint=f"drop `{setting_flag(name)}`; `gae compute` takes it",
-            )
-    if settings.stream:
-        raise UsageError(
-            f"`{command}` knows one kind of reward, and `--stream` names {len(settings.stream)}",
-            hint="name the columns of one with `--reward-column` and `--value-column`",
-        )
-    if settings.is_over_units:
-        who = f"preset `{settings.preset}`" if settings.convention.over_units else "`--unit`"
-        raise UsageError(
-            f"`{command}` looks at single steps, and {who} takes several for one",
-            hint=f"drop {who}; `gae compute`, `gae inspect` and `gae check` take it",
-        )
+def of_stream(settled: Settled, carry: Carry, number: int | None) -> tuple[Settled, Carry]:
+    """With one stream of rewards; None: with what all of them add up to, and the ends of the first."""
+    if number is None or not settled.streams:
+        return settled, carry
+    return list(settled.streams.values())[number], carry if number == 0 else carry.others[number - 1]
 
 
 def file_settings(settings: Settings) -> dict[str, Any]:

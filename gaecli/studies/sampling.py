@@ -12,6 +12,7 @@ from gaecli.studies.candidates import CandidateReading
 
 #: γ and λ are searched for on about so many steps; what is found is held against all of them.
 SEARCH_STEPS = 1 << 15
+_BY_LENGTH = ("lam_alpha", "lam_retain", "lam_value_alpha", "lam_value_retain")
 _PER_STEP = (
     "rewards",
     "values",
@@ -30,8 +31,11 @@ def part_of(reading: CandidateReading) -> CandidateReading:
     """The reading with about `SEARCH_STEPS` of its steps, of trajectories from all over the stream."""
     if reading.block.num_steps <= SEARCH_STEPS:
         return reading
-    # Where λ depends on the length of a trajectory, the end of one is not as it was.
-    may_cut = reading.candidate.settings.lam_alpha is None
+    settings = reading.candidate.settings
+    if settings.stream:
+        return reading  # one of them may never end
+    # Where λ depends on the length of a trajectory, or a unit may be cut in two, the end of one is not as it was.
+    may_cut = not settings.is_over_units and all(getattr(settings, name) is None for name in _BY_LENGTH)
     steps = _spread(reading.block, may_cut=may_cut)
     estimated = reading.estimated
     return replace(
@@ -62,4 +66,6 @@ def _spread(block: Block, *, may_cut: bool) -> IndexArray:
 def _taken(block: Block, steps: IndexArray) -> Block:
     columns = {name: getattr(block, name) for name in _PER_STEP}
     taken: dict[str, Any] = {name: None if cells is None else cells[steps] for name, cells in columns.items()}
-    return replace(block, **taken)
+    extras = {name: cells[steps] for name, cells in block.extras.items()}
+    units = None if block.units is None else replace(block.units, numbers=block.units.numbers[steps])
+    return replace(block, **taken, extras=extras, units=units)

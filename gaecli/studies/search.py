@@ -16,6 +16,9 @@ from gaecli.rollouts import BoolArray, FloatArray
 #: (γ, λ) -> advantages of the rows.
 Model = Callable[[float, float], FloatArray]
 
+#: What is searched for; one that the settings say is left out.
+GAMMA_AND_LAM = (0, 1)
+
 _STARTS = ((0.99, 0.95), (0.9, 0.9), (0.95, 0.5), (0.7, 0.95), (1.0, 1.0), (0.5, 0.3))
 _NUM_DESCENTS = 2
 _NUM_STEPS = 30
@@ -43,25 +46,27 @@ def search(
     starts: Sequence[tuple[float, float]],
     *,
     affine: bool,
-    has_lam: bool = True,
+    axes: Sequence[int] = GAMMA_AND_LAM,
 ) -> Found:
     """The best of several descents, then once more without the rows that fit worst."""
     everything = np.ones(len(column), np.bool_)
     seen = list(dict.fromkeys([*starts, *_STARTS]))
     seen.sort(key=lambda start: _projected(model, column, np.array(start), everything, affine).error)
-    descents = (_descend(model, column, start, everything, affine, has_lam) for start in seen[:_NUM_DESCENTS])
+    descents = (_descend(model, column, start, everything, affine, axes) for start in seen[:_NUM_DESCENTS])
     best = min(descents, key=lambda one: one.error)
     left = np.abs(best.slope * model(best.gamma, best.lam) + best.offset - column)
     keep = left <= np.quantile(left, 0.8)
-    again = _descend(model, column, (best.gamma, best.lam), keep, affine, has_lam)
+    again = _descend(model, column, (best.gamma, best.lam), keep, affine, axes)
     return again if np.count_nonzero(keep) > 4 else best
 
 
-def polish(model: Model, column: FloatArray, near: Found, *, affine: bool, has_lam: bool = True) -> Found:
+def polish(
+    model: Model, column: FloatArray, near: Found, *, affine: bool, axes: Sequence[int] = GAMMA_AND_LAM
+) -> Found:
     """What a search on a part of the rows has found, with the say of all of them that agree with it."""
     left = np.abs(near.slope * model(near.gamma, near.lam) + near.offset - column)
     keep = left <= np.quantile(left, 0.8)
-    return _descend(model, column, (near.gamma, near.lam), keep, affine, has_lam, _NUM_LAST_STEPS)
+    return _descend(model, column, (near.gamma, near.lam), keep, affine, axes, _NUM_LAST_STEPS)
 
 
 def _descend(
@@ -70,7 +75,7 @@ def _descend(
     start: tuple[float, float],
     rows: BoolArray,
     affine: bool,
-    has_lam: bool,
+    axes: Sequence[int],
     num_steps: int = _NUM_STEPS,
 ) -> Found:
     """Levenberg-Marquardt in (γ, λ), kept within [0, 1]."""
@@ -78,12 +83,13 @@ def _descend(
     damping = 1e-3
     best = _projected(model, column, point, rows, affine)
     equations = None
-    for _ in range(num_steps):
+    for _ in range(num_steps if axes else 0):
         if equations is None:
-            equations = _normal_equations(model, column, best, rows, affine, has_lam)
+            equations = _normal_equations(model, column, best, rows, affine, axes)
         normal, right = equations
         step = np.linalg.lstsq(normal + damping * np.diag(np.diag(normal) + 1e-30), right, rcond=None)[0]
-        moved = np.clip(point + np.append(step, np.zeros(2 - len(step))), 0.0, 1.0)
+        moved = point.copy()
+        moved[list(axes)] = np.clip(moved[list(axes)] + step, 0.0, 1.0)
         new = _projected(model, column, moved, rows, affine)
         if new.error < best.error:
             is_done = new.error > best.error * (1 - _LEAST_GAIN)
@@ -98,12 +104,12 @@ def _descend(
 
 
 def _normal_equations(
-    model: Model, column: FloatArray, best: Found, rows: BoolArray, affine: bool, has_lam: bool
+    model: Model, column: FloatArray, best: Found, rows: BoolArray, affine: bool, axes: Sequence[int]
 ) -> tuple[FloatArray, FloatArray]:
     """(JᵀJ, Jᵀ of what is left) where a descent stands; a step that is refused leaves it there."""
     point = np.array((best.gamma, best.lam))
     here = model(*point)[rows]
-    slopes = np.stack([_by(model, point, axis)[rows] for axis in range(2 if has_lam else 1)], axis=1)
+    slopes = np.stack([_by(model, point, axis)[rows] for axis in axes], axis=1)
     slopes = best.slope * slopes
     if affine:  # what the map can take up is no direction to go
         base = np.stack([here, np.ones(len(here))], axis=1)

@@ -20,7 +20,7 @@ from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray, Units
 from gaecli.settings import Settings
 from gaecli.studies.final_numbers import grouping_of
 from gaecli.studies.locate import Place
-from gaecli.studies.reading import SettledStream
+from gaecli.studies.reading import SettledStream, of_stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,10 +186,8 @@ def tail_from(
 
 def _of_stream(settled: Settled, carry: Carry, number: int | None) -> tuple[Settled, Carry]:
     """The carry is that of the block as its convention reads it."""
-    if number is None or not settled.streams:
-        return settled, carry.as_read
-    of_streams = list(settled.streams.values())
-    return of_streams[number], (carry if number == 0 else carry.others[number - 1]).as_read
+    settled, carry = of_stream(settled, carry, number)
+    return settled, carry.as_read
 
 
 def _tail(before: _TailPieces, begun: _FoundStep) -> Tail:

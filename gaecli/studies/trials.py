@@ -227,9 +227,7 @@ def _sizes(off: FloatArray) -> tuple[float | None, float | None]:
 
 def _bound(reading: CandidateReading, gamma: float, lam: float, slope: float, offset: float) -> float:
     """What the rounding of single steps can add up to along a sum."""
-    size = np.abs(reading.block.rewards) + np.abs(reading.block.values) * (1 + gamma)
-    horizon = min(1 / max(1 - gamma * lam, 1e-3), len(size))
-    largest = float(size.max(initial=0.0)) * horizon
+    largest = reading.largest_term(gamma) * min(1 / max(1 - gamma * lam, 1e-3), reading.block.num_steps)
     return ROUNDINGS * reading.evidence.rounding * (abs(slope) * largest + abs(offset))
 
 
@@ -250,6 +248,15 @@ def descend(reading: CandidateReading) -> Trial:
     return min(trials, key=lambda trial: trial.rank)
 
 
+def held_as(reading: CandidateReading, known: Trial) -> Trial:
+    """With the γ, λ and whitening that another candidate has; a window of its own is looked for all the same."""
+    if reading.candidate.finds_window:
+        return descend(reading)
+    attempt = known.attempt
+    gamma, lam = decays_of(attempt, known.candidate)
+    return _held_against(reading, gamma, lam, 1 / attempt.scale, -attempt.shift / attempt.scale)
+
+
 def _searched(reading: CandidateReading, affine: bool) -> Trial | None:
     """None for a map that leaves nothing of the column."""
     settings = reading.candidate.settings
@@ -258,7 +265,7 @@ def _searched(reading: CandidateReading, affine: bool) -> Trial | None:
         reading.column[reading.held],
         [(settings.gamma, settings.lam)],
         affine=affine,
-        has_lam=reading.has_lam,
+        axes=reading.axes,
     )
     slope = found.slope if found.slope > 0 else 1.0
     if affine and not _is_seen(reading, found.gamma, found.lam, slope, found.offset):
@@ -280,7 +287,7 @@ def _of_all_rows(reading: CandidateReading, found: Trial, affine: bool) -> Trial
         reading.column[reading.held],
         Found(gamma, lam, slope, offset, error),
         affine=affine,
-        has_lam=reading.has_lam,
+        axes=reading.axes,
     )
     closer = _as_written(reading, near.gamma, near.lam, near.slope if near.slope > 0 else 1.0, near.offset)
     return min(trial, closer, key=lambda one: one.rank)
@@ -322,8 +329,8 @@ def _held_against(reading: CandidateReading, gamma: float, lam: float, slope: fl
     attempt = Attempt(
         presets=candidate.presets,
         flags=candidate.flags,
-        gamma=gamma,
-        lam=lam if candidate.settings.uses("lam") else None,
+        gamma=gamma if reading.has_gamma else None,
+        lam=lam if reading.has_lam or candidate.settings.lam_alpha is not None else None,
         scale=1 / slope,
         shift=-offset / slope,
         num_rows=len(off) + len(reading.missing),

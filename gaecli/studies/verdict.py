@@ -57,6 +57,8 @@ def _hearings(asked: Asked) -> Iterator[_Hearing]:
             yield partial(_of_steps, asked, one)
     if "advantage" not in holds or (only.estimator is not None and not only.is_scored):
         return
+    if only.tested or asked.settings.is_over_units:
+        return  # which say nothing to scores
     baselines = BaselineCourt(asked)
     if baselines.groups or not _has_values(asked):
         yield baselines.verdict

@@ -361,3 +361,20 @@ def test_what_torch_saved_is_a_pickle_and_the_refusal_says_how_to_read_it(tmp_pa
 def test_settings_of_a_log_are_those_of_its_command(logs: Path) -> None:
     (info,) = inspect([logs / "trl_completions_00003.parquet"], Settings()).infos
     assert shlex.split(info.log.command or "") == ["gae", *command_in(info.hint)]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [("explain", ["--row", "1"]), ("sweep", []), ("verify", ["--estimator", "td0"])],
+)
+def test_the_hint_names_the_command_that_was_typed(
+    run_gae: Callable[..., Any], logs: Path, command: str, more: list[str]
+) -> None:
+    path = logs / "trl_completions_00003.parquet"
+    refused = run_gae(command, path, *more)
+    assert refused.returncode == 2
+    (hint,) = re.findall(r"`gae ([^`]*)`, which", refused.stderr)
+    words = shlex.split(hint)
+    assert words[:1] == [command]
+    assert "--advantage-column" not in words
+    assert run_gae(*words).returncode == 0

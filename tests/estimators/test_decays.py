@@ -227,13 +227,6 @@ def test_what_would_say_nothing_or_two_things_is_refused(given: dict[str, object
         Settings.from_preset(str(given.pop("preset", "exact")), **given)
 
 
-def test_a_study_of_one_gamma_and_lambda_says_so(tmp_path: Path) -> None:
-    path = write(tmp_path, "long", ".parquet", arrays_of(rollout(), "long", **decays(rollout())))
-    for name, given in (("lam-value", {"lam_value": 0.5}), ("gamma-column", {"gamma_column": "discount"})):
-        with pytest.raises(gaecli.UsageError, match=f"`--{name}` is given"):
-            gaecli.verify(path, **given)
-
-
 def test_a_discount_named_as_gamma_is_no_flag(tmp_path: Path) -> None:
     """Which would be refused, for it changes by the step."""
     given = rollout()

@@ -274,12 +274,6 @@ def test_every_estimator_of_steps_adds_them_up(tmp_path: Path, estimator: str, u
     assert "weight -0.5" in pages.file.getvalue()
 
 
-def test_a_study_of_one_reward_says_so(tmp_path: Path) -> None:
-    path = write(tmp_path, "long", ".parquet", arrays_of("long", rollout()))
-    with pytest.raises(gaecli.UsageError, match="one kind of reward"):
-        gaecli.verify(path, stream=STREAMS)
-
-
 def test_a_stream_that_never_ends_goes_on_over_ids_of_episodes(tmp_path: Path) -> None:
     """The rows of two environments take turns, and each has its own number of the episode."""
     given = rollout()

@@ -148,8 +148,6 @@ def test_without_turns_it_says_what_to_pass(tmp_path, preset):
         gaecli.compute(path, preset=preset)
     assert "computes over turns" in str(refused.value)
     assert "--unit" in str(refused.value.hint)
-    with pytest.raises(gaecli.UsageError, match="several for one"):
-        gaecli.verify(path, preset=preset)
 
 
 def test_under_its_own_name_a_column_of_two_turns_is_one_of_ids(tmp_path):
