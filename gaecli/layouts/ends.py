@@ -10,6 +10,8 @@ from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column
 from gaecli.layouts.agreement import check_agreement
+from gaecli.layouts.arrange import Arrangement
+from gaecli.layouts.behind import Behind, final_flags
 from gaecli.layouts.cells import Cells, level_of
 from gaecli.layouts.flag_columns import FLAGS, FlagColumns
 from gaecli.records import dataclass
@@ -56,6 +58,44 @@ def inverted_of(columns: Mapping[str, Column], names: FlagColumns) -> InvertedFa
             rounding = float(np.finfo(values.dtype).eps) if is_number else 0.0
             return InvertedFacts(level, rounding, bool((values == 0).any()))
     return None
+
+
+def ends_in_lanes(
+    flags: Flags, names: FlagColumns, roles: Roles, behind: Behind, arrangement: Arrangement, cells: Cells
+) -> tuple[BoolArray, BoolArray, BoolArray | None]:
+    """(terminated, truncated, starts) in lane order. A start flag ends the step before it."""
+    num_steps = arrangement.placement.num_rows
+    moved = flags.moved(arrangement.in_lane_order)
+    last = behind.steps(arrangement.in_lane_order, num_steps)
+    final = final_flags(behind, roles, last, cells)
+    starts = told = None
+    if names.done_at == "start":
+        told = np.zeros(num_steps, np.bool_)
+        told[:-1] = True if arrangement.adjacent is None else arrangement.adjacent
+        starts = moved["done"]
+        for role in ("done", "not_done"):
+            moved[role] = _ends_of_starts(moved[role], told)
+    if final is not None and (told is not None or not names.any):
+        moved["done"] = np.zeros(num_steps, np.bool_) if moved["done"] is None else moved["done"]
+        for done in (moved["done"], moved["not_done"]):
+            if done is not None:
+                done[last] = final
+        if told is not None:
+            told[last] = True
+    terminated, truncated = split_ends(moved, num_steps, names, cells, told)
+    if final is not None:
+        name = roles.names["final_done"]
+        check_final(name, final, (terminated | truncated)[last], last, names, cells)
+    return terminated, truncated, starts
+
+
+def _ends_of_starts(starts: BoolArray | None, told: BoolArray) -> BoolArray | None:
+    """A flag that begins an episode ends the step before it. `told`: steps that another one follows."""
+    if starts is None:
+        return None
+    ends = np.zeros_like(starts)
+    ends[:-1] = starts[1:]
+    return ends & told
 
 
 def split_ends(

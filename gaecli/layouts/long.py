@@ -14,16 +14,15 @@ from gaecli.layout_kinds import LAYOUTS
 from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.arrange import Arrangement, arrange, arrange_by_key, arrange_by_step
 from gaecli.layouts.array_columns import ArrayColumns, ArrayTable
-from gaecli.layouts.behind import Behind, check_behind, final_flags, values_behind
+from gaecli.layouts.behind import check_behind, values_behind
 from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import (
     Flags,
-    check_final,
     check_starts,
+    ends_in_lanes,
     inverted_of,
     read_flags,
-    split_ends,
 )
 from gaecli.layouts.evidence.ids import IdTrace, suspects, traces
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
@@ -33,6 +32,7 @@ from gaecli.layouts.flag_columns import flag_columns
 from gaecli.layouts.frames import Frame
 from gaecli.layouts.keys import codes, first_duplicate
 from gaecli.layouts.lanes import cuts_of, lanes_of, undecided_values
+from gaecli.layouts.long_rows import LongRows, LongTrajectories, NextValues
 from gaecli.layouts.masks import MaskRule, masked_rows
 from gaecli.layouts.next_values import given_values, merge_next_values, values_beyond
 from gaecli.layouts.padding import Padding, used_cells
@@ -40,16 +40,14 @@ from gaecli.layouts.rewards import RewardRule
 from gaecli.layouts.row_order import NeedsKeys, NeedsWholeStream, RowOrder
 from gaecli.layouts.steps import (
     Steps,
-    are_unique,
     check_order,
     check_sortable,
-    falls,
     leading,
     read_steps,
-    steps_of,
     stride_of,
+    true_order,
 )
-from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, IndexArray, Labels
+from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, IndexArray, Labels
 from gaecli.settings import Settings
 
 
@@ -137,27 +135,51 @@ class LongLayout:
         return mask, mask if self._mask_rule.mode == "zero" else None
 
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
-        names = self.roles.names
         table = self._table(start, columns)
-        columns, behind = table.columns, table.behind
-        num_steps = len(columns[names["reward"]].values)
-        locate, stops = self._locate(start, table), self._stops(table)
-        cells = Cells(self._path, locate, self._drops, self._flags.inverted, stops)
+        columns, locate = table.columns, self._locate(start, table)
+        cells = Cells(self._path, locate, self._drops, self._flags.inverted, self._stops(table))
         self._check_alternates(table, cells)
         mask, kept = self._mask(table, cells)
+        rows = self._rows(columns, cells, kept)
+        found = self._trajectories(table, rows, cells)
+        values = self._next_values(table, found)
+        extras = self._read_extras(columns, cells, rows.used)
+        dropped = self._dropped([*rows.bad, extras.bad], values.bad, found.arrangement, found.cuts)
+        step_ends, stride = self._check_steps(rows.steps, found.inside, found.arrangement, found.cells)
+        block = self._steps(columns, rows, found, values, extras, dropped, step_ends)
         rewarded = mask if self._mask_rule.drops_rewards else kept
+        block = replace(
+            block, facts=self._facts(start, columns, rows, found, block.rewards, stride, rewarded)
+        )
+        if (unit := self.roles.get("unit")) is not None:
+            from gaecli.layouts.units import masked_outside, with_units
+
+            in_lanes, shift = found.arrangement.in_lane_order, self._mask_rule.shift
+            block = with_units(block, columns[unit], self.roles, self._unit_is, cells, in_lanes, shift=shift)
+        if mask is not None:
+            block = self._masked(block, mask, kept, table)
+        return block if unit is None else masked_outside(block)
+
+    def _rows(self, columns: Mapping[str, Column], cells: Cells, kept: BoolArray | None) -> LongRows:
+        names = self.roles.names
+        num_steps = len(columns[names["reward"]].values)
         used = used_cells(columns, self.roles, cells, kept)
-        read = self._rewards.read(columns, names["reward"], cells, used)
-        rewards, bad = read.numbers, read.bad
+        rewards = self._rewards.read(columns, names["reward"], cells, used)
         values, bad_values = cells.values(columns, names.get("value"), num_steps, used)
         own = read_own_roles(columns, self.roles, self._kind, cells, used)
         flags = read_flags(columns, self._flags, cells)
         steps = read_steps(columns, self.roles, cells)
-        arrangement = self._arrange(table, num_steps, steps, flags)
+        bad = [rewards.bad, bad_values, own.bad, flags.bad]
+        return LongRows(num_steps, used, rewards, values, own, flags, steps, bad)
+
+    def _trajectories(self, table: ArrayTable, rows: LongRows, cells: Cells) -> LongTrajectories:
+        columns, behind, num_steps = table.columns, table.behind, rows.num_steps
+        arrangement = self._arrange(table, num_steps, rows.steps, rows.flags)
         in_lanes = arrangement.in_lane_order
         lane_cells = replace(cells, locate=lambda step: cells.locate(arrangement.row(step)))
-
-        terminated, truncated, starts = self._ends(flags, behind, arrangement, num_steps, lane_cells)
+        terminated, truncated, starts = ends_in_lanes(
+            rows.flags, self._flags, self.roles, behind, arrangement, lane_cells
+        )
         same = arrangement.same_trajectory(num_steps)
         padding = Padding.read(columns, self.roles, cells, in_lanes, same, behind)
         if padding is not None:
@@ -170,61 +192,82 @@ class LongLayout:
         check_behind(behind, self.roles, last, arrangement, lane_cells)
         is_other = table.changes_behind([self.roles.get("env"), *self._ids])
         cuts[last[is_other]] = True
-        rewards, values = in_lanes(rewards), in_lanes(values)
+        return LongTrajectories(
+            arrangement, lane_cells, terminated, truncated, starts, padding, same, cuts, last, is_other
+        )
 
-        given = given_values(columns, self.roles, in_lanes, padding, lane_cells)
-        given += values_behind(behind, self.roles, last, is_other, num_steps, lane_cells)
-        at_end = cuts.copy()
+    def _next_values(self, table: ArrayTable, found: LongTrajectories) -> NextValues:
+        arrangement, cells, last = found.arrangement, found.cells, found.last
+        num_steps = len(found.cuts)
+        given = given_values(
+            table.columns, self.roles, arrangement.in_lane_order, found.padding, cells
+        ) + values_behind(table.behind, self.roles, last, found.is_other, num_steps, cells)
+        at_end = found.cuts.copy()
         at_end[last] = True
-        next_values, bad_next = merge_next_values(given, terminated, at_end, lane_cells)
-        extras = self._read_extras(columns, cells, used)
-        bad_cells = [bad, bad_values, own.bad, flags.bad, extras.bad]
-        dropped = self._dropped(bad_cells, bad_next, arrangement, cuts)
+        numbers, bad = merge_next_values(given, found.terminated, at_end, cells)
+        return NextValues(numbers, bad, values_beyond(given, arrangement.stops - 1))
+
+    def _steps(
+        self,
+        columns: Mapping[str, Column],
+        rows: LongRows,
+        found: LongTrajectories,
+        values_after: NextValues,
+        extras: ExtraCells,
+        dropped: BoolArray | None,
+        step_ends: tuple[Array, Array] | None,
+    ) -> Block:
+        arrangement, padding, starts = found.arrangement, found.padding, found.starts
+        in_lanes = arrangement.in_lane_order
+        rewards, values = in_lanes(rows.rewards.numbers), in_lanes(rows.values)
+        next_values, undecided = values_after.numbers, None
         if dropped is not None:
             rewards, values = _zeroed(rewards, dropped), _zeroed(values, dropped)
             next_values = None if next_values is None else _zeroed(next_values, dropped)
-        undecided = None
-        if self.keeps_lanes and (starts is not None or padding is not None):
-            next_values, undecided = undecided_values(next_values, cuts, arrangement)
-        first_and_last, stride = self._check_steps(steps, same & ~ended[:-1], arrangement, lane_cells)
-        is_step = None if padding is None else ~padding.rows
-        done = None if flags.done is None or self._is_of_states(self._flags.done) else in_lanes(flags.done)
-        ends = Ends(ended, done, same, is_step)
-        beyond = values_beyond(given, arrangement.stops - 1)
-        block = Block(
+        lanes = NO_LANES
+        if self.keeps_lanes:
+            if starts is not None or padding is not None:
+                next_values, undecided = undecided_values(next_values, found.cuts, arrangement)
+            lanes = lanes_of(arrangement, starts, padding, step_ends, values_after.beyond, undecided)
+        return Block(
             rewards=rewards,
             values=values,
-            terminated=terminated,
-            truncated=truncated,
-            cuts=cuts,
+            terminated=found.terminated,
+            truncated=found.truncated,
+            cuts=found.cuts,
             next_values=next_values,
-            lanes=lanes_of(arrangement, starts, padding, first_and_last, beyond, undecided)
-            if self.keeps_lanes
-            else NO_LANES,
+            lanes=lanes,
             placement=arrangement.placement,
-            is_step=is_step,
+            is_step=found.is_step,
             dropped=dropped,
             stream_ends=None if arrangement.adjacent is None else np.flatnonzero(~arrangement.adjacent),
             labels=self._labels_of(columns, in_lanes),
-            missing_rewards=read.moved(in_lanes),
-            has_values="value" in names,
-            extras=zeroed({**extras.moved(in_lanes), **own.moved(in_lanes)}, dropped),
-            facts=replace(
-                facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
-                lost=lost_rewards(
-                    rewards, None if rewarded is None else in_lanes(rewarded), padding, lane_cells.locate
-                ),
-                suspects=self._traces(start, columns, arrangement, same & ~ended[:-1]),
-            ),
+            missing_rewards=rows.rewards.moved(in_lanes),
+            has_values="value" in self.roles.names,
+            extras=zeroed({**extras.moved(in_lanes), **rows.own.moved(in_lanes)}, dropped),
         )
-        if (unit := self.roles.get("unit")) is not None:
-            from gaecli.layouts.units import masked_outside, with_units
 
-            shift = self._mask_rule.shift
-            block = with_units(block, columns[unit], self.roles, self._unit_is, cells, in_lanes, shift=shift)
-        if mask is not None:
-            block = self._masked(block, mask, kept, table)
-        return block if unit is None else masked_outside(block)
+    def _facts(
+        self,
+        start: int,
+        columns: Mapping[str, Column],
+        rows: LongRows,
+        found: LongTrajectories,
+        rewards: Array,
+        stride: int | None,
+        rewarded: BoolArray | None,
+    ) -> BlockFacts:
+        """`rewards`: [N] of the steps; `rewarded`: the rows whose reward counts. None: of all."""
+        arrangement, flag = found.arrangement, rows.flags.done
+        in_lanes = arrangement.in_lane_order
+        done = None if flag is None or self._is_of_states(self._flags.done) else in_lanes(flag)
+        ends = Ends(found.ended, done, found.same, found.is_step)
+        counted = None if rewarded is None else in_lanes(rewarded)
+        return replace(
+            facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
+            lost=lost_rewards(rewards, counted, found.padding, found.cells.locate),
+            suspects=self._traces(start, columns, arrangement, found.inside),
+        )
 
     def _read_extras(self, columns: Mapping[str, Column], cells: Cells, used: BoolArray | None) -> ExtraCells:
         if self._mask_rule.keeps_time:
@@ -293,7 +336,7 @@ class LongLayout:
             if not self._taking.is_whole:
                 raise NeedsKeys
             arrangement = arrange_by_key(env, ids, num_rows)
-        found = self._true_order(columns, steps, flags, arrangement)
+        found = true_order(columns, steps, flags, arrangement, self.roles, self._clock)
         if found is None:
             return arrangement
         if not self._taking.is_whole:
@@ -302,44 +345,6 @@ class LongLayout:
         keys = codes([*([env] if env is not None else []), *ids], num_rows)
         check_sortable(order, keys, name, self._path)
         return replace(arrange_by_step(env, ids, order.numbers, num_rows), clock_falls=fallen)
-
-    def _true_order(
-        self,
-        columns: Mapping[str, Column],
-        steps: Mapping[str, Steps],
-        flags: Flags,
-        arrangement: Arrangement,
-    ) -> tuple[str, Steps, Sequence[int]] | None:
-        """Where rows of a trajectory are out of order: the column that tells, and the rows where the clock does."""
-        num_rows = arrangement.placement.num_rows
-        same = arrangement.same_trajectory(num_rows)
-        moved = {name: column.moved(arrangement.in_lane_order) for name, column in steps.items()}
-        name = leading(moved, same, self.roles)
-        if name is not None:
-            is_unordered = self._is_unordered(moved[name].numbers, flags, arrangement)
-            return (name, steps[name], ()) if is_unordered else None
-        if self._clock is None or columns[self._clock].is_null is not None:
-            return None
-        times = steps_of(columns[self._clock])
-        if times is None:
-            return None
-        fallen = np.flatnonzero(falls(arrangement.in_lane_order(times.numbers), same)) + 1
-        rows = arrangement.placement.rows_of_steps(fallen).tolist()
-        return (self._clock, replace(times, counts=False), rows) if rows else None
-
-    def _is_unordered(self, steps: Array, flags: Flags, arrangement: Arrangement) -> bool:
-        """Rows of a trajectory are out of order, and the steps tell which order it was."""
-        same = arrangement.same_trajectory(len(steps))
-        if not falls(steps, same).any():
-            return False
-        if arrangement.id_columns:
-            return True
-        # Without ids, a step that falls may be a reset: after an end it is one.
-        for flag in (flags.terminated, flags.truncated, flags.done):
-            if flag is not None:
-                same = same & ~arrangement.in_lane_order(flag)[:-1]
-        lanes = np.searchsorted(arrangement.starts, np.arange(len(steps)), side="right")
-        return bool(falls(steps, same).any()) and are_unique(steps, codes([Column(lanes)], len(steps)))
 
     def _check_steps(
         self, steps: Mapping[str, Steps], same: BoolArray, arrangement: Arrangement, cells: Cells
@@ -355,33 +360,6 @@ class LongLayout:
         if not moved[found].counts:
             numbers = numbers.astype(np.float64)
         return (numbers[arrangement.starts], numbers[arrangement.stops - 1]), stride
-
-    def _ends(
-        self, flags: Flags, behind: Behind, arrangement: Arrangement, num_steps: int, cells: Cells
-    ) -> tuple[BoolArray, BoolArray, BoolArray | None]:
-        """(terminated, truncated, starts) in lane order. A start flag ends the step before it."""
-        moved = flags.moved(arrangement.in_lane_order)
-        last = behind.steps(arrangement.in_lane_order, num_steps)
-        final = final_flags(behind, self.roles, last, cells)
-        starts = told = None
-        if self._flags.done_at == "start":
-            told = np.zeros(num_steps, np.bool_)
-            told[:-1] = True if arrangement.adjacent is None else arrangement.adjacent
-            starts = moved["done"]
-            for role in ("done", "not_done"):
-                moved[role] = _ends_of_starts(moved[role], told)
-        if final is not None and (told is not None or not self._flags.any):
-            moved["done"] = np.zeros(num_steps, np.bool_) if moved["done"] is None else moved["done"]
-            for done in (moved["done"], moved["not_done"]):
-                if done is not None:
-                    done[last] = final
-            if told is not None:
-                told[last] = True
-        terminated, truncated = split_ends(moved, num_steps, self._flags, cells, told)
-        if final is not None:
-            name = self.roles.names["final_done"]
-            check_final(name, final, (terminated | truncated)[last], last, self._flags, cells)
-        return terminated, truncated, starts
 
     def _check_starts(
         self, columns: Mapping[str, Column], ended: BoolArray, arrangement: Arrangement, cells: Cells
@@ -407,15 +385,6 @@ class LongLayout:
         if bad_steps is not None:
             bad.append(bad_steps)
         return spread_to_trajectories(bad, cuts, arrangement.stops)
-
-
-def _ends_of_starts(starts: BoolArray | None, told: BoolArray) -> BoolArray | None:
-    """A flag that begins an episode ends the step before it. `told`: steps that another one follows."""
-    if starts is None:
-        return None
-    ends = np.zeros_like(starts)
-    ends[:-1] = starts[1:]
-    return ends & told
 
 
 def _zeroed(numbers: Array, where: BoolArray) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import numpy as np
 from gaecli.columns import Roles
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column
+from gaecli.layouts.arrange import Arrangement
 from gaecli.layouts.cells import Cells, Locate
+from gaecli.layouts.ends import Flags
+from gaecli.layouts.keys import codes
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, IndexArray
 
@@ -158,6 +162,47 @@ def are_unique(steps: Array, keys: Array) -> bool:
     order = np.lexsort((steps, keys))
     doubled = (np.diff(steps[order]) == 0) & (keys[order][1:] == keys[order][:-1])
     return not bool(doubled.any())
+
+
+def true_order(
+    columns: Mapping[str, Column],
+    steps: Mapping[str, Steps],
+    flags: Flags,
+    arrangement: Arrangement,
+    roles: Roles,
+    clock: str | None,
+) -> tuple[str, Steps, Sequence[int]] | None:
+    """Where rows of a trajectory are out of order: the column that tells, and the rows where the clock does."""
+    num_rows = arrangement.placement.num_rows
+    same = arrangement.same_trajectory(num_rows)
+    moved = {name: column.moved(arrangement.in_lane_order) for name, column in steps.items()}
+    name = leading(moved, same, roles)
+    if name is not None:
+        is_unordered = _is_unordered(moved[name].numbers, flags, arrangement)
+        return (name, steps[name], ()) if is_unordered else None
+    if clock is None or columns[clock].is_null is not None:
+        return None
+    times = steps_of(columns[clock])
+    if times is None:
+        return None
+    fallen = np.flatnonzero(falls(arrangement.in_lane_order(times.numbers), same)) + 1
+    rows = arrangement.placement.rows_of_steps(fallen).tolist()
+    return (clock, replace(times, counts=False), rows) if rows else None
+
+
+def _is_unordered(steps: Array, flags: Flags, arrangement: Arrangement) -> bool:
+    """Rows of a trajectory are out of order, and the steps tell which order it was."""
+    same = arrangement.same_trajectory(len(steps))
+    if not falls(steps, same).any():
+        return False
+    if arrangement.id_columns:
+        return True
+    # Without ids, a step that falls may be a reset: after an end it is one.
+    for flag in (flags.terminated, flags.truncated, flags.done):
+        if flag is not None:
+            same = same & ~arrangement.in_lane_order(flag)[:-1]
+    lanes = np.searchsorted(arrangement.starts, np.arange(len(steps)), side="right")
+    return bool(falls(steps, same).any()) and are_unique(steps, codes([Column(lanes)], len(steps)))
 
 
 def stride_of(steps: Steps, same: BoolArray, name: str, path: Path, locate: Locate) -> int | None:
