@@ -112,6 +112,12 @@ def check(settings: SettingFields) -> None:
     names = settings.group_columns
     if len(set(names)) < len(names) or "" in names:
         raise UsageError("`--group-column` names a column twice, or none", hint="name each column once")
+    both = [name for name in settings.order_columns if name in names]
+    if both:
+        raise UsageError(
+            f"`--order-column {both[0]}` is a column of the groups, in each of which it says one thing",
+            hint="`--order-column` names numbers that grow with time",
+        )
     if settings.sample_of in names:
         raise UsageError(
             f"`--sample-of {settings.sample_of}` is a column of the groups, so that each group would be one rollout",

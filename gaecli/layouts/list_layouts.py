@@ -6,8 +6,6 @@ from gaecli.columns import Roles
 from gaecli.formats.base import RolloutFile
 from gaecli.layouts.base import Layout
 from gaecli.layouts.demands import check_wanted, refuse_prompt_mask
-from gaecli.layouts.keyed_lists import KeyedListsLayout, keys_in_lists
-from gaecli.layouts.nested import NestedLayout
 from gaecli.layouts.row_order import RowOrder
 from gaecli.layouts.tokens import token_column
 from gaecli.settings import Settings
@@ -18,11 +16,14 @@ def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrd
     reward = file.find(roles.names["reward"])
     assert reward is not None
     tokens = token_column(file, roles, settings)
+    if tokens is None and not reward.is_list:
+        return None
+    from gaecli.layouts.keyed_lists import KeyedListsLayout, keys_in_lists
+    from gaecli.layouts.nested import NestedLayout
+
     if tokens is not None:
         refuse_prompt_mask(file, roles)
         return NestedLayout(file, roles, settings, tokens)
-    if not reward.is_list:
-        return None
     check_wanted(settings.layout, ("nested",), file, "its reward column holds lists, one trajectory per row")
     refuse_prompt_mask(file, roles)
     keyed = keys_in_lists(file, roles)

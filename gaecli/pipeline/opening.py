@@ -304,7 +304,12 @@ def _check_label_columns(file: RolloutFile, settings: Settings) -> None:
 
 
 #: What the values of a column stand for.
-LABELLED = {"--batch-column": "batches", "--state-column": "states", "--sample-of": "rollouts"}
+LABELLED = {
+    "--batch-column": "batches",
+    "--state-column": "states",
+    "--sample-of": "rollouts",
+    "--order-column": "places",
+}
 
 
 def _remarks(stream: OpenStream) -> list[WarningNote]:

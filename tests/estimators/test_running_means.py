@@ -83,6 +83,8 @@ def test_what_orders_nothing_is_refused(tmp_path: Path, came: list[Any], message
     [
         ({"order_column": None}, "nothing says which response came before which"),
         ({"group_column": None}, "no group is named"),
+        ({"order_column": "role"}, "is a column of the groups"),
+        ({"order_column": ["came", "came"]}, "names a column twice"),
         ({"ema_decay": 1.0}, r"it must lie in \[0, 1\)"),
         ({"estimator": "grpo"}, "says nothing to"),
     ],

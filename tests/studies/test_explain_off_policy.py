@@ -121,3 +121,48 @@ def test_k_steps_are_n_steps(path: Path) -> None:
     target = rewards[0] + gamma * rewards[1] + gamma**2 * found.numbers["V'"]
     assert found.numbers["R = A + V"] == pytest.approx(target, rel=1e-12)
     assert found.derived == explained(path, 6, estimator="n-step", n_steps=2, gamma=gamma).derived
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("how", ["columns", "by length"])
+def test_every_step_may_have_decays_of_its_own(tmp_path: Path, name: str, how: str) -> None:
+    """γ and λ of columns, and λ by the length of the trajectory, end in what `gae compute` writes."""
+    random = np.random.default_rng(3)
+    columns = {**rollout(), "g": random.uniform(0.7, 1.0, 60), "l": random.uniform(0.5, 1.0, 60)}
+    decays: dict[str, Any] = (
+        {"gamma_column": "g", "lam_column": "l"} if how == "columns" else {"lam_retain": 0.3}
+    )
+    if name == "upgo":
+        decays = {"gamma_column": "g"}
+    computed = written(tmp_path / "written.parquet", columns, estimator=name, **decays)
+    pq.write_table(pa.table(columns), tmp_path / "raw.parquet", row_group_size=16)
+    for row in (6, 25, 51):
+        found = explained(tmp_path / "raw.parquet", row, estimator=name, **decays)
+        assert found.derived == pytest.approx(computed["advantage"][row], rel=1e-5, abs=1e-6)  # float32
+        assert found.derived == pytest.approx(found.computed, rel=1e-12, abs=1e-13)
+        assert found.numbers["R"] == pytest.approx(found.outputs["return"], rel=1e-12, abs=1e-13)
+
+
+def test_the_page_shows_the_decays_of_the_steps(run_gae: Any, tmp_path: Path) -> None:
+    columns = {**rollout(), "g": np.full(60, 0.75), "l": np.full(60, 0.5)}
+    pq.write_table(pa.table(columns), tmp_path / "raw.parquet")
+    flags = ("--estimator", "vtrace", "--gamma-column", "g", "--lam-column", "l")
+    page = run_gae("explain", tmp_path / "raw.parquet", "--row", "25", *flags)
+    assert page.returncode == 0, page.stderr
+    assert "0.7500" in page.stdout
+    assert "difference" in page.stdout
+
+
+def test_a_trace_passes_masked_items_without_decay(tmp_path: Path) -> None:
+    """`--mask-mode gated`: what stands behind the gap has the weight that it has without it."""
+    names = ("reward", "value", "q_value", "target_log_prob", "behaviour_log_prob")
+    lists = {name: [rollout()[name][:8].tolist()] for name in names}
+    columns = {**lists, "response_mask": [[1, 1, 0, 0, 1, 1, 0, 1]]}
+    settings = {**settings_of("retrace"), "mask_mode": "gated", "masked_reward": "drop"}
+    pq.write_table(pa.table(columns), tmp_path / "raw.parquet")
+    gaecli.compute(tmp_path / "raw.parquet", tmp_path / "out.parquet", **settings)
+    computed = pq.read_table(tmp_path / "out.parquet")["advantage"].to_pylist()[0]
+    for step in (0, 1, 5):
+        found = explained(tmp_path / "raw.parquet", 0, step=step, **settings)
+        assert found.derived == pytest.approx(computed[step], rel=1e-5)
+        assert found.derived == pytest.approx(found.computed, rel=1e-12)

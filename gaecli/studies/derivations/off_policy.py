@@ -17,6 +17,9 @@ from gaecli.results import Cell, DerivationTable
 from gaecli.rollouts import FloatArray
 from gaecli.settings import Settings
 from gaecli.studies.derivations.base import Derived, Question
+from gaecli.studies.derivations.returns import before_each
+from gaecli.studies.derivations.steps import RecursionSteps
+from gaecli.studies.derivations.sums import decay_numbers, decay_remarks
 from gaecli.studies.tail import Tail
 
 
@@ -33,86 +36,85 @@ class _Traces:
 
 
 def off_policy(question: Question) -> Derived | None:
-    tail, settings = question.tail, question.settings
-    if settings.mask_mode == "gated":
+    tail, settings, steps = question.tail, question.settings, question.steps
+    if settings.is_over_units:
         return None
-    errors = _errors(tail, settings)
-    traces = _TRACES[settings.estimator](tail, settings, errors)
-    coefficients = _coefficients(traces, tail.gammas(settings))
-    # What the convention drops has no error, and hands nothing on.
-    count = _num_reached(np.where(tail.is_step, traces.traces, 0.0))
+    errors = _errors(tail, steps)
+    traces = _TRACES[settings.estimator](question, errors)
+    decays = steps.decays(traces.traces)
+    between = before_each(decays[1:])[:-1]
+    coefficients = np.append(traces.first, traces.first * traces.lead * between * traces.weights[1:])
+    count = _num_reached(decays)
     title, shown = "TD errors, by the traces on the way to them", {"delta": errors, **traces.shown}
     table = _table(question, title, shown, coefficients[:count])
-    derived, value = table.total, float(tail.values[0])
+    derived, value = table.total, float(steps.values[0])
     assert derived is not None
-    is_to_end = count == tail.num_steps
+    is_to_end = count == steps.count
     tables, target = [table], value + derived
     if settings.estimator == "vtrace":
-        target_weights = traces.weights * np.cumprod([1.0, *(tail.gammas(settings) * traces.traces)[:-1]])
+        target_weights = before_each(decays)[:-1] * traces.weights
         title = "the target: R - V, with weights that begin at min(ρ, rho_bar)"
         tables.append(_table(question, title, {"delta": errors}, target_weights[:count], is_short=True))
         target = value + (tables[1].total or 0.0)
+    stopped = [] if is_to_end else [_stopped(settings, count - 1)]
     return Derived(
         computed=float(tail.advantages[0]),
         equation=_EQUATIONS[settings.estimator],
-        numbers={**_numbers(settings), "V": value, "R": target},
+        numbers={**decay_numbers(settings, steps), **_clip_numbers(settings), "V": value, "R": target},
         tables=tables,
         derived=derived,
-        bootstrap=tail.bootstrap(settings) if is_to_end else None,
-        bootstrap_value=float(tail.following(settings)[-1]) if is_to_end else None,
-        remarks=[_WEIGHTS[settings.estimator], *([] if is_to_end else [_stopped(settings, count - 1)])],
+        bootstrap=steps.bootstrap if is_to_end else None,
+        bootstrap_value=float(steps.following[-1]) if is_to_end else None,
+        remarks=[_WEIGHTS[settings.estimator], *decay_remarks(settings, steps), *stopped],
     )
 
 
-def _errors(tail: Tail, settings: Settings) -> FloatArray:
+def _errors(tail: Tail, steps: RecursionSteps) -> FloatArray:
     """[K] δ: of the step itself beside V, of those after it beside Q where there is one."""
-    base = tail.extra("q") if "q" in settings.kind.roles else tail.values
-    base = np.concatenate((tail.values[:1], base[1:]))
+    if "q" not in tail.block.extras:
+        return steps.deltas
+    base = np.concatenate((steps.values[:1], tail.extra("q")[1:]))
     with np.errstate(over="ignore", invalid="ignore"):
-        errors = tail.rewards + tail.gammas(settings) * tail.following(settings) - base
-    return np.where(tail.is_step, errors, 0.0)
+        errors = steps.rewards + steps.gammas * steps.following - base
+    return np.where(steps.is_step, errors, 0.0)
 
 
-def _vtrace(tail: Tail, settings: Settings, errors: FloatArray) -> _Traces:
-    ratios, lams = _ratios(tail), tail.lams(settings)
-    rho_bar, c_bar, pg_bar = _clips(settings)
-    clipped, traces = np.minimum(ratios, rho_bar), lams * np.minimum(ratios, c_bar)
+def _vtrace(question: Question, errors: FloatArray) -> _Traces:
+    steps, ratios = question.steps, _ratios(question.tail)
+    rho_bar, c_bar, pg_bar = _clips(question.settings)
+    clipped, traces = np.minimum(ratios, rho_bar), steps.lams * np.minimum(ratios, c_bar)
     shown = {"ratio": ratios, "clipped_ratio": clipped, "trace": traces}
-    lead = float(tail.gammas(settings)[0] * lams[0])
+    lead = float(steps.gammas[0] * steps.lams[0])
     return _Traces(traces, clipped, min(float(ratios[0]), pg_bar), lead, shown)
 
 
-def _retrace(tail: Tail, settings: Settings, errors: FloatArray) -> _Traces:
-    ratios = _ratios(tail)
-    traces = tail.lams(settings) * np.minimum(ratios, 1.0)
-    return _corrected(tail, settings, traces, {"ratio": ratios, "trace": traces})
+def _retrace(question: Question, errors: FloatArray) -> _Traces:
+    ratios = _ratios(question.tail)
+    traces = question.steps.lams * np.minimum(ratios, 1.0)
+    return _corrected(question, traces, ratio=ratios)
 
 
-def _q_lambda(tail: Tail, settings: Settings, errors: FloatArray) -> _Traces:
-    traces = tail.lams(settings)
-    return _corrected(tail, settings, traces, {"trace": traces})
+def _q_lambda(question: Question, errors: FloatArray) -> _Traces:
+    return _corrected(question, question.steps.lams)
 
 
-def _tree_backup(tail: Tail, settings: Settings, errors: FloatArray) -> _Traces:
-    has_prob = "prob" in tail.extras
+def _tree_backup(question: Question, errors: FloatArray) -> _Traces:
+    tail = question.tail
+    has_prob = "prob" in tail.block.extras
     probabilities = tail.extra("prob") if has_prob else np.exp(tail.extra("log_prob"))
     probabilities = np.minimum(probabilities, 1.0)
-    traces = tail.lams(settings) * probabilities
-    return _corrected(tail, settings, traces, {"prob": probabilities, "trace": traces})
+    return _corrected(question, question.steps.lams * probabilities, prob=probabilities)
 
 
-def _upgo(tail: Tail, settings: Settings, errors: FloatArray) -> _Traces:
-    traces = (errors >= 0).astype(np.float64)
-    return _corrected(tail, settings, traces, {"trace": traces})
+def _upgo(question: Question, errors: FloatArray) -> _Traces:
+    return _corrected(question, (errors >= 0).astype(np.float64))
 
 
-def _corrected(
-    tail: Tail, settings: Settings, traces: FloatArray, shown: Mapping[str, FloatArray]
-) -> _Traces:
-    return _Traces(traces, traces, 1.0, float(tail.gammas(settings)[0]), shown)
+def _corrected(question: Question, traces: FloatArray, **shown: FloatArray) -> _Traces:
+    return _Traces(traces, traces, 1.0, float(question.steps.gammas[0]), {**shown, "trace": traces})
 
 
-_TRACES: Mapping[str, Callable[[Tail, Settings, FloatArray], _Traces]] = {
+_TRACES: Mapping[str, Callable[[Question, FloatArray], _Traces]] = {
     "vtrace": _vtrace,
     "retrace": _retrace,
     "q-lambda": _q_lambda,
@@ -139,7 +141,7 @@ _WEIGHTS = {
 
 
 def _ratios(tail: Tail) -> FloatArray:
-    if "ratio" in tail.extras:
+    if "ratio" in tail.block.extras:
         return tail.extra("ratio")
     with np.errstate(over="ignore"):
         found: FloatArray = np.exp(tail.extra("log_prob") - tail.extra("behaviour_log_prob"))
@@ -152,25 +154,16 @@ def _clips(settings: Settings) -> tuple[float, float, float]:
     return rho_bar, c_bar, rho_bar if settings.pg_bar is None else settings.pg_bar
 
 
-def _numbers(settings: Settings) -> dict[str, float | int | None]:
-    found: dict[str, float | int | None] = {"γ": settings.gamma}
-    if settings.uses("lam"):
-        found["λ"] = settings.lam
-    if settings.estimator == "vtrace":
-        found |= dict(zip(("rho_bar", "c_bar", "pg_bar"), _clips(settings), strict=True))
-    return found
+def _clip_numbers(settings: Settings) -> dict[str, float]:
+    if settings.estimator != "vtrace":
+        return {}
+    return dict(zip(("rho_bar", "c_bar", "pg_bar"), _clips(settings), strict=True))
 
 
-def _coefficients(of: _Traces, gammas: FloatArray) -> FloatArray:
-    """[K] w."""
-    between = np.cumprod([1.0, *(gammas * of.traces)[1:-1]])[: len(gammas) - 1]
-    return np.concatenate(([of.first], of.first * of.lead * between * of.weights[1:]))
-
-
-def _num_reached(traces: FloatArray) -> int:
-    """RecursionSteps up to the first after this one that hands nothing on; all, where each does."""
-    stops = np.flatnonzero(traces[1:] == 0.0)
-    return int(stops[0]) + 2 if len(stops) else len(traces)
+def _num_reached(decays: FloatArray) -> int:
+    """Steps up to the first after this one that hands nothing on; all, where each does."""
+    stops = np.flatnonzero(decays[1:] == 0.0)
+    return int(stops[0]) + 2 if len(stops) else len(decays)
 
 
 def _stopped(settings: Settings, last: int) -> str:
@@ -188,20 +181,22 @@ def _table(
     is_short: bool = False,
 ) -> DerivationTable:
     """`is_short`: what δ is made of is told already."""
-    tail, settings = question.tail, question.settings
+    settings, steps = question.settings, question.steps
     columns: dict[str, FloatArray] = {}
     if not is_short:
-        columns |= {"reward": tail.rewards, "value": tail.values}
-        if "q" in settings.kind.roles:
-            columns["q"] = tail.extra("q")
-        columns["next_value"] = tail.following(settings)
+        columns |= {"reward": steps.rewards, "value": steps.values}
+        if "q" in question.tail.block.extras:
+            columns["q"] = question.tail.extra("q")
+        columns["next_value"] = steps.following
+        columns |= {"gamma": steps.gammas} if settings.gamma_column is not None else {}
+        columns |= {"lam": steps.lams} if settings.lam_column is not None and settings.uses("lam") else {}
     columns |= shown
     lines: list[dict[str, Cell]] = []
     total = 0.0
     for lag, weight in enumerate(weights.tolist()):
         contribution = weight * float(shown["delta"][lag]) if weight else 0.0
         total += contribution
-        line: dict[str, Cell] = {"lag": lag, **question.steps.names[lag]}
+        line: dict[str, Cell] = {"lag": lag, **steps.names[lag]}
         line |= {name: float(numbers[lag]) for name, numbers in columns.items()}
         lines.append({**line, "weight": weight, "contribution": contribution, "running_sum": total})
     return question.table(title, lines, total)

@@ -36,7 +36,7 @@ def sum_of_errors(question: Question) -> Derived | None:
         of_returns = steps.lams
     tables, value = [table], float(steps.values[0])
     derived = table.total or 0.0
-    numbers: dict[str, float | int | None] = {**_decays(settings, steps), "V": value}
+    numbers: dict[str, float | int | None] = {**decay_numbers(settings, steps), "V": value}
     if of_returns is None:
         numbers["R = A + V"] = derived + value
     else:
@@ -55,7 +55,7 @@ def sum_of_errors(question: Question) -> Derived | None:
         derived=derived,
         bootstrap=steps.bootstrap if is_to_end else None,
         bootstrap_value=float(steps.following[-1]) if is_to_end else None,
-        remarks=_remarks(settings, steps),
+        remarks=decay_remarks(settings, steps),
     )
 
 
@@ -76,12 +76,12 @@ def _mean_of_windows(question: Question) -> Derived:
     return Derived(
         computed=float(question.tail.advantages[0]),
         equation="A = Σ w A(k),  w = λ^(k-1) over the sum of these,  A(k) = Σ γ^l δ for l < k,  δ = r + γ V' - V",
-        numbers={**_decays(settings, steps), "V": value, "R = A + V": total + value},
+        numbers={**decay_numbers(settings, steps), "V": value, "R = A + V": total + value},
         tables=[question.table("k-step advantages, and their mean by weight", lines, total)],
         derived=total,
         bootstrap=steps.bootstrap,
         bootstrap_value=float(steps.following[-1]),
-        remarks=_remarks(settings, steps),
+        remarks=decay_remarks(settings, steps),
     )
 
 
@@ -125,7 +125,7 @@ def _table(
     return question.table(title, lines, total)
 
 
-def _decays(settings: Settings, steps: RecursionSteps) -> dict[str, Any]:
+def decay_numbers(settings: Settings, steps: RecursionSteps) -> dict[str, Any]:
     """γ, λ, and the length that λ goes by."""
     found: dict[str, Any] = one_gamma(settings)
     if not settings.uses("lam"):
@@ -152,7 +152,7 @@ def _equation(settings: Settings, steps: RecursionSteps, *, is_accumulated: bool
     return f"A = Σ w δ,  {weight},  {delta}"
 
 
-def _remarks(settings: Settings, steps: RecursionSteps) -> list[str]:
+def decay_remarks(settings: Settings, steps: RecursionSteps) -> list[str]:
     found = []
     if settings.uses("lam") and settings.lam_alpha is not None:
         found.append(
