@@ -236,6 +236,8 @@ class BlockFacts:
     #: Ends followed by a step with reward 0, and all ends that are followed by a step.
     zero_after_end: int = 0
     followed_ends: int = 0
+    #: The same of the two ends of each lane, which may follow, or be followed, in another block.
+    lane_borders: LaneBorders | None = None
     #: Of an inverted flag, where there is one.
     inverted: InvertedFacts | None = None
     #: Of a mask over rows that are trajectories.
@@ -249,6 +251,15 @@ class BlockFacts:
     units: UnitFacts | None = None
     #: By its name, how a column runs that looks like an id and that nothing uses.
     suspects: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class LaneBorders:
+    """[lanes] of the first step: it is one, and has reward 0; of the last one: it ends a trajectory."""
+
+    first_is_step: BoolArray
+    first_is_zero: BoolArray
+    last_ends: BoolArray
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ data, and is weighed once, at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -151,6 +151,15 @@ class Window:
     steps: Array | None
     #: The first step of a lane that nothing came before.
     lane_starts: BoolArray
+    #: [N] the reward of the step before, and whether its trajectory goes on here: of carried steps as well.
+    earlier_rewards: Array
+    came_on: BoolArray
+    #: Lanes that may go on in a later block, and where each ends here.
+    lanes: Sequence[tuple[Hashable, int]]
+    #: Lanes that go on from the block before -> their carried step.
+    heads: Mapping[Hashable, int]
+    #: Carried steps -> (where that is, file).
+    carried: Mapping[int, tuple[str, str]]
     has_ids: bool
     #: How many neighbours stood in the wrong order in the file, before they were sorted for this.
     num_unsorted: int
@@ -181,13 +190,8 @@ class Window:
         if not where.any():
             return None
         first = int(np.argmax(where))
-        return Hits(
-            int(np.count_nonzero(where)),
-            message(first),
-            int(self.rows[first]),
-            self.place(first),
-            str(self.context.path),
-        )
+        place, path = self.carried.get(first) or (self.place(first), str(self.context.path))
+        return Hits(int(np.count_nonzero(where)), message(first), int(self.rows[first]), place, path)
 
 
 @dataclass(frozen=True)

@@ -94,18 +94,39 @@ def start_end_mix_up(window: Window) -> _FlaggedBorders | None:
     )
 
 
-def done_on_first_row(window: Window) -> Hits | None:
+@dataclass(frozen=True)
+class _FirstRow:
+    """The flag on the very first row, and what the rows after it say."""
+
+    first: Hits | None
+    lanes: int
+    #: The second row has another id; None: it was not seen yet.
+    is_alone: bool | None
+    all_ended: bool
+
+    def merge(self, later: _FirstRow) -> _FirstRow:
+        is_alone = later.is_alone if self.is_alone is None else self.is_alone
+        all_ended = self.all_ended and later.all_ended
+        return _FirstRow(self.first or later.first, self.lanes + later.lanes, is_alone, all_ended)
+
+    def weigh(self) -> Hits | None:
+        return None if self.lanes != 1 or self.is_alone or self.all_ended else self.first
+
+
+def done_on_first_row(window: Window) -> _FirstRow | None:
     """The very first row of the file ends an episode, and no id says that it was its last."""
     is_decided = window.context.settings.done_at is not None
-    if is_decided or np.count_nonzero(window.lane_starts) != 1 or window.context.flags.done_at != "end":
-        return None
-    first = int(np.argmax(window.lane_starts))
-    if first + 1 < len(window.follows) and window.has_ids and not window.follows[first + 1]:
+    if is_decided or window.context.flags.done_at != "end":
         return None
     where = window.lane_starts & window.ended
-    if window.ended.all():
-        return None
-    return window.hits(where, lambda step: f"{window.context.ends} is set on the very first row")
+    seconds = np.flatnonzero(window.in_lane)
+    is_alone = window.has_ids and not window.follows[seconds[0]] if len(seconds) else None
+    return _FirstRow(
+        window.hits(where, lambda step: f"{window.context.ends} is set on the very first row"),
+        int(np.count_nonzero(window.lane_starts)),
+        is_alone,
+        bool(window.ended[window.is_new].all()),
+    )
 
 
 def done_inside_episode(window: Window) -> Hits | None:

@@ -167,9 +167,9 @@ def shifted_rewards(window: Window) -> _Shifts | None:
     """Var(δ) is far smaller with the reward of a neighbouring row: δₜ = rₜ₊ₖ + γ V(sₜ₊₁) - V(sₜ)."""
     if window.context.settings.gamma_column is not None:
         return None
-    goes_on = window.goes_on & ~window.is_bad
     # Steps with a neighbour on either side in the same trajectory, for all three alike.
-    middle = np.flatnonzero(goes_on[1:-1] & goes_on[2:] & window.is_new[2:]) + 1
+    came_on = window.came_on & ~window.is_bad
+    middle = np.flatnonzero(came_on[:-1] & came_on[1:] & window.is_new[1:])
     rewards = window.rewards
     with np.errstate(
         over="ignore", invalid="ignore"
@@ -179,7 +179,7 @@ def shifted_rewards(window: Window) -> _Shifts | None:
         return _Shifts(
             Moments.of(rest + rewards[middle]),
             Moments.of(rest + rewards[middle + 1]),
-            Moments.of(rest + rewards[middle - 1]),
+            Moments.of(rest + window.earlier_rewards[middle]),
             Moments.of(rewards[middle] + discounted),
             str(window.context.path),
         )

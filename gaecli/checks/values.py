@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import field, replace
+from dataclasses import replace
 
 import numpy as np
 
 from gaecli.checks.base import CheckRule, Hits, Window
-from gaecli.estimators.recursion import gae_block
-from gaecli.moments import Moments
+from gaecli.checks.value_scale import value_scale
 from gaecli.records import dataclass
 
-_FEWEST_STEPS = 50
-#: Root mean squares of returns and values further apart than this factor.
-_FAR = 10.0
 _SHARE_LEAKING = 0.5
 
 
@@ -44,76 +39,6 @@ def constant_values(window: Window) -> _ValueRange | None:
     return _ValueRange(
         float(values.min(initial=np.inf)), float(values.max(initial=-np.inf)), len(values), first
     )
-
-
-@dataclass(frozen=True)
-class _Scales:
-    """Of all steps, and of those whose episode ends terminally: no value enters the returns of these."""
-
-    values: Moments = field(default_factory=Moments)
-    returns: Moments = field(default_factory=Moments)
-    terminal_values: Moments = field(default_factory=Moments)
-    terminal_returns: Moments = field(default_factory=Moments)
-    file: str = ""
-
-    def merge(self, later: _Scales) -> _Scales:
-        return _Scales(
-            self.values.merge(later.values),
-            self.returns.merge(later.returns),
-            self.terminal_values.merge(later.terminal_values),
-            self.terminal_returns.merge(later.terminal_returns),
-            self.file,
-        )
-
-    def weigh(self) -> Hits | None:
-        has_terminal = self.terminal_values.count >= _FEWEST_STEPS
-        compared = self.terminal_values if has_terminal else self.values
-        values = _root_mean_square(compared)
-        returns = _root_mean_square(self.terminal_returns if has_terminal else self.returns)
-        if compared.count < _FEWEST_STEPS or not values or not returns:
-            return None
-        ratio = returns / values
-        if 1 / _FAR <= ratio <= _FAR:
-            return None
-        message = (
-            f"values are of the size {values:.4g} and returns of the size {returns:.4g} (root mean squares): "
-            f"{'too small' if ratio > 1 else 'too large'} by a factor of {max(ratio, 1 / ratio):.3g}"
-        )
-        return Hits(0, message, file=self.file)
-
-
-def value_scale(window: Window) -> _Scales | None:
-    """Values against returns at λ = 1, cut at the border of the block."""
-    if not window.has_values or window.context.settings.gamma_column is not None:
-        return None  # of one γ for all steps
-    cuts = np.append(~window.goes_on[1:], True)
-    next_values = window.next_values
-    # Where the trajectory goes on beyond the block: its last value, for a horizon shorter than the block.
-    open_ends = cuts & ~window.ended & np.isnan(next_values)
-    advantages = gae_block(
-        window.rewards,
-        window.values,
-        cuts=cuts,
-        terminated=window.terminated,
-        next_values=np.where(open_ends, window.values, next_values),
-        gamma=window.context.settings.gamma,
-        lam=1.0,
-    )
-    returns = advantages + window.values
-    last = np.flatnonzero(cuts)
-    ends_terminally = window.terminated[last[np.searchsorted(last, np.arange(len(cuts)))]]
-    usable, terminal = window.usable, window.usable & ends_terminally
-    return _Scales(
-        Moments.of(window.values[usable]),
-        Moments.of(returns[usable]),
-        Moments.of(window.values[terminal]),
-        Moments.of(returns[terminal]),
-        str(window.context.path),
-    )
-
-
-def _root_mean_square(moments: Moments) -> float:
-    return math.hypot(moments.mean, moments.std() or 0.0)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,19 @@ from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, BoolArray, IndexArray, Placement
 
 #: What is known of a step, and carried from the last one of a lane to the block after.
-_CARRIED = ("rewards", "values", "next_values", "terminated", "truncated", "is_bad", "rows", "steps", "ages")
+_CARRIED = (
+    "rewards",
+    "values",
+    "next_values",
+    "terminated",
+    "truncated",
+    "is_bad",
+    "rows",
+    "steps",
+    "ages",
+    "earlier_rewards",
+    "came_on",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +38,8 @@ class _OpenTail:
 
     cells: Mapping[str, Any]
     identity: Hashable
+    #: Where it is, and in which file.
+    place: tuple[str, str]
 
 
 @dataclass(eq=False)
@@ -64,6 +78,8 @@ class Windows:
 
     def __init__(self) -> None:
         self._tails: dict[Hashable, _OpenTail] = {}
+        #: Rows of an id stood out of order, within a block or over its borders.
+        self.is_unsorted = False
 
     def window(
         self, context: Context, layout: Layout, start: int, columns: Mapping[str, Column]
@@ -89,6 +105,7 @@ class Windows:
             draft.take(np.flatnonzero(block.is_step))
         if not len(draft.arrays["rewards"]):
             return None
+        self.is_unsorted |= num_unsorted > 0
         return self._finish(context, draft, columns, start, block, (num_unsorted, first_unsorted))
 
     def _finish(
@@ -106,17 +123,28 @@ class Windows:
         draft.arrays["lane_starts"] = np.zeros(num_steps, np.bool_)
         draft.arrays["lane_starts"][draft.starts] = True
         draft.arrays["ages"] = np.zeros(num_steps, np.int64)
+        draft.arrays["earlier_rewards"] = np.zeros(num_steps)
+        draft.arrays["came_on"] = np.zeros(num_steps, np.bool_)
         stops = draft.stops
         known = [lane for lane, key in enumerate(draft.keys) if key in self._tails]
         self._insert(draft, known)
         arrays = draft.arrays
         arrays["ages"] = _ages(arrays)
+        _look_back(arrays)
         shift = np.searchsorted(np.array(known), np.arange(len(draft.keys)), side="right")
+        ends = [int(stops[lane] + shift[lane]) for lane in range(len(draft.keys))]
+        place = _placer(context, columns, arrays["rows"], start, block)
+        carried = {
+            int(draft.starts[lane]) + index: self._tails[draft.keys[lane]].place
+            for index, lane in enumerate(known)
+        }
         for lane, key in enumerate(draft.keys):
-            last = int(stops[lane] + shift[lane]) - 1
-            cells = {name: arrays[name][last] for name in _CARRIED if name in arrays}
-            self._tails[key] = _OpenTail(cells, draft.last_ids[lane])
+            cells = {name: arrays[name][ends[lane] - 1] for name in _CARRIED if name in arrays}
+            where = place(ends[lane] - 1), str(context.path)
+            self._tails[key] = _OpenTail(cells, draft.last_ids[lane], where)
         steps = arrays.pop("steps", None)
+        if steps is not None and draft.has_ids:
+            self.is_unsorted |= bool((arrays["follows"][1:] & (steps[1:] < steps[:-1])).any())
         num_unsorted, first_unsorted = unsorted
         return Window(
             context=context,
@@ -124,7 +152,10 @@ class Windows:
             has_ids=draft.has_ids,
             num_unsorted=num_unsorted,
             first_unsorted=first_unsorted,
-            place=_placer(context, columns, arrays["rows"], start, block),
+            place=place,
+            carried=carried,
+            heads={draft.keys[lane]: int(draft.starts[lane]) + index for index, lane in enumerate(known)},
+            lanes=list(zip(draft.keys, ends, strict=True)),
             **arrays,
         )
 
@@ -281,6 +312,15 @@ def _ages(arrays: Mapping[str, Array]) -> IndexArray:
     first = np.maximum.accumulate(np.where(begins, index, 0))
     ages: IndexArray = index - first + np.maximum(arrays["ages"][first], 1)
     return ages
+
+
+def _look_back(arrays: dict[str, Array]) -> None:
+    """Of each step the reward of the one before, and whether its trajectory goes on here; carried steps know."""
+    came_on = arrays["follows"].copy()
+    came_on[1:] &= ~(arrays["terminated"] | arrays["truncated"])[:-1]
+    earlier = np.concatenate(([0.0], arrays["rewards"][:-1]))
+    arrays["came_on"] = np.where(arrays["is_new"], came_on, arrays["came_on"])
+    arrays["earlier_rewards"] = np.where(arrays["is_new"], earlier, arrays["earlier_rewards"])
 
 
 def _placer(

@@ -30,7 +30,7 @@ from gaecli.pipeline.label_types import LabelTypes
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import told
-from gaecli.pipeline.stream import RunContext, summarised
+from gaecli.pipeline.stream import BYTES_PER_SORTED_ROW, RunContext, summarised
 from gaecli.response_logs import ResponseLog, recognise
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, plan_streams
@@ -150,16 +150,9 @@ class _Checker:
         self._evidence: dict[str, Observation] = {}
 
     def findings(self) -> list[Finding]:
-        windows = Windows()
-        for opened in self.stream.files:
-            file, layout = opened.file, opened.layout
-            self.num_rows += file.num_rows
-            context = Context(
-                file, layout.roles, self.settings, flag_columns(layout.roles, self.settings), layout.kind
-            )
-            self.contexts.append(context)
-            self._apply("file", context)
-            self._examine(context, layout, windows)
+        if self._look_at_all(self.block_rows) and self.block_rows < self.stream.num_rows and self._fits:
+            self._evidence, self.contexts, self.num_rows = {}, [], 0
+            self._look_at_all(self.stream.num_rows)
         weighed = {code: hits for code, found in self._evidence.items() if (hits := found.weigh())}
         findings = [
             _finding(rule, weighed[rule.code], self._path)
@@ -171,14 +164,33 @@ class _Checker:
         explained = {rule.code for rule in self.rules if codes & set(rule.unless)}
         return [finding for finding in findings if finding.rule.code not in explained] + told
 
-    def _examine(self, context: Context, layout: Layout, windows: Windows) -> None:
+    @property
+    def _fits(self) -> bool:
+        """Rows out of order are sorted all at once, as `compute` sorts them; groups were compared already."""
+        return self.ledger is None and self.stream.num_rows * BYTES_PER_SORTED_ROW <= self.stream.memory_bytes
+
+    def _look_at_all(self, block_rows: int) -> bool:
+        """Whether rows stood out of order."""
+        windows = Windows()
+        for opened in self.stream.files:
+            file, layout = opened.file, opened.layout
+            self.num_rows += file.num_rows
+            context = Context(
+                file, layout.roles, self.settings, flag_columns(layout.roles, self.settings), layout.kind
+            )
+            self.contexts.append(context)
+            self._apply("file", context)
+            self._examine(context, layout, windows, block_rows)
+        return windows.is_unsorted
+
+    def _examine(self, context: Context, layout: Layout, windows: Windows, block_rows: int) -> None:
         """The blocks of one file. Where no steps can be made of one, the rules about cells say why."""
         bare = _without_steps(context.file, context.roles, self.settings)
         like = layout.like_column or context.name("reward")
         more = [] if self.ledger is None else beside(context)
         names = list(dict.fromkeys([*layout.row_columns, *more]))
-        for unit in context.file.units(self.block_rows, like):
-            for start, stop, columns in context.file.blocks(unit, names, self.block_rows):
+        for unit in context.file.units(block_rows, like):
+            for start, stop, columns in context.file.blocks(unit, names, block_rows):
                 self._apply("cells", CellBlock(context, start, layout.cells(start, columns), stop - start))
                 self._look(context, bare, start, columns, windows)
                 self._compare(context, bare, start, columns)

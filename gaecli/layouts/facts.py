@@ -6,7 +6,7 @@ import numpy as np
 
 from gaecli.layouts.arrange import Arrangement
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BlockFacts, BoolArray, InvertedFacts
+from gaecli.rollouts import Array, BlockFacts, BoolArray, InvertedFacts, LaneBorders
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +48,17 @@ def facts_of(
         has_fixed_lanes=arrangement.is_by_shape,
         zero_after_end=int(np.count_nonzero(rewards[after] == 0)),
         followed_ends=len(after),
+        lane_borders=_lane_borders(ends, rewards, arrangement) if len(rewards) else None,
         inverted=inverted,
         clock_falls=len(arrangement.clock_falls),
         first_clock_fall=start + arrangement.clock_falls[0] if arrangement.clock_falls else None,
     )
+
+
+def _lane_borders(ends: Ends, rewards: Array, arrangement: Arrangement) -> LaneBorders:
+    starts = arrangement.starts
+    is_step = np.ones(len(starts), np.bool_) if ends.is_step is None else ends.is_step[starts]
+    return LaneBorders(is_step, rewards[starts] == 0, ends.ended[arrangement.stops - 1])
 
 
 def _followed(ends: Ends, arrangement: Arrangement) -> BoolArray:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import mean, stdev
 
+import pyarrow.parquet as pq
 import pytest
 
+import gaecli
 from gaecli.commands.check import check
 from gaecli.settings import Settings
 
@@ -71,3 +74,12 @@ def test_logs_of_responses_are_told_apart_from_steps():
     checkup = check([found[0]])
     assert (checkup.exit_code, checkup.num_warnings) == (0, 0)
     assert [finding.rule.code for finding in checkup.findings] == ["GAE600"]
+
+
+def test_the_sample_log_has_the_advantages_of_its_library():
+    path = ROOT / "tests/data/samples/rlhf/completions_00003.parquet"
+    table = pq.read_table(path).to_pydict()
+    rewards = table["accuracy_reward"]
+    wanted = [(reward - mean(rewards)) / (stdev(rewards) + 1e-4) for reward in rewards]
+    assert table["advantage"] == pytest.approx(wanted, abs=1e-6)  # stored in float32
+    assert gaecli.verify(path).is_reproduced

@@ -21,6 +21,7 @@ from gaecli.layouts.masks import looks_like_ends
 from gaecli.layouts.row_order import NeedsKeys
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
+from gaecli.pipeline.judging.filler_rows import filler_rows
 from gaecli.pipeline.judging.ids import unused_ids
 from gaecli.pipeline.judging.missed_rewards import missed_rewards
 from gaecli.pipeline.judging.unfilled import unfilled_tails
@@ -60,7 +61,7 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
         *_inverted_flags(case),
         *judge_ends(_unseen(case)),
         *unfilled_tails(str(case.paths[0]), case.summaries, case.combined),
-        *_filler_rows(case),
+        *filler_rows(case.summaries, case.roles, str(case.paths[0])),
         *_clock_falls(case),
         *missed_rewards(case.paths, case.roles, case.settings, case.summaries),
         *_unit_notes(case),
@@ -339,26 +340,5 @@ def _clock_falls(case: StreamEvidence) -> list[WarningNote]:
             file=str(case.paths[0]),
             count=count,
             hint=f"pass `--step-column {name}` if that is right, or `--step-column none` for the order of the file",
-        )
-    ]
-
-
-def _filler_rows(case: StreamEvidence) -> list[WarningNote]:
-    """Gymnasium's next-step autoreset puts a row without an action after every end."""
-    if case.roles.get("episode") is not None or case.roles.get("step") is not None:
-        return []
-    followed = sum(summary.facts.followed_ends for summary in case.summaries)
-    zero = sum(summary.facts.zero_after_end for summary in case.summaries)
-    total = sum(summary.num_rows for summary in case.summaries)
-    if followed < 3 or zero < followed or followed > total // 4:
-        return []
-    return [
-        WarningNote(
-            "filler-rows",
-            "every end of an episode is followed by a step with reward 0: these may be filler rows of "
-            "Gymnasium's next-step autoreset, which are no steps",
-            file=str(case.paths[0]),
-            count=zero,
-            hint="leave them out when recording (`autoreset_mode=SAME_STEP`), or add an episode column",
         )
     ]
