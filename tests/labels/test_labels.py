@@ -430,3 +430,16 @@ def test_a_column_of_somebody_else_is_kept_and_the_flag_named(tmp_path: Path, na
         str(raised.value.hint)
         == f"pass `--overwrite` to replace it, or write under another name with `{flag}`"
     )
+
+
+def test_stages_of_kai0_are_labelled_by_a_column_of_stages(tmp_path: Path) -> None:
+    """discretize_advantage.py 9d93078: a threshold for each stage, of which progress tells the number."""
+    advantages, progress = numbers(11), np.random.default_rng(12).random(103)
+    progress[[0, 1, 2]] = [0.0, 0.5, 1.0]
+    stages = np.minimum((progress / (1 / 3)).astype(np.int64), 2)
+    path = tmp_path / "rollouts.parquet"
+    pq.write_table(table_of(advantages, stage=stages), path)
+    gaecli.compute(path, **AS_REWARDS, label_rule="kai0", label_by="stage")
+    thresholds = [percentile(advantages[stages == stage], 100 - 70) for stage in range(3)]
+    wanted = [a >= thresholds[stage] for a, stage in zip(advantages, stages.tolist(), strict=True)]
+    assert pq.read_table(path)["label"].to_pylist() == wanted
