@@ -196,7 +196,14 @@ class TestElsewhere:
             ours = pq.read_table(io.BytesIO(s3.get(key.replace("in/", "out/", 1))))
             assert ours.equals(pq.read_table(io.BytesIO(locally(body))))
 
-    @pytest.mark.parametrize("folder", ["runs [a]", "runs?", "runs*", "a#b c%20"])
+    @pytest.mark.parametrize(
+        "folder",
+        [
+            "runs [a]",
+            *(pytest.param(name, marks=pytest.mark.slow) for name in ("runs?", "runs*")),
+            "a#b c%20",
+        ],
+    )
     def test_a_folder_is_found_by_its_name(self, s3, gae, folder):
         for name in ("a", "sub/b"):
             s3.put(f"{folder}/{name}.parquet", rollout(50))
