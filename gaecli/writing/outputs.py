@@ -14,7 +14,7 @@ from gaecli.datasets.base import DataSet, NewColumns
 from gaecli.engine_kinds import ENGINES
 from gaecli.formats.base import SPLICE, FileWriter, WritePlan, item_types
 from gaecli.formats.stored import own_columns
-from gaecli.label_settings import LANGUAGE
+from gaecli.names import LANGUAGE
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.column_builder import output_dtypes

@@ -22,12 +22,12 @@ from gaecli.pipeline.tasks import Carries, FinishedBlock, FinishUnit
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
 from gaecli.storage.new_file import sync_file, temporary_beside
-from gaecli.storage.s3_parts import SentParts
 from gaecli.storage.stage import Stage
 from gaecli.writing.provenance import make_provenance, source_of
 
 if TYPE_CHECKING:
     from gaecli.pipeline.labels import LabelConstants
+    from gaecli.storage.s3_parts import SentParts
 
 
 @dataclass(frozen=True, eq=False)
