@@ -56,9 +56,10 @@ class Choice:
 
     @property
     def rank(self) -> tuple[bool, int, int, int]:
-        """Of columns that tell the same groups the fewest."""
+        """Of columns that tell the same groups the fewest; where nothing tells anything, those that are named."""
         num_columns = len(self.settings.group_columns)
-        return (not self.num_telling, self.num_unexplained, -self.num_telling, num_columns)
+        nearest = num_columns if self.num_telling else -num_columns
+        return (not self.num_telling, self.num_unexplained, -self.num_telling, nearest)
 
 
 class Choices:

@@ -52,14 +52,19 @@ def is_label(files: Sequence[RolloutFile], column: str, settings: Settings) -> b
 
 
 def label_cells(
-    files: Sequence[RolloutFile], column: str, settings: Settings, memory_bytes: int
+    files: Sequence[RolloutFile],
+    column: str,
+    settings: Settings,
+    memory_bytes: int,
+    mask: str | None = None,
 ) -> LabelCells:
+    """`mask`: the column that leaves rows out, whatever number stands there: they have no label."""
     numbers = _number_column(files[0], column, settings)
-    names = [numbers, column, *filter(None, (settings.label_by, settings.force_positive))]
+    names = [numbers, column, *filter(None, (settings.label_by, settings.force_positive, mask))]
     for name in names:
         _check_is_there(files, name)
     known: dict[Hashable, int] = {}
-    parts = list(_parts(files, names, settings, known, memory_bytes))
+    parts = list(_parts(files, names, settings, known, memory_bytes, mask))
 
     def joined(index: int) -> Array:
         return np.concatenate([part[index] for part in parts]) if parts else np.zeros(0, np.int64)
@@ -111,16 +116,16 @@ def _parts(
     settings: Settings,
     known: dict[Hashable, int],
     memory_bytes: int,
+    mask: str | None,
 ) -> Iterator[_LabelCellsOfBlock]:
     first_row = num_cells = 0
     block_rows, wanted = rows_per_block(memory_bytes), list(dict.fromkeys(names))
     for file in files:
         for unit in file.units(block_rows, names[0]):
             for _, _, columns in file.blocks(unit, wanted, block_rows):
-                part = _part(
-                    _LabelColumns(file.path, columns, columns[names[0]]), names[1], settings, known, first_row
-                )
-                first_row += len(part[0]) if part[5] is None else len(columns[names[0]].offsets) - 1  # type: ignore[arg-type]
+                block = _LabelColumns(file.path, columns, columns[names[0]], mask)
+                part = _part(block, names[1], settings, known, first_row)
+                first_row += block.num_rows
                 num_cells += len(part[0])
                 if num_cells * _BYTES_PER_CELL > memory_bytes:
                     raise UsageError(
@@ -137,6 +142,14 @@ class _LabelColumns:
     path: Path
     columns: Mapping[str, Column]
     numbers: Column
+    #: The name of that which leaves rows out.
+    mask: str | None
+
+    @property
+    def num_rows(self) -> int:
+        """Every cell of an array counts as one."""
+        offsets = self.numbers.offsets
+        return self.numbers.values.size if offsets is None else len(offsets) - 1
 
     def spread(self, cells: Array, name: str) -> Array:
         """A cell for every number: that of its row, where the numbers are items of lists."""
@@ -157,6 +170,9 @@ def _part(
     block: _LabelColumns, label: str, settings: Settings, known: dict[Hashable, int], first_row: int
 ) -> _LabelCellsOfBlock:
     values = _plain(block.numbers)
+    if block.mask is not None:
+        kept = block.spread(_plain(block.columns[block.mask]), block.mask)
+        values = np.where(kept == 0, np.float32(np.nan), values)
     count = len(values)
     labels = block.spread(_labels(block.path, label, block.columns[label]), label)
     groups, forced = np.zeros(count, np.int64), np.zeros(count, np.bool_)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.columns import find_roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.stored import columns_of, own_entries
@@ -51,7 +52,7 @@ def verify_labels(
         own = _with_own(settings, entry)
         entry = entry if not is_given or given == (own.labelling, own.label_by) else None
         settings = settings if is_given else own
-    cells = label_cells(files, column, settings, memory_bytes)
+    cells = label_cells(files, column, settings, memory_bytes, _mask_column(files[0], settings, entry))
     if not len(cells.labels):
         raise UsageError(f"`{column}` of `{files[0].path}` has no rows: there is nothing to verify")
     name = settings.label_rule or ("the rule given" if is_given else "the rule of the file")
@@ -71,6 +72,16 @@ def verify_labels(
         rows=[_row(best, cells, index) for index in differing[:_MOST_ROWS].tolist()],
         between=_between(cells) if len(differing) and settings.label_by is None else None,
     )
+
+
+def _mask_column(file: RolloutFile, settings: Settings, entry: Mapping[str, Any] | None) -> str | None:
+    """That of the run, or of the file: what it leaves out has no label, whatever number stands there."""
+    theirs = {} if entry is None else entry.get("settings", {})
+    mode = settings.mask_mode or (theirs.get("mask_mode") if isinstance(theirs, dict) else None)
+    roles = None if entry is None else entry.get("roles")
+    known = roles if isinstance(roles, dict) else find_roles(file, settings).names
+    name = settings.columns.get("mask", known.get("mask"))
+    return name if isinstance(name, str) and mode != "keep" and file.find(name) is not None else None
 
 
 def _own_entry(file: RolloutFile, column: str) -> Mapping[str, Any] | None:

@@ -128,6 +128,32 @@ def test_every_format_is_read(tmp_path: Path, kind: str) -> None:
     assert (row.label, row.expected, row.number) == (True, False, -2.0)
 
 
+@pytest.mark.parametrize("preset", ["verl", "exact"])
+def test_what_a_mask_leaves_out_has_no_label(tmp_path: Path, preset: str) -> None:
+    """verl writes numbers there; they are none of those that the quantile is of."""
+    random, lengths = np.random.default_rng(1), [5, 7, 4, 6]
+    columns: dict[str, Any] = {
+        name: [random.normal(size=length).tolist() for length in lengths] for name in ("rewards", "values")
+    }
+    columns["response_mask"] = [(random.random(length) < 0.7).astype(int).tolist() for length in lengths]
+    path = write(tmp_path / "tokens.parquet", **columns)
+    gaecli.compute(path, preset=preset, **TOP)
+    assert verified(path).is_reproduced
+    assert verified(path, **TOP).is_reproduced
+    table = pq.read_table(path)
+    kept = [
+        pair
+        for row in zip(table["label"].to_pylist(), columns["response_mask"], strict=True)
+        for pair in zip(*row, strict=True)
+    ]
+    assert {label is None for label, mask in kept if not mask} == {True}
+    bare = table.replace_schema_metadata(None)
+    pq.write_table(bare, tmp_path / "bare.parquet")
+    assert verified(tmp_path / "bare.parquet", **TOP).is_reproduced
+    kept_all = verified(tmp_path / "bare.parquet", mask_mode="keep", **TOP)
+    assert kept_all.is_reproduced == (preset == "exact")  # whose numbers there are null
+
+
 def test_what_a_row_says_is_of_all_items_of_its_lists(tmp_path: Path) -> None:
     columns = {"advantage": [[0.0, 2.0, 3.0], [4.0]], "human": [True, False], "task": ["a", "b"]}
     path = write(tmp_path / "lists.parquet", label=[[True, True, True], [False]], **columns)
