@@ -47,7 +47,7 @@ class Told:
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
+class SuccessPlaces:
     found: Sequence[Told]
     #: Another one wherever a flag is another one.
     digest: str
@@ -67,7 +67,7 @@ def success_columns(root: Path) -> list[str]:
     return [name for name in dict.fromkeys(names) if "success" in name.lower()]
 
 
-def told(root: Path, column: str) -> Places:
+def told(root: Path, column: str) -> SuccessPlaces:
     """All places beside the data files in which a column stands; `DataError` where they disagree."""
     files = [path for path in (*_tables(root), root / _LINES, root / _STATS) if path.is_file()]
     stamps = tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files)
@@ -75,7 +75,7 @@ def told(root: Path, column: str) -> Places:
 
 
 @lru_cache(maxsize=8)
-def _places(root: Path, column: str, stamps: tuple[tuple[Path, int, int], ...]) -> Places:
+def _places(root: Path, column: str, stamps: tuple[tuple[Path, int, int], ...]) -> SuccessPlaces:
     """Once for all data files of a set. `stamps`: what changes whenever the content of a file does."""
     found = _found(root, column, {path for path, *_ in stamps})
     for one, other in combinations(found, 2):
@@ -87,7 +87,7 @@ def _places(root: Path, column: str, stamps: tuple[tuple[Path, int, int], ...]) 
         if differing:
             raise disagreement(one.title, other.title, differing, column)
     flags = [sorted((number, str(flag)) for number, flag in one.flags.items()) for one in found]
-    return Places(found, hashlib.sha256(json.dumps(flags).encode()).hexdigest())
+    return SuccessPlaces(found, hashlib.sha256(json.dumps(flags).encode()).hexdigest())
 
 
 def disagreement(first: str, second: str, episodes: Sequence[int], column: str) -> DataError:

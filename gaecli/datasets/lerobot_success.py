@@ -13,7 +13,7 @@ from gaecli.datasets.lerobot_episodes import (
     EPISODE,
     OF_DATA,
     OF_EPISODES,
-    Places,
+    SuccessPlaces,
     Told,
     disagreement,
     success_columns,
@@ -92,7 +92,7 @@ class _Renamed(WrappedFile):
 class _WithEpisodes(WrappedFile):
     """A data file with the flag of its episodes on each of their rows; or with its own flag, which has to agree."""
 
-    def __init__(self, file: RolloutFile, column: str, places: Places, at: str | None) -> None:
+    def __init__(self, file: RolloutFile, column: str, places: SuccessPlaces, at: str | None) -> None:
         super().__init__(file)
         self._column, self._places, self._at = column, places.found, at
         self._digest = places.digest
