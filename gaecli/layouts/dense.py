@@ -24,7 +24,7 @@ from gaecli.layouts.ends import Flags
 from gaecli.layouts.frames import Frame, FramePart
 from gaecli.layouts.keys import change_points, first_duplicate, labels_at
 from gaecli.layouts.long import LongLayout, id_comes_back
-from gaecli.layouts.masks import mask_facts, masked_steps
+from gaecli.layouts.masks import MaskRule, mask_facts, masked_steps
 from gaecli.layouts.row_order import RowOrder
 from gaecli.rollouts import Block, BoolArray, IndexArray, Names, Placement
 from gaecli.settings import Settings
@@ -39,9 +39,12 @@ class DenseLayout(LongLayout):
         self.frame: Frame = frame
         # A single row may be longer than a block.
         self.crosses_blocks = frame.is_time_major or frame.num_lanes == 1
+        rule = MaskRule.of(settings)
+        self._mask_rule = rule.in_place(settings) if self.crosses_blocks else rule
         # Steps that a mask takes out of a lane leave nothing at its border to go on from.
-        self.needs_all_rows = self.crosses_blocks and roles.get("mask") is not None
-        self.keeps_lanes = self.crosses_blocks and roles.get("mask") is None
+        is_taken_out = roles.get("mask") is not None and not self._mask_rule.is_in_place
+        self.needs_all_rows = self.crosses_blocks and is_taken_out
+        self.keeps_lanes = self.crosses_blocks and not is_taken_out
 
     def cells(self, start: int, columns: Mapping[str, Column]) -> Mapping[str, Column]:
         table = self._table(start, columns)

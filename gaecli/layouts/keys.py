@@ -83,6 +83,25 @@ def as_labels(names: Names) -> Sequence[Hashable]:
     return [(name,) for name in names.tolist()] if isinstance(names, np.ndarray) else names
 
 
+def numbered(names: Sequence[Names]) -> list[IndexArray]:
+    """A number for every name, equal where the names are."""
+    if all(isinstance(part, np.ndarray) or not any(name is not None for name in part) for part in names):
+        return _numbered_integers(names)
+    known: dict[Hashable, int] = {}
+    return [
+        np.fromiter((known.setdefault(name, len(known)) for name in as_labels(part)), np.int64, len(part))
+        for part in names
+    ]
+
+
+def _numbered_integers(names: Sequence[Names]) -> list[IndexArray]:
+    """The same where all are integers or None, whose number is 0; without an object for any of them."""
+    integers = [part for part in names if isinstance(part, np.ndarray)]
+    _, numbers = np.unique(np.concatenate([np.zeros(0, np.int64), *integers]), return_inverse=True)
+    parts = iter(np.split(numbers + 1, np.cumsum([len(part) for part in integers])))
+    return [next(parts) if isinstance(part, np.ndarray) else np.zeros(len(part), np.int64) for part in names]
+
+
 def labels_at(columns: Sequence[Column], rows: IndexArray) -> list[Hashable]:
     """The key of each of `rows` as a tuple of plain values."""
     parts = []

@@ -1,12 +1,54 @@
-"""Where items stand in lists: which is the last of its row, and cells of rows as cells of items."""
+"""Items of lists: which of them count, which is the last of its row, and cells of rows as cells of items."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import Locate
+from gaecli.layouts.padding import Padding
+from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, IndexArray
+
+
+@dataclass(frozen=True, eq=False)
+class CountedItems:
+    """Which items of the lists of a block are steps, and which of those count."""
+
+    mask: BoolArray | None
+    #: Items whose numbers enter, by the mask; None: all.
+    used: BoolArray | None
+    padding: Padding | None
+
+    @property
+    def is_step(self) -> BoolArray | None:
+        return None if self.padding is None else ~self.padding.rows
+
+    @property
+    def counted(self) -> BoolArray | None:
+        """Those of `used` that are steps."""
+        if self.padding is None:
+            return self.used
+        return ~self.padding.rows if self.used is None else self.used & ~self.padding.rows
+
+
+@dataclass(frozen=True, eq=False)
+class ListEnds:
+    """Where the trajectories of a block of lists end; [items] each."""
+
+    terminated: BoolArray
+    truncated: BoolArray
+    cuts: BoolArray
+    #: The last item of every list that has one.
+    last: IndexArray
+    #: Flags that cannot be read.
+    bad_flags: Sequence[BoolArray]
+
+    @property
+    def ended(self) -> BoolArray:
+        return self.terminated | self.truncated
 
 
 def item_locator(start: int, offsets: IndexArray) -> Locate:

@@ -96,7 +96,7 @@ class LongLayout:
         self._kind = settings.kind
         self._decays = settings.decay_columns
         self._flags = flag_columns(roles, settings)
-        self._mask_rule = MaskRule.of(settings)
+        self._mask_rule = MaskRule.of(settings).in_place(settings)
         self._taking = taking
         episode = roles.get("episode")
         self._ids = (*((episode,) if episode is not None else ()), *roles.key_parts)

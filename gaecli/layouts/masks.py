@@ -38,6 +38,8 @@ class MaskRule:
     moves_rewards: bool
     #: The reward of a masked step is 0, whatever else of it counts.
     drops_rewards: bool
+    #: A masked step may stay where it is, so that trajectories can go on over the borders of blocks.
+    is_in_place: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> MaskRule:
@@ -50,6 +52,15 @@ class MaskRule:
             settings.masked_reward == "move",
             convention.masks_rewards,
         )
+
+    def in_place(self, settings: Settings) -> MaskRule:
+        """The rule where trajectories may lie in several blocks: units need no step taken out that counts in none."""
+        if not settings.is_over_units or self.reach or self.shift or self.moves_rewards:
+            return self
+        is_zero = settings.mask_fill == "zero" and settings.convention.masked_returns == "zero"
+        if self.mode == "skip" and (not self.fills or is_zero):
+            return replace(self, mode="zero", is_in_place=True)
+        return replace(self, is_in_place=self.mode in ("zero", "keep"))
 
     @property
     def keeps_time(self) -> bool:

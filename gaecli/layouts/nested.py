@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +22,8 @@ from gaecli.layouts.extras import check_extras, read_extras, read_own_roles, zer
 from gaecli.layouts.flag_columns import FLAGS, FlagColumns, flag_columns
 from gaecli.layouts.frames import Frame
 from gaecli.layouts.list_items import (
+    CountedItems,
+    ListEnds,
     ends_of_starts,
     has_later,
     has_later_item,
@@ -37,7 +39,18 @@ from gaecli.layouts.next_values import merge_next_values
 from gaecli.layouts.padding import Padding
 from gaecli.layouts.rewards import RewardRule, Rewards
 from gaecli.layouts.tokens import check_functions, check_tokens, spread, spread_functions
-from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, IndexArray, Labels, Placement
+from gaecli.rollouts import (
+    NO_LANES,
+    Array,
+    Block,
+    BlockFacts,
+    BoolArray,
+    IndexArray,
+    Labels,
+    MaskFacts,
+    Placement,
+    RowFacts,
+)
 from gaecli.settings import Settings
 
 
@@ -90,107 +103,136 @@ class NestedLayout:
         assert offsets is not None
         if is_doubtful(self.roles):
             self._ask_about(columns[names["not_done"]], offsets)
-        cells = Cells(
-            self._path, item_locator(start, offsets), self._drops, self._flags.inverted, offsets[1:]
-        )
+        locate = item_locator(start, offsets)
+        cells = Cells(self._path, locate, self._drops, self._flags.inverted, offsets[1:])
         check_alternates(columns, self.roles, cells)
-        bad_flags: list[BoolArray] = []
-        mask = used = None
-        if (mask_name := self.roles.get("mask")) is not None:
-            mask, _ = cells.flags(self._items(columns, mask_name, offsets, start), mask_name)
-            mask = self._mask_rule.shifted(mask, offsets)
-            used = self._mask_rule.used(mask, offsets)
-        inner = has_next_item(offsets)
-        padding = self._padding(columns, offsets, start, inner, cells)
-        counted = used
-        if padding is not None:
-            counted = ~padding.rows if used is None else used & ~padding.rows
+        items = self._counted_items(columns, offsets, start, cells)
+        mask, padding, counted = items.mask, items.padding, items.counted
         beside = self._beside(columns, offsets, start, mask)
         rewards, bad, missing = self._read_rewards(columns, beside, offsets, start, cells, mask, counted)
-        reward_cells = rewards
         value, beyond = self._values(columns, offsets, start)
         values, bad_values = cells.values(value, names.get("value"), len(rewards), counted)
-
-        items = self._own_items(columns, offsets, start)
-        own = read_own_roles(items, self.roles, self._kind, cells, counted)
-
-        last = last_items(offsets)
-        cuts = np.zeros(len(rewards), np.bool_)
-        cuts[last] = True
-        terminated, truncated = self._ends(columns, offsets, start, bad_flags, cells)
-        if padding is not None:
-            terminated, truncated = padding.ends(terminated, truncated)
-            inner = padding.uncut(inner)
-            cuts[:-1] |= ~inner
-        goes_on = inner if used is None else inner & has_later(used, offsets)[:-1]
-        ended = terminated | truncated
-        self._check_ends_inside(ended, goes_on, cells)
+        own_items = self._own_items(columns, offsets, start)
+        own = read_own_roles(own_items, self.roles, self._kind, cells, counted)
+        ends = self._trajectories(columns, offsets, start, items, cells)
         given = self._given_values(columns, offsets, start, padding, beyond, cells)
-        next_values, bad_next = merge_next_values(given, terminated, cuts, cells)
-        steps = None if padding is None else ~padding.rows
-        extras = read_extras(
-            beside,
-            self._extras,
-            self._decays,
-            cells,
-            steps if self._mask_rule.keeps_time else counted,
+        next_values, bad_next = merge_next_values(given, ends.terminated, ends.cuts, cells)
+        kept = items.is_step if self._mask_rule.keeps_time else counted
+        extras = read_extras(beside, self._extras, self._decays, cells, kept)
+        facts = BlockFacts(
+            inverted=inverted_of(columns, self._flags),
+            mask=self._mask_facts(mask, offsets, ends),
+            rows=self._row_facts(columns, offsets, items, ends, beyond, next_values),
+            lost=lost_rewards(
+                rewards, mask if self._mask_rule.drops_rewards else items.used, padding, locate
+            ),
         )
-        dropped = None
-        if self._drops:
-            bad_steps = [bad, bad_values, bad_next, extras.bad, own.bad, *bad_flags]
-            dropped = spread_to_trajectories([part for part in bad_steps if part is not None], cuts, last + 1)
-            if dropped is not None:
-                rewards, values = np.where(dropped, 0, rewards), np.where(dropped, 0, values)
+        dropped = self._dropped([bad, bad_values, bad_next, extras.bad, own.bad, *ends.bad_flags], ends)
+        if dropped is not None:
+            rewards, values = np.where(dropped, 0, rewards), np.where(dropped, 0, values)
         block = Block(
             rewards=rewards,
             values=values,
-            terminated=terminated,
-            truncated=truncated,
-            cuts=cuts,
+            terminated=ends.terminated,
+            truncated=ends.truncated,
+            cuts=ends.cuts,
             next_values=next_values,
             lanes=NO_LANES,
             placement=Placement(len(rewards)),
-            is_step=steps,
+            is_step=items.is_step,
             dropped=dropped,
-            stream_ends=last,
+            stream_ends=ends.last,
             labels=self._labels_of(columns, offsets, start),
             missing_rewards=missing,
             has_values="value" in names,
             extras=zeroed({**extras.numbers, **own.numbers}, dropped),
             list_offsets=offsets,
             null_lists=like.null_lists,
-            facts=BlockFacts(
-                inverted=inverted_of(columns, self._flags),
-                mask=None
-                if mask is None
-                else mask_facts(mask, offsets, ended if self._flags.any else None, holds_many=False),
-                rows=self.evidence.facts(
-                    columns,
-                    offsets,
-                    ended[last],
-                    has_flags_per_row=any(columns[name].offsets is None for name in self._flags.names),
-                    shows_time=mask is not None or padding is not None or beyond is not None,
-                    is_bare=~ended[last] & (True if next_values is None else np.isnan(next_values[last])),
-                ),
-                lost=lost_rewards(
-                    reward_cells,
-                    mask if self._mask_rule.drops_rewards else used,
-                    padding,
-                    cells.locate,
-                ),
-            ),
+            facts=facts,
         )
-        if (unit := self.roles.get("unit")) is not None:
-            from gaecli.layouts.units import masked_outside, with_units
+        return self._masked(block, columns, start, items, cells)
 
-            column = self._in_steps(columns, unit, offsets, start)
-            shift = self._mask_rule.shift
+    def _counted_items(
+        self, columns: Mapping[str, Column], offsets: IndexArray, start: int, cells: Cells
+    ) -> CountedItems:
+        mask = used = None
+        if (name := self.roles.get("mask")) is not None:
+            mask, _ = cells.flags(self._items(columns, name, offsets, start), name)
+            mask = self._mask_rule.shifted(mask, offsets)
+            used = self._mask_rule.used(mask, offsets)
+        padding = self._padding(columns, offsets, start, has_next_item(offsets), cells)
+        return CountedItems(mask, used, padding)
+
+    def _trajectories(
+        self,
+        columns: Mapping[str, Column],
+        offsets: IndexArray,
+        start: int,
+        items: CountedItems,
+        cells: Cells,
+    ) -> ListEnds:
+        last, inner = last_items(offsets), has_next_item(offsets)
+        cuts = np.zeros(int(offsets[-1]), np.bool_)
+        cuts[last] = True
+        bad_flags: list[BoolArray] = []
+        terminated, truncated = self._ends(columns, offsets, start, bad_flags, cells)
+        if items.padding is not None:
+            terminated, truncated = items.padding.ends(terminated, truncated)
+            inner = items.padding.uncut(inner)
+            cuts[:-1] |= ~inner
+        goes_on = inner if items.used is None else inner & has_later(items.used, offsets)[:-1]
+        self._check_ends_inside(terminated | truncated, goes_on, cells)
+        return ListEnds(terminated, truncated, cuts, last, bad_flags)
+
+    def _mask_facts(self, mask: BoolArray | None, offsets: IndexArray, ends: ListEnds) -> MaskFacts | None:
+        if mask is None:
+            return None
+        return mask_facts(mask, offsets, ends.ended if self._flags.any else None, holds_many=False)
+
+    def _row_facts(
+        self,
+        columns: Mapping[str, Column],
+        offsets: IndexArray,
+        items: CountedItems,
+        ends: ListEnds,
+        beyond: Column | None,
+        next_values: Array | None,
+    ) -> RowFacts | None:
+        ended = ends.ended[ends.last]
+        return self.evidence.facts(
+            columns,
+            offsets,
+            ended,
+            has_flags_per_row=any(columns[name].offsets is None for name in self._flags.names),
+            shows_time=items.mask is not None or items.padding is not None or beyond is not None,
+            is_bare=~ended & (True if next_values is None else np.isnan(next_values[ends.last])),
+        )
+
+    def _dropped(self, bad: Sequence[BoolArray | None], ends: ListEnds) -> BoolArray | None:
+        if not self._drops:
+            return None
+        found = [part for part in bad if part is not None]
+        return spread_to_trajectories(found, ends.cuts, ends.last + 1)
+
+    def _masked(
+        self, block: Block, columns: Mapping[str, Column], start: int, items: CountedItems, cells: Cells
+    ) -> Block:
+        """With its units, and without what a mask leaves out."""
+        unit, offsets = self.roles.get("unit"), block.list_offsets
+        if unit is not None and offsets is not None:
+            from gaecli.layouts.units import with_units
+
+            column, shift = self._in_steps(columns, unit, offsets, start), self._mask_rule.shift
             block = with_units(
                 block, column, self.roles, self._unit_is, cells, lambda steps: steps, shift=shift
             )
-        if mask is not None and used is not None:
-            block = masked_steps(block, mask, used, self._mask_rule)
-        return block if unit is None else masked_outside(block)
+        if items.mask is not None and items.used is not None:
+            block = masked_steps(block, items.mask, items.used, self._mask_rule)
+        if unit is None:
+            return block
+        from gaecli.layouts.units import masked_outside
+
+        return masked_outside(block)
 
     def _ask_about(self, masks: Column, offsets: IndexArray) -> None:
         """A list with an item per step is a mask of either kind; one that is longer speaks of ends."""
@@ -232,7 +274,8 @@ class NestedLayout:
         name = self.roles.names["reward"]
         if self._tokens is None:
             return self._rewards.read({name: columns[name], **beside}, name, cells, counted)
-        check_tokens(columns[name], name, self._tokens, offsets, start, is_scored=self._kind.is_scored)
+        kept = None if self._mask_rule.keeps_time else mask
+        check_tokens(columns[name], name, self._tokens, offsets, start, kept, is_scored=self._kind.is_scored)
         of_rows = Cells(self._path, lambda row: f"row {start + row}", self._drops)
         return spread(self._rewards.read(columns, name, of_rows), offsets, mask)
 

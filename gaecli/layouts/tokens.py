@@ -108,21 +108,39 @@ def check_functions(file: RolloutFile, settings: Settings) -> None:
 
 
 def check_tokens(
-    reward: Column, name: str, tokens: str, offsets: IndexArray, start: int, *, is_scored: bool
+    reward: Column,
+    name: str,
+    tokens: str,
+    offsets: IndexArray,
+    start: int,
+    kept: BoolArray | None,
+    *,
+    is_scored: bool,
 ) -> None:
-    """A response without tokens has nowhere to have its reward, and would be missing among those of its group."""
-    has_none = np.diff(offsets) == 0
+    """A response without tokens has nowhere to have its reward, and would be missing among those of its group.
+
+    `kept`: the tokens that the mask lets be steps; None: all.
+    """
+    is_empty = np.diff(offsets) == 0
+    has_none = is_empty
+    if kept is not None:
+        until = np.concatenate(([0], np.cumsum(kept)))
+        has_none = np.diff(until[offsets]) == 0
     if not is_scored:
-        has_none &= reward.values != 0
+        has_none = has_none & (reward.values != 0) & is_empty  # rewards on masked tokens are warned of
     if reward.is_null is not None:
-        has_none &= ~reward.is_null
+        has_none = has_none & ~reward.is_null
     if has_none.any():
         row = int(np.argmax(has_none))
+        what = f"`{tokens}` is empty" if is_empty[row] else "the mask keeps no token"
+        or_keep = (
+            "" if is_empty[row] else ", or pass `--mask-mode keep`, under which its score counts in its group"
+        )
         raise DataError(
-            f"`{tokens}` is empty at row {start + row}, where `{name}` is {reward.values[row]}; "
+            f"{what} at row {start + row}, where `{name}` is {reward.values[row]}; "
             f"{int(has_none.sum()):,} such rows in all",
-            hint="leave such rows out of the file; `--layout responses` gives each row one advantage, whatever its "
-            "tokens",
+            hint=f"leave such rows out of the file{or_keep}; `--layout responses` gives each row one advantage, "
+            "whatever its tokens",
         )
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from gaecli.choices import Bootstrap, OpenEnds
 from gaecli.estimators.base import WholePieces
+from gaecli.layouts.keys import numbered
 from gaecli.pipeline.blocks import BlockSummary, missing_bootstrap
-from gaecli.pipeline.name_numbers import numbered
 from gaecli.records import dataclass
 from gaecli.rollouts import NO_UNIT_LANES, BoolArray, FloatArray, IndexArray, NextRows
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from gaecli.engines.base import Engine
 from gaecli.estimators.base import Borders, Estimator
+from gaecli.layouts.keys import numbered
 from gaecli.pipeline.blocks import BlockAddress, BlockSummary, FirstRows, Scanned, check_bootstrap
 from gaecli.pipeline.combine import Carry, Combined, combine
-from gaecli.pipeline.name_numbers import numbered
 from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.settle import read_on
 from gaecli.pipeline.tasks import CarriedUnit

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gaecli.pipeline.name_numbers import numbered
+from gaecli.layouts.keys import numbered
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, IndexArray, UnitLanes
 

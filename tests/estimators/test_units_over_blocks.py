@@ -62,7 +62,7 @@ def written_long(folder: Path, rng: np.random.Generator, columns: Columns, by: s
     suffix = rng.choice([".parquet", ".jsonl"])
     for index, (start, stop) in enumerate(bounds_of(rng, len(turns))):
         table = {name: columns[name][start:stop] for name in ("env_id", *NUMBERS)}
-        table |= {"mask": columns["kept"][start:stop].astype(int)} if masked else {}
+        table |= {"kept": columns["kept"][start:stop].astype(int)} if masked else {}
         rows = pa.table({**table, "turn": turns[start:stop]})
         if suffix == ".parquet" or np.isnan(columns["next_value"][start:stop]).all():
             pq.write_table(rows, folder / f"r{index}.parquet", row_group_size=int(rng.integers(1, 30)))
@@ -71,12 +71,15 @@ def written_long(folder: Path, rng: np.random.Generator, columns: Columns, by: s
             (folder / f"r{index}.jsonl").write_text("\n".join(text).replace("NaN", "null"))
 
 
-def written_time_major(folder: Path, rng: np.random.Generator, columns: Columns, by: str) -> None:
+def written_time_major(
+    folder: Path, rng: np.random.Generator, columns: Columns, by: str, masked: bool
+) -> None:
     num_envs = len(np.unique(columns["env_id"]))
     turns = np.array([-1.0 if cell is None else cell for cell in turn_column(columns, by, as_text=False)])
     turns = np.where((turns < 0) & (by == "end"), np.nan, turns).reshape(-1, num_envs)
     for index, (start, stop) in enumerate(bounds_of(rng, len(turns))):
-        arrays = {name: columns[name].reshape(-1, num_envs)[start:stop] for name in NUMBERS}
+        names = (*NUMBERS, *(["kept"] if masked else []))
+        arrays = {name: columns[name].reshape(-1, num_envs)[start:stop] for name in names}
         np.savez(folder / f"r{index}.npz", turn=turns[start:stop], **arrays)
 
 
@@ -99,29 +102,31 @@ def checked(folder: Path, summary: Summary, columns: Columns, settings: dict[str
     for name, expected in (("advantage", advantages), ("return", returns)):
         if name == "return" or settings["estimator"] != "mc":
             inside = ~np.isnan(expected)
-            np.testing.assert_allclose(read(folder, name)[inside], expected[inside], rtol=1e-12, atol=1e-12)
+            found = read(folder, name)
+            np.testing.assert_allclose(found[inside], expected[inside], rtol=1e-12, atol=1e-12)
+            if settings.get("mask_mode") == "skip":
+                assert np.isnan(found[~columns["kept"]]).all()
     assert summary.units.count == count
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_turn_is_one_wherever_rows_are_cut(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    time_major = bool(rng.random() < 0.3)
-    masked = not time_major and bool(rng.random() < 0.4)
+    time_major, masked = bool(rng.random() < 0.3), bool(rng.random() < 0.4)
     columns, settings = a_rollout(rng, time_major=time_major, masked=masked), some_settings(rng)
     block_rows = [None, 1, 2, 3, 7, 20][rng.integers(0, 6)]
     store = STORE_BYTES[rng.integers(0, len(STORE_BYTES))]
     with small_blocks(block_rows, store_bytes=store, dtype=np.float64) as folder:
         if time_major:
-            written_time_major(folder, rng, columns, settings["unit_is"])
+            written_time_major(folder, rng, columns, settings["unit_is"], masked)
         else:
             written_long(folder, rng, columns, settings["unit_is"], masked)
-        how = {"layout": "time-major" if time_major else "long", **({"mask_mode": "zero"} if masked else {})}
+        how = {**settings, "layout": "time-major" if time_major else "long"}
+        if masked:
+            how |= {"mask_column": "kept", "mask_mode": str(rng.choice(["skip", "zero"]))}
         suffixes = {path.suffix for path in folder.iterdir()}
         if len(suffixes) == 1:
-            checked(
-                folder, gaecli.compute(folder, join=True, unit="turn", **how, **settings), columns, settings
-            )
+            checked(folder, gaecli.compute(folder, join=True, unit="turn", **how), columns, how)
 
 
 def long_table(path: Path, **columns: Any) -> Path:

@@ -148,6 +148,19 @@ def test_a_response_without_tokens_is_refused(tmp_path: Path) -> None:
     assert computed(path, **GROUPED, layout="responses") == [0.5, -0.5, -0.5, 0.5]
 
 
+def test_a_response_whose_tokens_are_all_masked_is_not_lost_to_its_group(tmp_path: Path) -> None:
+    """As filters of truncated responses mask them, whose score counts all the same."""
+    path = write(tmp_path / "r.parquet", response_mask=[[1, 1], [0, 0], [1, 0, 1], [1]])
+    with pytest.raises(
+        DataError, match=r"the mask keeps no token at row 1, where `reward` is 0\.0"
+    ) as caught:
+        computed(path, **GROUPED)
+    assert "`--mask-mode keep`" in str(caught.value.hint)
+    kept = computed(path, **GROUPED, mask_mode="keep")
+    assert kept[0] == [0.5, 0.5]
+    assert computed(path, **GROUPED, layout="responses", overwrite=True) == [0.5, -0.5, -0.5, 0.5]
+
+
 @pytest.mark.parametrize(
     ("columns", "settings", "message"),
     [

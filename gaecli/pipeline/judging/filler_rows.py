@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from gaecli.columns import Roles
+from gaecli.layouts.keys import numbered
 from gaecli.pipeline.blocks import BlockSummary
-from gaecli.pipeline.name_numbers import numbered
 from gaecli.summary import WarningNote
 
 
