@@ -8,6 +8,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from covers import turns
 from hypothesis import given
 from hypothesis import strategies as st
 from profiles import examples
@@ -271,8 +272,7 @@ def test_inflow_rows_need_no_order_and_reach_every_tile():
     np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("precision", ["double", "single"])
-@pytest.mark.parametrize("device", [None, "cpu"])
+@pytest.mark.parametrize(("precision", "device"), turns(["double", "single"], ["cpu", None]))
 def test_threads_never_change_a_bit(precision, device):
     block = rollout(50_000, cut_rate=0.001)
     how = {

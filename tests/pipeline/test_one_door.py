@@ -245,7 +245,9 @@ def inspected(case: Case, warnings: Sequence[WarningNote]) -> Verdict | None:
 
 def swept(case: Case, warnings: Sequence[WarningNote]) -> Verdict | None:
     sweeps: list[Any] = []
-    found = verdict(lambda: sweeps.append(gaecli.sweep(case.path, [0.9], [0.5], **case.settings)))
+    # Where lengths decide λ there is none to sweep.
+    lams = [] if "lam_alpha" in case.settings else [0.5]
+    found = verdict(lambda: sweeps.append(gaecli.sweep(case.path, [0.9], lams, **case.settings)))
     if found is not None:
         return found
     (sweep,) = sweeps

@@ -166,7 +166,9 @@ def test_what_a_file_does_not_tell_apart_is_said(tmp_path: Path) -> None:
     assert not [name for name in names_of(found) if "grpo" in name]
 
 
-@pytest.mark.parametrize(("ddof", "eps"), [(0, 1e-6), (0, 1e-3), (1, 0.03)])
+@pytest.mark.parametrize(
+    ("ddof", "eps"), [(0, 1e-6), pytest.param(0, 1e-3, marks=pytest.mark.slow), (1, 0.03)]
+)
 def test_a_rule_of_no_library_is_told_by_its_numbers(tmp_path: Path, ddof: int, eps: float) -> None:
     several = {prompt: scores for prompt, scores in PROMPTS.items() if len(scores) > 1}
     found = gaecli.verify(
@@ -412,8 +414,13 @@ def several_rewards(
     ("weights", "baseline", "name", "said"),
     [
         ((1.0, 1.0), trl_grpo, "trl grpo", "accuracy_reward + format_reward"),
-        ((1.0, 0.5), trl_grpo, "trl grpo", "accuracy_reward + 0.5 format_reward"),
-        ((0.2, 0.8), trl_grpo, "trl grpo", "0.2 accuracy_reward + 0.8 format_reward"),
+        pytest.param(
+            *((1.0, 0.5), trl_grpo, "trl grpo", "accuracy_reward + 0.5 format_reward"), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            *((0.2, 0.8), trl_grpo, "trl grpo", "0.2 accuracy_reward + 0.8 format_reward"),
+            marks=pytest.mark.slow,
+        ),
         ((0.3, 0.7), less_mean, "trl dr-grpo", "0.3 accuracy_reward + 0.7 format_reward"),
         ((0.0, 1.0), verl_grpo, "verl grpo", "format_reward"),
     ],

@@ -204,7 +204,14 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("kind", COMMANDS)
+#: What these say others say as well, together with something else.
+SLOW_COMMANDS = ("rounded nowhere", "normalised", "a preset that normalises", "another recursion")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.slow if kind in SLOW_COMMANDS else ()) for kind in COMMANDS],
+)
 def test_the_printed_command_makes_that_very_column(tmp_path, kind):
     made = COMMANDS[kind]
     path = write(tmp_path / "r.parquet", rollout(3))

@@ -213,8 +213,9 @@ class ParquetOutput:
             drop_columns=plan.drop_columns,
             own_columns=plan.own_columns,
             payload_end=source.payload_end,
+            leaves_head=plan.leaves_head,
         )
-        self.method = self._appender.method
+        self.method, self.head_bytes = self._appender.method, self._appender.head_bytes
         self._payload = self._appender.payload_fingerprint(plan.kept_own_columns)
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
