@@ -18,11 +18,10 @@ from gaecli.choices import (
 )
 from gaecli.decay_settings import OTHER_LAMS
 from gaecli.errors import UsageError
+from gaecli.names import LANGUAGE
 from gaecli.records import dataclass
 from gaecli.setting_fields import LABEL_DEFAULTS, SettingFields, check_choices, is_finite, setting_flag
 
-#: LeRobot's column of what is said of its frames, in rows of several styles: labels go beside those of others.
-LANGUAGE = "language_persistent"
 OPERATORS: Mapping[str, str] = {"ge": ">=", "gt": ">"}
 
 

@@ -150,6 +150,9 @@ NOT_DONE_FLAGS = frozenset({"not_done", "not_dones", "masks"})
 DISCOUNTS = frozenset({"discount", "discounts"})
 RLDS_FLAGS = ("is_first", "is_last", "is_terminal")
 
+#: LeRobot's column of what is said of its frames, in rows of several styles: labels go beside those of others.
+LANGUAGE = "language_persistent"
+
 FLAG_ROLES = (
     "terminated",
     "truncated",

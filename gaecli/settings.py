@@ -29,8 +29,8 @@ from gaecli.decay_settings import FAMILIES, OPTIONAL, says_nothing, without_othe
 from gaecli.engine_kinds import ENGINES
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import CLIPS, ESTIMATOR_ROLES, ESTIMATORS, FEW, EstimatorKind, estimator_name
-from gaecli.label_settings import LANGUAGE
 from gaecli.layout_kinds import LAYOUTS
+from gaecli.names import LANGUAGE
 from gaecli.presets import Preset, find_preset
 from gaecli.presets.groups import score_rules
 from gaecli.records import dataclass

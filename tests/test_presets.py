@@ -96,7 +96,7 @@ class TestFromPreset:
 
     @pytest.mark.parametrize(
         ("name", "wrong"),
-        [("engine", "ray"), ("engine", ""), ("jobs", 0), ("jobs", -2), ("memory_bytes", 0)],
+        [("engine", "spark"), ("engine", ""), ("jobs", 0), ("jobs", -2), ("memory_bytes", 0)],
     )
     def test_bad_options_are_named(self, name, wrong):
         with pytest.raises(gaecli.UsageError, match="--" + name.removesuffix("_bytes")):

@@ -137,7 +137,7 @@ def _derivation(question: Question) -> Derivation:
         outputs["return"] = found.computed
     outputs = {name: outputs[name] for name in settings.kind.outputs}
     if found.returns:
-        outputs = {"advantage": written, **found.returns}
+        outputs = {settings.kind.outputs[0]: written, **found.returns}
     return Derivation(
         path=str(place.path),
         row=place.row,

@@ -25,7 +25,7 @@ from gaecli.datasets.base import (
 )
 from gaecli.errors import FileError
 from gaecli.formats.base import RolloutFile
-from gaecli.label_settings import LANGUAGE
+from gaecli.names import LANGUAGE
 from gaecli.records import dataclass
 
 INFO = Path("meta", "info.json")

@@ -11,6 +11,7 @@ have to agree: nothing tells which of them is right. `meta/episodes/NAME` and `d
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -45,6 +46,13 @@ class Told:
     is_any_step: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class SuccessPlaces:
+    found: Sequence[Told]
+    #: Another one wherever a flag is another one.
+    digest: str
+
+
 def success_columns(root: Path) -> list[str]:
     """Columns of whole episodes that are called as if they said whether these succeeded."""
     try:
@@ -59,11 +67,17 @@ def success_columns(root: Path) -> list[str]:
     return [name for name in dict.fromkeys(names) if "success" in name.lower()]
 
 
-def told(root: Path, column: str) -> list[Told]:
-    """All places beside the data files in which a column stands; those that say the same of all episodes."""
+def told(root: Path, column: str) -> SuccessPlaces:
+    """All places beside the data files in which a column stands; `DataError` where they disagree."""
     files = [path for path in (*_tables(root), root / _LINES, root / _STATS) if path.is_file()]
     stamps = tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files)
-    found = _found(root, column, stamps)
+    return _places(root, column, stamps)
+
+
+@lru_cache(maxsize=8)
+def _places(root: Path, column: str, stamps: tuple[tuple[Path, int, int], ...]) -> SuccessPlaces:
+    """Once for all data files of a set. `stamps`: what changes whenever the content of a file does."""
+    found = _found(root, column, {path for path, *_ in stamps})
     for one, other in combinations(found, 2):
         differing = [
             episode
@@ -72,7 +86,8 @@ def told(root: Path, column: str) -> list[Told]:
         ]
         if differing:
             raise disagreement(one.title, other.title, differing, column)
-    return found
+    flags = [sorted((number, str(flag)) for number, flag in one.flags.items()) for one in found]
+    return SuccessPlaces(found, hashlib.sha256(json.dumps(flags).encode()).hexdigest())
 
 
 def disagreement(first: str, second: str, episodes: Sequence[int], column: str) -> DataError:
@@ -86,10 +101,7 @@ def disagreement(first: str, second: str, episodes: Sequence[int], column: str) 
     )
 
 
-@lru_cache(maxsize=8)
-def _found(root: Path, column: str, stamps: tuple[tuple[Path, int, int], ...]) -> list[Told]:
-    """`stamps`: what changes whenever the content of a file does."""
-    paths = {path for path, *_ in stamps}
+def _found(root: Path, column: str, paths: set[Path]) -> list[Told]:
     tables = [path for path in _tables(root) if path in paths]
     name = column.removeprefix(OF_EPISODES)
     if name.startswith("stats/"):

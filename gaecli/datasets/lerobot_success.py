@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from gaecli.datasets.lerobot_episodes import (
     EPISODE,
     OF_DATA,
     OF_EPISODES,
+    SuccessPlaces,
     Told,
     disagreement,
     success_columns,
@@ -38,8 +37,10 @@ def with_success(file: RolloutFile, root: Path, column: str, at: str | None) -> 
         at: `--success-at`.
     """
     stored = file.find(column)
-    places = [] if stored is not None and column.startswith((OF_DATA, OF_EPISODES)) else told(root, column)
-    if stored is None and not places:
+    if stored is not None and column.startswith((OF_DATA, OF_EPISODES)):
+        return file
+    places = told(root, column)
+    if stored is None and not places.found:
         if column.startswith(OF_DATA) and file.find(column.removeprefix(OF_DATA)) is not None:
             return _Renamed(file, column, column.removeprefix(OF_DATA))
         if (there := success_columns(root)) and not column.startswith(OF_DATA):
@@ -48,12 +49,12 @@ def with_success(file: RolloutFile, root: Path, column: str, at: str | None) -> 
                 hint=f"pass `--success-column {there[0]}`, which `{root / 'meta'}` holds for each episode",
             )
         return file
-    if not places:
+    if not places.found:
         return file
     if file.find(EPISODE) is None:
         raise UsageError(
             f"`{file.path}` has no column `{EPISODE}`: nothing tells which of its rows are of the episodes of "
-            f"{places[0].title}",
+            f"{places.found[0].title}",
             hint="write the number of its episode on every row",
         )
     return _WithEpisodes(file, column, places, at)
@@ -91,17 +92,17 @@ class _Renamed(WrappedFile):
 class _WithEpisodes(WrappedFile):
     """A data file with the flag of its episodes on each of their rows; or with its own flag, which has to agree."""
 
-    def __init__(self, file: RolloutFile, column: str, places: Sequence[Told], at: str | None) -> None:
+    def __init__(self, file: RolloutFile, column: str, places: SuccessPlaces, at: str | None) -> None:
         super().__init__(file)
-        self._column, self._places, self._at = column, places, at
+        self._column, self._places, self._at = column, places.found, at
+        self._digest = places.digest
         self._is_stored = file.find(column) is not None
-        where = " and ".join(dict.fromkeys(one.where for one in places))
+        where = " and ".join(dict.fromkeys(one.where for one in places.found))
         self._info = ColumnInfo(column, "bool", f"bool, in {where}", (self.num_rows,))
 
     @property
-    def told_beside(self) -> str:
-        flags = [sorted((number, str(flag)) for number, flag in one.flags.items()) for one in self._places]
-        return hashlib.sha256(json.dumps(flags).encode()).hexdigest()
+    def told_beside(self) -> str | None:
+        return None if self._is_stored else self._digest
 
     def find(self, name: str) -> ColumnInfo | None:
         return self._info if name == self._column and not self._is_stored else self._file.find(name)

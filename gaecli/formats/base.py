@@ -262,6 +262,10 @@ def item_types(columns: Mapping[str, np.dtype[Any]]) -> dict[str, str]:
     return {name: "string" if dtype.kind == "U" else dtype.name for name, dtype in columns.items()}
 
 
+#: `FileWriter.method` where the bytes of the source begin the new file.
+SPLICE = "splice"
+
+
 @dataclass(frozen=True)
 class WritePlan:
     """What will be added to a copy of a file."""
@@ -282,6 +286,8 @@ class WritePlan:
     is_language: bool = False
     #: Rows of their style may be of somebody else.
     replaces_labels: bool = False
+    #: Whoever sends the file on has the bytes that begin it as they begin the source: a writer leaves a hole there.
+    leaves_head: bool = False
 
 
 class FileWriter(Protocol):
@@ -308,6 +314,19 @@ class RecordingWriter(FileWriter, Protocol):
 def record_of(writer: FileWriter) -> bytes | None:
     """What goes into a file beside the new one, where its format has no room for it."""
     return writer.record if isinstance(writer, RecordingWriter) else None
+
+
+@runtime_checkable
+class HeadlessWriter(FileWriter, Protocol):
+    """Of a format whose new files begin with the bytes of their sources."""
+
+    #: So many of them were left out.
+    head_bytes: int
+
+
+def head_of(writer: FileWriter) -> int:
+    """How many bytes at the beginning of the new file are those of the source, and were not written."""
+    return writer.head_bytes if isinstance(writer, HeadlessWriter) else 0
 
 
 @runtime_checkable

@@ -28,7 +28,8 @@ from gaecli.datasets.tables import TITLES, folders_above, kind_of_names
 from gaecli.errors import FileError, UsageError
 from gaecli.records import dataclass
 from gaecli.storage.extents import Range, column_extents, merged, missing
-from gaecli.storage.objects import ObjectInfo, ObjectStore, changed
+from gaecli.storage.objects import ObjectInfo, ObjectStore, Upload, changed
+from gaecli.storage.s3_parts import LEAST_HEAD_BYTES, OldHead
 from gaecli.storage.schemes import SCHEMES, scheme_of
 
 #: Objects up to this size come with one request, and so do the ends of larger ones.
@@ -224,6 +225,30 @@ class Mirror:
         content.replace(path)
         if path in self._copies:
             _stamp(self._copies[path])
+
+    def can_copy_head(self, source: Path, target: Path) -> bool:
+        """The bytes that begin an object can begin another one without coming here."""
+        copy = self._copies.get(source)
+        if copy is None or self._scheme_name(target) is None or not copy.info.version:
+            return False
+        schemes = scheme_of(copy.info.uri), scheme_of(self.uri_of(target))
+        return all(scheme.hands_over for scheme in schemes) and copy.info.size >= LEAST_HEAD_BYTES
+
+    def send(self, upload: Upload, content: Path, head: tuple[Path, int] | None) -> None:
+        """Send a file that leaves out its beginning where that is the beginning of an object."""
+        if head is None:
+            upload.send()
+            return
+        source, length = head
+        info = self._copies[source].info
+        store = self._store(info.uri)
+        bucket, key, _ = store.fs.split_path(store.path(info.uri))
+        try:
+            upload.send(OldHead(bucket, key, info.version, length))
+        except FileError:  # not every store copies, and not everybody may have it do so
+            with content.open("r+b", buffering=0) as file:
+                store.read(info, [(0, length)], file)
+            upload.send()
 
     def release(self, path: Path) -> None:
         """Give back the disk space; the file is done."""

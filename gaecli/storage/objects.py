@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.records import dataclass
 from gaecli.storage.headers import KEPT_HEADERS
-from gaecli.storage.s3_parts import SentParts, complete, parts_of, take_back
+from gaecli.storage.s3_parts import OldHead, SentParts, complete, parts_of, send_behind, take_back
 from gaecli.storage.schemes import Scheme, open_store, scheme_of
 
 if TYPE_CHECKING:
@@ -168,8 +168,16 @@ class Upload:
         #: What another process has sent, and this one has taken over.
         self._taken: SentParts | None = None
 
-    def send(self) -> None:
-        """All bytes; the object that is there stays as it is."""
+    def send(self, head: OldHead | None = None) -> None:
+        """All bytes; the object that is there stays as it is.
+
+        `head` is what the store itself has of them, and the file has not.
+        """
+        if head is not None:
+            bucket, key, _ = self._fs.split_path(self._path)
+            with self._told("write", self._uri):
+                self._taken = send_behind(self._fs, bucket, key, self._source, head, self._headers())
+            return
         size = self._source.stat().st_size
         with self._told("write", self._uri):
             self._check_can_be_taken_back()
@@ -184,6 +192,9 @@ class Upload:
 
     def hand_over(self) -> SentParts:
         """What was sent, for another process to commit or to take back."""
+        if self._taken is not None:
+            taken, self._taken = self._taken, None
+            return taken
         file, self._file = self._file, None
         return parts_of(file)
 

@@ -87,10 +87,15 @@ class PendingObject:
         self._upload: Upload | None = None
         #: The bytes were never here.
         self._is_elsewhere = False
+        self._head: tuple[Path, int] | None = None
         remember(self.discard)
 
     def create(self) -> None:
         pass  # whoever writes to it does
+
+    def begins_as(self, source: Path, length: int) -> None:
+        """What was written leaves out so many bytes, with which an object of the mirror begins."""
+        self._head = (source, length)
 
     def take_over(self, sent: SentParts) -> None:
         """Another process has sent all of it."""
@@ -102,7 +107,7 @@ class PendingObject:
         """Send all of it; that takes time, and the sources are looked at once more afterwards."""
         if not self._is_elsewhere:
             self._upload = self._new_upload()
-            self._upload.send()
+            self._mirror.send(self._upload, self.temporary, self._head)
 
     def commit(self) -> None:
         if self._upload is None:

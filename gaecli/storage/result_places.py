@@ -49,6 +49,11 @@ class ResultPlaces:
     def is_stdout(self, target: Path) -> bool:
         return target == self._stdout
 
+    def can_copy_head(self, source: Path, target: Path) -> bool:
+        """The bytes that begin an object can begin another one without coming here."""
+        mirror = self._stage.mirror
+        return mirror is not None and mirror.can_copy_head(source, target)
+
     def can_be_handed_over(self, target: Path) -> bool:
         """Another process can write a result for this one to commit."""
         if not self._stage.is_remote(target):

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from gaecli.datasets.base import DataSet, NewColumns
 from gaecli.engine_kinds import ENGINES
-from gaecli.formats.base import FileWriter, WritePlan, item_types
+from gaecli.formats.base import SPLICE, FileWriter, WritePlan, item_types
 from gaecli.formats.stored import own_columns
-from gaecli.label_settings import LANGUAGE
+from gaecli.names import LANGUAGE
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.column_builder import output_dtypes
@@ -80,6 +80,8 @@ class Output:
     foreign: list[str]
     #: Columns that identify a row, for a sidecar.
     keys: Sequence[str] = ()
+    #: The store has the old bytes, and they need not come here.
+    leaves_head: bool = False
     #: Its rows go on where those of the file before it end: in one sidecar.
     goes_on: bool = False
     #: None before the output is begun, in a dry run, and where it goes on.
@@ -200,6 +202,8 @@ class Outputs:
             output.totals, output.method = totals, written.method
         first, last = outputs[0], outputs[-1]
         last.provenance, last.record = written.provenance, written.record
+        if written.head_bytes and isinstance(first.new_file, PendingObject):
+            first.new_file.begins_as(first.opened.file.path, written.head_bytes)
         if written.sent is not None and isinstance(first.new_file, PendingObject):
             first.new_file.take_over(written.sent)
         if first.index >= self._num_kept_open and isinstance(first.new_file, NewFile):
@@ -306,10 +310,19 @@ class Outputs:
                 output.target.path.parent.mkdir(parents=True, exist_ok=True)
             output.new_file = self.places.results.new_file(output.target.path)
             output.new_file.create()  # in this order: an interrupt in between finds what to discard
-            if not self.options.sidecar and ENGINES[self.options.engine].is_here:
+            output.leaves_head = not self.options.sidecar and self._leaves_head(output)
+            if not (self.options.sidecar or output.leaves_head) and ENGINES[self.options.engine].is_here:
                 with self.clock("read"):
                     self.places.inputs.fill(output.opened.file.path)
         return self._new_file(output, output.new_file.temporary)
+
+    def _leaves_head(self, output: Output) -> bool:
+        """The old bytes begin the new file, and the store puts them there."""
+        file = output.opened.file
+        if LANGUAGE in self.settings.output_columns:  # whose old rows are read
+            return False
+        can_be = self.places.results.can_copy_head(file.path, output.target.path)
+        return can_be and file.planned_method(output.own, output.foreign) == SPLICE
 
     def _new_file(self, output: Output, temporary: Path) -> NewFilePlan:
         file, new_names = output.opened.file, self.settings.output_columns
@@ -321,6 +334,7 @@ class Outputs:
             kept_own_columns=[name for name in own_columns(file.provenance) if name not in new_names],
             is_language=LANGUAGE in new_names,
             replaces_labels=self.options.overwrite,
+            leaves_head=output.leaves_head,
         )
         return NewFilePlan(
             temporary, output.target.path, plan, self.rows_per_block, self.options.sidecar, output.keys

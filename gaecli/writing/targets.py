@@ -14,7 +14,7 @@ from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import format_of, is_file_suffix, open_file, suffix_format
 from gaecli.formats.stored import own_columns
-from gaecli.label_settings import LANGUAGE
+from gaecli.names import LANGUAGE
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaecli.engines.base import CarryOut, run_here
-from gaecli.formats.base import FileWriter, SidecarWriter, WritePlan, record_of
+from gaecli.formats.base import FileWriter, SidecarWriter, WritePlan, head_of, record_of
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.block_stages import FilePlace
 from gaecli.pipeline.group_facts import facts_of
@@ -22,12 +22,12 @@ from gaecli.pipeline.tasks import Carries, FinishedBlock, FinishUnit
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
 from gaecli.storage.new_file import sync_file, temporary_beside
-from gaecli.storage.s3_parts import SentParts
 from gaecli.storage.stage import Stage
 from gaecli.writing.provenance import make_provenance, source_of
 
 if TYPE_CHECKING:
     from gaecli.pipeline.labels import LabelConstants
+    from gaecli.storage.s3_parts import SentParts
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +77,8 @@ class Written:
     #: What goes into a file beside it.
     record: bytes | None = None
     book: SketchBook | None = None
+    #: So many bytes of the input begin the new file, and were left out.
+    head_bytes: int = 0
     #: Where it was sent to a store by another process than the one that commits it.
     sent: SentParts | None = None
 
@@ -104,13 +106,15 @@ class WriteFile:
             return [self._written(self.new_file, self.facts, worker, run)]
         # A try that was given up for lost may be at work still: each has a file of its own until it is whole.
         own = replace(self.new_file, temporary=temporary_beside(self.new_file.temporary))
-        if not own.is_sidecar:
+        if not own.is_sidecar and not own.columns.leaves_head:
             for one in self.inputs:
                 worker.fill(one.source)
         written = self._written(own, self.facts, worker, run)
+        head = (self.inputs[0].source.path, written.head_bytes) if written.head_bytes else None
+        sent = handed_over(own.temporary, self.new_file, worker.stage, head)
         for one in self.inputs:
             worker.release(one.source)
-        return [replace(written, sent=handed_over(own.temporary, self.new_file, worker.stage))]
+        return [replace(written, sent=sent)]
 
     def _written(
         self, plan: NewFilePlan, facts: ResultFacts, worker: Worker, run: CarryOut[Worker, FinishedBlock]
@@ -124,7 +128,7 @@ class WriteFile:
         except BaseException:
             writer.abort()
             raise
-        return Written(totals, provenance, writer.method, record_of(writer), self.book)
+        return Written(totals, provenance, writer.method, record_of(writer), self.book, head_of(writer))
 
     def _applied(
         self,
@@ -178,7 +182,9 @@ class WriteFile:
         )
 
 
-def handed_over(own: Path, plan: NewFilePlan, stage: Stage | None) -> SentParts | None:
+def handed_over(
+    own: Path, plan: NewFilePlan, stage: Stage | None, head: tuple[Path, int] | None
+) -> SentParts | None:
     """The whole new file of one try, to the process that commits it: by the name that it waits for, or by a store."""
     if stage is None or not stage.is_remote(plan.target):
         sync_file(own)
@@ -187,7 +193,7 @@ def handed_over(own: Path, plan: NewFilePlan, stage: Stage | None) -> SentParts 
     mirror = stage.stores()
     upload = mirror.store_of(plan.target).upload(mirror.uri_of(plan.target), own)
     try:
-        upload.send()
+        mirror.send(upload, own, head)
         return upload.hand_over()
     finally:
         upload.discard()

@@ -10,8 +10,10 @@ import pytest
 from engines.cluster import files_of, killing
 from faults import data_sets
 from storage.s3_server import BUCKET, Request, S3Server, break_down
+from storage.store_runs import rollout
 
 import gaecli
+from gaecli.storage.s3_parts import LEAST_HEAD_BYTES
 
 pytestmark = pytest.mark.ray
 
@@ -145,3 +147,18 @@ def test_a_bad_row_is_told_by_the_name_of_the_object(s3: S3Server, tmp_path: Pat
     assert told[0] == told[1]
     assert f"s3://{BUCKET}/runs/bad.parquet" in told[0][0]
     assert content(s3) == before
+
+
+def test_what_stays_of_a_large_object_does_not_travel(s3: S3Server) -> None:
+    body = rollout(300_000, observations=8)
+    assert len(body) > LEAST_HEAD_BYTES
+    uri = s3.put("big.parquet", body)
+    gaecli.compute(uri, normalize="all")
+    expected = s3.get("big.parquet")
+    s3.put("big.parquet", body)
+    s3.forget()
+    gaecli.compute(uri, engine="ray", normalize="all")
+    assert s3.bytes_read < len(body) / 2
+    assert any(request.copied for request in s3.requests)
+    assert s3.get("big.parquet") == expected
+    assert s3.pending() == []

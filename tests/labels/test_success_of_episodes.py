@@ -16,6 +16,7 @@ from pipeline.running import small_blocks
 
 import gaecli
 from gaecli.commands.check import check
+from gaecli.datasets import lerobot_episodes
 from gaecli.errors import DataError, FileError, GaeError, UsageError
 from gaecli.settings import Settings
 
@@ -270,3 +271,17 @@ def test_what_says_too_little_is_refused(tmp_path: Path, case: str) -> None:
     make(root)
     with pytest.raises(error, match=words):
         gaecli.read(root, **RECAP, success_column="success")
+
+
+def test_the_episodes_are_read_once_for_all_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A set of v2.1 has a file per episode: read for each, they would be read as often as there are episodes."""
+    root = write_lerobot(tmp_path / "set", bare(TASKS), [4, 11, 12, 15], "v2.1")
+    column = v2_lines(root, TASKS.succeeded)
+    read: list[Path] = []
+    monkeypatch.setattr(
+        lerobot_episodes,
+        "_lines",
+        lambda path, lines=lerobot_episodes._lines: (read.append(path), lines(path))[1],
+    )
+    gaecli.compute(root, **RECAP, success_column=column)
+    assert read == [root / "meta/episodes.jsonl"]

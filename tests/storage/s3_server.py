@@ -27,6 +27,8 @@ class Request:
     method: str
     key: str
     query: str
+    #: The object whose bytes the server is to take.
+    copied: str = ""
 
     @property
     def is_part(self) -> bool:
@@ -135,7 +137,12 @@ class S3Server:
 
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Any:
         path = environ["PATH_INFO"].removeprefix(f"/{BUCKET}").lstrip("/")
-        request = Request(environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING", ""))
+        request = Request(
+            environ["REQUEST_METHOD"],
+            path,
+            environ.get("QUERY_STRING", ""),
+            environ.get("HTTP_X_AMZ_COPY_SOURCE", ""),
+        )
         self.requests.append(request)
         answer = self.fault(request) if self.fault is not None else None
         if answer is not None:

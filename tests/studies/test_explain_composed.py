@@ -149,8 +149,12 @@ CASES = {
 }
 
 
+#: One of each kind.
+IN_BLOCKS = ("columns", "position", "units", "bi-level", "streams")
+
+
 @pytest.mark.parametrize(
-    ("case", "block_rows"), [*((name, None) for name in CASES), *((name, 2) for name in CASES)]
+    ("case", "block_rows"), [*((name, None) for name in CASES), *((name, 2) for name in IN_BLOCKS)]
 )
 def test_the_terms_add_up_to_what_a_plain_loop_gives_and_compute_writes(
     path: Path, monkeypatch: pytest.MonkeyPatch, case: str, block_rows: int | None
@@ -254,3 +258,12 @@ def test_rules_of_presets_add_up(tmp_path: Path, preset: str) -> None:
     for step, one in zip((0, 3), found, strict=True):
         assert one.equation is not None
         assert [one.derived, one.computed] == pytest.approx([written[step]] * 2, rel=1e-12)
+
+
+def test_returns_of_streams_are_added_up_where_nothing_else_is_written(path: Path) -> None:
+    found = gaecli.explain(path, 3, estimator="mc", gamma=0.5, stream=("a=reward", "b=bonus,weight=-2"))
+    sums = {name: NUMBERS[name][3] + 0.5 * NUMBERS[name][4] for name in ("reward", "bonus")}
+    assert found.outputs == pytest.approx(
+        {"return": sums["reward"] - 2 * sums["bonus"], "return a": sums["reward"], "return b": sums["bonus"]}
+    )
+    assert [line["return"] for line in found.tables[-1].lines] == pytest.approx(list(sums.values()))

@@ -64,6 +64,7 @@ def test_what_is_not_given_is_found(
         assert any(flag.startswith(f"--{name.replace('_', '-')} ") for flag in verified.flags)
 
 
+@pytest.mark.slow
 def test_a_column_of_steps_is_none_of_units(path: Path) -> None:
     gaecli.compute(path, gamma=0.9, lam=0.8)
     verified = gaecli.verify(path, unit="turn", preset="exact", estimator="gae")

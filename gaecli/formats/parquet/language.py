@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import OutputColumn
-from gaecli.label_settings import LANGUAGE
+from gaecli.names import LANGUAGE
 from gaecli.rollouts import IndexArray
 
 #: Rows that are put together at once: a cell may hold all that was said in its episode.

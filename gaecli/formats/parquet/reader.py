@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,12 +33,14 @@ from gaecli.formats.base import (
     WritePlan,
 )
 from gaecli.formats.parquet.footer import encrypted, is_encrypted, read_footer
-from gaecli.formats.parquet.language import LanguageRows, language_type
 from gaecli.formats.parquet.mark import payload_fingerprint
 from gaecli.formats.parquet.splice import ParquetAppender, choose_method
 from gaecli.formats.parquet.statistics import leaf_facts
 from gaecli.formats.stored import parse_document
-from gaecli.label_settings import LANGUAGE
+from gaecli.names import LANGUAGE
+
+if TYPE_CHECKING:
+    from gaecli.formats.parquet.language import LanguageRows
 
 #: Column chunks are streamed through a buffer of this size: a row group may be larger than memory.
 READ_BUFFER_BYTES = 1 << 20
@@ -196,6 +198,8 @@ class ParquetOutput:
         }
         self._language: LanguageRows | None = None
         if plan.is_language:
+            from gaecli.formats.parquet.language import LanguageRows, language_type
+
             kinds[LANGUAGE] = language_type(source.schema, source.path)
             self._language = LanguageRows(
                 source.path,
@@ -213,8 +217,9 @@ class ParquetOutput:
             drop_columns=plan.drop_columns,
             own_columns=plan.own_columns,
             payload_end=source.payload_end,
+            leaves_head=plan.leaves_head,
         )
-        self.method = self._appender.method
+        self.method, self.head_bytes = self._appender.method, self._appender.head_bytes
         self._payload = self._appender.payload_fingerprint(plan.kept_own_columns)
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:

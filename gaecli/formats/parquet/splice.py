@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gaecli.errors import FileError
+from gaecli.formats.base import SPLICE
 from gaecli.formats.parquet import thrift_compact as thrift
 from gaecli.formats.parquet.copy_range import Copier, Copy, changed, identity, write_at
 from gaecli.formats.parquet.footer import (
@@ -57,7 +58,6 @@ from gaecli.records import dataclass
 
 __all__ = ["ParquetAppender", "choose_method", "fingerprint"]
 
-_SPLICE = "splice"
 _WRITE_BUFFER_BYTES = 1 << 18
 _USABLE_CODECS = ("SNAPPY", "GZIP", "BROTLI", "ZSTD", "LZ4")
 
@@ -76,11 +76,13 @@ class ParquetAppender:
         own_columns: top-level columns of an earlier run, to be left out. Where they, and nothing else, stand
             behind `payload_end`, the copy simply ends there; otherwise they count as `drop_columns`.
         payload_end: the attribute of the same name when `own_columns` were written.
+        leaves_head: where the file is spliced, its old bytes are left out: somebody else puts them there.
 
     Attributes:
         method: "splice", or "rewrite: " and the reason.
         payload_end: where the old columns end in the new file; to be given again with `own_columns`.
         row_group_rows: the row counts of the row groups, in the source as in the new file.
+        head_bytes: how many bytes of the source were left out; they begin the new file.
 
     Raises:
         FileError: if the source is no Parquet file, is damaged or encrypted.
@@ -100,6 +102,7 @@ class ParquetAppender:
         drop_columns: Sequence[str] = (),
         own_columns: Sequence[str] = (),
         payload_end: int | None = None,
+        leaves_head: bool = False,
     ) -> None:
         self._source_path = source
         self._temporary = temporary
@@ -114,7 +117,9 @@ class ParquetAppender:
             self._target = undo.enter_context(_create(temporary, self._source))
             undo.callback(temporary.unlink, missing_ok=True)
             self._base = self._lay_base(choice)
-            self._copier = Copier(self._source, str(source), temporary, self._base.copies)
+            self.head_bytes = choice.end if leaves_head and choice.method == SPLICE else 0
+            copies = [] if self.head_bytes else self._base.copies
+            self._copier = Copier(self._source, str(source), temporary, copies)
             undo.callback(self._copier.stop)
             self._stream = _ColumnStream(temporary, self._base.payload_end, new_schema, self._footer)
             undo.callback(self._stream.abandon)
@@ -182,7 +187,7 @@ class ParquetAppender:
     def _lay_base(self, choice: MethodChoice) -> Base:
         """What the new columns are put behind, by the method that was chosen."""
         footer = self._footer
-        if choice.method == _SPLICE:
+        if choice.method == SPLICE:
             tree = without_columns(footer, choice.own) if choice.own else footer.tree
             return Base(tree, choice.end, [Copy(0, 0, choice.end)])
         if not footer.is_canonical:
@@ -232,10 +237,10 @@ def choose_method(
         return MethodChoice("rewrite: the footer is in an unusual form", foreign, own, footer.start)
     displaced = foreign or own
     if not displaced:
-        return MethodChoice(_SPLICE, foreign, own, footer.start)
+        return MethodChoice(SPLICE, foreign, own, footer.start)
     is_offset = isinstance(payload_end, int) and len(MAGIC) <= payload_end <= footer.start
     if is_offset and not foreign and stands_behind(footer, own, payload_end):
-        return MethodChoice(_SPLICE, foreign, own, payload_end)
+        return MethodChoice(SPLICE, foreign, own, payload_end)
     names = ", ".join(f"`{footer.columns[index]}`" for index in sorted(displaced))
     plural = "s" if len(displaced) > 1 else ""
     reason = "foreign" if foreign else "displaced"

@@ -31,7 +31,7 @@ def by_streams(question: Question, derive: Callable[[Question], Derived]) -> Der
                 "steps": tail.num_steps,
                 "ends": "never, but with the file" if one.cut == "never" else _ENDS[tail.end],
                 "next_value": found.bootstrap_value,
-                "advantage": advantage,
+                its_settings.kind.outputs[0]: advantage,
                 "weight": one.weight,
                 "contribution": one.weight * advantage,
                 "running_sum": total,
