@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -33,17 +33,28 @@ class Given:
         """Settings that the command takes as its own: they are left out of `settings`."""
         return {name: self._settings.pop(name) for name in names}
 
-    def settings(self, more: Mapping[str, Any] | None = None, *, of_groups: str | None = None) -> Settings:
+    def settings(
+        self,
+        more: Mapping[str, Any] | None = None,
+        *,
+        of_groups: str | None = None,
+        beside: Sequence[str] = (),
+    ) -> Settings:
         """With `more`, which the command makes of options of its own.
 
         `of_groups`: the estimator that is meant where groups are named and no estimator is.
+        `beside`: estimators to which the same is said; each takes what says something to it.
         """
         explicit = {**self._settings, **(more or {})}
         if of_groups is not None and explicit.get("group_column") and explicit.get("estimator") == "gae":
             explicit["estimator"] = of_groups
         preset = explicit.pop("preset", "exact")
-        columns = {role: name for role, name in self._columns.items() if name is not None}
-        return Settings.from_preset(preset, **explicit, columns=columns)
+        explicit["columns"] = {role: name for role, name in self._columns.items() if name is not None}
+        if len(beside) > 1:
+            from gaecli.several_estimators import said_to
+
+            explicit = said_to(explicit["estimator"], explicit, beside)
+        return Settings.from_preset(preset, **explicit)
 
     def run_options(self, *, gallery: bool = False) -> RunOptions:
         return RunOptions(**self._run, memory_bytes=self.memory_bytes, gallery=gallery)
