@@ -162,7 +162,7 @@ def sweep(
     is_grid = len(estimators) == len(presets) == 1 and not (known is not None and known.is_scored)
     first = {"n_steps": n_steps[0]} if is_grid and n_steps else {}
     made = [
-        split_settings({**settings, **first, "estimator": one, "preset": other})
+        split_settings({**settings, **first, "estimator": one, "preset": other}, beside=estimators)
         for one in estimators
         for other in presets
     ]
@@ -228,8 +228,11 @@ def verify(
     return Verifications.of_one(found) if isinstance(found, Verification) else found
 
 
-def split_settings(given: dict[str, Any]) -> tuple[Settings, RunOptions]:
-    """Keyword arguments as `Settings` and `RunOptions`; `reward_column=` and the like name columns."""
+def split_settings(given: dict[str, Any], beside: Sequence[str] = ()) -> tuple[Settings, RunOptions]:
+    """Keyword arguments as `Settings` and `RunOptions`; `reward_column=` and the like name columns.
+
+    `beside`: estimators to which the same is said; each takes what says something to it.
+    """
     if "reward" in given and "rewards" not in given:  # the flag is given once for each
         given["rewards"] = given.pop("reward")
     columns = dict(given.pop("columns", None) or {})
@@ -243,7 +246,12 @@ def split_settings(given: dict[str, Any]) -> tuple[Settings, RunOptions]:
     settings = {name: value for name, value in given.items() if name in SETTING_NAMES}
     options = {name: value for name, value in given.items() if name in OPTION_NAMES}
     preset = settings.pop("preset", None) or "exact"
-    return Settings.from_preset(preset, columns=columns, **settings), RunOptions(**options)
+    settings["columns"] = columns
+    if len(beside) > 1:
+        from gaecli.several_estimators import said_to
+
+        settings = said_to(settings["estimator"], settings, beside)
+    return Settings.from_preset(preset, **settings), RunOptions(**options)
 
 
 def _no_setting(name: str) -> UsageError:

@@ -67,7 +67,9 @@ def sweep(
     if not is_grid:
         _check_no_grid(gammas, lams, windows)
     settings = [
-        given.settings({"preset": preset, "estimator": estimator, **(first if is_grid else {})})
+        given.settings(
+            {"preset": preset, "estimator": estimator, **(first if is_grid else {})}, beside=estimators
+        )
         for estimator in estimators
         for preset in presets
     ]

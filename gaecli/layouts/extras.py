@@ -47,7 +47,7 @@ def check_extras(
         if info.damage is not None:
             raise damaged(file.path, info)
         is_number = info.kind in ("float", "int", "bool") or (
-            info.kind == "null" and name in settings.rewards
+            info.kind == "null" and (name in settings.rewards or not file.num_rows)
         )
         if info.unusable is not None or not is_number or (info.is_list and not steps.is_list):
             why = info.unusable or f"its type is {info.type_name}"

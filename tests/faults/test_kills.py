@@ -60,7 +60,7 @@ class Runner:
         self.process.wait(timeout=30)
 
 
-def make(path: Path, rows: int = 100_000) -> None:
+def make(path: Path, rows: int = 200_000) -> None:
     """Large enough that writing takes most of the time of a run."""
     random_ = np.random.default_rng(0)
     columns: dict[str, Any] = {

@@ -280,8 +280,61 @@ def test_what_a_later_rule_cannot_read_is_left_out_of_all(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
+    ("estimators", "settings", "not_said_to_the_second"),
+    [
+        (["grpo", "rf++"], {"group_column": "prompt", "sample_of": "rollout"}, ["group_column", "sample_of"]),
+        (["dr-grpo", "rae"], {"group_column": "prompt", "order_column": "at", "ema_decay": 0.5}, []),
+        (["rae", "dr-grpo"], {"group_column": "prompt", "order_column": "at"}, ["order_column"]),
+        (
+            ["grpo", "gae"],
+            {"group_column": "prompt", "lam_alpha": 0.1, "done_column": "done"},
+            ["group_column"],
+        ),
+        (["gae", "td0"], {"lam_column": "decay", "gamma_column": "decay"}, ["lam_column"]),
+        (["gae", "td-lambda"], {"unit": "turn", "unit_value": "last", "turn_gamma": 0.9}, ["turn_gamma"]),
+        (["gae", "grpo"], {"unit": "turn", "unit_is": "id", "group_column": "prompt"}, ["unit", "unit_is"]),
+        (["gae", "vtrace"], {"ratio_column": "ratio", "rho_bar": 0.5}, []),
+        (["vtrace", "gae"], {"ratio_column": "ratio", "rho_bar": 0.5}, ["ratio_column", "rho_bar"]),
+    ],
+)
+def test_each_of_several_estimators_takes_what_says_something_to_it(
+    tmp_path: Path,
+    estimators: list[str],
+    settings: dict[str, object],
+    not_said_to_the_second: list[str],
+) -> None:
+    """The second one has the numbers that it has alone, without what it would refuse."""
+    random, rows = np.random.default_rng(3), 40
+    table = {name: random.normal(size=rows) for name in ("reward", "value")}
+    table |= {name: random.uniform(0.5, 1, rows) for name in ("decay", "ratio")}
+    of = np.arange(rows)
+    table |= {"done": of % 8 == 7, "prompt": of // 8 % 3, "rollout": of // 4, "turn": of // 2, "at": of // 8}
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table(table), path)
+    found = gaecli.sweep(path, estimator=estimators, **settings).points[1]
+    alone = {name: value for name, value in settings.items() if name not in not_said_to_the_second}
+    kind, numbers = estimators[1], gaecli.compute(path, estimator=estimators[1], **alone)
+    assert (found.estimator, numbers.settings["estimator"]) == (kind, kind)
+    written = pq.read_table(path)["advantage"].to_numpy()
+    assert found.std == pytest.approx(written.std(ddof=1), rel=1e-5)
+    if not_said_to_the_second:
+        with pytest.raises(UsageError, match=r"says nothing to|two passes of GAE"):
+            gaecli.compute(path, estimator=kind, **settings)
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
+        (
+            {"estimator": ["rf++", "remax"], "order_column": "t", "baseline_column": "b"},
+            "--order-column.* nothing",
+        ),
+        ({"estimator": ["td0", "gae"], "group_column": "p"}, "`--group-column` says nothing"),
+        ({"estimator": ["gae", "td0"], "reward": ["a=1", "b=2"]}, "`--reward` says nothing"),
+        (
+            {"estimator": ["grpo", "gae"], "reward": ["a=1", "b=2"], "group_column": "p"},
+            "`--reward` says nothing",
+        ),
         ({"estimator": "mc", "lam": [0.9], "gamma": [0.9]}, "`--lam` says nothing to `--estimator mc`"),
         ({"estimator": "n-step", "gamma": [0.9]}, "needs the number of steps"),
         ({"estimator": ["mc", "td0"]}, "advantages and returns are not compared"),
