@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 
 import numpy as np
@@ -156,21 +156,33 @@ def with_units_of(block: Block, first: Block) -> Block:
     units, lanes = first.units, first.lanes
     if units is None or not block.lanes.count:
         return replace(block, units=units)
-    heads, tails = (
-        list(zip(as_labels(ids), as_labels(names), strict=True))
-        for ids, names in ((lanes.first_ids, units.lanes.heads), (lanes.last_ids, units.lanes.tails))
-    )
-    at_head = np.searchsorted(lanes.starts, block.lanes.starts)
-    at_tail = np.searchsorted(lanes.stops, block.lanes.stops)
-    ends = replace(
+    starts, stops = block.lanes.starts, block.lanes.stops
+    at_head, at_tail = np.searchsorted(lanes.starts, starts), np.searchsorted(lanes.stops, stops)
+    begins, ends = lanes.first_is_start[at_head], first.cuts[stops - 1]
+    trajectory, _ = first.trajectories()
+    has_tails = units.lanes.has_tails[at_tail]
+    # What was there before has ended here, though nothing of the last episode is in a unit.
+    ends = ends | (~has_tails & (begins | (trajectory[starts] != trajectory[stops - 1])))
+    at_borders = replace(
         units.lanes,
         has_heads=units.lanes.has_heads[at_head],
-        has_tails=units.lanes.has_tails[at_tail],
-        heads=[heads[index] for index in at_head.tolist()],
-        tails=[tails[index] for index in at_tail.tolist()],
+        has_tails=has_tails | ends,
+        heads=_within_episodes(lanes.first_ids, units.lanes.heads, at_head, begins, "begins"),
+        tails=_within_episodes(lanes.last_ids, units.lanes.tails, at_tail, ends, "ends"),
         ended=units.lanes.ended[at_tail],
     )
-    return replace(block, units=replace(units, lanes=ends))
+    return replace(block, units=replace(units, lanes=at_borders))
+
+
+def _within_episodes(
+    ids: Names, names: Names, lanes: IndexArray, at_border: BoolArray, what: str
+) -> list[Hashable]:
+    """The units of these lanes; where an episode begins or ends at the border, no other is the same."""
+    ids, names = as_labels(ids), as_labels(names)
+    return [
+        (ids[lane], names[lane], what if at else None)
+        for lane, at in zip(lanes.tolist(), at_border.tolist(), strict=True)
+    ]
 
 
 def _with(block: Block, units: Units, doubt: UnitDoubt | None, last: IndexArray, *, shift: bool) -> Block:
@@ -182,6 +194,15 @@ def _with(block: Block, units: Units, doubt: UnitDoubt | None, last: IndexArray,
         numbers = shifted
     facts = UnitFacts(0, 0, 0, 0, units.reading, doubt)
     return replace(block, units=replace(units, numbers=numbers), facts=replace(block.facts, units=facts))
+
+
+def ended_at_cuts(block: Block) -> Block:
+    """The block with units that end with its trajectories, of which there are more now than in the file."""
+    if block.units is None:
+        return block
+    numbers = block.units.numbers
+    ended = _by_ids(numbers, numbers >= 0, block.trajectories()[0])
+    return replace(block, units=replace(block.units, numbers=ended))
 
 
 def masked_outside(block: Block) -> Block:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -365,7 +366,15 @@ def test_settings_of_a_log_are_those_of_its_command(logs: Path) -> None:
 
 @pytest.mark.parametrize(
     ("command", "more"),
-    [("explain", ["--row", "1"]), ("sweep", []), ("verify", ["--estimator", "td0"])],
+    [
+        ("explain", ["--row", "1"]),
+        ("sweep", []),
+        ("verify", ["--estimator", "td0"]),
+        # What is refused before a file is opened.
+        ("compute", ["--estimator", "grpo", "--dry-run", "--memory", "300MiB"]),
+        ("explain", ["--row", "1", "--estimator", "rloo"]),
+        ("sweep", ["--estimator", "grpo,rf++", "--preset", "trl,verl", "--no-join"]),
+    ],
 )
 def test_the_hint_names_the_command_that_was_typed(
     run_gae: Callable[..., Any], logs: Path, command: str, more: list[str]
@@ -376,5 +385,24 @@ def test_the_hint_names_the_command_that_was_typed(
     (hint,) = re.findall(r"`gae ([^`]*)`, which", refused.stderr)
     words = shlex.split(hint)
     assert words[:1] == [command]
-    assert "--advantage-column" not in words
+    assert ("--advantage-column" in words) == (command == "compute")
+    if words[0] != "verify":  # which tries more than td0
+        assert set(more) <= set(words)
     assert run_gae(*words).returncode == 0
+
+
+def test_groups_that_a_file_does_not_tell_are_asked_for(
+    run_gae: Callable[..., Any], logs: Path, tmp_path: Path
+) -> None:
+    """Nor where more is missing, or where the rewards are somebody's own."""
+    said = run_gae("sweep", logs / "verl_3.jsonl", "--estimator", "grpo", "--reward-column", "mine").stderr
+    assert "--reward-column mine`" in said
+    plain = "hint: pass `--group-column` with the column that is equal for responses to one prompt"
+    pq.write_table(pa.table({"reward": [1.0]}), tmp_path / "r.parquet")
+    for path, estimator in [
+        (tmp_path / "gone.parquet", "grpo"),
+        (tmp_path / "r.parquet", "grpo"),
+        (logs / "verl_3.jsonl", "rae"),
+    ]:
+        refused = run_gae("sweep", path, "--estimator", estimator)
+        assert (refused.returncode, refused.stderr.strip().splitlines()[-1]) == (2, plain)

@@ -142,6 +142,22 @@ POOLING = {
 }
 
 
+@pytest.mark.parametrize("layout", ["nested", "time-major", "batch-major"])
+def test_a_unit_ends_at_a_gap_that_ends_its_trajectory(tmp_path: Path, layout: str) -> None:
+    """Under `--mask-mode cut`; the token of the gap would be of the same unit."""
+    arrays = {
+        "reward": np.array([[1.0, 2.0, 9.0, 4.0]]),
+        "value": np.array([[0.5, 0.25, 9.0, -1.0]]),
+        "turn": np.array([[5, 5, 5, 5]]),
+        "mask": np.array([[1, 1, 0, 1]]),
+    }
+    path = write(tmp_path, layout, ".parquet" if layout == "nested" else ".npz", arrays)
+    settings = {"layout": layout} if "major" in layout else {}
+    gaecli.compute(path, unit="turn", mask_column="mask", mask_mode="cut", done_column="none", **settings)
+    found = np.array(read_column(path, "return"), float).reshape(-1)
+    np.testing.assert_allclose(found, [3.0, 3.0, np.nan, 4.0], rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", OFF_POLICY)
 def test_a_turn_is_one_action_of_a_policy(tmp_path: Path, name: str) -> None:
     """Its ratio is the product over its tokens; Q is read where V is. The same as of a file pooled by hand."""
