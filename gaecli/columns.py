@@ -150,7 +150,7 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
     """The columns by option and alias, whether or not they are enough and fit their roles."""
     names: dict[str, str] = {}
     alternates: dict[str, tuple[str, ...]] = {}
-    there = _candidates(file)
+    there = _named_columns(file)
     padding = _padding(there, settings)
     own = _own_names(file, there, settings, padding)
     taken = {*padding.values(), *settings.columns.values(), *_rlds_discounts(there), *settings.decay_columns}
@@ -185,7 +185,7 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
 
 
 def _own_names(
-    file: RolloutFile, there: _Candidates, settings: Settings, padding: Mapping[str, str]
+    file: RolloutFile, there: _NamedColumns, settings: Settings, padding: Mapping[str, str]
 ) -> dict[str, list[str]]:
     """Role -> columns that are called as the library of the preset calls them."""
     taken = {*padding.values(), *settings.columns.values()}
@@ -201,7 +201,7 @@ def _own_names(
     return found
 
 
-def _padding(there: _Candidates, settings: Settings) -> dict[str, str]:
+def _padding(there: _NamedColumns, settings: Settings) -> dict[str, str]:
     """RLDS: where `is_first`, `is_last` and `is_terminal` are all there, the last row of an episode is no step.
 
     It holds the last observation: its value is the bootstrap, unless it is terminal. Who names an end flag
@@ -215,7 +215,7 @@ def _padding(there: _Candidates, settings: Settings) -> dict[str, str]:
     return {role: there.columns[name] for role, name in roles.items()}
 
 
-def _rlds_discounts(there: _Candidates) -> list[str]:
+def _rlds_discounts(there: _NamedColumns) -> list[str]:
     is_rlds = all(name in there.columns for name in RLDS_FLAGS)
     return [there.columns[name] for name in DISCOUNTS if is_rlds and name in there.columns]
 
@@ -266,7 +266,7 @@ def flag_of(role: str) -> str:
 
 
 def _by_names(
-    file: RolloutFile, there: _Candidates, role: str, aliases: Sequence[str], *, by_case: bool = True
+    file: RolloutFile, there: _NamedColumns, role: str, aliases: Sequence[str], *, by_case: bool = True
 ) -> list[str]:
     """Columns that have one of the names, those that fit the role before all others."""
     found = [there.columns[alias] for alias in aliases if alias in there.columns]
@@ -283,7 +283,7 @@ def _by_names(
 
 
 @dataclass(frozen=True, eq=False)
-class _Candidates:
+class _NamedColumns:
     """What may be an alias -> its column: the names there, and the fields of the structs in a list `steps`."""
 
     columns: Mapping[str, str]
@@ -297,7 +297,7 @@ class _Candidates:
         return found
 
 
-def _candidates(file: RolloutFile) -> _Candidates:
+def _named_columns(file: RolloutFile) -> _NamedColumns:
     """What gaecli wrote says nothing of the file: `is_terminal` may be the last step of an episode that was cut."""
     ours = own_columns(file.provenance)
     found = {name: name for name in file.columns if name not in ours}
@@ -305,7 +305,7 @@ def _candidates(file: RolloutFile) -> _Candidates:
         head, _, field_name = name.partition(".")
         if head == "steps" and field_name and "steps" in file.columns:
             found.setdefault(field_name, name)
-    return _Candidates(found)
+    return _NamedColumns(found)
 
 
 def _is_deep(file: RolloutFile, name: str) -> bool:

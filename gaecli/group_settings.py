@@ -41,6 +41,18 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+class GroupsNeededError(UsageError):
+    """Nothing says which responses are compared with each other."""
+
+    estimator: str
+
+    @classmethod
+    def of(cls, estimator: str, message: str, hint: str) -> GroupsNeededError:
+        error = cls(message, hint=hint)
+        error.estimator = estimator
+        return error
+
+
 def plain_group_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as `Settings` has them, from lists of columns and of `column=weight`; empty ones are not given."""
     found = dict(given)
@@ -90,7 +102,10 @@ def check(settings: SettingFields) -> None:
     _check_few(settings)
     for name, (what, hint) in _NEEDED.items():
         if settings.uses(name) and not getattr(settings, name):
-            raise UsageError(f"`--estimator {settings.estimator}` {what}", hint=hint)
+            message = f"`--estimator {settings.estimator}` {what}"
+            if name == "group_column":
+                raise GroupsNeededError.of(settings.estimator, message, hint)
+            raise UsageError(message, hint=hint)
     check_choices(settings, _CHOICES)
     _check_rewards(settings)
     if settings.estimator == "passk" and settings.singleton == "raw":

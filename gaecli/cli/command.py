@@ -86,7 +86,13 @@ def command(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
             }
             for name, option in options.items():
                 values[option.fills][option.name] = option.value(texts[name])
-            run(Given(values), **values["own"])
+            try:
+                run(Given(values), **values["own"])
+            except UsageError as error:
+                told = _told_by_the_file(error, f"gae {run.__name__}", options, texts)
+                if told is error:
+                    raise
+                raise told from error
 
         call.__name__, call.__doc__ = run.__name__, run.__doc__
         vars(call)["__signature__"] = inspect.Signature(
@@ -95,6 +101,55 @@ def command(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
         return call
 
     return decorate
+
+
+#: What the command of a known log says itself, and what is no option.
+_OF_LOGS = (
+    *("inputs", "input", "files_from", "estimator", "swept_estimators", "only_estimator"),
+    *("preset", "swept_presets", "only_preset", "rewards", "reward", "layout", "advantage_column"),
+)
+
+
+def _told_by_the_file(
+    error: UsageError, command: str, options: Mapping[str, Option], texts: Mapping[str, Any]
+) -> UsageError:
+    """Settings are checked before a file is opened; which groups it has a file may say."""
+    from gaecli.group_settings import GroupsNeededError
+
+    if not isinstance(error, GroupsNeededError):
+        return error
+    from gaecli.commands.known_logs import with_command
+
+    by_name = {option.name: texts[name] for name, option in options.items()}
+
+    def given(*names: str) -> Any:
+        return next((by_name[name] for name in names if name in by_name), None)
+
+    typed = [
+        word
+        for name, option in options.items()
+        if option.name not in _OF_LOGS and texts[name] != option.default
+        for word in _as_typed(option, texts[name])
+    ]
+    sources = given("inputs", "input") or []
+    estimators, presets = given("estimator", "swept_estimators"), given("preset", "swept_presets")
+    return with_command(
+        error,
+        command,
+        [sources] if isinstance(sources, str) else sources,
+        typed,
+        error.estimator if estimators in (None, "gae") else estimators,
+        None if presets == "exact" else presets,
+        given("rewards") or given("reward"),
+    )
+
+
+def _as_typed(option: Option, given: Any) -> list[str]:
+    flag, _, negative = option.spellings[0].partition("/")
+    if option.kind is bool:
+        return [flag if given else negative]
+    values = given if isinstance(given, list | tuple) else [given]
+    return [word for value in values for word in (flag, str(value))]
 
 
 def _parameter(name: str, option: Option) -> inspect.Parameter:

@@ -59,7 +59,8 @@ class NormRule:
         has_none = np.isnan(stds)
         stds = np.where(has_none, 0.0, stds)
         is_flat = has_none | (stds <= _ROUNDING * np.abs(moments.means))
-        means, scales = _without_rounding(moments.means, stds), self._scales(moments, stds, is_flat)
+        means = _without_rounding(moments.means, stds)
+        scales = self._scales(moments, means, stds, is_flat)
         if self.scale == "std":
             stds = np.where(is_flat, 0.0, stds)
         alone = moments.sizes == 1
@@ -70,8 +71,10 @@ class NormRule:
             centres = np.where(moments.sizes > 1, moments.largest[:, 1], 0.0)
         return GroupConstants(moments.sizes, means, stds, scales, is_flat, moments.m2s, centres)
 
-    def _scales(self, moments: GroupedMoments, stds: FloatArray, is_flat: BoolArray) -> FloatArray:
-        counts, means = moments.sizes, moments.means
+    def _scales(
+        self, moments: GroupedMoments, means: FloatArray, stds: FloatArray, is_flat: BoolArray
+    ) -> FloatArray:
+        counts = moments.sizes
         # What rounding leaves of equal numbers would be above the mean for one and below it for another.
         differ = (counts > 1) & (moments.stds() > _ROUNDING * np.abs(means))
         with np.errstate(divide="ignore", over="ignore"):
@@ -80,7 +83,7 @@ class NormRule:
             if self.scale in ("others", "std of others"):
                 return np.where(differ, counts / np.maximum(counts - 1, 1), 0.0)
             if self.scale == "mean":
-                return np.where((means > 0) & (counts > 1), 1.0 / np.where(means > 0, means, 1.0), 0.0)
+                return np.where(means > 0, 1.0 / np.where(means > 0, means, 1.0), 0.0)
             if self.scale == "running":
                 return np.ones(len(counts))
             if self.scale == "mean + eps":

@@ -60,9 +60,12 @@ def others_of(estimator: Estimator) -> tuple[Estimator, ...]:
 
 
 def never_cut(block: Block) -> Block:
-    """All that follows in time belongs to one trajectory, whatever ids say (`unroll_id`); flags were not read."""
+    """All that follows in time belongs to one trajectory, whatever ids say (`unroll_id`).
+
+    Flags were not read, so that what is terminal here ends at a gap of the mask (`--mask-mode cut`).
+    """
     lanes = block.lanes
-    cuts = ~block.has_successor()
+    cuts = ~block.has_successor() | block.terminated
     cuts[lanes.stops - 1] = False
     inside = block.cuts & ~cuts
     inside[lanes.stops - 1] = False

@@ -47,7 +47,7 @@ def check_extras(
         if info.damage is not None:
             raise damaged(file.path, info)
         is_number = info.kind in ("float", "int", "bool") or (
-            info.kind == "null" and name in settings.rewards
+            info.kind == "null" and (name in settings.rewards or not file.num_rows)
         )
         if info.unusable is not None or not is_number or (info.is_list and not steps.is_list):
             why = info.unusable or f"its type is {info.type_name}"
@@ -113,8 +113,8 @@ def read_own_roles(
 ) -> ExtraCells:
     """Those of each role that the estimator alone has a use for, by the role.
 
-    Rows that are not `used` get 0, and a ratio of 1: nothing is told of their policies. `DataError` for a number
-    that no policy has.
+    Rows that are not `used` get 0, and a ratio and a probability of 1: nothing is told of their policies.
+    `DataError` for a number that no policy has.
     """
     found: dict[str, Array] = {}
     bad: BoolArray | None = None
@@ -126,7 +126,7 @@ def read_own_roles(
         if unusable is not None:
             bad = unusable if bad is None else bad | unusable
         if used is not None:
-            numbers = np.where(used, numbers, numbers.dtype.type(role == "ratio"))
+            numbers = np.where(used, numbers, numbers.dtype.type(role in ("ratio", "prob")))
         lowest, highest = _bounds(role, kind)
         cells.check_range(numbers, name, lowest, highest)
         found[role] = numbers

@@ -180,13 +180,16 @@ def _zeroed_where_not(used: BoolArray, numbers: Array) -> Array:
 
 def _ended_at_gaps(block: Block, mask: BoolArray) -> Block:
     """A step that is kept and whose next one is not is the last of a trajectory, terminally."""
+    from gaecli.layouts.units import ended_at_cuts
+
     before_gap = np.append(mask[:-1] & ~mask[1:], False)[: len(mask)] & ~block.cuts
-    return replace(
+    block = replace(
         block,
         cuts=block.cuts | before_gap,
         terminated=block.terminated | before_gap,
         truncated=block.truncated & ~before_gap,
     )
+    return ended_at_cuts(block)
 
 
 def _shift(mask: BoolArray, offsets: IndexArray) -> BoolArray:

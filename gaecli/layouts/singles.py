@@ -30,7 +30,20 @@ def as_scalars(files: Sequence[RolloutFile], settings: Settings) -> list[Rollout
     singles = _Singles(files)
     if settings.layout == "nested" and find_roles(files[0], settings).names.get("reward", "") in singles:
         return list(files)
+    if settings.label_columns:
+        singles.known |= dict.fromkeys(_whole_labels(files[0], singles, settings), False)
     return [_Unpacked(file, singles) for file in files]
+
+
+def _whole_labels(file: RolloutFile, singles: _Singles, settings: Settings) -> list[str]:
+    """Lists that tell groups apart, beside one reward per row: a prompt of one token is one in all files, those
+    where each has one too.
+    """
+    names = find_roles(file, settings).names
+    reward = file.find(names.get("reward", ""))
+    if file.structure != "table" or (reward is not None and reward.is_list and reward.name not in singles):
+        return []
+    return [name for name in settings.label_columns if name not in names.values()]
 
 
 def single_columns(file: RolloutFile) -> Mapping[str, bool] | None:

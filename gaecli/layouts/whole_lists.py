@@ -48,19 +48,26 @@ class _WholeLists(WrappedFile):
 
 
 def _as_cells(lists: Column) -> Column:
-    """Codes of the lists of a column; what is no list already is a cell."""
+    """Codes of the lists of a column; what is no list already is a cell, and so is the item of a list of one."""
     if lists.offsets is None:
         return lists
+    if (np.diff(lists.offsets) == 1).all() and lists.is_null is None:
+        return Column(lists.values, categories=lists.categories, coded=lists.coded)
     items = lists.as_ids()
     codes = items.values if items.is_null is None else np.where(items.is_null, -1, _codes_of(items))
     alike = codes_of_runs(codes, np.diff(lists.offsets))
     distinct, firsts, where = np.unique(alike, return_index=True, return_inverse=True)
-    known: dict[str, int] = {}
+    known: dict[object, int] = {}
     found = np.zeros(len(distinct), np.int64)
     for index, row in enumerate(firsts.tolist()):
         run = slice(int(lists.offsets[row]), int(lists.offsets[row + 1]))
-        found[index] = known.setdefault(label_of(_items_of(items, run)), len(known))
+        found[index] = known.setdefault(_label_of(_items_of(items, run)), len(known))
     return Column(found[where.reshape(-1)], lists.null_lists, categories=list(known))
+
+
+def _label_of(cells: list[object]) -> object:
+    """Of a list of one: what another file has without a list, or where all lists are of one."""
+    return cells[0] if len(cells) == 1 and cells[0] is not None else label_of(cells)
 
 
 def _items_of(items: Column, run: slice) -> list[object]:

@@ -6,7 +6,7 @@ from gaecli.errors import DataError
 from gaecli.formats.base import ColumnInfo
 from gaecli.pipeline.opening import OpenFile, OpenStream
 
-#: What can be equal to each other. A column of nulls alone may be of any type.
+#: What can be equal to each other. A column of nulls alone may be of any type, and so may one without rows.
 _NUMBERS = ("int", "float", "bool")
 
 
@@ -22,7 +22,7 @@ class LabelTypes:
         for opened in stream.files:
             for name, flag in flags.items():
                 info = opened.file.find(name)
-                if info is not None and info.kind != "null":
+                if info is not None and info.kind != "null" and opened.file.num_rows:
                     self._add(opened, info, flag)
 
     def _add(self, opened: OpenFile, info: ColumnInfo, flag: str) -> None:

@@ -358,6 +358,19 @@ def test_masked_cells_may_hold_anything(tmp_path: Path, mode: str, has_ratio: bo
         assert found[output][2] is None
 
 
+def test_a_probability_says_the_same_as_its_logarithm_at_a_masked_step(tmp_path: Path) -> None:
+    """No action of the policy: the trace goes through, whatever the cell holds."""
+    lists = {"reward": [1.0, 2.0, 3.0], "value": [0.5, 0.25, -1.0], "q": [0.0, 5.0, 1.0], "mask": [1, 0, 1]}
+    path, found = tmp_path / "r.jsonl", []
+    for role, cells in {"prob": [0.5, 0.1, 0.25], "log_prob": np.log([0.5, 0.1, 0.25]).tolist()}.items():
+        path.write_text(json.dumps({**lists, role: cells}))
+        columns = {role: role, "q": "q", "mask": "mask"}
+        gaecli.compute(path, estimator="tree-backup", gamma=1.0, mask_mode="zero", columns=columns)
+        found.append(json.loads(path.read_text())["return"])
+    # Of the masked step r, V and Q are 0: R = 1 + 1 · (0 + R'), and R' = V'' + 0.25 (R'' - Q'').
+    assert found == [[pytest.approx(1.0 - 1.0 + 0.25 * (3.0 - 1.0)), None, 3.0]] * 2
+
+
 def test_presets_bring_the_clip_of_their_library() -> None:
     assert Settings.from_preset("rlax", estimator="vtrace", rho_bar=2.0).pg_bar == 1.0
     assert Settings.from_preset("torchrl", estimator="vtrace", rho_bar=2.0).pg_bar is None

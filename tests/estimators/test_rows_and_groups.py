@@ -117,3 +117,39 @@ def test_a_group_of_no_length_is_told(tmp_path: Path) -> None:
     assert pl.read_parquet(path)["advantage"].to_list() == [0, 0, 0.25, -0.75, 0, 0]
     again = gaecli.compute(path, **options)
     assert [note.count for note in again.warnings if note.code == "no-lengths"] == [2]
+
+
+def test_a_file_without_rows_has_groups_and_lengths_of_any_type(tmp_path: Path) -> None:
+    empty = write(
+        tmp_path / "a.parquet", {"grp": np.zeros(0), "rew": np.zeros(0), "len": pl.Series([], dtype=pl.Null)}
+    )
+    full = write(tmp_path / "b.parquet", {"grp": ["a", "a"], "rew": [1.0, 0.0], "len": [1, 3]})
+    options = {**OPTIONS, "estimator": "opo", "length_column": "len"}
+    summary = gaecli.compute([empty, full], join=False, **options)
+    assert {file.status for file in summary.files} == {"written"}
+    assert pl.read_parquet(full)["advantage"].to_list() == [0.75, -0.25]
+
+
+@pytest.mark.parametrize("join", [True, False])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ([[5], [6]], [[5], [6, 7]]),
+        ([["a"], ["b"]], [["a"], ["b", "c"]]),
+        ([[5], []], [[5], None]),
+        ([5, 6], [[5], [6, 7]]),
+    ],
+    ids=str,
+)
+def test_lists_of_one_are_the_same_groups_whatever_stands_in_other_files(
+    tmp_path: Path, one: list[Any], other: list[Any], join: bool
+) -> None:
+    """A prompt of one token is equal to itself, in a file of no longer ones and elsewhere."""
+    cells = [*one, *other]
+    paths = [
+        write(tmp_path / f"{name}.parquet", {"grp": cells, "rew": rewards})
+        for name, cells, rewards in (("a", one, [1.0, 2.0]), ("b", other, [3.0, 9.0]))
+    ]
+    gaecli.compute(paths, join=join, **{**OPTIONS, "estimator": "dr-grpo"})
+    found = [pl.read_parquet(path)["advantage"].to_list() for path in paths]
+    assert found == [[-1.0, 0.0], [1.0, 0.0]], cells

@@ -355,6 +355,19 @@ def test_batches_may_be_told_by_a_column(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, [float(x) for x in centred(SCORES, TASKS)], rtol=1e-13, atol=1e-15)
 
 
+def test_a_batch_of_one_response_divides_by_its_share_all_the_same(tmp_path: Path) -> None:
+    """N / N⁺ is 1 where the only response of a batch has a score: its group may have others, in other batches."""
+    path = write(tmp_path / "r.parquet", prompt=["a", "a", "a"], reward=[1.0, 4.0, 1.0], task=[0, 1, 1])
+    gaecli.compute(path, estimator="gpg", group_column="prompt", batch_column="task")
+    assert pq.read_table(path)["advantage"].to_pylist() == [-1.0, 2.0, -1.0]
+
+
+def test_a_mean_that_is_0_but_for_rounding_is_no_divisor(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.parquet", prompt=["a"] * 3, reward=[0.1, 0.2, -0.3])
+    gaecli.compute(path, estimator="max-rl", group_column="prompt")
+    assert pq.read_table(path)["advantage"].to_pylist() == [0.0] * 3
+
+
 @examples(25)
 @given(
     scores=st.lists(st.integers(-4, 4).map(lambda n: n / 4), min_size=1, max_size=12),

@@ -310,3 +310,43 @@ def test_other_commands_look_at_the_first_and_tell_of_all(tmp_path: Path) -> Non
     pages = Console(file=io.StringIO(), width=200)
     render_inspection(Inspection([info], 0.9), pages)
     assert "cut=never" in pages.file.getvalue()
+
+
+@pytest.mark.parametrize("block_rows", [1, 2, 3, 1000])
+@pytest.mark.parametrize("done_at", ["end", "start"])
+def test_turns_of_two_episodes_are_two_where_the_stream_goes_on(block_rows: int, done_at: str) -> None:
+    """Flags alone tell the episodes apart; the next one has a turn of the same number, beside rows of none."""
+    turns = [0, 1, 1, 1, None, None, 1, 1, 1, None, 1]
+    ended = np.isin(np.arange(11), [2, 5, 8])
+    units = [[0], [1, 2], [3], [6, 7, 8], [10]]
+    rewards, values = np.random.default_rng(4).normal(size=(2, 11))
+    columns = {"r": rewards, "v": values, "turn": pa.array(turns)}
+    columns["done"] = ended if done_at == "end" else np.append(False, ended[:-1])
+    with small_blocks(block_rows, dtype=np.float64) as folder:
+        path = folder / "r.parquet"
+        pq.write_table(pa.table(columns), path)
+        gaecli.compute(
+            path,
+            stream=["a=r,v", "b=r,v,0.7,0.9,cut=never"],
+            unit="turn",
+            unit_is="id",
+            done_column="done",
+            done_at=done_at,
+        )
+        found = read_column(path, "return_b").astype(float)
+    expected, value, later = np.full(11, np.nan), 0.0, 0.0
+    for unit in reversed(units):
+        later = rewards[unit].sum() + 0.7 * value - values[unit[0]] + 0.7 * 0.9 * later
+        value = values[unit[0]]
+        expected[unit] = later + value
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_gap_of_the_mask_ends_a_stream_that_no_flag_ends(tmp_path: Path) -> None:
+    rows = {"r": [1.0, 2.0, 9.0, 4.0, 3.0], "v": [0.5, 0.25, 9.0, -1.0, 0.75], "done": [0, 0, 0, 1, 0]}
+    path = tmp_path / "r.npz"
+    np.savez(path, m=[[1, 1, 0, 1, 1]], **{name: [cells] for name, cells in rows.items()})
+    settings = {"layout": "batch-major", "mask_column": "m", "mask_mode": "cut", "done_column": "done"}
+    gaecli.compute(path, stream=["a=r,v", "b=r,v,0.5,1,cut=never"], done_at="end", **settings)
+    expected = [1 + 0.5 * 2.0, 2.0, np.nan, 4 + 0.5 * 3.0, 3.0]
+    np.testing.assert_array_equal(np.load(path)["return_b"], [expected])

@@ -142,6 +142,22 @@ POOLING = {
 }
 
 
+@pytest.mark.parametrize("layout", ["nested", "time-major", "batch-major"])
+def test_a_unit_ends_at_a_gap_that_ends_its_trajectory(tmp_path: Path, layout: str) -> None:
+    """Under `--mask-mode cut`; the token of the gap would be of the same unit."""
+    arrays = {
+        "reward": np.array([[1.0, 2.0, 9.0, 4.0]]),
+        "value": np.array([[0.5, 0.25, 9.0, -1.0]]),
+        "turn": np.array([[5, 5, 5, 5]]),
+        "mask": np.array([[1, 1, 0, 1]]),
+    }
+    path = write(tmp_path, layout, ".parquet" if layout == "nested" else ".npz", arrays)
+    settings = {"layout": layout} if "major" in layout else {}
+    gaecli.compute(path, unit="turn", mask_column="mask", mask_mode="cut", done_column="none", **settings)
+    found = np.array(read_column(path, "return"), float).reshape(-1)
+    np.testing.assert_allclose(found, [3.0, 3.0, np.nan, 4.0], rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", OFF_POLICY)
 def test_a_turn_is_one_action_of_a_policy(tmp_path: Path, name: str) -> None:
     """Its ratio is the product over its tokens; Q is read where V is. The same as of a file pooled by hand."""
@@ -294,14 +310,19 @@ def test_documents_speak_of_units_only_where_there_are_some() -> None:
     assert (over["unit_reward"], over["unit_value"]) == ("sum", "first")
 
 
-def test_only_turns_that_are_read_at_the_token_before_need_the_table_in_one_block(tmp_path: Path) -> None:
+def test_streams_of_turns_that_are_read_at_the_token_before_need_one_block(
+    tmp_path: Path,
+) -> None:
     count = 10_000
     table = {"reward": np.ones(count), "value": np.zeros(count), "turn": np.arange(count) // 5}
     path = tmp_path / "long.parquet"
     pq.write_table(pa.table({**table, "terminated": np.arange(count) % 50 == 49}), path)
+    streams = ["a=reward,value", "b=reward,value"]
     with pytest.raises(gaecli.UsageError, match="takes more than `--memory`") as refused:
-        gaecli.compute(path, memory_bytes=1 << 20, preset="areal-turn", unit="turn")
-    assert str(refused.value).startswith("preset `areal-turn` computes over whole streams")
+        gaecli.compute(path, memory_bytes=1 << 20, preset="areal-turn", unit="turn", stream=streams)
+    assert str(refused.value).startswith(
+        "`--stream` under preset `areal-turn` is computed over whole streams"
+    )
     gaecli.compute(path, memory_bytes=1 << 20, unit="turn", gamma=1.0, lam=1.0)
     turns_left = 10 - np.arange(count) % 50 // 5
     np.testing.assert_array_equal(read_column(path, "advantage"), 5.0 * turns_left)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import gaecli
+from gaecli.formats.hdf5 import texts
 from gaecli.formats.registry import open_file
 
 h5py = pytest.importorskip("h5py")
@@ -269,3 +270,24 @@ def test_unstored_rows_are_refused(tmp_path: Path) -> None:
             file.create_dataset(name, shape=(2**36,), dtype="f8", chunks=(1 << 16,))
     with pytest.raises(gaecli.GaeError, match="was not filled"):
         compute(path)
+
+
+@pytest.mark.parametrize("dtype", ["S3", h5py.string_dtype()])
+def test_texts_tell_groups_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: Any) -> None:
+    monkeypatch.setattr(texts, "_MOST_ROWS", 2)
+    path = tmp_path / "responses.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("prompt", data=[text.encode() for text in ("a", "é", "a", "é", "b")], dtype=dtype)
+        file["reward"] = [1.0, 0.0, 3.0, 5.0, 2.0]
+    gaecli.compute(path, estimator="dr-grpo", group_column="prompt")
+    assert column(path, "advantage").tolist() == [-1.0, -2.5, 1.0, 2.5, 0.0]
+
+
+@pytest.mark.parametrize("group", ["", "episode_0/", "data/demo_0/"])
+def test_a_name_may_have_a_dot(tmp_path: Path, group: str) -> None:
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        for name in ("next.reward", "value.old", "infos/v.now", "terminated"):
+            file[group + name] = np.array([0.0, 0.0, 1.0])
+    gaecli.compute(path, columns={"reward": "next.reward", "value": "infos.v.now"}, gamma=0.5, lam=1.0)
+    assert column(path, f"{group}advantage").tolist() == [0.25, 0.5, 0.0]

@@ -109,3 +109,32 @@ def test_a_file_in_which_everything_changes_is_refused(tmp_path: Path) -> None:
     rows = [{f"f{number}": cell for number in range(40)} for cell in (1.0, "x")]
     with pytest.raises(gaecli.FileError, match="cannot be read as JSON lines"):
         gaecli.compute(write(tmp_path / "r.jsonl", rows))
+
+
+@pytest.mark.usefixtures("pieces")
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [[], [None, None], [None, None], []],
+        [{"a": [None]}, {"a": [None, None]}, {"a": [None, None]}, {"a": [None]}],
+        [[None, 1], [None, None, 2], [None, None, 2], [None, 1]],
+    ],
+    ids=str,
+)
+def test_lists_of_nulls_alone_have_their_lengths(tmp_path: Path, cells: list[Any]) -> None:
+    """pyarrow 26 counts nulls once per list until it knows the type of what stands beside them."""
+    rows = [{"prompt": cell, "reward": float(index)} for index, cell in enumerate(cells)]
+    path = write(tmp_path / "r.jsonl", rows)
+    gaecli.compute(path, estimator="dr-grpo", group_column="prompt")
+    assert advantages(path) == [-1.5, -0.5, 0.5, 1.5]
+
+
+@pytest.mark.usefixtures("pieces")
+def test_a_batch_in_which_one_function_scored_nothing(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": ["p", "p"], "rule": [1.0, 0.0], "judge": [None, None]},
+        {"prompt": ["q", "q"], "rule": [2.0, 0.0], "judge": [None, None]},
+    ]
+    path = write(tmp_path / "r.jsonl", rows)
+    gaecli.compute(path, estimator="dr-grpo", group_column="prompt", rewards={"rule": 1.0, "judge": 1.0})
+    assert advantages(path) == [[0.5, -0.5], [1.0, -1.0]]

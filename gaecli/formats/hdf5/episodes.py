@@ -68,7 +68,10 @@ class Hdf5Input(ListedColumns):
             status = path.stat()
             self.groups = episode_groups(file, path)
             self._provenance = stored_provenance(file)
-            self.columns: Mapping[str, ColumnInfo] = _columns(file[self.groups[0]], len(self.groups))
+            found = [(name, item) for name, item in items(file[self.groups[0]]) if is_dataset(item)]
+            #: Where each stands in an episode: a dot may be of a path, or of the name itself.
+            self._places = {name.replace("/", "."): name for name, _ in found}
+            self.columns: Mapping[str, ColumnInfo] = _columns(dict(found), len(self.groups))
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
         self.num_rows = len(self.groups)
 
@@ -101,7 +104,7 @@ class Hdf5Input(ListedColumns):
 
     def _lengths_of(self, name: str) -> list[int]:
         with reading(self.path) as file:
-            return [len(_dataset(file, group, name, self.path)) for group in self.groups]
+            return [len(self._dataset(file, group, name)) for group in self.groups]
 
     def blocks(
         self, unit: Unit, names: Sequence[str], rows_per_block: int
@@ -115,11 +118,20 @@ class Hdf5Input(ListedColumns):
         info = self.columns[name]
         if info.unusable is not None:
             raise DataError(f"`{name}` of `{self.path}` cannot be used: {info.unusable}")
-        arrays = [_read(_dataset(file, group, name, self.path), name, self.path) for group in groups]
+        arrays = [_read(self._dataset(file, group, name), name, self.path) for group in groups]
         if not info.is_list:
             return Column(np.array([array.reshape(-1)[0] for array in arrays]))
         offsets = np.concatenate(([0], np.cumsum([len(array) for array in arrays]))).astype(np.int64)
         return Column(np.concatenate(arrays), offsets=offsets)
+
+    def _dataset(self, file: Any, group: str, name: str) -> Any:
+        dataset = member(file, f"{group}/{self._places[name]}")
+        if not is_dataset(dataset):
+            raise DataError(
+                f"`{name}` is not in `{group}` of `{self.path}`, though other episodes have it",
+                hint="every episode needs the same datasets; name another one with its `--…-column`",
+            )
+        return dataset
 
     def read_whole(self, name: str) -> Column:
         return next(self.blocks(Unit(0, self.num_rows), [name], self.num_rows))[2][name]
@@ -234,23 +246,12 @@ def _check_own(holder: Any, name: str, path: Path) -> None:
         )
 
 
-def _columns(group: Any, num_rows: int) -> dict[str, ColumnInfo]:
+def _columns(datasets: Mapping[str, Any], num_rows: int) -> dict[str, ColumnInfo]:
     columns = {}
-    for name, item in items(group):
-        if is_dataset(item):
-            dotted = name.replace("/", ".")
-            columns[dotted] = info_of(dotted, item, num_rows, is_list=bool(item.shape))
+    for name, item in datasets.items():
+        dotted = name.replace("/", ".")
+        columns[dotted] = info_of(dotted, item, num_rows, is_list=bool(item.shape))
     return columns
-
-
-def _dataset(file: Any, group: str, name: str, path: Path) -> Any:
-    dataset = member(file, f"{group}/{name.replace('.', '/')}")
-    if not is_dataset(dataset):
-        raise DataError(
-            f"`{name}` is not in `{group}` of `{path}`, though other episodes have it",
-            hint="every episode needs the same datasets; name another one with its `--…-column`",
-        )
-    return dataset
 
 
 def _read(dataset: Any, name: str, path: Path) -> Array:

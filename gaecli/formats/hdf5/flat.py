@@ -46,6 +46,7 @@ from gaecli.formats.hdf5.objects import (
     told_of,
 )
 from gaecli.formats.hdf5.rings import Ring, ring_of
+from gaecli.formats.hdf5.texts import coded
 from gaecli.formats.own_columns import fingerprint, signature
 from gaecli.formats.stored import parse_document
 
@@ -93,7 +94,13 @@ class FlatHdf5Input(ListedColumns):
             self.ring: Ring = ring_of(file, num_rows, path)
             self.num_rows = self.ring.num_rows
             self._provenance = stored_provenance(file)
-            self.columns: Mapping[str, ColumnInfo] = _columns(group, num_rows, self.num_rows)
+            found = {name.replace("/", "."): (name, item) for name, item in _arrays(group, num_rows)}
+            #: Where each stands: a dot may be of a path, or of the name itself.
+            self._places = {dotted: name for dotted, (name, _) in found.items()}
+            self.columns: Mapping[str, ColumnInfo] = {
+                dotted: info_of(dotted, item, self.num_rows, is_list=False, with_texts=True)
+                for dotted, (_, item) in found.items()
+            }
             self.is_typed = container != "" and all(
                 _TYPE_ATTRIBUTE in item.attrs for _, item in items(group) if is_dataset(item)
             )
@@ -132,6 +139,8 @@ class FlatHdf5Input(ListedColumns):
 
     def _column(self, group: Any, name: str, start: int, stop: int) -> Column:
         dataset = self._dataset(group, name)
+        if self.columns[name].kind == "id":
+            return coded(dataset, self.ring.places(start, stop))
         parts = [np.asarray(dataset[rows]).reshape(-1) for rows in self.ring.places(start, stop)]
         return Column(np.concatenate(parts) if parts else np.zeros(0, dataset.dtype))
 
@@ -139,7 +148,7 @@ class FlatHdf5Input(ListedColumns):
         info = self.columns[name]
         if info.unusable is not None:
             raise DataError(f"`{name}` of `{self.path}` cannot be used: {info.unusable}")
-        dataset = member(group, name.replace(".", "/"))
+        dataset = member(group, self._places[name])
         if not is_dataset(dataset):
             raise FileError(f"`{self.path}` was changed while it was read")
         return dataset
@@ -212,11 +221,8 @@ class FlatHdf5Output:
         self._temporary.unlink(missing_ok=True)
 
 
-def _columns(group: Any, capacity: int, num_rows: int) -> dict[str, ColumnInfo]:
-    """All datasets with a row for every step, those in groups by their dotted path."""
-    columns = {}
+def _arrays(group: Any, capacity: int) -> Iterator[tuple[str, Any]]:
+    """All datasets with a row for every step, by their paths."""
     for name, item in items(group):
         if is_dataset(item) and item.shape and item.shape[0] == capacity:
-            dotted = name.replace("/", ".")
-            columns[dotted] = info_of(dotted, item, num_rows, is_list=False)
-    return columns
+            yield name, item

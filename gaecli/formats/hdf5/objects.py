@@ -18,6 +18,7 @@ import numpy as np
 
 from gaecli.errors import FileError, MissingExtraError
 from gaecli.formats.base import ColumnInfo, ColumnKind
+from gaecli.formats.hdf5.texts import is_text
 from gaecli.rollouts import Array
 
 PROVENANCE_ATTRIBUTE = "gaecli"
@@ -119,19 +120,21 @@ def kind_of(dtype: np.dtype[Any]) -> ColumnKind:
     return kinds.get(dtype.kind, "other")
 
 
-def info_of(name: str, dataset: Any, num_rows: int, *, is_list: bool) -> ColumnInfo:
+def info_of(name: str, dataset: Any, num_rows: int, *, is_list: bool, with_texts: bool = False) -> ColumnInfo:
     """A column whose cells are those of the dataset, and of others like it."""
     kind, shape = kind_of(dataset.dtype), dataset.shape or ()
-    reason = why_unusable(dataset)
+    if with_texts and is_text(dataset.dtype):
+        kind = "id"
+    reason = why_unusable(dataset, kind)
     if reason is not None and kind != "other" and (lies_elsewhere(dataset) or math.prod(shape[1:]) != 1):
         kind = "other"
     return ColumnInfo(name, kind, f"{dataset.dtype} {shape}", (num_rows,), is_list, unusable=reason)
 
 
-def why_unusable(dataset: Any) -> str | None:
-    """Why a dataset is not one number per step; None where it is."""
+def why_unusable(dataset: Any, kind: ColumnKind | None = None) -> str | None:
+    """Why a dataset is not one number per step, or one text; None where it is."""
     shape = dataset.shape or ()
-    if kind_of(dataset.dtype) == "other":
+    if (kind or kind_of(dataset.dtype)) == "other":
         return f"type {dataset.dtype} holds no numbers"
     if math.prod(shape[1:]) != 1:
         return f"shape {shape} holds more than one number per step"

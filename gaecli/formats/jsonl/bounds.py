@@ -167,4 +167,32 @@ def parse(content: bytes, schema: pa.Schema | None = None) -> pa.Table:
     if schema is not None:
         options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     reading = pj.ReadOptions(use_threads=False, block_size=len(content) + 1)
-    return pj.read_json(io.BytesIO(content), read_options=reading, parse_options=options)
+    table = pj.read_json(io.BytesIO(content), read_options=reading, parse_options=options)
+    hollow = [index for index, field in enumerate(table.schema) if _has_lists_of_nothing(field.type)]
+    for index in hollow:
+        field = table.schema.field(index)
+        chunks = [_filled(chunk) for chunk in table.column(index).chunks]
+        table = table.set_column(index, field, pa.chunked_array(chunks, field.type))
+    return table
+
+
+def _has_lists_of_nothing(data_type: pa.DataType) -> bool:
+    if pa.types.is_list(data_type):
+        return pa.types.is_null(data_type.value_type) or _has_lists_of_nothing(data_type.value_type)
+    children = range(data_type.num_fields) if pa.types.is_struct(data_type) else ()
+    return any(_has_lists_of_nothing(data_type.field(index).type) for index in children)
+
+
+def _filled(array: pa.Array) -> pa.Array:
+    """With as many nulls as the lists have items: of lists that hold nothing else, pyarrow keeps fewer."""
+    if not _has_lists_of_nothing(array.type):
+        return array
+    is_null = array.is_null()
+    if pa.types.is_struct(array.type):
+        fields = [array.type.field(index) for index in range(array.type.num_fields)]
+        children = [_filled(array.field(index)) for index in range(array.type.num_fields)]
+        return pa.StructArray.from_arrays(children, fields=fields, mask=is_null)
+    items = array.values
+    is_hollow = pa.types.is_null(array.type.value_type)
+    items = pa.nulls(array.offsets[-1].as_py() if len(array) else 0) if is_hollow else _filled(items)
+    return pa.ListArray.from_arrays(array.offsets, items, type=array.type, mask=is_null)
