@@ -192,8 +192,17 @@ def _with(block: Block, units: Units, doubt: UnitDoubt | None, last: IndexArray,
         shifted[:-1] = numbers[1:]
         shifted[last] = -1
         numbers = shifted
+        block = _with_last_values(block, last)
     facts = UnitFacts(0, 0, 0, 0, units.reading, doubt)
     return replace(block, units=replace(units, numbers=numbers), facts=replace(block.facts, units=facts))
+
+
+def _with_last_values(block: Block, last: IndexArray) -> Block:
+    """The last step of a trajectory is in no unit then: where that was cut by length, its V lies beyond them."""
+    final = last[block.truncated[last]]
+    next_values = np.full(block.num_steps, np.nan)
+    next_values[final] = block.values[final]
+    return replace(block, next_values=next_values)
 
 
 def ended_at_cuts(block: Block) -> Block:
