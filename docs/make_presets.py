@@ -34,7 +34,7 @@ stored advantages are raw, and `--normalize all` applies the library's divisor a
 defaults are gaecli's own, 0.99 and 0.95.
 
 **Memory.** `spinup`, `brax`, `finite-horizon` and `vapo` need the trajectories that lie in several blocks of rows,
-and those over turns the turns of these; `areal-turn` needs a stream in one piece, about 150 bytes a row. What is
+and those over turns the turns of these. What is
 larger than `--memory` is refused. All others take files of any size.
 Nested and batch-major files need nothing of the kind: no trajectory crosses their rows.
 

@@ -30,7 +30,7 @@ class ResponseLogKind:
     #: Where its writer puts advantages.
     advantage: str | None = None
     estimator: str = "grpo"
-    #: Of `gaecli.presets`, where the library has a row there.
+    #: That of the library, whose rules for scores the command has.
     preset: str = "exact"
     #: Files end after so many lines, whatever the group: it goes on in the next one.
     is_sharded: bool = False

@@ -18,7 +18,6 @@ from gaecli.layouts.demands import likely_flags
 from gaecli.layouts.tokens import names_tokens
 from gaecli.missing_columns import MissingRoleError
 from gaecli.names import GROUP_NAMES, RESULT_NAMES
-from gaecli.presets import PRESETS
 from gaecli.records import dataclass
 from gaecli.response_log_kinds import RESPONSE_LOGS, ResponseLogKind
 from gaecli.settings import Settings
@@ -238,7 +237,7 @@ def _found(file: RolloutFile, kind: ResponseLogKind) -> ResponseLog:
         rewards,
         group,
         kind.estimator,
-        kind.preset if kind.preset in PRESETS else "exact",
+        kind.preset,
         kind.advantage if has_advantage else None,
         _layout(file, rewards, group, kind.advantage if has_advantage else None),
         kind.remark if weights is not None else f"{kind.remark}; {_WEIGHTS_DIFFER}".removeprefix("; "),

@@ -330,6 +330,25 @@ class UnitLanes:
     #: A flag ends the unit with that last step, or would if what is taken for ids were flags.
     ended: BoolArray
     by_flags: bool = False
+    #: Where the unit of a step is that of the next one (`Preset.mask_shift`): what is known of those at the ends.
+    ahead: UnitsAhead | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class UnitsAhead:
+    """[lanes] each. A step is in the unit of the row after it, which may be in another block."""
+
+    #: The first row of the lane is in a unit.
+    first_inside: BoolArray
+    #: Of the first trajectory, a row behind its first one is in a unit; and that is the unit of the first one.
+    has_more: BoolArray
+    goes_on: BoolArray
+    #: Of the last trajectory, a row behind its first one is in a unit.
+    tail_has_more: BoolArray
+    #: The unit of the last row that is in one, of the last trajectory.
+    tail_numbers: IndexArray
+    #: The last step has a reward that is nowhere else, if no unit follows.
+    has_reward: BoolArray
 
 
 NO_UNIT_LANES: UnitLanes = UnitLanes(_NO_FLAGS, _NO_FLAGS, (), (), _NO_FLAGS)

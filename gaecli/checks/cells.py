@@ -91,7 +91,7 @@ def unused_columns(context: Context) -> Hits | None:
 
 def _used_names(context: Context, roles: tuple[str, ...]) -> Iterator[str]:
     """But for rewards of which some may be missing: whether one is that has to be there, `compute` knows."""
-    may_be_missing = context.settings.rewards or context.settings.unscored == "zero"
+    may_be_missing = context.settings.rewards or context.settings.unscored != "error"
     for role in roles:
         name = context.roles.get(role)
         if name is not None and not (role == "reward" and may_be_missing):

@@ -89,7 +89,10 @@ def command(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
             try:
                 run(Given(values), **values["own"])
             except UsageError as error:
-                raise _told_by_the_file(error, f"gae {run.__name__}", options, texts) from error
+                told = _told_by_the_file(error, f"gae {run.__name__}", options, texts)
+                if told is error:
+                    raise
+                raise told from error
 
         call.__name__, call.__doc__ = run.__name__, run.__doc__
         vars(call)["__signature__"] = inspect.Signature(

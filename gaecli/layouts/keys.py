@@ -85,21 +85,27 @@ def as_labels(names: Names) -> Sequence[Hashable]:
 
 def numbered(names: Sequence[Names]) -> list[IndexArray]:
     """A number for every name, equal where the names are."""
+    return np.split(numbers_of(names), np.cumsum([len(part) for part in names])[:-1]) if names else []
+
+
+def numbers_of(names: Sequence[Names]) -> IndexArray:
+    """The same of all of them, one after the other."""
     if all(isinstance(part, np.ndarray) or not any(name is not None for name in part) for part in names):
-        return _numbered_integers(names)
+        return _numbers_of_integers(names)
     known: dict[Hashable, int] = {}
-    return [
-        np.fromiter((known.setdefault(name, len(known)) for name in as_labels(part)), np.int64, len(part))
-        for part in names
-    ]
+    every = (name for part in names for name in as_labels(part))
+    count = sum(len(part) for part in names)
+    return np.fromiter((known.setdefault(name, len(known)) for name in every), np.int64, count)
 
 
-def _numbered_integers(names: Sequence[Names]) -> list[IndexArray]:
+def _numbers_of_integers(names: Sequence[Names]) -> IndexArray:
     """The same where all are integers or None, whose number is 0; without an object for any of them."""
     integers = [part for part in names if isinstance(part, np.ndarray)]
     _, numbers = np.unique(np.concatenate([np.zeros(0, np.int64), *integers]), return_inverse=True)
-    parts = iter(np.split(numbers + 1, np.cumsum([len(part) for part in integers])))
-    return [next(parts) if isinstance(part, np.ndarray) else np.zeros(len(part), np.int64) for part in names]
+    is_integer = np.repeat([isinstance(part, np.ndarray) for part in names], [len(part) for part in names])
+    found = np.zeros(len(is_integer), np.int64)
+    found[is_integer.astype(np.bool_)] = numbers + 1
+    return found
 
 
 def labels_at(columns: Sequence[Column], rows: IndexArray) -> list[Hashable]:

@@ -25,6 +25,7 @@ from gaecli.rollouts import (
     UnitFacts,
     UnitLanes,
     Units,
+    UnitsAhead,
     num_runs,
 )
 
@@ -61,7 +62,7 @@ def with_units(
     if wanted == "end" or (wanted is None and column.values.dtype == np.bool_):
         flags = move(_flags(column, name, cells))
         units = Units(_by_ends(flags, inside, trajectory), "end", _at_borders(block, inside, None, flags))
-        return _with(block, units, None, last, shift=shift)
+        return _with(block, units, None, last, inside, shift=shift)
     ids = _by_ids(move(column.values), inside, trajectory)
     doubt, flags = None, np.zeros(len(ids), np.bool_)
     if wanted is None and _may_be_flags(column):
@@ -69,7 +70,7 @@ def with_units(
         first = cells.locate(int(move(np.arange(len(flags)))[np.argmax(flags)])) if flags.any() else None
         doubt = UnitDoubt(first, not np.array_equal(ids, _by_ends(flags, inside, trajectory)))
     units = Units(ids, "id", _at_borders(block, inside, column, flags))
-    return _with(block, units, doubt, last, shift=shift)
+    return _with(block, units, doubt, last, inside, shift=shift)
 
 
 def _inside(column: Column, wanted: UnitIs | None, move: Callable[[Array], Array]) -> BoolArray:
@@ -185,16 +186,75 @@ def _within_episodes(
     ]
 
 
-def _with(block: Block, units: Units, doubt: UnitDoubt | None, last: IndexArray, *, shift: bool) -> Block:
-    numbers = units.numbers
+def _with(
+    block: Block, units: Units, doubt: UnitDoubt | None, last: IndexArray, inside: BoolArray, *, shift: bool
+) -> Block:
+    facts = UnitFacts(0, 0, 0, 0, units.reading, doubt)
     if shift:
+        numbers = units.numbers
         shifted = np.full_like(numbers, -1)
         shifted[:-1] = numbers[1:]
         shifted[last] = -1
-        numbers = shifted
-        block = _with_last_values(block, last)
-    facts = UnitFacts(0, 0, 0, 0, units.reading, doubt)
-    return replace(block, units=replace(units, numbers=numbers), facts=replace(block.facts, units=facts))
+        units, block = replace(units, numbers=shifted), _with_last_values(block, last)
+        if block.lanes.count:
+            facts = _counted(block, numbers, numbers < 0, facts)
+            units = replace(units, lanes=replace(units.lanes, ahead=_ahead(block, inside, numbers)))
+    return replace(block, units=units, facts=replace(block.facts, units=facts))
+
+
+def _ahead(block: Block, inside: BoolArray, numbers: IndexArray) -> UnitsAhead:
+    """`numbers`: the units that the rows themselves are in."""
+    lanes, (trajectory, ends) = block.lanes, block.trajectories()
+    at = np.flatnonzero(inside)
+
+    def found(places: IndexArray, of: IndexArray) -> tuple[BoolArray, IndexArray]:
+        """Whether there is such a row of the same trajectory, and which one."""
+        is_there = (places >= 0) & (places < len(at))
+        rows = at[np.where(is_there, places, 0)] if len(at) else np.zeros(lanes.count, np.int64)
+        return is_there & (trajectory[rows] == trajectory[of]), rows
+
+    first, last = lanes.starts, lanes.stops - 1
+    has_more, following = found(np.searchsorted(at, first, side="right"), first)
+    has_tail, tail = found(np.searchsorted(at, last, side="right") - 1, last)
+    begins = np.append(0, ends[:-1] + 1).astype(np.int64)[trajectory[last]]
+    return UnitsAhead(
+        first_inside=inside[first],
+        has_more=has_more,
+        goes_on=inside[first] & has_more & (numbers[following] == numbers[first]),
+        tail_has_more=has_tail & (tail > begins),
+        tail_numbers=np.where(has_tail, numbers[tail], -1),
+        has_reward=_is_pending(block)[last] & (block.rewards[last] != 0) & _counts(block)[last],
+    )
+
+
+def _is_pending(block: Block) -> BoolArray:
+    """[N] the last step of a lane whose trajectory may go on."""
+    last = block.lanes.stops[block.lanes.open_ends] - 1
+    pending = np.zeros(block.num_steps, np.bool_)
+    pending[last] = ~block.cuts[last]
+    return pending
+
+
+def with_units_ahead(block: Block, exist: BoolArray, same: BoolArray) -> Block:
+    """The block with the units of the last steps of its lanes, which are those of the rows that follow.
+
+    Args:
+        exist: [lanes] the row that follows in the trajectory is in a unit.
+        same: [lanes] it is the last one that the trajectory had before.
+    """
+    units = block.units
+    if units is None or units.lanes.ahead is None or not exist.any():
+        return block
+    numbers, last = units.numbers.copy(), block.lanes.stops[exist] - 1
+    tails = units.lanes.ahead.tail_numbers
+    # New ones need a number that no other unit has; so does one of which no row is here.
+    others = block.num_steps + np.arange(len(tails))
+    numbers[last] = np.where(same & (tails >= 0), tails, others)[exist]
+    masked = None
+    if block.masked is not None:
+        masked = block.masked.copy()
+        masked[last] = False
+    return replace(block, units=replace(units, numbers=numbers), masked=masked)
 
 
 def _with_last_values(block: Block, last: IndexArray) -> Block:
@@ -220,17 +280,24 @@ def masked_outside(block: Block) -> Block:
     if units is None or facts is None:
         return block
     outside = units.numbers < 0
-    counted = _counted(block, units.numbers, outside, facts)
+    if units.lanes.ahead is None:
+        counted = _counted(block, units.numbers, outside, facts)
+    else:  # what the rows are in is counted, for what the last steps are in is not known yet
+        lost = np.count_nonzero(block.rewards[_counts(block) & outside & ~_is_pending(block)])
+        counted = replace(facts, rewards_outside=int(lost))
     block = replace(block, facts=replace(block.facts, units=counted))
     if not outside.any():
         return block
     return replace(block, masked=outside if block.masked is None else block.masked | outside)
 
 
-def _counted(block: Block, numbers: IndexArray, outside: BoolArray, facts: UnitFacts) -> UnitFacts:
+def _counts(block: Block) -> BoolArray:
     real = np.ones(block.num_steps, np.bool_) if block.is_step is None else block.is_step
-    if block.masked is not None:
-        real = real & ~block.masked
+    return real if block.masked is None else real & ~block.masked
+
+
+def _counted(block: Block, numbers: IndexArray, outside: BoolArray, facts: UnitFacts) -> UnitFacts:
+    real = _counts(block)
     members = np.flatnonzero(real & ~outside)
     trajectories = block.trajectories()[0][members]
     lost = int(np.count_nonzero(block.rewards[real & outside]))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from gaecli.choices import Bootstrap, OpenEnds
 from gaecli.estimators.base import WholePieces
-from gaecli.layouts.keys import numbered
 from gaecli.pipeline.blocks import BlockSummary, missing_bootstrap
+from gaecli.pipeline.joined_lanes import JoinedLanes, chains
 from gaecli.records import dataclass
 from gaecli.rollouts import NO_UNIT_LANES, BoolArray, FloatArray, IndexArray, NextRows
 
@@ -105,36 +105,45 @@ def combine(
     return replace(combined, carries=carries)
 
 
+class _LaneCarries(Sequence[Carry]):
+    """Those of all blocks, each made when it is asked for: it is a part of what is known of all lanes."""
+
+    def __init__(self, everything: Carry, offsets: IndexArray) -> None:
+        self._arrays = {name: item for name, item in vars(everything).items() if isinstance(item, np.ndarray)}
+        self._offsets = offsets.tolist()
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Carry: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Carry]: ...
+    def __getitem__(self, index: int | slice) -> Carry | list[Carry]:
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        if index < 0:
+            index += len(self)
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        first, stop = self._offsets[index], self._offsets[index + 1]
+        parts: dict[str, Any] = {name: array[first:stop] for name, array in self._arrays.items()}
+        return Carry(**parts)
+
+
 def _combined(
     summaries: Sequence[BlockSummary], bootstrap: Bootstrap, path_of: Sequence[str], open_ends: OpenEnds
 ) -> Combined:
-    offsets = np.cumsum([0, *(summary.lanes.count for summary in summaries)]).astype(np.int64)
+    lanes = JoinedLanes(summaries)
     num_sums = max(
         (summary.sums.heads.shape[1] for summary in summaries if summary.sums is not None), default=0
     )
-    everything = empty_carry(int(offsets[-1]), num_sums)
-    carries = [_part(everything, first, stop) for first, stop in pairwise(offsets.tolist())]
-    successors = np.full(offsets[-1], -1, np.int64)
-    slots, (first_ids, last_ids) = _slots(summaries), _identities(summaries)
-    heads = _Heads(max((int(part.max()) for part in slots if len(part)), default=-1) + 1)
-    missing: list[IndexArray] = []
-    conflicts: list[tuple[int, int]] = []
-    for index in range(len(summaries) - 1, -1, -1):
-        summary, carry = summaries[index], carries[index]
-        if not summary.lanes.count:
-            continue
-        first = int(offsets[index])
-        entering = _Entering.of(summary, heads, slots[index], last_ids[index])
-        conflicts += [(index, int(lane)) for lane in np.flatnonzero(entering.conflicts)[::-1]]
-        missing.append(first + np.flatnonzero(entering.enter(carry, bootstrap, open_ends)))
-        goes_on = entering.goes_on
-        successors[first : first + summary.lanes.count][goes_on] = heads.lanes[slots[index][goes_on]]
-        heads.put(slots[index], summary, carry, first, first_ids[index])
-    combined = Combined(carries, offsets, successors, conflicts[::-1])
-    _spread_drops(summaries, everything, combined)
-    if bootstrap == "error":
-        _refuse_missing(summaries, everything, combined, missing, path_of)
-    _number_chains(summaries, everything, combined)
+    everything = empty_carry(lanes.count, num_sums)
+    combined = Combined(
+        _LaneCarries(everything, lanes.offsets), lanes.offsets, np.full(lanes.count, -1, np.int64)
+    )
+    if lanes.count:
+        combined = _filled(lanes, summaries, everything, combined, bootstrap, path_of, open_ends)
     if num_sums:
         _add_up(summaries, everything)
     if any(summary.units is not None for summary in summaries):
@@ -142,6 +151,30 @@ def _combined(
     if not any(summary.first_progress is not None for summary in summaries):
         return combined
     return replace(combined, carries=_with_following(summaries, combined))
+
+
+def _filled(
+    lanes: JoinedLanes,
+    summaries: Sequence[BlockSummary],
+    everything: Carry,
+    combined: Combined,
+    bootstrap: Bootstrap,
+    path_of: Sequence[str],
+    open_ends: OpenEnds,
+) -> Combined:
+    found = lanes.inflow(bootstrap, open_ends)
+    for name in ("inflow", "values", "estimates", "ends", "ends_terminated", "next_values"):
+        getattr(everything, name)[:] = getattr(found, name)
+    odd = np.flatnonzero(found.conflicts)
+    blocks = combined.block_of(odd)
+    conflicts = list(zip(blocks.tolist(), (odd - lanes.offsets[blocks]).tolist(), strict=True))
+    combined = replace(combined, successors=found.successors, conflicts=conflicts)
+    _spread_drops(summaries, everything, combined)
+    if bootstrap == "error":
+        _refuse_missing(summaries, everything, combined, found.lacks, path_of)
+    heads, tails = chains(found.successors, _is_through(summaries))
+    everything.head_chains[:], everything.tail_chains[:] = heads, tails
+    return combined
 
 
 def _with_units(summaries: Sequence[BlockSummary], combined: Combined) -> list[Carry]:
@@ -178,127 +211,10 @@ def _with_following(summaries: Sequence[BlockSummary], combined: Combined) -> li
     ]
 
 
-def _slots(summaries: Sequence[BlockSummary]) -> list[IndexArray]:
-    """The number of each lane's key, by block."""
-    return numbered([summary.lanes.keys for summary in summaries])
-
-
-def _identities(summaries: Sequence[BlockSummary]) -> tuple[list[IndexArray], list[IndexArray]]:
-    """The numbers of the first and of the last ids, by block; 0 where there is none."""
-    names = [ids for summary in summaries for ids in (summary.lanes.first_ids, summary.lanes.last_ids)]
-    numbers = numbered([[None], *names])[1:]
-    return numbers[::2], numbers[1::2]
-
-
-class _Heads:
-    """The first step of every lane, as seen from the lane before it in time; arrays by slot of the lane's key."""
-
-    def __init__(self, num_slots: int) -> None:
-        #: Number over all blocks; -1 while there is none.
-        self.lanes = np.full(num_slots, -1, np.int64)
-        self.values = np.zeros(num_slots)
-        self.advantages = np.zeros(num_slots)
-        #: Number of the id of the trajectory; 0 where there is none.
-        self.identities = np.zeros(num_slots, np.int64)
-        self.are_starts = np.zeros(num_slots, np.bool_)
-        #: 1 for padding behind a terminal state, 0 for other padding, -1 for a step.
-        self.paddings = np.full(num_slots, -1, np.int8)
-
-    def put(
-        self, slots: IndexArray, summary: BlockSummary, carry: Carry, first: int, first_ids: IndexArray
-    ) -> None:
-        """Of two runs of one lane the first is what the block before goes on with: it is put in last."""
-        borders, lanes = summary.borders, summary.lanes
-        backwards = slots[::-1]
-        for array, numbers in (
-            (self.lanes, first + np.arange(lanes.count)),
-            (self.values, borders.first_values),
-            (self.advantages, borders.offsets + borders.gains * carry.inflow),
-            (self.identities, first_ids),
-            (self.are_starts, lanes.first_is_start),
-            (self.paddings, lanes.first_padding),
-        ):
-            array[backwards] = numbers[::-1]
-
-
-@dataclass(frozen=True, eq=False)
-class _Entering:
-    """The lanes of a block beside the heads that follow them; arrays with one entry per lane."""
-
-    summary: BlockSummary
-    is_open: BoolArray
-    follower_values: FloatArray
-    follower_advantages: FloatArray
-    #: How the trajectory of the last step ends, if it is open; exactly one of the four.
-    ends_before_padding: BoolArray
-    ends_before_start: BoolArray
-    goes_on: BoolArray
-    ends_with_lane: BoolArray
-    #: The padding that follows is behind a terminal state.
-    is_terminal: BoolArray
-    conflicts: BoolArray
-
-    @classmethod
-    def of(cls, summary: BlockSummary, heads: _Heads, slots: IndexArray, identities: IndexArray) -> _Entering:
-        lanes, is_cut = summary.lanes, summary.borders.last_cut
-        is_open = lanes.open_ends
-        has = is_open & (heads.lanes[slots] >= 0)
-        is_same = has & (heads.identities[slots] == identities)
-        paddings, starts = heads.paddings[slots], has & heads.are_starts[slots]
-        before_padding = is_same & (paddings >= 0)
-        before_start = starts & ~is_cut & ~before_padding
-        goes_on = is_same & ~is_cut & ~before_padding & ~before_start
-        return cls(
-            summary,
-            is_open,
-            heads.values[slots],
-            heads.advantages[slots],
-            before_padding,
-            before_start,
-            goes_on,
-            is_open & ~before_padding & ~before_start & ~goes_on,
-            paddings == 1,
-            is_same & (identities != 0) & (paddings < 0) & (starts | is_cut),
-        )
-
-    def enter(self, carry: Carry, bootstrap: Bootstrap, open_ends: OpenEnds) -> BoolArray:
-        """Fill the carry; where the end of a trajectory lacks a value."""
-        borders, lanes = self.summary.borders, self.summary.lanes
-        carry.ends[:] = self.is_open & ~borders.last_cut & ~self.goes_on
-        carry.ends_terminated[:] = self.ends_before_start | (self.ends_before_padding & self.is_terminal)
-        given, own = np.full(lanes.count, np.nan), lanes.last_next_values
-        for numbers in (borders.end_values, lanes.last_bootstraps):
-            if numbers is not None:
-                given = np.where(np.isnan(given), numbers, given)
-        following = self.follower_values
-        if own is not None:
-            has_own = ~np.isnan(own)
-            given[has_own] = own[has_own]
-            if borders.end_values is None:
-                following = np.where(has_own, own, following)
-            carry.next_values[self.goes_on & has_own] = own[self.goes_on & has_own]
-        carry.values[self.goes_on] = following[self.goes_on]
-        carry.estimates[self.goes_on] = self.follower_advantages[self.goes_on]
-        given[self.ends_before_padding] = self.follower_values[self.ends_before_padding]
-        wants = self.ends_with_lane | (self.ends_before_padding & ~self.is_terminal)
-        wants &= borders.wants_values
-        if open_ends == "terminal":
-            wants &= borders.last_cut  # by a truncation; what merely stops has nothing beyond it
-        is_given = wants & ~np.isnan(given)
-        carry.next_values[is_given] = given[is_given]
-        carry.values[is_given] = given[is_given]
-        lacks: BoolArray = wants & ~is_given
-        if bootstrap == "current":
-            carry.values[lacks] = borders.last_values[lacks]
-        carry.inflow[:] = borders.inflow(carry.values, carry.estimates, self.goes_on)
-        return lacks
-
-
 def _spread_drops(summaries: Sequence[BlockSummary], everything: Carry, combined: Combined) -> None:
     """A trajectory over several blocks is dropped in all of them."""
-    for summary, carry in zip(summaries, combined.carries, strict=True):
-        carry.head_dropped[:] = summary.head_dropped
-        carry.tail_dropped[:] = summary.tail_dropped
+    everything.head_dropped[:] = np.concatenate([summary.head_dropped for summary in summaries])
+    everything.tail_dropped[:] = np.concatenate([summary.tail_dropped for summary in summaries])
     if not everything.head_dropped.any() and not everything.tail_dropped.any():
         return
     is_through = _is_through(summaries)
@@ -316,29 +232,15 @@ def _refuse_missing(
     summaries: Sequence[BlockSummary],
     everything: Carry,
     combined: Combined,
-    missing: Sequence[IndexArray],
+    lacks: BoolArray,
     path_of: Sequence[str],
 ) -> None:
-    lanes = np.sort(np.concatenate([np.zeros(0, np.int64), *missing]))
-    lanes = lanes[~everything.tail_dropped[lanes]]
+    lanes = np.flatnonzero(lacks & ~everything.tail_dropped)
     if len(lanes):
         block = int(combined.block_of(lanes[:1])[0])
         summary = summaries[block]
         row = int(summary.last_rows[lanes[0] - combined.offsets[block]])
         raise missing_bootstrap(row, path_of[summary.address.file])
-
-
-def _number_chains(summaries: Sequence[BlockSummary], everything: Carry, combined: Combined) -> None:
-    """Give every trajectory that crosses a border one number in all its blocks."""
-    is_through = _is_through(summaries)
-    count = 0
-    for lanes, following in _links(combined):
-        begins = lanes[everything.tail_chains[lanes] < 0]
-        everything.tail_chains[begins] = np.arange(count, count + len(begins))
-        count += len(begins)
-        chains = everything.tail_chains[lanes]
-        everything.head_chains[following] = chains
-        everything.tail_chains[following[is_through[following]]] = chains[is_through[following]]
 
 
 def _add_up(summaries: Sequence[BlockSummary], everything: Carry) -> None:
@@ -385,12 +287,3 @@ def empty_carry(count: int, num_sums: int = 0) -> Carry:
         np.full((count, num_sums), np.nan),
         np.full((count, num_sums), np.nan),
     )
-
-
-def _part(carry: Carry, first: int, stop: int) -> Carry:
-    """The carry of some of the lanes, in the same memory."""
-    arrays = {name: getattr(carry, name) for name in Carry.__dataclass_fields__}
-    parts: dict[str, Any] = {
-        name: array[first:stop] for name, array in arrays.items() if isinstance(array, np.ndarray)
-    }
-    return Carry(**parts)

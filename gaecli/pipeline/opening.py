@@ -242,8 +242,8 @@ def _layouts_of_others(
 
 def _joined(stream: OpenStream) -> OpenStream:
     """One block of a stream that cannot be taken in pieces."""
-    if units_are_of_next_steps(stream.settings):
-        why = f"preset `{stream.settings.preset}` computes over whole streams"
+    if units_are_of_next_steps(stream.settings) and stream.settings.stream:
+        why = f"`--stream` under preset `{stream.settings.preset}` is computed over whole streams"
     elif any(opened.layout.needs_all_rows for opened in stream.files):
         why = "a mask over time-major arrays is applied to all of them at once"
     else:

@@ -229,6 +229,10 @@ def _with_ends(block: Block, carry: Carry) -> Block:
         block = replace(block, next_values=next_values)
     if carry.head_dropped.any() or carry.tail_dropped.any():
         block = replace(block, dropped=_dropped_at_borders(block, carry))
+    if carry.units is not None and carry.units.ahead is not None:
+        from gaecli.layouts.units import with_units_ahead
+
+        block = with_units_ahead(block, carry.units.ahead.exist, carry.units.ahead.same)
     return block if carry.next_rows is None else replace(block, next_rows=carry.next_rows)
 
 

@@ -221,7 +221,7 @@ def _as_taken(opened: OpenStream, context: RunContext, *, measures: bool) -> Sum
         combined = with_next_rows(as_read, combined)
         if crosses_trajectories(context.worker.estimator.settings):
             as_read, combined = read_in_time(opened, as_read, combined, context.engine)
-    carries = _by_unit(evidence.summaries, combined.carries)
+    carries: Mapping[tuple[int, int], Carries] = _CarriesByUnit(evidence.summaries, combined.carries)
     if context.worker.estimator.needs_trajectories:
         from gaecli.pipeline.trajectories import with_whole_trajectories
 
@@ -276,11 +276,21 @@ def _looked_at(
     return evidence, judge(evidence)
 
 
-def _by_unit(
-    summaries: Iterable[BlockSummary], carries: Iterable[Carry]
-) -> Mapping[tuple[int, int], Carries]:
-    found: dict[tuple[int, int], dict[BlockAddress, Carry]] = {}
-    for summary, carry in zip(summaries, carries, strict=True):
-        address = summary.address
-        found.setdefault((address.file, address.unit), {})[address] = carry
-    return found
+class _CarriesByUnit(Mapping[tuple[int, int], Carries]):
+    """What every block is told, by file and unit; made when it is asked for."""
+
+    def __init__(self, summaries: Iterable[BlockSummary], carries: Sequence[Carry]) -> None:
+        self._carries = carries
+        self._blocks: dict[tuple[int, int], dict[BlockAddress, int]] = {}
+        for index, summary in enumerate(summaries):
+            address = summary.address
+            self._blocks.setdefault((address.file, address.unit), {})[address] = index
+
+    def __getitem__(self, key: tuple[int, int]) -> Carries:
+        return {address: self._carries[index] for address, index in self._blocks[key].items()}
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter(self._blocks)
+
+    def __len__(self) -> int:
+        return len(self._blocks)

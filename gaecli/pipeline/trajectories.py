@@ -92,7 +92,7 @@ class GatherUnit(CarriedUnit[Pieces]):
         found, first = np.unique(np.searchsorted(stops, ends, side="right"), return_index=True)
         starts, stops = np.concatenate(([0], stops[:-1])).astype(np.int64)[found], stops[found]
         if carry.units is not None:
-            enters = np.concatenate((carry.units.same[heads], np.zeros(len(tails), np.bool_)))[first]
+            enters = np.concatenate((carry.units.enters[heads], np.zeros(len(tails), np.bool_)))[first]
             return UnitPieces(address, numbers[first], self._unit_parts(block, starts, stops, enters))
         lengths = stops - starts
         offsets = np.cumsum(lengths) - lengths

@@ -211,7 +211,7 @@ class _UnitNumbers:
             start, stop = int(lanes.starts[lane]), int(lanes.stops[lane])
             inside = start + np.flatnonzero(numbers[start:stop] >= 0)
             head, tail = int(carry.head_chains[lane]), int(carry.tail_chains[lane])
-            if len(inside) and head in self._last and carry.units is not None and carry.units.same[lane]:
+            if len(inside) and head in self._last and carry.units is not None and carry.units.enters[lane]:
                 numbers[numbers == numbers[inside[0]]] = self._last[head]
             if tail >= 0 and len(inside):
                 self._last[tail] = int(numbers[inside[-1]])

@@ -132,7 +132,7 @@ class _TailPieces:
         self.rows.append(start + block.placement.rows_of_steps(numbers))
         self.advantages.append(settled.advantages[steps])
         self.returns.append(settled.returns[steps])
-        self.enters.append(lane is not None and carry.units is not None and bool(carry.units.same[lane]))
+        self.enters.append(lane is not None and carry.units is not None and bool(carry.units.enters[lane]))
 
     @property
     def num_steps(self) -> int:

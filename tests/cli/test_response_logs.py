@@ -22,7 +22,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
+from gaecli.commands.check import check
 from gaecli.commands.inspect import inspect
+from gaecli.response_log_kinds import RESPONSE_LOGS
 from gaecli.settings import Settings
 
 Row = dict[str, Any]
@@ -98,7 +100,7 @@ def logs(tmp_path: Path, sample_data: Path) -> Path:
 
 
 def compared(rows: list[Row], name: str) -> list[float]:
-    """The advantages by a loop; ddof is n - 1, as `std` of torch has it, unless the preset is open-instruct."""
+    """The advantages by a loop; ddof is 1, as `std` of torch has it."""
     group_of, score_of, eps, _ = LOGS[name]
     found = []
     for row in rows:
@@ -118,6 +120,26 @@ def asked(path: Path) -> gaecli.GaeError:
 def command_in(hint: str | None) -> list[str]:
     (command,) = re.findall(r"`gae (compute [^`]*)`", hint or "")
     return shlex.split(command)
+
+
+def test_the_command_has_the_rules_of_the_library_that_wrote_the_log(logs: Path) -> None:
+    """Its ε, its ddof, and what it makes of a response that no function scored."""
+    known = {kind.name: kind.preset for kind in RESPONSE_LOGS}
+    for name, (*_, said) in LOGS.items():
+        command = command_in(asked(logs / name).hint)
+        assert command[command.index("--preset") + 1] == known[said.split(":")[0]]
+
+
+def test_check_takes_a_response_that_nobody_scored_as_the_library_does(tmp_path: Path) -> None:
+    path = tmp_path / "completions.jsonl"
+    batch = {
+        "step": ["1"] * 3,
+        "prompt": ["p"] * 3,
+        "completion": ["a", "b", "c"],
+        "advantages": [1.2, -0.6, -0.6],
+    }
+    path.write_text(json.dumps({**batch, "Accuracy": [1.0, 0.0, None]}) + "\n")
+    assert [finding.rule.code for finding in check([path], Settings()).findings] == ["GAE600"]
 
 
 @pytest.mark.parametrize("name", LOGS)
@@ -140,12 +162,12 @@ def test_the_command_of_the_hint_computes_what_the_library_does(
     rows = items(table(path)) if name.startswith("ms_swift") else table(path)
     found = [row[column][0] if name.startswith("skyrl") else row[column] for row in rows]
     expected = compared(rows, name)
-    if "open-instruct" in command:  # its ddof is 0
+    if name.startswith("open_instruct"):  # its ddof is 0
         expected = [number * math.sqrt(4 / 3) for number in expected]
-    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-6)  # ε of presets differ by less than that
+    np.testing.assert_allclose(found, expected, rtol=3e-6, atol=1e-6)  # float32, and of JSON some digits
     stored = [row.get("advantage" if column != "advantage" else "advantages") for row in rows]
-    if stored[0] is not None and (not name.startswith("open") or "open-instruct" in command):
-        np.testing.assert_allclose(found, stored, rtol=2e-4, atol=1e-6)  # that of the library's own rule
+    if stored[0] is not None:
+        np.testing.assert_allclose(found, stored, rtol=3e-6, atol=1e-6)  # that of the library's own rule
 
 
 @pytest.mark.parametrize("name", LOGS)

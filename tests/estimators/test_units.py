@@ -310,14 +310,19 @@ def test_documents_speak_of_units_only_where_there_are_some() -> None:
     assert (over["unit_reward"], over["unit_value"]) == ("sum", "first")
 
 
-def test_only_turns_that_are_read_at_the_token_before_need_the_table_in_one_block(tmp_path: Path) -> None:
+def test_streams_of_turns_that_are_read_at_the_token_before_need_one_block(
+    tmp_path: Path,
+) -> None:
     count = 10_000
     table = {"reward": np.ones(count), "value": np.zeros(count), "turn": np.arange(count) // 5}
     path = tmp_path / "long.parquet"
     pq.write_table(pa.table({**table, "terminated": np.arange(count) % 50 == 49}), path)
+    streams = ["a=reward,value", "b=reward,value"]
     with pytest.raises(gaecli.UsageError, match="takes more than `--memory`") as refused:
-        gaecli.compute(path, memory_bytes=1 << 20, preset="areal-turn", unit="turn")
-    assert str(refused.value).startswith("preset `areal-turn` computes over whole streams")
+        gaecli.compute(path, memory_bytes=1 << 20, preset="areal-turn", unit="turn", stream=streams)
+    assert str(refused.value).startswith(
+        "`--stream` under preset `areal-turn` is computed over whole streams"
+    )
     gaecli.compute(path, memory_bytes=1 << 20, unit="turn", gamma=1.0, lam=1.0)
     turns_left = 10 - np.arange(count) % 50 // 5
     np.testing.assert_array_equal(read_column(path, "advantage"), 5.0 * turns_left)

@@ -20,6 +20,9 @@ from gaecli.summary import Summary
 NUMBERS = ("reward", "value", "terminated", "truncated", "next_value", "ratio")
 #: The default run tries the first of them.
 SEEDS = [pytest.param(seed, marks=() if seed < 30 else pytest.mark.slow, id=str(seed)) for seed in range(400)]
+FEW_SEEDS = [
+    pytest.param(seed, marks=() if seed < 12 else pytest.mark.slow, id=str(seed)) for seed in range(200)
+]
 
 
 def some_settings(rng: np.random.Generator) -> dict[str, Any]:
@@ -127,6 +130,71 @@ def test_a_turn_is_one_wherever_rows_are_cut(seed: int) -> None:
         suffixes = {path.suffix for path in folder.iterdir()}
         if len(suffixes) == 1:
             checked(folder, gaecli.compute(folder, join=True, unit="turn", **how), columns, how)
+
+
+def of_next_rows(columns: Columns) -> tuple[np.ndarray, np.ndarray, int]:
+    """(A, R, turns) as AReaL has them, where each row is in the turn of the row after it; NaN in no turn."""
+    advantages, returns = np.full((2, len(columns["reward"])), np.nan)
+    count = 0
+    for env in np.unique(columns["env_id"]):
+        rows = np.flatnonzero(columns["env_id"] == env).tolist()
+        while rows:
+            stops = [
+                n for n, row in enumerate(rows) if columns["terminated"][row] or columns["truncated"][row]
+            ]
+            size = stops[0] + 1 if stops else len(rows)
+            episode, rows = rows[:size], rows[size:]
+            turns: list[list[int]] = []
+            before = None
+            for row, after in pairwise(episode):
+                if not columns["inside"][after]:
+                    continue
+                known = episode[0] if before is None and columns["inside"][episode[0]] else before
+                if turns and known is not None and columns["turn"][after] == columns["turn"][known]:
+                    turns[-1].append(row)
+                else:
+                    turns.append([row])
+                before = after
+            later, following, last = 0.0, 0.0, episode[-1]
+            if columns["truncated"][last] and not columns["terminated"][last]:
+                following = float(columns["next_value"][last])
+                following = 0.0 if np.isnan(following) else following
+            for turn in reversed(turns):
+                value = float(columns["value"][turn[0]])
+                later = sum(columns["reward"][turn]) + 0.9 * following - value + 0.9 * 0.8 * later
+                advantages[turn], returns[turn], following = later, later + value, value
+            count += len(turns)
+    return advantages, returns, count
+
+
+@pytest.mark.parametrize("seed", FEW_SEEDS)
+def test_a_row_in_the_turn_of_the_next_row_may_find_it_in_another_block(seed: int) -> None:
+    rng = np.random.default_rng(1000 + seed)
+    time_major = bool(rng.random() < 0.3)
+    columns = a_rollout(rng, time_major=time_major, masked=False)
+    columns["reward"] = np.nan_to_num(columns["reward"])
+    store = STORE_BYTES[rng.integers(0, len(STORE_BYTES))]
+    with small_blocks(
+        [None, 1, 2, 3, 7, 20][rng.integers(0, 6)], store_bytes=store, dtype=np.float64
+    ) as folder:
+        written = written_time_major if time_major else written_long
+        written(folder, rng, columns, "id", False)
+        how = {"layout": "time-major" if time_major else "long", "unit_is": "id", "mask_column": "none"}
+        if len({path.suffix for path in folder.iterdir()}) > 1:
+            return
+        summary = gaecli.compute(
+            folder, join=True, preset="areal-turn", unit="turn", gamma=0.9, lam=0.8, **how
+        )
+        assert [file.status for file in summary.files] == ["written"] * len(summary.files), summary.files
+        advantages, returns, count = of_next_rows(columns)
+        inside = ~np.isnan(advantages)
+        found = read(folder, "advantage")
+        np.testing.assert_allclose(found[inside], advantages[inside], rtol=1e-12, atol=1e-12)
+        np.testing.assert_array_equal(found[~inside], 0.0)
+        np.testing.assert_allclose(read(folder, "return")[inside], returns[inside], rtol=1e-12, atol=1e-12)
+        assert summary.units.count == count
+        lost = [note.count for note in summary.warnings if note.code == "rewards-outside-units"]
+        assert sum(lost) == np.count_nonzero(columns["reward"][~inside])
 
 
 def long_table(path: Path, **columns: Any) -> Path:

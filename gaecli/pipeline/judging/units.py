@@ -59,6 +59,7 @@ def unit_notes(
         hint = "look at the column: an id that is 0 at every token (AReaL#1666), or a flag that is never set"
         notes.append(counted("single-units", (count,), file, hint=hint))
     outside = sum(fact.rewards_outside for fact in facts)
+    outside += sum(int(np.count_nonzero(one.ahead.lost)) for one in entries if one.ahead is not None)
     if outside:
         hint = "give them to a token of the turn that earned them"
         notes.append(counted("rewards-outside-units", (outside,), file, hint=hint))
