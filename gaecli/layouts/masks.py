@@ -55,12 +55,18 @@ class MaskRule:
 
     def in_place(self, settings: Settings) -> MaskRule:
         """The rule where trajectories may lie in several blocks: units need no step taken out that counts in none."""
-        if not settings.is_over_units or self.reach or self.shift or self.moves_rewards:
+        if self.reach or self.shift or self.moves_any:
             return self
         is_zero = settings.mask_fill == "zero" and settings.convention.masked_returns == "zero"
-        if self.mode == "skip" and (not self.fills or is_zero):
+        if settings.is_over_units and self.mode == "skip" and (not self.fills or is_zero):
             return replace(self, mode="zero", is_in_place=True)
-        return replace(self, is_in_place=self.mode in ("zero", "keep"))
+        is_gated = self.mode == "gated" and settings.estimator != "mc" and not settings.is_over_units
+        return replace(self, is_in_place=is_gated or self.mode in ("zero", "keep"))
+
+    @property
+    def moves_any(self) -> bool:
+        """Under `keep` a reward counts where it is, unless the preset drops it."""
+        return self.moves_rewards and (self.mode != "keep" or self.drops_rewards)
 
     @property
     def keeps_time(self) -> bool:
@@ -142,13 +148,13 @@ def masked_rows(
         if rule.shift and roles.get("unit") is None:
             raise _leaves_out_the_last(name, cells.path)
         return None
-    if rule.moves_rewards and (rule.mode != "keep" or rule.drops_rewards):
+    if rule.moves_any:
         raise UsageError(
             f"`--masked-reward move` needs trajectories as rows of lists or of arrays, and `{cells.path}` has a row "
             "per step",
             hint="move the rewards when the file is written, or pass `--masked-reward drop`",
         )
-    if rule.mode not in ("zero", "keep") or rule.reach or rule.shift:
+    if not rule.is_in_place:
         raise UsageError(
             f"`{name}` of `{cells.path}` masks {int(np.count_nonzero(~mask)):,} rows, the first at "
             f"{cells.locate(int(np.argmin(mask)))}, and in a table with a row per step they cannot be skipped",
