@@ -75,7 +75,7 @@ def send_around(
     made = fs.call_s3("create_multipart_upload", Bucket=bucket, Key=key, **headers)
     place = {"Bucket": bucket, "Key": key, "UploadId": str(made["UploadId"])}
 
-    def copy(number: int, part: _Part) -> Mapping[str, Any]:
+    def copy(number: int, part: _UploadPart) -> Mapping[str, Any]:
         old = part.old
         assert old is not None
         found = fs.call_s3(
@@ -88,7 +88,7 @@ def send_around(
         )
         return {"PartNumber": number, "ETag": found["CopyPartResult"]["ETag"]}
 
-    def send(number: int, part: _Part) -> Mapping[str, Any]:
+    def send(number: int, part: _UploadPart) -> Mapping[str, Any]:
         with source.open("rb") as file:
             file.seek(part.start)
             body = file.read(part.stop - part.start)
@@ -109,7 +109,7 @@ def send_around(
     return SentParts(bucket, key, place["UploadId"], tuple(parts))
 
 
-class _Part(NamedTuple):
+class _UploadPart(NamedTuple):
     """Bytes of an object that is there, or of the file."""
 
     old: StoredBytes | None
@@ -117,15 +117,15 @@ class _Part(NamedTuple):
     stop: int
 
 
-def _parts(size: int, stored: Sequence[StoredBytes]) -> Iterator[_Part]:
+def _parts(size: int, stored: Sequence[StoredBytes]) -> Iterator[_UploadPart]:
     position = 0
     copies, sends = (max(most, math.ceil(size / _MAX_PARTS * 2)) for most in (_COPY_BYTES, _PART_BYTES))
     for one in stored:
         if one.target > position:
-            yield from (_Part(None, *part) for part in _even(position, one.target, sends))
-        yield from (_Part(one, *part) for part in _even(one.start, one.start + one.length, copies))
+            yield from (_UploadPart(None, *part) for part in _even(position, one.target, sends))
+        yield from (_UploadPart(one, *part) for part in _even(one.start, one.start + one.length, copies))
         position = one.target + one.length
-    yield from (_Part(None, *part) for part in _even(position, size, sends))
+    yield from (_UploadPart(None, *part) for part in _even(position, size, sends))
 
 
 def _even(start: int, stop: int, most: int) -> Iterator[tuple[int, int]]:
@@ -136,8 +136,8 @@ def _even(start: int, stop: int, most: int) -> Iterator[tuple[int, int]]:
 
 
 def _side_by_side(
-    function: Callable[[int, _Part], Mapping[str, Any]],
-    numbered: Sequence[tuple[int, _Part]],
+    function: Callable[[int, _UploadPart], Mapping[str, Any]],
+    numbered: Sequence[tuple[int, _UploadPart]],
     at_once: int,
 ) -> list[Mapping[str, Any]]:
     pool = ThreadPoolExecutor(at_once)

@@ -15,7 +15,7 @@ import pytest
 from formats.parquet_files import CODECS, WRITERS, append, flat_table
 
 from gaecli.formats.parquet import pieces as parquet_pieces
-from gaecli.formats.parquet.parts import PartWriter, behind_pages, numbers_of
+from gaecli.formats.parquet.parts import RowGroupsWriter, behind_pages, numbers_of
 from gaecli.formats.parquet.splice import ParquetAppender
 
 DOCUMENT = {"gaecli": '{"gamma": 0.99}'}
@@ -64,7 +64,7 @@ def in_parts(
     paths = []
     for (first, stop), part in zip(pairwise(stops), chunks, strict=True):
         paths.append(folder / f"part-{first}")
-        writer = PartWriter(source, paths[-1], table.schema, range(first, stop))
+        writer = RowGroupsWriter(source, paths[-1], table.schema, range(first, stop))
         for chunk in part:
             writer.write(
                 *chunk.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
@@ -142,7 +142,7 @@ def test_parts_of_other_rows_than_those_of_the_file_are_refused(tmp_path: Path) 
     source = tmp_path / "source.parquet"
     pq.write_table(flat_table(90), source, row_group_size=30)
     table = columns_of_all_kinds(90)
-    writer = PartWriter(source, tmp_path / "part", table.schema, [0, 1])
+    writer = RowGroupsWriter(source, tmp_path / "part", table.schema, [0, 1])
     writer.write(table.slice(0, 60).combine_chunks().to_batches()[0])
     writer.finish(np.arange(3.0))
     with ParquetAppender(source, tmp_path / "out", table.schema, has_parts=True) as appender:

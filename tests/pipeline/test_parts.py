@@ -117,15 +117,15 @@ def test_what_is_lost_is_one_part_and_not_the_file(
 def test_a_part_that_cannot_be_written_leaves_nothing(
     pickling: list[PicklingEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finish, calls = parquet_parts.PartWriter.finish, []
+    finish, calls = parquet_parts.RowGroupsWriter.finish, []
 
-    def full(writer: parquet_parts.PartWriter, numbers: Any) -> None:
+    def full(writer: parquet_parts.RowGroupsWriter, numbers: Any) -> None:
         calls.append(writer)
         if len(calls) > 2:
             raise OSError(errno.ENOSPC, "No space left on device")
         finish(writer, numbers)
 
-    monkeypatch.setattr(parquet_parts.PartWriter, "finish", full)
+    monkeypatch.setattr(parquet_parts.RowGroupsWriter, "finish", full)
     with small_blocks(8) as folder:
         parquet(folder)
         before = data_sets.content(folder)

@@ -41,7 +41,7 @@ from gaecli.formats.parquet.thrift_compact import List, Struct
 from gaecli.rollouts import FloatArray
 
 
-class PartWriter:
+class RowGroupsWriter:
     """Writes the part of some row groups, from the rows of the new columns in their order.
 
     Args:

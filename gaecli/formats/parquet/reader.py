@@ -35,7 +35,7 @@ from gaecli.formats.base import (
 )
 from gaecli.formats.parquet.footer import encrypted, is_encrypted, read_footer
 from gaecli.formats.parquet.mark import payload_fingerprint
-from gaecli.formats.parquet.parts import PartWriter
+from gaecli.formats.parquet.parts import RowGroupsWriter
 from gaecli.formats.parquet.splice import ParquetAppender, choose_method
 from gaecli.formats.parquet.statistics import leaf_facts
 from gaecli.formats.stored import parse_document
@@ -254,7 +254,7 @@ class ParquetPart:
     def __init__(self, source: ParquetInput, temporary: Path, plan: WritePlan) -> None:
         self.numbers: FloatArray = np.zeros(0)
         self._schema = _schema(_kinds(source, plan), plan)
-        self._writer = PartWriter(source.path, temporary, self._schema, plan.row_groups)
+        self._writer = RowGroupsWriter(source.path, temporary, self._schema, plan.row_groups)
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
         self._writer.write(_batch(columns, self._schema))

@@ -137,7 +137,7 @@ class ParquetAppender:
         self._stream.write(table)
 
     def place(self, part: Path, *, leaves_pages: bool) -> None:
-        """Add the rows of a part that a `PartWriter` of the same source has written, in the order of the file.
+        """Add the rows of a part that a `RowGroupsWriter` of the same source has written, in the order of the file.
 
         `leaves_pages`: its pages are left out, and need not be there.
 
