@@ -145,6 +145,8 @@ def masked_rows(
         return None
     mask, _ = cells.flags(columns[name], name)
     if mask.all():
+        if rule.shift and roles.get("unit") is None:
+            raise _leaves_out_the_last(name, cells.path)
         return None
     if rule.moves_any:
         raise UsageError(
@@ -161,6 +163,14 @@ def masked_rows(
             f"`--not-done-column {name}`",
         )
     return mask
+
+
+def _leaves_out_the_last(name: str, path: Path) -> UsageError:
+    return UsageError(
+        f"`{name}` of `{path}` is that of the token after each row under this preset, so that the last row of each "
+        "trajectory is no step, and in a table with a row per step it cannot be skipped",
+        hint="give each trajectory as a row of lists, or pass `--mask-column none` if all rows are steps",
+    )
 
 
 def masked_steps(block: Block, mask: BoolArray, used: BoolArray, rule: MaskRule) -> Block:

@@ -190,6 +190,7 @@ def _in_good_order(opened: OpenStream, context: RunContext, look: Callable[[Open
 def _other_order(opened: OpenStream, error: Exception) -> RowOrder | None:
     """How the rows may be good all the same: key by key where ids come back, all at once where out of order."""
     if isinstance(error, NeedsKeys):
+        _check_order_of_time(opened)
         return RowOrder(by_key=True)
     fits = len(opened.files) == 1 and opened.num_rows * BYTES_PER_SORTED_ROW <= opened.memory_bytes
     if isinstance(error, NeedsWholeStream):
@@ -206,6 +207,18 @@ def _other_order(opened: OpenStream, error: Exception) -> RowOrder | None:
     return (
         RowOrder(is_whole=True) if opened.num_blocks > 1 and opened.layout.row_is == "step" and fits else None
     )
+
+
+def _check_order_of_time(opened: OpenStream) -> None:
+    """A stream of rewards that never ends goes on from row to row, which have to be those of one environment."""
+    never = next((one for one in opened.settings.stream if one.cut == "never"), None)
+    if never is not None:
+        raise DataError(
+            f"rows of several episodes of `{opened.plan.paths[0]}` stand between each other, and stream "
+            f"`{never.name}` (`cut=never`) goes on from row to row of an environment",
+            hint="pass `--env-column` with the column that tells environments apart; in each of them rows stand in "
+            "the order of time",
+        )
 
 
 def _as_taken(opened: OpenStream, context: RunContext, *, measures: bool) -> SummarisedStream:
