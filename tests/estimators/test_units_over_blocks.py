@@ -161,8 +161,7 @@ def of_next_rows(columns: Columns) -> tuple[np.ndarray, np.ndarray, int]:
                 before = after
             later, following, last = 0.0, 0.0, episode[-1]
             if columns["truncated"][last] and not columns["terminated"][last]:
-                following = float(columns["next_value"][last])
-                following = 0.0 if np.isnan(following) else following
+                following = float(columns["value"][last])
             for turn in reversed(turns):
                 value = float(columns["value"][turn[0]])
                 later = sum(columns["reward"][turn]) + 0.9 * following - value + 0.9 * 0.8 * later
