@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
@@ -100,6 +100,19 @@ class SummarisedStream:
     @property
     def layout(self) -> LayoutKind:
         return self.opened.layout
+
+    def steps_of(self, file: int) -> list[int]:
+        """How many there are in each unit: those of lists count."""
+        return [self._steps.get((file, unit), 0) for unit in range(len(self.files[file].units))]
+
+    @cached_property
+    def _steps(self) -> dict[tuple[int, int], int]:
+        """Once for all files: there may be thousands."""
+        steps: dict[tuple[int, int], int] = {}
+        for summary in self.summaries:
+            key = summary.address.file, summary.address.unit
+            steps[key] = steps.get(key, 0) + summary.num_rows
+        return steps
 
     def carries_of(self, file: int) -> list[Carries]:
         """By unit; none for a unit without rows."""
