@@ -35,23 +35,20 @@ def needs_whole_trajectories(settings: Settings) -> bool:
     return (
         convention.recursion != "gae"
         or convention.returns != "sum"
-        or lam_needs_lengths(settings)
+        or needs_ends(settings)
         or settings.lam_value is not None
     )
 
 
-def lam_needs_lengths(settings: Settings) -> bool:
-    """λ depends on the length of the trajectory."""
+def needs_ends(settings: Settings) -> bool:
+    """λ depends on the length of the trajectory, or what a masked last step hands on, on whether it goes on."""
     lengths = ("lam_alpha", "lam_retain", "lam_value_alpha", "lam_value_retain")
-    return any(getattr(settings, name) is not None for name in lengths)
+    return settings.mask_mode == "gated" or any(getattr(settings, name) is not None for name in lengths)
 
 
 @dataclass(frozen=True)
 class GatedGae(Gae):
-    """The plain scan; the trace passes a masked step without decay under `--mask-mode gated`.
-
-    Masked blocks hold whole trajectories, so that there is no border to settle.
-    """
+    """The plain scan; the trace passes a masked step without decay under `--mask-mode gated`."""
 
     def estimate(self, block: Block, threads: int = 1) -> Estimates:
         if self._passed(block) is None:

@@ -28,7 +28,7 @@ import numpy as np
 
 from gaecli.estimators.base import FinalEstimates
 from gaecli.estimators.decays import gammas, lams
-from gaecli.estimators.gae_variants import lam_needs_lengths
+from gaecli.estimators.gae_variants import needs_ends
 from gaecli.estimators.traces import TraceEstimator, Weights, WholeTrajectoryTraces
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
@@ -42,7 +42,7 @@ def make(settings: Settings, device: Device) -> TraceEstimator:
 
 
 def needs_whole_trajectories(settings: Settings) -> bool:
-    return lam_needs_lengths(settings)
+    return needs_ends(settings)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from gaecli.estimators.base import Estimates
 from gaecli.estimators.decays import lams
-from gaecli.estimators.gae_variants import GatedGae, WholeTrajectoryGae, lam_needs_lengths
+from gaecli.estimators.gae_variants import GatedGae, WholeTrajectoryGae, needs_ends
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
 from gaecli.rollouts import Block
@@ -23,7 +23,7 @@ def make(settings: Settings, device: Device) -> GatedGae:
 
 
 def needs_whole_trajectories(settings: Settings) -> bool:
-    return lam_needs_lengths(settings)
+    return needs_ends(settings)
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ class LongLayout:
     def _mask(self, table: ArrayTable, cells: Cells) -> tuple[BoolArray | None, BoolArray | None]:
         """(the mask of the rows, the rows whose numbers enter); None: all."""
         mask = masked_rows(table.columns, self.roles, self._mask_rule, cells)
-        return mask, mask if self._mask_rule.mode == "zero" else None
+        return mask, None if self._mask_rule.mode == "keep" else mask
 
     def block(self, start: int, columns: Mapping[str, Column]) -> Block:
         table = self._table(start, columns)

@@ -15,6 +15,7 @@ import re
 import resource
 import stat
 from pathlib import Path
+from typing import NamedTuple
 
 from gaecli.errors import FileError
 from gaecli.storage.checksums import checksum_path, piece_bytes, write_checksum
@@ -207,6 +208,10 @@ def temporary_beside(path: Path) -> Path:
     return path.parent / f".{short}.{os.urandom(8).hex()}.tmp"
 
 
+def is_temporary_name(name: str) -> bool:
+    return _TEMPORARY.fullmatch(name) is not None
+
+
 def open_files_limit(num_wanted: int) -> int:
     """How many files a run may keep open, after asking for more if it wants more; some are left for reading."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -229,12 +234,36 @@ def sweep(directory: Path) -> None:
 
     Files in use are locked, but for those of a run that has more of them than it may keep open.
     """
+    found = _temporary_paths(directory)
+    # One at a time: there may be more of them than a process may have open.
+    if all(_is_stale(path) for path in found):
+        for path in found:
+            _is_stale(path, remove=True)
+
+
+class TemporaryFile(NamedTuple):
+    """What `sweep` removes, once nobody has it."""
+
+    path: Path
+    in_use: bool
+    num_bytes: int
+    modified_ns: int
+
+
+def temporary_files(directory: Path) -> list[TemporaryFile]:
+    """New files of runs that are at work, or were killed."""
+    found: list[TemporaryFile] = []
+    for path in _temporary_paths(directory):
+        with contextlib.suppress(OSError):  # in its place, or gone, since
+            status = path.stat(follow_symlinks=False)
+            found.append(TemporaryFile(path, not _is_stale(path), status.st_size, status.st_mtime_ns))
+    return found
+
+
+def _temporary_paths(directory: Path) -> list[Path]:
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
-        found = [Path(entry.path) for entry in entries if _TEMPORARY.fullmatch(entry.name)]
-        # One at a time: there may be more of them than a process may have open.
-        if all(_is_stale(path) for path in found):
-            for path in found:
-                _is_stale(path, remove=True)
+        return [Path(entry.path) for entry in entries if is_temporary_name(entry.name)]
+    return []
 
 
 def _is_stale(path: Path, *, remove: bool = False) -> bool:

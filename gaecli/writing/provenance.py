@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.stored import columns_of, own_columns, own_entries
@@ -111,18 +111,41 @@ def is_up_to_date(
 
     `payload` is as of `payload_of`; `source` as of `source_of`, where the output is another file than the input.
     """
-    wanted = settings.to_dict()
+    wanted, columns = settings.to_dict(), settings.output_columns
     for entry in own_entries(provenance):
-        if (
-            entry.get("settings") == wanted
-            and entry.get("version") == __version__
-            and entry.get("payload") == payload
-            and (source is None or entry.get("source") == source)
-            and entry.get("inputs") == inputs
-            and set(settings.output_columns) <= set(columns_of(entry)) & set(names)
-        ):
-            return entry
+        if entry.get("settings") == wanted and set(columns) <= set(columns_of(entry)):
+            why = why_stale(
+                entry, payload=payload, source=source, inputs={inputs}, columns=columns, names=names
+            )
+            if why is None:
+                return entry
     return None
+
+
+def why_stale(
+    entry: Mapping[str, Any],
+    *,
+    payload: str,
+    source: str | None,
+    inputs: Collection[str],
+    columns: Sequence[str],
+    names: Sequence[str],
+) -> str | None:
+    """Why the command that stored the entry would not leave its result alone; None: it would.
+
+    `payload` and `source` are as of `is_up_to_date`; `inputs` is what fingerprints of all inputs may be, `columns`
+    those that are to be among `names`, the columns of the file.
+    """
+    if entry.get("version") != __version__:
+        return f"by gaecli {entry.get('version')}, and this is {__version__}"
+    if entry.get("payload") != payload:
+        return "its other columns have changed since"
+    if source is not None and entry.get("source") != source:
+        return "its input has changed since"
+    if entry.get("inputs") not in inputs:
+        return "files that its numbers depend on have changed since, or are not among the inputs"
+    missing = [name for name in columns if name not in names]
+    return f"its column `{missing[0]}` is gone" if missing else None
 
 
 def digest_of(entry: Mapping[str, Any]) -> str:
@@ -146,11 +169,26 @@ def source_of(file: RolloutFile, *, in_place: bool) -> str:
 
 def inputs_of(files: Sequence[RolloutFile]) -> str:
     """Fingerprint of all files that their numbers depend on; empty where each is a matter of one file alone."""
-    found = [file.told_beside for file in files if isinstance(file, WrappedFile)]
-    beside = [one for one in dict.fromkeys(found) if one is not None]
-    if len(files) < 2 and not beside:
+    return inputs_of_prints([fingerprint_of(file) for file in files])
+
+
+class Fingerprint(NamedTuple):
+    """Of a file, and of what is told of it beside it, if anything is."""
+
+    payload: str
+    beside: str | None
+
+
+def fingerprint_of(file: RolloutFile) -> Fingerprint:
+    return Fingerprint(payload_of(file), file.told_beside if isinstance(file, WrappedFile) else None)
+
+
+def inputs_of_prints(prints: Sequence[Fingerprint]) -> str:
+    """`inputs_of` without the files."""
+    beside = [one for one in dict.fromkeys(each.beside for each in prints) if one is not None]
+    if len(prints) < 2 and not beside:
         return ""
-    return combined_fingerprint([*(payload_of(file) for file in files), *beside])
+    return combined_fingerprint([*(each.payload for each in prints), *beside])
 
 
 def combined_fingerprint(fingerprints: Sequence[str]) -> str:

@@ -1,0 +1,35 @@
+"""`gae status`: what is done of a run over many files, and what is left."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from gaecli.cli.command import Given, command
+from gaecli.settings import RunOptions
+
+
+@command("inputs output sidecar files_from join document_json quiet")
+def status(given: Given, json: bool, quiet: bool) -> None:
+    """Tell which files have their results, by which settings, and which are left: exit code 3 if some are.
+
+    By what results store of themselves; no row is read. With `--output` or `--sidecar` as `gae compute` was given
+    them, else of the files themselves: INPUT may be the folder that the results are in.
+    """
+    sources = given.sources("gae status INPUT… -o OUTPUT as `gae compute` had them, or gae status OUTPUT")
+    from gaecli.commands.status import status as run
+
+    options = RunOptions(output=given["output"], sidecar=given["sidecar"], dry_run=True)
+    found = run(sources, options, join=given.taken(["join"])["join"])
+    if json:
+        from gaecli.report.document import to_json
+        from gaecli.report.work import work_to_dict
+
+        sys.stdout.write(to_json(work_to_dict(found)) + "\n")
+    elif not quiet:
+        from gaecli.report.console import output_console
+        from gaecli.report.work import render_work
+
+        render_work(found, output_console())
+    raise typer.Exit(found.exit_code)
