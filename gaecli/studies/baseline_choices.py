@@ -77,8 +77,8 @@ class Choices:
                 raise not_found(name, flag, asked.file)
 
     def worth_hearing(self) -> list[Choice]:
-        """What is no straight line in the score is hardly any rule's: of those the nearest, to say where it leaves it,
-        and groups of usual names, for baselines that are none themselves (`passk`, `grpo-loo`).
+        """What is no straight line in the score is hardly any rule's: of those the nearest, to say where it leaves
+        it, and groups of usual names, for baselines that are none themselves (`passk`, `grpo-loo`).
         """
         choices = self._all()
         found = [one for one in choices if one.num_telling and not one.num_unexplained][: 2 * MOST_CHOICES]
