@@ -208,7 +208,8 @@ class TestFiles:
             assert (tmp_path / "picture.png").stat().st_size > 5_000
 
     def test_a_sweep_of_one_setting_and_of_many(self, sample_data, tmp_path):
-        for gammas, lams in (([0.9], [0.5]), ([i / 8 for i in range(8)], [i / 9 for i in range(9)])):
+        """More than there are lines for, and than there is room for numbers and marks of in a map."""
+        for gammas, lams in (([0.9], [0.5]), ([i / 9 for i in range(9)], [i / 27 for i in range(27)])):
             found = gaecli.sweep(sample_data / "pendulum.parquet", gammas, lams)
             plots.plot_sweep(found, str(tmp_path / "sweep.png"), "std")
             assert (tmp_path / "sweep.png").stat().st_size > 5_000
