@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
+from functools import cached_property
 
 from gaecli.choices import DoneAt
 from gaecli.errors import DataError, UsageError
@@ -149,10 +150,11 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
     """The columns by option and alias, whether or not they are enough and fit their roles."""
     names: dict[str, str] = {}
     alternates: dict[str, tuple[str, ...]] = {}
-    padding = _padding(file, settings)
-    own = _own_names(file, settings, padding)
-    taken = {*padding.values(), *settings.columns.values(), *_rlds_discounts(file), *settings.decay_columns}
-    taken |= {name for there in own.values() for name in there}
+    there = _named_columns(file)
+    padding = _padding(there, settings)
+    own = _own_names(file, there, settings, padding)
+    taken = {*padding.values(), *settings.columns.values(), *_rlds_discounts(there), *settings.decay_columns}
+    taken |= {name for found in own.values() for name in found}
     over_units = {"unit": ()} if settings.is_over_units else {}
     aliases = {
         **ALIASES,
@@ -169,7 +171,7 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
                 flag = "--reward" if is_summed else flag_of(role)
                 names[role] = _named(file, role, settings.columns[option], flag)
             continue
-        found = own.get(role) or [name for name in _by_names(file, role, usual) if name not in taken]
+        found = own.get(role) or [name for name in _by_names(file, there, role, usual) if name not in taken]
         if found:
             names[role], *others = found
             if others:
@@ -182,7 +184,9 @@ def find_roles(file: RolloutFile, settings: Settings) -> Roles:
     )
 
 
-def _own_names(file: RolloutFile, settings: Settings, padding: Mapping[str, str]) -> dict[str, list[str]]:
+def _own_names(
+    file: RolloutFile, there: _NamedColumns, settings: Settings, padding: Mapping[str, str]
+) -> dict[str, list[str]]:
     """Role -> columns that are called as the library of the preset calls them."""
     taken = {*padding.values(), *settings.columns.values()}
     found: dict[str, list[str]] = {}
@@ -190,13 +194,14 @@ def _own_names(file: RolloutFile, settings: Settings, padding: Mapping[str, str]
         option = "done" if role == "done_start" else role
         if option in settings.columns:
             continue
-        there = [name for name in _by_names(file, role, aliases, by_case=False) if name not in taken]
-        if there:
-            found[role] = there
+        named = _by_names(file, there, role, aliases, by_case=False)
+        free = [name for name in named if name not in taken]
+        if free:
+            found[role] = free
     return found
 
 
-def _padding(file: RolloutFile, settings: Settings) -> dict[str, str]:
+def _padding(there: _NamedColumns, settings: Settings) -> dict[str, str]:
     """RLDS: where `is_first`, `is_last` and `is_terminal` are all there, the last row of an episode is no step.
 
     It holds the last observation: its value is the bootstrap, unless it is terminal. Who names an end flag
@@ -204,17 +209,15 @@ def _padding(file: RolloutFile, settings: Settings) -> dict[str, str]:
     """
     if {"done", "terminated", "truncated"} & settings.columns.keys():
         return {}
-    there = _candidates(file)
     roles = dict(zip(("first", "padding", "padding_terminal"), RLDS_FLAGS, strict=True))
-    if not all(name in there for name in roles.values()):
+    if not all(name in there.columns for name in roles.values()):
         return {}
-    return {role: there[name] for role, name in roles.items()}
+    return {role: there.columns[name] for role, name in roles.items()}
 
 
-def _rlds_discounts(file: RolloutFile) -> list[str]:
-    there = _candidates(file)
-    is_rlds = all(name in there for name in RLDS_FLAGS)
-    return [there[name] for name in DISCOUNTS if is_rlds and name in there]
+def _rlds_discounts(there: _NamedColumns) -> list[str]:
+    is_rlds = all(name in there.columns for name in RLDS_FLAGS)
+    return [there.columns[name] for name in DISCOUNTS if is_rlds and name in there.columns]
 
 
 def why_found(roles: Roles, role: str) -> RoleReason:
@@ -262,18 +265,16 @@ def flag_of(role: str) -> str:
     return f"--{role.replace('_', '-')}-column" if role in (*ROLES, "success") else "--done-column"
 
 
-def _by_names(file: RolloutFile, role: str, aliases: Sequence[str], *, by_case: bool = True) -> list[str]:
+def _by_names(
+    file: RolloutFile, there: _NamedColumns, role: str, aliases: Sequence[str], *, by_case: bool = True
+) -> list[str]:
     """Columns that have one of the names, those that fit the role before all others."""
-    there = _candidates(file)
-    found = [there[alias] for alias in aliases if alias in there]
+    found = [there.columns[alias] for alias in aliases if alias in there.columns]
     if not found:
         # `next.reward` may also be a field of a struct `next`, as torchrl's tensors are stored.
         found = [alias for alias in aliases if "." in alias and file.find(alias) is not None]
     if not found and by_case:
-        lowered: dict[str, list[str]] = {}
-        for name, column in there.items():
-            lowered.setdefault(name.lower(), []).append(column)
-        found = [name for alias in aliases for name in lowered.get(alias, [])]
+        found = [name for alias in aliases for name in there.lowered.get(alias, [])]
     fitting = [name for name in found if _fits(file.find(name), role)]
     fitting = [name for name in fitting if not _is_deep(file, name)] or fitting
     if role == "step":
@@ -281,18 +282,30 @@ def _by_names(file: RolloutFile, role: str, aliases: Sequence[str], *, by_case: 
     return fitting or found[:1]
 
 
-def _candidates(file: RolloutFile) -> dict[str, str]:
-    """What may be an alias -> its column: the names there, and the fields of the structs in a list `steps`.
+@dataclass(frozen=True, eq=False)
+class _NamedColumns:
+    """What may be an alias -> its column: the names there, and the fields of the structs in a list `steps`."""
 
-    What gaecli wrote says nothing of the file: `is_terminal` may be the last step of an episode that was cut.
-    """
+    columns: Mapping[str, str]
+
+    @cached_property
+    def lowered(self) -> Mapping[str, Sequence[str]]:
+        """By the name in small letters, which several may have."""
+        found: dict[str, list[str]] = {}
+        for name, column in self.columns.items():
+            found.setdefault(name.lower(), []).append(column)
+        return found
+
+
+def _named_columns(file: RolloutFile) -> _NamedColumns:
+    """What gaecli wrote says nothing of the file: `is_terminal` may be the last step of an episode that was cut."""
     ours = own_columns(file.provenance)
     found = {name: name for name in file.columns if name not in ours}
     for name in file.columns:
         head, _, field_name = name.partition(".")
         if head == "steps" and field_name and "steps" in file.columns:
             found.setdefault(field_name, name)
-    return found
+    return _NamedColumns(found)
 
 
 def _is_deep(file: RolloutFile, name: str) -> bool:

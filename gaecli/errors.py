@@ -7,6 +7,7 @@ without a stack trace; Python callers catch `GaeError` or one of its kinds.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 #: `KEY:SECRET@` before the host of a URI; `container@account` of Azure's is no secret, and has no colon.
 _USER = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^/:@\s`'\"]*:(?!\d+/)[^@\s`'\"]*@")
@@ -77,3 +78,15 @@ class MissingExtraError(GaeError):
     """An optional dependency is not installed; the hint names the extra."""
 
     exit_code = 5
+
+
+def not_one_of(flag: str, given: object, words: Iterable[str]) -> UsageError:
+    """`given` is none of the words that the flag takes; near misses are told."""
+    import difflib
+
+    words = list(words)
+    near = difflib.get_close_matches(str(given).lower().replace("_", "-"), words, n=1, cutoff=0.7)
+    return UsageError(
+        f"`{flag}` is `{given}`; it must be one of {', '.join(words)}",
+        hint=f"did you mean `{near[0]}`?" if near else None,
+    )

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import MISSING, Field, FrozenInstanceError, field, fields
 from dataclasses import dataclass as _standard
+from functools import cache
+from operator import attrgetter
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any
 
@@ -178,19 +180,24 @@ def _init(cls: type, fields: _Fields) -> Callable[..., None]:
     return init
 
 
-def _compared(record: Any) -> tuple[Any, ...]:
-    fields: _Fields = record.__dataclass_fields__
-    return tuple(getattr(record, name) for name, one in fields.items() if one.compare)
+@cache
+def _compared(cls: Any) -> Callable[[Any], Any]:
+    """What gets all that counts of an instance, as a tuple: in one of those a NaN is equal to itself."""
+    names = [name for name, one in cls.__dataclass_fields__.items() if one.compare]
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda record: tuple(getattr(record, name) for name in names)
 
 
 def _eq(self: Any, other: Any) -> Any:
     if other.__class__ is not self.__class__:
         return NotImplemented
-    return _compared(self) == _compared(other)
+    compared = _compared(self.__class__)
+    return compared(self) == compared(other)
 
 
 def _hash(self: Any) -> int:
-    return hash(_compared(self))
+    return hash(_compared(self.__class__)(self))
 
 
 @recursive_repr()

@@ -222,7 +222,7 @@ class SweepPoint:
     sign_agreement: float | None
     effective_horizon: float | None
     column: str
-    #: Share of steps at which it is 0.
+    #: Share of steps at which A is 0.
     zero_share: float | None = None
     estimator: str = "gae"
     preset: str = "exact"

@@ -53,8 +53,12 @@ class RewardStream:
 
     @property
     def text(self) -> str:
-        """As `--stream` takes it."""
-        numbers = [f"{name}={getattr(self, name):g}" for name in NUMBERS if getattr(self, name) is not None]
+        """As `--stream` takes it, without a weight that says nothing."""
+        numbers = [
+            f"{name}={number:g}"
+            for name in NUMBERS
+            if (number := getattr(self, name)) is not None and (name, number) != ("weight", 1.0)
+        ]
         more = [f"{key}={name}" for key, role in KEYS.items() if (name := getattr(self, role)) is not None]
         never = ["cut=never"] if self.cut == "never" else []
         values = [] if self.value is None else [self.value]

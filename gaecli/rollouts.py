@@ -105,7 +105,8 @@ class Lanes:
     #: Start-flag data: the first step of the lane begins a trajectory, so the step before it ended one.
     first_is_start: BoolArray
     #: The first step of the lane is a padding row, which holds the last state of the trajectory before
-    #: it: 1 if that state is terminal, 0 if its value is the bootstrap; -1 for a real step.
+    #: it: 1 if that state is terminal, 0 if its value is the bootstrap; -1 for a real step. 2: a mask leaves it out,
+    #: which ends the trajectory before it terminally, if nothing else does (`--mask-mode cut`).
     first_padding: npt.NDArray[np.int8]
     #: V beyond the last step, should its trajectory end there; NaN where the file does not say.
     last_bootstraps: FloatArray | None = None
@@ -116,6 +117,8 @@ class Lanes:
     #: counts, float64 where it only orders.
     first_steps: IndexArray | FloatArray | None = None
     last_steps: IndexArray | FloatArray | None = None
+    #: The last step is one that such a mask leaves out; None: none is.
+    last_left_out: BoolArray | None = None
 
     @property
     def count(self) -> int:

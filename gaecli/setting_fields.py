@@ -37,7 +37,7 @@ from gaecli.choices import (
     Unscored,
     Weight,
 )
-from gaecli.errors import UsageError
+from gaecli.errors import not_one_of
 from gaecli.estimator_kinds import ESTIMATOR_ROLES, ESTIMATORS, EstimatorKind
 from gaecli.presets import Preset, find_preset
 from gaecli.records import dataclass
@@ -342,7 +342,7 @@ def check_choices(settings: SettingFields, choices: Mapping[str, tuple[str, ...]
 
 def check_choice(name: str, given: object, words: tuple[str, ...]) -> None:
     if given not in words:
-        raise UsageError(f"`{setting_flag(name)}` is `{given}`; it must be one of {', '.join(words)}")
+        raise not_one_of(setting_flag(name), given, words)
 
 
 def is_number(given: object) -> bool:

@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -159,6 +158,8 @@ def test_flags_of_any_dtype_mean_the_same(flag_dtype):
     ],
 )
 def test_dtype_of_the_result(rewards, values, expected):
+    import torch  # here: it takes a second and a half, in every worker that collects
+
     for kind in (np.asarray, torch.as_tensor):
         result = gae(kind(np.ones(3, rewards)), kind(np.ones(3, values)))
         for array in result:
@@ -167,6 +168,8 @@ def test_dtype_of_the_result(rewards, values, expected):
 
 @pytest.mark.parametrize("layout", ["time-major", "batch-major"])
 def test_tensors_come_back_as_tensors_and_equal_numpy(layout):
+    import torch
+
     rewards, values, terminated, truncated, _ = rectangle(20, 20)
     how = {"bootstrap": np.ones(20), "layout": layout}
     ours = gae(rewards, values, terminated=terminated, truncated=truncated, **how)
@@ -187,6 +190,8 @@ def test_tensors_come_back_as_tensors_and_equal_numpy(layout):
 
 
 def test_bfloat16_tensors_are_taken():
+    import torch
+
     result = gae(torch.ones(3, dtype=torch.bfloat16), torch.zeros(3, dtype=torch.bfloat16), gamma=0.0)
     assert result.advantages.dtype == torch.float32
     assert result.advantages.tolist() == [1.0, 1.0, 1.0]
@@ -226,7 +231,11 @@ def test_single_precision_changes_the_arithmetic_and_not_the_dtype():
 
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 def test_no_rows(library):
-    empty = np.empty(0, np.float32) if library == "numpy" else torch.empty(0)
+    empty = np.empty(0, np.float32)
+    if library == "torch":
+        import torch
+
+        empty = torch.empty(0)
     for offsets in (None, [0], [0, 0, 0]):
         result = gae(empty, empty, offsets=offsets)
         assert len(result.advantages) == len(result.returns) == 0
@@ -310,8 +319,11 @@ def test_bad_settings_are_usage_errors(changes, message):
         gae(**{"rewards": np.zeros(4), "values": np.zeros(4)} | changes)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_an_absent_device_is_an_error():
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
     with pytest.raises(DeviceError, match="cuda"):
         gae(np.zeros(4), np.zeros(4), device="cuda")
 

@@ -128,7 +128,7 @@ def _show(found: Sweep, metric: str, *, as_json: bool, quiet: bool, data_on_stdo
         from gaecli.report.study_documents import sweep_to_dict
 
         stream.write(to_json(sweep_to_dict(found)) + "\n")
-    elif not quiet and found.counts.steps:
+    elif not quiet and (found.counts.steps or not found.exit_code):
         from gaecli.report.console import make_console
         from gaecli.report.sweep_table import render_sweep
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
-from gaecli.errors import UsageError
+from gaecli.errors import UsageError, not_one_of
 from gaecli.estimator_kinds import ESTIMATORS
 
 LABEL_METRICS = ("threshold", "positive_share", "label_agreement")
@@ -76,12 +76,12 @@ def names_in(text: str) -> list[str]:
 def check_estimators(names: list[str]) -> None:
     for name in names:
         if name not in ESTIMATORS:
-            raise UsageError(f"`--estimator` is `{name}`; it must be one of {', '.join(ESTIMATORS)}")
+            raise not_one_of("--estimator", name, ESTIMATORS)
 
 
 def check_metric(metric: str, *, has_labels: bool) -> None:
     if metric not in METRICS:
-        raise UsageError(f"`--metric` is `{metric}`; it must be one of {', '.join(METRICS)}")
+        raise not_one_of("--metric", metric, METRICS)
     if metric in LABEL_METRICS and not has_labels:
         raise UsageError(
             f"`--metric {metric}` is of labels",

@@ -22,10 +22,11 @@ from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.places import Places
 from gaecli.summary import WarningNote
+from gaecli.writing.encode_part import WrittenFrom
 from gaecli.writing.kept_words import kept_words
 from gaecli.writing.outputs import Output, Outputs, by_new_file
 from gaecli.writing.provenance import inputs_of
-from gaecli.writing.write_file import WriteFile, WrittenFrom
+from gaecli.writing.write_file import WriteFile
 
 if TYPE_CHECKING:
     from gaecli.pipeline.labels import LabelConstants, SurveyAnswer, SurveyQuestion
@@ -172,7 +173,9 @@ class StreamSteps:
             for group in groups:
                 for output in group:
                     output.constants, output.labels = constants, labels
-                yield self.outputs.task(group, stream, inputs, words, book)
+                encoded = self.outputs.parts(group, stream)
+                parts = [part for found in self.context.engine.run(encoded) for part in found]
+                yield self.outputs.task(group, stream, inputs, words, book, parts)
 
         groups = by_new_file(outputs)
         # What is drawn of a file goes on with what is drawn of the one before it.

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gaecli.errors import GaeError, UsageError
+from gaecli.errors import GaeError, UsageError, not_one_of
 from gaecli.estimator_kinds import ESTIMATORS, estimator_name
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
@@ -271,7 +271,7 @@ def _check_of_labels(only: Only) -> None:
 def _check(only: Only, settings: Settings) -> None:
     estimator, n_steps = only.estimator, only.n_steps
     if estimator is not None and estimator not in ESTIMATORS:
-        raise UsageError(f"`--estimator` is `{estimator}`; it must be one of {', '.join(ESTIMATORS)}")
+        raise not_one_of("--estimator", estimator, ESTIMATORS)
     if only.group_column is not None and not only.may_be_grouped:
         raise UsageError(
             f"`--group-column` says nothing to `--estimator {estimator}`", hint="drop `--group-column`"

@@ -86,10 +86,11 @@ class Engine(Protocol[W_co]):
 
 
 def run_here(worker: W) -> CarryOut[W, Any]:
-    """One task after the other, in this thread."""
+    """One task after the other, in this thread: not more than a part of one is in memory."""
 
     def run(tasks: Iterable[Task[W, Any]]) -> Iterator[list[Any]]:
         for task in tasks:
-            yield task(worker)
+            for part in task.parts(worker):
+                yield part(worker)
 
     return run

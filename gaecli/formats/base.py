@@ -16,7 +16,7 @@ import numpy as np
 
 from gaecli.errors import FileError
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, IndexArray
+from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 
 #: "id" is anything that can be compared but not computed with: strings, binary. "time" is a moment or a span:
 #: it says what comes first, and counts nothing.
@@ -288,6 +288,10 @@ class WritePlan:
     replaces_labels: bool = False
     #: Whoever sends the file on has the bytes that begin it as they begin the source: a writer leaves a hole there.
     leaves_head: bool = False
+    #: Only the new columns of these row groups, in a file that `PartsWriter.place` takes.
+    row_groups: Sequence[int] = ()
+    #: The new columns come in such files.
+    has_parts: bool = False
 
 
 class FileWriter(Protocol):
@@ -316,17 +320,44 @@ def record_of(writer: FileWriter) -> bytes | None:
     return writer.record if isinstance(writer, RecordingWriter) else None
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Bytes that a new file has from another one and that were not written: there is a hole."""
+
+    source: Path
+    start: int
+    length: int
+    #: Where the hole begins.
+    target: int
+
+
 @runtime_checkable
-class HeadlessWriter(FileWriter, Protocol):
-    """Of a format whose new files begin with the bytes of their sources."""
+class SparseWriter(FileWriter, Protocol):
+    """Of a format whose new files have bytes of other files as they are there."""
 
-    #: So many of them were left out.
-    head_bytes: int
+    #: Complete after `finish`.
+    left_out: Sequence[LeftOut]
 
 
-def head_of(writer: FileWriter) -> int:
-    """How many bytes at the beginning of the new file are those of the source, and were not written."""
-    return writer.head_bytes if isinstance(writer, HeadlessWriter) else 0
+def left_out_by(writer: FileWriter) -> Sequence[LeftOut]:
+    """What was not written, in the order of the file."""
+    return writer.left_out if isinstance(writer, SparseWriter) else ()
+
+
+@runtime_checkable
+class PartWriter(FileWriter, Protocol):
+    """Writes the new columns of some row groups alone."""
+
+    #: What whoever puts the parts together has to know besides; given before `finish`.
+    numbers: FloatArray
+
+
+@runtime_checkable
+class PartsWriter(FileWriter, Protocol):
+    """Of a format whose new columns can be encoded in parts, each by a writer of its own."""
+
+    def place(self, part: Path, *, leaves_pages: bool) -> None:
+        """The rows of a part follow; its pages may be left out."""
 
 
 @runtime_checkable

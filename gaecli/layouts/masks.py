@@ -60,6 +60,13 @@ class MaskRule:
         is_zero = settings.mask_fill == "zero" and settings.convention.masked_returns == "zero"
         if settings.is_over_units and self.mode == "skip" and (not self.fills or is_zero):
             return replace(self, mode="zero", is_in_place=True)
+        if (
+            self.mode == "cut"
+            and not self.fills
+            and settings.on_nan == "error"
+            and not settings.is_over_units
+        ):
+            return replace(self, is_in_place=True)
         is_gated = self.mode == "gated" and settings.estimator != "mc" and not settings.is_over_units
         return replace(self, is_in_place=is_gated or self.mode in ("zero", "keep"))
 
@@ -136,7 +143,7 @@ def looks_like_ends(facts: Sequence[MaskFacts], roles: Roles, settings: Settings
 def masked_rows(
     columns: Mapping[str, Column], roles: Roles, rule: MaskRule, cells: Cells
 ) -> BoolArray | None:
-    """The mask of a long table, in the order of its rows; None where it leaves nothing out.
+    """The mask of a long table, in the order of its rows; None where it says nothing.
 
     `UsageError` for what needs to see trajectories whole: long tables are read in blocks.
     """
@@ -145,6 +152,10 @@ def masked_rows(
         return None
     mask, _ = cells.flags(columns[name], name)
     if mask.all():
+        if rule.shift and roles.get("unit") is None:
+            raise _leaves_out_the_last(name, cells.path)
+        if rule.mode == "cut" and rule.is_in_place:  # the next block may begin with a gap
+            return mask
         return None
     if rule.moves_any:
         raise UsageError(
@@ -156,11 +167,20 @@ def masked_rows(
         raise UsageError(
             f"`{name}` of `{cells.path}` masks {int(np.count_nonzero(~mask)):,} rows, the first at "
             f"{cells.locate(int(np.argmin(mask)))}, and in a table with a row per step they cannot be skipped",
-            hint="pass `--mask-mode zero` to count them as 0, leave the rows out of the file, or pass "
+            hint="pass `--mask-mode zero` to count them as 0, `cut` to end trajectories before them (with "
+            "`--mask-fill null`, `--on-nan error` and no `--unit`), leave the rows out of the file, or pass "
             "`--mask-column none` if they are steps like all others; if 0 says that an episode ended, "
             f"`--not-done-column {name}`",
         )
     return mask
+
+
+def _leaves_out_the_last(name: str, path: Path) -> UsageError:
+    return UsageError(
+        f"`{name}` of `{path}` is that of the token after each row under this preset, so that the last row of each "
+        "trajectory is no step, and in a table with a row per step it cannot be skipped",
+        hint="give each trajectory as a row of lists, or pass `--mask-column none` if all rows are steps",
+    )
 
 
 def masked_steps(block: Block, mask: BoolArray, used: BoolArray, rule: MaskRule) -> Block:
@@ -168,6 +188,8 @@ def masked_steps(block: Block, mask: BoolArray, used: BoolArray, rule: MaskRule)
     rewarded = mask if rule.drops_rewards else used
     if rule.moves_rewards:
         block = with_moved_rewards(block, mask, rewarded)
+    if rule.mode == "cut" and rule.is_in_place:
+        return _left_out(block, mask)
     if rule.mode == "cut":
         block = _ended_at_gaps(block, mask)
     if not rule.keeps_time:
@@ -196,6 +218,37 @@ def _ended_at_gaps(block: Block, mask: BoolArray) -> Block:
         truncated=block.truncated & ~before_gap,
     )
     return ended_at_cuts(block)
+
+
+def _left_out(block: Block, mask: BoolArray) -> Block:
+    """The same without a step taken out: those of gaps are no steps, and each of them ends what is before it."""
+    lanes = block.lanes
+    before_gap = np.append(mask[:-1] & ~mask[1:], False)[: len(mask)] & ~block.cuts
+    before_gap[lanes.stops - 1] = False  # what is behind them is in other blocks
+    next_values, beyond = block.next_values, lanes.last_next_values
+    if next_values is not None and beyond is None and lanes.count:
+        # The next block may begin with a gap, which makes nothing of what stands here.
+        last = (lanes.stops - 1)[lanes.open_ends & ~block.cuts[lanes.stops - 1] & mask[lanes.stops - 1]]
+        next_values = next_values.astype(np.float64)
+        values = np.full(len(next_values), np.nan)
+        values[last], next_values[last] = next_values[last], np.nan
+        beyond = values[lanes.stops - 1]
+    return replace(
+        block,
+        rewards=_zeroed_where_not(mask, block.rewards),
+        values=_zeroed_where_not(mask, block.values),
+        cuts=block.cuts | before_gap | ~mask,
+        terminated=block.terminated | before_gap | ~mask,
+        truncated=block.truncated & ~before_gap & mask,
+        next_values=next_values,
+        is_step=mask if block.is_step is None else block.is_step & mask,
+        lanes=replace(
+            lanes,
+            first_padding=np.where(mask[lanes.starts], lanes.first_padding, 2).astype(np.int8),
+            last_next_values=beyond,
+            last_left_out=~mask[lanes.stops - 1],
+        ),
+    )
 
 
 def _shift(mask: BoolArray, offsets: IndexArray) -> BoolArray:

@@ -195,7 +195,7 @@ def _with(
         shifted = np.full_like(numbers, -1)
         shifted[:-1] = numbers[1:]
         shifted[last] = -1
-        units = replace(units, numbers=shifted)
+        units, block = replace(units, numbers=shifted), _with_last_values(block, last)
         if block.lanes.count:
             facts = _counted(block, numbers, numbers < 0, facts)
             units = replace(units, lanes=replace(units.lanes, ahead=_ahead(block, inside, numbers)))
@@ -255,6 +255,14 @@ def with_units_ahead(block: Block, exist: BoolArray, same: BoolArray) -> Block:
         masked = block.masked.copy()
         masked[last] = False
     return replace(block, units=replace(units, numbers=numbers), masked=masked)
+
+
+def _with_last_values(block: Block, last: IndexArray) -> Block:
+    """The last step of a trajectory is in no unit then: where that was cut by length, its V lies beyond them."""
+    final = last[block.truncated[last]]
+    next_values = np.full(block.num_steps, np.nan)
+    next_values[final] = block.values[final]
+    return replace(block, next_values=next_values)
 
 
 def ended_at_cuts(block: Block) -> Block:

@@ -96,11 +96,11 @@ class JoinedLanes:
         starts = has & self.of_lanes("first_is_start")[following]
         is_same = has & (first_ids[following] == last_ids)
         # How the trajectory of the last step ends, if it is open; exactly one of the four.
-        before_padding = is_same & (paddings >= 0)
+        before_padding = is_same & ((paddings == 0) | (paddings == 1) | ((paddings == 2) & ~last_cut))
         before_start = starts & ~last_cut & ~before_padding
         goes_on = is_same & ~last_cut & ~before_padding & ~before_start
         with_lane = is_open & ~before_padding & ~before_start & ~goes_on
-        is_terminal = paddings == 1  # behind a terminal state
+        is_terminal = paddings > 0  # behind a terminal state, or a gap
 
         given = self._or_nan(one.end_values for one in self._borders)
         given = np.where(np.isnan(given), self._or_nan(one.last_bootstraps for one in self._lanes), given)
@@ -132,8 +132,13 @@ class JoinedLanes:
             inflow=self._flow(values, estimates, successors),
             successors=successors,
             lacks=lacks,
-            conflicts=is_same & (last_ids != 0) & (paddings < 0) & (starts | last_cut),
+            conflicts=is_same & (last_ids != 0) & (paddings < 0) & (starts | last_cut) & ~self._left_out(),
         )
+
+    def _left_out(self) -> BoolArray:
+        flags = [one.last_left_out for one in self._lanes]
+        pairs = zip(flags, self._counts, strict=True)
+        return _joined(np.zeros(count, np.bool_) if one is None else one for one, count in pairs)
 
     def _wants_values(self) -> BoolArray:
         if all(one.asks_values is None for one in self._borders):  # as of each of them, at once

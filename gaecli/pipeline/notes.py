@@ -144,8 +144,9 @@ def _flag_never_set(steps: int, episodes: int, flags: str) -> str:
 
 
 def _stream_bootstrap_zero(count: int) -> str:
-    ends = "1 end has" if count == 1 else f"{count:,} ends have"
-    return f"{ends} no value after them in the streams of rewards behind the first: 0 was used"
+    ends, them = ("1 end", "it") if count == 1 else (f"{count:,} ends", "them")
+    verb = "has" if count == 1 else "have"
+    return f"{ends} of the later streams {verb} no value after {them}: 0 was used for V of the state after {them}"
 
 
 def _single_units(count: int) -> str:

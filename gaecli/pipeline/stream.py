@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
@@ -101,6 +101,19 @@ class SummarisedStream:
     def layout(self) -> LayoutKind:
         return self.opened.layout
 
+    def steps_of(self, file: int) -> list[int]:
+        """How many there are in each unit: those of lists count."""
+        return [self._steps.get((file, unit), 0) for unit in range(len(self.files[file].units))]
+
+    @cached_property
+    def _steps(self) -> dict[tuple[int, int], int]:
+        """Once for all files: there may be thousands."""
+        steps: dict[tuple[int, int], int] = {}
+        for summary in self.summaries:
+            key = summary.address.file, summary.address.unit
+            steps[key] = steps.get(key, 0) + summary.num_rows
+        return steps
+
     def carries_of(self, file: int) -> list[Carries]:
         """By unit; none for a unit without rows."""
         return [self.carries.get((file, unit), {}) for unit in range(len(self.files[file].units))]
@@ -177,6 +190,7 @@ def _in_good_order(opened: OpenStream, context: RunContext, look: Callable[[Open
 def _other_order(opened: OpenStream, error: Exception) -> RowOrder | None:
     """How the rows may be good all the same: key by key where ids come back, all at once where out of order."""
     if isinstance(error, NeedsKeys):
+        _check_order_of_time(opened)
         return RowOrder(by_key=True)
     fits = len(opened.files) == 1 and opened.num_rows * BYTES_PER_SORTED_ROW <= opened.memory_bytes
     if isinstance(error, NeedsWholeStream):
@@ -193,6 +207,18 @@ def _other_order(opened: OpenStream, error: Exception) -> RowOrder | None:
     return (
         RowOrder(is_whole=True) if opened.num_blocks > 1 and opened.layout.row_is == "step" and fits else None
     )
+
+
+def _check_order_of_time(opened: OpenStream) -> None:
+    """A stream of rewards that never ends goes on from row to row, which have to be those of one environment."""
+    never = next((one for one in opened.settings.stream if one.cut == "never"), None)
+    if never is not None:
+        raise DataError(
+            f"rows of several episodes of `{opened.plan.paths[0]}` stand between each other, and stream "
+            f"`{never.name}` (`cut=never`) goes on from row to row of an environment",
+            hint="pass `--env-column` with the column that tells environments apart; in each of them rows stand in "
+            "the order of time",
+        )
 
 
 def _as_taken(opened: OpenStream, context: RunContext, *, measures: bool) -> SummarisedStream:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from pathlib import Path
 
@@ -73,8 +73,10 @@ class Worker:
         if self.inputs is not None:
             self.inputs.fill(self.open(source).file.path)
 
-    def release(self, source: FileSource) -> None:
-        """A file is done: no task of this run comes back to it."""
+    def release(self, source: FileSource, parts: Sequence[Path] = ()) -> None:
+        """A file is done, and so are the parts of its result: no task of this run comes back to it."""
+        if self.inputs is not None:
+            self.inputs.release(parts)
         for key in [key for key in self._opened if key[0] == source.stream and key[1][0] == source.index]:
             self._close(key)
 

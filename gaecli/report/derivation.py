@@ -85,7 +85,7 @@ def _written(text: str, canvas: Canvas) -> str:
 
 
 def _header(derivation: Derivation, canvas: Canvas) -> list[Text]:
-    items = [Text(derivation.estimator, STRONG)]
+    items = [Text("GAE" if derivation.estimator == "gae" else derivation.estimator, STRONG)]
     if derivation.settings.get("preset", "exact") != "exact":
         items.append(Text.assemble("preset ", (canvas.clean(str(derivation.settings["preset"])), STRONG)))
     if "γ" in derivation.numbers:

@@ -13,7 +13,7 @@ from gaecli.report.heatmap import heat_map_lines
 from gaecli.report.labels import success_items
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
-from gaecli.report.text import GOOD, QUIET, STRONG, Canvas, plural
+from gaecli.report.text import BAD, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.report.text_flow import TextColumn, TextGrid, flow, labelled_rows, paragraph, stacked
 from gaecli.results import Sweep, SweepPoint
 
@@ -28,7 +28,7 @@ METRICS = {
         "expl. var.",
         "1 - Var(A) / Var(R), the share of the target R = A + V that V explains",
     ),
-    "zero_share": ("zeros", "share of steps at which it is 0"),
+    "zero_share": ("zeros", "share of steps at which A is 0"),
     "bias": ("bias", "RMS of A(γ, λ) - A(γ, 1), over the std of A(γ, 1)"),
     "sign_agreement": ("same sign", "share of steps at which A has the sign it has at the reference"),
     "threshold": ("threshold", "the number from which on rows are labelled positive"),
@@ -39,6 +39,8 @@ METRICS = {
 #: Settings that say more than one γ or λ. λ of a preset gives way to one that is swept.
 _MANY_DECAYS = ("stream", "gamma_column", "lam_column", "lam_retain", "lam_alpha", "turn_gamma")
 _OF_LABELS = ("threshold", "positive_share", "label_agreement")
+#: What goes first where the terminal is narrow.
+_DISPENSABLE = ("mean", "effective_horizon", "sign_agreement", "bias", "explained_variance", "std")
 #: The table takes so many lines at most; the map has all settings.
 MOST_LINES = 24
 
@@ -119,10 +121,19 @@ def _table(sweep: Sweep, canvas: Canvas) -> list[Text]:
         return []
     points = _some_points(sweep)
     lines = _lines(sweep, points, _settings(sweep, points, canvas), canvas)
+    if missing := [METRICS[name][0] for name in _names(sweep) if name not in _shown_names(sweep, canvas)]:
+        note = f"{canvas.glyphs.ellipsis} no room for {', '.join(missing)}; `--json` has all"
+        lines += paragraph(Text(note, "italic"), canvas.width)
     if len(points) < len(sweep.points):
         note = f"{canvas.glyphs.ellipsis} {len(points)} of {len(sweep.points):,} settings; `--json` has all"
         lines.append(Text(note, "italic"))
     return lines
+
+
+def _shown_names(sweep: Sweep, canvas: Canvas) -> list[str]:
+    """Metrics of the table, as far as the terminal has room for them."""
+    points = _some_points(sweep)
+    return _fitting_names(sweep, points, _settings(sweep, points, canvas), canvas)
 
 
 def _inputs(sweep: Sweep, canvas: Canvas) -> list[Text]:
@@ -159,14 +170,22 @@ def _lines(
     sweep: Sweep, points: list[SweepPoint], settings: Mapping[str, list[str]], canvas: Canvas
 ) -> list[Text]:
     """A table of points: what tells them apart, then as many metrics as fit."""
-    names = _names(sweep)
-    for dropped in (None, "mean", "effective_horizon", "sign_agreement"):
-        names = [name for name in names if name != dropped]
-        grid = TextGrid(_columns(sweep, points, names, settings, canvas))
-        if grid.width <= canvas.width:
-            break
+    grid = TextGrid(
+        _columns(sweep, points, _fitting_names(sweep, points, settings, canvas), settings, canvas)
+    )
     heading, *rows = grid.lines()
     return [heading, Text(canvas.glyphs.rule * grid.width, QUIET), *rows]
+
+
+def _fitting_names(
+    sweep: Sweep, points: list[SweepPoint], settings: Mapping[str, list[str]], canvas: Canvas
+) -> list[str]:
+    names = _names(sweep)
+    for dropped in (None, *_DISPENSABLE):
+        names = [name for name in names if name != dropped]
+        if TextGrid(_columns(sweep, points, names, settings, canvas)).width <= canvas.width:
+            break
+    return names
 
 
 def _names(sweep: Sweep) -> list[str]:
@@ -289,7 +308,7 @@ def _said(words: str, canvas: Canvas) -> str:
 def _meanings(sweep: Sweep, shown: str, canvas: Canvas) -> list[Text]:
     """What the headings mean; that of the map has been told above it."""
     lines: list[Text] = []
-    there, has_map = _names(sweep), bool(_map(sweep, shown, canvas))
+    there, has_map = _shown_names(sweep, canvas), bool(_map(sweep, shown, canvas))
     for name in ("explained_variance", "zero_share", "bias", "sign_agreement", *_OF_LABELS):
         if (name == shown and has_map) or name not in there:
             continue
@@ -303,10 +322,16 @@ def _meanings(sweep: Sweep, shown: str, canvas: Canvas) -> list[Text]:
 def _verdict(sweep: Sweep, canvas: Canvas) -> list[Text]:
     glyphs = canvas.glyphs
     written = [file.output for file in sweep.files if file.output and not file.error]
+    failed = sum(file.error is not None for file in sweep.files)
     items = [
         Text(f"{glyphs.written} {plural(len(sweep.points), 'setting')}", GOOD),
         Text(format_seconds(sweep.seconds)),
     ]
+    if not sweep.counts.steps:
+        items.append(Text("there are no steps"))
+    if failed:
+        which = f"{failed:,} of {plural(len(sweep.files), 'file')} failed"
+        items.append(Text(f"{glyphs.failed} {which}", BAD))
     if len(written) == 1:
         items.append(Text(f"{glyphs.hint} {canvas.shorten(written[0], canvas.width - 4)}"))
     elif written:

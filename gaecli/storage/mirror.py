@@ -27,10 +27,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gaecli.datasets.tables import TITLES, folders_above, kind_of_names
 from gaecli.errors import FileError, UsageError
+from gaecli.formats.base import LeftOut
+from gaecli.formats.parquet.copy_range import Copy, copy_range
 from gaecli.records import dataclass
 from gaecli.storage.extents import Range, column_extents, merged, missing
 from gaecli.storage.objects import ObjectInfo, ObjectStore, Upload, changed
-from gaecli.storage.s3_parts import LEAST_HEAD_BYTES, OldHead
+from gaecli.storage.s3_parts import LEAST_HEAD_BYTES, StoredBytes, num_copyable
 from gaecli.storage.schemes import SCHEMES, scheme_of
 
 if TYPE_CHECKING:
@@ -275,21 +277,66 @@ class Mirror:
         schemes = scheme_of(copy.info.uri), scheme_of(self.uri_of(target))
         return all(scheme.hands_over for scheme in schemes) and copy.info.size >= LEAST_HEAD_BYTES
 
-    def send(self, upload: Upload, content: Path, head: tuple[Path, int] | None) -> None:
-        """Send a file that leaves out its beginning where that is the beginning of an object."""
-        if head is None:
+    def send(self, upload: Upload, content: Path, left_out: Sequence[LeftOut]) -> None:
+        """Send a file that leaves out bytes which objects of the mirror have."""
+        stored = [self._stored(one) for one in left_out]
+        num_copied = num_copyable(stored)
+        self._put_in(content, left_out[num_copied:])
+        try:
+            upload.send(stored[:num_copied])
+        except FileError:  # not every store copies, and not everybody may have it do so
+            if not num_copied:
+                raise
+            self._put_in(content, left_out[:num_copied])
             upload.send()
-            return
-        source, length = head
-        info = self._copies[source].info
+
+    def _stored(self, one: LeftOut) -> StoredBytes:
+        info = self._copies[one.source].info
         store = self._store(info.uri)
         bucket, key, _ = store.fs.split_path(store.path(info.uri))
+        return StoredBytes(bucket, key, info.version, one.start, one.length, one.target)
+
+    def _put_in(self, content: Path, left_out: Sequence[LeftOut]) -> None:
+        """Bring the bytes here after all."""
+        if not left_out:
+            return
+        with content.open("r+b", buffering=0) as target:
+            for one in left_out:
+                copy = self._copies[one.source]
+                self._fetch(copy, [(one.start, one.start + one.length)])
+                with copy.path.open("rb", buffering=0) as source:
+                    copy_range(source, target, Copy(one.start, one.target, one.length), copy.info.uri)
+
+    def put(self, path: Path, content: Path) -> None:
+        """Make an object that other processes are to read; this one has no more of it than they have."""
+        uri = self.uri_of(path)
+        upload = self._store(uri).upload(uri, content)
         try:
-            upload.send(OldHead(bucket, key, info.version, length))
-        except FileError:  # not every store copies, and not everybody may have it do so
-            with content.open("r+b", buffering=0) as file:
-                store.read(info, [(0, length)], file)
             upload.send()
+            upload.commit()
+        finally:
+            upload.discard()
+        info = self._store(uri).info(uri)
+        if info is None:
+            raise changed(uri)
+        self._copies.pop(path, None)
+        self._register(info)
+
+    def remove(self, path: Path) -> None:
+        """An object of this run, if it is there."""
+        uri = self.uri_of(path)
+        self._store(uri).remove(uri)
+        self.release(path)
+
+    def beside(self, path: Path, prefix: str) -> list[Path]:
+        """The objects next to one whose names begin like this."""
+        uri = self.uri_of(path.parent)
+        return [self.path_of(info.uri) for info in self._store(uri).below(f"{uri}/", prefix)]
+
+    def fill_behind(self, path: Path, start: int) -> None:
+        """The bytes from there on."""
+        copy = self._copies[path]
+        self._fetch(copy, [(start, copy.info.size)])
 
     def release(self, path: Path) -> None:
         """Give back the disk space; the file is done."""

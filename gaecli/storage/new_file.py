@@ -208,6 +208,10 @@ def temporary_beside(path: Path) -> Path:
     return path.parent / f".{short}.{os.urandom(8).hex()}.tmp"
 
 
+def is_temporary_name(name: str) -> bool:
+    return _TEMPORARY.fullmatch(name) is not None
+
+
 def open_files_limit(num_wanted: int) -> int:
     """How many files a run may keep open, after asking for more if it wants more; some are left for reading."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -258,7 +262,7 @@ def temporary_files(directory: Path) -> list[TemporaryFile]:
 
 def _temporary_paths(directory: Path) -> list[Path]:
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
-        return [Path(entry.path) for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+        return [Path(entry.path) for entry in entries if is_temporary_name(entry.name)]
     return []
 
 

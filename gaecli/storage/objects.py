@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.records import dataclass
 from gaecli.storage.headers import KEPT_HEADERS
-from gaecli.storage.s3_parts import OldHead, SentParts, complete, parts_of, send_behind, take_back
+from gaecli.storage.s3_parts import SentParts, StoredBytes, complete, parts_of, send_around, take_back
 from gaecli.storage.schemes import Scheme, open_store, scheme_of
 
 if TYPE_CHECKING:
@@ -107,9 +107,11 @@ class ObjectStore:
         with self.told("read", uri):
             return bool(self.fs.isdir(self.path(uri)))
 
-    def below(self, uri: str) -> list[ObjectInfo]:
+    def below(self, uri: str, prefix: str = "") -> list[ObjectInfo]:
+        """`prefix`: those whose names begin like this, from `uri` on."""
+        options = {"prefix": prefix} if prefix else {}
         with self.told("list", uri):
-            return self._listed(uri, self.fs.find(self.path(uri), detail=True))
+            return self._listed(uri, self.fs.find(self.path(uri), detail=True, **options))
 
     def within(self, uri: str) -> dict[str, ObjectInfo]:
         """The objects right below a name, by their URIs."""
@@ -158,6 +160,11 @@ class ObjectStore:
     def upload(self, uri: str, source: Path) -> Upload:
         return Upload(self, uri, source)
 
+    def remove(self, uri: str) -> None:
+        """Also after an interrupt. What cannot be removed stays."""
+        with contextlib.suppress(Exception):
+            self.fs.rm_file(self.path(uri))
+
     def path(self, uri: str) -> str:
         return str(self.fs._strip_protocol(uri))
 
@@ -189,15 +196,15 @@ class Upload:
         #: What another process has sent, and this one has taken over.
         self._taken: SentParts | None = None
 
-    def send(self, head: OldHead | None = None) -> None:
+    def send(self, stored: Sequence[StoredBytes] = ()) -> None:
         """All bytes; the object that is there stays as it is.
 
-        `head` is what the store itself has of them, and the file has not.
+        `stored` is what the store itself has of them, and the file has not.
         """
-        if head is not None:
+        if stored:
             bucket, key, _ = self._fs.split_path(self._path)
             with self._told("write", self._uri):
-                self._taken = send_behind(self._fs, bucket, key, self._source, head, self._headers())
+                self._taken = send_around(self._fs, bucket, key, self._source, stored, self._headers())
             return
         size = self._source.stat().st_size
         with self._told("write", self._uri):

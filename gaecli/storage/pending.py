@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +12,7 @@ from gaecli.storage.pipes import PIPE
 from gaecli.unfinished import forget, remember
 
 if TYPE_CHECKING:  # local files need neither
+    from gaecli.formats.base import LeftOut
     from gaecli.storage.mirror import Mirror
     from gaecli.storage.objects import Upload
     from gaecli.storage.s3_parts import SentParts
@@ -87,15 +89,15 @@ class PendingObject:
         self._upload: Upload | None = None
         #: The bytes were never here.
         self._is_elsewhere = False
-        self._head: tuple[Path, int] | None = None
+        self._left_out: Sequence[LeftOut] = ()
         remember(self.discard)
 
     def create(self) -> None:
         pass  # whoever writes to it does
 
-    def begins_as(self, source: Path, length: int) -> None:
-        """What was written leaves out so many bytes, with which an object of the mirror begins."""
-        self._head = (source, length)
+    def leaves_out(self, left_out: Sequence[LeftOut]) -> None:
+        """What was written has holes; objects of the mirror have what belongs there."""
+        self._left_out = left_out
 
     def take_over(self, sent: SentParts) -> None:
         """Another process has sent all of it."""
@@ -107,7 +109,7 @@ class PendingObject:
         """Send all of it; that takes time, and the sources are looked at once more afterwards."""
         if not self._is_elsewhere:
             self._upload = self._new_upload()
-            self._mirror.send(self._upload, self.temporary, self._head)
+            self._mirror.send(self._upload, self.temporary, self._left_out)
 
     def commit(self) -> None:
         if self._upload is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gaecli.errors import UsageError
 from gaecli.settings import RunOptions
 from gaecli.storage.new_file import NewFile
+from gaecli.storage.part_files import PartFiles
 from gaecli.storage.pending import PendingFile, PendingObject, PendingOutput
 from gaecli.storage.pipes import PIPE, check_stdout, deliver
 from gaecli.storage.schemes import scheme_of, uri_of
@@ -84,6 +85,11 @@ class ResultPlaces:
         if self._stage.is_remote(target):
             return PendingObject(self._stage.stores(), target)
         return PendingOutput(target) if self.is_stdout(target) else NewFile(target)
+
+    def part_files(self, new_file: PendingFile, count: int) -> PartFiles:
+        """Names beside a result for what several processes encode of it."""
+        mirror = self._stage.stores() if self._stage.is_remote(new_file.target) else None
+        return PartFiles(new_file.target, count, new_file.temporary, mirror)
 
     def deliver(self) -> None:
         """What was written for stdout, to stdout."""

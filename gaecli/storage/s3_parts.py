@@ -11,11 +11,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gaecli.records import dataclass
 
-#: A part that is not the last one has to have 5 MiB at least; what begins with fewer is sent as a whole.
+#: What S3 wants a part to have that is not the last one.
+LEAST_PART_BYTES = 5 << 20
+#: From this size on the store copies what a new object has of an old one.
 LEAST_HEAD_BYTES = 16 << 20
 #: What the store copies in one request, and how many such requests are under way.
 _COPY_BYTES = 256 << 20
@@ -42,55 +44,88 @@ def parts_of(file: Any) -> SentParts:
 
 
 @dataclass(frozen=True)
-class OldHead:
-    """The first bytes of an object, with which a new one begins as well."""
+class StoredBytes:
+    """Bytes of an object that a new one has as well."""
 
     bucket: str
     key: str
     #: Of the object: another one must not have taken its place.
     tag: str
+    start: int
     length: int
+    #: Where they are in the new one.
+    target: int
 
 
-def send_behind(
-    fs: Any, bucket: str, key: str, source: Path, head: OldHead, headers: Mapping[str, Any]
+def num_copyable(stored: Sequence[StoredBytes]) -> int:
+    """How many of these, from the first one on, can be parts of their own with what stands between them."""
+    position = 0
+    for number, one in enumerate(stored):
+        gap = one.target - position
+        if one.length < LEAST_PART_BYTES or 0 < gap < LEAST_PART_BYTES:
+            return number
+        position = one.target + one.length
+    return len(stored)
+
+
+def send_around(
+    fs: Any, bucket: str, key: str, source: Path, stored: Sequence[StoredBytes], headers: Mapping[str, Any]
 ) -> SentParts:
-    """The bytes of a file but for its head, which the store copies from another object: they do not travel."""
+    """The bytes of a file but for those that the store copies from other objects: they do not travel."""
     made = fs.call_s3("create_multipart_upload", Bucket=bucket, Key=key, **headers)
     place = {"Bucket": bucket, "Key": key, "UploadId": str(made["UploadId"])}
 
-    def copy(number: int, start: int, stop: int) -> Mapping[str, Any]:
+    def copy(number: int, part: _UploadPart) -> Mapping[str, Any]:
+        old = part.old
+        assert old is not None
         found = fs.call_s3(
             "upload_part_copy",
             **place,
             PartNumber=number,
-            CopySource={"Bucket": head.bucket, "Key": head.key},
-            CopySourceRange=f"bytes={start}-{stop - 1}",
-            CopySourceIfMatch=head.tag,
+            CopySource={"Bucket": old.bucket, "Key": old.key},
+            CopySourceRange=f"bytes={part.start}-{part.stop - 1}",
+            CopySourceIfMatch=old.tag,
         )
         return {"PartNumber": number, "ETag": found["CopyPartResult"]["ETag"]}
 
-    def send(number: int, start: int, stop: int) -> Mapping[str, Any]:
+    def send(number: int, part: _UploadPart) -> Mapping[str, Any]:
         with source.open("rb") as file:
-            file.seek(start)
-            found = fs.call_s3("upload_part", **place, PartNumber=number, Body=file.read(stop - start))
+            file.seek(part.start)
+            body = file.read(part.stop - part.start)
+        found = fs.call_s3("upload_part", **place, PartNumber=number, Body=body)
         return {"PartNumber": number, "ETag": found["ETag"]}
 
-    size = source.stat().st_size
     try:
-        copied = list(_even(0, head.length, max(_COPY_BYTES, math.ceil(head.length / _MAX_PARTS * 2))))
-        rest = list(
-            _even(head.length, size, max(_PART_BYTES, math.ceil((size - head.length) / _MAX_PARTS * 2)))
-        )
+        numbered = list(enumerate(_parts(source.stat().st_size, stored), start=1))
         parts = [
-            *_side_by_side(copy, enumerate(copied, start=1), _COPIES_AT_ONCE),
-            *_side_by_side(send, enumerate(rest, start=len(copied) + 1), _SENDS_AT_ONCE),
+            *_side_by_side(copy, [one for one in numbered if one[1].old is not None], _COPIES_AT_ONCE),
+            *_side_by_side(send, [one for one in numbered if one[1].old is None], _SENDS_AT_ONCE),
         ]
+        parts.sort(key=lambda part: part["PartNumber"])
     except BaseException:
         with contextlib.suppress(Exception):
             take_back(fs, SentParts(bucket, key, place["UploadId"], ()))
         raise
     return SentParts(bucket, key, place["UploadId"], tuple(parts))
+
+
+class _UploadPart(NamedTuple):
+    """Bytes of an object that is there, or of the file."""
+
+    old: StoredBytes | None
+    start: int
+    stop: int
+
+
+def _parts(size: int, stored: Sequence[StoredBytes]) -> Iterator[_UploadPart]:
+    position = 0
+    copies, sends = (max(most, math.ceil(size / _MAX_PARTS * 2)) for most in (_COPY_BYTES, _PART_BYTES))
+    for one in stored:
+        if one.target > position:
+            yield from (_UploadPart(None, *part) for part in _even(position, one.target, sends))
+        yield from (_UploadPart(one, *part) for part in _even(one.start, one.start + one.length, copies))
+        position = one.target + one.length
+    yield from (_UploadPart(None, *part) for part in _even(position, size, sends))
 
 
 def _even(start: int, stop: int, most: int) -> Iterator[tuple[int, int]]:
@@ -101,13 +136,13 @@ def _even(start: int, stop: int, most: int) -> Iterator[tuple[int, int]]:
 
 
 def _side_by_side(
-    function: Callable[[int, int, int], Mapping[str, Any]],
-    numbered: Iterator[tuple[int, tuple[int, int]]] | enumerate[tuple[int, int]],
+    function: Callable[[int, _UploadPart], Mapping[str, Any]],
+    numbered: Sequence[tuple[int, _UploadPart]],
     at_once: int,
 ) -> list[Mapping[str, Any]]:
     pool = ThreadPoolExecutor(at_once)
     try:
-        return list(pool.map(lambda one: function(one[0], *one[1]), numbered))
+        return list(pool.map(lambda one: function(*one), numbered))
     finally:
         # After an interrupt nobody waits for answers: whoever ends the run ends the requests.
         pool.shutdown(wait=False, cancel_futures=True)

@@ -193,12 +193,13 @@ def _draws(num_rows: int, num_unknowns: int) -> tuple[IndexArray, IndexArray]:
 
 def _concentrated(design: FloatArray, target: FloatArray, solution: FloatArray) -> tuple[float, FloatArray]:
     """Least squares on the half of the rows that agree best, again and again."""
-    half = max(len(target) // 2, design.shape[1] + 1)
+    half = min(max(len(target) // 2, design.shape[1] + 1), len(target))
     error = np.inf
     for _ in range(_NUM_STEPS):
-        order = np.argsort(np.abs(design @ solution - target))[:half]
-        solution = _least_squares(design[order], target[order])
-        new_error = float(np.square(design[order] @ solution - target[order]).sum())
+        nearest = np.argpartition(np.abs(design @ solution - target), half - 1)[:half]
+        rows, wanted = design[nearest], target[nearest]
+        solution = _least_squares(rows, wanted)
+        new_error = float(np.square(rows @ solution - wanted).sum())
         if new_error >= error * (1 - 1e-9):
             break
         error = new_error

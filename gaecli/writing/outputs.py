@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import field
+from dataclasses import field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.new_file import NewFile, directory_of, open_files_limit, sweep
+from gaecli.storage.part_files import PartFiles
 from gaecli.storage.pending import PendingFile, PendingObject
 from gaecli.storage.places import Places
 from gaecli.writing.companions import check_companions, copy_companions
@@ -40,6 +41,7 @@ from gaecli.writing.data_set_copies import (
     sidecar_keys,
     whole_file,
 )
+from gaecli.writing.encode_part import EncodedPart, EncodePart, WrittenFrom, divided, parts_of
 from gaecli.writing.provenance import digest_of
 from gaecli.writing.targets import (
     Target,
@@ -55,7 +57,6 @@ from gaecli.writing.write_file import (
     ResultFacts,
     WriteFile,
     Written,
-    WrittenFrom,
     begin_early,
 )
 
@@ -86,6 +87,8 @@ class Output:
     goes_on: bool = False
     #: None before the output is begun, in a dry run, and where it goes on.
     new_file: PendingFile | None = None
+    #: Where its new columns are encoded by several tasks.
+    parts: PartFiles | None = None
     constants: Constants = ()
     labels: LabelConstants | None = None
 
@@ -177,36 +180,54 @@ class Outputs:
         inputs: str,
         words: Mapping[str, Any],
         book: SketchBook | None,
+        parts: Sequence[EncodedPart] = (),
     ) -> WriteFile:
         """What is to be done for outputs that go into one new file.
 
         `inputs` is the fingerprint of all files that their rows depend on, as in the provenance. `words`, as of
-        `kept_words`, are those of the stream: its first result keeps them.
+        `kept_words`, are those of the stream: its first result keeps them. `parts` are what came of those of `parts`.
         """
-        first = outputs[0]
+        first, new_file = outputs[0], self._begun(outputs[0])
+        sources = [_written_from(output, stream) for output in outputs]
+        if parts and new_file is not None:
+            sources = [replace(sources[0], carries=(), parts=parts)]
+            new_file = replace(new_file, columns=replace(new_file.columns, has_parts=True))
         return WriteFile(
-            [
-                WrittenFrom(
-                    stream.opened.source(output.index),
-                    stream.carries_of(output.index),
-                    output.constants,
-                    output.labels,
-                )
-                for output in outputs
-            ],
-            self._begun(first),
+            sources,
+            new_file,
             ResultFacts(first.target.in_place, inputs, words if first.index == 0 else {}),
             book,
         )
+
+    def parts(self, outputs: Sequence[Output], stream: SummarisedStream) -> Iterator[EncodePart]:
+        """What is to be done before `task`, by as many as there are, where the new file is a huge one."""
+        options = self.options
+        # What pictures are drawn of is too much to be sent for every block.
+        if ENGINES[options.engine].is_here or options.sidecar or options.gallery or len(outputs) > 1:
+            return
+        (output,) = outputs
+        new_file = self._begun(output) if len(output.opened.units) > 1 else None
+        plans = (
+            []
+            if new_file is None
+            else divided(output.opened, stream.steps_of(output.index), new_file.columns)
+        )
+        if plans and new_file is not None and output.new_file is not None:
+            source = _written_from(output, stream)
+            output.parts = self.places.results.part_files(output.new_file, len(plans))
+            paths = output.parts.paths
+            yield from parts_of(source, plans, paths, new_file.columns)
 
     def complete(self, outputs: Sequence[Output], written: Written) -> None:
         """All rows are written that go into one new file."""
         for output, totals in zip(outputs, written.totals, strict=True):
             output.totals, output.method = totals, written.method
         first, last = outputs[0], outputs[-1]
+        if first.parts is not None:
+            first.parts.discard()
         last.provenance, last.record = written.provenance, written.record
-        if written.head_bytes and isinstance(first.new_file, PendingObject):
-            first.new_file.begins_as(first.opened.file.path, written.head_bytes)
+        if isinstance(first.new_file, PendingObject):
+            first.new_file.leaves_out(written.left_out)
         if written.sent is not None and isinstance(first.new_file, PendingObject):
             first.new_file.take_over(written.sent)
         if first.index >= self._num_kept_open and isinstance(first.new_file, NewFile):
@@ -269,6 +290,8 @@ class Outputs:
         for output in pending:
             if _is_there(output):
                 continue
+            if output.parts is not None:
+                output.parts.discard()
             if output.new_file is not None:
                 writer = self.writers.pop(output.new_file.temporary, None)
                 if writer is not None:
@@ -416,6 +439,12 @@ class Outputs:
             finally:
                 for mark in (*made, *records):
                     mark.discard()
+
+
+def _written_from(output: Output, stream: SummarisedStream) -> WrittenFrom:
+    return WrittenFrom(
+        stream.opened.source(output.index), stream.carries_of(output.index), output.constants, output.labels
+    )
 
 
 def by_new_file(outputs: Sequence[Output]) -> list[list[Output]]:

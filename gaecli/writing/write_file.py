@@ -11,22 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaecli.engines.base import CarryOut, run_here
-from gaecli.formats.base import FileWriter, SidecarWriter, WritePlan, head_of, record_of
+from gaecli.formats.base import FileWriter, LeftOut, SidecarWriter, WritePlan, left_out_by, record_of
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.block_stages import FilePlace
 from gaecli.pipeline.group_facts import facts_of
-from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import FileSource, OpenFile
 from gaecli.pipeline.sketches import SketchBook
-from gaecli.pipeline.tasks import Carries, FinishedBlock, FinishUnit
+from gaecli.pipeline.tasks import FinishedBlock
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
 from gaecli.storage.new_file import sync_file, temporary_beside
 from gaecli.storage.stage import Stage
+from gaecli.writing.encode_part import WrittenFrom, mirror_of
 from gaecli.writing.provenance import make_provenance, source_of
 
 if TYPE_CHECKING:
-    from gaecli.pipeline.labels import LabelConstants
     from gaecli.storage.s3_parts import SentParts
 
 
@@ -57,16 +56,6 @@ class ResultFacts:
 
 
 @dataclass(frozen=True, eq=False)
-class WrittenFrom:
-    """One input of a result. `carries` is by unit."""
-
-    source: FileSource
-    carries: Sequence[Carries]
-    constants: Constants
-    labels: LabelConstants | None = None
-
-
-@dataclass(frozen=True, eq=False)
 class Written:
     """What whoever commits a result has to know of it."""
 
@@ -77,8 +66,8 @@ class Written:
     #: What goes into a file beside it.
     record: bytes | None = None
     book: SketchBook | None = None
-    #: So many bytes of the input begin the new file, and were left out.
-    head_bytes: int = 0
+    #: What the new file has from others and was not written.
+    left_out: Sequence[LeftOut] = ()
     #: Where it was sent to a store by another process than the one that commits it.
     sent: SentParts | None = None
 
@@ -110,10 +99,9 @@ class WriteFile:
             for one in self.inputs:
                 worker.fill(one.source)
         written = self._written(own, self.facts, worker, run)
-        head = (self.inputs[0].source.path, written.head_bytes) if written.head_bytes else None
-        sent = handed_over(own.temporary, self.new_file, worker.stage, head)
+        sent = handed_over(own.temporary, self.new_file, worker.stage, written.left_out)
         for one in self.inputs:
-            worker.release(one.source)
+            worker.release(one.source, [part.path for part in one.parts])
         return [replace(written, sent=sent)]
 
     def _written(
@@ -128,7 +116,7 @@ class WriteFile:
         except BaseException:
             writer.abort()
             raise
-        return Written(totals, provenance, writer.method, record_of(writer), self.book, head_of(writer))
+        return Written(totals, provenance, writer.method, record_of(writer), self.book, left_out_by(writer))
 
     def _applied(
         self,
@@ -141,19 +129,11 @@ class WriteFile:
         if isinstance(writer, SidecarWriter) and one is not self.inputs[0]:
             opened = worker.open(one.source)
             writer.go_on(opened.file, opened.units)
-        tasks = (
-            FinishUnit(one.source, unit, carries, one.constants, one.labels, self.book is not None)
-            for unit, carries in enumerate(one.carries)
-        )
         totals = Totals()
-        for found in run(tasks):
-            for block in found:
-                totals.merge(block.totals)
-                if self.book is not None and block.sketch is not None:
-                    self.book.add(block.sketch)
-                if writer is not None:
-                    with worker.clock("write"):
-                        writer.write(block.columns)
+        for block in one.blocks(writer, worker, run, has_sketches=self.book is not None):
+            totals.merge(block.totals)
+            if self.book is not None and block.sketch is not None:
+                self.book.add(block.sketch)
         outcomes = one.source.outcomes
         if outcomes is not None:
             totals.successes, totals.longest_episode = outcomes.num_successes, outcomes.rule.longest
@@ -183,17 +163,17 @@ class WriteFile:
 
 
 def handed_over(
-    own: Path, plan: NewFilePlan, stage: Stage | None, head: tuple[Path, int] | None
+    own: Path, plan: NewFilePlan, stage: Stage | None, left_out: Sequence[LeftOut]
 ) -> SentParts | None:
     """The whole new file of one try, to the process that commits it: by the name that it waits for, or by a store."""
-    if stage is None or not stage.is_remote(plan.target):
+    mirror = mirror_of(plan.target, stage)
+    if mirror is None:
         sync_file(own)
         own.replace(plan.temporary)
         return None
-    mirror = stage.stores()
     upload = mirror.store_of(plan.target).upload(mirror.uri_of(plan.target), own)
     try:
-        mirror.send(upload, own, head)
+        mirror.send(upload, own, left_out)
         return upload.hand_over()
     finally:
         upload.discard()

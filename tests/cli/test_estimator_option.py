@@ -79,6 +79,7 @@ def test_no_values_explain_no_variance(run_gae, without_values):
     ("flags", "message"),
     [
         (("--estimator", "ppo"), "`--estimator` is `ppo`; it must be one of gae, "),
+        (("--estimator", "GRPO"), "did you mean `grpo`?"),
         (("--estimator", "mc", "--lam", "0.9"), "`--lam` says nothing to `--estimator mc`"),
         (("--estimator", "n-step"), "pass `--n-steps N`"),
         (("--n-steps", "5"), "`--n-steps` says nothing to `--estimator gae`"),

@@ -350,3 +350,16 @@ def test_a_gap_of_the_mask_ends_a_stream_that_no_flag_ends(tmp_path: Path) -> No
     gaecli.compute(path, stream=["a=r,v", "b=r,v,0.5,1,cut=never"], done_at="end", **settings)
     expected = [1 + 0.5 * 2.0, 2.0, np.nan, 4 + 0.5 * 3.0, 3.0]
     np.testing.assert_array_equal(np.load(path)["return_b"], [expected])
+
+
+@pytest.mark.parametrize("block_rows", [1, 2, 3, 1000])
+def test_rows_that_take_turns_are_no_order_of_time(block_rows: int) -> None:
+    """Ids that come back say that there is more than one environment, whichever blocks they stand in."""
+    ids = ["a", "a", "b", "b", "a", "a", "b", "b"]
+    columns = {"r": np.ones(8), "v": np.ones(8), "terminated": np.zeros(8, bool), "episode_id": ids}
+    with small_blocks(block_rows) as folder:
+        path = folder / "r.parquet"
+        pq.write_table(pa.table(columns), path)
+        with pytest.raises(gaecli.DataError, match=r"stand between each other.*`b` \(`cut=never`\)"):
+            gaecli.compute(path, stream=["a=r,v", "b=r,v,cut=never"])
+        gaecli.compute(path, stream=["a=r,v", "b=r,v"])

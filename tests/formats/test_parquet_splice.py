@@ -385,10 +385,10 @@ def test_an_error_of_the_copy_comes_out_unchanged(
 def test_an_error_of_writing_new_columns_comes_out_unchanged(
     failing_call: int, source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gaecli.formats.parquet import splice as parquet_splice
+    from gaecli.formats.parquet import column_stream
 
     calls = 0
-    write = parquet_splice._Sink.write
+    write = column_stream._Sink.write
 
     def fail(sink: Any, block: Any) -> int:
         nonlocal calls
@@ -397,7 +397,7 @@ def test_an_error_of_writing_new_columns_comes_out_unchanged(
             raise OSError(28, "No space left on device")
         return write(sink, block)
 
-    monkeypatch.setattr(parquet_splice._Sink, "write", fail)
+    monkeypatch.setattr(column_stream._Sink, "write", fail)
     with pytest.raises(OSError, match="No space") as caught:
         append(source, target)
     assert caught.value.errno == 28

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
-import torch
 
 from gaecli.errors import DeviceError, UsageError
 from gaecli.kernels import torch_import
@@ -15,13 +15,21 @@ from gaecli.kernels.torch_import import start_torch_import, torch_module
 
 
 @pytest.fixture
-def no_accelerator(monkeypatch):
+def torch() -> Any:
+    """Not imported by the module: it takes a second and a half, in every worker that collects."""
+    import torch
+
+    return torch
+
+
+@pytest.fixture
+def no_accelerator(monkeypatch, torch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
 
 @pytest.fixture
-def two_gpus(monkeypatch):
+def two_gpus(monkeypatch, torch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
 
@@ -55,7 +63,7 @@ def told() -> list[str]:
     return run_python(code).splitlines()
 
 
-def test_choosing_the_cpu_does_not_wait_for_the_import(told):
+def test_choosing_the_cpu_does_not_wait_for_the_import(told, torch):
     assert told[0] == f"True torch {torch.__version__}"
 
 
@@ -88,7 +96,7 @@ def test_auto_from_the_break_even_on_takes_the_first_gpu():
     assert choose_device("auto", BREAK_EVEN_STEPS - 1).name == "cpu"
 
 
-def test_cpu_means_torch_whatever_the_size():
+def test_cpu_means_torch_whatever_the_size(torch):
     device = choose_device("cpu", 1)
     assert (device.name, device.uses_torch, device.has_float64) == ("cpu", True, True)
     assert device.backend == f"torch {torch.__version__}"
@@ -117,7 +125,7 @@ def test_an_absent_device_is_an_error_with_a_hint(requested):
     assert caught.value.exit_code == 5
 
 
-def test_mps_has_no_float64(monkeypatch):
+def test_mps_has_no_float64(monkeypatch, torch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     device = choose_device("mps", 1)
     assert (device.name, device.uses_torch, device.has_float64) == ("mps", True, False)
@@ -139,7 +147,7 @@ def test_a_torch_that_cannot_be_imported_is_a_device_error(monkeypatch):
     assert choose_device("auto", 1).uses_torch is False
 
 
-def test_one_thread_per_operation_ends_with_the_last_who_wants_it():
+def test_one_thread_per_operation_ends_with_the_last_who_wants_it(torch):
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:

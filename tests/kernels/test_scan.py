@@ -7,7 +7,6 @@ from unittest import mock
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from profiles import examples
@@ -19,6 +18,7 @@ from gaecli.kernels.scan import TileScan, affine_scan, affine_scanned
 #: A tree and a loop round differently: some units in the last place per level, relative to the largest term.
 TOLERANCE = 1e-12
 
+# torch is imported where it is used: it takes a second and a half, in every worker that collects.
 LENGTHS = [0, 1, 2, 7, 8, 9, 63, 64, 65, 255, 256, 257, 2047, 2048, 2049, 5003]
 
 
@@ -50,6 +50,8 @@ def test_scan_equals_the_plain_loop_for_every_length(num_rows, library):
     x, a = example(num_rows)
     expected = affine_scan_reference(x, a, 0.75)
     if library == "torch":
+        import torch
+
         x, a = torch.from_numpy(x), torch.from_numpy(a)
     assert_close(affine_scanned(x, a, 0.75), expected, scale=10)
     assert_close(affine_scanned(x, a, 0.75, tile_rows=700), expected, scale=10)
@@ -94,12 +96,16 @@ def test_a_batch_of_settings_equals_its_rows_one_by_one(num_rows, library):
     expected = [affine_scanned(x[k], a[k], carries[k], tile_rows=600) for k in range(3)]
     given_carries = np.array(carries)
     if library == "torch":
+        import torch
+
         x, a, given_carries = torch.from_numpy(x), torch.from_numpy(a), torch.tensor(carries)
     actual = affine_scanned(x, a, given_carries, tile_rows=600)
     np.testing.assert_array_equal(np.asarray(actual), np.array(expected).reshape(3, num_rows))
 
 
 def test_torch_and_numpy_agree_to_the_last_places():
+    import torch
+
     x, a = example(20_000)
     ours = affine_scanned(x, a)
     theirs = affine_scanned(torch.from_numpy(x), torch.from_numpy(a)).numpy()

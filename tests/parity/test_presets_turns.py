@@ -117,6 +117,40 @@ def test_areal_bootstraps_rows_that_are_flagged_as_truncated(tmp_path):
     assert_is(path, expected)
 
 
+@pytest.mark.parametrize("has_mask", [False, True])
+@pytest.mark.parametrize("layout", ["long", "nested"])
+def test_areal_bootstraps_where_all_tokens_are_the_policys(tmp_path, layout, has_mask):
+    """V of the last slot, which is in no turn, whether a mask says so or the ids alone."""
+    row = {
+        "rewards": [0.5, 0.0, 1.0, -1.0, 2.0],
+        "values": [0.1, 0.2, 0.3, 0.4, 7.0],
+        "turns": [0, 0, 1, 1, 1],
+    }
+    columns = dict(zip(("rewards", "values", "turn_ids"), row.values(), strict=True))
+    if has_mask:
+        columns["loss_mask"] = [1] * 5
+    columns["truncated"] = [False] * 4 + [True]
+    if layout == "nested":
+        columns = {name: [cells] for name, cells in columns.items()}
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table(columns), path)
+    gaecli.compute(path, preset="areal-turn", gamma=0.9, lam=0.8, unit_is="id")
+    expected = areal_turn(**row, mask=[1] * 5, gamma=0.9, lam=0.8, fills_row=True)
+    table = pq.read_table(path)
+    for name, numbers in zip(("advantage", "return"), expected, strict=True):
+        np.testing.assert_allclose(np.ravel(table[name].to_pylist()), numbers, **TOLERANCE)
+
+
+def test_a_mask_of_the_next_token_in_a_table_of_rows_is_refused(tmp_path):
+    """It leaves out the last row of each trajectory, also where it is 1 everywhere."""
+    path = tmp_path / "rows.parquet"
+    columns = {"rewards": [1.0, 2.0], "values": [0.0, 0.0], "loss_mask": [1, 1], "terminated": [False, True]}
+    pq.write_table(pa.table(columns), path)
+    with pytest.raises(gaecli.UsageError, match="of the token after each row"):
+        gaecli.compute(path, preset="areal")
+    gaecli.compute(path, preset="areal", mask_column="none")
+
+
 def test_undiscounted_at_lambda_one_two_levels_are_one(tmp_path):
     """What VAGEN's own source warns of: the V at the ends of turns cancel."""
     rows, path = conversations(5), tmp_path / "rows.parquet"

@@ -1,6 +1,7 @@
 """An engine that treats tasks as a cluster does: sent as bytes, in any order, tried again, where nothing is known.
 
-Every task and every result goes through `pickle`. The worker of a task is new, and opens the files itself. The first
+Every task and every result goes through `pickle`. The worker of a task is new, and opens the files itself; it has
+objects of stores in a mirror of its own. The first
 try of a task may end where a block begins, with half of its file written.
 """
 
@@ -18,6 +19,8 @@ from gaecli.engine_kinds import ENGINES, EngineKind
 from gaecli.engines.base import EngineOptions, Task
 from gaecli.engines.threads import Threads
 from gaecli.pipeline.worker import Worker
+from gaecli.storage.sent_paths import dumps, loads
+from gaecli.storage.stage import Stage
 
 WINDOW = 5
 #: Every so many tasks one fails at first.
@@ -34,14 +37,15 @@ class PicklingEngine:
     jobs = WINDOW
     is_here = False
 
-    def __init__(self, recipe: Callable[[], Any], seed: int = 0) -> None:
+    def __init__(self, recipe: Callable[[], Any], stage: Stage | None = None, seed: int = 0) -> None:
         self._recipe = pickle.dumps(recipe)
+        self._stage = stage
         self._random = random.Random(seed)
         self.num_sent = self.num_lost = self.largest = 0
 
     def run(self, tasks: Iterable[Task[Any, Any]]) -> Iterator[list[Any]]:
         remaining = iter(tasks)
-        while window := [pickle.dumps(task) for task in islice(remaining, WINDOW)]:
+        while window := [dumps(task, self._stage) for task in islice(remaining, WINDOW)]:
             order = list(range(len(window)))
             self._random.shuffle(order)
             ends = {index: self._end(window[index]) for index in order}
@@ -49,22 +53,30 @@ class PicklingEngine:
                 result, error = ends[index]
                 if error is not None:
                     raise error
-                yield pickle.loads(result)
+                yield loads(result, self._stage)
 
     def _end(self, sent: bytes) -> tuple[bytes, Exception | None]:
         self.num_sent += 1
         self.largest = max(self.largest, len(sent))
         if self.num_sent % LOSES_EVERY == 0:
             try:
-                pickle.loads(sent)(self._losing())
+                self._carried_out(sent, self._losing())
             except LostWorkerError:
                 self.num_lost += 1
             except Exception:
                 pass
         try:
-            return pickle.dumps(pickle.loads(sent)(pickle.loads(self._recipe)())), None
+            return self._carried_out(sent, pickle.loads(self._recipe)()), None
         except Exception as error:
             return b"", pickle.loads(pickle.dumps(error))
+
+    def _carried_out(self, sent: bytes, worker: Any) -> bytes:
+        stage = getattr(worker, "stage", None)
+        try:
+            return dumps(loads(sent, stage)(worker), stage)
+        finally:
+            if stage is not None:
+                stage.close()
 
     def _losing(self) -> Any:
         """A worker that goes at the second block, or at the first where there is no other."""
@@ -90,7 +102,7 @@ made: list[PicklingEngine] = []
 
 
 def make(threads: Threads, worker: Any, recipe: Callable[[], Any], options: EngineOptions) -> PicklingEngine:
-    made.append(PicklingEngine(recipe))
+    made.append(PicklingEngine(recipe, options.stage))
     return made[-1]
 
 
@@ -98,5 +110,5 @@ def make(threads: Threads, worker: Any, recipe: Callable[[], Any], options: Engi
 def pickling(monkeypatch: pytest.MonkeyPatch) -> list[PicklingEngine]:
     """Runs with `engine="pickling"`; the engines that they had."""
     made.clear()
-    monkeypatch.setitem(ENGINES, "pickling", EngineKind("pickling", "tests", __name__))  # type: ignore[arg-type]
+    monkeypatch.setitem(ENGINES, "pickling", EngineKind("pickling", "tests", __name__, is_here=False))  # type: ignore[arg-type]
     return made

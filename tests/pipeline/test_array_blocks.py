@@ -364,6 +364,66 @@ def test_a_mask_is_applied_block_by_block_wherever_no_step_goes_out_of_time(
     np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [pytest.param(seed, marks=() if seed < 12 else pytest.mark.slow, id=str(seed)) for seed in range(200)],
+)
+def test_a_gap_ends_a_trajectory_wherever_rows_are_cut(seed: int) -> None:
+    """Terminally, whatever stands behind it; what a flag or an id ends before a gap keeps its own end."""
+    random = np.random.default_rng(seed)
+    num_times, num_lanes = int(random.integers(1, 40)), int(random.integers(1, 4))
+    shape = (num_times, num_lanes)
+    ends, is_terminal = random.random((2, *shape)) < [[[0.15]], [[0.5]]]
+    content = {"rewards": random.normal(size=shape), "values": random.normal(size=shape),
+               "terminated": ends & is_terminal, "truncated": ends & ~is_terminal,
+               "mask": random.random(shape) < random.choice([0.5, 0.9]),
+               "next_values": random.normal(size=shape)}  # fmt: skip
+    has_next = random.random(shape) < random.choice([0.0, 0.6])
+    table = str(random.choice(["time-major", "long", "ids"]))
+    new_ids = np.vstack((np.zeros((1, num_lanes), bool), ends[:-1] | (random.random(shape)[1:] < 0.1)))
+    ids = new_ids.cumsum(axis=0)
+    wanted = np.full(shape, np.nan)
+    for lane in range(num_lanes):
+        later = following = 0.0
+        for t in range(num_times - 1, -1, -1):
+            is_last = t == num_times - 1 or (table == "ids" and ids[t + 1, lane] != ids[t, lane])
+            given = content["next_values"][t, lane] if has_next[t, lane] and table != "time-major" else None
+            if not content["mask"][t, lane]:
+                continue
+            if content["terminated"][t, lane]:
+                later = following = 0.0
+            elif ends[t, lane] or is_last:
+                later, following = 0.0, given or 0.0
+            elif not content["mask"][t + 1, lane]:
+                later = following = 0.0
+            elif given is not None:
+                following = given
+            value = content["values"][t, lane]
+            later = content["rewards"][t, lane] + GAMMA * following - value + GAMMA * LAM * later
+            wanted[t, lane], following = later, value
+    how = {"gamma": GAMMA, "lam": LAM, "mask_column": "mask", "mask_mode": "cut"}
+    block_rows = [None, 1, 2, 3, 7][random.integers(0, 5)]
+    with small_blocks(block_rows, store_bytes=400, dtype=np.float64) as folder:
+        if table == "time-major":
+            path = folder / "r.npz"
+            np.savez(path, **{name: array for name, array in content.items() if name != "next_values"})
+            summary = gaecli.compute(path, layout="time-major", memory_bytes=100_000, **how)
+            found = np.load(path)["advantage"]
+        else:
+            path = folder / "r.parquet"
+            content["rewards"][~content["mask"]] = np.nan  # nobody reads them
+            columns = {name: array.T.reshape(-1) for name, array in content.items()}
+            columns["env_id"] = np.repeat(np.arange(num_lanes), num_times)
+            columns["next_values"] = np.where(has_next.T.reshape(-1), columns["next_values"], np.nan)
+            if table == "ids":
+                columns["episode"] = ids.T.reshape(-1)
+            pq.write_table(pa.table(columns), path, row_group_size=int(random.integers(1, 20)))
+            summary = gaecli.compute(path, layout="long", next_value_column="next_values", **how)
+            found = pq.read_table(path)["advantage"].to_numpy().reshape(shape[::-1]).T
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+    assert summary.totals.steps == content["mask"].sum()
+
+
 def test_a_mask_that_takes_steps_out_of_time_major_arrays_needs_all_rows_in_memory(tmp_path: Path) -> None:
     """Kept in one block while that fits; else refused, with what would do."""
     random = np.random.default_rng(0)

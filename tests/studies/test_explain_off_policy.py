@@ -50,6 +50,44 @@ def test_the_terms_add_up_to_what_the_papers_and_compute_say(
         assert found.derived == pytest.approx(computed["advantage"][row], rel=1e-5, abs=1e-6)  # float32
 
 
+def turn_by_turn(columns: dict[str, np.ndarray], turns: np.ndarray) -> dict[str, np.ndarray]:
+    """A row for each turn: a policy takes all of its rows as one action."""
+    found: dict[str, list[float]] = {name: [] for name in columns}
+    for turn in range(turns.max() + 1):
+        rows = np.flatnonzero(turns == turn)
+        for name, cells in columns.items():
+            is_sum = name in ("reward", "target_log_prob", "behaviour_log_prob")
+            at = rows[0] if name in ("value", "q_value") else rows[-1]
+            found[name].append(float(cells[rows].sum()) if is_sum else cells[at])
+    return {name: np.array(cells) for name, cells in found.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_over_units_the_terms_are_those_of_turns_as_rows(tmp_path: Path, name: str) -> None:
+    columns = rollout(5)
+    turns, count = np.zeros(60, np.int64), 0
+    for env in np.unique(columns["env_id"]):
+        size, wanted = 0, 1
+        for row in np.flatnonzero(columns["env_id"] == env).tolist():
+            turns[row], size = count, size + 1
+            if size == wanted or columns["terminated"][row] or columns["truncated"][row]:
+                count, size, wanted = count + 1, 0, wanted % 3 + 1
+        count += size > 0
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({**columns, "turn": turns}), path, row_group_size=16)
+    exact = of_loops(turn_by_turn(columns, turns), name, **loop_settings(name))
+    for row in (0, 6, 25, 51):
+        found = explained(path, row, unit="turn", **settings_of(name))
+        rows, errors, *_ = found.tables
+        assert [line["row"] for line in rows.lines] == np.flatnonzero(turns == turns[row]).tolist()
+        terms = sum(line["weight"] * line["delta"] for line in errors.lines)
+        advantage = pytest.approx(exact["advantage"][turns[row]], rel=1e-12, abs=1e-13)
+        assert (terms, errors.total, found.derived, found.computed) == (advantage,) * 4
+        assert any("product" in remark for remark in found.remarks) == (name not in ("q-lambda", "upgo"))
+        assert found.numbers["R"] == pytest.approx(exact["return"][turns[row]], rel=1e-12, abs=1e-13)
+        assert found.numbers["R"] == pytest.approx(found.outputs["return"], rel=1e-12, abs=1e-13)
+
+
 def test_the_target_of_v_trace_is_a_sum_of_its_own(path: Path) -> None:
     """Its weights begin at min(ρ, ρ̄), those of the advantage at min(ρ, ρ_pg)."""
     found = explained(path, 25, **settings_of("vtrace"))

@@ -110,7 +110,14 @@ def draw(path: Path, title: str) -> None:
 class TestFiles:
     @pytest.mark.parametrize(
         ("command", "suffix"),
-        [("compute", ".png"), pytest.param("compute", ".svg", marks=pytest.mark.slow), ("sweep", ".html")],
+        [
+            ("compute", ".png"),
+            # Below, what is drawn through `gaecli.report.plots` is of these kinds.
+            *(
+                pytest.param(*other, marks=pytest.mark.slow)
+                for other in (("compute", ".svg"), ("sweep", ".html"))
+            ),
+        ],
     )
     def test_is_what_its_suffix_says(self, copy_sample, tmp_path, command, suffix):
         picture = tmp_path / f"picture{suffix}"
@@ -126,6 +133,8 @@ class TestFiles:
         page = tmp_path / "page.html"
         plots.plot_gallery(gallery_of(sample_data / "cartpole.parquet"), str(page), "a <title> & more")
         text = page.read_text()
+        assert text.startswith("<!doctype html>")
+        assert len(text) > 20_000
         assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', text)
         assert not re.findall(r"@import|<link|<script|url\((?!#)", text)
         assert "<title>a &lt;title&gt; &amp; more</title>" in text
@@ -199,7 +208,8 @@ class TestFiles:
             assert (tmp_path / "picture.png").stat().st_size > 5_000
 
     def test_a_sweep_of_one_setting_and_of_many(self, sample_data, tmp_path):
-        for gammas, lams in (([0.9], [0.5]), ([i / 8 for i in range(8)], [i / 9 for i in range(9)])):
+        """More than there are lines for, and than there is room for numbers and marks of in a map."""
+        for gammas, lams in (([0.9], [0.5]), ([i / 9 for i in range(9)], [i / 27 for i in range(27)])):
             found = gaecli.sweep(sample_data / "pendulum.parquet", gammas, lams)
             plots.plot_sweep(found, str(tmp_path / "sweep.png"), "std")
             assert (tmp_path / "sweep.png").stat().st_size > 5_000

@@ -10,9 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 import gaecli
+from gaecli.cli.main import app
 from gaecli.errors import UsageError
+from gaecli.report.sweep_table import sweep_lines
+from gaecli.report.text import Canvas
 from gaecli.studies import sweep_labels
 
 TOP = {"label_quantile": 0.3, "label_side": "top"}
@@ -153,3 +157,32 @@ def test_the_page_has_the_threshold_and_the_map_of_labels(run_gae: Any, tmp_path
     assert document["points"][1]["label_agreement"] == 1.0
     refused = run_gae("sweep", path, "--metric", "threshold")
     assert (refused.returncode, "is of labels" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_the_table_fits_and_says_what_there_was_no_room_for(tmp_path: Path, width: int) -> None:
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table(rollout(1)), path)
+    found = gaecli.sweep(path, gamma=GAMMAS, lam=LAMS, label_by="task", **TOP)
+    lines = [line.plain for line in sweep_lines(found, Canvas(width), "label_agreement")]
+    if width > 40:
+        assert max(map(len, lines)) <= width
+    heading, page = next(line for line in lines if "same label" in line), "\n".join(lines)
+    for name in ("expl. var.", "bias", "same sign"):
+        assert (f"{name}: " in page) == (name in heading)
+    missing = page.replace("\n", " ").partition("no room for ")[2].partition("; ")[0].split(", ")
+    assert ("bias" in missing) == ("bias" not in heading)
+
+
+def test_a_file_without_steps_is_said_to_have_none(tmp_path: Path) -> None:
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table(rollout(1)).slice(0, 0), path)
+    result = CliRunner().invoke(app, ["sweep", str(path)])
+    assert (result.exit_code, "there are no steps" in result.stdout) == (0, True)
+
+
+def test_the_last_line_counts_files_that_failed(tmp_path: Path) -> None:
+    pq.write_table(pa.table(rollout(1)), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"x": [1.0]}), tmp_path / "b.parquet")
+    result = CliRunner().invoke(app, ["sweep", str(tmp_path), "--lam", "0.9"])
+    assert (result.exit_code, "1 of 2 files failed" in result.stdout) == (2, True)

@@ -245,11 +245,15 @@ def test_rows_that_leave_gamma_open_say_so(tmp_path):
     assert found.best.gamma * found.best.lam == pytest.approx(0.99 * 0.9, abs=1e-6)
 
 
-@pytest.mark.parametrize(("column", "error"), [("nope", UsageError), ("terminated", UsageError)])
-def test_a_column_that_cannot_be_verified(tmp_path, column, error):
-    path = Rollout(3).write(tmp_path / "r.parquet", np.zeros((NUM_ENVS, NUM_STEPS)))
-    with pytest.raises(error):
+@pytest.mark.parametrize(
+    ("column", "why"), [("nope", "`nope` not found"), ("terminated", "--advantage-column")]
+)
+def test_a_column_that_cannot_be_verified(tmp_path, column, why):
+    """Flags are labels, of numbers that are not there."""
+    path = Rollout(3).write(tmp_path / "r.parquet", np.zeros((NUM_ENVS, NUM_STEPS)), name="numbers")
+    with pytest.raises(UsageError) as caught:
         verify(path, column)
+    assert why in f"{caught.value.message} {caught.value.hint}"
 
 
 def test_a_column_of_another_length(tmp_path, sample_data):

@@ -49,7 +49,7 @@ def test_files_that_differ_are_named(tmp_path: Path) -> None:
     steps_of_training(folder, 3)
     log = Log(4, 4)
     log.write(folder / "completions_00004.parquet", log.gdpo(1, 0.5, 1e-8))
-    found = gaecli.verify([folder])
+    found = gaecli.verify([folder], reward={"accuracy": 1, "format": 0.5})
     assert found.exit_code == 3
     assert found.rule is not None
     assert found.rule.best.name == "trl grpo"
@@ -159,7 +159,8 @@ class TestTheCommand:
     def test_json_has_a_line_for_each_and_one_for_all(self, tmp_path: Path, run_gae: Any) -> None:
         steps_of_training(tmp_path, 2)
         Log().write(tmp_path / "other.parquet", np.random.default_rng(0).random(NUM_GROUPS * SIZE))
-        result = run_gae("verify", tmp_path, "--estimator", "grpo", "--json")
+        only = ("--estimator", "grpo", "--reward", "accuracy", "--reward", "format=0.5")
+        result = run_gae("verify", tmp_path, *only, "--json")
         assert result.returncode == 3
         *each, last = map(json.loads, result.stdout.splitlines())
         assert [one["is_reproduced"] for one in each] == [True, True, False]

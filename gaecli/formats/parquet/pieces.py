@@ -1,4 +1,4 @@
-"""A column chunk put together from pieces, for row groups that do not fit in memory.
+"""Column chunks put together from what was encoded in pieces, be it for the memory or by several machines.
 
 pyarrow encodes a row group from a table, so one of 10⁸ rows would have to be held whole. Instead it encodes
 pieces of it as small row groups of a stream on disk. Without a dictionary pages do not depend on each
@@ -9,6 +9,9 @@ other, so a chunk is the pages of its pieces one after the other, and its metada
     page locations                               offset + where the piece went - where it was,
                                                  first row + rows of the pieces before
     column index                                 one after the other; its order is no longer known
+
+A chunk that is of one piece stays as pyarrow made it, but for where it is: streams that have some of the row
+groups each become what one stream of all of them would have been.
 """
 
 from __future__ import annotations
@@ -58,12 +61,32 @@ class _PageEncodingStats:
     PAGE_TYPE, ENCODING, COUNT = 1, 2, 3
 
 
+_INDEX_FIELDS = (
+    ColumnChunk.OFFSET_INDEX_OFFSET,
+    ColumnChunk.OFFSET_INDEX_LENGTH,
+    ColumnChunk.COLUMN_INDEX_OFFSET,
+    ColumnChunk.COLUMN_INDEX_LENGTH,
+)
 _FLOAT_FORMATS = {4: "<f", 5: "<d"}  # by the number of the physical type
 
 
-class RowRange(NamedTuple):
-    """One chunk of the stream, and the offset in the target to which its pages were copied."""
+class PieceStream(NamedTuple):
+    """New columns of some row groups, in a Parquet file that holds nothing else."""
 
+    file: BinaryIO
+    #: For messages.
+    name: str
+    footer: Footer
+    #: For each row group of the target, the row counts of the stream's row groups that make it up.
+    pieces: Sequence[Sequence[int]]
+    #: Somebody else puts its pages where they belong.
+    leaves_pages: bool = False
+
+
+class RowRange(NamedTuple):
+    """One chunk of a stream, and the offset in the target to which its pages were copied."""
+
+    file: BinaryIO
     chunk: Struct
     num_rows: int
     target: int
@@ -141,37 +164,35 @@ def _put_index(target: BinaryIO, chunk: Struct, field_id: int, raw: bytes, posit
 
 
 def merge_pieces(
-    spool: BinaryIO, stream: Footer, pieces: Sequence[Sequence[int]], target: BinaryIO, start: int
+    streams: Sequence[PieceStream], target: BinaryIO, start: int
 ) -> tuple[list[list[Struct]], int]:
-    """Copy the stream's pages to `start` of the target, chunk by chunk, then their page indexes.
-
-    Args:
-        stream: the footer of what is in `spool`.
-        pieces: for each row group of the target, the row counts of the stream's row groups that make it up.
+    """Copy the streams' pages to `start` of the target, chunk by chunk, then their page indexes.
 
     Returns:
         The chunks of each row group, and the offset behind them.
     """
-    rest = iter(stream.row_groups)
     merged: list[tuple[Struct, list[RowRange]]] = []
     num_chunks: list[int] = []
-    for counts in pieces:
-        parts = [next(rest).value(RowGroup.COLUMNS) for _ in counts]
-        num_chunks.append(len(parts[0]))
-        for chunks in zip(*parts, strict=True):
-            placed: list[RowRange] = []
-            for chunk, num_rows in zip(chunks, counts, strict=True):
-                begin, end = data_extent(chunk)
-                copy_range(spool, target, Copy(begin, start, end - begin), "the spool file")
-                placed.append(RowRange(chunk, num_rows, start))
-                start += end - begin
-            merged.append((_merged_chunk(placed), placed))
+    for stream in streams:
+        rest = iter(stream.footer.row_groups)
+        for counts in stream.pieces:
+            parts = [next(rest).value(RowGroup.COLUMNS) for _ in counts]
+            num_chunks.append(len(parts[0]))
+            for chunks in zip(*parts, strict=True):
+                placed: list[RowRange] = []
+                for chunk, num_rows in zip(chunks, counts, strict=True):
+                    begin, end = data_extent(chunk)
+                    if not stream.leaves_pages:
+                        copy_range(stream.file, target, Copy(begin, start, end - begin), stream.name)
+                    placed.append(RowRange(stream.file, chunk, num_rows, start))
+                    start += end - begin
+                merged.append((_merged_chunk(placed), placed))
     for merge, offset, length in (
         (_merged_column_index, ColumnChunk.COLUMN_INDEX_OFFSET, ColumnChunk.COLUMN_INDEX_LENGTH),
         (_merged_offset_index, ColumnChunk.OFFSET_INDEX_OFFSET, ColumnChunk.OFFSET_INDEX_LENGTH),
     ):
         for chunk, placed in merged:
-            if index := _merged_index(spool, placed, merge, offset, length):
+            if index := _merged_index(placed, merge, offset, length):
                 start = _put_index(target, chunk, offset, index, start)
     chunks_in_order = iter(chunk for chunk, _ in merged)
     return [[next(chunks_in_order) for _ in range(count)] for count in num_chunks], start
@@ -179,6 +200,11 @@ def merge_pieces(
 
 def _merged_chunk(pieces: Sequence[RowRange]) -> Struct:
     """The chunk of all pages, without its page index."""
+    if len(pieces) == 1:
+        chunk = shifted(pieces[0].chunk, pieces[0].target - data_extent(pieces[0].chunk).start)
+        for field_id in _INDEX_FIELDS:
+            chunk.pop(field_id, None)
+        return chunk
     metas = [piece.meta for piece in pieces]
     meta = Struct(metas[0])
     for field_id in (
@@ -262,7 +288,6 @@ def _merged_size_statistics(parts: Sequence[Struct], _: int) -> Struct:
 
 
 def _merged_index(
-    spool: BinaryIO,
     pieces: Sequence[RowRange],
     merge: Callable[[Sequence[Struct], Sequence[RowRange]], Struct],
     offset: int,
@@ -273,8 +298,8 @@ def _merged_index(
         return None
     parts: list[Struct] = []
     for piece in pieces:
-        spool.seek(piece.chunk.value(offset))
-        parts.append(thrift.decode(spool.read(piece.chunk.value(length)))[0])
+        piece.file.seek(piece.chunk.value(offset))
+        parts.append(thrift.decode(piece.file.read(piece.chunk.value(length)))[0])
     return thrift.encode(merge(parts, pieces))
 
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -34,10 +35,12 @@ from gaecli.formats.base import (
 )
 from gaecli.formats.parquet.footer import encrypted, is_encrypted, read_footer
 from gaecli.formats.parquet.mark import payload_fingerprint
+from gaecli.formats.parquet.parts import RowGroupsWriter
 from gaecli.formats.parquet.splice import ParquetAppender, choose_method
 from gaecli.formats.parquet.statistics import leaf_facts
 from gaecli.formats.stored import parse_document
 from gaecli.names import LANGUAGE
+from gaecli.rollouts import FloatArray
 
 if TYPE_CHECKING:
     from gaecli.formats.parquet.language import LanguageRows
@@ -94,7 +97,7 @@ class ParquetInput(SchemaColumns):
         facts, leaf = self._facts, self._leaf_index(like)
         for index, num_rows in enumerate(facts.group_rows):
             size = num_rows if leaf is None else max(num_rows, int(facts.num_values[index, leaf]))
-            if parts and cells + size > rows_per_block:
+            if row > start and cells + size > rows_per_block:  # a group without rows is no unit
                 units.append(Unit(start, row, tuple(parts)))
                 start, cells, parts = row, 0, []
             parts.append(index)
@@ -172,8 +175,8 @@ class ParquetInput(SchemaColumns):
     def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
         return choose_method(read_footer(self.path), drop_columns, own_columns, self.payload_end).method
 
-    def writer(self, temporary: Path, plan: WritePlan) -> ParquetOutput:
-        return ParquetOutput(self, temporary, plan)
+    def writer(self, temporary: Path, plan: WritePlan) -> ParquetOutput | ParquetPart:
+        return (ParquetPart if plan.row_groups else ParquetOutput)(self, temporary, plan)
 
 
 def _numbered(field: pa.Field, ids: Sequence[int]) -> pa.Field:
@@ -191,11 +194,7 @@ class ParquetOutput:
     """A copy of a Parquet file with new columns, under a temporary name."""
 
     def __init__(self, source: ParquetInput, temporary: Path, plan: WritePlan) -> None:
-        like_type = type_of(plan.like_column, source.schema) if plan.like_column is not None else None
-        kinds = {
-            name: output_type(pa.from_numpy_dtype(dtype), like_type)
-            for name, dtype in plan.new_columns.items()
-        }
+        kinds = _kinds(source, plan)
         self._language: LanguageRows | None = None
         if plan.is_language:
             from gaecli.formats.parquet.language import LanguageRows, language_type
@@ -207,9 +206,7 @@ class ParquetOutput:
                 has_rows=LANGUAGE in source.schema.names,
                 replaces=plan.replaces_labels or LANGUAGE in plan.own_columns,
             )
-        self._schema = pa.schema(
-            [_numbered(pa.field(name, kind), plan.field_ids.get(name, ())) for name, kind in kinds.items()]
-        )
+        self._schema = _schema(kinds, plan)
         self._appender = ParquetAppender(
             source.path,
             temporary,
@@ -218,14 +215,14 @@ class ParquetOutput:
             own_columns=plan.own_columns,
             payload_end=source.payload_end,
             leaves_head=plan.leaves_head,
+            has_parts=plan.has_parts,
         )
-        self.method, self.head_bytes = self._appender.method, self._appender.head_bytes
+        self.method, self.left_out = self._appender.method, self._appender.left_out
         self._payload = self._appender.payload_fingerprint(plan.kept_own_columns)
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
         if self._language is None:
-            arrays = [output_array(columns[field.name], field.type) for field in self._schema]
-            self._appender.write(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+            self._appender.write(_batch(columns, self._schema))
             return
         for which in self._language.pieces(len(columns[LANGUAGE].values)):
             piece = {name: column.rows(which) for name, column in columns.items()}
@@ -237,6 +234,9 @@ class ParquetOutput:
             ]
             self._appender.write(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
 
+    def place(self, part: Path, *, leaves_pages: bool) -> None:
+        self._appender.place(part, leaves_pages=leaves_pages)
+
     def finish(self, provenance: dict[str, Any]) -> None:
         stored = {**provenance, "payload": self._payload, "payload_end": self._appender.payload_end}
         text = json.dumps(stored, allow_nan=False, separators=(",", ":"))
@@ -244,6 +244,42 @@ class ParquetOutput:
 
     def abort(self) -> None:
         self._appender.abort()
+
+
+class ParquetPart:
+    """The new columns of some row groups alone."""
+
+    method = "part"
+
+    def __init__(self, source: ParquetInput, temporary: Path, plan: WritePlan) -> None:
+        self.numbers: FloatArray = np.zeros(0)
+        self._schema = _schema(_kinds(source, plan), plan)
+        self._writer = RowGroupsWriter(source.path, temporary, self._schema, plan.row_groups)
+
+    def write(self, columns: Mapping[str, OutputColumn]) -> None:
+        self._writer.write(_batch(columns, self._schema))
+
+    def finish(self, provenance: dict[str, Any]) -> None:
+        self._writer.finish(self.numbers)  # what tells of the columns goes into the whole file
+
+    def abort(self) -> None:
+        self._writer.abort()
+
+
+def _kinds(source: ParquetInput, plan: WritePlan) -> dict[str, pa.DataType]:
+    like = type_of(plan.like_column, source.schema) if plan.like_column is not None else None
+    return {name: output_type(pa.from_numpy_dtype(dtype), like) for name, dtype in plan.new_columns.items()}
+
+
+def _schema(kinds: Mapping[str, pa.DataType], plan: WritePlan) -> pa.Schema:
+    return pa.schema(
+        [_numbered(pa.field(name, kind), plan.field_ids.get(name, ())) for name, kind in kinds.items()]
+    )
+
+
+def _batch(columns: Mapping[str, OutputColumn], schema: pa.Schema) -> pa.RecordBatch:
+    arrays = [output_array(columns[field.name], field.type) for field in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 @contextlib.contextmanager

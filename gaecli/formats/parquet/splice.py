@@ -15,27 +15,24 @@ cannot be edited byte by byte is made anew with its file (`parquet_rewrite`).
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gaecli.errors import FileError
-from gaecli.formats.base import SPLICE
+from gaecli.formats.base import SPLICE, LeftOut
 from gaecli.formats.parquet import thrift_compact as thrift
+from gaecli.formats.parquet.column_stream import ColumnStream, create_like
 from gaecli.formats.parquet.copy_range import Copier, Copy, changed, identity, write_at
 from gaecli.formats.parquet.footer import (
     MAGIC,
-    TAIL_SIZE,
-    ColumnChunk,
     FileMetaData,
     Footer,
-    codec_name,
     fingerprint,
     parse_footer,
     read_open_footer,
@@ -50,16 +47,12 @@ from gaecli.formats.parquet.keys import (
 )
 from gaecli.formats.parquet.mark import marked, payload_fingerprint
 from gaecli.formats.parquet.merge import with_columns, without_columns, without_empty_head
-from gaecli.formats.parquet.pieces import merge_pieces, piece_rows, placed_chunks, spool_file
+from gaecli.formats.parquet.parts import PartStream
 from gaecli.formats.parquet.relocate import Base, relocate
 from gaecli.formats.parquet.rewrite import reencode
-from gaecli.formats.parquet.thrift_compact import Struct
 from gaecli.records import dataclass
 
 __all__ = ["ParquetAppender", "choose_method", "fingerprint"]
-
-_WRITE_BUFFER_BYTES = 1 << 18
-_USABLE_CODECS = ("SNAPPY", "GZIP", "BROTLI", "ZSTD", "LZ4")
 
 
 class ParquetAppender:
@@ -77,12 +70,13 @@ class ParquetAppender:
             behind `payload_end`, the copy simply ends there; otherwise they count as `drop_columns`.
         payload_end: the attribute of the same name when `own_columns` were written.
         leaves_head: where the file is spliced, its old bytes are left out: somebody else puts them there.
+        has_parts: the new columns come by `place`, not by `write`.
 
     Attributes:
         method: "splice", or "rewrite: " and the reason.
         payload_end: where the old columns end in the new file; to be given again with `own_columns`.
         row_group_rows: the row counts of the row groups, in the source as in the new file.
-        head_bytes: how many bytes of the source were left out; they begin the new file.
+        left_out: what somebody else has to put into the new file, complete after `finish`.
 
     Raises:
         FileError: if the source is no Parquet file, is damaged or encrypted.
@@ -103,6 +97,7 @@ class ParquetAppender:
         own_columns: Sequence[str] = (),
         payload_end: int | None = None,
         leaves_head: bool = False,
+        has_parts: bool = False,
     ) -> None:
         self._source_path = source
         self._temporary = temporary
@@ -114,14 +109,16 @@ class ParquetAppender:
             choice = choose_method(self._footer, drop_columns, own_columns, payload_end)
             self.method, self._dropped = choice.method, choice.foreign | choice.own
             _check_names(self._footer, self._dropped, new_schema)
-            self._target = undo.enter_context(_create(temporary, self._source))
+            self._target = undo.enter_context(create_like(temporary, self._source))
             undo.callback(temporary.unlink, missing_ok=True)
             self._base = self._lay_base(choice)
-            self.head_bytes = choice.end if leaves_head and choice.method == SPLICE else 0
-            copies = [] if self.head_bytes else self._base.copies
+            self.left_out: list[LeftOut] = []
+            if leaves_head and choice.method == SPLICE:
+                self.left_out.append(LeftOut(source, 0, choice.end, 0))
+            copies = [] if self.left_out else self._base.copies
             self._copier = Copier(self._source, str(source), temporary, copies)
             undo.callback(self._copier.stop)
-            self._stream = _ColumnStream(temporary, self._base.payload_end, new_schema, self._footer)
+            self._stream = self._begun(has_parts=has_parts)
             undo.callback(self._stream.abandon)
             self._undo = undo.pop_all()
         self.payload_end = self._base.payload_end
@@ -136,7 +133,20 @@ class ParquetAppender:
         """
         table = pa.Table.from_batches([columns]) if isinstance(columns, pa.RecordBatch) else columns
         self._copier.check()
+        assert isinstance(self._stream, ColumnStream)
         self._stream.write(table)
+
+    def place(self, part: Path, *, leaves_pages: bool) -> None:
+        """Add the rows of a part that a `RowGroupsWriter` of the same source has written, in the order of the file.
+
+        `leaves_pages`: its pages are left out, and need not be there.
+
+        Raises:
+            ValueError: if the columns are not those of `new_schema`.
+        """
+        self._copier.check()
+        assert isinstance(self._stream, PartStream)
+        self._stream.place(part, leaves_pages=leaves_pages)
 
     def finish(self, metadata: Mapping[str, str]) -> None:
         """Complete the file. It is flushed, not synced. After an error only `abort` is left.
@@ -150,6 +160,8 @@ class ParquetAppender:
             OSError: if copying or writing failed.
         """
         added, chunks, end = self._stream.finish(self._target)
+        if isinstance(self._stream, PartStream):
+            self.left_out += self._stream.left_out
         self._copier.join()
         if identity(self._source) != self._identity:
             raise changed(str(self._source_path))
@@ -183,6 +195,12 @@ class ParquetAppender:
     ) -> None:
         # Also without an error: what was not finished is not a file.
         self.abort()
+
+    def _begun(self, *, has_parts: bool) -> ColumnStream | PartStream:
+        start = self._base.payload_end
+        if has_parts:
+            return PartStream(start, self._schema, self._footer)
+        return ColumnStream(self._temporary, start, self._schema, self._footer)
 
     def _lay_base(self, choice: MethodChoice) -> Base:
         """What the new columns are put behind, by the method that was chosen."""
@@ -247,124 +265,8 @@ def choose_method(
     return MethodChoice(f"rewrite: {reason} column{plural} {names} replaced", foreign, own, footer.start)
 
 
-class _ColumnStream:
-    """The new columns as pyarrow's Parquet stream, regrouped to the row groups of the source.
-
-    pyarrow writes a row group from a table at once. One with more values than fit in memory is written
-    in pieces, to a spool file, and its pages are put together in `finish`.
-    """
-
-    def __init__(self, path: Path, start: int, schema: pa.Schema, footer: Footer) -> None:
-        self._schema = schema
-        self._start = start
-        self._pieces = [piece_rows(group, schema) for group in footer.row_groups]
-        self._is_direct = all(len(pieces) == 1 for pieces in self._pieces)
-        self._expected = [rows for pieces in self._pieces for rows in pieces]
-        self._num_missing = sum(self._expected)
-        self._expected.reverse()
-        self._pending: list[pa.Table] = []
-        self._num_pending = 0
-        self._file = path.open("r+b", buffering=_WRITE_BUFFER_BYTES) if self._is_direct else spool_file(path)
-        self._file.seek(start if self._is_direct else 0)
-        self._sink = _Sink(self._file, len(MAGIC) if self._is_direct else 0)
-        self._writer = pq.ParquetWriter(
-            self._sink,
-            schema,
-            compression=_codec(footer),
-            use_dictionary=False,  # of numbers that hardly repeat; a third of the time
-            write_statistics=True,
-            write_page_index=footer.has_page_index,
-            store_schema=False,
-        )
-        self._write_complete()
-
-    def write(self, table: pa.Table) -> None:
-        if not table.schema.equals(self._schema):
-            raise ValueError(f"columns {table.schema.names} are not the announced {self._schema.names}")
-        if table.num_rows > self._num_missing:
-            raise ValueError("there are more rows than in the source")
-        self._num_missing -= table.num_rows
-        self._pending.append(table)
-        self._num_pending += table.num_rows
-        self._write_complete()
-
-    def _write_complete(self) -> None:
-        """Write the pieces that have all their rows; one of no rows has."""
-        while self._expected and self._num_pending >= self._expected[-1]:
-            num_rows = self._expected.pop()
-            pending = pa.concat_tables(self._pending) if self._pending else self._schema.empty_table()
-            self._writer.write_table(pending.slice(0, num_rows), row_group_size=max(num_rows, 1))
-            self._num_pending -= num_rows
-            self._pending = [pending.slice(num_rows)] if self._num_pending else []
-
-    def finish(self, target: BinaryIO) -> tuple[Struct, list[list[Struct]], int]:
-        """The stream's tree, its chunks by row group as they are in the target, and where they end there."""
-        if self._num_missing:
-            raise ValueError(f"{self._num_missing} rows are missing of those in the source")
-        self._writer.close()
-        self._file.flush()
-        stream = self._read_footer()
-        if not self._is_direct:
-            return stream.tree, *merge_pieces(self._file, stream, self._pieces, target, self._start)
-        return stream.tree, *placed_chunks(stream, target, self._start - len(MAGIC))
-
-    def _read_footer(self) -> Footer:
-        """The footer that pyarrow wrote; it has offsets of the stream."""
-        end = self._sink.num_written - TAIL_SIZE
-        self._file.seek(-TAIL_SIZE, os.SEEK_CUR)
-        size = int.from_bytes(self._file.read(4), "little")
-        self._file.seek(-4 - size, os.SEEK_CUR)
-        return parse_footer(self._file.read(size), end - size)
-
-    def abandon(self) -> None:
-        """Close what may be broken: pyarrow's writer writes a footer now, or else when it is collected."""
-        for close in (self._writer.close, self.close):
-            with contextlib.suppress(Exception):
-                close()
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class _Sink:
-    """What pyarrow writes to: a file from its current position on, less the first `skip` bytes."""
-
-    closed = False
-
-    def __init__(self, file: BinaryIO, skip: int) -> None:
-        self._file = file
-        self._skip = skip
-        self.num_written = 0
-
-    def write(self, block: Any) -> int:
-        size = len(block)
-        before = max(0, self._skip - self.num_written)
-        self._file.write(memoryview(block)[before:] if before else block)
-        self.num_written += size
-        return size
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-def _create(path: Path, source: BinaryIO) -> BinaryIO:
-    """A new file that no more people can read than the source, and its owner can write."""
-    mode = os.fstat(source.fileno()).st_mode & 0o777 | 0o600
-    return open(path, "w+b", buffering=0, opener=lambda name, flags: os.open(name, flags, mode))
-
-
 def _check_names(footer: Footer, dropped: set[int], new_schema: pa.Schema) -> None:
     kept = {name for index, name in enumerate(footer.columns) if index not in dropped}
     for name, count in Counter(new_schema.names).items():
         if count > 1 or name in kept:
             raise ValueError(f"column `{name}` would be there twice")
-
-
-def _codec(footer: Footer) -> str:
-    """The codec of most of the source's chunks, if pyarrow can write it."""
-    counts = Counter(codec_name(chunk.value(ColumnChunk.META_DATA)) for chunk in footer.chunks())
-    name = counts.most_common(1)[0][0] if counts else "NONE"
-    return name if name in _USABLE_CODECS else "SNAPPY"

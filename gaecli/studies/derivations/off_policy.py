@@ -37,8 +37,6 @@ class _Traces:
 
 def off_policy(question: Question) -> Derived | None:
     tail, settings, steps = question.tail, question.settings, question.steps
-    if settings.is_over_units:
-        return None
     errors = _errors(tail, steps)
     traces = _TRACES[settings.estimator](question, errors)
     decays = steps.decays(traces.traces)
@@ -65,7 +63,12 @@ def off_policy(question: Question) -> Derived | None:
         derived=derived,
         bootstrap=steps.bootstrap if is_to_end else None,
         bootstrap_value=float(steps.following[-1]) if is_to_end else None,
-        remarks=[_WEIGHTS[settings.estimator], *decay_remarks(settings, steps), *stopped],
+        remarks=[
+            _WEIGHTS[settings.estimator],
+            *([_OF_UNITS] if settings.is_over_units and {"ratio", "prob"} & traces.shown.keys() else []),
+            *decay_remarks(settings, steps),
+            *stopped,
+        ],
     )
 
 
@@ -138,6 +141,9 @@ _WEIGHTS = {
     "tree-backup": "w = γ^k times c of the steps after the first, up to its own; c = λ π(a|s)",
     "upgo": "w = γ^k while no δ after the first is negative, then 0",
 }
+
+
+_OF_UNITS = "a unit is one action: its ρ, or π(a|s), is the product of those of its rows"
 
 
 def _ratios(tail: Tail) -> FloatArray:
