@@ -95,7 +95,8 @@ def main() -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("gaecli", "numpy", "pyarrow"))
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}\n")
     print(
-        "| blocks | rows | descriptors s | combine s | of it CPU s | tasks with carries s | peak MiB |\n|---|---|---|---|---|---|---|",
+        "| blocks | rows | descriptors s | combine s | of it CPU s | tasks with carries s | peak MiB |\n"
+        "|---|---|---|---|---|---|---|",
         flush=True,
     )
     for count in options.blocks:  # each in a process of its own, whose peak it is
