@@ -208,6 +208,8 @@ def verify_inputs(
 def _alone(
     question: ColumnQuestion, plan: StreamPlan, beside: Path | None = None
 ) -> Verification | LabelVerification:
+    with told(plan.paths[0]):
+        plan = plan.kept_open()
     labels = question.of_labels([plan], beside)
     if labels is not None:
         return labels
