@@ -319,6 +319,34 @@ class TestBytes:
         assert [request.method for request in asked if request.method == "HEAD"] == []
         assert len(asked) == 4, "the bytes of those that are there"
 
+    def test_no_byte_is_read_twice_and_what_stays_as_it_is_does_not_travel(self, s3, gae, locally, big):
+        flags = ["--normalize", "all"]
+        assert gae("compute", s3.put("big.parquet", big), *flags).returncode == 0
+        assert s3.get("big.parquet") == locally(big, *flags)
+        (copy,) = (request for request in s3.requests if request.copied)
+        assert copy.copied == f"{BUCKET}/big.parquet"
+        s3.forget()
+        s3.put("again.parquet", big)
+        assert gae("compute", f"s3://{BUCKET}/again.parquet", *flags).returncode == 0
+        assert s3.bytes_read < len(big) / 2
+
+    def test_to_another_object_and_in_place_of_earlier_columns(self, s3, gae, big, locally, tmp_path):
+        body = locally(big, "--lam", "0.5")
+        uri = s3.put("a+b/é.parquet", body)
+        assert gae("compute", uri).returncode == 0
+        assert s3.get("a+b/é.parquet") == locally(body)
+        s3.put("a+b/é.parquet", big)
+        assert gae("compute", uri, "-o", f"s3://{BUCKET}/other.parquet").returncode == 0
+        assert pq.read_table(io.BytesIO(s3.get("other.parquet"))).num_rows == BIG_ROWS
+        assert sum(bool(request.copied) for request in s3.requests) == 2
+
+    def test_a_store_that_copies_nothing_is_sent_the_bytes(self, s3, gae, locally, big):
+        s3.fault = lambda request: forbid() if request.copied else None
+        assert gae("compute", s3.put("big.parquet", big)).returncode == 0
+        assert len(big) < s3.bytes_read < 1.5 * len(big)  # the columns that are used are needed first
+        assert s3.get("big.parquet") == locally(big)
+        assert s3.pending() == []
+
 
 class TestUploadsOfKilledRuns:
     """Parts of an object that nobody sees, and which cost money."""
@@ -357,34 +385,6 @@ class TestUploadsOfKilledRuns:
         assert [file["state"] for file in document["files"]] == ["left"]
         assert gae("compute", f"s3://{BUCKET}/many/").returncode == 0
         assert gae("status", f"s3://{BUCKET}/many/").returncode == 0
-
-    def test_no_byte_is_read_twice_and_what_stays_as_it_is_does_not_travel(self, s3, gae, locally, big):
-        flags = ["--normalize", "all"]
-        assert gae("compute", s3.put("big.parquet", big), *flags).returncode == 0
-        assert s3.get("big.parquet") == locally(big, *flags)
-        (copy,) = (request for request in s3.requests if request.copied)
-        assert copy.copied == f"{BUCKET}/big.parquet"
-        s3.forget()
-        s3.put("again.parquet", big)
-        assert gae("compute", f"s3://{BUCKET}/again.parquet", *flags).returncode == 0
-        assert s3.bytes_read < len(big) / 2
-
-    def test_to_another_object_and_in_place_of_earlier_columns(self, s3, gae, big, locally, tmp_path):
-        body = locally(big, "--lam", "0.5")
-        uri = s3.put("a+b/é.parquet", body)
-        assert gae("compute", uri).returncode == 0
-        assert s3.get("a+b/é.parquet") == locally(body)
-        s3.put("a+b/é.parquet", big)
-        assert gae("compute", uri, "-o", f"s3://{BUCKET}/other.parquet").returncode == 0
-        assert pq.read_table(io.BytesIO(s3.get("other.parquet"))).num_rows == BIG_ROWS
-        assert sum(bool(request.copied) for request in s3.requests) == 2
-
-    def test_a_store_that_copies_nothing_is_sent_the_bytes(self, s3, gae, locally, big):
-        s3.fault = lambda request: forbid() if request.copied else None
-        assert gae("compute", s3.put("big.parquet", big)).returncode == 0
-        assert len(big) < s3.bytes_read < 1.5 * len(big)  # the columns that are used are needed first
-        assert s3.get("big.parquet") == locally(big)
-        assert s3.pending() == []
 
 
 class TestFailures:
