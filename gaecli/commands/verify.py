@@ -15,6 +15,7 @@ from gaecli.formats.registry import open_file
 from gaecli.group_settings import weighed_rewards
 from gaecli.label_summary import LabelVerification
 from gaecli.layouts.singles import as_scalars
+from gaecli.names import LANGUAGE
 from gaecli.pipeline.reading_errors import not_done, told
 from gaecli.presets import find_preset
 from gaecli.records import dataclass
@@ -137,12 +138,20 @@ class ColumnQuestion:
     def _files(self, plans: Sequence[StreamPlan], beside: Path | None) -> list[RolloutFile]:
         """Those with the column."""
         if beside is not None:
-            return list(as_scalars([open_file(beside)], self.settings))
+            return self._with_texts(as_scalars([open_file(beside)], self.settings))
         found: list[RolloutFile] = []
         for plan in plans:
             with told(plan.paths[0]):
                 found += plan.open_all(self.settings)
-        return found
+        return self._with_texts(found)
+
+    def _with_texts(self, files: Sequence[RolloutFile]) -> list[RolloutFile]:
+        """Labels among what LeRobot says of its frames are texts."""
+        if self.name != LANGUAGE:
+            return list(files)
+        from gaecli.formats.parquet.language_labels import with_language_labels
+
+        return [with_language_labels(file) for file in files]
 
 
 def verify(
