@@ -277,7 +277,9 @@ def _compressed(block: Block, mask: BoolArray, rule: MaskRule) -> Block:
     ends_terminated = _any_per_trajectory(block.terminated, trajectory)
     ends_truncated = _any_per_trajectory(block.truncated, trajectory)
     next_values = None
-    if block.next_values is not None or rule.shift:
+    if rule.mode == "cut" and not rule.shift:  # where a step follows another one, it did so before
+        next_values = None if block.next_values is None else block.next_values[kept]
+    elif block.next_values is not None or rule.shift:
         final = _final_next_value(block, trajectory, rule)[trajectory[kept]]
         next_values = np.where(last_kept, final, np.nan)
     rows = block.placement.to_steps(np.arange(block.placement.num_rows, dtype=np.int64))

@@ -457,3 +457,24 @@ def test_a_deflated_array_damaged_behind_its_first_blocks_leaves_the_file_as_it_
         gaecli.compute(path)
     assert path.read_bytes() == bytes(content)
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("layout", ["time-major", "batch-major"])
+def test_next_values_inside_of_runs_count_where_a_gap_ends_a_trajectory(layout: str, tmp_path: Path) -> None:
+    """δ = r + γ V' - V with V' of the row, which a step keeps that stands beside the next one; 0 before a gap."""
+    rows = {
+        "reward": np.ones((3, 3)),
+        "value": np.zeros((3, 3)),
+        "next_value": np.array([[10.0, 20.0, 30.0]] * 3),
+        "mask": np.array([[1, 1, 1], [1, 0, 1], [1, 1, 0]]),
+    }
+    turned = {name: rows[name].T if layout == "time-major" else rows[name] for name in rows}
+    np.savez(tmp_path / "r.npz", **turned)
+    gaecli.compute(
+        tmp_path / "r.npz",
+        **{"estimator": "td0", "gamma": 1.0, "mask_mode": "cut", "mask_column": "mask", "layout": layout},
+        done_column="none",
+    )
+    found = np.load(tmp_path / "r.npz")["advantage"]
+    wanted = [[11, 21, 31], [1, np.nan, 31], [11, 1, np.nan]]
+    np.testing.assert_array_equal(found.T if layout == "time-major" else found, wanted)
