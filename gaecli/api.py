@@ -210,6 +210,7 @@ def verify(
     """
     from gaecli.commands.verify import verify as run
     from gaecli.commands.verify import verify_inputs
+    from gaecli.estimator_kinds import CLIPS, ESTIMATOR_ROLES
     from gaecli.studies.asked import SCORE_COLUMNS
     from gaecli.studies.reading import SUCCESS_SETTINGS
     from gaecli.studies.tested import TESTED
@@ -219,6 +220,10 @@ def verify(
     only["rewards"] = named[0] if named else None
     only["score_columns"] = {name: settings.pop(name, None) for name in SCORE_COLUMNS}
     only["success"] = {name: settings.pop(name, None) for name in SUCCESS_SETTINGS}
+    only["policies"] = {
+        **{role: settings.pop(f"{role}_column", None) for role in ESTIMATOR_ROLES},
+        **{name: settings.pop(name, None) for name in CLIPS},
+    }
     only["tested"] = {name: settings.pop(name, None) for name in TESTED}
     computed, options = split_settings(settings)
     more = {"memory_bytes": options.memory_bytes, **only}

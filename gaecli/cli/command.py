@@ -33,6 +33,12 @@ class Given:
         """Settings that the command takes as its own: they are left out of `settings`."""
         return {name: self._settings.pop(name) for name in names}
 
+    def taken_columns(self, roles: Iterable[str]) -> dict[str, str | None]:
+        """The same of columns, by their role."""
+        found = {role: self._columns[role] for role in roles if role in self._columns}
+        self._columns = {role: name for role, name in self._columns.items() if role not in found}
+        return found
+
     def settings(
         self,
         more: Mapping[str, Any] | None = None,

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.options import LABEL_RULE, OTHER_DECAYS, ROLE_COLUMNS, STREAMS, UNITS
+from gaecli.cli.options import CLIPS, LABEL_RULE, OTHER_DECAYS, ROLE_COLUMNS, STREAMS, UNITS
 from gaecli.label_summary import LabelVerification
 from gaecli.results import Verification, Verifications
 
@@ -19,6 +19,7 @@ _SCORE_COLUMNS = ("sample_of", "batch_column", "length_column", "state_column", 
     f"rewards {' '.join(_SCORE_COLUMNS)}",
     f"{LABEL_RULE} advantage_column",
     "success_column only_success_reward only_failure_cost success_at",
+    CLIPS,
     *(OTHER_DECAYS, STREAMS, UNITS, ROLE_COLUMNS),
     "memory files_from join document_json quiet on_nan",
 )
@@ -46,11 +47,13 @@ def verify(
     each is verified by itself, and one rule has to reproduce all of them.
     """
     from gaecli.commands.verify import verify_inputs as run
+    from gaecli.estimator_kinds import ESTIMATOR_ROLES
     from gaecli.studies.tested import TESTED
 
     success = {**given.taken(["success_column", "success_at"]), "success_reward": only_success_reward}
     columns, rewards = given.taken(_SCORE_COLUMNS), given.taken(["rewards"])["rewards"]
     tested = given.taken(TESTED)
+    policies = {**given.taken_columns(ESTIMATOR_ROLES), **given.taken(CLIPS.split())}
     settings = given.settings()
     sources = given.sources("gae verify FILE…; see `gae verify --help`")
     more = {
@@ -61,6 +64,7 @@ def verify(
         "rewards": rewards or None,
         "score_columns": columns,
         "tested": tested,
+        "policies": policies,
         "success": {**success, "failure_cost": only_failure_cost},
         "memory_bytes": given.memory_bytes,
     }

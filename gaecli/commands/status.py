@@ -39,17 +39,16 @@ def status(sources: Sequence[str | Path], options: RunOptions, *, join: bool | N
     with Places(options) as places:
         plans = plan_streams(places.inputs.sources(sources), join)
         targets = plan_targets(plans, places.options)
+        results = list(dict.fromkeys(target.path for target in targets.values()))
+        places.results.expect(results)
         seen = [_seen(plan, targets, places) for plan in plans]
         everything = _inputs_of(chain.from_iterable(seen))
         used = _Used()
-        results = []
+        states = []
         for some in seen:
             inputs = {"", everything, _inputs_of(some)}
-            results += [used.result(one, inputs) for one in some]
-        folders = dict.fromkeys(
-            directory_of(target.path) for target in targets.values() if places.is_local(target.path)
-        )
-        return places.shown_in(WorkStatus(results, used.listed(), list(_leftovers(folders))))
+            states += [used.result(one, inputs) for one in some]
+        return places.shown_in(WorkStatus(states, used.listed(), list(_leftovers(results, places))))
 
 
 def _inputs_of(seen: Iterable[_Seen]) -> str:
@@ -175,8 +174,11 @@ class _Used:
         ]
 
 
-def _leftovers(folders: Iterable[Path]) -> Iterator[Leftover]:
-    for folder in folders:
+def _leftovers(results: Sequence[Path], places: Places) -> Iterator[Leftover]:
+    for path, upload in places.results.begun_uploads(results):
+        modified = _time(int(upload.last_sign.timestamp()) * 10**9)
+        yield Leftover(str(path), not upload.is_stale, upload.num_bytes, modified)
+    for folder in dict.fromkeys(directory_of(path) for path in results if places.is_local(path)):
         for found in temporary_files(folder):
             yield Leftover(str(found.path), found.in_use, found.num_bytes, _time(found.modified_ns))
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from gaecli.errors import GaeError, UsageError, not_one_of
-from gaecli.estimator_kinds import ESTIMATORS, estimator_name
+from gaecli.estimator_kinds import ESTIMATOR_ROLES, ESTIMATORS, estimator_name
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
 from gaecli.group_settings import weighed_rewards
 from gaecli.label_summary import LabelVerification
 from gaecli.layouts.singles import as_scalars
+from gaecli.names import LANGUAGE
 from gaecli.pipeline.reading_errors import not_done, told
 from gaecli.presets import find_preset
 from gaecli.records import dataclass
@@ -60,6 +61,7 @@ class ColumnQuestion:
         score_columns: Mapping[str, str | None] | None = None,
         success: Mapping[str, Any] | None = None,
         tested: Mapping[str, Any] | None = None,
+        policies: Mapping[str, Any] | None = None,
         memory_bytes: int = 1 << 30,
     ) -> ColumnQuestion:
         """Checked.
@@ -76,6 +78,8 @@ class ColumnQuestion:
                 `success_at`. All rules are tried where none is given, and the cost is taken from the column.
             tested: units, streams, γ and λ by column and by length, as `compute` has them: settings that hold for
                 every rule, of `gaecli.studies.tested.TESTED`.
+            policies: columns of policies and of Q by role, of `ESTIMATOR_ROLES`, and `CLIPS`, for the estimators that
+                have them.
             memory_bytes: an input is held in memory as a whole; one that takes more is refused.
         """
         settings = settings or Settings()
@@ -93,6 +97,7 @@ class ColumnQuestion:
             not has_weights,
             columns,
             given_of(tested or {}),
+            given_of(policies or {}),
         )
         _check(only, settings)
         of_success = _of_success(success or {}, settings)
@@ -137,12 +142,20 @@ class ColumnQuestion:
     def _files(self, plans: Sequence[StreamPlan], beside: Path | None) -> list[RolloutFile]:
         """Those with the column."""
         if beside is not None:
-            return list(as_scalars([open_file(beside)], self.settings))
+            return self._with_texts(as_scalars([open_file(beside)], self.settings))
         found: list[RolloutFile] = []
         for plan in plans:
             with told(plan.paths[0]):
                 found += plan.open_all(self.settings)
-        return found
+        return self._with_texts(found)
+
+    def _with_texts(self, files: Sequence[RolloutFile]) -> list[RolloutFile]:
+        """Labels among what LeRobot says of its frames are texts."""
+        if self.name != LANGUAGE:
+            return list(files)
+        from gaecli.formats.parquet.language_labels import with_language_labels
+
+        return [with_language_labels(file) for file in files]
 
 
 def verify(
@@ -208,6 +221,8 @@ def verify_inputs(
 def _alone(
     question: ColumnQuestion, plan: StreamPlan, beside: Path | None = None
 ) -> Verification | LabelVerification:
+    with told(plan.paths[0]):
+        plan = plan.kept_open()
     labels = question.of_labels([plan], beside)
     if labels is not None:
         return labels
@@ -280,6 +295,12 @@ def _check(only: Only, settings: Settings) -> None:
         unused = [setting_flag(name) for name in only.score_columns.keys() - only.says_to(estimator).keys()]
         if only.rewards and not ESTIMATORS[estimator].uses("rewards"):
             unused.append("--reward")
+        known = {*ESTIMATORS[estimator].own_roles, *ESTIMATORS[estimator].takes}
+        unused += [
+            setting_flag(f"{name}_column" if name in ESTIMATOR_ROLES else name)
+            for name in only.policies
+            if name not in known
+        ]
         if unused:
             raise UsageError(
                 f"`{unused[0]}` says nothing to `--estimator {estimator}`", hint=f"drop `{unused[0]}`"

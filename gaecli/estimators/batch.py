@@ -90,11 +90,18 @@ class BatchEstimator:
     def estimate_points(
         self,
         block: Block,
+        final: Block,
         inflows: Sequence[Inflow],
         pieces: Sequence[WholePieces | None],
         chosen: Sequence[int],
     ) -> Iterator[FinalEstimates]:
-        """Of each of `chosen`, in this order. `inflows`, `pieces`: of all points. `block`: with its final ends."""
+        """Of each of `chosen`, in this order.
+
+        Args:
+            block: as if nothing came after it; what does enters by `inflows`.
+            final: with its final ends, and what lies beyond them.
+            inflows, pieces: of all points.
+        """
         if self._is_scan:
             totals = np.stack([inflow.total for inflow in inflows])
             for advantages in self._scanned(block, chosen, totals):
@@ -103,7 +110,7 @@ class BatchEstimator:
         for index in chosen:
             single = self.single(index)
             if single.needs_trajectories:
-                yield single.whole(block, pieces[index])
+                yield single.whole(final, pieces[index])
                 continue
             found = single.estimate(block)
             advantages = single.settle(block, found.advantages, inflows[index].total)

@@ -138,7 +138,7 @@ def _combined(
     num_sums = max(
         (summary.sums.heads.shape[1] for summary in summaries if summary.sums is not None), default=0
     )
-    everything = empty_carry(lanes.count, num_sums)
+    everything = empty_carry(lanes.count, num_sums) if lanes.count or num_sums else _NOTHING
     combined = Combined(
         _LaneCarries(everything, lanes.offsets), lanes.offsets, np.full(lanes.count, -1, np.int64)
     )
@@ -287,3 +287,7 @@ def empty_carry(count: int, num_sums: int = 0) -> Carry:
         np.full((count, num_sums), np.nan),
         np.full((count, num_sums), np.nan),
     )
+
+
+#: Of streams whose trajectories are all whole in a block: there may be ten thousand of them.
+_NOTHING = empty_carry(0)

@@ -28,6 +28,8 @@ class Settled:
     block: Block
     #: The block as the convention reads it.
     prepared: Block
+    #: The same without what its surroundings say of its ends; that enters by its carry.
+    scanned: Block
     advantages: FloatArray
     returns: FloatArray
     #: [N] steps that count: real ones of trajectories that are kept. None: all.
@@ -156,6 +158,7 @@ def _settled(scanned: Scanned, carry: Carry, estimator: Estimator) -> Settled:
     return Settled(
         block,
         prepared,
+        scanned.prepared,
         advantages,
         returns,
         counts,

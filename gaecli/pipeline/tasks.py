@@ -95,6 +95,7 @@ class UnitTask(ABC, Generic[R]):
         if kept:
             yield from (BlockTask(self, address, None) for address in kept)
             return
+        worker.fill_columns(self.source)
         unit = worker.open(self.source).units[self.unit]
         for part, piece in enumerate(self.reader(worker).pieces(unit, worker.clock)):
             yield BlockTask(self, BlockAddress(self.source.index, self.unit, part), piece)

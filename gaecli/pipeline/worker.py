@@ -47,6 +47,8 @@ class Worker:
     #: Of every stream that this process has open itself.
     _known: dict[int, dict[_FileKey, OpenFile]] = field(default_factory=dict)
     _opened: dict[tuple[int, _FileKey], OpenFile] = field(default_factory=dict)
+    #: Files whose columns came from a store.
+    _filled: set[Path] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.inputs = None if self.stage is None else LocalInputs(self.stage, is_written_back=False)
@@ -68,6 +70,13 @@ class Worker:
         self._opened[source.stream, key] = found
         return found
 
+    def fill_columns(self, source: FileSource) -> None:
+        """See that the columns of a file that are used can be read; whoever looks at no row needs none."""
+        path = self.open(source).file.path
+        if self.inputs is not None and path not in self._filled:
+            self.inputs.fill(path, self.open(source).columns)
+            self._filled.add(path)
+
     def fill(self, source: FileSource) -> None:
         """See that all bytes of a file can be read."""
         if self.inputs is not None:
@@ -84,14 +93,13 @@ class Worker:
         if self.inputs is None:
             return source.open()
         self.inputs.attach([source.path])
-        opened = source.open()
-        self.inputs.fill(source.path, opened.columns)
-        return opened
+        return source.open()
 
     def _close(self, key: tuple[int, _FileKey]) -> None:
         path = self._opened.pop(key).file.path
         if self.inputs is not None and all(opened.file.path != path for opened in self._opened.values()):
             self.inputs.release([path])
+            self._filled.discard(path)
 
     def know(self, stream: OpenStream) -> None:
         """The files of a stream are open: tasks of this process need not open them again."""

@@ -18,11 +18,12 @@ import errno
 import glob
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gaecli.datasets.tables import TITLES, folders_above, kind_of_names
 from gaecli.errors import FileError, UsageError
@@ -34,12 +35,17 @@ from gaecli.storage.objects import ObjectInfo, ObjectStore, Upload, changed
 from gaecli.storage.s3_parts import LEAST_HEAD_BYTES, StoredBytes, num_copyable
 from gaecli.storage.schemes import SCHEMES, scheme_of
 
+if TYPE_CHECKING:
+    from gaecli.storage.s3_leftovers import BegunUpload
+
 #: Objects up to this size come with one request, and so do the ends of larger ones.
 SMALL_BYTES = 4 << 20
 _TAIL_BYTES = 64 << 10
 _DOCUMENT_BYTES = 64 << 20
 _HEAD_BYTES = 16
 _LOOKS_AT_ONCE = 8
+#: From so many results in one folder on, it is listed.
+_LISTED_FROM = 4
 _PARQUET = b"PAR1"
 
 T = TypeVar("T")
@@ -76,6 +82,8 @@ class Mirror:
         self._looked_up: set[Path] = set()
         #: Names below which everything was seen.
         self._listed: set[str] = set()
+        #: Folder of results -> what was there.
+        self._within: dict[Path, dict[str, ObjectInfo]] = {}
         self._stores: dict[str, ObjectStore] = {}
         self._lock = threading.Lock()
 
@@ -167,15 +175,48 @@ class Mirror:
                     names = self._store(log).below(log) if self._store(log).is_prefix(log) else []
                     _refuse_table(folder, [info.uri for info in names])
 
+    def expect(self, paths: Iterable[Path]) -> None:
+        """Results are to go there: of folders with several of them, one listing tells what is there already."""
+        counts = Counter(path.parent for path in paths if path not in self._copies)
+        for folder, count in counts.items():
+            uri = self.uri_of(folder)
+            # Of other stores it is not certain that names in listings are those that were asked for.
+            if count < _LISTED_FROM or not scheme_of(uri).hands_over:
+                continue
+            with contextlib.suppress(FileError):  # who may not list asks for each
+                self._within[folder] = self._store(uri).within(uri)
+
+    def begun_uploads(self, paths: Iterable[Path]) -> list[tuple[Path, BegunUpload]]:
+        """What was begun, and not completed, to be sent to these."""
+        by_store: dict[str, dict[str, Path]] = {}
+        for path in paths:
+            uri = self.uri_of(path)
+            by_store.setdefault("/".join(uri.split("/", 3)[:3]), {})[uri] = path
+        found = []
+        for place, named in by_store.items():
+            for upload in self._store(f"{place}/").begun_uploads(list(named)):
+                found.append((named[f"{place}/{upload.key}"], upload))
+        return found
+
+    def sweep(self, paths: Iterable[Path]) -> None:
+        """Take back what killed runs have sent of these objects."""
+        for path, upload in self.begun_uploads(paths):
+            if upload.is_stale:
+                with contextlib.suppress(Exception):  # somebody else did, or may and we may not
+                    upload.take_back(self.store_of(path).fs)
+
     def look_up(self, path: Path) -> bool:
         """Whether there is an object where a result is to go; by its ends then, it can be opened."""
         if path not in self._looked_up:
             self._looked_up.add(path)
-            uri = self.uri_of(path)
-            if path not in self._copies and (info := self._store(uri).info(uri)) is not None:
+            if path not in self._copies and (info := self._info(path)) is not None:
                 self._register(info)
                 self.attach(path)
         return path in self._copies
+
+    def _info(self, path: Path) -> ObjectInfo | None:
+        uri, listed = self.uri_of(path), self._within.get(path.parent)
+        return self._store(uri).info(uri) if listed is None else listed.get(uri)
 
     def look_for_directory(self, path: Path) -> None:
         """Make a name below which objects lie a directory."""

@@ -22,6 +22,8 @@ from gaecli.storage.schemes import Scheme, open_store, scheme_of
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+    from gaecli.storage.s3_leftovers import BegunUpload
+
 READ_BYTES = 8 << 20
 #: Requests under way at a time for one object; with READ_BYTES this bounds the memory.
 _READS_AT_ONCE = 4
@@ -110,6 +112,25 @@ class ObjectStore:
         options = {"prefix": prefix} if prefix else {}
         with self.told("list", uri):
             return self._listed(uri, self.fs.find(self.path(uri), detail=True, **options))
+
+    def within(self, uri: str) -> dict[str, ObjectInfo]:
+        """The objects right below a name, by their URIs."""
+        with self.told("list", uri):
+            found = self.fs.find(self.path(uri), maxdepth=1, detail=True)
+            return {info.uri: info for info in self._listed(uri, found)}
+
+    def begun_uploads(self, uris: Sequence[str]) -> list[BegunUpload]:
+        """Uploads for these objects that nobody has completed yet; none of a store that does not tell."""
+        from gaecli.storage.s3_leftovers import begun_uploads
+
+        if not self.scheme.hands_over:
+            return []
+        places = [self.fs.split_path(self.path(uri)) for uri in uris]
+        keys = {key for _, key, _ in places}
+        try:
+            return list(begun_uploads(self.fs, places[0][0], keys))
+        except Exception:  # who may write objects need not be allowed to list uploads
+            return []
 
     def matching(self, pattern: str) -> list[ObjectInfo]:
         with self.told("list", pattern):

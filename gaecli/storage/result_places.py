@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gaecli.errors import UsageError
 from gaecli.settings import RunOptions
@@ -14,6 +15,9 @@ from gaecli.storage.pipes import PIPE, check_stdout, deliver
 from gaecli.storage.schemes import scheme_of, uri_of
 from gaecli.storage.shown_texts import ShownTexts
 from gaecli.storage.stage import Stage
+
+if TYPE_CHECKING:
+    from gaecli.storage.s3_leftovers import BegunUpload
 
 
 class ResultPlaces:
@@ -40,6 +44,22 @@ class ResultPlaces:
         for path in remote:
             if not mirror.can_write(path):
                 raise _read_only(ShownTexts(self._stage.path).shown(str(path)))
+
+    def expect(self, targets: Sequence[Path]) -> None:
+        """See at once which of many results are there, in stores that can tell."""
+        remote = [target for target in targets if self._stage.is_remote(target)]
+        if remote:
+            self._stage.stores().expect(remote)
+
+    def sweep(self, targets: Sequence[Path]) -> None:
+        """Remove what killed runs have sent of these, and not completed."""
+        remote = [target for target in targets if self._stage.is_remote(target)]
+        if remote:
+            self._stage.stores().sweep(remote)
+
+    def begun_uploads(self, targets: Sequence[Path]) -> list[tuple[Path, BegunUpload]]:
+        remote = [target for target in targets if self._stage.is_remote(target)]
+        return self._stage.stores().begun_uploads(remote) if remote else []
 
     def look_up(self, target: Path) -> None:
         """See that a result that may be there already can be opened."""

@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Any
 
 from gaecli.errors import UsageError
-from gaecli.estimator_kinds import ESTIMATORS
+from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
 from gaecli.formats.base import RolloutFile
 from gaecli.records import dataclass
 from gaecli.setting_fields import setting_flag
@@ -38,6 +38,8 @@ class Only:
     score_columns: Mapping[str, str] = field(default_factory=dict)
     #: Settings that hold for every rule, of `gaecli.studies.tested.TESTED`.
     tested: Mapping[str, Any] = field(default_factory=dict)
+    #: Columns of policies and of Q by their role, and clips: for estimators that have them.
+    policies: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tries_presets(self) -> bool:
@@ -54,6 +56,11 @@ class Only:
         """Of the columns that are given, those that this estimator looks at."""
         takes = ESTIMATORS[estimator].takes
         return {name: column for name, column in self.score_columns.items() if name in takes}
+
+    def policies_of(self, kind: EstimatorKind) -> tuple[dict[str, str], dict[str, Any]]:
+        """Of policies, the columns that an estimator reads, and its clips."""
+        columns = {role: name for role, name in self.policies.items() if role in kind.own_roles}
+        return columns, {name: clip for name, clip in self.policies.items() if name in kind.takes}
 
     @property
     def flag_of_scores(self) -> str | None:

@@ -77,12 +77,15 @@ class Choices:
                 raise not_found(name, flag, asked.file)
 
     def worth_hearing(self) -> list[Choice]:
-        """What is no straight line in the score is no rule's: of those the nearest, to say where it leaves it."""
+        """What is no straight line in the score is hardly any rule's: of those the nearest, to say where it leaves
+        it, and groups of usual names, for baselines that are none themselves (`passk`, `grpo-loo`).
+        """
         choices = self._all()
         found = [one for one in choices if one.num_telling and not one.num_unexplained][: 2 * MOST_CHOICES]
         several = [one for one in choices if one.is_of_several][:MOST_CHOICES]
         plain = [one for one in choices if not one.is_of_several]
-        return [*found, *several] if found else [*several, *plain[:1]]
+        usual = [one for one in plain[1:] if one.settings.group_column in self.groups][:MOST_CHOICES]
+        return [*found, *several] if found else [*several, *plain[:1], *usual]
 
     def like(self, settings: Settings) -> Choice | None:
         """The groups and rewards of these settings."""

@@ -56,16 +56,18 @@ def estimator_candidates(settings: Settings, holds: Holds, only: Only) -> Iterat
         if only.estimator != kind.name and (only.estimator is not None or kind.name in _LINEAR):
             continue
         n_steps = None if "n_steps" in kind.unused else only.n_steps or 1
+        columns, clips = only.policies_of(kind)
+        read = {**file_settings(settings), "columns": {**settings.columns, **columns}}
         for flags in ({}, {"truncation": "zero"}) if "truncation" not in kind.unused else ({},):
             try:
                 made = Settings.from_preset(
                     preset,
                     estimator=kind.name,
                     n_steps=n_steps,
-                    **file_settings(settings),
+                    **read,
                     bootstrap=settings.bootstrap,
                     normalize="none",
-                    **{**only.tested, **flags},
+                    **{**only.tested, **clips, **flags},
                 )
             except UsageError:
                 continue  # it asks for columns that nobody has named

@@ -214,11 +214,11 @@ def _block_totals(
     is_return = settled.kind.outputs[0] == "return"
     signs = np.sign(settled.counted(_own(settled)))
     base, values = np.zeros(0), values_that_count(settled)
-    blocks = [one.prepared for one in settled.streams.values()] or [settled.prepared]
+    streams = list(settled.streams.values()) or [settled]
     estimates = zip(
         *(
-            part.estimate_points(block, inflow, pieces, points.order)
-            for part, block, inflow, pieces in zip(parts, blocks, inflows, wholes, strict=True)
+            part.estimate_points(one.scanned, one.prepared, inflow, pieces, points.order)
+            for part, one, inflow, pieces in zip(parts, streams, inflows, wholes, strict=True)
         ),
         strict=True,
     )

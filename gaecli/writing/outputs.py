@@ -148,8 +148,11 @@ class Outputs:
         """Find the place of every result, and remove what killed runs left there."""
         tag = self.settings.advantage_column
         self.targets = plan_targets(streams, self.options, DEFAULT_TAG if tag == "advantage" else tag)
+        results = list(dict.fromkeys(target.path for target in self.targets.values()))
+        self.places.results.expect(results)
         if not self.options.dry_run:
-            places = [target.path for target in self.targets.values()]
+            self.places.results.sweep(results)
+            places = list(results)
             places += [place for stream in streams for place in companion_places(stream, self.options)]
             for directory in {directory_of(place) for place in places}:
                 sweep(directory)

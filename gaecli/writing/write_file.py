@@ -98,6 +98,9 @@ class WriteFile:
         if not own.is_sidecar and not own.columns.leaves_head:
             for one in self.inputs:
                 worker.fill(one.source)
+        if own.is_sidecar:  # which has keys of theirs
+            for one in self.inputs:
+                worker.fill_columns(one.source)
         written = self._written(own, self.facts, worker, run)
         sent = handed_over(own.temporary, self.new_file, worker.stage, written.left_out)
         for one in self.inputs:

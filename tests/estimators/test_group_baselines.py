@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from covers import turns
 from pipeline.running import small_blocks
 
 import gaecli
@@ -62,8 +63,9 @@ def by_hand(
     return found
 
 
-@pytest.mark.parametrize("estimator", ["grpo", "dr-grpo", "rloo", "max-rl", "passk"])
-@pytest.mark.parametrize("block_rows", [1, 2, 1000])
+@pytest.mark.parametrize(
+    ("estimator", "block_rows"), turns(["grpo", "dr-grpo", "rloo", "max-rl", "passk"], [1, 2, 1000])
+)
 def test_groups_are_those_of_all_files_however_they_are_cut(
     tmp_path: Path, estimator: str, block_rows: int
 ) -> None:

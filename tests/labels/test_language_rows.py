@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,31 @@ def _raise_first(summary: gaecli.Summary) -> None:
     failed = next(file for file in summary.files if file.status == "failed")
     assert failed.exit_code == 2
     raise UsageError(failed.error or "", hint=failed.hint)
+
+
+@pytest.mark.parametrize("memory", [1 << 20, 1 << 30])
+def test_verify_reads_the_labels_in_force(tmp_path: Path, memory: int) -> None:
+    """Its own rows, those of an annotator that has the rows of all frames in each, and where one was changed."""
+    rows = [
+        {"role": "user", "content": text, "style": "advantage", "timestamp": t}
+        for t, text in zip(times(), wanted(), strict=True)
+    ]
+    returns = np.array(TASKS.returns(TASKS.rewards("recap", COST), 1.0), np.float32)
+    own = write_lerobot(tmp_path / "own", columns(), [4, 12])
+    gaecli.compute(own, **OPTIONS)
+    found = gaecli.verify(own, LANGUAGE, memory_bytes=memory)
+    assert (found.exit_code, found.num_rows) == (0, len(rows))
+    assert found.num_positive == wanted().count("positive")
+    starts = [index for index, t in enumerate(times()) if t == 0.0]
+    for changed in (None, starts[-1] + 1):
+        cells = []
+        for first, stop in pairwise([*starts, len(rows)]):
+            said_there = [dict(row) for row in rows[first:stop]]
+            if changed is not None and first <= changed < stop:
+                text = said_there[changed - first]["content"]
+                said_there[changed - first]["content"] = "negative" if text == "positive" else "positive"
+            cells += [[PLAN, *reversed(said_there)]] * (stop - first)
+        path = tmp_path / f"theirs{changed}.parquet"
+        pq.write_table(pa.table(columns(**{LANGUAGE: pa.array(cells), "return": returns})), path)
+        theirs = gaecli.verify(path, LANGUAGE, label_rule="lerobot-3764", memory_bytes=memory)
+        assert [row.row for row in theirs.rows] == ([] if changed is None else [changed])

@@ -173,6 +173,17 @@ def test_a_baseline_shows_the_scores_of_the_group_and_what_is_made_of_them(
     assert found.computed == pytest.approx(advantage, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("estimator", "row", "others"),
+    [("rloo", 1, 2 / 3), ("grpo-loo", 5, 1.5), ("rloo", 4, None), ("grpo", 1, None)],
+)
+def test_what_leaves_a_score_out_shows_the_mean_of_the_others(
+    prompts: Path, estimator: str, row: int, others: float | None
+) -> None:
+    found = explained(prompts, row, estimator=estimator, group_column="prompt")
+    assert found.numbers.get("mean of the others") == (None if others is None else pytest.approx(others))
+
+
 @pytest.mark.parametrize(("row", "advantage"), [(7, 3 / (3**0.5 + 1e-6)), (5, 0.0), (0, 0.0)])
 def test_the_best_of_a_group_is_shown_beside_the_next_one(prompts: Path, row: int, advantage: float) -> None:
     how = {"preset": "verl", "estimator": "passk", "group_column": "prompt"}

@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pipeline.running import small_blocks
 
 import gaecli
 from gaecli.cli.values import parse_grid
 from gaecli.commands.sweep import SweepOptions, sweep
 from gaecli.errors import UsageError
+from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.settings import Settings
 
 GAMMAS, LAMS = [0.9, 0.99], [0.0, 0.5, 0.95, 1.0]
@@ -269,3 +271,31 @@ class TestCommand:
         assert "\x1b[" in coloured
         assert "\x1b[" not in plain
         assert "0.66█" in plain
+
+
+#: λ of those that have one; what else they read is V alone.
+KINDS = {"gae": [0.8], "td-lambda": [0.8], "td0": [], "upgo": [], "mc": []}
+
+
+@pytest.mark.parametrize("block_rows", [1, 1000])
+@pytest.mark.parametrize("column", ["bootstrap_value", "next_value"])
+@pytest.mark.parametrize("estimator", KINDS)
+def test_a_value_beyond_an_open_end_enters_once(estimator: str, column: str, block_rows: int) -> None:
+    """Two episodes that merely stop, with V of what would have come; `gae compute` is the measure."""
+    kind, lam = ESTIMATORS[estimator].outputs[0], KINDS[estimator]
+    columns = {
+        "reward": [1.0, 2.0, 3.0, 4.0],
+        "value": [0.5, 0.1, 0.2, 0.3],
+        "episode_id": [0, 0, 1, 1],
+        column: [None, 10.0, None, 20.0],
+    }
+    with small_blocks(block_rows) as folder:
+        path, swept = folder / "r.parquet", folder / "swept.parquet"
+        pq.write_table(pa.table(columns), path)
+        settings = {"estimator": estimator, "done_column": "none"}
+        (point,) = gaecli.sweep(path, [0.5], lam, swept, **settings).points
+        gaecli.compute(path, gamma=0.5, **settings, **({"lam": lam[0]} if lam else {}))
+        assert pq.read_table(swept)[point.column].to_pylist() == pq.read_table(path)[kind].to_pylist()
+        # Of the last step of each: r + γ V', and less its own V where that is an advantage.
+        last = [2.0 + 5.0, 4.0 + 10.0] if kind == "return" else [2.0 + 5.0 - 0.1, 4.0 + 10.0 - 0.3]
+        assert pq.read_table(swept)[point.column].to_pylist()[1::2] == pytest.approx(last)

@@ -158,6 +158,26 @@ def test_a_prompt_whose_mean_is_negative_tells_rules_apart(
     assert found.best.rule == rule
 
 
+def beside_others(scores: list[float]) -> list[float]:
+    """NeMo's, with the mean and the std of the others."""
+    rest = [scores[:one] + scores[one + 1 :] for one in range(len(scores))]
+    return [
+        (score - sum(others) / len(others)) / (std(others, 1) + 1e-6)
+        for score, others in zip(scores, rest, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("baseline", "name"), [(beside_others, "nemo grpo-loo"), (best_alone, "verl passk")])
+def test_what_is_no_straight_line_in_any_group_is_found_by_the_name_of_the_column(
+    tmp_path: Path, baseline: Baseline, name: str
+) -> None:
+    random = np.random.default_rng(5)
+    prompts = {f"prompt {number}": random.normal(size=5).tolist() for number in range(6)}
+    found = gaecli.verify(written(tmp_path, baseline, prompts))
+    assert found.is_reproduced
+    assert names_of(found)[0] == name
+
+
 def test_what_a_file_does_not_tell_apart_is_said(tmp_path: Path) -> None:
     """Without a prompt that has one response, verl's rules are everybody's."""
     several = {prompt: scores for prompt, scores in PROMPTS.items() if len(scores) > 1}

@@ -136,3 +136,35 @@ def test_what_compute_would_not_take_is_refused_as_there(
     gaecli.compute(path)
     with pytest.raises(gaecli.UsageError, match=said):
         gaecli.verify(path, **given)
+
+
+class TestPolicies:
+    @pytest.fixture
+    def policies(self, tmp_path: Path) -> Path:
+        """Advantages of V-trace under clips of its own, by a column of ratios that nobody would guess."""
+        random = np.random.default_rng(2)
+        cells = {name: random.normal(size=60) for name in ("reward", "value")}
+        path = tmp_path / "r.parquet"
+        ends = random.random(60) < 0.2
+        pq.write_table(pa.table({**cells, "terminated": ends, "rr": random.exponential(size=60)}), path)
+        gaecli.compute(path, estimator="vtrace", ratio_column="rr", rho_bar=0.8, gamma=0.9, lam=0.7)
+        return path
+
+    @pytest.mark.parametrize("named", [{}, {"estimator": "vtrace"}])
+    def test_columns_of_policies_and_clips_are_for_the_estimators_that_have_them(
+        self, policies, named
+    ) -> None:
+        found = gaecli.verify(policies, ratio_column="rr", rho_bar=0.8, **named)
+        assert (found.best.estimator, found.is_reproduced) == ("vtrace", True)
+        assert (found.best.gamma, found.best.lam) == pytest.approx((0.9, 0.7), abs=1e-4)
+        assert not gaecli.verify(policies, ratio_column="rr", estimator="vtrace").is_reproduced
+
+    def test_they_are_refused_where_they_say_nothing(self, policies) -> None:
+        with pytest.raises(gaecli.UsageError, match="`--ratio-column` says nothing to `--estimator td0`"):
+            gaecli.verify(policies, estimator="td0", ratio_column="rr")
+
+    def test_the_command_takes_them(self, policies, run_gae) -> None:
+        result = run_gae(
+            "verify", policies, "--estimator", "vtrace", "--ratio-column", "rr", "--rho-bar", "0.8"
+        )
+        assert result.returncode == 0, result.stderr

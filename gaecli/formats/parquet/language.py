@@ -27,7 +27,7 @@ from gaecli.rollouts import IndexArray
 #: Rows that are put together at once: a cell may hold all that was said in its episode.
 PIECE_ROWS = 1 << 13
 TIMESTAMP = "timestamp"
-_STYLE = "advantage"
+STYLE = "advantage"
 #: A row as lerobot 0.6.1 has it; `tool_calls` holds JSON.
 _ROW = pa.struct(
     [
@@ -84,7 +84,7 @@ class LanguageRows:
 
     def __init__(self, path: Path, kind: pa.DataType, *, has_rows: bool, replaces: bool) -> None:
         self._path, self._kind, self._replaces = path, kind, replaces
-        self._stored = _Stored(path, [TIMESTAMP, *([LANGUAGE] if has_rows else [])])
+        self._stored = StoredColumns(path, [TIMESTAMP, *([LANGUAGE] if has_rows else [])])
 
     def pieces(self, num_rows: int) -> Iterator[slice]:
         """How many rows at a time are to be handed over."""
@@ -120,7 +120,7 @@ class LanguageRows:
         given: dict[str, pa.Array] = {
             "role": pa.array(["user"] * len(texts), pa.string()),
             "content": texts,
-            "style": pa.array([_STYLE] * len(texts), pa.string()),
+            "style": pa.array([STYLE] * len(texts), pa.string()),
             "timestamp": times,
         }
         columns = [
@@ -139,12 +139,10 @@ class LanguageRows:
         if pa.types.is_null(rows.type):
             rows = pa.nulls(len(rows), row)
         styles = rows.field("style") if not rows.null_count else pc.struct_field(rows, "style")
-        is_own = pc.fill_null(pc.equal(styles.cast(pa.string()), _STYLE), False).to_numpy(
-            zero_copy_only=False
-        )
+        is_own = pc.fill_null(pc.equal(styles.cast(pa.string()), STYLE), False).to_numpy(zero_copy_only=False)
         if is_own.any() and not self._replaces:
             raise UsageError(
-                f"`{LANGUAGE}` of `{self._path}` has rows of the style `{_STYLE}` already, which carry no mark of "
+                f"`{LANGUAGE}` of `{self._path}` has rows of the style `{STYLE}` already, which carry no mark of "
                 "gaecli's",
                 hint="pass `--overwrite` to replace them; rows of other styles are kept either way",
             )
@@ -168,7 +166,7 @@ def _as(rows: pa.Array, row: pa.StructType) -> pa.Array:
     return pa.StructArray.from_arrays(columns, fields=list(row), mask=valid)
 
 
-class _Stored:
+class StoredColumns:
     """Columns of a file, so many rows at a time."""
 
     def __init__(self, path: Path, names: list[str]) -> None:

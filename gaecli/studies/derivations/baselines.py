@@ -65,7 +65,7 @@ def group_baseline(question: Question) -> Derived | None:
         equation=None if equation is None else f"A = {equation}",
         numbers={
             "s": float(question.tail.advantages[0]),
-            **_of_group(group, settings, std),
+            **_of_group(group, settings, std, float(question.tail.advantages[0])),
             **({"ε": rule.eps, "ddof": rule.ddof} if has_spread(settings) else {}),
         },
         tables=_tables(group, question),
@@ -77,14 +77,19 @@ def group_baseline(question: Question) -> Derived | None:
     )
 
 
-def _of_group(group: _Members, settings: Settings, std: float | None) -> dict[str, float | int | None]:
+def _of_group(
+    group: _Members, settings: Settings, std: float | None, score: float
+) -> dict[str, float | int | None]:
     """What the score is compared with. Of rows; where a rollout has several of them, it counts once, which these
     would not say."""
     if settings.uses("order_column"):
         return {"b": group.terms[0].group.centre}
     if settings.sample_columns:
         return {}
-    return {"n": group.moments.count, "mean": group.moments.mean, "std": std}
+    count, mean = group.moments.count, group.moments.mean
+    is_of_others = settings.estimator in ("rloo", "grpo-loo") and count > 1
+    others = {"mean of the others": (count * mean - score) / (count - 1)} if is_of_others else {}
+    return {"n": count, "mean": mean, **others, "std": std}
 
 
 def _add(group: _Members, settled: Settled, question: Question, start: int, step: int | None) -> None:
