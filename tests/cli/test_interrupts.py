@@ -101,7 +101,7 @@ def test_an_upload_is_taken_back_whatever_interrupts_that(interrupted_once):
             self.calls += 1
 
     upload = Upload.__new__(Upload)
-    upload._file = sent = Sent()
+    upload._file, upload._taken = (sent := Sent()), None
     interrupted_once(Sent, "discard")
     with pytest.raises(KeyboardInterrupt):
         upload.discard()
