@@ -52,8 +52,7 @@ def test_a_file_in_place(num_killed: int, tmp_path: Path, connected: Any) -> Non
 def test_an_object(
     num_killed: int, tmp_path: Path, bucket: S3Server, connected: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in bucket.env.items():
-        monkeypatch.setenv(name, value)
+    bucket.stands_for_amazon(monkeypatch)
     bucket.reset()
     body = huge(tmp_path).read_bytes()
     uri = bucket.put("runs/r.parquet", body)

@@ -20,8 +20,7 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture
 def s3(bucket: S3Server, connected: Any, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    for name, value in bucket.env.items():
-        monkeypatch.setenv(name, value)
+    bucket.stands_for_amazon(monkeypatch)
     bucket.reset()
     return bucket
 

@@ -305,7 +305,7 @@ class TestBorders:
     )  # fmt: skip
     @pytest.mark.parametrize("bootstrap", ["zero", "current"])
     def test_small_blocks_give_the_same_numbers(self, tmp_path, name, bootstrap):
-        # The least memory makes blocks of 4,096 rows; what needs one block takes 150 bytes per row.
+        # The least memory makes blocks of 4,096 rows.
         rollout = random_rollout(26, num_envs=3, num_steps=5_000, end_rate=0.01)
         path = tmp_path / "r.parquet"
         write_long(path, rollout)
@@ -317,18 +317,3 @@ class TestBorders:
         np.testing.assert_array_equal(found[0], found[1])
         for got, numbers in zip(found[0], expected(name, rollout, Settings.from_preset(name)), strict=True):
             np.testing.assert_allclose(got, numbers.reshape(-1), **TOLERANCE)
-
-    def test_a_whole_stream_that_does_not_fit_is_refused(self, tmp_path):
-        path = tmp_path / "r.parquet"
-        write_long(path, random_rollout(27, num_envs=2, num_steps=5_000))
-        with pytest.raises(gaecli.UsageError, match="whole streams") as failure:
-            gaecli.compute(path, truncation="leak", memory_bytes=1 << 20)
-        assert "--memory" in str(failure.value.hint)
-
-    def test_whole_streams_over_several_files_are_refused(self, tmp_path):
-        for index in range(2):
-            write_long(tmp_path / f"r-0000{index}-of-00002.parquet", random_rollout(28))
-        summary = gaecli.compute(tmp_path / "r-0000*.parquet", truncation="leak")
-        assert summary.exit_code == 2
-        assert "2 files" in summary.files[0].error
-        assert "--no-join" in summary.files[0].hint

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import certifi
+import pytest
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Response
 
@@ -83,6 +84,14 @@ class S3Server:
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CA_BUNDLE": self._authority.name,
         }
+
+    def stands_for_amazon(self, patch: pytest.MonkeyPatch) -> None:
+        """In this process, whose driver keeps the server of an earlier test."""
+        import s3fs
+
+        s3fs.S3FileSystem.clear_instance_cache()
+        for name, value in self.env.items():
+            patch.setenv(name, value)
 
     @cached_property
     def client(self) -> Any:

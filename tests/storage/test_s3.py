@@ -358,8 +358,7 @@ class TestUploadsOfKilledRuns:
         return upload
 
     def run(self, s3: S3Server, monkeypatch: pytest.MonkeyPatch, days: float) -> list[str]:
-        for name, value in s3.env.items():
-            monkeypatch.setenv(name, value)
+        s3.stands_for_amazon(monkeypatch)
         for key in ("many/0.parquet", "many/0.parquet.old", "other.parquet"):
             self.begin(s3, key)
         # The server has it that all of them were begun long ago, and their parts sent just now.
@@ -616,8 +615,7 @@ class TestOtherCommands:
         assert str(gae.temporary) not in result.stdout
 
     def test_python_reads_an_object(self, s3, monkeypatch):
-        for name, value in s3.env.items():
-            monkeypatch.setenv(name, value)
+        s3.stands_for_amazon(monkeypatch)
         uri = s3.put("a.parquet", rollout(100))
         assert len(gaecli.read(uri).rewards) == 100
         (file,) = gaecli.compute(uri).files

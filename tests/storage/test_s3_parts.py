@@ -37,8 +37,7 @@ def server() -> Iterator[S3Server]:
 
 @pytest.fixture
 def s3(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    for name, value in server.env.items():
-        monkeypatch.setenv(name, value)
+    server.stands_for_amazon(monkeypatch)
     server.reset()
     return server
 
