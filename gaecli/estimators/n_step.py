@@ -20,7 +20,7 @@ from gaecli.estimators.decays import gammas
 from gaecli.estimators.gae_variants import WholeTrajectoryGae, following_values
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
+from gaecli.rollouts import Block, FloatArray, IndexArray
 from gaecli.settings import Settings
 
 
@@ -41,13 +41,18 @@ class NStep(WholeTrajectoryGae):
         block = self._closed(block)
         gamma = gammas(block, self.settings)
         deltas = block.rewards + gamma * following_values(block) - block.values
-        steps = np.arange(block.num_steps) if block.is_step is None else np.flatnonzero(block.is_step)
-        advantages = np.zeros(block.num_steps)
         cuts = np.flatnonzero(block.cuts)
+        n_steps = self.settings.n_steps
+        assert n_steps is not None
+        if block.is_step is None:
+            ends = np.repeat(cuts + 1, np.diff(cuts, prepend=-1))
+            return Estimates(window_sums(deltas, ends, gamma, n_steps))
         # Rows that are no steps stand outside of every window.
+        steps = np.flatnonzero(block.is_step)
         ends = np.searchsorted(steps, cuts[np.searchsorted(cuts, steps)], side="right")
-        assert self.settings.n_steps is not None
-        advantages[steps] = window_sums(deltas[steps], ends, _at(gamma, steps), self.settings.n_steps)
+        advantages = np.zeros(block.num_steps)
+        of_steps = gamma[steps] if isinstance(gamma, np.ndarray) else gamma
+        advantages[steps] = window_sums(deltas[steps], ends, of_steps, n_steps)
         return Estimates(advantages)
 
 
@@ -60,31 +65,36 @@ def window_sums(terms: FloatArray, ends: IndexArray, gamma: float | FloatArray, 
     decay = gamma.astype(np.float64) if isinstance(gamma, np.ndarray) else gamma  # of what follows them
     sums = np.zeros(len(terms))
     weight: float | FloatArray = np.ones(len(terms)) if isinstance(decay, np.ndarray) else 1.0
-    size, length, here = 1, 0, np.arange(len(terms))
-    longest = int((ends - here).max(initial=0))
-    n = min(n, max(longest, 1))
+    size, length, left = 1, 0, ends - np.arange(len(terms))
+    n = min(n, max(int(left.max(initial=0)), 1))
     while True:
         if n & size:
-            inside = here + length < ends
-            first = here[inside] + length
-            sums[inside] += _at(weight, inside) * power[first]
-            weight = _times(weight, inside, _at(decay, first))
+            weight = _add(sums, weight, power, decay, length, left)
             length += size
         size *= 2
         if size > n:
             return sums
-        inside = here + size // 2 < ends
-        second = here[inside] + size // 2
-        power[inside] += _at(decay, inside) * power[second]
-        decay = _times(decay, inside, _at(decay, second))
+        decay = _add(power, decay, power, decay, size // 2, left)
 
 
-def _at(numbers: float | FloatArray, where: IndexArray | BoolArray) -> float | FloatArray:
-    return numbers[where] if isinstance(numbers, np.ndarray) else numbers
+def _add(
+    sums: FloatArray,
+    weight: float | FloatArray,
+    windows: FloatArray,
+    decay: float | FloatArray,
+    ahead: int,
+    left: IndexArray,
+) -> float | FloatArray:
+    """Add the windows that begin so many steps ahead, within the trajectory; what follows them then weighs as much.
 
-
-def _times(numbers: float | FloatArray, where: BoolArray, others: float | FloatArray) -> float | FloatArray:
-    if not isinstance(numbers, np.ndarray):
-        return numbers * others
-    numbers[where] *= others
-    return numbers
+    `left`: [N] steps to the end of the trajectory, this one included.
+    """
+    here = slice(0, max(len(sums) - ahead, 0))
+    inside = left[here] > ahead
+    behind = windows[ahead:]
+    added = (weight[here] if isinstance(weight, np.ndarray) else weight) * behind
+    np.add(sums[here], added, out=sums[here], where=inside)
+    if not isinstance(weight, np.ndarray) or not isinstance(decay, np.ndarray):
+        return weight * decay
+    np.multiply(weight[here], decay[ahead:].copy(), out=weight[here], where=inside)
+    return weight
