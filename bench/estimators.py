@@ -97,8 +97,9 @@ def contenders(steps: Path, responses: Path) -> dict[str, Contender]:
     found = {name: Contender([*gae, "--estimator", name, *more], steps) for name, more in RECURSIONS.items()}
     grpo = [*gae, "--estimator", "grpo", "--group-column", "prompt_id", "--reward-column", "score"]
     found["grpo"] = Contender([*grpo, "--norm-eps", "1e-6"], responses)
-    found[SCRIPT] = Contender([sys.executable, str(SCRIPTS / "pandas_grpo.py")], responses)
-    found[LAMBDA_SCRIPT] = Contender([sys.executable, str(SCRIPTS / "pandas_grpo_lambda.py")], responses)
+    script = [sys.executable, str(SCRIPTS / "pandas_grpo.py")]
+    found[SCRIPT] = Contender(script, responses)
+    found[LAMBDA_SCRIPT] = Contender([*script, "--lambda"], responses)
     return found
 
 

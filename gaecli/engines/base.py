@@ -45,7 +45,7 @@ class JointTask(Protocol):
         """The same as calling it, its own tasks carried out by `run`."""
 
 
-def _go_on() -> None:
+def go_on() -> None:
     """Where nothing but Python itself ends a run."""
 
 
@@ -60,7 +60,7 @@ class EngineOptions:
     #: Each task takes an accelerator.
     needs_gpu: bool = False
     #: Called while an engine waits; raises once the run is to end.
-    check_stop: Callable[[], None] = _go_on
+    check_stop: Callable[[], None] = go_on
     #: Where this process has what lies in stores. A worker that has a `stage` as well finds it there.
     stage: Stage | None = None
 

@@ -15,18 +15,16 @@ import atexit
 import errno
 import os
 import pickle
-import socket
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import Any, Generic, TextIO, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from gaecli.engines.base import EngineOptions, Task
-from gaecli.engines.threads import Threads, default_jobs
+from gaecli.engines.ray_connection import RayConnection, first_line
+from gaecli.engines.threads import Threads
 from gaecli.engines.worker_facts import WorkerFacts, check_alike, facts_here
-from gaecli.errors import EngineError, GaeError, MissingExtraError
+from gaecli.errors import EngineError, GaeError
 from gaecli.storage.sent_paths import dumps, loads
 
 W = TypeVar("W")
@@ -38,7 +36,6 @@ _MOST_RETRIES = 5
 _LOOK_SECONDS = 0.2
 #: How long a task that is cancelled may take to end by itself.
 _GRACE_SECONDS = 10.0
-_KNOCK_SECONDS = 5.0
 #: Arrays from this size on go to the cluster once, however many tasks have them.
 _SHARED_BYTES = 64 << 10
 #: Errors of the operating system that come again.
@@ -57,16 +54,11 @@ class RayEngine(Generic[W]):
     is_here = False
 
     def __init__(self, recipe: Callable[[], W], options: EngineOptions) -> None:
-        self._ray = _ray()
-        self._is_ours = not self._ray.is_initialized()
         self._check_stop = options.check_stop
         self._stage = options.stage
-        self._stdout = _WithoutRay(sys.stdout)
-        if self._is_ours:
-            sys.stdout = cast(TextIO, self._stdout)
+        self._connection = RayConnection(options)
+        self._ray = self._connection.ray
         try:
-            if self._is_ours:
-                _connect(self._ray, options)
             check_alike(facts_here(), self._facts_of_nodes())
             self.jobs = options.jobs or _num_cpus(self._ray)
             #: How many tasks may be under way; of each `run` one may be at any rate.
@@ -124,10 +116,7 @@ class RayEngine(Generic[W]):
 
     def close(self) -> None:
         self._shared = {}
-        if self._is_ours:
-            self._stdout.is_silent = True
-            self._ray.shutdown()  # of this process: it ends a cluster only where this process began it
-            sys.stdout = self._stdout.stream
+        self._connection.close()
 
     def _release(self, has_slot: bool) -> None:
         if has_slot:
@@ -204,7 +193,7 @@ class RayEngine(Generic[W]):
                 continue  # it is gone since; whatever comes in its place is looked at by its first task
             except self._ray.exceptions.RayError as error:
                 raise EngineError(
-                    f"worker `{name}` of the Ray cluster could not run gaecli: {_first_line(error)}",
+                    f"worker `{name}` of the Ray cluster could not run gaecli: {first_line(error)}",
                     hint="install numpy and pyarrow on every machine of the cluster, in the versions that are here",
                 ) from error
         return found
@@ -254,66 +243,6 @@ def _close(worker: Any) -> None:
         close()
 
 
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingExtraError(
-            "`--engine ray` needs ray, which is not installed", hint="pip install 'gaecli[ray]'"
-        ) from error
-    return ray
-
-
-def _connect(ray: Any, options: EngineOptions) -> None:
-    address = options.address or os.environ.get("RAY_ADDRESS") or None
-    quiet = {"log_to_driver": False, "logging_level": "error"}
-    try:
-        if address is None:
-            cores = options.jobs or default_jobs()
-            ray.init("local", num_cpus=cores, include_dashboard=False, **quiet)
-        else:
-            _knock(address)
-            package = Path(__file__).resolve().parents[1]
-            code = {"py_modules": [str(package)], "excludes": ["**/__pycache__"]}
-            ray.init(address, runtime_env=code, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        where = (
-            "a Ray on this machine cannot be started" if address is None else f"no Ray cluster at `{address}`"
-        )
-        raise EngineError(
-            f"{where}: {_first_line(error)}",
-            hint="see `ray status`; `--ray-address HOST:PORT` names a cluster, and without it and `RAY_ADDRESS` "
-            "one is started here",
-        ) from error
-
-
-def _knock(address: str) -> None:
-    """Ray itself tries for minutes to reach what is not there, and tells of each try."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdigit() and "/" not in host:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
-
-
-class _WithoutRay:
-    """Standard output as it is, but for what the threads of Ray say: they tell there of workers that were lost.
-
-    What a command has to say there is read by other programs.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-        #: Ray is taken leave of, and says the rest in the thread that does so.
-        self.is_silent = False
-
-    def write(self, text: str) -> int:
-        if self.is_silent or threading.current_thread().name.startswith("ray_"):
-            return len(text)
-        return self.stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-
 def _num_cpus(ray: Any) -> int:
     return max(int(ray.cluster_resources().get("CPU", 1)), 1)
 
@@ -326,12 +255,7 @@ def _cause(error: Any) -> BaseException:
 def _lost(error: Exception) -> GaeError:
     """Of a task that was not carried out however often it was tried."""
     return EngineError(
-        f"the Ray cluster gave up on a task: {_first_line(error)}",
+        f"the Ray cluster gave up on a task: {first_line(error)}",
         hint="run the same command again: what is done stays done; if memory ran out, pass a smaller `--memory`, "
         "or fewer `--jobs`",
     )
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

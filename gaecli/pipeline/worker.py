@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import field
 from pathlib import Path
 
+from gaecli.engines.base import go_on
 from gaecli.estimators.base import Estimator
 from gaecli.estimators.registry import make_estimator
 from gaecli.formats.base import FileWriter
@@ -25,10 +26,6 @@ _MOST_OPEN = 16
 _FileKey = tuple[int, int, RowOrder]
 
 
-def _go_on() -> None:
-    """Where nothing but Python itself ends a run."""
-
-
 @dataclass(eq=False)
 class Worker:
     """The estimator, and what earlier tasks left that saves work: never anything that a result depends on."""
@@ -37,7 +34,7 @@ class Worker:
     store: BlockStore
     clock: Stopwatch = field(default_factory=Stopwatch)
     #: Called between blocks; raises once the run is to end.
-    check_stop: Callable[[], None] = _go_on
+    check_stop: Callable[[], None] = go_on
     #: New file -> its writer, where that was begun before the task came that writes it.
     writers: dict[Path, FileWriter] = field(default_factory=dict)
     #: In the process that began the run. Elsewhere a task may be carried out twice at a time.

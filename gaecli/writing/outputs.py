@@ -227,9 +227,10 @@ class Outputs:
             first.parts.discard()
         last.provenance, last.record = written.provenance, written.record
         if isinstance(first.new_file, PendingObject):
-            first.new_file.leaves_out(written.left_out)
-        if written.sent is not None and isinstance(first.new_file, PendingObject):
-            first.new_file.take_over(written.sent)
+            if written.sent is None:
+                first.new_file.leaves_out(written.left_out)
+            else:
+                first.new_file.take_over(written.sent)
         if first.index >= self._num_kept_open and isinstance(first.new_file, NewFile):
             first.new_file.let_go()
 

@@ -95,12 +95,11 @@ class WriteFile:
             return [self._written(self.new_file, self.facts, worker, run)]
         # A try that was given up for lost may be at work still: each has a file of its own until it is whole.
         own = replace(self.new_file, temporary=temporary_beside(self.new_file.temporary))
-        if not own.is_sidecar and not own.columns.leaves_head:
-            for one in self.inputs:
-                worker.fill(one.source)
-        if own.is_sidecar:  # which has keys of theirs
-            for one in self.inputs:
+        for one in self.inputs:
+            if own.is_sidecar:  # which has keys of theirs
                 worker.fill_columns(one.source)
+            elif not own.columns.leaves_head:
+                worker.fill(one.source)
         written = self._written(own, self.facts, worker, run)
         sent = handed_over(own.temporary, self.new_file, worker.stage, written.left_out)
         for one in self.inputs:
