@@ -2,7 +2,7 @@
 
 Blocks come and go: arrays of some megabytes, by the thousand. As it is set up, glibc hands such memory back to the
 kernel at once, which clears every page of it before it gives it out anew; and each thread has a heap of its own.
-That took a third of the time of `gae check`. Only processes of our own are set up so: a library leaves its host alone.
+That took a third of the time of `gae check`. Only processes of our own are set up so: a library leaves its host be.
 """
 
 from __future__ import annotations
