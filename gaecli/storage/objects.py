@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from gaecli.errors import FileError, GaeError
 from gaecli.records import dataclass
 from gaecli.storage.schemes import Scheme, open_store, scheme_of
-from gaecli.storage.uploads import NewObject, ReplacedMeanwhileError, Sender, SentObject, StoredBytes
+from gaecli.storage.uploads import NewObject, ObjectSender, ReplacedMeanwhileError, SentObject, StoredBytes
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -158,8 +158,8 @@ class ObjectStore:
         """`replaces`: the version of the object in its place, or NOTHING; None where nobody has looked."""
         return Upload(self, uri, source, replaces)
 
-    def sender(self) -> Sender:
-        made: Sender = import_module(f"gaecli.storage.{self.scheme.sender}").make(self.fs)
+    def sender(self) -> ObjectSender:
+        made: ObjectSender = import_module(f"gaecli.storage.{self.scheme.sender}").make(self.fs)
         return made
 
     def remove(self, uri: str) -> None:

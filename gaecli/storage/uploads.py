@@ -68,7 +68,7 @@ class SentObject:
     headers: Mapping[str, Any] | None = None
 
 
-class Sender(Protocol):
+class ObjectSender(Protocol):
     """What one kind of store does; each is made of the driver of one store."""
 
     def send(self, new: NewObject, begun: Callable[[SentObject], None]) -> SentObject:
