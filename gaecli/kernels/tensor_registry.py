@@ -1,4 +1,4 @@
-"""Which kernel computes on the tensors of a device. A line registers one; the first that serves the device is taken.
+"""Which kernel computes on the tensors of a device. A line registers one; the first that serves a device is taken.
 
 Beside `gaecli.kernels.registry`, which is imported where there is no torch. `torch.compile` follows what stands here.
 """
