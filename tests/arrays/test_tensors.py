@@ -175,7 +175,7 @@ def test_numbers_of_tensors_are_looked_at_where_that_is_asked_for() -> None:
         gaecli.gae(**inputs, validate=True)
     with pytest.raises(DataError, match="`terminated` is 2 at row 0; it must be 0 or 1"):
         gaecli.gae(torch.zeros(2), torch.zeros(2), terminated=torch.tensor([2, 0]), validate=True)
-    with pytest.raises(DataError, match="`lam` is 1.5 at row 1; it must lie"):
+    with pytest.raises(DataError, match=r"`lam` is 1\.5 at row 1; it must lie"):
         gaecli.gae(torch.zeros(2), torch.zeros(2), lam=torch.tensor([1.0, 1.5]), validate=True)
 
 
