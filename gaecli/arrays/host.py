@@ -113,7 +113,7 @@ class HostRollout:
         if array.dtype == np.bool_:
             return array
         is_set: NDArray[np.bool_] = array != 0
-        wrong = np.flatnonzero(is_set & (array != 1)) if self._validate else ()
+        wrong = self._wrong(is_set & (array != 1))
         if len(wrong):
             raise DataError(f"`{name}` is {array[wrong[0]]} at {self._place(wrong[0])}; it must be 0 or 1")
         return is_set
@@ -121,7 +121,7 @@ class HostRollout:
     def _decay(self, name: str, given: Any) -> float | NDArray[Any]:
         array = host_numbers(name, given)
         rows = array.reshape(1) if array.ndim == 0 else self._flat(name, array)
-        wrong = np.flatnonzero(~((rows >= 0.0) & (rows <= 1.0))) if self._validate else ()
+        wrong = self._wrong(~((rows >= 0.0) & (rows <= 1.0)))
         if len(wrong):
             where = self._place(wrong[0]) if array.ndim else "every step"
             raise DataError(f"`{name}` is {rows[wrong[0]]} at {where}; it must lie in [0, 1]")
@@ -162,15 +162,19 @@ class HostRollout:
             is_used &= np.isnan(self.next_values[last_rows])
         self.bootstrap_rows = last_rows[is_used]
         self.bootstrap = np.broadcast_to(array, is_filled.shape)[is_filled][is_used].astype(np.float64)
-        bad = np.flatnonzero(~np.isfinite(self.bootstrap)) if self._validate else ()
+        bad = self._wrong(~np.isfinite(self.bootstrap))
         if len(bad):
             segment = np.flatnonzero(is_filled)[is_used][bad[0]]
             raise DataError(
                 f"`bootstrap` is {self.bootstrap[bad[0]]} at segment {segment}; {len(bad)} such in all"
             )
 
+    def _wrong(self, is_wrong: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Where it is, if numbers are looked at."""
+        return np.flatnonzero(is_wrong) if self._validate else np.empty(0, np.int64)
+
     def _check_finite(self, name: str, is_bad: NDArray[np.bool_]) -> None:
-        rows = np.flatnonzero(is_bad) if self._validate else ()
+        rows = self._wrong(is_bad)
         if len(rows):
             number = getattr(self, name)[rows[0]]
             raise DataError(f"`{name}` is {number} at {self._place(rows[0])}; {len(rows)} such in all")
