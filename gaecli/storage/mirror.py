@@ -30,7 +30,7 @@ from gaecli.errors import FileError, UsageError
 from gaecli.formats.base import LeftOut
 from gaecli.formats.parquet.copy_range import Copy, copy_range
 from gaecli.records import dataclass
-from gaecli.storage.extents import Range, column_extents, merged, missing
+from gaecli.storage.extents import Chunks, Range, chunks_of, column_extents, merged, missing
 from gaecli.storage.objects import ObjectInfo, ObjectStore, Upload, changed
 from gaecli.storage.s3_parts import LEAST_HEAD_BYTES, StoredBytes, num_copyable
 from gaecli.storage.schemes import SCHEMES, scheme_of
@@ -59,6 +59,8 @@ class _LocalCopy:
     info: ObjectInfo
     path: Path
     present: list[Range] = field(default_factory=list)
+    #: Where its columns are, once that was asked for.
+    chunks: Chunks | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -239,13 +241,19 @@ class Mirror:
         start = max(0, size - 8 - footer_bytes)
         self._fetch(copy, [(start if is_parquet else 0, size)])
 
-    def fill(self, path: Path, columns: Collection[str] | None = None) -> None:
-        """The bytes of these columns, if the format keeps them apart, or all."""
+    def fill(
+        self, path: Path, columns: Collection[str] | None = None, row_groups: Collection[int] = ()
+    ) -> None:
+        """The bytes of these columns, if the format keeps them apart, or all; of some row groups, or of all."""
         copy = self._copies[path]
         if copy.is_whole:
             return
         size = copy.info.size
-        self._fetch(copy, [(0, size)] if columns is None else column_extents(path, columns))
+        if columns is None:
+            self._fetch(copy, [(0, size)])
+            return
+        chunks = copy.chunks = copy.chunks or chunks_of(path)
+        self._fetch(copy, column_extents(chunks, columns, row_groups))
 
     def fetch_all(self) -> None:
         """All bytes of all objects that were added."""
