@@ -44,14 +44,14 @@ def gae(
     is_single = precision == "single" or target.type == "mps"
     computed = torch.float32 if is_single else torch.float64
     kernel = kernel or tensor_kernel_for(target)
-    steps = _Steps(given._replace(values=values), target, kernel, computed).steps()
+    steps = _TensorArguments(given._replace(values=values), target, kernel, computed).steps()
     advantages, returns = kernel.find()(steps, computed, written)
     assert returns is not None
     shape = tuple(rewards.shape)
     return advantages.reshape(shape).to(rewards.device), returns.reshape(shape).to(rewards.device)
 
 
-class _Steps:
+class _TensorArguments:
     """The arguments as the kernels take them: what belongs to segments becomes a cut or a next value of its step."""
 
     def __init__(self, given: Arguments, device: Any, kernel: TensorKernel, computed: Any) -> None:
