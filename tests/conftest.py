@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+import covers
 import profiles  # noqa: F401 - before any test of hypothesis
 import pytest
 from warm_start import WarmProcess, WarmStart
@@ -59,6 +60,12 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
         gc.set_threshold(COLLECT_AT, 20, 20)
         gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before `-m` chooses."""
+    covers.mark_the_rest(items)
 
 
 def pytest_unconfigure() -> None:
