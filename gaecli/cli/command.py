@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gaecli.cli.files_from import names_from
+from gaecli.cli.heap import keep_freed_memory
 from gaecli.cli.option import Option
 from gaecli.cli.options import OPTIONS
 from gaecli.cli.values import parse_size
@@ -92,6 +93,7 @@ def command(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
             }
             for name, option in options.items():
                 values[option.fills][option.name] = option.value(texts[name])
+            keep_freed_memory()
             try:
                 run(Given(values), **values["own"])
             except UsageError as error:

@@ -11,6 +11,7 @@ from typing import Any
 from gaecli.errors import GaeError, UsageError, not_one_of
 from gaecli.estimator_kinds import ESTIMATOR_ROLES, ESTIMATORS, estimator_name
 from gaecli.formats.base import RolloutFile
+from gaecli.formats.kept import Room
 from gaecli.formats.registry import open_file
 from gaecli.group_settings import weighed_rewards
 from gaecli.label_summary import LabelVerification
@@ -35,6 +36,9 @@ from gaecli.studies.success_rules import OfSuccess
 from gaecli.studies.tested import given_of
 from gaecli.studies.verdict import verdict
 from gaecli.summary import Failure
+
+#: Share of the memory limit for columns that are kept from one reading to the next.
+KEPT_SHARE = 0.125
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,10 +118,13 @@ class ColumnQuestion:
         """What stands behind the file."""
         return [] if self.column == "advantage" else ["--against", self.column]
 
+    def kept_open(self, plan: StreamPlan) -> StreamPlan:
+        return plan.kept_open(Room(int(self.memory_bytes * KEPT_SHARE)))
+
     def asked(self, plan: StreamPlan, beside: Path | None = None) -> Asked:
         """Of one stream; `beside`: the file with the column, if it is another one."""
         with told(plan.paths[0]):
-            plan = plan.kept_open()
+            plan = self.kept_open(plan)
             first = plan.open_all(self.settings)[0]
         files = self._files([plan], beside)
         with told(beside or plan.paths[0]):
@@ -222,7 +229,7 @@ def _alone(
     question: ColumnQuestion, plan: StreamPlan, beside: Path | None = None
 ) -> Verification | LabelVerification:
     with told(plan.paths[0]):
-        plan = plan.kept_open()
+        plan = question.kept_open(plan)
     labels = question.of_labels([plan], beside)
     if labels is not None:
         return labels

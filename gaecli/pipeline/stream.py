@@ -38,7 +38,7 @@ from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import WarningNote
 
 if TYPE_CHECKING:
-    from gaecli.pipeline.labels import SurveyAnswer, SurveyQuestion
+    from gaecli.pipeline.labels import LabelConstants, SurveyAnswer, SurveyQuestion
 
 R = TypeVar("R")
 
@@ -167,6 +167,36 @@ def summarised(opened: OpenStream, context: RunContext, *, measures: bool = Fals
     return _in_good_order(opened, context, partial(_as_taken, measures=measures))
 
 
+@dataclass(frozen=True, eq=False)
+class FinalStream:
+    """A stream of which all is known that its rows are told."""
+
+    stream: SummarisedStream
+    constants: Constants
+    labels: LabelConstants | None
+
+
+def final(opened: OpenStream, context: RunContext) -> FinalStream:
+    """All looks at a stream that shares its normalisation with no other, but for the last one."""
+    stream = summarised(opened, context, measures=True)
+    constants: Constants = ()
+    for stage in stages_of(opened.settings):
+        constants = (*constants, stream.measure(context, constants, stage).constants())
+    return FinalStream(stream, constants, _labels(stream, constants, context))
+
+
+def _labels(stream: SummarisedStream, constants: Constants, context: RunContext) -> LabelConstants | None:
+    """For labels and weights of this stream alone; None where there are none."""
+    if not stream.settings.has_labels:
+        return None
+    from gaecli.pipeline.labels import LabelSearch
+
+    search = LabelSearch(stream.settings)
+    while (question := search.question) is not None:
+        search.take(stream.survey(context, question, constants))
+    return search.constants
+
+
 def with_outcomes(opened: OpenStream, context: RunContext) -> OpenStream:
     """The stream with what its blocks are told of the success of episodes, where that makes their rewards."""
     return _in_good_order(opened, context, _with_outcomes)
@@ -176,7 +206,7 @@ def _in_good_order(opened: OpenStream, context: RunContext, look: Callable[[Open
     tried: list[RowOrder] = []
     while True:
         tried.append(opened.row_order)
-        context.worker.know(opened)
+        context.worker.files.know(opened)
         try:
             return look(opened, context)
         except (NeedsKeys, NeedsWholeStream, DataError, UsageError) as error:

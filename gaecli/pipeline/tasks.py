@@ -55,14 +55,14 @@ class UnitTask(ABC, Generic[R]):
         return [found for block in self._blocks(worker) for found in block(worker)]
 
     def parts(self, worker: Worker) -> Iterator[UnitTask[R] | BlockTask[R]]:
-        opened = worker.open(self.source)
+        opened = worker.files.open(self.source)
         if self._kept(worker) or opened.units[self.unit].num_cells > self.source.rows_per_block:
             yield from self._blocks(worker)
         else:
             yield self
 
     def reader(self, worker: Worker) -> BlockReader:
-        opened = worker.open(self.source)
+        opened = worker.files.open(self.source)
         return BlockReader(
             opened.file,
             opened.layout,
@@ -95,8 +95,8 @@ class UnitTask(ABC, Generic[R]):
         if kept:
             yield from (BlockTask(self, address, None) for address in kept)
             return
-        worker.fill_columns(self.source)
-        unit = worker.open(self.source).units[self.unit]
+        worker.files.fill_unit(self.source, self.unit)
+        unit = worker.files.open(self.source).units[self.unit]
         for part, piece in enumerate(self.reader(worker).pieces(unit, worker.clock)):
             yield BlockTask(self, BlockAddress(self.source.index, self.unit, part), piece)
 

@@ -26,6 +26,7 @@ from gaecli.datasets.shards import group_shards
 from gaecli.datasets.tables import LakeTable
 from gaecli.errors import FileError, GaeError, MissingExtraError, UsageError
 from gaecli.formats.base import RolloutFile
+from gaecli.formats.kept import KeptFile, Room
 from gaecli.formats.registry import SECONDARY_SUFFIXES, SUFFIXES, open_file
 from gaecli.layouts.singles import as_scalars
 from gaecli.records import dataclass
@@ -58,9 +59,11 @@ class StreamPlan:
     #: File -> what is open of it, where it is read again and again.
     opened: Mapping[Path, RolloutFile] = field(default_factory=dict)
 
-    def kept_open(self) -> StreamPlan:
-        """The same files with their headers read once, for whoever reads them many times."""
-        return replace(self, opened={path: self.open(path) for path in self.paths})
+    def kept_open(self, room: Room) -> StreamPlan:
+        """The same files with their headers read once, and columns kept as far as there is room."""
+        if self.opened:
+            return self
+        return replace(self, opened={path: KeptFile(self.open(path), room) for path in self.paths})
 
     def open(self, path: Path) -> RolloutFile:
         if path in self.opened:

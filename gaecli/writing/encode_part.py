@@ -115,7 +115,7 @@ class EncodePart:
         # A try that was given up for lost may be at work still: each has a file of its own until it is whole.
         own = temporary_beside(self.path)
         with worker.clock("write"):
-            writer = worker.open(self.source.source).file.writer(own, self.columns)
+            writer = worker.files.open(self.source.source).file.writer(own, self.columns)
         assert isinstance(writer, PartWriter)
         blocks: list[FinishedBlock] = []
         samples: list[FloatArray] = [np.zeros(0)]

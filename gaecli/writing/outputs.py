@@ -189,17 +189,18 @@ class Outputs:
         `inputs` is the fingerprint of all files that their rows depend on, as in the provenance. `words`, as of
         `kept_words`, are those of the stream: its first result keeps them. `parts` are what came of those of `parts`.
         """
-        first, new_file = outputs[0], self._begun(outputs[0])
+        new_file, facts = self.place(outputs[0], inputs)
         sources = [_written_from(output, stream) for output in outputs]
         if parts and new_file is not None:
             sources = [replace(sources[0], carries=(), parts=parts)]
             new_file = replace(new_file, columns=replace(new_file.columns, has_parts=True))
         return WriteFile(
-            sources,
-            new_file,
-            ResultFacts(first.target.in_place, inputs, words if first.index == 0 else {}),
-            book,
+            sources, new_file, replace(facts, words=words if outputs[0].index == 0 else {}), book
         )
+
+    def place(self, output: Output, inputs: str) -> tuple[NewFilePlan | None, ResultFacts]:
+        """Begin a new file, and say what it is to become."""
+        return self._begun(output), ResultFacts(output.target.in_place, inputs, {})
 
     def parts(self, outputs: Sequence[Output], stream: SummarisedStream) -> Iterator[EncodePart]:
         """What is to be done before `task`, by as many as there are, where the new file is a huge one."""

@@ -15,7 +15,8 @@ from pipeline.pickling_engine import PicklingEngine, pickling
 
 import gaecli
 from gaecli.commands import compute
-from gaecli.storage.s3_parts import LEAST_PART_BYTES, StoredBytes, num_copyable
+from gaecli.storage.s3_parts import LEAST_PART_BYTES, num_copyable
+from gaecli.storage.uploads import StoredBytes
 from gaecli.writing import encode_part
 
 pytest.importorskip("werkzeug", reason="comes with moto, of the extra `test`")
@@ -85,6 +86,8 @@ def test_the_bytes_of_parts_do_not_travel_a_second_time(
     monkeypatch.setattr(compute, "rows_per_block", lambda memory_bytes: num_rows // 2)
     expected = made_by_the_local_engine(s3, body)
     gaecli.compute(URI, engine="pickling", normalize="all")
+    # Three looks, half of them twice, each at the row groups of its unit; and samples.
+    assert s3.bytes_read < 3 * 2 * num_rows * 8
     assert s3.get("runs/r.parquet") == expected
     assert s3.keys() == ["runs/r.parquet"]
     assert s3.pending() == []

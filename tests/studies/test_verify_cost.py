@@ -12,6 +12,7 @@ import pytest
 from gaecli.commands.verify import verify
 from gaecli.decay_settings import with_decays
 from gaecli.errors import UsageError
+from gaecli.formats.parquet import reader
 from gaecli.settings import Settings
 from gaecli.sources import inputs
 from gaecli.studies.search import search
@@ -43,6 +44,22 @@ def test_the_file_is_opened_once_for_all_conventions(tmp_path, opened):
 def test_a_log_is_opened_once_for_all_rules_of_groups(opened):
     assert verify(TRL).is_reproduced
     assert opened == [TRL]
+
+
+def test_each_set_of_columns_is_read_once(tmp_path, monkeypatch):
+    """Forty conventions look at the same rewards; two of them know another name for the flags of ends."""
+    path = tmp_path / "steps.parquet"
+    columns = {"reward": np.ones(40), "value": np.zeros(40), "done": np.arange(40) % 10 == 9}
+    pq.write_table(pa.table({**columns, "advantage": np.arange(40.0)}), path)
+    read, blocks = [], reader.ParquetInput.blocks
+
+    def counting(self, unit, names, rows_per_block):
+        read.append(tuple(sorted(names)))
+        return blocks(self, unit, names, rows_per_block)
+
+    monkeypatch.setattr(reader.ParquetInput, "blocks", counting)
+    assert not verify(path, settings=Settings(layout="long")).is_reproduced
+    assert len(read) == len(set(read)) <= 6
 
 
 def test_a_step_that_is_refused_takes_no_derivatives_anew():

@@ -1,0 +1,83 @@
+"""A file whose columns stay in memory once they were read, for whoever reads the same rows many times."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from gaecli.formats.base import Column, RolloutFile, Unit
+from gaecli.formats.wrapped import WrappedFile
+
+#: (start, stop) of blocks.
+_Bounds = tuple[tuple[int, int], ...]
+
+
+class Room:
+    """Bytes for the columns of all files of a stream together; what finds none is read again."""
+
+    def __init__(self, num_bytes: int) -> None:
+        self._left = num_bytes
+        self._lock = threading.Lock()
+
+    @property
+    def left(self) -> int:
+        return self._left
+
+    def take(self, num_bytes: int) -> bool:
+        with self._lock:
+            if num_bytes > self._left:
+                return False
+            self._left -= num_bytes
+            return True
+
+
+class KeptFile(WrappedFile):
+    """Where the lists of a column are long, blocks depend on what is read together, and are kept apart."""
+
+    def __init__(self, file: RolloutFile, room: Room) -> None:
+        super().__init__(file)
+        self._room = room
+        self._kept: dict[tuple[Unit, int, str], dict[_Bounds, list[Column]]] = {}
+
+    def blocks(
+        self, unit: Unit, names: Sequence[str], rows_per_block: int
+    ) -> Iterator[tuple[int, int, dict[str, Column]]]:
+        names = tuple(dict.fromkeys(names))
+        if not names:
+            yield from self._file.blocks(unit, names, rows_per_block)
+            return
+        kept = [self._kept.get((unit, rows_per_block, name), {}) for name in names]
+        bounds = next((bounds for bounds in kept[0] if all(bounds in one for one in kept)), None)
+        if bounds is not None:
+            for index, (start, stop) in enumerate(bounds):
+                yield start, stop, {name: one[bounds][index] for name, one in zip(names, kept, strict=True)}
+            return
+        yield from self._read(unit, names, rows_per_block)
+
+    def _read(
+        self, unit: Unit, names: Sequence[str], rows_per_block: int
+    ) -> Iterator[tuple[int, int, dict[str, Column]]]:
+        """Kept if all of it was asked for, and fits."""
+        found: list[tuple[int, int, dict[str, Column]]] | None = []
+        num_bytes = 0
+        for start, stop, columns in self._file.blocks(unit, names, rows_per_block):
+            num_bytes += sum(_num_bytes(column) for column in columns.values())
+            if found is not None and num_bytes > self._room.left:
+                found = None
+            if found is not None:
+                found.append((start, stop, columns))
+            yield start, stop, columns
+        if found is None or not self._room.take(num_bytes):
+            return
+        bounds = tuple((start, stop) for start, stop, _ in found)
+        for name in names:
+            self._kept.setdefault((unit, rows_per_block, name), {})[bounds] = [one[2][name] for one in found]
+
+
+def _num_bytes(column: Column) -> int:
+    """A label is an object of some size."""
+    arrays = (column.values, column.is_null, column.offsets, column.null_lists)
+    labels = 0 if column.categories is None else 80 * len(column.categories)
+    return labels + sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
