@@ -119,6 +119,11 @@ class Footer:
     _fingerprints: dict[frozenset[int], str] = field(default_factory=dict)
 
     @property
+    def end(self) -> int:
+        """Of the file that ends in it."""
+        return self.start + len(self.raw) + TAIL_SIZE
+
+    @property
     def row_groups(self) -> list[Struct]:
         groups: list[Struct] = self.tree.value(FileMetaData.ROW_GROUPS)
         return groups
@@ -162,7 +167,11 @@ def read_open_footer(file: BinaryIO, name: str) -> Footer:
     Raises:
         FileError: if it is no Parquet file, or is encrypted, or its footer contradicts itself or the file.
     """
-    size = file.seek(0, 2)
+    return read_footer_ending_at(file, file.seek(0, 2), name)
+
+
+def read_footer_ending_at(file: BinaryIO, size: int, name: str) -> Footer:
+    """The footer of what the file would be if it ended at `size`. Raises as `read_open_footer`."""
     tail = _read_at(file, max(0, size - _FIRST_READ), size)
     if tail[-4:] == ENCRYPTED_MAGIC:
         raise encrypted(name) from _EncryptedError()
