@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +37,7 @@ def small_blocks(
 
     With float64 what is computed can be seen in full. What does not fit into `store_bytes` is not kept for
     the second look but read again. `ahead`: a small file goes the way of a large one, of which blocks are finished
-    while others are looked at. Files are not synced: that is a hundred times the work of a small run.
+    while others are looked at.
     """
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         if rows is not None:
@@ -48,7 +47,6 @@ def small_blocks(
         if ahead:
             patch.setattr(outputs, "_EARLY_COPY_BYTES", 0)
         patch.setattr(column_builder, "OUTPUT_DTYPE", np.dtype(dtype))
-        patch.setattr(os, "fsync", lambda handle: None)
         yield Path(folder)
 
 
