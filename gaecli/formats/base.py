@@ -316,7 +316,6 @@ class FileWriter(Protocol):
     def abort(self) -> None: ...
 
 
-@runtime_checkable
 class RecordingWriter(FileWriter, Protocol):
     """Of a format without room for provenance: it goes into a file beside the new one."""
 
@@ -326,7 +325,8 @@ class RecordingWriter(FileWriter, Protocol):
 
 def record_of(writer: FileWriter) -> bytes | None:
     """What goes into a file beside the new one, where its format has no room for it."""
-    return writer.record if isinstance(writer, RecordingWriter) else None
+    record: bytes | None = getattr(writer, "record", None)
+    return record
 
 
 @dataclass(frozen=True)
@@ -340,7 +340,6 @@ class LeftOut:
     target: int
 
 
-@runtime_checkable
 class SparseWriter(FileWriter, Protocol):
     """Of a format whose new files have bytes of other files as they are there."""
 
@@ -350,7 +349,8 @@ class SparseWriter(FileWriter, Protocol):
 
 def left_out_by(writer: FileWriter) -> Sequence[LeftOut]:
     """What was not written, in the order of the file."""
-    return writer.left_out if isinstance(writer, SparseWriter) else ()
+    left_out: Sequence[LeftOut] = getattr(writer, "left_out", ())
+    return left_out
 
 
 @runtime_checkable

@@ -129,8 +129,10 @@ def _with_fields(
 
 
 def _loads(text: bytes | None) -> Any:
+    if not text:
+        return None
     try:
-        return json.loads(text or b"")
+        return json.loads(text)
     except (ValueError, RecursionError):
         return None  # not a document that gaecli can add to, so it stays as it is
 

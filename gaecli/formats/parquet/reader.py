@@ -72,6 +72,8 @@ class ParquetInput(SchemaColumns):
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
+        #: By the columns that they leave out.
+        self._fingerprints: dict[tuple[str, ...], str] = {}
 
     @cached_property
     def provenance(self) -> dict[str, Any] | None:
@@ -82,7 +84,10 @@ class ParquetInput(SchemaColumns):
         return read_footer(self.path).row_group_rows
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
-        return payload_fingerprint(read_footer(self.path), own_columns)
+        own = tuple(own_columns)
+        if own not in self._fingerprints:
+            self._fingerprints[own] = payload_fingerprint(read_footer(self.path), own)
+        return self._fingerprints[own]
 
     def may_hold_flags(self, name: str) -> bool:
         leaf = self._facts.leaf_of_list(self._leaf(name))

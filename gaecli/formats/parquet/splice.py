@@ -182,7 +182,7 @@ class ParquetAppender:
         tree = without_empty_head(with_columns(self._base.tree, added, marked(chunks)))
         if pairs := self._pairs({key.encode(): value.encode() for key, value in metadata.items()}):
             tree.put(FileMetaData.KEY_VALUE_METADATA, thrift.LIST, to_thrift(pairs))
-        footer = thrift.encode(tree)
+        footer = thrift.encode_again(tree)
         write_at(self._target, footer + len(footer).to_bytes(4, "little") + MAGIC, end)
         self._target.truncate(self._target.tell())
         self._stream.close()
