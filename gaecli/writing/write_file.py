@@ -128,7 +128,7 @@ class WriteFile:
         run: CarryOut[Worker, FinishedBlock],
     ) -> Totals:
         """The final columns of one input, written in the order of its rows."""
-        if isinstance(writer, SidecarWriter) and one is not self.inputs[0]:
+        if one is not self.inputs[0] and isinstance(writer, SidecarWriter):
             opened = worker.files.open(one.source)
             writer.go_on(opened.file, opened.units)
         totals = Totals()

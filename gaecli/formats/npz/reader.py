@@ -151,7 +151,9 @@ class NpzInput(ListedColumns):
         except _DAMAGE as error:
             raise unreadable(self.path, error, member) from error
 
-    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+    def planned_method(
+        self, own_columns: Sequence[str], drop_columns: Sequence[str], *, adds: bool = True
+    ) -> str:
         return NpzOutput.method
 
     def writer(self, temporary: Path, plan: WritePlan) -> NpzOutput:

@@ -53,9 +53,8 @@ class NpzOutput:
         self._plan = plan
         self._threads = deflate.DeflaterThreads()
         self._dtypes = {name: array_dtype(kind) for name, kind in plan.new_columns.items()}
-        assert plan.like_column is not None
-        #: That of the array beside which the new ones stand.
-        self._shape = source.columns[plan.like_column].shape
+        #: That of the array beside which the new ones stand, if there are any.
+        self._shape = () if plan.like_column is None else source.columns[plan.like_column].shape
         self._contents = {name: self._new_content() for name in plan.new_columns}
         for name, content in self._contents.items():
             content.write(_array_header(self._shape, self._dtypes[name]))
@@ -64,7 +63,7 @@ class NpzOutput:
         for name, content in self._contents.items():
             content.write(np.ascontiguousarray(columns[name].without_nulls(), self._dtypes[name]).data)
 
-    def finish(self, provenance: dict[str, Any]) -> None:
+    def finish(self, provenance: dict[str, Any] | None) -> None:
         replaced = {*self._plan.own_columns, *self._plan.drop_columns, *self._plan.new_columns}
         path = self._source.path
         try:
@@ -78,8 +77,8 @@ class NpzOutput:
                     self._check_whole(name, content.num_bytes)
                     content.put_into(target, _new_member(name, self._compression))
                 written = {name: checksum(target.getinfo(name + SUFFIX)) for name in self._contents}
-                document = {**provenance, **signature(self._source, self._plan, written)}
-                if self._compression == zipfile.ZIP_DEFLATED:
+                document = provenance and {**provenance, **signature(self._source, self._plan, written)}
+                if document and self._compression == zipfile.ZIP_DEFLATED:
                     document["deflate"] = deflate.name()  # the same arrays have other bytes with another one
                 target.comment = _comment(document, self._source.comment_document)
         except MALFORMED as error:
@@ -224,8 +223,13 @@ def _new_member(name: str, compression: int) -> zipfile.ZipInfo:
     return info
 
 
-def _comment(provenance: dict[str, Any], other: Mapping[str, Any]) -> bytes:
+def _comment(provenance: dict[str, Any] | None, other: Mapping[str, Any]) -> bytes:
     """The new comment; what else stood there stays if there is room for both."""
+    if provenance is None:
+        left = {key: value for key, value in other.items() if key != "gaecli"}
+        if left.keys() == {"comment"} and isinstance(left["comment"], str):  # as `comment_document` put it
+            return left["comment"].encode()
+        return json.dumps(left, allow_nan=False, separators=(",", ":")).encode() if left else b""
     for document in ({**other, "gaecli": provenance}, {"gaecli": provenance}):
         comment = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
         if len(comment) <= MAX_COMMENT_BYTES:
