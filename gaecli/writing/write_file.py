@@ -42,6 +42,8 @@ class NewFilePlan:
     is_sidecar: bool = False
     #: Columns that identify a row, for a sidecar.
     keys: Sequence[str] = ()
+    #: Where it is to be an object that whoever commits it has begun.
+    upload: SentObject | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,10 +130,12 @@ class WriteFile:
         run: CarryOut[Worker, FinishedBlock],
     ) -> Totals:
         """The final columns of one input, written in the order of its rows."""
-        if isinstance(writer, SidecarWriter) and one is not self.inputs[0]:
+        if one is not self.inputs[0] and isinstance(writer, SidecarWriter):
             opened = worker.files.open(one.source)
             writer.go_on(opened.file, opened.units)
         totals = Totals()
+        if one.before is not None:
+            totals.merge(one.before)
         for block in one.blocks(writer, worker, run, has_sketches=self.book is not None):
             totals.merge(block.totals)
             if self.book is not None and block.sketch is not None:
@@ -174,6 +178,7 @@ def handed_over(
         own.replace(plan.temporary)
         return None
     upload = mirror.upload(plan.target, own)
+    upload.go_on(plan.upload)
     try:
         mirror.send(upload, own, left_out)
         return upload.hand_over()
