@@ -30,13 +30,15 @@ class Moments:
     def of(cls, numbers: Array) -> Moments:
         total = cls()
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows comes out as infinite or NaN
+            buffer = np.empty(min(len(numbers), _PIECE))
             for start in range(0, len(numbers), _PIECE):
-                piece = numbers[start : start + _PIECE].astype(np.float64)
-                mean = float(piece.mean())
-                piece -= mean
+                given = numbers[start : start + _PIECE]
+                piece, count = buffer[: len(given)], len(given)
+                mean = float(np.add.reduce(given, dtype=np.float64)) / count
+                np.subtract(given, mean, out=piece, dtype=np.float64)
                 # Not `dot`: BLAS starts threads for it, which wait for each other when all cores are busy.
-                np.square(piece, out=piece)
-                total = total.merge(cls(len(piece), mean, float(piece.sum())))
+                np.multiply(piece, piece, out=piece)
+                total = total.merge(cls(count, mean, float(np.add.reduce(piece))))
         return total
 
     def merge(self, other: Moments) -> Moments:

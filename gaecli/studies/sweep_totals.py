@@ -19,6 +19,24 @@ from gaecli.settings import Settings
 from gaecli.studies.sweep_labels import LabelTotal
 from gaecli.studies.sweep_points import SweepPoints
 
+#: Rows looked at at a time: what is made of them stays in the cache.
+_PIECE = 1 << 15
+
+
+class Signs:
+    """[N] -1, 0 or 1 of the numbers that are compared with; anything else agrees with none."""
+
+    def __init__(self, signs: Array) -> None:
+        self._signs = signs
+        self._are_negative = signs < 0
+        self._are_plain = bool((np.abs(signs) == 1).all())
+
+    def same(self, numbers: FloatArray, rows: slice, *, is_plain: bool) -> int:
+        """How many of these numbers have the signs of these rows; `is_plain`: none is 0 or NaN."""
+        if is_plain and self._are_plain:
+            return int(np.count_nonzero(np.signbit(numbers) == self._are_negative[rows]))
+        return int(np.count_nonzero(np.sign(numbers) == self._signs[rows]))
+
 
 @dataclass(frozen=True)
 class PointTotal:
@@ -38,29 +56,39 @@ class PointTotal:
         cls,
         counted: FloatArray,
         values: FloatArray | None,
-        signs: Array,
+        signs: Signs,
         *,
         is_return: bool,
         base: FloatArray | None = None,
         own_returns: FloatArray | None = None,
     ) -> PointTotal:
         """`values`: V, if there is one. `base`: the numbers under λ = 1. `own_returns`: where they are not A + V."""
-        numbers = Moments.of(counted)
-        errors, returns = Moments(), Moments()
-        if values is not None and is_return:
-            errors, returns = Moments.of(counted - values), numbers
-        elif values is not None and own_returns is not None:
-            errors, returns = Moments.of(own_returns - values), Moments.of(own_returns)
-        elif values is not None:
-            errors, returns = numbers, Moments.of(counted + values)
-        return cls(
-            numbers,
-            errors,
-            returns,
-            0.0 if base is None else _squared_sum(counted, base),
-            int(np.count_nonzero(np.sign(counted) == signs)),
-            int(np.count_nonzero(counted == 0)),
-        )
+        total = cls()
+        for start in range(0, len(counted), _PIECE):
+            piece = slice(start, start + _PIECE)
+            numbers = counted[piece]
+            moments = Moments.of(numbers)
+            errors, returns = Moments(), Moments()
+            if values is not None and is_return:
+                errors, returns = Moments.of(numbers - values[piece]), moments
+            elif values is not None and own_returns is not None:
+                returns = Moments.of(own_returns[piece])
+                errors = Moments.of(own_returns[piece] - values[piece])
+            elif values is not None:
+                errors, returns = moments, Moments.of(numbers + values[piece])
+            num_zeros = len(numbers) - int(np.count_nonzero(numbers))
+            is_plain = math.isfinite(moments.mean) and not num_zeros
+            total = total.merge(
+                cls(
+                    moments,
+                    errors,
+                    returns,
+                    0.0 if base is None else _squared_sum(numbers, base[piece]),
+                    signs.same(numbers, piece, is_plain=is_plain),
+                    num_zeros,
+                )
+            )
+        return total
 
     def merge(self, other: PointTotal) -> PointTotal:
         return PointTotal(
@@ -92,7 +120,8 @@ def own_returns_that_count(settled: Settled) -> FloatArray | None:
 
 def _squared_sum(one: FloatArray, other: FloatArray) -> float:
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is infinite, and is shown as unknown
-        return float(np.square(one - other).sum())
+        change = one - other
+        return float(np.add.reduce(np.multiply(change, change, out=change)))
 
 
 def sweep_point(
