@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 
@@ -195,30 +196,14 @@ class BatchEstimator:
     ) -> Iterator[FloatArray]:
         most = self.launch_bytes if self.device.uses_torch else min(self.launch_bytes, _LAUNCH_BYTES)
         per_launch = max(most // (_BYTES_PER_CELL * max(block.num_steps, 1)), 1)
-        for indices in _alike(chosen, [self.points[index].gamma for index in chosen], per_launch):
-            gamma = gammas(block, self.points[indices[0]])
-            decays = [gamma * lams(block, self.points[index]) for index in indices]
-            yield from self._launch(rows, gamma, decays, None if inflows is None else inflows[indices])
-
-    @np.errstate(over="ignore", invalid="ignore")
-    def _launch(
-        self,
-        rows: _LaidOut,
-        gamma: float | FloatArray,
-        decays: Sequence[float | FloatArray],
-        inflows: FloatArray | None,
-    ) -> FloatArray:
-        """[K, N]: one scan for as many settings, of one γ, as there are `decays`."""
-        x = rows.following * (gamma[rows.order] if isinstance(gamma, np.ndarray) else gamma)
-        x += rows.rewards
-        x -= rows.values
-        found = np.empty((len(decays), len(x)))
-        found[...] = x
-        if inflows is not None:
-            found[:, rows.lane_ends] += inflows
-        if rows.fillers is not None:
-            found[:, rows.fillers] = 0.0
-        return _scan(rows.rows, found, _each(decays, rows.order), self.device)
+        for _, indices in groupby(chosen, lambda index: self.points[index].gamma):
+            same = list(indices)
+            deltas = rows.deltas(gammas(block, self.points[same[0]]))
+            decays = [gammas(block, self.points[index]) * lams(block, self.points[index]) for index in same]
+            for first in range(0, len(same), per_launch):
+                launch = slice(first, first + per_launch)
+                entering = None if inflows is None else inflows[same[launch]]
+                yield from rows.scanned(deltas, decays[launch], entering, self.device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,19 +244,29 @@ class _LaidOut:
     #: [lanes] where the last step of each lane stands.
     lane_ends: IndexArray
 
+    @np.errstate(over="ignore", invalid="ignore")
+    def deltas(self, gamma: float | FloatArray) -> FloatArray:
+        found = self.following * (gamma[self.order] if isinstance(gamma, np.ndarray) else gamma)
+        found += self.rewards
+        found -= self.values
+        return found
 
-def _alike(chosen: Sequence[int], gammas: Sequence[float], most: int) -> Iterator[list[int]]:
-    """Of those of one γ that follow one another, as many as go into a launch."""
-    launch: list[int] = []
-    before = None
-    for index, gamma in zip(chosen, gammas, strict=True):
-        if launch and (gamma != before or len(launch) == most):
-            yield launch
-            launch = []
-        launch.append(index)
-        before = gamma
-    if launch:
-        yield launch
+    @np.errstate(over="ignore", invalid="ignore")
+    def scanned(
+        self,
+        deltas: FloatArray,
+        decays: Sequence[float | FloatArray],
+        inflows: FloatArray | None,
+        device: Device,
+    ) -> FloatArray:
+        """[K, N]: one scan for as many settings as there are `decays`."""
+        found = np.empty((len(decays), len(deltas)))
+        found[...] = deltas
+        if inflows is not None:
+            found[:, self.lane_ends] += inflows
+        if self.fillers is not None:
+            found[:, self.fillers] = 0.0
+        return _scan(self.rows, found, _each(decays, self.order), device)
 
 
 def _each(decays: Sequence[float | FloatArray], order: IndexArray) -> FloatArray:

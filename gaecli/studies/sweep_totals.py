@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field
+from functools import partial
 
 import numpy as np
 
@@ -64,31 +65,45 @@ class PointTotal:
     ) -> PointTotal:
         """`values`: V, if there is one. `base`: the numbers under λ = 1. `own_returns`: where they are not A + V."""
         total = cls()
-        for start in range(0, len(counted), _PIECE):
-            piece = slice(start, start + _PIECE)
-            numbers = counted[piece]
-            moments = Moments.of(numbers)
-            errors, returns = Moments(), Moments()
-            if values is not None and is_return:
-                errors, returns = Moments.of(numbers - values[piece]), moments
-            elif values is not None and own_returns is not None:
-                returns = Moments.of(own_returns[piece])
-                errors = Moments.of(own_returns[piece] - values[piece])
-            elif values is not None:
-                errors, returns = moments, Moments.of(numbers + values[piece])
-            num_zeros = len(numbers) - int(np.count_nonzero(numbers))
-            is_plain = math.isfinite(moments.mean) and not num_zeros
-            total = total.merge(
-                cls(
-                    moments,
-                    errors,
-                    returns,
-                    0.0 if base is None else _squared_sum(numbers, base[piece]),
-                    signs.same(numbers, piece, is_plain=is_plain),
-                    num_zeros,
-                )
-            )
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # what overflows is infinite, and is shown as unknown
+            for start in range(0, len(counted), _PIECE):
+                piece = slice(start, start + _PIECE)
+                parts = (None if one is None else one[piece] for one in (values, base, own_returns))
+                same = partial(signs.same, rows=piece)
+                total = total.merge(cls._of_piece(counted[piece], *parts, same=same, is_return=is_return))
         return total
+
+    @classmethod
+    def _of_piece(
+        cls,
+        numbers: FloatArray,
+        values: FloatArray | None,
+        base: FloatArray | None,
+        own_returns: FloatArray | None,
+        *,
+        same: Callable[..., int],
+        is_return: bool,
+    ) -> PointTotal:
+        moments = Moments.of_piece(numbers)
+        errors, returns = Moments(), Moments()
+        if values is not None and is_return:
+            errors, returns = Moments.of_piece(numbers - values), moments
+        elif values is not None and own_returns is not None:
+            errors, returns = Moments.of_piece(own_returns - values), Moments.of_piece(own_returns)
+        elif values is not None:
+            errors, returns = moments, Moments.of_piece(numbers + values)
+        num_zeros = len(numbers) - int(np.count_nonzero(numbers))
+        is_plain = math.isfinite(moments.mean) and not num_zeros
+        return cls(
+            moments,
+            errors,
+            returns,
+            0.0 if base is None else _squared_sum(numbers, base),
+            same(numbers, is_plain=is_plain),
+            num_zeros,
+        )
 
     def merge(self, other: PointTotal) -> PointTotal:
         return PointTotal(
@@ -119,9 +134,8 @@ def own_returns_that_count(settled: Settled) -> FloatArray | None:
 
 
 def _squared_sum(one: FloatArray, other: FloatArray) -> float:
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is infinite, and is shown as unknown
-        change = one - other
-        return float(np.add.reduce(np.multiply(change, change, out=change)))
+    change = one - other
+    return float(np.einsum("i,i->", change, change))
 
 
 def sweep_point(
