@@ -22,6 +22,7 @@ _LAZY = {
     "explain": "gaecli.api",
     "inspect": "gaecli.api",
     "read": "gaecli.api",
+    "strip": "gaecli.api",
     "sweep": "gaecli.api",
     "verify": "gaecli.api",
     "Settings": "gaecli.settings",
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from gaecli.api import explain as explain
     from gaecli.api import inspect as inspect
     from gaecli.api import read as read
+    from gaecli.api import strip as strip
     from gaecli.api import sweep as sweep
     from gaecli.api import verify as verify
     from gaecli.arrays import GaeResult as GaeResult
@@ -62,6 +64,7 @@ __all__ = [
     "gae",
     "inspect",
     "read",
+    "strip",
     "sweep",
     "verify",
 ]

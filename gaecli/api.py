@@ -12,6 +12,7 @@ from gaecli.results import Derivation, Explanation, Sweep, Verification, Verific
 from gaecli.rollouts import Rollouts
 from gaecli.setting_fields import ROLES
 from gaecli.settings import OPTION_NAMES, SETTING_NAMES, RunOptions, Settings
+from gaecli.stripped import StripResult
 from gaecli.summary import FileInfo, Summary
 
 
@@ -133,6 +134,34 @@ def explain(
     names = (None if name is None else str(name) for name in (episode, env))
     query = StepQuery(row, next(names), step, next(names))
     return run(source, query, computed, top=top, memory_bytes=options.memory_bytes)
+
+
+def strip(
+    source: str | Path | Sequence[str | Path], output: str | Path | None = None, **options: Any
+) -> StripResult:
+    """Take all columns that gaecli wrote out of files again: `gae strip`.
+
+    A Parquet file that they were spliced to is what it was before, byte for byte; others have the same content.
+
+    Args:
+        source: a file, a directory, a pattern, or several of these.
+        output: where the files go instead, as of `gaecli.compute`.
+        options: `dry_run`, `overwrite`; and `join`.
+
+    Returns:
+        What became of each file: `files`, `counts`.
+
+    Raises:
+        GaeError: if the only file fails; of several, `failures` says which did.
+    """
+    from gaecli.commands.strip import strip as run
+
+    settings, given = split_settings({"output": output, **options})
+    sources = [source] if isinstance(source, str | Path) else list(source)
+    found = run(sources, given, join=settings.join)
+    if len(found.files) == len(found.failures) == 1:
+        raise found.failures[0].as_error()
+    return found
 
 
 def sweep(

@@ -156,12 +156,6 @@ class _Run:
                         f"{self.options.engine}`, which read and write shared files and buckets",
                         hint="copy it there first, or leave `--engine` out",
                     )
-            if not self.options.dry_run and not self.places.results.can_be_handed_over(target.path):
-                raise UsageError(
-                    f"`{self.places.shown(str(target.path))}` cannot be written by `--engine {self.options.engine}`: "
-                    "only on S3 can one process send an object that another one commits",
-                    hint="write to S3 or to a shared file system with `--output`, or leave `--engine` out",
-                )
 
     @property
     def _spans_streams(self) -> bool:

@@ -302,7 +302,7 @@ def _looked_at(
     for summary in chain.from_iterable(context.engine.run(tasks)):
         if first is not None and first.is_complete:
             first.add_or_give_up(summary.measured)
-        summaries.append(replace(summary, measured=None))
+        summaries.append(summary if summary.measured is None else replace(summary, measured=None))
     settings, paths = opened.settings, [str(path) for path in opened.plan.paths]
     # What waits for the next rows is asked for its values with them.
     bootstrap = "zero" if crosses_trajectories(context.worker.estimator.settings) else settings.bootstrap

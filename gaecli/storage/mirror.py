@@ -32,8 +32,9 @@ from gaecli.formats.parquet.copy_range import Copy, copy_range
 from gaecli.records import dataclass
 from gaecli.storage.extents import Chunks, Range, chunks_of, column_extents, merged, missing
 from gaecli.storage.objects import ObjectInfo, ObjectStore, Upload, changed
-from gaecli.storage.s3_parts import LEAST_HEAD_BYTES, StoredBytes, num_copyable
+from gaecli.storage.s3_parts import LEAST_HEAD_BYTES, num_copyable
 from gaecli.storage.schemes import SCHEMES, scheme_of
+from gaecli.storage.uploads import NOTHING, StoredBytes
 
 if TYPE_CHECKING:
     from gaecli.storage.s3_leftovers import BegunUpload
@@ -73,6 +74,8 @@ class RemoteName:
 
     place: str
     info: ObjectInfo | None
+    #: As of `Mirror.replaced`.
+    replaced: str | None = None
 
 
 class Mirror:
@@ -82,6 +85,8 @@ class Mirror:
         self.root = root
         self._copies: dict[Path, _LocalCopy] = {}
         self._looked_up: set[Path] = set()
+        #: What a new object takes the place of: the version that was there, or NOTHING.
+        self._replaced: dict[Path, str] = {}
         #: Names below which everything was seen.
         self._listed: set[str] = set()
         #: Folder of results -> what was there.
@@ -110,13 +115,16 @@ class Mirror:
         if not path.is_relative_to(self.root):
             return None
         copy = self._copies.get(path)
-        return RemoteName(str(path.relative_to(self.root)), None if copy is None else copy.info)
+        info = None if copy is None else copy.info
+        return RemoteName(str(path.relative_to(self.root)), info, self._replaced.get(path))
 
     def place_of(self, name: RemoteName) -> Path:
         """Where something of the mirror of another process is in this one, to be attached and filled."""
         if name.info is not None:
             self._register(name.info)
         path = self.root / name.place
+        if name.replaced is not None:
+            self._replaced[path] = name.replaced
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -182,8 +190,7 @@ class Mirror:
         counts = Counter(path.parent for path in paths if path not in self._copies)
         for folder, count in counts.items():
             uri = self.uri_of(folder)
-            # Of other stores it is not certain that names in listings are those that were asked for.
-            if count < _LISTED_FROM or not scheme_of(uri).hands_over:
+            if count < _LISTED_FROM:
                 continue
             with contextlib.suppress(FileError):  # who may not list asks for each
                 self._within[folder] = self._store(uri).within(uri)
@@ -211,9 +218,13 @@ class Mirror:
         """Whether there is an object where a result is to go; by its ends then, it can be opened."""
         if path not in self._looked_up:
             self._looked_up.add(path)
-            if path not in self._copies and (info := self._info(path)) is not None:
-                self._register(info)
-                self.attach(path)
+            if path not in self._copies:
+                info = self._info(path)
+                if info is None:
+                    self._replaced[path] = NOTHING
+                else:
+                    self._register(info)
+                    self.attach(path)
         return path in self._copies
 
     def _info(self, path: Path) -> ObjectInfo | None:
@@ -268,6 +279,15 @@ class Mirror:
         if not now.is_same(info):
             raise changed(info.uri)
 
+    def upload(self, path: Path, content: Path) -> Upload:
+        """A new object, of these bytes, that is to take the place of the one that was looked at."""
+        uri = self.uri_of(path)
+        return self._store(uri).upload(uri, content, self._replaced.get(path))
+
+    def was_replaced(self, path: Path) -> None:
+        """By this run: what is there now is its own."""
+        self._replaced.pop(path, None)
+
     def written(self, path: Path, content: Path) -> None:
         """An object was written: small ones may be looked into again, such as what a data set says of itself."""
         if content.stat().st_size > SMALL_BYTES:
@@ -283,7 +303,7 @@ class Mirror:
         if copy is None or self._scheme_name(target) is None or not copy.info.version:
             return False
         schemes = scheme_of(copy.info.uri), scheme_of(self.uri_of(target))
-        return all(scheme.hands_over for scheme in schemes) and copy.info.size >= LEAST_HEAD_BYTES
+        return all(scheme.copies_ranges for scheme in schemes) and copy.info.size >= LEAST_HEAD_BYTES
 
     def send(self, upload: Upload, content: Path, left_out: Sequence[LeftOut]) -> None:
         """Send a file that leaves out bytes which objects of the mirror have."""
@@ -369,6 +389,8 @@ class Mirror:
         copy = _LocalCopy(info, path)
         _stamp(copy)
         self._copies[path] = copy
+        if info.version:
+            self._replaced[path] = info.version
 
     def _fetch(self, copy: _LocalCopy, wanted: Sequence[Range]) -> None:
         extents = missing(wanted, copy.present)

@@ -58,7 +58,7 @@ class EncodedPart:
 
 
 def _with_samples(block: FinishedBlock, samples: Iterator[FloatArray]) -> FinishedBlock:
-    tallies = {name: replace(tally, sample=next(samples)) for name, tally in block.totals.tallies.items()}
+    tallies = {name: replace(tally, pieces=(next(samples),)) for name, tally in block.totals.tallies.items()}
     return replace(block, totals=replace(block.totals, tallies=tallies))
 
 

@@ -26,7 +26,7 @@ from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
-from gaecli.storage.new_file import NewFile, directory_of, open_files_limit, sweep
+from gaecli.storage.new_file import NewFile, directory_of, open_files_limit, sweep, sync_directory
 from gaecli.storage.part_files import PartFiles
 from gaecli.storage.pending import PendingFile, PendingObject
 from gaecli.storage.places import Places
@@ -141,6 +141,8 @@ class Outputs:
         self._written: set[Path] = set()
         #: Streams whose loader may go on with what it has in its cache.
         self.behind_caches: set[int] = set()
+        #: Directories of new files whose names the disk may not have yet: of a thousand files there are a few.
+        self._unsynced: set[Path] = set()
         self._lock = threading.Lock()
         self._marks_lock = threading.Lock()
 
@@ -301,9 +303,11 @@ class Outputs:
                 output.new_file.discard()
 
     def close(self) -> None:
-        """Whatever was begun and not committed disappears."""
+        """Whatever was begun and not committed disappears; what was committed is on the disk."""
         for number in list(self._pending):
             self.discard(number)
+        while self._unsynced:
+            sync_directory(self._unsynced.pop())
 
     def _decide(self, stream: OpenStream) -> list[Output]:
         outputs = [self._output(index, opened, stream.plan) for index, opened in enumerate(stream.files)]
@@ -437,7 +441,7 @@ class Outputs:
                 for output in outputs:
                     self.places.inputs.check_unchanged(output.opened.file.path, output.opened.file.identity)
                 # Backwards: the first ones hold the locks that keep the others from being swept.
-                commit_together(files[::-1], made, publish, records)
+                commit_together(files[::-1], made, publish, records, self._unsynced.add)
             finally:
                 for mark in (*made, *records):
                     mark.discard()

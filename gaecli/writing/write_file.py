@@ -26,7 +26,7 @@ from gaecli.writing.encode_part import WrittenFrom, mirror_of
 from gaecli.writing.provenance import make_provenance, source_of
 
 if TYPE_CHECKING:
-    from gaecli.storage.s3_parts import SentParts
+    from gaecli.storage.uploads import SentObject
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class Written:
     #: What the new file has from others and was not written.
     left_out: Sequence[LeftOut] = ()
     #: Where it was sent to a store by another process than the one that commits it.
-    sent: SentParts | None = None
+    sent: SentObject | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ class WriteFile:
         run: CarryOut[Worker, FinishedBlock],
     ) -> Totals:
         """The final columns of one input, written in the order of its rows."""
-        if isinstance(writer, SidecarWriter) and one is not self.inputs[0]:
+        if one is not self.inputs[0] and isinstance(writer, SidecarWriter):
             opened = worker.files.open(one.source)
             writer.go_on(opened.file, opened.units)
         totals = Totals()
@@ -166,14 +166,14 @@ class WriteFile:
 
 def handed_over(
     own: Path, plan: NewFilePlan, stage: Stage | None, left_out: Sequence[LeftOut]
-) -> SentParts | None:
+) -> SentObject | None:
     """The whole new file of one try, to the process that commits it: by the name that it waits for, or by a store."""
     mirror = mirror_of(plan.target, stage)
     if mirror is None:
         sync_file(own)
         own.replace(plan.temporary)
         return None
-    upload = mirror.store_of(plan.target).upload(mirror.uri_of(plan.target), own)
+    upload = mirror.upload(plan.target, own)
     try:
         mirror.send(upload, own, left_out)
         return upload.hand_over()

@@ -49,6 +49,27 @@ class Summed:
         return [float(self.numbers.sum())]
 
 
+@dataclass(frozen=True)
+class Assigned:
+    """What the cluster has put aside for the task."""
+
+    def __call__(self, worker: Any) -> list[dict[str, float]]:
+        import ray
+
+        return [ray.get_runtime_context().get_assigned_resources()]
+
+
+@dataclass(frozen=True)
+class Unsendable:
+    """It ends before it is on its way."""
+
+    def __reduce__(self) -> str:
+        raise ZeroDivisionError("1 / 0")
+
+    def __call__(self, worker: Any) -> list[int]:
+        return []
+
+
 def slowly(seconds: float) -> str:
     time.sleep(seconds)
     return "done"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +31,7 @@ def small_blocks(
     """An empty folder, and runs in blocks of `rows` rows that write numbers of `dtype`.
 
     With float64 what is computed can be seen in full. What does not fit into `store_bytes` is not kept for
-    the second look but read again. Files are not synced: that is a hundred times the work of a small run.
+    the second look but read again.
     """
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         if rows is not None:
@@ -40,7 +39,6 @@ def small_blocks(
         if store_bytes is not None:
             patch.setattr(run, "_STORE_SHARE", store_bytes / RunOptions().memory_bytes)
         patch.setattr(column_builder, "OUTPUT_DTYPE", np.dtype(dtype))
-        patch.setattr(os, "fsync", lambda handle: None)
         yield Path(folder)
 
 

@@ -15,7 +15,8 @@ from pipeline.pickling_engine import PicklingEngine, pickling
 
 import gaecli
 from gaecli.commands import compute
-from gaecli.storage.s3_parts import LEAST_PART_BYTES, StoredBytes, num_copyable
+from gaecli.storage.s3_parts import LEAST_PART_BYTES, num_copyable
+from gaecli.storage.uploads import StoredBytes
 from gaecli.writing import encode_part
 
 pytest.importorskip("werkzeug", reason="comes with moto, of the extra `test`")

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from gaecli.errors import MissingExtraError, UsageError
 from gaecli.storage.extents import chunks_of, column_extents, merged, missing
 from gaecli.storage.mirror import Mirror
-from gaecli.storage.objects import MAX_PARTS, ObjectStore, part_bytes
+from gaecli.storage.objects import ObjectStore
 from gaecli.storage.schemes import SCHEMES, open_store, uri_of
+from gaecli.storage.uploads import MAX_PARTS, part_bytes
 
 ROOT = Path(__file__).parents[2]
 ranges = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)).map(lambda pair: (min(pair), max(pair))))
@@ -104,6 +105,10 @@ class FakeDriver:
 
     def _strip_protocol(self, uri: str) -> str:
         return self.stripped
+
+    def split_path(self, path: str) -> tuple[str, str, None]:
+        bucket, _, key = path.partition("/")
+        return bucket, key, None
 
     def find(self, path: str, detail: bool) -> dict[str, dict[str, Any]]:
         return {name: {"type": "file", "size": 1} for name in self.names}

@@ -178,7 +178,9 @@ class NpzInput(ListedColumns):
         except _DAMAGE as error:
             raise _unreadable(self.path, error, member) from error
 
-    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+    def planned_method(
+        self, own_columns: Sequence[str], drop_columns: Sequence[str], *, adds: bool = True
+    ) -> str:
         return NpzOutput.method
 
     def writer(self, temporary: Path, plan: WritePlan) -> NpzOutput:
@@ -205,7 +207,7 @@ class NpzOutput:
             dtype = array_dtype(self._plan.new_columns[name])
             spool.write(np.ascontiguousarray(columns[name].without_nulls(), dtype).data)
 
-    def finish(self, provenance: dict[str, Any]) -> None:
+    def finish(self, provenance: dict[str, Any] | None) -> None:
         replaced = {*self._plan.own_columns, *self._plan.drop_columns, *self._plan.new_columns}
         path = self._source.path
         try:
@@ -218,7 +220,7 @@ class NpzOutput:
                         shape, dtype = self._shape, array_dtype(self._plan.new_columns[name])
                         _write_array(target, info, shape, dtype, spool)
                     written = {name: _checksum(target.getinfo(name + _SUFFIX)) for name in self._spools}
-                    document = {**provenance, **signature(self._source, self._plan, written)}
+                    document = provenance and {**provenance, **signature(self._source, self._plan, written)}
                     target.comment = _comment(document, self._source.comment_document)
         except _MALFORMED as error:
             raise _unreadable(path, error) from error
@@ -401,8 +403,13 @@ def _write_array(
         shutil.copyfileobj(content, member, COPY_BYTES)
 
 
-def _comment(provenance: dict[str, Any], other: Mapping[str, Any]) -> bytes:
+def _comment(provenance: dict[str, Any] | None, other: Mapping[str, Any]) -> bytes:
     """The new comment; what else stood there stays if there is room for both."""
+    if provenance is None:
+        left = {key: value for key, value in other.items() if key != "gaecli"}
+        if left.keys() == {"comment"} and isinstance(left["comment"], str):  # as `comment_document` put it
+            return left["comment"].encode()
+        return json.dumps(left, allow_nan=False, separators=(",", ":")).encode() if left else b""
     for document in ({**other, "gaecli": provenance}, {"gaecli": provenance}):
         comment = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
         if len(comment) <= MAX_COMMENT_BYTES:
