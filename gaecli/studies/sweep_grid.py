@@ -254,7 +254,7 @@ def _under_points(
     ]
     order = of_parts[0].order if len(of_parts) == 1 else None
     estimates = [part.found if order is not None else part.in_block_order for part in of_parts]
-    counts = _Counted(settled, order)
+    counts = _EnteringNumbers(settled, order)
     signs = Signs(np.sign(counts.of(_own(settled))))
     base, values = np.zeros(0), values_that_count(settled)
     if values is not None and order is not None:
@@ -274,7 +274,7 @@ def _under_points(
         yield PointBlock(index, numbers, order, total)
 
 
-class _Counted:
+class _EnteringNumbers:
     """What enters statistics, of numbers in the order of the block, or in that of the estimates."""
 
     def __init__(self, settled: Settled, order: IndexArray | None) -> None:
