@@ -62,6 +62,7 @@ from gaecli.writing.write_file import (
 
 if TYPE_CHECKING:
     from gaecli.pipeline.labels import LabelConstants
+    from gaecli.storage.uploads import SentObject
 
 #: From this size on a copy is begun before the first look, so that the disk works meanwhile.
 _EARLY_COPY_BYTES = 8 << 20
@@ -87,6 +88,8 @@ class Output:
     goes_on: bool = False
     #: None before the output is begun, in a dry run, and where it goes on.
     new_file: PendingFile | None = None
+    #: Where workers elsewhere send it: what was begun for them.
+    upload: SentObject | None = None
     #: Where its new columns are encoded by several tasks.
     parts: PartFiles | None = None
     constants: Constants = ()
@@ -342,6 +345,8 @@ class Outputs:
                 output.target.path.parent.mkdir(parents=True, exist_ok=True)
             output.new_file = self.places.results.new_file(output.target.path)
             output.new_file.create()  # in this order: an interrupt in between finds what to discard
+            if isinstance(output.new_file, PendingObject) and not ENGINES[self.options.engine].is_here:
+                output.upload = output.new_file.begin()
             output.leaves_head = not self.options.sidecar and self._leaves_head(output)
             if not (self.options.sidecar or output.leaves_head) and ENGINES[self.options.engine].is_here:
                 with self.clock("read"):
@@ -369,7 +374,13 @@ class Outputs:
             leaves_head=output.leaves_head,
         )
         return NewFilePlan(
-            temporary, output.target.path, plan, self.rows_per_block, self.options.sidecar, output.keys
+            temporary,
+            output.target.path,
+            plan,
+            self.rows_per_block,
+            self.options.sidecar,
+            output.keys,
+            output.upload,
         )
 
     def _copied_root(self, plan: StreamPlan) -> Path | None:

@@ -42,6 +42,8 @@ class NewFilePlan:
     is_sidecar: bool = False
     #: Columns that identify a row, for a sidecar.
     keys: Sequence[str] = ()
+    #: Where it is to be an object that whoever commits it has begun.
+    upload: SentObject | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,6 +176,7 @@ def handed_over(
         own.replace(plan.temporary)
         return None
     upload = mirror.upload(plan.target, own)
+    upload.go_on(plan.upload)
     try:
         mirror.send(upload, own, left_out)
         return upload.hand_over()
