@@ -17,6 +17,7 @@ from typing import IO, Any
 import covers
 import profiles  # noqa: F401 - before any test of hypothesis
 import pytest
+from in_process import SHELL_VARIABLES
 from warm_start import WarmProcess, WarmStart
 
 # Products of small matrices: a second thread waits for the first in a loop, which takes a third of the time of
@@ -30,19 +31,6 @@ StartedGae = WarmProcess | subprocess.Popen[bytes]
 
 ROOT = Path(__file__).parents[1]
 SAMPLE_DATA = ROOT / "sample_data"
-
-#: What makes a terminal of a pipe, or another width, colour or language of the same output.
-SHELL_VARIABLES = (
-    "NO_COLOR",
-    "FORCE_COLOR",
-    "CLICOLOR",
-    "CLICOLOR_FORCE",
-    "PY_COLORS",
-    "GITHUB_ACTIONS",
-    "COLUMNS",
-    "LINES",
-    "TERMINAL_WIDTH",
-)
 
 # Else each of hundreds of children compiles the package again, which takes longer than what it is started for.
 # And pytest would rewrite the asserts of every file anew in each process of each run.
