@@ -38,9 +38,9 @@ class Default(NamedTuple):
 used: dict[str, Default] = {}
 
 
-def defaults_of(command: str, names: Sequence[str]) -> dict[str, Default]:
-    """Of a command with these parameters. Raises `UsageError` for a table that says nothing to any command."""
-    found = _of_project(command, names)
+def defaults_of(command: str, names: Sequence[str], commands: Sequence[str]) -> dict[str, Default]:
+    """Of a command with these parameters, one of `commands`. Raises `UsageError` for a table that says nothing to any command."""
+    found = _of_project(command, names, commands)
     for name in names:
         text = os.environ.get(_PREFIX + name.upper())
         if text is not None and name not in _NEVER:
@@ -71,17 +71,15 @@ def _shown(value: Any) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 
-def _of_project(command: str, names: Sequence[str]) -> dict[str, Default]:
+def _of_project(command: str, names: Sequence[str], commands: Sequence[str]) -> dict[str, Default]:
     place = _project()
     if place is None:
         return {}
     table = _table(place)
-    from gaecli.cli.typer_classes import COMMANDS
-
     own = {key: value for key, value in table.items() if not isinstance(value, dict)}
-    unknown = [key for key, value in table.items() if isinstance(value, dict) and key not in COMMANDS]
+    unknown = [key for key, value in table.items() if isinstance(value, dict) and key not in commands]
     if unknown:
-        raise _refused(place, f"{unknown[0]}", unknown[0], list(COMMANDS))
+        raise _refused(place, f"{unknown[0]}", unknown[0], commands)
     found: dict[str, Default] = {}
     for where, said in (("", own), (f"{command}.", table.get(command, {}))):
         for key, value in said.items():
