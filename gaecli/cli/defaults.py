@@ -39,7 +39,7 @@ used: dict[str, Default] = {}
 
 
 def defaults_of(command: str, names: Sequence[str], commands: Sequence[str]) -> dict[str, Default]:
-    """Of a command with these parameters, one of `commands`. Raises `UsageError` for a table that says nothing to any command."""
+    """Of a command with these parameters, one of `commands`. Raises `UsageError` for what says nothing to any."""
     found = _of_project(command, names, commands)
     for name in names:
         text = os.environ.get(_PREFIX + name.upper())

@@ -34,9 +34,8 @@ class Command(TyperCommand):
         params = self.get_params(ctx)
         for param in params:
             _take_as_given(param, str | list | tuple | bool)
-        found = defaults.defaults_of(
-            self.name or "", [param.name for param in params if param.name != "help"]
-        )
+        names = [param.name for param in params if param.name != "help"]
+        found = defaults.defaults_of(self.name or "", names, list(COMMANDS))
         ctx.default_map = {name: default.value for name, default in found.items()}
         rest = super().parse_args(ctx, args)
         defaults.used.clear()
