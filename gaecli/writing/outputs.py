@@ -61,6 +61,7 @@ from gaecli.writing.write_file import (
 )
 
 if TYPE_CHECKING:
+    from gaecli.pipeline.ahead import Ahead
     from gaecli.pipeline.labels import LabelConstants
     from gaecli.storage.uploads import SentObject
 
@@ -171,15 +172,22 @@ class Outputs:
         pending = self._pending.get(stream.number)
         return self._decide(stream) if pending is None else pending
 
-    def begin_early(self, stream: OpenStream, worker: Worker) -> None:
-        """Begin the copies of a few large files at once: the disk works while their rows are looked at."""
+    def begin_early(self, stream: OpenStream, worker: Worker) -> Ahead | None:
+        """Begin the copies of a few large files at once: the disk works while their rows are looked at.
+
+        What comes back finishes blocks meanwhile, where that can be.
+        """
         size = sum(opened.file.identity[0] for opened in stream.files)
         if len(self.targets) > _EARLY_COPY_FILES or size < _EARLY_COPY_BYTES:
-            return
-        for output in self.of(stream):
+            return None
+        outputs = self.of(stream)
+        for output in outputs:
             new_file = self._begun(output)
             if new_file is not None:
                 begin_early(worker, stream.source(output.index), new_file)
+        if len(outputs) > 1 or self.options.gallery:
+            return None
+        return _ahead(stream, outputs[0].new_file, worker)
 
     def task(
         self,
@@ -465,9 +473,28 @@ class Outputs:
 
 
 def _written_from(output: Output, stream: SummarisedStream) -> WrittenFrom:
+    first_unit, carries = stream.unfinished(output.index)
     return WrittenFrom(
-        stream.opened.source(output.index), stream.carries_of(output.index), output.constants, output.labels
+        stream.opened.source(output.index),
+        carries,
+        output.constants,
+        output.labels,
+        first_unit=first_unit,
+        before=None if stream.ahead is None else stream.ahead.totals,
     )
+
+
+def _ahead(stream: OpenStream, new_file: PendingFile | None, worker: Worker) -> Ahead | None:
+    """`new_file`: where its writer was begun; None: only numbers are asked for."""
+    from gaecli.pipeline.ahead import Ahead, can_be_ahead
+
+    if not can_be_ahead(worker.estimator):
+        return None
+    source, writers = stream.source(0), worker.writers
+    if new_file is None:
+        return Ahead(source, worker, lambda columns: None, lambda: None)
+    name = new_file.temporary
+    return Ahead(source, worker, writers[name].write, lambda: writers.pop(name).abort())
 
 
 def by_new_file(outputs: Sequence[Output]) -> list[list[Output]]:

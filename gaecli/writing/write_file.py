@@ -134,6 +134,8 @@ class WriteFile:
             opened = worker.files.open(one.source)
             writer.go_on(opened.file, opened.units)
         totals = Totals()
+        if one.before is not None:
+            totals.merge(one.before)
         for block in one.blocks(writer, worker, run, has_sketches=self.book is not None):
             totals.merge(block.totals)
             if self.book is not None and block.sketch is not None:
