@@ -18,6 +18,7 @@ from gaecli.version import __version__
 _LAZY = {
     "gae": "gaecli.arrays",
     "GaeResult": "gaecli.arrays",
+    "check": "gaecli.api",
     "compute": "gaecli.api",
     "explain": "gaecli.api",
     "inspect": "gaecli.api",
@@ -32,6 +33,7 @@ _LAZY = {
 }
 
 if TYPE_CHECKING:
+    from gaecli.api import check as check
     from gaecli.api import compute as compute
     from gaecli.api import explain as explain
     from gaecli.api import inspect as inspect
@@ -59,6 +61,7 @@ __all__ = [
     "Summary",
     "UsageError",
     "__version__",
+    "check",
     "compute",
     "explain",
     "gae",

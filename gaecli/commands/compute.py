@@ -184,9 +184,7 @@ class _Run:
         )
 
     def _context(self) -> RunContext:
-        """Streams side by side, or the blocks of one stream side by side; on an accelerator one after the other."""
-        if self.device.uses_torch and self.device.name != "cpu":
-            self._side_by_side = Threads(1)
+        """Streams side by side, or the blocks of one stream side by side."""
         options = self.options
         store_bytes = int(options.memory_bytes * _STORE_SHARE)
         worker = Worker(
