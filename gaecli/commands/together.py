@@ -42,7 +42,7 @@ class Hands(Protocol):
         """What the step gives, or the outcome of a stream with which something went wrong."""
 
 
-class _Seen(NamedTuple):
+class _ByHeaders(NamedTuple):
     """What is known of a stream by its headers."""
 
     prints: tuple[Fingerprint, ...]
@@ -59,7 +59,7 @@ class Together:
         self._steps = steps = hands.steps
         self._settings, self._context = steps.settings, steps.context
         self._shelf = Shelf(self._settings, steps.places.inputs.check_unchanged, self._context.worker.forget)
-        self._seen: dict[int, _Seen] = {}
+        self._seen: dict[int, _ByHeaders] = {}
         #: Of streams that failed, and of some that are up to date; the others of these are looked up once more.
         self._outcomes: dict[int, Outcome] = {}
         self._up_to_date: set[int] = set()
@@ -139,10 +139,10 @@ class Together:
         self._shelf.put(stream)
         job.opened = None
 
-    def _open(self, job: Job) -> _Seen:
+    def _open(self, job: Job) -> _ByHeaders:
         opened = self._hands.open(job)
         prints = tuple(fingerprint_of(one.file) for one in opened.files)
-        seen = _Seen(prints, self._steps.may_be_done(opened))
+        seen = _ByHeaders(prints, self._steps.may_be_done(opened))
         self._seen[job.number] = seen
         self._put(job, opened)
         return seen
