@@ -10,6 +10,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from gaecli.engines.local import LocalEngine
+from gaecli.engines.threads import Threads
 from gaecli.errors import UsageError
 from gaecli.estimators.base import Estimator
 from gaecli.estimators.registry import make_estimator
@@ -88,11 +90,18 @@ def _plain_estimator(settings: Settings) -> Estimator:
     return make_estimator(settings, choose_device("auto", 0))
 
 
-def settled(opened: OpenStream, estimator: Estimator | None = None) -> SettledStream:
-    """Summarise what is open."""
+def settled(
+    opened: OpenStream,
+    estimator: Estimator | None = None,
+    *,
+    store_share: float = STORE_SHARE,
+    jobs: int = 1,
+) -> SettledStream:
+    """Summarise what is open, by so many threads; looks come one after the other."""
     estimator = estimator or _plain_estimator(opened.settings)
-    context = RunContext.plain(estimator, int(opened.memory_bytes * STORE_SHARE))
-    return SettledStream(summarised(opened, context), context)
+    context = RunContext.plain(estimator, int(opened.memory_bytes * store_share))
+    together = replace(context, engine=LocalEngine(context.worker, Threads(jobs)))
+    return SettledStream(summarised(opened, together), context)
 
 
 def with_lane_ends(prepared: Block, carry: Carry) -> Block:
