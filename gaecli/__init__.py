@@ -18,10 +18,12 @@ from gaecli.version import __version__
 _LAZY = {
     "gae": "gaecli.arrays",
     "GaeResult": "gaecli.arrays",
+    "check": "gaecli.api",
     "compute": "gaecli.api",
     "explain": "gaecli.api",
     "inspect": "gaecli.api",
     "read": "gaecli.api",
+    "strip": "gaecli.api",
     "sweep": "gaecli.api",
     "verify": "gaecli.api",
     "Settings": "gaecli.settings",
@@ -31,10 +33,12 @@ _LAZY = {
 }
 
 if TYPE_CHECKING:
+    from gaecli.api import check as check
     from gaecli.api import compute as compute
     from gaecli.api import explain as explain
     from gaecli.api import inspect as inspect
     from gaecli.api import read as read
+    from gaecli.api import strip as strip
     from gaecli.api import sweep as sweep
     from gaecli.api import verify as verify
     from gaecli.arrays import GaeResult as GaeResult
@@ -57,11 +61,13 @@ __all__ = [
     "Summary",
     "UsageError",
     "__version__",
+    "check",
     "compute",
     "explain",
     "gae",
     "inspect",
     "read",
+    "strip",
     "sweep",
     "verify",
 ]

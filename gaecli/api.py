@@ -2,40 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, TypeVar, overload
 
+from gaecli.diagnosis import Checkup
 from gaecli.errors import UsageError
 from gaecli.label_summary import LabelVerification
 from gaecli.results import Derivation, Explanation, Sweep, Verification, Verifications
 from gaecli.rollouts import Rollouts
 from gaecli.setting_fields import ROLES
 from gaecli.settings import OPTION_NAMES, SETTING_NAMES, RunOptions, Settings
+from gaecli.stripped import StripResult
 from gaecli.summary import FileInfo, Summary
+from gaecli.tables import ArrowStream
+
+#: One input: a file, or a table in memory.
+Source = str | Path | ArrowStream | Mapping[str, Any]
+#: Any number of them.
+Files = str | Path | Sequence[str | Path]
+
+T = TypeVar("T", bound=ArrowStream)
+R = TypeVar("R")
+
+
+@overload
+def compute(source: Files, output: str | Path | None = None, **settings: Any) -> Summary: ...
+
+
+@overload
+def compute(
+    source: T, output: None = None, *, with_summary: Literal[True], **settings: Any
+) -> tuple[T, Summary]: ...
+
+
+@overload
+def compute(source: T, output: None = None, **settings: Any) -> T: ...
+
+
+@overload
+def compute(source: Mapping[str, Any], output: None = None, **settings: Any) -> dict[str, Any]: ...
 
 
 def compute(
-    source: str | Path | Sequence[str | Path], output: str | Path | None = None, **settings: Any
-) -> Summary:
-    """Compute advantages and returns of rollout files and write them; `gae compute` from Python.
+    source: Files | ArrowStream | Mapping[str, Any],
+    output: str | Path | None = None,
+    *,
+    with_summary: bool = False,
+    **settings: Any,
+) -> Any:
+    """Compute advantages and returns of rollouts; `gae compute` from Python.
+
+    Files are written. A table in memory (pyarrow, Polars, pandas, a relation of DuckDB, whatever else exports
+    `__arrow_c_stream__`), or a mapping of names to arrays, comes back with the new columns, as what it is; of kinds
+    that cannot be added to, as a pyarrow table.
 
     Args:
-        source: a file, a glob, a directory, or a list of them.
+        source: a file, a glob, a directory, or a list of them; or a table, or arrays.
         output: a file or directory; None writes into the source.
+        with_summary: of a table, give its summary as well. Without it what the summary warns of is a warning.
         **settings: the fields of `Settings` and `RunOptions`, and `<role>_column` for every role, e.g.
             `gamma=0.99, lam=0.95, normalize="all", reward_column="rew", dry_run=True`. With `preset="sb3"`
             those that are not given are the preset's; None says that a setting is not given.
 
     Returns:
         The summary. One file that fails raises its error; of several, each has its own `status` and
-        `error` there, and the others are done.
+        `error` there, and the others are done. Of a table the table, or (table, summary).
 
     Raises:
         GaeError: `UsageError`, `DataError`, `FileError`, `DeviceError` or `MissingExtraError`.
     """
     from gaecli.commands.compute import compute as run
 
+    if not isinstance(source, str | Path | Sequence):
+        if output is not None:
+            raise UsageError("a table in memory has no `output`", hint="write what comes back")
+        return _computed(source, settings, with_summary=with_summary)
     computed, options = split_settings({**settings, "output": output})
     sources = [source] if isinstance(source, str | Path) else list(source)
     summary = run(sources, computed, options)
@@ -44,11 +88,96 @@ def compute(
     return summary
 
 
-def inspect(source: str | Path, *, episodes: bool = False, head: int = 0, **settings: Any) -> FileInfo:
+def _computed(source: Any, given: dict[str, Any], *, with_summary: bool) -> Any:
+    """A table with its new columns."""
+    import warnings
+
+    from gaecli.commands.compute import compute as run
+    from gaecli.tables import as_file, check_free, held, with_new
+
+    settings, options = split_settings(given)
+    source = held(source)
+    with as_file(source) as path:
+        check_free(source, settings.output_columns, overwrite=options.overwrite)
+        is_arrays = isinstance(source, Mapping)
+        target = path.with_name("new.npz" if is_arrays else "new.parquet")
+        summary = run([path], settings, replace(options, output=str(target), sidecar=not is_arrays))
+        if summary.failures:
+            raise summary.failures[0].as_error()
+        found = with_new(source, target, settings.output_columns)
+        summary = _shown(summary, path)
+    if with_summary:
+        return found, summary
+    for note in summary.warnings:
+        warnings.warn(f"{note.message} ({note.code})", stacklevel=3)
+    return found
+
+
+@contextlib.contextmanager
+def _opened(source: Any) -> Iterator[Any]:
+    """What the commands take: a table is a file for as long as the block lasts."""
+    from gaecli.tables import as_file, is_in_memory
+
+    if not is_in_memory(source):
+        yield source
+        return
+    with as_file(source) as path:
+        yield path
+
+
+def _shown(result: R, source: Any) -> R:
+    """What is told of a table in memory, without the name of a file that the caller does not know."""
+    from gaecli.storage.shown_texts import with_texts
+    from gaecli.tables import SHOWN
+
+    shown: R = with_texts(result, lambda text: text.replace(str(source), SHOWN))
+    return shown
+
+
+def check(
+    source: Files | ArrowStream | Mapping[str, Any],
+    *,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    strict: bool = False,
+    **settings: Any,
+) -> Checkup:
+    """What is wrong, or likely to be, with rollouts; `gae check` from Python.
+
+    Args:
+        source: as for `compute`.
+        select: codes of rules, or beginnings of them: these alone.
+        ignore: the same of rules that are left out.
+        strict: warnings count as errors in `exit_code`.
+        **settings: how the file is to be read, as for `compute`.
+
+    Returns:
+        `findings`, and in `failures` the files that could not be examined.
+    """
+    from gaecli.commands.check import check as run
+
+    if settings.get("group_column") and "estimator" not in settings:
+        settings["estimator"] = "grpo"  # what is wrong with groups is so whichever estimator compares them
+    computed, options = split_settings(settings)
+    with _opened(source) as opened:
+        sources = [opened] if isinstance(opened, str | Path) else list(opened)
+        found = run(
+            sources,
+            computed,
+            select=select,
+            ignore=ignore,
+            strict=strict,
+            memory_bytes=options.memory_bytes,
+            jobs=options.jobs,
+        )
+        return found if opened is source else _shown(found, opened)
+
+
+def inspect(source: Source, *, episodes: bool = False, head: int = 0, **settings: Any) -> FileInfo:
     """What is in a file, and how `compute` would read it; `gae inspect` from Python. Never imports torch.
 
     Args:
-        source: a file, or a directory or glob whose files follow one another.
+        source: a file, or a directory or glob whose files follow one another; or a table, as for `compute`.
         episodes: also list the episodes.
         head: also give so many rows from the beginning.
         **settings: as for `compute`; `gamma` discounts the returns that the values are compared with.
@@ -64,7 +193,9 @@ def inspect(source: str | Path, *, episodes: bool = False, head: int = 0, **sett
 
     computed, run_options = split_settings(settings)
     options = InspectOptions(episodes, head, run_options.memory_bytes, run_options.jobs)
-    found = run([source], computed, options)
+    with _opened(source) as opened:
+        found = run([opened], computed, options)
+        found = found if opened is source else _shown(found, opened)
     if found.failures and not found.infos:
         raise found.failures[0].as_error()
     if len(found.infos) != 1:
@@ -75,7 +206,7 @@ def inspect(source: str | Path, *, episodes: bool = False, head: int = 0, **sett
     return found.infos[0]
 
 
-def read(source: str | Path, **settings: Any) -> Rollouts:
+def read(source: Source, **settings: Any) -> Rollouts:
     """All steps of one file, or of one stream of files, in memory; keywords as for `compute`.
 
     Files are read, checked and refused as `compute` does it. What is no step is not there: padding rows, whose value
@@ -97,15 +228,15 @@ def read(source: str | Path, **settings: Any) -> Rollouts:
             hint="read them one by one, such as "
             f"`columns={{'reward': {one.reward!r}, 'value': {one.value!r}}}` for `{one.name}`",
         )
-    with Places(RunOptions(dry_run=True)) as places:
-        (local,) = places.inputs.fetched([source])
+    with _opened(source) as opened, Places(RunOptions(dry_run=True)) as places:
+        (local,) = places.inputs.fetched([opened])
         plan = only_stream(local, computed, "gaecli.read")
         with told(plan.paths[0]):
             return rollouts_of(read_stream(plan, computed, options.memory_bytes))
 
 
 def explain(
-    source: str | Path,
+    source: Source,
     row: int | None = None,
     *,
     episode: object = None,
@@ -132,11 +263,41 @@ def explain(
     computed, options = split_settings(settings)
     names = (None if name is None else str(name) for name in (episode, env))
     query = StepQuery(row, next(names), step, next(names))
-    return run(source, query, computed, top=top, memory_bytes=options.memory_bytes)
+    with _opened(source) as opened:
+        found = run(opened, query, computed, top=top, memory_bytes=options.memory_bytes)
+        return found if opened is source else _shown(found, opened)
+
+
+def strip(
+    source: str | Path | Sequence[str | Path], output: str | Path | None = None, **options: Any
+) -> StripResult:
+    """Take all columns that gaecli wrote out of files again: `gae strip`.
+
+    A Parquet file that they were spliced to is what it was before, byte for byte; others have the same content.
+
+    Args:
+        source: a file, a directory, a pattern, or several of these.
+        output: where the files go instead, as of `gaecli.compute`.
+        options: `dry_run`, `overwrite`; and `join`.
+
+    Returns:
+        What became of each file: `files`, `counts`.
+
+    Raises:
+        GaeError: if the only file fails; of several, `failures` says which did.
+    """
+    from gaecli.commands.strip import strip as run
+
+    settings, given = split_settings({"output": output, **options})
+    sources = [source] if isinstance(source, str | Path) else list(source)
+    found = run(sources, given, join=settings.join)
+    if len(found.files) == len(found.failures) == 1:
+        raise found.failures[0].as_error()
+    return found
 
 
 def sweep(
-    source: str | Path | Sequence[str | Path],
+    source: Files | ArrowStream | Mapping[str, Any],
     gamma: Sequence[float] = (),
     lam: Sequence[float] = (),
     output: str | Path | None = None,
@@ -166,19 +327,26 @@ def sweep(
         for one in estimators
         for other in presets
     ]
-    sources = [source] if isinstance(source, str | Path) else list(source)
+    if not is_grid and (gamma or lam or n_steps):
+        raise UsageError("a grid is of one estimator under one preset")
     options = made[0][1]
     swept = SweepOptions(output, options.overwrite, options.memory_bytes, options.device)
-    if is_grid:
-        return run(sources, gamma, lam, made[0][0], swept, windows=n_steps)
-    if gamma or lam or n_steps:
-        raise UsageError("a grid is of one estimator under one preset")
-    return sweep_side_by_side(sources, [one for one, _ in made], swept)
+    with _opened(source) as opened:
+        if opened is not source and output is not None:
+            raise UsageError(
+                "a table in memory has no `output`", hint="call `gaecli.compute` for each setting"
+            )
+        sources = [opened] if isinstance(opened, str | Path) else list(opened)
+        if is_grid:
+            found = run(sources, gamma, lam, made[0][0], swept, windows=n_steps)
+        else:
+            found = sweep_side_by_side(sources, [one for one, _ in made], swept)
+        return found if opened is source else _shown(found, opened)
 
 
 @overload
 def verify(
-    source: str | Path, column: str = "advantage", column_source: str | Path | None = None, **settings: Any
+    source: Source, column: str = "advantage", column_source: str | Path | None = None, **settings: Any
 ) -> Verification | LabelVerification: ...
 
 
@@ -189,7 +357,7 @@ def verify(
 
 
 def verify(
-    source: str | Path | Sequence[str | Path],
+    source: Files | ArrowStream | Mapping[str, Any],
     column: str = "advantage",
     column_source: str | Path | None = None,
     **settings: Any,
@@ -227,10 +395,12 @@ def verify(
     only["tested"] = {name: settings.pop(name, None) for name in TESTED}
     computed, options = split_settings(settings)
     more = {"memory_bytes": options.memory_bytes, **only}
-    if isinstance(source, str | Path):
-        return run(source, column, computed, column_source=column_source, **more)
-    found = verify_inputs(source, column, computed, column_source=column_source, **more)
-    return Verifications.of_one(found) if isinstance(found, Verification) else found
+    with _opened(source) as opened:
+        if isinstance(opened, str | Path):
+            one = run(opened, column, computed, column_source=column_source, **more)
+            return one if opened is source else _shown(one, opened)
+        found = verify_inputs(opened, column, computed, column_source=column_source, **more)
+        return Verifications.of_one(found) if isinstance(found, Verification) else found
 
 
 def split_settings(given: dict[str, Any], beside: Sequence[str] = ()) -> tuple[Settings, RunOptions]:

@@ -50,6 +50,11 @@ else:
         return cls
 
 
+def shallow(record: Any) -> dict[str, Any]:
+    """The fields of a record that holds no others: `asdict` copies what nobody is going to change."""
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
+
+
 class _Later:
     """An attribute of a class that is made once it is asked for."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, field, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gaecli.choices import (
@@ -243,8 +244,8 @@ class SettingFields(LabelFields):
         """Rows with equal values in all of them count once; none: every row does."""
         return () if self.sample_of is None else (*self.group_columns, self.sample_of)
 
-    @property
-    def label_flags(self) -> dict[str, str]:
+    @cached_property
+    def label_flags(self) -> Mapping[str, str]:
         """Columns whose equal values belong together, each with the flag that names it."""
         return {
             column: flag for name, flag in LABEL_FLAGS.items() for column in names_of(getattr(self, name))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -135,6 +136,16 @@ class Settings(SettingFields):
             label_settings.check(self)
         self._check_columns()
         self._check_normalization()
+        self._forget_derived()
+
+    def _forget_derived(self) -> None:
+        """What was asked for before all fields were as they stay."""
+        for name in vars(self).keys() - {one.name for one in fields(self)}:
+            del vars(self)[name]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what is derived of them is kept once it is asked for, and sent nowhere."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def _says(self, names: Iterable[str]) -> bool:
         """One of these is not as it is where nothing is said: what its family checks has something to check."""
@@ -180,7 +191,7 @@ class Settings(SettingFields):
         elif isinstance(given, bool) or not isinstance(given, int) or given < 1:
             raise UsageError(f"`--n-steps` is {given}; it must be a whole number, 1 at least")
 
-    @property
+    @cached_property
     def labelling(self) -> Labelling | None:
         """None where no labels are asked for."""
         if not self.given_labels:
@@ -229,12 +240,12 @@ class Settings(SettingFields):
         usual = _preset_settings(self.convention, self.kind)
         return {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}
 
-    @property
+    @cached_property
     def output_columns(self) -> tuple[str, ...]:
         return tuple(self.output_items.values())
 
-    @property
-    def output_items(self) -> dict[str, str]:
+    @cached_property
+    def output_items(self) -> Mapping[str, str]:
         """What is written -> the name of its column, in the order of the columns."""
         name_of = {"advantage": self.advantage_column, "return": self.return_column}
         found: dict[str, str | None] = {output: name_of[output] for output in self.kind.outputs}
@@ -261,6 +272,11 @@ class Settings(SettingFields):
 
     def to_dict(self) -> dict[str, Any]:
         """As `from_preset` takes them again: without what the estimator does not look at."""
+        return dict(self._document)
+
+    @cached_property
+    def _document(self) -> Mapping[str, Any]:
+        """Once for all files that it is stored in."""
         found = {**asdict(self), "columns": dict(self.columns), "rewards": dict(self.rewards)}
         by_column = [name for name in ("gamma", "lam") if found[f"{name}_column"] is not None]
         without_number = [name for name in ("n_steps", "token_column", *OPTIONAL) if found[name] is None]

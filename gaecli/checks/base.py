@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -170,11 +171,11 @@ class Window:
     def has_values(self) -> bool:
         return "value" in self.context.roles.names
 
-    @property
+    @cached_property
     def ended(self) -> BoolArray:
         return self.terminated | self.truncated
 
-    @property
+    @cached_property
     def goes_on(self) -> BoolArray:
         """[N] the trajectory of the step before goes on here, by ids and by flags."""
         on = self.follows.copy()
@@ -182,7 +183,7 @@ class Window:
         on[:1] = False
         return on
 
-    @property
+    @cached_property
     def usable(self) -> BoolArray:
         return self.is_new & ~self.is_bad
 

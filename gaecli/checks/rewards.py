@@ -169,18 +169,22 @@ def shifted_rewards(window: Window) -> _Shifts | None:
         return None
     # Steps with a neighbour on either side in the same trajectory, for all three alike.
     came_on = window.came_on & ~window.is_bad
-    middle = np.flatnonzero(came_on[:-1] & came_on[1:] & window.is_new[1:])
-    rewards = window.rewards
+    middle = came_on[:-1] & came_on[1:] & window.is_new[1:]
+    rewards, values = window.rewards, window.values
     with np.errstate(
         over="ignore", invalid="ignore"
     ):  # what overflows is infinite, and no variance compares with it
-        discounted = window.context.settings.gamma * window.values[middle + 1]
-        rest = discounted - window.values[middle]
+        discounted = window.context.settings.gamma * values[1:]
+        rest = discounted - values[:-1]
+
+        def of(numbers: FloatArray) -> Moments:
+            return Moments.of(numbers[middle])
+
         return _Shifts(
-            Moments.of(rest + rewards[middle]),
-            Moments.of(rest + rewards[middle + 1]),
-            Moments.of(rest + window.earlier_rewards[middle]),
-            Moments.of(rewards[middle] + discounted),
+            of(rest + rewards[:-1]),
+            of(rest + rewards[1:]),
+            of(rest + window.earlier_rewards[:-1]),
+            of(discounted + rewards[:-1]),
             str(window.context.path),
         )
 

@@ -16,7 +16,8 @@ from dataclasses import field
 import numpy as np
 
 from gaecli.checks.base import Hits, Window
-from gaecli.estimators.recursion import gae_block
+from gaecli.kernels.base import Array, Arrays
+from gaecli.kernels.registry import kernel_for
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, FloatArray, IndexArray
 
@@ -133,62 +134,117 @@ class _Scales:
         return Hits(0, message, file=self.file)
 
 
+@dataclass(frozen=True, eq=False)
+class _Runs:
+    """Steps of one trajectory after the other; [K] each."""
+
+    firsts: IndexArray
+    lasts: IndexArray
+    #: The lane that it goes on in, should the next block have it; -1: it is over.
+    lanes: IndexArray
+    #: What follows the last step: V there, or 0.
+    beyond: FloatArray
+    is_terminal: BoolArray
+
+    @classmethod
+    def of(cls, window: Window) -> _Runs:
+        firsts = np.flatnonzero(~window.goes_on)
+        lasts = np.append(firsts[1:], len(window.rewards)) - 1
+        lane_ends = np.array([end - 1 for _, end in window.lanes], np.int64)
+        lanes = np.full(len(firsts), -1, np.int64)
+        lanes[np.searchsorted(firsts, lane_ends, side="right") - 1] = np.arange(len(lane_ends))
+        return cls(firsts, lasts, lanes, _beyond(window, lasts), window.terminated[lasts])
+
+    @property
+    def is_over(self) -> BoolArray:
+        return self.lanes < 0
+
+    def of_step(self, step: int) -> int:
+        return int(np.searchsorted(self.firsts, step, side="right")) - 1
+
+
 def value_scale(window: Window) -> _Scales | None:
     """Values against returns at λ = 1. An end that nothing tells of is as good as its own value."""
     if not window.has_values or window.context.settings.gamma_column is not None:
         return None  # of one γ for all steps
-    num_steps = len(window.rewards)
-    last = np.flatnonzero(np.append(~window.goes_on[1:], True))
-    ends = last[np.searchsorted(last, np.arange(num_steps))]
-    lane_ends = np.array([end - 1 for _, end in window.lanes], np.int64)
-    lane_of = np.full(num_steps, -1, np.int64)
-    lane_of[lane_ends] = np.arange(len(lane_ends))
-    lane_of = lane_of[ends]
-    beyond = np.where(np.isnan(window.next_values), window.values, window.next_values)
-    beyond = np.where(window.terminated, 0.0, beyond)
+    found = _Runs.of(window)
     with np.errstate(over="ignore", invalid="ignore"):
-        own = _own_returns(window, ends, lane_of < 0, beyond)
+        own = _own_returns(window, found)
+        counts, values, returns = _sums(window, found, own)
+
+        def squares(where: BoolArray) -> _Squares:
+            return _Squares(int(counts[where].sum()), float(values[where].sum()), float(returns[where].sum()))
+
         return _Scales(
-            _squares(window, own, lane_of < 0),
-            _squares(window, own, (lane_of < 0) & window.terminated[ends]),
-            _heads(window, own, ends, lane_of, beyond),
-            _tails(window, own, ends, lane_of, beyond),
+            squares(found.is_over),
+            squares(found.is_over & found.is_terminal),
+            _heads(window, own, found),
+            _tails(window, own, found),
             str(window.context.path),
         )
 
 
-def _own_returns(window: Window, ends: IndexArray, is_closed: BoolArray, beyond: FloatArray) -> FloatArray:
+def _beyond(window: Window, steps: IndexArray) -> FloatArray:
+    given = window.next_values[steps]
+    beyond = np.where(np.isnan(given), window.values[steps], given)
+    return np.where(window.terminated[steps], 0.0, beyond)
+
+
+class _ReturnTerms:
+    """Gₜ = rₜ + γ Gₜ₊₁, and γ times what follows at the ends that are known."""
+
+    def __init__(self, window: Window, found: _Runs) -> None:
+        self.num_rows = len(window.rewards)
+        self.rewards, self.gamma = window.rewards, float(window.context.settings.gamma)
+        self.cuts = np.zeros(self.num_rows, np.bool_)
+        self.cuts[found.lasts] = True
+        self._lasts, self._more = found.lasts, np.where(found.is_over, self.gamma * found.beyond, 0.0)
+
+    def fill(self, x: Array, a: Array, rows: slice, arrays: Arrays) -> None:
+        first, stop = np.searchsorted(self._lasts, [rows.start, rows.stop])
+        lasts = self._lasts[first:stop] - rows.start
+        x[...] = arrays.numbers(self.rewards[rows])
+        x[lasts] += arrays.numbers(self._more[first:stop])
+        a[...] = self.gamma
+        a[lasts] = 0.0
+
+
+def _own_returns(window: Window, found: _Runs) -> FloatArray:
     """[N] returns; of steps whose trajectory may go on in another block, what this block has of them."""
-    cuts = ends == np.arange(len(ends))
-    advantages = gae_block(
-        window.rewards,
-        window.values,
-        cuts=cuts,
-        terminated=cuts & (window.terminated | ~is_closed),
-        next_values=np.where(cuts, beyond, np.nan),
-        gamma=window.context.settings.gamma,
-        lam=1.0,
-    )
-    found: FloatArray = advantages + window.values
+    returns = np.empty(len(window.rewards))
+    terms = _ReturnTerms(window, found)
+    kernel_for(None).scan_terms(terms, returns, device=None, precision="double", threads=1)
+    return returns
+
+
+def _sums(window: Window, found: _Runs, returns: FloatArray) -> tuple[IndexArray, FloatArray, FloatArray]:
+    """[K] of the steps of each trajectory that are new and can be used: how many, Σ V² and Σ G²."""
+    left_out = np.flatnonzero(~window.usable)
+    owners = np.searchsorted(found.firsts, left_out, side="right") - 1
+    counts = found.lasts + 1 - found.firsts - np.bincount(owners, minlength=len(found.firsts))
+    squares = []
+    for numbers in (window.values, returns):
+        squared = np.square(numbers)
+        squared[left_out] = 0.0
+        squares.append(np.add.reduceat(squared, found.firsts))
+    return counts, squares[0], squares[1]
+
+
+def _weights(window: Window, steps: IndexArray, last: IndexArray | int) -> FloatArray:
+    found: FloatArray = np.power(float(window.context.settings.gamma), last - steps + 1.0)
     return found
 
 
-def _weights(window: Window, ends: IndexArray, steps: IndexArray) -> FloatArray:
-    found: FloatArray = np.power(float(window.context.settings.gamma), ends[steps] - steps + 1.0)
-    return found
-
-
-def _squares(window: Window, returns: FloatArray, where: BoolArray) -> _Squares:
-    steps = np.flatnonzero(where & window.usable)
-    return _Squares(len(steps), float((window.values[steps] ** 2).sum()), float((returns[steps] ** 2).sum()))
-
-
-def _tails(
-    window: Window, own: FloatArray, ends: IndexArray, lane_of: IndexArray, beyond: FloatArray
-) -> dict[Hashable, _Unsettled]:
+def _tails(window: Window, own: FloatArray, found: _Runs) -> dict[Hashable, _Unsettled]:
     num_lanes = len(window.lanes)
-    steps = np.flatnonzero((lane_of >= 0) & window.usable)
-    lanes, weights = lane_of[steps], _weights(window, ends, steps)
+    going_on = np.flatnonzero(~found.is_over)
+    lengths = found.lasts[going_on] + 1 - found.firsts[going_on]
+    before = np.cumsum(lengths) - lengths
+    steps = np.arange(int(lengths.sum())) + np.repeat(found.firsts[going_on] - before, lengths)
+    lanes, lasts = (np.repeat(part[going_on], lengths) for part in (found.lanes, found.lasts))
+    kept = window.usable[steps]
+    steps, lanes, lasts = steps[kept], lanes[kept], lasts[kept]
+    weights = _weights(window, steps, lasts)
     sums = [
         np.bincount(lanes, column, num_lanes).tolist()
         for column in (
@@ -199,22 +255,24 @@ def _tails(
         )
     ]
     counts = np.bincount(lanes, minlength=num_lanes).tolist()
+    ends = np.array([end - 1 for _, end in window.lanes], np.int64)
+    beyond, is_terminal = _beyond(window, ends).tolist(), window.terminated[ends].tolist()
     return {
-        key: _Unsettled(_Waiting(count, *parts), float(beyond[end - 1]), bool(window.terminated[end - 1]))
-        for (key, end), count, *parts in zip(window.lanes, counts, *sums, strict=True)
+        key: _Unsettled(_Waiting(count, *parts), beyond[lane], is_terminal[lane])
+        for lane, ((key, _), count, *parts) in enumerate(zip(window.lanes, counts, *sums, strict=True))
     }
 
 
-def _heads(
-    window: Window, own: FloatArray, ends: IndexArray, lane_of: IndexArray, beyond: FloatArray
-) -> dict[Hashable, _GoingOn]:
-    found = {}
+def _heads(window: Window, own: FloatArray, found: _Runs) -> dict[Hashable, _GoingOn]:
+    heads = {}
     for key, carried in window.heads.items():
         first = carried + 1
         if not window.goes_on[first]:
-            found[key] = _GoingOn(float(beyond[carried]), 0.0, False, bool(window.terminated[carried]))
+            beyond = float(_beyond(window, np.array([carried]))[0])
+            heads[key] = _GoingOn(beyond, 0.0, False, bool(window.terminated[carried]))
             continue
-        is_through = bool(lane_of[first] >= 0)
-        weight = float(_weights(window, ends, np.array([first]))[0]) if is_through else 0.0
-        found[key] = _GoingOn(float(own[first]), weight, is_through, bool(window.terminated[ends[first]]))
-    return found
+        run = found.of_step(first)
+        is_through = not found.is_over[run]
+        weight = float(_weights(window, np.array([first]), int(found.lasts[run]))[0]) if is_through else 0.0
+        heads[key] = _GoingOn(float(own[first]), weight, is_through, bool(found.is_terminal[run]))
+    return heads

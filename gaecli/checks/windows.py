@@ -308,10 +308,13 @@ def _ages(arrays: Mapping[str, Array]) -> IndexArray:
     """Steps since the trajectory began, going on from what was carried in."""
     begins = ~arrays["follows"]
     begins[1:] |= (arrays["terminated"] | arrays["truncated"])[:-1]
-    index = np.arange(len(begins))
-    first = np.maximum.accumulate(np.where(begins, index, 0))
-    ages: IndexArray = index - first + np.maximum(arrays["ages"][first], 1)
-    return ages
+    begins[:1] = True
+    first = np.flatnonzero(begins)
+    age = np.maximum(arrays["ages"][first], 1)
+    # One more than the step before, but for those that begin.
+    ages: IndexArray = np.ones(len(begins), np.int64)
+    ages[first] = np.diff(age - first, prepend=1) + 1
+    return np.cumsum(ages, out=ages)
 
 
 def _look_back(arrays: dict[str, Array]) -> None:
@@ -319,8 +322,10 @@ def _look_back(arrays: dict[str, Array]) -> None:
     came_on = arrays["follows"].copy()
     came_on[1:] &= ~(arrays["terminated"] | arrays["truncated"])[:-1]
     earlier = np.concatenate(([0.0], arrays["rewards"][:-1]))
-    arrays["came_on"] = np.where(arrays["is_new"], came_on, arrays["came_on"])
-    arrays["earlier_rewards"] = np.where(arrays["is_new"], earlier, arrays["earlier_rewards"])
+    carried = np.flatnonzero(~arrays["is_new"])
+    came_on[carried] = arrays["came_on"][carried]
+    earlier[carried] = arrays["earlier_rewards"][carried]
+    arrays["came_on"], arrays["earlier_rewards"] = came_on, earlier
 
 
 def _placer(

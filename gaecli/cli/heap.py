@@ -28,6 +28,7 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         for option, value in _OPTIONS.values():
             mallopt(option, value)
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # read once, as pyarrow is imported
 
 
 def _mallopt() -> Any:

@@ -20,6 +20,7 @@ COMMANDS = {
     "sweep": "Try a grid of γ and λ, or of γ and n, in one go; or presets and estimators side by side.",
     "verify": "Find the rule that made a column of advantages or returns, or where the column deviates from it.",
     "status": "Tell which files have their results, by which settings, and which are left: exit code 3 if some are.",
+    "strip": "Take gaecli's columns out again: a Parquet file comes back byte for byte, others with their content.",
     "presets": "List the presets of `gae compute --preset`, or show one: formula, flags, normalisation, traps.",
 }
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from gaecli.checks.base import CellBlock, CheckRule, Context, FirstLook, Hits, Observation
+from gaecli.checks.base import CellBlock, CheckRule, Context, FirstLook, Hits, Observation, Window
 from gaecli.checks.group_ledger import GroupLedger, Trajectories, beside
 from gaecli.checks.refusals import REFUSED
 from gaecli.checks.registry import choose_rules
@@ -17,7 +17,9 @@ from gaecli.checks.windows import Windows
 from gaecli.columns import Roles
 from gaecli.commands.groups_over_blocks import add_groups
 from gaecli.diagnosis import Checkup, Finding
+from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import DataError, GaeError, UsageError
+from gaecli.estimators.ends_only import for_ends_only
 from gaecli.estimators.registry import make_estimator
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.kernels.devices import choose_device
@@ -31,11 +33,15 @@ from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import told
 from gaecli.pipeline.stream import BYTES_PER_SORTED_ROW, RunContext, summarised
+from gaecli.records import dataclass
 from gaecli.response_logs import ResponseLog, recognise
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, plan_streams
 from gaecli.storage.places import Places
 from gaecli.summary import Failure
+
+#: Of a block as other commands read it.
+_BLOCKS_PER_BLOCK = 4
 
 
 def check(
@@ -46,16 +52,26 @@ def check(
     ignore: Sequence[str] = (),
     strict: bool = False,
     memory_bytes: int = 1 << 30,
+    jobs: int | None = None,
 ) -> Checkup:
     """Apply the rules to every source. What cannot be opened, or read without a flag, is a failure."""
     rules = choose_rules(select, ignore)
-    with Places(RunOptions(dry_run=True, memory_bytes=memory_bytes)) as places:
-        found = _check(places.inputs.fetched(sources), settings or Settings(), rules, memory_bytes)
-        return places.shown_in(dataclasses.replace(found, is_strict=strict))
+    threads = Threads(jobs or default_jobs())
+    try:
+        with Places(RunOptions(dry_run=True, memory_bytes=memory_bytes)) as places:
+            local = places.inputs.fetched(sources)
+            found = _check(local, settings or Settings(), rules, memory_bytes, threads)
+            return places.shown_in(dataclasses.replace(found, is_strict=strict))
+    finally:
+        threads.close()
 
 
 def _check(
-    sources: Sequence[str | Path], settings: Settings, rules: Sequence[CheckRule], memory_bytes: int
+    sources: Sequence[str | Path],
+    settings: Settings,
+    rules: Sequence[CheckRule],
+    memory_bytes: int,
+    threads: Threads,
 ) -> Checkup:
     started = time.perf_counter()
     findings: list[Finding] = []
@@ -70,7 +86,7 @@ def _check(
             read = partial(open_stream, plan, memory_bytes=memory_bytes, number=number, block_rows=block_rows)
             opened = _opened(plan, settings, read, ledger)
             types.add(opened)
-            checker = _Checker(opened, block_rows, rules, ledger)
+            checker = _Checker(opened, block_rows, rules, ledger, threads)
             with told(plan.paths[0]):
                 findings += checker.findings()
             contexts += checker.contexts
@@ -128,15 +144,30 @@ def _of_all_inputs(
     ]
 
 
+@dataclass(frozen=True, eq=False)
+class _BlockSubjects:
+    """What the rules are shown of a block."""
+
+    cells: CellBlock
+    window: Window | None
+
+
 class _Checker:
     """One stream."""
 
     def __init__(
-        self, stream: OpenStream, block_rows: int, rules: Sequence[CheckRule], ledger: GroupLedger
+        self,
+        stream: OpenStream,
+        block_rows: int,
+        rules: Sequence[CheckRule],
+        ledger: GroupLedger,
+        threads: Threads,
     ) -> None:
         self.stream = stream
         self.settings = stream.settings
-        self.block_rows = block_rows
+        # What the rules make of a block stays in the cache; where one block is enough it is one.
+        self.block_rows = block_rows if stream.num_rows <= block_rows else block_rows // _BLOCKS_PER_BLOCK
+        self.threads = threads
         self.rules = rules
         #: Of all streams; None where nothing is compared, or no rule asks.
         has_groups = stream.settings.group_columns != () and any(rule.scope == "groups" for rule in rules)
@@ -179,20 +210,24 @@ class _Checker:
                 file, layout.roles, self.settings, flag_columns(layout.roles, self.settings), layout.kind
             )
             self.contexts.append(context)
-            self._apply("file", context)
-            self._examine(context, layout, windows, block_rows)
+            self._add(self._found("file", context))
+            subjects = self._subjects(context, layout, windows, block_rows)
+            for found in self.threads.run(self._found_in_block, subjects):
+                self._add(found)
         return windows.is_unsorted
 
-    def _examine(self, context: Context, layout: Layout, windows: Windows, block_rows: int) -> None:
-        """The blocks of one file. Where no steps can be made of one, the rules about cells say why."""
+    def _subjects(
+        self, context: Context, layout: Layout, windows: Windows, block_rows: int
+    ) -> Iterator[_BlockSubjects]:
+        """The blocks of one file, in order. Where no steps can be made of one, the rules about cells say why."""
         bare = _without_steps(context.file, context.roles, self.settings)
         like = layout.like_column or context.name("reward")
         more = [] if self.ledger is None else beside(context)
         names = list(dict.fromkeys([*layout.row_columns, *more]))
         for unit in context.file.units(block_rows, like):
             for start, stop, columns in context.file.blocks(unit, names, block_rows):
-                self._apply("cells", CellBlock(context, start, layout.cells(start, columns), stop - start))
-                self._look(context, bare, start, columns, windows)
+                cells = CellBlock(context, start, layout.cells(start, columns), stop - start)
+                yield _BlockSubjects(cells, self._window(context, bare, start, columns, windows))
                 self._compare(context, bare, start, columns)
 
     def _compare(
@@ -205,31 +240,34 @@ class _Checker:
             block = layout.block(start, columns)
             self.ledger.add(context, start, columns, Trajectories.whole(block))
 
-    def _look(
+    def _window(
         self,
         context: Context,
         layout: Layout | None,
         start: int,
         columns: Mapping[str, Column],
         windows: Windows,
-    ) -> None:
+    ) -> Window | None:
         if layout is None or not layout.has_steps or not any(rule.scope == "steps" for rule in self.rules):
-            return
+            return None
         try:
-            window = windows.window(context, layout, start, columns)
+            return windows.window(context, layout, start, columns)
         except GaeError:  # told by a rule about cells, or at the end by the last rule
-            return
-        if window is not None:
-            self._apply("steps", window)
+            return None
 
-    def _apply(self, scope: str, subject: object) -> None:
-        for rule in self.rules:
-            if rule.scope != scope:
-                continue
-            found = rule.find(subject)
-            if found is not None:
-                known = self._evidence.get(rule.code)
-                self._evidence[rule.code] = found if known is None else known.merge(found)
+    def _found_in_block(self, block: _BlockSubjects) -> dict[str, Observation]:
+        found = self._found("cells", block.cells)
+        return found if block.window is None else {**found, **self._found("steps", block.window)}
+
+    def _found(self, scope: str, subject: object) -> dict[str, Observation]:
+        """By the code of the rule."""
+        rules = [rule for rule in self.rules if rule.scope == scope]
+        return {rule.code: found for rule in rules if (found := rule.find(subject)) is not None}
+
+    def _add(self, found: Mapping[str, Observation]) -> None:
+        for code, observation in found.items():
+            known = self._evidence.get(code)
+            self._evidence[code] = observation if known is None else known.merge(observation)
 
     def _found_by_compute(self, errors: Collection[str]) -> list[Finding]:
         """What `compute` itself would say. A refusal counts where no rule about errors has said anything."""
@@ -255,10 +293,11 @@ class _Checker:
     def _first_look(self) -> FirstLook:
         path = self.stream.plan.paths[0]
         estimator = make_estimator(self.settings, choose_device("auto", 0))
-        context = RunContext.plain(estimator, store_bytes=0)
+        compares = self.ledger is not None and self._is_crossing
+        context = RunContext.plain(estimator if compares else for_ends_only(estimator), 0, self.threads)
         try:
             stream = summarised(self.stream, context)
-            if self.ledger is not None and self._is_crossing:
+            if self.ledger is not None and compares:
                 add_groups(self.ledger, stream, context, self.contexts)
         except GaeError as error:
             return FirstLook(path, error)

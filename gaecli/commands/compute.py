@@ -51,8 +51,9 @@ Begin = Callable[[int], Progress]
 
 #: Share of `--memory` for blocks that are kept between the two looks; the rest is for work and buffers.
 _STORE_SHARE = 0.2
-#: Streams that go through a cluster side by side, each with a thread of this process that waits for it.
-_MOST_WAITING = 32
+#: Streams that go through a cluster side by side, each with a thread of this process that waits for it. This process
+#: begins and ends a hundred or two a second: of tasks that take one, no more are under way.
+_MOST_WAITING = 256
 
 
 def compute(
@@ -131,7 +132,9 @@ class _Run:
             self._check_seen_elsewhere()
             self.device = device_elsewhere(self.options.device)
         self.context = self._context()
-        self.steps = StreamSteps(self.settings, self.places, self.outputs, self.context, self.device)
+        self.steps = StreamSteps(
+            self.settings, self.places, self.outputs, self.context, self.device, num_streams=len(jobs)
+        )
         self.progress = begin(sum(len(plan.paths) for plan in plans))
         is_together = self._spans_streams and len(jobs) > 1
         with one_thread_per_operation() if self.device.uses_torch else contextlib.nullcontext():
@@ -153,12 +156,6 @@ class _Run:
                         f"{self.options.engine}`, which read and write shared files and buckets",
                         hint="copy it there first, or leave `--engine` out",
                     )
-            if not self.options.dry_run and not self.places.results.can_be_handed_over(target.path):
-                raise UsageError(
-                    f"`{self.places.shown(str(target.path))}` cannot be written by `--engine {self.options.engine}`: "
-                    "only on S3 can one process send an object that another one commits",
-                    hint="write to S3 or to a shared file system with `--output`, or leave `--engine` out",
-                )
 
     @property
     def _spans_streams(self) -> bool:
@@ -297,13 +294,12 @@ class _Run:
         yield from chain.from_iterable(self._each(last_step, _groups(jobs)))
 
     def _context(self) -> RunContext:
-        """Streams side by side, or the blocks of one stream side by side; on an accelerator one after the other."""
-        if self.device.uses_torch and self.device.name != "cpu":
-            self._side_by_side = Threads(1)
+        """Streams side by side, or the blocks of one stream side by side."""
         options = self.options
+        store_bytes = int(options.memory_bytes * _STORE_SHARE)
         worker = Worker(
             make_estimator(self.settings, self.device),
-            BlockStore(int(options.memory_bytes * _STORE_SHARE)),
+            BlockStore(store_bytes),
             self.clock,
             self._threads.check_stop,
             self.outputs.writers,
@@ -315,10 +311,10 @@ class _Run:
             check_stop=self._threads.check_stop,
             stage=self.places.stage,
         )
-        recipe = WorkerRecipe(self.settings, options.device)
+        recipe = WorkerRecipe(self.settings, options.device, store_bytes)
         self._engine = make_engine(options.engine, self._side_by_side, worker, recipe, engine_options)
         if not self._engine.is_here:  # of this process they only wait
-            self._side_by_side = Threads(min(self._engine.jobs, _MOST_WAITING), self._threads.interrupt)
+            self._side_by_side = Threads(min(self._engine.jobs + 1, _MOST_WAITING), self._threads.interrupt)
         return RunContext(self._engine, worker)
 
     def _open(self, job: _Job) -> OpenStream:

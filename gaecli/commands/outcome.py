@@ -20,7 +20,6 @@ from gaecli.pipeline.judging.continuity import Continuity, Edges
 from gaecli.pipeline.notes import merged
 from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.sketches import SketchBook, gallery_of
-from gaecli.pipeline.stream import SummarisedStream
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
@@ -100,10 +99,9 @@ class Outcome:
     @classmethod
     def done(
         cls,
-        stream: SummarisedStream,
+        stream: OpenStream,
         targets: Mapping[Path, Target],
         outputs: Sequence[Output],
-        book: SketchBook | None,
         *,
         dry_run: bool,
     ) -> Outcome:
@@ -116,7 +114,7 @@ class Outcome:
             files.append(
                 _file(
                     file.path,
-                    stream.opened,
+                    stream,
                     targets,
                     status,
                     output.totals.counts,
@@ -130,8 +128,7 @@ class Outcome:
             facts = own if output is outputs[0] else facts.with_file(own, stream.settings)
         labels = outputs[0].labels if outputs else None
         thresholds = {} if labels is None else labels.thresholds
-        notes = list(stream.warnings)
-        return cls(files, totals, facts, thresholds, len(thresholds), notes, book, stream.edges)
+        return cls(files, totals, facts, thresholds, len(thresholds))
 
 
 def summarize(

@@ -13,10 +13,11 @@ from gaecli.estimators.stages import stages_of
 from gaecli.kernels.devices import Device
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.header_notes import earlier_columns, names_alike, stored_settings
+from gaecli.pipeline.judging.continuity import Edges
 from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.sketches import SketchBook
-from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised, with_outcomes
+from gaecli.pipeline.stream import RunContext, SummarisedStream, final, summarised, with_outcomes
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
 class ReadyStream:
     """A stream whose new files are complete, and not in their places yet."""
 
-    stream: SummarisedStream
+    opened: OpenStream
+    warnings: Sequence[WarningNote]
+    #: As of `SummarisedStream`.
+    edges: Edges | None
     outputs: Sequence[Output]
     #: What pictures are drawn from, where they are.
     book: SketchBook | None
@@ -52,6 +56,7 @@ class StreamSteps:
         outputs: Outputs,
         context: RunContext,
         device: Device,
+        num_streams: int,
     ) -> None:
         self.settings = settings
         self.options = places.options
@@ -59,6 +64,7 @@ class StreamSteps:
         self.outputs = outputs
         self.context = context
         self.device = device
+        self.num_streams = num_streams
         self.stages = stages_of(settings)
 
     def open(self, number: int, plan: StreamPlan) -> OpenStream:
@@ -86,16 +92,32 @@ class StreamSteps:
         done = self.up_to_date(opened, inputs)
         if done is not None and not self.options.gallery:
             return done
-        if done is None and self.context.engine.is_here:
-            self.outputs.begin_early(opened, self.context.worker)
-        stream = self.summarised(opened)
-        constants: Constants = ()
-        for stage in self.stages:
-            constants = (*constants, stream.measure(self.context, constants, stage).constants())
-        labels = self.labels(stream, constants)
+        ahead = None
+        if done is None:
+            if self.context.engine.is_here:
+                ahead = self.outputs.begin_early(opened, self.context.worker)
+            elif (ready := self._in_one_task(opened, inputs)) is not None:
+                return ready
+        with self.context.worker.clock("read"):
+            self._fill(opened)
+        found = final(opened, self.context, ahead)
         if done is not None:
-            return self._drawn(done, stream, constants, labels)
-        return self.written(stream, constants, labels, inputs)
+            return self._drawn(done, found.stream, found.constants, found.labels)
+        return self.written(found.stream, found.constants, found.labels, inputs)
+
+    def _in_one_task(self, opened: OpenStream, inputs: str) -> ReadyStream | None:
+        """Looked at and written by the same worker, if there is enough to do for the others."""
+        from gaecli.writing.write_stream import WriteStream, is_one_task
+
+        if not is_one_task(opened, self.num_streams, self.context.engine.jobs):
+            return None
+        outputs = self.outputs.of(opened)
+        book = SketchBook() if self.options.gallery else None
+        task = WriteStream(opened.alone(), *self.outputs.place(outputs[0], inputs), book)
+        ((found,),) = self.context.engine.run([task])
+        outputs[0].constants, outputs[0].labels = found.constants, found.labels
+        self.outputs.complete(outputs, found.written)
+        return ReadyStream(opened, found.warnings, found.edges, outputs, found.written.book)
 
     def up_to_date(self, opened: OpenStream, inputs: str) -> Outcome | None:
         """The outcome of the earlier run, if all files of the stream hold just what this run would write."""
@@ -145,17 +167,6 @@ class StreamSteps:
         """One look at every block, for what labels and weights rest on."""
         return list(stream.survey(self.context, question, constants))
 
-    def labels(self, stream: SummarisedStream, constants: Constants) -> LabelConstants | None:
-        """For labels and weights of this stream alone; None where there are none."""
-        if not self.settings.has_labels:
-            return None
-        from gaecli.pipeline.labels import LabelSearch
-
-        search = LabelSearch(self.settings)
-        while (question := search.question) is not None:
-            search.take(self.survey(stream, question, constants))
-        return search.constants
-
     def summarised(self, opened: OpenStream) -> SummarisedStream:
         with self.context.worker.clock("read"):
             self._fill(opened)
@@ -185,20 +196,20 @@ class StreamSteps:
                 for group, (written,) in zip(together, self.context.engine.run(begun), strict=True):
                     self.outputs.complete(group, written)
                     book = written.book
-        return ReadyStream(stream, outputs, book)
+        return ReadyStream(stream.opened, stream.warnings, stream.edges, outputs, book)
 
     def done(self, ready: ReadyStream) -> Outcome:
         """Of a stream whose new files are in their places."""
-        stream = ready.stream
+        plan = ready.opened.plan
         outcome = Outcome.done(
-            stream, self.outputs.targets, ready.outputs, ready.book, dry_run=self.options.dry_run
+            ready.opened, self.outputs.targets, ready.outputs, dry_run=self.options.dry_run
         )
-        outcome.warnings.extend(
-            findings(stream.plan, outcome.totals, outcome.facts, self.settings, self.device)
-        )
-        outcome.warnings.extend(self._of_success(stream.opened, outcome))
-        data_set = stream.plan.data_set
-        if data_set is not None and stream.number in self.outputs.behind_caches:
+        outcome.warnings.extend(ready.warnings)
+        outcome.sketches, outcome.edges = ready.book, ready.edges
+        outcome.warnings.extend(findings(plan, outcome.totals, outcome.facts, self.settings, self.device))
+        outcome.warnings.extend(self._of_success(ready.opened, outcome))
+        data_set = plan.data_set
+        if data_set is not None and ready.opened.number in self.outputs.behind_caches:
             outcome.warnings.append(behind_cache(str(data_set.root)))
         return outcome
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,7 +29,7 @@ ReadMark = Callable[[Path], bytes]
 
 @dataclass(frozen=True)
 class NewColumns:
-    """What the files of a data set have once a run is over."""
+    """What the files of a data set have, and have no more, once a run is over."""
 
     #: Name -> the Arrow type of a column whose lists the new one is like; None: a number per row.
     types: Mapping[str, str | None]
@@ -39,6 +39,8 @@ class NewColumns:
     digests: Mapping[Path, str] = field(default_factory=dict)
     #: Name -> the type of its items, where that is not float32: `bool` or `string`.
     items: Mapping[str, str] = field(default_factory=dict)
+    #: Columns that were taken out of them.
+    gone: Collection[str] = ()
 
     def item(self, name: str) -> str:
         return self.items.get(name, "float32")

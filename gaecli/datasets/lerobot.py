@@ -68,7 +68,8 @@ class LeRobot(DataSet):
         features = member(self.root / INFO, info, "features", dict)
         kinds = {name: "language" if name == LANGUAGE else new.item(name) for name in new.types}
         added = {name: {"dtype": kind, "shape": [1], "names": None} for name, kind in kinds.items()}
-        changed = {**features, **added}
+        kept = {name: feature for name, feature in features.items() if name not in new.gone}
+        changed = {**kept, **added}
         if changed == features:
             return {}
         return {INFO: in_the_style_of(text, info, {**info, "features": changed})}

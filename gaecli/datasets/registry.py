@@ -95,6 +95,21 @@ def data_set_of(path: Path) -> DataSet | None:
     return None
 
 
+def stands_alone(path: Path) -> bool:
+    """Whether a file is of no data set, and neither is any other in its folder, but by a name of its own."""
+    try:
+        if tables.enclosing(path) is not None or may_be_within_one(path):
+            return False
+        return all(kind.root_of(path) is None for kind in KINDS)
+    except (GaeError, PermissionError):
+        return False  # whoever asks for its data set is told
+
+
+def is_part_by_name(path: Path) -> bool:
+    """Whether the name of a file says that it is a part of something."""
+    return tables.is_part_by_name(path.name) or shards.is_shard(path)
+
+
 def table_around(path: Path, known: Sequence[DataSet] = ()) -> LakeTable | None:
     """The table that a file or a folder is of, or is. Of `known` ones the log is not read again."""
     found = tables.enclosing(path)

@@ -45,6 +45,11 @@ def root_of(path: Path) -> Path | None:
     return folder if len(siblings) > 1 else None
 
 
+def is_shard(path: Path) -> bool:
+    """Whether its name says that there are others."""
+    return _SHARD.fullmatch(path.name) is not None
+
+
 def shard_key(path: Path) -> Hashable:
     """Equal for shards that belong together; None for other files."""
     match = _SHARD.fullmatch(path.name)

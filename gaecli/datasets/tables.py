@@ -104,6 +104,11 @@ def enclosing(path: Path, *, looks_up: bool = False) -> tuple[str, Path] | None:
     return None
 
 
+def is_part_by_name(name: str) -> bool:
+    """Whether a file of this name is one of a table, whatever lies beside it."""
+    return _DUCKLAKE.fullmatch(name) is not None
+
+
 def kind_at(folder: Path) -> str | None:
     """The kind of the table whose root this is."""
     return _with_log(folder) or ("ducklake" if _is_ducklake(folder) else None)

@@ -7,7 +7,7 @@ from contextlib import closing
 from itertools import chain
 from typing import Generic, TypeVar
 
-from gaecli.engines.base import EngineOptions, JointTask, Task
+from gaecli.engines.base import EngineOptions, Task, as_joint
 from gaecli.engines.threads import Threads
 
 W = TypeVar("W")
@@ -30,8 +30,8 @@ class LocalEngine(Generic[W]):
     def run(self, tasks: Iterable[Task[W, R]]) -> Iterator[list[R]]:
         remaining = iter(tasks)
         for task in remaining:
-            if isinstance(task, JointTask):
-                yield task.carry_out(self._worker, self.run)
+            if (joint := as_joint(task)) is not None:
+                yield joint.carry_out(self._worker, self.run)
             else:
                 yield from self._apart(chain([task], remaining))
 

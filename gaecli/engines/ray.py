@@ -22,6 +22,7 @@ from typing import Any, Generic, TypeVar
 
 from gaecli.engines.base import EngineOptions, Task
 from gaecli.engines.ray_connection import RayConnection, first_line
+from gaecli.engines.ray_nodes import check_nodes, num_at_once
 from gaecli.engines.threads import Threads
 from gaecli.engines.worker_facts import WorkerFacts, check_alike, facts_here
 from gaecli.errors import EngineError, GaeError
@@ -32,12 +33,16 @@ R = TypeVar("R")
 
 #: Of a task whose worker or machine was lost, or that met an error which may pass.
 _MOST_RETRIES = 5
+#: Ray counts no retry after it ended a worker to save memory, or lost one with a machine that was taken away.
+_MOST_TRIES = 10
 #: How long the driver waits at a time before it sees whether the run is to end.
 _LOOK_SECONDS = 0.2
-#: How long a task that is cancelled may take to end by itself.
+#: How long tasks that are of no use any more may go on, and one that is cancelled may take to end by itself.
+_PATIENCE_SECONDS = 1.0
 _GRACE_SECONDS = 10.0
 #: Arrays from this size on go to the cluster once, however many tasks have them.
 _SHARED_BYTES = 64 << 10
+_MOST_SHARED = 256
 #: Errors of the operating system that come again.
 _LASTING = (
     *(errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EISDIR, errno.ENAMETOOLONG),
@@ -59,14 +64,16 @@ class RayEngine(Generic[W]):
         self._connection = RayConnection(options)
         self._ray = self._connection.ray
         try:
-            check_alike(facts_here(), self._facts_of_nodes())
-            self.jobs = options.jobs or _num_cpus(self._ray)
-            #: How many tasks may be under way; of each `run` one may be at any rate.
-            self._free = threading.Semaphore(self.jobs + 1)
-            self._shared: dict[tuple[int, int], tuple[Any, pickle.PickleBuffer]] = {}
-            self._lock = threading.Lock()
+            at_once = num_at_once(self._ray, needs_gpu=options.needs_gpu)
+            self.jobs = options.jobs or at_once
             #: Its bytes, and not what they make, are the key: a worker is made once in a process, for a run.
             self._recipe = self._ray.put(pickle.dumps((os.urandom(8), recipe)))
+            check_nodes(self._ray, _worker_of, self._recipe, needs_gpu=options.needs_gpu)
+            #: How many tasks may be under way; of each `run` one may be at any rate.
+            self._free = threading.Semaphore(self.jobs + 1)
+            #: The last ones that were sent, the latest at the end.
+            self._shared: dict[tuple[int, int], tuple[Any, pickle.PickleBuffer]] = {}
+            self._lock = threading.Lock()
             self._carry_out = self._ray.remote(
                 num_cpus=1,
                 num_gpus=1 if options.needs_gpu else 0,
@@ -80,31 +87,20 @@ class RayEngine(Generic[W]):
     def run(self, tasks: Iterable[Task[W, R]]) -> Iterator[list[R]]:
         remaining = iter(tasks)
         window: deque[tuple[Any, bool]] = deque()
-        failure: Exception | None = None
+        has_more, failure = True, None
         try:
             while True:
-                while failure is None and len(window) <= self.jobs:
-                    has_slot = self._free.acquire(blocking=False)
-                    if window and not has_slot:
-                        break
+                if has_more:
                     try:
-                        task = next(remaining)
-                    except StopIteration:
-                        self._release(has_slot)
-                        break
-                    except Exception as error:  # raised below: one before it may fail earlier
-                        self._release(has_slot)
-                        failure = error
-                        break
-                    except BaseException:
-                        self._release(has_slot)
-                        raise
-                    window.append((self._send(task), has_slot))
+                        has_more = self._send_some(remaining, window)
+                    except Exception as error:  # raised below: a task before it may fail earlier
+                        has_more, failure = False, error
                 if not window:
                     break
-                result = self._result(window[0][0])
-                self._release(window.popleft()[1])
-                yield result
+                self._wait(window[0][0])
+                reference, has_slot = window.popleft()
+                self._release(has_slot)
+                yield self._result(reference)
             if failure is not None:
                 raise failure
         finally:
@@ -113,6 +109,24 @@ class RayEngine(Generic[W]):
                 self._cancel([reference for reference, _ in window])
                 for _, has_slot in window:
                     self._release(has_slot)
+
+    def _send_some(self, remaining: Iterator[Task[W, R]], window: deque[tuple[Any, bool]]) -> bool:
+        """As many as may be under way; whether there are more."""
+        while len(window) <= self.jobs:
+            has_slot = self._free.acquire(blocking=False)
+            if window and not has_slot:
+                return True
+            is_sent = False
+            try:
+                task = next(remaining, None)
+                if task is None:
+                    return False
+                window.append((self._send(task), has_slot))
+                is_sent = True
+            finally:
+                if not is_sent:
+                    self._release(has_slot)
+        return True
 
     def close(self) -> None:
         self._shared = {}
@@ -141,14 +155,18 @@ class RayEngine(Generic[W]):
         raw = np.frombuffer(buffer.raw(), np.uint8)
         key = (raw.ctypes.data, raw.nbytes)
         with self._lock:
-            if key not in self._shared:
-                # The buffer is kept with it: while it is, no other array comes to lie in its place.
-                self._shared[key] = (self._ray.put(raw), buffer)
-            return self._shared[key][0]
+            # The buffer is kept with it: while it is, no other array comes to lie in its place.
+            found = self._shared.pop(key, None) or (self._ray.put(raw), buffer)
+            self._shared[key] = found
+            while len(self._shared) > _MOST_SHARED:  # those of streams that are over are of no use any more
+                del self._shared[next(iter(self._shared))]
+            return found[0]
+
+    def _wait(self, reference: Any) -> None:
+        while not self._ray.wait([reference], timeout=_LOOK_SECONDS, fetch_local=False)[0]:
+            self._check_stop()
 
     def _result(self, reference: Any) -> list[Any]:
-        while not self._ray.wait([reference], timeout=_LOOK_SECONDS)[0]:
-            self._check_stop()
         try:
             sent = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as task_error:
@@ -162,49 +180,27 @@ class RayEngine(Generic[W]):
         return results
 
     def _cancel(self, references: list[Any]) -> None:
-        """None of them is under way when this returns."""
-        for is_forced in (False, True):
-            for reference in references:
-                self._ray.cancel(reference, force=is_forced)
+        """None of them is under way when this returns.
+
+        Most of them end by themselves soon, and are let: to cancel a task in the moment in which it ends makes Ray
+        2.60 abort this process.
+        """
+        for seconds, is_forced in (
+            (_PATIENCE_SECONDS, False),
+            (_GRACE_SECONDS, True),
+            (_GRACE_SECONDS, True),
+        ):
             _, references = self._ray.wait(
-                references, num_returns=len(references), timeout=_GRACE_SECONDS, fetch_local=False
+                references, num_returns=len(references), timeout=seconds, fetch_local=False
             )
             if not references:
                 return
-
-    def _facts_of_nodes(self) -> list[tuple[str, WorkerFacts]]:
-        """What every machine of the cluster that has workers has to say of itself."""
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        nodes = [node for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-        asked = self._ray.remote(num_cpus=0, max_retries=_MOST_RETRIES)(_facts)
-        references = [
-            asked.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote()
-            for node in nodes
-        ]
-        names = [str(node.get("NodeManagerHostname") or node["NodeManagerAddress"]) for node in nodes]
-        found = []
-        for name, reference in zip(names, references, strict=True):
-            try:
-                found.append((name, self._ray.get(reference)))
-            except self._ray.exceptions.TaskUnschedulableError:
-                continue  # it is gone since; whatever comes in its place is looked at by its first task
-            except self._ray.exceptions.RayError as error:
-                raise EngineError(
-                    f"worker `{name}` of the Ray cluster could not run gaecli: {first_line(error)}",
-                    hint="install numpy and pyarrow on every machine of the cluster, in the versions that are here",
-                ) from error
-        return found
+            for reference in references:
+                self._ray.cancel(reference, force=is_forced)
 
 
 def make(threads: Threads, worker: W, recipe: Callable[[], W], options: EngineOptions) -> RayEngine[W]:
     return RayEngine(recipe, options)
-
-
-def _facts() -> WorkerFacts:
-    return facts_here()
 
 
 def _carry_out(sent: bytes, recipe: bytes, facts: WorkerFacts, *buffers: Any) -> bytes:
@@ -217,6 +213,7 @@ def _carry_out(sent: bytes, recipe: bytes, facts: WorkerFacts, *buffers: Any) ->
     stage = getattr(worker, "stage", None)
     end: tuple[list[Any] | None, Exception | None]
     try:
+        _check_tries(num_tries_before())
         end = loads(sent, stage, buffers)(worker), None
     except GaeError as error:
         end = None, error.with_traceback(None)
@@ -225,6 +222,23 @@ def _carry_out(sent: bytes, recipe: bytes, facts: WorkerFacts, *buffers: Any) ->
             raise
         end = None, error.with_traceback(None)
     return dumps(end, stage)
+
+
+def num_tries_before() -> int:
+    """Of the task that this process carries out; 0 too where this Ray does not tell."""
+    from ray._private.worker import global_worker
+
+    asked = getattr(getattr(global_worker, "core_worker", None), "get_current_task_attempt_number", None)
+    return 0 if asked is None else int(asked())
+
+
+def _check_tries(count: int) -> None:
+    """Before a task is tried without end."""
+    if count >= _MOST_TRIES:
+        raise EngineError(
+            f"the Ray cluster gave up on a task: it was lost with its worker {count} times, mostly as memory ran out",
+            hint="run the same command again with a smaller `--memory`, or fewer `--jobs`: what is done stays done",
+        )
 
 
 def _worker_of(recipe: bytes) -> Any:
@@ -241,10 +255,6 @@ def _close(worker: Any) -> None:
     close = getattr(worker, "close", None)
     if close is not None:
         close()
-
-
-def _num_cpus(ray: Any) -> int:
-    return max(int(ray.cluster_resources().get("CPU", 1)), 1)
 
 
 def _cause(error: Any) -> BaseException:

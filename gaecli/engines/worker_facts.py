@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gaecli.errors import EngineError
+from gaecli.formats.npz import deflate
 from gaecli.version import __version__
 
 
@@ -20,6 +21,8 @@ class WorkerFacts(NamedTuple):
     python: str
     numpy: str
     pyarrow: str
+    #: What compresses new members of archives.
+    deflate: str
     gaecli: str
     #: Of the code itself: two builds may have one version.
     code: str
@@ -31,6 +34,7 @@ def facts_here() -> WorkerFacts:
         f"{sys.version_info.major}.{sys.version_info.minor}",
         str(import_module("numpy").__version__),
         str(import_module("pyarrow").__version__),
+        deflate.name(),
         __version__,
         _digest(Path(__file__).parents[1]),
     )

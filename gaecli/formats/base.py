@@ -228,8 +228,13 @@ class RolloutFile(Protocol):
     def read_whole(self, name: str) -> Column:
         """One column in full: companions such as `last_values`."""
 
-    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
-        """`FileWriter.method` of a writer that takes these columns out, told without writing."""
+    def planned_method(
+        self, own_columns: Sequence[str], drop_columns: Sequence[str], *, adds: bool = True
+    ) -> str:
+        """`FileWriter.method` of a writer that takes these columns out, told without writing.
+
+        `adds`: and puts new ones there.
+        """
 
     def writer(self, temporary: Path, plan: WritePlan) -> FileWriter: ...
 
@@ -268,7 +273,10 @@ SPLICE = "splice"
 
 @dataclass(frozen=True)
 class WritePlan:
-    """What will be added to a copy of a file."""
+    """What will be added to a copy of a file; nothing where `own_columns` are only taken out.
+
+    A writer without new columns is given no rows, and `finish(None)`: what it writes has nothing of gaecli's.
+    """
 
     #: Column name -> NumPy type of its items, numbers, flags or texts; in the order in which they are appended.
     new_columns: Mapping[str, np.dtype[Any]]
@@ -302,12 +310,12 @@ class FileWriter(Protocol):
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
         """Rows in file order, in pieces of any size."""
 
-    def finish(self, provenance: dict[str, Any]) -> None: ...
+    def finish(self, provenance: dict[str, Any] | None) -> None:
+        """Complete the file. None: nothing of gaecli's is to be in it, as there are no new columns."""
 
     def abort(self) -> None: ...
 
 
-@runtime_checkable
 class RecordingWriter(FileWriter, Protocol):
     """Of a format without room for provenance: it goes into a file beside the new one."""
 
@@ -317,7 +325,8 @@ class RecordingWriter(FileWriter, Protocol):
 
 def record_of(writer: FileWriter) -> bytes | None:
     """What goes into a file beside the new one, where its format has no room for it."""
-    return writer.record if isinstance(writer, RecordingWriter) else None
+    record: bytes | None = getattr(writer, "record", None)
+    return record
 
 
 @dataclass(frozen=True)
@@ -331,7 +340,6 @@ class LeftOut:
     target: int
 
 
-@runtime_checkable
 class SparseWriter(FileWriter, Protocol):
     """Of a format whose new files have bytes of other files as they are there."""
 
@@ -341,7 +349,8 @@ class SparseWriter(FileWriter, Protocol):
 
 def left_out_by(writer: FileWriter) -> Sequence[LeftOut]:
     """What was not written, in the order of the file."""
-    return writer.left_out if isinstance(writer, SparseWriter) else ()
+    left_out: Sequence[LeftOut] = getattr(writer, "left_out", ())
+    return left_out
 
 
 @runtime_checkable

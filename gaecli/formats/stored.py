@@ -12,6 +12,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+#: Under which Parquet and Arrow files have it among their metadata.
+PROVENANCE_KEY = b"gaecli"
+
 #: Provenance is a document with lists of documents in it.
 _MOST_LEVELS = 12
 _MOST_BYTES = 16 << 20

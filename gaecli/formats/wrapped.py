@@ -72,8 +72,10 @@ class WrappedFile:
     def read_whole(self, name: str) -> Column:
         return self._file.read_whole(name)
 
-    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
-        return self._file.planned_method(own_columns, drop_columns)
+    def planned_method(
+        self, own_columns: Sequence[str], drop_columns: Sequence[str], *, adds: bool = True
+    ) -> str:
+        return self._file.planned_method(own_columns, drop_columns, adds=adds)
 
     def writer(self, temporary: Path, plan: WritePlan) -> FileWriter:
         return self._file.writer(temporary, plan)

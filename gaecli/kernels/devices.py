@@ -7,7 +7,7 @@ is done only where asked for or where it can pay, in a thread (`gaecli.kernels.t
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,11 +15,20 @@ from gaecli.errors import DeviceError, UsageError
 from gaecli.kernels.torch_import import start_torch_import, torch_module
 from gaecli.records import dataclass
 
-#: From this many steps on, `--device auto` looks for a CUDA device; below, it never imports torch.
-#: Measured on two cores: importing torch takes 0.8-1.3 s; NumPy takes 4-5 ns per step with two
-#: threads, of which a GPU can save some 2-3 ns at most, since host arrays are still cast and moved. On
-#: the CPU torch takes 7-9 ns, so it never pays there, and without a GPU `auto` stays with NumPy.
-BREAK_EVEN_STEPS = 500_000_000
+
+class BreakEven(NamedTuple):
+    """From how many steps on a kind of device pays for its start."""
+
+    steps: int
+    #: The machine; None: nobody has, it is assumed.
+    measured_on: str | None
+
+
+#: What `--device auto` goes by; below, it never imports torch. `bench/device.py` prints the row for a machine. On the
+#: CPU, measured on two cores, torch takes 7-9 ns per step and NumPy 4-5, so that it never pays there. Of a GPU it is
+#: assumed that it saves 2-3 ns, since host arrays still travel, against 0.8-1.3 s for the import of torch.
+BREAK_EVEN = {"cuda": BreakEven(500_000_000, measured_on=None)}
+BREAK_EVEN_STEPS = BREAK_EVEN["cuda"].steps
 
 _NAMES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
@@ -37,6 +46,10 @@ class Device:
     reason: str
     uses_torch: bool
     has_float64: bool = True
+
+    @property
+    def is_accelerator(self) -> bool:
+        return self.uses_torch and self.name != "cpu"
 
 
 def choose_device(requested: str, num_steps: int) -> Device:
@@ -87,7 +100,9 @@ def _check_name(requested: str) -> None:
 def _automatic_device(num_steps: int) -> Device:
     numpy_backend = f"numpy {np.__version__}"
     if num_steps < BREAK_EVEN_STEPS:
-        reason = f"torch only pays from {BREAK_EVEN_STEPS:,} steps on"
+        measured = BREAK_EVEN["cuda"].measured_on
+        told = "it is assumed" if measured is None else f"measured on {measured}"
+        reason = f"torch only pays from {BREAK_EVEN_STEPS:,} steps on, {told}"
         return Device("cpu", numpy_backend, reason, uses_torch=False)
     torch = torch_module()
     cuda = [name for name in _available_devices(torch) if name.startswith("cuda")]

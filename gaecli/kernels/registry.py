@@ -26,6 +26,9 @@ class Kernel:
 
 
 KERNELS = (
+    Kernel(
+        "on-device", "gaecli.kernels.on_device", lambda device: device is not None and device.is_accelerator
+    ),
     Kernel("tiles", "gaecli.kernels.tiles", lambda device: True),
     #: The law that the others are held against. Never taken by itself.
     Kernel("reference", "gaecli.kernels.reference", lambda device: False),

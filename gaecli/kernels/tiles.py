@@ -18,9 +18,6 @@ from gaecli.kernels.torch_import import torch_module
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-#: Rows per tile on an accelerator, where a call costs more and memory is not a cache.
-ACCELERATOR_TILE_ROWS = 8**7
-
 
 def scan_terms(
     terms: Terms,
@@ -42,7 +39,6 @@ class ArrayLibrary:
         is_single = precision == "single" or (device is not None and not device.has_float64)
         self.numpy_dtype = np.dtype(np.float32 if is_single else np.float64)
         self.is_torch = device is not None and device.uses_torch
-        self.is_accelerator = self.is_torch and device is not None and device.name != "cpu"
         if self.is_torch and device is not None:
             self.module = torch_module()
             self.device = self.module.device(device.name)
@@ -96,7 +92,7 @@ class _Tiles:
         self.terms = terms
         self.library = library
         self.num_rows = terms.num_rows
-        self.tile_rows = tile_rows or (ACCELERATOR_TILE_ROWS if library.is_accelerator else TILE_ROWS)
+        self.tile_rows = tile_rows or TILE_ROWS
 
     def run(self, out: NDArray[Any], threads: int) -> None:
         stops = range(self.num_rows, 0, -self.tile_rows)

@@ -64,21 +64,14 @@ class Totals:
             self.tallies[name] = self.tallies[name].merge(tally) if name in self.tallies else tally
         self.value_errors = self.value_errors.merge(other.value_errors)
         self.returns = self.returns.merge(other.returns)
-        self.dropped_episodes += other.dropped_episodes
-        self.dropped_steps += other.dropped_steps
-        self.unestimated_steps += other.unestimated_steps
-        self.units_by_id += other.units_by_id
-        self.units_by_end += other.units_by_end
-        self.bare_ends += other.bare_ends
-        self.local_groups += other.local_groups
-        self.degenerate_groups += other.degenerate_groups
-        self.unscored += other.unscored
-        self.scored_as_zero += other.scored_as_zero
-        self.labelled += other.labelled
-        self.positive += other.positive
-        self.forced += other.forced
-        self.successes += other.successes
-        self.longest_episode = max(self.longest_episode, other.longest_episode)
+        longest = max(self.longest_episode, other.longest_episode)
+        for name in COUNTERS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.longest_episode = longest
+
+
+#: The fields of `Totals` that are plain numbers; all of them add up, but for `longest_episode`.
+COUNTERS = tuple(name for name, kind in Totals.__annotations__.items() if kind == "int")
 
 
 def finish_block(

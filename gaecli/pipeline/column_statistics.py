@@ -13,6 +13,7 @@ from gaecli.summary import ColumnStatistics, Spread
 
 #: Median and histogram are exact up to this many rows, and taken from every 2ᵏ-th row beyond.
 MAX_SAMPLE = 1 << 17
+_MOST_PIECES = 64
 HISTOGRAM_BINS = 24
 
 
@@ -23,9 +24,11 @@ class Tally:
     moments: Moments = field(default_factory=Moments)
     minimum: float = np.inf
     maximum: float = -np.inf
-    sample: FloatArray = field(default_factory=lambda: np.zeros(0))
+    #: Every `stride`-th number, in pieces: to join them for each of a thousand files would copy most of them a
+    #: thousand times.
+    pieces: tuple[FloatArray, ...] = ()
     stride: int = 1
-    #: What an earlier run made of numbers that are not here; `sample` then stands for them roughly.
+    #: What an earlier run made of numbers that are not here; `pieces` then stands for them roughly.
     kept: ColumnStatistics | None = None
 
     @classmethod
@@ -39,25 +42,33 @@ class Tally:
             Moments.of(numbers),
             float(numbers.min()),
             float(numbers.max()),
-            numbers[::stride].astype(np.float64),
+            (numbers[::stride].astype(np.float64),),
             stride,
         )
+
+    @property
+    def sample(self) -> FloatArray:
+        return self.pieces[0] if len(self.pieces) == 1 else np.concatenate([np.zeros(0), *self.pieces])
 
     def merge(self, other: Tally) -> Tally:
         if not self.moments.count or not other.moments.count:
             return self if self.moments.count else other
         stride = max(self.stride, other.stride)
-        samples = [part.sample[:: stride // part.stride] for part in (self, other)]
-        sample = np.concatenate(samples)
-        while len(sample) > MAX_SAMPLE:
-            sample, stride = sample[::2], stride * 2
+        pieces = (*self._thinned(stride), *other._thinned(stride))
+        while sum(map(len, pieces)) > MAX_SAMPLE:
+            pieces, stride = (np.concatenate(pieces)[::2],), stride * 2
+        if len(pieces) > _MOST_PIECES:
+            pieces = (np.concatenate(pieces),)
         return Tally(
             self.moments.merge(other.moments),
             min(self.minimum, other.minimum),
             max(self.maximum, other.maximum),
-            sample,
+            pieces,
             stride,
         )
+
+    def _thinned(self, stride: int) -> tuple[FloatArray, ...]:
+        return self.pieces if stride == self.stride else (self.sample[:: stride // self.stride],)
 
     def statistics(self) -> ColumnStatistics:
         """Plain numbers; the standard deviation with ddof 1, as torch and pandas have it."""
@@ -66,19 +77,20 @@ class Tally:
         count = self.moments.count
         if not count:
             return ColumnStatistics(0, None, None, None, None)
-        low, high = float(self.sample.min()), float(self.sample.max())
-        counts = np.array([len(self.sample)])  # a constant column is one bar
+        sample = self.sample
+        low, high = float(sample.min()), float(sample.max())
+        counts = np.array([len(sample)])  # a constant column is one bar
         if high > low and np.isfinite(low) and np.isfinite(high):
-            counts = _binned(self.sample, low, high)
+            counts = _binned(sample, low, high)
         return ColumnStatistics(
             count=count,
             mean=_finite(self.moments.mean),
             std=_finite(self.moments.std(1)),
             min=_finite(self.minimum),
             max=_finite(self.maximum),
-            median=_finite(_median(self.sample)),
-            sample_count=len(self.sample),
-            histogram=tuple(int(number) for number in counts),
+            median=_finite(_median(sample)),
+            sample_count=len(sample),
+            histogram=tuple(counts.tolist()),
             histogram_range=(low, high),
         )
 

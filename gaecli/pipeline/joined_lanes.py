@@ -7,7 +7,7 @@ goes from lane to lane is what flows into them, from the last to the first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,6 +39,21 @@ class Entering:
     conflicts: BoolArray
 
 
+class _Joints(NamedTuple):
+    """[lanes] each: how the trajectory of the last step ends, if it is open, where a later block has the lane.
+
+    In none of the first three it ends with the lane, or goes by a flag of its own.
+    """
+
+    before_padding: BoolArray
+    before_start: BoolArray
+    goes_on: BoolArray
+    #: What follows is behind a terminal state, or a gap.
+    is_terminal: BoolArray
+    #: Of `Entering`.
+    conflicts: BoolArray
+
+
 class JoinedLanes:
     def __init__(self, summaries: Sequence[BlockSummary]) -> None:
         self._lanes = [summary.lanes for summary in summaries]
@@ -67,6 +82,8 @@ class JoinedLanes:
 
     def followers(self) -> IndexArray:
         """[lanes] the first lane with the same key in the next block that has one; -1 where none has."""
+        if len(self._counts) == 1:
+            return np.full(self.count, -1, np.int64)
         slots = numbers_of([lanes.keys for lanes in self._lanes])
         blocks = np.repeat(np.arange(len(self._counts)), self._counts)
         order = np.argsort(slots, kind="stable")
@@ -89,18 +106,11 @@ class JoinedLanes:
 
     def inflow(self, bootstrap: Bootstrap, open_ends: OpenEnds) -> Entering:
         following = self.followers()
-        first_ids, last_ids = self._identities()
         last_cut, is_open = self.of_borders("last_cut"), self.of_lanes("open_ends")
-        has = is_open & (following >= 0)
-        paddings = np.where(has, self.of_lanes("first_padding")[following], -1)
-        starts = has & self.of_lanes("first_is_start")[following]
-        is_same = has & (first_ids[following] == last_ids)
-        # How the trajectory of the last step ends, if it is open; exactly one of the four.
-        before_padding = is_same & ((paddings == 0) | (paddings == 1) | ((paddings == 2) & ~last_cut))
-        before_start = starts & ~last_cut & ~before_padding
-        goes_on = is_same & ~last_cut & ~before_padding & ~before_start
+        joints = self._joints(following, last_cut, is_open & (following >= 0))
+        before_padding, before_start, goes_on = joints.before_padding, joints.before_start, joints.goes_on
+        is_terminal = joints.is_terminal
         with_lane = is_open & ~before_padding & ~before_start & ~goes_on
-        is_terminal = paddings > 0  # behind a terminal state, or a gap
 
         given = self._or_nan(one.end_values for one in self._borders)
         given = np.where(np.isnan(given), self._or_nan(one.last_bootstraps for one in self._lanes), given)
@@ -132,6 +142,24 @@ class JoinedLanes:
             inflow=self._flow(values, estimates, successors),
             successors=successors,
             lacks=lacks,
+            conflicts=joints.conflicts,
+        )
+
+    def _joints(self, following: IndexArray, last_cut: BoolArray, has: BoolArray) -> _Joints:
+        """`has`: what is known of a lane that a later block has, and that is open."""
+        if not has.any():  # as of each of ten thousand streams of a block
+            return _Joints(*[np.zeros(self.count, np.bool_)] * 5)
+        first_ids, last_ids = self._identities()
+        paddings = np.where(has, self.of_lanes("first_padding")[following], -1)
+        starts = has & self.of_lanes("first_is_start")[following]
+        is_same = has & (first_ids[following] == last_ids)
+        before_padding = is_same & ((paddings == 0) | (paddings == 1) | ((paddings == 2) & ~last_cut))
+        before_start = starts & ~last_cut & ~before_padding
+        return _Joints(
+            before_padding,
+            before_start,
+            goes_on=is_same & ~last_cut & ~before_padding & ~before_start,
+            is_terminal=paddings > 0,
             conflicts=is_same & (last_ids != 0) & (paddings < 0) & (starts | last_cut) & ~self._left_out(),
         )
 

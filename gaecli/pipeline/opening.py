@@ -92,6 +92,32 @@ class FileSource:
 
 
 @dataclass(frozen=True, eq=False)
+class StreamSource:
+    """A descriptor of a stream of one file, that is of no data set."""
+
+    file: FileSource
+    memory_bytes: int
+    #: What is to be told of it so far.
+    warnings: Sequence[WarningNote]
+
+    def open(self, opened: OpenFile) -> OpenStream:
+        """`opened`: what the descriptor of the file stands for."""
+        file, opener = self.file, self.file.opener
+        openers = {} if opener is None else {file.path: opener}
+        plan = StreamPlan((file.path,), file.path.parent, openers=openers)
+        return OpenStream(
+            file.stream,
+            plan,
+            file.settings,
+            self.memory_bytes,
+            [opened],
+            file.rows_per_block,
+            file.row_order,
+            list(self.warnings),
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class OpenStream:
     """A stream whose headers were read and found good; none of its rows was looked at yet."""
 
@@ -150,6 +176,10 @@ class OpenStream:
             single_columns(self.files[index].file),
             None if self.outcomes is None else self.outcomes[index],
         )
+
+    def alone(self) -> StreamSource:
+        """The descriptor of a stream of one file."""
+        return StreamSource(self.source(0), self.memory_bytes, list(self.warnings))
 
     def taken(self, row_order: RowOrder, rows_per_block: int | None = None) -> OpenStream:
         """The same stream, its rows taken in another way."""

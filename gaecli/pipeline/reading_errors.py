@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 from gaecli.errors import FileError, GaeError
 from gaecli.storage.new_file import explain
 
 
-@contextmanager
-def told(path: Path) -> Iterator[None]:
+def told(path: Path) -> _ErrorsTold:
     """Errors of the operating system that come up in the block are those of reading `path`."""
-    try:
-        yield
-    except OSError as error:
-        raise _not_read(error, path) from error
-    except MemoryError as error:
-        raise not_in_memory(path) from error
+    return _ErrorsTold(path)
+
+
+class _ErrorsTold:
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError):
+            raise _not_read(error, self._path) from error
+        if isinstance(error, MemoryError):
+            raise not_in_memory(self._path) from error
 
 
 def not_done(error: Exception, path: Path, target: Path) -> GaeError:

@@ -55,14 +55,14 @@ class UnitTask(ABC, Generic[R]):
         return [found for block in self._blocks(worker) for found in block(worker)]
 
     def parts(self, worker: Worker) -> Iterator[UnitTask[R] | BlockTask[R]]:
-        opened = worker.open(self.source)
+        opened = worker.files.open(self.source)
         if self._kept(worker) or opened.units[self.unit].num_cells > self.source.rows_per_block:
             yield from self._blocks(worker)
         else:
             yield self
 
     def reader(self, worker: Worker) -> BlockReader:
-        opened = worker.open(self.source)
+        opened = worker.files.open(self.source)
         return BlockReader(
             opened.file,
             opened.layout,
@@ -95,10 +95,15 @@ class UnitTask(ABC, Generic[R]):
         if kept:
             yield from (BlockTask(self, address, None) for address in kept)
             return
-        worker.fill_columns(self.source)
-        unit = worker.open(self.source).units[self.unit]
+        worker.files.fill_unit(self.source, self.unit)
+        unit = worker.files.open(self.source).units[self.unit]
         for part, piece in enumerate(self.reader(worker).pieces(unit, worker.clock)):
-            yield BlockTask(self, BlockAddress(self.source.index, self.unit, part), piece)
+            address = BlockAddress(self.source.index, self.unit, part)
+            if self._is_wanted(address):
+                yield BlockTask(self, address, piece)
+
+    def _is_wanted(self, address: BlockAddress) -> bool:
+        return True
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +156,7 @@ class SummariseUnit(UnitTask[BlockSummary]):
 
 @dataclass(frozen=True, eq=False)
 class CarriedUnit(UnitTask[R]):
-    """Something of blocks whose surroundings are known."""
+    """Something of blocks whose surroundings are known: of those of the unit that `carries` has."""
 
     carries: Carries
 
@@ -159,6 +164,9 @@ class CarriedUnit(UnitTask[R]):
         stream = self.source.stream
         is_kept = all(worker.store.get(stream, address) is not None for address in self.carries)
         return list(self.carries) if is_kept else []
+
+    def _is_wanted(self, address: BlockAddress) -> bool:
+        return address in self.carries  # of the others all is done
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,14 @@ from pathlib import Path
 
 from gaecli.datasets.base import DataSet, natural_key
 from gaecli.datasets.folders import candidates, primary_only, rollout_files, walk
-from gaecli.datasets.registry import data_set_of, may_be_within_one, recognise, table_around
+from gaecli.datasets.registry import (
+    data_set_of,
+    is_part_by_name,
+    may_be_within_one,
+    recognise,
+    stands_alone,
+    table_around,
+)
 from gaecli.datasets.shards import group_shards
 from gaecli.datasets.tables import LakeTable
 from gaecli.errors import FileError, GaeError, MissingExtraError, UsageError
@@ -90,6 +97,35 @@ class _FoundFile:
     failure: GaeError | None = None
 
 
+class _Known:
+    """What was found out about files and folders before, for the next of thousands."""
+
+    def __init__(self) -> None:
+        self.data_sets: list[DataSet] = []
+        #: Folder -> its files are of no data set, but for those whose names say so.
+        self._is_plain: dict[Path, bool] = {}
+        #: Folder -> what it is without links.
+        self._real: dict[Path, str] = {}
+
+    def is_plain(self, path: Path) -> bool:
+        """Whether a file that is no link is of no data set."""
+        if is_part_by_name(path):
+            return False
+        folder = path.parent
+        if folder not in self._is_plain:
+            self._is_plain[folder] = stands_alone(path)
+        return self._is_plain[folder]
+
+    def place(self, path: Path, *, is_link: bool) -> str:
+        """The same for all names of a file."""
+        if is_link:
+            return os.path.realpath(path)  # not `resolve`, which raises for links in a circle
+        folder = path.parent
+        if folder not in self._real:
+            self._real[folder] = os.path.realpath(folder)
+        return os.path.join(self._real[folder], path.name)  # noqa: PTH118 - a key, once for every file
+
+
 def plan_streams(sources: Sequence[str | Path], join: bool | None) -> list[StreamPlan]:
     """Expand sources into streams. Raises where the only source matches nothing.
 
@@ -100,7 +136,8 @@ def plan_streams(sources: Sequence[str | Path], join: bool | None) -> list[Strea
     failures = {file.path: file.failure for file in found if file.failure is not None}
     if failures and (join or len(found) == 1):
         raise next(iter(failures.values()))
-    return [replace(plan, failures=failures) for plan in _plans(found, join)]
+    plans = _plans(found, join)
+    return [replace(plan, failures=failures) for plan in plans] if failures else plans
 
 
 def _plans(found: Sequence[_FoundFile], join: bool | None) -> list[StreamPlan]:
@@ -145,16 +182,17 @@ def _common_title(streams: Sequence[StreamPlan]) -> str | None:
 
 def _distinct(sources: Sequence[str | Path]) -> list[_FoundFile]:
     found: dict[str, _FoundFile] = {}
-    known: list[DataSet] = []
+    known = _Known()
     for source in sources:
         for file in _expanded(source, known):
-            place = os.path.realpath(file.path)  # not `resolve`, which raises for links in a circle
-            if found.setdefault(place, file).path.is_symlink() and not file.path.is_symlink():
+            is_link = file.path.is_symlink()
+            place = known.place(file.path, is_link=is_link)
+            if found.setdefault(place, file) is not file and not is_link and found[place].path.is_symlink():
                 found[place] = file
     return list(found.values())
 
 
-def _expanded(source: str | Path, known: list[DataSet]) -> Iterable[_FoundFile]:
+def _expanded(source: str | Path, known: _Known) -> Iterable[_FoundFile]:
     """The files that a source stands for; itself, with the reason, if it stands for none."""
     try:
         return _expand(source, known)
@@ -216,7 +254,7 @@ def _in_order(plans: Sequence[StreamPlan], found: Sequence[_FoundFile]) -> list[
     return sorted(plans, key=lambda plan: min(place[path] for path in plan.paths))
 
 
-def _expand(source: str | Path, known: list[DataSet]) -> Iterable[_FoundFile]:
+def _expand(source: str | Path, known: _Known) -> Iterable[_FoundFile]:
     path = Path(source)
     if path.is_dir():
         files = _expand_directory(path, known)
@@ -233,7 +271,7 @@ def _expand(source: str | Path, known: list[DataSet]) -> Iterable[_FoundFile]:
     raise _not_there(path)
 
 
-def _expand_pattern(pattern: str, known: list[DataSet]) -> list[_FoundFile]:
+def _expand_pattern(pattern: str, known: _Known) -> list[_FoundFile]:
     """The files that match, or else the folders, as where the shell expands the pattern."""
     matches = matches_of(pattern)
     root = fixed_part(pattern)
@@ -251,7 +289,7 @@ def _expand_pattern(pattern: str, known: list[DataSet]) -> list[_FoundFile]:
     return found
 
 
-def _expand_directory(directory: Path, known: list[DataSet]) -> list[_FoundFile]:
+def _expand_directory(directory: Path, known: _Known) -> list[_FoundFile]:
     """A data set or a table, or some files of one; or a plain folder, with the data sets below it."""
     table = table_around(directory)
     if table is not None:
@@ -303,13 +341,15 @@ def _of_table(directory: Path, table: LakeTable) -> list[_FoundFile]:
     return [_FoundFile(path, table.root, table, is_root=is_root) for path in files]
 
 
-def _named(path: Path, root: Path, known: list[DataSet]) -> _FoundFile:
+def _named(path: Path, root: Path, known: _Known) -> _FoundFile:
     """A file that was named, or matched, with the data set that it belongs to."""
-    table = table_around(path, known)
+    if not path.is_symlink() and known.is_plain(path):
+        return _FoundFile(path, root)
+    table = table_around(path, known.data_sets)
     if table is None:
         return _FoundFile(path, root, _data_set_of(path, known))
-    if table not in known:
-        known.append(table)
+    if table not in known.data_sets:
+        known.data_sets.append(table)
     return _FoundFile(table.own(path), root, table)
 
 
@@ -317,17 +357,17 @@ def _closed(folder: Path, root: Path) -> _FoundFile:
     return _FoundFile(folder, root, failure=FileError(f"no permission to look into `{folder}`"))
 
 
-def _data_set_of(path: Path, known: list[DataSet]) -> DataSet | None:
+def _data_set_of(path: Path, known: _Known) -> DataSet | None:
     """The data set of a file; `known` ones are looked through before the disk is."""
     place = path.absolute()
-    for data_set in known:
+    for data_set in known.data_sets:
         if place.is_relative_to(data_set.root.absolute()) and place in {
             file.absolute() for file in data_set.paths
         }:
             return data_set
     found = data_set_of(path)
     if found is not None:
-        known.append(found)
+        known.data_sets.append(found)
     return found
 
 

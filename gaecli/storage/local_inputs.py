@@ -50,10 +50,12 @@ class LocalInputs:
                 self._stage.stores().attach(path)
                 self._stage.look_up_record(path)
 
-    def fill(self, path: Path, columns: Collection[str] | None = None) -> None:
-        """See that these columns of one, or all its bytes, can be read."""
+    def fill(
+        self, path: Path, columns: Collection[str] | None = None, row_groups: Collection[int] = ()
+    ) -> None:
+        """See that these columns of one, or all its bytes, can be read; of these row groups, if any are named."""
         if self._stage.is_remote(path):
-            self._stage.stores().fill(path, columns)
+            self._stage.stores().fill(path, columns, row_groups)
 
     def release(self, paths: Sequence[Path]) -> None:
         """These are done."""

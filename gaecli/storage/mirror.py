@@ -30,10 +30,12 @@ from gaecli.errors import FileError, UsageError
 from gaecli.formats.base import LeftOut
 from gaecli.formats.parquet.copy_range import Copy, copy_range
 from gaecli.records import dataclass
-from gaecli.storage.extents import Range, column_extents, merged, missing
+from gaecli.storage.extents import Chunks, Range, chunks_of, column_extents, merged, missing
 from gaecli.storage.objects import ObjectInfo, ObjectStore, Upload, changed
-from gaecli.storage.s3_parts import LEAST_HEAD_BYTES, StoredBytes, num_copyable
+from gaecli.storage.s3_parts import LEAST_HEAD_BYTES, num_copyable
 from gaecli.storage.schemes import SCHEMES, scheme_of
+from gaecli.storage.upload_notes import UploadNotes, left_uploads
+from gaecli.storage.uploads import NOTHING, StoredBytes
 
 if TYPE_CHECKING:
     from gaecli.storage.s3_leftovers import BegunUpload
@@ -59,6 +61,8 @@ class _LocalCopy:
     info: ObjectInfo
     path: Path
     present: list[Range] = field(default_factory=list)
+    #: Where its columns are, once that was asked for.
+    chunks: Chunks | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -71,6 +75,8 @@ class RemoteName:
 
     place: str
     info: ObjectInfo | None
+    #: As of `Mirror.replaced`.
+    replaced: str | None = None
 
 
 class Mirror:
@@ -78,8 +84,11 @@ class Mirror:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._notes = UploadNotes(root)
         self._copies: dict[Path, _LocalCopy] = {}
         self._looked_up: set[Path] = set()
+        #: What a new object takes the place of: the version that was there, or NOTHING.
+        self._replaced: dict[Path, str] = {}
         #: Names below which everything was seen.
         self._listed: set[str] = set()
         #: Folder of results -> what was there.
@@ -108,13 +117,16 @@ class Mirror:
         if not path.is_relative_to(self.root):
             return None
         copy = self._copies.get(path)
-        return RemoteName(str(path.relative_to(self.root)), None if copy is None else copy.info)
+        info = None if copy is None else copy.info
+        return RemoteName(str(path.relative_to(self.root)), info, self._replaced.get(path))
 
     def place_of(self, name: RemoteName) -> Path:
         """Where something of the mirror of another process is in this one, to be attached and filled."""
         if name.info is not None:
             self._register(name.info)
         path = self.root / name.place
+        if name.replaced is not None:
+            self._replaced[path] = name.replaced
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -180,8 +192,7 @@ class Mirror:
         counts = Counter(path.parent for path in paths if path not in self._copies)
         for folder, count in counts.items():
             uri = self.uri_of(folder)
-            # Of other stores it is not certain that names in listings are those that were asked for.
-            if count < _LISTED_FROM or not scheme_of(uri).hands_over:
+            if count < _LISTED_FROM:
                 continue
             with contextlib.suppress(FileError):  # who may not list asks for each
                 self._within[folder] = self._store(uri).within(uri)
@@ -199,8 +210,15 @@ class Mirror:
         return found
 
     def sweep(self, paths: Iterable[Path]) -> None:
-        """Take back what killed runs have sent of these objects."""
-        for path, upload in self.begun_uploads(paths):
+        """Take back what killed runs have sent of these objects: at once where it is known that they were killed."""
+        named = {self.uri_of(path): path for path in paths}
+        for uri, left in left_uploads(self.root.parent):
+            if uri in named:
+                with contextlib.suppress(Exception):  # as below
+                    with contextlib.suppress(FileNotFoundError):
+                        self.store_of(named[uri]).sender().take_back(left.sent)
+                    left.note.unlink()
+        for path, upload in self.begun_uploads(named.values()):
             if upload.is_stale:
                 with contextlib.suppress(Exception):  # somebody else did, or may and we may not
                     upload.take_back(self.store_of(path).fs)
@@ -209,9 +227,13 @@ class Mirror:
         """Whether there is an object where a result is to go; by its ends then, it can be opened."""
         if path not in self._looked_up:
             self._looked_up.add(path)
-            if path not in self._copies and (info := self._info(path)) is not None:
-                self._register(info)
-                self.attach(path)
+            if path not in self._copies:
+                info = self._info(path)
+                if info is None:
+                    self._replaced[path] = NOTHING
+                else:
+                    self._register(info)
+                    self.attach(path)
         return path in self._copies
 
     def _info(self, path: Path) -> ObjectInfo | None:
@@ -239,13 +261,19 @@ class Mirror:
         start = max(0, size - 8 - footer_bytes)
         self._fetch(copy, [(start if is_parquet else 0, size)])
 
-    def fill(self, path: Path, columns: Collection[str] | None = None) -> None:
-        """The bytes of these columns, if the format keeps them apart, or all."""
+    def fill(
+        self, path: Path, columns: Collection[str] | None = None, row_groups: Collection[int] = ()
+    ) -> None:
+        """The bytes of these columns, if the format keeps them apart, or all; of some row groups, or of all."""
         copy = self._copies[path]
         if copy.is_whole:
             return
         size = copy.info.size
-        self._fetch(copy, [(0, size)] if columns is None else column_extents(path, columns))
+        if columns is None:
+            self._fetch(copy, [(0, size)])
+            return
+        chunks = copy.chunks = copy.chunks or chunks_of(path)
+        self._fetch(copy, column_extents(chunks, columns, row_groups))
 
     def fetch_all(self) -> None:
         """All bytes of all objects that were added."""
@@ -259,6 +287,15 @@ class Mirror:
             raise FileError(f"`{info.uri}` was removed while it was read; nothing was written")
         if not now.is_same(info):
             raise changed(info.uri)
+
+    def upload(self, path: Path, content: Path) -> Upload:
+        """A new object, of these bytes, that is to take the place of the one that was looked at."""
+        uri = self.uri_of(path)
+        return self._store(uri).upload(uri, content, self._replaced.get(path))
+
+    def was_replaced(self, path: Path) -> None:
+        """By this run: what is there now is its own."""
+        self._replaced.pop(path, None)
 
     def written(self, path: Path, content: Path) -> None:
         """An object was written: small ones may be looked into again, such as what a data set says of itself."""
@@ -275,7 +312,7 @@ class Mirror:
         if copy is None or self._scheme_name(target) is None or not copy.info.version:
             return False
         schemes = scheme_of(copy.info.uri), scheme_of(self.uri_of(target))
-        return all(scheme.hands_over for scheme in schemes) and copy.info.size >= LEAST_HEAD_BYTES
+        return all(scheme.copies_ranges for scheme in schemes) and copy.info.size >= LEAST_HEAD_BYTES
 
     def send(self, upload: Upload, content: Path, left_out: Sequence[LeftOut]) -> None:
         """Send a file that leaves out bytes which objects of the mirror have."""
@@ -361,6 +398,8 @@ class Mirror:
         copy = _LocalCopy(info, path)
         _stamp(copy)
         self._copies[path] = copy
+        if info.version:
+            self._replaced[path] = info.version
 
     def _fetch(self, copy: _LocalCopy, wanted: Sequence[Range]) -> None:
         extents = missing(wanted, copy.present)
@@ -378,7 +417,7 @@ class Mirror:
         place = "/".join(uri.split("/", 3)[:3])
         with self._lock:
             if place not in self._stores:
-                self._stores[place] = ObjectStore(uri)
+                self._stores[place] = ObjectStore(uri, self._notes)
             return self._stores[place]
 
     def _scheme_name(self, path: Path) -> str | None:

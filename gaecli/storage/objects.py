@@ -7,31 +7,29 @@ it is collected, and leaves a valid, truncated file under the final name.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from gaecli.errors import FileError, GaeError, UsageError
+from gaecli.errors import FileError, GaeError
 from gaecli.records import dataclass
-from gaecli.storage.headers import KEPT_HEADERS
-from gaecli.storage.s3_parts import SentParts, StoredBytes, complete, parts_of, send_around, take_back
 from gaecli.storage.schemes import Scheme, open_store, scheme_of
+from gaecli.storage.uploads import NewObject, ObjectSender, ReplacedMeanwhileError, SentObject, StoredBytes
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from gaecli.storage.s3_leftovers import BegunUpload
+    from gaecli.storage.upload_notes import UploadNotes
 
 READ_BYTES = 8 << 20
 #: Requests under way at a time for one object; with READ_BYTES this bounds the memory.
 _READS_AT_ONCE = 4
-PART_BYTES = 16 << 20
-MAX_PARTS = 10_000
-_PIECE_BYTES = 1 << 20
-#: What tells one version of an object from the next, best first, by the names that stores use.
-_VERSION_KEYS = ("ETag", "etag", "generation", "md5Hash", "content_md5", "blob_id", "xet_hash")
+#: What tells one version of an object from the next, best first, by the names that stores use. That of Google's is
+#: of the bytes: its tag is another one where somebody has changed a label.
+_VERSION_KEYS = ("generation", "ETag", "etag", "md5Hash", "content_md5", "blob_id", "xet_hash")
 _TIME_KEYS = ("LastModified", "last_modified", "updated", "mtime")
 
 
@@ -61,9 +59,11 @@ class ObjectInfo:
 class ObjectStore:
     """The objects of one store; every failure comes as a `GaeError` that names the URI."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, notes: UploadNotes | None = None) -> None:
         self.scheme: Scheme = scheme_of(uri)
         self.fs: Any = open_store(uri)
+        #: Of uploads that are on their way.
+        self.notes = notes
         self._is_interrupted = False
 
     def interrupt(self) -> None:
@@ -123,7 +123,7 @@ class ObjectStore:
         """Uploads for these objects that nobody has completed yet; none of a store that does not tell."""
         from gaecli.storage.s3_leftovers import begun_uploads
 
-        if not self.scheme.hands_over:
+        if not self.scheme.copies_ranges:
             return []
         places = [self.fs.split_path(self.path(uri)) for uri in uris]
         keys = {key for _, key, _ in places}
@@ -157,8 +157,13 @@ class ObjectStore:
                 target.seek(start)
                 target.write(block)
 
-    def upload(self, uri: str, source: Path) -> Upload:
-        return Upload(self, uri, source)
+    def upload(self, uri: str, source: Path, replaces: str | None = None) -> Upload:
+        """`replaces`: the version of the object in its place, or NOTHING; None where nobody has looked."""
+        return Upload(self, uri, source, replaces)
+
+    def sender(self) -> ObjectSender:
+        made: ObjectSender = import_module(f"gaecli.storage.{self.scheme.sender}").make(self.fs)
+        return made
 
     def remove(self, uri: str) -> None:
         """Also after an interrupt. What cannot be removed stays."""
@@ -185,97 +190,74 @@ class ObjectStore:
 class Upload:
     """An object on its way: sent in full first, then made visible at once, or taken back."""
 
-    def __init__(self, store: ObjectStore, uri: str, source: Path) -> None:
-        self._told = store.told
-        self._fs = store.fs
-        self._scheme = store.scheme
+    def __init__(self, store: ObjectStore, uri: str, source: Path, replaces: str | None) -> None:
+        self._store = store
+        self._sender = store.sender()
         self._uri = uri
-        self._path = store.path(uri)
         self._source = source
-        self._file: Any = None
-        #: What another process has sent, and this one has taken over.
-        self._taken: SentParts | None = None
+        self._replaces = replaces
+        #: What was sent so far, by this process or one that has handed it over.
+        self._sent: SentObject | None = None
+        #: What another process has begun, and takes back if need be.
+        self._begun: SentObject | None = None
+
+    def begin(self) -> SentObject | None:
+        """For another process to go on with; None where the store knows of nothing before there are bytes."""
+        begin = getattr(self._sender, "begin", None)
+        if begin is not None:
+            with self._store.told("write", self._uri):
+                self.take_over(begin(self._store.path(self._uri)))
+        return self._sent
+
+    def go_on(self, begun: SentObject | None) -> None:
+        """`send` goes on with what `begin` has given another process."""
+        self._begun = begun
 
     def send(self, stored: Sequence[StoredBytes] = ()) -> None:
         """All bytes; the object that is there stays as it is.
 
         `stored` is what the store itself has of them, and the file has not.
         """
-        if stored:
-            bucket, key, _ = self._fs.split_path(self._path)
-            with self._told("write", self._uri):
-                self._taken = send_around(self._fs, bucket, key, self._source, stored, self._headers())
-            return
-        size = self._source.stat().st_size
-        with self._told("write", self._uri):
-            self._check_can_be_taken_back()
-            self._file = self._fs.open(
-                self._path, "wb", autocommit=False, block_size=part_bytes(size), **self._headers()
-            )
-            with self._source.open("rb") as source:
-                while piece := source.read(_PIECE_BYTES):
-                    self._file.write(piece)
-            if not self._scheme.commits_on_close:
-                self._file.close()
+        self.discard()  # of a try that failed
+        new = NewObject(self._store.path(self._uri), self._source, self._replaces, stored, self._begun)
+        with self._store.told("write", self._uri):
+            self._sent = self._sender.send(new, self.take_over)
 
-    def hand_over(self) -> SentParts:
+    def hand_over(self) -> SentObject:
         """What was sent, for another process to commit or to take back."""
-        if self._taken is not None:
-            taken, self._taken = self._taken, None
-            return taken
-        file, self._file = self._file, None
-        return parts_of(file)
+        sent, self._sent = self._sent, None
+        assert sent is not None
+        self._strike(sent)
+        return sent
 
-    def take_over(self, sent: SentParts) -> None:
+    def take_over(self, sent: SentObject) -> None:
         """Of another process, in the place of `send`."""
-        self._taken = sent
+        self._sent = sent
+        if self._store.notes is not None and self._store.scheme.copies_ranges:
+            self._store.notes.add(self._uri, sent)
 
     def commit(self) -> None:
-        with self._told("write", self._uri):
-            if self._taken is not None:
-                complete(self._fs, self._taken)
-            elif self._scheme.commits_on_close:
-                self._file.close()
-            else:
-                self._file.commit()
-        self._file = self._taken = None
+        assert self._sent is not None
+        with self._store.told("write", self._uri):
+            try:
+                self._sender.complete(self._sent)
+            except ReplacedMeanwhileError as error:
+                raise changed(self._uri) from error
+        self._strike(self._sent)
+        self._sent = None
 
     def discard(self) -> None:
-        """Take back what was sent. Does nothing after `commit`."""
-        if self._taken is not None:
-            with contextlib.suppress(Exception):
-                take_back(self._fs, self._taken)
-            self._taken = None
-        if self._file is None:
-            return
-        # Closing, which collecting the file does as well, would send the rest of it.
-        with contextlib.suppress(Exception):
-            self._file.closed = True
-        with contextlib.suppress(Exception):
-            self._file.discard()
-        self._file = None  # not before: an interrupt in between finds what to discard
+        """Take back what was sent, unless another process does. Does nothing after `commit`."""
+        if self._sent is not None:
+            if self._begun is None:
+                with contextlib.suppress(Exception):
+                    self._sender.take_back(self._sent)
+                    self._strike(self._sent)
+            self._sent = None  # not before: an interrupt in between finds what to take back
 
-    def _check_can_be_taken_back(self) -> None:
-        look = getattr(self._fs, "_sync_lookup_bucket_type", None)
-        if look is not None and look(self._path.partition("/")[0]).name == "ZONAL_HIERARCHICAL":
-            raise UsageError(
-                f"`{self._uri}` is in a zonal bucket, where an object is there from its first byte on",
-                hint="write the result elsewhere with `--output`",
-            )
-
-    def _headers(self) -> dict[str, Any]:
-        """Content type, user metadata and the like of the object that is replaced."""
-        headers_of = KEPT_HEADERS.get(self._scheme.package)
-        try:
-            return {} if headers_of is None else headers_of(self._fs, self._path)
-        except FileNotFoundError:
-            return {}
-
-
-def part_bytes(size: int) -> int:
-    """Whole MiB, and few enough parts for S3."""
-    needed = math.ceil(size / MAX_PARTS / (1 << 20)) << 20
-    return max(PART_BYTES, needed)
+    def _strike(self, sent: SentObject) -> None:
+        if self._store.notes is not None:
+            self._store.notes.strike(sent)
 
 
 def changed(uri: str) -> FileError:

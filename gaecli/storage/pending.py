@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # local files need neither
     from gaecli.formats.base import LeftOut
     from gaecli.storage.mirror import Mirror
     from gaecli.storage.objects import Upload
-    from gaecli.storage.s3_parts import SentParts
+    from gaecli.storage.uploads import SentObject
 
 
 class PendingFile(Protocol):
@@ -99,16 +99,21 @@ class PendingObject:
         """What was written has holes; objects of the mirror have what belongs there."""
         self._left_out = left_out
 
-    def take_over(self, sent: SentParts) -> None:
+    def begin(self) -> SentObject | None:
+        """For a process elsewhere that sends it, or for several, where one may be lost: `discard` takes it back."""
+        self._upload = self._mirror.upload(self.target, self.temporary)
+        return self._upload.begin()
+
+    def take_over(self, sent: SentObject) -> None:
         """Another process has sent all of it."""
-        self._upload = self._new_upload()
+        self._upload = self._mirror.upload(self.target, self.temporary)
         self._upload.take_over(sent)
         self._is_elsewhere = True
 
     def seal(self) -> None:
         """Send all of it; that takes time, and the sources are looked at once more afterwards."""
         if not self._is_elsewhere:
-            self._upload = self._new_upload()
+            self._upload = self._mirror.upload(self.target, self.temporary)
             self._mirror.send(self._upload, self.temporary, self._left_out)
 
     def commit(self) -> None:
@@ -118,11 +123,9 @@ class PendingObject:
         self._upload.commit()
         self.is_committed = True
         forget(self.discard)
+        self._mirror.was_replaced(self.target)
         if not self._is_elsewhere:
             self._mirror.written(self.target, self.temporary)
-
-    def _new_upload(self) -> Upload:
-        return self._mirror.store_of(self.target).upload(self._mirror.uri_of(self.target), self.temporary)
 
     def keep_old(self) -> None:
         pass  # a store has no second names: the bytes would have to be sent once more

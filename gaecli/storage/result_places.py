@@ -12,7 +12,7 @@ from gaecli.storage.new_file import NewFile
 from gaecli.storage.part_files import PartFiles
 from gaecli.storage.pending import PendingFile, PendingObject, PendingOutput
 from gaecli.storage.pipes import PIPE, check_stdout, deliver
-from gaecli.storage.schemes import scheme_of, uri_of
+from gaecli.storage.schemes import uri_of
 from gaecli.storage.shown_texts import ShownTexts
 from gaecli.storage.stage import Stage
 
@@ -74,12 +74,6 @@ class ResultPlaces:
         """The bytes that begin an object can begin another one without coming here."""
         mirror = self._stage.mirror
         return mirror is not None and mirror.can_copy_head(source, target)
-
-    def can_be_handed_over(self, target: Path) -> bool:
-        """Another process can write a result for this one to commit."""
-        if not self._stage.is_remote(target):
-            return True
-        return scheme_of(self._stage.stores().uri_of(target)).hands_over
 
     def new_file(self, target: Path) -> PendingFile:
         if self._stage.is_remote(target):

@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gaecli.records import dataclass
-from gaecli.storage.s3_parts import SentParts, take_back
+from gaecli.storage.s3_parts import S3Sender
+from gaecli.storage.uploads import SentObject
 
 #: What S3 itself counts in where a rule of the bucket ends such uploads.
 STALE_AFTER = timedelta(days=1)
@@ -32,7 +33,7 @@ class BegunUpload:
         return datetime.now(UTC) - self.last_sign > STALE_AFTER
 
     def take_back(self, fs: Any) -> None:
-        take_back(fs, SentParts(self.bucket, self.key, self.upload_id, ()))
+        S3Sender(fs).take_back(SentObject(self.bucket, self.key, self.upload_id))
 
 
 def begun_uploads(fs: Any, bucket: str, keys: Collection[str]) -> Iterator[BegunUpload]:

@@ -1,19 +1,17 @@
-"""Uploads to S3 that one process sends and another makes visible.
+"""Uploads to S3: parts that are nothing to readers of the bucket until one request lists their numbers and tags.
 
-The parts of an upload are nothing to readers of the bucket until it is completed, and that is one request with their
-numbers and tags: it can come from anywhere. The drivers of other stores keep what is needed for it to themselves.
+It can come from anywhere. What an object has in common with one that is there, the store copies itself.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from gaecli.records import dataclass
+from gaecli.storage.uploads import PART_BYTES, NewObject, SentObject, StoredBytes
 
 #: What S3 wants a part to have that is not the last one.
 LEAST_PART_BYTES = 5 << 20
@@ -23,38 +21,19 @@ LEAST_HEAD_BYTES = 16 << 20
 _COPY_BYTES = 256 << 20
 _COPIES_AT_ONCE = 8
 _SENDS_AT_ONCE = 2
-_PART_BYTES = 16 << 20
 _MAX_PARTS = 9_000
-
-
-@dataclass(frozen=True)
-class SentParts:
-    """All bytes of an object that is not there yet."""
-
-    bucket: str
-    key: str
-    upload_id: str
-    #: As S3 wants to be told of them: number and tag of each.
-    parts: Sequence[Mapping[str, Any]]
-
-
-def parts_of(file: Any) -> SentParts:
-    """Of a file of s3fs that was written with `autocommit=False`, and closed."""
-    return SentParts(file.bucket, file.key, str(file.mpu["UploadId"]), tuple(map(dict, file.parts)))
-
-
-@dataclass(frozen=True)
-class StoredBytes:
-    """Bytes of an object that a new one has as well."""
-
-    bucket: str
-    key: str
-    #: Of the object: another one must not have taken its place.
-    tag: str
-    start: int
-    length: int
-    #: Where they are in the new one.
-    target: int
+#: Of what an object says of itself, what a new one in its place says as well.
+_KEPT = (
+    "CacheControl",
+    "ContentDisposition",
+    "ContentEncoding",
+    "ContentLanguage",
+    "ContentType",
+    "Metadata",
+    "StorageClass",
+    "ServerSideEncryption",
+    "SSEKMSKeyId",
+)
 
 
 def num_copyable(stored: Sequence[StoredBytes]) -> int:
@@ -68,45 +47,73 @@ def num_copyable(stored: Sequence[StoredBytes]) -> int:
     return len(stored)
 
 
-def send_around(
-    fs: Any, bucket: str, key: str, source: Path, stored: Sequence[StoredBytes], headers: Mapping[str, Any]
-) -> SentParts:
-    """The bytes of a file but for those that the store copies from other objects: they do not travel."""
-    made = fs.call_s3("create_multipart_upload", Bucket=bucket, Key=key, **headers)
-    place = {"Bucket": bucket, "Key": key, "UploadId": str(made["UploadId"])}
+class S3Sender:
+    def __init__(self, fs: Any) -> None:
+        self._fs = fs
 
-    def copy(number: int, part: _UploadPart) -> Mapping[str, Any]:
-        old = part.old
-        assert old is not None
-        found = fs.call_s3(
-            "upload_part_copy",
-            **place,
-            PartNumber=number,
-            CopySource={"Bucket": old.bucket, "Key": old.key},
-            CopySourceRange=f"bytes={part.start}-{part.stop - 1}",
-            CopySourceIfMatch=old.tag,
-        )
-        return {"PartNumber": number, "ETag": found["CopyPartResult"]["ETag"]}
+    def begin(self, path: str) -> SentObject:
+        """Nothing was sent yet; any number of processes can do so, one after the other or at a time."""
+        bucket, key, _ = self._fs.split_path(path)
+        made = self._fs.call_s3("create_multipart_upload", Bucket=bucket, Key=key, **self._about(bucket, key))
+        return SentObject(bucket, key, str(made["UploadId"]))
 
-    def send(number: int, part: _UploadPart) -> Mapping[str, Any]:
-        with source.open("rb") as file:
-            file.seek(part.start)
-            body = file.read(part.stop - part.start)
-        found = fs.call_s3("upload_part", **place, PartNumber=number, Body=body)
-        return {"PartNumber": number, "ETag": found["ETag"]}
+    def send(self, new: NewObject, begun: Callable[[SentObject], None]) -> SentObject:
+        sent = new.begun
+        if sent is None:
+            sent = self.begin(new.path)
+            begun(sent)
+        place = _place(sent)
 
-    try:
-        numbered = list(enumerate(_parts(source.stat().st_size, stored), start=1))
+        def copy(number: int, part: _UploadPart) -> Mapping[str, Any]:
+            old = part.old
+            assert old is not None
+            found = self._fs.call_s3(
+                "upload_part_copy",
+                **place,
+                PartNumber=number,
+                CopySource={"Bucket": old.bucket, "Key": old.key},
+                CopySourceRange=f"bytes={part.start}-{part.stop - 1}",
+                CopySourceIfMatch=old.tag,
+            )
+            return {"PartNumber": number, "ETag": found["CopyPartResult"]["ETag"]}
+
+        def send(number: int, part: _UploadPart) -> Mapping[str, Any]:
+            with new.source.open("rb") as file:
+                file.seek(part.start)
+                body = file.read(part.stop - part.start)
+            found = self._fs.call_s3("upload_part", **place, PartNumber=number, Body=body)
+            return {"PartNumber": number, "ETag": found["ETag"]}
+
+        numbered = list(enumerate(_parts(new.source.stat().st_size, new.stored), start=1))
         parts = [
             *_side_by_side(copy, [one for one in numbered if one[1].old is not None], _COPIES_AT_ONCE),
             *_side_by_side(send, [one for one in numbered if one[1].old is None], _SENDS_AT_ONCE),
         ]
         parts.sort(key=lambda part: part["PartNumber"])
-    except BaseException:
-        with contextlib.suppress(Exception):
-            take_back(fs, SentParts(bucket, key, place["UploadId"], ()))
-        raise
-    return SentParts(bucket, key, place["UploadId"], tuple(parts))
+        return replace(sent, parts=tuple(parts))
+
+    def complete(self, sent: SentObject) -> None:
+        self._fs.call_s3(
+            "complete_multipart_upload", **_place(sent), MultipartUpload={"Parts": list(sent.parts)}
+        )
+
+    def take_back(self, sent: SentObject) -> None:
+        self._fs.call_s3("abort_multipart_upload", **_place(sent))
+
+    def _about(self, bucket: str, key: str) -> dict[str, Any]:
+        try:
+            old = self._fs.call_s3("head_object", Bucket=bucket, Key=key)
+        except FileNotFoundError:
+            return {}
+        return {name: old[name] for name in _KEPT if old.get(name)}
+
+
+def make(fs: Any) -> S3Sender:
+    return S3Sender(fs)
+
+
+def _place(sent: SentObject) -> dict[str, str]:
+    return {"Bucket": sent.bucket, "Key": sent.key, "UploadId": sent.upload_id}
 
 
 class _UploadPart(NamedTuple):
@@ -119,7 +126,7 @@ class _UploadPart(NamedTuple):
 
 def _parts(size: int, stored: Sequence[StoredBytes]) -> Iterator[_UploadPart]:
     position = 0
-    copies, sends = (max(most, math.ceil(size / _MAX_PARTS * 2)) for most in (_COPY_BYTES, _PART_BYTES))
+    copies, sends = (max(most, math.ceil(size / _MAX_PARTS * 2)) for most in (_COPY_BYTES, PART_BYTES))
     for one in stored:
         if one.target > position:
             yield from (_UploadPart(None, *part) for part in _even(position, one.target, sends))
@@ -146,18 +153,3 @@ def _side_by_side(
     finally:
         # After an interrupt nobody waits for answers: whoever ends the run ends the requests.
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def complete(fs: Any, sent: SentParts) -> None:
-    """The object is there, in the place of what was."""
-    fs.call_s3(
-        "complete_multipart_upload",
-        Bucket=sent.bucket,
-        Key=sent.key,
-        UploadId=sent.upload_id,
-        MultipartUpload={"Parts": list(sent.parts)},
-    )
-
-
-def take_back(fs: Any, sent: SentParts) -> None:
-    fs.call_s3("abort_multipart_upload", Bucket=sent.bucket, Key=sent.key, UploadId=sent.upload_id)

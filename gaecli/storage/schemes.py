@@ -25,29 +25,31 @@ class Scheme:
     #: The package that fsspec finds the store through, and the extra of gaecli that installs it.
     package: str
     extra: str
-    can_write: bool = True
-    #: Closing an upload completes it, and without closing it is never there. Elsewhere closing only
-    #: sends the last part, and `commit` completes or `discard` takes back.
-    commits_on_close: bool = False
-    #: One process can send what another makes visible.
-    hands_over: bool = False
+    #: The module of this room that sends new objects; none where they can only be read.
+    sender: str = ""
+    #: It copies ranges of objects into new ones, and lists uploads that were begun.
+    copies_ranges: bool = False
     #: For reading ranges.
     read_options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def can_write(self) -> bool:
+        return self.sender != ""
 
 
 SCHEMES = {
     scheme.name: scheme
     for scheme in (
-        Scheme("s3", "s3fs", "s3", hands_over=True),
-        Scheme("s3a", "s3fs", "s3", hands_over=True),
-        Scheme("gs", "gcsfs", "gcs"),
-        Scheme("gcs", "gcsfs", "gcs"),
-        Scheme("abfs", "adlfs", "azure", commits_on_close=True),
-        Scheme("abfss", "adlfs", "azure", commits_on_close=True),
-        Scheme("az", "adlfs", "azure", commits_on_close=True),
+        Scheme("s3", "s3fs", "s3", "s3_parts", copies_ranges=True),
+        Scheme("s3a", "s3fs", "s3", "s3_parts", copies_ranges=True),
+        Scheme("gs", "gcsfs", "gcs", "google_sessions"),
+        Scheme("gcs", "gcsfs", "gcs", "google_sessions"),
+        Scheme("abfs", "adlfs", "azure", "azure_blocks"),
+        Scheme("abfss", "adlfs", "azure", "azure_blocks"),
+        Scheme("az", "adlfs", "azure", "azure_blocks"),
         # Its writer makes one commit per file and cannot take it back.
         # And it reads 5 MiB ahead where nobody says that it should not.
-        Scheme("hf", "huggingface_hub", "hf", can_write=False, read_options={"cache_type": "none"}),
+        Scheme("hf", "huggingface_hub", "hf", read_options={"cache_type": "none"}),
     )
 }
 

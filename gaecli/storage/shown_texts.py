@@ -29,7 +29,7 @@ class ShownTexts:
 
     def shown_in(self, result: T) -> T:
         """The same for all texts of a summary."""
-        return result if self._paths is None else _with_texts(result, self.shown)
+        return result if self._paths is None else with_texts(result, self.shown)
 
     def put_right(self, error: GaeError) -> None:
         error.message = self.shown(error.message)
@@ -37,15 +37,15 @@ class ShownTexts:
         error.args = (error.message,)
 
 
-def _with_texts(value: Any, change: Callable[[str], str]) -> Any:
+def with_texts(value: Any, change: Callable[[str], str]) -> Any:
     """A copy of plain data, down to its dataclasses, with every text changed."""
     if isinstance(value, str):
         return change(value)
     if is_dataclass(value) and not isinstance(value, type):
         inner = {field.name: getattr(value, field.name) for field in fields(value)}
-        return replace(value, **{name: _with_texts(part, change) for name, part in inner.items()})
+        return replace(value, **{name: with_texts(part, change) for name, part in inner.items()})
     if isinstance(value, Mapping):
-        return {_with_texts(key, change): _with_texts(part, change) for key, part in value.items()}
+        return {with_texts(key, change): with_texts(part, change) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_with_texts(part, change) for part in value)
+        return type(value)(with_texts(part, change) for part in value)
     return value

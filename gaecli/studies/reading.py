@@ -64,13 +64,14 @@ def read_stream(
     block_rows: int | None = None,
     number: int = 0,
     longest_episode: int = 0,
+    threads: Threads | None = None,
 ) -> SettledStream:
-    """Open and summarise one stream. Blocks come one after the other, in order, in this thread.
+    """Open and summarise one stream. Blocks come one after the other, in order; without `threads` in this one.
 
     `longest_episode`: of other streams, where success makes the rewards.
     """
     opened = open_stream(plan, settings, memory_bytes, number=number, block_rows=block_rows)
-    return settled(replace(opened, longest_episode=longest_episode), estimator)
+    return settled(replace(opened, longest_episode=longest_episode), estimator, threads)
 
 
 def longest_episode(plans: Sequence[StreamPlan], settings: Settings, memory_bytes: int, tried: Tried) -> int:
@@ -93,15 +94,18 @@ def _plain_estimator(settings: Settings) -> Estimator:
 def settled(
     opened: OpenStream,
     estimator: Estimator | None = None,
+    threads: Threads | None = None,
     *,
     store_share: float = STORE_SHARE,
-    jobs: int = 1,
+    looks_in_turn: bool = False,
 ) -> SettledStream:
-    """Summarise what is open, by so many threads; looks come one after the other."""
+    """Summarise what is open. `looks_in_turn`: blocks are looked at one after the other all the same."""
     estimator = estimator or _plain_estimator(opened.settings)
-    context = RunContext.plain(estimator, int(opened.memory_bytes * store_share))
-    together = replace(context, engine=LocalEngine(context.worker, Threads(jobs)))
-    return SettledStream(summarised(opened, together), context)
+    context = RunContext.plain(estimator, int(opened.memory_bytes * store_share), threads)
+    stream = summarised(opened, context)
+    if looks_in_turn:
+        context = replace(context, engine=LocalEngine(context.worker, Threads(1)))
+    return SettledStream(stream, context)
 
 
 def with_lane_ends(prepared: Block, carry: Carry) -> Block:

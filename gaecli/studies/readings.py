@@ -12,7 +12,7 @@ import numpy as np
 
 from gaecli.columns import find_roles
 from gaecli.decay_settings import with_decays
-from gaecli.engines.threads import default_jobs
+from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import GaeError, UsageError
 from gaecli.estimators.base import Beyond, FinalEstimates
 from gaecli.estimators.bootstrap import fill_bootstrap, needs_bootstrap
@@ -328,7 +328,8 @@ def stream_of(asked: Asked, settings: Settings) -> SettledStream:
     """The stream under these settings, summarised."""
     block_rows = min(rows_per_block(asked.memory_bytes), _MOST_ROWS)
     opened = open_stream(asked.plan, settings, asked.memory_bytes, block_rows=block_rows)
-    return settled(opened, store_share=_STORE_SHARE, jobs=default_jobs() if opened.num_blocks > 1 else 1)
+    threads = Threads(default_jobs()) if opened.num_blocks > 1 else None
+    return settled(opened, threads=threads, store_share=_STORE_SHARE, looks_in_turn=True)
 
 
 def _new_sample(settings: Settings) -> TrajectorySample:

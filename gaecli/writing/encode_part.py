@@ -16,6 +16,7 @@ import numpy as np
 from gaecli.engines.base import CarryOut, run_here
 from gaecli.formats.base import FileWriter, PartsWriter, PartWriter, WritePlan
 from gaecli.names import LANGUAGE
+from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import FileSource, OpenFile
 from gaecli.pipeline.tasks import Carries, FinishedBlock, FinishUnit
@@ -58,7 +59,7 @@ class EncodedPart:
 
 
 def _with_samples(block: FinishedBlock, samples: Iterator[FloatArray]) -> FinishedBlock:
-    tallies = {name: replace(tally, sample=next(samples)) for name, tally in block.totals.tallies.items()}
+    tallies = {name: replace(tally, pieces=(next(samples),)) for name, tally in block.totals.tallies.items()}
     return replace(block, totals=replace(block.totals, tallies=tallies))
 
 
@@ -74,6 +75,8 @@ class WrittenFrom:
     parts: Sequence[EncodedPart] = ()
     #: The first one of the units that are meant.
     first_unit: int = 0
+    #: Of blocks before these, which the writer has already.
+    before: Totals | None = None
 
     def finish(self, *, has_sketches: bool) -> Iterator[FinishUnit]:
         for unit, carries in enumerate(self.carries, start=self.first_unit):
@@ -115,7 +118,7 @@ class EncodePart:
         # A try that was given up for lost may be at work still: each has a file of its own until it is whole.
         own = temporary_beside(self.path)
         with worker.clock("write"):
-            writer = worker.open(self.source.source).file.writer(own, self.columns)
+            writer = worker.files.open(self.source.source).file.writer(own, self.columns)
         assert isinstance(writer, PartWriter)
         blocks: list[FinishedBlock] = []
         samples: list[FloatArray] = [np.zeros(0)]

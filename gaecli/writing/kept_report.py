@@ -8,33 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import numpy as np
 
 from gaecli.moments import Moments
-from gaecli.pipeline.apply import Totals
+from gaecli.pipeline.apply import COUNTERS, Totals
 from gaecli.pipeline.column_statistics import Tally
 from gaecli.pipeline.group_facts import GroupFacts, StageFacts
+from gaecli.records import shallow
 from gaecli.summary import BootstrapCounts, ColumnStatistics, EpisodeCounts, NormalizationGroup
 
 K = TypeVar("K")
 
+#: Stored always.
 _COUNTS = ("dropped_episodes", "dropped_steps", "unestimated_steps", "local_groups", "degenerate_groups")
-#: Stored where there are any: of scores, labels, rewards out of success, units, and several streams of rewards.
-_OPTIONAL = (
-    "unscored",
-    "scored_as_zero",
-    "labelled",
-    "positive",
-    "forced",
-    "successes",
-    "longest_episode",
-    "units_by_id",
-    "units_by_end",
-    "bare_ends",
-)
+#: Stored where there are any.
+_OPTIONAL = tuple(name for name in COUNTERS if name not in _COUNTS)
 
 #: What there are numbers of, of one stream of rewards or of each.
 _TALLIED = ("reward", "value", "advantage", "return", "weight")
@@ -44,7 +35,7 @@ def kept_report(totals: Totals) -> dict[str, Any]:
     """As JSON: no number that is not finite is in it."""
     return {
         "columns": {
-            name: _finite_only({**asdict(tally.statistics()), "m2": tally.moments.m2})
+            name: _finite_only({**shallow(tally.statistics()), "m2": tally.moments.m2})
             for name, tally in totals.tallies.items()
             if tally.moments.count
         },
@@ -72,7 +63,7 @@ def report_of(entry: Mapping[str, Any]) -> Totals:
         _moments_of(kept.get("value_errors")),
         _moments_of(kept.get("returns")),
     )
-    for name in (*_COUNTS, *_OPTIONAL):
+    for name in COUNTERS:
         setattr(totals, name, _count(kept.get(name)))
     return totals
 
@@ -142,7 +133,7 @@ def _tally_of(document: object) -> Tally | None:
         document["min"],
         document["max"],
         # Every other one of the rows that there were: a sample, whatever else is added to it.
-        np.repeat(middles, bins)[::2],
+        (np.repeat(middles, bins)[::2],),
         stride=2 * _stride(document["count"], sum(bins)),
         kept=ColumnStatistics(**statistics),
     )
@@ -189,12 +180,15 @@ def _is_number(number: object) -> bool:
     return isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
 
 
-def _finite_only(value: Any) -> Any:
+def _finite_only(document: Mapping[str, Any]) -> dict[str, Any]:
     """Advantages beyond float32 are infinite, and so are the ends of their histogram."""
-    if isinstance(value, dict):
-        return {name: _finite_only(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite_only(inner) for inner in value]
+    return {
+        name: [_or_none(one) for one in value] if isinstance(value, tuple) else _or_none(value)
+        for name, value in document.items()
+    }
+
+
+def _or_none(value: Any) -> Any:
     return _finite(value) if isinstance(value, float) else value
 
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from gaecli.formats.base import RolloutFile
@@ -14,6 +13,7 @@ from gaecli.formats.stored import columns_of, own_columns, own_entries
 from gaecli.formats.wrapped import WrappedFile
 from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.group_facts import GroupFacts, StageFacts
+from gaecli.records import shallow
 from gaecli.settings import Settings
 from gaecli.version import __version__
 from gaecli.writing.kept_report import kept_report
@@ -52,8 +52,8 @@ def make_provenance(
         "roles": dict(roles),
         "source": source,
         "inputs": inputs,
-        "counts": asdict(totals.counts),
-        "bootstrapped": asdict(totals.bootstrapped),
+        "counts": shallow(totals.counts),
+        "bootstrapped": shallow(totals.bootstrapped),
         "report": {**kept_report(totals), **words},
         "normalization": _groups(facts.normalization),
         "num_groups": facts.normalization.num_groups,

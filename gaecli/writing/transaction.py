@@ -23,11 +23,13 @@ def commit_together(
     marks: Sequence[PendingFile] = (),
     publish: Callable[[], None] | None = None,
     records: Sequence[PendingFile] = (),
+    synced_later: Callable[[Path], None] | None = None,
 ) -> None:
     """Put sealed files into their places; `marks`, which tell what is in them, after all others.
 
     `records` come first: one without its file is of no harm, and a file without its record is not known again.
     `publish` makes them part of something larger, such as a table. If it raises, they are not, and disappear.
+    `synced_later` takes the directory of a file that is alone: nothing else depends on its name being on the disk.
 
     Raises:
         FileError: if one of them cannot be put there; says what became of the files.
@@ -37,13 +39,14 @@ def commit_together(
     is_short = all(isinstance(thing, NewFile) for thing in things)
     with held_back() if is_short else contextlib.nullcontext():
         try:
-            if len(things) > 1 or publish is not None:
+            is_alone = len(things) == 1 and publish is None
+            if not is_alone:
                 for thing in things:
                     thing.keep_old()
             for group in (records, files, marks):
                 for thing in group:
                     thing.commit()
-                _sync(group)
+                _sync(group, synced_later if is_alone and synced_later is not None else sync_directory)
             if publish is not None:
                 publish()
         except UnknownOutcomeError:
@@ -58,9 +61,9 @@ def commit_together(
                 thing.forget_old()
 
 
-def _sync(things: Sequence[PendingFile]) -> None:
+def _sync(things: Sequence[PendingFile], sync: Callable[[Path], None] = sync_directory) -> None:
     for directory in {thing.target.parent for thing in things if isinstance(thing, NewFile)}:
-        sync_directory(directory)
+        sync(directory)
 
 
 def _undo(things: Sequence[PendingFile]) -> None:

@@ -26,7 +26,7 @@ from gaecli.writing.encode_part import WrittenFrom, mirror_of
 from gaecli.writing.provenance import make_provenance, source_of
 
 if TYPE_CHECKING:
-    from gaecli.storage.s3_parts import SentParts
+    from gaecli.storage.uploads import SentObject
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,8 @@ class NewFilePlan:
     is_sidecar: bool = False
     #: Columns that identify a row, for a sidecar.
     keys: Sequence[str] = ()
+    #: Where it is to be an object that whoever commits it has begun.
+    upload: SentObject | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +71,7 @@ class Written:
     #: What the new file has from others and was not written.
     left_out: Sequence[LeftOut] = ()
     #: Where it was sent to a store by another process than the one that commits it.
-    sent: SentParts | None = None
+    sent: SentObject | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,13 +99,13 @@ class WriteFile:
         own = replace(self.new_file, temporary=temporary_beside(self.new_file.temporary))
         for one in self.inputs:
             if own.is_sidecar:  # which has keys of theirs
-                worker.fill_columns(one.source)
+                worker.files.fill_columns(one.source)
             elif not own.columns.leaves_head:
-                worker.fill(one.source)
+                worker.files.fill(one.source)
         written = self._written(own, self.facts, worker, run)
         sent = handed_over(own.temporary, self.new_file, worker.stage, written.left_out)
         for one in self.inputs:
-            worker.release(one.source, [part.path for part in one.parts])
+            worker.files.release(one.source, [part.path for part in one.parts])
         return [replace(written, sent=sent)]
 
     def _written(
@@ -128,10 +130,12 @@ class WriteFile:
         run: CarryOut[Worker, FinishedBlock],
     ) -> Totals:
         """The final columns of one input, written in the order of its rows."""
-        if isinstance(writer, SidecarWriter) and one is not self.inputs[0]:
-            opened = worker.open(one.source)
+        if one is not self.inputs[0] and isinstance(writer, SidecarWriter):
+            opened = worker.files.open(one.source)
             writer.go_on(opened.file, opened.units)
         totals = Totals()
+        if one.before is not None:
+            totals.merge(one.before)
         for block in one.blocks(writer, worker, run, has_sketches=self.book is not None):
             totals.merge(block.totals)
             if self.book is not None and block.sketch is not None:
@@ -144,7 +148,7 @@ class WriteFile:
     def _provenance(self, facts: ResultFacts, worker: Worker, totals: Sequence[Totals]) -> dict[str, Any]:
         assert self.new_file is not None
         last = self.inputs[-1]
-        opened = worker.open(last.source)
+        opened = worker.files.open(last.source)
         whole = Totals()
         for one in totals:
             whole.merge(one)
@@ -166,14 +170,15 @@ class WriteFile:
 
 def handed_over(
     own: Path, plan: NewFilePlan, stage: Stage | None, left_out: Sequence[LeftOut]
-) -> SentParts | None:
+) -> SentObject | None:
     """The whole new file of one try, to the process that commits it: by the name that it waits for, or by a store."""
     mirror = mirror_of(plan.target, stage)
     if mirror is None:
         sync_file(own)
         own.replace(plan.temporary)
         return None
-    upload = mirror.store_of(plan.target).upload(mirror.uri_of(plan.target), own)
+    upload = mirror.upload(plan.target, own)
+    upload.go_on(plan.upload)
     try:
         mirror.send(upload, own, left_out)
         return upload.hand_over()
@@ -188,7 +193,7 @@ def begun(worker: Worker, source: FileSource, new_file: NewFilePlan) -> FileWrit
     if writer is not None:
         return writer
     with worker.clock("write"):
-        return _writer(worker.open(source), new_file)
+        return _writer(worker.files.open(source), new_file)
 
 
 def begin_early(worker: Worker, source: FileSource, new_file: NewFilePlan) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from gaecli.cli import heap
@@ -9,8 +11,9 @@ from gaecli.cli import heap
 
 @pytest.fixture
 def said(monkeypatch):
-    for name in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "ARROW_DEFAULT_MEMORY_POOL"):
+        monkeypatch.setenv(name, "")  # so that it is afterwards as it is now
+        monkeypatch.delenv(name)
     found = []
     monkeypatch.setattr(heap, "_mallopt", lambda: lambda *words: found.append(words))
     return found
@@ -22,6 +25,14 @@ def test_freed_blocks_stay_with_the_process(said):
     sizes = dict(said)
     assert sizes[mmap] > (1 << 20) * 8  # a block of float64
     assert sizes[trim] > sizes[mmap]
+
+
+def test_arrow_takes_its_memory_from_there(said, monkeypatch):
+    heap.keep_freed_memory()
+    assert os.environ["ARROW_DEFAULT_MEMORY_POOL"] == "system"
+    monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+    heap.keep_freed_memory()
+    assert os.environ["ARROW_DEFAULT_MEMORY_POOL"] == "jemalloc"
 
 
 @pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"])

@@ -94,20 +94,20 @@ def test_a_file_in_its_place_is_not_put_away(tmp_path):
 def test_an_upload_is_taken_back_whatever_interrupts_that(interrupted_once):
     from gaecli.storage.objects import Upload
 
-    class Sent:
+    class Sender:
         calls = 0
 
-        def discard(self) -> None:
+        def take_back(self, sent: object) -> None:
             self.calls += 1
 
     upload = Upload.__new__(Upload)
-    upload._file, upload._taken = (sent := Sent()), None
-    interrupted_once(Sent, "discard")
+    upload._sender, upload._sent = (sender := Sender()), object()
+    interrupted_once(Sender, "take_back")
     with pytest.raises(KeyboardInterrupt):
         upload.discard()
     upload.discard()
     upload.discard()
-    assert sent.calls == 1
+    assert sender.calls == 1
 
 
 def test_a_spool_that_was_never_made_is_no_trouble(tmp_path, monkeypatch, interrupted_once):

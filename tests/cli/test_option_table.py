@@ -18,6 +18,7 @@ from gaecli.cli.inspect import inspect
 from gaecli.cli.options import OPTIONS
 from gaecli.cli.presets import presets
 from gaecli.cli.status import status
+from gaecli.cli.strip import strip
 from gaecli.cli.sweep import sweep
 from gaecli.cli.verify import verify
 from gaecli.errors import UsageError
@@ -49,7 +50,7 @@ class TestTheTable:
             names = {option.name for option in listed if option.fills == where}
             assert names == {option.name for option in filling(where)}
 
-    @pytest.mark.parametrize("of", [check, compute, explain, inspect, presets, status, sweep, verify])
+    @pytest.mark.parametrize("of", [check, compute, explain, inspect, presets, status, strip, sweep, verify])
     def test_no_command_has_one_spelling_twice(self, of):
         listed = [OPTIONS[name] for name in signature(of).parameters]
         spellings = [one for option in listed if option.panel is not None for one in option.spellings]

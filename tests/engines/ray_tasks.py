@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gaecli.engines.ray import num_tries_before
+
 
 @dataclass(frozen=True)
 class NoWorker:
@@ -27,7 +29,7 @@ class Failing:
             log.write("tried\n")
         if len(self.log.read_text().splitlines()) <= self.most:
             raise self.error
-        return [1]
+        return [num_tries_before()]
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,27 @@ class Summed:
 
     def __call__(self, worker: Any) -> list[float]:
         return [float(self.numbers.sum())]
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """What the cluster has put aside for the task."""
+
+    def __call__(self, worker: Any) -> list[dict[str, float]]:
+        import ray
+
+        return [ray.get_runtime_context().get_assigned_resources()]
+
+
+@dataclass(frozen=True)
+class Unsendable:
+    """It ends before it is on its way."""
+
+    def __reduce__(self) -> str:
+        raise ZeroDivisionError("1 / 0")
+
+    def __call__(self, worker: Any) -> list[int]:
+        return []
 
 
 def slowly(seconds: float) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from engines.cluster import ROOT, files_of, killing, wait_until, worker_processes, written
-from engines.ray_tasks import Failing, NoWorker, Sleeping, Summed, slowly
+from engines.ray_tasks import Assigned, Failing, NoWorker, Sleeping, Summed, Unsendable, slowly
 from faults import data_sets
 from pipeline.running import small_blocks
 from pipeline.test_engines import (  # the tests run here as well, with the engine of this file
@@ -36,7 +36,7 @@ import gaecli
 from gaecli.engines.base import EngineOptions
 from gaecli.engines.registry import make_engine
 from gaecli.engines.threads import Threads
-from gaecli.errors import EngineError
+from gaecli.errors import DeviceError, EngineError
 
 __all__ = [
     "test_results_come_in_the_order_of_the_tasks",
@@ -101,15 +101,21 @@ def engine(connected: Any) -> Iterator[Any]:
 
 def test_an_error_of_the_system_that_may_pass_is_tried_again(engine: Any, tmp_path: Path) -> None:
     passing = Failing(tmp_path / "a", ConnectionResetError(104, "Connection reset by peer"), most=2)
-    assert list(engine.run([passing])) == [[1]]
+    assert list(engine.run([passing])) == [[2]]
     assert (tmp_path / "a").read_text().count("tried") == 3
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), gaecli.DataError("row 3 is bad")])
-def test_an_error_that_comes_again_is_told_at_once(engine: Any, tmp_path: Path, error: Exception) -> None:
+def test_an_error_that_comes_again_is_told_at_once(
+    engine: Any, tmp_path: Path, error: Exception, connected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To cancel the task, which has just ended, makes Ray 2.60 abort this process now and then."""
+    cancelled: list[Any] = []
+    monkeypatch.setattr(connected, "cancel", lambda reference, **how: cancelled.append(reference))
     with pytest.raises(type(error), match=str(error.args[-1])):
         list(engine.run([Failing(tmp_path / "a", error)]))
     assert (tmp_path / "a").read_text() == "tried\n"
+    assert cancelled == []
 
 
 def test_a_bug_is_a_bug(engine: Any, tmp_path: Path) -> None:
@@ -152,15 +158,57 @@ def test_tasks_of_a_run_with_many_streams_are_no_more_than_its_jobs(connected: A
     threads.close()
 
 
+@pytest.mark.parametrize("bad", [Unsendable(), Failing(Path("/none"), ZeroDivisionError())])
+def test_a_task_that_fails_gives_back_its_place(bad: Any, engine: Any, tmp_path: Path) -> None:
+    for _ in range(engine.jobs + 2):
+        with pytest.raises((ZeroDivisionError, FileNotFoundError)):
+            list(engine.run([bad]))
+    places = [engine._free.acquire(blocking=False) for _ in range(engine.jobs + 2)]
+    assert places == [True] * (engine.jobs + 1) + [False]
+
+
+def test_tasks_for_an_accelerator_ask_for_one(cluster: Any, connected: Any) -> None:
+    options = EngineOptions(needs_gpu=True)
+    with pytest.raises(DeviceError, match="no machine of the Ray cluster has a GPU"):
+        make_engine("ray", Threads(1), None, NoWorker(), options)
+    node = cluster.add_node(num_cpus=2, num_gpus=1)
+    try:
+        engine = make_engine("ray", Threads(1), None, NoWorker(), options)
+        assert engine.jobs == 1
+        assert [found for (found,) in engine.run([Assigned(), Assigned()])] == [{"CPU": 1.0, "GPU": 1.0}] * 2
+        engine.close()
+    finally:
+        cluster.remove_node(node)
+    plain = make_engine("ray", Threads(1), None, NoWorker(), EngineOptions())
+    assert list(plain.run([Assigned()])) == [[{"CPU": 1.0}]]
+
+
+def test_a_device_that_workers_have_not_is_told_before_any_work(
+    cluster: Any, connected: Any, tmp_path: Path
+) -> None:
+    """The machine says that it has a GPU, and there is none."""
+    files_of(tmp_path, 1)
+    before = data_sets.content(tmp_path)
+    node = cluster.add_node(num_cpus=2, num_gpus=1)
+    try:
+        with pytest.raises(
+            DeviceError, match=r"worker `.+` of the Ray cluster: device `cuda` is not available"
+        ):
+            gaecli.compute(tmp_path, engine="ray", device="cuda")
+    finally:
+        cluster.remove_node(node)
+    assert data_sets.content(tmp_path) == before
+
+
 def test_a_worker_of_another_version_is_an_error_before_any_work(
     connected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gaecli.engines import ray
+    from gaecli.engines import ray_nodes
 
     files_of(tmp_path, 1)
     before = data_sets.content(tmp_path)
-    other = ray.facts_here()._replace(pyarrow="1.0")
-    monkeypatch.setattr(ray, "facts_here", lambda: other)
+    other = ray_nodes.facts_here()._replace(pyarrow="1.0")
+    monkeypatch.setattr(ray_nodes, "facts_here", lambda: other)
     with pytest.raises(
         EngineError, match=r"worker `.+` has another pyarrow than this machine: \d+.*, and here 1\.0"
     ):

@@ -14,7 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gaecli.formats.parquet import thrift_compact as thrift
-from gaecli.formats.parquet.footer import ColumnChunk, ColumnMetaData, Footer, RowGroup, chunk_extents
+from gaecli.formats.parquet.footer import (
+    ColumnChunk,
+    ColumnMetaData,
+    Extent,
+    Footer,
+    RowGroup,
+    chunk_extents,
+)
 from gaecli.formats.parquet.splice import ParquetAppender
 
 NEW_SCHEMA = pa.schema([pa.field("advantage", pa.float32()), pa.field("return", pa.float32())])
@@ -191,9 +198,10 @@ def assert_page_index_fits(path: Path, footer: Footer) -> int:
     return num_pages
 
 
-def assert_no_gaps(footer: Footer) -> None:
-    """Every byte between the first magic and the footer belongs to a column, and to one only."""
-    extents = sorted(extent for chunk in footer.chunks() for extent in chunk_extents(chunk))
+def assert_no_gaps(footer: Footer, *others: tuple[int, int]) -> None:
+    """Every byte between the first magic and the footer belongs to a column, and to one only, or to `others`."""
+    found = (extent for chunk in footer.chunks() for extent in chunk_extents(chunk))
+    extents = sorted([*found, *(Extent(*other) for other in others)])
     assert [4, *(extent.end for extent in extents)] == [*(extent.start for extent in extents), footer.start]
 
 

@@ -75,8 +75,8 @@ def test_old_bytes_offsets_and_row_groups_stay(writer: str, tmp_path: Path, targ
     WRITERS[writer](path)
     appender = append(path, target)
     old, new = read_footer(path), read_footer(target)
-    assert appender.payload_end == old.start
-    assert target.read_bytes()[: old.start] == path.read_bytes()[: old.start]
+    assert appender.payload_end == old.end == path.stat().st_size
+    assert target.read_bytes()[: old.end] == path.read_bytes()
     assert old.row_group_rows == list(appender.row_group_rows)
     assert new.row_group_rows == (old.row_group_rows if any(old.row_group_rows) else [])
     assert new.is_canonical
@@ -483,20 +483,22 @@ def test_no_file_begins_with_a_row_group_without_rows(tmp_path: Path, sizes: tup
     assert pq.read_metadata(path).num_row_groups == len(groups)
 
 
-def test_the_footer_of_a_file_is_decoded_once_in_a_run(
+def test_the_footer_of_each_file_is_decoded_once_in_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That of a wide file takes seconds, and opening, fingerprint and writer each ask for it."""
-    path = tmp_path / "r.parquet"
-    pq.write_table(pa.table({"reward": [1.0, 2.0], "value": [0.0, 0.0], "terminated": [False, True]}), path)
-    before = path.read_bytes()
-    decoded = []
-    decode = thrift.decode
+    """That of a wide file takes seconds; opening, fingerprint and writer each ask for it, of files side by side."""
+    paths = [tmp_path / f"r{number}.parquet" for number in range(6)]
+    for number, path in enumerate(paths):
+        rewards = [1.0, float(number)]
+        pq.write_table(pa.table({"reward": rewards, "value": [0.0, 0.0], "terminated": [False, True]}), path)
+    before = [path.read_bytes() for path in paths]
+    footers: list[bytes] = []
+    decoded = thrift.decoded
 
-    def counted(raw: bytes, *rest: int) -> object:
-        decoded.append(raw)
-        return decode(raw, *rest)
+    def counted(raw: bytes, *rest: int) -> thrift.Decoded:
+        footers.append(raw)
+        return decoded(raw, *rest)
 
-    monkeypatch.setattr(thrift, "decode", counted)
-    gaecli.compute(path)
-    assert sum(len(raw) > 100 and raw in before for raw in decoded) == 1
+    monkeypatch.setattr(thrift, "decoded", counted)
+    gaecli.compute(paths, jobs=2)
+    assert [sum(len(raw) > 100 and raw in old for raw in footers) for old in before] == [1] * 6

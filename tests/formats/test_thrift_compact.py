@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from profiles import examples
 
 from gaecli.formats.parquet import thrift_compact as thrift
-from gaecli.formats.parquet.thrift_compact import List, Map, Struct, ThriftError, decode, encode
+from gaecli.formats.parquet.thrift_compact import (
+    List,
+    Map,
+    Struct,
+    ThriftError,
+    decode,
+    decoded,
+    encode,
+    encode_again,
+)
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 SCALARS: dict[int, st.SearchStrategy[Any]] = {
@@ -137,6 +146,19 @@ def test_a_changed_byte_is_read_or_refused(tree: Struct, data: st.DataObject) ->
         decode(bytes(raw))
 
 
+@examples(100)
+@given(structs(), st.data())
+def test_bytes_are_known_for_those_that_the_tree_encodes_to(tree: Struct, data: st.DataObject) -> None:
+    raw = bytearray(encode(Struct({1: (thrift.LIST, List(thrift.STRUCT, [tree, tree])), **tree})))
+    raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        found = decoded(bytes(raw))
+    except ThriftError:
+        return
+    assert found.is_shortest == (encode(found.tree) == raw[: found.end])
+    assert encode_again(found.tree) == encode(found.tree)
+
+
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
@@ -182,6 +204,22 @@ def test_a_longer_form_of_the_same_struct_is_read_but_not_written() -> None:
         tree, end = decode(raw)
         assert end == len(raw)
         assert encode(tree) == short
+        assert not decoded(raw).is_shortest
+    assert decoded(short).is_shortest
+    nested = thrift.List(thrift.STRUCT, [decode(short)[0]])
+    longer = encode(Struct({1: (thrift.LIST, nested)})).replace(short, b"\x15\x84\x00\x19\x16\x02\x00")
+    assert encode_again(decode(longer)[0]) == encode(Struct({1: (thrift.LIST, nested)}))
+
+
+def test_a_part_that_changed_is_encoded_as_it_is_now() -> None:
+    inner = Struct({1: (thrift.I32, 7)})
+    tree = decode(encode(Struct({1: (thrift.LIST, List(thrift.STRUCT, [inner, inner]))})))[0]
+    first, second = tree.value(1)
+    copied = Struct(first)
+    copied.put(1, thrift.I32, 8)
+    second.put(1, thrift.I32, 9)
+    tree.put(1, thrift.LIST, List(thrift.STRUCT, [copied, second]))
+    assert [one.value(1) for one in decode(encode_again(tree))[0].value(1)] == [8, 9]
 
 
 def test_put_keeps_fields_in_ascending_order() -> None:

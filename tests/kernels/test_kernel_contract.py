@@ -78,6 +78,14 @@ def test_what_is_not_finite_spoils_the_rows_before_it_up_to_the_cut(kernel: Kern
     assert np.flatnonzero(np.isnan(actual)).tolist() == [*range(51), *range(100, 401)]
 
 
+def test_a_cut_at_the_end_of_a_tile_keeps_out_what_is_not_finite(kernel: Kernel, device: Any) -> None:
+    terms = made_terms(300, cut_rate=0.0)
+    terms.cuts[199], terms.a[199] = True, 0.0
+    terms.x[200] = np.nan
+    actual = scanned(kernel, terms, device=device, tile_rows=100)
+    assert np.flatnonzero(np.isnan(actual)).tolist() == [200]
+
+
 def test_a_step_without_weight_passes_what_is_not_finite_on_all_the_same(kernel: Kernel, device: Any) -> None:
     terms = made_terms(10, cut_rate=0.0)
     terms.a[4] = 0.0  # λ = 0, or a row that is no step: no cut

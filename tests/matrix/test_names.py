@@ -6,7 +6,6 @@ that a new one is tried by itself; a new role needs an entry in `FILES`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 
@@ -84,12 +83,6 @@ FILES: Mapping[str, Mapping[str, tuple[Callable[[Rollout], np.ndarray], Callable
     },
 }
 NAMES = [(role, name) for role in FILES for name in ALIASES[role]]
-
-
-@pytest.fixture(autouse=True)
-def _no_sync(monkeypatch):
-    """A sync is a hundred times the work of a small run."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 def base(given: Rollout, layout: str) -> dict[str, np.ndarray]:

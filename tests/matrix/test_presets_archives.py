@@ -6,7 +6,6 @@ the library's recurrence, a plain loop (`parity/loops.py`).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,11 +29,6 @@ TOLERANCE = {"rtol": 2e-6, "atol": 2e-6}
 NUM_ENVS, NUM_STEPS = 3, 24
 #: No episode ends with its first step, which start flags do; both kinds of end, and an end on a last step.
 SEED = 27
-
-
-@pytest.fixture(autouse=True)
-def _no_sync(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 def starts(r: Rollout) -> np.ndarray:

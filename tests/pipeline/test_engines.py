@@ -27,6 +27,7 @@ from gaecli.engines.base import Engine, Task
 from gaecli.engines.registry import make_engine
 from gaecli.engines.threads import Threads
 from gaecli.errors import GaeError
+from gaecli.formats.parquet.reader import ParquetInput
 from gaecli.layouts.evidence.unused_flags import EndsUnrecognised
 from gaecli.pipeline.notes import WORDS, counted, merged
 from gaecli.pipeline.opening import FileSource, open_stream
@@ -35,6 +36,7 @@ from gaecli.pipeline.worker import WorkerRecipe
 from gaecli.settings import Settings
 from gaecli.sources.inputs import plan_streams
 from gaecli.summary import Seconds, Summary
+from gaecli.writing import write_stream
 
 __all__ = ["pickling"]
 
@@ -266,18 +268,42 @@ def run(folder: Path, engine: str, **settings: Any) -> tuple[Summary, dict[str, 
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_bytes_are_those_of_the_local_engine(case: str, pickling: list[PicklingEngine]) -> None:
+def test_the_bytes_are_those_of_the_local_engine(
+    case: str, pickling: list[PicklingEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether tasks are for units of files, or, where there are many files, for all that is to be done for one."""
     write, settings = CASES[case]
     with small_blocks(8) as folder:
         (folder / "source").mkdir()
         write(folder / "source")
         expected = run(folder, "local", **settings)
-        summary, content = run(folder, "pickling", **settings)
-    assert {file.status for file in summary.files} == {"dry run" if "dry_run" in settings else "written"}
-    assert summary == expected[0]
-    assert content == expected[1]
-    (engine,) = pickling
-    assert engine.num_lost > 0
+        for files_per_job in (1000, 0):
+            monkeypatch.setattr(write_stream, "FILES_PER_JOB", files_per_job)
+            summary, content = run(folder, "pickling", **settings)
+            assert {file.status for file in summary.files} == {
+                "dry run" if "dry_run" in settings else "written"
+            }
+            assert summary == expected[0]
+            assert content == expected[1]
+            assert pickling[-1].num_lost > 0
+
+
+def test_of_many_files_each_is_one_task_and_is_read_once(
+    pickling: list[PicklingEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pickling_engine, "LOSES_EVERY", 0)
+    with small_blocks(8) as folder:
+        for number in range(write_stream.FILES_PER_JOB * pickling_engine.WINDOW):
+            parquet(folder, f"{number:02d}.parquet")
+        read: list[Path] = []
+        plain = ParquetInput.blocks
+        monkeypatch.setattr(
+            ParquetInput, "blocks", lambda self, *rest: read.append(self.path) or plain(self, *rest)
+        )
+        gaecli.compute(folder, engine="pickling", normalize="file")
+        (engine,) = pickling
+        assert engine.num_sent == len(list(folder.iterdir())) == 10
+        assert sorted(read) == sorted(path for path in folder.iterdir() for _ in range(4))
 
 
 def test_a_file_that_was_tried_twice_has_the_mode_of_the_old_one(

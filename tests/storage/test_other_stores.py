@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import io
 import json
+import shutil
 import signal
 import subprocess
 import threading
@@ -16,10 +17,16 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pipeline.pickling_engine import pickling
 from storage.emulators import BUCKET, Request, Store, azure, azurite, google
 from storage.store_runs import StoreRunner, rollout
 
+import gaecli
+from gaecli.commands import compute
 from gaecli.storage.objects import ObjectStore
+from gaecli.writing import encode_part
+
+__all__ = ["pickling"]
 
 pytestmark = pytest.mark.stores
 #: Parts of 16 MiB: two and a little.
@@ -214,6 +221,100 @@ class TestFailures:
         assert process.returncode == 130
         assert "Traceback" not in stderr
         assert list(gae.temporary.iterdir()) == []
+
+
+class TestOtherProcesses:
+    @pytest.fixture
+    def here(self, store, monkeypatch) -> Store:
+        """For runs in this process, whose tasks go as bytes through workers that fail."""
+        for name, value in store.env.items():
+            monkeypatch.setenv(name, value)
+        fsspec.get_filesystem_class(store.scheme).clear_instance_cache()
+        return store
+
+    @pytest.mark.parametrize("settings", [{"normalize": "all"}, {"output": "out/"}, {"sidecar": True}])
+    def test_what_workers_send_is_what_this_process_sends(self, here, settings, pickling):
+        root = f"{here.scheme}://{BUCKET}"
+        bodies = {f"runs/{number}.parquet": rollout(60_000, number) for number in range(3)}
+        for key, body in bodies.items():
+            here.put(key, body)
+        if "output" in settings:
+            settings = {"output": f"{root}/out/"}
+        gaecli.compute(f"{root}/runs/", **settings)
+        expected = contents(here)
+        assert expected != bodies
+        for key in expected:
+            if key not in bodies:
+                here.remove(key)
+            elif expected[key] != bodies[key]:  # others stay: a result elsewhere tells of their time
+                here.put(key, bodies[key])
+        gaecli.compute(f"{root}/runs/", engine="pickling", **settings)
+        assert contents(here) == expected
+        assert here.pending() == []
+        assert pickling[0].num_lost > 0
+
+    def test_one_huge_object_in_parts(self, here, pickling, monkeypatch):
+        monkeypatch.setattr(encode_part, "PART_BYTES", 1 << 20)
+        monkeypatch.setattr(compute, "rows_per_block", lambda memory_bytes: 100_000)
+        body = rollout(300_000, observations=4)
+        uri = here.put("runs/r.parquet", body)
+        gaecli.compute(uri, normalize="all")
+        expected = here.get("runs/r.parquet")
+        here.put("runs/r.parquet", body)
+        here.put("runs/.r.parquet.0123456789abcdef.tmp", b"of a run that was killed")
+        gaecli.compute(uri, engine="pickling", normalize="all")
+        assert contents(here) == {"runs/r.parquet": expected}
+        assert any("/.r." in request.path or "%2F.r." in request.path for request in here.proxy.requests)
+
+    def test_a_run_that_is_killed_leaves_the_old_object_and_is_run_again(self, store, gae, big):
+        uri = store.put("big.parquet", big)
+        before = store.head("big.parquet")
+        arrived, released = threading.Event(), threading.Event()
+
+        def stall(request: Request) -> None:
+            if store.is_part(request):
+                arrived.set()
+                released.wait(60)
+
+        store.proxy.fault = stall
+        process = subprocess.Popen([gae.path, "compute", uri], env=gae.env, stderr=subprocess.DEVNULL)
+        try:
+            assert arrived.wait(60)
+        finally:
+            process.kill()
+            process.wait(timeout=60)
+            released.set()
+        store.proxy.fault = None
+        time.sleep(0.5)  # what had arrived is passed on
+        assert store.head("big.parquet") == before
+        assert store.keys() == ["big.parquet"]
+        for (
+            left
+        ) in gae.temporary.iterdir():  # a spool, which the next run removes: not what is looked at here
+            shutil.rmtree(left)
+        assert gae("compute", uri).returncode == 0
+        assert store.head("big.parquet") != before
+
+    def test_results_of_a_folder_are_listed_and_not_asked_for_one_by_one(self, store, gae):
+        for number in range(6):
+            store.put(f"runs/{number}.parquet", rollout(10, number))
+        root = f"{store.scheme}://{BUCKET}"
+        assert gae("compute", f"{root}/runs", "-o", f"{root}/out/").returncode == 0
+        before = {key: store.head(key) for key in store.keys()}  # noqa: SIM118
+        store.proxy.requests.clear()
+        result = gae("compute", f"{root}/runs", "-o", f"{root}/out/")
+        assert result.stdout.count("up to date") >= 1
+        assert {key: store.head(key) for key in store.keys()} == before  # noqa: SIM118
+        seen = [
+            request
+            for request in store.proxy.requests
+            if ".parquet" in request.path and ("out%2F" in request.path or "/out/" in request.path)
+        ]
+        assert len([request for request in seen if store.is_read(request)]) == len(seen) == 6
+
+
+def contents(store: Store) -> dict[str, bytes]:
+    return {key: store.get(key) for key in store.keys()}  # noqa: SIM118
 
 
 def test_what_was_taken_back_does_not_appear_later(store, tmp_path, monkeypatch):

@@ -11,11 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pipeline import pickling_engine
 from pipeline.pickling_engine import PicklingEngine, pickling
 
 import gaecli
 from gaecli.commands import compute
-from gaecli.storage.s3_parts import LEAST_PART_BYTES, StoredBytes, num_copyable
+from gaecli.storage.s3_parts import LEAST_PART_BYTES, num_copyable
+from gaecli.storage.uploads import StoredBytes
 from gaecli.writing import encode_part
 
 pytest.importorskip("werkzeug", reason="comes with moto, of the extra `test`")
@@ -85,6 +87,8 @@ def test_the_bytes_of_parts_do_not_travel_a_second_time(
     monkeypatch.setattr(compute, "rows_per_block", lambda memory_bytes: num_rows // 2)
     expected = made_by_the_local_engine(s3, body)
     gaecli.compute(URI, engine="pickling", normalize="all")
+    # Three looks, half of them twice, each at the row groups of its unit; and samples.
+    assert s3.bytes_read < 3 * 2 * num_rows * 8
     assert s3.get("runs/r.parquet") == expected
     assert s3.keys() == ["runs/r.parquet"]
     assert s3.pending() == []
@@ -140,6 +144,17 @@ def test_a_bucket_in_which_nothing_may_be_listed_is_written_all_the_same(
     gaecli.compute(URI, engine="pickling", normalize="all")
     assert any("prefix=runs%2F.r.parquet." in request.query for request in s3.requests)
     assert s3.get("runs/r.parquet") == expected
+
+
+def test_a_try_that_is_lost_after_it_has_sent_everything_leaves_nothing(
+    s3: S3Server, pickling: list[PicklingEngine], small_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pickling_engine, "LOSES_EVERY", 1)
+    expected = made_by_the_local_engine(s3, body_of(SMALL_ROWS))
+    gaecli.compute(URI, engine="pickling", normalize="all")
+    assert s3.get("runs/r.parquet") == expected
+    assert pickling[0].num_lost < pickling[0].num_sent
+    assert s3.pending() == []
 
 
 LEAST = LEAST_PART_BYTES

@@ -17,10 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gaecli.errors import MissingExtraError, UsageError
-from gaecli.storage.extents import column_extents, merged, missing
+from gaecli.storage.extents import chunks_of, column_extents, merged, missing
 from gaecli.storage.mirror import Mirror
-from gaecli.storage.objects import MAX_PARTS, ObjectStore, part_bytes
+from gaecli.storage.objects import ObjectStore
 from gaecli.storage.schemes import SCHEMES, open_store, uri_of
+from gaecli.storage.uploads import MAX_PARTS, part_bytes
 
 ROOT = Path(__file__).parents[2]
 ranges = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)).map(lambda pair: (min(pair), max(pair))))
@@ -105,6 +106,10 @@ class FakeDriver:
     def _strip_protocol(self, uri: str) -> str:
         return self.stripped
 
+    def split_path(self, path: str) -> tuple[str, str, None]:
+        bucket, _, key = path.partition("/")
+        return bucket, key, None
+
     def find(self, path: str, detail: bool) -> dict[str, dict[str, Any]]:
         return {name: {"type": "file", "size": 1} for name in self.names}
 
@@ -167,7 +172,7 @@ class TestExtents:
         body = path.read_bytes()
         holes = bytearray(len(body))
         footer = len(body) - 8 - int.from_bytes(body[-8:-4], "little")
-        for start, end in [(0, 4), (footer, len(body)), *column_extents(path, ["b", "nested.x"])]:
+        for start, end in [(0, 4), (footer, len(body)), *column_extents(chunks_of(path), ["b", "nested.x"])]:
             holes[start:end] = body[start:end]
         copy.write_bytes(holes)
         with pq.ParquetFile(copy) as file:
@@ -175,6 +180,22 @@ class TestExtents:
             assert file.read(["nested"]).equals(table.select(["nested"]))
             with pytest.raises((OSError, pa.ArrowException)):
                 file.read(["a"])  # a hole is never taken for numbers
+
+    def test_those_of_some_row_groups_are_enough_for_these_and_not_for_others(self, tmp_path):
+        path = tmp_path / "a.parquet"
+        table = pa.table({name: list(range(1000)) for name in ("a", "b")})
+        pq.write_table(table, path, row_group_size=300)
+        body, holes = path.read_bytes(), bytearray(path.stat().st_size)
+        footer = len(body) - 8 - int.from_bytes(body[-8:-4], "little")
+        for start, end in [(0, 4), (footer, len(body)), *column_extents(chunks_of(path), ["b"], (1, 3))]:
+            holes[start:end] = body[start:end]
+        path.write_bytes(holes)
+        with pq.ParquetFile(path) as file:
+            found = pa.concat_tables(file.read_row_group(number, ["b"]) for number in (1, 3))
+            assert found["b"].to_pylist() == [*range(300, 600), *range(900, 1000)]
+            for number in (0, 2):
+                with pytest.raises((OSError, pa.ArrowException)):
+                    file.read_row_group(number, ["b"])
 
 
 def _bytes(extents: list[tuple[int, int]]) -> set[int]:

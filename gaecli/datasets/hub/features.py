@@ -13,13 +13,14 @@ _FIXED = re.compile(r"fixed_size_list<.*>\[(?P<length>\d+)\]", re.DOTALL)
 
 
 def with_features(features: Mapping[str, Any], new: NewColumns) -> dict[str, Any]:
-    """The features with those of the new columns; one that is there already keeps its place.
+    """The features with those of the new columns, less those that are gone; one that is there keeps its place.
 
     A list was a `Sequence` up to `datasets` 3 and is a `List` since 4, which reads both.
     """
     is_old = '"_type": "Sequence"' in json.dumps(features)
     list_type = "Sequence" if is_old else "List"
-    return {**features, **{name: _feature(name, new, list_type) for name in new.types}}
+    kept = {name: feature for name, feature in features.items() if name not in new.gone}
+    return {**kept, **{name: _feature(name, new, list_type) for name in new.types}}
 
 
 def yaml_feature(name: str, new: NewColumns, list_key: str) -> dict[str, str]:

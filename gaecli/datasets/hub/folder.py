@@ -222,7 +222,7 @@ def _changed_card(path: Path, text: bytes, names: set[str], new: NewColumns) -> 
 
 
 def _change_list(lines: list[str], features: Node, new: NewColumns) -> None:
-    """A feature that is there takes its new type, others come to the end of the list."""
+    """A feature that is there takes its new type, others come to the end of the list, those gone leave it."""
     added: list[str] = []
     changed: list[tuple[Node, list[str]]] = []
     for name, wanted in _wanted(lines, features, new).items():
@@ -232,6 +232,7 @@ def _change_list(lines: list[str], features: Node, new: NewColumns) -> None:
             added += item
         elif old.plain() != wanted:
             changed.append((old, item))
+    changed += [(node, []) for node in features.items if _name(node) in new.gone]
     lines[features.stop : features.stop] = added
     for node, item in sorted(changed, key=lambda pair: pair[0].start, reverse=True):
         lines[node.start : node.stop] = item

@@ -178,7 +178,8 @@ def are_single(columns: Iterable[Column]) -> bool:
 def to_column(array: pa.Array, path: Sequence[str] = ()) -> Column:
     """Values, nulls and list offsets of an Arrow array, or of what stands at `path` within its structs."""
     if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
+        # Putting one chunk together with nothing would copy it.
+        array = array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     if isinstance(array, pa.RunEndEncodedArray):

@@ -41,9 +41,8 @@ from gaecli.formats.base import (
 )
 from gaecli.formats.own_columns import ContentDigest, fingerprint, signature
 from gaecli.formats.parquet.keys import updated_keys
-from gaecli.formats.stored import parse_document
+from gaecli.formats.stored import PROVENANCE_KEY, parse_document
 
-PROVENANCE_KEY = b"gaecli"
 #: KeyError: of a type for which pyarrow has no class.
 _DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError, KeyError)
 
@@ -159,7 +158,9 @@ class ArrowInput(SchemaColumns):
             raise DataError(f"column `{name}` of `{self.path}` is empty")
         return pieces[0][2][name]
 
-    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+    def planned_method(
+        self, own_columns: Sequence[str], drop_columns: Sequence[str], *, adds: bool = True
+    ) -> str:
         return ArrowOutput.method
 
     def writer(self, temporary: Path, plan: WritePlan) -> ArrowOutput:
@@ -251,13 +252,16 @@ class ArrowOutput:
         for name, array in zip(self._schema.names, arrays, strict=True):
             self._digests[name].add(to_column(array))
 
-    def finish(self, provenance: dict[str, Any]) -> None:
+    def finish(self, provenance: dict[str, Any] | None) -> None:
         source, plan = self._source, self._plan
         replaced = {*plan.own_columns, *plan.drop_columns}
         kept = [index for index, name in enumerate(source.schema.names) if name not in replaced]
         written = {name: digest.hexdigest() for name, digest in self._digests.items()}
-        document = {**provenance, **signature(source, plan, written)}
-        schema = self._new_schema(kept, json.dumps(document, allow_nan=False, separators=(",", ":")).encode())
+        stored = None
+        if provenance is not None:
+            document = {**provenance, **signature(source, plan, written)}
+            stored = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+        schema = self._new_schema(kept, stored)
         try:
             self._write(schema, kept)
         except _DAMAGE as error:
@@ -270,12 +274,12 @@ class ArrowOutput:
         self._added.close()
         self._temporary.unlink(missing_ok=True)
 
-    def _new_schema(self, kept: Sequence[int], provenance: bytes) -> pa.Schema:
+    def _new_schema(self, kept: Sequence[int], provenance: bytes | None) -> pa.Schema:
         old = self._source.schema
         dropped = set(range(len(old))) - set(kept)
-        pairs = updated_keys(
-            old.metadata or {}, old.names, dropped, self._schema, {PROVENANCE_KEY: provenance}
-        )
+        metadata = {key: value for key, value in (old.metadata or {}).items() if key != PROVENANCE_KEY}
+        stored = {} if provenance is None else {PROVENANCE_KEY: provenance}
+        pairs = updated_keys(metadata, old.names, dropped, self._schema, stored)
         fields = [*(old.field(index) for index in kept), *self._schema]
         return pa.schema(fields, metadata={key: value or b"" for key, value in pairs.items()})
 
@@ -292,8 +296,10 @@ class ArrowOutput:
             opened(sink, schema, options=options, **of_footer) as writer,
         ):
             for batch, metadata in source.read_all(kept):
-                new = self._added.take(batch.num_rows).combine_chunks()
-                arrays = [*batch.columns, *(_only_chunk(new.column(name)) for name in self._schema.names)]
+                arrays = list(batch.columns)
+                if self._schema.names:
+                    new = self._added.take(batch.num_rows).combine_chunks()
+                    arrays += [_only_chunk(new.column(name)) for name in self._schema.names]
                 writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema), metadata)
 
 

@@ -136,7 +136,9 @@ class Hdf5Input(ListedColumns):
     def read_whole(self, name: str) -> Column:
         return next(self.blocks(Unit(0, self.num_rows), [name], self.num_rows))[2][name]
 
-    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+    def planned_method(
+        self, own_columns: Sequence[str], drop_columns: Sequence[str], *, adds: bool = True
+    ) -> str:
         return Hdf5Output.method
 
     def writer(self, temporary: Path, plan: WritePlan) -> Hdf5Output:
@@ -175,7 +177,16 @@ class Hdf5Output:
             self._file = opened(self._temporary, "r+")
         return self._file
 
-    def finish(self, provenance: dict[str, Any]) -> None:
+    def finish(self, provenance: dict[str, Any] | None) -> None:
+        if provenance is None:
+            with told_of(self._source.path):
+                file = self._copy()
+                for name in self._source.groups:
+                    for own in self._replaced & set(file[name]):
+                        del file[name][own]
+                file.attrs.pop(PROVENANCE_ATTRIBUTE, None)
+                file.close()
+            return
         with told_of(self._source.path):
             written = column_digests(self._copy(), self._source.groups, list(self._plan.new_columns))
         document = {**provenance, **signature(self._source, self._plan, written)}

@@ -157,7 +157,9 @@ class FlatHdf5Input(ListedColumns):
         with reading(self.path) as file:
             return self._column(member(file, self.container), name, 0, self.num_rows)
 
-    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+    def planned_method(
+        self, own_columns: Sequence[str], drop_columns: Sequence[str], *, adds: bool = True
+    ) -> str:
         return FlatHdf5Output.method
 
     def writer(self, temporary: Path, plan: WritePlan) -> FlatHdf5Output:
@@ -206,7 +208,12 @@ class FlatHdf5Output:
                     dataset.attrs[_TYPE_ATTRIBUTE] = _ARRAY
         return self._file
 
-    def finish(self, provenance: dict[str, Any]) -> None:
+    def finish(self, provenance: dict[str, Any] | None) -> None:
+        if provenance is None:
+            with told_of(self._source.path):
+                self._copy().attrs.pop(PROVENANCE_ATTRIBUTE, None)
+                self._file.close()
+            return
         with told_of(self._source.path):
             written = column_digests(self._copy(), [self._source.container], list(self._plan.new_columns))
         document = {**provenance, **signature(self._source, self._plan, written)}

@@ -235,7 +235,9 @@ class JsonLinesInput(SchemaColumns):
         with self.path.open("r", encoding="utf-8", newline="") as file:
             yield from file
 
-    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+    def planned_method(
+        self, own_columns: Sequence[str], drop_columns: Sequence[str], *, adds: bool = True
+    ) -> str:
         return JsonLinesOutput.method
 
     def writer(self, temporary: Path, plan: WritePlan) -> JsonLinesOutput:
@@ -289,10 +291,13 @@ class JsonLinesOutput:
             self._file.write(line.encode())
         raise FileError(f"`{self._source.path}` was changed while it was read")
 
-    def finish(self, provenance: dict[str, Any]) -> None:
+    def finish(self, provenance: dict[str, Any] | None) -> None:
         for line in self._lines:
-            self._file.write(line.encode())
+            new_line = line if provenance is not None or not line.strip() else edited(line, self._removed, ())
+            self._file.write(new_line.encode())
         self._file.close()
+        if provenance is None:
+            return
         written = {name: digest.hexdigest() for name, digest in self._digests.items() if self._has_lines}
         document = {**provenance, **signature(self._source, self._plan, written)}
         self.record = json.dumps(document, allow_nan=False, separators=(",", ":")).encode() + b"\n"

@@ -12,8 +12,9 @@ https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thr
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Collection
-from functools import cached_property, lru_cache
+from dataclasses import field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,6 +40,8 @@ TAIL_SIZE = 8
 #: Twice what `thrift_compact.MAX_TREE_UNITS` lets through of footers that are met.
 MAX_FOOTER_BYTES = 256 << 20
 _FIRST_READ = 64 << 10
+#: Of footers that are kept, as they are in their files: parsed they take a hundred times as much.
+_KEPT_BYTES = 32 << 10
 
 
 class FileMetaData:
@@ -110,6 +113,15 @@ class Footer:
     columns: tuple[str, ...]
     elements: tuple[Extent, ...]  # for each top-level column, its slice of the schema list
     leaves: tuple[Leaf, ...]
+    #: Whether the tree encodes to the very bytes that it was read from.
+    is_canonical: bool
+    #: By the positions of the columns that are ignored: see `fingerprint`.
+    _fingerprints: dict[frozenset[int], str] = field(default_factory=dict)
+
+    @property
+    def end(self) -> int:
+        """Of the file that ends in it."""
+        return self.start + len(self.raw) + TAIL_SIZE
 
     @property
     def row_groups(self) -> list[Struct]:
@@ -125,11 +137,6 @@ class Footer:
         """The key-value metadata; of a repeated key the last, as readers see it."""
         found = self.tree.value(FileMetaData.KEY_VALUE_METADATA, ())
         return {pair.value(KeyValue.KEY): pair.value(KeyValue.VALUE) for pair in found}
-
-    @cached_property
-    def is_canonical(self) -> bool:
-        """Whether the tree encodes to the very bytes that it was read from."""
-        return thrift.encode(self.tree) == self.raw
 
     @property
     def has_page_index(self) -> bool:
@@ -160,7 +167,11 @@ def read_open_footer(file: BinaryIO, name: str) -> Footer:
     Raises:
         FileError: if it is no Parquet file, or is encrypted, or its footer contradicts itself or the file.
     """
-    size = file.seek(0, 2)
+    return read_footer_ending_at(file, file.seek(0, 2), name)
+
+
+def read_footer_ending_at(file: BinaryIO, size: int, name: str) -> Footer:
+    """The footer of what the file would be if it ended at `size`. Raises as `read_open_footer`."""
     tail = _read_at(file, max(0, size - _FIRST_READ), size)
     if tail[-4:] == ENCRYPTED_MAGIC:
         raise encrypted(name) from _EncryptedError()
@@ -179,21 +190,49 @@ def read_open_footer(file: BinaryIO, name: str) -> Footer:
     else:
         raw = _read_at(file, start, size - TAIL_SIZE)
     try:
-        return parse_footer(raw, start)
+        return _footers.parsed(raw, start)
     except _EncryptedError as error:
         raise encrypted(name) from error
     except ValueError as error:
         raise _damaged(name, str(error)) from error
 
 
-@lru_cache(maxsize=1)
-def parse_footer(raw: bytes, start: int) -> Footer:
-    """The footer in `raw`, which stands at offset `start` of its file. Raises ValueError.
+class _Footers:
+    """The last footers that were read.
 
-    The last one is kept: a file is opened, fingerprinted and written one after the other, and the footer of a
-    wide one takes seconds. Nobody changes a tree that was read.
+    A file is opened, fingerprinted and written one after the other, several of them at a time, and the footer of a
+    wide one takes seconds to parse. Nobody changes a tree that was read.
     """
-    tree, length = thrift.decode(raw)
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[bytes, int], Footer] = {}
+        self._num_bytes = 0
+        self._lock = threading.Lock()
+
+    def parsed(self, raw: bytes, start: int) -> Footer:
+        key = raw, start
+        with self._lock:
+            found = self._kept.get(key)
+        if found is not None:
+            return found
+        found = parse_footer(raw, start)
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = found
+                self._num_bytes += len(raw)
+            while self._num_bytes > _KEPT_BYTES and len(self._kept) > 1:
+                oldest = next(iter(self._kept))
+                del self._kept[oldest]
+                self._num_bytes -= len(oldest[0])
+        return found
+
+
+_footers = _Footers()
+
+
+def parse_footer(raw: bytes, start: int) -> Footer:
+    """The footer in `raw`, which stands at offset `start` of its file. Raises ValueError."""
+    tree, length, is_shortest = thrift.decoded(raw)
     if FileMetaData.ENCRYPTION_ALGORITHM in tree:
         raise _EncryptedError
     elements, leaves, columns = walk_schema(structs(tree, FileMetaData.SCHEMA, "the schema"))
@@ -213,9 +252,8 @@ def parse_footer(raw: bytes, start: int) -> Footer:
         orders = structs(tree, FileMetaData.COLUMN_ORDERS, "the list of column orders")
         if len(orders) != len(leaves):
             raise MalformedError(f"there are {len(orders)} column orders for {len(leaves)} columns")
-    # Bytes behind the struct are part of `raw`, so such a footer is not canonical.
-    del length
-    return Footer(tree, raw, start, columns, elements, leaves)
+    # Bytes behind the struct are part of `raw`.
+    return Footer(tree, raw, start, columns, elements, leaves, is_shortest and length == len(raw))
 
 
 class _EncryptedError(MalformedError):
@@ -369,7 +407,14 @@ def fingerprint(footer: Footer, ignore_columns: Collection[str] = ()) -> str:
     It stays the same when columns are spliced to a file, and changes when the others are written anew.
     Row groups without rows before all others hold no data.
     """
-    ignored = footer.positions(ignore_columns)
+    ignored = frozenset(footer.positions(ignore_columns))
+    known = footer._fingerprints
+    if ignored not in known:
+        known[ignored] = _fingerprint(footer, ignored)
+    return known[ignored]
+
+
+def _fingerprint(footer: Footer, ignored: Collection[int]) -> str:
     rows = footer.row_group_rows
     first = next((index for index, count in enumerate(rows) if count), len(rows))
     digest = hashlib.sha256(repr(rows[first:]).encode())
@@ -377,7 +422,7 @@ def fingerprint(footer: Footer, ignore_columns: Collection[str] = ()) -> str:
     for column, span in enumerate(footer.elements):
         if column not in ignored:
             for element in schema[span.start : span.end]:
-                digest.update(thrift.encode(element))
+                digest.update(getattr(element, "encoded", None) or thrift.encode(element))
     for group in footer.row_groups[first:]:
         for leaf, chunk in zip(footer.leaves, group.value(RowGroup.COLUMNS), strict=True):
             if leaf.column not in ignored:

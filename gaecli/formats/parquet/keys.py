@@ -72,6 +72,18 @@ def updated_keys(
     return updated
 
 
+def without_key(pairs: Pairs, key: bytes) -> dict[bytes, bytes | None]:
+    """The pairs without one, nor its copy in `ARROW:schema`."""
+    left = {name: value for name, value in pairs.items() if name != key}
+    stored = left.get(ARROW_SCHEMA)
+    if stored is not None:
+        schema = decode_schema(stored)
+        if key in (schema.metadata or {}):
+            inside = {name: value for name, value in schema.metadata.items() if name != key}
+            left[ARROW_SCHEMA] = encode_schema(schema.with_metadata(inside or None))
+    return left
+
+
 def to_thrift(pairs: Pairs) -> List:
     """The pairs as the footer's list of `KeyValue`."""
     structs = List(thrift.STRUCT)
@@ -117,8 +129,10 @@ def _with_fields(
 
 
 def _loads(text: bytes | None) -> Any:
+    if not text:
+        return None
     try:
-        return json.loads(text or b"")
+        return json.loads(text)
     except (ValueError, RecursionError):
         return None  # not a document that gaecli can add to, so it stays as it is
 

@@ -36,19 +36,18 @@ from gaecli.formats.base import (
 from gaecli.formats.parquet.footer import encrypted, is_encrypted, read_footer
 from gaecli.formats.parquet.mark import payload_fingerprint
 from gaecli.formats.parquet.parts import RowGroupsWriter
-from gaecli.formats.parquet.splice import ParquetAppender, choose_method
+from gaecli.formats.parquet.splice import SOURCE_FOOTER, ParquetAppender, choose_method
 from gaecli.formats.parquet.statistics import leaf_facts
-from gaecli.formats.stored import parse_document
+from gaecli.formats.stored import PROVENANCE_KEY, own_entries, parse_document
 from gaecli.names import LANGUAGE
 from gaecli.rollouts import FloatArray
 
 if TYPE_CHECKING:
     from gaecli.formats.parquet.language import LanguageRows
+    from gaecli.formats.parquet.strip import StrippedParquet
 
 #: Column chunks are streamed through a buffer of this size: a row group may be larger than memory.
 READ_BUFFER_BYTES = 1 << 20
-
-PROVENANCE_KEY = b"gaecli"
 
 
 class ParquetInput(SchemaColumns):
@@ -73,6 +72,8 @@ class ParquetInput(SchemaColumns):
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
+        #: By the columns that they leave out.
+        self._fingerprints: dict[tuple[str, ...], str] = {}
 
     @cached_property
     def provenance(self) -> dict[str, Any] | None:
@@ -83,7 +84,10 @@ class ParquetInput(SchemaColumns):
         return read_footer(self.path).row_group_rows
 
     def fingerprint(self, own_columns: Sequence[str]) -> str:
-        return payload_fingerprint(read_footer(self.path), own_columns)
+        own = tuple(own_columns)
+        if own not in self._fingerprints:
+            self._fingerprints[own] = payload_fingerprint(read_footer(self.path), own)
+        return self._fingerprints[own]
 
     def may_hold_flags(self, name: str) -> bool:
         leaf = self._facts.leaf_of_list(self._leaf(name))
@@ -172,10 +176,20 @@ class ParquetInput(SchemaColumns):
         """Where the columns that are not gaecli's end, as it is recorded, so it may be anything."""
         return (self.provenance or {}).get("payload_end")
 
-    def planned_method(self, own_columns: Sequence[str], drop_columns: Sequence[str]) -> str:
+    def planned_method(
+        self, own_columns: Sequence[str], drop_columns: Sequence[str], *, adds: bool = True
+    ) -> str:
+        if not adds:
+            from gaecli.formats.parquet.strip import stripped_method
+
+            return stripped_method(self.path, own_columns, self.provenance)
         return choose_method(read_footer(self.path), drop_columns, own_columns, self.payload_end).method
 
-    def writer(self, temporary: Path, plan: WritePlan) -> ParquetOutput | ParquetPart:
+    def writer(self, temporary: Path, plan: WritePlan) -> ParquetOutput | ParquetPart | StrippedParquet:
+        if not plan.new_columns:
+            from gaecli.formats.parquet.strip import StrippedParquet
+
+            return StrippedParquet(self.path, temporary, plan.own_columns, self.provenance)
         return (ParquetPart if plan.row_groups else ParquetOutput)(self, temporary, plan)
 
 
@@ -218,6 +232,9 @@ class ParquetOutput:
             has_parts=plan.has_parts,
         )
         self.method, self.left_out = self._appender.method, self._appender.left_out
+        self._source_footer = self._appender.source_footer or _noted_footer(
+            source, self._appender.payload_end
+        )
         self._payload = self._appender.payload_fingerprint(plan.kept_own_columns)
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
@@ -237,8 +254,11 @@ class ParquetOutput:
     def place(self, part: Path, *, leaves_pages: bool) -> None:
         self._appender.place(part, leaves_pages=leaves_pages)
 
-    def finish(self, provenance: dict[str, Any]) -> None:
+    def finish(self, provenance: dict[str, Any] | None) -> None:
+        assert provenance is not None
         stored = {**provenance, "payload": self._payload, "payload_end": self._appender.payload_end}
+        if self._source_footer is not None:
+            stored[SOURCE_FOOTER] = self._source_footer
         text = json.dumps(stored, allow_nan=False, separators=(",", ":"))
         self._appender.finish({PROVENANCE_KEY.decode(): text})
 
@@ -259,11 +279,17 @@ class ParquetPart:
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
         self._writer.write(_batch(columns, self._schema))
 
-    def finish(self, provenance: dict[str, Any]) -> None:
+    def finish(self, provenance: dict[str, Any] | None) -> None:
         self._writer.finish(self.numbers)  # what tells of the columns goes into the whole file
 
     def abort(self) -> None:
         self._writer.abort()
+
+
+def _noted_footer(source: ParquetInput, payload_end: int) -> str | None:
+    """What an earlier run noted of the file that ends there, whose columns stand behind it."""
+    noted = (entry for entry in own_entries(source.provenance) if entry.get("payload_end") == payload_end)
+    return next((digest for entry in noted if isinstance(digest := entry.get(SOURCE_FOOTER), str)), None)
 
 
 def _kinds(source: ParquetInput, plan: WritePlan) -> dict[str, pa.DataType]:

@@ -19,6 +19,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -194,4 +195,4 @@ def _with_facts_of(old: Footer, dropped: Collection[int], new: Footer) -> Footer
         if RowGroup.SORTING_COLUMNS in old_group:
             groups[-1].put(RowGroup.SORTING_COLUMNS, *old_group[RowGroup.SORTING_COLUMNS])
     tree.put(FileMetaData.ROW_GROUPS, thrift.LIST, List(thrift.STRUCT, groups))
-    return Footer(tree, new.raw, new.start, new.columns, new.elements, new.leaves)
+    return replace(new, tree=tree, is_canonical=False, _fingerprints={})

@@ -18,8 +18,8 @@ from gaecli.formats.parquet import thrift_compact as thrift
 from gaecli.formats.parquet.footer import MAGIC, FileMetaData, fingerprint, read_open_footer
 from gaecli.formats.parquet.keys import to_thrift
 from gaecli.formats.parquet.mark import with_marked_columns
+from gaecli.formats.stored import PROVENANCE_KEY
 
-PROVENANCE_KEY = b"gaecli"
 #: The row number, where no key column does.
 ROW_COLUMN = "row"
 
@@ -64,7 +64,8 @@ class SidecarOutput:
             self._writer = pq.ParquetWriter(self._temporary, table.schema)
         self._writer.write_table(table)
 
-    def finish(self, provenance: dict[str, Any]) -> None:
+    def finish(self, provenance: dict[str, Any] | None) -> None:
+        assert provenance is not None
         if self._writer is None:
             schema = pa.schema(
                 [pa.field(name, pa.from_numpy_dtype(t)) for name, t in self._plan.new_columns.items()]

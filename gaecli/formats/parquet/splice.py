@@ -2,11 +2,12 @@
 
     new file = bytes [0, p) of the source · pages of the new columns · merged footer · its length · "PAR1"
 
-where p is where the source's footer starts (or, when columns of an earlier run are replaced, where it
-started before them). pyarrow writes the new columns as a Parquet stream of their own, with the row counts of
-the source's row groups. That stream goes straight into the new file at p - 4: its magic, the first four
-bytes, is left out, so what pyarrow believes to be at offset x is at x + p - 4, and p - 4 is all that has to
-be added to the offsets in the new chunks and in their offset indexes. The old ones stand where they stood.
+where p is the size of the source (or, when columns of an earlier run are replaced, its size before them). So
+the footer of the source stays where it was, and no reader looks for it there: cut off at p, the new file is
+the source again (`parquet.strip`). pyarrow writes the new columns as a Parquet stream of their own, with the
+row counts of the source's row groups. That stream goes straight into the new file at p - 4: its magic, the
+first four bytes, is left out, so what pyarrow believes to be at offset x is at x + p - 4, and p - 4 is all that
+has to be added to the offsets in the new chunks and in their offset indexes. The old ones stand where they stood.
 
 Columns to be left out that stand among the others are taken out first (`parquet_relocate`), and a footer that
 cannot be edited byte by byte is made anew with its file (`parquet_rewrite`).
@@ -15,6 +16,7 @@ cannot be edited byte by byte is made anew with its file (`parquet_rewrite`).
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -52,7 +54,15 @@ from gaecli.formats.parquet.relocate import Base, relocate
 from gaecli.formats.parquet.rewrite import reencode
 from gaecli.records import dataclass
 
-__all__ = ["ParquetAppender", "choose_method", "fingerprint"]
+__all__ = ["SOURCE_FOOTER", "ParquetAppender", "choose_method", "digest_of", "fingerprint"]
+
+#: In the provenance, beside `payload_end`: the digest of the footer that ends there.
+SOURCE_FOOTER = "source_footer"
+
+
+def digest_of(footer: Footer) -> str:
+    """Of the bytes of a footer."""
+    return hashlib.sha256(footer.raw).hexdigest()
 
 
 class ParquetAppender:
@@ -75,6 +85,7 @@ class ParquetAppender:
     Attributes:
         method: "splice", or "rewrite: " and the reason.
         payload_end: where the old columns end in the new file; to be given again with `own_columns`.
+        source_footer: the digest of the source's footer, where the new file begins with the whole source.
         row_group_rows: the row counts of the row groups, in the source as in the new file.
         left_out: what somebody else has to put into the new file, complete after `finish`.
 
@@ -85,6 +96,7 @@ class ParquetAppender:
 
     method: str
     payload_end: int
+    source_footer: str | None
     row_group_rows: Sequence[int]
 
     def __init__(
@@ -122,6 +134,8 @@ class ParquetAppender:
             undo.callback(self._stream.abandon)
             self._undo = undo.pop_all()
         self.payload_end = self._base.payload_end
+        is_behind_all = choice.method == SPLICE and not choice.own
+        self.source_footer = digest_of(self._footer) if is_behind_all else None
         self.row_group_rows = self._footer.row_group_rows
 
     def write(self, columns: pa.RecordBatch | pa.Table) -> None:
@@ -168,7 +182,7 @@ class ParquetAppender:
         tree = without_empty_head(with_columns(self._base.tree, added, marked(chunks)))
         if pairs := self._pairs({key.encode(): value.encode() for key, value in metadata.items()}):
             tree.put(FileMetaData.KEY_VALUE_METADATA, thrift.LIST, to_thrift(pairs))
-        footer = thrift.encode(tree)
+        footer = thrift.encode_again(tree)
         write_at(self._target, footer + len(footer).to_bytes(4, "little") + MAGIC, end)
         self._target.truncate(self._target.tell())
         self._stream.close()
@@ -252,17 +266,17 @@ def choose_method(
     foreign = footer.positions(drop_columns)
     own = footer.positions(own_columns) - foreign
     if not footer.is_canonical:
-        return MethodChoice("rewrite: the footer is in an unusual form", foreign, own, footer.start)
+        return MethodChoice("rewrite: the footer is in an unusual form", foreign, own, footer.end)
     displaced = foreign or own
     if not displaced:
-        return MethodChoice(SPLICE, foreign, own, footer.start)
+        return MethodChoice(SPLICE, foreign, own, footer.end)
     is_offset = isinstance(payload_end, int) and len(MAGIC) <= payload_end <= footer.start
     if is_offset and not foreign and stands_behind(footer, own, payload_end):
         return MethodChoice(SPLICE, foreign, own, payload_end)
     names = ", ".join(f"`{footer.columns[index]}`" for index in sorted(displaced))
     plural = "s" if len(displaced) > 1 else ""
     reason = "foreign" if foreign else "displaced"
-    return MethodChoice(f"rewrite: {reason} column{plural} {names} replaced", foreign, own, footer.start)
+    return MethodChoice(f"rewrite: {reason} column{plural} {names} replaced", foreign, own, footer.end)
 
 
 def _check_names(footer: Footer, dropped: set[int], new_schema: pa.Schema) -> None:

@@ -23,7 +23,7 @@ an object of fifty. Whatever is wrong with them, the caller sees one `ThriftErro
 from __future__ import annotations
 
 import struct
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 BOOL = 1
 BYTE = 3
@@ -59,7 +59,10 @@ class ThriftError(ValueError):
 class Struct(dict[int, tuple[int, Value]]):
     """Field id -> (type, value), in the order in which the fields are written."""
 
-    __slots__ = ()
+    __slots__ = ("encoded",)
+
+    #: Of an element of a list as it was read, its bytes, where they are of the shortest form. A copy has none.
+    encoded: bytes
 
     def value(self, field_id: int, default: Value = None) -> Value:
         """The field's value, or `default` where the field is absent."""
@@ -68,6 +71,8 @@ class Struct(dict[int, tuple[int, Value]]):
 
     def put(self, field_id: int, field_type: int, value: Value) -> None:
         """Set a field. A new one takes its place in ascending order, as generated writers do."""
+        if hasattr(self, "encoded"):
+            del self.encoded
         is_last = field_id in self or not self or field_id > max(self)
         self[field_id] = (field_type, value)
         if not is_last:
@@ -97,18 +102,31 @@ class Map(list[tuple[Value, Value]]):
         self.value_type = value_type
 
 
+class Decoded(NamedTuple):
+    """A struct, where it ends, and whether it encodes to the very bytes that it was read from."""
+
+    tree: Struct
+    end: int
+    is_shortest: bool
+
+
 def decode(data: bytes, start: int = 0) -> tuple[Struct, int]:
     """Read the struct that begins at `start`; also where it ends.
 
     Raises:
         ThriftError: if the bytes are no such struct.
     """
+    return decoded(data, start)[:2]
+
+
+def decoded(data: bytes, start: int = 0) -> Decoded:
+    """`decode`, and whether `encode` gives the same bytes."""
     decoder = _Decoder(data, start)
     try:
         tree = decoder.struct(0)
     except IndexError as error:  # data[position] past the end: the only index that is not checked
         raise ThriftError("the bytes end inside a value") from error
-    return tree, decoder.position
+    return Decoded(tree, decoder.position, decoder.num_long == 0)
 
 
 def encode(tree: Struct) -> bytes:
@@ -118,13 +136,25 @@ def encode(tree: Struct) -> bytes:
     return bytes(out)
 
 
+def encode_again(tree: Struct) -> bytes:
+    """The same for a tree that is made of parts of trees as they were read, none of which was edited in place.
+
+    What was not copied is not encoded: most of a footer that gains a column.
+    """
+    out = bytearray()
+    _write_struct(out, tree, again=True)
+    return bytes(out)
+
+
 class _Decoder:
-    __slots__ = ("data", "position", "units_left")
+    __slots__ = ("data", "num_long", "position", "units_left")
 
     def __init__(self, data: bytes, position: int) -> None:
         self.data = data
         self.position = position
         self.units_left = MAX_TREE_UNITS
+        #: Values in another form than `encode` gives them.
+        self.num_long = 0
 
     def struct(self, depth: int) -> Struct:
         # One loop with integers and strings read in place: a call for each would double the time.
@@ -141,7 +171,10 @@ class _Decoder:
                 field_id += header >> 4
             else:
                 self.position = position
+                delta = -field_id
                 field_id = _unzigzag(self.varint())
+                delta += field_id
+                self.num_long += 0 < delta < 16
                 position = self.position
             value: Value
             if field_type in _INTEGERS:
@@ -168,7 +201,12 @@ class _Decoder:
                 field_type = BOOL if field_type else 0
             else:
                 self.position = position
-                value = self.value(field_type, depth + 1)
+                if field_type == STRUCT:
+                    value = self.struct(depth + 1)
+                elif field_type == LIST:
+                    value = self.list(depth + 1)
+                else:
+                    value = self.value(field_type, depth + 1)
                 position = self.position
             if field_id in fields or not field_type:
                 raise ThriftError(f"field {field_id} is there twice, or has no type")
@@ -190,11 +228,16 @@ class _Decoder:
         if code == BINARY:
             return self.raw(self.varint())
         if code in (BOOL, _FALSE):  # an element of a list or map: a byte of its own
-            return self.raw(1)[0] == BOOL
+            byte = self.raw(1)[0]
+            self.num_long += byte not in (BOOL, _FALSE)
+            return byte == BOOL
         if code == BYTE:
             return int.from_bytes(self.raw(1), "little", signed=True)
         if code == DOUBLE:
-            return struct.unpack("<d", self.raw(8))[0]
+            raw = self.raw(8)
+            value = struct.unpack("<d", raw)[0]
+            self.num_long += struct.pack("<d", value) != raw  # a NaN of another kind
+            return value
         if code == UUID:
             return self.raw(16)
         if code == MAP:
@@ -210,11 +253,21 @@ class _Decoder:
         size = header >> 4
         if size == 15:
             size = self.varint()
+            self.num_long += size < 15
         if size > len(self.data) - self.position:
             raise ThriftError(f"a list of {size} elements is longer than the bytes")
         self.spend(8 + size)
+        if element_type == STRUCT:
+            return List(element_type, [self.element(depth + 1) for _ in range(size)])
         read = self.value
         return List(element_type, [read(element_type, depth + 1) for _ in range(size)])
+
+    def element(self, depth: int) -> Struct:
+        start, num_long = self.position, self.num_long
+        found = self.struct(depth)
+        if self.num_long == num_long:
+            found.encoded = self.data[start : self.position]
+        return found
 
     def map(self, depth: int) -> Map:
         size = self.varint()
@@ -243,6 +296,7 @@ class _Decoder:
         value |= byte << shift
         if value >> 64:
             raise ThriftError("an integer is longer than 64 bits")
+        self.num_long += byte == 0 < shift
         self.position = position + 1
         return value
 
@@ -264,7 +318,7 @@ def _unzigzag(raw: int) -> int:
     return (raw >> 1) ^ -(raw & 1)
 
 
-def _write_struct(out: bytearray, tree: Struct) -> None:
+def _write_struct(out: bytearray, tree: Struct, *, again: bool = False) -> None:
     previous = 0
     for field_id, (field_type, value) in tree.items():
         code = (BOOL if value else _FALSE) if field_type == BOOL else field_type
@@ -281,6 +335,13 @@ def _write_struct(out: bytearray, tree: Struct) -> None:
                 out.append(raw)
             else:
                 _write_varint(out, raw)
+        elif field_type == BINARY:
+            _write_varint(out, len(value))
+            out += value
+        elif field_type == STRUCT:
+            _write_struct(out, value, again=again)
+        elif field_type == LIST:
+            _write_list(out, value, again=again)
         elif field_type != BOOL:
             _write_value(out, field_type, value)
     out.append(0)
@@ -310,12 +371,19 @@ def _write_value(out: bytearray, code: int, value: Value) -> None:
         raise ThriftError(f"unknown type {code}")
 
 
-def _write_list(out: bytearray, values: List) -> None:
+def _write_list(out: bytearray, values: List, *, again: bool = False) -> None:
     if len(values) < 15:
         out.append(len(values) << 4 | values.element_type)
     else:
         out.append(0xF0 | values.element_type)
         _write_varint(out, len(values))
+    if values.element_type == STRUCT:
+        for value in values:
+            if again and hasattr(value, "encoded"):
+                out += value.encoded
+            else:
+                _write_struct(out, value, again=again)
+        return
     for value in values:
         _write_value(out, values.element_type, value)
 

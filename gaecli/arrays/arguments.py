@@ -1,0 +1,82 @@
+"""What `gaecli.gae` was given, and what its shapes alone tell to be wrong."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaecli.errors import DataError, UsageError
+
+
+class Arguments(NamedTuple):
+    """The arrays as given; None where there is none. Meanings as in `gaecli.gae`."""
+
+    rewards: Any
+    values: Any
+    terminated: Any
+    truncated: Any
+    next_values: Any
+    bootstrap: Any
+    offsets: Any
+    mask: Any
+    layout: str | None
+    gamma: Any
+    lam: Any
+
+
+def is_tensor(array: Any) -> bool:
+    """Without importing torch: who has a tensor has done that."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(array, torch.Tensor)
+
+
+def check_layout(shape: tuple[int, ...], layout: str | None, *, has_offsets: bool) -> None:
+    num_dims = len(shape)
+    if layout not in (None, "time-major", "batch-major"):
+        raise UsageError(f"`layout` is {layout!r}; it must be 'time-major' or 'batch-major'")
+    if num_dims == 2 and layout is None:
+        raise UsageError(
+            f"`rewards` has shape {shape}, and which axis is time is not said",
+            hint="pass layout='time-major' for [T, N], or layout='batch-major' for [B, T]",
+        )
+    if num_dims not in (1, 2) or (num_dims == 1 and layout is not None):
+        wanted = "two dimensions" if layout else "one dimension, or two with `layout`"
+        raise UsageError(f"`rewards` has shape {shape}; it must have {wanted}")
+    if num_dims == 2 and has_offsets:
+        raise UsageError("`offsets` goes with flat arrays; with `layout`, every lane is one segment")
+
+
+def check_shape(name: str, shape: tuple[int, ...], rewards: tuple[int, ...]) -> None:
+    if shape != rewards:
+        raise DataError(f"`{name}` has shape {shape}, but `rewards` has {rewards}")
+
+
+def check_bootstrap_shape(shape: tuple[int, ...], num_segments: int) -> None:
+    if shape not in ((), (num_segments,)):
+        raise DataError(
+            f"`bootstrap` has shape {shape}; it must be one number, or one per segment: {(num_segments,)}"
+        )
+
+
+def check_offsets_kind(shape: tuple[int, ...], dtype: Any, *, is_whole: bool) -> None:
+    if len(shape) != 1 or not is_whole or not shape[0]:
+        raise DataError(f"`offsets` must be whole numbers, [S + 1]; found {dtype} {shape}")
+
+
+def host_numbers(name: str, array: Any) -> NDArray[Any]:
+    """The argument as a NumPy array of real numbers or flags; no copy where none is needed."""
+    if is_tensor(array):
+        torch = sys.modules["torch"]
+        array = array.detach().cpu()
+        array = (array.float() if array.dtype == torch.bfloat16 else array).numpy()
+    try:
+        array = np.asarray(array)
+    except ValueError as error:
+        raise DataError(f"`{name}` is not an array: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"`{name}` has dtype {array.dtype}; it must hold numbers")
+    result: NDArray[Any] = array
+    return result

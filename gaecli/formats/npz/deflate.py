@@ -1,0 +1,152 @@
+"""Deflate, as most compressed archives have it: by isal, which is made for speed, or else by the zlib of Python.
+
+What is written is compressed in pieces of one size that know nothing of each other, on as many threads as there are
+cores: the bytes depend neither on their number nor on `--jobs`. They do depend on which of the two is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zlib
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any
+
+#: Larger ones compress no better, and each costs five bytes at its end.
+PIECE_BYTES = 1 << 20
+#: Compressed arrays larger than this wait on disk.
+SPOOL_BYTES = 8 << 20
+_RAW = -zlib.MAX_WBITS  # no header, no checksum: the archive has its own
+_MOST_THREADS = 8
+
+
+@cache
+def _isal() -> ModuleType | None:
+    """There are no wheels of it for every machine."""
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        return None
+    module: ModuleType = isal_zlib
+    return module
+
+
+def name() -> str:
+    """What the bytes of compressed members depend on."""
+    if _isal() is None:
+        return f"zlib {zlib.ZLIB_RUNTIME_VERSION}"
+    import isal
+
+    return f"isal {isal.__version__}"
+
+
+def crc32(content: Any, start: int = 0) -> int:
+    return int((_isal() or zlib).crc32(content, start))
+
+
+def is_fast() -> bool:
+    """Whether there is an `Inflater`."""
+    return _isal() is not None
+
+
+class Inflater:
+    """As those of `bz2`, where isal is installed."""
+
+    def __init__(self) -> None:
+        from isal import igzip_lib
+
+        self._damaged = igzip_lib.error
+        self._inflater = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE)
+
+    @property
+    def needs_input(self) -> bool:
+        return bool(self._inflater.needs_input)
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._inflater.eof)
+
+    def decompress(self, packed: bytes, most: int) -> bytes:
+        try:
+            return bytes(self._inflater.decompress(packed, most))
+        except self._damaged as error:
+            raise zlib.error(str(error)) from error
+
+
+def deflated(piece: bytes, *, is_last: bool) -> bytes:
+    """Bytes that follow those of the piece before. That of isal has a level of its own between 0 and 3."""
+    library = _isal() or zlib
+    packer = library.compressobj(level=2 if library is _isal() else 6, wbits=_RAW)
+    return bytes(packer.compress(piece) + packer.flush(zlib.Z_FINISH if is_last else zlib.Z_SYNC_FLUSH))
+
+
+class DeflaterThreads:
+    """For all arrays of one archive. Both libraries let go of the interpreter while they work."""
+
+    def __init__(self) -> None:
+        self.count = min(
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1, _MOST_THREADS
+        )
+        self._pool: ThreadPoolExecutor | None = None
+
+    def start(self, piece: bytes, *, is_last: bool) -> Future[bytes]:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.count, "npz-deflate")
+        return self._pool.submit(deflated, piece, is_last=is_last)
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class DeflatedContent:
+    """What goes into a member, deflated as it comes."""
+
+    def __init__(self, threads: DeflaterThreads, folder: Path) -> None:
+        self.num_bytes = self.packed_bytes = self.crc = 0
+        self._threads = threads
+        self._folder = folder
+        self._piece = bytearray()
+        self._window: deque[Future[bytes]] = deque()
+        self.file: IO[bytes] = tempfile.SpooledTemporaryFile(SPOOL_BYTES, dir=str(folder))  # noqa: SIM115
+
+    def write(self, content: bytes | memoryview) -> None:
+        rest = memoryview(content).cast("B")
+        self.num_bytes += len(rest)
+        self.crc = crc32(rest, self.crc)
+        while rest:
+            if len(self._piece) == PIECE_BYTES:  # the last one is told that it is
+                self._start()
+            room = PIECE_BYTES - len(self._piece)
+            self._piece += rest[:room]
+            rest = rest[room:]
+
+    def finish(self) -> None:
+        """All of it is in `file`, from its beginning on."""
+        last = bytes(self._piece)
+        if not self._window:  # not worth a thread
+            self._keep(deflated(last, is_last=True))
+        else:
+            self._window.append(self._threads.start(last, is_last=True))
+            self._take(0)
+        self.file.seek(0)
+
+    def close(self) -> None:
+        self.file.close()
+
+    def _start(self) -> None:
+        self._window.append(self._threads.start(bytes(self._piece), is_last=False))
+        self._piece.clear()
+        self._take(self._threads.count)
+
+    def _take(self, most_left: int) -> None:
+        while len(self._window) > most_left:
+            self._keep(self._window.popleft().result())
+
+    def _keep(self, packed: bytes) -> None:
+        self.file.write(packed)
+        self.packed_bytes += len(packed)

@@ -1,0 +1,237 @@
+"""A copy of an archive with new arrays; every other member keeps its bytes and its compression."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import math
+import struct
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Protocol
+
+import numpy as np
+from numpy.lib import format as npy
+
+from gaecli.formats.base import ColumnInfo, OutputColumn, WritePlan, array_dtype
+from gaecli.formats.npz import deflate
+from gaecli.formats.npz.members import MALFORMED, SUFFIX, array_name, checksum, open_member, unreadable
+from gaecli.formats.own_columns import SelfKnowing, signature
+from gaecli.formats.parquet.copy_range import Copy, copy_range
+
+COPY_BYTES = 1 << 20
+#: New arrays larger than this wait on disk.
+SPOOL_BYTES = 8 << 20
+#: The zip format holds the archive comment, and so the provenance, in 16 bits of length.
+MAX_COMMENT_BYTES = 65_535
+_UTF8_NAME = 0x800  # flag of a member whose name is in UTF-8
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature; lengths of name and extra field
+
+
+class ArchiveSource(SelfKnowing, Protocol):
+    """The archive that is copied."""
+
+    path: Path
+    columns: Mapping[str, ColumnInfo]
+
+    @property
+    def comment_document(self) -> dict[str, Any]: ...
+
+
+class NpzOutput:
+    """The arrays grow side by side, but members of an archive stand one after the other: they wait for the end."""
+
+    method = "archive"
+
+    def __init__(self, source: ArchiveSource, compression: int, temporary: Path, plan: WritePlan) -> None:
+        self._source = source
+        self._compression = compression
+        self._temporary = temporary
+        self._plan = plan
+        self._threads = deflate.DeflaterThreads()
+        self._dtypes = {name: array_dtype(kind) for name, kind in plan.new_columns.items()}
+        #: That of the array beside which the new ones stand, if there are any.
+        self._shape = () if plan.like_column is None else source.columns[plan.like_column].shape
+        self._contents = {name: self._new_content() for name in plan.new_columns}
+        for name, content in self._contents.items():
+            content.write(_array_header(self._shape, self._dtypes[name]))
+
+    def write(self, columns: Mapping[str, OutputColumn]) -> None:
+        for name, content in self._contents.items():
+            content.write(np.ascontiguousarray(columns[name].without_nulls(), self._dtypes[name]).data)
+
+    def finish(self, provenance: dict[str, Any] | None) -> None:
+        replaced = {*self._plan.own_columns, *self._plan.drop_columns, *self._plan.new_columns}
+        path = self._source.path
+        try:
+            with (
+                path.open("rb", buffering=0) as file,
+                zipfile.ZipFile(file) as archive,
+                zipfile.ZipFile(self._temporary, "w") as target,
+            ):
+                _copy_members(file, archive, target, replaced)
+                for name, content in self._contents.items():
+                    self._check_whole(name, content.num_bytes)
+                    content.put_into(target, _new_member(name, self._compression))
+                written = {name: checksum(target.getinfo(name + SUFFIX)) for name in self._contents}
+                document = provenance and {**provenance, **signature(self._source, self._plan, written)}
+                if document and self._compression == zipfile.ZIP_DEFLATED:
+                    document["deflate"] = deflate.name()  # the same arrays have other bytes with another one
+                target.comment = _comment(document, self._source.comment_document)
+        except MALFORMED as error:
+            raise unreadable(path, error) from error
+        self._close()
+
+    def abort(self) -> None:
+        self._close()
+        self._temporary.unlink(missing_ok=True)
+
+    def _new_content(self) -> _Deflated | _Spooled:
+        folder = self._temporary.parent
+        if self._compression == zipfile.ZIP_DEFLATED:
+            return _Deflated(self._threads, folder)
+        return _Spooled(folder)
+
+    def _check_whole(self, name: str, num_bytes: int) -> None:
+        dtype = self._dtypes[name]
+        needed = len(_array_header(self._shape, dtype)) + math.prod(self._shape) * dtype.itemsize
+        if num_bytes != needed:
+            raise AssertionError(f"{num_bytes:,} bytes written for {name}, not {needed:,}")
+
+    def _close(self) -> None:
+        self._threads.close()
+        for content in self._contents.values():
+            content.close()
+
+
+class _Spooled:
+    """Content that zipfile stores, or compresses, when all of it is there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.num_bytes = 0
+        self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(SPOOL_BYTES, dir=str(folder))  # noqa: SIM115
+
+    def write(self, content: bytes | memoryview) -> None:
+        self.num_bytes += memoryview(content).nbytes
+        self._spool.write(content)
+
+    def put_into(self, target: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+        self._spool.seek(0)
+        # The size is known only after writing: let the entry grow beyond 2 GiB.
+        with target.open(info, "w", force_zip64=self.num_bytes > (1 << 30)) as member:
+            while piece := self._spool.read(COPY_BYTES):
+                member.write(piece)
+
+    def close(self) -> None:
+        self._spool.close()
+
+
+class _Deflated(deflate.DeflatedContent):
+    """Content that is compressed when it comes to stand in the archive."""
+
+    def put_into(self, target: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+        self.finish()
+        info.CRC, info.file_size, info.compress_size = self.crc, self.num_bytes, self.packed_bytes
+        info.header_offset = target.start_dir
+        output = _at_the_end(target)
+        output.write(info.FileHeader())
+        while piece := self.file.read(COPY_BYTES):
+            output.write(piece)
+        _enter(target, info)
+
+
+def _array_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    header = io.BytesIO()
+    descr = npy.dtype_to_descr(dtype)
+    npy.write_array_header_1_0(header, {"descr": descr, "fortran_order": False, "shape": shape})
+    return header.getvalue()
+
+
+def _copy_members(
+    file: BinaryIO, archive: zipfile.ZipFile, target: zipfile.ZipFile, replaced: set[str]
+) -> None:
+    """All members but those replaced, as the bytes that they are: not inflated, not compressed again."""
+    in_file_order = sorted(archive.infolist(), key=lambda info: info.header_offset)
+    ends = [info.header_offset for info in in_file_order[1:]] + [archive.start_dir]
+    end_of = {id(info): end for info, end in zip(in_file_order, ends, strict=True)}
+    for info in archive.infolist():
+        if array_name(info.filename) in replaced:
+            continue
+        if info.flag_bits & _UTF8_NAME or info.filename.isascii():
+            _copy_raw(file, info, end_of[id(info)], target)
+        else:  # zipfile would write the name in two encodings
+            _copy_content(archive, info, target)
+
+
+def _copy_raw(file: BinaryIO, info: zipfile.ZipInfo, end: int, target: zipfile.ZipFile) -> None:
+    """Local header, data and what follows up to the next member, and an entry in the new directory."""
+    file.seek(info.header_offset)
+    signature, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+    needed = _LOCAL_HEADER.size + name_bytes + extra_bytes + info.compress_size
+    if signature != b"PK\x03\x04" or info.header_offset + needed > end:
+        raise zipfile.BadZipFile(f"`{info.filename}` overlaps with another member, or has no header")
+    output = _at_the_end(target)
+    twin = copy.copy(info)
+    twin.header_offset = target.start_dir
+    output.flush()
+    length = end - info.header_offset
+    copy_range(file, output, Copy(info.header_offset, target.start_dir, length), str(file.name))
+    output.seek(target.start_dir + length)
+    _enter(target, twin)
+
+
+def _copy_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: zipfile.ZipFile) -> None:
+    twin = zipfile.ZipInfo(info.filename, info.date_time)
+    twin.compress_type = info.compress_type
+    twin.external_attr = info.external_attr
+    twin.comment = info.comment
+    twin.file_size = info.file_size
+    with open_member(archive, info) as source, target.open(twin, "w") as member:
+        while piece := source.read(COPY_BYTES):
+            member.write(piece)
+
+
+def _at_the_end(target: zipfile.ZipFile) -> BinaryIO:
+    """Where the next member begins: what is written there has to be entered."""
+    output = target.fp
+    assert output is not None
+    output.seek(target.start_dir)
+    return output  # type: ignore[return-value]
+
+
+def _enter(target: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    """A member that was written up to here."""
+    output = target.fp
+    assert output is not None
+    target.start_dir = output.tell()
+    target.filelist.append(info)
+    target.NameToInfo[info.filename] = info
+
+
+def usual_compression(infos: Sequence[zipfile.ZipInfo]) -> int:
+    kinds = [info.compress_type for info in infos]
+    return max(set(kinds), key=kinds.count) if kinds else zipfile.ZIP_STORED
+
+
+def _new_member(name: str, compression: int) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name + SUFFIX)
+    info.compress_type = compression
+    info.external_attr = 0o600 << 16
+    return info
+
+
+def _comment(provenance: dict[str, Any] | None, other: Mapping[str, Any]) -> bytes:
+    """The new comment; what else stood there stays if there is room for both."""
+    if provenance is None:
+        left = {key: value for key, value in other.items() if key != "gaecli"}
+        if left.keys() == {"comment"} and isinstance(left["comment"], str):  # as `comment_document` put it
+            return left["comment"].encode()
+        return json.dumps(left, allow_nan=False, separators=(",", ":")).encode() if left else b""
+    for document in ({**other, "gaecli": provenance}, {"gaecli": provenance}):
+        comment = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+        if len(comment) <= MAX_COMMENT_BYTES:
+            return comment
+    return b""

@@ -1,0 +1,172 @@
+"""Tables and arrays in memory, in the place of a file: what goes in, and how the new columns come back.
+
+Whatever exports `__arrow_c_stream__` (pyarrow, Polars, pandas, relations of DuckDB) is a table, and a mapping of
+names to arrays is what an NPZ file holds: flat columns, or dense [T, N] or [B, T]. It is read as a file of its kind
+would be, by way of a temporary one, so that every layout, preset, estimator and normalisation holds for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from gaecli.errors import GaeError, UsageError
+from gaecli.keyword_words import told_in_keywords
+
+#: What messages and summaries call it.
+SHOWN = "<table>"
+
+
+class ArrowStream(Protocol):
+    """A table by the Arrow PyCapsule interface."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+
+def is_in_memory(source: object) -> bool:
+    return hasattr(source, "__arrow_c_stream__") or isinstance(source, Mapping)
+
+
+def held(source: Any) -> Any:
+    """The table itself, or, of what can be read once, all of it."""
+    is_frame = type(source).__module__.partition(".")[0] in ("polars", "pandas")
+    return source if is_frame or isinstance(source, Mapping) else _arrow(source)
+
+
+@contextlib.contextmanager
+def as_file(source: Any) -> Iterator[Path]:
+    """The table as a file, for as long as the block lasts; errors tell of the table, in keywords.
+
+    Raises:
+        UsageError: if it is neither a table nor arrays.
+    """
+    with tempfile.TemporaryDirectory(prefix="gaecli-") as folder:
+        is_arrays = isinstance(source, Mapping)
+        path = Path(folder, "table.npz" if is_arrays else "table.arrow")
+        try:
+            (_write_arrays if is_arrays else _write_table)(source, path)
+            yield path
+        except GaeError as error:
+            raise shown_as_table(told_in_keywords(error), path) from None
+
+
+def shown_as_table(error: GaeError, path: Path) -> GaeError:
+    error.message = error.message.replace(str(path), SHOWN)
+    error.hint = None if error.hint is None else error.hint.replace(str(path), SHOWN)
+    error.args = (error.message,)
+    return error
+
+
+def with_new(source: Any, written: Path, names: Sequence[str]) -> Any:
+    """The table with its new columns, out of the file that they were written to."""
+    if isinstance(source, Mapping):
+        import numpy as np
+
+        with np.load(written, allow_pickle=False) as arrays:
+            return with_arrays(source, {name: arrays[name] for name in names})
+    import pyarrow.parquet as pq
+
+    return with_columns(source, pq.read_table(written, columns=list(names)))
+
+
+def with_columns(source: Any, new: Any) -> Any:
+    """The table with the columns of the Arrow table `new`, which has its rows; as the kind of table that it is.
+
+    Of kinds that cannot be added to, a pyarrow table.
+    """
+    module = type(source).__module__.partition(".")[0]
+    if module == "polars":
+        import polars as pl
+
+        added = pl.from_arrow(new)
+        assert isinstance(added, pl.DataFrame)
+        return source.with_columns(added.get_columns())
+    if module == "pandas":
+        names = {name: _series(new.column(name), source.index) for name in new.column_names}
+        return source.assign(**names)
+    table = _arrow(source)
+    for name in new.column_names:
+        index = table.schema.get_field_index(name)
+        field, column = new.schema.field(name), new.column(name)
+        table = table.append_column(field, column) if index < 0 else table.set_column(index, field, column)
+    return table
+
+
+def with_arrays(source: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays with new ones beside them; tensors, where all of them are."""
+    if source and all(type(one).__module__.partition(".")[0] == "torch" for one in source.values()):
+        import torch
+
+        new = {name: torch.from_numpy(array) for name, array in new.items()}
+    return {**source, **new}
+
+
+def check_free(source: Any, names: Sequence[str], *, overwrite: bool) -> None:
+    """Columns of the table that the new ones would take the place of are somebody else's."""
+    present = list(source) if isinstance(source, Mapping) else list(_names(source))
+    taken = [name for name in names if name in present]
+    if taken and not overwrite:
+        raise UsageError(
+            f"the table has a column `{taken[0]}` already",
+            hint="pass `overwrite=True` to replace it, or another name with `advantage_column` or `return_column`",
+        )
+
+
+def _names(source: Any) -> list[str]:
+    columns = getattr(source, "columns", None)
+    if isinstance(columns, list) and all(isinstance(name, str) for name in columns):
+        return columns
+    schema = getattr(source, "column_names", None)
+    return list(schema) if schema is not None else list(_arrow(source).column_names)
+
+
+def _arrow(source: Any) -> Any:
+    """As a pyarrow table, without types that Arrow files of some readers lack."""
+    import pyarrow as pa
+
+    module = type(source).__module__.partition(".")[0]
+    if module == "polars":
+        import polars as pl
+
+        return source.to_arrow(compat_level=pl.CompatLevel.oldest())
+    if module == "pandas":
+        return pa.Table.from_pandas(source, preserve_index=False)
+    table = source if isinstance(source, pa.Table) else pa.RecordBatchReader.from_stream(source).read_all()
+    wider = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    fields = [field.with_type(wider.get(field.type, field.type)) for field in table.schema]
+    return table.cast(pa.schema(fields, table.schema.metadata))
+
+
+def _write_table(source: Any, path: Path) -> None:
+    import pyarrow as pa
+
+    table = _arrow(source)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=1 << 20)
+
+
+def _write_arrays(source: Mapping[str, Any], path: Path) -> None:
+    import numpy as np
+
+    arrays: dict[str, Any] = {}
+    for name, values in dict[Any, Any](source).items():
+        try:
+            host = values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+        except ValueError:
+            host = np.array(None)  # lists of unlike lengths
+        if not isinstance(name, str) or host.dtype.hasobject:
+            raise UsageError(
+                f"`{name}` is no array of numbers, flags or texts with a name",
+                hint="a mapping has names of arrays; lists of unlike lengths are columns of a table",
+            )
+        arrays[name] = host
+    np.savez(path, **arrays)
+
+
+def _series(column: Any, index: Any) -> Any:
+    series = column.to_pandas()
+    series.index = index
+    return series
