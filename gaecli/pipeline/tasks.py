@@ -98,7 +98,12 @@ class UnitTask(ABC, Generic[R]):
         worker.files.fill_unit(self.source, self.unit)
         unit = worker.files.open(self.source).units[self.unit]
         for part, piece in enumerate(self.reader(worker).pieces(unit, worker.clock)):
-            yield BlockTask(self, BlockAddress(self.source.index, self.unit, part), piece)
+            address = BlockAddress(self.source.index, self.unit, part)
+            if self._is_wanted(address):
+                yield BlockTask(self, address, piece)
+
+    def _is_wanted(self, address: BlockAddress) -> bool:
+        return True
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +156,7 @@ class SummariseUnit(UnitTask[BlockSummary]):
 
 @dataclass(frozen=True, eq=False)
 class CarriedUnit(UnitTask[R]):
-    """Something of blocks whose surroundings are known."""
+    """Something of blocks whose surroundings are known: of those of the unit that `carries` has."""
 
     carries: Carries
 
@@ -159,6 +164,9 @@ class CarriedUnit(UnitTask[R]):
         stream = self.source.stream
         is_kept = all(worker.store.get(stream, address) is not None for address in self.carries)
         return list(self.carries) if is_kept else []
+
+    def _is_wanted(self, address: BlockAddress) -> bool:
+        return address in self.carries  # of the others all is done
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,18 +1,15 @@
 """Arrays of an NPZ archive read in ranges of rows, so that none of them need fit into memory.
 
 An array in C order is inflated as it is read, from its first row to its last; the zip format has its
-checksum, which is compared behind the last byte. Where it will be read once more and took long to inflate, its
-bytes are kept in a file without a name. One in Fortran order has its rows spread over all of it:
+checksum, which is compared behind the last byte. One in Fortran order has its rows spread over all of it:
 it is checked in one pass, and unpacked into a file without a name if it is compressed; then each range is
 gathered from there.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import math
-import os
 import shutil
 import struct
 import sys
@@ -48,10 +45,6 @@ class Header:
     dtype: np.dtype[Any]
     #: Its own length.
     num_bytes: int
-
-    @property
-    def array_bytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def is_by_rows(self) -> bool:
@@ -104,38 +97,22 @@ class RowReader(Protocol):
 
 
 def open_rows(
-    archive: zipfile.ZipFile,
-    info: zipfile.ZipInfo,
-    path: Path,
-    handles: ExitStack,
-    num_ahead: int = 0,
-    unpacked: Unpacked | None = None,
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, handles: ExitStack, num_ahead: int = 0
 ) -> RowReader:
     """The rows of a member of the archive at `path`; `handles` closes what is opened for it.
 
     `num_ahead`: so many rows at the end of each range are those that the next one begins with.
-    `unpacked`: where the bytes of the array are kept, or are to be.
     """
-    reader = _open_rows(archive, info, path, handles, unpacked)
+    reader = _open_rows(archive, info, path, handles)
     return _Overlapping(reader, num_ahead) if num_ahead else reader
 
 
-def _open_rows(
-    archive: zipfile.ZipFile,
-    info: zipfile.ZipInfo,
-    path: Path,
-    handles: ExitStack,
-    unpacked: Unpacked | None,
-) -> RowReader:
+def _open_rows(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, handles: ExitStack) -> RowReader:
     member = handles.enter_context(open_member(archive, info))
     header = read_header(member)
     header = replace(header, shape=rows_first(header.shape))
     if header.is_by_rows:
-        if unpacked is None:
-            return _InflatedArray(member, header)
-        if unpacked.num_bytes == header.array_bytes:
-            return _UnpackedArray(unpacked, header)
-        return _InflatedArray(member, header, unpacked if unpacked.begin() else None)
+        return _InflatedArray(member, header)
     if info.compress_type == zipfile.ZIP_STORED:
         check_content(member)
         file = handles.enter_context(path.open("rb"))
@@ -148,71 +125,15 @@ def _open_rows(
 class _InflatedArray:
     """Rows in the order in which they are stored."""
 
-    def __init__(self, member: IO[bytes], header: Header, unpacked: Unpacked | None = None) -> None:
+    def __init__(self, member: IO[bytes], header: Header) -> None:
         self._member = member
         self._header = header
-        self._unpacked = unpacked
         self._row = 0
 
     def read(self, stop: int) -> Array:
-        values = _empty(self._header, stop - self._row)
+        header = self._header
+        values = np.empty((stop - self._row, *header.shape[1:]), header.dtype)
         _fill(self._member, values.reshape(-1))  # checksums are compared with the last byte
-        if self._unpacked is not None:
-            self._unpacked.add(values)
-        self._row = stop
-        return values
-
-
-class Unpacked:
-    """The bytes of an array from its first one on, as they were inflated; no more of them than there is room for."""
-
-    def __init__(self) -> None:
-        self.num_bytes = 0
-        self._file: IO[bytes] | None = None
-        self._is_begun = False
-
-    def begin(self) -> bool:
-        """False where somebody else does it already."""
-        is_first, self._is_begun = not self._is_begun, True
-        if is_first:
-            with contextlib.suppress(OSError):
-                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (that is one)
-        return self._file is not None and is_first
-
-    def add(self, values: Array) -> None:
-        if self._file is None:
-            return
-        rest = values.reshape(-1).view(np.uint8).data
-        try:
-            while rest:
-                written = self._file.write(rest)
-                self.num_bytes += written
-                rest = rest[written:]
-        except OSError:  # no room: it is inflated again
-            self._file, self.num_bytes = None, 0
-
-    def read(self, values: Array, start: int) -> None:
-        assert self._file is not None
-        target = values.reshape(-1).view(np.uint8).data
-        while target:
-            count = os.preadv(self._file.fileno(), [target], start)
-            if not count:
-                raise EOFError("it ends too early")
-            start, target = start + count, target[count:]
-
-
-class _UnpackedArray:
-    """Rows of an array that was read before."""
-
-    def __init__(self, unpacked: Unpacked, header: Header) -> None:
-        self._unpacked = unpacked
-        self._header = header
-        self._row = 0
-
-    def read(self, stop: int) -> Array:
-        row_bytes = math.prod(self._header.shape[1:]) * self._header.dtype.itemsize
-        values = _empty(self._header, stop - self._row)
-        self._unpacked.read(values, self._row * row_bytes)
         self._row = stop
         return values
 
@@ -251,10 +172,6 @@ class _Overlapping:
             values = np.concatenate((self._shared, values))
         self._shared = values[-self._num_ahead :]
         return values
-
-
-def _empty(header: Header, num_rows: int) -> Array:
-    return np.empty((num_rows, *header.shape[1:]), header.dtype)
 
 
 def check_content(member: IO[bytes], num_bytes: int = sys.maxsize) -> None:

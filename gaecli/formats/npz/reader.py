@@ -27,17 +27,22 @@ from gaecli.formats.base import (
     WritePlan,
     damaged,
 )
-from gaecli.formats.npz.arrays import RowReader, Unpacked, NotAnArray, check_content, open_rows, read_header, rows_first
+from gaecli.formats.npz.arrays import (
+    NotAnArray,
+    RowReader,
+    check_content,
+    open_rows,
+    read_header,
+    rows_first,
+)
 from gaecli.formats.npz.members import MALFORMED, array_name, checksum, open_member, unreadable
 from gaecli.formats.npz.writer import NpzOutput, usual_compression
 from gaecli.formats.own_columns import fingerprint
 from gaecli.formats.stored import parse_document
 from gaecli.rollouts import Array
 
-#: From this size on arrays are worth a thread each, and a copy of what is inflated if that is to be read again.
+#: From this size on arrays are worth a thread each.
 _LARGE_BYTES = 16 << 20
-#: What inflates to more than this, for each byte of the archive, does so fast: it is inflated again.
-_MOST_EXPANSION = 4
 #: So much is read of what does not look like an array, to tell damage from what was never one.
 CHECKED_BYTES = 16 << 20
 #: What is raised for bytes that are not what they should be, and for those that cannot be had.
@@ -68,7 +73,6 @@ class NpzInput(ListedColumns):
                 self.columns: Mapping[str, ColumnInfo] = _read_infos(archive)
         except _DAMAGE as error:
             raise unreadable(path, error) from error
-        self._unpacked: dict[str, Unpacked] = {}
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
         self.num_rows = max((info.shape[0] for info in self.columns.values() if info.shape), default=0)
 
@@ -119,9 +123,7 @@ class NpzInput(ListedColumns):
             for name in num_rows.keys() - whole.keys():
                 with self._told(name):
                     ahead = num_rows[name] - unit.stop
-                    readers[name] = open_rows(
-                        archive, self._members[name], self.path, handles, ahead, self._unpacked.get(name)
-                    )
+                    readers[name] = open_rows(archive, self._members[name], self.path, handles, ahead)
             read = handles.enter_context(self._reading(readers))
             for start in range(unit.start, unit.stop, rows):
                 stop = min(start + rows, unit.stop)
@@ -132,16 +134,9 @@ class NpzInput(ListedColumns):
                         columns[name] = self._column(name, values())
                 yield start * unit.cells_per_row, stop * unit.cells_per_row, columns
 
-    def keep_unpacked(self) -> None:
-        """All of it is to be read again: what took long to inflate waits on disk for that."""
-        for name, info in self.columns.items():
-            is_slow = _LARGE_BYTES <= info.whole_bytes <= info.stored_bytes * _MOST_EXPANSION
-            if is_slow and self._members[name].compress_type != zipfile.ZIP_STORED:
-                self._unpacked.setdefault(name, Unpacked())
-
     @contextlib.contextmanager
     def _reading(self, readers: Mapping[str, RowReader]) -> Iterator[_Read]:
-        """Of a name, the rows up to one; there once they are asked for. Several large arrays are inflated at a time."""
+        """Of a name, the rows up to one, there once they are asked for: large arrays are inflated side by side."""
         large = [
             name
             for name in readers
