@@ -92,14 +92,15 @@ class StreamSteps:
         done = self.up_to_date(opened, inputs)
         if done is not None and not self.options.gallery:
             return done
+        ahead = None
         if done is None:
             if self.context.engine.is_here:
-                self.outputs.begin_early(opened, self.context.worker)
+                ahead = self.outputs.begin_early(opened, self.context.worker)
             elif (ready := self._in_one_task(opened, inputs)) is not None:
                 return ready
         with self.context.worker.clock("read"):
             self._fill(opened)
-        found = final(opened, self.context)
+        found = final(opened, self.context, ahead)
         if done is not None:
             return self._drawn(done, found.stream, found.constants, found.labels)
         return self.written(found.stream, found.constants, found.labels, inputs)

@@ -33,6 +33,8 @@ R = TypeVar("R")
 
 #: Of a task whose worker or machine was lost, or that met an error which may pass.
 _MOST_RETRIES = 5
+#: Ray counts no retry after it ended a worker to save memory, or lost one with a machine that was taken away.
+_MOST_TRIES = 10
 #: How long the driver waits at a time before it sees whether the run is to end.
 _LOOK_SECONDS = 0.2
 #: How long tasks that are of no use any more may go on, and one that is cancelled may take to end by itself.
@@ -211,6 +213,7 @@ def _carry_out(sent: bytes, recipe: bytes, facts: WorkerFacts, *buffers: Any) ->
     stage = getattr(worker, "stage", None)
     end: tuple[list[Any] | None, Exception | None]
     try:
+        _check_tries(num_tries_before())
         end = loads(sent, stage, buffers)(worker), None
     except GaeError as error:
         end = None, error.with_traceback(None)
@@ -219,6 +222,23 @@ def _carry_out(sent: bytes, recipe: bytes, facts: WorkerFacts, *buffers: Any) ->
             raise
         end = None, error.with_traceback(None)
     return dumps(end, stage)
+
+
+def num_tries_before() -> int:
+    """Of the task that this process carries out; 0 too where this Ray does not tell."""
+    from ray._private.worker import global_worker
+
+    asked = getattr(getattr(global_worker, "core_worker", None), "get_current_task_attempt_number", None)
+    return 0 if asked is None else int(asked())
+
+
+def _check_tries(count: int) -> None:
+    """Before a task is tried without end."""
+    if count >= _MOST_TRIES:
+        raise EngineError(
+            f"the Ray cluster gave up on a task: it was lost with its worker {count} times, mostly as memory ran out",
+            hint="run the same command again with a smaller `--memory`, or fewer `--jobs`: what is done stays done",
+        )
 
 
 def _worker_of(recipe: bytes) -> Any:

@@ -38,6 +38,7 @@ from gaecli.sources.inputs import StreamPlan
 from gaecli.summary import WarningNote
 
 if TYPE_CHECKING:
+    from gaecli.pipeline.ahead import Ahead
     from gaecli.pipeline.labels import LabelConstants, SurveyAnswer, SurveyQuestion
 
 R = TypeVar("R")
@@ -76,6 +77,8 @@ class SummarisedStream:
     as_read: Sequence[BlockSummary]
     #: Of the first stage, where it was measured in passing.
     first: StageTables | None = None
+    #: Which blocks are finished and written already.
+    ahead: Ahead | None = None
 
     @property
     def number(self) -> int:
@@ -118,6 +121,11 @@ class SummarisedStream:
         """By unit; none for a unit without rows."""
         return [self.carries.get((file, unit), {}) for unit in range(len(self.files[file].units))]
 
+    def unfinished(self, file: int) -> tuple[int, list[Carries]]:
+        """The first unit with blocks that are not written yet, and by unit what those are told."""
+        carries = self.carries_of(file)
+        return (0, carries) if self.ahead is None else self.ahead.left(carries)
+
     def measure(self, context: RunContext, constants: Constants, stage: ScoreStage) -> StageTables:
         """Moments of what a stage compares, merged in the order of the blocks; `constants`: of those before it."""
         if not constants and self.first is not None:
@@ -159,12 +167,14 @@ class SummarisedStream:
             yield from found
 
 
-def summarised(opened: OpenStream, context: RunContext, *, measures: bool = False) -> SummarisedStream:
+def summarised(
+    opened: OpenStream, context: RunContext, *, measures: bool = False, ahead: Ahead | None = None
+) -> SummarisedStream:
     """Summarise every block. Where that shows that the rows have to be taken in another way, once more so.
 
-    `measures`: the moments of the first stage will be asked for.
+    `measures`: the moments of the first stage will be asked for. `ahead` finishes blocks meanwhile.
     """
-    return _in_good_order(opened, context, partial(_as_taken, measures=measures))
+    return _in_good_order(opened, context, partial(_as_taken, measures=measures, ahead=ahead))
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,9 +186,9 @@ class FinalStream:
     labels: LabelConstants | None
 
 
-def final(opened: OpenStream, context: RunContext) -> FinalStream:
+def final(opened: OpenStream, context: RunContext, ahead: Ahead | None = None) -> FinalStream:
     """All looks at a stream that shares its normalisation with no other, but for the last one."""
-    stream = summarised(opened, context, measures=True)
+    stream = summarised(opened, context, measures=True, ahead=ahead)
     constants: Constants = ()
     for stage in stages_of(opened.settings):
         constants = (*constants, stream.measure(context, constants, stage).constants())
@@ -251,12 +261,19 @@ def _check_order_of_time(opened: OpenStream) -> None:
         )
 
 
-def _as_taken(opened: OpenStream, context: RunContext, *, measures: bool) -> SummarisedStream:
+def _as_taken(
+    opened: OpenStream, context: RunContext, *, measures: bool, ahead: Ahead | None
+) -> SummarisedStream:
     if opened.settings.success_column is not None and opened.outcomes is None:
         opened = _with_outcomes(opened, context)
     stages = stages_of(opened.settings)
     first = StageTables(stages[0]) if measures and stages else None
-    evidence, warnings = _looked_at(opened, context, first)
+    try:
+        evidence, warnings = _looked_at(opened, context, first, ahead)
+    except BaseException:
+        if ahead is not None:
+            ahead.give_up()
+        raise
     as_read, combined = evidence.summaries, evidence.combined
     if any(summary.in_time is not None for summary in as_read):
         from gaecli.pipeline.time_order import read_in_time, with_next_rows
@@ -278,6 +295,7 @@ def _as_taken(opened: OpenStream, context: RunContext, *, measures: bool) -> Sum
         Edges.of(evidence) if is_free else None,
         as_read,
         first if first is not None and first.is_complete else None,
+        ahead,
     )
 
 
@@ -290,7 +308,10 @@ def _with_outcomes(opened: OpenStream, context: RunContext) -> OpenStream:
 
 
 def _looked_at(
-    opened: OpenStream, context: RunContext, first: StageTables | None = None
+    opened: OpenStream,
+    context: RunContext,
+    first: StageTables | None = None,
+    ahead: Ahead | None = None,
 ) -> tuple[StreamEvidence, list[WarningNote]]:
     """`first`: where the moments of the first stage go, of blocks that nothing crosses."""
     tasks = (
@@ -299,7 +320,12 @@ def _looked_at(
         for unit in range(len(one.units))
     )
     summaries: list[BlockSummary] = []
-    for summary in chain.from_iterable(context.engine.run(tasks)):
+    found: Iterator[BlockSummary]
+    if ahead is None or ahead.is_over:
+        found = chain.from_iterable(context.engine.run(tasks))
+    else:
+        found = ahead.run(tasks, context.engine)
+    for summary in found:
         if first is not None and first.is_complete:
             first.add_or_give_up(summary.measured)
         summaries.append(summary if summary.measured is None else replace(summary, measured=None))

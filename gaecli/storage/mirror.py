@@ -34,6 +34,7 @@ from gaecli.storage.extents import Chunks, Range, chunks_of, column_extents, mer
 from gaecli.storage.objects import ObjectInfo, ObjectStore, Upload, changed
 from gaecli.storage.s3_parts import LEAST_HEAD_BYTES, num_copyable
 from gaecli.storage.schemes import SCHEMES, scheme_of
+from gaecli.storage.upload_notes import UploadNotes, left_uploads
 from gaecli.storage.uploads import NOTHING, StoredBytes
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Mirror:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._notes = UploadNotes(root)
         self._copies: dict[Path, _LocalCopy] = {}
         self._looked_up: set[Path] = set()
         #: What a new object takes the place of: the version that was there, or NOTHING.
@@ -208,8 +210,15 @@ class Mirror:
         return found
 
     def sweep(self, paths: Iterable[Path]) -> None:
-        """Take back what killed runs have sent of these objects."""
-        for path, upload in self.begun_uploads(paths):
+        """Take back what killed runs have sent of these objects: at once where it is known that they were killed."""
+        named = {self.uri_of(path): path for path in paths}
+        for uri, left in left_uploads(self.root.parent):
+            if uri in named:
+                with contextlib.suppress(Exception):  # as below
+                    with contextlib.suppress(FileNotFoundError):
+                        self.store_of(named[uri]).sender().take_back(left.sent)
+                    left.note.unlink()
+        for path, upload in self.begun_uploads(named.values()):
             if upload.is_stale:
                 with contextlib.suppress(Exception):  # somebody else did, or may and we may not
                     upload.take_back(self.store_of(path).fs)
@@ -408,7 +417,7 @@ class Mirror:
         place = "/".join(uri.split("/", 3)[:3])
         with self._lock:
             if place not in self._stores:
-                self._stores[place] = ObjectStore(uri)
+                self._stores[place] = ObjectStore(uri, self._notes)
             return self._stores[place]
 
     def _scheme_name(self, path: Path) -> str | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from gaecli.storage.s3_leftovers import BegunUpload
+    from gaecli.storage.upload_notes import UploadNotes
 
 READ_BYTES = 8 << 20
 #: Requests under way at a time for one object; with READ_BYTES this bounds the memory.
@@ -58,9 +59,11 @@ class ObjectInfo:
 class ObjectStore:
     """The objects of one store; every failure comes as a `GaeError` that names the URI."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, notes: UploadNotes | None = None) -> None:
         self.scheme: Scheme = scheme_of(uri)
         self.fs: Any = open_store(uri)
+        #: Of uploads that are on their way.
+        self.notes = notes
         self._is_interrupted = False
 
     def interrupt(self) -> None:
@@ -195,6 +198,20 @@ class Upload:
         self._replaces = replaces
         #: What was sent so far, by this process or one that has handed it over.
         self._sent: SentObject | None = None
+        #: What another process has begun, and takes back if need be.
+        self._begun: SentObject | None = None
+
+    def begin(self) -> SentObject | None:
+        """For another process to go on with; None where the store knows of nothing before there are bytes."""
+        begin = getattr(self._sender, "begin", None)
+        if begin is not None:
+            with self._store.told("write", self._uri):
+                self.take_over(begin(self._store.path(self._uri)))
+        return self._sent
+
+    def go_on(self, begun: SentObject | None) -> None:
+        """`send` goes on with what `begin` has given another process."""
+        self._begun = begun
 
     def send(self, stored: Sequence[StoredBytes] = ()) -> None:
         """All bytes; the object that is there stays as it is.
@@ -202,7 +219,7 @@ class Upload:
         `stored` is what the store itself has of them, and the file has not.
         """
         self.discard()  # of a try that failed
-        new = NewObject(self._store.path(self._uri), self._source, self._replaces, stored)
+        new = NewObject(self._store.path(self._uri), self._source, self._replaces, stored, self._begun)
         with self._store.told("write", self._uri):
             self._sent = self._sender.send(new, self.take_over)
 
@@ -210,11 +227,14 @@ class Upload:
         """What was sent, for another process to commit or to take back."""
         sent, self._sent = self._sent, None
         assert sent is not None
+        self._strike(sent)
         return sent
 
     def take_over(self, sent: SentObject) -> None:
         """Of another process, in the place of `send`."""
         self._sent = sent
+        if self._store.notes is not None and self._store.scheme.copies_ranges:
+            self._store.notes.add(self._uri, sent)
 
     def commit(self) -> None:
         assert self._sent is not None
@@ -223,14 +243,21 @@ class Upload:
                 self._sender.complete(self._sent)
             except ReplacedMeanwhileError as error:
                 raise changed(self._uri) from error
+        self._strike(self._sent)
         self._sent = None
 
     def discard(self) -> None:
-        """Take back what was sent. Does nothing after `commit`."""
+        """Take back what was sent, unless another process does. Does nothing after `commit`."""
         if self._sent is not None:
-            with contextlib.suppress(Exception):
-                self._sender.take_back(self._sent)
+            if self._begun is None:
+                with contextlib.suppress(Exception):
+                    self._sender.take_back(self._sent)
+                    self._strike(self._sent)
             self._sent = None  # not before: an interrupt in between finds what to take back
+
+    def _strike(self, sent: SentObject) -> None:
+        if self._store.notes is not None:
+            self._store.notes.strike(sent)
 
 
 def changed(uri: str) -> FileError:

@@ -99,6 +99,11 @@ class PendingObject:
         """What was written has holes; objects of the mirror have what belongs there."""
         self._left_out = left_out
 
+    def begin(self) -> SentObject | None:
+        """For a process elsewhere that sends it, or for several, where one may be lost: `discard` takes it back."""
+        self._upload = self._mirror.upload(self.target, self.temporary)
+        return self._upload.begin()
+
     def take_over(self, sent: SentObject) -> None:
         """Another process has sent all of it."""
         self._upload = self._mirror.upload(self.target, self.temporary)

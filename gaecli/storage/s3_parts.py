@@ -51,11 +51,17 @@ class S3Sender:
     def __init__(self, fs: Any) -> None:
         self._fs = fs
 
-    def send(self, new: NewObject, begun: Callable[[SentObject], None]) -> SentObject:
-        bucket, key, _ = self._fs.split_path(new.path)
+    def begin(self, path: str) -> SentObject:
+        """Nothing was sent yet; any number of processes can do so, one after the other or at a time."""
+        bucket, key, _ = self._fs.split_path(path)
         made = self._fs.call_s3("create_multipart_upload", Bucket=bucket, Key=key, **self._about(bucket, key))
-        sent = SentObject(bucket, key, str(made["UploadId"]))
-        begun(sent)
+        return SentObject(bucket, key, str(made["UploadId"]))
+
+    def send(self, new: NewObject, begun: Callable[[SentObject], None]) -> SentObject:
+        sent = new.begun
+        if sent is None:
+            sent = self.begin(new.path)
+            begun(sent)
         place = _place(sent)
 
         def copy(number: int, part: _UploadPart) -> Mapping[str, Any]:

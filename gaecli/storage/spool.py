@@ -11,6 +11,8 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from gaecli.errors import FileError
@@ -18,6 +20,10 @@ from gaecli.unfinished import forget, remember
 
 PREFIX = "gaecli-spool-"
 _LOCK = ".lock"
+#: In a spool: what its process has begun elsewhere, as files.
+NOTES = ".begun"
+#: Nobody waits longer for somebody who deals with notes.
+_KEPT_SECONDS = 8 * 24 * 3600
 
 
 class Spool:
@@ -61,14 +67,45 @@ def sweep_spools(directory: Path) -> None:
             _remove_if_unlocked(path)
 
 
+def abandoned_spools(directory: Path) -> list[Path]:
+    """Those of processes of this user that were killed, and that have left notes."""
+    found = []
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.name.startswith(PREFIX) and (path / NOTES).is_dir():
+                with contextlib.suppress(OSError), _abandoned(path) as is_abandoned:
+                    if is_abandoned:
+                        found.append(path)
+    return found
+
+
+@contextlib.contextmanager
+def _abandoned(path: Path) -> Iterator[bool]:
+    """Whether the process whose spool this is has ended, and was one of this user; nobody else can look meanwhile."""
+    if path.lstat().st_uid != os.getuid():
+        yield False
+        return
+    handle = os.open(path / _LOCK, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield bool(os.fstat(handle).st_size)
+    finally:
+        os.close(handle)
+
+
 def _remove_if_unlocked(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        if path.lstat().st_uid != os.getuid():
+    with contextlib.suppress(OSError), _abandoned(path) as is_abandoned:
+        if not is_abandoned:
             return
-        handle = os.open(path / _LOCK, os.O_RDONLY | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(handle).st_size:
-                shutil.rmtree(path, ignore_errors=True)
-        finally:
-            os.close(handle)
+        if not _has_notes(path / NOTES):
+            shutil.rmtree(path, ignore_errors=True)
+            return
+        for entry in path.iterdir():  # but for what tells of the rest
+            if entry.name not in (_LOCK, NOTES):
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+def _has_notes(folder: Path) -> bool:
+    is_recent = folder.is_dir() and time.time() - folder.stat().st_mtime < _KEPT_SECONDS
+    return is_recent and any(folder.iterdir())

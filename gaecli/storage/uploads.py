@@ -48,6 +48,8 @@ class NewObject:
     replaces: str | None = None
     #: What the store itself has of it, and `source` has not.
     stored: Sequence[StoredBytes] = ()
+    #: Where it was begun already, by a process that takes it back if need be.
+    begun: SentObject | None = None
 
 
 @dataclass(frozen=True)

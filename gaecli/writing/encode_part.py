@@ -16,6 +16,7 @@ import numpy as np
 from gaecli.engines.base import CarryOut, run_here
 from gaecli.formats.base import FileWriter, PartsWriter, PartWriter, WritePlan
 from gaecli.names import LANGUAGE
+from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import FileSource, OpenFile
 from gaecli.pipeline.tasks import Carries, FinishedBlock, FinishUnit
@@ -74,6 +75,8 @@ class WrittenFrom:
     parts: Sequence[EncodedPart] = ()
     #: The first one of the units that are meant.
     first_unit: int = 0
+    #: Of blocks before these, which the writer has already.
+    before: Totals | None = None
 
     def finish(self, *, has_sketches: bool) -> Iterator[FinishUnit]:
         for unit, carries in enumerate(self.carries, start=self.first_unit):

@@ -61,7 +61,9 @@ from gaecli.writing.write_file import (
 )
 
 if TYPE_CHECKING:
+    from gaecli.pipeline.ahead import Ahead
     from gaecli.pipeline.labels import LabelConstants
+    from gaecli.storage.uploads import SentObject
 
 #: From this size on a copy is begun before the first look, so that the disk works meanwhile.
 _EARLY_COPY_BYTES = 8 << 20
@@ -87,6 +89,8 @@ class Output:
     goes_on: bool = False
     #: None before the output is begun, in a dry run, and where it goes on.
     new_file: PendingFile | None = None
+    #: Where workers elsewhere send it: what was begun for them.
+    upload: SentObject | None = None
     #: Where its new columns are encoded by several tasks.
     parts: PartFiles | None = None
     constants: Constants = ()
@@ -165,15 +169,22 @@ class Outputs:
         pending = self._pending.get(stream.number)
         return self._decide(stream) if pending is None else pending
 
-    def begin_early(self, stream: OpenStream, worker: Worker) -> None:
-        """Begin the copies of a few large files at once: the disk works while their rows are looked at."""
+    def begin_early(self, stream: OpenStream, worker: Worker) -> Ahead | None:
+        """Begin the copies of a few large files at once: the disk works while their rows are looked at.
+
+        What comes back finishes blocks meanwhile, where that can be.
+        """
         size = sum(opened.file.identity[0] for opened in stream.files)
         if len(self.targets) > _EARLY_COPY_FILES or size < _EARLY_COPY_BYTES:
-            return
-        for output in self.of(stream):
+            return None
+        outputs = self.of(stream)
+        for output in outputs:
             new_file = self._begun(output)
             if new_file is not None:
                 begin_early(worker, stream.source(output.index), new_file)
+        if len(outputs) > 1 or self.options.gallery:
+            return None
+        return _ahead(stream, outputs[0].new_file, worker)
 
     def task(
         self,
@@ -342,6 +353,8 @@ class Outputs:
                 output.target.path.parent.mkdir(parents=True, exist_ok=True)
             output.new_file = self.places.results.new_file(output.target.path)
             output.new_file.create()  # in this order: an interrupt in between finds what to discard
+            if isinstance(output.new_file, PendingObject) and not ENGINES[self.options.engine].is_here:
+                output.upload = output.new_file.begin()
             output.leaves_head = not self.options.sidecar and self._leaves_head(output)
             if not (self.options.sidecar or output.leaves_head) and ENGINES[self.options.engine].is_here:
                 with self.clock("read"):
@@ -369,7 +382,13 @@ class Outputs:
             leaves_head=output.leaves_head,
         )
         return NewFilePlan(
-            temporary, output.target.path, plan, self.rows_per_block, self.options.sidecar, output.keys
+            temporary,
+            output.target.path,
+            plan,
+            self.rows_per_block,
+            self.options.sidecar,
+            output.keys,
+            output.upload,
         )
 
     def _copied_root(self, plan: StreamPlan) -> Path | None:
@@ -448,9 +467,28 @@ class Outputs:
 
 
 def _written_from(output: Output, stream: SummarisedStream) -> WrittenFrom:
+    first_unit, carries = stream.unfinished(output.index)
     return WrittenFrom(
-        stream.opened.source(output.index), stream.carries_of(output.index), output.constants, output.labels
+        stream.opened.source(output.index),
+        carries,
+        output.constants,
+        output.labels,
+        first_unit=first_unit,
+        before=None if stream.ahead is None else stream.ahead.totals,
     )
+
+
+def _ahead(stream: OpenStream, new_file: PendingFile | None, worker: Worker) -> Ahead | None:
+    """`new_file`: where its writer was begun; None: only numbers are asked for."""
+    from gaecli.pipeline.ahead import Ahead, can_be_ahead
+
+    if not can_be_ahead(worker.estimator):
+        return None
+    source, writers = stream.source(0), worker.writers
+    if new_file is None:
+        return Ahead(source, worker, lambda columns: None, lambda: None)
+    name = new_file.temporary
+    return Ahead(source, worker, writers[name].write, lambda: writers.pop(name).abort())
 
 
 def by_new_file(outputs: Sequence[Output]) -> list[list[Output]]:

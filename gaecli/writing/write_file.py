@@ -42,6 +42,8 @@ class NewFilePlan:
     is_sidecar: bool = False
     #: Columns that identify a row, for a sidecar.
     keys: Sequence[str] = ()
+    #: Where it is to be an object that whoever commits it has begun.
+    upload: SentObject | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +134,8 @@ class WriteFile:
             opened = worker.files.open(one.source)
             writer.go_on(opened.file, opened.units)
         totals = Totals()
+        if one.before is not None:
+            totals.merge(one.before)
         for block in one.blocks(writer, worker, run, has_sketches=self.book is not None):
             totals.merge(block.totals)
             if self.book is not None and block.sketch is not None:
@@ -174,6 +178,7 @@ def handed_over(
         own.replace(plan.temporary)
         return None
     upload = mirror.upload(plan.target, own)
+    upload.go_on(plan.upload)
     try:
         mirror.send(upload, own, left_out)
         return upload.hand_over()

@@ -218,23 +218,6 @@ def test_gradients_do_not_flow() -> None:
     assert not any(tensor.requires_grad for tensor in found)
 
 
-def test_a_call_compiles_whole() -> None:
-    import torch
-
-    def called(rewards: Any, values: Any, terminated: Any, bootstrap: Any) -> Any:
-        return gaecli.gae(
-            rewards, values, terminated=terminated, bootstrap=bootstrap, layout="time-major", gamma=0.9
-        ).advantages
-
-    given = arguments("time-major", "ends")
-    inputs = [
-        *tensors({name: given[name] for name in ("rewards", "values", "terminated", "bootstrap")}).values()
-    ]
-    torch._dynamo.reset()
-    compiled = torch.compile(called, fullgraph=True, backend="eager")
-    torch.testing.assert_close(compiled(*inputs), called(*inputs))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("given", ["next", "all"])

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gaecli.engines.ray import num_tries_before
+
 
 @dataclass(frozen=True)
 class NoWorker:
@@ -27,7 +29,7 @@ class Failing:
             log.write("tried\n")
         if len(self.log.read_text().splitlines()) <= self.most:
             raise self.error
-        return [1]
+        return [num_tries_before()]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pytest
 
 import gaecli
 from gaecli.pipeline.opening import OpenStream
-from gaecli.pipeline.stream import RunContext, SummarisedStream
+from gaecli.pipeline.stream import FinalStream
 from gaecli.storage import new_file as commit
 from gaecli.storage.new_file import NewFile, sweep
 
@@ -182,16 +182,16 @@ def test_a_file_that_another_run_labels_before_it_is_copied_is_told_as_changed(
 
     path = tmp_path / "r.parquet"
     pq.write_table(pa.table({"reward": [1.0], "value": [0.0], "terminated": [True]}), path)
-    summarised = run.summarised
+    final = run.final
     other = []
 
-    def overtaken(opened: OpenStream, context: RunContext, **how: bool) -> SummarisedStream:
+    def overtaken(opened: OpenStream, *how: Any) -> FinalStream:
         if not other:
             other.append(path)
             gaecli.compute(path, gamma=0.5)
-        return summarised(opened, context, **how)
+        return final(opened, *how)
 
-    monkeypatch.setattr(run, "summarised", overtaken)
+    monkeypatch.setattr(run, "final", overtaken)
     with pytest.raises(gaecli.FileError, match="changed"):
         gaecli.compute(path)
     assert pq.read_table(path)["advantage"].to_pylist() == [1.0]

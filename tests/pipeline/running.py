@@ -18,6 +18,7 @@ from gaecli.commands import compute as run
 from gaecli.pipeline import column_builder
 from gaecli.settings import RunOptions
 from gaecli.summary import Summary
+from gaecli.writing import outputs
 
 #: For no block, for some, and for all of them.
 STORE_BYTES = (0, 400, 1500, None)
@@ -26,18 +27,25 @@ STORES = st.sampled_from(STORE_BYTES)
 
 @contextmanager
 def small_blocks(
-    rows: int | None = None, *, store_bytes: int | None = None, dtype: type = np.float32
+    rows: int | None = None,
+    *,
+    store_bytes: int | None = None,
+    dtype: type = np.float32,
+    ahead: bool = True,
 ) -> Iterator[Path]:
     """An empty folder, and runs in blocks of `rows` rows that write numbers of `dtype`.
 
     With float64 what is computed can be seen in full. What does not fit into `store_bytes` is not kept for
-    the second look but read again.
+    the second look but read again. `ahead`: a small file goes the way of a large one, of which blocks are finished
+    while others are looked at.
     """
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         if rows is not None:
             patch.setattr(run, "rows_per_block", lambda memory_bytes: rows)
         if store_bytes is not None:
             patch.setattr(run, "_STORE_SHARE", store_bytes / RunOptions().memory_bytes)
+        if ahead:
+            patch.setattr(outputs, "_EARLY_COPY_BYTES", 0)
         patch.setattr(column_builder, "OUTPUT_DTYPE", np.dtype(dtype))
         yield Path(folder)
 

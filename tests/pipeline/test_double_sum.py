@@ -48,6 +48,7 @@ def a_rollout(lengths=(5, 1, 7), ends=("terminated", "truncated", "open"), kind=
     lam=GAMMAS,
     bootstrap=st.sampled_from(["zero", "current"]),
     store_bytes=STORES,
+    ahead=st.booleans(),
 )
 def test_any_table_in_any_blocks_gives_the_double_sum(
     rollout: Rollout,
@@ -57,8 +58,9 @@ def test_any_table_in_any_blocks_gives_the_double_sum(
     lam: float,
     bootstrap: str,
     store_bytes: int | None,
+    ahead: bool,
 ) -> None:
-    with small_blocks(rows_per_block, store_bytes=store_bytes, dtype=np.float64) as folder:
+    with small_blocks(rows_per_block, store_bytes=store_bytes, dtype=np.float64, ahead=ahead) as folder:
         path = write(rollout, folder / "r.parquet", row_group_size)
         _, columns = computed(path, gamma=gamma, lam=lam, bootstrap=bootstrap)
     wanted = rollout.advantages(gamma, lam, bootstrap)

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -22,6 +23,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
+from gaecli.storage.spool import Spool
+from gaecli.storage.upload_notes import UploadNotes
+from gaecli.storage.uploads import SentObject
 
 pytest.importorskip("werkzeug", reason="comes with moto, of the extra `test`")
 
@@ -372,6 +376,29 @@ class TestUploadsOfKilledRuns:
     def test_what_may_be_of_a_run_at_work_is_left_alone(self, s3, monkeypatch):
         assert self.run(s3, monkeypatch, 1) == ["many/0.parquet", "many/0.parquet.old", "other.parquet"]
 
+    @pytest.mark.parametrize("is_dead", [True, False])
+    def test_one_of_a_process_that_was_killed_here_is_not_waited_for(
+        self, s3, tmp_path, monkeypatch, is_dead
+    ):
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        s3.stands_for_amazon(monkeypatch)
+        spool = Spool()
+        for key in ("many/0.parquet", "other.parquet"):
+            sent = SentObject(BUCKET, key, self.begin(s3, key))
+            UploadNotes(spool.path).add(s3.put(key, rollout(10)), sent)
+        if is_dead:
+            os.close(spool._lock)
+            spool._lock = None
+        left = {"many/0.parquet", "other.parquet"}
+        gaecli.inspect(f"s3://{BUCKET}/many/0.parquet")  # which has a spool, and takes nothing back
+        for key in sorted(left):
+            assert {upload["Key"] for upload in s3.pending()} == left
+            gaecli.compute(f"s3://{BUCKET}/{key}")
+            left -= {key} if is_dead else set()
+        assert {upload["Key"] for upload in s3.pending()} == left
+        assert list(tmp_path.iterdir()) == ([] if is_dead else [spool.path])
+        spool.close()
+
     def test_status_tells_of_them(self, s3, gae):
         s3.put("many/0.parquet", rollout(10))
         self.begin(s3, "many/0.parquet")
@@ -428,13 +455,18 @@ class TestFailures:
         assert list(gae.temporary.iterdir()) == []
         assert s3.pending() == []
 
-    def test_killed_in_the_middle_and_run_again(self, s3, gae, start_gae, old):
-        with stopped_at_part_two(s3, partial(start_gae, env=gae.store_env), old) as process:
+    def test_killed_in_the_middle_and_run_again(self, s3, gae, start_gae, big):
+        uri = s3.put("big.parquet", big)
+        with stopped_at_part_two(s3, partial(start_gae, env=gae.store_env), uri) as process:
             process.kill()
             process.wait(timeout=60)
         assert len(list(gae.temporary.iterdir())) == 1
-        # The next run that needs a spool finds that of the dead one; `gae` asserts that both are gone.
-        assert gae("compute", old, "--dry-run").returncode == 0
+        assert s3.get("big.parquet") == big
+        assert [upload["Key"] for upload in s3.pending()] == ["big.parquet"]
+        # The same command finds what the dead one had begun, in its spool; `gae` asserts that that is gone.
+        assert gae("compute", uri).returncode == 0
+        assert s3.pending() == []
+        assert s3.get("big.parquet") != big
 
     def test_one_bad_object_does_not_stop_the_others(self, s3, gae):
         good = [s3.put(f"{name}.parquet", rollout(10)) for name in "ac"]

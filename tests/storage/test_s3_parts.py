@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pipeline import pickling_engine
 from pipeline.pickling_engine import PicklingEngine, pickling
 
 import gaecli
@@ -143,6 +144,17 @@ def test_a_bucket_in_which_nothing_may_be_listed_is_written_all_the_same(
     gaecli.compute(URI, engine="pickling", normalize="all")
     assert any("prefix=runs%2F.r.parquet." in request.query for request in s3.requests)
     assert s3.get("runs/r.parquet") == expected
+
+
+def test_a_try_that_is_lost_after_it_has_sent_everything_leaves_nothing(
+    s3: S3Server, pickling: list[PicklingEngine], small_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pickling_engine, "LOSES_EVERY", 1)
+    expected = made_by_the_local_engine(s3, body_of(SMALL_ROWS))
+    gaecli.compute(URI, engine="pickling", normalize="all")
+    assert s3.get("runs/r.parquet") == expected
+    assert pickling[0].num_lost < pickling[0].num_sent
+    assert s3.pending() == []
 
 
 LEAST = LEAST_PART_BYTES

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+from pipeline import pickling_engine
 from pipeline.pickling_engine import PicklingEngine, pickling
 from storage.stand_ins import PIECE, GoogleStandIn, StandIn, stand_in
 from storage.store_runs import rollout
@@ -50,8 +51,15 @@ def sent_of(store: StandIn, uri: str, body: bytes, folder: Path, replaces: str |
     ("case", "engine"), [("in place", "local"), *((case, "pickling") for case in SETTINGS)]
 )
 def test_objects_become_what_local_files_become(
-    case: str, engine: str, store: StandIn, tmp_path: Path, pickling: list[PicklingEngine]
+    case: str,
+    engine: str,
+    store: StandIn,
+    tmp_path: Path,
+    pickling: list[PicklingEngine],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Google's sessions are each of one process: one that is lost after it has sent everything ends after a week.
+    monkeypatch.setattr(pickling_engine, "LOSES_FINISHED", False)
     put_files(store)
     before = store.objects()
     for path, body in before.items():
