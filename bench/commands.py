@@ -77,21 +77,12 @@ def run(command: list[str]) -> Cost:
 def show(
     runs: dict[tuple[str, str], list[Cost]], builds: dict[str, str], options: argparse.Namespace
 ) -> None:
-    versions = {
-        name: subprocess.check_output([gae, "--version"], text=True).strip() for name, gae in builds.items()
-    }
-    packages = subprocess.check_output(
-        [
-            sys.executable,
-            "-c",
-            "import numpy, pyarrow; print('numpy', numpy.__version__, 'pyarrow', pyarrow.__version__)",
-        ],
-        text=True,
-    ).strip()
+    versions = {name: output_of([gae, "--version"]) for name, gae in builds.items()}
+    code = "import numpy, pyarrow; print('numpy', numpy.__version__, 'pyarrow', pyarrow.__version__)"
+    packages = output_of([sys.executable, "-c", code])
     print(f"{options.rows:,} rows, {options.repeats} repeats; {versions}; {packages}")
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}\n"
-    )
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    print(f"{machine}, load {os.getloadavg()[0]:.1f}\n")
     print("| command | wall s | CPU s | peak MiB | wall, CPU / other | wall, CPU / build before |")
     print("|---|---|---|---|---|---|")
     for name in options.commands:
@@ -102,6 +93,10 @@ def show(
         cells.append("" if beside is None else f"{ratios(costs, beside)} of {other}")
         cells.append(ratios(costs, runs["before", name]) if ("before", name) in runs else "")
         print(f"| {name} | {' | '.join(cells)} |")
+
+
+def output_of(command: list[str]) -> str:
+    return subprocess.check_output(command, text=True).strip()
 
 
 def ratios(costs: list[Cost], others: list[Cost]) -> str:
