@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
 from gaecli.diagnosis import Checkup
-from gaecli.difference import Difference
+from gaecli.difference import ColumnDifference
 from gaecli.errors import UsageError
 from gaecli.label_summary import LabelVerification
 from gaecli.results import Derivation, Explanation, Sweep, Verification, Verifications
@@ -277,7 +277,7 @@ def diff(
     rtol: float = 1e-5,
     atol: float = 1e-8,
     **settings: Any,
-) -> Difference:
+) -> ColumnDifference:
     """Where two columns of the same rows differ, and by how much: `gae diff` from Python.
 
     Args:

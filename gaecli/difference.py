@@ -45,7 +45,7 @@ class DifferentEpisode:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ColumnDifference:
     """b against a. Cells differ where |a - b| > atol + rtol · max(|a|, |b|), or only one of them has a number."""
 
     a: Side

@@ -9,7 +9,7 @@ import typer
 from gaecli.cli.command import Given, command
 from gaecli.cli.options import ENDS, ROLE_COLUMNS
 from gaecli.cli.values import names_in
-from gaecli.difference import Difference
+from gaecli.difference import ColumnDifference
 from gaecli.errors import UsageError
 
 
@@ -76,7 +76,7 @@ def _sides(sources: list[str], names: list[str]) -> tuple[tuple[str, str], tuple
     )
 
 
-def _show(found: Difference, *, as_json: bool, quiet: bool) -> None:
+def _show(found: ColumnDifference, *, as_json: bool, quiet: bool) -> None:
     if as_json:
         from gaecli.report.difference import difference_to_dict
         from gaecli.report.document import to_json

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gaecli.difference import Difference, DifferentCell, DifferentEpisode, Side
+from gaecli.difference import ColumnDifference, DifferentCell, DifferentEpisode, Side
 from gaecli.errors import DataError, GaeError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.pipeline.memory import rows_per_block
@@ -40,7 +40,7 @@ class DiffOptions:
 
 def diff_columns(
     a: tuple[str | Path, str], b: tuple[str | Path, str], settings: Settings, options: DiffOptions
-) -> Difference:
+) -> ColumnDifference:
     """Column `b` against column `a`, each (source, name of the column); the sources have the same rows.
 
     `settings` say how trajectories are told apart.
@@ -57,7 +57,7 @@ def diff_columns(
 
 def diff_settings(
     source: str | Path, both: Sequence[Settings], names: Sequence[str], options: DiffOptions
-) -> Difference:
+) -> ColumnDifference:
     """What the second of two settings makes of a file against what the first one does; `names` are shown."""
     from gaecli.commands.sweep import SweepOptions, sweep_side_by_side
 
@@ -97,7 +97,7 @@ def _only(source: str | Path, places: Places) -> Path:
 
 def _compared(
     paths: Sequence[Path], sides: tuple[Side, Side], settings: Settings, options: DiffOptions
-) -> Difference:
+) -> ColumnDifference:
     tally = PairTally(options.rtol, options.atol, MOST_LISTED)
     block_rows = rows_per_block(options.memory_bytes)
     files = [_opened(path) for path in paths]
@@ -113,7 +113,7 @@ def _compared(
     first = None if tally.first is None else _cell(*tally.first, episodes)
     worst = sorted(tally.worst, key=lambda entry: (-entry[0], -entry[1]))
     line = tally.line
-    return Difference(
+    return ColumnDifference(
         *sides,
         options.rtol,
         options.atol,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from gaecli.difference import Difference, DifferentCell, Side
+from gaecli.difference import ColumnDifference, DifferentCell, Side
 from gaecli.report.charts import format_number, format_setting
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def difference_to_dict(found: Difference) -> dict[str, Any]:
+def difference_to_dict(found: ColumnDifference) -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, "exit_code": found.exit_code, **asdict(found)}
 
 
-def render_difference(found: Difference, console: Console) -> None:
+def render_difference(found: ColumnDifference, console: Console) -> None:
     canvas = Canvas.of(console)
     print_lines(
         stacked(
@@ -41,7 +41,7 @@ def render_difference(found: Difference, console: Console) -> None:
     )
 
 
-def _verdict(found: Difference, canvas: Canvas) -> list[Text]:
+def _verdict(found: ColumnDifference, canvas: Canvas) -> list[Text]:
     sides = Text.assemble(
         ("a", STRONG), f" {_side(found.a, canvas)}   ", ("b", STRONG), f" {_side(found.b, canvas)}"
     )
@@ -68,7 +68,7 @@ def _side(side: Side, canvas: Canvas) -> str:
     return canvas.clean(side.made_by or f"{side.column} of {side.path}")
 
 
-def _figures(found: Difference, canvas: Canvas) -> list[Text]:
+def _figures(found: ColumnDifference, canvas: Canvas) -> list[Text]:
     items = [
         ("largest |b - a|", found.max_abs),
         ("mean", found.mean_abs),
@@ -90,7 +90,7 @@ def _figures(found: Difference, canvas: Canvas) -> list[Text]:
     return flow(told, canvas.width)
 
 
-def _cells(found: Difference, canvas: Canvas) -> list[Text]:
+def _cells(found: ColumnDifference, canvas: Canvas) -> list[Text]:
     if found.first is None:
         return []
     rows = [found.first, *(cell for cell in found.worst if cell.row != found.first.row)]
@@ -112,7 +112,7 @@ def _distance(cell: DifferentCell) -> float | None:
     return None if cell.a is None or cell.b is None else cell.b - cell.a
 
 
-def _episodes(found: Difference, canvas: Canvas) -> list[Text]:
+def _episodes(found: ColumnDifference, canvas: Canvas) -> list[Text]:
     if not found.num_episodes or not found.episodes:
         return []
     head = f"{found.num_episodes_differing:,} of {plural(found.num_episodes, 'episode')} differ; most of all"
@@ -134,6 +134,6 @@ def _table(columns: Sequence[TextColumn], canvas: Canvas) -> list[Text]:
     return [heading, Text(canvas.glyphs.rule * min(grid.width, canvas.width), QUIET), *rows]
 
 
-def _commands(found: Difference, canvas: Canvas) -> list[Text]:
+def _commands(found: ColumnDifference, canvas: Canvas) -> list[Text]:
     """Not wrapped within a command: they are there to be copied."""
     return [Text(canvas.clean(command), "bold") for command in found.explain]

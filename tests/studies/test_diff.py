@@ -15,7 +15,7 @@ import pytest
 from cli.rollout_files import LENGTH, advantages, columns, write
 
 import gaecli
-from gaecli.difference import Difference
+from gaecli.difference import ColumnDifference
 from gaecli.errors import DataError, UsageError
 from gaecli.studies.column_pairs import PairTally, side_by_side
 
@@ -211,6 +211,6 @@ def test_arrays_against_a_table(tmp_path: Path) -> None:
     cells = np.arange(6.0).reshape(3, 2)
     np.savez(tmp_path / "a.npz", advantage=cells, rewards=cells)
     right = table(tmp_path / "b.parquet", 4, advantage=[0.0, 1.0, 2.0, 3.0, 4.0, 9.0])
-    found: Difference = gaecli.diff(tmp_path / "a.npz", right)
+    found: ColumnDifference = gaecli.diff(tmp_path / "a.npz", right)
     assert found.first is not None
     assert (found.num_differing, found.first.row) == (1, 5)
