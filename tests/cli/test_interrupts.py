@@ -101,7 +101,7 @@ def test_an_upload_is_taken_back_whatever_interrupts_that(interrupted_once):
             self.calls += 1
 
     upload = Upload.__new__(Upload)
-    upload._sender, upload._sent = (sender := Sender()), object()
+    upload._sender, upload._sent, upload._begun = (sender := Sender()), object(), None
     interrupted_once(Sender, "take_back")
     with pytest.raises(KeyboardInterrupt):
         upload.discard()
