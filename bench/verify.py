@@ -2,9 +2,9 @@
 
     python bench/verify.py [--rows 1000000 10000000] [--repeats 3] [--kinds raw normalised noise]
 
-The column is one that `gae compute` writes: as it is, normalised, with one number in it that is wrong, or noise that no
-rule makes. Medians of interleaved repeats are printed as a Markdown table, with the peak memory of the process; then
-the machine and the versions.
+The column is one that `gae compute` writes: as it is, normalised, with one number in it that is wrong, or noise,
+which no rule makes. Medians of interleaved repeats are printed as a Markdown table, with the peak memory of the
+process; then the machine and the versions.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def written(gae: str, bare: Path, path: Path, kind: str) -> None:
 
 
 def run(command: list[str]) -> tuple[float, float, float]:
-    """(wall seconds, CPU seconds, peak resident MiB) of one process. Not subprocess: wait4 tells them of this very one."""
+    """(wall seconds, CPU seconds, peak resident MiB) of one process."""
     started = time.perf_counter()
     child = os.posix_spawn(
         command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
