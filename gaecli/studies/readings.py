@@ -17,6 +17,7 @@ from gaecli.errors import GaeError, UsageError
 from gaecli.estimators.base import Beyond, FinalEstimates
 from gaecli.estimators.bootstrap import fill_bootstrap, needs_bootstrap
 from gaecli.estimators.conventions import crosses_trajectories
+from gaecli.estimators.ends_only import for_ends_only
 from gaecli.estimators.gae_variants import following_values
 from gaecli.estimators.pooling import pool
 from gaecli.estimators.registry import make_estimator
@@ -293,7 +294,7 @@ class Readings:
 
     def _read(self, settings: Settings, *, is_read: bool) -> _Sampled:
         asked = self.asked
-        reading = stream_of(asked, settings)
+        reading = stream_of(asked, settings, for_ends=not is_read)
         sample = _new_sample(settings)
         walk = ColumnWalk(asked, reading, "read" if is_read else "ended")
         is_uncut = True
@@ -329,12 +330,14 @@ def as_read(part: Part, settings: Settings) -> Part:
     return replace(part, block=prepared, estimated=estimated)
 
 
-def stream_of(asked: Asked, settings: Settings) -> SettledStream:
-    """The stream under these settings, summarised."""
+def stream_of(asked: Asked, settings: Settings, *, for_ends: bool = False) -> SettledStream:
+    """The stream under these settings, summarised. `for_ends`: without the numbers that an estimator makes."""
     block_rows = min(rows_per_block(asked.memory_bytes), _MOST_ROWS)
     opened = open_stream(asked.plan, settings, asked.memory_bytes, block_rows=block_rows)
     threads = Threads(default_jobs()) if opened.num_blocks > 1 else None
-    return settled(opened, threads=threads, store_share=_STORE_SHARE)
+    estimator = make_estimator(settings, choose_device("auto", 0))
+    estimator = for_ends_only(estimator) if for_ends else estimator
+    return settled(opened, estimator, threads, store_share=_STORE_SHARE)
 
 
 def _new_sample(settings: Settings) -> TrajectorySample:
