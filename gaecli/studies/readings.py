@@ -335,8 +335,7 @@ def stream_of(asked: Asked, settings: Settings, *, for_ends: bool = False) -> Se
     block_rows = min(rows_per_block(asked.memory_bytes), _MOST_ROWS)
     opened = open_stream(asked.plan, settings, asked.memory_bytes, block_rows=block_rows)
     threads = Threads(default_jobs()) if opened.num_blocks > 1 else None
-    estimator = make_estimator(settings, choose_device("auto", 0))
-    estimator = for_ends_only(estimator) if for_ends else estimator
+    estimator = for_ends_only(make_estimator(settings, choose_device("auto", 0))) if for_ends else None
     return settled(opened, estimator, threads, store_share=_STORE_SHARE)
 
 
