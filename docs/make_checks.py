@@ -20,12 +20,13 @@ HEAD = """\
     gae check rollouts.parquet                     every rule
     gae check runs/ --select GAE0,GAE302           codes, or how they begin
     gae check runs/ --ignore value-scale --strict  names work too; warnings count as errors
+    gae check runs/ --output-format github         annotations of a pull request, in GitHub Actions
     gae check --list                               the table below
 
-It ends with 3 if it found errors, with 0 if it found warnings or nothing (`--strict`: with 3 on warnings),
-and with the exit code of the error where a file cannot be opened, or not be read without a flag. `--json`
-prints one document. A file without errors is one that `gae compute` accepts: what it would refuse for
-another reason is GAE900.
+It ends with 3 if it found errors, with 0 if it found warnings or nothing (`--strict`: with 3 on warnings;
+`--exit-zero`: with 0 on errors too), and with the exit code of the error where a file cannot be opened, or not be
+read without a flag. `--json` prints one document. A file without errors is one that `gae compute` accepts: what it
+would refuse for another reason is GAE900.
 
 Flags that say how a file is to be read are those of `gae compute`. `--truncation` and `--bootstrap` are among them:
 with `--bootstrap error`, say, open ends without a value after them are an error (GAE900).

@@ -1,7 +1,7 @@
 """Mean and variance that merge: any split of the data gives the same result to rounding.
 
 Chan, Golub & LeVeque 1983 (https://doi.org/10.1080/00031305.1983.10483115). Two passes over each
-piece, in float64, so that an offset of 1e8 costs no digits: E[x²] - E[x]² would lose all of them.
+piece, in float64, where E[x²] - E[x]² would lose digits: with an offset of 1e8 it would lose all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 
 #: Rows summed at a time: what is centred stays in the cache.
-_PIECE = 1 << 16
+_PIECE = 1 << 15
+#: As much of E[x²] has to be left without E[x]²: one digit is lost at most.
+_LEAST_LEFT = 0.1
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,21 @@ class Moments:
         total = cls()
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows comes out as infinite or NaN
             for start in range(0, len(numbers), _PIECE):
-                piece = numbers[start : start + _PIECE].astype(np.float64)
-                mean = float(piece.mean())
-                piece -= mean
-                # Not `dot`: BLAS starts threads for it, which wait for each other when all cores are busy.
-                np.square(piece, out=piece)
-                total = total.merge(cls(len(piece), mean, float(piece.sum())))
+                total = total.merge(cls.of_piece(numbers[start : start + _PIECE]))
         return total
+
+    @classmethod
+    def of_piece(cls, numbers: Array) -> Moments:
+        """Of so many numbers as stay in the cache, one at least."""
+        # Not `dot`: BLAS starts threads for it, which wait for each other when all cores are busy.
+        piece = numbers.astype(np.float64, copy=False)
+        count, mean = len(piece), float(np.add.reduce(piece)) / len(piece)
+        squares = float(np.einsum("i,i->", piece, piece))
+        m2 = squares - count * mean * mean
+        if not m2 > _LEAST_LEFT * squares:
+            piece = piece - mean
+            m2 = float(np.add.reduce(np.multiply(piece, piece, out=piece)))
+        return cls(count, mean, m2)
 
     def merge(self, other: Moments) -> Moments:
         if not self.count or not other.count:

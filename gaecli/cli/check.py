@@ -10,11 +10,14 @@ import typer
 from gaecli.cli.command import Given, command
 from gaecli.cli.options import ENDS, ESTIMATOR, GROUPS, OWN, ROLE_COLUMNS, STREAMS, SUCCESS, UNITS
 from gaecli.diagnosis import Checkup
+from gaecli.errors import not_one_of
+
+FORMATS = ("table", "json", "github")
 
 
 @command(
     *(
-        "inputs select ignore strict list_rules",
+        "inputs select ignore strict exit_zero list_rules",
         ESTIMATOR,
         "gamma gamma_column lam_column",
         OWN,
@@ -22,14 +25,16 @@ from gaecli.diagnosis import Checkup
         ENDS,
     ),
     *("mask_mode masked_reward", UNITS, GROUPS, ROLE_COLUMNS, SUCCESS),
-    "memory files_from join document_json quiet",
+    "memory files_from join output_format document_json quiet",
 )
 def check(
     given: Given,
     select: list[str] | None,
     ignore: list[str] | None,
     strict: bool,
+    exit_zero: bool,
     list_rules: bool,
+    output_format: str,
     json: bool,
     quiet: bool,
 ) -> None:
@@ -38,8 +43,11 @@ def check(
     Flags, rewards, values, cells, the order of rows, files among each other, and with `--group-column` the groups
     of responses. Nothing is written.
     """
+    if output_format not in FORMATS:
+        raise not_one_of("--output-format", output_format, FORMATS)
+    shown = "json" if json else output_format
     if list_rules:
-        _list(select or [], ignore or [], as_json=json)
+        _list(select or [], ignore or [], as_json=shown == "json")
         return
     # What is wrong with groups is so whichever estimator compares them.
     settings = given.settings(of_groups="grpo")
@@ -54,15 +62,22 @@ def check(
         strict=strict,
         memory_bytes=given.memory_bytes,
     )
-    _show(checkup, as_json=json, quiet=quiet)
+    _show(checkup, shown, quiet=quiet)
+    if exit_zero and not checkup.failures:
+        return
     raise typer.Exit(checkup.exit_code)
 
 
-def _show(checkup: Checkup, *, as_json: bool, quiet: bool) -> None:
+def _show(checkup: Checkup, shown: str, *, quiet: bool) -> None:
     """stdout carries the findings; what could not be examined goes to stderr."""
     from gaecli.report.messages import print_failures
 
-    if as_json:
+    if shown == "github":
+        from gaecli.report.annotations import annotation_lines
+
+        sys.stdout.writelines(f"{line}\n" for line in annotation_lines(checkup))
+        return
+    elif shown == "json":
         from gaecli.report.document import checkup_to_dict, to_json
 
         sys.stdout.write(to_json(checkup_to_dict(checkup)) + "\n")

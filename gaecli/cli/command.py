@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
+from gaecli.cli import defaults
 from gaecli.cli.files_from import names_from
 from gaecli.cli.heap import keep_freed_memory
 from gaecli.cli.option import Option
@@ -79,6 +81,28 @@ class Given:
         return sources
 
 
+#: Of advantages, which not every estimator writes.
+_OF_ADVANTAGES = ("normalize", "normalize_by", "norm_ddof", "norm_eps", "norm_floor", "keep_raw")
+
+
+def _without_unheard(texts: dict[str, Any], options: Mapping[str, Option]) -> None:
+    """Defaults of a project that say nothing to the estimator are as if they were not there."""
+    estimator = texts.get("estimator")
+    if not isinstance(estimator, str):
+        return
+    from gaecli.estimator_kinds import ESTIMATORS, estimator_name
+    from gaecli.several_estimators import said_to
+
+    name = estimator_name(estimator)
+    given = {key: texts[key] for key in defaults.used if options[key].fills == "setting"}
+    kept = said_to(name, given, list(ESTIMATORS))
+    if name in ESTIMATORS and "advantage" not in ESTIMATORS[name].outputs:
+        kept = {key: value for key, value in kept.items() if key not in _OF_ADVANTAGES}
+    for key in given.keys() - kept.keys():
+        texts[key] = options[key].default
+        defaults.used.pop(key)
+
+
 def command(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A command with these options of the table (blanks between them), in this order on its help page.
 
@@ -88,6 +112,9 @@ def command(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
 
     def decorate(run: Callable[..., None]) -> Callable[..., None]:
         def call(**texts: Any) -> None:
+            if defaults.used:
+                _without_unheard(texts, options)
+                _tell_defaults(is_quiet=bool(texts.get("quiet")))
             values: dict[str, dict[str, Any]] = {
                 fills: {} for fills in ("setting", "role", "run", "given", "own")
             }
@@ -109,6 +136,13 @@ def command(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
         return call
 
     return decorate
+
+
+def _tell_defaults(*, is_quiet: bool) -> None:
+    """On stderr, before anything is done with them."""
+    line = None if is_quiet else defaults.told()
+    if line is not None:
+        sys.stderr.write(f"{line}\n")
 
 
 #: What the command of a known log says itself, and what is no option.

@@ -41,6 +41,16 @@ COMMAND_OPTIONS: Mapping[str, Option] = {
     ),
     "ignore": Option("ignore", "Leave these rules out, in the same form.", _RULES, "CODES", kind=list[str]),
     "strict": switch("strict", "Exit with 3 on warnings too.", _RULES),
+    "exit_zero": switch(
+        "exit_zero", "Exit with 0 whatever is found; not where a file cannot be examined.", _RULES
+    ),
+    "output_format": Option(
+        "output_format",
+        "`json` is `--json`; `github` annotates the files of a pull request, a line for each finding.",
+        _OUTPUT,
+        "table|json|github",
+        "table",
+    ),
     "list_rules": switch("list_rules", "List the rules and end.", _RULES, flags="--list"),
     # explain
     "row": number("row", "The step in row N, from 0.", _STUDY, int, metavar="N"),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from gaecli.cli.command import Given, command
+from gaecli.cli.defaults import as_document
 from gaecli.cli.options import (
     DECAYS,
     ENDS,
@@ -64,7 +65,7 @@ def show(summary: Summary, *, as_json: bool, quiet: bool, data_on_stdout: bool =
     if as_json:
         from gaecli.report.document import summary_to_dict, to_json
 
-        stream.write(to_json(summary_to_dict(summary)) + "\n")
+        stream.write(to_json({**summary_to_dict(summary), **as_document()}) + "\n")
         if data_on_stdout:
             return
     elif not quiet and not _is_single_failure(summary):

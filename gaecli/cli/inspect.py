@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from gaecli.cli.command import Given, command
+from gaecli.cli.defaults import as_document
 from gaecli.cli.options import ENDS, ESTIMATOR, GROUPS, OWN, ROLE_COLUMNS, STREAMS, SUCCESS, UNITS, WRITTEN
 from gaecli.cli.values import check_plot
 from gaecli.errors import UsageError
@@ -63,7 +64,7 @@ def _show(inspection: Inspection, *, as_json: bool) -> None:
     if as_json:
         from gaecli.report.document import inspection_to_dict, to_json
 
-        sys.stdout.write(to_json(inspection_to_dict(inspection)) + "\n")
+        sys.stdout.write(to_json({**inspection_to_dict(inspection), **as_document()}) + "\n")
     elif inspection.infos:
         from gaecli.report.console import output_console
         from gaecli.report.inspection import render_inspection

@@ -11,6 +11,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from gaecli.cli import defaults
+
 #: The commands in the order of the help page, each with the first line of its own. Module and function have its name.
 COMMANDS = {
     "compute": "Compute advantages and returns, by GAE or another estimator, and write them into the file.",
@@ -29,9 +31,19 @@ class Command(TyperCommand):
     """All of its values are text, or switches: `gaecli.cli.options` converts them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        for param in self.get_params(ctx):
-            _take_as_given(param, str | list | tuple)
-        return super().parse_args(ctx, args)
+        params = self.get_params(ctx)
+        for param in params:
+            _take_as_given(param, str | list | tuple | bool)
+        names = [param.name for param in params if param.name != "help"]
+        found = defaults.defaults_of(self.name or "", names, list(COMMANDS))
+        ctx.default_map = {name: default.value for name, default in found.items()}
+        rest = super().parse_args(ctx, args)
+        defaults.used.clear()
+        for name, default in found.items():
+            source = ctx.get_parameter_source(name)
+            if source is not None and source.name == "DEFAULT_MAP":
+                defaults.used[name] = default
+        return rest
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         from gaecli.cli.help_page import print_help
@@ -50,7 +62,7 @@ class Commands(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         for param in self.get_params(ctx):
             _take_as_given(param, ())
-        return super().parse_args(ctx, args)
+        return super().parse_args(ctx, _as_flags(args))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
@@ -60,6 +72,13 @@ class Commands(TyperGroup):
         from gaecli.cli.help_page import print_help
 
         print_help(self, ctx)
+
+
+def _as_flags(args: list[str]) -> list[str]:
+    """`gae help`, `gae help compute` and `gae version`, as other tools have them."""
+    if args[:1] == ["help"]:
+        return [*args[1:], "--help"]
+    return ["--version", *args[1:]] if args[:1] == ["version"] else args
 
 
 def _loaded(name: str) -> Any:

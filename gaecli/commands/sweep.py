@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gaecli.commands.warnings import only_file, reading_notes
+from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import GaeError
 from gaecli.label_settings import OPERATORS
 from gaecli.label_summary import LabelGroup
@@ -58,6 +59,7 @@ class SweepOptions:
     overwrite: bool = False
     memory_bytes: int = 1 << 30
     device: str = "auto"
+    jobs: int | None = None
 
 
 def sweep(
@@ -99,13 +101,15 @@ def _swept(sources: Sequence[str | Path], points: SweepPoints, options: SweepOpt
         places.results.check([path for plan in plans for path in plan.paths])
         check_fits(points.reference, len(points.points) + 1, options.memory_bytes)
         output = ColumnsOut(plans, points.reference, points.columns, places)
-        one = _Swept(points, options, output, [PointTotal() for _ in points.points])
+        threads = Threads(options.jobs or default_jobs())
+        one = _Swept(points, options, output, threads, [PointTotal() for _ in points.points])
         try:
             if points.is_grid:
                 one.grid(plans)
             else:
                 one.side_by_side(plans)
         finally:
+            threads.close()
             output.abandon()
         places.results.deliver()
         found = one.result(plans, time.perf_counter() - started)
@@ -119,6 +123,7 @@ class _Swept:
     points: SweepPoints
     options: SweepOptions
     output: ColumnsOut
+    threads: Threads
     totals: list[PointTotal]
     explained: list[Explained] = field(default_factory=list)
     continuity: Continuity = field(default_factory=Continuity)
@@ -170,7 +175,7 @@ class _Swept:
 
     def _grid_reading(self, plan: StreamPlan, number: int, longest: int, memory: int) -> GridReading:
         points, device = self.points, self.options.device
-        return GridReading(read_grid(plan, number, points, memory, device, longest), points)
+        return GridReading(read_grid(plan, number, points, memory, device, longest, self.threads), points)
 
     def _finish_grid(
         self, plan: StreamPlan, grid: GridReading, constants: Sequence[LabelConstants] | None

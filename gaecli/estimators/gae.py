@@ -15,10 +15,11 @@ the last one, which is (γλ)^(n - 1) where they are the same for all, if no cut
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from gaecli.estimators.base import (
-    MAX_LANES,
     Beyond,
     Borders,
     Estimates,
@@ -30,6 +31,7 @@ from gaecli.estimators.base import (
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.conventions import read_as
 from gaecli.estimators.decays import gammas, lams, products
+from gaecli.estimators.parts import part
 from gaecli.estimators.recursion import gae_block
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
@@ -76,13 +78,16 @@ class Gae:
         entered = np.flatnonzero(inflow)
         if not len(entered):
             return advantages
-        if len(entered) > MAX_LANES:
-            last = block.lanes.stops[entered] - 1
-            return self._settle_all(block, advantages, last, inflow[entered], threads)
+        starts, stops = open_tails(block, entered)
+        lasts = np.cumsum(stops - starts) - 1
+        if 2 * int(lasts[-1]) > block.num_steps:
+            return self._settle_all(block, advantages, stops - 1, inflow[entered], threads)
+        steps = np.arange(int(lasts[-1]) + 1) + np.repeat(stops - 1 - lasts, stops - starts)
+        cuts = np.zeros(len(steps), np.bool_)
+        cuts[lasts] = True
+        tails = replace(part(block, steps), cuts=cuts)
         settled = advantages.copy()
-        for lane in entered.tolist():
-            tail = open_tail(block, lane)
-            settled[tail] = self._settle_tail(block, tail, advantages[tail], float(inflow[lane]), threads)
+        settled[steps] = self._settle_all(tails, advantages[steps], lasts, inflow[entered], threads)
         return settled
 
     def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
@@ -122,37 +127,15 @@ class Gae:
         """Of all steps; `inflow` enters at the steps `last`."""
         return self._scan(block, block.piece_ends(), threads, last, inflow)
 
-    def _settle_tail(
-        self, block: Block, tail: slice, advantages: FloatArray, inflow: float, threads: int
-    ) -> FloatArray:
-        """Of the steps of a tail, at whose end `inflow` enters; `advantages` without it."""
-        num_steps = tail.stop - tail.start
-        cuts = np.zeros(num_steps, np.bool_)
-        cuts[-1] = True
-        return gae_block(
-            block.rewards[tail],
-            block.values[tail],
-            cuts=cuts,
-            terminated=None,
-            next_values=None if block.next_values is None else block.next_values[tail],
-            is_step=None if block.is_step is None else block.is_step[tail],
-            gamma=_at(gammas(block, self.settings), tail),
-            lam=_at(lams(block, self.settings), tail),
-            inflow_rows=np.array([num_steps - 1], np.int64),
-            inflow=np.array([inflow]),
-            precision=self.settings.precision,
-            device=self.device,
-            threads=threads,
-        )
-
 
 def _at(decay: float | FloatArray, steps: IndexArray | slice) -> float | FloatArray:
     return decay[steps] if isinstance(decay, np.ndarray) else decay
 
 
-def open_tail(block: Block, lane: int) -> slice:
-    """The steps after the last cut before the end of the lane: what enters there reaches them."""
-    start, stop = int(block.lanes.starts[lane]), int(block.lanes.stops[lane])
-    inside = block.cuts[start : stop - 1]
-    cut = len(inside) - int(np.argmax(inside[::-1])) if inside.any() else 0
-    return slice(start + cut, stop)
+def open_tails(block: Block, lanes: IndexArray) -> tuple[IndexArray, IndexArray]:
+    """(first steps, stops) of the steps after the last cut before the end of each lane: what enters reaches them."""
+    starts, stops = block.lanes.starts[lanes], block.lanes.stops[lanes]
+    cuts = np.flatnonzero(block.cuts)
+    before = np.searchsorted(cuts, stops - 1) - 1
+    behind_cut = cuts[before] + 1 if len(cuts) else np.zeros(len(lanes), np.int64)
+    return np.maximum(starts, np.where(before >= 0, behind_cut, 0)), stops

@@ -99,11 +99,6 @@ class TraceEstimator(GatedGae):
         x[last] = inflow
         return advantages + self._affine(block, x, self._decays_of(block), threads)
 
-    def _settle_tail(
-        self, block: Block, tail: slice, advantages: FloatArray, inflow: float, threads: int
-    ) -> FloatArray:
-        return advantages + inflow * self._products(block, tail)
-
     def outputs(self, block: Block, advantages: FloatArray, beyond: Beyond) -> FinalEstimates:
         last = block.lanes.stops - 1
         wants_value = wants_values(block)

@@ -19,6 +19,7 @@ from gaecli.layouts.keys import (
     as_labels,
     change_points,
     codes,
+    come_back_soon,
     has_duplicates,
     names_at,
     regular_period,
@@ -120,8 +121,8 @@ def arrange_lanes(
 
 
 def _by_env(env: Column, ids: Sequence[Column], num_rows: int) -> Arrangement:
-    env_runs = runs([env], num_rows)
-    if not env_runs.reappears:
+    env_runs = None if come_back_soon(env) else runs([env], num_rows)
+    if env_runs is not None and not env_runs.reappears:
         keys = names_at([env], env_runs.starts[:-1])
         return _whole_lanes(Placement(num_rows), env_runs.starts, keys, ids)
     lane = codes([env], num_rows)

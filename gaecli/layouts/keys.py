@@ -11,6 +11,8 @@ from gaecli.formats.base import Column
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, IndexArray, Names
 
+#: Where keys come back, they do so among so many rows, but for long runs.
+_FIRST_ROWS = 1 << 12
 #: Codes in a range this small are sorted by radix, which is ten times faster than a merge sort.
 _RADIX_RANGE = 1 << 16
 
@@ -38,11 +40,20 @@ class KeyRuns:
         return has_duplicates(self.labels())
 
 
+def come_back_soon(column: Column) -> bool:
+    """A key is there again after others, among the first rows already."""
+    is_null = None if column.is_null is None else column.is_null[:_FIRST_ROWS]
+    first = Column(column.values[:_FIRST_ROWS], is_null, categories=column.categories)
+    return runs([first], len(first.values)).reappears
+
+
 def has_duplicates(labels: Array | Sequence[Hashable]) -> bool:
     if not isinstance(labels, np.ndarray):
         return len(set(labels)) < len(labels)
     if bool((labels[1:] > labels[:-1]).all()):  # ids that count upwards, the usual case
         return False
+    if len(labels) > _FIRST_ROWS and has_duplicates(labels[:_FIRST_ROWS]):
+        return True
     return len(np.unique(labels, return_index=True)[0]) < len(labels)  # without, it imports numpy.ma
 
 

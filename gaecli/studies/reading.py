@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from gaecli.engines.threads import Threads
 from gaecli.errors import UsageError
 from gaecli.estimators.base import Estimator
 from gaecli.estimators.registry import make_estimator
@@ -62,13 +63,14 @@ def read_stream(
     block_rows: int | None = None,
     number: int = 0,
     longest_episode: int = 0,
+    threads: Threads | None = None,
 ) -> SettledStream:
-    """Open and summarise one stream. Blocks come one after the other, in order, in this thread.
+    """Open and summarise one stream. Blocks come one after the other, in order; without `threads` in this one.
 
     `longest_episode`: of other streams, where success makes the rewards.
     """
     opened = open_stream(plan, settings, memory_bytes, number=number, block_rows=block_rows)
-    return settled(replace(opened, longest_episode=longest_episode), estimator)
+    return settled(replace(opened, longest_episode=longest_episode), estimator, threads)
 
 
 def longest_episode(plans: Sequence[StreamPlan], settings: Settings, memory_bytes: int, tried: Tried) -> int:
@@ -88,10 +90,12 @@ def _plain_estimator(settings: Settings) -> Estimator:
     return make_estimator(settings, choose_device("auto", 0))
 
 
-def settled(opened: OpenStream, estimator: Estimator | None = None) -> SettledStream:
+def settled(
+    opened: OpenStream, estimator: Estimator | None = None, threads: Threads | None = None
+) -> SettledStream:
     """Summarise what is open."""
     estimator = estimator or _plain_estimator(opened.settings)
-    context = RunContext.plain(estimator, int(opened.memory_bytes * STORE_SHARE))
+    context = RunContext.plain(estimator, int(opened.memory_bytes * STORE_SHARE), threads)
     return SettledStream(summarised(opened, context), context)
 
 

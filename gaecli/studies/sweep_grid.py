@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
+from gaecli.engines.threads import Threads
 from gaecli.estimators.base import Beyond, Estimator, FinalEstimates, WholePieces
-from gaecli.estimators.batch import BatchBorders, BatchEstimator, Inflow
+from gaecli.estimators.batch import BatchBorders, BatchEstimator, Inflow, in_block_order
 from gaecli.estimators.streams import StreamsEstimator
 from gaecli.formats.base import OutputColumn
 from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.apply import Totals, reading_totals
 from gaecli.pipeline.combine import Carry, combine
-from gaecli.pipeline.labels import LabelConstants
+from gaecli.pipeline.labels import LabelConstants, SurveyAnswer
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import SummarisedStream
 from gaecli.pipeline.trajectories import estimated, gathered_pieces
-from gaecli.rollouts import FloatArray
+from gaecli.records import dataclass
+from gaecli.rollouts import Array, FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.columns_out import ColumnsOut, first_column
 from gaecli.studies.reading import SettledStream, read_stream
 from gaecli.studies.sweep_labels import LabelTotal, Thresholds, block_labels
 from gaecli.studies.sweep_points import SweepPoints
-from gaecli.studies.sweep_totals import PointTotal, values_that_count
+from gaecli.studies.sweep_totals import PointTotal, Signs, values_that_count
 
 _MIN_ROWS_PER_BLOCK = 1 << 12
 #: Bytes of one row under one setting, from the scan to the column that is written.
@@ -40,6 +43,7 @@ def read_grid(
     memory_bytes: int,
     device: str,
     longest_episode: int = 0,
+    threads: Threads | None = None,
 ) -> SettledStream:
     """The stream, summarised under every point at once."""
     reference, tried = points.reference, points.points
@@ -63,11 +67,30 @@ def read_grid(
         block_rows=block_rows,
         number=number,
         longest_episode=longest_episode,
+        threads=threads,
     )
 
 
-#: (file, block, what it is told of its surroundings, (point, numbers, what they add) of every point).
-GridLook = Callable[[int, Settled, Carry, Iterator[tuple[int, np.ndarray, PointTotal]]], None]
+@dataclass(frozen=True, eq=False)
+class PointBlock:
+    """A block under one point of the grid."""
+
+    index: int
+    #: Its numbers, and which step of the block stands at each place of them; None: they stand as there.
+    ordered: FloatArray
+    order: IndexArray | None
+    total: PointTotal
+
+    @property
+    def numbers(self) -> FloatArray:
+        """[N] as steps stand in the block."""
+        return in_block_order(self.ordered, self.order)
+
+
+R = TypeVar("R")
+
+#: (block, what it is told of its surroundings, what it is under every point) -> what is wanted of it, in any thread.
+GridLook = Callable[[Settled, Carry, Iterator[PointBlock]], R]
 
 
 class GridReading:
@@ -80,33 +103,42 @@ class GridReading:
         self._inflows = [_inflows(reading.stream, number, len(points.points)) for number in numbers]
         self._wholes = [_wholes(reading, self._parts[number], number) for number in numbers]
 
-    def visit(self, look: GridLook) -> None:
-        def look_at(file: int, start: int, settled: Settled, carry: Carry) -> None:
+    def visit(self, look: GridLook[R]) -> Iterator[tuple[int, R]]:
+        """(file, what `look` gives) of every block, in their order."""
+
+        def look_at(file: int, start: int, settled: Settled, carry: Carry) -> tuple[int, R]:
             inflows = [of_part[file, start] for of_part in self._inflows]
             wholes = [[of_point.get((file, start)) for of_point in of_part] for of_part in self._wholes]
-            totals = _block_totals(settled, self._parts, self.points, inflows, wholes)
-            look(file, settled, carry, totals)
+            return file, look(
+                settled, carry, _under_points(settled, self._parts, self.points, inflows, wholes)
+            )
 
-        for _ in self.reading.stream.visit(self.reading.context, look_at):
-            pass
+        return self.reading.stream.visit(self.reading.context, look_at)
 
 
 def grid_thresholds(grids: Sequence[GridReading], points: SweepPoints) -> list[LabelConstants]:
     """What labels need to know under every setting, and behind them under the reference: of all streams."""
     search = Thresholds([*points.points, points.reference])
 
-    def look(
-        file: int, settled: Settled, carry: Carry, found: Iterator[tuple[int, np.ndarray, PointTotal]]
-    ) -> None:
-        for index, numbers, _ in found:
-            search.look(index, settled, numbers, carry)
-        search.look(len(points.points), settled, _own(settled), carry)
+    def look(settled: Settled, carry: Carry, found: Iterator[PointBlock]) -> list[tuple[int, SurveyAnswer]]:
+        of_points = [(one.index, search.answer(one.index, settled, one.numbers, carry)) for one in found]
+        own = search.answer(len(points.points), settled, _own(settled), carry)
+        return [(index, answer) for index, answer in (*of_points, (len(points.points), own)) if answer]
 
     while search.are_open:
         for grid in grids:
-            grid.visit(look)
+            for _, answers in grid.visit(look):
+                for index, answer in answers:
+                    search.add(index, answer)
         search.next()
     return search.constants
+
+
+@dataclass(frozen=True, eq=False)
+class _BlockTotals:
+    by_point: Mapping[int, PointTotal]
+    totals: Totals
+    written: Mapping[str, OutputColumn]
 
 
 def grid_totals(
@@ -121,25 +153,28 @@ def grid_totals(
     totals = Totals()
     writes = output.begin(stream)
 
-    def look(
-        file: int, settled: Settled, carry: Carry, found: Iterator[tuple[int, np.ndarray, PointTotal]]
-    ) -> None:
+    def look(settled: Settled, carry: Carry, found: Iterator[PointBlock]) -> _BlockTotals:
         written: dict[str, OutputColumn] = {}
+        of_points = {}
         theirs = None
         if constants is not None:
             theirs = block_labels(settled, _own(settled), points.reference, constants[-1])
-        for index, numbers, total in found:
-            by_point[index] = by_point[index].merge(total)
+        for one in found:
+            of_points[one.index] = one.total
             if constants is not None and theirs is not None:
-                labels = block_labels(settled, numbers, points.points[index], constants[index])
-                by_point[index] = by_point[index].merge(PointTotal(labels=LabelTotal.of(labels, theirs)))
-            if writes and index in points.shown:
-                written[points.column(index)] = first_column(settled, numbers, points.points[index])
-        totals.merge(reading_totals(settled, points.reference))
-        if writes:
-            output.write(stream, file, {name: written[name] for name in points.columns})
+                labels = block_labels(settled, one.numbers, points.points[one.index], constants[one.index])
+                of_points[one.index] = replace(one.total, labels=LabelTotal.of(labels, theirs))
+            if writes and one.index in points.shown:
+                column = first_column(settled, one.numbers, points.points[one.index])
+                written[points.column(one.index)] = column
+        return _BlockTotals(of_points, reading_totals(settled, points.reference), written)
 
-    grid.visit(look)
+    for file, found in grid.visit(look):
+        for index, total in found.by_point.items():
+            by_point[index] = by_point[index].merge(total)
+        totals.merge(found.totals)
+        if writes:
+            output.write(stream, file, {name: found.written[name] for name in points.columns})
     if writes:
         output.commit(stream, totals.counts)
     return by_point, totals
@@ -203,38 +238,55 @@ def _wholes(
     ]
 
 
-def _block_totals(
+def _under_points(
     settled: Settled,
     parts: Sequence[BatchEstimator],
     points: SweepPoints,
     inflows: Sequence[Sequence[Inflow]],
     wholes: Sequence[Sequence[WholePieces | None]],
-) -> Iterator[tuple[int, np.ndarray, PointTotal]]:
-    """(point, numbers, what they add) of one block."""
+) -> Iterator[PointBlock]:
+    """One block, under one point after the other."""
     is_return = settled.kind.outputs[0] == "return"
-    signs = np.sign(settled.counted(_own(settled)))
-    base, values = np.zeros(0), values_that_count(settled)
     streams = list(settled.streams.values()) or [settled]
-    estimates = zip(
-        *(
-            part.estimate_points(one.scanned, one.prepared, inflow, pieces, points.order)
-            for part, one, inflow, pieces in zip(parts, streams, inflows, wholes, strict=True)
-        ),
-        strict=True,
-    )
-    for index, of_parts in zip(points.order, estimates, strict=True):
-        advantages, returns = _added_up(of_parts, points.points[index])
+    of_parts = [
+        part.estimate_points(one.scanned, one.prepared, inflow, pieces, points.order)
+        for part, one, inflow, pieces in zip(parts, streams, inflows, wholes, strict=True)
+    ]
+    order = of_parts[0].order if len(of_parts) == 1 else None
+    estimates = [part.found if order is not None else part.in_block_order for part in of_parts]
+    counts = _EnteringNumbers(settled, order)
+    signs = Signs(np.sign(counts.of(_own(settled))))
+    base, values = np.zeros(0), values_that_count(settled)
+    if values is not None and order is not None:
+        values = counts.of(settled.prepared.values).astype(np.float64)
+    for index, of_streams in zip(points.order, zip(*estimates, strict=True), strict=True):
+        advantages, returns = _added_up(of_streams, points.points[index])
         numbers = advantages if not is_return or returns is None else returns
-        counted = settled.counted(numbers)
+        counted = counts.of_ordered(numbers)
         base_index = points.bases[index]
         if base_index == index:
             base = counted
         compared = base if base_index is not None else None
-        own_returns = None if returns is None else settled.counted(returns)
+        own_returns = None if returns is None else counts.of_ordered(returns)
         total = PointTotal.of(
             counted, values, signs, is_return=is_return, base=compared, own_returns=own_returns
         )
-        yield index, numbers, total
+        yield PointBlock(index, numbers, order, total)
+
+
+class _EnteringNumbers:
+    """What enters statistics, of numbers in the order of the block, or in that of the estimates."""
+
+    def __init__(self, settled: Settled, order: IndexArray | None) -> None:
+        self._order = order
+        is_in = settled.estimated
+        self._is_in = is_in if is_in is None or order is None else is_in[order]
+
+    def of(self, numbers: Array) -> Array:
+        return self.of_ordered(numbers if self._order is None else numbers[self._order])
+
+    def of_ordered(self, numbers: Array) -> Array:
+        return numbers if self._is_in is None else numbers[self._is_in]
 
 
 def _added_up(of_parts: Sequence[FinalEstimates], settings: Settings) -> FinalEstimates:

@@ -11,7 +11,7 @@ import numpy as np
 from gaecli.errors import UsageError
 from gaecli.label_summary import LabelGroup
 from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.labels import EVERYTHING, LabelConstants, LabelSearch, answer, labels_of
+from gaecli.pipeline.labels import EVERYTHING, LabelConstants, LabelSearch, SurveyAnswer, answer, labels_of
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, FloatArray
@@ -47,12 +47,16 @@ class Thresholds:
         """One more visit of all blocks is needed."""
         return any(search.question is not None for search in self._searches)
 
-    def look(self, index: int, settled: Settled, numbers: FloatArray, carry: Carry) -> None:
+    def answer(self, index: int, settled: Settled, numbers: FloatArray, carry: Carry) -> SurveyAnswer | None:
+        """Of a block; None where nothing is asked any more."""
         question = self._searches[index].question
-        if question is not None:
-            settings = self._settings[index]
-            found = answer(question, with_numbers(settled, numbers), numbers, carry, settings)
-            self._searches[index].add(found)
+        if question is None:
+            return None
+        return answer(question, with_numbers(settled, numbers), numbers, carry, self._settings[index])
+
+    def add(self, index: int, answer: SurveyAnswer) -> None:
+        """Of one block after the other."""
+        self._searches[index].add(answer)
 
     def next(self) -> None:
         """All blocks of all streams have been seen."""

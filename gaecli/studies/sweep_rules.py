@@ -25,7 +25,7 @@ from gaecli.studies.reading import SettledStream, Tried, longest_episode, read_s
 from gaecli.studies.row_spool import ColumnSpool, RowSpool, SignSpool
 from gaecli.studies.sweep_labels import NO_LABEL, LabelTotal, Thresholds, block_labels, groups_told
 from gaecli.studies.sweep_points import SweepPoints
-from gaecli.studies.sweep_totals import PointTotal, own_returns_that_count, values_that_count
+from gaecli.studies.sweep_totals import PointTotal, Signs, own_returns_that_count, values_that_count
 
 #: A stream by its number.
 NumberedStream = tuple[int, StreamPlan]
@@ -123,7 +123,9 @@ class _Rules:
                 def look(
                     file: int, start: int, settled: Settled, carry: Carry, finish: Finisher = finish
                 ) -> None:
-                    search.look(0, settled, finish(file, start, settled, carry), carry)
+                    found = search.answer(0, settled, finish(file, start, settled, carry), carry)
+                    if found is not None:
+                        search.add(0, found)
 
                 for _ in reading.stream.visit(reading.context, look):
                     pass
@@ -178,7 +180,7 @@ class _Rules:
             numbers = (own if staged is None else staged.advantages).astype(np.float64)
             theirs = self._compared(index, numbers, settled)
             values = None if settings.normalizes else values_that_count(settled)
-            counted = settled.counted(numbers), values, settled.counted(theirs)
+            counted = settled.counted(numbers), values, Signs(settled.counted(theirs))
             own_returns = None if values is None else own_returns_that_count(settled)
             total = PointTotal.of(*counted, is_return=is_return, own_returns=own_returns)
             if constants is not None:

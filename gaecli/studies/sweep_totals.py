@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field
+from functools import partial
 
 import numpy as np
 
@@ -18,6 +19,24 @@ from gaecli.rollouts import Array, FloatArray
 from gaecli.settings import Settings
 from gaecli.studies.sweep_labels import LabelTotal
 from gaecli.studies.sweep_points import SweepPoints
+
+#: Rows looked at at a time: what is made of them stays in the cache.
+_PIECE = 1 << 15
+
+
+class Signs:
+    """[N] -1, 0 or 1 of the numbers that are compared with; anything else agrees with none."""
+
+    def __init__(self, signs: Array) -> None:
+        self._signs = signs
+        self._are_negative = signs < 0
+        self._are_plain = bool((np.abs(signs) == 1).all())
+
+    def same(self, numbers: FloatArray, rows: slice, *, is_plain: bool) -> int:
+        """How many of these numbers have the signs of these rows; `is_plain`: none is 0 or NaN."""
+        if is_plain and self._are_plain:
+            return int(np.count_nonzero(np.signbit(numbers) == self._are_negative[rows]))
+        return int(np.count_nonzero(np.sign(numbers) == self._signs[rows]))
 
 
 @dataclass(frozen=True)
@@ -38,28 +57,52 @@ class PointTotal:
         cls,
         counted: FloatArray,
         values: FloatArray | None,
-        signs: Array,
+        signs: Signs,
         *,
         is_return: bool,
         base: FloatArray | None = None,
         own_returns: FloatArray | None = None,
     ) -> PointTotal:
         """`values`: V, if there is one. `base`: the numbers under λ = 1. `own_returns`: where they are not A + V."""
-        numbers = Moments.of(counted)
+        total = cls()
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # what overflows is infinite, and is shown as unknown
+            for start in range(0, len(counted), _PIECE):
+                piece = slice(start, start + _PIECE)
+                parts = (None if one is None else one[piece] for one in (values, base, own_returns))
+                same = partial(signs.same, rows=piece)
+                total = total.merge(cls._of_piece(counted[piece], *parts, same=same, is_return=is_return))
+        return total
+
+    @classmethod
+    def _of_piece(
+        cls,
+        numbers: FloatArray,
+        values: FloatArray | None,
+        base: FloatArray | None,
+        own_returns: FloatArray | None,
+        *,
+        same: Callable[..., int],
+        is_return: bool,
+    ) -> PointTotal:
+        moments = Moments.of_piece(numbers)
         errors, returns = Moments(), Moments()
         if values is not None and is_return:
-            errors, returns = Moments.of(counted - values), numbers
+            errors, returns = Moments.of_piece(numbers - values), moments
         elif values is not None and own_returns is not None:
-            errors, returns = Moments.of(own_returns - values), Moments.of(own_returns)
+            errors, returns = Moments.of_piece(own_returns - values), Moments.of_piece(own_returns)
         elif values is not None:
-            errors, returns = numbers, Moments.of(counted + values)
+            errors, returns = moments, Moments.of_piece(numbers + values)
+        num_zeros = len(numbers) - int(np.count_nonzero(numbers))
+        is_plain = math.isfinite(moments.mean) and not num_zeros
         return cls(
-            numbers,
+            moments,
             errors,
             returns,
-            0.0 if base is None else _squared_sum(counted, base),
-            int(np.count_nonzero(np.sign(counted) == signs)),
-            int(np.count_nonzero(counted == 0)),
+            0.0 if base is None else _squared_sum(numbers, base),
+            same(numbers, is_plain=is_plain),
+            num_zeros,
         )
 
     def merge(self, other: PointTotal) -> PointTotal:
@@ -91,8 +134,8 @@ def own_returns_that_count(settled: Settled) -> FloatArray | None:
 
 
 def _squared_sum(one: FloatArray, other: FloatArray) -> float:
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is infinite, and is shown as unknown
-        return float(np.square(one - other).sum())
+    change = one - other
+    return float(np.einsum("i,i->", change, change))
 
 
 def sweep_point(

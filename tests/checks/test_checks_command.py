@@ -92,3 +92,30 @@ def test_nothing_is_written(run_gae, mixed_up):
     before = (mixed_up.read_bytes(), mixed_up.stat().st_mtime_ns)
     run_gae("check", mixed_up)
     assert (mixed_up.read_bytes(), mixed_up.stat().st_mtime_ns) == before
+
+
+def test_annotations_of_github(run_gae, tmp_path, mixed_up):
+    """Parsed as the runner does it: https://github.com/actions/toolkit, packages/core/src/command.ts."""
+    odd = mixed_up.rename(tmp_path / "a,b:c%.parquet")
+    bad = tmp_path / "bad.parquet"
+    bad.write_bytes(b"nothing of the kind")
+    result = run_gae("check", odd, bad, "--output-format", "github")
+    assert result.returncode == 4
+    found = []
+    for line in result.stdout.splitlines():
+        command, message = line.removeprefix("::").split("::", 1)
+        level, properties = command.split(" ", 1)
+        pairs = dict(pair.split("=", 1) for pair in properties.split(","))
+        plain = pairs["file"].replace("%3A", ":").replace("%2C", ",").replace("%25", "%")
+        found.append((level, plain, pairs["title"], message))
+    (mixed,) = (one for one in found if one[2] == "GAE001 start-end-mix-up")
+    assert mixed[:2] == ("error", str(odd))
+    assert "%0Apass `--done-at start`" in mixed[3]
+    assert [one[:3] for one in found if one[1] == str(bad)] == [("error", str(bad), "gae check")]
+
+
+def test_exit_zero_is_of_findings_and_not_of_files(run_gae, tmp_path, mixed_up):
+    assert run_gae("check", mixed_up, "--exit-zero").returncode == 0
+    assert run_gae("check", mixed_up, tmp_path / "none.parquet", "--exit-zero").returncode == 4
+    wrong = run_gae("check", mixed_up, "--output-format", "gitlab")
+    assert (wrong.returncode, "table, json, github" in wrong.stderr) == (2, True)

@@ -54,3 +54,12 @@ def test_names_and_options_are_completed(run_gae):
     ):
         env = {"_GAE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": position}
         assert run_gae(env=env).stdout.split() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("words", "flags"), [("help", "--help"), ("help sweep", "sweep --help"), ("version", "--version")]
+)
+def test_words_for_help_and_version(words, flags):
+    asked, expected = (CliRunner().invoke(app, line.split()) for line in (words, flags))
+    assert (asked.exit_code, asked.output) == (0, expected.output)
+    assert asked.output

@@ -1,0 +1,76 @@
+"""Many scans over rows that are laid out once, against a plain loop over each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gaecli.kernels import chunks
+from gaecli.kernels.chunks import ChunkedRows
+
+
+def plain(x, a, cuts):
+    y, following = np.empty(len(x)), 0.0
+    for row in range(len(x) - 1, -1, -1):
+        following = x[row] if cuts[row] else x[row] + a[row] * following
+        y[row] = following
+    return y
+
+
+def scanned(x, a, cuts, module=np, make=np.asarray):
+    """[K, N] in the order of the rows."""
+    rows = ChunkedRows(cuts)
+    order = rows.order
+    assert sorted(order.tolist()) == list(range(len(cuts)))
+    y = make(np.repeat(x[None, order], len(a), axis=0))
+    rows.scan(y, make(a if a.shape[1] == 1 else a[:, order].copy()), module)
+    found = np.empty((len(a), len(x)))
+    found[:, order] = np.asarray(y)
+    return found
+
+
+CUTS = {
+    "one row": [0],
+    "every row": range(40),
+    "one trajectory": [39],
+    "of all lengths": [0, 4, 5, 12, 20, 38],  # the last row is the end of one, told or not
+}
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 4, 256])
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("per_row", [False, True])
+def test_every_scan_is_a_plain_loop(monkeypatch, chunk_rows, cut, per_row):
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", chunk_rows)
+    generator = np.random.default_rng(3)
+    ends = list(CUTS[cut])
+    cuts = np.zeros(1 if cut == "one row" else 40, np.bool_)
+    cuts[ends] = True
+    x = generator.standard_normal(len(cuts))
+    a = generator.random((3, len(cuts) if per_row else 1))
+    expected = [plain(x, np.broadcast_to(one, len(x)), cuts) for one in a]
+    # Sums of at most 40 terms below 10, each rounded a few times.
+    np.testing.assert_allclose(scanned(x, a, cuts), expected, rtol=0, atol=1e-13)
+
+
+def test_nothing_passes_a_cut_not_even_a_nan():
+    cuts = np.array([False, True, False, True])
+    with np.errstate(invalid="ignore"):
+        y = scanned(np.array([1.0, 2.0, np.nan, np.inf]), np.array([[0.5], [0.0]]), cuts)
+    assert y[:, :2].tolist() == [[2.0, 2.0], [1.0, 2.0]]
+
+
+def test_the_last_rows_of_trajectories_are_found():
+    cuts = np.array([False, True, True, False, False, True])
+    rows = ChunkedRows(cuts)
+    last = np.array([5, 1, 2])
+    assert rows.order[rows.places_of_last(last)].tolist() == last.tolist()
+
+
+def test_torch_scans_the_same(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", 4)
+    generator = np.random.default_rng(4)
+    x, a, cuts = generator.standard_normal(60), generator.random((2, 1)), generator.random(60) < 0.1
+    found = scanned(x, a, cuts, torch, lambda array: torch.from_numpy(np.ascontiguousarray(array)))
+    np.testing.assert_allclose(found, scanned(x, a, cuts), rtol=0, atol=1e-13)
