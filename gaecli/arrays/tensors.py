@@ -47,8 +47,10 @@ def gae(
     steps = _TensorArguments(given._replace(values=values), target, kernel, computed).steps()
     advantages, returns = kernel.find()(steps, computed, written)
     assert returns is not None
-    shape = tuple(rewards.shape)
-    return advantages.reshape(shape).to(rewards.device), returns.reshape(shape).to(rewards.device)
+    advantages, returns = advantages.view(rewards.shape), returns.view(rewards.shape)
+    if target != rewards.device:
+        advantages, returns = advantages.to(rewards.device), returns.to(rewards.device)
+    return advantages, returns
 
 
 class _TensorArguments:
@@ -108,13 +110,13 @@ class _TensorArguments:
 
     def _here(self, name: str, array: Any) -> Tensor:
         """The argument as a tensor of numbers on the device; from the host it is sent there."""
-        if isinstance(
-            array, (int, float)
-        ):  # filled in there: a number sent from the host could not be captured
+        if isinstance(array, (int, float)):
+            # Filled in there: a number that is sent from the host could not be captured in a CUDA graph.
             return torch.full((), array, dtype=self._computed, device=self._device)
         if not is_tensor(array):
             array = torch.tensor(host_numbers(name, array))
-        array = array.detach()
+        if array.requires_grad:
+            array = array.detach()
         if array.dtype.is_complex or array.is_quantized:
             raise DataError(f"`{name}` has dtype {array.dtype}; it must hold numbers")
         if array.device != self._device:
@@ -122,6 +124,8 @@ class _TensorArguments:
                 raise DataError(
                     f"`{name}` lies on {array.device}, but `rewards` on {self._given.rewards.device}"
                 )
+            if array.dtype.is_floating_point and array.dtype.itemsize > self._computed.itemsize:
+                array = array.to(self._computed)  # a device may have nothing wider
             array = array.to(self._device, non_blocking=True)
         return array
 
@@ -144,7 +148,7 @@ class _TensorArguments:
             return None
         here = self._here("bootstrap", bootstrap)
         check_bootstrap_shape(tuple(here.shape), num_segments)
-        return here.expand(num_segments).contiguous()
+        return here.contiguous() if here.ndim else here.expand(num_segments).contiguous()
 
     def _segment_ends(self, offsets: Any, bootstrap: Any) -> tuple[Tensor, Tensor | None]:
         """[cells] Whether a segment ends behind a step; and its bootstrap there, NaN elsewhere.
@@ -162,7 +166,8 @@ class _TensorArguments:
         found = self._bootstrap(bootstrap, here.shape[0] - 1)
         if found is None:
             return ends, None
-        at_ends = torch.full((num_cells + 1,), torch.nan, dtype=_floating(found.dtype), device=self._device)
+        dtype = found.dtype if found.dtype.is_floating_point else self._computed
+        at_ends = torch.full((num_cells + 1,), torch.nan, dtype=dtype, device=self._device)
         return ends, at_ends.scatter(0, last, _never_missing(found.to(at_ends.dtype)))[:num_cells]
 
     def _following_steps(
@@ -219,10 +224,6 @@ def _result_dtype(rewards: Any, values: Any, device: Any) -> Any:
     floats = [dtype for dtype in (rewards, values) if dtype.is_floating_point]
     is_double = not floats or any(dtype.itemsize > 4 for dtype in floats)
     return torch.float64 if is_double and device.type != "mps" else torch.float32
-
-
-def _floating(dtype: Any) -> Any:
-    return dtype if dtype.is_floating_point else torch.float64
 
 
 def _is_whole(dtype: Any) -> bool:

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gaecli.commands.outcome import Outcome, summarize
-from gaecli.commands.stream_steps import ReadyStream, StreamSteps, inputs_of_all
+from gaecli.commands.stream_steps import Job, ReadyStream, StreamSteps
 from gaecli.engine_kinds import ENGINES
 from gaecli.engines.base import Engine, EngineOptions
 from gaecli.engines.registry import make_engine
 from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.estimators.registry import make_estimator
-from gaecli.estimators.stages import ScoreStage, stages_of
+from gaecli.estimators.stages import stages_of
 from gaecli.kernels.devices import BREAK_EVEN_STEPS, choose_device, device_elsewhere
 from gaecli.kernels.torch_import import one_thread_per_operation, start_torch_import
-from gaecli.pipeline.block_stages import StageTables, merged_tables
 from gaecli.pipeline.blocks import BlockStore
 from gaecli.pipeline.clock import Stopwatch
-from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.reading_errors import not_done
-from gaecli.pipeline.stream import RunContext, SummarisedStream
+from gaecli.pipeline.stream import RunContext
 from gaecli.pipeline.worker import Worker, WorkerRecipe
-from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.places import Places
@@ -39,7 +36,7 @@ from gaecli.unfinished import leave_word
 from gaecli.writing.outputs import Outputs
 
 if TYPE_CHECKING:
-    from gaecli.pipeline.labels import LabelConstants, SurveyAnswer, SurveyQuestion
+    pass
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -82,17 +79,9 @@ def compute(
         return places.shown_in(summary)
 
 
-@dataclass(eq=False)
-class _Job:
-    """A stream from the plan to its outcome."""
+_MANY_STEPS = BREAK_EVEN_STEPS * 4
 
-    number: int
-    plan: StreamPlan
-    #: Once it is open, until it is over: of a thousand streams it is more than their data.
-    opened: OpenStream | None = None
-
-
-_Group = Sequence[_Job]
+_Group = Sequence[Job]
 
 
 class _Run:
@@ -125,7 +114,7 @@ class _Run:
         plans = plan_streams(sources, self.settings.join)
         self.places.results.check([path for plan in plans for path in plan.paths])
         self.outputs.plan(plans)
-        jobs = [_Job(number, plan) for number, plan in enumerate(plans)]
+        jobs = [Job(number, plan) for number, plan in enumerate(plans)]
         if ENGINES[self.options.engine].is_here:
             self.device = choose_device(self.options.device, _guess_of_steps(plans))
         else:
@@ -164,47 +153,6 @@ class _Run:
         spans = has_quantile or settings.weight == "rabc" or settings.success_column is not None
         return spans or any(stage.spans_streams for stage in stages_of(settings))
 
-    def _labels(
-        self,
-        carry_on: Callable[[Callable[[_Job], Any], Sequence[_Job]], list[tuple[_Job, Any]]],
-        streams: Mapping[int, SummarisedStream],
-        constants: Constants,
-        jobs: list[_Job],
-    ) -> tuple[LabelConstants | None, list[_Job]]:
-        """What labels and weights of all streams rest on together, and the streams that could be asked."""
-        if not self.settings.has_labels:
-            return None, jobs
-        from gaecli.pipeline.labels import LabelSearch
-
-        search = LabelSearch(self.settings)
-        while (question := search.question) is not None:
-
-            def survey(job: _Job, question: SurveyQuestion = question) -> list[SurveyAnswer]:
-                return self.steps.survey(streams[job.number], question, constants)
-
-            answers = carry_on(survey, jobs)
-            if len(answers) < len(jobs):  # what is left has other quantiles
-                jobs, search = [job for job, _ in answers], LabelSearch(self.settings)
-                continue
-            search.take(chain.from_iterable(found for _, found in answers))
-        return search.constants, jobs
-
-    def _summarise(
-        self,
-        streams: dict[int, SummarisedStream],
-        opened: Mapping[int, OpenStream],
-        job: _Job,
-    ) -> SummarisedStream:
-        streams[job.number] = self.steps.summarised(opened[job.number])
-        return streams[job.number]
-
-    def _with_longest(self, known: Sequence[tuple[_Job, OpenStream]]) -> dict[int, OpenStream]:
-        """Streams whose rewards are by the longest episode of all of them."""
-        from gaecli.pipeline.outcomes import with_longest
-
-        longest = max((stream.longest_episode for _, stream in known), default=0)
-        return {job.number: with_longest(stream, longest) for job, stream in known}
-
     def interrupt(self) -> None:
         self._threads.interrupt()
 
@@ -217,81 +165,23 @@ class _Run:
         self.state = self.state or self.outputs.state
         self.outputs.close()
 
-    def _apart(self, jobs: Sequence[_Job]) -> Iterator[Outcome]:
+    def _apart(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
         """Each stream from beginning to end, several at a time."""
 
         def whole(group: _Group) -> list[Outcome]:
-            return self._last_step(group, lambda job: self.steps.rest(self._open(job)))
+            return self._last_step(group, lambda job: self.steps.rest(self.open(job)))
 
-        return chain.from_iterable(self._each(whole, _groups(jobs)))
+        return chain.from_iterable(self.each(whole, _groups(jobs)))
 
-    def _together(self, jobs: Sequence[_Job]) -> Iterator[Outcome]:
-        """All streams are looked at before the first is written: they share their normalisation."""
-        outcomes: dict[int, Outcome] = {}
-        streams: dict[int, SummarisedStream] = {}
-        constants: Constants = ()
-        labels: LabelConstants | None = None
+    def _together(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        """All streams are looked at before the first is written: they share constants."""
+        from gaecli.commands.together import Together
 
-        def carry_on(
-            step: Callable[[_Job], T | Outcome | None], among: Sequence[_Job]
-        ) -> list[tuple[_Job, T]]:
-            """Those for which the step gives what it is for; the others have their outcome."""
-            found = self._map(lambda job: self._guard(job, lambda: step(job)), among)
-            outcomes.update({number: end for number, end in found.items() if isinstance(end, Outcome)})
-            return [
-                (job, result)
-                for job in among
-                if not isinstance(result := found[job.number], Outcome) and result is not None
-            ]
-
-        opened = {job.number: stream for job, stream in carry_on(self._open, jobs)}
-        good = [job for job in jobs if job.number in opened]
-        if self.settings.label_columns:
-            from gaecli.pipeline.label_types import LabelTypes
-
-            types = LabelTypes()
-            for stream in opened.values():
-                types.add(stream)
-        inputs = inputs_of_all(list(opened.values()))
-        if not self.options.gallery:  # whose pictures need all rows
-            carry_on(lambda job: self.steps.up_to_date(opened[job.number], inputs), good)
-        if any(job.number not in outcomes for job in good):
-            for job in good:  # each of them is needed for the constants that they share
-                outcomes.pop(job.number, None)
-            if self.settings.success_column is not None:
-                opened = self._with_longest(
-                    carry_on(lambda job: self.steps.with_outcomes(opened[job.number]), good)
-                )
-                good = [job for job in good if job.number in opened]
-
-            def look(job: _Job, stage: ScoreStage) -> StageTables:
-                stream = streams.get(job.number) or self._summarise(streams, opened, job)
-                return stream.measure(self.context, constants, stage)
-
-            ready = good
-            if not self.steps.stages:
-                ready = [job for job, _ in carry_on(partial(self._summarise, streams, opened), good)]
-            for stage in self.steps.stages:
-                looks = carry_on(partial(look, stage=stage), ready)
-                ready = [job for job, _ in looks]
-                tables = merged_tables(stage, (found for _, found in looks))
-                constants = (*constants, tables.constants())
-            inputs = inputs_of_all([opened[job.number] for job in ready])
-            # A run that was killed, or that met the same bad file, has written some of them already.
-            labels, ready = self._labels(carry_on, streams, constants, ready)
-            carry_on(lambda job: self.steps.left_alone(streams[job.number], constants, labels, inputs), ready)
-
-        def finish(job: _Job) -> Outcome | ReadyStream:
-            done = outcomes.pop(job.number, None)
-            if done is not None:
-                return done
-            return self.steps.written(streams.pop(job.number), constants, labels, inputs)
-
-        def last_step(group: _Group) -> list[Outcome]:
-            return self._last_step(group, finish)
-
-        opened.clear()
-        yield from chain.from_iterable(self._each(last_step, _groups(jobs)))
+        streams = Together(self, jobs)
+        streams.look()
+        yield from chain.from_iterable(
+            self.each(lambda group: self._last_step(group, streams.finish), _groups(jobs))
+        )
 
     def _context(self) -> RunContext:
         """Streams side by side, or the blocks of one stream side by side."""
@@ -317,23 +207,20 @@ class _Run:
             self._side_by_side = Threads(min(self._engine.jobs + 1, _MOST_WAITING), self._threads.interrupt)
         return RunContext(self._engine, worker)
 
-    def _open(self, job: _Job) -> OpenStream:
+    def open(self, job: Job) -> OpenStream:
         job.opened = self.steps.open(job.number, job.plan)
         return job.opened
 
-    def _each(self, function: Callable[[S], T], jobs: Sequence[S]) -> Iterator[T]:
+    def each(self, function: Callable[[S], T], jobs: Sequence[S]) -> Iterator[T]:
         """A function over streams, several at a time where the CPU computes; results in their order.
 
         A single one is worked on here: its blocks need the threads.
         """
         return self._side_by_side.run(function, jobs) if len(jobs) > 1 else map(function, jobs)
 
-    def _map(self, function: Callable[[_Job], T], jobs: Sequence[_Job]) -> dict[int, T]:
-        return dict(zip((job.number for job in jobs), self._each(function, jobs), strict=True))
-
-    def _last_step(self, group: _Group, step: Callable[[_Job], Outcome | ReadyStream]) -> list[Outcome]:
+    def _last_step(self, group: _Group, step: Callable[[Job], Outcome | ReadyStream]) -> list[Outcome]:
         """Streams that are written together: after it they are over, be they done or failed."""
-        ends = [self._guard(job, partial(step, job)) for job in group]
+        ends = [self.guard(job, partial(step, job)) for job in group]
         outcomes = self._concluded(group, ends)
         for job in group:
             job.opened = None
@@ -348,7 +235,7 @@ class _Run:
         bad = next((end for end in ends if isinstance(end, Outcome) and end.is_failure), None)
         if bad is None:
             streams = [job.opened for job in group if job.opened is not None]
-            failed = self._guard(group[0], partial(self.outputs.commit, streams))
+            failed = self.guard(group[0], partial(self.outputs.commit, streams))
             if failed is None:
                 return [end if isinstance(end, Outcome) else self.steps.done(end) for end in ends]
             bad = failed
@@ -360,7 +247,7 @@ class _Run:
             for job, end in zip(group, ends, strict=True)
         ]
 
-    def _guard(self, job: _Job, step: Callable[[], T]) -> T | Outcome:
+    def guard(self, job: Job, step: Callable[[], T]) -> T | Outcome:
         """Turn what goes wrong with one stream into its outcome."""
         try:
             return step()
@@ -377,21 +264,21 @@ class _Run:
         self.context.worker.forget(job.number)
         return outcome
 
-    def _changed_meanwhile(self, job: _Job) -> GaeError | None:
+    def _changed_meanwhile(self, job: Job) -> GaeError | None:
         """A file that somebody writes to while it is read looks damaged, or impossible, in ways that mislead."""
         if job.opened is None or self.outputs.is_committing(job.number):
             return None  # there is nothing to compare with, or it was us
         try:
-            for opened in job.opened.files:
-                self.places.inputs.check_unchanged(opened.file.path, opened.file.identity)
+            for path, identity in zip(job.plan.paths, job.opened.identities, strict=True):
+                self.places.inputs.check_unchanged(path, identity)
         except (FileError, OSError) as error:
             return error if isinstance(error, FileError) else None
         return None
 
 
-def _groups(jobs: Sequence[_Job]) -> list[_Group]:
+def _groups(jobs: Sequence[Job]) -> list[_Group]:
     """Those that are written all or none, in the order of the first ones."""
-    groups: dict[Hashable, list[_Job]] = {}
+    groups: dict[Hashable, list[Job]] = {}
     for job in jobs:
         data_set = job.plan.data_set
         is_whole = data_set is not None and not job.plan.is_part
@@ -407,4 +294,6 @@ def _guess_of_steps(plans: Sequence[StreamPlan]) -> int:
         for path in plan.paths:
             with contextlib.suppress(OSError):
                 total += path.stat().st_size
-    return min(total // 9, BREAK_EVEN_STEPS * 4)  # a reward, a value and a flag take 9 bytes as they are
+            if total // 9 >= _MANY_STEPS:
+                break
+    return min(total // 9, _MANY_STEPS)  # a reward, a value and a flag take 9 bytes as they are

@@ -37,6 +37,22 @@ def earlier_entries(
     return entries
 
 
+def may_be_done(stream: OpenStream, targets: Mapping[Path, Target], places: Places) -> bool:
+    """Whether all results of a stream may be there from an earlier run; told without a look at what is in them."""
+    if places.options.force:
+        return False
+    for opened in stream.files:
+        target = targets[opened.file.path]
+        if target.in_place:
+            if opened.file.provenance is None:
+                return False
+            continue
+        places.results.look_up(target.path)
+        if places.options.overwrite or not target.path.exists():
+            return False
+    return True
+
+
 def _earlier_entry(
     file: RolloutFile, target: Target, is_shared: bool, places: Places, settings: Settings, inputs: str
 ) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from gaecli.commands.outcome import Outcome
-from gaecli.commands.rerun import earlier_entries
+from gaecli.commands.rerun import earlier_entries, may_be_done
 from gaecli.commands.warnings import behind_cache, findings, only_file
 from gaecli.estimators.stages import stages_of
 from gaecli.kernels.devices import Device
@@ -31,6 +31,16 @@ from gaecli.writing.write_file import WriteFile
 
 if TYPE_CHECKING:
     from gaecli.pipeline.labels import LabelConstants, SurveyAnswer, SurveyQuestion
+
+
+@dataclass(eq=False)
+class Job:
+    """A stream from the plan to its outcome."""
+
+    number: int
+    plan: StreamPlan
+    #: Once it is open, until it is over: of a thousand streams it is more than their data.
+    opened: OpenStream | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +128,10 @@ class StreamSteps:
         outputs[0].constants, outputs[0].labels = found.constants, found.labels
         self.outputs.complete(outputs, found.written)
         return ReadyStream(opened, found.warnings, found.edges, outputs, found.written.book)
+
+    def may_be_done(self, opened: OpenStream) -> bool:
+        """Whether it is worth while to ask if a stream is up to date."""
+        return may_be_done(opened, self.outputs.targets, self.places)
 
     def up_to_date(self, opened: OpenStream, inputs: str) -> Outcome | None:
         """The outcome of the earlier run, if all files of the stream hold just what this run would write."""
@@ -225,7 +239,3 @@ class StreamSteps:
             book = written.book or book
         done.sketches = book
         return done
-
-
-def inputs_of_all(streams: Sequence[OpenStream]) -> str:
-    return inputs_of([opened.file for stream in streams for opened in stream.files])

@@ -2,7 +2,8 @@
 
 Time is taken in tiles of `rows` steps of `lanes` lanes, the last tile first. Within one an associative scan over the
 maps y ↦ x + a y goes over addresses that descend: `reverse=True` has been wrong in several releases
-(https://github.com/triton-lang/triton/issues/4362). As in `gaecli.kernels.tensor_scan` a cut is an a of NaN.
+(https://github.com/triton-lang/triton/issues/4362). Of a lane by itself a thread takes `PIECE` steps, which lie side
+by side in memory, and the scan goes over these. As in `gaecli.kernels.tensor_scan` a cut is an a of NaN.
 
 Few long lanes would leave most of the device idle, so time is split into chunks of several tiles, each a program's:
 
@@ -47,6 +48,8 @@ MOST_LANES = 32
 BUSY_PROGRAMS, FEW_TILES = 2048, 8
 MOST_TILES = 16
 NUM_WARPS = 4
+#: Steps of a lane by itself that a thread has: 16 bytes of float32. Two halvings are written out below.
+PIECE = 4
 _NAN: tl.constexpr = tl.constexpr(float("nan"))
 
 
@@ -78,7 +81,7 @@ def scan_in_tiles(
     returns = None if steps.values is None else torch.empty_like(y)
     given = _arguments(steps, computed, tiling)
     num_blocks = triton.cdiv(inner, tiling.lanes)
-    grid = (tiling.num_chunks, num_blocks)
+    grid = (tiling.num_chunks * num_blocks,)  # one axis: others end at 65,535
     firsts = y
     if tiling.is_linked:
         maps = torch.empty((2, tiling.num_chunks, inner), dtype=computed, device=rewards.device)
@@ -141,6 +144,7 @@ def _arguments(steps: TensorSteps, computed: object, tiling: Tiling) -> dict[str
         "ONE_LANE": outer == 1,
         "ROWS": tiling.rows,
         "LANES": tiling.lanes,
+        "PIECE": PIECE if inner == 1 else 1,
         "DOUBLE": computed == torch.float64,
         "num_warps": NUM_WARPS,
     }
@@ -190,6 +194,60 @@ def _first(numbers, ROWS: tl.constexpr):
 
 
 @triton.jit
+def _four(numbers, PIECES: tl.constexpr):
+    """[pieces, 4] as four of [pieces]; no number leaves its thread."""
+    even, odd = tl.split(tl.reshape(numbers, (PIECES, 2, 2)))
+    first, third = tl.split(even)
+    second, fourth = tl.split(odd)
+    return first, second, third, fourth
+
+
+@triton.jit
+def _one(first, second, third, fourth, PIECES: tl.constexpr):
+    """The way back."""
+    return tl.reshape(tl.join(tl.join(first, third), tl.join(second, fourth)), (PIECES, 4))
+
+
+@triton.jit
+def _map_of_tile(x, a, PIECES: tl.constexpr, PIECE: tl.constexpr):
+    """[lanes]: from what comes behind a tile to y of its first step."""
+    if PIECE > 1:
+        x_0, x_1, x_2, x_3 = _four(x, PIECES)
+        a_0, a_1, a_2, a_3 = _four(a, PIECES)
+        x, a = _joined(x_3, a_3, x_2, a_2)
+        x, a = _joined(x, a, x_1, a_1)
+        x, a = _joined(x, a, x_0, a_0)
+        x, a = tl.associative_scan((x, a), 0, _joined)
+        return _first(x[:, None], PIECES), _first(a[:, None], PIECES)
+    else:
+        x, a = tl.associative_scan((x, a), 0, _joined)
+        return _first(x, PIECES), _first(a, PIECES)
+
+
+@triton.jit
+def _scanned(x, a, behind, PIECES: tl.constexpr, PIECE: tl.constexpr):
+    """y of a tile, given that of the step behind it; and, [lanes], that of its first step."""
+    if PIECE > 1:
+        x_0, x_1, x_2, x_3 = _four(x, PIECES)
+        a_0, a_1, a_2, a_3 = _four(a, PIECES)
+        x_2, a_2 = _joined(x_3, a_3, x_2, a_2)
+        x_1, a_1 = _joined(x_2, a_2, x_1, a_1)
+        x_0, a_0 = _joined(x_1, a_1, x_0, a_0)
+        x, a = tl.associative_scan((x_0, a_0), 0, _joined)
+        y = tl.where(a != a, x, x + a * behind)  # of the first step of each piece
+        piece = tl.arange(0, PIECES)
+        following = tl.where(piece > 0, tl.gather(y, tl.where(piece > 0, piece - 1, 0), 0), behind)
+        y_1 = tl.where(a_1 != a_1, x_1, x_1 + a_1 * following)
+        y_2 = tl.where(a_2 != a_2, x_2, x_2 + a_2 * following)
+        y_3 = tl.where(a_3 != a_3, x_3, x_3 + a_3 * following)
+        return _one(y, y_1, y_2, y_3, PIECES), _first(y[:, None], PIECES)
+    else:
+        x, a = tl.associative_scan((x, a), 0, _joined)
+        y = tl.where(a != a, x, x + a * behind[None, :])
+        return y, _first(y, PIECES)
+
+
+@triton.jit
 def _over_chunks(
     out,  # y; or, to reduce, x of the map of each chunk
     out_beside,  # y + v; or a of the map
@@ -223,14 +281,19 @@ def _over_chunks(
     ONE_LANE: tl.constexpr,
     ROWS: tl.constexpr,
     LANES: tl.constexpr,
+    PIECE: tl.constexpr,
     DOUBLE: tl.constexpr,
     LINKED: tl.constexpr,
     REDUCE: tl.constexpr,
 ):
     """To reduce, from the first tile of a chunk to the last; to scan, the other way."""
-    chunk = tl.program_id(0).to(tl.int64)
-    lane = tl.program_id(1).to(tl.int64) * LANES + tl.arange(0, LANES)
-    from_end = tl.arange(0, ROWS)[:, None]
+    num_blocks = tl.cdiv(num_lanes, LANES)
+    chunk = tl.program_id(0).to(tl.int64) // num_blocks
+    lane = (tl.program_id(0).to(tl.int64) % num_blocks) * LANES + tl.arange(0, LANES)
+    # [pieces, lanes], or, of one lane, [pieces, steps of each]; pieces from the last to the first
+    before = (ROWS // PIECE - 1 - tl.arange(0, ROWS // PIECE)[:, None]) * PIECE
+    if PIECE > 1:
+        before = before + tl.arange(0, PIECE)[None, :]
     carried_x = tl.zeros((LANES,), tl.float64 if DOUBLE else tl.float32)
     carried_a = carried_x + 1.0
     if LINKED:
@@ -242,7 +305,7 @@ def _over_chunks(
             is_open = tl.max((carried_a == carried_a).to(tl.int32), 0) > 0
         if is_open:
             tile = chunk * num_tiles + (turn if REDUCE else num_tiles - 1 - turn)
-            row = tile * ROWS + (ROWS - 1 - from_end)
+            row = tile * ROWS + before
             inside = (row < length) & (lane < num_lanes)[None, :]
             if REDUCE:
                 inside = inside & (carried_a == carried_a)[None, :]
@@ -275,16 +338,16 @@ def _over_chunks(
             if HAS_MASK:
                 here = here & (tl.load(is_step + offset, mask=inside, other=0) != 0)
             a = tl.where(goes_on, tl.where(here, a, 1.0), tl.where(inside, _NAN, 1.0))
-            x, a = tl.associative_scan((tl.where(here, x, 0.0), a), 0, _joined)
+            x = tl.where(here, x, 0.0)
             if REDUCE:
-                carried_x, carried_a = _joined(_first(x, ROWS), _first(a, ROWS), carried_x, carried_a)
+                tile_x, tile_a = _map_of_tile(x, a, ROWS // PIECE, PIECE)
+                carried_x, carried_a = _joined(tile_x, tile_a, carried_x, carried_a)
             else:
-                x = tl.where(a != a, x, x + a * carried_x[None, :])
+                x, carried_x = _scanned(x, a, carried_x, ROWS // PIECE, PIECE)
                 tl.store(out + offset, tl.where(here, x, 0.0).to(out.dtype.element_ty), mask=inside)
                 if HAS_VALUES:
                     summed = tl.where(here, x + v, 0.0)
                     tl.store(out_beside + offset, summed.to(out_beside.dtype.element_ty), mask=inside)
-                carried_x = _first(x, ROWS)
     if REDUCE:
         tl.store(out + chunk * num_lanes + lane, carried_x, mask=lane < num_lanes)
         tl.store(out_beside + chunk * num_lanes + lane, carried_a, mask=lane < num_lanes)

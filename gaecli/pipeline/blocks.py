@@ -132,30 +132,31 @@ class BlockStore:
 
     def __init__(self, limit_bytes: int) -> None:
         self._left = limit_bytes
-        self._kept: dict[tuple[int, BlockAddress], Scanned] = {}
+        #: By stream: there may be thousands.
+        self._kept: dict[int, dict[BlockAddress, Scanned]] = {}
         self._lock = threading.Lock()
 
     def keep(self, stream: int, address: BlockAddress, scanned: Scanned) -> None:
         with self._lock:
-            if (earlier := self._kept.pop((stream, address), None)) is not None:
+            of_stream = self._kept.setdefault(stream, {})
+            if (earlier := of_stream.pop(address, None)) is not None:
                 self._left += earlier.num_bytes
             if scanned.num_bytes <= self._left:
                 self._left -= scanned.num_bytes
-                self._kept[stream, address] = scanned
+                of_stream[address] = scanned
 
     def get(self, stream: int, address: BlockAddress) -> Scanned | None:
-        return self._kept.get((stream, address))
+        return self._kept.get(stream, {}).get(address)
 
     def forget(self, stream: int) -> None:
         """Give up all blocks of a stream: it failed, or it will be cut into other blocks."""
         with self._lock:
-            for key in [key for key in self._kept if key[0] == stream]:
-                self._left += self._kept.pop(key).num_bytes
+            self._left += sum(block.num_bytes for block in self._kept.pop(stream, {}).values())
 
     def take(self, stream: int, address: BlockAddress) -> Scanned | None:
         """The block, given up by the store."""
         with self._lock:
-            scanned = self._kept.pop((stream, address), None)
+            scanned = self._kept.get(stream, {}).pop(address, None)
             if scanned is not None:
                 self._left += scanned.num_bytes
             return scanned

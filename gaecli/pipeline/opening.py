@@ -29,6 +29,7 @@ from gaecli.pipeline.reading_errors import told
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan, told_success
+from gaecli.storage.local_inputs import Identity
 from gaecli.summary import WarningNote
 
 if TYPE_CHECKING:
@@ -161,6 +162,12 @@ class OpenStream:
     def layout(self) -> LayoutKind:
         return self.files[0].layout.kind
 
+    @property
+    def identities(self) -> tuple[Identity, ...]:
+        """Of the files, as they were when they were opened first, without opening those that were let go."""
+        known: tuple[Identity, ...] | None = getattr(self.files, "identities", None)
+        return tuple(one.file.identity for one in self.files) if known is None else known
+
     def source(self, index: int) -> FileSource:
         """The descriptor of one of the files."""
         path = self.plan.paths[index]
@@ -184,7 +191,7 @@ class OpenStream:
     def taken(self, row_order: RowOrder, rows_per_block: int | None = None) -> OpenStream:
         """The same stream, its rows taken in another way."""
         block_rows = rows_per_block or self.rows_per_block
-        files = _open_files(self.plan, self.settings, block_rows, row_order)
+        files = open_files(self.plan, self.settings, block_rows, row_order)
         return replace(self, files=files, rows_per_block=block_rows, row_order=row_order, outcomes=None)
 
 
@@ -209,7 +216,7 @@ def open_stream(
         GaeError: whatever `compute` would refuse before it looks at a row.
     """
     block_rows = block_rows or rows_per_block(memory_bytes)
-    files = _open_files(plan, settings, block_rows, RowOrder())
+    files = open_files(plan, settings, block_rows, RowOrder())
     for opened in files:
         check_memory(opened.file, opened.layout, settings, memory_bytes)
     stream = _joined(OpenStream(number, plan, settings, memory_bytes, files, block_rows))
@@ -239,7 +246,7 @@ def _read_as(file: RolloutFile, settings: Settings, row_order: RowOrder) -> tupl
         raise as_asked(error, file, settings) from error
 
 
-def _open_files(plan: StreamPlan, settings: Settings, block_rows: int, row_order: RowOrder) -> list[OpenFile]:
+def open_files(plan: StreamPlan, settings: Settings, block_rows: int, row_order: RowOrder) -> list[OpenFile]:
     with told(plan.paths[0]):
         files = plan.open_all(settings)
     opened = [_opened(file, settings, block_rows, row_order) for file in files]

@@ -79,6 +79,8 @@ class SummarisedStream:
     first: StageTables | None = None
     #: Which blocks are finished and written already.
     ahead: Ahead | None = None
+    #: Of the units of files, where `summaries` do not tell.
+    num_steps: Mapping[tuple[int, int], int] | None = None
 
     @property
     def number(self) -> int:
@@ -104,13 +106,19 @@ class SummarisedStream:
     def layout(self) -> LayoutKind:
         return self.opened.layout
 
+    def for_later_looks(self) -> SummarisedStream:
+        """Without what is asked for once: all that later looks need are the carries."""
+        return replace(self, first=None, summaries=(), as_read=(), num_steps=self._steps)
+
     def steps_of(self, file: int) -> list[int]:
         """How many there are in each unit: those of lists count."""
         return [self._steps.get((file, unit), 0) for unit in range(len(self.files[file].units))]
 
     @cached_property
-    def _steps(self) -> dict[tuple[int, int], int]:
+    def _steps(self) -> Mapping[tuple[int, int], int]:
         """Once for all files: there may be thousands."""
+        if self.num_steps is not None:
+            return self.num_steps
         steps: dict[tuple[int, int], int] = {}
         for summary in self.summaries:
             key = summary.address.file, summary.address.unit

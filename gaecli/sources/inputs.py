@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gaecli.datasets.base import DataSet, natural_key
 from gaecli.datasets.folders import candidates, primary_only, rollout_files, walk
@@ -26,12 +27,14 @@ from gaecli.datasets.shards import group_shards
 from gaecli.datasets.tables import LakeTable
 from gaecli.errors import FileError, GaeError, MissingExtraError, UsageError
 from gaecli.formats.base import RolloutFile
-from gaecli.formats.kept import KeptFile, Room
 from gaecli.formats.registry import SECONDARY_SUFFIXES, SUFFIXES, open_file
 from gaecli.layouts.singles import as_scalars
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.patterns import fixed_part, is_pattern, matches_of
+
+if TYPE_CHECKING:
+    from gaecli.formats.kept import Room
 
 __all__ = ["StreamPlan", "describe_streams", "natural_key", "plan_streams"]
 
@@ -61,6 +64,8 @@ class StreamPlan:
 
     def kept_open(self, room: Room) -> StreamPlan:
         """The same files with their headers read once, and columns kept as far as there is room."""
+        from gaecli.formats.kept import KeptFile
+
         if self.opened:
             return self
         return replace(self, opened={path: KeptFile(self.open(path), room) for path in self.paths})

@@ -249,8 +249,12 @@ class Outputs:
             first.new_file.let_go()
 
     def found(self, stream: OpenStream, entries: Sequence[Mapping[str, Any]]) -> None:
-        """All files of the stream have their columns from an earlier run, which stored these entries."""
-        self._found[stream.number] = entries
+        """All files of the stream have their columns from an earlier run, which stored these entries.
+
+        They are told where the data set that it is of is marked.
+        """
+        if stream.plan.data_set is not None:
+            self._found[stream.number] = entries
 
     def commit(self, group: Sequence[OpenStream]) -> None:
         """Put the complete outputs of streams that are written together into their places, and what tells of them.

@@ -31,13 +31,12 @@ def triton_scan() -> Any:
 def tilings(triton_scan: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
     """Small ones, so that there are several tiles to a chunk, several chunks to a lane, and lanes to spare."""
     outer, num_steps, inner = shape
-    length, lanes = outer * num_steps, 1 if inner == 1 else 2
-    chunks = -(-length // 8)
+    length = outer * num_steps
+    rows, lanes = (8, 1) if inner == 1 else (4, 2)
+    chunks = -(-length // (2 * rows))
     return {
-        "chunks": triton_scan.Tiling(4, lanes, 2, chunks, is_linked=chunks > 1),
-        "one chunk": triton_scan.Tiling(
-            8, 2 * lanes if inner > 1 else 1, -(-length // 8), 1, is_linked=False
-        ),
+        "chunks": triton_scan.Tiling(rows, lanes, 2, chunks, is_linked=chunks > 1),
+        "one chunk": triton_scan.Tiling(16, lanes * lanes, -(-length // 16), 1, is_linked=False),
     }
 
 
@@ -108,6 +107,7 @@ have = ("VALUES", "NEXT", "ENDS", "TERMINATED", "TRUNCATED", "MASK")
 for rows, lanes, all_of_it, reduce, double in CASES:
     constants = {f"HAS_{name}": bool(all_of_it) or name in ("VALUES", "TERMINATED") for name in have}
     constants |= {"GAMMAS": 2 * all_of_it, "LAMS": all_of_it, "ONE_LANE": not all_of_it, "ROWS": rows, "LANES": lanes}
+    constants["PIECE"] = 4 if lanes == 1 else 1
     constants |= {"DOUBLE": bool(double), "LINKED": not reduce, "REDUCE": bool(reduce)}
     written = "*fp64" if double else "*fp32"
     pointers = {"firsts": written} | ({"out": written, "out_beside": written} if reduce else {})

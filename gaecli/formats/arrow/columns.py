@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -49,6 +49,31 @@ def schema_columns(schema: pa.Schema, num_rows: int) -> dict[str, ColumnInfo]:
             name = f"steps.{child.name}"
             columns.setdefault(name, column_info(name, output_type(child.type, steps), num_rows))
     return columns
+
+
+class SharedSchema(NamedTuple):
+    """The schema of a file, and its columns: the very objects of the file before, where they are equal.
+
+    Of thousands of files most are alike, and what they share takes no room of its own.
+    """
+
+    schema: pa.Schema
+    columns: Mapping[str, ColumnInfo]
+    num_rows: int
+
+    @classmethod
+    def of(cls, schema: pa.Schema, num_rows: int) -> SharedSchema:
+        global _last_schema
+        last = _last_schema
+        if last is not None and last.schema.equals(schema, check_metadata=True):
+            if last.num_rows == num_rows:
+                return last
+            schema = last.schema
+        found = _last_schema = cls(schema, schema_columns(schema, num_rows), num_rows)
+        return found
+
+
+_last_schema: SharedSchema | None = None
 
 
 def struct_fields(schema: pa.Schema, *, in_lists: bool = False) -> list[str]:

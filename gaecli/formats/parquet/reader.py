@@ -17,17 +17,16 @@ import pyarrow.parquet as pq
 from gaecli.errors import DataError, FileError
 from gaecli.formats.arrow.columns import (
     SchemaColumns,
+    SharedSchema,
     output_array,
     output_type,
     pick,
-    schema_columns,
     type_of,
 )
 from gaecli.formats.base import (
     NO_REMARKS,
     NO_ROLES,
     Column,
-    ColumnInfo,
     OutputColumn,
     Structure,
     Unit,
@@ -35,7 +34,6 @@ from gaecli.formats.base import (
 )
 from gaecli.formats.parquet.footer import encrypted, is_encrypted, read_footer
 from gaecli.formats.parquet.mark import payload_fingerprint
-from gaecli.formats.parquet.parts import RowGroupsWriter
 from gaecli.formats.parquet.splice import SOURCE_FOOTER, ParquetAppender, choose_method
 from gaecli.formats.parquet.statistics import leaf_facts
 from gaecli.formats.stored import PROVENANCE_KEY, own_entries, parse_document
@@ -65,19 +63,21 @@ class ParquetInput(SchemaColumns):
             self._facts = leaf_facts(path)  # checked before pyarrow is given the file
             # Closed again: a data set may have more files than a process may have open.
             with _parquet_file(path) as file:
-                self.schema: pa.Schema = file.schema_arrow
-                self._metadata = file.metadata
-            self.num_rows = self._facts.num_rows
-            self.columns: Mapping[str, ColumnInfo] = schema_columns(self.schema, self.num_rows)
+                metadata = file.metadata
+                shared = SharedSchema.of(file.schema_arrow, self._facts.num_rows)
+            self.schema, self.columns, self.num_rows = shared
+            self._stored = (metadata.metadata or {}).get(PROVENANCE_KEY)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
+        #: For the rows. Those of one row group are mostly read once, and less than this: it is given up then.
+        self._metadata: pq.FileMetaData | None = metadata
         #: By the columns that they leave out.
         self._fingerprints: dict[tuple[str, ...], str] = {}
 
     @cached_property
     def provenance(self) -> dict[str, Any] | None:
-        return parse_document((self._metadata.metadata or {}).get(PROVENANCE_KEY))
+        return parse_document(self._stored)
 
     @property
     def row_group_rows(self) -> Sequence[int]:
@@ -115,8 +115,11 @@ class ParquetInput(SchemaColumns):
         self, unit: Unit, names: Sequence[str], rows_per_block: int
     ) -> Iterator[tuple[int, int, dict[str, Column]]]:
         """Opens the file anew, so that several threads can read units of one input."""
+        metadata = self._metadata
+        if len(self._facts.group_rows) == 1:
+            self._metadata = None
         try:
-            with _parquet_file(self.path, self._metadata) as file:
+            with _parquet_file(self.path, metadata) as file:
                 row = unit.start
                 rows_per_block = max(1, int(rows_per_block / self._cells_per_row(unit, names)))
                 for batch in _batches(file, unit, [self._leaf(name) for name in names], rows_per_block):
@@ -274,6 +277,8 @@ class ParquetPart:
     def __init__(self, source: ParquetInput, temporary: Path, plan: WritePlan) -> None:
         self.numbers: FloatArray = np.zeros(0)
         self._schema = _schema(_kinds(source, plan), plan)
+        from gaecli.formats.parquet.parts import RowGroupsWriter
+
         self._writer = RowGroupsWriter(source.path, temporary, self._schema, plan.row_groups)
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -49,10 +49,11 @@ from gaecli.formats.parquet.keys import (
 )
 from gaecli.formats.parquet.mark import marked, payload_fingerprint
 from gaecli.formats.parquet.merge import with_columns, without_columns, without_empty_head
-from gaecli.formats.parquet.parts import PartStream
 from gaecli.formats.parquet.relocate import Base, relocate
-from gaecli.formats.parquet.rewrite import reencode
 from gaecli.records import dataclass
+
+if TYPE_CHECKING:
+    from gaecli.formats.parquet.parts import PartStream
 
 __all__ = ["SOURCE_FOOTER", "ParquetAppender", "choose_method", "digest_of", "fingerprint"]
 
@@ -159,7 +160,7 @@ class ParquetAppender:
             ValueError: if the columns are not those of `new_schema`.
         """
         self._copier.check()
-        assert isinstance(self._stream, PartStream)
+        assert not isinstance(self._stream, ColumnStream)
         self._stream.place(part, leaves_pages=leaves_pages)
 
     def finish(self, metadata: Mapping[str, str]) -> None:
@@ -174,7 +175,7 @@ class ParquetAppender:
             OSError: if copying or writing failed.
         """
         added, chunks, end = self._stream.finish(self._target)
-        if isinstance(self._stream, PartStream):
+        if not isinstance(self._stream, ColumnStream):
             self.left_out += self._stream.left_out
         self._copier.join()
         if identity(self._source) != self._identity:
@@ -213,6 +214,8 @@ class ParquetAppender:
     def _begun(self, *, has_parts: bool) -> ColumnStream | PartStream:
         start = self._base.payload_end
         if has_parts:
+            from gaecli.formats.parquet.parts import PartStream
+
             return PartStream(start, self._schema, self._footer)
         return ColumnStream(self._temporary, start, self._schema, self._footer)
 
@@ -223,6 +226,8 @@ class ParquetAppender:
             tree = without_columns(footer, choice.own) if choice.own else footer.tree
             return Base(tree, choice.end, [Copy(0, 0, choice.end)])
         if not footer.is_canonical:
+            from gaecli.formats.parquet.rewrite import reencode
+
             new = reencode(self._source_path, self._source, footer, self._dropped, self._temporary)
             return Base(new.tree, new.start, [])
         return relocate(self._source, str(self._source_path), footer, self._dropped, self._target)
