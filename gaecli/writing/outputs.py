@@ -135,6 +135,8 @@ class Outputs:
         #: New file -> its writer, where the copy was begun before its rows were known.
         self.writers: dict[Path, FileWriter] = {}
         self._num_kept_open = 0
+        #: Folders in which results are written, or what belongs to them.
+        self._folders: set[Path] = set()
         #: Stream number -> its files, where all results are in their places.
         self._done: dict[int, int] = {}
         #: Those of every stream, by its number, until they are committed or given up.
@@ -160,7 +162,8 @@ class Outputs:
             self.places.results.sweep(results)
             places = list(results)
             places += [place for stream in streams for place in companion_places(stream, self.options)]
-            for directory in {directory_of(place) for place in places}:
+            self._folders = {directory_of(place) for place in places}
+            for directory in self._folders:
                 sweep(directory)
         self._num_kept_open = open_files_limit(len(self.targets)) // self.jobs
 
@@ -321,6 +324,9 @@ class Outputs:
         """Whatever was begun and not committed disappears; what was committed is on the disk."""
         for number in list(self._pending):
             self.discard(number)
+        if not ENGINES[self.options.engine].is_here:
+            for directory in self._folders:  # where tries of tasks may be whose worker was lost
+                sweep(directory)
         while self._unsynced:
             sync_directory(self._unsynced.pop())
 

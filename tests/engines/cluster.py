@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -62,12 +65,21 @@ def killing(most: int = 6) -> Iterator[list[int]]:
         thread.join()
 
 
+def gae(cluster: Any, *arguments: object) -> subprocess.Popen[str]:
+    """`gae compute --engine ray`, which connects itself."""
+    command = [sys.executable, "-m", "gaecli", "compute", *map(str, arguments), "--engine", "ray"]
+    environment = {**os.environ, "RAY_ADDRESS": cluster.address, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
 def written(path: Path) -> bool:
     return "advantage" in pq.read_schema(path).names
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while not holds():
         assert time.monotonic() < until
         time.sleep(0.05)

@@ -6,11 +6,8 @@ Both machines are processes of this one: nodes of `ray.cluster_utils.Cluster`.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engines.cluster import ROOT, files_of, killing, wait_until, worker_processes, written
+from engines.cluster import files_of, gae, killing, wait_until, worker_processes, written
 from engines.ray_tasks import Assigned, Failing, NoWorker, Sleeping, Summed, Unsendable, slowly
 from faults import data_sets
 from pipeline.running import small_blocks
@@ -59,14 +56,17 @@ def test_the_bytes_are_those_of_the_local_engine(case: str, connected: Any) -> N
     assert {file.status for file in summary.files} == {"dry run" if "dry_run" in settings else "written"}
 
 
-def test_workers_that_are_killed_in_both_looks_change_no_byte(tmp_path: Path, connected: Any) -> None:
+@pytest.mark.parametrize("normalize", ["all", "file"])
+def test_workers_that_are_killed_in_both_looks_change_no_byte(
+    normalize: Any, tmp_path: Path, connected: Any
+) -> None:
+    """Looks that are tasks of their own, and those that one task takes at a file."""
     (tmp_path / "source").mkdir()
     files_of(tmp_path / "source")
-    settings: dict[str, Any] = {"normalize": "all", "memory_bytes": 16 << 20}
-    expected = run(tmp_path, "local", **settings)
+    expected = run(tmp_path, "local", normalize=normalize, memory_bytes=16 << 20)
     with killing() as killed:
-        summary, content = run(tmp_path, "ray", jobs=4, **settings)
-    assert len(killed) > 2
+        summary, content = run(tmp_path, "ray", jobs=4, normalize=normalize, memory_bytes=16 << 20)
+    assert len(killed) > 1
     assert content == expected[1]
     assert {file.status for file in summary.files} == {"written"}
 
@@ -203,11 +203,11 @@ def test_a_device_that_workers_have_not_is_told_before_any_work(
 def test_a_worker_of_another_version_is_an_error_before_any_work(
     connected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gaecli.engines import ray_nodes
+    from gaecli.engines import ray_nodes, worker_facts
 
     files_of(tmp_path, 1)
     before = data_sets.content(tmp_path)
-    other = ray_nodes.facts_here()._replace(pyarrow="1.0")
+    other = worker_facts.facts_here()._replace(pyarrow="1.0")
     monkeypatch.setattr(ray_nodes, "facts_here", lambda: other)
     with pytest.raises(
         EngineError, match=r"worker `.+` has another pyarrow than this machine: \d+.*, and here 1\.0"
@@ -225,17 +225,10 @@ def test_what_only_this_process_sees_is_refused(tmp_path: Path) -> None:
 class TestCommand:
     """The installed command, which connects itself and runs where a cluster is that was there before."""
 
-    def gae(self, cluster: Any, *arguments: object) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "gaecli", "compute", *map(str, arguments), "--engine", "ray"]
-        environment = {**os.environ, "RAY_ADDRESS": cluster.address, "PYTHONPATH": str(ROOT)}
-        return subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
     def test_stdout_is_the_document_though_workers_die(self, tmp_path: Path, cluster: Any) -> None:
         files_of(tmp_path)
         with killing(3) as killed:
-            stdout, stderr = self.gae(cluster, tmp_path, "--json").communicate(timeout=120)
+            stdout, stderr = gae(cluster, tmp_path, "--json").communicate(timeout=120)
         assert len(killed) == 3
         assert {file["status"] for file in json.loads(stdout)["files"]} == {"written"}
         assert "ray" not in stderr
@@ -247,7 +240,7 @@ class TestCommand:
         place = tmp_path / "data"
         shutil.rmtree(place)
         shutil.copytree(tmp_path / "source", place)
-        first = self.gae(cluster, place, "--normalize", "file", "--jobs", 2)
+        first = gae(cluster, place, "--normalize", "file", "--jobs", 2)
         while not any(written(path) for path in place.glob("*.parquet")):
             assert first.poll() is None
             time.sleep(0.05)
@@ -255,7 +248,7 @@ class TestCommand:
         first.communicate()
         done = {path: path.stat().st_mtime_ns for path in place.glob("*.parquet") if written(path)}
         assert 0 < len(done) < 12
-        stdout, _ = self.gae(cluster, place, "--normalize", "file", "--json").communicate(timeout=120)
+        stdout, _ = gae(cluster, place, "--normalize", "file", "--json").communicate(timeout=120)
         statuses = [file["status"] for file in json.loads(stdout)["files"]]
         assert statuses.count("up to date") >= len(done)
         assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in done.items())
@@ -265,7 +258,7 @@ class TestCommand:
         self, tmp_path: Path, cluster: Any
     ) -> None:
         files_of(tmp_path, 30)
-        process = self.gae(cluster, tmp_path, "--normalize", "all", "--memory", "8MiB")
+        process = gae(cluster, tmp_path, "--normalize", "all", "--memory", "8MiB")
         while not worker_processes():
             assert process.poll() is None
             time.sleep(0.02)
@@ -275,13 +268,13 @@ class TestCommand:
         assert "nothing was left half-written" in stderr
         assert not list(tmp_path.glob(".*"))
         wait_until(lambda: not worker_processes())
-        again = self.gae(cluster, tmp_path, "--json")
+        again = gae(cluster, tmp_path, "--json")
         files = json.loads(again.communicate(timeout=120)[0])["files"]
         assert {file["status"] for file in files} == {"written"}
 
     def test_an_address_without_a_cluster_is_told(self, tmp_path: Path, cluster: Any) -> None:
         files_of(tmp_path, 1)
-        process = self.gae(cluster, tmp_path, "--ray-address", "127.0.0.1:1")
+        process = gae(cluster, tmp_path, "--ray-address", "127.0.0.1:1")
         _, stderr = process.communicate(timeout=120)
         assert process.returncode == 5
         assert "no Ray cluster at `127.0.0.1:1`" in stderr

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from engines.cluster import files_of, killing
+from engines.cluster import files_of, gae, killing, wait_until, worker_processes
 from faults import data_sets
 from storage.s3_server import BUCKET, Request, S3Server, break_down
 from storage.store_runs import rollout
@@ -111,6 +112,29 @@ def test_workers_that_are_killed_change_no_byte(s3: S3Server, tmp_path: Path) ->
         gaecli.compute(f"s3://{BUCKET}/runs/", engine="ray", normalize="all")
     assert len(killed) > 1
     assert content(s3) == expected
+
+
+def test_a_command_that_is_killed_leaves_nothing_that_the_next_one_does_not_take_back(
+    s3: S3Server, tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    files_of(tmp_path, 12)
+    expected = made_by_the_local_engine(s3, tmp_path, normalize="file")
+    before = content(s3)
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    first = gae(cluster, f"s3://{BUCKET}/runs/", "--normalize", "file", "--jobs", 2)
+    wait_until(lambda: first.poll() is not None or (s3.pending() and content(s3) != before))
+    first.kill()
+    first.communicate()
+    assert 0 < len(s3.pending()) < 12
+    wait_until(lambda: not worker_processes())
+    summary = gaecli.compute(f"s3://{BUCKET}/runs/", engine="ray", normalize="file")
+    assert {file.status for file in summary.files} == {"written", "up to date"}
+    assert content(s3) == expected
+    assert s3.pending() == []
+    assert not [path for path in temporary.iterdir() if path.name.startswith("gaecli-spool-")]
 
 
 def test_a_store_that_fails_in_mid_upload_leaves_the_old_object(s3: S3Server, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import gaecli
-from gaecli.formats.npz import deflate
+from gaecli.formats.npz import deflate, reader
 from gaecli.formats.npz.members import open_member
 
 PIECE = 1000
@@ -21,6 +21,7 @@ PIECE = 1000
 
 @pytest.fixture(params=["isal", "zlib"], autouse=True)
 def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(reader, "_LARGE_BYTES", 0)  # side by side, as large arrays are
     if request.param == "zlib":
         monkeypatch.setattr(deflate, "_isal", lambda: None)
     elif importlib.util.find_spec("isal") is None:

@@ -6,8 +6,9 @@ import contextlib
 import math
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,30 @@ from gaecli.formats.base import (
     WritePlan,
     damaged,
 )
-from gaecli.formats.npz.arrays import NotAnArray, check_content, open_rows, read_header, rows_first
+from gaecli.formats.npz.arrays import (
+    NotAnArray,
+    RowReader,
+    check_content,
+    open_rows,
+    read_header,
+    rows_first,
+)
 from gaecli.formats.npz.members import MALFORMED, array_name, checksum, open_member, unreadable
 from gaecli.formats.npz.writer import NpzOutput, usual_compression
 from gaecli.formats.own_columns import fingerprint
 from gaecli.formats.stored import parse_document
 from gaecli.rollouts import Array
 
+#: From this size on arrays are worth a thread each.
+_LARGE_BYTES = 16 << 20
 #: So much is read of what does not look like an array, to tell damage from what was never one.
 CHECKED_BYTES = 16 << 20
 #: What is raised for bytes that are not what they should be, and for those that cannot be had.
 _DAMAGE = (*MALFORMED, OSError)
+
+
+#: The name of an array and a row up to which it is read -> what gives the rows.
+_Read = Callable[[str, int], Callable[[], Array]]
 
 
 class NpzInput(ListedColumns):
@@ -110,14 +124,30 @@ class NpzInput(ListedColumns):
                 with self._told(name):
                     ahead = num_rows[name] - unit.stop
                     readers[name] = open_rows(archive, self._members[name], self.path, handles, ahead)
+            read = handles.enter_context(self._reading(readers))
             for start in range(unit.start, unit.stop, rows):
                 stop = min(start + rows, unit.stop)
                 columns = dict(whole)
-                for name, reader in readers.items():
+                found = {name: read(name, stop + num_rows[name] - unit.stop) for name in readers}
+                for name, values in found.items():
                     with self._told(name):
-                        values = reader.read(stop + num_rows[name] - unit.stop)
-                    columns[name] = self._column(name, values)
+                        columns[name] = self._column(name, values())
                 yield start * unit.cells_per_row, stop * unit.cells_per_row, columns
+
+    @contextlib.contextmanager
+    def _reading(self, readers: Mapping[str, RowReader]) -> Iterator[_Read]:
+        """Of a name, the rows up to one, there once they are asked for: large arrays are inflated side by side."""
+        large = [
+            name
+            for name in readers
+            if self.columns[name].whole_bytes >= _LARGE_BYTES
+            and self._members[name].compress_type != zipfile.ZIP_STORED
+        ]
+        if len(large) < 2:
+            yield lambda name, stop: partial(readers[name].read, stop)
+            return
+        with ThreadPoolExecutor(len(large), "npz-inflate") as pool:
+            yield lambda name, stop: pool.submit(readers[name].read, stop).result
 
     def read_whole(self, name: str) -> Column:
         info = self._usable(name)
