@@ -338,6 +338,8 @@ class Attempt:
     #: Of a group baseline, its equation with the numbers of the rule, and what tells groups and rewards.
     rule: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    #: It was held against a part of the trajectories alone.
+    is_sampled: bool = False
 
     @property
     def name(self) -> str:
@@ -381,7 +383,8 @@ class Verification:
     #: The one number that all but a few rows hold, and of how many it is, where no convention makes it of them.
     constant: float | None = None
     num_constant: int = 0
-    #: γ and λ were searched for on so many of the steps, and what was found held against all; None: on all.
+    #: Conventions were compared on so many of the steps, and those that reproduce them, or the nearest, held against
+    #: all; None: all were held against all.
     num_searched: int | None = None
     #: Other estimators that make the same column of the same γ and λ.
     estimators: Sequence[str] = ()

@@ -27,7 +27,7 @@ from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
 from gaecli.storage.places import Places
 from gaecli.studies.asked import Asked, GroupColumns, Only
-from gaecli.studies.column import load_column
+from gaecli.studies.column import find_column
 from gaecli.studies.common_rule import CommonRule
 from gaecli.studies.label_cells import is_label
 from gaecli.studies.label_court import verify_labels
@@ -128,7 +128,7 @@ class ColumnQuestion:
             first = plan.open_all(self.settings)[0]
         files = self._files([plan], beside)
         with told(beside or plan.paths[0]):
-            against = load_column(files, self.name, self.memory_bytes)
+            against = find_column(files, self.name, self.memory_bytes)
         return Asked(plan, first, against, self.settings, self.memory_bytes, self.only)
 
     def of_labels(self, plans: Sequence[StreamPlan], beside: Path | None = None) -> LabelVerification | None:

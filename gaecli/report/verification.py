@@ -177,7 +177,7 @@ def _verdict(verification: Verification, canvas: Canvas) -> list[Text]:
     if verification.is_reproduced:
         up_to = " up to an affine map" if best.is_affine else ""
         words = f"{glyphs.written} reproduced{up_to} at all {plural(best.num_rows, 'row')}"
-        return flow([Text(words, GOOD)], canvas.width, glyphs.separator)
+        return flow([Text(words, GOOD)], canvas.width, glyphs.separator) + _sample(verification, canvas)
     if verification.constant is not None:
         number, rows = format_number(verification.constant), plural(best.num_rows, "row")
         at = f"{number} at {verification.num_constant:,} of {rows}, to within 0.1%"
@@ -190,8 +190,15 @@ def _verdict(verification: Verification, canvas: Canvas) -> list[Text]:
     share = f"{best.num_deviating:,} of {plural(best.num_rows, 'row')} deviate from the nearest"
     words = f"{glyphs.failed} not reproduced: {share}; exit code {verification.exit_code}"
     lines = flow([Text(words, BAD)], canvas.width, glyphs.separator)
+    return lines + _sample(verification, canvas)
+
+
+def _sample(verification: Verification, canvas: Canvas) -> list[Text]:
+    """What was not held against all rows."""
     if verification.num_searched is None:
-        return lines
-    which = f"{glyphs.gamma} and {glyphs.lam} of some conventions were searched for on"
-    words = f"{which} {verification.num_searched:,} steps, and what was found was held against all"
-    return lines + paragraph(Text(words, QUIET), canvas.width)
+        return []
+    words = (
+        f"conventions were compared on {verification.num_searched:,} steps of whole trajectories, and all that may "
+        "be it, or the nearest, was held against every row; rows of the others are of the sample"
+    )
+    return paragraph(Text(words, QUIET), canvas.width)

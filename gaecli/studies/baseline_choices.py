@@ -27,7 +27,7 @@ from gaecli.studies.baseline_candidates import (
     step_column,
 )
 from gaecli.studies.baseline_trials import ScoredColumn
-from gaecli.studies.column import Against, load_column
+from gaecli.studies.column import Against, find_column
 from gaecli.studies.reward_weights import reward_weights
 from gaecli.studies.scores import ScoredCells, cells_of, scored_cells
 
@@ -106,7 +106,7 @@ class Choices:
         files = self._asked.plan.open_all(self._asked.settings) if missing else []
         kinds = ("float", "int", "bool")  # a reward may be whether it was right
         for name in missing:
-            self._loaded[name] = load_column(files, name, self._asked.memory_bytes, kinds)
+            self._loaded[name] = find_column(files, name, self._asked.memory_bytes, kinds)
         return {name: cells_of(self._loaded[name], choice.cells, path)[held] for name in names}
 
     @cached_property

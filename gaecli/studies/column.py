@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,23 +18,90 @@ from gaecli.pipeline.memory import rows_per_block
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, FloatArray
 
-#: A step takes about so many bytes while it is held against the conventions.
+#: A step takes about so many bytes where all of them are held against the rules at once.
 BYTES_PER_STEP = 500
+_MOST_ROWS = 1 << 17
 #: What a column holds: A, or R = A + V.
 Holds = Literal["advantage", "return"]
 
 _NAMES: Mapping[Holds, Sequence[str]] = {"advantage": ADVANTAGE_NAMES, "return": RETURN_NAMES}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Against:
-    """The column to be verified, and the file it stands in."""
+    """The column to be verified, and the files it stands in, which are read when they are asked for."""
 
     column: str
-    path: Path
-    #: [rows] or [T, N] or the items of lists, one after the other; NaN where there is no number.
-    numbers: FloatArray
-    rounding: float
+    files: Sequence[RolloutFile]
+    memory_bytes: int
+    #: Types of the cells that were read.
+    kinds: set[np.dtype[Any]] = field(default_factory=set)
+
+    @property
+    def path(self) -> Path:
+        return self.files[0].path
+
+    @cached_property
+    def numbers(self) -> FloatArray:
+        """[rows] or [T, N] or the items of lists, one after the other; NaN where there is no number.
+
+        For rules that compare all of them with each other: `UsageError` where there is no room for that.
+        """
+        cells, found, count = ColumnCells(self), [], 0
+        _check_fits(self.path, cells.num_known, self.memory_bytes)  # of lists the headers may know no more
+        for part in cells:
+            found.append(part.astype(np.float64))
+            count += len(part)
+            _check_fits(self.path, count, self.memory_bytes)
+        return np.concatenate(found) if found else np.zeros(0)
+
+    @property
+    def rounding(self) -> float:
+        """Relative: that of the coarsest type in which the files have it, and of float32 at least."""
+        if not self.kinds:
+            for _ in ColumnCells(self):
+                pass
+        found = [float(np.finfo(kind).eps) for kind in self.kinds if kind.kind == "f"]
+        return max([float(np.finfo(np.float32).eps), *found])
+
+
+class ColumnCells:
+    """The cells of a column, block after block, or as many at a time as are asked for."""
+
+    def __init__(self, against: Against) -> None:
+        self._against = against
+        self._block_rows = min(rows_per_block(against.memory_bytes), _MOST_ROWS)
+        self._parts = iter(self)
+        self._left = np.zeros(0)
+
+    @property
+    def num_known(self) -> int:
+        """As the headers have it."""
+        return sum(unit.num_cells for file in self._against.files for unit in self._units(file))
+
+    def __iter__(self) -> Iterator[Array]:
+        for file in self._against.files:
+            for unit in self._units(file):
+                for part in _cells(file, unit, self._against.column, self._block_rows):
+                    self._against.kinds.add(part.dtype)
+                    yield part
+
+    def take(self, count: int) -> FloatArray:
+        """The next ones; fewer at the end."""
+        found = [self._left[:count]]
+        missing = count - len(found[0])
+        self._left = self._left[count:]
+        while missing > 0 and (part := next(self._parts, None)) is not None:
+            found.append(part[:missing].astype(np.float64))
+            self._left = part[missing:]
+            missing -= len(found[-1])
+        return np.concatenate(found)
+
+    def num_left(self) -> int:
+        return len(self._left) + sum(len(part) for part in self._parts)
+
+    def _units(self, file: RolloutFile) -> Sequence[Unit]:
+        return file.units(self._block_rows, self._against.column)
 
 
 def what_it_holds(name: str) -> list[Holds]:
@@ -44,27 +113,29 @@ def what_it_holds(name: str) -> list[Holds]:
     return ["advantage", "return"]
 
 
-def check_fits(path: Path, num_steps: int, memory_bytes: int) -> None:
-    """Each convention is held against all steps at once: refuse more of them than the limit has room for."""
+def _check_fits(path: Path, num_steps: int, memory_bytes: int) -> None:
     if num_steps * BYTES_PER_STEP > memory_bytes:
-        raise UsageError(
-            f"`{path}` with {num_steps:,} steps takes more than `--memory` to verify",
-            hint=f"raise `--memory` to {num_steps * BYTES_PER_STEP / (1 << 30):.1f}GiB or more, or verify a part "
-            "of the file",
-        )
+        raise too_many(path, num_steps, memory_bytes)
 
 
-def load_column(
+def too_many(path: Path, num_steps: int, memory_bytes: int) -> UsageError:
+    """For rules that are held against all steps at once."""
+    return UsageError(
+        f"`{path}` with {num_steps:,} steps takes more than `--memory` to verify: what may have made the column "
+        "looks at all of them at once",
+        hint=f"raise `--memory` to {num_steps * BYTES_PER_STEP / (1 << 30):.1f}GiB or more, or verify a part "
+        "of the file",
+    )
+
+
+def find_column(
     files: Sequence[RolloutFile], name: str, memory_bytes: int, kinds: Sequence[str] = ("float", "int")
 ) -> Against:
-    """The column out of all files of a stream, one after the other; it has a number for every step."""
+    """The column in all files of a stream, one after the other; it has a number for every step."""
     name = _found(files[0], name)
-    found: list[Against] = []
     for file in files:
-        num_before = sum(len(one.numbers) for one in found)
-        found.append(_load(file, name, num_before, memory_bytes, kinds))
-    numbers = np.concatenate([one.numbers for one in found])
-    return Against(name, files[0].path, numbers, max(one.rounding for one in found))
+        _check(file, name, kinds)
+    return Against(name, files, memory_bytes)
 
 
 def _found(file: RolloutFile, name: str) -> str:
@@ -82,29 +153,15 @@ def _found(file: RolloutFile, name: str) -> str:
     return found[0] if found else name
 
 
-def _load(file: RolloutFile, name: str, num_before: int, memory_bytes: int, kinds: Sequence[str]) -> Against:
-    path = file.path
+def _check(file: RolloutFile, name: str, kinds: Sequence[str]) -> None:
     info = file.find(name)
     if info is None or info.unusable is not None:
         raise UsageError(
-            f"column `{name}` not found in `{path}`\n       columns there: {columns_there(file)}",
+            f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
             hint=_hint(file),
         )
     if info.kind not in kinds:
-        raise UsageError(f"`{name}` of `{path}` is {info.type_name}, and advantages are numbers")
-    block_rows = rows_per_block(memory_bytes)
-    units = file.units(block_rows, name)
-    num_steps = num_before + sum(unit.num_cells for unit in units)
-    check_fits(path, num_steps, memory_bytes)  # of lists their number may be all that the headers know
-    parts: list[Array] = []
-    for part in (part for unit in units for part in _cells(file, unit, name, block_rows)):
-        parts.append(part)
-        num_before += len(part)
-        check_fits(path, num_before, memory_bytes)
-    values = np.concatenate(parts) if parts else np.zeros(0)
-    rounding = float(np.finfo(np.float32).eps)
-    floats = {part.dtype for part in parts if part.dtype.kind == "f"}
-    return Against(name, path, values.astype(np.float64), max([rounding, *(_eps(one) for one in floats)]))
+        raise UsageError(f"`{name}` of `{file.path}` is {info.type_name}, and advantages are numbers")
 
 
 def _hint(file: RolloutFile) -> str:
@@ -124,7 +181,3 @@ def _cells(file: RolloutFile, unit: Unit, name: str, block_rows: int) -> Iterato
             kind = cells.dtype.type if cells.dtype.kind == "f" else np.float64
             cells = np.where(column.is_null.reshape(-1), kind(np.nan), cells)
         yield cells[items]
-
-
-def _eps(kind: np.dtype[Any]) -> float:
-    return float(np.finfo(kind).eps)

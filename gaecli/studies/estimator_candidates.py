@@ -11,10 +11,10 @@ from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.settings import Settings
 from gaecli.studies.asked import Only
-from gaecli.studies.candidates import Candidate, CandidateReading
+from gaecli.studies.candidates import Candidate
 from gaecli.studies.column import Holds
 from gaecli.studies.reading import file_settings
-from gaecli.studies.sampling import part_of
+from gaecli.studies.readings import CandidateReading
 
 #: What is GAE with some λ: solved for as GAE, and named beside it.
 _LINEAR = ("gae", "td0", "td-lambda")
@@ -81,22 +81,22 @@ def with_window(reading: CandidateReading) -> CandidateReading:
     """The reading with the window that comes nearest under usual γ, if it is open."""
     if not reading.candidate.finds_window:
         return reading
-    part = part_of(reading)
-    longest = int(np.diff(np.flatnonzero(part.block.cuts), prepend=-1).max(initial=1))
+    longest = int(np.diff(np.flatnonzero(reading.block.cuts), prepend=-1).max(initial=1))
     windows = [n for n in _WINDOWS if n < longest] + [longest]
-    found = min((error, n) for n in windows for error in _errors(part, n))
+    found = min((error, n) for n in windows for error in _errors(reading, n))
     candidate = replace(
         reading.candidate, settings=reading.candidate.settings.replace(n_steps=found[1]), finds_window=False
     )
     return replace(reading, candidate=candidate)
 
 
-def _errors(part: CandidateReading, n_steps: int) -> Iterator[float]:
+def _errors(reading: CandidateReading, n_steps: int) -> Iterator[float]:
     """Of one window, under each of the usual γ."""
-    settings = part.candidate.settings.replace(n_steps=n_steps)
-    model, held = replace(part, candidate=replace(part.candidate, settings=settings)).model(), part.held
+    settings = reading.candidate.settings.replace(n_steps=n_steps)
+    made = replace(reading, candidate=replace(reading.candidate, settings=settings))
+    model, held = made.model(), reading.held
     for gamma in _GAMMAS:
-        left = (model(gamma, settings.lam) - part.column)[held]
+        left = (model(gamma, settings.lam) - reading.column)[held]
         yield float(np.square(left).mean()) if len(left) else 0.0
 
 

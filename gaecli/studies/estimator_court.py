@@ -4,44 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from gaecli.errors import GaeError
 from gaecli.results import Verification
 from gaecli.studies.asked import Asked
-from gaecli.studies.candidates import (
-    Candidate,
-    CandidateReading,
-    candidates,
-    leaves_ends_open,
-    read_candidate,
-    signature,
-    with_bootstrap,
-)
+from gaecli.studies.candidates import Candidate, candidates, with_bootstrap
 from gaecli.studies.column import Holds
 from gaecli.studies.command import flags_of
-from gaecli.studies.deviations import deviations
 from gaecli.studies.estimator_candidates import estimator_candidates, same_estimators
-from gaecli.studies.row_equations import ROUNDINGS
+from gaecli.studies.fitting import Fits
+from gaecli.studies.head import head_of
+from gaecli.studies.proof import Proof, Walk
+from gaecli.studies.readings import CandidateReading, Readings, leaves_ends_open, signature
+from gaecli.studies.row_equations import OPEN, ROUNDINGS, Theta
+from gaecli.studies.sampling import SEARCH_STEPS
 from gaecli.studies.trials import (
+    MOST_ALIKE,
     Trial,
-    Whitening,
     constant_of,
     decays_of,
     descend,
     held_as,
     largest_bound,
-    normalization,
     solve,
+    solve_near,
+    solve_plainly,
 )
+from gaecli.studies.whitening import Whitening, whitening
 
 
 class EstimatorCourt:
-    """Hears one candidate after the other, and holds the reading of one at a time: each is the whole file."""
+    """Hears one candidate after the other on a sample of whole trajectories, and proves the best on every row.
+
+    Whatever reproduces the sample is proven: the verdict is never that of the sample alone.
+    """
 
     def __init__(self, asked: Asked, holds: Holds) -> None:
         self._asked, self._holds = asked, holds
-        self._trials: dict[bytes, Trial] = {}
+        self._readings = Readings(asked, holds)
+        #: Those that are solved for, with what is found at once.
+        self._solved: dict[bytes, tuple[CandidateReading, Trial]] = {}
+        #: By what they make of the file: those that it does not tell apart.
+        self._alike: dict[bytes, list[Candidate]] = {}
         #: Those that have to be searched for, which takes its time.
         self._waiting: dict[bytes, Candidate] = {}
         self._first_error: GaeError | None = None
@@ -52,94 +60,215 @@ class EstimatorCourt:
         if only.tries_presets:
             for candidate in candidates(asked.settings, self._holds, asked.file, only.preset, only.tested):
                 self._hear(candidate)
-        for candidate in estimator_candidates(asked.settings, self._holds, only):
-            self._hear(candidate)
-        trials = self._tried()
-        best = trials[0]
-        reading = self._read(best.candidate)
-        constants = normalization(best.attempt, reading) if best.attempt.is_affine else None
-        constant = None if best.attempt.is_reproduced else constant_of(reading)
+        return self._verification(_Proven(self._asked, self._readings, self._tried()))
+
+    def _verification(self, proven: _Proven) -> Verification:
+        asked, best, proof = self._asked, proven.best, proven.proof
+        constants = None
+        if best.attempt.is_affine:
+            constants = whitening(best.attempt, proven.walk, proof, asked.against.rounding)
+        is_constant = proof.num_constant >= MOST_ALIKE * best.attempt.num_rows > 0
+        constant = proven.constant if is_constant and not best.attempt.is_reproduced else None
         shows_rows = best.theta is not None and constant is None and not best.attempt.is_reproduced
         return Verification(
             path=asked.path,
             column=asked.against.column,
             column_path=str(asked.against.path),
             holds=self._holds,
-            attempts=[trial.attempt for trial in trials],
+            attempts=[trial.attempt for trial in proven.trials],
             normalization=constants.words if constants is not None else None,
-            deviations=deviations(reading, best.theta) if shows_rows and best.theta is not None else [],
+            deviations=proof.deviations if shows_rows else [],
             tolerance=ROUNDINGS * asked.against.rounding,
             flags=_flags(best, constants),
-            equivalent=_equivalent(trials),
+            equivalent=_equivalent(proven.trials),
             unreadable=self._unreadable,
-            warnings=list(reading.warnings),
-            constant=constant[0] if constant is not None else None,
-            num_constant=constant[1] if constant is not None else 0,
-            estimators=self._same_estimators(best, reading),
-            num_searched=min((trial.num_searched for trial in trials if trial.num_searched), default=None),
+            warnings=list(proof.warnings),
+            constant=constant,
+            num_constant=proof.num_constant if constant is not None else 0,
+            estimators=self._same_estimators(best),
+            num_searched=None
+            if self._readings.are_whole
+            else self._readings.num_steps(best.candidate.settings),
         )
 
-    def _same_estimators(self, best: Trial, reading: CandidateReading) -> Sequence[str]:
+    def _same_estimators(self, best: Trial) -> Sequence[str]:
         attempt = best.attempt
         if not attempt.is_reproduced or attempt.is_affine or self._asked.only.estimator is not None:
             return ()
+        reading = self._readings.of(best.candidate)
         decays = decays_of(attempt, best.candidate)
         return same_estimators(reading, *decays, largest_bound(attempt, reading), self._holds)
-
-    def _read(self, candidate: Candidate) -> CandidateReading:
-        asked = self._asked
-        return read_candidate(candidate, asked.plan, asked.against, self._holds, asked.memory_bytes)
 
     def _hear(self, candidate: Candidate) -> None:
         """Of those that no column of this file could tell apart only the first, under all their names."""
         try:
-            is_open = self._take(self._read(candidate))
-            if is_open:
+            if self._is_heard_by_first_rows(candidate):
+                return
+            if self._take(self._readings.of(candidate)):
                 other = "current" if candidate.settings.bootstrap != "current" else "zero"
-                self._take(self._read(with_bootstrap(candidate, other)))
+                self._take(self._readings.of(with_bootstrap(candidate, other)))
         except GaeError as error:
             self._first_error = self._first_error or error
             if candidate.settings.estimator == "gae":
                 self._unreadable.update(dict.fromkeys(candidate.presets, error.message))
 
+    def _is_heard_by_first_rows(self, candidate: Candidate) -> bool:
+        """Once something makes the column of the sample: what takes the file in another way is held against its first
+        rows. If it is off there, it is off; else it has the same γ and λ, and may be as good at all rows.
+        """
+        known = next((one for _, one in self._solved.values() if one.attempt.is_reproduced), None)
+        is_told = self._readings.are_whole or self._readings.knows(candidate)
+        if known is None or known.theta is None or is_told or "bootstrap" in known.attempt.flags:
+            return False
+        try:
+            reading = self._heads.of(candidate)
+        except GaeError:  # what holds of all rows is told
+            return False
+        key = b"first rows" + signature(reading)
+        if key in self._alike:
+            self._alike[key].append(candidate)
+        elif reading.is_linear:
+            self._alike[key] = [candidate]
+            self._solved[key] = reading, _of_first_rows(reading, known.theta)
+        return True
+
+    @cached_property
+    def _heads(self) -> Readings:
+        asked = self._asked
+        return Readings(replace(asked, plan=head_of(asked.plan, 2 * SEARCH_STEPS)), self._holds, is_head=True)
+
     def _take(self, reading: CandidateReading) -> bool:
         """True if a bootstrap policy makes a difference."""
         candidate, key = reading.candidate, signature(reading)
-        first = self._trials[key].candidate if key in self._trials else self._waiting.get(key)
+        first = self._alike[key][0] if key in self._alike else None
+        if first is None:
+            self._alike[key] = [candidate]
+            if reading.is_linear:
+                self._solved[key] = reading, solve_plainly(reading)
+            else:
+                self._waiting[key] = candidate
         # The name of a preset alone does not stand for what it does with further flags.
-        flags = _speaking(candidate.flags, reading)
-        is_alike = first is not None and flags in ({}, first.flags)
-        if first is None and reading.is_linear:
-            self._trials[key] = solve(reading)
-        elif first is None:
-            self._waiting[key] = candidate
-        elif is_alike and key in self._trials:
-            self._trials[key] = self._trials[key].named(candidate.presets)
-        elif is_alike:
-            names = tuple(dict.fromkeys([*first.presets, *candidate.presets]))
-            self._waiting[key] = replace(first, presets=names)
+        elif _speaking(candidate.flags, reading) in ({}, first.flags):
+            self._alike[key].append(candidate)
         return leaves_ends_open(reading)
 
     def _tried(self) -> list[Trial]:
-        """The best first."""
-        if not self._trials and not self._waiting:
-            raise self._first_error or self._asked.untried(self._holds)
-        trials = _ranked(self._trials.values())
+        """The best first. What is no recursion is looked at where none of those makes the column that are."""
+        trials = self._solutions()
         if trials and trials[0].attempt.is_reproduced:
             return trials
+        for candidate in estimator_candidates(self._asked.settings, self._holds, self._asked.only):
+            self._hear(candidate)
+        if not self._alike:
+            raise self._first_error or self._asked.untried(self._holds)
         searched: list[Trial] = []
-        for candidate in self._waiting.values():
+        for key, candidate in self._waiting.items():
             known = next((trial for trial in searched if trial.attempt.is_reproduced), None)
             # What has been found is tried on the others; nothing else has to be searched for.
-            found = self._read(candidate)
-            searched.append(descend(found) if known is None else held_as(found, known))
+            found = self._readings.of(candidate)
+            trial = descend(found) if known is None else held_as(found, known)
+            searched.append(trial.named(self._alike[key]))
         return _in_order(_beyond_noise(trials), _ranked(searched))
+
+    def _solutions(self) -> list[Trial]:
+        """What makes the column under one of them is tried on the others; else each is searched by itself."""
+        known = min((trial for _, trial in self._solved.values()), key=lambda one: one.rank, default=None)
+        fits, found = Fits(), []
+        for key, (reading, first) in self._solved.items():
+            if known is not None and known.attempt.is_reproduced:
+                assert known.theta is not None
+                trial = solve_near(reading, first, known.theta)
+            else:
+                trial = solve(reading, first, fits)
+                known = min(known or trial, trial, key=lambda one: one.rank)
+            found.append(trial.of_members(self._alike[key]))
+        return _ranked(found)
+
+
+class _Proven:
+    """The best of the trials, and all that may be as good, held against every row."""
+
+    def __init__(self, asked: Asked, readings: Readings, trials: list[Trial]) -> None:
+        self._asked, self._readings = asked, readings
+        self.constant = constant_of(readings.of(trials[0].candidate))
+        self._walks: list[tuple[Walk, Proof]] = []
+        of_sample = trials[1:] if readings.are_whole else []
+        open_ones = (
+            trials[:1] if readings.are_whole else [one for trial in trials for one in self._apart(trial)]
+        )
+        proven: list[Trial] = []
+        while open_ones and (not proven or open_ones[0].attempt.is_reproduced):
+            together = self._together(open_ones)
+            open_ones = [trial for trial in open_ones if trial not in together]
+            proven += self._walked(together)
+        rest = of_sample if readings.are_whole else [_as_sampled(trial) for trial in open_ones]
+        self.trials = [*_ranked(proven), *rest]
+        self._lead()
+
+    @property
+    def best(self) -> Trial:
+        return self.trials[0]
+
+    @property
+    def walk(self) -> Walk:
+        return self._walks[-1][0]
+
+    @property
+    def proof(self) -> Proof:
+        """Of the best."""
+        return self._walks[-1][1]
+
+    def _lead(self) -> None:
+        """The last walk is that of the best."""
+        for walk, proof in self._walks:
+            if proof.trials[0] is self.best:
+                self._walks.append((walk, proof))
+                return
+        self.trials[:1] = self._walked([self.best])[:1]
+
+    def _together(self, trials: Sequence[Trial]) -> list[Trial]:
+        """The first, and others that reproduce the sample as it does and take the file alike."""
+        first = trials[0]
+        if first.theta is None or not first.attempt.is_reproduced or self._readings.are_whole:
+            return [first]
+        key = self._readings.key(first.candidate.settings)
+        alike = [one for one in trials[1:] if one.attempt.is_reproduced and one.theta is not None]
+        return [first, *(one for one in alike if self._readings.key(one.candidate.settings) == key)]
+
+    def _apart(self, trial: Trial) -> list[Trial]:
+        """Those together that take the file alike: a sample does not tell all of them apart."""
+        by_key: dict[object, list[Candidate]] = {}
+        for member in trial.members:
+            by_key.setdefault(self._readings.key(member.settings), []).append(member)
+        if len(by_key) == 1 or not trial.attempt.is_reproduced:
+            return [trial]
+        return [trial.of_members(members) for members in by_key.values()]
+
+    def _walked(self, trials: Sequence[Trial]) -> list[Trial]:
+        if self._readings.are_whole:  # those that it cannot tell apart are known
+            trials = [replace(trial, members=(trial.candidate,)) for trial in trials]
+        walk = Walk(self._asked, self._readings, trials, self.constant)
+        proof = walk.proof()
+        self._walks.append((walk, proof))
+        return list(proof.trials)
+
+
+def _of_first_rows(reading: CandidateReading, known: Theta) -> Trial:
+    """Where the rows end, no trajectory need end: what is off there may be right."""
+    trial = solve_near(reading, solve_plainly(reading), known)
+    num_doubtful = int(np.count_nonzero(reading.evidence.kinds == OPEN))
+    if trial.attempt.num_deviating > num_doubtful:
+        return trial
+    return replace(trial, attempt=replace(trial.attempt, num_deviating=0))
+
+
+def _as_sampled(trial: Trial) -> Trial:
+    return replace(trial, attempt=replace(trial.attempt, is_sampled=True))
 
 
 def _speaking(flags: Mapping[str, Any], reading: CandidateReading) -> Mapping[str, Any]:
     """Those that make a difference to a file."""
-    is_idle = not reading.block.truncated.any()
-    return {name: value for name, value in flags.items() if not (is_idle and name == "truncation")}
+    return {name: value for name, value in flags.items() if not (reading.is_uncut and name == "truncation")}
 
 
 def _ranked(trials: Iterable[Trial]) -> list[Trial]:
@@ -166,7 +295,7 @@ def _in_order(solved: list[Trial], searched: list[Trial]) -> list[Trial]:
 def _equivalent(trials: Sequence[Trial]) -> list[str]:
     """By themselves, or with the flags of the best."""
     best = trials[0].attempt
-    reproducing = [trial for trial in trials if trial.attempt.is_reproduced]
+    reproducing = [one for one in trials if one.attempt.is_reproduced and not one.attempt.is_sampled]
     alike = [trial for trial in reproducing if trial.attempt.flags in ({}, best.flags)]
     names = [name for trial in alike for name in trial.attempt.presets]
     first = best.presets[0]

@@ -9,6 +9,7 @@ at last plain least squares over all rows that agree with it to rounding.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -42,38 +43,71 @@ class Fit:
     is_decay_determined: bool
 
 
-def fit_raw(evidence: ColumnEvidence) -> Fit:
-    """A - r + V = γ V' + γλ A'."""
-    target = evidence.column - evidence.rewards + evidence.values
-    design = np.stack([evidence.following, evidence.next_column], axis=1)
-
-    def theta_of(solution: FloatArray) -> Theta:
-        return Theta(float(solution[0]), float(solution[1]))
-
-    theta = _robust(evidence, design, target, theta_of)
-    return _settled(evidence, theta, affine=False)
-
-
-def fit_affine(evidence: ColumnEvidence) -> Fit:
-    """r - V = s w + m (1 - γλ) - γλs w' - γV' inside trajectories: linear in (s, m (1 - γλ), γλs, γ).
-
-    Rows at ends then tell m, which nothing else does where γλ = 1; at last all rows have their say at once.
+class Fits:
+    """Of one column under one convention after the other. Searches go over the rows inside trajectories, which most
+    conventions read alike, so that they are made once.
     """
-    inside = evidence.take(evidence.goes_on > 0)
-    rows = inside if len(inside) >= _FEWEST_INSIDE else evidence
-    design = np.stack([rows.column, np.ones(len(rows)), -rows.next_column, -rows.following], axis=1)
 
-    def theta_of(solution: FloatArray) -> Theta:
-        scale, constant, product, gamma = (float(number) for number in solution)
-        decay = product / scale if scale else 0.0
-        return Theta(gamma, decay, scale, constant / (1.0 - decay) if abs(1.0 - decay) > 1e-3 else 0.0)
+    def __init__(self) -> None:
+        self._found: dict[bytes, FloatArray] = {}
 
-    theta = _robust(rows, design, rows.rewards - rows.values, theta_of)
-    some = _some(evidence, _MAP_ROWS)
-    theta = _newton(some, replace(theta, shift=_typical_shift(some, theta)))
-    if some is not evidence and _is_of_many(some, theta):
-        theta = _newton(evidence, theta)
-    return _settled(evidence, theta, affine=True)
+    def raw(self, evidence: ColumnEvidence) -> Fit:
+        """A - r + V = γ V' + γλ A'."""
+
+        def theta_of(solution: FloatArray) -> Theta:
+            return Theta(float(solution[0]), float(solution[1]))
+
+        solution = self._searched(*_raw_equations(_inside(evidence)))
+        return _settled(evidence, theta_of(_agreed(evidence, *_raw_equations(evidence), solution, theta_of)))
+
+    def affine(self, evidence: ColumnEvidence) -> Fit:
+        """r - V = s w + m (1 - γλ) - γλs w' - γV' inside trajectories: linear in (s, m (1 - γλ), γλs, γ).
+
+        Rows at ends then tell m, which nothing else does where γλ = 1; at last all rows have their say at once.
+        """
+        rows = _inside(evidence)
+        design = np.stack([rows.column, np.ones(len(rows)), -rows.next_column, -rows.following], axis=1)
+        target = rows.rewards - rows.values
+
+        def theta_of(solution: FloatArray) -> Theta:
+            scale, constant, product, gamma = (float(number) for number in solution)
+            decay = product / scale if scale else 0.0
+            return Theta(gamma, decay, scale, constant / (1.0 - decay) if abs(1.0 - decay) > 1e-3 else 0.0)
+
+        theta = theta_of(_agreed(rows, design, target, self._searched(design, target), theta_of))
+        some = _some(evidence, _MAP_ROWS)
+        theta = _newton(some, replace(theta, shift=_typical_shift(some, theta)))
+        if some is not evidence and _is_of_many(some, theta):
+            theta = _newton(evidence, theta)
+        return _settled(evidence, theta, affine=True)
+
+    def _searched(self, design: FloatArray, target: FloatArray) -> FloatArray:
+        digest = hashlib.sha256(repr(design.shape).encode())
+        digest.update(np.ascontiguousarray(design).tobytes())
+        digest.update(target.tobytes())
+        key = digest.digest()
+        if key not in self._found:
+            self._found[key] = _search(design, target)
+        return self._found[key]
+
+
+def fit_plainly(evidence: ColumnEvidence) -> Fit:
+    """By least squares over all rows: all that is needed where they agree with each other."""
+    return fit_near(evidence, Theta(*_least_squares(*_raw_equations(evidence)).tolist()))
+
+
+def fit_near(evidence: ColumnEvidence, theta: Theta) -> Fit:
+    """With this γ and γλ, and this map."""
+    return _settled(evidence, theta, affine=(theta.scale, theta.shift) != (1.0, 0.0))
+
+
+def _raw_equations(rows: ColumnEvidence) -> tuple[FloatArray, FloatArray]:
+    return np.stack([rows.following, rows.next_column], axis=1), rows.column - rows.rewards + rows.values
+
+
+def _inside(evidence: ColumnEvidence) -> ColumnEvidence:
+    inside = evidence.goes_on > 0
+    return evidence.take(inside) if np.count_nonzero(inside) >= _FEWEST_INSIDE else evidence
 
 
 def _some(evidence: ColumnEvidence, most: int) -> ColumnEvidence:
@@ -150,9 +184,8 @@ def _with_map(evidence: ColumnEvidence, theta: Theta) -> Theta:
     return replace(theta, scale=float(scale), shift=float(shift))
 
 
-def _robust(
-    evidence: ColumnEvidence, design: FloatArray, target: FloatArray, theta_of: Callable[[FloatArray], Theta]
-) -> Theta:
+def _search(design: FloatArray, target: FloatArray) -> FloatArray:
+    """The solution on which most rows agree best."""
     num_rows, num_unknowns = design.shape
     chosen, picks = _draws(num_rows, num_unknowns)
     some_design, some_target = design[chosen], target[chosen]
@@ -169,13 +202,24 @@ def _robust(
     errors = np.quantile(np.abs(left, out=left), 0.4, axis=1, overwrite_input=True)
     best = [solutions[index] for index in np.argsort(errors)[:_NUM_CONCENTRATED]]
     concentrated = [_concentrated(some_design, some_target, solution) for solution in best]
-    _, solution = min(concentrated, key=lambda found: found[0])
+    return min(concentrated, key=lambda found: found[0])[1]
+
+
+def _agreed(
+    evidence: ColumnEvidence,
+    design: FloatArray,
+    target: FloatArray,
+    solution: FloatArray,
+    theta_of: Callable[[FloatArray], Theta],
+) -> FloatArray:
+    """Least squares over all rows that agree with the solution, again and again."""
+    num_rows, num_unknowns = design.shape
     for _ in range(3):
         agrees = ~evidence.deviates(theta_of(solution))
         if np.count_nonzero(agrees) < max(num_unknowns + 1, num_rows // 4):
             break
         solution = _least_squares(design[agrees], target[agrees])
-    return theta_of(solution)
+    return solution
 
 
 @lru_cache(maxsize=8)  # most conventions leave equally many rows
@@ -235,7 +279,7 @@ def _jacobian(rows: ColumnEvidence, theta: Theta) -> FloatArray:
     )
 
 
-def _settled(evidence: ColumnEvidence, theta: Theta, *, affine: bool) -> Fit:
+def _settled(evidence: ColumnEvidence, theta: Theta, *, affine: bool = False) -> Fit:
     agrees = ~evidence.deviates(theta)
     rows = evidence.take(agrees) if agrees.any() else evidence
     design = _jacobian(rows, theta)

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from gaecli.engines.local import LocalEngine
 from gaecli.engines.threads import Threads
 from gaecli.errors import UsageError
 from gaecli.estimators.base import Estimator
@@ -91,12 +92,20 @@ def _plain_estimator(settings: Settings) -> Estimator:
 
 
 def settled(
-    opened: OpenStream, estimator: Estimator | None = None, threads: Threads | None = None
+    opened: OpenStream,
+    estimator: Estimator | None = None,
+    threads: Threads | None = None,
+    *,
+    store_share: float = STORE_SHARE,
+    looks_in_turn: bool = False,
 ) -> SettledStream:
-    """Summarise what is open."""
+    """Summarise what is open. `looks_in_turn`: blocks are looked at one after the other all the same."""
     estimator = estimator or _plain_estimator(opened.settings)
-    context = RunContext.plain(estimator, int(opened.memory_bytes * STORE_SHARE), threads)
-    return SettledStream(summarised(opened, context), context)
+    context = RunContext.plain(estimator, int(opened.memory_bytes * store_share), threads)
+    stream = summarised(opened, context)
+    if looks_in_turn:
+        context = replace(context, engine=LocalEngine(context.worker, Threads(1)))
+    return SettledStream(stream, context)
 
 
 def with_lane_ends(prepared: Block, carry: Carry) -> Block:

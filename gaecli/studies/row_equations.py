@@ -93,35 +93,45 @@ class ColumnEvidence:
 
 
 def gather(
-    block: Block, estimated: BoolArray | None, column: FloatArray, rows: IndexArray, rounding: float
-) -> tuple[ColumnEvidence, IndexArray]:
-    """(evidence, steps that should have a number and have none). `block` is closed; `column` [N], NaN for none."""
+    block: Block,
+    estimated: BoolArray,
+    column: FloatArray,
+    rows: IndexArray,
+    rounding: float,
+    open_ends: IndexArray | None = None,
+) -> ColumnEvidence:
+    """Of a block that is closed, but for `open_ends`: steps whose trajectory goes on, nobody here knows how.
+
+    `column` [N], NaN for none.
+    """
     num_steps = block.num_steps
-    wanted = np.ones(num_steps, np.bool_) if estimated is None else estimated
     goes_on = ~block.cuts
     goes_on[-1:] = False
     following_column = np.zeros(num_steps)
     following_column[:-1] = column[1:]
     is_followed = np.zeros(num_steps, np.bool_)
-    is_followed[:-1] = wanted[1:]
+    is_followed[:-1] = estimated[1:]
     if block.is_step is not None:
         goes_on[:-1] &= block.is_step[1:]
     following_column[~goes_on] = 0.0
-    usable = wanted & np.isfinite(column) & (~goes_on | (is_followed & np.isfinite(following_column)))
+    usable = estimated & np.isfinite(column) & (~goes_on | (is_followed & np.isfinite(following_column)))
+    if open_ends is not None:
+        usable[open_ends] = False
     steps = np.flatnonzero(usable)
     kinds = np.where(
         block.cuts, np.where(block.truncated, TRUNCATED, np.where(block.terminated, TERMINATED, OPEN)), INSIDE
     )
-    evidence = ColumnEvidence(
-        rewards=block.rewards[steps].astype(np.float64),
-        values=block.values[steps].astype(np.float64),
-        following=following_values(block)[steps],
-        column=column[steps],
-        next_column=following_column[steps],
-        goes_on=goes_on[steps].astype(np.float64),
-        kinds=kinds[steps].astype(np.int64),
+    is_all = len(steps) == num_steps  # no copies of what is whole
+    chosen = slice(None) if is_all else steps
+    return ColumnEvidence(
+        rewards=block.rewards[chosen].astype(np.float64),
+        values=block.values[chosen].astype(np.float64),
+        following=following_values(block)[chosen],
+        column=column[chosen],
+        next_column=following_column[chosen],
+        goes_on=goes_on[chosen].astype(np.float64),
+        kinds=kinds[chosen].astype(np.int64),
         steps=steps,
-        rows=rows[steps],
+        rows=rows[chosen],
         rounding=rounding,
     )
-    return evidence, np.flatnonzero(wanted & ~np.isfinite(column))

@@ -19,13 +19,16 @@ import numpy as np
 from gaecli.choices import SuccessAt, SuccessReward
 from gaecli.errors import UsageError
 from gaecli.label_summary import SuccessSummary
+from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.outcomes import success_summary
+from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, FloatArray
 from gaecli.settings import Settings
 from gaecli.studies.asked import Asked
-from gaecli.studies.candidates import Candidate, CandidateReading, read_candidate
+from gaecli.studies.candidates import Candidate
 from gaecli.studies.column import Holds
+from gaecli.studies.readings import Readings, stream_of
 from gaecli.studies.row_equations import ROUNDINGS
 
 #: Any number but 1 and 0 tells a failure from the other steps.
@@ -114,7 +117,9 @@ class _ColumnAtEnds:
 
     @classmethod
     def of(cls, asked: Asked, success: OfSuccess, holds: Holds) -> _ColumnAtEnds:
-        reading = _reading(asked, success, holds)
+        settings = _settings(asked, success, holds)
+        reading = Readings(asked, holds).of(Candidate(("exact",), settings))
+        counts = _EpisodeFacts.of(asked, settings)
         block = reading.block
         is_step = np.ones(block.num_steps, np.bool_) if block.is_step is None else block.is_step
         rewards, returns = block.rewards[is_step], (reading.column + block.values)[is_step]
@@ -127,9 +132,9 @@ class _ColumnAtEnds:
         size = sizes[failed] if failed.any() else sizes[before]
         relative = size / np.maximum(np.abs(numbers), np.finfo(np.float32).tiny)
         return cls(
-            longest=int(lengths.max(initial=0)),
-            num_episodes=int(np.count_nonzero(ends)),
-            num_failures=int(np.count_nonzero(failed)),
+            counts.longest,
+            counts.episodes,
+            counts.failures,
             at_failures=returns[failed & np.isfinite(returns)],
             before_successes=returns[before][np.isfinite(returns[before])],
             rounding=ROUNDINGS * asked.against.rounding * float(np.median(relative))
@@ -156,15 +161,35 @@ class _ColumnAtEnds:
         return _short(max(found, 0.0), self.rounding / step)
 
 
-def _reading(asked: Asked, success: OfSuccess, holds: Holds) -> CandidateReading:
+@dataclass(frozen=True)
+class _EpisodeFacts:
+    """Of all episodes, whatever part of them the column is looked at."""
+
+    longest: int
+    episodes: int
+    failures: int
+
+    @classmethod
+    def of(cls, asked: Asked, settings: Settings) -> _EpisodeFacts:
+        reading = stream_of(asked, settings)
+        episodes = failures = 0
+
+        def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
+            nonlocal episodes, failures
+            rewards = settled.counted(settled.block.rewards)
+            episodes += int(np.count_nonzero(rewards != -1))
+            failures += int(np.count_nonzero(rewards == -_MARK))
+
+        for _ in reading.stream.visit(reading.context, look):
+            pass
+        return cls(reading.stream.opened.longest_episode, episodes, failures)
+
+
+def _settings(asked: Asked, success: OfSuccess, holds: Holds) -> Settings:
     """Rewards that tell the last steps of failures and successes from all others."""
-    base = asked.settings.replace(
-        estimator="mc" if holds == "return" else "gae", preset="exact", bootstrap="zero"
-    )
-    settings = success.settings(base, "steps", _MARK)
-    return read_candidate(
-        Candidate(("exact",), settings), asked.plan, asked.against, holds, asked.memory_bytes
-    )
+    estimator = "mc" if holds == "return" else "gae"
+    base = asked.settings.replace(estimator=estimator, preset="exact", bootstrap="zero")
+    return success.settings(base, "steps", _MARK)
 
 
 def _short(number: float, tolerance: float) -> float:

@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from gaecli.estimators.normalization import NormRule, normalize
-from gaecli.moments import Moments
 from gaecli.presets import PRESETS
 from gaecli.records import dataclass
 from gaecli.results import Attempt
-from gaecli.rollouts import Array, FloatArray
-from gaecli.studies.candidates import Candidate, CandidateReading
+from gaecli.rollouts import Array, BoolArray, FloatArray
+from gaecli.studies.candidates import Candidate
 from gaecli.studies.estimator_candidates import with_window
-from gaecli.studies.fitting import Fit, fit_affine, fit_raw, is_sensible, rounded
+from gaecli.studies.fitting import Fit, Fits, fit_near, fit_plainly, is_sensible, rounded
+from gaecli.studies.readings import CandidateReading
 from gaecli.studies.row_equations import ROUNDINGS, ColumnEvidence, Theta
-from gaecli.studies.sampling import part_of
-from gaecli.studies.search import Found, Model, polish, search
+from gaecli.studies.search import Model, search
 
 #: Fewer rows than this determine nothing, and no whitening is looked for.
 _FEWEST_ROWS = 8
 #: A map from the column says something if what it makes of most rows spreads over so many tolerances.
 _FEWEST_TOLERANCES = 4
 #: A column is constant if so many of its rows are one number, to within so much of it.
-_MOST_ALIKE = 0.9
+MOST_ALIKE = 0.9
 ALIKE = 1e-3
-
-
-@dataclass(frozen=True)
-class Whitening:
-    """What scale and shift are, in words, and the rule of normalisation that they are of."""
-
-    words: str
-    rule: NormRule | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +41,8 @@ class Trial:
     #: [n] how far off the rows are, in units of their tolerance; empty without a theta.
     ratios: Array
     num_missing: int
-    #: As of a `Verification`.
-    num_searched: int | None = None
+    #: Candidates that no row could tell apart, the first of them that of the trial.
+    members: tuple[Candidate, ...]
 
     @property
     def rank(self) -> tuple[Any, ...]:
@@ -67,69 +57,64 @@ class Trial:
     def num_beyond(self, limit: float) -> int:
         return int(np.count_nonzero(self.ratios > limit)) + self.num_missing
 
-    def named(self, presets: Iterable[str]) -> Trial:
-        """The same under further names."""
-        names = tuple(dict.fromkeys([*self.attempt.presets, *presets]))
+    def of_members(self, members: Sequence[Candidate]) -> Trial:
+        """The same under the names of these, which are some of its own, or others beside them."""
+        first = members[0]
+        attempt = replace(self.attempt, flags=first.flags)
+        return replace(self, candidate=first, attempt=attempt, members=tuple(members)).named(members)
+
+    def named(self, candidates: Sequence[Candidate]) -> Trial:
+        """The same under the names of these."""
+        names = tuple(dict.fromkeys(name for one in candidates for name in one.presets))
         return replace(self, attempt=replace(self.attempt, presets=names))
 
 
-def normalization(attempt: Attempt, reading: CandidateReading) -> Whitening:
-    """The rule that makes this very column of the advantages of these rows, if there is one.
-
-    Scale and shift that are near the mean and std of all rows are not enough: those of one file more or less are.
-    """
-    gamma, lam = decays_of(attempt, reading.candidate)
-    advantages = reading.model()(gamma, lam)
-    counted = advantages if reading.measured is None else advantages[reading.measured]
-    moments = Moments.of(counted)
-    held, errors = reading.held, dict[NormRule, float]()
-    presets: dict[NormRule, list[str]] = {}
-    for name in sorted(PRESETS, key=lambda name: (name not in attempt.presets, place(name))):
-        preset = PRESETS[name]
-        rule = NormRule(preset.norm_ddof, preset.norm_eps, preset.norm_floor)
-        constants = rule.constants(moments)
-        if constants.is_degenerate:
-            continue
-        presets.setdefault(rule, []).append(name)
-        if rule not in errors:
-            off = np.abs(normalize(advantages[held], constants) - reading.column[held])
-            errors[rule] = float(off.max(initial=0.0))
-    bound = _bound(reading, gamma, lam, 1 / attempt.scale, -attempt.shift / attempt.scale)
-    least = min(errors.values(), default=np.inf)
-    if least > bound:
-        return Whitening("an affine map of it; not with the mean and std of these rows")
-    # Rules that differ by less than the column is rounded are one; then that of the preset itself is meant.
-    likely = [rule for rule, error in errors.items() if error <= 2 * least + reading.evidence.rounding]
-    own = {name for name in attempt.presets if PRESETS[name].normalize != "none"}
-    rule = max(likely, key=lambda rule: (len(own & set(presets[rule])), -errors[rule]))
-    eps = f"{rule.eps:g}".replace("e-0", "e-")
-    divisor = {"add": f"std + {eps}", "clamp": f"max(std, {eps})", "rsqrt": f"sqrt(var + {eps})"}
-    return Whitening(f"normalised over all rows, by {divisor[rule.floor]} with ddof {rule.ddof}", rule)
-
-
-def solve(reading: CandidateReading) -> Trial:
-    """The preset's own γ and λ, then those that fit, then those that fit up to a whitening."""
-    evidence = reading.evidence
-    settings = reading.candidate.settings
-    own = Theta(settings.gamma, settings.gamma * settings.lam)
+def solve_plainly(reading: CandidateReading) -> Trial:
+    """The preset's own γ and λ, or those of least squares over all rows: enough where one rule made all of them."""
+    evidence, own = reading.evidence, _own(reading)
     if not len(evidence):
         return _trial(reading, Fit(own, False, False))
-    raw = fit_raw(evidence)
-    if not evidence.deviates(own).any():
-        return _trial(reading, replace(raw, theta=own))
-    trials = [_trial(reading, replace(raw, theta=own))]
-    raw = _completed(raw, own)
-    if is_sensible(raw.theta):
-        trials.append(_trial(reading, replace(raw, theta=rounded(evidence, raw.theta))))
-    best = min(trials, key=lambda trial: trial.rank)
+    first = _trial(reading, fit_near(evidence, own))
+    if first.attempt.is_reproduced:
+        return first
+    plain = _completed(fit_plainly(evidence), own)
+    return min([first, *_rounded_trial(reading, plain)], key=lambda trial: trial.rank)
+
+
+def solve_near(reading: CandidateReading, first: Trial, known: Theta) -> Trial:
+    """With what makes the column under another candidate."""
+    if first.attempt.is_reproduced or not len(reading.evidence):
+        return first
+    return min(first, _trial(reading, fit_near(reading.evidence, known)), key=lambda trial: trial.rank)
+
+
+def solve(reading: CandidateReading, first: Trial, fits: Fits) -> Trial:
+    """γ and λ that fit most rows, whatever the others do; then those that fit up to a whitening."""
+    evidence, own = reading.evidence, _own(reading)
+    if first.attempt.is_reproduced or not len(evidence):
+        return first
+    raw = _rounded_trial(reading, _completed(fits.raw(evidence), own))
+    best = min([first, *raw], key=lambda trial: trial.rank)
     if best.attempt.is_reproduced or len(evidence) < _FEWEST_ROWS or not _may_be_whitened(reading):
         return best
-    affine = _completed(fit_affine(evidence), own)
+    affine = _completed(fits.affine(evidence), own)
     if is_sensible(affine.theta) and _tells(evidence, affine.theta):
         whitened = _trial(reading, replace(affine, theta=rounded(evidence, affine.theta)))
         # A map that explains no more rows is none.
         return whitened if whitened.attempt.num_deviating < best.attempt.num_deviating else best
     return best
+
+
+def _own(reading: CandidateReading) -> Theta:
+    settings = reading.candidate.settings
+    return Theta(settings.gamma, settings.gamma * settings.lam)
+
+
+def _rounded_trial(reading: CandidateReading, fit: Fit) -> list[Trial]:
+    """None of numbers that are no γ and λ."""
+    if not is_sensible(fit.theta):
+        return []
+    return [_trial(reading, replace(fit, theta=rounded(reading.evidence, fit.theta)))]
 
 
 def _may_be_whitened(reading: CandidateReading) -> bool:
@@ -152,19 +137,23 @@ def _spread(numbers: FloatArray) -> float:
     """Of most of them."""
     if not len(numbers):
         return 0.0
-    low, high = np.quantile(numbers, [1 - _MOST_ALIKE, _MOST_ALIKE])
+    low, high = np.quantile(numbers, [1 - MOST_ALIKE, MOST_ALIKE])
     return float(high - low)
 
 
-def constant_of(reading: CandidateReading) -> tuple[float, int] | None:
-    """(number, rows) if the column holds one number, or nearly it, at nearly all of its rows."""
+def constant_of(reading: CandidateReading) -> float | None:
+    """The number that the column holds at nearly all of its rows, or nearly it; None where it holds several."""
     numbers = (reading.column + reading.baseline)[reading.held]
     if len(numbers) < 2:
         return None
     middle = float(np.median(numbers))
-    alike = np.abs(numbers - middle) <= max(ALIKE, ROUNDINGS * reading.evidence.rounding) * abs(middle)
-    count = int(np.count_nonzero(alike))
-    return (middle, count) if count >= _MOST_ALIKE * len(numbers) else None
+    count = int(np.count_nonzero(is_alike_to(numbers, middle, reading.rounding)))
+    return middle if count >= MOST_ALIKE * len(numbers) else None
+
+
+def is_alike_to(numbers: FloatArray, middle: float, rounding: float) -> BoolArray:
+    found: BoolArray = np.abs(numbers - middle) <= max(ALIKE, ROUNDINGS * rounding) * abs(middle)
+    return found
 
 
 def _completed(fit: Fit, own: Theta) -> Fit:
@@ -211,6 +200,7 @@ def _trial(reading: CandidateReading, fit: Fit) -> Trial:
         theta,
         ratios.astype(np.float32),
         len(reading.missing),
+        (reading.candidate,),
     )
 
 
@@ -226,24 +216,26 @@ def _sizes(off: FloatArray) -> tuple[float | None, float | None]:
 
 
 def _bound(reading: CandidateReading, gamma: float, lam: float, slope: float, offset: float) -> float:
+    num_steps = reading.block.num_steps
+    return bound_of(reading.rounding, reading.largest_term(gamma), num_steps, gamma * lam, slope, offset)
+
+
+def bound_of(
+    rounding: float, largest_term: float, num_steps: int, decay: float, slope: float, offset: float
+) -> float:
     """What the rounding of single steps can add up to along a sum."""
-    largest = reading.largest_term(gamma) * min(1 / max(1 - gamma * lam, 1e-3), reading.block.num_steps)
-    return ROUNDINGS * reading.evidence.rounding * (abs(slope) * largest + abs(offset))
+    largest = largest_term * min(1 / max(1 - decay, 1e-3), num_steps)
+    return ROUNDINGS * rounding * (abs(slope) * largest + abs(offset))
 
 
 def descend(reading: CandidateReading) -> Trial:
     """Conventions in which A is not its own recursion: by descent, raw first and then up to a whitening."""
     reading = with_window(reading)
-    part = part_of(reading)
     trials = []
     for affine in (False, True) if _may_be_whitened(reading) else (False,):
-        found = _searched(part, affine)
-        if found is None:
-            continue
-        if part is not reading:
-            found = replace(_of_all_rows(reading, found, affine), num_searched=part.block.num_steps)
-        trials.append(found)
-        if trials[-1].attempt.is_reproduced:
+        found = _searched(reading, affine)
+        trials += [] if found is None else [found]
+        if found is not None and found.attempt.is_reproduced:
             break
     return min(trials, key=lambda trial: trial.rank)
 
@@ -271,26 +263,6 @@ def _searched(reading: CandidateReading, affine: bool) -> Trial | None:
     if affine and not _is_seen(reading, found.gamma, found.lam, slope, found.offset):
         return None
     return _as_written(reading, found.gamma, found.lam, slope, found.offset)
-
-
-def _of_all_rows(reading: CandidateReading, found: Trial, affine: bool) -> Trial:
-    """What was found on a part of the rows; of no use to most of them, it is not looked at any closer."""
-    attempt = found.attempt
-    gamma, lam = decays_of(attempt, found.candidate)
-    slope, offset = 1 / attempt.scale, -attempt.shift / attempt.scale
-    trial = _held_against(reading, gamma, lam, slope, offset)
-    if trial.attempt.is_reproduced or 2 * attempt.num_deviating > attempt.num_rows:
-        return trial
-    error = attempt.rms_error or 0.0
-    near = polish(
-        _of_held(reading),
-        reading.column[reading.held],
-        Found(gamma, lam, slope, offset, error),
-        affine=affine,
-        axes=reading.axes,
-    )
-    closer = _as_written(reading, near.gamma, near.lam, near.slope if near.slope > 0 else 1.0, near.offset)
-    return min(trial, closer, key=lambda one: one.rank)
 
 
 def _of_held(reading: CandidateReading) -> Model:
@@ -342,7 +314,7 @@ def _held_against(reading: CandidateReading, gamma: float, lam: float, slope: fl
         n_steps=candidate.settings.n_steps,
     )
     cost = float(np.minimum(off / tolerance, 1e6).mean()) if len(off) and tolerance > 0 else 0.0
-    return Trial(candidate, attempt, cost, None, np.zeros(0, np.float32), len(reading.missing))
+    return Trial(candidate, attempt, cost, None, np.zeros(0, np.float32), len(reading.missing), (candidate,))
 
 
 def decays_of(attempt: Attempt, candidate: Candidate) -> tuple[float, float]:

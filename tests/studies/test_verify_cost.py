@@ -66,6 +66,7 @@ def test_a_step_that_is_refused_takes_no_derivatives_anew():
     """At the best point of noise all steps are refused, a dozen of dampings; other stages begin at the same point."""
     random = np.random.default_rng(0)
     first, other, column = random.normal(size=(3, 50))
+    column += 0.4 * (first + other)  # with nothing in common there would be no descent
     points = []
 
     def model(gamma, lam):
