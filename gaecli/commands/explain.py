@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from gaecli.commands.single_rows import episode_keys
 from gaecli.decay_settings import OPTIONAL
+from gaecli.engines.threads import Threads, default_jobs
 from gaecli.estimators.decomposition import Decomposition, decompose
 from gaecli.pipeline.header_notes import stored_settings
 from gaecli.pipeline.reading_errors import told
@@ -20,7 +22,7 @@ from gaecli.studies.derivations import Question, derive
 from gaecli.studies.final_numbers import finisher
 from gaecli.studies.locate import Place, StepQuery, locate
 from gaecli.studies.normalized import normalized_number
-from gaecli.studies.reading import SettledStream, only_stream, read_stream
+from gaecli.studies.reading import SettledStream, numbers_around, only_stream, read_for_ends
 from gaecli.studies.stored_advantage import stored_advantage
 from gaecli.studies.tail import tail_from
 
@@ -54,15 +56,17 @@ def explain(
     """
     settings = settings or Settings()
     is_plain = _is_plain(settings)
-    with Places(RunOptions(dry_run=True)) as places:
+    threads = Threads(default_jobs())
+    with closing(threads), Places(RunOptions(dry_run=True)) as places:
         (local,) = places.inputs.fetched([source])
         plan = only_stream(local, settings, "gae explain")
         with told(plan.paths[0]):
             try:
-                reading = read_stream(plan, settings, memory_bytes)
+                reading = read_for_ends(plan, settings, memory_bytes, threads)
             except ResponseLogError as error:
                 raise error.of_command("gae explain", query.words) from error
             place = locate(reading.stream, query)
+            reading = numbers_around(reading, place.file, place.row, threads, is_whole=not is_plain)
             tail = tail_from(reading, place, is_whole=not is_plain)
             question = Question(reading, place, tail, top, finisher(reading))
             return places.shown_in(_explanation(question) if is_plain else _derivation(question))

@@ -24,6 +24,10 @@ def for_ends_only(estimator: Estimator) -> Estimator:
     return _EndsOnly(estimator) if is_plain and not estimator.needs_trajectories else estimator
 
 
+def is_for_ends_only(estimator: Estimator) -> bool:
+    return isinstance(estimator, _EndsOnly)
+
+
 @dataclass(frozen=True)
 class _EndsOnly:
     """All advantages are 0. Which ends there are, and which of them lack a value, does not depend on those."""

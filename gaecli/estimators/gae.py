@@ -31,7 +31,6 @@ from gaecli.estimators.base import (
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.conventions import read_as
 from gaecli.estimators.decays import gammas, lams, products
-from gaecli.estimators.parts import part
 from gaecli.estimators.recursion import gae_block
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
@@ -82,6 +81,8 @@ class Gae:
         lasts = np.cumsum(stops - starts) - 1
         if 2 * int(lasts[-1]) > block.num_steps:
             return self._settle_all(block, advantages, stops - 1, inflow[entered], threads)
+        from gaecli.estimators.parts import part
+
         steps = np.arange(int(lasts[-1]) + 1) + np.repeat(stops - 1 - lasts, stops - starts)
         cuts = np.zeros(len(steps), np.bool_)
         cuts[lasts] = True

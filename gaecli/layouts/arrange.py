@@ -163,10 +163,10 @@ def _lanes_of(
     *,
     ids_may_return: bool = False,
 ) -> Arrangement:
-    sorted_lane = lane[order]
+    sorted_lane = lane.take(order)
     starts = np.concatenate(([0], np.flatnonzero(sorted_lane[1:] != sorted_lane[:-1]) + 1, [len(order)]))
     keys = names_at(lane_columns, order[starts[:-1]])
-    placement = Placement(len(order), order=order.astype(np.int64))
+    placement = Placement(len(order), order=order.astype(np.int64, copy=False))
     return _whole_lanes(placement, starts.astype(np.int64), keys, ids, ids_may_return=ids_may_return)
 
 

@@ -177,6 +177,8 @@ def _narrow(values: Array) -> Array:
         return values.astype(np.uint16)
     lowest, highest = int(values.min()), int(values.max())
     if highest - lowest < _RADIX_RANGE:
-        wide = values if values.dtype == np.uint64 else values.astype(np.int64, copy=False)
-        return (wide - wide.dtype.type(lowest)).astype(np.uint16)
+        # Modulo 2^16, so that it does not matter which digits of either are lost.
+        narrow: Array = values.astype(np.uint16)
+        narrow -= np.uint16(lowest % _RADIX_RANGE)
+        return narrow
     return values

@@ -5,7 +5,7 @@ Each phase gives the object of the next one: `OpenStream` (`gaecli.pipeline.open
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain
@@ -165,14 +165,35 @@ class SummarisedStream:
             yield from found
 
     def visit(self, context: RunContext, look: Callable[[int, int, Settled, Carry], R]) -> Iterator[R]:
-        """look(file, start row, block, carry) of every block, in the order of the blocks."""
+        """look(file, start row, block, carry) of every block whose carry is here, in the order of the blocks."""
         tasks = (
             LookUnit(self.opened.source(file), unit, carries, look)
             for file in range(len(self.files))
             for unit, carries in enumerate(self.carries_of(file))
+            if carries
         )
         for found in context.engine.run(tasks):
             yield from found
+
+
+def with_numbers(
+    stream: SummarisedStream, units: Collection[tuple[int, int]], context: RunContext
+) -> SummarisedStream:
+    """The numbers of these units (file, unit) alone, of a stream that was summarised for its ends.
+
+    `units` have all that their trajectories go on in, and each of them all of its blocks.
+    """
+    opened, settings = stream.opened, stream.settings
+    context.worker.files.know(opened)
+    tasks = (SummariseUnit(opened.source(file), unit) for file, unit in sorted(units))
+    found = {one.address: one for one in chain.from_iterable(context.engine.run(tasks))}
+    summaries = [found.get(one.address, one) for one in stream.summaries]
+    paths = [str(path) for path in opened.plan.paths]
+    combined = combine(summaries, settings.bootstrap, paths, open_ends=settings.open_ends)
+    carries = _CarriesByUnit(summaries, combined.carries)
+    return replace(
+        stream, summaries=summaries, as_read=summaries, carries={key: carries[key] for key in units}
+    )
 
 
 def summarised(

@@ -28,12 +28,12 @@ from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import FileSource, OpenFile
 from gaecli.pipeline.reader import BlockReader
 from gaecli.pipeline.settle import Settled, settle
-from gaecli.pipeline.sketches import Sketch, sketch_of
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
 
 if TYPE_CHECKING:
     from gaecli.pipeline.labels import LabelConstants, SurveyAnswer, SurveyQuestion
+    from gaecli.pipeline.sketches import Sketch
 
 R = TypeVar("R")
 
@@ -251,6 +251,8 @@ class FinishUnit(_LastLook[FinishedBlock]):
         sketch = None
         if self.has_sketches:
             file = self.source.index
+            from gaecli.pipeline.sketches import sketch_of
+
             sketch = sketch_of(file, start, settled, carry, with_strip=file == start == 0)
         return FinishedBlock(columns, totals, sketch)
 

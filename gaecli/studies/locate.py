@@ -144,7 +144,7 @@ def _list_length(stream: SummarisedStream, place: Place) -> int:
     name = opened.layout.like_column or opened.layout.roles.names["reward"]
     if not opened.layout.has_steps:
         return 1
-    for start, stop, columns in _blocks(opened.file, [name]):
+    for start, stop, columns in _blocks(opened.file, [name], around=place.row):
         offsets = columns[name].offsets
         if start <= place.row < stop and offsets is not None:
             return int(offsets[place.row - start + 1] - offsets[place.row - start])
@@ -248,6 +248,10 @@ def _cells(opened: OpenFile, names: list[str]) -> Iterator[tuple[int, Mapping[st
             yield start, layout.cells(start, columns)
 
 
-def _blocks(file: RolloutFile, names: list[str]) -> Iterator[tuple[int, int, dict[str, Column]]]:
+def _blocks(
+    file: RolloutFile, names: list[str], around: int | None = None
+) -> Iterator[tuple[int, int, dict[str, Column]]]:
+    """`around`: only of the unit with this row."""
     for unit in file.units(_ROWS_AT_A_TIME, names[0]):
-        yield from file.blocks(unit, list(dict.fromkeys(names)), _ROWS_AT_A_TIME)
+        if around is None or unit.start <= around < unit.stop:
+            yield from file.blocks(unit, list(dict.fromkeys(names)), _ROWS_AT_A_TIME)

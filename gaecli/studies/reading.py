@@ -14,12 +14,14 @@ from gaecli.engines.local import LocalEngine
 from gaecli.engines.threads import Threads
 from gaecli.errors import UsageError
 from gaecli.estimators.base import Estimator
+from gaecli.estimators.conventions import crosses_trajectories
+from gaecli.estimators.ends_only import for_ends_only, is_for_ends_only
 from gaecli.estimators.registry import make_estimator
 from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.settle import Settled
-from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised, with_outcomes
+from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised, with_numbers, with_outcomes
 from gaecli.records import dataclass
 from gaecli.rollouts import Block
 from gaecli.settings import Settings
@@ -106,6 +108,60 @@ def settled(
     if looks_in_turn:
         context = replace(context, engine=LocalEngine(context.worker, Threads(1)))
     return SettledStream(stream, context)
+
+
+def read_for_ends(
+    plan: StreamPlan, settings: Settings, memory_bytes: int, threads: Threads, block_rows: int | None = None
+) -> SettledStream:
+    """As `read_stream`, without the numbers: those of one row are for `numbers_around`.
+
+    Every cell is checked, and all that can be refused or warned of is.
+    """
+    estimator = _plain_estimator(settings)
+    needs_all = settings.normalizes or crosses_trajectories(settings)
+    opened = open_stream(plan, settings, memory_bytes, block_rows=block_rows)
+    return _one_by_one(settled(opened, estimator if needs_all else for_ends_only(estimator), threads))
+
+
+def numbers_around(
+    reading: SettledStream, file: int, row: int, threads: Threads, *, is_whole: bool
+) -> SettledStream:
+    """The numbers of the trajectories that the block with this row has a part of, from there on.
+
+    `is_whole`: those before it as well.
+    """
+    stream = reading.stream
+    estimator = _plain_estimator(stream.settings)
+    if not is_for_ends_only(reading.context.worker.estimator):
+        return reading
+    context = RunContext.plain(estimator, int(stream.opened.memory_bytes * STORE_SHARE), threads)
+    units = _units_around(stream, file, row, is_whole=is_whole)
+    return _one_by_one(SettledStream(with_numbers(stream, units, context), context))
+
+
+def _one_by_one(reading: SettledStream) -> SettledStream:
+    """Looks at its blocks may know of those before them."""
+    worker = reading.context.worker
+    return replace(reading, context=RunContext(LocalEngine(worker, Threads(1)), worker))
+
+
+def _units_around(stream: SummarisedStream, file: int, row: int, *, is_whole: bool) -> set[tuple[int, int]]:
+    """(file, unit) of those that the trajectories of a block go on in."""
+    addresses = [one.address for one in stream.summaries if one.address.file == file and one.start <= row]
+    if not addresses:
+        return set()
+    here = addresses[-1]
+    carries = {address: carry for unit in stream.carries.values() for address, carry in unit.items()}
+    chains = np.concatenate((carries[here].tail_chains, carries[here].head_chains))
+    chains = chains[chains >= 0]
+    found = {(here.file, here.unit)}
+    for address, carry in carries.items():
+        is_before = (address.file, address.unit, address.part) < (here.file, here.unit, here.part)
+        if is_before and not is_whole:
+            continue
+        if np.isin(np.concatenate((carry.head_chains, carry.tail_chains)), chains).any():
+            found.add((address.file, address.unit))
+    return found
 
 
 def with_lane_ends(prepared: Block, carry: Carry) -> Block:

@@ -16,7 +16,6 @@ from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.block_stages import FilePlace
 from gaecli.pipeline.group_facts import facts_of
 from gaecli.pipeline.opening import FileSource, OpenFile
-from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.tasks import FinishedBlock
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
@@ -26,6 +25,7 @@ from gaecli.writing.encode_part import WrittenFrom, mirror_of
 from gaecli.writing.provenance import make_provenance, source_of
 
 if TYPE_CHECKING:
+    from gaecli.pipeline.sketches import SketchBook
     from gaecli.storage.uploads import SentObject
 
 
