@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import shutil
 import statistics
 import sys
@@ -18,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from machine import machine
 from rollout_files import write_rollouts
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -77,7 +77,7 @@ def show(
     results: dict[str, list[tuple[float, float, float]]], options: argparse.Namespace, size: int
 ) -> None:
     print(f"{options.rows:,} rows, {size / options.rows:.0f} bytes each, {options.repeats} repeats")
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
+    print(f"{machine()}\n")
     print("| contender | wall s (median) | CPU s | peak MiB | wall / polars + numba (median, min-max) |")
     print("|---|---|---|---|---|")
     base = [seconds for seconds, _, _ in results["polars + numba"]]
