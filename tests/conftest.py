@@ -23,6 +23,9 @@ from warm_start import WarmProcess, WarmStart
 # Products of small matrices: a second thread waits for the first in a loop, which takes a third of the time of
 # `gae verify`, and there is a worker for each core already. Before NumPy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Where Triton is, its kernels are interpreted, as no test has a GPU. That is decided when it is imported, which
+# `torch.compile` does, too.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 #: So many new objects, where Python's own 700 have the collector take a tenth of the time of a small run.
 COLLECT_AT = 20_000
