@@ -12,13 +12,12 @@ from gaecli.errors import GaeError
 from gaecli.estimators.stages import stages_of
 from gaecli.kernels.devices import Device
 from gaecli.pipeline.apply import Totals
-from gaecli.pipeline.block_stages import FilePlace
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.column_statistics import Explained
 from gaecli.pipeline.group_facts import GroupFacts, StageFacts, facts_of
 from gaecli.pipeline.judging.continuity import Continuity, Edges
 from gaecli.pipeline.notes import merged
-from gaecli.pipeline.opening import OpenStream
+from gaecli.pipeline.opening import FilePlace, OpenStream
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan

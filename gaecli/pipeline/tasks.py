@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from gaecli.estimators.stages import Statistic
 from gaecli.formats.base import OutputColumn
 from gaecli.pipeline.apply import Totals, finish_block
-from gaecli.pipeline.block_stages import BlockStages, FilePlace
+from gaecli.pipeline.block_stages import BlockStages
 from gaecli.pipeline.blocks import (
     BlockAddress,
     BlockSummary,
@@ -79,8 +79,7 @@ class UnitTask(ABC, Generic[R]):
         return worker.store.get(self.source.stream, address)
 
     def staged(self, settled: Settled, carry: Carry) -> BlockStages:
-        place = FilePlace(self.source.stream, self.source.index)
-        return BlockStages(settled, carry, self.source.settings, place)
+        return BlockStages(settled, carry, self.source.settings, self.source.place)
 
     def _unused(self, opened: OpenFile) -> Sequence[str]:
         """Columns that no role uses and that are looked at all the same."""
