@@ -20,6 +20,7 @@ _LAZY = {
     "GaeResult": "gaecli.arrays",
     "check": "gaecli.api",
     "compute": "gaecli.api",
+    "diff": "gaecli.api",
     "explain": "gaecli.api",
     "inspect": "gaecli.api",
     "read": "gaecli.api",
@@ -35,6 +36,7 @@ _LAZY = {
 if TYPE_CHECKING:
     from gaecli.api import check as check
     from gaecli.api import compute as compute
+    from gaecli.api import diff as diff
     from gaecli.api import explain as explain
     from gaecli.api import inspect as inspect
     from gaecli.api import read as read
@@ -63,6 +65,7 @@ __all__ = [
     "__version__",
     "check",
     "compute",
+    "diff",
     "explain",
     "gae",
     "inspect",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
 from gaecli.diagnosis import Checkup
+from gaecli.difference import ColumnDifference
 from gaecli.errors import UsageError
 from gaecli.label_summary import LabelVerification
 from gaecli.results import Derivation, Explanation, Sweep, Verification, Verifications
@@ -266,6 +267,35 @@ def explain(
     with _opened(source) as opened:
         found = run(opened, query, computed, top=top, memory_bytes=options.memory_bytes)
         return found if opened is source else _shown(found, opened)
+
+
+def diff(
+    a: str | Path,
+    b: str | Path | None = None,
+    columns: str | tuple[str, str] = "advantage",
+    *,
+    rtol: float = 1e-5,
+    atol: float = 1e-8,
+    **settings: Any,
+) -> ColumnDifference:
+    """Where two columns of the same rows differ, and by how much: `gae diff` from Python.
+
+    Args:
+        a, b: two files with the same rows; of one file two columns are compared.
+        columns: the column of both, or that of `a` and that of `b`.
+        rtol, atol: cells are equal where |a - b| ≤ atol + rtol · max(|a|, |b|).
+        **settings: how trajectories are told apart, as for `compute`.
+
+    Raises:
+        UsageError: if a column is not there.
+        DataError: if the files do not have the same number of cells.
+    """
+    from gaecli.commands.diff import DiffOptions, diff_columns
+
+    computed, options = split_settings(settings)
+    names = (columns, columns) if isinstance(columns, str) else columns
+    sides = (a, names[0]), (a if b is None else b, names[1])
+    return diff_columns(*sides, computed, DiffOptions(rtol, atol, options.memory_bytes))
 
 
 def strip(

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gaecli.errors import GaeError
-from gaecli.gallery import Gallery
 from gaecli.records import dataclass
 
 if TYPE_CHECKING:
+    from gaecli.gallery import Gallery
     from gaecli.label_summary import LabelSummary, SuccessSummary
 
 SCHEMA_VERSION = 1

@@ -14,13 +14,18 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+import covers
 import profiles  # noqa: F401 - before any test of hypothesis
 import pytest
+from in_process import SHELL_VARIABLES
 from warm_start import WarmProcess, WarmStart
 
 # Products of small matrices: a second thread waits for the first in a loop, which takes a third of the time of
 # `gae verify`, and there is a worker for each core already. Before NumPy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Where Triton is, its kernels are interpreted, as no test has a GPU. That is decided when it is imported, which
+# `torch.compile` does, too.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 #: So many new objects, where Python's own 700 have the collector take a tenth of the time of a small run.
 COLLECT_AT = 20_000
@@ -29,19 +34,6 @@ StartedGae = WarmProcess | subprocess.Popen[bytes]
 
 ROOT = Path(__file__).parents[1]
 SAMPLE_DATA = ROOT / "sample_data"
-
-#: What makes a terminal of a pipe, or another width, colour or language of the same output.
-SHELL_VARIABLES = (
-    "NO_COLOR",
-    "FORCE_COLOR",
-    "CLICOLOR",
-    "CLICOLOR_FORCE",
-    "PY_COLORS",
-    "GITHUB_ACTIONS",
-    "COLUMNS",
-    "LINES",
-    "TERMINAL_WIDTH",
-)
 
 # Else each of hundreds of children compiles the package again, which takes longer than what it is started for.
 # And pytest would rewrite the asserts of every file anew in each process of each run.
@@ -59,6 +51,12 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
         gc.set_threshold(COLLECT_AT, 20, 20)
         gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before `-m` chooses."""
+    covers.mark_the_rest(items)
 
 
 def pytest_unconfigure() -> None:

@@ -1,12 +1,20 @@
-"""A part of a grid in which what could matter still meets: the default run tries it, `-m slow` the rest."""
+"""A part of a grid in which what could matter still meets: the default run tries it, `-m slow` the rest.
+
+`pairs(...)` and `turns(...)` give the values of one `parametrize`. Of a grid that several of them make, or fixtures,
+the marks `@pytest.mark.pairs` and `@pytest.mark.turns` say the same.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import combinations, product
 from typing import Any
 
 import pytest
+
+#: (axis, index of the value on it) for each axis: values need not be hashable.
+Point = tuple[tuple[int, int], ...]
 
 
 def pairs(*axes: Iterable[Any]) -> list[Any]:
@@ -15,13 +23,7 @@ def pairs(*axes: Iterable[Any]) -> list[Any]:
     A fault shows where one value is, or where two meet, and hardly ever takes a third.
     """
     grid = list(product(*_numbered(axes)))
-    unmet = {pair for point in grid for pair in combinations(point, 2)}
-    kept = set()
-    while unmet:
-        best = max(grid, key=lambda point: len(unmet.intersection(combinations(point, 2))))
-        kept.add(best)
-        unmet.difference_update(combinations(best, 2))
-    return _marked(axes, grid, kept)
+    return _marked(axes, grid, _cover(grid, 2))
 
 
 def turns(*axes: Iterable[Any]) -> list[Any]:
@@ -38,8 +40,52 @@ def others(*axes: Iterable[Any]) -> list[Any]:
     return _marked(axes, list(product(*values)), set())
 
 
+def mark_the_rest(items: Iterable[pytest.Item]) -> None:
+    """As `slow`, of tests that are marked `pairs` or `turns`."""
+    grids: dict[tuple[str, int], list[pytest.Function]] = {}
+    for item in items:
+        number = 2 if item.get_closest_marker("pairs") else 1 if item.get_closest_marker("turns") else 0
+        if number and isinstance(item, pytest.Function) and not item.get_closest_marker("slow"):
+            grids.setdefault((item.nodeid.partition("[")[0], number), []).append(item)
+    for (_, number), tests in grids.items():
+        points = _points(tests)
+        kept = _cover(points, number)
+        for test, point in zip(tests, points, strict=True):
+            if point not in kept:
+                test.add_marker(pytest.mark.slow)
+
+
+def _points(tests: Sequence[pytest.Function]) -> list[Point]:
+    """Each `parametrize`, or fixture that has parameters, is an axis, and gives an id to each of its values."""
+    axes = list(zip(*(test.callspec._idlist for test in tests), strict=True))
+    numbers = [{name: number for number, name in enumerate(dict.fromkeys(axis))} for axis in axes]
+    return [
+        tuple((axis, numbers[axis][name]) for axis, name in enumerate(test.callspec._idlist))
+        for test in tests
+    ]
+
+
+def _cover(grid: Sequence[Point], number: int) -> set[Point]:
+    """Points in which all values meet that meet in the grid, by so many; what was rare so far is preferred."""
+    unmet = {meeting for point in grid for meeting in combinations(point, number)}
+    kept: set[Point] = set()
+    used: Counter[tuple[int, int]] = Counter()
+    while unmet:
+        best = max(
+            grid,
+            key=lambda point: (
+                len(unmet.intersection(combinations(point, number))),
+                -sum(used[value] for value in point),
+            ),
+        )
+        kept.add(best)
+        used.update(best)
+        unmet.difference_update(combinations(best, number))
+    return kept
+
+
 def _numbered(axes: Sequence[Iterable[Any]]) -> list[list[tuple[int, int]]]:
-    """Values need not be hashable; the same one on two axes is not the same, even if the axes are."""
+    """The same value on two axes is not the same, even if the axes are."""
     return [[(number, index) for index, _ in enumerate(axis)] for number, axis in enumerate(axes)]
 
 

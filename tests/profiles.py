@@ -16,9 +16,9 @@ settings.register_profile("explore", deadline=None, max_examples=1000)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
 settings.load_profile(PROFILE)
 
-_SHARE = {"ci": 0.25, "explore": 25}.get(PROFILE, 1)
+_SHARE = {"ci": 0.15, "explore": 25}.get(PROFILE, 1)
 
 
 def examples(number: int, **more: Any) -> settings:
-    """Of a test whose examples cost something: so many in a thorough run, a quarter of them in every run."""
+    """Of a test whose examples cost something: so many in a thorough run, a seventh of them in every run."""
     return settings(max_examples=math.ceil(number * _SHARE), **more)

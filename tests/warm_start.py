@@ -216,7 +216,7 @@ def _tell_the_end(handle: int, process: int, answer: int) -> None:
     os.close(answer)
 
 
-def _read_what_botocore_reads() -> None:
+def read_what_botocore_reads() -> None:
     """Descriptions of what S3 can do, a megabyte of JSON for each client: forks find them read."""
     from botocore import session
 
@@ -241,7 +241,7 @@ def import_all() -> None:
             with contextlib.suppress(ImportError):  # of an extra
                 importlib.import_module(name)
     with contextlib.suppress(ImportError):
-        _read_what_botocore_reads()
+        read_what_botocore_reads()
 
 
 def _become(request: dict[str, object], streams: list[int]) -> NoReturn:

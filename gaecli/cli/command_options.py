@@ -111,6 +111,16 @@ COMMAND_OPTIONS: Mapping[str, Option] = {
         "exact",
         flags="--preset",
     ),
+    # diff
+    "diff_columns": Option(
+        "diff_columns",
+        "The columns that are compared, of one input or one of each. Default: `advantage` of two inputs.",
+        _STUDY,
+        "A,B",
+        flags="--columns",
+    ),
+    "rtol": number("rtol", "Relative difference that is none.", _STUDY, float, metavar="X", default="1e-5"),
+    "atol": number("atol", "Absolute difference that is none.", _STUDY, float, metavar="X", default="1e-8"),
     "metric": Option(
         "metric",
         "What the heat map shows.",

@@ -21,6 +21,8 @@ COMMANDS = {
     "explain": "Take one number apart: what `--estimator` makes it of, term by term, and where the sum is cut.",
     "sweep": "Try a grid of γ and λ, or of γ and n, in one go; or presets and estimators side by side.",
     "verify": "Find the rule that made a column of advantages or returns, or where the column deviates from it.",
+    "diff": "Tell where two columns of the same rows, or what two presets make of one file, differ: "
+    "exit code 3 if they do.",
     "status": "Tell which files have their results, by which settings, and which are left: exit code 3 if some are.",
     "strip": "Take gaecli's columns out again: a Parquet file comes back byte for byte, others with their content.",
     "presets": "List the presets of `gae compute --preset`, or show one: formula, flags, normalisation, traps.",

@@ -6,20 +6,18 @@ import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gaecli.errors import GaeError
 from gaecli.estimators.stages import stages_of
 from gaecli.kernels.devices import Device
 from gaecli.pipeline.apply import Totals
-from gaecli.pipeline.block_stages import FilePlace
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.column_statistics import Explained
 from gaecli.pipeline.group_facts import GroupFacts, StageFacts, facts_of
 from gaecli.pipeline.judging.continuity import Continuity, Edges
 from gaecli.pipeline.notes import merged
-from gaecli.pipeline.opening import OpenStream
-from gaecli.pipeline.sketches import SketchBook, gallery_of
+from gaecli.pipeline.opening import FilePlace, OpenStream
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
@@ -39,6 +37,10 @@ from gaecli.writing.kept_report import facts_of_entry, report_of, thresholds_of
 from gaecli.writing.kept_words import edges_of, notes_of
 from gaecli.writing.outputs import Output
 from gaecli.writing.targets import Target
+
+if TYPE_CHECKING:
+    from gaecli.gallery import Gallery
+    from gaecli.pipeline.sketches import SketchBook
 
 MAX_GROUPS_SHOWN = 32
 
@@ -177,10 +179,16 @@ def summarize(
         streams=streams,
         device_reason=device.reason,
         exit_code=max((file.exit_code for file in files), default=0),
-        gallery=gallery_of(totals.tallies, sketches) if sketches else None,
+        gallery=_gallery(totals, sketches) if sketches else None,
         units=_units(files, totals),
         **_told_of_labels(settings, thresholds, num_label_groups, totals),
     )
+
+
+def _gallery(totals: Totals, sketches: Sequence[SketchBook]) -> Gallery:
+    from gaecli.pipeline.sketches import gallery_of
+
+    return gallery_of(totals.tallies, sketches)
 
 
 def _told_of_labels(

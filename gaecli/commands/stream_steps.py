@@ -16,7 +16,6 @@ from gaecli.pipeline.header_notes import earlier_columns, names_alike, stored_se
 from gaecli.pipeline.judging.continuity import Edges
 from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import OpenStream, open_stream
-from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.stream import RunContext, SummarisedStream, final, summarised, with_outcomes
 from gaecli.records import dataclass
 from gaecli.settings import Settings
@@ -31,6 +30,7 @@ from gaecli.writing.write_file import WriteFile
 
 if TYPE_CHECKING:
     from gaecli.pipeline.labels import LabelConstants, SurveyAnswer, SurveyQuestion
+    from gaecli.pipeline.sketches import SketchBook
 
 
 @dataclass(eq=False)
@@ -122,7 +122,7 @@ class StreamSteps:
         if not is_one_task(opened, self.num_streams, self.context.engine.jobs):
             return None
         outputs = self.outputs.of(opened)
-        book = SketchBook() if self.options.gallery else None
+        book = new_book() if self.options.gallery else None
         task = WriteStream(opened.alone(), *self.outputs.place(outputs[0], inputs), book)
         ((found,),) = self.context.engine.run([task])
         outputs[0].constants, outputs[0].labels = found.constants, found.labels
@@ -191,7 +191,7 @@ class StreamSteps:
     ) -> ReadyStream:
         """The new files, complete."""
         outputs = self.outputs.of(stream.opened)
-        book = SketchBook() if self.options.gallery else None
+        book = new_book() if self.options.gallery else None
         words = kept_words(stream.warnings, stream.edges, stream.plan.paths)
 
         def tasks(groups: Iterable[Sequence[Output]]) -> Generator[WriteFile, None, None]:
@@ -231,7 +231,7 @@ class StreamSteps:
         self, done: Outcome, stream: SummarisedStream, constants: Constants, labels: LabelConstants | None
     ) -> Outcome:
         """What is up to date, with the numbers that pictures are drawn from: computed, and not written."""
-        done.totals, book = Totals(), SketchBook()
+        done.totals, book = Totals(), new_book()
         for index in range(len(stream.files)):
             source = WrittenFrom(stream.opened.source(index), stream.carries_of(index), constants, labels)
             ((written,),) = self.context.engine.run([WriteFile([source], book=book)])
@@ -239,3 +239,10 @@ class StreamSteps:
             book = written.book or book
         done.sketches = book
         return done
+
+
+def new_book() -> SketchBook:
+    """What pictures are drawn from; imported where they are."""
+    from gaecli.pipeline.sketches import SketchBook
+
+    return SketchBook()

@@ -5,8 +5,10 @@ Beside `gaecli.kernels.registry`, which is imported where there is no torch. `to
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -15,10 +17,25 @@ from gaecli.kernels.torch_import import torch_module
 
 torch: Any = torch_module()
 
-#: `GAECLI_TRITON=0`: not to be used, though it is there.
-HAS_TRITON = find_spec("triton") is not None and os.environ.get("GAECLI_TRITON") != "0"
+#: With `tl.gather`. That of torch 2.6; the names are those of its distributions.
+FIRST_TRITON = (3, 2)
+TRITON_NAMES = ("triton", "pytorch-triton", "pytorch-triton-rocm", "triton-windows")
 #: Triton compiles for these and later ones (Volta).
 FIRST_CAPABILITY = 7
+
+
+def _is_triton_here() -> bool:
+    """Without importing it. `GAECLI_TRITON=0`: it is not to be used."""
+    if os.environ.get("GAECLI_TRITON") == "0" or find_spec("triton") is None:
+        return False
+    for name in TRITON_NAMES:
+        with contextlib.suppress(PackageNotFoundError):
+            return tuple(int(part) for part in version(name).split(".")[:2]) >= FIRST_TRITON
+    return False
+
+
+#: Found out once: `torch.compile` does not follow how.
+HAS_TRITON = _is_triton_here()
 
 
 def _triton() -> ScanTensors:

@@ -17,17 +17,11 @@ from gaecli.moments import GroupedMoments
 from gaecli.pipeline.blocks import Measured
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.label_tables import Constants, KnownGroups, MomentTable, plain
+from gaecli.pipeline.opening import FilePlace
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray, Names
 from gaecli.settings import Settings
-
-
-class FilePlace(NamedTuple):
-    """Of a block, as far as groups go by it."""
-
-    stream: int
-    file: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ from collections.abc import Hashable, Mapping, Sequence
 import numpy as np
 
 from gaecli.estimators.stages import Scaling, ScoreStage, stages_of
-from gaecli.pipeline.block_stages import FilePlace
 from gaecli.pipeline.label_tables import MOST_SHOWN, Constants, KnownGroups, plain
+from gaecli.pipeline.opening import FilePlace
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.summary import NormalizationGroup

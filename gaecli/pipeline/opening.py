@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gaecli.columns import Roles, Unused, flag_of, resolve
 from gaecli.datasets.base import DataSet
@@ -65,6 +65,13 @@ class OpenFile:
             return peek(self.file, self.unused, self.units)
 
 
+class FilePlace(NamedTuple):
+    """Where a file stands in the run, as far as groups go by it."""
+
+    stream: int
+    file: int
+
+
 @dataclass(frozen=True, eq=False)
 class FileSource:
     """A descriptor of one file of a stream: `open` gives what is open here, in any process that sees the file.
@@ -84,6 +91,10 @@ class FileSource:
     singles: Mapping[str, bool] | None
     #: Where success makes the rewards, once all episodes are known.
     outcomes: EpisodeOutcomes | None = None
+
+    @property
+    def place(self) -> FilePlace:
+        return FilePlace(self.stream, self.index)
 
     def open(self) -> OpenFile:
         with told(self.path):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from gaecli.estimators.stages import Statistic
 from gaecli.formats.base import OutputColumn
 from gaecli.pipeline.apply import Totals, finish_block
-from gaecli.pipeline.block_stages import BlockStages, FilePlace
+from gaecli.pipeline.block_stages import BlockStages
 from gaecli.pipeline.blocks import (
     BlockAddress,
     BlockSummary,
@@ -28,12 +28,12 @@ from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import FileSource, OpenFile
 from gaecli.pipeline.reader import BlockReader
 from gaecli.pipeline.settle import Settled, settle
-from gaecli.pipeline.sketches import Sketch, sketch_of
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
 
 if TYPE_CHECKING:
     from gaecli.pipeline.labels import LabelConstants, SurveyAnswer, SurveyQuestion
+    from gaecli.pipeline.sketches import Sketch
 
 R = TypeVar("R")
 
@@ -79,8 +79,7 @@ class UnitTask(ABC, Generic[R]):
         return worker.store.get(self.source.stream, address)
 
     def staged(self, settled: Settled, carry: Carry) -> BlockStages:
-        place = FilePlace(self.source.stream, self.source.index)
-        return BlockStages(settled, carry, self.source.settings, place)
+        return BlockStages(settled, carry, self.source.settings, self.source.place)
 
     def _unused(self, opened: OpenFile) -> Sequence[str]:
         """Columns that no role uses and that are looked at all the same."""
@@ -251,6 +250,8 @@ class FinishUnit(_LastLook[FinishedBlock]):
         sketch = None
         if self.has_sketches:
             file = self.source.index
+            from gaecli.pipeline.sketches import sketch_of
+
             sketch = sketch_of(file, start, settled, carry, with_strip=file == start == 0)
         return FinishedBlock(columns, totals, sketch)
 

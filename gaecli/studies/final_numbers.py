@@ -10,9 +10,10 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from gaecli.estimators.stages import stages_of
-from gaecli.pipeline.block_stages import BlockStages, FilePlace, Staged, StageTerm, by_columns, merged_tables
+from gaecli.pipeline.block_stages import BlockStages, Staged, StageTerm, by_columns, merged_tables
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.label_tables import Constants, plain
+from gaecli.pipeline.opening import FilePlace
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, FloatArray, IndexArray

@@ -20,7 +20,6 @@ from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.column_builder import output_dtypes
 from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import OpenFile, OpenStream
-from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.stream import SummarisedStream
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
@@ -63,6 +62,7 @@ from gaecli.writing.write_file import (
 if TYPE_CHECKING:
     from gaecli.pipeline.ahead import Ahead
     from gaecli.pipeline.labels import LabelConstants
+    from gaecli.pipeline.sketches import SketchBook
     from gaecli.storage.uploads import SentObject
 
 #: From this size on a copy is begun before the first look, so that the disk works meanwhile.

@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any
 from gaecli.engines.base import CarryOut, run_here
 from gaecli.formats.base import FileWriter, LeftOut, SidecarWriter, WritePlan, left_out_by, record_of
 from gaecli.pipeline.apply import Totals
-from gaecli.pipeline.block_stages import FilePlace
 from gaecli.pipeline.group_facts import facts_of
 from gaecli.pipeline.opening import FileSource, OpenFile
-from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.tasks import FinishedBlock
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
@@ -26,6 +24,7 @@ from gaecli.writing.encode_part import WrittenFrom, mirror_of
 from gaecli.writing.provenance import make_provenance, source_of
 
 if TYPE_CHECKING:
+    from gaecli.pipeline.sketches import SketchBook
     from gaecli.storage.uploads import SentObject
 
 
@@ -160,9 +159,7 @@ class WriteFile:
             inputs=facts.inputs,
             totals=whole,
             words=facts.words,
-            facts=facts_of(
-                last.constants, last.source.settings, FilePlace(last.source.stream, last.source.index)
-            ),
+            facts=facts_of(last.constants, last.source.settings, last.source.place),
             thresholds=None if last.labels is None else last.labels.thresholds,
             earlier=opened.file.provenance if facts.in_place or not self.new_file.is_sidecar else None,
         )

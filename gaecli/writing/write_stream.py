@@ -14,7 +14,6 @@ from gaecli.engines.threads import Threads
 from gaecli.pipeline.judging.continuity import Edges
 from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import OpenStream, StreamSource
-from gaecli.pipeline.sketches import SketchBook
 from gaecli.pipeline.stream import RunContext, final
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
@@ -25,6 +24,7 @@ from gaecli.writing.write_file import NewFilePlan, ResultFacts, WriteFile, Writt
 
 if TYPE_CHECKING:
     from gaecli.pipeline.labels import LabelConstants
+    from gaecli.pipeline.sketches import SketchBook
 
 #: Larger files are looked at by several workers, however many other files there are: the last one is waited for.
 _MOST_BYTES = 512 << 20

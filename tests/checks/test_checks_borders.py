@@ -175,6 +175,7 @@ def test_findings_do_not_depend_on_files(
             assert place.startswith(f"row {row}")
 
 
+@pytest.mark.pairs
 @pytest.mark.parametrize("reset", [0.0, 1.0])
 @pytest.mark.parametrize("with_env", [False, True])
 @pytest.mark.parametrize("rows", [1, 4, None])

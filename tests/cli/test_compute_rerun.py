@@ -25,6 +25,7 @@ def state(path) -> tuple[bytes, int, int]:
     return path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("make", [lambda f: write(f / "r.parquet"), lambda f: write_npz(f / "r.npz")])
 @pytest.mark.parametrize(
     "flags",

@@ -13,6 +13,7 @@ from gaecli.choices import LabelRuleName
 from gaecli.cli.check import check
 from gaecli.cli.command import command
 from gaecli.cli.compute import compute
+from gaecli.cli.diff import diff
 from gaecli.cli.explain import explain
 from gaecli.cli.inspect import inspect
 from gaecli.cli.options import OPTIONS
@@ -50,7 +51,9 @@ class TestTheTable:
             names = {option.name for option in listed if option.fills == where}
             assert names == {option.name for option in filling(where)}
 
-    @pytest.mark.parametrize("of", [check, compute, explain, inspect, presets, status, strip, sweep, verify])
+    @pytest.mark.parametrize(
+        "of", [check, compute, diff, explain, inspect, presets, status, strip, sweep, verify]
+    )
     def test_no_command_has_one_spelling_twice(self, of):
         listed = [OPTIONS[name] for name in signature(of).parameters]
         spellings = [one for option in listed if option.panel is not None for one in option.spellings]

@@ -31,6 +31,7 @@ def states(found: WorkStatus) -> dict[str, str]:
     return {Path(result.input).name[0]: result.state for result in found.results}
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("options", [{}, {"sidecar": True}, {"output": "out/"}])
 @pytest.mark.parametrize("normalize", ["none", "all"])
 def test_before_and_after(runs: Path, tmp_path: Path, monkeypatch, options, normalize) -> None:

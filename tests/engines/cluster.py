@@ -31,7 +31,7 @@ def files_of(folder: Path, count: int = 12, num_rows: int = 60_000) -> None:
 
 
 def worker_processes() -> list[int]:
-    """Those that carry out a task of gaecli just now."""
+    """Those of our clusters that carry out a task of gaecli just now."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -39,9 +39,22 @@ def worker_processes() -> list[int]:
                 title = (folder / "cmdline").read_bytes().split(b"\0")[0]
             except OSError:
                 continue
-            if title.startswith(b"ray::_carry_out"):
+            if title.startswith(b"ray::_carry_out") and _is_below_us(folder):
                 found.append(int(folder.name))
     return found
+
+
+def _is_below_us(process: Path) -> bool:
+    """Machines of a cluster are processes of this one."""
+    while process.name not in ("0", "1"):
+        if int(process.name) == os.getpid():
+            return True
+        try:
+            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+        except OSError:
+            return False
+        process = process.parent / parent
+    return False
 
 
 @contextmanager

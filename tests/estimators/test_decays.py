@@ -60,6 +60,7 @@ def test_columns_of_gamma_and_lambda_are_those_of_the_loop(tmp_path: Path, layou
     np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("estimator", ["gae", "td-lambda", "td0", "mc"])
 @pytest.mark.parametrize("block_rows", [1, 3])
 def test_nothing_is_lost_at_the_borders_of_blocks(tmp_path: Path, estimator: str, block_rows: int) -> None:
@@ -257,6 +258,7 @@ def test_what_is_beyond_a_lane_is_not_lost_where_flags_begin_episodes(tmp_path: 
     )
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 100])
 @pytest.mark.parametrize("block_rows", [2, None])
 def test_an_n_step_window_discounts_each_of_its_rows(tmp_path: Path, n: int, block_rows: int | None) -> None:

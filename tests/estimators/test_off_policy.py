@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from covers import others, pairs
+from covers import others, turns
 from estimators.off_policy_loops import Trajectory, by_name
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,7 +81,7 @@ def written(path: Path, columns: dict[str, np.ndarray], **settings: Any) -> dict
 @pytest.mark.parametrize(
     ("name", "bootstrap", "block_rows", "store_bytes"),
     [
-        *pairs(NAMES, ["zero", "current"], [1, 7], STORE_BYTES),
+        *turns(NAMES, ["zero", "current"], [1, 7], STORE_BYTES),
         *others(NAMES, ["zero", "current"], [1000], STORE_BYTES),
     ],
 )

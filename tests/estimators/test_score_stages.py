@@ -64,6 +64,7 @@ SCOPES: list[tuple[dict[str, Any], Callable[[int], Hashable]]] = [
 ]
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(("scope", "group_of"), SCOPES, ids=["all", "file", "column", "episode"])
 @pytest.mark.parametrize("ddof", [0, 1])
 def test_any_normalisation_may_follow_a_baseline(
@@ -308,6 +309,7 @@ def test_others_that_are_alike_divide_nothing(
     np.testing.assert_allclose(found, np.array(centred) / stds, rtol=1e-9)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("block_rows", [1, 2, 100])
 @pytest.mark.parametrize(
     ("estimator", "settings"),

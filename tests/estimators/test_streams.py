@@ -238,6 +238,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("unit", [None, "turn"])
 @pytest.mark.parametrize("estimator", OTHERS)
 def test_every_estimator_of_steps_adds_them_up(tmp_path: Path, estimator: str, unit: str | None) -> None:
@@ -312,6 +313,7 @@ def test_other_commands_look_at_the_first_and_tell_of_all(tmp_path: Path) -> Non
     assert "cut=never" in pages.file.getvalue()
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("block_rows", [1, 2, 3, 1000])
 @pytest.mark.parametrize("done_at", ["end", "start"])
 def test_turns_of_two_episodes_are_two_where_the_stream_goes_on(block_rows: int, done_at: str) -> None:

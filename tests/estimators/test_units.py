@@ -81,6 +81,7 @@ def assert_pooled(path: Path, layout: str, given: Rollout, expected: dict[str, n
         np.testing.assert_allclose(found, numbers, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize(("reward", "value"), [("sum", "first"), ("mean", "last")])
 def test_a_file_pooled_by_hand_gives_the_same(
@@ -94,6 +95,7 @@ def test_a_file_pooled_by_hand_gives_the_same(
     assert_pooled(path, "long", given, pooled(tmp_path, given, units, reward, value, **settings))
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("by", ["id", "end"])
 @pytest.mark.parametrize(("layout", "suffix"), [*LAYOUTS, ("nested", ".jsonl"), ("long", ".npz")])
 def test_in_every_layout_by_ids_and_by_flags(tmp_path: Path, layout: str, suffix: str, by: str) -> None:

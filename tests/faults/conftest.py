@@ -10,6 +10,7 @@ from faults.test_kills import Runner
 
 @pytest.fixture(scope="session")
 def runner() -> Iterator[Runner]:
-    runner = Runner()
+    """One for all: what lakes need is imported once as well."""
+    runner = Runner("deltalake", "pyiceberg.catalog.sql", "pyiceberg.io.pyarrow")
     yield runner
     runner.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +38,6 @@ STEPS = [
     ("iceberg", LAST, 1, True),
 ]
 FEW_STEPS = [step for step in STEPS if "publish" in step[1] or (step[0] == "delta" and step[1] != RENAME)]
-
-
-@pytest.fixture(scope="module")
-def runner() -> Iterator[Runner]:
-    runner = Runner("deltalake", "pyiceberg.catalog.sql", "pyiceberg.io.pyarrow")
-    yield runner
-    runner.close()
 
 
 class Table:

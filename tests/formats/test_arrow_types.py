@@ -90,6 +90,7 @@ def read(path: Path) -> pa.Table:
         return opened(source).read_all()
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("suffix", [".arrow", ".arrows"])
 @pytest.mark.parametrize("name", PASSENGERS)
 def test_a_column_that_nobody_asks_for_stays(name: str, suffix: str, tmp_path: Path) -> None:
@@ -128,6 +129,7 @@ ENCODINGS: dict[str, Callable[[pa.Array], pa.Array]] = {
 }
 
 
+@pytest.mark.pairs
 @pytest.mark.parametrize("suffix", [".arrow", ".arrows"])
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("role", [*STEPS, "all"])

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,15 +24,25 @@ from gaecli.formats.registry import open_file
 OURS = ("advantage", "return")
 
 
-@pytest.fixture(params=WRITERS, ids=str)
+@pytest.fixture(scope="module", params=WRITERS, ids=str)
 def written(request: pytest.FixtureRequest) -> Written:
     return WRITERS[request.param]
 
 
-@pytest.fixture
-def path(written: Written, tmp_path: Path) -> Path:
-    place = tmp_path / f"rollouts{written.suffix}"
+@pytest.fixture(scope="module")
+def path(written: Written, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As its writer left it."""
+    place = tmp_path_factory.mktemp("written") / f"rollouts{written.suffix}"
     written.write(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def computed(path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with our columns, in place."""
+    place = tmp_path_factory.mktemp("computed") / path.name
+    shutil.copyfile(path, place)
+    assert gaecli.compute(place).exit_code == 0
     return place
 
 
@@ -44,19 +57,17 @@ def read(path: Path) -> tuple[list[pa.RecordBatch], list[dict | None], dict | No
         return [batch for batch, _ in found], [notes and dict(notes) for _, notes in found], file.metadata
 
 
-def test_the_numbers_are_right(path: Path) -> None:
-    assert gaecli.compute(path).exit_code == 0
-    batches, _, _ = read(path)
+def test_the_numbers_are_right(computed: Path) -> None:
+    batches, _, _ = read(computed)
     found = pa.Table.from_batches(batches)
     np.testing.assert_allclose(found.column("advantage").to_pylist(), advantages(), rtol=1e-6)
     returns = [a + v for a, v in zip(advantages(), STEPS["value"], strict=True)]
     np.testing.assert_allclose(found.column("return").to_pylist(), returns, rtol=1e-6)
 
 
-def test_everything_else_stays(written: Written, path: Path) -> None:
+def test_everything_else_stays(written: Written, path: Path, computed: Path) -> None:
     before, notes_before, footer_before = read(path)
-    gaecli.compute(path)
-    after, notes_after, footer_after = read(path)
+    after, notes_after, footer_after = read(computed)
     assert [batch.num_rows for batch in after] == list(written.num_rows)
     for old, new in zip(before, after, strict=True):
         kept = new.drop_columns(list(OURS))
@@ -67,12 +78,11 @@ def test_everything_else_stays(written: Written, path: Path) -> None:
         assert metadata == (old.schema.metadata or {})
     assert notes_after == notes_before
     assert footer_after == footer_before
-    assert open_file(path).batches.codec == written.codec
+    assert open_file(computed).batches.codec == written.codec
 
 
-def test_a_second_run_is_up_to_date(path: Path) -> None:
-    gaecli.compute(path)
-    assert gaecli.compute(path).files[0].status == "up to date"
+def test_a_second_run_is_up_to_date(computed: Path) -> None:
+    assert gaecli.compute(computed).files[0].status == "up to date"
 
 
 def test_rows_come_in_blocks_of_any_size(path: Path) -> None:
@@ -90,34 +100,36 @@ def test_rows_come_in_blocks_of_any_size(path: Path) -> None:
     assert found == {name: STEPS[name] for name in names}
 
 
-def test_polars_reads_the_result(written: Written, path: Path) -> None:
+def test_polars_reads_the_result(written: Written, path: Path, computed: Path) -> None:
     pl = pytest.importorskip("polars")
     opened = pl.read_ipc_stream if written.is_stream else pl.read_ipc
     before = opened(path) if written.is_for_polars else None
-    gaecli.compute(path)
-    found = opened(path)
+    found = opened(computed)
     np.testing.assert_allclose(found["advantage"].to_list(), advantages(), rtol=1e-6)
     assert before is None or found.drop(OURS).equals(before)
     assert before is None or found.drop(OURS).schema == before.schema
 
 
-def test_arro3_reads_the_result(written: Written, path: Path) -> None:
+def test_arro3_reads_the_result(written: Written, computed: Path) -> None:
     arro3 = pytest.importorskip("arro3.io")
-    gaecli.compute(path)
     opened = arro3.read_ipc_stream if written.is_stream else arro3.read_ipc
-    found = pa.table(opened(str(path)).read_all())
+    found = pa.table(opened(str(computed)).read_all())
     np.testing.assert_allclose(found.column("advantage").to_pylist(), advantages(), rtol=1e-6)
 
 
-def test_duckdb_reads_the_result(path: Path) -> None:
+@pytest.fixture(scope="module")
+def database() -> Iterator[Any]:
     duckdb = pytest.importorskip("duckdb")
-    gaecli.compute(path)
-    batches, _, _ = read(path)
-    rows = pa.Table.from_batches(batches)
     with duckdb.connect(config={"threads": 1}) as database:  # several list the batches in any order
-        # It has no type for halves.
-        database.register("rows", rows.select([n for n in rows.column_names if n != "half"]))
-        ((found,),) = database.sql("SELECT list(advantage) FROM rows").fetchall()
+        yield database
+
+
+def test_duckdb_reads_the_result(computed: Path, database: Any) -> None:
+    batches, _, _ = read(computed)
+    rows = pa.Table.from_batches(batches)
+    # It has no type for halves.
+    database.register("rows", rows.select([n for n in rows.column_names if n != "half"]))
+    ((found,),) = database.sql("SELECT list(advantage) FROM rows").fetchall()
     np.testing.assert_allclose(found, advantages(), rtol=1e-6)
 
 

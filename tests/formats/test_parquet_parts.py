@@ -106,7 +106,7 @@ def test_the_file_of_any_writer_becomes_the_same(writer: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(6, 40))]
+    "seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 40))]
 )
 def test_any_row_groups_in_any_parts_are_the_same(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

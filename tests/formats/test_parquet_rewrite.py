@@ -75,6 +75,7 @@ def codecs(path: Path) -> dict[str, set[str]]:
 # Columns taken out: the others are moved as bytes.
 
 
+@pytest.mark.turns
 @EVERY_WRITER
 @pytest.mark.parametrize("dropped", ["reward", "list"])
 def test_a_foreign_column_is_taken_out_and_the_others_stay_equal(

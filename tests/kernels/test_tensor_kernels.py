@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -70,3 +71,55 @@ def test_operations_compute_in_single_precision_where_that_is_asked_for(operatio
         operations(as_tensors(steps), dtype, torch.float64)[0] for dtype in (torch.float64, torch.float32)
     )
     assert not torch.equal(double, single)
+
+
+@pytest.mark.parametrize(
+    ("device", "major", "has_triton", "kernel"),
+    [
+        ("cuda:0", 9, True, "triton"),
+        ("cuda:0", 7, True, "triton"),
+        ("cuda:0", 6, True, "operations"),  # Triton does not compile for it
+        ("cuda:0", 9, False, "operations"),
+        ("mps", 9, True, "operations"),
+        ("cpu", 9, True, "operations"),
+    ],
+)
+def test_the_kernel_is_that_of_the_device(
+    monkeypatch: pytest.MonkeyPatch, device: str, major: int, has_triton: bool, kernel: str
+) -> None:
+    import torch
+
+    from gaecli.kernels import tensor_registry
+
+    properties = SimpleNamespace(major=major)
+    monkeypatch.setattr(tensor_registry, "HAS_TRITON", has_triton)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    assert tensor_registry.tensor_kernel_for(torch.device(device)).name == kernel
+
+
+@pytest.mark.parametrize(
+    ("found", "variable", "expected"),
+    [
+        ({"triton": "3.9.0"}, None, True),
+        ({"pytorch-triton": "3.2.0+git1b2c3d"}, None, True),
+        ({"triton": "3.1.0"}, None, False),  # of torch 2.5: no `tl.gather`
+        ({"triton": "3.9.0"}, "0", False),
+        ({}, None, False),
+    ],
+)
+def test_triton_is_used_where_it_is_new_enough_and_wanted(
+    monkeypatch: pytest.MonkeyPatch, found: dict[str, str], variable: str | None, expected: bool
+) -> None:
+    from gaecli.kernels import tensor_registry
+
+    def version(name: str) -> str:
+        if name not in found:
+            raise tensor_registry.PackageNotFoundError(name)
+        return found[name]
+
+    monkeypatch.setattr(tensor_registry, "find_spec", lambda name: found or None)
+    monkeypatch.setattr(tensor_registry, "version", version)
+    monkeypatch.delenv("GAECLI_TRITON", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("GAECLI_TRITON", variable)
+    assert tensor_registry._is_triton_here() is expected

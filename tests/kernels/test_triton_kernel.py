@@ -11,18 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 from covers import turns
-from kernels.tensor_cases import KINDS, SHAPES, steps_of
+from kernels.tensor_cases import KINDS, SHAPES, estimates, steps_of
 from kernels.test_tensor_kernels import check
 
 
 @pytest.fixture(scope="module")
 def triton_scan() -> Any:
-    """The module. How functions are run is decided when Triton is imported."""
+    """The module; `tests/conftest.py` has its kernels interpreted."""
     if find_spec("triton") is None:
         pytest.skip("triton is not installed: `pip install triton`")
-    if "triton" in sys.modules and os.environ.get("TRITON_INTERPRET") != "1":
-        pytest.skip("triton was imported before, to compile")
-    os.environ["TRITON_INTERPRET"] = "1"
     from gaecli.kernels import triton_scan
 
     return triton_scan
@@ -74,6 +71,22 @@ def test_two_numbers_of_single_precision_carry_one_of_double(triton_scan: Any, n
     high, low = triton_scan._halves(number)
     assert float(np.float32(high)) == high
     assert abs(float(np.float32(high)) + float(np.float32(low)) - number) <= 2**-48 * number
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 1), (1, 32, 4)], ids=str)
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_a_cut_keeps_out_what_is_not_finite(triton_scan: Any, shape: Any) -> None:
+    # Behind each cut, wherever it stands in a tile or in a thread's steps, there is nothing but NaN.
+    steps = steps_of("plain", shape)
+    steps["truncated"] = np.arange(shape[1])[:, None] % 9 == np.arange(shape[2])
+    steps["truncated"] = steps["truncated"].reshape(shape)
+    steps["rewards"][:, 1:][steps["truncated"][:, :-1]] = np.nan
+
+    def kernel(given: Any, computed: Any, written: Any) -> Any:
+        return triton_scan.scan_in_tiles(given, computed, written, tilings(triton_scan, shape)["chunks"])
+
+    assert np.isnan(estimates(steps)[0]).mean() < 0.2
+    check(kernel, steps)
 
 
 @pytest.mark.slow

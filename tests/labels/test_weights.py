@@ -75,7 +75,15 @@ def rabc(recording: Recording, progress: list[float | None], chunk: int, kappa: 
 
 
 @pytest.mark.parametrize(
-    ("rows", "store", "chunk"), [(2, 0, 4), (5, None, 50), (7, 0, 1), (17, 0, 20), (10_000, None, 50)]
+    ("rows", "store", "chunk"),
+    [
+        pytest.param(2, 0, 4, marks=pytest.mark.slow),
+        (5, None, 50),
+        (7, 0, 1),
+        (17, 0, 4),
+        pytest.param(17, 0, 20, marks=pytest.mark.slow),
+        (10_000, None, 50),
+    ],
 )
 def test_progress_is_compared_across_blocks_and_files(rows: int, store: int | None, chunk: int) -> None:
     recording = random_recording(13, 12)

@@ -97,10 +97,11 @@ FLAT_ROLES: Mapping[str, dict[str, np.ndarray]] = {
 
 
 @pytest.mark.parametrize(
-    ("role", "shape", "reward_shape"), pairs(FLAT_ROLES, VECTORS, ["[N]", "[N, 1]", "[1, N]"])
+    ("role", "shape", "reward_shape", "rows"),
+    pairs(FLAT_ROLES, VECTORS, ["[N]", "[N, 1]", "[1, N]"], [None, 2]),
 )
 def test_arrays_of_one_trajectory_after_the_other(
-    role: str, shape: str, reward_shape: str, tmp_path: Path
+    role: str, shape: str, reward_shape: str, rows: int | None, tmp_path: Path
 ) -> None:
     own = FLAT_ROLES[role]
     arrays = {name: array for name, array in FLAT.items() if name != "done" or "env" in role}
@@ -108,11 +109,10 @@ def test_arrays_of_one_trajectory_after_the_other(
         arrays["done"] = FLAT["done"]
     arrays = {name: VECTORS[reward_shape](array) for name, array in arrays.items()}
     arrays.update({name: VECTORS[shape](array) for name, array in own.items()})
-    for rows in (None, 2):
-        with small_blocks(rows, store_bytes=0):
-            found = advantages(tmp_path / "r.npz", arrays)
-        wanted = looped(REWARDS[:, 0], VALUES[:, 0], ENDS[:, 0])
-        np.testing.assert_allclose(found.reshape(-1), wanted, **CLOSE)
+    with small_blocks(rows, store_bytes=0):
+        found = advantages(tmp_path / "r.npz", arrays)
+    wanted = looped(REWARDS[:, 0], VALUES[:, 0], ENDS[:, 0])
+    np.testing.assert_allclose(found.reshape(-1), wanted, **CLOSE)
 
 
 BEHIND: Mapping[str, dict[str, Any]] = {
@@ -126,12 +126,13 @@ BEHIND: Mapping[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("behind", "shape", "ends"),
-    pairs(BEHIND, ["[N]", "[N, 1]", "[1, N]"], ["a flag", "no flag", "start flags", "start flags of states"]),
-)
+@pytest.mark.pairs
+@pytest.mark.parametrize("behind", BEHIND)
+@pytest.mark.parametrize("shape", ["[N]", "[N, 1]", "[1, N]"])
+@pytest.mark.parametrize("ends", ["a flag", "no flag", "start flags", "start flags of states"])
+@pytest.mark.parametrize("rows", [None, 2])
 def test_the_value_behind_the_last_step_of_one_lane(
-    behind: str, shape: str, ends: str, tmp_path: Path
+    behind: str, shape: str, ends: str, rows: int | None, tmp_path: Path
 ) -> None:
     flags = {
         "a flag": {"done": ENDS[:, 0]},
@@ -144,10 +145,9 @@ def test_the_value_behind_the_last_step_of_one_lane(
     arrays.update(BEHIND[behind])
     cuts = ENDS[:, 0] if flags else ENDS[:, 0] & False
     wanted = looped(REWARDS[:, 0], VALUES[:, 0], cuts, np.where(np.arange(T) == T - 1, 2.0, 0.0))
-    for rows in (None, 2):
-        with small_blocks(rows, store_bytes=0):
-            found = advantages(tmp_path / "r.npz", arrays)
-        np.testing.assert_allclose(found.reshape(-1), wanted, **CLOSE)
+    with small_blocks(rows, store_bytes=0):
+        found = advantages(tmp_path / "r.npz", arrays)
+    np.testing.assert_allclose(found.reshape(-1), wanted, **CLOSE)
 
 
 @pytest.mark.parametrize("shape", ["[N]", "[N, 1]", "[1, N]"])
@@ -356,6 +356,7 @@ REFUSED: Mapping[str, tuple[dict[str, Any], dict[str, Any], int, tuple[str, ...]
 }
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("case", REFUSED)
 @pytest.mark.parametrize("rows", [None, 6])
 def test_what_does_not_fit_is_refused(case: str, rows: int | None, tmp_path: Path) -> None:
@@ -474,6 +475,7 @@ def test_an_id_of_the_state_behind_the_last_step_says_whose_value_that_is(tmp_pa
         np.testing.assert_allclose(found, wanted, **CLOSE)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("role", FLAT_ROLES)
 @pytest.mark.parametrize("shape", VECTORS)
 def test_the_other_commands_read_the_same_shapes(role: str, shape: str, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from covers import pairs
+from covers import turns
 from hypothesis import given
 from hypothesis import strategies as st
 from profiles import examples
@@ -204,7 +204,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("blocks")
 
 
-@pytest.mark.parametrize(("rows_per_block", "keys", "arrangement"), pairs(ROWS_PER_BLOCK, KEYS, ARRANGEMENTS))
+@pytest.mark.parametrize(("rows_per_block", "keys", "arrangement"), turns(ROWS_PER_BLOCK, KEYS, ARRANGEMENTS))
 @given(episodes=rollouts(), num_files=st.sampled_from([2, 1, 3]))
 @examples(5)
 def test_blocks_and_files_do_not_change_the_numbers(
@@ -227,7 +227,7 @@ def is_last_of_env(episode: Episode, episodes: Sequence[Episode]) -> bool:
 
 @pytest.mark.parametrize(
     ("rows_per_block", "arrangement", "columns"),
-    pairs(
+    turns(
         ROWS_PER_BLOCK,
         ARRANGEMENTS,
         [("env_id", "episode_start"), ("env_id", "episode_id", "episode_start")],
@@ -302,7 +302,7 @@ def normalized(rows: Sequence[Row], key: str | None) -> list[Row]:
 
 @pytest.mark.parametrize(
     ("rows_per_block", "arrangement", "scope"),
-    pairs(ROWS_PER_BLOCK, ARRANGEMENTS, ["all", "episode", "column"]),
+    turns(ROWS_PER_BLOCK, ARRANGEMENTS, ["all", "episode", "column"]),
 )
 @given(episodes=rollouts(), num_files=st.sampled_from([2, 1, 3]))
 @examples(4)

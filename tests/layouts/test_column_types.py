@@ -79,10 +79,16 @@ ORDERED: dict[str, tuple[Any, tuple[str, ...]]] = {
 
 
 def _cells(types: dict[str, tuple[Any, tuple[str, ...]]]) -> list[Any]:
+    """Each type in a format that has it, by turns, and in the others as `slow`."""
     return [
-        pytest.param(cells, suffix, id=f"{name}{suffix}")
-        for name, (cells, suffixes) in types.items()
-        for suffix in suffixes
+        pytest.param(
+            cells,
+            suffix,
+            marks=() if index == number % len(suffixes) else pytest.mark.slow,
+            id=f"{name}{suffix}",
+        )
+        for number, (name, (cells, suffixes)) in enumerate(types.items())
+        for index, suffix in enumerate(suffixes)
     ]
 
 
@@ -224,6 +230,7 @@ ODD: dict[str, tuple[str, str, Any]] = {
 }
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("case", ODD)
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
 def test_a_column_that_cannot_play_its_role_is_told(case: str, suffix: str, tmp_path: Path) -> None:
@@ -268,6 +275,7 @@ CLOSE: dict[str, tuple[Any, tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(("ids", "suffix"), _cells(CLOSE))
 @pytest.mark.parametrize("role", ["episode", "env", "agent_id"])
 def test_ids_keep_every_digit(role: str, ids: Any, suffix: str, tmp_path: Path) -> None:

@@ -81,8 +81,11 @@ def flat(lists: Sequence[Sequence[float]]) -> list[float]:
 
 @pytest.mark.parametrize("suffix", TABLES)
 @pytest.mark.parametrize("order", ["in turn", "interleaved", "shuffled"])
-def test_lists_are_cut_and_ordered_by_their_keys(order: str, suffix: str, tmp_path: Path) -> None:
-    for seed in range(6):
+@pytest.mark.parametrize("seeds", [range(2), pytest.param(range(2, 6), marks=pytest.mark.slow)], ids=str)
+def test_lists_are_cut_and_ordered_by_their_keys(
+    seeds: range, order: str, suffix: str, tmp_path: Path
+) -> None:
+    for seed in seeds:
         columns, wanted = batches(seed, order=order)
         found, summary = computed(tmp_path / f"batches{suffix}", columns)
         assert [len(items) for items in found] == [len(items) for items in wanted]

@@ -30,8 +30,10 @@ def rollout() -> Any:
 
 @pytest.fixture
 def arrays(rollout: Any) -> SimpleNamespace:
-    """[T, N]"""
-    return time_major(rollout, "float32")
+    """[T, N]; one environment ends with the last step."""
+    made = time_major(rollout, "float32")
+    made.ended[-1, 0] = made.terminated[-1, 0] = True
+    return made
 
 
 def lines_of(name: str, **names: Any) -> dict[str, Any]:

@@ -72,6 +72,7 @@ CASES = [(name, holes) for name in TOKEN_LOOPS for holes in (False, True) if not
 
 @pytest.mark.parametrize(("name", "holes"), CASES)
 class TestNestedFiles:
+    @pytest.mark.turns
     def test_raw_advantages_and_returns_of_every_slot(self, tmp_path, name, holes):
         rows = responses(1, holes=holes)
         write(tmp_path / "rows.parquet", rows)
@@ -93,6 +94,7 @@ class TestNestedFiles:
         assert_rows(advantages, [result[0] for result in expected])
         assert_rows(returns, [result[1] for result in expected])
 
+    @pytest.mark.turns
     def test_stored_advantages_are_whitened_as_the_library_does(self, tmp_path, name, holes):
         rows = responses(3, holes=holes)
         write(tmp_path / "rows.parquet", rows)

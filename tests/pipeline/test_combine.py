@@ -131,6 +131,7 @@ def _at(numbers: Any, lane: int) -> float:
     return math.nan if numbers is None else float(numbers[lane])
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("is_gated", [False, True])
 @pytest.mark.parametrize("are_named", [False, True])
 @pytest.mark.parametrize(("num_blocks", "width"), [(60, 3), (6, 60), (1, 4)])

@@ -47,6 +47,7 @@ def told(paths: list[Path], **settings: Any) -> list[int]:
     return [note.count for note in summary.warnings if note.code == "goes-on-in-next-file"]
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("rows", [None, 8], ids=["one-block", "blocks"])
 @pytest.mark.parametrize("normalize", ["none", "all"])
 def test_a_trajectory_that_goes_on_in_the_next_file_is_told(tmp_path, log, monkeypatch, normalize, rows):

@@ -38,6 +38,7 @@ def told(summary) -> dict:
     return document
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
 @pytest.mark.parametrize("name", ["cartpole.parquet", "cartpole_TN.npz"])
 def test_the_second_run_says_what_the_first_one_said(copy_sample, name: str, settings: dict) -> None:

@@ -174,6 +174,7 @@ def noise(rows: int, seed: int = 0, scale: float = 1.0) -> pa.Table:
     )
 
 
+@pytest.mark.pairs
 @pytest.mark.parametrize("scope", ["all", "file", "episode"])
 @pytest.mark.parametrize("ddof", [0, 1])
 @pytest.mark.parametrize("floor", ["add", "clamp", "rsqrt"])
@@ -189,6 +190,7 @@ def test_one_step_is_normalized_to_zero_and_says_so(
     assert "zero-variance" in [note.code for note in summary.warnings]
 
 
+@pytest.mark.pairs
 @pytest.mark.parametrize("scope", ["all", "file", "episode"])
 @pytest.mark.parametrize("reward", [0.1, 0.7, 1e8 + 0.1])
 @pytest.mark.parametrize("count", [3, 7, 50])

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from covers import pairs, turns
+from covers import turns
 from hypothesis import given
 from hypothesis import strategies as st
 from pipeline.rollout_tables import a_table
@@ -157,7 +157,7 @@ def computed(tables: Sequence[pa.Table], folder: Path, **settings: Any) -> Colum
 
 @pytest.mark.parametrize(
     ("name", "keys", "bootstrap", "block_rows", "store_bytes"),
-    pairs(RULES, KEYS, ["zero", "current"], [None, 1, 2, 7], STORE_BYTES),
+    turns(RULES, KEYS, ["zero", "current"], [None, 1, 2, 7], STORE_BYTES),
 )
 @examples(1)
 @given(seed=st.integers(0, 99))

@@ -165,6 +165,7 @@ def test_a_flag_of_any_name_is_asked_about_where_nothing_else_ends_a_trajectory(
     assert not (tmp_path / f"out{suffix}").exists()
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float32])
 @pytest.mark.parametrize("layout", ["dense", "table", "table-jsonl"])
 def test_flags_of_every_type_are_asked_about_and_right_once_named(tmp_path, steps, layout, dtype):
@@ -230,6 +231,7 @@ def test_a_flag_of_every_state_is_asked_about(tmp_path, steps):
     assert error_of(path)[0] == 2
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(
     "cells",
     [np.zeros, np.ones, lambda count: np.arange(count) % 3, lambda count: np.linspace(0, 1, count)],

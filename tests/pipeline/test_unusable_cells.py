@@ -108,6 +108,7 @@ def test_a_next_value_that_is_not_used_may_hold_anything(
     assert np.isfinite(found[0]["advantage"]).all()
 
 
+@pytest.mark.pairs
 @pytest.mark.parametrize("cell", [float("nan"), float("inf"), None])
 @pytest.mark.parametrize("name", ["reward", "value"])
 @pytest.mark.parametrize("rows_per_block", [2, 100])

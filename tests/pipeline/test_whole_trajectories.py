@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from covers import others, pairs
+from covers import others, turns
 from hypothesis import given
 from hypothesis import strategies as st
 from pipeline.rollout_tables import a_table
@@ -53,7 +53,7 @@ def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
 @pytest.mark.parametrize(
     ("name", "bootstrap", "block_rows", "store_bytes"),
     [
-        *pairs(SETTINGS, ["zero", "current"], [1, 7], STORE_BYTES),
+        *turns(SETTINGS, ["zero", "current"], [1, 7], STORE_BYTES),
         *others(SETTINGS, ["zero", "current"], [2, 25], STORE_BYTES),
     ],
 )

@@ -13,8 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+#: Of what two parts of an upload and a little hold.
+BIG_ROWS = 300_000
+#: By which parts are smaller where a test has them small.
+SCALE = 16
 
-def rollout(num_rows: int, seed: int = 0, observations: int = 1) -> bytes:
+
+def rollout(num_rows: int, seed: int = 0, observations: int = 1, row_group_rows: int = 100_000) -> bytes:
     generator = np.random.default_rng(seed)
     columns = {
         "reward": generator.normal(size=num_rows),
@@ -23,7 +28,7 @@ def rollout(num_rows: int, seed: int = 0, observations: int = 1) -> bytes:
     }
     columns |= {f"obs{index}": generator.normal(size=num_rows) for index in range(observations)}
     file = io.BytesIO()
-    pq.write_table(pa.table(columns), file, row_group_size=100_000, use_dictionary=False)
+    pq.write_table(pa.table(columns), file, row_group_size=row_group_rows, use_dictionary=False)
     return file.getvalue()
 
 

@@ -1,36 +1,28 @@
-"""`gae compute` on objects of an S3 server: what is there afterwards, whatever goes wrong on the way."""
+"""`gae compute` on objects of an S3 server: what is there afterwards, and what went over the wire.
+
+In this process, with parts of a sixteenth of their size, but for what is about processes.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import io
 import json
-import os
 import shutil
-import signal
-import tempfile
-import threading
-from collections.abc import Iterator
-from datetime import timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from in_process import run_here
 
 import gaecli
-from gaecli.storage.spool import Spool
-from gaecli.storage.upload_notes import UploadNotes
-from gaecli.storage.uploads import SentObject
 
 pytest.importorskip("werkzeug", reason="comes with moto, of the extra `test`")
 
-from storage.s3_server import BUCKET, Request, S3Server, break_down, forbid
-from storage.store_runs import StoreRunner, rollout
+from storage.s3_server import BUCKET, S3Server, forbid
+from storage.store_runs import BIG_ROWS, SCALE, rollout
 
 # Not imported here: it takes seconds, in every worker that collects.
 pytestmark = pytest.mark.skipif(
@@ -52,31 +44,6 @@ ODD_NAMES = [
     "'a' \"b\"",
     "a:b;c,d|e",
 ]
-#: Two parts of an upload and a little; what is observed is most of it.
-BIG_ROWS = 300_000
-
-
-@pytest.fixture(scope="module")
-def big() -> bytes:
-    return rollout(BIG_ROWS, observations=8)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with S3Server() as server:
-        yield server
-
-
-@pytest.fixture
-def s3(server) -> S3Server:
-    server.reset()
-    return server
-
-
-@pytest.fixture
-def gae(run_gae, gae_command, s3, tmp_path):
-    """The installed command, with this server for Amazon and a folder of its own for temporary files."""
-    return StoreRunner(run_gae, gae_command, s3.env, tmp_path / "temporary")
 
 
 class TestTables:
@@ -93,89 +60,89 @@ class TestTables:
             (DELTA, ["local.parquet", "-o", "s3://bucket/runs/"]),
         ],
     )
-    def test_a_table_is_refused_and_stays_as_it_is(self, s3, gae, tmp_path, log, args):
+    def test_a_table_is_refused_and_stays_as_it_is(self, s3, here, tmp_path, log, args):
         s3.put("runs/env=0/part-0.parquet", rollout(10))
         s3.put(f"runs/{log}", b"{}")
         before = [(key, s3.get(key)) for key in sorted(s3.keys())]
         (tmp_path / "local.parquet").write_bytes(rollout(10))
-        result = gae("compute", *(arg.replace("bucket", BUCKET) for arg in args), cwd=tmp_path)
+        result = here("compute", *(arg.replace("bucket", BUCKET) for arg in args), cwd=tmp_path)
         assert result.returncode == 2, result.stderr
         assert "table" in result.stderr
         assert "local folder" in result.stderr
         assert [(key, s3.get(key)) for key in sorted(s3.keys())] == before
 
-    def test_a_folder_of_tables_is_told_as_well(self, s3, gae):
+    def test_a_folder_of_tables_is_told_as_well(self, s3, here):
         s3.put("all/runs/ducklake-019a1b2c-0001-7000-8000-0123456789ab.parquet", rollout(10))
-        assert "DuckLake" in gae("compute", f"s3://{BUCKET}/all").stderr
+        assert "DuckLake" in here("compute", f"s3://{BUCKET}/all").stderr
 
 
 class TestInPlace:
-    def test_an_object_becomes_what_a_local_file_becomes(self, s3, gae, locally):
+    def test_an_object_becomes_what_a_local_file_becomes(self, s3, here, locally):
         body = rollout(1000)
         uri = s3.put("runs/a.parquet", body)
-        result = gae("compute", uri)
+        result = here("compute", uri)
         assert result.returncode == 0, result.stderr
         assert s3.get("runs/a.parquet") == locally(body)
         assert s3.keys() == ["runs/a.parquet"]
         assert s3.pending() == []
         assert uri in result.stdout
-        assert str(gae.temporary) not in result.stdout + result.stderr
+        assert str(here.temporary) not in result.stdout + result.stderr
 
-    def test_an_upload_in_parts_is_the_same(self, s3, gae, locally, big):
-        result = gae("compute", s3.put("big.parquet", big))
+    def test_an_upload_in_parts_is_the_same(self, s3, here, locally, big):
+        result = here("compute", s3.put("big.parquet", big))
         assert result.returncode == 0, result.stderr
         assert sum(request.is_part for request in s3.requests) > 1
         assert s3.get("big.parquet") == locally(big)
 
-    def test_json_lines_have_what_is_known_of_them_beside_them(self, s3, gae):
+    def test_json_lines_have_what_is_known_of_them_beside_them(self, s3, here):
         line = b'{"reward": 1.0, "value": 0.25, "terminated": true}\n'
         uri = s3.put("runs/a.jsonl", line)
         for status in ("written", "up to date"):
-            result = gae("compute", uri, "--json")
+            result = here("compute", uri, "--json")
             assert result.returncode == 0, result.stderr
             assert json.loads(result.stdout)["files"][0]["status"] == status
         assert sorted(s3.keys()) == ["runs/.a.jsonl.gae.json", "runs/a.jsonl"]
         assert s3.get("runs/a.jsonl") == line[:-2] + b', "advantage": 0.75, "return": 1.0}\n'
         # A folder of results is no folder of more inputs.
-        result = gae("compute", f"s3://{BUCKET}/runs/", "--json")
+        result = here("compute", f"s3://{BUCKET}/runs/", "--json")
         assert [file["status"] for file in json.loads(result.stdout)["files"]] == ["up to date"]
-        result = gae("compute", uri, "-g", "0.5", "-o", f"s3://{BUCKET}/other/", "--json")
+        result = here("compute", uri, "-g", "0.5", "-o", f"s3://{BUCKET}/other/", "--json")
         assert result.returncode == 0, result.stderr
         assert {"other/.a.jsonl.gae.json", "other/a.jsonl"} <= set(s3.keys())
 
-    def test_metadata_of_the_object_stays(self, s3, gae):
+    def test_metadata_of_the_object_stays(self, s3, here):
         headers = {
             "Metadata": {"run": "7"},
             "ContentType": "application/x-rollouts",
             "StorageClass": "STANDARD_IA",
         }
-        assert gae("compute", s3.put("a.parquet", rollout(10), **headers)).returncode == 0
+        assert here("compute", s3.put("a.parquet", rollout(10), **headers)).returncode == 0
         head = s3.client.head_object(Bucket=BUCKET, Key="a.parquet")
         assert {name: head[name] for name in headers} == headers
 
-    def test_archives_too(self, s3, gae, sample_data, copy_sample, run_gae):
+    def test_archives_too(self, s3, here, sample_data, copy_sample):
         name = "cartpole_TN.npz"
         uri = s3.put(name, (sample_data / name).read_bytes())
         copy = copy_sample(name)
-        assert gae("compute", uri).returncode == run_gae("compute", copy).returncode == 0
+        assert here("compute", uri).returncode == run_here("compute", copy).returncode == 0
         ours, theirs = np.load(io.BytesIO(s3.get(name))), np.load(copy)
         np.testing.assert_array_equal(ours["advantage"], theirs["advantage"])
 
-    def test_a_second_run_reads_the_footer_and_writes_nothing(self, s3, gae, big):
+    def test_a_second_run_reads_the_footer_and_writes_nothing(self, s3, here, big):
         uri = s3.put("big.parquet", big)
-        assert gae("compute", uri).returncode == 0
+        assert here("compute", uri).returncode == 0
         etag = s3.etag("big.parquet")
         s3.forget()
-        result = gae("compute", uri)
+        result = here("compute", uri)
         assert result.returncode == 0, result.stderr
         assert "up to date" in result.stdout
         assert s3.bytes_read < 100_000
         assert {request.method for request in s3.requests} <= {"HEAD", "GET"}
         assert s3.etag("big.parquet") == etag
 
-    def test_odd_names(self, s3, gae):
+    def test_odd_names(self, s3, here):
         keys = [f"runs {name}/{name}.parquet" for name in ODD_NAMES]
-        result = gae("compute", *(s3.put(key, rollout(10)) for key in keys))
+        result = here("compute", *(s3.put(key, rollout(10)) for key in keys))
         assert result.returncode == 0, result.stderr
         assert sorted(s3.keys()) == sorted(keys)
         columns = {key: pq.read_schema(io.BytesIO(s3.get(key))).names for key in keys}
@@ -183,7 +150,7 @@ class TestInPlace:
 
 
 class TestElsewhere:
-    def test_a_prefix_keeps_its_tree(self, s3, gae, locally):
+    def test_a_prefix_keeps_its_tree(self, s3, here, locally):
         bodies = {
             f"in/{name}.parquet": rollout(20, seed) for seed, name in enumerate(["a", "sub/b", "sub/c"])
         }
@@ -191,7 +158,7 @@ class TestElsewhere:
             s3.put(key, body)
         s3.put("in/_hidden.parquet", b"not data")
         s3.put("in/notes.txt", b"not data")
-        result = gae("compute", f"s3://{BUCKET}/in", "-o", f"s3://{BUCKET}/out/")
+        result = here("compute", f"s3://{BUCKET}/in", "-o", f"s3://{BUCKET}/out/")
         assert result.returncode == 0, result.stderr
         written = {key for key in s3.keys() if key.startswith("out/")}  # noqa: SIM118 - a method of ours
         assert written == {"out/a.parquet", "out/sub/b.parquet", "out/sub/c.parquet"}
@@ -209,38 +176,38 @@ class TestElsewhere:
             "a#b c%20",
         ],
     )
-    def test_a_folder_is_found_by_its_name(self, s3, gae, folder):
+    def test_a_folder_is_found_by_its_name(self, s3, here, folder):
         for name in ("a", "sub/b"):
             s3.put(f"{folder}/{name}.parquet", rollout(50))
-        result = gae("compute", f"s3://{BUCKET}/{folder}", "--json")
+        result = here("compute", f"s3://{BUCKET}/{folder}", "--json")
         assert result.returncode == 0, result.stderr
         inputs = [file["input"] for file in json.loads(result.stdout)["files"]]
         assert inputs == [f"s3://{BUCKET}/{folder}/a.parquet", f"s3://{BUCKET}/{folder}/sub/b.parquet"]
         assert all("advantage" in pq.read_schema(io.BytesIO(s3.get(key))).names for key in s3.keys())  # noqa: SIM118
 
     @pytest.mark.parametrize("source", ["page", "page/*.parquet"])
-    def test_a_listing_of_several_pages_is_read_to_its_end(self, s3, gae, source):
+    def test_a_listing_of_several_pages_is_read_to_its_end(self, s3, here, source):
         s3.page_keys = 5
         for index in range(12):
             s3.put(f"page/{index:04}.txt", b"not data")
         s3.put("page/last.parquet", rollout(50))
-        result = gae("compute", f"s3://{BUCKET}/{source}")
+        result = here("compute", f"s3://{BUCKET}/{source}")
         assert result.returncode == 0, result.stderr
         assert sum("continuation-token" in request.query for request in s3.requests) >= 2
         assert "advantage" in pq.read_schema(io.BytesIO(s3.get("page/last.parquet"))).names
 
-    def test_a_pattern_picks_objects(self, s3, gae):
+    def test_a_pattern_picks_objects(self, s3, here):
         for key in ("x/1.parquet", "x/2.parquet", "y/3.parquet"):
             s3.put(key, rollout(10))
-        result = gae("compute", f"s3://{BUCKET}/x/*.parquet", "--json")
+        result = here("compute", f"s3://{BUCKET}/x/*.parquet", "--json")
         assert result.returncode == 0, result.stderr
         inputs = [file["input"] for file in json.loads(result.stdout)["files"]]
         assert inputs == [f"s3://{BUCKET}/x/1.parquet", f"s3://{BUCKET}/x/2.parquet"]
 
-    def test_down_and_up(self, s3, gae, tmp_path):
+    def test_down_and_up(self, s3, here, tmp_path):
         uri = s3.put("a.parquet", rollout(10))
-        assert gae("compute", uri, "-o", tmp_path / "a.parquet").returncode == 0
-        assert gae("compute", tmp_path / "a.parquet", "-o", f"s3://{BUCKET}/b.parquet").returncode == 0
+        assert here("compute", uri, "-o", tmp_path / "a.parquet").returncode == 0
+        assert here("compute", tmp_path / "a.parquet", "-o", f"s3://{BUCKET}/b.parquet").returncode == 0
         local = pq.read_table(tmp_path / "a.parquet")
         assert pq.read_table(io.BytesIO(s3.get("b.parquet"))).equals(local)
         assert "advantage" in local.column_names
@@ -254,32 +221,32 @@ class TestElsewhere:
         assert up.returncode == 0, up.stderr
         assert pq.read_table(io.BytesIO(s3.get("b.parquet"))).equals(pq.read_table(io.BytesIO(down.stdout)))
 
-    def test_an_object_of_somebody_else_is_not_overwritten(self, s3, gae):
+    def test_an_object_of_somebody_else_is_not_overwritten(self, s3, here):
         uri = s3.put("a.parquet", rollout(10))
         target = s3.put("b.parquet", rollout(20))
-        result = gae("compute", uri, "-o", target)
+        result = here("compute", uri, "-o", target)
         assert result.returncode == 2
         assert f"`{target}` exists" in result.stderr
         assert s3.get("b.parquet") == rollout(20)
-        assert gae("compute", uri, "-o", target, "--overwrite").returncode == 0
+        assert here("compute", uri, "-o", target, "--overwrite").returncode == 0
         assert pq.read_metadata(io.BytesIO(s3.get("b.parquet"))).num_rows == 10
 
-    def test_a_copy_that_is_there_is_up_to_date(self, s3, gae):
+    def test_a_copy_that_is_there_is_up_to_date(self, s3, here):
         uri = s3.put("a.parquet", rollout(10))
         target = f"s3://{BUCKET}/b.parquet"
-        assert gae("compute", uri, "-o", target).returncode == 0
+        assert here("compute", uri, "-o", target).returncode == 0
         etag = s3.etag("b.parquet")
-        assert "up to date" in gae("compute", uri, "-o", target).stdout
+        assert "up to date" in here("compute", uri, "-o", target).stdout
         assert s3.etag("b.parquet") == etag
 
-    def test_normalisation_spans_objects(self, s3, gae, run_gae, tmp_path):
+    def test_normalisation_spans_objects(self, s3, here, tmp_path):
         for seed in range(3):
             body = rollout(40, seed)
             s3.put(f"n/{seed}.parquet", body)
             (tmp_path / f"{seed}.parquet").write_bytes(body)
-        assert gae("compute", f"s3://{BUCKET}/n", "--normalize", "all").returncode == 0
+        assert here("compute", f"s3://{BUCKET}/n", "--normalize", "all").returncode == 0
         local = sorted(tmp_path.glob("*.parquet"))
-        assert run_gae("compute", *local, "--normalize", "all").returncode == 0
+        assert run_here("compute", *local, "--normalize", "all").returncode == 0
         for path in local:
             assert s3.get(f"n/{path.name}") == path.read_bytes()
 
@@ -288,20 +255,20 @@ class TestBytes:
     """Nothing is read that is not needed."""
 
     @pytest.mark.parametrize("flags", [["--dry-run"], ["--sidecar"]])
-    def test_the_other_columns_are_left_where_they_are(self, s3, gae, big, flags):
-        result = gae("compute", s3.put("big.parquet", big), *flags)
+    def test_the_other_columns_are_left_where_they_are(self, s3, here, big, flags):
+        result = here("compute", s3.put("big.parquet", big), *flags)
         assert result.returncode == 0, result.stderr
         assert s3.bytes_read < len(big) / 2
         assert s3.get("big.parquet") == big
 
-    def test_many_small_objects_take_six_requests_each(self, s3, gae):
+    def test_many_small_objects_take_six_requests_each(self, s3, here):
         """Its bytes, its headers, the three of an upload, and the last look; one where nothing is to be done."""
         num_objects = 6
         for index in range(num_objects):
             s3.put(f"many/{index:03}.parquet", rollout(50))
         for requests in (6, 1):
             s3.forget()
-            result = gae("compute", f"s3://{BUCKET}/many")
+            result = here("compute", f"s3://{BUCKET}/many")
             assert result.returncode == 0, result.stderr
             assert sum(bool(request.key) for request in s3.requests) == num_objects * requests + 1
             assert (
@@ -309,260 +276,47 @@ class TestBytes:
             )  # one of them for uploads of killed runs
         assert s3.pending() == []
 
-    def test_results_elsewhere_are_looked_for_with_one_listing(self, s3, gae):
+    def test_results_elsewhere_are_looked_for_with_one_listing(self, s3, here):
         for index in range(5):
             s3.put(f"many/{index:03}.parquet", rollout(50))
         target = f"s3://{BUCKET}/labelled/"
-        assert gae("compute", f"s3://{BUCKET}/many", "-o", target).returncode == 0
+        assert here("compute", f"s3://{BUCKET}/many", "-o", target).returncode == 0
         s3.client.delete_object(Bucket=BUCKET, Key="labelled/003.parquet")
         s3.forget()
-        result = gae("compute", f"s3://{BUCKET}/many", "-o", target, "--dry-run", "--json")
+        result = here("compute", f"s3://{BUCKET}/many", "-o", target, "--dry-run", "--json")
         files = {Path(file["input"]).stem: file["status"] for file in json.loads(result.stdout)["files"]}
         assert files == {f"{index:03}": "dry run" if index == 3 else "up to date" for index in range(5)}
         asked = [request for request in s3.requests if request.key.startswith("labelled/")]
         assert [request.method for request in asked if request.method == "HEAD"] == []
         assert len(asked) == 4, "the bytes of those that are there"
 
-    def test_no_byte_is_read_twice_and_what_stays_as_it_is_does_not_travel(self, s3, gae, locally, big):
+    def test_no_byte_is_read_twice_and_what_stays_as_it_is_does_not_travel(self, s3, here, locally, big):
         flags = ["--normalize", "all"]
-        assert gae("compute", s3.put("big.parquet", big), *flags).returncode == 0
+        assert here("compute", s3.put("big.parquet", big), *flags).returncode == 0
         assert s3.get("big.parquet") == locally(big, *flags)
         (copy,) = (request for request in s3.requests if request.copied)
         assert copy.copied == f"{BUCKET}/big.parquet"
         s3.forget()
         s3.put("again.parquet", big)
-        assert gae("compute", f"s3://{BUCKET}/again.parquet", *flags).returncode == 0
+        assert here("compute", f"s3://{BUCKET}/again.parquet", *flags).returncode == 0
         assert s3.bytes_read < len(big) / 2
 
-    def test_to_another_object_and_in_place_of_earlier_columns(self, s3, gae, big, locally, tmp_path):
+    def test_to_another_object_and_in_place_of_earlier_columns(self, s3, here, big, locally, tmp_path):
         body = locally(big, "--lam", "0.5")
         uri = s3.put("a+b/é.parquet", body)
-        assert gae("compute", uri).returncode == 0
+        assert here("compute", uri).returncode == 0
         assert s3.get("a+b/é.parquet") == locally(body)
         s3.put("a+b/é.parquet", big)
-        assert gae("compute", uri, "-o", f"s3://{BUCKET}/other.parquet").returncode == 0
-        assert pq.read_table(io.BytesIO(s3.get("other.parquet"))).num_rows == BIG_ROWS
+        assert here("compute", uri, "-o", f"s3://{BUCKET}/other.parquet").returncode == 0
+        assert pq.read_table(io.BytesIO(s3.get("other.parquet"))).num_rows == BIG_ROWS // SCALE
         assert sum(bool(request.copied) for request in s3.requests) == 2
 
-    def test_a_store_that_copies_nothing_is_sent_the_bytes(self, s3, gae, locally, big):
+    def test_a_store_that_copies_nothing_is_sent_the_bytes(self, s3, here, locally, big):
         s3.fault = lambda request: forbid() if request.copied else None
-        assert gae("compute", s3.put("big.parquet", big)).returncode == 0
+        assert here("compute", s3.put("big.parquet", big)).returncode == 0
         assert 0.95 * len(big) < s3.bytes_read < 1.05 * len(big)  # those that were needed before are here
         assert s3.get("big.parquet") == locally(big)
         assert s3.pending() == []
-
-
-class TestUploadsOfKilledRuns:
-    """Parts of an object that nobody sees, and which cost money."""
-
-    @staticmethod
-    def begin(s3: S3Server, key: str) -> str:
-        upload: str = s3.client.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
-        s3.client.upload_part(Bucket=BUCKET, Key=key, UploadId=upload, PartNumber=1, Body=b"half")
-        return upload
-
-    def run(self, s3: S3Server, monkeypatch: pytest.MonkeyPatch, days: float) -> list[str]:
-        s3.stands_for_amazon(monkeypatch)
-        for key in ("many/0.parquet", "many/0.parquet.old", "other.parquet"):
-            self.begin(s3, key)
-        # The server has it that all of them were begun long ago, and their parts sent just now.
-        monkeypatch.setattr("gaecli.storage.s3_leftovers.STALE_AFTER", timedelta(days=days))
-        gaecli.compute(s3.put("many/0.parquet", rollout(10)))
-        return [upload["Key"] for upload in s3.pending()]
-
-    def test_those_of_the_same_objects_are_taken_back(self, s3, monkeypatch):
-        assert self.run(s3, monkeypatch, 0) == ["many/0.parquet.old", "other.parquet"]
-
-    def test_what_may_be_of_a_run_at_work_is_left_alone(self, s3, monkeypatch):
-        assert self.run(s3, monkeypatch, 1) == ["many/0.parquet", "many/0.parquet.old", "other.parquet"]
-
-    @pytest.mark.parametrize("is_dead", [True, False])
-    def test_one_of_a_process_that_was_killed_here_is_not_waited_for(
-        self, s3, tmp_path, monkeypatch, is_dead
-    ):
-        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-        s3.stands_for_amazon(monkeypatch)
-        spool = Spool()
-        for key in ("many/0.parquet", "other.parquet"):
-            sent = SentObject(BUCKET, key, self.begin(s3, key))
-            UploadNotes(spool.path).add(s3.put(key, rollout(10)), sent)
-        if is_dead:
-            os.close(spool._lock)
-            spool._lock = None
-        left = {"many/0.parquet", "other.parquet"}
-        gaecli.inspect(f"s3://{BUCKET}/many/0.parquet")  # which has a spool, and takes nothing back
-        for key in sorted(left):
-            assert {upload["Key"] for upload in s3.pending()} == left
-            gaecli.compute(f"s3://{BUCKET}/{key}")
-            left -= {key} if is_dead else set()
-        assert {upload["Key"] for upload in s3.pending()} == left
-        assert list(tmp_path.iterdir()) == ([] if is_dead else [spool.path])
-        spool.close()
-
-    def test_status_tells_of_them(self, s3, gae):
-        s3.put("many/0.parquet", rollout(10))
-        self.begin(s3, "many/0.parquet")
-        found = gae("status", f"s3://{BUCKET}/many/", "--json")
-        assert found.returncode == 3, found.stderr
-        document = json.loads(found.stdout)
-        (left,) = document["temporary"]
-        told = (f"s3://{BUCKET}/many/0.parquet", True, 4)
-        assert (left["path"], left["in_use"], left["num_bytes"]) == told
-        assert [file["state"] for file in document["files"]] == ["left"]
-        assert gae("compute", f"s3://{BUCKET}/many/").returncode == 0
-        assert gae("status", f"s3://{BUCKET}/many/").returncode == 0
-
-
-class TestFailures:
-    """The old object stays, no parts are left, and the command comes to an end."""
-
-    @pytest.fixture
-    def old(self, s3, big) -> Iterator[str]:
-        uri = s3.put("big.parquet", big)
-        etag = s3.etag("big.parquet")
-        yield uri
-        s3.fault = None
-        assert s3.etag("big.parquet") == etag
-        assert s3.get("big.parquet") == big
-        assert s3.keys() == ["big.parquet"]
-
-    @pytest.mark.parametrize("answer", [forbid, break_down])
-    def test_a_part_fails(self, s3, gae, old, answer):
-        s3.fault = lambda request: answer() if "partNumber=2" in request.query else None
-        result = gae(
-            "compute", old, timeout=60, env={"AWS_MAX_ATTEMPTS": "1"}
-        )  # s3fs tries again all the same
-        assert result.returncode == 4
-        assert f"cannot write `{old}`" in result.stderr or f"no permission to write `{old}`" in result.stderr
-        assert "Traceback" not in result.stderr
-        assert s3.pending() == []
-
-    def test_the_completion_fails(self, s3, gae, old):
-        s3.fault = lambda request: forbid() if request.is_completion else None
-        assert gae("compute", old, timeout=60).returncode == 4
-        assert s3.pending() == []
-
-    def test_reading_fails(self, s3, gae, old):
-        s3.fault = lambda request: forbid() if request.method == "GET" and request.key else None
-        result = gae("compute", old, timeout=60)
-        assert result.returncode == 4
-        assert not any(request.method in ("PUT", "POST") for request in s3.requests[1:])
-
-    def test_interrupted_in_the_middle(self, s3, gae, start_gae, old):
-        with stopped_at_part_two(s3, partial(start_gae, env=gae.store_env), old) as process:
-            process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=60) == 130
-        assert list(gae.temporary.iterdir()) == []
-        assert s3.pending() == []
-
-    def test_killed_in_the_middle_and_run_again(self, s3, gae, start_gae, big):
-        uri = s3.put("big.parquet", big)
-        with stopped_at_part_two(s3, partial(start_gae, env=gae.store_env), uri) as process:
-            process.kill()
-            process.wait(timeout=60)
-        assert len(list(gae.temporary.iterdir())) == 1
-        assert s3.get("big.parquet") == big
-        assert [upload["Key"] for upload in s3.pending()] == ["big.parquet"]
-        # The same command finds what the dead one had begun, in its spool; `gae` asserts that that is gone.
-        assert gae("compute", uri).returncode == 0
-        assert s3.pending() == []
-        assert s3.get("big.parquet") != big
-
-    def test_one_bad_object_does_not_stop_the_others(self, s3, gae):
-        good = [s3.put(f"{name}.parquet", rollout(10)) for name in "ac"]
-        bad = s3.put("b.parquet", b"PAR1 is not enough")
-        result = gae("compute", good[0], bad, good[1])
-        assert result.returncode == 4
-        assert f"`{bad}`" in result.stderr
-        for name in "ac":
-            assert "advantage" in pq.read_schema(io.BytesIO(s3.get(f"{name}.parquet"))).names
-
-
-@contextlib.contextmanager
-def stopped_at_part_two(s3: S3Server, start: Any, uri: str) -> Iterator[Any]:
-    """A run that waits for an answer in the middle of its upload."""
-    arrived, released = threading.Event(), threading.Event()
-
-    def stall(request: Request) -> None:
-        if "partNumber=2" in request.query:
-            arrived.set()
-            released.wait(60)
-
-    s3.fault = stall
-    with Path(os.devnull).open("wb") as nothing:
-        process = start("compute", uri, stdout=nothing, stderr=nothing)
-    try:
-        assert arrived.wait(60)
-        yield process
-    finally:
-        released.set()
-        process.kill()
-        process.wait(timeout=60)
-
-
-class TestChangedMeanwhile:
-    def test_somebody_else_writes_the_object_during_the_upload(self, s3, gae, big):
-        uri = s3.put("big.parquet", big)
-        theirs = rollout(5)
-
-        def meddle(request: Request) -> None:
-            if "partNumber=1" in request.query:
-                s3.fault = None
-                s3.put("big.parquet", theirs)
-
-        s3.fault = meddle
-        result = gae("compute", uri)
-        assert result.returncode == 4
-        assert f"`{uri}` was changed by somebody else" in result.stderr
-        assert s3.get("big.parquet") == theirs
-        assert s3.pending() == []
-
-    def test_somebody_removes_it(self, s3, gae, big):
-        uri = s3.put("big.parquet", big)
-
-        def meddle(request: Request) -> None:
-            if request.is_part:
-                s3.fault = None
-                s3.client.delete_object(Bucket=BUCKET, Key="big.parquet")
-
-        s3.fault = meddle
-        result = gae("compute", uri)
-        assert result.returncode == 4
-        assert f"`{uri}` was removed" in result.stderr
-        assert s3.keys() == []
-        assert s3.pending() == []
-
-
-class TestMessages:
-    def test_what_is_not_there_is_said_by_its_uri(self, gae):
-        for uri in (
-            f"s3://{BUCKET}/no.parquet",
-            "s3://no-such-bucket/a.parquet",
-            f"s3://{BUCKET}/no*.parquet",
-        ):
-            result = gae("compute", uri)
-            assert result.returncode == 4
-            assert f"`{uri}`" in result.stderr
-
-    def test_a_missing_column_is_said_by_the_uri(self, s3, gae):
-        uri = s3.put("a.parquet", rollout(10))
-        result = gae("compute", uri, "--value-column", "nope")
-        assert result.returncode == 2
-        assert f"column `nope` not found in `{uri}`" in result.stderr
-
-    def test_no_credentials(self, s3, gae, tmp_path):
-        uri = s3.put("a.parquet", rollout(10))
-        none = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "HOME": str(tmp_path)}
-        result = gae("compute", uri, env=none)
-        assert result.returncode == 4
-        assert "credentials" in result.stderr
-
-    def test_no_leave(self, s3, gae):
-        uri = s3.put("a.parquet", rollout(10))
-        s3.fault = forbid
-        result = gae("compute", uri)
-        assert result.returncode == 4
-        assert f"no permission to read `{uri}`" in result.stderr
 
 
 def objects(s3: S3Server, prefix: str) -> dict[str, bytes]:
@@ -587,20 +341,18 @@ class TestDataSets:
     def local(self, tmp_path) -> Path:
         return Path(shutil.copytree(SAMPLES / "lerobot" / "v30_state", tmp_path / "local" / "set"))
 
-    def test_one_that_describes_its_columns_is_written_with_its_description(
-        self, s3, gae, lerobot, local, run_gae
-    ):
-        for command, place in ((gae, lerobot), (run_gae, local)):
+    def test_one_that_describes_its_columns_is_written_with_its_description(self, s3, here, lerobot, local):
+        for command, place in ((here, lerobot), (run_here, local)):
             result = command("compute", place)
             assert result.returncode == 0, result.stderr
         assert objects(s3, "set") == files(local)
-        assert "up to date" in gae("compute", lerobot).stdout
+        assert "up to date" in here("compute", lerobot).stdout
 
-    def test_a_copy_of_it_is_whole(self, s3, gae, lerobot, local, run_gae, tmp_path):
+    def test_a_copy_of_it_is_whole(self, s3, here, lerobot, local, tmp_path):
         for _ in range(2):  # the second one finds its own work
-            result = gae("compute", lerobot, "-o", f"s3://{BUCKET}/copy")
+            result = here("compute", lerobot, "-o", f"s3://{BUCKET}/copy")
             assert result.returncode == 0, result.stderr
-        assert run_gae("compute", local, "-o", tmp_path / "copy").returncode == 0
+        assert run_here("compute", local, "-o", tmp_path / "copy").returncode == 0
         ours, theirs = objects(s3, "copy"), files(tmp_path / "copy")
         assert ours.keys() == theirs.keys()
         for name, content in theirs.items():
@@ -609,8 +361,8 @@ class TestDataSets:
                 assert ours[name] == content, name
         assert objects(s3, "set") == files(SAMPLES / "lerobot" / "v30_state")
 
-    def test_it_can_have_a_sidecar(self, s3, gae, lerobot, run_gae, local):
-        for command, place in ((gae, lerobot), (run_gae, local)):
+    def test_it_can_have_a_sidecar(self, s3, here, lerobot, local):
+        for command, place in ((here, lerobot), (run_here, local)):
             result = command("compute", place, "--sidecar")
             assert result.returncode == 0, result.stderr
         before = files(SAMPLES / "lerobot" / "v30_state").keys()
@@ -618,15 +370,15 @@ class TestDataSets:
         assert files(local).keys() - before == {name}
         assert pq.read_table(io.BytesIO(s3.get(f"set/{name}"))).equals(pq.read_table(local / name))
 
-    def test_shards_are_one_stream(self, s3, gae):
+    def test_shards_are_one_stream(self, s3, here):
         rows = pq.read_table(io.BytesIO(rollout(90)))
         for index in range(3):
             part = io.BytesIO()
             pq.write_table(rows.slice(index * 30, 30), part)
             s3.put(f"shards/train-{index:05}-of-00003.parquet", part.getvalue())
-        result = gae("compute", f"s3://{BUCKET}/shards", "--bootstrap", "current")
+        result = here("compute", f"s3://{BUCKET}/shards", "--bootstrap", "current")
         assert result.returncode == 0, result.stderr
-        whole = gae("compute", s3.put("whole.parquet", rollout(90)), "--bootstrap", "current")
+        whole = here("compute", s3.put("whole.parquet", rollout(90)), "--bootstrap", "current")
         assert whole.returncode == 0, whole.stderr
         parts = [
             pq.read_table(io.BytesIO(s3.get(f"shards/train-{index:05}-of-00003.parquet")))
@@ -639,12 +391,12 @@ class TestDataSets:
 
 
 class TestOtherCommands:
-    def test_inspect_reads_an_object(self, s3, gae):
+    def test_inspect_reads_an_object(self, s3, here):
         uri = s3.put("a.parquet", rollout(100))
-        result = gae("inspect", uri, "--json")
+        result = here("inspect", uri, "--json")
         assert result.returncode == 0, result.stderr
         assert uri in result.stdout
-        assert str(gae.temporary) not in result.stdout
+        assert str(here.temporary) not in result.stdout
 
     def test_python_reads_an_object(self, s3, monkeypatch):
         s3.stands_for_amazon(monkeypatch)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -31,17 +30,11 @@ pytestmark = pytest.mark.skipif(
 __all__ = ["pickling"]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with S3Server() as server:
-        yield server
-
-
 @pytest.fixture
-def s3(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    server.stands_for_amazon(monkeypatch)
-    server.reset()
-    return server
+def s3(bucket_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    bucket_server.stands_for_amazon(monkeypatch)
+    bucket_server.reset()
+    return bucket_server
 
 
 NUMBERS = ("reward", "value", "observation")
@@ -73,7 +66,7 @@ URI = f"s3://{BUCKET}/runs/r.parquet"
 
 
 @pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def parts_of_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encode_part, "PART_BYTES", SMALL_ROWS * 8 // 3)
     monkeypatch.setattr(compute, "rows_per_block", lambda memory_bytes: SMALL_ROWS // 14)
 
@@ -102,7 +95,7 @@ def test_the_bytes_of_parts_do_not_travel_a_second_time(
 
 
 def test_parts_that_are_too_small_are_sent_by_the_writer(
-    s3: S3Server, pickling: list[PicklingEngine], small_parts: None
+    s3: S3Server, pickling: list[PicklingEngine], parts_of_few_rows: None
 ) -> None:
     expected = made_by_the_local_engine(s3, body_of(SMALL_ROWS))
     s3.put("runs/.r.parquet.0123456789abcdef.tmp", b"of a run that was killed")
@@ -116,7 +109,7 @@ def test_parts_that_are_too_small_are_sent_by_the_writer(
 
 
 def test_a_part_that_cannot_be_sent_leaves_nothing(
-    s3: S3Server, pickling: list[PicklingEngine], small_parts: None
+    s3: S3Server, pickling: list[PicklingEngine], parts_of_few_rows: None
 ) -> None:
     before = body_of(SMALL_ROWS)
     s3.put("runs/r.parquet", before)
@@ -137,7 +130,7 @@ def test_a_part_that_cannot_be_sent_leaves_nothing(
 
 
 def test_a_bucket_in_which_nothing_may_be_listed_is_written_all_the_same(
-    s3: S3Server, pickling: list[PicklingEngine], small_parts: None
+    s3: S3Server, pickling: list[PicklingEngine], parts_of_few_rows: None
 ) -> None:
     expected = made_by_the_local_engine(s3, body_of(SMALL_ROWS))
     s3.fault = lambda request: forbid() if "prefix=runs%2F.r.parquet." in request.query else None
@@ -147,7 +140,7 @@ def test_a_bucket_in_which_nothing_may_be_listed_is_written_all_the_same(
 
 
 def test_a_try_that_is_lost_after_it_has_sent_everything_leaves_nothing(
-    s3: S3Server, pickling: list[PicklingEngine], small_parts: None, monkeypatch: pytest.MonkeyPatch
+    s3: S3Server, pickling: list[PicklingEngine], parts_of_few_rows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pickling_engine, "LOSES_EVERY", 1)
     expected = made_by_the_local_engine(s3, body_of(SMALL_ROWS))

@@ -236,7 +236,14 @@ class TestCommand:
         assert other["differing"] == {"gamma": 0.99}
 
     @pytest.mark.parametrize(
-        ("columns", "more"), [*((n, {}) for n in ("40", "60", "80", "120")), ("40", ASCII), ("120", ASCII)]
+        ("columns", "more"),
+        [
+            ("40", {}),
+            *(pytest.param(n, {}, marks=pytest.mark.slow) for n in ("60", "80")),
+            ("120", {}),
+            ("40", ASCII),
+            pytest.param("120", ASCII, marks=pytest.mark.slow),
+        ],
     )
     def test_the_page_fits(self, run_gae, sample_data, columns, more):
         env = {"COLUMNS": columns, **more}

@@ -154,7 +154,11 @@ IN_BLOCKS = ("columns", "position", "units", "bi-level", "streams")
 
 
 @pytest.mark.parametrize(
-    ("case", "block_rows"), [*((name, None) for name in CASES), *((name, 2) for name in IN_BLOCKS)]
+    ("case", "block_rows"),
+    [
+        *((name, 2 if name in IN_BLOCKS else None) for name in CASES),
+        *(pytest.param(name, None, marks=pytest.mark.slow) for name in IN_BLOCKS),
+    ],
 )
 def test_the_terms_add_up_to_what_a_plain_loop_gives_and_compute_writes(
     path: Path, monkeypatch: pytest.MonkeyPatch, case: str, block_rows: int | None

@@ -31,9 +31,9 @@ DERIVED = (
 NORMALISED = ("gdpo", "rf++", "rf++-baseline")
 
 KINDS = [*ESTIMATORS.values(), toy_estimator.KIND]
-#: Each estimator in one layout by turns, and one of each family in all of them.
+#: Each estimator in one layout by turns, and, as `slow`, one of each family in all of them.
 CASES = [
-    (kind, *layout)
+    pytest.param(kind, *layout, marks=() if number % len(LAYOUTS) == turn else pytest.mark.slow)
     for number, kind in enumerate(KINDS)
     for turn, layout in enumerate(LAYOUTS)
     if number % len(LAYOUTS) == turn or kind.name in ("gae", "mc", "grpo")

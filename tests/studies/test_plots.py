@@ -189,16 +189,16 @@ class TestFiles:
         assert capsys.readouterr().err == ""
         assert len(logging.getLogger("matplotlib").handlers) == 1
 
-    def test_equal_data_makes_equal_files(self, sample_data, tmp_path):
+    @pytest.mark.parametrize("suffix", [".png", ".svg", ".html"])
+    def test_equal_data_makes_equal_files(self, sample_data, tmp_path, suffix):
         gallery = gallery_of(sample_data / "pendulum.parquet")
-        for suffix in (".png", ".svg", ".html"):
-            pictures = [tmp_path / f"{name}{suffix}" for name in "ab"]
-            for picture in pictures:
-                if suffix == ".svg":
-                    plots.plot_gallery(gallery, str(picture), "pendulum")
-                else:
-                    draw(picture, "pendulum")
-            assert pictures[0].read_bytes() == pictures[1].read_bytes()
+        pictures = [tmp_path / f"{name}{suffix}" for name in "ab"]
+        for picture in pictures:
+            if suffix == ".svg":
+                plots.plot_gallery(gallery, str(picture), "pendulum")
+            else:
+                draw(picture, "pendulum")
+        assert pictures[0].read_bytes() == pictures[1].read_bytes()
 
     def test_an_empty_gallery_and_a_constant_one_can_be_drawn(self, tmp_path):
         empty = Gallery({}, 0, True, (), 0)

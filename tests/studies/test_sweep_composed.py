@@ -69,7 +69,10 @@ IN_BLOCKS = ("units", "bi-level", "λ column", "returns", "streams")
 
 @pytest.mark.parametrize(
     ("case", "block_rows"),
-    [*((name, None) for name in CASES), *((name, 64) for name in IN_BLOCKS)],
+    [
+        *((name, 64 if name in IN_BLOCKS else None) for name in CASES),
+        *(pytest.param(name, None, marks=pytest.mark.slow) for name in IN_BLOCKS),
+    ],
 )
 def test_every_column_is_that_of_compute_and_every_number_is_of_it(
     path: Path,

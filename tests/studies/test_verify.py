@@ -325,13 +325,16 @@ def test_a_file_that_cannot_be_read_is_told_before_a_column_that_is_not_there(tm
 
 
 class TestCommand:
-    @pytest.mark.parametrize(("columns", "is_right"), [("60", False), ("120", True)])
-    def test_exit_code_and_page(self, run_gae, tmp_path, columns, is_right):
+    @pytest.mark.parametrize(
+        ("columns", "is_right", "flags"), [("60", False, ()), ("120", True, ("--preset", "torchrl"))]
+    )
+    def test_exit_code_and_page(self, run_gae, tmp_path, columns, is_right, flags):
         rollout = Rollout(2)
         column = torchrl_like(rollout, 0.99, 0.95)
         column[0, 5] += 0.0 if is_right else 1.0
         path = rollout.write(tmp_path / "r.parquet", column)
-        result = run_gae("verify", path.name, "--against", "adv", cwd=tmp_path, env={"COLUMNS": columns})
+        command = ("verify", path.name, "--against", "adv", *flags)
+        result = run_gae(*command, cwd=tmp_path, env={"COLUMNS": columns})
         assert result.returncode == (0 if is_right else 3)
         assert max(map(len, result.stdout.splitlines())) <= int(columns)
         words = " ".join(result.stdout.split())

@@ -160,6 +160,7 @@ def test_finite_horizon_is_the_renormalised_mixture():
 NORMALIZING = [name for name, preset in PRESETS.items() if preset.mask_mode is None]
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("num_rows", [1, 6])
 @pytest.mark.parametrize("name", NORMALIZING)
 def test_one_row_or_equal_advantages_normalise_to_zero(tmp_path, name, num_rows):

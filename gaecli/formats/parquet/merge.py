@@ -10,8 +10,10 @@ A tree is never edited in place: what changes is copied, what does not is shared
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from gaecli.formats.parquet import thrift_compact as thrift
+from gaecli.formats.parquet.copy_range import Copy
 from gaecli.formats.parquet.footer import (
     CHUNK_OFFSETS,
     META_DATA_OFFSETS,
@@ -24,6 +26,14 @@ from gaecli.formats.parquet.footer import (
 )
 from gaecli.formats.parquet.schema import SchemaElement
 from gaecli.formats.parquet.thrift_compact import List, Struct
+
+
+class Base(NamedTuple):
+    """What new columns are put behind: the old ones, where they end, and the bytes to be copied."""
+
+    tree: Struct
+    payload_end: int
+    copies: Sequence[Copy]
 
 
 def without_columns(footer: Footer, dropped: Collection[int]) -> Struct:

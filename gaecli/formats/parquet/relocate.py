@@ -9,7 +9,7 @@ Codec, encodings, pages, statistics, page indexes and bloom filters stay as they
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import BinaryIO, NamedTuple
 
 from gaecli.errors import FileError
@@ -24,18 +24,10 @@ from gaecli.formats.parquet.footer import (
     RowGroup,
     data_extent,
 )
-from gaecli.formats.parquet.merge import shifted, without_columns
+from gaecli.formats.parquet.merge import Base, shifted, without_columns
 from gaecli.formats.parquet.pieces import OffsetIndex, moved_locations
 from gaecli.formats.parquet.schema import MalformedError, integer
 from gaecli.formats.parquet.thrift_compact import List, Struct
-
-
-class Base(NamedTuple):
-    """What new columns are put behind: the old ones, where they end, and the bytes to be copied."""
-
-    tree: Struct
-    payload_end: int
-    copies: Sequence[Copy]
 
 
 def relocate(source: BinaryIO, name: str, footer: Footer, dropped: Collection[int], target: BinaryIO) -> Base:

@@ -48,8 +48,7 @@ from gaecli.formats.parquet.keys import (
     updated_keys,
 )
 from gaecli.formats.parquet.mark import marked, payload_fingerprint
-from gaecli.formats.parquet.merge import with_columns, without_columns, without_empty_head
-from gaecli.formats.parquet.relocate import Base, relocate
+from gaecli.formats.parquet.merge import Base, with_columns, without_columns, without_empty_head
 from gaecli.records import dataclass
 
 if TYPE_CHECKING:
@@ -230,6 +229,8 @@ class ParquetAppender:
 
             new = reencode(self._source_path, self._source, footer, self._dropped, self._temporary)
             return Base(new.tree, new.start, [])
+        from gaecli.formats.parquet.relocate import relocate
+
         return relocate(self._source, str(self._source_path), footer, self._dropped, self._target)
 
     def _pairs(self, extra: Mapping[bytes, bytes]) -> Mapping[bytes, bytes | None]:

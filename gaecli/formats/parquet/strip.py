@@ -26,7 +26,8 @@ from gaecli.formats.parquet.footer import (
     read_open_footer,
 )
 from gaecli.formats.parquet.keys import to_thrift, updated_keys, without_key
-from gaecli.formats.parquet.relocate import Base, relocate
+from gaecli.formats.parquet.merge import Base
+from gaecli.formats.parquet.relocate import relocate
 from gaecli.formats.parquet.rewrite import reencode
 from gaecli.formats.parquet.splice import SOURCE_FOOTER, digest_of
 from gaecli.formats.stored import PROVENANCE_KEY, own_entries

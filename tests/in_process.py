@@ -1,0 +1,56 @@
+"""The command in this process: a quarter of what a fork takes, where a run has no part in what is asked."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+#: What makes a terminal of a pipe, or another width, colour or language of the same output.
+SHELL_VARIABLES = (
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "PY_COLORS",
+    "GITHUB_ACTIONS",
+    "COLUMNS",
+    "LINES",
+    "TERMINAL_WIDTH",
+)
+
+
+def run_here(
+    *args: str | Path, cwd: str | Path | None = None, env: Mapping[str, str] | None = None, **_: Any
+) -> subprocess.CompletedProcess[str]:
+    """What `run_gae` gives, of texts and without input; other options are of processes.
+
+    An error that is none of a user's comes out as it is, rather than as a traceback and exit code 1.
+    """
+    from gaecli.cli import main
+    from gaecli.unfinished import put_away_what_is_left
+
+    words = list(map(str, args))
+    stdout, stderr = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in SHELL_VARIABLES:
+            patch.delenv(name, raising=False)
+        for name, value in (env or {}).items():
+            patch.setenv(name, value)
+        patch.setattr(tempfile, "tempdir", None)  # looked up anew
+        if cwd is not None:
+            patch.chdir(cwd)
+        patch.setattr(sys, "argv", ["gae", *words])
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+        patch.setattr(sys, "stdout", stdout)
+        patch.setattr(sys, "stderr", stderr)
+        code = main._exit_code()
+        put_away_what_is_left()
+    texts = [stream.buffer.getvalue().decode() for stream in (stdout, stderr)]
+    return subprocess.CompletedProcess(words, code, *texts)

@@ -1,0 +1,31 @@
+"""What the default run takes of a grid: less than all of it, and in it each value, or each two."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+
+import covers
+
+AXES = ["abc", "defg", "hi"]
+GRID = [tuple(enumerate(values)) for values in product(*AXES)]
+
+
+def test_in_pairs_each_two_values_of_two_axes_meet() -> None:
+    found = {parameters.values for parameters in covers.pairs(*AXES) if not parameters.marks}
+    for one, other in combinations(AXES, 2):
+        for two in product(one, other):
+            assert any({*two} <= {*point} for point in found), two
+    assert len(found) < len(GRID)
+
+
+def test_by_turns_each_value_of_each_axis_is_there() -> None:
+    found = covers._cover(GRID, 1)
+    assert {value for point in found for _, value in point} == set("abcdefghi")
+    assert len(found) == max(map(len, AXES))
+
+
+def test_of_a_grid_with_holes_what_meets_in_it_meets() -> None:
+    grid = [point for point in GRID if (0, "a") not in point or (2, "h") in point]
+    found = covers._cover(grid, 2)
+    wanted = {two for point in grid for two in combinations(point, 2)}
+    assert {two for point in found for two in combinations(point, 2)} == wanted
