@@ -17,7 +17,7 @@ from typing import IO, Any
 import covers
 import profiles  # noqa: F401 - before any test of hypothesis
 import pytest
-from in_process import SHELL_VARIABLES
+from in_process import SHELL_VARIABLES, can_run_here, run_here
 from warm_start import WarmProcess, WarmStart
 
 # Products of small matrices: a second thread waits for the first in a loop, which takes a third of the time of
@@ -132,10 +132,11 @@ def run_gae(
 ) -> Callable[..., subprocess.CompletedProcess[Any]]:
     """run_gae("compute", path, env={"COLUMNS": "80"}).stdout
 
-    A process of its own, as from a shell. Never raises for an exit code: assert it. `env` comes on top of the
-    environment, less what a developer's shell or a CI service sets to change how output looks. `input` is what
-    stdin gives (nothing by default). `text=False` gives and takes bytes, for data on a pipe. `is_cold` starts
-    another interpreter, for what is about imports.
+    As from a shell. Never raises for an exit code: assert it. `env` comes on top of the environment, less what a
+    developer's shell or a CI service sets to change how output looks. `input` is what stdin gives (nothing by
+    default). `text=False` gives and takes bytes, for data on a pipe. `is_process=True` is for what is about
+    processes, and `is_cold=True` for another interpreter, for what is about imports. What has no part in these is
+    run in this process.
     """
 
     def run(
@@ -144,12 +145,17 @@ def run_gae(
         env: Mapping[str, str] | None = None,
         input: str | bytes | None = None,
         text: bool = True,
-        timeout: float = 120,
+        timeout: float | None = None,
         is_cold: bool = False,
+        is_process: bool = False,
     ) -> subprocess.CompletedProcess[Any]:
+        is_process = is_process or is_cold or not text or input is not None or timeout is not None
+        if not is_process and warm_start is not None and can_run_here(args, env or {}):
+            return run_here(*args, cwd=cwd, env=env)
         words, full_env = list(map(str, args)), {**_environment(), **(env or {})}
         # An empty stdin rather than the test runner's: a command that reads it must not hang.
         content = input.encode() if isinstance(input, str) else input or b""
+        timeout = 120 if timeout is None else timeout
         if warm_start is not None and not is_cold and warm_start.takes(words, full_env):
             result = warm_start.run(words, cwd, full_env, content, timeout)
         else:

@@ -6,7 +6,7 @@ import io
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,24 @@ SHELL_VARIABLES = (
 )
 
 
+#: Looked up whenever they are needed.
+_LATE_VARIABLES = {"COLUMNS", "LINES", "HOME", "TMPDIR"}
+
+
+def can_run_here(args: Iterable[str | Path], env: Mapping[str, str]) -> bool:
+    """Nothing goes through a pipe, and no variable is set that Python, a library or `gae` reads at its start."""
+    sizes = [text for name, text in env.items() if name in ("COLUMNS", "LINES")]
+    return (
+        "-" not in args
+        and env.keys() <= _LATE_VARIABLES
+        and all(text.isascii() and text.isdigit() and len(text) < 4 for text in sizes)
+    )
+
+
 def run_here(
     *args: str | Path, cwd: str | Path | None = None, env: Mapping[str, str] | None = None, **_: Any
 ) -> subprocess.CompletedProcess[str]:
-    """What `run_gae` gives, of texts and without input; other options are of processes.
+    """What a process gives, of texts and without input; other options are of processes.
 
     An error that is none of a user's comes out as it is, rather than as a traceback and exit code 1.
     """
@@ -47,6 +61,7 @@ def run_here(
         if cwd is not None:
             patch.chdir(cwd)
         patch.setattr(sys, "argv", ["gae", *words])
+        patch.setattr(sys.modules["__main__"], "__package__", None)  # else usage is of `python -m pytest.gae`
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
         patch.setattr(sys, "stdout", stdout)
         patch.setattr(sys, "stderr", stderr)

@@ -44,6 +44,21 @@ def test_a_warm_run_is_a_cold_run(run_gae, warm_start, sample_data, tmp_path, ru
     assert any(told[0][1:]) or left[0] != sample.read_bytes()
 
 
+@pytest.mark.parametrize("run", [run for run in (*RUNS, *MORE_RUNS) if "-" not in run], ids=" ".join)
+def test_a_run_in_this_process_is_one_of_its_own(run_gae, warm_start, sample_data, tmp_path, run):
+    if warm_start is None:
+        pytest.skip("all runs are cold")
+    told, left = [], []
+    for is_process in (True, False):
+        path = shutil.copy2(sample_data / "cartpole.parquet", tmp_path / "r.parquet")
+        result = run_gae(*run, env={"COLUMNS": "97"}, cwd=tmp_path, is_process=is_process)
+        texts = (TIMES.sub(b"", text.encode()) for text in (result.stdout, result.stderr))
+        told.append((result.returncode, *texts))
+        left.append(path.read_bytes())
+    assert told[0] == told[1]
+    assert left[0] == left[1]
+
+
 @pytest.mark.parametrize("env", [{"PYTHONIOENCODING": "ascii"}, {"FORCE_COLOR": "1"}, {"PYTHONPATH": "."}])
 def test_what_an_interpreter_reads_at_its_start_asks_for_another(warm_start, env):
     if warm_start is None:

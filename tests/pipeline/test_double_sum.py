@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from covers import pairs
+from covers import turns
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pipeline.rollout_tables import KEYS, Rollout, Trajectory, as_rollout, rollouts, write
@@ -160,7 +160,7 @@ EPISODES = [
 
 
 @pytest.mark.parametrize(
-    ("kind", "rows_per_block", "episodes"), pairs(["flags", "ids and flags"], [1, 2, 3, 100], EPISODES)
+    ("kind", "rows_per_block", "episodes"), turns(["flags", "ids and flags"], [1, 2, 3, 100], EPISODES)
 )
 def test_edges_of_episodes_and_blocks(kind: str, rows_per_block: int, episodes) -> None:
     lengths, ends = episodes

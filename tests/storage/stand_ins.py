@@ -225,6 +225,11 @@ class _Blob:
         match_condition: Any = None,
         etag: str = "",
     ) -> None:
+        is_lost = False
+        try:
+            self.store.request("completion")
+        except TimeoutError:  # the answer: the client sends it again
+            is_lost = True
         there = self.store.versions.get(self.path)
         is_other = (
             there is not None
@@ -235,27 +240,16 @@ class _Blob:
             raise _ModifiedError
         staged = self.store.blocks.pop(self.path, {})
         body = b"".join(staged[name] for name in blocks)
-        try:
-            self.store.request("completion")
-        except TimeoutError:  # the answer is lost: the client sends it again
-            self._put(blocks, body, metadata, content_settings)
-            raise _ModifiedError from None
-        except BaseException:
-            self.store.blocks[self.path] = staged
-            raise
-        if there != self.store.versions.get(self.path):
+        self.store.lists[self.path] = list(blocks)
+        self.store.put_object(
+            self.container, self.blob, body, metadata=metadata, content_settings=vars(content_settings)
+        )
+        if is_lost:
             raise _ModifiedError
-        self._put(blocks, body, metadata, content_settings)
 
     async def get_block_list(self, kind: str) -> tuple[list[Any], list[Any]]:
         assert kind == "committed"
         return [SimpleNamespace(id=name) for name in self.store.lists.get(self.path, [])], []
-
-    def _put(self, blocks: list[str], body: bytes, metadata: Any, settings: Any) -> None:
-        self.store.lists[self.path] = list(blocks)
-        self.store.put_object(
-            self.container, self.blob, body, metadata=metadata, content_settings=vars(settings)
-        )
 
 
 def stand_in(scheme: str, monkeypatch: pytest.MonkeyPatch) -> StandIn:

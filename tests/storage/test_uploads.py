@@ -77,9 +77,12 @@ def test_objects_become_what_local_files_become(
     assert set(after) != set(before) or after != before
     if case == "in place":  # a result elsewhere tells of the time of its source
         assert after == {path: (tmp_path / path.removeprefix("/bucket/")).read_bytes() for path in after}
-    assert store.pending() == []
-    if engine == "pickling":
+    if (
+        engine == "pickling"
+    ):  # a worker that is lost when it has sent all leaves a session, which ends by itself
         assert pickling[0].num_lost > 0
+    else:
+        assert store.pending() == []
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 5 * PIECE + 7])
