@@ -121,7 +121,10 @@ def read_for_ends(
     estimator = _plain_estimator(settings)
     needs_all = settings.normalizes or crosses_trajectories(settings)
     opened = open_stream(plan, settings, memory_bytes, block_rows=block_rows)
-    return _one_by_one(settled(opened, estimator if needs_all else for_ends_only(estimator), threads))
+    if needs_all or for_ends_only(estimator) is estimator:
+        return _one_by_one(settled(opened, estimator, threads))
+    context = RunContext.plain(for_ends_only(estimator), 0, threads)
+    return _one_by_one(SettledStream(summarised(opened, context), context))
 
 
 def numbers_around(
