@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+from machine import machine
 from rollout_files import write_rollouts
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -33,15 +33,25 @@ def contenders(device: str) -> dict[str, list[str]]:
     }
 
 
+#: In a process of its own, that is small: what Linux tells of the peak of a child includes that of its parent.
+_WATCH = """
+import os, sys, time
+start = time.perf_counter()
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+seconds = time.perf_counter() - start
+print(status, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+"""
+
+
 def run(command: list[str], file: Path) -> tuple[float, float, float]:
     """(wall seconds, CPU seconds, peak MiB) of one process."""
-    start = time.perf_counter()
-    pid = os.posix_spawn(command[0], [*command, str(file)], os.environ)
-    _, status, usage = os.wait4(pid, 0)
-    seconds = time.perf_counter() - start
+    watching = [sys.executable, "-S", "-c", _WATCH, *command, str(file)]
+    told = subprocess.run(watching, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
+    status, seconds, cpu_seconds, peak = map(float, told.split())
     if status != 0:
-        raise SystemExit(f"{' '.join(command)} failed with status {status}")
-    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+        raise SystemExit(f"{' '.join(command)} failed with status {status:.0f}")
+    return seconds, cpu_seconds, peak
 
 
 def main() -> None:
@@ -77,7 +87,7 @@ def show(
     results: dict[str, list[tuple[float, float, float]]], options: argparse.Namespace, size: int
 ) -> None:
     print(f"{options.rows:,} rows, {size / options.rows:.0f} bytes each, {options.repeats} repeats")
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
+    print(f"{machine()}\n")
     print("| contender | wall s (median) | CPU s | peak MiB | wall / polars + numba (median, min-max) |")
     print("|---|---|---|---|---|")
     base = [seconds for seconds, _, _ in results["polars + numba"]]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -26,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from machine import machine
 from rollout_files import write_rollouts
 
 from gaecli.estimators.recursion import gae_block
@@ -125,7 +125,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, list[float]]
 
 def show(found: dict[str, list[float]], options: argparse.Namespace) -> None:
     print(f"{options.rows:,} rows, {'lean' if options.lean else 'wide'}, {options.repeats} repeats")
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
+    print(f"{machine()}\n")
     print("| | s (median) | min-max |\n|---|---|---|")
     median = {name: statistics.median(seconds) for name, seconds in found.items()}
     for name, seconds in found.items():

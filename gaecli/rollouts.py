@@ -41,6 +41,11 @@ class Placement:
     order: IndexArray | None = None
     dense_shape: tuple[int, int] | None = None
 
+    @property
+    def has_other_rows(self) -> bool:
+        """Some rows hold no step."""
+        return self.order is not None and len(self.order) < self.num_rows
+
     def to_steps(self, rows: Array) -> Array:
         """Per-row values in the order of the steps."""
         if self.dense_shape is not None:
@@ -54,10 +59,10 @@ class Placement:
             return np.ascontiguousarray(steps.reshape(num_lanes, num_times).T).reshape(-1)
         if self.order is None:
             return steps
-        if len(self.order) == self.num_rows:
-            rows = np.empty(self.num_rows, steps.dtype)
-        else:
+        if self.has_other_rows:
             rows = np.full(self.num_rows, fill, dtype=steps.dtype)
+        else:
+            rows = np.empty(self.num_rows, steps.dtype)
         rows[self.order] = steps
         return rows
 

@@ -76,7 +76,7 @@ class ColumnBuilder:
     def cells(self, steps: Array, present: BoolArray | None) -> OutputColumn:
         """Flags, texts and numbers of steps; null where there is none, masked rows included. None: all have one."""
         placement, is_null = self.block.placement, None
-        if present is not None or placement.order is not None:
+        if present is not None or placement.has_other_rows:
             here = np.ones(self.block.num_steps, np.bool_) if present is None else present
             is_null = ~placement.to_rows(here, fill=False)
         return self._column(placement.to_rows(steps, fill=np.zeros(1, steps.dtype)[0]), is_null)
@@ -107,7 +107,7 @@ class ColumnBuilder:
         if block.masked is not None and self.mask_fill == "null":
             absent = block.masked if absent is None else absent | block.masked
         is_null = None
-        if absent is not None or placement.order is not None:
+        if absent is not None or placement.has_other_rows:
             present = np.ones(block.num_steps, np.bool_) if absent is None else ~absent
             is_null = ~placement.to_rows(present, fill=False)
         with np.errstate(over="ignore"):

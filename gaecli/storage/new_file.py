@@ -36,6 +36,8 @@ _NO_LINKS = (
     errno.EXDEV,
     errno.EINVAL,
 )
+#: From this size on it takes a while until the memory of an old file is given back.
+_LARGE_BYTES = 64 << 20
 #: What a process has open besides its new files: inputs, directories, libraries, the terminal.
 _OTHER_FILES = 128
 
@@ -83,11 +85,20 @@ class NewFile:
             return  # sealed before it was let go
         self._adopt()
         self._take_over_mode(self._handle)
-        os.fsync(self._handle)
+        self._sync(self._handle)
         old = checksum_path(self.target)
         if (size := piece_bytes(old)) is not None:
             self._checksum = temporary_beside(old)
             write_checksum(self.temporary, self._checksum, like=old, size=size)
+
+    def _sync(self, handle: int) -> None:
+        if os.fstat(handle).st_size < _LARGE_BYTES:
+            os.fsync(handle)
+            return
+        from gaecli.storage.cached_pages import pages_given_back
+
+        with pages_given_back(self.target):
+            os.fsync(handle)
 
     def _adopt(self) -> None:
         """Whoever wrote the file may have made it anew, after a first try that failed: what counts is its name."""

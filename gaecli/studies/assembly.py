@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaecli.pipeline.combine import Carry
-from gaecli.pipeline.settle import Settled
 from gaecli.rollouts import Rollouts
 from gaecli.studies.parts import Part, PartForm, Parts, joined, nothing
-from gaecli.studies.reading import SettledStream
+from gaecli.studies.reading import SettledStream, settled_blocks
 
 
 def rollouts_of(reading: SettledStream) -> Rollouts:
@@ -34,11 +32,6 @@ def rollouts_of(reading: SettledStream) -> Rollouts:
 
 def assembled(reading: SettledStream, form: PartForm, number: int | None = None) -> Part:
     """Visit every block once; `number`: with that stream of rewards."""
-    parts, found = Parts(reading, form, number), []
-
-    def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
-        found.append(parts.of(file, start, settled, carry))
-
-    for _ in reading.stream.visit(reading.context, look):
-        pass
+    parts = Parts(reading, form, number)
+    found = [parts.of(*block) for block in settled_blocks(reading)]
     return joined(found) if found else nothing()

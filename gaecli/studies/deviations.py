@@ -48,10 +48,13 @@ class Deviations:
         """[n] each; only those that are counted are, and the others tell what follows from them."""
         if strays.any():
             strays = strays & ~_follows_from_next(evidence, theta, strays)
+        totals = np.bincount(evidence.kinds[counted], minlength=len(_NAMES)).tolist()
         for kind in _NAMES:
-            of_kind = counted & (evidence.kinds == kind)
-            total = int(np.count_nonzero(of_kind))
-            if total:
+            total = totals[kind]
+            if total and not strays.any():
+                self._by_kind[kind] = self._by_kind.get(kind, _OfKind()).plus(_OfKind(total=total))
+            elif total:
+                of_kind = counted & (evidence.kinds == kind)
                 found = _OfKind.of(reading, evidence, theta, strays & of_kind, total)
                 self._by_kind[kind] = self._by_kind.get(kind, _OfKind()).plus(found)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from gaecli.errors import GaeError
 from gaecli.results import Verification
+from gaecli.studies import sampling
 from gaecli.studies.asked import Asked
 from gaecli.studies.candidates import Candidate, candidates, with_bootstrap
 from gaecli.studies.column import Holds
@@ -21,7 +22,6 @@ from gaecli.studies.head import head_of
 from gaecli.studies.proof import Proof, Walk
 from gaecli.studies.readings import CandidateReading, Readings, leaves_ends_open, signature
 from gaecli.studies.row_equations import OPEN, ROUNDINGS, Theta
-from gaecli.studies.sampling import SEARCH_STEPS
 from gaecli.studies.trials import (
     MOST_ALIKE,
     Trial,
@@ -35,6 +35,9 @@ from gaecli.studies.trials import (
     solve_plainly,
 )
 from gaecli.studies.whitening import Whitening, whitening
+
+#: What deviates at a smaller part of the rows than this part of another is nearer.
+_NEARER = 0.95
 
 
 class EstimatorCourt:
@@ -113,29 +116,42 @@ class EstimatorCourt:
                 self._unreadable.update(dict.fromkeys(candidate.presets, error.message))
 
     def _is_heard_by_first_rows(self, candidate: Candidate) -> bool:
-        """Once something makes the column of the sample: what takes the file in another way is held against its first
-        rows. If it is off there, it is off; else it has the same γ and λ, and may be as good at all rows.
+        """Once the file was taken in one way: what takes it in another is held against its first rows.
+
+        Where something makes the column of the sample, what is off there is off, and the rest has the same γ and λ,
+        and may be as good at all rows. Where nothing does yet, what is nearer there is looked at like the first.
         """
-        known = next((one for _, one in self._solved.values() if one.attempt.is_reproduced), None)
-        is_told = self._readings.are_whole or self._readings.knows(candidate)
-        if known is None or known.theta is None or is_told or "bootstrap" in known.attempt.flags:
+        if not self._solved or self._readings.are_whole or self._readings.knows(candidate):
+            return False
+        nearest = min((one for _, one in self._solved.values()), key=lambda one: one.share_deviating)
+        if nearest.theta is None or "bootstrap" in nearest.attempt.flags:
             return False
         try:
             reading = self._heads.of(candidate)
         except GaeError:  # what holds of all rows is told
             return False
         key = b"first rows" + signature(reading)
+        is_made = nearest.attempt.is_reproduced
         if key in self._alike:
             self._alike[key].append(candidate)
-        elif reading.is_linear:
-            self._alike[key] = [candidate]
-            self._solved[key] = reading, _of_first_rows(reading, known.theta)
+            return True
+        if not reading.is_linear:
+            return is_made
+        if is_made:
+            trial = _of_first_rows(reading, nearest.theta)
+        else:
+            trial = solve(reading, solve_plainly(reading), Fits())
+            if trial.share_deviating < _NEARER * nearest.share_deviating:
+                return False
+        self._alike[key], self._solved[key] = [candidate], (reading, trial)
         return True
 
     @cached_property
     def _heads(self) -> Readings:
         asked = self._asked
-        return Readings(replace(asked, plan=head_of(asked.plan, 2 * SEARCH_STEPS)), self._holds, is_head=True)
+        return Readings(
+            replace(asked, plan=head_of(asked.plan, 2 * sampling.SEARCH_STEPS)), self._holds, is_head=True
+        )
 
     def _take(self, reading: CandidateReading) -> bool:
         """True if a bootstrap policy makes a difference."""

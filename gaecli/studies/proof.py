@@ -7,7 +7,7 @@ for whether it is off by itself or because of the last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import field, replace
 
@@ -28,7 +28,7 @@ from gaecli.studies.column import Holds
 from gaecli.studies.column_walk import ColumnWalk
 from gaecli.studies.deviations import Deviations
 from gaecli.studies.parts import Part, joined
-from gaecli.studies.reading import with_lane_ends
+from gaecli.studies.reading import settled_blocks, with_lane_ends
 from gaecli.studies.readings import CandidateReading, Readings, as_read, largest_term, stream_of
 from gaecli.studies.row_equations import ColumnEvidence
 from gaecli.studies.trials import Trial, bound_of, decays_of, is_alike_to
@@ -163,8 +163,8 @@ class Walk:
         self._moments = Moments()
 
     def proof(self) -> Proof:
-        for _ in self._parts(self._look):
-            pass
+        for part, settled, carry in self._parts():
+            self._look(part, settled, carry)
         off = self._num_beyond_bound() if self._leader.theta is None else 0
         first, *others = self._lines
         return Proof(
@@ -194,15 +194,12 @@ class Walk:
         errors = [0.0] * len(maps)
         reading = _reader(self._lines[0], self._seen)
 
-        def look(part: Part, settled: Settled, carry: Carry) -> None:
+        for part, _, _ in self._parts():
             one = reading(part)
             held = one.held
             for index, made in enumerate(maps):
                 off = np.abs(made(part.computed[held]) - one.column[held])
                 errors[index] = max(errors[index], float(off.max(initial=0.0)))
-
-        for _ in self._parts(look):
-            pass
         return errors
 
     def _num_beyond_bound(self) -> int:
@@ -212,27 +209,19 @@ class Walk:
             return 0
         line, reading = self._lines[0], _reader(self._lines[0], self._seen)
 
-        def look(part: Part, settled: Settled, carry: Carry) -> None:
-            nonlocal count
+        for part, _, _ in self._parts():
             one = reading(part)
             count += int(np.count_nonzero(line.errors(part, one)[one.held] > bound))
-
-        for _ in self._parts(look):
-            pass
         return count
 
-    def _parts(self, look: Callable[[Part, Settled, Carry], None]) -> Sequence[None]:
+    def _parts(self) -> Iterator[tuple[Part, Settled, Carry]]:
         walk, settings = ColumnWalk(self._asked, self._reading, "read"), self._leader.candidate.settings
-
-        def look_at(file: int, start: int, settled: Settled, carry: Carry) -> None:
-            part = walk.part(file, start, settled, carry)
+        for file, start, block, carry in settled_blocks(self._reading):
+            part = walk.part(file, start, block, carry)
             if part.num_steps:
-                block = fill_bootstrap(part.block, settings.bootstrap, is_whole_stream=True)
-                look(replace(part, block=block, computed=self._computed(settled, part)), settled, carry)
-
-        found = list(self._reading.stream.visit(self._reading.context, look_at))
+                filled = fill_bootstrap(part.block, settings.bootstrap, is_whole_stream=True)
+                yield replace(part, block=filled, computed=self._computed(block, part)), block, carry
         walk.check_end()
-        return found
 
     def _computed(self, settled: Settled, part: Part) -> FloatArray:
         """[N] the advantages; of returns, what they have beyond V."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -99,15 +99,16 @@ def settled(
     threads: Threads | None = None,
     *,
     store_share: float = STORE_SHARE,
-    looks_in_turn: bool = False,
 ) -> SettledStream:
-    """Summarise what is open. `looks_in_turn`: blocks are looked at one after the other all the same."""
+    """Summarise what is open."""
     estimator = estimator or _plain_estimator(opened.settings)
     context = RunContext.plain(estimator, int(opened.memory_bytes * store_share), threads)
-    stream = summarised(opened, context)
-    if looks_in_turn:
-        context = replace(context, engine=LocalEngine(context.worker, Threads(1)))
-    return SettledStream(stream, context)
+    return SettledStream(summarised(opened, context), context)
+
+
+def settled_blocks(reading: SettledStream) -> Iterator[tuple[int, int, Settled, Carry]]:
+    """(file, first row, block, what it is told), in order: the next ones are read while one is looked at."""
+    return reading.stream.visit(reading.context, lambda *block: block)
 
 
 def read_for_ends(
@@ -120,7 +121,10 @@ def read_for_ends(
     estimator = _plain_estimator(settings)
     needs_all = settings.normalizes or crosses_trajectories(settings)
     opened = open_stream(plan, settings, memory_bytes, block_rows=block_rows)
-    return _one_by_one(settled(opened, estimator if needs_all else for_ends_only(estimator), threads))
+    if needs_all or for_ends_only(estimator) is estimator:
+        return _one_by_one(settled(opened, estimator, threads))
+    context = RunContext.plain(for_ends_only(estimator), 0, threads)
+    return _one_by_one(SettledStream(summarised(opened, context), context))
 
 
 def numbers_around(

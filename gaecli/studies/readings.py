@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
-from gaecli.columns import find_roles
+from gaecli.columns import Roles, find_roles
 from gaecli.decay_settings import with_decays
 from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import GaeError, UsageError
 from gaecli.estimators.base import Beyond, FinalEstimates
 from gaecli.estimators.bootstrap import fill_bootstrap, needs_bootstrap
 from gaecli.estimators.conventions import crosses_trajectories
+from gaecli.estimators.ends_only import for_ends_only
 from gaecli.estimators.gae_variants import following_values
 from gaecli.estimators.pooling import pool
 from gaecli.estimators.registry import make_estimator
 from gaecli.kernels.devices import choose_device
-from gaecli.layouts.flag_columns import flag_columns
-from gaecli.pipeline.combine import Carry
+from gaecli.layouts.flag_columns import FlagColumns, flag_columns
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import open_stream
-from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
@@ -36,7 +35,7 @@ from gaecli.studies.candidates import Candidate
 from gaecli.studies.column import BYTES_PER_STEP, Holds, too_many
 from gaecli.studies.column_walk import ColumnWalk
 from gaecli.studies.parts import Part
-from gaecli.studies.reading import SettledStream, settled
+from gaecli.studies.reading import SettledStream, settled, settled_blocks
 from gaecli.studies.row_equations import ColumnEvidence, gather
 from gaecli.studies.sampling import TrajectoryPieces, TrajectorySample
 from gaecli.studies.search import Model
@@ -238,10 +237,22 @@ class Readings:
             return repr(settings)
         try:
             found = find_roles(self.asked.file, settings)
-            flags = repr(flag_columns(found, settings))
+            flags = flag_columns(found, settings)
         except GaeError:  # told where it is opened
             return repr(settings)
         roles = {"done" if role == "done_start" else role: name for role, name in found.names.items()}
+        key = self._key(settings, found, roles, flags)
+        if self.asked.file.structure == "table" and flags.names == (flags.terminated,):
+            # A lone flag of terminal states is read as one of ends is, of which more is asked.
+            name = roles.pop("terminated", None)
+            plain = replace(flags, terminated=None, done=name)
+            other = self._key(settings, found, {**roles, "done": name or ""}, plain)
+            key = other if isinstance(self._found.get(other), _Sampled) else key
+        return key
+
+    def _key(
+        self, settings: Settings, found: Roles, roles: Mapping[str, str], flags: FlagColumns
+    ) -> tuple[object, ...]:
         left_out = {*_OF_NUMBERS, *(() if "mask" in roles else _OF_MASKS)}
         rules = [*_READ_BY, *(_READ_BY_MASKS if "mask" in roles else ())]
         rules += _READ_BY_ARRAYS if self.asked.file.structure != "table" else ()
@@ -249,8 +260,8 @@ class Readings:
             left_out.remove("preset")
         own = [(name, repr(value)) for name, value in vars(settings).items() if name not in left_out]
         theirs = [getattr(settings.convention, name) for name in rules]
-        theirs_by_name = tuple(sorted(found.by_preset & _TOLD_BY_NAME))
-        key = (tuple(own), tuple(theirs), tuple(sorted(roles.items())), flags, theirs_by_name)
+        by_name = tuple(sorted(found.by_preset & _TOLD_BY_NAME))
+        key = (tuple(own), tuple(theirs), tuple(sorted(roles.items())), repr(flags), by_name)
         # With the values beyond ends one can do without them, and not the other way round.
         is_terminal = settings.open_ends == "terminal" and (False, *key) not in self._found
         return (is_terminal, *key)
@@ -283,22 +294,17 @@ class Readings:
 
     def _read(self, settings: Settings, *, is_read: bool) -> _Sampled:
         asked = self.asked
-        reading = stream_of(asked, settings)
+        reading = stream_of(asked, settings, for_ends=not is_read)
         sample = _new_sample(settings)
         walk = ColumnWalk(asked, reading, "read" if is_read else "ended")
         is_uncut = True
-
-        def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
-            nonlocal is_uncut
-            part = walk.part(file, start, settled, carry)
-            is_uncut &= not settled.block.truncated.any()
+        for file, start, block, carry in settled_blocks(reading):
+            part = walk.part(file, start, block, carry)
+            is_uncut &= not block.block.truncated.any()
             if part.num_steps:
-                block, ends = (settled.prepared, carry.as_read) if is_read else (settled.block, carry)
-                sample.add(part, TrajectoryPieces.of(part, block, ends))
+                lanes, ends = (block.prepared, carry.as_read) if is_read else (block.block, carry)
+                sample.add(part, TrajectoryPieces.of(part, lanes, ends))
                 _check_room(asked, sample)
-
-        for _ in reading.stream.visit(reading.context, look):
-            pass
         if not self._is_head:
             walk.check_end()
         if self.holds == "return" and settings.stream and "advantage" in settings.kind.outputs:
@@ -324,12 +330,13 @@ def as_read(part: Part, settings: Settings) -> Part:
     return replace(part, block=prepared, estimated=estimated)
 
 
-def stream_of(asked: Asked, settings: Settings) -> SettledStream:
-    """The stream under these settings, summarised."""
+def stream_of(asked: Asked, settings: Settings, *, for_ends: bool = False) -> SettledStream:
+    """The stream under these settings, summarised. `for_ends`: without the numbers that an estimator makes."""
     block_rows = min(rows_per_block(asked.memory_bytes), _MOST_ROWS)
     opened = open_stream(asked.plan, settings, asked.memory_bytes, block_rows=block_rows)
     threads = Threads(default_jobs()) if opened.num_blocks > 1 else None
-    return settled(opened, threads=threads, store_share=_STORE_SHARE, looks_in_turn=True)
+    estimator = for_ends_only(make_estimator(settings, choose_device("auto", 0))) if for_ends else None
+    return settled(opened, estimator, threads, store_share=_STORE_SHARE)
 
 
 def _new_sample(settings: Settings) -> TrajectorySample:

@@ -50,7 +50,7 @@ class ColumnEvidence:
     #: 1 where the sum goes on, else 0.
     goes_on: FloatArray
     #: INSIDE, TERMINATED, TRUNCATED, OPEN.
-    kinds: IndexArray
+    kinds: Array
     #: Steps of the block, and rows of the file.
     steps: IndexArray
     rows: IndexArray
@@ -62,18 +62,27 @@ class ColumnEvidence:
 
     def residuals(self, theta: Theta) -> FloatArray:
         """A - (r + γ V' - V + γλ A'), in units of the reward."""
-        advantages = theta.scale * self.column + theta.shift
-        beyond = theta.decay * self.goes_on * (theta.scale * self.next_column + theta.shift)
-        result: FloatArray = advantages - self.rewards + self.values - theta.gamma * self.following - beyond
+        result = theta.scale * self.column if theta.scale != 1.0 else self.column.copy()
+        result -= self.rewards
+        result += self.values
+        result -= theta.gamma * self.following
+        result -= (theta.decay * theta.scale) * self.next_column
+        if theta.shift:
+            result += theta.shift * (1.0 - theta.decay * self.goes_on)
         return result
 
     def tolerances(self, theta: Theta) -> FloatArray:
         """[n] what rounding can make of the residual."""
-        size = np.abs(self.rewards) + np.abs(self.values) + np.abs(theta.gamma * self.following)
-        column = np.abs(theta.scale) * (np.abs(self.column) + np.abs(theta.decay * self.next_column))
-        result: FloatArray = (
-            ROUNDINGS * self.rounding * (size + column + 2 * abs(theta.shift)) + np.finfo(np.float32).tiny
-        )
+        result = np.abs(self.next_column)
+        result *= abs(theta.decay)
+        result += np.abs(self.column)
+        result *= abs(theta.scale)
+        result += np.abs(self.rewards)
+        result += np.abs(self.values)
+        result += np.abs(theta.gamma * self.following)
+        result += 2 * abs(theta.shift)
+        result *= ROUNDINGS * self.rounding
+        result += np.finfo(np.float32).tiny
         return result
 
     def deviates(self, theta: Theta) -> BoolArray:
@@ -118,9 +127,9 @@ def gather(
     if open_ends is not None:
         usable[open_ends] = False
     steps = np.flatnonzero(usable)
-    kinds = np.where(
-        block.cuts, np.where(block.truncated, TRUNCATED, np.where(block.terminated, TERMINATED, OPEN)), INSIDE
-    )
+    kinds, cuts = np.full(num_steps, INSIDE, np.int8), np.flatnonzero(block.cuts)
+    is_terminated = np.where(block.terminated[cuts], TERMINATED, OPEN)
+    kinds[cuts] = np.where(block.truncated[cuts], TRUNCATED, is_terminated)
     is_all = len(steps) == num_steps  # no copies of what is whole
     chosen = slice(None) if is_all else steps
     return ColumnEvidence(
@@ -130,7 +139,7 @@ def gather(
         column=column[chosen],
         next_column=following_column[chosen],
         goes_on=goes_on[chosen].astype(np.float64),
-        kinds=kinds[chosen].astype(np.int64),
+        kinds=kinds[chosen],
         steps=steps,
         rows=rows[chosen],
         rounding=rounding,

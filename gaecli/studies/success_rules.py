@@ -19,15 +19,14 @@ import numpy as np
 from gaecli.choices import SuccessAt, SuccessReward
 from gaecli.errors import UsageError
 from gaecli.label_summary import SuccessSummary
-from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.outcomes import success_summary
-from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, FloatArray
 from gaecli.settings import Settings
 from gaecli.studies.asked import Asked
 from gaecli.studies.candidates import Candidate
 from gaecli.studies.column import Holds
+from gaecli.studies.reading import settled_blocks
 from gaecli.studies.readings import Readings, stream_of
 from gaecli.studies.row_equations import ROUNDINGS
 
@@ -173,15 +172,10 @@ class _EpisodeFacts:
     def of(cls, asked: Asked, settings: Settings) -> _EpisodeFacts:
         reading = stream_of(asked, settings)
         episodes = failures = 0
-
-        def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
-            nonlocal episodes, failures
-            rewards = settled.counted(settled.block.rewards)
+        for _, _, block, _ in settled_blocks(reading):
+            rewards = block.counted(block.block.rewards)
             episodes += int(np.count_nonzero(rewards != -1))
             failures += int(np.count_nonzero(rewards == -_MARK))
-
-        for _ in reading.stream.visit(reading.context, look):
-            pass
         return cls(reading.stream.opened.longest_episode, episodes, failures)
 
 

@@ -50,6 +50,10 @@ class Trial:
         return (attempt.num_deviating, self.cost, len(attempt.flags), place(attempt.presets[0]))
 
     @property
+    def share_deviating(self) -> float:
+        return self.attempt.num_deviating / max(self.attempt.num_rows, 1)
+
+    @property
     def noise(self) -> float:
         """How far off the rows are that are nearest, in units of their tolerance."""
         return float(np.median(self.ratios)) if len(self.ratios) else np.inf
