@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any
+from typing import IO, Any, cast
 
 #: Larger ones compress no better, and each costs five bytes at its end.
 PIECE_BYTES = 1 << 20
@@ -59,7 +59,7 @@ class Inflater:
     def __init__(self) -> None:
         from isal import igzip_lib
 
-        self._damaged = igzip_lib.error
+        self._damaged = cast(type[Exception], igzip_lib.error)  # isal's stubs have an exception in its place
         self._inflater = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE)
 
     @property
