@@ -12,6 +12,7 @@ import zlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
@@ -57,8 +58,7 @@ class Inflater:
     """As those of `bz2`, where isal is installed."""
 
     def __init__(self) -> None:
-        from isal import igzip_lib
-
+        igzip_lib: Any = import_module("isal.igzip_lib")  # its stubs take the class of its errors for one of them
         self._damaged = igzip_lib.error
         self._inflater = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE)
 
