@@ -58,7 +58,8 @@ class Inflater:
     """As those of `bz2`, where isal is installed."""
 
     def __init__(self) -> None:
-        igzip_lib: Any = import_module("isal.igzip_lib")  # its stubs take the class of its errors for one of them
+        # Its stubs take the class of its errors for one of them.
+        igzip_lib: Any = import_module("isal.igzip_lib")
         self._damaged = igzip_lib.error
         self._inflater = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE)
 
