@@ -12,9 +12,10 @@ import zlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any, cast
+from typing import IO, Any
 
 #: Larger ones compress no better, and each costs five bytes at its end.
 PIECE_BYTES = 1 << 20
@@ -57,9 +58,9 @@ class Inflater:
     """As those of `bz2`, where isal is installed."""
 
     def __init__(self) -> None:
-        from isal import igzip_lib
-
-        self._damaged = cast(type[Exception], igzip_lib.error)  # isal's stubs have an exception in its place
+        # Its stubs take the class of its errors for one of them.
+        igzip_lib: Any = import_module("isal.igzip_lib")
+        self._damaged = igzip_lib.error
         self._inflater = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE)
 
     @property
