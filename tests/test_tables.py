@@ -23,6 +23,7 @@ from gaecli.keyword_words import in_keywords
 from gaecli.setting_fields import ROLES
 
 TABLE = pa.table(columns())
+pytestmark = pytest.mark.filterwarnings("ignore:.*bootstrap-zero")
 KINDS: dict[str, Callable[[pa.Table], Any]] = {
     "pyarrow": lambda table: table,
     "polars": pl.from_arrow,

@@ -69,7 +69,7 @@ def removed(path: Path) -> None:
 
 CHANGES = (rewritten, replaced, appended, shrunk, emptied, touched, removed)
 PHASES = {
-    "summarise": (run, "summarised"),
+    "summarise": (run, "final"),
     "measure": (SummarisedStream, "measure"),
     "apply": (WriteFile, "_applied"),
 }
