@@ -131,8 +131,12 @@ def test_thousands_of_streams_take_little_memory_each_while_they_wait(
         taken.append(tracemalloc.get_traced_memory()[0] - before)
         tracemalloc.stop()
 
+    gaecli.compute(
+        paths, normalize="all", dry_run=True
+    )  # what the first run of a process keeps is of no stream
     monkeypatch.setattr(Together, "look", traced)
-    gaecli.compute(paths[:20], normalize="all", dry_run=True)
-    gaecli.compute(paths, normalize="all", dry_run=True)
-    few, many = taken
-    assert (many - few) / 100 < MOST_BYTES  # what all of them have in common is in both
+    for some in (paths[:20], paths, paths):
+        gaecli.compute(some, normalize="all", dry_run=True)
+    few, *many = taken
+    # What all of them have in common is in both; what other threads allocate meanwhile is in one of them.
+    assert 500 < (min(many) - few) / 100 < MOST_BYTES
