@@ -36,11 +36,11 @@ def _keyword(flag: str, value: str | None) -> str:
         return f"{flag.removeprefix('no-').replace('-', '_')}=False"
     name = _NAMES.get(flag, flag.replace("-", "_"))
     if value is None:
-        return f"{name}=True" if flag in _SWITCHES else name
+        return f"{name}=True" if flag in SWITCHES else name
     if _NUMBER.fullmatch(value) or _PLACEHOLDER.fullmatch(value):
         return f"{name}={value}"
     return f'{name}="{value}"'
 
 
 #: Flags without a value.
-_SWITCHES = frozenset({"dry-run", "force", "join", "keep-raw", "overwrite", "sidecar", "strict"})
+SWITCHES = frozenset({"dry-run", "force", "join", "keep-raw", "overwrite", "sidecar", "strict"})

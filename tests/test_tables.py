@@ -19,7 +19,7 @@ from cli.rollout_files import advantages, columns
 import gaecli
 import gaecli.polars
 from gaecli.cli.options import OPTIONS
-from gaecli.keyword_words import in_keywords
+from gaecli.keyword_words import SWITCHES, in_keywords
 from gaecli.setting_fields import ROLES
 
 TABLE = pa.table(columns())
@@ -182,6 +182,14 @@ def test_polars_frames_have_methods() -> None:
 )
 def test_flags_become_keywords(flags: str, keywords: str) -> None:
     assert in_keywords(flags) == keywords
+
+
+def test_the_switches_are_those_of_the_table() -> None:
+    """`join` may be said either way, and `strict` is of `check` alone."""
+    table = {
+        option.spellings[0] for option in OPTIONS.values() if option.kind is bool and option.fills != "own"
+    }
+    assert {flag.split("/")[0].removeprefix("--") for flag in table} | {"strict"} == SWITCHES
 
 
 def test_the_keyword_of_every_flag_is_a_setting() -> None:

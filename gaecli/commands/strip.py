@@ -99,22 +99,34 @@ def _stripped(
     group: Sequence[tuple[StreamPlan, Path]], targets: Mapping[Path, Target], places: Places
 ) -> list[StrippedFile]:
     """What became of the files of a group: all that is to be done of them, or nothing."""
-    (plan, path), paths = group[0], [path for _, path in group]
+    paths = [path for _, path in group]
     works: list[_Work] = []
     try:
         for plan, path in group:
             works.append(_decided(plan, path, targets[path], places))
         if not places.options.dry_run:
-            _carry_out(plan, works, places)
+            _carry_out(group[0][0], works, places)
         return [_told(work, is_dry=places.options.dry_run) for work in works]
     except (GaeError, OSError, MemoryError) as error:
-        told_error = not_done(error, path, targets[path].path)
-        return [_failed(one, targets[one], told_error, path) for one in paths]
+        bad = _bad(error, paths, works)
+        told_error = not_done(error, bad, targets[bad].path)
+        return [_failed(one, targets[one], told_error, bad) for one in paths]
     finally:
         for work in works:
             if work.new_file is not None:
                 work.new_file.discard()
         places.inputs.release(paths)
+
+
+def _bad(error: Exception, paths: Sequence[Path], works: Sequence[_Work]) -> Path:
+    """The file that an error is about: the one that it names, else the one that was at work."""
+    named = next((path for path in paths if f"`{path}`" in str(error)), None)
+    if named is not None:
+        return named
+    if len(works) < len(paths):
+        return paths[len(works)]
+    begun = [work.file.path for work in works if work.new_file is not None]
+    return begun[-1] if begun else paths[0]
 
 
 def _decided(plan: StreamPlan, path: Path, target: Target, places: Places) -> _Work:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cli.rollout_files import write, write_npz
-from faults.data_sets import MAKERS, content
+from faults.data_sets import MAKERS, content, made
 from formats.contract_files import BUILDERS, Builder
 from formats.parquet_files import WRITERS, append, put_footer
 
@@ -35,17 +35,6 @@ TWICE = {"advantage_column": "a2", "return_column": "r2"}
 
 def states(found: StripResult) -> list[str]:
     return [file.state for file in found.files]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Callable[[str], Path]:
-    def make(kind: str) -> Path:
-        root = tmp_path / "set"
-        root.mkdir()
-        MAKERS[kind](root)
-        return root
-
-    return make
 
 
 @pytest.fixture
@@ -199,8 +188,8 @@ def test_elsewhere_every_file_arrives_and_the_input_stays(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_a_data_set_has_its_marks_back_as_well(kind: str, make: Callable[[str], Path]) -> None:
-    root = make(kind)
+def test_a_data_set_has_its_marks_back_as_well(kind: str, tmp_path: Path) -> None:
+    root = made(kind, tmp_path)
     before = content(root)
     gaecli.compute(root)
     assert content(root) != before
@@ -221,15 +210,16 @@ def test_a_data_set_has_its_marks_back_as_well(kind: str, make: Callable[[str], 
     )
 
 
-def test_one_bad_file_of_a_data_set_leaves_all_as_they_were(make: Callable[[str], Path]) -> None:
-    root = make("LeRobot v3.0")
+def test_one_bad_file_of_a_data_set_leaves_all_as_they_were(tmp_path: Path) -> None:
+    root = made("LeRobot v3.0", tmp_path)
     gaecli.compute(root)
-    *_, last = sorted(root.rglob("*.parquet"))
-    last.write_bytes(b"PAR1 and then nothing")
+    _, bad, *_ = sorted(root.rglob("*.parquet"))
+    bad.write_bytes(b"PAR1 and then nothing")
     before = content(root)
     found = strip([root])
     assert set(states(found)) == {"failed"}
     assert (found.exit_code, content(root)) == (4, before)
+    assert [one.input for one in found.failures if one.follows is None] == [str(bad)]
 
 
 def test_the_command_tells_what_it_did(path: Path, run_gae: Run) -> None:

@@ -6,15 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faults.data_sets import MAKERS
+from faults.data_sets import made
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[[str], Path]:
-    def make(kind: str) -> Path:
-        root = tmp_path / "set"
-        root.mkdir()
-        MAKERS[kind](root)
-        return root
-
-    return make
+    return lambda kind: made(kind, tmp_path)

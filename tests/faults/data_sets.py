@@ -152,6 +152,16 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "save_to_disk, splits": saved_splits,
     "Hub": hub,
 }
+
+
+def made(kind: str, folder: Path) -> Path:
+    """The root of a data set of this kind, in a folder."""
+    root = folder / "set"
+    root.mkdir()
+    MAKERS[kind](root)
+    return root
+
+
 #: What says which columns there are, or what was computed from them, in the order in which it is renamed.
 MARKS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(MAKERS, ()),
