@@ -83,7 +83,8 @@ def diff_settings(
         notes = [
             replace(note, message=note.message.replace(str(path), str(source))) for note in compared.warnings
         ]
-        return replace(compared, explain=_explain(str(source), compared.first, names), warnings=notes)
+        explain = [command + _flags(one) for one in both for command in _explain(str(source), compared.first)]
+        return replace(compared, explain=explain, warnings=notes)
 
 
 def _only(source: str | Path, places: Places) -> Path:
@@ -133,7 +134,7 @@ def _compared(
         num_episodes=None if episodes is None else episodes.count,
         num_episodes_differing=None if episodes is None else episodes.num_differing,
         episodes=() if episodes is None else episodes.worst(),
-        explain=_explain(sides[0].path, first, ()),
+        explain=_explain(sides[0].path, first),
         warnings=warnings,
     )
 
@@ -224,9 +225,17 @@ def _cell(row: int, a: float, b: float, episodes: _Episodes | None) -> Different
     return DifferentCell(row, None if np.isnan(a) else a, None if np.isnan(b) else b, number)
 
 
-def _explain(path: str, first: DifferentCell | None, presets: Sequence[str]) -> list[str]:
-    """The commands that take the first number apart in which they differ."""
-    if first is None:
-        return []
-    command = f"gae explain {shlex.quote(path)} --row {first.row}"
-    return [f"{command} --{name}" for name in presets] or [command]
+def _explain(path: str, first: DifferentCell | None) -> list[str]:
+    """The command that takes the first number apart in which they differ."""
+    return [] if first is None else [f"gae explain {shlex.quote(path)} --row {first.row}"]
+
+
+def _flags(settings: Settings) -> str:
+    """What makes `gae explain` explain the same: estimator, preset, and what was given beside them."""
+    given = {"estimator": settings.estimator, "preset": settings.preset, **settings.overrides}
+    usual = {"estimator": "gae", "preset": "exact"}
+    return "".join(
+        f" --{name.replace('_', '-')} {shlex.quote(str(value))}"
+        for name, value in given.items()
+        if value != usual.get(name) and isinstance(value, str | int | float) and not isinstance(value, bool)
+    )

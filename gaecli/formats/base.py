@@ -316,15 +316,8 @@ class FileWriter(Protocol):
     def abort(self) -> None: ...
 
 
-class RecordingWriter(FileWriter, Protocol):
-    """Of a format without room for provenance: it goes into a file beside the new one."""
-
-    #: Its content, after `finish`.
-    record: bytes
-
-
 def record_of(writer: FileWriter) -> bytes | None:
-    """What goes into a file beside the new one, where its format has no room for it."""
+    """What goes into a file beside the new one: `record`, after `finish`, where a format has no room for it."""
     record: bytes | None = getattr(writer, "record", None)
     return record
 
@@ -340,15 +333,8 @@ class LeftOut:
     target: int
 
 
-class SparseWriter(FileWriter, Protocol):
-    """Of a format whose new files have bytes of other files as they are there."""
-
-    #: Complete after `finish`.
-    left_out: Sequence[LeftOut]
-
-
 def left_out_by(writer: FileWriter) -> Sequence[LeftOut]:
-    """What was not written, in the order of the file."""
+    """What was not written, in the order of the file: `left_out`, after `finish`, where there are such holes."""
     left_out: Sequence[LeftOut] = getattr(writer, "left_out", ())
     return left_out
 

@@ -133,13 +133,13 @@ def test_without_trajectories_the_rest_is_told(tmp_path: Path) -> None:
 
 
 def test_two_presets_on_one_file(tmp_path: Path, run_gae: Run) -> None:
-    """γ-weighted bootstraps at time limits are what sets them apart: rows of the truncated episode alone."""
+    """Before normalisation, as `gae sweep` has it."""
     path = write(tmp_path / "a.parquet")
     before = path.read_bytes()
-    done = run_gae("diff", path, "--preset", "exact,cleanrl", "-g", "0.9", "-l", "0.8", "--json")
+    done = run_gae("diff", path, "--preset", "exact,brax", "-g", "0.9", "-l", "0.8", "--json")
     document = json.loads(done.stdout)
     ours = gaecli.compute(path, tmp_path / "x.parquet", gamma=0.9, lam=0.8)
-    theirs = gaecli.compute(path, tmp_path / "y.parquet", gamma=0.9, lam=0.8, preset="cleanrl")
+    theirs = gaecli.compute(path, tmp_path / "y.parquet", gamma=0.9, lam=0.8, preset="brax", normalize="none")
     assert not ours.failures
     assert not theirs.failures
     x, y = (
@@ -147,9 +147,14 @@ def test_two_presets_on_one_file(tmp_path: Path, run_gae: Run) -> None:
     )
     assert np.allclose(x, advantages(columns(), 0.9, 0.8), rtol=1e-6)
     expected = int((~np.isclose(x, y, rtol=1e-5, atol=1e-8)).sum())
-    assert (document["num_differing"], done.returncode) == (expected, 3 if expected else 0)
-    assert [document[side]["made_by"] for side in "ab"] == ["preset exact", "preset cleanrl"]
+    assert (document["num_differing"], done.returncode) == (expected, 3)
+    assert expected
+    assert [document[side]["made_by"] for side in "ab"] == ["preset exact", "preset brax"]
     assert path.read_bytes() == before
+    first = document["first"]
+    for command, side in zip(document["explain"], "ab", strict=True):
+        explained = run_gae(*command.split()[1:], "--json")
+        assert json.loads(explained.stdout)["written"] == pytest.approx(first[side], rel=1e-6)
 
 
 def test_the_table_and_the_exit_code(tmp_path: Path, run_gae: Run) -> None:
