@@ -10,7 +10,7 @@ from gaecli.cli.command import Given, command
 from gaecli.settings import RunOptions
 
 
-@command("inputs output sidecar files_from join document_json quiet")
+@command("inputs output sidecar files_from join document_json quiet no_progress")
 def status(given: Given, json: bool, quiet: bool) -> None:
     """Tell which files have their results, by which settings, and which are left: exit code 3 if some are.
 
@@ -21,7 +21,8 @@ def status(given: Given, json: bool, quiet: bool) -> None:
     from gaecli.commands.status import status as run
 
     options = RunOptions(output=given["output"], sidecar=given["sidecar"], dry_run=True)
-    found = run(sources, options, join=given.taken(["join"])["join"])
+    with given.progress(quiet=quiet) as progress:
+        found = run(sources, options, join=given.taken(["join"])["join"], progress=progress)
     if json:
         from gaecli.report.document import to_json
         from gaecli.report.work import work_to_dict
