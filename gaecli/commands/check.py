@@ -81,11 +81,12 @@ def _check(
     contexts: list[Context] = []
     failures: list[Failure] = []
     continuity, ledger, types = Continuity(), GroupLedger(), LabelTypes()
-    num_files = num_rows = 0
+    files: list[str] = []
+    num_rows = 0
     looks = 2 if any(rule.scope in ("run", "between") for rule in rules) else 1
     plans = watched(plan_streams(sources, settings.join), progress, "checking", looks=looks)
     for number, plan in enumerate(plans):
-        num_files += len(plan.paths)
+        files += map(str, plan.paths)
         try:
             block_rows = rows_per_block(memory_bytes)
             read = partial(open_stream, plan, memory_bytes=memory_bytes, number=number, block_rows=block_rows)
@@ -105,10 +106,11 @@ def _check(
     return Checkup(
         findings=findings,
         codes=[rule.code for rule in rules],
-        num_files=num_files,
+        num_files=len(files),
         num_rows=num_rows,
         failures=failures,
         seconds=time.perf_counter() - started,
+        files=files,
     )
 
 
