@@ -12,7 +12,7 @@ from gaecli.datasets.base import NewColumns
 from gaecli.datasets.tables import LakeTable
 from gaecli.errors import GaeError, UsageError
 from gaecli.formats.base import RolloutFile, WritePlan
-from gaecli.formats.jsonl.record import record_path
+from gaecli.formats.record_beside import record_path
 from gaecli.formats.registry import open_file, suffix_format
 from gaecli.formats.stored import own_columns, own_entries
 from gaecli.pipeline.reading_errors import not_done, told
