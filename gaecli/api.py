@@ -325,7 +325,9 @@ def write_report(
     computed, options = split_settings(settings)
     with _opened(source) as opened:
         if output is None and opened is not source:
-            raise UsageError("a table in memory has no place of its own", hint="say where the page goes: `output`")
+            raise UsageError(
+                "a table in memory has no place of its own", hint="say where the page goes: `output`"
+            )
         shown = ReportOptions(output, overwrite, episodes, options.memory_bytes, options.jobs)
         return run(opened, computed, shown)
 

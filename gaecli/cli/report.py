@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     *("one_input output overwrite open page_episodes", ESTIMATOR, DECAYS, OWN, STREAMS, ENDS),
     *("mask_mode masked_reward", UNITS, "normalize normalize_by norm_ddof norm_eps norm_floor", GROUPS),
     *(ROLE_COLUMNS, SUCCESS),
-    "advantage_column memory jobs join on_nan quiet",
+    "advantage_column memory jobs join on_nan quiet no_progress",
 )
 def report(given: Given, input: str, open: bool, page_episodes: int, quiet: bool) -> None:
     """Make one HTML page to explore rollouts offline: episodes, curves, findings, distributions, groups.
@@ -37,7 +37,8 @@ def report(given: Given, input: str, open: bool, page_episodes: int, quiet: bool
     from gaecli.commands.report import report as run
 
     options = ReportOptions(output, given["overwrite"], page_episodes, given.memory_bytes, given["jobs"])
-    written = run(input, settings, options)
+    with given.progress(quiet=quiet) as progress:
+        written = run(input, settings, options, progress=progress)
     if not quiet:
         _show(written)
     if open:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from gaecli.pipeline.episodes import ENDS
 from gaecli.pipeline.header_notes import stored_settings
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import told
+from gaecli.progress import Progress
 from gaecli.records import dataclass
 from gaecli.report_page.content import (
     PlacedFinding,
@@ -42,7 +44,7 @@ from gaecli.report_page.content import (
 from gaecli.report_page.page import page
 from gaecli.response_logs import recognise
 from gaecli.settings import RunOptions, Settings
-from gaecli.sources.inputs import StreamPlan
+from gaecli.sources.inputs import StreamPlan, watched
 from gaecli.storage.places import Places
 from gaecli.studies.column import Against, find_column
 from gaecli.studies.command import flags_of
@@ -52,7 +54,7 @@ from gaecli.studies.episode_table import MEASURES, Chosen, Of, value_errors
 from gaecli.studies.final_numbers import finisher
 from gaecli.studies.group_scores import ChosenGroups
 from gaecli.studies.reading import only_stream, settled
-from gaecli.studies.report_looks import FirstLook, second_look
+from gaecli.studies.report_looks import WholeLook, second_look
 from gaecli.studies.thinning import fair_shares
 from gaecli.summary import ColumnStatistics
 
@@ -73,7 +75,11 @@ class ReportOptions:
 
 
 def report(
-    source: str | Path, settings: Settings | None = None, options: ReportOptions | None = None
+    source: str | Path,
+    settings: Settings | None = None,
+    options: ReportOptions | None = None,
+    *,
+    progress: Progress | None = None,
 ) -> WrittenReport:
     """Write the page of one file, or of one stream of files.
 
@@ -85,7 +91,7 @@ def report(
     run = RunOptions(output=output, memory_bytes=options.memory_bytes)
     with Places(run) as places:
         target = checked_target(places, output, overwrite=options.overwrite)
-        content = places.shown_in(gathered(source, settings or Settings(), options, places))
+        content = places.shown_in(_gathered(source, settings or Settings(), options, places, progress))
         html = page(content)
         write_page(places, target, html)
     return WrittenReport(
@@ -100,14 +106,20 @@ def report(
     )
 
 
-def gathered(source: str | Path, settings: Settings, options: ReportOptions, places: Places) -> ReportContent:
+def _gathered(
+    source: str | Path,
+    settings: Settings,
+    options: ReportOptions,
+    places: Places,
+    progress: Progress | None,
+) -> ReportContent:
     """What the page shows."""
     threads = Threads(options.jobs or default_jobs())
     with closing(threads):
         (local,) = places.inputs.fetched([source])
         plan = only_stream(local, settings, "gae report")
         with told(plan.paths[0]):
-            return _Report(str(source), plan, settings, options, threads).content()
+            return _Report(str(source), plan, settings, options, threads).content(progress)
 
 
 class _Report:
@@ -120,14 +132,14 @@ class _Report:
         self.opened, self.remark = _opened(plan, settings, options.memory_bytes)
         self.settings = self.opened.settings
 
-    def content(self) -> ReportContent:
+    def content(self, progress: Progress | None) -> ReportContent:
         options = self.options
-        checkup = checkup_of(
-            [*self._inputs()], self.settings, choose_rules((), ()), options.memory_bytes, self.threads
-        )
-        self.reading = settled(self.opened, threads=self.threads)
+        rules, memory_bytes = choose_rules((), ()), options.memory_bytes
+        checkup = checkup_of(self._inputs(), self.settings, rules, memory_bytes, self.threads, progress)
+        (plan,) = watched([self.plan], progress, "reporting", looks=2)
+        self.reading = settled(replace(self.opened, plan=plan), threads=self.threads)
         steps = StepNumbers(self.settings, finisher(self.reading), is_sum_of_deltas(self.settings))
-        first = FirstLook(self.reading, steps, self._against(), np.zeros(0, np.int64))
+        first = WholeLook(self.reading, steps, self._against(), np.zeros(0, np.int64))
         rows = [self._row_of(finding.file, finding.row, first.first_rows) for finding in checkup.findings]
         first.sought = np.array(sorted({row for row in rows if row is not None}), np.int64)
         first.look()
@@ -245,7 +257,7 @@ class _Report:
 
     def _content(
         self,
-        first: FirstLook,
+        first: WholeLook,
         checkup: Checkup,
         chosen: Chosen,
         episodes: list[ReportEpisode],
@@ -293,7 +305,7 @@ class _Report:
             groups=None if groups is None else _groups(groups, settings),
         )
 
-    def _statistics(self, first: FirstLook) -> dict[str, ColumnStatistics]:
+    def _statistics(self, first: WholeLook) -> dict[str, ColumnStatistics]:
         """By what it is; the words of `gae compute`, and those of episodes."""
         tallies = {
             **first.totals.tallies,
@@ -303,7 +315,7 @@ class _Report:
         }
         return {name: tally.statistics() for name, tally in tallies.items() if tally.moments.count}
 
-    def _stored(self, first: FirstLook, file: Any) -> StoredColumn | None:
+    def _stored(self, first: WholeLook, file: Any) -> StoredColumn | None:
         if not first.has_stored or first.against is None or not first.stored.num_compared:
             return None
         tally = first.stored
@@ -354,7 +366,7 @@ def _placed(
     return placed
 
 
-def _scatter(first: FirstLook) -> ReportScatter | None:
+def _scatter(first: WholeLook) -> ReportScatter | None:
     columns = first.sample.columns()
     if not columns or not len(columns[0]):
         return None

@@ -61,7 +61,7 @@ class SeenBlock:
 
 
 @dataclass(eq=False)
-class FirstLook:
+class WholeLook:
     """At every block, in order."""
 
     reading: SettledStream
@@ -139,7 +139,7 @@ class FirstLook:
             self.found.setdefault(int(steps.rows[step]) + first_row, int(found.numbers[found.local[step]]))
 
 
-def second_look(first: FirstLook, wanted: Mapping[int, tuple[int, int]]) -> CurveCollector:
+def second_look(first: WholeLook, wanted: Mapping[int, tuple[int, int]]) -> CurveCollector:
     """At the blocks that have a part of these trajectories: number -> (positions, points to draw at most)."""
     stream, collector = first.reading.stream, CurveCollector(wanted)
     numbers = np.array(sorted(wanted), np.int64)
