@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.defaults import as_document
+from gaecli.cli.documents import print_document
 from gaecli.cli.options import (
     DECAYS,
     ENDS,
@@ -63,9 +63,9 @@ def show(summary: Summary, *, as_json: bool, quiet: bool, data_on_stdout: bool =
 
     stream = sys.stderr if data_on_stdout else sys.stdout
     if as_json:
-        from gaecli.report.document import summary_to_dict, to_json
+        from gaecli.report.document import summary_to_dict
 
-        stream.write(to_json({**summary_to_dict(summary), **as_document()}) + "\n")
+        print_document(summary_to_dict(summary), stream)
         if data_on_stdout:
             return
     elif not quiet and not _is_single_failure(summary):

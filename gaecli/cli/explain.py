@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 from gaecli.cli.command import Given, command
+from gaecli.cli.documents import print_document
 from gaecli.cli.options import DECAYS, ENDS, ESTIMATOR, GROUPS, OWN, ROLE_COLUMNS, STREAMS, SUCCESS, UNITS
 from gaecli.results import Derivation, Explanation
 
@@ -44,10 +43,9 @@ def explain(
 
 def _show(explanation: Explanation | Derivation, *, as_json: bool) -> None:
     if as_json:
-        from gaecli.report.document import to_json
         from gaecli.report.study_documents import explanation_to_dict
 
-        sys.stdout.write(to_json(explanation_to_dict(explanation)) + "\n")
+        print_document(explanation_to_dict(explanation))
         return
     from gaecli.report.console import output_console
     from gaecli.report.derivation import render_derivation

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.defaults import as_document
+from gaecli.cli.documents import print_document
 from gaecli.cli.options import ENDS, ESTIMATOR, GROUPS, OWN, ROLE_COLUMNS, STREAMS, SUCCESS, UNITS, WRITTEN
 from gaecli.cli.values import check_plot
 from gaecli.errors import UsageError
@@ -40,7 +39,7 @@ def inspect(given: Given, episodes: bool, head: int, json: bool, plot: str | Non
     sources = given.sources("gae inspect FILE…, or a directory; see `gae inspect --help`")
     options = InspectOptions(episodes, head, given.memory_bytes, given["jobs"])
     inspection = run(sources, settings, options)
-    _show(inspection, as_json=json)
+    _show(inspection, settings, as_json=json)
     if plot is not None:
         _draw(sources, settings, options, plot)
     raise typer.Exit(inspection.exit_code)
@@ -57,14 +56,14 @@ def _draw(sources: Sequence[str], settings: Settings, options: InspectOptions, p
         plot_summary(summary, plot)
 
 
-def _show(inspection: Inspection, *, as_json: bool) -> None:
+def _show(inspection: Inspection, settings: Settings, *, as_json: bool) -> None:
     """stdout carries the page or the document; what could not be opened goes to stderr."""
     from gaecli.report.messages import print_failures
 
     if as_json:
-        from gaecli.report.document import inspection_to_dict, to_json
+        from gaecli.report.document import inspection_to_dict
 
-        sys.stdout.write(to_json({**inspection_to_dict(inspection), **as_document()}) + "\n")
+        print_document(inspection_to_dict(inspection, settings.to_dict()))
     elif inspection.infos:
         from gaecli.report.console import output_console
         from gaecli.report.inspection import render_inspection

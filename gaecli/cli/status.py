@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from gaecli.cli.command import Given, command
+from gaecli.cli.documents import print_document
 from gaecli.settings import RunOptions
 
 
@@ -23,10 +22,9 @@ def status(given: Given, json: bool, quiet: bool) -> None:
     options = RunOptions(output=given["output"], sidecar=given["sidecar"], dry_run=True)
     found = run(sources, options, join=given.taken(["join"])["join"])
     if json:
-        from gaecli.report.document import to_json
         from gaecli.report.work import work_to_dict
 
-        sys.stdout.write(to_json(work_to_dict(found)) + "\n")
+        print_document(work_to_dict(found))
     elif not quiet:
         from gaecli.report.console import output_console
         from gaecli.report.work import render_work

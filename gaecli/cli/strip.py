@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from gaecli.cli.command import Given, command
+from gaecli.cli.documents import print_document
 from gaecli.settings import RunOptions
 
 
@@ -22,10 +21,9 @@ def strip(given: Given, json: bool, quiet: bool) -> None:
     options = RunOptions(output=given["output"], overwrite=given["overwrite"], dry_run=given["dry_run"])
     found = run(sources, options, join=given.taken(["join"])["join"])
     if json:
-        from gaecli.report.document import to_json
         from gaecli.report.stripping import strip_to_dict
 
-        sys.stdout.write(to_json(strip_to_dict(found)) + "\n")
+        print_document(strip_to_dict(found))
     elif not quiet and len(found.failures) < len(found.files):
         from gaecli.report.console import output_console
         from gaecli.report.stripping import render_strip

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from gaecli.cli.command import Given, command
+from gaecli.cli.documents import print_document
 from gaecli.cli.options import (
     CLIPS,
     ENDS,
@@ -124,10 +125,9 @@ def _show(found: Sweep, metric: str, *, as_json: bool, quiet: bool, data_on_stdo
     from gaecli.summary import Failure
 
     if as_json:
-        from gaecli.report.document import to_json
         from gaecli.report.study_documents import sweep_to_dict
 
-        stream.write(to_json(sweep_to_dict(found)) + "\n")
+        print_document(sweep_to_dict(found), stream)
     elif not quiet and (found.counts.steps or not found.exit_code):
         from gaecli.report.console import make_console
         from gaecli.report.sweep_table import render_sweep

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from gaecli.cli.command import Given, command
+from gaecli.cli.documents import print_documents
 from gaecli.cli.options import CLIPS, LABEL_RULE, OTHER_DECAYS, ROLE_COLUMNS, STREAMS, UNITS
 from gaecli.label_summary import LabelVerification
 from gaecli.results import Verification, Verifications
+from gaecli.settings import Settings
 
 _SCORE_COLUMNS = ("sample_of", "batch_column", "length_column", "state_column", "baseline_column")
 
@@ -69,15 +69,17 @@ def verify(
         "memory_bytes": given.memory_bytes,
     }
     found = run(sources, against, settings, column_source=against_file, **more)
-    _show(found, as_json=json, quiet=quiet)
+    _show(found, settings, as_json=json, quiet=quiet)
     raise typer.Exit(found.exit_code)
 
 
-def _show(found: Verification | LabelVerification | Verifications, *, as_json: bool, quiet: bool) -> None:
+def _show(
+    found: Verification | LabelVerification | Verifications, settings: Settings, *, as_json: bool, quiet: bool
+) -> None:
     if as_json:
-        from gaecli.report.study_documents import verification_lines_of
+        from gaecli.report.study_documents import verification_documents
 
-        sys.stdout.writelines(line + "\n" for line in verification_lines_of(found))
+        print_documents(verification_documents(found, settings.to_dict()))
     elif not quiet:
         from gaecli.report.console import output_console
         from gaecli.report.label_verification import render_label_verification

@@ -78,9 +78,10 @@ def _check(
     contexts: list[Context] = []
     failures: list[Failure] = []
     continuity, ledger, types = Continuity(), GroupLedger(), LabelTypes()
-    num_files = num_rows = 0
+    files: list[str] = []
+    num_rows = 0
     for number, plan in enumerate(plan_streams(sources, settings.join)):
-        num_files += len(plan.paths)
+        files += map(str, plan.paths)
         try:
             block_rows = rows_per_block(memory_bytes)
             read = partial(open_stream, plan, memory_bytes=memory_bytes, number=number, block_rows=block_rows)
@@ -98,10 +99,11 @@ def _check(
     return Checkup(
         findings=findings,
         codes=[rule.code for rule in rules],
-        num_files=num_files,
+        num_files=len(files),
         num_rows=num_rows,
         failures=failures,
         seconds=time.perf_counter() - started,
+        files=files,
     )
 
 
