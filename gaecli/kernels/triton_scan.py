@@ -57,7 +57,7 @@ def scan_tensors(steps: TensorSteps, computed: object, written: object) -> tuple
         return _scan(steps, computed, written, launch)
 
 
-class Form(NamedTuple):
+class LaunchForm(NamedTuple):
     """All of some steps that decides how a kernel is begun."""
 
     shape: tuple[int, int, int]
@@ -87,13 +87,13 @@ def _launch_for(steps: TensorSteps, computed: object, tiling: Tiling | None = No
         steps.truncated is not None,
         steps.is_step is not None,
     )
-    form = Form(steps.shape, computed, has, _kind_of(steps.gamma), _kind_of(steps.lam))
+    form = LaunchForm(steps.shape, computed, has, _kind_of(steps.gamma), _kind_of(steps.lam))
     if torch.compiler.is_compiling():
         return _launch(form, tiling)
     return _known_launch(form, tiling)
 
 
-def _launch(form: Form, tiling: Tiling | None) -> Launch:
+def _launch(form: LaunchForm, tiling: Tiling | None) -> Launch:
     outer, num_steps, inner = form.shape
     length = outer * num_steps
     tiling = tiling or tiling_of(length, num_steps, inner)
