@@ -27,7 +27,7 @@ FORMATS = ("table", "json", "github")
         ENDS,
     ),
     *("mask_mode masked_reward", UNITS, GROUPS, ROLE_COLUMNS, SUCCESS),
-    "memory files_from join output_format document_json quiet",
+    "memory files_from join output_format document_json quiet no_progress",
 )
 def check(
     given: Given,
@@ -56,14 +56,16 @@ def check(
     sources = given.sources("gae check FILE…, or a directory; see `gae check --help`")
     from gaecli.commands.check import check as run
 
-    checkup = run(
-        sources,
-        settings,
-        select=select or [],
-        ignore=ignore or [],
-        strict=strict,
-        memory_bytes=given.memory_bytes,
-    )
+    with given.progress(quiet=quiet) as progress:
+        checkup = run(
+            sources,
+            settings,
+            select=select or [],
+            ignore=ignore or [],
+            strict=strict,
+            memory_bytes=given.memory_bytes,
+            progress=progress,
+        )
     _show(checkup, settings, shown, quiet=quiet)
     if exit_zero and not checkup.failures:
         return

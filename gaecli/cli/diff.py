@@ -17,7 +17,7 @@ from gaecli.settings import Settings
     "inputs diff_columns swept_presets swept_estimators gamma lam rtol atol",
     ENDS,
     ROLE_COLUMNS,
-    "files_from memory document_json quiet",
+    "files_from memory document_json quiet no_progress",
 )
 def diff(
     given: Given,
@@ -56,11 +56,13 @@ def diff(
         ]
         shown = [f"preset {two}" if len(presets) == 2 else f"estimator {one}" for one, two in pairs]
         settings = None
-        found = of_settings(sources[0], both, shown, options)
+        with given.progress(quiet=quiet) as progress:
+            found = of_settings(sources[0], both, shown, options, progress)
     else:
         a, b = _sides(sources, names)
         settings = given.settings({"preset": presets[0], "estimator": estimators[0]})
-        found = of_columns(a, b, settings, options)
+        with given.progress(quiet=quiet) as progress:
+            found = of_columns(a, b, settings, options, progress)
     _show(found, settings, as_json=json, quiet=quiet)
     raise typer.Exit(found.exit_code)
 

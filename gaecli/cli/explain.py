@@ -14,7 +14,7 @@ _TOP = 12
     *("one_input row the_episode the_step the_env top", ESTIMATOR, DECAYS, OWN, STREAMS, ENDS),
     *("mask_mode masked_reward", UNITS, "normalize normalize_by norm_ddof norm_eps norm_floor", GROUPS),
     *(ROLE_COLUMNS, SUCCESS),
-    "advantage_column memory join on_nan document_json",
+    "advantage_column memory join on_nan document_json no_progress",
 )
 def explain(
     given: Given,
@@ -38,7 +38,9 @@ def explain(
 
     query = StepQuery(row, the_episode, the_step, the_env)
     shown = top if top is not None or json else _TOP
-    _show(run(input, query, settings, top=shown, memory_bytes=given.memory_bytes), as_json=json)
+    with given.progress() as progress:
+        found = run(input, query, settings, top=shown, memory_bytes=given.memory_bytes, progress=progress)
+    _show(found, as_json=json)
 
 
 def _show(explanation: Explanation | Derivation, *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from gaecli.cli.documents import print_document
 from gaecli.settings import RunOptions
 
 
-@command("inputs output overwrite dry_run files_from join document_json quiet")
+@command("inputs output overwrite dry_run files_from join document_json quiet no_progress")
 def strip(given: Given, json: bool, quiet: bool) -> None:
     """Take gaecli's columns out again: a Parquet file comes back byte for byte, others with their content.
 
@@ -19,7 +19,8 @@ def strip(given: Given, json: bool, quiet: bool) -> None:
     from gaecli.commands.strip import strip as run
 
     options = RunOptions(output=given["output"], overwrite=given["overwrite"], dry_run=given["dry_run"])
-    found = run(sources, options, join=given.taken(["join"])["join"])
+    with given.progress(quiet=quiet) as progress:
+        found = run(sources, options, join=given.taken(["join"])["join"], progress=progress)
     if json:
         from gaecli.report.stripping import strip_to_dict
 

@@ -37,7 +37,7 @@ from gaecli.results import Sweep, SweepFile
     "inputs swept_estimators swept_presets gammas lams windows metric",
     *(OTHER_DECAYS, CLIPS, STREAMS, ENDS, "mask_mode masked_reward", UNITS, GROUPS, ROLE_COLUMNS),
     *(SUCCESS, LABEL_RULE, WRITTEN),
-    "device memory files_from join on_nan output overwrite plot document_json quiet",
+    "device memory files_from join on_nan output overwrite plot document_json quiet no_progress",
 )
 def sweep(
     given: Given,
@@ -96,11 +96,21 @@ def sweep(
         from gaecli.commands.sweep import SweepOptions
         from gaecli.commands.sweep import sweep as run
 
-        found = run(sources, grid[0], grid[1], settings[0], SweepOptions(**options), windows=n_steps)
+        with given.progress(quiet=quiet) as progress:
+            found = run(
+                sources,
+                grid[0],
+                grid[1],
+                settings[0],
+                SweepOptions(**options),
+                windows=n_steps,
+                progress=progress,
+            )
     else:
         from gaecli.commands.sweep import SweepOptions, sweep_side_by_side
 
-        found = sweep_side_by_side(sources, settings, SweepOptions(**options))
+        with given.progress(quiet=quiet) as progress:
+            found = sweep_side_by_side(sources, settings, SweepOptions(**options), progress)
     if plot is not None and found.counts.steps:
         from gaecli.report.plots import plot_sweep
 

@@ -21,7 +21,7 @@ _SCORE_COLUMNS = ("sample_of", "batch_column", "length_column", "state_column", 
     "success_column only_success_reward only_failure_cost success_at",
     CLIPS,
     *(OTHER_DECAYS, STREAMS, UNITS, ROLE_COLUMNS),
-    "memory files_from join document_json quiet on_nan",
+    "memory files_from join document_json quiet no_progress on_nan",
 )
 def verify(
     given: Given,
@@ -68,7 +68,8 @@ def verify(
         "success": {**success, "failure_cost": only_failure_cost},
         "memory_bytes": given.memory_bytes,
     }
-    found = run(sources, against, settings, column_source=against_file, **more)
+    with given.progress(quiet=quiet) as progress:
+        found = run(sources, against, settings, column_source=against_file, progress=progress, **more)
     _show(found, settings, as_json=json, quiet=quiet)
     raise typer.Exit(found.exit_code)
 
