@@ -12,7 +12,6 @@ from gaecli.diagnosis import Checkup
 from gaecli.difference import ColumnDifference
 from gaecli.errors import UsageError
 from gaecli.label_summary import LabelVerification
-from gaecli.report_page.content import WrittenReport
 from gaecli.results import Derivation, Explanation, Sweep, Verification, Verifications
 from gaecli.rollouts import Rollouts
 from gaecli.setting_fields import ROLES
@@ -20,6 +19,7 @@ from gaecli.settings import OPTION_NAMES, SETTING_NAMES, RunOptions, Settings
 from gaecli.stripped import StripResult
 from gaecli.summary import FileInfo, Summary
 from gaecli.tables import ArrowStream
+from gaecli.written_report import WrittenReport
 
 #: One input: a file, or a table in memory.
 Source = str | Path | ArrowStream | Mapping[str, Any]

@@ -10,7 +10,7 @@ from gaecli.cli.options import DECAYS, ENDS, ESTIMATOR, GROUPS, OWN, ROLE_COLUMN
 from gaecli.errors import UsageError
 
 if TYPE_CHECKING:
-    from gaecli.report_page.content import WrittenReport
+    from gaecli.written_report import WrittenReport
 
 
 @command(

@@ -39,7 +39,6 @@ from gaecli.report_page.content import (
     ReportGroups,
     ReportScatter,
     StoredColumn,
-    WrittenReport,
 )
 from gaecli.report_page.page import page
 from gaecli.response_logs import recognise
@@ -57,6 +56,7 @@ from gaecli.studies.reading import only_stream, settled
 from gaecli.studies.report_looks import WholeLook, second_look
 from gaecli.studies.thinning import fair_shares
 from gaecli.summary import ColumnStatistics
+from gaecli.written_report import WrittenReport
 
 #: Points of all curves of a page, and of one of them.
 MOST_CURVE_POINTS, MOST_POINTS_EACH = 110_000, 4_000

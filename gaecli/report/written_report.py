@@ -14,7 +14,7 @@ from gaecli.report.text_flow import paragraph
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gaecli.report_page.content import WrittenReport
+    from gaecli.written_report import WrittenReport
 
 
 def render_written_report(written: WrittenReport, console: Console) -> None:

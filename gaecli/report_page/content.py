@@ -163,18 +163,3 @@ class ReportContent:
     #: Points in all curves, and steps of the episodes that they stand for.
     num_points: int
     groups: ReportGroups | None = None
-
-
-@dataclass(frozen=True)
-class WrittenReport:
-    """A page that was written."""
-
-    #: `-`: stdout.
-    output: str
-    num_bytes: int
-    num_shown: int
-    num_episodes: int
-    num_steps: int
-    num_errors: int
-    num_warnings: int
-    remark: str | None = None
