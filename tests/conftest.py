@@ -36,7 +36,7 @@ StartedGae = WarmProcess | subprocess.Popen[bytes]
 ROOT = Path(__file__).parents[1]
 SAMPLE_DATA = ROOT / "sample_data"
 
-# Else duckdb tells at the end of the process what of it is still there. No sooner: pytest collects garbage before that.
+# Else duckdb tells at the end of the process what of it is still there. No sooner: pytest collects garbage before.
 atexit.register(gc.unfreeze)
 
 # Else each of hundreds of children compiles the package again, which takes longer than what it is started for.

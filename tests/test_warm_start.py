@@ -78,8 +78,6 @@ def test_a_run_that_takes_too_long_is_ended(run_gae):
 
 
 def test_what_takes_long_to_import_is_left_to_the_runs_that_ask_for_it():
-    code = (
-        "import sys, warm_start; warm_start.import_all(); print(*sys.modules.keys() & {'torch', 'polars', 's3fs'})"
-    )
+    code = "import sys, warm_start; warm_start.import_all(); print(*sys.modules.keys() & {'torch', 'polars', 's3fs'})"
     done = subprocess.run([sys.executable, "-c", code], cwd=TESTS, capture_output=True, text=True, check=True)
     assert done.stdout == "\n"

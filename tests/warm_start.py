@@ -38,8 +38,8 @@ PRELOADED = (
     "rich.table",
     "typer.rich_utils",
 )
-#: They import torch, Triton, Polars and pyiceberg, which take longer than all else together: a run that asks for one of
-#: these does so itself.
+#: They import torch, Triton, Polars and pyiceberg, which take longer than all else together: a run that asks for one
+#: of these does so itself.
 LEFT_OUT = (
     "gaecli.arrays.tensors",
     "gaecli.datasets.iceberg.io",
