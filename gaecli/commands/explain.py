@@ -13,10 +13,12 @@ from gaecli.engines.threads import Threads, default_jobs
 from gaecli.estimators.decomposition import Decomposition, decompose
 from gaecli.pipeline.header_notes import stored_settings
 from gaecli.pipeline.reading_errors import told
+from gaecli.progress import Progress
 from gaecli.response_logs import ResponseLogError
 from gaecli.results import Derivation, ExplainedStep, Explanation
 from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.settings import RunOptions, Settings
+from gaecli.sources.inputs import watched
 from gaecli.storage.places import Places
 from gaecli.studies.derivations import Question, derive
 from gaecli.studies.final_numbers import finisher
@@ -37,6 +39,7 @@ def explain(
     *,
     top: int | None = None,
     memory_bytes: int = 1 << 30,
+    progress: Progress | None = None,
 ) -> Explanation | Derivation:
     """The number of one step as what it is made of.
 
@@ -45,7 +48,7 @@ def explain(
         query: which step.
         settings: the estimator, γ, λ and how the file is to be read.
         top: keep the `top` lines that contribute most; None keeps all.
-        memory_bytes: as for `compute`.
+        memory_bytes, progress: as for `compute`.
 
     Returns:
         An `Explanation` where the number is a sum of (γλ)ˡ δ: of gae, td-lambda and td0 with one γ and one λ; a
@@ -59,7 +62,7 @@ def explain(
     threads = Threads(default_jobs())
     with closing(threads), Places(RunOptions(dry_run=True)) as places:
         (local,) = places.inputs.fetched([source])
-        plan = only_stream(local, settings, "gae explain")
+        (plan,) = watched([only_stream(local, settings, "gae explain")], progress, "explaining")
         with told(plan.paths[0]):
             try:
                 reading = read_for_ends(plan, settings, memory_bytes, threads)

@@ -41,10 +41,11 @@ from gaecli.pipeline.opening import OpenFile, OpenStream, layout_of, open_stream
 from gaecli.pipeline.reading_errors import told
 from gaecli.pipeline.settle import Settled, reread
 from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised
+from gaecli.progress import Progress
 from gaecli.records import dataclass
 from gaecli.response_logs import ResponseLog, recognise
 from gaecli.settings import RunOptions, Settings
-from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
+from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams, watched
 from gaecli.storage.places import Places
 from gaecli.summary import (
     EpisodeInfo,
@@ -73,18 +74,23 @@ class InspectOptions:
 
 
 def inspect(
-    sources: Sequence[str | Path], settings: Settings | None = None, options: InspectOptions | None = None
+    sources: Sequence[str | Path],
+    settings: Settings | None = None,
+    options: InspectOptions | None = None,
+    progress: Progress | None = None,
 ) -> Inspection:
     """Look into every source. What cannot be opened is a failure; what `compute` would refuse is not."""
     options = options or InspectOptions()
     with Places(RunOptions(dry_run=True, memory_bytes=options.memory_bytes, jobs=options.jobs)) as places:
-        found = _inspect(places.inputs.fetched(sources), settings or Settings(), options)
+        found = _inspect(places.inputs.fetched(sources), settings or Settings(), options, progress)
         return places.shown_in(found)
 
 
-def _inspect(sources: Sequence[str | Path], settings: Settings, options: InspectOptions) -> Inspection:
+def _inspect(
+    sources: Sequence[str | Path], settings: Settings, options: InspectOptions, progress: Progress | None
+) -> Inspection:
     started = time.perf_counter()
-    plans = plan_streams(sources, settings.join)
+    plans = watched(plan_streams(sources, settings.join), progress, "inspecting", looks=2)
     infos, failures = [], []
     explained, continuity = Explained(), Continuity()
     threads = Threads(options.jobs or default_jobs())
@@ -103,6 +109,8 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
                 continuity.add(inspector.edges)
             except GaeError as error:
                 failures.append(Failure.of(plan.paths[0], error))
+            if progress is not None:
+                progress.end(plan.paths)
     finally:
         threads.close()
     seconds = time.perf_counter() - started
