@@ -75,7 +75,7 @@ SHARED_OPTIONS = (
         "inputs",
         "Files, quoted globs, directories, `s3://…`, or `-` for stdin.",
         None,
-        "INPUT...",
+        "INPUT",
         kind=list[str],
     ),
     Option(
