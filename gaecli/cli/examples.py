@@ -76,6 +76,10 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         Example("`advantage` of two files.", "gae diff rollouts.parquet other.parquet"),
         Example("Two columns of a file.", "gae diff rollouts.parquet --columns advantage,return"),
     ),
+    "report": (
+        Example("A page beside the file: `rollouts.report.html`.", "gae report rollouts.parquet"),
+        Example("Elsewhere, with 50 episodes.", "gae report rollouts.parquet -o page.html --episodes 50"),
+    ),
     "status": (
         Example("What is left of `gae compute runs/ -o out/`?", "gae status runs/ -o out/"),
         Example("Of files that were written in place.", "gae status runs/"),
