@@ -153,7 +153,7 @@ class _Visit:
         """From now on the flags are given; or why they cannot be."""
         try:
             if (root := _root(flags)) is not None:
-                self.inputs = self.local = [root]
+                self.inputs, self.local = [root], [root]
                 return None
             said = merged(self._said, keywords_of(flags))
             settings = self.make_settings(said)
@@ -182,7 +182,8 @@ class _Visit:
         return self._columns
 
     def _verdict(self, name: str, is_own: bool) -> ColumnVerdict:
-        settings, scored = self.settings, {}
+        settings = self.settings
+        scored: dict[str, Any] = {}
         if settings.kind.is_scored:
             scored = {"group_column": settings.group_columns, "rewards": list(settings.rewards) or None}
             columns = {role: column for role, column in settings.columns.items() if not settings.rewards}
