@@ -12,7 +12,7 @@ from gaecli.records import dataclass
 from gaecli.results import Verification, Verifications
 from gaecli.summary import Failure, Inspection
 
-Verdict = Literal["run", "nothing to do", "question", "failed"]
+WhatToDo = Literal["run", "nothing to do", "question", "failed"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Question:
+class OpenQuestion:
     """What a file leaves open, with what speaks for either answer."""
 
     file: str
@@ -69,13 +69,13 @@ class Advice:
     """The result of one `gae doctor`."""
 
     inputs: Sequence[str]
-    verdict: Verdict
+    verdict: WhatToDo
     #: What `gae compute` is to be given; None where there is nothing to run, or something is open.
     command: str | None
     reasons: Sequence[Reason]
     #: One line on what there is to know beyond the command.
     remarks: Sequence[str]
-    question: Question | None
+    question: OpenQuestion | None
     inspection: Inspection | None
     checkup: Checkup | None
     columns: Sequence[ColumnVerdict]

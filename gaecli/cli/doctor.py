@@ -17,7 +17,7 @@ from gaecli.cli.options import ENDS, ESTIMATOR, GROUPS, OWN, ROLE_COLUMNS, STREA
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gaecli.advice import Advice, Question
+    from gaecli.advice import Advice, OpenQuestion
 
 
 @command(
@@ -67,7 +67,7 @@ def _show(advice: Advice, *, as_json: bool, quiet: bool) -> None:
         print_error(UsageError(advice.question.message, hint=advice.question.hint))
 
 
-def _ask(question: Question) -> str | None:
+def _ask(question: OpenQuestion) -> str | None:
     """Flags that answer it; None where the user leaves it at that."""
     from gaecli.report.advice import question_lines
     from gaecli.report.console import error_console

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gaecli.advice import Advice, Answer, ColumnVerdict, Question, Reason
+from gaecli.advice import Advice, Answer, ColumnVerdict, OpenQuestion, Reason
 from gaecli.commands.answers import answers_in, keywords_of, merged
 from gaecli.commands.check import check
 from gaecli.commands.inspect import InspectOptions, inspect
@@ -34,7 +34,7 @@ from gaecli.studies.reading import file_settings
 from gaecli.summary import FileInfo, Inspection
 
 #: Flags that answer a question; None: nobody does.
-Ask = Callable[[Question], str | None]
+AskUser = Callable[[OpenQuestion], str | None]
 #: What is told how far a look is, for as long as that takes.
 Watch = Callable[[], AbstractContextManager[Progress | None]]
 #: The settings of the user with more of them.
@@ -52,7 +52,7 @@ def doctor(
     sources: Sequence[str | Path],
     make_settings: MakeSettings,
     *,
-    ask: Ask | None = None,
+    ask: AskUser | None = None,
     memory_bytes: int = 1 << 30,
     jobs: int | None = None,
     watch: Watch = contextlib.nullcontext,
@@ -78,7 +78,7 @@ class _Visit:
     inputs: Sequence[str]
     local: Sequence[str | Path]
     make_settings: MakeSettings
-    ask: Ask | None
+    ask: AskUser | None
     options: InspectOptions
     watch: Watch
 
@@ -99,7 +99,7 @@ class _Visit:
             return self._ended("nothing to do", inspection, self._checked(), remarks=[why])
         return self._ended("run", inspection, self._checked(), remarks=self._remarks())
 
-    def _settled(self) -> tuple[Inspection, Question | None]:
+    def _settled(self) -> tuple[Inspection, OpenQuestion | None]:
         """What is in the files, once nothing is open about them; or what still is."""
         objection = None
         for _ in range(_MOST_QUESTIONS):
@@ -240,7 +240,7 @@ class _Visit:
         inspection: Inspection,
         checkup: Checkup | None = None,
         *,
-        question: Question | None = None,
+        question: OpenQuestion | None = None,
         remarks: Sequence[str] = (),
     ) -> Advice:
         command = None
@@ -293,10 +293,10 @@ def _root(answer: str) -> str | None:
     return words[0] if len(words) == 1 and Path(words[0]).is_dir() else None
 
 
-def _question(info: FileInfo) -> Question:
+def _question(info: FileInfo) -> OpenQuestion:
     assert info.plan is not None
     root = _ROOT.search(info.plan.hint or "")
-    return Question(
+    return OpenQuestion(
         info.path,
         info.plan.error or "",
         info.plan.hint,

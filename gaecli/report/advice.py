@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from gaecli.advice import Advice, ColumnVerdict, Question
+from gaecli.advice import Advice, ColumnVerdict, OpenQuestion
 from gaecli.label_summary import LabelVerification
 from gaecli.report.checks import checkup_lines
 from gaecli.report.document import enveloped, finding_to_dict, plain_value
@@ -35,7 +35,7 @@ def advice_lines(advice: Advice, canvas: Canvas) -> list[Text]:
     return stacked([*parts, _end(advice, canvas)])
 
 
-def question_lines(question: Question, canvas: Canvas) -> list[Text]:
+def question_lines(question: OpenQuestion, canvas: Canvas) -> list[Text]:
     """As an error has it: what happened, and what decides it."""
     return message_lines("question", CAUTION, question.message, question.hint, canvas)
 

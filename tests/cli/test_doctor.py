@@ -17,7 +17,7 @@ import pytest
 from in_process import run_here
 
 import gaecli
-from gaecli.advice import Advice, Question
+from gaecli.advice import Advice, OpenQuestion
 from gaecli.commands.answers import answers_in, keywords_of
 from gaecli.commands.doctor import doctor
 from gaecli.errors import UsageError
@@ -68,11 +68,11 @@ def run(command: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def answered(path: Path, *replies: str | None) -> tuple[Advice, list[Question]]:
+def answered(path: Path, *replies: str | None) -> tuple[Advice, list[OpenQuestion]]:
     """By these replies, one after the other; and what was asked."""
-    asked: list[Question] = []
+    asked: list[OpenQuestion] = []
 
-    def ask(question: Question) -> str | None:
+    def ask(question: OpenQuestion) -> str | None:
         asked.append(question)
         return replies[len(asked) - 1]
 
