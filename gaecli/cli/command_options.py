@@ -72,6 +72,17 @@ COMMAND_OPTIONS: Mapping[str, Option] = {
         int,
         metavar="N",
     ),
+    # report
+    "page_episodes": number(
+        "page_episodes",
+        "Episodes on the page: those with findings, the strangest, the worst, the longest, others spread evenly.",
+        _OUTPUT,
+        int,
+        metavar="N",
+        default="300",
+        flags="--episodes",
+    ),
+    "open": switch("open", "Open the page in the browser.", _OUTPUT),
     # sweep
     "gammas": Option(
         "gammas",

@@ -62,20 +62,21 @@ def check(
     try:
         with Places(RunOptions(dry_run=True, memory_bytes=memory_bytes)) as places:
             local = places.inputs.fetched(sources)
-            found = _check(local, settings or Settings(), rules, memory_bytes, threads, progress)
+            found = checkup_of(local, settings or Settings(), rules, memory_bytes, threads, progress)
             return places.shown_in(dataclasses.replace(found, is_strict=strict))
     finally:
         threads.close()
 
 
-def _check(
+def checkup_of(
     sources: Sequence[str | Path],
     settings: Settings,
     rules: Sequence[CheckRule],
     memory_bytes: int,
     threads: Threads,
-    progress: Progress | None,
+    progress: Progress | None = None,
 ) -> Checkup:
+    """Of files that are on this machine."""
     started = time.perf_counter()
     findings: list[Finding] = []
     contexts: list[Context] = []

@@ -58,7 +58,7 @@ def explain(
         GaeError: as `compute` would, or because there is no such step.
     """
     settings = settings or Settings()
-    is_plain = _is_plain(settings)
+    is_plain = is_sum_of_deltas(settings)
     threads = Threads(default_jobs())
     with closing(threads), Places(RunOptions(dry_run=True)) as places:
         (local,) = places.inputs.fetched([source])
@@ -75,7 +75,7 @@ def explain(
             return places.shown_in(_explanation(question) if is_plain else _derivation(question))
 
 
-def _is_plain(settings: Settings) -> bool:
+def is_sum_of_deltas(settings: Settings) -> bool:
     """The number is Σ (γλ)ˡ δ with one γ and one λ, over the steps of the file."""
     has_one_lam = not any(getattr(settings, name) is not None for name in (*OPTIONAL, "lam_alpha"))
     is_gae = not settings.uses("recursion") or settings.convention.recursion == "gae"

@@ -39,11 +39,11 @@ def render_difference(found: ColumnDifference, console: Console) -> None:
     print_lines(
         stacked(
             [
+                warning_lines(found.warnings, canvas),
                 _verdict(found, canvas),
                 _figures(found, canvas),
                 _cells(found, canvas),
                 _episodes(found, canvas),
-                warning_lines(found.warnings, canvas),
                 _commands(found, canvas),
             ]
         ),

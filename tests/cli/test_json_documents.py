@@ -27,7 +27,7 @@ RUNS = {
     "explain of other estimators": ("explain", "a.parquet", "--row", "3", "--estimator", "mc"),
     "sweep": ("sweep", "a.parquet", "--lam", "0,1"),
     "verify": ("verify", "a.parquet", "--against", "value", "--preset", "exact"),
-    "verify of labels": ("verify", "labelled.parquet", "--label-quantile", "0.3"),
+    "verify of labels": ("verify", "labelled.parquet", "--label-threshold", "0"),
     "verify of several inputs, the last line": (
         *("verify", "a.parquet", "b.parquet", "--against", "value", "--preset", "exact", "--no-join"),
         *("--estimator", "gae"),
@@ -47,7 +47,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, sample_data: Path) -> Path:
     folder = tmp_path_factory.mktemp("documents")
     for name in ("a.parquet", "b.parquet"):
         shutil.copyfile(sample_data / "pendulum.parquet", folder / name)
-    gaecli.compute(folder / "a.parquet", output=folder / "labelled.parquet", label_quantile=0.3)
+    gaecli.compute(folder / "a.parquet", output=folder / "labelled.parquet", label_threshold=0.0)
     (folder / "bad.parquet").write_bytes(b"PAR1 no file at all PAR1")
     return folder
 
