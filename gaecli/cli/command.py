@@ -89,13 +89,23 @@ class Given:
         with ProgressLine(progress):
             yield progress
 
-    def sources(self, usage: str) -> list[str]:
-        """All inputs; `usage` says how to name some."""
+    def sources(self, usage: str, *, stdin: bool = True) -> list[str]:
+        """All inputs; `usage` says how to name some. Where none is: what is piped in, if it reads `stdin`."""
         inputs = self._shared["inputs"] or []
         sources = [*inputs, *names_from(self._shared["files_from"], inputs)]
-        if not sources:
-            raise UsageError("no input given", hint=usage)
-        return sources
+        return sources or [_piped(usage, stdin=stdin)]
+
+    def source(self, input: str | None, usage: str) -> str:
+        """The same of a command that has one input."""
+        return _piped(usage) if input is None else input
+
+
+def _piped(usage: str, *, stdin: bool = True) -> str:
+    from gaecli.cli.piped import is_fed
+
+    if not stdin or not is_fed():
+        raise UsageError("no input given", hint=usage)
+    return "-"
 
 
 #: Of advantages, which not every estimator writes.
