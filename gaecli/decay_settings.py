@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from typing import Any, TypeVar
 
 from gaecli.errors import UsageError
@@ -78,7 +77,8 @@ def check(settings: SettingFields) -> None:
 
 def with_decays(settings: S, gamma: float, lam: float) -> S:
     """Another γ and λ, and nothing else, so that nothing else is checked again: searches try thousands."""
-    made = copy(settings)
+    made = object.__new__(type(settings))
+    vars(made).update(settings.__getstate__())
     for name, number in (("gamma", gamma), ("lam", lam)):
         object.__setattr__(made, name, number)
         _check_range(made, name, _USUAL)
