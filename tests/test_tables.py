@@ -23,7 +23,7 @@ from gaecli.keyword_words import SWITCHES, in_keywords
 from gaecli.setting_fields import ROLES
 
 TABLE = pa.table(columns())
-pytestmark = pytest.mark.filterwarnings("ignore:.*bootstrap-zero")
+pytestmark = [pytest.mark.filterwarnings("ignore:.*bootstrap-zero"), pytest.mark.keywords]
 KINDS: dict[str, Callable[[pa.Table], Any]] = {
     "pyarrow": lambda table: table,
     "polars": pl.from_arrow,
