@@ -58,6 +58,8 @@ class Checkup(Shown):
     failures: Sequence[Failure] = ()
     is_strict: bool = False
     seconds: float = 0.0
+    #: All that were looked at.
+    files: Sequence[str] = ()
 
     @property
     def num_errors(self) -> int:

@@ -50,7 +50,9 @@ def errors_in_keywords(function: Callable[P, R]) -> Callable[P, R]:
 
 #: Fields of results that are messages, or hold what has some.
 _MESSAGES = frozenset({"message", "error", "hint", "problem", "fix"})
-_HOLDERS = frozenset({"warnings", "failures", "failure", "files", "findings", "rule", "plan", "infos", "inputs"})
+_HOLDERS = frozenset(
+    {"warnings", "failures", "failure", "files", "findings", "rule", "plan", "infos", "inputs"}
+)
 
 
 def messages_in_keywords(result: Any) -> Any:

@@ -64,8 +64,8 @@ class GaeExpr:
         return self._made("return", settings)
 
     def _made(self, which: Literal["advantage", "return"], settings: ComputeKeywords) -> pl.Expr:
-        given = settings.get("advantage_column" if which == "advantage" else "return_column")
-        name = which if given is None else given
+        is_advantage = which == "advantage"
+        name = (settings.get("advantage_column") if is_advantage else settings.get("return_column")) or which
 
         def made(rows: pl.Series) -> pl.Series:
             if not isinstance(rows.dtype, pl.Struct):

@@ -91,13 +91,16 @@ def files_are_not_synced() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def messages_name_flags(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def messages_name_flags(request: pytest.FixtureRequest) -> Iterator[None]:
     """Tests call functions for what the command says, as a process costs half a second: flags stay flags in that.
 
     Marked `keywords` are tests of what the functions say.
     """
-    if request.node.get_closest_marker("keywords") is None:
-        monkeypatch.setattr(keyword_words, "in_keywords", lambda text: text)
+    # A patch of its own: what a test patches by the fixture for that is to be undone before its files go.
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("keywords") is None:
+            patch.setattr(keyword_words, "in_keywords", lambda text: text)
+        yield
 
 
 @pytest.fixture(scope="session")

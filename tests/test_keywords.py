@@ -186,6 +186,6 @@ def test_a_type_checker_knows_the_keywords_and_what_comes_back(tmp_path: Path) -
     wrong = [
         line.partition(": error")[0].rpartition(":")[2] for line in told.splitlines() if "error:" in line
     ]
-    assert wrong == ["4", "5", "6"], told
+    assert sorted(set(wrong)) == ["4", "5", "6"], told
     assert "Explanation" in told
     assert "Derivation" in told
