@@ -187,7 +187,9 @@ def test_flags_become_keywords(flags: str, keywords: str) -> None:
 def test_the_switches_are_those_of_the_table() -> None:
     """`join` may be said either way, and `strict` is of `check` alone."""
     table = {
-        option.spellings[0] for option in OPTIONS.values() if option.kind is bool and option.fills != "own"
+        option.spellings[0]
+        for option in OPTIONS.values()
+        if option.kind is bool and option.fills in ("setting", "run")
     }
     assert {flag.split("/")[0].removeprefix("--") for flag in table} | {"strict"} == SWITCHES
 
