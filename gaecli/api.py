@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Unpack, overload
 
+from gaecli.advice import Advice
 from gaecli.diagnosis import Checkup
 from gaecli.difference import ColumnDifference
 from gaecli.errors import UsageError
@@ -23,7 +24,7 @@ from gaecli.keywords import (
 from gaecli.label_summary import LabelVerification
 from gaecli.results import Derivation, Explanation, Sweep, Verification, Verifications
 from gaecli.rollouts import Rollouts
-from gaecli.settings import OPTION_NAMES, RunOptions
+from gaecli.settings import OPTION_NAMES, RunOptions, Settings
 from gaecli.stripped import StripResult
 from gaecli.summary import FileInfo, Summary
 from gaecli.tables import ArrowStream, opened_source
@@ -177,6 +178,33 @@ def check(
             jobs=options.jobs,
         )
         return opened.shown(found)
+
+
+@errors_in_keywords
+def doctor(source: Files, **settings: Unpack[ReadKeywords]) -> Advice:
+    """The command that files take, or what is open about them; `gae doctor` from Python.
+
+    Args:
+        source: a file, a glob, a directory, or a list of them.
+        **settings: as for `compute`.
+
+    Returns:
+        `verdict`: "run", with the `command` and its `reasons`; "nothing to do"; "question", whose `answers` are
+        flags; or "failed". `inspection`, `checkup` and `columns` have what was found on the way.
+    """
+    from gaecli.commands.doctor import doctor as run
+
+    said: dict[str, Any] = dict(settings)
+    _, options = settings_and_options(said)
+
+    def with_more(more: Mapping[str, Any]) -> Settings:
+        columns = {**(said.get("columns") or {}), **more.get("columns", {})}
+        roles = {f"{role}_column" for role in more.get("columns", {})}
+        given = {name: value for name, value in said.items() if name not in roles}
+        return settings_and_options({**given, **more, "columns": columns})[0]
+
+    with opened_source(source) as opened:
+        return run(opened.files, with_more, memory_bytes=options.memory_bytes, jobs=options.jobs)
 
 
 @errors_in_keywords

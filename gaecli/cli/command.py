@@ -60,7 +60,8 @@ class Given:
         if of_groups is not None and explicit.get("group_column") and explicit.get("estimator") == "gae":
             explicit["estimator"] = of_groups
         preset = explicit.pop("preset", "exact")
-        explicit["columns"] = {role: name for role, name in self._columns.items() if name is not None}
+        named = {role: name for role, name in self._columns.items() if name is not None}
+        explicit["columns"] = {**named, **explicit.get("columns", {})}
         if len(beside) > 1:
             from gaecli.several_estimators import said_to
 
@@ -89,13 +90,23 @@ class Given:
         with ProgressLine(progress):
             yield progress
 
-    def sources(self, usage: str) -> list[str]:
-        """All inputs; `usage` says how to name some."""
+    def sources(self, usage: str, *, stdin: bool = True) -> list[str]:
+        """All inputs; `usage` says how to name some. Where none is: what is piped in, if it reads `stdin`."""
         inputs = self._shared["inputs"] or []
         sources = [*inputs, *names_from(self._shared["files_from"], inputs)]
-        if not sources:
-            raise UsageError("no input given", hint=usage)
-        return sources
+        return sources or [_piped(usage, stdin=stdin)]
+
+    def source(self, input: str | None, usage: str) -> str:
+        """The same of a command that has one input."""
+        return _piped(usage) if input is None else input
+
+
+def _piped(usage: str, *, stdin: bool = True) -> str:
+    from gaecli.cli.piped import is_fed
+
+    if not stdin or not is_fed():
+        raise UsageError("no input given", hint=usage)
+    return "-"
 
 
 #: Of advantages, which not every estimator writes.

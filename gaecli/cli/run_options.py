@@ -73,9 +73,9 @@ RUN_OPTIONS = (
 SHARED_OPTIONS = (
     Option(
         "inputs",
-        "Files, quoted globs, directories, `s3://…`, or `-` for stdin.",
+        "Files, quoted globs, directories, `s3://…`, or `-` for stdin. Default: what is piped in.",
         None,
-        "INPUT...",
+        "INPUT",
         kind=list[str],
     ),
     Option(

@@ -16,7 +16,8 @@ def status(given: Given, json: bool, quiet: bool) -> None:
     By what results store of themselves; no row is read. With `--output` or `--sidecar` as `gae compute` was given
     them, else of the files themselves: INPUT may be the folder that the results are in.
     """
-    sources = given.sources("gae status INPUT… -o OUTPUT as `gae compute` had them, or gae status OUTPUT")
+    usage = "gae status INPUT… -o OUTPUT as `gae compute` had them, or gae status OUTPUT"
+    sources = given.sources(usage, stdin=False)
     from gaecli.commands.status import status as run
 
     options = RunOptions(output=given["output"], sidecar=given["sidecar"], dry_run=True)
