@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
+from gaecli.advice import Advice
 from gaecli.diagnosis import Checkup
 from gaecli.difference import ColumnDifference
 from gaecli.errors import UsageError
@@ -173,6 +174,31 @@ def check(
             jobs=options.jobs,
         )
         return found if opened is source else _shown(found, opened)
+
+
+def doctor(source: Files, **settings: Any) -> Advice:
+    """The command that files take, or what is open about them; `gae doctor` from Python.
+
+    Args:
+        source: a file, a glob, a directory, or a list of them.
+        **settings: as for `compute`.
+
+    Returns:
+        `verdict`: "run", with the `command` and its `reasons`; "nothing to do"; "question", whose `answers` are
+        flags; or "failed". `inspection`, `checkup` and `columns` have what was found on the way.
+    """
+    from gaecli.commands.doctor import doctor as run
+
+    _, options = split_settings(dict(settings))
+
+    def with_more(more: Mapping[str, Any]) -> Settings:
+        columns = {**(settings.get("columns") or {}), **more.get("columns", {})}
+        roles = {f"{role}_column" for role in more.get("columns", {})}
+        given = {name: value for name, value in settings.items() if name not in roles}
+        return split_settings({**given, **more, "columns": columns})[0]
+
+    sources = [source] if isinstance(source, str | Path) else list(source)
+    return run(sources, with_more, memory_bytes=options.memory_bytes, jobs=options.jobs)
 
 
 def inspect(source: Source, *, episodes: bool = False, head: int = 0, **settings: Any) -> FileInfo:

@@ -65,7 +65,8 @@ class Given:
         if of_groups is not None and explicit.get("group_column") and explicit.get("estimator") == "gae":
             explicit["estimator"] = of_groups
         preset = explicit.pop("preset", "exact")
-        explicit["columns"] = {role: name for role, name in self._columns.items() if name is not None}
+        named = {role: name for role, name in self._columns.items() if name is not None}
+        explicit["columns"] = {**named, **explicit.get("columns", {})}
         if len(beside) > 1:
             from gaecli.several_estimators import said_to
 
