@@ -1,4 +1,4 @@
-"""docs/screens/report.png: the page of `gae report`, in the Chromium that is there. Run it after a change of the page.
+"""docs/screens/report.png: the page of `gae report`, drawn by the Chromium that is there. Run it when that changes.
 
 pip install -e '.[browser]' pillow && python docs/make_report_screen.py
 """
