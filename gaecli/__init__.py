@@ -27,6 +27,7 @@ _LAZY = {
     "strip": "gaecli.api",
     "sweep": "gaecli.api",
     "verify": "gaecli.api",
+    "write_report": "gaecli.api",
     "Settings": "gaecli.settings",
     "Summary": "gaecli.summary",
     "FileInfo": "gaecli.summary",
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from gaecli.api import strip as strip
     from gaecli.api import sweep as sweep
     from gaecli.api import verify as verify
+    from gaecli.api import write_report as write_report
     from gaecli.arrays import GaeResult as GaeResult
     from gaecli.arrays import gae as gae
     from gaecli.rollouts import Rollouts as Rollouts
@@ -73,6 +75,7 @@ __all__ = [
     "strip",
     "sweep",
     "verify",
+    "write_report",
 ]
 
 

@@ -19,6 +19,7 @@ from gaecli.settings import OPTION_NAMES, SETTING_NAMES, RunOptions, Settings
 from gaecli.stripped import StripResult
 from gaecli.summary import FileInfo, Summary
 from gaecli.tables import ArrowStream
+from gaecli.written_report import WrittenReport
 
 #: One input: a file, or a table in memory.
 Source = str | Path | ArrowStream | Mapping[str, Any]
@@ -296,6 +297,39 @@ def diff(
     names = (columns, columns) if isinstance(columns, str) else columns
     sides = (a, names[0]), (a if b is None else b, names[1])
     return diff_columns(*sides, computed, DiffOptions(rtol, atol, options.memory_bytes))
+
+
+def write_report(
+    source: Source,
+    output: str | Path | None = None,
+    *,
+    episodes: int = 300,
+    overwrite: bool = False,
+    **settings: Any,
+) -> WrittenReport:
+    """Write one HTML page to explore rollouts offline; `gae report` from Python.
+
+    Args:
+        source: a file, or a directory or glob whose files follow one another; or a table, as for `compute`.
+        output: the page; None puts it beside a file, as `NAME.report.html`.
+        episodes: how many are on the page.
+        overwrite: replace a file that is no such page.
+        **settings: as for `compute`.
+
+    Returns:
+        Where the page is (`output`), its size, and how much of the input is on it.
+    """
+    from gaecli.commands.report import ReportOptions
+    from gaecli.commands.report import report as run
+
+    computed, options = split_settings(settings)
+    with _opened(source) as opened:
+        if output is None and opened is not source:
+            raise UsageError(
+                "a table in memory has no place of its own", hint="say where the page goes: `output`"
+            )
+        shown = ReportOptions(output, overwrite, episodes, options.memory_bytes, options.jobs)
+        return run(opened, computed, shown)
 
 
 def strip(

@@ -57,6 +57,8 @@ class Checkup:
     failures: Sequence[Failure] = ()
     is_strict: bool = False
     seconds: float = 0.0
+    #: All that were looked at.
+    files: Sequence[str] = ()
 
     @property
     def num_errors(self) -> int:

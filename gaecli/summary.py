@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gaecli.gallery import Gallery
     from gaecli.label_summary import LabelSummary, SuccessSummary
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Status = Literal["written", "up to date", "dry run", "failed", "not written"]
 

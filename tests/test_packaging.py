@@ -255,6 +255,13 @@ class TestWheel:
         assert modules
         assert modules | {"gaecli/py.typed"} <= wheel.keys()
 
+    def test_holds_the_page_of_gae_report_with_the_licence_of_what_draws_it(self, wheel):
+        assets = {
+            path.relative_to(ROOT).as_posix() for path in (ROOT / "gaecli/report_page/assets").iterdir()
+        }
+        assert "gaecli/report_page/assets/uPlot-1.6.32.LICENSE.txt" in assets
+        assert assets <= wheel.keys()
+
     def test_holds_nothing_else(self, wheel):
         assert {name.split("/")[0] for name in wheel} == {"gaecli", self.info}
 

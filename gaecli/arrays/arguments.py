@@ -33,6 +33,29 @@ def is_tensor(array: Any) -> bool:
     return torch is not None and isinstance(array, torch.Tensor)
 
 
+def are_seen_by_numpy(given: Arguments) -> bool:
+    """Whether all tensors of it are plain numbers in host memory, on which NumPy computes faster than torch.
+
+    Not where torch has to see what becomes of them: compiled, traced, under a mode that is told of every operation,
+    or under a transform such as `vmap`.
+    """
+    torch = sys.modules["torch"]
+    if given.rewards.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    if torch._C._len_torch_dispatch_stack() or torch._C._get_tracing_state() is not None:
+        return False
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return False
+    tensors: list[Any] = [one for one in given if is_tensor(one)]
+    return all(
+        type(one) in (torch.Tensor, torch.nn.Parameter)
+        and one.device.type == "cpu"
+        and one.layout is torch.strided
+        and not one.is_quantized
+        for one in tensors
+    )
+
+
 def check_layout(shape: tuple[int, ...], layout: str | None, *, has_offsets: bool) -> None:
     num_dims = len(shape)
     if layout not in (None, "time-major", "batch-major"):
@@ -70,8 +93,14 @@ def host_numbers(name: str, array: Any) -> NDArray[Any]:
     """The argument as a NumPy array of real numbers or flags; no copy where none is needed."""
     if is_tensor(array):
         torch = sys.modules["torch"]
-        array = array.detach().cpu()
-        array = (array.float() if array.dtype == torch.bfloat16 else array).numpy()
+        if array.dtype.is_complex:
+            raise DataError(f"`{name}` has dtype {array.dtype}; it must hold numbers")
+        is_known = not array.is_floating_point() or array.dtype in (
+            torch.float16,
+            torch.float32,
+            torch.float64,
+        )
+        array = (array if is_known else array.float()).numpy(force=True)
     try:
         array = np.asarray(array)
     except ValueError as error:

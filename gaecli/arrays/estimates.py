@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from gaecli.arrays.arguments import Arguments, is_tensor
+from gaecli.arrays.arguments import Arguments, are_seen_by_numpy, is_tensor
 from gaecli.errors import UsageError
 
 # As tuples: `torch.compile` does not follow `int | float`.
@@ -54,7 +54,8 @@ def gae(
 
     Tensors stay on their device: nothing is copied to the host, nothing waits for the device, and no
     shape depends on numbers, so a call can be captured in a CUDA graph and compiled by `torch.compile`.
-    Numbers are therefore not checked there unless `validate=True` asks for it.
+    Numbers are therefore not checked there unless `validate=True` asks for it. Tensors of the host share
+    their memory with NumPy, which computes on them, unless torch has to see it done.
 
     Args:
         rewards: [N] rₜ; or [T, N] with layout "time-major", or [B, T] with "batch-major".
@@ -95,30 +96,44 @@ def gae(
         >>> advantages.tolist(), returns.tolist()
         ([1.0, 0.5], [1.5, 1.0])
     """
-    _check_settings(gamma, lam, precision)
-    given = Arguments(
-        rewards, values, terminated, truncated, next_values, bootstrap, offsets, mask, layout, gamma, lam
-    )
-    if is_tensor(rewards):
-        from gaecli.arrays import tensors  # which needs torch
-
-        if validate:
-            from gaecli.arrays.host import HostRollout
-
-            HostRollout(given)
-        return GaeResult(*tensors.gae(given, device, precision))
-    from gaecli.arrays import host
-
-    return GaeResult(*host.gae(given, device, precision, validate=validate is not False))
-
-
-def _check_settings(gamma: Any, lam: Any, precision: Any) -> None:
-    for name, number in (("gamma", gamma), ("lam", lam)):
-        if is_tensor(number) or isinstance(number, _PER_STEP):
-            continue
-        if isinstance(number, bool) or not isinstance(number, _NUMBERS):
-            raise UsageError(f"`{name}` is {number!r}; it must be a number, or one per step")
-        if not 0.0 <= number <= 1.0:
-            raise UsageError(f"`{name}` is {number}; it must lie in [0, 1]")
     if precision not in ("double", "single"):
         raise UsageError(f"`precision` is {precision!r}; it must be 'double' or 'single'")
+    given = Arguments(
+        rewards,
+        values,
+        terminated,
+        truncated,
+        next_values,
+        bootstrap,
+        offsets,
+        mask,
+        layout,
+        _decay("gamma", gamma),
+        _decay("lam", lam),
+    )
+    if not is_tensor(rewards):
+        from gaecli.arrays import host
+
+        return GaeResult(*host.gae(given, device, precision, validate=validate is not False))
+    if device in ("auto", "cpu") and are_seen_by_numpy(given):
+        from gaecli.arrays import host
+
+        return GaeResult(*host.gae_of_tensors(given, precision, validate=bool(validate)))
+    from gaecli.arrays import tensors  # which needs torch
+
+    if validate:
+        from gaecli.arrays.host import HostRollout
+
+        HostRollout(given)
+    return GaeResult(*tensors.gae(given, device, precision))
+
+
+def _decay(name: str, given: Any) -> Any:
+    """A number in [0, 1], or what holds one per step."""
+    if is_tensor(given) or isinstance(given, _PER_STEP):
+        return given
+    if isinstance(given, bool) or not isinstance(given, _NUMBERS):
+        raise UsageError(f"`{name}` is {given!r}; it must be a number, or one per step")
+    if not 0.0 <= given <= 1.0:
+        raise UsageError(f"`{name}` is {given}; it must lie in [0, 1]")
+    return float(given)

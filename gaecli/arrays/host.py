@@ -19,7 +19,8 @@ from gaecli.arrays.arguments import (
 from gaecli.choices import Precision
 from gaecli.errors import DataError
 from gaecli.estimators.recursion import gae_block
-from gaecli.kernels.devices import choose_device
+from gaecli.kernels.devices import Device, choose_device
+from gaecli.kernels.torch_import import torch_module
 
 #: More threads than this wait for each other: a tile's calls into NumPy are short.
 MOST_THREADS = 4
@@ -28,6 +29,17 @@ MOST_THREADS = 4
 def gae(given: Arguments, device: str, precision: Precision, *, validate: bool) -> tuple[Any, Any]:
     """Advantages and returns; as `gaecli.gae`, for rewards that are no tensor."""
     rollout = HostRollout(given, validate=validate)
+    return _estimates(rollout, choose_device(device, len(rollout.rewards)), precision)
+
+
+def gae_of_tensors(given: Arguments, precision: Precision, *, validate: bool) -> tuple[Any, Any]:
+    """The same for tensors of the host, by NumPy: they share their memory with its arrays."""
+    from_numpy = torch_module().from_numpy
+    advantages, returns = _estimates(HostRollout(given, validate=validate), None, precision)
+    return from_numpy(advantages), from_numpy(returns)
+
+
+def _estimates(rollout: HostRollout, device: Device | None, precision: Precision) -> tuple[Any, Any]:
     advantages = gae_block(
         rollout.rewards,
         rollout.values,
@@ -39,7 +51,7 @@ def gae(given: Arguments, device: str, precision: Precision, *, validate: bool) 
         inflow_rows=rollout.bootstrap_rows,
         inflow=rollout.gamma_at(rollout.bootstrap_rows) * rollout.bootstrap,
         precision=precision,
-        device=choose_device(device, len(rollout.rewards)),
+        device=device,
         threads=min(_num_cores(), MOST_THREADS),
     )
     returns = np.empty(len(advantages), rollout.result_dtype)
@@ -64,7 +76,10 @@ class HostRollout:
         self.next_values = None
         if given.next_values is not None:
             self.next_values = self._flat("next_values", host_numbers("next_values", given.next_values))
+        self.result_dtype = _result_dtype(self.rewards, self.values)
         self.gamma, self.lam = self._decay("gamma", given.gamma), self._decay("lam", given.lam)
+        if not validate:
+            self._spoil_what_has_no_decay()
         self.terminated = self._flags("terminated", given.terminated)
         done = self.terminated | self._flags("truncated", given.truncated)
         starts_and_end = self._segments(given.offsets)
@@ -90,12 +105,6 @@ class HostRollout:
 
     def gamma_at(self, rows: NDArray[np.int64]) -> Any:
         return self.gamma[rows] if isinstance(self.gamma, np.ndarray) else self.gamma
-
-    @property
-    def result_dtype(self) -> Any:
-        floats = [array.dtype for array in (self.rewards, self.values) if array.dtype.kind == "f"]
-        is_double = not floats or any(dtype.itemsize > 4 for dtype in floats)
-        return np.float64 if is_double else np.float32
 
     @property
     def _num_cells(self) -> int:
@@ -126,6 +135,15 @@ class HostRollout:
             where = self._place(wrong[0]) if array.ndim else "every step"
             raise DataError(f"`{name}` is {rows[wrong[0]]} at {where}; it must lie in [0, 1]")
         return rows if array.ndim else float(array)
+
+    def _spoil_what_has_no_decay(self) -> None:
+        """A decay that is no number would pass every cut, as 0 · NaN does: it is the step that is none."""
+        for name in ("gamma", "lam"):
+            decays = getattr(self, name)
+            is_bad = ~np.isfinite(decays)
+            if is_bad.any():
+                self.rewards = np.where(is_bad, np.nan, self.rewards)
+                setattr(self, name, np.where(is_bad, 0.0, decays))
 
     def _segments(self, offsets: Any) -> NDArray[np.int64]:
         """Of the steps; what is no step is not counted."""
@@ -191,3 +209,9 @@ class HostRollout:
 
 def _num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _result_dtype(*arrays: NDArray[Any]) -> Any:
+    floats = [array.dtype for array in arrays if array.dtype.kind == "f"]
+    is_double = not floats or any(dtype.itemsize > 4 for dtype in floats)
+    return np.float64 if is_double else np.float32

@@ -6,7 +6,8 @@ these would make the host wait for the device, and break a CUDA graph and `torch
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Hashable
+from typing import Any, NamedTuple
 
 from gaecli.arrays.arguments import (
     Arguments,
@@ -21,16 +22,68 @@ from gaecli.choices import Precision
 from gaecli.errors import DataError
 from gaecli.kernels.devices import choose_device
 from gaecli.kernels.tensor_registry import TensorKernel, tensor_kernel_for
-from gaecli.kernels.tensor_steps import Tensor, TensorSteps
+from gaecli.kernels.tensor_steps import ScanTensors, Tensor, TensorSteps
 from gaecli.kernels.torch_import import torch_module
 
 torch: Any = torch_module()
+
+
+class Plan(NamedTuple):
+    """What kinds, shapes and places of the arguments decide, whatever the numbers."""
+
+    shape: tuple[int, int, int]
+    scan: ScanTensors
+    computed: Any
+    written: Any
+
+
+#: Of earlier calls whose tensors kernels took as they were: to find it out takes longer than a device takes for the
+#: steps of a training loop. So many that those with ever new shapes are forgotten.
+_PLANS: dict[Hashable, Plan] = {}
+MOST_PLANS = 512
 
 
 def gae(
     given: Arguments, device: str, precision: Precision, kernel: TensorKernel | None = None
 ) -> tuple[Tensor, Tensor]:
     """Advantages and returns; as `gaecli.gae`, for rewards that are a tensor."""
+    if torch.compiler.is_compiling():  # which finds out once by itself
+        return _looked_at(given, device, precision, kernel, looks=None)
+    looks = (device, precision, kernel, given.layout, *map(_look, given))
+    plan = _PLANS.get(looks)
+    if plan is None:
+        return _looked_at(given, device, precision, kernel, looks)
+    advantages, returns = plan.scan(_as_given(plan.shape, given), plan.computed, plan.written)
+    assert returns is not None
+    return advantages, returns
+
+
+def _look(one: Any) -> Any:
+    """All of an argument that a plan rests on."""
+    if isinstance(one, torch.Tensor):
+        is_dense = one.layout is torch.strided and one.is_contiguous()
+        return one.shape, one.dtype, one.device, is_dense, one.requires_grad
+    return type(one)
+
+
+def _as_given(shape: tuple[int, int, int], given: Arguments) -> TensorSteps:
+    return TensorSteps(
+        shape,
+        given.rewards,
+        given.values,
+        given.gamma,
+        given.lam,
+        given.bootstrap,
+        given.next_values,
+        given.terminated,
+        given.truncated,
+    )
+
+
+def _looked_at(
+    given: Arguments, device: str, precision: Precision, kernel: TensorKernel | None, looks: Hashable
+) -> tuple[Tensor, Tensor]:
+    """The same, with all that shapes tell to be wrong. `looks`: for whom a plan is kept, if one can be."""
     rewards = given.rewards
     target = rewards.device
     if device != "auto" and device != target.type and device != str(target):
@@ -45,12 +98,24 @@ def gae(
     computed = torch.float32 if is_single else torch.float64
     kernel = kernel or tensor_kernel_for(target)
     steps = _TensorArguments(given._replace(values=values), target, kernel, computed).steps()
-    advantages, returns = kernel.find()(steps, computed, written)
+    scan = kernel.find()
+    if looks is not None and _are_alike(steps, _as_given(steps.shape, given)):
+        if len(_PLANS) >= MOST_PLANS:
+            _PLANS.clear()
+        _PLANS[looks] = Plan(steps.shape, scan, computed, written)
+    advantages, returns = scan(steps, computed, written)
     assert returns is not None
-    advantages, returns = advantages.view(rewards.shape), returns.view(rewards.shape)
     if target != rewards.device:
         advantages, returns = advantages.to(rewards.device), returns.to(rewards.device)
     return advantages, returns
+
+
+def _are_alike(steps: TensorSteps, others: TensorSteps) -> bool:
+    """Whether they are the same tensors, and numbers where there are numbers."""
+    return all(
+        one is other or (isinstance(one, float) and isinstance(other, (int, float)))
+        for one, other in zip(steps, others, strict=True)
+    )
 
 
 class _TensorArguments:
@@ -115,6 +180,8 @@ class _TensorArguments:
             return torch.full((), array, dtype=self._computed, device=self._device)
         if not is_tensor(array):
             array = torch.tensor(host_numbers(name, array))
+        if array.layout is not torch.strided:
+            raise DataError(f"`{name}` is {array.layout}; it must be a dense tensor")
         if array.requires_grad:
             array = array.detach()
         if array.dtype.is_complex or array.is_quantized:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import typer
 
 from gaecli.cli.command import Given, command
+from gaecli.cli.documents import print_document
 from gaecli.cli.options import ENDS, ESTIMATOR, GROUPS, OWN, ROLE_COLUMNS, STREAMS, SUCCESS, UNITS
 from gaecli.diagnosis import Checkup
 from gaecli.errors import not_one_of
+from gaecli.settings import Settings
 
 FORMATS = ("table", "json", "github")
 
@@ -25,7 +27,7 @@ FORMATS = ("table", "json", "github")
         ENDS,
     ),
     *("mask_mode masked_reward", UNITS, GROUPS, ROLE_COLUMNS, SUCCESS),
-    "memory files_from join output_format document_json quiet",
+    "memory files_from join output_format document_json quiet no_progress",
 )
 def check(
     given: Given,
@@ -54,21 +56,23 @@ def check(
     sources = given.sources("gae check FILE…, or a directory; see `gae check --help`")
     from gaecli.commands.check import check as run
 
-    checkup = run(
-        sources,
-        settings,
-        select=select or [],
-        ignore=ignore or [],
-        strict=strict,
-        memory_bytes=given.memory_bytes,
-    )
-    _show(checkup, shown, quiet=quiet)
+    with given.progress(quiet=quiet) as progress:
+        checkup = run(
+            sources,
+            settings,
+            select=select or [],
+            ignore=ignore or [],
+            strict=strict,
+            memory_bytes=given.memory_bytes,
+            progress=progress,
+        )
+    _show(checkup, settings, shown, quiet=quiet)
     if exit_zero and not checkup.failures:
         return
     raise typer.Exit(checkup.exit_code)
 
 
-def _show(checkup: Checkup, shown: str, *, quiet: bool) -> None:
+def _show(checkup: Checkup, settings: Settings, shown: str, *, quiet: bool) -> None:
     """stdout carries the findings; what could not be examined goes to stderr."""
     from gaecli.report.messages import print_failures
 
@@ -78,9 +82,9 @@ def _show(checkup: Checkup, shown: str, *, quiet: bool) -> None:
         sys.stdout.writelines(f"{line}\n" for line in annotation_lines(checkup))
         return
     elif shown == "json":
-        from gaecli.report.document import checkup_to_dict, to_json
+        from gaecli.report.document import checkup_to_dict
 
-        sys.stdout.write(to_json(checkup_to_dict(checkup)) + "\n")
+        print_document(checkup_to_dict(checkup, settings.to_dict()))
     elif not quiet:
         from gaecli.report.checks import render_checkup
         from gaecli.report.console import output_console
@@ -94,9 +98,9 @@ def _list(select: Sequence[str], ignore: Sequence[str], *, as_json: bool) -> Non
 
     rules = [rule.info for rule in choose_rules(select, ignore)]
     if as_json:
-        from gaecli.report.document import rules_to_dict, to_json
+        from gaecli.report.document import rules_to_dict
 
-        sys.stdout.write(to_json(rules_to_dict(rules)) + "\n")
+        print_document(rules_to_dict(rules))
         return
     from gaecli.report.checks import render_rules
     from gaecli.report.console import output_console

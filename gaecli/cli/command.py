@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ from gaecli.cli.option import Option
 from gaecli.cli.options import OPTIONS
 from gaecli.cli.values import parse_size
 from gaecli.errors import UsageError
+from gaecli.progress import Progress
 from gaecli.settings import RunOptions, Settings
 
 
@@ -71,6 +73,21 @@ class Given:
     @property
     def memory_bytes(self) -> int:
         return parse_size(self._shared["memory"])
+
+    @contextlib.contextmanager
+    def progress(self, *, quiet: bool = False) -> Iterator[Progress | None]:
+        """What a run tells how far it is, shown while the block lasts; None where nobody wants to know."""
+        if quiet or self._shared["no_progress"]:
+            yield None
+            return
+        from gaecli.report.progress import ProgressLine, is_watched
+
+        if not is_watched(sys.stderr):
+            yield None
+            return
+        progress = Progress()
+        with ProgressLine(progress):
+            yield progress
 
     def sources(self, usage: str) -> list[str]:
         """All inputs; `usage` says how to name some."""

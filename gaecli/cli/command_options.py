@@ -18,7 +18,6 @@ COMMAND_OPTIONS: Mapping[str, Option] = {
     "json": switch("json", "Print the summary as one JSON document.", _OUTPUT),
     "document_json": switch("json", "Print one JSON document.", _OUTPUT),
     "quiet": switch("quiet", "Print no table.", _OUTPUT, flags="--quiet -q"),
-    "no_progress": switch("no_progress", "Show no progress bar.", _OUTPUT),
     "plot": Option("plot", "Draw to a .png, .svg or .html file.", _OUTPUT, "FILE"),
     # inspect
     "episodes": switch("episodes", "List the episodes: id, length, end, return, mean value.", _OUTPUT),
@@ -73,6 +72,17 @@ COMMAND_OPTIONS: Mapping[str, Option] = {
         int,
         metavar="N",
     ),
+    # report
+    "page_episodes": number(
+        "page_episodes",
+        "Episodes on the page: those with findings, the strangest, the worst, the longest, others spread evenly.",
+        _OUTPUT,
+        int,
+        metavar="N",
+        default="300",
+        flags="--episodes",
+    ),
+    "open": switch("open", "Open the page in the browser.", _OUTPUT),
     # sweep
     "gammas": Option(
         "gammas",

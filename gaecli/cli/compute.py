@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Sequence
 
 import typer
 
 from gaecli.cli.command import Given, command
-from gaecli.cli.defaults import as_document
+from gaecli.cli.documents import print_document
 from gaecli.cli.options import (
     DECAYS,
     ENDS,
@@ -26,7 +24,6 @@ from gaecli.cli.options import (
     WRITTEN,
 )
 from gaecli.cli.values import check_plot
-from gaecli.settings import RunOptions, Settings
 from gaecli.summary import Summary
 
 
@@ -36,7 +33,7 @@ from gaecli.summary import Summary
     "device precision memory jobs engine ray_address files_from join on_nan",
     "output sidecar overwrite force dry_run plot json quiet no_progress",
 )
-def compute(given: Given, plot: str | None, json: bool, quiet: bool, no_progress: bool) -> None:
+def compute(given: Given, plot: str | None, json: bool, quiet: bool) -> None:
     """Compute advantages and returns, by GAE or another estimator, and write them into the file.
 
     GAE: A = δ + γλ A', with δ = r + γ V' - V; the return is A + V. All other data stays as it is.
@@ -45,7 +42,10 @@ def compute(given: Given, plot: str | None, json: bool, quiet: bool, no_progress
     run_options = given.run_options(gallery=plot is not None)
     check_plot(plot)
     sources = given.sources("gae compute FILE…, a directory, or `--files-from`; see `gae compute --help`")
-    summary = _run(sources, settings, run_options, show_progress=not (no_progress or quiet or json))
+    from gaecli.commands.compute import compute as run
+
+    with given.progress(quiet=quiet) as progress:
+        summary = run(sources, settings, run_options, progress)
     if plot is not None and summary.gallery is not None:
         from gaecli.report.plots import plot_summary
 
@@ -63,9 +63,9 @@ def show(summary: Summary, *, as_json: bool, quiet: bool, data_on_stdout: bool =
 
     stream = sys.stderr if data_on_stdout else sys.stdout
     if as_json:
-        from gaecli.report.document import summary_to_dict, to_json
+        from gaecli.report.document import summary_to_dict
 
-        stream.write(to_json({**summary_to_dict(summary), **as_document()}) + "\n")
+        print_document(summary_to_dict(summary), stream)
         if data_on_stdout:
             return
     elif not quiet and not _is_single_failure(summary):
@@ -83,14 +83,3 @@ def show(summary: Summary, *, as_json: bool, quiet: bool, data_on_stdout: bool =
 
 def _is_single_failure(summary: Summary) -> bool:
     return len(summary.files) == 1 and summary.files[0].status == "failed"
-
-
-def _run(sources: Sequence[str], settings: Settings, options: RunOptions, *, show_progress: bool) -> Summary:
-    from gaecli.commands.compute import compute as run
-
-    if not show_progress:
-        return run(sources, settings, options)
-    from gaecli.report.progress import FileProgress
-
-    with contextlib.ExitStack() as bar:
-        return run(sources, settings, options, lambda total: bar.enter_context(FileProgress(total)).advance)

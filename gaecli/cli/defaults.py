@@ -60,9 +60,8 @@ def told() -> str | None:
 
 
 def as_document() -> dict[str, Any]:
-    """What a JSON document says of them; nothing where there are none."""
-    found = {name: {"value": value, "from": origin} for name, (value, origin) in used.items()}
-    return {"defaults": found} if found else {}
+    """What a JSON document says of them."""
+    return {"defaults": {name: {"value": value, "from": origin} for name, (value, origin) in used.items()}}
 
 
 def _shown(value: Any) -> str:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from gaecli.cli.command import Given, command
+from gaecli.cli.documents import print_document
 from gaecli.cli.options import ENDS, ROLE_COLUMNS
 from gaecli.cli.values import names_in
 from gaecli.difference import ColumnDifference
 from gaecli.errors import UsageError
+from gaecli.settings import Settings
 
 
 @command(
     "inputs diff_columns swept_presets swept_estimators gamma lam rtol atol",
     ENDS,
     ROLE_COLUMNS,
-    "files_from memory document_json quiet",
+    "files_from memory document_json quiet no_progress",
 )
 def diff(
     given: Given,
@@ -55,12 +55,15 @@ def diff(
             given.settings({"estimator": one, "preset": other}, beside=estimators) for one, other in pairs
         ]
         shown = [f"preset {two}" if len(presets) == 2 else f"estimator {one}" for one, two in pairs]
-        found = of_settings(sources[0], both, shown, options)
+        settings = None
+        with given.progress(quiet=quiet) as progress:
+            found = of_settings(sources[0], both, shown, options, progress)
     else:
         a, b = _sides(sources, names)
         settings = given.settings({"preset": presets[0], "estimator": estimators[0]})
-        found = of_columns(a, b, settings, options)
-    _show(found, as_json=json, quiet=quiet)
+        with given.progress(quiet=quiet) as progress:
+            found = of_columns(a, b, settings, options, progress)
+    _show(found, settings, as_json=json, quiet=quiet)
     raise typer.Exit(found.exit_code)
 
 
@@ -76,12 +79,11 @@ def _sides(sources: list[str], names: list[str]) -> tuple[tuple[str, str], tuple
     )
 
 
-def _show(found: ColumnDifference, *, as_json: bool, quiet: bool) -> None:
+def _show(found: ColumnDifference, settings: Settings | None, *, as_json: bool, quiet: bool) -> None:
     if as_json:
         from gaecli.report.difference import difference_to_dict
-        from gaecli.report.document import to_json
 
-        sys.stdout.write(to_json(difference_to_dict(found)) + "\n")
+        print_document(difference_to_dict(found, None if settings is None else settings.to_dict()))
     elif not quiet:
         from gaecli.report.console import output_console
         from gaecli.report.difference import render_difference

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 from gaecli.cli.command import Given, command
+from gaecli.cli.documents import print_document
 from gaecli.cli.options import DECAYS, ENDS, ESTIMATOR, GROUPS, OWN, ROLE_COLUMNS, STREAMS, SUCCESS, UNITS
 from gaecli.results import Derivation, Explanation
 
@@ -15,7 +14,7 @@ _TOP = 12
     *("one_input row the_episode the_step the_env top", ESTIMATOR, DECAYS, OWN, STREAMS, ENDS),
     *("mask_mode masked_reward", UNITS, "normalize normalize_by norm_ddof norm_eps norm_floor", GROUPS),
     *(ROLE_COLUMNS, SUCCESS),
-    "advantage_column memory join on_nan document_json",
+    "advantage_column memory join on_nan document_json no_progress",
 )
 def explain(
     given: Given,
@@ -39,15 +38,16 @@ def explain(
 
     query = StepQuery(row, the_episode, the_step, the_env)
     shown = top if top is not None or json else _TOP
-    _show(run(input, query, settings, top=shown, memory_bytes=given.memory_bytes), as_json=json)
+    with given.progress() as progress:
+        found = run(input, query, settings, top=shown, memory_bytes=given.memory_bytes, progress=progress)
+    _show(found, as_json=json)
 
 
 def _show(explanation: Explanation | Derivation, *, as_json: bool) -> None:
     if as_json:
-        from gaecli.report.document import to_json
         from gaecli.report.study_documents import explanation_to_dict
 
-        sys.stdout.write(to_json(explanation_to_dict(explanation)) + "\n")
+        print_document(explanation_to_dict(explanation))
         return
     from gaecli.report.console import output_console
     from gaecli.report.derivation import render_derivation

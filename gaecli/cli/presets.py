@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 from gaecli.cli.command import Given, command
+from gaecli.cli.documents import print_document
 from gaecli.presets import ALL_PRESETS, find_preset
 
 
@@ -13,10 +12,9 @@ def presets(given: Given, name: str | None, json: bool) -> None:
     """List the presets of `gae compute --preset`, or show one: formula, flags, normalisation, traps."""
     chosen = list(ALL_PRESETS.values()) if name is None else [find_preset(name)]
     if json:
-        from gaecli.report.document import to_json
         from gaecli.report.presets import presets_to_dict
 
-        sys.stdout.write(to_json(presets_to_dict(chosen)) + "\n")
+        print_document(presets_to_dict(chosen))
         return
     from gaecli.report.console import output_console
     from gaecli.report.presets import render_preset, render_presets

@@ -85,4 +85,5 @@ SHARED_OPTIONS = (
         "FILE|-",
     ),
     Option("memory", "Working set, about.", _RUN, "SIZE", "1GiB"),
+    switch("no_progress", "Show no progress while a run takes its time.", _OUTPUT),
 )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from gaecli.cli.command import Given, command
+from gaecli.cli.documents import print_document
 from gaecli.settings import RunOptions
 
 
-@command("inputs output sidecar files_from join document_json quiet")
+@command("inputs output sidecar files_from join document_json quiet no_progress")
 def status(given: Given, json: bool, quiet: bool) -> None:
     """Tell which files have their results, by which settings, and which are left: exit code 3 if some are.
 
@@ -21,12 +20,12 @@ def status(given: Given, json: bool, quiet: bool) -> None:
     from gaecli.commands.status import status as run
 
     options = RunOptions(output=given["output"], sidecar=given["sidecar"], dry_run=True)
-    found = run(sources, options, join=given.taken(["join"])["join"])
+    with given.progress(quiet=quiet) as progress:
+        found = run(sources, options, join=given.taken(["join"])["join"], progress=progress)
     if json:
-        from gaecli.report.document import to_json
         from gaecli.report.work import work_to_dict
 
-        sys.stdout.write(to_json(work_to_dict(found)) + "\n")
+        print_document(work_to_dict(found))
     elif not quiet:
         from gaecli.report.console import output_console
         from gaecli.report.work import render_work

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from gaecli.cli.command import Given, command
+from gaecli.cli.documents import print_document
 from gaecli.settings import RunOptions
 
 
-@command("inputs output overwrite dry_run files_from join document_json quiet")
+@command("inputs output overwrite dry_run files_from join document_json quiet no_progress")
 def strip(given: Given, json: bool, quiet: bool) -> None:
     """Take gaecli's columns out again: a Parquet file comes back byte for byte, others with their content.
 
@@ -20,12 +19,12 @@ def strip(given: Given, json: bool, quiet: bool) -> None:
     from gaecli.commands.strip import strip as run
 
     options = RunOptions(output=given["output"], overwrite=given["overwrite"], dry_run=given["dry_run"])
-    found = run(sources, options, join=given.taken(["join"])["join"])
+    with given.progress(quiet=quiet) as progress:
+        found = run(sources, options, join=given.taken(["join"])["join"], progress=progress)
     if json:
-        from gaecli.report.document import to_json
         from gaecli.report.stripping import strip_to_dict
 
-        sys.stdout.write(to_json(strip_to_dict(found)) + "\n")
+        print_document(strip_to_dict(found))
     elif not quiet and len(found.failures) < len(found.files):
         from gaecli.report.console import output_console
         from gaecli.report.stripping import render_strip

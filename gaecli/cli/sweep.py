@@ -7,6 +7,7 @@ import sys
 import typer
 
 from gaecli.cli.command import Given, command
+from gaecli.cli.documents import print_document
 from gaecli.cli.options import (
     CLIPS,
     ENDS,
@@ -36,7 +37,7 @@ from gaecli.results import Sweep, SweepFile
     "inputs swept_estimators swept_presets gammas lams windows metric",
     *(OTHER_DECAYS, CLIPS, STREAMS, ENDS, "mask_mode masked_reward", UNITS, GROUPS, ROLE_COLUMNS),
     *(SUCCESS, LABEL_RULE, WRITTEN),
-    "device memory files_from join on_nan output overwrite plot document_json quiet",
+    "device memory files_from join on_nan output overwrite plot document_json quiet no_progress",
 )
 def sweep(
     given: Given,
@@ -95,11 +96,21 @@ def sweep(
         from gaecli.commands.sweep import SweepOptions
         from gaecli.commands.sweep import sweep as run
 
-        found = run(sources, grid[0], grid[1], settings[0], SweepOptions(**options), windows=n_steps)
+        with given.progress(quiet=quiet) as progress:
+            found = run(
+                sources,
+                grid[0],
+                grid[1],
+                settings[0],
+                SweepOptions(**options),
+                windows=n_steps,
+                progress=progress,
+            )
     else:
         from gaecli.commands.sweep import SweepOptions, sweep_side_by_side
 
-        found = sweep_side_by_side(sources, settings, SweepOptions(**options))
+        with given.progress(quiet=quiet) as progress:
+            found = sweep_side_by_side(sources, settings, SweepOptions(**options), progress)
     if plot is not None and found.counts.steps:
         from gaecli.report.plots import plot_sweep
 
@@ -124,10 +135,9 @@ def _show(found: Sweep, metric: str, *, as_json: bool, quiet: bool, data_on_stdo
     from gaecli.summary import Failure
 
     if as_json:
-        from gaecli.report.document import to_json
         from gaecli.report.study_documents import sweep_to_dict
 
-        stream.write(to_json(sweep_to_dict(found)) + "\n")
+        print_document(sweep_to_dict(found), stream)
     elif not quiet and (found.counts.steps or not found.exit_code):
         from gaecli.report.console import make_console
         from gaecli.report.sweep_table import render_sweep

@@ -19,6 +19,7 @@ COMMANDS = {
     "inspect": "Look into rollout files: columns and roles, episodes, rewards, values; what `gae compute` would do.",
     "check": "Look for what is wrong, or likely to be, in rollout files: exit code 3 on errors, 0 on warnings.",
     "explain": "Take one number apart: what `--estimator` makes it of, term by term, and where the sum is cut.",
+    "report": "Make one HTML page to explore rollouts offline: episodes, curves, findings, distributions, groups.",
     "sweep": "Try a grid of γ and λ, or of γ and n, in one go; or presets and estimators side by side.",
     "verify": "Find the rule that made a column of advantages or returns, or where the column deviates from it.",
     "diff": "Tell where two columns of the same rows, or what two presets make of one file, differ: "

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from gaecli.cli.command import Given, command
+from gaecli.cli.documents import print_documents
 from gaecli.cli.options import CLIPS, LABEL_RULE, OTHER_DECAYS, ROLE_COLUMNS, STREAMS, UNITS
 from gaecli.label_summary import LabelVerification
 from gaecli.results import Verification, Verifications
+from gaecli.settings import Settings
 
 _SCORE_COLUMNS = ("sample_of", "batch_column", "length_column", "state_column", "baseline_column")
 
@@ -21,7 +21,7 @@ _SCORE_COLUMNS = ("sample_of", "batch_column", "length_column", "state_column", 
     "success_column only_success_reward only_failure_cost success_at",
     CLIPS,
     *(OTHER_DECAYS, STREAMS, UNITS, ROLE_COLUMNS),
-    "memory files_from join document_json quiet on_nan",
+    "memory files_from join document_json quiet no_progress on_nan",
 )
 def verify(
     given: Given,
@@ -68,16 +68,19 @@ def verify(
         "success": {**success, "failure_cost": only_failure_cost},
         "memory_bytes": given.memory_bytes,
     }
-    found = run(sources, against, settings, column_source=against_file, **more)
-    _show(found, as_json=json, quiet=quiet)
+    with given.progress(quiet=quiet) as progress:
+        found = run(sources, against, settings, column_source=against_file, progress=progress, **more)
+    _show(found, settings, as_json=json, quiet=quiet)
     raise typer.Exit(found.exit_code)
 
 
-def _show(found: Verification | LabelVerification | Verifications, *, as_json: bool, quiet: bool) -> None:
+def _show(
+    found: Verification | LabelVerification | Verifications, settings: Settings, *, as_json: bool, quiet: bool
+) -> None:
     if as_json:
-        from gaecli.report.study_documents import verification_lines_of
+        from gaecli.report.study_documents import verification_documents
 
-        sys.stdout.writelines(line + "\n" for line in verification_lines_of(found))
+        print_documents(verification_documents(found, settings.to_dict()))
     elif not quiet:
         from gaecli.report.console import output_console
         from gaecli.report.label_verification import render_label_verification

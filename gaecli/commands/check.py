@@ -33,10 +33,11 @@ from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import told
 from gaecli.pipeline.stream import BYTES_PER_SORTED_ROW, RunContext, summarised
+from gaecli.progress import Progress
 from gaecli.records import dataclass
 from gaecli.response_logs import ResponseLog, recognise
 from gaecli.settings import RunOptions, Settings
-from gaecli.sources.inputs import StreamPlan, plan_streams
+from gaecli.sources.inputs import StreamPlan, plan_streams, watched
 from gaecli.storage.places import Places
 from gaecli.summary import Failure
 
@@ -53,6 +54,7 @@ def check(
     strict: bool = False,
     memory_bytes: int = 1 << 30,
     jobs: int | None = None,
+    progress: Progress | None = None,
 ) -> Checkup:
     """Apply the rules to every source. What cannot be opened, or read without a flag, is a failure."""
     rules = choose_rules(select, ignore)
@@ -60,27 +62,32 @@ def check(
     try:
         with Places(RunOptions(dry_run=True, memory_bytes=memory_bytes)) as places:
             local = places.inputs.fetched(sources)
-            found = _check(local, settings or Settings(), rules, memory_bytes, threads)
+            found = checkup_of(local, settings or Settings(), rules, memory_bytes, threads, progress)
             return places.shown_in(dataclasses.replace(found, is_strict=strict))
     finally:
         threads.close()
 
 
-def _check(
+def checkup_of(
     sources: Sequence[str | Path],
     settings: Settings,
     rules: Sequence[CheckRule],
     memory_bytes: int,
     threads: Threads,
+    progress: Progress | None = None,
 ) -> Checkup:
+    """Of files that are on this machine."""
     started = time.perf_counter()
     findings: list[Finding] = []
     contexts: list[Context] = []
     failures: list[Failure] = []
     continuity, ledger, types = Continuity(), GroupLedger(), LabelTypes()
-    num_files = num_rows = 0
-    for number, plan in enumerate(plan_streams(sources, settings.join)):
-        num_files += len(plan.paths)
+    files: list[str] = []
+    num_rows = 0
+    looks = 2 if any(rule.scope in ("run", "between") for rule in rules) else 1
+    plans = watched(plan_streams(sources, settings.join), progress, "checking", looks=looks)
+    for number, plan in enumerate(plans):
+        files += map(str, plan.paths)
         try:
             block_rows = rows_per_block(memory_bytes)
             read = partial(open_stream, plan, memory_bytes=memory_bytes, number=number, block_rows=block_rows)
@@ -94,14 +101,17 @@ def _check(
             num_rows += checker.num_rows
         except GaeError as error:
             failures.append(Failure.of(plan.paths[0], error))
+        if progress is not None:
+            progress.end(plan.paths)
     findings += _of_all_inputs(rules, contexts, continuity, ledger)
     return Checkup(
         findings=findings,
         codes=[rule.code for rule in rules],
-        num_files=num_files,
+        num_files=len(files),
         num_rows=num_rows,
         failures=failures,
         seconds=time.perf_counter() - started,
+        files=files,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from gaecli.commands.outcome import Outcome, summarize
 from gaecli.commands.stream_steps import Job, ReadyStream, StreamSteps
@@ -28,23 +28,16 @@ from gaecli.pipeline.opening import OpenStream
 from gaecli.pipeline.reading_errors import not_done
 from gaecli.pipeline.stream import RunContext
 from gaecli.pipeline.worker import Worker, WorkerRecipe
+from gaecli.progress import Progress
 from gaecli.settings import RunOptions, Settings
-from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
+from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams, watched
 from gaecli.storage.places import Places
 from gaecli.summary import Summary
 from gaecli.unfinished import leave_word
 from gaecli.writing.outputs import Outputs
 
-if TYPE_CHECKING:
-    pass
-
 S = TypeVar("S")
 T = TypeVar("T")
-
-#: Called with the name of every file that is done.
-Progress = Callable[[str], None]
-#: Called with the number of files once it is known; what it returns is told of each.
-Begin = Callable[[int], Progress]
 
 #: Share of `--memory` for blocks that are kept between the two looks; the rest is for work and buffers.
 _STORE_SHARE = 0.2
@@ -57,17 +50,17 @@ def compute(
     sources: Sequence[str | Path],
     settings: Settings | None = None,
     options: RunOptions | None = None,
-    begin: Begin | None = None,
+    progress: Progress | None = None,
 ) -> Summary:
-    """Compute advantages and returns for every source, and write them.
+    """Compute advantages and returns for every source, and write them; `progress` is told of the rows gone over.
 
     Files that fail are reported in the summary; the others are done all the same. Raises `GaeError`
     only for what concerns the run as a whole.
     """
     with Places(options or RunOptions()) as places:
-        run = _Run(settings or Settings(), places)
+        run = _Run(settings or Settings(), places, progress)
         try:
-            summary = run.go(places.inputs.sources(sources), begin or (lambda total: lambda name: None))
+            summary = run.go(places.inputs.sources(sources))
         except KeyboardInterrupt:
             run.interrupt()
             run.close()
@@ -87,11 +80,11 @@ _Group = Sequence[Job]
 class _Run:
     """Takes the streams through their phases: one by one, or all together where they share a normalisation."""
 
-    def __init__(self, settings: Settings, places: Places) -> None:
+    def __init__(self, settings: Settings, places: Places, progress: Progress | None) -> None:
         self.settings = settings
         self.options = options = places.options
         self.places = places
-        self.progress: Progress = lambda name: None
+        self.progress = progress
         self.jobs = options.jobs or default_jobs()
         self._threads = self._side_by_side = Threads(self.jobs, places.interrupt)
         self._engine: Engine[Worker] | None = None
@@ -110,10 +103,13 @@ class _Run:
         if options.device not in ("auto",):
             start_torch_import()
 
-    def go(self, sources: Sequence[str | Path], begin: Begin) -> Summary:
+    def go(self, sources: Sequence[str | Path]) -> Summary:
         plans = plan_streams(sources, self.settings.join)
         self.places.results.check([path for plan in plans for path in plan.paths])
         self.outputs.plan(plans)
+        is_together = self._spans_streams and len(plans) > 1
+        in_step = is_together or len(plans) == 1
+        plans = watched(plans, self.progress, "computing", is_in_step=in_step)
         jobs = [Job(number, plan) for number, plan in enumerate(plans)]
         if ENGINES[self.options.engine].is_here:
             self.device = choose_device(self.options.device, _guess_of_steps(plans))
@@ -124,8 +120,6 @@ class _Run:
         self.steps = StreamSteps(
             self.settings, self.places, self.outputs, self.context, self.device, num_streams=len(jobs)
         )
-        self.progress = begin(sum(len(plan.paths) for plan in plans))
-        is_together = self._spans_streams and len(jobs) > 1
         with one_thread_per_operation() if self.device.uses_torch else contextlib.nullcontext():
             return summarize(
                 self._together(jobs) if is_together else self._apart(jobs),
@@ -226,8 +220,8 @@ class _Run:
             job.opened = None
             self.context.worker.forget(job.number)
             self.places.inputs.release(job.plan.paths)
-            for path in job.plan.paths:
-                self.progress(self.places.shown(str(path)))
+            if self.progress is not None:
+                self.progress.end(job.plan.paths)
         return outcomes
 
     def _concluded(self, group: _Group, ends: Sequence[Outcome | ReadyStream]) -> list[Outcome]:

@@ -12,13 +12,13 @@ import numpy as np
 
 from gaecli.difference import ColumnDifference, DifferentCell, DifferentEpisode, Side
 from gaecli.errors import DataError, GaeError, UsageError
-from gaecli.formats.base import RolloutFile
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.reading_errors import told
+from gaecli.progress import Progress
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, FloatArray, IndexArray, Rollouts
 from gaecli.settings import RunOptions, Settings
-from gaecli.sources.inputs import plan_streams
+from gaecli.sources.inputs import StreamPlan, plan_streams, watched
 from gaecli.storage.places import Places
 from gaecli.studies.column_pairs import PairTally, cells_of, side_by_side
 from gaecli.summary import WarningNote
@@ -39,7 +39,11 @@ class DiffOptions:
 
 
 def diff_columns(
-    a: tuple[str | Path, str], b: tuple[str | Path, str], settings: Settings, options: DiffOptions
+    a: tuple[str | Path, str],
+    b: tuple[str | Path, str],
+    settings: Settings,
+    options: DiffOptions,
+    progress: Progress | None = None,
 ) -> ColumnDifference:
     """Column `b` against column `a`, each (source, name of the column); the sources have the same rows.
 
@@ -52,19 +56,22 @@ def diff_columns(
     with Places(RunOptions(dry_run=True)) as places:
         paths = [_only(path, places) for path in places.inputs.fetched([a[0], b[0]])]
         sides = Side(str(a[0]), a[1]), Side(str(b[0]), b[1])
-        return places.shown_in(_compared(paths, sides, settings, options))
+        return places.shown_in(_compared(paths, sides, settings, options, progress))
 
 
 def diff_settings(
-    source: str | Path, both: Sequence[Settings], names: Sequence[str], options: DiffOptions
+    source: str | Path,
+    both: Sequence[Settings],
+    names: Sequence[str],
+    options: DiffOptions,
+    progress: Progress | None = None,
 ) -> ColumnDifference:
     """What the second of two settings makes of a file against what the first one does; `names` are shown."""
     from gaecli.commands.sweep import SweepOptions, sweep_side_by_side
 
     with tempfile.TemporaryDirectory(prefix="gaecli-") as folder:
-        found = sweep_side_by_side(
-            [source], both, SweepOptions(f"{folder}/", memory_bytes=options.memory_bytes)
-        )
+        to_folder = SweepOptions(f"{folder}/", memory_bytes=options.memory_bytes)
+        found = sweep_side_by_side([source], both, to_folder, progress)
         bad = next((file for file in found.files if file.error is not None), None)
         if bad is not None:
             raise DataError(f"{bad.error}", hint=bad.hint)
@@ -79,7 +86,7 @@ def diff_settings(
         sides = tuple(
             Side(str(source), str(column), name) for column, name in zip(columns, names, strict=True)
         )
-        compared = _compared([path, path], (sides[0], sides[1]), both[0], options)
+        compared = _compared([path, path], (sides[0], sides[1]), both[0], options, progress)
         notes = [
             replace(note, message=note.message.replace(str(path), str(source))) for note in compared.warnings
         ]
@@ -97,12 +104,19 @@ def _only(source: str | Path, places: Places) -> Path:
 
 
 def _compared(
-    paths: Sequence[Path], sides: tuple[Side, Side], settings: Settings, options: DiffOptions
+    paths: Sequence[Path],
+    sides: tuple[Side, Side],
+    settings: Settings,
+    options: DiffOptions,
+    progress: Progress | None,
 ) -> ColumnDifference:
     tally = PairTally(options.rtol, options.atol, MOST_LISTED)
     block_rows = rows_per_block(options.memory_bytes)
-    files = [_opened(path) for path in paths]
-    rollouts, warnings = _trajectories(files[0], settings, options)
+    (first_plan,) = watched([_plan(paths[0])], progress, "telling episodes apart", looks=2)
+    rollouts, warnings = _trajectories(first_plan, settings, options)
+    looks = 2 if paths[0] == paths[1] else 1
+    plans = watched([_plan(path) for path in paths], progress, "comparing", looks=looks, is_in_step=True)
+    files = [plan.open(plan.paths[0]) for plan in plans]
     episodes = None if rollouts is None else _Episodes(rollouts)
     with told(paths[0]):
         cells = (cells_of(file, side.column, block_rows) for file, side in zip(files, sides, strict=True))
@@ -139,25 +153,25 @@ def _compared(
     )
 
 
-def _opened(path: Path) -> RolloutFile:
+def _plan(path: Path) -> StreamPlan:
     (plan,) = plan_streams([path], None)
-    return plan.open(path)
+    return plan
 
 
 def _trajectories(
-    file: RolloutFile, settings: Settings, options: DiffOptions
+    plan: StreamPlan, settings: Settings, options: DiffOptions
 ) -> tuple[Rollouts | None, list[WarningNote]]:
     """Which step is of which trajectory; None, and why, where that is not told or does not fit."""
     from gaecli.studies.assembly import rollouts_of
     from gaecli.studies.reading import read_stream
 
+    file = plan.open(plan.paths[0])
     if file.num_rows * _BYTES_PER_STEP > options.memory_bytes:
         return None, [
             WarningNote(
                 "no-episodes", f"`{file.path}` is too large to tell by episode within `--memory`", None, 1
             )
         ]
-    (plan,) = plan_streams([file.path], None)
     try:
         return rollouts_of(read_stream(plan, settings, options.memory_bytes)), []
     except GaeError as error:

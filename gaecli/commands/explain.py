@@ -13,10 +13,12 @@ from gaecli.engines.threads import Threads, default_jobs
 from gaecli.estimators.decomposition import Decomposition, decompose
 from gaecli.pipeline.header_notes import stored_settings
 from gaecli.pipeline.reading_errors import told
+from gaecli.progress import Progress
 from gaecli.response_logs import ResponseLogError
 from gaecli.results import Derivation, ExplainedStep, Explanation
 from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.settings import RunOptions, Settings
+from gaecli.sources.inputs import watched
 from gaecli.storage.places import Places
 from gaecli.studies.derivations import Question, derive
 from gaecli.studies.final_numbers import finisher
@@ -37,6 +39,7 @@ def explain(
     *,
     top: int | None = None,
     memory_bytes: int = 1 << 30,
+    progress: Progress | None = None,
 ) -> Explanation | Derivation:
     """The number of one step as what it is made of.
 
@@ -45,7 +48,7 @@ def explain(
         query: which step.
         settings: the estimator, γ, λ and how the file is to be read.
         top: keep the `top` lines that contribute most; None keeps all.
-        memory_bytes: as for `compute`.
+        memory_bytes, progress: as for `compute`.
 
     Returns:
         An `Explanation` where the number is a sum of (γλ)ˡ δ: of gae, td-lambda and td0 with one γ and one λ; a
@@ -55,11 +58,11 @@ def explain(
         GaeError: as `compute` would, or because there is no such step.
     """
     settings = settings or Settings()
-    is_plain = _is_plain(settings)
+    is_plain = is_sum_of_deltas(settings)
     threads = Threads(default_jobs())
     with closing(threads), Places(RunOptions(dry_run=True)) as places:
         (local,) = places.inputs.fetched([source])
-        plan = only_stream(local, settings, "gae explain")
+        (plan,) = watched([only_stream(local, settings, "gae explain")], progress, "explaining")
         with told(plan.paths[0]):
             try:
                 reading = read_for_ends(plan, settings, memory_bytes, threads)
@@ -72,7 +75,7 @@ def explain(
             return places.shown_in(_explanation(question) if is_plain else _derivation(question))
 
 
-def _is_plain(settings: Settings) -> bool:
+def is_sum_of_deltas(settings: Settings) -> bool:
     """The number is Σ (γλ)ˡ δ with one γ and one λ, over the steps of the file."""
     has_one_lam = not any(getattr(settings, name) is not None for name in (*OPTIONAL, "lam_alpha"))
     is_gae = not settings.uses("recursion") or settings.convention.recursion == "gae"

@@ -12,13 +12,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Any
 
 from gaecli.columns import Roles, find_roles, why_found
 from gaecli.commands.completeness import partly_written
 from gaecli.commands.forecast import existing_columns, forecast
 from gaecli.commands.raw_cells import statistics_of_cells
-from gaecli.commands.single_rows import episode_keys, first_steps
+from gaecli.commands.readable import readable_settings
+from gaecli.commands.single_rows import first_steps, keys_of
 from gaecli.commands.warnings import only_file, reading_notes
 from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import GaeError
@@ -37,14 +37,15 @@ from gaecli.pipeline.episodes import EpisodeBook, Pieces, pieces_of
 from gaecli.pipeline.header_notes import earlier_columns, names_alike, stored_settings
 from gaecli.pipeline.judging.continuity import Continuity, Edges
 from gaecli.pipeline.memory import expand_beyond_measure, rows_per_block
-from gaecli.pipeline.opening import OpenFile, OpenStream, layout_of, open_stream
+from gaecli.pipeline.opening import OpenStream, layout_of, open_stream
 from gaecli.pipeline.reading_errors import told
 from gaecli.pipeline.settle import Settled, reread
 from gaecli.pipeline.stream import RunContext, SummarisedStream, summarised
+from gaecli.progress import Progress
 from gaecli.records import dataclass
 from gaecli.response_logs import ResponseLog, recognise
 from gaecli.settings import RunOptions, Settings
-from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
+from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams, watched
 from gaecli.storage.places import Places
 from gaecli.summary import (
     EpisodeInfo,
@@ -73,18 +74,23 @@ class InspectOptions:
 
 
 def inspect(
-    sources: Sequence[str | Path], settings: Settings | None = None, options: InspectOptions | None = None
+    sources: Sequence[str | Path],
+    settings: Settings | None = None,
+    options: InspectOptions | None = None,
+    progress: Progress | None = None,
 ) -> Inspection:
     """Look into every source. What cannot be opened is a failure; what `compute` would refuse is not."""
     options = options or InspectOptions()
     with Places(RunOptions(dry_run=True, memory_bytes=options.memory_bytes, jobs=options.jobs)) as places:
-        found = _inspect(places.inputs.fetched(sources), settings or Settings(), options)
+        found = _inspect(places.inputs.fetched(sources), settings or Settings(), options, progress)
         return places.shown_in(found)
 
 
-def _inspect(sources: Sequence[str | Path], settings: Settings, options: InspectOptions) -> Inspection:
+def _inspect(
+    sources: Sequence[str | Path], settings: Settings, options: InspectOptions, progress: Progress | None
+) -> Inspection:
     started = time.perf_counter()
-    plans = plan_streams(sources, settings.join)
+    plans = watched(plan_streams(sources, settings.join), progress, "inspecting", looks=2)
     infos, failures = [], []
     explained, continuity = Explained(), Continuity()
     threads = Threads(options.jobs or default_jobs())
@@ -94,7 +100,7 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
             try:
                 with told(plan.paths[0]):
                     info = inspector.info()
-                    other = _other_settings(info, inspector.log, settings)
+                    other = readable_settings(inspector.log, settings, has_values="value" in info.roles)
                     if info.problem is not None and other is not None:
                         inspector = _Inspector(number, plan, other, options, threads)
                         info = _filled(info, inspector.info())
@@ -103,6 +109,8 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
                 continuity.add(inspector.edges)
             except GaeError as error:
                 failures.append(Failure.of(plan.paths[0], error))
+            if progress is not None:
+                progress.end(plan.paths)
     finally:
         threads.close()
     seconds = time.perf_counter() - started
@@ -116,20 +124,6 @@ def _inspect(sources: Sequence[str | Path], settings: Settings, options: Inspect
         explained.within,
         explained.over_streams,
     )
-
-
-def _other_settings(info: FileInfo, log: ResponseLog | None, settings: Settings) -> Settings | None:
-    """What can be said all the same of a file that `compute` would ask about.
-
-    Of a log of responses, what its command would find; where no column has values, episodes and the returns that they
-    hold.
-    """
-    if log is not None:
-        is_open = log.can_be_computed and not settings.kind.is_scored and not settings.columns
-        return log.settings(settings) if is_open else None
-    if "value" in info.roles or "value" not in settings.kind.roles:
-        return None
-    return settings.replace(estimator="mc", n_steps=None, normalize="none", normalize_by=None)
 
 
 def _filled(info: FileInfo, other: FileInfo) -> FileInfo:
@@ -320,19 +314,13 @@ class _Inspector:
         keys = []
         for index, opened in enumerate(stream.files):
             rows = [row for file, row, *_ in listed if file == index]
-            keys += self._keys(opened, rows)
+            keys += keys_of(opened, rows)
         paths = [str(path) for path in self.plan.paths]
         has_values = "value" in stream.roles.names
         return [
             EpisodeInfo(paths[file], row, key, length, end, reward, value if has_values else None)
             for (file, row, length, reward, value, end), key in zip(listed, keys, strict=True)
         ]
-
-    def _keys(self, opened: OpenFile, rows: Sequence[int]) -> list[dict[str, Any]]:
-        """What the file calls the episodes that begin at these rows."""
-        if opened.layout.frame is not None:
-            return [opened.layout.frame.place_of(row) for row in rows]
-        return episode_keys(opened.file, opened.layout.key_roles, rows)
 
 
 def _name(plan: StreamPlan) -> str:

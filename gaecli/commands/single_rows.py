@@ -11,6 +11,7 @@ import numpy as np
 from gaecli.columns import Roles
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.frames import core
+from gaecli.pipeline.opening import OpenFile
 from gaecli.summary import StepInfo
 
 #: Rows between which ids are looked up, at a time.
@@ -73,6 +74,13 @@ def _cell(column: Column, like: Column, item: int, row: int) -> Any:
     if column.values.ndim == 1 and like.offsets is not None:
         return column.label(row)
     return None
+
+
+def keys_of(opened: OpenFile, rows: Sequence[int]) -> list[dict[str, Any]]:
+    """What the file calls the episodes that begin at these rows, which ascend."""
+    if opened.layout.frame is not None:
+        return [opened.layout.frame.place_of(row) for row in rows]
+    return episode_keys(opened.file, opened.layout.key_roles, rows)
 
 
 def episode_keys(file: RolloutFile, roles: Roles, rows: Sequence[int]) -> list[dict[str, Any]]:

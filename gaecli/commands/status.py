@@ -15,9 +15,10 @@ from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
 from gaecli.formats.stored import columns_of, own_entries
 from gaecli.pipeline.reading_errors import not_done
+from gaecli.progress import Progress
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions
-from gaecli.sources.inputs import StreamPlan, plan_streams
+from gaecli.sources.inputs import StreamPlan, plan_streams, watched
 from gaecli.storage.new_file import directory_of, temporary_files
 from gaecli.storage.places import Places
 from gaecli.writing.provenance import (
@@ -31,13 +32,20 @@ from gaecli.writing.provenance import (
 from gaecli.writing.targets import Target, plan_targets
 
 
-def status(sources: Sequence[str | Path], options: RunOptions, *, join: bool | None = None) -> WorkStatus:
+def status(
+    sources: Sequence[str | Path],
+    options: RunOptions,
+    *,
+    join: bool | None = None,
+    progress: Progress | None = None,
+) -> WorkStatus:
     """What there is of the results of these inputs; nothing is written, and no row is read.
 
     Raises `GaeError` only for what concerns all of them: a file that cannot be opened has failed.
     """
     with Places(options) as places:
         plans = plan_streams(places.inputs.sources(sources), join)
+        plans = watched(plans, progress, "looking up", is_in_step=False)
         targets = plan_targets(plans, places.options)
         results = list(dict.fromkeys(target.path for target in targets.values()))
         places.results.expect(results)
@@ -85,6 +93,8 @@ def _seen(plan: StreamPlan, targets: Mapping[Path, Target], places: Places) -> l
             found.append(_Seen(path, target, error=not_done(error, path, target.path)))
         finally:
             places.inputs.release([path])
+            if plan.progress is not None:
+                plan.progress.end([path])
     return found
 
 

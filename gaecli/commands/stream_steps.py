@@ -108,12 +108,25 @@ class StreamSteps:
                 ahead = self.outputs.begin_early(opened, self.context.worker)
             elif (ready := self._in_one_task(opened, inputs)) is not None:
                 return ready
+        if ahead is None:
+            self.expect_looks(opened)
         with self.context.worker.clock("read"):
             self._fill(opened)
         found = final(opened, self.context, ahead)
         if done is not None:
             return self._drawn(done, found.stream, found.constants, found.labels)
         return self.written(found.stream, found.constants, found.labels, inputs)
+
+    def expect_looks(self, opened: OpenStream) -> None:
+        """Of a stream whose blocks are not finished during the first: that one, one for each thing that all blocks
+        say together, and the last."""
+        if opened.plan.progress is None:
+            return
+        num_stages = len(self.stages)
+        if opened.is_one_block and num_stages:
+            num_stages -= 1  # measured in passing
+        has_outcomes = self.settings.success_column is not None
+        opened.plan.progress.expect(2 + num_stages + self.settings.has_labels + has_outcomes)
 
     def _in_one_task(self, opened: OpenStream, inputs: str) -> ReadyStream | None:
         """Looked at and written by the same worker, if there is enough to do for the others."""

@@ -12,13 +12,14 @@ from gaecli.datasets.base import NewColumns
 from gaecli.datasets.tables import LakeTable
 from gaecli.errors import GaeError, UsageError
 from gaecli.formats.base import RolloutFile, WritePlan
-from gaecli.formats.jsonl.record import record_path
+from gaecli.formats.record_beside import record_path
 from gaecli.formats.registry import open_file, suffix_format
 from gaecli.formats.stored import own_columns, own_entries
 from gaecli.pipeline.reading_errors import not_done, told
+from gaecli.progress import Progress
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions
-from gaecli.sources.inputs import StreamPlan, plan_streams
+from gaecli.sources.inputs import StreamPlan, plan_streams, watched
 from gaecli.storage.new_file import directory_of, sweep
 from gaecli.storage.pending import PendingFile
 from gaecli.storage.places import Places
@@ -32,7 +33,11 @@ from gaecli.writing.transaction import commit_together
 
 
 def strip(
-    sources: Sequence[str | Path], options: RunOptions | None = None, *, join: bool | None = None
+    sources: Sequence[str | Path],
+    options: RunOptions | None = None,
+    *,
+    join: bool | None = None,
+    progress: Progress | None = None,
 ) -> StripResult:
     """Take gaecli's columns, and what it stored of them, out of all sources.
 
@@ -42,6 +47,7 @@ def strip(
     """
     with Places(options or RunOptions()) as places:
         plans = plan_streams(places.inputs.sources(sources), join)
+        plans = watched(plans, progress, "stripping", is_in_step=False)
         _refuse_tables(plans, places)
         places.results.check([path for plan in plans for path in plan.paths])
         targets = plan_targets(plans, places.options)
@@ -55,6 +61,8 @@ def strip(
         try:
             for group in _groups(plans):
                 done += _stripped(group, targets, places)
+                if progress is not None:
+                    progress.end([path for _, path in group])
         except KeyboardInterrupt:
             num_done = sum(one.state == "stripped" for one in done)
             leave_word(f"nothing was left half-written; {num_done:,} files are stripped")

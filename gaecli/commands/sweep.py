@@ -30,11 +30,12 @@ from gaecli.pipeline.labels import LabelConstants
 from gaecli.pipeline.notes import merged
 from gaecli.pipeline.outcomes import success_summary
 from gaecli.pipeline.reading_errors import not_done
+from gaecli.progress import Progress
 from gaecli.records import dataclass
 from gaecli.response_logs import ResponseLogError
 from gaecli.results import Sweep, SweepFile, SweepPoint, SweptInput
 from gaecli.settings import RunOptions, Settings
-from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
+from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams, watched
 from gaecli.storage.places import Places
 from gaecli.studies.columns_out import ColumnsOut
 from gaecli.studies.reading import SettledStream, longest_episode
@@ -70,6 +71,7 @@ def sweep(
     options: SweepOptions | None = None,
     *,
     windows: Sequence[int] = (),
+    progress: Progress | None = None,
 ) -> Sweep:
     """Every γ with every λ and n of a grid over all steps of all sources.
 
@@ -78,26 +80,35 @@ def sweep(
         gammas, lams, windows: the grid; the last two as far as the estimator uses them.
         settings: the estimator, and how files are read; the settings that signs are compared with.
         options: `output` writes one column per setting into copies.
+        progress: is told of the rows gone over.
 
     Raises:
         GaeError: for what concerns the run as a whole; files that fail are listed in the result.
     """
     settings = settings or Settings()
-    return _swept(sources, grid_of(settings, gammas, lams, windows), options or SweepOptions())
+    points = grid_of(settings, gammas, lams, windows)
+    return _swept(sources, points, options or SweepOptions(), progress)
 
 
 def sweep_side_by_side(
-    sources: Sequence[str | Path], settings: Sequence[Settings], options: SweepOptions | None = None
+    sources: Sequence[str | Path],
+    settings: Sequence[Settings],
+    options: SweepOptions | None = None,
+    progress: Progress | None = None,
 ) -> Sweep:
     """Each of `settings` over all sources; signs are compared with those under the first of them."""
-    return _swept(sources, side_by_side(settings), options or SweepOptions())
+    return _swept(sources, side_by_side(settings), options or SweepOptions(), progress)
 
 
-def _swept(sources: Sequence[str | Path], points: SweepPoints, options: SweepOptions) -> Sweep:
+def _swept(
+    sources: Sequence[str | Path], points: SweepPoints, options: SweepOptions, progress: Progress | None
+) -> Sweep:
     run = RunOptions(output=options.output, overwrite=options.overwrite, dry_run=options.output is None)
     started = time.perf_counter()
     with Places(run) as places:
         plans = plan_streams(places.inputs.fetched(sources), points.reference.join)
+        looks = 2 if points.is_grid else 2 * len(points.points)  # of several settings each reads all streams
+        plans = watched(plans, progress, "sweeping", looks=looks, is_in_step=not points.is_grid or None)
         places.results.check([path for plan in plans for path in plan.paths])
         check_fits(points.reference, len(points.points) + 1, options.memory_bytes)
         output = ColumnsOut(plans, points.reference, points.columns, places)
@@ -153,6 +164,8 @@ class _Swept:
                 self._finish_grid(plan, self._grid_reading(plan, number, longest, memory), None)
 
             self._tried(plan, look)
+            if plan.progress is not None:
+                plan.progress.end(plan.paths)
 
     def _labelled_grid(self, plans: Sequence[StreamPlan], longest: int) -> None:
         """Thresholds are of all streams, so that all are read before the first of them is done."""

@@ -141,6 +141,7 @@ class Together:
 
     def _open(self, job: Job) -> _ByHeaders:
         opened = self._hands.open(job)
+        self._steps.expect_looks(opened)
         prints = tuple(fingerprint_of(one.file) for one in opened.files)
         seen = _ByHeaders(prints, self._steps.may_be_done(opened))
         self._seen[job.number] = seen

@@ -19,12 +19,13 @@ from gaecli.layouts.singles import as_scalars
 from gaecli.names import LANGUAGE
 from gaecli.pipeline.reading_errors import not_done, told
 from gaecli.presets import find_preset
+from gaecli.progress import Progress
 from gaecli.records import dataclass
 from gaecli.response_logs import ResponseLogError, recognise
 from gaecli.results import Verification, Verifications
 from gaecli.setting_fields import names_of, setting_flag
 from gaecli.settings import RunOptions, Settings
-from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams
+from gaecli.sources.inputs import StreamPlan, describe_streams, plan_streams, watched
 from gaecli.storage.places import Places
 from gaecli.studies.asked import Asked, GroupColumns, Only
 from gaecli.studies.column import find_column
@@ -171,6 +172,7 @@ def verify(
     settings: Settings | None = None,
     *,
     column_source: str | Path | None = None,
+    progress: Progress | None = None,
     **more: Any,
 ) -> Verification | LabelVerification:
     """Try every preset and estimator, with the γ and λ that fit its rules to the column.
@@ -179,6 +181,7 @@ def verify(
         source: one rollout file, or one stream of files.
         column, settings, more: as `ColumnQuestion.of` has them.
         column_source: the file with the column, if it is another one with the same rows.
+        progress: is told of the rows gone over.
 
     Raises:
         GaeError: the file cannot be read under any preset, or there is no such column.
@@ -187,7 +190,7 @@ def verify(
     given = [source] if column_source is None else [source, column_source]
     with Places(RunOptions(dry_run=True)) as places:
         local = [Path(path) for path in places.inputs.fetched(given)]
-        plan = only_stream(local[0], question.settings, "gae verify")
+        (plan,) = _watched([only_stream(local[0], question.settings, "gae verify")], progress)
         return places.shown_in(_alone(question, plan, local[1] if len(local) > 1 else None))
 
 
@@ -197,6 +200,7 @@ def verify_inputs(
     settings: Settings | None = None,
     *,
     column_source: str | Path | None = None,
+    progress: Progress | None = None,
     **more: Any,
 ) -> Verification | Verifications | LabelVerification:
     """Each of several inputs by itself, and the rule that they have in common; one alone as `verify` does.
@@ -208,7 +212,9 @@ def verify_inputs(
     """
     if column_source is not None:
         if len(sources) == 1:
-            return verify(sources[0], column, settings, column_source=column_source, **more)
+            return verify(
+                sources[0], column, settings, column_source=column_source, progress=progress, **more
+            )
         raise UsageError(
             f"`--against-file` has the column of one input, and there are {len(sources)}",
             hint="verify them one by one",
@@ -220,9 +226,15 @@ def verify_inputs(
         if len(plans) > 1 and question.settings.join is None and _are_shards(plans):
             question = replace(question, settings=question.settings.replace(join=True))
             plans = plan_streams(local, True)
+        plans = _watched(plans, progress)
         if len(plans) == 1:
             return places.shown_in(_alone(question, plans[0]))
         return places.shown_in(question.of_labels(plans) or _each(question, plans))
+
+
+def _watched(plans: Sequence[StreamPlan], progress: Progress | None) -> list[StreamPlan]:
+    """How often their rows are gone over depends on which rule it is that fits."""
+    return watched(plans, progress, "verifying", looks=None)
 
 
 def _alone(
@@ -252,6 +264,8 @@ def _each(question: ColumnQuestion, plans: Sequence[StreamPlan]) -> Verification
             if isinstance(known, ResponseLogError):
                 known = known.of_command("gae verify", question.words)
             failures += Failure.of_stream(plan.paths, known)
+        if plan.progress is not None:
+            plan.progress.end(plan.paths)
     return replace(common.result(), failures=failures, streams=describe_streams(plans))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 from gaecli.errors import FileError
 from gaecli.formats.base import RolloutFile
@@ -28,6 +29,9 @@ class Format:
     is_secondary: bool = False
     #: There is no room in the file for what gaecli stores: it stands in one beside it.
     has_record_beside: bool = False
+    #: Of a format without magic bytes: `module:function` that tells by more of a file whether it is one. Names with
+    #: one of the suffixes are believed.
+    look: str = ""
 
 
 FORMATS = (
@@ -62,6 +66,16 @@ FORMATS = (
         "HDF5",
         is_secondary=True,
     ),
+    Format(
+        "csv",
+        (".csv", ".tsv"),
+        (),
+        "gaecli.formats.csv.reader:CsvInput",
+        "CSV",
+        is_secondary=True,
+        has_record_beside=True,
+        look="gaecli.formats.csv.header:looks_like_csv",
+    ),
     Format("npz", (".npz",), (b"PK\x03\x04", b"PK\x05\x06"), "gaecli.formats.npz.reader:NpzInput", "NPZ"),
 )
 
@@ -70,12 +84,10 @@ SUFFIXES = tuple(suffix for one in FORMATS if not one.is_secondary for suffix in
 SECONDARY_SUFFIXES = tuple(suffix for one in FORMATS if one.is_secondary for suffix in one.suffixes)
 
 _MAGIC_BYTES = 16
-_NAMES = "Parquet, NPZ, Arrow IPC, JSON lines, HDF5"
+_NAMES = "Parquet, NPZ, Arrow IPC, JSON lines, CSV, HDF5"
 
 #: Files that people have rollouts in and that are not read: how to make one that is.
 _CONVERSIONS = {
-    ".csv": "duckdb -c \"COPY (FROM '{name}') TO '{stem}.parquet'\"",
-    ".tsv": "duckdb -c \"COPY (FROM '{name}') TO '{stem}.parquet'\"",
     ".json": "duckdb -c \"COPY (FROM '{name}') TO '{stem}.parquet'\"",
     ".npy": "python -c \"import numpy as np; np.savez('{stem}.npz', rewards=np.load('{name}'))\", with the other "
     "arrays beside `rewards`",
@@ -103,20 +115,27 @@ _OTHERS = {
 
 def open_file(path: Path) -> RolloutFile:
     """Open a rollout file by its magic bytes; `FileError` says what it is instead."""
-    found = format_of(path)
-    module, name = found.reader.split(":")
-    reader: RolloutFile = getattr(importlib.import_module(module), name)(path)
+    reader: RolloutFile = _imported(format_of(path).reader)(path)
     return reader
 
 
+def _imported(name: str) -> Any:
+    module, name = name.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
 def format_of(path: Path) -> Format:
-    """The format of a file, by its first bytes."""
+    """The format of a file, by its first bytes; by its name and its text where a format has no such bytes."""
     magic = _read_magic(path)
     for known in FORMATS:
         if magic.startswith(known.magic):
             if known.name == "npz" and _is_of_torch(path):
                 break
             return known
+    if magic and not magic.startswith(tuple(_OTHERS)):
+        for known in FORMATS:
+            if known.look and (known is suffix_format(path) or _imported(known.look)(path)):
+                return known
     raise _not_a_rollout_file(path, magic)
 
 

@@ -33,7 +33,8 @@ def scan_tensors(steps: TensorSteps, computed: object, written: object) -> tuple
         is_step = steps.is_step.reshape(steps.shape) != 0
         y = torch.where(is_step, y, 0.0)
         returns = None if returns is None else torch.where(is_step, returns, 0.0)
-    return y.to(written), None if returns is None else returns.to(written)
+    cells = steps.rewards.shape
+    return y.to(written).view(cells), None if returns is None else returns.to(written).view(cells)
 
 
 def affine_scan(x: Tensor, a: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ class ScanTensors(Protocol):
     """A kernel for tensors. It reads no number back from the device, and no shape depends on one."""
 
     def __call__(self, steps: TensorSteps, computed: Any, written: Any) -> tuple[Tensor, Tensor | None]:
-        """y, and y + v where there are values, of `steps.shape`.
+        """y, and y + v where there are values, of the shape of the rewards.
 
         A step whose x or a is not finite makes NaN of itself and of those before it up to the next cut, and of
         no others.

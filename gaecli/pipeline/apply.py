@@ -102,7 +102,7 @@ def finish_block(
     if settings.raw_column is not None:
         raw = settled.advantages if written is None else written.raw
         columns[settings.raw_column] = builder.advantages(raw, None)
-    totals = _report(settled, advantages, settings)
+    totals = block_totals(settled, advantages, settings)
     if constants is not None:
         columns |= _labels_and_weights(builder, settled, advantages, carry, settings, constants, totals)
     if "terminal" in names:
@@ -136,9 +136,10 @@ def _labels_and_weights(
     return columns
 
 
-def _report(settled: Settled, advantages: FloatArray, settings: Settings) -> Totals:
+def block_totals(settled: Settled, advantages: FloatArray, settings: Settings) -> Totals:
+    """What there is to tell of a block and of its numbers; `advantages` as they are written."""
     if settled.streams:
-        return _report_of_streams(settled, advantages, settings)
+        return _totals_of_streams(settled, advantages, settings)
     block, counted = settled.block, settled.counted
     tallies = {"reward": Tally.of(counted(block.rewards))}
     if block.has_values:
@@ -157,7 +158,7 @@ def _report(settled: Settled, advantages: FloatArray, settings: Settings) -> Tot
     )
 
 
-def _report_of_streams(settled: Settled, advantages: FloatArray, settings: Settings) -> Totals:
+def _totals_of_streams(settled: Settled, advantages: FloatArray, settings: Settings) -> Totals:
     """Numbers of each; what a value explains of the returns of one stream says nothing of another."""
     tallies = {}
     for what in ("reward", "value"):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gaecli.estimators.stages import Statistic
 from gaecli.formats.base import OutputColumn
+from gaecli.formats.watched import count_kept
 from gaecli.pipeline.apply import Totals, finish_block
 from gaecli.pipeline.block_stages import BlockStages
 from gaecli.pipeline.blocks import (
@@ -92,7 +93,10 @@ class UnitTask(ABC, Generic[R]):
     def _blocks(self, worker: Worker) -> Iterator[BlockTask[R]]:
         kept = self._kept(worker)
         if kept:
-            yield from (BlockTask(self, address, None) for address in kept)
+            opened = worker.files.open(self.source)
+            for address in kept:
+                yield BlockTask(self, address, None)
+                count_kept(opened.file, opened.units[self.unit].num_rows / len(kept))
             return
         worker.files.fill_unit(self.source, self.unit)
         unit = worker.files.open(self.source).units[self.unit]

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from gaecli.report.console import error_console, output_console
     from gaecli.report.document import summary_to_dict, to_json
     from gaecli.report.messages import print_error, print_failures, print_warning
-    from gaecli.report.progress import FileProgress
+    from gaecli.report.progress import ProgressLine
     from gaecli.report.table import render_summary, render_warnings
 
 _HOMES = {
-    "FileProgress": "progress",
+    "ProgressLine": "progress",
     "error_console": "console",
     "output_console": "console",
     "print_error": "messages",
@@ -30,7 +30,7 @@ _HOMES = {
 }
 
 __all__ = [
-    "FileProgress",
+    "ProgressLine",
     "error_console",
     "output_console",
     "print_error",

@@ -64,12 +64,12 @@ def render_derivation(derivation: Derivation, console: Console) -> None:
 def derivation_lines(derivation: Derivation, canvas: Canvas) -> list[Text]:
     return stacked(
         [
+            warning_lines(derivation.warnings, canvas),
             _header(derivation, canvas),
             _facts(derivation, canvas),
             *(_table(table, canvas) for table in derivation.tables),
             _check(derivation, canvas),
             normalization_lines(derivation.normalized, canvas),
-            warning_lines(derivation.warnings, canvas),
         ]
     )
 

@@ -29,6 +29,11 @@ LABEL_WIDTH = len("explained variance") + 2
 GAUGE_WIDTH = 10
 MOST_GROUPS = 8
 MOST_METHODS = 3
+#: Ways to write a file whose names say little.
+WORDS = {
+    "splice": "splice: what was there is copied as bytes",
+    "archive": "archive: what was there is copied as bytes",
+}
 #: Cells that a group's name should get before its table moves to the left edge.
 WIDTH_OF_GROUP = 16
 
@@ -270,11 +275,17 @@ def _setting(value: object, canvas: Canvas) -> str:
 
 
 def _methods(summary: Summary, canvas: Canvas) -> list[Text]:
-    """How files are written, dim: it matters to who wonders why a file took long."""
+    """How files are written, dim: it matters to who wonders why a file took long. And what computed, if not NumPy."""
+    unusual = summary.device != "cpu" or not summary.backend.startswith("numpy")
+    device = f"{summary.device}, {summary.backend}".strip(", ") if unusual else ""
+    return [*_writing(summary, canvas), *([Text(canvas.clean(device), QUIET)] if device else [])]
+
+
+def _writing(summary: Summary, canvas: Canvas) -> list[Text]:
     used = (file.method for file in summary.files if file.method and file.status != "failed")
     methods = Counter(used).most_common()
     if len(summary.files) == 1:
-        return [Text(canvas.clean(method), QUIET) for method, _ in methods]
+        return [Text(canvas.clean(WORDS.get(method, method)), QUIET) for method, _ in methods]
     items = [f"{canvas.clean(method)} ({plural(count, 'file')})" for method, count in methods[:MOST_METHODS]]
     num_more = sum(count for _, count in methods[MOST_METHODS:])
     if num_more:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,18 +10,28 @@ from rich.text import Text
 
 from gaecli.difference import ColumnDifference, DifferentCell, Side
 from gaecli.report.charts import format_number, format_setting
+from gaecli.report.document import enveloped
 from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.report.text_flow import TextColumn, TextGrid, flow, paragraph, stacked
-from gaecli.summary import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def difference_to_dict(found: ColumnDifference) -> dict[str, Any]:
-    return {"schema_version": SCHEMA_VERSION, "exit_code": found.exit_code, **asdict(found)}
+def difference_to_dict(found: ColumnDifference, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """`settings`: how both were read; what each was computed with, where it was, is in `made_by`."""
+    own = asdict(found)
+    del own["warnings"]
+    return enveloped(
+        "diff",
+        own,
+        exit_code=found.exit_code,
+        settings=settings,
+        files=dict.fromkeys([found.a.path, found.b.path]),
+        warnings=found.warnings,
+    )
 
 
 def render_difference(found: ColumnDifference, console: Console) -> None:
@@ -29,11 +39,11 @@ def render_difference(found: ColumnDifference, console: Console) -> None:
     print_lines(
         stacked(
             [
+                warning_lines(found.warnings, canvas),
                 _verdict(found, canvas),
                 _figures(found, canvas),
                 _cells(found, canvas),
                 _episodes(found, canvas),
-                warning_lines(found.warnings, canvas),
                 _commands(found, canvas),
             ]
         ),

@@ -1,7 +1,10 @@
-"""The summary of `gae compute` for a program: the document that `--json` prints.
+"""What `--json` prints, for a program: documents of one shape, whichever the command.
 
-document = summary_to_dict(summary)
+document = enveloped("compute", {"totals": totals}, files=[{"input": "a.parquet", "steps": 750}])
 print(to_json(document))
+
+`docs/json.md` lists the keys, and `tests/cli/test_json_documents.py` holds every command to it: a new command gives
+what is its own to `enveloped`, prints by `gaecli.cli.documents.print_document`, and has its row there.
 """
 
 from __future__ import annotations
@@ -9,29 +12,71 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from gaecli.diagnosis import Checkup, Finding, RuleInfo
-from gaecli.summary import SCHEMA_VERSION, Failure, FileSummary, Inspection, Summary
+from gaecli.summary import SCHEMA_VERSION, Failure, FileSummary, Inspection, Seconds, Summary, WarningNote
+from gaecli.version import __version__
 
 #: A list of nothing but numbers as `json.dumps` indents it, one to a line. No string holds a line break.
 _NUMBER_LIST = re.compile(r"\[\s*\n\s*[-\d][^\[\]{}\"]*\]")
 
 
-def summary_to_dict(summary: Summary) -> dict[str, Any]:
-    """Plain dicts, lists, strings and finite numbers; keys are added over time, never renamed."""
+def enveloped(
+    command: str,
+    own: Mapping[str, Any],
+    *,
+    exit_code: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    files: Iterable[str | Mapping[str, Any]] = (),
+    failures: Iterable[Failure] = (),
+    warnings: Iterable[WarningNote] = (),
+    seconds: float | Seconds | None = None,
+) -> dict[str, Any]:
+    """What `own` says beneath the keys that all commands share, in the types of JSON.
+
+    Args:
+        command: as it is typed, `compute`.
+        own: what no other command says; none of the names of the envelope.
+        settings: those that numbers depend on; None of a command that takes none.
+        files: every input, by its name or with `input` among other keys; what failed need not be among them.
+        failures: the inputs that could not be done.
+        seconds: wall time, in all or by phase.
+    """
+    failed = {failure.input: failure_to_dict(failure) for failure in failures}
+    named = {
+        file["input"]: file for file in ({"input": one} if isinstance(one, str) else one for one in files)
+    }
     document = {
         "schema_version": SCHEMA_VERSION,
-        "exit_code": summary.exit_code,
+        "command": command,
+        "gaecli": __version__,
+        "exit_code": exit_code,
+        "settings": settings,
+        "files": [{**_DONE, **failed.get(name, {}), **named.get(name, {})} for name in {**named, **failed}],
+        "failures": list(failed.values()),
+        "warnings": list(warnings),
+        "seconds": {"total": seconds} if isinstance(seconds, int | float) else seconds,
+    }
+    assert not document.keys() & own.keys(), document.keys() & own.keys()
+    plain: dict[str, Any] = plain_value({**document, **own})
+    return plain
+
+
+#: What is said of an input that nothing went wrong with.
+_DONE: Mapping[str, Any] = {"input": "", "error": None, "hint": None, "exit_code": 0}
+
+
+def summary_to_dict(summary: Summary) -> dict[str, Any]:
+    """Plain dicts, lists, strings and finite numbers; keys are added over time, never renamed."""
+    own = {
         "interrupted": summary.interrupted,
-        "settings": summary.settings,
         "device": summary.device,
         "backend": summary.backend,
         "device_reason": summary.device_reason,
         "streams": summary.streams,
-        "files": [_file(file) for file in summary.files],
         "totals": summary.totals,
         "bootstrapped": summary.bootstrapped,
         "columns": summary.columns,
@@ -39,54 +84,66 @@ def summary_to_dict(summary: Summary) -> dict[str, Any]:
         "explained_variances": summary.explained_variances,
         "normalization": summary.normalization,
         "baseline": summary.baseline,
-        **{
-            name: told
-            for name in ("units", "labels", "success")
-            if (told := getattr(summary, name)) is not None
-        },
-        "warnings": summary.warnings,
-        "seconds": summary.seconds,
+        "units": summary.units,
+        "labels": summary.labels,
+        "success": summary.success,
         "steps_per_second": summary.steps_per_second,
     }
-    plain: dict[str, Any] = plain_value(document)
-    return plain
+    return enveloped(
+        "compute",
+        own,
+        exit_code=summary.exit_code,
+        settings=summary.settings,
+        files=[_file(file) for file in summary.files],
+        failures=summary.failures,
+        warnings=summary.warnings,
+        seconds=summary.seconds,
+    )
 
 
-def inspection_to_dict(inspection: Inspection) -> dict[str, Any]:
-    """What `gae inspect --json` prints: a document per stream of files, as `FileInfo` has it."""
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "exit_code": inspection.exit_code,
+def inspection_to_dict(inspection: Inspection, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What `gae inspect --json` prints: a file of `files`, or the first of a stream, has all that `FileInfo` has."""
+    own = {
         "streams": inspection.streams,
         "gamma": inspection.gamma,
         "explained_variance": inspection.explained_variance,
         "explained_variances": inspection.explained_variances,
-        "files": inspection.infos,
-        "failures": [failure_to_dict(failure) for failure in inspection.failures],
-        "seconds": inspection.seconds,
     }
-    plain: dict[str, Any] = plain_value(document)
-    return plain
+    return enveloped(
+        "inspect",
+        own,
+        exit_code=inspection.exit_code,
+        settings=settings,
+        files=[{"input": info.path, **plain_value(info)} for info in inspection.infos],
+        failures=inspection.failures,
+        warnings=[note for info in inspection.infos for note in info.warnings],
+        seconds=inspection.seconds,
+    )
 
 
-def checkup_to_dict(checkup: Checkup) -> dict[str, Any]:
+def checkup_to_dict(checkup: Checkup, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What `gae check --json` prints: a finding says which rule, where, how often, why and what to do."""
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "exit_code": checkup.exit_code,
+    own = {
         "strict": checkup.is_strict,
         "rules": checkup.codes,
-        "errors": checkup.num_errors,
-        "warnings": checkup.num_warnings,
-        "notes": checkup.num_notes,
-        "files": checkup.num_files,
-        "rows": checkup.num_rows,
+        "counts": {
+            "errors": checkup.num_errors,
+            "warnings": checkup.num_warnings,
+            "notes": checkup.num_notes,
+            "files": checkup.num_files,
+            "rows": checkup.num_rows,
+        },
         "findings": [_finding(finding) for finding in checkup.findings],
-        "failures": [failure_to_dict(failure) for failure in checkup.failures],
-        "seconds": checkup.seconds,
     }
-    plain: dict[str, Any] = plain_value(document)
-    return plain
+    return enveloped(
+        "check",
+        own,
+        exit_code=checkup.exit_code,
+        settings=settings,
+        files=checkup.files,
+        failures=checkup.failures,
+        seconds=checkup.seconds,
+    )
 
 
 def failure_to_dict(failure: Failure) -> dict[str, Any]:
@@ -100,8 +157,7 @@ def failure_to_dict(failure: Failure) -> dict[str, Any]:
 
 def rules_to_dict(rules: Sequence[RuleInfo]) -> dict[str, Any]:
     """What `gae check --list --json` prints."""
-    plain: dict[str, Any] = plain_value({"schema_version": SCHEMA_VERSION, "rules": rules})
-    return plain
+    return enveloped("check", {"rules": rules})
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

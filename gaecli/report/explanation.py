@@ -33,13 +33,13 @@ def render_explanation(explanation: Explanation, console: Console) -> None:
 def explanation_lines(explanation: Explanation, canvas: Canvas) -> list[Text]:
     return stacked(
         [
+            warning_lines(explanation.warnings, canvas),
             _header(explanation, canvas),
             _facts(explanation, canvas),
             _delta_table(explanation, canvas),
             _mixture_table(explanation, canvas),
             _forms(explanation, canvas),
             normalization_lines(explanation.normalized, canvas),
-            warning_lines(explanation.warnings, canvas),
         ]
     )
 

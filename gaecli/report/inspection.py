@@ -1,7 +1,7 @@
 """What `gae inspect` found, for a person: what is in the file, and what `gae compute` would make of it.
 
-From top to bottom: the file, the columns and their roles, the episodes, the numbers, what they say
-about the values, what is there already, and in the last block what comes next.
+From top to bottom: the file, what to look at, what comes next, the columns and their roles, the episodes, the
+numbers, what they say about the values, and what is there already.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ def inspection_lines(inspection: Inspection, canvas: Canvas) -> list[Text]:
 def _blocks(info: FileInfo, inspection: Inspection, canvas: Canvas) -> list[list[Text]]:
     return [
         _file(info, canvas),
+        warning_lines(info.warnings, canvas),
+        _plan(info, canvas),
         _roles(info, canvas),
         _numbers(info, canvas),
         _findings(info, inspection.gamma, canvas),
-        warning_lines(info.warnings, canvas),
-        _plan(info, canvas),
         head_lines(info.head, canvas),
         episode_lines(info.episodes, canvas, are_responses=all_responses([info])),
     ]

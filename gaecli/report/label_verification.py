@@ -35,12 +35,12 @@ def render_label_verification(found: LabelVerification, console: Console) -> Non
 def label_verification_lines(found: LabelVerification, canvas: Canvas) -> list[Text]:
     return stacked(
         [
+            _verdict(found, canvas),
             _header(found, canvas),
             _rule(found, canvas),
             _differences(found, canvas),
             _rows(found, canvas),
             _attempts(found, canvas),
-            _verdict(found, canvas),
         ]
     )
 

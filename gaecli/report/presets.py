@@ -12,10 +12,10 @@ from gaecli.presets.aliases import aliases_of
 from gaecli.presets.base import SETTING_FIELDS, Preset
 from gaecli.presets.groups import SCORE_RULES
 from gaecli.report.charts import format_setting
+from gaecli.report.document import enveloped
 from gaecli.report.table import print_lines
 from gaecli.report.text import QUIET, STRONG, UNICODE, Canvas
 from gaecli.report.text_flow import TextColumn, TextGrid, labelled, paragraph
-from gaecli.summary import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -228,7 +228,7 @@ def _normalization(preset: Preset) -> str:
 
 
 def presets_to_dict(presets: Sequence[Preset]) -> dict[str, Any]:
-    return {"schema_version": SCHEMA_VERSION, "presets": [_to_dict(preset) for preset in presets]}
+    return enveloped("presets", {"presets": [_to_dict(preset) for preset in presets]})
 
 
 def _to_dict(preset: Preset) -> dict[str, Any]:

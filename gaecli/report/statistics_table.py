@@ -63,12 +63,16 @@ def _grid(
         cells = align_decimals([numbers[name][position] for name in columns])
         blocks.append(TextColumn(statistic, [Text(cell) for cell in cells]))
     if histogram_width:
-        bars = [
-            histogram_bar(statistics.histogram, histogram_width, canvas.glyphs.bars)
-            for statistics in columns.values()
-        ]
+        bars = [_bar(statistics, histogram_width, canvas) for statistics in columns.values()]
         blocks.append(TextColumn("histogram", [Text(bar, BAR) for bar in bars], align="left"))
     return TextGrid(blocks)
+
+
+def _bar(statistics: ColumnStatistics, width: int, canvas: Canvas) -> str:
+    """What is always the same is one bar; in bins of no width it would be all of them."""
+    if statistics.histogram and statistics.min == statistics.max:
+        return canvas.glyphs.bars[-1]
+    return histogram_bar(statistics.histogram, width, canvas.glyphs.bars)
 
 
 def _transposed(

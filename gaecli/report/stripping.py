@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from gaecli.report.charts import format_bytes
+from gaecli.report.document import enveloped
 from gaecli.report.shown_names import common_directory
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, Canvas, plural
 from gaecli.report.text_flow import paragraph
 from gaecli.stripped import StrippedFile, StripResult
-from gaecli.summary import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,12 +25,20 @@ _WORDS = {"clean": "with nothing of gaecli's", "would strip": "would be stripped
 
 
 def strip_to_dict(result: StripResult) -> dict[str, Any]:
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "exit_code": result.exit_code,
-        "counts": result.counts,
-        "files": [asdict(file) for file in result.files],
-    }
+    return enveloped(
+        "strip",
+        {"counts": result.counts},
+        exit_code=result.exit_code,
+        files=[_file(file) for file in result.files],
+        failures=result.failures,
+    )
+
+
+def _file(file: StrippedFile) -> dict[str, Any]:
+    """The error of a file stands beside its name, as with all commands."""
+    document = asdict(file)
+    failure = document.pop("failure") or {}
+    return {**document, **{key: failure[key] for key in ("error", "hint", "exit_code") if failure}}
 
 
 def render_strip(result: StripResult, console: Console) -> None:

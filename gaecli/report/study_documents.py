@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from gaecli.label_summary import LabelVerification
-from gaecli.report.document import failure_to_dict, plain_value, to_json
+from gaecli.report.document import enveloped, plain_value
 from gaecli.results import Attempt, Derivation, Explanation, Sweep, Verification, Verifications
-from gaecli.summary import SCHEMA_VERSION
+from gaecli.summary import Failure
 
 
 def explanation_to_dict(explanation: Explanation | Derivation) -> dict[str, Any]:
-    document = _document(explanation) | {"written": explanation.written}
+    own = _own(explanation) | {"written": explanation.written}
     if explanation.stored is not None:
-        document["stored"]["difference"] = explanation.stored.difference
+        own["stored"]["difference"] = explanation.stored.difference
     if isinstance(explanation, Derivation):
-        return _plain(document | {"difference": explanation.difference})
-    document |= {
-        "decay": explanation.decay,
-        "effective_horizon": explanation.effective_horizon,
-        "is_complete": explanation.is_complete,
-        "differences": {
-            "mixture": explanation.mixture - explanation.recursion,
-            "delta_sum": explanation.delta_sum - explanation.recursion,
-        },
-    }
-    return _plain(document)
+        own |= {"difference": explanation.difference}
+    else:
+        own |= {
+            "decay": explanation.decay,
+            "effective_horizon": explanation.effective_horizon,
+            "is_complete": explanation.is_complete,
+            "differences": {
+                "mixture": explanation.mixture - explanation.recursion,
+                "delta_sum": explanation.delta_sum - explanation.recursion,
+            },
+        }
+    return enveloped(
+        "explain",
+        own,
+        settings=explanation.settings,
+        files=[explanation.path],
+        warnings=explanation.warnings,
+    )
 
 
 def sweep_to_dict(sweep: Sweep) -> dict[str, Any]:
-    document = _document(sweep)
     settings = sweep.settings
     reference: dict[str, Any] = {"estimator": settings["estimator"], "preset": settings["preset"]}
     if sweep.is_grid:
@@ -41,43 +47,67 @@ def sweep_to_dict(sweep: Sweep) -> dict[str, Any]:
             **({"gamma": settings["gamma"]} if sweep.gammas else {}),
             **{name: one for name, one in numbers.items() if one is not None},
         }
-    return _plain(document | {"reference": reference, "exit_code": sweep.exit_code})
+    return enveloped(
+        "sweep",
+        _own(sweep) | {"reference": reference},
+        exit_code=sweep.exit_code,
+        settings=settings,
+        files=[plain_value(file) for file in sweep.files],
+        failures=[
+            Failure(file.input, file.error, file.hint, file.exit_code, file.follows)
+            for file in sweep.files
+            if file.error is not None
+        ],
+        warnings=sweep.warnings,
+        seconds=sweep.seconds,
+    )
 
 
-def verification_to_dict(verification: Verification | LabelVerification) -> dict[str, Any]:
-    document = _document(verification)
-    if isinstance(verification, LabelVerification):
-        told = {"is_reproduced": verification.is_reproduced, "exit_code": verification.exit_code}
-        return _plain(document | told)
-    document |= {
-        "is_reproduced": verification.is_reproduced,
-        "exit_code": verification.exit_code,
-        "attempts": [_attempt(attempt) for attempt in verification.attempts],
-    }
-    return _plain(document)
-
-
-def verification_lines_of(found: Verification | LabelVerification | Verifications) -> list[str]:
-    """One document; of several inputs a line for each, and one for all of them at the end."""
+def verification_documents(
+    found: Verification | LabelVerification | Verifications, settings: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """One; of several inputs one for each, and at the end one for all of them."""
     if not isinstance(found, Verifications):
-        return [to_json(verification_to_dict(found))]
-    documents = [verification_to_dict(one) for one in found.inputs]
-    return [json.dumps(document, allow_nan=False) for document in [*documents, verifications_to_dict(found)]]
+        return [verification_to_dict(found, settings)]
+    return [
+        *(verification_to_dict(one, settings) for one in found.inputs),
+        verifications_to_dict(found, settings),
+    ]
 
 
-def verifications_to_dict(found: Verifications) -> dict[str, Any]:
+def verification_to_dict(
+    verification: Verification | LabelVerification, settings: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    own = _own(verification) | {"is_reproduced": verification.is_reproduced}
+    if isinstance(verification, Verification):
+        own |= {"attempts": [_attempt(attempt) for attempt in verification.attempts]}
+    return enveloped(
+        "verify",
+        own,
+        exit_code=verification.exit_code,
+        settings=settings,
+        files=[verification.path],
+        warnings=getattr(verification, "warnings", ()),
+    )
+
+
+def verifications_to_dict(found: Verifications, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The rule that they have in common, and which inputs it is not of."""
-    return _plain(
-        {
-            "schema_version": SCHEMA_VERSION,
-            "exit_code": found.exit_code,
-            "streams": found.streams,
-            "num_inputs": len(found.inputs) + sum(failure.follows is None for failure in found.failures),
-            "following": [found.inputs[index].path for index in found.following],
-            "differing": [one.path for one in found.differing],
-            "rule": None if found.rule is None else verification_to_dict(found.rule),
-            "failures": [failure_to_dict(failure) for failure in found.failures],
-        }
+    own = {
+        "streams": found.streams,
+        "num_inputs": len(found.inputs) + sum(failure.follows is None for failure in found.failures),
+        "following": [found.inputs[index].path for index in found.following],
+        "differing": [one.path for one in found.differing],
+        "rule": None if found.rule is None else verification_to_dict(found.rule, settings),
+    }
+    return enveloped(
+        "verify",
+        own,
+        exit_code=found.exit_code,
+        settings=settings,
+        files=[one.path for one in found.inputs],
+        failures=found.failures,
+        warnings=found.warnings,
     )
 
 
@@ -89,13 +119,10 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _document(result: Any) -> dict[str, Any]:
-    return {
-        "schema_version": SCHEMA_VERSION,
-        **{field.name: plain_value(getattr(result, field.name)) for field in fields(result)},
-    }
+#: Fields of results that stand in the envelope.
+_OF_ENVELOPE = ("settings", "files", "failures", "warnings", "seconds")
 
 
-def _plain(document: dict[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = plain_value(document)
-    return plain
+def _own(result: Any) -> dict[str, Any]:
+    names = [field.name for field in fields(result) if field.name not in _OF_ENVELOPE]
+    return {name: plain_value(getattr(result, name)) for name in names}

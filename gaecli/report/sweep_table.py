@@ -52,13 +52,13 @@ def render_sweep(sweep: Sweep, console: Console, metric: str) -> None:
 def sweep_lines(sweep: Sweep, canvas: Canvas, metric: str) -> list[Text]:
     return stacked(
         [
+            warning_lines(sweep.warnings, canvas),
+            _verdict(sweep, canvas),
             _header(sweep, canvas),
             _table(sweep, canvas),
             _inputs(sweep, canvas),
             _map(sweep, metric, canvas),
             _meanings(sweep, metric, canvas),
-            warning_lines(sweep.warnings, canvas),
-            _verdict(sweep, canvas),
         ]
     )
 

@@ -1,7 +1,7 @@
 """The summary of `gae compute` for a person: can the numbers be trusted?
 
-From top to bottom: what was done, to which files, what came out, what it rests on, what to look at,
-and in the last line, next to the prompt, whether it went well.
+From top to bottom: what to look at, whether it went well, what was done, to which files, what came out, what
+it rests on, and how long it took.
 """
 
 from __future__ import annotations
@@ -37,12 +37,11 @@ def render_warnings(notes: Sequence[WarningNote], console: Console) -> None:
 def summary_lines(summary: Summary, canvas: Canvas) -> list[Text]:
     return stacked(
         [
-            header_lines(summary, canvas),
+            warning_lines(summary.warnings, canvas),
+            [*verdict_lines(summary, canvas), *header_lines(summary, canvas)],
             file_lines(summary, canvas),
             statistics_lines(summary, canvas),
             detail_lines(summary, canvas),
-            warning_lines(summary.warnings, canvas),
-            verdict_lines(summary, canvas),
         ]
     )
 
@@ -54,7 +53,7 @@ def print_lines(lines: Iterable[Text], console: Console) -> None:
 
 
 def header_lines(summary: Summary, canvas: Canvas) -> list[Text]:
-    """What was computed; where and why there; how the inputs belong together."""
+    """What was computed; how the inputs belong together."""
     glyphs = canvas.glyphs
     settings = summary.settings
     estimator = canvas.clean(str(settings.get("estimator", "gae")))
@@ -67,13 +66,8 @@ def header_lines(summary: Summary, canvas: Canvas) -> list[Text]:
     layouts = Counter(file.layout for file in summary.files if file.layout)
     if layouts:
         what.append(Text(f"{', '.join(canvas.clean(layout) for layout in layouts)} layout"))
-    device = f"{summary.device}, {summary.backend}".strip(", ")
-    if summary.device_reason:
-        device += f" ({summary.device_reason})"
-    where = [Text(canvas.clean(device))] if device else []
-    if summary.streams:
-        where.append(Text(canvas.clean(summary.streams)))
-    rows = [what, *_streams(settings, canvas), where]
+    inputs = [Text(canvas.clean(summary.streams))] if summary.streams not in ("", "one file") else []
+    rows = [what, *_streams(settings, canvas), inputs]
     return [line for items in rows for line in flow(items, canvas.width, glyphs.separator)]
 
 

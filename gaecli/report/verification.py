@@ -38,13 +38,13 @@ def render_verification(verification: Verification, console: Console) -> None:
 def verification_lines(verification: Verification, canvas: Canvas) -> list[Text]:
     return stacked(
         [
+            warning_lines(verification.warnings, canvas),
+            _verdict(verification, canvas),
             _header(verification, canvas),
             convention_lines(verification, canvas),
             remark_lines(verification, canvas),
             _deviations(verification, canvas),
             _attempts(verification, canvas),
-            warning_lines(verification.warnings, canvas),
-            _verdict(verification, canvas),
         ]
     )
 

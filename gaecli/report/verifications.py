@@ -28,12 +28,12 @@ def verifications_lines(found: Verifications, canvas: Canvas) -> list[Text]:
     rule = found.rule
     return stacked(
         [
+            warning_lines(found.warnings, canvas),
+            _verdict(found, canvas),
             _header(found, canvas),
             [] if rule is None else convention_lines(rule, canvas),
             [] if rule is None else remark_lines(rule, canvas),
             _differing(found, canvas),
-            warning_lines(found.warnings, canvas),
-            _verdict(found, canvas),
         ]
     )
 

@@ -10,11 +10,12 @@ from rich.text import Text
 
 from gaecli.done_work import Leftover, ResultStatus, UsedSettings, WorkStatus
 from gaecli.report.charts import format_bytes, format_setting
+from gaecli.report.document import enveloped
 from gaecli.report.shown_names import common_directory
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, Canvas, plural
 from gaecli.report.text_flow import paragraph
-from gaecli.summary import SCHEMA_VERSION
+from gaecli.summary import Failure
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,14 +28,24 @@ _TELLING = ("estimator", "preset", "gamma", "lam", "normalize", "normalize_by")
 
 
 def work_to_dict(status: WorkStatus) -> dict[str, Any]:
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "exit_code": status.exit_code,
+    own = {
         "counts": status.counts,
-        "files": [asdict(result) for result in status.results],
-        "settings": [asdict(one) for one in status.settings],
+        "used_settings": [asdict(one) for one in status.settings],
         "temporary": [asdict(left) for left in status.leftovers],
     }
+    failed = [result for result in status.results if result.state == "failed"]
+    return enveloped(
+        "status",
+        own,
+        exit_code=status.exit_code,
+        files=[_file(result) for result in status.results],
+        failures=[Failure(one.input, one.why or "", None, one.exit_code) for one in failed],
+    )
+
+
+def _file(result: ResultStatus) -> dict[str, Any]:
+    """`settings` is the place among `used_settings`."""
+    return {**asdict(result), "error": result.why if result.state == "failed" else None}
 
 
 def render_work(status: WorkStatus, console: Console) -> None:

@@ -29,6 +29,7 @@ from gaecli.errors import FileError, GaeError, MissingExtraError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import SECONDARY_SUFFIXES, SUFFIXES, open_file
 from gaecli.layouts.singles import as_scalars
+from gaecli.progress import Progress
 from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.patterns import fixed_part, is_pattern, matches_of
@@ -36,7 +37,7 @@ from gaecli.sources.patterns import fixed_part, is_pattern, matches_of
 if TYPE_CHECKING:
     from gaecli.formats.kept import Room
 
-__all__ = ["StreamPlan", "describe_streams", "natural_key", "plan_streams"]
+__all__ = ["StreamPlan", "describe_streams", "natural_key", "plan_streams", "watched"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class StreamPlan:
     failures: Mapping[Path, GaeError] = field(default_factory=dict)
     #: File -> what is open of it, where it is read again and again.
     opened: Mapping[Path, RolloutFile] = field(default_factory=dict)
+    #: What is told of the rows that are gone over, where somebody watches.
+    progress: Progress | None = None
 
     def kept_open(self, room: Room) -> StreamPlan:
         """The same files with their headers read once, and columns kept as far as there is room."""
@@ -68,11 +71,17 @@ class StreamPlan:
 
         if self.opened:
             return self
-        return replace(self, opened={path: KeptFile(self.open(path), room) for path in self.paths})
+        return replace(self, opened={path: KeptFile(self._open(path), room) for path in self.paths})
 
     def open(self, path: Path) -> RolloutFile:
-        if path in self.opened:
-            return self.opened[path]
+        file = self.opened[path] if path in self.opened else self._open(path)
+        if self.progress is None:
+            return file
+        from gaecli.formats.watched import WatchedFile
+
+        return WatchedFile(file, self.progress)
+
+    def _open(self, path: Path) -> RolloutFile:
         if path in self.failures:
             raise self.failures[path]
         opener = self.openers.get(path)
@@ -82,6 +91,39 @@ class StreamPlan:
         """All files, as the stream that they are together is to be read."""
         files = as_scalars([self.open(path) for path in self.paths], settings)
         return [told_success(file, self.openers.get(file.path), settings) for file in files]
+
+
+def watched(
+    plans: Sequence[StreamPlan],
+    progress: Progress | None,
+    doing: str,
+    *,
+    looks: int | None = 1,
+    is_in_step: bool | None = None,
+) -> list[StreamPlan]:
+    """The streams as they are, their rows told to whoever watches; `looks` and the like as of `Progress.begin`.
+
+    By default streams go through their looks one after the other, so that only one alone is in step with itself.
+    """
+    if progress is None:
+        return list(plans)
+    sizes = {path: size_of(path) for plan in plans for path in plan.paths}
+    progress.begin(
+        doing,
+        sizes,
+        looks=looks,
+        is_in_step=len(plans) == 1 if is_in_step is None else is_in_step,
+        input=str(next(iter(sizes))) if len(sizes) == 1 else None,
+    )
+    return [replace(plan, progress=progress) for plan in plans]
+
+
+def size_of(path: Path) -> int:
+    """Bytes; 0 where they are not here yet, or never will be."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def told_success(file: RolloutFile, opener: DataSet | None, settings: Settings) -> RolloutFile:

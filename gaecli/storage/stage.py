@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaecli.formats.jsonl.record import record_path
+from gaecli.formats.record_beside import record_path
 from gaecli.formats.registry import suffix_format
 from gaecli.storage.spool import Spool
 

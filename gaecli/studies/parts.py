@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Literal
 
@@ -131,12 +131,10 @@ class Parts:
     def __init__(self, reading: SettledStream, form: PartForm, number: int | None = None) -> None:
         """`number`: with that stream of rewards."""
         self._form, self._number = form, number
-        sizes = [sum(unit.num_cells for unit in opened.units) for opened in reading.stream.files]
-        self._first_rows = np.concatenate(([0], np.cumsum(sizes))).tolist()
-        self._chains: dict[int, int] = {}
+        self._first_rows = first_rows(reading)
+        self._numbering = TrajectoryNumbers()
         self._units = _UnitNumbers()
         self.num_slots = 0
-        self.num_trajectories = 0
 
     def of(self, file: int, start: int, settled: Settled, carry: Carry) -> Part:
         settled, carry = of_stream(settled, carry, self._number)
@@ -146,12 +144,12 @@ class Parts:
             piece, carry = with_lane_ends(settled.prepared, carry), carry.as_read
         else:
             piece = with_lane_ends(block, carry) if self._form == "ended" else block
-        trajectories = self._numbered(piece, carry)
+        trajectories = self._numbering.of(piece, carry).of_steps
         everywhere = np.ones(block.num_steps, np.bool_)
         part = Part(
             self._units.numbered(piece, carry),
             self.num_slots + slots,
-            self._first_rows[file] + start + _rows_of_slots(block, slots),
+            self._first_rows[file] + start + rows_of_slots(block, slots),
             trajectories,
             _given(block),
             everywhere if settled.counts is None else settled.counts,
@@ -162,23 +160,73 @@ class Parts:
         self.num_slots += block.placement.num_rows
         return part
 
-    def _numbered(self, block: Block, carry: Carry) -> IndexArray:
-        """A trajectory that comes in from another block keeps the number that it has there."""
+
+@dataclass(frozen=True, eq=False)
+class NumberedTrajectories:
+    """Those of a block, or what it has of them: [T] each, in the order of the block."""
+
+    numbers: IndexArray
+    #: It began in an earlier block; it goes on in a later one.
+    comes_in: BoolArray
+    goes_on: BoolArray
+    #: [N] which of them each step is of; [T] the last step of each.
+    local: IndexArray
+    lasts: IndexArray
+    #: What a second look at the same block needs for `numbered_from`.
+    first_number: int
+    entered: Mapping[int, int]
+
+    @property
+    def of_steps(self) -> IndexArray:
+        """[N]"""
+        found: IndexArray = self.numbers[self.local]
+        return found
+
+
+class TrajectoryNumbers:
+    """Numbers in the order in which trajectories begin; one that comes in from another block keeps its own."""
+
+    def __init__(self) -> None:
+        self._chains: dict[int, int] = {}
+        self.count = 0
+
+    def of(self, block: Block, carry: Carry) -> NumberedTrajectories:
         local, lasts = block.trajectories()
-        numbers = self.num_trajectories + np.arange(len(lasts))
-        self.num_trajectories += len(lasts)
         lanes = block.lanes
-        for lane in np.flatnonzero((carry.head_chains >= 0) | (carry.tail_chains >= 0)).tolist():
-            head, tail = int(carry.head_chains[lane]), int(carry.tail_chains[lane])
-            if head >= 0:
-                numbers[local[lanes.starts[lane]]] = self._chains[head]
-            if tail >= 0:
-                self._chains[tail] = int(numbers[local[lanes.stops[lane] - 1]])
-        result: IndexArray = numbers[local]
-        return result
+        heads = np.flatnonzero(carry.head_chains >= 0).tolist()
+        entered = {
+            int(local[lanes.starts[lane]]): self._chains[int(carry.head_chains[lane])] for lane in heads
+        }
+        numbers = numbered_from(self.count, len(lasts), entered)
+        comes_in, goes_on = np.zeros(len(lasts), np.bool_), np.zeros(len(lasts), np.bool_)
+        comes_in[list(entered)] = True
+        for lane in np.flatnonzero(carry.tail_chains >= 0).tolist():
+            last = int(local[lanes.stops[lane] - 1])
+            self._chains[int(carry.tail_chains[lane])] = int(numbers[last])
+            goes_on[last] = not block.cuts[lanes.stops[lane] - 1]
+        first_number = self.count
+        self.count += len(lasts) - len(entered)
+        return NumberedTrajectories(numbers, comes_in, goes_on, local, lasts, first_number, entered)
 
 
-def _rows_of_slots(block: Block, slots: IndexArray) -> IndexArray:
+def numbered_from(first: int, count: int, entered: Mapping[int, int]) -> IndexArray:
+    """[count] numbers of trajectories in a row; those that `entered`, by their place, have one already."""
+    is_new = np.ones(count, np.bool_)
+    is_new[list(entered)] = False
+    numbers: IndexArray = first + np.cumsum(is_new, dtype=np.int64) - 1
+    for place, number in entered.items():
+        numbers[place] = number
+    return numbers
+
+
+def first_rows(reading: SettledStream) -> list[int]:
+    """Of each file of the stream, counted over all of them."""
+    sizes = [sum(unit.num_cells for unit in opened.units) for opened in reading.stream.files]
+    found: list[int] = np.concatenate(([0], np.cumsum(sizes))).tolist()
+    return found
+
+
+def rows_of_slots(block: Block, slots: IndexArray) -> IndexArray:
     """Of nested tables the row of the list."""
     if block.list_offsets is None:
         return slots

@@ -11,7 +11,7 @@ from gaecli.datasets.base import DataSet, NewColumns
 from gaecli.datasets.folders import is_hidden
 from gaecli.errors import FileError, UsageError
 from gaecli.formats.base import RolloutFile
-from gaecli.formats.jsonl.record import record_path
+from gaecli.formats.record_beside import record_path
 from gaecli.settings import RunOptions
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.pending import PendingFile

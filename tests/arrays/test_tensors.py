@@ -1,7 +1,12 @@
-"""`gaecli.gae` on torch tensors: the numbers of the NumPy road, without a look at a number on the way."""
+"""`gaecli.gae` on torch tensors: the numbers of NumPy arrays; by NumPy in host memory, else where they lie.
+
+A mode that is told of every operation has tensors of the host go the way of those on a device.
+"""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -54,6 +59,31 @@ def tensors(given: dict[str, Any], **how: Any) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(params=["by NumPy", "as on a device"])
+def road(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each way that tensors of the host may go, and no other."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    from gaecli.arrays import host
+    from gaecli.arrays import tensors as on_device
+
+    taken: list[str] = []
+
+    def watched(name: str, function: Any) -> Any:
+        return lambda *args, **how: (taken.append(name), function(*args, **how))[1]
+
+    monkeypatch.setattr(host, "gae_of_tensors", watched("by NumPy", host.gae_of_tensors))
+    monkeypatch.setattr(on_device, "gae", watched("as on a device", on_device.gae))
+
+    class Watching(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return func(*args, **(kwargs or {}))
+
+    with Watching() if request.param == "as on a device" else contextlib.nullcontext():
+        yield
+    assert set(taken) == {request.param}
+
+
 @pytest.fixture
 def no_reading() -> Any:
     """A mode in which no number may come to the host, and no shape depend on one."""
@@ -92,17 +122,123 @@ def test_tensors_get_what_arrays_get_and_no_number_is_read(layout: str, given: s
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("given", GIVEN)
-def test_tensors_without_numbers_are_enough_to_know_all_shapes(layout: str, given: str) -> None:
-    # On the device `meta` there are none: whatever reads one, or copies to the host, fails.
+def test_nothing_of_a_call_lies_anywhere_but_on_the_device(layout: str, given: str) -> None:
+    # On the device `meta` there are no numbers: whatever reads one, or copies to the host, fails. And a tensor of the
+    # host among them would be a copy to the device, which waits, and which a CUDA graph refuses.
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    places = set()
+
+    class Watching(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            made = func(*args, **(kwargs or {}))
+            places.update(
+                one.device.type for one in tree_leaves((args, kwargs, made)) if isinstance(one, torch.Tensor)
+            )
+            return made
+
     inputs = tensors(arguments(layout, given), device="meta")
-    for tensor in gaecli.gae(**inputs):
+    with Watching():
+        found = gaecli.gae(**inputs)
+    assert places == {"meta"}
+    for tensor in found:
         assert tensor.device.type == "meta"
         assert tensor.shape == inputs["rewards"].shape
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_call_does_the_same_whatever_the_numbers_are(layout: str) -> None:
+    # As a CUDA graph will do again, on other numbers in the same places.
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Noting(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.done: list[Any] = []
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            made = func(*args, **(kwargs or {}))
+            self.done.append((str(func), getattr(made, "shape", None)))
+            return made
+
+    noted = []
+    for seed in (0, 1):
+        with Noting() as mode:
+            gaecli.gae(**tensors(arguments(layout, "all", seed)))
+        noted.append(mode.done)
+    assert len(noted[0]) > 20
+    assert noted[0] == noted[1]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_tensors_of_the_host_get_to_the_last_bit_what_arrays_get(layout: str) -> None:
+    arrays = arguments(layout, "all")
+    for tensor, array in zip(gaecli.gae(**tensors(arrays)), gaecli.gae(**arrays), strict=True):
+        assert tensor.is_contiguous()
+        np.testing.assert_array_equal(tensor.numpy(), array)
+
+
+def test_tensors_without_numbers_and_of_a_transform_are_not_shown_to_numpy() -> None:
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    rewards, values = torch.randn(2, 3), torch.randn(2, 3)
+    with FakeTensorMode():
+        assert gaecli.gae(torch.empty(3), torch.empty(3)).advantages.shape == (3,)
+    lanes = torch.vmap(lambda *one: gaecli.gae(*one).advantages)(rewards, values)
+    torch.testing.assert_close(lanes, gaecli.gae(rewards, values, layout="batch-major").advantages)
+
+
+@pytest.mark.parametrize(
+    ("change", "times_looked"),
+    [
+        (lambda given: tensors(arguments("time-major", "next", seed=1)), 1),
+        (lambda given: given | {"gamma": 0.5, "lam": 1}, 1),
+        (lambda given: given | {"gamma": given["values"].new_tensor(0.5)}, 2),
+        (lambda given: given | {"rewards": given["rewards"].float()}, 2),
+        (lambda given: given | {"rewards": given["rewards"].T.contiguous().T}, 2),
+        (lambda given: given | {"rewards": given["rewards"].clone().requires_grad_()}, 2),
+        (lambda given: given | {"bootstrap": None}, 2),
+        (lambda given: given | {"precision": "single"}, 2),
+        (lambda given: given | {"mask": given["terminated"]}, 2),
+    ],
+)
+def test_a_call_like_one_before_is_not_looked_at_again(
+    change: Any, times_looked: int, no_reading: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gaecli.arrays import tensors as on_device
+
+    looked = []
+    look = on_device._TensorArguments
+    monkeypatch.setattr(on_device, "_TensorArguments", lambda *one: looked.append(one) or look(*one))
+    monkeypatch.setattr(on_device, "_PLANS", {})
+    first = tensors(arguments("time-major", "next"))
+    second = change(first)
+    with no_reading:
+        gaecli.gae(**first)
+        found = gaecli.gae(**second)
+    assert len(looked) == times_looked
+    tolerance = 1e-4 if second.get("precision") == "single" else 1e-12
+    for tensor, expected in zip(found, gaecli.gae(**second), strict=True):
+        assert not tensor.requires_grad
+        assert tensor.dtype == expected.dtype
+        np.testing.assert_allclose(tensor, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_shapes_that_were_never_right_stay_wrong() -> None:
+    inputs = tensors(arguments("time-major", "ends"), device="meta")
+    gaecli.gae(**inputs)
+    for _ in range(2):
+        with pytest.raises(DataError, match="`values` has shape"):
+            gaecli.gae(**inputs | {"values": inputs["values"][:-1]})
+
+
+@pytest.mark.usefixtures("road")
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_masked_cells_are_as_if_they_were_not_there(layout: str) -> None:
-    # Lane by lane, without them. The NumPy road is another piece of code, so both are held against it.
+    # Lane by lane, without them. Arrays go another way than tensors, so both are held against it.
     arrays = arguments(layout, "all", seed=3)
     cells = np.arange(60).reshape(arrays["rewards"].shape)
     if layout == "segments":
@@ -124,6 +260,7 @@ def test_masked_cells_are_as_if_they_were_not_there(layout: str) -> None:
         assert not np.ravel(found.returns)[~arrays["mask"].reshape(-1)].any()
 
 
+@pytest.mark.usefixtures("road")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_numbers_are_widened_before_anything_is_computed(dtype: str) -> None:
     import torch
@@ -147,15 +284,19 @@ def test_numbers_are_widened_before_anything_is_computed(dtype: str) -> None:
         torch.testing.assert_close(tensor, expected.float(), rtol=1e-6, atol=1e-6)
 
 
-def test_what_is_not_finite_spoils_its_trajectory_up_to_it_and_no_other() -> None:
+@pytest.mark.usefixtures("road")
+@pytest.mark.parametrize("name", ["rewards", "values", "gamma", "lam"])
+def test_what_is_not_finite_spoils_its_trajectory_up_to_it_and_no_other(name: str) -> None:
     import torch
 
-    rewards = torch.zeros(8)
-    rewards[[1, 5]] = torch.tensor([torch.nan, torch.inf])
-    found = gaecli.gae(rewards, torch.zeros(8), offsets=torch.tensor([0, 3, 8]), lam=0.0)
+    given = {one: torch.zeros(8) for one in ("rewards", "values", "gamma", "lam")}
+    given[name][[1, 5]] = torch.tensor([torch.nan, torch.inf])
+    found = gaecli.gae(**given, offsets=torch.tensor([0, 3, 8]))
+    # What goes into δ of the step before is γ V, and 0 · NaN is NaN.
     assert found.advantages.isnan().tolist() == [True, True, False, True, True, True, False, False]
 
 
+@pytest.mark.usefixtures("road")
 def test_a_bootstrap_that_is_not_finite_is_not_taken_for_none() -> None:
     import torch
 
@@ -202,6 +343,13 @@ def test_what_shapes_tell_is_said_of_tensors_as_well(changes: Any, error: Any, m
         gaecli.gae(**tensors(given))
 
 
+def test_a_sparse_tensor_is_refused() -> None:
+    import torch
+
+    with pytest.raises(DataError, match=r"`rewards` is torch\.sparse_coo; it must be a dense tensor"):
+        gaecli.gae(torch.eye(4)[0].to_sparse(), torch.zeros(4))
+
+
 def test_a_tensor_on_another_device_is_refused_and_not_fetched() -> None:
     import torch
 
@@ -209,6 +357,7 @@ def test_a_tensor_on_another_device_is_refused_and_not_fetched() -> None:
         gaecli.gae(torch.zeros(4), torch.zeros(4, device="meta"))
 
 
+@pytest.mark.usefixtures("road")
 def test_gradients_do_not_flow() -> None:
     import torch
 

@@ -234,13 +234,13 @@ def test_all_of_it_is_wrong_in_one_of_many_files_and_the_others_are_done(run_gae
     ("content", "says"),
     [
         (b"", "is empty: 0 bytes"),
-        (b"reward,value\n1,2\n", "is not a"),
+        (b"reward and value\n", "is not a"),
         (b"PAR1", "r.parquet"),
         (b"PAR1" + b"\0" * 100 + b"PAR1", "r.parquet"),
         (b"\x93NUMPY\x01\0", "single NumPy array"),
         (b"\x80\x04pickle", "never loaded"),
     ],
-    ids=["empty", "csv", "magic", "zeros", "npy", "pickle"],
+    ids=["empty", "text", "magic", "zeros", "npy", "pickle"],
 )
 def test_files_that_are_none_of_ours(fails, tmp_path, content, says):
     path = tmp_path / "r.parquet"

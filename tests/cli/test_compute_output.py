@@ -58,7 +58,7 @@ def test_the_document_has_all_that_it_promises(run_gae, tmp_path):
     result = ok(run_gae("compute", path, "--normalize", "all", "--json"))
     document = document_of(result)
     assert set(document) >= DOCUMENT_KEYS
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert document["exit_code"] == 0
     assert document["interrupted"] is False
     assert document["settings"]["gamma"] == 0.99

@@ -56,7 +56,7 @@ def test_typed_wins_over_the_environment_over_the_file_over_a_preset(project: Pa
     assert settings(GAE_GAMMA="0.75")["settings"]["gamma"] == 0.75
     typed = settings("-g", "0.875", "-l", "1", "--normalize", "none", GAE_GAMMA="0.75")
     assert (typed["settings"]["gamma"], typed["settings"]["lam"]) == (0.875, 1.0)
-    assert "defaults" not in typed
+    assert typed["defaults"] == {}
 
 
 def test_the_numbers_are_those_of_the_defaults(project: Path) -> None:
@@ -121,5 +121,5 @@ def test_slips_are_told(project: Path, text: str, told: str, hint: str | None) -
 def test_variables_of_app_engine_are_not_ours(project: Path) -> None:
     """https://docs.cloud.google.com/appengine/docs/standard/python3/runtime#environment_variables"""
     others = {"GAE_ENV": "standard", "GAE_SERVICE": "default", "GAE_VERSION": "1", "GAE_MEMORY_MB": "512"}
-    assert "defaults" not in settings(**others)
+    assert settings(**others)["defaults"] == {}
     gae("explain", "a.parquet", "--row", "3", **others)

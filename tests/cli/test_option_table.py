@@ -18,6 +18,7 @@ from gaecli.cli.explain import explain
 from gaecli.cli.inspect import inspect
 from gaecli.cli.options import OPTIONS
 from gaecli.cli.presets import presets
+from gaecli.cli.report import report
 from gaecli.cli.status import status
 from gaecli.cli.strip import strip
 from gaecli.cli.sweep import sweep
@@ -52,7 +53,7 @@ class TestTheTable:
             assert names == {option.name for option in filling(where)}
 
     @pytest.mark.parametrize(
-        "of", [check, compute, diff, explain, inspect, presets, status, strip, sweep, verify]
+        "of", [check, compute, diff, explain, inspect, presets, report, status, strip, sweep, verify]
     )
     def test_no_command_has_one_spelling_twice(self, of):
         listed = [OPTIONS[name] for name in signature(of).parameters]

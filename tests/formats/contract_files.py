@@ -98,6 +98,30 @@ def json_text_without_ours(path: Path) -> list[str]:
     return [line.split('"advantage"')[0].rstrip(", }") for line in path.read_text().splitlines()]
 
 
+def write_csv(path: Path, extra: str | None) -> None:
+    columns = flat(NESTED)
+    if extra is not None:
+        columns[extra] = columns["rewards"]
+    columns["note"] = ["'ä'", "", " 1.50", "007", "x"]
+    rows = [
+        ",".join("" if cell is None else str(cell) for cell in row)
+        for row in zip(*columns.values(), strict=True)
+    ]
+    path.write_text("\n".join([",".join(columns), *rows]) + "\n")
+
+
+def csv_cells(path: Path) -> dict[str, list[str]]:
+    names, *rows = (line.split(",") for line in path.read_text().splitlines())
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def edit_csv(path: Path, name: str) -> None:
+    names, first, *rest = path.read_text().split("\n")
+    cells = first.split(",")
+    cells[names.split(",").index(name)] = "7"
+    path.write_text("\n".join([names, ",".join(cells), *rest]))
+
+
 def write_npz(path: Path, extra: str | None) -> None:
     arrays = {name: np.array(cells, float) for name, cells in flat(NESTED).items()}
     if extra is not None:
@@ -212,6 +236,13 @@ BUILDERS: Mapping[str, Builder] = {
         edit_arrow,
     ),
     "jsonl": Builder(".jsonl", write_json_lines, read_json_lines, json_text_without_ours, edit_json_lines),
+    "csv": Builder(
+        ".csv",
+        write_csv,
+        lambda path, name: [float(cell) for cell in csv_cells(path)[name]],
+        lambda path: {name: cells for name, cells in csv_cells(path).items() if name not in OURS},
+        edit_csv,
+    ),
     "npz": Builder(".npz", write_npz, read_npz, npz_members, edit_npz),
     "hdf5": Builder(".hdf5", write_hdf5, read_hdf5, hdf5_content, edit_hdf5),
 }

@@ -104,7 +104,7 @@ COMPILED = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from gaecli.kernels import triton_scan
+from gaecli.kernels import triton_kernels
 
 def compiled(kernel, constants, pointers):
     kinds = {name: "*fp32" for name in ("out", "out_beside", "rewards", "values", "next_values", "end_values")}
@@ -124,8 +124,8 @@ for rows, lanes, all_of_it, reduce, double in CASES:
     constants |= {"DOUBLE": bool(double), "LINKED": not reduce, "REDUCE": bool(reduce)}
     written = "*fp64" if double else "*fp32"
     pointers = {"firsts": written} | ({"out": written, "out_beside": written} if reduce else {})
-    print(len(compiled(triton_scan._over_chunks, constants, pointers)))
-print(len(compiled(triton_scan._link_chunks, {"ROWS": 1024, "LANES": 1, "DOUBLE": True}, {})))
+    print(len(compiled(triton_kernels.over_chunks, constants, pointers)))
+print(len(compiled(triton_kernels.link_chunks, {"ROWS": 1024, "LANES": 1, "DOUBLE": True}, {})))
 """
 
 

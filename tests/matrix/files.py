@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
@@ -17,7 +18,7 @@ from gaecli.errors import GaeError
 
 #: Layout -> the suffixes of the formats that it is tried in.
 FORMATS = {
-    "long": (".parquet", ".arrow", ".jsonl", ".npz"),
+    "long": (".parquet", ".arrow", ".jsonl", ".csv", ".npz"),
     "nested": (".parquet", ".arrow", ".jsonl"),
     "time-major": (".npz",),
     "batch-major": (".npz",),
@@ -36,6 +37,8 @@ def write(folder: Path, layout: str, suffix: str, arrays: Mapping[str, np.ndarra
     elif suffix == ".jsonl":
         rows = zip(*(_plain(column) for column in columns.values()), strict=True)
         path.write_text("".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows))
+    elif suffix == ".csv":
+        pl.DataFrame(columns).write_csv(path)
     else:
         table = pa.table({name: _arrow(column) for name, column in columns.items()})
         if suffix == ".arrow":
@@ -79,6 +82,8 @@ def read_column(path: Path, name: str) -> np.ndarray:
         return np.asarray(np.load(path)[name], np.float64)
     if path.suffix == ".jsonl":
         return np.array([json.loads(line)[name] for line in path.read_text().splitlines()])
+    if path.suffix == ".csv":
+        return pl.read_csv(path, infer_schema_length=None)[name].to_numpy()
     if path.suffix == ".arrow":
         with pa.memory_map(str(path)) as source:
             return np.array(pa.ipc.open_file(source).read_all().column(name).to_pylist())

@@ -407,7 +407,7 @@ class TestCommand:
         result = run_gae("inspect", *paths, "--json", "--episodes", "--head", "2")
         assert result.returncode == 0, result.stderr
         document = json.loads(result.stdout, parse_constant=lambda name: pytest.fail(name))
-        assert document["schema_version"] == 1
+        assert document["schema_version"] == 2
         first, second = document["files"]
         assert (first["layout"], second["layout"]) == ("long", "time-major")
         assert first["counts"]["episodes"] == len(first["episodes"]) == 29

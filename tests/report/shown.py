@@ -28,8 +28,10 @@ def line_with(text: str, part: str) -> str:
     return line
 
 
-def last_line(text: str) -> str:
-    return text.rstrip("\n").split("\n")[-1]
+def verdict(text: str) -> str:
+    """It stands over what was computed, and beneath the warnings."""
+    lines = text.split("\n")
+    return lines[next(number for number, line in enumerate(lines) if line.startswith("GAE ")) - 1]
 
 
 def many_files(num_files: int, failed: tuple[int, ...] = ()) -> Summary:

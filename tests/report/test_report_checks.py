@@ -104,7 +104,7 @@ def test_the_list_of_rules(width):
 
 def test_the_documents():
     document = checkup_to_dict(checkup(INSIDE, FILLERS))
-    assert document["errors"] == document["warnings"] == 1
+    assert (document["counts"]["errors"], document["counts"]["warnings"]) == (1, 1)
     first, second = document["findings"]
     assert (first["code"], first["row"], first["count"], first["fix"]) == ("GAE003", 39, 12, ERROR.fix)
     assert second["fix"] == "pass `--x`"

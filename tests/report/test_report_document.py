@@ -26,11 +26,12 @@ def _refuse(constant: str) -> None:
 
 def test_every_key_of_the_schema_is_there() -> None:
     loaded = document(summary(file_summary(), failed_file("b"), warnings=[WarningNote("code", "message")]))
-    assert loaded["schema_version"] == 1
+    assert loaded["schema_version"] == 2
     assert set(loaded) == {
         "schema_version", "settings", "device", "files", "totals", "bootstrapped", "columns",
         "explained_variance", "normalization", "baseline", "warnings", "seconds", "steps_per_second",
         "exit_code", "interrupted", "backend", "device_reason", "streams", "explained_variances",
+        "command", "gaecli", "failures", "units", "labels", "success",
     }  # fmt: skip
     assert set(loaded["files"][0]) == COUNTS | {
         "input", "output", "status", "format", "layout", "error", "hint", "exit_code", "method", "columns",

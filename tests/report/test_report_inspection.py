@@ -118,6 +118,9 @@ runs/ppo.parquet
   1,024 steps · 29 episodes · 19 terminated (66%) · 6 truncated (21%)
   4 open (14%)
 
+✓ gae compute would write advantage and return · γ 0.99 · λ 0.95 · splice
+6 ends bootstrapped with the next value · 4 ends bootstrapped with zero
+
 role    column    type   why
 ─────────────────────────────────────────────────
 reward  r         float  by its name
@@ -135,9 +138,6 @@ value             14.55  19.39       1.000  ≈37.00  70.00  ▂▂  ▄▄█�
 ≈ from a sample of 29 rows
 
 explained variance  0.1217  █░░░░░░░░░ · weak · of returns at γ 0.99, λ 1
-
-✓ gae compute would write advantage and return · γ 0.99 · λ 0.95 · splice
-6 ends bootstrapped with the next value · 4 ends bootstrapped with zero
 """
 
 

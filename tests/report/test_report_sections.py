@@ -13,7 +13,7 @@ from report.examples import (
     rendered,
     summary,
 )
-from report.shown import WIDTHS, last_line, line_with, many_files, too_wide
+from report.shown import WIDTHS, line_with, many_files, too_wide, verdict
 from rich.console import Console
 from rich.text import Text
 
@@ -38,7 +38,7 @@ def test_when_all_files_are_up_to_date_nothing_is_said_about_numbers() -> None:
     files = [file_summary(name, status="up to date") for name in ("a.parquet", "b.parquet")]
     text = rendered(summary(*files, columns={}, explained_variance=None, bootstrapped=BootstrapCounts()))
     assert text.count("= up to date") == 2
-    assert last_line(text) == "= 2 files up to date, nothing to do"
+    assert verdict(text) == "= 2 files up to date, nothing to do"
     for word in ("mean", "explained", "bootstrapped", "normalised", "steps/s"):
         assert word not in text
 
@@ -56,7 +56,7 @@ def test_a_dry_run_without_statistics_shows_the_plan() -> None:
     text = rendered(planned)
     assert "48,213 steps" in text
     assert "mean" not in text
-    assert last_line(text) == "○ dry run of 1 file, nothing written · → out.parquet"
+    assert verdict(text) == "○ dry run of 1 file, nothing written · → out.parquet"
 
 
 def test_unknown_statistics_are_dashes() -> None:
@@ -146,7 +146,7 @@ def test_settings_that_differ_are_shown_as_flags_and_defaults_are_not() -> None:
     text = rendered(summary(settings=changed.to_dict()), 120)
     flags = "--value-column v[0] · --normalize all · --keep-raw · --no-join"
     assert line_with(text, "settings").split("  ")[-1].strip() == flags
-    assert text.split("\n")[0] == "GAE · γ 0.5 · λ 0.95 · preset sb3 · long layout"
+    assert text.split("\n")[1] == "GAE · γ 0.5 · λ 0.95 · preset sb3 · long layout"
     assert "--" not in rendered(summary())
 
 
@@ -176,7 +176,7 @@ def test_warnings_that_repeat_are_said_once_with_a_count() -> None:
     assert text.count("V counts as 0") == 1
     assert "open-end · × 80 · 0.npz · and 39 more files" in text
     assert "→ pass `-x`" in text
-    assert last_line(text) == "✓ 1 file written · ! 1 warning"
+    assert verdict(text) == "✓ 1 file written · ! 1 warning"
 
 
 def test_a_warning_does_not_repeat_what_its_message_says() -> None:
@@ -189,7 +189,7 @@ def test_different_warnings_are_capped_and_counted() -> None:
     text = rendered(summary(warnings=notes))
     assert text.count("message number") == 12
     assert "… 3 more warnings; `--json` lists all of them" in text
-    assert "! 15 warnings" in last_line(text)
+    assert "! 15 warnings" in verdict(text)
 
 
 def test_warnings_can_be_shown_alone(capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,15 +199,15 @@ def test_warnings_can_be_shown_alone(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_an_output_elsewhere_is_named() -> None:
     one = summary(file_summary(output="out/x.parquet"))
-    assert last_line(rendered(one)) == "✓ 1 file written · → out/x.parquet"
+    assert verdict(rendered(one)) == "✓ 1 file written · → out/x.parquet"
     two = summary(*(file_summary(name, output=f"out/{name}") for name in ("a.npz", "b.npz")))
-    assert last_line(rendered(two)) == "✓ 2 files written · → out/"
+    assert verdict(rendered(two)) == "✓ 2 files written · → out/"
 
 
 def test_an_interrupted_run_says_so() -> None:
     files = [file_summary("a.npz"), file_summary("b.npz", status="not written")]
     text = rendered(summary(*files, interrupted=True, exit_code=130))
-    assert last_line(text) == "✗ interrupted: 1 written, 1 not written; exit code 130"
+    assert verdict(text) == "✗ interrupted: 1 written, 1 not written; exit code 130"
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "no-such-encoding"])

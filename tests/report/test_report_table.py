@@ -15,7 +15,7 @@ from report.examples import (
     summaries,
     summary,
 )
-from report.shown import WIDTHS, last_line, line_with, many_files, several_files, too_wide
+from report.shown import WIDTHS, line_with, many_files, several_files, too_wide, verdict
 from rich.cells import cell_len
 
 from gaecli.report.shown_names import common_directory, fitted_names
@@ -26,8 +26,8 @@ from gaecli.summary import (
 )
 
 ONE_FILE = """\
+✓ 1 file written
 GAE · γ 0.99 · λ 0.95 · long layout
-cpu, numpy 2.4.1 (numpy below 20,000,000 steps)
 
 ppo.parquet
   48,213 steps · 312 episodes · 290 terminated · 20 truncated · 2 open
@@ -43,16 +43,18 @@ explained variance  0.8123  ████████░░ · good
 bootstrapped        20 with the next value · 2 with zero
 normalised          no
 columns             reward · value = vf_preds
-method              splice
+method              splice: what was there is copied as bytes
 time                412 ms · 117 k steps/s · read 120 ms · kernel 21 ms
                     write 150 ms
-
-✓ 1 file written
 """
 
 SEVERAL_FILES = """\
+! 2 ends count as 0
+  open-end · runs/a.parquet
+  → pass `-x`
+
+✗ 1 of 3 files failed, 1 written, 1 up to date; exit code 2 · ! 1 warning
 GAE · γ 0.99 · λ 0.95 · long layout
-cpu, numpy 2.4.1 (numpy below 20,000,000 steps)
 
 in runs/
 file             steps  episodes  terminated  truncated  open  status
@@ -81,17 +83,16 @@ columns             reward · value = vf_preds
 method              splice (1 file) · archive (1 file)
 time                412 ms · 117 k steps/s · read 120 ms · kernel 21 ms
                     write 150 ms
-
-! 2 ends count as 0
-  open-end · runs/a.parquet
-  → pass `-x`
-
-✗ 1 of 3 files failed, 1 written, 1 up to date; exit code 2 · ! 1 warning
 """
 
 SEVERAL_FILES_NARROW_ASCII = """\
+! 2 ends count as 0
+  open-end | runs/a.parquet
+  > pass `-x`
+
+x 1 of 3 files failed, 1 written, 1 up to date; exit code 2
+! 1 warning
 GAE | gamma 0.99 | lambda 0.95 | long layout
-cpu, numpy 2.4.1 (numpy below 20,000,000 steps)
 
 in runs/
 a.parquet  + written
@@ -124,13 +125,6 @@ columns             reward | value = vf_preds
 method              splice (1 file) | archive (1 file)
 time                412 ms | 117 k steps/s | read 120 ms
                     kernel 21 ms | write 150 ms
-
-! 2 ends count as 0
-  open-end | runs/a.parquet
-  > pass `-x`
-
-x 1 of 3 files failed, 1 written, 1 up to date; exit code 2
-! 1 warning
 """
 
 
@@ -271,7 +265,7 @@ def test_a_failed_file_shows_its_error_hint_and_exit_code(width: int) -> None:
     assert "  exit code 2: column `value` not found in" in text
     assert "  columns there: reward, vf_pred" in text
     assert "  → pass `--value-column vf_pred`" in text
-    assert last_line(text) == "✗ 1 of 2 files failed, 1 written; exit code 2"
+    assert verdict(text) == "✗ 1 of 2 files failed, 1 written; exit code 2"
 
 
 def test_counts_of_a_failed_file_are_not_shown_as_zeros() -> None:
@@ -289,7 +283,7 @@ def test_of_many_files_the_first_the_last_and_all_failed_ones_are_listed(width: 
     assert not too_wide(text, width)
     assert "total, 200 files" in text
     assert f"{196 * 48_213:,}" in text
-    assert "4 of 200 files failed, 196 written; exit code 2" in last_line(text)
+    assert "4 of 200 files failed, 196 written; exit code 2" in verdict(text)
 
 
 def test_twenty_files_are_all_listed_and_twenty_one_are_not() -> None:
@@ -332,3 +326,22 @@ def test_short_names_stay_different_or_there_are_none() -> None:
 )
 def test_names_are_shortened_in_the_middle(text: str, width: int, shown: str) -> None:
     assert shorten(text, width) == shown
+
+
+def test_a_column_that_never_changes_is_one_bar() -> None:
+    """Its bins have no width, and all of them would be full."""
+    same = column_statistics(min=2.0, max=2.0, histogram=(48_213,), histogram_range=(2.0, 2.0))
+    text = rendered(summary(columns={"reward": same, "value": column_statistics()}))
+    assert line_with(text, "reward  ").endswith("2.000  █")
+    assert line_with(text, "value  ").count("█") == 3
+
+
+@pytest.mark.parametrize(
+    ("device", "backend", "told"),
+    [("cpu", "numpy 2.4.1", None), ("cpu", "torch 2.13", "cpu, torch 2.13"), ("cuda:0", "x", "cuda:0, x")],
+)
+def test_what_computes_is_told_where_it_is_not_the_usual(device: str, backend: str, told: str | None) -> None:
+    text = rendered(summary(device=device, backend=backend, device_reason="it pays from here on"))
+    assert ("numpy" in text, "it pays" in text) == (False, False)
+    method = line_with(text, "method ")
+    assert method.endswith(f" · {told}" if told else "as bytes")

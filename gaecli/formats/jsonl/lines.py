@@ -1,7 +1,7 @@
 """JSON lines: one object per line, with numbers or lists of numbers as fields.
 
 New fields are appended to the text of each line, so that all else in it keeps its bytes. There is no place
-for metadata in this format: provenance lies beside the file (`record.py`). Once it was a field `gaecli` of the
+for metadata in this format: provenance lies beside the file (`record_beside.py`). Once it was a field `gaecli` of the
 first line; where that is found it is read, and gone with the next write.
 """
 
@@ -35,8 +35,8 @@ from gaecli.formats.jsonl.bounds import BoundError, check_cells, check_depth, pa
 from gaecli.formats.jsonl.mixed import MOST_PATHS, changed_path, conflicts, with_texts
 from gaecli.formats.jsonl.numbers import inexact_columns, with_exact_columns
 from gaecli.formats.jsonl.objects import edited, field_texts, is_compact
-from gaecli.formats.jsonl.record import believed, read_record
 from gaecli.formats.own_columns import fingerprint, signature
+from gaecli.formats.record_beside import believed, read_record
 from gaecli.formats.stored import parse_document
 from gaecli.records import dataclass
 

@@ -1,6 +1,6 @@
-"""What gaecli knows of its columns in a file of JSON lines: a hidden file beside it.
+"""What gaecli knows of its columns in a file of JSON lines or CSV: a hidden file beside it.
 
-The format has no place for metadata: a field for it would be a column for everybody who reads the file. The name
+These formats have no place for metadata: a field for it would be a column for everybody who reads the file. The name
 begins with a dot so that no loader takes it for data (`datasets` reads every `.json` of a folder). It may be left
 behind, or lie beside another file of the same name: it is believed for what its digests fit.
 """
