@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from gaecli.datasets import hive, lerobot, minari, rllib, shards, tables
+from gaecli.datasets import shards, tables
 from gaecli.datasets.base import DamagedMarkError, DataSet
 from gaecli.datasets.folders import rollout_files
-from gaecli.datasets.hub import folder as hub
-from gaecli.datasets.hub import saved
 from gaecli.datasets.tables import TITLES, LakeTable
 from gaecli.errors import GaeError, MissingExtraError
 from gaecli.records import dataclass
@@ -21,26 +20,54 @@ _LEVELS = 6
 
 @dataclass(frozen=True)
 class DataSetKind:
-    """How a data set is told from its root, and its root from one of its files."""
+    """How a data set is told from its root, and its root from one of its files.
+
+    The module has `recognise(root)` and `root_of(file)`, and `is_marked(folder)` where there are marks: it is not
+    imported, and not asked, where there is nothing that it could go by.
+    """
 
     name: str
-    recognise: Callable[[Path], DataSet | None]
-    root_of: Callable[[Path], Path | None]
+    module: str
+    #: Names at the root, one of which has to be there: it says which files are of it, so that a folder of some of
+    #: them is found, too.
+    marks: tuple[str, ...] = ()
+    #: What has to be in the path of one of its files, where there is no such mark.
+    sign: str = ""
     #: Something at the root says so, so that it is also found below a plain folder.
     has_mark: bool = True
-    #: A file at the root says which files are of it, so that a folder of some of them is found, too.
-    is_marked: Callable[[Path], bool] = lambda folder: False
+
+    def recognise(self, directory: Path) -> DataSet | None:
+        if self.marks and not self._may_be_marked(directory):
+            return None
+        found: DataSet | None = import_module(self.module).recognise(directory)
+        return found
+
+    def root_of(self, path: Path) -> Path | None:
+        absolute = path.absolute()
+        if self.marks:
+            if not any(map(self._may_be_marked, absolute.parents[:_LEVELS])):
+                return None
+        elif self.sign not in str(absolute):
+            return None
+        found: Path | None = import_module(self.module).root_of(path)
+        return found
+
+    def is_marked(self, folder: Path) -> bool:
+        return self._may_be_marked(folder) and bool(import_module(self.module).is_marked(folder))
+
+    def _may_be_marked(self, folder: Path) -> bool:
+        return any(os.path.lexists(f"{folder}/{mark}") for mark in self.marks)
 
 
 #: In this order: what says what it is comes before what only looks like it.
 KINDS = (
-    DataSetKind("lerobot", lerobot.recognise, lerobot.root_of, is_marked=lerobot.is_marked),
-    DataSetKind("minari", minari.recognise, minari.root_of, is_marked=minari.is_marked),
-    DataSetKind("saved", saved.recognise, saved.root_of, is_marked=saved.is_marked),
-    DataSetKind("hub", hub.recognise, hub.root_of, is_marked=hub.is_marked),
-    DataSetKind("rllib", rllib.recognise, rllib.root_of),
-    DataSetKind("hive", hive.recognise, hive.root_of),
-    DataSetKind("shards", shards.recognise, shards.root_of, has_mark=False),
+    DataSetKind("lerobot", "gaecli.datasets.lerobot", marks=("meta/info.json",)),
+    DataSetKind("minari", "gaecli.datasets.minari", marks=("data/metadata.json",)),
+    DataSetKind("saved", "gaecli.datasets.hub.saved", marks=("state.json", "dataset_dict.json")),
+    DataSetKind("hub", "gaecli.datasets.hub.folder", marks=("README.md", "dataset_infos.json")),
+    DataSetKind("rllib", "gaecli.datasets.rllib", sign="run-"),
+    DataSetKind("hive", "gaecli.datasets.hive", sign="="),
+    DataSetKind("shards", "gaecli.datasets.shards", sign="-of-", has_mark=False),
 )
 
 #: Tables of a lakehouse, by their kind: whatever lies in the folder of one belongs to it, or is nothing. Modules with

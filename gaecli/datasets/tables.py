@@ -15,7 +15,6 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from gaecli.datasets.base import DataSet
-from gaecli.datasets.virtual import VirtualColumns
 from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.registry import open_file
@@ -54,7 +53,11 @@ class LakeTable(DataSet):
             raise self.failure
         file = open_file(path)
         partition = self.partitions.get(path)
-        return VirtualColumns(file, partition) if partition else file
+        if not partition:
+            return file
+        from gaecli.datasets.virtual import VirtualColumns
+
+        return VirtualColumns(file, partition)
 
     def of_one(self, path: Path) -> LakeTable:
         partitions = {path: self.partitions[path]} if path in self.partitions else {}

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gaecli.columns import Roles
-from gaecli.datasets.lerobot import LeRobot
 from gaecli.datasets.tables import refuse_targets
 from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.formats.base import RolloutFile
@@ -138,6 +137,8 @@ def check_language(file: RolloutFile, plan: StreamPlan, settings: Settings, *, s
     """Rows of LeRobot's language column go into the data files of its sets, and nowhere else."""
     if settings.labelling is None or settings.label_type != "language":
         return
+    from gaecli.datasets.lerobot import LeRobot
+
     if sidecar:
         raise UsageError(
             f"`--label-type language` adds rows to `{LANGUAGE}` of the data files, which a sidecar leaves alone",

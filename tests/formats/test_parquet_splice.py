@@ -22,6 +22,7 @@ from formats.parquet_files import (
 
 import gaecli
 from gaecli.errors import FileError
+from gaecli.formats.parquet import column_stream
 from gaecli.formats.parquet import copy_range as parquet_copy
 from gaecli.formats.parquet import thrift_compact as thrift
 from gaecli.formats.parquet.footer import FileMetaData, fingerprint, read_footer
@@ -280,6 +281,23 @@ def test_bytes_are_read_and_written_where_the_kernel_cannot_copy(
     append(source, tmp_path / "absent")
     expected = (tmp_path / "kernel").read_bytes()
     assert (tmp_path / "refused").read_bytes() == (tmp_path / "absent").read_bytes() == expected
+
+
+@pytest.mark.usefixtures("copies_in_background")
+@pytest.mark.parametrize("is_large", [True, False])
+def test_many_new_rows_are_sent_to_the_disk_before_the_last_ones_come(
+    is_large: bool, source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = threading.Semaphore(0)
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.release())
+    monkeypatch.setattr(parquet_copy, "_WRITTEN_BYTES", 100 if is_large else 1 << 20)
+    monkeypatch.setattr(column_stream, "_WRITE_BUFFER_BYTES", 0)
+    with ParquetAppender(source, target, NEW_SCHEMA) as appender:
+        assert synced.acquire(timeout=10)  # the copy
+        appender.write(new_columns(100).slice(0, 50))
+        assert synced.acquire(timeout=10 if is_large else 0.2) is is_large
+        appender.write(new_columns(100).slice(50))
+        appender.finish({})
 
 
 @pytest.mark.usefixtures("copies_in_background")

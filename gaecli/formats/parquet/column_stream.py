@@ -62,7 +62,8 @@ class ColumnStream:
         )
         self._write_complete()
 
-    def write(self, table: pa.Table) -> None:
+    def write(self, table: pa.Table) -> int:
+        """How many bytes came to lie in the new file."""
         if not table.schema.equals(self._schema):
             raise ValueError(f"columns {table.schema.names} are not the announced {self._schema.names}")
         if table.num_rows > self._num_missing:
@@ -70,7 +71,9 @@ class ColumnStream:
         self._num_missing -= table.num_rows
         self._pending.append(table)
         self._num_pending += table.num_rows
+        before = self._sink.num_written
         self._write_complete()
+        return self._sink.num_written - before if self._is_direct else 0
 
     def _write_complete(self) -> None:
         """Write the pieces that have all their rows; one of no rows has."""

@@ -19,8 +19,10 @@ from gaecli.errors import FileError
 SYNCHRONOUS_BYTES = 1 << 20
 _CALL_BYTES = 64 << 20
 _BLOCK_BYTES = 4 << 20
-#: So much is copied before it is sent to the disk, which is busy with it while other work goes on.
+#: So much is copied before it is sent to the disk, which is busy with it while other work goes on; and so much is
+#: written by others.
 _SYNC_BYTES = 256 << 20
+_WRITTEN_BYTES = 32 << 20
 _KERNEL_CANNOT = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
 
 
@@ -33,7 +35,10 @@ class Copy(NamedTuple):
 
 
 class Copier:
-    """Makes the copies at once, or, where they are large, in a thread of its own until `join` or `stop`."""
+    """Makes the copies at once, or, where they are large, in a thread of its own until `join` or `stop`.
+
+    The thread also sends to the disk what others write to the target meanwhile, so that little is left at the end.
+    """
 
     def __init__(self, source: BinaryIO, name: str, target: Path, copies: Sequence[Copy]) -> None:
         self._source = source
@@ -43,6 +48,10 @@ class Copier:
         self._stopped = threading.Event()
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
+        #: Bytes of others that the disk may not have yet; set: it is time for them, or nothing more comes.
+        self._num_unsynced = 0
+        self._is_due = threading.Event()
+        self._is_last = False
         if sum(copy.length for copy in copies) < SYNCHRONOUS_BYTES:
             self._copy()
         else:
@@ -55,21 +64,38 @@ class Copier:
         if self._error is not None:
             raise self._error
 
+    def wrote(self, num_bytes: int) -> None:
+        """So much was written to the target by somebody else."""
+        self._num_unsynced += num_bytes
+        if self._num_unsynced >= _WRITTEN_BYTES:
+            self._num_unsynced = 0
+            self._is_due.set()
+
     def join(self) -> None:
         """Wait for the copies; raises what went wrong with them."""
-        if self._thread is not None:
-            self._thread.join()
+        self._end()
         self.check()
 
     def stop(self) -> None:
         """Give up what is not yet copied and wait until the files are let go."""
         self._stopped.set()
+        self._end()
+
+    def _end(self) -> None:
+        self._is_last = True
+        self._is_due.set()
         if self._thread is not None:
             self._thread.join()
 
     def _run(self) -> None:
         try:
             self._copy(os.fsync)
+            with self._target.open("rb", buffering=0) as target:
+                while not self._is_last:
+                    self._is_due.wait()
+                    self._is_due.clear()
+                    if not self._is_last:
+                        os.fsync(target.fileno())
         except BaseException as error:  # handed on to whoever joins
             self._error = error
 

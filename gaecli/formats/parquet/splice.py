@@ -148,7 +148,7 @@ class ParquetAppender:
         table = pa.Table.from_batches([columns]) if isinstance(columns, pa.RecordBatch) else columns
         self._copier.check()
         assert isinstance(self._stream, ColumnStream)
-        self._stream.write(table)
+        self._copier.wrote(self._stream.write(table))
 
     def place(self, part: Path, *, leaves_pages: bool) -> None:
         """Add the rows of a part that a `RowGroupsWriter` of the same source has written, in the order of the file.
