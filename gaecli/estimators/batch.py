@@ -18,7 +18,7 @@ from gaecli.estimators.decays import gammas, lams
 from gaecli.estimators.gae_variants import following_values
 from gaecli.estimators.parts import part
 from gaecli.estimators.registry import make_estimator, needs_whole_trajectories
-from gaecli.kernels.chunks import ChunkedRows, Entering, column_tiles, tile_width
+from gaecli.kernels.chunks import ChunkedRows, EnteringTerms, column_tiles, tile_width
 from gaecli.kernels.devices import Device
 from gaecli.kernels.torch_import import torch_module
 from gaecli.records import dataclass
@@ -120,7 +120,7 @@ class BatchEstimator:
     ) -> Iterator[Iterator[PointTile]]:
         kept: dict[int, FinalEstimates] = {}
         for launch in launches:
-            # Launches may begin with the same point.
+            # Several launches may begin with the same point.
             kept = {index: found for index, found in kept.items() if index in launch[:1]}
             for index in launch:
                 if index not in kept:
@@ -271,7 +271,7 @@ class _LaidOut:
             found[self.fillers] = 0.0
         return found
 
-    def entering(self, block: Block, inflows: FloatArray) -> Entering | None:
+    def entering(self, block: Block, inflows: FloatArray) -> EnteringTerms | None:
         """`inflows`: [K, lanes]."""
         last = block.lanes.stops - 1
         enters = inflows.any(axis=0)
@@ -282,7 +282,7 @@ class _LaidOut:
             return None
         columns = self.rows.columns_of_last(last[lanes])
         ascending = np.argsort(columns)
-        return Entering(columns[ascending], inflows[:, lanes[ascending]])
+        return EnteringTerms(columns[ascending], inflows[:, lanes[ascending]])
 
 
 def _each(decays: Sequence[float | FloatArray], order: IndexArray) -> FloatArray:
@@ -293,7 +293,7 @@ def _each(decays: Sequence[float | FloatArray], order: IndexArray) -> FloatArray
 
 
 def _scan(
-    rows: ChunkedRows, x: FloatArray, a: FloatArray, entering: Entering | None, device: Device
+    rows: ChunkedRows, x: FloatArray, a: FloatArray, entering: EnteringTerms | None, device: Device
 ) -> Iterator[PointTile]:
     if not device.uses_torch:
         yield from (PointTile(*tile) for tile in rows.scan(x, a, entering, np))
@@ -305,7 +305,7 @@ def _scan(
         return torch.from_numpy(array).to(device=device.name, dtype=dtype)
 
     if entering is not None:
-        entering = Entering(entering.columns, moved(entering.terms))
+        entering = EnteringTerms(entering.columns, moved(entering.terms))
     for places, tile in rows.scan(moved(x), moved(a), entering, torch):
         numbers = tile.cpu().numpy().astype(np.float64, copy=False)
         for some in column_tiles(*numbers.shape):

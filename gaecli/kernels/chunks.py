@@ -42,7 +42,7 @@ def column_tiles(num_rows: int, num_columns: int) -> Iterator[slice]:
         yield slice(start, min(start + step, num_columns))
 
 
-class Entering(NamedTuple):
+class EnteringTerms(NamedTuple):
     """What is added to x at the last rows of some chunks."""
 
     #: [E] which chunks, as they stand side by side, in ascending order.
@@ -96,7 +96,7 @@ class ChunkedRows:
         return found
 
     def scan(
-        self, x: Array, a: Array, entering: Entering | None, module: Any
+        self, x: Array, a: Array, entering: EnteringTerms | None, module: Any
     ) -> Iterator[tuple[slice, Array]]:
         """(places, [K, n] y there) of all rows, in their order; what is given is good until the next one is.
 
@@ -111,7 +111,7 @@ class ChunkedRows:
         yield from self._tiles(x, a, entering, module)
 
     def _tiles(
-        self, x: Array, a: Array, entering: Entering | None, module: Any
+        self, x: Array, a: Array, entering: EnteringTerms | None, module: Any
     ) -> Iterator[tuple[slice, Array]]:
         """As if chunks were trajectories."""
         # The last level of one is what the first level of the other goes on from.
@@ -135,7 +135,7 @@ class ChunkedRows:
         if filled:
             yield slice(first, first + filled), tile[:, :filled]
 
-    def _over_borders(self, x: Array, a: Array, entering: Entering | None, module: Any) -> Entering:
+    def _over_borders(self, x: Array, a: Array, entering: EnteringTerms | None, module: Any) -> EnteringTerms:
         """With what the chunks that go on get of the first rows of the next ones."""
         places = np.concatenate([group.heads for group in self._groups])
         columns = np.concatenate([group.columns_of_heads for group in self._groups])
@@ -148,10 +148,10 @@ class ChunkedRows:
         last = np.concatenate([_last_places(group) for group in self._groups])[:count]
         terms = (a if a.shape[-1] == 1 else a[:, last]) * _as(x, following)
         if entering is None:
-            return Entering(np.arange(count), terms)
+            return EnteringTerms(np.arange(count), terms)
         # All else enters behind them: it is at ends of trajectories.
         both = np.concatenate((np.arange(count), entering.columns))
-        return Entering(both, module.concatenate((terms, entering.terms), axis=1))
+        return EnteringTerms(both, module.concatenate((terms, entering.terms), axis=1))
 
     def _weights(self, a: Array, module: Any) -> Array:
         """[K, G] the product of all decays of each chunk that goes on."""
@@ -178,7 +178,7 @@ class ChunkedRows:
         return found
 
 
-class _Group(NamedTuple):
+class _SideBySide(NamedTuple):
     """Chunks side by side."""
 
     #: The first of them.
@@ -190,7 +190,7 @@ class _Group(NamedTuple):
     columns_of_heads: NDArray[np.int64]
 
 
-def _groups(lengths: NDArray[np.int64], width: int) -> list[_Group]:
+def _groups(lengths: NDArray[np.int64], width: int) -> list[_SideBySide]:
     """`lengths`: of all chunks, the longest first."""
     groups, place = [], 0
     for first in range(0, len(lengths), width):
@@ -199,18 +199,18 @@ def _groups(lengths: NDArray[np.int64], width: int) -> list[_Group]:
         starts = place + np.concatenate((np.zeros(1, np.int64), np.cumsum(counts)))
         heads = starts[own - 1] + np.arange(len(own))
         order = np.argsort(heads)
-        groups.append(_Group(first, starts.tolist(), heads[order], first + order))
+        groups.append(_SideBySide(first, starts.tolist(), heads[order], first + order))
         place = int(starts[-1])
     return groups
 
 
-def _last_places(group: _Group) -> NDArray[np.int64]:
+def _last_places(group: _SideBySide) -> NDArray[np.int64]:
     """Where the last rows of its chunks stand."""
     found: NDArray[np.int64] = np.arange(group.starts[0], group.starts[1])
     return found
 
 
-def _add(level: Array, entering: Entering | None, first: int) -> None:
+def _add(level: Array, entering: EnteringTerms | None, first: int) -> None:
     """`level`: the last rows of the chunks from `first` on."""
     if entering is not None:
         columns = entering.columns

@@ -28,7 +28,7 @@ from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.columns_out import ColumnsOut, first_column
 from gaecli.studies.reading import SettledStream, read_stream
 from gaecli.studies.sweep_labels import LabelTotal, Thresholds, block_labels
-from gaecli.studies.sweep_points import Launch, SweepPoints
+from gaecli.studies.sweep_points import PointsTogether, SweepPoints
 from gaecli.studies.sweep_totals import Compared, PointSums, PointTotal
 
 _MIN_ROWS_PER_BLOCK = 1 << 12
@@ -260,7 +260,9 @@ class _BlockUnderPoints:
             for index, total, its_numbers in list(found)[launch.is_repeated :]:
                 yield PointBlock(index, total, its_numbers)
 
-    def _tiles(self, launches: Sequence[Launch]) -> tuple[IndexArray | None, Iterator[Iterator[PointTile]]]:
+    def _tiles(
+        self, launches: Sequence[PointsTogether]
+    ) -> tuple[IndexArray | None, Iterator[Iterator[PointTile]]]:
         """Of one launch after the other, and the steps in whose order they are."""
         streams = list(self.settled.streams.values()) or [self.settled]
         indices = [launch.indices for launch in launches]

@@ -55,7 +55,7 @@ class SweepPoints:
         return "_".join([name, *(f"{letter}{_short(number)}" for letter, number in parts)])
 
     @property
-    def launches(self) -> list[Launch]:
+    def launches(self) -> list[PointsTogether]:
         """Every point once, with its base and others that have the same γ."""
         together: dict[tuple[float, int | None], list[int]] = {}
         for index, (point, base) in enumerate(zip(self.points, self.bases, strict=True)):
@@ -65,11 +65,11 @@ class SweepPoints:
         for (_, base), others in together.items():
             for first in range(0, max(len(others), 1), _MOST_TOGETHER):
                 more = others[first : first + _MOST_TOGETHER]
-                found.append(Launch(more if base is None else [base, *more], base, first > 0))
+                found.append(PointsTogether(more if base is None else [base, *more], base, first > 0))
         return found
 
 
-class Launch(NamedTuple):
+class PointsTogether(NamedTuple):
     """Points that are looked at together."""
 
     indices: list[int]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gaecli.kernels import chunks
-from gaecli.kernels.chunks import ChunkedRows, Entering
+from gaecli.kernels.chunks import ChunkedRows, EnteringTerms
 
 
 def plain(x, a, cuts):
@@ -26,7 +26,7 @@ def scanned(x, a, cuts, module=np, make=np.asarray, width=7, entering=None):
     if entering is not None:
         columns = rows.columns_of_last(entering[0])
         ascending = np.argsort(columns)
-        terms = Entering(columns[ascending], make(entering[1][:, ascending].copy()))
+        terms = EnteringTerms(columns[ascending], make(entering[1][:, ascending].copy()))
     found = np.full((len(a), len(x)), np.nan)
     a = make(a if a.shape[1] == 1 else a[:, order].copy())
     for places, tile in rows.scan(make(x[order]), a, terms, module):
