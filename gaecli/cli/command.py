@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from gaecli.cli import defaults
+from gaecli.cli.completion import completer
 from gaecli.cli.files_from import names_from
 from gaecli.cli.heap import keep_freed_memory
 from gaecli.cli.option import Option
@@ -19,6 +21,9 @@ from gaecli.cli.values import parse_size
 from gaecli.errors import UsageError
 from gaecli.progress import Progress
 from gaecli.settings import RunOptions, Settings
+
+#: Set by the scripts that `--install-completion` installs, where a shell asks.
+_COMPLETION = "_GAE_COMPLETE"
 
 
 class Given:
@@ -60,7 +65,8 @@ class Given:
         if of_groups is not None and explicit.get("group_column") and explicit.get("estimator") == "gae":
             explicit["estimator"] = of_groups
         preset = explicit.pop("preset", "exact")
-        explicit["columns"] = {role: name for role, name in self._columns.items() if name is not None}
+        named = {role: name for role, name in self._columns.items() if name is not None}
+        explicit["columns"] = {**named, **explicit.get("columns", {})}
         if len(beside) > 1:
             from gaecli.several_estimators import said_to
 
@@ -231,8 +237,11 @@ def _parameter(name: str, option: Option) -> inspect.Parameter:
 
 def _typer_info(option: Option) -> typer.models.ParameterInfo:
     info: typer.models.ParameterInfo
+    complete = completer(option) if _COMPLETION in os.environ else None
     if option.panel is None:
-        info = typer.Argument(metavar=option.metavar, help=option.help, show_default=False)
+        info = typer.Argument(
+            metavar=option.metavar, help=option.help, show_default=False, autocompletion=complete
+        )
     else:
         info = typer.Option(
             *option.spellings,
@@ -240,5 +249,6 @@ def _typer_info(option: Option) -> typer.models.ParameterInfo:
             rich_help_panel=option.panel,
             metavar=option.metavar,
             show_default=True,
+            autocompletion=complete,
         )
     return info

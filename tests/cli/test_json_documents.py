@@ -21,6 +21,7 @@ FILE = {"input", "error", "hint", "exit_code"}
 #: A row of the page, and a run whose document has its keys.
 RUNS = {
     "compute": ("compute", "a.parquet", "--dry-run"),
+    "doctor": ("doctor", "a.parquet"),
     "inspect": ("inspect", "a.parquet"),
     "check": ("check", "a.parquet"),
     "explain": ("explain", "a.parquet", "--row", "3"),
@@ -41,7 +42,7 @@ RUNS = {
 #: What it makes is a page.
 WITHOUT = {"report"}
 #: These read files that may be bad, and go on to the next.
-OF_MANY = ("compute", "inspect", "check", "sweep", "status", "strip", "verify")
+OF_MANY = ("compute", "doctor", "inspect", "check", "sweep", "status", "strip", "verify")
 
 
 @pytest.fixture(scope="module")
