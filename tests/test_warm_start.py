@@ -25,7 +25,7 @@ MORE_RUNS = [
     ("presets",),
 ]
 TESTS = Path(__file__).parent
-TIMES = re.compile(rb"^time .*$|\d+(\.\d+)? m?s\b|\"\w*(seconds|per_second)\": .*", re.MULTILINE)
+TIMES = re.compile(rb"^time .*$|\d+(\.\d+)? m?s\b|\"(\w*(seconds|per_second)|total)\": .*", re.MULTILINE)
 
 
 @pytest.mark.parametrize(
