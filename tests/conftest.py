@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import resource
@@ -35,10 +36,17 @@ StartedGae = WarmProcess | subprocess.Popen[bytes]
 ROOT = Path(__file__).parents[1]
 SAMPLE_DATA = ROOT / "sample_data"
 
+# Else duckdb tells at the end of the process what of it is still there. No sooner: pytest collects garbage before.
+atexit.register(gc.unfreeze)
+
 # Else each of hundreds of children compiles the package again, which takes longer than what it is started for.
 # And pytest would rewrite the asserts of every file anew in each process of each run.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    covers.keeps_slow = "not slow" not in config.option.markexpr
 
 
 @pytest.hookimpl(wrapper=True)
@@ -57,11 +65,6 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Before `-m` chooses."""
     covers.mark_the_rest(items)
-
-
-def pytest_unconfigure() -> None:
-    """Else duckdb tells at the end of the process what of it is still there."""
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -34,7 +34,7 @@ from gaecli.summary import Summary
     *("inputs", ESTIMATOR, DECAYS, OWN, STREAMS, ENDS, MASKS, UNITS),
     *(NORMALIZATION, GROUPS, ROLE_COLUMNS, SUCCESS, LABELS, WRITTEN),
     "device precision memory jobs engine ray_address files_from join on_nan",
-    "output sidecar overwrite force dry_run plot json quiet no_progress",
+    "output to sidecar overwrite force dry_run plot json quiet no_progress",
 )
 def compute(given: Given, plot: str | None, json: bool, quiet: bool) -> None:
     """Compute advantages and returns, by GAE or another estimator, and write them into the file.
