@@ -69,7 +69,8 @@ def check(
             local = places.inputs.fetched(sources)
             found = checkup_of(local, settings or Settings(), rules, memory_bytes, threads, progress)
             if mends_with is not None:
-                from gaecli.commands.mending import InspectOptions, mending_of
+                from gaecli.commands.inspect import InspectOptions
+                from gaecli.commands.mending import mending_of
 
                 options = InspectOptions(memory_bytes=memory_bytes, jobs=jobs)
                 mending = mending_of(found, sources, local, mends_with, options, progress)

@@ -82,7 +82,7 @@ def test_what_one_of_two_flags_decides_is_left_to_the_user(tmp_path: Path) -> No
     of["done"] = of.pop("truncated")
     of["done"][24] = True  # within an episode
     found = fixed(write(tmp_path / "a.parquet", of))
-    assert (found["fix"]["command"], found["exit_code"]) == (None, 3)
+    assert (found["fix"]["command"], found["fix"]["refused"], found["exit_code"]) == (None, None, 3)
     (remedy,) = [one for one in found["fix"]["undecided"] if one["code"] == "GAE003"]
     assert len(remedy["flags"]) > 1
 
