@@ -38,7 +38,7 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     ),
     "doctor": (
         Example("What is to be done with a file?", "gae doctor rollouts.parquet"),
-        Example("The command alone, for a script.", "gae doctor rollouts.parquet --quiet"),
+        Example("All of it as one document.", "gae doctor rollouts.parquet --json"),
         Example(
             "A log of responses: the command of the library that wrote it.", "gae doctor completions.parquet"
         ),
