@@ -21,6 +21,7 @@ _LAZY = {
     "check": "gaecli.api",
     "compute": "gaecli.api",
     "diff": "gaecli.api",
+    "doctor": "gaecli.api",
     "explain": "gaecli.api",
     "inspect": "gaecli.api",
     "read": "gaecli.api",
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from gaecli.api import check as check
     from gaecli.api import compute as compute
     from gaecli.api import diff as diff
+    from gaecli.api import doctor as doctor
     from gaecli.api import explain as explain
     from gaecli.api import inspect as inspect
     from gaecli.api import read as read
@@ -68,6 +70,7 @@ __all__ = [
     "check",
     "compute",
     "diff",
+    "doctor",
     "explain",
     "gae",
     "inspect",

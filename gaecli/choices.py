@@ -55,6 +55,8 @@ LabelRuleName = Literal[
 ]
 Precision = Literal["double", "single"]
 OnNan = Literal["error", "drop-episode"]
+#: What a result may be converted to.
+WrittenFormat = Literal["parquet", "arrow", "jsonl", "csv", "npz"]
 
 #: `gae`: A is the scan of δ. `accumulated`: A is one step on the λ-return of the next step (brax).
 #: `finite-horizon`: the mean of the k-step advantages, weights renormalised at the end of the episode.

@@ -85,7 +85,7 @@ def not_one_of(flag: str, given: object, words: Iterable[str]) -> UsageError:
     import difflib
 
     words = list(words)
-    near = difflib.get_close_matches(str(given).lower().replace("_", "-"), words, n=1, cutoff=0.7)
+    near = difflib.get_close_matches(str(given).lower().replace("_", "-"), words, n=1, cutoff=0.6)
     return UsageError(
         f"`{flag}` is `{given}`; it must be one of {', '.join(words)}",
         hint=f"did you mean `{near[0]}`?" if near else None,

@@ -25,6 +25,7 @@ from gaecli.choices import (
     OnNan,
     Precision,
     Truncation,
+    WrittenFormat,
 )
 from gaecli.decay_settings import FAMILIES, OPTIONAL, says_nothing, without_other_ways
 from gaecli.engine_kinds import ENGINES
@@ -320,6 +321,8 @@ class RunOptions:
     #: Of a cluster that runs already, for an engine that has one.
     ray_address: str | None = None
     output: Path | str | None = None
+    #: The format of results, where it is neither that of their inputs nor promised by their names: a `WrittenFormat`.
+    to: str | None = None
     sidecar: bool = False
     overwrite: bool = False
     dry_run: bool = False
@@ -330,6 +333,8 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         check_choice("engine", self.engine, tuple(ENGINES))
+        if self.to is not None:
+            check_choice("to", self.to, get_args(WrittenFormat))
         if self.ray_address is not None and self.engine != "ray":
             raise UsageError(
                 "`--ray-address` says nothing without `--engine ray`", hint="pass both, or neither"

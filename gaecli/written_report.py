@@ -17,4 +17,5 @@ class WrittenReport:
     num_steps: int
     num_errors: int
     num_warnings: int
+    num_notes: int
     remark: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from gaecli.cli import defaults
+from gaecli.cli.completion import completer
 from gaecli.cli.files_from import names_from
 from gaecli.cli.heap import keep_freed_memory
 from gaecli.cli.option import Option
@@ -19,6 +21,9 @@ from gaecli.cli.values import parse_size
 from gaecli.errors import UsageError
 from gaecli.progress import Progress
 from gaecli.settings import RunOptions, Settings
+
+#: Set by the scripts that `--install-completion` installs, where a shell asks.
+_COMPLETION = "_GAE_COMPLETE"
 
 
 class Given:
@@ -60,7 +65,8 @@ class Given:
         if of_groups is not None and explicit.get("group_column") and explicit.get("estimator") == "gae":
             explicit["estimator"] = of_groups
         preset = explicit.pop("preset", "exact")
-        explicit["columns"] = {role: name for role, name in self._columns.items() if name is not None}
+        named = {role: name for role, name in self._columns.items() if name is not None}
+        explicit["columns"] = {**named, **explicit.get("columns", {})}
         if len(beside) > 1:
             from gaecli.several_estimators import said_to
 
@@ -89,13 +95,23 @@ class Given:
         with ProgressLine(progress):
             yield progress
 
-    def sources(self, usage: str) -> list[str]:
-        """All inputs; `usage` says how to name some."""
+    def sources(self, usage: str, *, stdin: bool = True) -> list[str]:
+        """All inputs; `usage` says how to name some. Where none is: what is piped in, if it reads `stdin`."""
         inputs = self._shared["inputs"] or []
         sources = [*inputs, *names_from(self._shared["files_from"], inputs)]
-        if not sources:
-            raise UsageError("no input given", hint=usage)
-        return sources
+        return sources or [_piped(usage, stdin=stdin)]
+
+    def source(self, input: str | None, usage: str) -> str:
+        """The same of a command that has one input."""
+        return _piped(usage) if input is None else input
+
+
+def _piped(usage: str, *, stdin: bool = True) -> str:
+    from gaecli.cli.piped import is_fed
+
+    if not stdin or not is_fed():
+        raise UsageError("no input given", hint=usage)
+    return "-"
 
 
 #: Of advantages, which not every estimator writes.
@@ -221,8 +237,11 @@ def _parameter(name: str, option: Option) -> inspect.Parameter:
 
 def _typer_info(option: Option) -> typer.models.ParameterInfo:
     info: typer.models.ParameterInfo
+    complete = completer(option) if _COMPLETION in os.environ else None
     if option.panel is None:
-        info = typer.Argument(metavar=option.metavar, help=option.help, show_default=False)
+        info = typer.Argument(
+            metavar=option.metavar, help=option.help, show_default=False, autocompletion=complete
+        )
     else:
         info = typer.Option(
             *option.spellings,
@@ -230,5 +249,6 @@ def _typer_info(option: Option) -> typer.models.ParameterInfo:
             rich_help_panel=option.panel,
             metavar=option.metavar,
             show_default=True,
+            autocompletion=complete,
         )
     return info

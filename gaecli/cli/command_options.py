@@ -13,7 +13,7 @@ _STUDY = "Question"
 
 #: By the names that commands list them under.
 COMMAND_OPTIONS: Mapping[str, Option] = {
-    "one_input": Option("input", "A rollout file.", None, "INPUT", ...),
+    "one_input": Option("input", "A rollout file, or `-` for stdin.", None, "INPUT"),
     "preset_name": Option("name", "Show all about this one.", None, "NAME"),
     "json": switch("json", "Print the summary as one JSON document.", _OUTPUT),
     "document_json": switch("json", "Print one JSON document.", _OUTPUT),

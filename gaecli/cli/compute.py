@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 
 import typer
 
@@ -24,6 +26,7 @@ from gaecli.cli.options import (
     WRITTEN,
 )
 from gaecli.cli.values import check_plot
+from gaecli.settings import RunOptions
 from gaecli.summary import Summary
 
 
@@ -31,7 +34,7 @@ from gaecli.summary import Summary
     *("inputs", ESTIMATOR, DECAYS, OWN, STREAMS, ENDS, MASKS, UNITS),
     *(NORMALIZATION, GROUPS, ROLE_COLUMNS, SUCCESS, LABELS, WRITTEN),
     "device precision memory jobs engine ray_address files_from join on_nan",
-    "output sidecar overwrite force dry_run plot json quiet no_progress",
+    "output to sidecar overwrite force dry_run plot json quiet no_progress",
 )
 def compute(given: Given, plot: str | None, json: bool, quiet: bool) -> None:
     """Compute advantages and returns, by GAE or another estimator, and write them into the file.
@@ -42,6 +45,8 @@ def compute(given: Given, plot: str | None, json: bool, quiet: bool) -> None:
     run_options = given.run_options(gallery=plot is not None)
     check_plot(plot)
     sources = given.sources("gae compute FILE…, a directory, or `--files-from`; see `gae compute --help`")
+    if _is_filter(sources, run_options, as_json=json):
+        run_options = replace(run_options, output="-")
     from gaecli.commands.compute import compute as run
 
     with given.progress(quiet=quiet) as progress:
@@ -52,6 +57,12 @@ def compute(given: Given, plot: str | None, json: bool, quiet: bool) -> None:
         plot_summary(summary, plot)
     show(summary, as_json=json, quiet=quiet, data_on_stdout=run_options.output == "-")
     raise typer.Exit(summary.exit_code)
+
+
+def _is_filter(sources: Sequence[str], options: RunOptions, *, as_json: bool) -> bool:
+    """`cat a.parquet | gae compute > b.parquet`: what came from a pipe cannot be written back."""
+    writes = not (options.dry_run or options.sidecar or as_json)
+    return list(sources) == ["-"] and options.output is None and writes and not sys.stdout.isatty()
 
 
 def show(summary: Summary, *, as_json: bool, quiet: bool, data_on_stdout: bool = False) -> None:

@@ -18,7 +18,7 @@ _TOP = 12
 )
 def explain(
     given: Given,
-    input: str,
+    input: str | None,
     row: int | None,
     the_episode: str | None,
     the_step: int | None,
@@ -33,13 +33,14 @@ def explain(
     and λ of each step, units of several rows and several streams are shown with all that they are made of.
     """
     settings = given.settings()
+    source = given.source(input, "gae explain FILE --row N; see `gae explain --help`")
     from gaecli.commands.explain import explain as run
     from gaecli.studies.locate import StepQuery
 
     query = StepQuery(row, the_episode, the_step, the_env)
     shown = top if top is not None or json else _TOP
     with given.progress() as progress:
-        found = run(input, query, settings, top=shown, memory_bytes=given.memory_bytes, progress=progress)
+        found = run(source, query, settings, top=shown, memory_bytes=given.memory_bytes, progress=progress)
     _show(found, as_json=json)
 
 

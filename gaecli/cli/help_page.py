@@ -1,156 +1,169 @@
-"""The help pages, as typer lays them out. Its own way there brings a Markdown parser and two lexers with it,
-ninety modules that no page of ours needs and that take longer than all else of `gae --help`.
+"""The help pages: usage, what a command does, a panel of each kind of parameters, examples.
+
+Typer's own way brings a Markdown parser and two lexers with it, ninety modules that take longer than all else of
+`gae --help`, and gives help a quarter of a line of 80 columns.
 """
 
 from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from rich.align import Align
-from rich.columns import Columns
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.highlighter import RegexHighlighter
 from rich.padding import Padding
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-_STYLES = {
-    "option": "bold cyan",
-    "switch": "bold green",
-    "negative_option": "bold magenta",
-    "negative_switch": "bold red",
-    "types": "bold yellow",
-    "metavar_sep": "dim",
-    "usage": "yellow",
-}
-_METAVAR = "bold yellow"
+from gaecli.cli.examples import EXAMPLES, Example
+from gaecli.report.text_flow import hanging, paragraph
+
+#: Readable on white as on black.
+_STYLES = {"option": "bold cyan", "switch": "bold green", "usage": "bold"}
+_METAVAR = "cyan"
 #: Any of these means colours, though stdout may be no terminal.
 _FORCE_TERMINAL = ("GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS")
+#: What stands before help: at most so much, and a longer flag has a line of its own.
+_LEAST_WIDTH = 40
+_MOST_FLAGS = 30
+_LONGEST_CHOICES = 14
 
 
 class _Options(RegexHighlighter):
     highlights = [  # noqa: RUF012 - as rich has it
-        r"(^|\W)(?P<switch>\-\w+)(?![a-zA-Z0-9])",
-        r"(^|\W)(?P<option>\-\-[\w\-]+)(?![a-zA-Z0-9])",
-        r"(?P<types>\<[^\>]+\>)",
+        r"(^|[^\w+-])(?P<switch>\-\w+)(?![a-zA-Z0-9])",
+        r"(^|[^\w-])(?P<option>\-\-[\w\-]+)(?![a-zA-Z0-9])",
         r"(?P<usage>Usage: )",
     ]
 
 
-class _NegativeOptions(RegexHighlighter):
-    highlights = [  # noqa: RUF012
-        r"(^|\W)(?P<negative_switch>\-\w+)(?![a-zA-Z0-9])",
-        r"(^|\W)(?P<negative_option>\-\-[\w\-]+)(?![a-zA-Z0-9])",
-    ]
-
-
-class _Metavars(RegexHighlighter):
-    highlights = [  # noqa: RUF012
-        r"^(?P<metavar_sep>(\[|<))",
-        r"(?P<metavar_sep>\|)",
-        r"(?P<metavar_sep>(\]|>))(\.\.\.)?$",
-    ]
-
-
-_options, _negative_options, _metavars = _Options(), _NegativeOptions(), _Metavars()
+_options = _Options()
 
 
 def print_help(command: Any, ctx: Any) -> None:
-    """That of a typer command or group: usage, what it does, a panel of each kind of parameters, its commands."""
+    """That of a typer command or group."""
     forced = True if any(map(os.environ.get, _FORCE_TERMINAL)) else None
-    console = Console(theme=Theme(_STYLES), highlighter=_options, force_terminal=forced)
-    console.print(Padding(_options(command.get_usage(ctx)), 1), style="bold")
-    console.print(Padding(Align(_prose(command.help), pad=False), (0, 1, 1, 1)))
-    panels: dict[str, list[Any]] = {"Arguments": [], "Options": []}
-    for param in command.get_params(ctx):
-        if not getattr(param, "hidden", False):
-            usual = "Arguments" if _is_argument(param) else "Options"
-            panels.setdefault(getattr(param, "rich_help_panel", None) or usual, []).append(param)
-    for title, params in panels.items():
-        if params:
-            _print_panel(console, title, _parameter_table(params))
+    console = Console(theme=Theme(_STYLES), highlight=False, force_terminal=forced)
+    width = max(console.width, _LEAST_WIDTH)
+    console.print(Padding(_options(command.get_usage(ctx)), (1, 1, 1, 1)))
+    console.print(Padding(_prose(command.help), (0, 1, 1, 1)))
+    for title, params in _panels(command, ctx).items():
+        _print_panel(console, title, _parameter_lines(params, width - 4))
     commands = [command.get_command(ctx, name) for name in _subcommands(command, ctx)]
     if commands:
-        _print_panel(console, "Commands", _command_table(commands))
+        _print_panel(console, "Commands", _command_lines(commands, width - 4))
+    examples = EXAMPLES.get(command.name if ctx.parent is not None else "", ())
+    if examples:
+        console.print(_examples(examples), soft_wrap=True)
 
 
 def _prose(help: str) -> Group:
-    """The first paragraph in one piece, the others dim."""
-    first, *others = inspect.cleandoc(help).split("\n\n")
-    lines = [_marked(first.replace("\n", " ").strip())]
-    return Group(*lines, *([Text(""), _marked("\n\n".join(others), "dim")] if others else []))
+    """The first paragraph as it is, the others dim."""
+    first, *others = (part.replace("\n", " ").strip() for part in inspect.cleandoc(help).split("\n\n"))
+    return Group(_options(first), *(line for other in others for line in (Text(""), _dim(other))))
 
 
-def _marked(text: str, style: str = "") -> Text:
-    return _options(Text.from_markup(inspect.cleandoc(text), style=style))
+def _dim(text: str) -> Text:
+    return _options(Text(text, "dim"))
+
+
+def _panels(command: Any, ctx: Any) -> dict[str, list[Any]]:
+    """In the order of their first parameters, what all commands have at the end."""
+    panels: dict[str, list[Any]] = {}
+    usual: list[Any] = []
+    for param in command.get_params(ctx):
+        if getattr(param, "hidden", False):
+            continue
+        title = "Arguments" if _is_argument(param) else getattr(param, "rich_help_panel", None)
+        (usual if title is None else panels.setdefault(title, [])).append(param)
+    return {**panels, "Options": usual}
 
 
 def _is_argument(param: Any) -> bool:
     return bool(param.param_type_name == "argument")
 
 
-def _parameter_table(params: Sequence[Any]) -> Table:
-    """Long and short spellings, those that say no, what stands behind, help."""
-    is_starred = any(param.required for param in params)
-    table = Table(highlight=True, show_header=False, expand=True, box=None, pad_edge=False)
-    for param in params:
-        table.add_row(
-            *([Text("*", "red") if param.required else ""] if is_starred else []),
-            *(_options(spellings) for spellings in _spellings(param)),
-            *(_negative_options(",".join(some)) for some in _by_length(param.secondary_opts)),
-            _metavars(Text(_metavar(param), _METAVAR, overflow="fold")),
-            Columns(_notes(param)),
-        )
-    return table
+def _parameter_lines(params: Sequence[Any], width: int) -> list[Text]:
+    flags = [_flag(param) for param in params]
+    room = min(max(flag.cell_len for flag in flags), _MOST_FLAGS, width // 2) + 2
+    lines: list[Text] = []
+    for param, flag in zip(params, flags, strict=True):
+        help = paragraph(_help(param), width - room)
+        if flag.cell_len + 2 > room:
+            lines += [*paragraph(flag, width), *hanging(Text(" " * room), help)]
+        else:
+            flag.pad_right(room - flag.cell_len)
+            lines += hanging(flag, help)
+    return lines
 
 
-def _spellings(param: Any) -> Iterable[str]:
+def _flag(param: Any) -> Text:
+    """`-o, --output FILE`; what has no short spelling leaves its place empty."""
     if _is_argument(param):
-        return "", param.metavar
-    return [",".join(some) for some in _by_length(param.opts)]
+        return Text(param.metavar, _METAVAR)
+    short, long = _by_length(param.opts)
+    spelt = Text(", ").join(
+        [*(Text(one, "bold green") for one in short), *(Text(one, "bold cyan") for one in long)]
+    )
+    for one in param.secondary_opts:
+        spelt.append("/").append(one, "bold cyan")
+    metavar = _metavar(param)
+    if metavar:
+        spelt.append(" ").append(metavar, _METAVAR)
+    return Text.assemble("" if short else "    ", spelt)
 
 
 def _by_length(spellings: Sequence[str]) -> tuple[list[str], list[str]]:
-    is_long = [spelling.startswith("--") for spelling in spellings]
-    return (
-        [one for one, long in zip(spellings, is_long, strict=True) if long],
-        [one for one, long in zip(spellings, is_long, strict=True) if not long],
-    )
+    short = [one for one in spellings if not one.startswith("--")]
+    return short, [one for one in spellings if one not in short]
 
 
 def _metavar(param: Any) -> str:
-    if _is_argument(param):
-        return "<list[str]>" if param.nargs == -1 else "<str>"
-    return param.metavar or "<bool>"
+    """Nothing of a switch; a long list of choices stands with the help."""
+    choices: str = param.metavar or ""
+    if "|" not in choices or len(choices) <= _LONGEST_CHOICES:
+        return choices
+    return "CHOICE"
 
 
-def _notes(param: Any) -> list[Text]:
-    notes = [_marked(param.help.replace("\n", " ").strip())]
+def _help(param: Any) -> Text:
+    help = _options(param.help.replace("\n", " ").strip())
+    if param.metavar and _metavar(param) != param.metavar:
+        help.append(f" One of {', '.join(param.metavar.split('|'))}.")
     if param.show_default and param.default not in (None, False):
-        notes.append(Text(f"[default: {param.default}]", "dim"))
+        help.append(f" [default: {param.default}]", "dim")
     if param.required:
-        notes.append(Text("[required]", "dim red"))
-    return notes
+        help.append(" [required]", "dim red")
+    return help
 
 
 def _subcommands(command: Any, ctx: Any) -> list[str]:
     return command.list_commands(ctx) if hasattr(command, "list_commands") else []
 
 
-def _command_table(commands: Sequence[Any]) -> Table:
-    table = Table(highlight=False, show_header=False, expand=True, box=None, pad_edge=False)
-    width = max(len(command.name) for command in commands)
-    table.add_column(style="bold cyan", no_wrap=True, width=width)
-    table.add_column("Description", justify="left", no_wrap=False, ratio=10)
-    for command in commands:
-        table.add_row(Text(command.name), _marked(command.help.split("\n\n")[0]))
-    return table
+def _command_lines(commands: Sequence[Any], width: int) -> list[Text]:
+    room = max(len(command.name) for command in commands) + 2
+    return [
+        line
+        for command in commands
+        for line in hanging(
+            Text(command.name.ljust(room), "bold cyan"),
+            paragraph(_options(command.help.split("\n\n")[0]), width - room),
+        )
+    ]
 
 
-def _print_panel(console: Console, title: str, content: RenderableType) -> None:
-    console.print(Panel(content, border_style="dim", title=title, title_align="left"))
+def _print_panel(console: Console, title: str, lines: Sequence[Text]) -> None:
+    console.print(Panel(Group(*lines), border_style="dim", title=title, title_align="left"))
+
+
+def _examples(examples: Sequence[Example]) -> Text:
+    """Without a frame, so that they can be copied."""
+    lines = [Text(" Examples", "bold")]
+    for example in examples:
+        command = example.command.replace("\n", "\n   ")
+        lines += [Text(f"   # {example.purpose}", "dim"), _options(f"   {command}")]
+    return Text("\n").join([*lines, Text("")])

@@ -41,7 +41,7 @@ class Option(NamedTuple):
 
 
 def number(name: str, help: str, panel: str, kind: type[int] | type[float], **more: Any) -> Option:
-    metavar = more.pop("metavar", kind.__name__.upper())
+    metavar = more.pop("metavar", "N" if kind is int else "NUMBER")
     return Option(name, help, panel, metavar, kind=kind, **more)
 
 

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     *(ROLE_COLUMNS, SUCCESS),
     "advantage_column memory jobs join on_nan quiet no_progress",
 )
-def report(given: Given, input: str, open: bool, page_episodes: int, quiet: bool) -> None:
+def report(given: Given, input: str | None, open: bool, page_episodes: int, quiet: bool) -> None:
     """Make one HTML page to explore rollouts offline: episodes, curves, findings, distributions, groups.
 
     The page needs no network and no other file. Advantages are computed as by gae compute, with the same options;
     those that are in the file already are drawn beside them. Default output: the input's name with .report.html.
     """
     settings = given.settings(of_groups="grpo")
+    source = given.source(input, "gae report FILE; see `gae report --help`")
     if page_episodes < 1:
         raise UsageError(f"`--episodes` is {page_episodes}; it must be 1 or more")
     output = given["output"]
@@ -38,7 +39,7 @@ def report(given: Given, input: str, open: bool, page_episodes: int, quiet: bool
 
     options = ReportOptions(output, given["overwrite"], page_episodes, given.memory_bytes, given["jobs"])
     with given.progress(quiet=quiet) as progress:
-        written = run(input, settings, options, progress=progress)
+        written = run(source, settings, options, progress=progress)
     if not quiet:
         _show(written)
     if open:

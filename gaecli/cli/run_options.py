@@ -64,6 +64,12 @@ RUN_OPTIONS = (
         "FILE|DIR|-",
         flags="--output -o",
     ),
+    Option(
+        "to",
+        "The format of what is written, for a directory or stdout; a file has it by its name.",
+        _OUTPUT,
+        "parquet|arrow|jsonl|csv|npz",
+    ),
     switch("sidecar", "Write keys and new columns to `<stem>.gae.parquet`.", _OUTPUT),
     switch("overwrite", "Replace columns or files that gaecli did not write.", _OUTPUT),
     switch("force", "Compute and write again what is up to date.", _OUTPUT),
@@ -73,9 +79,9 @@ RUN_OPTIONS = (
 SHARED_OPTIONS = (
     Option(
         "inputs",
-        "Files, quoted globs, directories, `s3://…`, or `-` for stdin.",
+        "Files, quoted globs, directories, `s3://…`, or `-` for stdin. Default: what is piped in.",
         None,
-        "INPUT...",
+        "INPUT",
         kind=list[str],
     ),
     Option(

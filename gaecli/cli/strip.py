@@ -15,7 +15,7 @@ def strip(given: Given, json: bool, quiet: bool) -> None:
 
     So does a Parquet file that was written anew since. What was stored of the columns goes with them.
     """
-    sources = given.sources("gae strip INPUT…")
+    sources = given.sources("gae strip INPUT…", stdin=False)
     from gaecli.commands.strip import strip as run
 
     options = RunOptions(output=given["output"], overwrite=given["overwrite"], dry_run=given["dry_run"])

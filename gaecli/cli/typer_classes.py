@@ -16,6 +16,7 @@ from gaecli.cli import defaults
 #: The commands in the order of the help page, each with the first line of its own. Module and function have its name.
 COMMANDS = {
     "compute": "Compute advantages and returns, by GAE or another estimator, and write them into the file.",
+    "doctor": "Find the command that rollout files take, asking what they leave open; nothing is written.",
     "inspect": "Look into rollout files: columns and roles, episodes, rewards, values; what `gae compute` would do.",
     "check": "Look for what is wrong, or likely to be, in rollout files: exit code 3 on errors, 0 on warnings.",
     "explain": "Take one number apart: what `--estimator` makes it of, term by term, and where the sum is cut.",
@@ -38,7 +39,8 @@ class Command(TyperCommand):
         for param in params:
             _take_as_given(param, str | list | tuple | bool)
         names = [param.name for param in params if param.name != "help"]
-        found = defaults.defaults_of(self.name or "", names, list(COMMANDS))
+        # Of a line that is still typed nothing is said, not what is wrong with a table of defaults either.
+        found = {} if ctx.resilient_parsing else defaults.defaults_of(self.name or "", names, list(COMMANDS))
         ctx.default_map = {name: default.value for name, default in found.items()}
         rest = super().parse_args(ctx, args)
         defaults.used.clear()

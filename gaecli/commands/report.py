@@ -17,14 +17,15 @@ from gaecli.commands.check import checkup_of
 from gaecli.commands.explain import is_sum_of_deltas
 from gaecli.commands.readable import readable_settings
 from gaecli.commands.report_files import checked_target, default_output, write_page
+from gaecli.commands.report_parts import episodes_of, groups_of, placed_findings, scatter_of
 from gaecli.commands.single_rows import keys_of
 from gaecli.commands.warnings import only_file, reading_notes
 from gaecli.diagnosis import Checkup
 from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import GaeError, UsageError
-from gaecli.formats.stored import own_columns, own_entries
+from gaecli.formats.base import RolloutFile
+from gaecli.formats.stored import columns_of, own_entries
 from gaecli.pipeline.column_statistics import explained_variance
-from gaecli.pipeline.episodes import ENDS
 from gaecli.pipeline.header_notes import stored_settings
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import told
@@ -33,27 +34,23 @@ from gaecli.records import dataclass
 from gaecli.report_page.content import (
     PlacedFinding,
     ReportContent,
-    ReportCurves,
     ReportEpisode,
-    ReportGroup,
-    ReportGroups,
-    ReportScatter,
     StoredColumn,
 )
 from gaecli.report_page.page import page
-from gaecli.response_logs import recognise
+from gaecli.response_logs import ResponseLog, recognise
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, watched
 from gaecli.storage.places import Places
 from gaecli.studies.column import Against, find_column
 from gaecli.studies.command import flags_of
-from gaecli.studies.episode_curves import CurveCollector
-from gaecli.studies.episode_steps import SOURCES, StepNumbers
-from gaecli.studies.episode_table import MEASURES, Chosen, Of, value_errors
+from gaecli.studies.episode_steps import StepNumbers
+from gaecli.studies.episode_table import Chosen, Of
 from gaecli.studies.final_numbers import finisher
 from gaecli.studies.group_scores import ChosenGroups
 from gaecli.studies.reading import only_stream, settled
 from gaecli.studies.report_looks import WholeLook, second_look
+from gaecli.studies.stored_advantage import OF_NORMALIZATION, differing_settings
 from gaecli.studies.thinning import fair_shares
 from gaecli.summary import ColumnStatistics
 from gaecli.written_report import WrittenReport
@@ -102,6 +99,7 @@ def report(
         content.counts.steps,
         content.checkup.num_errors,
         content.checkup.num_warnings,
+        content.checkup.num_notes,
         content.remark,
     )
 
@@ -129,7 +127,7 @@ class _Report:
         self, source: str, plan: StreamPlan, settings: Settings, options: ReportOptions, threads: Threads
     ) -> None:
         self.source, self.plan, self.options, self.threads = source, plan, options, threads
-        self.opened, self.remark = _opened(plan, settings, options.memory_bytes)
+        self.opened, self.log, self.remark = _opened(plan, settings, options.memory_bytes)
         self.settings = self.opened.settings
 
     def content(self, progress: Progress | None) -> ReportContent:
@@ -151,8 +149,10 @@ class _Report:
         wanted = dict(zip(numbers, zip(positions.tolist(), shares.tolist(), strict=True), strict=True))
         collector = second_look(first, wanted)
         groups = None if first.groups is None else first.groups.chosen(MOST_GROUPS)
-        episodes = self._episodes(chosen, collector, groups, first.first_rows)
-        placed = _placed(rows, first.found, episodes)
+        paths = [str(path) for path in self.plan.paths]
+        keys = self._keys(lines, first.first_rows)
+        episodes = episodes_of(chosen, collector, groups, keys, paths)
+        placed = placed_findings(rows, first.found, episodes)
         return self._content(first, checkup, chosen, episodes, placed, groups)
 
     def _inputs(self) -> Sequence[Path]:
@@ -170,7 +170,7 @@ class _Report:
         try:
             found = find_column(
                 [one.file for one in self.opened.files],
-                self.settings.advantage_column,
+                (self.log.advantage if self.log else None) or self.settings.advantage_column,
                 self.options.memory_bytes,
                 ("float",),
             )
@@ -186,61 +186,6 @@ class _Report:
         """Counted over all files."""
         paths = [str(path) for path in self.plan.paths]
         return first_rows[paths.index(file)] + row if row is not None and file in paths else None
-
-    def _episodes(
-        self,
-        chosen: Chosen,
-        collector: CurveCollector,
-        groups: ChosenGroups | None,
-        first_rows: Sequence[int],
-    ) -> list[ReportEpisode]:
-        lines, names = chosen.lines, list(MEASURES)
-        measures = (
-            np.stack([measure(lines) for measure in MEASURES.values()]) if len(lines) else np.zeros((1, 0))
-        )
-        errors = value_errors(lines)
-        keys = self._keys(lines, first_rows)
-        group_of = (
-            {} if groups is None else {group: index for index, group in enumerate(groups.indices.tolist())}
-        )
-        paths = [str(path) for path in self.plan.paths]
-        found = []
-        for index, line in enumerate(lines):
-            number, steps = int(line[Of.NUMBER]), int(line[Of.STEPS])
-            piece = collector.curve(number)
-            file, strangest = int(line[Of.FILE]), int(chosen.strangest[index])
-            found.append(
-                ReportEpisode(
-                    number=number,
-                    key=keys[index],
-                    file=paths[file],
-                    row=int(line[Of.ROW]),
-                    num_steps=steps,
-                    num_positions=int(line[Of.POSITIONS]),
-                    total_reward=float(line[Of.REWARD]),
-                    mean_value=_known(line[Of.VALUE] / steps),
-                    largest_advantage=_known(line[Of.ADVANTAGE]),
-                    value_error=_known(errors[index]),
-                    largest_delta=_known(line[Of.DELTA]),
-                    end=ENDS[int(line[Of.END])],  # type: ignore[arg-type]
-                    bootstrap=SOURCES[int(line[Of.SOURCE])],
-                    bootstrap_value=float(line[Of.BOOTSTRAP]),
-                    strangeness=float(chosen.strangeness[index]),
-                    strangest=names[strangest],
-                    measure=float(measures[strangest, index]),
-                    median=float(chosen.medians[strangest]),
-                    chosen_as=chosen.reasons[index],
-                    curves=ReportCurves(
-                        piece.positions,
-                        piece.rows,
-                        piece.items,
-                        piece.series,
-                        collector.masked.get(number, ()),
-                    ),
-                    group=group_of.get(int(line[Of.GROUP])) if groups is not None else None,
-                )
-            )
-        return found
 
     def _keys(self, lines: np.ndarray[Any, Any], first_rows: Sequence[int]) -> list[dict[str, Any]]:
         """What the files call these episodes."""
@@ -296,13 +241,13 @@ class _Report:
             warnings=notes,
             checkup=checkup,
             placed=placed,
-            scatter=_scatter(first),
+            scatter=scatter_of(first.sample),
             stored=self._stored(first, file),
             episodes=episodes,
             num_episodes=first.table.num_episodes,
             how_chosen=chosen.how,
             num_points=sum(len(one.curves.steps) for one in episodes),
-            groups=None if groups is None else _groups(groups, settings),
+            groups=None if groups is None else groups_of(groups, settings.group_columns),
         )
 
     def _statistics(self, first: WholeLook) -> dict[str, ColumnStatistics]:
@@ -315,13 +260,19 @@ class _Report:
         }
         return {name: tally.statistics() for name, tally in tallies.items() if tally.moments.count}
 
-    def _stored(self, first: WholeLook, file: Any) -> StoredColumn | None:
+    def _stored(self, first: WholeLook, file: RolloutFile) -> StoredColumn | None:
         if not first.has_stored or first.against is None or not first.stored.num_compared:
             return None
-        tally = first.stored
+        column, tally = first.against.column, first.stored
+        entry = next((one for one in own_entries(file.provenance) if column in columns_of(one)), None)
+        theirs = None if entry is None else entry.get("settings")
+        differing = (
+            differing_settings(theirs, self.settings, OF_NORMALIZATION) if isinstance(theirs, dict) else {}
+        )
         return StoredColumn(
-            first.against.column,
-            first.against.column in own_columns(file.provenance),
+            column,
+            entry is not None,
+            differing,
             tally.num_compared,
             tally.num_differing,
             tally.num_one_sided,
@@ -329,10 +280,12 @@ class _Report:
         )
 
 
-def _opened(plan: StreamPlan, settings: Settings, memory_bytes: int) -> tuple[OpenStream, str | None]:
-    """The stream, and why it is not read as the settings say."""
+def _opened(
+    plan: StreamPlan, settings: Settings, memory_bytes: int
+) -> tuple[OpenStream, ResponseLog | None, str | None]:
+    """The stream; the log that it is, and why it is not read as the settings say."""
     try:
-        return open_stream(plan, settings, memory_bytes), None
+        return open_stream(plan, settings, memory_bytes), None, None
     except UsageError:
         file = plan.open_all(settings)[0]
         log = recognise(file)
@@ -348,53 +301,4 @@ def _opened(plan: StreamPlan, settings: Settings, memory_bytes: int) -> tuple[Op
         if log is not None
         else "no column has values: returns are the rewards to the end of the episode (`--estimator mc`)"
     )
-    return open_stream(plan, other, memory_bytes), remark
-
-
-def _placed(
-    rows: Sequence[int | None], found: dict[int, int], episodes: Sequence[ReportEpisode]
-) -> list[PlacedFinding]:
-    places = {episode.number: index for index, episode in enumerate(episodes)}
-    placed = []
-    for finding, row in enumerate(rows):
-        index = None if row is None else places.get(found.get(row, -1))
-        if index is None or row is None:
-            continue
-        curves = episodes[index].curves
-        nearest = int(np.argmin(np.abs(curves.rows - row)))
-        placed.append(PlacedFinding(finding, index, int(curves.steps[nearest])))
-    return placed
-
-
-def _scatter(first: WholeLook) -> ReportScatter | None:
-    columns = first.sample.columns()
-    if not columns or not len(columns[0]):
-        return None
-    rows, values, returns = columns
-    return ReportScatter(values, returns, rows.astype(np.int64), first.sample.num_steps)
-
-
-def _groups(groups: ChosenGroups, settings: Settings) -> ReportGroups:
-    columns = zip(
-        groups.labels,
-        groups.counts.tolist(),
-        groups.means.tolist(),
-        groups.stds.tolist(),
-        groups.lows.tolist(),
-        groups.highs.tolist(),
-        groups.flat.tolist(),
-        groups.scores,
-        strict=True,
-    )
-    return ReportGroups(
-        settings.group_columns,
-        [ReportGroup(*row) for row in columns],
-        groups.num_groups,
-        groups.num_flat,
-        groups.num_alone,
-        groups.how,
-    )
-
-
-def _known(number: float) -> float | None:
-    return None if np.isnan(number) else float(number)
+    return open_stream(plan, other, memory_bytes), log, remark

@@ -46,7 +46,7 @@ def status(
     with Places(options) as places:
         plans = plan_streams(places.inputs.sources(sources), join)
         plans = watched(plans, progress, "looking up", is_in_step=False)
-        targets = plan_targets(plans, places.options)
+        targets = plan_targets(plans, places.options, may_convert=True)
         results = list(dict.fromkeys(target.path for target in targets.values()))
         places.results.expect(results)
         seen = [_seen(plan, targets, places) for plan in plans]

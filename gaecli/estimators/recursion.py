@@ -127,21 +127,27 @@ class GaeTerms:
             x[...] = where(isnan(given), x, given)
         if self.terminated is not None:
             x[arrays.flags(self.terminated[rows])] = 0.0
-        gamma = _numbers(self.gamma, rows, arrays)
-        x *= gamma
+        x *= _numbers(self.gamma, rows, arrays)
         x += arrays.numbers(self.rewards[rows])
         x -= arrays.numbers(self.values[rows])
-        if a is not None:
-            a[...] = gamma * _numbers(self.lam, rows, arrays)
-            a[cuts] = 0.0
         if self.is_step is not None:
-            is_filler = ~arrays.flags(self.is_step[rows])
-            x[is_filler] = 0.0
-            if a is not None:
-                a[is_filler] = 0.0
+            x[~arrays.flags(self.is_step[rows])] = 0.0
+        if a is not None:
+            self._fill_decays(a, rows, arrays)
         first, last = np.searchsorted(self.inflow_rows, [rows.start, rows.stop])
         if first < last:
             x[self.inflow_rows[first:last] - rows.start] += arrays.numbers(self.inflow[first:last])
+
+    def _fill_decays(self, a: Array, rows: slice, arrays: Arrays) -> None:
+        gamma, lam = _numbers(self.gamma, rows, arrays), _numbers(self.lam, rows, arrays)
+        if isinstance(gamma, float) and isinstance(lam, float):
+            a[...] = gamma * lam
+        else:  # as wide as a is, whatever they are
+            a[...] = gamma
+            a *= lam
+        a[arrays.flags(self.cuts[rows])] = 0.0
+        if self.is_step is not None:
+            a[~arrays.flags(self.is_step[rows])] = 0.0
 
 
 def _numbers(given: float | NDArray[Any], rows: slice, arrays: Arrays) -> Array:

@@ -32,6 +32,8 @@ class Format:
     #: Of a format without magic bytes: `module:function` that tells by more of a file whether it is one. Names with
     #: one of the suffixes are believed.
     look: str = ""
+    #: Module that makes a file of it of the rows of another format: `RowTarget` of `formats/rows.py`.
+    from_rows: str = ""
 
 
 FORMATS = (
@@ -41,6 +43,7 @@ FORMATS = (
         (b"PAR1", b"PARE"),
         "gaecli.formats.parquet.reader:ParquetInput",
         "Parquet",
+        from_rows="gaecli.formats.parquet.from_rows",
     ),
     Format(
         "arrow",
@@ -48,6 +51,7 @@ FORMATS = (
         (b"ARROW1\0\0", b"\xff\xff\xff\xff"),
         "gaecli.formats.arrow.ipc:ArrowInput",
         "Arrow IPC",
+        from_rows="gaecli.formats.arrow.from_rows",
     ),
     Format(
         "jsonl",
@@ -57,6 +61,7 @@ FORMATS = (
         "JSON lines",
         is_secondary=True,
         has_record_beside=True,
+        from_rows="gaecli.formats.jsonl.from_rows",
     ),
     Format(
         "hdf5",
@@ -75,8 +80,16 @@ FORMATS = (
         is_secondary=True,
         has_record_beside=True,
         look="gaecli.formats.csv.header:looks_like_csv",
+        from_rows="gaecli.formats.csv.from_rows",
     ),
-    Format("npz", (".npz",), (b"PK\x03\x04", b"PK\x05\x06"), "gaecli.formats.npz.reader:NpzInput", "NPZ"),
+    Format(
+        "npz",
+        (".npz",),
+        (b"PK\x03\x04", b"PK\x05\x06"),
+        "gaecli.formats.npz.reader:NpzInput",
+        "NPZ",
+        from_rows="gaecli.formats.npz.from_rows",
+    ),
 )
 
 #: Suffixes that are picked up from a directory, and those that are if no file has one of the others.
@@ -137,6 +150,10 @@ def format_of(path: Path) -> Format:
             if known.look and (known is suffix_format(path) or _imported(known.look)(path)):
                 return known
     raise _not_a_rollout_file(path, magic)
+
+
+def format_named(name: str) -> Format:
+    return next(known for known in FORMATS if known.name == name)
 
 
 def suffix_format(path: Path) -> Format | None:

@@ -7,6 +7,7 @@ is done only where asked for or where it can pay, in a thread (`gaecli.kernels.t
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,8 @@ from gaecli.records import dataclass
 class BreakEven(NamedTuple):
     """From how many steps on a kind of device pays for its start."""
 
-    steps: int
+    #: None: it never does.
+    steps: int | None
     #: The machine; None: nobody has, it is assumed.
     measured_on: str | None
 
@@ -28,7 +30,7 @@ class BreakEven(NamedTuple):
 #: CPU, measured on two cores, torch takes 7-9 ns per step and NumPy 4-5, so that it never pays there. Of a GPU it is
 #: assumed that it saves 2-3 ns, since host arrays still travel, against 0.8-1.3 s for the import of torch.
 BREAK_EVEN = {"cuda": BreakEven(500_000_000, measured_on=None)}
-BREAK_EVEN_STEPS = BREAK_EVEN["cuda"].steps
+BREAK_EVEN_STEPS = BREAK_EVEN["cuda"].steps or sys.maxsize
 
 _NAMES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
@@ -100,10 +102,7 @@ def _check_name(requested: str) -> None:
 def _automatic_device(num_steps: int) -> Device:
     numpy_backend = f"numpy {np.__version__}"
     if num_steps < BREAK_EVEN_STEPS:
-        measured = BREAK_EVEN["cuda"].measured_on
-        told = "it is assumed" if measured is None else f"measured on {measured}"
-        reason = f"torch only pays from {BREAK_EVEN_STEPS:,} steps on, {told}"
-        return Device("cpu", numpy_backend, reason, uses_torch=False)
+        return Device("cpu", numpy_backend, _why_not(BREAK_EVEN["cuda"]), uses_torch=False)
     torch = torch_module()
     cuda = [name for name in _available_devices(torch) if name.startswith("cuda")]
     if not cuda:
@@ -111,6 +110,13 @@ def _automatic_device(num_steps: int) -> Device:
         return Device("cpu", numpy_backend, reason, uses_torch=False)
     reason = f"at least {BREAK_EVEN_STEPS:,} steps, and the first CUDA device"
     return Device(cuda[0], _torch_backend(torch), reason, uses_torch=True)
+
+
+def _why_not(known: BreakEven) -> str:
+    if known.steps is None:
+        return f"torch does not pay for files, measured on {known.measured_on}"
+    told = "it is assumed" if known.measured_on is None else f"measured on {known.measured_on}"
+    return f"torch only pays from {known.steps:,} steps on, {told}"
 
 
 def _torch_backend(torch: Any) -> str:

@@ -133,7 +133,7 @@ def checkup_to_dict(checkup: Checkup, settings: Mapping[str, Any] | None = None)
             "files": checkup.num_files,
             "rows": checkup.num_rows,
         },
-        "findings": [_finding(finding) for finding in checkup.findings],
+        "findings": [finding_to_dict(finding) for finding in checkup.findings],
     }
     return enveloped(
         "check",
@@ -160,7 +160,7 @@ def rules_to_dict(rules: Sequence[RuleInfo]) -> dict[str, Any]:
     return enveloped("check", {"rules": rules})
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def finding_to_dict(finding: Finding) -> dict[str, Any]:
     rule = finding.rule
     return {
         "code": rule.code,

@@ -61,6 +61,15 @@ def inspection_lines(inspection: Inspection, canvas: Canvas) -> list[Text]:
     return stacked([*blocks, together])
 
 
+def brief_lines(inspection: Inspection, canvas: Canvas) -> list[Text]:
+    """What is in the files and which columns play which roles, without the numbers."""
+    if len(inspection.infos) > MOST_IN_FULL:
+        return overview_lines(inspection.infos, canvas)
+    return stacked(
+        [block for info in inspection.infos for block in (_file(info, canvas), _roles(info, canvas))]
+    )
+
+
 def _blocks(info: FileInfo, inspection: Inspection, canvas: Canvas) -> list[list[Text]]:
     return [
         _file(info, canvas),

@@ -109,6 +109,8 @@ class StoredColumn:
     column: str
     #: gaecli wrote it.
     is_own: bool
+    #: Where gaecli wrote it, what the settings of that run were that are others here.
+    settings: Mapping[str, Any]
     num_compared: int
     num_differing: int
     #: Cells without a number where there is one to be.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from functools import cached_property
@@ -158,16 +159,18 @@ def _check(file: RolloutFile, name: str, kinds: Sequence[str]) -> None:
     if info is None or info.unusable is not None:
         raise UsageError(
             f"column `{name}` not found in `{file.path}`\n       columns there: {columns_there(file)}",
-            hint=_hint(file),
+            hint=_hint(file, name),
         )
     if info.kind not in kinds:
         raise UsageError(f"`{name}` of `{file.path}` is {info.type_name}, and advantages are numbers")
 
 
-def _hint(file: RolloutFile) -> str:
+def _hint(file: RolloutFile, name: str) -> str:
+    """What is nearly called so, else what usual names are of."""
     known = [column for names in _NAMES.values() for column in file.columns if column.lower() in names]
-    if known:
-        return f"to explain `{known[0]}` pass `--against {known[0]}`"
+    found = [*difflib.get_close_matches(name, list(file.columns), n=1, cutoff=0.7), *known]
+    if found:
+        return f"to explain `{found[0]}` pass `--against {found[0]}`"
     return "`--against` names the column of advantages, or of returns, that is to be explained"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column, RolloutFile
+from gaecli.missing_columns import not_found
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, FloatArray
 
@@ -23,8 +24,7 @@ def cells_of(file: RolloutFile, name: str, rows_per_block: int) -> Iterator[Floa
     """
     info = file.find(name)
     if info is None:
-        there = ", ".join(list(file.columns)[:12])
-        raise UsageError(f"no column `{name}` in `{file.path}`", hint=f"columns there: {there}")
+        raise not_found(name, "--columns", file)
     if info.kind not in ("float", "int", "bool") or info.unusable is not None:
         raise UsageError(
             f"`{name}` of `{file.path}` holds {info.unusable or info.type_name}, and not numbers"

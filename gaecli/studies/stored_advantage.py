@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from gaecli.formats.base import RolloutFile
 from gaecli.formats.stored import own_entries
 from gaecli.moments import Moments
 from gaecli.results import NormalizedNumber, StoredAdvantage
+from gaecli.settings import Settings
 from gaecli.studies.locate import Place
 from gaecli.studies.reading import SettledStream
 
@@ -39,7 +40,7 @@ _DECISIVE = (
     *OPTIONAL,
 )
 #: That say how it is normalised.
-_OF_NORMALIZATION = ("normalize", "normalize_by", "norm_ddof", "norm_eps", "norm_floor")
+OF_NORMALIZATION = ("normalize", "normalize_by", "norm_ddof", "norm_eps", "norm_floor")
 #: And one that is a normalisation over groups.
 _OF_GROUPS = ("norm_ddof", "norm_eps", "norm_floor")
 
@@ -58,16 +59,24 @@ def stored_advantage(
         return None
     given = entry.get("settings")
     theirs: Mapping[str, Any] = given if isinstance(given, dict) else {}
-    ours = settings.to_dict()
-    decisive = (*_DECISIVE, *(_OF_GROUPS if settings.kind.is_grouped else ()))
-    decisive = tuple(key for key in decisive if key in ours and settings.uses(key))
-    differing = {key: theirs.get(key) for key in decisive if theirs.get(key, ours[key]) != ours[key]}
+    differing = differing_settings(theirs, settings)
     value = _cell(opened.file, name, place)
     expected = None if differing else _normalized(advantage, theirs, entry)
     if expected is None and not differing and normalized is not None:
-        as_theirs = all(theirs.get(name) == ours[name] for name in _OF_NORMALIZATION)
+        ours = settings.to_dict()
+        as_theirs = all(theirs.get(name) == ours[name] for name in OF_NORMALIZATION)
         expected = _by_group(advantage, normalized, entry) if as_theirs else None
     return StoredAdvantage(name, value, expected, differing)
+
+
+def differing_settings(
+    theirs: Mapping[str, Any], settings: Settings, more: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Of those that a raw advantage depends on, and `more`, what an earlier run had that `settings` have not."""
+    ours = settings.to_dict()
+    decisive = (*_DECISIVE, *(_OF_GROUPS if settings.kind.is_grouped else ()), *more)
+    decisive = tuple(key for key in decisive if key in ours and settings.uses(key))
+    return {key: theirs.get(key) for key in decisive if theirs.get(key, ours[key]) != ours[key]}
 
 
 def _by_group(advantage: float, normalized: NormalizedNumber, entry: Mapping[str, Any]) -> float | None:

@@ -49,6 +49,7 @@ from gaecli.writing.targets import (
     check_target,
     plan_targets,
     replaced_columns,
+    wanted_format,
 )
 from gaecli.writing.transaction import commit_together
 from gaecli.writing.write_file import (
@@ -60,6 +61,7 @@ from gaecli.writing.write_file import (
 )
 
 if TYPE_CHECKING:
+    from gaecli.formats.conversion import Conversion
     from gaecli.pipeline.ahead import Ahead
     from gaecli.pipeline.labels import LabelConstants
     from gaecli.pipeline.sketches import SketchBook
@@ -83,6 +85,8 @@ class Output:
     foreign: list[str]
     #: Columns that identify a row, for a sidecar.
     keys: Sequence[str] = ()
+    #: Where the result has another format than its input.
+    conversion: Conversion | None = None
     #: The store has the old bytes, and they need not come here.
     leaves_head: bool = False
     #: Its rows go on where those of the file before it end: in one sidecar.
@@ -155,7 +159,8 @@ class Outputs:
     def plan(self, streams: Sequence[StreamPlan]) -> None:
         """Find the place of every result, and remove what killed runs left there."""
         tag = self.settings.advantage_column
-        self.targets = plan_targets(streams, self.options, DEFAULT_TAG if tag == "advantage" else tag)
+        tag = DEFAULT_TAG if tag == "advantage" else tag
+        self.targets = plan_targets(streams, self.options, tag, may_convert=True)
         results = list(dict.fromkeys(target.path for target in self.targets.values()))
         self.places.results.expect(results)
         if not self.options.dry_run:
@@ -181,6 +186,8 @@ class Outputs:
         if len(self.targets) > _EARLY_COPY_FILES or size < _EARLY_COPY_BYTES:
             return None
         outputs = self.of(stream)
+        if any(output.conversion is not None for output in outputs):
+            return None  # most of the work, for what may be refused by its rows
         for output in outputs:
             new_file = self._begun(output)
             if new_file is not None:
@@ -223,7 +230,8 @@ class Outputs:
         if ENGINES[options.engine].is_here or options.sidecar or options.gallery or len(outputs) > 1:
             return
         (output,) = outputs
-        new_file = self._begun(output) if len(output.opened.units) > 1 else None
+        can_be = len(output.opened.units) > 1 and output.conversion is None
+        new_file = self._begun(output) if can_be else None
         plans = (
             []
             if new_file is None
@@ -351,7 +359,18 @@ class Outputs:
         if not self.options.sidecar:
             own, foreign = replaced_columns(file, self.settings, overwrite=self.options.overwrite)
         check_target(target, self.places)
-        return Output(index, opened, target, own, foreign, sidecar_keys(plan, file, roles))
+        conversion = self._conversion(opened, target, plan, (*own, *foreign))
+        return Output(index, opened, target, own, foreign, sidecar_keys(plan, file, roles), conversion)
+
+    def _conversion(
+        self, opened: OpenFile, target: Target, plan: StreamPlan, left_out: tuple[str, ...]
+    ) -> Conversion | None:
+        wanted = wanted_format(opened.file, target, plan, self.options)
+        if wanted is None:
+            return None
+        from gaecli.writing.converted import conversion_to
+
+        return conversion_to(wanted, opened.file, opened.layout, left_out)
 
     def _begun(self, output: Output) -> NewFilePlan | None:
         """The new file, empty, and what it is to become; None where none is written."""
@@ -374,6 +393,8 @@ class Outputs:
     def _leaves_head(self, output: Output) -> bool:
         """The old bytes begin the new file, and the store puts them there."""
         file = output.opened.file
+        if output.conversion is not None:
+            return False
         if LANGUAGE in self.settings.output_columns:  # whose old rows are read
             return False
         can_be = self.places.results.can_copy_head(file.path, output.target.path)
@@ -398,6 +419,7 @@ class Outputs:
             self.rows_per_block,
             self.options.sidecar,
             output.keys,
+            output.conversion,
             output.upload,
         )
 

@@ -11,7 +11,15 @@ from gaecli.columns import Roles
 from gaecli.datasets.tables import refuse_targets
 from gaecli.errors import FileError, GaeError, UsageError
 from gaecli.formats.base import RolloutFile
-from gaecli.formats.registry import format_of, is_file_suffix, open_file, suffix_format
+from gaecli.formats.registry import (
+    FORMATS,
+    Format,
+    format_named,
+    format_of,
+    is_file_suffix,
+    open_file,
+    suffix_format,
+)
 from gaecli.formats.stored import own_columns
 from gaecli.names import LANGUAGE
 from gaecli.records import dataclass
@@ -39,14 +47,20 @@ class Target:
 
 
 def plan_targets(
-    streams: Sequence[StreamPlan], options: RunOptions, tag: str = DEFAULT_TAG
+    streams: Sequence[StreamPlan], options: RunOptions, tag: str = DEFAULT_TAG, *, may_convert: bool = False
 ) -> dict[Path, Target]:
     """Input path -> target. Raises if two results would land in one place, or one in the folder of a table.
 
-    The files of a data set share one sidecar, which has `tag` in its name.
+    The files of a data set share one sidecar, which has `tag` in its name. `may_convert`: a result may have another
+    format than its input.
     """
     if options.output is not None:
         check_links(Path(options.output))
+    elif options.to is not None:
+        raise UsageError(
+            "`--to` makes other files than the inputs, and nothing says where",
+            hint="name a file or a directory with `--output`",
+        )
     elif not options.sidecar:
         check_parts(streams)
         return {
@@ -54,25 +68,31 @@ def plan_targets(
             for stream in streams
             for path in stream.paths
         }
-    targets = _plan_sidecars(streams, options, tag) if options.sidecar else _plan_output(streams, options)
+    targets = (
+        _plan_sidecars(streams, options, tag)
+        if options.sidecar
+        else _plan_output(streams, options, may_convert=may_convert)
+    )
     refuse_targets([target.path for target in targets.values()])
     return targets
 
 
-def _plan_output(streams: Sequence[StreamPlan], options: RunOptions) -> dict[Path, Target]:
+def _plan_output(
+    streams: Sequence[StreamPlan], options: RunOptions, *, may_convert: bool
+) -> dict[Path, Target]:
     assert options.output is not None
     inputs = [(path, stream.root) for stream in streams for path in stream.paths]
     output = Path(options.output)
     check_roots(streams, output)
     if len(inputs) == 1 and not _means_directory(options.output) and not streams[0].is_root:
         path = inputs[0][0]
-        _check_suffix(path, output)
+        _check_suffix(path, output, options.to, may_convert=may_convert)
         return {path: Target(output, in_place=_same_file(path, output))}
     if output.exists() and not output.is_dir():
         why = "has a `/` at its end" if len(inputs) == 1 else f"there are {len(inputs):,} inputs"
         raise UsageError(f"`--output {options.output}` is a file, but {why}", hint="name a directory")
     _check_folder_name(options.output, len(inputs))
-    targets = {path: output / _relative(path, root) for path, root in inputs}
+    targets = {path: _renamed(output / _relative(path, root), options.to) for path, root in inputs}
     _check_distinct(targets)
     return {path: Target(target, in_place=_same_file(path, target)) for path, target in targets.items()}
 
@@ -170,13 +190,46 @@ def _means_directory(output: Path | str) -> bool:
     return str(output).endswith("/") or Path(output).is_dir()
 
 
-def _check_suffix(path: Path, output: Path) -> None:
-    """A result has the format of its input, and a name that says so."""
+def wanted_format(file: RolloutFile, target: Target, plan: StreamPlan, options: RunOptions) -> Format | None:
+    """The format of a result that is to have another one than its input: told, or promised by its name."""
+    if target.in_place or options.sidecar:
+        return None
+    told = options.to
+    wanted = suffix_format(target.path) if told is None else format_named(told)
+    if wanted is None or wanted.name == file.format_name:
+        return None
+    if plan.data_set is not None:
+        raise UsageError(
+            f"`{file.path}` is of a {plan.data_set.title}, whose files keep their format",
+            hint="name a copy outside of it as the input, or an output with the suffix of the input",
+        )
+    return wanted
+
+
+def _renamed(target: Path, convert_to: str | None) -> Path:
+    """With a suffix of the format that is wanted."""
+    if convert_to is None:
+        return target
+    wanted = format_named(convert_to)
+    return target if suffix_format(target) is wanted else target.with_suffix(wanted.suffixes[0])
+
+
+def _check_suffix(path: Path, output: Path, convert_to: str | None, *, may_convert: bool) -> None:
+    """A result has a name that says its format, which is that of its input where no other one can be made."""
     source, wanted = suffix_format(path), suffix_format(output)
+    if convert_to is not None:
+        if wanted is not None and wanted.name != convert_to:
+            raise UsageError(
+                f"`--output {output}` is the name of {wanted.title}, and `--to` says `{convert_to}`",
+                hint="drop one of them",
+            )
+        return
     if source is None:  # stdin, or a name that promises nothing
         with contextlib.suppress(FileError):
             source = format_of(path)
     if source is None or wanted == source or output.name == PIPE:
+        return
+    if wanted is not None and wanted.from_rows and may_convert:
         return
     suffix = source.suffixes[0]
     if not output.suffix:
@@ -186,11 +239,17 @@ def _check_suffix(path: Path, output: Path) -> None:
             f"`--output {output}` is not there, and could be meant as a file or as a directory",
             hint=f"name a file, `{output}{suffix}`, or a directory, `{output}/`",
         )
-    raise UsageError(
-        f"`--output {output}`: the result has the format of the input, {source.title}, and "
-        f"`{output.suffix}` files hold something else",
-        hint=f"name a {suffix} file",
-    )
+    if may_convert:
+        told = f"`{output.suffix}` is the suffix of no format that is written"
+        hint = f"name a {suffix} file, or one of {', '.join(_written_suffixes())}"
+    else:
+        told = f"the result has the format of the input, {source.title}"
+        hint = f"name a {suffix} file"
+    raise UsageError(f"`--output {output}`: {told}", hint=hint)
+
+
+def _written_suffixes() -> list[str]:
+    return [known.suffixes[0] for known in FORMATS if known.from_rows]
 
 
 def _check_sidecar_name(output: Path) -> None:

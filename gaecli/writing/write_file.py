@@ -24,6 +24,7 @@ from gaecli.writing.encode_part import WrittenFrom, mirror_of
 from gaecli.writing.provenance import make_provenance, source_of
 
 if TYPE_CHECKING:
+    from gaecli.formats.conversion import Conversion
     from gaecli.pipeline.sketches import SketchBook
     from gaecli.storage.uploads import SentObject
 
@@ -41,6 +42,8 @@ class NewFilePlan:
     is_sidecar: bool = False
     #: Columns that identify a row, for a sidecar.
     keys: Sequence[str] = ()
+    #: Where it has another format than its input.
+    conversion: Conversion | None = None
     #: Where it is to be an object that whoever commits it has begun.
     upload: SentObject | None = None
 
@@ -144,6 +147,13 @@ class WriteFile:
             totals.successes, totals.longest_episode = outcomes.num_successes, outcomes.rule.longest
         return totals
 
+    def _keeps_earlier(self, facts: ResultFacts) -> bool:
+        """A file of another format has columns of earlier runs as data: nothing tells whether they are as written."""
+        assert self.new_file is not None
+        if self.new_file.conversion is not None:
+            return False
+        return facts.in_place or not self.new_file.is_sidecar
+
     def _provenance(self, facts: ResultFacts, worker: Worker, totals: Sequence[Totals]) -> dict[str, Any]:
         assert self.new_file is not None
         last = self.inputs[-1]
@@ -161,7 +171,7 @@ class WriteFile:
             words=facts.words,
             facts=facts_of(last.constants, last.source.settings, last.source.place),
             thresholds=None if last.labels is None else last.labels.thresholds,
-            earlier=opened.file.provenance if facts.in_place or not self.new_file.is_sidecar else None,
+            earlier=opened.file.provenance if self._keeps_earlier(facts) else None,
         )
 
 
@@ -210,4 +220,8 @@ def _writer(opened: OpenFile, new_file: NewFilePlan) -> FileWriter:
             new_file.temporary,
             new_file.columns,
         )
+    if new_file.conversion is not None:
+        from gaecli.writing.converted import ConvertedOutput
+
+        return ConvertedOutput(opened.file, new_file.conversion, new_file.temporary, new_file.columns)
     return opened.file.writer(new_file.temporary, new_file.columns)

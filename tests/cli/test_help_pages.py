@@ -1,19 +1,24 @@
-"""The help pages are those that typer prints, which takes three times as long to import what it does not need."""
+"""The help pages: all flags, in lines that fit, and in the end what people type."""
 
 from __future__ import annotations
 
+import shlex
+import shutil
+from pathlib import Path
+
 import pytest
-import typer
-import typer.main
 from covers import turns
+from in_process import run_here
+from rich.cells import cell_len
 from typer.testing import CliRunner
 
+import gaecli
+from gaecli.cli.examples import EXAMPLES
 from gaecli.cli.main import app
-from gaecli.cli.typer_classes import COMMANDS
+from gaecli.cli.options import OPTIONS
+from gaecli.cli.typer_classes import COMMANDS, _loaded
 
 COLOURS = {"FORCE_COLOR": "1", "TERM": "xterm-256color"}
-#: Ours looks as theirs does since then; before, there were no types of switches, and metavars stood elsewhere.
-IS_ALIKE = tuple(map(int, typer.__version__.split(".")[:2])) >= (0, 29)
 
 
 def page(command, env):
@@ -22,29 +27,73 @@ def page(command, env):
     return result.output
 
 
-def typers_own(command, env, monkeypatch):
-    """By the renderer that ours stands for."""
-    from typer import rich_utils
-
-    monkeypatch.setattr(
-        "gaecli.cli.help_page.print_help",
-        lambda command, ctx: rich_utils.rich_format_help(obj=command, ctx=ctx, markup_mode="rich"),
-    )
-    monkeypatch.setattr(rich_utils, "FORCE_TERMINAL", "FORCE_COLOR" in env or None)
-    return page(command, env)
+@pytest.mark.parametrize(("command", "width"), turns(["", *COMMANDS], [40, 60, 80, 120]))
+def test_lines_fit(command, width):
+    """Of examples those in which a flag and its value do not fit into 40 columns do not have to."""
+    text = page(command, {"COLUMNS": str(width)})
+    text = text if width >= 80 else text.split("\n Examples\n")[0]
+    assert [line for line in text.splitlines() if cell_len(line.rstrip()) > width] == []
+    assert "<bool>" not in text
+    assert "<str>" not in text
 
 
-@pytest.mark.skipif(not IS_ALIKE, reason="another layout of typer's")
-@pytest.mark.parametrize(("env", "width", "command"), turns([{}, COLOURS], [40, 80, 120], ["", *COMMANDS]))
-def test_a_page_is_typers_to_the_byte(command, width, env, monkeypatch):
-    env = {"COLUMNS": str(width), **env}
-    assert page(command, env) == typers_own(command, env, monkeypatch)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_page_has_every_flag_and_all_that_it_takes(name):
+    words = page(name, {"COLUMNS": "100"}).replace(",", " ").replace("/", " ").replace(".", " ").split()
+    params = _loaded(name).params
+    for param in params:
+        for spelling in (*param.opts, *param.secondary_opts):
+            assert spelling in words or param.param_type_name == "argument", spelling
+        if param.name in OPTIONS and "|" in (param.metavar or ""):
+            shown = " ".join(words)
+            assert all(choice in shown for choice in param.metavar.split("|")), param.metavar
+    assert f"gae {name}" in " ".join(words)
+
+
+def test_colours_are_asked_for():
+    assert "\x1b[1;36m--gamma" in page("compute", COLOURS)
+    assert "\x1b" not in page("compute", {})
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_group_says_of_each_command_what_its_own_page_begins_with(name):
     lines = [line.strip() for line in page(name, {"COLUMNS": "200"}).splitlines()]
     assert COMMANDS[name] in lines
+
+
+@pytest.fixture
+def place(tmp_path: Path, sample_data: Path) -> Path:
+    """The files that examples name."""
+    for source, name in (
+        ("pendulum.parquet", "rollouts.parquet"),
+        ("pendulum.parquet", "other.parquet"),
+        ("cartpole.parquet", "runs/cartpole.parquet"),
+        ("completions/completions_00020.parquet", "completions.parquet"),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(sample_data / source, tmp_path / name)
+    for name, lam in (("rollouts", 0.95), ("other", 0.9)):
+        gaecli.compute(tmp_path / f"{name}.parquet", lam=lam)
+    return tmp_path
+
+
+#: 3 says that something was found, or is left: no fault of the command.
+@pytest.mark.parametrize("example", [one.command for some in EXAMPLES.values() for one in some])
+def test_an_example_runs(example, place):
+    program, *words = shlex.split(example.replace("\\\n", ""))
+    assert program == "gae"
+    result = run_here(*words, cwd=place)
+    assert result.returncode in (0, 3), result.stderr
+    assert result.stdout or "github" in words, "annotations of what is right are none"
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_every_command_has_examples_of_its_own_and_shows_them(name):
+    text = page(name, {"COLUMNS": "80"}).split("\n Examples\n")[1]
+    assert 2 <= len(EXAMPLES[name]) <= 4
+    for example in EXAMPLES[name]:
+        assert all(line.strip() in text for line in example.command.splitlines())
+        assert example.command.startswith(f"gae {name}".strip())
 
 
 def test_names_and_options_are_completed(run_gae):
@@ -63,3 +112,23 @@ def test_words_for_help_and_version(words, flags):
     asked, expected = (CliRunner().invoke(app, line.split()) for line in (words, flags))
     assert (asked.exit_code, asked.output) == (0, expected.output)
     assert asked.output
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("comput a.parquet", "'compute'"),
+        ("compute a.parquet --normalise all", "--normalize"),
+        ("compute other.parquet --preset clean-rl", "`cleanrl`"),
+        ("compute other.parquet --estimator gea", "`gae`"),
+        ("compute other.parquet --value-column valu", "`--value-column value`"),
+        ("compute othr.parquet", "`other.parquet`"),
+        ("verify other.parquet --against retrun", "`--against return`"),
+        ("diff other.parquet --columns rewrd,value", "`--columns reward`"),
+        ("check other.parquet --output-format gihub", "`github`"),
+    ],
+)
+def test_a_slip_of_the_pen_is_told_what_was_meant(words, meant, place):
+    result = run_here(*words.split(), cwd=place)
+    assert result.returncode == 2 + 2 * ("othr" in words)
+    assert meant in result.stderr

@@ -14,6 +14,7 @@ from gaecli.cli.check import check
 from gaecli.cli.command import command
 from gaecli.cli.compute import compute
 from gaecli.cli.diff import diff
+from gaecli.cli.doctor import doctor
 from gaecli.cli.explain import explain
 from gaecli.cli.inspect import inspect
 from gaecli.cli.options import OPTIONS
@@ -53,7 +54,8 @@ class TestTheTable:
             assert names == {option.name for option in filling(where)}
 
     @pytest.mark.parametrize(
-        "of", [check, compute, diff, explain, inspect, presets, report, status, strip, sweep, verify]
+        "of",
+        [check, compute, diff, doctor, explain, inspect, presets, report, status, strip, sweep, verify],
     )
     def test_no_command_has_one_spelling_twice(self, of):
         listed = [OPTIONS[name] for name in signature(of).parameters]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gaecli.errors import DeviceError, UsageError
-from gaecli.kernels import torch_import
+from gaecli.kernels import devices, torch_import
 from gaecli.kernels.devices import BREAK_EVEN_STEPS, choose_device
 from gaecli.kernels.torch_import import start_torch_import, torch_module
 
@@ -80,6 +80,19 @@ def test_auto_below_the_break_even_is_numpy():
     assert (device.name, device.uses_torch, device.has_float64) == ("cpu", False, True)
     assert device.backend.startswith("numpy ")
     assert "torch only pays from" in device.reason
+
+
+@pytest.mark.parametrize(
+    ("known", "reason"),
+    [
+        (devices.BreakEven(2_000, None), "torch only pays from 2,000 steps on, it is assumed"),
+        (devices.BreakEven(2_000, "H1"), "torch only pays from 2,000 steps on, measured on H1"),
+        (devices.BreakEven(None, "H1"), "torch does not pay for files, measured on H1"),
+    ],
+)
+def test_auto_says_what_it_goes_by(monkeypatch, known, reason):
+    monkeypatch.setattr(devices, "BREAK_EVEN", {"cuda": known})
+    assert choose_device("auto", 1000).reason == reason
 
 
 @pytest.mark.usefixtures("no_accelerator")

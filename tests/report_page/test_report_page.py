@@ -17,6 +17,7 @@ from cli.rollout_files import COUNT, LAST_ROWS, LENGTH, advantages, columns, wri
 from formats.contract_files import BUILDERS, NESTED
 from report_page.read_page import ReadPage
 
+import gaecli
 from gaecli.commands.report import ReportOptions, report
 from gaecli.errors import FileError, UsageError
 from gaecli.formats.registry import FORMATS
@@ -139,6 +140,14 @@ class TestStoredColumn:
         assert stored["max_abs"] == pytest.approx(1)
         curves = page.episode(1)[1]
         assert (curves["stored"] - curves["advantage"])[20 - LENGTH] == pytest.approx(1, abs=1e-6)
+
+    def test_of_an_own_column_what_was_set_otherwise_is_told(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "a.parquet")
+        gaecli.compute(path, gamma=0.7, lam=LAM)
+        stored = made(path).data["stored"]
+        assert (stored["is_own"], stored["settings"]) == (True, {"gamma": 0.7})
+        assert stored["num_differing"] > 0
+        assert made(path, Settings(gamma=0.7, lam=LAM)).data["stored"]["num_differing"] == 0
 
 
 class TestBounds:

@@ -166,6 +166,14 @@ class ArrowInput(SchemaColumns):
     def writer(self, temporary: Path, plan: WritePlan) -> ArrowOutput:
         return ArrowOutput(self, temporary, plan)
 
+    def tables(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Batch by batch."""
+        try:
+            for batch in self.read_batches(self._indices(names)):
+                yield pa.Table.from_batches([batch]).select(list(names))
+        except _DAMAGE as error:
+            raise _unreadable(self.path, error) from error
+
     def read_batches(
         self, columns: Sequence[int], parts: Sequence[int] | None = None
     ) -> Iterator[pa.RecordBatch]:

@@ -205,6 +205,11 @@ class CsvInput(SchemaColumns):
                 yield row, row + rows.num_rows, {name: pick(rows, name, self.path) for name in names}
                 row += rows.num_rows
 
+    def tables(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Piece by piece."""
+        for part in range(len(self._pieces)):
+            yield self.table(part, names).select(list(names))
+
     def table(self, part: int, names: Sequence[str]) -> pa.Table:
         """These columns of one piece."""
         place = self._pieces[part]

@@ -138,6 +138,15 @@ class JsonLinesInput(SchemaColumns):
                 self._is_reread = len(self._mixed) == known
                 schemas = [table.schema for table in self._tables(None)]
 
+    def tables(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Piece by piece."""
+        schema = pa.schema([self.schema.field(name) for name in names])
+        try:
+            for table in self._tables(schema):
+                yield table.select(list(names))
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise _unreadable(self.path, error) from error
+
     def _tables(self, schema: pa.Schema | None) -> Iterator[pa.Table]:
         """The pieces, one after the other."""
         with self.path.open("rb") as file:

@@ -57,7 +57,7 @@ class NpzOutput:
         self._shape = () if plan.like_column is None else source.columns[plan.like_column].shape
         self._contents = {name: self._new_content() for name in plan.new_columns}
         for name, content in self._contents.items():
-            content.write(_array_header(self._shape, self._dtypes[name]))
+            content.write(array_header(self._shape, self._dtypes[name]))
 
     def write(self, columns: Mapping[str, OutputColumn]) -> None:
         for name, content in self._contents.items():
@@ -97,7 +97,7 @@ class NpzOutput:
 
     def _check_whole(self, name: str, num_bytes: int) -> None:
         dtype = self._dtypes[name]
-        needed = len(_array_header(self._shape, dtype)) + math.prod(self._shape) * dtype.itemsize
+        needed = len(array_header(self._shape, dtype)) + math.prod(self._shape) * dtype.itemsize
         if num_bytes != needed:
             raise AssertionError(f"{num_bytes:,} bytes written for {name}, not {needed:,}")
 
@@ -143,7 +143,7 @@ class _Deflated(deflate.DeflatedContent):
         _enter(target, info)
 
 
-def _array_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+def array_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     header = io.BytesIO()
     descr = npy.dtype_to_descr(dtype)
     npy.write_array_header_1_0(header, {"descr": descr, "fortran_order": False, "shape": shape})

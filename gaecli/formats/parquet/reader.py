@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 #: Column chunks are streamed through a buffer of this size: a row group may be larger than memory.
 READ_BUFFER_BYTES = 1 << 20
 
+#: Of what is converted, at a time, by what it takes in the file before compression.
+_TABLE_ROWS, _TABLE_BYTES = 1 << 17, 32 << 20
+
 
 class ParquetInput(SchemaColumns):
     """One Parquet file, opened by its footer."""
@@ -92,6 +95,18 @@ class ParquetInput(SchemaColumns):
     def may_hold_flags(self, name: str) -> bool:
         leaf = self._facts.leaf_of_list(self._leaf(name))
         return leaf is not None and self._facts.allow_flags[leaf]
+
+    def tables(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        """In as many rows as fit in some memory, by what they take in the file."""
+        try:
+            with _parquet_file(self.path) as file:
+                groups = range(file.metadata.num_row_groups)
+                num_bytes = sum(file.metadata.row_group(index).total_byte_size for index in groups)
+                rows = min(_TABLE_ROWS, _TABLE_BYTES * self.num_rows // max(num_bytes, 1))
+                for batch in file.iter_batches(max(rows, 1), columns=list(names), use_threads=False):
+                    yield pa.Table.from_batches([batch]).select(list(names))
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(self.path, error) from error
 
     def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
         """Small row groups are read together, a large one is a unit of its own. Items of lists count as rows."""

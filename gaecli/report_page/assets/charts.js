@@ -36,7 +36,7 @@ function showEpisode(index, position = null) {
   const box = find("curves");
   const panels = PANELS.map((names) => names.filter((name) => charts.columns[name])).filter((names) => names.length);
   box.replaceChildren(...panels.map((names) => panel(names, box.clientWidth)));
-  find("episode-title").textContent = `Episode ${cut(labels[index], 200)}`;
+  find("episode-title").textContent = cut(labels[index].replace(/^#/, "Episode #"), 200);
   find("episode-facts").textContent = episodeFacts(episode);
   keep(position === null ? 0 : nearest(position), position !== null);
 }
@@ -80,7 +80,8 @@ function options(names, width) {
     width: Math.max(width, 200),
     height: 165,
     legend: { show: false },
-    scales: { x: { time: false, range: (_, low, high) => (low === high ? [low - 0.5, high + 0.5] : [low, high]) } },
+    // Of a single step uPlot would show a hundred.
+    scales: { x: { time: false, range: (_, low, high) => (count === 1 ? [charts.places.steps[0] - 0.5, charts.places.steps[0] + 0.5] : [low, high]) } },
     axes: [axis, { ...axis, size: 66, values: (_, splits) => splits.map(short) }],
     series: [{}, ...names.map((name) => ({
       label: CURVES[name].name,
@@ -90,7 +91,7 @@ function options(names, width) {
       dash: CURVES[name].dash,
       points: { show: count <= 60, size: 5 },
     }))],
-    cursor: { sync: { key: "step", setSeries: false }, drag: { x: true, y: false, dist: 5 }, points: { size: 7 } },
+    cursor: { y: false, sync: { key: "step", setSeries: false }, drag: { x: true, y: false, dist: 5 }, points: { size: 7 } },
     hooks: {
       drawClear: [(plot) => shade(plot)],
       draw: [(plot) => mark(plot)],

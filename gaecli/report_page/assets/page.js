@@ -22,16 +22,22 @@ function showHead() {
   find("chosen").textContent = `${told(data.episodes.length)} of ${amount(data.numEpisodes, "episode")}: ${data.howChosen}. The strangest first.`;
 }
 
+// What an earlier run of gaecli was told otherwise.
+function settingsTold(stored) {
+  const differing = Object.entries(stored.settings).map(([name, value]) => `${name} ${value ?? "not given"}, here ${data.settings[name] ?? "not given"}`);
+  return differing.length ? `It was made with ${differing.join("; ")}. gae report with the flags of that run computes the same.` : null;
+}
+
 function showNotes() {
   const notes = [];
-  if (data.remark) notes.push(["note", "Read", data.remark, null]);
+  if (data.remark) notes.push(["note", "Note", data.remark, null]);
   const { stored } = data;
   if (stored) {
-    const who = stored.is_own ? ", written by gaecli" : "";
+    const who = stored.is_own ? " (written by gaecli)" : "";
     const differing = stored.num_differing;
     if (differing) {
       notes.push(["warning", "Advantages", `The column “${stored.column}” of the file${who} differs from what these settings compute in ${told(differing)} of ${amount(stored.num_compared, "step")}, by up to ${told(stored.max_abs)}. Both are drawn.`,
-        "gae verify finds the rule that made it; its flags given to gae report compute the same"]);
+        settingsTold(stored) ?? "gae verify finds the rule that made it; gae report with its flags computes the same"]);
     } else {
       notes.push(["note", "Advantages", `The column “${stored.column}” of the file${who} is what these settings compute, at all ${amount(stored.num_compared, "step")} (|difference| ≤ 10⁻⁸ + 10⁻⁵ of the larger).`, null]);
     }

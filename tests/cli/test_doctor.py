@@ -1,0 +1,291 @@
+"""`gae doctor`: the command that it ends in runs, what is open is asked, and nothing is written."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from in_process import run_here
+
+import gaecli
+from gaecli.advice import Advice, OpenQuestion
+from gaecli.commands.answers import answers_in, keywords_of
+from gaecli.commands.doctor import doctor
+from gaecli.errors import UsageError
+from gaecli.settings import Settings
+
+ROWS, LENGTH = 120, 10
+GAMMA, LAM = 0.99, 0.95
+
+
+def columns(seed: int = 0) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    return {
+        "reward": rng.normal(size=ROWS),
+        "value": rng.normal(size=ROWS),
+        "terminated": np.arange(ROWS) % LENGTH == LENGTH - 1,
+    }
+
+
+def advantages(of: dict[str, Any], gamma: float = GAMMA, lam: float = LAM) -> list[float]:
+    """By a loop from the end."""
+    found, following, next_value = [0.0] * ROWS, 0.0, 0.0
+    for row in reversed(range(ROWS)):
+        if of["terminated"][row]:
+            following = next_value = 0.0
+        delta = of["reward"][row] + gamma * next_value - of["value"][row]
+        found[row] = following = delta + gamma * lam * following
+        next_value = of["value"][row]
+    return found
+
+
+def write(path: Path, **named: Any) -> Path:
+    pq.write_table(pa.table(named), path)
+    return path
+
+
+def document(*args: str | Path) -> dict[str, Any]:
+    done = run_here("doctor", *args, "--json")
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == found["exit_code"]
+    return found
+
+
+def run(command: str) -> None:
+    """The command as it stands there."""
+    program, *words = shlex.split(command)
+    assert program == "gae"
+    done = run_here(*words, "--quiet")
+    assert done.returncode == 0, done.stderr
+
+
+def answered(path: Path, *replies: str | None) -> tuple[Advice, list[OpenQuestion]]:
+    """By these replies, one after the other; and what was asked."""
+    asked: list[OpenQuestion] = []
+
+    def ask(question: OpenQuestion) -> str | None:
+        asked.append(question)
+        return replies[len(asked) - 1]
+
+    def settings(more: Any) -> Settings:
+        return Settings.from_preset(more.get("preset", "exact"), **{**more, "preset": None})
+
+    return doctor([path], settings, ask=ask), asked
+
+
+KINDS = (
+    "cartpole.parquet",
+    "cartpole_TN.npz",
+    "sb3_rollout_buffer_cartpole.npz",
+    "logs/verl_3.jsonl",
+    "logs/prime_rl_traces.jsonl",
+)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_command_that_it_ends_in_runs(name: str, sample_data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a file's name" / Path(name).name
+    path.parent.mkdir()
+    shutil.copyfile(sample_data / name, path)
+    before = path.read_bytes()
+    advice = document(path)
+    assert (advice["verdict"], advice["question"], advice["exit_code"]) == ("run", None, 0)
+    assert path.read_bytes() == before
+    run(advice["compute"])
+    assert path.read_bytes() != before
+    assert document(path)["verdict"] == "nothing to do"
+
+
+def test_a_log_of_a_library_gets_the_command_of_its_preset(sample_data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "verl.jsonl"
+    shutil.copyfile(sample_data / "logs/verl_3.jsonl", path)
+    advice = document(path)
+    assert "--preset verl --estimator grpo" in advice["compute"]
+    (reason,) = advice["reasons"]
+    assert "looks like verl rollouts" in reason["why"]
+
+
+def test_what_is_open_is_an_error_where_nobody_can_be_asked(tmp_path: Path) -> None:
+    of = columns()
+    path = write(tmp_path / "a.parquet", reward=of["reward"], vf=of["value"], terminated=of["terminated"])
+    done = run_here("doctor", path)
+    assert (done.returncode, "`--value-column vf`" in done.stderr) == (2, True)
+    assert "gae compute" not in done.stdout
+    found = document(path)
+    assert (found["verdict"], found["compute"], found["exit_code"]) == ("question", None, 2)
+    assert [answer["flags"] for answer in found["question"]["answers"]] == ["--value-column vf"]
+
+
+def test_every_open_thing_is_asked_about_and_the_command_says_what_was_answered(tmp_path: Path) -> None:
+    of = columns()
+    path = write(tmp_path / "a.parquet", r=of["reward"], vf=of["value"], over=of["terminated"])
+    advice, asked = answered(path, "--reward-column r", "--value-column vf", "--done-column over")
+    assert [question.hint is not None for question in asked] == [True] * 3
+    assert advice.verdict == "run"
+    assert [reason.flags for reason in advice.reasons] == [
+        *("--reward-column r", "--value-column vf", "--done-column over"),
+    ]
+    assert advice.command is not None
+    run(advice.command)
+    np.testing.assert_allclose(pq.read_table(path)["advantage"], advantages(of), rtol=1e-5, atol=1e-5)
+
+
+def test_an_answer_that_does_not_do_is_asked_for_again_with_the_reason(tmp_path: Path) -> None:
+    of = columns()
+    path = write(tmp_path / "a.parquet", reward=of["reward"], vf=of["value"], terminated=of["terminated"])
+    replies = (
+        "--no-such-flag 3",
+        "--gamma much",
+        "--done-at end",
+        "--value-column nowhere",
+        "--value-column vf",
+    )
+    advice, asked = answered(path, *replies)
+    assert advice.verdict == "run"
+    assert asked[0].objection is None
+    assert "--no-such-flag" in str(asked[1].objection)
+    assert "`--gamma` is `much`" in str(asked[2].objection)
+    assert "column `nowhere` not found" in asked[4].message
+    left, _ = answered(path, None)
+    assert (left.verdict, left.exit_code) == ("question", 2)
+
+
+class TestColumnsThatAreThere:
+    def test_and_right_are_left_alone(self, tmp_path: Path) -> None:
+        of = columns()
+        path = write(tmp_path / "a.parquet", **of, advantage=advantages(of, 0.9, 0.8))
+        found = document(path)
+        assert (found["verdict"], found["compute"], found["exit_code"]) == ("nothing to do", None, 0)
+        (column,) = found["columns"]
+        assert (column["column"], column["own"], column["reproduced"]) == ("advantage", False, True)
+        assert column["rule"] == "--gamma 0.9 --lam 0.8"
+
+    def test_of_somebody_else_and_of_no_rule_keep_their_name(self, tmp_path: Path) -> None:
+        of, noise = columns(), np.random.default_rng(1).normal(size=ROWS)
+        path = write(tmp_path / "a.parquet", **of, advantage=noise)
+        found = document(path)
+        assert found["verdict"] == "run"
+        assert "--advantage-column gae_advantage" in found["compute"]
+        assert "gaecli did not write it" in found["reasons"][0]["why"]
+        run(found["compute"])
+        table = pq.read_table(path)
+        np.testing.assert_array_equal(table["advantage"], noise)
+        np.testing.assert_allclose(table["gae_advantage"], advantages(of), rtol=1e-5, atol=1e-5)
+
+    def test_by_gaecli_are_done_unless_the_rows_changed_or_others_are_asked_for(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "a.parquet", **columns())
+        gaecli.compute(path, gamma=0.9)
+        assert document(path)["verdict"] == "nothing to do"
+        assert document(path, "--gamma", "0.9")["verdict"] == "nothing to do"
+        other = document(path, "--gamma", "0.5")
+        assert (other["verdict"], "--gamma 0.5" in other["compute"]) == ("run", True)
+        table = pq.read_table(path)
+        rewards = table["reward"].to_numpy().copy()
+        rewards[7] += 1
+        pq.write_table(table.set_column(0, "reward", pa.array(rewards)), path)
+        assert document(path)["verdict"] == "run"
+
+
+def test_what_check_finds_is_told_and_errors_decide_the_exit_code(tmp_path: Path) -> None:
+    of = columns()
+    of["value"][5] = np.nan
+    path = write(tmp_path / "a.parquet", **of)
+    found = document(path, "--on-nan", "drop-episode")
+    assert found["verdict"] == "run"
+    assert "error" in {finding["severity"] for finding in found["findings"]}
+    assert found["exit_code"] == 3
+    assert "--on-nan drop-episode" in found["compute"]
+    run(found["compute"])
+
+
+def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1 PAR1")
+    done = run_here("doctor", path)
+    assert (done.returncode, "error: " in done.stderr) == (4, True)
+
+
+def test_from_python(tmp_path: Path) -> None:
+    of = columns()
+    path = write(tmp_path / "a.parquet", reward=of["reward"], vf=of["value"], terminated=of["terminated"])
+    question = gaecli.doctor(path).question
+    assert question is not None
+    assert keywords_of(question.answers[0].flags) == {"columns": {"value": "vf"}}
+    advice = gaecli.doctor(path, value_column="vf", gamma=0.9)
+    assert advice.command == f"gae compute {path} --gamma 0.9 --lam 0.95 --value-column vf"
+
+
+def test_on_a_terminal_it_asks_by_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gaecli.cli import main
+
+    class Terminal(io.StringIO):
+        encoding = "utf-8"
+
+        def isatty(self) -> bool:
+            return True
+
+    of = columns()
+    path = write(tmp_path / "a.parquet", reward=of["reward"], worth=of["value"], terminated=of["terminated"])
+    out, err = io.StringIO(), Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "argv", ["gae", "doctor", str(path)])
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    monkeypatch.setattr(sys, "stdin", Terminal("1\n2\n"))
+    assert main._exit_code() == 0
+    asked = err.getvalue()
+    assert "no value column" in asked
+    assert "1  --value-column …" in asked
+    assert "2  worth  (double)" in asked
+    assert f"gae compute {path} --gamma 0.99 --lam 0.95 --value-column worth" in out.getvalue()
+    monkeypatch.setattr(sys, "stdin", Terminal(""))
+    assert main._exit_code() == 2
+
+
+class TestAnswersInHints:
+    @pytest.mark.parametrize(
+        ("hint", "expected"),
+        [
+            ("pass `--done-at end` or `--done-at start`", ["--done-at end", "--done-at start"]),
+            ("say which: `--done-column d --done-at start`", ["--done-column d --done-at start"]),
+            ("drop `--done-at end`; `--estimator mc` needs none", ["--estimator mc"]),
+            ("raise `--memory` to 2GiB; or write elsewhere with `--output`", []),
+            ("name it with `--value-column`", ["--value-column …"]),
+            ("name another column with its `--…-column`; pass `--join`", ["--join"]),
+            ("pass `--mask-column 'a b'` if so", ["--mask-column 'a b'"]),
+            (None, []),
+        ],
+    )
+    def test_are_the_flags_of_settings_that_it_says_to_pass(
+        self, hint: str | None, expected: list[str]
+    ) -> None:
+        found = [answer.flags + (" …" if answer.is_open else "") for answer in answers_in(hint)]
+        assert found == expected
+
+    def test_hold_under_a_condition_where_their_clause_has_one(self) -> None:
+        found = answers_in(
+            "pass `--join` if they follow one another; else `--no-join`; or `--on-nan drop-episode`"
+        )
+        assert [answer.is_conditional for answer in found] == [True, True, False]
+
+    def test_are_keywords_of_settings(self) -> None:
+        flags = "--done-column 'a b' --group-column x --group-column y --gamma=0.9 --no-join --keep-raw"
+        assert keywords_of(flags) == {
+            "columns": {"done": "a b"},
+            "group_column": ("x", "y"),
+            "gamma": 0.9,
+            "join": False,
+            "keep_raw": True,
+        }
+        for bad in ("--done-column", "--output x", "done", "--gamma 'x", "--gamma x"):
+            with pytest.raises(UsageError):
+                keywords_of(bad)
