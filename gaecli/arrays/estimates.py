@@ -24,7 +24,7 @@ class TensorLike(Protocol):
 
 A = TypeVar("A")
 Tensor = TypeVar("Tensor", bound=TensorLike)
-FloatArray = npt.NDArray[np.floating[Any]]
+Floats = npt.NDArray[np.floating[Any]]
 #: An array of NumPy, a tensor, or lists of numbers.
 Numbers = npt.NDArray[Any] | TensorLike | Sequence[Any]
 #: The same, or one number for all.
@@ -62,7 +62,7 @@ def gae(rewards: Tensor, values: Numbers, **given: Unpack[GaeKeywords]) -> GaeRe
 @overload
 def gae(
     rewards: npt.NDArray[Any] | Sequence[Any], values: Numbers, **given: Unpack[GaeKeywords]
-) -> GaeResult[FloatArray]: ...
+) -> GaeResult[Floats]: ...
 
 
 def gae(
