@@ -35,6 +35,10 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
             "    --group-column prompt --reward accuracy_reward --advantage-column mine",
         ),
     ),
+    "doctor": (
+        Example("Which command does a file take?", "gae doctor rollouts.parquet"),
+        Example("The command alone, to be run.", "gae doctor runs/ --quiet"),
+    ),
     "inspect": (
         Example("Columns, roles, episodes, and what a run would do.", "gae inspect rollouts.parquet"),
         Example(
