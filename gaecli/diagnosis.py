@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from gaecli.records import dataclass
+from gaecli.shown import Shown, listed, plural
 from gaecli.summary import Failure
 
 #: A note is no fault: it counts for nothing, `--strict` or not.
@@ -45,7 +46,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Checkup:
+class Checkup(Shown):
     """The result of one `gae check`."""
 
     findings: Sequence[Finding]
@@ -77,3 +78,13 @@ class Checkup:
         is_bad = self.num_errors or (self.is_strict and self.num_warnings)
         codes = [failure.exit_code for failure in self.failures]
         return max([*codes, EXIT_FINDINGS if is_bad else 0])
+
+    @property
+    def brief(self) -> str:
+        return listed(
+            plural(self.num_errors, "error"),
+            plural(self.num_warnings, "warning"),
+            plural(self.num_notes, "note") if self.num_notes else None,
+            f"in {plural(self.num_rows, 'row')} of {plural(self.num_files, 'file')}",
+            f"{len(self.failures):,} failed" if self.failures else None,
+        )

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from gaecli.choices import UnitIs
 from gaecli.records import dataclass
+from gaecli.shown import plural
 
 Array = npt.NDArray[Any]
 BoolArray = npt.NDArray[np.bool_]
@@ -476,3 +477,7 @@ class Rollouts:
     next_values: FloatArray
     offsets: IndexArray
     rows: IndexArray
+
+    def __repr__(self) -> str:
+        steps, episodes = len(self.rewards), len(self.offsets) - 1
+        return f"<Rollouts: {plural(steps, 'step')} in {plural(episodes, 'episode')}>"
