@@ -35,4 +35,6 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_every_picture_is_in_the_readme_dark_and_light() -> None:
     shown = set(re.findall(r"docs/screens/([\w-]+\.\w+)", PAGES[0].read_text(encoding="utf-8")))
     assert shown == {path.name for path in (ROOT / "docs" / "screens").glob("*")}
-    assert {name.replace("-dark", "-light") for name in shown} == {name for name in shown if "-dark" not in name}
+    assert {name.replace("-dark", "-light") for name in shown} == {
+        name for name in shown if "-dark" not in name
+    }
