@@ -34,7 +34,7 @@ def gae(
     layout: Literal["time-major", "batch-major"] | None = None,
     gamma: Any = 0.99,
     lam: Any = 0.95,
-    device: str = "auto",
+    device: object = "auto",
     precision: Literal["double", "single"] = "double",
     validate: bool | None = None,
 ) -> GaeResult:
@@ -72,8 +72,8 @@ def gae(
         layout: required for, and only for, arrays of two dimensions.
         gamma: discount γ, in [0, 1]: one number, or one per step.
         lam: λ, in [0, 1]: one number, or one per step.
-        device: "auto", "cpu", "cuda", "cuda:N" or "mps". "auto" is where a tensor lies, and NumPy
-            for arrays in host memory, unless they are large and there is a GPU.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps", or a `torch.device`. "auto" is where a tensor
+            lies, and NumPy for arrays in host memory, unless they are large and there is a GPU.
         precision: "double" computes in float64, "single" in float32, as "mps" always does.
         validate: look at the numbers, and refuse those that cannot be meant. None does so for all
             but tensors. For tensors it copies them to the host: a help in finding errors. A number that is
@@ -98,6 +98,8 @@ def gae(
     """
     if precision not in ("double", "single"):
         raise UsageError(f"`precision` is {precision!r}; it must be 'double' or 'single'")
+    if not isinstance(device, str):  # a `torch.device` says it as well
+        device = str(device)
     given = Arguments(
         rewards,
         values,
