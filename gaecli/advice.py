@@ -10,6 +10,7 @@ from gaecli.diagnosis import Checkup
 from gaecli.label_summary import LabelVerification
 from gaecli.records import dataclass
 from gaecli.results import Verification, Verifications
+from gaecli.shown import Shown
 from gaecli.summary import Failure, Inspection
 
 WhatToDo = Literal["run", "nothing to do", "question", "failed"]
@@ -65,7 +66,7 @@ class ColumnVerdict:
 
 
 @dataclass(frozen=True)
-class Advice:
+class Advice(Shown):
     """The result of one `gae doctor`."""
 
     inputs: Sequence[str]
@@ -82,6 +83,12 @@ class Advice:
     settings: Mapping[str, Any]
     failures: Sequence[Failure] = field(default_factory=tuple)
     seconds: float = 0.0
+
+    @property
+    def brief(self) -> str:
+        if self.question is not None:
+            return self.question.message.split("\n")[0]
+        return self.command or ", ".join([self.verdict, *self.remarks])
 
     @property
     def exit_code(self) -> int:

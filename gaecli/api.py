@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 from gaecli.advice import Advice
 from gaecli.diagnosis import Checkup
 from gaecli.difference import ColumnDifference
 from gaecli.errors import UsageError
+from gaecli.keyword_words import errors_in_keywords
+from gaecli.keywords import (
+    ComputeKeywords,
+    PresetKeywords,
+    ReadKeywords,
+    StripKeywords,
+    SweepKeywords,
+    role_keyword,
+    settings_and_options,
+)
 from gaecli.label_summary import LabelVerification
 from gaecli.results import Derivation, Explanation, Sweep, Verification, Verifications
 from gaecli.rollouts import Rollouts
-from gaecli.setting_fields import ROLES
-from gaecli.settings import OPTION_NAMES, SETTING_NAMES, RunOptions, Settings
+from gaecli.settings import OPTION_NAMES, RunOptions, Settings
 from gaecli.stripped import StripResult
 from gaecli.summary import FileInfo, Summary
-from gaecli.tables import ArrowStream
+from gaecli.tables import ArrowStream, opened_source
 from gaecli.written_report import WrittenReport
 
 #: One input: a file, or a table in memory.
@@ -28,34 +36,50 @@ Source = str | Path | ArrowStream | Mapping[str, Any]
 Files = str | Path | Sequence[str | Path]
 
 T = TypeVar("T", bound=ArrowStream)
-R = TypeVar("R")
-
-
-@overload
-def compute(source: Files, output: str | Path | None = None, **settings: Any) -> Summary: ...
+#: NumPy's, or torch's.
+Array = TypeVar("Array")
 
 
 @overload
 def compute(
-    source: T, output: None = None, *, with_summary: Literal[True], **settings: Any
+    source: Files, output: str | Path | None = None, **settings: Unpack[ComputeKeywords]
+) -> Summary: ...
+
+
+@overload
+def compute(
+    source: T, output: None = None, *, with_summary: Literal[True], **settings: Unpack[ComputeKeywords]
 ) -> tuple[T, Summary]: ...
 
 
 @overload
-def compute(source: T, output: None = None, **settings: Any) -> T: ...
+def compute(source: T, output: None = None, **settings: Unpack[ComputeKeywords]) -> T: ...
 
 
 @overload
-def compute(source: Mapping[str, Any], output: None = None, **settings: Any) -> dict[str, Any]: ...
+def compute(
+    source: Mapping[str, Array],
+    output: None = None,
+    *,
+    with_summary: Literal[True],
+    **settings: Unpack[ComputeKeywords],
+) -> tuple[dict[str, Array], Summary]: ...
 
 
+@overload
+def compute(
+    source: Mapping[str, Array], output: None = None, **settings: Unpack[ComputeKeywords]
+) -> dict[str, Array]: ...
+
+
+@errors_in_keywords
 def compute(
     source: Files | ArrowStream | Mapping[str, Any],
     output: str | Path | None = None,
     *,
     with_summary: bool = False,
-    **settings: Any,
-) -> Any:
+    **settings: Unpack[ComputeKeywords],
+) -> object:
     """Compute advantages and returns of rollouts; `gae compute` from Python.
 
     Files are written. A table in memory (pyarrow, Polars, pandas, a relation of DuckDB, whatever else exports
@@ -83,24 +107,25 @@ def compute(
         if output is not None:
             raise UsageError("a table in memory has no `output`", hint="write what comes back")
         return _computed(source, settings, with_summary=with_summary)
-    computed, options = split_settings({**settings, "output": output})
-    sources = [source] if isinstance(source, str | Path) else list(source)
-    summary = run(sources, computed, options)
-    if summary.failures and len(summary.files) == 1:
-        raise summary.failures[0].as_error()
-    return summary
+    computed, options = settings_and_options({**settings, "output": output}, options=OPTION_NAMES)
+    with opened_source(source) as opened:
+        summary = run(opened.files, computed, options)
+        if summary.failures and len(summary.files) == 1:
+            raise summary.failures[0].as_error()
+        return opened.shown(summary)
 
 
-def _computed(source: Any, given: dict[str, Any], *, with_summary: bool) -> Any:
+def _computed(source: Any, given: ComputeKeywords, *, with_summary: bool) -> object:
     """A table with its new columns."""
     import warnings
 
     from gaecli.commands.compute import compute as run
-    from gaecli.tables import as_file, check_free, held, with_new
+    from gaecli.tables import check_free, held, with_new
 
-    settings, options = split_settings(given)
+    settings, options = settings_and_options(given, options=OPTION_NAMES - {"output"})
     source = held(source)
-    with as_file(source) as path:
+    with opened_source(source) as opened:
+        path = Path(opened.files[0])
         check_free(source, settings.output_columns, overwrite=options.overwrite)
         is_arrays = isinstance(source, Mapping)
         target = path.with_name("new.npz" if is_arrays else "new.parquet")
@@ -108,42 +133,22 @@ def _computed(source: Any, given: dict[str, Any], *, with_summary: bool) -> Any:
         if summary.failures:
             raise summary.failures[0].as_error()
         found = with_new(source, target, settings.output_columns)
-        summary = _shown(summary, path)
+        summary = opened.shown(summary)
     if with_summary:
         return found, summary
     for note in summary.warnings:
-        warnings.warn(f"{note.message} ({note.code})", stacklevel=3)
+        warnings.warn(f"{note.message} ({note.code})", stacklevel=4)
     return found
 
 
-@contextlib.contextmanager
-def _opened(source: Any) -> Iterator[Any]:
-    """What the commands take: a table is a file for as long as the block lasts."""
-    from gaecli.tables import as_file, is_in_memory
-
-    if not is_in_memory(source):
-        yield source
-        return
-    with as_file(source) as path:
-        yield path
-
-
-def _shown(result: R, source: Any) -> R:
-    """What is told of a table in memory, without the name of a file that the caller does not know."""
-    from gaecli.storage.shown_texts import with_texts
-    from gaecli.tables import SHOWN
-
-    shown: R = with_texts(result, lambda text: text.replace(str(source), SHOWN))
-    return shown
-
-
+@errors_in_keywords
 def check(
     source: Files | ArrowStream | Mapping[str, Any],
     *,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
     strict: bool = False,
-    **settings: Any,
+    **settings: Unpack[ReadKeywords],
 ) -> Checkup:
     """What is wrong, or likely to be, with rollouts; `gae check` from Python.
 
@@ -161,11 +166,10 @@ def check(
 
     if settings.get("group_column") and "estimator" not in settings:
         settings["estimator"] = "grpo"  # what is wrong with groups is so whichever estimator compares them
-    computed, options = split_settings(settings)
-    with _opened(source) as opened:
-        sources = [opened] if isinstance(opened, str | Path) else list(opened)
+    computed, options = settings_and_options(settings)
+    with opened_source(source) as opened:
         found = run(
-            sources,
+            opened.files,
             computed,
             select=select,
             ignore=ignore,
@@ -173,10 +177,11 @@ def check(
             memory_bytes=options.memory_bytes,
             jobs=options.jobs,
         )
-        return found if opened is source else _shown(found, opened)
+        return opened.shown(found)
 
 
-def doctor(source: Files, **settings: Any) -> Advice:
+@errors_in_keywords
+def doctor(source: Files, **settings: Unpack[ReadKeywords]) -> Advice:
     """The command that files take, or what is open about them; `gae doctor` from Python.
 
     Args:
@@ -189,19 +194,23 @@ def doctor(source: Files, **settings: Any) -> Advice:
     """
     from gaecli.commands.doctor import doctor as run
 
-    _, options = split_settings(dict(settings))
+    said: dict[str, Any] = dict(settings)
+    _, options = settings_and_options(said)
 
     def with_more(more: Mapping[str, Any]) -> Settings:
-        columns = {**(settings.get("columns") or {}), **more.get("columns", {})}
+        columns = {**(said.get("columns") or {}), **more.get("columns", {})}
         roles = {f"{role}_column" for role in more.get("columns", {})}
-        given = {name: value for name, value in settings.items() if name not in roles}
-        return split_settings({**given, **more, "columns": columns})[0]
+        given = {name: value for name, value in said.items() if name not in roles}
+        return settings_and_options({**given, **more, "columns": columns})[0]
 
-    sources = [source] if isinstance(source, str | Path) else list(source)
-    return run(sources, with_more, memory_bytes=options.memory_bytes, jobs=options.jobs)
+    with opened_source(source) as opened:
+        return run(opened.files, with_more, memory_bytes=options.memory_bytes, jobs=options.jobs)
 
 
-def inspect(source: Source, *, episodes: bool = False, head: int = 0, **settings: Any) -> FileInfo:
+@errors_in_keywords
+def inspect(
+    source: Source, *, episodes: bool = False, head: int = 0, **settings: Unpack[ReadKeywords]
+) -> FileInfo:
     """What is in a file, and how `compute` would read it; `gae inspect` from Python. Never imports torch.
 
     Args:
@@ -219,11 +228,10 @@ def inspect(source: Source, *, episodes: bool = False, head: int = 0, **settings
     from gaecli.commands.inspect import InspectOptions
     from gaecli.commands.inspect import inspect as run
 
-    computed, run_options = split_settings(settings)
+    computed, run_options = settings_and_options(settings)
     options = InspectOptions(episodes, head, run_options.memory_bytes, run_options.jobs)
-    with _opened(source) as opened:
-        found = run([opened], computed, options)
-        found = found if opened is source else _shown(found, opened)
+    with opened_source(source) as opened:
+        found = opened.shown(run(opened.files, computed, options))
     if found.failures and not found.infos:
         raise found.failures[0].as_error()
     if len(found.infos) != 1:
@@ -234,7 +242,8 @@ def inspect(source: Source, *, episodes: bool = False, head: int = 0, **settings
     return found.infos[0]
 
 
-def read(source: Source, **settings: Any) -> Rollouts:
+@errors_in_keywords
+def read(source: Source, **settings: Unpack[ReadKeywords]) -> Rollouts:
     """All steps of one file, or of one stream of files, in memory; keywords as for `compute`.
 
     Files are read, checked and refused as `compute` does it. What is no step is not there: padding rows, whose value
@@ -247,7 +256,7 @@ def read(source: Source, **settings: Any) -> Rollouts:
     from gaecli.studies.assembly import rollouts_of
     from gaecli.studies.reading import only_stream, read_stream
 
-    computed, options = split_settings(settings)
+    computed, options = settings_and_options(settings)
     if len(computed.stream) > 1:
         one = computed.stream[1]
         raise UsageError(
@@ -256,13 +265,14 @@ def read(source: Source, **settings: Any) -> Rollouts:
             hint="read them one by one, such as "
             f"`columns={{'reward': {one.reward!r}, 'value': {one.value!r}}}` for `{one.name}`",
         )
-    with _opened(source) as opened, Places(RunOptions(dry_run=True)) as places:
-        (local,) = places.inputs.fetched([opened])
+    with opened_source(source) as opened, Places(RunOptions(dry_run=True)) as places:
+        (local,) = places.inputs.fetched(opened.files)
         plan = only_stream(local, computed, "gaecli.read")
         with told(plan.paths[0]):
             return rollouts_of(read_stream(plan, computed, options.memory_bytes))
 
 
+@errors_in_keywords
 def explain(
     source: Source,
     row: int | None = None,
@@ -271,7 +281,7 @@ def explain(
     step: int | None = None,
     env: object = None,
     top: int | None = None,
-    **settings: Any,
+    **settings: Unpack[ReadKeywords],
 ) -> Explanation | Derivation:
     """One number taken apart; `gae explain` from Python.
 
@@ -288,14 +298,15 @@ def explain(
     from gaecli.commands.explain import explain as run
     from gaecli.studies.locate import StepQuery
 
-    computed, options = split_settings(settings)
+    computed, options = settings_and_options(settings)
     names = (None if name is None else str(name) for name in (episode, env))
     query = StepQuery(row, next(names), step, next(names))
-    with _opened(source) as opened:
-        found = run(opened, query, computed, top=top, memory_bytes=options.memory_bytes)
-        return found if opened is source else _shown(found, opened)
+    with opened_source(source) as opened:
+        (file,) = opened.files
+        return opened.shown(run(file, query, computed, top=top, memory_bytes=options.memory_bytes))
 
 
+@errors_in_keywords
 def diff(
     a: str | Path,
     b: str | Path | None = None,
@@ -303,7 +314,7 @@ def diff(
     *,
     rtol: float = 1e-5,
     atol: float = 1e-8,
-    **settings: Any,
+    **settings: Unpack[PresetKeywords],
 ) -> ColumnDifference:
     """Where two columns of the same rows differ, and by how much: `gae diff` from Python.
 
@@ -319,19 +330,20 @@ def diff(
     """
     from gaecli.commands.diff import DiffOptions, diff_columns
 
-    computed, options = split_settings(settings)
+    computed, options = settings_and_options(settings)
     names = (columns, columns) if isinstance(columns, str) else columns
     sides = (a, names[0]), (a if b is None else b, names[1])
     return diff_columns(*sides, computed, DiffOptions(rtol, atol, options.memory_bytes))
 
 
+@errors_in_keywords
 def write_report(
     source: Source,
     output: str | Path | None = None,
     *,
     episodes: int = 300,
     overwrite: bool = False,
-    **settings: Any,
+    **settings: Unpack[ReadKeywords],
 ) -> WrittenReport:
     """Write one HTML page to explore rollouts offline; `gae report` from Python.
 
@@ -348,19 +360,19 @@ def write_report(
     from gaecli.commands.report import ReportOptions
     from gaecli.commands.report import report as run
 
-    computed, options = split_settings(settings)
-    with _opened(source) as opened:
-        if output is None and opened is not source:
+    computed, options = settings_and_options(settings)
+    with opened_source(source) as opened:
+        if output is None and opened.is_table:
             raise UsageError(
                 "a table in memory has no place of its own", hint="say where the page goes: `output`"
             )
         shown = ReportOptions(output, overwrite, episodes, options.memory_bytes, options.jobs)
-        return run(opened, computed, shown)
+        (file,) = opened.files
+        return opened.shown(run(file, computed, shown))
 
 
-def strip(
-    source: str | Path | Sequence[str | Path], output: str | Path | None = None, **options: Any
-) -> StripResult:
+@errors_in_keywords
+def strip(source: Files, output: str | Path | None = None, **options: Unpack[StripKeywords]) -> StripResult:
     """Take all columns that gaecli wrote out of files again: `gae strip`.
 
     A Parquet file that they were spliced to is what it was before, byte for byte; others have the same content.
@@ -378,14 +390,17 @@ def strip(
     """
     from gaecli.commands.strip import strip as run
 
-    settings, given = split_settings({"output": output, **options})
-    sources = [source] if isinstance(source, str | Path) else list(source)
-    found = run(sources, given, join=settings.join)
-    if len(found.files) == len(found.failures) == 1:
-        raise found.failures[0].as_error()
-    return found
+    settings, given = settings_and_options(
+        {"output": output, **options}, options=frozenset({"output", "dry_run", "overwrite"})
+    )
+    with opened_source(source) as opened:
+        found = run(opened.files, given, join=settings.join)
+        if len(found.files) == len(found.failures) == 1:
+            raise found.failures[0].as_error()
+        return opened.shown(found)
 
 
+@errors_in_keywords
 def sweep(
     source: Files | ArrowStream | Mapping[str, Any],
     gamma: Sequence[float] = (),
@@ -395,7 +410,7 @@ def sweep(
     n_steps: Sequence[int] = (),
     estimator: str | Sequence[str] = "gae",
     preset: str | Sequence[str] = "exact",
-    **settings: Any,
+    **settings: Unpack[SweepKeywords],
 ) -> Sweep:
     """Every γ with every λ, or with every n; `gae sweep` from Python. `output` gets one column per setting.
 
@@ -412,8 +427,11 @@ def sweep(
     known = ESTIMATORS.get(estimators[0])
     is_grid = len(estimators) == len(presets) == 1 and not (known is not None and known.is_scored)
     first = {"n_steps": n_steps[0]} if is_grid and n_steps else {}
+    taken = frozenset(SweepKeywords.__annotations__) & OPTION_NAMES
     made = [
-        split_settings({**settings, **first, "estimator": one, "preset": other}, beside=estimators)
+        settings_and_options(
+            {**settings, **first, "estimator": one, "preset": other}, options=taken, beside=estimators
+        )
         for one in estimators
         for other in presets
     ]
@@ -421,36 +439,42 @@ def sweep(
         raise UsageError("a grid is of one estimator under one preset")
     options = made[0][1]
     swept = SweepOptions(output, options.overwrite, options.memory_bytes, options.device)
-    with _opened(source) as opened:
-        if opened is not source and output is not None:
+    with opened_source(source) as opened:
+        if opened.is_table and output is not None:
             raise UsageError(
                 "a table in memory has no `output`", hint="call `gaecli.compute` for each setting"
             )
-        sources = [opened] if isinstance(opened, str | Path) else list(opened)
         if is_grid:
-            found = run(sources, gamma, lam, made[0][0], swept, windows=n_steps)
+            found = run(opened.files, gamma, lam, made[0][0], swept, windows=n_steps)
         else:
-            found = sweep_side_by_side(sources, [one for one, _ in made], swept)
-        return found if opened is source else _shown(found, opened)
+            found = sweep_side_by_side(opened.files, [one for one, _ in made], swept)
+        return opened.shown(found)
 
 
 @overload
 def verify(
-    source: Source, column: str = "advantage", column_source: str | Path | None = None, **settings: Any
+    source: Source,
+    column: str = "advantage",
+    column_source: str | Path | None = None,
+    **settings: Unpack[ReadKeywords],
 ) -> Verification | LabelVerification: ...
 
 
 @overload
 def verify(
-    source: Sequence[str | Path], column: str = "advantage", column_source: None = None, **settings: Any
+    source: list[str] | list[Path] | list[str | Path] | tuple[str | Path, ...],
+    column: str = "advantage",
+    column_source: None = None,
+    **settings: Unpack[ReadKeywords],
 ) -> Verifications | LabelVerification: ...
 
 
+@errors_in_keywords
 def verify(
     source: Files | ArrowStream | Mapping[str, Any],
     column: str = "advantage",
     column_source: str | Path | None = None,
-    **settings: Any,
+    **settings: Unpack[ReadKeywords],
 ) -> Verification | Verifications | LabelVerification:
     """Which preset, γ and λ reproduce a column of advantages; `gae verify` from Python.
 
@@ -473,57 +497,23 @@ def verify(
     from gaecli.studies.reading import SUCCESS_SETTINGS
     from gaecli.studies.tested import TESTED
 
-    only = {name: settings.pop(name, None) for name in ("preset", "estimator", "group_column", "n_steps")}
-    named = [settings.pop(name) for name in ("reward", "rewards") if name in settings]
+    said: dict[str, Any] = dict(settings)
+    only = {name: said.pop(name, None) for name in ("preset", "estimator", "group_column", "n_steps")}
+    named = [said.pop(name) for name in ("reward", "rewards") if name in said]
     only["rewards"] = named[0] if named else None
-    only["score_columns"] = {name: settings.pop(name, None) for name in SCORE_COLUMNS}
-    only["success"] = {name: settings.pop(name, None) for name in SUCCESS_SETTINGS}
+    only["score_columns"] = {name: said.pop(name, None) for name in SCORE_COLUMNS}
+    only["success"] = {name: said.pop(name, None) for name in SUCCESS_SETTINGS}
     only["policies"] = {
-        **{role: settings.pop(f"{role}_column", None) for role in ESTIMATOR_ROLES},
-        **{name: settings.pop(name, None) for name in CLIPS},
+        **{role: said.pop(role_keyword(role), None) for role in ESTIMATOR_ROLES},
+        **{name: said.pop(name, None) for name in CLIPS},
     }
-    only["tested"] = {name: settings.pop(name, None) for name in TESTED}
-    computed, options = split_settings(settings)
+    only["tested"] = {name: said.pop(name, None) for name in TESTED}
+    computed, options = settings_and_options(said)
     more = {"memory_bytes": options.memory_bytes, **only}
-    with _opened(source) as opened:
-        if isinstance(opened, str | Path):
-            one = run(opened, column, computed, column_source=column_source, **more)
-            return one if opened is source else _shown(one, opened)
-        found = verify_inputs(opened, column, computed, column_source=column_source, **more)
-        return Verifications.of_one(found) if isinstance(found, Verification) else found
-
-
-def split_settings(given: dict[str, Any], beside: Sequence[str] = ()) -> tuple[Settings, RunOptions]:
-    """Keyword arguments as `Settings` and `RunOptions`; `reward_column=` and the like name columns.
-
-    `beside`: estimators to which the same is said; each takes what says something to it.
-    """
-    if "reward" in given and "rewards" not in given:  # the flag is given once for each
-        given["rewards"] = given.pop("reward")
-    columns = dict(given.pop("columns", None) or {})
-    for role in ROLES:
-        name = given.pop("unit" if role == "unit" else f"{role}_column", None)
-        if name is not None:
-            columns[role] = name
-    unknown = set(given) - SETTING_NAMES - OPTION_NAMES
-    if unknown:
-        raise _no_setting(sorted(unknown)[0])
-    settings = {name: value for name, value in given.items() if name in SETTING_NAMES}
-    options = {name: value for name, value in given.items() if name in OPTION_NAMES}
-    preset = settings.pop("preset", None) or "exact"
-    settings["columns"] = columns
-    if len(beside) > 1:
-        from gaecli.several_estimators import said_to
-
-        settings = said_to(settings["estimator"], settings, beside)
-    return Settings.from_preset(preset, **settings), RunOptions(**options)
-
-
-def _no_setting(name: str) -> UsageError:
-    import difflib
-
-    of_roles = ["unit" if role == "unit" else f"{role}_column" for role in ROLES]
-    known = sorted({*SETTING_NAMES, *OPTION_NAMES, *of_roles} - {"columns"})
-    near = difflib.get_close_matches(name, known, n=1)
-    meant = f"`{near[0]}` is one; " if near else ""
-    return UsageError(f"no setting `{name}`", hint=f"{meant}settings: {', '.join(known)}")
+    with opened_source(source) as opened:
+        if not isinstance(source, Sequence) or isinstance(source, str):
+            (file,) = opened.files
+            return opened.shown(run(file, column, computed, column_source=column_source, **more))
+        found = verify_inputs(opened.files, column, computed, column_source=column_source, **more)
+        several = Verifications.of_one(found) if isinstance(found, Verification) else found
+        return opened.shown(several)

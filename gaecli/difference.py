@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gaecli.records import dataclass
+from gaecli.shown import Shown, plural
 from gaecli.summary import WarningNote
 
 #: Exit code where numbers differ.
@@ -23,7 +24,7 @@ class Side:
 
 @dataclass(frozen=True)
 class DifferentCell:
-    """Row of the file, counted over the items of lists and the cells of arrays; None stands for no number."""
+    """Row of the file, plural over the items of lists and the cells of arrays; None stands for no number."""
 
     row: int
     a: float | None
@@ -45,7 +46,7 @@ class DifferentEpisode:
 
 
 @dataclass(frozen=True)
-class ColumnDifference:
+class ColumnDifference(Shown):
     """b against a. Cells differ where |a - b| > atol + rtol · max(|a|, |b|), or only one of them has a number."""
 
     a: Side
@@ -81,3 +82,8 @@ class ColumnDifference:
     @property
     def exit_code(self) -> int:
         return EXIT_DIFFERENT if self.num_differing else 0
+
+    @property
+    def brief(self) -> str:
+        largest = "" if self.max_abs is None else f", by {self.max_abs:.3g} at most"
+        return f"{self.num_differing:,} of {plural(self.num_cells, 'cell')} differ{largest}"

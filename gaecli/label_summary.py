@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gaecli.records import dataclass
+from gaecli.shown import Shown, plural
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class LabelAttempt:
 
 
 @dataclass(frozen=True)
-class LabelVerification:
+class LabelVerification(Shown):
     """A column of labels beside what a rule makes of the numbers of the same file; the best rule first."""
 
     path: str
@@ -126,3 +127,10 @@ class LabelVerification:
     @property
     def exit_code(self) -> int:
         return 0 if self.is_reproduced else 3
+
+    @property
+    def brief(self) -> str:
+        best = self.best
+        return (
+            f"{self.column!r} by {best.name}, {best.num_differing:,} of {plural(self.num_rows, 'row')} differ"
+        )

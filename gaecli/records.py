@@ -44,6 +44,8 @@ else:
                 "__setattr__": _refusing_to("assign to", cls),
                 "__delattr__": _refusing_to("delete", cls),
             }
+        if cls.__repr__ is not object.__repr__:
+            del methods["__repr__"]  # unlike a standard one: what it is derived from says how it is shown
         for name, method in methods.items():
             if name not in cls.__dict__:
                 setattr(cls, name, method)

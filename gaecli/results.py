@@ -12,6 +12,7 @@ from typing import Any, Literal
 from gaecli.choices import NormFloor
 from gaecli.label_summary import LabelGroup, SuccessSummary
 from gaecli.records import dataclass
+from gaecli.shown import Shown, listed, plural
 from gaecli.summary import EpisodeCounts, Failure, WarningNote
 
 #: How a trajectory ends.
@@ -87,7 +88,7 @@ class StoredAdvantage:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Shown):
     """One advantage taken apart."""
 
     path: str
@@ -102,7 +103,7 @@ class Explanation:
     #: Steps from t to the end of the trajectory, t included: the sum has so many terms.
     num_steps: int
     end: End
-    #: Number of the last step, counted from t, and its row.
+    #: Number of the last step, plural from t, and its row.
     end_row: int | None
     bootstrap: BootstrapSource
     bootstrap_value: float
@@ -135,6 +136,10 @@ class Explanation:
     def is_complete(self) -> bool:
         return len(self.steps) == self.num_steps
 
+    @property
+    def brief(self) -> str:
+        return f"row {self.row:,} of {self.path!r}, advantage {self.written:.6g} of {plural(self.num_steps, 'step')}"
+
 
 #: A cell of a line of a derivation.
 Cell = float | int | str | bool | None
@@ -154,7 +159,7 @@ class DerivationTable:
 
 
 @dataclass(frozen=True)
-class Derivation:
+class Derivation(Shown):
     """One number of another estimator than GAE and its kin, out of what it is made of."""
 
     path: str
@@ -197,6 +202,10 @@ class Derivation:
     @property
     def difference(self) -> float | None:
         return None if self.derived is None else self.derived - self.computed
+
+    @property
+    def brief(self) -> str:
+        return f"row {self.row:,} of {self.path!r}, {self.output} {self.written:.6g} by {self.estimator}"
 
 
 def effective_horizon(gamma: float, lam: float) -> float | None:
@@ -263,7 +272,7 @@ class SweptInput:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Sweep(Shown):
     """The result of one `gae sweep`. `points` run through λ and n for every γ, or presets for every estimator."""
 
     settings: Mapping[str, Any]
@@ -292,6 +301,11 @@ class Sweep:
     @property
     def exit_code(self) -> int:
         return max((file.exit_code for file in self.files), default=0)
+
+    @property
+    def brief(self) -> str:
+        points, files = plural(len(self.points), "setting"), plural(len(self.files), "file")
+        return f"{points} over {plural(self.counts.steps, 'step')} of {files}"
 
 
 @dataclass(frozen=True)
@@ -359,7 +373,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Verification:
+class Verification(Shown):
     """Which convention reproduces a column of one file; the best attempt first."""
 
     path: str
@@ -411,9 +425,20 @@ class Verification:
     def exit_code(self) -> int:
         return 0 if self.is_reproduced else 3
 
+    @property
+    def brief(self) -> str:
+        best = self.best
+        decays = listed(
+            best.name,
+            None if best.gamma is None else f"γ {best.gamma:.6g}",
+            None if best.lam is None else f"λ {best.lam:.6g}",
+        )
+        rows = f"{best.num_deviating:,} of {plural(best.num_rows, 'row')} deviate"
+        return f"{self.column!r} of {self.path!r} by {decays}: {rows}"
+
 
 @dataclass(frozen=True)
-class Verifications:
+class Verifications(Shown):
     """Several inputs, each verified by itself, and the rule that most of them follow."""
 
     inputs: Sequence[Verification]
@@ -440,3 +465,8 @@ class Verifications:
         """0 if one rule reproduces all."""
         codes = [failure.exit_code for failure in self.failures]
         return max([*codes, 3 if self.differing or not self.following else 0])
+
+    @property
+    def brief(self) -> str:
+        rule = "no rule" if self.rule is None else self.rule.best.name
+        return f"{len(self.following):,} of {plural(len(self.inputs), 'input')} follow {rule}"

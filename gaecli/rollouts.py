@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from gaecli.choices import UnitIs
 from gaecli.records import dataclass
+from gaecli.shown import plural
 
 Array = npt.NDArray[Any]
 BoolArray = npt.NDArray[np.bool_]
@@ -49,14 +50,14 @@ class Placement:
     def to_steps(self, rows: Array) -> Array:
         """Per-row values in the order of the steps."""
         if self.dense_shape is not None:
-            return np.ascontiguousarray(rows.reshape(self.dense_shape).T).reshape(-1)
+            return _transposed(rows.reshape(self.dense_shape)).reshape(-1)
         return rows if self.order is None else rows.take(self.order, axis=0)  # twice as fast as an index
 
     def to_rows(self, steps: Array, fill: Any = np.nan) -> Array:
         """Per-step values in the order of the file's rows; `fill` where a row holds no step."""
         if self.dense_shape is not None:
             num_times, num_lanes = self.dense_shape
-            return np.ascontiguousarray(steps.reshape(num_lanes, num_times).T).reshape(-1)
+            return _transposed(steps.reshape(num_lanes, num_times)).reshape(-1)
         if self.order is None:
             return steps
         if self.has_other_rows:
@@ -90,6 +91,27 @@ class Placement:
             lanes, times = np.divmod(steps, num_times)
             return times * num_lanes + lanes
         return steps if self.order is None else self.order[steps]
+
+
+#: Bytes of a table that are transposed at a time: what is read of a line of the cache is there for the others.
+_TRANSPOSED_BYTES = 1 << 15
+
+
+def _transposed(table: Array) -> Array:
+    """[C, R] of [R, C], in one piece."""
+    num_rows, num_columns = table.shape
+    found = np.empty((num_columns, num_rows), table.dtype)
+    # Odd: rows of a piece that are a power of two apart would want the same few lines of the cache.
+    step = _TRANSPOSED_BYTES // max(table.itemsize * min(num_rows, num_columns), 1) | 1
+    if num_rows >= num_columns:
+        for start in range(0, num_rows, step):
+            found[:, start : start + step] = table[start : start + step].T
+    else:
+        for start in range(0, num_columns, step):
+            # Far apart as they stand, every row of the piece would be of another page.
+            piece = np.ascontiguousarray(table[:, start : start + step])
+            found[start : start + step] = piece.T
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -476,3 +498,7 @@ class Rollouts:
     next_values: FloatArray
     offsets: IndexArray
     rows: IndexArray
+
+    def __repr__(self) -> str:
+        steps, episodes = len(self.rewards), len(self.offsets) - 1
+        return f"<Rollouts: {plural(steps, 'step')} in {plural(episodes, 'episode')}>"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from gaecli.records import dataclass
+from gaecli.shown import Shown, listed
 from gaecli.summary import Failure
 
 #: `clean`: there was nothing of gaecli's in it. `would strip`: in a dry run.
@@ -32,13 +33,13 @@ class StrippedFile:
 
 
 @dataclass(frozen=True)
-class StripResult:
+class StripResult(Shown):
     files: Sequence[StrippedFile]
 
     @property
     def counts(self) -> dict[str, int]:
-        counted = Counter(file.state for file in self.files)
-        return {state: counted[state] for state in ("stripped", "would strip", "clean", "failed")}
+        plural = Counter(file.state for file in self.files)
+        return {state: plural[state] for state in ("stripped", "would strip", "clean", "failed")}
 
     @property
     def exit_code(self) -> int:
@@ -47,3 +48,7 @@ class StripResult:
     @property
     def failures(self) -> list[Failure]:
         return [file.failure for file in self.files if file.failure is not None]
+
+    @property
+    def brief(self) -> str:
+        return listed(*(f"{count:,} {state}" for state, count in self.counts.items() if count))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gaecli.errors import GaeError
 from gaecli.records import dataclass
+from gaecli.shown import Shown, listed, plural
 
 if TYPE_CHECKING:
     from gaecli.gallery import Gallery
@@ -183,7 +184,7 @@ class Normalization:
     mean: float | None = None
     std: float | None = None
     num_groups: int = 0
-    #: At most a few dozen, in order of appearance; all of them are counted in `num_groups`.
+    #: At most a few dozen, in order of appearance; all of them are plural in `num_groups`.
     groups: Sequence[NormalizationGroup] = ()
 
 
@@ -227,7 +228,7 @@ class Seconds:
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Shown):
     """The result of one `gae compute`."""
 
     settings: Mapping[str, Any]
@@ -278,10 +279,20 @@ class Summary:
         steps = sum(file.counts.steps for file in self.files if file.status in ("written", "dry run"))
         return steps / self.seconds.total if self.seconds.total > 0 else None
 
+    @property
+    def brief(self) -> str:
+        totals = self.totals
+        return listed(
+            plural(len(self.files), "file"),
+            f"{plural(totals.steps, 'step')} in {plural(totals.episodes, 'episode')}",
+            plural(len(self.warnings), "warning") if self.warnings else None,
+            f"{len(self.failures):,} failed" if self.failures else None,
+        )
+
 
 @dataclass(frozen=True)
 class EpisodeInfo:
-    """One trajectory. `row` is that of its first step, counted from the start of `file`."""
+    """One trajectory. `row` is that of its first step, plural from the start of `file`."""
 
     file: str
     row: int
@@ -357,7 +368,7 @@ class LogInfo:
 
 
 @dataclass(frozen=True)
-class FileInfo:
+class FileInfo(Shown):
     """What is in a file, or in the files of one stream; what `gaecli.inspect` returns.
 
     All from `counts` on needs the rows to be read; it is None or empty where `compute` would refuse
@@ -407,6 +418,16 @@ class FileInfo:
     #: Where asked for.
     episodes: Sequence[EpisodeInfo] = ()
     head: Sequence[StepInfo] = ()
+
+    @property
+    def brief(self) -> str:
+        counts = self.counts
+        return listed(
+            f"{self.path!r}, {self.layout or 'unknown'} layout",
+            plural(self.num_rows, "row"),
+            plural(counts.episodes, "episode") if counts is not None else None,
+            None if self.problem is None else f"refused: {self.problem}",
+        )
 
 
 @dataclass(frozen=True)

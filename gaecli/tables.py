@@ -11,10 +11,12 @@ import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from gaecli.errors import GaeError, UsageError
-from gaecli.keyword_words import told_in_keywords
+from gaecli.keyword_words import messages_in_keywords
+
+R = TypeVar("R")
 
 #: What messages and summaries call it.
 SHOWN = "<table>"
@@ -36,9 +38,37 @@ def held(source: Any) -> Any:
     return source if is_frame or isinstance(source, Mapping) else _arrow(source)
 
 
+class OpenedSource:
+    """What a function was given, as commands take it, and results of it as the caller knows it."""
+
+    def __init__(self, files: list[str | Path], *, is_table: bool) -> None:
+        self.files = files
+        self.is_table = is_table
+
+    def shown(self, result: R) -> R:
+        """Flags in messages become keywords, and a table has no name of a file."""
+        if self.is_table:
+            from gaecli.storage.shown_texts import with_texts
+
+            result = with_texts(result, lambda text: text.replace(str(self.files[0]), SHOWN))
+        told: R = messages_in_keywords(result)
+        return told
+
+
+@contextlib.contextmanager
+def opened_source(source: Any) -> Iterator[OpenedSource]:
+    """A table is a file for as long as the block lasts; a name, or a list of them, is what it is."""
+    if not is_in_memory(source):
+        names = [source] if isinstance(source, str | Path) else list(source)
+        yield OpenedSource(names, is_table=False)
+        return
+    with as_file(source) as path:
+        yield OpenedSource([path], is_table=True)
+
+
 @contextlib.contextmanager
 def as_file(source: Any) -> Iterator[Path]:
-    """The table as a file, for as long as the block lasts; errors tell of the table, in keywords.
+    """The table as a file, for as long as the block lasts; errors tell of the table.
 
     Raises:
         UsageError: if it is neither a table nor arrays.
@@ -50,7 +80,7 @@ def as_file(source: Any) -> Iterator[Path]:
             (_write_arrays if is_arrays else _write_table)(source, path)
             yield path
         except GaeError as error:
-            raise shown_as_table(told_in_keywords(error), path) from None
+            raise shown_as_table(error, path) from None
 
 
 def shown_as_table(error: GaeError, path: Path) -> GaeError:

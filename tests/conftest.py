@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import resource
@@ -20,6 +21,8 @@ import pytest
 from in_process import SHELL_VARIABLES, can_run_here, run_here
 from warm_start import WarmProcess, WarmStart
 
+from gaecli import keyword_words
+
 # Products of small matrices: a second thread waits for the first in a loop, which takes a third of the time of
 # `gae verify`, and there is a worker for each core already. Before NumPy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -35,10 +38,17 @@ StartedGae = WarmProcess | subprocess.Popen[bytes]
 ROOT = Path(__file__).parents[1]
 SAMPLE_DATA = ROOT / "sample_data"
 
+# Else duckdb tells at the end of the process what of it is still there. No sooner: pytest collects garbage before.
+atexit.register(gc.unfreeze)
+
 # Else each of hundreds of children compiles the package again, which takes longer than what it is started for.
 # And pytest would rewrite the asserts of every file anew in each process of each run.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    covers.keeps_slow = "not slow" not in config.option.markexpr
 
 
 @pytest.hookimpl(wrapper=True)
@@ -57,11 +67,6 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Before `-m` chooses."""
     covers.mark_the_rest(items)
-
-
-def pytest_unconfigure() -> None:
-    """Else duckdb tells at the end of the process what of it is still there."""
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -85,6 +90,19 @@ def files_are_not_synced() -> Iterator[None]:
     """In this process: a sync is a hundred times the work of a small run, and shows only after a power cut."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def messages_name_flags(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests call functions for what the command says, as a process costs half a second: flags stay flags in that.
+
+    Marked `keywords` are tests of what the functions say.
+    """
+    # A patch of its own: what a test patches by the fixture for that is to be undone before its files go.
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("keywords") is None:
+            patch.setattr(keyword_words, "in_keywords", lambda text: text)
         yield
 
 

@@ -29,3 +29,11 @@ def test_of_a_grid_with_holes_what_meets_in_it_meets() -> None:
     found = covers._cover(grid, 2)
     wanted = {two for point in grid for two in combinations(point, 2)}
     assert {two for point in found for two in combinations(point, 2)} == wanted
+
+
+def test_what_is_slow_is_made_where_it_may_be_run_and_what_is_not_is_made_always(monkeypatch) -> None:
+    monkeypatch.setattr(covers, "keeps_slow", True)
+    whole = covers.pairs(*AXES)
+    monkeypatch.setattr(covers, "keeps_slow", False)
+    assert [one.values for one in whole] == list(product(*AXES))
+    assert covers.pairs(*AXES) == [one for one in whole if not one.marks]

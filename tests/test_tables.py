@@ -23,7 +23,7 @@ from gaecli.keyword_words import SWITCHES, in_keywords
 from gaecli.setting_fields import ROLES
 
 TABLE = pa.table(columns())
-pytestmark = pytest.mark.filterwarnings("ignore:.*bootstrap-zero")
+pytestmark = [pytest.mark.filterwarnings("ignore:.*bootstrap-zero"), pytest.mark.keywords]
 KINDS: dict[str, Callable[[pa.Table], Any]] = {
     "pyarrow": lambda table: table,
     "polars": pl.from_arrow,
@@ -187,7 +187,9 @@ def test_flags_become_keywords(flags: str, keywords: str) -> None:
 def test_the_switches_are_those_of_the_table() -> None:
     """`join` may be said either way, and `strict` is of `check` alone."""
     table = {
-        option.spellings[0] for option in OPTIONS.values() if option.kind is bool and option.fills != "own"
+        option.spellings[0]
+        for option in OPTIONS.values()
+        if option.kind is bool and option.fills in ("setting", "run")
     }
     assert {flag.split("/")[0].removeprefix("--") for flag in table} | {"strict"} == SWITCHES
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +24,7 @@ MORE_RUNS = [
     ("verify", "r.parquet", "--against", "reward"),
     ("presets",),
 ]
+TESTS = Path(__file__).parent
 TIMES = re.compile(rb"^time .*$|\d+(\.\d+)? m?s\b|\"\w*(seconds|per_second)\": .*", re.MULTILINE)
 
 
@@ -72,3 +75,9 @@ def test_a_run_that_takes_too_long_is_ended(run_gae):
     with pytest.raises(subprocess.TimeoutExpired):
         run_gae("presets", timeout=0)
     assert run_gae("--version").returncode == 0
+
+
+def test_what_takes_long_to_import_is_left_to_the_runs_that_ask_for_it():
+    code = "import sys, warm_start; warm_start.import_all(); print(*sys.modules.keys() & {'torch', 'polars', 's3fs'})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=TESTS, capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"

@@ -36,8 +36,17 @@ PRELOADED = (
     "rich.panel",
     "rich.progress",
     "rich.table",
-    "s3fs",
     "typer.rich_utils",
+)
+#: They import torch, Triton, Polars and pyiceberg, which take longer than all else together: a run that asks for one
+#: of these does so itself.
+LEFT_OUT = (
+    "gaecli.arrays.tensors",
+    "gaecli.datasets.iceberg.io",
+    "gaecli.kernels.on_device",
+    "gaecli.kernels.tensor_",
+    "gaecli.kernels.triton_",
+    "gaecli.polars",
 )
 #: Looked up whenever they are needed; what others change may have been read already when the process is forked.
 LATE_VARIABLES = {"COLUMNS", "LINES", "HOME", "TMPDIR", "PYTEST_CURRENT_TEST", "PYTEST_XDIST_TESTRUNUID"}
@@ -197,11 +206,14 @@ def _serve(requests: socket.socket) -> None:
             if not message:
                 return
             *streams, answer = handles
+            request = json.loads(message)
+            if "AWS_ENDPOINT_URL" in request["env"]:
+                prepare_for_s3()
             process = _forked()
             if not process:
                 for handle in (requests.fileno(), answer, *running, *(told for _, told in running.values())):
                     os.close(handle)
-                _become(json.loads(message), streams)
+                _become(request, streams)
             for handle in streams:
                 os.close(handle)
             os.write(answer, b"%d\n" % process)
@@ -214,6 +226,15 @@ def _tell_the_end(handle: int, process: int, answer: int) -> None:
         os.write(answer, b"%d\n" % os.waitstatus_to_exitcode(status))
     os.close(handle)
     os.close(answer)
+
+
+@functools.cache
+def prepare_for_s3() -> None:
+    """For the forks that are to come: few tests ask for it, and it takes a second."""
+    with contextlib.suppress(ImportError):
+        import s3fs  # noqa: F401
+
+        read_what_botocore_reads()
 
 
 def read_what_botocore_reads() -> None:
@@ -237,11 +258,9 @@ def import_all() -> None:
 
     own = [module.name for module in pkgutil.walk_packages(gaecli.__path__, "gaecli.")]
     for name in (*PRELOADED, *own):
-        if not name.endswith("__main__"):  # that is the run itself
+        if not name.startswith(LEFT_OUT) and not name.endswith("__main__"):  # that is the run itself
             with contextlib.suppress(ImportError):  # of an extra
                 importlib.import_module(name)
-    with contextlib.suppress(ImportError):
-        read_what_botocore_reads()
 
 
 def _become(request: dict[str, object], streams: list[int]) -> NoReturn:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gaecli.arrays.arguments import (
     Arguments,
     check_bootstrap_shape,
@@ -89,7 +91,7 @@ def _looked_at(
     if device != "auto" and device != target.type and device != str(target):
         target = torch.device(choose_device(device, 0).name)
     check_layout(tuple(rewards.shape), given.layout, has_offsets=given.offsets is not None)
-    values = given.values if is_tensor(given.values) else torch.tensor(host_numbers("values", given.values))
+    values = given.values if is_tensor(given.values) else _of_the_host("values", given.values)
     written = _result_dtype(rewards.dtype, values.dtype, target)
     if not rewards.numel():
         empty = rewards.new_empty(rewards.shape, dtype=written)
@@ -179,7 +181,7 @@ class _TensorArguments:
             # Filled in there: a number that is sent from the host could not be captured in a CUDA graph.
             return torch.full((), array, dtype=self._computed, device=self._device)
         if not is_tensor(array):
-            array = torch.tensor(host_numbers(name, array))
+            array = _of_the_host(name, array)
         if array.layout is not torch.strided:
             raise DataError(f"`{name}` is {array.layout}; it must be a dense tensor")
         if array.requires_grad:
@@ -276,6 +278,12 @@ class _TensorArguments:
         carried = carried.reshape(self.shape)
         shifted = torch.cat([carried[:, 1:], behind[:, -1:]], 1)
         return torch.where(is_last, behind, shifted)
+
+
+def _of_the_host(name: str, array: Any) -> Tensor:
+    if torch.compiler.is_compiling():  # which follows this, but no look at what kind of array it is
+        return torch.as_tensor(np.asarray(array))
+    return torch.tensor(host_numbers(name, array))
 
 
 def _first_given(first: Tensor, second: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from gaecli.cli import defaults
+from gaecli.cli.completion import completer
 from gaecli.cli.files_from import names_from
 from gaecli.cli.heap import keep_freed_memory
 from gaecli.cli.option import Option
@@ -19,6 +21,9 @@ from gaecli.cli.values import parse_size
 from gaecli.errors import UsageError
 from gaecli.progress import Progress
 from gaecli.settings import RunOptions, Settings
+
+#: Set by the scripts that `--install-completion` installs, where a shell asks.
+_COMPLETION = "_GAE_COMPLETE"
 
 
 class Given:
@@ -232,8 +237,11 @@ def _parameter(name: str, option: Option) -> inspect.Parameter:
 
 def _typer_info(option: Option) -> typer.models.ParameterInfo:
     info: typer.models.ParameterInfo
+    complete = completer(option) if _COMPLETION in os.environ else None
     if option.panel is None:
-        info = typer.Argument(metavar=option.metavar, help=option.help, show_default=False)
+        info = typer.Argument(
+            metavar=option.metavar, help=option.help, show_default=False, autocompletion=complete
+        )
     else:
         info = typer.Option(
             *option.spellings,
@@ -241,5 +249,6 @@ def _typer_info(option: Option) -> typer.models.ParameterInfo:
             rich_help_panel=option.panel,
             metavar=option.metavar,
             show_default=True,
+            autocompletion=complete,
         )
     return info

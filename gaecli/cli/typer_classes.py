@@ -39,7 +39,8 @@ class Command(TyperCommand):
         for param in params:
             _take_as_given(param, str | list | tuple | bool)
         names = [param.name for param in params if param.name != "help"]
-        found = defaults.defaults_of(self.name or "", names, list(COMMANDS))
+        # Of a line that is still typed nothing is said, not what is wrong with a table of defaults either.
+        found = {} if ctx.resilient_parsing else defaults.defaults_of(self.name or "", names, list(COMMANDS))
         ctx.default_map = {name: default.value for name, default in found.items()}
         rest = super().parse_args(ctx, args)
         defaults.used.clear()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gaecli.advice import Advice, Answer, ColumnVerdict, OpenQuestion, Reason
-from gaecli.commands.answers import answers_in, keywords_of, merged
+from gaecli.commands.answers import MakeSettings, answers_in, keywords_of, merged
 from gaecli.commands.check import check
 from gaecli.commands.inspect import InspectOptions, inspect
 from gaecli.commands.status import status
@@ -37,8 +37,6 @@ from gaecli.summary import FileInfo, Inspection
 AskUser = Callable[[OpenQuestion], str | None]
 #: What is told how far a look is, for as long as that takes.
 Watch = Callable[[], AbstractContextManager[Progress | None]]
-#: The settings of the user with more of them.
-MakeSettings = Callable[[Mapping[str, Any]], Settings]
 
 _MOST_QUESTIONS = 30
 #: Columns that are verified, the first ones.

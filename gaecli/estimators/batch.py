@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,17 +18,15 @@ from gaecli.estimators.decays import gammas, lams
 from gaecli.estimators.gae_variants import following_values
 from gaecli.estimators.parts import part
 from gaecli.estimators.registry import make_estimator, needs_whole_trajectories
-from gaecli.kernels.chunks import ChunkedRows
+from gaecli.kernels.chunks import ChunkedRows, EnteringTerms, column_tiles, tile_width
 from gaecli.kernels.devices import Device
 from gaecli.kernels.torch_import import torch_module
 from gaecli.records import dataclass
 from gaecli.rollouts import Block, FloatArray, IndexArray
 from gaecli.settings import Settings
 
-#: Bytes of a row under one setting while a launch is under way.
+#: Of a device: the tile that is made, and the one before it.
 _BYTES_PER_CELL = 16
-#: On a CPU a launch stays in the cache.
-_LAUNCH_BYTES = 1 << 24
 #: Estimators whose numbers are Σ (γλ)ˡ δ.
 _SCANS = ("gae", "td-lambda")
 
@@ -85,10 +84,11 @@ class BatchEstimator:
         own = self.own.borders(block, advantages)
         if not block.lanes.count:
             return BatchBorders(**vars(own), batch=(own,) * len(self.points))
-        batch = [
-            self.single(index).borders(block, found)
-            for index, found in enumerate(self._alone(block, range(len(self.points))))
-        ]
+        with np.errstate(over="ignore", invalid="ignore"):
+            batch = [
+                self.single(index).borders(block, found)
+                for index, found in enumerate(self._alone(block, range(len(self.points))))
+            ]
         return BatchBorders(**vars(own), batch=tuple(batch))
 
     def estimate_points(
@@ -97,9 +97,9 @@ class BatchEstimator:
         final: Block,
         inflows: Sequence[Inflow],
         pieces: Sequence[WholePieces | None],
-        chosen: Sequence[int],
+        launches: Sequence[Sequence[int]],
     ) -> PointEstimates:
-        """Of each of `chosen`, in this order.
+        """Of each of `launches`, points with one γ that are estimated together.
 
         Args:
             block: as if nothing came after it; what does enters by `inflows`.
@@ -107,9 +107,8 @@ class BatchEstimator:
             inflows, pieces: of all points.
         """
         if not self._is_scan:
-            return PointEstimates(None, self._one_by_one(block, final, inflows, pieces, chosen))
-        order, scanned = self._scanned(block, chosen, np.stack([inflow.total for inflow in inflows]))
-        return PointEstimates(order, (FinalEstimates(advantages) for advantages in scanned))
+            return PointEstimates(None, self._one_by_one(block, final, inflows, pieces, launches))
+        return PointEstimates(*self._scanned(block, launches, np.stack([inflow.total for inflow in inflows])))
 
     def _one_by_one(
         self,
@@ -117,19 +116,28 @@ class BatchEstimator:
         final: Block,
         inflows: Sequence[Inflow],
         pieces: Sequence[WholePieces | None],
-        chosen: Sequence[int],
-    ) -> Iterator[FinalEstimates]:
-        for index in chosen:
-            single = self.single(index)
-            if single.needs_trajectories:
-                yield single.whole(final, pieces[index])
-                continue
-            found = single.estimate(block)
-            advantages = single.settle(block, found.advantages, inflows[index].total)
-            if found.returns is not None:
-                yield FinalEstimates(advantages, found.returns)
-            else:
-                yield single.outputs(block, advantages, inflows[index].beyond)
+        launches: Sequence[Sequence[int]],
+    ) -> Iterator[Iterator[PointTile]]:
+        kept: dict[int, FinalEstimates] = {}
+        for launch in launches:
+            # Several launches may begin with the same point.
+            kept = {index: found for index, found in kept.items() if index in launch[:1]}
+            for index in launch:
+                if index not in kept:
+                    kept[index] = self._one(index, block, final, inflows[index], pieces[index])
+            yield _tiles_of([kept[index] for index in launch])
+
+    def _one(
+        self, index: int, block: Block, final: Block, inflow: Inflow, pieces: WholePieces | None
+    ) -> FinalEstimates:
+        single = self.single(index)
+        if single.needs_trajectories:
+            return single.whole(final, pieces)
+        found = single.estimate(block)
+        advantages = single.settle(block, found.advantages, inflow.total)
+        if found.returns is not None:
+            return FinalEstimates(advantages, found.returns)
+        return single.outputs(block, advantages, inflow.beyond)
 
     @property
     def _is_scan(self) -> bool:
@@ -162,23 +170,35 @@ class BatchEstimator:
         firsts = np.cumsum(lengths) - lengths
         steps = np.arange(int(lengths.sum())) + np.repeat(starts - firsts, lengths)
         heads = replace(part(block, steps), cuts=ends[steps])
-        order, scanned = self._scanned(heads, chosen)
-        is_first = np.isin(order, firsts)
-        lane_starts = starts[np.searchsorted(firsts, order[is_first])]
+        by_gamma = groupby(chosen, lambda index: self.points[index].gamma)
+        launches = [list(same) for _, same in by_gamma]
+        order, scanned = self._scanned(heads, launches)
+        places = np.flatnonzero(np.isin(order, firsts))
+        lane_starts = starts[np.searchsorted(firsts, order[places])]
         found = np.zeros(block.num_steps)
-        for advantages in scanned:
-            found[lane_starts] = advantages[is_first]
-            yield found
+        for launch, tiles in zip(launches, scanned, strict=True):
+            of_launch = np.empty((len(launch), len(places)))
+            for there, numbers, _ in tiles:
+                among = slice(*np.searchsorted(places, (there.start, there.stop)))
+                of_launch[:, among] = numbers[:, places[among] - there.start]
+            for advantages in of_launch:
+                found[lane_starts] = advantages
+                yield found
 
     def _scanned(
-        self, block: Block, chosen: Sequence[int], inflows: FloatArray | None = None
-    ) -> tuple[IndexArray, Iterator[FloatArray]]:
-        """The step that stands at each place, and the advantages in this order, [N] of each of `chosen`."""
+        self, block: Block, launches: Sequence[Sequence[int]], inflows: FloatArray | None = None
+    ) -> tuple[IndexArray, Iterator[Iterator[PointTile]]]:
+        """The step that stands at each place, and the advantages in this order.
+
+        `inflows`: [points, lanes] what enters at their ends.
+        """
         cuts = block.piece_ends()
         following = following_values(replace(block, cuts=cuts))
         if block.is_step is not None:
             cuts |= ~block.is_step  # nothing passes them, and they have nothing to hand on
-        rows = ChunkedRows(cuts)
+        most = max(map(len, launches), default=1)
+        fitting = self.launch_bytes // (_BYTES_PER_CELL * most)
+        rows = ChunkedRows(cuts, fitting if self.device.uses_torch else tile_width(most))
         order = rows.order
         laid_out = _LaidOut(
             rows,
@@ -187,46 +207,46 @@ class BatchEstimator:
             block.rewards[order].astype(np.float64),
             block.values[order],
             None if block.is_step is None else np.flatnonzero(~block.is_step[order]),
-            rows.places_of_last(block.lanes.stops - 1) if inflows is not None else order[:0],
         )
-        return order, self._launches(block, laid_out, chosen, inflows)
+        return order, self._launched(block, laid_out, launches, inflows)
 
-    def _launches(
-        self, block: Block, rows: _LaidOut, chosen: Sequence[int], inflows: FloatArray | None
-    ) -> Iterator[FloatArray]:
-        most = self.launch_bytes if self.device.uses_torch else min(self.launch_bytes, _LAUNCH_BYTES)
-        per_launch = max(most // (_BYTES_PER_CELL * max(block.num_steps, 1)), 1)
-        for _, indices in groupby(chosen, lambda index: self.points[index].gamma):
-            same = list(indices)
-            deltas = rows.deltas(gammas(block, self.points[same[0]]))
-            decays = [gammas(block, self.points[index]) * lams(block, self.points[index]) for index in same]
-            for first in range(0, len(same), per_launch):
-                launch = slice(first, first + per_launch)
-                entering = None if inflows is None else inflows[same[launch]]
-                yield from rows.scanned(deltas, decays[launch], entering, self.device)
+    def _launched(
+        self,
+        block: Block,
+        rows: _LaidOut,
+        launches: Sequence[Sequence[int]],
+        inflows: FloatArray | None,
+    ) -> Iterator[Iterator[PointTile]]:
+        for launch in launches:
+            points = [self.points[index] for index in launch]
+            deltas = rows.deltas(gammas(block, points[0]))
+            decays = _each([gammas(block, point) * lams(block, point) for point in points], rows.order)
+            entering = None if inflows is None else rows.entering(block, inflows[launch])
+            yield _scan(rows.rows, deltas, decays, entering, self.device)
+
+
+class PointTile(NamedTuple):
+    """[K, n] the numbers of the points of a launch at some places; good until the next tile is asked for."""
+
+    places: slice
+    numbers: FloatArray
+    #: None where they are A + V.
+    returns: FloatArray | None = None
+
+
+def _tiles_of(found: Sequence[FinalEstimates]) -> Iterator[PointTile]:
+    for places in column_tiles(len(found), len(found[0].advantages)):
+        returns = [one.returns[places] for one in found if one.returns is not None]
+        numbers = np.stack([one.advantages[places] for one in found])
+        yield PointTile(places, numbers, np.stack(returns) if returns else None)
 
 
 @dataclass(frozen=True, eq=False)
 class PointEstimates:
-    """Of one point after the other; [N] of steps in this order. None: as they stand in the block."""
+    """Of one launch after the other; [N] of steps in this order. None: as they stand in the block."""
 
     order: IndexArray | None
-    found: Iterator[FinalEstimates]
-
-    @property
-    def in_block_order(self) -> Iterator[FinalEstimates]:
-        if self.order is None:
-            return self.found
-        return (FinalEstimates(in_block_order(one.advantages, self.order)) for one in self.found)
-
-
-def in_block_order(numbers: FloatArray, order: IndexArray | None) -> FloatArray:
-    """[N] as steps stand in the block; `order` says which stands at each place now."""
-    if order is None:
-        return numbers
-    found = np.empty_like(numbers)
-    found[order] = numbers
-    return found
+    launches: Iterator[Iterator[PointTile]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,32 +261,28 @@ class _LaidOut:
     values: FloatArray
     #: Where rows stand that are no steps.
     fillers: IndexArray | None
-    #: [lanes] where the last step of each lane stands.
-    lane_ends: IndexArray
 
     @np.errstate(over="ignore", invalid="ignore")
     def deltas(self, gamma: float | FloatArray) -> FloatArray:
         found = self.following * (gamma[self.order] if isinstance(gamma, np.ndarray) else gamma)
         found += self.rewards
         found -= self.values
+        if self.fillers is not None:
+            found[self.fillers] = 0.0
         return found
 
-    @np.errstate(over="ignore", invalid="ignore")
-    def scanned(
-        self,
-        deltas: FloatArray,
-        decays: Sequence[float | FloatArray],
-        inflows: FloatArray | None,
-        device: Device,
-    ) -> FloatArray:
-        """[K, N]: one scan for as many settings as there are `decays`."""
-        found = np.empty((len(decays), len(deltas)))
-        found[...] = deltas
-        if inflows is not None:
-            found[:, self.lane_ends] += inflows
-        if self.fillers is not None:
-            found[:, self.fillers] = 0.0
-        return _scan(self.rows, found, _each(decays, self.order), device)
+    def entering(self, block: Block, inflows: FloatArray) -> EnteringTerms | None:
+        """`inflows`: [K, lanes]."""
+        last = block.lanes.stops - 1
+        enters = inflows.any(axis=0)
+        if block.is_step is not None:
+            enters &= block.is_step[last]
+        lanes = np.flatnonzero(enters)
+        if not len(lanes):
+            return None
+        columns = self.rows.columns_of_last(last[lanes])
+        ascending = np.argsort(columns)
+        return EnteringTerms(columns[ascending], inflows[:, lanes[ascending]])
 
 
 def _each(decays: Sequence[float | FloatArray], order: IndexArray) -> FloatArray:
@@ -276,13 +292,21 @@ def _each(decays: Sequence[float | FloatArray], order: IndexArray) -> FloatArray
     return np.stack([np.broadcast_to(decay, len(order))[order] for decay in decays])
 
 
-def _scan(rows: ChunkedRows, x: FloatArray, a: FloatArray, device: Device) -> FloatArray:
+def _scan(
+    rows: ChunkedRows, x: FloatArray, a: FloatArray, entering: EnteringTerms | None, device: Device
+) -> Iterator[PointTile]:
     if not device.uses_torch:
-        rows.scan(x, a, np)
-        return x
+        yield from (PointTile(*tile) for tile in rows.scan(x, a, entering, np))
+        return
     torch = torch_module()
     dtype = torch.float64 if device.has_float64 else torch.float32
-    moved, decays = (torch.from_numpy(array).to(device=device.name, dtype=dtype) for array in (x, a))
-    rows.scan(moved, decays, torch)
-    scanned: FloatArray = moved.cpu().numpy()
-    return scanned
+
+    def moved(array: FloatArray) -> Any:
+        return torch.from_numpy(array).to(device=device.name, dtype=dtype)
+
+    if entering is not None:
+        entering = EnteringTerms(entering.columns, moved(entering.terms))
+    for places, tile in rows.scan(moved(x), moved(a), entering, torch):
+        numbers = tile.cpu().numpy().astype(np.float64, copy=False)
+        for some in column_tiles(*numbers.shape):
+            yield PointTile(slice(places.start + some.start, places.start + some.stop), numbers[:, some])

@@ -125,7 +125,11 @@ class GaeTerms:
         x *= gamma
         x += arrays.numbers(self.rewards[rows])
         x -= arrays.numbers(self.values[rows])
-        a[...] = gamma * lam
+        if isinstance(gamma, float) and isinstance(lam, float):
+            a[...] = gamma * lam
+        else:  # as wide as a is, whatever they are
+            a[...] = gamma
+            a *= lam
         a[cuts] = 0.0
         if self.is_step is not None:
             is_filler = ~arrays.flags(self.is_step[rows])

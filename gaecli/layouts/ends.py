@@ -61,11 +61,16 @@ def inverted_of(columns: Mapping[str, Column], names: FlagColumns) -> InvertedFa
 
 
 def ends_in_lanes(
-    flags: Flags, names: FlagColumns, roles: Roles, behind: Behind, arrangement: Arrangement, cells: Cells
+    flags: Mapping[str, BoolArray | None],
+    names: FlagColumns,
+    roles: Roles,
+    behind: Behind,
+    arrangement: Arrangement,
+    cells: Cells,
 ) -> tuple[BoolArray, BoolArray, BoolArray | None]:
-    """(terminated, truncated, starts) in lane order. A start flag ends the step before it."""
+    """(terminated, truncated, starts) of `flags` in lane order. A start flag ends the step before it."""
     num_steps = arrangement.placement.num_rows
-    moved = flags.moved(arrangement.in_lane_order)
+    moved = dict(flags)
     last = behind.steps(arrangement.in_lane_order, num_steps)
     final = final_flags(behind, roles, last, cells)
     starts = told = None
@@ -77,9 +82,8 @@ def ends_in_lanes(
             moved[role] = _ends_of_starts(moved[role], told)
     if final is not None and (told is not None or not names.any):
         moved["done"] = np.zeros(num_steps, np.bool_) if moved["done"] is None else moved["done"]
-        for done in (moved["done"], moved["not_done"]):
-            if done is not None:
-                done[last] = final
+        for role in ("done", "not_done"):
+            moved[role] = _with_last(moved[role], last, final)
         if told is not None:
             told[last] = True
     terminated, truncated = split_ends(moved, num_steps, names, cells, told)
@@ -87,6 +91,14 @@ def ends_in_lanes(
         name = roles.names["final_done"]
         check_final(name, final, (terminated | truncated)[last], last, names, cells)
     return terminated, truncated, starts
+
+
+def _with_last(ends: BoolArray | None, last: IndexArray, final: BoolArray) -> BoolArray | None:
+    if ends is None:
+        return None
+    ends = ends.copy()
+    ends[last] = final
+    return ends
 
 
 def _ends_of_starts(starts: BoolArray | None, told: BoolArray) -> BoolArray | None:

@@ -177,8 +177,9 @@ class LongLayout:
         arrangement = self._arrange(table, num_steps, rows.steps, rows.flags)
         in_lanes = arrangement.in_lane_order
         lane_cells = replace(cells, locate=lambda step: cells.locate(arrangement.row(step)))
+        flags = rows.flags.moved(in_lanes)
         terminated, truncated, starts = ends_in_lanes(
-            rows.flags, self._flags, self.roles, behind, arrangement, lane_cells
+            flags, self._flags, self.roles, behind, arrangement, lane_cells
         )
         same = arrangement.same_trajectory(num_steps)
         padding = Padding.read(columns, self.roles, cells, in_lanes, same, behind)
@@ -193,7 +194,17 @@ class LongLayout:
         is_other = table.changes_behind([self.roles.get("env"), *self._ids])
         cuts[last[is_other]] = True
         return LongTrajectories(
-            arrangement, lane_cells, terminated, truncated, starts, padding, same, cuts, last, is_other
+            arrangement,
+            lane_cells,
+            terminated,
+            truncated,
+            flags["done"],
+            starts,
+            padding,
+            same,
+            cuts,
+            last,
+            is_other,
         )
 
     def _next_values(self, table: ArrayTable, found: LongTrajectories) -> NextValues:
@@ -258,9 +269,9 @@ class LongLayout:
         rewarded: BoolArray | None,
     ) -> BlockFacts:
         """`rewards`: [N] of the steps; `rewarded`: the rows whose reward counts. None: of all."""
-        arrangement, flag = found.arrangement, rows.flags.done
+        arrangement = found.arrangement
         in_lanes = arrangement.in_lane_order
-        done = None if flag is None or self._is_of_states(self._flags.done) else in_lanes(flag)
+        done = None if self._is_of_states(self._flags.done) else found.done
         ends = Ends(found.ended, done, found.same, found.is_step)
         counted = None if rewarded is None else in_lanes(rewarded)
         return replace(

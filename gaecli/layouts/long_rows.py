@@ -41,6 +41,8 @@ class LongTrajectories:
     cells: Cells
     terminated: BoolArray
     truncated: BoolArray
+    #: The flag as the file has it, still at its own end of the step.
+    done: BoolArray | None
     #: Start flags, where those are what is read.
     starts: BoolArray | None
     padding: Padding | None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from gaecli.records import dataclass
+from gaecli.shown import plural as plural  # noqa: PLC0414 - exported
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -140,11 +141,6 @@ def shorten(text: str, width: int, ellipsis: str = "…") -> str:
     head = _leading(text, room * 2 // 5)
     tail = _leading(text[::-1], room - cell_len(head))[::-1]
     return f"{head}{ellipsis}{tail}"
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 file`, `2 files`, `12,000 files`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _leading(text: str, room: int) -> str:

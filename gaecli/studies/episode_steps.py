@@ -60,7 +60,7 @@ class StepNumbers:
         series = {"reward": self._summed(settled, "reward")}
         if block.has_values:
             series["value"] = self._summed(settled, "value")
-        if block.has_values or "return" in kind.outputs:
+        if "return" in kind.outputs:
             series["return"] = _where(estimated, self._summed(settled, "return"))
         if "advantage" in kind.outputs:
             series["advantage"] = _where(estimated, self.finish(file, start, settled, carry))
@@ -142,6 +142,7 @@ class StepNumbers:
         lines[:, Of.REWARD] = summed(series["reward"], steps.counts)
         if "value" in series:
             lines[:, Of.VALUE] = summed(series["value"], steps.counts)
+        if "value" in series and "return" in series:
             with np.errstate(over="ignore", invalid="ignore"):
                 squares = np.square(series["return"] - settled.prepared.values)
             lines[:, Of.SQUARED_ERROR] = summed(squares, steps.estimated)

@@ -109,7 +109,7 @@ class WholeLook:
         self.totals.merge(block_totals(settled, finished, settings))
         if "delta" in steps.series:
             self.deltas = self.deltas.merge(Tally.of(steps.series["delta"][steps.estimated]))
-        if "value" in steps.series:
+        if "value" in steps.series and "return" in steps.series:
             which = np.flatnonzero(steps.estimated)
             self.sample.add(
                 first_row + steps.rows[which],

@@ -9,10 +9,11 @@ from typing import TypeVar
 import numpy as np
 
 from gaecli.engines.threads import Threads
-from gaecli.estimators.base import Beyond, Estimator, FinalEstimates, WholePieces
-from gaecli.estimators.batch import BatchBorders, BatchEstimator, Inflow, in_block_order
+from gaecli.estimators.base import Beyond, Estimator, WholePieces
+from gaecli.estimators.batch import BatchBorders, BatchEstimator, Inflow, PointEstimates, PointTile
 from gaecli.estimators.streams import StreamsEstimator
 from gaecli.formats.base import OutputColumn
+from gaecli.kernels.chunks import column_tiles
 from gaecli.kernels.devices import choose_device
 from gaecli.pipeline.apply import Totals, reading_totals
 from gaecli.pipeline.combine import Carry, combine
@@ -22,14 +23,13 @@ from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import SummarisedStream
 from gaecli.pipeline.trajectories import estimated, gathered_pieces
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, FloatArray, IndexArray
-from gaecli.settings import Settings
+from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.columns_out import ColumnsOut, first_column
 from gaecli.studies.reading import SettledStream, read_stream
 from gaecli.studies.sweep_labels import LabelTotal, Thresholds, block_labels
-from gaecli.studies.sweep_points import SweepPoints
-from gaecli.studies.sweep_totals import PointTotal, Signs, values_that_count
+from gaecli.studies.sweep_points import PointsTogether, SweepPoints
+from gaecli.studies.sweep_totals import Compared, PointSums, PointTotal
 
 _MIN_ROWS_PER_BLOCK = 1 << 12
 #: Bytes of one row under one setting, from the scan to the column that is written.
@@ -76,15 +76,9 @@ class PointBlock:
     """A block under one point of the grid."""
 
     index: int
-    #: Its numbers, and which step of the block stands at each place of them; None: they stand as there.
-    ordered: FloatArray
-    order: IndexArray | None
     total: PointTotal
-
-    @property
-    def numbers(self) -> FloatArray:
-        """[N] as steps stand in the block."""
-        return in_block_order(self.ordered, self.order)
+    #: [N] as steps stand in the block; empty where nobody asks for them.
+    numbers: FloatArray
 
 
 R = TypeVar("R")
@@ -103,15 +97,15 @@ class GridReading:
         self._inflows = [_inflows(reading.stream, number, len(points.points)) for number in numbers]
         self._wholes = [_wholes(reading, self._parts[number], number) for number in numbers]
 
-    def visit(self, look: GridLook[R]) -> Iterator[tuple[int, R]]:
-        """(file, what `look` gives) of every block, in their order."""
+    def visit(self, look: GridLook[R], *, with_numbers: bool) -> Iterator[tuple[int, R]]:
+        """(file, what `look` gives) of every block, in their order; `with_numbers`: of `PointBlock`."""
 
         def look_at(file: int, start: int, settled: Settled, carry: Carry) -> tuple[int, R]:
             inflows = [of_part[file, start] for of_part in self._inflows]
             wholes = [[of_point.get((file, start)) for of_point in of_part] for of_part in self._wholes]
-            return file, look(
-                settled, carry, _under_points(settled, self._parts, self.points, inflows, wholes)
-            )
+            block = _BlockUnderPoints(settled, self._parts, self.points, inflows, wholes)
+            with np.errstate(over="ignore", invalid="ignore"):  # the numbers that are told tell of it
+                return file, look(settled, carry, block.points(with_numbers=with_numbers))
 
         return self.reading.stream.visit(self.reading.context, look_at)
 
@@ -127,7 +121,7 @@ def grid_thresholds(grids: Sequence[GridReading], points: SweepPoints) -> list[L
 
     while search.are_open:
         for grid in grids:
-            for _, answers in grid.visit(look):
+            for _, answers in grid.visit(look, with_numbers=True):
                 for index, answer in answers:
                     search.add(index, answer)
         search.next()
@@ -169,7 +163,7 @@ def grid_totals(
                 written[points.column(one.index)] = column
         return _BlockTotals(of_points, reading_totals(settled, points.reference), written)
 
-    for file, found in grid.visit(look):
+    for file, found in grid.visit(look, with_numbers=writes or constants is not None):
         for index, total in found.by_point.items():
             by_point[index] = by_point[index].merge(total)
         totals.merge(found.totals)
@@ -238,61 +232,66 @@ def _wholes(
     ]
 
 
-def _under_points(
-    settled: Settled,
-    parts: Sequence[BatchEstimator],
-    points: SweepPoints,
-    inflows: Sequence[Sequence[Inflow]],
-    wholes: Sequence[Sequence[WholePieces | None]],
-) -> Iterator[PointBlock]:
-    """One block, under one point after the other."""
-    is_return = settled.kind.outputs[0] == "return"
-    streams = list(settled.streams.values()) or [settled]
-    of_parts = [
-        part.estimate_points(one.scanned, one.prepared, inflow, pieces, points.order)
-        for part, one, inflow, pieces in zip(parts, streams, inflows, wholes, strict=True)
-    ]
-    order = of_parts[0].order if len(of_parts) == 1 else None
-    estimates = [part.found if order is not None else part.in_block_order for part in of_parts]
-    counts = _EnteringNumbers(settled, order)
-    signs = Signs(np.sign(counts.of(_own(settled))))
-    base, values = np.zeros(0), values_that_count(settled)
-    if values is not None and order is not None:
-        values = counts.of(settled.prepared.values).astype(np.float64)
-    for index, of_streams in zip(points.order, zip(*estimates, strict=True), strict=True):
-        advantages, returns = _added_up(of_streams, points.points[index])
-        numbers = advantages if not is_return or returns is None else returns
-        counted = counts.of_ordered(numbers)
-        base_index = points.bases[index]
-        if base_index == index:
-            base = counted
-        compared = base if base_index is not None else None
-        own_returns = None if returns is None else counts.of_ordered(returns)
-        total = PointTotal.of(
-            counted, values, signs, is_return=is_return, base=compared, own_returns=own_returns
-        )
-        yield PointBlock(index, numbers, order, total)
+@dataclass(frozen=True, eq=False)
+class _BlockUnderPoints:
+    """One block, to be looked at under one point after the other; of `inflows` and `wholes` as of each stream."""
 
+    settled: Settled
+    parts: Sequence[BatchEstimator]
+    of_points: SweepPoints
+    inflows: Sequence[Sequence[Inflow]]
+    wholes: Sequence[Sequence[WholePieces | None]]
 
-class _EnteringNumbers:
-    """What enters statistics, of numbers in the order of the block, or in that of the estimates."""
+    def points(self, *, with_numbers: bool) -> Iterator[PointBlock]:
+        settled, launches = self.settled, self.of_points.launches
+        order, tiles = self._tiles(launches)
+        compared = self._compared(order)
+        is_return = settled.kind.outputs[0] == "return"
+        for launch, of_launch in zip(launches, tiles, strict=True):
+            count = len(launch.indices)
+            sums = PointSums(compared, count, None if launch.base is None else 0, is_return=is_return)
+            rows = np.empty((count, settled.block.num_steps if with_numbers else 0))
+            for places, numbers, returns in of_launch:
+                shown = numbers if not is_return or returns is None else returns
+                if with_numbers:
+                    rows[:, places if order is None else order[places]] = shown
+                sums.add(places, shown, returns)
+            found = zip(launch.indices, sums.totals(), rows, strict=True)
+            for index, total, its_numbers in list(found)[launch.is_repeated :]:
+                yield PointBlock(index, total, its_numbers)
 
-    def __init__(self, settled: Settled, order: IndexArray | None) -> None:
-        self._order = order
-        is_in = settled.estimated
-        self._is_in = is_in if is_in is None or order is None else is_in[order]
+    def _tiles(
+        self, launches: Sequence[PointsTogether]
+    ) -> tuple[IndexArray | None, Iterator[Iterator[PointTile]]]:
+        """Of one launch after the other, and the steps in whose order they are."""
+        streams = list(self.settled.streams.values()) or [self.settled]
+        indices = [launch.indices for launch in launches]
+        of_parts = [
+            part.estimate_points(one.scanned, one.prepared, inflow, pieces, indices)
+            for part, one, inflow, pieces in zip(self.parts, streams, self.inflows, self.wholes, strict=True)
+        ]
+        if len(of_parts) == 1:
+            return of_parts[0].order, of_parts[0].launches
+        return None, self._added_up(indices, of_parts)
 
-    def of(self, numbers: Array) -> Array:
-        return self.of_ordered(numbers if self._order is None else numbers[self._order])
+    def _added_up(
+        self, launches: Sequence[Sequence[int]], of_parts: Sequence[PointEstimates]
+    ) -> Iterator[Iterator[PointTile]]:
+        """Of several streams the advantages, by weight; each has its steps in an order of its own."""
+        num_steps = self.settled.block.num_steps
+        for launch in launches:
+            total = np.zeros((len(launch), num_steps))
+            for position, estimates in enumerate(of_parts):
+                weights = [self.of_points.points[index].stream[position].weight for index in launch]
+                for places, numbers, _ in next(estimates.launches):
+                    steps = places if estimates.order is None else estimates.order[places]
+                    total[:, steps] += np.array(weights)[:, None] * numbers
+            yield (PointTile(places, total[:, places]) for places in column_tiles(len(launch), num_steps))
 
-    def of_ordered(self, numbers: Array) -> Array:
-        return numbers if self._is_in is None else numbers[self._is_in]
-
-
-def _added_up(of_parts: Sequence[FinalEstimates], settings: Settings) -> FinalEstimates:
-    """Of several streams the advantages, by weight."""
-    if not settings.stream:
-        return of_parts[0]
-    with np.errstate(over="ignore", invalid="ignore"):
-        terms = [one.weight * found.advantages for one, found in zip(settings.stream, of_parts, strict=True)]
-        return FinalEstimates(np.sum(terms, axis=0))
+    def _compared(self, order: IndexArray | None) -> Compared:
+        settled = self.settled
+        has_values = settled.block.has_values and not settled.streams
+        in_order = slice(None) if order is None else order
+        values = settled.prepared.values[in_order].astype(np.float64) if has_values else None
+        is_in = None if settled.estimated is None else settled.estimated[in_order]
+        return Compared(np.sign(_own(settled)[in_order]), values, is_in)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from typing import NamedTuple
 
 from gaecli.decay_settings import FAMILIES, says_nothing
 from gaecli.errors import UsageError
@@ -15,6 +16,8 @@ from gaecli.settings import Settings
 
 #: More settings than this are a mistake in the grid.
 MOST_POINTS = 2000
+#: Beside their base: the rows of a tile are to be long.
+_MOST_TOGETHER = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,14 +55,27 @@ class SweepPoints:
         return "_".join([name, *(f"{letter}{_short(number)}" for letter, number in parts)])
 
     @property
-    def order(self) -> list[int]:
-        """The base of each before it."""
-        order: list[int] = []
-        for gamma in dict.fromkeys(point.gamma for point in self.points):
-            same = [index for index, point in enumerate(self.points) if point.gamma == gamma]
-            base = self.bases[same[0]]
-            order += dict.fromkeys([*([] if base is None else [base]), *same])
-        return order
+    def launches(self) -> list[PointsTogether]:
+        """Every point once, with its base and others that have the same γ."""
+        together: dict[tuple[float, int | None], list[int]] = {}
+        for index, (point, base) in enumerate(zip(self.points, self.bases, strict=True)):
+            own = together.setdefault((point.gamma, base), [])
+            own += [index] if index != base else []
+        found = []
+        for (_, base), others in together.items():
+            for first in range(0, max(len(others), 1), _MOST_TOGETHER):
+                more = others[first : first + _MOST_TOGETHER]
+                found.append(PointsTogether(more if base is None else [base, *more], base, first > 0))
+        return found
+
+
+class PointsTogether(NamedTuple):
+    """Points that are looked at together."""
+
+    indices: list[int]
+    #: λ = 1, the first of them, where there is one; and whether another launch has it as its own.
+    base: int | None
+    is_repeated: bool
 
 
 def _short(number: float) -> str:

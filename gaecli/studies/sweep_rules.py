@@ -25,7 +25,7 @@ from gaecli.studies.reading import SettledStream, Tried, longest_episode, read_s
 from gaecli.studies.row_spool import ColumnSpool, RowSpool, SignSpool
 from gaecli.studies.sweep_labels import NO_LABEL, LabelTotal, Thresholds, block_labels, groups_told
 from gaecli.studies.sweep_points import SweepPoints
-from gaecli.studies.sweep_totals import PointTotal, Signs, own_returns_that_count, values_that_count
+from gaecli.studies.sweep_totals import Compared, PointTotal, own_returns_that_count, values_that_count
 
 #: A stream by its number.
 NumberedStream = tuple[int, StreamPlan]
@@ -180,9 +180,10 @@ class _Rules:
             numbers = (own if staged is None else staged.advantages).astype(np.float64)
             theirs = self._compared(index, numbers, settled)
             values = None if settings.normalizes else values_that_count(settled)
-            counted = settled.counted(numbers), values, Signs(settled.counted(theirs))
+            compared = Compared(settled.counted(theirs), values)
             own_returns = None if values is None else own_returns_that_count(settled)
-            total = PointTotal.of(*counted, is_return=is_return, own_returns=own_returns)
+            counted = settled.counted(numbers)
+            total = PointTotal.of(counted, compared, is_return=is_return, own_returns=own_returns)
             if constants is not None:
                 total = replace(total, labels=self._label_total(index, settled, numbers, constants))
             found = found.merge(total)

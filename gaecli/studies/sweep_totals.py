@@ -3,40 +3,142 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import field
-from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from gaecli.decay_settings import FAMILIES
+from gaecli.kernels.chunks import column_tiles
 from gaecli.label_summary import LabelGroup
 from gaecli.moments import Moments
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.results import SweepPoint, effective_horizon
-from gaecli.rollouts import Array, FloatArray
+from gaecli.rollouts import Array, BoolArray, FloatArray
 from gaecli.settings import Settings
+from gaecli.studies.row_moments import RowMoments, TileMoments, row_products
 from gaecli.studies.sweep_labels import LabelTotal
 from gaecli.studies.sweep_points import SweepPoints
 
-#: Rows looked at at a time: what is made of them stays in the cache.
-_PIECE = 1 << 15
+#: As much of a sum of squares has to be left of those that it is made of: two digits are lost at most.
+_LEAST_LEFT = 0.01
 
 
-class Signs:
-    """[N] -1, 0 or 1 of the numbers that are compared with; anything else agrees with none."""
+class Compared:
+    """What the numbers of every setting are compared with, in the order in which they come."""
 
-    def __init__(self, signs: Array) -> None:
-        self._signs = signs
+    def __init__(self, signs: Array, values: FloatArray | None, is_in: BoolArray | None = None) -> None:
+        """
+        Args:
+            signs: [N] of other numbers; anything but -1, 0 and 1 agrees with none.
+            values: [N] V, if there is one.
+            is_in: [N] what enters statistics; None: all.
+        """
+        self._signs, self._values, self._is_in = signs, values, is_in
         self._are_negative = signs < 0
-        self._are_plain = bool((np.abs(signs) == 1).all())
 
-    def same(self, numbers: FloatArray, rows: slice, *, is_plain: bool) -> int:
-        """How many of these numbers have the signs of these rows; `is_plain`: none is 0 or NaN."""
-        if is_plain and self._are_plain:
-            return int(np.count_nonzero(np.signbit(numbers) == self._are_negative[rows]))
-        return int(np.count_nonzero(np.sign(numbers) == self._signs[rows]))
+    def at(self, places: slice) -> _Beside:
+        """Of what enters there."""
+        signs, are_negative = self._signs[places], self._are_negative[places]
+        values = None if self._values is None else self._values[places]
+        is_in = None if self._is_in is None else self._is_in[places]
+        if is_in is None or is_in.all():
+            return _Beside(None, signs, are_negative, values)
+        return _Beside(is_in, signs[is_in], are_negative[is_in], None if values is None else values[is_in])
+
+
+class _Beside(NamedTuple):
+    """[n]"""
+
+    is_in: BoolArray | None
+    signs: Array
+    are_negative: BoolArray
+    values: FloatArray | None
+
+    def same_signs(self, numbers: FloatArray, *, is_plain: bool) -> list[int]:
+        """How many of each row of `numbers` have these signs; `is_plain`: none of them is 0 or NaN."""
+        if is_plain and (np.abs(self.signs) == 1).all():
+            return _counts(np.signbit(numbers) == self.are_negative)
+        return _counts(np.sign(numbers) == self.signs)
+
+
+class PointSums:
+    """Of several settings side by side, from tiles of their numbers."""
+
+    def __init__(self, compared: Compared, num_points: int, base: int | None, *, is_return: bool) -> None:
+        """`base`: which of them is λ = 1. `is_return`: the numbers are returns."""
+        self._compared, self._base = compared, base
+        self._sign = -1.0 if is_return else 1.0
+        self._numbers, self._errors, self._returns = RowMoments(), RowMoments(), RowMoments()
+        self._squared_change = np.zeros(num_points)
+        self._same_sign, self._num_zeros = np.zeros(num_points, np.int64), np.zeros(num_points, np.int64)
+        self._is_return = is_return
+
+    # What overflows is infinite, and is shown as unknown.
+    @np.errstate(over="ignore", invalid="ignore")
+    def add(self, places: slice, numbers: FloatArray, own_returns: FloatArray | None = None) -> None:
+        """[K, n] of these places; `own_returns`: where they are not A + V."""
+        beside = self._compared.at(places)
+        if beside.is_in is not None:
+            numbers = numbers[:, beside.is_in]
+            own_returns = None if own_returns is None else own_returns[:, beside.is_in]
+        if not numbers.size:
+            return
+        moments = TileMoments.of(numbers)
+        self._numbers.add(moments)
+        self._add_returns(numbers, moments, beside.values, own_returns)
+        if self._base is not None:
+            self._squared_change += _squared_change(numbers, moments.squares, self._base)
+        is_zero = numbers == 0
+        is_plain = not is_zero.any()
+        if not is_plain:
+            self._num_zeros += _counts(is_zero)
+        is_plain = is_plain and bool(np.isfinite(moments.means).all())
+        self._same_sign += beside.same_signs(numbers, is_plain=is_plain)
+
+    def _add_returns(
+        self,
+        numbers: FloatArray,
+        moments: TileMoments,
+        values: FloatArray | None,
+        own_returns: FloatArray | None,
+    ) -> None:
+        if values is None:
+            return
+        if own_returns is not None and not self._is_return:
+            returns = TileMoments.of(own_returns)
+            self._returns.add(returns)
+            self._errors.add(returns.plus(own_returns, values, -1.0))
+        else:
+            others = moments.plus(numbers, values, self._sign)
+            self._returns.add(moments if self._is_return else others)
+            self._errors.add(others if self._is_return else moments)
+
+    def totals(self) -> list[PointTotal]:
+        count = len(self._num_zeros)
+        columns = (one.of_rows(count) for one in (self._numbers, self._errors, self._returns))
+        counts = (one.tolist() for one in (self._squared_change, self._same_sign, self._num_zeros))
+        return [PointTotal(*of_point) for of_point in zip(*columns, *counts, strict=True)]
+
+
+def _counts(flags: BoolArray) -> list[int]:
+    """By row. Not over an axis: that sums integers."""
+    return [int(np.count_nonzero(row)) for row in flags]
+
+
+def _squared_change(numbers: FloatArray, squares: FloatArray, base: int) -> FloatArray:
+    """[K] Σ (A - B)², B the row of the base."""
+    both = squares + squares[base]
+    change: FloatArray = both - 2.0 * row_products(numbers, numbers[base])
+    is_lost = ~(change > _LEAST_LEFT * both)
+    is_lost[base] = False
+    if is_lost.any():
+        rest = numbers[is_lost] - numbers[base]
+        change[is_lost] = row_products(rest, rest)
+    change[base] = 0.0
+    return change
 
 
 @dataclass(frozen=True)
@@ -56,54 +158,17 @@ class PointTotal:
     def of(
         cls,
         counted: FloatArray,
-        values: FloatArray | None,
-        signs: Signs,
+        compared: Compared,
         *,
         is_return: bool,
-        base: FloatArray | None = None,
         own_returns: FloatArray | None = None,
     ) -> PointTotal:
-        """`values`: V, if there is one. `base`: the numbers under λ = 1. `own_returns`: where they are not A + V."""
-        total = cls()
-        with np.errstate(
-            over="ignore", invalid="ignore"
-        ):  # what overflows is infinite, and is shown as unknown
-            for start in range(0, len(counted), _PIECE):
-                piece = slice(start, start + _PIECE)
-                parts = (None if one is None else one[piece] for one in (values, base, own_returns))
-                same = partial(signs.same, rows=piece)
-                total = total.merge(cls._of_piece(counted[piece], *parts, same=same, is_return=is_return))
-        return total
-
-    @classmethod
-    def _of_piece(
-        cls,
-        numbers: FloatArray,
-        values: FloatArray | None,
-        base: FloatArray | None,
-        own_returns: FloatArray | None,
-        *,
-        same: Callable[..., int],
-        is_return: bool,
-    ) -> PointTotal:
-        moments = Moments.of_piece(numbers)
-        errors, returns = Moments(), Moments()
-        if values is not None and is_return:
-            errors, returns = Moments.of_piece(numbers - values), moments
-        elif values is not None and own_returns is not None:
-            errors, returns = Moments.of_piece(own_returns - values), Moments.of_piece(own_returns)
-        elif values is not None:
-            errors, returns = moments, Moments.of_piece(numbers + values)
-        num_zeros = len(numbers) - int(np.count_nonzero(numbers))
-        is_plain = math.isfinite(moments.mean) and not num_zeros
-        return cls(
-            moments,
-            errors,
-            returns,
-            0.0 if base is None else _squared_sum(numbers, base),
-            same(numbers, is_plain=is_plain),
-            num_zeros,
-        )
+        """Of one setting. `own_returns`: where they are not A + V."""
+        sums = PointSums(compared, 1, None, is_return=is_return)
+        for places in column_tiles(1, len(counted)):
+            own = None if own_returns is None else own_returns[None, places]
+            sums.add(places, counted[None, places], own)
+        return sums.totals()[0]
 
     def merge(self, other: PointTotal) -> PointTotal:
         return PointTotal(
@@ -131,11 +196,6 @@ def own_returns_that_count(settled: Settled) -> FloatArray | None:
         return None
     returns: FloatArray = settled.counted(settled.returns).astype(np.float64)
     return returns
-
-
-def _squared_sum(one: FloatArray, other: FloatArray) -> float:
-    change = one - other
-    return float(np.einsum("i,i->", change, change))
 
 
 def sweep_point(

@@ -291,6 +291,16 @@ def test_a_bad_cell_of_a_rectangle_is_named_by_its_index(layout, place):
         gae(rewards, np.zeros((4, 3)), layout=layout)
 
 
+@pytest.mark.parametrize("names", [("gamma",), ("lam",), ("gamma", "lam")])
+def test_decays_of_steps_are_multiplied_as_wide_as_all_is_computed(names):
+    rng = np.random.default_rng(4)
+    rewards, values = rng.normal(size=(2, 50))
+    narrow = {name: rng.random(50).astype(np.float32) for name in names}
+    wide = {name: decays.astype(np.float64) for name, decays in narrow.items()}
+    found, expected = (gae(rewards, values, **{"gamma": 0.9, "lam": 0.7} | one) for one in (narrow, wide))
+    np.testing.assert_array_equal(found.advantages, expected.advantages)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

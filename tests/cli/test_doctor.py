@@ -221,6 +221,8 @@ def test_from_python(tmp_path: Path) -> None:
     assert question is not None
     assert keywords_of(question.answers[0].flags) == {"columns": {"value": "vf"}}
     advice = gaecli.doctor(path, value_column="vf", gamma=0.9)
+    assert repr(advice) == f"<Advice: {advice.command}>"
+    assert "--value-column vf" in advice._repr_html_()
     assert advice.command == f"gae compute {path} --gamma 0.9 --lam 0.95 --value-column vf"
 
 

@@ -90,6 +90,7 @@ def test_a_full_disk(run_gae: Run, small_disk: Path, case: str) -> None:
     assert run_gae("compute", path, *flags, cwd=small_disk).returncode == 0
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("limit", [0, ROOM_BYTES])
 def test_a_limit_on_the_size_of_files(

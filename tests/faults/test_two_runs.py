@@ -18,7 +18,7 @@ from gaecli.pipeline.stream import FinalStream
 from gaecli.storage import new_file as commit
 from gaecli.storage.new_file import NewFile, sweep
 
-ROWS = 200_000
+ROWS = 60_000
 
 Start = Callable[..., Any]
 
@@ -36,7 +36,7 @@ def make(path: Path) -> Path:
     if path.suffix == ".npz":
         np.savez(path, **columns())
     else:
-        pq.write_table(pa.table(columns()), path, row_group_size=50_000)
+        pq.write_table(pa.table(columns()), path, row_group_size=15_000)
     return path
 
 
@@ -48,8 +48,9 @@ def columns_of(path: Path) -> dict[str, bytes]:
     return {name: table[name].to_numpy().tobytes() for name in table.column_names}
 
 
+@pytest.mark.parametrize("rounds", [1, pytest.param(5, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["r.parquet", "r.npz"])
-def test_on_one_file_one_wins_or_both_do(start_gae: Start, name: str, tmp_path: Path) -> None:
+def test_on_one_file_one_wins_or_both_do(start_gae: Start, name: str, rounds: int, tmp_path: Path) -> None:
     path = make(tmp_path / name)
     old = path.read_bytes()
     wanted = []
@@ -57,7 +58,7 @@ def test_on_one_file_one_wins_or_both_do(start_gae: Start, name: str, tmp_path: 
         path.write_bytes(old)
         gaecli.compute(path, gamma=gamma)
         wanted.append(columns_of(path))
-    for _ in range(3):
+    for _ in range(rounds):
         path.write_bytes(old)
         runs = [start_gae("compute", path, "--gamma", gamma, "-q") for gamma in ("0.9", "0.8")]
         errors = [run.communicate(timeout=60)[1] for run in runs]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gaecli.kernels import chunks
-from gaecli.kernels.chunks import ChunkedRows
+from gaecli.kernels.chunks import ChunkedRows, EnteringTerms
 
 
 def plain(x, a, cuts):
@@ -17,15 +17,21 @@ def plain(x, a, cuts):
     return y
 
 
-def scanned(x, a, cuts, module=np, make=np.asarray):
-    """[K, N] in the order of the rows."""
-    rows = ChunkedRows(cuts)
+def scanned(x, a, cuts, module=np, make=np.asarray, width=7, entering=None):
+    """[K, N] in the order of the rows; `entering`: (rows, [K, E] what is added to x there)."""
+    rows = ChunkedRows(cuts, width)
     order = rows.order
     assert sorted(order.tolist()) == list(range(len(cuts)))
-    y = make(np.repeat(x[None, order], len(a), axis=0))
-    rows.scan(y, make(a if a.shape[1] == 1 else a[:, order].copy()), module)
-    found = np.empty((len(a), len(x)))
-    found[:, order] = np.asarray(y)
+    terms = None
+    if entering is not None:
+        columns = rows.columns_of_last(entering[0])
+        ascending = np.argsort(columns)
+        terms = EnteringTerms(columns[ascending], make(entering[1][:, ascending].copy()))
+    found = np.full((len(a), len(x)), np.nan)
+    a = make(a if a.shape[1] == 1 else a[:, order].copy())
+    for places, tile in rows.scan(make(x[order]), a, terms, module):
+        assert tile.shape[1] <= max(width, 1)
+        found[:, order[places]] = np.asarray(tile)
     return found
 
 
@@ -37,10 +43,11 @@ CUTS = {
 }
 
 
+@pytest.mark.parametrize("width", [1, 3, 1000])
 @pytest.mark.parametrize("chunk_rows", [1, 4, 256])
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("per_row", [False, True])
-def test_every_scan_is_a_plain_loop(monkeypatch, chunk_rows, cut, per_row):
+def test_every_scan_is_a_plain_loop(monkeypatch, width, chunk_rows, cut, per_row):
     monkeypatch.setattr(chunks, "CHUNK_ROWS", chunk_rows)
     generator = np.random.default_rng(3)
     ends = list(CUTS[cut])
@@ -48,9 +55,16 @@ def test_every_scan_is_a_plain_loop(monkeypatch, chunk_rows, cut, per_row):
     cuts[ends] = True
     x = generator.standard_normal(len(cuts))
     a = generator.random((3, len(cuts) if per_row else 1))
-    expected = [plain(x, np.broadcast_to(one, len(x)), cuts) for one in a]
+    last = np.flatnonzero(cuts)[::-2]
+    more = generator.standard_normal((3, len(last)))
+    expected = []
+    for one, added in zip(a, more, strict=True):
+        with_more = x.copy()
+        with_more[last] += added
+        expected.append(plain(with_more, np.broadcast_to(one, len(x)), cuts))
+    found = scanned(x, a, cuts, width=width, entering=(last, more))
     # Sums of at most 40 terms below 10, each rounded a few times.
-    np.testing.assert_allclose(scanned(x, a, cuts), expected, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)
 
 
 def test_nothing_passes_a_cut_not_even_a_nan():
@@ -58,13 +72,6 @@ def test_nothing_passes_a_cut_not_even_a_nan():
     with np.errstate(invalid="ignore"):
         y = scanned(np.array([1.0, 2.0, np.nan, np.inf]), np.array([[0.5], [0.0]]), cuts)
     assert y[:, :2].tolist() == [[2.0, 2.0], [1.0, 2.0]]
-
-
-def test_the_last_rows_of_trajectories_are_found():
-    cuts = np.array([False, True, True, False, False, True])
-    rows = ChunkedRows(cuts)
-    last = np.array([5, 1, 2])
-    assert rows.order[rows.places_of_last(last)].tolist() == last.tolist()
 
 
 def test_torch_scans_the_same(monkeypatch):

@@ -230,9 +230,9 @@ def test_the_printed_command_makes_that_very_column(tmp_path, kind):
 
 
 def gaecli_settings(reading):
-    from gaecli.api import split_settings
+    from gaecli.keywords import settings_and_options
 
-    return split_settings(dict(reading))[0]
+    return settings_and_options(reading)[0]
 
 
 @pytest.mark.parametrize("shift", [0.0, 7.0])

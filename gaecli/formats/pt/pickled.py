@@ -1,6 +1,6 @@
 """A pickle as the tree of what it says, none of it carried out: no name in it is looked up, nothing is called.
 
-`torch.save` makes a pickle of dicts, numbers, texts, and calls that stand for tensors. `parse` reads it into `Node`s,
+`torch.save` makes a pickle of dicts, numbers, texts, and calls that stand for tensors. `parse` reads it into nodes,
 `emit` writes them again; what a node stands for is told by its names alone.
 """
 
@@ -47,7 +47,7 @@ class Persistent(NamedTuple):
 
 
 @dataclass(eq=False)
-class Node:
+class PickledNode:
     """A dict or list; or the result of a call, or of a class, with what was put into it afterwards."""
 
     kind: str
@@ -110,7 +110,7 @@ class _Machine:
             self._stack.append(self._taken(_TUPLES[name]))
         elif name in _OBJECTS:
             args, function = self.pop(), self.pop()
-            self._stack.append(Node(_OBJECTS[name], function, args))
+            self._stack.append(PickledNode(_OBJECTS[name], function, args))
         else:
             getattr(self, f"_{name.lower()}", self._unknown)(value)
 
@@ -121,10 +121,10 @@ class _Machine:
         self._stack.append(_MARK)
 
     def _empty_dict(self, value: Any) -> None:
-        self._stack.append(Node("dict"))
+        self._stack.append(PickledNode("dict"))
 
     def _empty_list(self, value: Any) -> None:
-        self._stack.append(Node("list"))
+        self._stack.append(PickledNode("list"))
 
     def _tuple(self, value: Any) -> None:
         self._stack.append(tuple(self._marked()))
@@ -199,7 +199,7 @@ class _Emitter:
     def put(self, value: Any, level: int) -> None:
         if level > _MOST_LEVELS:
             raise PickleError(f"its dict is nested more than {_MOST_LEVELS} levels deep")
-        if isinstance(value, Node):
+        if isinstance(value, PickledNode):
             self._put_node(value, level + 1)
         elif isinstance(value, Symbol):
             self._shared(value, lambda: self.parts.append(f"c{value.module}\n{value.name}\n".encode()))
@@ -233,7 +233,7 @@ class _Emitter:
             self.put(one, level)
         self.parts.append(b"t")
 
-    def _put_node(self, node: Node, level: int) -> None:
+    def _put_node(self, node: PickledNode, level: int) -> None:
         if id(node) in self._memo:
             self._shared(node, None)
             return

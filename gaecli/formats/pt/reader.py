@@ -24,7 +24,7 @@ from gaecli.formats.npz.arrays import RowReader, overlapping
 from gaecli.formats.npz.members import MALFORMED, checksum, open_member
 from gaecli.formats.npz.reader import NpzInput
 from gaecli.formats.pt.look import PICKLE
-from gaecli.formats.pt.pickled import MOST_BYTES, Node, PickleError, emit, parse
+from gaecli.formats.pt.pickled import MOST_BYTES, PickledNode, PickleError, emit, parse
 from gaecli.formats.pt.tensors import Tensor, info_of, rows_of, tensor_of
 from gaecli.formats.pt.writer import PROVENANCE_MEMBER, PtOutput
 from gaecli.formats.stored import parse_document
@@ -173,12 +173,12 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> by
         return content
 
 
-def _container(path: Path, tree: Any) -> Node:
+def _container(path: Path, tree: Any) -> PickledNode:
     """The dict that holds the tensors: the outer one, or the only one in it, where no tensor stands beside it."""
-    if not isinstance(tree, Node) or not tree.is_dict:
+    if not isinstance(tree, PickledNode) or not tree.is_dict:
         what = tensor_of(tree)
         raise _refusal(path, "it holds " + (what if isinstance(what, str) else "one tensor"))
-    inner = [value for _, value in tree.items if isinstance(value, Node) and value.is_dict]
+    inner = [value for _, value in tree.items if isinstance(value, PickledNode) and value.is_dict]
     has_tensors = any(isinstance(tensor_of(value), Tensor) for _, value in tree.items)
     return inner[0] if len(inner) == 1 and not has_tensors else tree
 

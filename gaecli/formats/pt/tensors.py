@@ -10,7 +10,7 @@ import numpy as np
 
 from gaecli.formats.base import ColumnInfo, ColumnKind
 from gaecli.formats.npz.arrays import RowReader, fill, rows_first
-from gaecli.formats.pt.pickled import ORDERED_DICT, Node, Persistent, Symbol
+from gaecli.formats.pt.pickled import ORDERED_DICT, Persistent, PickledNode, Symbol
 from gaecli.rollouts import Array
 
 #: As NumPy has them. bfloat16, which it has not, is the upper half of a float32.
@@ -70,7 +70,7 @@ class Tensor(NamedTuple):
 
 def tensor_of(value: Any) -> Tensor | str:
     """What a node stands for: a tensor, or why it is none that can be read."""
-    if not isinstance(value, Node):
+    if not isinstance(value, PickledNode):
         return f"a {type(value).__name__}, not a tensor"
     function = value.function
     if value.kind in ("dict", "list"):
@@ -180,10 +180,12 @@ def _numbers(values: Array, tensor: Tensor) -> Array:
     return (values.astype(np.uint32) << 16).view(np.float32)
 
 
-def tensor_node(key: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Node:
+def tensor_node(key: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> PickledNode:
     """The call that stands for a new tensor."""
     name = next(name for name, known in _STORAGES.items() if known == dtype.name)
     strides = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
     storage = Persistent(("storage", Symbol("torch", name), key, "cpu", math.prod(shape)))
-    hooks = Node("call", ORDERED_DICT, ())
-    return Node("call", Symbol(_UTILS, "_rebuild_tensor_v2"), (storage, 0, shape, strides, False, hooks))
+    hooks = PickledNode("call", ORDERED_DICT, ())
+    return PickledNode(
+        "call", Symbol(_UTILS, "_rebuild_tensor_v2"), (storage, 0, shape, strides, False, hooks)
+    )

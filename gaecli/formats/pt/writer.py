@@ -18,7 +18,7 @@ from gaecli.formats.base import ColumnInfo, OutputColumn, WritePlan, array_dtype
 from gaecli.formats.npz.members import checksum, open_member
 from gaecli.formats.own_columns import SelfKnowing, signature
 from gaecli.formats.pt.look import PICKLE
-from gaecli.formats.pt.pickled import Node, emit
+from gaecli.formats.pt.pickled import PickledNode, emit
 from gaecli.formats.pt.tensors import tensor_node
 
 #: What gaecli knows of its tensors: `torch.load` passes over what the pickle does not name.
@@ -36,7 +36,7 @@ class TensorSource(SelfKnowing, Protocol):
 
     path: Path
     root: str
-    container: Node
+    container: PickledNode
     columns: Mapping[str, ColumnInfo]
 
     def with_items(self, items: list[tuple[Any, Any]]) -> Any: ...

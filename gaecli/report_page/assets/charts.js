@@ -91,7 +91,7 @@ function options(names, width) {
       dash: CURVES[name].dash,
       points: { show: count <= 60, size: 5 },
     }))],
-    cursor: { sync: { key: "step", setSeries: false }, drag: { x: true, y: false, dist: 5 }, points: { size: 7 } },
+    cursor: { y: false, sync: { key: "step", setSeries: false }, drag: { x: true, y: false, dist: 5 }, points: { size: 7 } },
     hooks: {
       drawClear: [(plot) => shade(plot)],
       draw: [(plot) => mark(plot)],

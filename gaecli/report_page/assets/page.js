@@ -33,7 +33,7 @@ function showNotes() {
   if (data.remark) notes.push(["note", "Note", data.remark, null]);
   const { stored } = data;
   if (stored) {
-    const who = stored.is_own ? ", written by gaecli" : "";
+    const who = stored.is_own ? " (written by gaecli)" : "";
     const differing = stored.num_differing;
     if (differing) {
       notes.push(["warning", "Advantages", `The column “${stored.column}” of the file${who} differs from what these settings compute in ${told(differing)} of ${amount(stored.num_compared, "step")}, by up to ${told(stored.max_abs)}. Both are drawn.`,

@@ -1,0 +1,191 @@
+"""Keyword arguments of the functions: their types are those of the settings, and messages speak of them."""
+
+from __future__ import annotations
+
+import html.parser
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from cli.rollout_files import advantages, columns
+
+import gaecli
+import gaecli.polars
+from gaecli import keywords
+from gaecli.setting_fields import ROLES, SettingFields
+from gaecli.settings import OPTION_NAMES, SETTING_NAMES, RunOptions
+
+pytestmark = [pytest.mark.filterwarnings("ignore:.*bootstrap-zero"), pytest.mark.keywords]
+
+#: Settings that take more than what they become.
+_IN_OTHER_FORMS = {"stream", "rewards", "reward", "group_column", "order_column", "columns"}
+_OF_ROLES = {keywords.role_keyword(role) for role in ROLES}
+
+
+@pytest.fixture(scope="module")
+def rollouts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("keywords") / "r.parquet"
+    pq.write_table(pa.table(columns()), path)
+    return path
+
+
+def test_there_is_a_keyword_for_every_setting_option_and_role() -> None:
+    named = set(get_type_hints(keywords.ComputeKeywords)) | {"output"}
+    assert named == SETTING_NAMES | OPTION_NAMES | _OF_ROLES | {"reward"}
+
+
+@pytest.mark.parametrize("fields", [SettingFields, RunOptions])
+def test_a_keyword_has_the_type_of_what_it_sets_or_is_none(fields: type) -> None:
+    typed = get_type_hints(keywords.ComputeKeywords)
+    expected = get_type_hints(fields, localns={"RewardStream": keywords.RewardStream})
+    for name in (expected.keys() & typed.keys()) - _IN_OTHER_FORMS:
+        assert (typed[name] | None) == (expected[name] | None), name
+
+
+def test_a_sweep_has_the_keywords_of_reading_but_for_those_it_has_many_of() -> None:
+    own = {"preset", "estimator", "gamma", "lam", "n_steps"}
+    swept = set(get_type_hints(keywords.SweepKeywords)) - {"device", "overwrite"}
+    assert swept == set(get_type_hints(keywords.ReadKeywords)) - own
+
+
+CALLS: dict[str, Callable[..., Any]] = {
+    "inspect": gaecli.inspect,
+    "check": gaecli.check,
+    "read": gaecli.read,
+    "explain": lambda path, **given: gaecli.explain(path, 0, **given),
+    "sweep": lambda path, **given: gaecli.sweep(path, [0.9], [0.8], **given),
+    "verify": lambda path, **given: gaecli.verify(path, "value", **given),
+    "diff": lambda path, **given: gaecli.diff(path, columns=("value", "reward"), **given),
+    "strip": lambda path, **given: gaecli.strip(path, dry_run=True, **given),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_an_option_that_says_nothing_to_a_function_is_refused(call: str, rollouts: Path) -> None:
+    with pytest.raises(gaecli.UsageError, match="`sidecar` says nothing here"):
+        CALLS[call](rollouts, sidecar=True)
+
+
+@pytest.mark.parametrize("call", [*CALLS, "compute"])
+def test_errors_of_files_speak_of_keywords(call: str, rollouts: Path) -> None:
+    run = {**CALLS, "compute": gaecli.compute}[call]
+    with pytest.raises(gaecli.UsageError, match=r"no setting `gama`") as error:
+        run(rollouts, gama=0.9)
+    assert error.value.hint is not None
+    assert "`gamma` is one" in error.value.hint
+    if call != "strip":
+        with pytest.raises(gaecli.UsageError, match=r"`norm_ddof` is 2; it must be 0 or 1"):
+            run(rollouts, norm_ddof=2)
+
+
+def test_messages_in_results_speak_of_keywords(rollouts: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "b.parquet"
+    pq.write_table(pa.table({"rewards": [1.0, 2.0], "values": [0.0, 0.0], "dones": [True, False]}), broken)
+    with pytest.raises(gaecli.UsageError) as alone:
+        gaecli.compute(broken)
+    assert alone.value.hint is not None
+    assert '`done_at="end"`' in alone.value.hint
+    summary = gaecli.compute([rollouts, broken], dry_run=True)
+    (failure,) = summary.failures
+    assert failure.hint == alone.value.hint
+    info = gaecli.inspect(broken)
+    assert '`done_at="end"`' in f"{info.hint} {info.plan}"
+    assert "`--" not in f"{info.hint} {summary.warnings} {failure}"
+
+
+class _Tags(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.open.append(tag)
+        self.seen.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_results_are_short_in_a_session_and_whole_in_a_notebook(tmp_path: Path) -> None:
+    path = tmp_path / "<b>&.parquet"
+    pq.write_table(pa.table(columns()), path)
+    summary = gaecli.compute(path, gamma=0.9, lam=0.8)
+    steps = len(columns()["reward"])
+    found = {
+        "Summary": summary,
+        "FileInfo": gaecli.inspect(path),
+        "Checkup": gaecli.check(path),
+        "Explanation": gaecli.explain(path, 0),
+        "Derivation": gaecli.explain(path, 0, estimator="mc"),
+        "Sweep": gaecli.sweep(path, [0.9], [0.8, 1.0]),
+        "Verification": gaecli.verify(path),
+        "Verifications": gaecli.verify([path, path]),
+        "ColumnDifference": gaecli.diff(path, columns=("advantage", "return")),
+        "StripResult": gaecli.strip(path, dry_run=True),
+    }
+    for name, result in found.items():
+        assert repr(result).startswith(f"<{name}: ")
+        assert len(repr(result)) < 120 + len(str(path))
+        page = _Tags()
+        page.feed(result._repr_html_())
+        assert page.open == []
+        assert page.seen == {"pre", "span"}
+        assert len(page.text.strip()) > 30
+    assert f"{steps:,} steps" in repr(summary)
+    assert f"{steps:,}" in summary._repr_html_()
+    assert "0.9" in repr(found["Verification"])
+    assert f"{steps:,} steps" in repr(gaecli.read(path))
+
+
+def test_polars_has_expressions_of_a_struct_of_columns() -> None:
+    frame = pl.DataFrame(columns())
+    expected = advantages(columns(), 0.9, 0.8)
+    rows = pl.struct(pl.all())
+    found = (
+        frame.lazy()
+        .with_columns(
+            rows.gae.advantage(gamma=0.9, lam=0.8),
+            rows.gae.returns(gamma=0.9, lam=0.8, return_column="R"),
+        )
+        .collect()
+    )
+    assert found.columns == [*frame.columns, "advantage", "R"]
+    assert np.allclose(found["advantage"], expected, rtol=1e-6)
+    assert np.allclose(found["R"], expected + columns()["value"], rtol=1e-6)
+    with pytest.raises(gaecli.UsageError, match=r"of a column of Float64"):
+        frame.select(pl.col("reward").gae.advantage())
+
+
+@pytest.mark.slow
+def test_a_type_checker_knows_the_keywords_and_what_comes_back(tmp_path: Path) -> None:
+    script = tmp_path / "user.py"
+    script.write_text(
+        "import gaecli, polars as pl\n"
+        "frame: pl.DataFrame = gaecli.compute(pl.DataFrame(), gamma=0.9, normalize='all')\n"
+        "steps: int = gaecli.compute('r.parquet', 'o.parquet', device='cpu').totals.steps\n"
+        "gaecli.compute('r.parquet', gama=0.9)\n"
+        "gaecli.compute('r.parquet', normalize='some')\n"
+        "gaecli.inspect('r.parquet', overwrite=True)\n"
+        "reveal_type(gaecli.explain('r.parquet', 3))\n",
+        encoding="utf-8",
+    )
+    run = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", str(script)]
+    told = subprocess.run(run, capture_output=True, text=True, check=False, cwd=tmp_path).stdout
+    wrong = [
+        line.partition(": error")[0].rpartition(":")[2] for line in told.splitlines() if "error:" in line
+    ]
+    assert sorted(set(wrong)) == ["4", "5", "6"], told
+    assert "Explanation" in told
+    assert "Derivation" in told
