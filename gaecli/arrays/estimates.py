@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from gaecli.arrays.arguments import Arguments, are_seen_by_numpy, is_tensor
 from gaecli.errors import UsageError
@@ -14,11 +16,53 @@ _NUMBERS = (int, float, np.number)
 _PER_STEP = (np.ndarray, list, tuple)
 
 
-class GaeResult(NamedTuple):
+class TensorLike(Protocol):
+    """What `torch.Tensor` is told by, without torch."""
+
+    def detach(self) -> TensorLike: ...
+
+
+A = TypeVar("A")
+Tensor = TypeVar("Tensor", bound=TensorLike)
+Floats = npt.NDArray[np.floating[Any]]
+#: An array of NumPy, a tensor, or lists of numbers.
+Numbers = npt.NDArray[Any] | TensorLike | Sequence[Any]
+#: The same, or one number for all.
+NumberOrNumbers = float | np.number[Any] | Numbers
+
+
+class GaeResult(NamedTuple, Generic[A]):
     """Advantages Aₜ and returns Aₜ + V(sₜ), of the shape and kind of the rewards."""
 
-    advantages: Any
-    returns: Any
+    advantages: A
+    returns: A
+
+
+class GaeKeywords(TypedDict, total=False):
+    """Of `gae`, which describes them."""
+
+    terminated: Numbers | None
+    truncated: Numbers | None
+    next_values: Numbers | None
+    bootstrap: NumberOrNumbers | None
+    offsets: Numbers | None
+    mask: Numbers | None
+    layout: Literal["time-major", "batch-major"] | None
+    gamma: NumberOrNumbers
+    lam: NumberOrNumbers
+    device: str
+    precision: Literal["double", "single"]
+    validate: bool | None
+
+
+@overload
+def gae(rewards: Tensor, values: Numbers, **given: Unpack[GaeKeywords]) -> GaeResult[Tensor]: ...
+
+
+@overload
+def gae(
+    rewards: npt.NDArray[Any] | Sequence[Any], values: Numbers, **given: Unpack[GaeKeywords]
+) -> GaeResult[Floats]: ...
 
 
 def gae(
@@ -37,7 +81,7 @@ def gae(
     device: object = "auto",
     precision: Literal["double", "single"] = "double",
     validate: bool | None = None,
-) -> GaeResult:
+) -> GaeResult[Any]:
     """Generalized advantage estimates for flat, segmented, or rectangular rollouts.
 
         δₜ = rₜ + γₜ (1 - dₜ) V(sₜ₊₁) - V(sₜ)
