@@ -115,7 +115,7 @@ class _Visit:
             reply = None if self.ask is None else self.ask(question)
             if reply is None:
                 return inspection, question
-            objection = self._take(reply, "you said so")
+            objection = self._take(reply, f"{question.message.splitlines()[0]}: your answer")
         return inspection, question
 
     def _is_recognised(self, info: FileInfo) -> bool:

@@ -207,6 +207,14 @@ def test_what_check_finds_is_told_and_errors_decide_the_exit_code(tmp_path: Path
     run(found["compute"])
 
 
+def test_what_compute_would_warn_of_is_told_once(tmp_path: Path) -> None:
+    of = columns()
+    of["terminated"] = of["terminated"] & (np.arange(ROWS) < ROWS - 1)  # the last episode is open
+    path = write(tmp_path / "a.parquet", **of, game_over=np.arange(ROWS) % 40 == 39)
+    text = run_here("doctor", path, env={"COLUMNS": "200"}).stdout
+    assert [text.count(code) for code in ("bootstrap-zero", "unused-flag")] == [1, 1]
+
+
 def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     path.write_bytes(b"PAR1 PAR1")
@@ -242,7 +250,7 @@ def test_on_a_terminal_it_asks_by_number(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "argv", ["gae", "doctor", str(path)])
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
-    monkeypatch.setattr(sys, "stdin", Terminal("1\n2\n"))
+    monkeypatch.setattr(sys, "stdin", Terminal("1\n7\n2\n"))
     assert main._exit_code() == 0
     asked = err.getvalue()
     assert "no value column" in asked
