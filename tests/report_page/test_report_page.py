@@ -122,6 +122,16 @@ class TestNumbers:
         assert (found["b"]["is_flat"], found["b"]["scores"]) == (True, [0.5] * 3)
         assert not found["c"]["is_flat"]
 
+    def test_group_baselines_show_no_returns(self, tmp_path: Path) -> None:
+        """They make none: A + V would mean nothing."""
+        table = {"prompt": ["a", "a"], "reward": [1.0, 0.0], "value": [5.0, 5.0]}
+        pq.write_table(pa.table(table), tmp_path / "a.parquet")
+        settings = Settings(estimator="dr-grpo", group_column=("prompt",), layout="responses")
+        page = made(tmp_path / "a.parquet", settings)
+        assert "return" not in page.curves(0)
+        assert page.data["episodes"][0]["error"] is None
+        assert page.episode(0)[1]["advantage"].tolist() == [0.5]
+
 
 class TestStoredColumn:
     def test_equal_advantages_are_told_and_drawn(self, tmp_path: Path) -> None:
@@ -275,6 +285,10 @@ class TestPlaces:
     def test_what_has_no_place_of_its_own_needs_a_name(self) -> None:
         with pytest.raises(UsageError, match="stand beside"):
             report("-")
+
+    def test_an_input_that_is_not_there_is_told_as_always(self, tmp_path: Path) -> None:
+        with pytest.raises(FileError, match="does not exist"):
+            report(tmp_path / "nowhere" / "a.parquet")
 
     def test_nothing_is_written_where_the_input_cannot_be_read(self, tmp_path: Path) -> None:
         pq.write_table(
