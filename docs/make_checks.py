@@ -21,6 +21,7 @@ HEAD = """\
     gae check runs/ --select GAE0,GAE302           codes, or how they begin
     gae check runs/ --ignore value-scale --strict  names work too; warnings count as errors
     gae check runs/ --output-format github         annotations of a pull request, in GitHub Actions
+    gae check rollouts.parquet --fix               the command with the flags that deal with findings
     gae check --list                               the table below
 
 It ends with 3 if it found errors, with 0 if it found warnings or nothing (`--strict`: with 3 on warnings;
@@ -33,6 +34,12 @@ with `--bootstrap error`, say, open ends without a value after them are an error
 
 An error is something that makes numbers wrong. A warning is a suspicion, or something that other tools trip over. A
 note is neither: it is told, and counts for nothing.
+
+`--fix` changes no file either: what is wrong in a file is mended where it is written. But where one flag of
+`gae compute` deals with a finding, and nothing depends on what only you know, it ends in the command that has
+all such flags and is accepted; with `--quiet` that is all. Beside it stand the findings that several flags deal
+with, or one under a condition (`yours to decide`: `gae doctor` asks), and those that need the data to be
+changed. Errors that the command deals with do not count for the exit code.
 
 Rules about groups (GAE6) look at responses that are compared with one another: pass
 `--group-column COLUMN`, as to `gae compute`. [Logs that libraries write](formats.md#logs-of-responses) are recognised

@@ -10,6 +10,7 @@ from gaecli.diagnosis import Checkup
 from gaecli.label_summary import LabelVerification
 from gaecli.records import dataclass
 from gaecli.results import Verification, Verifications
+from gaecli.shown import Shown
 from gaecli.summary import Failure, Inspection
 
 WhatToDo = Literal["run", "nothing to do", "question", "failed"]
@@ -37,6 +38,8 @@ class OpenQuestion:
     columns: Mapping[str, str]
     #: Of a command that cannot ask.
     exit_code: int
+    #: The data set to be named instead, where a file of it was.
+    root: str | None = None
     #: Why the last answer does not do.
     objection: str | None = None
 
@@ -65,7 +68,7 @@ class ColumnVerdict:
 
 
 @dataclass(frozen=True)
-class Advice:
+class Advice(Shown):
     """The result of one `gae doctor`."""
 
     inputs: Sequence[str]
@@ -82,6 +85,12 @@ class Advice:
     settings: Mapping[str, Any]
     failures: Sequence[Failure] = field(default_factory=tuple)
     seconds: float = 0.0
+
+    @property
+    def brief(self) -> str:
+        if self.question is not None:
+            return self.question.message.split("\n")[0]
+        return self.command or ", ".join([self.verdict, *self.remarks])
 
     @property
     def exit_code(self) -> int:

@@ -273,7 +273,7 @@ def _by_names(
     if not found:
         # `next.reward` may also be a field of a struct `next`, as torchrl's tensors are stored.
         found = [alias for alias in aliases if "." in alias and file.find(alias) is not None]
-    if not found and by_case:
+    if not found and by_case and not there.lowered.keys().isdisjoint(aliases):
         found = [name for alias in aliases for name in there.lowered.get(alias, [])]
     fitting = [name for name in found if _fits(file.find(name), role)]
     fitting = [name for name in fitting if not _is_deep(file, name)] or fitting

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from typing import Any, TypeVar
 
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import EstimatorKind
+from gaecli.records import shallow
 from gaecli.setting_fields import SettingFields, is_number, setting_flag
 
 #: What says the same in another way, by the setting that an estimator may not look at (`EstimatorKind.unused`).
@@ -78,7 +78,8 @@ def check(settings: SettingFields) -> None:
 
 def with_decays(settings: S, gamma: float, lam: float) -> S:
     """Another γ and λ, and nothing else, so that nothing else is checked again: searches try thousands."""
-    made = copy(settings)
+    made = object.__new__(type(settings))
+    vars(made).update(shallow(settings))
     for name, number in (("gamma", gamma), ("lam", lam)):
         object.__setattr__(made, name, number)
         _check_range(made, name, _USUAL)

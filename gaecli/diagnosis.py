@@ -46,6 +46,30 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Remedy:
+    """What can be done about the findings of one rule: flags, if any."""
+
+    code: str
+    flags: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Mending:
+    """The command that deals with findings by flags, and what none deals with. Nothing is changed."""
+
+    #: None where no flag deals with any, or `gae compute` would refuse it.
+    command: str | None
+    #: Each with the flags that the command has for it.
+    mended: Sequence[Remedy]
+    #: One of several flags, or one under a condition: the user knows which.
+    undecided: Sequence[Remedy]
+    #: The files have to be changed.
+    in_data: Sequence[str]
+    #: Why the command would be refused.
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
 class Checkup(Shown):
     """The result of one `gae check`."""
 
@@ -60,6 +84,8 @@ class Checkup(Shown):
     seconds: float = 0.0
     #: All that were looked at.
     files: Sequence[str] = ()
+    #: Where it was asked for.
+    mending: Mending | None = None
 
     @property
     def num_errors(self) -> int:
@@ -75,7 +101,11 @@ class Checkup(Shown):
 
     @property
     def exit_code(self) -> int:
-        is_bad = self.num_errors or (self.is_strict and self.num_warnings)
+        counted = ("error", "warning") if self.is_strict else ("error",)
+        mended = set() if self.mending is None else {remedy.code for remedy in self.mending.mended}
+        is_bad = any(
+            finding.rule.severity in counted and finding.rule.code not in mended for finding in self.findings
+        )
         codes = [failure.exit_code for failure in self.failures]
         return max([*codes, EXIT_FINDINGS if is_bad else 0])
 

@@ -189,6 +189,7 @@ class ComputeKeywords(ReadKeywords, total=False):
     device: str
     engine: str
     ray_address: str | None
+    to: str | None
     sidecar: bool
     overwrite: bool
     dry_run: bool

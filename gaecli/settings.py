@@ -8,7 +8,7 @@ a number beyond rounding.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -35,7 +35,7 @@ from gaecli.layout_kinds import LAYOUTS
 from gaecli.names import LANGUAGE
 from gaecli.presets import Preset, find_preset
 from gaecli.presets.groups import score_rules
-from gaecli.records import dataclass
+from gaecli.records import dataclass, shallow
 from gaecli.setting_fields import (
     DEFAULTS,
     LABEL_DEFAULTS,
@@ -141,12 +141,12 @@ class Settings(SettingFields):
 
     def _forget_derived(self) -> None:
         """What was asked for before all fields were as they stay."""
-        for name in vars(self).keys() - {one.name for one in fields(self)}:
+        for name in vars(self).keys() - self.__dataclass_fields__.keys():
             del vars(self)[name]
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what is derived of them is kept once it is asked for, and sent nowhere."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
+        return shallow(self)
 
     def _says(self, names: Iterable[str]) -> bool:
         """One of these is not as it is where nothing is said: what its family checks has something to check."""
@@ -278,7 +278,7 @@ class Settings(SettingFields):
     @cached_property
     def _document(self) -> Mapping[str, Any]:
         """Once for all files that it is stored in."""
-        found = {**asdict(self), "columns": dict(self.columns), "rewards": dict(self.rewards)}
+        found = {**shallow(self), "columns": dict(self.columns), "rewards": dict(self.rewards)}
         by_column = [name for name in ("gamma", "lam") if found[f"{name}_column"] is not None]
         without_number = [name for name in ("n_steps", "token_column", *OPTIONAL) if found[name] is None]
         for name in (*self.kind.unused, *by_column, *without_number):

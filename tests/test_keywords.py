@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import inspect
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from cli.rollout_files import advantages, columns
 import gaecli
 import gaecli.polars
 from gaecli import keywords
+from gaecli.arrays.estimates import GaeKeywords
 from gaecli.setting_fields import ROLES, SettingFields
 from gaecli.settings import OPTION_NAMES, SETTING_NAMES, RunOptions
 
@@ -55,6 +57,12 @@ def test_a_sweep_has_the_keywords_of_reading_but_for_those_it_has_many_of() -> N
     assert swept == set(get_type_hints(keywords.ReadKeywords)) - own
 
 
+def test_the_overloads_of_gae_have_its_arguments() -> None:
+    signature = inspect.signature(gaecli.gae)
+    named = {name for name, one in signature.parameters.items() if one.kind is one.KEYWORD_ONLY}
+    assert set(get_type_hints(GaeKeywords)) == named
+
+
 CALLS: dict[str, Callable[..., Any]] = {
     "inspect": gaecli.inspect,
     "check": gaecli.check,
@@ -64,6 +72,8 @@ CALLS: dict[str, Callable[..., Any]] = {
     "verify": lambda path, **given: gaecli.verify(path, "value", **given),
     "diff": lambda path, **given: gaecli.diff(path, columns=("value", "reward"), **given),
     "strip": lambda path, **given: gaecli.strip(path, dry_run=True, **given),
+    "doctor": gaecli.doctor,
+    "write_report": lambda path, **given: gaecli.write_report(path, "-", **given),
 }
 
 
@@ -172,9 +182,11 @@ def test_polars_has_expressions_of_a_struct_of_columns() -> None:
 def test_a_type_checker_knows_the_keywords_and_what_comes_back(tmp_path: Path) -> None:
     script = tmp_path / "user.py"
     script.write_text(
-        "import gaecli, polars as pl\n"
+        "import gaecli, polars as pl, torch\n"
         "frame: pl.DataFrame = gaecli.compute(pl.DataFrame(), gamma=0.9, normalize='all')\n"
         "steps: int = gaecli.compute('r.parquet', 'o.parquet', device='cpu').totals.steps\n"
+        "result = gaecli.gae(torch.zeros(2), torch.zeros(2), gamma=0.9)\n"
+        "tensor: torch.Tensor = result.advantages + gaecli.gae([1.0], [0.5]).returns.sum()\n"
         "gaecli.compute('r.parquet', gama=0.9)\n"
         "gaecli.compute('r.parquet', normalize='some')\n"
         "gaecli.inspect('r.parquet', overwrite=True)\n"
@@ -186,6 +198,6 @@ def test_a_type_checker_knows_the_keywords_and_what_comes_back(tmp_path: Path) -
     wrong = [
         line.partition(": error")[0].rpartition(":")[2] for line in told.splitlines() if "error:" in line
     ]
-    assert sorted(set(wrong)) == ["4", "5", "6"], told
+    assert sorted(set(wrong)) == ["6", "7", "8"], told
     assert "Explanation" in told
     assert "Derivation" in told

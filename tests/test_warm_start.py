@@ -25,7 +25,7 @@ MORE_RUNS = [
     ("presets",),
 ]
 TESTS = Path(__file__).parent
-TIMES = re.compile(rb"^time .*$|\d+(\.\d+)? m?s\b|\"\w*(seconds|per_second)\": .*", re.MULTILINE)
+TIMES = re.compile(rb"^time .*$|\d+(\.\d+)? m?s\b|\"(\w*(seconds|per_second)|total)\": .*", re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,15 @@ def test_a_warm_run_is_a_cold_run(run_gae, warm_start, sample_data, tmp_path, ru
     assert any(told[0][1:]) or left[0] != sample.read_bytes()
 
 
-@pytest.mark.parametrize("run", [run for run in (*RUNS, *MORE_RUNS) if "-" not in run], ids=" ".join)
+@pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(run, marks=() if run in (*RUNS, MORE_RUNS[1]) else pytest.mark.slow)
+        for run in (*RUNS, *MORE_RUNS)
+        if "-" not in run
+    ],
+    ids=" ".join,
+)
 def test_a_run_in_this_process_is_one_of_its_own(run_gae, warm_start, sample_data, tmp_path, run):
     if warm_start is None:
         pytest.skip("all runs are cold")

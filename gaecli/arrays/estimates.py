@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from gaecli.arrays.arguments import Arguments, are_seen_by_numpy, is_tensor
 from gaecli.errors import UsageError
@@ -14,11 +16,53 @@ _NUMBERS = (int, float, np.number)
 _PER_STEP = (np.ndarray, list, tuple)
 
 
-class GaeResult(NamedTuple):
+class TensorLike(Protocol):
+    """What `torch.Tensor` is told by, without torch."""
+
+    def detach(self) -> TensorLike: ...
+
+
+A = TypeVar("A")
+Tensor = TypeVar("Tensor", bound=TensorLike)
+Floats = npt.NDArray[np.floating[Any]]
+#: An array of NumPy, a tensor, or lists of numbers.
+Numbers = npt.NDArray[Any] | TensorLike | Sequence[Any]
+#: The same, or one number for all.
+NumberOrNumbers = float | np.number[Any] | Numbers
+
+
+class GaeResult(NamedTuple, Generic[A]):
     """Advantages Aₜ and returns Aₜ + V(sₜ), of the shape and kind of the rewards."""
 
-    advantages: Any
-    returns: Any
+    advantages: A
+    returns: A
+
+
+class GaeKeywords(TypedDict, total=False):
+    """Of `gae`, which describes them."""
+
+    terminated: Numbers | None
+    truncated: Numbers | None
+    next_values: Numbers | None
+    bootstrap: NumberOrNumbers | None
+    offsets: Numbers | None
+    mask: Numbers | None
+    layout: Literal["time-major", "batch-major"] | None
+    gamma: NumberOrNumbers
+    lam: NumberOrNumbers
+    device: str
+    precision: Literal["double", "single"]
+    validate: bool | None
+
+
+@overload
+def gae(rewards: Tensor, values: Numbers, **given: Unpack[GaeKeywords]) -> GaeResult[Tensor]: ...
+
+
+@overload
+def gae(
+    rewards: npt.NDArray[Any] | Sequence[Any], values: Numbers, **given: Unpack[GaeKeywords]
+) -> GaeResult[Floats]: ...
 
 
 def gae(
@@ -34,10 +78,10 @@ def gae(
     layout: Literal["time-major", "batch-major"] | None = None,
     gamma: Any = 0.99,
     lam: Any = 0.95,
-    device: str = "auto",
+    device: object = "auto",
     precision: Literal["double", "single"] = "double",
     validate: bool | None = None,
-) -> GaeResult:
+) -> GaeResult[Any]:
     """Generalized advantage estimates for flat, segmented, or rectangular rollouts.
 
         δₜ = rₜ + γₜ (1 - dₜ) V(sₜ₊₁) - V(sₜ)
@@ -72,8 +116,8 @@ def gae(
         layout: required for, and only for, arrays of two dimensions.
         gamma: discount γ, in [0, 1]: one number, or one per step.
         lam: λ, in [0, 1]: one number, or one per step.
-        device: "auto", "cpu", "cuda", "cuda:N" or "mps". "auto" is where a tensor lies, and NumPy
-            for arrays in host memory, unless they are large and there is a GPU.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps", or a `torch.device`. "auto" is where a tensor
+            lies, and NumPy for arrays in host memory, unless they are large and there is a GPU.
         precision: "double" computes in float64, "single" in float32, as "mps" always does.
         validate: look at the numbers, and refuse those that cannot be meant. None does so for all
             but tensors. For tensors it copies them to the host: a help in finding errors. A number that is
@@ -98,6 +142,8 @@ def gae(
     """
     if precision not in ("double", "single"):
         raise UsageError(f"`precision` is {precision!r}; it must be 'double' or 'single'")
+    if not isinstance(device, str):  # a `torch.device` says it as well
+        device = str(device)
     given = Arguments(
         rewards,
         values,

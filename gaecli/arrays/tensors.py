@@ -51,7 +51,7 @@ def gae(
     """Advantages and returns; as `gaecli.gae`, for rewards that are a tensor."""
     if torch.compiler.is_compiling():  # which finds out once by itself
         return _looked_at(given, device, precision, kernel, looks=None)
-    looks = (device, precision, kernel, given.layout, *map(_look, given))
+    looks = (device, precision, kernel, *map(_look, given))
     plan = _PLANS.get(looks)
     if plan is None:
         return _looked_at(given, device, precision, kernel, looks)
@@ -65,7 +65,7 @@ def _look(one: Any) -> Any:
     if isinstance(one, torch.Tensor):
         is_dense = one.layout is torch.strided and one.is_contiguous()
         return one.shape, one.dtype, one.device, is_dense, one.requires_grad
-    return type(one)
+    return one if isinstance(one, str) else type(one)
 
 
 def _as_given(shape: tuple[int, int, int], given: Arguments) -> TensorSteps:

@@ -195,18 +195,23 @@ class _ReturnTerms:
 
     def __init__(self, window: Window, found: _Runs) -> None:
         self.num_rows = len(window.rewards)
-        self.rewards, self.gamma = window.rewards, float(window.context.settings.gamma)
+        self.rewards = window.rewards
+        self.decay: float | None = window.context.settings.gamma
         self.cuts = np.zeros(self.num_rows, np.bool_)
         self.cuts[found.lasts] = True
-        self._lasts, self._more = found.lasts, np.where(found.is_over, self.gamma * found.beyond, 0.0)
+        self._lasts, self._more = (
+            found.lasts,
+            np.where(found.is_over, window.context.settings.gamma * found.beyond, 0.0),
+        )
 
-    def fill(self, x: Array, a: Array, rows: slice, arrays: Arrays) -> None:
+    def fill(self, x: Array, a: Array | None, rows: slice, arrays: Arrays) -> None:
         first, stop = np.searchsorted(self._lasts, [rows.start, rows.stop])
         lasts = self._lasts[first:stop] - rows.start
         x[...] = arrays.numbers(self.rewards[rows])
         x[lasts] += arrays.numbers(self._more[first:stop])
-        a[...] = self.gamma
-        a[lasts] = 0.0
+        if a is not None:
+            a[...] = self.decay
+            a[lasts] = 0.0
 
 
 def _own_returns(window: Window, found: _Runs) -> FloatArray:

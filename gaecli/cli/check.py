@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import typer
 
@@ -19,7 +20,7 @@ FORMATS = ("table", "json", "github")
 
 @command(
     *(
-        "inputs select ignore strict exit_zero list_rules",
+        "inputs select ignore fix strict exit_zero list_rules",
         ESTIMATOR,
         "gamma gamma_column lam_column",
         OWN,
@@ -33,6 +34,7 @@ def check(
     given: Given,
     select: list[str] | None,
     ignore: list[str] | None,
+    fix: bool,
     strict: bool,
     exit_zero: bool,
     list_rules: bool,
@@ -65,6 +67,7 @@ def check(
             strict=strict,
             memory_bytes=given.memory_bytes,
             progress=progress,
+            mends_with=partial(given.settings, of_groups="grpo") if fix else None,
         )
     _show(checkup, settings, shown, quiet=quiet)
     if exit_zero and not checkup.failures:
@@ -90,6 +93,8 @@ def _show(checkup: Checkup, settings: Settings, shown: str, *, quiet: bool) -> N
         from gaecli.report.console import output_console
 
         render_checkup(checkup, output_console())
+    elif checkup.mending is not None and checkup.mending.command is not None:
+        sys.stdout.write(f"{checkup.mending.command}\n")
     print_failures(checkup.failures)
 
 

@@ -40,6 +40,12 @@ COMMAND_OPTIONS: Mapping[str, Option] = {
     ),
     "ignore": Option("ignore", "Leave these rules out, in the same form.", _RULES, "CODES", kind=list[str]),
     "strict": switch("strict", "Exit with 3 on warnings too.", _RULES),
+    "fix": switch(
+        "fix",
+        "Also tell the `gae compute` command whose flags deal with findings, and what none deals with; no file is "
+        "changed.",
+        _RULES,
+    ),
     "exit_zero": switch(
         "exit_zero", "Exit with 0 whatever is found; not where a file cannot be examined.", _RULES
     ),

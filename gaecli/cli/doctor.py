@@ -74,33 +74,40 @@ def _ask(question: OpenQuestion) -> str | None:
     from gaecli.report.text import Canvas
 
     console = error_console()
-    for line in question_lines(question, Canvas.of(console)):
+    canvas = Canvas.of(console)
+    console.print()
+    for line in question_lines(question, canvas):
         console.print(line, soft_wrap=True)
     if question.objection is not None:
-        console.print(f"not so: {question.objection}", style="bold yellow", soft_wrap=True)
+        console.print(f"not so: {canvas.clean(question.objection)}", style="bold yellow", soft_wrap=True)
     choices = {
         answer.flags: f"{answer.flags} …" if answer.is_open else answer.flags for answer in question.answers
     }
-    flags = _chosen("which?", choices, console, "flags")
+    flags = _chosen(choices, console, "flags")
     if flags is None or not any(answer.is_open and answer.flags == flags for answer in question.answers):
         return flags
     types = {name: f"{name}  ({kind})" for name, kind in question.columns.items()}
-    value = _chosen(f"{flags}:", types if flags.endswith("-column") else {}, console, "value")
+    value = _chosen(types if flags.endswith("-column") else {}, console, f"what {flags} is to be")
     return None if value is None else f"{flags} {shlex.quote(value)}"
 
 
-def _chosen(title: str, choices: Mapping[str, str], console: Console, other: str) -> str | None:
+def _chosen(choices: Mapping[str, str], console: Console, other: str) -> str | None:
     """By its number, or typed; None for an empty line and at the end of what there is to read."""
+    from gaecli.report.text import Canvas
+
+    canvas = Canvas.of(console)
     console.print()
     for number, shown in enumerate(choices.values(), 1):
-        console.print(f"  {number}  {shown}", soft_wrap=True)
-    ways = ["a number"] if choices else []
-    console.print(f"{title} {' or '.join([*ways, other])}; nothing ends it: ", end="", style="bold")
-    try:
-        typed = input().strip()
-    except EOFError:
-        console.print()
-        return None
-    if typed.isdigit() and 0 < int(typed) <= len(choices):
-        return list(choices)[int(typed) - 1]
-    return typed or None
+        console.print(f"  {number}  {canvas.clean(shown)}", soft_wrap=True)
+    ways = [f"1 to {len(choices)}"] if choices else []
+    while True:
+        console.print(f"{', or '.join([*ways, other])}; Enter stops: ", end="", style="bold")
+        try:
+            typed = input().strip()
+        except EOFError:
+            console.print()
+            return None
+        if not typed.isdecimal() or not choices:
+            return typed or None
+        if 0 < int(typed) <= len(choices):
+            return list(choices)[int(typed) - 1]

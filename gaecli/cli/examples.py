@@ -15,6 +15,7 @@ class Example(NamedTuple):
 #: By command; those of `gae` itself under the empty name.
 EXAMPLES: Mapping[str, Sequence[Example]] = {
     "": (
+        Example("Which command does a file take, and why?", "gae doctor rollouts.parquet"),
         Example("What is in a file, and what would be done with it?", "gae inspect rollouts.parquet"),
         Example("Write `advantage` and `return` into it.", "gae compute rollouts.parquet"),
         Example("Is anything wrong with the data?", "gae check runs/"),
@@ -35,6 +36,13 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
             "    --group-column prompt --reward accuracy_reward --advantage-column mine",
         ),
     ),
+    "doctor": (
+        Example("What is to be done with a file?", "gae doctor rollouts.parquet"),
+        Example("All of it as one document.", "gae doctor rollouts.parquet --json"),
+        Example(
+            "A log of responses: the command of the library that wrote it.", "gae doctor completions.parquet"
+        ),
+    ),
     "inspect": (
         Example("Columns, roles, episodes, and what a run would do.", "gae inspect rollouts.parquet"),
         Example(
@@ -45,6 +53,7 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     "check": (
         Example("All rules.", "gae check runs/"),
         Example("In GitHub Actions; warnings fail, too.", "gae check runs/ --strict --output-format github"),
+        Example("The command with the flags that deal with findings.", "gae check rollouts.parquet --fix"),
         Example("Which rules there are.", "gae check --list"),
     ),
     "explain": (

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gaecli.advice import Answer
 from gaecli.columns import flag_of
 from gaecli.errors import UsageError
 from gaecli.setting_fields import DEFAULTS, ROLES, setting_flag
+from gaecli.settings import Settings
+
+#: The settings of the user with further fields of `Settings`.
+MakeSettings = Callable[[Mapping[str, Any]], Settings]
 
 _SPAN = re.compile(r"`([^`]+)`")
 _CLAUSE_END = re.compile(r";|(?<=\w)\. ")

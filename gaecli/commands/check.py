@@ -15,6 +15,7 @@ from gaecli.checks.refusals import REFUSED
 from gaecli.checks.registry import choose_rules
 from gaecli.checks.windows import Windows
 from gaecli.columns import Roles
+from gaecli.commands.answers import MakeSettings
 from gaecli.commands.groups_over_blocks import add_groups
 from gaecli.diagnosis import Checkup, Finding
 from gaecli.engines.threads import Threads, default_jobs
@@ -55,14 +56,25 @@ def check(
     memory_bytes: int = 1 << 30,
     jobs: int | None = None,
     progress: Progress | None = None,
+    mends_with: MakeSettings | None = None,
 ) -> Checkup:
-    """Apply the rules to every source. What cannot be opened, or read without a flag, is a failure."""
+    """Apply the rules to every source. What cannot be opened, or read without a flag, is a failure.
+
+    `mends_with`: gives the settings with more of them, for the command whose flags deal with findings.
+    """
     rules = choose_rules(select, ignore)
     threads = Threads(jobs or default_jobs())
     try:
         with Places(RunOptions(dry_run=True, memory_bytes=memory_bytes)) as places:
             local = places.inputs.fetched(sources)
             found = checkup_of(local, settings or Settings(), rules, memory_bytes, threads, progress)
+            if mends_with is not None:
+                from gaecli.commands.inspect import InspectOptions
+                from gaecli.commands.mending import mending_of
+
+                options = InspectOptions(memory_bytes=memory_bytes, jobs=jobs)
+                mending = mending_of(found, sources, local, mends_with, options, progress)
+                found = dataclasses.replace(found, mending=mending)
             return places.shown_in(dataclasses.replace(found, is_strict=strict))
     finally:
         threads.close()

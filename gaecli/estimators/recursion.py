@@ -102,14 +102,20 @@ class GaeTerms:
         """Shapes and meanings as in `gae_block`."""
         self.num_rows = len(rewards)
         self.rewards, self.values, self.cuts = rewards, values, cuts
-        self.terminated, self.next_values, self.is_step = terminated, next_values, is_step
+        self.next_values, self.is_step = next_values, is_step
+        #: Those whose V(sₜ₊₁) is not 0 in any case.
+        self.terminated = terminated
+        if terminated is not None and next_values is None and not np.any(terminated & ~cuts):
+            self.terminated = None
         self.gamma = gamma if isinstance(gamma, np.ndarray) and gamma.ndim else float(gamma)
         self.lam = lam if isinstance(lam, np.ndarray) and lam.ndim else float(lam)
+        is_even = is_step is None and isinstance(self.gamma, float) and isinstance(self.lam, float)
+        self.decay = float(self.gamma * self.lam) if is_even else None
         order = np.argsort(inflow_rows, kind="stable") if inflow_rows is not None else np.empty(0, np.int64)
         self.inflow_rows = np.asarray(inflow_rows if inflow_rows is not None else [], np.int64)[order]
         self.inflow = np.asarray(inflow if inflow is not None else [], np.float64)[order]
 
-    def fill(self, x: Array, a: Array, rows: slice, arrays: Arrays) -> None:
+    def fill(self, x: Array, a: Array | None, rows: slice, arrays: Arrays) -> None:
         where, isnan = arrays.module.where, arrays.module.isnan
         cuts = arrays.flags(self.cuts[rows])
         following = arrays.numbers(self.values[rows.start + 1 : rows.stop + 1])
@@ -121,23 +127,27 @@ class GaeTerms:
             x[...] = where(isnan(given), x, given)
         if self.terminated is not None:
             x[arrays.flags(self.terminated[rows])] = 0.0
-        gamma, lam = _numbers(self.gamma, rows, arrays), _numbers(self.lam, rows, arrays)
-        x *= gamma
+        x *= _numbers(self.gamma, rows, arrays)
         x += arrays.numbers(self.rewards[rows])
         x -= arrays.numbers(self.values[rows])
+        if self.is_step is not None:
+            x[~arrays.flags(self.is_step[rows])] = 0.0
+        if a is not None:
+            self._fill_decays(a, rows, arrays)
+        first, last = np.searchsorted(self.inflow_rows, [rows.start, rows.stop])
+        if first < last:
+            x[self.inflow_rows[first:last] - rows.start] += arrays.numbers(self.inflow[first:last])
+
+    def _fill_decays(self, a: Array, rows: slice, arrays: Arrays) -> None:
+        gamma, lam = _numbers(self.gamma, rows, arrays), _numbers(self.lam, rows, arrays)
         if isinstance(gamma, float) and isinstance(lam, float):
             a[...] = gamma * lam
         else:  # as wide as a is, whatever they are
             a[...] = gamma
             a *= lam
-        a[cuts] = 0.0
+        a[arrays.flags(self.cuts[rows])] = 0.0
         if self.is_step is not None:
-            is_filler = ~arrays.flags(self.is_step[rows])
-            x[is_filler] = 0.0
-            a[is_filler] = 0.0
-        first, last = np.searchsorted(self.inflow_rows, [rows.start, rows.stop])
-        if first < last:
-            x[self.inflow_rows[first:last] - rows.start] += arrays.numbers(self.inflow[first:last])
+            a[~arrays.flags(self.is_step[rows])] = 0.0
 
 
 def _numbers(given: float | NDArray[Any], rows: slice, arrays: Arrays) -> Array:

@@ -35,9 +35,14 @@ class Terms(Protocol):
     num_rows: int
     #: [N] bool: aₜ is 0 there, whatever is given.
     cuts: NDArray[Any]
+    #: aₜ of all other rows, where that is one number. None: `fill` tells.
+    decay: float | None
 
-    def fill(self, x: Array, a: Array, rows: slice, arrays: Arrays) -> None:
-        """x ← xₜ and a ← aₜ of these rows. May be called for any rows, in any order, from any thread."""
+    def fill(self, x: Array, a: Array | None, rows: slice, arrays: Arrays) -> None:
+        """x ← xₜ and a ← aₜ of these rows. May be called for any rows, in any order, from any thread.
+
+        Whoever goes by `decay` may pass None for a.
+        """
 
 
 class ScanTerms(Protocol):

@@ -10,24 +10,25 @@ affine map, so the problem shrinks eightfold per level:
     solve     at most `ROOT_SIZE` maps are left: a plain loop, from the carry. Its last result is y₀.
     unfold    back down, every group now knowing what enters it: y_k = x_k + a_k · y_{k+1}
 
-Indexing and in-place operators only, so the same lines run on NumPy arrays and on torch tensors of
-any device. Not cumsum and cumprod: dividing by a product of decays is NaN once any decay is 0, and
-a cut is a decay of 0. Not log-depth doubling: it reads the data log₂ N times.
+Where all rows have one decay but for cuts, the first level is two products with small matrices and lays out
+no rows but those of groups with a cut (`gaecli.kernels.levels`).
+
+Indexing and operators only, so the same lines run on NumPy arrays and on torch tensors of any device. Not
+cumsum and cumprod: dividing by a product of decays is NaN once any decay is 0, and a cut is a decay of 0. Not
+log-depth doubling: it reads the data log₂ N times.
 
 What enters must be finite: 0 · NaN is NaN, so here a decay of 0 does not stop a NaN.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-#: A `numpy.ndarray` or a `torch.Tensor` of floating-point numbers.
-Array: TypeAlias = Any
+from gaecli.kernels.levels import Array, EvenLevel, Level, from_lists, with_cuts
 
-#: Rows per group. 4 and 16 are close; 32 and more lose to the strided copies.
-RADIX = 8
 #: A level this small is done by a Python loop: 8 more columns would cost more in calls.
 ROOT_SIZE = 256
 #: Rows per tile, for which the buffers stay in a core's cache and calls still cost little per row.
@@ -74,16 +75,21 @@ class TileScan:
     Args:
         size: most rows that a tile will have.
         like: an array of the dtype, device and leading shape ([] or [K]) to come.
+        decay: that of all rows but those at cuts; None: each has its own.
     """
 
-    def __init__(self, size: int, *, like: Array) -> None:
+    def __init__(self, size: int, *, like: Array, decay: float | None = None) -> None:
         self._batch = tuple(like.shape[:-1])
-        self._levels: list[_Level] = []
+        self._levels: list[Level] = []
         self._like = like[..., :0]
+        self._even = None if decay is None or size <= ROOT_SIZE else EvenLevel(size, like, decay)
+        self._decay = decay
+        if self._even is not None:
+            size = self._even.num_groups
         while size > ROOT_SIZE:
-            self._levels.append(_Level(size, self._batch, like))
+            self._levels.append(Level(size, self._batch, like))
             size = self._levels[-1].num_groups
-        self._used: list[_Level] = []
+        self._used: list[Level | EvenLevel] = []
         self._root: tuple[list[list[float]], list[list[float]]] = ([], [])
         self._solution: list[list[float]] = []
         self._carries: list[float] = []
@@ -98,6 +104,19 @@ class TileScan:
             self._used.append(level)
         self._root = (_rows_as_lists(x), _rows_as_lists(a))
 
+    def fold_even(self, x: Array, cuts: NDArray[np.bool_]) -> float:
+        """The same with the one decay; `cuts` [N] tells where it is 0. x is kept until `unfold`.
+
+        What comes back is finite only if all of x is.
+        """
+        if self._even is None:
+            assert self._decay is not None
+            self.fold(x, with_cuts(x, self._decay, cuts))
+            return float(x.sum())
+        self.fold(*self._even.fold(x, cuts))
+        self._used.insert(0, self._even)
+        return self._even.total
+
     def solve(self, carries: list[float]) -> list[float]:
         """y₀ of the tile, one number per scan, given the y that enters at its end."""
         self._carries = carries
@@ -105,73 +124,22 @@ class TileScan:
         return [y[0] if y else carry for y, carry in zip(self._solution, carries, strict=True)]
 
     def unfold(self, out: Array) -> None:
-        """Write y of every row to `out`, which may be x itself and of another float dtype."""
+        """Write y of every row to `out`, which may be x itself and of another float dtype. x is spoilt."""
         targets = [out, *(level.group_x for level in self._used)]
-        root = _from_lists(self._solution, self._like)
+        root = from_lists(self._solution, self._like)
         targets[-1][...] = root if self._batch else root[0]
-        carries = _from_lists(self._carries, self._like)
+        carries = from_lists(self._carries, self._like)
         for level, target in zip(reversed(self._used), reversed(targets[:-1]), strict=True):
-            level.unfold(target, carries if self._batch else carries[0])
+            following = _following(level, carries if self._batch else carries[0])
+            level.unfold(target, following)
 
 
-class _Level:
-    """Buffers of one level of the tree: its rows as columns, and the map of each group."""
-
-    def __init__(self, size: int, batch: tuple[int, ...], like: Array) -> None:
-        self.num_groups = -(-size // RADIX)
-        self._columns = _empty((2, *batch, RADIX, self.num_groups), like)
-        self._groups = _empty((2, *batch, self.num_groups), like)
-
-    def fold(self, x: Array, a: Array) -> tuple[Array, Array]:
-        num_groups = -(-x.shape[-1] // RADIX)
-        self._x_columns, self._a_columns = (columns[..., :num_groups] for columns in self._columns)
-        _lay_out(x, self._x_columns, padding=0.0)
-        _lay_out(a, self._a_columns, padding=1.0)
-        maps = self._groups[..., :num_groups]  # x and a together: few calls, and long ones
-        maps[0] = self._x_columns[..., RADIX - 1, :]
-        maps[1] = self._a_columns[..., RADIX - 1, :]
-        for k in range(RADIX - 2, -1, -1):
-            maps *= self._a_columns[..., k, :]
-            maps[0] += self._x_columns[..., k, :]
-        self.group_x, self._group_a = maps[0], maps[1]
-        return self.group_x, self._group_a
-
-    def unfold(self, out: Array, carry: Array) -> None:
-        """`group_x` holds y of every group's first row; add the other seven and write all to out."""
-        following = self._group_a  # the maps in it have been folded on by now
-        following[..., :-1] = self.group_x[..., 1:]
-        following[..., -1] = carry
-        for k in range(RADIX - 1, 0, -1):
-            y = self._a_columns[..., k, :]
-            y *= following
-            y += self._x_columns[..., k, :]
-            following = y
-        self._a_columns[..., 0, :] = self.group_x
-        _lay_back(self._a_columns, out)
-
-
-def _lay_out(rows: Array, columns: Array, padding: float) -> None:
-    """Rows in groups of eight as eight columns; a last short group is filled up with `padding`."""
-    whole = rows.shape[-1] // RADIX
-    columns[..., :whole] = _as_groups(rows, whole)
-    rest = rows.shape[-1] - whole * RADIX
-    if rest:
-        columns[..., :rest, whole] = rows[..., whole * RADIX :]
-        columns[..., rest:, whole] = padding
-
-
-def _lay_back(columns: Array, rows: Array) -> None:
-    whole = rows.shape[-1] // RADIX
-    _as_groups(rows, whole)[...] = columns[..., :whole]
-    rest = rows.shape[-1] - whole * RADIX
-    if rest:
-        rows[..., whole * RADIX :] = columns[..., :rest, whole]
-
-
-def _as_groups(rows: Array, whole: int) -> Array:
-    """A view [..., RADIX, whole] of the whole groups of rows, whatever their strides."""
-    groups = rows[..., : whole * RADIX].reshape(*rows.shape[:-1], whole, RADIX)
-    return groups.swapaxes(-1, -2)
+def _following(level: Level | EvenLevel, carry: Array) -> Array:
+    """y that enters each group of a level whose first rows are solved."""
+    following = level.group_a  # the maps in it have been folded on by now
+    following[..., :-1] = level.group_x[..., 1:]
+    following[..., -1] = carry
+    return following
 
 
 def _plain_loop(x: list[float], a: list[float], carry: float) -> list[float]:
@@ -195,11 +163,3 @@ def _carry_list(carry: Any, x: Array) -> list[float]:
 def _rows_as_lists(x: Array) -> list[list[float]]:
     rows = x.tolist()
     return rows if x.ndim == 2 else [rows]
-
-
-def _empty(shape: tuple[int, ...], like: Array) -> Array:
-    return np.empty(shape, like.dtype) if isinstance(like, np.ndarray) else like.new_empty(shape)
-
-
-def _from_lists(numbers: list[Any], like: Array) -> Array:
-    return np.array(numbers, like.dtype) if isinstance(like, np.ndarray) else like.new_tensor(numbers)

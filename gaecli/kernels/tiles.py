@@ -18,6 +18,8 @@ from gaecli.kernels.torch_import import torch_module
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+_FILL_ROWS = 1 << 16
+
 
 def scan_terms(
     terms: Terms,
@@ -114,30 +116,55 @@ class _Tiles:
     ) -> None:
         """The tiles of one thread. Only `solve` waits for the tile behind, which another has."""
         rows_needed = min(self.tile_rows, self.num_rows)
-        x_buffer, a_buffer = self.library.empty(rows_needed), self.library.empty(rows_needed)
-        scan = TileScan(rows_needed, like=x_buffer)
+        x_buffer = self.library.empty(rows_needed)
+        a_buffer = self.library.empty(rows_needed) if self.terms.decay is None else None
+        scan = TileScan(rows_needed, like=x_buffer, decay=self.terms.decay)
+        # Column by column it is faster to copy what is whole.
+        can_be_filled = a_buffer is None and not self.library.is_torch and out.flags.c_contiguous
         try:
             # Unused cells may hold inf; what comes of it is selected away, so it is no news.
             with np.errstate(over="ignore", invalid="ignore"):
                 for index in range(len(tiles))[share]:
                     rows = tiles[index]
-                    x, a = (buffer[: rows.stop - rows.start] for buffer in (x_buffer, a_buffer))
-                    self.terms.fill(x, a, rows, self.library)
-                    bad_rows = self._take_out_non_finite(x)
-                    scan.fold(x, a)
+                    num_rows = rows.stop - rows.start
+                    x, a = x_buffer[:num_rows], None if a_buffer is None else a_buffer[:num_rows]
+                    self._fill(x, a, rows)
+                    bad_rows = self._fold(scan, x, a, rows)
                     carry = heads[index - 1].result() if index else 0.0
                     head = scan.solve([0.0 if math.isnan(carry) else carry])[0]
                     spoilt = _spoilt_rows(bad_rows, math.isnan(carry), self.terms.cuts[rows])
                     heads[index].set_result(math.nan if any(bad.start == 0 for bad in spoilt) else head)
-                    scan.unfold(x)
+                    y = out[rows] if can_be_filled else x
+                    scan.unfold(y)
                     for bad in spoilt:
-                        x[bad] = math.nan
-                    out[rows] = self.library.to_numpy(x)
+                        y[bad] = math.nan
+                    if not can_be_filled:
+                        out[rows] = self.library.to_numpy(y)
         except BaseException as error:  # told to the threads that wait, and raised from this one
             for head_to_come in heads[share]:
                 if not head_to_come.done():
                     head_to_come.set_exception(error)
             raise
+
+    def _fill(self, x: Array, a: Array | None, rows: slice) -> None:
+        """x and a of a tile, in pieces that stay in a core's cache while operations go over them."""
+        for start in range(0, len(x), _FILL_ROWS):
+            piece = slice(start, min(start + _FILL_ROWS, len(x)))
+            there = slice(rows.start + piece.start, rows.start + piece.stop)
+            self.terms.fill(x[piece], None if a is None else a[piece], there, self.library)
+
+    def _fold(self, scan: TileScan, x: Array, a: Array | None, rows: slice) -> NDArray[np.int64]:
+        """The rows whose δ are not finite: they are 0 in what is folded."""
+        if a is not None:
+            bad_rows = self._take_out_non_finite(x)
+            scan.fold(x, a)
+            return bad_rows
+        cuts = np.array(self.terms.cuts[rows], np.bool_)  # copied: torch warns of what is read-only
+        if math.isfinite(scan.fold_even(x, cuts)):
+            return np.empty(0, np.int64)
+        bad_rows = self._take_out_non_finite(x)
+        scan.fold_even(x, cuts)
+        return bad_rows
 
     def _take_out_non_finite(self, x: Array) -> NDArray[np.int64]:
         """Zero the δ that are not finite, as no 0 would stop them in the scan, and name their rows."""

@@ -13,10 +13,12 @@ from gaecli.report.checks import checkup_lines
 from gaecli.report.document import enveloped, finding_to_dict, plain_value
 from gaecli.report.inspection import brief_lines
 from gaecli.report.messages import message_lines
+from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas
 from gaecli.report.text_flow import hanging, paragraph, stacked
 from gaecli.results import Verification
+from gaecli.summary import WarningNote
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,9 +32,18 @@ def advice_lines(advice: Advice, canvas: Canvas) -> list[Text]:
     parts = [] if advice.inspection is None else [brief_lines(advice.inspection, canvas)]
     if advice.columns:
         parts.append([line for column in advice.columns for line in _column(column, canvas)])
+    parts.append(warning_lines(_notes(advice), canvas))
     if advice.checkup is not None:
         parts.append(checkup_lines(advice.checkup, canvas))
     return stacked([*parts, _end(advice, canvas)])
+
+
+def _notes(advice: Advice) -> list[WarningNote]:
+    """What `gae compute` would warn of, and no rule of `gae check` has told."""
+    findings = () if advice.checkup is None else advice.checkup.findings
+    told = {finding.rule.name for finding in findings}
+    infos = () if advice.inspection is None else advice.inspection.infos
+    return [note for info in infos for note in info.warnings if note.code not in told]
 
 
 def question_lines(question: OpenQuestion, canvas: Canvas) -> list[Text]:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from gaecli.diagnosis import Checkup, Finding, RuleInfo
+from gaecli.diagnosis import Checkup, Finding, Mending, RuleInfo
 from gaecli.report.charts import format_seconds
 from gaecli.report.table import print_lines
 from gaecli.report.text import BAD, CAUTION, GOOD, QUIET, STRONG, Canvas, plural
-from gaecli.report.text_flow import TextColumn, TextGrid, flow, hanging, paragraph
+from gaecli.report.text_flow import TextColumn, TextGrid, flow, hanging, labelled_rows, paragraph
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,7 +34,8 @@ def checkup_lines(checkup: Checkup, canvas: Canvas) -> list[Text]:
     lines: list[Text] = []
     for findings in _by_rule(checkup.findings):
         lines += [*_finding(findings, canvas), Text()]
-    return [*lines, *_verdict(checkup, canvas)]
+    lines += _verdict(checkup, canvas)
+    return lines if checkup.mending is None else [*lines, Text(), *_mending(checkup.mending, canvas)]
 
 
 def rule_lines(rules: Sequence[RuleInfo], canvas: Canvas) -> list[Text]:
@@ -104,6 +105,28 @@ def _where(group: Sequence[Finding], canvas: Canvas, room: int) -> list[Text]:
     if len(group) > 1:
         items.append(Text(f"and {plural(len(group) - 1, 'more input')}", CAUTION))
     return items
+
+
+def _mending(mending: Mending, canvas: Canvas) -> list[Text]:
+    """The command, which is not broken as it is there to be copied; then what no flag of it deals with."""
+    glyphs = canvas.glyphs
+    rows = [(one.code, [Text(canvas.clean(flags)) for flags in one.flags]) for one in mending.mended]
+    if mending.command is not None:
+        lead = [Text(f"{glyphs.hint} run", GOOD), Text()]
+        lead += [Text(f"  {canvas.clean(mending.command)}", STRONG), Text()]
+    elif mending.refused is not None:
+        lead = paragraph(Text(canvas.clean(f"no command: with these flags {mending.refused}")), canvas.width)
+    elif not (mending.undecided or mending.in_data):
+        return [Text(f"{glyphs.written} nothing to fix", GOOD)]
+    else:
+        lead = [Text("no flag alone deals with what was found", STRONG)]
+    rows += [
+        (f"{one.code} yours to decide", [Text(canvas.clean(flags)) for flags in one.flags])
+        for one in mending.undecided
+    ]
+    rows += [(code, [Text("in the data")]) for code in mending.in_data]
+    width = max(len(label) for label, _ in rows) + 2
+    return [*lead, *hanging(Text("  "), labelled_rows(rows, width, canvas.width - 2, glyphs.separator))]
 
 
 def _verdict(checkup: Checkup, canvas: Canvas) -> list[Text]:

@@ -134,6 +134,7 @@ def checkup_to_dict(checkup: Checkup, settings: Mapping[str, Any] | None = None)
             "rows": checkup.num_rows,
         },
         "findings": [finding_to_dict(finding) for finding in checkup.findings],
+        "fix": checkup.mending,
     }
     return enveloped(
         "check",

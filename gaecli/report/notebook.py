@@ -8,9 +8,11 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
+from gaecli.advice import Advice
 from gaecli.diagnosis import Checkup
 from gaecli.difference import ColumnDifference
 from gaecli.label_summary import LabelVerification
+from gaecli.report.advice import render_advice
 from gaecli.report.checks import render_checkup
 from gaecli.report.derivation import render_derivation
 from gaecli.report.difference import render_difference
@@ -61,6 +63,7 @@ def _sweep(sweep: Sweep, console: Console) -> None:
 
 
 _RENDER: dict[type, Callable[..., None]] = {
+    Advice: render_advice,
     Checkup: render_checkup,
     ColumnDifference: render_difference,
     Derivation: render_derivation,

@@ -21,6 +21,7 @@ def device_bench() -> Any:
     sys.path.remove(str(ROOT / "bench"))
 
 
+@pytest.mark.slow
 def test_all_of_it_runs_on_the_cpu_in_small(device_bench: Any, tmp_path: Path, capsys: Any) -> None:
     assert device_bench.main(["--smoke", "--json", str(tmp_path / "found.json")]) == 0
     found = json.loads((tmp_path / "found.json").read_text())

@@ -326,6 +326,7 @@ def test_arrays_are_not_looked_at_where_that_is_not_wanted() -> None:
     assert np.isnan(found.advantages).tolist() == [True, True, False]
 
 
+@pytest.mark.usefixtures("road")
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
@@ -336,12 +337,21 @@ def test_arrays_are_not_looked_at_where_that_is_not_wanted() -> None:
         ({"gamma": np.ones(3)}, DataError, r"`gamma` has shape \(3,\)"),
         ({"values": np.zeros(4, complex)}, DataError, r"`values` has dtype"),
         ({"layout": "time-major"}, UsageError, r"it must have two dimensions"),
+        ({"layout": ["time-major"]}, UsageError, r"`layout` is \['time-major'\]"),
     ],
 )
 def test_what_shapes_tell_is_said_of_tensors_as_well(changes: Any, error: Any, message: str) -> None:
     given = {"rewards": np.zeros(4), "values": np.zeros(4)} | changes
     with pytest.raises(error, match=message):
         gaecli.gae(**tensors(given))
+
+
+@pytest.mark.parametrize("place", ["cpu", "meta"])
+def test_a_device_may_be_one_of_torch(place: str) -> None:
+    import torch
+
+    rewards = torch.ones(3, device=place)
+    assert gaecli.gae(rewards, rewards, device=torch.device(place)).returns.device.type == place
 
 
 def test_a_sparse_tensor_is_refused() -> None:

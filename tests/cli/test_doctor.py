@@ -159,6 +159,30 @@ def test_an_answer_that_does_not_do_is_asked_for_again_with_the_reason(tmp_path:
     assert (left.verdict, left.exit_code) == ("question", 2)
 
 
+def test_the_root_is_an_answer_where_a_file_of_a_data_set_was_named(
+    sample_data: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "set's"
+    shutil.copytree(sample_data.parent / "tests" / "data" / "samples" / "hf" / "sharded", root)
+    file = next(root.rglob("*.parquet"))
+    advice, (question,) = answered(file, shlex.quote(str(root)))
+    assert question.answers[0].flags == shlex.quote(str(root))
+    assert advice.command is not None
+    assert shlex.split(advice.command)[2] == str(root)
+    run(advice.command)
+
+
+def test_what_is_typed_may_be_anything_and_names_may_hold_anything(tmp_path: Path) -> None:
+    of = columns()
+    name = "v\x1b[31m \"q' `x"
+    path = write(tmp_path / "a.parquet", **{"reward": of["reward"], name: of["value"]}, done=of["terminated"])
+    replies = ("'", str(tmp_path), "--value-column", f"--value-column {shlex.quote(name)}")
+    advice, asked = answered(path, *replies)
+    assert all(question.objection for question in asked[1:])
+    assert advice.command is not None
+    run(advice.command)
+
+
 class TestColumnsThatAreThere:
     def test_and_right_are_left_alone(self, tmp_path: Path) -> None:
         of = columns()
@@ -207,6 +231,14 @@ def test_what_check_finds_is_told_and_errors_decide_the_exit_code(tmp_path: Path
     run(found["compute"])
 
 
+def test_what_compute_would_warn_of_is_told_once(tmp_path: Path) -> None:
+    of = columns()
+    of["terminated"] = of["terminated"] & (np.arange(ROWS) < ROWS - 1)  # the last episode is open
+    path = write(tmp_path / "a.parquet", **of, game_over=np.arange(ROWS) % 40 == 39)
+    text = run_here("doctor", path, env={"COLUMNS": "200"}).stdout
+    assert [text.count(code) for code in ("bootstrap-zero", "unused-flag")] == [1, 1]
+
+
 def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     path.write_bytes(b"PAR1 PAR1")
@@ -221,6 +253,8 @@ def test_from_python(tmp_path: Path) -> None:
     assert question is not None
     assert keywords_of(question.answers[0].flags) == {"columns": {"value": "vf"}}
     advice = gaecli.doctor(path, value_column="vf", gamma=0.9)
+    assert repr(advice) == f"<Advice: {advice.command}>"
+    assert "--value-column vf" in advice._repr_html_()
     assert advice.command == f"gae compute {path} --gamma 0.9 --lam 0.95 --value-column vf"
 
 
@@ -240,7 +274,7 @@ def test_on_a_terminal_it_asks_by_number(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "argv", ["gae", "doctor", str(path)])
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
-    monkeypatch.setattr(sys, "stdin", Terminal("1\n2\n"))
+    monkeypatch.setattr(sys, "stdin", Terminal("1\n7\n2\n"))
     assert main._exit_code() == 0
     asked = err.getvalue()
     assert "no value column" in asked

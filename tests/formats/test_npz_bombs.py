@@ -108,7 +108,7 @@ def test_no_command_expands_more_of_a_bomb_than_it_has_memory_for(tmp_path: Path
     """
     saved(tmp_path / "0.npz")
     for number, (name, method) in enumerate(BOMBS, start=1):
-        lone_bomb(tmp_path / f"{number}.npz", name, METHODS[method], num_bytes=64 << 20)
+        lone_bomb(tmp_path / f"{number}.npz", name, METHODS[method], num_bytes=48 << 20)
     script = (
         "import re, sys, gaecli\n"
         "from gaecli.commands.inspect import InspectOptions, inspect\n"

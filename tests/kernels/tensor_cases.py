@@ -114,6 +114,8 @@ def estimates(steps: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 class _Terms:
+    decay = None
+
     def __init__(self, x: list[float], a: list[float], cuts: list[bool]) -> None:
         self.num_rows, self._x, self._a, self.cuts = len(x), x, a, np.array(cuts)
 

@@ -114,6 +114,7 @@ def test_a_packed_stream_whose_file_changes_meanwhile_is_not_written(
     assert "advantage" not in pq.read_schema(paths[1]).names
 
 
+@pytest.mark.slow
 def test_thousands_of_streams_take_little_memory_each_while_they_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

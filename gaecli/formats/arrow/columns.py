@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,6 +132,9 @@ def path_of(name: str, schema: pa.Schema) -> tuple[str, ...] | None:
     """The fields that lead to a column; their own names may have dots in them, and the longest is meant."""
     if schema.get_field_index(name) >= 0:
         return (name,)
+    heads = accumulate(name.split(".")[:-1], "{}.{}".format)
+    if all(schema.get_field_index(head) < 0 for head in heads):
+        return None
     return _path_in(pa.struct(list(schema)), name)
 
 
