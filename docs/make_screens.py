@@ -1,14 +1,18 @@
 """Draws the terminal screens of the README: `python docs/make_screens.py`.
 
-Each screen is what `gae compute --dry-run` prints for a file of `sample_data/`, as an SVG in
-`docs/screens/`. Run it again when the report changes; nothing is written beside the pictures.
+Each screen is what a command prints of a file of `sample_data/`, dark and light, as an SVG in `docs/screens/`.
+Run it again when what commands print changes.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
-from collections.abc import Sequence
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +21,9 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
-import gaecli
-from gaecli.report import render_summary
-from gaecli.summary import Summary
-
 ROOT = Path(__file__).resolve().parents[1]
+#: Of the machine that draws, and no two alike.
+_DURATION = re.compile(r"\d+(?:\.\d+)? m?s\b")
 
 DARK = TerminalTheme(
     (18, 20, 24),
@@ -56,55 +58,66 @@ THEMES = {"dark": DARK, "light": LIGHT}
 
 @dataclass(frozen=True)
 class Screen:
-    """A picture: its file name, the command line it shows, and the files that line is about."""
+    """A picture: its file name, and the command line that it shows."""
 
     name: str
     command: str
-    sources: Sequence[str]
     width: int = 80
 
 
+#: In this order, in one folder: later ones look at what earlier ones wrote.
 SCREENS = (
-    Screen("compute", "gae compute pendulum.parquet --dry-run", ["pendulum.parquet"]),
-    Screen(
-        "compute_several",
-        "gae compute cartpole.parquet pendulum.parquet --dry-run",
-        ["cartpole.parquet", "pendulum.parquet"],
-        width=100,
-    ),
+    Screen("compute", "gae compute pendulum.parquet -o labelled.parquet"),
+    Screen("inspect", "gae inspect cartpole.parquet"),
+    Screen("check", "gae check cartpole.parquet pendulum.parquet"),
+    Screen("explain", "gae explain pendulum.parquet --row 57"),
+    Screen("sweep", "gae sweep pendulum.parquet --gamma 0.95,0.99 --lam 0:1:0.25"),
+    Screen("verify", "gae verify labelled.parquet --against advantage"),
+    Screen("diff", "gae diff cartpole.parquet --preset exact,brax"),
 )
 
 
 def main(output: Path = ROOT / "docs" / "screens", sample_data: Path = ROOT / "sample_data") -> None:
     """Draw every screen, dark and light."""
-    output = output.resolve()
     output.mkdir(parents=True, exist_ok=True)
-    for screen in SCREENS:
-        # From within, so that a picture does not show where this checkout lies.
-        with contextlib.chdir(sample_data):
-            source: str | list[str] = screen.sources[0] if len(screen.sources) == 1 else list(screen.sources)
-            summary = gaecli.compute(source, dry_run=True)
-        for theme_name, theme in THEMES.items():
-            svg = draw(summary, screen.command, screen.width, theme, f"{screen.name}-{theme_name}")
-            (output / f"{screen.name}-{theme_name}.svg").write_text(svg, encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        for source in sample_data.glob("*.parquet"):
+            shutil.copyfile(source, Path(folder, source.name))
+        for screen in SCREENS:
+            printed = _printed(screen, folder)
+            for name, theme in THEMES.items():
+                svg = draw(printed, screen, theme, f"{screen.name}-{name}")
+                (output / f"{screen.name}-{name}.svg").write_text(svg, encoding="utf-8")
 
 
-def draw(summary: Summary, command: str, width: int, theme: TerminalTheme, identifier: str) -> str:
-    """The report of `summary` beneath its command line, as an SVG document."""
+def _printed(screen: Screen, folder: str) -> str:
+    gae = Path(sys.executable).parent / "gae"
+    words = [str(gae), *screen.command.split()[1:]]
+    env = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": str(screen.width)}
+    done = subprocess.run(words, cwd=folder, env=env, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode not in (0, 3):  # 3: something was found, which the picture shows
+        raise SystemExit(f"`{screen.command}` ended with {done.returncode}")
+    printed = done.stdout.partition("\ntime  ")[0]  # the last row of `gae compute`
+    return _DURATION.sub("50 ms", printed)
+
+
+def draw(printed: str, screen: Screen, theme: TerminalTheme, identifier: str) -> str:
+    """What was printed beneath its command line, as an SVG document."""
     console = Console(
         record=True,
         file=io.StringIO(),
-        width=width,
+        width=screen.width,
         force_terminal=True,
         no_color=False,
         color_system="standard",
         legacy_windows=False,
     )
-    console.print(Text.assemble(("$ ", "dim"), command), highlight=False, soft_wrap=True)
+    console.print(Text.assemble(("$ ", "dim"), screen.command), highlight=False, soft_wrap=True)
     console.print()
-    render_summary(summary, console)
-    # A fixed id, or two runs on the same summary would differ.
-    svg = console.export_svg(title=command.split(" --", maxsplit=1)[0], theme=theme, unique_id=identifier)
+    for line in Text.from_ansi(printed.rstrip("\n")).split("\n"):
+        console.print(line, highlight=False, soft_wrap=True)
+    # A fixed id, or two runs on the same text would differ.
+    svg = console.export_svg(title=" ".join(screen.command.split()[:2]), theme=theme, unique_id=identifier)
     # Not every program that shows an SVG keeps the spaces at the beginning of a text.
     return svg.replace("<text ", '<text xml:space="preserve" ')
 

@@ -29,8 +29,7 @@ class Format:
     is_secondary: bool = False
     #: There is no room in the file for what gaecli stores: it stands in one beside it.
     has_record_beside: bool = False
-    #: Of a format without magic bytes: `module:function` that tells by more of a file whether it is one. Names with
-    #: one of the suffixes are believed.
+    #: Of a format without magic bytes of its own: `module:function` that tells by more of a file whether it is one.
     look: str = ""
     #: Module that makes a file of it of the rows of another format: `RowTarget` of `formats/rows.py`.
     from_rows: str = ""
@@ -72,6 +71,23 @@ FORMATS = (
         is_secondary=True,
     ),
     Format(
+        "pt",
+        (".pt", ".pth"),
+        (),
+        "gaecli.formats.pt.reader:PtInput",
+        "torch.save",
+        is_secondary=True,
+        look="gaecli.formats.pt.look:looks_like_torch",
+    ),
+    Format(
+        "npz",
+        (".npz",),
+        (b"PK\x03\x04", b"PK\x05\x06"),
+        "gaecli.formats.npz.reader:NpzInput",
+        "NPZ",
+        from_rows="gaecli.formats.npz.from_rows",
+    ),
+    Format(
         "csv",
         (".csv", ".tsv"),
         (),
@@ -82,14 +98,6 @@ FORMATS = (
         look="gaecli.formats.csv.header:looks_like_csv",
         from_rows="gaecli.formats.csv.from_rows",
     ),
-    Format(
-        "npz",
-        (".npz",),
-        (b"PK\x03\x04", b"PK\x05\x06"),
-        "gaecli.formats.npz.reader:NpzInput",
-        "NPZ",
-        from_rows="gaecli.formats.npz.from_rows",
-    ),
 )
 
 #: Suffixes that are picked up from a directory, and those that are if no file has one of the others.
@@ -97,21 +105,16 @@ SUFFIXES = tuple(suffix for one in FORMATS if not one.is_secondary for suffix in
 SECONDARY_SUFFIXES = tuple(suffix for one in FORMATS if one.is_secondary for suffix in one.suffixes)
 
 _MAGIC_BYTES = 16
-_NAMES = "Parquet, NPZ, Arrow IPC, JSON lines, CSV, HDF5"
+_NAMES = "Parquet, NPZ, Arrow IPC, JSON lines, CSV, HDF5, `torch.save`"
 
 #: Files that people have rollouts in and that are not read: how to make one that is.
 _CONVERSIONS = {
     ".json": "duckdb -c \"COPY (FROM '{name}') TO '{stem}.parquet'\"",
     ".npy": "python -c \"import numpy as np; np.savez('{stem}.npz', rewards=np.load('{name}'))\", with the other "
     "arrays beside `rewards`",
-    ".pt": "python -c \"import numpy, torch; numpy.savez('{stem}.npz', **{{k: v.numpy() for k, v in "
-    "torch.load('{name}', weights_only=True).items()}})\", if it is a dict of tensors; of samples, as slime saves "
-    'them: python -c "import json, torch; [print(json.dumps(sample, default=str)) for sample in '
-    "torch.load('{name}', weights_only=True)['samples']]\" > '{stem}.jsonl'",
     ".gz": "gunzip -k '{name}'",
     ".zst": "zstd -d '{name}'",
 }
-_CONVERSIONS[".pth"] = _CONVERSIONS[".pt"]
 #: Suffixes of files, as names of directories a mistake.
 _OTHER_FILES = frozenset((*_CONVERSIONS, ".txt", ".pkl", ".pickle", ".xlsx", ".mat", ".zip"))
 _OTHERS = {
@@ -140,15 +143,12 @@ def _imported(name: str) -> Any:
 def format_of(path: Path) -> Format:
     """The format of a file, by its first bytes; by its name and its text where a format has no such bytes."""
     magic = _read_magic(path)
+    may_be_looked_at = bool(magic) and not magic.startswith(tuple(_OTHERS))
     for known in FORMATS:
         if magic.startswith(known.magic):
-            if known.name == "npz" and _is_of_torch(path):
-                break
             return known
-    if magic and not magic.startswith(tuple(_OTHERS)):
-        for known in FORMATS:
-            if known.look and (known is suffix_format(path) or _imported(known.look)(path)):
-                return known
+        if known.look and may_be_looked_at and _imported(known.look)(path):
+            return known
     raise _not_a_rollout_file(path, magic)
 
 
@@ -183,32 +183,16 @@ def _read_magic(path: Path) -> bytes:
         raise FileError(f"`{path}` cannot be read: {error.strerror}") from error
 
 
-def _is_of_torch(path: Path) -> bool:
-    """`torch.save` makes an archive of a pickle and of storages, and no arrays of NumPy."""
-    import struct
-    import zipfile
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (OSError, ValueError, struct.error, zipfile.BadZipFile, NotImplementedError, RuntimeError):
-        return False  # the reader of archives tells what is wrong
-    return any(name.rpartition("/")[2] == "data.pkl" for name in names)
-
-
 def _not_a_rollout_file(path: Path, magic: bytes) -> FileError:
     if not magic:
         return FileError(f"`{path}` is empty: 0 bytes", hint=f"expected one of {_NAMES}")
-    if magic.startswith(b"PK"):
-        command = _CONVERSIONS[".pt"].format(name=path, stem=path.with_suffix(""))
-        return FileError(
-            f"`{path}` was written by `torch.save`: it is a pickle; reading one can run code, so it is never loaded",
-            hint=f"make a file of arrays or lines of it, if you trust it: {command}",
-        )
     if magic.startswith(b"\x80"):
+        is_torch = path.suffix.lower() in (".pt", ".pth")
         return FileError(
             f"`{path}` is a pickle; reading one can run code, so it is never loaded",
-            hint="save the arrays with `numpy.savez` or as Parquet",
+            hint="save it again with a current torch, whose files are archives"
+            if is_torch
+            else "save the arrays with `numpy.savez` or as Parquet",
         )
     conversion = _CONVERSIONS.get(path.suffix.lower())
     hint = None

@@ -147,7 +147,7 @@ def _free_name(role: str, taken: Collection[str]) -> str:
 
 
 def _type_of(info: ColumnInfo, reader: str) -> pa.DataType:
-    dtype = np.dtype(info.type_name)
+    dtype = _dtype_of(info)
     item = pa.string() if dtype.kind == "U" else pa.binary() if dtype.kind == "S" else _numbers(dtype)
     if reader != "step":
         return item
@@ -155,6 +155,11 @@ def _type_of(info: ColumnInfo, reader: str) -> pa.DataType:
     for axis in reversed(inner):
         item = pa.list_(item, axis)
     return item
+
+
+def _dtype_of(info: ColumnInfo) -> np.dtype[Any]:
+    """NumPy has no bfloat16, which is read as float32."""
+    return np.dtype(np.float32 if info.type_name == "bfloat16" else info.type_name)
 
 
 def _numbers(dtype: np.dtype[Any]) -> pa.DataType:
@@ -175,7 +180,7 @@ def _arrow(column: Column, info: ColumnInfo, num_rows: int) -> pa.Array:
 def _plain(column: Column, info: ColumnInfo) -> Array:
     if column.categories is not None:
         return np.asarray(column.categories)[column.values]
-    dtype = np.dtype(info.type_name).newbyteorder("=")
+    dtype = _dtype_of(info).newbyteorder("=")
     if dtype.kind in "mM":
         found = column.values.astype(np.int64).view(dtype)
         return found if column.is_null is None else np.where(column.is_null, dtype.type("NaT"), found)

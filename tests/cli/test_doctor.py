@@ -159,6 +159,30 @@ def test_an_answer_that_does_not_do_is_asked_for_again_with_the_reason(tmp_path:
     assert (left.verdict, left.exit_code) == ("question", 2)
 
 
+def test_the_root_is_an_answer_where_a_file_of_a_data_set_was_named(
+    sample_data: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "set's"
+    shutil.copytree(sample_data.parent / "tests" / "data" / "samples" / "hf" / "sharded", root)
+    file = next(root.rglob("*.parquet"))
+    advice, (question,) = answered(file, shlex.quote(str(root)))
+    assert question.answers[0].flags == shlex.quote(str(root))
+    assert advice.command is not None
+    assert shlex.split(advice.command)[2] == str(root)
+    run(advice.command)
+
+
+def test_what_is_typed_may_be_anything_and_names_may_hold_anything(tmp_path: Path) -> None:
+    of = columns()
+    name = "v\x1b[31m \"q' `x"
+    path = write(tmp_path / "a.parquet", **{"reward": of["reward"], name: of["value"]}, done=of["terminated"])
+    replies = ("'", str(tmp_path), "--value-column", f"--value-column {shlex.quote(name)}")
+    advice, asked = answered(path, *replies)
+    assert all(question.objection for question in asked[1:])
+    assert advice.command is not None
+    run(advice.command)
+
+
 class TestColumnsThatAreThere:
     def test_and_right_are_left_alone(self, tmp_path: Path) -> None:
         of = columns()

@@ -370,13 +370,15 @@ def test_a_second_run_does_not_take_advantages_for_rewards(run_gae: Callable[...
     assert "up to date" in again.stdout
 
 
-def test_what_torch_saved_is_a_pickle_and_the_refusal_says_how_to_read_it(tmp_path: Path) -> None:
+def test_what_torch_saved_without_tensors_is_refused_with_a_way_to_read_it(tmp_path: Path) -> None:
     """slime 624b824, slime/observability/rollout_data_utils.py, save_debug_rollout_data: an archive of a pickle."""
     path = tmp_path / "5.pt"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("5/data.pkl", b"\x80\x02}q\x00.")
         archive.writestr("5/version", b"3\n")
-    with pytest.raises(gaecli.FileError, match=r"written by `torch\.save`: it is a pickle") as caught:
+    with pytest.raises(
+        gaecli.FileError, match=r"written by `torch\.save`, and is no dict of tensors"
+    ) as caught:
         gaecli.compute(path)
     assert "weights_only=True)['samples']" in (caught.value.hint or "")
 

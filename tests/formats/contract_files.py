@@ -139,6 +139,33 @@ def npz_members(path: Path) -> dict[str, str]:
         return {name: str(arrays[name].tolist()) for name in arrays.files if name not in OURS}
 
 
+def write_pt(path: Path, extra: str | None) -> None:
+    torch = pytest.importorskip("torch")
+    tensors = {name: torch.tensor(np.array(cells, float)) for name, cells in flat(NESTED).items()}
+    if extra is not None:
+        tensors[extra] = tensors["rewards"]
+    torch.save({**tensors, "note": "ä"}, path)
+
+
+def load_pt(path: Path) -> dict[str, Any]:
+    torch = pytest.importorskip("torch")
+    return torch.load(path, weights_only=True)
+
+
+def edit_pt(path: Path, name: str) -> None:
+    """In its storage, with all that stands beside it."""
+    value = load_pt(path)[name]
+    before = value.numpy().tobytes()
+    value[0] = 7
+    with zipfile.ZipFile(path) as file:
+        members = {info.filename: file.read(info) for info in file.infolist()}
+    (place,) = [member for member, content in members.items() if content == before]
+    members[place] = value.numpy().tobytes()
+    with zipfile.ZipFile(path, "w") as file:
+        for member, content in members.items():
+            file.writestr(member, content)
+
+
 def write_hdf5(path: Path, extra: str | None) -> None:
     h5py = pytest.importorskip("h5py")
     with h5py.File(path, "w") as file:
@@ -244,5 +271,12 @@ BUILDERS: Mapping[str, Builder] = {
         edit_csv,
     ),
     "npz": Builder(".npz", write_npz, read_npz, npz_members, edit_npz),
+    "pt": Builder(
+        ".pt",
+        write_pt,
+        lambda path, name: load_pt(path)[name].tolist(),
+        lambda path: {name: str(value) for name, value in load_pt(path).items() if name not in OURS},
+        edit_pt,
+    ),
     "hdf5": Builder(".hdf5", write_hdf5, read_hdf5, hdf5_content, edit_hdf5),
 }

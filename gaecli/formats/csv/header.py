@@ -86,7 +86,9 @@ def read_head(file: IO[bytes], suffix: str) -> CsvHead:
 
 
 def looks_like_csv(path: Path) -> bool:
-    """Whether content says so where no name does: a header of two names or more, and a row of as many cells."""
+    """Whether its name says so, or what is in it: a header of two names or more, and a row of as many cells."""
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return True
     with path.open("rb") as file:
         content = file.read(_LOOK_BYTES)
     if b"\n" not in content or content.startswith((b"[", b"<", b"%")):

@@ -103,7 +103,11 @@ def open_rows(
 
     `num_ahead`: so many rows at the end of each range are those that the next one begins with.
     """
-    reader = _open_rows(archive, info, path, handles)
+    return overlapping(_open_rows(archive, info, path, handles), num_ahead)
+
+
+def overlapping(reader: RowReader, num_ahead: int) -> RowReader:
+    """The same ranges, each of them beginning with the last rows of the one before."""
     return _Overlapping(reader, num_ahead) if num_ahead else reader
 
 
@@ -133,7 +137,7 @@ class _InflatedArray:
     def read(self, stop: int) -> Array:
         header = self._header
         values = np.empty((stop - self._row, *header.shape[1:]), header.dtype)
-        _fill(self._member, values.reshape(-1))  # checksums are compared with the last byte
+        fill(self._member, values.reshape(-1))  # checksums are compared with the last byte
         self._row = stop
         return values
 
@@ -153,7 +157,7 @@ class _Gathered:
         columns = np.empty((math.prod(rest), stop - self._row), header.dtype)
         for index, column in enumerate(columns):
             self._file.seek(self._offset + (index * num_rows + self._row) * header.dtype.itemsize)
-            _fill(self._file, column)
+            fill(self._file, column)
         self._row = stop
         return columns.T.reshape((columns.shape[1], *rest), order="F")
 
@@ -187,7 +191,7 @@ def _content_offset(file: IO[bytes], info: zipfile.ZipInfo) -> int:
     return info.header_offset + _LOCAL_HEADER.size + int(name_bytes) + int(extra_bytes)
 
 
-def _fill(source: IO[bytes], values: Array) -> None:
+def fill(source: IO[bytes], values: Array) -> None:
     target = values.view(np.uint8).data
     position = 0
     while position < len(target):

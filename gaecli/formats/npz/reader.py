@@ -123,7 +123,7 @@ class NpzInput(ListedColumns):
             for name in num_rows.keys() - whole.keys():
                 with self._told(name):
                     ahead = num_rows[name] - unit.stop
-                    readers[name] = open_rows(archive, self._members[name], self.path, handles, ahead)
+                    readers[name] = self._rows(archive, name, handles, ahead)
             read = handles.enter_context(self._reading(readers))
             for start in range(unit.start, unit.stop, rows):
                 stop = min(start + rows, unit.stop)
@@ -133,6 +133,11 @@ class NpzInput(ListedColumns):
                     with self._told(name):
                         columns[name] = self._column(name, values())
                 yield start * unit.cells_per_row, stop * unit.cells_per_row, columns
+
+    def _rows(
+        self, archive: zipfile.ZipFile, name: str, handles: contextlib.ExitStack, num_ahead: int = 0
+    ) -> RowReader:
+        return open_rows(archive, self._members[name], self.path, handles, num_ahead)
 
     @contextlib.contextmanager
     def _reading(self, readers: Mapping[str, RowReader]) -> Iterator[_Read]:
@@ -153,7 +158,7 @@ class NpzInput(ListedColumns):
         info = self._usable(name)
         with contextlib.ExitStack() as handles, self._told(name):
             archive = handles.enter_context(zipfile.ZipFile(self.path))
-            reader = open_rows(archive, self._members[name], self.path, handles)
+            reader = self._rows(archive, name, handles)
             return self._column(name, reader.read((*rows_first(info.shape), 1)[0]).reshape(info.shape))
         raise AssertionError
 

@@ -1,0 +1,275 @@
+"""A pickle as the tree of what it says, none of it carried out: no name in it is looked up, nothing is called.
+
+`torch.save` makes a pickle of dicts, numbers, texts, and calls that stand for tensors. `parse` reads it into nodes,
+`emit` writes them again; what a node stands for is told by its names alone.
+"""
+
+from __future__ import annotations
+
+import pickletools
+import struct
+from dataclasses import field
+from typing import Any, NamedTuple
+
+from gaecli.records import dataclass
+
+#: Longer ones hold more than a dict of tensors.
+MOST_BYTES = 16 << 20
+_MOST_STEPS = 1_000_000
+_MOST_LEVELS = 64
+_PLAIN = (
+    *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
+    *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+)
+_WORDS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_OBJECTS = {"REDUCE": "call", "NEWOBJ": "new"}
+
+
+class PickleError(ValueError):
+    """Not a pickle, or one that says more than is read."""
+
+
+class Symbol(NamedTuple):
+    """The name of a class or function."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+class Persistent(NamedTuple):
+    """What stands elsewhere in the archive."""
+
+    id: Any
+
+
+@dataclass(eq=False)
+class PickledNode:
+    """A dict or list; or the result of a call, or of a class, with what was put into it afterwards."""
+
+    kind: str
+    function: Any = None
+    args: Any = ()
+    items: list[tuple[Any, Any]] = field(default_factory=list)
+    members: list[Any] = field(default_factory=list)
+    states: list[Any] = field(default_factory=list)
+
+    @property
+    def is_dict(self) -> bool:
+        is_ordered = self.kind == "call" and self.function == ORDERED_DICT and self.args == ()
+        return self.kind == "dict" or is_ordered
+
+
+ORDERED_DICT = Symbol("collections", "OrderedDict")
+_MARK = object()
+
+
+def parse(content: bytes) -> Any:
+    """The tree of a pickle. `PickleError` where it is none, or takes more steps than a dict of tensors does."""
+    if len(content) > MOST_BYTES:
+        raise PickleError(f"its pickle is longer than {MOST_BYTES >> 20} MiB")
+    machine = _Machine()
+    try:
+        for number, (op, value, _) in enumerate(pickletools.genops(content)):
+            if number == _MOST_STEPS:
+                raise PickleError(f"its pickle takes more than {_MOST_STEPS:,} steps")
+            if op.name == "STOP":
+                return machine.pop()
+            machine.step(op.name, value)
+    except (IndexError, KeyError, AttributeError, TypeError, struct.error, UnicodeDecodeError) as error:
+        raise PickleError("its pickle is damaged") from error
+    except ValueError as error:
+        raise error if isinstance(error, PickleError) else PickleError("its pickle is damaged") from error
+    raise PickleError("its pickle is damaged")
+
+
+class _Machine:
+    """The stack and the memo of the pickle machine, with nodes on them."""
+
+    def __init__(self) -> None:
+        self._stack: list[Any] = []
+        self._memo: dict[int, Any] = {}
+
+    def pop(self) -> Any:
+        value = self._stack.pop()
+        if value is _MARK:
+            raise PickleError("its pickle is damaged")
+        return value
+
+    def step(self, name: str, value: Any) -> None:
+        if name in ("PROTO", "FRAME"):
+            return
+        if name in _PLAIN:
+            self._stack.append(value)
+        elif name in _WORDS:
+            self._stack.append(_WORDS[name])
+        elif name in _TUPLES:
+            self._stack.append(self._taken(_TUPLES[name]))
+        elif name in _OBJECTS:
+            args, function = self.pop(), self.pop()
+            self._stack.append(PickledNode(_OBJECTS[name], function, args))
+        else:
+            getattr(self, f"_{name.lower()}", self._unknown)(value)
+
+    def _unknown(self, value: Any) -> None:
+        raise PickleError("its pickle is of a kind that `torch.save` does not write")
+
+    def _mark(self, value: Any) -> None:
+        self._stack.append(_MARK)
+
+    def _empty_dict(self, value: Any) -> None:
+        self._stack.append(PickledNode("dict"))
+
+    def _empty_list(self, value: Any) -> None:
+        self._stack.append(PickledNode("list"))
+
+    def _tuple(self, value: Any) -> None:
+        self._stack.append(tuple(self._marked()))
+
+    def _setitem(self, value: Any) -> None:
+        item, key = self.pop(), self.pop()
+        self._stack[-1].items.append((key, item))
+
+    def _setitems(self, value: Any) -> None:
+        flat = self._marked()
+        self._stack[-1].items += zip(flat[::2], flat[1::2], strict=True)
+
+    def _append(self, value: Any) -> None:
+        member = self.pop()
+        self._stack[-1].members.append(member)
+
+    def _appends(self, value: Any) -> None:
+        members = self._marked()
+        self._stack[-1].members += members
+
+    def _build(self, value: Any) -> None:
+        state = self.pop()
+        self._stack[-1].states.append(state)
+
+    def _global(self, value: Any) -> None:
+        module, _, name = value.partition(" ")
+        self._stack.append(Symbol(module, name))
+
+    def _stack_global(self, value: Any) -> None:
+        name, module = self.pop(), self.pop()
+        self._stack.append(Symbol(str(module), str(name)))
+
+    def _binpersid(self, value: Any) -> None:
+        self._stack.append(Persistent(self.pop()))
+
+    def _memoize(self, value: Any) -> None:
+        self._memo[len(self._memo)] = self._stack[-1]
+
+    def _binput(self, value: Any) -> None:
+        self._memo[value] = self._stack[-1]
+
+    _long_binput = _binput
+
+    def _binget(self, value: Any) -> None:
+        self._stack.append(self._memo[value])
+
+    _long_binget = _binget
+
+    def _marked(self) -> list[Any]:
+        place = len(self._stack) - 1 - self._stack[::-1].index(_MARK)
+        found = self._stack[place + 1 :]
+        del self._stack[place:]
+        return found
+
+    def _taken(self, number: int) -> tuple[Any, ...]:
+        return tuple([self.pop() for _ in range(number)][::-1])
+
+
+def emit(tree: Any) -> bytes:
+    """A pickle of protocol 2 that says the same. What is there twice is written once."""
+    writer = _Emitter()
+    writer.put(tree, 0)
+    return b"\x80\x02" + b"".join(writer.parts) + b"."
+
+
+class _Emitter:
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        #: By identity; kept alive, so that none of these is that of another one.
+        self._memo: dict[int, tuple[int, Any]] = {}
+
+    def put(self, value: Any, level: int) -> None:
+        if level > _MOST_LEVELS:
+            raise PickleError(f"its dict is nested more than {_MOST_LEVELS} levels deep")
+        if isinstance(value, PickledNode):
+            self._put_node(value, level + 1)
+        elif isinstance(value, Symbol):
+            self._shared(value, lambda: self.parts.append(f"c{value.module}\n{value.name}\n".encode()))
+        elif isinstance(value, Persistent):
+            self.put(value.id, level + 1)
+            self.parts.append(b"Q")
+        elif isinstance(value, tuple):
+            self._shared(value, lambda: self._put_tuple(value, level + 1))
+        else:
+            self.parts.append(_plain(value))
+
+    def _shared(self, value: Any, put: Any) -> None:
+        known = self._memo.get(id(value))
+        if known is not None:
+            self.parts.append(b"j" + struct.pack("<I", known[0]))
+            return
+        put()
+        self._remember(value)
+
+    def _remember(self, value: Any) -> None:
+        number = len(self._memo)
+        self._memo[id(value)] = number, value
+        self.parts.append(b"r" + struct.pack("<I", number))
+
+    def _put_tuple(self, value: tuple[Any, ...], level: int) -> None:
+        if not value:
+            self.parts.append(b")")
+            return
+        self.parts.append(b"(")
+        for one in value:
+            self.put(one, level)
+        self.parts.append(b"t")
+
+    def _put_node(self, node: PickledNode, level: int) -> None:
+        if id(node) in self._memo:
+            self._shared(node, None)
+            return
+        if node.kind in ("dict", "list"):
+            self.parts.append(b"}" if node.kind == "dict" else b"]")
+        else:
+            self.put(node.function, level)
+            self.put(node.args, level)
+            self.parts.append(b"R" if node.kind == "call" else b"\x81")
+        self._remember(node)
+        self._put_all([one for pair in node.items for one in pair], b"u", level)
+        self._put_all(node.members, b"e", level)
+        for state in node.states:
+            self.put(state, level)
+            self.parts.append(b"b")
+
+    def _put_all(self, values: list[Any], op: bytes, level: int) -> None:
+        if values:
+            self.parts.append(b"(")
+            for one in values:
+                self.put(one, level)
+            self.parts.append(op)
+
+
+def _plain(value: Any) -> bytes:
+    if value is None or isinstance(value, bool):
+        return {None: b"N", True: b"\x88", False: b"\x89"}[value]
+    if isinstance(value, int):
+        if -(2**31) <= value < 2**31:
+            return b"J" + struct.pack("<i", value)
+        digits = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+        is_short = len(digits) < 256
+        return (
+            b"\x8a" + bytes([len(digits)]) if is_short else b"\x8b" + struct.pack("<i", len(digits))
+        ) + digits
+    if isinstance(value, float):
+        return b"G" + struct.pack(">d", value)
+    text = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+    return (b"X" if isinstance(value, str) else b"B") + struct.pack("<I", len(text)) + text

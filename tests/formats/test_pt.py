@@ -1,0 +1,301 @@
+"""Files of `torch.save`: dicts of tensors, read and written without torch and without a pickle that runs."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from profiles import examples
+
+import gaecli
+from gaecli.errors import GaeError
+from gaecli.formats.pt import pickled
+from gaecli.formats.registry import open_file
+
+torch = pytest.importorskip("torch")
+
+SHAPE = (4, 3)
+_generator = torch.Generator().manual_seed(3)
+REWARDS, VALUES = (torch.randn(SHAPE, generator=_generator) for _ in range(2))
+TERMINATED = torch.rand(SHAPE, generator=_generator) < 0.3
+
+
+def saved(path: Path, **tensors: Any) -> Path:
+    torch.save({"rewards": REWARDS, "values": VALUES, "terminated": TERMINATED, **tensors}, path)
+    return path
+
+
+def loaded(path: Path) -> dict[str, Any]:
+    return torch.load(path, weights_only=True, mmap=True)
+
+
+def advantages(rewards: torch.Tensor, values: torch.Tensor, terminated: torch.Tensor) -> np.ndarray:
+    """[T, N] by plain loops over floats."""
+    found = np.zeros(rewards.shape)
+    for env in range(rewards.shape[1]):
+        following = beyond = 0.0
+        for t in reversed(range(rewards.shape[0])):
+            alive = 0.0 if terminated[t, env] else 1.0
+            delta = float(rewards[t, env]) + 0.99 * alive * beyond - float(values[t, env])
+            following = delta + 0.99 * 0.95 * alive * following
+            beyond = float(values[t, env])
+            found[t, env] = following
+    return found
+
+
+def compute(path: Path, *args: Any, **settings: Any) -> Any:
+    return gaecli.compute(path, *args, layout="time-major", **settings)
+
+
+def test_tensors_are_read_and_new_ones_written_beside_them(tmp_path: Path) -> None:
+    path = saved(
+        tmp_path / "r.pt",
+        obs=torch.arange(24.0).reshape(4, 3, 2),
+        gamma=0.9,
+        note="ä",
+        config={"a": [1, (2,)]},
+    )
+    before = loaded(path)
+    compute(path)
+    after = loaded(path)
+    assert list(after) == [*before, "advantage", "return"]
+    assert (after["gamma"], after["note"], after["config"]) == (0.9, "ä", {"a": [1, (2,)]})
+    for name in ("rewards", "values", "terminated", "obs"):
+        assert torch.equal(after[name], before[name])
+    np.testing.assert_allclose(
+        after["advantage"], advantages(REWARDS, VALUES, TERMINATED), rtol=1e-5, atol=1e-6
+    )
+    assert gaecli.strip(path).files[0].state == "stripped"
+    assert str(loaded(path)) == str(before)
+
+
+VIEWS = {
+    "contiguous": lambda x: x.clone(),
+    "transposed": lambda x: x.T.contiguous().T,
+    "sliced": lambda x: torch.cat([x, x], 1)[:, :3],
+    "behind others": lambda x: torch.cat([x * 0, x])[4:],
+    "every second row": lambda x: torch.stack([x, x * 0], 1).reshape(8, 3)[::2],
+    "requires grad": lambda x: x.clone().requires_grad_(),
+    "a parameter": lambda x: torch.nn.Parameter(x.clone()),
+    "float64": lambda x: x.double(),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_tensor_may_lie_in_its_storage_as_it_likes(tmp_path: Path, view: str) -> None:
+    path = saved(tmp_path / "r.pt", rewards=VIEWS[view](REWARDS), values=VIEWS[view](VALUES))
+    compute(path)
+    found = loaded(path)
+    np.testing.assert_allclose(
+        found["advantage"], advantages(REWARDS, VALUES, TERMINATED), rtol=1e-5, atol=1e-6
+    )
+    assert torch.equal(found["rewards"].detach().float(), REWARDS)
+    assert type(found["rewards"]) is type(VIEWS[view](REWARDS))
+
+
+DTYPES = ["float16", "bfloat16", "float32", "float64", "bool"]
+DTYPES += [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+
+
+@pytest.mark.parametrize("name", DTYPES)
+def test_every_type_of_numbers_is_read_as_it_is(tmp_path: Path, name: str) -> None:
+    cells = torch.tensor([[0, 1, 3], [2, 0, 1]]).to(getattr(torch, name))
+    path = tmp_path / "r.pt"
+    torch.save({"x": cells}, path)
+    file = open_file(path)
+    (_, _, columns), *_ = file.blocks(file.units(100, "x")[0], ["x"], 100)
+    assert columns["x"].values.tolist() == cells.tolist()
+    assert file.columns["x"].type_name == name
+
+
+def test_bfloat16_is_all_of_its_digits(tmp_path: Path) -> None:
+    cells = torch.randn(200, generator=_generator).bfloat16()
+    torch.save({"x": cells}, tmp_path / "r.pt")
+    assert (open_file(tmp_path / "r.pt").read_whole("x").values == cells.float().numpy()).all()
+
+
+def test_the_tensors_of_the_only_dict_within_are_meant(tmp_path: Path) -> None:
+    path = tmp_path / "r.pth"
+    inner = collections.OrderedDict(rewards=REWARDS, values=VALUES, terminated=TERMINATED)
+    torch.save({"epoch": 3, "rollout": inner}, path)
+    compute(path)
+    found = loaded(path)
+    assert found["epoch"] == 3
+    assert list(found["rollout"]) == [*inner, "advantage", "return"]
+    assert isinstance(found["rollout"], collections.OrderedDict)
+
+
+def test_tensors_that_share_numbers_still_do(tmp_path: Path) -> None:
+    compute(saved(tmp_path / "r.pt", a=(both := torch.zeros(4)), b=both[1:]))
+    found = torch.load(tmp_path / "r.pt", weights_only=True)
+    found["a"][1] = 7
+    assert found["b"][0] == 7
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (os.environ["EVIL"],)
+
+
+def test_nothing_in_a_file_runs_and_all_of_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVIL", str(tmp_path / "ran"))
+    path = saved(tmp_path / "r.pt", evil=_Evil())
+    compute(path)
+    assert not (tmp_path / "ran").exists()
+    with zipfile.ZipFile(path) as archive:
+        (member,) = [name for name in archive.namelist() if name.endswith("data.pkl")]
+        assert b"mkdir" in archive.read(member)
+    with pytest.raises(GaeError, match=r"array `evil`.*an object of `posix\.mkdir`, which is never made"):
+        compute(path, tmp_path / "out.csv", force=True)
+
+
+OTHERS = {
+    "sparse": (lambda: REWARDS.to_sparse(), "a sparse tensor"),
+    "quantized": (lambda: torch.quantize_per_tensor(REWARDS, 0.1, 0, torch.qint8), "a quantized tensor"),
+    "complex": (lambda: REWARDS.to(torch.complex64), "of type ComplexFloatStorage"),
+    "float8": (lambda: REWARDS.to(torch.float8_e4m3fn), "float8_e4m3fn"),
+    "list": (lambda: REWARDS.tolist(), "a list, not a tensor"),
+    "numpy": (lambda: REWARDS.numpy(), "an object of"),
+    "meta": (lambda: REWARDS.to("meta"), "the device `meta`"),
+    "huge": (lambda: torch.ones(1).expand(1 << 20, 1 << 10), r"\.contiguous\(\)"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_what_is_no_plain_tensor_is_told_where_it_is_needed(tmp_path: Path, kind: str) -> None:
+    make, says = OTHERS[kind]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = saved(tmp_path / "r.pt", rewards=make())
+    with pytest.raises(GaeError, match=says):
+        compute(path, reward_column="rewards")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ([1, 2], "is no dict of tensors: it holds a list"),
+        (REWARDS, "is no dict of tensors: it holds one tensor"),
+        ({"samples": [{"reward": 1.0}]}, "`samples` is a list, not a tensor"),
+        ({}, "it holds no tensor"),
+        ({"a": 1}, "it holds no tensor"),
+    ],
+)
+def test_a_file_without_tensors_is_told_to_be_one(tmp_path: Path, content: Any, says: str) -> None:
+    torch.save(content, tmp_path / "r.pt")
+    with pytest.raises(gaecli.FileError, match=says) as raised:
+        gaecli.compute(tmp_path / "r.pt")
+    assert "['samples']" in raised.value.hint
+
+
+def test_a_file_of_old_is_a_pickle_alone(tmp_path: Path) -> None:
+    torch.save({"rewards": REWARDS}, tmp_path / "r.pt", _use_new_zipfile_serialization=False)
+    with pytest.raises(gaecli.FileError, match="is a pickle") as raised:
+        gaecli.compute(tmp_path / "r.pt")
+    assert "current torch" in raised.value.hint
+
+
+def rewritten(path: Path, **contents: bytes) -> Path:
+    """With other members in the place of those whose names end so."""
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, contents.get(name.rpartition("/")[2].replace(".", "_"), content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("member", "content", "says"),
+    [
+        ("data_pkl", b"\x80\x02}", "damaged"),
+        ("data_pkl", b"\x80\x02u.", "damaged"),
+        ("data_pkl", b"\x80\x02" + b"N" * 1_000_001, "more than 1,000,000 steps"),
+        ("data_pkl", b"N" * ((16 << 20) + 1), "too long"),
+        ("data_pkl", b"c__builtin__\neval\n(X\x01\0\0\0atR.", "an object of `__builtin__.eval`"),
+        ("data_pkl", b"cos\nsystem\n(S'x'\ntR.", "does not write"),
+        ("data_pkl", b"\x8b\xff\xff\xff\x7f.", "damaged"),
+        ("byteorder", b"big", "big-endian"),
+    ],
+)
+def test_a_pickle_that_asks_for_more_is_refused(
+    tmp_path: Path, member: str, content: bytes, says: str
+) -> None:
+    path = rewritten(saved(tmp_path / "r.pt"), **{member: content})
+    with pytest.raises(gaecli.FileError, match=says):
+        gaecli.compute(path)
+
+
+def test_a_shape_that_its_numbers_do_not_fill_is_told(tmp_path: Path) -> None:
+    path = saved(tmp_path / "r.pt")
+    rewritten(path, **{"0": b"\0" * 8})
+    with pytest.raises(GaeError, match="its shape and the size of its numbers disagree"):
+        compute(path, reward_column="rewards")
+
+
+def test_a_dict_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    deep: Any = {}
+    for _ in range(100):
+        deep = {"a": deep}
+    path = saved(tmp_path / "r.pt", deep=deep)
+    before = path.read_bytes()
+    with pytest.raises(gaecli.FileError, match="nested more than 64 levels"):
+        compute(path)
+    assert path.read_bytes() == before
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+        | st.tuples(inner)
+    ),
+    max_leaves=10,
+)
+
+
+@examples(100)
+@given(value=PLAIN, protocol=st.integers(2, 5))
+def test_a_tree_says_again_what_the_pickle_said(value: Any, protocol: int) -> None:
+    assert pickle.loads(pickled.emit(pickled.parse(pickle.dumps(value, protocol)))) == value
+
+
+@examples(100)
+@given(seed=st.integers(0, 2**32))
+def test_a_damaged_pickle_is_an_error_and_no_crash(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    content = bytearray(pickle.dumps({"a": [1, (2.0, "x")], "b": collections.OrderedDict(c=1)}, 2))
+    for place in random.integers(0, len(content), 3):
+        content[place] = random.integers(256)
+    with contextlib.suppress(pickled.PickleError):
+        pickled.emit(pickled.parse(bytes(content)))
+
+
+def test_a_reference_to_itself_ends() -> None:
+    tree: Any = []
+    tree.append(tree)
+    again = pickle.loads(pickled.emit(pickled.parse(pickle.dumps(tree, 2))))
+    assert again[0] is again
+
+
+def test_it_converts(tmp_path: Path) -> None:
+    path = saved(tmp_path / "r.pt", obs=torch.ones(4, 3, 2).bfloat16())
+    compute(path, tmp_path / "r.parquet")
+    compute(path)
+    found = pq.read_table(tmp_path / "r.parquet")
+    assert found["obs"].to_pylist() == [[1.0, 1.0]] * 12
+    assert found["advantage"].to_pylist() == loaded(path)["advantage"].reshape(-1).tolist()
