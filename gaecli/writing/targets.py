@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 
 from gaecli.columns import Roles
 from gaecli.datasets.tables import refuse_targets
@@ -24,6 +25,7 @@ from gaecli.formats.stored import own_columns
 from gaecli.names import LANGUAGE
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
+from gaecli.shell_words import file_word
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.links import check_links
 from gaecli.storage.new_file import check_writable
@@ -127,7 +129,11 @@ def replaced_columns(
     if refused and not overwrite:
         flag = settings.output_flag(refused[0])
         is_number = flag in ("--advantage-column", "--return-column")
-        asked = f"`gae verify {file.path} --against {refused[0]}` tells what made it; " if is_number else ""
+        asked = (
+            f"`gae verify {file_word(file.path)} --against {quote(refused[0])}` tells what made it; "
+            if is_number
+            else ""
+        )
         raise UsageError(
             f"`{file.path}` has a column `{refused[0]}` already, which carries no mark of gaecli's",
             hint=f"{asked}pass `--overwrite` to replace it, or write under another name with `{flag}`",
