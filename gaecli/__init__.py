@@ -18,38 +18,38 @@ from gaecli.version import __version__
 _LAZY = {
     "gae": "gaecli.arrays",
     "GaeResult": "gaecli.arrays",
-    "check": "gaecli.api",
-    "compute": "gaecli.api",
-    "diff": "gaecli.api",
-    "doctor": "gaecli.api",
-    "explain": "gaecli.api",
-    "inspect": "gaecli.api",
-    "read": "gaecli.api",
-    "strip": "gaecli.api",
-    "sweep": "gaecli.api",
-    "verify": "gaecli.api",
-    "write_report": "gaecli.api",
+    "check": "gaecli.api.looks",
+    "compute": "gaecli.api.runs",
+    "diff": "gaecli.api.studies",
+    "doctor": "gaecli.api.looks",
+    "explain": "gaecli.api.studies",
+    "inspect": "gaecli.api.looks",
+    "read": "gaecli.api.looks",
+    "strip": "gaecli.api.runs",
+    "sweep": "gaecli.api.studies",
+    "verify": "gaecli.api.studies",
+    "write_report": "gaecli.api.runs",
     "Settings": "gaecli.settings",
     "Summary": "gaecli.summary",
     "FileInfo": "gaecli.summary",
-    "Rollouts": "gaecli.rollouts",
+    "Rollouts": "gaecli.flat_rollouts",
 }
 
 if TYPE_CHECKING:
-    from gaecli.api import check as check
-    from gaecli.api import compute as compute
-    from gaecli.api import diff as diff
-    from gaecli.api import doctor as doctor
-    from gaecli.api import explain as explain
-    from gaecli.api import inspect as inspect
-    from gaecli.api import read as read
-    from gaecli.api import strip as strip
-    from gaecli.api import sweep as sweep
-    from gaecli.api import verify as verify
-    from gaecli.api import write_report as write_report
+    from gaecli.api.looks import check as check
+    from gaecli.api.looks import doctor as doctor
+    from gaecli.api.looks import inspect as inspect
+    from gaecli.api.looks import read as read
+    from gaecli.api.runs import compute as compute
+    from gaecli.api.runs import strip as strip
+    from gaecli.api.runs import write_report as write_report
+    from gaecli.api.studies import diff as diff
+    from gaecli.api.studies import explain as explain
+    from gaecli.api.studies import sweep as sweep
+    from gaecli.api.studies import verify as verify
     from gaecli.arrays import GaeResult as GaeResult
     from gaecli.arrays import gae as gae
-    from gaecli.rollouts import Rollouts as Rollouts
+    from gaecli.flat_rollouts import Rollouts as Rollouts
     from gaecli.settings import Settings as Settings
     from gaecli.summary import FileInfo as FileInfo
     from gaecli.summary import Summary as Summary

@@ -38,6 +38,8 @@ class OpenQuestion:
     columns: Mapping[str, str]
     #: Of a command that cannot ask.
     exit_code: int
+    #: The data set to be named instead, where a file of it was.
+    root: str | None = None
     #: Why the last answer does not do.
     objection: str | None = None
 

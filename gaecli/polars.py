@@ -17,8 +17,8 @@ except ImportError as error:
     raise MissingExtraError("polars is not installed", hint="pip install polars") from error
 
 if TYPE_CHECKING:
+    from gaecli.api.keywords import ComputeKeywords, ReadKeywords
     from gaecli.diagnosis import Checkup
-    from gaecli.keywords import ComputeKeywords, ReadKeywords
     from gaecli.summary import FileInfo
 
 __all__ = ["GaeExpr", "GaeFrame"]

@@ -88,6 +88,15 @@ class StoredAdvantage:
 
 
 @dataclass(frozen=True)
+class RowsSeen:
+    """From the first to the last, of so many."""
+
+    first: int
+    last: int
+    num_rows: int
+
+
+@dataclass(frozen=True)
 class Explanation(Shown):
     """One advantage taken apart."""
 
@@ -116,6 +125,8 @@ class Explanation(Shown):
     #: None where A is written as it is.
     normalized: NormalizedNumber | None = None
     stored: StoredAdvantage | None = None
+    #: What was read beside ids, where that is not all: of other rows nothing is checked.
+    rows_seen: RowsSeen | None = None
     warnings: Sequence[WarningNote] = ()
 
     @property

@@ -21,7 +21,7 @@ import pytest
 from in_process import SHELL_VARIABLES, can_run_here, run_here
 from warm_start import WarmProcess, WarmStart
 
-from gaecli import keyword_words
+from gaecli.api import keyword_words
 
 # Products of small matrices: a second thread waits for the first in a loop, which takes a third of the time of
 # `gae verify`, and there is a worker for each core already. Before NumPy is imported.

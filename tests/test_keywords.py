@@ -19,7 +19,7 @@ from cli.rollout_files import advantages, columns
 
 import gaecli
 import gaecli.polars
-from gaecli import keywords
+from gaecli.api import keywords
 from gaecli.arrays.estimates import GaeKeywords
 from gaecli.setting_fields import ROLES, SettingFields
 from gaecli.settings import OPTION_NAMES, SETTING_NAMES, RunOptions

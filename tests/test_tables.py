@@ -18,8 +18,8 @@ from cli.rollout_files import advantages, columns
 
 import gaecli
 import gaecli.polars
+from gaecli.api.keyword_words import SWITCHES, in_keywords
 from gaecli.cli.options import OPTIONS
-from gaecli.keyword_words import SWITCHES, in_keywords
 from gaecli.setting_fields import ROLES
 
 TABLE = pa.table(columns())

@@ -85,7 +85,7 @@ def _as_given(shape: tuple[int, int, int], given: Arguments) -> TensorSteps:
 def _looked_at(
     given: Arguments, device: str, precision: Precision, kernel: TensorKernel | None, looks: Hashable
 ) -> tuple[Tensor, Tensor]:
-    """The same, with all that shapes tell to be wrong. `looks`: for whom a plan is kept, if one can be."""
+    """The same, with all that shapes tell to be wrong. `looks`: by what a plan is found from now on."""
     rewards = given.rewards
     target = rewards.device
     if device != "auto" and device != target.type and device != str(target):

@@ -74,11 +74,12 @@ def _ask(question: OpenQuestion) -> str | None:
     from gaecli.report.text import Canvas
 
     console = error_console()
+    canvas = Canvas.of(console)
     console.print()
-    for line in question_lines(question, Canvas.of(console)):
+    for line in question_lines(question, canvas):
         console.print(line, soft_wrap=True)
     if question.objection is not None:
-        console.print(f"not so: {question.objection}", style="bold yellow", soft_wrap=True)
+        console.print(f"not so: {canvas.clean(question.objection)}", style="bold yellow", soft_wrap=True)
     choices = {
         answer.flags: f"{answer.flags} …" if answer.is_open else answer.flags for answer in question.answers
     }
@@ -92,9 +93,12 @@ def _ask(question: OpenQuestion) -> str | None:
 
 def _chosen(choices: Mapping[str, str], console: Console, other: str) -> str | None:
     """By its number, or typed; None for an empty line and at the end of what there is to read."""
+    from gaecli.report.text import Canvas
+
+    canvas = Canvas.of(console)
     console.print()
     for number, shown in enumerate(choices.values(), 1):
-        console.print(f"  {number}  {shown}", soft_wrap=True)
+        console.print(f"  {number}  {canvas.clean(shown)}", soft_wrap=True)
     ways = [f"1 to {len(choices)}"] if choices else []
     while True:
         console.print(f"{', or '.join([*ways, other])}; Enter stops: ", end="", style="bold")

@@ -12,11 +12,12 @@ import numpy as np
 
 from gaecli.difference import ColumnDifference, DifferentCell, DifferentEpisode, Side
 from gaecli.errors import DataError, GaeError, UsageError
+from gaecli.flat_rollouts import Rollouts
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.reading_errors import told
 from gaecli.progress import Progress
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, FloatArray, IndexArray, Rollouts
+from gaecli.rollouts import BoolArray, FloatArray, IndexArray
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import StreamPlan, plan_streams, watched
 from gaecli.storage.places import Places

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gaecli.advice import Advice, Answer, ColumnVerdict, OpenQuestion, Reason
+from gaecli.advice import Advice, Answer, ColumnVerdict, OpenQuestion, Reason, WhatToDo
 from gaecli.commands.answers import MakeSettings, answers_in, keywords_of, merged
 from gaecli.commands.check import check
 from gaecli.commands.inspect import InspectOptions, inspect
@@ -28,6 +28,7 @@ from gaecli.names import ADVANTAGE_NAMES, RETURN_NAMES
 from gaecli.progress import Progress
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
+from gaecli.sources.inputs import plan_streams
 from gaecli.storage.places import Places
 from gaecli.studies.command import flags_of
 from gaecli.studies.reading import file_settings
@@ -38,7 +39,6 @@ AskUser = Callable[[OpenQuestion], str | None]
 #: What is told how far a look is, for as long as that takes.
 Watch = Callable[[], AbstractContextManager[Progress | None]]
 
-_MOST_QUESTIONS = 30
 #: Columns that are verified, the first ones.
 _MOST_VERIFIED = 4
 _OWN_NAME = "{estimator}_{column}"
@@ -67,13 +67,13 @@ def doctor(
     with Places(RunOptions(dry_run=True)) as places:
         local = places.inputs.fetched(sources)
         options = InspectOptions(memory_bytes=memory_bytes, jobs=jobs)
-        visit = _Visit([str(source) for source in sources], local, make_settings, ask, options, watch)
+        visit = _Visit(sources, local, make_settings, ask, options, watch)
         return places.shown_in(visit.advice())
 
 
 @dataclass(eq=False)
 class _Visit:
-    inputs: Sequence[str]
+    inputs: Sequence[str | Path]
     local: Sequence[str | Path]
     make_settings: MakeSettings
     ask: AskUser | None
@@ -100,23 +100,30 @@ class _Visit:
     def _settled(self) -> tuple[Inspection, OpenQuestion | None]:
         """What is in the files, once nothing is open about them; or what still is."""
         objection = None
-        for _ in range(_MOST_QUESTIONS):
+        while True:
             with self.watch() as progress:
                 inspection = inspect(self.local, self.settings, self.options, progress)
             open_ones = [info for info in inspection.infos if info.plan and info.plan.action == "refuse"]
             if not open_ones:
                 return inspection, None
             info = open_ones[0]
-            if self._is_recognised(info) or self._is_only_in_the_way(info, inspection):
-                continue
-            question = replace(_question(info), objection=objection)
             if info.problem is None and self._why_done(inspection) is not None:
                 return inspection, None  # what is in the way of the new columns is what they would be
+            if self._is_recognised(info) or self._is_only_in_the_way(info):
+                continue
+            question = replace(_question(info, self._inner(info)), objection=objection)
             reply = None if self.ask is None else self.ask(question)
             if reply is None:
                 return inspection, question
-            objection = self._take(reply, f"{question.message.splitlines()[0]}: your answer")
-        return inspection, question
+            objection = self._answered(reply, question)
+
+    def _inner(self, info: FileInfo) -> dict[str, str]:
+        """Columns within structs of the first file (`infos.value`), each with its type."""
+        plans = plan_streams(self.local, self.settings.join)
+        plan = next(plan for plan in plans if str(plan.paths[0]) == info.files[0])
+        file = plan.open(plan.paths[0])
+        found = {name: file.find(name) for name in file.struct_fields()}
+        return {name: column.type_name for name, column in found.items() if column is not None}
 
     def _is_recognised(self, info: FileInfo) -> bool:
         """A library's log has a command of its own, by columns that no other has."""
@@ -126,11 +133,11 @@ class _Visit:
         flags = shlex.join(shlex.split(log.command)[3:])
         return self._take(flags, f"it looks like {log.name}: {log.says}") is None
 
-    def _is_only_in_the_way(self, info: FileInfo, inspection: Inspection) -> bool:
-        """New columns get names of their own where somebody else's have theirs, and are not what they would be."""
+    def _is_only_in_the_way(self, info: FileInfo) -> bool:
+        """New columns get names of their own where somebody else's have theirs."""
         names = {column.name for column in info.existing if not column.is_own}
         taken = [name for name in self.settings.output_columns if name in names]
-        if info.problem is not None or not taken or self._why_done(inspection) is not None:
+        if info.problem is not None or not taken:
             return False
         free = {}
         for setting in ("advantage_column", "return_column"):
@@ -147,12 +154,19 @@ class _Visit:
         verb = "is" if len(taken) == 1 else "are"
         return self._take(flags, f"{listed} {verb} there already, and gaecli did not write it") is None
 
+    def _answered(self, reply: str, question: OpenQuestion) -> str | None:
+        """What the user says holds from now on; or why it cannot."""
+        root = question.root
+        if root is None or reply != shlex.quote(root):
+            return self._take(reply, f"{question.message.splitlines()[0]}: your answer")
+        others = [source for source in self.inputs if not Path(source).is_relative_to(root)]
+        self.inputs = self.local = [root, *others]
+        self._columns = None
+        return None
+
     def _take(self, flags: str, why: str) -> str | None:
         """From now on the flags are given; or why they cannot be."""
         try:
-            if (root := _root(flags)) is not None:
-                self.inputs, self.local = [root], [root]
-                return None
             said = merged(self._said, keywords_of(flags))
             settings = self.make_settings(said)
         except GaeError as error:
@@ -234,7 +248,7 @@ class _Visit:
 
     def _ended(
         self,
-        verdict: Any,
+        verdict: WhatToDo,
         inspection: Inspection,
         checkup: Checkup | None = None,
         *,
@@ -243,10 +257,10 @@ class _Visit:
     ) -> Advice:
         command = None
         if verdict == "run":
-            words = [shlex.quote(source) for source in self.inputs]
+            words = [shlex.quote(str(source)) for source in self.inputs]
             command = " ".join(["gae compute", *words, *flags_of(self.settings)])
         return Advice(
-            self.inputs,
+            [str(source) for source in self.inputs],
             verdict,
             command,
             self._reasons,
@@ -285,20 +299,17 @@ def _asks_for_numbers(settings: Settings, said: Mapping[str, Any]) -> bool:
     return any(value != usual.get(name) for name, value in wants.items())
 
 
-def _root(answer: str) -> str | None:
-    """The data set that is meant where a file of it was named."""
-    words = shlex.split(answer)
-    return words[0] if len(words) == 1 and Path(words[0]).is_dir() else None
-
-
-def _question(info: FileInfo) -> OpenQuestion:
+def _question(info: FileInfo, inner: Mapping[str, str]) -> OpenQuestion:
+    """`inner`: the columns that stand in others, which nobody lists, by their type."""
     assert info.plan is not None
-    root = _ROOT.search(info.plan.hint or "")
+    found = _ROOT.search(info.plan.hint or "")
+    root = None if found is None else found[1]
     return OpenQuestion(
         info.path,
         info.plan.error or "",
         info.plan.hint,
-        [*([] if root is None else [Answer(shlex.quote(root[1]))]), *answers_in(info.plan.hint)],
-        {name: kind for name, kind in info.columns.items() if not name.startswith("(")},
+        [*([] if root is None else [Answer(shlex.quote(root))]), *answers_in(info.plan.hint)],
+        {name: kind for name, kind in {**info.columns, **inner}.items() if not name.startswith("(")},
         info.plan.exit_code,
+        root,
     )

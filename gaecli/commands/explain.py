@@ -12,10 +12,11 @@ from gaecli.decay_settings import OPTIONAL
 from gaecli.engines.threads import Threads, default_jobs
 from gaecli.estimators.decomposition import Decomposition, decompose
 from gaecli.pipeline.header_notes import stored_settings
+from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import told
 from gaecli.progress import Progress
 from gaecli.response_logs import ResponseLogError
-from gaecli.results import Derivation, ExplainedStep, Explanation
+from gaecli.results import Derivation, ExplainedStep, Explanation, RowsSeen
 from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import watched
@@ -23,6 +24,7 @@ from gaecli.storage.places import Places
 from gaecli.studies.derivations import Question, derive
 from gaecli.studies.final_numbers import finisher
 from gaecli.studies.locate import Place, StepQuery, locate
+from gaecli.studies.near_rows import FoundTail, near_tail
 from gaecli.studies.normalized import normalized_number
 from gaecli.studies.reading import SettledStream, numbers_around, only_stream, read_for_ends
 from gaecli.studies.stored_advantage import stored_advantage
@@ -65,14 +67,26 @@ def explain(
         (plan,) = watched([only_stream(local, settings, "gae explain")], progress, "explaining")
         with told(plan.paths[0]):
             try:
-                reading = read_for_ends(plan, settings, memory_bytes, threads)
+                opened = open_stream(plan, settings, memory_bytes)
             except ResponseLogError as error:
                 raise error.of_command("gae explain", query.words) from error
-            place = locate(reading.stream, query)
-            reading = numbers_around(reading, place.file, place.row, threads, is_whole=not is_plain)
-            tail = tail_from(reading, place, is_whole=not is_plain)
-            question = Question(reading, place, tail, top, finisher(reading))
-            return places.shown_in(_explanation(question) if is_plain else _derivation(question))
+            found = near_tail(opened, query, threads) if is_plain else None
+            found = found or _tail_among_all(opened, query, threads, is_whole=not is_plain)
+            question = Question(found.reading, found.place, found.tail, top, finisher(found.reading))
+            if not is_plain:
+                return places.shown_in(_derivation(question))
+            return places.shown_in(_explanation(question, found.seen))
+
+
+def _tail_among_all(opened: OpenStream, query: StepQuery, threads: Threads, *, is_whole: bool) -> FoundTail:
+    """`is_whole`: all of its trajectory is asked for."""
+    try:
+        reading = read_for_ends(opened, threads)
+    except ResponseLogError as error:
+        raise error.of_command("gae explain", query.words) from error
+    place = locate(reading.stream, query)
+    reading = numbers_around(reading, place.file, place.row, threads, is_whole=is_whole)
+    return FoundTail(reading, place, tail_from(reading, place, is_whole=is_whole))
 
 
 def is_sum_of_deltas(settings: Settings) -> bool:
@@ -95,7 +109,7 @@ def _key(reading: SettledStream, place: Place) -> dict[str, object]:
     return dict(place.key) or episode_keys(opened.file, opened.layout.roles, [place.row])[0]
 
 
-def _explanation(question: Question) -> Explanation:
+def _explanation(question: Question, seen: RowsSeen | None) -> Explanation:
     reading, place, tail = question.reading, question.place, question.tail
     settings, stream = reading.stream.settings, reading.stream
     only_lam = _SUMS_OF_DELTAS[settings.estimator]
@@ -129,6 +143,7 @@ def _explanation(question: Question) -> Explanation:
         steps=_steps(parts, rewards, values, following, deltas, rows if has_rows else None, question.top),
         normalized=normalized,
         stored=stored_advantage(reading, place, recursion, normalized),
+        rows_seen=seen,
         warnings=[*stream.warnings, *stored_settings(stream.opened)],
     )
 

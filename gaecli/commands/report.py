@@ -141,14 +141,16 @@ class _Report:
         rows = [self._row_of(finding.file, finding.row, first.first_rows) for finding in checkup.findings]
         first.sought = np.array(sorted({row for row in rows if row is not None}), np.int64)
         first.look()
-        chosen = first.table.chosen(options.episodes, np.array(sorted(set(first.found.values())), np.int64))
+        groups = None if first.groups is None else first.groups.chosen(MOST_GROUPS)
+        with_findings = np.array(sorted(set(first.found.values())), np.int64)
+        shown_groups = None if groups is None else groups.indices
+        chosen = first.table.chosen(options.episodes, with_findings, shown_groups)
         lines = chosen.lines
         positions = lines[:, Of.POSITIONS].astype(np.int64)
         shares = fair_shares(positions, MOST_CURVE_POINTS, MOST_POINTS_EACH)
         numbers = lines[:, Of.NUMBER].astype(np.int64).tolist()
         wanted = dict(zip(numbers, zip(positions.tolist(), shares.tolist(), strict=True), strict=True))
         collector = second_look(first, wanted)
-        groups = None if first.groups is None else first.groups.chosen(MOST_GROUPS)
         paths = [str(path) for path in self.plan.paths]
         keys = self._keys(lines, first.first_rows)
         episodes = episodes_of(chosen, collector, groups, keys, paths)

@@ -95,6 +95,8 @@ def episode_keys(file: RolloutFile, roles: Roles, rows: Sequence[int]) -> list[d
     wanted = np.asarray(rows, np.int64)
     keys: list[dict[str, Any]] = []
     for unit in file.units(_ROWS_AT_A_TIME, like):
+        if unit.cells_per_row == 1 and not ((wanted >= unit.start) & (wanted < unit.stop)).any():
+            continue
         for start, stop, columns in file.blocks(unit, list(names.values()), _ROWS_AT_A_TIME):
             here = (wanted[(wanted >= start) & (wanted < stop)] - start).tolist()
             keys += [{role: columns[name].label(row) for role, name in names.items()} for row in here]

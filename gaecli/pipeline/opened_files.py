@@ -27,15 +27,19 @@ class OpenedFiles:
 
     def open(self, source: FileSource) -> OpenFile:
         """The file that a descriptor stands for."""
-        key = source.stream, source.index, source.rows_per_block, source.row_order
-        known = self._known.get(source.stream, {}).get(key)
+        known = self.known(source)
         if known is not None:
             return known
+        key = _key_of(source)
         found = self._opened.pop(key, None) or self._read(source)
         while len(self._opened) >= _MOST_OPEN:
             self._close(next(iter(self._opened)))
         self._opened[key] = found
         return found
+
+    def known(self, source: FileSource) -> OpenFile | None:
+        """The same, if it is of a stream that this process has open itself."""
+        return self._known.get(source.stream, {}).get(_key_of(source))
 
     def fill_unit(self, source: FileSource, unit: int) -> None:
         """See that the rows of a unit can be read; whoever looks at none needs nothing."""
@@ -84,3 +88,7 @@ class OpenedFiles:
         path = self._opened.pop(key).file.path
         if self._inputs is not None and all(opened.file.path != path for opened in self._opened.values()):
             self._inputs.release([path])
+
+
+def _key_of(source: FileSource) -> _FileKey:
+    return source.stream, source.index, source.rows_per_block, source.row_order

@@ -93,10 +93,11 @@ class UnitTask(ABC, Generic[R]):
     def _blocks(self, worker: Worker) -> Iterator[BlockTask[R]]:
         kept = self._kept(worker)
         if kept:
-            opened = worker.files.open(self.source)
+            opened = worker.files.known(self.source)
             for address in kept:
                 yield BlockTask(self, address, None)
-                count_kept(opened.file, opened.units[self.unit].num_rows / len(kept))
+                if opened is not None:
+                    count_kept(opened.file, opened.units[self.unit].num_rows / len(kept))
             return
         worker.files.fill_unit(self.source, self.unit)
         unit = worker.files.open(self.source).units[self.unit]

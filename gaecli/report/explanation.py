@@ -97,6 +97,9 @@ def _facts(explanation: Explanation, canvas: Canvas) -> list[Text]:
     ]
     if explanation.stored is not None:
         rows.append(("stored", stored_items(explanation.stored, canvas)))
+    if (seen := explanation.rows_seen) is not None:
+        which = f"rows {seen.first:,} to {seen.last:,} of {seen.num_rows:,}"
+        rows.append(("looked at", [Text(which), Text("`gae check` looks at all", QUIET)]))
     return labelled_rows(rows, _LABEL_WIDTH, canvas.width, canvas.glyphs.separator)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaecli.rollouts import Rollouts
+from gaecli.flat_rollouts import Rollouts
 from gaecli.studies.parts import Part, PartForm, Parts, joined, nothing
 from gaecli.studies.reading import SettledStream, settled_blocks
 

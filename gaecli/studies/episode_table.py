@@ -76,7 +76,7 @@ _CHOICES: Sequence[tuple[str, str, int]] = (
     ("largest value error", "value error", 1),
 )
 _SHARE, _SHARE_OF_STRANGE = 0.1, 0.3
-_STRANGEST, _EVENLY = "strangest", "spread evenly"
+_STRANGEST, _OF_GROUPS, _EVENLY = "strangest", "of groups that are shown", "spread evenly"
 
 
 def value_errors(lines: FloatArray) -> FloatArray:
@@ -153,8 +153,8 @@ class EpisodeTable:
         """Of all trajectories that may be chosen."""
         return np.concatenate([self._kept, *self._new])
 
-    def chosen(self, count: int, wanted: IndexArray) -> Chosen:
-        """`wanted`: numbers of trajectories that are to be among them."""
+    def chosen(self, count: int, wanted: IndexArray, groups: IndexArray | None = None) -> Chosen:
+        """`wanted`: numbers of trajectories that are to be among them; `groups`: those that are shown as well."""
         lines = self.lines()
         strangeness, strangest, medians = _strangeness(lines)
         reasons: dict[int, list[str]] = {}
@@ -177,7 +177,11 @@ class EpisodeTable:
         for name, measure, sign in _CHOICES:
             choose(name, _extreme(MEASURES[measure](lines), sign, share), share)
         spread = _evenly(lines, len(lines))
-        unseen = np.array([index for index in spread.tolist() if index not in reasons], np.int64)
+        unseen = spread[~np.isin(spread, list(reasons))]
+        if groups is not None and not is_all:
+            left = (count - len(reasons)) // 2
+            choose(_OF_GROUPS, unseen[np.isin(lines[unseen, Of.GROUP], groups)], left)
+            unseen = unseen[~np.isin(unseen, list(reasons))]
         choose(_EVENLY, unseen, count)
         indices = np.array(
             sorted(reasons, key=lambda one: (-strangeness[one], lines[one, Of.NUMBER])), np.int64

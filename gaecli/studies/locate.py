@@ -19,7 +19,7 @@ from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray
 
 #: Rows of which ids are compared at a time.
-_ROWS_AT_A_TIME = 1 << 18
+ROWS_AT_A_TIME = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def _matches(stream: SummarisedStream, wanted: Mapping[str, Any]) -> list[tuple[
         for start, columns in _cells(opened, list(names.values())):
             is_it: BoolArray | None = None
             for role, name in names.items():
-                here = _equals(columns[name], str(wanted[role]))
+                here = equals(columns[name], str(wanted[role]))
                 is_it = here if is_it is None else is_it & here
             if is_it is not None:
                 found += [(index, start + row) for row in np.flatnonzero(is_it).tolist()]
@@ -221,7 +221,7 @@ def _column_of(file: RolloutFile, roles: Roles, role: str) -> str:
     return name
 
 
-def _equals(column: Column, text: str) -> BoolArray:
+def equals(column: Column, text: str) -> BoolArray:
     """[n] whether the cell reads as `text`: `17` is 17, and `17.0` where the column holds floats."""
     column = column.as_ids()
     values = column.values
@@ -243,8 +243,8 @@ def _cells(opened: OpenFile, names: list[str]) -> Iterator[tuple[int, Mapping[st
     if file.structure != "arrays":
         yield from ((start, columns) for start, _, columns in _blocks(file, names))
         return
-    for unit in file.units(_ROWS_AT_A_TIME, layout.roles.names["reward"]):
-        for start, _, columns in file.blocks(unit, layout.row_columns, _ROWS_AT_A_TIME):
+    for unit in file.units(ROWS_AT_A_TIME, layout.roles.names["reward"]):
+        for start, _, columns in file.blocks(unit, layout.row_columns, ROWS_AT_A_TIME):
             yield start, layout.cells(start, columns)
 
 
@@ -252,6 +252,6 @@ def _blocks(
     file: RolloutFile, names: list[str], around: int | None = None
 ) -> Iterator[tuple[int, int, dict[str, Column]]]:
     """`around`: only of the unit with this row."""
-    for unit in file.units(_ROWS_AT_A_TIME, names[0]):
+    for unit in file.units(ROWS_AT_A_TIME, names[0]):
         if around is None or unit.start <= around < unit.stop:
-            yield from file.blocks(unit, list(dict.fromkeys(names)), _ROWS_AT_A_TIME)
+            yield from file.blocks(unit, list(dict.fromkeys(names)), ROWS_AT_A_TIME)

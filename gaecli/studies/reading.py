@@ -83,13 +83,13 @@ def longest_episode(plans: Sequence[StreamPlan], settings: Settings, memory_byte
 
     def look(plan: StreamPlan) -> int:
         opened = open_stream(plan, settings, memory_bytes)
-        return with_outcomes(opened, RunContext.plain(_plain_estimator(settings), 0)).longest_episode
+        return with_outcomes(opened, RunContext.plain(plain_estimator(settings), 0)).longest_episode
 
     found = [tried(plan, partial(look, plan)) for plan in plans]
     return max((longest for longest in found if longest is not None), default=0)
 
 
-def _plain_estimator(settings: Settings) -> Estimator:
+def plain_estimator(settings: Settings) -> Estimator:
     return make_estimator(settings, choose_device("auto", 0))
 
 
@@ -101,7 +101,7 @@ def settled(
     store_share: float = STORE_SHARE,
 ) -> SettledStream:
     """Summarise what is open."""
-    estimator = estimator or _plain_estimator(opened.settings)
+    estimator = estimator or plain_estimator(opened.settings)
     context = RunContext.plain(estimator, int(opened.memory_bytes * store_share), threads)
     return SettledStream(summarised(opened, context), context)
 
@@ -111,17 +111,18 @@ def settled_blocks(reading: SettledStream) -> Iterator[tuple[int, int, Settled, 
     return reading.stream.visit(reading.context, lambda *block: block)
 
 
-def read_for_ends(
-    plan: StreamPlan, settings: Settings, memory_bytes: int, threads: Threads, block_rows: int | None = None
-) -> SettledStream:
+def needs_all_rows(settings: Settings) -> bool:
+    """The number of a step rests on those of other trajectories."""
+    return settings.normalizes or crosses_trajectories(settings)
+
+
+def read_for_ends(opened: OpenStream, threads: Threads) -> SettledStream:
     """As `read_stream`, without the numbers: those of one row are for `numbers_around`.
 
     Every cell is checked, and all that can be refused or warned of is.
     """
-    estimator = _plain_estimator(settings)
-    needs_all = settings.normalizes or crosses_trajectories(settings)
-    opened = open_stream(plan, settings, memory_bytes, block_rows=block_rows)
-    if needs_all or for_ends_only(estimator) is estimator:
+    estimator = plain_estimator(opened.settings)
+    if needs_all_rows(opened.settings) or for_ends_only(estimator) is estimator:
         return _one_by_one(settled(opened, estimator, threads))
     context = RunContext.plain(for_ends_only(estimator), 0, threads)
     return _one_by_one(SettledStream(summarised(opened, context), context))
@@ -135,7 +136,7 @@ def numbers_around(
     `is_whole`: those before it as well.
     """
     stream = reading.stream
-    estimator = _plain_estimator(stream.settings)
+    estimator = plain_estimator(stream.settings)
     if not is_for_ends_only(reading.context.worker.estimator):
         return reading
     context = RunContext.plain(estimator, int(stream.opened.memory_bytes * STORE_SHARE), threads)

@@ -159,6 +159,41 @@ def test_an_answer_that_does_not_do_is_asked_for_again_with_the_reason(tmp_path:
     assert (left.verdict, left.exit_code) == ("question", 2)
 
 
+def test_the_root_is_an_answer_where_a_file_of_a_data_set_was_named(
+    sample_data: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "set's"
+    shutil.copytree(sample_data.parent / "tests" / "data" / "samples" / "hf" / "sharded", root)
+    file = next(root.rglob("*.parquet"))
+    advice, (question,) = answered(file, shlex.quote(str(root)))
+    assert question.answers[0].flags == shlex.quote(str(root))
+    assert advice.command is not None
+    assert shlex.split(advice.command)[2] == str(root)
+    run(advice.command)
+
+
+def test_what_is_typed_may_be_anything_and_names_may_hold_anything(tmp_path: Path) -> None:
+    of = columns()
+    name = "v\x1b[31m \"q' `x"
+    path = write(tmp_path / "a.parquet", **{"reward": of["reward"], name: of["value"]}, done=of["terminated"])
+    replies = ("'", str(tmp_path), "--value-column", f"--value-column {shlex.quote(name)}")
+    advice, asked = answered(path, *replies)
+    assert all(question.objection for question in asked[1:])
+    assert advice.command is not None
+    run(advice.command)
+
+
+def test_columns_within_others_may_be_named(tmp_path: Path) -> None:
+    of = columns()
+    infos = pa.StructArray.from_arrays([pa.array(of["value"]), pa.array(np.arange(ROWS))], ["worth", "time"])
+    path = write(tmp_path / "a.parquet", reward=of["reward"], infos=infos, terminated=of["terminated"])
+    advice, (question,) = answered(path, "--value-column infos.worth")
+    assert question.columns["infos.worth"] == "double"
+    assert advice.command is not None
+    run(advice.command)
+    np.testing.assert_allclose(pq.read_table(path)["advantage"], advantages(of), rtol=1e-5, atol=1e-5)
+
+
 class TestColumnsThatAreThere:
     def test_and_right_are_left_alone(self, tmp_path: Path) -> None:
         of = columns()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -64,6 +66,24 @@ def test_how_the_work_is_shared(
     triton_scan: Any, length: int, lane_length: int, num_lanes: int, expected: tuple[Any, ...]
 ) -> None:
     assert tuple(triton_scan.tiling_of(length, lane_length, num_lanes)) == expected
+
+
+@pytest.mark.parametrize(("current", "entered"), [(1, []), (0, ["cuda:1"])])
+def test_kernels_are_begun_on_the_device_of_the_tensors(
+    triton_scan: Any, monkeypatch: pytest.MonkeyPatch, current: int, entered: list[str]
+) -> None:
+    import torch
+
+    places: list[str] = []
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current)
+    monkeypatch.setattr(
+        torch.cuda, "device", lambda device: places.append(str(device)) or contextlib.nullcontext()
+    )
+    monkeypatch.setattr(triton_scan, "_launch_for", lambda *_: None)
+    monkeypatch.setattr(triton_scan, "_scan", lambda *_: "begun")
+    steps = SimpleNamespace(rewards=SimpleNamespace(device=torch.device("cuda", 1)))
+    assert triton_scan.scan_tensors(steps, torch.float64, torch.float32) == "begun"
+    assert places == entered
 
 
 @pytest.mark.parametrize("number", [0.99, 0.95, 1.0, 0.0, 1 / 3, 1e-3])
@@ -129,14 +149,49 @@ print(len(compiled(triton_kernels.link_chunks, {"ROWS": 1024, "LANES": 1, "DOUBL
 """
 
 
+FOLLOWED = """
+import torch
+import torch.utils._triton
+torch.utils._triton.has_triton = lambda *_: True  # as where there is a device
+from gaecli.kernels import triton_scan
+from gaecli.kernels.tensor_steps import TensorSteps
+
+def scan(rewards, ends):
+    steps = TensorSteps((1, len(rewards), 1), rewards, rewards, 0.9, 0.8, None, None, ends)
+    tiling = triton_scan.tiling_of(len(rewards), len(rewards), 1)
+    return triton_scan.scan_in_tiles(steps, torch.float64, torch.float32, tiling)
+
+def backend(graph, inputs):
+    print(*(node.target for node in graph.graph.nodes if "triton" in str(node.target)))
+    return lambda *_: (inputs[0], inputs[0])
+
+rewards = torch.ones(20_000)
+torch.compile(scan, fullgraph=True, backend=backend)(rewards, rewards > 0)
+"""
+
+
+@pytest.mark.slow
+def test_a_compiler_follows_how_kernels_are_begun() -> None:
+    """All three of a long lane, in one graph; it is not run."""
+    if find_spec("triton") is None:
+        pytest.skip("triton is not installed: `pip install triton`")
+    done = run_compiling(FOLLOWED)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split().count("triton_kernel_wrapper_mutation") == 3
+
+
+def run_compiling(code: str) -> subprocess.CompletedProcess[str]:
+    """Where kernels are not interpreted."""
+    env = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", [80, 90])
 def test_it_compiles_for_devices_that_are_not_here(architecture: int) -> None:
     """To machine code, which needs no device. That it runs there is for bench/device.py to show."""
     if find_spec("triton") is None:
         pytest.skip("triton is not installed: `pip install triton`")
-    env = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    code = COMPILED.replace("ARCH", str(architecture))
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    done = run_compiling(COMPILED.replace("ARCH", str(architecture)))
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(done.stdout.split()) == 5

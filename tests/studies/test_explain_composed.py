@@ -17,8 +17,8 @@ from pipeline.running import columns_of, small_blocks
 import gaecli
 from gaecli.commands import explain as command
 from gaecli.errors import DataError
+from gaecli.pipeline.opening import open_stream
 from gaecli.results import Derivation
-from gaecli.studies.reading import read_for_ends
 
 RNG = np.random.default_rng(5)
 #: Three trajectories: terminated, open, truncated with a next value of 0.7.
@@ -164,7 +164,7 @@ def test_the_terms_add_up_to_what_a_plain_loop_gives_and_compute_writes(
     path: Path, monkeypatch: pytest.MonkeyPatch, case: str, block_rows: int | None
 ) -> None:
     settings, loop = CASES[case]
-    monkeypatch.setattr(command, "read_for_ends", partial(read_for_ends, block_rows=block_rows))
+    monkeypatch.setattr(command, "open_stream", partial(open_stream, block_rows=block_rows))
     expected = loop()
     found = {
         row: gaecli.explain(path, row, **settings)

@@ -230,7 +230,7 @@ def test_the_printed_command_makes_that_very_column(tmp_path, kind):
 
 
 def gaecli_settings(reading):
-    from gaecli.keywords import settings_and_options
+    from gaecli.api.keywords import settings_and_options
 
     return settings_and_options(reading)[0]
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from gaecli.api.keyword_words import messages_in_keywords
 from gaecli.errors import GaeError, UsageError
-from gaecli.keyword_words import messages_in_keywords
 
 R = TypeVar("R")
 
@@ -26,6 +26,12 @@ class ArrowStream(Protocol):
     """A table by the Arrow PyCapsule interface."""
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+
+#: One input: a file, or a table in memory.
+Source = str | Path | ArrowStream | Mapping[str, Any]
+#: Any number of them.
+Files = str | Path | Sequence[str | Path]
 
 
 def is_in_memory(source: object) -> bool:

@@ -1,0 +1,1 @@
+"""The Python twin of the command line: the same names, the same numbers, errors as exceptions."""

@@ -1,0 +1,150 @@
+"""What looks into rollouts: `inspect`, `check`, `doctor`, `read`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
+
+from gaecli.advice import Advice
+from gaecli.api.keyword_words import errors_in_keywords
+from gaecli.api.keywords import (
+    ReadKeywords,
+    settings_and_options,
+)
+from gaecli.api.tables import ArrowStream, Files, Source, opened_source
+from gaecli.diagnosis import Checkup
+from gaecli.errors import UsageError
+from gaecli.flat_rollouts import Rollouts
+from gaecli.settings import RunOptions, Settings
+from gaecli.summary import FileInfo
+
+
+@errors_in_keywords
+def check(
+    source: Files | ArrowStream | Mapping[str, Any],
+    *,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    strict: bool = False,
+    **settings: Unpack[ReadKeywords],
+) -> Checkup:
+    """What is wrong, or likely to be, with rollouts; `gae check` from Python.
+
+    Args:
+        source: as for `compute`.
+        select: codes of rules, or beginnings of them: these alone.
+        ignore: the same of rules that are left out.
+        strict: warnings count as errors in `exit_code`.
+        **settings: how the file is to be read, as for `compute`.
+
+    Returns:
+        `findings`, and in `failures` the files that could not be examined.
+    """
+    from gaecli.commands.check import check as run
+
+    if settings.get("group_column") and "estimator" not in settings:
+        settings["estimator"] = "grpo"  # what is wrong with groups is so whichever estimator compares them
+    computed, options = settings_and_options(settings)
+    with opened_source(source) as opened:
+        found = run(
+            opened.files,
+            computed,
+            select=select,
+            ignore=ignore,
+            strict=strict,
+            memory_bytes=options.memory_bytes,
+            jobs=options.jobs,
+        )
+        return opened.shown(found)
+
+
+@errors_in_keywords
+def doctor(source: Files, **settings: Unpack[ReadKeywords]) -> Advice:
+    """The command that files take, or what is open about them; `gae doctor` from Python.
+
+    Args:
+        source: a file, a glob, a directory, or a list of them.
+        **settings: as for `compute`.
+
+    Returns:
+        `verdict`: "run", with the `command` and its `reasons`; "nothing to do"; "question", whose `answers` are
+        flags; or "failed". `inspection`, `checkup` and `columns` have what was found on the way.
+    """
+    from gaecli.commands.doctor import doctor as run
+
+    said: dict[str, Any] = dict(settings)
+    _, options = settings_and_options(said)
+
+    def with_more(more: Mapping[str, Any]) -> Settings:
+        columns = {**(said.get("columns") or {}), **more.get("columns", {})}
+        roles = {f"{role}_column" for role in more.get("columns", {})}
+        given = {name: value for name, value in said.items() if name not in roles}
+        return settings_and_options({**given, **more, "columns": columns})[0]
+
+    with opened_source(source) as opened:
+        return run(opened.files, with_more, memory_bytes=options.memory_bytes, jobs=options.jobs)
+
+
+@errors_in_keywords
+def inspect(
+    source: Source, *, episodes: bool = False, head: int = 0, **settings: Unpack[ReadKeywords]
+) -> FileInfo:
+    """What is in a file, and how `compute` would read it; `gae inspect` from Python. Never imports torch.
+
+    Args:
+        source: a file, or a directory or glob whose files follow one another; or a table, as for `compute`.
+        episodes: also list the episodes.
+        head: also give so many rows from the beginning.
+        **settings: as for `compute`; `gamma` discounts the returns that the values are compared with.
+
+    Returns:
+        What is there. A file that `compute` would refuse is no error: `problem` and `hint` say why.
+
+    Raises:
+        GaeError: the source cannot be opened, or is several independent inputs.
+    """
+    from gaecli.commands.inspect import InspectOptions
+    from gaecli.commands.inspect import inspect as run
+
+    computed, run_options = settings_and_options(settings)
+    options = InspectOptions(episodes, head, run_options.memory_bytes, run_options.jobs)
+    with opened_source(source) as opened:
+        found = opened.shown(run(opened.files, computed, options))
+    if found.failures and not found.infos:
+        raise found.failures[0].as_error()
+    if len(found.infos) != 1:
+        raise UsageError(
+            f"`{source}` is {len(found.infos):,} independent inputs, and this looks into one",
+            hint="call it for each of them, or pass join=True if they follow one another",
+        )
+    return found.infos[0]
+
+
+@errors_in_keywords
+def read(source: Source, **settings: Unpack[ReadKeywords]) -> Rollouts:
+    """All steps of one file, or of one stream of files, in memory; keywords as for `compute`.
+
+    Files are read, checked and refused as `compute` does it. What is no step is not there: padding rows, whose value
+    is the next value of the step before them, masked tokens (`mask_mode="skip"`), and with
+    `on_nan="drop-episode"` the episodes that are left out; `rows` tells which are there. Rewards and values are
+    those of the file, before a preset makes anything of them.
+    """
+    from gaecli.pipeline.reading_errors import told
+    from gaecli.storage.places import Places
+    from gaecli.studies.assembly import rollouts_of
+    from gaecli.studies.reading import only_stream, read_stream
+
+    computed, options = settings_and_options(settings)
+    if len(computed.stream) > 1:
+        one = computed.stream[1]
+        raise UsageError(
+            f"`gaecli.read` gives the rewards and values of one stream of rewards, and `stream` has "
+            f"{len(computed.stream)}",
+            hint="read them one by one, such as "
+            f"`columns={{'reward': {one.reward!r}, 'value': {one.value!r}}}` for `{one.name}`",
+        )
+    with opened_source(source) as opened, Places(RunOptions(dry_run=True)) as places:
+        (local,) = places.inputs.fetched(opened.files)
+        plan = only_stream(local, computed, "gaecli.read")
+        with told(plan.paths[0]):
+            return rollouts_of(read_stream(plan, computed, options.memory_bytes))

@@ -1,0 +1,133 @@
+"""`gae explain --row` of a large file: the rows that the number is made of, and no others."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import gaecli.commands.explain as command
+from gaecli.commands.explain import explain
+from gaecli.errors import DataError
+from gaecli.pipeline.opening import open_stream
+from gaecli.report.explanation import explanation_lines
+from gaecli.report.study_documents import explanation_to_dict
+from gaecli.report.text import Canvas
+from gaecli.results import Explanation
+from gaecli.settings import Settings
+from gaecli.studies.locate import StepQuery
+
+GROUP, N = 10, 120
+GAMMA, LAM = 0.9, 0.8
+
+
+@pytest.fixture(autouse=True)
+def _units_of_a_row_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "open_stream", partial(open_stream, block_rows=GROUP))
+
+
+def episodes_of(lengths: list[int]) -> Any:
+    return np.repeat(np.arange(len(lengths)) * 3, lengths)
+
+
+def last_of(ids: Any) -> Any:
+    return np.append(ids[1:] != ids[:-1], True)
+
+
+IDS = episodes_of([7, 13, 4, 31, 20, 5, 25, 15])  # one of 31 rows lies in four row groups
+LATE = np.where(IDS == 3, 21, IDS)  # the last id, far from its other rows
+#: Columns that tell trajectories, and the trajectory of each row, as it goes on from there.
+CASES: dict[str, tuple[dict[str, Any], Any]] = {
+    "flags": ({"done": last_of(IDS)}, IDS),
+    "flags and ids": ({"done": last_of(IDS), "episode_id": IDS}, IDS),
+    "ids alone": ({"episode_id": IDS}, IDS),
+    "ids as texts": ({"episode_id": [f"run {one}" for one in IDS], "done": last_of(IDS)}, IDS),
+    "environments in turn": (
+        {"env_id": np.arange(N) % 3, "done": np.arange(N) // 3 % 8 == 7},
+        np.arange(N) % 3 + np.arange(N) // 24 * 3,
+    ),
+    "an id that comes back": (
+        {"episode_id": LATE, "step": np.argsort(np.argsort(LATE, kind="stable"))},
+        LATE,
+    ),
+}
+
+
+def plain(rewards: Any, values: Any, rows: Any) -> float:
+    """From the first of these rows on, one after the other."""
+    found = following = 0.0
+    for position, row in enumerate(reversed(rows.tolist())):
+        is_end = position == 0
+        beyond = 0.0 if is_end else following
+        found = rewards[row] + GAMMA * beyond - values[row] + (0.0 if is_end else GAMMA * LAM * found)
+        following = values[row]
+    return float(found)
+
+
+def written(tmp_path: Path, columns: dict[str, Any], **changed: Any) -> Path:
+    path = tmp_path / "rollouts.parquet"
+    random = np.random.default_rng(5)
+    numbers = {"reward": random.normal(size=N), "value": random.normal(size=N)}
+    pq.write_table(pa.table({**numbers, **columns, **changed}), path, row_group_size=GROUP)
+    return path
+
+
+def explained(path: Path, row: int) -> Explanation:
+    found = explain(path, StepQuery(row=row), Settings(gamma=GAMMA, lam=LAM))
+    assert isinstance(found, Explanation)
+    return found
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_number_is_that_of_its_whole_trajectory(tmp_path: Path, case: str) -> None:
+    columns, trajectories = CASES[case]
+    path = written(tmp_path, columns)
+    table = pq.read_table(path)
+    rewards, values = (table.column(name).to_numpy() for name in ("reward", "value"))
+    for row in (0, 6, 8, 25, 39, 54, 62, 88, 119):
+        rows = row + np.flatnonzero(trajectories[row:] == trajectories[row])
+        found = explained(path, row)
+        # Sums of at most 31 terms, each rounded a few times.
+        assert found.recursion == pytest.approx(plain(rewards, values, rows), rel=1e-12, abs=1e-12)
+        assert found.end_row == rows[-1]
+
+
+@pytest.mark.parametrize(
+    ("case", "row", "first", "last"),
+    [
+        ("flags", 2, 0, 9),
+        ("flags", 26, 20, 59),  # two row groups would do, and four are what comes after two
+        ("flags and ids", 62, 60, 79),
+        ("ids alone", 88, 80, 119),
+        ("ids alone", 76, 70, 89),  # it stops with the row group, and could go on
+        ("environments in turn", 45, 40, 49),
+    ],
+)
+def test_row_groups_from_its_own_to_the_end_of_its_trajectory_are_read(
+    tmp_path: Path, case: str, row: int, first: int, last: int
+) -> None:
+    found = explained(written(tmp_path, CASES[case][0]), row)
+    assert explanation_to_dict(found)["rows_seen"] == {"first": first, "last": last, "num_rows": N}
+
+
+def test_an_id_that_comes_back_far_away_is_found(tmp_path: Path) -> None:
+    assert explained(written(tmp_path, CASES["an id that comes back"][0]), 8).rows_seen is None
+
+
+def test_what_is_wrong_elsewhere_is_for_check_and_what_is_wrong_here_is_an_error(tmp_path: Path) -> None:
+    rewards = np.ones(N)
+    rewards[47] = np.nan
+    path = written(tmp_path, CASES["flags and ids"][0], reward=rewards)
+    assert explained(path, 100).rows_seen is not None
+    with pytest.raises(DataError, match=r"`reward` is NaN at row 47"):
+        explained(path, 41)
+
+
+def test_the_page_says_what_was_looked_at(tmp_path: Path) -> None:
+    lines = explanation_lines(explained(written(tmp_path, CASES["flags"][0]), 2), Canvas(80))
+    assert "looked at     rows 0 to 9 of 120 · `gae check` looks at all" in [str(line) for line in lines]
