@@ -28,6 +28,7 @@ from gaecli.names import ADVANTAGE_NAMES, RETURN_NAMES
 from gaecli.progress import Progress
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
+from gaecli.sources.inputs import plan_streams
 from gaecli.storage.places import Places
 from gaecli.studies.command import flags_of
 from gaecli.studies.reading import file_settings
@@ -110,11 +111,19 @@ class _Visit:
                 return inspection, None  # what is in the way of the new columns is what they would be
             if self._is_recognised(info) or self._is_only_in_the_way(info):
                 continue
-            question = replace(_question(info), objection=objection)
+            question = replace(_question(info, self._inner(info)), objection=objection)
             reply = None if self.ask is None else self.ask(question)
             if reply is None:
                 return inspection, question
             objection = self._answered(reply, question)
+
+    def _inner(self, info: FileInfo) -> dict[str, str]:
+        """Columns within structs of the first file (`infos.value`), each with its type."""
+        plans = plan_streams(self.local, self.settings.join)
+        plan = next(plan for plan in plans if str(plan.paths[0]) == info.files[0])
+        file = plan.open(plan.paths[0])
+        found = {name: file.find(name) for name in file.struct_fields()}
+        return {name: column.type_name for name, column in found.items() if column is not None}
 
     def _is_recognised(self, info: FileInfo) -> bool:
         """A library's log has a command of its own, by columns that no other has."""
@@ -290,7 +299,8 @@ def _asks_for_numbers(settings: Settings, said: Mapping[str, Any]) -> bool:
     return any(value != usual.get(name) for name, value in wants.items())
 
 
-def _question(info: FileInfo) -> OpenQuestion:
+def _question(info: FileInfo, inner: Mapping[str, str]) -> OpenQuestion:
+    """`inner`: the columns that stand in others, which nobody lists, by their type."""
     assert info.plan is not None
     found = _ROOT.search(info.plan.hint or "")
     root = None if found is None else found[1]
@@ -299,7 +309,7 @@ def _question(info: FileInfo) -> OpenQuestion:
         info.plan.error or "",
         info.plan.hint,
         [*([] if root is None else [Answer(shlex.quote(root))]), *answers_in(info.plan.hint)],
-        {name: kind for name, kind in info.columns.items() if not name.startswith("(")},
+        {name: kind for name, kind in {**info.columns, **inner}.items() if not name.startswith("(")},
         info.plan.exit_code,
         root,
     )

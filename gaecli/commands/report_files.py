@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gaecli.errors import FileError, UsageError
 from gaecli.report_page.page import is_ours
+from gaecli.sources.inputs import plan_streams
 from gaecli.storage.links import check_links
 from gaecli.storage.new_file import check_writable, explain
 from gaecli.storage.pipes import PIPE
@@ -16,7 +17,10 @@ from gaecli.storage.schemes import uri_of
 def default_output(source: str | Path) -> Path:
     """`runs/ppo.parquet` -> `runs/ppo.report.html`; a folder has it beside it."""
     path = Path(source)
-    if str(source) == PIPE or uri_of(source) is not None or not path.exists():
+    is_elsewhere = str(source) == PIPE or uri_of(source) is not None
+    if is_elsewhere or not path.exists():
+        if not is_elsewhere:
+            plan_streams([source], None)  # what is not there at all is told as always
         raise UsageError(
             f"`{source}` is no file or folder of this machine, which the page could stand beside",
             hint="say where it goes: `-o report.html`",

@@ -50,6 +50,12 @@ class _ByHeaders(NamedTuple):
     may_be_done: bool
 
 
+class _AtOnce(NamedTuple):
+    """What a stream says of the first stage, measured as it is opened: it need not be opened again for that."""
+
+    measured: StageTables | None
+
+
 class Together:
     """`look` at all of them comes first, then `finish` of each."""
 
@@ -66,10 +72,15 @@ class Together:
         self._constants: Constants = ()
         self._labels: LabelConstants | None = None
         self._inputs = ""
+        #: What the first streams say of the first stage, and how many they are: up to the one that an earlier run may
+        #: have written, they are measured as they are opened.
+        self._first = StageTables(self._steps.stages[0]) if self._steps.stages else None
+        self._num_measured = 0
+        self._is_first_over = self._first is None or self._settings.success_column is not None
 
     def look(self) -> None:
         """All that the streams have to say to each other."""
-        good = self._carry_on(self._open, self._jobs)
+        good = self._carry_on(self._open, self._jobs, self._take_first)
         self._check_label_types(good)
         self._inputs = self._inputs_of(good)
         # Each of them is needed for the constants that they share; pictures need all rows.
@@ -139,14 +150,24 @@ class Together:
         self._shelf.put(stream)
         job.opened = None
 
-    def _open(self, job: Job) -> _ByHeaders:
+    def _open(self, job: Job) -> _AtOnce:
         opened = self._hands.open(job)
         self._steps.expect_looks(opened)
         prints = tuple(fingerprint_of(one.file) for one in opened.files)
         seen = _ByHeaders(prints, self._steps.may_be_done(opened))
         self._seen[job.number] = seen
+        if self._first is not None and not (self._is_first_over or seen.may_be_done):
+            return _AtOnce(self._measured_one(job, opened, self._first.stage))
         self._put(job, opened)
-        return seen
+        return _AtOnce(None)
+
+    def _take_first(self, found: _AtOnce) -> None:
+        """Moments are merged in the order of the streams, whatever was there before."""
+        if self._first is None or found.measured is None:
+            self._is_first_over = True
+        elif not self._is_first_over:
+            self._first.merge(found.measured)
+            self._num_measured += 1
 
     def _inputs_of(self, jobs: Sequence[Job]) -> str:
         return inputs_of_prints([one for job in jobs for one in self._seen[job.number].prints])
@@ -205,10 +226,12 @@ class Together:
         """Looked at, and measured stage by stage."""
         if not self._steps.stages:
             return self._carry_on(self._summarise, jobs)
+        total, done = self._first, list(jobs[: self._num_measured])
         for stage in self._steps.stages:
-            total = StageTables(stage)
-            jobs = self._carry_on(partial(self._measure, stage=stage), jobs, total.merge)
+            total = total or StageTables(stage)
+            jobs = done + self._carry_on(partial(self._measure, stage=stage), jobs[len(done) :], total.merge)
             self._constants = (*self._constants, total.constants())
+            total, done = None, []
         return list(jobs)
 
     def _summarise(self, job: Job) -> bool:
@@ -217,7 +240,9 @@ class Together:
         return True
 
     def _measure(self, job: Job, stage: ScoreStage) -> StageTables:
-        stream = self._taken(job)
+        return self._measured_one(job, self._taken(job), stage)
+
+    def _measured_one(self, job: Job, stream: AnyStream, stage: ScoreStage) -> StageTables:
         if isinstance(stream, OpenStream):
             stream = self._steps.summarised(stream)
         found = stream.measure(self._context, self._constants, stage)

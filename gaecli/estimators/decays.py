@@ -67,7 +67,8 @@ def products(decays: float | FloatArray, first: IndexArray, last: IndexArray) ->
 
 
 def _column(block: Block, name: str) -> FloatArray:
-    result: FloatArray = block.extras[name]
+    # Products of two columns of float32 would be rounded to float32.
+    result: FloatArray = block.extras[name].astype(np.float64, copy=False)
     return result
 
 

@@ -45,18 +45,21 @@ def enveloped(
         failures: the inputs that could not be done.
         seconds: wall time, in all or by phase.
     """
-    failed = {failure.input: failure_to_dict(failure) for failure in failures}
-    named = {
-        file["input"]: file for file in ({"input": one} if isinstance(one, str) else one for one in files)
-    }
+    failed = [failure_to_dict(failure) for failure in failures]
+    errors = {one["input"]: one for one in failed}
+    named = [{"input": one} if isinstance(one, str) else one for one in files]
+    others = errors.keys() - {file["input"] for file in named}
     document = {
         "schema_version": SCHEMA_VERSION,
         "command": command,
         "gaecli": __version__,
         "exit_code": exit_code,
         "settings": settings,
-        "files": [{**_DONE, **failed.get(name, {}), **named.get(name, {})} for name in {**named, **failed}],
-        "failures": list(failed.values()),
+        "files": [
+            *({**_DONE, **errors.get(file["input"], {}), **file} for file in named),
+            *(one for name, one in errors.items() if name in others),
+        ],
+        "failures": failed,
         "warnings": list(warnings),
         "seconds": {"total": seconds} if isinstance(seconds, int | float) else seconds,
     }

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from gaecli.progress import Progress, Reach
-from gaecli.report.charts import format_bytes, format_seconds, gauge_bar
+from gaecli.report.charts import format_bytes, gauge_bar
 from gaecli.report.console import is_terminal
 from gaecli.unfinished import forget, remember
 
@@ -35,7 +35,7 @@ _SECONDS_BETWEEN = 0.2
 _WINDOW_SECONDS = 10.0
 _ERASE = "\r\x1b[2K"
 _BAR_WIDTH = 24
-_LEAST_BAR_WIDTH = 8
+_LEAST_BAR_WIDTH = 5
 _NAME_WIDTH = 32
 _GAP = 2
 #: Where there is no room for all parts of the line, the last of these goes first.
@@ -189,8 +189,12 @@ def _parts(reach: Reach, rate: float | None, canvas: Canvas) -> dict[str, str]:
 
 
 def _duration(seconds: float) -> str:
-    """In whole seconds: what is to come is known no better."""
-    return format_seconds(max(round(seconds), 1)).replace(".00", "").replace(".0", "")
+    """`13 s`, `1:13`, `2:01:00`: what is to come is known no better than to the second."""
+    minutes, rest = divmod(max(round(seconds), 1), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _width(parts: Mapping[str, str]) -> int:

@@ -87,7 +87,7 @@ def verification_to_dict(
         exit_code=verification.exit_code,
         settings=settings,
         files=[verification.path],
-        warnings=getattr(verification, "warnings", ()),
+        warnings=verification.warnings if isinstance(verification, Verification) else (),
     )
 
 

@@ -76,7 +76,7 @@ _CHOICES: Sequence[tuple[str, str, int]] = (
     ("largest value error", "value error", 1),
 )
 _SHARE, _SHARE_OF_STRANGE = 0.1, 0.3
-_STRANGEST, _EVENLY = "strangest", "spread evenly"
+_STRANGEST, _OF_GROUPS, _EVENLY = "strangest", "of groups that are shown", "spread evenly"
 
 
 def value_errors(lines: FloatArray) -> FloatArray:
@@ -106,6 +106,8 @@ class EpisodeTable:
 
     def __init__(self) -> None:
         self.num_episodes = 0
+        #: Numbers of trajectories that are to be chosen, whatever they are like.
+        self.wanted: set[int] = set()
         self.lengths, self.total_rewards = Tally(), Tally()
         self._kept = np.zeros((0, len(Of)))
         self._new: list[FloatArray] = []
@@ -143,6 +145,7 @@ class EpisodeTable:
         lines = self.lines()
         keep = np.zeros(len(lines), np.bool_)
         keep[_evenly(lines, MOST_USUAL)] = True
+        keep[self._wanted(lines)] = True
         for measure in MEASURES.values():
             numbers = measure(lines)
             for sign in (-1, 1):
@@ -153,8 +156,11 @@ class EpisodeTable:
         """Of all trajectories that may be chosen."""
         return np.concatenate([self._kept, *self._new])
 
-    def chosen(self, count: int, wanted: IndexArray) -> Chosen:
-        """`wanted`: numbers of trajectories that are to be among them."""
+    def _wanted(self, lines: FloatArray) -> IndexArray:
+        return np.flatnonzero(np.isin(lines[:, Of.NUMBER], list(self.wanted))).astype(np.int64)
+
+    def chosen(self, count: int, groups: IndexArray | None = None) -> Chosen:
+        """`groups`: those that are shown as well."""
         lines = self.lines()
         strangeness, strangest, medians = _strangeness(lines)
         reasons: dict[int, list[str]] = {}
@@ -170,14 +176,18 @@ class EpisodeTable:
             if number:
                 told.append(f"{number:,} {name}")
 
-        choose("with findings", np.flatnonzero(np.isin(lines[:, Of.NUMBER], wanted)), count)
+        choose("with findings", self._wanted(lines), count)
         is_all = len(lines) <= count
         share, of_strange = max(1, int(count * _SHARE)), max(1, int(count * _SHARE_OF_STRANGE))
         choose(_STRANGEST, _extreme(strangeness, 1, of_strange), of_strange)
         for name, measure, sign in _CHOICES:
             choose(name, _extreme(MEASURES[measure](lines), sign, share), share)
         spread = _evenly(lines, len(lines))
-        unseen = np.array([index for index in spread.tolist() if index not in reasons], np.int64)
+        unseen = spread[~np.isin(spread, list(reasons))]
+        if groups is not None and not is_all:
+            left = (count - len(reasons)) // 2
+            choose(_OF_GROUPS, unseen[np.isin(lines[unseen, Of.GROUP], groups)], left)
+            unseen = unseen[~np.isin(unseen, list(reasons))]
         choose(_EVENLY, unseen, count)
         indices = np.array(
             sorted(reasons, key=lambda one: (-strangeness[one], lines[one, Of.NUMBER])), np.int64

@@ -183,6 +183,17 @@ def test_what_is_typed_may_be_anything_and_names_may_hold_anything(tmp_path: Pat
     run(advice.command)
 
 
+def test_columns_within_others_may_be_named(tmp_path: Path) -> None:
+    of = columns()
+    infos = pa.StructArray.from_arrays([pa.array(of["value"]), pa.array(np.arange(ROWS))], ["worth", "time"])
+    path = write(tmp_path / "a.parquet", reward=of["reward"], infos=infos, terminated=of["terminated"])
+    advice, (question,) = answered(path, "--value-column infos.worth")
+    assert question.columns["infos.worth"] == "double"
+    assert advice.command is not None
+    run(advice.command)
+    np.testing.assert_allclose(pq.read_table(path)["advantage"], advantages(of), rtol=1e-5, atol=1e-5)
+
+
 class TestColumnsThatAreThere:
     def test_and_right_are_left_alone(self, tmp_path: Path) -> None:
         of = columns()

@@ -72,7 +72,11 @@ def test_nothing_is_lost_at_the_borders_of_blocks(tmp_path: Path, estimator: str
     given = replace(given.with_ends(terminated=none, truncated=none), following=following)
     more = decays(given)
     more["discount"] = more["discount"].clip(0.5)
-    path = write(tmp_path, "long", ".parquet", arrays_of(given, "long", **more))
+    narrow = {
+        name: numbers.astype(np.float32) for name, numbers in more.items()
+    }  # γλ is more than float32 holds
+    more = {name: numbers.astype(np.float64) for name, numbers in narrow.items()}
+    path = write(tmp_path, "long", ".parquet", arrays_of(given, "long", **narrow))
     columns = COLUMNS if estimator in ("gae", "td-lambda") else {"gamma_column": "discount"}
     with small_blocks(block_rows, store_bytes=300, dtype=np.float64):
         gaecli.compute(path, estimator=estimator, **columns)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -64,6 +66,24 @@ def test_how_the_work_is_shared(
     triton_scan: Any, length: int, lane_length: int, num_lanes: int, expected: tuple[Any, ...]
 ) -> None:
     assert tuple(triton_scan.tiling_of(length, lane_length, num_lanes)) == expected
+
+
+@pytest.mark.parametrize(("current", "entered"), [(1, []), (0, ["cuda:1"])])
+def test_kernels_are_begun_on_the_device_of_the_tensors(
+    triton_scan: Any, monkeypatch: pytest.MonkeyPatch, current: int, entered: list[str]
+) -> None:
+    import torch
+
+    places: list[str] = []
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current)
+    monkeypatch.setattr(
+        torch.cuda, "device", lambda device: places.append(str(device)) or contextlib.nullcontext()
+    )
+    monkeypatch.setattr(triton_scan, "_launch_for", lambda *_: None)
+    monkeypatch.setattr(triton_scan, "_scan", lambda *_: "begun")
+    steps = SimpleNamespace(rewards=SimpleNamespace(device=torch.device("cuda", 1)))
+    assert triton_scan.scan_tensors(steps, torch.float64, torch.float32) == "begun"
+    assert places == entered
 
 
 @pytest.mark.parametrize("number", [0.99, 0.95, 1.0, 0.0, 1 / 3, 1e-3])

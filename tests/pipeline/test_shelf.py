@@ -17,7 +17,9 @@ import pytest
 
 import gaecli
 from gaecli.commands.together import Together
+from gaecli.formats.base import RolloutFile
 from gaecli.pipeline import shelf
+from gaecli.sources import inputs
 
 #: What an open, summarised stream of one small file took when all of them were kept: 25 kB, and its blocks.
 MOST_BYTES = 5_000
@@ -80,6 +82,33 @@ def test_streams_that_were_packed_are_written_as_the_others(
     assert [file.status for file in kept[0]] == ["written"] * len(paths)
     assert results(tmp_path, paths, monkeypatch, 0, **settings) == kept
     assert results(tmp_path, paths, monkeypatch, 2, **settings) == kept
+
+
+def test_a_packed_stream_is_opened_once_for_its_numbers_and_once_to_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = written(tmp_path / "in", 4)
+    monkeypatch.setattr(shelf, "MOST_KEPT", 1)
+    opened: list[str] = []
+    open_file = inputs.open_file
+
+    def counted(path: Path) -> RolloutFile:
+        opened.append(path.name)
+        return open_file(path)
+
+    monkeypatch.setattr(inputs, "open_file", counted)
+    gaecli.compute(paths, normalize="all")
+    assert [opened.count(path.name) for path in paths] == [1, 2, 2, 2]
+
+
+def test_moments_are_those_of_all_in_one_run_where_an_earlier_run_wrote_some(tmp_path: Path) -> None:
+    paths = written(tmp_path / "in", 6)
+    others = [Path(shutil.copy2(path, tmp_path / path.name)) for path in paths]
+    gaecli.compute(others[2], normalize="all")
+    for some in (paths, others):
+        assert [file.status for file in gaecli.compute(some, normalize="all").files] == ["written"] * 6
+    alone, joined = ([pq.read_table(path) for path in some] for some in (paths, others))
+    assert alone == joined
 
 
 def test_what_is_up_to_date_is_told_of_packed_streams_too(

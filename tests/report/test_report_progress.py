@@ -107,13 +107,15 @@ class TestTheLine:
     @pytest.mark.parametrize("width", [20, 40, 60, 80, 120, 300])
     def test_fits_into_any_terminal_and_tells_how_much_is_done(self, width: int) -> None:
         console = Console(file=io.StringIO(), width=width)
-        of_one = Reach("computing", "x" * 100, 0, 1, 1e6, 301_000_000, 1, 3, 1e6, 9e8)
-        of_many = Reach("computing", None, 7, 12_000, 1e6, 301_000_000, 0, 1, 1e6, 9e8)
+        of_one = Reach("computing", "x" * 100, 0, 1, 1e6, 301_000_000, 1, 3, 1e6, 9e6)
+        of_many = Reach("computing", None, 7, 12, 1e6, 301_000_000, 0, 1, 1e6, 9e8)
         for reach in (of_one, of_many):
             shown = line(reach, 123456.0, console)
             assert shown.cell_len < width
             assert width < 40 or "1.00 MB of 301 MB" in shown.plain
-            assert width < 60 or "left" in shown.plain
+            assert width < 60 or ("1:13 left" if reach is of_one else "2:01:30 left") in shown.plain
+            assert width < 60 or reach is of_many or "look 1 of 3" in shown.plain
+            assert width < 80 or reach is of_one or "7 of 12 files" in shown.plain
 
     def test_shows_names_that_hold_anything(self) -> None:
         console = Console(file=io.StringIO(), width=120)

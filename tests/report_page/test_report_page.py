@@ -18,10 +18,13 @@ from formats.contract_files import BUILDERS, NESTED
 from report_page.read_page import ReadPage
 
 import gaecli
+from gaecli.api.tables import SHOWN
 from gaecli.commands.report import ReportOptions, report
 from gaecli.errors import FileError, UsageError
 from gaecli.formats.registry import FORMATS
 from gaecli.settings import Settings
+from gaecli.studies import episode_table
+from gaecli.studies.episode_table import EpisodeTable, Of
 
 GAMMA, LAM = 0.9, 0.8
 EXACT = Settings(gamma=GAMMA, lam=LAM)
@@ -46,12 +49,16 @@ def by_hand(rewards: list[float], values: list[float], beyond: float) -> tuple[l
     return found[::-1], deltas[::-1]
 
 
+@pytest.fixture(params=["one block", "small blocks"])
+def any_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Episodes lie in one block, or in several."""
+    if request.param == "small blocks":
+        monkeypatch.setattr("gaecli.pipeline.opening.rows_per_block", lambda memory: 7)
+
+
+@pytest.mark.usefixtures("any_blocks")
 class TestNumbers:
-    @pytest.mark.parametrize("block_rows", [None, 7])
-    def test_curves_are_those_of_a_loop(self, tmp_path: Path, monkeypatch, block_rows: int | None) -> None:
-        """Also of episodes that lie in several blocks."""
-        if block_rows is not None:
-            monkeypatch.setattr("gaecli.pipeline.opening.rows_per_block", lambda memory: block_rows)
+    def test_curves_are_those_of_a_loop(self, tmp_path: Path) -> None:
         path = write(tmp_path / "a.parquet")
         page, of = made(path), columns()
         expected = advantages(of, GAMMA, LAM)
@@ -71,6 +78,37 @@ class TestNumbers:
             assert episode["error"] == pytest.approx(math.sqrt(np.square(expected[rows]).mean()))
         ends = [page.episode(number)[0]["end"] for number in range(COUNT)]
         assert ends == ["terminated", "truncated", "terminated", "open"]
+
+    def test_rows_of_environments_may_alternate(self, tmp_path: Path) -> None:
+        """Each of three environments has 40 rows, in episodes of 10 that begin at other times."""
+        random, steps = np.random.default_rng(1), np.repeat(np.arange(40), 3)
+        envs = np.tile(np.arange(3), 40)
+        done = (steps + 3 * envs) % 10 == 9
+        table = {
+            "env_id": envs,
+            "t": steps,
+            "reward": random.normal(size=120),
+            "value": np.zeros(120),
+            "done": done,
+        }
+        pq.write_table(pa.table(table), tmp_path / "a.parquet")
+        page = made(tmp_path / "a.parquet")
+        expected = np.zeros(120)
+        for env in range(3):
+            later = 0.0
+            for row in np.flatnonzero(envs == env)[::-1].tolist():
+                later = table["reward"][row] + GAMMA * LAM * later * (not done[row])
+                expected[row] = later
+        seen: list[int] = []
+        for index, episode in enumerate(page.data["episodes"]):
+            curves = page.curves(index)
+            rows = curves["rows"]
+            assert set(envs[rows]) == {episode["key"]["env"]}
+            assert (np.diff(rows) == 3).all()
+            assert not done[rows[:-1]].any()
+            np.testing.assert_allclose(curves["advantage"], expected[rows], **AS_FLOAT32)
+            seen += rows.tolist()
+        assert sorted(seen) == list(range(120))
 
     @pytest.mark.parametrize("known", FORMATS, ids=lambda known: known.name)
     def test_every_format_has_the_same_page(self, known, tmp_path: Path) -> None:
@@ -122,7 +160,18 @@ class TestNumbers:
         assert (found["b"]["is_flat"], found["b"]["scores"]) == (True, [0.5] * 3)
         assert not found["c"]["is_flat"]
 
+    def test_group_baselines_show_no_returns(self, tmp_path: Path) -> None:
+        """They make none: A + V would mean nothing."""
+        table = {"prompt": ["a", "a"], "reward": [1.0, 0.0], "value": [5.0, 5.0]}
+        pq.write_table(pa.table(table), tmp_path / "a.parquet")
+        settings = Settings(estimator="dr-grpo", group_column=("prompt",), layout="responses")
+        page = made(tmp_path / "a.parquet", settings)
+        assert "return" not in page.curves(0)
+        assert page.data["episodes"][0]["error"] is None
+        assert page.episode(0)[1]["advantage"].tolist() == [0.5]
 
+
+@pytest.mark.usefixtures("any_blocks")
 class TestStoredColumn:
     def test_equal_advantages_are_told_and_drawn(self, tmp_path: Path) -> None:
         given = advantages(columns(), GAMMA, LAM).astype(np.float32)
@@ -130,6 +179,13 @@ class TestStoredColumn:
         stored = page.data["stored"]
         assert (stored["column"], stored["num_compared"], stored["num_differing"]) == ("advantage", 60, 0)
         np.testing.assert_array_equal(page.episode(1)[1]["stored"], given[LENGTH : 2 * LENGTH])
+
+    def test_it_is_that_of_the_one_episode_that_is_drawn(self, tmp_path: Path) -> None:
+        truncated = columns()["truncated"]
+        truncated[LAST_ROWS[2]] = True  # which is a finding
+        given = np.arange(COUNT * LENGTH, dtype=np.float32)
+        page = made(write(tmp_path / "a.parquet", advantage=given, truncated=truncated), episodes=1)
+        assert page.curves(0)["stored"].tolist() == list(range(2 * LENGTH, 3 * LENGTH))
 
     def test_others_are_drawn_beside_them(self, tmp_path: Path) -> None:
         given = advantages(columns(), GAMMA, LAM)
@@ -166,6 +222,29 @@ class TestBounds:
         assert "1 longest" not in page.data["howChosen"]
         assert "2 longest" in page.data["howChosen"]
         assert "spread evenly" in page.data["howChosen"]
+
+    def test_of_many_episodes_none_is_forgotten_that_would_be_chosen(self, monkeypatch) -> None:
+        """As if all of their lines had been kept."""
+        monkeypatch.setattr(episode_table, "MOST_USUAL", 50)
+
+        def chosen(most_lines: int) -> Any:
+            monkeypatch.setattr(episode_table, "MOST_LINES", most_lines)
+            table, random = EpisodeTable(), np.random.default_rng(5)
+            table.wanted.add(333)
+            for start in range(0, 2000, 40):
+                lines = random.normal(size=(40, len(Of)))
+                lines[:, Of.NUMBER] = start + np.arange(40)
+                lines[:, Of.STEPS] = random.integers(1, 1000, size=40)
+                lines[:, Of.SQUARED_ERROR] = random.random(40)
+                table.add(lines, np.zeros(40, bool), np.zeros(40, bool))
+            assert table.num_episodes == 2000
+            return table.chosen(10), len(table.lines())
+
+        (few, num_few), (all_kept, num_all) = chosen(64), chosen(10_000)
+        assert num_few < 200 < num_all == 2000
+        np.testing.assert_array_equal(few.lines, all_kept.lines)
+        assert (few.reasons, few.how) == (all_kept.reasons, all_kept.how)
+        assert 333 in few.lines[:, Of.NUMBER]
 
     def test_long_curves_keep_their_ends_and_every_peak(self, tmp_path: Path) -> None:
         size = 30_000
@@ -275,6 +354,19 @@ class TestPlaces:
     def test_what_has_no_place_of_its_own_needs_a_name(self) -> None:
         with pytest.raises(UsageError, match="stand beside"):
             report("-")
+
+    def test_a_table_in_memory_needs_a_name_and_shows_none_of_its_own(self, tmp_path: Path) -> None:
+        table = pa.table(columns())
+        with pytest.raises(UsageError, match="no place of its own"):
+            gaecli.write_report(table)
+        written = gaecli.write_report(table, tmp_path / "a.html", episodes=2, gamma=0.9)
+        page = ReadPage((tmp_path / "a.html").read_bytes())
+        assert (written.num_shown, written.num_episodes, len(page.data["episodes"])) == (2, COUNT, 2)
+        assert page.data["source"] == SHOWN
+
+    def test_an_input_that_is_not_there_is_told_as_always(self, tmp_path: Path) -> None:
+        with pytest.raises(FileError, match="does not exist"):
+            report(tmp_path / "nowhere" / "a.parquet")
 
     def test_nothing_is_written_where_the_input_cannot_be_read(self, tmp_path: Path) -> None:
         pq.write_table(

@@ -16,6 +16,9 @@ const BOOTSTRAPS = {
   "zero": "0, as the file gives no value there",
 };
 
+// Between marks of an axis of steps.
+const WHOLE = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
+
 const charts = { plots: [], index: -1, places: null, columns: {}, kept: null, hidden: new Set() };
 
 function swatch(name) {
@@ -82,7 +85,7 @@ function options(names, width) {
     legend: { show: false },
     // Of a single step uPlot would show a hundred.
     scales: { x: { time: false, range: (_, low, high) => (count === 1 ? [charts.places.steps[0] - 0.5, charts.places.steps[0] + 0.5] : [low, high]) } },
-    axes: [axis, { ...axis, size: 66, values: (_, splits) => splits.map(short) }],
+    axes: [{ ...axis, incrs: WHOLE }, { ...axis, size: 66, space: 26, values: (_, splits) => splits.map(short) }],
     series: [{}, ...names.map((name) => ({
       label: CURVES[name].name,
       show: !charts.hidden.has(name),

@@ -15,7 +15,8 @@ const list = { column: COLUMNS.findIndex((column) => column.name === "Strange"),
 function why(episode) {
   const findings = data.checks.findings.filter((finding) => data.episodes[finding.episode] === episode).map((finding) => finding.code);
   const measure = `${episode.strangest} ${short(episode.measure)}, median ${short(episode.median)}`;
-  return [...findings, measure].join("; ");
+  const group = data.groups && episode.group !== null ? [cut(data.groups.groups[episode.group].label, 50)] : [];
+  return [...findings, ...group, measure].join("; ");
 }
 
 function startList() {

@@ -97,7 +97,7 @@ function showGroups() {
   find("groups").hidden = find("to-groups").hidden = false;
   const share = ((100 * numFlat) / numGroups).toFixed(1);
   find("groups-told").textContent = `Equal ${columns.map((name) => `“${name}”`).join(", ")}: ${amount(numGroups, "group")}, ${told(numFlat)} of them (${share}%) with equal scores, whose advantages are 0` +
-    `${numAlone ? `, ${told(numAlone)} with a single response` : ""}. Shown: ${groups.length === numGroups ? "all" : `${told(groups.length)} (${howChosen})`}. A row leads to its episodes.`;
+    `${numAlone ? `, ${told(numAlone)} with a single response` : ""}. Shown: ${groups.length === numGroups ? "all" : `${told(groups.length)} (${howChosen})`}. A button leads to the episodes that are on this page.`;
   find("group-columns").replaceChildren(...GROUP_COLUMNS.map((column, index) => element("th", { scope: "col", class: column.isText ? "text" : null },
     element("button", { type: "button", title: column.says, onclick: () => {
       groupTable.isUp = groupTable.column === index ? !groupTable.isUp : Boolean(column.up);
