@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
 from gaecli.advice import Advice
@@ -26,6 +26,7 @@ def check(
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
     strict: bool = False,
+    fix: bool = False,
     **settings: Unpack[ReadKeywords],
 ) -> Checkup:
     """What is wrong, or likely to be, with rollouts; `gae check` from Python.
@@ -35,6 +36,7 @@ def check(
         select: codes of rules, or beginnings of them: these alone.
         ignore: the same of rules that are left out.
         strict: warnings count as errors in `exit_code`.
+        fix: `mending` has the command whose flags deal with findings.
         **settings: how the file is to be read, as for `compute`.
 
     Returns:
@@ -54,6 +56,7 @@ def check(
             strict=strict,
             memory_bytes=options.memory_bytes,
             jobs=options.jobs,
+            mends_with=_with_more(settings) if fix else None,
         )
         return opened.shown(found)
 
@@ -72,17 +75,21 @@ def doctor(source: Files, **settings: Unpack[ReadKeywords]) -> Advice:
     """
     from gaecli.commands.doctor import doctor as run
 
-    said: dict[str, Any] = dict(settings)
-    _, options = settings_and_options(said)
+    _, options = settings_and_options(settings)
+    with opened_source(source) as opened:
+        return run(opened.files, _with_more(settings), memory_bytes=options.memory_bytes, jobs=options.jobs)
 
-    def with_more(more: Mapping[str, Any]) -> Settings:
+
+def _with_more(said: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Settings]:
+    """Gives the settings of these keywords, with more fields of `Settings` over them."""
+
+    def settings(more: Mapping[str, Any]) -> Settings:
         columns = {**(said.get("columns") or {}), **more.get("columns", {})}
         roles = {f"{role}_column" for role in more.get("columns", {})}
         given = {name: value for name, value in said.items() if name not in roles}
         return settings_and_options({**given, **more, "columns": columns})[0]
 
-    with opened_source(source) as opened:
-        return run(opened.files, with_more, memory_bytes=options.memory_bytes, jobs=options.jobs)
+    return settings
 
 
 @errors_in_keywords

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from in_process import run_here
 
+import gaecli
 from gaecli.checks.registry import RULES
 from gaecli.commands.answers import answers_in, keywords_of
 from gaecli.diagnosis import RuleInfo
@@ -111,6 +112,16 @@ def test_flags_that_the_user_gave_are_in_the_command(tmp_path: Path) -> None:
     assert found["fix"]["command"].split()[3:] == [
         *("--gamma", "0.9", "--lam", "0.95", "--on-nan", "drop-episode", "--value-column", "vf")
     ]
+
+
+def test_from_python(tmp_path: Path) -> None:
+    of = columns()
+    of["value"][4] = np.nan
+    path = write(tmp_path / "a.parquet", of)
+    mending = gaecli.check(path, gamma=0.9, fix=True).mending
+    assert mending is not None
+    assert mending.command == f"gae compute {path} --gamma 0.9 --lam 0.95 --on-nan drop-episode"
+    assert gaecli.check(path).mending is None
 
 
 @pytest.mark.parametrize("rule", [rule.info for rule in RULES], ids=lambda rule: rule.code)
