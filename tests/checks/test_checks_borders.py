@@ -102,8 +102,8 @@ PLANTED: dict[str, tuple[Callable[[Columns], Columns], set[str]]] = {
     "GAE202": (small_values, {"GAE202"}),
 }
 #: Rows of a group and of a block: blocks of several groups, and groups of several blocks.
-CUTS = ((9, 9), (1 << 20, 7))
-MORE_CUTS = ((1, 1), (2, 2), (3, 3), (64, 64), *CUTS)
+CUTS = ((23, 23), (1 << 20, 19))
+MORE_CUTS = ((1, 1), (2, 2), (3, 3), (9, 9), (1 << 20, 7), (64, 64), *CUTS)
 
 
 def short_rollout() -> Columns:

@@ -37,13 +37,18 @@ def shell(gae_command, tmp_path):
         "compute r.parquet --dry-run --json",
         "compute - -o - -q",
         "inspect r.parquet",
-        "check r.parquet --json",
-        "explain r.parquet --row 0",
-        "sweep r.parquet",
-        "verify r.parquet --against value",
         "presets",
         "--version",
         "compute --help",
+        *(
+            pytest.param(line, marks=pytest.mark.slow)
+            for line in (
+                "check r.parquet --json",
+                "explain r.parquet --row 0",
+                "sweep r.parquet",
+                "verify r.parquet --against value",
+            )
+        ),
     ],
 )
 def test_a_full_stdout_is_told(start_gae, tmp_path, line):

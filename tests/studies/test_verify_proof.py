@@ -83,6 +83,7 @@ def test_a_sample_is_of_whole_trajectories_from_all_over_the_file(tmp_path, samp
     assert np.histogram(episodes, 4, (0, NUM_EPISODES))[0].min() >= 1
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("interleaved", [1, 8])
 @pytest.mark.parametrize("is_whitened", [False, True])
 def test_a_row_that_is_wrong_outside_of_the_sample_is_found(tmp_path, sampled_rows, interleaved, is_whitened):

@@ -50,6 +50,7 @@ def written(path, loop=None, *, end_rate=0.05, is_whitened=False, odd=()):
     return path
 
 
+@pytest.mark.pairs
 @pytest.mark.parametrize("is_whitened", [False, True])
 @pytest.mark.parametrize("end_rate", [0.05, 0.0], ids=["short", "long"])
 @pytest.mark.parametrize("preset", LOOPS)
@@ -61,7 +62,7 @@ def test_a_convention_is_found_on_a_part(tmp_path, preset, end_rate, is_whitened
     assert (found.best.gamma, found.best.lam) == pytest.approx((GAMMA, LAM), abs=1e-4)
 
 
-@pytest.mark.parametrize("is_whitened", [False, True])
+@pytest.mark.parametrize("is_whitened", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_odd_rows_outside_of_the_part_are_counted(tmp_path, is_whitened):
     odd = [(step, env) for step in range(3, NUM_STEPS, 20) for env in range(NUM_ENVS)]
     path = written(tmp_path / "r.npz", finite_horizon, is_whitened=is_whitened, odd=odd)
