@@ -45,7 +45,9 @@ def path(tmp_path: Path) -> Path:
 def type_of(path: Path, *cells: str) -> str:
     """Without the cell that it is of."""
     return (
-        open_file(written(path, "\n".join(["x,y", *(f"{cell},0" for cell in cells)]))).columns["x"].type_name
+        open_file(written(path, "\n".join(["x,y", *(f"{cell},0" for cell in cells)])))
+        .columns["x"]
+        .type_name.partition(",")[0]
     )
 
 
