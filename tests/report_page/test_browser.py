@@ -244,8 +244,9 @@ class TestTheRest:
         page.locator("#theme").click()
         assert page.evaluate(ground) == "rgb(255, 255, 255)"
         page.emulate_media(color_scheme="light")
+        page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         page.emulate_media(color_scheme="dark")
-        assert page.evaluate(ground) == "rgb(15, 19, 24)"
+        page.wait_for_function(f"{ground} === 'rgb(15, 19, 24)'")
 
     @pytest.mark.parametrize("width", [1280, 700])
     def test_nothing_is_wider_than_the_window(self, opened, rollouts, width: int) -> None:
