@@ -177,6 +177,8 @@ class TestCurves:
             command = page.locator("#step-command").inner_text()
             assert command == f"gae explain {rollouts} --gamma {GAMMA} --lam {LAM} --row {row}"
         assert "ends truncated, bootstrapped with 0" in page.locator("#step-ends").inner_text()
+        facts = page.locator("#episode-facts").inner_text()
+        assert f"mean V {of['value'][LENGTH : 2 * LENGTH].mean():.4g}".replace("-", "−") in facts
 
     def test_a_kept_step_stays_and_keys_move_it(self, opened, rollouts) -> None:
         page = opened(rollouts)

@@ -75,9 +75,10 @@ class CsvInput(SchemaColumns):
         self.num_rows = sum(piece.num_rows for piece in self._pieces)
         self.columns = schema_columns(self.schema, self.num_rows)
         for name, one in zip(self.head.names, facts, strict=True):
-            reason = one.unusable(self.head.delimiter.decode())
-            if reason is not None and self.columns[name].unusable != TWO_COLUMNS:
-                self.columns[name] = replace(self.columns[name], unusable=reason)
+            info = self.columns[name]
+            if info.unusable != TWO_COLUMNS:
+                reason = one.unusable(self.head.delimiter.decode())
+                self.columns[name] = replace(info, type_name=one.told_type, unusable=reason)
         self._payloads: dict[frozenset[str], str] = {}
 
     def _add(self, piece: RecordPiece, facts: Sequence[ColumnFacts]) -> None:
@@ -85,8 +86,10 @@ class CsvInput(SchemaColumns):
         first_row = self._pieces[-1].first_row + self._pieces[-1].num_rows if self._pieces else 0
         self._pieces.append(_RowPiece(piece.start, piece.stop, first_row, cells.num_rows))
         for one, column in zip(facts, cells.columns, strict=True):
+            row = first_row
             for chunk in column.chunks:
-                one.add(chunk)
+                one.add(chunk, row)
+                row += len(chunk)
 
     def _parse(self, piece: RecordPiece, indices: Sequence[int]) -> pa.Table:
         """The cells of some columns as texts; missing ones are null."""
