@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pcsv
 
@@ -36,6 +37,9 @@ from gaecli.formats.csv.writer import CsvOutput
 from gaecli.formats.own_columns import fingerprint
 from gaecli.formats.record_beside import believed, read_record
 from gaecli.records import dataclass
+
+#: Of a piece that was divided before.
+_NO_ENDS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -224,7 +228,7 @@ class CsvInput(SchemaColumns):
             with self.path.open("rb") as file:
                 file.seek(place.start)
                 content = file.read(place.stop - place.start)
-            cells = self._parse(RecordPiece(place.start, content, _no_ends(), 1), indices)
+            cells = self._parse(RecordPiece(place.start, content, _NO_ENDS, 1), indices)
             if cells.num_rows != place.num_rows:
                 raise FileError(f"`{self.path}` was changed while it was read")
             columns = [
@@ -248,12 +252,6 @@ class CsvInput(SchemaColumns):
 
     def writer(self, temporary: Path, plan: WritePlan) -> CsvOutput:
         return CsvOutput(self, temporary, plan)
-
-
-def _no_ends() -> Any:
-    import numpy as np
-
-    return np.zeros(0, np.int64)
 
 
 def _refuse_blank(piece: RecordPiece) -> None:
