@@ -1,9 +1,13 @@
 """How time and memory of `gae compute` grow with the rows, beside what has to be done in any case.
 
     python bench/growth.py --first 1000000 --doublings 5 --repeats 3 --plot docs/growth.svg
+    python bench/growth.py --first 1000000 --doublings 4 --times 4 --repeats 1   # to 256,000,000
+    python bench/growth.py --commands inspect explain check sweep --first 100000000 --doublings 0 --repeats 1
 
-Each size is a file of its own; the result goes into another one. The floor, in the same turn: copying the bytes,
-reading three columns, encoding two. Prints a Markdown table, and draws nanoseconds a row and MiB against rows.
+Each size is a file of its own, 30 bytes a row, which is deleted before the next one is made; the result goes into
+another one. The floor, in the same turn: copying the bytes, reading three columns, encoding two. Prints a Markdown
+table, and draws CPU seconds and MiB against rows.
+`--commands` write nothing, and have one table.
 """
 
 from __future__ import annotations
@@ -24,6 +28,13 @@ from machine import machine
 from rollout_files import write_rollouts
 
 GAE = str(Path(sys.executable).with_name("gae"))
+#: Those that write nothing; `explain` of the row in the middle.
+LOOKS = {
+    "inspect": ["inspect"],
+    "explain": ["explain", "--top", "5", "--row"],
+    "check": ["check", "--quiet"],
+    "sweep": ["sweep", "--gamma", "0.99", "--lam", "0:1:0.05"],
+}
 #: What is measured of each size.
 COLUMNS = ("wall s", "CPU s", "peak MiB", "copy s", "read s", "encode s")
 
@@ -31,17 +42,24 @@ COLUMNS = ("wall s", "CPU s", "peak MiB", "copy s", "read s", "encode s")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--first", type=int, default=1_000_000)
-    parser.add_argument("--doublings", type=int, default=5)
+    parser.add_argument("--doublings", type=int, default=5, help="how often the rows are multiplied")
+    parser.add_argument("--times", type=int, default=2, help="by how much")
+    parser.add_argument(
+        "--commands", nargs="+", choices=LOOKS, default=[], help="these, and not `gae compute`"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--directory", type=Path, default=None)
     parser.add_argument("--plot", type=Path, default=None)
     options = parser.parse_args()
     print(f"{machine()}; medians of {options.repeats}\n")
-    print("| rows | " + " | ".join(COLUMNS) + " | CPU ns a row | CPU, of half the rows |")
+    if options.commands:
+        looks(options)
+        return
+    print("| rows | " + " | ".join(COLUMNS) + " | CPU ns a row | CPU, of the rows before |")
     print("|---" * (len(COLUMNS) + 3) + "|")
     found: list[tuple[int, list[float]]] = []
     for doubling in range(options.doublings + 1):
-        num_rows = options.first << doubling
+        num_rows = options.first * options.times**doubling
         with tempfile.TemporaryDirectory(dir=options.directory) as folder:
             numbers = measured(Path(folder), num_rows, options.repeats)
         growth = f"{numbers[1] / found[-1][1][1]:.2f}" if found else ""
@@ -56,6 +74,22 @@ def main() -> None:
         )
     if options.plot is not None:
         options.plot.write_text(plot(found), encoding="utf-8")
+
+
+def looks(options: argparse.Namespace) -> None:
+    """A row for each command and size."""
+    print("| command | rows | wall s | CPU s | peak MiB | CPU ns a row |\n|---|---|---|---|---|---|")
+    for doubling in range(options.doublings + 1):
+        num_rows = options.first * options.times**doubling
+        with tempfile.TemporaryDirectory(dir=options.directory) as folder:
+            source = Path(folder) / "r.parquet"
+            write_rollouts(source, num_rows)
+            for name in options.commands:
+                words = [*LOOKS[name], *([str(num_rows // 2)] if name == "explain" else [])]
+                turns = [run([GAE, *words], source) for _ in range(options.repeats)]
+                wall, cpu, peak = (statistics.median(column) for column in zip(*turns, strict=True))
+                cells = f"{wall:.2f} | {cpu:.2f} | {peak:.0f} | {cpu / num_rows * 1e9:.0f}"
+                print(f"| {name} | {num_rows:,} | {cells} |", flush=True)
 
 
 def measured(folder: Path, num_rows: int, repeats: int) -> list[float]:
@@ -111,9 +145,7 @@ def plot(found: Sequence[tuple[int, Sequence[float]]]) -> str:
         parts.append(
             f'<text x="{x(num_rows):.0f}" y="{HEIGHT - 24}" text-anchor="middle">{num_rows / 1e6:g}M</text>'
         )
-    parts.append(
-        f'<text x="{WIDTH / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">rows, each twice the one before</text>'
-    )
+    parts.append(f'<text x="{WIDTH / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">rows, logarithmic</text>')
     for colour, points in lines:
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')

@@ -14,7 +14,7 @@ from gaecli.api.keywords import (
     StripKeywords,
     settings_and_options,
 )
-from gaecli.api.tables import ArrowStream, Files, Source, opened_source
+from gaecli.api.tables import SHOWN, ArrowStream, Files, Source, opened_source
 from gaecli.errors import UsageError
 from gaecli.settings import OPTION_NAMES
 from gaecli.stripped import StripResult
@@ -157,9 +157,10 @@ def write_report(
             raise UsageError(
                 "a table in memory has no place of its own", hint="say where the page goes: `output`"
             )
-        shown = ReportOptions(output, overwrite, episodes, options.memory_bytes, options.jobs)
+        name = SHOWN if opened.is_table else None
         (file,) = opened.files
-        return opened.shown(run(file, computed, shown))
+        wanted = ReportOptions(output, overwrite, episodes, options.memory_bytes, options.jobs, name)
+        return opened.shown(run(file, computed, wanted))
 
 
 @errors_in_keywords

@@ -42,6 +42,7 @@ from gaecli.settings import RunOptions, Settings
 from gaecli.shell_words import file_word
 from gaecli.sources.inputs import StreamPlan, watched
 from gaecli.storage.places import Places
+from gaecli.storage.shown_texts import with_texts
 from gaecli.studies.column import Against, find_column
 from gaecli.studies.command import flags_of
 from gaecli.studies.episode_steps import StepNumbers
@@ -69,6 +70,8 @@ class ReportOptions:
     episodes: int = 300
     memory_bytes: int = 1 << 30
     jobs: int | None = None
+    #: What stands for the name of the source, if its own says nothing to the user.
+    shown: str | None = None
 
 
 def report(
@@ -89,6 +92,9 @@ def report(
     with Places(run) as places:
         target = checked_target(places, output, overwrite=options.overwrite)
         content = places.shown_in(_gathered(source, settings or Settings(), options, places, progress))
+        if options.shown is not None:
+            shown = options.shown
+            content = with_texts(content, lambda text: text.replace(str(source), shown))
         html = page(content)
         write_page(places, target, html)
     return WrittenReport(
@@ -142,9 +148,7 @@ class _Report:
         first.sought = np.array(sorted({row for row in rows if row is not None}), np.int64)
         first.look()
         groups = None if first.groups is None else first.groups.chosen(MOST_GROUPS)
-        with_findings = np.array(sorted(set(first.found.values())), np.int64)
-        shown_groups = None if groups is None else groups.indices
-        chosen = first.table.chosen(options.episodes, with_findings, shown_groups)
+        chosen = first.table.chosen(options.episodes, None if groups is None else groups.indices)
         lines = chosen.lines
         positions = lines[:, Of.POSITIONS].astype(np.int64)
         shares = fair_shares(positions, MOST_CURVE_POINTS, MOST_POINTS_EACH)

@@ -106,6 +106,8 @@ class EpisodeTable:
 
     def __init__(self) -> None:
         self.num_episodes = 0
+        #: Numbers of trajectories that are to be chosen, whatever they are like.
+        self.wanted: set[int] = set()
         self.lengths, self.total_rewards = Tally(), Tally()
         self._kept = np.zeros((0, len(Of)))
         self._new: list[FloatArray] = []
@@ -143,6 +145,7 @@ class EpisodeTable:
         lines = self.lines()
         keep = np.zeros(len(lines), np.bool_)
         keep[_evenly(lines, MOST_USUAL)] = True
+        keep[self._wanted(lines)] = True
         for measure in MEASURES.values():
             numbers = measure(lines)
             for sign in (-1, 1):
@@ -153,8 +156,11 @@ class EpisodeTable:
         """Of all trajectories that may be chosen."""
         return np.concatenate([self._kept, *self._new])
 
-    def chosen(self, count: int, wanted: IndexArray, groups: IndexArray | None = None) -> Chosen:
-        """`wanted`: numbers of trajectories that are to be among them; `groups`: those that are shown as well."""
+    def _wanted(self, lines: FloatArray) -> IndexArray:
+        return np.flatnonzero(np.isin(lines[:, Of.NUMBER], list(self.wanted))).astype(np.int64)
+
+    def chosen(self, count: int, groups: IndexArray | None = None) -> Chosen:
+        """`groups`: those that are shown as well."""
         lines = self.lines()
         strangeness, strangest, medians = _strangeness(lines)
         reasons: dict[int, list[str]] = {}
@@ -170,7 +176,7 @@ class EpisodeTable:
             if number:
                 told.append(f"{number:,} {name}")
 
-        choose("with findings", np.flatnonzero(np.isin(lines[:, Of.NUMBER], wanted)), count)
+        choose("with findings", self._wanted(lines), count)
         is_all = len(lines) <= count
         share, of_strange = max(1, int(count * _SHARE)), max(1, int(count * _SHARE_OF_STRANGE))
         choose(_STRANGEST, _extreme(strangeness, 1, of_strange), of_strange)

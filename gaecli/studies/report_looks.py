@@ -104,6 +104,7 @@ class WholeLook:
         lines = self.steps.lines(file, first_row, settled, carry, steps, found)
         if self.groups is not None:
             lines[:, Of.GROUP] = self.groups.add(settled, found.lasts)
+        self._locate(first_row, steps, found)
         self.table.add(lines, found.comes_in, found.goes_on)
         finished = steps.series.get("advantage", steps.series.get("return", steps.series["reward"]))
         self.totals.merge(block_totals(settled, finished, settings))
@@ -118,7 +119,6 @@ class WholeLook:
             )
         if cells is not None:
             self._compare(steps, cells.of(self._num_cells, block.placement.num_rows, steps.slots))
-        self._locate(first_row, steps, found)
         self.blocks[file, start] = SeenBlock(
             self._num_cells, found.first_number, len(found.lasts), found.entered
         )
@@ -136,7 +136,9 @@ class WholeLook:
             return
         at = np.flatnonzero(np.isin(steps.rows + first_row, self.sought))
         for step in at.tolist():
-            self.found.setdefault(int(steps.rows[step]) + first_row, int(found.numbers[found.local[step]]))
+            number = int(found.numbers[found.local[step]])
+            self.found.setdefault(int(steps.rows[step]) + first_row, number)
+            self.table.wanted.add(number)
 
 
 def second_look(first: WholeLook, wanted: Mapping[int, tuple[int, int]]) -> CurveCollector:

@@ -247,15 +247,12 @@ def _check_suffix(path: Path, output: Path, convert_to: str | None, *, may_conve
         )
     if may_convert:
         told = f"`{output.suffix}` is the suffix of no format that is written"
-        hint = f"name a {suffix} file, or one of {', '.join(_written_suffixes())}"
+        others = [known.suffixes[0] for known in FORMATS if known.from_rows and known is not source]
+        hint = f"name a {', '.join([suffix, *others[:-1]])} or {others[-1]} file"
     else:
         told = f"the result has the format of the input, {source.title}"
         hint = f"name a {suffix} file"
     raise UsageError(f"`--output {output}`: {told}", hint=hint)
-
-
-def _written_suffixes() -> list[str]:
-    return [known.suffixes[0] for known in FORMATS if known.from_rows]
 
 
 def _check_sidecar_name(output: Path) -> None:

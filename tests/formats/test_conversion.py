@@ -154,7 +154,7 @@ MOMENT = datetime.datetime(2024, 5, 6, 7, 8, 9, 123456)
 KINDS: dict[str, tuple[pa.Array, Any, Any]] = {
     "null": (pa.array([1.5, None]), ["1.5", ""], [1.5, None]),
     "float32": (pa.array([0.1, 1e-7], pa.float32()), ["0.1", "1e-7"], [0.1, 1e-7]),
-    "float16": (pa.array([0.5, 65504], pa.float16()), ["0.5", "65504"], [0.5, 65504.0]),
+    "float16": (pa.array([0.5, 65504], pa.float16()), ["0.5", "65504.0"], [0.5, 65504.0]),
     "uint64": (pa.array([2**64 - 1, 0], pa.uint64()), ["18446744073709551615", "0"], [2**64 - 1, 0]),
     "decimal": (pa.array([decimal.Decimal("0.10")] * 2), ["0.10"] * 2, [0.1, 0.1]),
     "timestamp": (
@@ -279,7 +279,7 @@ def test_a_folder_goes_over_with_to(tmp_path: Path) -> None:
 def test_stdout_goes_over_with_to(run_gae: Run, tmp_path: Path) -> None:
     path = written(tmp_path / "in.parquet", pa.table({"reward": [1.0], "value": [0.25], "done": [True]}))
     done = run_gae("compute", path, "-o", "-", "--to", "csv")
-    assert done.stdout == "reward,value,done,advantage,return\n1,0.25,true,0.75,1.0\n", done.stderr
+    assert done.stdout == "reward,value,done,advantage,return\n1.0,0.25,true,0.75,1.0\n", done.stderr
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,11 @@ def path(tmp_path: Path) -> Path:
 
 
 def type_of(path: Path, *cells: str) -> str:
+    """Without the cell that it is of."""
     return (
-        open_file(written(path, "\n".join(["x,y", *(f"{cell},0" for cell in cells)]))).columns["x"].type_name
+        open_file(written(path, "\n".join(["x,y", *(f"{cell},0" for cell in cells)])))
+        .columns["x"]
+        .type_name.partition(",")[0]
     )
 
 
@@ -180,7 +183,9 @@ def test_what_cannot_be_read_is_told_with_its_line(
         ("reward;value;done\n0,5;1,5;1\n", "decimal commas"),
         ('reward,value,done\n"[1.0, 2.0]",1,1\n', "lists written as texts"),
         ("reward,reward,value,done\n1,2,3,1\n", "two columns have this name"),
-        ("reward,value,done\n1.0,a,1\n", "`value`"),
+        ("reward,value,done\n1.0,a,1\n", "`value`.*its type is string, and"),
+        ("reward,value,done\n1.0,1,1\n1,NA,1\n2,x,1\n", "its type is string, as row 2 holds `x`"),
+        ("reward,value,done\n1.0,01,1\n1,2,1\n", "its type is string"),
         ("reward,value,done\n1.0,,1\n", "`value` is null"),
         ("reward,value,done\n1.0,nan,1\n", "`value` is NaN"),
         ("reward,value,done\n1.0,1e400,1\n", "`value`"),

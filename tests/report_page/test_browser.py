@@ -68,7 +68,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         page.on("dialog", lambda dialog: (troubles.append("dialog"), dialog.dismiss()))
         page.on("request", asked)
         page.goto(output.as_uri())
-        page.wait_for_function("document.documentElement.dataset.ready === 'true'")
+        page.locator("html[data-ready=true]").wait_for(state="attached")  # no `eval`, which the page forbids
         return page
 
     yield opened_page
@@ -177,6 +177,8 @@ class TestCurves:
             command = page.locator("#step-command").inner_text()
             assert command == f"gae explain {rollouts} --gamma {GAMMA} --lam {LAM} --row {row}"
         assert "ends truncated, bootstrapped with 0" in page.locator("#step-ends").inner_text()
+        facts = page.locator("#episode-facts").inner_text()
+        assert f"mean V {of['value'][LENGTH : 2 * LENGTH].mean():.4g}".replace("-", "−") in facts
 
     def test_a_kept_step_stays_and_keys_move_it(self, opened, rollouts) -> None:
         page = opened(rollouts)
@@ -242,7 +244,9 @@ class TestTheRest:
         page.locator("#theme").click()
         assert page.evaluate(ground) == "rgb(255, 255, 255)"
         page.emulate_media(color_scheme="light")
+        page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         page.emulate_media(color_scheme="dark")
+        page.locator("html[data-theme=dark]").wait_for(state="attached")
         assert page.evaluate(ground) == "rgb(15, 19, 24)"
 
     @pytest.mark.parametrize("width", [1280, 700])

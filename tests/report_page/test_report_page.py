@@ -18,10 +18,13 @@ from formats.contract_files import BUILDERS, NESTED
 from report_page.read_page import ReadPage
 
 import gaecli
+from gaecli.api.tables import SHOWN
 from gaecli.commands.report import ReportOptions, report
 from gaecli.errors import FileError, UsageError
 from gaecli.formats.registry import FORMATS
 from gaecli.settings import Settings
+from gaecli.studies import episode_table
+from gaecli.studies.episode_table import EpisodeTable, Of
 
 GAMMA, LAM = 0.9, 0.8
 EXACT = Settings(gamma=GAMMA, lam=LAM)
@@ -220,6 +223,29 @@ class TestBounds:
         assert "2 longest" in page.data["howChosen"]
         assert "spread evenly" in page.data["howChosen"]
 
+    def test_of_many_episodes_none_is_forgotten_that_would_be_chosen(self, monkeypatch) -> None:
+        """As if all of their lines had been kept."""
+        monkeypatch.setattr(episode_table, "MOST_USUAL", 50)
+
+        def chosen(most_lines: int) -> Any:
+            monkeypatch.setattr(episode_table, "MOST_LINES", most_lines)
+            table, random = EpisodeTable(), np.random.default_rng(5)
+            table.wanted.add(333)
+            for start in range(0, 2000, 40):
+                lines = random.normal(size=(40, len(Of)))
+                lines[:, Of.NUMBER] = start + np.arange(40)
+                lines[:, Of.STEPS] = random.integers(1, 1000, size=40)
+                lines[:, Of.SQUARED_ERROR] = random.random(40)
+                table.add(lines, np.zeros(40, bool), np.zeros(40, bool))
+            assert table.num_episodes == 2000
+            return table.chosen(10), len(table.lines())
+
+        (few, num_few), (all_kept, num_all) = chosen(64), chosen(10_000)
+        assert num_few < 200 < num_all == 2000
+        np.testing.assert_array_equal(few.lines, all_kept.lines)
+        assert (few.reasons, few.how) == (all_kept.reasons, all_kept.how)
+        assert 333 in few.lines[:, Of.NUMBER]
+
     def test_long_curves_keep_their_ends_and_every_peak(self, tmp_path: Path) -> None:
         size = 30_000
         random = np.random.default_rng(3)
@@ -328,6 +354,15 @@ class TestPlaces:
     def test_what_has_no_place_of_its_own_needs_a_name(self) -> None:
         with pytest.raises(UsageError, match="stand beside"):
             report("-")
+
+    def test_a_table_in_memory_needs_a_name_and_shows_none_of_its_own(self, tmp_path: Path) -> None:
+        table = pa.table(columns())
+        with pytest.raises(UsageError, match="no place of its own"):
+            gaecli.write_report(table)
+        written = gaecli.write_report(table, tmp_path / "a.html", episodes=2, gamma=0.9)
+        page = ReadPage((tmp_path / "a.html").read_bytes())
+        assert (written.num_shown, written.num_episodes, len(page.data["episodes"])) == (2, COUNT, 2)
+        assert page.data["source"] == SHOWN
 
     def test_an_input_that_is_not_there_is_told_as_always(self, tmp_path: Path) -> None:
         with pytest.raises(FileError, match="does not exist"):

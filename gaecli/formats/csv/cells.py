@@ -23,6 +23,8 @@ from gaecli.formats.arrow.buffers import values_of
 #: What R, pandas, Spark and others write for a missing number.
 NULLS = ("", "NA", "N/A", "null", "NULL", "None", "<NA>")
 _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
+_FEW = 32
+_NUMBER = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _ZERO, _NINE = b"09"
 
@@ -34,13 +36,15 @@ class ColumnFacts:
         self._has_texts = self._has_flags = self._has_numbers = self._has_big = False
         self._is_whole, self._has_beyond = True, False
         #: The first text.
-        self.sample: str | None = None
+        self._sample = ""
+        #: (row, cell) of the first text among numbers.
+        self._odd: tuple[int, str] | None = None
 
-    def add(self, cells: pa.Array) -> None:
+    def add(self, cells: pa.Array, first_row: int) -> None:
         if self._has_texts or cells.null_count == len(cells):
             return
         if not (self._add_numbers(cells) or self._add_spelled(_cleaned(cells))):
-            self._add_text(cells)
+            self._add_texts(cells, first_row)
 
     @property
     def data_type(self) -> pa.DataType:
@@ -54,9 +58,17 @@ class ColumnFacts:
             return pa.int64() if self._is_whole else pa.float64()
         return pa.null()
 
+    @property
+    def told_type(self) -> str:
+        """As messages name it: of a column that one cell keeps from being numbers, that cell."""
+        if self._odd is None:
+            return str(self.data_type)
+        row, cell = self._odd
+        return f"{self.data_type}, as row {row:,} holds `{cell[:40]}`"
+
     def unusable(self, delimiter: str) -> str | None:
         """Why its cells are texts, where somebody took them for numbers."""
-        sample = self.sample or ""
+        sample = self._sample
         if delimiter != "," and _DECIMAL_COMMA.fullmatch(sample.strip()):
             return f"its numbers have decimal commas (`{sample}`): write them with points"
         if sample.lstrip().startswith("[") and sample.rstrip().endswith("]"):
@@ -66,17 +78,17 @@ class ColumnFacts:
     def _add_numbers(self, cells: pa.Array) -> bool:
         if _has_padded(cells):
             return False
-        if _cast(cells, pa.int64()) is not None:
+        if self._is_whole and _cast(cells, pa.int64()) is not None:
             self._has_numbers = True
             return True
         numbers = _cast(cells, pa.float64())
         is_beyond = numbers is not None and _has_rounded_to_infinity(cells, numbers)
-        is_whole = _are_whole(cells)
+        is_whole = self._is_whole and _are_whole(cells)
         if not is_whole and (numbers is None or is_beyond):
             return False
         self._has_beyond |= is_beyond
         self._has_big |= is_whole and _cast(_cleaned(cells), pa.int64()) is None
-        self._is_whole &= is_whole
+        self._is_whole = is_whole
         self._has_numbers = True
         return True
 
@@ -88,10 +100,14 @@ class ColumnFacts:
             return True
         return False
 
-    def _add_text(self, cells: pa.Array) -> None:
+    def _add_texts(self, cells: pa.Array, first_row: int) -> None:
         self._has_texts = True
-        plain = cells.drop_null()
-        self.sample = plain[0].as_py()
+        self._sample = cells.drop_null()[0].as_py()
+        is_number = pc.match_substring_regex(_cleaned(cells), _NUMBER)
+        others = pc.indices_nonzero(pc.invert(pc.fill_null(is_number, True)))
+        if len(others) and (self._has_numbers or pc.any(is_number).as_py()):
+            row = others[0].as_py()
+            self._odd = first_row + row, cells[row].as_py()
 
 
 def typed(cells: pa.Array, data_type: pa.DataType) -> pa.Array:
@@ -101,15 +117,19 @@ def typed(cells: pa.Array, data_type: pa.DataType) -> pa.Array:
     if pa.types.is_null(data_type):
         return pa.nulls(len(cells))
     if pa.types.is_boolean(data_type):
-        cells = _cleaned(cells)
-        flags = pc.is_in(cells, pa.array(_TRUE))
-        return pc.if_else(cells.is_valid(), flags, pa.scalar(None, pa.bool_()))
+        is_true, is_false = (pc.is_in(cells, pa.array(words)) for words in (_TRUE, _FALSE))
+        if not pc.all(pc.or_(is_true, is_false), min_count=0).as_py():
+            cells = _cleaned(cells)
+            is_true = pc.is_in(cells, pa.array(_TRUE))
+        return pc.if_else(cells.is_valid(), is_true, pa.scalar(None, pa.bool_()))
     found = _cast(cells, data_type)
     return _cleaned(cells).cast(data_type) if found is None else found
 
 
 def _cast(cells: pa.Array, data_type: pa.DataType) -> pa.Array | None:
+    """None where a cell is no such number. A few are tried first: pyarrow makes a message for each that is not."""
     try:
+        cells.slice(0, _FEW).cast(data_type)
         return cells.cast(data_type)
     except pa.ArrowInvalid:
         return None
@@ -124,7 +144,10 @@ def _cleaned(cells: pa.Array) -> pa.Array:
 
 
 def _are_whole(cells: pa.Array) -> bool:
-    return bool(pc.all(pc.match_substring_regex(cells, r"^[+-]?[0-9]+$")).as_py())
+    return all(
+        pc.all(pc.match_substring_regex(some, r"^[+-]?[0-9]+$"), min_count=0).as_py()
+        for some in (cells.slice(0, _FEW), cells)
+    )
 
 
 def _has_padded(cells: pa.Array) -> bool:

@@ -11,7 +11,7 @@ from gaecli.formats.arrow.columns import is_list, is_struct
 from gaecli.formats.csv.records import as_cell
 from gaecli.formats.rows import Rows, UnfitRowsError
 
-_ROWS_PER_WRITE = 1 << 16
+_ROWS_PER_WRITE = 1 << 14
 
 
 def unfit(data_type: pa.DataType) -> str | None:
@@ -80,5 +80,8 @@ def printed(column: pa.ChunkedArray | pa.Array) -> list[str | None]:
         column = column.cast(pa.float32())
     if pa.types.is_timestamp(column.type):
         column = pc.replace_substring(column.cast(pa.string()), " ", "T", max_replacements=1)
-    texts: list[str | None] = column.cast(pa.string()).to_pylist()
+    cells = column.cast(pa.string())
+    if pa.types.is_floating(column.type):  # 1.0, and not 1: whoever reads it is to see what the column is
+        cells = pc.replace_substring_regex(cells, r"^(-?[0-9]+)$", r"\1.0")
+    texts: list[str | None] = cells.to_pylist()
     return texts

@@ -53,10 +53,6 @@ class CsvHead:
         """Where the rows begin."""
         return len(self.before) + len(self.header)
 
-    @property
-    def line_end(self) -> bytes:
-        return self.header[len(body_of(self.header)) :] or b"\n"
-
 
 def read_head(file: IO[bytes], suffix: str) -> CsvHead:
     """Of a file from its beginning; `suffix` of its name decides where several delimiters are possible."""

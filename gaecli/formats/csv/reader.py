@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pcsv
 
@@ -36,6 +37,9 @@ from gaecli.formats.csv.writer import CsvOutput
 from gaecli.formats.own_columns import fingerprint
 from gaecli.formats.record_beside import believed, read_record
 from gaecli.records import dataclass
+
+#: Of a piece that was divided before.
+_NO_ENDS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,10 @@ class CsvInput(SchemaColumns):
         self.num_rows = sum(piece.num_rows for piece in self._pieces)
         self.columns = schema_columns(self.schema, self.num_rows)
         for name, one in zip(self.head.names, facts, strict=True):
-            reason = one.unusable(self.head.delimiter.decode())
-            if reason is not None and self.columns[name].unusable != TWO_COLUMNS:
-                self.columns[name] = replace(self.columns[name], unusable=reason)
+            info = self.columns[name]
+            if info.unusable != TWO_COLUMNS:
+                reason = one.unusable(self.head.delimiter.decode())
+                self.columns[name] = replace(info, type_name=one.told_type, unusable=reason)
         self._payloads: dict[frozenset[str], str] = {}
 
     def _add(self, piece: RecordPiece, facts: Sequence[ColumnFacts]) -> None:
@@ -85,8 +90,10 @@ class CsvInput(SchemaColumns):
         first_row = self._pieces[-1].first_row + self._pieces[-1].num_rows if self._pieces else 0
         self._pieces.append(_RowPiece(piece.start, piece.stop, first_row, cells.num_rows))
         for one, column in zip(facts, cells.columns, strict=True):
+            row = first_row
             for chunk in column.chunks:
-                one.add(chunk)
+                one.add(chunk, row)
+                row += len(chunk)
 
     def _parse(self, piece: RecordPiece, indices: Sequence[int]) -> pa.Table:
         """The cells of some columns as texts; missing ones are null."""
@@ -221,7 +228,7 @@ class CsvInput(SchemaColumns):
             with self.path.open("rb") as file:
                 file.seek(place.start)
                 content = file.read(place.stop - place.start)
-            cells = self._parse(RecordPiece(place.start, content, _no_ends(), 1), indices)
+            cells = self._parse(RecordPiece(place.start, content, _NO_ENDS, 1), indices)
             if cells.num_rows != place.num_rows:
                 raise FileError(f"`{self.path}` was changed while it was read")
             columns = [
@@ -245,12 +252,6 @@ class CsvInput(SchemaColumns):
 
     def writer(self, temporary: Path, plan: WritePlan) -> CsvOutput:
         return CsvOutput(self, temporary, plan)
-
-
-def _no_ends() -> Any:
-    import numpy as np
-
-    return np.zeros(0, np.int64)
 
 
 def _refuse_blank(piece: RecordPiece) -> None:

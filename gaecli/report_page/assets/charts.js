@@ -49,6 +49,8 @@ function episodeFacts(episode) {
   const parts = [amount(episode.steps, "step")];
   if (episode.positions !== episode.steps) parts.push(`${told(episode.positions - episode.steps)} more masked`);
   parts.push(`from row ${told(episode.row)}${data.numFiles > 1 ? ` of ${episode.file}` : ""}`, endTold(episode));
+  if (episode.value !== null) parts.push(`mean V ${short(episode.value)}`);
+  if (episode.delta !== null) parts.push(`largest |δ| ${short(episode.delta)}`);
   parts.push(`on this page as: ${episode.chosenAs.join(", ")}`);
   if (curves.count < episode.positions) {
     parts.push(`drawn with ${told(curves.count)} of them: the smallest and largest of each stretch, and both ends`);

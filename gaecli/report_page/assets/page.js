@@ -72,6 +72,7 @@ function definitions() {
     data.hasValues ? ["V error", "root mean square of R − V over the steps of an episode"] : null,
     ["Strange", "distance from the median of all episodes, in standard deviations that the quartiles suggest (interquartile range / 1.349), of the measure that is farthest off: steps, Σ r, max |A|, V error, max |δ|"],
     ["End", "terminated: a flag says that the next state is terminal. Truncated: a flag says that the episode was cut. Open: the data stop"],
+    ["Curves", `${amount(data.numPoints, "point")} of all episodes on this page, in float32; sums and extremes are of all steps, in float64`],
     ["Rows", "count from 0, over all files of the input; for arrays their cells"],
   ].filter(Boolean);
 }
