@@ -107,7 +107,7 @@ def is_doubtful(roles: Roles) -> bool:
     return is_called_so and "not_done" not in roles.explicit | roles.by_preset
 
 
-def which_mask(name: str | None, path: Path) -> UsageError:
+def which_mask(name: str, path: Path) -> UsageError:
     return UsageError(
         f"`{name}` of `{path}` has two meanings in use: 0 where an episode ended (pytorch-a2c-ppo-acktr, MAPPO), "
         "or 0 for tokens that do not count",

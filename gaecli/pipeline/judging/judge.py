@@ -328,9 +328,10 @@ def _inverted_flags(case: StreamEvidence) -> list[WarningNote]:
 def _clock_falls(case: StreamEvidence) -> list[WarningNote]:
     """Nothing orders the rows but what the file calls its time, and they were sorted by that."""
     found = [summary for summary in case.summaries if summary.facts.clock_falls]
-    if not found:
+    name = case.roles.clock
+    if name is None or not found:
         return []
-    name, first = case.roles.clock, found[0]
+    first = found[0]
     count = sum(summary.facts.clock_falls for summary in found)
     return [
         WarningNote(
