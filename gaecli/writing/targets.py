@@ -25,7 +25,6 @@ from gaecli.formats.stored import own_columns
 from gaecli.names import LANGUAGE
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
-from gaecli.shell_words import file_word
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.links import check_links
 from gaecli.storage.new_file import check_writable
@@ -127,6 +126,8 @@ def replaced_columns(
     # Of this column what others wrote is kept, and the writer asks where labels of others are in it.
     refused = [name for name in foreign if name != LANGUAGE or settings.label_type != "language"]
     if refused and not overwrite:
+        from gaecli.shell_words import file_word
+
         flag = settings.output_flag(refused[0])
         is_number = flag in ("--advantage-column", "--return-column")
         asked = (
