@@ -19,7 +19,7 @@ from cli.rollout_files import advantages, columns
 
 import gaecli
 import gaecli.polars
-from gaecli.api import keywords
+from gaecli.api import keyword_words, keywords
 from gaecli.arrays.estimates import GaeKeywords
 from gaecli.setting_fields import ROLES, SettingFields
 from gaecli.settings import OPTION_NAMES, SETTING_NAMES, RunOptions
@@ -108,6 +108,26 @@ def test_messages_in_results_speak_of_keywords(rollouts: Path, tmp_path: Path) -
     info = gaecli.inspect(broken)
     assert '`done_at="end"`' in f"{info.hint} {info.plan}"
     assert "`--" not in f"{info.hint} {summary.warnings} {failure}"
+
+
+@pytest.mark.parametrize(
+    ("flags", "keywords"),
+    [
+        ("`--gamma 0.99 --lam 0.95`", "`gamma=0.99, lam=0.95`"),
+        ("`--episode ID --step T`", "`episode=ID, step=T`"),
+        ("`--done-column d --done-at start`", '`done_column="d", done_at="start"`'),
+        ("`--value-column 'V of s'`", '`value_column="V of s"`'),
+        ("`--group-column step --group-column prompt`", '`group_column=["step", "prompt"]`'),
+        ("`--no-join --overwrite`", "`join=False, overwrite=True`"),
+        (
+            "`gae compute 'a b.parquet' --estimator grpo --reward a=0.5`",
+            '`gaecli.compute("a b.parquet", estimator="grpo", reward="a=0.5")`',
+        ),
+        ("what `gae compute` writes, `gae presets` lists", "what `gae compute` writes, `gae presets` lists"),
+    ],
+)
+def test_every_flag_between_backticks_is_a_keyword(flags: str, keywords: str) -> None:
+    assert keyword_words.in_keywords(flags) == keywords
 
 
 class _Tags(html.parser.HTMLParser):
