@@ -1,4 +1,7 @@
-"""Draws docs/screens/show.png, the picture of `gae show`, by the Chromium that is there: python docs/make_show_screen.py"""
+"""Draws docs/screens/show.png, the picture of `gae show`, by the Chromium that is there.
+
+python docs/make_show_screen.py
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from shlex import quote
 from typing import Any, get_args
 
 from gaecli.choices import MeasuredOver, NormFloor, ScaleRewards, Singleton, Unscored
@@ -130,7 +131,7 @@ def check(settings: SettingFields) -> None:
     both = [name for name in settings.order_columns if name in names]
     if both:
         raise UsageError(
-            f"`--order-column {both[0]}` is a column of the groups, in each of which it says one thing",
+            f"`--order-column {quote(both[0])}` is a column of the groups, in each of which it says one thing",
             hint="`--order-column` names numbers that grow with time",
         )
     if settings.sample_of in names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from shlex import quote
 
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
@@ -33,7 +34,7 @@ def not_found(name: str, flag: str, file: RolloutFile) -> UsageError:
 
 def did_you_mean(name: str, flag: str, file: RolloutFile) -> str:
     near = difflib.get_close_matches(name, list(file.columns), n=1, cutoff=0.4)
-    return f"pass `{flag} {near[0]}`" if near else f"name one of them with `{flag}`"
+    return f"pass `{flag} {quote(near[0])}`" if near else f"name one of them with `{flag}`"
 
 
 def missing_role(file: RolloutFile, role: str, flag: str, kind: EstimatorKind) -> MissingRoleError:
@@ -41,7 +42,7 @@ def missing_role(file: RolloutFile, role: str, flag: str, kind: EstimatorKind) -
     numbers = [name for name, info in file.columns.items() if info.kind in ("float", "int")]
     near = _nearest(role, numbers)
     if near is not None:
-        hint = f"if it is `{near}`: pass `{flag} {near}`"
+        hint = f"if it is `{near}`: pass `{flag} {quote(near)}`"
     elif _is_packed(file):
         hint = (
             "this is RLlib's packed episode format (one msgpack column); record with "
@@ -58,7 +59,7 @@ def missing_role(file: RolloutFile, role: str, flag: str, kind: EstimatorKind) -
         ]
         found, where = _success(file) if role == "reward" else (None, "")
         if found is not None:
-            hint += f"; `--success-column {found}` makes rewards of success{where}"
+            hint += f"; `--success-column {quote(found)}` makes rewards of success{where}"
         elif without:
             hint += f"; {' and '.join(without)} {'needs' if len(without) == 1 else 'need'} none"
     return MissingRoleError(

@@ -21,6 +21,7 @@ from gaecli.names import GROUP_NAMES, RESULT_NAMES
 from gaecli.records import dataclass
 from gaecli.response_log_kinds import RESPONSE_LOGS, ResponseLogKind
 from gaecli.settings import Settings
+from gaecli.shell_words import file_word
 
 #: Under another name than what the library wrote.
 _OWN_ADVANTAGE = "{estimator}_advantage"
@@ -97,7 +98,7 @@ class ResponseLog:
 
     def command(self, path: str, command: str = "gae compute", more: Sequence[str] = ()) -> str:
         """As one would type it; `more` stands behind the path."""
-        words = [command, shlex.quote(path), *map(shlex.quote, more)]
+        words = [command, file_word(path), *map(shlex.quote, more)]
         if self.preset != "exact":
             words += ["--preset", self.preset]
         words += ["--estimator", self.estimator]

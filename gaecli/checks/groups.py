@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 
 from gaecli.checks.base import CheckRule, Hits
 from gaecli.checks.group_ledger import GroupLedger, ResponseGroup, are_alike
@@ -68,7 +69,7 @@ def split_rollouts(ledger: GroupLedger) -> Hits | None:
         found.row,
         f"row {found.row}",
         str(found.file),
-        fix=f"pass `--sample-of {found.column}`, if equal ones are samples of one rollout",
+        fix=f"pass `--sample-of {quote(found.column)}`, if equal ones are samples of one rollout",
     )
 
 

@@ -99,7 +99,7 @@ def _chosen(choices: Mapping[str, str], console: Console, other: str) -> str | N
     console.print()
     for number, shown in enumerate(choices.values(), 1):
         console.print(f"  {number}  {canvas.clean(shown)}", soft_wrap=True)
-    ways = [f"1 to {len(choices)}"] if choices else []
+    ways = [] if not choices else ["1" if len(choices) == 1 else f"1 to {len(choices)}"]
     while True:
         console.print(f"{', or '.join([*ways, other])}; Enter stops: ", end="", style="bold")
         try:

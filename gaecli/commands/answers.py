@@ -21,6 +21,7 @@ from gaecli.settings import Settings
 MakeSettings = Callable[[Mapping[str, Any]], Settings]
 
 _SPAN = re.compile(r"`([^`]+)`")
+_COMMAND = "gae compute "
 _CLAUSE_END = re.compile(r";|(?<=\w)\. ")
 #: Words before a flag that say to do without it, or that it stands beside another.
 _NOT_TO_PASS = re.compile(r"\b(drop|leave|without|beside|than|no|instead of)\s*$")
@@ -89,12 +90,16 @@ def merged(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any
 
 
 def _words(span: str) -> list[str] | None:
-    """Those of settings alone; None for what is no flag, or is one of the run."""
-    if not span.startswith("--") or "…" in span:
+    """Those of settings alone, also of a whole command; None for what has none, or has one of the run."""
+    if "…" in span or not span.startswith(("--", _COMMAND)):
         return None
     try:
-        words = shlex.split(span)
+        words = shlex.split(span.removeprefix(_COMMAND))
     except ValueError:
+        return None
+    if span.startswith(_COMMAND):
+        words = words[1:]  # behind the file
+    if not words:
         return None
     flags = [word for word in words if word.startswith("--")]
     return words if all(flag in _ROLE_OF or flag in _NAME_OF or flag in _OF_JOIN for flag in flags) else None

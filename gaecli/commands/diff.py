@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,9 +18,11 @@ from gaecli.progress import Progress
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, FloatArray, IndexArray
 from gaecli.settings import RunOptions, Settings
+from gaecli.shell_words import file_word
 from gaecli.sources.inputs import StreamPlan, plan_streams, watched
 from gaecli.storage.places import Places
 from gaecli.studies.column_pairs import PairTally, cells_of, side_by_side
+from gaecli.studies.command import flags_of
 from gaecli.summary import WarningNote
 
 #: Rows and episodes that are listed.
@@ -91,7 +92,11 @@ def diff_settings(
         notes = [
             replace(note, message=note.message.replace(str(path), str(source))) for note in compared.warnings
         ]
-        explain = [command + _flags(one) for one in both for command in _explain(str(source), compared.first)]
+        explain = [
+            " ".join([command, *flags_of(one)])
+            for one in both
+            for command in _explain(str(source), compared.first)
+        ]
         return replace(compared, explain=explain, warnings=notes)
 
 
@@ -242,15 +247,4 @@ def _cell(row: int, a: float, b: float, episodes: _Episodes | None) -> Different
 
 def _explain(path: str, first: DifferentCell | None) -> list[str]:
     """The command that takes the first number apart in which they differ."""
-    return [] if first is None else [f"gae explain {shlex.quote(path)} --row {first.row}"]
-
-
-def _flags(settings: Settings) -> str:
-    """What makes `gae explain` explain the same: estimator, preset, and what was given beside them."""
-    given = {"estimator": settings.estimator, "preset": settings.preset, **settings.overrides}
-    usual = {"estimator": "gae", "preset": "exact"}
-    return "".join(
-        f" --{name.replace('_', '-')} {shlex.quote(str(value))}"
-        for name, value in given.items()
-        if value != usual.get(name) and isinstance(value, str | int | float) and not isinstance(value, bool)
-    )
+    return [] if first is None else [f"gae explain {file_word(path)} --row {first.row}"]

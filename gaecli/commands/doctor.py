@@ -30,7 +30,7 @@ from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import plan_streams
 from gaecli.storage.places import Places
-from gaecli.studies.command import flags_of
+from gaecli.studies.command import compute_command
 from gaecli.studies.reading import file_settings
 from gaecli.summary import FileInfo, Inspection
 
@@ -257,8 +257,7 @@ class _Visit:
     ) -> Advice:
         command = None
         if verdict == "run":
-            words = [shlex.quote(str(source)) for source in self.inputs]
-            command = " ".join(["gae compute", *words, *flags_of(self.settings)])
+            command = compute_command(self.inputs, self.settings)
         return Advice(
             [str(source) for source in self.inputs],
             verdict,

@@ -5,7 +5,6 @@ A rule says what to do; where that is one flag and nothing depends on what only 
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from gaecli.diagnosis import Checkup, Finding, Mending, Remedy
 from gaecli.errors import GaeError
 from gaecli.progress import Progress
 from gaecli.settings import Settings
-from gaecli.studies.command import flags_of
+from gaecli.studies.command import compute_command
 
 
 def mending_of(
@@ -55,8 +54,7 @@ def mending_of(
     refused = _why_refused(local, settings, options, progress)
     if refused is not None:
         return Mending(None, [], [*mended, *undecided], in_data, refused)
-    words = [shlex.quote(str(source)) for source in sources]
-    return Mending(" ".join(["gae compute", *words, *flags_of(settings)]), mended, undecided, in_data)
+    return Mending(compute_command(sources, settings), mended, undecided, in_data)
 
 
 def _by_code(checkup: Checkup) -> dict[str, list[Finding]]:

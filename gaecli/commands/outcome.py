@@ -35,7 +35,7 @@ from gaecli.summary import (
 )
 from gaecli.writing.kept_report import facts_of_entry, report_of, thresholds_of
 from gaecli.writing.kept_words import edges_of, notes_of
-from gaecli.writing.outputs import Output
+from gaecli.writing.output import Output
 from gaecli.writing.targets import Target
 
 if TYPE_CHECKING:

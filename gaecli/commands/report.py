@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -40,6 +39,7 @@ from gaecli.report_page.content import (
 from gaecli.report_page.page import page
 from gaecli.response_logs import ResponseLog, recognise
 from gaecli.settings import RunOptions, Settings
+from gaecli.shell_words import file_word
 from gaecli.sources.inputs import StreamPlan, watched
 from gaecli.storage.places import Places
 from gaecli.storage.shown_texts import with_texts
@@ -254,8 +254,8 @@ class _Report:
             num_bytes=sum(one.file.identity[0] for one in stream.files),
             roles=dict(layout.roles.names),
             provenance=own_entries(file.provenance),
-            command=f"{self.options.command} {shlex.quote(self.source)} {words}",
-            explain=f"gae explain {shlex.quote(self.source)} {words}",
+            command=f"{self.options.command} {file_word(self.source)} {words}",
+            explain=f"gae explain {file_word(self.source)} {words}",
             is_by_item=row_is_list,
             settings=settings.to_dict(),
             method=settings.kind.summary,

@@ -24,7 +24,8 @@ from gaecli.storage.places import Places
 from gaecli.summary import WarningNote
 from gaecli.writing.encode_part import WrittenFrom
 from gaecli.writing.kept_words import kept_words
-from gaecli.writing.outputs import Output, Outputs, by_new_file
+from gaecli.writing.output import Output, by_new_file
+from gaecli.writing.outputs import Outputs
 from gaecli.writing.provenance import inputs_of
 from gaecli.writing.write_file import WriteFile
 
@@ -152,7 +153,7 @@ class StreamSteps:
         entries = earlier_entries(opened, targets, self.places, self.settings, inputs)
         if entries is None:
             return None
-        self.outputs.found(opened, entries)
+        self.outputs.data_sets.found(opened, entries)
         outcome = Outcome.up_to_date(opened, targets, entries)
         outcome.warnings.extend(
             findings(opened.plan, outcome.totals, outcome.facts, self.settings, self.device)
@@ -236,7 +237,7 @@ class StreamSteps:
         outcome.warnings.extend(findings(plan, outcome.totals, outcome.facts, self.settings, self.device))
         outcome.warnings.extend(self._of_success(ready.opened, outcome))
         data_set = plan.data_set
-        if data_set is not None and ready.opened.number in self.outputs.behind_caches:
+        if data_set is not None and ready.opened.number in self.outputs.data_sets.behind_caches:
             outcome.warnings.append(behind_cache(str(data_set.root)))
         return outcome
 

@@ -51,7 +51,7 @@ def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrd
     not_done = file.find(roles.get("not_done") or "")
     is_per_step = not_done is not None and frame.form(not_done.shape, "not_done") == "steps"
     if not frame.is_time_major and is_doubtful(roles) and is_per_step:
-        raise which_mask(roles.get("not_done"), file.path)
+        raise which_mask(roles.names["not_done"], file.path)
     _decide_dones(file, roles, settings, frame)
     check_alternate_shapes(file, roles)
     return DenseLayout(file, roles, settings, frame)

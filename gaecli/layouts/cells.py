@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
@@ -160,7 +161,7 @@ class Cells:
                 f"is {used.reshape(-1)[index]!s} beside {level:.6g}, so that it is no inverted flag (0 where it "
                 "ends, and 1 or γ elsewhere),",
                 odd,
-                hint=f"pass `--gamma-column {name}` if it is a discount that changes by the step, or "
+                hint=f"pass `--gamma-column {quote(name)}` if it is a discount that changes by the step, or "
                 f"`{flag_of(role)} none` if the column does not say where episodes end",
             )
 

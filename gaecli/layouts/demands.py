@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
@@ -51,7 +53,7 @@ def need_ends(
     from gaecli.missing_columns import columns_there
 
     likely = likely_ends(file, roles)
-    named = f"pass `--done-column {likely[0]}` if it says so, or " if likely else ""
+    named = f"pass `--done-column {quote(likely[0])}` if it says so, or " if likely else ""
     raise UsageError(
         f"nothing in `{file.path}` tells where a trajectory ends\n"
         f"       columns there: {columns_there(file)}",
@@ -70,7 +72,8 @@ def are_responses(file: RolloutFile, roles: Roles, settings: Settings) -> bool:
     if doubtful:
         raise UsageError(
             f"`{doubtful[0]}` of `{file.path}` may say where trajectories end, and nothing else does",
-            hint=f"pass `--done-column {doubtful[0]}` if it does; if each row is a trajectory, `--layout responses`",
+            hint=f"pass `--done-column {quote(doubtful[0])}` if it does; if each row is a "
+            "trajectory, `--layout responses`",
         )
     return True
 

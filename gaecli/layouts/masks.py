@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
@@ -106,11 +107,12 @@ def is_doubtful(roles: Roles) -> bool:
     return is_called_so and "not_done" not in roles.explicit | roles.by_preset
 
 
-def which_mask(name: str | None, path: Path) -> UsageError:
+def which_mask(name: str, path: Path) -> UsageError:
     return UsageError(
         f"`{name}` of `{path}` has two meanings in use: 0 where an episode ended (pytorch-a2c-ppo-acktr, MAPPO), "
         "or 0 for tokens that do not count",
-        hint=f"pass `--not-done-column {name}` or `--mask-column {name}`; `--not-done-column none` if it is neither",
+        hint=f"pass `--not-done-column {quote(name)}` or `--mask-column {quote(name)}`; "
+        "`--not-done-column none` if it is neither",
     )
 
 
@@ -170,7 +172,7 @@ def masked_rows(
             hint="pass `--mask-mode zero` to count them as 0, `cut` to end trajectories before them (with "
             "`--mask-fill null`, `--on-nan error` and no `--unit`), leave the rows out of the file, or pass "
             "`--mask-column none` if they are steps like all others; if 0 says that an episode ended, "
-            f"`--not-done-column {name}`",
+            f"`--not-done-column {quote(name)}`",
         )
     return mask
 

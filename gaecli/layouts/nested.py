@@ -237,7 +237,7 @@ class NestedLayout:
     def _ask_about(self, masks: Column, offsets: IndexArray) -> None:
         """A list with an item per step is a mask of either kind; one that is longer speaks of ends."""
         if masks.offsets is not None and not is_one_longer(masks, offsets):
-            raise which_mask(self.roles.get("not_done"), self._path)
+            raise which_mask(self.roles.names["not_done"], self._path)
 
     def _items(self, columns: Mapping[str, Column], name: str, offsets: IndexArray, start: int) -> Column:
         """A list column with the same lengths as the rewards."""

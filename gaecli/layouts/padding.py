@@ -7,6 +7,7 @@ of the row itself mean nothing, and it gets no advantage.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from shlex import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -124,5 +125,5 @@ def _check_terminal(found: Mapping[str, BoolArray], roles: Roles, cells: Cells) 
             f"`{roles.names['padding_terminal']}` is set at {cells.locate(first)} of `{cells.path}`, where "
             f"`{roles.names['padding']}` is not; {int(odd.sum()):,} such in all",
             hint="in RLDS the last row of an episode holds its last state; if every row is a step here, pass "
-            f"`--done-column {roles.names['padding']}`",
+            f"`--done-column {quote(roles.names['padding'])}`",
         )

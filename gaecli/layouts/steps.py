@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -142,7 +143,8 @@ def check_order(steps: Mapping[str, Steps], same: BoolArray, roles: Roles, path:
         if not agree_on_order(steps[names[0]].numbers, steps[other].numbers, same):
             raise UsageError(
                 f"`{names[0]}` and `{other}` of `{path}` order the rows differently",
-                hint=f"say which one counts the steps: `--step-column {names[0]}` or `--step-column {other}`",
+                hint=f"say which one counts the steps: `--step-column {quote(names[0])}` or "
+                f"`--step-column {quote(other)}`",
             )
 
 

@@ -35,7 +35,9 @@ def checkup_lines(checkup: Checkup, canvas: Canvas) -> list[Text]:
     for findings in _by_rule(checkup.findings):
         lines += [*_finding(findings, canvas), Text()]
     lines += _verdict(checkup, canvas)
-    return lines if checkup.mending is None else [*lines, Text(), *_mending(checkup.mending, canvas)]
+    mending = checkup.mending
+    is_silent = checkup.failures and not checkup.findings  # what was not examined may have something to fix
+    return lines if mending is None or is_silent else [*lines, Text(), *_mending(mending, canvas)]
 
 
 def rule_lines(rules: Sequence[RuleInfo], canvas: Canvas) -> list[Text]:

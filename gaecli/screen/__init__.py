@@ -6,17 +6,17 @@ Texts of files are hostile: what moves the cursor is an escape (`Canvas.clean`),
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from importlib.util import find_spec
 
 from gaecli.errors import MissingExtraError, UsageError
 from gaecli.report.console import is_terminal
+from gaecli.shell_words import file_word
 
 
 def check_available(source: str) -> None:
     """Raise where there is nothing to draw with, or nobody who looks and types."""
-    instead = f"`gae report {shlex.quote(source)}` writes the same as a page"
+    instead = f"`gae report {file_word(source)}` writes the same as a page"
     # Keys come from stdin, and textual draws on stderr.
     if not all(is_terminal(stream) for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise UsageError(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from gaecli.columns import flag_of
 from gaecli.decay_settings import FAMILIES
 from gaecli.settings import Settings
+from gaecli.shell_words import file_word
 
 #: Settings that need no flag of their own here: they come first, or are of columns, or of no number.
 _APART = (
@@ -26,6 +28,11 @@ _APART = (
 )
 #: Which the streams of rewards name.
 _OF_STREAMS = ("reward", "value", "next_value", "bootstrap_value")
+
+
+def compute_command(sources: Sequence[str | Path], settings: Settings) -> str:
+    """The command that computes these files by these settings."""
+    return " ".join(["gae compute", *map(file_word, sources), *flags_of(settings)])
 
 
 def flags_of(settings: Settings) -> list[str]:

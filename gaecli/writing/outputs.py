@@ -5,43 +5,35 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import field, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaecli.datasets.base import DataSet, NewColumns
 from gaecli.engine_kinds import ENGINES
-from gaecli.formats.base import SPLICE, FileWriter, WritePlan, item_types
+from gaecli.formats.base import SPLICE, FileWriter, WritePlan
 from gaecli.formats.stored import own_columns
 from gaecli.names import LANGUAGE
-from gaecli.pipeline.apply import Totals
 from gaecli.pipeline.clock import Stopwatch
 from gaecli.pipeline.column_builder import output_dtypes
-from gaecli.pipeline.label_tables import Constants
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.pipeline.stream import SummarisedStream
 from gaecli.pipeline.worker import Worker
-from gaecli.records import dataclass
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.new_file import NewFile, directory_of, open_files_limit, sweep, sync_directory
-from gaecli.storage.part_files import PartFiles
 from gaecli.storage.pending import PendingFile, PendingObject
 from gaecli.storage.places import Places
-from gaecli.writing.companions import check_companions, copy_companions
 from gaecli.writing.data_set_copies import (
     DEFAULT_TAG,
     companion_places,
-    lacking_marks,
-    new_marks,
     new_records,
-    other_root,
     sidecar_keys,
     whole_file,
 )
-from gaecli.writing.encode_part import EncodedPart, EncodePart, WrittenFrom, divided, parts_of
-from gaecli.writing.provenance import digest_of
+from gaecli.writing.data_set_marks import DataSetMarks
+from gaecli.writing.encode_part import EncodedPart, EncodePart, divided, parts_of
+from gaecli.writing.output import Output
 from gaecli.writing.targets import (
     Target,
     check_language,
@@ -63,49 +55,11 @@ from gaecli.writing.write_file import (
 if TYPE_CHECKING:
     from gaecli.formats.conversion import Conversion
     from gaecli.pipeline.ahead import Ahead
-    from gaecli.pipeline.labels import LabelConstants
     from gaecli.pipeline.sketches import SketchBook
-    from gaecli.storage.uploads import SentObject
 
 #: From this size on a copy is begun before the first look, so that the disk works meanwhile.
 _EARLY_COPY_BYTES = 8 << 20
 _EARLY_COPY_FILES = 4
-
-
-@dataclass(eq=False)
-class Output:
-    """The result of one file of a stream, from the decision to write it until it is in its place."""
-
-    #: Number of the file within its stream.
-    index: int
-    opened: OpenFile
-    target: Target
-    #: Columns that give way to the new ones: gaecli's of an earlier run, and those of others.
-    own: list[str]
-    foreign: list[str]
-    #: Columns that identify a row, for a sidecar.
-    keys: Sequence[str] = ()
-    #: Where the result has another format than its input.
-    conversion: Conversion | None = None
-    #: The store has the old bytes, and they need not come here.
-    leaves_head: bool = False
-    #: Its rows go on where those of the file before it end: in one sidecar.
-    goes_on: bool = False
-    #: None before the output is begun, in a dry run, and where it goes on.
-    new_file: PendingFile | None = None
-    #: Where workers elsewhere send it: what was begun for them.
-    upload: SentObject | None = None
-    #: Where its new columns are encoded by several tasks.
-    parts: PartFiles | None = None
-    constants: Constants = ()
-    labels: LabelConstants | None = None
-
-    #: What is stored in the new file, and beside it.
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    record: bytes | None = None
-    #: How it was written.
-    method: str | None = None
-    totals: Totals = field(default_factory=Totals)
 
 
 class Outputs:
@@ -136,6 +90,7 @@ class Outputs:
         self.check_stop = check_stop
         #: Input path -> where its result goes.
         self.targets: dict[Path, Target] = {}
+        self.data_sets = DataSetMarks(settings, places, self.targets)
         #: New file -> its writer, where the copy was begun before its rows were known.
         self.writers: dict[Path, FileWriter] = {}
         self._num_kept_open = 0
@@ -145,12 +100,6 @@ class Outputs:
         self._done: dict[int, int] = {}
         #: Those of every stream, by its number, until they are committed or given up.
         self._pending: dict[int, list[Output]] = {}
-        #: Those of streams that had all of them before.
-        self._found: dict[int, Sequence[Mapping[str, Any]]] = {}
-        #: Marks of data sets that this run has put in their places.
-        self._written: set[Path] = set()
-        #: Streams whose loader may go on with what it has in its cache.
-        self.behind_caches: set[int] = set()
         #: Directories of new files whose names the disk may not have yet: of a thousand files there are a few.
         self._unsynced: set[Path] = set()
         self._lock = threading.Lock()
@@ -160,7 +109,7 @@ class Outputs:
         """Find the place of every result, and remove what killed runs left there."""
         tag = self.settings.advantage_column
         tag = DEFAULT_TAG if tag == "advantage" else tag
-        self.targets = plan_targets(streams, self.options, tag, may_convert=True)
+        self.targets.update(plan_targets(streams, self.options, tag, may_convert=True))
         results = list(dict.fromkeys(target.path for target in self.targets.values()))
         self.places.results.expect(results)
         if not self.options.dry_run:
@@ -211,7 +160,7 @@ class Outputs:
         `kept_words`, are those of the stream: its first result keeps them. `parts` are what came of those of `parts`.
         """
         new_file, facts = self.place(outputs[0], inputs)
-        sources = [_written_from(output, stream) for output in outputs]
+        sources = [output.written_from(stream) for output in outputs]
         if parts and new_file is not None:
             sources = [replace(sources[0], carries=(), parts=parts)]
             new_file = replace(new_file, columns=replace(new_file.columns, has_parts=True))
@@ -238,7 +187,7 @@ class Outputs:
             else divided(output.opened, stream.steps_of(output.index), new_file.columns)
         )
         if plans and new_file is not None and output.new_file is not None:
-            source = _written_from(output, stream)
+            source = output.written_from(stream)
             output.parts = self.places.results.part_files(output.new_file, len(plans))
             paths = output.parts.paths
             yield from parts_of(source, plans, paths, new_file.columns)
@@ -259,14 +208,6 @@ class Outputs:
         if first.index >= self._num_kept_open and isinstance(first.new_file, NewFile):
             first.new_file.let_go()
 
-    def found(self, stream: OpenStream, entries: Sequence[Mapping[str, Any]]) -> None:
-        """All files of the stream have their columns from an earlier run, which stored these entries.
-
-        They are told where the data set that it is of is marked.
-        """
-        if stream.plan.data_set is not None:
-            self._found[stream.number] = entries
-
     def commit(self, group: Sequence[OpenStream]) -> None:
         """Put the complete outputs of streams that are written together into their places, and what tells of them.
 
@@ -278,14 +219,9 @@ class Outputs:
         if not self.options.dry_run:
             # Marks are read, changed and written; other files of the data set may be concerned in another thread.
             with self._marks_lock if plan.data_set is not None else nullcontext():
-                root = self._copied_root(plan)
-                if root is not None and outputs:
-                    copy_companions(plan, root, self.places)
-                marks = self._marks(group, has_outputs=bool(outputs))
-                if plan.data_set is not None and plan.data_set.is_cached and outputs:
-                    self._note_cache(group, marks)
-                self._commit_files(outputs, marks, self._publication(plan, outputs))
-                self._written.update(marks)
+                marks = self.data_sets.made_for(group, self._pending)
+                self._commit_files(outputs, marks, self.data_sets.publication(plan, outputs))
+                self.data_sets.are_there(marks)
         with self._lock:
             for stream in group:
                 self._done[stream.number] = len(stream.plan.paths)
@@ -293,7 +229,7 @@ class Outputs:
 
     def is_committing(self, stream_number: int) -> bool:
         """Whether some of its outputs are in their places, and not yet all that belongs to them."""
-        return any(_is_there(output) for output in self._pending.get(stream_number, []))
+        return any(output.is_there for output in self._pending.get(stream_number, []))
 
     @property
     def state(self) -> str:
@@ -301,7 +237,7 @@ class Outputs:
         total, num_done = len(self.targets), sum(self._done.values())
         for outputs in self._pending.values():
             new_files = [output for output in outputs if output.new_file is not None]
-            num_there = sum(map(_is_there, new_files))
+            num_there = sum(output.is_there for output in new_files)
             if num_there and num_there == len(new_files):
                 num_done += len(outputs)
             elif num_there:
@@ -318,7 +254,7 @@ class Outputs:
         with self._lock:
             pending = self._pending.pop(stream_number, [])
         for output in pending:
-            if _is_there(output):
+            if output.is_there:
                 continue
             if output.parts is not None:
                 output.parts.discard()
@@ -342,9 +278,7 @@ class Outputs:
         outputs = [self._output(index, opened, stream.plan) for index, opened in enumerate(stream.files)]
         for before, output in pairwise(outputs):
             output.goes_on = output.target == before.target
-        root = self._copied_root(stream.plan)
-        if root is not None and not self.options.overwrite:
-            check_companions(stream.plan, root, self.places, self._written)
+        self.data_sets.check_free(stream.plan)
         with self._lock:
             self._pending[stream.number] = outputs
         return outputs
@@ -423,54 +357,6 @@ class Outputs:
             output.upload,
         )
 
-    def _copied_root(self, plan: StreamPlan) -> Path | None:
-        """Where a copy of the whole data set is made, if one is."""
-        return None if self.options.sidecar else other_root(plan, self.options.output)
-
-    def _note_cache(self, group: Sequence[OpenStream], marks: Mapping[Path, bytes]) -> None:
-        """A loader that goes by the marks takes the files for what it has in its cache."""
-        plan = group[0].plan
-        is_written = self._copied_root(plan) is not None or self.targets[plan.paths[0]].in_place
-        if is_written and all(path.is_file() and path.read_bytes() == text for path, text in marks.items()):
-            self.behind_caches.update(stream.number for stream in group)
-
-    def _marks(self, group: Sequence[OpenStream], *, has_outputs: bool) -> dict[Path, bytes]:
-        plan = group[0].plan
-        root = self._copied_root(plan)
-        in_place = all(self.targets[path].in_place for stream in group for path in stream.plan.paths)
-        if plan.data_set is None or plan.is_part or (root is None and not in_place):
-            return {}
-        marks_of = new_marks if has_outputs else lacking_marks
-        return marks_of(
-            plan.data_set, root, self._new_columns(plan.data_set, group), self.places, self._written
-        )
-
-    def _new_columns(self, data_set: DataSet, group: Sequence[OpenStream]) -> NewColumns:
-        named = {path.absolute(): path for path in data_set.paths}
-        digests: dict[Path, str] = {}
-        for stream in group:
-            entries = self._found.get(stream.number) or [
-                output.provenance for output in self._pending.get(stream.number, [])
-            ]
-            for path, entry in zip(stream.plan.paths, entries, strict=True):
-                digests[named[path.absolute()]] = digest_of(entry)
-        first = group[0].files[0]
-        like = first.file.find(first.layout.like_column) if first.layout.like_column is not None else None
-        types = dict.fromkeys(self.settings.output_columns, None if like is None else like.type_name)
-        return NewColumns(types, list(digests), digests, item_types(output_dtypes(self.settings)))
-
-    def _publication(self, plan: StreamPlan, outputs: Sequence[Output]) -> Callable[[], None] | None:
-        """What makes the new files the next version of a data set whose own files never change."""
-        data_set = plan.data_set
-        successors = {
-            output.opened.file.path: output.target.path
-            for output in outputs
-            if output.target.in_place and output.target.path != output.opened.file.path
-        }
-        if data_set is None or not successors:
-            return None
-        return lambda: data_set.publish(successors, item_types(output_dtypes(self.settings)))
-
     def _commit_files(
         self,
         outputs: Sequence[Output],
@@ -498,18 +384,6 @@ class Outputs:
                     mark.discard()
 
 
-def _written_from(output: Output, stream: SummarisedStream) -> WrittenFrom:
-    first_unit, carries = stream.unfinished(output.index)
-    return WrittenFrom(
-        stream.opened.source(output.index),
-        carries,
-        output.constants,
-        output.labels,
-        first_unit=first_unit,
-        before=None if stream.ahead is None else stream.ahead.totals,
-    )
-
-
 def _ahead(stream: OpenStream, new_file: PendingFile | None, worker: Worker) -> Ahead | None:
     """`new_file`: where its writer was begun; None: only numbers are asked for."""
     from gaecli.pipeline.ahead import Ahead, can_be_ahead
@@ -523,19 +397,4 @@ def _ahead(stream: OpenStream, new_file: PendingFile | None, worker: Worker) -> 
     return Ahead(source, worker, writers[name].write, lambda: writers.pop(name).abort())
 
 
-def by_new_file(outputs: Sequence[Output]) -> list[list[Output]]:
-    """Those together whose rows go into one new file."""
-    groups: list[list[Output]] = []
-    for output in outputs:
-        if output.goes_on:
-            groups[-1].append(output)
-        else:
-            groups.append([output])
-    return groups
-
-
 _AGAIN = "run the same command again for the others"
-
-
-def _is_there(output: Output) -> bool:
-    return output.new_file is not None and output.new_file.is_committed

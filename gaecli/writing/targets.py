@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 
 from gaecli.columns import Roles
 from gaecli.datasets.tables import refuse_targets
@@ -125,9 +126,15 @@ def replaced_columns(
     # Of this column what others wrote is kept, and the writer asks where labels of others are in it.
     refused = [name for name in foreign if name != LANGUAGE or settings.label_type != "language"]
     if refused and not overwrite:
+        from gaecli.shell_words import file_word
+
         flag = settings.output_flag(refused[0])
         is_number = flag in ("--advantage-column", "--return-column")
-        asked = f"`gae verify {file.path} --against {refused[0]}` tells what made it; " if is_number else ""
+        asked = (
+            f"`gae verify {file_word(file.path)} --against {quote(refused[0])}` tells what made it; "
+            if is_number
+            else ""
+        )
         raise UsageError(
             f"`{file.path}` has a column `{refused[0]}` already, which carries no mark of gaecli's",
             hint=f"{asked}pass `--overwrite` to replace it, or write under another name with `{flag}`",

@@ -132,3 +132,11 @@ def test_every_flag_that_a_rule_names_is_read_there(rule: RuleInfo) -> None:
     for answer in answers:
         keywords = keywords_of(f"{answer.flags} x" if answer.is_open else answer.flags)
         assert len(keywords) >= 1
+
+
+def test_of_a_file_that_cannot_be_examined_nothing_is_said_to_be_right(tmp_path: Path) -> None:
+    of = columns()
+    of["critic's"] = of.pop("value")
+    done = run_here("check", write(tmp_path / "a.parquet", of), "--fix")
+    assert done.returncode == 2
+    assert "nothing to fix" not in done.stdout

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ import pytest
 from in_process import run_here
 
 from gaecli.checks.registry import RULES
+from gaecli.cli.typer_classes import COMMANDS
 from gaecli.presets import ALIASES, ALL_PRESETS
 
+MODULES = [f"gaecli.cli.{name}" for name in COMMANDS]
 COLUMNS = ["episode", "step", "terminated", "reward", "value"]
 
 
@@ -47,7 +50,12 @@ def asked(place: Path, line: str, shell: str = "bash", **more: str) -> list[str]
         **({"_TYPER_COMPLETE_ARGS": words} if shell != "bash" else {}),
         **more,
     }
-    done = run_here(cwd=place, env=env)
+    # A process that completes builds its commands for it; in this one some are built already.
+    built = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
+    try:
+        done = run_here(cwd=place, env=env)
+    finally:
+        sys.modules.update(built)
     assert done.stderr == ""
     return [line for line in done.stdout.splitlines() if line]
 

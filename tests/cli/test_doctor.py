@@ -334,3 +334,52 @@ class TestAnswersInHints:
         for bad in ("--done-column", "--output x", "done", "--gamma 'x", "--gamma x"):
             with pytest.raises(UsageError):
                 keywords_of(bad)
+
+
+def test_a_command_that_a_hint_has_is_an_answer(tmp_path: Path) -> None:
+    cells = {"prompt": ["p", "p", "q", "q"], "completion": list("abcd"), "reward": [0.0, 1.0, 1.0, 0.0]}
+    path = write(tmp_path / "responses.parquet", **cells)
+    flags = "--estimator grpo --group-column prompt --reward-column reward"
+    advice, (question,) = answered(path, flags)
+    assert flags in [answer.flags for answer in question.answers]
+    assert advice.command is not None
+    run(advice.command)
+    assert pq.read_table(path)["advantage"].to_pylist() == pytest.approx(
+        [-(2**-0.5), 2**-0.5, 2**-0.5, -(2**-0.5)], abs=1e-3
+    )
+
+
+def test_a_name_that_looks_like_a_flag_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "-n.parquet", **columns())
+    monkeypatch.chdir(tmp_path)
+    run(run_here("doctor", "--quiet", "--", "-n.parquet").stdout)
+    assert "advantage" in pq.read_schema(tmp_path / "-n.parquet").names
+
+
+_STEPS = {"reward": np.ones(ROWS), "value": np.zeros(ROWS)}
+_ENDS = np.arange(ROWS) % LENGTH == LENGTH - 1
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"my reward's": np.ones(ROWS), "value": np.zeros(ROWS), "terminated": _ENDS},
+        {"reward": np.ones(ROWS), "critic [0] (vf)": np.zeros(ROWS), "terminated": _ENDS},
+        {**_STEPS, "last step?": _ENDS},
+        {**_STEPS, "terminated": _ENDS, "$mask; a": 1 - np.roll(_ENDS, 3)},
+        {**_STEPS, "terminated": _ENDS, "agent no": np.arange(ROWS) % 2},
+    ],
+    ids=["reward", "value", "ends", "inverted", "ids"],
+)
+def test_flags_in_hints_are_what_a_shell_takes_whatever_columns_are_called(
+    tmp_path: Path, named: dict[str, Any]
+) -> None:
+    """In questions, and in what is only a warning."""
+    odd = next(name for name in named if not name.isidentifier())
+    info = gaecli.inspect(write(tmp_path / "a.parquet", **named))
+    hints = [info.plan.hint if info.plan else None, *(note.hint for note in info.warnings)]
+    answers = [answer for hint in hints for answer in answers_in(hint) if not answer.is_open]
+    taken = [keywords_of(answer.flags) for answer in answers]
+    names = {name for keywords in taken for name in keywords.get("columns", {}).values()}
+    assert odd in names
+    assert names <= {*named, "none"}

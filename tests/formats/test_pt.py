@@ -6,6 +6,7 @@ import collections
 import contextlib
 import os
 import pickle
+import time
 import warnings
 import zipfile
 from pathlib import Path
@@ -167,6 +168,8 @@ OTHERS = {
     "quantized": (lambda: torch.quantize_per_tensor(REWARDS, 0.1, 0, torch.qint8), "a quantized tensor"),
     "complex": (lambda: REWARDS.to(torch.complex64), "of type ComplexFloatStorage"),
     "float8": (lambda: REWARDS.to(torch.float8_e4m3fn), "float8_e4m3fn"),
+    "negated": (lambda: torch._neg_view(REWARDS), r"\.resolve_neg\(\)"),
+    "imaginary part": (lambda: torch.complex(VALUES, REWARDS).conj().imag, r"\.resolve_neg\(\)"),
     "list": (lambda: REWARDS.tolist(), "a list, not a tensor"),
     "numpy": (lambda: REWARDS.numpy(), "an object of"),
     "meta": (lambda: REWARDS.to("meta"), "the device `meta`"),
@@ -228,6 +231,8 @@ def rewritten(path: Path, **contents: bytes) -> Path:
         ("data_pkl", b"c__builtin__\neval\n(X\x01\0\0\0atR.", "an object of `__builtin__.eval`"),
         ("data_pkl", b"cos\nsystem\n(S'x'\ntR.", "does not write"),
         ("data_pkl", b"\x8b\xff\xff\xff\x7f.", "damaged"),
+        ("data_pkl", b"(q\0th\0.", "damaged"),
+        ("data_pkl", b"X\x04\0\0\0o\nR.X\x01\0\0\0x\x93.", "damaged"),
         ("byteorder", b"big", "big-endian"),
     ],
 )
@@ -283,6 +288,53 @@ def test_a_damaged_pickle_is_an_error_and_no_crash(seed: int) -> None:
         content[place] = random.integers(256)
     with contextlib.suppress(pickled.PickleError):
         pickled.emit(pickled.parse(bytes(content)))
+
+
+#: A tuple of 2 ** 40 texts, of which only 40 steps are written.
+LAUGHS = b"X\x01\0\0\0aq\xf0" + b"h\xf0h\xf0\x86q\xf0" * 40
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param(b"N(" + LAUGHS + b"th\xf0N", id="key"),
+        pytest.param(b"N(" + LAUGHS + b"tX\x01\0\0\0xh\xf0)R", id="function"),
+        pytest.param(b"X\x01\0\0\0x(" + b"N" * 400_000 + b"(t" * 200_000 + b"t", id="tuples above much else"),
+        pytest.param(
+            b"\x8b" + (8000).to_bytes(4, "little") + b"\x01" * 8000 + b"N", id="a whole number as key"
+        ),
+    ],
+)
+def test_few_steps_do_not_take_an_age(tmp_path: Path, more: bytes) -> None:
+    path = saved(tmp_path / "r.pt")
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read(f"{path.stem}/data.pkl")
+    rewritten(path, data_pkl=content.removesuffix(b"u.") + more + b"u.")
+    started = time.process_time()
+    columns = open_file(path).columns
+    assert time.process_time() - started < 20
+    assert set(columns) - {"x"} == {"rewards", "values", "terminated"}
+
+
+def test_a_key_that_is_no_text_names_no_column(tmp_path: Path) -> None:
+    path = tmp_path / "r.pt"
+    torch.save(
+        {"rewards": REWARDS, "values": VALUES, "terminated": TERMINATED, "1": REWARDS, 1: VALUES}, path
+    )
+    assert open_file(path).read_whole("1").values.flatten().tolist() == REWARDS.flatten().tolist()
+    compute(path)
+    torch.testing.assert_close(loaded(path)[1], VALUES)
+    torch.testing.assert_close(loaded(path)["1"], REWARDS)
+
+
+@pytest.mark.parametrize("member", ["r/data/0", "r/data.pkl"])
+def test_two_members_of_one_name_are_refused(tmp_path: Path, member: str) -> None:
+    path = saved(tmp_path / "r.pt")
+    with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr(member, bytes(REWARDS.nbytes))
+    with pytest.raises(gaecli.FileError, match="two of its members have one name"):
+        compute(path)
 
 
 def test_a_reference_to_itself_ends() -> None:

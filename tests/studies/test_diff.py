@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,17 @@ def test_two_presets_on_one_file(tmp_path: Path, run_gae: Run) -> None:
         assert json.loads(explained.stdout)["written"] == pytest.approx(first[side], rel=1e-6)
 
 
+def test_the_commands_that_explain_read_the_file_as_it_was_read(tmp_path: Path, run_gae: Run) -> None:
+    path = write(tmp_path / "a b.parquet")
+    of = pq.read_table(path).rename_columns({"value": "critic's"})
+    pq.write_table(of, path)
+    done = run_gae("diff", path, "--preset", "exact,brax", "--value-column", "critic's", "--json")
+    document = json.loads(done.stdout)
+    for command, side in zip(document["explain"], "ab", strict=True):
+        explained = run_gae(*shlex.split(command)[1:], "--json")
+        assert json.loads(explained.stdout)["written"] == pytest.approx(document["first"][side], rel=1e-6)
+
+
 def test_the_table_and_the_exit_code(tmp_path: Path, run_gae: Run) -> None:
     path = table(tmp_path / "a.parquet", 9, x=[1.0, 2.0, None], y=[1.0, -2.0, 3.0])
     done = run_gae("diff", path, "--columns", "x,y")
@@ -172,7 +184,7 @@ def test_the_table_and_the_exit_code(tmp_path: Path, run_gae: Run) -> None:
 @pytest.mark.parametrize(
     ("given", "kind", "told"),
     [
-        ({"columns": ("x", "z")}, UsageError, "no column `z`"),
+        ({"columns": ("x", "z")}, UsageError, "column `z` not found"),
         ({"columns": ("x", "name")}, UsageError, "holds"),
         ({"b": "short.parquet", "columns": "x"}, DataError, "2 cells, and the other 3"),
         ({"b": "none.parquet", "columns": "x"}, gaecli.FileError, "does not exist"),

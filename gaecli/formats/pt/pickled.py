@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickletools
 import struct
+from collections.abc import Collection, Sequence
 from dataclasses import field
 from typing import Any, NamedTuple
 
@@ -64,7 +65,16 @@ class PickledNode:
 
 
 ORDERED_DICT = Symbol("collections", "OrderedDict")
-_MARK = object()
+
+
+def named(items: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
+    """Items of a dict by their keys: texts, as others name no column. Of one that comes twice the last counts."""
+    return {key: value for key, value in items if isinstance(key, str)}
+
+
+def items_without(items: Sequence[tuple[Any, Any]], names: Collection[str]) -> list[tuple[Any, Any]]:
+    """Those of other keys than these texts; a key of another kind may take an age to compare."""
+    return [(key, value) for key, value in items if not (isinstance(key, str) and key in names)]
 
 
 def parse(content: bytes) -> Any:
@@ -77,7 +87,7 @@ def parse(content: bytes) -> Any:
             if number == _MOST_STEPS:
                 raise PickleError(f"its pickle takes more than {_MOST_STEPS:,} steps")
             if op.name == "STOP":
-                return machine.pop()
+                return machine.result()
             machine.step(op.name, value)
     except (IndexError, KeyError, AttributeError, TypeError, struct.error, UnicodeDecodeError) as error:
         raise PickleError("its pickle is damaged") from error
@@ -90,14 +100,14 @@ class _Machine:
     """The stack and the memo of the pickle machine, with nodes on them."""
 
     def __init__(self) -> None:
+        #: Above the last mark.
         self._stack: list[Any] = []
+        #: Below each mark.
+        self._waiting: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
 
-    def pop(self) -> Any:
-        value = self._stack.pop()
-        if value is _MARK:
-            raise PickleError("its pickle is damaged")
-        return value
+    def result(self) -> Any:
+        return self._stack.pop()
 
     def step(self, name: str, value: Any) -> None:
         if name in ("PROTO", "FRAME"):
@@ -109,7 +119,7 @@ class _Machine:
         elif name in _TUPLES:
             self._stack.append(self._taken(_TUPLES[name]))
         elif name in _OBJECTS:
-            args, function = self.pop(), self.pop()
+            args, function = self._stack.pop(), self._stack.pop()
             self._stack.append(PickledNode(_OBJECTS[name], function, args))
         else:
             getattr(self, f"_{name.lower()}", self._unknown)(value)
@@ -118,7 +128,8 @@ class _Machine:
         raise PickleError("its pickle is of a kind that `torch.save` does not write")
 
     def _mark(self, value: Any) -> None:
-        self._stack.append(_MARK)
+        self._waiting.append(self._stack)
+        self._stack = []
 
     def _empty_dict(self, value: Any) -> None:
         self._stack.append(PickledNode("dict"))
@@ -127,10 +138,11 @@ class _Machine:
         self._stack.append(PickledNode("list"))
 
     def _tuple(self, value: Any) -> None:
-        self._stack.append(tuple(self._marked()))
+        members = self._marked()
+        self._stack.append(tuple(members))
 
     def _setitem(self, value: Any) -> None:
-        item, key = self.pop(), self.pop()
+        item, key = self._stack.pop(), self._stack.pop()
         self._stack[-1].items.append((key, item))
 
     def _setitems(self, value: Any) -> None:
@@ -138,7 +150,7 @@ class _Machine:
         self._stack[-1].items += zip(flat[::2], flat[1::2], strict=True)
 
     def _append(self, value: Any) -> None:
-        member = self.pop()
+        member = self._stack.pop()
         self._stack[-1].members.append(member)
 
     def _appends(self, value: Any) -> None:
@@ -146,7 +158,7 @@ class _Machine:
         self._stack[-1].members += members
 
     def _build(self, value: Any) -> None:
-        state = self.pop()
+        state = self._stack.pop()
         self._stack[-1].states.append(state)
 
     def _global(self, value: Any) -> None:
@@ -154,11 +166,14 @@ class _Machine:
         self._stack.append(Symbol(module, name))
 
     def _stack_global(self, value: Any) -> None:
-        name, module = self.pop(), self.pop()
-        self._stack.append(Symbol(str(module), str(name)))
+        name, module = self._stack.pop(), self._stack.pop()
+        # A line break would end the name where it is written again, and what follows it would be steps.
+        if not all(isinstance(text, str) and "\n" not in text for text in (module, name)):
+            raise PickleError("its pickle is damaged")
+        self._stack.append(Symbol(module, name))
 
     def _binpersid(self, value: Any) -> None:
-        self._stack.append(Persistent(self.pop()))
+        self._stack.append(Persistent(self._stack.pop()))
 
     def _memoize(self, value: Any) -> None:
         self._memo[len(self._memo)] = self._stack[-1]
@@ -174,13 +189,11 @@ class _Machine:
     _long_binget = _binget
 
     def _marked(self) -> list[Any]:
-        place = len(self._stack) - 1 - self._stack[::-1].index(_MARK)
-        found = self._stack[place + 1 :]
-        del self._stack[place:]
+        found, self._stack = self._stack, self._waiting.pop()
         return found
 
     def _taken(self, number: int) -> tuple[Any, ...]:
-        return tuple([self.pop() for _ in range(number)][::-1])
+        return tuple([self._stack.pop() for _ in range(number)][::-1])
 
 
 def emit(tree: Any) -> bytes:

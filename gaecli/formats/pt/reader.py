@@ -24,7 +24,7 @@ from gaecli.formats.npz.arrays import RowReader, overlapping
 from gaecli.formats.npz.members import MALFORMED, checksum, open_member
 from gaecli.formats.npz.reader import NpzInput
 from gaecli.formats.pt.look import PICKLE
-from gaecli.formats.pt.pickled import MOST_BYTES, PickledNode, PickleError, emit, parse
+from gaecli.formats.pt.pickled import MOST_BYTES, PickledNode, PickleError, emit, items_without, named, parse
 from gaecli.formats.pt.tensors import Tensor, info_of, rows_of, tensor_of
 from gaecli.formats.pt.writer import PROVENANCE_MEMBER, PtOutput
 from gaecli.formats.stored import parse_document
@@ -45,6 +45,7 @@ class PtInput(NpzInput):
             status = path.stat()
             with zipfile.ZipFile(path) as archive:
                 self._infos = archive.infolist()
+                self._by_name = _by_name(self._infos)
                 self.root, self.tree = self._parsed(archive)
                 self._stored = self._document(archive)
         except _DAMAGE as error:
@@ -52,7 +53,6 @@ class PtInput(NpzInput):
         self.container = _container(path, self.tree)
         self.tensors: dict[str, Tensor] = {}
         self._values: dict[str, Array] = {}
-        self._by_name = {info.filename: info for info in self._infos}
         self.columns: Mapping[str, ColumnInfo] = dict(self._columns())
         self._members = {name: self.storage(tensor.storage) for name, tensor in self.tensors.items()}
         if not any(info.unusable is None and info.shape for info in self.columns.values()):
@@ -65,7 +65,7 @@ class PtInput(NpzInput):
         if others or member.file_size > MOST_BYTES:
             raise PickleError("it has more than one pickle" if others else "its pickle is too long")
         root = member.filename.removesuffix(PICKLE)
-        order = next((info for info in self._infos if info.filename == f"{root}byteorder"), None)
+        order = self._by_name.get(f"{root}byteorder")
         if order is not None and _content(archive, order, 16).strip() != b"little":
             raise PickleError("its numbers are big-endian")
         tree = parse(_content(archive, member, MOST_BYTES))
@@ -73,15 +73,13 @@ class PtInput(NpzInput):
         return root, tree
 
     def _document(self, archive: zipfile.ZipFile) -> dict[str, Any] | None:
-        name = self.root + PROVENANCE_MEMBER
-        member = next((info for info in self._infos if info.filename == name), None)
+        member = self._by_name.get(self.root + PROVENANCE_MEMBER)
         if member is None or member.file_size > _MOST_PROVENANCE_BYTES:
             return None
         return parse_document(_content(archive, member, _MOST_PROVENANCE_BYTES))
 
     def _columns(self) -> Iterator[tuple[str, ColumnInfo]]:
-        for key, value in self.container.items:
-            name = str(key)
+        for name, value in named(self.container.items).items():
             if isinstance(value, bool | int | float | str) and (array := np.asarray(value)).dtype != object:
                 self._values[name] = array
                 kind = {"b": "bool", "i": "int", "f": "float", "U": "id"}.get(array.dtype.kind, "other")
@@ -121,8 +119,7 @@ class PtInput(NpzInput):
 
     def without(self, names: Sequence[str]) -> Any:
         """The tree without some of its tensors."""
-        kept = [(key, value) for key, value in self.container.items if key not in names]
-        return self.with_items(kept)
+        return self.with_items(items_without(self.container.items, names))
 
     def with_items(self, items: list[tuple[Any, Any]]) -> Any:
         """The tree with these in the dict of tensors."""
@@ -163,6 +160,13 @@ class PtInput(NpzInput):
 
     def writer(self, temporary: Path, plan: WritePlan) -> PtOutput:  # type: ignore[override]
         return PtOutput(self, temporary, plan)
+
+
+def _by_name(infos: Sequence[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
+    found = {info.filename: info for info in infos}
+    if len(found) < len(infos):
+        raise PickleError("two of its members have one name, of which another reader may take the other")
+    return found
 
 
 def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes:

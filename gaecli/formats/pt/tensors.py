@@ -84,7 +84,8 @@ def tensor_of(value: Any) -> Tensor | str:
         return _OTHER_TENSORS[function.name]
     if isinstance(function, Symbol) and function.module == "torch._tensor":
         return "a tensor of a class of its own: save it as `.as_subclass(torch.Tensor)`"
-    return f"an object of `{function}`, which is never made: save plain tensors"
+    named = f" of `{function}`" if isinstance(function, Symbol) else ""
+    return f"an object{named}, which is never made: save plain tensors"
 
 
 def _tensor(args: Any) -> Tensor | str:
@@ -97,6 +98,10 @@ def _tensor(args: Any) -> Tensor | str:
     dtype = _STORAGES.get(kind.name) if isinstance(kind, Symbol) else None
     if more and isinstance(more[0], Symbol) and more[0].module == "torch":
         dtype = more[0].name
+    if any(isinstance(extra, PickledNode) and extra.items for extra in more):
+        return (
+            "a view whose numbers torch changes as it reads them: save it as `.resolve_conj().resolve_neg()`"
+        )
     if dtype not in _DTYPES:
         return f"of type {dtype or getattr(kind, 'name', '?')}, whose numbers are not read"
     sizes = (offset, num_items, *shape, *strides)

@@ -18,7 +18,7 @@ from gaecli.formats.base import ColumnInfo, OutputColumn, WritePlan, array_dtype
 from gaecli.formats.npz.members import checksum, open_member
 from gaecli.formats.own_columns import SelfKnowing, signature
 from gaecli.formats.pt.look import PICKLE
-from gaecli.formats.pt.pickled import PickledNode, emit
+from gaecli.formats.pt.pickled import PickledNode, emit, items_without
 from gaecli.formats.pt.tensors import tensor_node
 
 #: What gaecli knows of its tensors: `torch.load` passes over what the pickle does not name.
@@ -81,7 +81,7 @@ class PtOutput:
             tensors = [
                 (name, tensor_node(keys[name], self._dtypes[name], self._shape)) for name in self._contents
             ]
-            items = [(key, value) for key, value in source.container.items if key not in gone]
+            items = items_without(source.container.items, gone)
             pickle = emit(source.with_items([*items, *tensors]))
             for info in kept:
                 if info.filename == root + PICKLE:

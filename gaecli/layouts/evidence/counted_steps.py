@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
@@ -82,15 +83,15 @@ class Suspects:
 
 
 def _doubt(path: Path, said: str, episode: str | None, step: str | None) -> UsageError:
-    flags = [f"`--episode-column {episode}`"] if episode is not None else []
-    flags += [f"`--step-column {step}`"] if step is not None else []
+    flags = [f"`--episode-column {quote(episode)}`"] if episode is not None else []
+    flags += [f"`--step-column {quote(step)}`"] if step is not None else []
     more = (
         "" if episode is not None else ", with the column that tells trajectories apart (`--episode-column`)"
     )
     samples = (
         ""
         if episode is None
-        else f"; `--sample-of {episode}` if they are samples of a rollout, each with its score"
+        else f"; `--sample-of {quote(episode)}` if they are samples of a rollout, each with its score"
     )
     return UsageError(
         f"{said} in `{path}`: its rows may be steps of longer trajectories, or a response each",

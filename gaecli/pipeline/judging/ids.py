@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def _note(
     share = (
         f"{found.num_changes:,} of {found.num_pairs:,} neighbours differ in it, the first at row {found.row}"
     )
-    hint = f"pass `{flag} {name}` if it tells trajectories apart, or `{flag} none` if it does not"
+    hint = f"pass `{flag} {quote(name)}` if it tells trajectories apart, or `{flag} none` if it does not"
     if not is_counted and found.comes_back and 2 * found.num_changes >= found.num_pairs:
         raise RowsAlternate(
             f"rows of `{path}` alternate by `{name}` within what would be one trajectory: {share}", hint=hint

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -131,8 +132,8 @@ def _check_mask_reading(case: StreamEvidence) -> None:
     raise UsageError(
         f"`{name}` of `{case.paths[0]}` is 0 at {count:,} steps, each of them where an episode may end, and no two "
         "in a row: a flag that says that the episode goes on looks so",
-        hint=f"pass `--not-done-column {name}` if 0 is the end of an episode, `--mask-column {name}` if it is no "
-        "step",
+        hint=f"pass `--not-done-column {quote(name)}` if 0 is the end of an episode, `--mask-column {quote(name)}` "
+        "if it is no step",
     )
 
 
@@ -293,8 +294,8 @@ def _inverted_flags(case: StreamEvidence) -> list[WarningNote]:
         raise DataError(
             f"`{name}` of `{path}` holds {levels[0]} and {levels[1]}: an inverted flag is 0 where it ends, and "
             "one number elsewhere",
-            hint=f"pass `--gamma-column {name}` if it is a discount that changes by the step, or `{option} none` if "
-            "the column does not say where episodes end",
+            hint=f"pass `--gamma-column {quote(name)}` if it is a discount that changes by the step, or "
+            f"`{option} none` if the column does not say where episodes end",
         )
     notes = []
     gamma = case.settings.gamma
@@ -327,9 +328,10 @@ def _inverted_flags(case: StreamEvidence) -> list[WarningNote]:
 def _clock_falls(case: StreamEvidence) -> list[WarningNote]:
     """Nothing orders the rows but what the file calls its time, and they were sorted by that."""
     found = [summary for summary in case.summaries if summary.facts.clock_falls]
-    if not found:
+    name = case.roles.clock
+    if name is None or not found:
         return []
-    name, first = case.roles.clock, found[0]
+    first = found[0]
     count = sum(summary.facts.clock_falls for summary in found)
     return [
         WarningNote(
@@ -339,6 +341,7 @@ def _clock_falls(case: StreamEvidence) -> list[WarningNote]:
             f"were taken in the order of `{name}`",
             file=str(case.paths[0]),
             count=count,
-            hint=f"pass `--step-column {name}` if that is right, or `--step-column none` for the order of the file",
+            hint=f"pass `--step-column {quote(name)}` if that is right, or `--step-column none` for the "
+            "order of the file",
         )
     ]
