@@ -6,6 +6,7 @@ import csv
 import datetime
 import decimal
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,48 @@ def test_cells_are_written_with_all_that_they_are(tmp_path: Path, kind: str) -> 
     ]
     lines = (tmp_path / "out.jsonl").read_text().splitlines()
     assert [json.loads(line)["x"] for line in lines] == values
+
+
+def flat_arrays(path: Path, **others: np.ndarray) -> Path:
+    np.savez(path, reward=np.arange(8.0), value=np.ones(8), done=np.arange(8) % 4 == 3, **others)
+    return path
+
+
+@pytest.mark.parametrize("shape", [(8, 3), (8, 2, 3), (8, 1), (1, 8), (8, 1, 2)])
+def test_each_row_of_flat_arrays_has_its_own_cells(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    array = np.arange(math.prod(shape)).reshape(shape)
+    gaecli.compute(flat_arrays(tmp_path / "in.npz", x=array), tmp_path / "out.parquet")
+    expected = array.reshape(-1).tolist() if array.size == 8 else array.tolist()
+    assert pq.read_table(tmp_path / "out.parquet")["x"].to_pylist() == expected
+
+
+@pytest.mark.parametrize("shape", [(8, 1, 1), (8, 1, 2), (1, 8, 1), (1, 8, 2)])
+def test_an_axis_of_length_1_is_an_axis_of_cells_behind_those_of_steps(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    array = np.arange(math.prod(shape)).reshape(shape)
+    steps = {name: np.zeros(shape[:2]) for name in ("reward", "value", "done")}
+    np.savez(tmp_path / "in.npz", **steps, x=array)
+    gaecli.compute(tmp_path / "in.npz", tmp_path / "out.parquet", layout="time-major")
+    assert pq.read_table(tmp_path / "out.parquet")["x"].to_pylist() == array.reshape(8, -1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (np.ones((4, 2)), "`x`.*has no place in rows"),
+        (np.ones((2, 2, 2)), "`x`.*has no place in rows"),
+        (np.ones((8, 0)), "`x`.*has no place in rows"),
+        (np.ones(8, np.longdouble), "`x`.*Arrow has no type for"),
+        (np.ones(8, "M8[M]"), "`x`.*Arrow has no type for"),
+        (np.array(["NaT"] * 8, "M8"), "`x`.*Arrow has no type for"),
+    ],
+)
+def test_a_flat_array_that_has_no_cell_for_a_row_is_named(
+    tmp_path: Path, other: np.ndarray, says: str
+) -> None:
+    with pytest.raises(GaeError, match=says):
+        gaecli.compute(flat_arrays(tmp_path / "in.npz", x=other), tmp_path / "out.parquet")
 
 
 @pytest.mark.parametrize("name", ["", "[", "<a>", "%", "{", "x" * 70_000])
