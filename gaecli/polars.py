@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Unpack
 
 import gaecli
-from gaecli.errors import MissingExtraError, UsageError
+from gaecli.errors import GaeError, MissingExtraError, UsageError
 
 try:
     import polars as pl
@@ -70,14 +70,25 @@ class GaeExpr:
         def made(rows: pl.Series) -> pl.Series:
             if not isinstance(rows.dtype, pl.Struct):
                 raise UsageError(
-                    f"`gae.{which}` of a column of {rows.dtype}",
-                    hint='it needs the columns that tell a step: `pl.struct("reward", "value", "terminated")`',
+                    f"`gae.{which}` of a column of {rows.dtype}; it needs the columns that tell a step: "
+                    '`pl.struct("reward", "value", "terminated")`'
                 )
-            column = gaecli.compute(rows.struct.unnest(), **settings)[name]
+            frame = _told(rows.struct.unnest(), settings)
+            if name not in frame.columns:
+                raise UsageError(f"`{settings.get('estimator')}` makes no column `{name}`")
+            column = frame[name]
             if column.dtype.is_nested():
                 raise UsageError(
-                    f"`gae.{which}` of rows that hold several steps each", hint="use `frame.gae.compute()`"
+                    f"`gae.{which}` of rows that hold several steps each; use `frame.gae.compute()`"
                 )
             return column.cast(pl.Float64)
 
         return self._expr.map_batches(made, return_dtype=pl.Float64).alias(name)
+
+
+def _told(rows: pl.DataFrame, settings: ComputeKeywords) -> pl.DataFrame:
+    """What `gaecli.compute` gives. Of an error in an expression Polars shows the message alone: the hint joins it."""
+    try:
+        return gaecli.compute(rows, **settings)
+    except GaeError as error:
+        raise type(error)("\nhint: ".join(filter(None, (error.message, error.hint)))) from error

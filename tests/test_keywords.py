@@ -6,6 +6,7 @@ import html.parser
 import inspect
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -130,6 +131,69 @@ def test_every_flag_between_backticks_is_a_keyword(flags: str, keywords: str) ->
     assert keyword_words.in_keywords(flags) == keywords
 
 
+def test_a_traceback_has_the_hint_once(rollouts: Path) -> None:
+    with pytest.raises(gaecli.UsageError) as error:
+        gaecli.compute(rollouts, normalize="al", dry_run=True)
+    assert error.value.hint is not None
+    shown = "".join(traceback.format_exception(error.value))
+    assert shown.count(f"hint: {error.value.hint}") == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (3, "a `int` is neither"),
+        (None, "a `NoneType` is neither"),
+        (pl.LazyFrame(), "`frame.collect"),
+        ([], "no input"),
+    ],
+    ids=["number", "none", "lazy", "empty"],
+)
+@pytest.mark.parametrize("call", [gaecli.compute, gaecli.inspect, gaecli.doctor])
+def test_what_rollouts_do_not_come_in_is_told(call: Callable[..., Any], source: Any, says: str) -> None:
+    with pytest.raises(gaecli.UsageError) as error:
+        call(source)
+    assert says in f"{error.value.message} {error.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"preset": ["exact", "sb3"]}, "`preset` is ['exact', 'sb3']; it must be one name"),
+        ({"estimator": ["gae"]}, "`estimator` is ['gae']; it must be one name"),
+        ({"value_column": 3}, "`value_column` is 3; it must be the name of a column"),
+    ],
+)
+def test_several_names_where_one_is_meant_are_told(rollouts: Path, given: dict[str, Any], says: str) -> None:
+    with pytest.raises(gaecli.UsageError) as error:
+        gaecli.inspect(rollouts, **given)
+    assert says in error.value.message
+
+
+def test_codes_of_rules_may_stand_in_one_text(rollouts: Path) -> None:
+    assert (
+        gaecli.check(rollouts, select="GAE0, GAE101").codes
+        == gaecli.check(rollouts, select=["GAE0", "GAE101"]).codes
+    )
+
+
+def test_the_command_for_a_table_is_a_call_that_runs() -> None:
+    table = pl.DataFrame(columns())
+    command = gaecli.doctor(table).command
+    assert command is not None
+    found = eval(command, {"gaecli": gaecli, "table": table})
+    assert np.allclose(found["advantage"], advantages(columns(), 0.99, 0.95), rtol=1e-5)
+
+
+def test_tables_are_compared_and_not_stripped() -> None:
+    table = pl.DataFrame(columns())
+    found = gaecli.diff(gaecli.compute(table, gamma=0.9), gaecli.compute(table, gamma=0.8))
+    expected = np.array(advantages(columns(), 0.8, 0.95)) - advantages(columns(), 0.9, 0.95)
+    assert found.max_abs == pytest.approx(np.abs(expected).max(), rel=1e-5)
+    with pytest.raises(gaecli.UsageError, match="a table in memory does not say"):
+        gaecli.strip(table)
+
+
 class _Tags(html.parser.HTMLParser):
     def __init__(self) -> None:
         super().__init__()
@@ -196,6 +260,10 @@ def test_polars_has_expressions_of_a_struct_of_columns() -> None:
     assert np.allclose(found["R"], expected + columns()["value"], rtol=1e-6)
     with pytest.raises(gaecli.UsageError, match=r"of a column of Float64"):
         frame.select(pl.col("reward").gae.advantage())
+    with pytest.raises(gaecli.UsageError, match=r"`mc` makes no column `advantage`"):
+        frame.select(rows.gae.advantage(estimator="mc"))
+    with pytest.raises(gaecli.UsageError, match=r"hint: `gamma` is one"):
+        frame.select(rows.gae.advantage(gama=0.9))
 
 
 @pytest.mark.slow

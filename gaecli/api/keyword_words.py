@@ -31,11 +31,11 @@ def in_keywords(text: str) -> str:
     A flag that takes a value and is named without one becomes the name of its keyword; several are several keywords,
     and what `gae compute` is called with is what `gaecli.compute` is.
     """
-    return _SPAN.sub(lambda found: f"`{_called(found['call'])}`", text)
+    return _SPAN.sub(lambda found: f"`{called(found['call'])}`", text)
 
 
 def errors_in_keywords(function: Callable[P, R]) -> Callable[P, R]:
-    """The same function, whose errors are in these words."""
+    """The same function, whose errors are in these words, and have their hints in tracebacks."""
 
     @wraps(function)
     def told(*args: P.args, **given: P.kwargs) -> R:
@@ -45,6 +45,8 @@ def errors_in_keywords(function: Callable[P, R]) -> Callable[P, R]:
             error.message = in_keywords(error.message)
             error.hint = None if error.hint is None else in_keywords(error.hint)
             error.args = (error.message,)
+            if error.hint is not None and not getattr(error, "__notes__", None):
+                error.add_note(f"hint: {error.hint}")  # a traceback shows it
             raise
 
     return told
@@ -79,7 +81,7 @@ def messages_in_keywords(result: Any) -> Any:
     return replace(result, **changes) if changes else result
 
 
-def _called(text: str) -> str:
+def called(text: str) -> str:
     """Flags, or a command with them, as Python has them; what is neither stays."""
     try:
         words = shlex.split(text)

@@ -231,6 +231,8 @@ def settings_and_options(
     columns = dict(said.pop("columns", None) or {})
     for role in ROLES:
         name = said.pop(role_keyword(role), None)
+        if name is not None and not isinstance(name, str):
+            raise UsageError(f"`{role_keyword(role)}` is {name!r}; it must be the name of a column")
         if name is not None:
             columns[role] = name
     unknown = sorted(said.keys() - SETTING_NAMES - options)
@@ -239,6 +241,9 @@ def settings_and_options(
     settings = {name: value for name, value in said.items() if name in SETTING_NAMES}
     run = {name: said[name] for name in said.keys() & options if said[name] is not None}
     preset = settings.pop("preset", None) or "exact"
+    for name, value in (("preset", preset), ("estimator", settings.get("estimator") or "gae")):
+        if not isinstance(value, str):
+            raise UsageError(f"`{name}` is {value!r}; it must be one name")
     settings["columns"] = columns
     if len(beside) > 1:
         from gaecli.several_estimators import said_to
@@ -252,5 +257,5 @@ def _unknown(name: str, options: frozenset[str]) -> UsageError:
         return UsageError(f"`{name}` says nothing here", hint="leave it out; `gaecli.compute` takes it")
     known = sorted({*SETTING_NAMES, *options, *map(role_keyword, ROLES)} - {"columns"})
     near = difflib.get_close_matches(name, known, n=1)
-    meant = f"`{near[0]}` is one; " if near else ""
-    return UsageError(f"no setting `{name}`", hint=f"{meant}settings: {', '.join(known)}")
+    hint = f"`{near[0]}` is one" if near else f"settings: {', '.join(known)}"
+    return UsageError(f"no setting `{name}`", hint=hint)

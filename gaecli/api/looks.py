@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Unpack
 
 from gaecli.advice import Advice
-from gaecli.api.keyword_words import errors_in_keywords
+from gaecli.api.keyword_words import called, errors_in_keywords
 from gaecli.api.keywords import (
     ReadKeywords,
     settings_and_options,
 )
-from gaecli.api.tables import ArrowStream, Files, Source, opened_source
+from gaecli.api.tables import SHOWN, ArrowStream, Files, Source, opened_source
 from gaecli.diagnosis import Checkup
 from gaecli.errors import UsageError
 from gaecli.flat_rollouts import Rollouts
@@ -23,8 +24,8 @@ from gaecli.summary import FileInfo
 def check(
     source: Files | ArrowStream | Mapping[str, Any],
     *,
-    select: Sequence[str] = (),
-    ignore: Sequence[str] = (),
+    select: str | Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
     strict: bool = False,
     fix: bool = False,
     **settings: Unpack[ReadKeywords],
@@ -33,7 +34,7 @@ def check(
 
     Args:
         source: as for `compute`.
-        select: codes of rules, or beginnings of them: these alone.
+        select: codes of rules, or beginnings of them, in a list or with commas between: these alone.
         ignore: the same of rules that are left out.
         strict: warnings count as errors in `exit_code`.
         fix: `mending` has the command whose flags deal with findings.
@@ -51,8 +52,8 @@ def check(
         found = run(
             opened.files,
             computed,
-            select=select,
-            ignore=ignore,
+            select=_codes(select),
+            ignore=_codes(ignore),
             strict=strict,
             memory_bytes=options.memory_bytes,
             jobs=options.jobs,
@@ -61,23 +62,32 @@ def check(
         return opened.shown(found)
 
 
+def _codes(given: str | Sequence[str]) -> list[str]:
+    return [code.strip() for code in given.split(",")] if isinstance(given, str) else list(given)
+
+
 @errors_in_keywords
-def doctor(source: Files, **settings: Unpack[ReadKeywords]) -> Advice:
+def doctor(source: Files | ArrowStream | Mapping[str, Any], **settings: Unpack[ReadKeywords]) -> Advice:
     """The command that files take, or what is open about them; `gae doctor` from Python.
 
     Args:
-        source: a file, a glob, a directory, or a list of them.
+        source: as for `compute`.
         **settings: as for `compute`.
 
     Returns:
-        `verdict`: "run", with the `command` and its `reasons`; "nothing to do"; "question", whose `answers` are
-        flags; or "failed". `inspection`, `checkup` and `columns` have what was found on the way.
+        `verdict`: "run", with the `command`, of a table a call of `gaecli.compute`, and its `reasons`; "nothing to
+        do"; "question", whose `answers` are flags; or "failed". `inspection`, `checkup` and `columns` have what was
+        found on the way.
     """
     from gaecli.commands.doctor import doctor as run
 
     _, options = settings_and_options(settings)
     with opened_source(source) as opened:
-        return run(opened.files, _with_more(settings), memory_bytes=options.memory_bytes, jobs=options.jobs)
+        found = run(opened.files, _with_more(settings), memory_bytes=options.memory_bytes, jobs=options.jobs)
+        advice = opened.shown(found)
+        if opened.is_table and advice.command is not None:
+            advice = replace(advice, command=called(advice.command).replace(f'"{SHOWN}"', "table", 1))
+        return advice
 
 
 def _with_more(said: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Settings]:

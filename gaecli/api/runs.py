@@ -14,7 +14,7 @@ from gaecli.api.keywords import (
     StripKeywords,
     settings_and_options,
 )
-from gaecli.api.tables import SHOWN, ArrowStream, Files, Source, opened_source
+from gaecli.api.tables import SHOWN, ArrowStream, Files, Source, is_in_memory, opened_source
 from gaecli.errors import UsageError
 from gaecli.settings import OPTION_NAMES
 from gaecli.stripped import StripResult
@@ -185,6 +185,10 @@ def strip(source: Files, output: str | Path | None = None, **options: Unpack[Str
     settings, given = settings_and_options(
         {"output": output, **options}, options=frozenset({"output", "dry_run", "overwrite"})
     )
+    if is_in_memory(source):
+        raise UsageError(
+            "a table in memory does not say which columns gaecli wrote", hint="drop them from the table"
+        )
     with opened_source(source) as opened:
         found = run(opened.files, given, join=settings.join)
         if len(found.files) == len(found.failures) == 1:

@@ -58,8 +58,8 @@ def explain(
 
 @errors_in_keywords
 def diff(
-    a: str | Path,
-    b: str | Path | None = None,
+    a: Source,
+    b: Source | None = None,
     columns: str | tuple[str, str] = "advantage",
     *,
     rtol: float = 1e-5,
@@ -69,7 +69,7 @@ def diff(
     """Where two columns of the same rows differ, and by how much: `gae diff` from Python.
 
     Args:
-        a, b: two files with the same rows; of one file two columns are compared.
+        a, b: two files or tables with the same rows; of one, two columns are compared.
         columns: the column of both, or that of `a` and that of `b`.
         rtol, atol: cells are equal where |a - b| ≤ atol + rtol · max(|a|, |b|).
         **settings: how trajectories are told apart, as for `compute`.
@@ -82,8 +82,11 @@ def diff(
 
     computed, options = settings_and_options(settings)
     names = (columns, columns) if isinstance(columns, str) else columns
-    sides = (a, names[0]), (a if b is None else b, names[1])
-    return diff_columns(*sides, computed, DiffOptions(rtol, atol, options.memory_bytes))
+    with opened_source(a) as first, opened_source(a if b is None else b) as second:
+        (left,), (right,) = first.files, second.files
+        sides = (left, names[0]), (right, names[1])
+        found = diff_columns(*sides, computed, DiffOptions(rtol, atol, options.memory_bytes))
+        return second.shown(first.shown(found))
 
 
 @errors_in_keywords

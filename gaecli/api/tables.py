@@ -39,7 +39,21 @@ def is_in_memory(source: object) -> bool:
 
 
 def held(source: Any) -> Any:
-    """The table itself, or, of what can be read once, all of it."""
+    """The table itself, or, of what can be read once, all of it.
+
+    Raises:
+        UsageError: if it is nothing that rollouts come in.
+    """
+    if not is_in_memory(source):
+        kind = type(source)
+        is_lazy = kind.__module__.startswith("polars") and hasattr(source, "collect")
+        ways = (
+            "a path, a list of paths, a table (Arrow, Polars, pandas, DuckDB) or a mapping of names to arrays"
+        )
+        raise UsageError(
+            f"a `{kind.__name__}` is neither files nor a table",
+            hint="collect it first: `frame.collect()`" if is_lazy else f"give {ways}",
+        )
     is_frame = type(source).__module__.partition(".")[0] in ("polars", "pandas")
     return source if is_frame or isinstance(source, Mapping) else _arrow(source)
 
@@ -65,7 +79,11 @@ class OpenedSource:
 def opened_source(source: Any) -> Iterator[OpenedSource]:
     """A table is a file for as long as the block lasts; a name, or a list of them, is what it is."""
     if not is_in_memory(source):
+        if not isinstance(source, str | Path | Sequence):
+            held(source)
         names = [source] if isinstance(source, str | Path) else list(source)
+        if not names:
+            raise UsageError("no input given", hint="the list of paths is empty")
         yield OpenedSource(names, is_table=False)
         return
     with as_file(source) as path:

@@ -147,7 +147,7 @@ def command(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
         def call(**texts: Any) -> None:
             if defaults.used:
                 _without_unheard(texts, options)
-                _tell_defaults(is_quiet=bool(texts.get("quiet")))
+            _tell_defaults(is_quiet=bool(texts.get("quiet")))
             values: dict[str, dict[str, Any]] = {
                 fills: {} for fills in ("setting", "role", "run", "given", "own")
             }
@@ -173,8 +173,7 @@ def command(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
 
 def _tell_defaults(*, is_quiet: bool) -> None:
     """On stderr, before anything is done with them."""
-    line = None if is_quiet else defaults.told()
-    if line is not None:
+    for line in [] if is_quiet else defaults.told():
         sys.stderr.write(f"{line}\n")
 
 

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 _PREFIX = "GAE_"
 _TABLE = b"tool.gaecli"
 _MOST_BYTES = 1 << 20
+#: From where on a variable is taken for a slip of the pen.
+_CLOSE = 0.85
 #: What one run reads and writes, and what it may replace, is said to that run.
 _NEVER = frozenset(
     {"inputs", "input", "files_from", "output", "overwrite", "force", "dry_run", "quiet", "json"}
@@ -43,20 +45,44 @@ def defaults_of(command: str, names: Sequence[str], commands: Sequence[str]) -> 
     found = _of_project(command, names, commands)
     for name in names:
         text = os.environ.get(_PREFIX + name.upper())
-        if text is not None and name not in _NEVER:
+        if text and name not in _NEVER:  # empty is how a shell takes a variable back
             found[name] = Default(text, _PREFIX + name.upper())
     return {name: default._replace(value=_as_typed(name, default)) for name, default in found.items()}
 
 
-def told() -> str | None:
-    """What took effect, in a line."""
+def told() -> list[str]:
+    """What took effect, in a line; and variables that look as if they were to."""
+    return [*_effects(), *_slips()]
+
+
+def _effects() -> list[str]:
     if not used:
-        return None
+        return []
     by_origin: dict[str, list[str]] = {}
     for name, (value, origin) in used.items():
         by_origin.setdefault(origin, []).append(f"{name.replace('_', '-')} {_shown(value)}")
     parts = [f"{', '.join(some)} from {origin}" for origin, some in by_origin.items()]
-    return f"defaults: {'; '.join(parts)}"
+    return [f"defaults: {'; '.join(parts)}"]
+
+
+def _slips() -> list[str]:
+    """Others have variables of that beginning too (App Engine), so that only what is close to an option is told."""
+    named = [name for name in os.environ if name.startswith(_PREFIX) and os.environ[name]]
+    if not named:
+        return []
+    import difflib
+
+    from gaecli.cli.options import OPTIONS
+
+    lines = []
+    for variable in sorted(named):
+        name = variable.removeprefix(_PREFIX).lower()
+        near = difflib.get_close_matches(name, OPTIONS, n=1, cutoff=_CLOSE)
+        if name in _NEVER:
+            lines.append(f"`{variable}` has no effect: it is said to each run")
+        elif name not in OPTIONS and near:
+            lines.append(f"`{variable}` has no effect: did you mean `{_PREFIX}{near[0].upper()}`?")
+    return lines
 
 
 def as_document() -> dict[str, Any]:

@@ -118,8 +118,26 @@ def test_slips_are_told(project: Path, text: str, told: str, hint: str | None) -
     assert str(project) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("variable", "told"),
+    [
+        ("GAE_GAMA", "`GAE_GAMA` has no effect: did you mean `GAE_GAMMA`?"),
+        ("GAE_REWARD_COLUM", "did you mean `GAE_REWARD_COLUMN`?"),
+        ("GAE_OVERWRITE", "`GAE_OVERWRITE` has no effect: it is said to each run"),
+    ],
+)
+def test_a_variable_that_is_nearly_one_is_told(project: Path, variable: str, told: str) -> None:
+    assert told in gae("compute", "a.parquet", "--dry-run", **{variable: "1"}).stderr
+    assert told not in gae("compute", "a.parquet", "--dry-run", "--quiet", **{variable: "1"}).stderr
+
+
+def test_an_empty_variable_is_none(project: Path) -> None:
+    assert settings(GAE_GAMMA="")["settings"]["gamma"] == 0.99
+
+
 def test_variables_of_app_engine_are_not_ours(project: Path) -> None:
     """https://docs.cloud.google.com/appengine/docs/standard/python3/runtime#environment_variables"""
     others = {"GAE_ENV": "standard", "GAE_SERVICE": "default", "GAE_VERSION": "1", "GAE_MEMORY_MB": "512"}
     assert settings(**others)["defaults"] == {}
+    assert "has no effect" not in gae("compute", "a.parquet", "--dry-run", **others).stderr
     gae("explain", "a.parquet", "--row", "3", **others)
