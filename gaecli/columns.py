@@ -382,5 +382,5 @@ def _missing(file: RolloutFile, settings: Settings, role: str) -> UsageError:
     from gaecli.off_policy_columns import missing_own
 
     if role not in ESTIMATOR_ROLES:
-        return missing_role(file, role, flag_of(role), settings.kind)
+        return missing_role(file, role, flag_of(role), settings.kind, settings.columns)
     return missing_own(settings.kind, role, file.path, columns_there(file))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from shlex import quote
 
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
 from gaecli.formats.base import RolloutFile
+from gaecli.names import ALIASES
 
 #: What people call these things and what the table leaves out on purpose; only ever suggested.
 _SUGGESTED = {
@@ -37,11 +38,20 @@ def did_you_mean(name: str, flag: str, file: RolloutFile) -> str:
     return f"pass `{flag} {quote(near[0])}`" if near else f"name one of them with `{flag}`"
 
 
-def missing_role(file: RolloutFile, role: str, flag: str, kind: EstimatorKind) -> MissingRoleError:
-    """Of the reward or the value, which nothing in the file is called; `flag` names it."""
+def missing_role(
+    file: RolloutFile, role: str, flag: str, kind: EstimatorKind, named: Mapping[str, str]
+) -> MissingRoleError:
+    """Of the reward or the value, which nothing in the file is called; `flag` names it.
+
+    `named`: the columns that the user named, by their roles: nothing else is they.
+    """
     numbers = [name for name, info in file.columns.items() if info.kind in ("float", "int")]
-    near = _nearest(role, numbers)
-    if near is not None:
+    near = _nearest(role, [name for name in numbers if name not in named.values()])
+    elsewhere = next((other for other, name in named.items() if name in ALIASES[role]), None)
+    if elsewhere is not None:
+        other_flag = f"--{elsewhere.replace('_', '-')}-column"
+        hint = f"`{named[elsewhere]}` is named by `{other_flag}`; name the {role} with `{flag}`"
+    elif near is not None:
         hint = f"if it is `{near}`: pass `{flag} {quote(near)}`"
     elif _is_packed(file):
         hint = (

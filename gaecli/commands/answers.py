@@ -89,6 +89,11 @@ def merged(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any
     return {**before, **after, **({"columns": columns} if columns else {})}
 
 
+def named_in(keywords: Mapping[str, Any]) -> set[str]:
+    """Names of what they set: fields, and roles of columns."""
+    return {*(keywords.keys() - {"columns"}), *(f"columns.{role}" for role in keywords.get("columns", {}))}
+
+
 def _words(span: str) -> list[str] | None:
     """Those of settings alone, also of a whole command; None for what has none, or has one of the run."""
     if "…" in span or not span.startswith(("--", _COMMAND)):

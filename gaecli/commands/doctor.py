@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gaecli.advice import Advice, Answer, ColumnVerdict, OpenQuestion, Reason, WhatToDo
-from gaecli.commands.answers import MakeSettings, answers_in, keywords_of, merged
+from gaecli.commands.answers import MakeSettings, answers_in, keywords_of, merged, named_in
 from gaecli.commands.check import check
 from gaecli.commands.inspect import InspectOptions, inspect
 from gaecli.commands.status import status
@@ -167,14 +167,16 @@ class _Visit:
     def _take(self, flags: str, why: str) -> str | None:
         """From now on the flags are given; or why they cannot be."""
         try:
-            said = merged(self._said, keywords_of(flags))
+            new = keywords_of(flags)
+            said = merged(self._said, new)
             settings = self.make_settings(said)
         except GaeError as error:
             return f"{error.message}" + (f": {error.hint}" if error.hint else "")
         if settings == self.settings:
             return f"`{flags}` changes nothing"
         self._said, self.settings = said, settings
-        self._reasons.append(Reason(flags, why))
+        held = [one for one in self._reasons if not named_in(keywords_of(one.flags)) <= named_in(new)]
+        self._reasons = [*held, Reason(flags, why)]
         return None
 
     def _checked(self) -> Checkup:

@@ -140,6 +140,13 @@ def test_a_file_without_values(fails, tmp_path):
     fails(path, code=2, says=f"no value column in `{path}`", hints="`--value-column vf_pred`")
 
 
+def test_a_column_that_was_named_for_another_role_is_not_proposed(fails, tmp_path):
+    write(tmp_path / "r.parquet")
+    says = "no reward column in `r.parquet`"
+    hint = "`reward` is named by `--value-column`; name the reward with `--reward-column`"
+    fails("r.parquet", "--value-column", "reward", code=2, says=says, hints=hint, cwd=tmp_path)
+
+
 def test_two_columns_that_could_both_be_the_reward(fails, tmp_path):
     path = write(tmp_path / "r.parquet", rewards=np.zeros(ROWS))
     fails(path, code=2, says="`reward` and `rewards`", hints="--reward-column")

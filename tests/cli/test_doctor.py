@@ -383,3 +383,10 @@ def test_flags_in_hints_are_what_a_shell_takes_whatever_columns_are_called(
     names = {name for keywords in taken for name in keywords.get("columns", {}).values()}
     assert odd in names
     assert names <= {*named, "none"}
+
+
+def test_an_answer_that_is_taken_back_is_no_reason(tmp_path: Path) -> None:
+    of = columns()
+    path = write(tmp_path / "a.parquet", reward=of["reward"], vf=of["value"], terminated=of["terminated"])
+    advice, _ = answered(path, "--value-column nope", "--value-column vf --done-at end")
+    assert [reason.flags for reason in advice.reasons] == ["--value-column vf --done-at end"]
