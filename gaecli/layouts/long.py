@@ -45,6 +45,7 @@ from gaecli.layouts.steps import (
     leading,
     read_steps,
     stride_of,
+    times_at_ends,
     true_order,
 )
 from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, IndexArray, Labels
@@ -145,7 +146,9 @@ class LongLayout:
         values = self._next_values(table, found)
         extras = self._read_extras(columns, cells, rows.used)
         dropped = self._dropped([*rows.bad, extras.bad], values.bad, found.arrangement, found.cuts)
-        step_ends, stride = self._check_steps(rows.steps, found.inside, found.arrangement, found.cells)
+        step_ends, stride = self._check_steps(
+            columns, rows.steps, found.inside, found.arrangement, found.cells
+        )
         block = self._steps(columns, rows, found, values, extras, dropped, step_ends)
         rewarded = mask if self._mask_rule.drops_rewards else kept
         block = replace(
@@ -358,14 +361,20 @@ class LongLayout:
         return replace(arrange_by_step(env, ids, order.numbers, num_rows), clock_falls=fallen)
 
     def _check_steps(
-        self, steps: Mapping[str, Steps], same: BoolArray, arrangement: Arrangement, cells: Cells
+        self,
+        columns: Mapping[str, Column],
+        steps: Mapping[str, Steps],
+        same: BoolArray,
+        arrangement: Arrangement,
+        cells: Cells,
     ) -> tuple[tuple[Array, Array] | None, int | None]:
         """(steps at both ends of each lane, their distance within trajectories)."""
         moved = {name: column.moved(arrangement.in_lane_order) for name, column in steps.items()}
         check_order(moved, same, self.roles, self._path)
         found = leading(moved, same, self.roles)
         if found is None:
-            return None, None
+            clock = None if steps or self._clock is None else columns[self._clock]
+            return (None if clock is None else times_at_ends(clock, arrangement)), None
         stride = stride_of(moved[found], same, found, self._path, cells.locate)
         numbers = moved[found].numbers
         if not moved[found].counts:

@@ -192,6 +192,17 @@ def true_order(
     return (clock, replace(times, counts=False), rows) if rows else None
 
 
+def times_at_ends(clock: Column, arrangement: Arrangement) -> tuple[Array, Array] | None:
+    """At both ends of each lane: from block to block the clock may fall, and in none of them."""
+    if clock.is_null is not None:
+        return None
+    first, last = (
+        clock.values[arrangement.placement.rows_of_steps(ends)].astype(np.float64)
+        for ends in (arrangement.starts, arrangement.stops - 1)
+    )
+    return first, last
+
+
 def _is_unordered(steps: Array, flags: Flags, arrangement: Arrangement) -> bool:
     """Rows of a trajectory are out of order, and the steps tell which order it was."""
     same = arrangement.same_trajectory(len(steps))

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,8 @@ from gaecli.engines.threads import Threads
 from gaecli.errors import GaeError
 from gaecli.estimators.ends_only import for_ends_only
 from gaecli.formats.base import Unit
+from gaecli.layouts.row_order import NeedsKeys, NeedsWholeStream
+from gaecli.layouts.steps import steps_of
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.records import dataclass
 from gaecli.results import RowsSeen
@@ -60,7 +64,7 @@ def near_tail(opened: OpenStream, query: StepQuery, threads: Threads) -> FoundTa
         file = replace(opened.files[0], units=chosen)
         try:
             found = _read(replace(opened, files=[file], warnings=list(opened.warnings)), query, threads)
-        except GaeError:
+        except (GaeError, NeedsKeys, NeedsWholeStream):
             return None  # all rows together may say something else
         if found.reading.stream.opened.row_order != opened.row_order or len(
             found.reading.stream.warnings
@@ -120,7 +124,10 @@ def _ends_here(tail: Tail, opened: OpenFile, last: Unit, *, is_last: bool) -> bo
 
 
 def _is_elsewhere(opened: OpenFile, row: int, chosen: Sequence[Unit]) -> bool:
-    """Rows that are not at hand have the ids of this one, and do not lead up to those that are."""
+    """Rows that are not at hand have the ids of this one, and do not lead up to those that are.
+
+    They lead up to them where they stand right before them, and their steps are earlier ones.
+    """
     roles, file = opened.layout.roles, opened.file
     ids = [name for name in (roles.get("episode"), *roles.key_parts) if name is not None]
     if not ids:
@@ -141,7 +148,33 @@ def _is_elsewhere(opened: OpenFile, row: int, chosen: Sequence[Unit]) -> bool:
                 return True
             before.append(rows)
     leading = np.concatenate([np.zeros(0, np.int64), *before])
-    return bool(len(leading)) and len(leading) != chosen[0].start - int(leading[0])
+    if not len(leading):
+        return False
+    return len(leading) != chosen[0].start - int(leading[0]) or not _is_in_order(
+        opened, int(leading[0]), chosen[0].start
+    )
+
+
+def _is_in_order(opened: OpenFile, first: int, stop: int) -> bool:
+    """Whatever tells steps rises over the rows `first` to `stop`, which is the first one at hand."""
+    roles = opened.layout.roles
+    names = [*filter(None, [roles.get("step"), roles.clock]), *roles.alternates.get("step", ())]
+    last: dict[str, Any] = {}
+    for unit in opened.units if names else ():
+        if unit.stop <= first or unit.start > stop:
+            continue
+        for start, _, columns in opened.file.blocks(unit, names, ROWS_AT_A_TIME):
+            for name in names:
+                column = columns[name]
+                steps = steps_of(column) if column.is_null is None else None
+                if steps is None:
+                    return False
+                numbers = steps.numbers[max(first - start, 0) : max(stop + 1 - start, 0)].tolist()
+                known = [*last.get(name, []), *numbers]
+                if any(later <= earlier for earlier, later in pairwise(known)):
+                    return False
+                last[name] = known[-1:]
+    return True
 
 
 def _labels_at(opened: OpenFile, names: Sequence[str], row: int) -> list[str] | None:

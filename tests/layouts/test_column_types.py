@@ -9,11 +9,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from layouts.rows_in_files import TABLES, advantages, computed, write
 
 import gaecli
+from gaecli.engines.threads import Threads
 from gaecli.errors import DataError, UsageError
+from gaecli.pipeline.opening import open_stream
+from gaecli.pipeline.stream import RunContext, summarised
+from gaecli.settings import Settings
+from gaecli.sources.inputs import plan_streams
+from gaecli.studies.reading import plain_estimator
 
 REWARDS = [1.5, -0.25, 2.0, 0.5, -1.0, 3.0, 0.75, 0.25]
 VALUES = [0.5, 1.0, -0.5, 2.0, 0.25, 1.5, -1.0, 0.125]
@@ -184,6 +191,25 @@ def test_rows_out_of_the_order_of_their_timestamp_are_sorted_and_told(suffix: st
     assert "row 1 " in note.message
     assert "--step-column timestamp" in str(note.hint)
     assert "--step-column none" in str(note.hint)
+
+
+def test_a_timestamp_that_falls_from_block_to_block_alone_is_seen(tmp_path: Path) -> None:
+    """One episode in two row groups, the later one first."""
+    order = [4, 5, 6, 7, 0, 1, 2, 3]
+    table = {
+        "episode_id": [3] * 8,
+        "timestamp": [0.1 * step for step in order],
+        "reward": [float(1 + step) for step in order],
+        "value": [0.0] * 8,
+    }
+    path = tmp_path / "rollouts.parquet"
+    pq.write_table(pa.table(table), path, row_group_size=4)
+    (plan,) = plan_streams([path], "auto")
+    opened = open_stream(plan, Settings(gamma=1.0, lam=1.0), 1 << 30, block_rows=4)
+    context = RunContext.plain(plain_estimator(opened.settings), 0, Threads(1))
+    stream = summarised(opened, context)
+    assert stream.opened.row_order.is_whole
+    assert "unsorted-rows" in [note.code for note in stream.warnings]
 
 
 @pytest.mark.parametrize("answer", ["timestamp", "none"])

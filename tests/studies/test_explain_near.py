@@ -119,6 +119,32 @@ def test_an_id_that_comes_back_far_away_is_found(tmp_path: Path) -> None:
     assert explained(written(tmp_path, CASES["an id that comes back"][0]), 8).rows_seen is None
 
 
+def swapped() -> Any:
+    """Of rows 24 to 54, an episode in four row groups, the later half comes first, cut where a row group ends."""
+    steps = np.concatenate([np.arange(length) for length in np.unique(IDS, return_counts=True)[1]])
+    steps[24:55] = np.roll(steps[24:55], 16)
+    return steps
+
+
+@pytest.mark.parametrize("name", ["step", "timestamp"])
+@pytest.mark.parametrize("order", ["halves", "all"])
+def test_rows_that_come_later_by_their_steps_may_stand_before(tmp_path: Path, name: str, order: str) -> None:
+    """Each row group alone is in order, or says that the others are needed."""
+    steps = swapped()
+    if order == "all":
+        mixed = np.random.default_rng(1).permutation(N)
+        steps = np.argsort(np.argsort(IDS * N + mixed)) - np.searchsorted(IDS, IDS)
+    path = written(tmp_path, {"episode_id": IDS, name: steps})
+    table = pq.read_table(path)
+    rewards, values = (table.column(name).to_numpy() for name in ("reward", "value"))
+    for row in (2, 30, 42, 54, 70, 119):
+        later = np.flatnonzero((steps >= steps[row]) & (IDS[row] == IDS))
+        rows = later[np.argsort(steps[later])]
+        found = explained(path, row)
+        assert found.recursion == pytest.approx(plain(rewards, values, rows), rel=1e-12, abs=1e-12)
+        assert found.end_row == rows[-1]
+
+
 def test_what_is_wrong_elsewhere_is_for_check_and_what_is_wrong_here_is_an_error(tmp_path: Path) -> None:
     rewards = np.ones(N)
     rewards[47] = np.nan

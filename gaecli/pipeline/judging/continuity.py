@@ -52,8 +52,10 @@ class Edges:
         heads: dict[Hashable, Edge | None] = {}
         tails: dict[Hashable, Edge | None] = {}
         first_ids: dict[Hashable, Hashable] = {}
+        is_counted = case.roles.clock is None  # times say nothing of which step is the next one
         for summary in case.summaries:
-            lanes, steps = summary.lanes, (summary.lanes.first_steps, summary.lanes.last_steps)
+            lanes = summary.lanes
+            steps = (lanes.first_steps, lanes.last_steps) if is_counted else (None, None)
             is_open = lanes.open_ends & ~summary.borders.last_cut
             names = zip(
                 as_labels(lanes.keys), as_labels(lanes.first_ids), as_labels(lanes.last_ids), strict=True

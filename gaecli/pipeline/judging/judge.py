@@ -228,7 +228,7 @@ def _returning_in_lanes(case: StreamEvidence) -> Hashable:
 
 def _check_steps_at_borders(case: StreamEvidence) -> None:
     strides = {found for summary in case.summaries if (found := summary.facts.step_stride) is not None}
-    name = case.roles.get("step")
+    name = case.roles.get("step") or case.roles.clock
     lanes, last, first = _steps_at_borders(case)
     if not strides and not (first != last).any() and "step" not in case.roles.explicit:
         return  # it stands still, and counts something else
