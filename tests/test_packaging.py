@@ -272,4 +272,4 @@ class TestWheel:
     def test_every_extra_is_declared(self, wheel):
         metadata = wheel[f"{self.info}/METADATA"].decode()
         extras = set(re.findall(r"^Provides-Extra: (\S+)$", metadata, re.MULTILINE))
-        assert {"hdf5", "s3", "plot", "samples", "test", "dev"} <= extras
+        assert {"hdf5", "s3", "plot", "show", "samples", "test", "dev"} <= extras

@@ -78,10 +78,10 @@ COMMAND_OPTIONS: Mapping[str, Option] = {
         int,
         metavar="N",
     ),
-    # report
+    # report, show
     "page_episodes": number(
         "page_episodes",
-        "Episodes on the page: those with findings, the strangest, the worst, the longest, others spread evenly.",
+        "Episodes that are listed: with findings, the strangest, the worst, the longest, others spread evenly.",
         _OUTPUT,
         int,
         metavar="N",

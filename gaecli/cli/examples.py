@@ -89,6 +89,10 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         Example("A page beside the file: `rollouts.report.html`.", "gae report rollouts.parquet"),
         Example("Elsewhere, with 50 episodes.", "gae report rollouts.parquet -o page.html --episodes 50"),
     ),
+    "show": (
+        Example("Episodes and their curves, the strangest first; `q` quits.", "gae show rollouts.parquet"),
+        Example("Under another γ, with 50 episodes.", "gae show rollouts.parquet --gamma 0.9 --episodes 50"),
+    ),
     "status": (
         Example("What is left of `gae compute runs/ -o out/`?", "gae status runs/ -o out/"),
         Example("Of files that were written in place.", "gae status runs/"),

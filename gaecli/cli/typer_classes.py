@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "Look for what is wrong, or likely to be, in rollout files: exit code 3 on errors, 0 on warnings.",
     "explain": "Take one number apart: what `--estimator` makes it of, term by term, and where the sum is cut.",
     "report": "Make one HTML page to explore rollouts offline: episodes, curves, findings, distributions, groups.",
+    "show": "Explore rollouts in the terminal: episodes and their curves, findings, distributions.",
     "sweep": "Try a grid of γ and λ, or of γ and n, in one go; or presets and estimators side by side.",
     "verify": "Find the rule that made a column of advantages or returns, or where the column deviates from it.",
     "diff": "Tell where two columns of the same rows, or what two presets make of one file, differ: "

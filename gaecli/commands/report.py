@@ -72,6 +72,8 @@ class ReportOptions:
     jobs: int | None = None
     #: What stands for the name of the source, if its own says nothing to the user.
     shown: str | None = None
+    #: Who asks.
+    command: str = "gae report"
 
 
 def report(
@@ -91,10 +93,7 @@ def report(
     run = RunOptions(output=output, memory_bytes=options.memory_bytes)
     with Places(run) as places:
         target = checked_target(places, output, overwrite=options.overwrite)
-        content = places.shown_in(_gathered(source, settings or Settings(), options, places, progress))
-        if options.shown is not None:
-            shown = options.shown
-            content = with_texts(content, lambda text: text.replace(str(source), shown))
+        content = _gathered(source, settings or Settings(), options, places, progress)
         html = page(content)
         write_page(places, target, html)
     return WrittenReport(
@@ -110,6 +109,23 @@ def report(
     )
 
 
+def report_content(
+    source: str | Path,
+    settings: Settings | None = None,
+    options: ReportOptions | None = None,
+    *,
+    progress: Progress | None = None,
+) -> ReportContent:
+    """What such a page shows, for who shows it elsewhere: nothing is written.
+
+    Raises:
+        GaeError: as `compute` would.
+    """
+    options = options or ReportOptions()
+    with Places(RunOptions(memory_bytes=options.memory_bytes)) as places:
+        return _gathered(source, settings or Settings(), options, places, progress)
+
+
 def _gathered(
     source: str | Path,
     settings: Settings,
@@ -117,13 +133,18 @@ def _gathered(
     places: Places,
     progress: Progress | None,
 ) -> ReportContent:
-    """What the page shows."""
+    """In the words of the user."""
     threads = Threads(options.jobs or default_jobs())
     with closing(threads):
         (local,) = places.inputs.fetched([source])
-        plan = only_stream(local, settings, "gae report")
+        plan = only_stream(local, settings, options.command)
         with told(plan.paths[0]):
-            return _Report(str(source), plan, settings, options, threads).content(progress)
+            found = _Report(str(source), plan, settings, options, threads).content(progress)
+    content = places.shown_in(found)
+    if options.shown is None:
+        return content
+    shown = options.shown
+    return with_texts(content, lambda text: text.replace(str(source), shown))  # type: ignore[no-any-return]
 
 
 class _Report:
@@ -233,7 +254,7 @@ class _Report:
             num_bytes=sum(one.file.identity[0] for one in stream.files),
             roles=dict(layout.roles.names),
             provenance=own_entries(file.provenance),
-            command=f"gae report {file_word(self.source)} {words}",
+            command=f"{self.options.command} {file_word(self.source)} {words}",
             explain=f"gae explain {file_word(self.source)} {words}",
             is_by_item=row_is_list,
             settings=settings.to_dict(),

@@ -131,7 +131,12 @@ _OTHERS = {
 
 def open_file(path: Path) -> RolloutFile:
     """Open a rollout file by its magic bytes; `FileError` says what it is instead."""
-    reader: RolloutFile = _imported(format_of(path).reader)(path)
+    return open_as(format_of(path), path)
+
+
+def open_as(known: Format, path: Path) -> RolloutFile:
+    """Open a file that is known to be of a format."""
+    reader: RolloutFile = _imported(known.reader)(path)
     return reader
 
 

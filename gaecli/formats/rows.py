@@ -93,9 +93,10 @@ def array_rows(file: RolloutFile, like: str, axes: Sequence[str], left_out: Coll
     steps = _steps_of(file.columns[like], axes)
     infos = {name: info for name, info in file.columns.items() if name not in left_out}
     readers = {name: _reader(file, info, steps, axes) for name, info in infos.items()}
+    inner = {name: _inner(infos[name], steps) if readers[name] == "step" else () for name in infos}
     indices = {_free_name(role, infos): axis for axis, role in enumerate(axes)}
     fields = [pa.field(name, pa.int64()) for name in indices]
-    fields += [pa.field(name, _type_of(infos[name], readers[name])) for name in infos]
+    fields += [pa.field(name, _type_of(infos[name], inner[name])) for name in infos]
     schema = pa.schema(fields)
 
     def tables(names: Sequence[str]) -> Iterator[pa.Table]:
@@ -112,7 +113,7 @@ def array_rows(file: RolloutFile, like: str, axes: Sequence[str], left_out: Coll
                     elif name in whole:
                         arrays.append(_spread(whole[name], infos[name], places, readers[name], axes))
                     else:
-                        arrays.append(_arrow(columns[name], infos[name], len(cells)))
+                        arrays.append(_arrow(columns[name], infos[name], inner[name]))
                 yield pa.table(arrays, schema=pa.schema([schema.field(name) for name in names]))
 
     return Rows(schema, math.prod(steps), tables)
@@ -124,9 +125,11 @@ def _steps_of(info: ColumnInfo, axes: Sequence[str]) -> tuple[int, ...]:
 
 def _reader(file: RolloutFile, info: ColumnInfo, steps: tuple[int, ...], axes: Sequence[str]) -> str:
     """What an array has a number for: "step", "env", or "all"."""
-    if info.unusable is not None:
-        raise UsageError(f"array `{info.name}` of `{file.path}` cannot be converted: {info.unusable}")
-    if info.shape[: len(steps)] == steps or (not axes and math.prod(info.shape) == steps[0]):
+    why = info.unusable or _untyped(info)
+    if why is not None:
+        raise UsageError(f"array `{info.name}` of `{file.path}` cannot be converted: {why}")
+    is_step = info.shape[: len(steps)] == steps or (not axes and _without_ones(info.shape) == steps)
+    if is_step and 0 not in _inner(info, steps):
         return "step"
     if axes and info.shape == (steps[axes.index("env")],) and steps[0] != steps[1]:
         return "env"
@@ -146,12 +149,29 @@ def _free_name(role: str, taken: Collection[str]) -> str:
     return free[0] if free else f"{role}_of_array"
 
 
-def _type_of(info: ColumnInfo, reader: str) -> pa.DataType:
+def _inner(info: ColumnInfo, steps: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of one cell; in arrays [N, 1] and [1, N] it is one number, as it is beside them in [N]."""
+    is_flat = len(steps) == 1 and math.prod(info.shape) == steps[0]
+    return () if is_flat else info.shape[len(steps) :]
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(axis for axis in shape if axis != 1)
+
+
+def _untyped(info: ColumnInfo) -> str | None:
+    """Why Arrow has no numbers like these."""
+    try:
+        if _dtype_of(info).kind not in "US":
+            _numbers(_dtype_of(info))
+    except pa.ArrowNotImplementedError:
+        return f"Arrow has no type for {info.type_name}"
+    return None
+
+
+def _type_of(info: ColumnInfo, inner: tuple[int, ...]) -> pa.DataType:
     dtype = _dtype_of(info)
     item = pa.string() if dtype.kind == "U" else pa.binary() if dtype.kind == "S" else _numbers(dtype)
-    if reader != "step":
-        return item
-    inner = info.shape[2:] if len(info.shape) > 2 else ()
     for axis in reversed(inner):
         item = pa.list_(item, axis)
     return item
@@ -166,15 +186,12 @@ def _numbers(dtype: np.dtype[Any]) -> pa.DataType:
     return pa.from_numpy_dtype(dtype.newbyteorder("="))
 
 
-def _arrow(column: Column, info: ColumnInfo, num_rows: int) -> pa.Array:
+def _arrow(column: Column, info: ColumnInfo, inner: tuple[int, ...]) -> pa.Array:
     """Cells of a dense column, of which each is a number, a text, or an array of them."""
-    values = _plain(column, info)
-    flat = pa.array(np.ascontiguousarray(values.reshape(-1)))
-    shape = values.shape
-    inner = shape[1:] if len(shape) > 1 and shape[0] == num_rows else shape[2:]
+    cells = pa.array(np.ascontiguousarray(_plain(column, info).reshape(-1)))
     for axis in reversed(inner):
-        flat = pa.FixedSizeListArray.from_arrays(flat, axis)
-    return flat
+        cells = pa.FixedSizeListArray.from_arrays(cells, axis)
+    return cells
 
 
 def _plain(column: Column, info: ColumnInfo) -> Array:

@@ -10,7 +10,7 @@ from typing import Any
 from gaecli.errors import UsageError
 from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, WritePlan, record_of
 from gaecli.formats.conversion import Conversion, axes_of
-from gaecli.formats.registry import Format, open_file
+from gaecli.formats.registry import Format, open_as
 from gaecli.layouts.base import Layout
 from gaecli.storage.new_file import temporary_beside
 
@@ -40,7 +40,7 @@ class ConvertedOutput:
         self._between = temporary_beside(temporary)
         try:
             conversion.write(file, self._between)
-            between = open_file(self._between)
+            between = open_as(conversion.target, self._between)
             like = plan.like_column if file.structure == "table" else None
             if between.structure == "arrays":
                 like = conversion.like

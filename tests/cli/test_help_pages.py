@@ -78,13 +78,22 @@ def place(tmp_path: Path, sample_data: Path) -> Path:
 
 
 #: 3 says that something was found, or is left: no fault of the command.
-@pytest.mark.parametrize("example", [one.command for some in EXAMPLES.values() for one in some])
+@pytest.mark.parametrize(
+    "example", [one.command for name, some in EXAMPLES.items() if name != "show" for one in some]
+)
 def test_an_example_runs(example, place):
     program, *words = shlex.split(example.replace("\\\n", ""))
     assert program == "gae"
     result = run_here(*words, cwd=place)
     assert result.returncode in (0, 3), result.stderr
     assert result.stdout or "github" in words, "annotations of what is right are none"
+
+
+@pytest.mark.parametrize("example", [one.command for one in EXAMPLES["show"]])
+def test_an_example_of_show_lacks_nothing_but_a_terminal(example, place):
+    result = run_here(*shlex.split(example)[1:], cwd=place)
+    assert result.returncode == 2
+    assert "needs a terminal" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])

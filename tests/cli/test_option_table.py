@@ -20,6 +20,7 @@ from gaecli.cli.inspect import inspect
 from gaecli.cli.options import OPTIONS
 from gaecli.cli.presets import presets
 from gaecli.cli.report import report
+from gaecli.cli.show import show
 from gaecli.cli.status import status
 from gaecli.cli.strip import strip
 from gaecli.cli.sweep import sweep
@@ -55,7 +56,7 @@ class TestTheTable:
 
     @pytest.mark.parametrize(
         "of",
-        [check, compute, diff, doctor, explain, inspect, presets, report, status, strip, sweep, verify],
+        [check, compute, diff, doctor, explain, inspect, presets, report, show, status, strip, sweep, verify],
     )
     def test_no_command_has_one_spelling_twice(self, of):
         listed = [OPTIONS[name] for name in signature(of).parameters]

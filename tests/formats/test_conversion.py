@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
 import decimal
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,6 +133,11 @@ def test_lists_go_where_lists_are(tmp_path: Path, target: str) -> None:
         ("csv", pa.array([b"a", b"b"]), "`x`.*holds no text"),
         ("csv", pa.array([{"a": 1}, None]), "`x`.*more than one value per cell"),
         ("jsonl", pa.array([b"a", b"b"]), "`x`.*holds no text"),
+        ("csv", pa.array([b"ab", None], pa.binary(2)), "`x`.*holds no text"),
+        ("jsonl", pa.array([b"ab", None], pa.binary(2)), "`x`.*holds no text"),
+        ("jsonl", pa.array([bytes(16), None], pa.uuid()), "`x`.*holds no text"),
+        ("csv", pa.array(["a\0b", ""]), "`x` holds a NUL"),
+        ("npz", pa.array(["a\0", "a"]), "`x` has texts that end in a NUL"),
         ("jsonl", pa.array([float("inf"), 1.0]), "`x` holds infinity"),
         ("npz", pa.array([[1.0], [2.0, 3.0]]), "`x` has lists of different lengths"),
         ("npz", pa.array([1, None]), "`x` has nulls"),
@@ -164,6 +171,13 @@ KINDS: dict[str, tuple[pa.Array, Any, Any]] = {
     ),
     "date": (pa.array([MOMENT.date()] * 2), ["2024-05-06"] * 2, ["2024-05-06"] * 2),
     "dictionary": (pa.array(["a", ""]).dictionary_encode(), ["a", '""'], ["a", ""]),
+    "dictionary of moments": (
+        pa.array([MOMENT, None]).dictionary_encode(),
+        ["2024-05-06T07:08:09.123456", ""],
+        ["2024-05-06T07:08:09.123456", None],
+    ),
+    "JSON": (pa.array(["{}", None], pa.json_(pa.string())), ["{}", ""], ["{}", None]),
+    "bool8": (pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, 0], pa.int8())), ["1", "0"], [1, 0]),
     "all null": (pa.nulls(2), ["", ""], [None, None]),
 }
 
@@ -172,7 +186,7 @@ KINDS: dict[str, tuple[pa.Array, Any, Any]] = {
 def test_cells_are_written_with_all_that_they_are(tmp_path: Path, kind: str) -> None:
     column, cells, values = KINDS[kind]
     table = pa.table({"x": column, "reward": [1.0, 2.0], "value": [0.5, 0.5], "done": [False, True]})
-    path = written(tmp_path / "in.parquet", table)
+    path = written(tmp_path / "in.arrow", table)
     for suffix in (".csv", ".jsonl"):
         gaecli.compute(path, tmp_path / f"out{suffix}")
     assert [line.split(",")[0].lower() for line in (tmp_path / "out.csv").read_text().splitlines()[1:]] == [
@@ -180,6 +194,64 @@ def test_cells_are_written_with_all_that_they_are(tmp_path: Path, kind: str) -> 
     ]
     lines = (tmp_path / "out.jsonl").read_text().splitlines()
     assert [json.loads(line)["x"] for line in lines] == values
+
+
+def flat_arrays(path: Path, **others: np.ndarray) -> Path:
+    np.savez(path, reward=np.arange(8.0), value=np.ones(8), done=np.arange(8) % 4 == 3, **others)
+    return path
+
+
+@pytest.mark.parametrize("shape", [(8, 3), (8, 2, 3), (8, 1), (1, 8), (8, 1, 2)])
+def test_each_row_of_flat_arrays_has_its_own_cells(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    array = np.arange(math.prod(shape)).reshape(shape)
+    gaecli.compute(flat_arrays(tmp_path / "in.npz", x=array), tmp_path / "out.parquet")
+    expected = array.reshape(-1).tolist() if array.size == 8 else array.tolist()
+    assert pq.read_table(tmp_path / "out.parquet")["x"].to_pylist() == expected
+
+
+@pytest.mark.parametrize("shape", [(8, 1, 1), (8, 1, 2), (1, 8, 1), (1, 8, 2)])
+def test_an_axis_of_length_1_is_an_axis_of_cells_behind_those_of_steps(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    array = np.arange(math.prod(shape)).reshape(shape)
+    steps = {name: np.zeros(shape[:2]) for name in ("reward", "value", "done")}
+    np.savez(tmp_path / "in.npz", **steps, x=array)
+    gaecli.compute(tmp_path / "in.npz", tmp_path / "out.parquet", layout="time-major")
+    assert pq.read_table(tmp_path / "out.parquet")["x"].to_pylist() == array.reshape(8, -1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (np.ones((4, 2)), "`x`.*has no place in rows"),
+        (np.ones((2, 2, 2)), "`x`.*has no place in rows"),
+        (np.ones((8, 0)), "`x`.*has no place in rows"),
+        (np.ones(8, np.longdouble), "`x`.*Arrow has no type for"),
+        (np.ones(8, "M8[M]"), "`x`.*Arrow has no type for"),
+        (np.array(["NaT"] * 8, "M8"), "`x`.*Arrow has no type for"),
+    ],
+)
+def test_a_flat_array_that_has_no_cell_for_a_row_is_named(
+    tmp_path: Path, other: np.ndarray, says: str
+) -> None:
+    with pytest.raises(GaeError, match=says):
+        gaecli.compute(flat_arrays(tmp_path / "in.npz", x=other), tmp_path / "out.parquet")
+
+
+@pytest.mark.parametrize("name", ["", "[", "<a>", "%", "{", "x" * 70_000])
+def test_a_converted_file_is_known_whatever_its_first_bytes_are(tmp_path: Path, name: str) -> None:
+    table = pa.table({name: [1, 2], "reward": [1.0, 2.0], "value": [0.5, 0.5], "done": [False, True]})
+    gaecli.compute(written(tmp_path / "in.parquet", table), tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert [row[:2] for row in csv.reader(file)] == [[name, "reward"], ["1", "1.0"], ["2", "2.0"]]
+
+
+@pytest.mark.parametrize(("target", "says"), [("csv", "holds a NUL"), ("npz", "has a NUL")])
+def test_a_name_with_a_nul_is_not_cut_off(tmp_path: Path, target: str, says: str) -> None:
+    table = pa.table({"a\0b": [1, 2], "reward": [1.0, 2.0], "value": [0.5, 0.5], "done": [False, True]})
+    path = written(tmp_path / "in.arrow", table)
+    with pytest.raises(GaeError, match=says):
+        gaecli.compute(path, tmp_path / f"out.{target}")
 
 
 @pytest.mark.parametrize(("layout", "env_axis"), [("time-major", 1), ("batch-major", 0)])

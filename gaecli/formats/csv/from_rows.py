@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from gaecli.formats.arrow.columns import is_list, is_struct
+from gaecli.formats.csv.header import MOST_COLUMNS
 from gaecli.formats.csv.records import as_cell
 from gaecli.formats.rows import Rows, UnfitRowsError
 
@@ -15,16 +17,16 @@ _ROWS_PER_WRITE = 1 << 14
 
 
 def unfit(data_type: pa.DataType) -> str | None:
-    if is_list(data_type) or is_struct(data_type):
+    if is_list(plain_type(data_type)) or is_struct(plain_type(data_type)):
         return f"holds more than one value per cell ({data_type})"
     return unprintable(data_type)
 
 
 def unprintable(data_type: pa.DataType) -> str | None:
     """Why single values of a type have no text."""
-    if pa.types.is_dictionary(data_type):
-        return unprintable(data_type.value_type)
-    if pa.types.is_binary(data_type) or pa.types.is_large_binary(data_type) or pa.types.is_union(data_type):
+    data_type = plain_type(data_type)
+    is_binary = pa.types.is_binary(data_type) or pa.types.is_large_binary(data_type)
+    if is_binary or pa.types.is_fixed_size_binary(data_type) or pa.types.is_union(data_type):
         return f"holds no text ({data_type})"
     if pa.types.is_null(data_type) or pa.types.is_float16(data_type):
         return None
@@ -37,32 +39,47 @@ def unprintable(data_type: pa.DataType) -> str | None:
 
 def write_rows(rows: Rows, path: Path) -> None:
     names = rows.schema.names
-    if not names:
-        raise UnfitRowsError("the file", "has no columns")
+    if not 0 < len(names) <= MOST_COLUMNS:
+        raise UnfitRowsError(f"{len(names):,} columns", f"are not from 1 to {MOST_COLUMNS:,}")
+    _refuse_nul(names, names)
     with path.open("wb") as file:
         file.write((",".join(as_cell(name, ",") for name in names) + "\n").encode())
         for table in rows.tables(names):
             for start in range(0, table.num_rows, _ROWS_PER_WRITE):
                 part = table.slice(start, _ROWS_PER_WRITE)
                 cells = [_cells(column) for column in part.columns]
+                _refuse_nul(names, ["".join(texts) for texts in cells])
                 lines = [",".join(row) for row in zip(*cells, strict=True)]
                 # A row of one empty cell would be a blank line, which is no row.
                 shown = [line or '""' for line in lines] if len(names) == 1 else lines
                 file.write("".join(f"{line}\n" for line in shown).encode("utf-8"))
 
 
+def _refuse_nul(names: Sequence[str], texts: Sequence[str]) -> None:
+    """Neither this reader nor most others take one."""
+    for name, text in zip(names, texts, strict=True):
+        if "\0" in text:
+            raise UnfitRowsError(name.replace("\0", "\\0"), "holds a NUL character, which CSV has not")
+
+
 def _cells(column: pa.ChunkedArray) -> list[str]:
-    texts = printed(column)
-    if is_text(column.type):
+    texts, data_type = printed(column), plain_type(column.type)
+    if is_text(data_type):
         return ["" if text is None else as_cell(text, ",") for text in texts]
-    if pa.types.is_floating(column.type):
+    if pa.types.is_floating(data_type):
         return ["" if text is None else "NaN" if text == "nan" else text for text in texts]
     return ["" if text is None else text for text in texts]
 
 
-def is_text(data_type: pa.DataType) -> bool:
+def plain_type(data_type: pa.DataType) -> pa.DataType:
+    """That of the cells, however they are stored or called."""
     if pa.types.is_dictionary(data_type):
-        return is_text(data_type.value_type)
+        return plain_type(data_type.value_type)
+    return plain_type(data_type.storage_type) if isinstance(data_type, pa.BaseExtensionType) else data_type
+
+
+def is_text(data_type: pa.DataType) -> bool:
+    data_type = plain_type(data_type)
     return bool(
         pa.types.is_string(data_type)
         or pa.types.is_large_string(data_type)
@@ -72,8 +89,8 @@ def is_text(data_type: pa.DataType) -> bool:
 
 def printed(column: pa.ChunkedArray | pa.Array) -> list[str | None]:
     """Single values as texts, numbers with the fewest digits that give the same number again."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+    if plain_type(column.type) != column.type:
+        column = column.cast(plain_type(column.type))
     if pa.types.is_null(column.type):
         return [None] * len(column)
     if pa.types.is_float16(column.type):

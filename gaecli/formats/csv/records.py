@@ -58,7 +58,8 @@ def record_pieces(file: IO[bytes], delimiter: bytes, line: int) -> Iterator[Reco
         content = rest + more
         if not content:
             return
-        ends = _record_ends(content)
+        # What is left over ends no record: so it is not looked at again each time, however long the record is.
+        ends = len(rest) + _record_ends(more, is_open=bool(rest.count(b'"') % 2))
         if not more:
             ends = np.append(ends, len(content)) if not len(ends) or ends[-1] < len(content) else ends
         stop = int(ends[-1]) if len(ends) else 0
@@ -73,12 +74,13 @@ def record_pieces(file: IO[bytes], delimiter: bytes, line: int) -> Iterator[Reco
             line += content.count(b"\n")
 
 
-def _record_ends(content: bytes) -> IndexArray:
+def _record_ends(content: bytes, *, is_open: bool) -> IndexArray:
+    """Line ends outside quotes. `is_open`: it begins within them."""
     codes = np.frombuffer(content, np.uint8)
     newlines = np.flatnonzero(codes == _NEWLINE)
-    if b'"' in content:
+    if is_open or b'"' in content:
         quotes = np.flatnonzero(codes == _QUOTE)
-        newlines = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
+        newlines = newlines[np.searchsorted(quotes, newlines) % 2 == is_open]
     return newlines + 1
 
 

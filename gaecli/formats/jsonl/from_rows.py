@@ -8,13 +8,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from gaecli.formats.arrow.columns import is_list
-from gaecli.formats.csv.from_rows import is_text, printed, unprintable
+from gaecli.formats.csv.from_rows import is_text, plain_type, printed, unprintable
 from gaecli.formats.rows import Rows, UnfitRowsError
 
 _ROWS_PER_WRITE = 1 << 14
 
 
 def unfit(data_type: pa.DataType) -> str | None:
+    data_type = plain_type(data_type)
     if is_list(data_type):
         return unfit(data_type.value_type)
     if pa.types.is_map(data_type):
@@ -46,7 +47,9 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
 
 def _texts(array: pa.Array, name: str) -> list[str]:
     """The cells as JSON."""
-    data_type = array.type
+    data_type = plain_type(array.type)
+    if is_list(data_type) or pa.types.is_struct(data_type):
+        array = array.cast(data_type)
     if is_list(data_type):
         return _lists(array, name)
     if pa.types.is_struct(data_type):

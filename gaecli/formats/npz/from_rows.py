@@ -38,6 +38,10 @@ def unfit(data_type: pa.DataType) -> str | None:
 def write_rows(rows: Rows, path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for field in rows.schema:
+            if "\0" in field.name:
+                raise UnfitRowsError(
+                    field.name.replace("\0", "\\0"), "has a NUL character, where names in archives end"
+                )
             column = _column(rows, field)
             with archive.open(field.name + SUFFIX, "w", force_zip64=True) as member:
                 member.write(array_header((rows.num_rows, *column.shape), column.dtype))
@@ -97,7 +101,10 @@ def _arrays(rows: Rows, name: str) -> Iterator[pa.Array]:
 def _text_dtype(rows: Rows, name: str) -> np.dtype[Any]:
     longest = total = 1
     for array in _arrays(rows, name):
-        lengths = [len(text or "") for text in printed(array)]
+        texts = [text or "" for text in printed(array)]
+        if any(text.endswith("\0") for text in texts):
+            raise UnfitRowsError(name, "has texts that end in a NUL character, which those of arrays cannot")
+        lengths = [len(text) for text in texts]
         longest, total = max(longest, max(lengths, default=0)), total + sum(lengths)
     if 4 * longest * rows.num_rows > max(_MOST_TEXT_BYTES, 64 * total):
         raise UnfitRowsError(
