@@ -162,12 +162,25 @@ def test_what_rollouts_do_not_come_in_is_told(call: Callable[..., Any], source: 
         ({"preset": ["exact", "sb3"]}, "`preset` is ['exact', 'sb3']; it must be one name"),
         ({"estimator": ["gae"]}, "`estimator` is ['gae']; it must be one name"),
         ({"value_column": 3}, "`value_column` is 3; it must be the name of a column"),
+        ({"group_column": 3}, "`group_column` is 3; it must be the name of a column, or"),
+        ({"columns": ["reward"]}, "`columns` is ['reward']; it must be a mapping"),
+        ({"memory_bytes": "1GiB"}, "`memory_bytes` is '1GiB'; it must be a whole number"),
     ],
 )
 def test_several_names_where_one_is_meant_are_told(rollouts: Path, given: dict[str, Any], says: str) -> None:
     with pytest.raises(gaecli.UsageError) as error:
         gaecli.inspect(rollouts, **given)
     assert says in error.value.message
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda paths: gaecli.explain(paths, 0), lambda paths: gaecli.write_report(paths, "-"), gaecli.diff],
+    ids=["explain", "write_report", "diff"],
+)
+def test_several_inputs_where_one_is_looked_at_are_told(rollouts: Path, call: Callable[..., Any]) -> None:
+    with pytest.raises(gaecli.UsageError, match="2 inputs are given, and this looks at one"):
+        call([rollouts, rollouts])
 
 
 def test_codes_of_rules_may_stand_in_one_text(rollouts: Path) -> None:

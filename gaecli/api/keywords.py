@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any, TypedDict
 
 from gaecli.choices import (
@@ -228,11 +229,10 @@ def settings_and_options(
     said = dict(given)
     if "reward" in said and "rewards" not in said:  # the flag is given once for each
         said["rewards"] = said.pop("reward")
+    _check_kinds(said)
     columns = dict(said.pop("columns", None) or {})
     for role in ROLES:
         name = said.pop(role_keyword(role), None)
-        if name is not None and not isinstance(name, str):
-            raise UsageError(f"`{role_keyword(role)}` is {name!r}; it must be the name of a column")
         if name is not None:
             columns[role] = name
     unknown = sorted(said.keys() - SETTING_NAMES - options)
@@ -241,15 +241,33 @@ def settings_and_options(
     settings = {name: value for name, value in said.items() if name in SETTING_NAMES}
     run = {name: said[name] for name in said.keys() & options if said[name] is not None}
     preset = settings.pop("preset", None) or "exact"
-    for name, value in (("preset", preset), ("estimator", settings.get("estimator") or "gae")):
-        if not isinstance(value, str):
-            raise UsageError(f"`{name}` is {value!r}; it must be one name")
     settings["columns"] = columns
     if len(beside) > 1:
         from gaecli.several_estimators import said_to
 
         settings = said_to(settings["estimator"], settings, beside)
     return Settings.from_preset(preset, **settings), RunOptions(**run)
+
+
+def _check_kinds(said: Mapping[str, Any]) -> None:
+    """What a type checker would refuse, where it would end in an error of something else."""
+    for name, value in said.items():
+        if value is None:
+            continue
+        if name in ("preset", "estimator"):
+            is_right, kind = isinstance(value, str), "one name"
+        elif name in ("group_column", "order_column"):
+            is_right, kind = isinstance(value, str | Sequence), "the name of a column, or a list of them"
+        elif name.endswith("_column"):
+            is_right, kind = isinstance(value, str), "the name of a column"
+        elif name == "columns":
+            is_right, kind = isinstance(value, Mapping), "a mapping of roles to columns"
+        elif name in ("memory_bytes", "jobs"):
+            is_right, kind = isinstance(value, Integral), "a whole number"
+        else:
+            continue
+        if not is_right:
+            raise UsageError(f"`{name}` is {value!r}; it must be {kind}")
 
 
 def _unknown(name: str, options: frozenset[str]) -> UsageError:

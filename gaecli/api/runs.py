@@ -158,7 +158,7 @@ def write_report(
                 "a table in memory has no place of its own", hint="say where the page goes: `output`"
             )
         name = SHOWN if opened.is_table else None
-        (file,) = opened.files
+        file = opened.only
         wanted = ReportOptions(output, overwrite, episodes, options.memory_bytes, options.jobs, name)
         return opened.shown(run(file, computed, wanted))
 

@@ -52,7 +52,7 @@ def explain(
     names = (None if name is None else str(name) for name in (episode, env))
     query = StepQuery(row, next(names), step, next(names))
     with opened_source(source) as opened:
-        (file,) = opened.files
+        file = opened.only
         return opened.shown(run(file, query, computed, top=top, memory_bytes=options.memory_bytes))
 
 
@@ -83,8 +83,7 @@ def diff(
     computed, options = settings_and_options(settings)
     names = (columns, columns) if isinstance(columns, str) else columns
     with opened_source(a) as first, opened_source(a if b is None else b) as second:
-        (left,), (right,) = first.files, second.files
-        sides = (left, names[0]), (right, names[1])
+        sides = (first.only, names[0]), (second.only, names[1])
         found = diff_columns(*sides, computed, DiffOptions(rtol, atol, options.memory_bytes))
         return second.shown(first.shown(found))
 
@@ -201,7 +200,7 @@ def verify(
     more = {"memory_bytes": options.memory_bytes, **only}
     with opened_source(source) as opened:
         if not isinstance(source, Sequence) or isinstance(source, str):
-            (file,) = opened.files
+            file = opened.only
             return opened.shown(run(file, column, computed, column_source=column_source, **more))
         found = verify_inputs(opened.files, column, computed, column_source=column_source, **more)
         several = Verifications.of_one(found) if isinstance(found, Verification) else found

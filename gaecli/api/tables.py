@@ -65,6 +65,16 @@ class OpenedSource:
         self.files = files
         self.is_table = is_table
 
+    @property
+    def only(self) -> str | Path:
+        """Of what looks at one input."""
+        if len(self.files) != 1:
+            raise UsageError(
+                f"{len(self.files)} inputs are given, and this looks at one",
+                hint="call it for each; a folder or a pattern may name files that follow one another",
+            )
+        return self.files[0]
+
     def shown(self, result: R) -> R:
         """Flags in messages become keywords, and a table has no name of a file."""
         if self.is_table:
