@@ -156,6 +156,11 @@ class Settings(SettingFields):
         for role in self.columns:
             if role not in ROLES:
                 raise UsageError(f"no column role `{role}`", hint=f"roles: {', '.join(ROLES)}")
+        if self.columns.get("reward", "none") == self.columns.get("value", "none") != "none":
+            raise UsageError(
+                f"`{self.columns['reward']}` is named for rewards and for values",
+                hint="a column is one of them; without values pass `--estimator mc`",
+            )
         for flag, name in (("advantage", self.advantage_column), ("return", self.return_column)):
             if not name:
                 raise UsageError(

@@ -79,6 +79,7 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
         (("--device", "tpu"), "`--device` is `tpu`"),
         (("--advantage-column", "x", "--return-column", "x"), "need different names"),
         (("--advantage-column", "value", "--overwrite"), "`value` is the value of"),
+        (("--reward-column", "value", "--value-column", "value"), "named for rewards and for values"),
         (("-o", "out.h5"), "`.h5` is the suffix of no format that is written"),
     ],
     ids=lambda part: " ".join(part) if isinstance(part, tuple) else "",
