@@ -5,7 +5,6 @@ Nothing is computed by recognition: a file says what it may be, and the user say
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 
@@ -21,7 +20,7 @@ from gaecli.names import GROUP_NAMES, RESULT_NAMES
 from gaecli.records import dataclass
 from gaecli.response_log_kinds import RESPONSE_LOGS, ResponseLogKind
 from gaecli.settings import Settings
-from gaecli.shell_words import file_word
+from gaecli.shell_words import file_word, word
 
 #: Under another name than what the library wrote.
 _OWN_ADVANTAGE = "{estimator}_advantage"
@@ -98,16 +97,16 @@ class ResponseLog:
 
     def command(self, path: str, command: str = "gae compute", more: Sequence[str] = ()) -> str:
         """As one would type it; `more` stands behind the path."""
-        words = [command, file_word(path), *map(shlex.quote, more)]
+        words = [command, file_word(path), *map(word, more)]
         if self.preset != "exact":
             words += ["--preset", self.preset]
         words += ["--estimator", self.estimator]
         for name in self.group:
-            words += ["--group-column", shlex.quote(name)]
+            words += ["--group-column", word(name)]
         flag = "--reward" if self._are_summed else "--reward-column"
         for name in self.rewards:
             weight = f"={self.weights[name]:.17g}" if name in self.weights else ""
-            words += [flag, shlex.quote(f"{name}{weight}")]
+            words += [flag, word(f"{name}{weight}")]
         if self.layout is not None:
             words += ["--layout", self.layout]
         if self.new_column is not None and command == "gae compute":

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import unicodedata
 from pathlib import Path
+
+#: Controls, what formats (joiners, directions of text), bytes that are no text, separators of lines.
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def file_word(path: str | Path) -> str:
     """The file in a command: quoted, and never taken for a flag. `-` is stdin."""
     name = str(path)
-    return shlex.quote(f"./{name}" if name.startswith("-") and name != "-" else name)
+    return word(f"./{name}" if name.startswith("-") and name != "-" else name)
+
+
+def word(text: str) -> str:
+    """Quoted. What cannot be seen is in escapes of `$'…'`, which can be shown and copied; bash and zsh take them."""
+    if not any(unicodedata.category(char) in _UNSEEN for char in text):
+        return shlex.quote(text)
+    return f"$'{''.join(map(_escaped, text))}'"
+
+
+def _escaped(char: str) -> str:
+    if char in "\\'":
+        return f"\\{char}"
+    if unicodedata.category(char) not in _UNSEEN:
+        return char
+    # Bytes, as `\u` is for those alone whose locale has UTF-8.
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))

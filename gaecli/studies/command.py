@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from gaecli.columns import flag_of
 from gaecli.decay_settings import FAMILIES
 from gaecli.settings import Settings
-from gaecli.shell_words import file_word
+from gaecli.shell_words import file_word, word
 
 #: Settings that need no flag of their own here: they come first, or are of columns, or of no number.
 _APART = (
@@ -58,10 +57,10 @@ def flags_of(settings: Settings) -> list[str]:
     columns = {
         role: name for role, name in columns.items() if settings.stream == () or role not in _OF_STREAMS
     }
-    words += [f"--stream {shlex.quote(one.text)}" for one in settings.stream]
-    words += [f"{flag_of(role)} {shlex.quote(name)}" for role, name in columns.items()]
-    words += [f"--group-column {shlex.quote(name)}" for name in settings.group_columns]
-    words += [f"--reward {shlex.quote(_weighed(*item))}" for item in settings.rewards.items()]
+    words += [f"--stream {word(one.text)}" for one in settings.stream]
+    words += [f"{flag_of(role)} {word(name)}" for role, name in columns.items()]
+    words += [f"--group-column {word(name)}" for name in settings.group_columns]
+    words += [f"--reward {word(_weighed(*item))}" for item in settings.rewards.items()]
     return words
 
 
@@ -76,4 +75,4 @@ def _changed(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str,
 def _typed(value: object) -> str:
     if isinstance(value, float):
         return f"{value!r}".removesuffix(".0").replace("e-0", "e-")
-    return shlex.quote(str(value))
+    return word(str(value))

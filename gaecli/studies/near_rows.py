@@ -18,6 +18,7 @@ from gaecli.engines.threads import Threads
 from gaecli.errors import GaeError
 from gaecli.estimators.ends_only import for_ends_only
 from gaecli.formats.base import Unit
+from gaecli.layouts.flag_columns import flag_columns
 from gaecli.layouts.row_order import NeedsKeys, NeedsWholeStream
 from gaecli.layouts.steps import steps_of
 from gaecli.pipeline.opening import OpenFile, OpenStream
@@ -93,6 +94,8 @@ def _may_be_near(opened: OpenStream) -> bool:
         and settings.success_column is None
         and not any(roles.get(role) for role in _FAR_REACHING)
         and (has_ids or not (roles.get("step") or roles.clock))
+        # Which row follows that tells of the end, depends on whether any id comes back.
+        and not (has_ids and flag_columns(roles, settings).done_at == "start")
     )
 
 

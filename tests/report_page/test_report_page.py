@@ -6,6 +6,8 @@ import base64
 import hashlib
 import math
 import re
+import subprocess
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +334,19 @@ class TestHostileText:
             for _, attributes in page.elements.tags
         )
         assert "Permission is hereby granted" in page.html  # the licence of uPlot
+
+    @pytest.mark.parametrize(
+        "name", ["e\u200dmoji'.parquet", "\u202erow\\t.parquet", "two\nlines.parquet", "-a b.parquet"]
+    )
+    def test_a_copied_command_names_the_file(self, name: str, tmp_path: Path, monkeypatch) -> None:
+        """Whatever of its name cannot be seen."""
+        monkeypatch.chdir(tmp_path)
+        write(Path("a.parquet")).rename(Path(f"./{name}"))
+        words = made(Path(f"./{name}")).data["explain"].split(" --")[0]
+        assert not any(unicodedata.category(char) in ("Cf", "Cc") for char in words)
+        told = words.replace("gae explain", "printf %s", 1)
+        said = subprocess.run(["bash", "-c", told], capture_output=True, check=True)
+        assert Path(said.stdout.decode()) == Path(name)
 
 
 class TestPlaces:

@@ -119,6 +119,18 @@ def test_an_id_that_comes_back_far_away_is_found(tmp_path: Path) -> None:
     assert explained(written(tmp_path, CASES["an id that comes back"][0]), 8).rows_seen is None
 
 
+def test_flags_at_starts_end_no_episode_where_ids_come_back_far_away(tmp_path: Path) -> None:
+    starts, beyond = np.append(True, IDS[1:] != IDS[:-1]), np.full(N, 2.0)
+    starts[105] = False  # there an episode goes on that stands in rows 7 to 19
+    path = written(tmp_path, {"episode_id": LATE, "episode_start": starts, "next_value": beyond})
+    table = pq.read_table(path)
+    rewards, values = (table.column(name).to_numpy() for name in ("reward", "value"))
+    expected = 0.0
+    for row in (23, 22, 21):
+        expected = rewards[row] + GAMMA * 2.0 - values[row] + GAMMA * LAM * expected
+    assert explained(path, 21).recursion == pytest.approx(expected, rel=1e-12)
+
+
 def swapped() -> Any:
     """Of rows 24 to 54, an episode in four row groups, the later half comes first, cut where a row group ends."""
     steps = np.concatenate([np.arange(length) for length in np.unique(IDS, return_counts=True)[1]])
