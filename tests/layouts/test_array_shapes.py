@@ -453,7 +453,7 @@ def test_steps_are_found_by_the_ids_of_arrays(
     shape: str, is_longer: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many rows are looked at in one go; the state behind the last step is of no step."""
-    monkeypatch.setattr(locate, "_ROWS_AT_A_TIME", 2)
+    monkeypatch.setattr(locate, "ROWS_AT_A_TIME", 2)
     path = tmp_path / "r.npz"
     ids = {"episode_id": _EPISODES, "step": _STEPS}
     if is_longer:

@@ -119,7 +119,7 @@ def _damaged(root: Path) -> Path:
 
 def _text(folder: Path) -> Path:
     path = folder / "r.parquet"
-    path.write_text("reward,value\n1,2\n")
+    path.write_text("what rewards and values were\n")
     return path
 
 
