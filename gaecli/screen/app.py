@@ -122,8 +122,9 @@ class ShowApp(App[None]):
         curves, position = self.query_one(Curves), self._position
         if event.index is None:
             curves.episode = None
+            told = "no episode is called so: Esc shows all" if self.content.episodes else "no episodes"
             curves.refresh()
-            self.query_one("#facts", Static).update(Text("no episode is called so: Esc shows all", QUIET))
+            self.query_one("#facts", Static).update(Text(told, QUIET))
             self.query_one("#step", Static).update("")
             return
         self._position = None

@@ -73,7 +73,8 @@ class Curves(Widget, can_focus=True):
         self._go(0 if position is None else int(np.abs(steps - position).argmin()))
 
     def _go(self, point: int) -> None:
-        assert self.episode is not None
+        if self.episode is None:
+            return
         steps = self.episode.curves.steps
         self.point = min(max(point, 0), len(steps) - 1)
         first, last = self.window
@@ -87,7 +88,8 @@ class Curves(Widget, can_focus=True):
         self._go(self.point + by)
 
     def action_stride(self, by: int) -> None:
-        self._go(self.point + by * max(int(self._seen().sum()) // 10, 1))
+        if self.episode is not None:
+            self._go(self.point + by * max(int(self._seen().sum()) // 10, 1))
 
     def action_end(self, which: int) -> None:
         if self.episode is not None:

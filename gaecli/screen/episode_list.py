@@ -57,7 +57,9 @@ class EpisodeList(DataTable[Text]):
         super().__init__(cursor_type="row", zebra_stripes=False, cell_padding=1)
         self.content = content
         self.measures = [
-            one for one in MEASURES if any(one.of(episode) is not None for episode in content.episodes)
+            one
+            for one in MEASURES
+            if not content.episodes or any(one.of(episode) is not None for episode in content.episodes)
         ]
         #: None: as they lie in the input.
         self.measure: Measure | None = _STRANGE

@@ -40,7 +40,7 @@ RUNS = {
     "check --list": ("check", "--list"),
 }
 #: What it makes is a page.
-WITHOUT = {"report"}
+WITHOUT = {"report", "show"}
 #: These read files that may be bad, and go on to the next.
 OF_MANY = ("compute", "doctor", "inspect", "check", "sweep", "status", "strip", "verify")
 

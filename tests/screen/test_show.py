@@ -132,7 +132,8 @@ class TestTheList:
         def ends(app: ShowApp) -> list[str]:
             return [content.episodes[index].end for index in app.query_one(EpisodeList).indices]
 
-        found = look(content, "slash t r u n c", "q", "escape", at=ends)
+        keys = "enter right shift+left plus end c 2 1 slash"  # with nothing to walk along
+        found = look(content, "slash t r u n c", f"q {keys}", "escape", at=ends)
         assert found[:2] == [["truncated"], []]
         assert len(found[2]) == COUNT
 
@@ -170,6 +171,13 @@ def test_texts_of_the_file_are_neither_markup_nor_controls(tmp_path: Path) -> No
     (text,) = look(content, "", at=seen, size=(160, 40))
     assert "[red]a[/red]\\x1b[2J\\n\\u202eb" in text
     assert text.isprintable()
+
+
+def test_a_file_without_episodes_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table(columns()).slice(0, 0), path)
+    (told,) = look(gathered(path), "s r right 3 2 1", at=lambda app: text_of(app, "#facts"))
+    assert told == "no episodes"
 
 
 def test_other_tabs_show_findings_and_distributions(content: ReportContent) -> None:
