@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 #: Controls, what formats (joiners, directions of text), bytes that are no text, separators of lines.
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+#: A whole word in such escapes, and one of them: `\x1b`, or a character behind a backslash.
+_IN_ESCAPES = re.compile(r"(?<!\S)\$'((?:[^'\\]|\\.)*)'(?!\S)")
+_ESCAPE = re.compile(rb"\\(?:x([0-9a-f]{2})|(.))")
 
 
 def file_word(path: str | Path) -> str:
@@ -22,6 +28,26 @@ def word(text: str) -> str:
     if not any(unicodedata.category(char) in _UNSEEN for char in text):
         return shlex.quote(text)
     return f"$'{''.join(map(_escaped, text))}'"
+
+
+def joined(words: Iterable[str]) -> str:
+    return " ".join(map(word, words))
+
+
+def split(text: str) -> list[str]:
+    """The words again, `$'…'` among them.
+
+    Raises:
+        ValueError: of a quote that is not closed.
+    """
+    return shlex.split(_IN_ESCAPES.sub(lambda found: shlex.quote(_meant(found[1])), text))
+
+
+def _meant(escaped: str) -> str:
+    plain = _ESCAPE.sub(
+        lambda found: bytes([int(found[1], 16)]) if found[1] else found[2], os.fsencode(escaped)
+    )
+    return os.fsdecode(plain)
 
 
 def _escaped(char: str) -> str:

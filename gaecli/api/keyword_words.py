@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from gaecli.errors import GaeError
+from gaecli.shell_words import split
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -84,7 +84,7 @@ def messages_in_keywords(result: Any) -> Any:
 def called(text: str) -> str:
     """Flags, or a command with them, as Python has them; what is neither stays."""
     try:
-        words = shlex.split(text)
+        words = split(text)
     except ValueError:
         return text
     first = next((place for place, word in enumerate(words) if _FLAG.match(word)), len(words))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -13,6 +12,7 @@ import typer
 from gaecli.cli.command import Given, command
 from gaecli.cli.documents import print_document
 from gaecli.cli.options import ENDS, ESTIMATOR, GROUPS, OWN, ROLE_COLUMNS, STREAMS, SUCCESS, UNITS, WRITTEN
+from gaecli.shell_words import word
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,7 +88,7 @@ def _ask(question: OpenQuestion) -> str | None:
         return flags
     types = {name: f"{name}  ({kind})" for name, kind in question.columns.items()}
     value = _chosen(types if flags.endswith("-column") else {}, console, f"what {flags} is to be")
-    return None if value is None else f"{flags} {shlex.quote(value)}"
+    return None if value is None else f"{flags} {word(value)}"
 
 
 def _chosen(choices: Mapping[str, str], console: Console, other: str) -> str | None:

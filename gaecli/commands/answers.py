@@ -7,7 +7,6 @@ known. That is the one place where it stands what decides a question, so it is r
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from gaecli.columns import flag_of
 from gaecli.errors import UsageError
 from gaecli.setting_fields import DEFAULTS, ROLES, setting_flag
 from gaecli.settings import Settings
+from gaecli.shell_words import joined, split
 
 #: The settings of the user with further fields of `Settings`.
 MakeSettings = Callable[[Mapping[str, Any]], Settings]
@@ -40,10 +40,10 @@ def answers_in(text: str | None) -> list[Answer]:
         if words is None or _NOT_TO_PASS.search((text or "")[: span.start()]):
             continue
         is_open = _takes_value(words[-1])
-        flags = shlex.join(words)
+        flags = joined(words)
         found.setdefault(flags, Answer(flags, is_open, bool(_CONDITION.search(_clause(text or "", span)))))
     complete = [answer for answer in found.values() if not answer.is_open]
-    named = {shlex.split(answer.flags)[0] for answer in complete if not answer.flags.endswith(" none")}
+    named = {split(answer.flags)[0] for answer in complete if not answer.flags.endswith(" none")}
     return [answer for answer in found.values() if not answer.is_open or answer.flags not in named]
 
 
@@ -99,7 +99,7 @@ def _words(span: str) -> list[str] | None:
     if "…" in span or not span.startswith(("--", _COMMAND)):
         return None
     try:
-        words = shlex.split(span.removeprefix(_COMMAND))
+        words = split(span.removeprefix(_COMMAND))
     except ValueError:
         return None
     if span.startswith(_COMMAND):
@@ -112,7 +112,7 @@ def _words(span: str) -> list[str] | None:
 
 def _split(flags: str) -> list[str]:
     try:
-        return shlex.split(flags)
+        return split(flags)
     except ValueError as error:
         raise UsageError(f"`{flags}` has a quote that is not closed") from error
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -28,6 +27,7 @@ from gaecli.names import ADVANTAGE_NAMES, RETURN_NAMES
 from gaecli.progress import Progress
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
+from gaecli.shell_words import joined, split, word
 from gaecli.sources.inputs import plan_streams
 from gaecli.storage.places import Places
 from gaecli.studies.command import compute_command
@@ -130,7 +130,7 @@ class _Visit:
         log = info.log
         if log is None or log.command is None or self.settings.kind.is_scored or self.settings.columns:
             return False
-        flags = shlex.join(shlex.split(log.command)[3:])
+        flags = joined(split(log.command)[3:])
         return self._take(flags, f"it looks like {log.name}: {log.says}") is None
 
     def _is_only_in_the_way(self, info: FileInfo) -> bool:
@@ -147,9 +147,7 @@ class _Visit:
                 free[setting] = own
         if not free:
             return False
-        flags = " ".join(
-            f"--{setting.replace('_', '-')} {shlex.quote(name)}" for setting, name in free.items()
-        )
+        flags = " ".join(f"--{setting.replace('_', '-')} {word(name)}" for setting, name in free.items())
         listed = " and ".join(f"`{name}`" for name in taken)
         verb = "is" if len(taken) == 1 else "are"
         return self._take(flags, f"{listed} {verb} there already, and gaecli did not write it") is None
@@ -157,7 +155,7 @@ class _Visit:
     def _answered(self, reply: str, question: OpenQuestion) -> str | None:
         """What the user says holds from now on; or why it cannot."""
         root = question.root
-        if root is None or reply != shlex.quote(root):
+        if root is None or reply != word(root):
             return self._take(reply, f"{question.message.splitlines()[0]}: your answer")
         others = [source for source in self.inputs if not Path(source).is_relative_to(root)]
         self.inputs = self.local = [root, *others]
@@ -309,7 +307,7 @@ def _question(info: FileInfo, inner: Mapping[str, str]) -> OpenQuestion:
         info.path,
         info.plan.error or "",
         info.plan.hint,
-        [*([] if root is None else [Answer(shlex.quote(root))]), *answers_in(info.plan.hint)],
+        [*([] if root is None else [Answer(word(root))]), *answers_in(info.plan.hint)],
         {name: kind for name, kind in {**info.columns, **inner}.items() if not name.startswith("(")},
         info.plan.exit_code,
         root,

@@ -200,4 +200,4 @@ def test_python_and_the_command_line_are_twins(run_gae, tmp_path):
     assert math.isfinite(summary.explained_variance)
     with pytest.raises(gaecli.UsageError, match="no setting `gama`") as error:
         gaecli.compute(path, gama=0.9)
-    assert str(error.value.hint).startswith("`gamma` is one; ")
+    assert str(error.value.hint).startswith("`gamma` is one")

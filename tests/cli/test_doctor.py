@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -62,7 +64,8 @@ def document(*args: str | Path) -> dict[str, Any]:
 
 def run(command: str) -> None:
     """The command as it stands there."""
-    program, *words = shlex.split(command)
+    shell = subprocess.run(["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True)
+    program, *words = map(os.fsdecode, shell.stdout.split(b"\0")[:-1])
     assert program == "gae"
     done = run_here(*words, "--quiet")
     assert done.returncode == 0, done.stderr

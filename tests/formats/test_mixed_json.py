@@ -99,10 +99,10 @@ def test_numbers_beside_flags_are_no_texts(tmp_path: Path) -> None:
 
 
 def test_inspect_says_that_a_field_has_several_types(tmp_path: Path) -> None:
-    path = write(tmp_path / "r.jsonl", [{"score": 1.0}, {"score": "good"}])
-    assert inspect([path]).infos[0].columns == {"score": "of several types"}
+    path = write(tmp_path / "r.jsonl", [{"score": 1.0, "v": 1.0}, {"score": "good", "v": 1.0}])
+    assert inspect([path]).infos[0].columns == {"score": "of several types", "v": "double"}
     with pytest.raises(gaecli.DataError, match="its type is of several types"):
-        gaecli.compute(path, reward_column="score", value_column="score")
+        gaecli.compute(path, reward_column="score", value_column="v")
 
 
 def test_a_file_in_which_everything_changes_is_refused(tmp_path: Path) -> None:
