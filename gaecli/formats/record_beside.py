@@ -9,49 +9,14 @@ from __future__ import annotations
 
 import os
 import stat
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gaecli.formats.own_columns import fingerprint
 from gaecli.formats.stored import parse_document
 
 _MOST_BYTES = 16 << 20
 _MOST_NAME_BYTES = 255
-
-
-class RecordedBeside(ABC):
-    """A file whose record lies beside it."""
-
-    path: Path
-
-    @cached_property
-    def provenance(self) -> dict[str, Any] | None:
-        """As much of the record as is of this file."""
-        record = read_record(self.path)
-        return None if record is None else believed(record, self.payload, self.digests)
-
-    def fingerprint(self, own_columns: Sequence[str]) -> str:
-        return fingerprint(self, own_columns)
-
-    def payload(self, own_columns: Sequence[str]) -> str:
-        """Of the text of the whole file without gaecli's columns; once for each set of them."""
-        names = frozenset(own_columns)
-        if names not in self._payloads:
-            self._payloads[names] = self.digest_without(names)
-        return self._payloads[names]
-
-    @cached_property
-    def _payloads(self) -> dict[frozenset[str], str]:
-        return {}
-
-    @abstractmethod
-    def digest_without(self, own_columns: frozenset[str]) -> str: ...
-
-    @abstractmethod
-    def digests(self, names: Sequence[str]) -> dict[str, str]: ...
 
 
 def record_path(path: Path) -> Path | None:

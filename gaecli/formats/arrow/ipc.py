@@ -38,11 +38,12 @@ from gaecli.formats.base import (
     Structure,
     Unit,
     WritePlan,
+    first_line,
+    unreadable,
 )
 from gaecli.formats.own_columns import ContentDigest, fingerprint, signature
 from gaecli.formats.parquet.keys import updated_keys
 from gaecli.formats.stored import PROVENANCE_KEY, parse_document
-from gaecli.formats.unreadable import first_line, unreadable
 
 #: KeyError: of a type for which pyarrow has no class.
 _DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError, KeyError)

@@ -20,7 +20,16 @@ import pyarrow.csv as pcsv
 
 from gaecli.errors import DataError, FileError
 from gaecli.formats.arrow.columns import SchemaColumns, pick, schema_columns
-from gaecli.formats.base import NO_REMARKS, NO_ROLES, TWO_COLUMNS, Column, Structure, Unit, WritePlan
+from gaecli.formats.base import (
+    NO_REMARKS,
+    NO_ROLES,
+    TWO_COLUMNS,
+    Column,
+    Structure,
+    Unit,
+    WritePlan,
+    unreadable,
+)
 from gaecli.formats.csv.cells import ColumnFacts, typed
 from gaecli.formats.csv.header import read_head
 from gaecli.formats.csv.records import (
@@ -33,8 +42,7 @@ from gaecli.formats.csv.records import (
     without,
 )
 from gaecli.formats.csv.writer import CsvOutput
-from gaecli.formats.record_beside import RecordedBeside
-from gaecli.formats.unreadable import unreadable
+from gaecli.formats.text_file import TextFile
 from gaecli.records import dataclass
 
 #: Of a piece that was divided before.
@@ -51,7 +59,7 @@ class _RowPiece:
     num_rows: int
 
 
-class CsvInput(RecordedBeside, SchemaColumns):
+class CsvInput(TextFile, SchemaColumns):
     """One CSV file. Its header has no types: opening it means reading it once."""
 
     format_name = "csv"

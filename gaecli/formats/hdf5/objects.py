@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from gaecli.errors import MissingExtraError
-from gaecli.formats.base import ColumnInfo, ColumnKind
+from gaecli.formats.base import ColumnInfo, ColumnKind, unreadable
 from gaecli.formats.hdf5.texts import is_text
-from gaecli.formats.unreadable import unreadable
 from gaecli.rollouts import Array
 
 PROVENANCE_ATTRIBUTE = "gaecli"

@@ -30,15 +30,15 @@ from gaecli.formats.base import (
     Structure,
     Unit,
     WritePlan,
+    unreadable,
 )
 from gaecli.formats.jsonl.bounds import BoundError, check_cells, check_depth, parse, whole_lines
 from gaecli.formats.jsonl.mixed import MOST_PATHS, changed_path, conflicts, with_texts
 from gaecli.formats.jsonl.numbers import inexact_columns, with_exact_columns
 from gaecli.formats.jsonl.objects import edited, field_texts, is_compact
 from gaecli.formats.own_columns import signature
-from gaecli.formats.record_beside import RecordedBeside
 from gaecli.formats.stored import parse_document
-from gaecli.formats.unreadable import unreadable
+from gaecli.formats.text_file import TextFile
 from gaecli.records import dataclass
 
 PROVENANCE_FIELD = "gaecli"
@@ -54,7 +54,7 @@ class _LineBatch:
     num_rows: int
 
 
-class JsonLinesInput(RecordedBeside, SchemaColumns):
+class JsonLinesInput(TextFile, SchemaColumns):
     """One file of JSON lines. It has no header: opening it means parsing it once."""
 
     format_name = "jsonl"

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from gaecli.errors import FileError
+from gaecli.formats.base import unreadable
 from gaecli.formats.npz import deflate
-from gaecli.formats.unreadable import unreadable
 
 SUFFIX = ".npy"
 #: What zipfile, its decompressors and NumPy raise for bytes that are not what they should be.

@@ -31,13 +31,13 @@ from gaecli.formats.base import (
     Structure,
     Unit,
     WritePlan,
+    unreadable,
 )
 from gaecli.formats.parquet.footer import encrypted, is_encrypted, read_footer
 from gaecli.formats.parquet.mark import payload_fingerprint
 from gaecli.formats.parquet.splice import SOURCE_FOOTER, ParquetAppender, choose_method
 from gaecli.formats.parquet.statistics import leaf_facts
 from gaecli.formats.stored import PROVENANCE_KEY, own_entries, parse_document
-from gaecli.formats.unreadable import unreadable
 from gaecli.names import LANGUAGE
 from gaecli.rollouts import FloatArray
 

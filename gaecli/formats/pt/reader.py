@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from gaecli.errors import FileError
-from gaecli.formats.base import Column, ColumnInfo, WritePlan
+from gaecli.formats.base import Column, ColumnInfo, WritePlan, unreadable
 from gaecli.formats.npz.arrays import RowReader, overlapping
 from gaecli.formats.npz.members import MALFORMED, checksum, open_member
 from gaecli.formats.npz.reader import NpzInput
@@ -28,7 +28,6 @@ from gaecli.formats.pt.pickled import MOST_BYTES, PickledNode, PickleError, emit
 from gaecli.formats.pt.tensors import Tensor, info_of, rows_of, tensor_of
 from gaecli.formats.pt.writer import PROVENANCE_MEMBER, PtOutput
 from gaecli.formats.stored import parse_document
-from gaecli.formats.unreadable import unreadable
 from gaecli.rollouts import Array
 
 _DAMAGE = (*MALFORMED, OSError)
