@@ -35,6 +35,21 @@ def test_a_pipe_is_as_wide_as_columns_says(monkeypatch: pytest.MonkeyPatch, colu
     assert make_console(io.StringIO()).width == width
 
 
+@pytest.mark.parametrize(("columns", "width"), [("60", 60), ("0", 200), ("", 200)])
+def test_a_dumb_terminal_is_as_wide_as_it_says(
+    monkeypatch: pytest.MonkeyPatch, columns: str, width: int
+) -> None:
+    class Device(Terminal):
+        def fileno(self) -> int:
+            return 1
+
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", columns)
+    stream = Device()
+    make_console(stream).rule(characters="-")
+    assert stream.getvalue() == "-" * width + "\n"
+
+
 def test_a_pipe_has_no_colour_and_a_terminal_has_unless_told_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
