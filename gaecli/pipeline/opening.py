@@ -141,14 +141,14 @@ class OpenStream:
     rows_per_block: int
     #: How the rows of a long table are taken.
     row_order: RowOrder = field(default_factory=RowOrder)
-    #: Rows stand in the order of time, as another look found: what is wrong with them is not cured by sorting.
-    is_in_order: bool = False
     #: What is to be told before any row is read, whatever the command; to it come those of some commands.
     warnings: list[WarningNote] = field(default_factory=list)
     #: Where success makes the rewards: what the blocks of each file are told, once all episodes are known; and the
     #: longest of them, those of other inputs included.
     outcomes: Sequence[EpisodeOutcomes] | None = None
     longest_episode: int = 0
+    #: Rows stand in the order of time, as another look found: what is wrong with them is not cured by sorting.
+    is_in_order: bool = False
 
     @property
     def num_rows(self) -> int:
