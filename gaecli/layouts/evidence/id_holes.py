@@ -31,7 +31,7 @@ class IdHoles:
 def id_holes(
     columns: Mapping[str, Column], roles: Roles, cells: Cells, kept: BoolArray | None
 ) -> Mapping[str, IdHoles]:
-    """By column; rows that a mask leaves out need no id. Raises where some rows of the block have one and others none.
+    """By column; rows that a mask leaves out need no id. Raises where some rows of the block alone have one.
 
     A block that has none at all may be one of a file that has none, which only all blocks together can tell.
     """
