@@ -31,6 +31,7 @@ from gaecli.formats.base import (
     Structure,
     Unit,
     WritePlan,
+    unreadable,
 )
 from gaecli.formats.parquet.footer import FileMetaData, Footer, encrypted, is_encrypted, read_footer
 from gaecli.formats.parquet.mark import payload_fingerprint
@@ -253,6 +254,7 @@ class ParquetOutput:
             own_columns=plan.own_columns,
             payload_end=source.payload_end,
             leaves_head=plan.leaves_head,
+            follows_rows=plan.follows_rows,
             has_parts=plan.has_parts,
         )
         self.method, self.left_out = self._appender.method, self._appender.left_out
@@ -384,14 +386,7 @@ def _batches(
 
 
 def _unreadable(path: Path, error: Exception) -> FileError:
-    if isinstance(error, FileNotFoundError):
-        return FileError(f"`{path}` does not exist")
-    if isinstance(error, PermissionError):
-        return FileError(f"no permission to read `{path}`")
-    if is_encrypted(path):
+    if not isinstance(error, FileNotFoundError | PermissionError) and is_encrypted(path):
         return encrypted(str(path))
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return FileError(
-        f"`{path}` cannot be read as Parquet: {reason}",
-        hint="the file may be truncated or of another format; `parquet-tools` or pyarrow show more",
-    )
+    hint = "the file may be truncated or of another format; `parquet-tools` or pyarrow show more"
+    return unreadable(path, error, "Parquet", hint)
