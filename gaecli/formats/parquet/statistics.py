@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import struct
-from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +17,6 @@ from gaecli.formats.parquet.footer import (
     Footer,
     RowGroup,
     Statistics,
-    read_footer,
 )
 from gaecli.formats.parquet.schema import Leaf
 from gaecli.formats.parquet.thrift_compact import Struct
@@ -52,9 +50,7 @@ class LeafFacts:
         )
 
 
-def leaf_facts(path: Path) -> LeafFacts:
-    """Raises FileError as `read_footer`."""
-    footer = read_footer(path)
+def leaf_facts(footer: Footer) -> LeafFacts:
     groups = [_metas(group) for group in footer.row_groups]
     counts = [[meta.value(ColumnMetaData.NUM_VALUES) for meta in metas] for metas in groups]
     return LeafFacts(
