@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Unpack
 
 import gaecli
+from gaecli.api.arguments import checked_arguments
 from gaecli.errors import GaeError, MissingExtraError, UsageError
 
 try:
@@ -64,6 +65,7 @@ class GaeExpr:
         return self._made("return", settings)
 
     def _made(self, which: Literal["advantage", "return"], settings: ComputeKeywords) -> pl.Expr:
+        checked_arguments(gaecli.compute, settings)
         is_advantage = which == "advantage"
         name = (settings.get("advantage_column") if is_advantage else settings.get("return_column")) or which
 

@@ -112,7 +112,7 @@ class Settings(SettingFields):
             from gaecli import unit_settings
 
             unit_settings.check(self)
-        if self.stream:
+        if self.stream != ():
             from gaecli import stream_settings
 
             object.__setattr__(self, "stream", stream_settings.parsed(self.stream))
@@ -161,10 +161,11 @@ class Settings(SettingFields):
                 f"`{self.columns['reward']}` is named for rewards and for values",
                 hint="a column is one of them; without values pass `--estimator mc`",
             )
-        for flag, name in (("advantage", self.advantage_column), ("return", self.return_column)):
-            if not name:
+        named = {"--advantage-column": self.advantage_column, "--return-column": self.return_column}
+        for flag, name in {**named, **self.flagged_columns}.items():
+            if name == "":
                 raise UsageError(
-                    f"`--{flag}-column` is an empty name", hint="a variable in the command may not be set"
+                    f"`{flag}` is an empty name", hint="a variable in the command may not be set"
                 )
         names = self.output_columns
         if "" in names or len(set(names)) != len(names):

@@ -25,6 +25,8 @@ def parsed(given: Any) -> tuple[RewardStream, ...]:
     if not isinstance(given, Iterable):
         raise UsageError(f"`--stream` is {given!r}; it takes texts", hint=f"such as {_EXAMPLE}")
     found = [_one(one) for one in given]
+    if not found:
+        raise UsageError("`--stream` is an empty list", hint=f"such as {_EXAMPLE}")
     return tuple(sorted(found, key=lambda one: one.cut == "never"))
 
 

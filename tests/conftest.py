@@ -18,7 +18,7 @@ from typing import IO, Any
 import covers
 import profiles  # noqa: F401 - before any test of hypothesis
 import pytest
-from in_process import SHELL_VARIABLES, can_run_here, run_here
+from in_process import LEFT_BEHIND, SHELL_VARIABLES, can_run_here, run_here
 from warm_start import WarmProcess, WarmStart
 
 from gaecli.api import keyword_words
@@ -233,7 +233,8 @@ def start_gae(gae_command: Path, warm_start: WarmStart | None) -> Iterator[Calla
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in SHELL_VARIABLES}
+    left_out = {*SHELL_VARIABLES, *LEFT_BEHIND}
+    return {name: value for name, value in os.environ.items() if name not in left_out}
 
 
 def _text(content: bytes) -> str:

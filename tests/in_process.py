@@ -25,6 +25,8 @@ SHELL_VARIABLES = (
     "TERMINAL_WIDTH",
 )
 
+#: What a run in this process sets for itself, and would be read by processes after it.
+LEFT_BEHIND = ("ARROW_DEFAULT_MEMORY_POOL",)
 
 #: Looked up whenever they are needed.
 _LATE_VARIABLES = {"COLUMNS", "LINES", "HOME", "TMPDIR"}

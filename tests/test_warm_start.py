@@ -79,6 +79,14 @@ def test_what_an_interpreter_reads_at_its_start_asks_for_another(warm_start, env
     assert not warm_start.takes(["compute"], {})
 
 
+def test_a_run_in_this_process_leaves_the_next_one_warm(run_gae, warm_start, sample_data, monkeypatch):
+    if warm_start is None:
+        pytest.skip("all runs are cold")
+    assert run_gae("inspect", sample_data / "cartpole.parquet").returncode == 0
+    monkeypatch.setattr(subprocess, "run", None)
+    assert run_gae("--version", is_process=True).returncode == 0
+
+
 def test_a_run_that_takes_too_long_is_ended(run_gae):
     with pytest.raises(subprocess.TimeoutExpired):
         run_gae("presets", timeout=0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import Any, TypedDict
 
 from gaecli.choices import (
@@ -176,6 +175,14 @@ class ReadKeywords(PresetKeywords, total=False):
     columns: Mapping[str, str] | None
 
 
+class DiffKeywords(CommonKeywords, total=False):
+    """Of `gaecli.diff`, which takes two presets or two estimators as well."""
+
+    gamma: float | None
+    lam: float | None
+    n_steps: int | None
+
+
 class SweepKeywords(CommonKeywords, total=False):
     """Of `gaecli.sweep`, which has a sequence of each of the others."""
 
@@ -207,7 +214,7 @@ class StripKeywords(TypedDict, total=False):
 
 
 #: Options of a run that all functions take.
-_COMMON_OPTIONS = frozenset({"memory_bytes", "jobs"})
+COMMON_OPTIONS = frozenset({"memory_bytes", "jobs"})
 
 
 def role_keyword(role: str) -> str:
@@ -215,7 +222,7 @@ def role_keyword(role: str) -> str:
 
 
 def settings_and_options(
-    given: Mapping[str, Any], *, options: frozenset[str] = _COMMON_OPTIONS, beside: Sequence[str] = ()
+    given: Mapping[str, Any], *, options: frozenset[str] = COMMON_OPTIONS, beside: Sequence[str] = ()
 ) -> tuple[Settings, RunOptions]:
     """Keyword arguments as `Settings` and `RunOptions`; `reward_column=` and the like name columns.
 
@@ -229,7 +236,6 @@ def settings_and_options(
     said = dict(given)
     if "reward" in said and "rewards" not in said:  # the flag is given once for each
         said["rewards"] = said.pop("reward")
-    _check_kinds(said)
     columns = dict(said.pop("columns", None) or {})
     for role in ROLES:
         name = said.pop(role_keyword(role), None)
@@ -247,27 +253,6 @@ def settings_and_options(
 
         settings = said_to(settings["estimator"], settings, beside)
     return Settings.from_preset(preset, **settings), RunOptions(**run)
-
-
-def _check_kinds(said: Mapping[str, Any]) -> None:
-    """What a type checker would refuse, where it would end in an error of something else."""
-    for name, value in said.items():
-        if value is None:
-            continue
-        if name in ("preset", "estimator"):
-            is_right, kind = isinstance(value, str), "one name"
-        elif name in ("group_column", "order_column"):
-            is_right, kind = isinstance(value, str | Sequence), "the name of a column, or a list of them"
-        elif name.endswith("_column"):
-            is_right, kind = isinstance(value, str), "the name of a column"
-        elif name == "columns":
-            is_right, kind = isinstance(value, Mapping), "a mapping of roles to columns"
-        elif name in ("memory_bytes", "jobs"):
-            is_right, kind = isinstance(value, Integral), "a whole number"
-        else:
-            continue
-        if not is_right:
-            raise UsageError(f"`{name}` is {value!r}; it must be {kind}")
 
 
 def _unknown(name: str, options: frozenset[str]) -> UsageError:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any, Unpack
 
 from gaecli.advice import Advice
-from gaecli.api.keyword_words import called, errors_in_keywords
+from gaecli.api.arguments import public_function
+from gaecli.api.keyword_words import called
 from gaecli.api.keywords import (
     ReadKeywords,
     settings_and_options,
@@ -20,7 +21,7 @@ from gaecli.settings import RunOptions, Settings
 from gaecli.summary import FileInfo
 
 
-@errors_in_keywords
+@public_function
 def check(
     source: Files | ArrowStream | Mapping[str, Any],
     *,
@@ -66,7 +67,7 @@ def _codes(given: str | Sequence[str]) -> list[str]:
     return [code.strip() for code in given.split(",")] if isinstance(given, str) else list(given)
 
 
-@errors_in_keywords
+@public_function
 def doctor(source: Files | ArrowStream | Mapping[str, Any], **settings: Unpack[ReadKeywords]) -> Advice:
     """The command that files take, or what is open about them; `gae doctor` from Python.
 
@@ -102,7 +103,7 @@ def _with_more(said: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Setting
     return settings
 
 
-@errors_in_keywords
+@public_function
 def inspect(
     source: Source, *, episodes: bool = False, head: int = 0, **settings: Unpack[ReadKeywords]
 ) -> FileInfo:
@@ -137,7 +138,7 @@ def inspect(
     return found.infos[0]
 
 
-@errors_in_keywords
+@public_function
 def read(source: Source, **settings: Unpack[ReadKeywords]) -> Rollouts:
     """All steps of one file, or of one stream of files, in memory; keywords as for `compute`.
 

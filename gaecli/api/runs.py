@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Unpack, overload
 
-from gaecli.api.keyword_words import errors_in_keywords
+from gaecli.api.arguments import public_function
 from gaecli.api.keywords import (
     ComputeKeywords,
     ReadKeywords,
@@ -58,7 +58,7 @@ def compute(
 ) -> dict[str, Array]: ...
 
 
-@errors_in_keywords
+@public_function
 def compute(
     source: Files | ArrowStream | Mapping[str, Any],
     output: str | Path | None = None,
@@ -123,11 +123,11 @@ def _computed(source: Any, given: ComputeKeywords, *, with_summary: bool) -> obj
     if with_summary:
         return found, summary
     for note in summary.warnings:
-        warnings.warn(f"{note.message} ({note.code})", stacklevel=4)
+        warnings.warn(f"{note.message} ({note.code})", stacklevel=5)
     return found
 
 
-@errors_in_keywords
+@public_function
 def write_report(
     source: Source,
     output: str | Path | None = None,
@@ -163,7 +163,7 @@ def write_report(
         return opened.shown(run(file, computed, wanted))
 
 
-@errors_in_keywords
+@public_function
 def strip(source: Files, output: str | Path | None = None, **options: Unpack[StripKeywords]) -> StripResult:
     """Take all columns that gaecli wrote out of files again: `gae strip`.
 

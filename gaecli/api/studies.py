@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack, overload
+from typing import Any, TypeVar, Unpack, overload
 
-from gaecli.api.keyword_words import errors_in_keywords
+from gaecli.api.arguments import public_function
 from gaecli.api.keywords import (
-    PresetKeywords,
+    COMMON_OPTIONS,
+    DiffKeywords,
     ReadKeywords,
     SweepKeywords,
     role_keyword,
@@ -19,10 +20,12 @@ from gaecli.difference import ColumnDifference
 from gaecli.errors import UsageError
 from gaecli.label_summary import LabelVerification
 from gaecli.results import Derivation, Explanation, Sweep, Verification, Verifications
-from gaecli.settings import OPTION_NAMES
+from gaecli.settings import OPTION_NAMES, RunOptions, Settings
+
+Number = TypeVar("Number", int, float)
 
 
-@errors_in_keywords
+@public_function
 def explain(
     source: Source,
     row: int | None = None,
@@ -56,52 +59,68 @@ def explain(
         return opened.shown(run(file, query, computed, top=top, memory_bytes=options.memory_bytes))
 
 
-@errors_in_keywords
+@public_function
 def diff(
     a: Source,
     b: Source | None = None,
-    columns: str | tuple[str, str] = "advantage",
+    columns: str | tuple[str, str] | None = None,
     *,
+    preset: str | Sequence[str] = "exact",
+    estimator: str | Sequence[str] = "gae",
     rtol: float = 1e-5,
     atol: float = 1e-8,
-    **settings: Unpack[PresetKeywords],
+    **settings: Unpack[DiffKeywords],
 ) -> ColumnDifference:
     """Where two columns of the same rows differ, and by how much: `gae diff` from Python.
 
     Args:
-        a, b: two files or tables with the same rows; of one, two columns are compared.
-        columns: the column of both, or that of `a` and that of `b`.
+        a, b: two files or tables with the same rows; of one, two columns are compared, or what two presets or two
+            estimators make of it: `gaecli.diff(path, preset=["exact", "sb3"])`.
+        columns: the column of both, or that of `a` and that of `b`; None is `advantage`.
+        preset, estimator: one, or two of either.
         rtol, atol: cells are equal where |a - b| ≤ atol + rtol · max(|a|, |b|).
-        **settings: how trajectories are told apart, as for `compute`.
+        **settings: how trajectories are told apart, as for `compute`; γ and λ of both.
 
     Raises:
         UsageError: if a column is not there.
         DataError: if the files do not have the same number of cells.
     """
-    from gaecli.commands.diff import DiffOptions, diff_columns
+    from gaecli.commands.diff import DiffOptions, diff_columns, diff_settings
 
-    computed, options = settings_and_options(settings)
-    names = (columns, columns) if isinstance(columns, str) else columns
+    estimators, presets = _names(estimator), _names(preset)
+    made = _side_by_side(settings, estimators, presets)
+    options = DiffOptions(rtol, atol, made[0][1].memory_bytes)
+    if len(made) > 1:
+        if len(made) > 2 or b is not None or columns is not None:
+            raise UsageError(
+                "two settings are compared, on one input",
+                hint='such as `gaecli.diff(path, preset=["exact", "sb3"])`',
+            )
+        kind, differing = ("preset", presets) if len(presets) == 2 else ("estimator", estimators)
+        names = [f"{kind} {one}" for one in differing]
+        with opened_source(a) as opened:
+            return opened.shown(diff_settings(opened.only, [one for one, _ in made], names, options))
+    first_column, second_column = columns if isinstance(columns, tuple) else [columns or "advantage"] * 2
     with opened_source(a) as first, opened_source(a if b is None else b) as second:
-        sides = (first.only, names[0]), (second.only, names[1])
-        found = diff_columns(*sides, computed, DiffOptions(rtol, atol, options.memory_bytes))
-        return second.shown(first.shown(found))
+        sides = (first.only, first_column), (second.only, second_column)
+        return second.shown(first.shown(diff_columns(*sides, made[0][0], options)))
 
 
-@errors_in_keywords
+@public_function
 def sweep(
     source: Files | ArrowStream | Mapping[str, Any],
-    gamma: Sequence[float] = (),
-    lam: Sequence[float] = (),
+    gamma: float | Sequence[float] = (),
+    lam: float | Sequence[float] = (),
     output: str | Path | None = None,
     *,
-    n_steps: Sequence[int] = (),
+    n_steps: int | Sequence[int] = (),
     estimator: str | Sequence[str] = "gae",
     preset: str | Sequence[str] = "exact",
     **settings: Unpack[SweepKeywords],
 ) -> Sweep:
     """Every γ with every λ, or with every n; `gae sweep` from Python. `output` gets one column per setting.
 
+    `gamma`, `lam` and `n_steps` take one number or several; without them γ is 0.99, and λ is 0, 0.1 and so on to 1.
     Several estimators or presets, and estimators of scores, are side by side, without a grid, and have a column each:
     `gaecli.sweep(path, estimator=["grpo", "rloo"], preset=["trl", "verl"], group_column="prompt")`.
     Files that fail are listed in `files`, each with its `error`; the others are done.
@@ -110,20 +129,15 @@ def sweep(
     from gaecli.commands.sweep import sweep as run
     from gaecli.estimator_kinds import ESTIMATORS, estimator_name
 
-    estimators = [estimator_name(one) for one in ([estimator] if isinstance(estimator, str) else estimator)]
-    presets = [preset] if isinstance(preset, str) else list(preset)
-    known = ESTIMATORS.get(estimators[0])
+    gammas, lams, windows = _numbers(gamma), _numbers(lam), _numbers(n_steps)
+    estimators = [estimator_name(one) for one in _names(estimator)]
+    presets = _names(preset)
+    known = ESTIMATORS.get(next(iter(estimators), ""))
     is_grid = len(estimators) == len(presets) == 1 and not (known is not None and known.is_scored)
-    first = {"n_steps": n_steps[0]} if is_grid and n_steps else {}
+    first = {"n_steps": windows[0]} if is_grid and windows else {}
     taken = frozenset(SweepKeywords.__annotations__) & OPTION_NAMES
-    made = [
-        settings_and_options(
-            {**settings, **first, "estimator": one, "preset": other}, options=taken, beside=estimators
-        )
-        for one in estimators
-        for other in presets
-    ]
-    if not is_grid and (gamma or lam or n_steps):
+    made = _side_by_side({**settings, **first}, estimators, presets, taken)
+    if not is_grid and (gammas or lams or windows):
         raise UsageError("a grid is of one estimator under one preset")
     options = made[0][1]
     swept = SweepOptions(output, options.overwrite, options.memory_bytes, options.device)
@@ -133,10 +147,35 @@ def sweep(
                 "a table in memory has no `output`", hint="call `gaecli.compute` for each setting"
             )
         if is_grid:
-            found = run(opened.files, gamma, lam, made[0][0], swept, windows=n_steps)
+            found = run(opened.files, gammas, lams, made[0][0], swept, windows=windows)
         else:
             found = sweep_side_by_side(opened.files, [one for one, _ in made], swept)
         return opened.shown(found)
+
+
+def _names(given: str | Sequence[str]) -> list[str]:
+    return [given] if isinstance(given, str) else list(given)
+
+
+def _numbers(given: Number | Sequence[Number]) -> list[Number]:
+    return list(given) if isinstance(given, Sequence) else [given]
+
+
+def _side_by_side(
+    said: Mapping[str, Any],
+    estimators: Sequence[str],
+    presets: Sequence[str],
+    options: frozenset[str] = COMMON_OPTIONS,
+) -> list[tuple[Settings, RunOptions]]:
+    """The settings of every estimator under every preset."""
+    for name, named in (("estimator", estimators), ("preset", presets)):
+        if not named:
+            raise UsageError(f"`{name}` is an empty list; it must name one at least")
+    return [
+        settings_and_options({**said, "estimator": one, "preset": other}, options=options, beside=estimators)
+        for one in estimators
+        for other in presets
+    ]
 
 
 @overload
@@ -157,7 +196,7 @@ def verify(
 ) -> Verifications | LabelVerification: ...
 
 
-@errors_in_keywords
+@public_function
 def verify(
     source: Files | ArrowStream | Mapping[str, Any],
     column: str = "advantage",

@@ -89,9 +89,13 @@ class OpenedSource:
 def opened_source(source: Any) -> Iterator[OpenedSource]:
     """A table is a file for as long as the block lasts; a name, or a list of them, is what it is."""
     if not is_in_memory(source):
-        if not isinstance(source, str | Path | Sequence):
+        if isinstance(source, bytes) or not isinstance(source, str | Path | Sequence):
             held(source)
         names = [source] if isinstance(source, str | Path) else list(source)
+        for name in names:
+            if not isinstance(name, str | Path):
+                held(name)
+                raise UsageError("a list of tables is given", hint="put them together, or call it for each")
         if not names:
             raise UsageError("no input given", hint="the list of paths is empty")
         yield OpenedSource(names, is_table=False)

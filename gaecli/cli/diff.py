@@ -36,9 +36,6 @@ def diff(
     """
     sources = given.sources("gae diff A B, gae diff A --columns X,Y, or gae diff A --preset exact,sb3")
     presets, estimators = names_in(swept_presets), names_in(swept_estimators)
-    for flag, number in (("--rtol", rtol), ("--atol", atol)):
-        if not 0 <= number < float("inf"):
-            raise UsageError(f"`{flag}` is {number:g}; it must be 0 or more")
     from gaecli.commands.diff import DiffOptions
     from gaecli.commands.diff import diff_columns as of_columns
     from gaecli.commands.diff import diff_settings as of_settings

@@ -11,7 +11,6 @@ from gaecli.cli.command import Given, command
 from gaecli.cli.documents import print_document
 from gaecli.cli.options import ENDS, ESTIMATOR, GROUPS, OWN, ROLE_COLUMNS, STREAMS, SUCCESS, UNITS, WRITTEN
 from gaecli.cli.values import check_plot
-from gaecli.errors import UsageError
 from gaecli.progress import Progress
 from gaecli.settings import RunOptions, Settings
 from gaecli.summary import Inspection
@@ -35,8 +34,6 @@ def inspect(given: Given, episodes: bool, head: int, json: bool, plot: str | Non
 
     settings = given.settings()
     check_plot(plot)
-    if head < 0:
-        raise UsageError(f"`--head` is {head}; it must be 0 or more")
     sources = given.sources("gae inspect FILE…, or a directory; see `gae inspect --help`")
     options = InspectOptions(episodes, head, given.memory_bytes, given["jobs"])
     with given.progress() as progress:

@@ -27,8 +27,6 @@ def report(given: Given, input: str | None, open: bool, page_episodes: int, quie
     """
     settings = given.settings(of_groups="grpo")
     source = given.source(input, "gae report FILE; see `gae report --help`")
-    if page_episodes < 1:
-        raise UsageError(f"`--episodes` is {page_episodes}; it must be 1 or more")
     output = given["output"]
     if output == "-" and open:
         raise UsageError(

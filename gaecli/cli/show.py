@@ -20,8 +20,6 @@ def show(given: Given, input: str | None, page_episodes: int) -> None:
     Needs the extra gaecli[show].
     """
     settings = given.settings(of_groups="grpo")
-    if page_episodes < 1:
-        raise UsageError(f"`--episodes` is {page_episodes}; it must be 1 or more")
     if input is None:
         raise UsageError("no input given", hint="gae show FILE; see `gae show --help`")
     from gaecli.screen import check_available

@@ -77,9 +77,6 @@ def sweep(
     sources = given.sources("gae sweep FILE…; see `gae sweep --help`")
     check_metric(metric, has_labels=settings[0].labelling is not None)
     check_plot(plot)
-    from gaecli.studies.sweep_points import is_swept
-
-    has_gamma, has_lam = (is_grid and is_swept(settings[0], name) for name in ("gamma", "lam"))
     options = {
         "output": given["output"],
         "overwrite": given["overwrite"],
@@ -87,11 +84,9 @@ def sweep(
         "device": given["device"],
     }
     if is_grid:
-        lam_text = lams if lams is not None or not has_lam else "0:1:0.1"
-        gamma_text = gammas if gammas is not None or not has_gamma else "0.99"
         grid = [
             parse_grid(text, flag) if text is not None else []
-            for text, flag in ((gamma_text, "--gamma"), (lam_text, "--lam"))
+            for text, flag in ((gammas, "--gamma"), (lams, "--lam"))
         ]
         from gaecli.commands.sweep import SweepOptions
         from gaecli.commands.sweep import sweep as run

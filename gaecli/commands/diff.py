@@ -39,6 +39,11 @@ class DiffOptions:
     atol: float = 1e-8
     memory_bytes: int = 1 << 30
 
+    def __post_init__(self) -> None:
+        for flag, number in (("--rtol", self.rtol), ("--atol", self.atol)):
+            if not 0 <= number < float("inf"):
+                raise UsageError(f"`{flag}` is {number:g}; it must be 0 or more")
+
 
 def diff_columns(
     a: tuple[str | Path, str],

@@ -10,6 +10,7 @@ import numpy as np
 from gaecli.commands.single_rows import episode_keys
 from gaecli.decay_settings import OPTIONAL
 from gaecli.engines.threads import Threads, default_jobs
+from gaecli.errors import UsageError
 from gaecli.estimators.decomposition import Decomposition, decompose
 from gaecli.pipeline.header_notes import stored_settings
 from gaecli.pipeline.opening import OpenStream, open_stream
@@ -58,6 +59,8 @@ def explain(
     Raises:
         GaeError: as `compute` would, or because there is no such step.
     """
+    if top is not None and top < 0:
+        raise UsageError(f"`--top` is {top}; it must be 0 or more")
     settings = settings or Settings()
     is_plain = is_sum_of_deltas(settings)
     threads = Threads(default_jobs())

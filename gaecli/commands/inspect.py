@@ -21,7 +21,7 @@ from gaecli.commands.readable import readable_settings
 from gaecli.commands.single_rows import first_steps, keys_of
 from gaecli.commands.warnings import only_file, reading_notes
 from gaecli.engines.threads import Threads, default_jobs
-from gaecli.errors import GaeError
+from gaecli.errors import GaeError, UsageError
 from gaecli.estimators.conventions import reads_as_written
 from gaecli.estimators.decays import with_one_lam
 from gaecli.estimators.gae import Gae
@@ -71,6 +71,10 @@ class InspectOptions:
     head: int = 0
     memory_bytes: int = 1 << 30
     jobs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.head < 0:
+            raise UsageError(f"`--head` is {self.head}; it must be 0 or more")
 
 
 def inspect(

@@ -75,6 +75,10 @@ class ReportOptions:
     #: Who asks.
     command: str = "gae report"
 
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise UsageError(f"`--episodes` is {self.episodes}; it must be 1 or more")
+
 
 def report(
     source: str | Path,

@@ -69,6 +69,11 @@ class SweepPoints:
         return found
 
 
+#: Of grids that do not say.
+_USUAL_GAMMAS = (0.99,)
+_USUAL_LAMS = tuple(tenths / 10 for tenths in range(11))
+
+
 class PointsTogether(NamedTuple):
     """Points that are looked at together."""
 
@@ -85,13 +90,18 @@ def _short(number: float) -> str:
 def grid_of(
     settings: Settings, gammas: Sequence[float], lams: Sequence[float], windows: Sequence[int] = ()
 ) -> SweepPoints:
-    """Every γ with every λ and n, as far as the estimator uses them and nothing else says what they are."""
+    """Every γ with every λ and n, as far as the estimator uses them and nothing else says what they are.
+
+    Without any γ, or any λ, those that are usual.
+    """
     for name, numbers in (("lam", lams), ("n_steps", windows), ("gamma", gammas)):
         flag = setting_flag(name)
         if numbers and not settings.uses(name):
             raise says_nothing(name, settings.kind)
-        if settings.uses(name):
-            _check_swept(name, flag, numbers, fixed_by(settings, name))
+        if numbers and (by := fixed_by(settings, name)) is not None:
+            raise _changes_nothing(name, flag, by)
+    gammas = gammas or (_USUAL_GAMMAS if is_swept(settings, "gamma") else ())
+    lams = lams or (_USUAL_LAMS if is_swept(settings, "lam") else ())
     if not (gammas or lams or windows):
         fixed = [fixed_by(settings, name) for name in ("gamma", "lam") if settings.uses(name)]
         raise UsageError(
@@ -123,9 +133,6 @@ def grid_of(
     )
 
 
-_EXAMPLES = {"--gamma": "`--gamma 0.95,0.99`", "--lam": "`--lam 0:1:0.05`", "--n-steps": "`--n-steps 1,5,10`"}
-
-
 def fixed_by(settings: Settings, name: str) -> str | None:
     """What says γ or λ beside the grid, in words; None: nothing does."""
     for other in FAMILIES.get(name, ()):
@@ -155,16 +162,13 @@ def _is_of_streams(settings: Settings, name: str) -> bool:
     )
 
 
-def _check_swept(name: str, flag: str, numbers: Sequence[float], fixed: str | None) -> None:
-    if fixed is None and not numbers:
-        raise UsageError("the grid is empty", hint=f"pass `{flag}`, such as {_EXAMPLES[flag]}")
-    if fixed is not None and numbers:
-        other = (
-            "drop either"
-            if "--stream" not in fixed
-            else f"leave {_LETTERS[name]} out of the streams that are to be swept"
-        )
-        raise UsageError(f"`{flag}` would change nothing: {fixed}", hint=f"{other}, or sweep another setting")
+def _changes_nothing(name: str, flag: str, fixed: str) -> UsageError:
+    other = (
+        "drop either"
+        if "--stream" not in fixed
+        else f"leave {_LETTERS[name]} out of the streams that are to be swept"
+    )
+    return UsageError(f"`{flag}` would change nothing: {fixed}", hint=f"{other}, or sweep another setting")
 
 
 def _point(base: Settings, gamma: float | None, lam: float | None, n_steps: int | None) -> Settings:

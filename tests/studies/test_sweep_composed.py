@@ -143,7 +143,6 @@ def test_the_bias_of_a_lambda_by_length_is_told_from_one_at_every_step(path: Pat
             "every `--stream` has a γ",
             "leave γ out",
         ),
-        ({"gamma": [0.9], "stream": "a=reward,value"}, "the grid is empty", "--lam"),
     ],
 )
 def test_what_a_grid_would_not_change_is_refused_by_name(

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from gaecli.errors import DataError, FileError
 from gaecli.formats.arrow.columns import SchemaColumns, SharedSchema, pick
-from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, Structure, Unit, WritePlan
+from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, Structure, Unit, WritePlan, unreadable
 from gaecli.formats.parquet.footer import encrypted, is_encrypted, read_footer
 from gaecli.formats.parquet.mark import payload_fingerprint
 from gaecli.formats.parquet.statistics import groups_with, leaf_facts
@@ -242,14 +242,7 @@ def _batches(
 
 
 def _unreadable(path: Path, error: Exception) -> FileError:
-    if isinstance(error, FileNotFoundError):
-        return FileError(f"`{path}` does not exist")
-    if isinstance(error, PermissionError):
-        return FileError(f"no permission to read `{path}`")
-    if is_encrypted(path):
+    if not isinstance(error, FileNotFoundError | PermissionError) and is_encrypted(path):
         return encrypted(str(path))
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return FileError(
-        f"`{path}` cannot be read as Parquet: {reason}",
-        hint="the file may be truncated or of another format; `parquet-tools` or pyarrow show more",
-    )
+    hint = "the file may be truncated or of another format; `parquet-tools` or pyarrow show more"
+    return unreadable(path, error, "Parquet", hint)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from gaecli.pipeline.judging.unseen_ends import Unseen, judge_ends, unseen_of
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, IndexArray
 from gaecli.settings import Settings
+from gaecli.shell_words import word
 from gaecli.summary import WarningNote
 
 
@@ -132,7 +132,7 @@ def _check_mask_reading(case: StreamEvidence) -> None:
     raise UsageError(
         f"`{name}` of `{case.paths[0]}` is 0 at {count:,} steps, each of them where an episode may end, and no two "
         "in a row: a flag that says that the episode goes on looks so",
-        hint=f"pass `--not-done-column {quote(name)}` if 0 is the end of an episode, `--mask-column {quote(name)}` "
+        hint=f"pass `--not-done-column {word(name)}` if 0 is the end of an episode, `--mask-column {word(name)}` "
         "if it is no step",
     )
 
@@ -294,7 +294,7 @@ def _inverted_flags(case: StreamEvidence) -> list[WarningNote]:
         raise DataError(
             f"`{name}` of `{path}` holds {levels[0]} and {levels[1]}: an inverted flag is 0 where it ends, and "
             "one number elsewhere",
-            hint=f"pass `--gamma-column {quote(name)}` if it is a discount that changes by the step, or "
+            hint=f"pass `--gamma-column {word(name)}` if it is a discount that changes by the step, or "
             f"`{option} none` if the column does not say where episodes end",
         )
     notes = []
@@ -341,7 +341,7 @@ def _clock_falls(case: StreamEvidence) -> list[WarningNote]:
             f"were taken in the order of `{name}`",
             file=str(case.paths[0]),
             count=count,
-            hint=f"pass `--step-column {quote(name)}` if that is right, or `--step-column none` for the "
+            hint=f"pass `--step-column {word(name)}` if that is right, or `--step-column none` for the "
             "order of the file",
         )
     ]
