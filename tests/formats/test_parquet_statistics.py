@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gaecli.formats.parquet import statistics
+from gaecli.formats.parquet import reader
 from gaecli.formats.parquet.footer import ColumnChunk, ColumnMetaData, Statistics, read_footer
 from gaecli.formats.parquet.reader import ParquetInput
 
@@ -131,7 +131,7 @@ def test_statistics_that_cannot_be_right_leave_nothing_out(
     assert kept(path, x="4") == []
     footer = deepcopy(read_footer(path))
     changed(footer.chunks()[0])
-    monkeypatch.setattr(statistics, "read_footer", lambda _: footer)
+    monkeypatch.setattr(reader, "read_footer", lambda _: footer)
     assert kept(path, x="4") == [0]
 
 

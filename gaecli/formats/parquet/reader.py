@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from gaecli.errors import DataError, FileError
 from gaecli.formats.arrow.columns import SchemaColumns, SharedSchema, pick
 from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, Structure, Unit, WritePlan, unreadable
-from gaecli.formats.parquet.footer import encrypted, is_encrypted, read_footer
+from gaecli.formats.parquet.footer import FileMetaData, Footer, encrypted, is_encrypted, read_footer
 from gaecli.formats.parquet.mark import payload_fingerprint
 from gaecli.formats.parquet.statistics import groups_with, leaf_facts
 from gaecli.formats.stored import PROVENANCE_KEY, parse_document
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 #: Column chunks are streamed through a buffer of this size: a row group may be larger than memory.
 READ_BUFFER_BYTES = 1 << 20
+
+#: Longer footers are read again.
+_KEPT_FOOTER_BYTES = 16 << 10
 
 #: Of what is converted, at a time, by what it takes in the file before compression.
 _TABLE_ROWS, _TABLE_BYTES = 1 << 17, 32 << 20
@@ -43,18 +46,18 @@ class ParquetInput(SchemaColumns):
         self.path = path
         try:
             status = path.stat()
-            self._facts = leaf_facts(path)  # checked before pyarrow is given the file
-            # Closed again: a data set may have more files than a process may have open.
-            with _parquet_file(path) as file:
-                metadata = file.metadata
-                shared = SharedSchema.of(file.schema_arrow, self._facts.num_rows)
+            footer = read_footer(path)
+            self._facts = leaf_facts(footer)  # checked before pyarrow is given the file
+            metadata, shared = _described(path, footer, self._facts.num_rows)
             self.schema, self.columns, self.num_rows = shared
-            self._stored = (metadata.metadata or {}).get(PROVENANCE_KEY)
+            self._stored = footer.pairs.get(PROVENANCE_KEY)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
         #: For the rows. Those of one row group are mostly read once, and less than this: it is given up then.
         self._metadata: pq.FileMetaData | None = metadata
+        #: For the fingerprint that is asked for next, if any is before rows are read: parsed it takes a lot.
+        self._footer: Footer | None = footer if len(footer.raw) <= _KEPT_FOOTER_BYTES else None
         #: By the columns that they leave out.
         self._fingerprints: dict[tuple[str, ...], str] = {}
 
@@ -69,7 +72,8 @@ class ParquetInput(SchemaColumns):
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         own = tuple(own_columns)
         if own not in self._fingerprints:
-            self._fingerprints[own] = payload_fingerprint(read_footer(self.path), own)
+            footer, self._footer = self._footer, None
+            self._fingerprints[own] = payload_fingerprint(footer or read_footer(self.path), own)
         return self._fingerprints[own]
 
     def may_hold_flags(self, name: str) -> bool:
@@ -82,7 +86,7 @@ class ParquetInput(SchemaColumns):
         told = {name: label for name, label in found.items() if label is not None}
         if not told:
             return units
-        may_hold = groups_with(self.path, told)
+        may_hold = groups_with(read_footer(self.path), told)
         return [unit for unit in units if any(may_hold[group] for group in unit.parts)]
 
     def tables(self, names: Sequence[str]) -> Iterator[pa.Table]:
@@ -119,7 +123,7 @@ class ParquetInput(SchemaColumns):
         self, unit: Unit, names: Sequence[str], rows_per_block: int
     ) -> Iterator[tuple[int, int, dict[str, Column]]]:
         """Opens the file anew, so that several threads can read units of one input."""
-        metadata = self._metadata
+        metadata, self._footer = self._metadata, None
         if len(self._facts.group_rows) == 1:
             self._metadata = None
         try:
@@ -149,6 +153,8 @@ class ParquetInput(SchemaColumns):
     def _cells_per_row(self, unit: Unit, names: Sequence[str]) -> float:
         """Of the column with the longest lists."""
         leaves = [leaf for name in names if (leaf := self._leaf_index(name)) is not None]
+        if not leaves:
+            return 1.0
         cells = self._facts.num_values[list(unit.parts)][:, leaves].sum(axis=0).tolist()
         return float(max([unit.num_rows, *cells]) / max(unit.num_rows, 1))
 
@@ -217,6 +223,33 @@ def _in_statistics(schema: pa.Schema, name: str, label: str) -> int | bytes | No
         return label.encode() if pa.types.is_string(kind) or pa.types.is_large_string(kind) else None
     except ValueError:
         return None
+
+
+class _Described(NamedTuple):
+    """What pyarrow says of a file by all that its footer says beside the row groups."""
+
+    schema: tuple[bytes, ...]
+    pairs: Mapping[bytes, bytes | None]
+    shared: SharedSchema
+
+
+_last_described: _Described | None = None
+
+
+def _described(path: Path, footer: Footer, num_rows: int) -> tuple[pq.FileMetaData | None, SharedSchema]:
+    """The schema, and what pyarrow made of the footer, unless the file before says the very same of itself."""
+    global _last_described
+    elements = footer.tree.value(FileMetaData.SCHEMA)
+    encoded, pairs = tuple(getattr(element, "encoded", b"") for element in elements), footer.pairs
+    last = _last_described
+    if last is not None and all(encoded) and (last.schema, last.pairs) == (encoded, pairs):
+        return None, SharedSchema.of(last.shared.schema, num_rows)
+    # Closed again: a data set may have more files than a process may have open.
+    with _parquet_file(path) as file:
+        metadata = file.metadata
+        shared = SharedSchema.of(file.schema_arrow, num_rows)
+    _last_described = _Described(encoded, pairs, shared)
+    return metadata, shared
 
 
 @contextlib.contextmanager

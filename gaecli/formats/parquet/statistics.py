@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +18,6 @@ from gaecli.formats.parquet.footer import (
     Footer,
     RowGroup,
     Statistics,
-    read_footer,
 )
 from gaecli.formats.parquet.schema import BYTE_ARRAY, Leaf
 from gaecli.formats.parquet.thrift_compact import Struct
@@ -54,9 +52,7 @@ class LeafFacts:
         )
 
 
-def leaf_facts(path: Path) -> LeafFacts:
-    """Raises FileError as `read_footer`."""
-    footer = read_footer(path)
+def leaf_facts(footer: Footer) -> LeafFacts:
     groups = [_metas(group) for group in footer.row_groups]
     counts = [[meta.value(ColumnMetaData.NUM_VALUES) for meta in metas] for metas in groups]
     return LeafFacts(
@@ -92,12 +88,11 @@ def statistics_allow_flags(footer: Footer, leaf: int) -> bool:
     return False
 
 
-def groups_with(path: Path, labels: Mapping[str, int | bytes]) -> list[bool]:
+def groups_with(footer: Footer, labels: Mapping[str, int | bytes]) -> list[bool]:
     """Whether each row group may have a row with all of these cells, by its least and its greatest ones.
 
-    `labels`: of top-level columns of whole numbers, signed ones, or of texts. Raises FileError as `read_footer`.
+    `labels`: of top-level columns of whole numbers, signed ones, or of texts.
     """
-    footer = read_footer(path)
     leaves = [
         (index, leaf, labels[leaf.path[0]])
         for index, leaf in enumerate(footer.leaves)
