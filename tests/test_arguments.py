@@ -87,7 +87,7 @@ def test_every_function_looks_at_its_arguments(name: str, rollouts: Path) -> Non
         ("inspect", {"columns": {"reward": 3}}, "it must be a mapping of roles to columns"),
         ("inspect", {"memory_bytes": "1GiB"}, "`memory_bytes` is '1GiB'; it must be a whole number"),
         ("inspect", {"head": -1}, "`head` is -1; it must be 0 or more"),
-        ("inspect", {"gamma_column": ""}, "`gamma_column` is ''; it must be the name of a column"),
+        ("inspect", {"gamma_column": ""}, "`gamma_column` is an empty name; it must be the name of a column"),
         ("explain", {"row": "3"}, "`row` is '3'; it must be a whole number"),
         ("explain", {"row": 0, "top": -1}, "`top` is -1; it must be 0 or more"),
         ("check", {"select": [1]}, "`select` is [1]; it must be the code of a rule, or a list of them"),

@@ -187,6 +187,7 @@ def _items(value: Any, kind: Any) -> Any:
 
 def _other_type(name: str, value: Any, hint: Any, usual: Any) -> UsageError:
     shown = repr(value)
+    shown = "an empty name" if value == "" and isinstance(value, str) else shown
     shown = f"a `{type(value).__name__}`" if len(shown) > 60 or "\n" in shown else shown
     return UsageError(
         f"`{name}` is {shown}; it must be {_said(name, hint)}",

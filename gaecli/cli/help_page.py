@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from rich.text import Text
 from rich.theme import Theme
 
 from gaecli.cli.examples import EXAMPLES, Example
+from gaecli.report.sizes import dumb_size
 from gaecli.report.text_flow import hanging, paragraph
 
 #: Readable on white as on black.
@@ -46,7 +48,9 @@ _options = _Options()
 def print_help(command: Any, ctx: Any) -> None:
     """That of a typer command or group."""
     forced = True if any(map(os.environ.get, _FORCE_TERMINAL)) else None
-    console = Console(theme=Theme(_STYLES), highlight=False, force_terminal=forced)
+    width, height = dumb_size(sys.stdout)
+    styles = Theme(_STYLES)
+    console = Console(theme=styles, highlight=False, force_terminal=forced, width=width, height=height)
     width = max(console.width, _LEAST_WIDTH)
     console.print(Padding(_options(command.get_usage(ctx)), (1, 1, 1, 1)))
     console.print(Padding(_prose(command.help), (0, 1, 1, 1)))

@@ -20,6 +20,7 @@ from gaecli.commands.answers import MakeSettings, answers_in, keywords_of, merge
 from gaecli.commands.check import check
 from gaecli.commands.inspect import InspectOptions, inspect
 from gaecli.commands.status import status
+from gaecli.commands.unlike_files import is_open, unlike_question
 from gaecli.commands.verify import verify_inputs
 from gaecli.diagnosis import Checkup
 from gaecli.errors import GaeError
@@ -101,14 +102,21 @@ class _Visit:
         """What is in the files, once nothing is open about them; or what still is."""
         objection = None
         while True:
-            with self.watch() as progress:
-                inspection = inspect(self.local, self.settings, self.options, progress)
-            open_ones = [info for info in inspection.infos if info.plan and info.plan.action == "refuse"]
+            inspection = self._looked(self.settings)
+            open_ones = [info for info in inspection.infos if is_open(info)]
             if not open_ones:
                 return inspection, None
             info = open_ones[0]
             if info.problem is None and self._why_done(inspection) is not None:
                 return inspection, None  # what is in the way of the new columns is what they would be
+            unlike = unlike_question(
+                inspection.infos,
+                self.settings,
+                self.make_settings({}),
+                lambda other: self._looked(other).infos,
+            )
+            if unlike is not None:
+                return inspection, unlike
             if self._is_recognised(info) or self._is_only_in_the_way(info):
                 continue
             question = replace(_question(info, self._inner(info)), objection=objection)
@@ -116,6 +124,10 @@ class _Visit:
             if reply is None:
                 return inspection, question
             objection = self._answered(reply, question)
+
+    def _looked(self, settings: Settings) -> Inspection:
+        with self.watch() as progress:
+            return inspect(self.local, settings, self.options, progress)
 
     def _inner(self, info: FileInfo) -> dict[str, str]:
         """Columns within structs of the first file (`infos.value`), each with its type."""

@@ -2,7 +2,7 @@
 
 Rich itself honours NO_COLOR, FORCE_COLOR and TERM=dumb. What it does not settle is the width of a pipe:
 it would ask whichever terminal stands behind stdin, so the same command would write other lines to a
-file depending on the size of the window.
+file depending on the size of the window. And of a dumb terminal it takes 80 columns for granted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TextIO
 
 from rich.console import Console
 
-from gaecli.report.sizes import size_in_environment
+from gaecli.report.sizes import dumb_size, is_terminal, size_in_environment
 
 PIPE_WIDTH = 100
 
@@ -28,10 +28,11 @@ def error_console() -> Console:
 
 
 def make_console(stream: TextIO) -> Console:
-    width = None if is_terminal(stream) else pipe_width()
+    width, height = dumb_size(stream) if is_terminal(stream) else (pipe_width(), None)
     return Console(
         file=stream,
         width=width,
+        height=height,
         markup=False,
         highlight=False,
         emoji=False,
@@ -43,11 +44,3 @@ def make_console(stream: TextIO) -> Console:
 def pipe_width() -> int:
     """Width of lines that go to a file or a pipe: COLUMNS if that is a number, else 100."""
     return size_in_environment("COLUMNS") or PIPE_WIDTH
-
-
-def is_terminal(stream: TextIO) -> bool:
-    """Whether a person looks at `stream`. FORCE_COLOR colours a pipe but makes no terminal of it."""
-    try:
-        return stream.isatty()
-    except ValueError:  # a closed file
-        return False

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 from gaecli.progress import Progress, Reach
 from gaecli.report.charts import format_bytes, gauge_bar
-from gaecli.report.console import is_terminal
+from gaecli.report.sizes import is_dumb, is_terminal
 from gaecli.unfinished import forget, remember
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class ProgressLine:
 
 def is_watched(stream: TextIO) -> bool:
     """Whether a person looks at it, on a terminal that can erase what it shows."""
-    return is_terminal(stream) and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+    return is_terminal(stream) and not is_dumb()
 
 
 def line(reach: Reach, rate: float | None, console: Console) -> Text:

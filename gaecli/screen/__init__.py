@@ -10,7 +10,7 @@ import sys
 from importlib.util import find_spec
 
 from gaecli.errors import MissingExtraError, UsageError
-from gaecli.report.console import is_terminal
+from gaecli.report.sizes import is_dumb, is_terminal
 from gaecli.shell_words import file_word
 
 
@@ -28,7 +28,7 @@ def check_available(source: str) -> None:
             "`gae show` reads keys from stdin, and no file",
             hint="name a file, or pipe it into `gae report -`",
         )
-    if os.environ.get("TERM", "") in ("dumb", "unknown"):
+    if is_dumb():
         raise UsageError(
             f"`gae show` cannot draw on this terminal (`TERM={os.environ['TERM']}`)", hint=instead
         )

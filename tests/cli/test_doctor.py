@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -160,6 +161,50 @@ def test_an_answer_that_does_not_do_is_asked_for_again_with_the_reason(tmp_path:
     assert "column `nowhere` not found" in asked[4].message
     left, _ = answered(path, None)
     assert (left.verdict, left.exit_code) == ("question", 2)
+
+
+class TestFilesThatNeedDifferentFlags:
+    def folder(self, tmp_path: Path, **rewards: str) -> Path:
+        for seed, (name, reward) in enumerate(rewards.items()):
+            of = columns(seed)
+            done = {"terminated": of["terminated"]}
+            write(tmp_path / f"{name}.parquet", **{reward: of["reward"]}, value=of["value"], **done)
+        return tmp_path
+
+    def test_are_told_with_what_each_wants_and_not_asked_about_for_ever(self, tmp_path: Path) -> None:
+        root = self.folder(tmp_path, a="rew_a", b="rew_b", c="reward", d="rew_a")
+        advice, asked = answered(root, "--reward-column rew_a")
+        assert len(asked) == 1
+        assert (advice.verdict, advice.exit_code) == ("question", 2)
+        assert advice.question is not None
+        assert advice.question.message.split("\n       ") == [
+            "the files need different flags",
+            f"{root}/a.parquet: `--reward-column rew_a`",
+            f"{root}/d.parquet: `--reward-column rew_a`",
+            f"{root}/b.parquet: `--reward-column rew_b`",
+            f"{root}/c.parquet: none",
+        ]
+        command, *doctors = re.findall(r"`([^`]*)`", str(advice.question.hint))
+        run(command)
+        assert [pq.read_schema(root / f"{name}.parquet").names[-1] for name in "abcd"] == [
+            *("return", "terminated", "terminated", "return"),
+        ]
+        assert doctors == [f"gae doctor {root}/{name}.parquet" for name in "bc"]
+
+    def test_are_told_where_the_flags_of_one_were_given(self, tmp_path: Path) -> None:
+        root = self.folder(tmp_path, a="rew_a", b="rew_b")
+        found = document(root, "--reward-column", "rew_b")
+        assert found["question"]["message"].startswith("the files need different flags")
+        assert found["question"]["answers"] == []
+
+    def test_are_not_files_that_all_lack_a_column_or_have_one_more_question(self, tmp_path: Path) -> None:
+        root = self.folder(tmp_path, a="rew_a", b="rew_a")
+        found = document(root, "--reward-column", "typo")
+        assert "column `typo` not found" in found["question"]["message"]
+        of = columns()
+        write(root / "c.parquet", rew_a=of["reward"], vf=of["value"], terminated=of["terminated"])
+        _, asked = answered(root, "--reward-column rew_a", None)
+        assert "no value column" in asked[1].message
 
 
 def test_the_root_is_an_answer_where_a_file_of_a_data_set_was_named(

@@ -238,6 +238,26 @@ def test_a_flat_array_that_has_no_cell_for_a_row_is_named(
         gaecli.compute(flat_arrays(tmp_path / "in.npz", x=other), tmp_path / "out.parquet")
 
 
+@pytest.mark.parametrize(
+    "data_type",
+    [
+        pa.decimal128(5, -2),
+        pa.list_(pa.decimal256(5, -2)),
+        pa.struct([("a", pa.decimal128(5, -2))]),
+        pa.month_day_nano_interval(),
+        pa.struct([]),
+    ],
+    ids=str,
+)
+def test_a_type_that_parquet_has_not_is_told_before_anything_is_written(
+    tmp_path: Path, data_type: pa.DataType
+) -> None:
+    others = {"reward": [1.0, 2.0], "value": [0.5, 0.5], "done": [False, True]}
+    path = written(tmp_path / "in.arrow", pa.table({"x": pa.nulls(2, data_type), **others}))
+    with pytest.raises(gaecli.UsageError, match=r"`x` of .* has a type that Parquet has not"):
+        gaecli.compute(path, tmp_path / "out.parquet", dry_run=True)
+
+
 @pytest.mark.parametrize("name", ["", "[", "<a>", "%", "{", "x" * 70_000])
 def test_a_converted_file_is_known_whatever_its_first_bytes_are(tmp_path: Path, name: str) -> None:
     table = pa.table({name: [1, 2], "reward": [1.0, 2.0], "value": [0.5, 0.5], "done": [False, True]})

@@ -8,7 +8,8 @@ import sys
 import pytest
 from rich.text import Text
 
-from gaecli.report.console import is_terminal, make_console
+from gaecli.report.console import make_console
+from gaecli.report.sizes import is_terminal
 
 
 class Terminal(io.StringIO):
@@ -33,6 +34,21 @@ def test_a_pipe_is_100_wide_whatever_terminal_is_near() -> None:
 def test_a_pipe_is_as_wide_as_columns_says(monkeypatch: pytest.MonkeyPatch, columns: str, width: int) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     assert make_console(io.StringIO()).width == width
+
+
+@pytest.mark.parametrize(("columns", "width"), [("60", 60), ("0", 200), ("", 200)])
+def test_a_dumb_terminal_is_as_wide_as_it_says(
+    monkeypatch: pytest.MonkeyPatch, columns: str, width: int
+) -> None:
+    class Device(Terminal):
+        def fileno(self) -> int:
+            return 1
+
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", columns)
+    stream = Device()
+    make_console(stream).rule(characters="-")
+    assert stream.getvalue() == "-" * width + "\n"
 
 
 def test_a_pipe_has_no_colour_and_a_terminal_has_unless_told_otherwise(
