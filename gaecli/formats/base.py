@@ -212,6 +212,9 @@ class RolloutFile(Protocol):
     def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
         """How the rows of column `like` are best read, in order."""
 
+    def units_with(self, units: Sequence[Unit], labels: Mapping[str, str]) -> Sequence[Unit]:
+        """Of `units`, those that may have a row that reads as `labels` (column -> text), as far as headers tell."""
+
     def blocks(
         self, unit: Unit, names: Sequence[str], rows_per_block: int
     ) -> Iterator[tuple[int, int, dict[str, Column]]]:
@@ -257,6 +260,9 @@ class ListedColumns:
         """The header has no statistics."""
         return name in self.columns
 
+    def units_with(self, units: Sequence[Unit], labels: Mapping[str, str]) -> Sequence[Unit]:
+        return units
+
     def has_single_items(self, name: str) -> bool:
         """An episode is one of whatever length."""
         return False
@@ -296,6 +302,8 @@ class WritePlan:
     replaces_labels: bool = False
     #: Whoever sends the file on has the bytes that begin it as they begin the source: a writer leaves a hole there.
     leaves_head: bool = False
+    #: The new file takes the place of the source, and rows come while those behind them are read for the last time.
+    follows_rows: bool = False
     #: Only the new columns of these row groups, in a file that `PartsWriter.place` takes.
     row_groups: Sequence[int] = ()
     #: The new columns come in such files.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from gaecli.columns import Roles, flag_of
 from gaecli.errors import DataError, UsageError
 from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.dense import IN_LANES, env_changes
+from gaecli.layouts.evidence.id_holes import check_id_holes
 from gaecli.layouts.evidence.rows import check_pieces, check_rows
-from gaecli.layouts.flag_columns import flag_columns
+from gaecli.layouts.flag_columns import FlagColumns, flag_columns
 from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates
 from gaecli.layouts.long import id_comes_back
 from gaecli.layouts.masks import looks_like_ends
@@ -46,12 +48,17 @@ class StreamEvidence:
     #: Rows were taken key by key, so that ids may come back.
     by_key: bool = False
 
+    @cached_property
+    def flags(self) -> FlagColumns:
+        return flag_columns(self.roles, self.settings)
+
 
 def judge(case: StreamEvidence) -> list[WarningNote]:
     """Raises what makes the numbers meaningless; returns what makes them doubtful."""
     if not case.summaries:
         return []
     _check_rows(case)
+    _check_id_holes(case)
     _check_done_reading(case)
     _check_mask_reading(case)
     _check_flags_inside(case)
@@ -82,23 +89,28 @@ def _unit_notes(case: StreamEvidence) -> list[WarningNote]:
 
 def _unseen(case: StreamEvidence) -> Unseen:
     path = str(case.paths[0])
-    return unseen_of(path, case.layout, case.roles, case.settings, case.summaries, case.combined)
+    return unseen_of(path, case.layout, case.roles, case.settings, case.flags, case.summaries, case.combined)
 
 
 def _check_rows(case: StreamEvidence) -> None:
     facts = [(case.paths[part.address.file], part.facts.rows) for part in case.summaries]
     check_rows(
         [(path, rows) for path, rows in facts if rows is not None],
-        flag_columns(case.roles, case.settings).names,
+        case.flags.names,
     )
     pieces = [(case.paths[part.address.file], part.facts.pieces) for part in case.summaries]
     if case.settings.layout == "auto":
         check_pieces([(path, found) for path, found in pieces if found is not None])
 
 
+def _check_id_holes(case: StreamEvidence) -> None:
+    found = [(str(case.paths[part.address.file]), part.facts.id_holes) for part in case.summaries]
+    check_id_holes(found, case.roles)
+
+
 def _check_done_reading(case: StreamEvidence) -> None:
     """Start flags read as end flags move every boundary by one row (hill-a/stable-baselines#385)."""
-    flags = flag_columns(case.roles, case.settings)
+    flags = case.flags
     if flags.done is None or flags.done_at != "end" or case.settings.done_at is not None:
         return
     facts = [summary.facts for summary in case.summaries]
@@ -152,7 +164,7 @@ def _check_flags_inside(case: StreamEvidence) -> None:
         return
     count = sum(summary.facts.flags_inside for summary in case.summaries) + len(at_borders)
     file, row = min(inside, key=lambda place: (place[0], place[1] or 0))
-    other = "start" if flag_columns(case.roles, case.settings).done_at == "end" else "end"
+    other = "start" if case.flags.done_at == "end" else "end"
     raise DataError(
         f"row {row} of `{case.paths[file]}` ends an episode, but the next "
         f"row has the same episode id; {count:,} such in all",
@@ -172,7 +184,7 @@ def _check_ids_do_not_return(case: StreamEvidence) -> None:
         return
     if has_fixed_lanes:
         raise id_comes_back(returning, str(case.paths[0]), IN_LANES)
-    has_flags = flag_columns(case.roles, case.settings).any
+    has_flags = case.flags.any
     if not has_flags and case.roles.get("step") is None:
         raise id_comes_back(returning, str(case.paths[0]))
     raise NeedsKeys
@@ -312,7 +324,7 @@ def _inverted_flags(case: StreamEvidence) -> list[WarningNote]:
                 hint=f"pass `--gamma {levels[0]:.6g}`, or `{option} none` if it says nothing of ends",
             )
         )
-    flags = flag_columns(case.roles, case.settings)
+    flags = case.flags
     if flags.terminated == name and not any(fact.has_ends for fact in found):
         notes.append(
             WarningNote(

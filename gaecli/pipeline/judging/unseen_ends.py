@@ -15,7 +15,7 @@ from gaecli.columns import Roles, flag_of
 from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.evidence.flags import EndCounts, FlagEvidence
 from gaecli.layouts.evidence.unused_flags import END_ROLES, EndsUnrecognised, suggests_end
-from gaecli.layouts.flag_columns import FlagColumns, flag_columns
+from gaecli.layouts.flag_columns import FlagColumns
 from gaecli.names import INVERTED_ROLES
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
@@ -81,12 +81,13 @@ def unseen_of(
     layout: LayoutKind,
     roles: Roles,
     settings: Settings,
+    flags: FlagColumns,
     summaries: Sequence[BlockSummary],
     combined: Combined,
 ) -> Unseen:
     counts, unused = _merged(summaries, combined)
     two_valued = {name: found for name, found in unused.items() if 0 < found.on.steps < counts.steps}
-    return Unseen(path, layout, roles, settings, flag_columns(roles, settings), counts, two_valued)
+    return Unseen(path, layout, roles, settings, flags, counts, two_valued)
 
 
 def _merged(
