@@ -382,6 +382,11 @@ class Attempt:
     def is_affine(self) -> bool:
         return (self.scale, self.shift) != (1.0, 0.0)
 
+    @property
+    def row_word(self) -> str:
+        """What its rows are called."""
+        return "sampled row" if self.is_sampled else "row"
+
 
 @dataclass(frozen=True)
 class Verification(Shown):
@@ -408,7 +413,7 @@ class Verification(Shown):
     #: The one number that all but a few rows hold, and of how many it is, where no convention makes it of them.
     constant: float | None = None
     num_constant: int = 0
-    #: Conventions were compared on so many of the steps, and those that reproduce them, or the nearest, held against
+    #: Conventions were compared on so many of the steps, and those that reproduce them, or come near, held against
     #: all; None: all were held against all.
     num_searched: int | None = None
     #: Other estimators that make the same column of the same γ and λ.
@@ -444,7 +449,7 @@ class Verification(Shown):
             None if best.gamma is None else f"γ {best.gamma:.6g}",
             None if best.lam is None else f"λ {best.lam:.6g}",
         )
-        rows = f"{best.num_deviating:,} of {plural(best.num_rows, 'row')} deviate"
+        rows = f"{best.num_deviating:,} of {plural(best.num_rows, best.row_word)} deviate"
         return f"{self.column!r} of {self.path!r} by {decays}: {rows}"
 
 

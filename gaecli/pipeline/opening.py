@@ -147,6 +147,8 @@ class OpenStream:
     #: longest of them, those of other inputs included.
     outcomes: Sequence[EpisodeOutcomes] | None = None
     longest_episode: int = 0
+    #: Rows stand in the order of time, as another look found: what is wrong with them is not cured by sorting.
+    is_in_order: bool = False
 
     @property
     def num_rows(self) -> int:

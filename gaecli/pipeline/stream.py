@@ -270,7 +270,7 @@ def _other_order(opened: OpenStream, error: Exception) -> RowOrder | None:
                 "order in the file",
             ) from error
         return RowOrder(is_whole=True)
-    if isinstance(error, EndsUnrecognised) or opened.row_order.is_whole:
+    if isinstance(error, EndsUnrecognised) or opened.row_order.is_whole or opened.is_in_order:
         return None  # all blocks together said so
     # A block alone may take rows that are out of order for wrong ones, and counts no others.
     return (

@@ -187,7 +187,7 @@ def _verdict(verification: Verification, canvas: Canvas) -> list[Text]:
             Text(f"exit code {verification.exit_code}", BAD),
         ]
         return flow(items, canvas.width, glyphs.separator)
-    share = f"{best.num_deviating:,} of {plural(best.num_rows, 'row')} deviate from the nearest"
+    share = f"{best.num_deviating:,} of {plural(best.num_rows, best.row_word)} deviate from the nearest"
     words = f"{glyphs.failed} not reproduced: {share}; exit code {verification.exit_code}"
     lines = flow([Text(words, BAD)], canvas.width, glyphs.separator)
     return lines + _sample(verification, canvas)
@@ -197,8 +197,12 @@ def _sample(verification: Verification, canvas: Canvas) -> list[Text]:
     """What was not held against all rows."""
     if verification.num_searched is None:
         return []
-    words = (
-        f"conventions were compared on {verification.num_searched:,} steps of whole trajectories, and all that may "
-        "be it, or the nearest, was held against every row; rows of the others are of the sample"
-    )
+    words = f"conventions were compared on {verification.num_searched:,} steps of whole trajectories"
+    if verification.best.is_sampled:
+        words += ", which refute all of them: rows are those of the sample, and nothing was held against the others"
+    else:
+        words += (
+            ", and all that may be it, or the nearest, was held against every row; rows of the others are of the "
+            "sample"
+        )
     return paragraph(Text(words, QUIET), canvas.width)

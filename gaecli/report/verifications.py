@@ -65,7 +65,7 @@ def _says(one: Verification) -> str:
         return f"made by another rule: {best.name}{columns}{_numbers(one)}"
     if one.constant is not None:
         return "a constant"
-    return f"{best.num_deviating:,} of {plural(best.num_rows, 'row')} deviate from the nearest, {best.name}"
+    return f"{best.num_deviating:,} of {plural(best.num_rows, best.row_word)} deviate from the nearest, {best.name}"
 
 
 def _numbers(one: Verification) -> str:

@@ -22,6 +22,7 @@ from gaecli.studies.head import head_of
 from gaecli.studies.proof import Proof, Walk
 from gaecli.studies.readings import CandidateReading, Readings, leaves_ends_open, signature
 from gaecli.studies.row_equations import OPEN, ROUNDINGS, Theta
+from gaecli.studies.sample_proof import as_sampled, is_refuted, proof_on_sample
 from gaecli.studies.trials import (
     MOST_ALIKE,
     Trial,
@@ -38,12 +39,15 @@ from gaecli.studies.whitening import Whitening, whitening
 
 #: What deviates at a smaller part of the rows than this part of another is nearer.
 _NEARER = 0.95
+#: What keys of readings of the first rows begin with.
+_FIRST_ROWS = b"first rows"
 
 
 class EstimatorCourt:
     """Hears one candidate after the other on a sample of whole trajectories, and proves the best on every row.
 
-    Whatever reproduces the sample is proven: the verdict is never that of the sample alone.
+    Whatever reproduces the sample is proven: no column is certified by the sample alone. Where nothing comes near it,
+    that is the verdict.
     """
 
     def __init__(self, asked: Asked, holds: Holds) -> None:
@@ -68,7 +72,7 @@ class EstimatorCourt:
     def _verification(self, proven: _Proven) -> Verification:
         asked, best, proof = self._asked, proven.best, proven.proof
         constants = None
-        if best.attempt.is_affine:
+        if best.attempt.is_affine and not proven.is_of_sample:
             constants = whitening(best.attempt, proven.walk, proof, asked.against.rounding)
         is_constant = proof.num_constant >= MOST_ALIKE * best.attempt.num_rows > 0
         constant = proven.constant if is_constant and not best.attempt.is_reproduced else None
@@ -130,7 +134,7 @@ class EstimatorCourt:
             reading = self._heads.of(candidate)
         except GaeError:  # what holds of all rows is told
             return False
-        key = b"first rows" + signature(reading)
+        key = _FIRST_ROWS + signature(reading)
         is_made = nearest.attempt.is_reproduced
         if key in self._alike:
             self._alike[key].append(candidate)
@@ -197,6 +201,7 @@ class EstimatorCourt:
             else:
                 trial = solve(reading, first, fits)
                 known = min(known or trial, trial, key=lambda one: one.rank)
+            trial = replace(trial, is_of_head=key.startswith(_FIRST_ROWS))
             found.append(trial.of_members(self._alike[key]))
         return _ranked(found)
 
@@ -206,8 +211,15 @@ class _Proven:
 
     def __init__(self, asked: Asked, readings: Readings, trials: list[Trial]) -> None:
         self._asked, self._readings = asked, readings
-        self.constant = constant_of(readings.of(trials[0].candidate))
+        first = readings.of(trials[0].candidate)
+        self.constant = constant_of(first)
         self._walks: list[tuple[Walk, Proof]] = []
+        self._of_sample: Proof | None = None
+        if not readings.are_whole and self.constant is None and is_refuted(trials[0]):
+            warnings = readings.warnings(first.candidate.settings)
+            self._of_sample = proof_on_sample(trials[0], first, warnings)
+            self.trials = [as_sampled(trial) for trial in trials]
+            return
         of_sample = trials[1:] if readings.are_whole else []
         open_ones = (
             trials[:1] if readings.are_whole else [one for trial in trials for one in self._apart(trial)]
@@ -217,7 +229,7 @@ class _Proven:
             together = self._together(open_ones)
             open_ones = [trial for trial in open_ones if trial not in together]
             proven += self._walked(together)
-        rest = of_sample if readings.are_whole else [_as_sampled(trial) for trial in open_ones]
+        rest = of_sample if readings.are_whole else [as_sampled(trial) for trial in open_ones]
         self.trials = [*_ranked(proven), *rest]
         self._lead()
 
@@ -232,7 +244,12 @@ class _Proven:
     @property
     def proof(self) -> Proof:
         """Of the best."""
-        return self._walks[-1][1]
+        return self._of_sample or self._walks[-1][1]
+
+    @property
+    def is_of_sample(self) -> bool:
+        """Nothing was held against all rows."""
+        return self._of_sample is not None
 
     def _lead(self) -> None:
         """The last walk is that of the best."""
@@ -278,10 +295,6 @@ def _of_first_rows(reading: CandidateReading, known: Theta) -> Trial:
     return replace(trial, attempt=replace(trial.attempt, num_deviating=0))
 
 
-def _as_sampled(trial: Trial) -> Trial:
-    return replace(trial, attempt=replace(trial.attempt, is_sampled=True))
-
-
 def _speaking(flags: Mapping[str, Any], reading: CandidateReading) -> Mapping[str, Any]:
     """Those that make a difference to a file."""
     return {name: value for name, value in flags.items() if not (reading.is_uncut and name == "truncation")}
@@ -323,8 +336,8 @@ def _flags(best: Trial, constants: Whitening | None) -> list[str]:
     attempt = best.attempt
     gamma, lam = decays_of(attempt, best.candidate)
     settings = best.candidate.settings.replace(gamma=gamma, lam=lam)
-    if constants is not None:
-        rule = constants.rule
+    if attempt.is_affine:
+        rule = None if constants is None else constants.rule
         if rule is None:
             return []
         settings = settings.replace(

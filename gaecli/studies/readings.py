@@ -23,6 +23,7 @@ from gaecli.estimators.pooling import pool
 from gaecli.estimators.registry import make_estimator
 from gaecli.kernels.devices import choose_device
 from gaecli.layouts.flag_columns import FlagColumns, flag_columns
+from gaecli.layouts.row_order import RowOrder
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import open_stream
 from gaecli.records import dataclass
@@ -40,6 +41,7 @@ from gaecli.studies.row_equations import ColumnEvidence, gather
 from gaecli.studies.sampling import TrajectoryPieces, TrajectorySample
 from gaecli.studies.search import Model
 from gaecli.studies.tested import has_one_scan, searched
+from gaecli.summary import WarningNote
 
 #: Rows of a block: more of them at a time are no faster, and take more memory.
 _MOST_ROWS = 1 << 17
@@ -49,10 +51,12 @@ _STORE_SHARE = 0.15
 _BY_LENGTH = ("lam_alpha", "lam_retain", "lam_value_alpha", "lam_value_retain")
 #: Settings that say nothing of which steps there are, and what the files say of them.
 _OF_NUMBERS = (
-    *("preset", "gamma", "lam", "truncation", "bootstrap", "precision", "n_steps"),
+    *("preset", "estimator", "gamma", "lam", "truncation", "bootstrap", "precision", "n_steps"),
     *("lam_alpha", "lam_retain", "unit_reward", "unit_value", "turn_gamma"),
     *("normalize", "normalize_by", "norm_ddof", "norm_eps", "norm_floor", "keep_raw"),
 )
+#: Roles that tell in which order rows are taken.
+_OF_ORDER = ("env", "episode", "step")
 _OF_MASKS = ("mask_mode", "mask_fill", "masked_reward")
 #: And what conventions say of that.
 _READ_BY = ("arrival_rows", "over_units")
@@ -193,6 +197,7 @@ class _Sampled:
     is_read: bool
     is_whole: bool
     is_uncut: bool
+    warnings: Sequence[WarningNote]
     others: Sequence[tuple[Block, IndexArray]] = ()
 
 
@@ -204,6 +209,8 @@ class Readings:
         self.asked, self.holds, self._is_head = asked, holds, is_head
         #: Or why they cannot be taken so.
         self._found: dict[object, _Sampled | GaeError] = {}
+        #: By what rows stand in order, as they were found to.
+        self._in_order: set[tuple[str | None, ...]] = set()
 
     def of(self, candidate: Candidate) -> CandidateReading:
         """Of whole trajectories from all over the stream, or of all of it where that is not large."""
@@ -260,6 +267,8 @@ class Readings:
             left_out.remove("preset")
         own = [(name, repr(value)) for name, value in vars(settings).items() if name not in left_out]
         theirs = [getattr(settings.convention, name) for name in rules]
+        kind = settings.kind
+        theirs.append(kind.name if kind.own_roles else kind.roles)  # what it cannot do without is asked for
         by_name = tuple(sorted(found.by_preset & _TOLD_BY_NAME))
         key = (tuple(own), tuple(theirs), tuple(sorted(roles.items())), repr(flags), by_name)
         # With the values beyond ends one can do without them, and not the other way round.
@@ -278,6 +287,9 @@ class Readings:
         """Of the sample."""
         return self._sampled(self.spoken(settings)).part.num_steps
 
+    def warnings(self, settings: Settings) -> Sequence[WarningNote]:
+        return self._sampled(self.spoken(settings)).warnings
+
     def _sampled(self, settings: Settings) -> _Sampled:
         key = self._key_of(settings)
         if key not in self._found:
@@ -294,7 +306,10 @@ class Readings:
 
     def _read(self, settings: Settings, *, is_read: bool) -> _Sampled:
         asked = self.asked
-        reading = stream_of(asked, settings, for_ends=not is_read)
+        order = self._order_of(settings)
+        reading = stream_of(asked, settings, for_ends=not is_read, is_in_order=order in self._in_order)
+        if reading.stream.opened.row_order == RowOrder():
+            self._in_order.add(order)
         sample = _new_sample(settings)
         walk = ColumnWalk(asked, reading, "read" if is_read else "ended")
         is_uncut = True
@@ -313,7 +328,12 @@ class Readings:
                 hint="drop `--stream`, and name its columns with `--reward-column` and `--value-column`",
             )
         part = sample.result()
-        return _Sampled(part, is_read, sample.is_whole, is_uncut, _others(reading, part))
+        warnings, others = reading.stream.warnings, _others(reading, part)
+        return _Sampled(part, is_read, sample.is_whole, is_uncut, warnings, others)
+
+    def _order_of(self, settings: Settings) -> tuple[str | None, ...]:
+        names = find_roles(self.asked.file, settings).names
+        return tuple(names.get(role) for role in _OF_ORDER)
 
 
 def _is_shared(settings: Settings) -> bool:
@@ -330,10 +350,13 @@ def as_read(part: Part, settings: Settings) -> Part:
     return replace(part, block=prepared, estimated=estimated)
 
 
-def stream_of(asked: Asked, settings: Settings, *, for_ends: bool = False) -> SettledStream:
+def stream_of(
+    asked: Asked, settings: Settings, *, for_ends: bool = False, is_in_order: bool = False
+) -> SettledStream:
     """The stream under these settings, summarised. `for_ends`: without the numbers that an estimator makes."""
     block_rows = min(rows_per_block(asked.memory_bytes), _MOST_ROWS)
     opened = open_stream(asked.plan, settings, asked.memory_bytes, block_rows=block_rows)
+    opened = replace(opened, is_in_order=is_in_order)
     threads = Threads(default_jobs()) if opened.num_blocks > 1 else None
     estimator = for_ends_only(make_estimator(settings, choose_device("auto", 0))) if for_ends else None
     return settled(opened, estimator, threads, store_share=_STORE_SHARE)

@@ -43,11 +43,15 @@ class Trial:
     num_missing: int
     #: Candidates that no row could tell apart, the first of them that of the trial.
     members: tuple[Candidate, ...]
+    #: It was held against the first rows of the stream, and not against the sample.
+    is_of_head: bool = False
 
     @property
     def rank(self) -> tuple[Any, ...]:
         attempt = self.attempt
-        return (attempt.num_deviating, self.cost, len(attempt.flags), place(attempt.presets[0]))
+        # Of other rows there are other numbers of them; what is nearer at the first rows was looked at once more.
+        is_beside = self.is_of_head and not attempt.is_reproduced
+        return (is_beside, attempt.num_deviating, self.cost, len(attempt.flags), place(attempt.presets[0]))
 
     @property
     def share_deviating(self) -> float:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from parity.loops import brax, finite_horizon, skrl_2
 
 from gaecli.commands.verify import verify
+from gaecli.pipeline import opening
 from gaecli.report.study_documents import verification_to_dict
 from gaecli.report.text import Canvas
 from gaecli.report.verification import verification_lines
 from gaecli.settings import Settings
-from gaecli.studies import fitting, readings, sampling
+from gaecli.studies import estimator_court, fitting, readings, sampling
+from gaecli.studies.head import head_of
+from gaecli.studies.readings import Readings
 
 NUM_ENVS, NUM_STEPS, GAMMA, LAM = 8, 200, 0.93, 0.81
 SETTINGS = Settings(layout="time-major")
@@ -72,7 +77,8 @@ def test_odd_rows_outside_of_the_part_are_counted(tmp_path, is_whitened):
     assert (found.best.gamma, found.best.lam) == pytest.approx((GAMMA, LAM), abs=1e-4)
 
 
-def test_of_noise_the_nearest_is_held_against_all_rows(tmp_path, monkeypatch):
+def test_what_a_sample_refutes_is_held_against_no_other_row(tmp_path, monkeypatch):
+    """Noise: nine hundred and more of a thousand rows are off, whatever the rule."""
     path, sizes, make = written(tmp_path / "r.npz"), [], readings.make_estimator
 
     def counting(settings, device):
@@ -93,15 +99,65 @@ def test_of_noise_the_nearest_is_held_against_all_rows(tmp_path, monkeypatch):
     assert not found.is_reproduced
     assert found.num_searched is not None
     assert found.num_searched < 600
-    # The searches take hundreds; the one that comes nearest is held against all rows by the pipeline.
+    # The searches take hundreds of looks, none of them at all rows.
     assert max(sizes) <= 600
     assert len(sizes) > 200
-    assert found.best.num_rows == NUM_STEPS * NUM_ENVS
-    assert all(attempt.num_rows <= 600 for attempt in found.attempts[1:])
-    assert [attempt.is_sampled for attempt in found.attempts] == [False] + [True] * (len(found.attempts) - 1)
+    assert all(attempt.is_sampled and 0 < attempt.num_rows <= 600 for attempt in found.attempts)
+    assert sum(one.count for one in found.deviations) <= found.best.num_deviating <= found.num_searched
     lines = " ".join(line.plain for line in verification_lines(found, Canvas(width=200)))
-    assert f"compared on {found.num_searched:,} steps of whole trajectories" in lines
+    assert f"of {found.best.num_rows:,} sampled rows deviate from the nearest" in lines
+    assert (
+        f"compared on {found.num_searched:,} steps of whole trajectories, which refute all of them" in lines
+    )
     assert json.loads(json.dumps(verification_to_dict(found)))["num_searched"] == found.num_searched
+
+
+@pytest.fixture
+def long_noise(tmp_path):
+    """A table of 4,000 rows."""
+    random, rows = np.random.default_rng(0), np.arange(4000)
+    numbers = dict(zip(("reward", "value", "advantage"), random.normal(size=(3, len(rows))), strict=True))
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({**numbers, "done": rows % 50 == 49, "episode_id": rows // 50}), path)
+    return path
+
+
+def test_of_noise_all_rows_are_looked_at_for_one_convention(long_noise, monkeypatch):
+    """Other conventions of one recursion see the first rows, and other estimators take the rows as it does."""
+    found, read = [], Readings._read
+
+    def counting(self, settings, *, is_read):
+        sampled = read(self, settings, is_read=is_read)
+        found.extend([] if self._is_head else [(settings.preset, settings.estimator)])
+        return sampled
+
+    monkeypatch.setattr(Readings, "_read", counting)
+    assert not verify(long_noise, settings=Settings(layout="long")).is_reproduced
+    assert found == [("exact", "gae")]
+
+
+def test_what_was_held_against_the_first_rows_is_not_nearer_for_having_fewer(long_noise, monkeypatch):
+    monkeypatch.setattr(sampling, "SEARCH_STEPS", 2000)
+    monkeypatch.setattr(estimator_court, "head_of", lambda plan, most: head_of(plan, 100))
+    found = verify(long_noise, settings=Settings(layout="long"))
+    fewer = [attempt for attempt in found.attempts if attempt.num_rows < 101]
+    assert fewer
+    assert found.best.num_rows > 1000
+
+
+def test_rows_in_order_are_sorted_for_no_convention(long_noise, monkeypatch):
+    """Two presets refuse flags of ends that disagree with ids; once the rows stand in order that is no cure."""
+    orders, open_files = [], opening.open_files
+
+    def counting(plan, settings, block_rows, row_order):
+        orders.append(row_order.is_whole)
+        return open_files(plan, settings, block_rows, row_order)
+
+    monkeypatch.setattr(opening, "open_files", counting)
+    monkeypatch.setattr(readings, "_MOST_ROWS", 1000)
+    assert "sb3" in verify(long_noise, settings=Settings(layout="long")).unreadable
+    assert orders
+    assert not any(orders)
 
 
 def test_where_all_steps_are_searched_on_nothing_is_said_of_a_part(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from numpy.lib import format as npy
 
 from gaecli.formats.base import ColumnInfo, OutputColumn, WritePlan, array_dtype
 from gaecli.formats.npz import deflate
-from gaecli.formats.npz.members import MALFORMED, SUFFIX, array_name, checksum, open_member, unreadable
+from gaecli.formats.npz.members import MALFORMED, SUFFIX, array_name, checksum, npz_error, open_member
 from gaecli.formats.own_columns import SelfKnowing, signature
 from gaecli.formats.parquet.copy_range import Copy, copy_range
 
@@ -82,7 +82,7 @@ class NpzOutput:
                     document["deflate"] = deflate.name()  # the same arrays have other bytes with another one
                 target.comment = _comment(document, self._source.comment_document)
         except MALFORMED as error:
-            raise unreadable(path, error) from error
+            raise npz_error(path, error) from error
         self._close()
 
     def abort(self) -> None:
