@@ -212,6 +212,9 @@ class RolloutFile(Protocol):
     def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
         """How the rows of column `like` are best read, in order."""
 
+    def units_with(self, units: Sequence[Unit], labels: Mapping[str, str]) -> Sequence[Unit]:
+        """Of `units`, those that may have a row that reads as `labels` (column -> text), as far as headers tell."""
+
     def blocks(
         self, unit: Unit, names: Sequence[str], rows_per_block: int
     ) -> Iterator[tuple[int, int, dict[str, Column]]]:
@@ -256,6 +259,9 @@ class ListedColumns:
     def may_hold_flags(self, name: str) -> bool:
         """The header has no statistics."""
         return name in self.columns
+
+    def units_with(self, units: Sequence[Unit], labels: Mapping[str, str]) -> Sequence[Unit]:
+        return units
 
     def has_single_items(self, name: str) -> bool:
         """An episode is one of whatever length."""

@@ -14,6 +14,7 @@ from gaecli.columns import Roles, flag_of
 from gaecli.errors import DataError, UsageError
 from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.dense import IN_LANES, env_changes
+from gaecli.layouts.evidence.id_holes import check_id_holes
 from gaecli.layouts.evidence.rows import check_pieces, check_rows
 from gaecli.layouts.flag_columns import FlagColumns, flag_columns
 from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates
@@ -57,6 +58,7 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
     if not case.summaries:
         return []
     _check_rows(case)
+    _check_id_holes(case)
     _check_done_reading(case)
     _check_mask_reading(case)
     _check_flags_inside(case)
@@ -99,6 +101,11 @@ def _check_rows(case: StreamEvidence) -> None:
     pieces = [(case.paths[part.address.file], part.facts.pieces) for part in case.summaries]
     if case.settings.layout == "auto":
         check_pieces([(path, found) for path, found in pieces if found is not None])
+
+
+def _check_id_holes(case: StreamEvidence) -> None:
+    found = [(str(case.paths[part.address.file]), part.facts.id_holes) for part in case.summaries]
+    check_id_holes(found, case.roles)
 
 
 def _check_done_reading(case: StreamEvidence) -> None:
