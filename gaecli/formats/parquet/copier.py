@@ -3,7 +3,7 @@
 Where the new file takes the place of the old one, rows are mostly written while others are still read. Then the copy
 keeps pace with them: what nobody reads any more of the old file is given back, and in its memory the new bytes find
 room. To be given other memory can take ten times as long as to copy, on a virtual machine whose host has to find it.
-While nobody gets any further, because all rows have to be looked at first, or torch is imported, there is time for that.
+While nobody gets any further, as all rows are looked at first, or torch is imported, there is time for that.
 """
 
 from __future__ import annotations
