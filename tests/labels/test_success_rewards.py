@@ -304,7 +304,7 @@ def test_a_flag_on_a_masked_token_is_told_and_moved_where_asked(tmp_path: Path) 
     settings = {"estimator": "mc", "gamma": 1.0, "success_column": "success", "success_reward": "sparse"}
     summary = gaecli.compute(path, **settings)
     (note,) = [note for note in summary.warnings if note.code == "masked-rewards"]
-    assert note.message.startswith("3 flags of success stand where `mask` is 0")
+    assert note.message.startswith("3 flags of success stand where `mask` keeps no step")
     assert pq.read_table(path)["return"].to_pylist() == [[0, 0, None, None], [1, 1, None, None]]
     gaecli.compute(path, **settings, masked_reward="move")
     assert pq.read_table(path)["return"].to_pylist() == [[1, 1, None, None]] * 2

@@ -74,7 +74,7 @@ class TestRewardsOnMaskedTokens:
     def test_are_counted_and_told(self, tmp_path, suffix, mode):
         (note,) = notes_of(write(tmp_path, MASKED, suffix), "masked-rewards", mask_mode=mode)
         assert note.count == 3
-        assert "3 rewards that are not 0 stand where `response_mask` is 0" in note.message
+        assert "3 rewards that are not 0 stand where `response_mask` keeps no step" in note.message
         assert "the first at row 0, item 2 of" in note.message
         assert "--mask-mode keep" in note.hint
 
