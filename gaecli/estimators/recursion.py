@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from gaecli.choices import Precision
 from gaecli.kernels.base import Array, Arrays
 from gaecli.kernels.devices import Device
-from gaecli.kernels.levels import empty
 from gaecli.kernels.registry import Kernel, kernel_for
 
 
@@ -118,21 +117,19 @@ class GaeTerms:
 
     def fill(self, x: Array, a: Array | None, rows: slice, arrays: Arrays) -> None:
         where, isnan = arrays.module.where, arrays.module.isnan
-        given = arrays.numbers(self.values[rows.start : rows.stop + 1])
-        values = empty((len(x) + 1,), x)  # read and cast once for both V(sₜ) and V(sₜ₊₁)
-        values[: len(given)] = given
-        values[len(given) :] = 0.0
-        x[...] = arrays.numbers(self.rewards[rows])
-        x -= values[:-1]
-        following = values[1:]
-        following[arrays.flags(self.cuts[rows])] = 0.0
+        cuts = arrays.flags(self.cuts[rows])
+        following = arrays.numbers(self.values[rows.start + 1 : rows.stop + 1])
+        x[: len(following)] = following
+        x[len(following) :] = 0.0
+        x[cuts] = 0.0
         if self.next_values is not None:
             given = arrays.numbers(self.next_values[rows])
-            following[...] = where(isnan(given), following, given)
+            x[...] = where(isnan(given), x, given)
         if self.terminated is not None:
-            following[arrays.flags(self.terminated[rows])] = 0.0
-        following *= _numbers(self.gamma, rows, arrays)
-        x += following
+            x[arrays.flags(self.terminated[rows])] = 0.0
+        x *= _numbers(self.gamma, rows, arrays)
+        x += arrays.numbers(self.rewards[rows])
+        x -= arrays.numbers(self.values[rows])
         if self.is_step is not None:
             x[~arrays.flags(self.is_step[rows])] = 0.0
         if a is not None:

@@ -260,7 +260,7 @@ def _with_cuts(x: Array, decay: float, cuts: NDArray[np.bool_]) -> Array:
     """The decay of each row of x."""
     a = empty((len(x),), x)
     a[...] = decay
-    a[cuts] = 0.0
+    a[np.flatnonzero(cuts)] = 0.0  # torch warns of flags that are read-only
     return a
 
 

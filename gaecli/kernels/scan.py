@@ -26,7 +26,7 @@ import math
 
 from gaecli.kernels.levels import RADIX, Array, EvenLevel, Level, Root
 
-#: A level this small is the last one: eight columns of it would cost more in calls.
+#: A level this small is the last one: eight columns of it would cost more in calls. Never less than a group has.
 ROOT_SIZE = 4096
 #: Rows per tile, for which calls cost little per row, and two threads seldom wait for each other's.
 TILE_ROWS = 8**6

@@ -18,7 +18,7 @@ from gaecli.kernels.torch_import import torch_module
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-_FILL_ROWS = 1 << 16
+_FILL_ROWS = 1 << 17
 
 
 def scan_terms(

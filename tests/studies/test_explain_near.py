@@ -14,12 +14,12 @@ import pytest
 import gaecli.commands.explain as command
 from gaecli.commands.explain import explain
 from gaecli.errors import DataError
+from gaecli.explanation import Explanation
 from gaecli.formats.parquet.reader import ParquetInput
 from gaecli.pipeline.opening import open_stream
 from gaecli.report.explanation import explanation_lines
 from gaecli.report.study_documents import explanation_to_dict
 from gaecli.report.text import Canvas
-from gaecli.results import Explanation
 from gaecli.settings import Settings
 from gaecli.studies.locate import StepQuery
 
@@ -139,6 +139,7 @@ def swapped() -> Any:
     return steps
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", ["step", "timestamp"])
 @pytest.mark.parametrize("order", ["halves", "all"])
 def test_rows_that_come_later_by_their_steps_may_stand_before(tmp_path: Path, name: str, order: str) -> None:
