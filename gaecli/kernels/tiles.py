@@ -18,7 +18,7 @@ from gaecli.kernels.torch_import import torch_module
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-_FILL_ROWS = 1 << 16
+_FILL_ROWS = 1 << 17
 
 
 def scan_terms(
@@ -131,7 +131,7 @@ class _Tiles:
                     self._fill(x, a, rows)
                     bad_rows = self._fold(scan, x, a, rows)
                     carry = heads[index - 1].result() if index else 0.0
-                    head = scan.solve([0.0 if math.isnan(carry) else carry])[0]
+                    head = scan.solve(0.0 if math.isnan(carry) else carry)
                     spoilt = _spoilt_rows(bad_rows, math.isnan(carry), self.terms.cuts[rows])
                     heads[index].set_result(math.nan if any(bad.start == 0 for bad in spoilt) else head)
                     y = out[rows] if can_be_filled else x
@@ -155,21 +155,16 @@ class _Tiles:
 
     def _fold(self, scan: TileScan, x: Array, a: Array | None, rows: slice) -> NDArray[np.int64]:
         """The rows whose δ are not finite: they are 0 in what is folded."""
-        if a is not None:
-            bad_rows = self._take_out_non_finite(x)
-            scan.fold(x, a)
-            return bad_rows
-        cuts = np.array(self.terms.cuts[rows], np.bool_)  # copied: torch warns of what is read-only
-        if math.isfinite(scan.fold_even(x, cuts)):
+        if a is None:
+            a = np.asarray(self.terms.cuts[rows], np.bool_)
+        if scan.fold(x, a):
             return np.empty(0, np.int64)
         bad_rows = self._take_out_non_finite(x)
-        scan.fold_even(x, cuts)
+        scan.fold(x, a, is_finite=True)
         return bad_rows
 
     def _take_out_non_finite(self, x: Array) -> NDArray[np.int64]:
         """Zero the δ that are not finite, as no 0 would stop them in the scan, and name their rows."""
-        if math.isfinite(float(x.sum())):
-            return np.empty(0, np.int64)
         is_bad = ~(abs(x) < math.inf)
         x[is_bad] = 0.0
         return np.flatnonzero(self.library.to_numpy(is_bad))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gaecli.kernels import scan
 from gaecli.kernels.devices import choose_device
 from gaecli.kernels.registry import KERNELS, Kernel, kernel_for
 
@@ -54,6 +55,12 @@ def scanned(kernel: Kernel, terms: GivenTerms, **how: Any) -> np.ndarray:
     usual = {"device": None, "precision": "double", "threads": 1}
     kernel.scan_terms(terms, out, **(usual | how))
     return out
+
+
+@pytest.fixture(autouse=True)
+def several_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the tree, for the few rows that these tests have."""
+    monkeypatch.setattr(scan, "ROOT_SIZE", 20)
 
 
 @pytest.fixture(params=KERNELS, ids=lambda kernel: kernel.name)
