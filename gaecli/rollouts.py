@@ -328,6 +328,8 @@ class BlockFacts:
     units: UnitFacts | None = None
     #: By its name, how a column runs that looks like an id and that nothing uses.
     suspects: Mapping[str, Any] = field(default_factory=dict)
+    #: By its name, how many slots of the trajectories a column says are steps, where nothing uses it.
+    slots: Mapping[str, Any] = field(default_factory=dict)
     #: By its name, where a column of ids has none.
     id_holes: Mapping[str, Any] = field(default_factory=dict)
 

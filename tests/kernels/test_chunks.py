@@ -43,6 +43,7 @@ CUTS = {
 }
 
 
+@pytest.mark.pairs
 @pytest.mark.parametrize("width", [1, 3, 1000])
 @pytest.mark.parametrize("chunk_rows", [1, 4, 256])
 @pytest.mark.parametrize("cut", CUTS)

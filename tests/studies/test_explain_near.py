@@ -139,6 +139,7 @@ def swapped() -> Any:
     return steps
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", ["step", "timestamp"])
 @pytest.mark.parametrize("order", ["halves", "all"])
 def test_rows_that_come_later_by_their_steps_may_stand_before(tmp_path: Path, name: str, order: str) -> None:

@@ -209,7 +209,7 @@ class TestFiles:
 
     def test_a_sweep_of_one_setting_and_of_many(self, sample_data, tmp_path):
         """More than there are lines for, and than there is room for numbers and marks of in a map."""
-        for gammas, lams in (([0.9], [0.5]), ([i / 9 for i in range(9)], [i / 27 for i in range(27)])):
+        for gammas, lams in (([0.9], [0.5]), ([i / 9 for i in range(9)], [i / 25 for i in range(25)])):
             found = gaecli.sweep(sample_data / "pendulum.parquet", gammas, lams)
             plots.plot_sweep(found, str(tmp_path / "sweep.png"), "std")
             assert (tmp_path / "sweep.png").stat().st_size > 5_000
