@@ -10,12 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from gaecli.decay_settings import FAMILIES
+from gaecli.explanation import effective_horizon
 from gaecli.kernels.chunks import column_tiles
 from gaecli.label_summary import LabelGroup
 from gaecli.moments import Moments
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.results import SweepPoint, effective_horizon
+from gaecli.results import SweepPoint
 from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.studies.row_moments import RowMoments, TileMoments, row_products
