@@ -17,8 +17,8 @@ from pipeline.running import columns_of, small_blocks
 import gaecli
 from gaecli.commands import explain as command
 from gaecli.errors import DataError
+from gaecli.explanation import Derivation
 from gaecli.pipeline.opening import open_stream
-from gaecli.results import Derivation
 
 RNG = np.random.default_rng(5)
 #: Three trajectories: terminated, open, truncated with a next value of 0.7.

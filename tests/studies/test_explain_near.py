@@ -14,12 +14,12 @@ import pytest
 import gaecli.commands.explain as command
 from gaecli.commands.explain import explain
 from gaecli.errors import DataError
+from gaecli.explanation import Explanation
 from gaecli.formats.parquet.reader import ParquetInput
 from gaecli.pipeline.opening import open_stream
 from gaecli.report.explanation import explanation_lines
 from gaecli.report.study_documents import explanation_to_dict
 from gaecli.report.text import Canvas
-from gaecli.results import Explanation
 from gaecli.settings import Settings
 from gaecli.studies.locate import StepQuery
 
