@@ -66,6 +66,13 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if not covers.keeps_slow:
+        markers = metafunc.definition.own_markers
+        markers[:] = map(covers.without_slow, markers)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Before `-m` chooses."""
     covers.mark_the_rest(items)
