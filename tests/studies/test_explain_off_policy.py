@@ -12,7 +12,7 @@ import pytest
 from estimators.test_off_policy import NAMES, loop_settings, of_loops, rollout, settings_of, written
 
 import gaecli
-from gaecli.results import Derivation
+from gaecli.explanation import Derivation
 
 
 def explained(path: Path, row: int, **settings: Any) -> Derivation:

@@ -3,6 +3,7 @@
 Where the new file takes the place of the old one, rows are mostly written while others are still read. Then the copy
 keeps pace with them: what nobody reads any more of the old file is given back, and in its memory the new bytes find
 room. To be given other memory can take ten times as long as to copy, on a virtual machine whose host has to find it.
+While nobody gets any further, as all rows are looked at first, or torch is imported, there is time for that.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _WRITTEN_BYTES = 32 << 20
 #: So far, and by as many row groups, the copy may be ahead of what was read for the last time.
 _AHEAD_BYTES = 128 << 20
 _AHEAD_GROUPS = 4
+#: So long nothing was read for the last time: whoever reads is at something else.
+_STALLED_SECONDS = 0.25
 #: What is given back begins and ends at multiples of this: the kernel may keep so much as one.
 _FOLIO_BYTES = 2 << 20
 
@@ -65,6 +68,7 @@ class Copier:
         self._is_sync_due = False
         #: Of the source: nobody reads any more before the one, and before the other nothing is in memory.
         self._read_to = self._given_to = 0
+        self._is_stalled = False
         self._most_ahead = max(_AHEAD_BYTES, _AHEAD_GROUPS * largest_group)
         self._follows = False
         if sum(copy.length for copy in copies) < SYNCHRONOUS_BYTES:
@@ -93,6 +97,7 @@ class Copier:
     def read_to(self, offset: int) -> None:
         """Nobody reads the source any more before that."""
         self._read_to = offset
+        self._is_stalled = False
         self._is_due.set()
 
     def join(self) -> None:
@@ -117,6 +122,7 @@ class Copier:
                 self._copy_all(target)
                 while not self._is_last:
                     self._wait(target)
+                    self._give_back(self._read_to)
         except BaseException as error:  # handed on to whoever joins
             self._error = error
 
@@ -124,7 +130,7 @@ class Copier:
         num_unsynced = 0
         for piece in self._pieces():
             while self._is_too_early(piece):
-                self._wait(target)
+                self._wait(target, _STALLED_SECONDS)
             if self._stopped.is_set():
                 return
             self._copy(target, piece)
@@ -145,12 +151,13 @@ class Copier:
         copy_range(self._source, target, copy, self._name, self._stopped)
 
     def _is_too_early(self, piece: Copy) -> bool:
-        is_ahead = piece.source - self._read_to > self._most_ahead
-        return self._follows and is_ahead and not (self._is_last or self._stopped.is_set())
+        if not self._follows or self._is_stalled or self._is_last or self._stopped.is_set():
+            return False
+        return piece.source - self._read_to > self._most_ahead
 
-    def _wait(self, target: BinaryIO) -> None:
+    def _wait(self, target: BinaryIO, seconds: float | None = None) -> None:
         """For something to do, and do it."""
-        self._is_due.wait()
+        self._is_stalled = not self._is_due.wait(seconds)
         self._is_due.clear()
         if self._is_sync_due and not self._is_last:
             self._is_sync_due = False
