@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from shlex import quote
 from typing import Any, get_args
 
 from gaecli.choices import MeasuredOver, NormFloor, ScaleRewards, Singleton, Unscored
@@ -11,6 +10,7 @@ from gaecli.errors import UsageError
 from gaecli.estimator_kinds import FEW
 from gaecli.presets.groups import SCORE_RULES
 from gaecli.setting_fields import DEFAULTS, SettingFields, check_choices, is_finite, setting_flag
+from gaecli.shell_words import word
 
 #: What an estimator that takes it cannot do without, and what it is.
 _NEEDED = {
@@ -131,7 +131,7 @@ def check(settings: SettingFields) -> None:
     both = [name for name in settings.order_columns if name in names]
     if both:
         raise UsageError(
-            f"`--order-column {quote(both[0])}` is a column of the groups, in each of which it says one thing",
+            f"`--order-column {word(both[0])}` is a column of the groups, in each of which it says one thing",
             hint="`--order-column` names numbers that grow with time",
         )
     if settings.sample_of in names:

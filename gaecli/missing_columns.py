@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from shlex import quote
 
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
 from gaecli.formats.base import RolloutFile
 from gaecli.names import ALIASES
+from gaecli.shell_words import word
 
 #: What people call these things and what the table leaves out on purpose; only ever suggested.
 _SUGGESTED = {
@@ -35,7 +35,7 @@ def not_found(name: str, flag: str, file: RolloutFile) -> UsageError:
 
 def did_you_mean(name: str, flag: str, file: RolloutFile) -> str:
     near = difflib.get_close_matches(name, list(file.columns), n=1, cutoff=0.4)
-    return f"pass `{flag} {quote(near[0])}`" if near else f"name one of them with `{flag}`"
+    return f"pass `{flag} {word(near[0])}`" if near else f"name one of them with `{flag}`"
 
 
 def missing_role(
@@ -52,7 +52,7 @@ def missing_role(
         other_flag = f"--{elsewhere.replace('_', '-')}-column"
         hint = f"`{named[elsewhere]}` is named by `{other_flag}`; name the {role} with `{flag}`"
     elif near is not None:
-        hint = f"if it is `{near}`: pass `{flag} {quote(near)}`"
+        hint = f"if it is `{near}`: pass `{flag} {word(near)}`"
     elif _is_packed(file):
         hint = (
             "this is RLlib's packed episode format (one msgpack column); record with "
@@ -69,7 +69,7 @@ def missing_role(
         ]
         found, where = _success(file) if role == "reward" else (None, "")
         if found is not None:
-            hint += f"; `--success-column {quote(found)}` makes rewards of success{where}"
+            hint += f"; `--success-column {word(found)}` makes rewards of success{where}"
         elif without:
             hint += f"; {' and '.join(without)} {'needs' if len(without) == 1 else 'need'} none"
     return MissingRoleError(
@@ -93,10 +93,10 @@ def _success(file: RolloutFile) -> tuple[str | None, str]:
 def _nearest(role: str, names: Sequence[str]) -> str | None:
     for part in _SUGGESTED[role]:
         for name in names:
-            if part in name.lower() and not any(word in name.lower() for word in _NEVER_SUGGESTED):
+            if part in name.lower() and not any(other in name.lower() for other in _NEVER_SUGGESTED):
                 return name
     near = difflib.get_close_matches(role, names, n=len(names) or 1, cutoff=0.6)
-    return next((name for name in near if not any(word in name.lower() for word in _NEVER_SUGGESTED)), None)
+    return next((name for name in near if not any(other in name.lower() for other in _NEVER_SUGGESTED)), None)
 
 
 def _is_packed(file: RolloutFile) -> bool:

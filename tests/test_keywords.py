@@ -119,6 +119,7 @@ def test_messages_in_results_speak_of_keywords(rollouts: Path, tmp_path: Path) -
         ("`--done-column d --done-at start`", '`done_column="d", done_at="start"`'),
         ("`--value-column 'V of s'`", '`value_column="V of s"`'),
         ("`--group-column step --group-column prompt`", '`group_column=["step", "prompt"]`'),
+        ("`--value-column $'a\\x07 \"λ\\xe2\\x80\\x8b'`", "`value_column='a\\x07 \"λ\\u200b'`"),
         ("`--no-join --overwrite`", "`join=False, overwrite=True`"),
         (
             "`gae compute 'a b.parquet' --estimator grpo --reward a=0.5`",

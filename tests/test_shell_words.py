@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from in_process import run_here
 
 from gaecli.shell_words import file_word, joined, split, word
 
@@ -46,6 +50,19 @@ def test_a_quote_that_is_not_closed_is_an_error() -> None:
     for text in ("'", "$'a", 'x "y'):
         with pytest.raises(ValueError, match="closing quotation"):
             split(text)
+
+
+def test_hints_show_what_cannot_be_seen_in_a_name(tmp_path: Path) -> None:
+    ends = {"done\u200b?": [False, True]}
+    values = {"value\x07s": [0.0, 0.0]}
+    for columns, hint in (
+        ({**values, "terminated": [False, True]}, r"`--value-column $'value\x07s'`"),
+        ({"value": [0.0, 0.0], **ends}, r"`--done-column $'done\xe2\x80\x8b?'`"),
+    ):
+        path = tmp_path / "r.parquet"
+        pq.write_table(pa.table({"reward": [1.0, 2.0], **columns}), path)
+        done = run_here("compute", path, "--dry-run", env={"COLUMNS": "200"})
+        assert hint in done.stderr
 
 
 def test_a_file_is_no_flag() -> None:

@@ -125,7 +125,7 @@ def _listed(values: Sequence[str]) -> str:
 def _value(text: str) -> str:
     if _NUMBER.fullmatch(text) or _PLACEHOLDER.fullmatch(text):
         return text
-    return json.dumps(text, ensure_ascii=False)
+    return json.dumps(text, ensure_ascii=False) if text.isprintable() else repr(text)
 
 
 #: Flags without a value.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from shlex import quote
 
 from gaecli.checks.base import CheckRule, Hits
 from gaecli.checks.group_ledger import GroupLedger, ResponseGroup, are_alike
+from gaecli.shell_words import word
 
 #: Equal texts may be two responses that came out alike: this share of all rows has to have a like.
 _SHARE_OF_REPEATS = 0.5
@@ -69,7 +69,7 @@ def split_rollouts(ledger: GroupLedger) -> Hits | None:
         found.row,
         f"row {found.row}",
         str(found.file),
-        fix=f"pass `--sample-of {quote(found.column)}`, if equal ones are samples of one rollout",
+        fix=f"pass `--sample-of {word(found.column)}`, if equal ones are samples of one rollout",
     )
 
 

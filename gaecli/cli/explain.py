@@ -5,7 +5,7 @@ from __future__ import annotations
 from gaecli.cli.command import Given, command
 from gaecli.cli.documents import print_document
 from gaecli.cli.options import DECAYS, ENDS, ESTIMATOR, GROUPS, OWN, ROLE_COLUMNS, STREAMS, SUCCESS, UNITS
-from gaecli.results import Derivation, Explanation
+from gaecli.explanation import Derivation, Explanation
 
 _TOP = 12
 
@@ -51,10 +51,12 @@ def _show(explanation: Explanation | Derivation, *, as_json: bool) -> None:
         print_document(explanation_to_dict(explanation))
         return
     from gaecli.report.console import output_console
-    from gaecli.report.derivation import render_derivation
-    from gaecli.report.explanation import render_explanation
 
     if isinstance(explanation, Derivation):
+        from gaecli.report.derivation import render_derivation
+
         render_derivation(explanation, output_console())
     else:
+        from gaecli.report.explanation import render_explanation
+
         render_explanation(explanation, output_console())

@@ -20,7 +20,7 @@ from rich.text import Text
 from rich.theme import Theme
 
 from gaecli.cli.examples import EXAMPLES, Example
-from gaecli.report.console import dumb_size
+from gaecli.report.sizes import dumb_size
 from gaecli.report.text_flow import hanging, paragraph
 
 #: Readable on white as on black.

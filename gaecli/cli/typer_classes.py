@@ -5,6 +5,7 @@ Public names of typer only: `cls=` takes these classes, and what they override i
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -87,7 +88,9 @@ def _as_flags(args: list[str]) -> list[str]:
     return ["--version", *args[1:]] if args[:1] == ["version"] else args
 
 
+@cache
 def _loaded(name: str) -> Any:
+    """Put together once: a process of tests runs thousands, and many of them take less time than that."""
     alone = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
     alone.command(name, cls=Command)(getattr(import_module(f"gaecli.cli.{name}"), name))
     return typer.main.get_command(alone)
@@ -97,6 +100,8 @@ def _take_as_given(param: Any, kinds: Any) -> None:
     """Nothing, or text where text is wanted, needs no conversion. For that typer builds a validator of pydantic
     for each parameter, which takes longer than to import NumPy.
     """
+    if "process_value" in vars(param):
+        return
     usual = param.process_value
 
     def process_value(ctx: Any, value: Any) -> Any:

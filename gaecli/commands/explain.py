@@ -12,17 +12,16 @@ from gaecli.decay_settings import OPTIONAL
 from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import UsageError
 from gaecli.estimators.decomposition import Decomposition, decompose
+from gaecli.explanation import Derivation, ExplainedStep, Explanation
 from gaecli.pipeline.header_notes import stored_settings
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import told
 from gaecli.progress import Progress
 from gaecli.response_logs import ResponseLogError
-from gaecli.results import Derivation, ExplainedStep, Explanation, RowsSeen
 from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import watched
 from gaecli.storage.places import Places
-from gaecli.studies.derivations import Question, derive
 from gaecli.studies.final_numbers import finisher
 from gaecli.studies.locate import Place, StepQuery, locate
 from gaecli.studies.near_rows import FoundTail, near_tail
@@ -75,10 +74,9 @@ def explain(
                 raise error.of_command("gae explain", query.words) from error
             found = near_tail(opened, query, threads) if is_plain else None
             found = found or _tail_among_all(opened, query, threads, is_whole=not is_plain)
-            question = Question(found.reading, found.place, found.tail, top, finisher(found.reading))
             if not is_plain:
-                return places.shown_in(_derivation(question))
-            return places.shown_in(_explanation(question, found.seen))
+                return places.shown_in(_derivation(found, top))
+            return places.shown_in(_explanation(found, top))
 
 
 def _tail_among_all(opened: OpenStream, query: StepQuery, threads: Threads, *, is_whole: bool) -> FoundTail:
@@ -109,11 +107,13 @@ def is_sum_of_deltas(settings: Settings) -> bool:
 def _key(reading: SettledStream, place: Place) -> dict[str, object]:
     """What the file calls the step."""
     opened = reading.stream.files[place.file]
-    return dict(place.key) or episode_keys(opened.file, opened.layout.roles, [place.row])[0]
+    block_rows = reading.stream.opened.rows_per_block
+    found = episode_keys(opened.file, opened.layout.roles, [place.row], opened.units, block_rows)
+    return dict(place.key) or found[0]
 
 
-def _explanation(question: Question, seen: RowsSeen | None) -> Explanation:
-    reading, place, tail = question.reading, question.place, question.tail
+def _explanation(found: FoundTail, top: int | None) -> Explanation:
+    reading, place, tail = found.reading, found.place, found.tail
     settings, stream = reading.stream.settings, reading.stream
     only_lam = _SUMS_OF_DELTAS[settings.estimator]
     gamma, lam = settings.gamma, settings.lam if only_lam is None else only_lam
@@ -125,7 +125,7 @@ def _explanation(question: Question, seen: RowsSeen | None) -> Explanation:
     rows = tail.rows
     has_rows = stream.layout.row_is != "trajectory"
     recursion = float(tail.advantages[0])
-    normalized = normalized_number(reading, place, question.finish)
+    normalized = normalized_number(reading, place, finisher(reading))
     return Explanation(
         path=str(place.path),
         row=place.row,
@@ -143,16 +143,19 @@ def _explanation(question: Question, seen: RowsSeen | None) -> Explanation:
         mixture=float(parts.k_step_sums[-1]),
         delta_sum=float(parts.running_sums[-1]),
         recursion=recursion,
-        steps=_steps(parts, rewards, values, following, deltas, rows if has_rows else None, question.top),
+        steps=_steps(parts, rewards, values, following, deltas, rows if has_rows else None, top),
         normalized=normalized,
         stored=stored_advantage(reading, place, recursion, normalized),
-        rows_seen=seen,
+        rows_seen=found.seen,
         warnings=[*stream.warnings, *stored_settings(stream.opened)],
     )
 
 
-def _derivation(question: Question) -> Derivation:
-    reading, place, tail = question.reading, question.place, question.tail
+def _derivation(tail_found: FoundTail, top: int | None) -> Derivation:
+    from gaecli.studies.derivations import Question, derive
+
+    reading, place, tail = tail_found.reading, tail_found.place, tail_found.tail
+    question = Question(reading, place, tail, top, finisher(reading))
     stream, settings = reading.stream, reading.stream.settings
     found = derive(question)
     normalized = normalized_number(reading, place, question.finish)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gaecli.columns import Roles
-from gaecli.formats.base import Column, RolloutFile
+from gaecli.formats.base import Column, RolloutFile, Unit
 from gaecli.layouts.frames import core
 from gaecli.pipeline.opening import OpenFile
 from gaecli.summary import StepInfo
@@ -83,8 +83,17 @@ def keys_of(opened: OpenFile, rows: Sequence[int]) -> list[dict[str, Any]]:
     return episode_keys(opened.file, opened.layout.key_roles, rows)
 
 
-def episode_keys(file: RolloutFile, roles: Roles, rows: Sequence[int]) -> list[dict[str, Any]]:
-    """What the id columns say at each of `rows`, which ascend: role -> value."""
+def episode_keys(
+    file: RolloutFile,
+    roles: Roles,
+    rows: Sequence[int],
+    units: Sequence[Unit] | None = None,
+    block_rows: int = _ROWS_AT_A_TIME,
+) -> list[dict[str, Any]]:
+    """What the id columns say at each of `rows`, which ascend: role -> value.
+
+    `units`, `block_rows`: in which these rows were read before.
+    """
     like = roles.get("reward")
     if like is None:
         return [{} for _ in rows]
@@ -94,10 +103,10 @@ def episode_keys(file: RolloutFile, roles: Roles, rows: Sequence[int]) -> list[d
         return [{} for _ in rows]
     wanted = np.asarray(rows, np.int64)
     keys: list[dict[str, Any]] = []
-    for unit in file.units(_ROWS_AT_A_TIME, like):
+    for unit in file.units(block_rows, like) if units is None else units:
         if unit.cells_per_row == 1 and not ((wanted >= unit.start) & (wanted < unit.stop)).any():
             continue
-        for start, stop, columns in file.blocks(unit, list(names.values()), _ROWS_AT_A_TIME):
+        for start, stop, columns in file.blocks(unit, list(names.values()), block_rows):
             here = (wanted[(wanted >= start) & (wanted < stop)] - start).tolist()
             keys += [{role: columns[name].label(row) for role, name in names.items()} for row in here]
     return keys

@@ -18,11 +18,11 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from gaecli.errors import DataError, FileError, UsageError
 from gaecli.records import dataclass
+from gaecli.shell_words import word
 
 EPISODE = "episode_index"
 #: Before the name of a column: that of the episodes alone, or that of the data files alone.
@@ -97,8 +97,8 @@ def disagreement(first: str, second: str, episodes: Sequence[int], column: str) 
     return DataError(
         f"{first} and {second} disagree: one says that episode {min(episodes)} succeeded, the other that it did "
         f"not{several}",
-        hint=f"correct one of them; or pass `--success-column {quote(OF_DATA + name)}`, "
-        f"`{quote(OF_EPISODES + name)}` or `stats/{name}/max`, which go by that place alone",
+        hint=f"correct one of them; or pass `--success-column {word(OF_DATA + name)}`, "
+        f"`{word(OF_EPISODES + name)}` or `stats/{name}/max`, which go by that place alone",
     )
 
 

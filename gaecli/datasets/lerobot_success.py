@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
 from gaecli.formats.wrapped import WrappedFile
 from gaecli.rollouts import BoolArray
+from gaecli.shell_words import word
 
 _FRAME = "frame_index"
 _LOOK_ROWS = 1 << 20
@@ -47,7 +47,7 @@ def with_success(file: RolloutFile, root: Path, column: str, at: str | None) -> 
         if (there := success_columns(root)) and not column.startswith(OF_DATA):
             raise UsageError(
                 f"column `{column}` stands neither in `{file.path}` nor in the episodes of `{root / 'meta'}`",
-                hint=f"pass `--success-column {quote(there[0])}`, which `{root / 'meta'}` holds for each episode",
+                hint=f"pass `--success-column {word(there[0])}`, which `{root / 'meta'}` holds for each episode",
             )
         return file
     if not places.found:

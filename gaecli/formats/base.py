@@ -230,6 +230,9 @@ class RolloutFile(Protocol):
     def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
         """How the rows of column `like` are best read, in order."""
 
+    def units_with(self, units: Sequence[Unit], labels: Mapping[str, str]) -> Sequence[Unit]:
+        """Of `units`, those that may have a row that reads as `labels` (column -> text), as far as headers tell."""
+
     def blocks(
         self, unit: Unit, names: Sequence[str], rows_per_block: int
     ) -> Iterator[tuple[int, int, dict[str, Column]]]:
@@ -275,6 +278,9 @@ class ListedColumns:
         """The header has no statistics."""
         return name in self.columns
 
+    def units_with(self, units: Sequence[Unit], labels: Mapping[str, str]) -> Sequence[Unit]:
+        return units
+
     def has_single_items(self, name: str) -> bool:
         """An episode is one of whatever length."""
         return False
@@ -314,6 +320,8 @@ class WritePlan:
     replaces_labels: bool = False
     #: Whoever sends the file on has the bytes that begin it as they begin the source: a writer leaves a hole there.
     leaves_head: bool = False
+    #: The new file takes the place of the source, of which nobody reads what stands before the rows that come.
+    replaces_source: bool = False
     #: Only the new columns of these row groups, in a file that `PartsWriter.place` takes.
     row_groups: Sequence[int] = ()
     #: The new columns come in such files.
@@ -379,3 +387,32 @@ class SidecarWriter(FileWriter, Protocol):
 
     def go_on(self, source: RolloutFile, units: Sequence[Unit]) -> None:
         """The rows of one more file follow."""
+
+
+def unreadable(
+    path: Path,
+    error: Exception,
+    title: str,
+    hint: str | None,
+    *,
+    member: str | None = None,
+    what: str | None = None,
+) -> FileError:
+    """The error to raise from `error`.
+
+    Args:
+        title: of the format.
+        member: what part of the file it is about, if one.
+        what: is wrong, where `error` does not say it itself.
+    """
+    if isinstance(error, FileNotFoundError):
+        return FileError(f"`{path}` does not exist")
+    if isinstance(error, PermissionError):
+        return FileError(f"no permission to read `{path}`")
+    where = f"{member} of `{path}`" if member is not None else f"`{path}`"
+    return FileError(f"{where} cannot be read as {title}: {what or first_line(error)}", hint=hint)
+
+
+def first_line(error: Exception) -> str:
+    said = str(error).strip()
+    return said.splitlines()[0] if said else type(error).__name__

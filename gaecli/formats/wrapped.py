@@ -61,6 +61,9 @@ class WrappedFile:
     def units(self, rows_per_block: int, like: str) -> Sequence[Unit]:
         return self._file.units(rows_per_block, like)
 
+    def units_with(self, units: Sequence[Unit], labels: Mapping[str, str]) -> Sequence[Unit]:
+        return self._file.units_with(units, labels)
+
     def blocks(
         self, unit: Unit, names: Sequence[str], rows_per_block: int
     ) -> Iterator[tuple[int, int, dict[str, Column]]]:

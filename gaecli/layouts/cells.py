@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from pathlib import Path
-from shlex import quote
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from gaecli.formats.base import Column
 from gaecli.layouts.evidence.tails import is_tail
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, IndexArray
+from gaecli.shell_words import word
 
 #: Says where a cell is, e.g. "row 48213 (episode 17, step 212)", from its index in the block.
 Locate = Callable[[int], str]
@@ -161,7 +161,7 @@ class Cells:
                 f"is {used.reshape(-1)[index]!s} beside {level:.6g}, so that it is no inverted flag (0 where it "
                 "ends, and 1 or γ elsewhere),",
                 odd,
-                hint=f"pass `--gamma-column {quote(name)}` if it is a discount that changes by the step, or "
+                hint=f"pass `--gamma-column {word(name)}` if it is a discount that changes by the step, or "
                 f"`{flag_of(role)} none` if the column does not say where episodes end",
             )
 

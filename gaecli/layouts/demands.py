@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from shlex import quote
-
 from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
 from gaecli.formats.stored import own_columns
 from gaecli.layouts.evidence.unused_flags import likely_ends, suggests_end
 from gaecli.settings import Settings
+from gaecli.shell_words import word
 
 #: A mask that people have beside that of the response, and that is no mask of actions.
 _PROMPT_MASK = "attention_mask"
@@ -53,7 +52,7 @@ def need_ends(
     from gaecli.missing_columns import columns_there
 
     likely = likely_ends(file, roles)
-    named = f"pass `--done-column {quote(likely[0])}` if it says so, or " if likely else ""
+    named = f"pass `--done-column {word(likely[0])}` if it says so, or " if likely else ""
     raise UsageError(
         f"nothing in `{file.path}` tells where a trajectory ends\n"
         f"       columns there: {columns_there(file)}",
@@ -72,7 +71,7 @@ def are_responses(file: RolloutFile, roles: Roles, settings: Settings) -> bool:
     if doubtful:
         raise UsageError(
             f"`{doubtful[0]}` of `{file.path}` may say where trajectories end, and nothing else does",
-            hint=f"pass `--done-column {quote(doubtful[0])}` if it does; if each row is a "
+            hint=f"pass `--done-column {word(doubtful[0])}` if it does; if each row is a "
             "trajectory, `--layout responses`",
         )
     return True

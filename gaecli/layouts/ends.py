@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from shlex import quote
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from gaecli.layouts.cells import Cells, level_of
 from gaecli.layouts.flag_columns import FLAGS, FlagColumns
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, IndexArray, InvertedFacts
+from gaecli.shell_words import word
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +169,7 @@ def check_starts(
         raise UsageError(
             f"`{names.names[0]}` of `{cells.path}` {ends_there} an episode at {cells.locate(first)}, and `{name}` "
             f"{begins} one right after it; {int(differs.sum()):,} such in all",
-            hint=f"say which one is meant: `--done-column {quote(name)} --done-at start{_without(names)}`, or "
+            hint=f"say which one is meant: `--done-column {word(name)} --done-at start{_without(names)}`, or "
             f"`{_as_end(names)} --done-at end`",
         )
 
@@ -186,7 +186,7 @@ def check_final(
     raise UsageError(
         f"by `{name}` of `{cells.path}` the last step, {cells.locate(int(last[lane]))}, {what}, and by "
         f"`{names.names[0]}` {other}; {int(differs.sum()):,} such in all",
-        hint=f"say which one is meant: `--done-column {quote(names.done or names.names[0])} --done-at start` if it "
+        hint=f"say which one is meant: `--done-column {word(names.done or names.names[0])} --done-at start` if it "
         "says that an observation begins an episode, or `--final-done-column none`",
     )
 
@@ -198,4 +198,4 @@ def _without(names: FlagColumns) -> str:
 def _as_end(names: FlagColumns) -> str:
     if names.done is None:
         return "--done-column none"
-    return f"{names.flag_of(names.done)} {quote(names.done)}"
+    return f"{names.flag_of(names.done)} {word(names.done)}"

@@ -24,6 +24,7 @@ from gaecli.layouts.ends import (
     inverted_of,
     read_flags,
 )
+from gaecli.layouts.evidence.id_holes import id_holes
 from gaecli.layouts.evidence.ids import IdTrace, suspects, traces
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
 from gaecli.layouts.extras import ExtraCells, check_extras, read_extras, read_own_roles, zeroed
@@ -92,6 +93,7 @@ class LongLayout:
         self._drops = settings.on_nan == "drop-episode"
         self._unit_is = settings.unit_is
         self._labels = settings.label_columns
+        self._groups = settings.group_columns
         self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, roles, settings)
         self._kind = settings.kind
@@ -173,7 +175,12 @@ class LongLayout:
         flags = read_flags(columns, self._flags, cells)
         steps = read_steps(columns, self.roles, cells)
         bad = [rewards.bad, bad_values, own.bad, flags.bad]
-        return LongRows(num_steps, used, rewards, values, own, flags, steps, bad)
+        holes = id_holes(columns, self.roles, cells, kept)
+        if self._groups:
+            from gaecli.layouts.groups import check_groups
+
+            check_groups(columns, self._groups, cells, rewards.bad if used is None else ~used)
+        return LongRows(num_steps, used, rewards, values, own, flags, steps, bad, holes)
 
     def _trajectories(self, table: ArrayTable, rows: LongRows, cells: Cells) -> LongTrajectories:
         columns, behind, num_steps = table.columns, table.behind, rows.num_steps
@@ -281,6 +288,7 @@ class LongLayout:
             facts_of(start, ends, stride, rewards, arrangement, inverted_of(columns, self._flags)),
             lost=lost_rewards(rewards, counted, found.padding, found.cells.locate),
             suspects=self._traces(start, columns, arrangement, found.inside),
+            id_holes=rows.id_holes,
         )
 
     def _read_extras(self, columns: Mapping[str, Column], cells: Cells, used: BoolArray | None) -> ExtraCells:

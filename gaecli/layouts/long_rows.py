@@ -8,6 +8,7 @@ from typing import NamedTuple
 from gaecli.layouts.arrange import Arrangement
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.ends import Flags
+from gaecli.layouts.evidence.id_holes import IdHoles
 from gaecli.layouts.extras import ExtraCells
 from gaecli.layouts.padding import Padding
 from gaecli.layouts.rewards import Rewards
@@ -31,6 +32,8 @@ class LongRows:
     steps: Mapping[str, Steps]
     #: Cells that cannot be used, by what they are of; None: all can.
     bad: Sequence[BoolArray | None]
+    #: By column, where an id is missing.
+    id_holes: Mapping[str, IdHoles]
 
 
 @dataclass(frozen=True, eq=False)

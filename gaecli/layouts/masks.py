@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from shlex import quote
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from gaecli.layouts.evidence.lost_rewards import with_moved_rewards
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, Block, BoolArray, IndexArray, Labels, MaskedSlots, MaskFacts, Placement
 from gaecli.settings import Settings
+from gaecli.shell_words import word
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def which_mask(name: str, path: Path) -> UsageError:
     return UsageError(
         f"`{name}` of `{path}` has two meanings in use: 0 where an episode ended (pytorch-a2c-ppo-acktr, MAPPO), "
         "or 0 for tokens that do not count",
-        hint=f"pass `--not-done-column {quote(name)}` or `--mask-column {quote(name)}`; "
+        hint=f"pass `--not-done-column {word(name)}` or `--mask-column {word(name)}`; "
         "`--not-done-column none` if it is neither",
     )
 
@@ -172,7 +172,7 @@ def masked_rows(
             hint="pass `--mask-mode zero` to count them as 0, `cut` to end trajectories before them (with "
             "`--mask-fill null`, `--on-nan error` and no `--unit`), leave the rows out of the file, or pass "
             "`--mask-column none` if they are steps like all others; if 0 says that an episode ended, "
-            f"`--not-done-column {quote(name)}`",
+            f"`--not-done-column {word(name)}`",
         )
     return mask
 

@@ -7,7 +7,6 @@ of the row itself mean nothing, and it gets no advantage.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from shlex import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from gaecli.layouts.behind import NOTHING_BEHIND, Behind
 from gaecli.layouts.cells import Cells
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, IndexArray
+from gaecli.shell_words import word
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,5 +125,5 @@ def _check_terminal(found: Mapping[str, BoolArray], roles: Roles, cells: Cells) 
             f"`{roles.names['padding_terminal']}` is set at {cells.locate(first)} of `{cells.path}`, where "
             f"`{roles.names['padding']}` is not; {int(odd.sum()):,} such in all",
             hint="in RLDS the last row of an episode holds its last state; if every row is a step here, pass "
-            f"`--done-column {quote(roles.names['padding'])}`",
+            f"`--done-column {word(roles.names['padding'])}`",
         )

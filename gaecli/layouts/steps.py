@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from gaecli.layouts.ends import Flags
 from gaecli.layouts.keys import codes
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, IndexArray
+from gaecli.shell_words import word
 
 _HINT = (
     "name another column with `--step-column`, or pass `--step-column none` to go by the order in the file"
@@ -143,8 +143,8 @@ def check_order(steps: Mapping[str, Steps], same: BoolArray, roles: Roles, path:
         if not agree_on_order(steps[names[0]].numbers, steps[other].numbers, same):
             raise UsageError(
                 f"`{names[0]}` and `{other}` of `{path}` order the rows differently",
-                hint=f"say which one counts the steps: `--step-column {quote(names[0])}` or "
-                f"`--step-column {quote(other)}`",
+                hint=f"say which one counts the steps: `--step-column {word(names[0])}` or "
+                f"`--step-column {word(other)}`",
             )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from shlex import quote
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from gaecli.layouts.demands import tells_ends
 from gaecli.layouts.rewards import Rewards
 from gaecli.rollouts import Array, BoolArray, IndexArray
 from gaecli.settings import Settings
+from gaecli.shell_words import word
 
 #: Masks that are of tokens by their names; other masks tell which actions are legal in some files.
 _TOKEN_MASKS = ("response_mask", "loss_mask", "token_loss_mask")
@@ -79,7 +79,7 @@ def _only_list(file: RolloutFile, roles: Roles) -> str | None:
         raise UsageError(
             f"`{roles.names['reward']}` of `{file.path}` is one number per row, and several lists may hold its "
             f"tokens: {', '.join(found)}",
-            hint=f"pass `--token-column {quote(found[0])}` if it has an item for each token of the response",
+            hint=f"pass `--token-column {word(found[0])}` if it has an item for each token of the response",
         )
     return found[0] if found else None
 
@@ -92,7 +92,7 @@ def _check_given(file: RolloutFile, name: str, reward: ColumnInfo) -> None:
     if reward.is_list or not _is_list(file, name):
         why = f"`{reward.name}` has its own items" if reward.is_list else f"`{name}` is no list of numbers"
         raise UsageError(
-            f"`--token-column {quote(name)}` spreads one reward of a row over a list, and {why} in `{file.path}`",
+            f"`--token-column {word(name)}` spreads one reward of a row over a list, and {why} in `{file.path}`",
             hint="drop `--token-column`" if reward.is_list else "name a list with an item for each token",
         )
 

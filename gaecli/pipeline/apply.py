@@ -66,7 +66,8 @@ class Totals:
         self.returns = self.returns.merge(other.returns)
         longest = max(self.longest_episode, other.longest_episode)
         for name in COUNTERS:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+            if more := getattr(other, name):
+                setattr(self, name, getattr(self, name) + more)
         self.longest_episode = longest
 
 

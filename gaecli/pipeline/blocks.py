@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -110,7 +111,7 @@ class Scanned:
     #: Neither read nor estimated before it is known what follows its lanes: a rule reaches beyond trajectories.
     waits: bool = False
 
-    @property
+    @cached_property
     def num_bytes(self) -> int:
         return self._own_bytes + sum(other._own_bytes for other in self.others)
 

@@ -78,7 +78,9 @@ class Tally:
         if not count:
             return ColumnStatistics(0, None, None, None, None)
         sample = self.sample
-        low, high = float(sample.min()), float(sample.max())
+        low, high = self.minimum, self.maximum
+        if self.stride > 1 or not np.isfinite(self.moments.mean):  # those of what is left, NaN among it
+            low, high = float(sample.min()), float(sample.max())
         counts = np.array([len(sample)])  # a constant column is one bar
         if high > low and np.isfinite(low) and np.isfinite(high):
             counts = _binned(sample, low, high)

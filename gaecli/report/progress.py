@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 from gaecli.progress import Progress, Reach
 from gaecli.report.charts import format_bytes, gauge_bar
-from gaecli.report.console import is_dumb, is_terminal
+from gaecli.report.sizes import is_dumb, is_terminal
 from gaecli.unfinished import forget, remember
 
 if TYPE_CHECKING:

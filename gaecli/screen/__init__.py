@@ -10,7 +10,7 @@ import sys
 from importlib.util import find_spec
 
 from gaecli.errors import MissingExtraError, UsageError
-from gaecli.report.console import is_dumb, is_terminal
+from gaecli.report.sizes import is_dumb, is_terminal
 from gaecli.shell_words import file_word
 
 

@@ -7,17 +7,18 @@ on its way to the disk there is time for it.
 from __future__ import annotations
 
 import contextlib
-import os
 import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from gaecli.formats.page_cache import can_be_given_back, give_back
+
 
 @contextlib.contextmanager
 def pages_given_back(path: Path) -> Iterator[None]:
     """Meanwhile. A file that has another name stays, and so does what is known of it."""
-    if not hasattr(os, "posix_fadvise") or not _goes(path):
+    if not _goes(path):
         yield
         return
     thread = threading.Thread(target=_give_back, args=(path,), name="gae-pages", daemon=True)
@@ -37,4 +38,5 @@ def _goes(path: Path) -> bool:
 
 def _give_back(path: Path) -> None:
     with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        if can_be_given_back(file.fileno()):
+            give_back(file.fileno(), 0, 0)

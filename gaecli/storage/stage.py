@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from gaecli.formats.record_beside import record_path
 from gaecli.formats.registry import suffix_format
-from gaecli.storage.spool import Spool
 
 if TYPE_CHECKING:
     from gaecli.storage.mirror import Mirror
+    from gaecli.storage.spool import Spool
 
 
 class Stage:
@@ -53,6 +53,8 @@ class Stage:
 
     def _root(self) -> Path:
         if self._spool is None:
+            from gaecli.storage.spool import Spool
+
             self._spool = Spool()
             self.path = self._spool.path
         return self._spool.path

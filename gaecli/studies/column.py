@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from functools import cached_property
 from pathlib import Path
-from shlex import quote
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +18,7 @@ from gaecli.names import ADVANTAGE_NAMES, RETURN_NAMES
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, FloatArray
+from gaecli.shell_words import word
 
 #: A step takes about so many bytes where all of them are held against the rules at once.
 BYTES_PER_STEP = 500
@@ -150,7 +150,7 @@ def _found(file: RolloutFile, name: str) -> str:
         raise UsageError(
             f"column `{name}` not found in `{file.path}`, and {len(found)} stand for it: "
             f"{', '.join(f'`{column}`' for column in found)}",
-            hint=f"say which one is to be explained: `--against {quote(found[0])}`",
+            hint=f"say which one is to be explained: `--against {word(found[0])}`",
         )
     return found[0] if found else name
 
@@ -171,7 +171,7 @@ def _hint(file: RolloutFile, name: str) -> str:
     known = [column for names in _NAMES.values() for column in file.columns if column.lower() in names]
     found = [*difflib.get_close_matches(name, list(file.columns), n=1, cutoff=0.7), *known]
     if found:
-        return f"to explain `{found[0]}` pass `--against {quote(found[0])}`"
+        return f"to explain `{found[0]}` pass `--against {word(found[0])}`"
     return "`--against` names the column of advantages, or of returns, that is to be explained"
 
 

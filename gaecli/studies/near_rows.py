@@ -2,7 +2,8 @@
 
 That is so in a long table whose trajectories stand together, in which no rule needs all rows: the number of a step is
 made of those from it to the end of its trajectory. Of all other rows the ids alone are looked at, which say that the
-trajectory is nowhere else. What there is to refuse or to warn of in those rows is for `compute` and `check`.
+trajectory is nowhere else, and not even those where the statistics of a row group say so. What there is to refuse or
+to warn of in those rows is for `compute` and `check`.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import numpy as np
 from gaecli.engines.threads import Threads
 from gaecli.errors import GaeError
 from gaecli.estimators.ends_only import for_ends_only
+from gaecli.explanation import RowsSeen
 from gaecli.formats.base import Unit
+from gaecli.formats.kept import KeptFile, Room
 from gaecli.layouts.flag_columns import flag_columns
 from gaecli.layouts.row_order import NeedsKeys, NeedsWholeStream
 from gaecli.layouts.steps import steps_of
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.records import dataclass
-from gaecli.results import RowsSeen
 from gaecli.rollouts import IndexArray
 from gaecli.studies.locate import ROWS_AT_A_TIME, Place, StepQuery, equals, locate
 from gaecli.studies.reading import (
@@ -35,6 +37,8 @@ from gaecli.studies.reading import (
 )
 from gaecli.studies.tail import Tail, tail_from
 
+#: Of the memory limit, for the columns of rows that are gone over several times.
+_KEPT_SHARE = 0.2
 #: Under these, or beside a step column without ids, rows elsewhere may say which steps there are.
 _FAR_REACHING = ("mask", "padding")
 
@@ -54,15 +58,18 @@ def near_tail(opened: OpenStream, query: StepQuery, threads: Threads) -> FoundTa
     """Of the step in a row, from its own unit on; None: all rows have to be looked at."""
     if query.row is None or query.step is not None or not _may_be_near(opened):
         return None
-    first = _unit_of(opened.files[0].units, query.row)
+    units = opened.files[0].units
+    first = _unit_of(units, query.row)
     if first is None:
         return None
-    units = opened.files[0].units
+    # The rows at hand are gone over for their ends, for the numbers, and for what they are called.
+    room = Room(int(opened.memory_bytes * _KEPT_SHARE))
+    whole = replace(opened.files[0], file=KeptFile(opened.files[0].file, room))
     for count in _doubled(len(units) - first):
         chosen = units[first : first + count]
         if len(chosen) == len(units):
             return None
-        file = replace(opened.files[0], units=chosen)
+        file = replace(whole, units=chosen)
         try:
             found = _read(replace(opened, files=[file], warnings=list(opened.warnings)), query, threads)
         except (GaeError, NeedsKeys, NeedsWholeStream):
@@ -71,9 +78,9 @@ def near_tail(opened: OpenStream, query: StepQuery, threads: Threads) -> FoundTa
             found.reading.stream.warnings
         ) > len(opened.warnings):
             return None
-        if not _ends_here(found.tail, opened.files[0], chosen[-1], is_last=chosen[-1] == units[-1]):
+        if not _ends_here(found.tail, whole, chosen[-1], is_last=chosen[-1] == units[-1]):
             continue
-        if _is_elsewhere(opened.files[0], query.row, chosen):
+        if _is_elsewhere(whole, query.row, chosen, opened.rows_per_block):
             return None
         return replace(found, seen=RowsSeen(chosen[0].start, chosen[-1].stop - 1, units[-1].stop))
     return None
@@ -126,10 +133,11 @@ def _ends_here(tail: Tail, opened: OpenFile, last: Unit, *, is_last: bool) -> bo
     return is_one_lane and int(tail.rows[-1]) < last.stop - 1
 
 
-def _is_elsewhere(opened: OpenFile, row: int, chosen: Sequence[Unit]) -> bool:
+def _is_elsewhere(opened: OpenFile, row: int, chosen: Sequence[Unit], block_rows: int) -> bool:
     """Rows that are not at hand have the ids of this one, and do not lead up to those that are.
 
-    They lead up to them where they stand right before them, and their steps are earlier ones.
+    They lead up to them where they stand right before them, and their steps are earlier ones. Those at hand are read
+    in blocks of `block_rows`.
     """
     roles, file = opened.layout.roles, opened.file
     ids = [name for name in (roles.get("episode"), *roles.key_parts) if name is not None]
@@ -137,13 +145,12 @@ def _is_elsewhere(opened: OpenFile, row: int, chosen: Sequence[Unit]) -> bool:
         return False
     env = roles.get("env")
     names = [*([env] if env is not None else []), *ids]
-    labels = _labels_at(opened, names, row)
+    labels = _labels_at(opened, names, row, block_rows)
     if labels is None:
         return True
     before: list[IndexArray] = []
-    for unit in opened.units:
-        if unit in chosen:
-            continue
+    others = [unit for unit in opened.units if unit not in chosen]
+    for unit in file.units_with(others, dict(zip(names, labels, strict=True))):
         for start, _, columns in file.blocks(unit, names, ROWS_AT_A_TIME):
             there = [equals(columns[name], label) for name, label in zip(names, labels, strict=True)]
             rows = start + np.flatnonzero(np.logical_and.reduce(there))
@@ -180,11 +187,11 @@ def _is_in_order(opened: OpenFile, first: int, stop: int) -> bool:
     return True
 
 
-def _labels_at(opened: OpenFile, names: Sequence[str], row: int) -> list[str] | None:
+def _labels_at(opened: OpenFile, names: Sequence[str], row: int, block_rows: int) -> list[str] | None:
     """As texts by which other rows are compared; None where that would not find the row itself."""
     for unit in opened.units:
         if unit.start <= row < unit.stop:
-            for start, stop, columns in opened.file.blocks(unit, names, ROWS_AT_A_TIME):
+            for start, stop, columns in opened.file.blocks(unit, names, block_rows):
                 if start <= row < stop:
                     labels = [str(columns[name].as_ids().label(row - start)) for name in names]
                     found = zip(names, labels, strict=True)

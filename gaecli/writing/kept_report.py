@@ -182,13 +182,13 @@ def _is_number(number: object) -> bool:
 
 def _finite_only(document: Mapping[str, Any]) -> dict[str, Any]:
     """Advantages beyond float32 are infinite, and so are the ends of their histogram."""
-    return {
-        name: [_or_none(one) for one in value] if isinstance(value, tuple) else _or_none(value)
-        for name, value in document.items()
-    }
+    return {name: _plain(value) for name, value in document.items()}
 
 
-def _or_none(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        # Counts of a histogram, of which a float among them would make the sum one.
+        return [_plain(one) for one in value] if isinstance(sum(value), float) else list(value)
     return _finite(value) if isinstance(value, float) else value
 
 

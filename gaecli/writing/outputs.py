@@ -345,6 +345,7 @@ class Outputs:
             is_language=LANGUAGE in new_names,
             replaces_labels=self.options.overwrite,
             leaves_head=output.leaves_head,
+            replaces_source=output.target.in_place,
         )
         return NewFilePlan(
             temporary,

@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from shlex import quote
 
 from gaecli.columns import Roles
 from gaecli.datasets.tables import refuse_targets
@@ -25,6 +24,7 @@ from gaecli.formats.stored import own_columns
 from gaecli.names import LANGUAGE
 from gaecli.records import dataclass
 from gaecli.settings import RunOptions, Settings
+from gaecli.shell_words import word
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.links import check_links
 from gaecli.storage.new_file import check_writable
@@ -131,7 +131,7 @@ def replaced_columns(
         flag = settings.output_flag(refused[0])
         is_number = flag in ("--advantage-column", "--return-column")
         asked = (
-            f"`gae verify {file_word(file.path)} --against {quote(refused[0])}` tells what made it; "
+            f"`gae verify {file_word(file.path)} --against {word(refused[0])}` tells what made it; "
             if is_number
             else ""
         )

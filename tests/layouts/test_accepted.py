@@ -74,7 +74,7 @@ ACCEPTED: dict[str, tuple[Any, dict[str, Any], list[Any]]] = {
         [3.5, 2.5, 7.5, 4.5],
     ),
     "ids without flags are open": (but(done=None, **IDS), {}, [3, 2, 7, 4]),
-    "null ids are an id": (but(done=None, episode_id=[None, None, 1, 1]), {}, [3, 2, 7, 4]),
+    "null ids in every row are one id": (but(env_id=pa.array([None] * 4, pa.int64())), {}, [3, 2, 7, 4]),
     "a null-typed id says nothing": (but(episode_id=pa.nulls(4), agent_id=pa.nulls(4)), {}, [3, 2, 7, 4]),
     "agents are part of the key": (
         but(done=None, eps_id=["a"] * 4, agent_id=[0, 1, 0, 1], t=[0, 0, 1, 1]),

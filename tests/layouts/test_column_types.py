@@ -139,6 +139,7 @@ def test_moments_that_repeat_do_not_say_how_rows_out_of_order_follow(tmp_path: P
     assert "--step-column none" in str(raised.value.hint)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
@@ -333,12 +334,13 @@ def test_large_numbers_of_json_are_rewards_all_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ids", [[7, None], [None, 2**64 - 1], [0.5, float("nan")], [-(2**63), None]])
-def test_an_id_that_is_missing_is_an_id_of_its_own(ids: Any, tmp_path: Path) -> None:
+def test_a_part_of_a_key_that_is_missing_is_one_of_its_own(ids: Any, tmp_path: Path) -> None:
     """Rows of both alternate, so that they have to be told apart one by one."""
     kind = pa.uint64() if 2**64 - 1 in ids else None
     order = [0, 4, 1, 5, 2, 6, 3, 7]
     columns = {
-        "episode_id": pa.array([ids[EPISODES[row]] for row in order], kind),
+        "episode_id": [5] * 8,
+        "agent_id": pa.array([ids[EPISODES[row]] for row in order], kind),
         "step": [STEPS[row] for row in order],
         "reward": [REWARDS[row] for row in order],
         "value": [VALUES[row] for row in order],

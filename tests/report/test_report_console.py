@@ -8,7 +8,8 @@ import sys
 import pytest
 from rich.text import Text
 
-from gaecli.report.console import is_terminal, make_console
+from gaecli.report.console import make_console
+from gaecli.report.sizes import is_terminal
 
 
 class Terminal(io.StringIO):

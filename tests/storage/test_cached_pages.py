@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gaecli.formats import page_cache
 from gaecli.storage import new_file
 from gaecli.storage.new_file import NewFile
 
@@ -27,6 +28,13 @@ def given_back(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return found
 
 
+def write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fdatasync(file.fileno())
+
+
 def replace(path: Path, content: bytes) -> None:
     new = NewFile(path)
     new.create()
@@ -39,19 +47,23 @@ def test_the_old_file_is_given_back_before_it_is_replaced(
     tmp_path: Path, given_back: list[tuple[int, int]]
 ) -> None:
     path = tmp_path / "r.parquet"
-    path.write_bytes(b"old")
+    write_synced(path, b"old")
     inode = path.stat().st_ino
     replace(path, b"new" * 10)
     assert given_back == [(inode, 0)]
     assert path.read_bytes() == b"new" * 10
 
 
-@pytest.mark.parametrize("case", ["small", "new", "has another name"])
-def test_nothing_else_is(tmp_path: Path, given_back: list[tuple[int, int]], case: str) -> None:
+@pytest.mark.parametrize("case", ["small", "new", "has another name", "not on the disk yet"])
+def test_nothing_else_is(
+    tmp_path: Path, given_back: list[tuple[int, int]], case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "r.parquet"
     if case != "new":
-        path.write_bytes(b"old")
+        write_synced(path, b"old")
     if case == "has another name":
         os.link(path, tmp_path / "same.parquet")
+    if case == "not on the disk yet":
+        monkeypatch.setattr(page_cache, "_num_unwritten", lambda handle: 1)
     replace(path, b"new" if case == "small" else b"new" * 10)
     assert given_back == []

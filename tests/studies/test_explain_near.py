@@ -14,11 +14,12 @@ import pytest
 import gaecli.commands.explain as command
 from gaecli.commands.explain import explain
 from gaecli.errors import DataError
+from gaecli.explanation import Explanation
+from gaecli.formats.parquet.reader import ParquetInput
 from gaecli.pipeline.opening import open_stream
 from gaecli.report.explanation import explanation_lines
 from gaecli.report.study_documents import explanation_to_dict
 from gaecli.report.text import Canvas
-from gaecli.results import Explanation
 from gaecli.settings import Settings
 from gaecli.studies.locate import StepQuery
 
@@ -83,13 +84,16 @@ def explained(path: Path, row: int) -> Explanation:
     return found
 
 
+@pytest.mark.parametrize(
+    "at", [(0, 25, 54, 62, 119), pytest.param((6, 8, 39, 88), marks=pytest.mark.slow)], ids=str
+)
 @pytest.mark.parametrize("case", CASES)
-def test_the_number_is_that_of_its_whole_trajectory(tmp_path: Path, case: str) -> None:
+def test_the_number_is_that_of_its_whole_trajectory(tmp_path: Path, case: str, at: tuple[int, ...]) -> None:
     columns, trajectories = CASES[case]
     path = written(tmp_path, columns)
     table = pq.read_table(path)
     rewards, values = (table.column(name).to_numpy() for name in ("reward", "value"))
-    for row in (0, 6, 8, 25, 39, 54, 62, 88, 119):
+    for row in at:
         rows = row + np.flatnonzero(trajectories[row:] == trajectories[row])
         found = explained(path, row)
         # Sums of at most 31 terms, each rounded a few times.
@@ -138,6 +142,7 @@ def swapped() -> Any:
     return steps
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", ["step", "timestamp"])
 @pytest.mark.parametrize("order", ["halves", "all"])
 def test_rows_that_come_later_by_their_steps_may_stand_before(tmp_path: Path, name: str, order: str) -> None:
@@ -155,6 +160,35 @@ def test_rows_that_come_later_by_their_steps_may_stand_before(tmp_path: Path, na
         found = explained(path, row)
         assert found.recursion == pytest.approx(plain(rewards, values, rows), rel=1e-12, abs=1e-12)
         assert found.end_row == rows[-1]
+
+
+@pytest.mark.parametrize(
+    ("case", "has_statistics"), [("flags and ids", True), ("ids as texts", True), ("ids alone", False)]
+)
+def test_row_groups_that_cannot_have_its_ids_are_not_read_and_a_row_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, has_statistics: bool
+) -> None:
+    """Ids of texts are in the order of texts: run 12 lies between run 0 and run 3."""
+    path = tmp_path / "rollouts.parquet"
+    numbers = {"reward": np.ones(N), "value": np.zeros(N), **CASES[case][0]}
+    pq.write_table(pa.table(numbers), path, row_group_size=GROUP, write_statistics=has_statistics)
+    read: list[tuple[int, int]] = []
+    plain_blocks = ParquetInput.blocks
+
+    def blocks(file: Any, unit: Any, names: Any, rows_per_block: int) -> Any:
+        read.append((unit.start, len(names)))
+        return plain_blocks(file, unit, names, rows_per_block)
+
+    monkeypatch.setattr(ParquetInput, "blocks", blocks)
+    found = explained(path, 62)
+    assert found.end_row == 74
+    assert [start for start, count in read if count > 1].count(70) == 1
+    others = {start for start, _ in read} - {60, 70}
+    if has_statistics:
+        # In 50 to 59 its trajectory begins.
+        assert others == {50, *([0] if case == "ids as texts" else [])}
+    else:
+        assert others == set(range(0, N, GROUP)) - {60, 70}
 
 
 def test_what_is_wrong_elsewhere_is_for_check_and_what_is_wrong_here_is_an_error(tmp_path: Path) -> None:

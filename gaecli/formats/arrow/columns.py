@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from gaecli.errors import DataError
 from gaecli.formats.arrow.buffers import CellError, nulls_of, primitive_array, validity_buffer, values_of
-from gaecli.formats.base import TWO_COLUMNS, Column, ColumnInfo, ColumnKind, OutputColumn
+from gaecli.formats.base import TWO_COLUMNS, Column, ColumnInfo, ColumnKind, OutputColumn, Unit
 from gaecli.rollouts import BoolArray, IndexArray
 
 
@@ -114,6 +114,10 @@ class SchemaColumns:
     def may_hold_flags(self, name: str) -> bool:
         """Where the header has no statistics."""
         return self.find(name) is not None
+
+    def units_with(self, units: Sequence[Unit], labels: Mapping[str, str]) -> Sequence[Unit]:
+        """The same."""
+        return units
 
 
 def nested_info(name: str, schema: pa.Schema, num_rows: int) -> ColumnInfo | None:

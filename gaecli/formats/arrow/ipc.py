@@ -38,6 +38,8 @@ from gaecli.formats.base import (
     Structure,
     Unit,
     WritePlan,
+    first_line,
+    unreadable,
 )
 from gaecli.formats.own_columns import ContentDigest, fingerprint, signature
 from gaecli.formats.parquet.keys import updated_keys
@@ -358,16 +360,12 @@ def _digest(array: pa.Array, digest: Any) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> FileError:
-    if isinstance(error, FileNotFoundError):
-        return FileError(f"`{path}` does not exist")
-    if isinstance(error, PermissionError):
-        return FileError(f"no permission to read `{path}`")
-    what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     hint = "the file may be truncated or of another format; write it again with a current Arrow"
-    if isinstance(error, KeyError):
-        what = "a column has a type that pyarrow cannot read"
     if isinstance(error, KeyError | pa.ArrowNotImplementedError):
         hint = "leave the column out, or cast it to another type, and write the file again"
-    if isinstance(error, MalformedMessage):
-        what = f"its messages cannot be followed: {what}"
-    return FileError(f"`{path}` cannot be read as Arrow IPC: {what}", hint=hint)
+    what = None
+    if isinstance(error, KeyError):
+        what = "a column has a type that pyarrow cannot read"
+    elif isinstance(error, MalformedMessage):
+        what = f"its messages cannot be followed: {first_line(error)}"
+    return unreadable(path, error, "Arrow IPC", hint, what=what)

@@ -7,7 +7,6 @@ metadata in this format: provenance lies beside the file (`record_beside.py`).
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,16 @@ import pyarrow.csv as pcsv
 
 from gaecli.errors import DataError, FileError
 from gaecli.formats.arrow.columns import SchemaColumns, pick, schema_columns
-from gaecli.formats.base import NO_REMARKS, NO_ROLES, TWO_COLUMNS, Column, Structure, Unit, WritePlan
+from gaecli.formats.base import (
+    NO_REMARKS,
+    NO_ROLES,
+    TWO_COLUMNS,
+    Column,
+    Structure,
+    Unit,
+    WritePlan,
+    unreadable,
+)
 from gaecli.formats.csv.cells import ColumnFacts, typed
 from gaecli.formats.csv.header import read_head
 from gaecli.formats.csv.records import (
@@ -34,8 +42,7 @@ from gaecli.formats.csv.records import (
     without,
 )
 from gaecli.formats.csv.writer import CsvOutput
-from gaecli.formats.own_columns import fingerprint
-from gaecli.formats.record_beside import believed, read_record
+from gaecli.formats.text_file import TextFile
 from gaecli.records import dataclass
 
 #: Of a piece that was divided before.
@@ -52,7 +59,7 @@ class _RowPiece:
     num_rows: int
 
 
-class CsvInput(SchemaColumns):
+class CsvInput(TextFile, SchemaColumns):
     """One CSV file. Its header has no types: opening it means reading it once."""
 
     format_name = "csv"
@@ -83,7 +90,6 @@ class CsvInput(SchemaColumns):
             if info.unusable != TWO_COLUMNS:
                 reason = one.unusable(self.head.delimiter.decode())
                 self.columns[name] = replace(info, type_name=one.told_type, unusable=reason)
-        self._payloads: dict[frozenset[str], str] = {}
 
     def _add(self, piece: RecordPiece, facts: Sequence[ColumnFacts]) -> None:
         cells = self._parse(piece, range(len(facts)))
@@ -143,14 +149,6 @@ class CsvInput(SchemaColumns):
             file.seek(self.head.stop)
             yield from record_pieces(file, self.head.delimiter, self.head.line)
 
-    @functools.cached_property
-    def provenance(self) -> dict[str, Any] | None:
-        record = read_record(self.path)
-        return None if record is None else believed(record, self.payload, self.digests)
-
-    def fingerprint(self, own_columns: Sequence[str]) -> str:
-        return fingerprint(self, own_columns)
-
     def digests(self, names: Sequence[str]) -> dict[str, str]:
         """Of the cells of these columns as they are written."""
         places = {name: self.head.names.index(name) for name in names if name in self.head.names}
@@ -161,14 +159,7 @@ class CsvInput(SchemaColumns):
                 found[name].update(cells[place] + b"\n")
         return {name: digest.hexdigest() for name, digest in found.items()}
 
-    def payload(self, own_columns: Sequence[str]) -> str:
-        """Of the text of the whole file without gaecli's columns."""
-        names = frozenset(own_columns)
-        if names not in self._payloads:
-            self._payloads[names] = self._payload(names)
-        return self._payloads[names]
-
-    def _payload(self, own_columns: frozenset[str]) -> str:
+    def digest_without(self, own_columns: frozenset[str]) -> str:
         head = self.head
         removed = {index for index, name in enumerate(head.names) if name in own_columns}
         digest = hashlib.sha256(head.before + without(head.header, removed, head.delimiter))
@@ -274,14 +265,5 @@ def _refuse_blank(piece: RecordPiece) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> FileError:
-    if isinstance(error, FileNotFoundError):
-        return FileError(f"`{path}` does not exist")
-    if isinstance(error, PermissionError):
-        return FileError(f"no permission to read `{path}`")
-    what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    hint = (
-        error.hint
-        if isinstance(error, BadRecordError)
-        else "the file may have been changed while it was read"
-    )
-    return FileError(f"`{path}` cannot be read as CSV: {what}", hint=hint)
+    usual = "the file may have been changed while it was read"
+    return unreadable(path, error, "CSV", error.hint if isinstance(error, BadRecordError) else usual)

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from gaecli.errors import FileError, MissingExtraError
-from gaecli.formats.base import ColumnInfo, ColumnKind
+from gaecli.errors import MissingExtraError
+from gaecli.formats.base import ColumnInfo, ColumnKind, unreadable
 from gaecli.formats.hdf5.texts import is_text
 from gaecli.rollouts import Array
 
@@ -53,7 +53,7 @@ def reading(path: Path) -> Iterator[Any]:
         with opened(path) as file:
             yield file
     except DAMAGE as error:
-        raise unreadable(path, error) from error
+        raise unreadable(path, error, "HDF5", "the file may be truncated") from error
 
 
 @contextlib.contextmanager
@@ -64,7 +64,7 @@ def told_of(path: Path) -> Iterator[None]:
     except DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise unreadable(path, error) from error
+        raise unreadable(path, error, "HDF5", "the file may be truncated") from error
 
 
 def member(group: Any, place: str) -> Any:
@@ -235,12 +235,3 @@ def as_attribute(document: dict[str, Any]) -> str:
         if len(text) <= _MAX_ATTRIBUTE_BYTES:
             return text
     return "{}"
-
-
-def unreadable(path: Path, error: Exception) -> FileError:
-    if isinstance(error, FileNotFoundError):
-        return FileError(f"`{path}` does not exist")
-    if isinstance(error, PermissionError):
-        return FileError(f"no permission to read `{path}`")
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return FileError(f"`{path}` cannot be read as HDF5: {reason}", hint="the file may be truncated")

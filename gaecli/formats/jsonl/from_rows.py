@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from gaecli.formats.arrow.columns import is_list
-from gaecli.formats.csv.from_rows import is_text, plain_type, printed, unprintable
+from gaecli.formats.printed import is_text, plain_type, printed, unprintable
 from gaecli.formats.rows import Rows, UnfitRowsError
 
 _ROWS_PER_WRITE = 1 << 14

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,15 @@ from gaecli.formats.base import (
     Structure,
     Unit,
     WritePlan,
+    unreadable,
 )
 from gaecli.formats.jsonl.bounds import BoundError, check_cells, check_depth, parse, whole_lines
 from gaecli.formats.jsonl.mixed import MOST_PATHS, changed_path, conflicts, with_texts
 from gaecli.formats.jsonl.numbers import inexact_columns, with_exact_columns
 from gaecli.formats.jsonl.objects import edited, field_texts, is_compact
-from gaecli.formats.own_columns import fingerprint, signature
-from gaecli.formats.record_beside import believed, read_record
+from gaecli.formats.own_columns import signature
 from gaecli.formats.stored import parse_document
+from gaecli.formats.text_file import TextFile
 from gaecli.records import dataclass
 
 PROVENANCE_FIELD = "gaecli"
@@ -53,7 +54,7 @@ class _LineBatch:
     num_rows: int
 
 
-class JsonLinesInput(SchemaColumns):
+class JsonLinesInput(TextFile, SchemaColumns):
     """One file of JSON lines. It has no header: opening it means parsing it once."""
 
     format_name = "jsonl"
@@ -87,7 +88,6 @@ class JsonLinesInput(SchemaColumns):
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
-        self._payloads: dict[frozenset[str], str] = {}
         self._in_line = _provenance_in(self._first_line)
         if self._in_line is not None:
             columns.pop(PROVENANCE_FIELD, None)
@@ -156,18 +156,12 @@ class JsonLinesInput(SchemaColumns):
 
     @functools.cached_property
     def provenance(self) -> dict[str, Any] | None:
-        if self._in_line is not None:
-            return self._in_line
-        record = read_record(self.path)
-        return None if record is None else believed(record, self.payload, self.digests)
+        return super().provenance if self._in_line is None else self._in_line
 
     @property
     def field_of_ours(self) -> tuple[str, ...]:
         """The field that is neither data nor a result."""
         return () if self._in_line is None else (PROVENANCE_FIELD,)
-
-    def fingerprint(self, own_columns: Sequence[str]) -> str:
-        return fingerprint(self, own_columns)
 
     def digests(self, names: Sequence[str]) -> dict[str, str]:
         """Of the texts of these fields in all lines."""
@@ -180,14 +174,7 @@ class JsonLinesInput(SchemaColumns):
             raise _unreadable(self.path, error) from error
         return {name: digest.hexdigest() for name, digest in found.items()}
 
-    def payload(self, own_columns: Sequence[str]) -> str:
-        """Of the text of all lines without gaecli's fields."""
-        names = frozenset(own_columns)
-        if names not in self._payloads:
-            self._payloads[names] = self._payload(names)
-        return self._payloads[names]
-
-    def _payload(self, own_columns: Collection[str]) -> str:
+    def digest_without(self, own_columns: frozenset[str]) -> str:
         digest = hashlib.sha256()
         try:
             for line in self.lines():
@@ -354,14 +341,5 @@ def _texts(column: OutputColumn) -> list[str]:
 
 
 def _unreadable(path: Path, error: Exception) -> FileError:
-    if isinstance(error, FileNotFoundError):
-        return FileError(f"`{path}` does not exist")
-    if isinstance(error, PermissionError):
-        return FileError(f"no permission to read `{path}`")
-    what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return FileError(
-        f"`{path}` cannot be read as JSON lines: {what}",
-        hint=error.hint
-        if isinstance(error, BoundError)
-        else "every line is one object, and a field has one type throughout",
-    )
+    usual = "every line is one object, and a field has one type throughout"
+    return unreadable(path, error, "JSON lines", error.hint if isinstance(error, BoundError) else usual)

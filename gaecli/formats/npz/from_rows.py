@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from gaecli.formats.arrow.buffers import nulls_of, values_of
 from gaecli.formats.arrow.columns import is_list
-from gaecli.formats.csv.from_rows import is_text, printed
 from gaecli.formats.npz.members import SUFFIX
 from gaecli.formats.npz.writer import array_header
+from gaecli.formats.printed import is_text, printed
 from gaecli.formats.rows import Rows, UnfitRowsError
 from gaecli.rollouts import Array
 

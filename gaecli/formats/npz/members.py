@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from gaecli.errors import FileError
+from gaecli.formats.base import unreadable
 from gaecli.formats.npz import deflate
 
 SUFFIX = ".npy"
@@ -33,7 +34,7 @@ MALFORMED = (
     RuntimeError,  # encrypted
 )
 #: Compressed bytes that are read at a time.
-_PACKED_BYTES = 1 << 16
+_PACKED_BYTES = 1 << 18
 _BUFFER_BYTES = 1 << 14
 #: What LZMA may take to remember: `xz -9` takes 65 MiB, a header may ask for 4 GiB.
 _LZMA_MEMORY_BYTES = 256 << 20
@@ -120,14 +121,8 @@ def checksum(info: zipfile.ZipInfo) -> str:
     return f"{info.file_size}:{info.CRC:08x}"
 
 
-def unreadable(path: Path, error: Exception, member: str | None = None) -> FileError:
-    if isinstance(error, FileNotFoundError):
-        return FileError(f"`{path}` does not exist")
-    if isinstance(error, PermissionError):
-        return FileError(f"no permission to read `{path}`")
-    where = f"array `{member}` of `{path}`" if member is not None else f"`{path}`"
-    reason = str(error).strip() or "it ends too early"
-    return FileError(
-        f"{where} cannot be read as NPZ: {reason}",
-        hint="the file may be truncated, or a single .npy array under the wrong name",
-    )
+def npz_error(path: Path, error: Exception, member: str | None = None) -> FileError:
+    """What to raise from it."""
+    hint = "the file may be truncated, or a single .npy array under the wrong name"
+    array = None if member is None else f"array `{member}`"
+    return unreadable(path, error, "NPZ", hint, member=array, what=str(error).strip() or "it ends too early")

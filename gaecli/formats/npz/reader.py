@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gaecli.errors import DataError
+from gaecli.errors import DataError, FileError
 from gaecli.formats.base import (
     NO_REMARKS,
     NO_ROLES,
@@ -35,7 +35,7 @@ from gaecli.formats.npz.arrays import (
     read_header,
     rows_first,
 )
-from gaecli.formats.npz.members import MALFORMED, array_name, checksum, open_member, unreadable
+from gaecli.formats.npz.members import MALFORMED, array_name, checksum, npz_error, open_member
 from gaecli.formats.npz.writer import NpzOutput, usual_compression
 from gaecli.formats.own_columns import fingerprint
 from gaecli.formats.stored import parse_document
@@ -72,7 +72,7 @@ class NpzInput(ListedColumns):
                 self._comment = archive.comment
                 self.columns: Mapping[str, ColumnInfo] = _read_infos(archive)
         except _DAMAGE as error:
-            raise unreadable(path, error) from error
+            raise npz_error(path, error) from error
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
         self.num_rows = max((info.shape[0] for info in self.columns.values() if info.shape), default=0)
 
@@ -184,7 +184,10 @@ class NpzInput(ListedColumns):
         try:
             yield
         except _DAMAGE as error:
-            raise unreadable(self.path, error, member) from error
+            raise self._unreadable(error, member) from error
+
+    def _unreadable(self, error: Exception, member: str | None) -> FileError:
+        return npz_error(self.path, error, member)
 
     def planned_method(
         self, own_columns: Sequence[str], drop_columns: Sequence[str], *, adds: bool = True

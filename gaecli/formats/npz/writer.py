@@ -11,14 +11,14 @@ import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Protocol
+from typing import IO, Any, BinaryIO, Protocol, cast
 
 import numpy as np
 from numpy.lib import format as npy
 
 from gaecli.formats.base import ColumnInfo, OutputColumn, WritePlan, array_dtype
 from gaecli.formats.npz import deflate
-from gaecli.formats.npz.members import MALFORMED, SUFFIX, array_name, checksum, open_member, unreadable
+from gaecli.formats.npz.members import MALFORMED, SUFFIX, array_name, checksum, npz_error, open_member
 from gaecli.formats.own_columns import SelfKnowing, signature
 from gaecli.formats.parquet.copy_range import Copy, copy_range
 
@@ -82,7 +82,7 @@ class NpzOutput:
                     document["deflate"] = deflate.name()  # the same arrays have other bytes with another one
                 target.comment = _comment(document, self._source.comment_document)
         except MALFORMED as error:
-            raise unreadable(path, error) from error
+            raise npz_error(path, error) from error
         self._close()
 
     def abort(self) -> None:
@@ -138,8 +138,12 @@ class _Deflated(deflate.DeflatedContent):
         info.header_offset = target.start_dir
         output = _at_the_end(target)
         output.write(info.FileHeader())
-        while piece := self.file.read(COPY_BYTES):
-            output.write(piece)
+        start = output.tell()
+        if self.packed_bytes > deflate.SPOOL_BYTES:  # it waits on disk
+            copy_range(cast("BinaryIO", self.file), output, Copy(0, start, self.packed_bytes), info.filename)
+            output.seek(start + self.packed_bytes)
+        else:
+            output.write(self.file.read())
         _enter(target, info)
 
 

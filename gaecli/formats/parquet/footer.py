@@ -25,6 +25,7 @@ from gaecli.formats.parquet.schema import (
     Extent,
     Leaf,
     MalformedError,
+    check_integers,
     integer,
     integers,
     require,
@@ -86,6 +87,14 @@ class KeyValue:
 #: The codecs by their number in a footer, under the names that pyarrow's writer takes ("LZ4" means LZ4_RAW).
 CODECS = ("NONE", "SNAPPY", "GZIP", "LZO", "BROTLI", "LZ4_HADOOP", "ZSTD", "LZ4")
 
+_SIZES = (
+    ColumnMetaData.CODEC,
+    ColumnMetaData.NUM_VALUES,
+    ColumnMetaData.TOTAL_UNCOMPRESSED_SIZE,
+    ColumnMetaData.TOTAL_COMPRESSED_SIZE,
+    ColumnMetaData.DATA_PAGE_OFFSET,
+)
+_INDEX_LENGTHS = (ColumnChunk.OFFSET_INDEX_LENGTH, ColumnChunk.COLUMN_INDEX_LENGTH)
 _FINGERPRINTED = (
     ColumnMetaData.DATA_PAGE_OFFSET,
     ColumnMetaData.DICTIONARY_PAGE_OFFSET,
@@ -309,23 +318,16 @@ def _check_chunk(chunk: Struct, leaf: Leaf, payload_end: int) -> None:
     if integer(meta, ColumnMetaData.TYPE, "the type of a column chunk") != leaf.type:
         raise MalformedError(f"`{'.'.join(leaf.path)}` is of another type in a row group than in the schema")
     integers(meta, ColumnMetaData.ENCODINGS, "the list of encodings")
-    for field_id in (
-        ColumnMetaData.CODEC,
-        ColumnMetaData.NUM_VALUES,
-        ColumnMetaData.TOTAL_UNCOMPRESSED_SIZE,
-        ColumnMetaData.TOTAL_COMPRESSED_SIZE,
-        ColumnMetaData.DATA_PAGE_OFFSET,
-    ):
-        integer(meta, field_id, "a size or offset of a column chunk")
+    check_integers(meta, _SIZES, "a size or offset of a column chunk")
     for tree, fields in ((meta, META_DATA_OFFSETS), (chunk, CHUNK_OFFSETS)):
+        check_integers(tree, fields, "an offset of a column chunk", may_lack=True)
         for field_id in fields:
-            offset = integer(tree, field_id, "an offset of a column chunk", 0)
             # The file offset is deprecated, unused, and was taken to mean several things.
-            if offset > payload_end and field_id != ColumnChunk.FILE_OFFSET:
+            if tree.value(field_id, 0) > payload_end and field_id != ColumnChunk.FILE_OFFSET:
                 raise MalformedError("a column chunk lies outside the file")
-    integer(meta, ColumnMetaData.BLOOM_FILTER_LENGTH, "the length of a bloom filter", 0)
-    for field_id in (ColumnChunk.OFFSET_INDEX_LENGTH, ColumnChunk.COLUMN_INDEX_LENGTH):
-        integer(chunk, field_id, "the length of a page index", 0)
+    bloom = (ColumnMetaData.BLOOM_FILTER_LENGTH,)
+    check_integers(meta, bloom, "the length of a bloom filter", may_lack=True)
+    check_integers(chunk, _INDEX_LENGTHS, "the length of a page index", may_lack=True)
     if ColumnMetaData.ENCODING_STATS in meta:
         structs(meta, ColumnMetaData.ENCODING_STATS, "the encoding statistics")
     if ColumnMetaData.STATISTICS in meta:

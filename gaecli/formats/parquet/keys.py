@@ -18,6 +18,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -63,12 +64,14 @@ def updated_keys(
         if key not in extra and (text := update(pairs.get(key), gone, added)) is not None:
             changed[key] = text
     updated.update(changed)
-    if pairs.get(ARROW_SCHEMA) is not None:
-        schema = _with_fields(pairs[ARROW_SCHEMA] or b"", len(columns), dropped, added, changed)
-        if schema is None:
+    if (stored := pairs.get(ARROW_SCHEMA)) is not None:
+        text = _with_fields(stored, len(columns), frozenset(dropped), added.serialize().to_pybytes())
+        if isinstance(text, pa.Schema):
+            text = encode_schema(text.with_metadata({**text.metadata, **changed}))
+        if text is None:
             del updated[ARROW_SCHEMA]
         else:
-            updated[ARROW_SCHEMA] = encode_schema(schema)
+            updated[ARROW_SCHEMA] = text
     return updated
 
 
@@ -115,17 +118,23 @@ def needs_arrow_schema(data_type: pa.DataType) -> bool:
     return not any(kind(data_type) for kind in (*kinds, pa.types.is_string, pa.types.is_binary))
 
 
+@lru_cache(maxsize=2)
 def _with_fields(
-    text: bytes, num_columns: int, dropped: Collection[int], added: pa.Schema, changed: Mapping[bytes, bytes]
-) -> pa.Schema | None:
-    """The stored schema brought up to date; None if it describes other columns."""
+    text: bytes, num_columns: int, dropped: frozenset[int], added: bytes
+) -> pa.Schema | bytes | None:
+    """The stored schema brought up to date; None if it describes other columns.
+
+    Encoded already where it has no pairs of its own, which go by the file: it is the same for thousands of them.
+    `added` is encoded because schemas are equal whose fields differ in their metadata.
+    """
     schema = decode_schema(text)
     if len(schema) != num_columns:
         # Readers ignored it so far. With columns added, the numbers might agree by accident.
         return None
     fields = [field for index, field in enumerate(schema) if index not in dropped]
-    metadata = {**schema.metadata, **changed} if schema.metadata else None
-    return pa.schema([*fields, *added], metadata=metadata)
+    new = pa.ipc.read_schema(pa.py_buffer(added))
+    found = pa.schema([*fields, *new], metadata=schema.metadata or None)
+    return found if found.metadata else encode_schema(found)
 
 
 def _loads(text: bytes | None) -> Any:

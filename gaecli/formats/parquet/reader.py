@@ -1,51 +1,34 @@
-"""Parquet: read a projection in blocks, write by splicing."""
+"""Parquet: read a projection in blocks."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gaecli.errors import DataError, FileError
-from gaecli.formats.arrow.columns import (
-    SchemaColumns,
-    SharedSchema,
-    output_array,
-    output_type,
-    pick,
-    type_of,
-)
-from gaecli.formats.base import (
-    NO_REMARKS,
-    NO_ROLES,
-    Column,
-    OutputColumn,
-    Structure,
-    Unit,
-    WritePlan,
-)
-from gaecli.formats.parquet.footer import encrypted, is_encrypted, read_footer
+from gaecli.formats.arrow.columns import SchemaColumns, SharedSchema, pick
+from gaecli.formats.base import NO_REMARKS, NO_ROLES, Column, Structure, Unit, WritePlan, unreadable
+from gaecli.formats.parquet.footer import FileMetaData, Footer, encrypted, is_encrypted, read_footer
 from gaecli.formats.parquet.mark import payload_fingerprint
-from gaecli.formats.parquet.splice import SOURCE_FOOTER, ParquetAppender, choose_method
-from gaecli.formats.parquet.statistics import leaf_facts
-from gaecli.formats.stored import PROVENANCE_KEY, own_entries, parse_document
-from gaecli.names import LANGUAGE
-from gaecli.rollouts import FloatArray
+from gaecli.formats.parquet.statistics import groups_with, leaf_facts
+from gaecli.formats.stored import PROVENANCE_KEY, parse_document
 
 if TYPE_CHECKING:
-    from gaecli.formats.parquet.language import LanguageRows
+    from gaecli.formats.parquet.output import ParquetOutput, ParquetPart
     from gaecli.formats.parquet.strip import StrippedParquet
 
 #: Column chunks are streamed through a buffer of this size: a row group may be larger than memory.
 READ_BUFFER_BYTES = 1 << 20
+
+#: Longer footers are read again.
+_KEPT_FOOTER_BYTES = 16 << 10
 
 #: Of what is converted, at a time, by what it takes in the file before compression.
 _TABLE_ROWS, _TABLE_BYTES = 1 << 17, 32 << 20
@@ -63,18 +46,18 @@ class ParquetInput(SchemaColumns):
         self.path = path
         try:
             status = path.stat()
-            self._facts = leaf_facts(path)  # checked before pyarrow is given the file
-            # Closed again: a data set may have more files than a process may have open.
-            with _parquet_file(path) as file:
-                metadata = file.metadata
-                shared = SharedSchema.of(file.schema_arrow, self._facts.num_rows)
+            footer = read_footer(path)
+            self._facts = leaf_facts(footer)  # checked before pyarrow is given the file
+            metadata, shared = _described(path, footer, self._facts.num_rows)
             self.schema, self.columns, self.num_rows = shared
-            self._stored = (metadata.metadata or {}).get(PROVENANCE_KEY)
+            self._stored = footer.pairs.get(PROVENANCE_KEY)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         self.identity = (status.st_size, status.st_mtime_ns, status.st_ino)
         #: For the rows. Those of one row group are mostly read once, and less than this: it is given up then.
         self._metadata: pq.FileMetaData | None = metadata
+        #: For the fingerprint that is asked for next, if any is before rows are read: parsed it takes a lot.
+        self._footer: Footer | None = footer if len(footer.raw) <= _KEPT_FOOTER_BYTES else None
         #: By the columns that they leave out.
         self._fingerprints: dict[tuple[str, ...], str] = {}
 
@@ -89,12 +72,22 @@ class ParquetInput(SchemaColumns):
     def fingerprint(self, own_columns: Sequence[str]) -> str:
         own = tuple(own_columns)
         if own not in self._fingerprints:
-            self._fingerprints[own] = payload_fingerprint(read_footer(self.path), own)
+            footer, self._footer = self._footer, None
+            self._fingerprints[own] = payload_fingerprint(footer or read_footer(self.path), own)
         return self._fingerprints[own]
 
     def may_hold_flags(self, name: str) -> bool:
         leaf = self._facts.leaf_of_list(self._leaf(name))
         return leaf is not None and self._facts.allow_flags[leaf]
+
+    def units_with(self, units: Sequence[Unit], labels: Mapping[str, str]) -> Sequence[Unit]:
+        """By the statistics of row groups, for columns of whole numbers and of texts."""
+        found = {name: _in_statistics(self.schema, name, label) for name, label in labels.items()}
+        told = {name: label for name, label in found.items() if label is not None}
+        if not told:
+            return units
+        may_hold = groups_with(read_footer(self.path), told)
+        return [unit for unit in units if any(may_hold[group] for group in unit.parts)]
 
     def tables(self, names: Sequence[str]) -> Iterator[pa.Table]:
         """In as many rows as fit in some memory, by what they take in the file."""
@@ -130,7 +123,7 @@ class ParquetInput(SchemaColumns):
         self, unit: Unit, names: Sequence[str], rows_per_block: int
     ) -> Iterator[tuple[int, int, dict[str, Column]]]:
         """Opens the file anew, so that several threads can read units of one input."""
-        metadata = self._metadata
+        metadata, self._footer = self._metadata, None
         if len(self._facts.group_rows) == 1:
             self._metadata = None
         try:
@@ -160,6 +153,8 @@ class ParquetInput(SchemaColumns):
     def _cells_per_row(self, unit: Unit, names: Sequence[str]) -> float:
         """Of the column with the longest lists."""
         leaves = [leaf for name in names if (leaf := self._leaf_index(name)) is not None]
+        if not leaves:
+            return 1.0
         cells = self._facts.num_values[list(unit.parts)][:, leaves].sum(axis=0).tolist()
         return float(max([unit.num_rows, *cells]) / max(unit.num_rows, 1))
 
@@ -201,6 +196,8 @@ class ParquetInput(SchemaColumns):
             from gaecli.formats.parquet.strip import stripped_method
 
             return stripped_method(self.path, own_columns, self.provenance)
+        from gaecli.formats.parquet.splice import choose_method
+
         return choose_method(read_footer(self.path), drop_columns, own_columns, self.payload_end).method
 
     def writer(self, temporary: Path, plan: WritePlan) -> ParquetOutput | ParquetPart | StrippedParquet:
@@ -208,124 +205,51 @@ class ParquetInput(SchemaColumns):
             from gaecli.formats.parquet.strip import StrippedParquet
 
             return StrippedParquet(self.path, temporary, plan.own_columns, self.provenance)
+        from gaecli.formats.parquet.output import ParquetOutput, ParquetPart
+
         return (ParquetPart if plan.row_groups else ParquetOutput)(self, temporary, plan)
 
 
-def _numbered(field: pa.Field, ids: Sequence[int]) -> pa.Field:
-    """With the ids of the column and of its items."""
-    if not ids:
-        return field
-    kind = field.type
-    if len(ids) > 1:
-        item = _numbered(kind.value_field, ids[1:])
-        kind = pa.large_list(item) if pa.types.is_large_list(kind) else pa.list_(item)
-    return pa.field(field.name, kind, field.nullable, {"PARQUET:field_id": str(ids[0])})
+def _in_statistics(schema: pa.Schema, name: str, label: str) -> int | bytes | None:
+    """A cell that reads as `label`, where statistics of a column compare such cells."""
+    if schema.names.count(name) != 1:
+        return None
+    kind = schema.field(name).type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    try:
+        if pa.types.is_signed_integer(kind):
+            return int(label)
+        return label.encode() if pa.types.is_string(kind) or pa.types.is_large_string(kind) else None
+    except ValueError:
+        return None
 
 
-class ParquetOutput:
-    """A copy of a Parquet file with new columns, under a temporary name."""
+class _Described(NamedTuple):
+    """What pyarrow says of a file by all that its footer says beside the row groups."""
 
-    def __init__(self, source: ParquetInput, temporary: Path, plan: WritePlan) -> None:
-        kinds = _kinds(source, plan)
-        self._language: LanguageRows | None = None
-        if plan.is_language:
-            from gaecli.formats.parquet.language import LanguageRows, language_type
-
-            kinds[LANGUAGE] = language_type(source.schema, source.path)
-            self._language = LanguageRows(
-                source.path,
-                kinds[LANGUAGE],
-                has_rows=LANGUAGE in source.schema.names,
-                replaces=plan.replaces_labels or LANGUAGE in plan.own_columns,
-            )
-        self._schema = _schema(kinds, plan)
-        self._appender = ParquetAppender(
-            source.path,
-            temporary,
-            self._schema,
-            drop_columns=plan.drop_columns,
-            own_columns=plan.own_columns,
-            payload_end=source.payload_end,
-            leaves_head=plan.leaves_head,
-            has_parts=plan.has_parts,
-        )
-        self.method, self.left_out = self._appender.method, self._appender.left_out
-        self._source_footer = self._appender.source_footer or _noted_footer(
-            source, self._appender.payload_end
-        )
-        self._payload = self._appender.payload_fingerprint(plan.kept_own_columns)
-
-    def write(self, columns: Mapping[str, OutputColumn]) -> None:
-        if self._language is None:
-            self._appender.write(_batch(columns, self._schema))
-            return
-        for which in self._language.pieces(len(columns[LANGUAGE].values)):
-            piece = {name: column.rows(which) for name, column in columns.items()}
-            arrays = [
-                self._language.cells(piece[field.name])
-                if field.name == LANGUAGE
-                else output_array(piece[field.name], field.type)
-                for field in self._schema
-            ]
-            self._appender.write(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
-
-    def place(self, part: Path, *, leaves_pages: bool) -> None:
-        self._appender.place(part, leaves_pages=leaves_pages)
-
-    def finish(self, provenance: dict[str, Any] | None) -> None:
-        assert provenance is not None
-        stored = {**provenance, "payload": self._payload, "payload_end": self._appender.payload_end}
-        if self._source_footer is not None:
-            stored[SOURCE_FOOTER] = self._source_footer
-        text = json.dumps(stored, allow_nan=False, separators=(",", ":"))
-        self._appender.finish({PROVENANCE_KEY.decode(): text})
-
-    def abort(self) -> None:
-        self._appender.abort()
+    schema: tuple[bytes, ...]
+    pairs: Mapping[bytes, bytes | None]
+    shared: SharedSchema
 
 
-class ParquetPart:
-    """The new columns of some row groups alone."""
-
-    method = "part"
-
-    def __init__(self, source: ParquetInput, temporary: Path, plan: WritePlan) -> None:
-        self.numbers: FloatArray = np.zeros(0)
-        self._schema = _schema(_kinds(source, plan), plan)
-        from gaecli.formats.parquet.parts import RowGroupsWriter
-
-        self._writer = RowGroupsWriter(source.path, temporary, self._schema, plan.row_groups)
-
-    def write(self, columns: Mapping[str, OutputColumn]) -> None:
-        self._writer.write(_batch(columns, self._schema))
-
-    def finish(self, provenance: dict[str, Any] | None) -> None:
-        self._writer.finish(self.numbers)  # what tells of the columns goes into the whole file
-
-    def abort(self) -> None:
-        self._writer.abort()
+_last_described: _Described | None = None
 
 
-def _noted_footer(source: ParquetInput, payload_end: int) -> str | None:
-    """What an earlier run noted of the file that ends there, whose columns stand behind it."""
-    noted = (entry for entry in own_entries(source.provenance) if entry.get("payload_end") == payload_end)
-    return next((digest for entry in noted if isinstance(digest := entry.get(SOURCE_FOOTER), str)), None)
-
-
-def _kinds(source: ParquetInput, plan: WritePlan) -> dict[str, pa.DataType]:
-    like = type_of(plan.like_column, source.schema) if plan.like_column is not None else None
-    return {name: output_type(pa.from_numpy_dtype(dtype), like) for name, dtype in plan.new_columns.items()}
-
-
-def _schema(kinds: Mapping[str, pa.DataType], plan: WritePlan) -> pa.Schema:
-    return pa.schema(
-        [_numbered(pa.field(name, kind), plan.field_ids.get(name, ())) for name, kind in kinds.items()]
-    )
-
-
-def _batch(columns: Mapping[str, OutputColumn], schema: pa.Schema) -> pa.RecordBatch:
-    arrays = [output_array(columns[field.name], field.type) for field in schema]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+def _described(path: Path, footer: Footer, num_rows: int) -> tuple[pq.FileMetaData | None, SharedSchema]:
+    """The schema, and what pyarrow made of the footer, unless the file before says the very same of itself."""
+    global _last_described
+    elements = footer.tree.value(FileMetaData.SCHEMA)
+    encoded, pairs = tuple(getattr(element, "encoded", b"") for element in elements), footer.pairs
+    last = _last_described
+    if last is not None and all(encoded) and (last.schema, last.pairs) == (encoded, pairs):
+        return None, SharedSchema.of(last.shared.schema, num_rows)
+    # Closed again: a data set may have more files than a process may have open.
+    with _parquet_file(path) as file:
+        metadata = file.metadata
+        shared = SharedSchema.of(file.schema_arrow, num_rows)
+    _last_described = _Described(encoded, pairs, shared)
+    return metadata, shared
 
 
 @contextlib.contextmanager
@@ -351,14 +275,7 @@ def _batches(
 
 
 def _unreadable(path: Path, error: Exception) -> FileError:
-    if isinstance(error, FileNotFoundError):
-        return FileError(f"`{path}` does not exist")
-    if isinstance(error, PermissionError):
-        return FileError(f"no permission to read `{path}`")
-    if is_encrypted(path):
+    if not isinstance(error, FileNotFoundError | PermissionError) and is_encrypted(path):
         return encrypted(str(path))
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return FileError(
-        f"`{path}` cannot be read as Parquet: {reason}",
-        hint="the file may be truncated or of another format; `parquet-tools` or pyarrow show more",
-    )
+    hint = "the file may be truncated or of another format; `parquet-tools` or pyarrow show more"
+    return unreadable(path, error, "Parquet", hint)

@@ -14,6 +14,7 @@ from gaecli.formats.parquet.thrift_compact import List, Struct
 #: Physical types: boolean, int32, int64, int96, float, double, texts, texts of one length.
 BYTE_ARRAY = 6
 _NUM_TYPES = 8
+_INTEGERS = (thrift.I32, thrift.I64)
 _OPTIONAL, _REPEATED = 1, 2
 
 
@@ -55,11 +56,21 @@ def integer(tree: Struct, field_id: int, what: str, default: int | None = None) 
     """A size, count or offset: never negative."""
     if default is not None and field_id not in tree:
         return default
-    require(tree, field_id, (thrift.I32, thrift.I64), what)
+    require(tree, field_id, _INTEGERS, what)
     value: int = tree[field_id][1]
     if value < 0:
         raise MalformedError(f"{what} is negative ({value})")
     return value
+
+
+def check_integers(tree: Struct, fields: Sequence[int], what: str, *, may_lack: bool = False) -> None:
+    """`integer` of each of these: a footer has a dozen for every chunk."""
+    for field_id in fields:
+        found = tree.get(field_id)
+        if found is None and may_lack:
+            continue
+        if found is None or found[0] not in _INTEGERS or found[1] < 0:
+            integer(tree, field_id, what)  # which says what is wrong
 
 
 def structs(tree: Struct, field_id: int, what: str) -> list[Struct]:
@@ -73,7 +84,7 @@ def structs(tree: Struct, field_id: int, what: str) -> list[Struct]:
 def integers(tree: Struct, field_id: int, what: str) -> List:
     require(tree, field_id, (thrift.LIST,), what)
     values: List = tree[field_id][1]
-    if values and values.element_type not in (thrift.I32, thrift.I64):
+    if values and values.element_type not in _INTEGERS:
         raise MalformedError(f"{what} is of a wrong type")
     return values
 
@@ -87,8 +98,29 @@ class _Open(NamedTuple):
     repetition: int
 
 
-def walk_schema(schema: list[Struct]) -> tuple[tuple[Extent, ...], tuple[Leaf, ...], tuple[str, ...]]:
-    """The flattened, depth-first schema list: the slice of each top-level column, the leaves, the names."""
+#: The slice of each top-level column in the schema list, the leaves, the names.
+WalkedSchema = tuple[tuple[Extent, ...], tuple[Leaf, ...], tuple[str, ...]]
+
+#: By the bytes of their elements: of thousands of files most are alike.
+_last_walked: dict[tuple[bytes, ...], WalkedSchema] = {}
+_MOST_KEPT_SCHEMAS, _MOST_KEPT_ELEMENTS = 8, 200
+
+
+def walk_schema(schema: list[Struct]) -> WalkedSchema:
+    """The flattened, depth-first schema list, checked."""
+    encoded = tuple(getattr(element, "encoded", b"") for element in schema)
+    if len(schema) > _MOST_KEPT_ELEMENTS or not all(encoded):
+        return _walked(schema)
+    found = _last_walked.get(encoded)
+    if found is None:
+        found = _walked(schema)
+        if len(_last_walked) >= _MOST_KEPT_SCHEMAS:
+            _last_walked.clear()
+        _last_walked[encoded] = found
+    return found
+
+
+def _walked(schema: list[Struct]) -> WalkedSchema:
     if not schema:
         raise MalformedError("the schema is empty")
     elements: list[Extent] = []

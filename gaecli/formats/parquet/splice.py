@@ -35,6 +35,8 @@ from gaecli.formats.parquet.footer import (
     MAGIC,
     FileMetaData,
     Footer,
+    RowGroup,
+    data_extent,
     fingerprint,
     parse_footer,
     read_open_footer,
@@ -80,6 +82,7 @@ class ParquetAppender:
             behind `payload_end`, the copy simply ends there; otherwise they count as `drop_columns`.
         payload_end: the attribute of the same name when `own_columns` were written.
         leaves_head: where the file is spliced, its old bytes are left out: somebody else puts them there.
+        replaces_source: the new file takes its place, and nobody reads it any more where rows were written.
         has_parts: the new columns come by `place`, not by `write`.
 
     Attributes:
@@ -109,6 +112,7 @@ class ParquetAppender:
         own_columns: Sequence[str] = (),
         payload_end: int | None = None,
         leaves_head: bool = False,
+        replaces_source: bool = False,
         has_parts: bool = False,
     ) -> None:
         self._source_path = source
@@ -128,7 +132,15 @@ class ParquetAppender:
             if leaves_head and choice.method == SPLICE:
                 self.left_out.append(LeftOut(source, 0, choice.end, 0))
             copies = [] if self.left_out else self._base.copies
-            self._copier = Copier(self._source, str(source), temporary, copies)
+            self._rows = RowsWritten(self._footer)
+            self._copier = Copier(
+                self._source,
+                str(source),
+                temporary,
+                copies,
+                follows=replaces_source and choice.method == SPLICE,
+                largest_group=self._rows.largest_group,
+            )
             undo.callback(self._copier.stop)
             self._stream = self._begun(has_parts=has_parts)
             undo.callback(self._stream.abandon)
@@ -149,6 +161,7 @@ class ParquetAppender:
         self._copier.check()
         assert isinstance(self._stream, ColumnStream)
         self._copier.wrote(self._stream.write(table))
+        self._copier.read_to(self._rows.read_to(table.num_rows))
 
     def place(self, part: Path, *, leaves_pages: bool) -> None:
         """Add the rows of a part that a `RowGroupsWriter` of the same source has written, in the order of the file.
@@ -248,6 +261,30 @@ class ParquetAppender:
         except ValueError as error:
             raise FileError(f"the metadata of `{self._source_path}` is damaged: {error}") from error
         return pairs
+
+
+class RowsWritten:
+    """What of a file is not read any more once so many of its rows are written."""
+
+    def __init__(self, footer: Footer) -> None:
+        extents = [
+            [data_extent(chunk) for chunk in group.value(RowGroup.COLUMNS)] for group in footer.row_groups
+        ]
+        self.largest_group = max((sum(end - start for start, end in group) for group in extents), default=0)
+        #: Where the pages of each row group and of all behind it begin, the last ones first.
+        self._starts = [footer.start]
+        for group in reversed(extents):
+            self._starts.append(min([self._starts[-1], *(start for start, _ in group)]))
+        #: Of row groups that are not written yet, the last ones first.
+        self._rows = list(reversed(footer.row_group_rows))
+        self._num_written = 0
+
+    def read_to(self, num_rows: int) -> int:
+        """The offset, once so many more are written."""
+        self._num_written += num_rows
+        while self._rows and self._num_written >= self._rows[-1]:
+            self._num_written -= self._rows.pop()
+        return self._starts[len(self._rows)]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -18,15 +18,15 @@ from gaecli.formats.parquet.footer import (
     Footer,
     RowGroup,
     Statistics,
-    read_footer,
 )
-from gaecli.formats.parquet.schema import Leaf
+from gaecli.formats.parquet.schema import BYTE_ARRAY, Leaf
 from gaecli.formats.parquet.thrift_compact import Struct
 from gaecli.records import dataclass
 from gaecli.rollouts import IndexArray
 
 #: How a minimum is stored, by the number of the physical type. Of all others it is no number.
 _FORMATS = {0: "<?", 1: "<i", 2: "<q", 4: "<f", 5: "<d"}
+_WHOLE = {1: "<i", 2: "<q"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +52,7 @@ class LeafFacts:
         )
 
 
-def leaf_facts(path: Path) -> LeafFacts:
-    """Raises FileError as `read_footer`."""
-    footer = read_footer(path)
+def leaf_facts(footer: Footer) -> LeafFacts:
     groups = [_metas(group) for group in footer.row_groups]
     counts = [[meta.value(ColumnMetaData.NUM_VALUES) for meta in metas] for metas in groups]
     return LeafFacts(
@@ -88,6 +86,37 @@ def statistics_allow_flags(footer: Footer, leaf: int) -> bool:
         if len(found) > 1:
             return True
     return False
+
+
+def groups_with(footer: Footer, labels: Mapping[str, int | bytes]) -> list[bool]:
+    """Whether each row group may have a row with all of these cells, by its least and its greatest ones.
+
+    `labels`: of top-level columns of whole numbers, signed ones, or of texts.
+    """
+    leaves = [
+        (index, leaf, labels[leaf.path[0]])
+        for index, leaf in enumerate(footer.leaves)
+        if len(leaf.path) == 1 and leaf.path[0] in labels
+    ]
+    groups = [_metas(group) for group in footer.row_groups]
+    return [all(_may_hold(metas[index], leaf, label) for index, leaf, label in leaves) for metas in groups]
+
+
+def _may_hold(meta: Struct, leaf: Leaf, label: int | bytes) -> bool:
+    statistics: Struct = meta.value(ColumnMetaData.STATISTICS, Struct())
+    if statistics.value(Statistics.NULL_COUNT) == meta.value(ColumnMetaData.NUM_VALUES):
+        return False
+    # Not the older fields, in which texts stand in another order.
+    low, high = (statistics.value(field_id) for field_id in (Statistics.MIN_VALUE, Statistics.MAX_VALUE))
+    if not isinstance(low, bytes) or not isinstance(high, bytes):
+        return True
+    if isinstance(label, bytes):
+        return leaf.type != BYTE_ARRAY or not low <= high or low <= label <= high
+    form = _WHOLE.get(leaf.type)
+    if form is None or len(low) != struct.calcsize(form) or len(high) != len(low):
+        return True
+    least, most = struct.unpack(form, low)[0], struct.unpack(form, high)[0]
+    return not least <= most or least <= label <= most
 
 
 def _metas(group: Struct) -> list[Struct]:

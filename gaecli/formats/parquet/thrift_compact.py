@@ -257,17 +257,17 @@ class _Decoder:
         if size > len(self.data) - self.position:
             raise ThriftError(f"a list of {size} elements is longer than the bytes")
         self.spend(8 + size)
+        values = List(element_type)
         if element_type == STRUCT:
-            return List(element_type, [self.element(depth + 1) for _ in range(size)])
-        read = self.value
-        return List(element_type, [read(element_type, depth + 1) for _ in range(size)])
-
-    def element(self, depth: int) -> Struct:
-        start, num_long = self.position, self.num_long
-        found = self.struct(depth)
-        if self.num_long == num_long:
-            found.encoded = self.data[start : self.position]
-        return found
+            for _ in range(size):
+                start, num_long = self.position, self.num_long
+                found = self.struct(depth + 1)
+                if self.num_long == num_long:
+                    found.encoded = self.data[start : self.position]
+                values.append(found)
+        else:
+            values += [self.value(element_type, depth + 1) for _ in range(size)]
+        return values
 
     def map(self, depth: int) -> Map:
         size = self.varint()

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from gaecli.errors import FileError
-from gaecli.formats.base import Column, ColumnInfo, WritePlan
+from gaecli.formats.base import Column, ColumnInfo, WritePlan, unreadable
 from gaecli.formats.npz.arrays import RowReader, overlapping
 from gaecli.formats.npz.members import MALFORMED, checksum, open_member
 from gaecli.formats.npz.reader import NpzInput
@@ -49,7 +49,7 @@ class PtInput(NpzInput):
                 self.root, self.tree = self._parsed(archive)
                 self._stored = self._document(archive)
         except _DAMAGE as error:
-            raise _unreadable(path, error) from error
+            raise _pt_error(path, error) from error
         self.container = _container(path, self.tree)
         self.tensors: dict[str, Tensor] = {}
         self._values: dict[str, Array] = {}
@@ -146,12 +146,8 @@ class PtInput(NpzInput):
             return self._column(name, self._values[name])
         return super().read_whole(name)
 
-    @contextlib.contextmanager
-    def _told(self, member: str | None = None) -> Iterator[None]:
-        try:
-            yield
-        except _DAMAGE as error:
-            raise _unreadable(self.path, error, member) from error
+    def _unreadable(self, error: Exception, member: str | None) -> FileError:
+        return _pt_error(self.path, error, member)
 
     def planned_method(
         self, own_columns: Sequence[str], drop_columns: Sequence[str], *, adds: bool = True
@@ -163,10 +159,24 @@ class PtInput(NpzInput):
 
 
 def _by_name(infos: Sequence[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
+    for info in infos:
+        if _leads_out(info):
+            raise PickleError(
+                f"its member `{info.filename}` leads out of the archive, into which `torch.save` puts none; whoever "
+                "unpacks it, or what is made of it, would write there"
+            )
     found = {info.filename: info for info in infos}
     if len(found) < len(infos):
         raise PickleError("two of its members have one name, of which another reader may take the other")
     return found
+
+
+def _leads_out(info: zipfile.ZipInfo) -> bool:
+    """As the directory has the name, and as it would be on Windows."""
+    names = {name.replace("\\", "/") for name in (info.filename, info.orig_filename)}
+    return any(
+        name.startswith("/") or name[1:2] == ":" or "\0" in name or ".." in name.split("/") for name in names
+    )
 
 
 def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes:
@@ -201,13 +211,8 @@ def _refusal(path: Path, what: str) -> FileError:
     )
 
 
-def _unreadable(path: Path, error: Exception, member: str | None = None) -> FileError:
-    if isinstance(error, FileNotFoundError):
-        return FileError(f"`{path}` does not exist")
-    if isinstance(error, PermissionError):
-        return FileError(f"no permission to read `{path}`")
-    where = f"tensor `{member}` of `{path}`" if member is not None else f"`{path}`"
-    return FileError(
-        f"{where} cannot be read as a file of `torch.save`: {str(error).strip() or 'it ends too early'}",
-        hint="the file may be truncated, or hold more than a dict of tensors",
-    )
+def _pt_error(path: Path, error: Exception, member: str | None = None) -> FileError:
+    hint = "the file may be truncated, or hold more than a dict of tensors"
+    tensor = None if member is None else f"tensor `{member}`"
+    what = str(error).strip() or "it ends too early"
+    return unreadable(path, error, "a file of `torch.save`", hint, member=tensor, what=what)

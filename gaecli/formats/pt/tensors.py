@@ -188,9 +188,13 @@ def _numbers(values: Array, tensor: Tensor) -> Array:
 def tensor_node(key: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> PickledNode:
     """The call that stands for a new tensor."""
     name = next(name for name, known in _STORAGES.items() if known == dtype.name)
-    strides = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
     storage = Persistent(("storage", Symbol("torch", name), key, "cpu", math.prod(shape)))
     hooks = PickledNode("call", ORDERED_DICT, ())
     return PickledNode(
-        "call", Symbol(_UTILS, "_rebuild_tensor_v2"), (storage, 0, shape, strides, False, hooks)
+        "call", Symbol(_UTILS, "_rebuild_tensor_v2"), (storage, 0, shape, strides_of(shape), False, hooks)
     )
+
+
+def strides_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Of items that follow one another, in items."""
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))

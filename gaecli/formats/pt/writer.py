@@ -19,7 +19,7 @@ from gaecli.formats.npz.members import checksum, open_member
 from gaecli.formats.own_columns import SelfKnowing, signature
 from gaecli.formats.pt.look import PICKLE
 from gaecli.formats.pt.pickled import PickledNode, emit, items_without
-from gaecli.formats.pt.tensors import tensor_node
+from gaecli.formats.pt.tensors import strides_of, tensor_node
 
 #: What gaecli knows of its tensors: `torch.load` passes over what the pickle does not name.
 PROVENANCE_MEMBER = "extra/gaecli.json"
@@ -110,8 +110,8 @@ class PtOutput:
             raise AssertionError(f"{size:,} bytes written for {name}, of shape {self._shape}")
         content.seek(0)
         _copy(target, member, content, size)
-        strides = tuple(math.prod(self._shape[axis + 1 :]) for axis in range(len(self._shape)))
-        return f"{checksum(target.getinfo(member))} {(dtype.name, 0, self._shape, strides)}"
+        tensor = (dtype.name, 0, self._shape, strides_of(self._shape))
+        return f"{checksum(target.getinfo(member))} {tensor}"
 
     def _close(self) -> None:
         for content in self._contents.values():

@@ -7,10 +7,8 @@ trajectory that several rows of one group share while others of the group have a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from shlex import quote
 
 import numpy as np
 
@@ -19,17 +17,17 @@ from gaecli.errors import UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.evidence.ids import role_of_suspect
 from gaecli.layouts.keys import codes
-from gaecli.names import ALIASES
+from gaecli.names import ALIASES, words_of
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, IndexArray
 from gaecli.settings import Settings
+from gaecli.shell_words import word
 
 #: What a column that counts steps may be called; `global_step` and `train_step` count those of a training.
 _STEPS = frozenset(("step", "t", "timestep", "frame", "turn", "tick", "time", "token"))
 _SUFFIXES = frozenset(
     ("id", "ids", "idx", "index", "no", "nr", "num", "number", "count", "in", "of", "episode", "env")
 )
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 @dataclass(frozen=True)
@@ -83,15 +81,15 @@ class Suspects:
 
 
 def _doubt(path: Path, said: str, episode: str | None, step: str | None) -> UsageError:
-    flags = [f"`--episode-column {quote(episode)}`"] if episode is not None else []
-    flags += [f"`--step-column {quote(step)}`"] if step is not None else []
+    flags = [f"`--episode-column {word(episode)}`"] if episode is not None else []
+    flags += [f"`--step-column {word(step)}`"] if step is not None else []
     more = (
         "" if episode is not None else ", with the column that tells trajectories apart (`--episode-column`)"
     )
     samples = (
         ""
         if episode is None
-        else f"; `--sample-of {quote(episode)}` if they are samples of a rollout, each with its score"
+        else f"; `--sample-of {word(episode)}` if they are samples of a rollout, each with its score"
     )
     return UsageError(
         f"{said} in `{path}`: its rows may be steps of longer trajectories, or a response each",
@@ -100,13 +98,9 @@ def _doubt(path: Path, said: str, episode: str | None, step: str | None) -> Usag
     )
 
 
-def _words(name: str) -> list[str]:
-    return [word.lower() for word in _WORDS.findall(name.rpartition(".")[2])]
-
-
 def _counts(name: str, roles: Roles) -> bool:
-    words = _words(name)
-    is_of_step = any(word in _STEPS for word in words) and all(word in _STEPS | _SUFFIXES for word in words)
+    words = words_of(name)
+    is_of_step = any(one in _STEPS for one in words) and all(one in _STEPS | _SUFFIXES for one in words)
     return name == roles.get("step") or name.lower() in ALIASES["step"] or is_of_step
 
 

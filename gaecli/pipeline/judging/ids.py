@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from shlex import quote
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from gaecli.layouts.keys import as_labels
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.records import dataclass
+from gaecli.shell_words import word
 from gaecli.summary import WarningNote
 
 
@@ -59,7 +59,7 @@ def _note(
     share = (
         f"{found.num_changes:,} of {found.num_pairs:,} neighbours differ in it, the first at row {found.row}"
     )
-    hint = f"pass `{flag} {quote(name)}` if it tells trajectories apart, or `{flag} none` if it does not"
+    hint = f"pass `{flag} {word(name)}` if it tells trajectories apart, or `{flag} none` if it does not"
     if not is_counted and found.comes_back and 2 * found.num_changes >= found.num_pairs:
         raise RowsAlternate(
             f"rows of `{path}` alternate by `{name}` within what would be one trajectory: {share}", hint=hint

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from functools import cached_property
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,10 @@ from gaecli.columns import Roles, flag_of
 from gaecli.errors import DataError, UsageError
 from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.dense import IN_LANES, env_changes
+from gaecli.layouts.evidence.id_holes import check_id_holes
+from gaecli.layouts.evidence.padded_rows import check_counted_slots
 from gaecli.layouts.evidence.rows import check_pieces, check_rows
-from gaecli.layouts.flag_columns import flag_columns
+from gaecli.layouts.flag_columns import FlagColumns, flag_columns
 from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates
 from gaecli.layouts.long import id_comes_back
 from gaecli.layouts.masks import looks_like_ends
@@ -30,6 +32,7 @@ from gaecli.pipeline.judging.unseen_ends import Unseen, judge_ends, unseen_of
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, IndexArray
 from gaecli.settings import Settings
+from gaecli.shell_words import word
 from gaecli.summary import WarningNote
 
 
@@ -46,12 +49,18 @@ class StreamEvidence:
     #: Rows were taken key by key, so that ids may come back.
     by_key: bool = False
 
+    @cached_property
+    def flags(self) -> FlagColumns:
+        return flag_columns(self.roles, self.settings)
+
 
 def judge(case: StreamEvidence) -> list[WarningNote]:
     """Raises what makes the numbers meaningless; returns what makes them doubtful."""
     if not case.summaries:
         return []
     _check_rows(case)
+    _check_id_holes(case)
+    check_counted_slots([(case.paths[part.address.file], part.facts.slots) for part in case.summaries])
     _check_done_reading(case)
     _check_mask_reading(case)
     _check_flags_inside(case)
@@ -82,23 +91,28 @@ def _unit_notes(case: StreamEvidence) -> list[WarningNote]:
 
 def _unseen(case: StreamEvidence) -> Unseen:
     path = str(case.paths[0])
-    return unseen_of(path, case.layout, case.roles, case.settings, case.summaries, case.combined)
+    return unseen_of(path, case.layout, case.roles, case.settings, case.flags, case.summaries, case.combined)
 
 
 def _check_rows(case: StreamEvidence) -> None:
     facts = [(case.paths[part.address.file], part.facts.rows) for part in case.summaries]
     check_rows(
         [(path, rows) for path, rows in facts if rows is not None],
-        flag_columns(case.roles, case.settings).names,
+        case.flags.names,
     )
     pieces = [(case.paths[part.address.file], part.facts.pieces) for part in case.summaries]
     if case.settings.layout == "auto":
         check_pieces([(path, found) for path, found in pieces if found is not None])
 
 
+def _check_id_holes(case: StreamEvidence) -> None:
+    found = [(str(case.paths[part.address.file]), part.facts.id_holes) for part in case.summaries]
+    check_id_holes(found, case.roles)
+
+
 def _check_done_reading(case: StreamEvidence) -> None:
     """Start flags read as end flags move every boundary by one row (hill-a/stable-baselines#385)."""
-    flags = flag_columns(case.roles, case.settings)
+    flags = case.flags
     if flags.done is None or flags.done_at != "end" or case.settings.done_at is not None:
         return
     facts = [summary.facts for summary in case.summaries]
@@ -132,7 +146,7 @@ def _check_mask_reading(case: StreamEvidence) -> None:
     raise UsageError(
         f"`{name}` of `{case.paths[0]}` is 0 at {count:,} steps, each of them where an episode may end, and no two "
         "in a row: a flag that says that the episode goes on looks so",
-        hint=f"pass `--not-done-column {quote(name)}` if 0 is the end of an episode, `--mask-column {quote(name)}` "
+        hint=f"pass `--not-done-column {word(name)}` if 0 is the end of an episode, `--mask-column {word(name)}` "
         "if it is no step",
     )
 
@@ -152,7 +166,7 @@ def _check_flags_inside(case: StreamEvidence) -> None:
         return
     count = sum(summary.facts.flags_inside for summary in case.summaries) + len(at_borders)
     file, row = min(inside, key=lambda place: (place[0], place[1] or 0))
-    other = "start" if flag_columns(case.roles, case.settings).done_at == "end" else "end"
+    other = "start" if case.flags.done_at == "end" else "end"
     raise DataError(
         f"row {row} of `{case.paths[file]}` ends an episode, but the next "
         f"row has the same episode id; {count:,} such in all",
@@ -172,7 +186,7 @@ def _check_ids_do_not_return(case: StreamEvidence) -> None:
         return
     if has_fixed_lanes:
         raise id_comes_back(returning, str(case.paths[0]), IN_LANES)
-    has_flags = flag_columns(case.roles, case.settings).any
+    has_flags = case.flags.any
     if not has_flags and case.roles.get("step") is None:
         raise id_comes_back(returning, str(case.paths[0]))
     raise NeedsKeys
@@ -294,7 +308,7 @@ def _inverted_flags(case: StreamEvidence) -> list[WarningNote]:
         raise DataError(
             f"`{name}` of `{path}` holds {levels[0]} and {levels[1]}: an inverted flag is 0 where it ends, and "
             "one number elsewhere",
-            hint=f"pass `--gamma-column {quote(name)}` if it is a discount that changes by the step, or "
+            hint=f"pass `--gamma-column {word(name)}` if it is a discount that changes by the step, or "
             f"`{option} none` if the column does not say where episodes end",
         )
     notes = []
@@ -312,7 +326,7 @@ def _inverted_flags(case: StreamEvidence) -> list[WarningNote]:
                 hint=f"pass `--gamma {levels[0]:.6g}`, or `{option} none` if it says nothing of ends",
             )
         )
-    flags = flag_columns(case.roles, case.settings)
+    flags = case.flags
     if flags.terminated == name and not any(fact.has_ends for fact in found):
         notes.append(
             WarningNote(
@@ -341,7 +355,7 @@ def _clock_falls(case: StreamEvidence) -> list[WarningNote]:
             f"were taken in the order of `{name}`",
             file=str(case.paths[0]),
             count=count,
-            hint=f"pass `--step-column {quote(name)}` if that is right, or `--step-column none` for the "
+            hint=f"pass `--step-column {word(name)}` if that is right, or `--step-column none` for the "
             "order of the file",
         )
     ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from shlex import quote
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from gaecli.columns import Roles, flag_of
 from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.evidence.flags import EndCounts, FlagEvidence
 from gaecli.layouts.evidence.unused_flags import END_ROLES, EndsUnrecognised, suggests_end
-from gaecli.layouts.flag_columns import FlagColumns, flag_columns
+from gaecli.layouts.flag_columns import FlagColumns
 from gaecli.names import INVERTED_ROLES
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
@@ -24,6 +23,7 @@ from gaecli.pipeline.notes import counted
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray
 from gaecli.settings import Settings
+from gaecli.shell_words import word
 from gaecli.summary import WarningNote
 
 #: So much of one thing goes with another, where it goes with it at all.
@@ -81,12 +81,13 @@ def unseen_of(
     layout: LayoutKind,
     roles: Roles,
     settings: Settings,
+    flags: FlagColumns,
     summaries: Sequence[BlockSummary],
     combined: Combined,
 ) -> Unseen:
     counts, unused = _merged(summaries, combined)
     two_valued = {name: found for name, found in unused.items() if 0 < found.on.steps < counts.steps}
-    return Unseen(path, layout, roles, settings, flag_columns(roles, settings), counts, two_valued)
+    return Unseen(path, layout, roles, settings, flags, counts, two_valued)
 
 
 def _merged(
@@ -221,10 +222,10 @@ def _question(names: Sequence[str], unseen: Unseen) -> EndsUnrecognised:
     likely = min(names, key=lambda name: not suggests_end(name))
     is_inverted = unseen.unused[likely].on.steps > unseen.counts.steps / 2
     roles = INVERTED_ROLES if is_inverted else ("done", "terminated", "truncated")
-    flags = " or ".join(f"`{flag_of(role)} {quote(likely)}`" for role in roles)
+    flags = " or ".join(f"`{flag_of(role)} {word(likely)}`" for role in roles)
     mask = next((name for name in names if _may_be_mask(name, unseen)), None)
     if mask is not None:
-        flags += f", or `--mask-column {quote(mask)}` if it says which steps count"
+        flags += f", or `--mask-column {word(mask)}` if it says which steps count"
     return EndsUnrecognised(
         f"{_what_is_open(unseen)}: {listed} may, which {'holds' if one else 'hold'} 0 and 1 and no role uses",
         hint=f"pass {flags}, whichever it is; or `{flag_of(_answering(unseen))} none` if "
@@ -260,7 +261,7 @@ def _lacks_mask(unseen: Unseen) -> bool:
 
 
 def _told(name: str, unseen: Unseen) -> WarningNote:
-    use = " or ".join(f"`{flag_of(role)} {quote(name)}`" for role in ("terminated", "truncated"))
+    use = " or ".join(f"`{flag_of(role)} {word(name)}`" for role in ("terminated", "truncated"))
     answer = _answering(unseen)
     silence = (
         f"; `{flag_of(answer)} none` if it is something else" if unseen.roles.get(answer) is None else ""
@@ -270,7 +271,7 @@ def _told(name: str, unseen: Unseen) -> WarningNote:
         f"`{name}` holds 0 and 1, looks like a flag of the ends of episodes, and no role uses it",
         unseen.path,
         unseen.unused[name].on.steps,
-        hint=f"pass {use}, or `{flag_of('done')} {quote(name)}`, if it is one{silence}",
+        hint=f"pass {use}, or `{flag_of('done')} {word(name)}`, if it is one{silence}",
     )
 
 
