@@ -18,7 +18,7 @@ _MOST = 0.9
 
 
 @dataclass(eq=False)
-class _OfKind:
+class _OfGroups:
     count: int = 0
     total: int = 0
     #: Row, number, and what it should be.
@@ -34,7 +34,7 @@ class _OfKind:
 
 class BaselineDeviations:
     def __init__(self) -> None:
-        self._by_kind: dict[str, _OfKind] = {}
+        self._by_kind: dict[str, _OfGroups] = {}
         self._num_cells = self._num_missing = 0
 
     def add(self, trial: BaselineTrial, column: ScoredColumn) -> None:
@@ -47,7 +47,7 @@ class BaselineDeviations:
             "groups": column.is_telling,
         }
         for name, is_of_kind in kinds.items():
-            kind = self._by_kind.setdefault(name, _OfKind())
+            kind = self._by_kind.setdefault(name, _OfGroups())
             kind.total += int(np.count_nonzero(is_of_kind))
             chosen = np.flatnonzero(strays & is_of_kind)
             if not len(chosen):

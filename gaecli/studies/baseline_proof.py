@@ -42,7 +42,7 @@ from gaecli.studies.scores import ROWS_PER_BLOCK, ScoredBlocks, ScoredCells, wri
 #: Share of the memory limit for blocks from one look to the next, of each of the two streams.
 _STORE_SHARE = 0.08
 #: (file, first row, block, what it is told).
-_Block = tuple[int, int, Settled, Carry]
+_BlockSeen = tuple[int, int, Settled, Carry]
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +194,7 @@ class BaselineProof:
             sizes.add(cells)
             has_unscored |= block.unscored is not None and bool(block.unscored.any())
         computed = sizes.computed(self._rounding)
-        tally = _Tally(rule, limit)
+        tally = _RuleTally(rule, limit)
         for cells, _ in self._blocks(written):
             tally.add(cells, sizes.column_of(cells, self._rounding), computed)
         trial = replace(sampled, attempt=tally.attempt(sampled))
@@ -207,7 +207,7 @@ class BaselineProof:
         scored, finish = ScoredBlocks(scores), finisher(written)
         column = _ColumnOfCells(self._asked, self._choice.is_per_row)
         blocks = settled_blocks(written)
-        pairs: Iterable[tuple[_Block, _Block]] = (
+        pairs: Iterable[tuple[_BlockSeen, _BlockSeen]] = (
             ((block, block) for block in blocks)
             if has_scores
             else zip(blocks, settled_blocks(scores), strict=True)
@@ -218,7 +218,7 @@ class BaselineProof:
         column.check_end(self._asked.path)
 
 
-class _Tally:
+class _RuleTally:
     """What became of one rule, block after block."""
 
     def __init__(self, rule: Rule, limit: float) -> None:
