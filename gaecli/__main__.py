@@ -15,6 +15,8 @@ _CONTAINERS = 50_000
 
 def main() -> NoReturn:
     gc.set_threshold(_CONTAINERS)
+    # NumPy starts a thread for each core as it is imported, which then spin. What we multiply is too small for them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from gaecli.cli.main import run
 
     run()

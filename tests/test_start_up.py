@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 
 import pytest
+
+from gaecli import __main__ as start
 
 # `gae` ends with `os._exit`: what it has imported by then is what it needed.
 COUNTED = """
@@ -76,3 +79,14 @@ def test_a_small_compute_imports_what_it_needs(modules_of, copy_sample):
     )
     assert not {f"gaecli.{name}" for name in (*families, *others)} & modules
     assert not {"gaecli.checks", "gaecli.studies", "gaecli.formats.npz.reader", "gaecli.api"} & modules
+
+
+def test_numpy_starts_no_threads_of_its_own_unless_told_to(monkeypatch):
+    monkeypatch.setattr("gaecli.cli.main.run", lambda: None)
+    monkeypatch.setattr(gc, "set_threshold", lambda number: None)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    start.main()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    start.main()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
