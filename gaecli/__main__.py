@@ -15,7 +15,8 @@ _CONTAINERS = 50_000
 
 def main() -> NoReturn:
     gc.set_threshold(_CONTAINERS)
-    # NumPy starts a thread for each core as it is imported, which then spin. What we multiply is too small for them.
+    # Read once, as NumPy is imported. Blocks are computed by threads of ours, and matrices are small: to start others
+    # took a tenth of a second of CPU time, in which they looked for work.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from gaecli.cli.main import run
 

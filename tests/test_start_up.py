@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
-
-from gaecli import __main__ as start
 
 # `gae` ends with `os._exit`: what it has imported by then is what it needed.
 COUNTED = """
@@ -81,12 +79,16 @@ def test_a_small_compute_imports_what_it_needs(modules_of, copy_sample):
     assert not {"gaecli.checks", "gaecli.studies", "gaecli.formats.npz.reader", "gaecli.api"} & modules
 
 
-def test_numpy_starts_no_threads_of_its_own_unless_told_to(monkeypatch):
+@pytest.mark.parametrize(("given", "used"), [(None, "1"), ("3", "3")])
+def test_blas_starts_no_threads_unless_it_is_told_to(given, used, monkeypatch):
+    usual = signal.getsignal(signal.SIGINT)
+    from gaecli.__main__ import main
+
+    signal.signal(signal.SIGINT, usual)  # it has another one, from the first moment on
     monkeypatch.setattr("gaecli.cli.main.run", lambda: None)
-    monkeypatch.setattr(gc, "set_threshold", lambda number: None)
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
-    start.main()
-    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
-    start.main()
-    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+    monkeypatch.setattr("gc.set_threshold", lambda *counts: None)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", given or "")
+    if given is None:
+        monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    main()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == used
