@@ -367,7 +367,9 @@ def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
         if role in roles.explicit and info.unusable is None and info.kind in ("float", "null"):
             continue  # named: the cells will tell
         is_flag = role in FLAG_ROLES
-        wanted = "a flag is true or false, or 1 or 0" if is_flag else f"a {role.replace('_', ' ')} is a number"
+        wanted = (
+            "a flag is true or false, or 1 or 0" if is_flag else f"a {role.replace('_', ' ')} is a number"
+        )
         reason = info.unusable or f"its type is {info.type_name}, and {wanted}"
         if role in _OPTIONAL and role not in roles.explicit and info.unusable != TWO_COLUMNS:
             checked = checked.without(role) if info.kind == "null" else checked.passing_over(role, reason)
