@@ -15,14 +15,13 @@ from pipeline.running import small_blocks
 
 import gaecli
 from gaecli.formats.page_cache import can_be_given_back
-from gaecli.formats.parquet import copier
-from gaecli.formats.parquet.copier import Copier
-from gaecli.formats.parquet.copy_range import Copy
+from gaecli.formats.parquet import copy_range
+from gaecli.formats.parquet.copy_range import Copier, Copy
 from gaecli.formats.parquet.footer import read_footer
 from gaecli.formats.parquet.splice import RowsWritten
 
 CONTENT = bytes(range(250)) * 4
-GIVEN_BACK = "gaecli.formats.parquet.copier.give_back"
+GIVEN_BACK = "gaecli.formats.page_cache.give_back"
 
 
 class Copied:
@@ -73,8 +72,8 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Copied:
         "_STALLED_SECONDS": 100,
         "_FOLIO_BYTES": 50,
     }.items():
-        monkeypatch.setattr(copier, name, size)
-    monkeypatch.setattr(copier, "copy_range", found.copy)
+        monkeypatch.setattr(copy_range, name, size)
+    monkeypatch.setattr(copy_range, "copy_range", found.copy)
     monkeypatch.setattr(GIVEN_BACK, found.give_back)
     return found
 
@@ -101,7 +100,7 @@ def test_other_copies_wait_for_nobody(copied: Copied, options: dict[str, Any]) -
 
 
 def test_nobody_is_waited_for_who_gets_no_further(copied: Copied, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copier, "_STALLED_SECONDS", 0.01)
+    monkeypatch.setattr(copy_range, "_STALLED_SECONDS", 0.01)
     copying = copied.begin(follows=True)
     assert copied.until(1000) == 1000
     assert copied.given == []

@@ -30,8 +30,7 @@ from gaecli.errors import FileError
 from gaecli.formats.base import SPLICE, LeftOut
 from gaecli.formats.parquet import thrift_compact as thrift
 from gaecli.formats.parquet.column_stream import ColumnStream, create_like
-from gaecli.formats.parquet.copier import Copier
-from gaecli.formats.parquet.copy_range import Copy, changed, identity, write_at
+from gaecli.formats.parquet.copy_range import Copier, Copy, changed, identity, write_at
 from gaecli.formats.parquet.footer import (
     MAGIC,
     FileMetaData,
