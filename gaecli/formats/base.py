@@ -90,6 +90,16 @@ class Column:
         values = np.where(is_null, self.values.dtype.type(0), self.values)
         return Column(values, is_null if self.is_null is None else is_null | self.is_null)
 
+    def rows(self, which: slice) -> Column:
+        """Some of the rows, where each has one cell."""
+        coded = self.coded
+        return Column(
+            self.values[which],
+            None if self.is_null is None else self.is_null[which],
+            categories=self.categories,
+            coded=None if coded is None else lambda: coded().rows(which),
+        )
+
     def label(self, index: int) -> Any:
         """The value at one row as a plain Python value."""
         if self.coded is not None:
