@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import as_strided
 
 from gaecli.choices import UnitIs
 from gaecli.records import dataclass
@@ -34,12 +35,15 @@ class Placement:
 
     Exactly one form holds: `order` is None and `dense_shape` is None (step i is row i), `order`
     (step i is row order[i]; rows that are not named hold no step), or `dense_shape` = (T, N): the
-    steps are the transposed [N, T] of a time-major array.
+    steps are the transposed [N, T] of a time-major array. Rows behind the T N are of a last time,
+    whose first lanes alone are there: these have a step more. Where the N rows of a time stand in
+    any order, row i is cell `cells[i]` of that array.
     """
 
     num_rows: int
     order: IndexArray | None = None
     dense_shape: tuple[int, int] | None = None
+    cells: IndexArray | None = None
 
     @property
     def has_other_rows(self) -> bool:
@@ -49,20 +53,20 @@ class Placement:
     def to_steps(self, rows: Array) -> Array:
         """Per-row values in the order of the steps."""
         if self.dense_shape is not None:
-            return _transposed(rows.reshape(self.dense_shape)).reshape(-1)
+            # Within a time first: rows that are taken from all over a block are each of another line of the cache.
+            return self._turned(rows if self.cells is None else _scattered(rows, self.cells))
         return rows if self.order is None else rows.take(self.order, axis=0)  # twice as fast as an index
 
     def to_rows(self, steps: Array, fill: Any = np.nan) -> Array:
         """Per-step values in the order of the file's rows; `fill` where a row holds no step."""
         if self.dense_shape is not None:
-            num_times, num_lanes = self.dense_shape
-            return _transposed(steps.reshape(num_lanes, num_times)).reshape(-1)
+            table = self._turned(steps, back=True)
+            return table if self.cells is None else table.take(self.cells)
         if self.order is None:
             return steps
-        if self.has_other_rows:
-            rows = np.full(self.num_rows, fill, dtype=steps.dtype)
-        else:
-            rows = np.empty(self.num_rows, steps.dtype)
+        if not self.has_other_rows:
+            return _scattered(steps, self.order)
+        rows = np.full(self.num_rows, fill, dtype=steps.dtype)
         rows[self.order] = steps
         return rows
 
@@ -74,7 +78,7 @@ class Placement:
             or self.dense_shape != other.dense_shape
         ):
             return False
-        if self.order is None and other.order is None:
+        if all(each is None for each in (self.order, other.order, self.cells, other.cells)):
             return True
         steps = np.arange(num_steps[0])
         return bool(np.array_equal(self.rows_of_steps(steps), other.rows_of_steps(steps)))
@@ -88,18 +92,60 @@ class Placement:
         if self.dense_shape is not None:
             num_times, num_lanes = self.dense_shape
             lanes, times = np.divmod(steps, num_times)
-            return times * num_lanes + lanes
+            if num_longer := self.num_rows - num_times * num_lanes:
+                lanes, times = np.divmod(steps, num_times + 1)
+                is_longer = lanes < num_longer
+                others = np.divmod(steps - num_longer, num_times)
+                lanes, times = np.where(is_longer, lanes, others[0]), np.where(is_longer, times, others[1])
+            found = times * num_lanes + lanes
+            return found if self.cells is None else self._rows_of_cells(found, num_lanes)
         return steps if self.order is None else self.order[steps]
+
+    def _turned(self, cells: Array, *, back: bool = False) -> Array:
+        """Cells, time by time, as steps, lane by lane; or back."""
+        assert self.dense_shape is not None
+        num_times, num_lanes = self.dense_shape
+        num_longer = self.num_rows - num_times * num_lanes
+        cells, found = np.ascontiguousarray(cells), np.empty(self.num_rows, cells.dtype)
+        tables, steps = (found, cells) if back else (cells, found)
+        split = num_longer * (num_times + 1)
+        size = cells.itemsize
+        for lanes, times, table, flat in (
+            (num_longer, num_times + 1, tables, steps[:split]),
+            (num_lanes - num_longer, num_times, tables[num_longer:], steps[split:]),
+        ):
+            if not flat.size:
+                continue
+            in_time = as_strided(table, (times, lanes), (num_lanes * size, size))
+            in_lanes = flat.reshape(lanes, times)
+            _transpose(*((in_lanes, in_time) if back else (in_time, in_lanes)))
+        return found
+
+    def _rows_of_cells(self, wanted: IndexArray, num_lanes: int) -> IndexArray:
+        assert self.cells is not None
+        if len(wanted) * num_lanes > len(self.cells):
+            rows: IndexArray = _scattered(np.arange(len(self.cells)), self.cells)[wanted]
+            return rows
+        first = wanted - wanted % num_lanes
+        of_time = first[:, None] + np.arange(num_lanes)
+        within: IndexArray = np.argmax(self.cells[of_time] == wanted[:, None], axis=1)
+        return first + within
+
+
+def _scattered(values: Array, places: IndexArray) -> Array:
+    """Each to its place; every place has one."""
+    found = np.empty(len(values), values.dtype)
+    found[places] = values
+    return found
 
 
 #: Bytes of a table that are transposed at a time: what is read of a line of the cache is there for the others.
 _TRANSPOSED_BYTES = 1 << 15
 
 
-def _transposed(table: Array) -> Array:
-    """[C, R] of [R, C], in one piece."""
+def _transpose(table: Array, found: Array) -> None:
+    """[R, C] into [C, R]."""
     num_rows, num_columns = table.shape
-    found = np.empty((num_columns, num_rows), table.dtype)
     # Odd: rows of a piece that are a power of two apart would want the same few lines of the cache.
     step = _TRANSPOSED_BYTES // max(table.itemsize * min(num_rows, num_columns), 1) | 1
     if num_rows >= num_columns:
@@ -110,7 +156,6 @@ def _transposed(table: Array) -> Array:
             # Far apart as they stand, every row of the piece would be of another page.
             piece = np.ascontiguousarray(table[:, start : start + step])
             found[start : start + step] = piece.T
-    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +234,8 @@ class RowFacts:
     num_bare: int
     #: Something has an item per step that only makes sense along time.
     shows_time: bool
+    #: That of each row among those that it is compared with. None: two rows have the same, or there are none.
+    groups: Sequence[tuple[Hashable, ...]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,6 +330,8 @@ class BlockFacts:
     units: UnitFacts | None = None
     #: By its name, how a column runs that looks like an id and that nothing uses.
     suspects: Mapping[str, Any] = field(default_factory=dict)
+    #: By its name, how many slots of the trajectories a column says are steps, where nothing uses it.
+    slots: Mapping[str, Any] = field(default_factory=dict)
     #: By its name, where a column of ids has none.
     id_holes: Mapping[str, Any] = field(default_factory=dict)
 

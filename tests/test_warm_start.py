@@ -14,9 +14,9 @@ RUNS = [
     ("compute", "r.parquet", "-o", "-"),
     ("compute", "r.parquet"),
     ("inspect", "-", "--json"),
-    ("compute", "--help"),
 ]
 MORE_RUNS = [
+    ("compute", "--help"),
     ("sweep", "r.parquet", "--gamma", "0.9,0.99"),
     ("compute", "r.parquet", "--gama", "1"),
     ("check", "r.parquet"),
@@ -50,7 +50,7 @@ def test_a_warm_run_is_a_cold_run(run_gae, warm_start, sample_data, tmp_path, ru
 @pytest.mark.parametrize(
     "run",
     [
-        pytest.param(run, marks=() if run in (*RUNS, MORE_RUNS[1]) else pytest.mark.slow)
+        pytest.param(run, marks=() if run in (*RUNS, MORE_RUNS[0], MORE_RUNS[2]) else pytest.mark.slow)
         for run in (*RUNS, *MORE_RUNS)
         if "-" not in run
     ],

@@ -302,8 +302,8 @@ class WritePlan:
     replaces_labels: bool = False
     #: Whoever sends the file on has the bytes that begin it as they begin the source: a writer leaves a hole there.
     leaves_head: bool = False
-    #: The new file takes the place of the source, and rows come while those behind them are read for the last time.
-    follows_rows: bool = False
+    #: The new file takes the place of the source, of which nobody reads what stands before the rows that come.
+    replaces_source: bool = False
     #: Only the new columns of these row groups, in a file that `PartsWriter.place` takes.
     row_groups: Sequence[int] = ()
     #: The new columns come in such files.

@@ -4,12 +4,17 @@
 
     X = Σ_k dᵏ x_k,  A = d⁸,        y_k = Σ_{j ≥ k} dʲ⁻ᵏ x_j  with what enters added to x₇,
 
-are products with a vector and with a triangular matrix, which read rows as they lie. Groups with a cut go through a
-`Level` of their own: nothing is subtracted, and what is behind a cut does not enter, be it as large as it may.
+are products with a vector and with a triangular matrix, which read rows as they lie; and groups of groups
+have one decay again. Groups with a cut are scanned apart: nothing is subtracted, and what is behind a cut does
+not enter, be it as large as it may. `Root` is what is left when groups of groups are few.
+
+`fold` of a level sets `is_finite`, unless it is told: whether all rows are. 0 times what is not finite is NaN, so
+that no weight hides it in the sum of X. Where it is False, the rows are as they were.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,167 +25,272 @@ Array: TypeAlias = Any
 
 #: Rows per group. 4 and 16 are close; 32 and more lose to the strided copies.
 RADIX = 8
-#: Groups that are multiplied at a time, with a matrix and with a vector: they stay in a core's cache, and BLAS starts
-#: no threads for so few, so that how many it has does not change a bit.
-_MATRIX_GROUPS, _VECTOR_GROUPS = 4096, 1024
-#: With less rows to a cut all groups are treated as if they had one.
-_ROWS_PER_CUT = 4 * RADIX
+#: Groups that are multiplied with a matrix, or scanned apart, at a time, and that BLAS multiplies with a vector at a
+#: time: they stay in a core's cache, and BLAS starts no threads for so few, so that how many it has does not change a
+#: bit.
+_GROUPS, _VECTOR_GROUPS = 4096, 1024
+#: Where more than one group in so many has a cut, all are scanned apart.
+_GROUPS_PER_CUT = 5
+
+
+class Root:
+    """The last level, of so few rows that the tree ends: `double`, as far as it is needed.
+
+    Args:
+        x: overwritten.
+        a: the decay of each row, overwritten; cuts, if `decay` is that of all other rows.
+    """
+
+    def __init__(self, x: Array, a: Array, decay: float | None) -> None:
+        self.x = x
+        self._reach = a if decay is None else _with_cuts(x, decay, a)
+        double(x, self._reach)
+
+    def solve(self, carry: float) -> Array:
+        """y of all rows."""
+        self._reach *= carry
+        self.x += self._reach
+        return self.x
 
 
 class Level:
     """Buffers of one level of the tree: its rows as columns, and the map of each group."""
 
-    def __init__(self, size: int, batch: tuple[int, ...], like: Array) -> None:
+    def __init__(self, size: int, like: Array) -> None:
         self.num_groups = -(-size // RADIX)
-        self._columns = empty((2, *batch, RADIX, self.num_groups), like)
-        self._groups = empty((2, *batch, self.num_groups), like)
+        self._all_columns = empty((2, RADIX, self.num_groups), like)
+        self._all_groups = empty((2, self.num_groups), like)
+        self._make_views(self.num_groups)
 
-    def fold(self, x: Array, a: Array) -> tuple[Array, Array]:
-        num_groups = -(-x.shape[-1] // RADIX)
-        self._x_columns, self._a_columns = (columns[..., :num_groups] for columns in self._columns)
-        _lay_out(x, self._x_columns, padding=0.0)
-        _lay_out(a, self._a_columns, padding=1.0)
-        maps = self._groups[..., :num_groups]  # x and a together: few calls, and long ones
-        maps[0] = self._x_columns[..., RADIX - 1, :]
-        maps[1] = self._a_columns[..., RADIX - 1, :]
+    def fold(self, x: Array, a: Array, is_finite: bool) -> tuple[Array, Array]:
+        """X and A of each group. x and a are not kept."""
+        self._make_views(-(-len(x) // RADIX))
+        _lay_out(x, self._columns[0], padding=0.0)
+        _lay_out(a, self._columns[1], padding=1.0)
+        maps = self._groups  # x and a together: few calls, and long ones
+        maps[...] = self._columns[:, RADIX - 1]
         for k in range(RADIX - 2, -1, -1):
-            maps *= self._a_columns[..., k, :]
-            maps[0] += self._x_columns[..., k, :]
-        self.group_x, self.group_a = maps[0], maps[1]
+            maps *= self._a_columns[k]
+            self.group_x += self._x_columns[k]
+        self.is_finite = is_finite or math.isfinite(float(self.group_x.sum()))
         return self.group_x, self.group_a
 
-    def unfold(self, out: Array, following: Array) -> None:
+    def head(self, first: float) -> float:
+        """y of the first row, given that of the first group."""
+        return first
+
+    def unfold(self, out: Array, carry: float) -> None:
         """`group_x` holds y of every group's first row; add the other seven and write all to out."""
+        following = _shifted(self.group_x, carry, self.group_a)  # the maps in it have been folded on by now
         for k in range(RADIX - 1, 0, -1):
-            y = self._a_columns[..., k, :]
+            y = self._a_columns[k]
             y *= following
-            y += self._x_columns[..., k, :]
+            y += self._x_columns[k]
             following = y
-        self._a_columns[..., 0, :] = self.group_x
-        _lay_back(self._a_columns, out)
+        self._a_columns[0][...] = self.group_x
+        _lay_back(self._columns[1], out)
+
+    def _make_views(self, num_groups: int) -> None:
+        """Once for tiles of one size: to slice takes as long as to compute what is short."""
+        if num_groups == getattr(self, "_num_views", None):
+            return
+        self._num_views = num_groups
+        self._columns, self._groups = self._all_columns[..., :num_groups], self._all_groups[:, :num_groups]
+        self._x_columns, self._a_columns = ([rows[k] for k in range(RADIX)] for rows in self._columns)
+        self.group_x, self.group_a = self._groups
 
 
 class EvenLevel:
-    """The lowest level, where all rows have one decay but for cuts. Of a single scan."""
+    """A level where all rows have one decay but for cuts, and so have its groups: the decay to the power of eight."""
 
     def __init__(self, size: int, like: Array, decay: float) -> None:
         self.num_groups = -(-size // RADIX)
-        self._decay = decay
-        self._groups = empty((2, self.num_groups), like)
-        #: Finite only if all rows are.
-        self.total = 0.0
-        #: For tiles with so many cuts that all groups are apart.
-        self._every: Level | None = None
+        self._all_groups = empty((2, self.num_groups), like)
+        self._room = empty((min(self.num_groups, _GROUPS), RADIX), like)
         powers = [decay**k for k in range(RADIX)]
         weights = [[powers[j - k] if j >= k else 0.0 for k in range(RADIX)] for j in range(RADIX)]
-        self._to_rows = from_lists(weights, like)
-        self._to_heads = from_lists(powers, like)
+        self._decay = decay
+        self._to_rows, self._to_heads = numbers_like(weights, like), numbers_like(powers, like)
+        #: By the cuts of a group as the bits of a byte: aₖ of its rows, but 0 at the last one; and how much of what
+        #: enters the group arrives at each of them.
+        within = np.where(_CUTS, 0.0, decay)
+        self._reach = numbers_like(np.cumprod(within[:, ::-1], axis=1)[:, ::-1].copy(), like)
+        within[:, -1] = 0.0
+        self._within = numbers_like(within, like)
 
-    def fold(self, x: Array, cuts: NDArray[np.bool_]) -> tuple[Array, Array]:
-        """`cuts` [N] tells where the decay is 0. x is kept until `unfold`."""
-        num_rows = x.shape[-1]
-        num_groups = -(-num_rows // RADIX)
-        self._x, self._num_whole = x, num_rows // RADIX
-        self.group_x, self.group_a = self._groups[:, :num_groups]
-        self._all_apart = int(np.count_nonzero(cuts)) * _ROWS_PER_CUT > num_rows or not self._num_whole
-        if self._all_apart:
-            self._level = self._every = self._every or Level(self.num_groups * RADIX, (), x)
-            self.group_x[...], self.group_a[...] = self._level.fold(x, with_cuts(x, self._decay, cuts))
-            self.total = float(x.sum())
-            return self.group_x, self.group_a
-        for groups in self._pieces(_VECTOR_GROUPS):
-            self.group_x[groups] = self._whole[groups] @ self._to_heads
-        # 0 times what is not finite is NaN, so that no weight hides it.
-        self.total = float(self.group_x[: self._num_whole].sum()) + float(x[self._num_whole * RADIX :].sum())
-        self.group_a[...] = self._decay**RADIX
-        self._fold_apart(np.flatnonzero(cuts))
-        return self.group_x, self.group_a
+    def fold(self, x: Array, cuts: NDArray[np.bool_], is_finite: bool) -> tuple[Array, NDArray[np.bool_]]:
+        """X of each group, and whether a cut is in it. x is kept until `unfold`."""
+        rest = len(x) % RADIX  # in front: what enters a group enters its last row
+        self._rest = [
+            (number, 0.0 if cut else self._decay)
+            for number, cut in zip(x[:rest].tolist(), cuts[:rest], strict=True)
+        ]
+        self._rows = x[rest:].reshape(-1, RADIX)
+        self.group_x, self._following = self._all_groups[:, : len(self._rows)]
+        patterns = np.packbits(cuts[rest:], bitorder="little")
+        is_cut = patterns != 0
+        self._apart = np.flatnonzero(is_cut)
+        self._are_all_apart = len(self._apart) * _GROUPS_PER_CUT > len(self._rows)
+        if self._are_all_apart:
+            self._fold_all_apart(patterns, is_finite)
+        else:
+            self._fold_most(patterns, is_finite)
+        return self.group_x, is_cut
 
-    def unfold(self, out: Array, following: Array) -> None:
-        """`group_x` holds y of every group's first row, `following` what enters it; write y of all rows to out."""
-        if self._all_apart:
-            self._level.group_x[...] = self.group_x
-            self._level.unfold(self._x, following)
-            out[...] = self._x  # column by column it would be cast more slowly
+    def _fold_most(self, patterns: NDArray[np.uint8], is_finite: bool) -> None:
+        _multiply_by_vector(self._rows, self._to_heads, self.group_x)
+        self.is_finite = is_finite or self._has_finite(self.group_x)
+        self._rows_apart, self._patterns = _taken(self._rows, self._apart), patterns.take(self._apart)
+        self._scan(self._rows_apart, self._patterns)
+        self.group_x[self._apart] = self._rows_apart[:, 0]
+
+    def _fold_all_apart(self, patterns: NDArray[np.uint8], is_finite: bool) -> None:
+        self._patterns = patterns
+        self.is_finite = is_finite or self._has_finite(self._rows)
+        if self.is_finite:
+            for groups in self._pieces():
+                self._scan(self._rows[groups], patterns[groups])
+            self.group_x[...] = self._rows[:, 0]
+
+    def _scan(self, rows: Array, patterns: NDArray[np.uint8]) -> None:
+        """Each group for itself, in place: what `double` does, to the end of the group."""
+        if (patterns == 255).all():
             return
-        self._whole[:, RADIX - 1] += self._decay * following[: self._num_whole]
-        rows = out[: self._num_whole * RADIX].reshape(self._num_whole, RADIX)
-        for groups in self._pieces(_MATRIX_GROUPS):
-            rows[groups] = self._whole[groups] @ self._to_rows
-        if len(self._apart):
-            self._unfold_apart(out, rows, following)
+        x, a, step = rows.reshape(-1), _taken(self._within, patterns).reshape(-1), 1
+        while step < RADIX:
+            x[:-step] += a[: len(x) - step] * x[step:]
+            a = a[:-step] * a[step:]
+            step *= 2
 
-    @property
-    def _whole(self) -> Array:
-        return self._x[: self._num_whole * RADIX].reshape(self._num_whole, RADIX)
+    def _has_finite(self, sums: Array) -> bool:
+        return math.isfinite(float(sums.sum()) + sum(number for number, _ in self._rest))
 
-    def _pieces(self, size: int) -> list[slice]:
-        starts = range(0, self._num_whole, size)
-        return [slice(start, min(start + size, self._num_whole)) for start in starts]
+    def head(self, first: float) -> float:
+        return self._solved_rest(first)[0] if self._rest else first
 
-    def _fold_apart(self, cuts: NDArray[np.int64]) -> None:
-        """Groups with a cut, and the last one if it is short, each row with its own decay."""
-        x, owners = self._x, cuts // RADIX
-        apart = owners[np.flatnonzero(np.diff(owners, prepend=-1))]
-        if x.shape[-1] % RADIX and (not len(apart) or apart[-1] != self._num_whole):
-            apart = np.append(apart, self._num_whole)
-        self._apart = apart
-        if not len(apart):
+    def _solved_rest(self, first: float) -> list[float]:
+        """y of the rows in front of the first group, whose first y is given."""
+        solved = [first]
+        for x, a in reversed(self._rest):
+            solved.append(x + a * solved[-1])
+        return solved[:0:-1]
+
+    def unfold(self, out: Array, carry: float) -> None:
+        """`group_x` holds y of every group's first row; write y of all rows to out."""
+        if self._rest:
+            out[: len(self._rest)] = numbers_like(self._solved_rest(float(self.group_x[0])), self._rows)
+        out = out[len(self._rest) :].reshape(-1, RADIX)
+        following = _shifted(self.group_x, carry, self._following)
+        if not self._are_all_apart:
+            self._unfold_most(out, following)
             return
-        num_whole = len(apart) - int(apart[-1] == self._num_whole)
-        num_rows = num_whole * RADIX + (x.shape[-1] % RADIX if num_whole < len(apart) else 0)
-        rows = empty((num_rows,), x)
-        rows[: num_whole * RADIX].reshape(num_whole, RADIX)[...] = self._whole[apart[:num_whole]]
-        rows[num_whole * RADIX :] = x[x.shape[-1] - num_rows + num_whole * RADIX :]
-        at = np.searchsorted(apart, owners) * RADIX + cuts % RADIX
-        self._level = Level(num_rows, (), x)
-        group_x, group_a = self._level.fold(rows, with_cuts(rows, self._decay, at))
-        self.group_x[apart], self.group_a[apart] = group_x, group_a
-        self._rows, self._num_whole_apart = rows, num_whole
+        for groups in self._pieces():
+            out[groups] = self._with_what_enters(
+                self._rows[groups], self._patterns[groups], following[groups]
+            )
 
-    def _unfold_apart(self, out: Array, rows: Array, following: Array) -> None:
-        apart, num_whole = self._apart, self._num_whole_apart
-        self._level.group_x[...] = self.group_x[apart]
-        self._level.unfold(self._rows, following[apart])
-        rows[apart[:num_whole]] = self._rows[: num_whole * RADIX].reshape(num_whole, RADIX)
-        out[self._num_whole * RADIX :] = self._rows[num_whole * RADIX :]
+    def _unfold_most(self, out: Array, following: Array) -> None:
+        entering = _taken(following, self._apart)
+        following *= self._decay
+        for groups in self._pieces():
+            rows = self._rows[groups]
+            last = rows[:, RADIX - 1]
+            last += following[groups]
+            y = self._room[: len(rows)]
+            _put_product(rows, self._to_rows, y)
+            out[groups] = y
+        out[self._apart] = self._with_what_enters(self._rows_apart, self._patterns, entering)
+
+    def _with_what_enters(self, rows: Array, patterns: NDArray[np.uint8], entering: Array) -> Array:
+        y = _taken(self._reach, patterns)
+        y *= entering[:, None]
+        y += rows
+        return y
+
+    def _pieces(self) -> list[slice]:
+        return [slice(start, start + _GROUPS) for start in range(0, len(self._rows), _GROUPS)]
 
 
-def with_cuts(x: Array, decay: float, cuts: NDArray[Any]) -> Array:
-    """The decay of each row of x; `cuts`: rows, or [N] flags."""
-    a = empty(tuple(x.shape), x)
+#: [256, RADIX] the bits of each byte, the lowest first.
+_CUTS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").astype(np.bool_)
+
+
+def double(x: Array, a: Array) -> None:
+    """The scan without a carry, and of each row what of a carry arrives there; both in place.
+
+    Each row takes in the one behind it, then the two behind those, and so on until no decay is left: few calls, and
+    long ones. To read the rows log₂ N times is too much of many; of few it costs less than columns or a plain loop.
+    """
+    step = 1
+    while step < len(x) and a.any():
+        x[:-step] += a[:-step] * x[step:]
+        a[:-step] = a[:-step] * a[step:]
+        step *= 2
+
+
+def _shifted(group_x: Array, carry: float, room: Array) -> Array:
+    """y that enters each group where the first rows of all groups are solved."""
+    room[:-1] = group_x[1:]
+    room[-1] = carry
+    return room
+
+
+def _multiply_by_vector(rows: Array, vector: Array, out: Array) -> None:
+    """`rows @ vector`, in stacks: BLAS sees few rows at a time, and there are two calls."""
+    num_stacks = len(rows) // _VECTOR_GROUPS
+    whole = num_stacks * _VECTOR_GROUPS
+    stacks = rows[:whole].reshape(num_stacks, _VECTOR_GROUPS, RADIX)
+    _put_product(stacks, vector, out[:whole].reshape(num_stacks, _VECTOR_GROUPS))
+    _put_product(rows[whole:], vector, out[whole:])
+
+
+def _put_product(rows: Array, by: Array, out: Array) -> None:
+    if isinstance(rows, np.ndarray):
+        np.matmul(rows, by, out=out)
+    else:
+        out[...] = rows @ by
+
+
+def _taken(rows: Array, at: NDArray[Any]) -> Array:
+    """`rows[at]`, which NumPy takes three times as long for."""
+    return rows.take(at, axis=0) if isinstance(rows, np.ndarray) else rows[at.astype(np.intp)]
+
+
+def _with_cuts(x: Array, decay: float, cuts: NDArray[np.bool_]) -> Array:
+    """The decay of each row of x."""
+    a = empty((len(x),), x)
     a[...] = decay
-    a[cuts] = 0.0
+    a[np.flatnonzero(cuts)] = 0.0  # torch warns of flags that are read-only
     return a
 
 
 def _lay_out(rows: Array, columns: Array, padding: float) -> None:
     """Rows in groups of eight as eight columns; a last short group is filled up with `padding`."""
     whole = rows.shape[-1] // RADIX
-    columns[..., :whole] = _as_groups(rows, whole)
+    columns[:, :whole] = _as_groups(rows, whole)
     rest = rows.shape[-1] - whole * RADIX
     if rest:
-        columns[..., :rest, whole] = rows[..., whole * RADIX :]
-        columns[..., rest:, whole] = padding
+        columns[:rest, whole] = rows[whole * RADIX :]
+        columns[rest:, whole] = padding
 
 
 def _lay_back(columns: Array, rows: Array) -> None:
     whole = rows.shape[-1] // RADIX
-    _as_groups(rows, whole)[...] = columns[..., :whole]
+    _as_groups(rows, whole)[...] = columns[:, :whole]
     rest = rows.shape[-1] - whole * RADIX
     if rest:
-        rows[..., whole * RADIX :] = columns[..., :rest, whole]
+        rows[whole * RADIX :] = columns[:rest, whole]
 
 
 def _as_groups(rows: Array, whole: int) -> Array:
-    """A view [..., RADIX, whole] of the whole groups of rows, whatever their strides."""
-    groups = rows[..., : whole * RADIX].reshape(*rows.shape[:-1], whole, RADIX)
-    return groups.swapaxes(-1, -2)
+    """A view [RADIX, whole] of the whole groups of rows, whatever their strides."""
+    return rows[: whole * RADIX].reshape(whole, RADIX).swapaxes(-1, -2)
 
 
 def empty(shape: tuple[int, ...], like: Array) -> Array:
     return np.empty(shape, like.dtype) if isinstance(like, np.ndarray) else like.new_empty(shape)
 
 
-def from_lists(numbers: list[Any], like: Array) -> Array:
+def numbers_like(numbers: Any, like: Array) -> Array:
+    """A copy of lists, or of an array of NumPy."""
     return np.array(numbers, like.dtype) if isinstance(like, np.ndarray) else like.new_tensor(numbers)

@@ -17,6 +17,7 @@ import numpy as np
 from gaecli.formats.base import Column
 from gaecli.layouts.keys import (
     as_labels,
+    cells_of_times,
     change_points,
     codes,
     come_back_soon,
@@ -126,13 +127,18 @@ def _by_env(env: Column, ids: Sequence[Column], num_rows: int) -> Arrangement:
         keys = names_at([env], env_runs.starts[:-1])
         return _whole_lanes(Placement(num_rows), env_runs.starts, keys, ids)
     lane = codes([env], num_rows)
-    period = regular_period(lane)
+    period, cells = regular_period(lane), None
     if period is None:
-        return _lanes_of(np.argsort(lane, kind="stable"), lane, [env], ids)
-    num_times = num_rows // period
-    starts = np.arange(period + 1, dtype=np.int64) * num_times
-    keys = names_at([env], np.arange(period))
-    return _whole_lanes(Placement(num_rows, dense_shape=(num_times, period)), starts, keys, ids)
+        cells = cells_of_times(lane)
+        if cells is None:
+            return _lanes_of(np.argsort(lane, kind="stable"), lane, [env], ids)
+        period = int(lane.max()) + 1
+    num_times, num_longer = divmod(num_rows, period)
+    lanes = np.arange(period + 1, dtype=np.int64)
+    starts = lanes * num_times + np.minimum(lanes, num_longer)
+    placement = Placement(num_rows, dense_shape=(num_times, period), cells=cells)
+    keys = names_at([env], placement.rows_of_steps(starts[:-1]))
+    return _whole_lanes(placement, starts, keys, ids)
 
 
 def _by_id(ids: Sequence[Column], num_rows: int) -> Arrangement:

@@ -160,15 +160,41 @@ def codes(columns: Sequence[Column], num_rows: int) -> Array:
 
 
 def regular_period(values: Array) -> int | None:
-    """N if the rows are (k0, k1, ..., kN-1) again and again: a time-major log of N environments."""
+    """N if the rows are (k0, k1, ..., kN-1) again and again: a time-major log of N environments.
+
+    The last time may be the beginning of one.
+    """
     again = np.flatnonzero(values[1:] == values[0])
     if not len(again):
         return None
     period = int(again[0]) + 1
-    if period < 2 or len(values) % period:
+    if period < 2 or not _are_distinct(values[:period]):
         return None
-    table = values.reshape(-1, period)
-    return period if bool((table == table[0]).all()) else None
+    return period if bool((values[period:] == values[:-period]).all()) else None
+
+
+def _are_distinct(values: Array) -> bool:
+    return len(np.unique(values, return_index=True)[0]) == len(values)
+
+
+def cells_of_times(codes: Array) -> IndexArray | None:
+    """Where each row stands in a table [T, N] with a column for each code, if every N rows hold each of N codes once.
+
+    A log of environments that step together, and report in any order. None where it is another one.
+    """
+    if codes.dtype not in _RADIX_TYPES or not len(codes):
+        return None
+    period = int(codes.max()) + 1
+    if period < 2 or len(codes) % period:
+        return None
+    first = np.bincount(codes[:period], minlength=period)
+    if (first != 1).any():
+        return None
+    times = np.arange(0, len(codes), period)
+    cells = np.add(codes.reshape(-1, period), times[:, None], dtype=np.int64).reshape(-1)
+    is_there = np.zeros(len(codes), np.bool_)
+    is_there[cells] = True
+    return cells if is_there.all() else None
 
 
 def _narrow(values: Array) -> Array:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 FORMATS = ("parquet", "npz", "arrow", "jsonl", "hdf5")
-FEW, SOME, MANY = 4, 32, 1200
+FEW, SOME, MANY = 3, 32, 1200
 TESTS = Path(__file__).parents[1]
 
 

@@ -337,6 +337,33 @@ def test_two_members_of_one_name_are_refused(tmp_path: Path, member: str) -> Non
         compute(path)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["../evil", "r/../../evil", "/evil", "..\\evil", "C:\\evil", "C:evil", "r/data/..", "r/x\0/../../y"],
+)
+def test_a_member_that_leads_out_of_the_archive_is_refused(tmp_path: Path, name: str) -> None:
+    path = saved(tmp_path / "r.pt")
+    with zipfile.ZipFile(path, "a") as archive:
+        info = zipfile.ZipInfo("placeholder")
+        info.filename = info.orig_filename = name
+        archive.writestr(info, b"x")
+    before = path.read_bytes()
+    for call in (gaecli.inspect, compute, lambda path: compute(path, tmp_path / "new.pt")):
+        with pytest.raises(gaecli.FileError, match=r"its member `.*` leads out of the archive"):
+            call(path)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["r.pt"]
+
+
+def test_names_with_dots_are_within_the_archive(tmp_path: Path) -> None:
+    path = saved(tmp_path / "r.pt")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("r/notes..txt", b"x")
+    compute(path)
+    with zipfile.ZipFile(path) as archive:
+        assert "r/notes..txt" in archive.namelist()
+
+
 def test_a_reference_to_itself_ends() -> None:
     tree: Any = []
     tree.append(tree)

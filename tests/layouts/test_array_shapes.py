@@ -376,6 +376,7 @@ def test_ids_that_take_turns_are_refused_where_every_block_has_one_of_them(name:
     assert ("within a lane" if name == "env_id" else "comes back") in message
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("layout", ["time-major", "batch-major"])
 @pytest.mark.parametrize("is_longer", [False, True])
 @pytest.mark.parametrize("rows", [None, 2])
@@ -447,6 +448,7 @@ def test_a_key_of_the_folder_is_one_for_all_arrays_of_its_file(is_flat: bool, tm
     np.testing.assert_allclose(found, by_lane(cuts, bootstrapped=False)[:, lanes], **CLOSE)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("shape", ["[N]", "[N, 1]", "[1, N]"])
 @pytest.mark.parametrize("is_longer", [False, True])
 def test_steps_are_found_by_the_ids_of_arrays(

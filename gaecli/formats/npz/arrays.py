@@ -195,8 +195,7 @@ def fill(source: IO[bytes], values: Array) -> None:
     target = values.view(np.uint8).data
     position = 0
     while position < len(target):
-        piece = source.read(min(_PIECE_BYTES, len(target) - position))
-        if not piece:
+        num_bytes = source.readinto(target[position : position + _PIECE_BYTES])  # type: ignore[attr-defined]
+        if not num_bytes:
             raise EOFError("it ends too early")
-        target[position : position + len(piece)] = piece
-        position += len(piece)
+        position += num_bytes

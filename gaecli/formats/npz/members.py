@@ -34,7 +34,7 @@ MALFORMED = (
     RuntimeError,  # encrypted
 )
 #: Compressed bytes that are read at a time.
-_PACKED_BYTES = 1 << 16
+_PACKED_BYTES = 1 << 18
 _BUFFER_BYTES = 1 << 14
 #: What LZMA may take to remember: `xz -9` takes 65 MiB, a header may ask for 4 GiB.
 _LZMA_MEMORY_BYTES = 256 << 20

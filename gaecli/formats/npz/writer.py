@@ -11,7 +11,7 @@ import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Protocol
+from typing import IO, Any, BinaryIO, Protocol, cast
 
 import numpy as np
 from numpy.lib import format as npy
@@ -138,8 +138,12 @@ class _Deflated(deflate.DeflatedContent):
         info.header_offset = target.start_dir
         output = _at_the_end(target)
         output.write(info.FileHeader())
-        while piece := self.file.read(COPY_BYTES):
-            output.write(piece)
+        start = output.tell()
+        if self.packed_bytes > deflate.SPOOL_BYTES:  # it waits on disk
+            copy_range(cast("BinaryIO", self.file), output, Copy(0, start, self.packed_bytes), info.filename)
+            output.seek(start + self.packed_bytes)
+        else:
+            output.write(self.file.read())
         _enter(target, info)
 
 

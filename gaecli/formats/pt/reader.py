@@ -159,10 +159,24 @@ class PtInput(NpzInput):
 
 
 def _by_name(infos: Sequence[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
+    for info in infos:
+        if _leads_out(info):
+            raise PickleError(
+                f"its member `{info.filename}` leads out of the archive, into which `torch.save` puts none; whoever "
+                "unpacks it, or what is made of it, would write there"
+            )
     found = {info.filename: info for info in infos}
     if len(found) < len(infos):
         raise PickleError("two of its members have one name, of which another reader may take the other")
     return found
+
+
+def _leads_out(info: zipfile.ZipInfo) -> bool:
+    """As the directory has the name, and as it would be on Windows."""
+    names = {name.replace("\\", "/") for name in (info.filename, info.orig_filename)}
+    return any(
+        name.startswith("/") or name[1:2] == ":" or "\0" in name or ".." in name.split("/") for name in names
+    )
 
 
 def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes:
