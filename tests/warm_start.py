@@ -145,7 +145,9 @@ class WarmStart:
         `pass_fds=[self.handle]` is for the shell.
         """
         command = folder / "gae"
-        command.write_text(_OF_SHELLS.format(python=sys.executable, handle=self.handle, gae=str(self._command)))
+        command.write_text(
+            _OF_SHELLS.format(python=sys.executable, handle=self.handle, gae=str(self._command))
+        )
         command.chmod(0o755)
         places = (str(folder), str(self._command.parent), self.env["PATH"])
         return {**self.env, "PATH": os.pathsep.join(places)}
