@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-FORMATS = ("parquet", "npz", "arrow", "jsonl", "hdf5")
+FORMATS = ("parquet", "npz", "arrow", "jsonl", "hdf5", "csv", "pt")
 FEW, SOME, MANY = 4, 32, 1200
 TESTS = Path(__file__).parents[1]
 
