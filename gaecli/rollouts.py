@@ -234,6 +234,8 @@ class RowFacts:
     num_bare: int
     #: Something has an item per step that only makes sense along time.
     shows_time: bool
+    #: That of each row among those that it is compared with. None: two rows have the same, or there are none.
+    groups: Sequence[tuple[Hashable, ...]] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -87,6 +87,7 @@ class NestedLayout:
         self._mask_rule = MaskRule.of(settings)
         self._unit_is = settings.unit_is
         self._labels = settings.label_columns
+        self._groups = settings.group_columns
         self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, self.roles, settings, self._like)
         if tokens is not None:
@@ -434,14 +435,10 @@ class NestedLayout:
         self, columns: Mapping[str, Column], offsets: IndexArray, start: int
     ) -> Mapping[str, Labels]:
         """Of the items, or of the row in each of its items."""
-        from gaecli.layouts.groups import read_labels
+        if not self._labels:
+            return {}
+        from gaecli.layouts.groups import check_groups, read_labels
 
-        lengths = np.diff(offsets)
-        found: dict[str, Labels] = {}
-        for name in self._labels:
-            if columns[name].offsets is not None:
-                items = {name: self._items(columns, name, offsets, start)}
-                found |= read_labels(items, [name], lambda steps: steps)
-            else:
-                found |= read_labels(columns, [name], lambda rows: np.repeat(rows, lengths))
-        return found
+        steps = {name: self._in_steps(columns, name, offsets, start) for name in self._labels}
+        check_groups(steps, self._groups, Cells(self._path, item_locator(start, offsets)))
+        return read_labels(steps, self._labels, lambda steps: steps)

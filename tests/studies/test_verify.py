@@ -117,7 +117,8 @@ def test_trajectories_that_run_on_from_file_to_file(tmp_path, memory_bytes):
     assert deviation.first_row == 120 + 30 + 20  # the second file, environment 1, step 50 - 30
 
 
-def test_lists_are_verified_item_by_item(tmp_path):
+@pytest.mark.parametrize("preset", ["torchrl", pytest.param(None, marks=pytest.mark.slow)])
+def test_lists_are_verified_item_by_item(tmp_path, preset):
     rollout = Rollout(13)
     column = torchrl_like(rollout, 0.9, 0.7)
     lists = {"reward": [], "value": [], "terminated": [], "bootstrap_value": [], "adv": []}
@@ -132,7 +133,7 @@ def test_lists_are_verified_item_by_item(tmp_path):
                 lists["adv"].append(column[env, start:stop].tolist())
     lists["adv"][7][0] += 1.0
     pq.write_table(pa.table(lists), tmp_path / "lists.parquet", row_group_size=5)
-    found = verify(tmp_path / "lists.parquet", "adv")
+    found = verify(tmp_path / "lists.parquet", "adv", preset=preset)
     assert (found.best.gamma, found.best.lam) == (0.9, 0.7)
     assert [deviation.first_row for deviation in found.deviations] == [7]
 
