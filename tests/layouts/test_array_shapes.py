@@ -1,4 +1,4 @@
-"""Every role in every shape that arrays come in, read as it is meant; what is refused stands in `test_array_refusals.py`.
+"""Every role in every shape that arrays come in, read as it is meant; others are refused: `test_array_refusals.py`.
 
 The oracle is a plain loop over the steps of each trajectory.
 """
