@@ -16,7 +16,7 @@ from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 
 #: Rows summed at a time: what is centred stays in the cache.
-_PIECE = 1 << 15
+PIECE = 1 << 15
 #: Rows whose squares BLAS adds up at a time. For more than 10,000 it starts threads, which wait for each other when
 #: all cores are busy, and the sum would depend on their number.
 _DOT = 1 << 13
@@ -36,10 +36,10 @@ class Moments:
 
     @classmethod
     def of(cls, numbers: Array) -> Moments:
-        found, room = (0, 0.0, 0.0), np.empty(min(len(numbers), _PIECE))
+        found, room = (0, 0.0, 0.0), np.empty(min(len(numbers), PIECE))
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows comes out as infinite or NaN
-            for start in range(0, len(numbers), _PIECE):
-                found = _merged(found, _of_piece(numbers[start : start + _PIECE], room))
+            for start in range(0, len(numbers), PIECE):
+                found = _merged(found, _of_piece(numbers[start : start + PIECE], room))
         return cls(*found)
 
     def merge(self, other: Moments) -> Moments:

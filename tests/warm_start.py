@@ -49,7 +49,12 @@ LEFT_OUT = (
     "gaecli.polars",
 )
 #: Looked up whenever they are needed; what others change may have been read already when the process is forked.
-LATE_VARIABLES = {"COLUMNS", "LINES", "HOME", "TMPDIR", "PYTEST_CURRENT_TEST", "PYTEST_XDIST_TESTRUNUID"}
+LATE_VARIABLES = {
+    *("COLUMNS", "LINES", "HOME", "TMPDIR", "PYTEST_CURRENT_TEST", "PYTEST_XDIST_TESTRUNUID"),
+    "PYTHONIOENCODING",  # the fork gives its streams what the interpreter would have given them
+}
+#: What Python does on stderr with letters that the encoding has not.
+ON_STDERR = "backslashreplace"
 LATE_PREFIXES = ("AWS_", "MINARI_")
 _MOST_BYTES = 100_000
 
@@ -312,6 +317,9 @@ def _become(request: dict[str, object], streams: list[int]) -> NoReturn:
         os.chdir(str(request["cwd"]))
         os.environ.clear()
         os.environ.update(request["env"])  # type: ignore[call-overload]
+        if encoding := os.environ.get("PYTHONIOENCODING"):
+            for stream, errors in ((sys.stdin, "strict"), (sys.stdout, "strict"), (sys.stderr, ON_STDERR)):
+                stream.reconfigure(encoding=encoding, errors=errors)  # type: ignore[union-attr]
         sys.argv = list(request["args"])  # type: ignore[call-overload]
         sys.path[0] = str(Path(sys.argv[0]).parent)
         from gaecli.__main__ import main

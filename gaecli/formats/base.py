@@ -100,10 +100,12 @@ class Column:
         item = self.values[index]
         return self.categories[int(item)] if self.categories is not None else item.item()
 
-    def rows(self, which: IndexArray) -> Column:
-        """These rows, in this order; any may come again."""
+    def rows(self, which: IndexArray | slice) -> Column:
+        """These rows, in this order; any may come again. Those of a slice are not copied where each has one cell."""
         if self.offsets is None:
             return self._cells(which)
+        if isinstance(which, slice):
+            which = np.arange(len(self.offsets) - 1)[which]
         lengths = np.diff(self.offsets)[which]
         offsets = np.zeros(len(which) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])
@@ -111,7 +113,7 @@ class Column:
         null_lists = None if self.null_lists is None else self.null_lists[which]
         return replace(self._cells(items), offsets=offsets, null_lists=null_lists)
 
-    def _cells(self, which: IndexArray) -> Column:
+    def _cells(self, which: IndexArray | slice) -> Column:
         is_null = None if self.is_null is None else self.is_null[which]
         coded = self.coded
         again = None if coded is None else cache(lambda: coded()._cells(which))

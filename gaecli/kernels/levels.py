@@ -157,10 +157,11 @@ class EvenLevel:
         if (patterns == 255).all():
             return
         x, a, step = rows.reshape(-1), _taken(self._within, patterns).reshape(-1), 1
-        while step < RADIX:
-            x[:-step] += a[: len(x) - step] * x[step:]
+        x[:-1] += a[:-1] * x[1:]
+        while step < RADIX // 2:
             a = a[:-step] * a[step:]
             step *= 2
+            x[:-step] += a[: len(x) - step] * x[step:]
 
     def _has_finite(self, sums: Array) -> bool:
         return math.isfinite(float(sums.sum()) + sum(number for number, _ in self._rest))

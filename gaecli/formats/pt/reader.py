@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from gaecli.errors import FileError
-from gaecli.formats.base import Column, ColumnInfo, WritePlan, unreadable
+from gaecli.formats.base import Column, ColumnInfo, WritePlan
 from gaecli.formats.npz.arrays import RowReader, overlapping
 from gaecli.formats.npz.members import MALFORMED, checksum, open_member
 from gaecli.formats.npz.reader import NpzInput
-from gaecli.formats.pt.look import PICKLE
+from gaecli.formats.pt.look import PICKLE, pt_error
 from gaecli.formats.pt.pickled import MOST_BYTES, PickledNode, PickleError, emit, items_without, named, parse
 from gaecli.formats.pt.tensors import Tensor, info_of, rows_of, tensor_of
 from gaecli.formats.pt.writer import PROVENANCE_MEMBER, PtOutput
@@ -49,7 +49,7 @@ class PtInput(NpzInput):
                 self.root, self.tree = self._parsed(archive)
                 self._stored = self._document(archive)
         except _DAMAGE as error:
-            raise _pt_error(path, error) from error
+            raise pt_error(path, error) from error
         self.container = _container(path, self.tree)
         self.tensors: dict[str, Tensor] = {}
         self._values: dict[str, Array] = {}
@@ -147,7 +147,7 @@ class PtInput(NpzInput):
         return super().read_whole(name)
 
     def _unreadable(self, error: Exception, member: str | None) -> FileError:
-        return _pt_error(self.path, error, member)
+        return pt_error(self.path, error, member)
 
     def planned_method(
         self, own_columns: Sequence[str], drop_columns: Sequence[str], *, adds: bool = True
@@ -209,10 +209,3 @@ def _refusal(path: Path, what: str) -> FileError:
         'you trust the file: python -c "import json, torch; [print(json.dumps(sample, default=str)) for sample in '
         f"torch.load('{path}', weights_only=True)['samples']]\" > '{path.with_suffix('')}.jsonl'",
     )
-
-
-def _pt_error(path: Path, error: Exception, member: str | None = None) -> FileError:
-    hint = "the file may be truncated, or hold more than a dict of tensors"
-    tensor = None if member is None else f"tensor `{member}`"
-    what = str(error).strip() or "it ends too early"
-    return unreadable(path, error, "a file of `torch.save`", hint, member=tensor, what=what)
