@@ -26,7 +26,7 @@ _MEANING = {
     "episode": "id of the episode",
     "env": "id of the environment",
     "step": "counts the steps, orders the rows",
-    "mask": "1 for steps that take part",
+    "mask": "1 for steps that take part; a column that `--mask-column` names may count them",
     "log_prob": "log π(a|s), for off-policy estimators",
     "behaviour_log_prob": "log μ(a|s) of the policy that acted, for the same",
     "ratio": "π(a|s) / μ(a|s), for the same",

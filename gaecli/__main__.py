@@ -15,6 +15,9 @@ _CONTAINERS = 50_000
 
 def main() -> NoReturn:
     gc.set_threshold(_CONTAINERS)
+    # Read once, as NumPy is imported. Blocks are computed by threads of ours, and matrices are small: to start others
+    # took a tenth of a second of CPU time, in which they looked for work.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from gaecli.cli.main import run
 
     run()

@@ -366,13 +366,17 @@ def _check_kinds(file: RolloutFile, roles: Roles) -> Roles:
             continue
         if role in roles.explicit and info.unusable is None and info.kind in ("float", "null"):
             continue  # named: the cells will tell
-        reason = info.unusable or f"its type is {info.type_name}, and a {role.replace('_', ' ')} is a number"
+        is_flag = role in FLAG_ROLES
+        wanted = (
+            "a flag is true or false, or 1 or 0" if is_flag else f"a {role.replace('_', ' ')} is a number"
+        )
+        reason = info.unusable or f"its type is {info.type_name}, and {wanted}"
         if role in _OPTIONAL and role not in roles.explicit and info.unusable != TWO_COLUMNS:
             checked = checked.without(role) if info.kind == "null" else checked.passing_over(role, reason)
             continue
         raise DataError(
             f"column `{name}` of `{file.path}` cannot be the {role.replace('_', ' ')}: {reason}",
-            hint=f"name another column with `{flag_of(role)}`",
+            hint=f"{'write it as booleans, or ' if is_flag else ''}name another column with `{flag_of(role)}`",
         )
     return checked
 

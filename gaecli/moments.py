@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,9 +16,14 @@ from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 
 #: Rows summed at a time: what is centred stays in the cache.
-_PIECE = 1 << 15
+PIECE = 1 << 15
+#: Rows whose squares BLAS adds up at a time. For more than 10,000 it starts threads, which wait for each other when
+#: all cores are busy, and the sum would depend on their number.
+_DOT = 1 << 13
 #: As much of E[x²] has to be left without E[x]²: one digit is lost at most.
 _LEAST_LEFT = 0.1
+#: count, mean and m2, as in `Moments`, which takes longer to make than to sum up a piece.
+_Found: TypeAlias = tuple[int, float, float]
 
 
 @dataclass(frozen=True)
@@ -30,32 +36,17 @@ class Moments:
 
     @classmethod
     def of(cls, numbers: Array) -> Moments:
-        total = cls()
+        found, room = (0, 0.0, 0.0), np.empty(min(len(numbers), PIECE))
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows comes out as infinite or NaN
-            for start in range(0, len(numbers), _PIECE):
-                total = total.merge(cls.of_piece(numbers[start : start + _PIECE]))
-        return total
-
-    @classmethod
-    def of_piece(cls, numbers: Array) -> Moments:
-        """Of so many numbers as stay in the cache, one at least."""
-        # Not `dot`: BLAS starts threads for it, which wait for each other when all cores are busy.
-        piece = numbers.astype(np.float64, copy=False)
-        count, mean = len(piece), float(np.add.reduce(piece)) / len(piece)
-        squares = float(np.einsum("i,i->", piece, piece))
-        m2 = squares - count * mean * mean
-        if not m2 > _LEAST_LEFT * squares:
-            piece = piece - mean
-            m2 = float(np.add.reduce(np.multiply(piece, piece, out=piece)))
-        return cls(count, mean, m2)
+            for start in range(0, len(numbers), PIECE):
+                found = _merged(found, _of_piece(numbers[start : start + PIECE], room))
+        return cls(*found)
 
     def merge(self, other: Moments) -> Moments:
         if not self.count or not other.count:
             return self if self.count else other
-        count = self.count + other.count
-        shift = other.mean - self.mean
-        mean = self.mean + shift * (other.count / count)
-        return Moments(count, mean, self.m2 + other.m2 + shift * shift * (self.count * other.count / count))
+        mine, theirs = (self.count, self.mean, self.m2), (other.count, other.mean, other.m2)
+        return Moments(*_merged(mine, theirs))
 
     def variance(self, ddof: int = 0) -> float | None:
         """Σ (x - mean)² / (n - ddof); None where n <= ddof."""
@@ -64,6 +55,37 @@ class Moments:
     def std(self, ddof: int = 0) -> float | None:
         variance = self.variance(ddof)
         return None if variance is None else math.sqrt(variance)
+
+
+def _of_piece(numbers: Array, room: FloatArray) -> _Found:
+    """Of so many numbers as stay in the cache, one at least; `room` is for as many."""
+    piece = room = room[: len(numbers)]
+    if numbers.dtype == np.float64 and numbers.flags.c_contiguous:
+        piece = numbers
+    else:
+        piece[...] = numbers
+    count, mean = len(piece), float(np.add.reduce(piece)) / len(piece)
+    squares = _sum_of_squares(piece)
+    m2 = squares - count * mean * mean
+    if not m2 > _LEAST_LEFT * squares:
+        m2 = _sum_of_squares(np.subtract(piece, mean, out=room))
+    return count, mean, m2
+
+
+def _sum_of_squares(piece: FloatArray) -> float:
+    whole = len(piece) // _DOT * _DOT
+    stacks, rest = piece[:whole].reshape(whole // _DOT, 1, _DOT), piece[whole:]
+    return float(np.add.reduce(stacks @ stacks.swapaxes(1, 2), axis=None)) + float(rest @ rest)
+
+
+def _merged(one: _Found, other: _Found) -> _Found:
+    (count_1, mean_1, m2_1), (count_2, mean_2, m2_2) = one, other
+    if not count_1:
+        return other
+    count = count_1 + count_2
+    shift = mean_2 - mean_1
+    mean = mean_1 + shift * (count_2 / count)
+    return count, mean, m2_1 + m2_2 + shift * shift * (count_1 * count_2 / count)
 
 
 @dataclass(frozen=True, eq=False)

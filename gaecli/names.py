@@ -5,6 +5,7 @@ What is not in it has to be named by a flag, or is the business of a preset (`Pr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from gaecli.choices import UnitIs
@@ -196,3 +197,10 @@ GROUP_NAMES = (
 )
 _OTHER_NAMES = ("advantage_raw", "advantage_continuous", "absolute_advantage")
 RESULT_NAMES = frozenset((*ADVANTAGE_NAMES, *RETURN_NAMES, *_OTHER_NAMES))
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+
+def words_of(name: str) -> list[str]:
+    """The words of the last part of a dotted name, in small letters: `info.episodeLength` is `episode length`."""
+    return [found.lower() for found in _WORDS.findall(name.rpartition(".")[2])]

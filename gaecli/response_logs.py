@@ -16,7 +16,7 @@ from gaecli.formats.stored import own_columns
 from gaecli.layouts.demands import likely_flags
 from gaecli.layouts.tokens import names_tokens
 from gaecli.missing_columns import MissingRoleError
-from gaecli.names import GROUP_NAMES, RESULT_NAMES
+from gaecli.names import GROUP_NAMES, RESULT_NAMES, words_of
 from gaecli.records import dataclass
 from gaecli.response_log_kinds import RESPONSE_LOGS, ResponseLogKind
 from gaecli.settings import Settings
@@ -25,6 +25,9 @@ from gaecli.shell_words import file_word, word
 #: Under another name than what the library wrote.
 _OWN_ADVANTAGE = "{estimator}_advantage"
 _ROWS_OF_WEIGHTS = 1 << 16
+#: Lists of texts by such a name are several responses; others may be the tokens of one.
+_RESPONSE_WORDS = "response responses completion completions answer answers output outputs sample samples"
+_RESPONSES = frozenset(_RESPONSE_WORDS.split())
 _WEIGHTS_DIFFER = "the `weight` beside a score changes from row to row, and is not applied"
 #: More reward columns than these are counted.
 _MOST_NAMED = 6
@@ -279,10 +282,14 @@ def _layout(
     file: RolloutFile, rewards: Sequence[str], group: Sequence[str], advantage: str | None
 ) -> str | None:
     """To be named where rewards of tokens stand in lists, where a column looks like a flag of ends, and where the
-    writer's own advantages are of responses, whatever lists of their tokens there are.
+    writer's own advantages are of responses, whatever lists of their tokens there are. A row that holds lists of
+    texts is one prompt with all responses to it.
     """
     if any(_is_list(file.find(name)) for name in rewards):
-        return None if any(_is_list(file.find(name)) for name in group) else "nested"
+        if any(_is_list(file.find(name)) for name in group):
+            return None
+        texts = [info for info in file.columns.values() if info.is_list and info.kind == "id"]
+        return "responses" if any(_RESPONSES & set(words_of(info.name)) for info in texts) else "nested"
     is_of_responses = advantage is not None and not _is_list(file.find(advantage)) and names_tokens(file)
     return "responses" if is_of_responses or likely_flags(file) else None
 

@@ -234,6 +234,8 @@ class RowFacts:
     num_bare: int
     #: Something has an item per step that only makes sense along time.
     shows_time: bool
+    #: That of each row among those that it is compared with. None: two rows have the same, or there are none.
+    groups: Sequence[tuple[Hashable, ...]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -328,6 +330,8 @@ class BlockFacts:
     units: UnitFacts | None = None
     #: By its name, how a column runs that looks like an id and that nothing uses.
     suspects: Mapping[str, Any] = field(default_factory=dict)
+    #: By its name, how many slots of the trajectories a column says are steps, where nothing uses it.
+    slots: Mapping[str, Any] = field(default_factory=dict)
     #: By its name, where a column of ids has none.
     id_holes: Mapping[str, Any] = field(default_factory=dict)
 

@@ -66,6 +66,13 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if not covers.keeps_slow:
+        markers = metafunc.definition.own_markers
+        markers[:] = map(covers.without_slow, markers)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Before `-m` chooses."""
     covers.mark_the_rest(items)
@@ -203,7 +210,8 @@ def run_gae(
             )
         if not text:
             return result
-        texts = [_text(result.stdout), _text(result.stderr)]
+        encoding = (env or {}).get("PYTHONIOENCODING", "utf-8")
+        texts = [_text(result.stdout, encoding), _text(result.stderr, encoding)]
         return subprocess.CompletedProcess(result.args, result.returncode, *texts)
 
     return run
@@ -251,6 +259,6 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in left_out}
 
 
-def _text(content: bytes) -> str:
+def _text(content: bytes, encoding: str) -> str:
     """As `subprocess` has it."""
-    return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")

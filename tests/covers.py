@@ -43,6 +43,20 @@ def others(*axes: Iterable[Any]) -> list[Any]:
     return _marked(axes, list(product(*values)), set())
 
 
+def without_slow(mark: pytest.Mark) -> pytest.Mark:
+    """A `parametrize` without what it marks `slow`; as it is where that is all of it, or has ids one by one."""
+    if mark.name != "parametrize" or len(mark.args) < 2 or not callable(mark.kwargs.get("ids", str)):
+        return mark
+    names, values, *rest = mark.args
+    values = list(values)
+    kept = [value for value in values if not _is_slow(value)]
+    return pytest.mark.parametrize(names, kept or values, *rest, **mark.kwargs).mark
+
+
+def _is_slow(value: Any) -> bool:
+    return any(getattr(mark, "name", None) == "slow" for mark in getattr(value, "marks", ()))
+
+
 def mark_the_rest(items: Iterable[pytest.Item]) -> None:
     """As `slow`, of tests that are marked `pairs` or `turns`."""
     grids: dict[tuple[str, int], list[pytest.Function]] = {}

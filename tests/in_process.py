@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from warm_start import ON_STDERR
 
 #: What makes a terminal of a pipe, or another width, colour or language of the same output.
 SHELL_VARIABLES = (
@@ -29,7 +30,7 @@ SHELL_VARIABLES = (
 LEFT_BEHIND = ("ARROW_DEFAULT_MEMORY_POOL",)
 
 #: Looked up whenever they are needed.
-_LATE_VARIABLES = {"COLUMNS", "LINES", "HOME", "TMPDIR"}
+_LATE_VARIABLES = {"COLUMNS", "LINES", "HOME", "TMPDIR", "PYTHONIOENCODING"}
 
 
 def can_run_here(args: Iterable[str | Path], env: Mapping[str, str]) -> bool:
@@ -39,6 +40,8 @@ def can_run_here(args: Iterable[str | Path], env: Mapping[str, str]) -> bool:
         "-" not in args
         and env.keys() <= _LATE_VARIABLES
         and all(text.isascii() and text.isdigit() and len(text) < 4 for text in sizes)
+        # What a page of help spells out is looked up in the streams that a process begins with.
+        and not ("PYTHONIOENCODING" in env and "--help" in args)
     )
 
 
@@ -53,7 +56,11 @@ def run_here(
     from gaecli.unfinished import put_away_what_is_left
 
     words = list(map(str, args))
-    stdout, stderr = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    encoding = (env or {}).get("PYTHONIOENCODING", "utf-8")
+    stdout, stderr = (
+        io.TextIOWrapper(io.BytesIO(), encoding, errors, write_through=True)
+        for errors in ("strict", ON_STDERR)
+    )
     with pytest.MonkeyPatch.context() as patch:
         for name in SHELL_VARIABLES:
             patch.delenv(name, raising=False)
@@ -69,5 +76,5 @@ def run_here(
         patch.setattr(sys, "stderr", stderr)
         code = main._exit_code()
         put_away_what_is_left()
-    texts = [stream.buffer.getvalue().decode() for stream in (stdout, stderr)]
+    texts = [stream.buffer.getvalue().decode(encoding) for stream in (stdout, stderr)]
     return subprocess.CompletedProcess(words, code, *texts)

@@ -55,7 +55,7 @@ def test_what_is_of_no_type_is_told_with_an_example_that_is_of_the_right_one(nam
     function = FUNCTIONS[name]
     assert len(keywords_of(function)) > 3
     for keyword in keywords_of(function):
-        for given in (b"x", object(), {1: 2}, [[]], ""):
+        for given in (b"x", object(), {1: 2}, [[]], np.zeros((1, 1)), ""):
             with pytest.raises(gaecli.UsageError, match=rf"^`{keyword}` is .*; it must be \w+ ") as error:
                 checked_arguments(function, {keyword: given})
         example = re.fullmatch(rf"such as `{keyword}=(.*)`", error.value.hint or "")

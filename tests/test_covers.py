@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations, product
 
 import covers
+import pytest
 
 AXES = ["abc", "defg", "hi"]
 GRID = [tuple(enumerate(values)) for values in product(*AXES)]
@@ -37,3 +38,15 @@ def test_what_is_slow_is_made_where_it_may_be_run_and_what_is_not_is_made_always
     monkeypatch.setattr(covers, "keeps_slow", False)
     assert [one.values for one in whole] == list(product(*AXES))
     assert covers.pairs(*AXES) == [one for one in whole if not one.marks]
+
+
+def test_a_parametrize_is_made_without_what_is_slow_unless_that_is_all_of_it() -> None:
+    slow = [pytest.param(number, marks=pytest.mark.slow) for number in (2, 3)]
+
+    def values(mark: pytest.MarkDecorator) -> object:
+        return covers.without_slow(mark.mark).args[1]
+
+    assert values(pytest.mark.parametrize("n", [1, *slow])) == [1]
+    assert values(pytest.mark.parametrize("n", slow)) == slow
+    assert values(pytest.mark.parametrize("n", [1, slow[0]], ids=["one", "two"])) == [1, slow[0]]
+    assert covers.without_slow(pytest.mark.slow.mark).name == "slow"

@@ -292,7 +292,10 @@ def test_a_type_checker_knows_the_keywords_and_what_comes_back(tmp_path: Path) -
         "gaecli.compute('r.parquet', gama=0.9)\n"
         "gaecli.compute('r.parquet', normalize='some')\n"
         "gaecli.inspect('r.parquet', overwrite=True)\n"
-        "reveal_type(gaecli.explain('r.parquet', 3))\n",
+        "reveal_type(gaecli.explain('r.parquet', 3))\n"
+        "gaecli.sweep('r.parquet', gamma=0.9, lam=[0.9, 1.0])\n"
+        "gaecli.diff('r.parquet', preset=['exact', 'sb3'])\n"
+        "gaecli.sweep('r.parquet', gamma='all')\n",
         encoding="utf-8",
     )
     run = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", str(script)]
@@ -300,6 +303,6 @@ def test_a_type_checker_knows_the_keywords_and_what_comes_back(tmp_path: Path) -
     wrong = [
         line.partition(": error")[0].rpartition(":")[2] for line in told.splitlines() if "error:" in line
     ]
-    assert sorted(set(wrong)) == ["6", "7", "8"], told
+    assert sorted(set(wrong)) == ["12", "6", "7", "8"], told
     assert "Explanation" in told
     assert "Derivation" in told

@@ -163,6 +163,7 @@ class TestPresetsCommand:
         assert max(map(len, result.stdout.splitlines())) <= int(columns)
         assert "\x1b" not in result.stdout
 
+    @pytest.mark.turns
     @pytest.mark.parametrize("columns", ["80", "120"])
     @pytest.mark.parametrize("name", PRESETS)
     def test_one_preset_in_full(self, name, columns):

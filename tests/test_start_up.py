@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -76,3 +77,18 @@ def test_a_small_compute_imports_what_it_needs(modules_of, copy_sample):
     )
     assert not {f"gaecli.{name}" for name in (*families, *others)} & modules
     assert not {"gaecli.checks", "gaecli.studies", "gaecli.formats.npz.reader", "gaecli.api"} & modules
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, "1"), ("3", "3")])
+def test_blas_starts_no_threads_unless_it_is_told_to(given, used, monkeypatch):
+    usual = signal.getsignal(signal.SIGINT)
+    from gaecli.__main__ import main
+
+    signal.signal(signal.SIGINT, usual)  # it has another one, from the first moment on
+    monkeypatch.setattr("gaecli.cli.main.run", lambda: None)
+    monkeypatch.setattr("gc.set_threshold", lambda *counts: None)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", given or "")
+    if given is None:
+        monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    main()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == used

@@ -14,9 +14,9 @@ RUNS = [
     ("compute", "r.parquet", "-o", "-"),
     ("compute", "r.parquet"),
     ("inspect", "-", "--json"),
-    ("compute", "--help"),
 ]
 MORE_RUNS = [
+    ("compute", "--help"),
     ("sweep", "r.parquet", "--gamma", "0.9,0.99"),
     ("compute", "r.parquet", "--gama", "1"),
     ("check", "r.parquet"),
@@ -24,6 +24,8 @@ MORE_RUNS = [
     ("verify", "r.parquet", "--against", "reward"),
     ("presets",),
 ]
+#: Streams without the letters of the page, and an encoding that has some of them.
+ODD_RUNS = [("presets", "sb3"), ("compute", "r.parquet", "--gama", "λ")]
 TESTS = Path(__file__).parent
 TIMES = re.compile(rb"^time .*$|\d+(\.\d+)? m?s\b|\"(\w*(seconds|per_second)|total)\": .*", re.MULTILINE)
 
@@ -50,7 +52,7 @@ def test_a_warm_run_is_a_cold_run(run_gae, warm_start, sample_data, tmp_path, ru
 @pytest.mark.parametrize(
     "run",
     [
-        pytest.param(run, marks=() if run in (*RUNS, MORE_RUNS[1]) else pytest.mark.slow)
+        pytest.param(run, marks=() if run in (*RUNS, MORE_RUNS[0], MORE_RUNS[2]) else pytest.mark.slow)
         for run in (*RUNS, *MORE_RUNS)
         if "-" not in run
     ],
@@ -70,7 +72,29 @@ def test_a_run_in_this_process_is_one_of_its_own(run_gae, warm_start, sample_dat
     assert left[0] == left[1]
 
 
-@pytest.mark.parametrize("env", [{"PYTHONIOENCODING": "ascii"}, {"FORCE_COLOR": "1"}, {"PYTHONPATH": "."}])
+@pytest.mark.parametrize(
+    ("encoding", "run"),
+    [
+        ("ascii", ODD_RUNS[1]),
+        *(pytest.param("ascii", run, marks=pytest.mark.slow) for run in (ODD_RUNS[0], *MORE_RUNS)),
+        *(pytest.param("cp1252", run, marks=pytest.mark.slow) for run in (*ODD_RUNS, *MORE_RUNS)),
+    ],
+    ids=str,
+)
+def test_streams_of_another_encoding_say_the_same(run_gae, warm_start, sample_data, tmp_path, encoding, run):
+    if warm_start is None:
+        pytest.skip("all runs are cold")
+    told = []
+    for how in ({"is_cold": True}, {"is_process": True}, {}):
+        shutil.copy2(sample_data / "cartpole.parquet", tmp_path / "r.parquet")
+        result = run_gae(*run, env={"PYTHONIOENCODING": encoding, "COLUMNS": "97"}, cwd=tmp_path, **how)
+        texts = (TIMES.sub(b"", text.encode()) for text in (result.stdout, result.stderr))
+        told.append((result.returncode, *texts))
+    assert told[0] == told[1] == told[2]
+    assert any(told[0][1:])
+
+
+@pytest.mark.parametrize("env", [{"PYTHONUTF8": "0"}, {"FORCE_COLOR": "1"}, {"PYTHONPATH": "."}])
 def test_what_an_interpreter_reads_at_its_start_asks_for_another(warm_start, env):
     if warm_start is None:
         pytest.skip("all runs are cold")

@@ -49,9 +49,30 @@ LEFT_OUT = (
     "gaecli.polars",
 )
 #: Looked up whenever they are needed; what others change may have been read already when the process is forked.
-LATE_VARIABLES = {"COLUMNS", "LINES", "HOME", "TMPDIR", "PYTEST_CURRENT_TEST", "PYTEST_XDIST_TESTRUNUID"}
+LATE_VARIABLES = {
+    *("COLUMNS", "LINES", "HOME", "TMPDIR", "PYTEST_CURRENT_TEST", "PYTEST_XDIST_TESTRUNUID"),
+    "PYTHONIOENCODING",  # the fork gives its streams what the interpreter would have given them
+}
+#: What Python does on stderr with letters that the encoding has not.
+ON_STDERR = "backslashreplace"
 LATE_PREFIXES = ("AWS_", "MINARI_")
 _MOST_BYTES = 100_000
+
+#: What a shell starts: it hands its streams over, and waits. Without `site` an interpreter starts in no time.
+_OF_SHELLS = """#!{python} -IS
+import json, os, socket, sys
+answer, telling = os.pipe()
+args = [{gae!r}, *sys.argv[1:]]
+request = {{"args": args, "cwd": os.getcwd(), "env": dict(os.environ), "file_size": None}}
+socket.send_fds(socket.socket(fileno={handle}), [json.dumps(request).encode()], [0, 1, 2, telling])
+os.close(telling)
+for handle in range(3):
+    os.close(handle)
+with open(answer, "rb") as told:
+    process, code = told
+code = int(code)
+os._exit(code if code >= 0 else 128 - code)
+"""
 
 
 class WarmStart:
@@ -122,6 +143,23 @@ class WarmStart:
             process.kill()
             raise
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def install(self, folder: Path) -> dict[str, str]:
+        """A `gae` in this folder, and the environment in which a shell finds it: what it runs is a fork.
+
+        `pass_fds=[self.handle]` is for the shell.
+        """
+        command = folder / "gae"
+        command.write_text(
+            _OF_SHELLS.format(python=sys.executable, handle=self.handle, gae=str(self._command))
+        )
+        command.chmod(0o755)
+        places = (str(folder), str(self._command.parent), self.env["PATH"])
+        return {**self.env, "PATH": os.pathsep.join(places)}
+
+    @property
+    def handle(self) -> int:
+        return self._socket.fileno()
 
     def close(self) -> None:
         self._socket.close()
@@ -279,6 +317,9 @@ def _become(request: dict[str, object], streams: list[int]) -> NoReturn:
         os.chdir(str(request["cwd"]))
         os.environ.clear()
         os.environ.update(request["env"])  # type: ignore[call-overload]
+        if encoding := os.environ.get("PYTHONIOENCODING"):
+            for stream, errors in ((sys.stdin, "strict"), (sys.stdout, "strict"), (sys.stderr, ON_STDERR)):
+                stream.reconfigure(encoding=encoding, errors=errors)  # type: ignore[union-attr]
         sys.argv = list(request["args"])  # type: ignore[call-overload]
         sys.path[0] = str(Path(sys.argv[0]).parent)
         from gaecli.__main__ import main

@@ -144,7 +144,7 @@ def _as(value: Any, kind: Any) -> Any:
     if kind is type(None):
         return None if value is None else _NOTHING
     if kind is bool:
-        is_flag = isinstance(value, bool) or type(value).__name__ == "bool"  # NumPy's
+        is_flag = isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")  # NumPy's
         return bool(value) if is_flag else _NOTHING
     if kind in (int, float):
         is_flag, is_plain = isinstance(value, bool), isinstance(value, int | float)
@@ -155,12 +155,12 @@ def _as(value: Any, kind: Any) -> Any:
         return value if isinstance(value, str) and value else _NOTHING
     if kind is Path:
         return value if isinstance(value, PathLike) else _NOTHING
-    if origin is not None and issubclass(origin, Mapping):
+    if _is_of(origin, Mapping):
         return _mapping(value, *get_args(kind))
     if origin is tuple:
         items = _items(value, *(get_args(kind)[:1]))
         return tuple(items) if items is not _NOTHING and len(items) == len(get_args(kind)) else _NOTHING
-    if origin is not None and issubclass(origin, Sequence):
+    if _is_of(origin, Sequence):
         return _items(value, *get_args(kind))
     return value if isinstance(value, kind) else _NOTHING
 
@@ -187,7 +187,7 @@ def _items(value: Any, kind: Any) -> Any:
 
 def _other_type(name: str, value: Any, hint: Any, usual: Any) -> UsageError:
     shown = repr(value)
-    shown = "an empty name" if value == "" and isinstance(value, str) else shown
+    shown = "an empty name" if isinstance(value, str) and not value else shown
     shown = f"a `{type(value).__name__}`" if len(shown) > 60 or "\n" in shown else shown
     return UsageError(
         f"`{name}` is {shown}; it must be {_said(name, hint)}",
@@ -198,18 +198,15 @@ def _other_type(name: str, value: Any, hint: Any, usual: Any) -> UsageError:
 def _said(name: str, hint: Any) -> str:
     """What a keyword takes, in words."""
     kinds = [kind for kind in _kinds(hint) if kind is not type(None)]
-    one = next((_word(name, kind) for kind in kinds if get_origin(kind) in (None, Literal)), None)
+    single = [kind for kind in kinds if get_origin(kind) in (None, Literal)]
+    said = [_word(name, kind) for kind in single[:1]]
     origins = [get_origin(kind) for kind in kinds]
-    said = [] if one is None else [one]
     if tuple in origins:
         said.append("a pair of them")
-    if any(origin is not None and origin is not tuple and _is_list(origin) for origin in origins):
-        item = next(get_args(kind)[0] for kind in kinds if _is_list(get_origin(kind)))
-        said.append("a list of them" if one else f"a list: each {_word(name, _kinds(item)[0])}")
-    if any(
-        origin is not None and origin is not Literal and issubclass(origin, Mapping) for origin in origins
-    ):
-        said.append(_MAPPINGS.get(name, "a mapping"))
+    if any(_is_of(origin, Sequence) and origin is not tuple for origin in origins):
+        said.append("a list of them")
+    if any(_is_of(origin, Mapping) for origin in origins):
+        said.append(_MAPPINGS[name])
     return ", or ".join(said)
 
 
@@ -221,8 +218,8 @@ _MAPPINGS: Mapping[str, str] = {
 }
 
 
-def _is_list(origin: Any) -> bool:
-    return origin not in (None, Literal, tuple) and issubclass(origin, Sequence)
+def _is_of(origin: Any, kind: type) -> bool:
+    return isinstance(origin, type) and issubclass(origin, kind)
 
 
 def _word(name: str, kind: Any) -> str:
@@ -234,8 +231,10 @@ def _word(name: str, kind: Any) -> str:
         return "the name of a column"
     if name in ("select", "ignore"):
         return "the code of a rule"
+    if name == "stream":
+        return "a text"
     words = {bool: "True or False", int: "a whole number", float: "a number", str: "one name"}
-    return words.get(kind, "a text")
+    return words[kind]
 
 
 _COLUMNS = frozenset(

@@ -18,8 +18,9 @@ from gaecli.api.keywords import (
 from gaecli.api.tables import ArrowStream, Files, Source, opened_source
 from gaecli.difference import ColumnDifference
 from gaecli.errors import UsageError
+from gaecli.explanation import Derivation, Explanation
 from gaecli.label_summary import LabelVerification
-from gaecli.results import Derivation, Explanation, Sweep, Verification, Verifications
+from gaecli.results import Sweep, Verification, Verifications
 from gaecli.settings import OPTION_NAMES, RunOptions, Settings
 
 Number = TypeVar("Number", int, float)

@@ -7,9 +7,9 @@ from dataclasses import field, replace
 import numpy as np
 
 from gaecli.checks.base import CheckRule, Hits, Window
-from gaecli.moments import Moments
+from gaecli.moments import PIECE, Moments
 from gaecli.records import dataclass
-from gaecli.rollouts import FloatArray
+from gaecli.rollouts import BoolArray, FloatArray
 
 _FEWEST_ENDS = 3
 #: Where more of the other rewards are 0 than this, a 0 after an end says nothing.
@@ -170,23 +170,32 @@ def shifted_rewards(window: Window) -> _Shifts | None:
     # Steps with a neighbour on either side in the same trajectory, for all three alike.
     came_on = window.came_on & ~window.is_bad
     middle = came_on[:-1] & came_on[1:] & window.is_new[1:]
+    found = _Shifts(file=str(window.context.path))
+    for start in range(0, len(middle), PIECE):
+        found = found.merge(_shifts(window, start, middle[start : start + PIECE]))
+    return found
+
+
+# What overflows is infinite, and no variance compares with it.
+@np.errstate(over="ignore", invalid="ignore")
+def _shifts(window: Window, start: int, middle: BoolArray) -> _Shifts:
+    """Of the steps from `start` on that `middle` has."""
+    if not middle.any():
+        return _Shifts()
+    own, after = (slice(first, first + len(middle)) for first in (start, start + 1))
     rewards, values = window.rewards, window.values
-    with np.errstate(
-        over="ignore", invalid="ignore"
-    ):  # what overflows is infinite, and no variance compares with it
-        discounted = window.context.settings.gamma * values[1:]
-        rest = discounted - values[:-1]
+    discounted = window.context.settings.gamma * values[after]
+    rest = discounted - values[own]
 
-        def of(numbers: FloatArray) -> Moments:
-            return Moments.of(numbers[middle])
+    def of(numbers: FloatArray) -> Moments:
+        return Moments.of(numbers[middle])
 
-        return _Shifts(
-            of(rest + rewards[:-1]),
-            of(rest + rewards[1:]),
-            of(rest + window.earlier_rewards[:-1]),
-            of(discounted + rewards[:-1]),
-            str(window.context.path),
-        )
+    return _Shifts(
+        of(rest + rewards[own]),
+        of(rest + rewards[after]),
+        of(rest + window.earlier_rewards[own]),
+        of(discounted + rewards[own]),
+    )
 
 
 RULES = (

@@ -34,7 +34,7 @@ def constant_values(window: Window) -> _ValueRange | None:
     """The value column holds one number."""
     if not window.has_values:
         return None
-    values = window.values[window.usable]
+    values = window.values if window.usable.all() else window.values[window.usable]
     first = window.hits(window.usable, lambda step: "")
     return _ValueRange(
         float(values.min(initial=np.inf)), float(values.max(initial=-np.inf)), len(values), first

@@ -117,20 +117,15 @@ class Windows:
         block: Block,
         unsorted: tuple[int, int | None],
     ) -> Window:
-        num_steps = len(draft.arrays["rewards"])
-        draft.arrays["is_new"] = np.ones(num_steps, np.bool_)
-        draft.arrays["end_is_new"] = np.ones(num_steps, np.bool_)
-        draft.arrays["lane_starts"] = np.zeros(num_steps, np.bool_)
-        draft.arrays["lane_starts"][draft.starts] = True
-        draft.arrays["ages"] = np.zeros(num_steps, np.int64)
-        draft.arrays["earlier_rewards"] = np.zeros(num_steps)
-        draft.arrays["came_on"] = np.zeros(num_steps, np.bool_)
         stops = draft.stops
         known = [lane for lane, key in enumerate(draft.keys) if key in self._tails]
-        self._insert(draft, known)
+        carried_at = self._insert(draft, known)
         arrays = draft.arrays
-        arrays["ages"] = _ages(arrays)
-        _look_back(arrays)
+        tails = [self._tails[draft.keys[lane]] for lane in known]
+        arrays["ages"] = _ages(arrays, carried_at, [tail.cells["ages"] for tail in tails])
+        _look_back(arrays, carried_at, tails)
+        if "next_values" not in arrays:
+            arrays["next_values"] = np.broadcast_to(np.nan, len(arrays["rewards"]))
         shift = np.searchsorted(np.array(known), np.arange(len(draft.keys)), side="right")
         ends = [int(stops[lane] + shift[lane]) for lane in range(len(draft.keys))]
         place = _placer(context, columns, arrays["rows"], start, block)
@@ -159,24 +154,29 @@ class Windows:
             **arrays,
         )
 
-    def _insert(self, draft: _Draft, lanes: Sequence[int]) -> None:
-        """The last step of the block before, in front of each of these lanes."""
-        if not lanes:
-            return
+    def _insert(self, draft: _Draft, lanes: Sequence[int]) -> IndexArray:
+        """The last step of the block before, in front of each of these lanes. Where those are."""
         tails = [self._tails[draft.keys[lane]] for lane in lanes]
         at = draft.starts[lanes]
-        first = at + np.arange(len(lanes)) + 1
-        for name, array in draft.arrays.items():
-            carried = [tail.cells.get(name, False) for tail in tails]
-            draft.arrays[name] = np.insert(array, at, np.array(carried).astype(array.dtype))
+        carried_at = at + np.arange(len(lanes))
         arrays = draft.arrays
+        if "next_values" not in arrays and not all(np.isnan(tail.cells["next_values"]) for tail in tails):
+            arrays["next_values"] = np.full(len(arrays["rewards"]), np.nan)
+        for name, array in arrays.items() if lanes else ():
+            carried = [tail.cells.get(name, False) for tail in tails]
+            arrays[name] = np.insert(array, at, np.array(carried).astype(array.dtype))
+        num_steps = len(arrays["rewards"])
+        arrays["is_new"], arrays["end_is_new"] = np.ones(num_steps, np.bool_), np.ones(num_steps, np.bool_)
+        arrays["lane_starts"] = np.zeros(num_steps, np.bool_)
+        arrays["lane_starts"][draft.starts + np.searchsorted(lanes, np.arange(len(draft.keys)))] = True
         is_start = np.array([draft.first_is_start[lane] for lane in lanes], np.bool_)
         same = [tail.identity == draft.first_ids[lane] for tail, lane in zip(tails, lanes, strict=True)]
-        arrays["in_lane"][first] = True
-        arrays["follows"][first] = same
-        arrays["lane_starts"][first] = False
-        arrays["terminated"][first - 1] |= is_start
-        arrays["end_is_new"][first - 1] = is_start
+        arrays["is_new"][carried_at] = arrays["lane_starts"][carried_at] = False
+        arrays["in_lane"][carried_at + 1] = True
+        arrays["follows"][carried_at + 1] = same
+        arrays["terminated"][carried_at] |= is_start
+        arrays["end_is_new"][carried_at] = is_start
+        return carried_at
 
 
 def _keys(context: Context, columns: Mapping[str, Column]) -> tuple[Column | None, list[Column]]:
@@ -229,7 +229,7 @@ def _with_ids(
     num_steps = len(arrays["rewards"])
     rows = placement.rows_of_steps(np.arange(num_steps))
     arrays["rows"] = rows
-    moved = [_moved(column, rows) for column in ids]
+    moved = [_moved(column, placement) for column in ids]
     changes = change_points(moved)
     arrays["follows"] = arrays["in_lane"] & _shifted(None if changes is None else ~changes, num_steps)
     lasts = np.append(starts[1:], num_steps) - 1
@@ -239,9 +239,9 @@ def _with_ids(
     return _Draft(arrays, starts, keys, first_ids, last_ids, first_is_start)
 
 
-def _moved(column: Column, rows: IndexArray) -> Column:
-    is_null = None if column.is_null is None else column.is_null[rows]
-    return Column(column.values[rows], is_null, categories=column.categories)
+def _moved(column: Column, placement: Placement) -> Column:
+    is_null = None if column.is_null is None else placement.to_steps(column.is_null)
+    return Column(placement.to_steps(column.values), is_null, categories=column.categories)
 
 
 def _dense_or_nested(block: Block) -> _Draft:
@@ -265,11 +265,11 @@ def _dense_or_nested(block: Block) -> _Draft:
 
 def _cells(block: Block) -> dict[str, Array]:
     absent = np.zeros(block.num_steps, np.bool_)
-    given = block.next_values
+    given = {} if block.next_values is None else {"next_values": block.next_values.astype(np.float64)}
     return {
         "rewards": block.rewards.astype(np.float64),
         "values": block.values.astype(np.float64),
-        "next_values": np.full(block.num_steps, np.nan) if given is None else given.astype(np.float64),
+        **given,  # else NaN throughout
         "terminated": block.terminated.copy(),
         "truncated": block.truncated.copy(),
         "is_bad": absent if block.dropped is None else block.dropped,
@@ -304,27 +304,28 @@ def _falls(draft: _Draft) -> IndexArray:
     return np.flatnonzero(draft.arrays["follows"][1:] & (steps[1:] < steps[:-1])) + 1
 
 
-def _ages(arrays: Mapping[str, Array]) -> IndexArray:
+def _ages(arrays: Mapping[str, Array], carried_at: IndexArray, carried_ages: Sequence[int]) -> IndexArray:
     """Steps since the trajectory began, going on from what was carried in."""
     begins = ~arrays["follows"]
     begins[1:] |= (arrays["terminated"] | arrays["truncated"])[:-1]
     begins[:1] = True
+    begins[carried_at] = True
     first = np.flatnonzero(begins)
-    age = np.maximum(arrays["ages"][first], 1)
+    age = np.ones(len(first), np.int64)
+    age[np.searchsorted(first, carried_at)] = carried_ages
     # One more than the step before, but for those that begin.
     ages: IndexArray = np.ones(len(begins), np.int64)
     ages[first] = np.diff(age - first, prepend=1) + 1
     return np.cumsum(ages, out=ages)
 
 
-def _look_back(arrays: dict[str, Array]) -> None:
+def _look_back(arrays: dict[str, Array], carried_at: IndexArray, tails: Sequence[_OpenTail]) -> None:
     """Of each step the reward of the one before, and whether its trajectory goes on here; carried steps know."""
     came_on = arrays["follows"].copy()
     came_on[1:] &= ~(arrays["terminated"] | arrays["truncated"])[:-1]
     earlier = np.concatenate(([0.0], arrays["rewards"][:-1]))
-    carried = np.flatnonzero(~arrays["is_new"])
-    came_on[carried] = arrays["came_on"][carried]
-    earlier[carried] = arrays["earlier_rewards"][carried]
+    came_on[carried_at] = [tail.cells["came_on"] for tail in tails]
+    earlier[carried_at] = [tail.cells["earlier_rewards"] for tail in tails]
     arrays["came_on"], arrays["earlier_rewards"] = came_on, earlier
 
 

@@ -32,7 +32,7 @@ ROLE_OPTIONS = (
     _role("episode", "The id of the episode"),
     _role("env", "The id of the environment"),
     _role("step", "The number of the step; orders the rows of a trajectory"),
-    _role("mask", "1 for steps that take part"),
+    _role("mask", "1 for steps that take part, or how many do"),
     UNIT_ROLE,
     _role("log_prob", "log π(a|s) of the policy that off-policy estimators evaluate"),
     _role("behaviour_log_prob", "log μ(a|s) of the policy that acted")._replace(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gaecli.cli.command import Given, command
 from gaecli.cli.documents import print_document
 from gaecli.cli.options import DECAYS, ENDS, ESTIMATOR, GROUPS, OWN, ROLE_COLUMNS, STREAMS, SUCCESS, UNITS
-from gaecli.results import Derivation, Explanation
+from gaecli.explanation import Derivation, Explanation
 
 _TOP = 12
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from gaecli.errors import DataError, GaeError, UsageError
 from gaecli.estimators.ends_only import for_ends_only
 from gaecli.estimators.registry import make_estimator
 from gaecli.formats.base import Column, RolloutFile
+from gaecli.formats.kept import KeptFile, Room
 from gaecli.kernels.devices import choose_device
 from gaecli.layouts.base import Layout
 from gaecli.layouts.flag_columns import flag_columns
@@ -31,7 +32,7 @@ from gaecli.layouts.row_order import RowOrder
 from gaecli.pipeline.judging.continuity import Continuity, Edges
 from gaecli.pipeline.label_types import LabelTypes
 from gaecli.pipeline.memory import rows_per_block
-from gaecli.pipeline.opening import OpenStream, open_stream
+from gaecli.pipeline.opening import OpenFile, OpenStream, open_stream
 from gaecli.pipeline.reading_errors import told
 from gaecli.pipeline.stream import BYTES_PER_SORTED_ROW, RunContext, summarised
 from gaecli.progress import Progress
@@ -43,7 +44,9 @@ from gaecli.storage.places import Places
 from gaecli.summary import Failure
 
 #: Of a block as other commands read it.
-_BLOCKS_PER_BLOCK = 4
+_BLOCKS_PER_BLOCK = 2
+#: Of the memory limit, for columns that are kept from the first look to the second.
+_KEPT_SHARE = 0.4
 
 
 def check(
@@ -74,8 +77,8 @@ def check(
 
                 options = InspectOptions(memory_bytes=memory_bytes, jobs=jobs)
                 mending = mending_of(found, sources, local, mends_with, options, progress)
-                found = dataclasses.replace(found, mending=mending)
-            return places.shown_in(dataclasses.replace(found, is_strict=strict))
+                found = replace(found, mending=mending)
+            return places.shown_in(replace(found, is_strict=strict))
     finally:
         threads.close()
 
@@ -148,7 +151,7 @@ def _log_of(plan: StreamPlan, settings: Settings) -> tuple[ResponseLog | None, P
     file = plan.open_all(settings)[0]
     log = recognise(file)
     if log is not None and settings.kind.is_scored:
-        log = dataclasses.replace(log, group=settings.group_columns, estimator=settings.estimator)
+        log = replace(log, group=settings.group_columns, estimator=settings.estimator)
     return (log if log is not None and log.can_be_computed else None), file.path
 
 
@@ -185,10 +188,18 @@ class _Checker:
         ledger: GroupLedger,
         threads: Threads,
     ) -> None:
-        self.stream = stream
+        #: Of rows that are gone over twice, by the rules and by `compute`.
+        self._room = Room(int(stream.memory_bytes * _KEPT_SHARE))
+        files = [
+            replace(opened, file=KeptFile(opened.file, self._room)) if _has_a_cell_per_row(opened) else opened
+            for opened in stream.files
+        ]
+        self.stream = replace(stream, files=files)
         self.settings = stream.settings
-        # What the rules make of a block stays in the cache; where one block is enough it is one.
-        self.block_rows = block_rows if stream.num_rows <= block_rows else block_rows // _BLOCKS_PER_BLOCK
+        # What the rules make of a block takes memory; where one block is enough it is one.
+        self.block_rows = (
+            block_rows if stream.num_rows <= block_rows else max(block_rows // _BLOCKS_PER_BLOCK, 1)
+        )
         self.threads = threads
         self.rules = rules
         #: Of all streams; None where nothing is compared, or no rule asks.
@@ -203,6 +214,12 @@ class _Checker:
         self._evidence: dict[str, Observation] = {}
 
     def findings(self) -> list[Finding]:
+        try:
+            return self._findings()
+        finally:
+            self._room.clear()
+
+    def _findings(self) -> list[Finding]:
         if self._look_at_all(self.block_rows) and self.block_rows < self.stream.num_rows and self._fits:
             self._evidence, self.contexts, self.num_rows = {}, [], 0
             self._look_at_all(self.stream.num_rows)
@@ -233,24 +250,38 @@ class _Checker:
             )
             self.contexts.append(context)
             self._add(self._found("file", context))
-            subjects = self._subjects(context, layout, windows, block_rows)
+            subjects = self._subjects(context, opened, windows, block_rows)
             for found in self.threads.run(self._found_in_block, subjects):
                 self._add(found)
         return windows.is_unsorted
 
     def _subjects(
-        self, context: Context, layout: Layout, windows: Windows, block_rows: int
+        self, context: Context, opened: OpenFile, windows: Windows, block_rows: int
     ) -> Iterator[_BlockSubjects]:
         """The blocks of one file, in order. Where no steps can be made of one, the rules about cells say why."""
-        bare = _without_steps(context.file, context.roles, self.settings)
-        like = layout.like_column or context.name("reward")
+        bare, layout = _without_steps(context.file, context.roles, self.settings), opened.layout
         more = [] if self.ledger is None else beside(context)
         names = list(dict.fromkeys([*layout.row_columns, *more]))
-        for unit in context.file.units(block_rows, like):
-            for start, stop, columns in context.file.blocks(unit, names, block_rows):
-                cells = CellBlock(context, start, layout.cells(start, columns), stop - start)
-                yield _BlockSubjects(cells, self._window(context, bare, start, columns, windows))
-                self._compare(context, bare, start, columns)
+        for start, stop, columns in self._blocks(opened, names, block_rows):
+            cells = CellBlock(context, start, layout.cells(start, columns), stop - start)
+            yield _BlockSubjects(cells, self._window(context, bare, start, columns, windows))
+            self._compare(context, bare, start, columns)
+
+    def _blocks(
+        self, opened: OpenFile, names: Sequence[str], block_rows: int
+    ) -> Iterator[tuple[int, int, Mapping[str, Column]]]:
+        """Cut out of those that `compute` reads, where that can be, so that rows are read once."""
+        file = opened.file
+        is_cut = _has_a_cell_per_row(opened)
+        read_rows = max(block_rows, self.stream.rows_per_block) if is_cut else block_rows
+        for unit in file.units(read_rows, opened.layout.like_column or opened.layout.roles.names["reward"]):
+            for start, stop, columns in file.blocks(unit, names, read_rows):
+                if not is_cut:
+                    yield start, stop, columns
+                    continue
+                for first in range(start, stop, block_rows):
+                    which = slice(first - start, min(first + block_rows, stop) - start)
+                    yield first, start + which.stop, {name: columns[name].rows(which) for name in names}
 
     def _compare(
         self, context: Context, layout: Layout | None, start: int, columns: Mapping[str, Column]
@@ -325,6 +356,11 @@ class _Checker:
             return FirstLook(path, error)
         self.edges = stream.edges
         return FirstLook(path, notes=stream.warnings)
+
+
+def _has_a_cell_per_row(opened: OpenFile) -> bool:
+    file, names = opened.file, opened.columns
+    return file.structure == "table" and not any((info := file.find(name)) and info.is_list for name in names)
 
 
 def _is_error(finding: Finding) -> bool:

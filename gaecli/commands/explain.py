@@ -12,12 +12,12 @@ from gaecli.decay_settings import OPTIONAL
 from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import UsageError
 from gaecli.estimators.decomposition import Decomposition, decompose
+from gaecli.explanation import Derivation, ExplainedStep, Explanation
 from gaecli.pipeline.header_notes import stored_settings
 from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import told
 from gaecli.progress import Progress
 from gaecli.response_logs import ResponseLogError
-from gaecli.results import Derivation, ExplainedStep, Explanation
 from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import watched

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,7 +99,7 @@ class BatchEstimator:
         pieces: Sequence[WholePieces | None],
         launches: Sequence[Sequence[int]],
     ) -> PointEstimates:
-        """Of each of `launches`, points with one γ that are estimated together.
+        """Of each of `launches`, points that are estimated together: as many of one γ as of the next.
 
         Args:
             block: as if nothing came after it; what does enters by `inflows`.
@@ -170,8 +170,7 @@ class BatchEstimator:
         firsts = np.cumsum(lengths) - lengths
         steps = np.arange(int(lengths.sum())) + np.repeat(starts - firsts, lengths)
         heads = replace(part(block, steps), cuts=ends[steps])
-        by_gamma = groupby(chosen, lambda index: self.points[index].gamma)
-        launches = [list(same) for _, same in by_gamma]
+        launches = self._alike(chosen)
         order, scanned = self._scanned(heads, launches)
         places = np.flatnonzero(np.isin(order, firsts))
         lane_starts = starts[np.searchsorted(firsts, order[places])]
@@ -184,6 +183,17 @@ class BatchEstimator:
             for advantages in of_launch:
                 found[lane_starts] = advantages
                 yield found
+
+    def _alike(self, chosen: Sequence[int]) -> list[list[int]]:
+        """One after the other, as many of one γ as of the next together."""
+        found: list[list[list[int]]] = []
+        for _, same in groupby(chosen, lambda index: self.points[index].gamma):
+            of_gamma = list(same)
+            if found and len(found[-1][0]) == len(of_gamma):
+                found[-1].append(of_gamma)
+            else:
+                found.append([of_gamma])
+        return [list(chain(*alike)) for alike in found]
 
     def _scanned(
         self, block: Block, launches: Sequence[Sequence[int]], inflows: FloatArray | None = None
@@ -219,7 +229,10 @@ class BatchEstimator:
     ) -> Iterator[Iterator[PointTile]]:
         for launch in launches:
             points = [self.points[index] for index in launch]
-            deltas = rows.deltas(gammas(block, points[0]))
+            firsts = [next(same) for _, same in groupby(points, lambda point: point.gamma)]
+            deltas = np.empty((len(firsts), len(rows.order)))
+            for first, of_gamma in zip(firsts, deltas, strict=True):
+                rows.fill(of_gamma, gammas(block, first))
             decays = _each([gammas(block, point) * lams(block, point) for point in points], rows.order)
             entering = None if inflows is None else rows.entering(block, inflows[launch])
             yield _scan(rows.rows, deltas, decays, entering, self.device)
@@ -263,13 +276,14 @@ class _LaidOut:
     fillers: IndexArray | None
 
     @np.errstate(over="ignore", invalid="ignore")
-    def deltas(self, gamma: float | FloatArray) -> FloatArray:
-        found = self.following * (gamma[self.order] if isinstance(gamma, np.ndarray) else gamma)
-        found += self.rewards
-        found -= self.values
+    def fill(self, deltas: FloatArray, gamma: float | FloatArray) -> None:
+        """r + γ V(s') - V."""
+        gamma = gamma[self.order] if isinstance(gamma, np.ndarray) else gamma
+        np.multiply(self.following, gamma, out=deltas)
+        deltas += self.rewards
+        deltas -= self.values
         if self.fillers is not None:
-            found[self.fillers] = 0.0
-        return found
+            deltas[self.fillers] = 0.0
 
     def entering(self, block: Block, inflows: FloatArray) -> EnteringTerms | None:
         """`inflows`: [K, lanes]."""

@@ -105,7 +105,7 @@ class GaeTerms:
         self.next_values, self.is_step = next_values, is_step
         #: Those whose V(sₜ₊₁) is not 0 in any case.
         self.terminated = terminated
-        if terminated is not None and next_values is None and not np.any(terminated & ~cuts):
+        if terminated is not None and next_values is None and not np.any(terminated > cuts):
             self.terminated = None
         self.gamma = gamma if isinstance(gamma, np.ndarray) and gamma.ndim else float(gamma)
         self.lam = lam if isinstance(lam, np.ndarray) and lam.ndim else float(lam)

@@ -7,7 +7,8 @@ writes a copy of the file with new columns. It knows nothing of rewards or advan
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -98,6 +99,25 @@ class Column:
             return None
         item = self.values[index]
         return self.categories[int(item)] if self.categories is not None else item.item()
+
+    def rows(self, which: IndexArray | slice) -> Column:
+        """These rows, in this order; any may come again. Those of a slice are not copied where each has one cell."""
+        if self.offsets is None:
+            return self._cells(which)
+        if isinstance(which, slice):
+            which = np.arange(len(self.offsets) - 1)[which]
+        lengths = np.diff(self.offsets)[which]
+        offsets = np.zeros(len(which) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        items = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][which] - offsets[:-1], lengths)
+        null_lists = None if self.null_lists is None else self.null_lists[which]
+        return replace(self._cells(items), offsets=offsets, null_lists=null_lists)
+
+    def _cells(self, which: IndexArray | slice) -> Column:
+        is_null = None if self.is_null is None else self.is_null[which]
+        coded = self.coded
+        again = None if coded is None else cache(lambda: coded()._cells(which))
+        return Column(self.values[which], is_null, categories=self.categories, coded=again)
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,8 +322,8 @@ class WritePlan:
     replaces_labels: bool = False
     #: Whoever sends the file on has the bytes that begin it as they begin the source: a writer leaves a hole there.
     leaves_head: bool = False
-    #: The new file takes the place of the source, and rows come while those behind them are read for the last time.
-    follows_rows: bool = False
+    #: The new file takes the place of the source, of which nobody reads what stands before the rows that come.
+    replaces_source: bool = False
     #: Only the new columns of these row groups, in a file that `PartsWriter.place` takes.
     row_groups: Sequence[int] = ()
     #: The new columns come in such files.

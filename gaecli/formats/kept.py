@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gaecli.formats.base import Column, RolloutFile, Unit
+from gaecli.formats.watched import count_kept
 from gaecli.formats.wrapped import WrappedFile
 
 #: (start, stop) of blocks.
@@ -18,7 +19,8 @@ class Room:
     """Bytes for the columns of all files of a stream together; what finds none is read again."""
 
     def __init__(self, num_bytes: int) -> None:
-        self._left = num_bytes
+        self._size = self._left = num_bytes
+        self._files: list[KeptFile] = []
         self._lock = threading.Lock()
 
     @property
@@ -32,6 +34,15 @@ class Room:
             self._left -= num_bytes
             return True
 
+    def add(self, file: KeptFile) -> None:
+        self._files.append(file)
+
+    def clear(self) -> None:
+        """Whoever still has the files reads them anew."""
+        for file in self._files:
+            file.forget()
+        self._left = self._size
+
 
 class KeptFile(WrappedFile):
     """Where the lists of a column are long, blocks depend on what is read together, and are kept apart."""
@@ -39,6 +50,7 @@ class KeptFile(WrappedFile):
     def __init__(self, file: RolloutFile, room: Room) -> None:
         super().__init__(file)
         self._room = room
+        room.add(self)
         self._kept: dict[tuple[Unit, int, str], dict[_Bounds, list[Column]]] = {}
 
     def blocks(
@@ -53,8 +65,12 @@ class KeptFile(WrappedFile):
         if bounds is not None:
             for index, (start, stop) in enumerate(bounds):
                 yield start, stop, {name: one[bounds][index] for name, one in zip(names, kept, strict=True)}
+                count_kept(self._file, stop - start)
             return
         yield from self._read(unit, names, rows_per_block)
+
+    def forget(self) -> None:
+        self._kept = {}
 
     def _read(
         self, unit: Unit, names: Sequence[str], rows_per_block: int

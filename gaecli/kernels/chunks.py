@@ -27,7 +27,7 @@ from gaecli.kernels.base import Array
 CHUNK_ROWS = 256
 #: Numbers of a tile, and of one of its rows: from 10,000 on BLAS starts threads for a dot product, which wait for
 #: each other when all cores are busy.
-TILE_CELLS = 1 << 17
+TILE_CELLS = 1 << 18
 _MOST_COLUMNS = 1 << 13
 
 
@@ -82,11 +82,9 @@ class ChunkedRows:
         """[N] the row that stands at each place."""
         found = np.empty(self.num_rows, np.int64)
         for group in self._groups:
-            steps = np.arange(len(group.starts) - 1)
-            counts = np.diff(group.starts)
-            places = np.arange(group.starts[0], group.starts[-1])
-            columns = group.first + places - np.repeat(group.starts[:-1], counts)
-            found[places] = self._stops[columns] - 1 - np.repeat(steps, counts)
+            for step, (start, stop) in enumerate(pairwise(group.starts)):
+                stops = self._stops[group.first : group.first + stop - start]
+                np.subtract(stops, step + 1, out=found[start:stop])
         return found
 
     def columns_of_last(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -101,7 +99,7 @@ class ChunkedRows:
         """(places, [K, n] y there) of all rows, in their order; what is given is good until the next one is.
 
         Args:
-            x: [N] in this order, of all scans.
+            x: [N] in this order, of all scans; [G, N] where each is of K / G scans, which stand beside each other.
             a: [K, 1] or [K, N] in this order. Not read at cuts.
             entering: what else there is at the ends of some trajectories.
             module: of the arrays: NumPy or torch.
@@ -114,26 +112,29 @@ class ChunkedRows:
         self, x: Array, a: Array, entering: EnteringTerms | None, module: Any
     ) -> Iterator[tuple[slice, Array]]:
         """As if chunks were trajectories."""
+        # [G, K / G, N]: the scans of each x.
+        x = x.reshape(1 if x.ndim == 1 else len(x), 1, x.shape[-1])
+        a = a.reshape(len(x), -1, a.shape[-1])
         # The last level of one is what the first level of the other goes on from.
-        tile, other = (_like(x, len(a), self._width, module) for _ in range(2))
+        tile, other = (_Tile.of(x, a.shape[1], self._width, module) for _ in range(2))
         first, filled = 0, 0
         for group in self._groups:
-            before = tile[:, :0]
+            before = tile.levels[..., :0]
             for start, stop in pairwise(group.starts):
                 count = stop - start
                 if filled + count > self._width:
-                    yield slice(first, start), tile[:, :filled]
+                    yield slice(first, start), tile.rows[:, :filled]
                     tile, other, first, filled = other, tile, start, 0
-                level = tile[:, filled : filled + count]
+                level = tile.levels[..., filled : filled + count]
                 if start == group.starts[0]:
-                    level[...] = x[start:stop]
-                    _add(level, entering, group.first)
+                    level[...] = x[..., start:stop]
+                    _add(tile.rows[:, filled : filled + count], entering, group.first)
                 else:
-                    module.multiply(before[:, :count], _of(a, start, stop), out=level)
-                    level += x[start:stop]
+                    module.multiply(before[..., :count], _of(a, start, stop), out=level)
+                    level += x[..., start:stop]
                 before, filled = level, filled + count
         if filled:
-            yield slice(first, first + filled), tile[:, :filled]
+            yield slice(first, first + filled), tile.rows[:, :filled]
 
     def _over_borders(self, x: Array, a: Array, entering: EnteringTerms | None, module: Any) -> EnteringTerms:
         """With what the chunks that go on get of the first rows of the next ones."""
@@ -218,10 +219,17 @@ def _add(level: Array, entering: EnteringTerms | None, first: int) -> None:
         level[:, columns[among] - first] += entering.terms[:, among]
 
 
-def _like(x: Array, num_scans: int, width: int, module: Any) -> Array:
-    if module is np:
-        return np.empty((num_scans, width), x.dtype)
-    return x.new_empty((num_scans, width))
+class _Tile(NamedTuple):
+    """The same numbers as [K, n], and as [G, K / G, n]."""
+
+    rows: Array
+    levels: Array
+
+    @classmethod
+    def of(cls, x: Array, scans_of_each: int, width: int, module: Any) -> _Tile:
+        shape = len(x) * scans_of_each, width
+        rows = np.empty(shape, x.dtype) if module is np else x.new_empty(shape)
+        return cls(rows, rows.reshape(len(x), scans_of_each, width))
 
 
 def _as(x: Array, array: NDArray[Any]) -> Array:
@@ -233,7 +241,7 @@ def _to_numpy(array: Array) -> NDArray[Any]:
 
 
 def _of(a: Array, start: int, stop: int) -> Array:
-    return a if a.shape[-1] == 1 else a[:, start:stop]
+    return a if a.shape[-1] == 1 else a[..., start:stop]
 
 
 def _chunks(

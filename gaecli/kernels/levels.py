@@ -110,13 +110,13 @@ class EvenLevel:
         powers = [decay**k for k in range(RADIX)]
         weights = [[powers[j - k] if j >= k else 0.0 for k in range(RADIX)] for j in range(RADIX)]
         self._decay = decay
-        self._to_rows, self._to_heads = from_lists(weights, like), from_lists(powers, like)
+        self._to_rows, self._to_heads = numbers_like(weights, like), numbers_like(powers, like)
         #: By the cuts of a group as the bits of a byte: aₖ of its rows, but 0 at the last one; and how much of what
         #: enters the group arrives at each of them.
         within = np.where(_CUTS, 0.0, decay)
-        self._reach = from_lists(np.cumprod(within[:, ::-1], axis=1)[:, ::-1].tolist(), like)
+        self._reach = numbers_like(np.cumprod(within[:, ::-1], axis=1)[:, ::-1].copy(), like)
         within[:, -1] = 0.0
-        self._within = from_lists(within.tolist(), like)
+        self._within = numbers_like(within, like)
 
     def fold(self, x: Array, cuts: NDArray[np.bool_], is_finite: bool) -> tuple[Array, NDArray[np.bool_]]:
         """X of each group, and whether a cut is in it. x is kept until `unfold`."""
@@ -157,10 +157,11 @@ class EvenLevel:
         if (patterns == 255).all():
             return
         x, a, step = rows.reshape(-1), _taken(self._within, patterns).reshape(-1), 1
-        while step < RADIX:
-            x[:-step] += a[: len(x) - step] * x[step:]
+        x[:-1] += a[:-1] * x[1:]
+        while step < RADIX // 2:
             a = a[:-step] * a[step:]
             step *= 2
+            x[:-step] += a[: len(x) - step] * x[step:]
 
     def _has_finite(self, sums: Array) -> bool:
         return math.isfinite(float(sums.sum()) + sum(number for number, _ in self._rest))
@@ -178,7 +179,7 @@ class EvenLevel:
     def unfold(self, out: Array, carry: float) -> None:
         """`group_x` holds y of every group's first row; write y of all rows to out."""
         if self._rest:
-            out[: len(self._rest)] = from_lists(self._solved_rest(float(self.group_x[0])), self._rows)
+            out[: len(self._rest)] = numbers_like(self._solved_rest(float(self.group_x[0])), self._rows)
         out = out[len(self._rest) :].reshape(-1, RADIX)
         following = _shifted(self.group_x, carry, self._following)
         if not self._are_all_apart:
@@ -291,5 +292,6 @@ def empty(shape: tuple[int, ...], like: Array) -> Array:
     return np.empty(shape, like.dtype) if isinstance(like, np.ndarray) else like.new_empty(shape)
 
 
-def from_lists(numbers: list[Any], like: Array) -> Array:
+def numbers_like(numbers: Any, like: Array) -> Array:
+    """A copy of lists, or of an array of NumPy."""
     return np.array(numbers, like.dtype) if isinstance(like, np.ndarray) else like.new_tensor(numbers)

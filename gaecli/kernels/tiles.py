@@ -35,36 +35,28 @@ def scan_terms(
 
 
 class ArrayLibrary:
-    """NumPy, or torch on one device: how arrays get there, and where functions such as `where` are found."""
+    """NumPy, or torch on the CPU: its tensors share memory with arrays, so that terms are made by NumPy for both."""
+
+    module: Any = np
 
     def __init__(self, device: Device | None, precision: str) -> None:
         is_single = precision == "single" or (device is not None and not device.has_float64)
-        self.numpy_dtype = np.dtype(np.float32 if is_single else np.float64)
-        self.is_torch = device is not None and device.uses_torch
-        if self.is_torch and device is not None:
-            self.module = torch_module()
-            self.device = self.module.device(device.name)
-            self.dtype = self.module.float32 if is_single else self.module.float64
-        else:
-            self.module = np
+        self._dtype = np.dtype(np.float32 if is_single else np.float64)
+        self._torch = torch_module() if device is not None and device.uses_torch else None
 
-    def empty(self, num_rows: int) -> Array:
-        if self.is_torch:
-            return self.module.empty(num_rows, dtype=self.dtype, device=self.device)
-        return np.empty(num_rows, self.numpy_dtype)
+    def empty(self, num_rows: int) -> NDArray[Any]:
+        return np.empty(num_rows, self._dtype)
 
-    def numbers(self, rows: NDArray[Any]) -> Array:
-        """These rows where the arithmetic is. NumPy casts as it computes, so nothing moves there."""
-        return self._moved(np.array(rows, self.numpy_dtype)) if self.is_torch else rows
+    def numbers(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """NumPy casts as it computes."""
+        return rows
 
-    def flags(self, rows: NDArray[Any]) -> Array:
-        return self._moved(np.array(rows, np.bool_)) if self.is_torch else np.asarray(rows, np.bool_)
+    def flags(self, rows: NDArray[Any]) -> NDArray[np.bool_]:
+        return np.asarray(rows, np.bool_)
 
-    def _moved(self, copied: NDArray[Any]) -> Array:  # a copy: torch warns at arrays that are read-only
-        return self.module.from_numpy(copied).to(self.device)
-
-    def to_numpy(self, tile: Array) -> NDArray[Any]:
-        return np.asarray(tile.cpu() if self.is_torch else tile)
+    def shared(self, rows: NDArray[Any]) -> Array:
+        """The same memory, for whoever scans it."""
+        return rows if self._torch is None else self._torch.from_numpy(rows)
 
 
 class _Head:
@@ -118,9 +110,10 @@ class _Tiles:
         rows_needed = min(self.tile_rows, self.num_rows)
         x_buffer = self.library.empty(rows_needed)
         a_buffer = self.library.empty(rows_needed) if self.terms.decay is None else None
-        scan = TileScan(rows_needed, like=x_buffer, decay=self.terms.decay)
+        shared = self.library.shared
+        scan = TileScan(rows_needed, like=shared(x_buffer), decay=self.terms.decay)
         # Column by column it is faster to copy what is whole.
-        can_be_filled = a_buffer is None and not self.library.is_torch and out.flags.c_contiguous
+        can_be_filled = a_buffer is None and out.flags.c_contiguous
         try:
             # Unused cells may hold inf; what comes of it is selected away, so it is no news.
             with np.errstate(over="ignore", invalid="ignore"):
@@ -135,39 +128,41 @@ class _Tiles:
                     spoilt = _spoilt_rows(bad_rows, math.isnan(carry), self.terms.cuts[rows])
                     heads[index].set_result(math.nan if any(bad.start == 0 for bad in spoilt) else head)
                     y = out[rows] if can_be_filled else x
-                    scan.unfold(y)
+                    scan.unfold(shared(y))
                     for bad in spoilt:
                         y[bad] = math.nan
                     if not can_be_filled:
-                        out[rows] = self.library.to_numpy(y)
+                        out[rows] = y
         except BaseException as error:  # told to the threads that wait, and raised from this one
             for head_to_come in heads[share]:
                 if not head_to_come.done():
                     head_to_come.set_exception(error)
             raise
 
-    def _fill(self, x: Array, a: Array | None, rows: slice) -> None:
+    def _fill(self, x: NDArray[Any], a: NDArray[Any] | None, rows: slice) -> None:
         """x and a of a tile, in pieces that stay in a core's cache while operations go over them."""
         for start in range(0, len(x), _FILL_ROWS):
             piece = slice(start, min(start + _FILL_ROWS, len(x)))
             there = slice(rows.start + piece.start, rows.start + piece.stop)
             self.terms.fill(x[piece], None if a is None else a[piece], there, self.library)
 
-    def _fold(self, scan: TileScan, x: Array, a: Array | None, rows: slice) -> NDArray[np.int64]:
+    def _fold(
+        self, scan: TileScan, x: NDArray[Any], a: NDArray[Any] | None, rows: slice
+    ) -> NDArray[np.int64]:
         """The rows whose δ are not finite: they are 0 in what is folded."""
-        if a is None:
-            a = np.asarray(self.terms.cuts[rows], np.bool_)
-        if scan.fold(x, a):
+        decays = np.asarray(self.terms.cuts[rows], np.bool_) if a is None else self.library.shared(a)
+        if scan.fold(self.library.shared(x), decays):
             return np.empty(0, np.int64)
-        bad_rows = self._take_out_non_finite(x)
-        scan.fold(x, a, is_finite=True)
+        bad_rows = _take_out_non_finite(x)
+        scan.fold(self.library.shared(x), decays, is_finite=True)
         return bad_rows
 
-    def _take_out_non_finite(self, x: Array) -> NDArray[np.int64]:
-        """Zero the δ that are not finite, as no 0 would stop them in the scan, and name their rows."""
-        is_bad = ~(abs(x) < math.inf)
-        x[is_bad] = 0.0
-        return np.flatnonzero(self.library.to_numpy(is_bad))
+
+def _take_out_non_finite(x: NDArray[Any]) -> NDArray[np.int64]:
+    """Zero the δ that are not finite, as no 0 would stop them in the scan, and name their rows."""
+    is_bad = ~np.isfinite(x)
+    x[is_bad] = 0.0
+    return np.flatnonzero(is_bad)
 
 
 def _spoilt_rows(bad_rows: NDArray[np.int64], is_carry_bad: bool, cuts: NDArray[Any]) -> list[slice]:

@@ -17,6 +17,7 @@ from gaecli.columns import Roles, flag_of
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.behind import NOTHING_BEHIND, Behind
+from gaecli.layouts.counted_masks import may_count
 from gaecli.layouts.flag_columns import FlagColumns
 from gaecli.layouts.frames import Form, Frame, FramePart, forms_of
 from gaecli.layouts.longer import split_off_first, split_off_last
@@ -77,6 +78,7 @@ class ArrayColumns:
         self._flags = flags
         self._reward = roles.names["reward"]
         self._has_own_mask = "mask" in roles.by_preset
+        self._has_counts = frame.lane_shape != () and may_count(roles, file.find(roles.get("mask") or ""))
         self._forms: dict[str, Form] = {}
         alternates = {role: names for role, names in roles.alternates.items() if role in roles.names}
         for role, name in roles.names.items():
@@ -166,6 +168,8 @@ class ArrayColumns:
         info = self._file.find(name)
         assert info is not None
         form = self.frame.form(info.shape, role)
+        if form == "lanes" and role == "mask" and not self._has_counts:
+            form = None
         if form is None and role == "mask" and self._has_own_mask:
             form = self.frame.form(info.shape, "value")  # of each state that a step begins in
         if form is None and role in (*ID_ROLES, "step") and math.prod(info.shape) == 1:

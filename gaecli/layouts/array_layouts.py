@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from gaecli.columns import Roles, flag_of
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import ColumnInfo, RolloutFile
@@ -13,6 +15,7 @@ from gaecli.layouts.alternates import check_alternate_shapes
 from gaecli.layouts.base import Layout
 from gaecli.layouts.demands import check_wanted, need_ends, refuse_prompt_mask
 from gaecli.layouts.dense import DenseLayout
+from gaecli.layouts.evidence.padded_rows import CountedSlots, check_counted_slots, names_of_counts
 from gaecli.layouts.frames import Frame, core
 from gaecli.layouts.long import LongLayout
 from gaecli.layouts.masks import is_doubtful, which_mask
@@ -54,7 +57,19 @@ def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrd
         raise which_mask(roles.names["not_done"], file.path)
     _decide_dones(file, roles, settings, frame)
     check_alternate_shapes(file, roles)
+    _check_counts(file, roles, settings, frame)
     return DenseLayout(file, roles, settings, frame)
+
+
+def _check_counts(file: RolloutFile, roles: Roles, settings: Settings, frame: Frame) -> None:
+    """Lanes are as long as the arrays, and a file may say of each how far it is filled."""
+    widths = np.full(frame.num_lanes, frame.num_times)
+    for name in names_of_counts(file, roles, settings):
+        if frame.form(file.columns[name].shape, "bootstrap_value") != "lanes":
+            continue
+        counts = file.read_whole(name)
+        slots = CountedSlots.of(counts.values.reshape(-1), counts.is_null, widths, 0)
+        check_counted_slots([(file.path, {} if slots is None else {name: slots})])
 
 
 def why(file: RolloutFile, layout: Layout, settings: Settings) -> str:
@@ -151,7 +166,7 @@ def _votes(file: RolloutFile, roles: Roles, frames: Mapping[str, Frame]) -> dict
     reward = file.find(roles.names["reward"])
     assert reward is not None
     wanted = [(role, "states") for role in _OF_STATES]
-    wanted += [(role, "lanes") for role in ("bootstrap_value", "final_done", "env")]
+    wanted += [(role, "lanes") for role in ("bootstrap_value", "final_done", "env", "mask")]
     wanted += [("bootstrap_value", "lanes")] if roles.get("bootstrap_value") else [("next_value", "lanes")]
     for role, form in wanted:
         for info in _infos(file, roles, role):
@@ -180,7 +195,7 @@ def _fitted(file: RolloutFile, roles: Roles, frame: Frame) -> Roles:
     mask = roles.get("mask")
     if mask is not None and mask.lower() == "action_mask" and "mask" not in roles.explicit:
         info = file.find(mask)
-        if info is not None and frame.form(info.shape, "mask") is None:
+        if info is not None and frame.form(info.shape, "mask") != "steps":
             roles = roles.without("mask")  # under this name libraries keep which actions are legal
     return _per_lane_next_value(file, roles, frame)
 

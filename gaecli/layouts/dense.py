@@ -20,6 +20,7 @@ from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.arrange import Arrangement, arrange_lanes
 from gaecli.layouts.array_columns import ArrayTable, mapped
 from gaecli.layouts.cells import Cells, Locate
+from gaecli.layouts.counted_masks import mask_of_counts
 from gaecli.layouts.ends import Flags
 from gaecli.layouts.frames import Frame, FramePart
 from gaecli.layouts.keys import change_points, first_duplicate, labels_at
@@ -87,8 +88,21 @@ class DenseLayout(LongLayout):
         assert table.piece is not None
         placement = _placement(table.piece)
         lanes = np.arange(table.piece.num_lanes + 1, dtype=np.int64) * table.piece.num_times
-        mask = rule.shifted(placement.to_steps(cells.flags(table.columns[name], name)[0]), lanes)
+        mask = rule.shifted(self._steps_of_mask(table, name, placement, cells), lanes)
         return placement.to_rows(mask), placement.to_rows(rule.used(mask, lanes))
+
+    def _steps_of_mask(self, table: ArrayTable, name: str, placement: Placement, cells: Cells) -> BoolArray:
+        if name in table.columns:
+            steps: BoolArray = placement.to_steps(cells.flags(table.columns[name], name)[0])
+            return steps
+        piece = table.piece
+        assert piece is not None
+        widths = np.full(piece.num_lanes, self.frame.num_times)
+        mask = mask_of_counts(
+            table.labels[name], name, widths, self._path, lambda lane: f"lane {piece.first_lane + lane}"
+        )
+        times = slice(piece.first_time, piece.first_time + piece.num_times)
+        return mask.reshape(piece.num_lanes, -1)[:, times].reshape(-1)
 
     def _masked(self, block: Block, mask: BoolArray, used: BoolArray | None, table: ArrayTable) -> Block:
         assert used is not None

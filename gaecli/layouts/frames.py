@@ -17,7 +17,7 @@ Form = Literal["steps", "states", "lanes", "times"]
 FORMS: dict[str, tuple[Form, ...]] = {
     "reward": ("steps",),
     "next_value": ("steps",),
-    "mask": ("steps",),
+    "mask": ("steps", "lanes"),
     "unit": ("steps",),
     "bootstrap_value": ("lanes", "steps"),
     "final_done": ("lanes",),

@@ -7,8 +7,10 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import numpy as np
 
+from gaecli.errors import DataError
 from gaecli.formats.base import Column
-from gaecli.rollouts import Array, IndexArray, Labels
+from gaecli.layouts.cells import Cells
+from gaecli.rollouts import Array, BoolArray, IndexArray, Labels
 
 
 def read_labels(
@@ -16,6 +18,37 @@ def read_labels(
 ) -> Mapping[str, Labels]:
     """The labels of every step, by column. A null is a label of its own."""
     return {name: _labels(columns[name].as_ids(), in_lanes) for name in names}
+
+
+def check_groups(
+    columns: Mapping[str, Column], names: Sequence[str], cells: Cells, left_out: BoolArray | None = None
+) -> None:
+    """Raises `DataError` where a trajectory that is compared with others of its group has none.
+
+    `left_out`: cells that are in no comparison.
+    """
+    for name in names:
+        missing = columns[name].as_ids().is_null
+        if missing is not None and left_out is not None:
+            missing = missing & ~left_out
+        if missing is not None and missing.any():
+            where = cells.locate(int(np.argmax(missing.reshape(-1))))
+            raise DataError(
+                f"`{name}` is missing at {where} of `{cells.path}`, and nothing else says what the score there is "
+                "compared with",
+                hint="give every response the group of its prompt, or leave such rows out of the file",
+            )
+
+
+def labels_of_rows(
+    columns: Mapping[str, Column], names: Sequence[str], rows: IndexArray
+) -> list[tuple[Hashable, ...]]:
+    """What several columns together call each of `rows`."""
+    parts = []
+    for labels in read_labels(columns, names, lambda cells: cells[rows]).values():
+        known = labels.names.tolist() if isinstance(labels.names, np.ndarray) else labels.names
+        parts.append([known[code] for code in labels.codes.tolist()])
+    return list(zip(*parts, strict=True))
 
 
 def _labels(column: Column, in_lanes: Callable[[Array], Array]) -> Labels:

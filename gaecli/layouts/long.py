@@ -93,6 +93,7 @@ class LongLayout:
         self._drops = settings.on_nan == "drop-episode"
         self._unit_is = settings.unit_is
         self._labels = settings.label_columns
+        self._groups = settings.group_columns
         self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, roles, settings)
         self._kind = settings.kind
@@ -175,6 +176,10 @@ class LongLayout:
         steps = read_steps(columns, self.roles, cells)
         bad = [rewards.bad, bad_values, own.bad, flags.bad]
         holes = id_holes(columns, self.roles, cells, kept)
+        if self._groups:
+            from gaecli.layouts.groups import check_groups
+
+            check_groups(columns, self._groups, cells, rewards.bad if used is None else ~used)
         return LongRows(num_steps, used, rewards, values, own, flags, steps, bad, holes)
 
     def _trajectories(self, table: ArrayTable, rows: LongRows, cells: Cells) -> LongTrajectories:

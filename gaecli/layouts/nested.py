@@ -14,9 +14,11 @@ from gaecli.layout_kinds import LAYOUTS
 from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.behind import Behind
 from gaecli.layouts.cells import Cells
+from gaecli.layouts.counted_masks import mask_of_counts, may_count
 from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import inverted_of, split_ends
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
+from gaecli.layouts.evidence.padded_rows import counted_slots, names_of_counts
 from gaecli.layouts.evidence.rows import RowColumns
 from gaecli.layouts.extras import check_extras, read_extras, read_own_roles, zeroed
 from gaecli.layouts.flag_columns import FLAGS, FlagColumns, flag_columns
@@ -78,11 +80,14 @@ class NestedLayout:
         self._path = file.path
         used = map(file.find, self.roles.row_columns)
         self._unpacked = {info.name for info in used if info is not None and info.is_unpacked}
+        self._has_counts = may_count(roles, file.find(roles.get("mask") or ""))
+        self._suspects = names_of_counts(file, roles, settings)
         self._drops = settings.on_nan == "drop-episode"
         self._flags: FlagColumns = flag_columns(roles, settings)
         self._mask_rule = MaskRule.of(settings)
         self._unit_is = settings.unit_is
         self._labels = settings.label_columns
+        self._groups = settings.group_columns
         self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, self.roles, settings, self._like)
         if tokens is not None:
@@ -90,7 +95,7 @@ class NestedLayout:
         self._kind = settings.kind
         self._decays = settings.decay_columns
         beside = [self._like, *self._labels, *self._extras]
-        used_columns = [*self.roles.row_columns, *self.evidence.names, *beside]
+        used_columns = [*self.roles.row_columns, *self.evidence.names, *self._suspects, *beside]
         self.row_columns = tuple(dict.fromkeys(used_columns))
 
     def cells(self, start: int, columns: Mapping[str, Column]) -> Mapping[str, Column]:
@@ -123,6 +128,7 @@ class NestedLayout:
             inverted=inverted_of(columns, self._flags),
             mask=self._mask_facts(mask, offsets, ends),
             rows=self._row_facts(columns, offsets, items, ends, beyond, next_values),
+            slots=counted_slots(columns, self._suspects, offsets, start),
             lost=lost_rewards(
                 rewards, mask if self._mask_rule.drops_rewards else items.used, padding, locate
             ),
@@ -157,7 +163,11 @@ class NestedLayout:
     ) -> CountedItems:
         mask = used = None
         if (name := self.roles.get("mask")) is not None:
-            mask, _ = cells.flags(self._items(columns, name, offsets, start), name)
+            if self._has_counts and columns[name].offsets is None and name not in self._unpacked:
+                widths, path = np.diff(offsets), self._path
+                mask = mask_of_counts(columns[name], name, widths, path, lambda row: f"row {start + row}")
+            else:
+                mask, _ = cells.flags(self._items(columns, name, offsets, start), name)
             mask = self._mask_rule.shifted(mask, offsets)
             used = self._mask_rule.used(mask, offsets)
         padding = self._padding(columns, offsets, start, has_next_item(offsets), cells)
@@ -425,14 +435,10 @@ class NestedLayout:
         self, columns: Mapping[str, Column], offsets: IndexArray, start: int
     ) -> Mapping[str, Labels]:
         """Of the items, or of the row in each of its items."""
-        from gaecli.layouts.groups import read_labels
+        if not self._labels:
+            return {}
+        from gaecli.layouts.groups import check_groups, read_labels
 
-        lengths = np.diff(offsets)
-        found: dict[str, Labels] = {}
-        for name in self._labels:
-            if columns[name].offsets is not None:
-                items = {name: self._items(columns, name, offsets, start)}
-                found |= read_labels(items, [name], lambda steps: steps)
-            else:
-                found |= read_labels(columns, [name], lambda rows: np.repeat(rows, lengths))
-        return found
+        steps = {name: self._in_steps(columns, name, offsets, start) for name in self._labels}
+        check_groups(steps, self._groups, Cells(self._path, item_locator(start, offsets)))
+        return read_labels(steps, self._labels, lambda steps: steps)

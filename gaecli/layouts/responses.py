@@ -83,6 +83,7 @@ class ResponsesLayout:
         self._path = file.path
         self._drops = settings.on_nan == "drop-episode"
         self._labels = settings.label_columns
+        self._groups = settings.group_columns
         self._rewards = RewardRule.of(settings)
         self._extras = check_extras(file, self.roles, settings)
         from gaecli.layouts.evidence.counted_steps import Suspects
@@ -125,8 +126,9 @@ class ResponsesLayout:
         cells = Cells(self._path, _locator(start, reward.offsets), self._drops)
         rewards, bad, missing = self._rewards.read(columns, names["reward"], cells)
         values, bad_values = cells.values(columns, names.get("value"), count)
-        from gaecli.layouts.groups import read_labels
+        from gaecli.layouts.groups import check_groups, read_labels
 
+        check_groups(columns, self._groups, cells, bad)
         dropped = None
         for part in (bad, bad_values):
             if part is not None:

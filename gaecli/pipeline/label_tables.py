@@ -81,16 +81,23 @@ class LabelTable:
         return np.where(self._sorted[places] == labels, self._rows[places], -1)
 
     def _enter(self, labels: IndexArray, rows: IndexArray) -> None:
-        if len(labels):
-            merged, numbers = np.append(self._sorted, labels), np.append(self._rows, rows)
-            order = np.argsort(merged, kind="stable")
-            self._sorted, self._rows = merged[order], numbers[order]
-            self.count += len(labels)
-            low, high = int(self._sorted[0]), int(self._sorted[-1])
+        if not len(labels):
+            return
+        goes_on = not len(self._sorted) or labels[0] > self._sorted[-1]
+        self._sorted, self._rows = np.append(self._sorted, labels), np.append(self._rows, rows)
+        if not (goes_on and bool((labels[1:] > labels[:-1]).all())):
+            order = np.argsort(self._sorted, kind="stable")
+            self._sorted, self._rows, self._slots = self._sorted[order], self._rows[order], None
+        self.count += len(labels)
+        low, high = int(self._sorted[0]), int(self._sorted[-1])
+        if high - low >= _CLOSE * self.count:
             self._slots = None
-            if high - low < _CLOSE * self.count:
-                self._slots = np.full(high - low + 1, -1, np.int64)
-                self._slots[self._sorted - low] = self._rows
+        elif self._slots is None:
+            self._slots = np.full(high - low + 1, -1, np.int64)
+            self._slots[self._sorted - low] = self._rows
+        else:
+            self._slots = np.append(self._slots, np.full(high - low + 1 - len(self._slots), -1, np.int64))
+            self._slots[labels - low] = rows
 
     def _give_up_integers(self) -> None:
         """Some block has a label that is none, such as null."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from gaecli.explanation import Cell, Derivation, DerivationTable
 from gaecli.report.bars import signed_bars
 from gaecli.report.charts import align_decimals, format_number, format_setting
 from gaecli.report.explanation import cut_words, place_lines, stored_items, terminal_words, value_words
@@ -15,7 +16,6 @@ from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.report.text_flow import Alignment, TextColumn, TextGrid, flow, labelled_rows, paragraph, stacked
-from gaecli.results import Cell, Derivation, DerivationTable
 
 if TYPE_CHECKING:
     from rich.console import Console

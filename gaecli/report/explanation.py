@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from gaecli.explanation import Derivation, ExplainedStep, Explanation, StoredAdvantage
 from gaecli.report.bars import signed_bars
 from gaecli.report.charts import align_decimals, format_number, format_setting
 from gaecli.report.normalized import normalization_lines
@@ -14,7 +15,6 @@ from gaecli.report.notes import warning_lines
 from gaecli.report.table import print_lines
 from gaecli.report.text import CAUTION, GOOD, QUIET, STRONG, Canvas, plural
 from gaecli.report.text_flow import TextColumn, TextGrid, flow, labelled, labelled_rows, stacked
-from gaecli.results import Derivation, ExplainedStep, Explanation, StoredAdvantage
 
 if TYPE_CHECKING:
     from rich.console import Console

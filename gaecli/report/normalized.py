@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from gaecli.explanation import NormalizedNumber
 from gaecli.report.charts import format_number
 from gaecli.report.text import CAUTION, GOOD, Canvas, plural
 from gaecli.report.text_flow import flow, paragraph
-from gaecli.results import NormalizedNumber
 
 #: Exactly so many digits are shown of what is written: those of float32, and some more.
 _DIGITS = 12

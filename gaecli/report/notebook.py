@@ -11,6 +11,7 @@ from rich.terminal_theme import TerminalTheme
 from gaecli.advice import Advice
 from gaecli.diagnosis import Checkup
 from gaecli.difference import ColumnDifference
+from gaecli.explanation import Derivation, Explanation
 from gaecli.label_summary import LabelVerification
 from gaecli.report.advice import render_advice
 from gaecli.report.checks import render_checkup
@@ -24,7 +25,7 @@ from gaecli.report.sweep_table import render_sweep
 from gaecli.report.table import render_summary
 from gaecli.report.verification import render_verification
 from gaecli.report.verifications import render_verifications
-from gaecli.results import Derivation, Explanation, Sweep, Verification, Verifications
+from gaecli.results import Sweep, Verification, Verifications
 from gaecli.setting_fields import DEFAULTS
 from gaecli.stripped import StripResult
 from gaecli.summary import FileInfo, Inspection, Summary

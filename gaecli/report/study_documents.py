@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from gaecli.explanation import Derivation, Explanation
 from gaecli.label_summary import LabelVerification
 from gaecli.report.document import enveloped, plain_value
-from gaecli.results import Attempt, Derivation, Explanation, Sweep, Verification, Verifications
+from gaecli.results import Attempt, Sweep, Verification, Verifications
 from gaecli.summary import Failure
 
 

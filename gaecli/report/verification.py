@@ -197,7 +197,8 @@ def _sample(verification: Verification, canvas: Canvas) -> list[Text]:
     """What was not held against all rows."""
     if verification.num_searched is None:
         return []
-    words = f"conventions were compared on {verification.num_searched:,} steps of whole trajectories"
+    whole = "trajectories" if verification.best.rule is None else "groups"
+    words = f"conventions were compared on {verification.num_searched:,} steps of whole {whole}"
     if verification.best.is_sampled:
         words += ", which refute all of them: rows are those of the sample, and nothing was held against the others"
     else:

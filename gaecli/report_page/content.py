@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gaecli.diagnosis import Checkup
+from gaecli.explanation import BootstrapSource, End
 from gaecli.records import dataclass
-from gaecli.results import BootstrapSource, End
 from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.summary import BootstrapCounts, ColumnStatistics, EpisodeCounts, WarningNote
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from rich.text import Text
 
 from gaecli.diagnosis import Finding
+from gaecli.explanation import BootstrapSource
 from gaecli.records import dataclass
 from gaecli.report.charts import format_number, histogram_bar
 from gaecli.report.text import BAD, BAR, CAUTION, GOOD, QUIET, STRONG, Canvas
 from gaecli.report_page.content import ReportContent, ReportEpisode
-from gaecli.results import BootstrapSource
 from gaecli.shown import listed, plural
 
 CANVAS = Canvas()

@@ -60,7 +60,7 @@ def rules(base: Settings, only: Only, estimator: str | None, *, has_steps: bool)
             settings = settings_with(base, preset, kind.name, **only.says_to(kind.name))
             if settings is None:
                 continue
-            key = repr(sorted(_decisive(settings).items(), key=lambda item: item[0]))
+            key = repr(sorted(decisive(settings).items(), key=lambda item: item[0]))
             found.setdefault(key, []).append(preset)
             made.setdefault(key, settings)
         for key, presets in found.items():
@@ -86,7 +86,7 @@ def with_rewards(settings: Settings, rewards: Mapping[str, float]) -> Settings:
     return settings.replace(rewards=dict(rewards), columns=columns)
 
 
-def _decisive(settings: Settings) -> dict[str, Any]:
+def decisive(settings: Settings) -> dict[str, Any]:
     """What numbers depend on, but for the name of the preset and what is said of steps."""
     left_out = ("preset", "mask_mode", "mask_fill", "gamma", "lam", "lam_alpha", "truncation")
     return {name: value for name, value in settings.to_dict().items() if name not in left_out}

@@ -28,8 +28,9 @@ from gaecli.studies.baseline_candidates import (
 )
 from gaecli.studies.baseline_trials import ScoredColumn
 from gaecli.studies.column import Against, find_column
+from gaecli.studies.group_sample import GroupSample, GroupSamples
 from gaecli.studies.reward_weights import reward_weights
-from gaecli.studies.scores import ScoredCells, cells_of, scored_cells
+from gaecli.studies.scores import ScoredCells, cells_of, scored_cells, written_numbers
 
 #: So many choices of a group and a reward column are held against all rules.
 MOST_CHOICES = 4
@@ -40,6 +41,8 @@ class Choice:
     """A column of groups and one of rewards, and how much of the column they leave unexplained by any rule."""
 
     settings: Settings
+    #: The groups of the stream that it is held against, or all of them.
+    sample: GroupSample
     cells: ScoredCells
     column: ScoredColumn
     num_unexplained: int
@@ -48,6 +51,16 @@ class Choice:
     has_steps: bool
     #: The weights of the rewards were solved for.
     is_fitted: bool = False
+
+    def written(self, settings: Settings) -> FloatArray:
+        """[C] what `gae compute` writes of these cells under these settings."""
+        asked = self.sample.asked
+        return written_numbers(asked.plan, settings, asked.memory_bytes)
+
+    @property
+    def is_per_row(self) -> bool:
+        """The column has one number for all items of a list."""
+        return len(self.sample.asked.against.numbers) != len(self.cells.scores)
 
     @property
     def is_of_several(self) -> bool:
@@ -67,6 +80,7 @@ class Choices:
 
     def __init__(self, asked: Asked) -> None:
         self._asked, self._only = asked, asked.only
+        self._samples = GroupSamples(asked)
         self.groups = group_columns(asked.file, asked.only.group_column)
         #: Of names that say nothing: they count if they are it.
         self.others = [] if self.groups else other_columns(asked.file, asked.against.column)
@@ -101,16 +115,18 @@ class Choices:
 
     def numbers(self, choice: Choice, names: Sequence[str]) -> dict[str, FloatArray]:
         """By name: [n] of the cells that are compared."""
-        held, path = choice.column.held, self._asked.path
-        missing = [name for name in names if name not in self._loaded]
-        files = self._asked.plan.open_all(self._asked.settings) if missing else []
+        held, asked = choice.column.held, choice.sample.asked
+        loaded = self._loaded.setdefault(id(choice.sample), {})
+        missing = [name for name in names if name not in loaded]
+        files = asked.plan.open_all(asked.settings) if missing else []
         kinds = ("float", "int", "bool")  # a reward may be whether it was right
         for name in missing:
-            self._loaded[name] = find_column(files, name, self._asked.memory_bytes, kinds)
-        return {name: cells_of(self._loaded[name], choice.cells, path)[held] for name in names}
+            loaded[name] = find_column(files, name, asked.memory_bytes, kinds)
+        return {name: cells_of(loaded[name], choice.cells, asked.path)[held] for name in names}
 
     @cached_property
-    def _loaded(self) -> dict[str, Against]:
+    def _loaded(self) -> dict[int, dict[str, Against]]:
+        """By sample."""
         return {}
 
     @cached_property
@@ -210,11 +226,14 @@ class Choices:
         return [*self.groups, *self.others, *pairs, None]
 
     def _choice(self, settings: Settings, *, is_fitted: bool = False) -> Choice:
-        cells = scored_cells(self._asked.plan, settings, self._asked.memory_bytes)
-        numbers = cells_of(self._asked.against, cells, self._asked.path)
-        column = ScoredColumn.of(cells, numbers, self._asked.against.rounding)
+        sample = self._samples.of(settings.group_column)
+        asked = sample.asked
+        cells = scored_cells(asked.plan, settings, asked.memory_bytes)
+        numbers = cells_of(asked.against, cells, asked.path)
+        column = ScoredColumn.of(cells, numbers, asked.against.rounding)
         return Choice(
             settings,
+            sample,
             cells,
             column,
             column.num_unexplained(),

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from gaecli.errors import GaeError, UsageError
 from gaecli.records import dataclass
-from gaecli.results import Verification
+from gaecli.results import Deviation, Verification
 from gaecli.settings import Settings
 from gaecli.studies.asked import Asked, GroupColumns
 from gaecli.studies.baseline_candidates import Rule, rules, settings_with
 from gaecli.studies.baseline_choices import Choice, Choices
+from gaecli.studies.baseline_deviations import deviations_of
+from gaecli.studies.baseline_proof import BaselineProof
 from gaecli.studies.baseline_trials import (
     BaselineTrial,
-    baseline_deviations,
     fitted_eps,
     held_against,
+    looks_at_all,
     ranked,
 )
 from gaecli.studies.baseline_weights import weighed_rules, weight_remarks
 from gaecli.studies.command import flags_of
 from gaecli.studies.row_equations import ROUNDINGS
-from gaecli.studies.scores import written_numbers
+from gaecli.studies.sample_proof import MOST_OFF
 
 _USUAL_EPS = (1e-4, 1e-6, 1e-8)
+_MOST_SCALED = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +48,22 @@ class _Heard:
     choice: Choice
     trials: Sequence[BaselineTrial]
     unreadable: dict[str, str]
+    #: Of the first, where it was held against every cell of a stream of which the others saw a sample.
+    deviations: Sequence[Deviation] | None = None
+
+    @property
+    def is_reproduced(self) -> bool:
+        return bool(self.trials) and self.trials[0].attempt.is_reproduced
+
+    @property
+    def share_deviating(self) -> float:
+        attempt = self.trials[0].attempt
+        return attempt.num_deviating / max(attempt.num_rows, 1)
+
+    @property
+    def num_searched(self) -> int | None:
+        is_whole = self.choice.sample.is_whole
+        return None if is_whole else int(np.count_nonzero(self.choice.cells.is_scored))
 
 
 class BaselineCourt:
@@ -50,6 +72,8 @@ class BaselineCourt:
     def __init__(self, asked: Asked) -> None:
         self._asked, self._only = asked, asked.only
         self._choices = Choices(asked)
+        #: By how much a sample may be off in the standard deviation of the whole.
+        self._most_scaled = _MOST_SCALED
 
     @property
     def groups(self) -> Sequence[GroupColumns]:
@@ -60,20 +84,22 @@ class BaselineCourt:
         """By rules that others follow; None where it follows none of them."""
         choice = self._choices.like(rules[0].settings)
         heard = None if choice is None else self._heard(choice, list(rules))
-        is_one = heard is not None and bool(heard.trials) and heard.trials[0].attempt.is_reproduced
-        return self._verdict(heard) if is_one and heard is not None else None
+        if heard is None or not heard.is_reproduced:
+            return None
+        heard = self._judged(heard)
+        return self._verdict(heard) if heard.is_reproduced else None
 
     def verdict(self) -> Verdict:
         """`UsageError` where no column tells groups apart; whatever keeps the file from being read."""
-        verdicts: list[_Heard] = []
         choices = self._choices.worth_hearing()
-        # No library's rule with numbers of its own before every library has been asked about every choice.
-        for candidates_of in (self._of_libraries, self._weighed, self._fitted):
-            for choice in choices:
-                heard = self._heard(choice, candidates_of(choice))
-                verdicts += [heard] if heard.trials else []
-                if heard.trials and heard.trials[0].attempt.is_reproduced:
-                    return self._verdict(heard)
+        found = self._first_reproduced(choices)
+        if not found[-1:] or not found[-1].is_reproduced:
+            sampled = [choice for choice in choices if not choice.sample.is_whole]
+            self._most_scaled = math.inf
+            found += self._first_reproduced(sampled)
+        if found and found[-1].is_reproduced:
+            return self._verdict(found[-1])
+        verdicts = found
         if not verdicts:
             raise self._asked.untried("advantage")
         if not self.groups and self._only.may_be_grouped:
@@ -81,7 +107,37 @@ class BaselineCourt:
                 f"no column of `{self._asked.file.path}` has a usual name for groups of responses",
                 hint="pass `--group-column` with the column that is equal for responses to one prompt",
             )
-        return self._verdict(min(verdicts, key=lambda one: one.trials[0].attempt.num_deviating))
+        nearest = min(verdicts, key=lambda one: one.share_deviating)
+        is_proven = nearest.deviations is not None
+        return self._verdict(nearest if is_proven else self._judged(nearest))
+
+    def _first_reproduced(self, choices: Sequence[Choice]) -> list[_Heard]:
+        """Whatever was heard before it, and it."""
+        found: list[_Heard] = []
+        # No library's rule with numbers of its own before every library has been asked about every choice.
+        for candidates_of in (self._of_libraries, self._weighed, self._fitted):
+            for choice in choices:
+                heard = self._heard(choice, candidates_of(choice))
+                if heard.is_reproduced:
+                    heard = self._judged(heard)
+                found += [heard] if heard.trials else []
+                if heard.is_reproduced:
+                    return found
+        return found
+
+    def _judged(self, heard: _Heard) -> _Heard:
+        """Held against every cell, where a sample has spoken for it or does not refute it."""
+        if heard.choice.sample.is_whole:
+            return heard
+        sampled = [trial.as_sampled() for trial in heard.trials]
+        open_ones = [trial for trial in sampled if trial.attempt.is_reproduced]
+        if not open_ones and heard.share_deviating < MOST_OFF:
+            open_ones = sampled[:1]
+        if not open_ones:
+            return replace(heard, trials=sampled)
+        proven = BaselineProof(self._asked, heard.choice).of_all(open_ones)
+        rest = [trial for trial in sampled if trial not in open_ones]
+        return replace(heard, trials=[*(one.trial for one in proven), *rest], deviations=proven[0].deviations)
 
     def _of_libraries(self, choice: Choice) -> list[Rule]:
         is_open = choice.is_of_several and self._only.are_weights_open
@@ -102,8 +158,10 @@ class BaselineCourt:
         trials = []
         for rule in candidates:
             try:
-                written = written_numbers(self._asked.plan, rule.settings, self._asked.memory_bytes)
-                trials.append(held_against(rule, written, choice.column))
+                is_part = not choice.sample.is_whole and looks_at_all(rule.settings)
+                most_scaled = self._most_scaled if is_part else 1.0
+                written = choice.written(rule.settings)
+                trials.append(held_against(rule, written, choice.column, most_scaled=most_scaled))
             except GaeError as error:
                 unreadable.update(
                     {f"{name} {rule.settings.estimator}": error.message for name in rule.presets}
@@ -142,13 +200,17 @@ class BaselineCourt:
         rules = [
             replace(trial.rule, has_fitted_weights=trial.rule.has_fitted_weights or heard.choice.is_fitted)
             for trial in heard.trials
-            if trial.attempt.is_reproduced
+            if trial.attempt.is_reproduced and not trial.attempt.is_sampled
         ]
         return Verdict(self._verification(heard), rules)
 
     def _verification(self, verdict: _Heard) -> Verification:
-        best, column = verdict.trials[0], verdict.choice.column
-        is_reproduced = best.attempt.is_reproduced
+        best, is_reproduced = verdict.trials[0], verdict.is_reproduced
+        deviations = verdict.deviations
+        if deviations is None and not is_reproduced:
+            choice = verdict.choice
+            rows = choice.sample.rows_of_stream(choice.column.rows)
+            deviations = deviations_of(best, replace(choice.column, rows=rows))
         return Verification(
             path=self._asked.path,
             column=self._asked.against.column,
@@ -156,12 +218,13 @@ class BaselineCourt:
             holds="advantage",
             attempts=[trial.attempt for trial in verdict.trials],
             normalization=None,
-            deviations=[] if is_reproduced else baseline_deviations(best, column),
+            deviations=[] if is_reproduced else deviations or [],
             tolerance=ROUNDINGS * self._asked.against.rounding,
             flags=flags_of(best.rule.settings) if is_reproduced else [],
             equivalent=_equivalent(verdict.trials),
             unreadable=verdict.unreadable,
-            remarks=weight_remarks(self._asked, self._choices, verdict.choice, best) if is_reproduced else [],
+            num_searched=verdict.num_searched,
+            remarks=weight_remarks(self._choices, verdict.choice, best) if is_reproduced else [],
             groups_tried=[_said(one) for one in (*self.groups, *self._choices.others)],
         )
 
@@ -172,7 +235,11 @@ def _said(group: GroupColumns) -> str:
 
 def _equivalent(trials: Sequence[BaselineTrial]) -> list[str]:
     """`trl grpo`: every other library and estimator that reproduces the column; `grpo` where it is no library's."""
-    reproducing = [trial.attempt for trial in trials if trial.attempt.is_reproduced]
+    reproducing = [
+        trial.attempt
+        for trial in trials
+        if trial.attempt.is_reproduced and trial.attempt.is_sampled == trials[0].attempt.is_sampled
+    ]
     plain = [attempt for attempt in reproducing if not attempt.flags or attempt is trials[0].attempt]
     names = [replace(attempt, presets=(preset,)).name for attempt in plain for preset in attempt.presets]
     return [name for name in dict.fromkeys(names) if name != names[0]]

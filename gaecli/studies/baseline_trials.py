@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from gaecli.estimators.baselines import group_rule
+from gaecli.estimators.stages import stages_of
 from gaecli.group_settings import weighted_sum
 from gaecli.records import dataclass
-from gaecli.results import Attempt, Deviation
-from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
+from gaecli.results import Attempt
+from gaecli.rollouts import BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.studies.baseline_candidates import Rule
 from gaecli.studies.baseline_equations import rule_of
@@ -21,8 +22,18 @@ from gaecli.studies.scores import ScoredCells
 _DIVIDED = ("grpo", "gdpo", "gigpo", "passk")
 #: What the best rule leaves is the noise of the column: others may leave so many times as much, and are it too.
 _NOISE = 4.0
-#: A reading counts if it explains so many of the rows that deviate.
-_MOST = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class ComputedSizes:
+    """How large the numbers are that a rule makes."""
+
+    #: [G] the largest of each group.
+    largest: FloatArray
+    #: The root mean square of all of them.
+    whole: float
+    #: What deviations from the mean of a group are multiplied by, of most cells.
+    slope: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,25 +118,32 @@ class ScoredColumn:
         )
         return int(np.count_nonzero(self.is_telling & (left > 2 * ROUNDINGS * self.rounding * size_of)))
 
-    def tolerances(self, computed: FloatArray, rule: Rule) -> FloatArray:
-        """[n] what rounding can make of the difference: of scores and means, times what they are multiplied by."""
-        size = int(self.groups.max(initial=-1)) + 1
-        largest = np.zeros(size)
+    def sizes_of(self, computed: FloatArray) -> ComputedSizes:
+        largest = np.zeros(int(self.groups.max(initial=-1)) + 1)
         np.maximum.at(largest, self.groups, np.abs(computed))
-        slopes = np.divide(
-            largest[self.groups], self.spreads, out=np.zeros(len(self.spreads)), where=self.spreads > 0
+        slopes = self.slopes(largest)[self.is_telling]
+        whole = float(np.sqrt(np.square(computed).mean())) if len(computed) else 0.0
+        return ComputedSizes(largest, whole, float(np.median(slopes)) if len(slopes) else 0.0)
+
+    def slopes(self, largest: FloatArray) -> FloatArray:
+        """[n] what deviations of scores are multiplied by."""
+        nothing = np.zeros(len(self.spreads))
+        result: FloatArray = np.divide(
+            largest[self.groups], self.spreads, out=nothing, where=self.spreads > 0
         )
-        telling = self.is_telling
+        return result
+
+    def tolerances(self, computed: FloatArray, rule: Rule, sizes: ComputedSizes) -> FloatArray:
+        """[n] what rounding can make of the difference: of scores and means, times what they are multiplied by."""
+        slopes, telling = self.slopes(sizes.largest), self.is_telling
         terms = np.abs(computed) + np.where(telling, slopes * (np.abs(self.scores) + np.abs(self.means)), 0.0)
         # The mean of a whole batch is off by as much as its numbers are large.
-        whole = float(np.sqrt(np.square(computed).mean())) if len(computed) else 0.0
-        found = self.rounding * (ROUNDINGS * terms + whole) + np.finfo(np.float32).tiny
+        found = self.rounding * (ROUNDINGS * terms + sizes.whole) + np.finfo(np.float32).tiny
         if rule.settings.estimator in _DIVIDED:  # what rounding leaves of 0 is divided by ε
             eps = max(group_rule(rule.settings).eps, 1e-12)
             flat = np.minimum(2 * self.rounding * np.abs(self.means) / eps, 1.0)
         else:
-            slope = max(float(np.median(slopes[telling])), 1.0) if telling.any() else 1.0
-            flat = ROUNDINGS * self.rounding * np.abs(self.means) * slope
+            flat = ROUNDINGS * self.rounding * np.abs(self.means) * max(sizes.slope, 1.0)
         result: FloatArray = found + np.where(self.is_flat, flat, 0.0)
         return result
 
@@ -148,18 +166,34 @@ class BaselineTrial:
     def worst(self) -> float:
         return float(self.ratios.max(initial=0.0))
 
+    def as_sampled(self) -> BaselineTrial:
+        return replace(self, attempt=replace(self.attempt, is_sampled=True))
+
     def within(self, limit: float, num_missing: int) -> BaselineTrial:
         """The same with rows counted that are off by more than `limit` tolerances."""
         deviating = int(np.count_nonzero(self.ratios > limit)) + num_missing
         return replace(self, attempt=replace(self.attempt, num_deviating=deviating))
 
 
-def held_against(rule: Rule, written: FloatArray, column: ScoredColumn) -> BaselineTrial:
-    """`written`: [C] what `gae compute` writes by the rule."""
+def held_against(
+    rule: Rule,
+    written: FloatArray,
+    column: ScoredColumn,
+    sizes: ComputedSizes | None = None,
+    *,
+    most_scaled: float = 1.0,
+) -> BaselineTrial:
+    """`written`: [C] what `gae compute` writes by the rule. `sizes`: of all cells, where these are some of them.
+
+    `most_scaled`: by no more than that, and shifted, as mean and standard deviation of all cells are still to come.
+    """
     computed = written[column.held]
+    if most_scaled > 1.0:
+        computed = _mapped(computed, column.column, most_scaled)
+    known = np.nan_to_num(computed)
     off = np.abs(computed - column.column)
     off = np.where(np.isfinite(off), off, np.inf)
-    ratios = off / column.tolerances(np.nan_to_num(computed), rule)
+    ratios = off / column.tolerances(known, rule, sizes or column.sizes_of(known))
     settings = rule.settings
     attempt = Attempt(
         presets=rule.presets,
@@ -179,6 +213,25 @@ def held_against(rule: Rule, written: FloatArray, column: ScoredColumn) -> Basel
     return BaselineTrial(rule, attempt, ratios, computed)
 
 
+def _mapped(computed: FloatArray, column: FloatArray, most: float) -> FloatArray:
+    """Scaled and shifted as most of the column is."""
+    keep = np.isfinite(computed)
+    for _ in range(2):  # once more without what fits worst
+        if np.count_nonzero(keep) < 2 or float(np.ptp(computed[keep])) == 0.0:
+            return computed
+        slope, offset = np.polyfit(computed[keep], column[keep], 1).tolist()
+        left = np.abs(slope * computed + offset - column)
+        keep &= left <= np.quantile(left[keep], 0.8)
+    return slope * computed + offset if 1 / most < slope < most else computed
+
+
+def looks_at_all(settings: Settings) -> bool:
+    """At more than one group at a time: at its batch, or at all trajectories."""
+    own = set(settings.group_columns)
+    scopes = [scaling.statistic.scope for stage in stages_of(settings) for scaling in stage.scalings]
+    return any(scope.within != "episode" and not (own and own <= set(scope.columns)) for scope in scopes)
+
+
 def told_columns(settings: Settings) -> dict[str, str]:
     """What tells groups and rewards, as one would say it: `accuracy + 0.5 format`."""
     found = {"group": ", ".join(settings.group_columns)} if settings.group_columns else {}
@@ -187,11 +240,16 @@ def told_columns(settings: Settings) -> dict[str, str]:
     return {**found, **settings.columns}
 
 
+def noise_of(worst: float) -> float:
+    """What the best rule leaves, in tolerances, as what others may leave."""
+    return min(max(_NOISE * worst, 1 / ROUNDINGS), 1.0)
+
+
 def ranked(trials: list[BaselineTrial], num_missing: int) -> list[BaselineTrial]:
     """The best first. Once one reproduces the column, what it leaves is all the noise that others are allowed."""
     best = min(trials, key=lambda trial: (trial.attempt.num_deviating, trial.cost))
     if best.attempt.is_reproduced:
-        limit = min(max(_NOISE * best.worst, 1 / ROUNDINGS), 1.0)
+        limit = noise_of(best.worst)
         trials = [trial.within(limit, num_missing) for trial in trials]
     least = best.cost
     order = {id(trial): index for index, trial in enumerate(trials)}
@@ -209,48 +267,6 @@ def ranked(trials: list[BaselineTrial], num_missing: int) -> list[BaselineTrial]
         )
 
     return sorted(trials, key=rank)
-
-
-def baseline_deviations(trial: BaselineTrial, column: ScoredColumn) -> list[Deviation]:
-    """One entry per kind of group."""
-    strays = trial.ratios > 1.0
-    kinds = {
-        "groups of one": column.is_single,
-        "groups without variance": column.is_flat,
-        "groups": column.is_telling,
-    }
-    found = []
-    for where, of_kind in kinds.items():
-        chosen = np.flatnonzero(strays & of_kind)
-        if len(chosen):
-            first = int(chosen[0])
-            found.append(
-                Deviation(
-                    where,
-                    len(chosen),
-                    int(np.count_nonzero(of_kind)),
-                    int(column.rows[first]),
-                    float(column.column[first]),
-                    float(trial.computed[first]),
-                    _reading(column, chosen),
-                )
-            )
-    if column.num_missing:
-        found.append(Deviation("no number", column.num_missing, trial.attempt.num_rows, 0, None, None))
-    return found
-
-
-def _reading(column: ScoredColumn, chosen: Array) -> str | None:
-    """What these rows do instead, if nine in ten of them do the same."""
-    numbers, scores = column.column[chosen], column.scores[chosen]
-    near = ROUNDINGS * column.rounding
-    readings = {
-        "have advantage 0": numbers == 0,
-        "hold their score": np.abs(numbers - scores) <= near * np.abs(scores),
-        "hold their score less the mean": np.abs(numbers - scores + column.means[chosen])
-        <= near * (np.abs(scores) + np.abs(column.means[chosen])),
-    }
-    return next((words for words, holds in readings.items() if float(holds.mean()) >= _MOST), None)
 
 
 def fitted_eps(column: ScoredColumn, ddof: int) -> float | None:

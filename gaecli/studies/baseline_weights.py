@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from gaecli.errors import GaeError
 from gaecli.rollouts import FloatArray
@@ -12,7 +13,6 @@ from gaecli.studies.baseline_candidates import Rule, rules, with_rewards
 from gaecli.studies.baseline_choices import Choice, Choices
 from gaecli.studies.baseline_trials import BaselineTrial, held_against
 from gaecli.studies.reward_weights import are_weights_open, unseen_rewards, weights_of_parts
-from gaecli.studies.scores import written_numbers
 
 
 def weighed_rules(asked: Asked, choice: Choice) -> Iterator[Rule]:
@@ -22,20 +22,20 @@ def weighed_rules(asked: Asked, choice: Choice) -> Iterator[Rule]:
         return
     for rule in rules(choice.settings, asked.only, "gdpo", has_steps=choice.has_steps):
         try:
-            parts = {name: _part(asked, choice, rule, name) for name in rule.settings.rewards}
+            parts = {name: _part(choice, rule, name) for name in rule.settings.rewards}
         except GaeError:
             continue
         for weights in weights_of_parts(parts, choice.column.column):
             yield Rule(rule.presets, with_rewards(rule.settings, weights), has_fitted_weights=True)
 
 
-def _part(asked: Asked, choice: Choice, rule: Rule, name: str) -> FloatArray:
+def _part(choice: Choice, rule: Rule, name: str) -> FloatArray:
     """[n] what one reward has of the sum that is normalised in the end."""
     settings = with_rewards(rule.settings, {name: 1.0}).replace(normalize="none", unscored="zero")
-    return written_numbers(asked.plan, settings, asked.memory_bytes)[choice.column.held]
+    return choice.written(settings)[choice.column.held]
 
 
-def weight_remarks(asked: Asked, choices: Choices, choice: Choice, best: BaselineTrial) -> list[str]:
+def weight_remarks(choices: Choices, choice: Choice, best: BaselineTrial) -> list[str]:
     """What the column leaves open of the weights of several rewards."""
     settings = best.rule.settings
     names = choices.named_rewards or list(settings.rewards)
@@ -46,7 +46,7 @@ def weight_remarks(asked: Asked, choices: Choices, choice: Choice, best: Baselin
     numbers = choices.numbers(choice, names)
     is_fitted = best.rule.has_fitted_weights or choice.is_fitted
     if is_fitted:
-        shows = "" if _size_shows(asked, choice, best) else ": it shows their ratios, not their size"
+        shows = "" if _size_shows(choice, best) else ": it shows their ratios, not their size"
         remarks.append(f"the weights are fitted to the column{shows}")
     unseen = unseen_rewards(numbers, column.groups)
     if unseen:
@@ -58,10 +58,10 @@ def weight_remarks(asked: Asked, choices: Choices, choice: Choice, best: Baselin
     return remarks
 
 
-def _size_shows(asked: Asked, choice: Choice, best: BaselineTrial) -> bool:
+def _size_shows(choice: Choice, best: BaselineTrial) -> bool:
     """Whether twice the weights make another column."""
     settings: Settings = best.rule.settings
     doubled = {name: 2 * weight for name, weight in settings.rewards.items()}
     rule = Rule(best.rule.presets, with_rewards(settings, doubled))
-    written = written_numbers(asked.plan, rule.settings, asked.memory_bytes)
-    return not held_against(rule, written, choice.column).attempt.is_reproduced
+    column = replace(choice.column, column=best.computed)
+    return not held_against(rule, choice.written(rule.settings), column).attempt.is_reproduced

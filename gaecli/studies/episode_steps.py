@@ -8,10 +8,10 @@ import numpy as np
 
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.gae_variants import following_values
+from gaecli.explanation import BootstrapSource
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.settle import Settled, is_real
 from gaecli.records import dataclass
-from gaecli.results import BootstrapSource
 from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.studies.episode_table import Of

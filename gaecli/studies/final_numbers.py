@@ -6,6 +6,7 @@ The studies know of groups and their constants by this module alone.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from gaecli.pipeline.label_tables import Constants, plain
 from gaecli.pipeline.opening import FilePlace
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, FloatArray, IndexArray
+from gaecli.rollouts import BoolArray, FloatArray, IndexArray, Names
 from gaecli.settings import Settings
 from gaecli.studies.reading import SettledStream
 
@@ -74,10 +75,14 @@ def finishers(readings: Sequence[SettledStream]) -> list[Finisher]:
 
 @dataclass(frozen=True, eq=False)
 class Grouping:
-    """The group of each step of a block that a baseline compares, as an index into `labels`."""
+    """The group of each step of a block that a baseline compares, as an index into `names`, and into `labels`."""
 
     codes: IndexArray
-    labels: Sequence[Hashable]
+    names: Names
+
+    @cached_property
+    def labels(self) -> Sequence[Hashable]:
+        return plain(self.names)
 
     def label(self, step: int) -> Hashable:
         return self.labels[int(self.codes[step])]
@@ -95,4 +100,4 @@ def grouping_of(settled: Settled, columns: tuple[str, ...]) -> Grouping | None:
         return None
     keys = by_columns(settled.block, columns)
     assert keys.indices is not None
-    return Grouping(keys.indices, plain(keys.labels))
+    return Grouping(keys.indices, keys.labels)

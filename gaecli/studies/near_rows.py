@@ -18,6 +18,7 @@ import numpy as np
 from gaecli.engines.threads import Threads
 from gaecli.errors import GaeError
 from gaecli.estimators.ends_only import for_ends_only
+from gaecli.explanation import RowsSeen
 from gaecli.formats.base import Unit
 from gaecli.formats.kept import KeptFile, Room
 from gaecli.layouts.flag_columns import flag_columns
@@ -25,7 +26,6 @@ from gaecli.layouts.row_order import NeedsKeys, NeedsWholeStream
 from gaecli.layouts.steps import steps_of
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.records import dataclass
-from gaecli.results import RowsSeen
 from gaecli.rollouts import IndexArray
 from gaecli.studies.locate import ROWS_AT_A_TIME, Place, StepQuery, equals, locate
 from gaecli.studies.reading import (

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from gaecli.explanation import NormalizedNumber
 from gaecli.pipeline.block_stages import StageTerm
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.group_facts import shown_label
 from gaecli.pipeline.settle import Settled
-from gaecli.results import NormalizedNumber
 from gaecli.settings import Settings
 from gaecli.studies.final_numbers import Finisher
 from gaecli.studies.locate import Place

@@ -19,11 +19,11 @@ from gaecli.studies.trials import Trial
 from gaecli.summary import WarningNote
 
 #: A convention that is off at so many of the rows is none that a few rows depart from.
-_MOST_OFF = 0.5
+MOST_OFF = 0.5
 
 
 def is_refuted(trial: Trial) -> bool:
-    return trial.share_deviating >= _MOST_OFF
+    return trial.share_deviating >= MOST_OFF
 
 
 def proof_on_sample(trial: Trial, reading: CandidateReading, warnings: Sequence[WarningNote]) -> Proof:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
 import numpy as np
 
 from gaecli.errors import DataError
 from gaecli.pipeline.combine import Carry
+from gaecli.pipeline.label_tables import LabelTable
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.column import Against
-from gaecli.studies.final_numbers import Grouping, finisher, grouping_of
-from gaecli.studies.reading import read_stream
+from gaecli.studies.final_numbers import Finisher, Grouping, finisher, grouping_of
+from gaecli.studies.parts import first_rows
+from gaecli.studies.reading import SettledStream, read_stream, settled_blocks
 
 #: Rows of a block: groups reach over all of them anyway.
-_ROWS_PER_BLOCK = 1 << 18
+ROWS_PER_BLOCK = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,48 +37,75 @@ class ScoredCells:
     num_groups: int
 
     @property
+    def num_rows(self) -> int:
+        return int(self.rows.max(initial=-1)) + 1
+
+    @property
     def is_scored(self) -> BoolArray:
         return self.groups >= 0
 
 
 def scored_cells(plan: StreamPlan, settings: Settings, memory_bytes: int) -> ScoredCells:
     """`settings` name an estimator of scores, and what groups them."""
-    reading = read_stream(plan, settings, memory_bytes, block_rows=_ROWS_PER_BLOCK)
-    sizes = [sum(unit.num_cells for unit in opened.units) for opened in reading.stream.files]
-    groups, rollouts = _Numbered(), _Numbered()
-    parts: list[tuple[FloatArray, IndexArray, IndexArray, IndexArray, BoolArray]] = []
-
-    def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
-        block, place = settled.block, settled.block.placement
-        steps = np.arange(block.num_steps)
-        codes = groups.of(grouping_of(settled, settings.group_columns), block.num_steps)
-        samples = rollouts.of(grouping_of(settled, settings.sample_columns), block.num_steps)
-        scores = settled.advantages.astype(np.float64)
-        if settled.unscored is not None:  # compared with none
-            codes = np.where(settled.unscored, groups.alone(settled.unscored), codes)
-        if settled.estimated is not None:
-            scores = np.where(settled.estimated, scores, np.nan)
-            codes = np.where(settled.estimated, codes, -1)
-        ends = settled.entering("trajectories")
-        is_last = np.ones(block.num_steps, np.bool_) if ends is None else ends
-        rows = sum(sizes[:file]) + start + block.file_rows(steps)
-        parts.append(
-            (
-                place.to_rows(scores, np.nan),
-                place.to_rows(codes, -1),
-                place.to_rows(rows, -1),
-                place.to_rows(samples, -1),
-                place.to_rows(is_last, False),
-            )
-        )
-
-    for _ in reading.stream.visit(reading.context, look):
-        pass
+    reading = read_stream(plan, settings, memory_bytes, block_rows=ROWS_PER_BLOCK)
+    blocks = ScoredBlocks(reading)
+    parts = [blocks.of(file, start, settled) for file, start, settled, _ in settled_blocks(reading)]
     if not parts:
         raise DataError(f"`{plan.paths[0]}` has no rows: there is nothing to verify")
-    scores, codes, rows, samples, is_last = (np.concatenate(column) for column in zip(*parts, strict=True))
-    enters = _first_of_each(samples, is_last) if settings.sample_columns else is_last
-    return ScoredCells(scores, codes, rows, is_last, enters, max(groups.count, 1))
+    names = ("scores", "groups", "rows", "is_last", "enters")
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return ScoredCells(**columns, num_groups=max(blocks.num_groups, 1))
+
+
+class ScoredBlocks:
+    """The cells of one block after the other, with groups that are numbered over all of them."""
+
+    def __init__(self, reading: SettledStream) -> None:
+        self._settings = reading.stream.settings
+        self._first_rows = first_rows(reading)
+        self._groups, self._rollouts = _Numbered(), _Numbered()
+        #: Of each rollout, whether one of its samples has been counted.
+        self._is_counted = np.zeros(0, np.bool_)
+
+    @property
+    def num_groups(self) -> int:
+        return self._groups.count
+
+    def of(self, file: int, start: int, settled: Settled) -> ScoredCells:
+        block, place, settings = settled.block, settled.block.placement, self._settings
+        groups = self._groups.of(grouping_of(settled, settings.group_columns), block.num_steps)
+        scores = settled.advantages.astype(np.float64)
+        if settled.unscored is not None:  # compared with none
+            groups = np.where(settled.unscored, self._groups.alone(settled.unscored), groups)
+        if settled.estimated is not None:
+            scores = np.where(settled.estimated, scores, np.nan)
+            groups = np.where(settled.estimated, groups, -1)
+        ends = settled.entering("trajectories")
+        is_last = np.ones(block.num_steps, np.bool_) if ends is None else ends
+        rows = self._first_rows[file] + start + block.file_rows(np.arange(block.num_steps))
+        cells_last = enters = place.to_rows(is_last, False)
+        if settings.sample_columns:
+            samples = self._rollouts.of(grouping_of(settled, settings.sample_columns), block.num_steps)
+            enters = self._first_of_each(place.to_rows(samples, -1), cells_last)
+        return ScoredCells(
+            place.to_rows(scores, np.nan),
+            place.to_rows(groups, -1),
+            place.to_rows(rows, -1),
+            cells_last,
+            enters,
+            self.num_groups,
+        )
+
+    def _first_of_each(self, samples: IndexArray, is_last: BoolArray) -> BoolArray:
+        """[C] of each rollout the first cell that ends one of its samples."""
+        new = np.zeros(self._rollouts.count - len(self._is_counted), np.bool_)
+        self._is_counted = np.append(self._is_counted, new)
+        chosen = np.flatnonzero(is_last)
+        chosen = chosen[~self._is_counted[samples[chosen]]]
+        found = np.zeros(len(is_last), np.bool_)
+        found[chosen[np.unique(samples[chosen], return_index=True)[1]]] = True
+        self._is_counted[samples[chosen]] = True
+        return found
 
 
 class _Numbered:
@@ -86,16 +113,21 @@ class _Numbered:
 
     def __init__(self) -> None:
         self.count = 0
-        self._known: dict[Hashable, int] = {}
+        self._labels = LabelTable()
+        #: Of each label.
+        self._numbers = np.zeros(0, np.int64)
 
     def of(self, grouping: Grouping | None, num_steps: int) -> IndexArray:
         """[N] all of them 0 where nothing is grouped."""
         if grouping is None:
             self.count = max(self.count, 1)
             return np.zeros(num_steps, np.int64)
-        numbers = np.array([self._number(label) for label in grouping.labels], np.int64)
-        result: IndexArray = numbers[grouping.codes]
-        return result
+        rows = self._labels.add(grouping.names)
+        num_new = self._labels.count - len(self._numbers)
+        self._numbers = np.append(self._numbers, self.count + np.arange(num_new))
+        self.count += num_new
+        numbers: IndexArray = self._numbers[rows[grouping.codes]]
+        return numbers
 
     def alone(self, chosen: BoolArray) -> IndexArray:
         """[N] a number of its own for each of these steps."""
@@ -103,35 +135,20 @@ class _Numbered:
         self.count += int(np.count_nonzero(chosen))
         return numbers
 
-    def _number(self, label: Hashable) -> int:
-        if label not in self._known:
-            self._known[label] = self.count
-            self.count += 1
-        return self._known[label]
-
-
-def _first_of_each(samples: IndexArray, is_last: BoolArray) -> BoolArray:
-    chosen = np.flatnonzero(is_last)
-    found = np.zeros(len(is_last), np.bool_)
-    found[chosen[np.unique(samples[chosen], return_index=True)[1]]] = True
-    return found
-
 
 def written_numbers(plan: StreamPlan, settings: Settings, memory_bytes: int) -> FloatArray:
     """[C] what `gae compute` writes under these settings, NaN where nothing."""
-    reading = read_stream(plan, settings, memory_bytes, block_rows=_ROWS_PER_BLOCK)
+    reading = read_stream(plan, settings, memory_bytes, block_rows=ROWS_PER_BLOCK)
     finish = finisher(reading)
-    parts: list[FloatArray] = []
+    return np.concatenate([written_cells(finish, *block) for block in settled_blocks(reading)])
 
-    def look(file: int, start: int, settled: Settled, carry: Carry) -> None:
-        numbers = finish(file, start, settled, carry).astype(np.float64)
-        if settled.estimated is not None:
-            numbers = np.where(settled.estimated, numbers, np.nan)
-        parts.append(settled.block.placement.to_rows(numbers, np.nan))
 
-    for _ in reading.stream.visit(reading.context, look):
-        pass
-    return np.concatenate(parts)
+def written_cells(finish: Finisher, file: int, start: int, settled: Settled, carry: Carry) -> FloatArray:
+    """[C] of one block."""
+    numbers = finish(file, start, settled, carry).astype(np.float64)
+    if settled.estimated is not None:
+        numbers = np.where(settled.estimated, numbers, np.nan)
+    return settled.block.placement.to_rows(numbers, np.nan)
 
 
 def cells_of(against: Against, cells: ScoredCells, path: str) -> FloatArray:
@@ -139,7 +156,7 @@ def cells_of(against: Against, cells: ScoredCells, path: str) -> FloatArray:
     numbers = against.numbers
     if len(numbers) == len(cells.scores):
         return numbers
-    num_rows = int(cells.rows.max(initial=-1)) + 1
+    num_rows = cells.num_rows
     if len(numbers) >= num_rows:
         held: FloatArray = np.where(cells.rows >= 0, numbers[np.maximum(cells.rows, 0)], np.nan)
         return held

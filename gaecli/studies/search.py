@@ -24,7 +24,8 @@ _NUM_DESCENTS = 2
 _NUM_STEPS = 30
 #: A step that gains less than this part of the error is the last.
 _LEAST_GAIN = 1e-9
-_DIFFERENCE = 1e-6
+#: What curvature and what rounding add to a derivative by it are alike, and nothing that a descent could see.
+_DIFFERENCE = 1e-7
 #: A part of the variance, of nine rows in ten: a column of the rule with other γ and λ has many times as much.
 _LEAST_IN_COMMON = 1e-2
 
@@ -55,18 +56,26 @@ def search(
     """
     everything = np.ones(len(column), np.bool_)
     seen = list(dict.fromkeys([*starts, *_STARTS]))
-    found = {start: _projected(model, column, np.array(start), everything, affine) for start in seen}
-    seen.sort(key=lambda start: found[start].error)
     usual = np.abs(column) <= np.quantile(np.abs(column), 0.9) if len(column) else everything
-    shares = (_share_in_common(model(*start)[usual], column[usual]) for start in seen)
-    if all(share < _LEAST_IN_COMMON for share in shares):
-        return found[seen[0]]
-    descents = (_descend(model, column, start, everything, affine, axes) for start in seen[:_NUM_DESCENTS])
+    found: list[Found] = []
+    has_in_common = False
+    for gamma, lam in seen:
+        advantages = model(gamma, lam)
+        found.append(_projected(advantages, column, (gamma, lam), everything, affine))
+        share = 1.0 if has_in_common else _share_in_common(advantages[usual], column[usual])
+        has_in_common |= not share < _LEAST_IN_COMMON
+    found.sort(key=lambda one: one.error)
+    if not has_in_common:
+        return found[0]
+    descents = (_descend(model, column, start, everything, affine, axes) for start in found[:_NUM_DESCENTS])
     best = min(descents, key=lambda one: one.error)
-    left = np.abs(best.slope * model(best.gamma, best.lam) + best.offset - column)
+    advantages = model(best.gamma, best.lam)
+    left = np.abs(best.slope * advantages + best.offset - column)
     keep = left <= np.quantile(left, 0.8)
-    again = _descend(model, column, (best.gamma, best.lam), keep, affine, axes)
-    return again if np.count_nonzero(keep) > 4 else best
+    if np.count_nonzero(keep) <= 4:
+        return best
+    start = _projected(advantages, column, (best.gamma, best.lam), keep, affine)
+    return _descend(model, column, start, keep, affine, axes)
 
 
 def _share_in_common(advantages: FloatArray, column: FloatArray) -> float:
@@ -79,27 +88,29 @@ def _share_in_common(advantages: FloatArray, column: FloatArray) -> float:
 def _descend(
     model: Model,
     column: FloatArray,
-    start: tuple[float, float],
+    start: Found,
     rows: BoolArray,
     affine: bool,
     axes: Sequence[int],
 ) -> Found:
     """Levenberg-Marquardt in (γ, λ), kept within [0, 1]."""
-    point = np.array(start)
     damping = 1e-3
-    best = _projected(model, column, point, rows, affine)
+    best = start
+    here: FloatArray | None = None
     equations = None
     for _ in range(_NUM_STEPS if axes else 0):
+        point = np.array((best.gamma, best.lam))
         if equations is None:
-            equations = _normal_equations(model, column, best, rows, affine, axes)
+            here = model(*point) if here is None else here
+            equations = _normal_equations(model, column, best, here, rows, affine, axes)
         normal, right = equations
         step = np.linalg.lstsq(normal + damping * np.diag(np.diag(normal) + 1e-30), right, rcond=None)[0]
-        moved = point.copy()
-        moved[list(axes)] = np.clip(moved[list(axes)] + step, 0.0, 1.0)
-        new = _projected(model, column, moved, rows, affine)
+        point[list(axes)] = np.clip(point[list(axes)] + step, 0.0, 1.0)
+        moved = model(*point)
+        new = _projected(moved, column, point, rows, affine)
         if new.error < best.error:
             is_done = new.error > best.error * (1 - _LEAST_GAIN)
-            point, best, damping, equations = moved, new, max(damping / 10, 1e-12), None
+            best, here, damping, equations = new, moved, max(damping / 10, 1e-12), None
             if is_done:
                 break
         elif damping > 1e6:
@@ -110,12 +121,18 @@ def _descend(
 
 
 def _normal_equations(
-    model: Model, column: FloatArray, best: Found, rows: BoolArray, affine: bool, axes: Sequence[int]
+    model: Model,
+    column: FloatArray,
+    best: Found,
+    advantages: FloatArray,
+    rows: BoolArray,
+    affine: bool,
+    axes: Sequence[int],
 ) -> tuple[FloatArray, FloatArray]:
     """(JᵀJ, Jᵀ of what is left) where a descent stands; a step that is refused leaves it there."""
     point = np.array((best.gamma, best.lam))
-    here = model(*point)[rows]
-    slopes = np.stack([_by(model, point, axis)[rows] for axis in axes], axis=1)
+    here = advantages[rows]
+    slopes = np.stack([_by(model, point, axis, advantages)[rows] for axis in axes], axis=1)
     slopes = best.slope * slopes
     if affine:  # what the map can take up is no direction to go
         base = np.stack([here, np.ones(len(here))], axis=1)
@@ -124,17 +141,19 @@ def _normal_equations(
     return slopes.T @ slopes, slopes.T @ left
 
 
-def _by(model: Model, point: FloatArray, axis: int) -> FloatArray:
-    """Derivative by γ or λ, by a difference that stays within [0, 1]."""
-    low, high = point.copy(), point.copy()
-    low[axis] = max(point[axis] - _DIFFERENCE, 0.0)
-    high[axis] = min(point[axis] + _DIFFERENCE, 1.0)
-    result: FloatArray = (model(*high) - model(*low)) / (high[axis] - low[axis])
+def _by(model: Model, point: FloatArray, axis: int, advantages: FloatArray) -> FloatArray:
+    """Derivative by γ or λ of the advantages at a point, by a difference that stays within [0, 1]."""
+    beside = point.copy()
+    beside[axis] += _DIFFERENCE if point[axis] + _DIFFERENCE <= 1 else -_DIFFERENCE
+    result: FloatArray = (model(*beside) - advantages) / (beside[axis] - point[axis])
     return result
 
 
-def _projected(model: Model, column: FloatArray, point: FloatArray, rows: BoolArray, affine: bool) -> Found:
-    advantages, wanted = model(*point)[rows], column[rows]
+def _projected(
+    made: FloatArray, column: FloatArray, point: Sequence[float] | FloatArray, rows: BoolArray, affine: bool
+) -> Found:
+    """`made`: the advantages of (γ, λ)."""
+    advantages, wanted = made[rows], column[rows]
     slope, offset = 1.0, 0.0
     if affine:
         base = np.stack([advantages, np.ones(len(advantages))], axis=1)

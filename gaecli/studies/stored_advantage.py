@@ -9,10 +9,10 @@ import numpy as np
 
 from gaecli.decay_settings import OPTIONAL
 from gaecli.estimators.normalization import NormRule
+from gaecli.explanation import NormalizedNumber, StoredAdvantage
 from gaecli.formats.base import RolloutFile
 from gaecli.formats.stored import own_entries
 from gaecli.moments import Moments
-from gaecli.results import NormalizedNumber, StoredAdvantage
 from gaecli.settings import Settings
 from gaecli.studies.locate import Place
 from gaecli.studies.reading import SettledStream

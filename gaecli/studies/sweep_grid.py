@@ -249,7 +249,7 @@ class _BlockUnderPoints:
         is_return = settled.kind.outputs[0] == "return"
         for launch, of_launch in zip(launches, tiles, strict=True):
             count = len(launch.indices)
-            sums = PointSums(compared, count, None if launch.base is None else 0, is_return=is_return)
+            sums = PointSums(compared, count, launch.num_bases, is_return=is_return)
             rows = np.empty((count, settled.block.num_steps if with_numbers else 0))
             for places, numbers, returns in of_launch:
                 shown = numbers if not is_return or returns is None else returns

@@ -56,7 +56,17 @@ class SweepPoints:
 
     @property
     def launches(self) -> list[PointsTogether]:
-        """Every point once, with its base and others that have the same γ."""
+        """Every point once, with its base and others that have the same γ; as many of each of several γ."""
+        found: list[PointsTogether] = []
+        for launch in self._of_one_gamma():
+            beside = launch.beside(found[-1]) if found else None
+            if beside is None or len(beside.indices) > _MOST_TOGETHER + 1:
+                found.append(launch)
+            else:
+                found[-1] = beside
+        return found
+
+    def _of_one_gamma(self) -> list[PointsTogether]:
         together: dict[tuple[float, int | None], list[int]] = {}
         for index, (point, base) in enumerate(zip(self.points, self.bases, strict=True)):
             own = together.setdefault((point.gamma, base), [])
@@ -65,7 +75,8 @@ class SweepPoints:
         for (_, base), others in together.items():
             for first in range(0, max(len(others), 1), _MOST_TOGETHER):
                 more = others[first : first + _MOST_TOGETHER]
-                found.append(PointsTogether(more if base is None else [base, *more], base, first > 0))
+                indices, num_bases = (more, 0) if base is None else ([base, *more], 1)
+                found.append(PointsTogether(indices, 1, num_bases, is_repeated=first > 0))
         return found
 
 
@@ -75,12 +86,26 @@ _USUAL_LAMS = tuple(tenths / 10 for tenths in range(11))
 
 
 class PointsTogether(NamedTuple):
-    """Points that are looked at together."""
+    """Points that are looked at together: as many of one γ as of the next."""
 
     indices: list[int]
-    #: λ = 1, the first of them, where there is one; and whether another launch has it as its own.
-    base: int | None
+    num_gammas: int
+    #: λ = 1, the first of each γ, where there is one; and whether another launch has it as its own.
+    num_bases: int
     is_repeated: bool
+
+    def beside(self, before: PointsTogether) -> PointsTogether | None:
+        """Together with those of other γ; None where they are not as many."""
+        is_alike = len(self.indices) * before.num_gammas == len(before.indices) * self.num_gammas
+        is_alike &= self.num_bases * before.num_gammas == before.num_bases * self.num_gammas
+        if not is_alike or self.is_repeated or before.is_repeated:
+            return None
+        return PointsTogether(
+            [*before.indices, *self.indices],
+            before.num_gammas + self.num_gammas,
+            before.num_bases + self.num_bases,
+            is_repeated=False,
+        )
 
 
 def _short(number: float) -> str:

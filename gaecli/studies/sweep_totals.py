@@ -10,13 +10,14 @@ from typing import NamedTuple
 import numpy as np
 
 from gaecli.decay_settings import FAMILIES
+from gaecli.explanation import effective_horizon
 from gaecli.kernels.chunks import column_tiles
 from gaecli.label_summary import LabelGroup
 from gaecli.moments import Moments
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.results import SweepPoint, effective_horizon
-from gaecli.rollouts import Array, BoolArray, FloatArray
+from gaecli.results import SweepPoint
+from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.studies.row_moments import RowMoments, TileMoments, row_products
 from gaecli.studies.sweep_labels import LabelTotal
@@ -38,6 +39,7 @@ class Compared:
         """
         self._signs, self._values, self._is_in = signs, values, is_in
         self._are_negative = signs < 0
+        self._are_plain = is_in is None and bool((np.abs(signs) == 1).all())
 
     def at(self, places: slice) -> _Beside:
         """Of what enters there."""
@@ -45,8 +47,9 @@ class Compared:
         values = None if self._values is None else self._values[places]
         is_in = None if self._is_in is None else self._is_in[places]
         if is_in is None or is_in.all():
-            return _Beside(None, signs, are_negative, values)
-        return _Beside(is_in, signs[is_in], are_negative[is_in], None if values is None else values[is_in])
+            return _Beside(None, signs, are_negative, self._are_plain, values)
+        values = None if values is None else values[is_in]
+        return _Beside(is_in, signs[is_in], are_negative[is_in], False, values)
 
 
 class _Beside(NamedTuple):
@@ -55,11 +58,13 @@ class _Beside(NamedTuple):
     is_in: BoolArray | None
     signs: Array
     are_negative: BoolArray
+    #: None of the signs is 0 or NaN.
+    are_plain: bool
     values: FloatArray | None
 
-    def same_signs(self, numbers: FloatArray, *, is_plain: bool) -> list[int]:
+    def same_signs(self, numbers: FloatArray, *, is_plain: bool) -> IndexArray:
         """How many of each row of `numbers` have these signs; `is_plain`: none of them is 0 or NaN."""
-        if is_plain and (np.abs(self.signs) == 1).all():
+        if is_plain and (self.are_plain or (np.abs(self.signs) == 1).all()):
             return _counts(np.signbit(numbers) == self.are_negative)
         return _counts(np.sign(numbers) == self.signs)
 
@@ -67,9 +72,9 @@ class _Beside(NamedTuple):
 class PointSums:
     """Of several settings side by side, from tiles of their numbers."""
 
-    def __init__(self, compared: Compared, num_points: int, base: int | None, *, is_return: bool) -> None:
-        """`base`: which of them is λ = 1. `is_return`: the numbers are returns."""
-        self._compared, self._base = compared, base
+    def __init__(self, compared: Compared, num_points: int, num_bases: int, *, is_return: bool) -> None:
+        """`num_bases`: so many are λ = 1, each of which stands before as many others. `is_return`: of returns."""
+        self._compared, self._num_bases = compared, num_bases
         self._sign = -1.0 if is_return else 1.0
         self._numbers, self._errors, self._returns = RowMoments(), RowMoments(), RowMoments()
         self._squared_change = np.zeros(num_points)
@@ -89,12 +94,11 @@ class PointSums:
         moments = TileMoments.of(numbers)
         self._numbers.add(moments)
         self._add_returns(numbers, moments, beside.values, own_returns)
-        if self._base is not None:
-            self._squared_change += _squared_change(numbers, moments.squares, self._base)
-        is_zero = numbers == 0
-        is_plain = not is_zero.any()
+        if self._num_bases:
+            self._squared_change += _squared_change(numbers, moments.squares, self._num_bases)
+        is_plain = bool(numbers.all())
         if not is_plain:
-            self._num_zeros += _counts(is_zero)
+            self._num_zeros += _counts(numbers == 0)
         is_plain = is_plain and bool(np.isfinite(moments.means).all())
         self._same_sign += beside.same_signs(numbers, is_plain=is_plain)
 
@@ -123,22 +127,24 @@ class PointSums:
         return [PointTotal(*of_point) for of_point in zip(*columns, *counts, strict=True)]
 
 
-def _counts(flags: BoolArray) -> list[int]:
+def _counts(flags: BoolArray) -> IndexArray:
     """By row. Not over an axis: that sums integers."""
-    return [int(np.count_nonzero(row)) for row in flags]
+    return np.array([np.count_nonzero(row) for row in flags], np.int64)
 
 
-def _squared_change(numbers: FloatArray, squares: FloatArray, base: int) -> FloatArray:
-    """[K] Σ (A - B)², B the row of the base."""
-    both = squares + squares[base]
-    change: FloatArray = both - 2.0 * row_products(numbers, numbers[base])
+def _squared_change(numbers: FloatArray, squares: FloatArray, num_bases: int) -> FloatArray:
+    """[K] Σ (A - B)², B the first row of as many as there are for each base."""
+    numbers, squares = numbers.reshape(num_bases, -1, numbers.shape[-1]), squares.reshape(num_bases, -1)
+    both = squares + squares[:, :1]
+    change: FloatArray = both - 2.0 * row_products(numbers, numbers[:, :1])
     is_lost = ~(change > _LEAST_LEFT * both)
-    is_lost[base] = False
+    is_lost[:, 0] = False
     if is_lost.any():
-        rest = numbers[is_lost] - numbers[base]
-        change[is_lost] = row_products(rest, rest)
-    change[base] = 0.0
-    return change
+        of_base, row = np.nonzero(is_lost)
+        rest = numbers[of_base, row] - numbers[of_base, 0]
+        change[of_base, row] = row_products(rest, rest)
+    change[:, 0] = 0.0
+    return change.reshape(-1)
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,7 @@ class PointTotal:
         own_returns: FloatArray | None = None,
     ) -> PointTotal:
         """Of one setting. `own_returns`: where they are not A + V."""
-        sums = PointSums(compared, 1, None, is_return=is_return)
+        sums = PointSums(compared, 1, 0, is_return=is_return)
         for places in column_tiles(1, len(counted)):
             own = None if own_returns is None else own_returns[None, places]
             sums.add(places, counted[None, places], own)

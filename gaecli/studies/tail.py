@@ -12,10 +12,10 @@ from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.decays import gammas, lams
 from gaecli.estimators.gae_variants import following_values
 from gaecli.estimators.parts import joined, part
+from gaecli.explanation import BootstrapSource, End
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.results import BootstrapSource, End
 from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray, Units
 from gaecli.settings import Settings
 from gaecli.studies.final_numbers import grouping_of

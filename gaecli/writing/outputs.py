@@ -137,14 +137,13 @@ class Outputs:
         outputs = self.of(stream)
         if any(output.conversion is not None for output in outputs):
             return None  # most of the work, for what may be refused by its rows
-        can_be_ahead = len(outputs) == 1 and not self.options.gallery and _can_be_ahead(worker)
         for output in outputs:
             new_file = self._begun(output)
             if new_file is not None:
-                follows = can_be_ahead and output.target.in_place
-                columns = replace(new_file.columns, follows_rows=follows)
-                begin_early(worker, stream.source(output.index), replace(new_file, columns=columns))
-        return _ahead(stream, outputs[0].new_file, worker) if can_be_ahead else None
+                begin_early(worker, stream.source(output.index), new_file)
+        if len(outputs) > 1 or self.options.gallery:
+            return None
+        return _ahead(stream, outputs[0].new_file, worker)
 
     def task(
         self,
@@ -346,6 +345,7 @@ class Outputs:
             is_language=LANGUAGE in new_names,
             replaces_labels=self.options.overwrite,
             leaves_head=output.leaves_head,
+            replaces_source=output.target.in_place,
         )
         return NewFilePlan(
             temporary,
@@ -385,16 +385,12 @@ class Outputs:
                     mark.discard()
 
 
-def _can_be_ahead(worker: Worker) -> bool:
-    from gaecli.pipeline.ahead import can_be_ahead
-
-    return can_be_ahead(worker.estimator)
-
-
-def _ahead(stream: OpenStream, new_file: PendingFile | None, worker: Worker) -> Ahead:
+def _ahead(stream: OpenStream, new_file: PendingFile | None, worker: Worker) -> Ahead | None:
     """`new_file`: where its writer was begun; None: only numbers are asked for."""
-    from gaecli.pipeline.ahead import Ahead
+    from gaecli.pipeline.ahead import Ahead, can_be_ahead
 
+    if not can_be_ahead(worker.estimator):
+        return None
     source, writers = stream.source(0), worker.writers
     if new_file is None:
         return Ahead(source, worker, lambda columns: None, lambda: None)

@@ -120,6 +120,7 @@ def test_tensors_get_what_arrays_get_and_no_number_is_read(layout: str, given: s
         np.testing.assert_allclose(tensor.numpy(), array, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("given", GIVEN)
 def test_nothing_of_a_call_lies_anywhere_but_on_the_device(layout: str, given: str) -> None:

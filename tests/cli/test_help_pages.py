@@ -61,20 +61,27 @@ def test_the_group_says_of_each_command_what_its_own_page_begins_with(name):
     assert COMMANDS[name] in lines
 
 
-@pytest.fixture
-def place(tmp_path: Path, sample_data: Path) -> Path:
+@pytest.fixture(scope="module")
+def examples_place(tmp_path_factory: pytest.TempPathFactory, sample_data: Path) -> Path:
     """The files that examples name."""
+    folder = tmp_path_factory.mktemp("examples")
     for source, name in (
         ("pendulum.parquet", "rollouts.parquet"),
         ("pendulum.parquet", "other.parquet"),
         ("cartpole.parquet", "runs/cartpole.parquet"),
         ("completions/completions_00020.parquet", "completions.parquet"),
     ):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(sample_data / source, tmp_path / name)
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(sample_data / source, folder / name)
     for name, lam in (("rollouts", 0.95), ("other", 0.9)):
-        gaecli.compute(tmp_path / f"{name}.parquet", lam=lam)
-    return tmp_path
+        gaecli.compute(folder / f"{name}.parquet", lam=lam)
+    return folder
+
+
+@pytest.fixture
+def place(examples_place: Path, tmp_path: Path) -> Path:
+    """A copy of them that may be written to."""
+    return shutil.copytree(examples_place, tmp_path, dirs_exist_ok=True)
 
 
 #: 3 says that something was found, or is left: no fault of the command.

@@ -67,9 +67,10 @@ def iceberg(root: Path) -> Path:
     tables.create_namespace_if_not_exists("ns")
     location = f"file://{root}"
     table = tables.create_table(f"ns.{root.name}", schema=episode(0, 1.0).schema, location=location)
-    for number in (0, 1, 2):
-        table.append(episode(number, 1.0, 2.0, float(number)))
-    table.delete("episode = 1")
+    with table.transaction() as changes:
+        for number in (0, 1, 2):
+            changes.append(episode(number, 1.0, 2.0, float(number)))
+        changes.delete("episode = 1")
     return root
 
 

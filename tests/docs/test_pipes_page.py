@@ -41,9 +41,12 @@ def test_every_block_is_found():
     assert len(blocks_of(page)) == page.count("```sh\n") >= 6
 
 
-def test_the_blocks_print_what_the_page_says(folder, gae_command):
+def test_the_blocks_print_what_the_page_says(folder, gae_command, warm_start, tmp_path):
     """In the order of the page, in one test: a block goes on with the files of the one before it."""
     env = {**os.environ, "PATH": f"{gae_command.parent}{os.pathsep}{os.environ['PATH']}"}
+    handles = []
+    if warm_start is not None:
+        env, handles = warm_start.install(tmp_path), [warm_start.handle]
     found, wanted = {}, {}
     for block in blocks_of(PAGE.read_text(encoding="utf-8")):
         if block.needs is not None and shutil.which(block.needs) is None:
@@ -52,6 +55,7 @@ def test_the_blocks_print_what_the_page_says(folder, gae_command):
             ["bash", "-euo", "pipefail", "-c", block.script],
             cwd=folder,
             env=env,
+            pass_fds=handles,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

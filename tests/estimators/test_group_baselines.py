@@ -135,9 +135,40 @@ def test_the_only_trajectory_of_a_group_may_be_an_error(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_null_prompts_are_a_group_and_no_error(tmp_path: Path) -> None:
-    path = write(tmp_path, [None, "a", None, "a"], [1.0, 2.0, 0.0, 0.0])
-    assert advantages(path, estimator="dr-grpo").tolist() == [0.5, 1.0, -0.5, -1.0]
+def test_a_response_without_a_prompt_is_compared_with_none(tmp_path: Path) -> None:
+    """Two that have none may be of two prompts."""
+    path = write(tmp_path, ["a", "a", None, None], [2.0, 0.0, 1.0, 0.0])
+    before = path.read_bytes()
+    with pytest.raises(gaecli.DataError, match=r"`prompt` is missing at row 2 of"):
+        advantages(path, estimator="dr-grpo")
+    assert path.read_bytes() == before
+
+
+def test_it_need_have_none_where_it_is_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path, ["a", "a", None], [2.0, 0.0, None])
+    found = advantages(path, estimator="dr-grpo", on_nan="drop-episode")
+    np.testing.assert_array_equal(found, [1.0, -1.0, np.nan])
+
+
+LISTS = {"prompt": ["a", "b"], "reward": [[1.0, 0.0], [1.0, 1.0]]}
+
+
+def test_rows_that_are_groups_of_their_own_may_be_the_responses_to_one_prompt(tmp_path: Path) -> None:
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.table(LISTS), path, row_group_size=1)
+    with pytest.raises(gaecli.UsageError, match=r"every row of .* has a group of its own") as caught:
+        gaecli.compute(path, estimator="dr-grpo", group_column="prompt")
+    assert "--layout responses" in str(caught.value.hint)
+    gaecli.compute(path, estimator="dr-grpo", group_column="prompt", layout="responses")
+    assert pq.read_table(path)["advantage"].to_pylist() == [[0.5, -0.5], [0.0, 0.0]]
+
+
+def test_a_row_of_several_texts_is_said_to_be_several_responses(tmp_path: Path) -> None:
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.table({**LISTS, "completions": [["x", "y"], ["z", "x"]]}), path)
+    with pytest.raises(gaecli.UsageError) as caught:
+        gaecli.compute(path)
+    assert "--group-column prompt --reward-column reward --layout responses`" in str(caught.value.hint)
 
 
 def test_numbers_of_training_steps_do_not_order_responses(tmp_path: Path) -> None:

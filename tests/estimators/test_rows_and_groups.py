@@ -136,7 +136,7 @@ def test_a_file_without_rows_has_groups_and_lengths_of_any_type(tmp_path: Path) 
     [
         ([[5], [6]], [[5], [6, 7]]),
         ([["a"], ["b"]], [["a"], ["b", "c"]]),
-        ([[5], []], [[5], None]),
+        ([[5], []], [[5], [None]]),
         ([5, 6], [[5], [6, 7]]),
     ],
     ids=str,

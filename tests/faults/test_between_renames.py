@@ -185,6 +185,7 @@ def test_where_the_old_files_cannot_be_kept_nothing_is_renamed(
     assert content(root) == state
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("kind", ["LeRobot v2.1", "Minari", "shards"])
 @pytest.mark.parametrize("before", [1, 2, NUM_FILES, NUM_FILES + 1])
 def test_a_copy_that_is_killed_is_finished_by_the_next_run(

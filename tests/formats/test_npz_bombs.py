@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from formats.npz_files import STEPS, arrays, header, members, npy, refused, saved
@@ -23,11 +25,41 @@ def a_bomb(path: Path, name: str, num_bytes: int) -> Path:
         for other, content in members().items():
             if other != f"{name}.npy":
                 file.writestr(other, content)
-        with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+        with deflated(file, f"{name}.npy") as member:
             member.write(start)
-            for _ in range(num_bytes // (1 << 20)):
-                member.write(bytes(1 << 20))
+            for _ in range(num_bytes // len(NOTHING)):
+                member.write(NOTHING)
     return path
+
+
+NOTHING = bytes(1 << 20)
+
+
+class Repeated:
+    """What deflate makes of `NOTHING`: made once, and given each time."""
+
+    def __init__(self) -> None:
+        self._deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        self._again = b""
+
+    def compress(self, content: bytes) -> bytes:
+        if content is NOTHING and self._again:
+            return self._again
+        # After a full flush it knows nothing of what was before.
+        made = self._deflate.compress(content) + self._deflate.flush(zlib.Z_FULL_FLUSH)
+        if content is NOTHING:
+            self._again = made
+        return made
+
+    def flush(self) -> bytes:
+        return self._deflate.flush()
+
+
+def deflated(file: zipfile.ZipFile, name: str) -> Any:
+    """To be written to."""
+    member: Any = file.open(name, "w", force_zip64=True)
+    member._compressor = Repeated()
+    return member
 
 
 def test_one_array_longer_than_the_others_is_never_expanded(tmp_path: Path) -> None:
@@ -53,10 +85,10 @@ def same_length_bomb(path: Path, num_bytes: int) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for name, descr, size in (("rewards", "<f4", 4), ("values", "<f4", 4), ("terminated", "|b1", 1)):
             start = header(repr({"descr": descr, "fortran_order": False, "shape": (count,)}))
-            with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+            with deflated(file, f"{name}.npy") as member:
                 member.write(start)
-                for _ in range(count * size // (1 << 20)):
-                    member.write(bytes(1 << 20))
+                for _ in range(count * size // len(NOTHING)):
+                    member.write(NOTHING)
     return path
 
 

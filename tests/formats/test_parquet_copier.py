@@ -15,14 +15,13 @@ from pipeline.running import small_blocks
 
 import gaecli
 from gaecli.formats.page_cache import can_be_given_back
-from gaecli.formats.parquet import copier
-from gaecli.formats.parquet.copier import Copier
-from gaecli.formats.parquet.copy_range import Copy
+from gaecli.formats.parquet import copy_range
+from gaecli.formats.parquet.copy_range import Copier, Copy
 from gaecli.formats.parquet.footer import read_footer
 from gaecli.formats.parquet.splice import RowsWritten
 
 CONTENT = bytes(range(250)) * 4
-GIVEN_BACK = "gaecli.formats.parquet.copier.give_back"
+GIVEN_BACK = "gaecli.formats.page_cache.give_back"
 
 
 class Copied:
@@ -47,6 +46,15 @@ class Copied:
             self._num_copied = copy.target + copy.length
             self._copied.notify()
 
+    def give_back(self, handle: int, start: int, stop: int) -> None:
+        with self._copied:
+            self.given.append((start, stop))
+            self._copied.notify()
+
+    def until_given(self, offset: int) -> None:
+        with self._copied:
+            assert self._copied.wait_for(lambda: self.given and self.given[-1][1] >= offset, timeout=10)
+
     def until(self, num_bytes: int) -> int:
         """How much is copied, once it is so much, or after a while."""
         with self._copied:
@@ -61,11 +69,12 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Copied:
         "SYNCHRONOUS_BYTES": 0,
         "_PIECE_BYTES": 100,
         "_AHEAD_BYTES": 300,
+        "_STALLED_SECONDS": 100,
         "_FOLIO_BYTES": 50,
     }.items():
-        monkeypatch.setattr(copier, name, size)
-    monkeypatch.setattr(copier, "copy_range", found.copy)
-    monkeypatch.setattr(GIVEN_BACK, lambda handle, start, stop: found.given.append((start, stop)))
+        monkeypatch.setattr(copy_range, name, size)
+    monkeypatch.setattr(copy_range, "copy_range", found.copy)
+    monkeypatch.setattr(GIVEN_BACK, found.give_back)
     return found
 
 
@@ -88,6 +97,19 @@ def test_other_copies_wait_for_nobody(copied: Copied, options: dict[str, Any]) -
     assert copied.until(1000) == 1000
     copying.join()
     assert copied.given == []
+
+
+def test_nobody_is_waited_for_who_gets_no_further(copied: Copied, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy_range, "_STALLED_SECONDS", 0.01)
+    copying = copied.begin(follows=True)
+    assert copied.until(1000) == 1000
+    assert copied.given == []
+    copying.read_to(420)
+    copying.read_to(470)
+    copied.until_given(450)
+    copying.join()
+    assert copied.given[0][0] == 0
+    assert copied.given[-1][1] == 450, "what was copied before it was read"
 
 
 def test_a_copy_that_waits_can_be_stopped(copied: Copied) -> None:
@@ -125,10 +147,10 @@ def test_rows_that_are_written_are_read_no_more(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "follows"),
-    [({}, True), ({"normalize": "all"}, False), ({"output": "other.parquet"}, False)],
+    [({}, True), ({"normalize": "all"}, True), ({"output": "other.parquet"}, False)],
     ids=["in place", "read twice", "elsewhere"],
 )
-def test_only_a_file_that_is_replaced_and_read_once_gives_its_memory(
+def test_a_file_that_is_replaced_gives_its_memory(
     settings: dict[str, Any], follows: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[bool] = []

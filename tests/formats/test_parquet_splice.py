@@ -23,7 +23,6 @@ from formats.parquet_files import (
 import gaecli
 from gaecli.errors import FileError
 from gaecli.formats.parquet import column_stream
-from gaecli.formats.parquet import copier as parquet_copier
 from gaecli.formats.parquet import copy_range as parquet_copy
 from gaecli.formats.parquet import thrift_compact as thrift
 from gaecli.formats.parquet.footer import FileMetaData, fingerprint, read_footer
@@ -261,7 +260,7 @@ def test_the_copy_may_be_read_by_no_more_people_than_the_source(source: Path, ta
 
 @pytest.fixture
 def copies_in_background(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_copier, "SYNCHRONOUS_BYTES", 0)
+    monkeypatch.setattr(parquet_copy, "SYNCHRONOUS_BYTES", 0)
     monkeypatch.setattr(parquet_copy, "_CALL_BYTES", 1000)
     monkeypatch.setattr(parquet_copy, "_BLOCK_BYTES", 1000)
 
@@ -291,7 +290,7 @@ def test_many_new_rows_are_sent_to_the_disk_before_the_last_ones_come(
 ) -> None:
     synced = threading.Semaphore(0)
     monkeypatch.setattr(os, "fsync", lambda handle: synced.release())
-    monkeypatch.setattr(parquet_copier, "_WRITTEN_BYTES", 100 if is_large else 1 << 20)
+    monkeypatch.setattr(parquet_copy, "_WRITTEN_BYTES", 100 if is_large else 1 << 20)
     monkeypatch.setattr(column_stream, "_WRITE_BUFFER_BYTES", 0)
     with ParquetAppender(source, target, NEW_SCHEMA) as appender:
         assert synced.acquire(timeout=10)  # the copy

@@ -233,6 +233,9 @@ def rewritten(path: Path, **contents: bytes) -> Path:
         ("data_pkl", b"\x8b\xff\xff\xff\x7f.", "damaged"),
         ("data_pkl", b"(q\0th\0.", "damaged"),
         ("data_pkl", b"X\x04\0\0\0o\nR.X\x01\0\0\0x\x93.", "damaged"),
+        ("data_pkl", b"\x80\x02cos\nsystem\n]R.", "damaged"),
+        ("data_pkl", b"\x80\x02](NNu.", "damaged"),
+        ("data_pkl", b"\x80\x02}Na.", "damaged"),
         ("byteorder", b"big", "big-endian"),
     ],
 )
@@ -249,6 +252,28 @@ def test_a_shape_that_its_numbers_do_not_fill_is_told(tmp_path: Path) -> None:
     rewritten(path, **{"0": b"\0" * 8})
     with pytest.raises(GaeError, match="its shape and the size of its numbers disagree"):
         compute(path, reward_column="rewards")
+
+
+@pytest.mark.parametrize("place", [2, 3])
+def test_a_tensor_whose_shape_or_strides_are_no_tuple_is_told(tmp_path: Path, place: int) -> None:
+    path = saved(tmp_path / "r.pt")
+    with zipfile.ZipFile(path) as archive:
+        tree = pickled.parse(archive.read("r/data.pkl"))
+    (_, tensor), *_ = tree.items
+    tensor.args = (*tensor.args[:place], 12, *tensor.args[place + 1 :])
+    rewritten(path, data_pkl=pickled.emit(tree))
+    with pytest.raises(GaeError, match="a tensor that says less or more than tensors do"):
+        compute(path, reward_column="rewards")
+
+
+def test_a_member_that_cannot_be_copied_is_an_error_of_the_file(tmp_path: Path) -> None:
+    path = saved(tmp_path / "r.pt")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("r/notes", b"what was said of it")
+    path.write_bytes(path.read_bytes().replace(b"what was said of it", b"what was sadi of it"))
+    with pytest.raises(gaecli.FileError, match=r"cannot be read as a file of `torch.save`: Bad CRC-32"):
+        compute(path)
+    assert [one.name for one in tmp_path.iterdir()] == ["r.pt"]
 
 
 def test_a_dict_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
@@ -335,6 +360,33 @@ def test_two_members_of_one_name_are_refused(tmp_path: Path, member: str) -> Non
         archive.writestr(member, bytes(REWARDS.nbytes))
     with pytest.raises(gaecli.FileError, match="two of its members have one name"):
         compute(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../evil", "r/../../evil", "/evil", "..\\evil", "C:\\evil", "C:evil", "r/data/..", "r/x\0/../../y"],
+)
+def test_a_member_that_leads_out_of_the_archive_is_refused(tmp_path: Path, name: str) -> None:
+    path = saved(tmp_path / "r.pt")
+    with zipfile.ZipFile(path, "a") as archive:
+        info = zipfile.ZipInfo("placeholder")
+        info.filename = info.orig_filename = name
+        archive.writestr(info, b"x")
+    before = path.read_bytes()
+    for call in (gaecli.inspect, compute, lambda path: compute(path, tmp_path / "new.pt")):
+        with pytest.raises(gaecli.FileError, match=r"its member `.*` leads out of the archive"):
+            call(path)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["r.pt"]
+
+
+def test_names_with_dots_are_within_the_archive(tmp_path: Path) -> None:
+    path = saved(tmp_path / "r.pt")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("r/notes..txt", b"x")
+    compute(path)
+    with zipfile.ZipFile(path) as archive:
+        assert "r/notes..txt" in archive.namelist()
 
 
 def test_a_reference_to_itself_ends() -> None:

@@ -27,9 +27,9 @@ def scanned(x, a, cuts, module=np, make=np.asarray, width=7, entering=None):
         columns = rows.columns_of_last(entering[0])
         ascending = np.argsort(columns)
         terms = EnteringTerms(columns[ascending], make(entering[1][:, ascending].copy()))
-    found = np.full((len(a), len(x)), np.nan)
+    found = np.full((len(a), len(cuts)), np.nan)
     a = make(a if a.shape[1] == 1 else a[:, order].copy())
-    for places, tile in rows.scan(make(x[order]), a, terms, module):
+    for places, tile in rows.scan(make(x[..., order].copy()), a, terms, module):
         assert tile.shape[1] <= max(width, 1)
         found[:, order[places]] = np.asarray(tile)
     return found
@@ -43,6 +43,7 @@ CUTS = {
 }
 
 
+@pytest.mark.pairs
 @pytest.mark.parametrize("width", [1, 3, 1000])
 @pytest.mark.parametrize("chunk_rows", [1, 4, 256])
 @pytest.mark.parametrize("cut", CUTS)
@@ -67,6 +68,23 @@ def test_every_scan_is_a_plain_loop(monkeypatch, width, chunk_rows, cut, per_row
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("per_row", [False, True])
+def test_several_x_have_each_their_own_scans(monkeypatch, per_row):
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", 4)
+    generator = np.random.default_rng(5)
+    x, cuts = generator.standard_normal((2, 60)), generator.random(60) < 0.1
+    cuts[-1] = True
+    a = generator.random((6, 60 if per_row else 1))
+    last = np.flatnonzero(cuts)
+    more = generator.standard_normal((6, len(last)))
+    expected = []
+    for scan, (one, added) in enumerate(zip(a, more, strict=True)):
+        with_more = x[scan // 3].copy()
+        with_more[last] += added
+        expected.append(plain(with_more, np.broadcast_to(one, 60), cuts))
+    np.testing.assert_allclose(scanned(x, a, cuts, entering=(last, more)), expected, rtol=0, atol=1e-13)
+
+
 def test_nothing_passes_a_cut_not_even_a_nan():
     cuts = np.array([False, True, False, True])
     with np.errstate(invalid="ignore"):
@@ -79,5 +97,6 @@ def test_torch_scans_the_same(monkeypatch):
     monkeypatch.setattr(chunks, "CHUNK_ROWS", 4)
     generator = np.random.default_rng(4)
     x, a, cuts = generator.standard_normal(60), generator.random((2, 1)), generator.random(60) < 0.1
-    found = scanned(x, a, cuts, torch, lambda array: torch.from_numpy(np.ascontiguousarray(array)))
-    np.testing.assert_allclose(found, scanned(x, a, cuts), rtol=0, atol=1e-13)
+    for given in (x, np.stack((x, -2 * x))):
+        found = scanned(given, a, cuts, torch, lambda array: torch.from_numpy(np.ascontiguousarray(array)))
+        np.testing.assert_allclose(found, scanned(given, a, cuts), rtol=0, atol=1e-13)

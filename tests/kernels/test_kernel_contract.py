@@ -78,6 +78,7 @@ def decay(request: pytest.FixtureRequest) -> float | None:
     return request.param
 
 
+@pytest.mark.pairs
 @pytest.mark.parametrize("num_rows", [0, 1, 2, 257, 1000])
 @pytest.mark.parametrize("cut_rate", [0.0, 0.01, 0.05, 1.0])
 def test_it_gives_the_explicit_sums(
@@ -103,6 +104,7 @@ def test_numbers_behind_a_cut_leave_no_trace_however_large(kernel: Kernel, decay
     np.testing.assert_array_equal(scanned(kernel, terms, tile_rows=400)[: cut + 1], alone[: cut + 1])
 
 
+@pytest.mark.pairs
 @pytest.mark.parametrize("tile_rows", [128, 300])
 def test_what_is_not_finite_spoils_the_rows_before_it_up_to_the_cut(
     kernel: Kernel, device: Any, tile_rows: int, decay: float | None
@@ -138,6 +140,7 @@ def test_it_writes_to_views_of_any_float_type(kernel: Kernel, device: Any, decay
     assert not columns[:, [0, 2]].any()
 
 
+@pytest.mark.pairs
 def test_threads_change_no_bit(kernel: Kernel, device: Any, decay: float | None) -> None:
     terms = made_terms(5000, cut_rate=0.001, decay=decay)
     alone = scanned(kernel, terms, device=device, tile_rows=512)

@@ -39,6 +39,7 @@ def test_a_set_of_lerobot_gets_returns_of_success(tmp_path: Path) -> None:
     assert (told.longest_episode, told.scale, told.successes, told.episodes) == (7, 56, 3, 5)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("rule", ["recap", "steps", "sparse"])
 @pytest.mark.parametrize("version", ["v3.0", "v2.1"])
 def test_rules_are_those_of_a_loop(tmp_path: Path, rule: str, version: str) -> None:
@@ -304,7 +305,7 @@ def test_a_flag_on_a_masked_token_is_told_and_moved_where_asked(tmp_path: Path) 
     settings = {"estimator": "mc", "gamma": 1.0, "success_column": "success", "success_reward": "sparse"}
     summary = gaecli.compute(path, **settings)
     (note,) = [note for note in summary.warnings if note.code == "masked-rewards"]
-    assert note.message.startswith("3 flags of success stand where `mask` is 0")
+    assert note.message.startswith("3 flags of success stand where `mask` keeps no step")
     assert pq.read_table(path)["return"].to_pylist() == [[0, 0, None, None], [1, 1, None, None]]
     gaecli.compute(path, **settings, masked_reward="move")
     assert pq.read_table(path)["return"].to_pylist() == [[1, 1, None, None]] * 2

@@ -1,4 +1,4 @@
-"""Every role in every shape that arrays come in: read as it is meant, or refused with shapes and flag.
+"""Every role in every shape that arrays come in, read as it is meant; others are refused: `test_array_refusals.py`.
 
 The oracle is a plain loop over the steps of each trajectory.
 """
@@ -12,83 +12,39 @@ from typing import Any
 import numpy as np
 import pytest
 from covers import pairs
+from layouts.lane_arrays import (
+    CLOSE,
+    ENDS,
+    EPISODES,
+    FLAT,
+    GAMMA,
+    LAM,
+    LAST,
+    RANDOM,
+    REWARDS,
+    STEPS,
+    VALUES,
+    VECTORS,
+    N,
+    T,
+    advantages,
+    by_lane,
+    looped,
+)
 from pipeline.running import small_blocks
 
 import gaecli
 from gaecli.studies import locate
 
-GAMMA, LAM = 0.9, 0.8
-#: Results pass through float32 arrays.
-CLOSE: Mapping[str, float] = {"rtol": 1e-5, "atol": 1e-5}
-_RANDOM = np.random.default_rng(11)
-T, N = 6, 3
-REWARDS, VALUES = _RANDOM.normal(size=(T, N)), _RANDOM.normal(size=(T, N))
-LAST = _RANDOM.normal(size=N)
-#: The step ends its trajectory; [T, N].
-ENDS = np.zeros((T, N), bool)
-ENDS[1, 0] = ENDS[3, 1] = ENDS[4, 1] = ENDS[T - 1, 2] = True
-
-
-def looped(
-    rewards: np.ndarray, values: np.ndarray, cut: np.ndarray, beyond: np.ndarray | None = None
-) -> np.ndarray:
-    """One lane. `beyond`: V behind each step that is cut or the last; None: 0."""
-    found = np.zeros(len(rewards))
-    following = 0.0
-    for t in reversed(range(len(rewards))):
-        if cut[t] or t == len(rewards) - 1:
-            following, next_value = 0.0, 0.0 if beyond is None else beyond[t]
-        else:
-            next_value = values[t + 1]
-        following = rewards[t] + GAMMA * next_value - values[t] + GAMMA * LAM * following
-        found[t] = following
-    return found
-
-
-def by_lane(cuts: np.ndarray, *, bootstrapped: bool, ends: np.ndarray | None = None) -> np.ndarray:
-    """[T, N]. `ends`: cuts behind which V is 0; behind the last step it is LAST, if it is bootstrapped."""
-    beyond = np.zeros((T, N))
-    if bootstrapped:
-        beyond[-1] = np.where(cuts[-1] if ends is None else ends[-1], 0, LAST)
-    return np.stack([looped(REWARDS[:, n], VALUES[:, n], cuts[:, n], beyond[:, n]) for n in range(N)], 1)
-
-
-def advantages(path: Path, arrays: Mapping[str, Any], **options: Any) -> np.ndarray:
-    np.savez(path, **arrays)
-    gaecli.compute(path, gamma=GAMMA, lam=LAM, **options)
-    with np.load(path) as found:
-        assert found["advantage"].shape == np.shape(arrays["rewards"])
-        return found["advantage"]
-
-
-def refused(path: Path, arrays: Mapping[str, Any], **options: Any) -> tuple[int, str]:
-    np.savez(path, **arrays)
-    before = path.read_bytes()
-    with pytest.raises(gaecli.GaeError) as raised:
-        gaecli.compute(path, **options)
-    assert path.read_bytes() == before
-    return raised.value.exit_code, f"{raised.value.message}\n{raised.value.hint}"
-
-
-VECTORS: Mapping[str, Any] = {
-    "[N]": lambda array: np.reshape(array, -1),
-    "[N, 1]": lambda array: np.reshape(array, (-1, 1)),
-    "[1, N]": lambda array: np.reshape(array, (1, -1)),
-    "[N, 1, 1]": lambda array: np.reshape(array, (-1, 1, 1)),
-    "[1, N, 1]": lambda array: np.reshape(array, (1, -1, 1)),
-}
-FLAT = {"rewards": REWARDS[:, 0], "values": VALUES[:, 0], "done": ENDS[:, 0]}
-_EPISODES = np.concatenate(([0], np.cumsum(ENDS[:-1, 0])))
-_STEPS = np.array([0, 1, 0, 1, 2, 3])
 #: What stands beside the rewards, and the cuts that it makes.
 FLAT_ROLES: Mapping[str, dict[str, np.ndarray]] = {
     "value": {"values": VALUES[:, 0]},
     "done": {"done": ENDS[:, 0]},
     "terminated and truncated": {"terminated": ENDS[:, 0], "truncated": ENDS[:, 0] & False},
     "start flags": {"is_first": np.concatenate(([True], ENDS[:-1, 0]))},
-    "episode": {"episode_id": _EPISODES},
-    "text ids": {"episode_id": np.array(["a", "b"])[_EPISODES]},
-    "step": {"episode_id": _EPISODES, "step": _STEPS},
+    "episode": {"episode_id": EPISODES},
+    "text ids": {"episode_id": np.array(["a", "b"])[EPISODES]},
+    "step": {"episode_id": EPISODES, "step": STEPS},
     "env": {"env_id": np.zeros(T, int)},
     "agent": {"agent_id": np.zeros(T, int)},
     "next value": {"next_value": np.append(VALUES[1:, 0], 0)},
@@ -201,181 +157,7 @@ def test_roles_of_dense_arrays(role: str, layout: str, rows: int | None, tmp_pat
     np.testing.assert_allclose(found, wanted, **CLOSE)
 
 
-def dense(**arrays: Any) -> dict[str, Any]:
-    return {"rewards": REWARDS, "values": VALUES, "last_values": LAST, "terminated": ENDS, **arrays}
-
-
-_TURNS = np.arange(T)[:, None] % 2 + np.zeros(N, int)
-REFUSED: Mapping[str, tuple[dict[str, Any], dict[str, Any], int, tuple[str, ...]]] = {
-    "steps that begin again": (
-        dense(terminated=ENDS & False, step=_STEPS[:, None] + np.zeros(N, int)),
-        {},
-        3,
-        ("`step` ", "from 1 to 0 at ", "--step-column none"),
-    ),
-    "steps of times that begin again": (
-        dense(terminated=ENDS & False, step=_STEPS),
-        {},
-        3,
-        ("`step` ", "from 1 to 0 at ", "--step-column none"),
-    ),
-    "steps that are missing": (
-        dense(step=np.array([0, 1, 2, 4, 5, 6])[:, None] + np.zeros(N, int)),
-        {},
-        3,
-        ("`step` ", "steps are missing", "--step-column none"),
-    ),
-    "agents that take turns": (
-        dense(terminated=ENDS & False, agent_id=_TURNS),
-        {},
-        3,
-        ("comes back", "--episode-column none"),
-    ),
-    "episodes that come back": (
-        dense(terminated=ENDS & False, episode_id=_TURNS),
-        {},
-        3,
-        ("comes back", "--episode-column none"),
-    ),
-    "environments that take turns": (
-        dense(env_id=_TURNS),
-        {},
-        3,
-        ("`env_id`", "within a lane", "--env-column"),
-    ),
-    "an end within an episode": (
-        dense(episode_id=np.zeros((T, N), int)),
-        {},
-        3,
-        ("ends an episode", "same episode id", "--episode-column none"),
-    ),
-    "one step for all, named": (
-        dense(steps=9),
-        {"step_column": "steps"},
-        2,
-        ("`steps`", "()", "--step-column"),
-    ),
-    "ids of another shape": (
-        dense(episode_id=np.zeros((T, N + 1))),
-        {},
-        3,
-        ("`episode_id`", "(6, 4)", "(6, 3)", "--episode-column none"),
-    ),
-    "a last value too many": (
-        dense(last_values=np.zeros(N + 1), terminated=np.vstack((ENDS, ENDS[:1]))),
-        {},
-        3,
-        ("`last_values`", "(4,)", "(6, 3)", "3 numbers", "--bootstrap-value-column"),
-    ),
-    "lengths for a mask": (
-        dense(mask=np.array([4, 5, 6])),
-        {},
-        3,
-        ("`mask`", "(3,)", "(6, 3)", "--mask-column none"),
-    ),
-    "a final flag against the flags": (
-        dense(last_dones=np.array([False, True, True])),
-        {},
-        2,
-        ("`last_dones`", "[5, 1]", "1 such", "--done-at start", "--final-done-column none"),
-    ),
-    "flags of states that speak of their own step": (
-        {**dense(done=np.vstack((ENDS, ENDS[:1]))), "terminated": ENDS},
-        {"done_at": "end"},
-        2,
-        ("`done`", "one entry more", "--done-at end"),
-    ),
-    "only a mask": (
-        {"rewards": REWARDS, "values": VALUES, "terminated": ENDS, "loss_mask": np.ones((T, N))},
-        {},
-        2,
-        ("6 by 3", "--layout time-major", "--layout batch-major"),
-    ),
-    "agents, and nothing says time": (
-        {"rewards": np.zeros((4, 3, 2, 1)), "values": np.zeros((4, 3, 2, 1))},
-        {},
-        2,
-        ("4 by 3 by 2", "--layout time-major"),
-    ),
-    "agents, batch-major": (
-        {"rewards": np.zeros((4, 3, 2)), "values": np.zeros((4, 3, 2))},
-        {"layout": "batch-major"},
-        2,
-        ("(4, 3, 2)", "time-major"),
-    ),
-    "one column, and nothing says where it ends": (
-        {"rewards": REWARDS[:, :1], "values": VALUES[:, :1]},
-        {},
-        2,
-        ("where a trajectory ends", "--layout time-major"),
-    ),
-    "flat values of another shape": (
-        {"rewards": np.zeros(8), "values": np.zeros((2, 4)), "done": np.zeros(8)},
-        {},
-        3,
-        ("`values`", "(2, 4)", "(8,)", "--value-column"),
-    ),
-    "flat values two longer": (
-        {"rewards": np.zeros(8), "values": np.zeros(10), "done": np.zeros(8)},
-        {},
-        3,
-        ("`values`", "(10,)", "(8,)", "(9,)"),
-    ),
-    "last values of more than one lane": (
-        {"rewards": np.zeros(8), "values": np.zeros(8), "done": np.zeros(8), "last_value": np.zeros(2)},
-        {},
-        3,
-        ("`last_value`", "(2,)", "(8,)", "--bootstrap-value-column"),
-    ),
-    "one last value for environments that take turns": (
-        {
-            "rewards": np.zeros(8),
-            "values": np.zeros(8),
-            "done": np.zeros(8),
-            "env_id": np.arange(8) % 2,
-            "last_value": 1.0,
-        },
-        {},
-        3,
-        ("`last_value`", "2 environments", "--bootstrap-value-column none"),
-    ),
-    "a last value behind rows that are out of order": (
-        {
-            "rewards": np.zeros(4),
-            "values": np.zeros(4),
-            "episode_id": np.array([0, 0, 1, 1]),
-            "step": np.array([1, 0, 1, 0]),
-            "last_value": 1.0,
-        },
-        {},
-        3,
-        ("`last_value`", "row 3", "--bootstrap-value-column none"),
-    ),
-    "an infinite last value": (dense(last_values=np.full(N, np.inf)), {}, 3, ("`last_values` is infinite",)),
-    "no shape at all": ({"rewards": 1.0, "values": 1.0}, {}, 3, ("`rewards`", "()")),
-}
-
-
 @pytest.mark.turns
-@pytest.mark.parametrize("case", REFUSED)
-@pytest.mark.parametrize("rows", [None, 6])
-def test_what_does_not_fit_is_refused(case: str, rows: int | None, tmp_path: Path) -> None:
-    arrays, options, exit_code, texts = REFUSED[case]
-    with small_blocks(rows, store_bytes=0):
-        found, message = refused(tmp_path / "r.npz", arrays, **options)
-    assert found == exit_code, message
-    for text in texts:
-        assert text in message
-
-
-@pytest.mark.parametrize("name", ["agent_id", "episode_id", "env_id"])
-def test_ids_that_take_turns_are_refused_where_every_block_has_one_of_them(name: str, tmp_path: Path) -> None:
-    with small_blocks(N, store_bytes=0):
-        found, message = refused(tmp_path / "r.npz", dense(terminated=ENDS & False, **{name: _TURNS}))
-    assert found == 3
-    assert ("within a lane" if name == "env_id" else "comes back") in message
-
-
 @pytest.mark.parametrize("layout", ["time-major", "batch-major"])
 @pytest.mark.parametrize("is_longer", [False, True])
 @pytest.mark.parametrize("rows", [None, 2])
@@ -386,7 +168,7 @@ def test_the_last_state_of_an_episode_in_dense_arrays(
     is_last = np.array([0, 0, 1, 0, 0, 0, 1], bool)[:, None] & np.ones(N, bool)
     is_first = np.array([1, 0, 0, 1, 0, 0, 0], bool)[:, None] & np.ones(N, bool)
     is_terminal = is_last & (np.arange(T + 1) == T)[:, None]
-    rewards, values = _RANDOM.normal(size=(T + 1, N)), _RANDOM.normal(size=(T + 1, N))
+    rewards, values = RANDOM.normal(size=(T + 1, N)), RANDOM.normal(size=(T + 1, N))
     arrays = {"rewards": rewards, "values": values, "is_first": is_first, "is_last": is_last}
     arrays["is_terminal"] = is_terminal
     if is_longer:
@@ -406,8 +188,8 @@ def test_the_last_state_of_an_episode_in_dense_arrays(
 def test_agents_are_lanes_of_their_own(tmp_path: Path) -> None:
     """MAPPO: [T, N, agents, 1] beside values of T + 1 states."""
     shape = 4, 3, 2, 1
-    rewards, values = _RANDOM.normal(size=shape), _RANDOM.normal(size=(5, *shape[1:]))
-    done = _RANDOM.random(size=shape) < 0.3
+    rewards, values = RANDOM.normal(size=shape), RANDOM.normal(size=(5, *shape[1:]))
+    done = RANDOM.random(size=shape) < 0.3
     found = advantages(tmp_path / "r.npz", {"rewards": rewards, "values": values, "terminated": done})
     for lane in np.ndindex(3, 2):
         r, v, d = (array[(slice(None), *lane, 0)] for array in (rewards, values, done))
@@ -447,6 +229,7 @@ def test_a_key_of_the_folder_is_one_for_all_arrays_of_its_file(is_flat: bool, tm
     np.testing.assert_allclose(found, by_lane(cuts, bootstrapped=False)[:, lanes], **CLOSE)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("shape", ["[N]", "[N, 1]", "[1, N]"])
 @pytest.mark.parametrize("is_longer", [False, True])
 def test_steps_are_found_by_the_ids_of_arrays(
@@ -455,9 +238,9 @@ def test_steps_are_found_by_the_ids_of_arrays(
     """However many rows are looked at in one go; the state behind the last step is of no step."""
     monkeypatch.setattr(locate, "ROWS_AT_A_TIME", 2)
     path = tmp_path / "r.npz"
-    ids = {"episode_id": _EPISODES, "step": _STEPS}
+    ids = {"episode_id": EPISODES, "step": STEPS}
     if is_longer:
-        ids["step"] = np.append(_STEPS, 4)
+        ids["step"] = np.append(STEPS, 4)
     arrays = {"rewards": REWARDS[:, 0], "values": VALUES[:, 0], **ids}
     np.savez(path, **{name: VECTORS[shape](array) for name, array in arrays.items()}, env="CartPole-v1")
     for query in ({"episode": 1, "step": 2}, {"env": "CartPole-v1", "episode": 1, "step": 2}):

@@ -275,6 +275,7 @@ def test_shuffled_rows_of_environments_are_sorted_by_the_time_of_each(
     assert_wanted(compute(rows, ("env_id", "step", "terminated", "truncated"), folder, 10_000))
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("rows_per_block", ROWS_PER_BLOCK)
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 @given(episodes=rollouts(bad=True), num_files=st.sampled_from([2, 1, 3]))

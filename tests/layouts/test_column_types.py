@@ -139,6 +139,7 @@ def test_moments_that_repeat_do_not_say_how_rows_out_of_order_follow(tmp_path: P
     assert "--step-column none" in str(raised.value.hint)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(
     ("steps", "message"),
     [

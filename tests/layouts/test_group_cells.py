@@ -26,7 +26,7 @@ PROMPTS: dict[str, list[Any]] = {
     "texts": ["2+2?", "π?", "2+2?", "", "π?", ""],
     "messages of a chat": [chat(text) for text in ("a", "b", "a", "c" * 900, "b", "c" * 900)],
     "long ones with the same beginning": [chat("x" * 900 + end) for end in "abacbc"],
-    "no messages and null": [[], chat("b"), [], None, chat("b"), None],
+    "no messages": [[], chat("b"), [], chat("c"), chat("b"), chat("c")],
     "tokens": [[1, 2], [12], [1, 2], [], [12], []],
     "a struct": [{"id": number, "set": "train"} for number in (3, 1, 3, 2, 1, 2)],
     "lists of texts": [["a", "b"], ["ab"], ["a", "b"], ["a"], ["ab"], ["a"]],
@@ -100,7 +100,7 @@ def test_a_field_that_one_file_lacks_and_another_has_as_null_makes_no_other_prom
 TYPES: dict[str, tuple[pa.DataType, list[Any]]] = {
     "lists of lists of structs": (
         pa.list_(pa.list_(pa.struct({"a": pa.int8()}))),
-        [[[{"a": 1}], []], [[], [{"a": 1}]], [[{"a": 1}, {"a": None}]], [[{"a": 1}]], [None], None],
+        [[[{"a": 1}], []], [[], [{"a": 1}]], [[{"a": 1}, {"a": None}]], [[{"a": 1}]], [None], [[None]]],
     ),
     "structs of lists": (
         pa.struct({"a": pa.large_list(pa.string()), "b": pa.float64()}),
@@ -109,7 +109,7 @@ TYPES: dict[str, tuple[pa.DataType, list[Any]]] = {
             {"a": ["xy"], "b": 0.5},
             {"a": [], "b": 0.5},
             {"a": ["x", "y"], "b": 1.5},
-            None,
+            {"a": None, "b": None},
         ],
     ),
     "dictionaries, bytes and moments": (
@@ -121,7 +121,7 @@ TYPES: dict[str, tuple[pa.DataType, list[Any]]] = {
         pa.list_(pa.struct({"a": pa.bool_()}), 2),
         [[{"a": True}, None], [{"a": True}] * 2],
     ),
-    "tokens with nulls": (pa.list_(pa.int64()), [[-1], [None], [0, -1], [0, None], [], None]),
+    "tokens with nulls": (pa.list_(pa.int64()), [[-1], [None], [0, -1], [0, None], [], [None, None]]),
 }
 
 

@@ -79,6 +79,7 @@ def flat(lists: Sequence[Sequence[float]]) -> list[float]:
     return [item for items in lists for item in items]
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("suffix", TABLES)
 @pytest.mark.parametrize("order", ["in turn", "interleaved", "shuffled"])
 @pytest.mark.parametrize("seeds", [range(2), pytest.param(range(2, 6), marks=pytest.mark.slow)], ids=str)

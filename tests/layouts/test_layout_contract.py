@@ -192,7 +192,8 @@ def test_a_step_is_found_by_what_people_call_it(kind: LayoutKind, tmp_path: Path
     given = given_rollout(kind)
     path = write_as(kind, tmp_path, arrays_of(given))
     wanted = advantages(given)
-    for lane, time in np.ndindex(given.rewards.shape):
+    steps = list(np.ndindex(given.rewards.shape))
+    for lane, time in [*steps[::4], steps[-1]]:
         called = {"env": lane, "step": time}
         if kind.row_is == "trajectory":
             called = {"row": lane, "step": time}

@@ -36,6 +36,12 @@ CASES: dict[str, tuple[Any, dict[str, Any], int, tuple[str, ...]]] = {
         3,
         ("`episode_id`", "two columns have this name", "--episode-column"),
     ),
+    "flags that are texts": (
+        but(done=["no", "yes", "no", "yes"]),
+        {},
+        3,
+        ("its type is string, and a flag is true or false", "write it as booleans", "--done-column"),
+    ),
     "start flags read as end flags": (
         but(done=[True, False, True, False], **IDS),
         {},

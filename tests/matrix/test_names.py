@@ -7,7 +7,6 @@ that a new one is tried by itself; a new role needs an entry in `FILES`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import product
 
 import numpy as np
 import pytest
@@ -95,16 +94,21 @@ def base(given: Rollout, layout: str) -> dict[str, np.ndarray]:
 
 
 def _cells(role: str, name: str, is_whole: bool) -> Iterator[tuple[str, str, str]]:
-    """(way, layout, suffix): all of them, or of a name that is not the first of its role each third one."""
+    """(way, layout, suffix): all of them, or of most names each third one that is usual, by diagonals.
+
+    Of the first name of its role all that are usual, and each other in one of the ways.
+    """
     is_first = name == ALIASES[role][0]
-    grid = product(FILES[role], CELLS if is_first else LAYOUTS)
     turn = ALIASES[role].index(name)
-    for index, (way, (layout, suffix)) in enumerate(grid):
-        has_room = way != "longer" or layout != "long"
-        # By diagonals: each way, and each layout, has its turn.
-        is_due = (index + index // len(LAYOUTS) + turn) % 3 == 0
-        if has_room and (is_first or is_whole or is_due):
-            yield way, layout, suffix
+    for number, way in enumerate(FILES[role]):
+        for place, cell in enumerate(CELLS if is_first else LAYOUTS):
+            has_room = way != "longer" or cell[0] != "long"
+            # Each way, and each layout, has its turn.
+            is_due = is_first or (number * (len(LAYOUTS) + 1) + place + turn) % 3 == 0
+            if is_first and cell not in LAYOUTS:
+                is_due = place % (len(FILES[role]) - 1) == number  # the last one has no room in most
+            if has_room and (is_whole or is_due):
+                yield way, *cell
 
 
 @pytest.mark.parametrize("is_whole", [False, pytest.param(True, marks=pytest.mark.slow)])

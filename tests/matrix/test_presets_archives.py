@@ -339,6 +339,7 @@ def _is_time_major(preset: str, made: Arrays) -> bool:
     return next(iter(made.values())).shape[:2] == (NUM_STEPS, NUM_ENVS) or preset == "mappo"
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("preset", TOKEN_LOOPS)
 @pytest.mark.parametrize("suffix", [".parquet", ".npz"])
 def test_a_preset_reads_its_librarys_tokens(tmp_path, preset, suffix):

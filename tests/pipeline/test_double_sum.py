@@ -268,7 +268,7 @@ def test_blocks_read_twice_give_what_blocks_kept_give(
 
 def test_the_least_memory_gives_what_the_most_gives(tmp_path: Path) -> None:
     random = np.random.default_rng(1)
-    rows = 60_000  # with 1 MiB fifteen blocks, of which a few are kept
+    rows = 30_000  # with 1 MiB eight blocks, of which a few are kept
     table = pa.table(
         {
             "reward": random.normal(size=rows),

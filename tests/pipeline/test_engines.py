@@ -267,8 +267,17 @@ def run(folder: Path, engine: str, **settings: Any) -> tuple[Summary, dict[str, 
     return replace(summary, seconds=Seconds(), device_reason=""), content
 
 
+#: What each of these says others say as well, together with something else.
+SAID_TWICE = {
+    *("row groups", "row groups, file", "row groups, episode", "row groups, column", "flat arrays", "hive"),
+    "several, apart",
+}
+
+
 @pytest.mark.turns
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(name, marks=pytest.mark.slow) if name in SAID_TWICE else name for name in CASES]
+)
 @pytest.mark.parametrize("files_per_job", [1000, 0])
 def test_the_bytes_are_those_of_the_local_engine(
     case: str, files_per_job: int, pickling: list[PicklingEngine], monkeypatch: pytest.MonkeyPatch

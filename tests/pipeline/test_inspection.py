@@ -65,6 +65,7 @@ class TestStatistics:
         assert info.counts.truncated == last["truncated"].sum()
         assert info.counts.open == (~last["terminated"] & ~last["truncated"]).sum()
 
+    @pytest.mark.turns
     @pytest.mark.parametrize("name", ["cartpole", "pendulum"])
     def test_lengths_and_returns_of_episodes(self, sample_data, name):
         frame = pd.read_parquet(sample_data / f"{name}.parquet")
@@ -93,6 +94,7 @@ class TestStatistics:
             assert (found.min, found.max) == (cells.min(), cells.max())
             assert found.median == np.median(cells)
 
+    @pytest.mark.turns
     @pytest.mark.parametrize("gamma", [0.9, GAMMA, 1.0])
     def test_explained_variance_is_that_of_returns_at_lambda_one(self, sample_data, cartpole, gamma):
         returns = returns_at_lambda_one(cartpole, gamma)

@@ -75,6 +75,24 @@ def test_groups_have_the_moments_of_their_numbers(
         assert_exact(found.group(group), array[groups == group])
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4"])
+@pytest.mark.parametrize("offset", [0, 3000, 1 << 20])
+@pytest.mark.parametrize("count", [1, 8191, 8193, 32_768, 32_769, 50_000])
+def test_numbers_of_any_type_length_and_stride_are_summed_in_whole(
+    count: int, offset: int, dtype: str
+) -> None:
+    numbers = np.random.default_rng(count).integers(-1000, 1000, 2 * count) + offset
+    whole = [int(number) for number in numbers[::2]]
+    total, squares = sum(whole), sum(number * number for number in whole)
+    expected = float(Fraction(count * squares - total * total, count))
+    for given_numbers in (numbers.astype(dtype)[::2], numbers[::2].astype(dtype)):
+        before = given_numbers.copy()
+        moments = Moments.of(given_numbers)
+        assert (moments.count, moments.mean) == (count, pytest.approx(total / count, rel=1e-14, abs=1e-12))
+        assert moments.m2 == pytest.approx(expected, rel=1e-12, abs=1e-12)
+        np.testing.assert_array_equal(given_numbers, before)
+
+
 def test_an_offset_of_1e8_costs_no_digits_of_the_variance() -> None:
     noise = np.random.default_rng(0).integers(-1000, 1000, 300_000) / 1024  # exact with the offset added
     plain, moved = Moments.of(noise), Moments.of(noise + 1e8)

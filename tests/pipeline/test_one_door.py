@@ -181,14 +181,14 @@ def _kind(exit_code: int) -> type[gaecli.GaeError]:
     return next(kind for kind in kinds if kind.exit_code == exit_code)
 
 
-#: Every input meets the defaults and by turns one other setting or two; every setting a file or a stream of two.
+#: Every input meets the defaults, and some by turns another setting; every setting a file or a stream of two.
 OF_ALL_INPUTS = ("defaults",)
 OF_ALL_SETTINGS = ("rows with open ends", "files of one stream")
 
 
 def _is_met(input: str, given: str) -> bool:
     number = list(SETTINGS).index(given)
-    turn = (list(INPUTS).index(input) + number) % 27
+    turn = (list(INPUTS).index(input) + number) % 54
     return input == OF_ALL_SETTINGS[number % 2] or given in OF_ALL_INPUTS or turn == 0
 
 

@@ -285,6 +285,7 @@ class TestIds:
         pq.write_table(pa.table(table), path, row_group_size=5)
         assert codes(compute(path)) == set()
 
+    @pytest.mark.turns
     @pytest.mark.parametrize("rows", [None, 5, 7], ids=["one-block", "blocks-of-5", "blocks-of-7"])
     @pytest.mark.parametrize("at", ["last", "first"])
     def test_what_is_set_on_last_or_first_rows_alone_is_asked_about(

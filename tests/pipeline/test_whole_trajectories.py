@@ -111,15 +111,15 @@ def test_arrays_of_times_are_cut_between_times() -> None:
 
 
 def test_only_what_lies_in_several_blocks_has_to_fit(tmp_path: Path) -> None:
-    """400,000 rows under a limit that ten thousand of them would break."""
-    count = 400_000
+    """100,000 rows under a limit that ten thousand of them would break."""
+    count = 100_000
     columns = {
         "reward": np.ones(count, np.float32),
         "value": np.zeros(count, np.float32),
         "terminated": np.arange(count) % 50 == 49,
     }
     path = tmp_path / "r.parquet"
-    pq.write_table(pa.table(columns), path, row_group_size=100_000)
+    pq.write_table(pa.table(columns), path, row_group_size=25_000)
     gaecli.compute(path, estimator="n-step", n_steps=3, gamma=1.0, memory_bytes=1 << 20)
     np.testing.assert_array_equal(columns_of(path)["return"], np.tile([*[3.0] * 48, 2.0, 1.0], count // 50))
 

@@ -154,6 +154,7 @@ def test_the_histogram_is_wider_where_there_is_room():
     assert 0 < bars[80] < bars[120]
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize(
     "shown",

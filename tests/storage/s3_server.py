@@ -15,7 +15,7 @@ from typing import Any
 
 import certifi
 import pytest
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response
 
 BUCKET = "rollouts"
@@ -43,6 +43,11 @@ class Request:
 Fault = Callable[[Request], Response | None]
 
 
+class _Silent(WSGIRequestHandler):
+    def log_request(self, *_: object) -> None:
+        """`requests` has them."""
+
+
 @dataclass
 class S3Server:
     """`fault` sees every request first; what it returns is the answer. `requests` is what was asked."""
@@ -58,7 +63,7 @@ class S3Server:
         from moto.server import DomainDispatcherApplication, create_backend_app
 
         self._moto = DomainDispatcherApplication(create_backend_app)
-        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
+        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Silent)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
         # One authority: clients read all of them before their first request, and this takes as long as ten requests.

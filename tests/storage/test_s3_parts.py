@@ -37,17 +37,18 @@ def s3(bucket_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     return bucket_server
 
 
+ROW_GROUPS = 6
 NUMBERS = ("reward", "value", "observation")
 
 
-def body_of(num_rows: int) -> bytes:
+def body_of(num_rows: int, row_groups: int = ROW_GROUPS) -> bytes:
     """As it is: what is encoded of it has the size that it has in memory."""
     random = np.random.default_rng(0)
     cells: dict[str, Any] = {name: random.normal(size=num_rows).astype("f4") for name in NUMBERS}
     cells["terminated"] = np.arange(num_rows) % 50 == 49
     file = io.BytesIO()
     pq.write_table(
-        pa.table(cells), file, row_group_size=num_rows // 14, use_dictionary=False, compression="none"
+        pa.table(cells), file, row_group_size=num_rows // row_groups, use_dictionary=False, compression="none"
     )
     return file.getvalue()
 
@@ -61,21 +62,21 @@ def made_by_the_local_engine(s3: S3Server, body: bytes) -> bytes:
     return made
 
 
-SMALL_ROWS = 2800
+SMALL_ROWS = 2400
 URI = f"s3://{BUCKET}/runs/r.parquet"
 
 
 @pytest.fixture
 def parts_of_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encode_part, "PART_BYTES", SMALL_ROWS * 8 // 3)
-    monkeypatch.setattr(compute, "rows_per_block", lambda memory_bytes: SMALL_ROWS // 14)
+    monkeypatch.setattr(compute, "rows_per_block", lambda memory_bytes: SMALL_ROWS // ROW_GROUPS)
 
 
 def test_the_bytes_of_parts_do_not_travel_a_second_time(
     s3: S3Server, pickling: list[PicklingEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     num_rows = 1_400_000
-    body = body_of(num_rows)
+    body = body_of(num_rows, row_groups=14)
     monkeypatch.setattr(encode_part, "PART_BYTES", num_rows * 4)
     monkeypatch.setattr(compute, "rows_per_block", lambda memory_bytes: num_rows // 2)
     expected = made_by_the_local_engine(s3, body)

@@ -19,7 +19,7 @@ import gaecli
 from gaecli import estimator_kinds
 from gaecli.errors import DataError
 from gaecli.estimator_kinds import ESTIMATORS, EstimatorKind
-from gaecli.results import Derivation, Explanation
+from gaecli.explanation import Derivation, Explanation
 
 #: Those that have an equation here. All others show what goes in.
 DERIVED = (

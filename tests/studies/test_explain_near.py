@@ -14,12 +14,12 @@ import pytest
 import gaecli.commands.explain as command
 from gaecli.commands.explain import explain
 from gaecli.errors import DataError
+from gaecli.explanation import Explanation
 from gaecli.formats.parquet.reader import ParquetInput
 from gaecli.pipeline.opening import open_stream
 from gaecli.report.explanation import explanation_lines
 from gaecli.report.study_documents import explanation_to_dict
 from gaecli.report.text import Canvas
-from gaecli.results import Explanation
 from gaecli.settings import Settings
 from gaecli.studies.locate import StepQuery
 
@@ -84,13 +84,16 @@ def explained(path: Path, row: int) -> Explanation:
     return found
 
 
+@pytest.mark.parametrize(
+    "at", [(0, 25, 54, 62, 119), pytest.param((6, 8, 39, 88), marks=pytest.mark.slow)], ids=str
+)
 @pytest.mark.parametrize("case", CASES)
-def test_the_number_is_that_of_its_whole_trajectory(tmp_path: Path, case: str) -> None:
+def test_the_number_is_that_of_its_whole_trajectory(tmp_path: Path, case: str, at: tuple[int, ...]) -> None:
     columns, trajectories = CASES[case]
     path = written(tmp_path, columns)
     table = pq.read_table(path)
     rewards, values = (table.column(name).to_numpy() for name in ("reward", "value"))
-    for row in (0, 6, 8, 25, 39, 54, 62, 88, 119):
+    for row in at:
         rows = row + np.flatnonzero(trajectories[row:] == trajectories[row])
         found = explained(path, row)
         # Sums of at most 31 terms, each rounded a few times.
@@ -139,6 +142,7 @@ def swapped() -> Any:
     return steps
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", ["step", "timestamp"])
 @pytest.mark.parametrize("order", ["halves", "all"])
 def test_rows_that_come_later_by_their_steps_may_stand_before(tmp_path: Path, name: str, order: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from estimators.test_off_policy import NAMES, loop_settings, of_loops, rollout, settings_of, written
 
 import gaecli
-from gaecli.results import Derivation
+from gaecli.explanation import Derivation
 
 
 def explained(path: Path, row: int, **settings: Any) -> Derivation:
@@ -29,6 +29,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("bootstrap", ["zero", "current"])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_terms_add_up_to_what_the_papers_and_compute_say(
@@ -161,6 +162,7 @@ def test_k_steps_are_n_steps(path: Path) -> None:
     assert found.derived == explained(path, 6, estimator="n-step", n_steps=2, gamma=gamma).derived
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("how", ["columns", "by length"])
 def test_every_step_may_have_decays_of_its_own(tmp_path: Path, name: str, how: str) -> None:

@@ -71,6 +71,7 @@ HOW: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("memory", [1 << 30, 1 << 20])
 @pytest.mark.parametrize("how", HOW)
 def test_thresholds_and_labels_of_a_grid_are_those_of_the_loop(

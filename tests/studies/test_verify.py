@@ -63,14 +63,16 @@ def test_whitened_columns_are_recognised(tmp_path, library, ddof):
     assert "--normalize all" in found.flags
 
 
-def test_whitened_columns_are_reproduced_to_the_last_rows(tmp_path):
+@pytest.mark.parametrize("seeds", [range(4), pytest.param(range(4, 12), marks=pytest.mark.slow)], ids=str)
+def test_whitened_columns_are_reproduced_to_the_last_rows(tmp_path, seeds):
     """Scale and shift are fitted together with γ and λ: what is linear alone misses a row here and there."""
-    for seed in range(12):
+    for seed in seeds:
         raw = torchrl_like(Rollout(seed), *gamma_and_lam(seed))
         path = Rollout(seed).write(tmp_path / "r.parquet", (raw - raw.mean()) / raw.std())
         assert verify(path, "adv", preset="torchrl").is_reproduced, seed
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("is_whitened", [True, False])
 @pytest.mark.parametrize("seed", range(2))
 def test_a_large_minority_of_other_rows_does_not_draw_the_fit_away(tmp_path, seed, is_whitened):
@@ -115,7 +117,8 @@ def test_trajectories_that_run_on_from_file_to_file(tmp_path, memory_bytes):
     assert deviation.first_row == 120 + 30 + 20  # the second file, environment 1, step 50 - 30
 
 
-def test_lists_are_verified_item_by_item(tmp_path):
+@pytest.mark.parametrize("preset", ["torchrl", pytest.param(None, marks=pytest.mark.slow)])
+def test_lists_are_verified_item_by_item(tmp_path, preset):
     rollout = Rollout(13)
     column = torchrl_like(rollout, 0.9, 0.7)
     lists = {"reward": [], "value": [], "terminated": [], "bootstrap_value": [], "adv": []}
@@ -130,7 +133,7 @@ def test_lists_are_verified_item_by_item(tmp_path):
                 lists["adv"].append(column[env, start:stop].tolist())
     lists["adv"][7][0] += 1.0
     pq.write_table(pa.table(lists), tmp_path / "lists.parquet", row_group_size=5)
-    found = verify(tmp_path / "lists.parquet", "adv")
+    found = verify(tmp_path / "lists.parquet", "adv", preset=preset)
     assert (found.best.gamma, found.best.lam) == (0.9, 0.7)
     assert [deviation.first_row for deviation in found.deviations] == [7]
 

@@ -11,6 +11,11 @@ from studies.made_columns import NUM_ENVS, NUM_STEPS, Rollout, torchrl_like
 from gaecli.commands.verify import verify
 
 
+def against_all_or(preset):
+    """What is wrong is the same whether a column is held against one convention, or against all, which is `slow`."""
+    return pytest.mark.parametrize("preset", [preset, pytest.param(None, marks=pytest.mark.slow)])
+
+
 class TestDeviations:
     """One thing wrong in the column, and `verify` says what and where."""
 
@@ -76,7 +81,8 @@ class TestDeviations:
         assert deviation.count == rollout.truncated.sum()
         assert deviation.reading == "use V(s_t+1) as the file gives it"
 
-    def test_ends_that_leak_into_the_next_episode(self, tmp_path):
+    @against_all_or("torchrl")
+    def test_ends_that_leak_into_the_next_episode(self, tmp_path, preset):
         """Terminated ends are no ends to the column: V and A of the next row flow in."""
         rollout = Rollout(8)
         advantages = np.zeros((NUM_ENVS, NUM_STEPS))
@@ -92,13 +98,14 @@ class TestDeviations:
                     running = 0.0
                 running = delta + 0.95 * 0.9 * running
                 advantages[env, t] = running
-        found = verify(rollout.write(tmp_path / "r.parquet", advantages), "adv")
+        found = verify(rollout.write(tmp_path / "r.parquet", advantages), "adv", preset=preset)
         assert not found.is_reproduced
         (deviation,) = found.deviations
         assert deviation.where == "terminated ends"
         assert deviation.reading == "leak: V and A of the next row flow in"
 
-    def test_two_kinds_of_ends_at_once(self, tmp_path):
+    @against_all_or("rl-games")
+    def test_two_kinds_of_ends_at_once(self, tmp_path, preset):
         rollout = Rollout(6)
 
         def beyond(env, t):
@@ -106,7 +113,8 @@ class TestDeviations:
                 return 0.95 * float(rollout.values[env, t])
             return 0.95 * float(rollout.following[env, t]) if env == 0 else None
 
-        found = verify(rollout.write(tmp_path / "r.parquet", self.by_hand(rollout, beyond)), "adv")
+        path = rollout.write(tmp_path / "r.parquet", self.by_hand(rollout, beyond))
+        found = verify(path, "adv", preset=preset)
         assert found.exit_code == 3
         assert "terminated ends" in [deviation.where for deviation in found.deviations]
         assert found.best.num_deviating == rollout.terminated[0].sum()
@@ -126,12 +134,14 @@ class TestDeviations:
             ("no number", 1, 2 * NUM_STEPS + 10)
         ]
 
-    def test_half_precision_is_seen_as_what_it_is(self, tmp_path):
+    @against_all_or("torchrl")
+    def test_half_precision_is_seen_as_what_it_is(self, tmp_path, preset):
         rollout, column = self.column()
-        as_half = verify(rollout.write(tmp_path / "half.parquet", column, dtype=np.float16), "adv")
+        half = rollout.write(tmp_path / "half.parquet", column, dtype=np.float16)
+        as_half = verify(half, "adv", preset=preset)
         assert as_half.is_reproduced
         widened = column.astype(np.float16).astype(np.float32)
-        as_single = verify(rollout.write(tmp_path / "single.parquet", widened), "adv")
+        as_single = verify(rollout.write(tmp_path / "single.parquet", widened), "adv", preset=preset)
         assert not as_single.is_reproduced
         assert as_single.best.gamma == pytest.approx(0.95, abs=1e-3)
         assert as_single.best.max_error < 2e-2

@@ -115,7 +115,7 @@ def test_shards_that_are_cut_anywhere_are_one(tmp_path: Path) -> None:
         (folder / f"run_rollouts_{shard:06d}.jsonl").write_text("\n".join(part) + "\n")
     found = gaecli.verify([folder])
     assert (found.exit_code, len(found.inputs), found.inputs[0].best.name) == (0, 1, "open-instruct grpo")
-    assert gaecli.verify([folder], join=False).exit_code == 3
+    assert gaecli.verify([folder], join=False, preset="open-instruct").exit_code == 3
 
 
 @pytest.mark.parametrize(("gamma", "is_it"), [(0.98, True), (0.9, False)])

@@ -67,11 +67,14 @@ def test_a_convention_is_found_on_a_part(tmp_path, preset, end_rate, is_whitened
     assert (found.best.gamma, found.best.lam) == pytest.approx((GAMMA, LAM), abs=1e-4)
 
 
-@pytest.mark.parametrize("is_whitened", [pytest.param(False, marks=pytest.mark.slow), True])
-def test_odd_rows_outside_of_the_part_are_counted(tmp_path, is_whitened):
+@pytest.mark.parametrize(
+    ("is_whitened", "preset"),
+    [(True, "finite-horizon"), *(pytest.param(one, None, marks=pytest.mark.slow) for one in (False, True))],
+)
+def test_odd_rows_outside_of_the_part_are_counted(tmp_path, is_whitened, preset):
     odd = [(step, env) for step in range(3, NUM_STEPS, 20) for env in range(NUM_ENVS)]
     path = written(tmp_path / "r.npz", finite_horizon, is_whitened=is_whitened, odd=odd)
-    found = verify(path, "advantages", SETTINGS)
+    found = verify(path, "advantages", SETTINGS, preset=preset)
     assert "finite-horizon" in found.best.presets
     assert found.best.num_deviating == len(odd)
     assert (found.best.gamma, found.best.lam) == pytest.approx((GAMMA, LAM), abs=1e-4)

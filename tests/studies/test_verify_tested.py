@@ -157,6 +157,8 @@ class TestPolicies:
         found = gaecli.verify(policies, ratio_column="rr", rho_bar=0.8, **named)
         assert (found.best.estimator, found.is_reproduced) == ("vtrace", True)
         assert (found.best.gamma, found.best.lam) == pytest.approx((0.9, 0.7), abs=1e-4)
+
+    def test_clips_that_are_not_named_are_not_guessed(self, policies) -> None:
         assert not gaecli.verify(policies, ratio_column="rr", estimator="vtrace").is_reproduced
 
     def test_they_are_refused_where_they_say_nothing(self, policies) -> None:

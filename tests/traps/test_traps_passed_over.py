@@ -69,12 +69,13 @@ MASKED = {
 
 
 class TestRewardsOnMaskedTokens:
+    @pytest.mark.turns
     @pytest.mark.parametrize("suffix", TABLES)
     @pytest.mark.parametrize("mode", ["skip", "zero", "gated"])
     def test_are_counted_and_told(self, tmp_path, suffix, mode):
         (note,) = notes_of(write(tmp_path, MASKED, suffix), "masked-rewards", mask_mode=mode)
         assert note.count == 3
-        assert "3 rewards that are not 0 stand where `response_mask` is 0" in note.message
+        assert "3 rewards that are not 0 stand where `response_mask` keeps no step" in note.message
         assert "the first at row 0, item 2 of" in note.message
         assert "--mask-mode keep" in note.hint
 
@@ -163,6 +164,7 @@ class TestRewardsThatCameWithTheObservation:
             "is_terminal": place == length - 1,
         }
 
+    @pytest.mark.turns
     @pytest.mark.parametrize("suffix", [*TABLES, ".npz"])
     @pytest.mark.parametrize("num_rows", [5, 1 << 20])
     def test_are_counted_and_told(self, tmp_path, suffix, num_rows, monkeypatch):
@@ -225,6 +227,7 @@ class TestRowsThatAlternate:
             wanted = plain_gae(*(columns[part][rows] for part in ("reward", "value", "done")))
             np.testing.assert_allclose(found[rows], wanted, rtol=1e-5, atol=1e-6)
 
+    @pytest.mark.turns
     @pytest.mark.parametrize("suffix", [*TABLES, ".npz"])
     @pytest.mark.parametrize("kind", ["text", "int", "float"])
     def test_of_any_type_and_format(self, tmp_path, suffix, kind):
@@ -265,6 +268,7 @@ class TestIdsThatChangeWhereNothingEnds:
             "done": ends if flagged else np.arange(24) == 23,
         }
 
+    @pytest.mark.turns
     @pytest.mark.parametrize("name", ["traj", "run", "worker", "ep"])
     @pytest.mark.parametrize("num_rows", [8, 5, 100])
     def test_are_told_wherever_blocks_end(self, tmp_path, name, num_rows, monkeypatch):

@@ -319,28 +319,10 @@ def _run_by_run(array: pa.RunEndEncodedArray, path: Sequence[str]) -> Column:
     # The children know nothing of the slice.
     ends = np.clip(values_of(array.run_ends).astype(np.int64) - array.offset, 0, len(array))
     runs = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
-    return _rows_of(to_column(array.values, path), runs)
-
-
-def _rows_of(column: Column, rows: IndexArray) -> Column:
-    """These rows of a column, in this order; any may come again."""
-    if column.offsets is None:
-        return _cells_of(column, rows)
-    lengths = np.diff(column.offsets)[rows]
-    offsets = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    _refuse_many(offsets[-1], len(column.values))
-    items = np.arange(offsets[-1]) + np.repeat(column.offsets[:-1][rows] - offsets[:-1], lengths)
-    null_lists = None if column.null_lists is None else column.null_lists[rows]
-    return replace(_cells_of(column, items), offsets=offsets, null_lists=null_lists)
-
-
-def _cells_of(column: Column, cells: IndexArray) -> Column:
-    values = column.values[cells]
-    is_null = None if column.is_null is None else column.is_null[cells]
-    coded = column.coded
-    again = None if coded is None else functools.cache(lambda: _cells_of(coded(), cells))
-    return Column(values, is_null, categories=column.categories, coded=again)
+    column = to_column(array.values, path)
+    if column.offsets is not None:
+        _refuse_many(int(np.diff(column.offsets)[runs].sum()), len(column.values))
+    return column.rows(runs)
 
 
 def _refuse_many(num_items: int, num_stored: int) -> None:

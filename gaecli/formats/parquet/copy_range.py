@@ -1,7 +1,12 @@
-"""Bytes from one file to another at given offsets.
+"""Bytes from one file to another at given offsets, in the background when there are many.
 
 `os.copy_file_range` leaves the copy to the kernel, which shares blocks where the file system can; where it
 is not to be had (other systems, across some devices), bytes are read and written.
+
+Where the new file takes the place of the old one, rows are mostly written while others are still read. Then the copy
+keeps pace with them: what nobody reads any more of the old file is given back, and in its memory the new bytes find
+room. To be given other memory can take ten times as long as to copy, on a virtual machine whose host has to find it.
+While nobody gets any further, as all rows are looked at first, or torch is imported, there is time for that.
 """
 
 from __future__ import annotations
@@ -9,12 +14,28 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from gaecli.errors import FileError
 
 _CALL_BYTES = 64 << 20
 _BLOCK_BYTES = 4 << 20
+#: Below this a thread costs more than the copy.
+SYNCHRONOUS_BYTES = 1 << 20
+_PIECE_BYTES = 16 << 20
+#: So much is copied before it is sent to the disk, which is busy with it while other work goes on; and so much is
+#: written by others.
+_SYNC_BYTES = 256 << 20
+_WRITTEN_BYTES = 32 << 20
+#: So far, and by as many row groups, the copy may be ahead of what was read for the last time.
+_AHEAD_BYTES = 128 << 20
+_AHEAD_GROUPS = 4
+#: So long nothing was read for the last time: whoever reads is at something else.
+_STALLED_SECONDS = 0.25
+#: What is given back begins and ends at multiples of this: the kernel may keep so much as one.
+_FOLIO_BYTES = 2 << 20
 _KERNEL_CANNOT = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
 
 
@@ -24,6 +45,149 @@ class Copy(NamedTuple):
     source: int
     target: int
     length: int
+
+
+class Copier:
+    """Makes the copies at once, or, where they are large, in a thread of its own until `join` or `stop`.
+
+    The thread also sends to the disk what others write to the target meanwhile, so that little is left at the end.
+
+    Args:
+        follows: the source is going to be replaced, and `read_to` tells how far it was read for the last time.
+        largest_group: the bytes of its largest row group.
+    """
+
+    def __init__(
+        self,
+        source: BinaryIO,
+        name: str,
+        target: Path,
+        copies: Sequence[Copy],
+        *,
+        follows: bool = False,
+        largest_group: int = 0,
+    ) -> None:
+        self._source = source
+        self._name = name
+        self._target = target
+        self._copies = copies
+        self._stopped = threading.Event()
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        #: Something was read or written by others, or is not going to be any more.
+        self._is_due = threading.Event()
+        self._is_last = False
+        #: Bytes of others that the disk may not have yet, and whether it is time for them.
+        self._num_written = 0
+        self._is_sync_due = False
+        #: Of the source: nobody reads any more before the one, and before the other nothing is in memory.
+        self._read_to = self._given_to = 0
+        self._is_stalled = False
+        self._most_ahead = max(_AHEAD_BYTES, _AHEAD_GROUPS * largest_group)
+        self._follows = False
+        if sum(copy.length for copy in copies) < SYNCHRONOUS_BYTES:
+            with target.open("r+b", buffering=0) as file:
+                for copy in copies:
+                    self._copy(file, copy)
+        else:
+            if follows:
+                from gaecli.formats.page_cache import can_be_given_back
+
+                self._follows = can_be_given_back(source.fileno())
+            # A daemon, so that an interrupted command does not wait for the rest of a large file.
+            self._thread = threading.Thread(target=self._run, name="parquet-copy", daemon=True)
+            self._thread.start()
+
+    def check(self) -> None:
+        """Raise at once what went wrong so far."""
+        if self._error is not None:
+            raise self._error
+
+    def wrote(self, num_bytes: int) -> None:
+        """So much was written to the target by somebody else."""
+        self._num_written += num_bytes
+        if self._num_written >= _WRITTEN_BYTES:
+            self._num_written = 0
+            self._is_sync_due = True
+            self._is_due.set()
+
+    def read_to(self, offset: int) -> None:
+        """Nobody reads the source any more before that."""
+        self._read_to = offset
+        self._is_stalled = False
+        self._is_due.set()
+
+    def join(self) -> None:
+        """Wait for the copies; raises what went wrong with them."""
+        self._end()
+        self.check()
+
+    def stop(self) -> None:
+        """Give up what is not yet copied and wait until the files are let go."""
+        self._stopped.set()
+        self._end()
+
+    def _end(self) -> None:
+        self._is_last = True
+        self._is_due.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            with self._target.open("r+b", buffering=0) as target:
+                self._copy_all(target)
+                while not self._is_last:
+                    self._wait(target)
+                    self._give_back(self._read_to)
+        except BaseException as error:  # handed on to whoever joins
+            self._error = error
+
+    def _copy_all(self, target: BinaryIO) -> None:
+        num_unsynced = 0
+        for piece in self._pieces():
+            while self._is_too_early(piece):
+                self._wait(target, _STALLED_SECONDS)
+            if self._stopped.is_set():
+                return
+            self._copy(target, piece)
+            self._give_back(piece.source + piece.length)
+            num_unsynced += piece.length
+            if num_unsynced >= _SYNC_BYTES:
+                os.fsync(target.fileno())
+                num_unsynced = 0
+        os.fsync(target.fileno())
+
+    def _pieces(self) -> Iterator[Copy]:
+        for copy in self._copies:
+            for start in range(0, copy.length, _PIECE_BYTES):
+                length = min(copy.length - start, _PIECE_BYTES)
+                yield Copy(copy.source + start, copy.target + start, length)
+
+    def _copy(self, target: BinaryIO, copy: Copy) -> None:
+        copy_range(self._source, target, copy, self._name, self._stopped)
+
+    def _is_too_early(self, piece: Copy) -> bool:
+        if not self._follows or self._is_stalled or self._is_last or self._stopped.is_set():
+            return False
+        return piece.source - self._read_to > self._most_ahead
+
+    def _wait(self, target: BinaryIO, seconds: float | None = None) -> None:
+        """For something to do, and do it."""
+        self._is_stalled = not self._is_due.wait(seconds)
+        self._is_due.clear()
+        if self._is_sync_due and not self._is_last:
+            self._is_sync_due = False
+            os.fsync(target.fileno())
+
+    def _give_back(self, copied_to: int) -> None:
+        """Of what was copied and is not read any more."""
+        stop = min(copied_to, self._read_to) // _FOLIO_BYTES * _FOLIO_BYTES
+        if self._follows and stop > self._given_to:
+            from gaecli.formats.page_cache import give_back
+
+            give_back(self._source.fileno(), self._given_to, stop)
+            self._given_to = stop
 
 
 def copy_range(

@@ -59,7 +59,7 @@ class ParquetOutput:
             own_columns=plan.own_columns,
             payload_end=source.payload_end,
             leaves_head=plan.leaves_head,
-            follows_rows=plan.follows_rows,
+            replaces_source=plan.replaces_source,
             has_parts=plan.has_parts,
         )
         self.method, self.left_out = self._appender.method, self._appender.left_out

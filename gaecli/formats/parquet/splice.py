@@ -30,8 +30,7 @@ from gaecli.errors import FileError
 from gaecli.formats.base import SPLICE, LeftOut
 from gaecli.formats.parquet import thrift_compact as thrift
 from gaecli.formats.parquet.column_stream import ColumnStream, create_like
-from gaecli.formats.parquet.copier import Copier
-from gaecli.formats.parquet.copy_range import Copy, changed, identity, write_at
+from gaecli.formats.parquet.copy_range import Copier, Copy, changed, identity, write_at
 from gaecli.formats.parquet.footer import (
     MAGIC,
     FileMetaData,
@@ -83,7 +82,7 @@ class ParquetAppender:
             behind `payload_end`, the copy simply ends there; otherwise they count as `drop_columns`.
         payload_end: the attribute of the same name when `own_columns` were written.
         leaves_head: where the file is spliced, its old bytes are left out: somebody else puts them there.
-        follows_rows: the source is going to be replaced, and is read no more where the rows written so far stand.
+        replaces_source: the new file takes its place, and nobody reads it any more where rows were written.
         has_parts: the new columns come by `place`, not by `write`.
 
     Attributes:
@@ -113,7 +112,7 @@ class ParquetAppender:
         own_columns: Sequence[str] = (),
         payload_end: int | None = None,
         leaves_head: bool = False,
-        follows_rows: bool = False,
+        replaces_source: bool = False,
         has_parts: bool = False,
     ) -> None:
         self._source_path = source
@@ -139,7 +138,7 @@ class ParquetAppender:
                 str(source),
                 temporary,
                 copies,
-                follows=follows_rows and choice.method == SPLICE,
+                follows=replaces_source and choice.method == SPLICE,
                 largest_group=self._rows.largest_group,
             )
             undo.callback(self._copier.stop)

@@ -22,6 +22,7 @@ _PLAIN = (
     *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
 )
+_DAMAGED = "its pickle is damaged"
 _WORDS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _OBJECTS = {"REDUCE": "call", "NEWOBJ": "new"}
@@ -90,10 +91,10 @@ def parse(content: bytes) -> Any:
                 return machine.result()
             machine.step(op.name, value)
     except (IndexError, KeyError, AttributeError, TypeError, struct.error, UnicodeDecodeError) as error:
-        raise PickleError("its pickle is damaged") from error
+        raise PickleError(_DAMAGED) from error
     except ValueError as error:
-        raise error if isinstance(error, PickleError) else PickleError("its pickle is damaged") from error
-    raise PickleError("its pickle is damaged")
+        raise error if isinstance(error, PickleError) else PickleError(_DAMAGED) from error
+    raise PickleError(_DAMAGED)
 
 
 class _Machine:
@@ -120,6 +121,8 @@ class _Machine:
             self._stack.append(self._taken(_TUPLES[name]))
         elif name in _OBJECTS:
             args, function = self._stack.pop(), self._stack.pop()
+            if not isinstance(args, tuple):
+                raise PickleError(_DAMAGED)
             self._stack.append(PickledNode(_OBJECTS[name], function, args))
         else:
             getattr(self, f"_{name.lower()}", self._unknown)(value)
@@ -143,19 +146,26 @@ class _Machine:
 
     def _setitem(self, value: Any) -> None:
         item, key = self._stack.pop(), self._stack.pop()
-        self._stack[-1].items.append((key, item))
+        self._holder("list").items.append((key, item))
 
     def _setitems(self, value: Any) -> None:
         flat = self._marked()
-        self._stack[-1].items += zip(flat[::2], flat[1::2], strict=True)
+        self._holder("list").items += zip(flat[::2], flat[1::2], strict=True)
 
     def _append(self, value: Any) -> None:
         member = self._stack.pop()
-        self._stack[-1].members.append(member)
+        self._holder("dict").members.append(member)
 
     def _appends(self, value: Any) -> None:
         members = self._marked()
-        self._stack[-1].members += members
+        self._holder("dict").members += members
+
+    def _holder(self, other: str) -> PickledNode:
+        """What is added to: an object, or no `other`."""
+        node: PickledNode = self._stack[-1]
+        if node.kind == other:
+            raise PickleError(_DAMAGED)
+        return node
 
     def _build(self, value: Any) -> None:
         state = self._stack.pop()
@@ -169,7 +179,7 @@ class _Machine:
         name, module = self._stack.pop(), self._stack.pop()
         # A line break would end the name where it is written again, and what follows it would be steps.
         if not all(isinstance(text, str) and "\n" not in text for text in (module, name)):
-            raise PickleError("its pickle is damaged")
+            raise PickleError(_DAMAGED)
         self._stack.append(Symbol(module, name))
 
     def _binpersid(self, value: Any) -> None:

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from gaecli.errors import FileError
-from gaecli.formats.base import Column, ColumnInfo, WritePlan, unreadable
+from gaecli.formats.base import Column, ColumnInfo, WritePlan
 from gaecli.formats.npz.arrays import RowReader, overlapping
 from gaecli.formats.npz.members import MALFORMED, checksum, open_member
 from gaecli.formats.npz.reader import NpzInput
-from gaecli.formats.pt.look import PICKLE
+from gaecli.formats.pt.look import PICKLE, pt_error
 from gaecli.formats.pt.pickled import MOST_BYTES, PickledNode, PickleError, emit, items_without, named, parse
 from gaecli.formats.pt.tensors import Tensor, info_of, rows_of, tensor_of
 from gaecli.formats.pt.writer import PROVENANCE_MEMBER, PtOutput
@@ -49,7 +49,7 @@ class PtInput(NpzInput):
                 self.root, self.tree = self._parsed(archive)
                 self._stored = self._document(archive)
         except _DAMAGE as error:
-            raise _pt_error(path, error) from error
+            raise pt_error(path, error) from error
         self.container = _container(path, self.tree)
         self.tensors: dict[str, Tensor] = {}
         self._values: dict[str, Array] = {}
@@ -147,7 +147,7 @@ class PtInput(NpzInput):
         return super().read_whole(name)
 
     def _unreadable(self, error: Exception, member: str | None) -> FileError:
-        return _pt_error(self.path, error, member)
+        return pt_error(self.path, error, member)
 
     def planned_method(
         self, own_columns: Sequence[str], drop_columns: Sequence[str], *, adds: bool = True
@@ -159,10 +159,24 @@ class PtInput(NpzInput):
 
 
 def _by_name(infos: Sequence[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
+    for info in infos:
+        if _leads_out(info):
+            raise PickleError(
+                f"its member `{info.filename}` leads out of the archive, into which `torch.save` puts none; whoever "
+                "unpacks it, or what is made of it, would write there"
+            )
     found = {info.filename: info for info in infos}
     if len(found) < len(infos):
         raise PickleError("two of its members have one name, of which another reader may take the other")
     return found
+
+
+def _leads_out(info: zipfile.ZipInfo) -> bool:
+    """As the directory has the name, and as it would be on Windows."""
+    names = {name.replace("\\", "/") for name in (info.filename, info.orig_filename)}
+    return any(
+        name.startswith("/") or name[1:2] == ":" or "\0" in name or ".." in name.split("/") for name in names
+    )
 
 
 def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes:
@@ -195,10 +209,3 @@ def _refusal(path: Path, what: str) -> FileError:
         'you trust the file: python -c "import json, torch; [print(json.dumps(sample, default=str)) for sample in '
         f"torch.load('{path}', weights_only=True)['samples']]\" > '{path.with_suffix('')}.jsonl'",
     )
-
-
-def _pt_error(path: Path, error: Exception, member: str | None = None) -> FileError:
-    hint = "the file may be truncated, or hold more than a dict of tensors"
-    tensor = None if member is None else f"tensor `{member}`"
-    what = str(error).strip() or "it ends too early"
-    return unreadable(path, error, "a file of `torch.save`", hint, member=tensor, what=what)

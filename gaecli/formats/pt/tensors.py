@@ -104,6 +104,8 @@ def _tensor(args: Any) -> Tensor | str:
         )
     if dtype not in _DTYPES:
         return f"of type {dtype or getattr(kind, 'name', '?')}, whose numbers are not read"
+    if not isinstance(shape, tuple) or not isinstance(strides, tuple):
+        return damaged
     sizes = (offset, num_items, *shape, *strides)
     is_whole = all(type(size) is int and 0 <= size < 1 << 62 for size in sizes)
     if not is_whole or len(shape) != len(strides) or not isinstance(key, str):

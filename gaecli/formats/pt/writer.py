@@ -15,9 +15,9 @@ import numpy as np
 
 from gaecli.errors import UsageError
 from gaecli.formats.base import ColumnInfo, OutputColumn, WritePlan, array_dtype
-from gaecli.formats.npz.members import checksum, open_member
+from gaecli.formats.npz.members import MALFORMED, checksum, open_member
 from gaecli.formats.own_columns import SelfKnowing, signature
-from gaecli.formats.pt.look import PICKLE
+from gaecli.formats.pt.look import PICKLE, pt_error
 from gaecli.formats.pt.pickled import PickledNode, emit, items_without
 from gaecli.formats.pt.tensors import strides_of, tensor_node
 
@@ -74,28 +74,33 @@ class PtOutput:
         source, plan = self._source, self._plan
         gone = {*plan.own_columns, *plan.drop_columns, *plan.new_columns}
         root = source.root
-        with zipfile.ZipFile(source.path) as archive, zipfile.ZipFile(self._temporary, "w") as target:
-            left_out = {root + PROVENANCE_MEMBER, *source.storages(tuple(gone))}
-            kept = [info for info in archive.infolist() if info.filename not in left_out]
-            keys = _free_keys([info.filename for info in kept], f"{root}data/", list(self._contents))
-            tensors = [
-                (name, tensor_node(keys[name], self._dtypes[name], self._shape)) for name in self._contents
-            ]
-            items = items_without(source.container.items, gone)
-            pickle = emit(source.with_items([*items, *tensors]))
-            for info in kept:
-                if info.filename == root + PICKLE:
-                    _put(target, info.filename, pickle)
-                    continue
-                with open_member(archive, info) as member:
-                    _copy(target, info.filename, member, info.file_size)
-            written = {
-                name: self._put_tensor(target, f"{root}data/{keys[name]}", name) for name in self._contents
-            }
-            if provenance is not None:
-                document = {**provenance, **signature(source, plan, written)}
-                text = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
-                _put(target, root + PROVENANCE_MEMBER, text)
+        try:
+            with zipfile.ZipFile(source.path) as archive, zipfile.ZipFile(self._temporary, "w") as target:
+                left_out = {root + PROVENANCE_MEMBER, *source.storages(tuple(gone))}
+                kept = [info for info in archive.infolist() if info.filename not in left_out]
+                keys = _free_keys([info.filename for info in kept], f"{root}data/", list(self._contents))
+                tensors = [
+                    (name, tensor_node(keys[name], self._dtypes[name], self._shape))
+                    for name in self._contents
+                ]
+                items = items_without(source.container.items, gone)
+                pickle = emit(source.with_items([*items, *tensors]))
+                for info in kept:
+                    if info.filename == root + PICKLE:
+                        _put(target, info.filename, pickle)
+                        continue
+                    with open_member(archive, info) as member:
+                        _copy(target, info.filename, member, info.file_size)
+                written = {
+                    name: self._put_tensor(target, f"{root}data/{keys[name]}", name)
+                    for name in self._contents
+                }
+                if provenance is not None:
+                    document = {**provenance, **signature(source, plan, written)}
+                    text = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+                    _put(target, root + PROVENANCE_MEMBER, text)
+        except MALFORMED as error:
+            raise pt_error(source.path, error) from error
         self._close()
 
     def abort(self) -> None:

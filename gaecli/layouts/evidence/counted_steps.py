@@ -7,7 +7,6 @@ trajectory that several rows of one group share while others of the group have a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from gaecli.errors import UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.evidence.ids import role_of_suspect
 from gaecli.layouts.keys import codes
-from gaecli.names import ALIASES
+from gaecli.names import ALIASES, words_of
 from gaecli.records import dataclass
 from gaecli.rollouts import Array, BoolArray, IndexArray
 from gaecli.settings import Settings
@@ -29,7 +28,6 @@ _STEPS = frozenset(("step", "t", "timestep", "frame", "turn", "tick", "time", "t
 _SUFFIXES = frozenset(
     ("id", "ids", "idx", "index", "no", "nr", "num", "number", "count", "in", "of", "episode", "env")
 )
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 @dataclass(frozen=True)
@@ -100,12 +98,8 @@ def _doubt(path: Path, said: str, episode: str | None, step: str | None) -> Usag
     )
 
 
-def _words(name: str) -> list[str]:
-    return [one.lower() for one in _WORDS.findall(name.rpartition(".")[2])]
-
-
 def _counts(name: str, roles: Roles) -> bool:
-    words = _words(name)
+    words = words_of(name)
     is_of_step = any(one in _STEPS for one in words) and all(one in _STEPS | _SUFFIXES for one in words)
     return name == roles.get("step") or name.lower() in ALIASES["step"] or is_of_step
 

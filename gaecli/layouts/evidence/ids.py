@@ -7,7 +7,6 @@ none, or the column says something else. It is read only where it is there.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -16,7 +15,7 @@ from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.keys import has_duplicates, names_at
-from gaecli.names import ALIASES, KEY_PARTS
+from gaecli.names import ALIASES, KEY_PARTS, words_of
 from gaecli.records import dataclass
 from gaecli.rollouts import BoolArray, IndexArray, Names
 from gaecli.settings import Settings
@@ -35,7 +34,6 @@ _SUFFIX_WORDS = "id ids idx index no nr num number name key uid uuid hash tag la
 _ENVS, _EPISODES, _SUFFIXES = (
     frozenset(words.split()) for words in (_ENV_WORDS, _EPISODE_WORDS, _SUFFIX_WORDS)
 )
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 class RowsAlternate(UsageError):
@@ -60,7 +58,7 @@ class IdTrace:
 
 def role_of_suspect(name: str, roles: Roles) -> str | None:
     """The role of a column that would tell trajectories apart by its name; None for a name that is none of an id."""
-    words = [word.lower() for word in _WORDS.findall(name.rpartition(".")[2])]
+    words = words_of(name)
     kinds = [kind for kind in (_ENVS, _EPISODES) if words and words[0] in kind]
     if not kinds or any(word not in _SUFFIXES for word in words[1:]):
         return None

@@ -37,6 +37,8 @@ class RowColumns:
 
     episode: str | None = None
     steps: tuple[str, ...] = ()
+    #: What tells the groups of responses apart.
+    groups: tuple[str, ...] = ()
     is_open: bool = False
 
     @classmethod
@@ -47,7 +49,11 @@ class RowColumns:
         episode = roles.get("episode")
         steps = [name for name in (roles.get("step"), *roles.alternates.get("step", ())) if name is not None]
         scalars = [name for name in steps if _is_scalar(file, name)]
-        return cls(episode if episode and _is_scalar(file, episode) else None, tuple(scalars), is_open=True)
+        groups = (
+            settings.group_columns if all(_is_scalar(file, name) for name in settings.group_columns) else ()
+        )
+        episode = episode if episode and _is_scalar(file, episode) else None
+        return cls(episode, tuple(scalars), groups, is_open=True)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -91,7 +97,19 @@ class RowColumns:
             num_rows=len(lengths),
             num_bare=int(np.count_nonzero(is_bare)) if has_flags_per_row else 0,
             shows_time=shows_time or bool(not has_flags_per_row and ended.any()),
+            groups=self._groups_of(columns, np.flatnonzero(np.diff(offsets) > 0)),
         )
+
+    def _groups_of(
+        self, columns: Mapping[str, Column], rows: IndexArray
+    ) -> Sequence[tuple[Hashable, ...]] | None:
+        """One for each of `rows`, as long as no two are of one group."""
+        if not self.groups:
+            return None
+        from gaecli.layouts.groups import labels_of_rows
+
+        found = labels_of_rows(columns, self.groups, rows)
+        return found if len(set(found)) == len(found) else None
 
 
 def _is_scalar(file: RolloutFile, name: str) -> bool:
@@ -116,6 +134,7 @@ def check_rows(facts: Sequence[tuple[Path, RowFacts]], flags: Sequence[str]) -> 
     for path, parts in by_file.items():
         _check_ids(path, parts)
     bounds = [part.lengths for _, part in facts if part.lengths is not None]
+    _check_groups(facts, max((high for _, high in bounds), default=0))
     shortest, longest = (
         min((low for low, _ in bounds), default=0),
         max((high for _, high in bounds), default=0),
@@ -142,6 +161,20 @@ def check_rows(facts: Sequence[tuple[Path, RowFacts]], flags: Sequence[str]) -> 
             f"nothing in `{path}` says whether a row is a trajectory of {longest} steps, or a step of {longest} "
             "environments, objectives or critics: all lists have so many items",
             hint=_HINT,
+        )
+
+
+def _check_groups(facts: Sequence[tuple[Path, RowFacts]], longest: int) -> None:
+    """Rows that share their group with no other are compared with nothing, and a list may be the whole group."""
+    groups = [part.groups for _, part in facts]
+    if longest < 2 or sum(part.num_rows for _, part in facts) < 2 or any(part is None for part in groups):
+        return
+    everything = [label for part in groups if part is not None for label in part]
+    if len(set(everything)) == len(everything):
+        raise UsageError(
+            f"every row of `{facts[0][0]}` has a group of its own, so that none is compared with another: its lists "
+            "may be the responses to one prompt",
+            hint="pass `--layout responses` if so, or `--layout nested` if a row is one response of many steps",
         )
 
 

@@ -15,6 +15,7 @@ from gaecli.errors import DataError, UsageError
 from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.dense import IN_LANES, env_changes
 from gaecli.layouts.evidence.id_holes import check_id_holes
+from gaecli.layouts.evidence.padded_rows import check_counted_slots
 from gaecli.layouts.evidence.rows import check_pieces, check_rows
 from gaecli.layouts.flag_columns import FlagColumns, flag_columns
 from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates
@@ -59,6 +60,7 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
         return []
     _check_rows(case)
     _check_id_holes(case)
+    check_counted_slots([(case.paths[part.address.file], part.facts.slots) for part in case.summaries])
     _check_done_reading(case)
     _check_mask_reading(case)
     _check_flags_inside(case)

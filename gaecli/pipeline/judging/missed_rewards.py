@@ -36,8 +36,8 @@ def _masked(
         one, many = "1 flag of success stands", f"{count:,} flags of success stand"
     they = one if count == 1 else many
     message = (
-        f"{they} where `{roles.get('mask')}` {of_next}is 0, and {'is' if count == 1 else 'are'} left out{by}: the "
-        f"first at {first.facts.lost.first_masked} of `{path}`"
+        f"{they} where `{roles.get('mask')}` {of_next}keeps no step, and {'is' if count == 1 else 'are'} left "
+        f"out{by}: the first at {first.facts.lost.first_masked} of `{path}`"
     )
     hint = _MOVE if settings.mask_mode == "keep" else _HINT
     if settings.masked_reward == "error":

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from functools import cached_property
 
+from gaecli.explanation import BootstrapSource, Cell, DerivationTable
 from gaecli.records import dataclass
-from gaecli.results import BootstrapSource, Cell, DerivationTable
 from gaecli.settings import Settings
 from gaecli.studies.derivations.steps import RecursionSteps, steps_of
 from gaecli.studies.final_numbers import Finisher

@@ -9,12 +9,12 @@ import numpy as np
 
 from gaecli.estimators.baselines import divided_by, group_rule
 from gaecli.estimators.stages import BEFORE
+from gaecli.explanation import Cell, DerivationTable
 from gaecli.moments import Moments
 from gaecli.pipeline.block_stages import StageTerm
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.results import Cell, DerivationTable
 from gaecli.settings import Settings
 from gaecli.studies.baseline_equations import equation_of, has_spread
 from gaecli.studies.derivations.base import MOST_LINES, Derived, Question

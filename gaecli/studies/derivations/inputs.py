@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gaecli.results import Cell
+from gaecli.explanation import Cell
 from gaecli.studies.derivations.base import Derived, Question
 
 #: The step and so many after it.

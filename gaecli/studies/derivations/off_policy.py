@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from gaecli.explanation import Cell, DerivationTable
 from gaecli.records import dataclass
-from gaecli.results import Cell, DerivationTable
 from gaecli.rollouts import FloatArray
 from gaecli.settings import Settings
 from gaecli.studies.derivations.base import Derived, Question

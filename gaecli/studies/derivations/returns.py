@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaecli.results import Cell
+from gaecli.explanation import Cell
 from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.studies.derivations.base import Derived, Question

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from gaecli.results import Cell
+from gaecli.explanation import Cell
 from gaecli.studies.derivations.base import Derived, Question
 from gaecli.studies.tail import tail_from
 

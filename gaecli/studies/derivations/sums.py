@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gaecli.results import Cell, DerivationTable
+from gaecli.explanation import Cell, DerivationTable
 from gaecli.rollouts import FloatArray
 from gaecli.settings import Settings
 from gaecli.studies.derivations.base import Derived, Question

@@ -11,7 +11,7 @@ from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.conventions import read_as
 from gaecli.estimators.decays import gammas, lams
 from gaecli.estimators.pooling import Pooled, pool
-from gaecli.results import Cell, DerivationTable
+from gaecli.explanation import Cell, DerivationTable
 from gaecli.rollouts import Block, IndexArray
 from gaecli.settings import Settings
 from gaecli.studies.derivations.base import Derive, Derived, Question

@@ -68,10 +68,10 @@ def damage(draw: Random, data: bytes) -> tuple[bytes, str]:
         ("fields", "array", "content", "zip64", "descriptor", "bytes"), (35, 35, 12, 8, 5, 5)
     )[0]
     if what == "fields":
-        return _other_fields(draw, data)
+        return other_fields(draw, data)
     if what == "bytes":
         return raw(draw, data), "bytes anywhere"
-    members = _members(data)
+    members = members_of(data)
     name = draw.choice(sorted(members))
     told = f"{what} of {name}"
     packed: dict[str, Any] = {}
@@ -79,10 +79,10 @@ def damage(draw: Random, data: bytes) -> tuple[bytes, str]:
         members[name], told = _other_array(draw, members[name]), f"header of {name}"
     elif what == "content":
         packed[name] = draw
-    return _archive(draw, members, packed, zip64=what == "zip64", descriptor=what == "descriptor"), told
+    return archive_of(draw, members, packed, zip64=what == "zip64", descriptor=what == "descriptor"), told
 
 
-def _other_fields(draw: Random, data: bytes) -> tuple[bytes, str]:
+def other_fields(draw: Random, data: bytes) -> tuple[bytes, str]:
     changed = bytearray(data)
     told = []
     for _ in range(draw.choice((1, 1, 2))):
@@ -93,7 +93,7 @@ def _other_fields(draw: Random, data: bytes) -> tuple[bytes, str]:
     return bytes(changed), ", ".join(told)
 
 
-def _members(data: bytes) -> dict[str, bytes]:
+def members_of(data: bytes) -> dict[str, bytes]:
     import io
     import zipfile
 
@@ -131,7 +131,7 @@ def _other_array(draw: Random, content: bytes) -> bytes:
     return b"\x93NUMPY" + bytes((version, 0)) + struct.pack(form, length & 65535) + text.encode() + numbers
 
 
-def _archive(
+def archive_of(
     draw: Random, members: dict[str, bytes], packed: dict[str, Any], *, zip64: bool, descriptor: bool
 ) -> bytes:
     """A zip of these members, made by hand so that it can be wrong in one place."""

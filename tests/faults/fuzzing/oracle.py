@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import pickle
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,6 +100,10 @@ def _columns(path: Path, names: list[str]) -> list[Any]:
             return [[line.get(name) for line in lines] for name in names]
         case ".hdf5":
             return _datasets(path, names)
+        case ".csv":
+            return _cells(path, names)
+        case ".pt":
+            return _tensors(path, names)
     table = _table(path, names)
     return [table[name].to_pylist() for name in names]
 
@@ -114,3 +122,79 @@ def _datasets(path: Path, names: list[str]) -> list[Any]:
     with h5py.File(path) as file:
         episodes = [name for name in sorted(file) if name.startswith("episode_")]
         return [[file[episode][name][()].reshape(-1).tolist() for episode in episodes] for name in names]
+
+
+def _cells(path: Path, names: list[str]) -> list[Any]:
+    """By the delimiter with which the names are there."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        text = file.read()
+    for delimiter in ",;\t|":
+        header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        header = [name.strip() for name in header]
+        if set(names) <= set(header):
+            places = [header.index(name) for name in names]
+            return [[_number(row[place]) for row in rows if row] for place in places]
+    raise ValueError(f"{names} are not in {text[:200]!r}")
+
+
+def _number(cell: str) -> float:
+    flags = {"true": 1.0, "false": 0.0}
+    return flags[cell.lower()] if cell.lower() in flags else float(cell)
+
+
+def _tensors(path: Path, names: list[str]) -> list[Any]:
+    """As torch does it, without torch."""
+    with zipfile.ZipFile(path) as archive:
+        name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+        with archive.open(name) as file:
+            tree = _Unpickler(file, archive, name.removesuffix("data.pkl")).load()
+    while names[0] not in tree:
+        (tree,) = (value for value in tree.values() if isinstance(value, dict))
+    return [tree[name] for name in names]
+
+
+class _Unpickler(pickle.Unpickler):
+    """Of a file that gaecli has written: what it does not know is nothing."""
+
+    def __init__(self, file: Any, archive: zipfile.ZipFile, root: str) -> None:
+        super().__init__(file)
+        self._archive = archive
+        self._root = root
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _rebuilt
+        if (module, name) == ("torch._utils", "_rebuild_parameter"):
+            return lambda tensor, *_: tensor
+        if (module, name) == ("collections", "OrderedDict"):
+            return dict
+        return _STORAGES.get(name, _Nothing)
+
+    def persistent_load(self, pid: Any) -> Any:
+        dtype, key = pid[1:3]
+        if dtype is _Nothing:
+            return None
+        return np.frombuffer(self._archive.read(f"{self._root}data/{key}"), dtype)
+
+
+_STORAGES = {
+    "DoubleStorage": np.float64,
+    "FloatStorage": np.float32,
+    "LongStorage": np.int64,
+    "IntStorage": np.int32,
+    "BoolStorage": np.bool_,
+    "ByteStorage": np.uint8,
+}
+
+
+class _Nothing:
+    def __init__(self, *_: Any) -> None: ...
+
+    def __setstate__(self, _: Any) -> None: ...
+
+
+def _rebuilt(storage: Any, offset: int, shape: Any, strides: Any, *_: Any) -> Any:
+    if storage is None:
+        return None
+    steps = [stride * storage.itemsize for stride in strides]
+    return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps)

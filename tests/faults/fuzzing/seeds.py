@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
 import zipfile
@@ -152,4 +153,43 @@ def _hdf5(folder: Path) -> None:
                     group.create_dataset(column, data=cells[start:stop], **chunked)
 
 
-_WRITERS = {"parquet": _parquet, "npz": _npz, "arrow": _arrow, "jsonl": _json_lines, "hdf5": _hdf5}
+def _csv(folder: Path) -> None:
+    flat = {name: values.tolist() for name, values in numbers().items()}
+    rich = {"id": [row // 5 for row in range(ROWS)], "note": ['a "b", c\nd', "", "é\u2028"] * 4, **flat}
+    for name, columns, delimiter, ends in (
+        ("plain", flat, ",", "\n"),
+        ("rich", rich, ",", "\n"),
+        ("tabs", rich, "\t", "\r\n"),
+        ("semicolons", flat, ";", "\r\n"),
+        ("labelled", flat, ",", "\n"),
+    ):
+        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter=delimiter, lineterminator=ends)
+            writer.writerows([columns, *zip(*columns.values(), strict=True)])
+    gaecli.compute(folder / "labelled.csv", jobs=1, done_at="end")
+    (folder / ".labelled.csv.gae.json").unlink(missing_ok=True)
+
+
+def _pt(folder: Path) -> None:
+    import torch
+
+    flat = {name: torch.from_numpy(values) for name, values in numbers().items()}
+    lanes = {name: values.reshape(6, 2) for name, values in flat.items()}
+    torch.save(flat, folder / "flat.pt")
+    torch.save({"rollout": lanes, "seed": 3}, folder / "inner.pt")
+    strided = {name: values.repeat_interleave(2)[::2] for name, values in flat.items()}
+    more = {"obs": torch.zeros(ROWS, 2, dtype=torch.bfloat16), "config": {"a": [1, (2.5, None)]}, "name": "é"}
+    torch.save({**strided, **more, "value": torch.nn.Parameter(flat["value"])}, folder / "more.pt")
+    torch.save(flat, folder / "labelled.pt")
+    gaecli.compute(folder / "labelled.pt", jobs=1, done_at="end")
+
+
+_WRITERS = {
+    "parquet": _parquet,
+    "npz": _npz,
+    "arrow": _arrow,
+    "jsonl": _json_lines,
+    "hdf5": _hdf5,
+    "csv": _csv,
+    "pt": _pt,
+}

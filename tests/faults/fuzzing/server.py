@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 import typer.main
 import warm_start
-from faults.fuzzing import arrow, hdf5, json_lines, npz, oracle, parquet, seeds
+from faults.fuzzing import arrow, delimited, hdf5, json_lines, npz, oracle, parquet, seeds, torch_files
 
 import gaecli.cli.main
 
@@ -42,6 +42,8 @@ MUTATORS: dict[str, ModuleType] = {
     "arrow": arrow,
     "jsonl": json_lines,
     "hdf5": hdf5,
+    "csv": delimited,
+    "pt": torch_files,
 }
 #: A run takes milliseconds, and none may take this long, whatever the file says.
 SECONDS = 20
@@ -145,7 +147,7 @@ def _problem(command: str, ended: Ended, path: Path, content: bytes) -> str | No
     if not may_write and path.read_bytes() != content:
         return "the input was changed"
     names = {entry.name for entry in path.parent.iterdir()} - {path.name}
-    # With JSON lines the provenance stands beside the file.
+    # With JSON lines and CSV the provenance stands beside the file.
     allowed = {
         f".{path.name}.gae.json",
         f".output{path.suffix}.gae.json",

@@ -1,0 +1,109 @@
+"""A column that counts the steps of every trajectory, beside slots of which there are more: the rest is padding.
+
+`lengths`, `seq_lens`, `episode_length`: without it padding is computed with like steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gaecli.columns import Roles
+from gaecli.errors import UsageError
+from gaecli.formats.base import Column, RolloutFile
+from gaecli.names import ALIASES, words_of
+from gaecli.records import dataclass
+from gaecli.rollouts import Array, BoolArray, IndexArray
+from gaecli.settings import Settings
+from gaecli.shell_words import word
+
+#: A name has one of the first words and beside it none but the others: `prompt_length`, `max_len` are other counts.
+_LENGTH_WORDS = "len lens length lengths"
+_STEPS_WORDS = """
+seq seqs sequence sequences episode episodes ep eps traj trajs trajectory trajectories rollout rollouts
+response responses resp completion completions output outputs valid real actual true token tokens step steps
+"""
+_LENGTHS, _STEPS = frozenset(_LENGTH_WORDS.split()), frozenset(_STEPS_WORDS.split())
+#: `num_steps`, `n_valid_tokens`.
+_NUMBERS = frozenset(("num", "n"))
+
+
+@dataclass(frozen=True)
+class CountedSlots:
+    """What a block has of one such column."""
+
+    #: Every trajectory has as many slots or more.
+    fits: bool
+    #: Fewest and most slots of a trajectory.
+    widths: tuple[int, int]
+    #: The first trajectory with fewer steps than slots: where it is, and how many.
+    short: tuple[int, int] | None
+
+    @classmethod
+    def of(
+        cls, counts: Array, is_null: BoolArray | None, widths: IndexArray, start: int
+    ) -> CountedSlots | None:
+        if not len(widths):
+            return None
+        fits = is_null is None and bool(((counts >= 0) & (counts <= widths)).all())
+        shorter = np.flatnonzero((counts < widths) & fits)
+        short = None
+        if len(shorter):
+            first = int(shorter[0])
+            short = (start + first, int(counts[first]))
+        return cls(fits, (int(widths.min()), int(widths.max())), short)
+
+
+def names_of_counts(file: RolloutFile, roles: Roles, settings: Settings) -> tuple[str, ...]:
+    """Columns with a number per trajectory that go by the name of its length, where nothing says what is padding."""
+    if "mask" in settings.columns or roles.get("mask") is not None or roles.get("padding") is not None:
+        return ()
+    known = {*roles.row_columns, *(alias for aliases in ALIASES.values() for alias in aliases)}
+    return tuple(
+        name
+        for name, info in file.columns.items()
+        if name not in known and info.kind == "int" and not info.is_list and info.unusable is None
+        if is_count(name)
+    )
+
+
+def is_count(name: str) -> bool:
+    words = set(words_of(name))
+    counts = words & _LENGTHS or (words & _NUMBERS and words & _STEPS)
+    return bool(counts) and words <= _LENGTHS | _NUMBERS | _STEPS
+
+
+def counted_slots(
+    columns: Mapping[str, Column], names: Sequence[str], offsets: IndexArray, start: int
+) -> Mapping[str, CountedSlots]:
+    """`start`: the first row of the block."""
+    widths = np.diff(offsets)
+    found = {
+        name: CountedSlots.of(columns[name].values, columns[name].is_null, widths, start) for name in names
+    }
+    return {name: slots for name, slots in found.items() if slots is not None}
+
+
+def check_counted_slots(found: Sequence[tuple[Path, Mapping[str, CountedSlots]]]) -> None:
+    """`UsageError` where all trajectories have equally many slots, and a column counts fewer steps in some.
+
+    Lists of different lengths hold no padding: such a column is of something else there.
+    """
+    blocks = [(path, slots) for path, slots in found if slots]
+    for name in dict.fromkeys(name for _, slots in blocks for name in slots):
+        told = [(path, slots[name]) for path, slots in blocks if name in slots]
+        widths = {width for _, slots in told for width in slots.widths}
+        short = [(path, slots.short) for path, slots in told if slots.short is not None]
+        if len(widths) != 1 or not short or not all(slots.fits for _, slots in told):
+            continue
+        path, first = short[0]
+        assert first is not None
+        row, count = first
+        raise UsageError(
+            f"`{name}` of `{path}` is {count} in row {row}, which has {widths.pop()} slots like all others, and "
+            "nothing says which of them are padding",
+            hint=f"pass `--mask-column {word(name)}` if it counts the steps, which padding follows, or "
+            "`--mask-column none` if all are steps",
+        )
