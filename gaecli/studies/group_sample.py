@@ -8,7 +8,7 @@ digest of their labels, and those with the smallest are in.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -29,7 +29,7 @@ from gaecli.studies.asked import Asked, GroupColumns
 from gaecli.studies.column import ColumnCells
 
 _ROWS_PER_BLOCK = 1 << 17
-#: Streams of so many times the cells of a sample are looked at as a whole.
+#: Streams of no more than so many times the cells of a sample are looked at as a whole.
 _WHOLE = 4
 #: There are so many groups in a sample at least.
 _FEWEST = 2
@@ -117,7 +117,7 @@ class GroupSamples:
         rows, least = [], np.ones(0)
         for file in files:
             found = [np.zeros(0, np.int64)]
-            for start, places, codes in _group_places(file, names):
+            for start, places, codes in group_places(file, names):
                 least = np.unique(np.append(least, places))[:_FEWEST]
                 found.append(start + np.flatnonzero((places < share)[codes]))
             rows.append(np.concatenate(found))
@@ -127,7 +127,7 @@ class GroupSamples:
         wanted = [
             [
                 start + np.flatnonzero((places <= least[-1])[codes])
-                for start, places, codes in _group_places(file, names)
+                for start, places, codes in group_places(file, names)
             ]
             for file in files
         ]
@@ -148,10 +148,10 @@ class _NotOfRowsError(Exception):
     """Groups are of the items of lists, or of the cells of arrays."""
 
 
-def _group_places(file: RolloutFile, names: tuple[str, ...]) -> Iterator[tuple[int, FloatArray, IndexArray]]:
+def group_places(file: RolloutFile, names: tuple[str, ...]) -> Iterator[tuple[int, FloatArray, IndexArray]]:
     """(first row of a block, places of the groups that are there, [n] the group of each row)."""
-    for unit in file.units(_ROWS_PER_BLOCK, names[0]):
-        for start, stop, columns in file.blocks(unit, names, _ROWS_PER_BLOCK):
+    for unit in file.units(block_rows, names[0]):
+        for start, stop, columns in file.blocks(unit, names, block_rows):
             if unit.cells_per_row != 1 or any(one.offsets is not None for one in columns.values()):
                 raise _NotOfRowsError
             digests = np.zeros(stop - start, np.uint64)
@@ -164,10 +164,16 @@ def _group_places(file: RolloutFile, names: tuple[str, ...]) -> Iterator[tuple[i
 
 
 def _digests(labels: Names) -> Array:
-    """Equal for equal labels, in whatever block they are."""
+    """Equal for equal labels, in whatever block they are: whole numbers beside nulls are no array."""
     if isinstance(labels, np.ndarray):
         return labels.astype(np.uint64)
-    return np.array([zlib.crc32(repr(label).encode("utf-8", "surrogatepass")) for label in labels], np.uint64)
+    return np.array([_digest(label) for label in labels], np.uint64)
+
+
+def _digest(label: Hashable) -> int:
+    if isinstance(label, int):
+        return label % 2**64
+    return zlib.crc32(repr(label).encode("utf-8", "surrogatepass"))
 
 
 class _ChosenRowsFile(WrappedFile):

@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
+from gaecli.formats.registry import open_file
 from gaecli.studies import sampling
+from gaecli.studies.group_sample import group_places
 
 SEARCHED = 60
 
@@ -95,6 +97,16 @@ def test_what_a_sample_does_not_tell_apart_all_rows_do(tmp_path: Path) -> None:
     assert found.best.name == "verl dr-grpo"
     assert found.best.num_rows == 1500
     assert "trl dr-grpo" not in found.equivalent
+
+
+def test_numbers_are_the_same_groups_in_a_block_with_nulls(tmp_path: Path) -> None:
+    """A row that is in no comparison has no id; the ids beside it come again in other row groups."""
+    ids = np.arange(600) % 300
+    path = tmp_path / "ids.parquet"
+    pq.write_table(pa.table({"id": pa.array(ids, mask=np.arange(600) == 599)}), path, row_group_size=300)
+    first, second = (places[codes] for _, places, codes in group_places(open_file(path), ("id",), 300))
+    assert (first[:299] == second[:299]).all()
+    assert len(set(first.tolist())) == 300
 
 
 def test_of_noise_the_rows_of_the_sample_are_told(tmp_path: Path) -> None:
