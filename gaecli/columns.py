@@ -331,6 +331,12 @@ def _fits(info: ColumnInfo | None, role: str) -> bool:
     return is_number or role not in (*NUMBER_ROLES, *ESTIMATOR_ROLES, *FLAG_ROLES, "mask")
 
 
+def mask_may_count(file: RolloutFile, roles: Roles) -> bool:
+    """Whoever names a column of whole numbers as the mask may mean how many steps there are; no alias does."""
+    info = file.find(roles.get("mask") or "")
+    return "mask" in roles.explicit and info is not None and info.kind == "int"
+
+
 def _clock(file: RolloutFile) -> str | None:
     there = {name.lower(): name for name in file.columns}
     found = [there[name] for name in CLOCKS if name in there]

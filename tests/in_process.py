@@ -26,8 +26,8 @@ SHELL_VARIABLES = (
     "TERMINAL_WIDTH",
 )
 
-#: What a run in this process sets for itself, and would be read by processes after it.
-LEFT_BEHIND = ("ARROW_DEFAULT_MEMORY_POOL",)
+#: What a run in this process sets for itself, or torch when it compiles, and would be read by processes after it.
+LEFT_BEHIND = ("ARROW_DEFAULT_MEMORY_POOL", "TORCHINDUCTOR_CACHE_DIR")
 
 #: Looked up whenever they are needed.
 _LATE_VARIABLES = {"COLUMNS", "LINES", "HOME", "TMPDIR", "PYTHONIOENCODING"}

@@ -56,10 +56,16 @@ def are_seen_by_numpy(given: Arguments) -> bool:
     )
 
 
+def check_word(name: str, given: object, words: tuple[str, ...]) -> None:
+    """`given`, which may be anything, is one of two words."""
+    if not isinstance(given, str) or given not in words:
+        raise UsageError(f"`{name}` is {given!r}; it must be {' or '.join(map(repr, words))}")
+
+
 def check_layout(shape: tuple[int, ...], layout: str | None, *, has_offsets: bool) -> None:
     num_dims = len(shape)
-    if layout not in (None, "time-major", "batch-major"):
-        raise UsageError(f"`layout` is {layout!r}; it must be 'time-major' or 'batch-major'")
+    if layout is not None:
+        check_word("layout", layout, ("time-major", "batch-major"))
     if num_dims == 2 and layout is None:
         raise UsageError(
             f"`rewards` has shape {shape}, and which axis is time is not said",

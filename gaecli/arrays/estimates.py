@@ -8,7 +8,7 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, TypedDict, TypeV
 import numpy as np
 import numpy.typing as npt
 
-from gaecli.arrays.arguments import Arguments, are_seen_by_numpy, is_tensor
+from gaecli.arrays.arguments import Arguments, are_seen_by_numpy, check_word, is_tensor
 from gaecli.errors import UsageError
 
 # As tuples: `torch.compile` does not follow `int | float`.
@@ -140,8 +140,7 @@ def gae(
         >>> advantages.tolist(), returns.tolist()
         ([1.0, 0.5], [1.5, 1.0])
     """
-    if precision not in ("double", "single"):
-        raise UsageError(f"`precision` is {precision!r}; it must be 'double' or 'single'")
+    check_word("precision", precision, ("double", "single"))
     if not isinstance(device, str):  # a `torch.device` says it as well
         device = str(device)
     given = Arguments(

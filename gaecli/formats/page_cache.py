@@ -16,8 +16,12 @@ def give_back(handle: int, start: int, stop: int) -> None:
 
 
 def can_be_given_back(handle: int) -> bool:
-    """False where the disk has not all of them: it would be given bytes that are replaced before it needs them."""
-    return hasattr(os, "posix_fadvise") and not _num_unwritten(handle)
+    """All pages of a file that is going to be replaced.
+
+    One that has another name stays. What the disk has not yet it would be given, and not need.
+    """
+    is_replaced = os.fstat(handle).st_nlink == 1
+    return hasattr(os, "posix_fadvise") and is_replaced and not _num_unwritten(handle)
 
 
 def _num_unwritten(handle: int) -> int:

@@ -60,7 +60,7 @@ class Level:
         self.num_groups = -(-size // RADIX)
         self._all_columns = empty((2, RADIX, self.num_groups), like)
         self._all_groups = empty((2, self.num_groups), like)
-        self._make_views(self.num_groups)
+        self._num_views = -1
 
     def fold(self, x: Array, a: Array, is_finite: bool) -> tuple[Array, Array]:
         """X and A of each group. x and a are not kept."""
@@ -92,7 +92,7 @@ class Level:
 
     def _make_views(self, num_groups: int) -> None:
         """Once for tiles of one size: to slice takes as long as to compute what is short."""
-        if num_groups == getattr(self, "_num_views", None):
+        if num_groups == self._num_views:
             return
         self._num_views = num_groups
         self._columns, self._groups = self._all_columns[..., :num_groups], self._all_groups[:, :num_groups]

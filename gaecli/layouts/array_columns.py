@@ -13,11 +13,10 @@ from functools import cached_property
 
 import numpy as np
 
-from gaecli.columns import Roles, flag_of
+from gaecli.columns import Roles, flag_of, mask_may_count
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.behind import NOTHING_BEHIND, Behind
-from gaecli.layouts.counted_masks import may_count
 from gaecli.layouts.flag_columns import FlagColumns
 from gaecli.layouts.frames import Form, Frame, FramePart, forms_of
 from gaecli.layouts.longer import split_off_first, split_off_last
@@ -78,7 +77,7 @@ class ArrayColumns:
         self._flags = flags
         self._reward = roles.names["reward"]
         self._has_own_mask = "mask" in roles.by_preset
-        self._has_counts = frame.lane_shape != () and may_count(roles, file.find(roles.get("mask") or ""))
+        self._has_counts = frame.lane_shape != () and mask_may_count(file, roles)
         self._forms: dict[str, Form] = {}
         alternates = {role: names for role, names in roles.alternates.items() if role in roles.names}
         for role, name in roles.names.items():

@@ -15,7 +15,6 @@ from gaecli.layouts.alternates import check_alternate_shapes
 from gaecli.layouts.base import Layout
 from gaecli.layouts.demands import check_wanted, need_ends, refuse_prompt_mask
 from gaecli.layouts.dense import DenseLayout
-from gaecli.layouts.evidence.padded_rows import CountedSlots, check_counted_slots, names_of_counts
 from gaecli.layouts.frames import Frame, core
 from gaecli.layouts.long import LongLayout
 from gaecli.layouts.masks import is_doubtful, which_mask
@@ -63,6 +62,8 @@ def recognise(file: RolloutFile, roles: Roles, settings: Settings, order: RowOrd
 
 def _check_counts(file: RolloutFile, roles: Roles, settings: Settings, frame: Frame) -> None:
     """Lanes are as long as the arrays, and a file may say of each how far it is filled."""
+    from gaecli.layouts.evidence.padded_rows import CountedSlots, check_counted_slots, names_of_counts
+
     widths = np.full(frame.num_lanes, frame.num_times)
     for name in names_of_counts(file, roles, settings):
         if frame.form(file.columns[name].shape, "bootstrap_value") != "lanes":

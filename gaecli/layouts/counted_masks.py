@@ -7,15 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gaecli.columns import Roles
 from gaecli.errors import DataError
-from gaecli.formats.base import Column, ColumnInfo
+from gaecli.formats.base import Column
 from gaecli.rollouts import BoolArray, IndexArray
-
-
-def may_count(roles: Roles, info: ColumnInfo | None) -> bool:
-    """Whoever names a column of whole numbers as the mask may mean counts; no alias does."""
-    return "mask" in roles.explicit and info is not None and info.kind == "int"
 
 
 def mask_of_counts(

@@ -20,7 +20,6 @@ from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.arrange import Arrangement, arrange_lanes
 from gaecli.layouts.array_columns import ArrayTable, mapped
 from gaecli.layouts.cells import Cells, Locate
-from gaecli.layouts.counted_masks import mask_of_counts
 from gaecli.layouts.ends import Flags
 from gaecli.layouts.frames import Frame, FramePart
 from gaecli.layouts.keys import change_points, first_duplicate, labels_at
@@ -95,6 +94,8 @@ class DenseLayout(LongLayout):
         if name in table.columns:
             steps: BoolArray = placement.to_steps(cells.flags(table.columns[name], name)[0])
             return steps
+        from gaecli.layouts.counted_masks import mask_of_counts
+
         piece = table.piece
         assert piece is not None
         widths = np.full(piece.num_lanes, self.frame.num_times)

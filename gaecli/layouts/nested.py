@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaecli.columns import Roles
+from gaecli.columns import Roles, mask_may_count
 from gaecli.errors import DataError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layout_kinds import LAYOUTS
 from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.behind import Behind
 from gaecli.layouts.cells import Cells
-from gaecli.layouts.counted_masks import mask_of_counts, may_count
+from gaecli.layouts.counted_masks import mask_of_counts
 from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import inverted_of, split_ends
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
@@ -80,7 +80,7 @@ class NestedLayout:
         self._path = file.path
         used = map(file.find, self.roles.row_columns)
         self._unpacked = {info.name for info in used if info is not None and info.is_unpacked}
-        self._has_counts = may_count(roles, file.find(roles.get("mask") or ""))
+        self._has_counts = mask_may_count(file, roles)
         self._suspects = names_of_counts(file, roles, settings)
         self._drops = settings.on_nan == "drop-episode"
         self._flags: FlagColumns = flag_columns(roles, settings)

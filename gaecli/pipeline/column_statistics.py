@@ -56,7 +56,7 @@ class Tally:
         stride = max(self.stride, other.stride)
         pieces = (*self._thinned(stride), *other._thinned(stride))
         while sum(map(len, pieces)) > MAX_SAMPLE:
-            pieces, stride = (np.concatenate(pieces)[::2],), stride * 2
+            pieces, stride = (np.concatenate(pieces)[::2].copy(),), stride * 2
         if len(pieces) > _MOST_PIECES:
             pieces = (np.concatenate(pieces),)
         return Tally(
@@ -68,7 +68,8 @@ class Tally:
         )
 
     def _thinned(self, stride: int) -> tuple[FloatArray, ...]:
-        return self.pieces if stride == self.stride else (self.sample[:: stride // self.stride],)
+        """Copied: a view of a few numbers keeps all of them."""
+        return self.pieces if stride == self.stride else (self.sample[:: stride // self.stride].copy(),)
 
     def statistics(self) -> ColumnStatistics:
         """Plain numbers; the standard deviation with ddof 1, as torch and pandas have it."""

@@ -212,6 +212,8 @@ def chains(successors: IndexArray, is_through: BoolArray) -> tuple[IndexArray, I
     lanes = np.arange(len(successors))
     going = np.flatnonzero(successors >= 0)
     heads, tails = (np.full(len(lanes), -1, np.int64) for _ in range(2))
+    if not len(going):  # as of each of ten thousand streams of a block
+        return heads, tails
     before = np.full(len(lanes), -1, np.int64)
     before[successors[going]] = going
     goes_through = is_through & (before >= 0)

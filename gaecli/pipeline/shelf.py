@@ -23,8 +23,8 @@ from gaecli.storage.local_inputs import Identity
 
 AnyStream = OpenStream | SummarisedStream
 
-#: Streams that are kept as they are: some fifteen megabytes.
-MOST_KEPT = 384
+#: Streams that are kept as they are: some twenty megabytes.
+MOST_KEPT = 1024
 #: zlib looks so far back.
 _MOST_LIKE = 32 << 10
 

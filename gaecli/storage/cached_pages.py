@@ -31,8 +31,7 @@ def pages_given_back(path: Path) -> Iterator[None]:
 
 def _goes(path: Path) -> bool:
     with contextlib.suppress(OSError):
-        status = path.stat()
-        return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+        return stat.S_ISREG(path.stat().st_mode)
     return False
 
 

@@ -283,6 +283,13 @@ def test_bad_data_is_named(changes, message):
         gae(**arguments)
 
 
+@pytest.mark.parametrize("name", ["layout", "precision"])
+@pytest.mark.parametrize("given", ["sideways", 3, ["double"], np.zeros(2)], ids=repr)
+def test_what_is_none_of_two_words_is_told(name, given):
+    with pytest.raises(UsageError, match=rf"`{name}` is .*; it must be '[a-z-]+' or '[a-z-]+'"):
+        gae(np.zeros((2, 2)), np.zeros((2, 2)), **{"layout": "time-major"} | {name: given})
+
+
 @pytest.mark.parametrize(("layout", "place"), [("time-major", r"\[2, 1\]"), ("batch-major", r"\[2, 1\]")])
 def test_a_bad_cell_of_a_rectangle_is_named_by_its_index(layout, place):
     rewards = np.zeros((4, 3))

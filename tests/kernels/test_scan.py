@@ -78,6 +78,7 @@ def test_scan_equals_the_plain_loop_for_every_length(num_rows, library):
     assert_close(scanned(x, a, 0.75), expected, scale=10)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 @pytest.mark.parametrize("cut_rate", [0.0, 0.01, 0.1, 1.0])
 @pytest.mark.parametrize("num_rows", LENGTHS)

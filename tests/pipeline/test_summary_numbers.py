@@ -179,3 +179,13 @@ def test_numbers_whose_variance_overflows_are_not_normalized(scope: str, tmp_pat
     with pytest.raises(gaecli.DataError, match="too large to be normalised"):
         gaecli.compute(path, gamma=1.0, lam=1.0, normalize=scope)
     assert path.read_bytes() == before
+
+
+def test_the_sample_of_a_column_takes_no_more_memory_the_more_blocks_there_are(monkeypatch):
+    """A view of every hundredth number of a block would keep the block."""
+    monkeypatch.setattr(statistics, "MAX_SAMPLE", 1 << 10)
+    tally = statistics.Tally()
+    for block in range(100):
+        tally = tally.merge(statistics.Tally.of(np.arange(5000.0) + block))
+    held = [piece if piece.base is None else piece.base for piece in tally.pieces]
+    assert sum(array.nbytes for array in held) <= 8 * statistics.MAX_SAMPLE

@@ -17,6 +17,7 @@ from gaecli.commands.sweep import SweepOptions, sweep
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import ESTIMATORS
 from gaecli.settings import Settings
+from gaecli.studies.sweep_points import grid_of
 
 GAMMAS, LAMS = [0.9, 0.99], [0.0, 0.5, 0.95, 1.0]
 
@@ -84,6 +85,43 @@ def test_every_number_is_that_of_a_plain_loop(rollout, memory):
         decay = point.gamma * point.lam
         assert point.effective_horizon == pytest.approx(1 / (1 - decay))
     assert found.counts.steps == len(values)
+
+
+@pytest.mark.parametrize(
+    ("gammas", "lams"),
+    [([0.9, 0.95, 0.99], [0.5, 0.9]), ([0.99, 1.0], [step / 29 for step in range(30)])],
+    ids=["several γ in a tile, λ = 1 apart", "several tiles of one γ"],
+)
+def test_every_gamma_is_as_if_it_were_alone(rollout, gammas, lams):
+    path, *_ = rollout
+    together = sweep([path], gammas, lams).points
+    alone = [point for gamma in gammas for point in sweep([path], [gamma], lams).points]
+    for one, other in zip(together, alone, strict=True):
+        for name, number in vars(one).items():
+            # The same numbers, summed up in tiles of another width.
+            expected = getattr(other, name)
+            is_number = isinstance(expected, float) and math.isfinite(expected)
+            assert number == (pytest.approx(expected, rel=1e-9) if is_number else expected)
+
+
+def test_points_that_are_looked_at_together_are_as_many_of_each_gamma():
+    for gammas, lams in (
+        ([0.9, 0.95, 0.99], 2),
+        ([0.9], 60),
+        ([0.9, 0.95], 24),
+        ([0.5 + n / 40 for n in range(20)], 3),
+    ):
+        points = grid_of(Settings(), gammas, [step / 60 for step in range(lams)])
+        seen = []
+        for launch in points.launches:
+            each = np.array(launch.indices).reshape(launch.num_gammas, -1)
+            for row in each.tolist():
+                assert len({points.points[index].gamma for index in row}) == 1
+                assert points.points[row[0]].lam == 1.0
+            assert launch.num_bases == launch.num_gammas
+            assert len(launch.indices) <= 25
+            seen += launch.indices[launch.is_repeated :]
+        assert sorted(seen) == list(range(len(points.points)))
 
 
 def test_the_horizon_of_no_discount_is_infinite(rollout):

@@ -24,6 +24,8 @@ from gaecli.formats.parquet.pieces import PieceStream, merge_pieces, piece_rows,
 from gaecli.formats.parquet.thrift_compact import Struct
 
 _WRITE_BUFFER_BYTES = 1 << 18
+#: pyarrow encodes so many numbers at a time, 1,024 as it comes: as many as make a page, so that pages are the same.
+_BATCH_ROWS = 20_000
 _USABLE_CODECS = ("SNAPPY", "GZIP", "BROTLI", "ZSTD", "LZ4")
 
 
@@ -57,6 +59,7 @@ class ColumnStream:
             compression=_codec(footer),
             use_dictionary=False,  # of numbers that hardly repeat; a third of the time
             write_statistics=True,
+            write_batch_size=_BATCH_ROWS,
             write_page_index=footer.has_page_index,
             store_schema=False,
         )

@@ -15,7 +15,6 @@ from gaecli.errors import DataError, UsageError
 from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.dense import IN_LANES, env_changes
 from gaecli.layouts.evidence.id_holes import check_id_holes
-from gaecli.layouts.evidence.padded_rows import check_counted_slots
 from gaecli.layouts.evidence.rows import check_pieces, check_rows
 from gaecli.layouts.flag_columns import FlagColumns, flag_columns
 from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates
@@ -60,7 +59,7 @@ def judge(case: StreamEvidence) -> list[WarningNote]:
         return []
     _check_rows(case)
     _check_id_holes(case)
-    check_counted_slots([(case.paths[part.address.file], part.facts.slots) for part in case.summaries])
+    _check_counted_slots(case)
     _check_done_reading(case)
     _check_mask_reading(case)
     _check_flags_inside(case)
@@ -108,6 +107,14 @@ def _check_rows(case: StreamEvidence) -> None:
 def _check_id_holes(case: StreamEvidence) -> None:
     found = [(str(case.paths[part.address.file]), part.facts.id_holes) for part in case.summaries]
     check_id_holes(found, case.roles)
+
+
+def _check_counted_slots(case: StreamEvidence) -> None:
+    found = [(case.paths[part.address.file], part.facts.slots) for part in case.summaries]
+    if any(slots for _, slots in found):
+        from gaecli.layouts.evidence.padded_rows import check_counted_slots
+
+        check_counted_slots(found)
 
 
 def _check_done_reading(case: StreamEvidence) -> None:
