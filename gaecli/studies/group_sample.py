@@ -148,7 +148,9 @@ class _NotOfRowsError(Exception):
     """Groups are of the items of lists, or of the cells of arrays."""
 
 
-def group_places(file: RolloutFile, names: tuple[str, ...]) -> Iterator[tuple[int, FloatArray, IndexArray]]:
+def group_places(
+    file: RolloutFile, names: tuple[str, ...], block_rows: int = _ROWS_PER_BLOCK
+) -> Iterator[tuple[int, FloatArray, IndexArray]]:
     """(first row of a block, places of the groups that are there, [n] the group of each row)."""
     for unit in file.units(block_rows, names[0]):
         for start, stop, columns in file.blocks(unit, names, block_rows):
