@@ -86,20 +86,25 @@ def test_a_sample_is_of_whole_trajectories_from_all_over_the_file(tmp_path, samp
 @pytest.mark.turns
 @pytest.mark.parametrize("interleaved", [1, 8])
 @pytest.mark.parametrize("is_whitened", [False, True])
-def test_a_row_that_is_wrong_outside_of_the_sample_is_found(tmp_path, sampled_rows, interleaved, is_whitened):
+@pytest.mark.parametrize(
+    "named", [{"preset": "exact"}, pytest.param({}, marks=pytest.mark.slow)], ids=["one", "all"]
+)
+def test_a_row_that_is_wrong_outside_of_the_sample_is_found(
+    tmp_path, sampled_rows, interleaved, is_whitened, named
+):
     episodes = Episodes()
     column = episodes.column
     if is_whitened:
         column = (column - column.mean()) / column.std()
     path, order = episodes.write(tmp_path / "r.parquet", column, interleaved=interleaved)
-    assert verify(path, preset="exact", memory_bytes=SMALL).is_reproduced
+    assert verify(path, **named, memory_bytes=SMALL).is_reproduced
     of_sample = set.union(*sampled_rows)
     wrong = next(row for row in range(4000, 12000) if order[row] % LENGTH == 7 and row not in of_sample)
     column = column.copy()
     column.reshape(-1)[order[wrong]] += 0.25
     episodes.write(path, column, interleaved=interleaved)
     sampled_rows.clear()
-    found = verify(path, preset="exact", memory_bytes=SMALL)
+    found = verify(path, **named, memory_bytes=SMALL)
     assert wrong not in set.union(*sampled_rows)
     assert (found.is_reproduced, found.exit_code) == (False, 3)
     assert (found.best.gamma, found.best.lam) == (pytest.approx(GAMMA), pytest.approx(LAM))
