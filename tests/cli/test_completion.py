@@ -17,6 +17,7 @@ import pytest
 from in_process import run_here
 
 from gaecli.checks.registry import RULES
+from gaecli.cli import typer_classes
 from gaecli.cli.typer_classes import COMMANDS
 from gaecli.presets import ALIASES, ALL_PRESETS
 
@@ -52,10 +53,12 @@ def asked(place: Path, line: str, shell: str = "bash", **more: str) -> list[str]
     }
     # A process that completes builds its commands for it; in this one some are built already.
     built = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
+    typer_classes._loaded.cache_clear()
     try:
         done = run_here(cwd=place, env=env)
     finally:
         sys.modules.update(built)
+        typer_classes._loaded.cache_clear()
     assert done.stderr == ""
     return [line for line in done.stdout.splitlines() if line]
 
