@@ -54,6 +54,9 @@ class ArrayLibrary:
     def flags(self, rows: NDArray[Any]) -> NDArray[np.bool_]:
         return np.asarray(rows, np.bool_)
 
+    def can_write_to(self, out: NDArray[Any]) -> bool:
+        return self._torch is None or out.dtype == self._dtype
+
     def shared(self, rows: NDArray[Any]) -> Array:
         """The same memory, for whoever scans it."""
         return rows if self._torch is None else self._torch.from_numpy(rows)
@@ -112,8 +115,8 @@ class _Tiles:
         a_buffer = self.library.empty(rows_needed) if self.terms.decay is None else None
         shared = self.library.shared
         scan = TileScan(rows_needed, like=shared(x_buffer), decay=self.terms.decay)
-        # Column by column it is faster to copy what is whole.
-        can_be_filled = a_buffer is None and out.flags.c_contiguous
+        # Column by column it is faster to copy what is whole; and NumPy alone casts as it computes.
+        can_be_filled = a_buffer is None and out.flags.c_contiguous and self.library.can_write_to(out)
         try:
             # Unused cells may hold inf; what comes of it is selected away, so it is no news.
             with np.errstate(over="ignore", invalid="ignore"):

@@ -132,12 +132,17 @@ def test_a_step_without_weight_passes_what_is_not_finite_on_all_the_same(kernel:
     assert np.isnan(scanned(kernel, terms, device=device)).tolist() == [True] * 8 + [False] * 2
 
 
-def test_it_writes_to_views_of_any_float_type(kernel: Kernel, device: Any, decay: float | None) -> None:
-    terms = made_terms(600, decay=decay)
-    columns = np.zeros((600, 3), np.float32)
-    kernel.scan_terms(terms, columns[:, 1], device=device, precision="double", threads=2)
-    np.testing.assert_array_equal(columns[:, 1], scanned(kernel, terms, device=device).astype(np.float32))
-    assert not columns[:, [0, 2]].any()
+@pytest.mark.parametrize("cut_rate", [0.01, 0.05])
+def test_it_writes_to_views_of_any_float_type(
+    kernel: Kernel, device: Any, decay: float | None, cut_rate: float
+) -> None:
+    terms = made_terms(600, cut_rate, decay=decay)
+    expected = scanned(kernel, terms, device=device).astype(np.float32)
+    for order in ("C", "F"):  # a column of the second one is whole
+        columns = np.zeros((600, 3), np.float32, order)
+        kernel.scan_terms(terms, columns[:, 1], device=device, precision="double", threads=2)
+        np.testing.assert_array_equal(columns[:, 1], expected)
+        assert not columns[:, [0, 2]].any()
 
 
 @pytest.mark.pairs
