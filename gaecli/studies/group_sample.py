@@ -71,6 +71,9 @@ class GroupSamples:
 
     @cached_property
     def _is_long(self) -> bool:
+        """A sample has no batch whole, and every batch has a scale and a shift of its own."""
+        if "batch_column" in self._asked.only.score_columns:
+            return False
         return ColumnCells(self._asked.against).num_known > _WHOLE * sampling.SEARCH_STEPS
 
     @cached_property

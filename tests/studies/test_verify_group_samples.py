@@ -134,3 +134,22 @@ def test_lists_of_tokens_have_a_number_per_response(tmp_path: Path) -> None:
     assert found.best.name == "trl grpo"
     assert found.num_searched is not None
     assert found.best.num_rows == lengths.sum()
+
+
+def test_rules_by_batches_are_held_against_all_rows_at_once(tmp_path: Path) -> None:
+    """Each batch has a scale of its own, so that no sample of groups says what it is."""
+    path = written(tmp_path, less_mean)
+    table = pq.read_table(path)
+    batches = np.arange(1500) // 500
+    column, prompts = table["advantage"].to_numpy().astype(np.float64), table["prompt"].to_numpy()
+    scores = table["reward"].to_numpy().astype(np.float64) * (1 + 10 * batches)
+    names = np.array([f"{prompt} of {batch}" for prompt, batch in zip(prompts, batches, strict=True)])
+    for name in np.unique(names):
+        column[names == name] = less_mean(scores[names == name])
+    for batch in range(3):
+        column[batches == batch] /= scores[batches == batch].std(ddof=1) + 1e-4
+    columns = {"prompt": names, "batch": batches, "reward": scores, "advantage": np.float32(column)}
+    pq.write_table(pa.table(columns), path, row_group_size=400)
+    found = gaecli.verify(path, group_column="prompt", batch_column="batch")
+    assert found.is_reproduced
+    assert (found.best.name, found.best.is_sampled) == ("trl grpo-batch", False)
