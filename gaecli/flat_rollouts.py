@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gaecli.array_types import BoolArray, FloatArray, IndexArray
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, FloatArray, IndexArray
 from gaecli.shown import plural
 
 

@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 
 #: Rows summed at a time: what is centred stays in the cache.
 PIECE = 1 << 15

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray
 from gaecli.columns import Roles
 from gaecli.diagnosis import RuleInfo, Severity
 from gaecli.errors import GaeError
@@ -21,7 +22,6 @@ from gaecli.formats.base import Column, RolloutFile
 from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.flag_columns import FlagColumns
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray
 from gaecli.settings import Settings
 from gaecli.summary import WarningNote
 

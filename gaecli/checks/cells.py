@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray
 from gaecli.checks.base import CellBlock, CheckRule, Context, Hits
 from gaecli.columns import flag_of
 from gaecli.formats.base import Column
-from gaecli.rollouts import Array, BoolArray
 
 _FLAG_ROLES = ("terminated", "truncated", "done", "done_start", "final_done")
 _NUMBER_ROLES = ("reward", "value")

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray
 from gaecli.checks.base import CellBlock, CheckRule, Hits, Window
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import level_of
 from gaecli.layouts.flag_columns import FlagColumns
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray
 
 #: Of the episode borders that ids or steps tell, so many must carry a flag one row off.
 _MOST_BORDERS = 0.9

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, IndexArray, Names
 from gaecli.checks.base import Context
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, Block, BoolArray, IndexArray, Names
+from gaecli.rollouts import Block
 
 #: Columns that tell rollouts apart, the surest first; and texts of responses, of which equal ones may be the same.
 _IDS = ("rollout_id", "trajectory_id", "traj_id", "request_id", "sample_id")

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray
 from gaecli.checks.base import CheckRule, Hits, Window
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray
 
 #: Different distances between neighbouring steps that are told apart; a file has one or two.
 _MOST_STRIDES = 64

@@ -6,10 +6,10 @@ from dataclasses import field, replace
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray
 from gaecli.checks.base import CheckRule, Hits, Window
 from gaecli.moments import PIECE, Moments
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, FloatArray
 
 _FEWEST_ENDS = 3
 #: Where more of the other rewards are 0 than this, a 0 after an end says nothing.

@@ -15,11 +15,11 @@ from dataclasses import field
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray, IndexArray
 from gaecli.checks.base import Hits, Window
 from gaecli.kernels.base import Array, Arrays
 from gaecli.kernels.registry import kernel_for
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, FloatArray, IndexArray
 
 _FEWEST_STEPS = 50
 #: Root mean squares of returns and values further apart than this factor.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, IndexArray
 from gaecli.checks.base import Context, Window, row_label
 from gaecli.formats.base import Column
 from gaecli.layouts.arrange import arrange_by_step
@@ -14,7 +15,7 @@ from gaecli.layouts.base import Layout
 from gaecli.layouts.keys import as_labels, change_points, labels_at
 from gaecli.layouts.steps import steps_of
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, Block, BoolArray, IndexArray, Placement
+from gaecli.rollouts import Block, Placement
 
 #: What is known of a step, and carried from the last one of a lane to the block after.
 _CARRIED = (

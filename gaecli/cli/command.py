@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import typer
 
 from gaecli.cli import defaults
-from gaecli.cli.completion import completer
 from gaecli.cli.files_from import names_from
 from gaecli.cli.heap import keep_freed_memory
 from gaecli.cli.option import Option
@@ -236,7 +235,11 @@ def _parameter(name: str, option: Option) -> inspect.Parameter:
 
 def _typer_info(option: Option) -> typer.models.ParameterInfo:
     info: typer.models.ParameterInfo
-    complete = completer(option) if _COMPLETION in os.environ else None
+    complete = None
+    if _COMPLETION in os.environ:
+        from gaecli.cli.completion import completer
+
+        complete = completer(option)
     if option.panel is None:
         info = typer.Argument(
             metavar=option.metavar, help=option.help, show_default=False, autocompletion=complete

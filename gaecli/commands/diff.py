@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray, IndexArray
 from gaecli.difference import ColumnDifference, DifferentCell, DifferentEpisode, Side
 from gaecli.errors import DataError, GaeError, UsageError
 from gaecli.flat_rollouts import Rollouts
@@ -16,7 +17,6 @@ from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.reading_errors import told
 from gaecli.progress import Progress
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, FloatArray, IndexArray
 from gaecli.settings import RunOptions, Settings
 from gaecli.shell_words import file_word
 from gaecli.sources.inputs import StreamPlan, plan_streams, watched

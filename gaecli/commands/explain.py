@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gaecli.array_types import FloatArray, IndexArray
 from gaecli.commands.single_rows import episode_keys
 from gaecli.decay_settings import OPTIONAL
 from gaecli.engines.threads import Threads, default_jobs
@@ -18,7 +19,6 @@ from gaecli.pipeline.opening import OpenStream, open_stream
 from gaecli.pipeline.reading_errors import told
 from gaecli.progress import Progress
 from gaecli.response_logs import ResponseLogError
-from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.settings import RunOptions, Settings
 from gaecli.sources.inputs import watched
 from gaecli.storage.places import Places

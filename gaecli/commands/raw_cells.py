@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile
 from gaecli.pipeline.column_statistics import Tally
-from gaecli.rollouts import Array, BoolArray
 from gaecli.summary import ColumnStatistics
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import BoolArray
 from gaecli.datasets.lerobot_episodes import (
     EPISODE,
     OF_DATA,
@@ -22,7 +23,6 @@ from gaecli.datasets.lerobot_episodes import (
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
 from gaecli.formats.wrapped import WrappedFile
-from gaecli.rollouts import BoolArray
 from gaecli.shell_words import word
 
 _FRAME = "frame_index"

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from gaecli.array_types import Array, IndexArray
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
 from gaecli.formats.wrapped import WrappedFile
-from gaecli.rollouts import Array, IndexArray
 
 #: Where a virtual column takes its cells from.
 ROW_NUMBER = "row number"

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gaecli.array_types import FloatArray, IndexArray
 from gaecli.estimators.base import Beyond, Borders, Estimates, Estimator, FinalEstimates, WholePieces
 from gaecli.estimators.decays import gammas, lams
 from gaecli.estimators.gae_variants import following_values
@@ -22,7 +23,7 @@ from gaecli.kernels.chunks import ChunkedRows, EnteringTerms, column_tiles, tile
 from gaecli.kernels.devices import Device
 from gaecli.kernels.torch_import import torch_module
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, FloatArray, IndexArray
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 #: Of a device: the tile that is made, and the one before it.

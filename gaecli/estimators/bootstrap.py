@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import BoolArray
 from gaecli.choices import Bootstrap
-from gaecli.rollouts import Block, BoolArray
+from gaecli.rollouts import Block
 
 
 def needs_bootstrap(block: Block) -> BoolArray:

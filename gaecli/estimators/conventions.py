@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import BoolArray
 from gaecli.errors import UsageError
-from gaecli.rollouts import Block, BoolArray
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 

@@ -15,8 +15,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from gaecli.array_types import FloatArray, IndexArray
 from gaecli.decay_settings import FAMILIES, OTHER_LAMS
-from gaecli.rollouts import Block, FloatArray, IndexArray
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 

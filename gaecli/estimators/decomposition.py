@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from gaecli.array_types import FloatArray
 from gaecli.records import dataclass
-from gaecli.rollouts import FloatArray
 
 
 @dataclass(frozen=True, eq=False)

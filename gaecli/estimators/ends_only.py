@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gaecli.array_types import FloatArray
 from gaecli.estimators.base import (
     Beyond,
     Borders,
@@ -13,7 +14,7 @@ from gaecli.estimators.base import (
     WholePieces,
 )
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, FloatArray
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 

@@ -19,6 +19,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray, IndexArray
 from gaecli.estimators.base import (
     Beyond,
     Borders,
@@ -34,7 +35,7 @@ from gaecli.estimators.decays import gammas, lams, products
 from gaecli.estimators.recursion import gae_block
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 

@@ -11,6 +11,7 @@ from typing import Self
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray
 from gaecli.estimators.base import Borders, Estimates
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.conventions import ends_as_terminal
@@ -19,7 +20,7 @@ from gaecli.estimators.gae import Gae
 from gaecli.estimators.recursion import gae_block
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, BoolArray, FloatArray
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 

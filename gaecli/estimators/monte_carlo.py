@@ -13,12 +13,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import FloatArray
 from gaecli.estimators.base import Beyond, Borders, Estimates, FinalEstimates
 from gaecli.estimators.decays import with_one_lam
 from gaecli.estimators.gae_variants import GatedGae
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, FloatArray
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from gaecli.array_types import FloatArray, IndexArray
 from gaecli.estimators.base import Estimates
 from gaecli.estimators.decays import gammas
 from gaecli.estimators.gae_variants import WholeTrajectoryGae, following_values
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, FloatArray, IndexArray
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 

@@ -21,11 +21,11 @@ from typing import Literal
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
 from gaecli.choices import NormFloor, Singleton
 from gaecli.errors import DataError
 from gaecli.moments import GroupedMoments, Moments
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 
 #: A spread below this many units in the last place of the mean is rounding, not variance.
 _ROUNDING = 8 * np.finfo(np.float64).eps

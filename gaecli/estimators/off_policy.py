@@ -26,13 +26,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gaecli.array_types import FloatArray
 from gaecli.estimators.base import FinalEstimates
 from gaecli.estimators.decays import gammas, lams
 from gaecli.estimators.gae_variants import needs_ends
 from gaecli.estimators.traces import TraceEstimator, Weights, WholeTrajectoryTraces
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, FloatArray
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 

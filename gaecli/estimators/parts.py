@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaecli.rollouts import NO_LANES, Array, Block, IndexArray, Placement
+from gaecli.array_types import Array, IndexArray
+from gaecli.rollouts import NO_LANES, Block, Placement
 
 
 def part(block: Block, rows: slice | IndexArray) -> Block:

@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
 from gaecli.records import dataclass
-from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, IndexArray, Placement
+from gaecli.rollouts import NO_LANES, Block, Placement
 from gaecli.settings import Settings
 
 PoolingRule = Literal["sum", "product", "first", "last"]

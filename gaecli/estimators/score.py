@@ -9,13 +9,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import FloatArray
 from gaecli.errors import DataError
 from gaecli.estimators.base import Borders, Estimates
 from gaecli.estimators.gae import Gae
 from gaecli.estimators.scores import SCORE, sums_of
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, FloatArray
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 

@@ -10,11 +10,12 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from gaecli.array_types import FloatArray, IndexArray
 from gaecli.errors import DataError
 from gaecli.estimators.base import LaneSums, Scores
 from gaecli.estimators.stages import scores_of
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, FloatArray, IndexArray
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 #: Names of scores. That of the sum of all rewards, the number of steps, and whether the sum is not 0, as 0 or 1.

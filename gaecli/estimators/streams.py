@@ -12,9 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import FloatArray
 from gaecli.estimators.base import Beyond, Borders, Estimates, Estimator, FinalEstimates, WholePieces
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, FloatArray
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 

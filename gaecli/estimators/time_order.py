@@ -11,7 +11,8 @@ from itertools import compress
 
 import numpy as np
 
-from gaecli.rollouts import Array, Block, BoolArray, Lanes, Names, NextRows
+from gaecli.array_types import Array, BoolArray, Names
+from gaecli.rollouts import Block, Lanes, NextRows
 
 
 def in_time(block: Block) -> Block:

@@ -7,6 +7,7 @@ GiGPO compares G over equal states, and the score of the trajectory over its gro
 
 from __future__ import annotations
 
+from gaecli.array_types import FloatArray
 from gaecli.estimators.base import Borders, Estimates
 from gaecli.estimators.decays import with_one_lam
 from gaecli.estimators.monte_carlo import MonteCarlo
@@ -14,7 +15,7 @@ from gaecli.estimators.score import nothing_beyond, without_beyond
 from gaecli.estimators.scores import given_numbers, sums_of
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, FloatArray
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import FloatArray, IndexArray
 from gaecli.estimators.base import (
     MAX_LANES,
     Beyond,
@@ -28,7 +29,7 @@ from gaecli.estimators.decays import gammas, products
 from gaecli.estimators.gae_variants import GatedGae, WholeTrajectoryGae, following_values
 from gaecli.estimators.parts import part
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, FloatArray, IndexArray
+from gaecli.rollouts import Block
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
 from gaecli.estimators.base import Estimator, WholePieces
 from gaecli.estimators.parts import joined, num_bytes, part
 from gaecli.estimators.pooling import added_up, reduced, rule_of, runs_of
 from gaecli.estimators.units import Passing, UnitEstimator, passing_of
 from gaecli.records import dataclass
-from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, IndexArray, Placement
+from gaecli.rollouts import NO_LANES, Block, Placement
 from gaecli.settings import Settings
 
 

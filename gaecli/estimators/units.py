@@ -20,6 +20,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from gaecli.array_types import FloatArray, IndexArray
 from gaecli.estimators.base import Beyond, Borders, Estimates, Estimator, FinalEstimates, WholePieces
 from gaecli.estimators.decays import gammas, lams, products, with_one_lam
 from gaecli.estimators.gae import Gae
@@ -28,7 +29,7 @@ from gaecli.estimators.pooling import Pooled, added_up, members_of, rewarded
 from gaecli.estimators.recursion import gae_block
 from gaecli.kernels.devices import Device
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, FloatArray, IndexArray
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 

@@ -15,9 +15,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
 from gaecli.errors import FileError
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 
 #: "id" is anything that can be compared but not computed with: strings, binary. "time" is a moment or a span:
 #: it says what comes first, and counts nothing.

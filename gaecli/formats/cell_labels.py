@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gaecli.rollouts import Array, IndexArray
+from gaecli.array_types import Array, IndexArray
 
 #: A longer text gives way to its beginning and a digest: prompts are long, and there may be a million of them.
 _LONGEST_LABEL = 240

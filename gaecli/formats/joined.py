@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import BoolArray
 from gaecli.formats.base import Column
-from gaecli.rollouts import BoolArray
 
 
 def joined_rows(columns: Sequence[Column]) -> Column:

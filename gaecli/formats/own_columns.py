@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gaecli.array_types import Array
 from gaecli.formats.base import Column, WritePlan
-from gaecli.rollouts import Array
 
 _KEY = "digests"
 

@@ -14,11 +14,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import pyarrow as pa
 
+from gaecli.array_types import Array
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile
 from gaecli.names import ALIASES
 from gaecli.records import dataclass
-from gaecli.rollouts import Array
 
 #: Of arrays, in one table.
 _CELLS_PER_TABLE = 1 << 16

@@ -18,9 +18,10 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray, IndexArray
 from gaecli.choices import SuccessReward
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
+from gaecli.rollouts import Block
 
 
 @dataclass(frozen=True, eq=False)

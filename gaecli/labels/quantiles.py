@@ -11,9 +11,9 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
 from gaecli.choices import LabelOperator
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 
 _HALF_BITS = 16
 _HALF = (1 << _HALF_BITS) - 1

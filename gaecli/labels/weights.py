@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from gaecli.array_types import Array, FloatArray, IndexArray
 from gaecli.label_settings import parameter
 from gaecli.moments import Moments
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, Block, FloatArray, IndexArray
+from gaecli.rollouts import Block
 from gaecli.setting_fields import SettingFields
 
 _EPSILON = 1e-6

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from gaecli.array_types import BoolArray
 from gaecli.errors import DataError
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.flag_columns import FlagColumns
-from gaecli.rollouts import BoolArray
 
 FlagsByPlace = Mapping[str, BoolArray | None]
 #: (steps at which they differ, the place of a flag, the places of those that it contradicts)

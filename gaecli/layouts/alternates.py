@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gaecli.array_types import BoolArray
 from gaecli.columns import Roles, flag_of
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column, RolloutFile
@@ -13,7 +14,6 @@ from gaecli.layouts.cells import Cells
 from gaecli.layouts.frames import core
 from gaecli.layouts.keys import change_points
 from gaecli.names import INVERTED_ROLES
-from gaecli.rollouts import BoolArray
 
 #: Ids need not be equal, they must change at the same rows; steps are compared where they are used.
 _ID_ROLES = ("episode", "env")

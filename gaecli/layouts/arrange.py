@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, IndexArray, Names
 from gaecli.formats.base import Column
 from gaecli.layouts.keys import (
     as_labels,
@@ -27,7 +28,7 @@ from gaecli.layouts.keys import (
     runs,
 )
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, IndexArray, Names, Placement
+from gaecli.rollouts import Placement
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, IndexArray
 from gaecli.columns import Roles, flag_of, mask_may_count
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column, RolloutFile
@@ -21,7 +22,6 @@ from gaecli.layouts.flag_columns import FlagColumns
 from gaecli.layouts.frames import Form, Frame, FramePart, forms_of
 from gaecli.layouts.longer import split_off_first, split_off_last
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, IndexArray
 from gaecli.settings import Settings
 
 #: Ids of trajectories: in lanes that they name as a whole they are labels.

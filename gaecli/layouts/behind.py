@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, IndexArray
 from gaecli.columns import Roles, flag_of
 from gaecli.errors import DataError
 from gaecli.formats.base import Column
@@ -14,7 +15,6 @@ from gaecli.layouts.arrange import Arrangement
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.keys import as_labels
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, IndexArray
 
 
 @dataclass(frozen=True, eq=False)

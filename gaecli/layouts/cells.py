@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, IndexArray
 from gaecli.columns import flag_of
 from gaecli.errors import DataError
 from gaecli.formats.base import Column
 from gaecli.layouts.evidence.tails import is_tail
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, IndexArray
 from gaecli.shell_words import word
 
 #: Says where a cell is, e.g. "row 48213 (episode 17, step 212)", from its index in the block.
@@ -210,3 +210,23 @@ def _not_finite(values: Array) -> BoolArray | None:
             return None
     bad = ~np.isfinite(values)
     return bad if bad.any() else None
+
+
+def spread_to_trajectories(
+    bad: Sequence[BoolArray], cuts: BoolArray, lane_stops: IndexArray
+) -> BoolArray | None:
+    """[N] True on every step of a trajectory that holds a bad cell (`--on-nan drop-episode`); None if there is none.
+
+    The end of a lane ends its trajectory as far as this block goes; whether the rest of it, in
+    another block, is dropped too is settled when the blocks are combined.
+    """
+    if not bad or not any(part.any() for part in bad):
+        return None
+    marked = np.logical_or.reduce(list(bad))
+    is_last = cuts.copy()
+    is_last[lane_stops - 1] = True
+    trajectory = np.concatenate(([0], np.cumsum(is_last[:-1])))
+    is_bad = np.zeros(int(trajectory[-1]) + 1, np.bool_)
+    is_bad[trajectory[marked]] = True
+    dropped: BoolArray = is_bad[trajectory]
+    return dropped

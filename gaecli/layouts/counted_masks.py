@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, IndexArray
 from gaecli.errors import DataError
 from gaecli.formats.base import Column
-from gaecli.rollouts import BoolArray, IndexArray
 
 
 def mask_of_counts(

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, IndexArray, Names
 from gaecli.columns import Roles
 from gaecli.errors import DataError
 from gaecli.formats.base import Column, RolloutFile
@@ -26,7 +27,7 @@ from gaecli.layouts.keys import change_points, first_duplicate, labels_at
 from gaecli.layouts.long import LongLayout, id_comes_back
 from gaecli.layouts.masks import MaskRule, mask_facts, masked_steps
 from gaecli.layouts.row_order import RowOrder
-from gaecli.rollouts import Block, BoolArray, IndexArray, Names, Placement
+from gaecli.rollouts import Block, Placement
 from gaecli.settings import Settings
 
 

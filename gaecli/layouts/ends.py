@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, IndexArray
+from gaecli.block_facts import InvertedFacts
 from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column
@@ -15,7 +17,6 @@ from gaecli.layouts.behind import Behind, final_flags
 from gaecli.layouts.cells import Cells, level_of
 from gaecli.layouts.flag_columns import FLAGS, FlagColumns
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, IndexArray, InvertedFacts
 from gaecli.shell_words import word
 
 

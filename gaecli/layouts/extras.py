@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray
 from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.estimator_kinds import EstimatorKind
 from gaecli.formats.base import Column, RolloutFile, damaged
 from gaecli.layouts.cells import Cells
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray
 from gaecli.settings import Settings
 
 #: By how much a probability may exceed 1, and its logarithm 0, in float32 or bfloat16.

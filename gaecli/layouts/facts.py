@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray
+from gaecli.block_facts import BlockFacts, InvertedFacts, LaneBorders
 from gaecli.layouts.arrange import Arrangement
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BlockFacts, BoolArray, InvertedFacts, LaneBorders
 
 
 @dataclass(frozen=True, eq=False)

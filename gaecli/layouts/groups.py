@@ -7,10 +7,11 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, IndexArray
 from gaecli.errors import DataError
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
-from gaecli.rollouts import Array, BoolArray, IndexArray, Labels
+from gaecli.rollouts import Labels
 
 
 def read_labels(

@@ -11,6 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import IndexArray
+from gaecli.block_facts import PieceFacts
 from gaecli.columns import Roles
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.arrange import Arrangement
@@ -25,7 +27,7 @@ from gaecli.layouts.longer import is_one_longer, of_steps
 from gaecli.layouts.nested import NestedLayout
 from gaecli.layouts.row_order import RowOrder
 from gaecli.layouts.steps import Steps
-from gaecli.rollouts import Block, IndexArray, PieceFacts
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 #: Columns of the items that no file has: the row that each stands in, and V beyond the last of a row.

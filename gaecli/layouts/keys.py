@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, IndexArray, Names
 from gaecli.formats.base import Column
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, IndexArray, Names
 
 #: Where keys come back, they do so among so many rows, but for long runs.
 _FIRST_ROWS = 1 << 12

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray
 from gaecli.layouts.arrange import Arrangement
 from gaecli.layouts.keys import as_labels
 from gaecli.layouts.padding import Padding
-from gaecli.rollouts import Array, BoolArray, FloatArray, Lanes
+from gaecli.rollouts import Lanes
 
 
 def cuts_of(

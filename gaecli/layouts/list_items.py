@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, IndexArray
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import Locate
 from gaecli.layouts.padding import Padding
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, IndexArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, IndexArray
+from gaecli.block_facts import BlockFacts
 from gaecli.columns import Roles
 from gaecli.errors import DataError
 from gaecli.formats.base import Column, RolloutFile
@@ -15,8 +17,7 @@ from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.arrange import Arrangement, arrange, arrange_by_key, arrange_by_step
 from gaecli.layouts.array_columns import ArrayColumns, ArrayTable
 from gaecli.layouts.behind import check_behind, values_behind
-from gaecli.layouts.cells import Cells, Locate
-from gaecli.layouts.drops import spread_to_trajectories
+from gaecli.layouts.cells import Cells, Locate, spread_to_trajectories
 from gaecli.layouts.ends import (
     Flags,
     check_starts,
@@ -49,7 +50,7 @@ from gaecli.layouts.steps import (
     times_at_ends,
     true_order,
 )
-from gaecli.rollouts import NO_LANES, Array, Block, BlockFacts, BoolArray, IndexArray, Labels
+from gaecli.rollouts import NO_LANES, Block, Labels
 from gaecli.settings import Settings
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
 from gaecli.layouts.arrange import Arrangement
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.ends import Flags
@@ -14,7 +15,6 @@ from gaecli.layouts.padding import Padding
 from gaecli.layouts.rewards import Rewards
 from gaecli.layouts.steps import Steps
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from gaecli.array_types import Array, IndexArray
 from gaecli.formats.base import Column
-from gaecli.rollouts import Array, IndexArray
 
 
 def is_one_longer(column: Column, offsets: IndexArray) -> bool:

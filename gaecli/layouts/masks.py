@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, IndexArray
+from gaecli.block_facts import MaskFacts
 from gaecli.choices import MaskMode
 from gaecli.columns import Roles
 from gaecli.errors import UsageError
@@ -15,7 +17,7 @@ from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.evidence.lost_rewards import with_moved_rewards
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, Block, BoolArray, IndexArray, Labels, MaskedSlots, MaskFacts, Placement
+from gaecli.rollouts import Block, Labels, MaskedSlots, Placement
 from gaecli.settings import Settings
 from gaecli.shell_words import word
 

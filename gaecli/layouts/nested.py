@@ -7,15 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, IndexArray
+from gaecli.block_facts import BlockFacts, MaskFacts, RowFacts
 from gaecli.columns import Roles, mask_may_count
 from gaecli.errors import DataError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layout_kinds import LAYOUTS
 from gaecli.layouts.alternates import check_alternates
 from gaecli.layouts.behind import Behind
-from gaecli.layouts.cells import Cells
+from gaecli.layouts.cells import Cells, spread_to_trajectories
 from gaecli.layouts.counted_masks import mask_of_counts
-from gaecli.layouts.drops import spread_to_trajectories
 from gaecli.layouts.ends import inverted_of, split_ends
 from gaecli.layouts.evidence.lost_rewards import lost_rewards
 from gaecli.layouts.evidence.padded_rows import counted_slots, names_of_counts
@@ -41,18 +42,7 @@ from gaecli.layouts.next_values import merge_next_values
 from gaecli.layouts.padding import Padding
 from gaecli.layouts.rewards import RewardRule, Rewards
 from gaecli.layouts.tokens import check_functions, check_tokens, spread, spread_functions
-from gaecli.rollouts import (
-    NO_LANES,
-    Array,
-    Block,
-    BlockFacts,
-    BoolArray,
-    IndexArray,
-    Labels,
-    MaskFacts,
-    Placement,
-    RowFacts,
-)
+from gaecli.rollouts import NO_LANES, Block, Labels, Placement
 from gaecli.settings import Settings
 
 

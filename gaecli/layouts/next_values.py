@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
 from gaecli.columns import Roles
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.padding import Padding
-from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 
 #: Columns that are filled at the end of a trajectory only; what stands in their other rows is filler.
 ENDS_ONLY = frozenset(

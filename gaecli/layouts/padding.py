@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from gaecli.array_types import Array, BoolArray, IndexArray
 from gaecli.columns import Roles
 from gaecli.errors import DataError
 from gaecli.formats.base import Column
 from gaecli.layouts.behind import NOTHING_BEHIND, Behind
 from gaecli.layouts.cells import Cells
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, IndexArray
 from gaecli.shell_words import word
 
 

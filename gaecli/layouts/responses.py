@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, IndexArray
 from gaecli.columns import Roles
 from gaecli.errors import DataError
 from gaecli.formats.base import Column, RolloutFile
@@ -20,7 +21,7 @@ from gaecli.layouts.list_items import item_locator, repeated
 from gaecli.layouts.rewards import RewardRule
 from gaecli.layouts.row_order import RowOrder
 from gaecli.layouts.tokens import token_column
-from gaecli.rollouts import NO_LANES, Block, BoolArray, IndexArray, Placement
+from gaecli.rollouts import NO_LANES, Block, Placement
 from gaecli.settings import Settings
 
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray
 from gaecli.errors import DataError
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray
 from gaecli.settings import Settings
 
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import BoolArray
 from gaecli.columns import find_roles
 from gaecli.errors import DataError
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
 from gaecli.formats.wrapped import WrappedFile
-from gaecli.rollouts import BoolArray
 from gaecli.settings import Settings
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, IndexArray
 from gaecli.columns import Roles
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column
@@ -18,7 +19,6 @@ from gaecli.layouts.cells import Cells, Locate
 from gaecli.layouts.ends import Flags
 from gaecli.layouts.keys import codes
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, IndexArray
 from gaecli.shell_words import word
 
 _HINT = (

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, IndexArray
 from gaecli.columns import Roles
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile
 from gaecli.layouts.demands import tells_ends
 from gaecli.layouts.rewards import Rewards
-from gaecli.rollouts import Array, BoolArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.shell_words import word
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, IndexArray, Names
+from gaecli.block_facts import UnitDoubt, UnitFacts
 from gaecli.choices import UnitIs
 from gaecli.columns import Roles
 from gaecli.errors import DataError
@@ -14,20 +16,7 @@ from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
 from gaecli.layouts.keys import as_labels, names_at
 from gaecli.names import UNIT_READINGS
-from gaecli.rollouts import (
-    NO_UNIT_LANES,
-    Array,
-    Block,
-    BoolArray,
-    IndexArray,
-    Names,
-    UnitDoubt,
-    UnitFacts,
-    UnitLanes,
-    Units,
-    UnitsAhead,
-    num_runs,
-)
+from gaecli.rollouts import NO_UNIT_LANES, Block, UnitLanes, Units, UnitsAhead, num_runs
 
 
 def _reading_of(name: str, roles: Roles, wanted: UnitIs | None) -> UnitIs | None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import IndexArray
 from gaecli.columns import Roles
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
 from gaecli.formats.cell_labels import codes_of_runs, label_of
 from gaecli.formats.wrapped import WrappedFile
-from gaecli.rollouts import IndexArray
 from gaecli.settings import Settings
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray
 from gaecli.estimators.bootstrap import needs_bootstrap
 from gaecli.formats.base import OutputColumn
 from gaecli.moments import Moments
@@ -17,7 +18,7 @@ from gaecli.pipeline.column_statistics import Tally
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.settle import Settled, is_real
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, BoolArray, FloatArray, num_runs
+from gaecli.rollouts import Block, num_runs
 from gaecli.settings import Settings
 from gaecli.summary import BootstrapCounts, EpisodeCounts
 

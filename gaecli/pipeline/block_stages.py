@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray, Names
 from gaecli.estimators.normalization import GroupConstants, NormConstants
 from gaecli.estimators.stages import BEFORE, Component, Scaling, ScoreStage, Statistic, stages_of
 from gaecli.moments import GroupedMoments
@@ -20,7 +21,7 @@ from gaecli.pipeline.label_tables import Constants, KnownGroups, MomentTable, pl
 from gaecli.pipeline.opening import FilePlace
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray, Names
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray, IndexArray, Names
+from gaecli.block_facts import BlockFacts
 from gaecli.errors import DataError
 from gaecli.estimators.base import Borders, Estimates, Estimator, LaneSums, TrajectorySums
 from gaecli.estimators.bootstrap import needs_bootstrap
@@ -20,17 +22,7 @@ from gaecli.layouts.evidence.flags import BlockEnds
 from gaecli.layouts.evidence.tails import ZeroTails, zero_tails
 from gaecli.moments import GroupedMoments
 from gaecli.records import dataclass
-from gaecli.rollouts import (
-    Block,
-    BlockFacts,
-    BoolArray,
-    FloatArray,
-    IndexArray,
-    Lanes,
-    Names,
-    NextRows,
-    UnitLanes,
-)
+from gaecli.rollouts import Block, Lanes, NextRows, UnitLanes
 from gaecli.settings import Settings
 
 if TYPE_CHECKING:

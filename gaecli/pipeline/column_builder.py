@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray
 from gaecli.choices import MaskedReturns, MaskFill
 from gaecli.formats.base import OutputColumn
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, Block, BoolArray, FloatArray, MaskedSlots
+from gaecli.rollouts import Block, MaskedSlots
 from gaecli.settings import Settings
 
 #: Of numbers that are written, unless a format has another idea.

@@ -6,9 +6,9 @@ from dataclasses import field
 
 import numpy as np
 
+from gaecli.array_types import Array, FloatArray
 from gaecli.moments import Moments
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, FloatArray
 from gaecli.summary import ColumnStatistics, Spread
 
 #: Median and histogram are exact up to this many rows, and taken from every 2ᵏ-th row beyond.

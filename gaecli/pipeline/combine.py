@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray, IndexArray
 from gaecli.choices import Bootstrap, OpenEnds
 from gaecli.estimators.base import WholePieces
 from gaecli.pipeline.blocks import BlockSummary, missing_bootstrap
 from gaecli.pipeline.joined_lanes import JoinedLanes, chains
 from gaecli.records import dataclass
-from gaecli.rollouts import NO_UNIT_LANES, BoolArray, FloatArray, IndexArray, NextRows
+from gaecli.rollouts import NO_UNIT_LANES, NextRows
 
 if TYPE_CHECKING:
     from gaecli.labels.weights import Following

@@ -7,11 +7,11 @@ from dataclasses import field
 
 import numpy as np
 
+from gaecli.array_types import Array, FloatArray, IndexArray
 from gaecli.pipeline.column_statistics import Tally
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, FloatArray, IndexArray
 
 ENDS = ("open", "terminated", "truncated")
 

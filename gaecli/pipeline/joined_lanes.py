@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
 from gaecli.choices import Bootstrap, OpenEnds
 from gaecli.layouts.keys import numbers_of
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 
 #: With so many lanes to a block that go on, block by block in arrays is faster than lane by lane.
 _WIDE = 8

@@ -7,11 +7,11 @@ from dataclasses import field
 
 import numpy as np
 
+from gaecli.array_types import IndexArray, Names
 from gaecli.estimators.normalization import GroupConstants, NormConstants, NormRule
 from gaecli.estimators.stages import Scaling
 from gaecli.moments import GroupedMoments
 from gaecli.records import dataclass
-from gaecli.rollouts import IndexArray, Names
 
 #: Integers whose range is no more than so many times as large as there are of them are looked up by place.
 _CLOSE = 4

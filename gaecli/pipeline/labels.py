@@ -7,6 +7,7 @@ from dataclasses import field
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray
 from gaecli.formats.base import OutputColumn
 from gaecli.label_settings import Labelling, parameter
 from gaecli.labels.quantiles import Ask, Counts, QuantileSearch, is_beyond
@@ -17,7 +18,7 @@ from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.label_tables import plain
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, FloatArray, Labels
+from gaecli.rollouts import Labels
 from gaecli.settings import Settings
 
 #: The group of all rows, where none is named.

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import Array, FloatArray, IndexArray
 from gaecli.errors import DataError
 from gaecli.estimators.normalization import NormRule
 from gaecli.estimators.stages import Statistic
 from gaecli.moments import GroupedMoments
 from gaecli.pipeline.label_tables import KnownGroups, LabelTable, MomentTable, plain
-from gaecli.rollouts import Array, FloatArray, IndexArray
 
 
 def running_means(statistic: Statistic, table: MomentTable, rule: NormRule) -> KnownGroups:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
 from gaecli.choices import MeasuredOver
 from gaecli.estimator_kinds import EstimatorKind
 from gaecli.estimators.base import Beyond, Estimator, FinalEstimates, LaneSums
@@ -15,7 +16,7 @@ from gaecli.estimators.conventions import ends_as_terminal
 from gaecli.pipeline.blocks import Scanned, estimates_of
 from gaecli.pipeline.combine import Carry
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
+from gaecli.rollouts import Block
 
 if TYPE_CHECKING:
     from gaecli.reward_streams import RewardStream

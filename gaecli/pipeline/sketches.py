@@ -10,13 +10,13 @@ from dataclasses import field
 
 import numpy as np
 
+from gaecli.array_types import Array, FloatArray
 from gaecli.gallery import EpisodeStrip, Gallery
 from gaecli.pipeline.column_statistics import Tally
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.episodes import ENDS, EpisodeBook, Pieces, pieces_of
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, FloatArray
 
 #: Rows in a picture: more of them only lie on top of each other.
 MOST_POINTS = 20_000

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray
 from gaecli.errors import DataError
 from gaecli.labels.outcomes import EpisodeOutcomes, Outcomes, rewards_of
 from gaecli.layouts.base import Layout
-from gaecli.rollouts import Array, Block, BoolArray
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 
 

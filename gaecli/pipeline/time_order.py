@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gaecli.array_types import BoolArray
 from gaecli.engines.base import Engine
 from gaecli.estimators.base import Borders, Estimator
 from gaecli.layouts.keys import numbered
@@ -23,7 +24,7 @@ from gaecli.pipeline.settle import read_on
 from gaecli.pipeline.tasks import CarriedUnit
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, Lanes, NextRows
+from gaecli.rollouts import Lanes, NextRows
 
 
 class ReadBlock(NamedTuple):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray, IndexArray
 from gaecli.engines.base import Engine
 from gaecli.errors import UsageError
 from gaecli.estimators.base import Estimator, WholePieces
@@ -28,7 +29,7 @@ from gaecli.pipeline.settle import final_block
 from gaecli.pipeline.tasks import CarriedUnit, Carries
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
+from gaecli.rollouts import Block
 
 if TYPE_CHECKING:
     from gaecli.estimators.unit_pieces import UnitParts

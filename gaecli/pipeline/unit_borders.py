@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, IndexArray
 from gaecli.layouts.keys import numbered
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, IndexArray, UnitLanes, UnitsAhead
+from gaecli.rollouts import UnitLanes, UnitsAhead
 
 
 @dataclass(frozen=True, eq=False)

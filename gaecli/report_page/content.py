@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gaecli.array_types import FloatArray, IndexArray
 from gaecli.diagnosis import Checkup
 from gaecli.explanation import BootstrapSource, End
 from gaecli.records import dataclass
-from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.summary import BootstrapCounts, ColumnStatistics, EpisodeCounts, WarningNote
 
 

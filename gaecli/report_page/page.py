@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import Array
 from gaecli.diagnosis import Checkup, Finding
 from gaecli.report_page.content import (
     PlacedFinding,
@@ -30,7 +31,6 @@ from gaecli.report_page.content import (
     ReportGroups,
     ReportScatter,
 )
-from gaecli.rollouts import Array
 from gaecli.version import __version__
 
 _UPLOT = "uPlot-1.6.32"

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from gaecli.rollouts import Array, BoolArray, FloatArray
+from gaecli.array_types import Array, BoolArray, FloatArray
 
 #: What each dot of a cell adds to U+2800.
 _BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])

@@ -12,10 +12,10 @@ from textual.events import Click, Resize
 from textual.message import Message
 from textual.widget import Widget
 
+from gaecli.array_types import Array, FloatArray
 from gaecli.records import dataclass
 from gaecli.report.text import QUIET, STRONG
 from gaecli.report_page.content import ReportEpisode
-from gaecli.rollouts import Array, FloatArray
 from gaecli.screen.braille import BLANK, cells, curve_dots, thinned
 from gaecli.screen.words import AXIS_WIDTH, told
 

@@ -8,13 +8,13 @@ from itertools import chain, zip_longest
 
 import numpy as np
 
+from gaecli.array_types import FloatArray
 from gaecli.columns import find_roles
 from gaecli.errors import GaeError, UsageError
 from gaecli.layouts.tokens import names_tokens
 from gaecli.missing_columns import not_found
 from gaecli.records import dataclass
 from gaecli.response_logs import ResponseLog, likely
-from gaecli.rollouts import FloatArray
 from gaecli.setting_fields import names_of, setting_flag
 from gaecli.settings import Settings
 from gaecli.studies.asked import Asked, GroupColumns

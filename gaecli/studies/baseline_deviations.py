@@ -7,9 +7,9 @@ from dataclasses import field
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, IndexArray
 from gaecli.records import dataclass
 from gaecli.results import Deviation
-from gaecli.rollouts import BoolArray, IndexArray
 from gaecli.studies.baseline_trials import BaselineTrial, ScoredColumn
 from gaecli.studies.row_equations import ROUNDINGS
 

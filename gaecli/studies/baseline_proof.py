@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray
 from gaecli.engines.threads import Threads, default_jobs
 from gaecli.errors import DataError
 from gaecli.pipeline.combine import Carry
@@ -19,7 +20,6 @@ from gaecli.pipeline.opening import open_stream
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.results import Attempt, Deviation
-from gaecli.rollouts import Array, BoolArray, FloatArray
 from gaecli.settings import Settings
 from gaecli.studies.asked import Asked
 from gaecli.studies.baseline_candidates import Rule, decisive

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray, IndexArray
 from gaecli.estimators.baselines import group_rule
 from gaecli.estimators.stages import stages_of
 from gaecli.group_settings import weighted_sum
 from gaecli.records import dataclass
 from gaecli.results import Attempt
-from gaecli.rollouts import BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.studies.baseline_candidates import Rule
 from gaecli.studies.baseline_equations import rule_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from gaecli.array_types import FloatArray
 from gaecli.errors import GaeError
-from gaecli.rollouts import FloatArray
 from gaecli.settings import Settings
 from gaecli.studies.asked import Asked
 from gaecli.studies.baseline_candidates import Rule, rules, with_rewards

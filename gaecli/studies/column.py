@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gaecli.array_types import Array, FloatArray
 from gaecli.errors import UsageError
 from gaecli.formats.base import RolloutFile, Unit
 from gaecli.missing_columns import columns_there
 from gaecli.names import ADVANTAGE_NAMES, RETURN_NAMES
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, FloatArray
 from gaecli.shell_words import word
 
 #: A step takes about so many bytes where all of them are held against the rules at once.

@@ -9,11 +9,11 @@ from dataclasses import field
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.missing_columns import not_found
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, FloatArray
 
 
 def cells_of(file: RolloutFile, name: str, rows_per_block: int) -> Iterator[FloatArray]:

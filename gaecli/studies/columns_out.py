@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from gaecli.array_types import FloatArray
 from gaecli.errors import UsageError
 from gaecli.formats.base import FileWriter, OutputColumn, RolloutFile, WritePlan, record_of
 from gaecli.formats.stored import own_columns
@@ -15,7 +16,6 @@ from gaecli.pipeline.opening import OpenFile
 from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import SummarisedStream
 from gaecli.records import dataclass
-from gaecli.rollouts import FloatArray
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.storage.pending import PendingFile

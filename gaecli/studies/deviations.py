@@ -7,9 +7,9 @@ from dataclasses import field, replace
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray
 from gaecli.records import dataclass
 from gaecli.results import Deviation
-from gaecli.rollouts import BoolArray, FloatArray
 from gaecli.studies.readings import CandidateReading
 from gaecli.studies.row_equations import INSIDE, OPEN, TERMINATED, TRUNCATED, ColumnEvidence, Theta
 

@@ -7,8 +7,8 @@ from dataclasses import field
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 from gaecli.studies.episode_steps import BlockSteps
 from gaecli.studies.parts import NumberedTrajectories
 from gaecli.studies.thinning import kept_steps

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.gae_variants import following_values
 from gaecli.explanation import BootstrapSource
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.settle import Settled, is_real
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 from gaecli.studies.episode_table import Of
 from gaecli.studies.final_numbers import Finisher

@@ -11,9 +11,9 @@ from enum import IntEnum
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray, IndexArray
 from gaecli.pipeline.column_statistics import Tally
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, FloatArray, IndexArray
 
 #: Lines that are kept before they are gone through.
 MOST_LINES = 1 << 18

@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray, IndexArray, Names
 from gaecli.estimators.stages import stages_of
 from gaecli.pipeline.block_stages import BlockStages, Staged, StageTerm, by_columns, merged_tables
 from gaecli.pipeline.combine import Carry
@@ -17,7 +18,6 @@ from gaecli.pipeline.label_tables import Constants, plain
 from gaecli.pipeline.opening import FilePlace
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, FloatArray, IndexArray, Names
 from gaecli.settings import Settings
 from gaecli.studies.reading import SettledStream
 

@@ -17,8 +17,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from gaecli.array_types import FloatArray, IndexArray
 from gaecli.records import dataclass
-from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.studies.row_equations import ColumnEvidence, Theta
 
 #: Rows on which fits are searched for; all rows have their say in the last step.

@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
+from gaecli.array_types import Array, FloatArray, IndexArray, Names
 from gaecli.columns import find_roles
 from gaecli.errors import GaeError
 from gaecli.formats.base import Column, RolloutFile, Unit
@@ -22,7 +23,6 @@ from gaecli.formats.kept import KeptFile, Room
 from gaecli.formats.wrapped import WrappedFile
 from gaecli.layouts.groups import read_labels
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, FloatArray, IndexArray, Names
 from gaecli.setting_fields import names_of
 from gaecli.studies import sampling
 from gaecli.studies.asked import Asked, GroupColumns

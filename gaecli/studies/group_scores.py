@@ -6,12 +6,12 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray, IndexArray
 from gaecli.checks.group_ledger import are_alike
 from gaecli.estimators.scores import SCORE
 from gaecli.pipeline.group_facts import shown_label
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, FloatArray, IndexArray
 from gaecli.studies.final_numbers import grouping_of
 
 #: Scores of one group that are kept to be shown.

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.missing_columns import columns_there
 from gaecli.names import ADVANTAGE_NAMES, RETURN_NAMES
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 
 #: A cell takes about so many bytes while it is held against the rules.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray, IndexArray
 from gaecli.columns import find_roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import RolloutFile
@@ -15,7 +16,6 @@ from gaecli.label_settings import LABEL_RULES, OPERATORS, Labelling
 from gaecli.label_summary import LabelAttempt, LabelDifference, LabelGroup, LabelRow, LabelVerification
 from gaecli.labels.quantiles import QuantileSearch, is_beyond
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, FloatArray, IndexArray
 from gaecli.setting_fields import LABEL_DEFAULTS
 from gaecli.settings import Settings
 from gaecli.studies.label_cells import NONE, LabelCells, label_cells

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import BoolArray
 from gaecli.columns import Roles
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import Column, RolloutFile
@@ -16,7 +17,6 @@ from gaecli.layouts.frames import Frame
 from gaecli.pipeline.opening import OpenFile
 from gaecli.pipeline.stream import SummarisedStream
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray
 
 #: Rows of which ids are compared at a time.
 ROWS_AT_A_TIME = 1 << 18

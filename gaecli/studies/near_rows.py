@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import IndexArray
 from gaecli.engines.threads import Threads
 from gaecli.errors import GaeError
 from gaecli.estimators.ends_only import for_ends_only
@@ -26,7 +27,6 @@ from gaecli.layouts.row_order import NeedsKeys, NeedsWholeStream
 from gaecli.layouts.steps import steps_of
 from gaecli.pipeline.opening import OpenFile, OpenStream
 from gaecli.records import dataclass
-from gaecli.rollouts import IndexArray
 from gaecli.studies.locate import ROWS_AT_A_TIME, Place, StepQuery, equals, locate
 from gaecli.studies.reading import (
     SettledStream,

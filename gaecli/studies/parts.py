@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.rollouts import NO_LANES, Array, Block, BoolArray, FloatArray, IndexArray, Placement, Units
+from gaecli.rollouts import NO_LANES, Block, Placement, Units
 from gaecli.studies.reading import SettledStream, of_stream, with_lane_ends
 
 #: `written`: as the files have them. `ended`: with V(s') of the ends that only the blocks behind them know, so that

@@ -13,6 +13,7 @@ from dataclasses import field, replace
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray, IndexArray
 from gaecli.decay_settings import with_decays
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.gae_variants import following_values
@@ -21,7 +22,6 @@ from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.results import Attempt, Deviation
-from gaecli.rollouts import BoolArray, FloatArray, IndexArray
 from gaecli.studies.asked import Asked
 from gaecli.studies.candidates import Candidate
 from gaecli.studies.column import Holds

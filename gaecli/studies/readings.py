@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray, IndexArray
 from gaecli.columns import Roles, find_roles
 from gaecli.decay_settings import with_decays
 from gaecli.engines.threads import Threads, default_jobs
@@ -27,7 +28,7 @@ from gaecli.layouts.row_order import RowOrder
 from gaecli.pipeline.memory import rows_per_block
 from gaecli.pipeline.opening import open_stream
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 from gaecli.studies import sampling
 from gaecli.studies.asked import Asked

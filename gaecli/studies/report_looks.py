@@ -7,12 +7,12 @@ from dataclasses import field, replace
 
 import numpy as np
 
+from gaecli.array_types import FloatArray, IndexArray
 from gaecli.pipeline.apply import Totals, block_totals
 from gaecli.pipeline.column_statistics import Tally
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.studies.column import Against, ColumnCells
 from gaecli.studies.column_pairs import PairTally
 from gaecli.studies.episode_curves import CurveCollector

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from gaecli.array_types import Array, FloatArray, IndexArray
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, FloatArray, IndexArray
 
 #: What is left of the squares, of those there are: float32 leaves 1e-14 of them.
 _MOST_LEFT = 1e-9

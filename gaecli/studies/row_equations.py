@@ -12,9 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
 from gaecli.estimators.gae_variants import following_values
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
+from gaecli.rollouts import Block
 
 #: Residuals up to so many roundings of the terms of a row are rounding.
 ROUNDINGS = 8

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray
 from gaecli.moments import Moments
-from gaecli.rollouts import BoolArray, FloatArray
 
 #: As much has to be left of a difference of squares: one digit is lost at most.
 _LEAST_LEFT = 0.1

@@ -8,10 +8,11 @@ from typing import IO, Any
 
 import numpy as np
 
+from gaecli.array_types import Array, FloatArray
 from gaecli.errors import DataError
 from gaecli.formats.base import OutputColumn
 from gaecli.pipeline.column_builder import OUTPUT_DTYPE
-from gaecli.rollouts import Array, FloatArray, Placement
+from gaecli.rollouts import Placement
 
 #: The sign of a row that holds no number: it equals none.
 _NONE = 2

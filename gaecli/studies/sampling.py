@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
 from gaecli.pipeline.combine import Carry
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, Block, BoolArray, FloatArray, IndexArray
+from gaecli.rollouts import Block
 from gaecli.studies.parts import Part, joined, nothing
 
 #: γ and λ are searched for on about so many steps; what is found is held against all of them.

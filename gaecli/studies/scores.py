@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray, IndexArray
 from gaecli.errors import DataError
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.label_tables import LabelTable
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.column import Against

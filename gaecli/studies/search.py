@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, FloatArray
 
 #: (γ, λ) -> advantages of the rows.
 Model = Callable[[float, float], FloatArray]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaecli.rollouts import FloatArray, IndexArray
+from gaecli.array_types import FloatArray, IndexArray
 
 _GOLDEN = 0.6180339887498949
 

@@ -16,12 +16,12 @@ from typing import get_args
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray
 from gaecli.choices import SuccessAt, SuccessReward
 from gaecli.errors import UsageError
 from gaecli.label_summary import SuccessSummary
 from gaecli.pipeline.outcomes import success_summary
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, FloatArray
 from gaecli.settings import Settings
 from gaecli.studies.asked import Asked
 from gaecli.studies.candidates import Candidate

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from gaecli.array_types import FloatArray, IndexArray
 from gaecli.engines.threads import Threads
 from gaecli.estimators.base import Beyond, Estimator, WholePieces
 from gaecli.estimators.batch import BatchBorders, BatchEstimator, Inflow, PointEstimates, PointTile
@@ -23,7 +24,6 @@ from gaecli.pipeline.settle import Settled
 from gaecli.pipeline.stream import SummarisedStream
 from gaecli.pipeline.trajectories import estimated, gathered_pieces
 from gaecli.records import dataclass
-from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.columns_out import ColumnsOut, first_column
 from gaecli.studies.reading import SettledStream, read_stream

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import Array, FloatArray
 from gaecli.errors import UsageError
 from gaecli.label_summary import LabelGroup
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.labels import EVERYTHING, LabelConstants, LabelSearch, SurveyAnswer, answer, labels_of
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, FloatArray
 from gaecli.settings import Settings
 
 #: What a row without a label has beside 1 and 0.

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from gaecli.array_types import Array, FloatArray
 from gaecli.formats.base import OutputColumn
 from gaecli.label_summary import LabelGroup
 from gaecli.pipeline.apply import Totals, reading_totals
@@ -17,7 +18,6 @@ from gaecli.pipeline.label_types import LabelTypes
 from gaecli.pipeline.labels import LabelConstants
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, FloatArray
 from gaecli.sources.inputs import StreamPlan
 from gaecli.studies.columns_out import ColumnsOut, first_column
 from gaecli.studies.final_numbers import Finisher, finishers

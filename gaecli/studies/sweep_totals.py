@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray, IndexArray
 from gaecli.decay_settings import FAMILIES
 from gaecli.explanation import effective_horizon
 from gaecli.kernels.chunks import column_tiles
@@ -17,7 +18,6 @@ from gaecli.moments import Moments
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
 from gaecli.results import SweepPoint
-from gaecli.rollouts import Array, BoolArray, FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.studies.row_moments import RowMoments, TileMoments, row_products
 from gaecli.studies.sweep_labels import LabelTotal

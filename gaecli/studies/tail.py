@@ -7,6 +7,7 @@ from dataclasses import field, replace
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray, IndexArray
 from gaecli.errors import DataError
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.decays import gammas, lams
@@ -16,7 +17,7 @@ from gaecli.explanation import BootstrapSource, End
 from gaecli.pipeline.combine import Carry
 from gaecli.pipeline.settle import Settled
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, BoolArray, FloatArray, IndexArray, Units
+from gaecli.rollouts import Block, Units
 from gaecli.settings import Settings
 from gaecli.studies.final_numbers import grouping_of
 from gaecli.studies.locate import Place

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gaecli.rollouts import BoolArray, FloatArray, IndexArray
+from gaecli.array_types import BoolArray, FloatArray, IndexArray
 
 #: Of each curve that is looked at.
 _KEPT_PER_STRETCH = 2

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, FloatArray
 from gaecli.presets import PRESETS
 from gaecli.records import dataclass
 from gaecli.results import Attempt
-from gaecli.rollouts import Array, BoolArray, FloatArray
 from gaecli.studies.candidates import Candidate
 from gaecli.studies.estimator_candidates import with_window
 from gaecli.studies.fitting import Fit, Fits, fit_near, fit_plainly, is_sensible, rounded

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gaecli.array_types import FloatArray
 from gaecli.engines.base import CarryOut, run_here
 from gaecli.formats.base import FileWriter, PartsWriter, PartWriter, WritePlan
 from gaecli.names import LANGUAGE
@@ -22,7 +23,6 @@ from gaecli.pipeline.opening import FileSource, OpenFile
 from gaecli.pipeline.tasks import Carries, FinishedBlock, FinishUnit
 from gaecli.pipeline.worker import Worker
 from gaecli.records import dataclass
-from gaecli.rollouts import FloatArray
 from gaecli.storage.new_file import temporary_beside
 from gaecli.storage.part_files import hand_over_part
 from gaecli.storage.stage import Stage

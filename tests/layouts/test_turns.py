@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import gaecli
+from gaecli.array_types import Array
 from gaecli.formats.base import Column
 from gaecli.layouts.arrange import arrange
-from gaecli.rollouts import Array
 
 GAMMA, LAM = 0.97, 0.9
 RANDOM = np.random.default_rng(7)

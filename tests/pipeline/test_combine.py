@@ -8,11 +8,12 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+from gaecli.block_facts import BlockFacts
 from gaecli.estimators.base import Borders
 from gaecli.layouts.evidence.flags import BlockEnds, EndCounts
 from gaecli.pipeline.blocks import BlockAddress, BlockSummary
 from gaecli.pipeline.combine import Carry, combine
-from gaecli.rollouts import BlockFacts, Lanes
+from gaecli.rollouts import Lanes
 
 
 def blocks(seed: int, num_blocks: int, width: int, *, are_named: bool, is_gated: bool) -> list[BlockSummary]:

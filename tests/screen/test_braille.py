@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from gaecli.rollouts import BoolArray
+from gaecli.array_types import BoolArray
 from gaecli.screen.braille import cells, curve_dots, thinned
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from gaecli.rollouts import Array, BoolArray
+from gaecli.array_types import Array, BoolArray
 
 _DTYPES = {
     pa.int8(): np.int8,

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from gaecli.array_types import BoolArray, IndexArray
 from gaecli.errors import DataError
 from gaecli.formats.arrow.buffers import CellError, nulls_of, primitive_array, validity_buffer, values_of
 from gaecli.formats.base import TWO_COLUMNS, Column, ColumnInfo, ColumnKind, OutputColumn, Unit
-from gaecli.rollouts import BoolArray, IndexArray
 
 
 def column_info(name: str, data_type: pa.DataType, num_rows: int, unusable: str | None = None) -> ColumnInfo:

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gaecli.array_types import IndexArray
 from gaecli.formats.arrow.buffers import CellError, nulls_of, primitive_array, values_of
 from gaecli.formats.base import Column
 from gaecli.formats.cell_labels import codes_of_runs, label_of
-from gaecli.rollouts import IndexArray
 
 
 def whole_cells(array: pa.Array) -> Column:

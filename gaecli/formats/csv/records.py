@@ -11,7 +11,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from gaecli.rollouts import IndexArray
+from gaecli.array_types import IndexArray
 
 #: A record is parsed as one piece, which takes a few times its length.
 MOST_RECORD_BYTES = 64 << 20

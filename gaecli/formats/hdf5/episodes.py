@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import Array
 from gaecli.errors import DataError, FileError
 from gaecli.formats.base import (
     NO_REMARKS,
@@ -48,7 +49,6 @@ from gaecli.formats.hdf5.objects import (
 )
 from gaecli.formats.own_columns import fingerprint, signature
 from gaecli.formats.stored import parse_document
-from gaecli.rollouts import Array
 
 _EPISODE = re.compile(r"(?P<name>episode|demo|traj|trajectory)_?(?P<number>\d+)")
 

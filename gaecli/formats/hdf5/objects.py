@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import Array
 from gaecli.errors import MissingExtraError
 from gaecli.formats.base import ColumnInfo, ColumnKind, unreadable
 from gaecli.formats.hdf5.texts import is_text
-from gaecli.rollouts import Array
 
 PROVENANCE_ATTRIBUTE = "gaecli"
 #: What h5py raises where a file is damaged.

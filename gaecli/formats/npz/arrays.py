@@ -25,9 +25,9 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.lib import format as npy
 
+from gaecli.array_types import Array
 from gaecli.formats.npz.members import open_member
 from gaecli.records import dataclass
-from gaecli.rollouts import Array
 
 #: Longer headers are not read: that of an array of a thousand named fields is shorter.
 MAX_HEADER_BYTES = 1 << 16

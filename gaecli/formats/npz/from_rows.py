@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from gaecli.array_types import Array
 from gaecli.formats.arrow.buffers import nulls_of, values_of
 from gaecli.formats.arrow.columns import is_list
 from gaecli.formats.npz.members import SUFFIX
 from gaecli.formats.npz.writer import array_header
 from gaecli.formats.printed import is_text, printed
 from gaecli.formats.rows import Rows, UnfitRowsError
-from gaecli.rollouts import Array
 
 #: Texts of an array all take the room of the longest: so much more than they have is no array any more.
 _MOST_TEXT_BYTES = 1 << 30

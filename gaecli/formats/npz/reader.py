@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import Array
 from gaecli.errors import DataError, FileError
 from gaecli.formats.base import (
     NO_REMARKS,
@@ -39,7 +40,6 @@ from gaecli.formats.npz.members import MALFORMED, array_name, checksum, npz_erro
 from gaecli.formats.npz.writer import NpzOutput, usual_compression
 from gaecli.formats.own_columns import fingerprint
 from gaecli.formats.stored import parse_document
-from gaecli.rollouts import Array
 
 #: From this size on arrays are worth a thread each.
 _LARGE_BYTES = 16 << 20

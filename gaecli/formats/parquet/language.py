@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gaecli.array_types import IndexArray
 from gaecli.errors import DataError, UsageError
 from gaecli.formats.base import OutputColumn
 from gaecli.names import LANGUAGE
-from gaecli.rollouts import IndexArray
 
 #: Rows that are put together at once: a cell may hold all that was said in its episode.
 PIECE_ROWS = 1 << 13

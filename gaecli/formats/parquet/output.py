@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from gaecli.array_types import FloatArray
 from gaecli.formats.arrow.columns import output_array, output_type, type_of
 from gaecli.formats.base import OutputColumn, WritePlan
 from gaecli.formats.parquet.splice import SOURCE_FOOTER, ParquetAppender
 from gaecli.formats.stored import PROVENANCE_KEY, own_entries
 from gaecli.names import LANGUAGE
-from gaecli.rollouts import FloatArray
 
 if TYPE_CHECKING:
     from gaecli.formats.parquet.language import LanguageRows

@@ -20,6 +20,7 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 
+from gaecli.array_types import FloatArray
 from gaecli.formats.base import LeftOut
 from gaecli.formats.parquet import thrift_compact as thrift
 from gaecli.formats.parquet.column_stream import ColumnStream, create_like
@@ -38,7 +39,6 @@ from gaecli.formats.parquet.footer import (
 from gaecli.formats.parquet.pieces import PieceStream, merge_pieces
 from gaecli.formats.parquet.schema import Extent
 from gaecli.formats.parquet.thrift_compact import List, Struct
-from gaecli.rollouts import FloatArray
 
 
 class RowGroupsWriter:

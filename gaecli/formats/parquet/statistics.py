@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gaecli.array_types import IndexArray
 from gaecli.formats.parquet.footer import (
     ColumnChunk,
     ColumnMetaData,
@@ -22,7 +23,6 @@ from gaecli.formats.parquet.footer import (
 from gaecli.formats.parquet.schema import BYTE_ARRAY, Leaf
 from gaecli.formats.parquet.thrift_compact import Struct
 from gaecli.records import dataclass
-from gaecli.rollouts import IndexArray
 
 #: How a minimum is stored, by the number of the physical type. Of all others it is no number.
 _FORMATS = {0: "<?", 1: "<i", 2: "<q", 4: "<f", 5: "<d"}

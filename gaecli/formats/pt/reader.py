@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import Array
 from gaecli.errors import FileError
 from gaecli.formats.base import Column, ColumnInfo, WritePlan
 from gaecli.formats.npz.arrays import RowReader, overlapping
@@ -28,7 +29,6 @@ from gaecli.formats.pt.pickled import MOST_BYTES, PickledNode, PickleError, emit
 from gaecli.formats.pt.tensors import Tensor, info_of, rows_of, tensor_of
 from gaecli.formats.pt.writer import PROVENANCE_MEMBER, PtOutput
 from gaecli.formats.stored import parse_document
-from gaecli.rollouts import Array
 
 _DAMAGE = (*MALFORMED, OSError)
 _MOST_PROVENANCE_BYTES = 16 << 20

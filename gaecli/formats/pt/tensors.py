@@ -8,10 +8,10 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from gaecli.array_types import Array
 from gaecli.formats.base import ColumnInfo, ColumnKind
 from gaecli.formats.npz.arrays import RowReader, fill, rows_first
 from gaecli.formats.pt.pickled import ORDERED_DICT, Persistent, PickledNode, Symbol
-from gaecli.rollouts import Array
 
 #: As NumPy has them. bfloat16, which it has not, is the upper half of a float32.
 BFLOAT16 = "bfloat16"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, IndexArray
 from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column, RolloutFile
@@ -19,7 +20,6 @@ from gaecli.layouts.evidence.ids import role_of_suspect
 from gaecli.layouts.keys import codes
 from gaecli.names import ALIASES, words_of
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.shell_words import word
 

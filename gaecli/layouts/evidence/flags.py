@@ -11,10 +11,11 @@ from dataclasses import fields
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, IndexArray
 from gaecli.formats.base import Column
 from gaecli.layouts.evidence.unused_flags import flags_in
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, Block, BoolArray, IndexArray
+from gaecli.rollouts import Block
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from gaecli.array_types import BoolArray
 from gaecli.columns import Roles
 from gaecli.errors import DataError
 from gaecli.formats.base import Column
 from gaecli.layouts.cells import Cells
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray
 
 #: By role. Parts of a key such as `agent_id` may be null in the rows that have none.
 _REMEDIES = {

@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, IndexArray, Names
 from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.keys import has_duplicates, names_at
 from gaecli.names import ALIASES, KEY_PARTS, words_of
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray, IndexArray, Names
 from gaecli.settings import Settings
 
 #: What is told apart, as the first word of a name: by `--env-column`, and by `--episode-column`.

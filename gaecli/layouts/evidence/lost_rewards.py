@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray
+from gaecli.block_facts import LostRewards
 from gaecli.layouts.cells import Locate
 from gaecli.layouts.padding import Padding
-from gaecli.rollouts import Array, Block, BoolArray, LostRewards
+from gaecli.rollouts import Block
 
 
 def lost_rewards(

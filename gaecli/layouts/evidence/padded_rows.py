@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, IndexArray
 from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.names import ALIASES, words_of
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.shell_words import word
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, IndexArray
+from gaecli.block_facts import PieceFacts, RowFacts
 from gaecli.columns import Roles
 from gaecli.errors import UsageError
 from gaecli.formats.base import Column, RolloutFile
 from gaecli.layouts.keys import as_labels, first_duplicate, has_duplicates, names_at
 from gaecli.layouts.steps import steps_of
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, BoolArray, IndexArray, PieceFacts, RowFacts
 from gaecli.settings import Settings
 
 #: Lists of so few items, in so many rows, are as likely no steps.

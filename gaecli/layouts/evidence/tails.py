@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from gaecli.array_types import Array, BoolArray, IndexArray
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, Block, BoolArray, IndexArray
+from gaecli.rollouts import Block
 
 #: A critic says exactly 0 once, or twice; hardly of so many states one after the other.
 FEWEST = 3

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 
+from gaecli.array_types import Array
 from gaecli.columns import Roles
 from gaecli.errors import GaeError, UsageError
 from gaecli.formats.base import Column, ColumnInfo, RolloutFile, Unit
 from gaecli.formats.stored import own_columns
 from gaecli.layouts.base import Layout
 from gaecli.names import ALIASES, INVERTED_ROLES, KEY_PARTS
-from gaecli.rollouts import Array
 from gaecli.settings import Settings
 
 #: Roles of columns that say where a trajectory ends.

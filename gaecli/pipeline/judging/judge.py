@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import Array, IndexArray
 from gaecli.columns import Roles, flag_of
 from gaecli.errors import DataError, UsageError
 from gaecli.layout_kinds import LayoutKind
@@ -29,7 +30,6 @@ from gaecli.pipeline.judging.missed_rewards import missed_rewards
 from gaecli.pipeline.judging.unfilled import unfilled_tails
 from gaecli.pipeline.judging.unseen_ends import Unseen, judge_ends, unseen_of
 from gaecli.records import dataclass
-from gaecli.rollouts import Array, IndexArray
 from gaecli.settings import Settings
 from gaecli.shell_words import word
 from gaecli.summary import WarningNote

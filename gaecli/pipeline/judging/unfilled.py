@@ -6,12 +6,12 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from gaecli.array_types import IndexArray
 from gaecli.layouts.evidence.tails import FEWEST
 from gaecli.layouts.keys import as_labels
 from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.notes import counted
-from gaecli.rollouts import IndexArray
 from gaecli.summary import WarningNote
 
 #: Of all other steps so many have a value, or the critic says 0 everywhere.

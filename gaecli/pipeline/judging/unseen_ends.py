@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import BoolArray
 from gaecli.columns import Roles, flag_of
 from gaecli.layout_kinds import LayoutKind
 from gaecli.layouts.evidence.flags import EndCounts, FlagEvidence
@@ -21,7 +22,6 @@ from gaecli.pipeline.blocks import BlockSummary
 from gaecli.pipeline.combine import Combined
 from gaecli.pipeline.notes import counted
 from gaecli.records import dataclass
-from gaecli.rollouts import BoolArray
 from gaecli.settings import Settings
 from gaecli.shell_words import word
 from gaecli.summary import WarningNote

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from gaecli.array_types import FloatArray
 from gaecli.explanation import Cell, DerivationTable
 from gaecli.records import dataclass
-from gaecli.rollouts import FloatArray
 from gaecli.settings import Settings
 from gaecli.studies.derivations.base import Derived, Question
 from gaecli.studies.derivations.returns import before_each

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from gaecli.array_types import FloatArray, IndexArray
 from gaecli.explanation import Cell
-from gaecli.rollouts import FloatArray, IndexArray
 from gaecli.settings import Settings
 from gaecli.studies.derivations.base import Derived, Question
 from gaecli.studies.derivations.steps import RecursionSteps

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from gaecli.array_types import BoolArray, FloatArray
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.decays import gammas, lams, value_lams
 from gaecli.estimators.gae_variants import following_values
 from gaecli.explanation import BootstrapSource, Cell
 from gaecli.records import dataclass
-from gaecli.rollouts import Block, BoolArray, FloatArray
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 from gaecli.studies.tail import Tail, bootstrap_of
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from gaecli.array_types import FloatArray
 from gaecli.explanation import Cell, DerivationTable
-from gaecli.rollouts import FloatArray
 from gaecli.settings import Settings
 from gaecli.studies.derivations.base import Derived, Question
 from gaecli.studies.derivations.returns import before_each, one_gamma

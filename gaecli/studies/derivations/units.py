@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaecli.array_types import IndexArray
 from gaecli.estimators.bootstrap import fill_bootstrap
 from gaecli.estimators.conventions import read_as
 from gaecli.estimators.decays import gammas, lams
 from gaecli.estimators.pooling import Pooled, pool
 from gaecli.explanation import Cell, DerivationTable
-from gaecli.rollouts import Block, IndexArray
+from gaecli.rollouts import Block
 from gaecli.settings import Settings
 from gaecli.studies.derivations.base import Derive, Derived, Question
 from gaecli.studies.derivations.steps import RecursionSteps, steps_from
